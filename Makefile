@@ -1,0 +1,54 @@
+# Every target works on a bare machine with Python 3.11+ and make: the first line that needs .venv makes it.
+SHELL := /bin/bash
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+ARGS ?=
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+
+.DEFAULT_GOAL := help
+
+$(BIN)/uv:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "prebuild_tasks needs Python 3.11 or newer; name one with: make PYTHON=/path/to/python3.11"; exit 1; }
+	@$(PYTHON) -m venv $(VENV) || { echo "python's venv module is missing; on Debian and Ubuntu: apt-get install python3-venv"; rm -rf $(VENV); exit 1; }
+	@$(BIN)/pip install -q --disable-pip-version-check uv
+
+$(VENV)/.installed: requirements.lock pyproject.toml | $(BIN)/uv
+	@$(BIN)/uv pip sync -q --require-hashes --python $(BIN)/python requirements.lock
+	@$(BIN)/uv pip install -q --no-deps --no-build-isolation --python $(BIN)/python -e .
+	@touch $@
+
+.PHONY: install
+install: $(VENV)/.installed ## Make .venv with the locked packages and the project
+
+.PHONY: up
+up: install ## Fill the example pools on this machine: Redis, SQLite, worker, builds and beat included (ARGS="--help")
+	@exec $(BIN)/prebuild up $(ARGS)
+
+.PHONY: test
+test: check ## Run the checks and every test but the long fault runs; starts its own Redis and PostgreSQL
+	$(BIN)/pytest $(ARGS)
+
+.PHONY: test-fast
+test-fast: install ## Run the tests that need no servers (under 30 seconds)
+	$(BIN)/pytest -m "not servers and not e2e and not faults" $(ARGS)
+
+.PHONY: check
+check: install ## Lint, types, layers, migrations
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+.PHONY: format
+format: install ## Mend what can be mended by a tool
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+.PHONY: lock
+lock: $(BIN)/uv ## Resolve the dependencies anew into requirements.lock
+	$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-annotate --no-header --no-emit-index-url --all-extras --group dev $(ARGS) -o requirements.lock pyproject.toml
+
+.PHONY: help
+help: ## Show this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | awk -F'\t' '{printf "  %-12s %s\n", $$1, $$2}'

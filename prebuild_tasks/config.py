@@ -1,0 +1,199 @@
+"""Settings, read once from the environment (`PREBUILD_*`) and frozen.
+
+Every credential can also come from a file: `PREBUILD_DATABASE_URL_FILE=/run/secrets/db` wins over nothing and loses to
+`PREBUILD_DATABASE_URL`. `DATABASE_URL`, `REDIS_URL` and `CELERY_BROKER_URL` are accepted as aliases.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import socket
+from collections.abc import Iterator, Mapping
+from datetime import timedelta
+from pathlib import Path
+from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit, urlunsplit
+
+from pydantic import AliasChoices, BeforeValidator, Field, ValidationError, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from prebuild_tasks.errors import InputError
+
+_UNITS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400}
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d)?")
+
+DEFAULT_PASS_ENV = (
+    "HTTP_PROXY,HTTPS_PROXY,NO_PROXY,ALL_PROXY,http_proxy,https_proxy,no_proxy,all_proxy,"
+    "SSL_CERT_FILE,SSL_CERT_DIR,REQUESTS_CA_BUNDLE,CURL_CA_BUNDLE,GIT_SSL_CAINFO,NODE_EXTRA_CA_CERTS,"
+    "PIP_*,UV_INDEX*,UV_DEFAULT_INDEX,UV_EXTRA_INDEX_URL,UV_FIND_LINKS,UV_CONSTRAINT,UV_NATIVE_TLS,UV_SYSTEM_CERTS,"
+    "NPM_CONFIG_*,npm_config_*,CARGO_REGISTRIES_*,GOPROXY,GONOSUMDB,GOPRIVATE"
+)
+
+
+def parse_duration(value: object) -> float:
+    """Seconds from `15`, `"15s"`, `"5m"`, `"8h"`, `"14d"` or `"1h30m"`. Raises ValueError with the accepted forms."""
+    if isinstance(value, timedelta):
+        return value.total_seconds()
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        return float(value)
+    text = str(value).strip()
+    rest, total = text, 0.0
+    while rest and (part := _DURATION.match(rest)):
+        total += float(part[1]) * _UNITS[part[2] or "s"]
+        rest = rest[part.end() :].lstrip()
+    if rest or not text:
+        raise ValueError(
+            f"{text!r} is not a duration; write seconds, or a number with ms, s, m, h or d, such as 15s or 8h"
+        )
+    return total
+
+
+Duration = Annotated[float, BeforeValidator(parse_duration), Field(ge=0)]
+_FILE_BACKED = ("DATABASE_URL", "REDIS_URL", "FLOWER_BASIC_AUTH")
+
+
+class Settings(BaseSettings):
+    """Everything that can be set, with its default. Durations are seconds."""
+
+    model_config = SettingsConfigDict(env_prefix="PREBUILD_", frozen=True, extra="ignore", populate_by_name=True)
+
+    database_url: str = Field("", validation_alias=AliasChoices("PREBUILD_DATABASE_URL", "DATABASE_URL"))
+    """SQLAlchemy URL. Empty: SQLite in the data directory."""
+    redis_url: str = Field("", validation_alias=AliasChoices("PREBUILD_REDIS_URL", "REDIS_URL", "CELERY_BROKER_URL"))
+    """Broker and locks. Empty: the socket of the Redis that `prebuild up` starts in the data directory."""
+    data_dir: Path = Path(".prebuild")
+    """Where the embedded servers, logs and workspaces live."""
+    namespace: str = "prebuild"
+    """Prefix of queues and locks, so that several installations can share one Redis."""
+    host: str = Field(default_factory=socket.gethostname)
+    """This machine's name in the database; local workspaces are probed and deleted only by their own host."""
+
+    reconcile_interval: Duration = 15
+    """Seconds between two ticks."""
+    fanout: Literal["all", "drifted", "auto"] = "auto"
+    """Which presets a tick sends a message for: all, those that need an action, or all up to 1,000 presets."""
+    backoff_interval: Duration = 60
+    """Creation waits this long per recent failed build."""
+    backoff_lookback: Duration = 3600
+    """Failed builds older than this no longer count for the backoff."""
+    failure_hard_limit: int = Field(3, ge=0)
+    """Creation stops after this many failed builds in a row, until `prebuild unblock`; 0: never."""
+    max_builds_in_flight: int = Field(0, ge=0)
+    """Start builds pending or running at once, over all pools; 0: no limit."""
+    build_timeout: Duration = 3600
+    """A build that takes longer is ended."""
+    build_attempts: int = Field(3, ge=1)
+    """How often a build whose worker died is taken up again before it fails."""
+    build_concurrency: int = Field(4, ge=1)
+    """Builds at once in one builds worker."""
+    heartbeat_timeout: Duration = 30
+    """A build whose worker has not been heard of for this long is taken up by another."""
+    sweep_interval: Duration = 30
+    """Seconds between two sweeps: lost builds, unpublished builds, retries."""
+    failed_keep: int = Field(2, ge=0)
+    """Failed prebuilds kept for study, per preset; the older ones are deleted."""
+    failed_keep_for: Duration = 86400
+    """Failed prebuilds older than this are deleted."""
+    lock_ttl: Duration = 60
+    """A preset's Redis lock ends by itself after this long; above the hard time limit of the control tasks."""
+    public_host: str = "127.0.0.1"
+    """The host in the URLs of served workspaces."""
+    provisioner_pass_env: Annotated[tuple[str, ...], NoDecode] = tuple(DEFAULT_PASS_ENV.split(","))
+    """Names (or NAME* patterns) of the worker's environment that workspaces may see."""
+    task_events: bool = True
+    """Send Celery events, which Flower shows."""
+    flower_basic_auth: str = ""
+    """user:password of Flower."""
+    log_level: str = "INFO"
+    log_format: Literal["auto", "json", "console"] = "auto"
+    """auto: JSON without a terminal."""
+
+    @field_validator("provisioner_pass_env", mode="before")
+    @classmethod
+    def _split(cls, value: object) -> object:
+        return tuple(name.strip() for name in value.split(",") if name.strip()) if isinstance(value, str) else value
+
+    @field_validator("data_dir")
+    @classmethod
+    def _absolute(cls, value: Path) -> Path:
+        return value.expanduser().absolute()
+
+    @property
+    def resolved_database_url(self) -> str:
+        """The URL to connect to, with the driver named."""
+        url = self.database_url or f"sqlite:///{self.data_dir / 'prebuild.db'}"
+        for old in ("postgres://", "postgresql://"):
+            if url.startswith(old):
+                return "postgresql+psycopg://" + url.removeprefix(old)
+        return url
+
+    @property
+    def redis_socket(self) -> Path:
+        """Where the embedded Redis listens."""
+        return self.data_dir / "redis" / "redis.sock"
+
+    @property
+    def resolved_redis_url(self) -> str:
+        """The URL redis-py connects to; Celery's form is `celery_broker_url`."""
+        url = self.redis_url or f"unix://{self.redis_socket}"
+        return "unix://" + url.removeprefix("redis+socket://") if url.startswith("redis+socket://") else url
+
+    @property
+    def celery_broker_url(self) -> str:
+        """The same server in Celery's spelling."""
+        url = self.resolved_redis_url
+        return "redis+socket://" + url.removeprefix("unix://") if url.startswith("unix://") else url
+
+    def queue(self, name: str, host: str = "") -> str:
+        """The full name of a queue: `prebuild.builds`, or `prebuild.builds.<host>`."""
+        return f"{self.namespace}.{name}.{host}" if host else f"{self.namespace}.{name}"
+
+
+def load_settings(environ: Mapping[str, str] | None = None, **overrides: Any) -> Settings:
+    """Settings from the environment. Raises InputError that names each bad variable."""
+    source = os.environ if environ is None else environ
+    from_files = dict(_from_files(source))
+    try:
+        if environ is None:
+            return Settings(**{**from_files, **overrides})
+        values = {
+            name.lower().removeprefix("prebuild_"): value
+            for name, value in source.items()
+            if name.startswith("PREBUILD_")
+        }
+        return Settings(**{**from_files, **values, **overrides})
+    except ValidationError as error:
+        problems = "; ".join(
+            f"{_variable(item['loc'])}: {item['msg'].removeprefix('Value error, ')}" for item in error.errors()
+        )
+        raise InputError(problems, hint="see the settings table in README.md, or run: prebuild config show") from None
+
+
+def _from_files(environ: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+    for name in _FILE_BACKED:
+        path = environ.get(f"PREBUILD_{name}_FILE")
+        if path and not environ.get(f"PREBUILD_{name}"):
+            try:
+                yield name.lower(), Path(path).read_text().strip()
+            except OSError as error:
+                raise InputError(f"PREBUILD_{name}_FILE={path} can't be read: {error.strerror}") from None
+
+
+def _variable(location: tuple[int | str, ...]) -> str:
+    name = str(location[0]) if location else "?"
+    return name if name.isupper() else f"PREBUILD_{name.upper()}"
+
+
+def masked_url(url: str) -> str:
+    """The URL with its password replaced by ***."""
+    parts = urlsplit(url)
+    if not parts.password:
+        return url
+    return urlunsplit(parts._replace(netloc=parts.netloc.replace(f":{parts.password}@", ":***@")))
+
+
+def stable_json(value: object) -> str:
+    """JSON with sorted keys and no spaces: the form digests are made of."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, default=str)

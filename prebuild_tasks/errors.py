@@ -1,0 +1,136 @@
+"""Every error the project raises on purpose.
+
+PrebuildError                    the root; carries the exit code of the command line
+├── InputError                   bad usage, a bad file, a bad value: nothing was changed                  exit 2
+│   └── PoolsFileError           a broken pools file; every problem with its line and column
+├── NotFoundError                no such preset, workspace, build or template                             exit 3
+├── ClaimMissError               nobody's fault: no claimable prebuild right now                          exit 4
+├── RefusedError                 understood and refused: quota, paused, taken name, conflict              exit 5
+├── WaitTimeoutError             what was waited for did not come in time                                 exit 6
+├── UnreachableError             the database or Redis did not answer                                     exit 7
+├── AuditError                   the audit or the doctor found something                                  exit 8
+└── ProvisionerError             the provisioner could not do it; its words are the message               exit 1
+    ├── CannotBuildError         and never will: trying again is pointless until the recipe changes
+    └── BuildStoppedError        the build was told to stop: canceled, out of time, or its lease was lost
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+
+class PrebuildError(Exception):
+    """Root of the tree. The message is one sentence for people; `hint` is what to do next."""
+
+    exit_code: ClassVar[int] = 1
+    code: ClassVar[str] = "error"
+
+    def __init__(self, message: str, *, hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+    def __str__(self) -> str:
+        return f"{self.message} ({self.hint})" if self.hint else self.message
+
+
+class InputError(PrebuildError):
+    """Bad usage or a bad value."""
+
+    exit_code = 2
+    code = "bad_input"
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One thing wrong with a pools file. `line` and `column` count from 1; 0 where there is no place to name."""
+
+    message: str
+    fix: str = ""
+    file: str = ""
+    line: int = 0
+    column: int = 0
+
+    def __str__(self) -> str:
+        place = f"{self.file}:{self.line}:{self.column}: " if self.line else (f"{self.file}: " if self.file else "")
+        return f"{place}{self.message}" + (f" Fix: {self.fix}" if self.fix else "")
+
+
+class PoolsFileError(InputError):
+    """A pools file that can't be applied. All problems are named at once."""
+
+    code = "bad_pools_file"
+
+    def __init__(self, problems: Sequence[Problem]) -> None:
+        self.problems = tuple(problems)
+        super().__init__("\n".join(str(problem) for problem in self.problems))
+
+
+class NotFoundError(PrebuildError):
+    """The named thing does not exist."""
+
+    exit_code = 3
+    code = "not_found"
+
+
+class ClaimMissError(PrebuildError):
+    """No prebuild was claimable. `reason` is a reason code of `core.model.MissReason`."""
+
+    exit_code = 4
+    code = "claim_miss"
+
+    def __init__(self, message: str, *, reason: str, hint: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.reason = reason
+
+
+class RefusedError(PrebuildError):
+    """Understood, and refused: over a quota, a name that is taken, a conflict with what is there."""
+
+    exit_code = 5
+    code = "refused"
+
+
+class WaitTimeoutError(PrebuildError):
+    """What was waited for did not come in time."""
+
+    exit_code = 6
+    code = "timeout"
+
+
+class UnreachableError(PrebuildError):
+    """The database or Redis did not answer; the message says what was tried."""
+
+    exit_code = 7
+    code = "unreachable"
+
+
+class AuditError(PrebuildError):
+    """The audit found an invariant broken."""
+
+    exit_code = 8
+    code = "audit"
+
+
+class ProvisionerError(PrebuildError):
+    """The provisioner could not do it, this time."""
+
+    code = "provisioner_failed"
+
+
+class CannotBuildError(ProvisionerError):
+    """The recipe can never be built: a config or parameter the provisioner refuses."""
+
+    code = "validation_failed"
+
+
+class BuildStoppedError(ProvisionerError):
+    """The build was stopped from outside; `reason` is canceled, timeout or lost."""
+
+    code = "build_stopped"
+
+    def __init__(self, message: str, *, reason: str) -> None:
+        super().__init__(message)
+        self.reason = reason
