@@ -1,0 +1,146 @@
+"""The seams: what the outside implements, and what the project promises. The contract stands in the docstrings."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Protocol, runtime_checkable
+
+
+@dataclass(frozen=True, slots=True)
+class WorkspaceSpec:
+    """One workspace, as a provisioner gets to see it: its identity, recipe and parameters, secrets resolved."""
+
+    installation: str
+    """Random id of the database; marks every resource, so that nothing foreign is ever touched."""
+    workspace_id: str
+    attempt: int
+    """How often this build was taken up; leftovers of lower attempts are ended first, their late results refused."""
+    name: str
+    owner: str
+    template: str
+    version: str
+    preset: str
+    config: Mapping[str, Any]
+    """The template version's `config`, as declared."""
+    parameters: Mapping[str, str] = field(repr=False)
+    """The preset's parameters. May hold secrets: never to be logged or shown."""
+    ready_timeout: float = 300.0
+    """Seconds from the end of `start` until the workspace must be ready."""
+
+
+@dataclass(frozen=True, slots=True)
+class Resource:
+    """What a workspace consists of, in the answer of a claim."""
+
+    workspace_id: str
+    resource_id: str
+    """The provisioner's own name for it: a container id, a directory, a cloud id."""
+    url: str = ""
+    directory: str = ""
+    installation: str = ""
+    claimed: bool = False
+    """The durable mark a claim leaves on the resource itself; a marked one is never destroyed as unknown."""
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """Whether a workspace is ready for a person, and in the provisioner's words why not."""
+
+    ready: bool
+    message: str = ""
+
+
+class BuildContext(Protocol):
+    """A running build, as the provisioner sees it."""
+
+    def log(self, text: str) -> None:
+        """Append output (whole lines or parts of them) to the build's log. Secrets are masked on the way."""
+
+    def check(self) -> None:
+        """Return at once, or raise BuildStoppedError when the build was canceled, ran out of time or lost its lease."""
+
+    def wait(self, seconds: float) -> None:
+        """Sleep, ending early with BuildStoppedError as `check` does."""
+
+
+class Provisioner(Protocol):
+    """Makes, probes and destroys the resources of workspaces.
+
+    Every operation is idempotent by workspace id and safe when repeated, when the resource is half made and when it is
+    already gone. `start` and `delete` first end what lower attempts left behind. An operation that takes long calls
+    `context.check()` or `context.wait()` at least once a second and cleans up nothing when they raise: a later attempt
+    or a delete will. Errors: CannotBuildError when trying again is pointless, ProvisionerError otherwise, its message
+    being what people read in `status`.
+    """
+
+    name: ClassVar[str]
+    local: ClassVar[bool]
+    """Resources live on the host of the worker that made them; only that host's builds worker can reach them."""
+
+    def check_config(self, config: Mapping[str, Any]) -> None:
+        """Refuse a config that can never work, with CannotBuildError; called by `apply` before anything is written."""
+
+    def start(self, spec: WorkspaceSpec, context: BuildContext) -> Resource:
+        """Make the workspace. Started before by the same or a higher attempt: answer what is there."""
+
+    def probe(self, spec: WorkspaceSpec) -> Probe:
+        """Is it ready? Returns within 30 seconds; a resource that is gone is not ready."""
+
+    def claim(self, spec: WorkspaceSpec, context: BuildContext) -> None:
+        """Leave the durable claimed mark, then run the personalising hook, if any, for `spec.owner`."""
+
+    def stop(self, spec: WorkspaceSpec, context: BuildContext) -> None:
+        """End what runs, keep what is stored."""
+
+    def delete(self, spec: WorkspaceSpec, context: BuildContext) -> None:
+        """End and remove everything of this workspace. Gone already is success."""
+
+    def list(self, installation: str) -> Iterable[Resource]:
+        """Every resource that carries this installation's mark, half-made ones included."""
+
+
+@runtime_checkable
+class Suspendable(Protocol):
+    """A local provisioner whose workspaces can rest while the machine's embedded service is down."""
+
+    def suspend(self) -> int:
+        """End every process of every workspace here, keeping files, ports and marks; returns how many rested."""
+
+    def resume(self) -> int:
+        """Serve every published workspace again, claimed ones too, without running `start`; returns how many."""
+
+
+@runtime_checkable
+class Reconciler(Protocol):
+    """Drives pools to their desired size. Both calls are safe at any moment, from anywhere, any number of times."""
+
+    def reconcile_all(self, *, force: bool = False) -> Mapping[str, Any]:
+        """Take one global snapshot and send one `reconcile_preset` per preset that may need it.
+
+        `force` bypasses the tick's key.
+        """
+
+    def reconcile_preset(self, preset: str, *, tick: int = 0) -> Mapping[str, Any]:
+        """Drive one preset, named by id or as template/preset, to its desired size; a stale `tick` is dropped."""
+
+
+@runtime_checkable
+class ReconciliationOrchestrator(Reconciler, Protocol):
+    """A Reconciler that runs by itself."""
+
+    def run_loop(self) -> int:
+        """Run until stopped; returns the process's exit code."""
+
+    def stop(self, cause: str) -> None:
+        """Ask `run_loop` to end gracefully; the first cause is logged. Safe in a signal handler, and before `run_loop`."""
+
+
+class Publisher(Protocol):
+    """Sends messages. Called after the commit only; a lost message is mended by the tick or the sweep."""
+
+    def reconcile(self, preset_ids: Sequence[str], *, tick: int = 0) -> int:
+        """Enqueue one reconcile per preset: of a tick on the tick's queue, of an event (tick 0) on the events' queue."""
+
+    def builds(self, build_ids: Mapping[str, Sequence[str]]) -> int:
+        """Enqueue one token per build, by full queue name; returns how many were sent."""

@@ -1,0 +1,1 @@
+"""The database: types, models, engine, set-based reads, guarded writes, migrations."""
