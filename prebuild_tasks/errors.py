@@ -6,6 +6,7 @@ PrebuildError                    the root; carries the exit code of the command 
 ├── NotFoundError                no such preset, workspace, build or template                             exit 3
 ├── ClaimMissError               nobody's fault: no claimable prebuild right now                          exit 4
 ├── RefusedError                 understood and refused: quota, paused, taken name, conflict              exit 5
+│   └── BusyError                somebody else holds the row right now; nothing was changed, try again        exit 5
 ├── WaitTimeoutError             what was waited for did not come in time                                 exit 6
 ├── UnreachableError             the database or Redis did not answer                                     exit 7
 ├── AuditError                   the audit or the doctor found something                                  exit 8
@@ -91,6 +92,12 @@ class RefusedError(PrebuildError):
 
     exit_code = 5
     code = "refused"
+
+
+class BusyError(RefusedError):
+    """Somebody else held the row for longer than the lock timeout. Nothing was changed; trying again is right."""
+
+    code = "busy"
 
 
 class WaitTimeoutError(PrebuildError):

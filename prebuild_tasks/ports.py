@@ -133,14 +133,14 @@ class ReconciliationOrchestrator(Reconciler, Protocol):
         """Run until stopped; returns the process's exit code."""
 
     def stop(self, cause: str) -> None:
-        """Ask `run_loop` to end gracefully; the first cause is logged. Safe in a signal handler, and before `run_loop`."""
+        """Ask `run_loop` to end gracefully; the first cause is logged. Safe in a signal handler."""
 
 
 class Publisher(Protocol):
     """Sends messages. Called after the commit only; a lost message is mended by the tick or the sweep."""
 
     def reconcile(self, preset_ids: Sequence[str], *, tick: int = 0) -> int:
-        """Enqueue one reconcile per preset: of a tick on the tick's queue, of an event (tick 0) on the events' queue."""
+        """Enqueue one reconcile per preset: a tick's on the tick's queue, an event's (tick 0) on the events' queue."""
 
     def builds(self, build_ids: Mapping[str, Sequence[str]]) -> int:
         """Enqueue one token per build, by full queue name; returns how many were sent."""

@@ -103,9 +103,8 @@ class Template(Base):
     organization_id: Mapped[int] = mapped_column(ForeignKey("organizations.id"), index=True)
     name: Mapped[str] = mapped_column(String(63), unique=True)
     provisioner: Mapped[str] = mapped_column(String(63))
-    active_version_id: Mapped[int | None] = mapped_column(
-        ForeignKey("template_versions.id", use_alter=True, name="fk_templates_active_version_id")
-    )
+    active_version_id: Mapped[int | None]
+    """No foreign key: the two tables would need each other, which SQLite can't add afterwards."""
     deprecated: Mapped[bool] = mapped_column(Boolean, default=False)
     deleted_at: Mapped[datetime | None]
     source: Mapped[str] = mapped_column(String(200), default="")

@@ -1,0 +1,224 @@
+"""Connections and transactions: one way to read, one to take a snapshot, one to write."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Literal
+
+from alembic import command
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import ColumnElement, Connection, Engine, create_engine, event, literal, select, text
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, SQLAlchemyError
+
+from prebuild_tasks.clock import Clock, utcnow
+from prebuild_tasks.config import masked_url
+from prebuild_tasks.errors import BusyError, InputError, PrebuildError, UnreachableError
+from prebuild_tasks.storage.types import UtcDateTime, db_now
+
+LOCK_TIMEOUT_MS = 2000
+"""A row somebody else holds for longer counts as held: the tick comes back to it."""
+IDLE_IN_TRANSACTION_MS = 30_000
+"""A paused process must not keep its row locks for ever."""
+SQLITE_BUSY_MS = 15_000
+
+_WRITE = "prebuild_write"
+_BUSY_STATES = {"55P03", "40P01", "40001"}
+"""PostgreSQL: lock not available, deadlock detected, serialization failure."""
+_MIGRATIONS = Path(__file__).parent / "migrations"
+
+
+class Database:
+    """One database, and how to talk to it. Safe to share between threads, not across a fork.
+
+    `clock` replaces the database's own clock, for tests with frozen time; SQLite has none, so it always uses one.
+    """
+
+    def __init__(self, url: str, clock: Clock | None = None) -> None:
+        self.url = url
+        try:
+            parsed = make_url(url)
+            self.dialect: Literal["postgresql", "sqlite"] = _supported(parsed.get_backend_name())
+            self.engine = _make_engine(url, self.dialect)
+        except (ArgumentError, NoSuchModuleError, ModuleNotFoundError) as error:
+            raise InputError(
+                f"PREBUILD_DATABASE_URL={masked_url(url)} can't be used: {error}",
+                hint="use sqlite:///path/file.db, or postgresql://user@host/name and install the extra [postgres]",
+            ) from None
+        self._clock = clock if clock is not None else (utcnow if self.dialect == "sqlite" else None)
+
+    @contextmanager
+    def read(self) -> Iterator[Connection]:
+        """A short reading transaction."""
+        with self._translated(), self.engine.begin() as connection:
+            yield connection
+
+    @contextmanager
+    def snapshot(self) -> Iterator[Connection]:
+        """A read-only transaction that sees one instant of the whole database."""
+        options: dict[str, Any] = {}
+        if self.dialect == "postgresql":
+            options = {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
+        with self._translated(), self.engine.connect().execution_options(**options) as connection, connection.begin():
+            yield connection
+
+    @contextmanager
+    def write(self) -> Iterator[Connection]:
+        """A writing transaction. Raises BusyError when a row or the file was held too long."""
+        with (
+            self._translated(),
+            self.engine.connect().execution_options(**{_WRITE: True}) as connection,
+            connection.begin(),
+        ):
+            yield connection
+
+    def now(self, connection: Connection) -> datetime:
+        """The instant decisions are made at: the database's clock, read now."""
+        return self._clock() if self._clock else connection.execute(select(db_now())).scalar_one()
+
+    def now_column(self) -> ColumnElement[datetime]:
+        """The same as a column, to read it together with something else in one statement."""
+        return literal(self._clock(), UtcDateTime()).label("now") if self._clock else db_now().label("now")
+
+    def upgrade(self) -> list[str]:
+        """Migrate to the newest revision; returns the revisions applied. Safe to run twice and side by side."""
+        if self.dialect == "sqlite" and (path := make_url(self.url).database):
+            Path(path).parent.mkdir(parents=True, exist_ok=True)
+        with self.write() as connection:
+            if self.dialect == "postgresql":
+                # Two upgrades at once: the second waits and then finds nothing to do.
+                connection.execute(text("SET LOCAL lock_timeout = '60s'"))
+                connection.execute(text("SELECT pg_advisory_xact_lock(7233690146)"))
+            before = _current(connection)
+            config = alembic_config()
+            config.attributes["connection"] = connection
+            command.upgrade(config, "head")
+            script = ScriptDirectory.from_config(config)
+            return [step.revision for step in script.iterate_revisions("head", before or "base")][::-1]
+
+    def revision(self) -> str | None:
+        """The revision the database is at; None before the first migration."""
+        with self.read() as connection:
+            return _current(connection)
+
+    def require_schema(self) -> None:
+        """Raise InputError unless the database is at the revision this release was made for."""
+        current, head = self.revision(), ScriptDirectory.from_config(alembic_config()).get_current_head()
+        if current != head:
+            raise InputError(
+                f"the database {masked_url(self.url)} is at schema {current or 'none'}, this release needs {head}",
+                hint="run: prebuild db upgrade",
+            )
+
+    def dispose(self) -> None:
+        """Close every connection."""
+        self.engine.dispose()
+
+    @contextmanager
+    def _translated(self) -> Iterator[None]:
+        try:
+            yield
+        except DBAPIError as error:
+            if translated := self._translate(error):
+                raise translated from error
+            raise
+        except SQLAlchemyError as error:
+            if "QueuePool limit" in str(error):
+                raise BusyError("every database connection of this process is in use") from error
+            raise
+
+    def _translate(self, error: DBAPIError) -> PrebuildError | None:
+        original = error.orig
+        state = getattr(original, "sqlstate", None)
+        if state in _BUSY_STATES:
+            return BusyError("another process held the row for too long")
+        if isinstance(original, sqlite3.OperationalError):
+            words = str(original)
+            if "locked" in words:
+                return BusyError("another process held the database file for too long")
+            if "unable to open" in words or "readonly" in words or "disk I/O" in words or "full" in words:
+                return self._unreachable(words)
+            if "no such table" in words:
+                return _no_schema()
+            return None
+        if state == "42P01":
+            return _no_schema()
+        lost = error.connection_invalidated or (state or "").startswith(("08", "57P0", "28", "3D"))
+        if lost or (state is None and type(original).__name__ in ("OperationalError", "InterfaceError")):
+            return self._unreachable(str(original).strip().splitlines()[0] if str(original).strip() else "no answer")
+        return None
+
+    def _unreachable(self, words: str) -> UnreachableError:
+        return UnreachableError(
+            f"the database {masked_url(self.url)} could not be used: {words}",
+            hint="start it, or point PREBUILD_DATABASE_URL at one that runs",
+        )
+
+
+def alembic_config() -> Config:
+    """Alembic's configuration, for code and for `alembic check`; there is no ini file to keep in step."""
+    config = Config()
+    config.set_main_option("script_location", str(_MIGRATIONS).replace("%", "%%"))
+    config.set_main_option("path_separator", "os")
+    return config
+
+
+def _no_schema() -> InputError:
+    return InputError("the database has no prebuild tables yet", hint="run: prebuild db upgrade")
+
+
+def _supported(backend: str) -> Literal["postgresql", "sqlite"]:
+    if backend == "postgresql":
+        return "postgresql"
+    if backend == "sqlite":
+        return "sqlite"
+    raise ArgumentError(f"{backend} is not supported, only PostgreSQL and SQLite are")
+
+
+def _current(connection: Connection) -> str | None:
+    return MigrationContext.configure(connection).get_current_revision()
+
+
+def _make_engine(url: str, dialect: str) -> Engine:
+    if dialect == "postgresql":
+        engine = create_engine(
+            url,
+            pool_size=10,
+            max_overflow=20,
+            pool_timeout=10,
+            pool_pre_ping=True,
+            connect_args={"connect_timeout": 5, "application_name": "prebuild_tasks"},
+        )
+
+        @event.listens_for(engine, "connect")
+        def _session_limits(connection: Any, _record: Any) -> None:
+            # After connecting, not as start-up options, which connection poolers refuse.
+            connection.autocommit = True
+            connection.execute(f"SET lock_timeout = {LOCK_TIMEOUT_MS}")
+            connection.execute(f"SET idle_in_transaction_session_timeout = {IDLE_IN_TRANSACTION_MS}")
+            connection.execute("SET TIME ZONE 'UTC'")
+            connection.autocommit = False
+
+        return engine
+    engine = create_engine(url, pool_size=10, max_overflow=20, connect_args={"timeout": SQLITE_BUSY_MS / 1000})
+
+    @event.listens_for(engine, "connect")
+    def _pragmas(connection: sqlite3.Connection, _record: Any) -> None:
+        connection.isolation_level = None  # we say BEGIN ourselves: the driver's own way let 42 of 1,600 claims double
+        for pragma in ("journal_mode=WAL", "synchronous=FULL", f"busy_timeout={SQLITE_BUSY_MS}", "foreign_keys=ON"):
+            # FULL: an answered claim stays claimed even when the machine loses power.
+            connection.execute(f"PRAGMA {pragma}")
+
+    @event.listens_for(engine, "begin")
+    def _begin(connection: Connection) -> None:
+        # IMMEDIATE: a deferred transaction that turns to writing fails at once with "database is locked".
+        immediate = connection.get_execution_options().get(_WRITE)
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if immediate else "BEGIN")
+
+    return engine
