@@ -1,0 +1,1 @@
+"""Gather, decide, apply: what tasks and commands call. No Celery import."""

@@ -1,0 +1,313 @@
+"""Guarded transitions. Each write carries its expectation in `where`, and the rows it answers are the proof of it.
+
+Locks are always taken in this order, so that nobody waits in a circle:
+preset, organization, installation, build, workspace.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, and_, insert, select, update
+
+from prebuild_tasks.core.model import PREBUILDS_OWNER, BuildPriority, BuildStatus, PresetStatus, Transition
+from prebuild_tasks.core.names import prebuild_name
+from prebuild_tasks.storage import models as m
+from prebuild_tasks.storage.reads import IS_LIVE_PREBUILD, IS_RUNNING, PresetView
+
+
+FINAL = (BuildStatus.SUCCEEDED, BuildStatus.CANCELED, BuildStatus.FAILED)
+
+
+@dataclass(frozen=True, slots=True)
+class NewBuild:
+    """A build that was written and waits to be published."""
+
+    id: str
+    queue: str
+    """The host its queue belongs to; empty: the shared one."""
+
+
+def lock_preset(connection: Connection, preset_id: int) -> bool:
+    """Take the pool's row lock until the transaction ends; False when the preset is gone.
+
+    NO KEY UPDATE: a claim or build that refers to the preset is not held up. On SQLite the transaction is the lock.
+    """
+    query = select(m.Preset.id).where(m.Preset.id == preset_id).with_for_update(key_share=True)
+    return connection.execute(query).one_or_none() is not None
+
+
+def lock_organization(connection: Connection, organization_id: int) -> None:
+    """Presets of one organization count what is in flight one after the other."""
+    query = select(m.Organization.id).where(m.Organization.id == organization_id)
+    connection.execute(query.with_for_update(key_share=True)).one()
+
+
+def lock_installation(connection: Connection) -> None:
+    """And with a global limit, all presets do."""
+    connection.execute(select(m.Installation.id).with_for_update(key_share=True)).one()
+
+
+def choose_for_deletion(
+    connection: Connection, workspace_ids: Collection[str], *, reason: str, initiator: str, now: datetime
+) -> list[NewBuild]:
+    """Begin deleting running prebuilds. One that was claimed, or chosen before, in the meantime is left alone."""
+    if not workspace_ids:
+        return []
+    chosen = connection.execute(
+        update(m.Workspace)
+        .where(m.Workspace.id.in_(sorted(workspace_ids)), IS_LIVE_PREBUILD, IS_RUNNING)
+        .values(_next_build(Transition.DELETE, reason))
+        .returning(*_BUILD_ORIGIN)
+    ).all()
+    return insert_builds(connection, chosen, transition=Transition.DELETE, reason=reason, initiator=initiator, now=now)
+
+
+def cancel_pending(
+    connection: Connection, preset_id: int, count: int, *, reason: str, initiator: str, now: datetime
+) -> tuple[int, list[NewBuild]]:
+    """Cancel first start builds no runner has, newest first. Returns how many, and the deletions that follow.
+
+    A build that a runner once had may own resources: its workspace is deleted, not just closed.
+    """
+    if count <= 0:
+        return 0, []
+    candidates = connection.execute(
+        select(m.Build.id)
+        .join(m.Workspace, and_(m.Workspace.id == m.Build.workspace_id, m.Workspace.build_number == m.Build.number))
+        .where(
+            m.Build.preset_id == preset_id,
+            m.Build.transition == Transition.START,
+            m.Build.status == BuildStatus.PENDING,
+            IS_LIVE_PREBUILD,
+        )
+        .order_by(m.Build.attempt, m.Build.created_at.desc(), m.Build.id)
+        .limit(count)
+        .with_for_update(key_share=True, skip_locked=True, of=m.Build)
+    ).scalars()
+    canceled = connection.execute(
+        update(m.Build)
+        .where(m.Build.id.in_(list(candidates)), m.Build.status == BuildStatus.PENDING)
+        .values(status=BuildStatus.CANCELED, completed_at=now, error_code=reason)
+        .returning(m.Build.workspace_id, m.Build.attempt)
+    ).all()
+    untouched = [row.workspace_id for row in canceled if row.attempt == 0]
+    if untouched:
+        connection.execute(
+            update(m.Workspace)
+            .where(m.Workspace.id.in_(untouched))
+            .values(status=BuildStatus.CANCELED, deleted_at=now, slot=None, reason=reason)
+        )
+    begun = [row.workspace_id for row in canceled if row.attempt > 0]
+    return len(canceled), delete_workspaces(connection, begun, reason=reason, initiator=initiator, now=now)
+
+
+def delete_workspaces(
+    connection: Connection,
+    workspace_ids: Collection[str],
+    *,
+    reason: str,
+    initiator: str,
+    now: datetime,
+    priority: int = BuildPriority.DELETE,
+) -> list[NewBuild]:
+    """Begin deleting workspaces whose latest build has ended, whoever owns them. The caller answers for the owner."""
+    if not workspace_ids:
+        return []
+    chosen = connection.execute(
+        update(m.Workspace)
+        .where(
+            m.Workspace.id.in_(sorted(workspace_ids)),
+            m.Workspace.deleted_at.is_(None),
+            # The workspace's own column: a subquery on builds would not be read again after waiting for the row.
+            m.Workspace.status.in_(FINAL),
+        )
+        .values(_next_build(Transition.DELETE, reason))
+        .returning(*_BUILD_ORIGIN)
+    ).all()
+    return insert_builds(
+        connection,
+        chosen,
+        transition=Transition.DELETE,
+        reason=reason,
+        initiator=initiator,
+        now=now,
+        priority=priority,
+    )
+
+
+def create_prebuilds(
+    connection: Connection, view: PresetView, slots: Sequence[int], *, reason: str, initiator: str, now: datetime
+) -> list[NewBuild]:
+    """Insert one workspace and its start build per slot. A slot that is taken is an IntegrityError, never a surplus."""
+    workspaces = [
+        {
+            "id": str(uuid.uuid4()),
+            "name": prebuild_name(),
+            "owner": PREBUILDS_OWNER,
+            "organization_id": view.organization_id,
+            "preset_id": view.preset_id,
+            "recipe_digest": view.recipe_digest,
+            "slot": slot,
+            "created_at": now,
+            "transition": Transition.START,
+            "status": BuildStatus.PENDING,
+            "build_number": 1,
+            "reason": reason,
+            "host": "",
+            "resource_id": "",
+            "url": "",
+            "directory": "",
+        }
+        for slot in slots
+    ]
+    if not workspaces:
+        return []
+    connection.execute(insert(m.Workspace), workspaces)
+    return insert_builds(
+        connection,
+        [BuildOrigin(w["id"], 1, view.organization_id, view.preset_id, "") for w in workspaces],
+        transition=Transition.START,
+        reason=reason,
+        initiator=initiator,
+        now=now,
+        priority=BuildPriority.PREBUILD,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class BuildOrigin:
+    """What a build inherits from its workspace."""
+
+    id: str
+    build_number: int
+    organization_id: int
+    preset_id: int
+    host: str
+
+
+def insert_builds(
+    connection: Connection,
+    workspaces: Iterable[Any],
+    *,
+    transition: Transition,
+    reason: str,
+    initiator: str,
+    now: datetime,
+    priority: int = BuildPriority.DELETE,
+    next_attempt_at: datetime | None = None,
+) -> list[NewBuild]:
+    """Insert the pending build that each workspace's row already announces (rows or BuildOrigin)."""
+    builds = [
+        {
+            "id": str(uuid.uuid4()),
+            "workspace_id": w.id,
+            "organization_id": w.organization_id,
+            "preset_id": w.preset_id,
+            "number": w.build_number,
+            "transition": transition,
+            "status": BuildStatus.PENDING,
+            "reason": reason,
+            "initiator": initiator,
+            "priority": priority,
+            "queue": w.host,
+            "created_at": now,
+            "next_attempt_at": next_attempt_at,
+            "publications": 0,
+            "attempt": 0,
+            "runner": "",
+            "error": "",
+            "error_code": "",
+        }
+        for w in workspaces
+    ]
+    if builds:
+        connection.execute(insert(m.Build), builds)
+    return [NewBuild(build["id"], build["queue"]) for build in builds]
+
+
+def move_slots(connection: Connection, moves: Mapping[str, int]) -> None:
+    """Move live prebuilds into free lower slots, one by one, so that no two ever hold the same."""
+    for workspace_id, slot in moves.items():
+        connection.execute(
+            update(m.Workspace).where(m.Workspace.id == workspace_id, m.Workspace.slot.is_not(None)).values(slot=slot)
+        )
+
+
+def bump_generation(connection: Connection, preset_id: int, now: datetime) -> None:
+    """Count a writing decision."""
+    connection.execute(
+        update(m.Preset)
+        .where(m.Preset.id == preset_id)
+        .values(generation=m.Preset.generation + 1, last_reconciled_at=now)
+    )
+
+
+def set_preset_status(connection: Connection, preset_id: int, status: PresetStatus, reason: str) -> bool:
+    """Store that a preset may (not) be built; False when it stood so already."""
+    changed = connection.execute(
+        update(m.Preset)
+        .where(m.Preset.id == preset_id, m.Preset.status != status)
+        .values(status=status, status_reason=reason)
+    )
+    return changed.rowcount == 1
+
+
+def mark_published(connection: Connection, build_ids: Collection[str], now: datetime) -> None:
+    """Remember that the builds were sent, so that the sweep sends only what may have been lost."""
+    connection.execute(
+        update(m.Build)
+        .where(m.Build.id.in_(list(build_ids)), m.Build.status == BuildStatus.PENDING)
+        .values(published_at=now, publications=m.Build.publications + 1)
+    )
+
+
+def add_history(
+    connection: Connection,
+    event: str,
+    *,
+    now: datetime,
+    actor: str,
+    workspace_ids: Iterable[str | None] = (None,),
+    preset_id: int | None = None,
+    reason: str = "",
+    details: Mapping[str, Any] | None = None,
+) -> None:
+    """Write who did what and why, one row per workspace."""
+    rows = [
+        {
+            "at": now,
+            "actor": actor,
+            "event": event,
+            "workspace_id": workspace_id,
+            "preset_id": preset_id,
+            "reason": reason,
+            "details": dict(details) if details else None,
+        }
+        for workspace_id in workspace_ids
+    ]
+    if rows:
+        connection.execute(insert(m.History), rows)
+
+
+_BUILD_ORIGIN = (
+    m.Workspace.id,
+    m.Workspace.build_number,
+    m.Workspace.organization_id,
+    m.Workspace.preset_id,
+    m.Workspace.host,
+)
+
+
+def _next_build(transition: Transition, reason: str) -> dict[str, Any]:
+    return {
+        "transition": transition,
+        "status": BuildStatus.PENDING,
+        "build_number": m.Workspace.build_number + 1,
+        "slot": None,
+        "reason": reason,
+    }
