@@ -102,7 +102,6 @@ class Template(Base):
     id: Mapped[int] = mapped_column(AutoId, primary_key=True)
     organization_id: Mapped[int] = mapped_column(ForeignKey("organizations.id"), index=True)
     name: Mapped[str] = mapped_column(String(63), unique=True)
-    provisioner: Mapped[str] = mapped_column(String(63))
     active_version_id: Mapped[int | None]
     """No foreign key: the two tables would need each other, which SQLite can't add afterwards."""
     deprecated: Mapped[bool] = mapped_column(Boolean, default=False)
@@ -118,6 +117,7 @@ class TemplateVersion(Base):
     id: Mapped[int] = mapped_column(AutoId, primary_key=True)
     template_id: Mapped[int] = mapped_column(ForeignKey("templates.id"))
     name: Mapped[str] = mapped_column(String(63))
+    provisioner: Mapped[str] = mapped_column(String(63))
     config: Mapped[dict[str, Any]]
     config_digest: Mapped[str] = mapped_column(String(64))
     created_at: Mapped[datetime]

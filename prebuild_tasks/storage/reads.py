@@ -68,6 +68,23 @@ class PresetView:
 
 
 @dataclass(frozen=True, slots=True)
+class PoolRow:
+    """One pool as people look at it."""
+
+    ref: str
+    preset_id: int
+    preset: Preset
+    counts: Counts
+    failures: RecentFailures | None
+    failed: int
+    """Failed prebuilds kept for study."""
+    status: PresetStatus
+    status_reason: str
+    last_error: str
+    paused: Mapping[str, Any] | None
+
+
+@dataclass(frozen=True, slots=True)
 class InFlight:
     """What limits are compared with, counted under the organization's and the global row lock."""
 
@@ -138,6 +155,42 @@ def read_global(database: Database, connection: Connection, backoff_lookback: fl
             if not pause_holds(row.paused, now)
         ),
     )
+
+
+def read_pools(database: Database, connection: Connection, backoff_lookback: float) -> tuple[datetime, list[PoolRow]]:
+    """Every pool that is active or still has prebuilds, paused ones too, by name. A fixed number of statements."""
+    now = database.now(connection)
+    everything = global_pause(connection)
+    has_prebuilds = exists().where(m.Workspace.preset_id == m.Preset.id, IS_LIVE_PREBUILD)
+    columns = (m.Preset.status_reason, m.Preset.last_error)
+    rows = connection.execute(_presets().add_columns(*columns).where(or_(IS_ACTIVE, has_prebuilds))).all()
+    schedules = _schedules(connection, select(m.Preset.id).where(m.Preset.removed_at.is_(None)))
+    counts = _counts(connection, now)
+    failed = dict(
+        connection.execute(
+            select(m.Workspace.preset_id, func.count())
+            .where(IS_LIVE_PREBUILD, m.Workspace.status == BuildStatus.FAILED)
+            .group_by(m.Workspace.preset_id)
+        )
+        .tuples()
+        .all()
+    )
+    pools = [
+        PoolRow(
+            ref=preset_ref(row.template_name, row.name, row.version_name, active=row.using_active_version),
+            preset_id=row.id,
+            preset=_preset(row, schedules.get(row.id, ())),
+            counts=counts.get(row.id, Counts()),
+            failures=_failures(row, now, backoff_lookback),
+            failed=failed.get(row.id, 0),
+            status=row.status,
+            status_reason=row.status_reason,
+            last_error=row.last_error,
+            paused=next((p for p in (everything, row.paused) if pause_holds(p, now)), None),
+        )
+        for row in rows
+    ]
+    return now, sorted(pools, key=lambda pool: pool.ref)
 
 
 def read_preset(

@@ -19,7 +19,6 @@ from prebuild_tasks.core.names import prebuild_name
 from prebuild_tasks.storage import models as m
 from prebuild_tasks.storage.reads import IS_LIVE_PREBUILD, IS_RUNNING, PresetView
 
-
 FINAL = (BuildStatus.SUCCEEDED, BuildStatus.CANCELED, BuildStatus.FAILED)
 
 
@@ -144,33 +143,32 @@ def create_prebuilds(
     connection: Connection, view: PresetView, slots: Sequence[int], *, reason: str, initiator: str, now: datetime
 ) -> list[NewBuild]:
     """Insert one workspace and its start build per slot. A slot that is taken is an IntegrityError, never a surplus."""
-    workspaces = [
-        {
-            "id": str(uuid.uuid4()),
-            "name": prebuild_name(),
-            "owner": PREBUILDS_OWNER,
-            "organization_id": view.organization_id,
-            "preset_id": view.preset_id,
-            "recipe_digest": view.recipe_digest,
-            "slot": slot,
-            "created_at": now,
-            "transition": Transition.START,
-            "status": BuildStatus.PENDING,
-            "build_number": 1,
-            "reason": reason,
-            "host": "",
-            "resource_id": "",
-            "url": "",
-            "directory": "",
-        }
-        for slot in slots
-    ]
-    if not workspaces:
+    if not slots:
         return []
-    connection.execute(insert(m.Workspace), workspaces)
+    origins = [BuildOrigin(str(uuid.uuid4()), 1, view.organization_id, view.preset_id) for _ in slots]
+    connection.execute(
+        insert(m.Workspace),
+        [
+            {
+                "id": origin.id,
+                "name": prebuild_name(),
+                "owner": PREBUILDS_OWNER,
+                "organization_id": view.organization_id,
+                "preset_id": view.preset_id,
+                "recipe_digest": view.recipe_digest,
+                "slot": slot,
+                "created_at": now,
+                "transition": Transition.START,
+                "status": BuildStatus.PENDING,
+                "build_number": origin.build_number,
+                "reason": reason,
+            }
+            for origin, slot in zip(origins, slots, strict=True)
+        ],
+    )
     return insert_builds(
         connection,
-        [BuildOrigin(w["id"], 1, view.organization_id, view.preset_id, "") for w in workspaces],
+        origins,
         transition=Transition.START,
         reason=reason,
         initiator=initiator,
@@ -187,7 +185,7 @@ class BuildOrigin:
     build_number: int
     organization_id: int
     preset_id: int
-    host: str
+    host: str = ""
 
 
 def insert_builds(
@@ -217,11 +215,6 @@ def insert_builds(
             "queue": w.host,
             "created_at": now,
             "next_attempt_at": next_attempt_at,
-            "publications": 0,
-            "attempt": 0,
-            "runner": "",
-            "error": "",
-            "error_code": "",
         }
         for w in workspaces
     ]

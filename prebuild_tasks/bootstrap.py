@@ -1,0 +1,61 @@
+"""The composition root: settings in, dependencies out. Everything is made when first asked for, once per process."""
+
+from __future__ import annotations
+
+import os
+from functools import cached_property
+
+from prebuild_tasks.config import Settings, load_settings
+from prebuild_tasks.locks import Locks, connect
+from prebuild_tasks.messages import Messages
+from prebuild_tasks.provisioners import Provisioners
+from prebuild_tasks.services.build import BuildRunner
+from prebuild_tasks.services.loop import PoolReconciler
+from prebuild_tasks.storage.engine import Database
+
+
+class Runtime:
+    """The dependencies of one process."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+
+    @cached_property
+    def database(self) -> Database:
+        return Database(self.settings.resolved_database_url)
+
+    @cached_property
+    def locks(self) -> Locks:
+        return Locks(connect(self.settings.resolved_redis_url), self.settings.namespace, self.settings.lock_ttl)
+
+    @cached_property
+    def messages(self) -> Messages:
+        return Messages(self.settings)
+
+    @cached_property
+    def provisioners(self) -> Provisioners:
+        return Provisioners(self.settings)
+
+    @cached_property
+    def reconciler(self) -> PoolReconciler:
+        return PoolReconciler(self.database, self.settings, self.locks, self.messages)
+
+    @cached_property
+    def build_runner(self) -> BuildRunner:
+        return BuildRunner(self.database, self.settings, self.provisioners)
+
+    def close(self) -> None:
+        """Close what was opened."""
+        if "database" in self.__dict__:
+            self.database.dispose()
+
+
+_current: tuple[int, Runtime] | None = None
+
+
+def runtime() -> Runtime:
+    """This process's dependencies. A forked child makes its own: connections must not be shared."""
+    global _current  # noqa: PLW0603 - the one place that holds state per process
+    if _current is None or _current[0] != os.getpid():
+        _current = (os.getpid(), Runtime(load_settings()))
+    return _current[1]

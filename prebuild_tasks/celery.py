@@ -1,0 +1,106 @@
+"""The Celery app: queues, beat's schedule, limits. Importing it connects to nothing.
+
+celery -A prebuild_tasks worker -Q prebuild.events,prebuild.reconcile,prebuild.claims,prebuild.default   (control)
+celery -A prebuild_tasks worker -P threads -Q prebuild.builds                                            (builds)
+celery -A prebuild_tasks beat
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from celery import Celery
+from celery.signals import celeryd_after_setup, setup_logging, worker_process_init
+from kombu import Exchange, Queue
+
+from prebuild_tasks.config import load_settings
+from prebuild_tasks.messages import BUILDS, CLAIMS, DEFAULT, EVENTS, RECONCILE
+
+settings = load_settings()
+
+HARD_LIMIT = 45
+SOFT_LIMIT = 40
+"""Seconds a control task may take; below the lock's TTL (60), which is below the visibility timeout."""
+VISIBILITY_TIMEOUT = 300
+"""Seconds until an unacknowledged control message is delivered again. Builds are acknowledged early: their leases in the
+database outlast any message."""
+SOFT_SHUTDOWN = 10
+RESULT_TTL = 600
+
+app = Celery("prebuild_tasks", broker=settings.celery_broker_url, include=["prebuild_tasks.tasks"])
+
+
+def _queue(name: str, host: str = "") -> Queue:
+    full = settings.queue(name, host)
+    return Queue(full, Exchange(full, type="direct"), routing_key=full)
+
+
+app.conf.update(
+    result_backend=settings.celery_broker_url,
+    result_expires=RESULT_TTL,
+    result_backend_transport_options={"global_keyprefix": f"{settings.namespace}:"},
+    task_ignore_result=True,  # the claim alone keeps one
+    task_serializer="json",
+    result_serializer="json",
+    accept_content=["json"],
+    enable_utc=True,
+    timezone="UTC",
+    task_queues=[_queue(name) for name in (EVENTS, RECONCILE, CLAIMS, DEFAULT, BUILDS)],
+    task_default_queue=settings.queue(DEFAULT),
+    task_default_exchange=settings.queue(DEFAULT),
+    task_default_routing_key=settings.queue(DEFAULT),
+    task_routes={
+        # Called by hand a preset is an event; the tick names its own queue.
+        "prebuild_tasks.reconcile_preset": {"queue": settings.queue(EVENTS)},
+        "prebuild_tasks.run_build": {"queue": settings.queue(BUILDS)},
+        "prebuild_tasks.claim": {"queue": settings.queue(CLAIMS)},
+    },
+    # Control tasks may run again after a crash; every one is safe to repeat.
+    task_acks_late=True,
+    task_reject_on_worker_lost=True,
+    task_time_limit=HARD_LIMIT,
+    task_soft_time_limit=SOFT_LIMIT,
+    worker_prefetch_multiplier=1,
+    worker_soft_shutdown_timeout=SOFT_SHUTDOWN,
+    worker_cancel_long_running_tasks_on_connection_loss=False,
+    worker_send_task_events=settings.task_events,
+    task_send_sent_event=settings.task_events,
+    broker_connection_retry_on_startup=True,
+    broker_transport_options={
+        "visibility_timeout": VISIBILITY_TIMEOUT,
+        "unacked_restore_interval": 1,
+        "unacked_restore_throttle": 1,
+        "health_check_interval": 10,
+        "socket_connect_timeout": 5,
+        "socket_keepalive": True,
+        "queue_order_strategy": "priority",  # events before the tick's messages, in the order of -Q
+        "priority_steps": [0],
+    },
+    beat_schedule={
+        "reconcile_all": {"task": "prebuild_tasks.reconcile_all", "schedule": settings.reconcile_interval},
+        "sweep": {"task": "prebuild_tasks.sweep", "schedule": settings.sweep_interval},
+    },
+    beat_schedule_filename=str(settings.data_dir / "celerybeat-schedule"),
+    beat_max_loop_interval=max(min(settings.reconcile_interval, 5), 0.1),
+)
+
+
+@setup_logging.connect
+def _logging(**_: Any) -> None:
+    from prebuild_tasks.telemetry import configure_logging
+
+    configure_logging(settings)
+
+
+@celeryd_after_setup.connect
+def _consume_own_host(sender: str, instance: Any, **_: Any) -> None:
+    """A builds worker also serves the queue of its host, where local workspaces are deleted and probed."""
+    if settings.queue(BUILDS) in instance.app.amqp.queues.consume_from:
+        instance.app.amqp.queues.select_add(_queue(BUILDS, settings.host))
+
+
+@worker_process_init.connect
+def _after_fork(**_: Any) -> None:
+    from kombu import pools
+
+    pools.reset()

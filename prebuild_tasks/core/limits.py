@@ -1,0 +1,73 @@
+"""Budgets and slots: how much of a wanted creation may happen, and where the new prebuilds are put."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class LimitReason(StrEnum):
+    """Which limit cut a creation."""
+
+    SLOW_START = "slow_start"
+    PRESET_BUILDS = "preset_builds_in_flight"
+    ORGANIZATION_BUILDS = "organization_builds_in_flight"
+    GLOBAL_BUILDS = "global_builds_in_flight"
+    QUOTA = "organization_quota"
+
+
+@dataclass(frozen=True, slots=True)
+class Capped:
+    """How many may be created, and what held back the rest."""
+
+    count: int
+    reason: LimitReason | None = None
+
+
+def cap_creations(
+    wanted: int,
+    *,
+    preset_in_flight: int,
+    preset_max: int | None,
+    organization_in_flight: int,
+    organization_max: int | None,
+    global_in_flight: int,
+    global_max: int | None,
+    organization_workspaces: int,
+    organization_max_workspaces: int | None,
+    slow_start_limit: int | None,
+) -> Capped:
+    """Cut `wanted` to the narrowest budget; None means no such limit. The narrowest is named, the first of equals."""
+    budgets = (
+        (LimitReason.SLOW_START, slow_start_limit, preset_in_flight),
+        (LimitReason.PRESET_BUILDS, preset_max, preset_in_flight),
+        (LimitReason.ORGANIZATION_BUILDS, organization_max, organization_in_flight),
+        (LimitReason.GLOBAL_BUILDS, global_max, global_in_flight),
+        (LimitReason.QUOTA, organization_max_workspaces, organization_workspaces),
+    )
+    allowed = Capped(wanted)
+    for reason, limit, used in budgets:
+        if limit is not None and max(limit - used, 0) < allowed.count:
+            allowed = Capped(max(limit - used, 0), reason)
+    return allowed
+
+
+@dataclass(frozen=True, slots=True)
+class SlotPlan:
+    """Which holders move where, and which slots new prebuilds take."""
+
+    moves: Mapping[str, int]
+    new: tuple[int, ...]
+
+
+def assign_slots(held: Mapping[str, int], ceiling: int, wanted: int) -> SlotPlan:
+    """Bring holders at or above the ceiling below it as far as there is room, then find room for up to `wanted` more.
+
+    Without the move, survivors of a shrunken pool would sit above the ceiling and leave the slots below it free for a
+    surplus.
+    """
+    free = sorted(set(range(ceiling)) - set(held.values()))
+    above = sorted((slot, workspace_id) for workspace_id, slot in held.items() if slot >= ceiling)
+    moves = {workspace_id: free[position] for position, (_, workspace_id) in enumerate(above[: len(free)])}
+    return SlotPlan(moves=moves, new=tuple(free[len(moves) :][: max(wanted, 0)]))

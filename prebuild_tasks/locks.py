@@ -1,0 +1,140 @@
+"""The preset's lock and the tick's key, one Lua script each way.
+
+The lock only saves work: losing it, or Redis, changes nothing but cost. What keeps a pool from growing too large is the
+row lock with the re-read, in the database. The tick's number is for dropping stale messages and never a fencing token:
+Redis restarts empty.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Literal, cast
+
+import redis
+import structlog
+from redis.exceptions import RedisError
+
+from prebuild_tasks.config import Settings, masked_url
+from prebuild_tasks.errors import UnreachableError
+
+log = structlog.get_logger(__name__)
+
+Outcome = Literal["held", "busy", "stale", "unlocked"]
+
+# KEYS: lock, again, tick number. ARGV: token, lock TTL ms, again TTL ms, the message's tick (0: of an event).
+_ACQUIRE = """
+local tick = tonumber(ARGV[4])
+if tick > 0 and tick < tonumber(redis.call('GET', KEYS[3]) or '0') then return 'stale' end
+if redis.call('SET', KEYS[1], ARGV[1], 'NX', 'PX', ARGV[2]) then return 'held' end
+redis.call('SET', KEYS[2], '1', 'PX', ARGV[3])
+return 'busy'
+"""
+# KEYS: lock, again. ARGV: token. A lock that is no longer ours leaves `again` to its present holder.
+_RELEASE = """
+if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 'lost' end
+redis.call('DEL', KEYS[1])
+if redis.call('DEL', KEYS[2]) == 1 then return 'again' end
+return 'released'
+"""
+# KEYS: tick key, tick number. ARGV: TTL ms, force.
+_TICK = """
+local free = redis.call('SET', KEYS[1], '1', 'NX', 'PX', ARGV[1])
+if not free and ARGV[2] ~= '1' then return 0 end
+return redis.call('INCR', KEYS[2])
+"""
+_AGAIN_TTL_FACTOR = 5
+"""`again` outlives the lock it waits for, so that the next holder still finds it when this one dies."""
+_TICK_KEY_SHARE = 0.9
+"""Of the interval: shorter, so that a punctual beat never meets its own last key; long enough to swallow a second
+beat."""
+
+
+@dataclass(slots=True)
+class Lease:
+    """What came of asking for a preset's lock. `unlocked`: Redis did not answer, go on without it."""
+
+    outcome: Outcome
+    lost: bool = False
+
+    @property
+    def go(self) -> bool:
+        return self.outcome in ("held", "unlocked")
+
+
+class Locks:
+    """The locks of one namespace. `ttl` is in seconds."""
+
+    def __init__(self, client: redis.Redis, namespace: str, ttl: float) -> None:
+        self._namespace = namespace
+        self._ttl_ms = int(ttl * 1000)
+        self._acquire = client.register_script(_ACQUIRE)
+        self._release = client.register_script(_RELEASE)
+        self._tick = client.register_script(_TICK)
+
+    @contextmanager
+    def preset(self, preset_id: str, *, tick: int = 0, on_again: Callable[[], None] = lambda: None) -> Iterator[Lease]:
+        """Yield a lease; nobody waits. `on_again` is called after the release when somebody asked in the meantime,
+        also after an error in the body: their wake-up must not be lost."""
+        lock, again = self._key("lock", preset_id), self._key("again", preset_id)
+        token = secrets.token_hex(16)
+        arguments = [token, self._ttl_ms, self._ttl_ms * _AGAIN_TTL_FACTOR, tick]
+        lease = Lease(cast("Outcome", self._run(self._acquire, [lock, again, self._key("tick-number")], arguments)))
+        try:
+            yield lease
+        finally:
+            if lease.outcome == "held":
+                released = self._run(self._release, [lock, again], [token])
+                lease.lost = released == "lost"
+                if released == "again":
+                    on_again()
+
+    def tick(self, interval: float, *, force: bool = False) -> int | None:
+        """The number of the tick that may begin now; None while another one of this interval holds the key.
+
+        `force` begins one whatever the key says. Raises UnreachableError without Redis.
+        """
+        ttl = max(int(interval * _TICK_KEY_SHARE * 1000), 1)
+        try:
+            number = int(
+                cast("Any", self._tick(keys=[self._key("tick"), self._key("tick-number")], args=[ttl, int(force)]))
+            )
+        except RedisError as error:
+            raise UnreachableError(f"Redis did not answer: {error}") from error
+        return number or None
+
+    def _key(self, *parts: str) -> str:
+        return ":".join((self._namespace, *parts))
+
+    @staticmethod
+    def _run(script: Callable[..., Any], keys: list[str], arguments: list[Any]) -> str:
+        try:
+            answer = script(keys=keys, args=arguments)
+        except RedisError as error:
+            log.warning("lock_unavailable", key=keys[0], error=str(error))
+            return "unlocked"
+        return answer.decode() if isinstance(answer, bytes) else str(answer)
+
+
+def connect(url: str, *, connect_timeout: float = 1.0, timeout: float = 2.0) -> redis.Redis:
+    """A client whose every call ends in bounded time. Connects when first used."""
+    return redis.Redis.from_url(
+        url, socket_connect_timeout=connect_timeout, socket_timeout=timeout, health_check_interval=10
+    )
+
+
+def require_redis(settings: Settings) -> None:
+    """Raise UnreachableError, with what was tried, unless Redis answers."""
+    url = settings.resolved_redis_url
+    client = connect(url)
+    try:
+        client.ping()
+    except (RedisError, OSError) as error:
+        raise UnreachableError(
+            f"Redis at {masked_url(url)} did not answer: {error}",
+            hint="start it with: prebuild up, or point PREBUILD_REDIS_URL at one that runs",
+        ) from None
+    finally:
+        client.close()

@@ -1,0 +1,120 @@
+"""Sending task messages with kombu alone, so that a claim never pays for importing Celery.
+
+A lost message costs time, never correctness: the tick and the sweep look at the database. So a failure to send is
+logged and swallowed here, in one place.
+"""
+
+from __future__ import annotations
+
+import threading
+import uuid
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import structlog
+from kombu import Connection, pools
+from kombu.exceptions import KombuError
+from redis.exceptions import RedisError
+
+from prebuild_tasks.config import Settings
+
+log = structlog.get_logger(__name__)
+
+RECONCILE_PRESET = "prebuild_tasks.reconcile_preset"
+RECONCILE_ALL = "prebuild_tasks.reconcile_all"
+RUN_BUILD = "prebuild_tasks.run_build"
+
+EVENTS, RECONCILE, BUILDS, CLAIMS, DEFAULT = "events", "reconcile", "builds", "claims", "default"
+"""Short names of the queues; `Settings.queue` gives the full ones."""
+
+_BATCH = 500
+CLIENT_DEADLINE = 0.2
+"""Seconds a claim's wake-up may take after the answer was given; a black-holed Redis would take 20 and more."""
+
+
+class Messages:
+    """The Publisher of workers, clients and commands."""
+
+    def __init__(self, settings: Settings, *, timeout: float = 2.0) -> None:
+        self._settings = settings
+        self._connection = Connection(
+            settings.celery_broker_url,
+            transport_options={"socket_connect_timeout": timeout, "socket_timeout": timeout},
+        )
+
+    def reconcile(self, preset_ids: Sequence[str], *, tick: int = 0) -> int:
+        queue = self._settings.queue(RECONCILE if tick else EVENTS)
+        kwargs = {"tick": tick} if tick else {}
+        return self._send((queue, RECONCILE_PRESET, [preset_id], kwargs) for preset_id in preset_ids)
+
+    def builds(self, build_ids: Mapping[str, Sequence[str]]) -> int:
+        return self._send(
+            (self._settings.queue(BUILDS, host), RUN_BUILD, [build_id], {})
+            for host, ids in build_ids.items()
+            for build_id in ids
+        )
+
+    def tick(self) -> bool:
+        """Ask for a tick now, whatever the interval says."""
+        return self._send([(self._settings.queue(DEFAULT), RECONCILE_ALL, [], {"force": True})]) == 1
+
+    def wake(self, preset_ids: Sequence[str], deadline: float = CLIENT_DEADLINE) -> bool:
+        """Send within the deadline, or not at all; True when it was sent."""
+        sent: list[int] = []
+        sender = threading.Thread(target=lambda: sent.append(self.reconcile(preset_ids)), daemon=True)
+        sender.start()
+        sender.join(deadline)
+        if not sent:
+            log.warning("wake_up_not_sent", presets=list(preset_ids), deadline=deadline)
+        return bool(sent and sent[0])
+
+    def waiting(self, queue: str) -> int | None:
+        """How many messages lie in a queue, by its full name; None when Redis does not answer."""
+        try:
+            with self._connection.clone() as connection, connection.channel() as channel:
+                return int(channel.client.llen(queue))  # type: ignore[attr-defined]  # the Redis transport has it
+        except (KombuError, RedisError, OSError) as error:
+            log.warning("queue_unknown", queue=queue, error=str(error))
+            return None
+
+    def close(self) -> None:
+        """Close the pooled connections of this process."""
+        pools.reset()
+
+    def _send(self, messages: Iterable[tuple[str, str, list[str], dict[str, Any]]]) -> int:
+        sent = 0
+        try:
+            with pools.producers[self._connection].acquire(block=True, timeout=5) as producer, producer.batch(_BATCH):
+                for queue, task, args, kwargs in messages:
+                    producer.publish(
+                        [args, kwargs, {"callbacks": None, "errbacks": None, "chain": None, "chord": None}],
+                        exchange="",
+                        routing_key=queue,
+                        serializer="json",
+                        retry=False,
+                        **_properties(task, args, kwargs),
+                    )
+                    sent += 1
+        except (KombuError, RedisError, OSError) as error:
+            log.warning("not_published", sent=sent, error=str(error))
+            return 0
+        return sent
+
+
+def _properties(task: str, args: Sequence[str], kwargs: Mapping[str, Any]) -> dict[str, Any]:
+    """The headers of Celery's message protocol, version 2."""
+    task_id = str(uuid.uuid4())
+    return {
+        "correlation_id": task_id,
+        "headers": {
+            "lang": "py",
+            "task": task,
+            "id": task_id,
+            "root_id": task_id,
+            "parent_id": None,
+            "group": None,
+            "argsrepr": repr(tuple(args)),
+            "kwargsrepr": repr(dict(kwargs)),
+            "origin": "prebuild_tasks",
+        },
+    }

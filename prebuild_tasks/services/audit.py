@@ -1,0 +1,156 @@
+"""The invariants, checked on a live system: each query answers the rows that break one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from sqlalchemy import Connection, func, or_, select
+from sqlalchemy.orm import aliased
+
+from prebuild_tasks.config import Settings
+from prebuild_tasks.core.model import PREBUILDS_OWNER, BuildStatus, Transition
+from prebuild_tasks.core.schedule import desired_at
+from prebuild_tasks.errors import NotFoundError
+from prebuild_tasks.provisioners import Provisioners
+from prebuild_tasks.services.reconcile import RECONCILER
+from prebuild_tasks.storage import models as m
+from prebuild_tasks.storage.engine import Database
+from prebuild_tasks.storage.reads import IS_LIVE_PREBUILD, IS_RUNNING, installation_id, read_pools
+
+OPEN = (BuildStatus.PENDING, BuildStatus.RUNNING, BuildStatus.CANCELING)
+IS_LIVE_START = (m.Workspace.transition == Transition.START) & m.Workspace.status.in_(
+    (BuildStatus.PENDING, BuildStatus.RUNNING, BuildStatus.SUCCEEDED)
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """A row that breaks an invariant of DESIGN: `invariant` is its number."""
+
+    invariant: int
+    what: str
+    subject: str
+
+
+def audit(database: Database, settings: Settings, provisioners: Provisioners | None = None) -> list[Finding]:
+    """Everything that is wrong right now. With `provisioners`, their own lists are compared too.
+
+    A decision under way can look wrong for a moment; the caller asks twice and believes what was said both times.
+    """
+    with database.snapshot() as connection:
+        now = database.now(connection)
+        findings = list(_database_findings(database, connection, settings, now))
+        if provisioners is None:
+            return findings
+        installation = installation_id(connection)
+        names = connection.execute(select(m.TemplateVersion.provisioner).distinct()).scalars().all()
+        rows = connection.execute(
+            select(m.Workspace.id, m.Workspace.name, IS_RUNNING.label("running"), m.TemplateVersion.provisioner)
+            .join(m.Preset, m.Preset.id == m.Workspace.preset_id)
+            .join(m.TemplateVersion, m.TemplateVersion.id == m.Preset.template_version_id)
+            .where(m.Workspace.deleted_at.is_(None), m.Workspace.host.in_(("", settings.host)))
+        ).all()
+    for name in names:
+        try:
+            there = {resource.workspace_id for resource in provisioners.get(name).list(installation)}
+        except NotFoundError:
+            continue
+        mine = {row.id: row for row in rows if row.provisioner == name}
+        findings += [Finding(4, "resource without a workspace", resource) for resource in sorted(there - mine.keys())]
+        findings += [
+            Finding(4, "running workspace without a resource", row.name)
+            for workspace_id, row in mine.items()
+            if row.running and workspace_id not in there
+        ]
+    return findings
+
+
+def _database_findings(
+    database: Database, connection: Connection, settings: Settings, now: datetime
+) -> Iterator[Finding]:
+    yield from _over_desired(database, connection, settings)
+    for check in (_slots, _owners, _builds):
+        yield from check(connection, settings, now)
+
+
+def _over_desired(database: Database, connection: Connection, settings: Settings) -> Iterator[Finding]:
+    now, pools = read_pools(database, connection, settings.backoff_lookback)
+    for pool in pools:
+        live = pool.counts.live + pool.counts.expired + pool.counts.starting
+        allowed = max(desired_at(pool.preset, now), pool.preset.desired) if pool.preset.active else live
+        allowed = max([allowed, *(item.desired for item in pool.preset.schedules)])
+        if live > allowed and not pool.paused:
+            yield Finding(1, f"{live} live prebuilds, {allowed} desired", pool.ref)
+
+
+def _slots(connection: Connection, _settings: Settings, _now: datetime) -> Iterator[Finding]:
+    query = select(m.Workspace.name).where(IS_LIVE_PREBUILD)
+    for name in connection.execute(query.where(IS_LIVE_START, m.Workspace.slot.is_(None))).scalars():
+        yield Finding(1, "live prebuild without a slot", name)
+    for name in connection.execute(query.where(~IS_LIVE_START, m.Workspace.slot.is_not(None))).scalars():
+        yield Finding(1, "slot held by a prebuild that is not live", name)
+
+
+def _owners(connection: Connection, _settings: Settings, _now: datetime) -> Iterator[Finding]:
+    claimed = select(m.Workspace.name).where(m.Workspace.claimed_at.is_not(None))
+    hits = select(m.ClaimEvent.workspace_id).where(m.ClaimEvent.hit.is_(True))
+    for name in connection.execute(claimed.where(m.Workspace.id.not_in(hits))).scalars():
+        yield Finding(2, "claimed without a claim event", name)
+    twice = hits.group_by(m.ClaimEvent.workspace_id).having(func.count() > 1)
+    for workspace_id in connection.execute(twice).scalars():
+        yield Finding(2, "claimed twice", str(workspace_id))
+    for name in connection.execute(claimed.where(m.Workspace.owner == PREBUILDS_OWNER)).scalars():
+        yield Finding(5, "claimed, but back in the pool", name)
+    ended = (
+        claimed.join(m.Build, m.Build.workspace_id == m.Workspace.id)
+        .where(m.Build.transition != Transition.START, m.Build.created_at >= m.Workspace.claimed_at)
+        .where(m.Build.initiator == RECONCILER, m.Build.reason.not_in(("claimed_ttl", "retry")))
+    )
+    for name in connection.execute(ended).scalars():
+        yield Finding(5, "claimed, but ended by the reconciler", name)
+
+
+def _builds(connection: Connection, settings: Settings, now: datetime) -> Iterator[Finding]:
+    latest = aliased(m.Build)
+    differs = (
+        select(m.Workspace.name)
+        .join(
+            latest, (latest.workspace_id == m.Workspace.id) & (latest.number == m.Workspace.build_number), isouter=True
+        )
+        .where(
+            m.Workspace.deleted_at.is_(None),
+            # A claim without a hook ends no build of its own: its start stays the latest.
+            or_(
+                latest.id.is_(None),
+                latest.status != m.Workspace.status,
+                latest.transition != m.Workspace.transition,
+            ),
+        )
+    )
+    for name in connection.execute(differs).scalars():
+        yield Finding(3, "workspace and latest build differ", name)
+    several = (
+        select(m.Build.workspace_id)
+        .where(m.Build.status.in_(OPEN))
+        .group_by(m.Build.workspace_id)
+        .having(func.count() > 1)
+    )
+    for workspace_id in connection.execute(several).scalars():
+        yield Finding(3, "several open builds", str(workspace_id))
+    silent = now - timedelta(seconds=3 * settings.heartbeat_timeout + 3 * settings.sweep_interval)
+    stuck = select(m.Build.id).where(
+        m.Build.status.in_((BuildStatus.RUNNING, BuildStatus.CANCELING)), m.Build.heartbeat_at < silent
+    )
+    for build_id in connection.execute(stuck).scalars():
+        yield Finding(3, "running without a heart-beat", str(build_id))
+
+
+def audit_twice(look: Callable[[], list[Finding]], pause: Callable[[], None]) -> list[Finding]:
+    """What two looks agree on; the second is taken only when the first found something."""
+    first = look()
+    if not first:
+        return []
+    pause()
+    return [finding for finding in look() if finding in first]

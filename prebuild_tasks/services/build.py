@@ -1,0 +1,265 @@
+"""Running one build: take it, let the provisioner work (outside every transaction), write how it ended."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import structlog
+
+from prebuild_tasks.clock import monotonic
+from prebuild_tasks.config import Settings
+from prebuild_tasks.core.model import BuildPriority, BuildStatus, PresetStatus, Transition
+from prebuild_tasks.errors import BuildStoppedError, CannotBuildError, PrebuildError
+from prebuild_tasks.ports import Provisioner, Resource, WorkspaceSpec
+from prebuild_tasks.provisioners import Provisioners
+from prebuild_tasks.services.heart import Heart, RunningBuild
+from prebuild_tasks.storage import builds as store
+from prebuild_tasks.storage import writes
+from prebuild_tasks.storage.builds import TakenBuild
+from prebuild_tasks.storage.engine import Database
+from prebuild_tasks.storage.writes import NewBuild
+
+log = structlog.get_logger(__name__)
+
+CLAIM_REASON = "claim"
+"""The reason of the start build that personalises a claimed workspace."""
+_PROBE_PAUSE = 0.5
+
+
+@dataclass(slots=True)
+class BuildResult:
+    """How a build ended. `preset_id` is whom to reconcile now; `builds` are to be published."""
+
+    outcome: str
+    """succeeded, failed, canceled, lost (somebody else has it), or idle (nothing was pending)."""
+    build: str = ""
+    workspace: str = ""
+    preset: str = ""
+    transition: str = ""
+    attempt: int = 0
+    error: str = ""
+    preset_id: int | None = None
+    builds: list[NewBuild] = field(default_factory=list)
+
+    def report(self) -> dict[str, Any]:
+        """The result without what is empty or for the caller only."""
+        names = [name for name in self.__slots__ if name not in ("preset_id", "builds")]
+        return {name: value for name in names if (value := getattr(self, name))}
+
+
+@dataclass(frozen=True, slots=True)
+class _Ended:
+    status: BuildStatus
+    error: str = ""
+    code: str = ""
+    resource: Resource | None = None
+
+
+class BuildRunner:
+    """Runs builds in the calling thread, for as many threads as call it."""
+
+    def __init__(self, database: Database, settings: Settings, provisioners: Provisioners) -> None:
+        self._database = database
+        self._settings = settings
+        self._provisioners = provisioners
+        self._heart = Heart(database, settings.host, settings.heartbeat_timeout)
+
+    def run(self, build_id: str) -> BuildResult:
+        """Run the named build or a more urgent one of its queue, to its end."""
+        build = self._take(build_id)
+        if build is None:
+            return BuildResult("idle")
+        started = monotonic()
+        provisioner = self._provisioners.get(build.provisioner)
+        try:
+            parameters, secrets = resolve_parameters(build)
+            problem = None
+        except CannotBuildError as error:
+            parameters, secrets, problem = {}, [], error
+        running = RunningBuild(build, self._settings.build_timeout, secrets)
+        self._heart.add(running)
+        try:
+            ended = _failed(problem, running) if problem else self._work(provisioner, build, parameters, running)
+        finally:
+            self._heart.flush(running)
+            self._heart.remove(running)
+        result = self._end(build, ended, provisioner)
+        log.info("build_ended", **result.report(), reason=build.reason, seconds=round(monotonic() - started, 3))
+        return result
+
+    def _take(self, build_id: str) -> TakenBuild | None:
+        with self._database.write() as connection:
+            now = self._database.now(connection)
+            chosen = store.next_in_queue(connection, build_id, now)
+            if chosen is None:
+                return None
+            local = self._provisioners.get(store.provisioner_of(connection, chosen)).local
+            host = self._settings.host if local else ""
+            if not store.take(connection, chosen, self._heart.runner, host, now):
+                return None
+            return store.read_taken(connection, chosen)
+
+    def _work(
+        self, provisioner: Provisioner, build: TakenBuild, parameters: Mapping[str, str], running: RunningBuild
+    ) -> _Ended:
+        spec = WorkspaceSpec(
+            installation=build.installation,
+            workspace_id=build.workspace_id,
+            attempt=build.attempt,
+            name=build.name,
+            owner=build.owner,
+            template=build.template,
+            version=build.version,
+            preset=build.preset,
+            config=build.config,
+            parameters=parameters,
+            ready_timeout=build.ready_timeout,
+        )
+        try:
+            if build.transition is Transition.DELETE:
+                provisioner.delete(spec, running)
+            elif build.transition is Transition.STOP:
+                provisioner.stop(spec, running)
+            elif build.reason == CLAIM_REASON:
+                provisioner.claim(spec, running)
+            else:
+                resource = provisioner.start(spec, running)
+                return self._until_ready(provisioner, spec, resource, running)
+        except BuildStoppedError as error:
+            if error.reason == "canceled":
+                return _Ended(BuildStatus.CANCELED, "canceled", "canceled")
+            running.log(f"{error}\n")
+            return _Ended(BuildStatus.FAILED, str(error), error.reason)
+        except PrebuildError as error:
+            return _failed(error, running)
+        except Exception as error:  # an adapter's bug fails its build, not the worker
+            log.exception("provisioner_crashed", build=build.id, provisioner=provisioner.name)
+            return _failed(error, running)
+        return _Ended(BuildStatus.SUCCEEDED)
+
+    def _until_ready(
+        self, provisioner: Provisioner, spec: WorkspaceSpec, resource: Resource, running: RunningBuild
+    ) -> _Ended:
+        """A start succeeds when its readiness probe does: what is not ready in time was never of any use."""
+        deadline = monotonic() + spec.ready_timeout
+        while not (probe := provisioner.probe(spec)).ready:
+            if monotonic() > deadline:
+                message = f"not ready within {spec.ready_timeout:g} s: {running.masked(probe.message)}"
+                running.log(f"{message}\n")
+                return _Ended(BuildStatus.FAILED, message, "never_ready")
+            running.wait(_PROBE_PAUSE)
+        return _Ended(BuildStatus.SUCCEEDED, resource=resource)
+
+    def _end(self, build: TakenBuild, ended: _Ended, provisioner: Provisioner) -> BuildResult:
+        """Write the end, in one transaction with everything that follows from it."""
+        result = BuildResult(
+            ended.status.value,
+            build.id,
+            build.name,
+            f"{build.template}/{build.preset}",
+            build.transition.value,
+            build.attempt,
+            ended.error,
+            preset_id=build.preset_id,
+        )
+        if ended.code == "lost":
+            result.outcome, result.preset_id = "lost", None
+            return result
+        is_pool_start = build.transition is Transition.START and build.reason != CLAIM_REASON
+        with self._database.write() as connection:
+            now = self._database.now(connection)
+            # The preset's row first, as everybody does who locks it together with builds.
+            if is_pool_start and ended.status is BuildStatus.FAILED:
+                store.record_failure(connection, build.preset_id, build.created_at, ended.error)
+                if ended.code == CannotBuildError.code:
+                    writes.set_preset_status(connection, build.preset_id, PresetStatus.VALIDATION_FAILED, ended.error)
+            elif is_pool_start and ended.status is BuildStatus.SUCCEEDED:
+                store.record_success(connection, build.preset_id)
+            ours = store.finish(
+                connection,
+                build,
+                self._heart.runner,
+                ended.status,
+                now,
+                error=ended.error,
+                error_code=ended.code,
+                workspace=self._workspace_values(build, ended, now),
+            )
+            if not ours:
+                connection.rollback()
+                result.outcome, result.preset_id = "lost", None
+                return result
+            event = f"{build.transition}_{ended.status}" if build.reason != CLAIM_REASON else f"claim_{ended.status}"
+            writes.add_history(
+                connection,
+                event,
+                now=now,
+                actor=provisioner.name,
+                workspace_ids=[build.workspace_id],
+                preset_id=build.preset_id,
+                reason=ended.error or build.reason,
+            )
+            if is_pool_start and ended.status is BuildStatus.CANCELED:
+                # Canceled half-way: something may exist already.
+                result.builds = writes.delete_workspaces(
+                    connection, [build.workspace_id], reason="canceled", initiator="reconciler", now=now
+                )
+        return result
+
+    def _workspace_values(self, build: TakenBuild, ended: _Ended, now: Any) -> dict[str, Any]:
+        if ended.status is not BuildStatus.SUCCEEDED:
+            return {}
+        if build.transition is Transition.DELETE:
+            return {"deleted_at": now, "slot": None}
+        if ended.resource is None:
+            return {}
+        return {
+            "ready_at": now,
+            "resource_id": ended.resource.resource_id,
+            "url": ended.resource.url,
+            "directory": ended.resource.directory,
+        }
+
+
+def resolve_parameters(build: TakenBuild) -> tuple[dict[str, str], list[str]]:
+    """The parameters' values, and which are secret. Raises CannotBuildError for a reference that leads nowhere."""
+    values: dict[str, str] = {}
+    secrets: list[str] = []
+    for item in build.parameters:
+        if item.from_env:
+            if item.from_env not in os.environ:
+                raise CannotBuildError(f"parameter {item.name}: {item.from_env} is not set where builds run")
+            values[item.name] = os.environ[item.from_env]
+        elif item.from_file:
+            try:
+                values[item.name] = Path(item.from_file).read_text().rstrip("\n")
+            except (OSError, UnicodeError) as error:
+                raise CannotBuildError(f"parameter {item.name}: {item.from_file} can't be read: {error}") from None
+        else:
+            values[item.name] = item.value or ""
+            continue
+        secrets.append(values[item.name])
+    return values, secrets
+
+
+def claim_build(connection: Any, workspace: Any, *, now: Any, owner: str) -> list[NewBuild]:
+    """Insert the build that personalises a claimed workspace; a person waits for it."""
+    return writes.insert_builds(
+        connection,
+        [workspace],
+        transition=Transition.START,
+        reason=CLAIM_REASON,
+        initiator=owner,
+        now=now,
+        priority=BuildPriority.PERSON_WAITS,
+    )
+
+
+def _failed(error: Exception, running: RunningBuild) -> _Ended:
+    words = running.masked(getattr(error, "message", "") or str(error) or type(error).__name__)
+    running.log(f"{words}\n")
+    return _Ended(BuildStatus.FAILED, words, getattr(error, "code", "provisioner_failed"))

@@ -1,0 +1,173 @@
+"""One heart per process: keeps the leases of all its builds, learns of cancellations, saves their output."""
+
+from __future__ import annotations
+
+import os
+import socket
+import threading
+import uuid
+from collections.abc import Iterable
+from contextlib import suppress
+from typing import Any
+
+import structlog
+
+from prebuild_tasks.clock import monotonic
+from prebuild_tasks.errors import BuildStoppedError, PrebuildError
+from prebuild_tasks.storage import builds as store
+from prebuild_tasks.storage.builds import TakenBuild
+from prebuild_tasks.storage.engine import Database
+
+log = structlog.get_logger(__name__)
+
+BEATS_PER_TIMEOUT = 4
+LOG_HEAD = LOG_TAIL = 512 * 1024
+"""Characters of a build's output kept: the beginning says what was tried, the end what failed."""
+_FLUSH_INTERVAL = 1.0
+_MASK = "***"
+
+
+class RunningBuild:
+    """The context a provisioner gets (ports.BuildContext): output goes out through it, stop requests come in."""
+
+    def __init__(self, build: TakenBuild, timeout: float, secrets: Iterable[str] = ()) -> None:
+        self.build = build
+        self._deadline = monotonic() + timeout
+        self._secrets = sorted((secret for secret in secrets if secret), key=len, reverse=True)
+        self._stopped = threading.Event()
+        self._reason = ""
+        self._lock = threading.Lock()
+        self._head_left = LOG_HEAD
+        self._buffer: list[str] = []
+        self._tail = ""
+        self._dropped = 0
+        self._seq = 0
+        self._carry = ""
+
+    def log(self, text: str) -> None:
+        with self._lock:
+            text = self._carry + text
+            # A secret may be cut in two by the pieces output comes in: hold back the unfinished line.
+            cut = text.rfind("\n") + 1 if self._secrets else len(text)
+            self._carry = text[cut:]
+            self._append(self.masked(text[:cut]))
+
+    def masked(self, text: str) -> str:
+        """The text with every secret value replaced."""
+        for secret in self._secrets:
+            text = text.replace(secret, _MASK)
+        return text.replace("\0", "")
+
+    def check(self) -> None:
+        if self._stopped.is_set():
+            raise BuildStoppedError(f"the build was stopped: {self._reason}", reason=self._reason)
+        if monotonic() > self._deadline:
+            raise BuildStoppedError("the build ran out of time", reason="timeout")
+
+    def wait(self, seconds: float) -> None:
+        self._stopped.wait(max(min(seconds, self._deadline - monotonic()), 0))
+        self.check()
+
+    def stop(self, reason: str) -> None:
+        """Ask the build to end; the first reason counts."""
+        if not self._stopped.is_set():
+            self._reason = reason
+            self._stopped.set()
+
+    def drain(self, *, last: bool = False) -> list[dict[str, Any]]:
+        """Output not yet carried to the database, as rows without their time."""
+        with self._lock:
+            if last:
+                self._append(self.masked(self._carry))
+                self._carry = ""
+                if self._dropped:
+                    self._buffer.append(f"\n… {self._dropped} characters left out …\n")
+                if self._tail:
+                    self._buffer.append(self._tail)
+            text, self._buffer = "".join(self._buffer), []
+            if not text:
+                return []
+            self._seq += 1
+            return [{"build_id": self.build.id, "attempt": self.build.attempt, "seq": self._seq, "text": text}]
+
+    def _append(self, text: str) -> None:
+        head = text[: self._head_left]
+        if head:
+            self._buffer.append(head)
+            self._head_left -= len(head)
+        rest = text[len(head) :]
+        if rest:
+            self._tail += rest
+            self._dropped += max(len(self._tail) - LOG_TAIL, 0)
+            self._tail = self._tail[-LOG_TAIL:]
+
+
+class Heart:
+    """Beats as long as a build runs here. One per process; `runner` is its name in the database."""
+
+    def __init__(self, database: Database, host: str, timeout: float) -> None:
+        self.runner = f"{host}/{os.getpid()}/{socket.gethostname()}/{uuid.uuid4().hex[:8]}"
+        self._database = database
+        self._timeout = timeout
+        self._builds: dict[str, RunningBuild] = {}
+        self._lock = threading.Lock()
+        self._thread: threading.Thread | None = None
+        self._last_beat = monotonic()
+
+    def add(self, running: RunningBuild) -> None:
+        """Watch a build that was just taken."""
+        with self._lock:
+            self._builds[running.build.id] = running
+            if self._thread is None:
+                self._last_beat = monotonic()
+                self._thread = threading.Thread(target=self._run, name="heart", daemon=True)
+                self._thread.start()
+
+    def remove(self, running: RunningBuild) -> None:
+        """The build has ended."""
+        with self._lock:
+            self._builds.pop(running.build.id, None)
+
+    def flush(self, running: RunningBuild) -> None:
+        """Carry the last of a build's output to the database; output is no reason to fail a build."""
+        self._write_logs(running.drain(last=True))
+
+    def _run(self) -> None:
+        interval = self._timeout / BEATS_PER_TIMEOUT
+        pause = threading.Event()
+        while True:
+            with self._lock:
+                builds = list(self._builds.values())
+                if not builds:
+                    self._thread = None
+                    return
+            if monotonic() - self._last_beat >= interval:
+                self._beat(builds)
+            self._write_logs([row for running in builds for row in running.drain()])
+            pause.wait(min(interval / 2, _FLUSH_INTERVAL))
+
+    def _beat(self, builds: list[RunningBuild]) -> None:
+        try:
+            with self._database.write() as connection:
+                beats = {item.id: item for item in store.beat(connection, self.runner, self._database.now(connection))}
+        except Exception as error:  # noqa: BLE001 - the heart must not die of one missed beat
+            log.warning("heart_missed", error=str(error))
+            if monotonic() - self._last_beat > self._timeout:
+                # By now somebody else may run them.
+                for running in builds:
+                    running.stop("lost")
+            return
+        self._last_beat = monotonic()
+        for running in builds:
+            beat = beats.get(running.build.id)
+            if beat is None or beat.attempt != running.build.attempt:
+                running.stop("lost")
+            elif beat.canceling:
+                running.stop("canceled")
+
+    def _write_logs(self, rows: list[dict[str, Any]]) -> None:
+        if not rows:
+            return
+        with suppress(PrebuildError), self._database.write() as connection:
+            now = self._database.now(connection)
+            store.add_logs(connection, [{**row, "at": now} for row in rows])

@@ -1,0 +1,56 @@
+"""The Reconciler that everybody uses: tasks, the command line, tests. Locks save work, the services do it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import structlog
+
+from prebuild_tasks.clock import monotonic
+from prebuild_tasks.config import Settings
+from prebuild_tasks.locks import Locks
+from prebuild_tasks.ports import Publisher
+from prebuild_tasks.services.reconcile import plan_tick, publish, reconcile_preset, tick_report
+from prebuild_tasks.storage.engine import Database
+from prebuild_tasks.storage.reads import resolve_preset
+
+log = structlog.get_logger(__name__)
+
+
+class PoolReconciler:
+    """ports.Reconciler over a database, Redis locks and a publisher."""
+
+    def __init__(self, database: Database, settings: Settings, locks: Locks, publisher: Publisher) -> None:
+        self._database = database
+        self._settings = settings
+        self._locks = locks
+        self._publisher = publisher
+
+    def reconcile_all(self, *, force: bool = False) -> Mapping[str, Any]:
+        started = monotonic()
+        tick = self._locks.tick(self._settings.reconcile_interval, force=force)
+        if tick is None:
+            return {"outcome": "not due"}
+        snapshot, preset_ids = plan_tick(self._database, self._settings)
+        sent = self._publisher.reconcile(preset_ids, tick=tick)
+        report = tick_report(snapshot, sent, tick)
+        log.info("tick", **report, seconds=round(monotonic() - started, 3))
+        return report
+
+    def reconcile_preset(self, preset: str, *, tick: int = 0) -> Mapping[str, Any]:
+        if preset.isdigit():
+            preset_id = int(preset)
+        else:
+            with self._database.read() as connection:
+                preset_id = resolve_preset(connection, preset)
+
+        def once_more() -> None:
+            self._publisher.reconcile([str(preset_id)])
+
+        with self._locks.preset(str(preset_id), tick=tick, on_again=once_more) as lease:
+            if not lease.go:
+                return {"preset": preset, "outcome": lease.outcome}
+            result = reconcile_preset(self._database, self._settings, preset_id)
+        publish(self._database, self._publisher, result.builds)
+        return result.report()

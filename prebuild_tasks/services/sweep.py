@@ -1,0 +1,242 @@
+"""The safety net below the loop: builds whose worker died, lost messages, failed deletions, leftovers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+
+import structlog
+from sqlalchemy import Connection, func, or_, select, update
+
+from prebuild_tasks.config import Settings
+from prebuild_tasks.core.model import PREBUILDS_OWNER, BuildStatus, Transition
+from prebuild_tasks.services.build import CLAIM_REASON
+from prebuild_tasks.services.reconcile import RECONCILER
+from prebuild_tasks.storage import builds as store
+from prebuild_tasks.storage import models as m
+from prebuild_tasks.storage import writes
+from prebuild_tasks.storage.engine import Database
+from prebuild_tasks.storage.writes import NewBuild
+
+log = structlog.get_logger(__name__)
+
+REPUBLISH_AFTER = 30.0
+"""Seconds after which a published, still pending build may have lost its message; doubles with each publication."""
+_UNPUBLISHED_GRACE = 5.0
+_RETRY_FIRST = 30.0
+_RETRY_MAX = 3600.0
+_BATCH = 500
+
+
+@dataclass(slots=True)
+class SweepResult:
+    """What a sweep mended."""
+
+    retaken: int = 0
+    """Builds put back to pending, because their worker died."""
+    ended: int = 0
+    """Builds that lost their worker too often, or while being canceled."""
+    republished: int = 0
+    retried: int = 0
+    """Failed deletions and claim hooks tried again."""
+    cleaned: int = 0
+    """Leftovers of failed and ended workspaces being deleted."""
+    builds: list[NewBuild] = field(default_factory=list)
+    preset_ids: set[int] = field(default_factory=set)
+
+    def report(self) -> dict[str, int]:
+        names = ("retaken", "ended", "republished", "retried", "cleaned")
+        return {name: value for name in names if (value := getattr(self, name))}
+
+
+def sweep(database: Database, settings: Settings, waiting: Callable[[str], int | None]) -> SweepResult:
+    """Mend what needs mending; the caller publishes `builds` and reconciles `preset_ids`.
+
+    `waiting` tells how many messages lie in a host's builds queue, None when nobody knows.
+    """
+    result = SweepResult()
+    take_back_lost(database, settings, result)
+    with database.write() as connection:
+        now = database.now(connection)
+        _retry(connection, now, result)
+        _clean_failed(connection, settings, now, result)
+        _end_claims(connection, now, result)
+    with database.read() as connection:
+        due = _unpublished(connection, database.now(connection))
+    by_host: dict[str, list[NewBuild]] = {}
+    fresh = {build.id for build in result.builds}
+    for build in due:
+        if build.id not in fresh:
+            by_host.setdefault(build.queue, []).append(build)
+    for host, builds in by_host.items():
+        # Never more than are missing: what still lies in the queue has not been lost.
+        lying = waiting(host)
+        missing = builds if lying is None else builds[: max(_pending(database, host) - lying, 0)]
+        result.builds += missing
+        result.republished += len(missing)
+    if result.report():
+        log.info("swept", **result.report())
+    return result
+
+
+def take_back_lost(database: Database, settings: Settings, result: SweepResult, runner_prefix: str = "") -> None:
+    """Put builds back whose heart stopped, or whose runner is known dead by its prefix: the host's start-up knows."""
+    with database.read() as connection:
+        before = database.now(connection) - timedelta(seconds=settings.heartbeat_timeout)
+        lost = store.lost_builds(connection, before, runner_prefix)
+    for row in lost:
+        with database.write() as connection:
+            _take_back(connection, settings, row, database.now(connection), result)
+
+
+def _take_back(connection: Connection, settings: Settings, row: Any, now: datetime, result: SweepResult) -> None:
+    canceling = row.status is BuildStatus.CANCELING
+    spent = row.attempt >= settings.build_attempts
+    pool_start = row.transition is Transition.START and row.owner == PREBUILDS_OWNER
+    status = BuildStatus.CANCELED if canceling else BuildStatus.FAILED if spent else BuildStatus.PENDING
+    error = "canceled" if canceling else f"its worker died {row.attempt} times" if spent else ""
+    if status is BuildStatus.FAILED and pool_start:
+        store.record_failure(connection, row.preset_id, row.created_at, error)
+    if not store.take_back(connection, row, status, now, error, "canceled" if canceling else "lost"):
+        connection.rollback()
+        return
+    result.preset_ids.add(row.preset_id)
+    log.warning("build_lost", build=str(row.id), attempt=row.attempt, runner=row.runner, now=status.value)
+    if status is BuildStatus.PENDING:
+        result.retaken += 1
+        result.builds.append(NewBuild(row.id, row.host))
+        return
+    result.ended += 1
+    if canceling and row.transition is Transition.START:
+        result.builds += writes.delete_workspaces(
+            connection, [row.workspace_id], reason="canceled", initiator=RECONCILER, now=now
+        )
+
+
+def _unpublished(connection: Connection, now: datetime) -> list[NewBuild]:
+    """Pending builds never published, or published longer ago than an interval that doubles each time."""
+    rows = connection.execute(
+        select(m.Build.id, m.Build.queue, m.Build.published_at, m.Build.publications, m.Build.created_at)
+        .where(
+            m.Build.status == BuildStatus.PENDING,
+            or_(m.Build.next_attempt_at.is_(None), m.Build.next_attempt_at <= now),
+        )
+        .order_by(m.Build.priority, m.Build.created_at)
+        .limit(_BATCH)
+    )
+
+    def is_due(row: Any) -> bool:
+        if row.published_at is None:
+            return bool((now - row.created_at).total_seconds() > _UNPUBLISHED_GRACE)
+        patience = REPUBLISH_AFTER * 2 ** min(max(row.publications - 1, 0), 7)
+        return bool((now - row.published_at).total_seconds() > patience)
+
+    return [NewBuild(row.id, row.queue) for row in rows if is_due(row)]
+
+
+def _pending(database: Database, host: str) -> int:
+    with database.read() as connection:
+        query = select(func.count()).select_from(m.Build)
+        return connection.execute(
+            query.where(m.Build.status == BuildStatus.PENDING, m.Build.queue == host)
+        ).scalar_one()
+
+
+def _retry(connection: Connection, now: datetime, result: SweepResult) -> None:
+    """Failed deletions and claim hooks: the same again, later each time. They never give a workspace back."""
+    failures = (
+        select(func.count())
+        .select_from(m.Build)
+        .where(m.Build.workspace_id == m.Workspace.id, m.Build.status == BuildStatus.FAILED)
+        .scalar_subquery()
+    )
+    rows = connection.execute(
+        select(
+            m.Workspace.id,
+            m.Workspace.transition,
+            m.Workspace.build_number,
+            m.Workspace.owner,
+            m.Build.completed_at,
+            failures.label("failures"),
+        )
+        .join(m.Build, (m.Build.workspace_id == m.Workspace.id) & (m.Build.number == m.Workspace.build_number))
+        .where(
+            m.Workspace.deleted_at.is_(None),
+            m.Workspace.status == BuildStatus.FAILED,
+            or_(m.Workspace.transition == Transition.DELETE, m.Build.reason == CLAIM_REASON),
+        )
+        .limit(_BATCH)
+    ).all()
+    for row in rows:
+        pause = min(_RETRY_FIRST * 2 ** min(row.failures - 1, 10), _RETRY_MAX)
+        if (now - row.completed_at).total_seconds() < pause:
+            continue
+        is_claim = row.transition is Transition.START
+        chosen = connection.execute(
+            update(m.Workspace)
+            .where(
+                m.Workspace.id == row.id,
+                m.Workspace.build_number == row.build_number,
+                m.Workspace.status == BuildStatus.FAILED,
+            )
+            .values(status=BuildStatus.PENDING, build_number=row.build_number + 1)
+            .returning(
+                m.Workspace.id,
+                m.Workspace.build_number,
+                m.Workspace.organization_id,
+                m.Workspace.preset_id,
+                m.Workspace.host,
+            )
+        ).all()
+        result.builds += writes.insert_builds(
+            connection,
+            chosen,
+            transition=row.transition,
+            reason=CLAIM_REASON if is_claim else "retry",
+            initiator=RECONCILER,
+            now=now,
+            priority=0 if is_claim else 1,
+        )
+        result.retried += len(chosen)
+
+
+def _clean_failed(connection: Connection, settings: Settings, now: datetime, result: SweepResult) -> None:
+    """Failed, stopped and canceled prebuilds stay for study up to a count and an age, then they are deleted."""
+    place = func.row_number().over(
+        partition_by=m.Workspace.preset_id, order_by=(m.Workspace.created_at.desc(), m.Workspace.id)
+    )
+    kept = (
+        select(m.Workspace.id, m.Workspace.created_at, place.label("place"))
+        .where(
+            m.Workspace.owner == PREBUILDS_OWNER,
+            m.Workspace.deleted_at.is_(None),
+            or_(
+                (m.Workspace.transition == Transition.START)
+                & m.Workspace.status.in_((BuildStatus.FAILED, BuildStatus.CANCELED)),
+                (m.Workspace.transition == Transition.STOP) & m.Workspace.status.in_(writes.FINAL),
+            ),
+        )
+        .subquery()
+    )
+    oldest = now - timedelta(seconds=settings.failed_keep_for)
+    ids = connection.execute(
+        select(kept.c.id).where(or_(kept.c.place > settings.failed_keep, kept.c.created_at < oldest)).limit(_BATCH)
+    ).scalars()
+    builds = writes.delete_workspaces(connection, list(ids), reason="clean_up", initiator=RECONCILER, now=now)
+    result.builds += builds
+    result.cleaned += len(builds)
+
+
+def _end_claims(connection: Connection, now: datetime, result: SweepResult) -> None:
+    """Claimed workspaces past their `claimed_ttl`: the only claimed ones the service ever ends by itself."""
+    ids = connection.execute(
+        select(m.Workspace.id)
+        .where(m.Workspace.owner != PREBUILDS_OWNER, m.Workspace.deleted_at.is_(None), m.Workspace.claimed_until < now)
+        .where(m.Workspace.transition != Transition.DELETE)
+        .limit(_BATCH)
+    ).scalars()
+    builds = writes.delete_workspaces(connection, list(ids), reason="claimed_ttl", initiator=RECONCILER, now=now)
+    result.builds += builds
+    result.cleaned += len(builds)

@@ -1,0 +1,63 @@
+"""The tasks: parse, call one service, report. Every one is safe to run twice and at any moment."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from prebuild_tasks.bootstrap import runtime
+from prebuild_tasks.celery import app
+from prebuild_tasks.messages import BUILDS
+from prebuild_tasks.services import claim as claims
+from prebuild_tasks.services.reconcile import publish
+from prebuild_tasks.services.sweep import sweep as sweep_all
+
+
+@app.task(name="prebuild_tasks.reconcile_all")
+def reconcile_all(force: bool = False, **_: Any) -> dict[str, Any]:
+    """One tick: a snapshot of everything, then one message per preset that may need its turn."""
+    return dict(runtime().reconciler.reconcile_all(force=force))
+
+
+@app.task(name="prebuild_tasks.reconcile_preset")
+def reconcile_preset(preset: str | int, tick: int = 0, **_: Any) -> dict[str, Any]:
+    """Drive one preset, named by id or as template/preset, to its desired size."""
+    return dict(runtime().reconciler.reconcile_preset(str(preset), tick=tick))
+
+
+@app.task(
+    name="prebuild_tasks.run_build", acks_late=False, reject_on_worker_lost=False, time_limit=None, soft_time_limit=None
+)
+def run_build(build: str, **_: Any) -> dict[str, Any]:
+    """A token for one build: runs the named one, or a more urgent one of its queue."""
+    here = runtime()
+    result = here.build_runner.run(build)
+    publish(here.database, here.messages, result.builds)
+    if result.preset_id is not None:
+        here.messages.reconcile([str(result.preset_id)])
+    return result.report()
+
+
+@app.task(name="prebuild_tasks.claim", ignore_result=False)
+def claim(presets: Sequence[str], owner: str, name: str = "", request_id: str = "", **_: Any) -> dict[str, Any]:
+    """Claim a prebuild; the result is the claim's answer. Without a request id, the task's own is one."""
+    here = runtime()
+    request = claims.ClaimRequest(
+        owner=owner, presets=presets, name=name, request_id=request_id or claim.request.id or ""
+    )
+    claimed = claims.claim(here.database, request)
+    publish(here.database, here.messages, claimed.builds)
+    here.messages.reconcile([str(claimed.preset_id)])
+    return claimed.answer.report()
+
+
+@app.task(name="prebuild_tasks.sweep")
+def sweep(**_: Any) -> dict[str, int]:
+    """Mend what messages and workers lost."""
+    here = runtime()
+    result = sweep_all(
+        here.database, here.settings, lambda host: here.messages.waiting(here.settings.queue(BUILDS, host))
+    )
+    publish(here.database, here.messages, result.builds)
+    here.messages.reconcile([str(preset_id) for preset_id in sorted(result.preset_ids)])
+    return result.report()
