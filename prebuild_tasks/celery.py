@@ -22,8 +22,8 @@ HARD_LIMIT = 45
 SOFT_LIMIT = 40
 """Seconds a control task may take; below the lock's TTL (60), which is below the visibility timeout."""
 VISIBILITY_TIMEOUT = 300
-"""Seconds until an unacknowledged control message is delivered again. Builds are acknowledged early: their leases in the
-database outlast any message."""
+"""Seconds until an unacknowledged control message is delivered again. Builds are acknowledged early: they have leases
+in the database."""
 SOFT_SHUTDOWN = 10
 RESULT_TTL = 600
 
@@ -58,8 +58,6 @@ app.conf.update(
     # Control tasks may run again after a crash; every one is safe to repeat.
     task_acks_late=True,
     task_reject_on_worker_lost=True,
-    task_time_limit=HARD_LIMIT,
-    task_soft_time_limit=SOFT_LIMIT,
     worker_prefetch_multiplier=1,
     worker_soft_shutdown_timeout=SOFT_SHUTDOWN,
     worker_cancel_long_running_tasks_on_connection_loss=False,
@@ -93,7 +91,7 @@ def _logging(**_: Any) -> None:
 
 
 @celeryd_after_setup.connect
-def _consume_own_host(sender: str, instance: Any, **_: Any) -> None:
+def _consume_own_host(instance: Any, **_: Any) -> None:
     """A builds worker also serves the queue of its host, where local workspaces are deleted and probed."""
     if settings.queue(BUILDS) in instance.app.amqp.queues.consume_from:
         instance.app.amqp.queues.select_add(_queue(BUILDS, settings.host))

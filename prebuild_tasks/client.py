@@ -24,7 +24,7 @@ class Client:
     """Claims and gives back workspaces. Safe to share between threads. Without URLs it reads the environment."""
 
     def __init__(self, database_url: str = "", *, redis_url: str = "", settings: Settings | None = None) -> None:
-        given = {"database_url": database_url, "redis_url": redis_url}
+        given: dict[str, Any] = {"database_url": database_url, "redis_url": redis_url}
         self.settings = settings or load_settings(**{name: url for name, url in given.items() if url})
         self.database = Database(self.settings.resolved_database_url)
         self._messages: Messages | None = None
@@ -40,8 +40,8 @@ class Client:
     ) -> ClaimAnswer:
         """Claim the oldest eligible prebuild of the first of `presets` that has one, or of the preset that matches.
 
-        Raises ClaimMissError, NotFoundError, InputError, RefusedError, UnreachableError. Retry with the same `request_id`
-        to get the same workspace.
+        Raises ClaimMissError, NotFoundError, InputError, RefusedError, UnreachableError. Retry with the same
+        `request_id` to get the same workspace.
         """
         claimed = self.claim_only(
             *presets, owner=owner, name=name, template=template, parameters=parameters, request_id=request_id
@@ -67,12 +67,12 @@ class Client:
 
     def wake(self, claimed: Claimed) -> None:
         """Ask for the refill, within 200 ms or not at all: the tick sees it too."""
-        self._after(claimed.preset_id, claimed.builds)
+        self.after(claimed.preset_id, claimed.builds)
 
     def release(self, workspace: str, *, actor: str) -> None:
         """The owner is done: the workspace is deleted. Raises NotFoundError, RefusedError."""
         _, preset_id, builds = end_workspace(self.database, workspace, actor=actor)
-        self._after(preset_id, builds)
+        self.after(preset_id, builds)
 
     def workspaces(self, *, owner: str = "") -> list[dict[str, Any]]:
         """The owner's workspaces, or all."""
@@ -82,7 +82,8 @@ class Client:
         """Close the connections."""
         self.database.dispose()
 
-    def _after(self, preset_id: int, builds: list[NewBuild]) -> None:
+    def after(self, preset_id: int, builds: list[NewBuild]) -> None:
+        """Send what follows from a commit, within 200 ms or not at all."""
         if self._messages is None:
             self._messages = Messages(self.settings, timeout=CLIENT_DEADLINE)
         deadline = monotonic() + CLIENT_DEADLINE

@@ -135,9 +135,19 @@ class Settings(BaseSettings):
         return self.data_dir / "redis" / "redis.sock"
 
     @property
+    def redis_note(self) -> Path:
+        """Where `prebuild up` notes the URL of its Redis, for the commands of other terminals."""
+        return self.data_dir / "redis" / "url"
+
+    @property
     def resolved_redis_url(self) -> str:
         """The URL redis-py connects to; Celery's form is `celery_broker_url`."""
-        url = self.redis_url or f"unix://{self.redis_socket}"
+        url = self.redis_url
+        if not url:
+            try:
+                url = self.redis_note.read_text().strip()
+            except OSError:
+                url = f"unix://{self.redis_socket}"
         return "unix://" + url.removeprefix("redis+socket://") if url.startswith("redis+socket://") else url
 
     @property

@@ -6,28 +6,26 @@ from collections.abc import Sequence
 from typing import Any
 
 from prebuild_tasks.bootstrap import runtime
-from prebuild_tasks.celery import app
+from prebuild_tasks.celery import HARD_LIMIT, SOFT_LIMIT, app
 from prebuild_tasks.messages import BUILDS
 from prebuild_tasks.services import claim as claims
 from prebuild_tasks.services.reconcile import publish
 from prebuild_tasks.services.sweep import sweep as sweep_all
 
 
-@app.task(name="prebuild_tasks.reconcile_all")
+@app.task(name="prebuild_tasks.reconcile_all", time_limit=HARD_LIMIT, soft_time_limit=SOFT_LIMIT)
 def reconcile_all(force: bool = False, **_: Any) -> dict[str, Any]:
     """One tick: a snapshot of everything, then one message per preset that may need its turn."""
     return dict(runtime().reconciler.reconcile_all(force=force))
 
 
-@app.task(name="prebuild_tasks.reconcile_preset")
+@app.task(name="prebuild_tasks.reconcile_preset", time_limit=HARD_LIMIT, soft_time_limit=SOFT_LIMIT)
 def reconcile_preset(preset: str | int, tick: int = 0, **_: Any) -> dict[str, Any]:
     """Drive one preset, named by id or as template/preset, to its desired size."""
     return dict(runtime().reconciler.reconcile_preset(str(preset), tick=tick))
 
 
-@app.task(
-    name="prebuild_tasks.run_build", acks_late=False, reject_on_worker_lost=False, time_limit=None, soft_time_limit=None
-)
+@app.task(name="prebuild_tasks.run_build", acks_late=False, reject_on_worker_lost=False)
 def run_build(build: str, **_: Any) -> dict[str, Any]:
     """A token for one build: runs the named one, or a more urgent one of its queue."""
     here = runtime()
@@ -38,7 +36,7 @@ def run_build(build: str, **_: Any) -> dict[str, Any]:
     return result.report()
 
 
-@app.task(name="prebuild_tasks.claim", ignore_result=False)
+@app.task(name="prebuild_tasks.claim", ignore_result=False, time_limit=HARD_LIMIT, soft_time_limit=SOFT_LIMIT)
 def claim(presets: Sequence[str], owner: str, name: str = "", request_id: str = "", **_: Any) -> dict[str, Any]:
     """Claim a prebuild; the result is the claim's answer. Without a request id, the task's own is one."""
     here = runtime()
@@ -51,7 +49,7 @@ def claim(presets: Sequence[str], owner: str, name: str = "", request_id: str = 
     return claimed.answer.report()
 
 
-@app.task(name="prebuild_tasks.sweep")
+@app.task(name="prebuild_tasks.sweep", time_limit=HARD_LIMIT, soft_time_limit=SOFT_LIMIT)
 def sweep(**_: Any) -> dict[str, int]:
     """Mend what messages and workers lost."""
     here = runtime()

@@ -180,7 +180,9 @@ class _Apply:
                     select(m.TemplateVersion.id, m.TemplateVersion.name).where(
                         m.TemplateVersion.id.in_([wanted, active or wanted])
                     )
-                ).tuples()
+                )
+                .tuples()
+                .all()
             )
             if active is not None:
                 self._changed("promote", f"template {template.name}", f"{names[active]} -> {names[wanted]}")
@@ -227,7 +229,9 @@ class _Apply:
             stored = dict(
                 self._connection.execute(
                     select(m.Preset.name, m.Preset.recipe_digest).where(m.Preset.template_version_id == row.id)
-                ).tuples()
+                )
+                .tuples()
+                .all()
             )
             changed = [name for name, value in digests.items() if stored.get(name, value) != value]
             if row.config_digest == digest and row.provisioner == template.provisioner and not changed:

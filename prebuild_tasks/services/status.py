@@ -158,7 +158,7 @@ def _workspace(row: Any) -> dict[str, Any]:
 
 
 def find_workspace(connection: Connection, name: str) -> Any:
-    """The workspace meant by an id, `owner/name` or a name. Raises NotFoundError; RefusedError if it could be several."""
+    """The workspace meant by an id, `owner/name` or a name. Raises NotFoundError, RefusedError if several."""
     owner, _, short = name.rpartition("/")
     query = select(m.Workspace).where(m.Workspace.deleted_at.is_(None))
     if len(name) == 36 and name.count("-") == 4:

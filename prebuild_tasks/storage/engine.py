@@ -157,7 +157,9 @@ class Database:
     def _unreachable(self, words: str) -> UnreachableError:
         return UnreachableError(
             f"the database {masked_url(self.url)} could not be used: {words}",
-            hint="start it, or point PREBUILD_DATABASE_URL at one that runs",
+            hint="create it with: prebuild up, or: prebuild db upgrade"
+            if self.dialect == "sqlite"
+            else "start it, or point PREBUILD_DATABASE_URL at one that runs",
         )
 
 

@@ -1,0 +1,132 @@
+"""`claim`, `workspaces`, `release`, `delete`. Imports what a claim needs before the arguments are read, and no more."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from typing import Annotated
+
+import typer
+
+from prebuild_tasks.cli.output import ActorOption, JsonOption, write, write_json, write_rows
+from prebuild_tasks.client import Client
+from prebuild_tasks.clock import monotonic
+from prebuild_tasks.config import parse_duration
+from prebuild_tasks.errors import ClaimMissError, InputError, WaitTimeoutError
+from prebuild_tasks.services.claim import Claimed
+from prebuild_tasks.services.release import end_workspace
+from prebuild_tasks.services.status import workspaces as list_workspaces
+
+_WAIT_PAUSE = 0.5
+_COLUMNS = {
+    "workspace": "WORKSPACE",
+    "owner": "OWNER",
+    "preset": "PRESET",
+    "state": "STATE",
+    "url": "URL",
+    "created_at": "CREATED",
+    "claimed_until": "UNTIL",
+}
+
+
+def claim(
+    presets: Annotated[list[str] | None, typer.Argument(help="template/preset, in order of preference")] = None,
+    *,
+    owner: Annotated[str, typer.Option(help="Who gets it")],
+    name: Annotated[str, typer.Option(help="What it is to be called")] = "",
+    template: Annotated[str, typer.Option(help="Instead of presets: the preset of this template that matches")] = "",
+    param: Annotated[list[str] | None, typer.Option(help="With --template: NAME=VALUE")] = None,
+    wait: Annotated[bool, typer.Option("--wait", help="Wait for one when none is ready")] = False,
+    timeout: Annotated[str, typer.Option(help="How long --wait waits")] = "10m",
+    request_id: Annotated[str, typer.Option(help="Repeat a request with its id to get the same answer")] = "",
+    as_json: JsonOption = False,
+) -> None:
+    """Take a ready workspace: the oldest eligible one of the first preset that has one."""
+    parameters = dict(_pair(text) for text in param or [])
+    try:
+        patience = parse_duration(timeout)
+    except ValueError as error:
+        raise InputError(f"--timeout: {error}") from None
+    client = Client()
+    request_id = request_id or str(uuid.uuid4())
+    deadline = monotonic() + patience
+    while True:
+        try:
+            claimed = client.claim_only(
+                *(presets or ()),
+                owner=owner,
+                name=name,
+                template=template,
+                parameters=parameters,
+                request_id=request_id,
+            )
+            break
+        except ClaimMissError as miss:
+            if not wait:
+                raise
+            if monotonic() > deadline:
+                raise WaitTimeoutError(f"nothing became ready within {timeout}: {miss.message}") from None
+            time.sleep(_WAIT_PAUSE)
+    _answer(claimed, as_json=as_json)
+    client.wake(claimed)
+
+
+def workspaces(
+    owner: Annotated[str, typer.Option(help="Only this owner's")] = "",
+    preset: Annotated[str, typer.Option(help="Only of this template/preset")] = "",
+    state: Annotated[str, typer.Option(help="Only in this state, e.g. ready, usable, failed")] = "",
+    as_json: JsonOption = False,
+) -> None:
+    """List workspaces that are not deleted; claimed ones first."""
+    rows = list_workspaces(Client().database, owner=owner, preset=preset, state=state)
+    if as_json:
+        write_json(rows)
+    else:
+        write_rows(rows, _COLUMNS, empty="no workspaces")
+
+
+def release(
+    workspace: Annotated[str, typer.Argument(help="Name, owner/name or id")],
+    *,
+    actor: ActorOption,
+    as_json: JsonOption = False,
+) -> None:
+    """Give a claimed workspace back: it is deleted, with everything in it."""
+    _end(workspace, actor=actor, operator=False, as_json=as_json)
+
+
+def delete(
+    workspace: Annotated[str, typer.Argument(help="Name, owner/name or id")],
+    *,
+    actor: ActorOption,
+    as_json: JsonOption = False,
+) -> None:
+    """Delete any workspace, a prebuild or somebody's (operators)."""
+    _end(workspace, actor=actor, operator=True, as_json=as_json)
+
+
+def _end(workspace: str, *, actor: str, operator: bool, as_json: bool) -> None:
+    client = Client()
+    workspace_id, preset_id, builds = end_workspace(client.database, workspace, actor=actor, operator=operator)
+    if as_json:
+        write_json({"workspace": workspace, "id": workspace_id, "state": "deleting"})
+    else:
+        write(f"{workspace} is being deleted")
+    client.after(preset_id, builds)
+
+
+def _answer(claimed: Claimed, *, as_json: bool) -> None:
+    answer = claimed.answer
+    if as_json:
+        write_json(answer.report())
+        return
+    place = answer.url or answer.directory or answer.resource_id
+    until = "" if answer.state == "usable" else " (being personalised)"
+    write(f"{answer.workspace}  {answer.preset}  {place}  {answer.directory if answer.url else ''}{until}".rstrip())
+
+
+def _pair(text: str) -> tuple[str, str]:
+    key, equals, value = text.partition("=")
+    if not equals or not key:
+        raise InputError(f"--param {text!r} is no NAME=VALUE")
+    return key, value

@@ -1,0 +1,118 @@
+"""The entry point. `--help` imports no command: each is loaded when it is called."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperCommand, TyperGroup
+
+from prebuild_tasks import __version__
+from prebuild_tasks.errors import PrebuildError
+
+COMMANDS = {
+    "up": ("embedded", "Run everything on this machine: Redis, migrations, worker, builds, beat and a live table"),
+    "apply": ("pools", "Make the declared pools the stored ones"),
+    "status": ("pools", "Show every pool: desired, eligible, starting, failed, next action"),
+    "claim": ("claims", "Take a ready workspace"),
+    "workspaces": ("claims", "List workspaces"),
+    "release": ("claims", "Give a claimed workspace back: it is deleted"),
+    "delete": ("claims", "Delete any workspace (operators)"),
+    "reconcile": ("pools", "Ask for a tick, or for one preset's turn, now"),
+    "builds": ("builds", "List builds, newest first"),
+    "logs": ("builds", "Show the output of a build"),
+    "audit": ("audit", "Check the invariants on the live system"),
+    "db": ("admin", "Database: upgrade"),
+    "config": ("admin", "Settings and the pools file's schema"),
+    "decide": ("admin", "Answer decision cases"),
+}
+_HIDDEN = {"decide"}
+
+
+class LazyGroup(TyperGroup):
+    """Knows its commands by name and one line each; imports the one that is called."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        if cmd_name not in COMMANDS:
+            return None
+        return TyperCommand(cmd_name, help=COMMANDS[cmd_name][1], hidden=cmd_name in _HIDDEN)
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        if args and args[0] in COMMANDS:
+            return args[0], load(args[0]), args[1:]
+        return super().resolve_command(ctx, args)
+
+
+def load(name: str) -> Any:
+    """The command itself: a function of its module, or a Typer group under that name."""
+    module, line = COMMANDS[name]
+    target = getattr(import_module(f"prebuild_tasks.cli.{module}"), name)
+    if isinstance(target, typer.Typer):
+        return typer.main.get_command(target)
+    single = typer.Typer(add_completion=False)
+    single.command(name, help=(target.__doc__ or line))(target)
+    return typer.main.get_command(single)
+
+
+app = typer.Typer(cls=LazyGroup, no_args_is_help=True, pretty_exceptions_enable=False)
+
+
+def _print_version(value: bool) -> None:
+    if value:
+        sys.stdout.write(f"prebuild_tasks {__version__}\n")
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    _version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version and exit")
+    ] = False,
+) -> None:
+    """Pools of ready-to-claim developer workspaces, kept at their desired size."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command; returns the exit code. Every error is one sentence with the next step."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        typer.main.get_command(app).main(given, prog_name="prebuild")
+    except SystemExit as done:  # how typer ends, after printing what was wrong with the arguments
+        return done.code if isinstance(done.code, int) else int(done.code is not None)
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except PrebuildError as error:
+        _report(error, as_json="--json" in given)
+        return error.exit_code
+    except Exception as error:
+        if os.environ.get("PREBUILD_DEBUG"):
+            raise
+        words = f"{type(error).__name__}: {str(error).strip().splitlines()[0] if str(error).strip() else ''}"
+        _report(PrebuildError(f"unexpected: {words}", hint="set PREBUILD_DEBUG=1 for the traceback"), as_json=False)
+        return 1
+    return 0
+
+
+def _report(error: PrebuildError, *, as_json: bool) -> None:
+    if as_json:
+        body = {"error": error.code, "message": error.message, "hint": error.hint}
+        if reason := getattr(error, "reason", ""):
+            body["reason"] = reason
+        sys.stderr.write(json.dumps(body) + "\n")
+        return
+    sys.stderr.write(f"prebuild: {error.message}\n" + (f"  next: {error.hint}\n" if error.hint else ""))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

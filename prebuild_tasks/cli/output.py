@@ -1,0 +1,60 @@
+"""How commands print: JSON for scripts, a table for people, plain columns where no terminal is."""
+
+from __future__ import annotations
+
+import getpass
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any
+
+import typer
+
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON")]
+
+
+def os_user() -> str:
+    """Who runs the command; the default of --actor."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return "unknown"
+
+
+ActorOption = Annotated[str, typer.Option("--actor", default_factory=os_user, help="Who does this, for history")]
+
+
+def write(text: str) -> None:
+    """One line on standard output."""
+    sys.stdout.write(text + "\n")
+
+
+def write_json(value: Any) -> None:
+    """Indented JSON on standard output."""
+    write(json.dumps(value, indent=2, default=str, ensure_ascii=False))
+
+
+def write_rows(rows: Sequence[Mapping[str, Any]], columns: Mapping[str, str], *, empty: str) -> None:
+    """Rows as columns (`columns`: key to heading), or the sentence for none."""
+    if not rows:
+        write(empty)
+        return
+    cells = [[_cell(row.get(key)) for key in columns] for row in rows]
+    if sys.stdout.isatty():
+        from rich.console import Console
+        from rich.table import Table
+
+        table = Table(*columns.values(), box=None, pad_edge=False)
+        for line in cells:
+            table.add_row(*(cell.replace("[", "\\[") for cell in line))
+        Console().print(table)
+        return
+    lines = [list(columns.values()), *cells]
+    widths = [max(len(line[position]) for line in lines) for position in range(len(columns))]
+    for line in lines:
+        write("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
+
+
+def _cell(value: Any) -> str:
+    text = "" if value is None else f"{value:.1f}" if isinstance(value, float) else str(value)
+    return " ".join(text.split())

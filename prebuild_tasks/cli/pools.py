@@ -1,0 +1,103 @@
+"""`apply`, `status`, `reconcile`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from prebuild_tasks.bootstrap import Runtime
+from prebuild_tasks.cli.output import ActorOption, JsonOption, write, write_json, write_rows
+from prebuild_tasks.config import load_settings
+from prebuild_tasks.errors import UnreachableError
+from prebuild_tasks.locks import require_redis
+from prebuild_tasks.provisioners import Provisioners
+from prebuild_tasks.services.pools import DEFAULT_SOURCE, ApplyOptions
+from prebuild_tasks.services.pools import apply as apply_pools
+from prebuild_tasks.services.pools_file import ConfigCheck, load_pools
+from prebuild_tasks.services.status import PoolStatus, pools
+from prebuild_tasks.storage.reads import resolve_preset
+
+STATUS_COLUMNS = {
+    "preset": "PRESET",
+    "desired": "DESIRED",
+    "eligible": "ELIGIBLE",
+    "starting": "STARTING",
+    "failed": "FAILED",
+    "next_action": "NEXT ACTION",
+    "last_error": "LAST ERROR",
+}
+
+
+def config_check(provisioners: Provisioners) -> ConfigCheck:
+    """Asks the provisioner of each version whether its config can work."""
+
+    def check(name: str, config: Mapping[str, Any]) -> None:
+        provisioners.get(name).check_config(config)
+
+    return check
+
+
+def apply(
+    file: Annotated[Path, typer.Argument(help="The pools file")],
+    overlays: Annotated[list[Path] | None, typer.Argument(help="Files laid over it, in order")] = None,
+    *,
+    source: Annotated[
+        str, typer.Option(help="Whose declaration this is; only its own are ever removed")
+    ] = DEFAULT_SOURCE,
+    prune: Annotated[bool, typer.Option("--prune", help="Drain what this source no longer declares")] = False,
+    no_promote: Annotated[bool, typer.Option("--no-promote", help="Store a new version without activating it")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Even if more than half of all eligible prebuilds go")] = False,
+    actor: ActorOption,
+    as_json: JsonOption = False,
+) -> None:
+    """Make the declared pools the stored ones. The same file twice changes nothing."""
+    here = Runtime(load_settings())
+    declared = load_pools([file, *(overlays or [])], check_config=config_check(here.provisioners))
+    options = ApplyOptions(actor=actor, source=source, prune=prune, promote=not no_promote, yes=yes)
+    report = apply_pools(here.database, here.settings, declared, options)
+    if as_json:
+        write_json(report.report())
+    else:
+        for change in report.changes:
+            write(str(change))
+        write(f"revision {report.revision}" + ("" if report.preset_ids else ", nothing changed"))
+    if report.preset_ids:
+        here.messages.wake(report.preset_ids)
+
+
+def status(as_json: JsonOption = False) -> None:
+    """Show every pool: desired, eligible, starting, failed, next action."""
+    here = Runtime(load_settings())
+    rows = [asdict(row) for row in pools(here.database, here.settings)]
+    if as_json:
+        write_json(rows)
+    else:
+        write_rows(rows, STATUS_COLUMNS, empty="nothing is declared yet; run: prebuild apply FILE")
+
+
+def reconcile(
+    preset: Annotated[str | None, typer.Argument(help="template/preset; left out: every pool, by a tick")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Ask for a tick, or for one preset's turn, now."""
+    here = Runtime(load_settings())
+    if preset is not None:
+        with here.database.read() as connection:
+            preset_id = resolve_preset(connection, preset)
+    require_redis(here.settings)
+    sent = here.messages.reconcile([str(preset_id)]) if preset is not None else here.messages.tick()
+    if not sent:
+        raise UnreachableError("Redis did not take the message", hint="run the command again")
+    if as_json:
+        write_json({"requested": preset or "all"})
+    else:
+        write(f"asked to reconcile {preset or 'every pool'}; see: prebuild status")
+
+
+def is_full(rows: list[PoolStatus]) -> bool:
+    """Every pool has what it should have."""
+    return bool(rows) and all(row.full for row in rows)
