@@ -14,7 +14,7 @@ $(BIN)/uv:
 	@$(BIN)/pip install -q --disable-pip-version-check uv
 
 $(VENV)/.installed: requirements.lock pyproject.toml | $(BIN)/uv
-	@$(BIN)/uv pip sync -q --require-hashes --python $(BIN)/python requirements.lock
+	@$(BIN)/uv pip sync -q --require-hashes --compile-bytecode --python $(BIN)/python requirements.lock
 	@$(BIN)/uv pip install -q --no-deps --no-build-isolation --python $(BIN)/python -e .
 	@touch $@
 
@@ -26,8 +26,16 @@ up: install ## Fill the example pools on this machine: Redis, SQLite, worker, bu
 	@exec $(BIN)/prebuild up $(ARGS)
 
 .PHONY: test
-test: check ## Run the checks and every test but the long fault runs; starts its own Redis and PostgreSQL
-	$(BIN)/pytest $(ARGS)
+test: install ## Run every test but the long fault runs; starts its own Redis and PostgreSQL
+	$(BIN)/pytest -n 2 -m "not faults" $(ARGS)
+
+.PHONY: faults
+faults: install ## Run the long fault runs
+	$(BIN)/pytest -m faults $(ARGS)
+
+.PHONY: bench
+bench: install ## Measure against the floors
+	$(BIN)/python -m benchmarks $(ARGS)
 
 .PHONY: test-fast
 test-fast: install ## Run the tests that need no servers (under 30 seconds)
