@@ -180,9 +180,7 @@ class _Apply:
                     select(m.TemplateVersion.id, m.TemplateVersion.name).where(
                         m.TemplateVersion.id.in_([wanted, active or wanted])
                     )
-                )
-                .tuples()
-                .all()
+                ).all()
             )
             if active is not None:
                 self._changed("promote", f"template {template.name}", f"{names[active]} -> {names[wanted]}")
@@ -229,15 +227,14 @@ class _Apply:
             stored = dict(
                 self._connection.execute(
                     select(m.Preset.name, m.Preset.recipe_digest).where(m.Preset.template_version_id == row.id)
-                )
-                .tuples()
-                .all()
+                ).all()
             )
             changed = [name for name, value in digests.items() if stored.get(name, value) != value]
             if row.config_digest == digest and row.provisioner == template.provisioner and not changed:
                 return int(row.id)
             if version.name is not None:
-                what = f"the parameters of {changed[0]}" if changed else "the config"
+                same_config = row.config_digest == digest and row.provisioner == template.provisioner
+                what = f"the parameters of {changed[0]}" if same_config else "the config"
                 raise InputError(
                     f"{what} changed under the version name {version.name} of template {template.name}",
                     hint="versions are immutable: give it a new version name, or use version: auto",

@@ -140,7 +140,10 @@ def _normal(template: TemplateModel) -> DeclaredTemplate:
 def _plain_words(root: Node, error: ValidationError) -> Iterator[Problem]:
     seen: set[tuple[int, int, str]] = set()
     for item in error.errors():
-        path: Where = tuple(item["loc"])
+        if item["loc"] and item["loc"][-1] == "str" and isinstance(item.get("input"), Mapping):
+            continue  # a mapping is a reference to a secret; that it is no text either goes without saying
+        # Names of choices in the schema stand in the path too, with capitals or brackets.
+        path: Where = tuple(step for step in item["loc"] if not _is_choice(step))
         key, kind, value = str(path[-1]) if path else "", item["type"], item.get("input")
         named = ".".join(str(step) for step in path if isinstance(step, str) and step[:1].islower())
         if kind == "extra_forbidden":
@@ -161,6 +164,10 @@ def _plain_words(root: Node, error: ValidationError) -> Iterator[Problem]:
         if mark not in seen:
             seen.add(mark)
             yield problem
+
+
+def _is_choice(step: str | int) -> bool:
+    return isinstance(step, str) and (step in ("str", "SecretReference") or "[" in step)
 
 
 def _known_keys(path: Where) -> list[str]:

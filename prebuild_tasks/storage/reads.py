@@ -171,9 +171,7 @@ def read_pools(database: Database, connection: Connection, backoff_lookback: flo
             select(m.Workspace.preset_id, func.count())
             .where(IS_LIVE_PREBUILD, m.Workspace.status == BuildStatus.FAILED)
             .group_by(m.Workspace.preset_id)
-        )
-        .tuples()
-        .all()
+        ).all()
     )
     pools = [
         PoolRow(

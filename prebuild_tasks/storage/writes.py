@@ -94,14 +94,14 @@ def cancel_pending(
         .values(status=BuildStatus.CANCELED, completed_at=now, error_code=reason)
         .returning(m.Build.workspace_id, m.Build.attempt)
     ).all()
-    untouched = [row.workspace_id for row in canceled if row.attempt == 0]
-    if untouched:
-        connection.execute(
-            update(m.Workspace)
-            .where(m.Workspace.id.in_(untouched))
-            .values(status=BuildStatus.CANCELED, deleted_at=now, slot=None, reason=reason)
-        )
     begun = [row.workspace_id for row in canceled if row.attempt > 0]
+    for ids, closed in (([row.workspace_id for row in canceled if row.attempt == 0], now), (begun, None)):
+        if ids:
+            connection.execute(
+                update(m.Workspace)
+                .where(m.Workspace.id.in_(ids))
+                .values(status=BuildStatus.CANCELED, deleted_at=closed, slot=None, reason=reason)
+            )
     return len(canceled), delete_workspaces(connection, begun, reason=reason, initiator=initiator, now=now)
 
 

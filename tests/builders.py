@@ -1,0 +1,138 @@
+"""Pools and workspaces for tests, made through the same functions the service uses."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import select, update
+
+from prebuild_tasks.config import Settings
+from prebuild_tasks.core.model import BuildStatus, Transition
+from prebuild_tasks.ports import Resource
+from prebuild_tasks.services.pools import ApplyOptions, ApplyReport, apply
+from prebuild_tasks.services.pools_file import load_text
+from prebuild_tasks.services.reconcile import PresetResult, reconcile_preset
+from prebuild_tasks.storage import builds as store
+from prebuild_tasks.storage import models as m
+from prebuild_tasks.storage.engine import Database
+from prebuild_tasks.storage.reads import resolve_preset
+
+PRESET = "dev/small"
+
+
+class RecordingPublisher:
+    """Stands for Redis, which is outside these tests' reach: remembers what was sent."""
+
+    def __init__(self) -> None:
+        self.reconciled: list[tuple[str, int]] = []
+        self.built: list[str] = []
+
+    def reconcile(self, preset_ids: Sequence[str], *, tick: int = 0) -> int:
+        self.reconciled += [(preset_id, tick) for preset_id in preset_ids]
+        return len(preset_ids)
+
+    def builds(self, build_ids: Mapping[str, Sequence[str]]) -> int:
+        ids = [build_id for ids in build_ids.values() for build_id in ids]
+        self.built += ids
+        return len(ids)
+
+
+def declare(
+    database: Database,
+    settings: Settings,
+    desired: int = 3,
+    *,
+    start: str = "true",
+    extra: str = "",
+    config: str = "",
+    organizations: str = "[]",
+    **options: Any,
+) -> ApplyReport:
+    """One template `dev` with one preset `small`; `extra` are further keys of the preset, `config` of the config."""
+    text = f"""
+schema: 1
+organizations: {organizations}
+templates:
+  - name: dev
+    config: {{start: {start!r}{", " + config if config else ""}}}
+    presets:
+      - {{name: small, desired: {desired}{", " + extra if extra else ""}}}
+"""
+    return apply(database, settings, load_text(text), ApplyOptions(actor="test", **options))
+
+
+def preset_id(database: Database, name: str = PRESET) -> int:
+    with database.read() as connection:
+        return resolve_preset(connection, name)
+
+
+def turn(database: Database, settings: Settings, name: str = PRESET) -> PresetResult:
+    """One turn of the preset."""
+    return reconcile_preset(database, settings, preset_id(database, name))
+
+
+def finish_builds(
+    database: Database, *, status: BuildStatus = BuildStatus.SUCCEEDED, limit: int = 1000, error: str = ""
+) -> int:
+    """Take and end pending builds as a builds worker would, without a provisioner."""
+    done = 0
+    with database.read() as connection:
+        query = select(m.Build.id).where(m.Build.status == BuildStatus.PENDING).order_by(m.Build.created_at, m.Build.id)
+        ids = connection.execute(query.limit(limit)).scalars().all()
+    for build_id in ids:
+        with database.write() as connection:
+            now = database.now(connection)
+            assert store.take(connection, build_id, "runner", "", now)
+            build = store.read_taken(connection, build_id)
+            if build.transition is Transition.START and status is BuildStatus.FAILED:
+                store.record_failure(connection, build.preset_id, build.created_at, error)
+            if build.transition is Transition.START and status is BuildStatus.SUCCEEDED:
+                store.record_success(connection, build.preset_id)
+            values: dict[str, Any] = {}
+            if status is BuildStatus.SUCCEEDED:
+                resource = Resource(build.workspace_id, f"r-{build.workspace_id}", "http://x", "/x")
+                values = {"ready_at": now, "resource_id": resource.resource_id, "url": resource.url}
+                if build.transition is Transition.DELETE:
+                    values = {"deleted_at": now, "slot": None}
+            assert store.finish(connection, build, "runner", status, now, error=error, workspace=values)
+        done += 1
+    return done
+
+
+def fill(database: Database, settings: Settings, name: str = PRESET) -> int:
+    """Turn and build until nothing is left to do."""
+    for _ in range(20):
+        result = turn(database, settings, name)
+        if not finish_builds(database) and result.outcome != "changed":
+            return result.eligible
+    raise AssertionError("never settles")
+
+
+def workspaces(database: Database, *conditions: Any) -> list[Any]:
+    """Workspace rows that are not deleted."""
+    with database.read() as connection:
+        query = select(m.Workspace).where(m.Workspace.deleted_at.is_(None), *conditions)
+        return list(connection.execute(query.order_by(m.Workspace.created_at, m.Workspace.id)).all())
+
+
+def live(database: Database) -> int:
+    """Prebuilds pending, starting or running, not chosen for deletion."""
+    alive = (BuildStatus.PENDING, BuildStatus.RUNNING, BuildStatus.SUCCEEDED)
+    return len(
+        workspaces(
+            database,
+            m.Workspace.owner == "prebuilds",
+            m.Workspace.transition == Transition.START,
+            m.Workspace.status.in_(alive),
+        )
+    )
+
+
+def age(database: Database, seconds: float, ids: Iterable[str] | None = None) -> None:
+    """Make workspaces older."""
+    with database.write() as connection:
+        for row in workspaces(database) if ids is None else [w for w in workspaces(database) if w.id in set(ids)]:
+            created: datetime = row.created_at - timedelta(seconds=seconds)
+            connection.execute(update(m.Workspace).where(m.Workspace.id == row.id).values(created_at=created))

@@ -1,0 +1,113 @@
+"""Real servers, one set per test process; a fresh database per test."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import freezegun
+import psycopg
+import pytest
+import redis
+
+from prebuild_tasks.config import Settings
+from prebuild_tasks.storage.engine import Database
+from tests import servers
+
+freezegun.configure(
+    extend_ignore_list=[
+        "redis",
+        "kombu",
+        "billiard",
+        "celery.concurrency",
+        "psycopg",
+        "threading",
+        "queue",
+        "tests.wait",
+    ]
+)
+
+_OURS = ("PREBUILD_", "DATABASE_URL", "REDIS_URL", "CELERY_")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What needs a server says so by its fixtures; `make test-fast` leaves it out."""
+    for item in items:
+        names = set(getattr(item, "fixturenames", ()))
+        parameters = getattr(getattr(item, "callspec", None), "params", {})
+        on_postgres = "postgres_url" in names or parameters.get("database_url") == "postgresql"
+        if "redis_url" in names or on_postgres or "redis_server" in names:
+            item.add_marker("servers")
+
+
+@pytest.fixture(autouse=True)
+def _own_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in list(os.environ):
+        if name.startswith(_OURS):
+            monkeypatch.delenv(name)
+
+
+@pytest.fixture(scope="session")
+def redis_server() -> Iterator[str]:
+    with servers.redis_server() as url:
+        yield url
+
+
+@pytest.fixture
+def redis_url(redis_server: str) -> str:
+    with redis.Redis.from_url(redis_server) as client:
+        client.flushall()
+    return redis_server
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[str]:
+    with servers.postgres_server() as url:
+        database = Database(_create(url, "migrated"))
+        database.upgrade()
+        database.dispose()
+        yield url
+
+
+@pytest.fixture
+def postgres_url(postgres_server: str) -> str:
+    return _create(postgres_server, f"t{uuid.uuid4().hex[:12]}", template="migrated")
+
+
+@pytest.fixture(scope="session")
+def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("sqlite") / "template.db"
+    database = Database(f"sqlite:///{path}")
+    database.upgrade()
+    database.dispose()
+    return path
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    if request.param == "postgresql":
+        return str(request.getfixturevalue("postgres_url"))
+    shutil.copy(request.getfixturevalue("sqlite_template"), tmp_path / "test.db")
+    return f"sqlite:///{tmp_path / 'test.db'}"
+
+
+@pytest.fixture
+def database(database_url: str) -> Iterator[Database]:
+    database = Database(database_url)
+    yield database
+    database.dispose()
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    return Settings(data_dir=tmp_path / "data", host="here")
+
+
+def _create(url: str, name: str, template: str = "template0") -> str:
+    directory = url.partition("host=")[2]
+    with psycopg.connect(host=directory, user="postgres", dbname="postgres", autocommit=True) as connection:
+        connection.execute(f'CREATE DATABASE "{name}" TEMPLATE "{template}"')
+    return url.format(name)

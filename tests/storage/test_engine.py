@@ -1,0 +1,138 @@
+"""The engine: migrations, transactions, time, and errors in plain words."""
+
+from __future__ import annotations
+
+import threading
+from datetime import UTC, datetime, timedelta, timezone
+from pathlib import Path
+
+import pytest
+from alembic import command
+from sqlalchemy import insert, select, text, update
+from sqlalchemy.exc import StatementError
+
+from prebuild_tasks.errors import BusyError, InputError, UnreachableError
+from prebuild_tasks.storage import engine
+from prebuild_tasks.storage import models as m
+from prebuild_tasks.storage.engine import Database, alembic_config
+
+
+def test_upgrade_twice_changes_nothing(database: Database) -> None:
+    assert database.upgrade() == []
+    database.require_schema()
+
+
+def test_models_and_migrations_agree(database: Database) -> None:
+    with database.write() as connection:
+        config = alembic_config()
+        config.attributes["connection"] = connection
+        command.check(config)
+
+
+def test_every_installation_has_an_id_of_its_own(database: Database) -> None:
+    with database.read() as connection:
+        assert len(connection.execute(select(m.Installation.id)).scalar_one()) == 36
+
+
+def test_an_unmigrated_database_says_so(tmp_path: Path) -> None:
+    database = Database(f"sqlite:///{tmp_path / 'empty.db'}")
+    with pytest.raises(InputError, match="prebuild db upgrade"):
+        database.require_schema()
+    with pytest.raises(InputError, match="no prebuild tables"), database.read() as connection:
+        connection.execute(select(m.Installation.id))
+    database.dispose()
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["postgresql://nobody@127.0.0.1:1/none", "sqlite:////proc/none/x.db", "postgresql://u@/none?host=/nowhere"],
+)
+def test_a_database_that_is_not_there_is_one_sentence(url: str) -> None:
+    url = url.replace("postgresql:", "postgresql+psycopg:")
+    database = Database(url)
+    with pytest.raises(UnreachableError, match="could not be used") as caught, database.read():
+        pass
+    assert "\n" not in caught.value.message
+    database.dispose()
+
+
+def test_an_unknown_database_is_bad_input() -> None:
+    with pytest.raises(InputError, match="mysql"):
+        Database("mysql://u@h/d")
+
+
+def test_a_password_is_never_in_an_error() -> None:
+    database = Database("postgresql+psycopg://user:s3cret@127.0.0.1:1/none")
+    with pytest.raises(UnreachableError) as caught, database.read():
+        pass
+    assert "s3cret" not in str(caught.value)
+    database.dispose()
+
+
+def _set(database: Database, at: datetime) -> None:
+    with database.write() as connection:
+        values = {"key": "k", "value": {}, "updated_at": at, "updated_by": "t"}
+        connection.execute(insert(m.Setting).values(values))
+
+
+def test_instants_come_back_as_the_same_instant_in_utc(database: Database) -> None:
+    at = datetime(2026, 3, 29, 2, 30, 0, 123457, tzinfo=timezone(timedelta(hours=5, minutes=45)))
+    _set(database, at)
+    with database.read() as connection:
+        stored = connection.execute(select(m.Setting.updated_at)).scalar_one()
+    assert stored == at
+    assert stored.utcoffset() == timedelta(0)
+
+
+def test_a_naive_instant_is_refused(database: Database) -> None:
+    with pytest.raises(StatementError, match="naive"):
+        _set(database, datetime(2026, 1, 1))  # noqa: DTZ001
+
+
+def test_now_is_the_databases_own_clock_unless_one_is_given(database_url: str) -> None:
+    frozen = datetime(2020, 1, 1, tzinfo=UTC)
+    database = Database(database_url, clock=lambda: frozen)
+    with database.read() as connection:
+        assert database.now(connection) == frozen
+        assert connection.execute(select(database.now_column())).scalar_one() == frozen
+    database.dispose()
+
+
+def test_now_moves_inside_a_transaction(database: Database) -> None:
+    with database.read() as connection:
+        first = database.now(connection)
+        connection.execute(text("SELECT pg_sleep(0.01)" if database.dialect == "postgresql" else "SELECT 1"))
+        assert database.now(connection) > first
+
+
+def test_a_row_held_too_long_is_busy(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engine, "SQLITE_BUSY_MS", 200)
+    url, impatient = database.url, Database(database.url)
+    assert url
+    holding, release = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        with database.write() as connection:
+            connection.execute(update(m.Installation).values(created_at=datetime.now(UTC)))
+            holding.set()
+            release.wait(20)
+
+    thread = threading.Thread(target=hold)
+    thread.start()
+    assert holding.wait(10)
+    try:
+        with pytest.raises(BusyError), impatient.write() as connection:
+            if impatient.dialect == "postgresql":
+                connection.execute(text("SET LOCAL lock_timeout = '200ms'"))
+            connection.execute(update(m.Installation).values(created_at=datetime.now(UTC)))
+    finally:
+        release.set()
+        thread.join()
+        impatient.dispose()
+
+
+def test_a_snapshot_sees_one_instant(database: Database) -> None:
+    with database.snapshot() as connection:
+        before = connection.execute(select(m.Setting.key)).all()
+        _set(database, datetime.now(UTC))
+        assert connection.execute(select(m.Setting.key)).all() == before
