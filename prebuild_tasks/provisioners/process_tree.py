@@ -11,6 +11,7 @@ import os
 import selectors
 import signal
 import subprocess
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -26,6 +27,7 @@ GRACE = 3.0
 """Seconds between the request to end and the kill."""
 
 _POLL = 0.2
+_LOOK_AGAIN = 0.03
 _CHUNK = 65536
 # The pid goes to the caller; the served process becomes a child of init, which reaps it, and outlives the worker.
 _DETACH = 'log=$1; shift; "$@" >>"$log" 2>&1 </dev/null & echo $!'
@@ -55,16 +57,18 @@ def end(find: Callable[[], list[psutil.Process]], grace: float = GRACE) -> int:
     `find` is called again and again: a process may fork while it is being ended.
     """
     first = processes = find()
-    for process in processes:
-        with suppress(psutil.Error):
-            process.terminate()
-    psutil.wait_procs(processes, timeout=grace)
-    deadline = monotonic() + GRACE
-    while (processes := find()) and monotonic() < deadline:
-        for process in processes:
-            with suppress(psutil.Error):
-                process.kill()
-        psutil.wait_procs(processes, timeout=0.5)
+    for name, patience in (("terminate", grace), ("kill", GRACE)):
+        deadline = monotonic() + patience
+        asked: set[int] = set()
+        while processes and monotonic() < deadline:
+            for process in processes:
+                if process.pid not in asked:
+                    asked.add(process.pid)
+                    with suppress(psutil.Error):
+                        getattr(process, name)()
+            # Looking again, not waiting for pids to vanish: a zombie keeps its pid until its parent looks.
+            time.sleep(_LOOK_AGAIN)
+            processes = find()
     return len(first)
 
 

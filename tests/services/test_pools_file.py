@@ -64,7 +64,7 @@ BROKEN = [
     (GOOD.replace("provisioner: process", "organization: nobody"), 4, 19, "nobody is not declared", "default"),
     (GOOD.replace("REPO:", "PATH:"), 8, 9, "PATH is set by prebuild_tasks", ""),
     (GOOD.replace("N: 3", "N: null"), 14, 44, "has no value", ""),
-    (GOOD.replace("from_env: GIT_TOKEN", "from_env: A, from_file: B"), 14, 65, "either from_env or from_file", ""),
+    (GOOD.replace("from_env: GIT_TOKEN", "from_env: A, from_file: B"), 14, 64, "either from_env or from_file", ""),
     (GOOD.replace("    provisioner: process\n", "    active_version: v1\n"), 3, 5, "without versions", ""),
 ]  # fmt: skip
 

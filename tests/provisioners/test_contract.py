@@ -1,0 +1,164 @@
+"""The contract of ports.Provisioner. An adapter joins with one fixture: how to declare what the tests need of it."""
+
+from __future__ import annotations
+
+import threading
+import uuid
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+import pytest
+
+from prebuild_tasks.config import Settings
+from prebuild_tasks.errors import BuildStoppedError, CannotBuildError, ProvisionerError
+from prebuild_tasks.ports import Provisioner, WorkspaceSpec
+from prebuild_tasks.provisioners.process import ProcessProvisioner
+from tests.provisioners.context import Context
+from tests.wait import wait_until
+
+INSTALLATION = "11111111-1111-4111-8111-111111111111"
+
+
+@dataclass(frozen=True)
+class Adapter:
+    """A provisioner and configs for it: one that works, one that fails, one that hangs, one it must refuse."""
+
+    provisioner: Provisioner
+    works: dict[str, Any]
+    fails: dict[str, Any]
+    hangs: dict[str, Any]
+    refused: dict[str, Any]
+
+
+@pytest.fixture(params=["process"])
+def adapter(request: pytest.FixtureRequest, settings: Settings) -> Iterator[Adapter]:
+    provisioner = ProcessProvisioner(settings)
+    yield Adapter(
+        provisioner,
+        works={"start": "echo made > made", "serve": "exec sleep 1000", "ready": "test -f made", "claim": "true"},
+        fails={"start": "echo no disk; exit 3"},
+        hangs={"start": "echo begun; sleep 1000 & sleep 1000"},
+        refused={"strat": "true"},
+    )
+    provisioner.suspend()
+
+
+@pytest.fixture
+def spec(adapter: Adapter) -> WorkspaceSpec:
+    return WorkspaceSpec(
+        installation=INSTALLATION, workspace_id=str(uuid.uuid4()), attempt=1, name="prebuild-a-b-1", owner="prebuilds",
+        template="t", version="v", preset="p", config=adapter.works, parameters={"A": "1"},
+    )  # fmt: skip
+
+
+def ids(adapter: Adapter, installation: str = INSTALLATION) -> list[str]:
+    return [resource.workspace_id for resource in adapter.provisioner.list(installation)]
+
+
+def test_start_probe_list_delete(adapter: Adapter, spec: WorkspaceSpec) -> None:
+    made = adapter.provisioner.start(spec, Context())
+    assert made.workspace_id == spec.workspace_id
+    assert made.resource_id
+    assert adapter.provisioner.probe(spec).ready
+    assert ids(adapter) == [spec.workspace_id]
+    adapter.provisioner.delete(spec, Context())
+    assert ids(adapter) == []
+    gone = adapter.provisioner.probe(spec)
+    assert not gone.ready
+    assert gone.message
+
+
+def test_start_again_answers_what_is_there(adapter: Adapter, spec: WorkspaceSpec) -> None:
+    first = adapter.provisioner.start(spec, Context())
+    again = Context()
+    assert adapter.provisioner.start(spec, again) == first
+    assert adapter.provisioner.start(replace(spec, attempt=2), again) == first
+    assert again.text == ""
+
+
+def test_delete_is_safe_when_there_is_nothing_and_when_repeated(adapter: Adapter, spec: WorkspaceSpec) -> None:
+    adapter.provisioner.delete(spec, Context())
+    adapter.provisioner.start(spec, Context())
+    adapter.provisioner.delete(spec, Context())
+    adapter.provisioner.delete(spec, Context())
+
+
+def test_a_failing_start_speaks_in_the_recipes_own_words(adapter: Adapter, spec: WorkspaceSpec) -> None:
+    context = Context()
+    with pytest.raises(ProvisionerError, match="no disk"):
+        adapter.provisioner.start(replace(spec, config=adapter.fails), context)
+    assert "no disk" in context.text
+    adapter.provisioner.delete(spec, Context())
+    assert ids(adapter) == []
+
+
+def test_cancelled_in_the_middle_and_taken_up_again(adapter: Adapter, spec: WorkspaceSpec) -> None:
+    context, raised = Context(), list[Exception]()
+    hanging = replace(spec, config=adapter.hangs)
+    thread = threading.Thread(target=_into(raised, lambda: adapter.provisioner.start(hanging, context)))
+    thread.start()
+    wait_until(lambda: "begun" in context.text, what="the start's output")
+    context.stop()
+    thread.join(20)
+    assert isinstance(raised[0], BuildStoppedError)
+    assert ids(adapter) == [spec.workspace_id], "half-made ones are listed"
+    adapter.provisioner.start(replace(spec, attempt=2), Context())
+    assert adapter.provisioner.probe(spec).ready
+
+
+def test_a_higher_attempt_ends_what_a_lower_one_left_running(adapter: Adapter, spec: WorkspaceSpec) -> None:
+    context, raised = Context(), list[Exception]()
+    hanging = replace(spec, config=adapter.hangs)
+    thread = threading.Thread(target=_into(raised, lambda: adapter.provisioner.start(hanging, context)))
+    thread.start()
+    wait_until(lambda: "begun" in context.text, what="the start's output")
+    second = adapter.provisioner.start(replace(spec, attempt=2), Context())
+    thread.join(20)
+    assert isinstance(raised[0], ProvisionerError), "the old attempt's late end is refused"
+    assert adapter.provisioner.probe(spec).ready
+    assert adapter.provisioner.start(replace(spec, attempt=2), Context()) == second
+
+
+def test_an_old_attempt_that_wakes_up_is_refused(adapter: Adapter, spec: WorkspaceSpec) -> None:
+    with pytest.raises(ProvisionerError):
+        adapter.provisioner.start(replace(spec, attempt=2, config=adapter.fails), Context())
+    with pytest.raises(BuildStoppedError):
+        adapter.provisioner.start(spec, Context())
+
+
+def test_claim_leaves_a_durable_mark(adapter: Adapter, spec: WorkspaceSpec) -> None:
+    adapter.provisioner.start(spec, Context())
+    assert [r.claimed for r in adapter.provisioner.list(INSTALLATION)] == [False]
+    for _ in range(2):
+        adapter.provisioner.claim(replace(spec, owner="ada"), Context())
+    assert [r.claimed for r in adapter.provisioner.list(INSTALLATION)] == [True]
+
+
+def test_stop_keeps_what_is_stored(adapter: Adapter, spec: WorkspaceSpec) -> None:
+    adapter.provisioner.start(spec, Context())
+    adapter.provisioner.stop(spec, Context())
+    assert not adapter.provisioner.probe(spec).ready
+    adapter.provisioner.start(spec, Context())
+    assert adapter.provisioner.probe(spec).ready
+
+
+def test_foreign_installations_are_not_listed(adapter: Adapter, spec: WorkspaceSpec) -> None:
+    adapter.provisioner.start(spec, Context())
+    assert ids(adapter, "22222222-2222-4222-8222-222222222222") == []
+
+
+def test_a_config_that_can_never_work_is_refused(adapter: Adapter) -> None:
+    with pytest.raises(CannotBuildError):
+        adapter.provisioner.check_config(adapter.refused)
+    adapter.provisioner.check_config(adapter.works)
+
+
+def _into(raised: list[Exception], work: Callable[[], object]) -> Callable[[], None]:
+    def run() -> None:
+        try:
+            work()
+        except Exception as error:  # noqa: BLE001 - the test looks at whatever it was
+            raised.append(error)
+
+    return run
