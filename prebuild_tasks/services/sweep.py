@@ -9,6 +9,7 @@ from typing import Any
 
 import structlog
 from sqlalchemy import Connection, func, or_, select, update
+from sqlalchemy.orm import aliased
 
 from prebuild_tasks.config import Settings
 from prebuild_tasks.core.model import PREBUILDS_OWNER, BuildStatus, Transition
@@ -146,10 +147,11 @@ def _pending(database: Database, host: str) -> int:
 
 def _retry(connection: Connection, now: datetime, result: SweepResult) -> None:
     """Failed deletions and claim hooks: the same again, later each time. They never give a workspace back."""
+    counted = aliased(m.Build)
     failures = (
         select(func.count())
-        .select_from(m.Build)
-        .where(m.Build.workspace_id == m.Workspace.id, m.Build.status == BuildStatus.FAILED)
+        .select_from(counted)
+        .where(counted.workspace_id == m.Workspace.id, counted.status == BuildStatus.FAILED)
         .scalar_subquery()
     )
     rows = connection.execute(
