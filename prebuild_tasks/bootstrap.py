@@ -47,7 +47,7 @@ class Runtime:
     def close(self) -> None:
         """Close what was opened."""
         if "database" in self.__dict__:
-            self.database.dispose()
+            self.database.close()
 
 
 _current: tuple[int, Runtime] | None = None

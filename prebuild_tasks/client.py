@@ -80,7 +80,7 @@ class Client:
 
     def close(self) -> None:
         """Close the connections."""
-        self.database.dispose()
+        self.database.close()
 
     def after(self, preset_id: int, builds: list[NewBuild]) -> None:
         """Send what follows from a commit, within 200 ms or not at all."""

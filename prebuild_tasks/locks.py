@@ -15,7 +15,9 @@ from typing import Any, Literal, cast
 
 import redis
 import structlog
+from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
+from redis.retry import Retry
 
 from prebuild_tasks.config import Settings, masked_url
 from prebuild_tasks.errors import UnreachableError
@@ -51,16 +53,28 @@ _TICK_KEY_SHARE = 0.9
 """Of the interval: shorter, so that a punctual beat never meets its own last key; long enough to swallow a second
 beat."""
 
+_HINT = "start it with: prebuild up, or point PREBUILD_REDIS_URL at one that runs"
+
 
 @dataclass(slots=True)
 class Lease:
-    """What came of asking for a preset's lock. `unlocked`: Redis did not answer, go on without it."""
+    """What came of asking for a preset's lock.
+
+    `busy`: somebody else holds it, and was asked to come again. `stale`: the message is of an older tick. `unlocked`:
+    Redis did not answer. `again` and `lost` stand after the block: somebody asked meanwhile; the lock ended before us.
+    """
 
     outcome: Outcome
+    again: bool = False
     lost: bool = False
 
     @property
+    def held(self) -> bool:
+        return self.outcome == "held"
+
+    @property
     def go(self) -> bool:
+        """Do the work: with the lock, or without Redis, as the lock only saves work."""
         return self.outcome in ("held", "unlocked")
 
 
@@ -69,15 +83,19 @@ class Locks:
 
     def __init__(self, client: redis.Redis, namespace: str, ttl: float) -> None:
         self._namespace = namespace
-        self._ttl_ms = int(ttl * 1000)
+        self._ttl_ms = _milliseconds(ttl)
         self._acquire = client.register_script(_ACQUIRE)
         self._release = client.register_script(_RELEASE)
         self._tick = client.register_script(_TICK)
 
     @contextmanager
     def preset(self, preset_id: str, *, tick: int = 0, on_again: Callable[[], None] = lambda: None) -> Iterator[Lease]:
-        """Yield a lease; nobody waits. `on_again` is called after the release when somebody asked in the meantime,
-        also after an error in the body: their wake-up must not be lost."""
+        """Yield a lease; nobody waits.
+
+        `on_again` is called after the release when somebody asked in the meantime, also after an error in the body:
+        their wake-up must not be lost. A holder that dies calls nothing: the lock ends with its TTL, `again` outlives
+        it and goes to the next holder, which the next tick sends at the latest.
+        """
         lock, again = self._key("lock", preset_id), self._key("again", preset_id)
         token = secrets.token_hex(16)
         arguments = [token, self._ttl_ms, self._ttl_ms * _AGAIN_TTL_FACTOR, tick]
@@ -85,24 +103,27 @@ class Locks:
         try:
             yield lease
         finally:
-            if lease.outcome == "held":
+            # Also when the acquire got no answer: Redis may have set the lock all the same, and nobody would end it.
+            if lease.go:
                 released = self._run(self._release, [lock, again], [token])
-                lease.lost = released == "lost"
-                if released == "again":
+                lease.lost = lease.held and released == "lost"
+                lease.again = released == "again"
+                if lease.again:
                     on_again()
 
     def tick(self, interval: float, *, force: bool = False) -> int | None:
         """The number of the tick that may begin now; None while another one of this interval holds the key.
 
-        `force` begins one whatever the key says. Raises UnreachableError without Redis.
+        `force` begins one whatever the key says. The key is never released, so two beats that know nothing of each
+        other still make one tick per interval. Raises UnreachableError without Redis.
         """
-        ttl = max(int(interval * _TICK_KEY_SHARE * 1000), 1)
+        ttl = _milliseconds(interval * _TICK_KEY_SHARE)
         try:
             number = int(
                 cast("Any", self._tick(keys=[self._key("tick"), self._key("tick-number")], args=[ttl, int(force)]))
             )
         except RedisError as error:
-            raise UnreachableError(f"Redis did not answer: {error}") from error
+            raise UnreachableError(f"Redis did not answer: {error}", hint=_HINT) from error
         return number or None
 
     def _key(self, *parts: str) -> str:
@@ -119,9 +140,14 @@ class Locks:
 
 
 def connect(url: str, *, connect_timeout: float = 1.0, timeout: float = 2.0) -> redis.Redis:
-    """A client whose every call ends in bounded time. Connects when first used."""
+    """A client whose every call ends in bounded time, over TCP or a unix socket. Connects when first used."""
     return redis.Redis.from_url(
-        url, socket_connect_timeout=connect_timeout, socket_timeout=timeout, health_check_interval=10
+        url,
+        socket_connect_timeout=connect_timeout,
+        socket_timeout=timeout,
+        health_check_interval=10,
+        # No second try: when only the answer was lost, it would find our own lock and take it for somebody else's.
+        retry=Retry(NoBackoff(), 0),
     )
 
 
@@ -134,7 +160,11 @@ def require_redis(settings: Settings) -> None:
     except (RedisError, OSError) as error:
         raise UnreachableError(
             f"Redis at {masked_url(url)} did not answer: {error}",
-            hint="start it with: prebuild up, or point PREBUILD_REDIS_URL at one that runs",
+            hint=_HINT,
         ) from None
     finally:
         client.close()
+
+
+def _milliseconds(seconds: float) -> int:
+    return max(int(seconds * 1000), 1)  # Redis refuses a TTL of 0

@@ -14,6 +14,7 @@ from typing import Any
 import structlog
 from kombu import Connection, pools
 from kombu.exceptions import KombuError
+from kombu.transport import redis as _transport  # noqa: F401 - else kombu imports it inside the first message's deadline
 from redis.exceptions import RedisError
 
 from prebuild_tasks.config import Settings

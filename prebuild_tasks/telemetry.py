@@ -13,9 +13,20 @@ from prebuild_tasks.config import Settings
 _QUIET = ("kombu", "amqp", "urllib3", "alembic", "tornado.access")
 
 
+def configure_command_logging() -> None:
+    """For one-shot commands: warnings and worse, on standard error; standard output is the answer's alone."""
+    _configure("WARNING", "auto")
+    # A wake-up that outlives its deadline may log while the process ends: no reason for a traceback.
+    logging.raiseExceptions = False
+
+
 def configure_logging(settings: Settings) -> None:
     """Send our events and every library's records to standard error, in one format. Safe to call again."""
-    as_json = settings.log_format == "json" or (settings.log_format == "auto" and not sys.stderr.isatty())
+    _configure(settings.log_level, settings.log_format)
+
+
+def _configure(level: str, log_format: str) -> None:
+    as_json = log_format == "json" or (log_format == "auto" and not sys.stderr.isatty())
     shared: list[Any] = [
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_logger_name,
@@ -43,6 +54,6 @@ def configure_logging(settings: Settings) -> None:
     )
     root = logging.getLogger()
     root.handlers = [handler]
-    root.setLevel(settings.log_level.upper())
+    root.setLevel(level.upper())
     for name in _QUIET:
         logging.getLogger(name).setLevel(logging.WARNING)

@@ -12,6 +12,7 @@ import freezegun
 import psycopg
 import pytest
 import redis
+import structlog
 
 from prebuild_tasks.config import Settings
 from prebuild_tasks.storage.engine import Database
@@ -28,6 +29,11 @@ freezegun.configure(
         "queue",
         "tests.wait",
     ]
+)
+
+# Events of the code under test go where pytest collects logs, never to standard output.
+structlog.configure(
+    logger_factory=structlog.stdlib.LoggerFactory(), processors=[structlog.processors.KeyValueRenderer()]
 )
 
 _OURS = ("PREBUILD_", "DATABASE_URL", "REDIS_URL", "CELERY_")
@@ -68,7 +74,7 @@ def postgres_server() -> Iterator[str]:
     with servers.postgres_server() as url:
         database = Database(_create(url, "migrated"))
         database.upgrade()
-        database.dispose()
+        database.close()
         yield url
 
 
@@ -82,7 +88,7 @@ def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("sqlite") / "template.db"
     database = Database(f"sqlite:///{path}")
     database.upgrade()
-    database.dispose()
+    database.close()
     return path
 
 
@@ -98,7 +104,7 @@ def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 def database(database_url: str) -> Iterator[Database]:
     database = Database(database_url)
     yield database
-    database.dispose()
+    database.close()
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from prebuild_tasks.cli.output import JsonOption, write, write_json, write_rows
+from prebuild_tasks.cli.output import JsonOption, opened, write, write_json, write_rows
 from prebuild_tasks.config import Settings, load_settings, masked_url
 from prebuild_tasks.errors import InputError
 
@@ -30,7 +30,7 @@ def upgrade(as_json: JsonOption = False) -> None:
     from prebuild_tasks.storage.engine import Database
 
     settings = load_settings()
-    database = Database(settings.resolved_database_url)
+    database = opened(Database(settings.resolved_database_url))
     steps = database.upgrade()
     if as_json:
         write_json({"applied": steps, "revision": database.revision()})

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from prebuild_tasks.bootstrap import Runtime
-from prebuild_tasks.cli.output import JsonOption, write, write_json
+from prebuild_tasks.cli.output import JsonOption, opened, write, write_json
 from prebuild_tasks.config import load_settings
 from prebuild_tasks.errors import AuditError
 from prebuild_tasks.services import audit as service
@@ -22,7 +22,7 @@ def audit(
     as_json: JsonOption = False,
 ) -> None:
     """Check the invariants on the live system; exit 8 and name the rows when one is broken."""
-    here = Runtime(load_settings())
+    here = opened(Runtime(load_settings()))
     provisioners = None if database_only else here.provisioners
     findings = service.audit_twice(
         lambda: service.audit(here.database, here.settings, provisioners), lambda: time.sleep(_PAUSE)

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from prebuild_tasks.bootstrap import Runtime
-from prebuild_tasks.cli.output import JsonOption, write_json, write_rows
+from prebuild_tasks.cli.output import JsonOption, opened, write_json, write_rows
 from prebuild_tasks.config import load_settings
 from prebuild_tasks.core.model import BuildStatus
 from prebuild_tasks.errors import InputError
@@ -39,7 +39,7 @@ def builds(
     """List builds, newest first."""
     if only and only not in list(BuildStatus):
         raise InputError(f"--status {only!r} is unknown", hint=f"use one of {', '.join(BuildStatus)}")
-    here = Runtime(load_settings())
+    here = opened(Runtime(load_settings()))
     preset_id = None
     if preset:
         with here.database.read() as connection:
@@ -57,7 +57,7 @@ def logs(
     as_json: JsonOption = False,
 ) -> None:
     """Show the output of a build, from any host."""
-    database = Runtime(load_settings()).database
+    database = opened(Runtime(load_settings())).database
     page = status.build_log(database, build)
     if as_json and not follow:
         write_json({"build": build, "ended": page.ended, "text": page.text})

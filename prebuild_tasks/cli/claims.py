@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from prebuild_tasks.cli.output import ActorOption, JsonOption, write, write_json, write_rows
+from prebuild_tasks.cli.output import ActorOption, JsonOption, opened, write, write_json, write_rows
 from prebuild_tasks.client import Client
 from prebuild_tasks.clock import monotonic
 from prebuild_tasks.config import parse_duration
@@ -47,7 +47,7 @@ def claim(
         patience = parse_duration(timeout)
     except ValueError as error:
         raise InputError(f"--timeout: {error}") from None
-    client = Client()
+    client = opened(Client())
     request_id = request_id or str(uuid.uuid4())
     deadline = monotonic() + patience
     while True:
@@ -78,7 +78,7 @@ def workspaces(
     as_json: JsonOption = False,
 ) -> None:
     """List workspaces that are not deleted; claimed ones first."""
-    rows = list_workspaces(Client().database, owner=owner, preset=preset, state=state)
+    rows = list_workspaces(opened(Client()).database, owner=owner, preset=preset, state=state)
     if as_json:
         write_json(rows)
     else:
@@ -106,7 +106,7 @@ def delete(
 
 
 def _end(workspace: str, *, actor: str, operator: bool, as_json: bool) -> None:
-    client = Client()
+    client = opened(Client())
     workspace_id, preset_id, builds = end_workspace(client.database, workspace, actor=actor, operator=operator)
     if as_json:
         write_json({"workspace": workspace, "id": workspace_id, "state": "deleting"})

@@ -53,6 +53,9 @@ class LazyGroup(TyperGroup):
 
 def load(name: str) -> Any:
     """The command itself: a function of its module, or a Typer group under that name."""
+    from prebuild_tasks.telemetry import configure_command_logging
+
+    configure_command_logging()
     module, line = COMMANDS[name]
     target = getattr(import_module(f"prebuild_tasks.cli.{module}"), name)
     if isinstance(target, typer.Typer):
@@ -101,6 +104,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         words = f"{type(error).__name__}: {str(error).strip().splitlines()[0] if str(error).strip() else ''}"
         _report(PrebuildError(f"unexpected: {words}", hint="set PREBUILD_DEBUG=1 for the traceback"), as_json=False)
         return 1
+    finally:
+        if output := sys.modules.get("prebuild_tasks.cli.output"):
+            output.close_opened()
     return 0
 
 

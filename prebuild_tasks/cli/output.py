@@ -6,11 +6,35 @@ import getpass
 import json
 import sys
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any
+from contextlib import ExitStack
+from typing import Annotated, Any, Protocol, TypeVar
 
 import typer
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON")]
+
+
+_opened = ExitStack()
+
+
+class Closable(Protocol):
+    """Something with connections."""
+
+    def close(self) -> None: ...
+
+
+C = TypeVar("C", bound=Closable)
+
+
+def opened(thing: C) -> C:
+    """The thing itself; it is closed when the command ends, however it ends."""
+    _opened.callback(thing.close)
+    return thing
+
+
+def close_opened() -> None:
+    """Close what the command opened."""
+    _opened.close()
 
 
 def os_user() -> str:

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from prebuild_tasks.bootstrap import Runtime
-from prebuild_tasks.cli.output import ActorOption, JsonOption, write, write_json, write_rows
+from prebuild_tasks.cli.output import ActorOption, JsonOption, opened, write, write_json, write_rows
 from prebuild_tasks.config import load_settings
 from prebuild_tasks.errors import UnreachableError
 from prebuild_tasks.locks import require_redis
@@ -55,7 +55,7 @@ def apply(
     as_json: JsonOption = False,
 ) -> None:
     """Make the declared pools the stored ones. The same file twice changes nothing."""
-    here = Runtime(load_settings())
+    here = opened(Runtime(load_settings()))
     declared = load_pools([file, *(overlays or [])], check_config=config_check(here.provisioners))
     options = ApplyOptions(actor=actor, source=source, prune=prune, promote=not no_promote, yes=yes)
     report = apply_pools(here.database, here.settings, declared, options)
@@ -71,7 +71,7 @@ def apply(
 
 def status(as_json: JsonOption = False) -> None:
     """Show every pool: desired, eligible, starting, failed, next action."""
-    here = Runtime(load_settings())
+    here = opened(Runtime(load_settings()))
     rows = [asdict(row) for row in pools(here.database, here.settings)]
     if as_json:
         write_json(rows)
@@ -84,7 +84,7 @@ def reconcile(
     as_json: JsonOption = False,
 ) -> None:
     """Ask for a tick, or for one preset's turn, now."""
-    here = Runtime(load_settings())
+    here = opened(Runtime(load_settings()))
     if preset is not None:
         with here.database.read() as connection:
             preset_id = resolve_preset(connection, preset)

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import structlog
 
 from prebuild_tasks.clock import monotonic
 from prebuild_tasks.config import Settings
 from prebuild_tasks.core.model import BuildPriority, BuildStatus, PresetStatus, Transition
-from prebuild_tasks.errors import BuildStoppedError, CannotBuildError, PrebuildError
+from prebuild_tasks.errors import BuildStoppedError, BusyError, CannotBuildError, PrebuildError
 from prebuild_tasks.ports import Provisioner, Resource, WorkspaceSpec
 from prebuild_tasks.provisioners import Provisioners
 from prebuild_tasks.services.heart import Heart, RunningBuild
@@ -28,6 +29,9 @@ log = structlog.get_logger(__name__)
 CLAIM_REASON = "claim"
 """The reason of the start build that personalises a claimed workspace."""
 _PROBE_PAUSE = 0.5
+_BUSY_TRIES = 5
+_BUSY_PAUSE = 0.2
+T = TypeVar("T")
 
 
 @dataclass(slots=True)
@@ -70,7 +74,7 @@ class BuildRunner:
 
     def run(self, build_id: str) -> BuildResult:
         """Run the named build or a more urgent one of its queue, to its end."""
-        build = self._take(build_id)
+        build = _patiently(lambda: self._take(build_id))
         if build is None:
             return BuildResult("idle")
         started = monotonic()
@@ -87,7 +91,7 @@ class BuildRunner:
         finally:
             self._heart.flush(running)
             self._heart.remove(running)
-        result = self._end(build, ended, provisioner)
+        result = _patiently(lambda: self._end(build, ended, provisioner))
         log.info("build_ended", **result.report(), reason=build.reason, seconds=round(monotonic() - started, 3))
         return result
 
@@ -223,6 +227,16 @@ class BuildRunner:
             "url": ended.resource.url,
             "directory": ended.resource.directory,
         }
+
+
+def _patiently(work: Callable[[], T]) -> T:
+    """The work's result; a row somebody else holds is waited for: a token or a finished build must not be dropped."""
+    for _ in range(_BUSY_TRIES):
+        try:
+            return work()
+        except BusyError:
+            time.sleep(_BUSY_PAUSE)
+    return work()
 
 
 def resolve_parameters(build: TakenBuild) -> tuple[dict[str, str], list[str]]:

@@ -93,16 +93,23 @@ def reconcile_preset(database: Database, settings: Settings, preset_id: int) -> 
 
 
 def publish(database: Database, publisher: Publisher, builds: Sequence[NewBuild]) -> int:
-    """Send one token per build, after the commit, and remember it. What is lost here the sweep sends again."""
+    """Send one token per build, after the commit. What is lost here the sweep sends again.
+
+    Remembered before it is sent: a builds worker that gets the token at once must not find the row locked by us, pass
+    over it, and leave the build without a token.
+    """
     if not builds:
         return 0
     by_host: dict[str, list[str]] = {}
     for build in builds:
         by_host.setdefault(build.queue, []).append(build.id)
+    ids = [build.id for build in builds]
+    with database.write() as connection:
+        writes.mark_published(connection, ids, database.now(connection))
     sent = publisher.builds(by_host)
-    if sent:
+    if not sent:
         with database.write() as connection:
-            writes.mark_published(connection, [build.id for build in builds], database.now(connection))
+            writes.mark_unpublished(connection, ids)
     return sent
 
 

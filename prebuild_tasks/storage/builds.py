@@ -51,29 +51,23 @@ class Beat:
 
 
 def next_in_queue(connection: Connection, build_id: str, now: datetime) -> str | None:
-    """The most urgent pending build of the named build's queue; the named one when none is more urgent.
+    """The most urgent pending build of the named build's queue, locked; the named one among equals.
 
-    A message is a token: it stands for one build's worth of work, not for a certain build.
+    A message is a token: it stands for one build's worth of work, not for a certain build. Exactly the row that will be
+    taken is locked: whoever locked one and took another would wait in a circle with his neighbour.
     """
-    named = connection.execute(
-        select(m.Build.queue, m.Build.status, m.Build.priority, m.Build.next_attempt_at).where(m.Build.id == build_id)
-    ).one_or_none()
-    query = (
-        select(m.Build.id, m.Build.priority)
+    queue = connection.execute(select(m.Build.queue).where(m.Build.id == build_id)).scalar_one_or_none() or ""
+    return connection.execute(
+        select(m.Build.id)
         .where(
             m.Build.status == BuildStatus.PENDING,
-            m.Build.queue == (named.queue if named else ""),
+            m.Build.queue == queue,
             or_(m.Build.next_attempt_at.is_(None), m.Build.next_attempt_at <= now),
         )
-        .order_by(m.Build.priority, m.Build.created_at, m.Build.id)
+        .order_by(m.Build.priority, m.Build.id != build_id, m.Build.created_at, m.Build.id)
         .limit(1)
         .with_for_update(skip_locked=True, key_share=True)
-    )
-    best = connection.execute(query).one_or_none()
-    if best is None:
-        return None
-    due = named and named.status is BuildStatus.PENDING and (not named.next_attempt_at or named.next_attempt_at <= now)
-    return build_id if due and named and named.priority <= best.priority else best.id
+    ).scalar_one_or_none()
 
 
 def take(connection: Connection, build_id: str, runner: str, host: str, now: datetime) -> bool:

@@ -120,7 +120,7 @@ class Database:
                 hint="run: prebuild db upgrade",
             )
 
-    def dispose(self) -> None:
+    def close(self) -> None:
         """Close every connection."""
         self.engine.dispose()
 

@@ -259,6 +259,15 @@ def mark_published(connection: Connection, build_ids: Collection[str], now: date
     )
 
 
+def mark_unpublished(connection: Connection, build_ids: Collection[str]) -> None:
+    """They could not be sent after all."""
+    connection.execute(
+        update(m.Build)
+        .where(m.Build.id.in_(list(build_ids)), m.Build.status == BuildStatus.PENDING)
+        .values(published_at=None)
+    )
+
+
 def add_history(
     connection: Connection,
     event: str,

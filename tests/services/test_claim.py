@@ -203,7 +203,7 @@ def test_a_claimer_does_not_wait_for_anothers_transaction(settings: Settings, po
         held.execute(update(m.Workspace).where(m.Workspace.id == first).values(reason="held"))
         answer = take(database)
         assert answer.resource_id != f"r-{first}"
-    database.dispose()
+    database.close()
 
 
 def test_claim_against_delete_of_the_same_rows(database: Database, settings: Settings) -> None:

@@ -40,7 +40,7 @@ def test_an_unmigrated_database_says_so(tmp_path: Path) -> None:
         database.require_schema()
     with pytest.raises(InputError, match="no prebuild tables"), database.read() as connection:
         connection.execute(select(m.Installation.id))
-    database.dispose()
+    database.close()
 
 
 @pytest.mark.parametrize(
@@ -53,7 +53,7 @@ def test_a_database_that_is_not_there_is_one_sentence(url: str) -> None:
     with pytest.raises(UnreachableError, match="could not be used") as caught, database.read():
         pass
     assert "\n" not in caught.value.message
-    database.dispose()
+    database.close()
 
 
 def test_an_unknown_database_is_bad_input() -> None:
@@ -66,7 +66,7 @@ def test_a_password_is_never_in_an_error() -> None:
     with pytest.raises(UnreachableError) as caught, database.read():
         pass
     assert "s3cret" not in str(caught.value)
-    database.dispose()
+    database.close()
 
 
 def _set(database: Database, at: datetime) -> None:
@@ -95,7 +95,7 @@ def test_now_is_the_databases_own_clock_unless_one_is_given(database_url: str) -
     with database.read() as connection:
         assert database.now(connection) == frozen
         assert connection.execute(select(database.now_column())).scalar_one() == frozen
-    database.dispose()
+    database.close()
 
 
 def test_now_moves_inside_a_transaction(database: Database) -> None:
@@ -128,7 +128,7 @@ def test_a_row_held_too_long_is_busy(database: Database, monkeypatch: pytest.Mon
     finally:
         release.set()
         thread.join()
-        impatient.dispose()
+        impatient.close()
 
 
 def test_a_snapshot_sees_one_instant(database: Database) -> None:

@@ -1,0 +1,177 @@
+"""The command line as a port: exit codes, JSON keys, sentences. A golden test: changing it is changing a promise."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from prebuild_tasks import errors
+from prebuild_tasks.cli.main import COMMANDS, main
+from prebuild_tasks.config import Settings
+from prebuild_tasks.storage.engine import Database
+from tests.builders import declare, fill
+
+KEYS = {
+    "status": {"preset", "desired", "eligible", "starting", "deleting", "failed", "next_action", "last_error"},
+    "workspaces": {
+        "workspace", "id", "owner", "preset", "state", "url", "directory", "resource_id", "host", "created_at",
+        "claimed_at", "claimed_until", "reason",
+    },
+    "builds": {
+        "build", "workspace", "preset", "transition", "status", "reason", "initiator", "attempt", "created_at",
+        "seconds", "error_code", "error",
+    },
+    "claim": {
+        "workspace", "preset", "owner", "url", "directory", "resource_id", "request_id", "claimed_at", "state",
+    },
+}  # fmt: skip
+
+
+@pytest.fixture
+def cli(
+    database: Database,
+    settings: Settings,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+) -> Any:
+    monkeypatch.setenv("PREBUILD_DATABASE_URL", database.url)
+    monkeypatch.setenv("PREBUILD_DATA_DIR", str(settings.data_dir))
+    monkeypatch.setenv("PREBUILD_REDIS_URL", "redis://127.0.0.1:1/0")
+
+    def run(*arguments: str, expect: int = 0) -> str:
+        code = main(arguments)
+        captured = capsys.readouterr()
+        assert code == expect, captured.out + captured.err
+        return captured.out if expect == 0 else captured.out + captured.err
+
+    return run
+
+
+def test_exit_codes_are_those_of_the_port() -> None:
+    codes = {
+        errors.PrebuildError: 1, errors.InputError: 2, errors.NotFoundError: 3, errors.ClaimMissError: 4,
+        errors.RefusedError: 5, errors.WaitTimeoutError: 6, errors.UnreachableError: 7, errors.AuditError: 8,
+    }  # fmt: skip
+    assert {kind: kind.exit_code for kind in codes} == codes
+
+
+def test_json_keys(cli: Any, database: Database, settings: Settings) -> None:
+    assert json.loads(cli("status", "--json")) == []
+    declare(database, settings, 2)
+    fill(database, settings)
+    for command in ("status", "workspaces", "builds"):
+        assert all(row.keys() == KEYS[command] for row in json.loads(cli(command, "--json")))
+    answer = json.loads(cli("claim", "dev/small", "--owner", "ada", "--json"))
+    assert answer.keys() == KEYS["claim"]
+    assert json.loads(cli("audit", "--json", "--database-only")) == {"clean": True, "findings": []}
+    assert json.loads(cli("release", answer["workspace"], "--json")).keys() == {"workspace", "id", "state"}
+    assert "dev/small" in cli("status")
+    assert cli("workspaces", "--owner", "nobody") == "no workspaces\n"
+
+
+def test_a_claim_without_redis_answers_and_says_nothing_wrong(cli: Any, database: Database, settings: Settings) -> None:
+    declare(database, settings, 1)
+    fill(database, settings)
+    assert "dev/small" in cli("claim", "dev/small", "--owner", "ada")
+    error = json.loads(cli("claim", "dev/small", "--owner", "bob", "--json", expect=4))
+    assert (error["error"], error["reason"]) == ("claim_miss", "empty_pool")
+    assert "nothing became ready" in cli(
+        "claim", "dev/small", "--owner", "bob", "--wait", "--timeout", "100ms", expect=6
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        (["claim", "dev/none", "--owner", "ada"], 3, "there is no preset dev/none"),
+        (["claim", "none", "--owner", "ada"], 2, "template/preset"),
+        (["claim", "dev/small", "--owner", "prebuilds"], 2, "reserved owner"),
+        (["claim", "dev/small", "--owner", "a", "--timeout", "soon"], 2, "--timeout"),
+        (["claim", "--template", "dev", "--param", "x", "--owner", "a"], 2, "NAME=VALUE"),
+        (["claim", "dev/small"], 2, "--owner"),
+        (["release", "nothing"], 3, "there is no workspace nothing"),
+        (["logs", "nothing"], 3, "there is no build nothing"),
+        (["builds", "--status", "bad"], 2, "unknown"),
+        (["apply", "/nowhere/pools.yaml"], 2, "can't be read"),
+        (["decide", "/nowhere/case.json"], 2, "can't be read"),
+        (["reconcile"], 7, "did not answer"),
+        (["nonsense"], 2, "No such command"),
+    ],
+)
+def test_bad_input_is_one_sentence(
+    cli: Any, database: Database, settings: Settings, arguments: list[str], code: int, words: str
+) -> None:
+    declare(database, settings, 1)
+    text = cli(*arguments, expect=code)
+    assert words in text
+    assert "Traceback" not in text
+
+
+def test_a_broken_pools_file_exits_2_and_changes_nothing(cli: Any, tmp_path: Path) -> None:
+    path = tmp_path / "pools.yaml"
+    path.write_text(
+        "schema: 1\ntemplates:\n  - name: t\n    config: {strat: x}\n    presets: [{name: a, desired: 1}]\n"
+    )
+    text = cli("apply", str(path), expect=2)
+    assert f"{path}:4:" in text
+    assert json.loads(cli("status", "--json")) == []
+
+
+def test_a_bad_setting_names_its_variable(cli: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PREBUILD_RECONCILE_INTERVAL", "soon")
+    assert "PREBUILD_RECONCILE_INTERVAL: 'soon' is not a duration" in cli("status", expect=2)
+
+
+def test_passwords_are_masked(cli: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "secret").write_text("redis://:s3cret@127.0.0.1:1/0\n")
+    monkeypatch.setenv("PREBUILD_DATABASE_URL", "postgresql://ada:s3cret@127.0.0.1:1/x")
+    monkeypatch.delenv("PREBUILD_REDIS_URL")
+    monkeypatch.setenv("PREBUILD_REDIS_URL_FILE", str(tmp_path / "secret"))
+    monkeypatch.setenv("PREBUILD_FLOWER_BASIC_AUTH", "u:s3cret")
+    shown = cli("config", "show") + cli("config", "show", "--json")
+    assert "s3cret" not in shown
+    assert "redis://:***@127.0.0.1:1/0" in shown
+    assert "s3cret" not in cli("status", expect=7)
+
+
+def test_decide_answers_one_case_and_a_list(cli: Any, tmp_path: Path) -> None:
+    cases = json.loads((Path(__file__).parents[1] / "core" / "decision-cases.json").read_text())
+    (tmp_path / "one.json").write_text(json.dumps(cases[0]))
+    (tmp_path / "all.json").write_text(json.dumps(cases))
+    assert json.loads(cli("decide", str(tmp_path / "one.json")))["id"] == cases[0]["id"]
+    assert len(json.loads(cli("decide", str(tmp_path / "all.json")))) == len(cases)
+
+
+def test_every_command_has_help_and_help_loads_none_of_them(cli: Any) -> None:
+    for name in COMMANDS:
+        assert "Usage" in cli(name, "--help")
+    script = (
+        "import sys; from prebuild_tasks.cli.main import main; main(['--help']);"
+        "sys.exit(any(name in sys.modules for name in ('sqlalchemy', 'celery', 'redis', 'pydantic')))"
+    )
+    subprocess.run([sys.executable, "-c", script], check=True, capture_output=True)
+
+
+def test_a_claim_takes_less_than_100_ms(cli: Any, database: Database, settings: Settings) -> None:
+    """From parsed arguments to the printed line; the median of several."""
+    from prebuild_tasks.cli import claims
+    from prebuild_tasks.client import Client
+    from prebuild_tasks.clock import monotonic
+
+    declare(database, settings, 9)
+    fill(database, settings)
+    took = []
+    for number in range(9):
+        started = monotonic()
+        client = Client()
+        claimed = client.claim_only("dev/small", owner=f"o{number}")
+        claims._answer(claimed, as_json=True)
+        took.append(monotonic() - started)
+        client.close()
+    assert sorted(took)[4] < 0.1

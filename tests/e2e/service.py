@@ -1,0 +1,123 @@
+"""`prebuild` as its users run it: in processes of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from prebuild_tasks.config import load_settings
+from prebuild_tasks.errors import PrebuildError
+from prebuild_tasks.services.status import pools
+from prebuild_tasks.storage.engine import Database
+from tests.wait import wait_until
+
+BIN = Path(sys.executable).parent
+
+
+class Service:
+    """One data directory and the commands run on it."""
+
+    def __init__(self, data_dir: Path, **environment: str) -> None:
+        self.data_dir = data_dir
+        data_dir.parent.mkdir(parents=True, exist_ok=True)
+        self.environment = {
+            "PATH": f"{BIN}:{os.environ['PATH']}",
+            "HOME": str(data_dir.parent),
+            "PREBUILD_DATA_DIR": str(data_dir),
+            # No tick after the first: whatever happens soon happens by an event.
+            "PREBUILD_RECONCILE_INTERVAL": "1h",
+            "PREBUILD_HEARTBEAT_TIMEOUT": "2s",
+            "PREBUILD_SWEEP_INTERVAL": "1s",
+            **environment,
+        }
+        self.processes: list[subprocess.Popen[str]] = []
+
+    def start(self, *arguments: str, program: str = "prebuild") -> subprocess.Popen[str]:
+        """A long-running command; its output is in a file."""
+        log = (self.data_dir.parent / f"out-{len(self.processes)}").open("w+")
+        process = subprocess.Popen(
+            [str(BIN / program), *arguments], env=self.environment, cwd=self.data_dir.parent, stdout=log, stderr=log,
+            text=True, start_new_session=True,
+        )  # fmt: skip
+        log.close()
+        self.processes.append(process)
+        return process
+
+    def output(self, position: int = -1) -> str:
+        """What the n-th long-running command printed."""
+        return (self.data_dir.parent / f"out-{position % len(self.processes)}").read_text()
+
+    def run(self, *arguments: str, program: str = "prebuild", expect: int = 0) -> str:
+        """A command to its end; its standard output."""
+        done = subprocess.run(
+            [str(BIN / program), *arguments], env=self.environment, cwd=self.data_dir.parent, capture_output=True,
+            text=True, timeout=90, check=False,
+        )  # fmt: skip
+        assert done.returncode == expect, f"{arguments} exited with {done.returncode}: {done.stdout} {done.stderr}"
+        assert "Traceback" not in done.stderr, done.stderr
+        return done.stdout if expect == 0 else done.stdout + done.stderr
+
+    def json(self, *arguments: str) -> Any:
+        return json.loads(self.run(*arguments, "--json"))
+
+    def is_full(self) -> bool:
+        """Asked in this process: a command of its own each time would slow down what is waited for."""
+        settings = load_settings(self.environment)
+        database = Database(settings.resolved_database_url)
+        try:
+            rows = pools(database, settings)
+        except PrebuildError:
+            return False
+        finally:
+            database.close()
+        return bool(rows) and all(row.full and not row.starting for row in rows)
+
+    def wait_full(self, timeout: float = 60.0) -> None:
+        wait_until(self.is_full, timeout=timeout, what=f"a full pool: {self._logs()}", pause=0.1)
+
+    def interrupt(self, process: subprocess.Popen[str], number: int = signal.SIGINT) -> int:
+        process.send_signal(number)
+        return process.wait(30)
+
+    def left(self) -> list[str]:
+        """Every process that has anything to do with this data directory."""
+        found = []
+        for process in psutil.process_iter():
+            try:
+                if process.status() == psutil.STATUS_ZOMBIE or process.pid == os.getpid():
+                    continue
+                environ = process.environ()
+                seen = (environ.get("PREBUILD_DATA_DIR", ""), environ.get("HOME", ""), *process.cmdline())
+                if any(str(self.data_dir) in value for value in seen):
+                    found.append(" ".join(process.cmdline()))
+            except (psutil.Error, OSError):
+                continue
+        return found
+
+    def kill(self) -> None:
+        """End whatever a failed test left."""
+        for process in self.processes:
+            if process.poll() is None:
+                process.kill()
+                process.wait()
+        for process in psutil.process_iter():
+            try:
+                if str(self.data_dir) in process.environ().get("PREBUILD_DATA_DIR", "") or str(
+                    self.data_dir
+                ) in process.environ().get("HOME", ""):
+                    process.kill()
+            except (psutil.Error, OSError):
+                continue
+
+    def _logs(self) -> str:
+        lines = []
+        for path in sorted((self.data_dir / "logs").glob("*.log")):
+            lines += [f"{path.stem}: {line}" for line in path.read_text().splitlines()[-3:]]
+        return "\n".join(lines)[-3000:]

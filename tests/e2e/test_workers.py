@@ -1,0 +1,94 @@
+"""The deployed form: beat, worker and builds as the Procfile starts them, on PostgreSQL and Redis."""
+
+from __future__ import annotations
+
+import shlex
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+import redis as redis_py
+
+from tests.e2e.service import Service
+from tests.wait import wait_until
+
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(240)]
+ROOT = Path(__file__).parents[2]
+
+POOLS = """
+schema: 1
+templates:
+  - name: dev
+    config: {start: "sleep 1; echo made"}
+    presets: [{name: small, desired: 3}]
+"""
+
+
+def procfile() -> dict[str, list[str]]:
+    """The Procfile's lines, by name, without what they hand to the shell."""
+    lines = [line.partition(":") for line in (ROOT / "Procfile").read_text().splitlines() if line and line[0] != "#"]
+    return {name: shlex.split(command.replace("${PORT:-5555}", "5555"))[1:] for name, _, command in lines}
+
+
+@pytest.fixture
+def service(tmp_path: Path, postgres_url: str, redis_url: str) -> Iterator[Service]:
+    service = Service(
+        tmp_path / "x" / "d",
+        PREBUILD_DATABASE_URL=postgres_url,
+        PREBUILD_REDIS_URL=redis_url,
+        PREBUILD_RECONCILE_INTERVAL="1s",
+    )
+    service.data_dir.mkdir()
+    (tmp_path / "x" / "pools.yaml").write_text(POOLS)
+    yield service
+    service.kill()
+
+
+def test_from_an_empty_database_to_a_full_pool_with_beat_alone(service: Service, redis_url: str) -> None:
+    service.run("db", "upgrade")
+    service.run("apply", "pools.yaml")
+    with redis_py.Redis.from_url(redis_url) as client:
+        client.flushall()  # apply's own message is lost: beat's tick has to do
+    lines = procfile()
+    for name in ("worker", "builds", "beat"):
+        service.start(*lines[name], program="celery")
+    service.wait_full()
+    answer = service.json("claim", "dev/small", "--owner", "ada")
+    assert answer["state"] == "usable"
+    service.wait_full()
+    assert service.run("audit") == "clean\n"
+    for process in service.processes:
+        process.send_signal(signal.SIGTERM)
+    assert [process.wait(30) for process in service.processes] == [0, 0, 0]
+    assert not service.left()
+
+
+def test_a_builds_worker_killed_with_9_is_replaced_by_another(service: Service) -> None:
+    (service.data_dir.parent / "pools.yaml").write_text(POOLS.replace("sleep 1", "sleep 5"))
+    service.run("db", "upgrade")
+    lines = procfile()
+    for name in ("worker", "beat"):
+        service.start(*lines[name], program="celery")
+    first = service.start(*lines["builds"], "-n", "one@%h", program="celery")
+    service.run("apply", "pools.yaml")
+    wait_until(lambda: _building(service), timeout=40, what="builds under way")
+    _kill_tree(first.pid)
+    first.wait()
+    service.start(*lines["builds"], "-n", "two@%h", program="celery")
+    service.wait_full()
+    builds = service.json("builds")
+    assert max(row["attempt"] for row in builds) >= 2
+    assert {row["status"] for row in builds} == {"succeeded"}, "a dead worker is no failure of the pool"
+    assert service.run("audit") == "clean\n"
+
+
+def _building(service: Service) -> bool:
+    return any(row["status"] == "running" for row in service.json("builds"))
+
+
+def _kill_tree(pid: int) -> None:
+    root = psutil.Process(pid)
+    for process in [root, *root.children(recursive=True)]:
+        process.kill()
