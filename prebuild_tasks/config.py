@@ -100,6 +100,10 @@ class Settings(BaseSettings):
     """A preset's Redis lock ends by itself after this long; above the hard time limit of the control tasks."""
     public_host: str = "127.0.0.1"
     """The host in the URLs of served workspaces."""
+    workspace_bind: str = ""
+    """Address that served workspaces are told to listen on; empty: 127.0.0.1, or 0.0.0.0 with another public host."""
+    workspace_ports: str = "20000-29999"
+    """Ports for served workspaces, outside the kernels' ephemeral ranges, so that a resting workspace keeps its own."""
     provisioner_pass_env: Annotated[tuple[str, ...], NoDecode] = tuple(DEFAULT_PASS_ENV.split(","))
     """Names (or NAME* patterns) of the worker's environment that workspaces may see."""
     task_events: bool = True
@@ -107,6 +111,7 @@ class Settings(BaseSettings):
     flower_basic_auth: str = ""
     """user:password of Flower."""
     log_level: str = "INFO"
+    """Of the long-running processes; commands say warnings only."""
     log_format: Literal["auto", "json", "console"] = "auto"
     """auto: JSON without a terminal."""
 
@@ -114,6 +119,14 @@ class Settings(BaseSettings):
     @classmethod
     def _split(cls, value: object) -> object:
         return tuple(name.strip() for name in value.split(",") if name.strip()) if isinstance(value, str) else value
+
+    @field_validator("workspace_ports")
+    @classmethod
+    def _port_range(cls, value: str) -> str:
+        first, _, last = value.partition("-")
+        if not (first.isdigit() and last.isdigit() and 0 < int(first) <= int(last) < 65536):
+            raise ValueError(f"{value!r} is no range of ports; write it as 20000-29999")
+        return value
 
     @field_validator("data_dir")
     @classmethod

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Collection, Mapping
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, NoReturn
 
 from prebuild_tasks.core.actions import decide
 from prebuild_tasks.core.model import (
@@ -23,24 +24,105 @@ from prebuild_tasks.errors import InputError
 
 
 def decide_cases(data: object) -> list[dict[str, Any]]:
-    """The answer to one case or to each of a list. Raises InputError naming the case that can't be read."""
+    """The answer to one case or to each of a list. Raises InputError naming the case and the field it can't read."""
     cases = data if isinstance(data, list) else [data]
     return [_answer(case, position) for position, case in enumerate(cases)]
 
 
+class _Fields:
+    """The fields of one object of a case. Knows where it stands, so that an error can say so."""
+
+    def __init__(self, values: object, case: object, where: str = "") -> None:
+        self._case, self._where = case, where
+        self._values: Mapping[str, Any] = values if isinstance(values, Mapping) else {}
+        if values is not self._values:
+            self._refuse("", f"must be an object, not {values!r}")
+
+    def text(self, key: str, default: str | None = None) -> str:
+        value = self._get(key, default)
+        return value if isinstance(value, str) else self._refuse(key, f"must be a text, not {value!r}")
+
+    def choice(self, key: str, choices: Collection[str]) -> str:
+        value = self.text(key)
+        return value if value in choices else self._refuse(key, f"must be one of {', '.join(choices)}, not {value!r}")
+
+    def flag(self, key: str, *, default: bool | None = None) -> bool:
+        value = self._get(key, default)
+        return value if isinstance(value, bool) else self._refuse(key, f"must be true or false, not {value!r}")
+
+    def whole(self, key: str, default: int | None = None) -> int:
+        value = self._get(key, default)
+        if not isinstance(value, int) or isinstance(value, bool):
+            self._refuse(key, f"must be a whole number, not {value!r}")
+        return value
+
+    def count(self, key: str, default: int | None = None) -> int:
+        value = self.whole(key, default)
+        return value if value >= 0 else self._refuse(key, f"must not be negative, but is {value}")
+
+    def seconds(self, key: str) -> timedelta:
+        value = self._get(key)
+        if not isinstance(value, (int, float)) or isinstance(value, bool) or not math.isfinite(value):
+            self._refuse(key, f"must be seconds, not {value!r}")
+        try:
+            return timedelta(seconds=value)
+        except OverflowError:
+            self._refuse(key, "is too far away")
+
+    def before(self, key: str, now: datetime) -> datetime:
+        try:
+            return now - self.seconds(key)
+        except OverflowError:
+            self._refuse(key, "is outside the calendar")
+
+    def instant(self, key: str) -> datetime:
+        text = self.text(key)
+        try:
+            value = datetime.fromisoformat(text)
+        except ValueError:
+            self._refuse(key, f"must be an ISO 8601 instant, not {text!r}")
+        return value if value.tzinfo else value.replace(tzinfo=UTC)
+
+    def given(self, key: str) -> bool:
+        return self._values.get(key) is not None
+
+    def inner(self, key: str) -> _Fields:
+        return _Fields(self._get(key), self._case, self._path(key))
+
+    def rows(self, key: str) -> list[_Fields]:
+        items = self._get(key, [])
+        if not isinstance(items, list):
+            self._refuse(key, f"must be a list, not {items!r}")
+        return [_Fields(item, self._case, f"{self._path(key)}[{number}]") for number, item in enumerate(items)]
+
+    def belongs_to(self, preset_id: str) -> bool:
+        """Whether a row is this preset's: null is nobody's, but the field must be there."""
+        if "preset" not in self._values:
+            self._refuse("preset", "is missing")
+        return bool(self._values["preset"] == preset_id)
+
+    def _get(self, key: str, default: Any = None) -> Any:
+        value = self._values.get(key)
+        if value is not None:
+            return value
+        return default if default is not None else self._refuse(key, "is missing")
+
+    def _path(self, key: str) -> str:
+        return f"{self._where}.{key}" if self._where and key else self._where or key
+
+    def _refuse(self, key: str, problem: str) -> NoReturn:
+        path = self._path(key)
+        raise InputError(f"case {self._case}: {path} {problem}" if path else f"case {self._case} {problem}")
+
+
 def _answer(case: object, position: int) -> dict[str, Any]:
-    if not isinstance(case, Mapping):
-        raise InputError(f"case {position} is no object")
-    name = case.get("id", position)
+    name = case.get("id", position) if isinstance(case, Mapping) else position
+    fields = _Fields(case, name)
+    now = fields.instant("now")
     try:
-        now = _instant(case["now"])
-        snapshot = _snapshot(case, now)
-        interval = timedelta(seconds=case["backoff_interval_s"])
-    except KeyError as error:
-        raise InputError(f"case {name}: the field {error} is missing") from None
-    except (TypeError, ValueError, AttributeError, OverflowError) as error:
-        raise InputError(f"case {name} can't be read: {error}") from None
-    decision = decide(snapshot, now, interval)
+        decision = decide(_snapshot(fields, now), now, fields.seconds("backoff_interval_s"))
+    except OverflowError as error:
+        raise InputError(f"case {name}: its times leave the calendar: {error}") from None
     return {
         "id": name,
         "state": asdict(decision.state),
@@ -49,49 +131,43 @@ def _answer(case: object, position: int) -> dict[str, Any]:
     }
 
 
-def _instant(text: str) -> datetime:
-    instant = datetime.fromisoformat(text)
-    return instant if instant.tzinfo else instant.replace(tzinfo=UTC)
-
-
-def _ago(now: datetime, seconds: float) -> datetime:
-    return now - timedelta(seconds=seconds)
-
-
-def _snapshot(case: Mapping[str, Any], now: datetime) -> PresetSnapshot:
-    declared = case["preset"]
-    preset_id = declared["id"]
-    invalidated, ttl, backoff = declared.get("last_invalidated_ago_s"), declared.get("ttl_s"), case.get("backoff")
-
-    def in_progress(transition: str) -> int:
-        return sum(
-            item["count"]
-            for item in case.get("in_progress", ())
-            if item["preset"] == preset_id and item["transition"] == transition
-        )
-
+def _snapshot(case: _Fields, now: datetime) -> PresetSnapshot:
+    preset = _preset(case.inner("preset"), now)
+    in_progress = {"start": 0, "stop": 0, "delete": 0}
+    for row in case.rows("in_progress"):
+        if row.belongs_to(preset.id):
+            in_progress[row.choice("transition", in_progress)] += row.count("count")
+    failures = None
+    if case.given("backoff"):
+        backoff = case.inner("backoff")
+        failures = RecentFailures(backoff.whole("num_failed"), backoff.before("last_build_ago_s", now))
     return PresetSnapshot(
-        preset=Preset(
-            id=str(preset_id),
-            desired=declared["desired"],
-            using_active_version=declared.get("using_active_version", True),
-            deleted=declared.get("deleted", False),
-            deprecated=declared.get("deprecated", False),
-            ttl=None if ttl is None else timedelta(seconds=ttl),
-            last_invalidated_at=None if invalidated is None else _ago(now, invalidated),
-            timezone=declared.get("timezone") or "",
-            schedules=tuple(Schedule(item["cron"], item["desired"]) for item in declared.get("schedules") or ()),
-        ),
+        preset=preset,
         running=tuple(
-            RunningPrebuild(str(item["id"]), _ago(now, item["created_ago_s"]), item["ready"])
-            for item in case.get("running", ())
-            if item["preset"] == preset_id
+            RunningPrebuild(row.text("id"), row.before("created_ago_s", now), row.flag("ready"))
+            for row in case.rows("running")
+            if row.belongs_to(preset.id)
         ),
-        starting=in_progress("start"),
-        stopping=in_progress("stop"),
-        deleting=in_progress("delete"),
-        pending=case.get("pending", 0),
-        failures=RecentFailures(backoff["num_failed"], _ago(now, backoff["last_build_ago_s"])) if backoff else None,
+        starting=in_progress["start"],
+        stopping=in_progress["stop"],
+        deleting=in_progress["delete"],
+        pending=case.count("pending", 0),
+        failures=failures,
+    )
+
+
+def _preset(declared: _Fields, now: datetime) -> Preset:
+    invalidated = declared.given("last_invalidated_ago_s")
+    return Preset(
+        id=declared.text("id"),
+        desired=declared.count("desired"),
+        using_active_version=declared.flag("using_active_version", default=True),
+        deleted=declared.flag("deleted", default=False),
+        deprecated=declared.flag("deprecated", default=False),
+        ttl=declared.seconds("ttl_s") if declared.given("ttl_s") else None,
+        last_invalidated_at=declared.before("last_invalidated_ago_s", now) if invalidated else None,
+        timezone=declared.text("timezone", ""),
+        schedules=tuple(Schedule(item.text("cron"), item.count("desired")) for item in declared.rows("schedules")),
     )
 
 

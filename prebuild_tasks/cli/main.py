@@ -23,6 +23,7 @@ COMMANDS = {
     "workspaces": ("claims", "List workspaces"),
     "release": ("claims", "Give a claimed workspace back: it is deleted"),
     "delete": ("claims", "Delete any workspace (operators)"),
+    "unblock": ("pools", "Let a pool build again after its hard limit or a failed validation"),
     "reconcile": ("pools", "Ask for a tick, or for one preset's turn, now"),
     "builds": ("builds", "List builds, newest first"),
     "logs": ("builds", "Show the output of a build"),

@@ -29,6 +29,7 @@ AUTO_FANOUT_LIMIT = 1000
 """Up to this many presets a tick sends every one its message: cheap, and it heals whatever nobody thought of."""
 
 _NEVER = datetime(1, 1, 1, tzinfo=UTC)
+_CREATE, _REMOVE, _REST = range(3)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +80,11 @@ def decide(snapshot: PresetSnapshot, now: datetime, backoff_interval: timedelta)
     return Decision(state, tuple(actions))
 
 
+def needs_action(item: PresetCounts, now: datetime, backoff_interval: timedelta) -> bool:
+    """Whether its turn would do anything; a shortage that may not be filled yet is no reason."""
+    return _urgency(item, now, backoff_interval)[0] != _REST
+
+
 def order_presets(
     snapshot: GlobalSnapshot,
     backoff_interval: timedelta,
@@ -87,26 +93,27 @@ def order_presets(
 ) -> list[str]:
     """Whom the tick sends a message, the emptiest pools first, then deletions, then the longest unvisited.
 
-    `drifted` sends only to those with something to do; `auto` is `all` up to `auto_limit` presets.
+    `drifted` sends only to those with something to do; `auto` is `all` up to `auto_limit` presets. An inactive preset
+    with nothing to do never gets one.
     """
     everyone = fanout == "all" or (fanout == "auto" and len(snapshot.presets) <= auto_limit)
     ranked: list[tuple[int, float, datetime, str]] = []
     for item in snapshot.presets:
-        state = compute_state(item.preset, item.counts, snapshot.now)
-        amount = quantities(item.preset, item.counts, state)
-        last = item.last_reconciled_at or _NEVER
-        if amount.create and _may_create(item, backoff_interval, snapshot.now):
-            ranked.append((0, state.eligible / state.desired, last, item.preset.id))
-        elif amount.delete or amount.cancel:
-            ranked.append((1, 0.0, last, item.preset.id))
-        elif everyone and item.preset.active:
-            ranked.append((2, 0.0, last, item.preset.id))
+        urgency, fullness = _urgency(item, snapshot.now, backoff_interval)
+        if urgency != _REST or (everyone and item.preset.active):
+            ranked.append((urgency, fullness, item.last_reconciled_at or _NEVER, item.preset.id))
     ranked.sort()
     return [preset_id for *_, preset_id in ranked]
 
 
-def _may_create(item: PresetCounts, backoff_interval: timedelta, now: datetime) -> bool:
-    return not item.creation_blocked and backoff_until(item.failures, backoff_interval, now) is None
+def _urgency(item: PresetCounts, now: datetime, backoff_interval: timedelta) -> tuple[int, float]:
+    """What its turn would do, creation being most urgent, and how full the pool is where that decides."""
+    state = compute_state(item.preset, item.counts, now)
+    amount = quantities(item.preset, item.counts, state)
+    waits = item.creation_blocked or backoff_until(item.failures, backoff_interval, now) is not None
+    if amount.create and not waits:
+        return _CREATE, state.eligible / state.desired
+    return (_REMOVE if amount.delete or amount.cancel else _REST), 0.0
 
 
 def _victims(prebuilds: Sequence[RunningPrebuild]) -> tuple[str, ...]:

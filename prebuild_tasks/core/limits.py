@@ -38,7 +38,10 @@ def cap_creations(
     organization_max_workspaces: int | None,
     slow_start_limit: int | None,
 ) -> Capped:
-    """Cut `wanted` to the narrowest budget; None means no such limit. The narrowest is named, the first of equals."""
+    """Cut `wanted` to the narrowest budget; None means no such limit, 0 lets nothing through.
+
+    The narrowest is named, the first of equals.
+    """
     budgets = (
         (LimitReason.SLOW_START, slow_start_limit, preset_in_flight),
         (LimitReason.PRESET_BUILDS, preset_max, preset_in_flight),
@@ -46,11 +49,32 @@ def cap_creations(
         (LimitReason.GLOBAL_BUILDS, global_max, global_in_flight),
         (LimitReason.QUOTA, organization_max_workspaces, organization_workspaces),
     )
-    allowed = Capped(wanted)
+    allowed = Capped(max(wanted, 0))
     for reason, limit, used in budgets:
         if limit is not None and max(limit - used, 0) < allowed.count:
             allowed = Capped(max(limit - used, 0), reason)
     return allowed
+
+
+def fair_share(wants: Mapping[str, int], budget: int) -> dict[str, int]:
+    """Share a short budget: who wants little gets all of it, the others get equally much of what is left.
+
+    What does not divide goes one each to those that come first in `wants`, so give the most urgent first.
+    """
+    left = max(budget, 0)
+    hungry = dict.fromkeys(wants)
+    shares: dict[str, int] = dict.fromkeys(wants, 0)
+    for name in sorted(wants, key=lambda name: wants[name]):
+        want = max(wants[name], 0)
+        if want * len(hungry) > left:
+            break
+        shares[name] = want
+        left -= want
+        del hungry[name]
+    for position, name in enumerate(hungry):
+        level, extra = divmod(left, len(hungry))
+        shares[name] = level + (position < extra)
+    return shares
 
 
 @dataclass(frozen=True, slots=True)

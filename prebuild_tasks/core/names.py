@@ -13,6 +13,7 @@ from prebuild_tasks.errors import InputError
 
 _PREFIX = "prebuild-"
 _NAME = re.compile(r"[a-z0-9]([a-z0-9._-]{0,61}[a-z0-9])?")
+_REF = re.compile(r"([^/@\s]+)/([^/@\s]+)(?:@([^/@\s]+))?")
 _OWNER_MAX = 100
 _SHOWN = 60
 
@@ -63,11 +64,10 @@ def check_owner(value: str) -> str:
 
 def parse_preset_ref(value: str) -> PresetRef:
     """Read `template/preset` or `template/preset@version`. Raises InputError with the form."""
-    path, _, version = value.partition("@")
-    template, slash, preset = path.partition("/")
-    if not (template and slash and preset) or "/" in preset or (value.endswith("@")):
+    match = _REF.fullmatch(value)
+    if not match:
         raise InputError(f"{_shown(value)} is no preset", hint="write template/preset, or template/preset@version")
-    return PresetRef(template, preset, version or None)
+    return PresetRef(*match.groups())
 
 
 def _shown(value: str) -> str:

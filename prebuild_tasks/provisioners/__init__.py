@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from difflib import get_close_matches
+from functools import cache
 from importlib.metadata import entry_points
 
 from prebuild_tasks.config import Settings
-from prebuild_tasks.errors import NotFoundError
+from prebuild_tasks.errors import NotFoundError, ProvisionerError
 from prebuild_tasks.ports import Provisioner
 
 GROUP = "prebuild_tasks.provisioners"
@@ -17,20 +18,28 @@ def names() -> list[str]:
     return sorted({entry.name for entry in entry_points(group=GROUP)})
 
 
+@cache
+def load(name: str, settings: Settings) -> Provisioner:
+    """The adapter, made once per process. Raises NotFoundError that lists what there is."""
+    found = list(entry_points(group=GROUP, name=name))
+    if not found:
+        near = get_close_matches(name, names(), n=1)
+        there_are = f"there are: {', '.join(names())}"
+        hint = f"did you mean {near[0]}? {there_are}" if near else there_are
+        raise NotFoundError(f"there is no provisioner {name!r}", hint=hint)
+    try:
+        adapter: Provisioner = found[0].load()(settings)
+    except Exception as error:  # whatever a third party's module does when it is imported
+        raise ProvisionerError(f"the provisioner {name!r} ({found[0].value}) can't be loaded: {error}") from error
+    return adapter
+
+
 class Provisioners:
-    """The provisioners of one process, made when first asked for."""
+    """The provisioners under one process's settings."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._made: dict[str, Provisioner] = {}
 
     def get(self, name: str) -> Provisioner:
-        """The adapter. Raises NotFoundError that lists what there is."""
-        if name not in self._made:
-            found = list(entry_points(group=GROUP, name=name))
-            if not found:
-                near = get_close_matches(name, names(), n=1)
-                hint = f"did you mean {near[0]}?" if near else f"there are: {', '.join(names())}"
-                raise NotFoundError(f"there is no provisioner {name!r}", hint=hint)
-            self._made[name] = found[0].load()(self._settings)
-        return self._made[name]
+        """The adapter, as `load` does."""
+        return load(name, self._settings)

@@ -3,9 +3,11 @@
     workspaces/<id>/installation   whose it is; written before anything else
                     attempt        the highest attempt that began here
                     port           reserved for its served process
+                    processes      sessions that were started here, a JSON line each
                     a1/, a2/, …    one working directory per attempt
                     state.json     the published attempt; appears by rename, so it is whole or absent
-                    claimed        the durable mark of a claim
+                    claimed        the durable mark of a claim, with the owner
+                    stopped        it was stopped on purpose: not to be served again after a rest
                     serve.log
 
 The working directory itself is never renamed: virtual environments hold absolute paths.
@@ -13,23 +15,27 @@ The working directory itself is never renamed: virtual environments hold absolut
 
 from __future__ import annotations
 
-import fcntl
 import json
+import logging
 import os
 import random
-import shutil
+import re
 import socket
-import stat
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
+from typing import Any
 
-from prebuild_tasks.errors import BuildStoppedError, ProvisionerError
+from prebuild_tasks.errors import BuildStoppedError, CannotBuildError, ProvisionerError
+from prebuild_tasks.ports import BuildContext
+from prebuild_tasks.provisioners.process_disk import locked, open_for_owner, private, read, remove, write
+from prebuild_tasks.provisioners.process_tree import Leader
 
-_PORTS = range(20000, 30000)
-"""Outside the kernels' ephemeral ranges, so that a resting workspace's port is not taken by somebody's connection."""
+log = logging.getLogger(__name__)
+
+_ATTEMPT = re.compile(r"a([1-9][0-9]*)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,148 +43,170 @@ class Published:
     """What is known of a started workspace; enough to serve it again without a database."""
 
     attempt: int
-    directory: str
     port: int = 0
     pid: int = 0
+    born: str = ""
     serve: tuple[str, ...] = ()
     env: dict[str, str] = field(default_factory=dict, repr=False)
     """Parameters and PREBUILD_* values, secrets included: the file is for its owner only."""
 
 
 class Place:
-    """The directory of one workspace."""
+    """The directory of one workspace. Raises CannotBuildError for an id that is no UUID."""
 
     def __init__(self, root: Path, workspace_id: str) -> None:
-        # A UUID has no path in it, whatever the message said.
-        self.id = str(uuid.UUID(workspace_id))
-        self.root = root
-        self.path = root / self.id
-        self.claimed_mark = self.path / "claimed"
-        self.serve_log = self.path / "serve.log"
+        # A UUID in its usual form has no path in it, whatever the message said.
+        with suppress(ValueError):
+            if str(uuid.UUID(workspace_id)) == workspace_id:
+                self.id, self.root, self.path = workspace_id, root, root / workspace_id
+                if self.path.is_symlink():
+                    raise ProvisionerError(f"{self.path} is a link, which leads out of the workspaces")
+                return
+        raise CannotBuildError(f"{workspace_id!r} is no UUID in lower case, so it can't be a workspace's id")
 
-    def begin(self, installation: str, attempt: int) -> Path:
-        """Make the attempt's directory and remove those of lower ones. Raises BuildStoppedError for an old attempt."""
-        self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with self._locked():
-            _write(self.path / "installation", installation)
-            if self.highest_attempt() > attempt:
-                raise BuildStoppedError("a later attempt of this build has begun", reason="lost")
-            _write(self.path / "attempt", str(attempt))
-        for leftover in self.path.glob("a[0-9]*"):
-            remove_tree(leftover)
-        directory = self.path / f"a{attempt}"
-        (directory / ".tmp").mkdir(mode=0o700, parents=True, exist_ok=True)
-        return directory
+    @property
+    def serve_log(self) -> Path:
+        return self.path / "serve.log"
+
+    def directory(self, attempt: int) -> Path:
+        return self.path / f"a{attempt}"
+
+    def begin(self, installation: str, attempt: int) -> Published | None:
+        """Make this the highest attempt, or answer what is published already. From here on no lower one can publish.
+
+        Raises BuildStoppedError for an old attempt.
+        """
+        private(self.root)
+        private(self.path)
+        with locked(self.root / ".lock"):
+            write(self.path / "installation", installation)
+            if (state := self.published()) is not None:
+                return state
+            self._refuse_below(attempt)
+            if self.is_claimed():
+                raise ProvisionerError(f"{self.path} was claimed and has lost its files; it is left for its owner")
+            (self.path / "state.json").unlink(missing_ok=True)
+            write(self.path / "attempt", str(attempt))
+        return None
+
+    def make_directory(self, attempt: int) -> Path:
+        """An empty directory for this attempt, in place of those of lower ones, never of a higher one."""
+        lower = [path for path in self.path.iterdir() if (n := _ATTEMPT.fullmatch(path.name)) and int(n[1]) <= attempt]
+        remove(lower)
+        with locked(self.root / ".lock"):
+            self._refuse_below(attempt)
+            private(self.directory(attempt))
+            private(self.directory(attempt) / ".tmp")
+        return self.directory(attempt)
 
     def publish(self, state: Published) -> None:
-        """Make the attempt the workspace. Raises BuildStoppedError when a later attempt has begun meanwhile."""
-        with self._locked():
-            if self.highest_attempt() > state.attempt:
-                raise BuildStoppedError("a later attempt of this build has begun", reason="lost")
-            _write(self.path / "state.json", json.dumps(asdict(state)))
+        """Make the attempt the workspace. Raises BuildStoppedError when a later one has begun, or it was deleted."""
+        with locked(self.root / ".lock"):
+            self._refuse_below(state.attempt)
+            if not self.directory(state.attempt).is_dir():
+                raise BuildStoppedError("the workspace was deleted meanwhile", reason="lost")
+            write(self.path / "state.json", json.dumps(asdict(state)))
 
     def published(self) -> Published | None:
-        """The published attempt; None while there is none."""
-        try:
-            values = json.loads((self.path / "state.json").read_text())
-        except (FileNotFoundError, NotADirectoryError):
+        """The published attempt; None while there is none, or when its directory is gone."""
+        text = read(self.path / "state.json")
+        if not text:
             return None
-        return Published(**{**values, "serve": tuple(values["serve"])})
+        try:
+            values = json.loads(text)
+            known = {item.name: values[item.name] for item in fields(Published) if item.name in values}
+            state = Published(**{**known, "serve": tuple(known.get("serve", ()))})
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            log.warning("%s can't be read: %s", self.path / "state.json", error)
+            return None
+        return state if self.directory(state.attempt).is_dir() else None
 
     def highest_attempt(self) -> int:
-        text = _read(self.path / "attempt")
+        text = read(self.path / "attempt")
         return int(text) if text else 0
 
     def installation(self) -> str:
-        return _read(self.path / "installation")
+        return read(self.path / "installation")
 
-    def mark_claimed(self, owner: str) -> None:
+    def is_claimed(self) -> bool:
+        return (self.path / "claimed").exists()
+
+    def claim_mark(self) -> dict[str, Any]:
+        """Owner, and whether the hook has run; empty while nobody claimed it. One that can't be read has no owner."""
+        with suppress(ValueError, TypeError):
+            return dict(json.loads(read(self.path / "claimed") or "{}"))
+        return {}
+
+    def mark_claimed(self, owner: str, *, personalised: bool = False) -> None:
         """Leave the durable mark. Raises ProvisionerError when the workspace is gone."""
         if not self.path.is_dir():
             raise ProvisionerError("the workspace's directory is gone")
-        _write(self.claimed_mark, owner)
+        write(self.path / "claimed", json.dumps({"owner": owner, "personalised": personalised}))
 
-    def reserve_port(self) -> int:
+    def is_stopped(self) -> bool:
+        return (self.path / "stopped").exists()
+
+    def mark_stopped(self) -> None:
+        if self.path.is_dir():
+            write(self.path / "stopped", "")
+
+    def unmark_stopped(self) -> None:
+        (self.path / "stopped").unlink(missing_ok=True)
+
+    def note_session(self, leader: Leader) -> None:
+        """Remember a session, for those of its processes that clear the marker from their environment."""
+        with open_for_owner(self.path / "processes", os.O_APPEND) as file:
+            file.write(json.dumps(asdict(leader)) + "\n")
+
+    def sessions(self) -> list[Leader]:
+        found = []
+        for line in read(self.path / "processes").splitlines():
+            with suppress(ValueError, TypeError):
+                found.append(Leader(**json.loads(line)))
+        return found
+
+    def reserve_port(self, ports: range) -> int:
         """This workspace's port: the one it had, else a free one. Raises ProvisionerError when none is left."""
-        with self._locked():
-            if text := _read(self.path / "port"):
+        with locked(self.root / ".lock"):
+            if text := read(self.path / "port"):
                 return int(text)
-            taken = {_read(path) for path in self.root.glob("*/port")}
-            for port in random.sample(_PORTS, len(_PORTS)):  # not for secrecy, only to keep installations apart
+            taken = {read(path) for path in self.root.glob("*/port")}
+            for port in random.sample(ports, len(ports)):  # not for secrecy, only to keep installations apart
                 if str(port) not in taken and _is_free(port):
-                    _write(self.path / "port", str(port))
+                    write(self.path / "port", str(port))
                     return port
-        raise ProvisionerError(f"no free port between {_PORTS.start} and {_PORTS.stop - 1}")
-
-    def remove(self) -> None:
-        """Remove everything; the mark of the installation goes last, so that a half-removed place is still ours."""
-        if not self.path.exists():
-            return
-        for entry in list(self.path.iterdir()):
-            if entry.name != "installation":
-                remove_tree(entry)
-        remove_tree(self.path)
+        raise ProvisionerError(
+            f"no free port between {ports.start} and {ports.stop - 1}", hint="widen PREBUILD_WORKSPACE_PORTS"
+        )
 
     @contextmanager
-    def _locked(self) -> Iterator[None]:
-        self.root.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with (self.root / ".lock").open("w") as file:
-            fcntl.flock(file, fcntl.LOCK_EX)
+    def serving(self) -> Iterator[None]:
+        """One at a time looks whether it is served, and serves it."""
+        with locked(self.path / ".serve.lock"):
             yield
+
+    def remove(self, context: BuildContext) -> None:
+        """Remove everything; the mark of the installation goes last, so that a half-removed place is still ours."""
+        if self.path.exists():
+            remove([path for path in self.path.iterdir() if path.name != "installation"], context)
+            remove([self.path], context)
+
+    def _refuse_below(self, attempt: int) -> None:
+        if self.highest_attempt() > attempt:
+            raise BuildStoppedError("a later attempt of this build has begun", reason="lost")
 
 
 def places(root: Path) -> Iterator[Place]:
     """Every workspace that has a place here."""
     for path in sorted(root.glob("*/installation")):
-        with suppress(ValueError):
+        with suppress(ProvisionerError):
             yield Place(root, path.parent.name)
-
-
-def remove_tree(path: Path) -> None:
-    """Remove a file or a whole tree, read-only parts and directories included. Raises ProvisionerError if it can't."""
-    if not path.is_dir() or path.is_symlink():
-        path.unlink(missing_ok=True)
-        return
-
-    def unlock(_function: object, name: str, error: BaseException) -> None:
-        if isinstance(error, FileNotFoundError):
-            return
-        with suppress(OSError):
-            Path(name).parent.chmod(stat.S_IRWXU)
-            Path(name).chmod(stat.S_IRWXU)
-
-    for _ in range(3):  # each round unlocks one level of read-only directories more
-        shutil.rmtree(path, onerror=lambda function, name, info: unlock(function, name, info[1]))
-        if not path.exists():
-            return
-    try:
-        shutil.rmtree(path)
-    except OSError as error:
-        raise ProvisionerError(f"{path.name} can't be removed: {error}") from error
 
 
 def _is_free(port: int) -> bool:
     with socket.socket() as probe:
         try:
-            probe.bind(("127.0.0.1", port))
+            probe.bind(("", port))  # on every address: what is served may listen on any of them
         except OSError:
             return False
     return True
-
-
-def _read(path: Path) -> str:
-    try:
-        return path.read_text()
-    except (FileNotFoundError, NotADirectoryError):
-        return ""
-
-
-def _write(path: Path, text: str) -> None:
-    """Whole or not at all, on disk before it is seen, readable by its owner only."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.{uuid.uuid4().hex[:8]}")
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "w") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)

@@ -1,159 +1,148 @@
-"""Processes that belong to a workspace: found by the marker in their environment, ended as a whole.
+"""Processes that belong to a workspace: which they are, and how they end, as a whole.
 
-A process group alone is not enough: a child may have made a session of its own, and a recorded pid may have been given
-to somebody else. The marker is inherited by every descendant and can't be on a stranger.
+A process group alone is not enough: a child may have made a session of its own. Nor is a recorded pid: it may have been
+given to somebody else. So a process is ours by one of two signs: the marker in its environment, which every descendant
+inherits and no stranger has, or its session, recorded with the time its leader was born; the second finds those that
+cleared or overwrote their environment.
 """
 
 from __future__ import annotations
 
-import codecs
 import os
-import selectors
-import signal
-import subprocess
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
+from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import psutil
 
 from prebuild_tasks.clock import monotonic
-from prebuild_tasks.ports import BuildContext
+from prebuild_tasks.errors import ProvisionerError
 
 WORKSPACE = "PREBUILD_WORKSPACE_ID"
 ATTEMPT = "PREBUILD_WORKSPACE_ATTEMPT"
+RUN = "PREBUILD_WORKSPACE_RUN"
+"""On everything that ends with its command: `start`, `ready` and `claim`; not on what is served."""
 GRACE = 3.0
 """Seconds between the request to end and the kill."""
 
-_POLL = 0.2
 _LOOK_AGAIN = 0.03
-_CHUNK = 65536
-# The pid goes to the caller; the served process becomes a child of init, which reaps it, and outlives the worker.
-_DETACH = 'log=$1; shift; "$@" >>"$log" 2>&1 </dev/null & echo $!'
 
 
-def command(value: str | Sequence[str]) -> list[str]:
-    """The argument list: a string is a script for `sh`, with nothing pasted into it."""
-    return ["sh", "-eu", "-c", value] if isinstance(value, str) else list(value)
+@dataclass(frozen=True, slots=True)
+class Leader:
+    """The first process of a session that we made."""
+
+    pid: int
+    born: str
+    """When it began, so that a later process of this number is not taken for it."""
+    attempt: int = 0
+
+
+def everything(_: Mapping[str, str]) -> bool:
+    """Every process of a workspace."""
+    return True
 
 
 def marked(
-    workspace_ids: Iterable[str], belongs: Callable[[Mapping[str, str]], bool] = lambda _: True
+    workspace_ids: Iterable[str],
+    belongs: Callable[[Mapping[str, str]], bool] = everything,
+    leaders: Iterable[Leader] = (),
+    within: Path | None = None,
 ) -> list[psutil.Process]:
-    """Every living process that carries the marker of one of these workspaces."""
-    wanted, found = set(workspace_ids), []
-    for process in psutil.process_iter():
+    """Every living process with the marker of one of these workspaces, or in one of these sessions.
+
+    A session whose leader is dead counts for those only who work `within`: its number may be somebody else's by now.
+    """
+    wanted = set(workspace_ids)
+    sessions = {leader.pid: leader.born for leader in leaders}
+    found = []
+    for pid in psutil.pids():
         with suppress(psutil.Error, OSError):
-            environ = process.environ()
-            if environ.get(WORKSPACE) in wanted and belongs(environ) and process.status() != psutil.STATUS_ZOMBIE:
-                found.append(process)
+            environ = _environ(pid)
+            if WORKSPACE in environ:
+                ours = environ[WORKSPACE] in wanted and belongs(environ)
+            else:
+                ours = bool(sessions) and _in_session(pid, sessions, within)
+            if ours and _seen(pid)[1]:
+                found.append(psutil.Process(pid))
     return found
 
 
-def end(find: Callable[[], list[psutil.Process]], grace: float = GRACE) -> int:
+def end(
+    find: Callable[[], list[psutil.Process]], *, grace: float = GRACE, pause: Callable[[float], None] = time.sleep
+) -> int:
     """Ask every process found to end, then kill what is left, until nothing is found; returns how many there were.
 
-    `find` is called again and again: a process may fork while it is being ended.
+    `find` is called again and again: a process may fork while it is being ended. Raises ProvisionerError when
+    something outlives the kill, and whatever `pause` raises.
     """
-    first = processes = find()
+    count = len(left := find())
     for name, patience in (("terminate", grace), ("kill", GRACE)):
         deadline = monotonic() + patience
         asked: set[int] = set()
-        while processes and monotonic() < deadline:
-            for process in processes:
+        while left and monotonic() < deadline:
+            for process in left:
                 if process.pid not in asked:
                     asked.add(process.pid)
                     with suppress(psutil.Error):
                         getattr(process, name)()
-            # Looking again, not waiting for pids to vanish: a zombie keeps its pid until its parent looks.
-            time.sleep(_LOOK_AGAIN)
-            processes = find()
-    return len(first)
+            # Looking, not waiting for pids to vanish: a zombie keeps its pid until its parent looks.
+            pause(_LOOK_AGAIN)
+            left = [process for process in left if _seen(process.pid)[1] and process.is_running()] or find()
+        if not left:
+            return count
+        left = find()
+    if left:
+        raise ProvisionerError(f"processes {', '.join(str(process.pid) for process in left)} can't be ended")
+    return count
 
 
-def is_running(pid: int, workspace_id: str) -> bool:
-    """Whether this pid is still that workspace's process and not a zombie or a later process of the same number."""
+def born(pid: int) -> str:
+    """When this process began, comparable across restarts of ours and of the machine; empty when there is none."""
+    return _seen(pid)[0]
+
+
+def is_alive(pid: int, born: str) -> bool:
+    """Whether this very process still runs: no zombie, and no later process of the same number."""
+    seen, alive = _seen(pid)
+    return bool(pid and born) and alive and seen == born
+
+
+def _seen(pid: int) -> tuple[str, bool]:
+    """When it was born, and whether it lives; of a zombie only the first."""
     try:
+        if psutil.LINUX:
+            # Ticks since the machine started, which setting the clock does not change. The name may hold a bracket.
+            fields = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()
+            return f"{_boot()}:{int(fields[19])}", fields[0] not in (b"Z", b"X")
         process = psutil.Process(pid)
-        return bool(process.status() != psutil.STATUS_ZOMBIE and process.environ().get(WORKSPACE) == workspace_id)
+        return repr(process.create_time()), process.status() != psutil.STATUS_ZOMBIE
     except (psutil.Error, OSError):
+        return "", False
+
+
+@cache
+def _boot() -> str:
+    return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+
+
+def _environ(pid: int) -> Mapping[str, str]:
+    if not psutil.LINUX:
+        return dict(psutil.Process(pid).environ())
+    raw = Path(f"/proc/{pid}/environ").read_bytes()
+    if WORKSPACE.encode() not in raw:
+        return {}
+    pairs = (part.partition("=") for part in raw.decode("utf-8", "replace").split("\0"))
+    return {name: value for name, _, value in pairs}
+
+
+def _in_session(pid: int, sessions: Mapping[int, str], within: Path | None) -> bool:
+    session = os.getsid(pid)
+    if session not in sessions:
         return False
-
-
-def run(
-    argv: Sequence[str],
-    *,
-    cwd: Path,
-    env: Mapping[str, str],
-    context: BuildContext | None,
-    timeout: float | None = None,
-) -> tuple[int, str]:
-    """Run to the end; returns the exit code and the last output. Output goes to the context's log as it comes.
-
-    Raises BuildStoppedError from the context, and TimeoutError; the whole session is ended first.
-    """
-    process = subprocess.Popen(
-        argv, cwd=cwd, env=dict(env), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-        start_new_session=True,
-    )  # fmt: skip
-    tail = ""
-    deadline = None if timeout is None else monotonic() + timeout
-    decoder = codecs.getincrementaldecoder("utf-8")("replace")
-    assert process.stdout is not None  # noqa: S101 - it was asked for
-    with process.stdout as output, selectors.DefaultSelector() as selector:
-        os.set_blocking(output.fileno(), False)
-        selector.register(output, selectors.EVENT_READ)
-        try:
-            open_ended = True
-            while open_ended:
-                ended = process.poll() is not None
-                # Whatever still holds the pipe after the end is a background process, which is not waited for.
-                if selector.select(0 if ended else _POLL):
-                    data = output.read(_CHUNK)
-                    open_ended = bool(data)
-                    text = decoder.decode(data or b"", final=not data)
-                    tail = (tail + text)[-2000:]
-                    if context is not None and text:
-                        context.log(text)
-                elif ended:
-                    break
-                if context is not None:
-                    context.check()
-                if deadline is not None and monotonic() > deadline:
-                    raise TimeoutError
-            while process.poll() is None:
-                if context is not None:
-                    context.wait(_POLL)
-                else:
-                    with suppress(subprocess.TimeoutExpired):
-                        process.wait(_POLL)
-                if deadline is not None and monotonic() > deadline:
-                    raise TimeoutError
-        finally:
-            _end_session(process)
-    return process.returncode, tail
-
-
-def spawn(argv: Sequence[str], *, cwd: Path, env: Mapping[str, str], log: Path) -> int:
-    """Start a process that outlives us, in a session of its own; returns its pid."""
-    launcher = subprocess.run(
-        ["sh", "-c", _DETACH, "sh", str(log), *argv], cwd=cwd, env=dict(env), stdin=subprocess.DEVNULL,
-        capture_output=True, check=True, text=True, start_new_session=True,
-    )  # fmt: skip
-    return int(launcher.stdout)
-
-
-def _end_session(process: subprocess.Popen[bytes]) -> None:
-    """End what the command left in its group: a workspace's long-lived process is its `serve`, and nothing else."""
-    with suppress(ProcessLookupError, PermissionError):
-        os.killpg(process.pid, signal.SIGTERM)
-    if process.poll() is None:
-        try:
-            process.wait(GRACE)
-        except subprocess.TimeoutExpired:
-            with suppress(ProcessLookupError, PermissionError):
-                os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
-    with suppress(ProcessLookupError, PermissionError):
-        os.killpg(process.pid, signal.SIGKILL)
+    if now := born(session):
+        return now == sessions[session]
+    return within is not None and Path(psutil.Process(pid).cwd()).is_relative_to(within)

@@ -27,3 +27,23 @@ class Context:
 
     def stop(self) -> None:
         self._stopped.set()
+
+
+class PausingContext(Context):
+    """Of a worker that is frozen at its n-th look, as by a suspended machine, until it is woken up."""
+
+    def __init__(self, pause_at: int) -> None:
+        super().__init__()
+        self._left = pause_at
+        self.paused = threading.Event()
+        self._woken = threading.Event()
+
+    def check(self) -> None:
+        self._left -= 1
+        if self._left == 0:
+            self.paused.set()
+            assert self._woken.wait(30)
+        super().check()
+
+    def wake(self) -> None:
+        self._woken.set()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -13,8 +13,9 @@ import pytest
 from prebuild_tasks.config import Settings
 from prebuild_tasks.errors import BuildStoppedError, CannotBuildError, ProvisionerError
 from prebuild_tasks.ports import Provisioner, WorkspaceSpec
+from prebuild_tasks.provisioners import process_tree as tree
 from prebuild_tasks.provisioners.process import ProcessProvisioner
-from tests.provisioners.context import Context
+from tests.provisioners.context import Context, PausingContext
 from tests.wait import wait_until
 
 INSTALLATION = "11111111-1111-4111-8111-111111111111"
@@ -29,6 +30,8 @@ class Adapter:
     fails: dict[str, Any]
     hangs: dict[str, Any]
     refused: dict[str, Any]
+    running: Callable[[str], Sequence[object]]
+    """What still runs of a workspace."""
 
 
 @pytest.fixture(params=["process"])
@@ -40,6 +43,7 @@ def adapter(request: pytest.FixtureRequest, settings: Settings) -> Iterator[Adap
         fails={"start": "echo no disk; exit 3"},
         hangs={"start": "echo begun; sleep 1000 & sleep 1000"},
         refused={"strat": "true"},
+        running=lambda workspace_id: tree.marked([workspace_id]),
     )
     provisioner.suspend()
 
@@ -64,6 +68,7 @@ def test_start_probe_list_delete(adapter: Adapter, spec: WorkspaceSpec) -> None:
     assert ids(adapter) == [spec.workspace_id]
     adapter.provisioner.delete(spec, Context())
     assert ids(adapter) == []
+    assert adapter.running(spec.workspace_id) == []
     gone = adapter.provisioner.probe(spec)
     assert not gone.ready
     assert gone.message
@@ -94,7 +99,7 @@ def test_a_failing_start_speaks_in_the_recipes_own_words(adapter: Adapter, spec:
 
 
 def test_cancelled_in_the_middle_and_taken_up_again(adapter: Adapter, spec: WorkspaceSpec) -> None:
-    context, raised = Context(), list[Exception]()
+    context, raised = Context(), list[object]()
     hanging = replace(spec, config=adapter.hangs)
     thread = threading.Thread(target=_into(raised, lambda: adapter.provisioner.start(hanging, context)))
     thread.start()
@@ -102,13 +107,14 @@ def test_cancelled_in_the_middle_and_taken_up_again(adapter: Adapter, spec: Work
     context.stop()
     thread.join(20)
     assert isinstance(raised[0], BuildStoppedError)
+    assert adapter.running(spec.workspace_id) == [], "all of it was ended"
     assert ids(adapter) == [spec.workspace_id], "half-made ones are listed"
     adapter.provisioner.start(replace(spec, attempt=2), Context())
     assert adapter.provisioner.probe(spec).ready
 
 
 def test_a_higher_attempt_ends_what_a_lower_one_left_running(adapter: Adapter, spec: WorkspaceSpec) -> None:
-    context, raised = Context(), list[Exception]()
+    context, raised = Context(), list[object]()
     hanging = replace(spec, config=adapter.hangs)
     thread = threading.Thread(target=_into(raised, lambda: adapter.provisioner.start(hanging, context)))
     thread.start()
@@ -127,12 +133,82 @@ def test_an_old_attempt_that_wakes_up_is_refused(adapter: Adapter, spec: Workspa
         adapter.provisioner.start(spec, Context())
 
 
+@pytest.mark.parametrize("pause_at", [1, 2, 3])
+def test_a_frozen_attempt_that_wakes_up_late_harms_nothing(
+    adapter: Adapter, spec: WorkspaceSpec, pause_at: int
+) -> None:
+    frozen, outcome = PausingContext(pause_at), list[object]()
+    thread = threading.Thread(target=_into(outcome, lambda: outcome.append(adapter.provisioner.start(spec, frozen))))
+    thread.start()
+    wait_until(lambda: frozen.paused.is_set() or not thread.is_alive(), what="the pause")
+    second = adapter.provisioner.start(replace(spec, attempt=2), Context())
+    frozen.wake()
+    thread.join(20)
+    assert outcome[0] == second or isinstance(outcome[0], ProvisionerError), "answers what is there, or is refused"
+    assert adapter.provisioner.probe(spec).ready
+    assert adapter.provisioner.start(replace(spec, attempt=2), Context()) == second
+    adapter.provisioner.delete(spec, Context())
+    assert adapter.running(spec.workspace_id) == []
+
+
+def test_a_new_build_of_a_published_workspace_counts_its_attempts_anew(adapter: Adapter, spec: WorkspaceSpec) -> None:
+    made = adapter.provisioner.start(replace(spec, attempt=2), Context())
+    adapter.provisioner.stop(spec, Context())
+    assert adapter.provisioner.start(spec, Context()) == made
+
+
+def test_delete_of_half_made(adapter: Adapter, spec: WorkspaceSpec) -> None:
+    with pytest.raises(ProvisionerError):
+        adapter.provisioner.start(replace(spec, config=adapter.fails), Context())
+    adapter.provisioner.delete(spec, Context())
+    assert ids(adapter) == []
+    assert not adapter.provisioner.probe(spec).ready
+
+
+def test_delete_while_a_start_runs_leaves_nothing(adapter: Adapter, spec: WorkspaceSpec) -> None:
+    context, raised = Context(), list[object]()
+    hanging = replace(spec, config=adapter.hangs)
+    thread = threading.Thread(target=_into(raised, lambda: adapter.provisioner.start(hanging, context)))
+    thread.start()
+    wait_until(lambda: "begun" in context.text, what="the start's output")
+    adapter.provisioner.delete(spec, Context())
+    thread.join(20)
+    assert isinstance(raised[0], ProvisionerError)
+    assert adapter.running(spec.workspace_id) == []
+    assert ids(adapter) == []
+
+
+def test_a_stopped_delete_is_finished_by_the_next(adapter: Adapter, spec: WorkspaceSpec) -> None:
+    adapter.provisioner.start(spec, Context())
+    stopped = Context()
+    stopped.stop()
+    with pytest.raises(BuildStoppedError):
+        adapter.provisioner.delete(spec, stopped)
+    adapter.provisioner.delete(replace(spec, attempt=2), Context())
+    assert ids(adapter) == []
+    assert adapter.running(spec.workspace_id) == []
+
+
 def test_claim_leaves_a_durable_mark(adapter: Adapter, spec: WorkspaceSpec) -> None:
     adapter.provisioner.start(spec, Context())
     assert [r.claimed for r in adapter.provisioner.list(INSTALLATION)] == [False]
     for _ in range(2):
         adapter.provisioner.claim(replace(spec, owner="ada"), Context())
     assert [r.claimed for r in adapter.provisioner.list(INSTALLATION)] == [True]
+
+
+def test_claim_of_what_is_gone_is_an_error(adapter: Adapter, spec: WorkspaceSpec) -> None:
+    with pytest.raises(ProvisionerError):
+        adapter.provisioner.claim(replace(spec, owner="ada"), Context())
+    assert ids(adapter) == []
+
+
+def test_what_somebody_claimed_is_not_given_to_another(adapter: Adapter, spec: WorkspaceSpec) -> None:
+    """As after an older database was restored."""
+    adapter.provisioner.start(spec, Context())
+    adapter.provisioner.claim(replace(spec, owner="ada"), Context())
+    with pytest.raises(ProvisionerError, match="ada"):
+        adapter.provisioner.claim(replace(spec, owner="bob"), Context())
 
 
 def test_stop_keeps_what_is_stored(adapter: Adapter, spec: WorkspaceSpec) -> None:
@@ -143,9 +219,13 @@ def test_stop_keeps_what_is_stored(adapter: Adapter, spec: WorkspaceSpec) -> Non
     assert adapter.provisioner.probe(spec).ready
 
 
-def test_foreign_installations_are_not_listed(adapter: Adapter, spec: WorkspaceSpec) -> None:
+def test_foreign_installations_are_neither_listed_nor_touched(adapter: Adapter, spec: WorkspaceSpec) -> None:
     adapter.provisioner.start(spec, Context())
-    assert ids(adapter, "22222222-2222-4222-8222-222222222222") == []
+    other = "22222222-2222-4222-8222-222222222222"
+    assert ids(adapter, other) == []
+    with pytest.raises(ProvisionerError):
+        adapter.provisioner.delete(replace(spec, installation=other), Context())
+    assert ids(adapter) == [spec.workspace_id]
 
 
 def test_a_config_that_can_never_work_is_refused(adapter: Adapter) -> None:
@@ -154,7 +234,7 @@ def test_a_config_that_can_never_work_is_refused(adapter: Adapter) -> None:
     adapter.provisioner.check_config(adapter.works)
 
 
-def _into(raised: list[Exception], work: Callable[[], object]) -> Callable[[], None]:
+def _into(raised: list[Any], work: Callable[[], object]) -> Callable[[], None]:
     def run() -> None:
         try:
             work()

@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 import uuid
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 from urllib.request import urlopen
 
 import psutil
 import pytest
 
 from prebuild_tasks.config import Settings
-from prebuild_tasks.errors import CannotBuildError, NotFoundError, ProvisionerError
+from prebuild_tasks.errors import BuildStoppedError, CannotBuildError, ProvisionerError
 from prebuild_tasks.ports import Suspendable, WorkspaceSpec
-from prebuild_tasks.provisioners import Provisioners, names
 from prebuild_tasks.provisioners import process_tree as tree
 from prebuild_tasks.provisioners.process import ProcessProvisioner
+from prebuild_tasks.provisioners.process_config import BadConfigError
+from prebuild_tasks.provisioners.process_files import Place, Published
 from tests.provisioners.context import Context
 from tests.wait import wait_until
 
@@ -96,10 +100,14 @@ def test_a_command_that_does_not_exist_is_a_sentence(provisioner: ProcessProvisi
         run(provisioner, spec, ["no-such-command"])
 
 
-@pytest.mark.parametrize("bad", ["../../etc", "x", "", "a" * 32 + "/.."])
+@pytest.mark.parametrize(
+    "bad", ["../../etc", "x", "", "a" * 32 + "/..", "A" * 32, "{12345678-1234-4234-8234-123456789012}"]
+)
 def test_an_id_that_is_none_makes_no_path(provisioner: ProcessProvisioner, spec: WorkspaceSpec, bad: str) -> None:
-    with pytest.raises(ValueError, match="UUID"):
-        provisioner.start(replace(spec, workspace_id=bad), Context())
+    hostile = replace(spec, workspace_id=bad)
+    for operation in (provisioner.start, provisioner.claim, provisioner.stop, provisioner.delete):
+        with pytest.raises(CannotBuildError, match="UUID"):
+            operation(hostile, Context())
 
 
 def test_parameters_that_can_be_no_variables_are_refused(provisioner: ProcessProvisioner, spec: WorkspaceSpec) -> None:
@@ -158,11 +166,12 @@ def test_suspend_leaves_no_process_and_resume_serves_the_same_again(
     serving = replace(spec, config={"start": "echo once >> starts", "serve": SERVE})
     before = provisioner.start(serving, Context())
     wait_until(lambda: provisioner.probe(serving).ready, what="the served process")
-    assert provisioner.suspend() >= 1
+    assert provisioner.suspend() == 1
     assert tree.marked([spec.workspace_id]) == []
     assert not provisioner.probe(serving).ready
     assert provisioner.resume() == 1
     wait_until(lambda: provisioner.probe(serving).ready, what="the served process")
+    assert provisioner.resume() == 1, "what runs is left alone"
     assert provisioner.start(serving, Context()) == before
     assert (Path(before.directory) / "starts").read_text() == "once\n"
 
@@ -190,8 +199,14 @@ def test_descendants_with_sessions_of_their_own_end_with_the_workspace(
 
 
 def test_a_pid_given_to_somebody_else_is_not_ours(spec: WorkspaceSpec) -> None:
-    assert not tree.is_running(os.getpid(), spec.workspace_id)
-    assert not tree.is_running(psutil.pids()[-1] + 100_000, spec.workspace_id)
+    us = os.getpid()
+    assert tree.is_alive(us, tree.born(us))
+    assert not tree.is_alive(us, "born at another time")
+    assert not tree.is_alive(us, "")
+    assert not tree.is_alive(0, "")
+    assert not tree.is_alive(psutil.pids()[-1] + 100_000, "")
+    stranger = tree.Leader(os.getsid(0), "born at another time")
+    assert tree.marked([spec.workspace_id], leaders=[stranger], within=Path("/")) == []
 
 
 def test_delete_removes_read_only_trees(provisioner: ProcessProvisioner, spec: WorkspaceSpec) -> None:
@@ -220,8 +235,301 @@ def test_parameters_are_not_in_the_specs_repr(spec: WorkspaceSpec) -> None:
     assert "s3cret" not in repr(replace(spec, parameters={"T": "s3cret"}))
 
 
-def test_provisioners_are_found_by_name(settings: Settings) -> None:
-    assert "process" in names()
-    assert isinstance(Provisioners(settings).get("process"), ProcessProvisioner)
-    with pytest.raises(NotFoundError, match="did you mean process"):
-        Provisioners(settings).get("proces")
+def test_a_background_process_that_writes_for_ever_ends_with_start(
+    provisioner: ProcessProvisioner, spec: WorkspaceSpec
+) -> None:
+    assert run(provisioner, spec, "yes & exit 0") is not None
+    assert tree.marked([spec.workspace_id]) == []
+
+
+def test_a_stop_ends_even_descendants_with_sessions_of_their_own(
+    provisioner: ProcessProvisioner, spec: WorkspaceSpec
+) -> None:
+    child = '"$PYTHON" -c "import os,time; os.setsid(); print(\'begun\', flush=True); time.sleep(1000)" & wait'
+
+    class StopsWhenBegun(Context):
+        def log(self, text: str) -> None:
+            super().log(text)
+            if "begun" in self.text:
+                self.stop()
+
+    context = StopsWhenBegun()
+    with pytest.raises(BuildStoppedError):
+        provisioner.start(replace(spec, config={"start": child}), context)
+    assert tree.marked([spec.workspace_id]) == []
+
+
+def test_what_cleared_its_environment_is_still_ours(provisioner: ProcessProvisioner, spec: WorkspaceSpec) -> None:
+    serving = replace(spec, config={"start": "true", "serve": "exec env -i sleep 1000", "ready": "true"})
+    provisioner.start(serving, Context())
+    place = Place(provisioner._root, spec.workspace_id)
+    state = place.published()
+    assert state is not None
+    wait_until(lambda: tree.marked([spec.workspace_id]) == [], what="the cleared environment")
+    assert provisioner.probe(serving).ready
+    provisioner.delete(serving, Context())
+    wait_until(lambda: not tree.is_alive(state.pid, state.born), what="its end")
+
+
+def test_what_is_served_can_be_interrupted(provisioner: ProcessProvisioner, spec: WorkspaceSpec) -> None:
+    """A served editor's terminals inherit its signals; with SIGINT ignored no Ctrl-C ever worked in them."""
+    handler = "import signal; print(signal.getsignal(signal.SIGINT) is signal.default_int_handler)"
+    serving = replace(spec, config={"start": "true", "serve": [sys.executable, "-c", handler]})
+    provisioner.start(serving, Context())
+    log = Place(provisioner._root, spec.workspace_id).serve_log
+    assert wait_until(log.read_text, what="its output") == "True\n"
+
+
+def test_a_zombie_is_not_alive() -> None:
+    process = subprocess.Popen(["true"])
+    born = tree.born(process.pid)
+    wait_until(lambda: psutil.Process(process.pid).status() == psutil.STATUS_ZOMBIE, what="its end")
+    assert not tree.is_alive(process.pid, born)
+    process.wait()
+
+
+def test_what_cant_be_served_says_so_at_once(provisioner: ProcessProvisioner, spec: WorkspaceSpec) -> None:
+    with pytest.raises(ProvisionerError, match="/no/such-server can't be started: No such file"):
+        provisioner.start(replace(spec, config={"start": "true", "serve": ["/no/such-server"]}), Context())
+
+
+def test_what_ignores_the_request_to_end_is_killed(
+    provisioner: ProcessProvisioner, spec: WorkspaceSpec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    serving = replace(spec, config={"start": "true", "serve": "trap '' TERM; echo deaf; while :; do sleep 0.1; done"})
+    provisioner.start(serving, Context())
+    log = Place(provisioner._root, spec.workspace_id).serve_log
+    wait_until(log.read_text, what="its output")
+    assert tree.end(lambda: tree.marked([spec.workspace_id]), grace=0.2) >= 1
+    assert tree.marked([spec.workspace_id]) == []
+
+
+def test_a_probe_that_hangs_is_ended(
+    provisioner: ProcessProvisioner, spec: WorkspaceSpec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("prebuild_tasks.provisioners.process.PROBE_TIMEOUT", 0.3)
+    hanging = replace(spec, config={"start": "true", "ready": "sleep 1000 & wait"})
+    provisioner.start(hanging, Context())
+    assert provisioner.probe(hanging).message == "ready did not end within 0.3 s"
+    assert tree.marked([spec.workspace_id]) == []
+
+
+def test_a_probe_says_how_it_failed(provisioner: ProcessProvisioner, spec: WorkspaceSpec) -> None:
+    failing = replace(spec, config={"start": "true", "ready": "echo warming up; exit 4"})
+    provisioner.start(failing, Context())
+    assert provisioner.probe(failing).message == "ready exited with 4: warming up"
+
+
+@pytest.mark.parametrize(
+    ("script", "words"),
+    [
+        ("echo one; echo two; echo; echo three; exit 3", "start exited with 3: two / three"),
+        ("exit 126", "start exited with 126: no output"),
+        ("/no/such-tool", "start exited with 127: .*/no/such-tool"),
+        ("kill -9 $$", "start was ended by signal 9: no output"),
+        ("echo to stderr >&2; false", "start exited with 1: to stderr"),
+    ],
+)
+def test_a_failing_start_is_a_sentence(
+    provisioner: ProcessProvisioner, spec: WorkspaceSpec, script: str, words: str
+) -> None:
+    with pytest.raises(ProvisionerError, match=words) as caught:
+        run(provisioner, spec, script)
+    assert not isinstance(caught.value, CannotBuildError)
+
+
+@pytest.mark.parametrize(
+    ("config", "key", "words"),
+    [
+        ({}, "start", "config has no start"),
+        ({"start": "true", "strat": "x"}, "strat", "config knows no strat; it takes start, serve, ready, claim"),
+        ({"start": ""}, "start", "not empty"),
+        ({"start": " \n"}, "start", "not empty"),
+        ({"start": []}, "start", "not empty"),
+        ({"start": [""]}, "start", "not empty"),
+        ({"start": "true", "serve": ""}, "serve", "not empty"),
+        ({"start": "true", "ready": 5}, "ready", "must be a script or a list of strings"),
+        ({"start": ["sleep", 5]}, "start", "must be a script or a list of strings"),
+        ({"start": "echo \0"}, "start", "must be a script or a list of strings"),
+    ],
+)
+def test_a_bad_config_is_refused_in_words(
+    provisioner: ProcessProvisioner, config: dict[str, Any], key: str, words: str
+) -> None:
+    with pytest.raises(BadConfigError, match=words) as caught:
+        provisioner.check_config(config)
+    assert caught.value.key == key
+
+
+def test_a_lower_attempt_never_removes_a_higher_ones_directory(settings: Settings, spec: WorkspaceSpec) -> None:
+    place = Place(settings.data_dir / "workspaces", spec.workspace_id)
+    assert place.begin("i", 1) is None
+    assert place.begin("i", 2) is None
+    higher = place.make_directory(2)
+    with pytest.raises(BuildStoppedError) as caught:
+        place.make_directory(1)
+    assert caught.value.reason == "lost"
+    with pytest.raises(BuildStoppedError):
+        place.publish(Published(attempt=1))
+    assert higher.is_dir()
+    assert not place.directory(1).exists()
+
+
+def test_a_late_result_after_the_delete_is_refused(settings: Settings, spec: WorkspaceSpec) -> None:
+    place = Place(settings.data_dir / "workspaces", spec.workspace_id)
+    place.begin("i", 1)
+    place.make_directory(1)
+    place.remove(Context())
+    with pytest.raises(BuildStoppedError, match="deleted"):
+        place.publish(Published(attempt=1))
+    assert not place.path.exists()
+
+
+def test_a_place_that_is_a_link_is_refused(
+    provisioner: ProcessProvisioner, spec: WorkspaceSpec, settings: Settings, tmp_path: Path
+) -> None:
+    (tmp_path / "precious").mkdir()
+    (tmp_path / "precious" / "file").touch()
+    (settings.data_dir / "workspaces").mkdir(parents=True)
+    (settings.data_dir / "workspaces" / spec.workspace_id).symlink_to(tmp_path / "precious")
+    with pytest.raises(ProvisionerError, match="link"):
+        provisioner.delete(spec, Context())
+    assert (tmp_path / "precious" / "file").exists()
+
+
+def test_delete_follows_no_link_out_of_the_workspace(
+    provisioner: ProcessProvisioner, spec: WorkspaceSpec, tmp_path: Path
+) -> None:
+    (tmp_path / "precious").touch()
+    run(provisioner, spec, 'ln -s "$OUT" out', OUT=str(tmp_path))
+    provisioner.delete(spec, Context())
+    assert (tmp_path / "precious").exists()
+
+
+def test_delete_removes_trees_deeper_than_paths_may_be_long(
+    provisioner: ProcessProvisioner, spec: WorkspaceSpec
+) -> None:
+    deep = "import os\nfor _ in range(1500):\n os.mkdir('d' * 20); os.chdir('d' * 20)"
+    run(provisioner, spec, [sys.executable, "-c", deep])
+    provisioner.delete(spec, Context())
+    assert list(provisioner.list("i")) == []
+
+
+def test_a_published_directory_that_vanished_is_built_again_but_never_a_claimed_one(
+    provisioner: ProcessProvisioner, spec: WorkspaceSpec
+) -> None:
+    made = provisioner.start(spec, Context())
+    shutil.rmtree(made.directory)
+    assert not provisioner.probe(spec).ready
+    assert provisioner.start(spec, Context()) == made
+    assert provisioner.probe(spec).ready
+    provisioner.claim(replace(spec, owner="ada"), Context())
+    shutil.rmtree(made.directory)
+    with pytest.raises(ProvisionerError, match="claimed"):
+        provisioner.start(replace(spec, attempt=2), Context())
+
+
+def test_everything_is_for_its_owner_only(provisioner: ProcessProvisioner, spec: WorkspaceSpec) -> None:
+    made = provisioner.start(replace(spec, config={"start": "true", "serve": "exec sleep 1000"}), Context())
+    place = Path(made.resource_id)
+    assert {path.name: oct(path.stat().st_mode & 0o777) for path in (place.parent, place, Path(made.directory))} == {
+        "workspaces": "0o700", place.name: "0o700", "a1": "0o700",
+    }  # fmt: skip
+    files = [path for path in place.iterdir() if path.is_file()]
+    assert {oct(path.stat().st_mode & 0o777) for path in files} == {"0o600"}
+
+
+def test_one_that_cant_be_read_stops_no_other(
+    provisioner: ProcessProvisioner, spec: WorkspaceSpec, caplog: pytest.LogCaptureFixture
+) -> None:
+    serving = [
+        replace(spec, workspace_id=str(uuid.uuid4()), config={"start": "true", "serve": "exec sleep 1000"})
+        for _ in range(3)
+    ]
+    made = [provisioner.start(one, Context()) for one in serving]
+    provisioner.suspend()
+    (Path(made[0].resource_id) / "state.json").write_text("{")
+    state = Path(made[1].resource_id) / "state.json"
+    state.write_text(state.read_text().replace('"sh"', '"no-such-shell"'))
+    assert provisioner.resume() == 1
+    assert "can't be served again: no-such-shell" in caplog.text
+    assert {resource.workspace_id for resource in provisioner.list("i")} == {one.workspace_id for one in serving}
+
+
+def test_what_was_stopped_on_purpose_is_not_resumed(provisioner: ProcessProvisioner, spec: WorkspaceSpec) -> None:
+    serving = replace(spec, config={"start": "true", "serve": "exec sleep 1000"})
+    provisioner.start(serving, Context())
+    provisioner.stop(serving, Context())
+    assert provisioner.resume() == 0
+    provisioner.start(serving, Context())
+    provisioner.suspend()
+    assert provisioner.resume() == 1
+
+
+def test_the_claim_hook_runs_until_it_succeeded_once(provisioner: ProcessProvisioner, spec: WorkspaceSpec) -> None:
+    hook = "echo ran >> runs; test -e allowed"
+    hooked = replace(spec, config={"start": "true", "claim": hook}, owner="ada")
+    directory = Path(provisioner.start(hooked, Context()).directory)
+    with pytest.raises(ProvisionerError, match="claim exited with 1"):
+        provisioner.claim(hooked, Context())
+    assert next(iter(provisioner.list("i"))).claimed, "the mark comes first"
+    (directory / "allowed").touch()
+    for _ in range(2):
+        provisioner.claim(hooked, Context())
+    assert (directory / "runs").read_text() == "ran\nran\n"
+
+
+def test_after_a_rest_it_is_served_for_its_owner(provisioner: ProcessProvisioner, spec: WorkspaceSpec) -> None:
+    serving = replace(spec, config={"start": "true", "serve": 'echo "for $PREBUILD_OWNER"; exec sleep 1000'})
+    provisioner.start(serving, Context())
+    provisioner.claim(replace(serving, owner="ada"), Context())
+    provisioner.suspend()
+    provisioner.resume()
+    log = Place(provisioner._root, spec.workspace_id).serve_log
+    wait_until(lambda: log.read_text() == "for prebuilds\nfor ada\n", what="both owners")
+
+
+def test_no_secret_is_in_a_repr_or_a_log(
+    provisioner: ProcessProvisioner, spec: WorkspaceSpec, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(0)
+    secret = replace(spec, parameters={"T": "s3cret"}, config={"start": "true", "serve": "exec sleep 1000"})
+    provisioner.start(secret, Context())
+    provisioner.suspend()
+    provisioner.resume()
+    state = Place(provisioner._root, spec.workspace_id).published()
+    assert state is not None
+    assert state.env["T"] == "s3cret"
+    assert "s3cret" not in caplog.text + repr(state)
+
+
+@pytest.mark.parametrize(
+    ("host", "bind", "told"),
+    [
+        ("127.0.0.1", "", "127.0.0.1"), ("localhost", "", "127.0.0.1"), ("127.1.2.3", "", "127.0.0.1"),
+        ("dev.example.org", "", "0.0.0.0"), ("dev.example.org", "10.0.0.5", "10.0.0.5"),
+    ],
+)  # fmt: skip
+def test_what_is_served_is_told_where_to_listen(
+    settings: Settings, spec: WorkspaceSpec, host: str, bind: str, told: str
+) -> None:
+    public = ProcessProvisioner(settings.model_copy(update={"public_host": host, "workspace_bind": bind}))
+    context = Context()
+    serving = replace(spec, config={"start": 'echo "$PREBUILD_WORKSPACE_BIND"', "serve": "exec sleep 1000"})
+    url = public.start(serving, context).url
+    public.suspend()
+    assert context.text == f"{told}\n"
+    assert url.startswith(f"http://{host}:")
+
+
+def test_many_starts_at_once_share_no_port_and_leave_no_zombie(
+    provisioner: ProcessProvisioner, spec: WorkspaceSpec
+) -> None:
+    many = [
+        replace(spec, workspace_id=str(uuid.uuid4()), config={"start": "echo a; true", "serve": "exec sleep 1000"})
+        for _ in range(12)
+    ]
+    with ThreadPoolExecutor(12) as pool:
+        made = list(pool.map(lambda one: provisioner.start(one, Context()), many))
+    assert len({resource.url for resource in made}) == 12
+    assert [child for child in psutil.Process().children() if child.status() == psutil.STATUS_ZOMBIE] == []

@@ -1,0 +1,1 @@
+"""Measurements against floors: the same reads and writes without the product's code."""

@@ -1,0 +1,128 @@
+"""What a template declares for the process provisioner, and the environment its commands run in."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from fnmatch import fnmatchcase
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
+
+from prebuild_tasks.config import Settings
+from prebuild_tasks.errors import CannotBuildError
+from prebuild_tasks.ports import WorkspaceSpec
+from prebuild_tasks.provisioners import process_tree as tree
+
+_NEVER_PASSED = re.compile(
+    r"(PREBUILD_.*|DATABASE_URL|REDIS_URL|CELERY_.*|FLOWER_.*|PG(PASSWORD|USER|HOST|DATABASE|PASSFILE|SERVICE.*))(_FILE)?"
+)
+"""Whatever the pattern says, a workspace never sees the service's own addresses and credentials."""
+_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+
+
+def _can_run(value: str | list[str]) -> str | list[str]:
+    name = value.strip() if isinstance(value, str) else "".join(value[:1])
+    if not name or "\0" in "".join(value):
+        raise ValueError
+    return value
+
+
+Command = Annotated[str | list[str], AfterValidator(_can_run)]
+
+
+class BadConfigError(CannotBuildError):
+    """A config that can never work; `key` is the one to mend."""
+
+    def __init__(self, message: str, *, key: str) -> None:
+        super().__init__(message)
+        self.key = key
+
+
+class ProcessConfig(BaseModel):
+    """`config:` of a template with `provisioner: process`. A string is a script for `sh -eu`, a list is argv."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    start: Command
+    """Makes the workspace, in its directory. What it leaves running is ended: see `serve`."""
+    serve: Command | None = None
+    """Long-lived, in the foreground; listens on $PORT of $PREBUILD_WORKSPACE_BIND."""
+    ready: Command | None = None
+    """Exit 0: ready. Left out: ready when something listens on $PORT, or at once without `serve`."""
+    claim: Command | None = None
+    """Run for the new owner, $PREBUILD_OWNER, until it succeeded once."""
+
+
+def parse(config: Mapping[str, Any]) -> ProcessConfig:
+    """The checked config. Raises BadConfigError, in words for the one who wrote it."""
+    try:
+        return ProcessConfig.model_validate(dict(config))
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = str(first["loc"][0]) if first["loc"] else ""
+        words = {
+            "missing": f"config has no {key}",
+            "extra_forbidden": f"config knows no {key}; it takes {', '.join(ProcessConfig.model_fields)}",
+        }.get(first["type"], f"config.{key} must be a script or a list of strings, and not empty")
+        raise BadConfigError(words, key=key) from None
+
+
+class Environment:
+    """Builds environments from nothing, and knows the address that workspaces are served on."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._cache = settings.data_dir / "cache"
+        self._patterns = settings.provisioner_pass_env
+        self._bind = settings.workspace_bind or ("127.0.0.1" if _is_loopback(settings.public_host) else "0.0.0.0")  # noqa: S104
+        self.probe_address = "127.0.0.1" if self._bind in ("0.0.0.0", "::", "") else self._bind  # noqa: S104
+
+    def own(self, spec: WorkspaceSpec, directory: Path, port: int) -> dict[str, str]:
+        """What is this workspace's: its parameters and its identity. Raises CannotBuildError for a bad parameter."""
+        bad = [name for name, value in spec.parameters.items() if not _VARIABLE.fullmatch(name) or "\0" in value]
+        if bad:
+            raise CannotBuildError(f"the parameter {bad[0]!r} can't be an environment variable")
+        self._cache.mkdir(mode=0o700, parents=True, exist_ok=True)
+        own = dict(spec.parameters)
+        if port:
+            own |= {"PORT": str(port), "PREBUILD_WORKSPACE_PORT": str(port), "PREBUILD_WORKSPACE_BIND": self._bind}
+        return (
+            own
+            | {
+                "HOME": str(directory),
+                "TMPDIR": str(directory / ".tmp"),
+                tree.WORKSPACE: spec.workspace_id,
+                tree.ATTEMPT: str(spec.attempt),
+                "PREBUILD_WORKSPACE_NAME": spec.name,
+                "PREBUILD_WORKSPACE_TEMPLATE": spec.template,
+                "PREBUILD_WORKSPACE_VERSION": spec.version,
+                "PREBUILD_WORKSPACE_PRESET": spec.preset,
+                "PREBUILD_WORKSPACE_DIRECTORY": str(directory),
+                "PREBUILD_WORKSPACE_CACHE": str(self._cache),
+            }
+            | of_owner(spec.owner)
+        )
+
+    def whole(self, own: Mapping[str, str]) -> dict[str, str]:
+        """What a workspace needs, what the worker was told to pass on, and its own."""
+        passed = {
+            name: value
+            for name, value in os.environ.items()
+            if any(fnmatchcase(name, pattern) for pattern in self._patterns) and not _NEVER_PASSED.fullmatch(name)
+        }
+        return {"PATH": os.environ.get("PATH", os.defpath), "LANG": "C.UTF-8"} | passed | dict(own)
+
+
+def of_owner(owner: str) -> dict[str, str]:
+    """The owner, under both names."""
+    return {"PREBUILD_WORKSPACE_OWNER": owner, "PREBUILD_OWNER": owner}
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

@@ -1,0 +1,85 @@
+"""Files and directories for their owner only: written whole or not at all, locked, removed whatever their modes are."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import uuid
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TextIO
+
+from prebuild_tasks.errors import ProvisionerError
+from prebuild_tasks.ports import BuildContext
+from prebuild_tasks.provisioners.process_run import run
+
+
+def remove(paths: Sequence[Path], context: BuildContext | None = None) -> None:
+    """Remove whole trees, read-only ones too. Raises ProvisionerError in the system's words, and what `context` does.
+
+    By `rm`, which knows paths longer and deeper than ours may be, follows no link, and can be stopped at any moment.
+    """
+    names, words = [str(path) for path in paths], ""
+    for clear_way in (False, True):
+        left = [name for name in names if os.path.lexists(name)]
+        if not left:
+            return
+        env = {"PATH": os.environ.get("PATH", os.defpath), "LANG": "C.UTF-8"}
+        if clear_way:
+            run(["chmod", "-R", "u+rwX", "--", *left], cwd=Path("/"), env=env, context=context)
+        code, words = run(["rm", "-rf", "--", *left], cwd=Path("/"), env=env, context=context)
+        if code == 0:
+            return
+    raise ProvisionerError(f"the workspace's files can't be removed: {words.strip()[-500:]}")
+
+
+def private(directory: Path) -> None:
+    """A directory for its owner only; its parents, where they are missing, get the usual mode."""
+    directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+
+
+def open_for_owner(path: Path, flags: int) -> TextIO:
+    """A file to write to, made with mode 0600."""
+    return os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | flags, 0o600), "w", encoding="utf-8")
+
+
+def read(path: Path) -> str:
+    """The text; empty when there is no such file."""
+    try:
+        return path.read_text(encoding="utf-8", errors="replace")
+    except (FileNotFoundError, NotADirectoryError):
+        return ""
+
+
+def tail(path: Path) -> str:
+    """The last of a log; empty when there is none."""
+    try:
+        with path.open("rb") as file:
+            file.seek(max(path.stat().st_size - 4096, 0))
+            return file.read().decode("utf-8", "replace")
+    except OSError:
+        return ""
+
+
+def write(path: Path, text: str) -> None:
+    """Whole or not at all; on disk before it is seen, and its name on disk before we say so."""
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
+    with open_for_owner(temporary, os.O_EXCL) as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)
+    directory = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(directory)
+    finally:
+        os.close(directory)
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Alone, among threads and processes; the lock goes with its holder."""
+    with open_for_owner(path, os.O_APPEND) as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield

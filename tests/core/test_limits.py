@@ -1,0 +1,125 @@
+"""Budgets and slots."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from prebuild_tasks.core.limits import Capped, LimitReason, assign_slots, cap_creations, fair_share
+
+UNLIMITED: dict[str, Any] = {
+    "preset_in_flight": 0,
+    "preset_max": None,
+    "organization_in_flight": 0,
+    "organization_max": None,
+    "global_in_flight": 0,
+    "global_max": None,
+    "organization_workspaces": 0,
+    "organization_max_workspaces": None,
+    "slow_start_limit": None,
+}
+
+
+@pytest.mark.parametrize(
+    ("limits", "capped"),
+    [
+        ({}, Capped(10)),
+        ({"preset_max": 10}, Capped(10)),
+        ({"preset_max": 4}, Capped(4, LimitReason.PRESET_BUILDS)),
+        ({"preset_max": 4, "preset_in_flight": 3}, Capped(1, LimitReason.PRESET_BUILDS)),
+        ({"preset_max": 4, "preset_in_flight": 9}, Capped(0, LimitReason.PRESET_BUILDS)),
+        ({"organization_max": 8, "organization_in_flight": 2}, Capped(6, LimitReason.ORGANIZATION_BUILDS)),
+        ({"global_max": 3, "global_in_flight": 1}, Capped(2, LimitReason.GLOBAL_BUILDS)),
+        ({"organization_max_workspaces": 20, "organization_workspaces": 15}, Capped(5, LimitReason.QUOTA)),
+        ({"slow_start_limit": 1}, Capped(1, LimitReason.SLOW_START)),
+        ({"slow_start_limit": 1, "preset_in_flight": 1}, Capped(0, LimitReason.SLOW_START)),
+        ({"preset_max": 0}, Capped(0, LimitReason.PRESET_BUILDS)),
+        # The narrowest is named; of equals the first.
+        ({"preset_max": 5, "organization_max": 3, "global_max": 4}, Capped(3, LimitReason.ORGANIZATION_BUILDS)),
+        ({"preset_max": 3, "organization_max": 3, "global_max": 3}, Capped(3, LimitReason.PRESET_BUILDS)),
+        # In flight counts against a limit only.
+        ({"preset_in_flight": 99, "organization_in_flight": 99, "global_in_flight": 99}, Capped(10)),
+    ],
+)
+def test_the_cap(limits: dict[str, Any], capped: Capped) -> None:
+    assert cap_creations(10, **(UNLIMITED | limits)) == capped
+
+
+def test_nothing_wanted_is_cut_by_nothing() -> None:
+    full = UNLIMITED | {"preset_max": 1, "preset_in_flight": 1}
+    assert cap_creations(0, **full) == Capped(0)
+    assert cap_creations(-3, **full) == Capped(0)
+
+
+@pytest.mark.parametrize(
+    ("wants", "budget", "shares"),
+    [
+        ({"a": 2, "b": 3}, 5, {"a": 2, "b": 3}),
+        ({"a": 2, "b": 3}, 100, {"a": 2, "b": 3}),
+        ({"a": 1, "b": 9, "c": 9}, 9, {"a": 1, "b": 4, "c": 4}),  # who wants little gets all of it
+        ({"a": 500, "b": 1, "c": 2}, 6, {"a": 3, "b": 1, "c": 2}),
+        ({"c": 9, "a": 9, "b": 9}, 5, {"c": 2, "a": 2, "b": 1}),  # what is over goes to the first named
+        ({"a": 9, "b": 9, "c": 9}, 2, {"a": 1, "b": 1, "c": 0}),
+        ({"a": 9, "b": 0}, 4, {"a": 4, "b": 0}),
+        ({"a": 9, "b": -2}, 4, {"a": 4, "b": 0}),
+        ({"a": 9}, 0, {"a": 0}),
+        ({"a": 9}, -1, {"a": 0}),
+        ({}, 5, {}),
+    ],
+)
+def test_a_fair_share(wants: dict[str, int], budget: int, shares: dict[str, int]) -> None:
+    assert fair_share(wants, budget) == shares
+
+
+@given(st.dictionaries(st.text(max_size=3), st.integers(0, 30), max_size=12), st.integers(0, 120))
+def test_a_share_wastes_nothing_and_favours_nobody(wants: dict[str, int], budget: int) -> None:
+    shares = fair_share(wants, budget)
+    assert list(shares) == list(wants)
+    assert sum(shares.values()) == min(budget, sum(wants.values()))
+    assert all(0 <= shares[name] <= wants[name] for name in wants)
+    short = [name for name in wants if shares[name] < wants[name]]
+    for name in short:
+        # Nobody has more than one more than somebody who is short, and then it was named earlier.
+        assert max(shares.values()) <= shares[name] + 1
+    given_to_short = [shares[name] for name in short]
+    assert given_to_short == sorted(given_to_short, reverse=True)
+
+
+@pytest.mark.parametrize(
+    ("held", "ceiling", "wanted", "moves", "new"),
+    [
+        ({}, 3, 3, {}, (0, 1, 2)),
+        ({}, 3, 5, {}, (0, 1, 2)),
+        ({"a": 1}, 3, 1, {}, (0,)),
+        ({"a": 0, "b": 1, "c": 2}, 3, 2, {}, ()),
+        ({"a": 5}, 3, 3, {"a": 0}, (1, 2)),  # a pool shrunk from 6 to 3 and lost five since
+        ({"a": 4, "b": 3, "c": 1}, 3, 1, {"b": 0, "a": 2}, ()),
+        ({"a": 4, "b": 3}, 1, 1, {"b": 0}, ()),  # not room for all: the rest stay where they are
+        ({"a": 4}, 0, 2, {}, ()),
+        ({"a": 4}, 5, 0, {}, ()),
+        ({"a": 7}, 5, -1, {"a": 0}, ()),
+    ],
+)
+def test_slots(held: dict[str, int], ceiling: int, wanted: int, moves: dict[str, int], new: tuple[int, ...]) -> None:
+    plan = assign_slots(held, ceiling, wanted)
+    assert (dict(plan.moves), plan.new) == (moves, new)
+
+
+@given(st.sets(st.integers(0, 20), max_size=15), st.integers(0, 15), st.integers(0, 20))
+def test_slots_stay_unique_and_below_the_ceiling(slots: set[int], ceiling: int, wanted: int) -> None:
+    held = {f"w{slot}": slot for slot in slots}
+    plan = assign_slots(held, ceiling, wanted)
+    assert len(plan.new) <= wanted
+    assert not (set(plan.new) | set(plan.moves.values())) & slots  # never one that is held, not even for a moment
+    after = [*(held | dict(plan.moves)).values(), *plan.new]
+    assert len(after) == len(set(after))
+    assert all(slot < ceiling for slot in (*plan.new, *plan.moves.values()))
+    assert all(held[workspace_id] >= ceiling for workspace_id in plan.moves)
+    if plan.new:
+        # Nobody is left above while new ones settle below.
+        assert all(slot < ceiling for slot in after)
+    below = sum(slot < ceiling for slot in after)
+    assert below == min(ceiling, len(held) + wanted)

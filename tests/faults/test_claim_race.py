@@ -1,0 +1,68 @@
+"""Claimers against a reconciler that deletes and refills the same rows. The short form runs in `make test`."""
+
+from __future__ import annotations
+
+import random
+import threading
+
+import pytest
+from sqlalchemy import func, select
+
+from prebuild_tasks.config import Settings
+from prebuild_tasks.core.model import Transition
+from prebuild_tasks.errors import BusyError, ClaimMissError
+from prebuild_tasks.services.audit import audit
+from prebuild_tasks.services.claim import ClaimRequest, claim
+from prebuild_tasks.services.reconcile import reconcile_preset
+from prebuild_tasks.storage import models as m
+from prebuild_tasks.storage.engine import Database
+from tests.builders import PRESET, age, declare, fill, finish_builds, preset_id, workspaces
+
+
+@pytest.mark.parametrize(
+    ("claimers", "pool", "each"),
+    [(8, 60, 10), pytest.param(32, 1000, 60, marks=[pytest.mark.faults, pytest.mark.timeout(1200)])],
+)
+def test_one_owner_each_and_no_claimed_one_deleted(
+    database: Database, settings: Settings, claimers: int, pool: int, each: int
+) -> None:
+    seed = random.randrange(10**6)
+    print(f"seed {seed}")
+    chance = random.Random(seed)
+    declare(database, settings, pool, extra="ttl: 1h")
+    fill(database, settings)
+    identity = preset_id(database)
+    age(database, 3601, [row.id for row in workspaces(database) if chance.random() < 0.2])
+    answers: list[str] = []
+    guard, done = threading.Lock(), threading.Event()
+
+    def claimer(number: int) -> None:
+        for turn in range(each):
+            try:
+                answer = claim(database, ClaimRequest(owner=f"o{number}-{turn}", presets=[PRESET])).answer
+            except (ClaimMissError, BusyError):
+                continue
+            with guard:
+                answers.append(answer.resource_id)
+
+    def reconciler() -> None:
+        while not done.is_set():
+            reconcile_preset(database, settings, identity)
+            finish_builds(database, limit=20)
+
+    threads = [threading.Thread(target=claimer, args=(number,)) for number in range(claimers)]
+    other = threading.Thread(target=reconciler)
+    other.start()
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    done.set()
+    other.join()
+    claimed = workspaces(database, m.Workspace.owner != "prebuilds")
+    assert len(answers) == len(set(answers)) == len(claimed) > 0
+    assert all(row.transition is Transition.START for row in claimed)
+    with database.read() as connection:
+        query = select(func.count()).select_from(m.ClaimEvent).where(m.ClaimEvent.hit)
+        assert connection.execute(query).scalar_one() == len(answers)
+    assert audit(database, settings) == []
