@@ -76,7 +76,7 @@ def test_the_main_job(make: Callable[..., Service]) -> None:
 
     second = service.start("up")
     service.wait_full()
-    assert "4 workspaces again" in service.output()
+    wait_until(lambda: "4 workspaces again" in service.output(), what="the workspaces served again")
     after = {row["id"]: row for row in service.json("workspaces")}
     kept = ("owner", "directory", "url", "workspace")
     assert {i: [r[k] for k in kept] for i, r in after.items()} == {i: [r[k] for k in kept] for i, r in before.items()}

@@ -2,8 +2,8 @@
 
 Before: three messages on PostgreSQL, four threads; one taker locked the most urgent row and then took the one its
 message named, another did the reverse, PostgreSQL ended one as a deadlock, and its build lay pending until the sweep
-sent it again, 30 s later. And a taker that came while the publisher was noting `published_at` passed over the locked row: the
-same wait. Seen in the end-to-end test with beat alone: 35 s to a pool of three instead of 4.
+sent it again, 30 s later. And a taker that came while the publisher was noting `published_at` passed over the locked
+row: the same wait. Seen end to end with beat alone: 35 s to a pool of three instead of 4.
 """
 
 from __future__ import annotations
