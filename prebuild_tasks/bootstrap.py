@@ -46,6 +46,8 @@ class Runtime:
 
     def close(self) -> None:
         """Close what was opened."""
+        if "build_runner" in self.__dict__:
+            self.build_runner.close()
         if "database" in self.__dict__:
             self.database.close()
 

@@ -95,6 +95,10 @@ class BuildRunner:
         log.info("build_ended", **result.report(), reason=build.reason, seconds=round(monotonic() - started, 3))
         return result
 
+    def close(self) -> None:
+        """Let the heart come to rest; called when no build runs any more."""
+        self._heart.close()
+
     def _take(self, build_id: str) -> TakenBuild | None:
         with self._database.write() as connection:
             now = self._database.now(connection)

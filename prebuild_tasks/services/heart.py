@@ -113,6 +113,7 @@ class Heart:
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
         self._last_beat = monotonic()
+        self._wake = threading.Event()
 
     def add(self, running: RunningBuild) -> None:
         """Watch a build that was just taken."""
@@ -127,14 +128,20 @@ class Heart:
         """The build has ended."""
         with self._lock:
             self._builds.pop(running.build.id, None)
+            if not self._builds:
+                self._wake.set()
 
     def flush(self, running: RunningBuild) -> None:
         """Carry the last of a build's output to the database; output is no reason to fail a build."""
         self._write_logs(running.drain(last=True))
 
+    def close(self) -> None:
+        """Wait until it rests, so that its connection can be closed. Every build has ended by then."""
+        if thread := self._thread:
+            thread.join(self._timeout)
+
     def _run(self) -> None:
         interval = self._timeout / BEATS_PER_TIMEOUT
-        pause = threading.Event()
         while True:
             with self._lock:
                 builds = list(self._builds.values())
@@ -144,7 +151,8 @@ class Heart:
             if monotonic() - self._last_beat >= interval:
                 self._beat(builds)
             self._write_logs([row for running in builds for row in running.drain()])
-            pause.wait(min(interval / 2, _FLUSH_INTERVAL))
+            if self._wake.wait(min(interval / 2, _FLUSH_INTERVAL)):
+                self._wake.clear()
 
     def _beat(self, builds: list[RunningBuild]) -> None:
         try:

@@ -38,6 +38,7 @@ def test_as_many_takers_as_builds_take_them_all(database: Database, settings: Se
         thread.start()
     for thread in threads:
         thread.join()
+    runner.close()
     assert outcomes == ["succeeded"] * 12
 
 

@@ -36,7 +36,9 @@ def settings(tmp_path: Path) -> Settings:
 
 @pytest.fixture
 def runner(database: Database, settings: Settings) -> Iterator[BuildRunner]:
-    yield BuildRunner(database, settings, Provisioners(settings))
+    runner = BuildRunner(database, settings, Provisioners(settings))
+    yield runner
+    runner.close()
     Provisioners(settings).get("process").suspend()  # type: ignore[attr-defined]
 
 
@@ -122,6 +124,7 @@ def test_out_of_time_ends_the_whole_group(database: Database, settings: Settings
     declare(database, settings, 1, start="sleep 1000 & sleep 1000")
     turn(database, settings)
     [result] = run_all(database, runner)
+    runner.close()
     assert (result.outcome, result.error) == ("failed", "the build ran out of time")
     assert tree.marked([workspaces(database)[0].id]) == []
 
