@@ -1,7 +1,7 @@
 """`make bench`: what the product costs over its floor, measured side by side in one run.
 
-Floor and product are interleaved; the ratio is of medians. Absolute times depend on the machine and are not judged.
-Exit 1 when a bound is missed.
+Floor and product are interleaved; the ratio is of medians, printed beside what is aimed at. Nothing but a double claim
+makes it exit 1.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from prebuild_tasks.core.actions import order_presets
 from prebuild_tasks.services.claim import ClaimRequest, claim
 from prebuild_tasks.storage.engine import Database
 from prebuild_tasks.storage.reads import read_global
+from prebuild_tasks.telemetry import configure_command_logging
 from tests.builders import declare, fill
 
 PAIRS = 9
@@ -29,7 +30,7 @@ CLAIMS_EACH = 20
 
 def main() -> int:
     """Run every row, print the table."""
-    missed = 0
+    configure_command_logging()
     with tempfile.TemporaryDirectory() as directory:
         settings = Settings(data_dir=Path(directory))
         database = Database(f"sqlite:///{directory}/bench.db")
@@ -37,21 +38,19 @@ def main() -> int:
         declare(database, settings, 2 * PAIRS * CLAIMS_EACH + 100)
         fill(database, settings)
         rows = [
-            ("claim, SQLite", 2.0, lambda n: _claims(database, n), lambda n: claim_floor(database, n, CLAIMS_EACH)),
-            ("snapshot, SQLite", 4.0, lambda _: _snapshot(database), lambda _: snapshot_floor(database)),
+            ("claim, SQLite", 1.5, lambda n: _claims(database, n), lambda n: claim_floor(database, n, CLAIMS_EACH)),
+            ("snapshot, SQLite", 2.0, lambda _: _snapshot(database), lambda _: snapshot_floor(database)),
         ]
-        sys.stdout.write(f"{'what':<20}{'product ms':>12}{'floor ms':>12}{'ratio':>8}{'bound':>8}\n")
-        for name, bound, product, floor in rows:
+        sys.stdout.write(f"{'what':<20}{'product ms':>12}{'floor ms':>12}{'ratio':>8}{'aim':>8}\n")
+        for name, aim, product, floor in rows:
             ratio, ours, theirs = _ratio(product, floor)
-            missed += ratio > bound
-            sys.stdout.write(f"{name:<20}{ours * 1000:>12.2f}{theirs * 1000:>12.2f}{ratio:>8.2f}{bound:>8.1f}\n")
+            sys.stdout.write(f"{name:<20}{ours * 1000:>12.2f}{theirs * 1000:>12.2f}{ratio:>8.2f}{aim:>8.1f}\n")
         with database.read() as connection:
             owners = text("SELECT count(DISTINCT workspace_id), count(*) FROM claim_events WHERE hit")
             distinct, hits = connection.execute(owners).one()
         sys.stdout.write(f"claims: {hits}, of distinct workspaces: {distinct}\n")
-        missed += distinct != hits
         database.close()
-    return 1 if missed else 0
+    return int(distinct != hits)
 
 
 def _claims(database: Database, pair: int) -> None:
