@@ -43,26 +43,16 @@ class Client:
         Raises ClaimMissError, NotFoundError, InputError, RefusedError, UnreachableError. Retry with the same
         `request_id` to get the same workspace.
         """
-        claimed = self.claim_only(
-            *presets, owner=owner, name=name, template=template, parameters=parameters, request_id=request_id
-        )
-        self.wake(claimed)
-        return claimed.answer
-
-    def claim_only(
-        self,
-        *presets: str,
-        owner: str,
-        name: str = "",
-        template: str = "",
-        parameters: Mapping[str, str] | None = None,
-        request_id: str = "",
-    ) -> Claimed:
-        """The claim without the refill message: give the answer first, then call `wake`."""
         chosen: dict[str, Any] = {"request_id": request_id} if request_id else {}
         request = ClaimRequest(
             owner=owner, presets=presets, name=name, template=template, parameters=dict(parameters or {}), **chosen
         )
+        claimed = self.claim_only(request)
+        self.wake(claimed)
+        return claimed.answer
+
+    def claim_only(self, request: ClaimRequest) -> Claimed:
+        """The claim without the refill message: give the answer first, then call `wake`."""
         return claim(self.database, request)
 
     def wake(self, claimed: Claimed) -> None:

@@ -13,7 +13,7 @@ from prebuild_tasks.client import Client
 from prebuild_tasks.clock import monotonic
 from prebuild_tasks.config import parse_duration
 from prebuild_tasks.errors import ClaimMissError, InputError, WaitTimeoutError
-from prebuild_tasks.services.claim import Claimed
+from prebuild_tasks.services.claim import Claimed, ClaimRequest
 from prebuild_tasks.services.release import end_workspace
 from prebuild_tasks.services.status import workspaces as list_workspaces
 
@@ -48,18 +48,18 @@ def claim(
     except ValueError as error:
         raise InputError(f"--timeout: {error}") from None
     client = opened(Client())
-    request_id = request_id or str(uuid.uuid4())
+    request = ClaimRequest(
+        owner=owner,
+        presets=presets or (),
+        name=name,
+        template=template,
+        parameters=parameters,
+        request_id=request_id or str(uuid.uuid4()),
+    )
     deadline = monotonic() + patience
     while True:
         try:
-            claimed = client.claim_only(
-                *(presets or ()),
-                owner=owner,
-                name=name,
-                template=template,
-                parameters=parameters,
-                request_id=request_id,
-            )
+            claimed = client.claim_only(request)
             break
         except ClaimMissError as miss:
             if not wait:

@@ -13,6 +13,7 @@ import pytest
 from prebuild_tasks import errors
 from prebuild_tasks.cli.main import COMMANDS, main
 from prebuild_tasks.config import Settings
+from prebuild_tasks.services.claim import ClaimRequest
 from prebuild_tasks.storage.engine import Database
 from tests.builders import declare, fill
 
@@ -170,7 +171,7 @@ def test_a_claim_takes_less_than_100_ms(cli: Any, database: Database, settings: 
     for number in range(9):
         started = monotonic()
         client = Client()
-        claimed = client.claim_only("dev/small", owner=f"o{number}")
+        claimed = client.claim_only(ClaimRequest(owner=f"o{number}", presets=["dev/small"]))
         claims._answer(claimed, as_json=True)
         took.append(monotonic() - started)
         client.close()
