@@ -17,7 +17,6 @@ from prebuild_tasks.locks import require_redis
 from prebuild_tasks.provisioners import Provisioners
 from prebuild_tasks.services.pools import DEFAULT_SOURCE, ApplyOptions
 from prebuild_tasks.services.pools import apply as apply_pools
-from prebuild_tasks.services.pools import unblock as unblock_preset
 from prebuild_tasks.services.pools_file import ConfigCheck, load_pools
 from prebuild_tasks.services.status import PoolStatus, pools
 from prebuild_tasks.storage.reads import resolve_preset
@@ -97,19 +96,6 @@ def reconcile(
         write_json({"requested": preset or "all"})
     else:
         write(f"asked to reconcile {preset or 'every pool'}; see: prebuild status")
-
-
-def unblock(
-    preset: Annotated[str, typer.Argument(help="template/preset")], *, actor: ActorOption, as_json: JsonOption = False
-) -> None:
-    """Let a pool build again after its hard limit or a failed validation."""
-    here = opened(Runtime(load_settings()))
-    preset_id, changed = unblock_preset(here.database, preset, actor=actor)
-    if as_json:
-        write_json({"preset": preset, "changed": changed})
-    else:
-        write(f"{preset} builds again" if changed else f"{preset} was not blocked")
-    here.messages.wake([str(preset_id)])
 
 
 def is_full(rows: list[PoolStatus]) -> bool:

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, RowMapping, delete, insert, or_, select, text, update
+from sqlalchemy import Connection, RowMapping, delete, insert, select, text, update
 
 from prebuild_tasks.config import Settings
 from prebuild_tasks.core.actions import quantities
@@ -26,7 +26,7 @@ from prebuild_tasks.services.pools_schema import OrganizationModel, PresetModel,
 from prebuild_tasks.storage import models as m
 from prebuild_tasks.storage import writes
 from prebuild_tasks.storage.engine import Database
-from prebuild_tasks.storage.reads import read_global, resolve_preset
+from prebuild_tasks.storage.reads import read_global
 
 DEFAULT_SOURCE = "default"
 REVISION_KEY = "revision"
@@ -98,27 +98,6 @@ def apply(database: Database, settings: Settings, declared: DeclaredPools, optio
         else:
             report.revision = _revision(connection)
     return report
-
-
-def unblock(database: Database, name: str, *, actor: str) -> tuple[int, bool]:
-    """Forget a preset's failures, so that it builds again; its id, and whether there was anything to forget.
-
-    Raises NotFoundError.
-    """
-    with database.write() as connection:
-        preset_id = resolve_preset(connection, name)
-        changed = connection.execute(
-            update(m.Preset)
-            .where(
-                m.Preset.id == preset_id,
-                or_(m.Preset.status != PresetStatus.HEALTHY, m.Preset.failures_in_row > 0),
-            )
-            .values(status=PresetStatus.HEALTHY, status_reason="", failures_in_row=0, recent_failures=[])
-        ).rowcount
-        if changed:
-            now = database.now(connection)
-            writes.add_history(connection, "unblocked", now=now, actor=actor, preset_id=preset_id)
-    return preset_id, bool(changed)
 
 
 def is_declared(connection: Connection) -> bool:

@@ -73,6 +73,9 @@ def test_json_keys(cli: Any, database: Database, settings: Settings) -> None:
     assert json.loads(cli("audit", "--json", "--database-only")) == {"clean": True, "findings": []}
     assert json.loads(cli("release", answer["workspace"], "--json")).keys() == {"workspace", "id", "state"}
     assert "dev/small" in cli("status")
+    for command in (["pause"], ["resume"], ["invalidate", "dev/small"], ["unblock", "dev/small"]):
+        assert json.loads(cli(*command, "--json")).keys() == {"changed"}
+    assert cli("pause", "dev/small", "--for", "2h") == "dev/small is paused for 2h\n"
     assert cli("workspaces", "--owner", "nobody") == "no workspaces\n"
 
 
@@ -102,6 +105,10 @@ def test_a_claim_without_redis_answers_and_says_nothing_wrong(cli: Any, database
         (["apply", "/nowhere/pools.yaml"], 2, "can't be read"),
         (["decide", "/nowhere/case.json"], 2, "can't be read"),
         (["reconcile"], 7, "did not answer"),
+        (["pause", "dev/none"], 3, "there is no preset dev/none"),
+        (["pause", "--for", "ever"], 2, "--for: 'ever' is not a duration"),
+        (["promote", "dev", "v9"], 3, "has no version v9"),
+        (["extend", "nothing", "1h"], 3, "there is no workspace nothing"),
         (["nonsense"], 2, "No such command"),
     ],
 )

@@ -11,7 +11,7 @@ from sqlalchemy import event, func, select, update
 from prebuild_tasks.config import Settings
 from prebuild_tasks.core.model import BuildStatus, PresetStatus, Transition
 from prebuild_tasks.services import reconcile as service
-from prebuild_tasks.services.pools import unblock
+from prebuild_tasks.services.operate import unblock
 from prebuild_tasks.services.reconcile import plan_tick, publish
 from prebuild_tasks.storage import models as m
 from prebuild_tasks.storage import reads
@@ -156,8 +156,8 @@ def test_failures_back_off_then_hit_the_hard_limit(database: Database, settings:
     assert (row.status, row.failures_in_row, row.last_error) == (PresetStatus.HARD_LIMITED, 3, "no disk")
     _preset(database, recent_failures=[])
     assert turn(database, settings).reason == "hard_limited"
-    assert unblock(database, PRESET, actor="ada") == (preset_id(database), True)
-    assert unblock(database, PRESET, actor="ada") == (preset_id(database), False)
+    assert unblock(database, PRESET, actor="ada").changed
+    assert not unblock(database, PRESET, actor="ada").changed
     assert turn(database, settings).created == 2
 
 

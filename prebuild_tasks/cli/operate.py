@@ -1,0 +1,103 @@
+"""`pause`, `resume`, `promote`, `invalidate`, `unblock`, `extend`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from prebuild_tasks.bootstrap import Runtime
+from prebuild_tasks.cli.output import ActorOption, JsonOption, opened, write, write_json
+from prebuild_tasks.config import load_settings, parse_duration
+from prebuild_tasks.errors import InputError
+from prebuild_tasks.services import operate
+from prebuild_tasks.services.operate import Operated
+
+PresetArgument = Annotated[str, typer.Argument(help="template/preset")]
+MaybePreset = Annotated[str, typer.Argument(help="template/preset; left out: everything")]
+
+
+def pause(
+    preset: MaybePreset = "",
+    *,
+    reason: Annotated[str, typer.Option(help="Why; shown to everybody who wonders")] = "",
+    until: Annotated[str, typer.Option("--for", help="End by itself after this long, e.g. 2h")] = "",
+    actor: ActorOption,
+    as_json: JsonOption = False,
+) -> None:
+    """Stop creating and deleting in one pool, or in all. Claims go on."""
+    here = _here()
+    seconds = _seconds(until, "--for") if until else None
+    done = operate.pause(here.database, preset, actor=actor, reason=reason, seconds=seconds)
+    _report(here, done, f"{preset or 'everything'} is paused" + (f" for {until}" if until else ""), as_json=as_json)
+
+
+def resume(preset: MaybePreset = "", *, actor: ActorOption, as_json: JsonOption = False) -> None:
+    """Reconcile one pool, or all, again."""
+    here = _here()
+    done = operate.resume(here.database, preset, actor=actor)
+    words = "is no longer paused" if done.changed else "was not paused"
+    _report(here, done, f"{preset or 'everything'} {words}", as_json=as_json)
+
+
+def promote(
+    template: Annotated[str, typer.Argument(help="The template")],
+    version: Annotated[str, typer.Argument(help="The version to activate")],
+    *,
+    actor: ActorOption,
+    as_json: JsonOption = False,
+) -> None:
+    """Make a stored version the active one: its pools fill, the old ones drain."""
+    here = _here()
+    done = operate.promote(here.database, template, version, actor=actor)
+    words = "is now active" if done.changed else "was active already"
+    _report(here, done, f"{template}@{version} {words}", as_json=as_json)
+
+
+def invalidate(preset: PresetArgument, *, actor: ActorOption, as_json: JsonOption = False) -> None:
+    """Replace every prebuild there is now, as if its TTL had ended."""
+    here = _here()
+    done = operate.invalidate(here.database, preset, actor=actor)
+    _report(here, done, f"the prebuilds of {preset} are being replaced", as_json=as_json)
+
+
+def unblock(preset: PresetArgument, *, actor: ActorOption, as_json: JsonOption = False) -> None:
+    """Let a pool build again after its hard limit or a failed validation."""
+    here = _here()
+    done = operate.unblock(here.database, preset, actor=actor)
+    _report(here, done, f"{preset} builds again" if done.changed else f"{preset} was not blocked", as_json=as_json)
+
+
+def extend(
+    workspace: Annotated[str, typer.Argument(help="Name, owner/name or id")],
+    duration: Annotated[str, typer.Argument(help="How much longer, e.g. 3d")],
+    *,
+    actor: ActorOption,
+    as_json: JsonOption = False,
+) -> None:
+    """Move the end of a claimed workspace."""
+    until = operate.extend(_here().database, workspace, _seconds(duration, "DURATION"), actor=actor)
+    if as_json:
+        write_json({"workspace": workspace, "claimed_until": until.isoformat()})
+    else:
+        write(f"{workspace} stays until {until:%Y-%m-%d %H:%M} UTC")
+
+
+def _here() -> Runtime:
+    return opened(Runtime(load_settings()))
+
+
+def _seconds(text: str, name: str) -> float:
+    try:
+        return parse_duration(text)
+    except ValueError as error:
+        raise InputError(f"{name}: {error}") from None
+
+
+def _report(here: Runtime, done: Operated, sentence: str, *, as_json: bool) -> None:
+    if as_json:
+        write_json({"changed": done.changed})
+    else:
+        write(sentence)
+    if done.preset_ids:
+        here.messages.wake(done.preset_ids)

@@ -1,0 +1,181 @@
+"""What operators do by hand: pause and resume, promote, invalidate, unblock, extend. Each is in the history."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import Connection, delete, insert, null, or_, select, update
+
+from prebuild_tasks.core.model import PREBUILDS_OWNER, PresetStatus
+from prebuild_tasks.errors import NotFoundError, RefusedError
+from prebuild_tasks.services.status import find_workspace
+from prebuild_tasks.storage import models as m
+from prebuild_tasks.storage import writes
+from prebuild_tasks.storage.engine import Database
+from prebuild_tasks.storage.reads import IS_ACTIVE, IS_LIVE_PREBUILD, PAUSED_KEY, resolve_preset
+
+
+@dataclass(frozen=True, slots=True)
+class Operated:
+    """What an operation came to: whether anything changed, and whom to send a reconcile message."""
+
+    changed: bool
+    preset_ids: tuple[str, ...]
+
+
+def pause(
+    database: Database, name: str = "", *, actor: str, reason: str = "", seconds: float | None = None
+) -> Operated:
+    """Stop reconciling one preset, or everything; claims go on. `seconds`: it ends by itself after that long.
+
+    Raises NotFoundError.
+    """
+    with database.write() as connection:
+        now = database.now(connection)
+        until = (now + timedelta(seconds=seconds)).isoformat() if seconds is not None else None
+        paused = {"by": actor, "reason": reason, "since": now.isoformat(), "until": until}
+        preset_id = _store_pause(connection, name, paused, actor, now)
+        _remember(connection, "paused", now, actor, preset_id, reason)
+    return Operated(changed=True, preset_ids=())
+
+
+def resume(database: Database, name: str = "", *, actor: str) -> Operated:
+    """Reconcile again, at once. Raises NotFoundError."""
+    with database.write() as connection:
+        now = database.now(connection)
+        if name:
+            preset_id = resolve_preset(connection, name)
+            cleared = update(m.Preset).where(m.Preset.id == preset_id, m.Preset.paused.is_not(None))
+            changed = connection.execute(cleared.values(paused=null())).rowcount > 0
+            ids: tuple[str, ...] = (str(preset_id),)
+        else:
+            preset_id = None
+            changed = connection.execute(delete(m.Setting).where(m.Setting.key == PAUSED_KEY)).rowcount > 0
+            ids = _everyone(connection)
+        if changed:
+            _remember(connection, "resumed", now, actor, preset_id, "")
+    return Operated(changed=changed, preset_ids=ids if changed else ())
+
+
+def promote(database: Database, template: str, version: str, *, actor: str) -> Operated:
+    """Make a stored version the active one: its pools fill, the old one's drain. Raises NotFoundError."""
+    with database.write() as connection:
+        now = database.now(connection)
+        stored = connection.execute(
+            select(m.Template.id, m.Template.active_version_id).where(
+                m.Template.name == template, m.Template.deleted_at.is_(None)
+            )
+        ).one_or_none()
+        if stored is None:
+            raise NotFoundError(f"there is no template {template}", hint="see: prebuild status")
+        versions = {
+            row.name: row.id
+            for row in connection.execute(
+                select(m.TemplateVersion.name, m.TemplateVersion.id).where(m.TemplateVersion.template_id == stored.id)
+            )
+        }
+        if version not in versions:
+            raise NotFoundError(
+                f"template {template} has no version {version}", hint=f"there are: {', '.join(sorted(versions))}"
+            )
+        if versions[version] == stored.active_version_id:
+            return Operated(changed=False, preset_ids=())
+        changed = connection.execute(
+            update(m.Template)
+            .where(
+                m.Template.id == stored.id, m.Template.active_version_id.is_not_distinct_from(stored.active_version_id)
+            )
+            .values(active_version_id=versions[version])
+        )
+        if changed.rowcount != 1:
+            raise RefusedError(f"the active version of {template} changed meanwhile", hint="look again, then repeat")
+        _remember(connection, "promoted", now, actor, None, f"{template}@{version}")
+        both = (versions[version], stored.active_version_id)
+        query = select(m.Preset.id).where(m.Preset.template_version_id.in_([i for i in both if i is not None]))
+        ids = tuple(str(preset_id) for preset_id in connection.execute(query.order_by(m.Preset.id)).scalars())
+    return Operated(changed=True, preset_ids=ids)
+
+
+def invalidate(database: Database, name: str, *, actor: str) -> Operated:
+    """Every prebuild made before now counts as expired, and is replaced. Raises NotFoundError."""
+    with database.write() as connection:
+        preset_id = resolve_preset(connection, name)
+        now = database.now(connection)
+        connection.execute(update(m.Preset).where(m.Preset.id == preset_id).values(last_invalidated_at=now))
+        _remember(connection, "invalidated", now, actor, preset_id, "")
+    return Operated(changed=True, preset_ids=(str(preset_id),))
+
+
+def unblock(database: Database, name: str, *, actor: str) -> Operated:
+    """Forget a preset's failures, so that it builds again. Raises NotFoundError."""
+    with database.write() as connection:
+        preset_id = resolve_preset(connection, name)
+        changed = connection.execute(
+            update(m.Preset)
+            .where(
+                m.Preset.id == preset_id,
+                or_(m.Preset.status != PresetStatus.HEALTHY, m.Preset.failures_in_row > 0),
+            )
+            .values(status=PresetStatus.HEALTHY, status_reason="", failures_in_row=0, recent_failures=[])
+        ).rowcount
+        if changed:
+            _remember(connection, "unblocked", database.now(connection), actor, preset_id, "")
+    return Operated(changed=bool(changed), preset_ids=(str(preset_id),))
+
+
+def extend(database: Database, workspace: str, seconds: float, *, actor: str) -> datetime:
+    """Move the end of a claimed workspace's `claimed_ttl`; the new end. Raises NotFoundError, RefusedError."""
+    with database.write() as connection:
+        row = find_workspace(connection, workspace)
+        if row.owner == PREBUILDS_OWNER:
+            raise RefusedError(f"{row.name} is not claimed", hint="only claimed workspaces have an end to move")
+        if row.claimed_until is None:
+            raise RefusedError(f"{row.name} has no end", hint="its preset has no claimed_ttl: it stays until released")
+        now = database.now(connection)
+        until: datetime = max(row.claimed_until, now) + timedelta(seconds=seconds)
+        changed = connection.execute(
+            update(m.Workspace)
+            .where(m.Workspace.id == row.id, m.Workspace.claimed_until == row.claimed_until)
+            .where(m.Workspace.transition == row.transition)
+            .values(claimed_until=until)
+        )
+        if changed.rowcount != 1:
+            raise RefusedError(f"{row.name} changed meanwhile", hint="look again, then repeat")
+        writes.add_history(
+            connection, "extended", now=now, actor=actor, workspace_ids=[row.id], preset_id=row.preset_id,
+            reason=f"until {until.isoformat()}",
+        )  # fmt: skip
+    return until
+
+
+def _store_pause(connection: Connection, name: str, paused: Mapping[str, Any], actor: str, now: datetime) -> int | None:
+    if name:
+        preset_id = resolve_preset(connection, name)
+        connection.execute(update(m.Preset).where(m.Preset.id == preset_id).values(paused=dict(paused)))
+        return preset_id
+    values = {"value": dict(paused), "updated_at": now, "updated_by": actor}
+    changed = connection.execute(update(m.Setting).where(m.Setting.key == PAUSED_KEY).values(values))
+    if changed.rowcount == 0:
+        connection.execute(insert(m.Setting).values(key=PAUSED_KEY, **values))
+    return None
+
+
+def _everyone(connection: Connection) -> tuple[str, ...]:
+    live = select(m.Workspace.preset_id).where(IS_LIVE_PREBUILD)
+    query = (
+        select(m.Preset.id)
+        .join(m.TemplateVersion, m.TemplateVersion.id == m.Preset.template_version_id)
+        .join(m.Template, m.Template.id == m.TemplateVersion.template_id)
+        .where(or_(IS_ACTIVE, m.Preset.id.in_(live)))
+        .order_by(m.Preset.id)
+    )
+    return tuple(str(preset_id) for preset_id in connection.execute(query).scalars())
+
+
+def _remember(
+    connection: Connection, event: str, now: datetime, actor: str, preset_id: int | None, reason: str
+) -> None:
+    writes.add_history(connection, event, now=now, actor=actor, preset_id=preset_id, reason=reason)
