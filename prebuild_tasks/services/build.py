@@ -211,10 +211,14 @@ class BuildRunner:
                 preset_id=build.preset_id,
                 reason=ended.error or build.reason,
             )
-            if is_pool_start and ended.status is BuildStatus.CANCELED:
-                # Canceled half-way: something may exist already.
+            if build.transition is Transition.START and ended.status is BuildStatus.CANCELED:
+                # Somebody wanted the workspace gone, and something may exist already.
                 result.builds = writes.delete_workspaces(
-                    connection, [build.workspace_id], reason="canceled", initiator="reconciler", now=now
+                    connection,
+                    [build.workspace_id],
+                    reason="canceled",
+                    initiator=store.initiator_of(connection, build.id),
+                    now=now,
                 )
         return result
 
@@ -244,18 +248,26 @@ def _patiently(work: Callable[[], T]) -> T:
 
 
 def resolve_parameters(build: TakenBuild) -> tuple[dict[str, str], list[str]]:
-    """The parameters' values, and which are secret. Raises CannotBuildError for a reference that leads nowhere."""
+    """The parameters' values, and which are secret. Raises CannotBuildError for a reference that leads nowhere.
+
+    Ending a workspace does without such a parameter: what can't be built must still be removable.
+    """
+    ends = build.transition is not Transition.START
     values: dict[str, str] = {}
     secrets: list[str] = []
     for item in build.parameters:
         if item.from_env:
             if item.from_env not in os.environ:
+                if ends:
+                    continue
                 raise CannotBuildError(f"parameter {item.name}: {item.from_env} is not set where builds run")
             values[item.name] = os.environ[item.from_env]
         elif item.from_file:
             try:
                 values[item.name] = Path(item.from_file).read_text().rstrip("\n")
             except (OSError, UnicodeError) as error:
+                if ends:
+                    continue
                 raise CannotBuildError(f"parameter {item.name}: {item.from_file} can't be read: {error}") from None
         else:
             values[item.name] = item.value or ""

@@ -54,7 +54,7 @@ def _cancel_open_build(connection: Connection, row: Any, reason: str, actor: str
     asked = connection.execute(
         update(m.Build)
         .where(m.Build.workspace_id == row.id, m.Build.status == BuildStatus.RUNNING)
-        .values(status=BuildStatus.CANCELING)
+        .values(status=BuildStatus.CANCELING, initiator=actor)
     )
     if not asked.rowcount:
         raise RefusedError(f"{row.name} is {workspace_state(row)}", hint="try again in a moment")

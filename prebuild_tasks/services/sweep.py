@@ -112,7 +112,7 @@ def _take_back(connection: Connection, settings: Settings, row: Any, now: dateti
     result.ended += 1
     if canceling and row.transition is Transition.START:
         result.builds += writes.delete_workspaces(
-            connection, [row.workspace_id], reason="canceled", initiator=RECONCILER, now=now
+            connection, [row.workspace_id], reason="canceled", initiator=row.initiator, now=now
         )
 
 

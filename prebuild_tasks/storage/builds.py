@@ -108,6 +108,11 @@ def provisioner_of(connection: Connection, build_id: str) -> str:
     ).scalar_one()
 
 
+def initiator_of(connection: Connection, build_id: str) -> str:
+    """Who asked for the build; of a canceled one, who asked for its end."""
+    return connection.execute(select(m.Build.initiator).where(m.Build.id == build_id)).scalar_one()
+
+
 def read_taken(connection: Connection, build_id: str) -> TakenBuild:
     """Everything about a build that was just taken."""
     row = connection.execute(
@@ -250,6 +255,7 @@ def lost_builds(connection: Connection, before: datetime, runner_prefix: str = "
             m.Build.created_at,
             m.Workspace.host,
             m.Workspace.owner,
+            m.Build.initiator,
             m.Build.reason,
         )
         .join(m.Workspace, m.Workspace.id == m.Build.workspace_id)

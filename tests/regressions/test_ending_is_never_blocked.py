@@ -1,0 +1,63 @@
+"""What somebody wants gone goes, whatever state it is in.
+
+Before: a workspace released while its claim hook ran was canceled and then stayed for ever; and one whose secret could
+not be found failed its deletion with the same words again and again.
+"""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+from sqlalchemy import select
+
+from prebuild_tasks.config import Settings
+from prebuild_tasks.core.model import BuildStatus, Transition
+from prebuild_tasks.provisioners import Provisioners
+from prebuild_tasks.services.audit import audit
+from prebuild_tasks.services.build import BuildRunner
+from prebuild_tasks.services.claim import ClaimRequest, claim
+from prebuild_tasks.services.release import end_workspace
+from prebuild_tasks.storage import models as m
+from prebuild_tasks.storage.engine import Database
+from tests.builders import PRESET, declare, turn, workspaces
+from tests.wait import wait_until
+
+
+def pending(database: Database) -> list[str]:
+    with database.read() as connection:
+        return list(connection.execute(select(m.Build.id).where(m.Build.status == BuildStatus.PENDING)).scalars())
+
+
+def test_a_workspace_released_while_it_is_personalised(database: Database, settings: Settings) -> None:
+    settings = settings.model_copy(update={"heartbeat_timeout": 0.8})
+    runner = BuildRunner(database, settings, Provisioners(settings))
+    declare(database, settings, 1, config='claim: "sleep 1000"')
+    turn(database, settings)
+    assert runner.run(pending(database)[0]).outcome == "succeeded"
+    answer = claim(database, ClaimRequest(owner="ada", presets=[PRESET])).answer
+    hook = threading.Thread(target=runner.run, args=(pending(database)[0],))
+    hook.start()
+    wait_until(lambda: workspaces(database, m.Workspace.status == BuildStatus.RUNNING), what="the hook")
+    end_workspace(database, answer.workspace, actor="ada")
+    hook.join(20)
+    [deletion] = pending(database)
+    with database.read() as connection:
+        row = connection.execute(select(m.Build).where(m.Build.id == deletion)).one()
+    assert (row.transition, row.initiator) == (Transition.DELETE, "ada")
+    assert runner.run(deletion).outcome == "succeeded"
+    runner.close()
+    assert workspaces(database) == []
+    assert audit(database, settings, Provisioners(settings)) == []
+
+
+@pytest.mark.parametrize("reference", ["from_env: NOT_SET_HERE", "from_file: /nowhere/token"])
+def test_a_workspace_whose_secret_is_not_there(database: Database, settings: Settings, reference: str) -> None:
+    runner = BuildRunner(database, settings, Provisioners(settings))
+    declare(database, settings, 1, extra=f"parameters: {{T: {{{reference}}}}}")
+    turn(database, settings)
+    assert runner.run(pending(database)[0]).outcome == "failed"
+    end_workspace(database, workspaces(database)[0].name, actor="op", operator=True)
+    assert runner.run(pending(database)[0]).outcome == "succeeded"
+    runner.close()
+    assert workspaces(database) == []
