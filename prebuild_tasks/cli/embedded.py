@@ -38,6 +38,7 @@ from prebuild_tasks.ports import Suspendable
 from prebuild_tasks.provisioners import names as provisioner_names
 from prebuild_tasks.services.pools import ApplyOptions, apply, is_declared
 from prebuild_tasks.services.pools_file import load_pools
+from prebuild_tasks.services.reconcile import publish
 from prebuild_tasks.services.status import PoolStatus, pools
 from prebuild_tasks.services.sweep import SweepResult, take_back_lost
 from prebuild_tasks.telemetry import configure_logging
@@ -146,10 +147,7 @@ class Embedded:
         if self._owns_database:
             result = SweepResult()
             take_back_lost(self._here.database, self._settings, result, runner_prefix=f"{self._settings.host}/")
-            by_host: dict[str, list[str]] = {}
-            for build in result.builds:
-                by_host.setdefault(build.queue, []).append(build.id)
-            self._here.messages.builds(by_host)
+            publish(self._here.database, self._here.messages, result.builds)
 
     def _suspendable(self) -> list[Suspendable]:
         adapters = [self._here.provisioners.get(name) for name in provisioner_names()]

@@ -8,6 +8,8 @@ from enum import StrEnum
 
 PREBUILDS_OWNER = "prebuilds"
 """The reserved owner of every workspace nobody has claimed yet."""
+RECONCILER = "reconciler"
+"""The initiator of everything the loop does by itself."""
 
 
 class Transition(StrEnum):
@@ -31,6 +33,12 @@ class BuildStatus(StrEnum):
     @property
     def final(self) -> bool:
         return self in (BuildStatus.SUCCEEDED, BuildStatus.CANCELED, BuildStatus.FAILED)
+
+
+OPEN_STATUSES = (BuildStatus.PENDING, BuildStatus.RUNNING, BuildStatus.CANCELING)
+ACTIVE_STATUSES = (BuildStatus.RUNNING, BuildStatus.CANCELING)
+"""A runner has it."""
+FINAL_STATUSES = tuple(status for status in BuildStatus if status.final)
 
 
 class PresetStatus(StrEnum):

@@ -11,7 +11,7 @@ from coolname import generate_slug
 from prebuild_tasks.core.model import PREBUILDS_OWNER
 from prebuild_tasks.errors import InputError
 
-_PREFIX = "prebuild-"
+PREBUILD_PREFIX = "prebuild-"
 _NAME = re.compile(r"[a-z0-9]([a-z0-9._-]{0,61}[a-z0-9])?")
 _REF = re.compile(r"([^/@\s]+)/([^/@\s]+)(?:@([^/@\s]+))?")
 _OWNER_MAX = 100
@@ -28,12 +28,12 @@ class PresetRef(NamedTuple):
 
 def prebuild_name() -> str:
     """A fresh name such as `prebuild-amber-otter-3f2a`. Unique by chance; the schema refuses the rest."""
-    return f"{_PREFIX}{generate_slug(2)}-{secrets.token_hex(2)}"
+    return f"{PREBUILD_PREFIX}{generate_slug(2)}-{secrets.token_hex(2)}"
 
 
 def claimed_name(name: str) -> str:
     """What a claimed workspace is called when its owner did not say."""
-    return name.removeprefix(_PREFIX)
+    return name.removeprefix(PREBUILD_PREFIX)
 
 
 def check_name(kind: str, value: str) -> str:

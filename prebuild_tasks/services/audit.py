@@ -10,16 +10,21 @@ from sqlalchemy import Connection, func, or_, select
 from sqlalchemy.orm import aliased
 
 from prebuild_tasks.config import Settings
-from prebuild_tasks.core.model import PREBUILDS_OWNER, BuildStatus, Transition
+from prebuild_tasks.core.model import (
+    ACTIVE_STATUSES,
+    OPEN_STATUSES,
+    PREBUILDS_OWNER,
+    RECONCILER,
+    BuildStatus,
+    Transition,
+)
 from prebuild_tasks.core.schedule import desired_at
 from prebuild_tasks.errors import NotFoundError
 from prebuild_tasks.provisioners import Provisioners
-from prebuild_tasks.services.reconcile import RECONCILER
 from prebuild_tasks.storage import models as m
 from prebuild_tasks.storage.engine import Database
-from prebuild_tasks.storage.reads import IS_LIVE_PREBUILD, IS_RUNNING, installation_id, read_pools
+from prebuild_tasks.storage.reads import IS_LIVE_PREBUILD, IS_RUNNING, VERSION_OF_PRESET, installation_id, read_pools
 
-OPEN = (BuildStatus.PENDING, BuildStatus.RUNNING, BuildStatus.CANCELING)
 IS_LIVE_START = (m.Workspace.transition == Transition.START) & m.Workspace.status.in_(
     (BuildStatus.PENDING, BuildStatus.RUNNING, BuildStatus.SUCCEEDED)
 )
@@ -49,7 +54,7 @@ def audit(database: Database, settings: Settings, provisioners: Provisioners | N
         rows = connection.execute(
             select(m.Workspace.id, m.Workspace.name, IS_RUNNING.label("running"), m.TemplateVersion.provisioner)
             .join(m.Preset, m.Preset.id == m.Workspace.preset_id)
-            .join(m.TemplateVersion, m.TemplateVersion.id == m.Preset.template_version_id)
+            .join(*VERSION_OF_PRESET)
             .where(m.Workspace.deleted_at.is_(None), m.Workspace.host.in_(("", settings.host)))
         ).all()
     for name in names:
@@ -133,16 +138,14 @@ def _builds(connection: Connection, settings: Settings, now: datetime) -> Iterat
         yield Finding(3, "workspace and latest build differ", name)
     several = (
         select(m.Build.workspace_id)
-        .where(m.Build.status.in_(OPEN))
+        .where(m.Build.status.in_(OPEN_STATUSES))
         .group_by(m.Build.workspace_id)
         .having(func.count() > 1)
     )
     for workspace_id in connection.execute(several).scalars():
         yield Finding(3, "several open builds", str(workspace_id))
     silent = now - timedelta(seconds=3 * settings.heartbeat_timeout + 3 * settings.sweep_interval)
-    stuck = select(m.Build.id).where(
-        m.Build.status.in_((BuildStatus.RUNNING, BuildStatus.CANCELING)), m.Build.heartbeat_at < silent
-    )
+    stuck = select(m.Build.id).where(m.Build.status.in_(ACTIVE_STATUSES), m.Build.heartbeat_at < silent)
     for build_id in connection.execute(stuck).scalars():
         yield Finding(3, "running without a heart-beat", str(build_id))
 

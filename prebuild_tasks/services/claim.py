@@ -14,13 +14,21 @@ from sqlalchemy.exc import IntegrityError
 
 from prebuild_tasks.clock import monotonic
 from prebuild_tasks.core.model import BuildStatus, ClaimState, MissReason
-from prebuild_tasks.core.names import check_name, check_owner
+from prebuild_tasks.core.names import PREBUILD_PREFIX, check_name, check_owner
 from prebuild_tasks.errors import ClaimMissError, InputError, NotFoundError, RefusedError
 from prebuild_tasks.services.build import CLAIM_REASON, claim_build
 from prebuild_tasks.storage import models as m
 from prebuild_tasks.storage import writes
 from prebuild_tasks.storage.engine import Database
-from prebuild_tasks.storage.reads import IS_LIVE_PREBUILD, IS_RUNNING, expired, preset_ref, resolve_preset
+from prebuild_tasks.storage.reads import (
+    IS_LIVE_PREBUILD,
+    IS_RUNNING,
+    TEMPLATE_OF_VERSION,
+    VERSION_OF_PRESET,
+    expired,
+    preset_ref,
+    resolve_preset,
+)
 from prebuild_tasks.storage.writes import NewBuild
 
 _TRIES = 3
@@ -78,7 +86,6 @@ class Claimed:
 class _Pool:
     id: int
     ref: str
-    ttl: float | None
     claimed_ttl: float | None
     has_hook: bool
     max_per_owner: int | None
@@ -156,7 +163,7 @@ def _take(connection: Connection, pool: _Pool, owner: str, name: str, now: datet
         .where(m.Workspace.id == candidate, IS_CLAIMABLE)
         .values(
             owner=owner,
-            name=name or func.replace(m.Workspace.name, "prebuild-", ""),
+            name=name or func.replace(m.Workspace.name, PREBUILD_PREFIX, ""),
             claimed_at=now,
             claimed_until=now + timedelta(seconds=pool.claimed_ttl) if pool.claimed_ttl else None,
             slot=None,
@@ -221,8 +228,8 @@ def _answered(connection: Connection, request_id: str, owner: str) -> Claimed | 
         select(*_ANSWER_COLUMNS, m.ClaimEvent.owner.label("claimant"), *_REF_COLUMNS)
         .join(m.ClaimEvent, m.ClaimEvent.workspace_id == m.Workspace.id)
         .join(m.Preset, m.Preset.id == m.Workspace.preset_id)
-        .join(m.TemplateVersion, m.TemplateVersion.id == m.Preset.template_version_id)
-        .join(m.Template, m.Template.id == m.TemplateVersion.template_id)
+        .join(*VERSION_OF_PRESET)
+        .join(*TEMPLATE_OF_VERSION)
         .where(m.ClaimEvent.request_id == request_id, m.ClaimEvent.hit.is_(True))
     ).one_or_none()
     if row is None:
@@ -257,7 +264,6 @@ def _pools(connection: Connection, request: ClaimRequest) -> list[_Pool]:
     rows = connection.execute(
         select(
             m.Preset.id,
-            m.Preset.ttl_s,
             m.Preset.claimed_ttl_s,
             m.TemplateVersion.config,
             m.Organization.max_per_owner,
@@ -265,8 +271,8 @@ def _pools(connection: Connection, request: ClaimRequest) -> list[_Pool]:
             m.Template.deleted_at,
             *_REF_COLUMNS,
         )
-        .join(m.TemplateVersion, m.TemplateVersion.id == m.Preset.template_version_id)
-        .join(m.Template, m.Template.id == m.TemplateVersion.template_id)
+        .join(*VERSION_OF_PRESET)
+        .join(*TEMPLATE_OF_VERSION)
         .join(m.Organization, m.Organization.id == m.Template.organization_id)
         .where(m.Preset.id.in_(ids))
     ).all()
@@ -274,7 +280,6 @@ def _pools(connection: Connection, request: ClaimRequest) -> list[_Pool]:
         row.id: _Pool(
             id=row.id,
             ref=_ref(row),
-            ttl=row.ttl_s,
             claimed_ttl=row.claimed_ttl_s,
             has_hook=bool(row.config.get("claim")),
             max_per_owner=row.max_per_owner,
@@ -290,7 +295,7 @@ def _matching(connection: Connection, template: str, given: Mapping[str, str]) -
     """The preset whose every parameter is given; of several the one with most parameters, then the first by name."""
     rows = connection.execute(
         select(m.Preset.id, m.Preset.name, m.PresetParameter.name.label("parameter"), m.PresetParameter.value)
-        .join(m.TemplateVersion, m.TemplateVersion.id == m.Preset.template_version_id)
+        .join(*VERSION_OF_PRESET)
         .join(m.Template, m.Template.active_version_id == m.TemplateVersion.id)
         .outerjoin(m.PresetParameter, m.PresetParameter.preset_id == m.Preset.id)
         .where(m.Template.name == template, m.Preset.removed_at.is_(None))

@@ -15,7 +15,14 @@ from prebuild_tasks.services.status import find_workspace
 from prebuild_tasks.storage import models as m
 from prebuild_tasks.storage import writes
 from prebuild_tasks.storage.engine import Database
-from prebuild_tasks.storage.reads import IS_ACTIVE, IS_LIVE_PREBUILD, PAUSED_KEY, resolve_preset
+from prebuild_tasks.storage.reads import (
+    IS_ACTIVE,
+    IS_LIVE_PREBUILD,
+    PAUSED_KEY,
+    TEMPLATE_OF_VERSION,
+    VERSION_OF_PRESET,
+    resolve_preset,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,8 +174,8 @@ def _everyone(connection: Connection) -> tuple[str, ...]:
     live = select(m.Workspace.preset_id).where(IS_LIVE_PREBUILD)
     query = (
         select(m.Preset.id)
-        .join(m.TemplateVersion, m.TemplateVersion.id == m.Preset.template_version_id)
-        .join(m.Template, m.Template.id == m.TemplateVersion.template_id)
+        .join(*VERSION_OF_PRESET)
+        .join(*TEMPLATE_OF_VERSION)
         .where(or_(IS_ACTIVE, m.Preset.id.in_(live)))
         .order_by(m.Preset.id)
     )

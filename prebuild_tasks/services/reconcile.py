@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
@@ -15,7 +15,16 @@ from prebuild_tasks.config import Settings
 from prebuild_tasks.core.actions import decide, order_presets
 from prebuild_tasks.core.backoff import slow_start_limit
 from prebuild_tasks.core.limits import Capped, assign_slots, cap_creations
-from prebuild_tasks.core.model import BackOff, CancelPending, Create, Decision, Delete, GlobalSnapshot, PresetStatus
+from prebuild_tasks.core.model import (
+    RECONCILER,
+    BackOff,
+    CancelPending,
+    Create,
+    Decision,
+    Delete,
+    GlobalSnapshot,
+    PresetStatus,
+)
 from prebuild_tasks.errors import BusyError
 from prebuild_tasks.ports import Publisher
 from prebuild_tasks.storage import reads, writes
@@ -24,9 +33,6 @@ from prebuild_tasks.storage.reads import PresetView
 from prebuild_tasks.storage.writes import NewBuild
 
 log = structlog.get_logger(__name__)
-
-RECONCILER = "reconciler"
-"""The initiator of everything the loop does by itself."""
 
 
 @dataclass(slots=True)
@@ -68,14 +74,10 @@ def reconcile_preset(database: Database, settings: Settings, preset_id: int) -> 
     for nothing: everything is read again under the row lock.
     """
     with database.read() as connection:
-        view = reads.read_preset(database, connection, preset_id, settings.backoff_lookback)
-    if view is None:
-        return PresetResult(str(preset_id), "gone")
-    decision = _decide(view, settings)
-    result = _result(view, decision)
-    if view.paused:
-        result.outcome, result.reason = "paused", "paused"
-        return result
+        turn = _look(connection, database, settings, preset_id)
+    if isinstance(turn, PresetResult):
+        return turn
+    view, decision, result = turn
     if not _wants_writing(view, decision, settings):
         result.outcome = "blocked" if result.reason else "steady"
         return result
@@ -92,6 +94,14 @@ def reconcile_preset(database: Database, settings: Settings, preset_id: int) -> 
         return result
 
 
+def by_host(builds: Iterable[NewBuild]) -> dict[str, list[NewBuild]]:
+    """Builds by the host whose queue they belong to, in the order they came."""
+    found: dict[str, list[NewBuild]] = {}
+    for build in builds:
+        found.setdefault(build.queue, []).append(build)
+    return found
+
+
 def publish(database: Database, publisher: Publisher, builds: Sequence[NewBuild]) -> int:
     """Send one token per build, after the commit. What is lost here the sweep sends again.
 
@@ -100,13 +110,10 @@ def publish(database: Database, publisher: Publisher, builds: Sequence[NewBuild]
     """
     if not builds:
         return 0
-    by_host: dict[str, list[str]] = {}
-    for build in builds:
-        by_host.setdefault(build.queue, []).append(build.id)
     ids = [build.id for build in builds]
     with database.write() as connection:
         writes.mark_published(connection, ids, database.now(connection))
-    sent = publisher.builds(by_host)
+    sent = publisher.builds({host: [build.id for build in items] for host, items in by_host(builds).items()})
     if not sent:
         with database.write() as connection:
             writes.mark_unpublished(connection, ids)
@@ -117,14 +124,10 @@ def _reconcile_locked(connection: Connection, database: Database, settings: Sett
     # Lock, then count in further statements: in one statement with the lock the counts are from before it.
     if not writes.lock_preset(connection, preset_id):
         return PresetResult(str(preset_id), "gone")
-    view = reads.read_preset(database, connection, preset_id, settings.backoff_lookback)
-    if view is None:
-        return PresetResult(str(preset_id), "gone")
-    decision = _decide(view, settings)
-    result = _result(view, decision)
-    if view.paused:
-        result.outcome, result.reason = "paused", "paused"
-        return result
+    turn = _look(connection, database, settings, preset_id)
+    if isinstance(turn, PresetResult):
+        return turn
+    view, decision, result = turn
     if _newly_hard_limited(view, settings):
         result.reason = result.reason or PresetStatus.HARD_LIMITED.value
         reason = f"{view.failures_in_row} builds in a row failed"
@@ -206,8 +209,19 @@ def _cap(wanted: int, view: PresetView, flying: reads.InFlight, settings: Settin
     )
 
 
-def _decide(view: PresetView, settings: Settings) -> Decision:
-    return decide(view.snapshot, view.now, timedelta(seconds=settings.backoff_interval))
+def _look(
+    connection: Connection, database: Database, settings: Settings, preset_id: int
+) -> tuple[PresetView, Decision, PresetResult] | PresetResult:
+    """Read and decide; the result alone when the pool is gone or paused and nothing is to be done."""
+    view = reads.read_preset(database, connection, preset_id, settings.backoff_lookback)
+    if view is None:
+        return PresetResult(str(preset_id), "gone")
+    decision = decide(view.snapshot, view.now, timedelta(seconds=settings.backoff_interval))
+    result = _result(view, decision)
+    if view.paused:
+        result.outcome, result.reason = "paused", "paused"
+        return result
+    return view, decision, result
 
 
 def _result(view: PresetView, decision: Decision) -> PresetResult:

@@ -19,7 +19,7 @@ from prebuild_tasks.errors import NotFoundError, RefusedError
 from prebuild_tasks.services.build import CLAIM_REASON
 from prebuild_tasks.storage import models as m
 from prebuild_tasks.storage.engine import Database
-from prebuild_tasks.storage.reads import PoolRow, preset_ref, read_pools
+from prebuild_tasks.storage.reads import TEMPLATE_OF_VERSION, VERSION_OF_PRESET, PoolRow, preset_ref, read_pools
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,8 +113,8 @@ def workspaces(
     query = (
         select(*_WORKSPACE_COLUMNS)
         .join(m.Preset, m.Preset.id == m.Workspace.preset_id)
-        .join(m.TemplateVersion, m.TemplateVersion.id == m.Preset.template_version_id)
-        .join(m.Template, m.Template.id == m.TemplateVersion.template_id)
+        .join(*VERSION_OF_PRESET)
+        .join(*TEMPLATE_OF_VERSION)
         .where(m.Workspace.deleted_at.is_(None))
         .order_by(m.Workspace.owner == PREBUILDS_OWNER, m.Workspace.created_at, m.Workspace.id)
         .limit(limit)
@@ -198,8 +198,8 @@ def builds(
         )
         .join(m.Workspace, m.Workspace.id == m.Build.workspace_id)
         .join(m.Preset, m.Preset.id == m.Build.preset_id)
-        .join(m.TemplateVersion, m.TemplateVersion.id == m.Preset.template_version_id)
-        .join(m.Template, m.Template.id == m.TemplateVersion.template_id)
+        .join(*VERSION_OF_PRESET)
+        .join(*TEMPLATE_OF_VERSION)
         .order_by(m.Build.created_at.desc(), m.Build.id)
         .limit(limit)
     )

@@ -8,13 +8,20 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import structlog
-from sqlalchemy import Connection, func, or_, select, update
+from sqlalchemy import Connection, func, or_, select
 from sqlalchemy.orm import aliased
 
 from prebuild_tasks.config import Settings
-from prebuild_tasks.core.model import PREBUILDS_OWNER, BuildStatus, Transition
+from prebuild_tasks.core.model import (
+    FINAL_STATUSES,
+    PREBUILDS_OWNER,
+    RECONCILER,
+    BuildPriority,
+    BuildStatus,
+    Transition,
+)
 from prebuild_tasks.services.build import CLAIM_REASON
-from prebuild_tasks.services.reconcile import RECONCILER
+from prebuild_tasks.services.reconcile import by_host
 from prebuild_tasks.storage import builds as store
 from prebuild_tasks.storage import models as m
 from prebuild_tasks.storage import writes
@@ -66,12 +73,8 @@ def sweep(database: Database, settings: Settings, waiting: Callable[[str], int |
         _end_claims(connection, now, result)
     with database.read() as connection:
         due = _unpublished(connection, database.now(connection))
-    by_host: dict[str, list[NewBuild]] = {}
     fresh = {build.id for build in result.builds}
-    for build in due:
-        if build.id not in fresh:
-            by_host.setdefault(build.queue, []).append(build)
-    for host, builds in by_host.items():
+    for host, builds in by_host([build for build in due if build.id not in fresh]).items():
         # Never more than are missing: what still lies in the queue has not been lost.
         lying = waiting(host)
         missing = builds if lying is None else builds[: max(_pending(database, host) - lying, 0)]
@@ -159,7 +162,6 @@ def _retry(connection: Connection, now: datetime, result: SweepResult) -> None:
             m.Workspace.id,
             m.Workspace.transition,
             m.Workspace.build_number,
-            m.Workspace.owner,
             m.Build.completed_at,
             failures.label("failures"),
         )
@@ -176,32 +178,16 @@ def _retry(connection: Connection, now: datetime, result: SweepResult) -> None:
         if (now - row.completed_at).total_seconds() < pause:
             continue
         is_claim = row.transition is Transition.START
-        chosen = connection.execute(
-            update(m.Workspace)
-            .where(
-                m.Workspace.id == row.id,
-                m.Workspace.build_number == row.build_number,
-                m.Workspace.status == BuildStatus.FAILED,
-            )
-            .values(status=BuildStatus.PENDING, build_number=row.build_number + 1)
-            .returning(
-                m.Workspace.id,
-                m.Workspace.build_number,
-                m.Workspace.organization_id,
-                m.Workspace.preset_id,
-                m.Workspace.host,
-            )
-        ).all()
-        result.builds += writes.insert_builds(
+        builds = writes.repeat_failed(
             connection,
-            chosen,
-            transition=row.transition,
+            row,
             reason=CLAIM_REASON if is_claim else "retry",
             initiator=RECONCILER,
             now=now,
-            priority=0 if is_claim else 1,
+            priority=BuildPriority.PERSON_WAITS if is_claim else BuildPriority.DELETE,
         )
-        result.retried += len(chosen)
+        result.builds += builds
+        result.retried += len(builds)
 
 
 def _clean_failed(connection: Connection, settings: Settings, now: datetime, result: SweepResult) -> None:
@@ -217,7 +203,7 @@ def _clean_failed(connection: Connection, settings: Settings, now: datetime, res
             or_(
                 (m.Workspace.transition == Transition.START)
                 & m.Workspace.status.in_((BuildStatus.FAILED, BuildStatus.CANCELED)),
-                (m.Workspace.transition == Transition.STOP) & m.Workspace.status.in_(writes.FINAL),
+                (m.Workspace.transition == Transition.STOP) & m.Workspace.status.in_(FINAL_STATUSES),
             ),
         )
         .subquery()

@@ -9,10 +9,10 @@ from typing import Any
 
 from sqlalchemy import Connection, and_, insert, or_, select, update
 
-from prebuild_tasks.core.model import BuildStatus, Transition
+from prebuild_tasks.core.model import ACTIVE_STATUSES, BuildStatus, Transition
 from prebuild_tasks.storage import models as m
+from prebuild_tasks.storage.reads import TEMPLATE_OF_VERSION, VERSION_OF_PRESET
 
-ACTIVE = (BuildStatus.RUNNING, BuildStatus.CANCELING)
 _RECENT_FAILURES_KEPT = 50
 _ERROR_LENGTH = 2000
 
@@ -137,8 +137,8 @@ def read_taken(connection: Connection, build_id: str) -> TakenBuild:
         )
         .join(m.Workspace, m.Workspace.id == m.Build.workspace_id)
         .join(m.Preset, m.Preset.id == m.Workspace.preset_id)
-        .join(m.TemplateVersion, m.TemplateVersion.id == m.Preset.template_version_id)
-        .join(m.Template, m.Template.id == m.TemplateVersion.template_id)
+        .join(*VERSION_OF_PRESET)
+        .join(*TEMPLATE_OF_VERSION)
         .where(m.Build.id == build_id)
     ).one()
     table = m.PresetParameter
@@ -152,7 +152,7 @@ def beat(connection: Connection, runner: str, now: datetime) -> list[Beat]:
     """One heart for all builds of a process, in one statement; what does not come back is no longer ours."""
     rows = connection.execute(
         update(m.Build)
-        .where(m.Build.runner == runner, m.Build.status.in_(ACTIVE))
+        .where(m.Build.runner == runner, m.Build.status.in_(ACTIVE_STATUSES))
         .values(heartbeat_at=now)
         .returning(m.Build.id, m.Build.attempt, m.Build.status)
     )
@@ -180,7 +180,7 @@ def finish(
             m.Build.id == build.id,
             m.Build.runner == runner,
             m.Build.attempt == build.attempt,
-            m.Build.status.in_(ACTIVE),
+            m.Build.status.in_(ACTIVE_STATUSES),
         )
         .values(status=status, completed_at=now, error=error[:_ERROR_LENGTH], error_code=error_code)
     )
@@ -259,7 +259,7 @@ def lost_builds(connection: Connection, before: datetime, runner_prefix: str = "
             m.Build.reason,
         )
         .join(m.Workspace, m.Workspace.id == m.Build.workspace_id)
-        .where(m.Build.status.in_(ACTIVE), silent)
+        .where(m.Build.status.in_(ACTIVE_STATUSES), silent)
         .order_by(m.Build.id)
     ).all()
 

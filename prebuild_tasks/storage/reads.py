@@ -11,6 +11,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Row, Select, and_, exists, func, literal, or_, select
 
 from prebuild_tasks.core.model import (
+    OPEN_STATUSES,
     PREBUILDS_OWNER,
     BuildStatus,
     Counts,
@@ -32,13 +33,17 @@ from prebuild_tasks.storage.types import UtcDateTime, age_seconds
 
 PAUSED_KEY = "paused"
 
+VERSION_OF_PRESET = (m.TemplateVersion, m.TemplateVersion.id == m.Preset.template_version_id)
+TEMPLATE_OF_VERSION = (m.Template, m.Template.id == m.TemplateVersion.template_id)
+"""For `.join(*…)`: every preset belongs to one version of one template."""
+
 IS_LIVE_PREBUILD = and_(m.Workspace.owner == PREBUILDS_OWNER, m.Workspace.deleted_at.is_(None))
 IS_START = m.Workspace.transition == Transition.START
 IS_RUNNING = and_(IS_START, m.Workspace.status == BuildStatus.SUCCEEDED)
 IN_PROGRESS = m.Workspace.status.in_((BuildStatus.PENDING, BuildStatus.RUNNING))
 IS_IN_FLIGHT = and_(
     m.Build.transition == Transition.START,
-    m.Build.status.in_((BuildStatus.PENDING, BuildStatus.RUNNING, BuildStatus.CANCELING)),
+    m.Build.status.in_(OPEN_STATUSES),
 )
 IS_ACTIVE = and_(
     m.Template.active_version_id == m.TemplateVersion.id,
@@ -62,7 +67,6 @@ class PresetView:
     failures_in_row: int
     paused: bool
     max_builds_in_flight: int | None
-    max_surge: int
     held_slots: Mapping[str, int]
     """Slot by workspace, of every live prebuild that holds one."""
 
@@ -136,10 +140,7 @@ def read_global(database: Database, connection: Connection, backoff_lookback: fl
     """Every preset that is active or still has prebuilds, declared and counted. Four statements."""
     now = database.now(connection)
     paused = pause_holds(global_pause(connection), now)
-    has_prebuilds = exists().where(m.Workspace.preset_id == m.Preset.id, IS_LIVE_PREBUILD)
-    rows = connection.execute(_presets().where(or_(IS_ACTIVE, has_prebuilds)).order_by(m.Preset.id)).all()
-    schedules = _schedules(connection, select(m.Preset.id).where(m.Preset.removed_at.is_(None)))
-    counts = _counts(connection, now)
+    rows, schedules, counts = _declared_and_counted(connection, now)
     return GlobalSnapshot(
         now=now,
         paused=paused,
@@ -161,11 +162,7 @@ def read_pools(database: Database, connection: Connection, backoff_lookback: flo
     """Every pool that is active or still has prebuilds, paused ones too, by name. A fixed number of statements."""
     now = database.now(connection)
     everything = global_pause(connection)
-    has_prebuilds = exists().where(m.Workspace.preset_id == m.Preset.id, IS_LIVE_PREBUILD)
-    columns = (m.Preset.status_reason, m.Preset.last_error)
-    rows = connection.execute(_presets().add_columns(*columns).where(or_(IS_ACTIVE, has_prebuilds))).all()
-    schedules = _schedules(connection, select(m.Preset.id).where(m.Preset.removed_at.is_(None)))
-    counts = _counts(connection, now)
+    rows, schedules, counts = _declared_and_counted(connection, now, m.Preset.status_reason, m.Preset.last_error)
     failed = dict(
         connection.execute(
             select(m.Workspace.preset_id, func.count())
@@ -241,7 +238,6 @@ def read_preset(
         failures_in_row=row.failures_in_row,
         paused=pause_holds(row.paused, row.now) or pause_holds(row.global_pause, row.now),
         max_builds_in_flight=row.max_builds_in_flight,
-        max_surge=row.max_surge,
         held_slots={item.id: item.slot for item in workspaces if item.slot is not None},
     )
 
@@ -296,8 +292,8 @@ def resolve_preset(connection: Connection, name: str) -> int:
     ref = parse_preset_ref(name)
     query = (
         select(m.Preset.id)
-        .join(m.TemplateVersion, m.TemplateVersion.id == m.Preset.template_version_id)
-        .join(m.Template, m.Template.id == m.TemplateVersion.template_id)
+        .join(*VERSION_OF_PRESET)
+        .join(*TEMPLATE_OF_VERSION)
         .where(m.Template.name == ref.template, m.Preset.name == ref.preset)
     )
     if ref.version:
@@ -317,11 +313,22 @@ def preset_names(connection: Connection) -> Sequence[str]:
     query = (
         select(m.Template.name.label("template"), m.Preset.name)
         .select_from(m.Preset)
-        .join(m.TemplateVersion, m.TemplateVersion.id == m.Preset.template_version_id)
-        .join(m.Template, m.Template.id == m.TemplateVersion.template_id)
+        .join(*VERSION_OF_PRESET)
+        .join(*TEMPLATE_OF_VERSION)
         .where(IS_ACTIVE)
     )
     return [f"{row.template}/{row.name}" for row in connection.execute(query)]
+
+
+def _declared_and_counted(
+    connection: Connection, now: datetime, *columns: Any
+) -> tuple[Sequence[Any], dict[int, tuple[Schedule, ...]], dict[int, Counts]]:
+    """Every preset that is active or still has prebuilds, with further columns; all schedules; all counts."""
+    has_prebuilds = exists().where(m.Workspace.preset_id == m.Preset.id, IS_LIVE_PREBUILD)
+    query = _presets().add_columns(*columns) if columns else _presets()
+    rows = connection.execute(query.where(or_(IS_ACTIVE, has_prebuilds)).order_by(m.Preset.id)).all()
+    schedules = _schedules(connection, select(m.Preset.id).where(m.Preset.removed_at.is_(None)))
+    return rows, schedules, _counts(connection, now)
 
 
 def _presets() -> Select[*tuple[Any, ...]]:
@@ -339,7 +346,6 @@ def _presets() -> Select[*tuple[Any, ...]]:
             m.Preset.recent_failures,
             m.Preset.paused,
             m.Preset.max_builds_in_flight,
-            m.Preset.max_surge,
             m.Preset.last_reconciled_at,
             func.coalesce(m.Template.active_version_id == m.TemplateVersion.id, literal(value=False)).label(
                 "using_active_version"
@@ -350,8 +356,8 @@ def _presets() -> Select[*tuple[Any, ...]]:
             m.Template.name.label("template_name"),
             m.TemplateVersion.name.label("version_name"),
         )
-        .join(m.TemplateVersion, m.TemplateVersion.id == m.Preset.template_version_id)
-        .join(m.Template, m.Template.id == m.TemplateVersion.template_id)
+        .join(*VERSION_OF_PRESET)
+        .join(*TEMPLATE_OF_VERSION)
     )
 
 

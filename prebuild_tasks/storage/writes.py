@@ -14,12 +14,17 @@ from typing import Any
 
 from sqlalchemy import Connection, and_, insert, select, update
 
-from prebuild_tasks.core.model import PREBUILDS_OWNER, BuildPriority, BuildStatus, PresetStatus, Transition
+from prebuild_tasks.core.model import (
+    FINAL_STATUSES,
+    PREBUILDS_OWNER,
+    BuildPriority,
+    BuildStatus,
+    PresetStatus,
+    Transition,
+)
 from prebuild_tasks.core.names import prebuild_name
 from prebuild_tasks.storage import models as m
 from prebuild_tasks.storage.reads import IS_LIVE_PREBUILD, IS_RUNNING, PresetView
-
-FINAL = (BuildStatus.SUCCEEDED, BuildStatus.CANCELED, BuildStatus.FAILED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +128,7 @@ def delete_workspaces(
             m.Workspace.id.in_(sorted(workspace_ids)),
             m.Workspace.deleted_at.is_(None),
             # The workspace's own column: a subquery on builds would not be read again after waiting for the row.
-            m.Workspace.status.in_(FINAL),
+            m.Workspace.status.in_(FINAL_STATUSES),
         )
         .values(_next_build(Transition.DELETE, reason))
         .returning(*_BUILD_ORIGIN)
@@ -132,6 +137,31 @@ def delete_workspaces(
         connection,
         chosen,
         transition=Transition.DELETE,
+        reason=reason,
+        initiator=initiator,
+        now=now,
+        priority=priority,
+    )
+
+
+def repeat_failed(
+    connection: Connection, workspace: Any, *, reason: str, initiator: str, now: datetime, priority: int
+) -> list[NewBuild]:
+    """Begin a workspace's latest build once more, if it is still the failed one that `workspace` (a row) shows."""
+    chosen = connection.execute(
+        update(m.Workspace)
+        .where(
+            m.Workspace.id == workspace.id,
+            m.Workspace.build_number == workspace.build_number,
+            m.Workspace.status == BuildStatus.FAILED,
+        )
+        .values(status=BuildStatus.PENDING, build_number=m.Workspace.build_number + 1)
+        .returning(*_BUILD_ORIGIN)
+    ).all()
+    return insert_builds(
+        connection,
+        chosen,
+        transition=workspace.transition,
         reason=reason,
         initiator=initiator,
         now=now,
