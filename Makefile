@@ -39,7 +39,7 @@ bench: install ## Measure against the floors
 
 .PHONY: test-fast
 test-fast: install ## Run the tests that need no servers (under 30 seconds)
-	$(BIN)/pytest -m "not servers and not e2e and not faults" $(ARGS)
+	$(BIN)/pytest -n 2 -m "not servers and not e2e and not slow and not faults" $(ARGS)
 
 .PHONY: check
 check: install ## Lint, types, layers, migrations
