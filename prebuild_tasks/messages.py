@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 import uuid
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import structlog
@@ -28,6 +28,10 @@ RUN_BUILD = "prebuild_tasks.run_build"
 EVENTS, RECONCILE, BUILDS, CLAIMS, DEFAULT = "events", "reconcile", "builds", "claims", "default"
 """Short names of the queues; `Settings.queue` gives the full ones."""
 
+Message = tuple[str, str, list[str], dict[str, Any]]
+"""Queue, task, arguments, keyword arguments."""
+
+_NOT_SENT = (KombuError, RedisError, OSError)
 _BATCH = 500
 CLIENT_DEADLINE = 0.2
 """Seconds a claim's wake-up may take after the answer was given; a black-holed Redis would take 20 and more."""
@@ -44,12 +48,10 @@ class Messages:
         )
 
     def reconcile(self, preset_ids: Sequence[str], *, tick: int = 0) -> int:
-        queue = self._settings.queue(RECONCILE if tick else EVENTS)
-        kwargs = {"tick": tick} if tick else {}
-        return self._send((queue, RECONCILE_PRESET, [preset_id], kwargs) for preset_id in preset_ids)
+        return self._sent(self._turns(preset_ids, tick))
 
     def builds(self, build_ids: Mapping[str, Sequence[str]]) -> int:
-        return self._send(
+        return self._sent(
             (self._settings.queue(BUILDS, host), RUN_BUILD, [build_id], {})
             for host, ids in build_ids.items()
             for build_id in ids
@@ -57,24 +59,33 @@ class Messages:
 
     def tick(self) -> bool:
         """Ask for a tick now, whatever the interval says."""
-        return self._send([(self._settings.queue(DEFAULT), RECONCILE_ALL, [], {"force": True})]) == 1
+        return self._sent([(self._settings.queue(DEFAULT), RECONCILE_ALL, [], {"force": True})]) == 1
 
     def wake(self, preset_ids: Sequence[str], deadline: float = CLIENT_DEADLINE) -> bool:
         """Send within the deadline, or not at all; True when it was sent."""
         sent: list[int] = []
-        sender = threading.Thread(target=lambda: sent.append(self.reconcile(preset_ids)), daemon=True)
+        words = [f"not within {deadline:g} s"]
+
+        def send() -> None:
+            # Says nothing itself: after the deadline nobody waits for it, and the command may have gone on.
+            try:
+                sent.append(self._send(self._turns(preset_ids)))
+            except _NOT_SENT as error:
+                words.append(str(error))
+
+        sender = threading.Thread(target=send, daemon=True)
         sender.start()
         sender.join(deadline)
         if not sent:
-            log.warning("wake_up_not_sent", presets=list(preset_ids), deadline=deadline)
-        return bool(sent and sent[0])
+            log.warning("wake_up_not_sent", presets=list(preset_ids), error=words[-1])
+        return bool(sent)
 
     def waiting(self, queue: str) -> int | None:
         """How many messages lie in a queue, by its full name; None when Redis does not answer."""
         try:
             with self._connection.clone() as connection, connection.channel() as channel:
                 return int(channel.client.llen(queue))  # type: ignore[attr-defined]  # the Redis transport has it
-        except (KombuError, RedisError, OSError) as error:
+        except _NOT_SENT as error:
             log.warning("queue_unknown", queue=queue, error=str(error))
             return None
 
@@ -82,23 +93,31 @@ class Messages:
         """Close the pooled connections of this process."""
         pools.reset()
 
-    def _send(self, messages: Iterable[tuple[str, str, list[str], dict[str, Any]]]) -> int:
-        sent = 0
+    def _turns(self, preset_ids: Sequence[str], tick: int = 0) -> Iterator[Message]:
+        queue = self._settings.queue(RECONCILE if tick else EVENTS)
+        kwargs = {"tick": tick} if tick else {}
+        return ((queue, RECONCILE_PRESET, [preset_id], kwargs) for preset_id in preset_ids)
+
+    def _sent(self, messages: Iterable[Message]) -> int:
         try:
-            with pools.producers[self._connection].acquire(block=True, timeout=5) as producer, producer.batch(_BATCH):
-                for queue, task, args, kwargs in messages:
-                    producer.publish(
-                        [args, kwargs, {"callbacks": None, "errbacks": None, "chain": None, "chord": None}],
-                        exchange="",
-                        routing_key=queue,
-                        serializer="json",
-                        retry=False,
-                        **_properties(task, args, kwargs),
-                    )
-                    sent += 1
-        except (KombuError, RedisError, OSError) as error:
-            log.warning("not_published", sent=sent, error=str(error))
+            return self._send(messages)
+        except _NOT_SENT as error:
+            log.warning("not_published", error=str(error))
             return 0
+
+    def _send(self, messages: Iterable[Message]) -> int:
+        sent = 0
+        with pools.producers[self._connection].acquire(block=True, timeout=5) as producer, producer.batch(_BATCH):
+            for queue, task, args, kwargs in messages:
+                producer.publish(
+                    [args, kwargs, {"callbacks": None, "errbacks": None, "chain": None, "chord": None}],
+                    exchange="",
+                    routing_key=queue,
+                    serializer="json",
+                    retry=False,
+                    **_properties(task, args, kwargs),
+                )
+                sent += 1
         return sent
 
 

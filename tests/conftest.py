@@ -43,13 +43,15 @@ _SERVERS = {"redis_server", "redis_url", "postgres_server", "postgres_url"}
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What needs a server says so by its fixtures; `make test-fast` leaves it out."""
+    """What needs a server says so by its fixtures, what waits by its place; `make test-fast` leaves both out."""
     for item in items:
         names = set(getattr(item, "fixturenames", ()))
         parameters = getattr(getattr(item, "callspec", None), "params", {})
         # The SQLite variant of a test needs no server.
         if names & _SERVERS or parameters.get("database_url") == "postgresql":
             item.add_marker("servers")
+        if item.path.parent.name in ("provisioners", "faults") or item.path.name == "test_build.py":
+            item.add_marker("slow")
 
 
 @pytest.fixture(autouse=True)
