@@ -205,8 +205,15 @@ def test_a_pid_given_to_somebody_else_is_not_ours(spec: WorkspaceSpec) -> None:
     assert not tree.is_alive(us, "")
     assert not tree.is_alive(0, "")
     assert not tree.is_alive(psutil.pids()[-1] + 100_000, "")
-    stranger = tree.Leader(os.getsid(0), "born at another time")
-    assert tree.marked([spec.workspace_id], leaders=[stranger], within=Path("/")) == []
+    # A session of the test's own: the leader of the one it runs in may be dead, or outside its namespace.
+    with subprocess.Popen(["sleep", "1000"], start_new_session=True) as leader:
+        try:
+            ours = tree.Leader(leader.pid, tree.born(leader.pid))
+            assert [process.pid for process in tree.marked([], leaders=[ours], within=Path("/"))] == [leader.pid]
+            stranger = tree.Leader(leader.pid, "born at another time")
+            assert tree.marked([spec.workspace_id], leaders=[stranger], within=Path("/")) == []
+        finally:
+            leader.kill()
 
 
 def test_delete_removes_read_only_trees(provisioner: ProcessProvisioner, spec: WorkspaceSpec) -> None:
