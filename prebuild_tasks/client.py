@@ -6,11 +6,14 @@ answer = client.claim("python-dev/small", owner="ada")
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from prebuild_tasks.clock import monotonic
 from prebuild_tasks.config import Settings, load_settings
+from prebuild_tasks.core.model import MissReason
+from prebuild_tasks.errors import BeingBuiltError, ClaimMissError, WaitTimeoutError
 from prebuild_tasks.messages import CLIENT_DEADLINE, Messages
 from prebuild_tasks.services.claim import ClaimAnswer, Claimed, ClaimRequest, claim
 from prebuild_tasks.services.reconcile import publish
@@ -18,6 +21,9 @@ from prebuild_tasks.services.release import end_workspace
 from prebuild_tasks.services.status import workspaces
 from prebuild_tasks.storage.engine import Database
 from prebuild_tasks.storage.writes import NewBuild
+
+_WAIT_PAUSE = 0.5
+"""Seconds between two looks for what is waited for."""
 
 
 class Client:
@@ -37,23 +43,57 @@ class Client:
         template: str = "",
         parameters: Mapping[str, str] | None = None,
         request_id: str = "",
+        wait: float = 0.0,
     ) -> ClaimAnswer:
         """Claim the oldest eligible prebuild of the first of `presets` that has one, or of the preset that matches.
 
-        Raises ClaimMissError, NotFoundError, InputError, RefusedError, UnreachableError. Retry with the same
-        `request_id` to get the same workspace.
+        With `wait` (seconds), one is built for the owner when none is ready. Raises ClaimMissError, NotFoundError,
+        InputError, RefusedError, UnreachableError, WaitTimeoutError. Retry with the same `request_id` to get the same
+        workspace.
         """
         chosen: dict[str, Any] = {"request_id": request_id} if request_id else {}
         request = ClaimRequest(
-            owner=owner, presets=presets, name=name, template=template, parameters=dict(parameters or {}), **chosen
+            owner=owner,
+            presets=presets,
+            name=name,
+            template=template,
+            parameters=dict(parameters or {}),
+            wait=wait > 0,
+            **chosen,
         )
-        claimed = self.claim_only(request)
+        claimed = self.claim_waiting(request, wait) if wait > 0 else self.claim_only(request)
         self.wake(claimed)
         return claimed.answer
 
     def claim_only(self, request: ClaimRequest) -> Claimed:
         """The claim without the refill message: give the answer first, then call `wake`."""
-        return claim(self.database, request)
+        return claim(self.database, request, max_builds_in_flight=self.settings.max_builds_in_flight)
+
+    def claim_waiting(
+        self, request: ClaimRequest, seconds: float, *, on_wait: Callable[[ClaimMissError], None] | None = None
+    ) -> Claimed:
+        """As `claim_only`, again and again until there is an answer. `on_wait` hears of each different reason to wait.
+
+        Raises WaitTimeoutError; what was begun for the owner stays theirs, and the same request answers it later.
+        """
+        deadline, said = monotonic() + seconds, ""
+        while True:
+            try:
+                return self.claim_only(request)
+            except ClaimMissError as miss:
+                if miss.reason == MissReason.BUILD_FAILED:
+                    raise
+                if isinstance(miss, BeingBuiltError) and miss.message != said:
+                    self.after(miss.preset_id, list(miss.builds))
+                if on_wait and miss.message != said:
+                    on_wait(miss)
+                said = miss.message
+                if monotonic() > deadline:
+                    raise WaitTimeoutError(
+                        f"nothing was ready within {seconds:g} s: {miss.message}",
+                        hint=f"ask again for the same one: --request-id {request.request_id}",
+                    ) from None
+            time.sleep(_WAIT_PAUSE)
 
     def wake(self, claimed: Claimed) -> None:
         """Ask for the refill, within 200 ms or not at all: the tick sees it too."""

@@ -5,6 +5,7 @@ PrebuildError                    the root; carries the exit code of the command 
 │   └── PoolsFileError           a broken pools file; every problem with its line and column
 ├── NotFoundError                no such preset, workspace, build or template                             exit 3
 ├── ClaimMissError               nobody's fault: no claimable prebuild right now                          exit 4
+│   └── BeingBuiltError          one is being built for the owner: repeat the request to get it
 ├── RefusedError                 understood and refused: quota, paused, taken name, conflict              exit 5
 │   └── BusyError                somebody else holds the row right now; nothing was changed, try again        exit 5
 ├── WaitTimeoutError             what was waited for did not come in time                                 exit 6
@@ -19,7 +20,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 
 class PrebuildError(Exception):
@@ -85,6 +86,21 @@ class ClaimMissError(PrebuildError):
     def __init__(self, message: str, *, reason: str, hint: str = "") -> None:
         super().__init__(message, hint=hint)
         self.reason = reason
+
+
+class BeingBuiltError(ClaimMissError):
+    """No prebuild was ready, so one is being built for the owner. The same request, repeated, will answer it.
+
+    `builds` are to be published and `preset_id` to be reconciled, as after a claim.
+    """
+
+    def __init__(
+        self, message: str, *, workspace: str, preset_id: int, builds: Sequence[Any] = (), hint: str = ""
+    ) -> None:
+        super().__init__(message, reason="being_built", hint=hint)
+        self.workspace = workspace
+        self.preset_id = preset_id
+        self.builds = builds
 
 
 class RefusedError(PrebuildError):

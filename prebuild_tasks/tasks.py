@@ -37,16 +37,15 @@ def run_build(build: str, **_: Any) -> dict[str, Any]:
 
 
 @app.task(name="prebuild_tasks.claim", ignore_result=False, time_limit=HARD_LIMIT, soft_time_limit=SOFT_LIMIT)
-def claim(presets: Sequence[str], owner: str, name: str = "", request_id: str = "", **_: Any) -> dict[str, Any]:
-    """Claim a prebuild; the result is the claim's answer. Without a request id, the task's own is one."""
+def claim(presets: Sequence[str] = (), owner: str = "", request_id: str = "", **options: Any) -> dict[str, Any]:
+    """Claim a prebuild; the result is the claim's answer. Without a request id, the task's own is one.
+
+    Options: name, template and parameters, wait (one is begun for the owner; call again with the same request id).
+    """
+    known = {key: value for key, value in options.items() if key in ("name", "template", "parameters", "wait")}
+    request = claims.ClaimRequest(owner, presets, request_id=request_id or claim.request.id or "", **known)
     here = runtime()
-    request = claims.ClaimRequest(
-        owner=owner, presets=presets, name=name, request_id=request_id or claim.request.id or ""
-    )
-    claimed = claims.claim(here.database, request)
-    publish(here.database, here.messages, claimed.builds)
-    here.messages.reconcile([str(claimed.preset_id)])
-    return claimed.answer.report()
+    return claims.claim_and_wake(here.database, here.settings, here.messages, request).report()
 
 
 @app.task(name="prebuild_tasks.sweep", time_limit=HARD_LIMIT, soft_time_limit=SOFT_LIMIT)

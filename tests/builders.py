@@ -11,6 +11,7 @@ from sqlalchemy import select, update
 from prebuild_tasks.config import Settings
 from prebuild_tasks.core.model import BuildStatus, Transition
 from prebuild_tasks.ports import Resource
+from prebuild_tasks.services.handover import hand_over
 from prebuild_tasks.services.pools import ApplyOptions, ApplyReport, apply
 from prebuild_tasks.services.pools_file import load_text
 from prebuild_tasks.services.reconcile import PresetResult, reconcile_preset
@@ -97,6 +98,8 @@ def finish_builds(
                 if build.transition is Transition.DELETE:
                     values = {"deleted_at": now, "slot": None}
             assert store.finish(connection, build, "runner", status, now, error=error, workspace=values)
+            if build.transition is Transition.START and status is BuildStatus.SUCCEEDED:
+                hand_over(connection, build.workspace_id, now=now)
         done += 1
     return done
 

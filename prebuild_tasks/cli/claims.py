@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 import uuid
 from typing import Annotated
 
@@ -10,14 +9,12 @@ import typer
 
 from prebuild_tasks.cli.output import ActorOption, JsonOption, opened, write, write_json, write_rows
 from prebuild_tasks.client import Client
-from prebuild_tasks.clock import monotonic
 from prebuild_tasks.config import parse_duration
-from prebuild_tasks.errors import ClaimMissError, InputError, WaitTimeoutError
+from prebuild_tasks.errors import ClaimMissError, InputError
 from prebuild_tasks.services.claim import Claimed, ClaimRequest
 from prebuild_tasks.services.release import end_workspace
 from prebuild_tasks.services.status import workspaces as list_workspaces
 
-_WAIT_PAUSE = 0.5
 _COLUMNS = {
     "workspace": "WORKSPACE",
     "owner": "OWNER",
@@ -36,7 +33,7 @@ def claim(
     name: Annotated[str, typer.Option(help="What it is to be called")] = "",
     template: Annotated[str, typer.Option(help="Instead of presets: the preset of this template that matches")] = "",
     param: Annotated[list[str] | None, typer.Option(help="With --template: NAME=VALUE")] = None,
-    wait: Annotated[bool, typer.Option("--wait", help="Wait for one when none is ready")] = False,
+    wait: Annotated[bool, typer.Option("--wait", help="When none is ready: have one built, and wait for it")] = False,
     timeout: Annotated[str, typer.Option(help="How long --wait waits")] = "10m",
     request_id: Annotated[str, typer.Option(help="Repeat a request with its id to get the same answer")] = "",
     as_json: JsonOption = False,
@@ -55,18 +52,9 @@ def claim(
         template=template,
         parameters=parameters,
         request_id=request_id or str(uuid.uuid4()),
+        wait=wait,
     )
-    deadline = monotonic() + patience
-    while True:
-        try:
-            claimed = client.claim_only(request)
-            break
-        except ClaimMissError as miss:
-            if not wait:
-                raise
-            if monotonic() > deadline:
-                raise WaitTimeoutError(f"nothing became ready within {timeout}: {miss.message}") from None
-            time.sleep(_WAIT_PAUSE)
+    claimed = client.claim_waiting(request, patience, on_wait=_say) if wait else client.claim_only(request)
     _answer(claimed, as_json=as_json)
     client.wake(claimed)
 
@@ -113,6 +101,11 @@ def _end(workspace: str, *, actor: str, operator: bool, as_json: bool) -> None:
     else:
         write(f"{workspace} is being deleted")
     client.after(preset_id, builds)
+
+
+def _say(miss: ClaimMissError) -> None:
+    """Progress, beside the answer."""
+    typer.echo(miss.message, err=True)
 
 
 def _answer(claimed: Claimed, *, as_json: bool) -> None:

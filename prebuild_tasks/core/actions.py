@@ -64,14 +64,14 @@ def decide(snapshot: PresetSnapshot, now: datetime, backoff_interval: timedelta)
     if not preset.active:
         actions += cancel
         if snapshot.running:
-            actions.append(Delete(_victims(snapshot.running)))
+            actions.append(Delete(victims(snapshot.running), "inactive"))
         return Decision(state, tuple(actions), can_skip=not actions)
     expired = [item for item in snapshot.running if is_expired(preset, item.created_at, now)]
     live = [item for item in snapshot.running if not is_expired(preset, item.created_at, now)]
     if expired:
-        actions.append(Delete(_victims(expired)))
+        actions.append(Delete(victims(expired), "expired"))
     if state.extraneous:
-        actions.append(Delete(_victims(live)[: state.extraneous]))
+        actions.append(Delete(victims(live)[: state.extraneous], "extraneous"))
     actions += cancel
     if until := backoff_until(snapshot.failures, backoff_interval, now):
         actions.append(BackOff(until))
@@ -113,9 +113,10 @@ def _urgency(item: PresetCounts, now: datetime, backoff_interval: timedelta) -> 
     waits = item.creation_blocked or backoff_until(item.failures, backoff_interval, now) is not None
     if amount.create and not waits:
         return _CREATE, state.eligible / state.desired
-    return (_REMOVE if amount.delete or amount.cancel else _REST), 0.0
+    # What is aging may need its replacement, which its rows tell and the counts do not.
+    return (_REMOVE if amount.delete or amount.cancel or item.counts.aging else _REST), 0.0
 
 
-def _victims(prebuilds: Sequence[RunningPrebuild]) -> tuple[str, ...]:
+def victims(prebuilds: Sequence[RunningPrebuild]) -> tuple[str, ...]:
     """Not ready first, then oldest: what a claim would miss least goes first."""
     return tuple(item.id for item in sorted(prebuilds, key=lambda item: (item.ready, item.created_at, item.id)))

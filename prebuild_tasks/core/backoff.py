@@ -19,9 +19,16 @@ def backoff_until(failures: RecentFailures | None, interval: timedelta, now: dat
     return until if now <= until else None
 
 
-def slow_start_limit(failures_in_row: int) -> int | None:
-    """How many start builds may be in flight: one after a failure, until one succeeds; None: no limit of this kind.
+SLOW_START_ENDS_AT = 64
+"""So many at once after failures is full width again."""
 
-    A success sets the row of failures to 0, so a recipe that works again is tried once and then at full width.
+
+def slow_start_after(limit: int | None, *, succeeded: bool) -> int | None:
+    """How many start builds may be in flight after one more has ended; None: no limit of this kind.
+
+    One after a failure, until one succeeds; each success then doubles it. So a broken recipe wastes one build at a
+    time, and one that fails now and then does not get a whole pool of attempts for each success.
     """
-    return 1 if failures_in_row > 0 else None
+    if not succeeded:
+        return 1
+    return None if limit is None or limit * 2 >= SLOW_START_ENDS_AT else limit * 2

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -75,6 +75,27 @@ def fair_share(wants: Mapping[str, int], budget: int) -> dict[str, int]:
         level, extra = divmod(left, len(hungry))
         shares[name] = level + (position < extra)
     return shares
+
+
+@dataclass(frozen=True, slots=True)
+class Hungry:
+    """A pool that shares a budget: what it has in flight, and what it would create if nobody else were there."""
+
+    preset_id: str
+    in_flight: int
+    wants: int
+    fullness: float = 0.0
+    """Eligible / desired; what does not divide goes to the emptiest."""
+
+
+def fair_allowance(mine: str, everybody: Sequence[Hungry], limit: int) -> int:
+    """How many more `mine` may start so that builds in flight come out equal, where not all wants fit under `limit`.
+
+    What is in flight is never taken back, so a pool above its share just waits.
+    """
+    by_need = sorted(everybody, key=lambda item: (item.fullness, item.preset_id))
+    shares = fair_share({item.preset_id: item.in_flight + item.wants for item in by_need}, limit)
+    return max(shares[mine] - next(item.in_flight for item in by_need if item.preset_id == mine), 0)
 
 
 @dataclass(frozen=True, slots=True)

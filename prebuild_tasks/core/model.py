@@ -64,6 +64,9 @@ class MissReason(StrEnum):
     EXPIRED = "expired"
     INACTIVE = "inactive"
     NOT_DESIRED = "not_desired"
+    BEING_BUILT = "being_built"
+    BUILD_FAILED = "build_failed"
+    """Both of a workspace that was begun for the owner, because none was ready."""
 
 
 class BuildPriority:
@@ -140,6 +143,8 @@ class Counts:
     deleting: int = 0
     pending: int = 0
     """First start builds that no runner has taken yet; part of `starting`."""
+    aging: int = 0
+    """Live, past half of the TTL, where replacing is rolling: the replacement may be due."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,6 +188,9 @@ class PresetCounts:
     creation_blocked: bool = False
     """Hard-limited, validation failed or paused: a shortage is no reason to send a message."""
     last_reconciled_at: datetime | None = None
+    organization_id: int = 0
+    max_in_flight: int | None = None
+    """The preset's own limit on start builds in flight, slow start included; None: no limit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,6 +214,8 @@ class Delete:
     """Delete exactly these running prebuilds."""
 
     ids: tuple[str, ...]
+    reason: str = ""
+    """A reason code: expired, extraneous, inactive."""
 
 
 @dataclass(frozen=True, slots=True)

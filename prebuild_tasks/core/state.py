@@ -12,6 +12,11 @@ def is_expired(preset: Preset, created_at: datetime, now: datetime) -> bool:
     """Created strictly before the last invalidation, or strictly older than the TTL."""
     if preset.last_invalidated_at is not None and created_at < preset.last_invalidated_at:
         return True
+    return is_past_ttl(preset, created_at, now)
+
+
+def is_past_ttl(preset: Preset, created_at: datetime, now: datetime) -> bool:
+    """Strictly older than the TTL: never to be claimed again, not even as second choice."""
     return preset.ttl is not None and preset.ttl.total_seconds() > 0 and now - created_at > preset.ttl
 
 

@@ -85,7 +85,7 @@ def _over_desired(database: Database, connection: Connection, settings: Settings
     for pool in pools:
         live = pool.counts.live + pool.counts.expired + pool.counts.starting
         allowed = max(desired_at(pool.preset, now), pool.preset.desired) if pool.preset.active else live
-        allowed = max([allowed, *(item.desired for item in pool.preset.schedules)])
+        allowed = max([allowed, *(item.desired for item in pool.preset.schedules)]) + pool.surge
         if live > allowed and not pool.paused:
             yield Finding(1, f"{live} live prebuilds, {allowed} desired", pool.ref)
 
@@ -100,7 +100,7 @@ def _slots(connection: Connection, _settings: Settings, _now: datetime) -> Itera
 
 def _owners(connection: Connection, _settings: Settings, _now: datetime) -> Iterator[Finding]:
     claimed = select(m.Workspace.name).where(m.Workspace.claimed_at.is_not(None))
-    hits = select(m.ClaimEvent.workspace_id).where(m.ClaimEvent.hit.is_(True))
+    hits = select(m.ClaimEvent.workspace_id).where(m.ClaimEvent.workspace_id.is_not(None))
     for name in connection.execute(claimed.where(m.Workspace.id.not_in(hits))).scalars():
         yield Finding(2, "claimed without a claim event", name)
     twice = hits.group_by(m.ClaimEvent.workspace_id).having(func.count() > 1)

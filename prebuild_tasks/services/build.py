@@ -13,10 +13,11 @@ import structlog
 
 from prebuild_tasks.clock import monotonic
 from prebuild_tasks.config import Settings
-from prebuild_tasks.core.model import BuildPriority, BuildStatus, PresetStatus, Transition
+from prebuild_tasks.core.model import BuildStatus, PresetStatus, Transition
 from prebuild_tasks.errors import BuildStoppedError, BusyError, CannotBuildError, PrebuildError
 from prebuild_tasks.ports import Provisioner, Resource, WorkspaceSpec
 from prebuild_tasks.provisioners import Provisioners
+from prebuild_tasks.services.handover import CLAIM_REASON, hand_over, waits_for_it
 from prebuild_tasks.services.heart import Heart, RunningBuild
 from prebuild_tasks.storage import builds as store
 from prebuild_tasks.storage import writes
@@ -26,8 +27,6 @@ from prebuild_tasks.storage.writes import NewBuild
 
 log = structlog.get_logger(__name__)
 
-CLAIM_REASON = "claim"
-"""The reason of the start build that personalises a claimed workspace."""
 _PROBE_PAUSE = 0.5
 _BUSY_TRIES = 5
 _BUSY_PAUSE = 0.2
@@ -211,12 +210,16 @@ class BuildRunner:
                 preset_id=build.preset_id,
                 reason=ended.error or build.reason,
             )
-            if build.transition is Transition.START and ended.status is BuildStatus.CANCELED:
-                # Somebody wanted the workspace gone, and something may exist already.
+            if is_pool_start and ended.status is BuildStatus.SUCCEEDED:
+                result.builds = hand_over(connection, build.workspace_id, now=now)
+            elif build.transition is Transition.START and (
+                ended.status is BuildStatus.CANCELED or (is_pool_start and waits_for_it(connection, build.workspace_id))
+            ):
+                # Somebody wanted it gone, or waited in vain; and something may exist already.
                 result.builds = writes.delete_workspaces(
                     connection,
                     [build.workspace_id],
-                    reason="canceled",
+                    reason="canceled" if ended.status is BuildStatus.CANCELED else "not_built",
                     initiator=store.initiator_of(connection, build.id),
                     now=now,
                 )
@@ -274,19 +277,6 @@ def resolve_parameters(build: TakenBuild) -> tuple[dict[str, str], list[str]]:
             continue
         secrets.append(values[item.name])
     return values, secrets
-
-
-def claim_build(connection: Any, workspace: Any, *, now: Any, owner: str) -> list[NewBuild]:
-    """Insert the build that personalises a claimed workspace; a person waits for it."""
-    return writes.insert_builds(
-        connection,
-        [workspace],
-        transition=Transition.START,
-        reason=CLAIM_REASON,
-        initiator=owner,
-        now=now,
-        priority=BuildPriority.PERSON_WAITS,
-    )
 
 
 def _failed(error: Exception, running: RunningBuild) -> _Ended:

@@ -6,17 +6,29 @@ import time
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, and_, func, insert, literal, or_, select, text, update
+from sqlalchemy import ColumnElement, Connection, and_, func, insert, literal, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
 from prebuild_tasks.clock import monotonic
-from prebuild_tasks.core.model import BuildStatus, ClaimState, MissReason
+from prebuild_tasks.config import Settings
+from prebuild_tasks.core.model import BuildStatus, ClaimState, MissReason, Transition
 from prebuild_tasks.core.names import PREBUILD_PREFIX, check_name, check_owner
-from prebuild_tasks.errors import ClaimMissError, InputError, NotFoundError, RefusedError
-from prebuild_tasks.services.build import CLAIM_REASON, claim_build
+from prebuild_tasks.errors import BeingBuiltError, ClaimMissError, InputError, RefusedError
+from prebuild_tasks.ports import Publisher
+from prebuild_tasks.services.claim_pools import (
+    REF_COLUMNS,
+    Pool,
+    check_owner_limit,
+    find_pools,
+    ref_of,
+    second_choice,
+)
+from prebuild_tasks.services.claim_wait import Reserved, reserve
+from prebuild_tasks.services.handover import CLAIM_REASON, claim_build, handed_over
+from prebuild_tasks.services.reconcile import publish
 from prebuild_tasks.storage import models as m
 from prebuild_tasks.storage import writes
 from prebuild_tasks.storage.engine import Database
@@ -26,15 +38,13 @@ from prebuild_tasks.storage.reads import (
     TEMPLATE_OF_VERSION,
     VERSION_OF_PRESET,
     expired,
-    preset_ref,
-    resolve_preset,
+    past_ttl,
 )
 from prebuild_tasks.storage.writes import NewBuild
 
 _TRIES = 3
 _PAUSE = 0.02
 """Seconds between tries while every free prebuild is in somebody else's hands: their commits take milliseconds."""
-_OWNER_LOCK = 7233690147
 _REQUEST_ID_MAX = 100
 
 IS_CLAIMABLE = and_(IS_LIVE_PREBUILD, IS_RUNNING, m.Workspace.ready_at.is_not(None))
@@ -52,6 +62,8 @@ class ClaimRequest:
     """Empty: the prebuild's own, without its prefix."""
     request_id: str = field(default_factory=lambda: str(uuid.uuid4()))
     """Made before the first try: a retry with the same id answers the same workspace."""
+    wait: bool = False
+    """When none is ready, let one be built for the owner; repeat the request to get it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,22 +94,12 @@ class Claimed:
     builds: list[NewBuild] = field(default_factory=list)
 
 
-@dataclass(frozen=True, slots=True)
-class _Pool:
-    id: int
-    ref: str
-    claimed_ttl: float | None
-    has_hook: bool
-    max_per_owner: int | None
-    organization_id: int
-    deleted: bool
-
-
-def claim(database: Database, request: ClaimRequest) -> Claimed:
+def claim(database: Database, request: ClaimRequest, *, max_builds_in_flight: int = 0) -> Claimed:
     """Give the oldest eligible prebuild of the first preset that has one to `request.owner`.
 
-    Raises ClaimMissError when none is claimable, NotFoundError for an unknown preset, InputError for a bad owner or
-    name, RefusedError for a taken name or an owner at their limit.
+    Raises ClaimMissError when none is claimable, and its kind BeingBuiltError when one is being built for them;
+    NotFoundError for an unknown preset, InputError for a bad owner or name, RefusedError for a taken name, an owner at
+    their limit or a preset that can't be built. `max_builds_in_flight` is the global limit for what is built; 0: none.
     """
     started = monotonic()
     owner = check_owner(request.owner)
@@ -105,12 +107,13 @@ def claim(database: Database, request: ClaimRequest) -> Claimed:
         check_name("workspace", request.name)
     if not request.request_id or len(request.request_id) > _REQUEST_ID_MAX or not request.request_id.isprintable():
         raise InputError(f"the request id must be 1 to {_REQUEST_ID_MAX} printable characters")
+    attempt = _Attempt(request, owner, started, max_builds_in_flight)
     try:
-        return _claim(database, request, owner, started)
+        return _claim(database, attempt)
     except IntegrityError as error:
-        if "uq_claim_events_hit" in str(error) or "claim_events.request_id" in str(error):
+        if "uq_claim_events_" in str(error) or "claim_events.request_id" in str(error):
             # The same request, at the same time, on another connection: it has the answer.
-            return _claim(database, request, owner, started)
+            return _claim(database, attempt)
         if "uq_workspaces_owner_name" in str(error) or "workspaces.owner" in str(error):
             raise RefusedError(
                 f"{owner} already has a workspace named {request.name}", hint="choose another --name, or leave it out"
@@ -118,24 +121,76 @@ def claim(database: Database, request: ClaimRequest) -> Claimed:
         raise
 
 
-def _claim(database: Database, request: ClaimRequest, owner: str, started: float) -> Claimed:
+def claim_and_wake(database: Database, settings: Settings, publisher: Publisher, request: ClaimRequest) -> ClaimAnswer:
+    """`claim`, and the messages that follow from it. Raises what `claim` raises."""
+    try:
+        claimed = claim(database, request, max_builds_in_flight=settings.max_builds_in_flight)
+    except BeingBuiltError as error:
+        publish(database, publisher, error.builds)
+        publisher.reconcile([str(error.preset_id)])
+        raise
+    publish(database, publisher, claimed.builds)
+    publisher.reconcile([str(claimed.preset_id)])
+    return claimed.answer
+
+
+@dataclass(frozen=True, slots=True)
+class _Attempt:
+    request: ClaimRequest
+    owner: str
+    started: float
+    max_builds_in_flight: int
+
+
+def _claim(database: Database, attempt: _Attempt) -> Claimed:
+    request = attempt.request
     with database.write() as connection:
-        if answered := _answered(connection, request.request_id, owner):
+        if answered := _answered(connection, request.request_id, attempt.owner):
             return answered
-        pools = _pools(connection, request)
+        pools = find_pools(connection, request.presets, request.template, request.parameters)
         now = database.now(connection)
-        _check_owner_limit(connection, database, owner, pools)
-        for attempt in range(_TRIES):
-            for pool in pools:
-                if not pool.deleted and (row := _take(connection, pool, owner, request.name, now)):
-                    return _hit(connection, request, owner, pool, row, now, started)
-            if attempt + 1 == _TRIES or not _claimable(connection, pools, now):
-                break
-            time.sleep(_PAUSE)
-        reason = _miss_reason(connection, pools, now)
-        _event(connection, request, owner, pools[0].id, None, now, started, miss_reason=reason.value)
+        check_owner_limit(connection, database, attempt.owner, pools)
+        if hit := _try(connection, attempt, pools, now):
+            return hit
+        reason, reserved = _miss_reason(connection, pools, now), None
+        if request.wait:
+            reserved = reserve(connection, pools, attempt.owner, request.name, now, attempt.max_builds_in_flight)
+        if reserved or not request.wait or not _counted(connection, request.request_id):
+            _event(
+                connection, attempt, pools[0].id, now,
+                workspace_id=reserved.workspace_id if reserved else None, miss_reason=reason,
+            )  # fmt: skip
     names = ", ".join(pool.ref for pool in pools)
+    if reserved:
+        raise _being_built(reserved, names, attempt.owner)
     raise ClaimMissError(f"no prebuild of {names} can be claimed: {_MISS_WORDS[reason]}", reason=reason.value)
+
+
+def _try(connection: Connection, attempt: _Attempt, pools: Sequence[Pool], now: datetime) -> Claimed | None:
+    """A few times over, for as long as a plain read still finds one that is in somebody else's hands."""
+    choices = list(pools)
+    for number in range(_TRIES):
+        for pool in choices:
+            if not pool.deleted and (row := _take(connection, pool, attempt.owner, attempt.request.name, now)):
+                return _hit(connection, attempt, pool, row, now)
+        if number == 0 and any(pool.rolling for pool in pools):
+            # Asked for only now: a claim that finds a fresh one does not pay for it.
+            choices = [choice for pool in pools for choice in (pool, *second_choice(connection, pool))]
+        elif number + 1 < _TRIES:
+            time.sleep(_PAUSE)
+        if not _claimable(connection, choices, now):
+            return None
+    return None
+
+
+def _being_built(reserved: Reserved, names: str, owner: str) -> BeingBuiltError:
+    return BeingBuiltError(
+        f"no prebuild of {names} is ready: {reserved.name} is being built for {owner}",
+        workspace=reserved.name,
+        preset_id=reserved.preset_id,
+        builds=reserved.builds,
+        hint=f"see it grow: prebuild logs {owner}/{reserved.name} --follow",
+    )
 
 
 _MISS_WORDS = {
@@ -144,15 +199,16 @@ _MISS_WORDS = {
     MissReason.EXPIRED: "those that are left have expired and are being replaced; add --wait",
     MissReason.INACTIVE: "the template is gone or this version is no longer active",
     MissReason.NOT_DESIRED: "its desired size is 0 right now",
+    MissReason.BUILD_FAILED: "it could not be built",
 }
 
 
-def _take(connection: Connection, pool: _Pool, owner: str, name: str, now: datetime) -> Any:
+def _take(connection: Connection, pool: Pool, owner: str, name: str, now: datetime) -> Any:
     """The claim itself. The base row is locked and others' are skipped: k claimers of n get min(k, n), nobody waits."""
     candidate = (
         select(m.Workspace.id)
         .join(m.Preset, m.Preset.id == m.Workspace.preset_id)
-        .where(m.Workspace.preset_id == pool.id, IS_CLAIMABLE, ~expired(now))
+        .where(m.Workspace.preset_id == pool.id, IS_CLAIMABLE, _still_good(pool, now))
         .order_by(m.Workspace.created_at, m.Workspace.id)
         .limit(1)
         .with_for_update(key_share=True, skip_locked=True, of=m.Workspace)
@@ -164,15 +220,14 @@ def _take(connection: Connection, pool: _Pool, owner: str, name: str, now: datet
         .values(
             owner=owner,
             name=name or func.replace(m.Workspace.name, PREBUILD_PREFIX, ""),
-            claimed_at=now,
-            claimed_until=now + timedelta(seconds=pool.claimed_ttl) if pool.claimed_ttl else None,
-            slot=None,
-            reason=CLAIM_REASON,
-            status=BuildStatus.PENDING if pool.has_hook else BuildStatus.SUCCEEDED,
-            build_number=m.Workspace.build_number + int(pool.has_hook),
+            **handed_over(now, pool.claimed_ttl, hook=pool.hook),
         )
         .returning(*_ANSWER_COLUMNS)
     ).one_or_none()
+
+
+def _still_good(pool: Pool, now: datetime) -> ColumnElement[bool]:
+    return ~past_ttl(now) if pool.outdated else ~expired(now)
 
 
 _ANSWER_COLUMNS = (
@@ -191,21 +246,14 @@ _ANSWER_COLUMNS = (
 )
 
 
-def _hit(
-    connection: Connection,
-    request: ClaimRequest,
-    owner: str,
-    pool: _Pool,
-    row: Any,
-    now: datetime,
-    started: float,
-) -> Claimed:
-    _event(connection, request, owner, pool.id, row.id, now, started)
+def _hit(connection: Connection, attempt: _Attempt, pool: Pool, row: Any, now: datetime) -> Claimed:
+    _event(connection, attempt, pool.id, now, workspace_id=row.id)
     writes.add_history(
-        connection, "claimed", now=now, actor=owner, workspace_ids=[row.id], preset_id=pool.id, reason=CLAIM_REASON
-    )
-    builds = claim_build(connection, row, now=now, owner=owner) if pool.has_hook else []
-    return Claimed(_answer(row, pool.ref, request.request_id), pool.id, builds)
+        connection, "claimed", now=now, actor=attempt.owner, workspace_ids=[row.id], preset_id=pool.id,
+        reason=CLAIM_REASON,
+    )  # fmt: skip
+    builds = claim_build(connection, row, now=now, owner=attempt.owner) if pool.hook else []
+    return Claimed(_answer(row, pool.ref, attempt.request.request_id), pool.id, builds)
 
 
 def _answer(row: Any, ref: str, request_id: str) -> ClaimAnswer:
@@ -224,131 +272,63 @@ def _answer(row: Any, ref: str, request_id: str) -> ClaimAnswer:
 
 
 def _answered(connection: Connection, request_id: str, owner: str) -> Claimed | None:
+    """What the same request was given before. Raises BeingBuiltError while that is still being built."""
     row = connection.execute(
-        select(*_ANSWER_COLUMNS, m.ClaimEvent.owner.label("claimant"), *_REF_COLUMNS)
+        select(
+            *_ANSWER_COLUMNS,
+            m.Workspace.transition,
+            m.Workspace.reason,
+            m.ClaimEvent.owner.label("claimant"),
+            *REF_COLUMNS,
+        )
         .join(m.ClaimEvent, m.ClaimEvent.workspace_id == m.Workspace.id)
         .join(m.Preset, m.Preset.id == m.Workspace.preset_id)
         .join(*VERSION_OF_PRESET)
         .join(*TEMPLATE_OF_VERSION)
-        .where(m.ClaimEvent.request_id == request_id, m.ClaimEvent.hit.is_(True))
+        .where(m.ClaimEvent.request_id == request_id, m.ClaimEvent.workspace_id.is_not(None))
     ).one_or_none()
     if row is None:
         return None
     if row.claimant != owner:
         raise RefusedError("this request id was used by another owner", hint="make a new one for each request")
-    return Claimed(_answer(row, _ref(row), request_id), row.preset_id)
-
-
-_REF_COLUMNS = (
-    m.Template.name.label("template_name"),
-    m.Preset.name.label("preset_name"),
-    m.TemplateVersion.name.label("version_name"),
-    (m.Template.active_version_id == m.TemplateVersion.id).label("is_active"),
-)
-
-
-def _ref(row: Any) -> str:
-    return preset_ref(row.template_name, row.preset_name, row.version_name, active=bool(row.is_active))
-
-
-def _pools(connection: Connection, request: ClaimRequest) -> list[_Pool]:
-    if bool(request.presets) == bool(request.template):
-        raise InputError(
-            "name presets, or a template with parameters", hint="prebuild claim template/preset --owner NAME"
-        )
-    ids = (
-        [resolve_preset(connection, name) for name in request.presets]
-        if request.presets
-        else [_matching(connection, request.template, request.parameters)]
+    if row.claimed_at is not None:
+        return Claimed(_answer(row, ref_of(row), request_id), row.preset_id)
+    if row.transition is Transition.START and row.status in (BuildStatus.PENDING, BuildStatus.RUNNING):
+        raise _being_built(Reserved(row.id, row.name, row.preset_id, []), ref_of(row), owner)
+    error = connection.execute(
+        select(m.Build.error)
+        .where(m.Build.workspace_id == row.id, m.Build.transition == Transition.START)
+        .order_by(m.Build.number.desc())
+        .limit(1)
+    ).scalar_one()
+    raise ClaimMissError(
+        f"{row.name} could not be built for {owner}: {error or row.reason}",
+        reason=MissReason.BUILD_FAILED.value,
+        hint=f"see: prebuild logs {owner}/{row.name}",
     )
-    rows = connection.execute(
-        select(
-            m.Preset.id,
-            m.Preset.claimed_ttl_s,
-            m.TemplateVersion.config,
-            m.Organization.max_per_owner,
-            m.Organization.id.label("organization_id"),
-            m.Template.deleted_at,
-            *_REF_COLUMNS,
-        )
-        .join(*VERSION_OF_PRESET)
-        .join(*TEMPLATE_OF_VERSION)
-        .join(m.Organization, m.Organization.id == m.Template.organization_id)
-        .where(m.Preset.id.in_(ids))
-    ).all()
-    found = {
-        row.id: _Pool(
-            id=row.id,
-            ref=_ref(row),
-            claimed_ttl=row.claimed_ttl_s,
-            has_hook=bool(row.config.get("claim")),
-            max_per_owner=row.max_per_owner,
-            organization_id=row.organization_id,
-            deleted=row.deleted_at is not None,
-        )
-        for row in rows
-    }
-    return [found[preset_id] for preset_id in dict.fromkeys(ids)]
 
 
-def _matching(connection: Connection, template: str, given: Mapping[str, str]) -> int:
-    """The preset whose every parameter is given; of several the one with most parameters, then the first by name."""
-    rows = connection.execute(
-        select(m.Preset.id, m.Preset.name, m.PresetParameter.name.label("parameter"), m.PresetParameter.value)
-        .join(*VERSION_OF_PRESET)
-        .join(m.Template, m.Template.active_version_id == m.TemplateVersion.id)
-        .outerjoin(m.PresetParameter, m.PresetParameter.preset_id == m.Preset.id)
-        .where(m.Template.name == template, m.Preset.removed_at.is_(None))
-    ).all()
-    if not rows:
-        raise NotFoundError(f"there is no template {template} with presets", hint="see: prebuild status")
-    wanted: dict[tuple[str, int], list[bool]] = {}
-    for row in rows:
-        matches = wanted.setdefault((row.name, row.id), [])
-        if row.parameter is not None:
-            # A secret's value is NULL here: it never matches.
-            matches.append(row.value is not None and given.get(row.parameter) == row.value)
-    fitting = [(-len(matches), name, preset_id) for (name, preset_id), matches in wanted.items() if all(matches)]
-    if not fitting:
-        raise NotFoundError(f"no preset of {template} has these parameters", hint="see: prebuild status")
-    return min(fitting)[2]
+def _counted(connection: Connection, request_id: str) -> bool:
+    """Whether this request's miss was written before: who waits asks often, and missed once."""
+    query = select(m.ClaimEvent.id).where(m.ClaimEvent.request_id == request_id).limit(1)
+    return connection.execute(query).first() is not None
 
 
-def _check_owner_limit(connection: Connection, database: Database, owner: str, pools: Sequence[_Pool]) -> None:
-    limits = {pool.organization_id: pool.max_per_owner for pool in pools if pool.max_per_owner is not None}
-    for organization_id, limit in limits.items():
-        if database.dialect == "postgresql":
-            # Two claims of one owner at once must count one after the other.
-            connection.execute(
-                text("SELECT pg_advisory_xact_lock(hashtextextended(:o, :k))"), {"o": owner, "k": _OWNER_LOCK}
-            )
-        has = connection.execute(
-            select(func.count())
-            .select_from(m.Workspace)
-            .where(
-                m.Workspace.owner == owner,
-                m.Workspace.organization_id == organization_id,
-                m.Workspace.deleted_at.is_(None),
-            )
-        ).scalar_one()
-        if has >= limit:
-            raise RefusedError(
-                f"{owner} has {has} workspaces, the limit is {limit}", hint="release one: prebuild release WORKSPACE"
-            )
-
-
-def _claimable(connection: Connection, pools: Sequence[_Pool], now: datetime) -> bool:
+def _claimable(connection: Connection, pools: Sequence[Pool], now: datetime) -> bool:
     query = (
         select(literal(1))
         .select_from(m.Workspace)
         .join(m.Preset, m.Preset.id == m.Workspace.preset_id)
-        .where(m.Workspace.preset_id.in_([pool.id for pool in pools]), IS_CLAIMABLE, ~expired(now))
+        .where(
+            IS_CLAIMABLE,
+            or_(*(and_(m.Workspace.preset_id == pool.id, _still_good(pool, now)) for pool in pools)),
+        )
         .limit(1)
     )
     return connection.execute(query).first() is not None
 
 
-def _miss_reason(connection: Connection, pools: Sequence[_Pool], now: datetime) -> MissReason:
+def _miss_reason(connection: Connection, pools: Sequence[Pool], now: datetime) -> MissReason:
     ids = [pool.id for pool in pools]
     row = connection.execute(
         select(
@@ -374,24 +354,22 @@ def _miss_reason(connection: Connection, pools: Sequence[_Pool], now: datetime) 
 
 def _event(
     connection: Connection,
-    request: ClaimRequest,
-    owner: str,
+    attempt: _Attempt,
     preset_id: int,
-    workspace_id: str | None,
     now: datetime,
-    started: float,
     *,
-    miss_reason: str = "",
+    workspace_id: str | None = None,
+    miss_reason: MissReason | None = None,
 ) -> None:
     connection.execute(
         insert(m.ClaimEvent).values(
             at=now,
             preset_id=preset_id,
             workspace_id=workspace_id,
-            owner=owner,
-            request_id=request.request_id,
-            hit=workspace_id is not None,
-            miss_reason=miss_reason,
-            latency_ms=(monotonic() - started) * 1000,
+            owner=attempt.owner,
+            request_id=attempt.request.request_id,
+            hit=miss_reason is None,
+            miss_reason=miss_reason or "",
+            latency_ms=(monotonic() - attempt.started) * 1000,
         )
     )

@@ -53,4 +53,6 @@ class PoolReconciler:
                 return {"preset": preset, "outcome": lease.outcome}
             result = reconcile_preset(self._database, self._settings, preset_id)
         publish(self._database, self._publisher, result.builds)
+        if result.wake:
+            self._publisher.reconcile([str(preset_id) for preset_id in sorted(result.wake)])
         return result.report()

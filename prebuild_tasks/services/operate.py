@@ -126,7 +126,9 @@ def unblock(database: Database, name: str, *, actor: str) -> Operated:
                 m.Preset.id == preset_id,
                 or_(m.Preset.status != PresetStatus.HEALTHY, m.Preset.failures_in_row > 0),
             )
-            .values(status=PresetStatus.HEALTHY, status_reason="", failures_in_row=0, recent_failures=[])
+            .values(
+                status=PresetStatus.HEALTHY, status_reason="", failures_in_row=0, recent_failures=[], slow_start=None
+            )
         ).rowcount
         if changed:
             _remember(connection, "unblocked", database.now(connection), actor, preset_id, "")

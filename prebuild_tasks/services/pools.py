@@ -27,6 +27,7 @@ from prebuild_tasks.storage import models as m
 from prebuild_tasks.storage import writes
 from prebuild_tasks.storage.engine import Database
 from prebuild_tasks.storage.reads import read_global
+from prebuild_tasks.storage.siblings import rolling_pools
 
 DEFAULT_SOURCE = "default"
 REVISION_KEY = "revision"
@@ -84,7 +85,7 @@ def apply(database: Database, settings: Settings, declared: DeclaredPools, optio
         if any(change.action != "would_drain" for change in report.changes):
             after = read_global(database, connection, settings.backoff_lookback)
             if not options.yes:
-                _refuse_mass_deletion(before, after)
+                _refuse_mass_deletion(before, after, rolling_pools(connection))
             report.revision = _bump_revision(connection, before.now, options.actor)
             writes.add_history(
                 connection,
@@ -369,10 +370,12 @@ def _doomed(snapshot: GlobalSnapshot, ids: Collection[str]) -> int:
     return total
 
 
-def _refuse_mass_deletion(before: GlobalSnapshot, after: GlobalSnapshot) -> None:
+def _refuse_mass_deletion(before: GlobalSnapshot, after: GlobalSnapshot, rolling: Collection[int]) -> None:
+    """Pools that are replaced by and by are not counted: none of theirs goes before its replacement is ready."""
     eligible = {item.preset.id: compute_state(item.preset, item.counts, before.now).eligible for item in before.presets}
     total = sum(eligible.values())
-    doomed = _doomed(after, eligible.keys()) - _doomed(before, eligible.keys())
+    ids = eligible.keys() - {str(preset_id) for preset_id in rolling}
+    doomed = _doomed(after, ids) - _doomed(before, ids)
     if total and doomed * 2 > total:
         raise RefusedError(
             f"this would delete {doomed} of all {total} eligible prebuilds", hint="if that is meant, add --yes"

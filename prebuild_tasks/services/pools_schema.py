@@ -90,6 +90,12 @@ class ReplaceModel(Model):
     strategy: Literal["recreate", "rolling"] = "recreate"
     max_surge: Count = Field(1, description="How many more than desired there may be while replacing")
 
+    @model_validator(mode="after")
+    def _room_to_roll(self) -> ReplaceModel:
+        if self.strategy == "rolling" and self.max_surge < 1:
+            raise ValueError("rolling needs a max_surge of at least 1: a replacement is built beside what it replaces")
+        return self
+
 
 class PresetModel(Model):
     """One pool."""

@@ -13,8 +13,7 @@ from sqlalchemy.exc import IntegrityError
 
 from prebuild_tasks.config import Settings
 from prebuild_tasks.core.actions import decide, order_presets
-from prebuild_tasks.core.backoff import slow_start_limit
-from prebuild_tasks.core.limits import Capped, assign_slots, cap_creations
+from prebuild_tasks.core.limits import assign_slots
 from prebuild_tasks.core.model import (
     RECONCILER,
     BackOff,
@@ -25,11 +24,14 @@ from prebuild_tasks.core.model import (
     GlobalSnapshot,
     PresetStatus,
 )
+from prebuild_tasks.core.rollout import Gated, Rolling, gate_active, gate_inactive, overdue, ungated
 from prebuild_tasks.errors import BusyError
 from prebuild_tasks.ports import Publisher
+from prebuild_tasks.services.budgets import grant
 from prebuild_tasks.storage import reads, writes
 from prebuild_tasks.storage.engine import Database
 from prebuild_tasks.storage.reads import PresetView
+from prebuild_tasks.storage.siblings import ROLLING, read_older, read_successor
 from prebuild_tasks.storage.writes import NewBuild
 
 log = structlog.get_logger(__name__)
@@ -51,10 +53,12 @@ class PresetResult:
     reason: str = ""
     """Why fewer were created than are missing: backoff, hard_limited, a limit's name, …"""
     builds: list[NewBuild] = field(default_factory=list)
+    wake: set[int] = field(default_factory=set)
+    """Other presets that can go on now, and that nobody else would wake before the tick."""
 
     def report(self) -> dict[str, Any]:
-        """The result without what is empty."""
-        values = {name: getattr(self, name) for name in self.__slots__ if name != "builds"}
+        """The result without what is empty or for the caller only."""
+        values = {name: getattr(self, name) for name in self.__slots__ if name not in ("builds", "wake")}
         return {name: value for name, value in values.items() if value or name in ("desired", "eligible")}
 
 
@@ -68,7 +72,7 @@ def plan_tick(database: Database, settings: Settings) -> tuple[GlobalSnapshot, l
 
 
 def reconcile_preset(database: Database, settings: Settings, preset_id: int) -> PresetResult:
-    """Drive one pool to its desired size, in one transaction; the caller publishes `builds` after it.
+    """Drive one pool to its desired size, in one transaction; the caller publishes `builds` and `wake` after it.
 
     First without a lock: a pool that is as desired costs three reads and writes nothing. What is decided then counts
     for nothing: everything is read again under the row lock.
@@ -77,8 +81,8 @@ def reconcile_preset(database: Database, settings: Settings, preset_id: int) -> 
         turn = _look(connection, database, settings, preset_id)
     if isinstance(turn, PresetResult):
         return turn
-    view, decision, result = turn
-    if not _wants_writing(view, decision, settings):
+    view, gated, result = turn
+    if not _wants_writing(view, gated, settings):
         result.outcome = "blocked" if result.reason else "steady"
         return result
     try:
@@ -127,7 +131,7 @@ def _reconcile_locked(connection: Connection, database: Database, settings: Sett
     turn = _look(connection, database, settings, preset_id)
     if isinstance(turn, PresetResult):
         return turn
-    view, decision, result = turn
+    view, gated, result = turn
     if _newly_hard_limited(view, settings):
         result.reason = result.reason or PresetStatus.HARD_LIMITED.value
         reason = f"{view.failures_in_row} builds in a row failed"
@@ -136,106 +140,102 @@ def _reconcile_locked(connection: Connection, database: Database, settings: Sett
             connection, "hard_limited", now=view.now, actor=RECONCILER, preset_id=preset_id, reason=reason
         )
         log.warning("hard_limited", preset=view.ref, failures_in_row=view.failures_in_row)
-    _apply(connection, view, decision, settings, result)
+    _apply(connection, view, gated, settings, result)
     writes.bump_generation(connection, preset_id, view.now)
     result.outcome = "changed" if result.builds or result.canceled else "blocked" if result.reason else "steady"
     log.info("reconciled", **result.report())
     return result
 
 
-def _apply(
-    connection: Connection, view: PresetView, decision: Decision, settings: Settings, result: PresetResult
-) -> None:
+def _apply(connection: Connection, view: PresetView, gated: Gated, settings: Settings, result: PresetResult) -> None:
     """Deletions first, then cancellations, then creations into the slots that are free by then."""
     now = view.now
     held = dict(view.held_slots)
-    doomed = [action.ids for action in decision.actions if isinstance(action, Delete)]
-    for position, ids in enumerate(doomed):
-        reason = _deletion_reason(view, decision, position)
-        builds = writes.choose_for_deletion(connection, ids, reason=reason, initiator=RECONCILER, now=now)
-        result.deleted += len(builds)
-        result.builds += builds
-        for workspace_id in ids:
-            held.pop(workspace_id, None)
-    for action in decision.actions:
-        if isinstance(action, CancelPending):
+    for action in gated.actions:
+        if isinstance(action, Delete):
+            builds = writes.choose_for_deletion(
+                connection, action.ids, reason=action.reason, initiator=RECONCILER, now=now
+            )
+            result.deleted += len(builds)
+            result.builds += builds
+            for workspace_id in action.ids:
+                held.pop(workspace_id, None)
+        elif isinstance(action, CancelPending):
             canceled, builds = writes.cancel_pending(
                 connection,
                 view.preset_id,
                 action.count,
-                reason="extraneous" if decision.state.desired else "inactive",
+                reason="extraneous" if view.snapshot.preset.active else "inactive",
                 initiator=RECONCILER,
                 now=now,
             )
             result.canceled += canceled
             result.builds += builds
-    wanted = _creations(connection, view, decision, settings, result)
+    wanted = _creations(connection, view, gated, settings, result)
     if result.canceled:
         held = reads.read_slots(connection, view.preset_id)
-    slots = assign_slots(held, decision.state.desired, wanted)
+    slots = assign_slots(held, gated.ceiling, wanted)
     writes.move_slots(connection, slots.moves)
     created = writes.create_prebuilds(connection, view, slots.new, reason="deficit", initiator=RECONCILER, now=now)
     result.created = len(created)
     result.builds += created
 
 
-def _creations(
-    connection: Connection, view: PresetView, decision: Decision, settings: Settings, result: PresetResult
-) -> int:
-    wanted = _wanted(decision)
+def _creations(connection: Connection, view: PresetView, gated: Gated, settings: Settings, result: PresetResult) -> int:
+    wanted = _wanted(gated)
     if not wanted or result.reason:
         return 0
-    writes.lock_organization(connection, view.organization_id)
-    if settings.max_builds_in_flight:
-        writes.lock_installation(connection)
-    capped = _cap(wanted, view, reads.read_in_flight(connection, view), settings)
-    if capped.count < wanted and capped.reason:
-        result.reason = capped.reason
-    return capped.count
-
-
-def _cap(wanted: int, view: PresetView, flying: reads.InFlight, settings: Settings) -> Capped:
-    return cap_creations(
-        wanted,
-        preset_in_flight=flying.preset,
-        preset_max=view.max_builds_in_flight,
-        organization_in_flight=flying.organization,
-        organization_max=flying.organization_max,
-        global_in_flight=flying.everywhere,
-        global_max=settings.max_builds_in_flight or None,
-        organization_workspaces=flying.workspaces,
-        organization_max_workspaces=flying.organization_max_workspaces,
-        slow_start_limit=slow_start_limit(view.failures_in_row),
-    )
+    granted = grant(connection, view, wanted, settings)
+    if granted.count < wanted and granted.reason:
+        result.reason = granted.reason
+    result.wake.update(granted.left_for)
+    return granted.count
 
 
 def _look(
     connection: Connection, database: Database, settings: Settings, preset_id: int
-) -> tuple[PresetView, Decision, PresetResult] | PresetResult:
+) -> tuple[PresetView, Gated, PresetResult] | PresetResult:
     """Read and decide; the result alone when the pool is gone or paused and nothing is to be done."""
     view = reads.read_preset(database, connection, preset_id, settings.backoff_lookback)
     if view is None:
         return PresetResult(str(preset_id), "gone")
     decision = decide(view.snapshot, view.now, timedelta(seconds=settings.backoff_interval))
-    result = _result(view, decision)
+    result = PresetResult(view.ref, "", decision.state.desired, decision.state.eligible, decision.state.starting)
     if view.paused:
         result.outcome, result.reason = "paused", "paused"
         return result
-    return view, decision, result
-
-
-def _result(view: PresetView, decision: Decision) -> PresetResult:
-    state = decision.state
-    result = PresetResult(view.ref, "", state.desired, state.eligible, state.starting)
-    if any(isinstance(action, BackOff) for action in decision.actions):
+    gated = _gate(connection, view, decision, result)
+    if any(isinstance(action, BackOff) for action in gated.actions):
         result.reason = "backoff"
-    elif _wanted(decision) and view.status is not PresetStatus.HEALTHY:
+    elif _wanted(gated) and view.status is not PresetStatus.HEALTHY:
         result.reason = view.status.value
-    return result
+    return view, gated, result
 
 
-def _wanted(decision: Decision) -> int:
-    return sum(action.count for action in decision.actions if isinstance(action, Create))
+def _gate(connection: Connection, view: PresetView, decision: Decision, result: PresetResult) -> Gated:
+    """What of the decision is carried out now: all of it, unless the pool is being replaced by and by.
+
+    Whichever of the two pools moves wakes the other: a ready replacement lets an old one go, whose going makes room.
+    """
+    if view.snapshot.preset.active:
+        if view.replace_strategy != ROLLING:
+            return ungated(decision)
+        older = read_older(connection, view)
+        rolling = Rolling(view.max_surge, timedelta(seconds=view.ready_timeout), older.second_choices)
+        if overdue(decision.state, rolling):
+            result.wake.update(older.preset_ids)
+        return gate_active(view.snapshot, decision, rolling, view.now)
+    if not view.snapshot.running or (found := read_successor(connection, view)) is None:
+        return ungated(decision)
+    successor_id, successor = found
+    gated = gate_inactive(view.snapshot, decision, successor, view.now)
+    if gated.actions:
+        result.wake.add(successor_id)
+    return gated
+
+
+def _wanted(gated: Gated) -> int:
+    return sum(action.count for action in gated.actions if isinstance(action, Create))
 
 
 def _newly_hard_limited(view: PresetView, settings: Settings) -> bool:
@@ -243,20 +243,14 @@ def _newly_hard_limited(view: PresetView, settings: Settings) -> bool:
     return bool(limit) and view.status is PresetStatus.HEALTHY and view.failures_in_row >= limit
 
 
-def _wants_writing(view: PresetView, decision: Decision, settings: Settings) -> bool:
+def _wants_writing(view: PresetView, gated: Gated, settings: Settings) -> bool:
     """Whether anything would be written: a creation that is not held back, a deletion, a cancellation, a new status."""
-    for action in decision.actions:
+    for action in gated.actions:
         if isinstance(action, (Delete, CancelPending)):
             return True
         if isinstance(action, Create) and view.status is PresetStatus.HEALTHY:
             return True
     return _newly_hard_limited(view, settings)
-
-
-def _deletion_reason(view: PresetView, decision: Decision, position: int) -> str:
-    if not view.snapshot.preset.active:
-        return "inactive"
-    return "expired" if position == 0 and decision.state.expired else "extraneous"
 
 
 def tick_report(snapshot: GlobalSnapshot, sent: int, tick: int) -> Mapping[str, Any]:

@@ -16,7 +16,7 @@ from prebuild_tasks.core.model import PREBUILDS_OWNER, BuildStatus, PresetStatus
 from prebuild_tasks.core.schedule import next_change
 from prebuild_tasks.core.state import compute_state
 from prebuild_tasks.errors import NotFoundError, RefusedError
-from prebuild_tasks.services.build import CLAIM_REASON
+from prebuild_tasks.services.handover import CLAIM_REASON
 from prebuild_tasks.storage import models as m
 from prebuild_tasks.storage.engine import Database
 from prebuild_tasks.storage.reads import TEMPLATE_OF_VERSION, VERSION_OF_PRESET, PoolRow, preset_ref, read_pools

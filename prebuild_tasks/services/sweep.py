@@ -20,7 +20,7 @@ from prebuild_tasks.core.model import (
     BuildStatus,
     Transition,
 )
-from prebuild_tasks.services.build import CLAIM_REASON
+from prebuild_tasks.services.handover import CLAIM_REASON, waits_for_it
 from prebuild_tasks.services.reconcile import by_host
 from prebuild_tasks.storage import builds as store
 from prebuild_tasks.storage import models as m
@@ -113,9 +113,10 @@ def _take_back(connection: Connection, settings: Settings, row: Any, now: dateti
         result.builds.append(NewBuild(row.id, row.host))
         return
     result.ended += 1
-    if canceling and row.transition is Transition.START:
+    if row.transition is Transition.START and (canceling or waits_for_it(connection, row.workspace_id)):
+        reason = "canceled" if canceling else "not_built"
         result.builds += writes.delete_workspaces(
-            connection, [row.workspace_id], reason="canceled", initiator=row.initiator, now=now
+            connection, [row.workspace_id], reason=reason, initiator=row.initiator, now=now
         )
 
 

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, and_, insert, or_, select, update
+from sqlalchemy import Connection, and_, case, insert, or_, select, update
 
+from prebuild_tasks.core.backoff import slow_start_after
 from prebuild_tasks.core.model import ACTIVE_STATUSES, BuildStatus, Transition
 from prebuild_tasks.storage import models as m
 from prebuild_tasks.storage.reads import TEMPLATE_OF_VERSION, VERSION_OF_PRESET
@@ -208,12 +209,19 @@ def write_outcome(
     )
 
 
+_WIDER = case(
+    {width: slow_start_after(width, succeeded=True) for width in (2**power for power in range(7))},
+    value=m.Preset.slow_start,
+    else_=None,
+)
+
+
 def record_success(connection: Connection, preset_id: int) -> None:
     """A start succeeded: the row of failures ends. Writes nothing when there was none."""
     connection.execute(
         update(m.Preset)
-        .where(m.Preset.id == preset_id, m.Preset.failures_in_row > 0)
-        .values(failures_in_row=0, recent_failures=[], last_error="")
+        .where(m.Preset.id == preset_id, or_(m.Preset.failures_in_row > 0, m.Preset.slow_start.is_not(None)))
+        .values(failures_in_row=0, recent_failures=[], last_error="", slow_start=_WIDER)
     )
 
 
@@ -226,7 +234,12 @@ def record_failure(connection: Connection, preset_id: int, created_at: datetime,
     connection.execute(
         update(m.Preset)
         .where(m.Preset.id == preset_id)
-        .values(failures_in_row=m.Preset.failures_in_row + 1, recent_failures=recent, last_error=error[:_ERROR_LENGTH])
+        .values(
+            failures_in_row=m.Preset.failures_in_row + 1,
+            recent_failures=recent,
+            last_error=error[:_ERROR_LENGTH],
+            slow_start=slow_start_after(None, succeeded=False),
+        )
     )
 
 

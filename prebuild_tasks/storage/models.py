@@ -155,6 +155,8 @@ class Preset(Base):
     failures_in_row: Mapped[int] = mapped_column(default=0)
     recent_failures: Mapped[list[str]] = mapped_column(default=list)
     """When the builds that failed since the last success were created, ISO instants, oldest first, bounded."""
+    slow_start: Mapped[int | None]
+    """How many starts may be in flight, after a failure; NULL: no limit of this kind."""
     last_error: Mapped[str] = mapped_column(Text, default="")
     generation: Mapped[int] = mapped_column(BigInteger, default=0)
     """Counts the writing decisions."""
@@ -270,11 +272,14 @@ class BuildLog(Base):
 
 
 class ClaimEvent(Base):
-    """One attempt to claim; written in the transaction that claims. A request id has at most one hit."""
+    """One attempt to claim; written in the transaction that claims. A request id has at most one workspace.
+
+    A miss with a workspace: none was ready, so that one was begun for the owner.
+    """
 
     __tablename__ = "claim_events"
     __table_args__ = (
-        _partial("uq_claim_events_hit", "request_id", where="hit", unique=True),
+        _partial("uq_claim_events_answer", "request_id", where="workspace_id IS NOT NULL", unique=True),
         Index("ix_claim_events_preset_at", "preset_id", "at"),
     )
     id: Mapped[int] = mapped_column(AutoId, primary_key=True)

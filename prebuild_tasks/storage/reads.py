@@ -11,7 +11,6 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Row, Select, and_, exists, func, literal, or_, select
 
 from prebuild_tasks.core.model import (
-    OPEN_STATUSES,
     PREBUILDS_OWNER,
     BuildStatus,
     Counts,
@@ -41,10 +40,6 @@ IS_LIVE_PREBUILD = and_(m.Workspace.owner == PREBUILDS_OWNER, m.Workspace.delete
 IS_START = m.Workspace.transition == Transition.START
 IS_RUNNING = and_(IS_START, m.Workspace.status == BuildStatus.SUCCEEDED)
 IN_PROGRESS = m.Workspace.status.in_((BuildStatus.PENDING, BuildStatus.RUNNING))
-IS_IN_FLIGHT = and_(
-    m.Build.transition == Transition.START,
-    m.Build.status.in_(OPEN_STATUSES),
-)
 IS_ACTIVE = and_(
     m.Template.active_version_id == m.TemplateVersion.id,
     m.Template.deleted_at.is_(None),
@@ -65,8 +60,14 @@ class PresetView:
     recipe_digest: str
     status: PresetStatus
     failures_in_row: int
+    slow_start: int | None
     paused: bool
     max_builds_in_flight: int | None
+    template_id: int
+    name: str
+    replace_strategy: str
+    max_surge: int
+    ready_timeout: float
     held_slots: Mapping[str, int]
     """Slot by workspace, of every live prebuild that holds one."""
 
@@ -86,31 +87,35 @@ class PoolRow:
     status_reason: str
     last_error: str
     paused: Mapping[str, Any] | None
+    surge: int
+    """How many more than desired there may be while replacing."""
 
 
 @dataclass(frozen=True, slots=True)
-class InFlight:
-    """What limits are compared with, counted under the organization's and the global row lock."""
+class Declared:
+    """One preset as declared, without its prebuilds."""
 
-    preset: int
-    organization: int
-    everywhere: int
-    workspaces: int
-    """Workspaces of the organization whose resource may still exist."""
-    organization_max: int | None
-    organization_max_workspaces: int | None
+    preset_id: int
+    preset: Preset
+    replace_strategy: str
 
 
 def expired(now: datetime | ColumnElement[datetime]) -> ColumnElement[bool]:
     """Whether a workspace, joined with its preset, is expired at `now`: the core's rule in SQL."""
-    instant = literal(now, UtcDateTime()) if isinstance(now, datetime) else now
     return func.coalesce(
-        or_(
-            m.Workspace.created_at < m.Preset.last_invalidated_at,
-            and_(m.Preset.ttl_s > 0, age_seconds(instant, m.Workspace.created_at) > m.Preset.ttl_s),
-        ),
+        or_(m.Workspace.created_at < m.Preset.last_invalidated_at, _older_than(now, m.Preset.ttl_s)),
         literal(value=False),
     )
+
+
+def past_ttl(now: datetime | ColumnElement[datetime]) -> ColumnElement[bool]:
+    """Whether a workspace, joined with its preset, is older than the TTL: no claim may take it any more."""
+    return func.coalesce(_older_than(now, m.Preset.ttl_s), literal(value=False))
+
+
+def _older_than(now: datetime | ColumnElement[datetime], seconds: ColumnElement[Any] | Any) -> ColumnElement[bool]:
+    instant = literal(now, UtcDateTime()) if isinstance(now, datetime) else now
+    return and_(m.Preset.ttl_s > 0, age_seconds(instant, m.Workspace.created_at) > seconds)
 
 
 def installation_id(connection: Connection) -> str:
@@ -145,15 +150,7 @@ def read_global(database: Database, connection: Connection, backoff_lookback: fl
         now=now,
         paused=paused,
         presets=tuple(
-            PresetCounts(
-                preset=_preset(row, schedules.get(row.id, ())),
-                counts=counts.get(row.id, Counts()),
-                failures=_failures(row, now, backoff_lookback),
-                creation_blocked=row.status is not PresetStatus.HEALTHY,
-                last_reconciled_at=row.last_reconciled_at,
-            )
-            for row in rows
-            if not pause_holds(row.paused, now)
+            _counted(row, schedules, counts, now, backoff_lookback) for row in rows if not pause_holds(row.paused, now)
         ),
     )
 
@@ -182,6 +179,7 @@ def read_pools(database: Database, connection: Connection, backoff_lookback: flo
             status_reason=row.status_reason,
             last_error=row.last_error,
             paused=next((p for p in (everything, row.paused) if pause_holds(p, now)), None),
+            surge=row.max_surge if row.replace_strategy == "rolling" else 0,
         )
         for row in rows
     ]
@@ -236,10 +234,23 @@ def read_preset(
         recipe_digest=row.recipe_digest,
         status=row.status,
         failures_in_row=row.failures_in_row,
+        slow_start=row.slow_start,
+        template_id=row.template_id,
+        name=row.name,
+        replace_strategy=row.replace_strategy,
+        max_surge=row.max_surge,
+        ready_timeout=row.ready_timeout_s,
         paused=pause_holds(row.paused, row.now) or pause_holds(row.global_pause, row.now),
         max_builds_in_flight=row.max_builds_in_flight,
         held_slots={item.id: item.slot for item in workspaces if item.slot is not None},
     )
+
+
+def read_declared(connection: Connection, *conditions: ColumnElement[bool]) -> list[Declared]:
+    """Presets as declared that meet conditions on preset, version and template. Two statements."""
+    rows = connection.execute(_presets().where(*conditions)).all()
+    schedules = _schedules(connection, select(m.Preset.id).where(m.Preset.id.in_([row.id for row in rows])))
+    return [Declared(row.id, _preset(row, schedules.get(row.id, ())), row.replace_strategy) for row in rows]
 
 
 def read_slots(connection: Connection, preset_id: int) -> dict[str, int]:
@@ -248,38 +259,6 @@ def read_slots(connection: Connection, preset_id: int) -> dict[str, int]:
         m.Workspace.preset_id == preset_id, m.Workspace.slot.is_not(None)
     )
     return {row.id: row.slot for row in connection.execute(query)}
-
-
-def read_in_flight(connection: Connection, view: PresetView) -> InFlight:
-    """Start builds in flight and workspaces there are, for the limits. Two statements; call it under the row locks."""
-    organization = connection.execute(
-        select(
-            m.Organization.max_builds_in_flight,
-            m.Organization.max_workspaces,
-            select(func.count())
-            .select_from(m.Workspace)
-            .where(m.Workspace.organization_id == view.organization_id, m.Workspace.deleted_at.is_(None))
-            .scalar_subquery()
-            .label("workspaces"),
-        ).where(m.Organization.id == view.organization_id)
-    ).one()
-    mine = m.Build.preset_id == view.preset_id
-    ours = m.Build.organization_id == view.organization_id
-    builds = connection.execute(
-        select(
-            func.count().filter(mine).label("preset"),
-            func.count().filter(ours).label("organization"),
-            func.count().label("everywhere"),
-        ).where(IS_IN_FLIGHT)
-    ).one()
-    return InFlight(
-        preset=builds.preset,
-        organization=builds.organization,
-        everywhere=builds.everywhere,
-        workspaces=organization.workspaces,
-        organization_max=organization.max_builds_in_flight,
-        organization_max_workspaces=organization.max_workspaces,
-    )
 
 
 def resolve_preset(connection: Connection, name: str) -> int:
@@ -320,6 +299,17 @@ def preset_names(connection: Connection) -> Sequence[str]:
     return [f"{row.template}/{row.name}" for row in connection.execute(query)]
 
 
+def read_counts(
+    connection: Connection, now: datetime, backoff_lookback: float, *conditions: ColumnElement[bool]
+) -> list[PresetCounts]:
+    """Presets that meet conditions on preset, version and template, declared and counted. Three statements."""
+    chosen = _presets().where(*conditions)
+    rows = connection.execute(chosen).all()
+    schedules = _schedules(connection, chosen.with_only_columns(m.Preset.id))
+    counts = _counts(connection, now, m.Workspace.preset_id.in_(chosen.with_only_columns(m.Preset.id)))
+    return [_counted(row, schedules, counts, now, backoff_lookback) for row in rows if not pause_holds(row.paused, now)]
+
+
 def _declared_and_counted(
     connection: Connection, now: datetime, *columns: Any
 ) -> tuple[Sequence[Any], dict[int, tuple[Schedule, ...]], dict[int, Counts]]:
@@ -347,6 +337,10 @@ def _presets() -> Select[*tuple[Any, ...]]:
             m.Preset.paused,
             m.Preset.max_builds_in_flight,
             m.Preset.last_reconciled_at,
+            m.Preset.slow_start,
+            m.Preset.replace_strategy,
+            m.Preset.max_surge,
+            m.Preset.ready_timeout_s,
             func.coalesce(m.Template.active_version_id == m.TemplateVersion.id, literal(value=False)).label(
                 "using_active_version"
             ),
@@ -355,9 +349,28 @@ def _presets() -> Select[*tuple[Any, ...]]:
             m.Template.organization_id,
             m.Template.name.label("template_name"),
             m.TemplateVersion.name.label("version_name"),
+            m.TemplateVersion.template_id,
         )
         .join(*VERSION_OF_PRESET)
         .join(*TEMPLATE_OF_VERSION)
+    )
+
+
+def _counted(
+    row: Row[*tuple[Any, ...]],
+    schedules: Mapping[int, tuple[Schedule, ...]],
+    counts: Mapping[int, Counts],
+    now: datetime,
+    backoff_lookback: float,
+) -> PresetCounts:
+    return PresetCounts(
+        preset=_preset(row, schedules.get(row.id, ())),
+        counts=counts.get(row.id, Counts()),
+        failures=_failures(row, now, backoff_lookback),
+        creation_blocked=row.status is not PresetStatus.HEALTHY,
+        last_reconciled_at=row.last_reconciled_at,
+        organization_id=row.organization_id,
+        max_in_flight=min((n for n in (row.slow_start, row.max_builds_in_flight) if n is not None), default=None),
     )
 
 
@@ -397,8 +410,11 @@ def _schedules(connection: Connection, preset_ids: Select[int]) -> dict[int, tup
     return {preset_id: tuple(schedules) for preset_id, schedules in found.items()}
 
 
-def _counts(connection: Connection, now: datetime) -> dict[int, Counts]:
+def _counts(connection: Connection, now: datetime, *conditions: ColumnElement[bool]) -> dict[int, Counts]:
     is_expired = expired(now)
+    is_aging = func.coalesce(
+        and_(m.Preset.replace_strategy == "rolling", _older_than(now, m.Preset.ttl_s / 2)), literal(value=False)
+    )
     query = (
         select(
             m.Workspace.preset_id,
@@ -409,9 +425,10 @@ def _counts(connection: Connection, now: datetime) -> dict[int, Counts]:
             func.count().filter(m.Workspace.transition == Transition.STOP, IN_PROGRESS).label("stopping"),
             func.count().filter(m.Workspace.transition == Transition.DELETE, IN_PROGRESS).label("deleting"),
             func.count().filter(IS_START, m.Workspace.status == BuildStatus.PENDING).label("pending"),
+            func.count().filter(IS_RUNNING, ~is_expired, is_aging).label("aging"),
         )
         .join(m.Preset, m.Preset.id == m.Workspace.preset_id)
-        .where(IS_LIVE_PREBUILD)
+        .where(IS_LIVE_PREBUILD, *conditions)
         .group_by(m.Workspace.preset_id)
     )
     return {row[0]: Counts(*row[1:]) for row in connection.execute(query)}

@@ -95,7 +95,12 @@ def cancel_pending(
     ).scalars()
     canceled = connection.execute(
         update(m.Build)
-        .where(m.Build.id.in_(list(candidates)), m.Build.status == BuildStatus.PENDING)
+        .where(
+            m.Build.id.in_(list(candidates)),
+            m.Build.status == BuildStatus.PENDING,
+            # Read again, now that the build is locked: a person may have been given it in the meantime.
+            m.Build.workspace_id.in_(select(m.Workspace.id).where(IS_LIVE_PREBUILD)),
+        )
         .values(status=BuildStatus.CANCELED, completed_at=now, error_code=reason)
         .returning(m.Build.workspace_id, m.Build.attempt)
     ).all()

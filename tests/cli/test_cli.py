@@ -85,7 +85,7 @@ def test_a_claim_without_redis_answers_and_says_nothing_wrong(cli: Any, database
     assert "dev/small" in cli("claim", "dev/small", "--owner", "ada")
     error = json.loads(cli("claim", "dev/small", "--owner", "bob", "--json", expect=4))
     assert (error["error"], error["reason"]) == ("claim_miss", "empty_pool")
-    assert "nothing became ready" in cli(
+    assert "is being built for bob" in cli(
         "claim", "dev/small", "--owner", "bob", "--wait", "--timeout", "100ms", expect=6
     )
 

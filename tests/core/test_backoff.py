@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from prebuild_tasks.core.backoff import backoff_until, slow_start_limit
+from prebuild_tasks.core.backoff import backoff_until, slow_start_after
 from prebuild_tasks.core.model import RecentFailures
 
 LAST = datetime(2026, 3, 2, 12, tzinfo=UTC)
@@ -37,6 +37,19 @@ def test_without_failures_or_interval_nothing_waits() -> None:
     assert backoff_until(RecentFailures(5, LAST), timedelta(), LAST) == LAST
 
 
-@pytest.mark.parametrize(("failures_in_row", "limit"), [(0, None), (1, 1), (2, 1), (50, 1)])
-def test_after_a_failure_one_build_at_a_time(failures_in_row: int, limit: int | None) -> None:
-    assert slow_start_limit(failures_in_row) == limit
+@pytest.mark.parametrize(
+    ("limit", "succeeded", "then"),
+    [
+        (None, True, None),
+        (None, False, 1),
+        (1, True, 2),
+        (2, True, 4),
+        (32, True, None),  # full width again
+        (16, False, 1),  # from the beginning
+        (1, False, 1),
+    ],
+)
+def test_after_a_failure_starts_come_one_then_two_then_four(
+    limit: int | None, succeeded: bool, then: int | None
+) -> None:
+    assert slow_start_after(limit, succeeded=succeeded) == then

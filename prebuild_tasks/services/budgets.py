@@ -1,0 +1,102 @@
+"""How much of a wanted creation the limits let through, counted under the row locks that make the count hold."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+
+from sqlalchemy import Connection
+
+from prebuild_tasks.config import Settings
+from prebuild_tasks.core.actions import quantities
+from prebuild_tasks.core.backoff import backoff_until
+from prebuild_tasks.core.limits import Capped, Hungry, LimitReason, cap_creations, fair_allowance
+from prebuild_tasks.core.model import PresetCounts
+from prebuild_tasks.core.state import compute_state
+from prebuild_tasks.storage import writes
+from prebuild_tasks.storage.budgets import InFlight, read_in_flight, read_sharers
+from prebuild_tasks.storage.reads import PresetView
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """What may be created, what held back the rest, and who is to have what was left for others."""
+
+    count: int
+    reason: LimitReason | None = None
+    left_for: Sequence[int] = ()
+    """Presets below their fair share: nobody else would wake them before the next tick."""
+
+
+def grant(connection: Connection, view: PresetView, wanted: int, settings: Settings) -> Grant:
+    """Cut `wanted` to every limit and to the preset's fair share of a short one.
+
+    Locks the organization's row, and the installation's where there is a global limit.
+    """
+    writes.lock_organization(connection, view.organization_id)
+    if settings.max_builds_in_flight:
+        writes.lock_installation(connection)
+    flying = read_in_flight(connection, view)
+    capped = _cap(wanted, view, flying, settings)
+    shared = flying.organization_max is not None or flying.organization_max_workspaces is not None
+    if not capped.count or not (shared or settings.max_builds_in_flight):
+        return Grant(capped.count, capped.reason)
+    return _shared(connection, view, capped, flying, settings)
+
+
+def _shared(connection: Connection, view: PresetView, capped: Capped, flying: InFlight, settings: Settings) -> Grant:
+    sharers = read_sharers(connection, view, settings.backoff_lookback, everywhere=bool(settings.max_builds_in_flight))
+    if sharers is None:
+        return Grant(capped.count, capped.reason)
+    counted, in_flight = sharers
+    mine = str(view.preset_id)
+    by_id = {item.preset.id: _hungry(item, in_flight.get(item.preset.id, 0), view, settings) for item in counted}
+    # One's own want is what the decision says, replacements included.
+    fullness = by_id[mine].fullness if mine in by_id else 0.0
+    by_id[mine] = Hungry(mine, flying.preset, capped.count, fullness)
+    hungry = list(by_id.values())
+    ours = {item.preset.id for item in counted if item.organization_id == view.organization_id} | {mine}
+    kin = [item for item in hungry if item.preset_id in ours]
+    room = (flying.organization_max_workspaces or 0) - flying.workspaces
+    allowances: list[tuple[int, LimitReason, Sequence[Hungry]]] = []
+    if flying.organization_max is not None:
+        allowed = fair_allowance(mine, kin, flying.organization_max)
+        allowances.append((allowed, LimitReason.ORGANIZATION_BUILDS, kin))
+    if flying.organization_max_workspaces is not None:
+        # What is in flight has its place in the quota already.
+        allowed = fair_allowance(mine, kin, room + sum(item.in_flight for item in kin))
+        allowances.append((allowed, LimitReason.QUOTA, kin))
+    if settings.max_builds_in_flight:
+        allowed = fair_allowance(mine, hungry, settings.max_builds_in_flight)
+        allowances.append((allowed, LimitReason.GLOBAL_BUILDS, hungry))
+    allowed, reason, rivals = min(allowances, key=lambda item: item[0])
+    if allowed >= capped.count:
+        return Grant(capped.count, capped.reason)
+    waiting = sorted((item for item in rivals if item.wants and item.preset_id != mine), key=lambda i: i.in_flight)
+    return Grant(allowed, reason, [int(item.preset_id) for item in waiting[: capped.count - allowed]])
+
+
+def _hungry(item: PresetCounts, in_flight: int, view: PresetView, settings: Settings) -> Hungry:
+    state = compute_state(item.preset, item.counts, view.now)
+    wants = quantities(item.preset, item.counts, state).create
+    if backoff_until(item.failures, timedelta(seconds=settings.backoff_interval), view.now):
+        wants = 0
+    if item.max_in_flight is not None:
+        wants = min(wants, max(item.max_in_flight - in_flight, 0))
+    return Hungry(item.preset.id, in_flight, wants, state.eligible / state.desired if state.desired else 1.0)
+
+
+def _cap(wanted: int, view: PresetView, flying: InFlight, settings: Settings) -> Capped:
+    return cap_creations(
+        wanted,
+        preset_in_flight=flying.preset,
+        preset_max=view.max_builds_in_flight,
+        organization_in_flight=flying.organization,
+        organization_max=flying.organization_max,
+        global_in_flight=flying.everywhere,
+        global_max=settings.max_builds_in_flight or None,
+        organization_workspaces=flying.workspaces,
+        organization_max_workspaces=flying.organization_max_workspaces,
+        slow_start_limit=view.slow_start,
+    )

@@ -1,0 +1,90 @@
+"""What makes a built workspace its owner's: the end of its time, and the provisioner's `claim`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import Connection, select, update
+
+from prebuild_tasks.core.model import PREBUILDS_OWNER, BuildPriority, BuildStatus, Transition
+from prebuild_tasks.storage import models as m
+from prebuild_tasks.storage import writes
+from prebuild_tasks.storage.writes import NewBuild
+
+CLAIM_REASON = "claim"
+"""The reason of the start build that personalises a claimed workspace."""
+WAIT_REASON = "claim_wait"
+"""The reason of a workspace that is built for a person who waits for it."""
+
+
+def has_hook(config: Mapping[str, Any]) -> bool:
+    """Whether the recipe personalises."""
+    return bool(config.get("claim"))
+
+
+def handed_over(now: datetime, claimed_ttl: float | None, *, hook: bool) -> dict[str, Any]:
+    """The workspace's columns from the moment it is somebody's."""
+    return {
+        "claimed_at": now,
+        "claimed_until": now + timedelta(seconds=claimed_ttl) if claimed_ttl else None,
+        "slot": None,
+        "reason": CLAIM_REASON,
+        "status": BuildStatus.PENDING if hook else BuildStatus.SUCCEEDED,
+        "build_number": m.Workspace.build_number + int(hook),
+    }
+
+
+def claim_build(connection: Connection, workspace: Any, *, now: datetime, owner: str) -> list[NewBuild]:
+    """Insert the build that personalises a claimed workspace; a person waits for it."""
+    return writes.insert_builds(
+        connection,
+        [workspace],
+        transition=Transition.START,
+        reason=CLAIM_REASON,
+        initiator=owner,
+        now=now,
+        priority=BuildPriority.PERSON_WAITS,
+    )
+
+
+def waits_for_it(connection: Connection, workspace_id: str) -> str:
+    """The person for whom this unclaimed workspace is being built; empty: it is the pool's."""
+    row = connection.execute(
+        select(m.Workspace.owner, m.Workspace.claimed_at).where(m.Workspace.id == workspace_id)
+    ).one()
+    return row.owner if row.owner != PREBUILDS_OWNER and row.claimed_at is None else ""
+
+
+def hand_over(connection: Connection, workspace_id: str, *, now: datetime) -> list[NewBuild]:
+    """A workspace that was built for a person is ready: it is theirs from now on. Empty if it is no such workspace."""
+    owner = waits_for_it(connection, workspace_id)
+    if not owner:
+        return []
+    recipe = connection.execute(
+        select(m.TemplateVersion.config, m.Preset.claimed_ttl_s, m.Preset.id)
+        .join(m.Preset, m.Preset.template_version_id == m.TemplateVersion.id)
+        .join(m.Workspace, m.Workspace.preset_id == m.Preset.id)
+        .where(m.Workspace.id == workspace_id)
+    ).one()
+    hook = has_hook(recipe.config)
+    row = connection.execute(
+        update(m.Workspace)
+        .where(m.Workspace.id == workspace_id, m.Workspace.owner == owner, m.Workspace.claimed_at.is_(None))
+        .values(handed_over(now, recipe.claimed_ttl_s, hook=hook))
+        .returning(
+            m.Workspace.id,
+            m.Workspace.build_number,
+            m.Workspace.organization_id,
+            m.Workspace.preset_id,
+            m.Workspace.host,
+        )
+    ).one_or_none()
+    if row is None:
+        return []
+    writes.add_history(
+        connection, "claimed", now=now, actor=owner, workspace_ids=[workspace_id], preset_id=recipe.id,
+        reason=WAIT_REASON,
+    )  # fmt: skip
+    return claim_build(connection, row, now=now, owner=owner) if hook else []

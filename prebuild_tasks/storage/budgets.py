@@ -1,0 +1,80 @@
+"""What limits are compared with, and who shares them. Call these under the row locks of what is counted."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import ColumnElement, Connection, and_, func, select, true
+
+from prebuild_tasks.core.model import OPEN_STATUSES, PresetCounts, PresetStatus, Transition
+from prebuild_tasks.storage import models as m
+from prebuild_tasks.storage.reads import IS_ACTIVE, TEMPLATE_OF_VERSION, VERSION_OF_PRESET, PresetView, read_counts
+
+IS_IN_FLIGHT = and_(m.Build.transition == Transition.START, m.Build.status.in_(OPEN_STATUSES))
+
+SHARED_BY_AT_MOST = 2000
+"""With more active presets than this, who comes first is served first: the tick sends the emptiest first anyway, and
+counting them all for each creation would cost more than it mends."""
+
+
+@dataclass(frozen=True, slots=True)
+class InFlight:
+    """What limits are compared with, counted under the organization's and the global row lock."""
+
+    preset: int
+    organization: int
+    everywhere: int
+    workspaces: int
+    """Workspaces of the organization whose resource may still exist."""
+    organization_max: int | None
+    organization_max_workspaces: int | None
+
+
+def read_in_flight(connection: Connection, view: PresetView) -> InFlight:
+    """Start builds in flight and workspaces there are, for the limits. Two statements; call it under the row locks."""
+    organization = connection.execute(
+        select(
+            m.Organization.max_builds_in_flight,
+            m.Organization.max_workspaces,
+            select(func.count())
+            .select_from(m.Workspace)
+            .where(m.Workspace.organization_id == view.organization_id, m.Workspace.deleted_at.is_(None))
+            .scalar_subquery()
+            .label("workspaces"),
+        ).where(m.Organization.id == view.organization_id)
+    ).one()
+    mine = m.Build.preset_id == view.preset_id
+    ours = m.Build.organization_id == view.organization_id
+    builds = connection.execute(
+        select(
+            func.count().filter(mine).label("preset"),
+            func.count().filter(ours).label("organization"),
+            func.count().label("everywhere"),
+        ).where(IS_IN_FLIGHT)
+    ).one()
+    return InFlight(
+        preset=builds.preset,
+        organization=builds.organization,
+        everywhere=builds.everywhere,
+        workspaces=organization.workspaces,
+        organization_max=organization.max_builds_in_flight,
+        organization_max_workspaces=organization.max_workspaces,
+    )
+
+
+def read_sharers(
+    connection: Connection, view: PresetView, backoff_lookback: float, *, everywhere: bool
+) -> tuple[Sequence[PresetCounts], dict[str, int]] | None:
+    """The active presets that share a budget, of the organization or of all, and what each has in flight.
+
+    None when they are too many to be asked. Five statements at most.
+    """
+    scope: ColumnElement[bool] = true() if everywhere else m.Template.organization_id == view.organization_id
+    sharers = (IS_ACTIVE, m.Preset.status == PresetStatus.HEALTHY, scope)
+    number = select(func.count()).select_from(m.Preset).join(*VERSION_OF_PRESET).join(*TEMPLATE_OF_VERSION)
+    if not 1 < connection.execute(number.where(*sharers)).scalar_one() <= SHARED_BY_AT_MOST:
+        return None
+    flying = select(m.Build.preset_id, func.count()).where(IS_IN_FLIGHT).group_by(m.Build.preset_id)
+    in_flight = {str(preset_id): count for preset_id, count in connection.execute(flying)}
+    return read_counts(connection, view.now, backoff_lookback, *sharers), in_flight
