@@ -10,6 +10,8 @@ PREBUILDS_OWNER = "prebuilds"
 """The reserved owner of every workspace nobody has claimed yet."""
 RECONCILER = "reconciler"
 """The initiator of everything the loop does by itself."""
+CLAIM_REASON = "claim"
+"""The reason of the build that makes a claimed workspace its owner's; a start, as it does not end it."""
 
 
 class Transition(StrEnum):

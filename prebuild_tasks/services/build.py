@@ -13,11 +13,11 @@ import structlog
 
 from prebuild_tasks.clock import monotonic
 from prebuild_tasks.config import Settings
-from prebuild_tasks.core.model import BuildStatus, PresetStatus, Transition
+from prebuild_tasks.core.model import CLAIM_REASON, BuildStatus, PresetStatus, Transition
 from prebuild_tasks.errors import BuildStoppedError, BusyError, CannotBuildError, PrebuildError
 from prebuild_tasks.ports import Provisioner, Resource, WorkspaceSpec
 from prebuild_tasks.provisioners import Provisioners
-from prebuild_tasks.services.handover import CLAIM_REASON, hand_over, waits_for_it
+from prebuild_tasks.services.handover import hand_over, waits_for_it
 from prebuild_tasks.services.heart import Heart, RunningBuild
 from prebuild_tasks.storage import builds as store
 from prebuild_tasks.storage import writes

@@ -14,7 +14,7 @@ from sqlalchemy.exc import IntegrityError
 
 from prebuild_tasks.clock import monotonic
 from prebuild_tasks.config import Settings
-from prebuild_tasks.core.model import BuildStatus, ClaimState, MissReason, Transition
+from prebuild_tasks.core.model import CLAIM_REASON, BuildStatus, ClaimState, MissReason, Transition
 from prebuild_tasks.core.names import PREBUILD_PREFIX, check_name, check_owner
 from prebuild_tasks.errors import BeingBuiltError, ClaimMissError, InputError, RefusedError
 from prebuild_tasks.ports import Publisher
@@ -27,7 +27,7 @@ from prebuild_tasks.services.claim_pools import (
     second_choice,
 )
 from prebuild_tasks.services.claim_wait import Reserved, reserve
-from prebuild_tasks.services.handover import CLAIM_REASON, claim_build, handed_over
+from prebuild_tasks.services.handover import claim_build, handed_over, is_usable
 from prebuild_tasks.services.reconcile import publish
 from prebuild_tasks.storage import models as m
 from prebuild_tasks.storage import writes
@@ -239,6 +239,7 @@ _ANSWER_COLUMNS = (
     m.Workspace.resource_id,
     m.Workspace.claimed_at,
     m.Workspace.status,
+    m.Workspace.reason,
     m.Workspace.preset_id,
     m.Workspace.build_number,
     m.Workspace.organization_id,
@@ -252,12 +253,12 @@ def _hit(connection: Connection, attempt: _Attempt, pool: Pool, row: Any, now: d
         connection, "claimed", now=now, actor=attempt.owner, workspace_ids=[row.id], preset_id=pool.id,
         reason=CLAIM_REASON,
     )  # fmt: skip
-    builds = claim_build(connection, row, now=now, owner=attempt.owner) if pool.hook else []
+    builds = claim_build(connection, row, now=now, owner=attempt.owner)
     return Claimed(_answer(row, pool.ref, attempt.request.request_id), pool.id, builds)
 
 
 def _answer(row: Any, ref: str, request_id: str) -> ClaimAnswer:
-    usable = row.status is BuildStatus.SUCCEEDED
+    usable = is_usable(row.status, row.reason)
     return ClaimAnswer(
         workspace=row.name,
         preset=ref,
@@ -277,7 +278,6 @@ def _answered(connection: Connection, request_id: str, owner: str) -> Claimed | 
         select(
             *_ANSWER_COLUMNS,
             m.Workspace.transition,
-            m.Workspace.reason,
             m.ClaimEvent.owner.label("claimant"),
             *REF_COLUMNS,
         )

@@ -8,13 +8,13 @@ from typing import Any
 
 from sqlalchemy import Connection, select, update
 
-from prebuild_tasks.core.model import PREBUILDS_OWNER, BuildPriority, BuildStatus, Transition
+from prebuild_tasks.core.model import CLAIM_REASON, PREBUILDS_OWNER, BuildPriority, BuildStatus, Transition
 from prebuild_tasks.storage import models as m
 from prebuild_tasks.storage import writes
 from prebuild_tasks.storage.writes import NewBuild
 
-CLAIM_REASON = "claim"
-"""The reason of the start build that personalises a claimed workspace."""
+MARK_REASON = "claimed"
+"""The workspace's reason where that build has no hook to run: only the durable mark is left, nobody waits for it."""
 WAIT_REASON = "claim_wait"
 """The reason of a workspace that is built for a person who waits for it."""
 
@@ -30,14 +30,19 @@ def handed_over(now: datetime, claimed_ttl: float | None, *, hook: bool) -> dict
         "claimed_at": now,
         "claimed_until": now + timedelta(seconds=claimed_ttl) if claimed_ttl else None,
         "slot": None,
-        "reason": CLAIM_REASON,
-        "status": BuildStatus.PENDING if hook else BuildStatus.SUCCEEDED,
-        "build_number": m.Workspace.build_number + int(hook),
+        "reason": CLAIM_REASON if hook else MARK_REASON,
+        "status": BuildStatus.PENDING,
+        "build_number": m.Workspace.build_number + 1,
     }
 
 
+def is_usable(status: BuildStatus, reason: str) -> bool:
+    """Whether a claimed workspace is already its owner's in every respect they can see."""
+    return status is BuildStatus.SUCCEEDED or reason == MARK_REASON
+
+
 def claim_build(connection: Connection, workspace: Any, *, now: datetime, owner: str) -> list[NewBuild]:
-    """Insert the build that personalises a claimed workspace; a person waits for it."""
+    """Insert the build that leaves the durable mark on a claimed workspace and personalises it."""
     return writes.insert_builds(
         connection,
         [workspace],
@@ -68,11 +73,10 @@ def hand_over(connection: Connection, workspace_id: str, *, now: datetime) -> li
         .join(m.Workspace, m.Workspace.preset_id == m.Preset.id)
         .where(m.Workspace.id == workspace_id)
     ).one()
-    hook = has_hook(recipe.config)
     row = connection.execute(
         update(m.Workspace)
         .where(m.Workspace.id == workspace_id, m.Workspace.owner == owner, m.Workspace.claimed_at.is_(None))
-        .values(handed_over(now, recipe.claimed_ttl_s, hook=hook))
+        .values(handed_over(now, recipe.claimed_ttl_s, hook=has_hook(recipe.config)))
         .returning(
             m.Workspace.id,
             m.Workspace.build_number,
@@ -87,4 +91,4 @@ def hand_over(connection: Connection, workspace_id: str, *, now: datetime) -> li
         connection, "claimed", now=now, actor=owner, workspace_ids=[workspace_id], preset_id=recipe.id,
         reason=WAIT_REASON,
     )  # fmt: skip
-    return claim_build(connection, row, now=now, owner=owner) if hook else []
+    return claim_build(connection, row, now=now, owner=owner)

@@ -12,11 +12,11 @@ from sqlalchemy import Connection, func, or_, select
 from prebuild_tasks.config import Settings
 from prebuild_tasks.core.actions import quantities
 from prebuild_tasks.core.backoff import backoff_until
-from prebuild_tasks.core.model import PREBUILDS_OWNER, BuildStatus, PresetStatus, Transition
+from prebuild_tasks.core.model import CLAIM_REASON, PREBUILDS_OWNER, BuildStatus, PresetStatus, Transition
 from prebuild_tasks.core.schedule import next_change
 from prebuild_tasks.core.state import compute_state
 from prebuild_tasks.errors import NotFoundError, RefusedError
-from prebuild_tasks.services.handover import CLAIM_REASON
+from prebuild_tasks.services.handover import is_usable
 from prebuild_tasks.storage import models as m
 from prebuild_tasks.storage.engine import Database
 from prebuild_tasks.storage.reads import TEMPLATE_OF_VERSION, VERSION_OF_PRESET, PoolRow, preset_ref, read_pools
@@ -133,7 +133,7 @@ def workspace_state(row: Any) -> str:
     if row.transition is Transition.STOP:
         return "stopped" if row.status is BuildStatus.SUCCEEDED else "stopping"
     if row.owner != PREBUILDS_OWNER and row.ready_at is not None:
-        return "usable" if row.status is BuildStatus.SUCCEEDED else "personalising"
+        return "usable" if is_usable(row.status, row.reason) else "personalising"
     if row.status is BuildStatus.SUCCEEDED:
         return "ready" if row.ready_at else "running"
     return "starting" if row.status in (BuildStatus.PENDING, BuildStatus.RUNNING) else row.status.value

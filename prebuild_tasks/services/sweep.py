@@ -13,6 +13,7 @@ from sqlalchemy.orm import aliased
 
 from prebuild_tasks.config import Settings
 from prebuild_tasks.core.model import (
+    CLAIM_REASON,
     FINAL_STATUSES,
     PREBUILDS_OWNER,
     RECONCILER,
@@ -20,7 +21,7 @@ from prebuild_tasks.core.model import (
     BuildStatus,
     Transition,
 )
-from prebuild_tasks.services.handover import CLAIM_REASON, waits_for_it
+from prebuild_tasks.services.handover import waits_for_it
 from prebuild_tasks.services.reconcile import by_host
 from prebuild_tasks.storage import builds as store
 from prebuild_tasks.storage import models as m

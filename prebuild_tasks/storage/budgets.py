@@ -7,11 +7,14 @@ from dataclasses import dataclass
 
 from sqlalchemy import ColumnElement, Connection, and_, func, select, true
 
-from prebuild_tasks.core.model import OPEN_STATUSES, PresetCounts, PresetStatus, Transition
+from prebuild_tasks.core.model import CLAIM_REASON, OPEN_STATUSES, PresetCounts, PresetStatus, Transition
 from prebuild_tasks.storage import models as m
 from prebuild_tasks.storage.reads import IS_ACTIVE, TEMPLATE_OF_VERSION, VERSION_OF_PRESET, PresetView, read_counts
 
-IS_IN_FLIGHT = and_(m.Build.transition == Transition.START, m.Build.status.in_(OPEN_STATUSES))
+IS_IN_FLIGHT = and_(
+    m.Build.transition == Transition.START, m.Build.status.in_(OPEN_STATUSES), m.Build.reason != CLAIM_REASON
+)
+"""A claim's own build makes nothing: it takes no room from those that do."""
 
 SHARED_BY_AT_MOST = 2000
 """With more active presets than this, who comes first is served first: the tick sends the emptiest first anyway, and

@@ -287,6 +287,7 @@ def test_claimed_workspaces_end_with_their_ttl_and_never_before(database: Databa
     turn(database, settings)
     finish_builds(database)
     claim(database, ClaimRequest(owner="ada", presets=[PRESET]))
+    finish_builds(database)
     assert sweep(database, settings, lambda _: 0).cleaned == 0
     with database.write() as connection:
         past = database.now(connection) - timedelta(seconds=1)
