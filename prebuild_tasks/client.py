@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from prebuild_tasks.clock import monotonic
@@ -15,7 +16,8 @@ from prebuild_tasks.config import Settings, load_settings
 from prebuild_tasks.core.model import MissReason
 from prebuild_tasks.errors import BeingBuiltError, ClaimMissError, WaitTimeoutError
 from prebuild_tasks.messages import CLIENT_DEADLINE, Messages
-from prebuild_tasks.services.claim import ClaimAnswer, Claimed, ClaimRequest, claim
+from prebuild_tasks.services.claim import ClaimRequest, claim
+from prebuild_tasks.services.claim_answers import ClaimAnswer, Claimed
 from prebuild_tasks.services.reconcile import publish
 from prebuild_tasks.services.release import end_workspace
 from prebuild_tasks.services.status import workspaces
@@ -93,6 +95,7 @@ class Client:
                         f"nothing was ready within {seconds:g} s: {miss.message}",
                         hint=f"ask again for the same one: --request-id {request.request_id}",
                     ) from None
+            request = replace(request, repeated=True)
             time.sleep(_WAIT_PAUSE)
 
     def wake(self, claimed: Claimed) -> None:

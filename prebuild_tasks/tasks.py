@@ -42,7 +42,9 @@ def claim(presets: Sequence[str] = (), owner: str = "", request_id: str = "", **
 
     Options: name, template and parameters, wait (one is begun for the owner; call again with the same request id).
     """
-    known = {key: value for key, value in options.items() if key in ("name", "template", "parameters", "wait")}
+    known = {
+        key: value for key, value in options.items() if key in ("name", "template", "parameters", "wait", "repeated")
+    }
     request = claims.ClaimRequest(owner, presets, request_id=request_id or claim.request.id or "", **known)
     here = runtime()
     return claims.claim_and_wake(here.database, here.settings, here.messages, request).report()

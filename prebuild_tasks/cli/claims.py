@@ -11,7 +11,8 @@ from prebuild_tasks.cli.output import ActorOption, JsonOption, opened, write, wr
 from prebuild_tasks.client import Client
 from prebuild_tasks.config import parse_duration
 from prebuild_tasks.errors import ClaimMissError, InputError
-from prebuild_tasks.services.claim import Claimed, ClaimRequest
+from prebuild_tasks.services.claim import ClaimRequest
+from prebuild_tasks.services.claim_answers import Claimed
 from prebuild_tasks.services.release import end_workspace
 from prebuild_tasks.services.status import workspaces as list_workspaces
 

@@ -9,7 +9,8 @@ from prebuild_tasks.config import Settings
 from prebuild_tasks.core.model import BuildStatus, Transition
 from prebuild_tasks.errors import ClaimMissError
 from prebuild_tasks.services.audit import audit
-from prebuild_tasks.services.claim import ClaimAnswer, ClaimRequest, claim
+from prebuild_tasks.services.claim import ClaimRequest, claim
+from prebuild_tasks.services.claim_answers import ClaimAnswer
 from prebuild_tasks.services.operate import invalidate, promote
 from prebuild_tasks.services.reconcile import plan_tick, reconcile_preset
 from prebuild_tasks.storage import models as m

@@ -1,0 +1,407 @@
+"""A random life of an installation: the real services on a real database, the invariants checked after every step.
+
+Only the provisioner is a stand-in, which ends its builds as the step says. What the database says is compared with what
+the machine remembers of every claim it was answered.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, ClassVar
+
+from hypothesis import strategies as st
+from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, multiple, precondition, rule
+from sqlalchemy import delete, func, select, text, update
+
+from prebuild_tasks.config import Settings
+from prebuild_tasks.core.model import BuildStatus, Transition
+from prebuild_tasks.core.schedule import desired_at
+from prebuild_tasks.errors import (
+    BeingBuiltError,
+    CannotBuildError,
+    ClaimMissError,
+    NotFoundError,
+    PrebuildError,
+    ProvisionerError,
+    RefusedError,
+)
+from prebuild_tasks.ports import BuildContext, Probe, Resource, WorkspaceSpec
+from prebuild_tasks.services import operate
+from prebuild_tasks.services.audit import audit
+from prebuild_tasks.services.build import BuildRunner
+from prebuild_tasks.services.claim import ClaimRequest, claim
+from prebuild_tasks.services.claim_answers import ClaimAnswer
+from prebuild_tasks.services.pools import ApplyOptions, apply
+from prebuild_tasks.services.pools_file import load_text
+from prebuild_tasks.services.reconcile import PresetResult, plan_tick, reconcile_preset
+from prebuild_tasks.services.release import end_workspace
+from prebuild_tasks.services.sweep import SweepResult, sweep, take_back_lost
+from prebuild_tasks.storage import builds as store
+from prebuild_tasks.storage import models as m
+from prebuild_tasks.storage.engine import Database
+from prebuild_tasks.storage.reads import read_preset
+from prebuild_tasks.storage.types import UtcDateTime
+
+TEMPLATES = ("a", "b")
+PRESETS = ("small", "large")
+REFS = [f"{template}/{preset}" for template in TEMPLATES for preset in PRESETS]
+ACTOR = "machine"
+EXTRAS = [
+    "",
+    ", ttl: 1h",
+    ", claimed_ttl: 1h",
+    ", max_builds_in_flight: 1",
+    ", timezone: Europe/Berlin, schedules: [{cron: '* 8-18 * * *', desired: 3}]",
+]
+
+
+class Scripted:
+    """ports.Provisioner whose resources are a set, and whose builds end as it was told last."""
+
+    name: ClassVar[str] = "process"
+    local: ClassVar[bool] = False
+
+    def __init__(self) -> None:
+        self.there: set[str] = set()
+        self.marked: dict[str, str] = {}
+        self.fails = ""
+
+    def check_config(self, config: Mapping[str, Any]) -> None:
+        pass
+
+    def start(self, spec: WorkspaceSpec, context: BuildContext) -> Resource:
+        if self.fails == "half":
+            self.there.add(spec.workspace_id)
+        self._end()
+        self.there.add(spec.workspace_id)
+        return Resource(spec.workspace_id, f"r-{spec.workspace_id}", "http://x", "/x", spec.installation)
+
+    def probe(self, spec: WorkspaceSpec) -> Probe:
+        return Probe(spec.workspace_id in self.there)
+
+    def claim(self, spec: WorkspaceSpec, context: BuildContext) -> None:
+        assert spec.workspace_id in self.there
+        assert spec.owner != "prebuilds"
+        self._end()
+        assert self.marked.setdefault(spec.workspace_id, spec.owner) == spec.owner, "one owner each"
+
+    def stop(self, spec: WorkspaceSpec, context: BuildContext) -> None:
+        raise AssertionError("nobody stops")
+
+    def delete(self, spec: WorkspaceSpec, context: BuildContext) -> None:
+        self._end()
+        self.there.discard(spec.workspace_id)
+
+    def list(self, installation: str) -> Iterable[Resource]:
+        return [Resource(workspace_id, f"r-{workspace_id}") for workspace_id in self.there]
+
+    def _end(self) -> None:
+        if self.fails in ("fails", "half"):
+            raise ProvisionerError("no disk")
+        if self.fails == "never":
+            raise CannotBuildError("no such image")
+
+
+@dataclass(frozen=True)
+class Shelf:
+    """Stands where services.build looks up provisioners."""
+
+    provisioner: Scripted
+
+    def get(self, _name: str) -> Scripted:
+        return self.provisioner
+
+
+@st.composite
+def files(draw: st.DrawFn) -> str:
+    """A pools file."""
+    limits = draw(st.sampled_from(["", ", max_builds_in_flight: 2", ", max_workspaces: 6", ", max_per_owner: 2"]))
+    lines = ["schema: 1", f"organizations: [{{name: default{limits}}}]", "templates:"]
+    for template in draw(st.lists(st.sampled_from(TEMPLATES), min_size=1, unique=True)):
+        hook = draw(st.sampled_from(["", ", claim: 'true'"]))
+        lines += [f"  - name: {template}", f"    config: {{start: 'true # {draw(st.integers(0, 2))}'{hook}}}"]
+        lines.append("    presets:")
+        for preset in draw(st.lists(st.sampled_from(PRESETS), min_size=1, unique=True)):
+            extra = draw(st.sampled_from(EXTRAS))
+            surge = draw(st.integers(1, 2))
+            rolling = draw(st.sampled_from(["", f", replace: {{strategy: rolling, max_surge: {surge}}}"]))
+            lines.append(f"      - {{name: {preset}, desired: {draw(st.integers(0, 3))}{extra}{rolling}}}")
+    return "\n".join(lines)
+
+
+def jump(database: Database, seconds: float) -> None:
+    """Let time pass: everything stored becomes older by that much."""
+    with database.write() as connection:
+        for table in m.Base.metadata.sorted_tables:
+            columns = {
+                column: _earlier(column, seconds, database.dialect)
+                for column in table.columns
+                if isinstance(column.type, UtcDateTime)
+            }
+            if columns:
+                connection.execute(update(table).values(columns))
+        for row in connection.execute(select(m.Preset.id, m.Preset.recent_failures)).all():
+            earlier = [
+                (datetime.fromisoformat(instant) - timedelta(seconds=seconds)).isoformat()
+                for instant in row.recent_failures
+            ]
+            connection.execute(update(m.Preset).where(m.Preset.id == row.id).values(recent_failures=earlier))
+
+
+def _earlier(column: Any, seconds: float, dialect: str) -> Any:
+    amount = f"interval '{seconds} seconds'" if dialect == "postgresql" else str(int(seconds * 1_000_000))
+    return text(f"{column.name} - {amount}")
+
+
+class Life(RuleBasedStateMachine):
+    """The steps. `database` and `settings` are set by whoever runs it."""
+
+    database: ClassVar[Database]
+    settings: ClassVar[Settings]
+    requests = Bundle("requests")
+
+    def __init__(self) -> None:
+        super().__init__()
+        with self.database.write() as connection:
+            connection.execute(update(m.Template).values(active_version_id=None))
+            for table in reversed(m.Base.metadata.sorted_tables):
+                if table.name not in ("installation", "alembic_version"):
+                    connection.execute(delete(table))
+        self.provisioner = Scripted()
+        self.runner = BuildRunner(self.database, self.settings, Shelf(self.provisioner))  # type: ignore[arg-type]
+        self.answers: dict[str, ClaimAnswer] = {}
+        self.may_end: set[str] = set()
+        self.number = 0
+
+    def teardown(self) -> None:
+        self.runner.close()
+
+    # What operators do
+
+    @rule(file=files(), prune=st.booleans())
+    def apply(self, file: str, prune: bool) -> None:
+        apply(self.database, self.settings, load_text(file), ApplyOptions(actor=ACTOR, prune=prune, yes=True))
+
+    @rule(ref=st.sampled_from(["", *REFS]), seconds=st.sampled_from([None, 60.0]))
+    def pause(self, ref: str, seconds: float | None) -> None:
+        self._operate(lambda: operate.pause(self.database, ref, actor=ACTOR, seconds=seconds))
+
+    @rule(ref=st.sampled_from(["", *REFS]))
+    def resume(self, ref: str) -> None:
+        self._operate(lambda: operate.resume(self.database, ref, actor=ACTOR))
+
+    @rule(ref=st.sampled_from(REFS))
+    def invalidate(self, ref: str) -> None:
+        self._operate(lambda: operate.invalidate(self.database, ref, actor=ACTOR))
+
+    @rule(ref=st.sampled_from(REFS))
+    def unblock(self, ref: str) -> None:
+        self._operate(lambda: operate.unblock(self.database, ref, actor=ACTOR))
+
+    @rule(data=st.data(), template=st.sampled_from(TEMPLATES))
+    def promote(self, data: st.DataObject, template: str) -> None:
+        with self.database.read() as connection:
+            query = select(m.TemplateVersion.name).join(m.Template, m.Template.id == m.TemplateVersion.template_id)
+            names = sorted(connection.execute(query.where(m.Template.name == template)).scalars())
+        if names:
+            version = data.draw(st.sampled_from(names))
+            self._operate(lambda: operate.promote(self.database, template, version, actor=ACTOR))
+
+    @rule(template=st.sampled_from(TEMPLATES))
+    def deprecate(self, template: str) -> None:
+        with self.database.write() as connection:
+            flipped = update(m.Template).where(m.Template.name == template)
+            connection.execute(flipped.values(deprecated=~m.Template.deprecated))
+
+    # What the loop does
+
+    @rule(data=st.data(), times=st.integers(1, 2))
+    def turn(self, data: st.DataObject, times: int) -> None:
+        if ids := self._presets():
+            identity = data.draw(st.sampled_from(ids))
+            for _ in range(times):
+                self._turn(identity)
+
+    @rule()
+    def tick(self) -> None:
+        for identity in plan_tick(self.database, self.settings)[1]:
+            self._turn(int(identity))
+
+    @rule(count=st.integers(1, 4), fails=st.sampled_from(["", "", "", "fails", "half", "never"]))
+    def build(self, count: int, fails: str) -> None:
+        self.provisioner.fails = fails
+        for build_id in self._builds(BuildStatus.PENDING)[:count]:
+            result = self.runner.run(build_id)
+            if result.preset_id is not None:
+                self._turn(result.preset_id)
+        self.provisioner.fails = ""
+
+    @rule(data=st.data())
+    def deliver_a_finished_build_again(self, data: st.DataObject) -> None:
+        if done := self._builds(BuildStatus.SUCCEEDED, BuildStatus.FAILED, BuildStatus.CANCELED):
+            self.runner.run(data.draw(st.sampled_from(done)))
+
+    @rule(data=st.data())
+    def lose_a_worker(self, data: st.DataObject) -> None:
+        if waiting := self._builds(BuildStatus.PENDING):
+            chosen = data.draw(st.sampled_from(waiting))
+            with self.database.write() as connection:
+                assert store.take(connection, chosen, "dead", "", self.database.now(connection))
+
+    @rule()
+    def sweep(self) -> None:
+        take_back_lost(self.database, self.settings, SweepResult(), "dead")
+        sweep(self.database, self.settings, lambda _: 0)
+
+    @rule(seconds=st.sampled_from([1.0, 61.0, 1801.0, 3601.0, 100_000.0]))
+    def time_passes(self, seconds: float) -> None:
+        jump(self.database, seconds)
+
+    # What people do
+
+    @rule(
+        target=requests,
+        refs=st.lists(st.sampled_from(REFS), min_size=1, max_size=2, unique=True),
+        owner=st.sampled_from(["ada", "bob"]),
+        wait=st.booleans(),
+    )
+    def claim(self, refs: list[str], owner: str, wait: bool) -> Any:
+        self.number += 1
+        request = ClaimRequest(owner, refs, request_id=f"request-{self.number}", wait=wait)
+        return request if self._claim(request) else multiple()
+
+    @rule(request=requests)
+    def claim_again(self, request: ClaimRequest) -> None:
+        before = self.answers.get(request.request_id)
+        self._claim(request)
+        if before:
+            after = self.answers[request.request_id]
+            assert (after.workspace, after.resource_id, after.claimed_at is not None) == (
+                before.workspace, before.resource_id, True,
+            )  # fmt: skip
+
+    @precondition(lambda self: self.answers)
+    @rule(request=consumes(requests))
+    def release(self, request: ClaimRequest) -> None:
+        if answer := self.answers.get(request.request_id):
+            self._end(f"{answer.owner}/{answer.workspace}", operator=False)
+
+    @rule(data=st.data())
+    def delete(self, data: st.DataObject) -> None:
+        with self.database.read() as connection:
+            query = select(m.Workspace.id).where(m.Workspace.deleted_at.is_(None), m.Workspace.owner == "prebuilds")
+            ids = sorted(connection.execute(query).scalars())
+        if ids:
+            self._end(data.draw(st.sampled_from(ids)), operator=True)
+
+    # What always holds
+
+    @invariant()
+    def the_audit_finds_nothing(self) -> None:
+        # What is above desired is above it until its turn, which `_turn` looks at.
+        found = [item for item in audit(self.database, self.settings) if "desired" not in item.what]
+        assert found == []
+
+    @invariant()
+    def what_was_claimed_stays_its_owners(self) -> None:
+        with self.database.read() as connection:
+            rows = {
+                row.resource_id: row
+                for row in connection.execute(select(m.Workspace).where(m.Workspace.claimed_at.is_not(None)))
+            }
+        for answer in self.answers.values():
+            row = rows[answer.resource_id]
+            assert row.owner == answer.owner
+            assert row.slot is None
+            kept = row.deleted_at is None and row.transition is Transition.START
+            if row.claimed_until is None and row.id not in self.may_end:
+                assert kept, "nobody asked for its end"
+            if kept:
+                assert row.id in self.provisioner.there
+
+    # Helpers
+
+    def _turn(self, preset_id: int) -> PresetResult:
+        before = self._live(preset_id)
+        result = reconcile_preset(self.database, self.settings, preset_id)
+        after = self._live(preset_id)
+        with self.database.read() as connection:
+            view = read_preset(self.database, connection, preset_id, self.settings.backoff_lookback)
+            organization = connection.execute(select(m.Organization)).first()
+        assert view is not None
+        preset = view.snapshot.preset
+        ceiling = desired_at(preset, view.now) if preset.active else 0
+        if view.replace_strategy == "rolling":
+            ceiling += view.max_surge
+        if result.created:
+            assert after <= ceiling, "more than desired"
+        else:
+            assert after <= before
+        if result.created and organization:
+            limits = (organization.max_builds_in_flight, organization.max_workspaces)
+            for used, limit in zip(self._used(), limits, strict=True):
+                assert limit is None or used <= limit
+        assert result.outcome != "held", result.reason
+        return result
+
+    def _used(self) -> tuple[int, int]:
+        """Start builds in flight, and workspaces whose resource may exist: all are of one organization."""
+        is_open = m.Build.status.in_([BuildStatus.PENDING, BuildStatus.RUNNING, BuildStatus.CANCELING])
+        starts = (m.Build.transition == Transition.START, m.Build.reason != "claim")
+        builds = select(func.count()).select_from(m.Build).where(is_open, *starts)
+        there = select(func.count()).select_from(m.Workspace).where(m.Workspace.deleted_at.is_(None))
+        with self.database.read() as connection:
+            return connection.execute(builds).scalar_one(), connection.execute(there).scalar_one()
+
+    def _claim(self, request: ClaimRequest) -> bool:
+        try:
+            answer = claim(self.database, request).answer
+        except BeingBuiltError:
+            return True
+        except ClaimMissError:
+            return request.wait
+        except (NotFoundError, RefusedError):
+            return False
+        taken = {other.resource_id for key, other in self.answers.items() if key != request.request_id}
+        assert answer.resource_id not in taken, "one workspace, two owners"
+        self.answers[request.request_id] = answer
+        return True
+
+    def _end(self, name: str, *, operator: bool) -> None:
+        try:
+            workspace_id, _, _ = end_workspace(self.database, name, actor=ACTOR, operator=operator)
+        except (NotFoundError, RefusedError):
+            return
+        self.may_end.add(workspace_id)
+
+    def _operate(self, what: Any) -> None:
+        try:
+            what()
+        except (NotFoundError, RefusedError) as error:
+            assert isinstance(error, PrebuildError)
+
+    def _presets(self) -> list[int]:
+        with self.database.read() as connection:
+            return list(connection.execute(select(m.Preset.id).order_by(m.Preset.id)).scalars())
+
+    def _builds(self, *statuses: BuildStatus) -> list[str]:
+        with self.database.read() as connection:
+            query = select(m.Build.id).where(m.Build.status.in_(statuses))
+            return list(connection.execute(query.order_by(m.Build.priority, m.Build.created_at, m.Build.id)).scalars())
+
+    def _live(self, preset_id: int) -> int:
+        alive = (BuildStatus.PENDING, BuildStatus.RUNNING, BuildStatus.SUCCEEDED)
+        with self.database.read() as connection:
+            return connection.execute(
+                select(func.count())
+                .select_from(m.Workspace)
+                .where(
+                    m.Workspace.preset_id == preset_id,
+                    m.Workspace.owner == "prebuilds",
+                    m.Workspace.deleted_at.is_(None),
+                    m.Workspace.transition == Transition.START,
+                    m.Workspace.status.in_(alive),
+                )
+            ).scalar_one()

@@ -1,0 +1,37 @@
+"""The random life of an installation, short in `make test`, long in `make faults`."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import HealthCheck
+from hypothesis import settings as profile
+from hypothesis.stateful import run_state_machine_as_test
+
+from prebuild_tasks.config import Settings
+from prebuild_tasks.storage.engine import Database
+from tests.faults.machine import Life
+
+
+@pytest.mark.parametrize(
+    ("lives", "steps"),
+    [
+        (12, 30),
+        pytest.param(400, 80, marks=[pytest.mark.faults, pytest.mark.timeout(3600)]),
+    ],
+)
+def test_the_invariants_hold_after_every_step(database: Database, settings: Settings, lives: int, steps: int) -> None:
+    class Here(Life):
+        pass
+
+    Here.database, Here.settings = database, settings
+    run_state_machine_as_test(  # type: ignore[no-untyped-call]
+        Here,
+        settings=profile(
+            max_examples=lives,
+            stateful_step_count=steps,
+            deadline=None,
+            database=None,
+            print_blob=True,
+            suppress_health_check=list(HealthCheck),
+        ),
+    )
