@@ -12,14 +12,13 @@ from datetime import datetime, timedelta
 from typing import Any, ClassVar
 
 from hypothesis import strategies as st
-from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, multiple, precondition, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 from sqlalchemy import delete, func, select, text, update
 
 from prebuild_tasks.config import Settings
 from prebuild_tasks.core.model import BuildStatus, Transition
 from prebuild_tasks.core.schedule import desired_at
 from prebuild_tasks.errors import (
-    BeingBuiltError,
     CannotBuildError,
     ClaimMissError,
     NotFoundError,
@@ -48,6 +47,8 @@ TEMPLATES = ("a", "b")
 PRESETS = ("small", "large")
 REFS = [f"{template}/{preset}" for template in TEMPLATES for preset in PRESETS]
 ACTOR = "machine"
+PICK = st.integers(0, 1000)
+"""Which of what there is, modulo its number: what is drawn must not depend on random ids or on the clock."""
 EXTRAS = [
     "",
     ", ttl: 1h",
@@ -160,7 +161,6 @@ class Life(RuleBasedStateMachine):
 
     database: ClassVar[Database]
     settings: ClassVar[Settings]
-    requests = Bundle("requests")
 
     def __init__(self) -> None:
         super().__init__()
@@ -173,24 +173,29 @@ class Life(RuleBasedStateMachine):
         self.runner = BuildRunner(self.database, self.settings, Shelf(self.provisioner))  # type: ignore[arg-type]
         self.answers: dict[str, ClaimAnswer] = {}
         self.may_end: set[str] = set()
-        self.number = 0
+        self.requests: list[ClaimRequest] = []
 
     def teardown(self) -> None:
         self.runner.close()
 
     # What operators do
 
+    @initialize(file=files())
+    def begin(self, file: str) -> None:
+        self.apply(file, prune=False)
+
     @rule(file=files(), prune=st.booleans())
     def apply(self, file: str, prune: bool) -> None:
         apply(self.database, self.settings, load_text(file), ApplyOptions(actor=ACTOR, prune=prune, yes=True))
 
-    @rule(ref=st.sampled_from(["", *REFS]), seconds=st.sampled_from([None, 60.0]))
+    @rule(ref=st.sampled_from([*REFS, ""]), seconds=st.sampled_from([None, 60.0]))
     def pause(self, ref: str, seconds: float | None) -> None:
         self._operate(lambda: operate.pause(self.database, ref, actor=ACTOR, seconds=seconds))
 
-    @rule(ref=st.sampled_from(["", *REFS]))
-    def resume(self, ref: str) -> None:
-        self._operate(lambda: operate.resume(self.database, ref, actor=ACTOR))
+    @rule()
+    def resume(self) -> None:
+        for ref in ("", *REFS):
+            self._operate(lambda ref=ref: operate.resume(self.database, ref, actor=ACTOR))
 
     @rule(ref=st.sampled_from(REFS))
     def invalidate(self, ref: str) -> None:
@@ -200,27 +205,26 @@ class Life(RuleBasedStateMachine):
     def unblock(self, ref: str) -> None:
         self._operate(lambda: operate.unblock(self.database, ref, actor=ACTOR))
 
-    @rule(data=st.data(), template=st.sampled_from(TEMPLATES))
-    def promote(self, data: st.DataObject, template: str) -> None:
+    @rule(pick=PICK, template=st.sampled_from(TEMPLATES))
+    def promote(self, pick: int, template: str) -> None:
         with self.database.read() as connection:
             query = select(m.TemplateVersion.name).join(m.Template, m.Template.id == m.TemplateVersion.template_id)
             names = sorted(connection.execute(query.where(m.Template.name == template)).scalars())
         if names:
-            version = data.draw(st.sampled_from(names))
+            version = names[pick % len(names)]
             self._operate(lambda: operate.promote(self.database, template, version, actor=ACTOR))
 
-    @rule(template=st.sampled_from(TEMPLATES))
-    def deprecate(self, template: str) -> None:
+    @rule(template=st.sampled_from(TEMPLATES), deprecated=st.sampled_from([True, False, False]))
+    def deprecate(self, template: str, deprecated: bool) -> None:
         with self.database.write() as connection:
-            flipped = update(m.Template).where(m.Template.name == template)
-            connection.execute(flipped.values(deprecated=~m.Template.deprecated))
+            connection.execute(update(m.Template).where(m.Template.name == template).values(deprecated=deprecated))
 
     # What the loop does
 
-    @rule(data=st.data(), times=st.integers(1, 2))
-    def turn(self, data: st.DataObject, times: int) -> None:
+    @rule(pick=PICK, times=st.integers(1, 2))
+    def turn(self, pick: int, times: int) -> None:
         if ids := self._presets():
-            identity = data.draw(st.sampled_from(ids))
+            identity = ids[pick % len(ids)]
             for _ in range(times):
                 self._turn(identity)
 
@@ -228,6 +232,12 @@ class Life(RuleBasedStateMachine):
     def tick(self) -> None:
         for identity in plan_tick(self.database, self.settings)[1]:
             self._turn(int(identity))
+
+    @rule()
+    def fill(self) -> None:
+        for _ in range(3):
+            self.tick()
+            self.build(20, "")
 
     @rule(count=st.integers(1, 4), fails=st.sampled_from(["", "", "", "fails", "half", "never"]))
     def build(self, count: int, fails: str) -> None:
@@ -238,15 +248,15 @@ class Life(RuleBasedStateMachine):
                 self._turn(result.preset_id)
         self.provisioner.fails = ""
 
-    @rule(data=st.data())
-    def deliver_a_finished_build_again(self, data: st.DataObject) -> None:
+    @rule(pick=PICK)
+    def deliver_a_finished_build_again(self, pick: int) -> None:
         if done := self._builds(BuildStatus.SUCCEEDED, BuildStatus.FAILED, BuildStatus.CANCELED):
-            self.runner.run(data.draw(st.sampled_from(done)))
+            self.runner.run(done[pick % len(done)])
 
-    @rule(data=st.data())
-    def lose_a_worker(self, data: st.DataObject) -> None:
+    @rule(pick=PICK)
+    def lose_a_worker(self, pick: int) -> None:
         if waiting := self._builds(BuildStatus.PENDING):
-            chosen = data.draw(st.sampled_from(waiting))
+            chosen = waiting[pick % len(waiting)]
             with self.database.write() as connection:
                 assert store.take(connection, chosen, "dead", "", self.database.now(connection))
 
@@ -262,39 +272,38 @@ class Life(RuleBasedStateMachine):
     # What people do
 
     @rule(
-        target=requests,
         refs=st.lists(st.sampled_from(REFS), min_size=1, max_size=2, unique=True),
-        owner=st.sampled_from(["ada", "bob"]),
+        owner=st.sampled_from(["ada", "bob", "eve"]),
         wait=st.booleans(),
     )
-    def claim(self, refs: list[str], owner: str, wait: bool) -> Any:
-        self.number += 1
-        request = ClaimRequest(owner, refs, request_id=f"request-{self.number}", wait=wait)
-        return request if self._claim(request) else multiple()
-
-    @rule(request=requests)
-    def claim_again(self, request: ClaimRequest) -> None:
-        before = self.answers.get(request.request_id)
+    def claim(self, refs: list[str], owner: str, wait: bool) -> None:
+        request = ClaimRequest(owner, refs, request_id=f"request-{len(self.requests)}", wait=wait)
+        self.requests.append(request)
         self._claim(request)
-        if before:
-            after = self.answers[request.request_id]
-            assert (after.workspace, after.resource_id, after.claimed_at is not None) == (
-                before.workspace, before.resource_id, True,
-            )  # fmt: skip
 
-    @precondition(lambda self: self.answers)
-    @rule(request=consumes(requests))
-    def release(self, request: ClaimRequest) -> None:
-        if answer := self.answers.get(request.request_id):
+    @rule(pick=PICK)
+    def claim_again(self, pick: int) -> None:
+        if self.requests:
+            request = self.requests[pick % len(self.requests)]
+            before = self.answers.get(request.request_id)
+            self._claim(request)
+            if before:
+                after = self.answers[request.request_id]
+                assert (after.workspace, after.resource_id) == (before.workspace, before.resource_id)
+
+    @rule(pick=PICK)
+    def release(self, pick: int) -> None:
+        if self.answers:
+            answer = list(self.answers.values())[pick % len(self.answers)]
             self._end(f"{answer.owner}/{answer.workspace}", operator=False)
 
-    @rule(data=st.data())
-    def delete(self, data: st.DataObject) -> None:
+    @rule(pick=PICK)
+    def delete(self, pick: int) -> None:
         with self.database.read() as connection:
             query = select(m.Workspace.id).where(m.Workspace.deleted_at.is_(None), m.Workspace.owner == "prebuilds")
             ids = sorted(connection.execute(query).scalars())
         if ids:
-            self._end(data.draw(st.sampled_from(ids)), operator=True)
+            self._end(ids[pick % len(ids)], operator=True)
 
     # What always holds
 
@@ -355,19 +364,15 @@ class Life(RuleBasedStateMachine):
         with self.database.read() as connection:
             return connection.execute(builds).scalar_one(), connection.execute(there).scalar_one()
 
-    def _claim(self, request: ClaimRequest) -> bool:
+    def _claim(self, request: ClaimRequest) -> None:
         try:
             answer = claim(self.database, request).answer
-        except BeingBuiltError:
-            return True
-        except ClaimMissError:
-            return request.wait
-        except (NotFoundError, RefusedError):
-            return False
+        except (ClaimMissError, NotFoundError, RefusedError):
+            assert request.request_id not in self.answers, "what was answered once is answered for ever"
+            return
         taken = {other.resource_id for key, other in self.answers.items() if key != request.request_id}
         assert answer.resource_id not in taken, "one workspace, two owners"
         self.answers[request.request_id] = answer
-        return True
 
     def _end(self, name: str, *, operator: bool) -> None:
         try:
