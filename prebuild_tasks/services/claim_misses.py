@@ -19,7 +19,7 @@ MISS_WORDS = {
     MissReason.EMPTY_POOL: "the pool is empty and nothing is being built; see: prebuild status",
     MissReason.STARTING: "all are taken, more are starting; try again soon, or add --wait",
     MissReason.EXPIRED: "those that are left have expired and are being replaced; add --wait",
-    MissReason.INACTIVE: "the template is gone or this version is no longer active",
+    MissReason.INACTIVE: "it is no longer offered, and nothing of it is left",
     MissReason.NOT_DESIRED: "its desired size is 0 right now; to have one built: --wait",
     MissReason.BUILD_FAILED: "it could not be built",
 }
@@ -41,6 +41,8 @@ def miss_reason(connection: Connection, pools: Sequence[Pool], now: datetime) ->
         return MissReason.INACTIVE
     if row.starting:
         return MissReason.STARTING
+    if not any(pool.active for pool in pools):
+        return MissReason.INACTIVE
     if row.expired:
         return MissReason.EXPIRED
     has_schedule = select(m.PresetSchedule.preset_id).where(m.PresetSchedule.preset_id.in_(ids))

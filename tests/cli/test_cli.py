@@ -9,13 +9,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import update
 
 from prebuild_tasks import errors
 from prebuild_tasks.cli.main import COMMANDS, main
 from prebuild_tasks.config import Settings
-from prebuild_tasks.services.claim import ClaimRequest
+from prebuild_tasks.services.claim import ClaimRequest, claim
+from prebuild_tasks.storage import models as m
 from prebuild_tasks.storage.engine import Database
-from tests.builders import declare, fill
+from tests.builders import PRESET, declare, fill
 
 KEYS = {
     "status": {"preset", "desired", "eligible", "starting", "deleting", "failed", "next_action", "last_error"},
@@ -117,6 +119,39 @@ def test_bad_input_is_one_sentence(
 ) -> None:
     declare(database, settings, 1)
     text = cli(*arguments, expect=code)
+    assert words in text
+    assert "Traceback" not in text
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        (["dev/small", "--owner", ""], 2, "the owner is empty"),
+        (["dev/small", "--owner", "Prebuilds"], 2, "prebuilds is the reserved owner"),
+        (["dev/small", "--owner", "ada", "--name", "mine"], 5, "ada already has a workspace named mine"),
+        (["dev/small", "--owner", "ada", "--name", "No Name"], 2, "'No Name' is no workspace name"),
+        (["dev/small", "--owner", "bob"], 5, "bob has 2 workspaces, the limit is 2"),
+        (["dev/nothing", "--owner", "ada"], 3, "there is no preset dev/nothing"),
+        (["dev/drained", "--owner", "ada"], 4, "it is no longer offered, and nothing of it is left"),
+        (["--template", "dev", "--param", "REGION=mars", "--owner", "ada"], 3, "no preset of dev has these parameters"),
+    ],
+)
+def test_what_a_claim_is_refused_for(
+    cli: Any, database: Database, settings: Settings, arguments: list[str], code: int, words: str
+) -> None:
+    declare(
+        database, settings, 4, extra="parameters: {REGION: eu}", organizations="[{name: default, max_per_owner: 2}]"
+    )
+    fill(database, settings)
+    for owner, name in (("ada", "mine"), ("bob", ""), ("bob", "")):
+        claim(database, ClaimRequest(owner, [PRESET], name=name))
+    if "drained" in arguments[0]:
+        fill(database, settings)
+        with database.write() as connection:
+            connection.execute(update(m.Preset).values(name="drained"))
+            connection.execute(update(m.Template).values(deprecated=True))
+        fill(database, settings, "dev/drained")
+    text = cli("claim", *arguments, expect=code)
     assert words in text
     assert "Traceback" not in text
 

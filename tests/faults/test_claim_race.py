@@ -18,10 +18,18 @@ from prebuild_tasks.storage import models as m
 from prebuild_tasks.storage.engine import Database
 from tests.builders import PRESET, age, declare, fill, finish_builds, preset_id, workspaces
 
+LONG = [pytest.mark.faults, pytest.mark.timeout(3600)]
+
 
 @pytest.mark.parametrize(
-    ("claimers", "pool", "each"),
-    [(8, 60, 10), pytest.param(32, 1000, 60, marks=[pytest.mark.faults, pytest.mark.timeout(1200)])],
+    ("database_url", "claimers", "pool", "each"),
+    [
+        ("sqlite", 8, 60, 10),
+        ("postgresql", 8, 60, 10),
+        pytest.param("sqlite", 32, 1000, 40, marks=LONG),
+        pytest.param("postgresql", 32, 10_000, 320, marks=LONG),
+    ],
+    indirect=["database_url"],
 )
 def test_one_owner_each_and_no_claimed_one_deleted(
     database: Database, settings: Settings, claimers: int, pool: int, each: int
