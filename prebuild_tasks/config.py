@@ -96,6 +96,12 @@ class Settings(BaseSettings):
     """Failed prebuilds kept for study, per preset; the older ones are deleted."""
     failed_keep_for: Duration = 86400
     """Failed prebuilds older than this are deleted."""
+    retention_events: Duration = 180 * 86400
+    """Claim events and history older than this go; never those of a workspace that somebody has."""
+    retention_builds: Duration = 30 * 86400
+    """Builds older than this go, and then what is left of deleted workspaces and superseded versions."""
+    retention_logs: Duration = 7 * 86400
+    """Output of builds older than this goes."""
     lock_ttl: Duration = 60
     """A preset's Redis lock ends by itself after this long; above the hard time limit of the control tasks."""
     public_host: str = "127.0.0.1"

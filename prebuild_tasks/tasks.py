@@ -51,7 +51,7 @@ def claim(presets: Sequence[str] = (), owner: str = "", request_id: str = "", **
 
 
 @app.task(name="prebuild_tasks.sweep", time_limit=HARD_LIMIT, soft_time_limit=SOFT_LIMIT)
-def sweep(**_: Any) -> dict[str, int]:
+def sweep(**_: Any) -> dict[str, Any]:
     """Mend what messages and workers lost."""
     here = runtime()
     result = sweep_all(

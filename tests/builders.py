@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import select, update
+from sqlalchemy import select, text, update
 
 from prebuild_tasks.config import Settings
 from prebuild_tasks.core.model import BuildStatus, Transition
@@ -19,6 +19,7 @@ from prebuild_tasks.storage import builds as store
 from prebuild_tasks.storage import models as m
 from prebuild_tasks.storage.engine import Database
 from prebuild_tasks.storage.reads import resolve_preset
+from prebuild_tasks.storage.types import UtcDateTime
 
 PRESET = "dev/small"
 
@@ -139,3 +140,27 @@ def age(database: Database, seconds: float, ids: Iterable[str] | None = None) ->
         for row in workspaces(database) if ids is None else [w for w in workspaces(database) if w.id in set(ids)]:
             created: datetime = row.created_at - timedelta(seconds=seconds)
             connection.execute(update(m.Workspace).where(m.Workspace.id == row.id).values(created_at=created))
+
+
+def jump(database: Database, seconds: float) -> None:
+    """Let time pass: everything stored becomes older by that much."""
+    with database.write() as connection:
+        for table in m.Base.metadata.sorted_tables:
+            columns = {
+                column: _earlier(column, seconds, database.dialect)
+                for column in table.columns
+                if isinstance(column.type, UtcDateTime)
+            }
+            if columns:
+                connection.execute(update(table).values(columns))
+        for row in connection.execute(select(m.Preset.id, m.Preset.recent_failures)).all():
+            earlier = [
+                (datetime.fromisoformat(instant) - timedelta(seconds=seconds)).isoformat()
+                for instant in row.recent_failures
+            ]
+            connection.execute(update(m.Preset).where(m.Preset.id == row.id).values(recent_failures=earlier))
+
+
+def _earlier(column: Any, seconds: float, dialect: str) -> Any:
+    amount = f"interval '{seconds} seconds'" if dialect == "postgresql" else str(int(seconds * 1_000_000))
+    return text(f"{column.name} - {amount}")

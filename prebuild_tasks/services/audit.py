@@ -101,7 +101,8 @@ def _slots(connection: Connection, _settings: Settings, _now: datetime) -> Itera
 def _owners(connection: Connection, _settings: Settings, _now: datetime) -> Iterator[Finding]:
     claimed = select(m.Workspace.name).where(m.Workspace.claimed_at.is_not(None))
     hits = select(m.ClaimEvent.workspace_id).where(m.ClaimEvent.workspace_id.is_not(None))
-    for name in connection.execute(claimed.where(m.Workspace.id.not_in(hits))).scalars():
+    there = claimed.where(m.Workspace.deleted_at.is_(None))
+    for name in connection.execute(there.where(m.Workspace.id.not_in(hits))).scalars():
         yield Finding(2, "claimed without a claim event", name)
     twice = hits.group_by(m.ClaimEvent.workspace_id).having(func.count() > 1)
     for workspace_id in connection.execute(twice).scalars():

@@ -23,6 +23,7 @@ from prebuild_tasks.core.model import (
 )
 from prebuild_tasks.services.handover import waits_for_it
 from prebuild_tasks.services.reconcile import by_host
+from prebuild_tasks.services.retention import Pruned, prune_if_due
 from prebuild_tasks.storage import builds as store
 from prebuild_tasks.storage import models as m
 from prebuild_tasks.storage import writes
@@ -52,12 +53,14 @@ class SweepResult:
     """Failed deletions and claim hooks tried again."""
     cleaned: int = 0
     """Leftovers of failed and ended workspaces being deleted."""
+    pruned: Pruned = field(default_factory=Pruned)
     builds: list[NewBuild] = field(default_factory=list)
     preset_ids: set[int] = field(default_factory=set)
 
-    def report(self) -> dict[str, int]:
+    def report(self) -> dict[str, Any]:
         names = ("retaken", "ended", "republished", "retried", "cleaned")
-        return {name: value for name in names if (value := getattr(self, name))}
+        counts: dict[str, Any] = {name: value for name in names if (value := getattr(self, name))}
+        return {**counts, "pruned": pruned} if (pruned := self.pruned.report()) else counts
 
 
 def sweep(database: Database, settings: Settings, waiting: Callable[[str], int | None]) -> SweepResult:
@@ -81,6 +84,7 @@ def sweep(database: Database, settings: Settings, waiting: Callable[[str], int |
         missing = builds if lying is None else builds[: max(_pending(database, host) - lying, 0)]
         result.builds += missing
         result.republished += len(missing)
+    result.pruned = prune_if_due(database, settings)
     if result.report():
         log.info("swept", **result.report())
     return result

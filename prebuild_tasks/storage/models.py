@@ -196,6 +196,7 @@ class Workspace(Base):
         _partial("ix_workspaces_pool", "preset_id", "transition", "status", where=LIVE_PREBUILD),
         _partial("ix_workspaces_claimable", "preset_id", "created_at", "id", where=CLAIMABLE),
         _partial("ix_workspaces_organization", "organization_id", where="deleted_at IS NULL"),
+        _partial("ix_workspaces_deleted", "deleted_at", where="deleted_at IS NOT NULL"),
         _partial("ix_workspaces_claimed", "claimed_at", where="owner <> 'prebuilds' AND deleted_at IS NULL"),
     )
     id: Mapped[str] = mapped_column(UuidText, primary_key=True)
@@ -233,6 +234,7 @@ class Build(Base):
         _partial("ix_builds_runner", "runner", where="status IN ('running', 'canceling')"),
         _partial("ix_builds_in_flight", "organization_id", "preset_id", where=f"transition = 'start' AND {OPEN_BUILD}"),
         Index("ix_builds_preset_created", "preset_id", "created_at"),
+        Index("ix_builds_completed", "completed_at"),
     )
     id: Mapped[str] = mapped_column(UuidText, primary_key=True)
     workspace_id: Mapped[str] = mapped_column(UuidText, ForeignKey("workspaces.id"))
@@ -264,6 +266,7 @@ class BuildLog(Base):
     """A piece of a build's output."""
 
     __tablename__ = "build_logs"
+    __table_args__ = (Index("ix_build_logs_at", "at"),)
     build_id: Mapped[str] = mapped_column(UuidText, ForeignKey("builds.id"), primary_key=True)
     attempt: Mapped[int] = mapped_column(primary_key=True)
     seq: Mapped[int] = mapped_column(primary_key=True)
@@ -281,6 +284,8 @@ class ClaimEvent(Base):
     __table_args__ = (
         _partial("uq_claim_events_answer", "request_id", where="workspace_id IS NOT NULL", unique=True),
         Index("ix_claim_events_preset_at", "preset_id", "at"),
+        Index("ix_claim_events_at", "at"),
+        _partial("ix_claim_events_workspace", "workspace_id", where="workspace_id IS NOT NULL"),
     )
     id: Mapped[int] = mapped_column(AutoId, primary_key=True)
     at: Mapped[datetime]

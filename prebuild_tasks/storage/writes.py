@@ -9,10 +9,11 @@ from __future__ import annotations
 import uuid
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import Connection, and_, insert, select, update
+from sqlalchemy.dialects import postgresql, sqlite
 
 from prebuild_tasks.core.model import (
     FINAL_STATUSES,
@@ -301,6 +302,21 @@ def mark_unpublished(connection: Connection, build_ids: Collection[str]) -> None
         .where(m.Build.id.in_(list(build_ids)), m.Build.status == BuildStatus.PENDING)
         .values(published_at=None)
     )
+
+
+def claim_turn(connection: Connection, key: str, now: datetime, interval: timedelta, *, actor: str) -> bool:
+    """Whether something that is done once per interval, by whoever comes first, is due; if so, it is ours."""
+    table = m.Setting
+    last = connection.execute(select(table.updated_at).where(table.key == key)).scalar_one_or_none()
+    if last is None:
+        dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
+        values = {"key": key, "value": {}, "updated_at": now, "updated_by": actor}
+        first = dialect.insert(table).values(values).on_conflict_do_nothing().returning(table.key)
+        return connection.execute(first).first() is not None
+    if now - last < interval:
+        return False
+    taken = update(table).where(table.key == key, table.updated_at == last)
+    return connection.execute(taken.values(updated_at=now, updated_by=actor)).rowcount == 1
 
 
 def add_history(
