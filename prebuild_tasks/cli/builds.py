@@ -14,6 +14,7 @@ from prebuild_tasks.config import load_settings
 from prebuild_tasks.core.model import BuildStatus
 from prebuild_tasks.errors import InputError
 from prebuild_tasks.services import status
+from prebuild_tasks.services.history import history as read_history
 from prebuild_tasks.storage.reads import resolve_preset
 
 _FOLLOW_PAUSE = 0.5
@@ -28,6 +29,9 @@ _COLUMNS = {
     "seconds": "SECONDS",
     "error": "ERROR",
 }
+
+
+_HISTORY_COLUMNS = {"at": "WHEN (UTC)", "actor": "WHO", "event": "WHAT", "workspace": "WORKSPACE", "reason": "WHY"}
 
 
 def builds(
@@ -68,3 +72,16 @@ def logs(
         time.sleep(_FOLLOW_PAUSE)
         page = status.build_log(database, build, page.cursor)
         sys.stdout.write(page.text)
+
+
+def history(
+    subject: Annotated[str, typer.Argument(help="A workspace (name, owner/name or id), or template/preset")],
+    limit: Annotated[int, typer.Option(min=1, help="How many at most, the newest")] = 200,
+    as_json: JsonOption = False,
+) -> None:
+    """Show who did what to a workspace or a pool, why and when; also of what is gone."""
+    rows = read_history(opened(Runtime(load_settings())).database, subject, limit=limit)
+    if as_json:
+        write_json(rows)
+    else:
+        write_rows([{**row, "at": row["at"][:19]} for row in rows], _HISTORY_COLUMNS, empty="nothing happened yet")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -23,7 +23,8 @@ _COLUMNS = {
     "state": "STATE",
     "url": "URL",
     "created_at": "CREATED",
-    "claimed_until": "UNTIL",
+    "until": "UNTIL",
+    "reason": "REASON",
 }
 
 
@@ -71,7 +72,14 @@ def workspaces(
     if as_json:
         write_json(rows)
     else:
-        write_rows(rows, _COLUMNS, empty="no workspaces")
+        write_rows([{**row, "until": _until(row)} for row in rows], _COLUMNS, empty="no workspaces")
+
+
+def _until(row: dict[str, Any]) -> str:
+    """The end of a claimed workspace, with a warning when it is near, or the next try of a failed deletion."""
+    if row["retry_at"]:
+        return f"tried again at {row['retry_at']}"
+    return f"{row['claimed_until']} (soon)" if row["ends_soon"] else row["claimed_until"] or ""
 
 
 def release(

@@ -32,6 +32,7 @@ COMMANDS = {
     "reconcile": ("pools", "Ask for a tick, or for one preset's turn, now"),
     "builds": ("builds", "List builds, newest first"),
     "logs": ("builds", "Show the output of a build"),
+    "history": ("builds", "Show who did what to a workspace or a pool, why and when"),
     "audit": ("audit", "Check the invariants on the live system"),
     "db": ("admin", "Database: upgrade"),
     "config": ("admin", "Settings and the pools file's schema"),

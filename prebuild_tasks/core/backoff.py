@@ -32,3 +32,13 @@ def slow_start_after(limit: int | None, *, succeeded: bool) -> int | None:
     if not succeeded:
         return 1
     return None if limit is None or limit * 2 >= SLOW_START_ENDS_AT else limit * 2
+
+
+RETRY_FIRST = timedelta(seconds=30)
+RETRY_MAX = timedelta(hours=1)
+
+
+def retry_at(failures: int, ended_at: datetime) -> datetime:
+    """When a failed deletion or claim hook is tried again: later each time, at most an hour after it failed."""
+    doublings: int = 2 ** min(max(failures - 1, 0), 10)
+    return ended_at + min(RETRY_FIRST * doublings, RETRY_MAX)

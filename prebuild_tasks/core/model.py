@@ -191,8 +191,10 @@ class PresetCounts:
     """Hard-limited, validation failed or paused: a shortage is no reason to send a message."""
     last_reconciled_at: datetime | None = None
     organization_id: int = 0
-    max_in_flight: int | None = None
-    """The preset's own limit on start builds in flight, slow start included; None: no limit."""
+    max_builds_in_flight: int | None = None
+    """The preset's own limit on start builds in flight; None: no limit."""
+    slow_start: int | None = None
+    """The same after a failure; None: none was, or enough succeeded since."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -85,7 +85,8 @@ def _over_desired(database: Database, connection: Connection, settings: Settings
     for pool in pools:
         live = pool.counts.live + pool.counts.expired + pool.counts.starting
         allowed = max(desired_at(pool.preset, now), pool.preset.desired) if pool.preset.active else live
-        allowed = max([allowed, *(item.desired for item in pool.preset.schedules)]) + pool.surge
+        allowed = max([allowed, *(item.desired for item in pool.preset.schedules)])
+        allowed += pool.max_surge if pool.rolling else 0
         if live > allowed and not pool.paused:
             yield Finding(1, f"{live} live prebuilds, {allowed} desired", pool.ref)
 

@@ -82,8 +82,9 @@ def _hungry(item: PresetCounts, in_flight: int, view: PresetView, settings: Sett
     wants = quantities(item.preset, item.counts, state).create
     if backoff_until(item.failures, timedelta(seconds=settings.backoff_interval), view.now):
         wants = 0
-    if item.max_in_flight is not None:
-        wants = min(wants, max(item.max_in_flight - in_flight, 0))
+    for limit in (item.max_builds_in_flight, item.slow_start):
+        if limit is not None:
+            wants = min(wants, max(limit - in_flight, 0))
     return Hungry(item.preset.id, in_flight, wants, state.eligible / state.desired if state.desired else 1.0)
 
 

@@ -9,80 +9,14 @@ from typing import Any
 
 from sqlalchemy import Connection, func, or_, select
 
-from prebuild_tasks.config import Settings
-from prebuild_tasks.core.actions import quantities
-from prebuild_tasks.core.backoff import backoff_until
-from prebuild_tasks.core.model import CLAIM_REASON, PREBUILDS_OWNER, BuildStatus, PresetStatus, Transition
-from prebuild_tasks.core.schedule import next_change
-from prebuild_tasks.core.state import compute_state
+from prebuild_tasks.core.backoff import retry_at
+from prebuild_tasks.core.model import CLAIM_REASON, PREBUILDS_OWNER, BuildStatus, Transition
 from prebuild_tasks.errors import NotFoundError, RefusedError
 from prebuild_tasks.services.handover import is_usable
 from prebuild_tasks.storage import models as m
+from prebuild_tasks.storage.builds import failed_builds
 from prebuild_tasks.storage.engine import Database
-from prebuild_tasks.storage.reads import TEMPLATE_OF_VERSION, VERSION_OF_PRESET, PoolRow, preset_ref, read_pools
-
-
-@dataclass(frozen=True, slots=True)
-class PoolStatus:
-    """One line of `prebuild status`."""
-
-    preset: str
-    desired: int
-    eligible: int
-    starting: int
-    deleting: int
-    failed: int
-    next_action: str
-    last_error: str
-
-    @property
-    def full(self) -> bool:
-        return self.eligible >= self.desired
-
-
-def pools(database: Database, settings: Settings) -> list[PoolStatus]:
-    """Every pool, by name."""
-    with database.snapshot() as connection:
-        now, rows = read_pools(database, connection, settings.backoff_lookback)
-    return [_status(row, settings, now) for row in rows]
-
-
-def _status(row: PoolRow, settings: Settings, now: datetime) -> PoolStatus:
-    state = compute_state(row.preset, row.counts, now)
-    return PoolStatus(
-        preset=row.ref,
-        desired=state.desired,
-        eligible=state.eligible,
-        starting=state.starting,
-        deleting=state.deleting,
-        failed=row.failed,
-        next_action=_next_action(row, settings, now),
-        last_error=row.status_reason or row.last_error,
-    )
-
-
-def _next_action(row: PoolRow, settings: Settings, now: datetime) -> str:
-    if row.paused:
-        until = row.paused.get("until")
-        return f"paused by {row.paused.get('by', 'somebody')}" + (f" until {until}" if until else "")
-    state = compute_state(row.preset, row.counts, now)
-    amount = quantities(row.preset, row.counts, state)
-    parts = [f"delete {amount.delete}"] if amount.delete else []
-    parts += [f"cancel {amount.cancel}"] if amount.cancel else []
-    if amount.create:
-        until = backoff_until(row.failures, timedelta(seconds=settings.backoff_interval), now)
-        if row.status is not PresetStatus.HEALTHY:
-            parts.append(row.status.value.replace("_", " "))
-        elif until:
-            parts.append(f"back off until {until.astimezone():%H:%M:%S}")
-        else:
-            parts.append(f"create {amount.create}")
-    elif state.starting:
-        parts.append(f"wait for {state.starting}")
-    if not parts and row.preset.active and (change := next_change(row.preset, now)):
-        parts.append(f"desired {change[1]} at {change[0].astimezone():%a %H:%M}")
-    return ", ".join(parts)
-
+from prebuild_tasks.storage.reads import TEMPLATE_OF_VERSION, VERSION_OF_PRESET, preset_ref
 
 _WORKSPACE_COLUMNS = (
     m.Workspace.id,
@@ -122,7 +56,11 @@ def workspaces(
     if owner:
         query = query.where(m.Workspace.owner == owner)
     with database.read() as connection:
-        rows = [_workspace(row) for row in connection.execute(query)]
+        now = database.now(connection)
+        rows = [_workspace(row, now) for row in connection.execute(query)]
+        retries = _retries(connection, [row["id"] for row in rows if row["state"] == "delete_failed"])
+    for row in rows:
+        row["retry_at"] = retries.get(row["id"])
     return [row for row in rows if (not preset or row["preset"] == preset) and (not state or row["state"] == state)]
 
 
@@ -139,7 +77,24 @@ def workspace_state(row: Any) -> str:
     return "starting" if row.status in (BuildStatus.PENDING, BuildStatus.RUNNING) else row.status.value
 
 
-def _workspace(row: Any) -> dict[str, Any]:
+def _retries(connection: Connection, workspace_ids: Sequence[str]) -> dict[str, str]:
+    """When each failed deletion is tried again."""
+    if not workspace_ids:
+        return {}
+    rows = connection.execute(
+        select(m.Workspace.id, m.Build.completed_at, failed_builds().label("failures"))
+        .join(m.Build, (m.Build.workspace_id == m.Workspace.id) & (m.Build.number == m.Workspace.build_number))
+        .where(m.Workspace.id.in_(workspace_ids), m.Build.completed_at.is_not(None))
+    )
+    return {row.id: retry_at(row.failures, row.completed_at).isoformat() for row in rows}
+
+
+def ends_soon(claimed_at: datetime, claimed_until: datetime, now: datetime) -> bool:
+    """Whether its owner should hear of the end: a tenth of the time is left, or a day."""
+    return claimed_until - now <= min((claimed_until - claimed_at) / 10, timedelta(days=1))
+
+
+def _workspace(row: Any, now: datetime) -> dict[str, Any]:
     return {
         "workspace": row.name,
         "id": row.id,
@@ -153,6 +108,7 @@ def _workspace(row: Any) -> dict[str, Any]:
         "created_at": row.created_at.isoformat(),
         "claimed_at": row.claimed_at.isoformat() if row.claimed_at else None,
         "claimed_until": row.claimed_until.isoformat() if row.claimed_until else None,
+        "ends_soon": bool(row.claimed_until and ends_soon(row.claimed_at, row.claimed_until, now)),
         "reason": row.reason,
     }
 

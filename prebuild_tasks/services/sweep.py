@@ -9,9 +9,9 @@ from typing import Any
 
 import structlog
 from sqlalchemy import Connection, func, or_, select
-from sqlalchemy.orm import aliased
 
 from prebuild_tasks.config import Settings
+from prebuild_tasks.core.backoff import retry_at
 from prebuild_tasks.core.model import (
     CLAIM_REASON,
     FINAL_STATUSES,
@@ -27,6 +27,7 @@ from prebuild_tasks.services.retention import Pruned, prune_if_due
 from prebuild_tasks.storage import builds as store
 from prebuild_tasks.storage import models as m
 from prebuild_tasks.storage import writes
+from prebuild_tasks.storage.builds import failed_builds
 from prebuild_tasks.storage.engine import Database
 from prebuild_tasks.storage.writes import NewBuild
 
@@ -35,8 +36,6 @@ log = structlog.get_logger(__name__)
 REPUBLISH_AFTER = 30.0
 """Seconds after which a published, still pending build may have lost its message; doubles with each publication."""
 _UNPUBLISHED_GRACE = 5.0
-_RETRY_FIRST = 30.0
-_RETRY_MAX = 3600.0
 _BATCH = 500
 
 
@@ -156,20 +155,13 @@ def _pending(database: Database, host: str) -> int:
 
 def _retry(connection: Connection, now: datetime, result: SweepResult) -> None:
     """Failed deletions and claim hooks: the same again, later each time. They never give a workspace back."""
-    counted = aliased(m.Build)
-    failures = (
-        select(func.count())
-        .select_from(counted)
-        .where(counted.workspace_id == m.Workspace.id, counted.status == BuildStatus.FAILED)
-        .scalar_subquery()
-    )
     rows = connection.execute(
         select(
             m.Workspace.id,
             m.Workspace.transition,
             m.Workspace.build_number,
             m.Build.completed_at,
-            failures.label("failures"),
+            failed_builds().label("failures"),
         )
         .join(m.Build, (m.Build.workspace_id == m.Workspace.id) & (m.Build.number == m.Workspace.build_number))
         .where(
@@ -180,8 +172,7 @@ def _retry(connection: Connection, now: datetime, result: SweepResult) -> None:
         .limit(_BATCH)
     ).all()
     for row in rows:
-        pause = min(_RETRY_FIRST * 2 ** min(row.failures - 1, 10), _RETRY_MAX)
-        if (now - row.completed_at).total_seconds() < pause:
+        if now < retry_at(row.failures, row.completed_at):
             continue
         is_claim = row.transition is Transition.START
         builds = writes.repeat_failed(

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, and_, case, insert, or_, select, update
+from sqlalchemy import Connection, ScalarSelect, and_, case, func, insert, or_, select, update
+from sqlalchemy.orm import aliased
 
 from prebuild_tasks.core.backoff import slow_start_after
 from prebuild_tasks.core.model import ACTIVE_STATUSES, BuildStatus, Transition
@@ -240,6 +241,17 @@ def record_failure(connection: Connection, preset_id: int, created_at: datetime,
             last_error=error[:_ERROR_LENGTH],
             slow_start=slow_start_after(None, succeeded=False),
         )
+    )
+
+
+def failed_builds() -> ScalarSelect[int]:
+    """How many builds of a workspace failed; to be correlated with it."""
+    counted = aliased(m.Build)
+    return (
+        select(func.count())
+        .select_from(counted)
+        .where(counted.workspace_id == m.Workspace.id, counted.status == BuildStatus.FAILED)
+        .scalar_subquery()
     )
 
 

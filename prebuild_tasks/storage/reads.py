@@ -77,18 +77,28 @@ class PoolRow:
     """One pool as people look at it."""
 
     ref: str
-    preset_id: int
-    preset: Preset
-    counts: Counts
-    failures: RecentFailures | None
+    counted: PresetCounts
     failed: int
     """Failed prebuilds kept for study."""
+    failed_deletions: int
     status: PresetStatus
     status_reason: str
     last_error: str
     paused: Mapping[str, Any] | None
-    surge: int
-    """How many more than desired there may be while replacing."""
+    rolling: bool
+    max_surge: int
+
+    @property
+    def preset(self) -> Preset:
+        return self.counted.preset
+
+    @property
+    def counts(self) -> Counts:
+        return self.counted.counts
+
+    @property
+    def preset_id(self) -> int:
+        return int(self.counted.preset.id)
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,26 +170,30 @@ def read_pools(database: Database, connection: Connection, backoff_lookback: flo
     now = database.now(connection)
     everything = global_pause(connection)
     rows, schedules, counts = _declared_and_counted(connection, now, m.Preset.status_reason, m.Preset.last_error)
-    failed = dict(
-        connection.execute(
-            select(m.Workspace.preset_id, func.count())
-            .where(IS_LIVE_PREBUILD, m.Workspace.status == BuildStatus.FAILED)
+    failed: dict[int, Row[*tuple[Any, ...]]] = {
+        row.preset_id: row
+        for row in connection.execute(
+            select(
+                m.Workspace.preset_id,
+                func.count().filter(IS_LIVE_PREBUILD, IS_START).label("starts"),
+                func.count().filter(m.Workspace.transition == Transition.DELETE).label("deletions"),
+            )
+            .where(m.Workspace.deleted_at.is_(None), m.Workspace.status == BuildStatus.FAILED)
             .group_by(m.Workspace.preset_id)
-        ).all()
-    )
+        )
+    }
     pools = [
         PoolRow(
             ref=preset_ref(row.template_name, row.name, row.version_name, active=row.using_active_version),
-            preset_id=row.id,
-            preset=_preset(row, schedules.get(row.id, ())),
-            counts=counts.get(row.id, Counts()),
-            failures=_failures(row, now, backoff_lookback),
-            failed=failed.get(row.id, 0),
+            counted=_counted(row, schedules, counts, now, backoff_lookback),
+            failed=failed[row.id].starts if row.id in failed else 0,
+            failed_deletions=failed[row.id].deletions if row.id in failed else 0,
             status=row.status,
             status_reason=row.status_reason,
             last_error=row.last_error,
             paused=next((p for p in (everything, row.paused) if pause_holds(p, now)), None),
-            surge=row.max_surge if row.replace_strategy == "rolling" else 0,
+            rolling=row.replace_strategy == "rolling",
+            max_surge=row.max_surge,
         )
         for row in rows
     ]
@@ -370,7 +384,8 @@ def _counted(
         creation_blocked=row.status is not PresetStatus.HEALTHY,
         last_reconciled_at=row.last_reconciled_at,
         organization_id=row.organization_id,
-        max_in_flight=min((n for n in (row.slow_start, row.max_builds_in_flight) if n is not None), default=None),
+        max_builds_in_flight=row.max_builds_in_flight,
+        slow_start=row.slow_start,
     )
 
 

@@ -20,10 +20,13 @@ from prebuild_tasks.storage.engine import Database
 from tests.builders import PRESET, declare, fill
 
 KEYS = {
-    "status": {"preset", "desired", "eligible", "starting", "deleting", "failed", "next_action", "last_error"},
+    "status": {
+        "preset", "desired", "eligible", "starting", "deleting", "failed", "failed_deletions", "reason", "next_action",
+        "last_error",
+    },
     "workspaces": {
         "workspace", "id", "owner", "preset", "state", "url", "directory", "resource_id", "host", "created_at",
-        "claimed_at", "claimed_until", "reason",
+        "claimed_at", "claimed_until", "ends_soon", "retry_at", "reason",
     },
     "builds": {
         "build", "workspace", "preset", "transition", "status", "reason", "initiator", "attempt", "created_at",

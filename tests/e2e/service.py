@@ -14,7 +14,7 @@ import psutil
 
 from prebuild_tasks.config import load_settings
 from prebuild_tasks.errors import PrebuildError
-from prebuild_tasks.services.status import pools
+from prebuild_tasks.services.pool_status import pools
 from prebuild_tasks.storage.engine import Database
 from tests.wait import wait_until
 

@@ -39,7 +39,7 @@ from prebuild_tasks.services.sweep import SweepResult, sweep, take_back_lost
 from prebuild_tasks.storage import builds as store
 from prebuild_tasks.storage import models as m
 from prebuild_tasks.storage.engine import Database
-from prebuild_tasks.storage.reads import read_preset
+from prebuild_tasks.storage.reads import preset_names, read_preset
 from tests.builders import jump
 
 TEMPLATES = ("a", "b")
@@ -247,11 +247,15 @@ class Life(RuleBasedStateMachine):
     # What people do
 
     @rule(
-        refs=st.lists(st.sampled_from(REFS), min_size=1, max_size=2, unique=True),
+        refs=st.permutations(REFS),
+        length=st.integers(1, 4),
         owner=st.sampled_from(["ada", "bob", "eve"]),
         wait=st.booleans(),
     )
-    def claim(self, refs: list[str], owner: str, wait: bool) -> None:
+    def claim(self, refs: list[str], length: int, owner: str, wait: bool) -> None:
+        with self.database.read() as connection:
+            declared = set(preset_names(connection))
+        refs = [ref for ref in refs if ref in declared][:length] or refs[:1]
         request = ClaimRequest(owner, refs, request_id=f"request-{len(self.requests)}", wait=wait)
         self.requests.append(request)
         self._claim(request)

@@ -12,8 +12,8 @@ from prebuild_tasks.core.model import Transition
 from prebuild_tasks.errors import NotFoundError, RefusedError
 from prebuild_tasks.services import operate
 from prebuild_tasks.services.claim import ClaimRequest, claim
+from prebuild_tasks.services.pool_status import pools
 from prebuild_tasks.services.reconcile import plan_tick, reconcile_preset
-from prebuild_tasks.services.status import pools
 from prebuild_tasks.storage import models as m
 from prebuild_tasks.storage.engine import Database
 from tests.builders import PRESET, declare, fill, preset_id, turn, workspaces

@@ -1,0 +1,162 @@
+"""What people see: what holds a pool back, when a claim ends, what happened."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from sqlalchemy import update
+
+from prebuild_tasks.config import Settings
+from prebuild_tasks.core.backoff import retry_at
+from prebuild_tasks.core.model import BuildStatus, PresetStatus, Transition
+from prebuild_tasks.errors import NotFoundError
+from prebuild_tasks.services.claim import ClaimRequest, claim
+from prebuild_tasks.services.history import history
+from prebuild_tasks.services.operate import extend, invalidate, pause
+from prebuild_tasks.services.pool_status import PoolStatus, pools
+from prebuild_tasks.services.release import end_workspace
+from prebuild_tasks.services.status import ends_soon
+from prebuild_tasks.services.status import workspaces as listed
+from prebuild_tasks.services.sweep import sweep
+from prebuild_tasks.storage import models as m
+from prebuild_tasks.storage.engine import Database
+from tests.builders import PRESET, declare, fill, finish_builds, jump, turn, workspaces
+
+NOW = datetime(2026, 3, 2, 12, tzinfo=UTC)
+HOUR = timedelta(hours=1)
+
+
+def only(database: Database, settings: Settings) -> PoolStatus:
+    [row] = pools(database, settings)
+    return row
+
+
+def test_the_reasons_of_a_shortage(database: Database, settings: Settings) -> None:
+    declare(database, settings, 2)
+    assert (only(database, settings).reason, only(database, settings).next_action) == ("not_yet", "create 2")
+    turn(database, settings)
+    assert (only(database, settings).reason, only(database, settings).next_action) == ("starting", "wait for 2")
+    finish_builds(database, status=BuildStatus.FAILED, error="no disk")
+    row = only(database, settings)
+    assert (row.reason, row.failed, row.last_error) == ("backoff", 2, "no disk")
+    assert row.next_action.startswith("back off until")
+    jump(database, 3700)
+    turn(database, settings)
+    row = only(database, settings)
+    assert (row.reason, row.next_action) == ("slow_start", "wait: 1 builds after a failure in flight, 1 to go")
+    with database.write() as connection:
+        connection.execute(update(m.Preset).values(status=PresetStatus.HARD_LIMITED))
+    assert (only(database, settings).reason, only(database, settings).next_action) == ("hard_limited", "hard limited")
+    pause(database, PRESET, actor="ada")
+    assert (only(database, settings).reason, only(database, settings).next_action) == ("paused", "paused by ada")
+
+
+def test_the_quota_is_named(database: Database, settings: Settings) -> None:
+    """Claimed workspaces never starve a pool silently."""
+    declare(database, settings, 3, organizations="[{name: default, max_workspaces: 4}]")
+    fill(database, settings)
+    for number in range(3):
+        claim(database, ClaimRequest(f"owner{number}", [PRESET]))
+    fill(database, settings)
+    row = only(database, settings)
+    assert (row.eligible, row.reason) == (1, "organization_quota")
+    assert row.next_action == "quota: 4 of 4 workspaces of default in use, 3 claimed"
+
+
+@pytest.mark.parametrize(
+    ("organization", "extra", "limit", "words"),
+    [
+        (", max_builds_in_flight: 1", "", 0, "wait: 1 of 1 builds of default in flight"),
+        ("", "", 1, "wait: 1 of 1 builds in flight"),
+        ("", "max_builds_in_flight: 1", 0, "wait: 1 builds of this pool in flight, 2 to go"),
+    ],
+)
+def test_builds_in_flight_are_named(
+    database: Database, settings: Settings, organization: str, extra: str, limit: int, words: str
+) -> None:
+    settings = settings.model_copy(update={"max_builds_in_flight": limit})
+    declare(database, settings, 3, organizations=f"[{{name: default{organization}}}]", extra=extra)
+    turn(database, settings)
+    assert only(database, settings).next_action == words
+
+
+def test_a_rolling_pool_replaces(database: Database, settings: Settings) -> None:
+    declare(database, settings, 2, extra="replace: {strategy: rolling}")
+    fill(database, settings)
+    invalidate(database, PRESET, actor="ada")
+    assert only(database, settings).next_action == "replace 2, create 2"
+
+
+def test_failed_deletions_are_shown_with_their_next_try(database: Database, settings: Settings) -> None:
+    declare(database, settings, 1)
+    fill(database, settings)
+    declare(database, settings, 0, yes=True)
+    turn(database, settings)
+    finish_builds(database, status=BuildStatus.FAILED, error="device busy")
+    assert only(database, settings).failed_deletions == 1
+    assert "delete 1 again" in only(database, settings).next_action
+    [row] = listed(database)
+    assert (row["state"], row["reason"]) == ("delete_failed", "device busy")
+    with database.read() as connection:
+        now = database.now(connection)
+    wait = (datetime.fromisoformat(row["retry_at"]) - now).total_seconds()
+    assert 20 < wait <= 30
+    assert sweep(database, settings, lambda _: 0).retried == 0
+    jump(database, 31)
+    assert sweep(database, settings, lambda _: 0).retried == 1
+    finish_builds(database)
+    assert workspaces(database) == []
+
+
+@pytest.mark.parametrize(("failures", "seconds"), [(1, 30), (2, 60), (5, 480), (8, 3600), (99, 3600)])
+def test_a_failed_deletion_is_tried_again_later_each_time(failures: int, seconds: int) -> None:
+    assert retry_at(failures, NOW) == NOW + timedelta(seconds=seconds)
+
+
+@pytest.mark.parametrize(
+    ("whole", "left", "soon"),
+    [
+        (14 * 24 * HOUR, 25 * HOUR, False),
+        (14 * 24 * HOUR, 24 * HOUR, True),
+        (10 * HOUR, 1.1 * HOUR, False),
+        (10 * HOUR, HOUR, True),
+        (HOUR, -HOUR, True),
+    ],
+)
+def test_when_an_end_is_near(whole: timedelta, left: timedelta, soon: bool) -> None:
+    assert ends_soon(NOW - whole + left, NOW + left, NOW) == soon
+
+
+def test_an_owner_is_warned_until_it_is_extended(database: Database, settings: Settings) -> None:
+    declare(database, settings, 1, extra="claimed_ttl: 10h")
+    fill(database, settings)
+    answer = claim(database, ClaimRequest("ada", [PRESET])).answer
+    finish_builds(database)
+    assert [row["ends_soon"] for row in listed(database, owner="ada")] == [False]
+    jump(database, 9.5 * 3600)
+    assert [row["ends_soon"] for row in listed(database, owner="ada")] == [True]
+    extend(database, answer.workspace, 8 * 3600, actor="ada")
+    assert [row["ends_soon"] for row in listed(database, owner="ada")] == [False]
+
+
+def test_history_tells_who_what_why_and_when(database: Database, settings: Settings) -> None:
+    declare(database, settings, 1)
+    fill(database, settings)
+    [before] = workspaces(database, m.Workspace.transition == Transition.START)
+    answer = claim(database, ClaimRequest("ada", [PRESET])).answer
+    finish_builds(database)
+    end_workspace(database, answer.workspace, actor="bob", operator=True)
+    finish_builds(database)
+    rows = history(database, answer.workspace)
+    assert [(row["event"], row["actor"]) for row in rows if row["event"] in ("claimed", "operator")] == [
+        ("claimed", "ada"),
+        ("operator", "bob"),
+    ]
+    assert history(database, before.id) == rows
+    assert history(database, before.name) == rows, "under its old name too"
+    assert history(database, f"ada/{answer.workspace}") == rows
+    invalidate(database, PRESET, actor="eve")
+    assert history(database, PRESET, limit=1)[0]["event"] == "invalidated"
+    with pytest.raises(NotFoundError):
+        history(database, "nothing")
