@@ -140,6 +140,9 @@ class Stream:
         except Exception as error:  # noqa: BLE001 - `take` raises it in the build's thread
             self._error = error
         finally:
+            # Its socket, which the package's own streams leave to the garbage collector.
+            if (response := getattr(self._source, "_response", None)) is not None:
+                response.close()
             self._ended.set()
 
 
