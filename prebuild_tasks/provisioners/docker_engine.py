@@ -133,7 +133,7 @@ class Stream:
     def _read(self, open_source: Callable[[], Iterable[Any]]) -> None:
         try:
             self._source = open_source()
-            for chunk in self._source:
+            for chunk in () if self._closed else self._source:
                 self._queue.put(chunk)
                 if self._closed:
                     break

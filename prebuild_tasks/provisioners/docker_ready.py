@@ -10,7 +10,7 @@ from prebuild_tasks.clock import monotonic
 from prebuild_tasks.errors import ProvisionerError
 from prebuild_tasks.ports import BuildContext, Probe, WorkspaceSpec
 from prebuild_tasks.provisioners.docker_config import DockerConfig
-from prebuild_tasks.provisioners.docker_engine import Stream, words
+from prebuild_tasks.provisioners.docker_engine import words
 from prebuild_tasks.provisioners.docker_exec import last_words, run
 from prebuild_tasks.provisioners.process_run import command
 
@@ -19,8 +19,10 @@ PROBE_TIMEOUT = 15.0
 _SETTLED = 1.0
 """Seconds that a container without any probe must have been running: most that fail, fail at once."""
 _PAUSE = (0.1, 0.5)
-_DRAIN = 2.0
-"""Seconds for the last output after a container has ended."""
+_LOOK = 0.3
+"""Seconds between two looks at the output; ten times as many when it is much."""
+_OUTPUT_MUCH = 1 << 16
+_OUTPUT_MAX = 1 << 20
 
 
 class NeverReadyError(ProvisionerError):
@@ -88,46 +90,50 @@ def until_ready(
         context.check()
 
     began, pause = monotonic(), _PAUSE[0]
-    try:
-        while True:
-            between()
-            found, runs = probe(api, container_id, config, between=between)
-            if not runs:
-                if output is not None:
-                    output.drain()
-                hint = "the command must keep running" if " exited with 0:" in found.message else ""
-                raise ProvisionerError(found.message, hint=hint)
-            waited = monotonic() - began
-            if found.ready and (waited > _SETTLED or config.ready is not None):
-                between()
-                return
-            if waited > spec.ready_timeout:
-                raise NeverReadyError(f"not ready within {spec.ready_timeout:g} s: {found.message}")
-            context.wait(pause)
-            pause = min(pause * 1.5, _PAUSE[1])
-    finally:
-        if output is not None:
-            output.close()
+    while True:
+        between()
+        found, runs = probe(api, container_id, config, between=between)
+        waited = monotonic() - began
+        is_ready = found.ready and (waited > _SETTLED or config.ready is not None)
+        if output is not None and (is_ready or not runs):
+            output.pass_on(now=True)
+        if is_ready:
+            return
+        if not runs:
+            hint = "the command must keep running" if " exited with 0:" in found.message else ""
+            raise ProvisionerError(found.message, hint=hint)
+        if waited > spec.ready_timeout:
+            raise NeverReadyError(f"not ready within {spec.ready_timeout:g} s: {found.message}")
+        context.wait(pause)
+        pause = min(pause * 1.5, _PAUSE[1])
 
 
 class _Output:
-    """What the container says, on its way into the build's log."""
+    """What the container says, on its way into the build's log.
+
+    Asked for again and again, and as a whole: an engine may not answer a request to follow before there is output, and
+    no other way to go on where one left off is the same in all of them.
+    """
 
     def __init__(self, api: Any, container_id: str, context: BuildContext) -> None:
-        self._stream = Stream(lambda: api.logs(container_id, stream=True, follow=True))
+        self._api, self._id, self._context = api, container_id, context
         self._decode = codecs.getincrementaldecoder("utf-8")("replace").decode
-        self._context = context
+        self._passed = 0
+        self._next = 0.0
 
-    def pass_on(self) -> None:
-        if text := "".join(self._decode(chunk) for chunk in self._stream.take()):
+    def pass_on(self, *, now: bool = False) -> None:
+        """What is new, unless it was looked for a moment ago."""
+        from docker.errors import APIError
+
+        if (self._passed > _OUTPUT_MAX or monotonic() < self._next) and not now:
+            return
+        try:
+            output = self._api.logs(self._id)
+        except APIError:  # its log driver can't be read, or it is gone, which the next look at it will say
+            output = b""
+        if text := self._decode(output[self._passed :]):
             self._context.log(text)
-
-    def drain(self) -> None:
-        """What is left, once nothing more is written."""
-        deadline = monotonic() + _DRAIN
-        while not self._stream.wait(0.1) and monotonic() < deadline:
-            self._context.check()
-        self.pass_on()
-
-    def close(self) -> None:
-        self._stream.close()
+            self._passed = len(output)
+            if self._passed > _OUTPUT_MAX:
+                self._context.log("\n(there is more; the rest is in the container's own log)\n")
+        self._next = monotonic() + (_LOOK if self._passed < _OUTPUT_MUCH else 10 * _LOOK)
