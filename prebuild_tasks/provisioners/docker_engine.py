@@ -14,6 +14,7 @@ from ipaddress import ip_address
 from queue import Empty, SimpleQueue
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
+from weakref import WeakSet
 
 from prebuild_tasks.clock import monotonic
 from prebuild_tasks.errors import BuildStoppedError, ProvisionerError
@@ -49,8 +50,22 @@ def connect(timeout: float = TIMEOUT) -> Iterator[Any]:
         raise ProvisionerError(f"the docker provisioner needs the package docker: {error}", hint=hint) from error
     with in_words():
         api = docker.APIClient(**kwargs_from_env(), version="auto", timeout=timeout)
+        answers: WeakSet[Any] = WeakSet()
+        api.hooks["response"].append(lambda response, **_: answers.add(response))
         with api:
-            yield api
+            try:
+                yield api
+            finally:
+                _hang_up(answers)
+
+
+def _hang_up(answers: Iterable[Any]) -> None:
+    """Close what is still open, as the answer to a pull that nobody waits for; the package would leave it open."""
+    for answer in list(answers):
+        with suppress(Exception):  # urllib3 before 2.3 has no such thing, and a connection may be gone
+            answer.raw.shutdown()
+        with suppress(Exception):
+            answer.close()
 
 
 @contextmanager
@@ -126,9 +141,9 @@ class Stream:
     def close(self) -> None:
         """Read no further."""
         self._closed = True
-        with suppress(Exception):  # a generator that is being read can't be closed; it stops by itself
+        with suppress(Exception):  # a generator that is being read can't be closed; the connection will be
             getattr(self._source, "close", lambda: None)()
-        self._ended.wait(1)
+            self._ended.wait(1)
 
     def _read(self, open_source: Callable[[], Iterable[Any]]) -> None:
         try:
@@ -140,9 +155,6 @@ class Stream:
         except Exception as error:  # noqa: BLE001 - `take` raises it in the build's thread
             self._error = error
         finally:
-            # Its socket, which the package's own streams leave to the garbage collector.
-            if (response := getattr(self._source, "_response", None)) is not None:
-                response.close()
             self._ended.set()
 
 

@@ -74,7 +74,7 @@ def _exit_code(api: Any, execution: str) -> int:
 
 def _end(api: Any, container_id: str, token: str) -> None:
     with suppress(Exception):  # the error that ended the command is the better message
-        ender = api.exec_create(container_id, ["sh", "-c", _ENDER, "sh", token], user="0", stdout=False, stderr=False)
+        ender = api.exec_create(container_id, ["sh", "-c", _ENDER, "sh", token], user="0")
         api.exec_start(ender["Id"], detach=True)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import socket
+import sys
 import threading
 import uuid
 from collections.abc import Callable
@@ -24,7 +26,7 @@ from tests.provisioners.engine import HEALTH, LIMITS, PLAIN, Engine
 from tests.wait import wait_until
 
 INSTALLATION, OTHER = INSTALLATIONS
-IDLE = "while :; do sleep 0.1; done"
+IDLE = "trap 'exit 0' TERM; while :; do sleep 0.1; done"
 
 
 @pytest.fixture
@@ -112,8 +114,6 @@ def test_the_published_port_answers_and_stays_after_a_stop(
 @pytest.mark.docker
 def test_a_taken_port_is_tried_no_further(engine: Engine, settings: Settings, spec: WorkspaceSpec) -> None:
     """Two ports, one of them taken by a stranger: the workspace gets the other one, whichever was tried first."""
-    import socket
-
     with socket.socket() as stranger:
         stranger.bind(("127.0.0.1", 0))
         stranger.listen()
@@ -273,7 +273,7 @@ def test_removed_while_it_is_made_is_said(engine: Engine, provisioner: DockerPro
 def test_a_claim_is_personalised_once_and_its_mark_survives(
     provisioner: DockerProvisioner, spec: WorkspaceSpec, owner: str
 ) -> None:
-    hook = 'echo "for $PREBUILD_OWNER" | cat - /tmp/seen > /tmp/new 2>/dev/null; cat /tmp/new; touch /tmp/seen'
+    hook = 'test ! -e /tmp/seen; touch /tmp/seen; echo "for $PREBUILD_OWNER"'
     claimed = replace(spec, config=recipe(claim=hook), owner=owner)
     made = provisioner.start(spec, Context())
     context = Context()
@@ -286,7 +286,7 @@ def test_a_claim_is_personalised_once_and_its_mark_survives(
     [listed] = provisioner.list(INSTALLATION)
     assert listed == replace(made, claimed=True)
     assert provisioner.start(claimed, Context()) == listed
-    with pytest.raises(ProvisionerError) as caught:
+    with pytest.raises(ProvisionerError, match="claimed by") as caught:
         provisioner.claim(replace(spec, owner="bob"), Context())
     assert owner in caught.value.message
 
@@ -314,11 +314,12 @@ def test_a_hook_whose_build_is_stopped_ends(
     thread.join(20)
     assert isinstance(outcome[0], BuildStoppedError)
 
-    def sleepers() -> bool:
+    def sleepers() -> int:
         with engine.api() as api:
-            return any("1000" in row[-1] for row in api.top(made.resource_id)["Processes"])
+            look = api.exec_create(made.resource_id, ["sh", "-c", "cat /proc/[0-9]*/cmdline"])
+            return int(api.exec_start(look["Id"]).count(b"sleep\x001000"))
 
-    wait_until(lambda: not sleepers(), what="the end of the hook")
+    wait_until(lambda: sleepers() == 0, what="the end of the hook")
 
 
 @pytest.mark.docker
@@ -352,7 +353,7 @@ def test_foreign_installations_are_left_alone_even_in_their_volumes(
 def test_an_attempt_frozen_anywhere_leaves_nothing_behind(
     engine: Engine, provisioner: DockerProvisioner, spec: WorkspaceSpec, pause_at: int
 ) -> None:
-    mine = replace(spec, config=recipe(workspace="/work", ready="test -f /work/.. && sleep 0.1"))
+    mine = replace(spec, config=recipe(workspace="/work", ready="test -d /work && sleep 0.1"))
     frozen = PausingContext(pause_at)
     thread, outcome = in_background(lambda: provisioner.start(mine, frozen))
     wait_until(lambda: frozen.paused.is_set() or not thread.is_alive(), what="the pause")
@@ -429,7 +430,7 @@ def test_an_engine_that_does_not_answer_is_said_with_the_way_out(
 def test_without_the_package_the_extra_is_named(
     settings: Settings, spec: WorkspaceSpec, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(__import__("sys").modules, "docker", None)
+    monkeypatch.setitem(sys.modules, "docker", None)
     adapter = DockerProvisioner(settings)
     adapter.check_config(recipe())
     for operation in (lambda: adapter.start(spec, Context()), lambda: adapter.probe(spec)):
@@ -512,7 +513,8 @@ def test_a_bad_config_is_refused_in_words(settings: Settings, config: dict[str, 
 def test_a_good_config_is_taken() -> None:
     parsed = parse(
         {
-            "image": "registry.example.com:5000/team/dev@sha256:" + "0" * 64, "environment": {"A": 1, "B": 1.5, "C": ""},
+            "image": "registry.example.com:5000/team/dev@sha256:" + "0" * 64,
+            "environment": {"A": 1, "B": 1.5, "C": ""},
             "cpus": 2, "memory": "2G", "volumes": ["cache:/cache:ro", "/srv/x:/x"], "user": 1000, "network": "dev",
             "workspace": "/home/dev", "port": 8080, "ulimits": {"core": -1}, "claim": ["true"],
         }
