@@ -18,7 +18,23 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
-_TOOLS = ("sh", "cat", "echo", "env", "false", "grep", "httpd", "id", "kill", "ls", "sleep", "test", "touch", "true")
+_TOOLS = (
+    "sh",
+    "cat",
+    "echo",
+    "env",
+    "false",
+    "grep",
+    "httpd",
+    "id",
+    "kill",
+    "ls",
+    "sleep",
+    "test",
+    "touch",
+    "tr",
+    "true",
+)
 _MACHINES = {"x86_64": "amd64", "aarch64": "arm64"}
 
 
