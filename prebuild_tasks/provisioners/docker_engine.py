@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from ipaddress import ip_address
 from queue import Empty, SimpleQueue
+from time import sleep
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 from weakref import WeakSet
@@ -183,7 +184,7 @@ def kill(api: Any, container_id: str) -> None:
     deadline = monotonic() + _PATIENCE
     with unless_gone():
         while api.inspect_container(container_id)["State"].get("Running") and monotonic() < deadline:
-            threading.Event().wait(0.05)
+            sleep(0.05)
 
 
 def remove(api: Any, container_id: str, context: BuildContext) -> None:

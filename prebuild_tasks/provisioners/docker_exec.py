@@ -18,7 +18,7 @@ _LOOK = 0.2
 _TAIL = 2000
 _SETTLE = 5.0
 
-# An engine can't end what it began in a living container, so a second command does, where the image has sh, tr and grep.
+# An engine can't end what it began in a living container: a second command does, where the image has sh, tr and grep.
 _ENDER = r"""
 for p in /proc/[0-9]*; do tr '\0' '\n' < "$p/environ" | grep -qxF "$1" && kill -9 "${p#/proc/}"; done 2> /dev/null
 """
