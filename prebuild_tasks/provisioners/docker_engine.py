@@ -156,6 +156,9 @@ class Stream:
         except Exception as error:  # noqa: BLE001 - `take` raises it in the build's thread
             self._error = error
         finally:
+            # The package's own streams leave their socket to the garbage collector.
+            if (response := getattr(self._source, "_response", None)) is not None:
+                response.close()
             self._ended.set()
 
 

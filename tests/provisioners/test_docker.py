@@ -240,9 +240,9 @@ def test_output_up_to_readiness_is_in_the_builds_log(provisioner: DockerProvisio
     )
     context = Context()
     provisioner.start(replace(spec, config=recipe(command=command, ready="test -f /tmp/x")), context)
-    lines = context.text.splitlines()
-    assert {"grüße", "err", "line 0", "line 2999"} <= set(lines)
-    assert len(lines) == 3002, "nothing twice"
+    # The engine reads two pipes: what went to standard error may stand in the middle of a line.
+    assert context.text.count("err\n") == 1
+    assert context.text.replace("err\n", "").splitlines() == ["grüße", *(f"line {i}" for i in range(3000))]
 
 
 @pytest.mark.docker
