@@ -27,11 +27,15 @@ up: install ## Fill the example pools on this machine: Redis, SQLite, worker, bu
 
 .PHONY: test
 test: install ## Run every test but the long fault runs; starts its own Redis and PostgreSQL
-	$(BIN)/pytest -n 2 -m "not faults" $(ARGS)
+	$(BIN)/pytest -n 2 -m "not faults and not docker" $(ARGS)
 
 .PHONY: faults
 faults: install ## Run the long fault runs
 	$(BIN)/pytest -m faults $(ARGS)
+
+.PHONY: test-docker
+test-docker: install ## Test the docker provisioner; needs an engine: DOCKER_HOST, or as root podman, runc and busybox-static
+	$(BIN)/pytest -m docker tests/provisioners $(ARGS)
 
 .PHONY: bench
 bench: install ## Measure against the floors
@@ -39,7 +43,7 @@ bench: install ## Measure against the floors
 
 .PHONY: test-fast
 test-fast: install ## Run the tests that need no servers (under 30 seconds)
-	$(BIN)/pytest -n 2 -m "not servers and not e2e and not slow and not faults" $(ARGS)
+	$(BIN)/pytest -n 2 -m "not servers and not e2e and not slow and not faults and not docker" $(ARGS)
 
 .PHONY: check
 check: install ## Lint, types, layers, migrations

@@ -75,8 +75,10 @@ class Provisioner(Protocol):
     """
 
     name: ClassVar[str]
-    local: ClassVar[bool]
-    """Resources live on the host of the worker that made them; only that host's builds worker can reach them."""
+
+    @property
+    def local(self) -> bool:
+        """Resources live on the host of the worker that made them; only that host's builds worker can reach them."""
 
     def check_config(self, config: Mapping[str, Any]) -> None:
         """Refuse a config that can never work, with CannotBuildError; called by `apply` before anything is written."""

@@ -77,7 +77,7 @@ class Environment:
     def __init__(self, settings: Settings) -> None:
         self._cache = settings.data_dir / "cache"
         self._patterns = settings.provisioner_pass_env
-        self._bind = settings.workspace_bind or ("127.0.0.1" if _is_loopback(settings.public_host) else "0.0.0.0")  # noqa: S104
+        self._bind = bind_address(settings)
         self.probe_address = "127.0.0.1" if self._bind in ("0.0.0.0", "::", "") else self._bind  # noqa: S104
 
     def own(self, spec: WorkspaceSpec, directory: Path, port: int) -> dict[str, str]:
@@ -114,6 +114,11 @@ class Environment:
             if any(fnmatchcase(name, pattern) for pattern in self._patterns) and not _NEVER_PASSED.fullmatch(name)
         }
         return {"PATH": os.environ.get("PATH", os.defpath), "LANG": "C.UTF-8"} | passed | dict(own)
+
+
+def bind_address(settings: Settings) -> str:
+    """The address that workspaces are served on."""
+    return settings.workspace_bind or ("127.0.0.1" if _is_loopback(settings.public_host) else "0.0.0.0")  # noqa: S104
 
 
 def of_owner(owner: str) -> dict[str, str]:

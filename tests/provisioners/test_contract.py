@@ -14,8 +14,10 @@ from prebuild_tasks.config import Settings
 from prebuild_tasks.errors import BuildStoppedError, CannotBuildError, ProvisionerError
 from prebuild_tasks.ports import Provisioner, WorkspaceSpec
 from prebuild_tasks.provisioners import process_tree as tree
+from prebuild_tasks.provisioners.docker import DockerProvisioner
 from prebuild_tasks.provisioners.process import ProcessProvisioner
 from tests.provisioners.context import Context, PausingContext
+from tests.provisioners.engine import LIMITS, PLAIN, Engine
 from tests.wait import wait_until
 
 INSTALLATION = "11111111-1111-4111-8111-111111111111"
@@ -34,8 +36,7 @@ class Adapter:
     """What still runs of a workspace."""
 
 
-@pytest.fixture(params=["process"])
-def adapter(request: pytest.FixtureRequest, settings: Settings) -> Iterator[Adapter]:
+def _process(request: pytest.FixtureRequest, settings: Settings) -> Iterator[Adapter]:
     provisioner = ProcessProvisioner(settings)
     yield Adapter(
         provisioner,
@@ -46,6 +47,28 @@ def adapter(request: pytest.FixtureRequest, settings: Settings) -> Iterator[Adap
         running=lambda workspace_id: tree.marked([workspace_id]),
     )
     provisioner.suspend()
+
+
+def _docker(request: pytest.FixtureRequest, settings: Settings) -> Iterator[Adapter]:
+    engine: Engine = request.getfixturevalue("engine")
+    common = {"image": PLAIN, "pull": "never", "ulimits": LIMITS}
+    works = "trap 'exit 0' TERM; echo made > /tmp/made; while :; do sleep 0.1; done"
+    yield Adapter(
+        DockerProvisioner(settings),
+        works={**common, "command": works, "ready": "test -f /tmp/made", "claim": "true"},
+        fails={**common, "command": "echo no disk; exit 3"},
+        hangs={**common, "command": "echo begun; sleep 1000 & sleep 1000", "ready": "false"},
+        refused={"imag": PLAIN},
+        running=engine.running,
+    )
+
+
+ADAPTERS = {"process": _process, "docker": _docker}
+
+
+@pytest.fixture(params=["process", pytest.param("docker", marks=pytest.mark.docker)])
+def adapter(request: pytest.FixtureRequest, settings: Settings) -> Iterator[Adapter]:
+    yield from ADAPTERS[request.param](request, settings)
 
 
 @pytest.fixture

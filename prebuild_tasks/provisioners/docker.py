@@ -1,0 +1,142 @@
+"""The docker provisioner: a workspace is a container and, optionally, a volume of its own."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from math import inf
+from typing import Any, ClassVar
+
+from prebuild_tasks.config import Settings
+from prebuild_tasks.errors import ProvisionerError
+from prebuild_tasks.ports import BuildContext, Probe, Resource, WorkspaceSpec
+from prebuild_tasks.provisioners import docker_engine as engine
+from prebuild_tasks.provisioners import docker_image, docker_ready
+from prebuild_tasks.provisioners import docker_names as names
+from prebuild_tasks.provisioners.docker_config import environment, parse
+from prebuild_tasks.provisioners.docker_exec import last_words, run
+from prebuild_tasks.provisioners.docker_make import Attempt, containers_of, made, remove_volumes, standing
+from prebuild_tasks.provisioners.docker_names import Container
+from prebuild_tasks.provisioners.process_config import bind_address, of_owner
+from prebuild_tasks.provisioners.process_run import command
+
+_STOP_GRACE = 10
+"""Seconds between the request to end and the kill, as Docker's own."""
+_PROBE_PATIENCE = 3.0
+"""Seconds for each of the few answers that a probe asks for; with PROBE_TIMEOUT they stay below 30."""
+_GONE = "the container is gone"
+
+
+class DockerProvisioner:
+    """Workspaces as containers of the engine that DOCKER_HOST names."""
+
+    name: ClassVar[str] = "docker"
+
+    def __init__(self, settings: Settings) -> None:
+        self.local = engine.is_local(os.environ.get("DOCKER_HOST", ""))
+        self._bind = bind_address(settings)
+        self._public_host = settings.public_host
+        first, _, last = settings.workspace_ports.partition("-")
+        self._ports = range(int(first), int(last) + 1)
+
+    def check_config(self, config: Mapping[str, Any]) -> None:
+        """Refuse a config without `image`, with a key nobody reads, or a bad value. Asks no engine."""
+        parse(config)
+
+    def start(self, spec: WorkspaceSpec, context: BuildContext) -> Resource:
+        """Make the container and wait until it is ready. What was made is answered, and started again if need be."""
+        names.check_id(spec.workspace_id)
+        config = parse(spec.config)
+        variables = environment(config, spec)
+        context.check()
+        with engine.connect() as api:
+            container = standing(api, spec)
+            if container is None:
+                docker_image.ensure(api, config, context)
+                container = Attempt(api, spec, config, variables, context).make(self._bind, self._ports)
+            elif not container.running:
+                it = container.id
+                engine.patiently(lambda: api.start(it), context)
+                docker_ready.until_ready(api, it, spec, config, context, follow=False)
+            return self._resource(container)
+
+    def probe(self, spec: WorkspaceSpec) -> Probe:
+        """It runs, and `ready`, or the image's health check, says so."""
+        config = parse(spec.config)
+        with engine.connect(_PROBE_PATIENCE) as api:
+            container = made(containers_of(api, spec))
+            with engine.unless_gone():
+                if container is not None:
+                    return docker_ready.probe(api, container.id, config)[0]
+        return Probe(ready=False, message=_GONE)
+
+    def claim(self, spec: WorkspaceSpec, context: BuildContext) -> None:
+        """Mark first, so that nothing takes it for a stray while the hook runs."""
+        config = parse(spec.config)
+        with engine.connect() as api:
+            container = made(containers_of(api, spec))
+            if container is None:
+                raise ProvisionerError(_GONE)
+            if container.owner not in ("", spec.owner):
+                raise ProvisionerError(f"the workspace was claimed by {container.owner}")
+            if container.is_personalised:
+                return
+            if not container.is_claimed:
+                api.rename(container.id, names.claimed(spec.workspace_id, spec.owner))
+            if config.claim is not None:
+                code, output = run(
+                    api,
+                    container.id,
+                    command(config.claim),
+                    environment={**of_owner(spec.owner), "PREBUILD_WORKSPACE_NAME": spec.name},
+                    deadline=inf,
+                    log=context.log,
+                    between=context.check,
+                )
+                if code:
+                    raise ProvisionerError(f"claim exited with {code}: {last_words(output)}")
+            api.rename(container.id, names.claimed(spec.workspace_id, spec.owner, personalised=True))
+
+    def stop(self, spec: WorkspaceSpec, context: BuildContext) -> None:
+        """End what runs, keep the container and its volumes."""
+        with engine.connect() as api:
+            for container in containers_of(api, spec):
+                context.check()
+                if container.running:
+                    with engine.unless_gone():
+                        engine.patiently(lambda it=container.id: api.stop(it, timeout=_STOP_GRACE), context)  # type: ignore[misc]
+
+    def delete(self, spec: WorkspaceSpec, context: BuildContext) -> None:
+        """Remove every container of the workspace, then its volumes; those that others share stay."""
+        names.check_id(spec.workspace_id)
+        context.check()
+        with engine.connect() as api:
+            while found := containers_of(api, spec):
+                for container in found:
+                    engine.remove(api, container.id, context)
+                    context.check()
+            remove_volumes(api, spec)
+
+    def list(self, installation: str) -> Iterator[Resource]:
+        """Every workspace with this installation's mark, even when all there is of it is a volume."""
+        mark = {names.INSTALLATION: installation}
+        with engine.connect() as api:
+            volumes = engine.volumes(api, mark)
+            found = [names.read(item) for item in engine.containers(api, mark)]
+        resources = {}
+        for volume in volumes:
+            workspace_id = (volume.get("Labels") or {}).get(names.WORKSPACE, "")
+            resources[workspace_id] = Resource(workspace_id, volume["Name"], installation=installation)
+        for container in sorted(found, key=lambda it: (it.is_made, it.attempt)):
+            resources[container.workspace_id] = self._resource(container)
+        yield from resources.values()
+
+    def _resource(self, container: Container) -> Resource:
+        return Resource(
+            workspace_id=container.workspace_id,
+            resource_id=container.id,
+            url=f"http://{self._public_host}:{container.port}" if container.port else "",
+            directory=container.directory,
+            installation=container.installation,
+            claimed=container.is_claimed,
+        )

@@ -1,0 +1,167 @@
+"""What a template declares for the docker provisioner, and the environment its containers get."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+
+from prebuild_tasks.errors import CannotBuildError
+from prebuild_tasks.ports import WorkspaceSpec
+from prebuild_tasks.provisioners.process_config import BadConfigError, Command, of_owner
+
+_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_SIZE = re.compile(r"(\d+)([bkmg]?)", re.IGNORECASE)
+_UNITS = {"": 1, "b": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
+_MEMORY_MIN = 6 << 20
+_VOLUME = re.compile(r"(/[^:\0]*|[A-Za-z0-9][A-Za-z0-9_.-]+):/[^:\0]*(:r[ow])?")
+
+
+def _number(value: object) -> object:
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise ValueError("no number")
+    return value
+
+
+def _text(value: object) -> object:
+    return str(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else value
+
+
+def _bytes(value: object) -> int:
+    size = _SIZE.fullmatch(str(value)) if not isinstance(value, bool) else None
+    if size is None or (number := int(size[1]) * _UNITS[size[2].lower()]) < _MEMORY_MIN:
+        raise ValueError("no size")
+    return number
+
+
+def _without_blanks(value: str) -> str:
+    if not value or any(character.isspace() or character == "\0" for character in value):
+        raise ValueError("empty, or with blanks")
+    return value
+
+
+def _path(value: str) -> str:
+    if not value.startswith("/") or value == "/" or ":" in value or "\0" in value:
+        raise ValueError("no path")
+    return value
+
+
+def _volume(value: str) -> str:
+    if not _VOLUME.fullmatch(value):
+        raise ValueError("no volume")
+    return value
+
+
+def _variables(value: dict[str, str]) -> dict[str, str]:
+    if not all(_VARIABLE.fullmatch(name) and "\0" not in text for name, text in value.items()):
+        raise ValueError("no variable")
+    return value
+
+
+Word = Annotated[str, AfterValidator(_without_blanks)]
+Path = Annotated[str, AfterValidator(_path)]
+Text = Annotated[str, BeforeValidator(_text)]
+
+_COMMAND = "a script or a list of strings, and not empty"
+_PATH = "a path in the container that begins with /, such as /home/dev"
+_RULES = {
+    "image": "the name of an image, such as debian:12",
+    "command": _COMMAND,
+    "environment": "names of variables with text, such as {LANG: C.UTF-8}; write true and no in quotes",
+    "cpus": "a number of processors from 0.01 on, such as 1.5",
+    "memory": "a size of at least 6m, such as 512m or 2g",
+    "volumes": "a list of NAME:/path or /host/path:/path, with :ro at the end for read-only",
+    "workspace": _PATH,
+    "network": "the name of a network, or bridge, host or none",
+    "port": "a port of the container between 1 and 65535",
+    "ready": _COMMAND,
+    "claim": _COMMAND,
+    "pull": "missing, never or always",
+    "ulimits": "names of limits with numbers, such as {nofile: 1024}; -1 is no limit",
+    "user": "a user of the container, by name or number, such as dev or 1000:1000",
+    "working_dir": _PATH,
+}
+
+
+class DockerConfig(BaseModel):
+    """`config:` of a template with `provisioner: docker`. A string is a script for `sh -eu`, a list is argv."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    image: Word
+    command: Command | None = None
+    """Instead of the image's own; must keep running."""
+    environment: Annotated[dict[str, Text], AfterValidator(_variables)] = Field(default_factory=dict)
+    cpus: Annotated[float, BeforeValidator(_number), Field(ge=0.01, allow_inf_nan=False)] | None = None
+    memory: Annotated[int, BeforeValidator(_bytes)] | None = None
+    volumes: tuple[Annotated[str, AfterValidator(_volume)], ...] = ()
+    """Shared between workspaces, such as caches; they stay when a workspace goes."""
+    workspace: Path | None = None
+    """Where the workspace's own volume is mounted; it goes with the workspace."""
+    network: Word | None = None
+    port: Annotated[int, BeforeValidator(_number), Field(ge=1, le=65535, strict=True)] | None = None
+    """Published on a free port of the engine's host."""
+    ready: Command | None = None
+    """Exit 0: ready. Left out: the image's health check; without one, ready when it runs."""
+    claim: Command | None = None
+    """Run for the new owner, $PREBUILD_OWNER, until it succeeded once."""
+    pull: Literal["missing", "never", "always"] = "missing"
+    ulimits: dict[str, Annotated[int, BeforeValidator(_number), Field(ge=-1, strict=True)]] = Field(
+        default_factory=dict
+    )
+    user: Annotated[Word, BeforeValidator(_text)] | None = None
+    working_dir: Path | None = None
+
+    @property
+    def directory(self) -> str:
+        """Where people work: in the answer of a claim."""
+        return self.working_dir or self.workspace or ""
+
+
+def parse(config: Mapping[str, Any]) -> DockerConfig:
+    """The checked config. Raises BadConfigError, in words for the one who wrote it."""
+    try:
+        parsed = DockerConfig.model_validate(dict(config))
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = str(first["loc"][0]) if first["loc"] else ""
+        words = {
+            "missing": f"config has no {key}",
+            "extra_forbidden": f"config knows no {key}; it takes {', '.join(DockerConfig.model_fields)}",
+        }.get(first["type"] if len(first["loc"]) == 1 else "", f"config.{key} must be {_RULES.get(key, 'a text')}")
+        raise BadConfigError(words, key=key) from None
+    if parsed.port and parsed.network in ("host", "none"):
+        raise BadConfigError(
+            f"config.port can't be published from the network {parsed.network}; leave one of them out", key="port"
+        )
+    return parsed
+
+
+def environment(config: DockerConfig, spec: WorkspaceSpec) -> dict[str, str]:
+    """What the container sees: the template's values, the preset's parameters, then who it is.
+
+    Nothing of the worker's own environment. Raises CannotBuildError for a parameter that can't be a variable.
+    """
+    bad = [name for name, value in spec.parameters.items() if not _VARIABLE.fullmatch(name) or "\0" in value]
+    if bad:
+        raise CannotBuildError(f"the parameter {bad[0]!r} can't be an environment variable")
+    served = {}
+    if config.port:
+        port = str(config.port)
+        # All addresses, of the container; the engine publishes it where the settings say.
+        served = {"PORT": port, "PREBUILD_WORKSPACE_PORT": port, "PREBUILD_WORKSPACE_BIND": "0.0.0.0"}  # noqa: S104
+    return {
+        **config.environment,
+        **spec.parameters,
+        **served,
+        "PREBUILD_WORKSPACE_ID": spec.workspace_id,
+        "PREBUILD_WORKSPACE_ATTEMPT": str(spec.attempt),
+        "PREBUILD_WORKSPACE_NAME": spec.name,
+        "PREBUILD_WORKSPACE_TEMPLATE": spec.template,
+        "PREBUILD_WORKSPACE_VERSION": spec.version,
+        "PREBUILD_WORKSPACE_PRESET": spec.preset,
+        "PREBUILD_WORKSPACE_DIRECTORY": config.directory,
+        **of_owner(spec.owner),
+    }
