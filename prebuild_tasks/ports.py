@@ -49,6 +49,8 @@ class Probe:
 
     ready: bool
     message: str = ""
+    gone: bool = False
+    """The resource is no longer there, or can never be ready again: no second look is needed."""
 
 
 class BuildContext(Protocol):
@@ -98,8 +100,11 @@ class Provisioner(Protocol):
     def delete(self, spec: WorkspaceSpec, context: BuildContext) -> None:
         """End and remove everything of this workspace. Gone already is success."""
 
-    def list(self, installation: str) -> Iterable[Resource]:
-        """Every resource that carries this installation's mark, half-made ones included."""
+    def list(self, installation: str, configs: Iterable[Mapping[str, Any]] = ()) -> Iterable[Resource]:
+        """Every resource that carries this installation's mark, half-made ones included.
+
+        `configs`: those of every version there is, for adapters that must be told where to look.
+        """
 
 
 @runtime_checkable

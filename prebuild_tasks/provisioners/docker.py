@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from math import inf
 from typing import Any, ClassVar
 
@@ -68,7 +68,7 @@ class DockerProvisioner:
             with engine.unless_gone():
                 if container is not None:
                     return docker_ready.probe(api, container.id, config)[0]
-        return Probe(ready=False, message=_GONE)
+        return Probe(ready=False, message=_GONE, gone=True)
 
     def claim(self, spec: WorkspaceSpec, context: BuildContext) -> None:
         """Mark first, so that nothing takes it for a stray while the hook runs."""
@@ -117,7 +117,7 @@ class DockerProvisioner:
                     context.check()
             remove_volumes(api, spec)
 
-    def list(self, installation: str) -> Iterator[Resource]:
+    def list(self, installation: str, configs: Iterable[Mapping[str, Any]] = ()) -> Iterator[Resource]:
         """Every workspace with this installation's mark, even when all there is of it is a volume."""
         mark = {names.INSTALLATION: installation}
         with engine.connect() as api:

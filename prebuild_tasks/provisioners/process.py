@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import socket
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -78,9 +78,10 @@ class ProcessProvisioner:
         config, place = parse(spec.config), self._place(spec)
         state = place.published()
         if state is None:
-            return Probe(ready=False, message="the workspace's directory is gone")
+            return Probe(ready=False, message="the workspace's directory is gone", gone=True)
         if state.serve and not tree.is_alive(state.pid, state.born):
-            return Probe(ready=False, message=f"the served process ended: {_last_words(tail(place.serve_log))}")
+            words = _last_words(tail(place.serve_log))
+            return Probe(ready=False, message=f"the served process ended: {words}", gone=True)
         if config.ready is None:
             return self._probe_port(state.port)
         try:
@@ -121,7 +122,7 @@ class ProcessProvisioner:
         context.check()
         place.remove(context)
 
-    def list(self, installation: str) -> Iterator[Resource]:
+    def list(self, installation: str, configs: Iterable[Mapping[str, Any]] = ()) -> Iterator[Resource]:
         """Every place with this installation's mark."""
         for place in places(self._root):
             if place.installation() == installation:

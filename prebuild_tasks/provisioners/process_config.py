@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from fnmatch import fnmatchcase
 from ipaddress import ip_address
 from pathlib import Path
@@ -108,12 +108,17 @@ class Environment:
 
     def whole(self, own: Mapping[str, str]) -> dict[str, str]:
         """What a workspace needs, what the worker was told to pass on, and its own."""
-        passed = {
-            name: value
-            for name, value in os.environ.items()
-            if any(fnmatchcase(name, pattern) for pattern in self._patterns) and not _NEVER_PASSED.fullmatch(name)
-        }
-        return {"PATH": os.environ.get("PATH", os.defpath), "LANG": "C.UTF-8"} | passed | dict(own)
+        return passed_on(self._patterns) | dict(own)
+
+
+def passed_on(patterns: Sequence[str]) -> dict[str, str]:
+    """The least any command needs, and what the worker was told to pass on."""
+    passed = {
+        name: value
+        for name, value in os.environ.items()
+        if any(fnmatchcase(name, pattern) for pattern in patterns) and not _NEVER_PASSED.fullmatch(name)
+    }
+    return {"PATH": os.environ.get("PATH", os.defpath), "LANG": "C.UTF-8"} | passed
 
 
 def bind_address(settings: Settings) -> str:

@@ -16,6 +16,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from time import sleep
+from typing import IO
 
 from prebuild_tasks.clock import monotonic
 from prebuild_tasks.errors import ProvisionerError
@@ -71,14 +72,17 @@ def run(
     context: BuildContext | None = None,
     timeout: float | None = None,
     started: Callable[[Leader], None] | None = None,
+    stdin: IO[bytes] | None = None,
+    stdout: IO[bytes] | None = None,
 ) -> tuple[int, str]:
     """Run to the end; returns the exit code and the last output. Output goes to the context's log as it comes.
 
-    All that the command started ends with it, however it ends, sessions of their own included. Raises
-    BuildStoppedError from the context, TimeoutError, and ProvisionerError when it can't be started.
+    With a file for standard output, only what comes on standard error counts as output. All that the command started
+    ends with it, however it ends, sessions of their own included. Raises BuildStoppedError from the context,
+    TimeoutError, and ProvisionerError when it can't be started.
     """
     token = uuid.uuid4().hex
-    with _popen(argv, cwd, {**env, tree.RUN: token}) as process:
+    with _popen(argv, cwd, {**env, tree.RUN: token}, stdin, stdout) as process:
         # Not polled, which would reap it: while it is a zombie its number is nobody else's.
         leader = Leader(process.pid, tree.born(process.pid))
         output = _Output(process, context)
@@ -116,8 +120,9 @@ class _Output:
     """The pipe of a running command: read without blocking, decoded across reads, its last part kept."""
 
     def __init__(self, process: subprocess.Popen[bytes], context: BuildContext | None) -> None:
-        assert process.stdout is not None  # noqa: S101 - it was asked for
-        self._fd = process.stdout.fileno()
+        pipe = process.stdout or process.stderr
+        assert pipe is not None  # noqa: S101 - one of them was asked for
+        self._fd = pipe.fileno()
         self._context = context
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
         self.is_open = True
@@ -145,12 +150,19 @@ class _Output:
             pass
 
 
-def _popen(argv: Sequence[str], cwd: Path, env: Mapping[str, str]) -> subprocess.Popen[bytes]:
+def _popen(
+    argv: Sequence[str], cwd: Path, env: Mapping[str, str], stdin: IO[bytes] | None, stdout: IO[bytes] | None
+) -> subprocess.Popen[bytes]:
     try:
         return subprocess.Popen(
-            argv, cwd=cwd, env=dict(env), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+            argv,
+            cwd=cwd,
+            env=dict(env),
+            stdin=stdin or subprocess.DEVNULL,
+            stdout=stdout or subprocess.PIPE,
+            stderr=subprocess.PIPE if stdout else subprocess.STDOUT,
             start_new_session=True,
-        )  # fmt: skip
+        )
     except OSError as error:
         where = cwd if not cwd.is_dir() else argv[0]
         raise ProvisionerError(f"{where}: {error.strerror}") from error

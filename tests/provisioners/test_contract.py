@@ -6,20 +6,24 @@ import threading
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from prebuild_tasks.config import Settings
 from prebuild_tasks.errors import BuildStoppedError, CannotBuildError, ProvisionerError
-from prebuild_tasks.ports import Provisioner, WorkspaceSpec
+from prebuild_tasks.ports import Provisioner, Resource, WorkspaceSpec
 from prebuild_tasks.provisioners import process_tree as tree
+from prebuild_tasks.provisioners.command import CommandProvisioner
 from prebuild_tasks.provisioners.docker import DockerProvisioner
 from prebuild_tasks.provisioners.process import ProcessProvisioner
+from prebuild_tasks.provisioners.simulated import SimulatedProvisioner
 from tests.provisioners.context import Context, PausingContext
 from tests.provisioners.engine import LIMITS, PLAIN, Engine
 from tests.wait import wait_until
 
+SHELL_EXAMPLE = Path(__file__).parents[2] / "examples" / "command-shell" / "workspace.sh"
 INSTALLATION = "11111111-1111-4111-8111-111111111111"
 
 
@@ -63,10 +67,36 @@ def _docker(request: pytest.FixtureRequest, settings: Settings) -> Iterator[Adap
     )
 
 
-ADAPTERS = {"process": _process, "docker": _docker}
+def _command(request: pytest.FixtureRequest, settings: Settings) -> Iterator[Adapter]:
+    base = request.getfixturevalue("tmp_path") / "base"
+    base.mkdir()
+    names = ("start", "probe", "claim", "stop", "delete", "list")
+    works = {name: ["sh", str(SHELL_EXAMPLE), name, str(base)] for name in names}
+    yield Adapter(
+        CommandProvisioner(settings),
+        works=works,
+        fails={**works, "start": [*works["start"], "echo no disk >&2; exit 3"]},
+        hangs={**works, "start": [*works["start"], "echo begun >&2; sleep 1000 & sleep 1000"]},
+        refused={"start": "true"},
+        running=lambda workspace_id: tree.marked([workspace_id]),
+    )
 
 
-@pytest.fixture(params=["process", pytest.param("docker", marks=pytest.mark.docker)])
+def _simulated(request: pytest.FixtureRequest, settings: Settings) -> Iterator[Adapter]:
+    yield Adapter(
+        SimulatedProvisioner(settings),
+        works={},
+        fails={"failure_rate": 1, "error": "no disk"},
+        hangs={"hang_rate": 1},
+        refused={"bild_time": 1},
+        running=lambda _: [],
+    )
+
+
+ADAPTERS = {"process": _process, "docker": _docker, "command": _command, "simulated": _simulated}
+
+
+@pytest.fixture(params=["process", "command", "simulated", pytest.param("docker", marks=pytest.mark.docker)])
 def adapter(request: pytest.FixtureRequest, settings: Settings) -> Iterator[Adapter]:
     yield from ADAPTERS[request.param](request, settings)
 
@@ -79,8 +109,12 @@ def spec(adapter: Adapter) -> WorkspaceSpec:
     )  # fmt: skip
 
 
+def listed(adapter: Adapter, installation: str = INSTALLATION) -> list[Resource]:
+    return list(adapter.provisioner.list(installation, [adapter.works]))
+
+
 def ids(adapter: Adapter, installation: str = INSTALLATION) -> list[str]:
-    return [resource.workspace_id for resource in adapter.provisioner.list(installation)]
+    return [resource.workspace_id for resource in listed(adapter, installation)]
 
 
 def test_start_probe_list_delete(adapter: Adapter, spec: WorkspaceSpec) -> None:
@@ -214,10 +248,10 @@ def test_a_stopped_delete_is_finished_by_the_next(adapter: Adapter, spec: Worksp
 
 def test_claim_leaves_a_durable_mark(adapter: Adapter, spec: WorkspaceSpec) -> None:
     adapter.provisioner.start(spec, Context())
-    assert [r.claimed for r in adapter.provisioner.list(INSTALLATION)] == [False]
+    assert [r.claimed for r in listed(adapter)] == [False]
     for _ in range(2):
         adapter.provisioner.claim(replace(spec, owner="ada"), Context())
-    assert [r.claimed for r in adapter.provisioner.list(INSTALLATION)] == [True]
+    assert [r.claimed for r in listed(adapter)] == [True]
 
 
 def test_claim_of_what_is_gone_is_an_error(adapter: Adapter, spec: WorkspaceSpec) -> None:

@@ -1,0 +1,89 @@
+#!/bin/sh
+# Workspaces as directories, for the `command` provisioner, in plain shell.
+#
+#   workspace.sh start|probe|claim|stop|delete|list BASE [WORK]
+#
+# What is wanted comes as JSON on standard input; who it is for also comes in PREBUILD_* variables, which is all this
+# needs. WORK is what `start` runs in the new directory. Exit 0: done, 1: failed, 2: can never be, 3: a later attempt has
+# begun. What goes to standard error is the build's log; what goes to standard output is the answer.
+set -eu
+operation=$1 base=$2 work=${3:-true}
+place=$base/$PREBUILD_INSTALLATION/${PREBUILD_WORKSPACE_ID:-none}
+
+# Everything that looks and then acts does so alone; the lock goes with whoever holds it.
+lock() { exec 9>"$base/.lock" && flock 9; }
+unlock() { exec 9>&-; }
+say() { echo "$*" >&2; }
+answer() { printf '{"resource_id": "%s", "directory": "%s"}\n' "$place" "$place/$(cat "$place/published")"; }
+highest() { cat "$place/attempt" 2>/dev/null || echo 0; }
+foreign() {
+    for other in "$base"/*/"$PREBUILD_WORKSPACE_ID"; do
+        if [ -d "$other" ] && [ "$other" != "$place" ]; then
+            say "it belongs to another installation"
+            exit 1
+        fi
+    done
+}
+
+case $operation in
+start)
+    lock
+    foreign
+    if [ -e "$place/published" ]; then
+        rm -f "$place/stopped"
+        answer
+        exit 0
+    fi
+    if [ "$PREBUILD_WORKSPACE_ATTEMPT" -lt "$(highest)" ]; then exit 3; fi
+    mkdir -p "$place"
+    echo "$PREBUILD_WORKSPACE_ATTEMPT" >"$place/attempt"
+    mine=a$PREBUILD_WORKSPACE_ATTEMPT
+    rm -rf "${place:?}/$mine"
+    mkdir "$place/$mine"
+    unlock
+    if ! (cd "$place/$mine" && sh -eu -c "$work" >&2); then exit 1; fi
+    lock
+    # Somebody else's turn by now, or deleted meanwhile: what was made is not the workspace.
+    if [ "$(highest)" != "$PREBUILD_WORKSPACE_ATTEMPT" ] || [ ! -d "$place/$mine" ]; then exit 3; fi
+    echo "$mine" >"$place/.published" && mv "$place/.published" "$place/published"
+    answer
+    ;;
+probe)
+    if [ ! -e "$place/published" ]; then
+        echo '{"ready": false, "gone": true, "message": "the directory is gone"}'
+    elif [ -e "$place/stopped" ]; then
+        echo '{"ready": false, "message": "it is stopped"}'
+    fi
+    ;;
+claim)
+    lock
+    if [ ! -e "$place/published" ]; then say "the directory is gone" && exit 1; fi
+    owner=$(cat "$place/claimed" 2>/dev/null || true)
+    if [ -n "$owner" ] && [ "$owner" != "$PREBUILD_OWNER" ]; then say "it was claimed by $owner" && exit 1; fi
+    echo "$PREBUILD_OWNER" >"$place/.claimed" && mv "$place/.claimed" "$place/claimed"
+    ;;
+stop)
+    if [ -d "$place" ]; then touch "$place/stopped"; fi
+    ;;
+delete)
+    lock
+    foreign
+    rm -rf "${place:?}"
+    ;;
+list)
+    separator=
+    printf '['
+    for one in "$base/$PREBUILD_INSTALLATION"/*; do
+        [ -d "$one" ] || continue
+        claimed=false
+        if [ -e "$one/claimed" ]; then claimed=true; fi
+        printf '%s{"workspace_id": "%s", "resource_id": "%s", "claimed": %s}' "$separator" "${one##*/}" "$one" "$claimed"
+        separator=,
+    done
+    printf ']\n'
+    ;;
+*)
+    say "unknown operation $operation"
+    exit 2
+    ;;
+esac
