@@ -263,9 +263,10 @@ def _resource(name: str, answer: Mapping[str, Any], installation: str) -> Resour
 
 
 def _listed(answer: Any, installation: str) -> list[Resource]:
-    if not isinstance(answer or [], list):
+    items = [] if answer is None else answer
+    if not isinstance(items, list):
         raise ProvisionerError("list must print a JSON list")
-    return [_resource("list", _mapping("list", item), installation) for item in answer or []]
+    return [_resource("list", _mapping("list", item), installation) for item in items]
 
 
 def _runs_of(spec: WorkspaceSpec, below: int | None = None) -> Callable[[], list[Process]]:

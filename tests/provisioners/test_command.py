@@ -1,0 +1,166 @@
+"""What only the command provisioner promises: its protocol."""
+
+from __future__ import annotations
+
+import json
+import threading
+import uuid
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from prebuild_tasks.config import Settings
+from prebuild_tasks.errors import BuildStoppedError, CannotBuildError, ProvisionerError
+from prebuild_tasks.ports import WorkspaceSpec
+from prebuild_tasks.provisioners import process_tree as tree
+from prebuild_tasks.provisioners.command import ANSWER_LIMIT, CommandProvisioner
+from tests.provisioners.context import Context
+from tests.wait import wait_until
+
+SECRET = "s3cr3t-value"
+
+
+@pytest.fixture
+def provisioner(settings: Settings) -> CommandProvisioner:
+    return CommandProvisioner(settings)
+
+
+@pytest.fixture
+def spec() -> WorkspaceSpec:
+    return WorkspaceSpec(
+        installation="i", workspace_id=str(uuid.uuid4()), attempt=1, name="n", owner="prebuilds", template="t",
+        version="v", preset="p", config={"start": "true", "delete": "true"}, parameters={"TOKEN": SECRET},
+    )  # fmt: skip
+
+
+def having(spec: WorkspaceSpec, **config: Any) -> WorkspaceSpec:
+    return replace(spec, config={**spec.config, **config})
+
+
+def test_the_question_is_one_json_object(provisioner: CommandProvisioner, spec: WorkspaceSpec, tmp_path: Path) -> None:
+    asked = having(spec, start=f"cat > {tmp_path}/question", settings={"region": "eu"})
+    made = provisioner.start(asked, Context())
+    assert (made.workspace_id, made.resource_id) == (spec.workspace_id, spec.workspace_id), "nothing printed: by its id"
+    assert json.loads((tmp_path / "question").read_text()) == {
+        "operation": "start", "installation": "i", "workspace_id": spec.workspace_id, "attempt": 1, "name": "n",
+        "owner": "prebuilds", "template": "t", "version": "v", "preset": "p", "config": {"region": "eu"},
+        "parameters": {"TOKEN": SECRET},
+    }  # fmt: skip
+
+
+def test_the_answer_of_start(provisioner: CommandProvisioner, spec: WorkspaceSpec) -> None:
+    made = provisioner.start(having(spec, start='echo \'{"url": "http://x", "resource_id": "r1"}\''), Context())
+    assert (made.url, made.resource_id, made.directory, made.installation) == ("http://x", "r1", "", "i")
+
+
+def test_secrets_are_neither_arguments_nor_environment_nor_output(
+    provisioner: CommandProvisioner, spec: WorkspaceSpec, tmp_path: Path
+) -> None:
+    context = Context()
+    look = f"cat /proc/$$/cmdline /proc/$$/environ | tr '\\0' '\\n' > {tmp_path}/seen; env >> {tmp_path}/seen"
+    provisioner.start(having(spec, start=look), context)
+    seen = (tmp_path / "seen").read_text()
+    assert SECRET not in seen + context.text
+    assert f"PREBUILD_WORKSPACE_ID={spec.workspace_id}" in seen
+    assert "PREBUILD_DATABASE_URL" not in seen
+
+
+@pytest.mark.parametrize(
+    ("script", "error", "words"),
+    [
+        ("echo no quota >&2; exit 1", ProvisionerError, "start exited with 1: no quota"),
+        ("echo no quota >&2; exit 77", ProvisionerError, "start exited with 77: no quota"),
+        ("echo no such flavour >&2; exit 2", CannotBuildError, "no such flavour"),
+        ("echo later >&2; exit 3", BuildStoppedError, "later"),
+        ("kill -9 $$", ProvisionerError, "start was ended by signal 9"),
+        ("echo '{'", ProvisionerError, "start must print JSON"),
+        ("echo '[1]'", ProvisionerError, "start must print a JSON object, not list"),
+        ("echo '{\"url\": 1}'", ProvisionerError, "url must be a string"),
+        (f"head -c {ANSWER_LIMIT + 10} /dev/zero", ProvisionerError, "longer than"),
+        ("exec /nowhere/at/all", ProvisionerError, "start exited with 127"),
+    ],
+)
+def test_how_a_start_ends(
+    provisioner: CommandProvisioner, spec: WorkspaceSpec, script: str, error: type[Exception], words: str
+) -> None:
+    with pytest.raises(error, match=words) as caught:
+        provisioner.start(having(spec, start=script), Context())
+    assert type(caught.value) is error
+    assert SECRET not in str(caught.value)
+
+
+def test_a_flood_of_answers_is_ended(provisioner: CommandProvisioner, spec: WorkspaceSpec) -> None:
+    with pytest.raises(ProvisionerError, match="longer than"):
+        provisioner.start(having(spec, start="exec cat /dev/zero"), Context())
+    assert tree.marked([spec.workspace_id]) == []
+
+
+def test_an_executable_that_is_not_there(provisioner: CommandProvisioner, spec: WorkspaceSpec) -> None:
+    with pytest.raises(ProvisionerError, match="/nowhere/start: No such file"):
+        provisioner.start(having(spec, start=["/nowhere/start"]), Context())
+
+
+@pytest.mark.parametrize(
+    ("script", "ready", "gone", "message"),
+    [
+        ("true", True, False, ""),
+        ("echo '{\"ready\": true}'", True, False, ""),
+        ('echo \'{"ready": false, "message": "booting"}\'', False, False, "booting"),
+        ('echo \'{"ready": false, "gone": true}\'', False, True, ""),
+        ("echo no route >&2; exit 1", False, False, "probe exited with 1: no route"),
+    ],
+)
+def test_probes(
+    provisioner: CommandProvisioner, spec: WorkspaceSpec, script: str, ready: bool, gone: bool, message: str
+) -> None:
+    probe = provisioner.probe(having(spec, probe=script))
+    assert (probe.ready, probe.gone, probe.message) == (ready, gone, message)
+
+
+def test_without_a_probe_it_is_ready(provisioner: CommandProvisioner, spec: WorkspaceSpec) -> None:
+    assert provisioner.probe(spec).ready
+
+
+def test_list_is_asked_once_per_different_command(
+    provisioner: CommandProvisioner, spec: WorkspaceSpec, tmp_path: Path
+) -> None:
+    script = f'echo x >> {tmp_path}/asked; echo \'[{{"workspace_id": "w", "claimed": true}}]\''
+    configs = [dict(having(spec, list=script).config)] * 3 + [dict(spec.config)]
+    found = list(provisioner.list("i", configs))
+    assert [(item.workspace_id, item.claimed, item.installation) for item in found] == [("w", True, "i")]
+    assert (tmp_path / "asked").read_text() == "x\n"
+    with pytest.raises(ProvisionerError, match="list must print a JSON list"):
+        list(provisioner.list("i", [having(spec, list="echo '{}'").config]))
+
+
+def test_a_canceled_start_ends_all_that_it_started(provisioner: CommandProvisioner, spec: WorkspaceSpec) -> None:
+    context, caught = Context(), list[Exception]()
+
+    def start() -> None:
+        try:
+            provisioner.start(having(spec, start="echo begun >&2; sleep 1000 & sleep 1000"), context)
+        except BuildStoppedError as error:
+            caught.append(error)
+
+    thread = threading.Thread(target=start)
+    thread.start()
+    wait_until(lambda: "begun" in context.text, what="the start")
+    context.stop()
+    thread.join(20)
+    assert caught
+    assert tree.marked([spec.workspace_id]) == []
+
+
+@pytest.mark.parametrize(
+    ("config", "words"),
+    [
+        ({"start": "true"}, "config has no delete"),
+        ({"start": "true", "delete": "true", "strat": "x"}, "config knows no strat"),
+        ({"start": "", "delete": "true"}, "config.start must be a script"),
+    ],
+)
+def test_configs_that_are_refused(provisioner: CommandProvisioner, config: dict[str, Any], words: str) -> None:
+    with pytest.raises(CannotBuildError, match=words):
+        provisioner.check_config(config)
