@@ -92,6 +92,16 @@ class Settings(BaseSettings):
     """A build whose worker has not been heard of for this long is taken up by another."""
     sweep_interval: Duration = 30
     """Seconds between two sweeps: lost builds, unpublished builds, retries."""
+    probe_interval: Duration = 60
+    """Every prebuild is probed about this often; one that fails is looked at again four times as often."""
+    probe_failures: int = Field(3, ge=1)
+    """A prebuild that fails its probe this many times in a row is replaced; one that is gone, at once."""
+    host_lost: Duration = 600
+    """Local prebuilds of a host that is silent for this long are replaced elsewhere."""
+    resource_sweep_interval: Duration = 300
+    """Seconds between two looks for resources that no workspace knows of."""
+    stray_grace: Duration = 600
+    """Such a resource is removed when it has been seen for this long."""
     failed_keep: int = Field(2, ge=0)
     """Failed prebuilds kept for study, per preset; the older ones are deleted."""
     failed_keep_for: Duration = 86400

@@ -153,12 +153,12 @@ def jump(database: Database, seconds: float) -> None:
             }
             if columns:
                 connection.execute(update(table).values(columns))
-        for row in connection.execute(select(m.Preset.id, m.Preset.recent_failures)).all():
-            earlier = [
-                (datetime.fromisoformat(instant) - timedelta(seconds=seconds)).isoformat()
-                for instant in row.recent_failures
-            ]
-            connection.execute(update(m.Preset).where(m.Preset.id == row.id).values(recent_failures=earlier))
+        for row in connection.execute(select(m.Preset.id, m.Preset.recent_failures, m.Preset.recent_unhealthy)).all():
+            for column, instants in (("recent_failures", row[1]), ("recent_unhealthy", row[2] or ())):
+                earlier = [
+                    (datetime.fromisoformat(instant) - timedelta(seconds=seconds)).isoformat() for instant in instants
+                ]
+                connection.execute(update(m.Preset).where(m.Preset.id == row.id).values({column: earlier}))
 
 
 def _earlier(column: Any, seconds: float, dialect: str) -> Any:

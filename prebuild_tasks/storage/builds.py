@@ -244,6 +244,13 @@ def record_failure(connection: Connection, preset_id: int, created_at: datetime,
     )
 
 
+def record_unhealthy(connection: Connection, preset_id: int, now: datetime) -> None:
+    """A prebuild had to be taken out. The caller holds the preset's row lock."""
+    stored = connection.execute(select(m.Preset.recent_unhealthy).where(m.Preset.id == preset_id)).scalar_one()
+    recent = [*(stored or ()), now.isoformat()][-_RECENT_FAILURES_KEPT:]
+    connection.execute(update(m.Preset).where(m.Preset.id == preset_id).values(recent_unhealthy=recent))
+
+
 def failed_builds() -> ScalarSelect[int]:
     """How many builds of a workspace failed; to be correlated with it."""
     counted = aliased(m.Build)

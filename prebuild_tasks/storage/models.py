@@ -155,6 +155,8 @@ class Preset(Base):
     failures_in_row: Mapped[int] = mapped_column(default=0)
     recent_failures: Mapped[list[str]] = mapped_column(default=list)
     """When the builds that failed since the last success were created, ISO instants, oldest first, bounded."""
+    recent_unhealthy: Mapped[list[str] | None]
+    """When prebuilds were taken out because they had stopped being healthy, ISO instants, oldest first, bounded."""
     slow_start: Mapped[int | None]
     """How many starts may be in flight, after a failure; NULL: no limit of this kind."""
     last_error: Mapped[str] = mapped_column(Text, default="")
@@ -272,6 +274,42 @@ class BuildLog(Base):
     seq: Mapped[int] = mapped_column(primary_key=True)
     at: Mapped[datetime]
     text: Mapped[str] = mapped_column(Text)
+
+
+class Worker(Base):
+    """A builds worker that has been here, so that a host that is silent for long is known as lost."""
+
+    __tablename__ = "workers"
+    name: Mapped[str] = mapped_column(String(300), primary_key=True)
+    host: Mapped[str] = mapped_column(String(255), index=True)
+    started_at: Mapped[datetime]
+    seen_at: Mapped[datetime]
+
+
+class ProbeState(Base):
+    """When a prebuild is probed next. Not on the workspace's row, which claims lock."""
+
+    __tablename__ = "probes"
+    workspace_id: Mapped[str] = mapped_column(UuidText, primary_key=True)
+    next_at: Mapped[datetime] = mapped_column(index=True)
+    failures: Mapped[int] = mapped_column(default=0)
+    message: Mapped[str] = mapped_column(Text, default="")
+
+
+class Stray(Base):
+    """A resource that carries our mark and that no workspace knows of."""
+
+    __tablename__ = "strays"
+    provisioner: Mapped[str] = mapped_column(String(63), primary_key=True)
+    host: Mapped[str] = mapped_column(String(255), primary_key=True)
+    workspace_id: Mapped[str] = mapped_column(String(100), primary_key=True)
+    resource_id: Mapped[str] = mapped_column(Text)
+    first_seen_at: Mapped[datetime]
+    claimed: Mapped[bool]
+    """Somebody has it: it is only ever reported."""
+    waiting: Mapped[bool]
+    """There are too many at once: none is destroyed before somebody confirms."""
+    confirmed_by: Mapped[str] = mapped_column(String(100), default="")
 
 
 class ClaimEvent(Base):

@@ -348,6 +348,7 @@ def _presets() -> Select[*tuple[Any, ...]]:
             m.Preset.status,
             m.Preset.failures_in_row,
             m.Preset.recent_failures,
+            m.Preset.recent_unhealthy,
             m.Preset.paused,
             m.Preset.max_builds_in_flight,
             m.Preset.last_reconciled_at,
@@ -408,9 +409,14 @@ def _preset(row: Row[*tuple[Any, ...]], schedules: tuple[Schedule, ...]) -> Pres
 
 
 def _failures(row: Row[*tuple[Any, ...]], now: datetime, lookback: float) -> RecentFailures | None:
+    """Failed builds of late, and prebuilds that fell ill beyond one pool's worth: a flapping pool waits, too."""
     since = now - timedelta(seconds=lookback)
-    recent = [instant for text in row.recent_failures if (instant := datetime.fromisoformat(text)) >= since]
-    return RecentFailures(num_failed=len(recent), last_build_at=max(recent)) if recent else None
+
+    def recent(stored: Sequence[str] | None) -> list[datetime]:
+        return [instant for text in stored or () if (instant := datetime.fromisoformat(text)) >= since]
+
+    failed = recent(row.recent_failures) + recent(row.recent_unhealthy)[max(row.desired, 1) :]
+    return RecentFailures(num_failed=len(failed), last_build_at=max(failed)) if failed else None
 
 
 def _schedules(connection: Connection, preset_ids: Select[int]) -> dict[int, tuple[Schedule, ...]]:
