@@ -10,6 +10,7 @@ from prebuild_tasks.locks import Locks, connect
 from prebuild_tasks.messages import Messages
 from prebuild_tasks.provisioners import Provisioners
 from prebuild_tasks.services.build import BuildRunner
+from prebuild_tasks.services.hosts import Presence
 from prebuild_tasks.services.loop import PoolReconciler
 from prebuild_tasks.storage.engine import Database
 
@@ -43,6 +44,10 @@ class Runtime:
     @cached_property
     def build_runner(self) -> BuildRunner:
         return BuildRunner(self.database, self.settings, self.provisioners)
+
+    @cached_property
+    def presence(self) -> Presence:
+        return Presence(self.database, self.settings)
 
     def close(self) -> None:
         """Close what was opened."""

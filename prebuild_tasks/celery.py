@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 from celery import Celery
-from celery.signals import celeryd_after_setup, setup_logging, worker_process_init
+from celery.signals import celeryd_after_setup, setup_logging, worker_process_init, worker_ready, worker_shutdown
 from kombu import Exchange, Queue
 
 from prebuild_tasks.config import load_settings
@@ -77,6 +77,12 @@ app.conf.update(
     beat_schedule={
         "reconcile_all": {"task": "prebuild_tasks.reconcile_all", "schedule": settings.reconcile_interval},
         "sweep": {"task": "prebuild_tasks.sweep", "schedule": settings.sweep_interval},
+        "sweep_resources": {
+            "task": "prebuild_tasks.sweep",
+            "schedule": settings.resource_sweep_interval,
+            "kwargs": {"resources": True},
+        },
+        "probe_prebuilds": {"task": "prebuild_tasks.probe_prebuilds", "schedule": settings.probe_interval / 4},
     },
     beat_schedule_filename=str(settings.data_dir / "celerybeat-schedule"),
     beat_max_loop_interval=max(min(settings.reconcile_interval, 5), 0.1),
@@ -95,6 +101,23 @@ def _consume_own_host(instance: Any, **_: Any) -> None:
     """A builds worker also serves the queue of its host, where local workspaces are deleted and probed."""
     if settings.queue(BUILDS) in instance.app.amqp.queues.consume_from:
         instance.app.amqp.queues.select_add(_queue(BUILDS, settings.host))
+
+
+@worker_ready.connect
+def _be_present(sender: Any, **_: Any) -> None:
+    """A builds worker says that its host is there. Its pool is of threads: no connection is inherited by a fork."""
+    if settings.queue(BUILDS) in sender.app.amqp.queues.consume_from:
+        from prebuild_tasks.bootstrap import runtime
+
+        runtime().presence.start()
+
+
+@worker_shutdown.connect
+def _be_gone(**_: Any) -> None:
+    from prebuild_tasks.bootstrap import runtime
+
+    if "presence" in runtime().__dict__:
+        runtime().presence.stop()
 
 
 @worker_process_init.connect

@@ -24,6 +24,8 @@ log = structlog.get_logger(__name__)
 RECONCILE_PRESET = "prebuild_tasks.reconcile_preset"
 RECONCILE_ALL = "prebuild_tasks.reconcile_all"
 RUN_BUILD = "prebuild_tasks.run_build"
+PROBE_PREBUILDS = "prebuild_tasks.probe_prebuilds"
+SWEEP = "prebuild_tasks.sweep"
 
 EVENTS, RECONCILE, BUILDS, CLAIMS, DEFAULT = "events", "reconcile", "builds", "claims", "default"
 """Short names of the queues; `Settings.queue` gives the full ones."""
@@ -60,6 +62,12 @@ class Messages:
     def tick(self) -> bool:
         """Ask for a tick now, whatever the interval says."""
         return self._sent([(self._settings.queue(DEFAULT), RECONCILE_ALL, [], {"force": True})]) == 1
+
+    def to_hosts(self, task: str, requests: Mapping[str, Mapping[str, Any]]) -> int:
+        """Send a task to builds workers, with arguments by host; `""` is whichever takes it first."""
+        return self._sent(
+            (self._settings.queue(BUILDS, host), task, [], dict(arguments)) for host, arguments in requests.items()
+        )
 
     def wake(self, preset_ids: Sequence[str], deadline: float = CLIENT_DEADLINE) -> bool:
         """Send within the deadline, or not at all; True when it was sent."""

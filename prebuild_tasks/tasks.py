@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from prebuild_tasks import follow
 from prebuild_tasks.bootstrap import runtime
 from prebuild_tasks.celery import HARD_LIMIT, SOFT_LIMIT, app
-from prebuild_tasks.messages import BUILDS
 from prebuild_tasks.services import claim as claims
 from prebuild_tasks.services.reconcile import publish
-from prebuild_tasks.services.sweep import sweep as sweep_all
 
 
 @app.task(name="prebuild_tasks.reconcile_all", time_limit=HARD_LIMIT, soft_time_limit=SOFT_LIMIT)
@@ -51,12 +50,18 @@ def claim(presets: Sequence[str] = (), owner: str = "", request_id: str = "", **
 
 
 @app.task(name="prebuild_tasks.sweep", time_limit=HARD_LIMIT, soft_time_limit=SOFT_LIMIT)
-def sweep(**_: Any) -> dict[str, Any]:
-    """Mend what messages and workers lost."""
-    here = runtime()
-    result = sweep_all(
-        here.database, here.settings, lambda host: here.messages.waiting(here.settings.queue(BUILDS, host))
-    )
-    publish(here.database, here.messages, result.builds)
-    here.messages.reconcile([str(preset_id) for preset_id in sorted(result.preset_ids)])
-    return result.report()
+def sweep(resources: bool = False, here: bool = False, shared: bool = False, **_: Any) -> dict[str, Any]:
+    """Mend what messages and workers lost. `resources`: ask the hosts to look for strays; `here`: look."""
+    if resources:
+        return follow.ask_for_resources(runtime())
+    if here:
+        return follow.sweep_resources_here(runtime(), shared=shared)
+    return follow.sweep(runtime())
+
+
+@app.task(name="prebuild_tasks.probe_prebuilds", time_limit=HARD_LIMIT, soft_time_limit=SOFT_LIMIT)
+def probe_prebuilds(host: str | None = None, **_: Any) -> dict[str, Any]:
+    """Without a host, ask those that have something due; with one (`""`: any), probe there."""
+    if host is None:
+        return follow.ask_for_probes(runtime())
+    return follow.probe(runtime(), host)

@@ -68,6 +68,11 @@ stop)
 delete)
     lock
     foreign
+    # As after an older database was put back: what somebody has is not the pool's to delete.
+    if [ -e "$place/claimed" ] && [ "$PREBUILD_OWNER" = prebuilds ]; then
+        say "it was claimed by $(cat "$place/claimed")"
+        exit 1
+    fi
     rm -rf "${place:?}"
     ;;
 list)

@@ -17,6 +17,7 @@ from prebuild_tasks.provisioners.docker_config import environment, parse
 from prebuild_tasks.provisioners.docker_exec import last_words, run
 from prebuild_tasks.provisioners.docker_make import Attempt, containers_of, made, remove_volumes, standing
 from prebuild_tasks.provisioners.docker_names import Container
+from prebuild_tasks.provisioners.marks import refuse_claimed
 from prebuild_tasks.provisioners.process_config import bind_address, of_owner
 from prebuild_tasks.provisioners.process_run import command
 
@@ -112,6 +113,8 @@ class DockerProvisioner:
         context.check()
         with engine.connect() as api:
             while found := containers_of(api, spec):
+                for container in found:
+                    refuse_claimed(container.owner, spec)
                 for container in found:
                     engine.remove(api, container.id, context)
                     context.check()

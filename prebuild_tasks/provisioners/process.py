@@ -17,6 +17,7 @@ from prebuild_tasks.config import Settings
 from prebuild_tasks.errors import ProvisionerError
 from prebuild_tasks.ports import BuildContext, Probe, Resource, WorkspaceSpec
 from prebuild_tasks.provisioners import process_tree as tree
+from prebuild_tasks.provisioners.marks import refuse_claimed
 from prebuild_tasks.provisioners.process_config import Command, Environment, of_owner, parse
 from prebuild_tasks.provisioners.process_disk import tail
 from prebuild_tasks.provisioners.process_files import Place, Published, places
@@ -118,6 +119,7 @@ class ProcessProvisioner:
     def delete(self, spec: WorkspaceSpec, context: BuildContext) -> None:
         """End every process of the workspace, wherever it went, then remove its place."""
         place = self._place(spec)
+        refuse_claimed(str(place.claim_mark().get("owner", "")), spec)
         tree.end(_processes(place), pause=context.wait)
         context.check()
         place.remove(context)

@@ -22,6 +22,7 @@ from prebuild_tasks.clock import utcnow
 from prebuild_tasks.config import Settings, parse_duration
 from prebuild_tasks.errors import BuildStoppedError, CannotBuildError, ProvisionerError
 from prebuild_tasks.ports import BuildContext, Probe, Resource, WorkspaceSpec
+from prebuild_tasks.provisioners.marks import refuse_claimed
 from prebuild_tasks.provisioners.process_config import BadConfigError
 from prebuild_tasks.provisioners.process_disk import locked, private, read, write
 from prebuild_tasks.provisioners.process_files import Place
@@ -194,6 +195,8 @@ class SimulatedProvisioner:
         config, chance = parse(spec.config), self._chance(spec, "delete")
         context.check()
         self._refuse_foreign(spec)
+        if state := self._read(spec):
+            refuse_claimed(state.claimed_by, spec)
         deadline = config.delete_time.draw(chance)
         while deadline > 0:
             context.wait(min(deadline, _LOOK))

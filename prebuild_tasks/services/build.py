@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -79,7 +79,7 @@ class BuildRunner:
         started = monotonic()
         provisioner = self._provisioners.get(build.provisioner)
         try:
-            parameters, secrets = resolve_parameters(build)
+            parameters, secrets = resolve_parameters(build.parameters, ends=build.transition is not Transition.START)
             problem = None
         except CannotBuildError as error:
             parameters, secrets, problem = {}, [], error
@@ -250,15 +250,14 @@ def _patiently(work: Callable[[], T]) -> T:
     return work()
 
 
-def resolve_parameters(build: TakenBuild) -> tuple[dict[str, str], list[str]]:
+def resolve_parameters(parameters: Sequence[Any], *, ends: bool) -> tuple[dict[str, str], list[str]]:
     """The parameters' values, and which are secret. Raises CannotBuildError for a reference that leads nowhere.
 
-    Ending a workspace does without such a parameter: what can't be built must still be removable.
+    `ends`: ending a workspace does without such a parameter; what can't be built must still be removable.
     """
-    ends = build.transition is not Transition.START
     values: dict[str, str] = {}
     secrets: list[str] = []
-    for item in build.parameters:
+    for item in parameters:
         if item.from_env:
             if item.from_env not in os.environ:
                 if ends:

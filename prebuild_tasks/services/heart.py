@@ -27,13 +27,20 @@ _FLUSH_INTERVAL = 1.0
 _MASK = "***"
 
 
+def masked(text: str, secrets: Iterable[str]) -> str:
+    """The text with every secret replaced, the longest first, for one may be a part of another."""
+    for secret in sorted(secrets, key=len, reverse=True):
+        text = text.replace(secret, _MASK) if secret else text
+    return text.replace("\0", "")
+
+
 class RunningBuild:
     """The context a provisioner gets (ports.BuildContext): output goes out through it, stop requests come in."""
 
     def __init__(self, build: TakenBuild, timeout: float, secrets: Iterable[str] = ()) -> None:
         self.build = build
         self._deadline = monotonic() + timeout
-        self._secrets = sorted((secret for secret in secrets if secret), key=len, reverse=True)
+        self._secrets = tuple(secret for secret in secrets if secret)
         self._stopped = threading.Event()
         self._reason = ""
         self._lock = threading.Lock()
@@ -54,9 +61,7 @@ class RunningBuild:
 
     def masked(self, text: str) -> str:
         """The text with every secret value replaced."""
-        for secret in self._secrets:
-            text = text.replace(secret, _MASK)
-        return text.replace("\0", "")
+        return masked(text, self._secrets)
 
     def check(self) -> None:
         if self._stopped.is_set():

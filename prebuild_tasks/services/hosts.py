@@ -79,9 +79,8 @@ def lost(connection: Connection, settings: Settings, now: datetime) -> list[str]
     holding = connection.execute(
         select(m.Workspace.host).where(IS_LIVE_PREBUILD, IS_START, m.Workspace.host != "").distinct()
     ).scalars()
-    last = dict(
-        connection.execute(select(m.Worker.host, func.max(m.Worker.seen_at)).group_by(m.Worker.host)).tuples().all()
-    )
+    seen = select(m.Worker.host, func.max(m.Worker.seen_at).label("at")).group_by(m.Worker.host)
+    last: dict[str, datetime] = {row.host: row.at for row in connection.execute(seen)}
     watching = connection.execute(
         select(m.Worker.host).where(
             m.Worker.started_at <= before, m.Worker.host.in_(list(alive(connection, settings, now)))

@@ -71,6 +71,8 @@ def prune(database: Database, settings: Settings) -> Pruned:
         workspaces=until_done(pruning.delete_workspaces, settings.retention_builds),
         events=until_done(pruning.delete_events, settings.retention_events),
     )
+    with database.write() as connection:
+        pruning.delete_probes(connection)
     with database.read() as connection:
         before = database.now(connection) - timedelta(seconds=settings.retention_builds)
         drained = pruning.drained_presets(connection, before, BATCH)

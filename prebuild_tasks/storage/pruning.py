@@ -88,6 +88,12 @@ def delete_events(connection: Connection, before: datetime, limit: int) -> int:
     return count
 
 
+def delete_probes(connection: Connection) -> int:
+    """What is remembered of probes of workspaces that are no longer anybody's prebuilds."""
+    prebuilds = select(m.Workspace.id).where(m.Workspace.owner == PREBUILDS_OWNER, m.Workspace.deleted_at.is_(None))
+    return connection.execute(delete(m.ProbeState).where(m.ProbeState.workspace_id.not_in(prebuilds))).rowcount
+
+
 def drained_presets(connection: Connection, before: datetime, limit: int) -> Sequence[int]:
     """Presets that were taken out of the file, or of unnamed versions superseded before `before`, and hold nothing."""
     superseded: ColumnElement[bool] = and_(

@@ -268,6 +268,16 @@ def test_what_somebody_claimed_is_not_given_to_another(adapter: Adapter, spec: W
         adapter.provisioner.claim(replace(spec, owner="bob"), Context())
 
 
+def test_what_somebody_claimed_is_not_deleted_for_the_pool(adapter: Adapter, spec: WorkspaceSpec) -> None:
+    adapter.provisioner.start(spec, Context())
+    adapter.provisioner.claim(replace(spec, owner="ada"), Context())
+    with pytest.raises(ProvisionerError, match="ada"):
+        adapter.provisioner.delete(spec, Context())
+    assert ids(adapter) == [spec.workspace_id]
+    adapter.provisioner.delete(replace(spec, owner="ada"), Context())
+    assert ids(adapter) == []
+
+
 def test_stop_keeps_what_is_stored(adapter: Adapter, spec: WorkspaceSpec) -> None:
     adapter.provisioner.start(spec, Context())
     adapter.provisioner.stop(spec, Context())

@@ -18,7 +18,7 @@ from prebuild_tasks.storage import models as m
 from prebuild_tasks.storage.engine import Database
 from tests.builders import PRESET, declare, live, preset_id, workspaces
 
-NAMES = {"reconcile_all", "reconcile_preset", "run_build", "claim", "sweep"}
+NAMES = {"reconcile_all", "reconcile_preset", "run_build", "claim", "sweep", "probe_prebuilds"}
 
 
 @pytest.fixture

@@ -1,0 +1,308 @@
+"""Resources that carry our mark and that no workspace knows of: found, waited for, and removed, but never many at once.
+
+An empty or an old database in front of a full engine must not destroy anything that matters. So what carries the mark
+of a claim is only reported; and when more is unknown than a few, nothing is touched until somebody confirms.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+
+import structlog
+from sqlalchemy import Connection, delete, func, or_, select, update
+from sqlalchemy.dialects import postgresql, sqlite
+
+from prebuild_tasks.config import Settings
+from prebuild_tasks.core.model import PREBUILDS_OWNER, RECONCILER
+from prebuild_tasks.errors import PrebuildError
+from prebuild_tasks.ports import Provisioner, Resource, WorkspaceSpec
+from prebuild_tasks.provisioners import Provisioners
+from prebuild_tasks.storage import models as m
+from prebuild_tasks.storage import writes
+from prebuild_tasks.storage.engine import Database
+from prebuild_tasks.storage.reads import IS_LIVE_PREBUILD, installation_id
+
+log = structlog.get_logger(__name__)
+
+FEW = 3
+SHARE = 0.05
+"""More unknown resources than FEW, and than this share of all, wait for confirmation: that many are no accident."""
+
+
+@dataclass(slots=True)
+class StrayResult:
+    """What one look found and did."""
+
+    resources: int = 0
+    unknown: int = 0
+    claimed: int = 0
+    """Unknown ones that somebody has: reported, never destroyed."""
+    waiting: int = 0
+    destroyed: int = 0
+    forgotten: int = 0
+    """Prebuilds whose resource somebody has, by a claim that this database does not know."""
+    problems: list[str] = field(default_factory=list)
+    preset_ids: set[int] = field(default_factory=set)
+
+    def report(self) -> dict[str, Any]:
+        names = ("resources", "unknown", "claimed", "waiting", "destroyed", "forgotten", "problems")
+        return {name: value for name in names if (value := getattr(self, name))}
+
+
+class _Silent:
+    """The context of a removal that nobody watches."""
+
+    def log(self, text: str) -> None:
+        """Nobody reads it."""
+
+    def check(self) -> None:
+        """Nobody stops it."""
+
+    def wait(self, seconds: float) -> None:
+        time.sleep(seconds)
+
+
+def too_many(unknown: int, resources: int) -> bool:
+    """Whether so many unknown resources, of so many in all, are to be left alone until somebody confirms."""
+    return unknown > max(FEW, SHARE * resources)
+
+
+def sweep_resources(
+    database: Database, settings: Settings, provisioners: Provisioners, *, shared: bool = True
+) -> StrayResult:
+    """Compare what this host's provisioners list with the database. A provisioner that can't be asked is left out.
+
+    `shared`: also those that any host can reach; one host is enough for them.
+    """
+    result = StrayResult()
+    with database.read() as connection:
+        installation = installation_id(connection)
+        configs = _configs(connection)
+    for name in sorted(configs):
+        try:
+            adapter = provisioners.get(name)
+            if not adapter.local and not shared:
+                continue
+            resources = list(adapter.list(installation, configs[name]))
+        except PrebuildError as error:
+            result.problems.append(f"{name}: {error.message}")
+            continue
+        except Exception as error:  # an adapter's bug must not end the sweep of the others
+            log.exception("list_crashed", provisioner=name)
+            result.problems.append(f"{name}: {error}")
+            continue
+        _compare(database, settings, name, adapter, resources, configs[name], result)
+    if result.report():
+        log.info("resources_swept", **result.report())
+    return result
+
+
+def confirm(database: Database, *, actor: str) -> int:
+    """Let what waits be removed at the next look; returns how many."""
+    with database.write() as connection:
+        changed = connection.execute(
+            update(m.Stray).where(m.Stray.waiting.is_(True), m.Stray.confirmed_by == "").values(confirmed_by=actor)
+        )
+        if changed.rowcount:
+            now = database.now(connection)
+            writes.add_history(
+                connection, "sweep_confirmed", now=now, actor=actor, reason=f"{changed.rowcount} resources"
+            )
+    return changed.rowcount
+
+
+def strays(database: Database) -> list[dict[str, Any]]:
+    """What is unknown at present, oldest first."""
+    with database.read() as connection:
+        rows = connection.execute(select(m.Stray).order_by(m.Stray.first_seen_at, m.Stray.workspace_id)).all()
+    return [
+        {
+            "provisioner": row.provisioner,
+            "host": row.host,
+            "workspace_id": row.workspace_id,
+            "resource_id": row.resource_id,
+            "first_seen_at": row.first_seen_at.isoformat(),
+            "state": _state(row),
+        }
+        for row in rows
+    ]
+
+
+def waiting(database: Database) -> int:
+    """How many resources wait for somebody to confirm."""
+    with database.read() as connection:
+        query = select(func.count()).where(m.Stray.waiting.is_(True), m.Stray.confirmed_by == "")
+        return connection.execute(query).scalar_one()
+
+
+def _state(row: Any) -> str:
+    if row.claimed:
+        return "claimed"
+    if row.waiting:
+        return "confirmed" if row.confirmed_by else "waiting"
+    return "grace"
+
+
+def _configs(connection: Connection) -> dict[str, list[Mapping[str, Any]]]:
+    """Every version's config, by provisioner."""
+    found: dict[str, list[Mapping[str, Any]]] = {}
+    query = select(m.TemplateVersion.provisioner, m.TemplateVersion.config).order_by(m.TemplateVersion.id.desc())
+    for row in connection.execute(query):
+        found.setdefault(row.provisioner, []).append(row.config)
+    return found
+
+
+def _compare(
+    database: Database,
+    settings: Settings,
+    name: str,
+    adapter: Provisioner,
+    resources: Sequence[Resource],
+    configs: Sequence[Mapping[str, Any]],
+    result: StrayResult,
+) -> None:
+    host = settings.host if adapter.local else ""
+    result.resources += len(resources)
+    with database.read() as connection:
+        known = _known(connection, [resource.workspace_id for resource in resources])
+    _forget_claimed(database, [item for item in resources if item.claimed and known.get(item.workspace_id)], result)
+    unknown = {item.workspace_id: item for item in resources if item.workspace_id not in known}
+    loose = sum(not item.claimed for item in unknown.values())
+    held_back = too_many(loose, len(resources))
+    result.unknown += len(unknown)
+    result.claimed += len(unknown) - loose
+    with database.write() as connection:
+        now = database.now(connection)
+        confirmed = _remember(connection, name, host, unknown, now, held_back=held_back)
+        due = _due(connection, settings, name, host, now, confirmed_only=held_back)
+    result.waiting += loose - len(confirmed) if held_back else 0
+    for workspace_id in due:
+        if workspace_id in unknown:
+            _destroy(database, adapter, name, unknown[workspace_id], configs, result)
+
+
+def _known(connection: Connection, workspace_ids: Sequence[str]) -> dict[str, bool]:
+    """Workspaces that are still there, by id; True for one that counts as a prebuild nobody has."""
+    found: dict[str, bool] = {}
+    for start in range(0, len(workspace_ids), 500):
+        rows = connection.execute(
+            select(m.Workspace.id, m.Workspace.owner).where(
+                m.Workspace.id.in_(_uuids(workspace_ids[start : start + 500])), m.Workspace.deleted_at.is_(None)
+            )
+        )
+        found.update({row.id: row.owner == PREBUILDS_OWNER for row in rows})
+    return found
+
+
+def _uuids(texts: Iterable[str]) -> list[str]:
+    """Those that can be a workspace's id at all: an adapter may list anything."""
+    return [text for text in texts if len(text) == 36 and set(text) <= set("0123456789abcdef-")]
+
+
+def _remember(
+    connection: Connection, name: str, host: str, unknown: Mapping[str, Resource], now: datetime, *, held_back: bool
+) -> list[str]:
+    """Store what is unknown now, forget what is not any more; returns what was confirmed."""
+    table = m.Stray
+    here = (table.provisioner == name, table.host == host)
+    connection.execute(delete(table).where(*here, table.workspace_id.not_in(list(unknown))))
+    dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
+    for item in unknown.values():
+        waits = held_back and not item.claimed
+        insert = dialect.insert(table).values(
+            provisioner=name, host=host, workspace_id=item.workspace_id, resource_id=item.resource_id,
+            first_seen_at=now, claimed=item.claimed, waiting=waits, confirmed_by="",
+        )  # fmt: skip
+        again = {"claimed": item.claimed, "waiting": waits, "resource_id": item.resource_id}
+        keys = ["provisioner", "host", "workspace_id"]
+        connection.execute(insert.on_conflict_do_update(index_elements=keys, set_=again))
+    query = select(table.workspace_id).where(*here, table.confirmed_by != "", table.claimed.is_(False))
+    return list(connection.execute(query).scalars())
+
+
+def _due(
+    connection: Connection, settings: Settings, name: str, host: str, now: datetime, *, confirmed_only: bool
+) -> list[str]:
+    table = m.Stray
+    old = table.first_seen_at <= now - timedelta(seconds=settings.stray_grace)
+    may_go = table.confirmed_by != "" if confirmed_only else or_(old, table.confirmed_by != "")
+    query = select(table.workspace_id).where(
+        table.provisioner == name, table.host == host, table.claimed.is_(False), may_go
+    )
+    return list(connection.execute(query.order_by(table.first_seen_at)).scalars())
+
+
+def _destroy(
+    database: Database,
+    adapter: Provisioner,
+    name: str,
+    item: Resource,
+    configs: Sequence[Mapping[str, Any]],
+    result: StrayResult,
+) -> None:
+    with database.read() as connection:
+        if item.workspace_id in _known(connection, [item.workspace_id]):
+            return  # known by now: a database was put back
+        config = connection.execute(
+            select(m.TemplateVersion.config)
+            .join(m.Preset, m.Preset.template_version_id == m.TemplateVersion.id)
+            .join(m.Workspace, m.Workspace.preset_id == m.Preset.id)
+            .where(m.Workspace.id.in_(_uuids([item.workspace_id])))
+        ).scalar_one_or_none()
+    spec = WorkspaceSpec(
+        installation=item.installation,
+        workspace_id=item.workspace_id,
+        attempt=1_000_000,  # above any that may still be at work on it
+        name="",
+        owner=PREBUILDS_OWNER,
+        template="",
+        version="",
+        preset="",
+        config=config or configs[0],
+        parameters={},
+    )
+    try:
+        adapter.delete(spec, _Silent())
+    except PrebuildError as error:
+        result.problems.append(f"{item.resource_id}: {error.message}")
+        return
+    result.destroyed += 1
+    with database.write() as connection:
+        now = database.now(connection)
+        writes.add_history(
+            connection,
+            "stray_destroyed",
+            now=now,
+            actor=RECONCILER,
+            workspace_ids=_uuids([item.workspace_id]) or [None],
+            reason=f"{name}: {item.resource_id}",
+        )
+        connection.execute(
+            delete(m.Stray).where(m.Stray.provisioner == name, m.Stray.workspace_id == item.workspace_id)
+        )
+
+
+def _forget_claimed(database: Database, resources: Sequence[Resource], result: StrayResult) -> None:
+    """A prebuild here, and somebody's by the mark on it: this database is older than the claim. It is left to them."""
+    for item in resources:
+        with database.write() as connection:
+            now = database.now(connection)
+            preset_id = connection.execute(
+                update(m.Workspace)
+                .where(m.Workspace.id == item.workspace_id, IS_LIVE_PREBUILD)
+                .values(deleted_at=now, slot=None, reason="claimed elsewhere")
+                .returning(m.Workspace.preset_id)
+            ).scalar_one_or_none()
+            if preset_id is None:
+                continue
+            writes.add_history(
+                connection, "forgotten", now=now, actor=RECONCILER, workspace_ids=[item.workspace_id],
+                preset_id=preset_id, reason="its resource carries the mark of a claim that this database does not know",
+            )  # fmt: skip
+        log.warning("claimed_elsewhere", workspace=item.workspace_id, resource=item.resource_id)
+        result.forgotten += 1
+        result.preset_ids.add(preset_id)
