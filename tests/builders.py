@@ -11,6 +11,7 @@ from sqlalchemy import select, text, update
 from prebuild_tasks.config import Settings
 from prebuild_tasks.core.model import BuildStatus, Transition
 from prebuild_tasks.ports import Resource
+from prebuild_tasks.services.build import BuildRunner
 from prebuild_tasks.services.handover import hand_over
 from prebuild_tasks.services.pools import ApplyOptions, ApplyReport, apply
 from prebuild_tasks.services.pools_file import load_text
@@ -63,6 +64,41 @@ templates:
       - {{name: small, desired: {desired}{", " + extra if extra else ""}}}
 """
     return apply(database, settings, load_text(text), ApplyOptions(actor="test", **options))
+
+
+def declare_simulated(
+    database: Database, settings: Settings, desired: int = 2, *, config: str = "{}", extra: str = ""
+) -> ApplyReport:
+    """The same pool, on the simulated provisioner."""
+    text = f"""
+schema: 1
+templates:
+  - name: dev
+    provisioner: simulated
+    config: {config}
+    presets:
+      - {{name: small, desired: {desired}{", " + extra if extra else ""}}}
+"""
+    return apply(database, settings, load_text(text), ApplyOptions(actor="test", yes=True))
+
+
+def build_all(database: Database, runner: BuildRunner) -> int:
+    """Run every pending build to its end; how many there were."""
+    with database.read() as connection:
+        query = select(m.Build.id).where(m.Build.status == BuildStatus.PENDING).order_by(m.Build.priority, m.Build.id)
+        ids = connection.execute(query).scalars().all()
+    for build_id in ids:
+        runner.run(build_id)
+    return len(ids)
+
+
+def fill_really(database: Database, settings: Settings, runner: BuildRunner, name: str = PRESET) -> int:
+    """Turn and build, with the real provisioner, until nothing is left to do."""
+    for _ in range(20):
+        result = turn(database, settings, name)
+        if not build_all(database, runner) and result.outcome != "changed":
+            return result.eligible
+    raise AssertionError("never settles")
 
 
 def preset_id(database: Database, name: str = PRESET) -> int:

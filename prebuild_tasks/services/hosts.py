@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 import structlog
-from sqlalchemy import Connection, func, select, update
+from sqlalchemy import Connection, case, func, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from prebuild_tasks.config import Settings
@@ -47,12 +47,15 @@ class Presence:
         self._thread.join(5)
 
     def say(self) -> None:
-        """One beat."""
+        """One beat; `started_at` is since when there was no gap."""
         with self._database.write() as connection:
             now = self._database.now(connection)
             dialect = postgresql if self._database.dialect == "postgresql" else sqlite
             insert = dialect.insert(m.Worker).values(name=self._name, host=self._host, started_at=now, seen_at=now)
-            connection.execute(insert.on_conflict_do_update(index_elements=["name"], set_={"seen_at": now}))
+            # A machine that slept has not watched the others: it begins anew.
+            slept = m.Worker.seen_at < now - timedelta(seconds=10 * self._pause)
+            values = {"seen_at": now, "started_at": case((slept, now), else_=m.Worker.started_at)}
+            connection.execute(insert.on_conflict_do_update(index_elements=["name"], set_=values))
 
     def _run(self) -> None:
         while True:
@@ -66,8 +69,12 @@ class Presence:
 
 def alive(connection: Connection, settings: Settings, now: datetime) -> Sequence[str]:
     """Hosts with a builds worker that was heard of just now."""
-    recent = now - timedelta(seconds=max(settings.heartbeat_timeout, 5.0))
-    return connection.execute(select(m.Worker.host).where(m.Worker.seen_at >= recent).distinct()).scalars().all()
+    query = select(m.Worker.host).where(m.Worker.seen_at >= _recent(settings, now)).distinct()
+    return connection.execute(query).scalars().all()
+
+
+def _recent(settings: Settings, now: datetime) -> datetime:
+    return now - timedelta(seconds=max(settings.heartbeat_timeout, 5.0))
 
 
 def lost(connection: Connection, settings: Settings, now: datetime) -> list[str]:
@@ -81,12 +88,8 @@ def lost(connection: Connection, settings: Settings, now: datetime) -> list[str]
     ).scalars()
     seen = select(m.Worker.host, func.max(m.Worker.seen_at).label("at")).group_by(m.Worker.host)
     last: dict[str, datetime] = {row.host: row.at for row in connection.execute(seen)}
-    watching = connection.execute(
-        select(m.Worker.host).where(
-            m.Worker.started_at <= before, m.Worker.host.in_(list(alive(connection, settings, now)))
-        )
-    ).scalars()
-    witnesses = set(watching)
+    watching = select(m.Worker.host).where(m.Worker.started_at <= before, m.Worker.seen_at >= _recent(settings, now))
+    witnesses = set(connection.execute(watching).scalars())
     # A host that never said anything had a worker of an older release.
     return [host for host in holding if host in last and last[host] < before and witnesses - {host}]
 
