@@ -108,6 +108,14 @@ class Provisioner(Protocol):
 
 
 @runtime_checkable
+class MayNotList(Protocol):
+    """A provisioner whose list leaves out what some configs make: what is missing from it proves nothing then."""
+
+    def lists(self, config: Mapping[str, Any]) -> bool:
+        """Whether workspaces of this config are listed."""
+
+
+@runtime_checkable
 class Suspendable(Protocol):
     """A local provisioner whose workspaces can rest while the machine's embedded service is down."""
 

@@ -1,4 +1,4 @@
-"""`audit`."""
+"""`audit` and `sweep`."""
 
 from __future__ import annotations
 
@@ -8,13 +8,23 @@ from typing import Annotated
 
 import typer
 
+from prebuild_tasks import follow
 from prebuild_tasks.bootstrap import Runtime
-from prebuild_tasks.cli.output import JsonOption, opened, write, write_json
+from prebuild_tasks.cli.output import ActorOption, JsonOption, opened, write, write_json, write_rows
 from prebuild_tasks.config import load_settings
 from prebuild_tasks.errors import AuditError
 from prebuild_tasks.services import audit as service
+from prebuild_tasks.services import strays
 
 _PAUSE = 2.0
+_STRAY_COLUMNS = {
+    "provisioner": "PROVISIONER",
+    "host": "HOST",
+    "workspace_id": "WORKSPACE",
+    "resource_id": "RESOURCE",
+    "first_seen_at": "SINCE",
+    "state": "STATE",
+}
 
 
 def audit(
@@ -36,3 +46,25 @@ def audit(
             write(f"invariant {finding.invariant}: {finding.subject}: {finding.what}")
     if findings:
         raise typer.Exit(AuditError.exit_code)
+
+
+def sweep(
+    confirm: Annotated[bool, typer.Option("--confirm", help="Remove what waits for confirmation")] = False,
+    *,
+    actor: ActorOption,
+    as_json: JsonOption = False,
+) -> None:
+    """Show resources that carry our mark and that no workspace knows of, and have every host look again."""
+    here = opened(Runtime(load_settings()))
+    confirmed = strays.confirm(here.database, actor=actor) if confirm else 0
+    asked = follow.ask_for_resources(here)["asked"]
+    rows = strays.strays(here.database)
+    if as_json:
+        write_json({"confirmed": confirmed, "asked": asked, "resources": rows})
+        return
+    write_rows(rows, _STRAY_COLUMNS, empty="nothing unknown")
+    if confirmed:
+        write(f"{confirmed} confirmed: they are removed at the next look")
+    elif waiting := sum(row["state"] == "waiting" for row in rows):
+        write(f"{waiting} are too many to be an accident, so none is removed; if they may go: prebuild sweep --confirm")
+    write(f"{asked} hosts were asked to look" if asked else "no builds worker is there to look; see: prebuild status")

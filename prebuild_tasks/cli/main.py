@@ -34,6 +34,7 @@ COMMANDS = {
     "logs": ("builds", "Show the output of a build"),
     "history": ("builds", "Show who did what to a workspace or a pool, why and when"),
     "audit": ("audit", "Check the invariants on the live system"),
+    "sweep": ("audit", "Show resources that nobody knows of, and look again; --confirm to remove many"),
     "db": ("admin", "Database: upgrade"),
     "config": ("admin", "Settings and the pools file's schema"),
     "decide": ("admin", "Answer decision cases"),

@@ -19,6 +19,7 @@ from prebuild_tasks.services.pool_status import PoolStatus, pools
 from prebuild_tasks.services.pools import DEFAULT_SOURCE, ApplyOptions
 from prebuild_tasks.services.pools import apply as apply_pools
 from prebuild_tasks.services.pools_file import ConfigCheck, load_pools
+from prebuild_tasks.services.strays import waiting
 from prebuild_tasks.storage.reads import resolve_preset
 
 STATUS_COLUMNS = {
@@ -77,6 +78,8 @@ def status(as_json: JsonOption = False) -> None:
         write_json(rows)
     else:
         write_rows(rows, STATUS_COLUMNS, empty="nothing is declared yet; run: prebuild apply FILE")
+        if unknown := waiting(here.database):
+            write(f"{unknown} unknown resources wait for confirmation; see: prebuild sweep")
 
 
 def reconcile(

@@ -125,6 +125,10 @@ class CommandProvisioner:
         tree.end(_runs_of(spec), pause=context.wait)
         self._run("delete", config.delete, spec, context)
 
+    def lists(self, config: Mapping[str, Any]) -> bool:
+        """Only with a `list` of its own."""
+        return parse(config).list is not None
+
     def list(self, installation: str, configs: Iterable[Mapping[str, Any]] = ()) -> Iterator[Resource]:
         """What the different `list` commands of all versions print."""
         seen = set()

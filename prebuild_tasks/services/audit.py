@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
 from sqlalchemy import Connection, func, or_, select
 from sqlalchemy.orm import aliased
@@ -20,6 +21,7 @@ from prebuild_tasks.core.model import (
 )
 from prebuild_tasks.core.schedule import desired_at
 from prebuild_tasks.errors import NotFoundError
+from prebuild_tasks.ports import MayNotList, Provisioner
 from prebuild_tasks.provisioners import Provisioners
 from prebuild_tasks.storage import models as m
 from prebuild_tasks.storage.engine import Database
@@ -50,26 +52,40 @@ def audit(database: Database, settings: Settings, provisioners: Provisioners | N
         if provisioners is None:
             return findings
         installation = installation_id(connection)
-        names = connection.execute(select(m.TemplateVersion.provisioner).distinct()).scalars().all()
+        configs: dict[str, list[Mapping[str, Any]]] = {}
+        for row in connection.execute(select(m.TemplateVersion.provisioner, m.TemplateVersion.config)):
+            configs.setdefault(row.provisioner, []).append(row.config)
         rows = connection.execute(
-            select(m.Workspace.id, m.Workspace.name, IS_RUNNING.label("running"), m.TemplateVersion.provisioner)
+            select(
+                m.Workspace.id,
+                m.Workspace.name,
+                IS_RUNNING.label("running"),
+                m.TemplateVersion.provisioner,
+                m.TemplateVersion.config,
+            )
             .join(m.Preset, m.Preset.id == m.Workspace.preset_id)
             .join(*VERSION_OF_PRESET)
             .where(m.Workspace.deleted_at.is_(None), m.Workspace.host.in_(("", settings.host)))
         ).all()
-    for name in names:
+    for name in sorted(configs):
         try:
-            there = {resource.workspace_id for resource in provisioners.get(name).list(installation)}
+            adapter = provisioners.get(name)
         except NotFoundError:
             continue
+        there = {resource.workspace_id for resource in adapter.list(installation, configs[name])}
         mine = {row.id: row for row in rows if row.provisioner == name}
         findings += [Finding(4, "resource without a workspace", resource) for resource in sorted(there - mine.keys())]
         findings += [
             Finding(4, "running workspace without a resource", row.name)
             for workspace_id, row in mine.items()
-            if row.running and workspace_id not in there
+            if row.running and workspace_id not in there and lists(adapter, row.config)
         ]
     return findings
+
+
+def lists(adapter: Provisioner, config: Mapping[str, Any]) -> bool:
+    """Whether workspaces of this recipe are in the adapter's list at all."""
+    return not isinstance(adapter, MayNotList) or adapter.lists(config)
 
 
 def _database_findings(

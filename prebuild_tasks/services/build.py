@@ -27,6 +27,9 @@ from prebuild_tasks.storage.writes import NewBuild
 
 log = structlog.get_logger(__name__)
 
+NEVER_READY = "never_ready"
+_DELETION_REASONS = {"canceled": "canceled", NEVER_READY: NEVER_READY}
+"""Why a workspace whose start has failed is deleted at once, by the build's error code."""
 _PROBE_PAUSE = 0.5
 _BUSY_TRIES = 5
 _BUSY_PAUSE = 0.2
@@ -69,7 +72,7 @@ class BuildRunner:
         self._database = database
         self._settings = settings
         self._provisioners = provisioners
-        self._heart = Heart(database, settings.host, settings.heartbeat_timeout)
+        self._heart = Heart(database, settings.host, settings.heartbeat_timeout, self._abandon)
 
     def run(self, build_id: str) -> BuildResult:
         """Run the named build or a more urgent one of its queue, to its end."""
@@ -97,6 +100,12 @@ class BuildRunner:
     def close(self) -> None:
         """Let the heart come to rest; called when no build runs any more."""
         self._heart.close()
+
+    def _abandon(self, running: RunningBuild) -> None:
+        """End a build whose provisioner does not come back. What it may still do is refused as late."""
+        words = f"it did not end within {self._settings.build_timeout:g} s, nor when it was told to"
+        ended = _Ended(BuildStatus.FAILED, words, "timeout")
+        self._end(running.build, ended, self._provisioners.get(running.build.provisioner))
 
     def _take(self, build_id: str) -> TakenBuild | None:
         with self._database.write() as connection:
@@ -157,7 +166,7 @@ class BuildRunner:
             if monotonic() > deadline:
                 message = f"not ready within {spec.ready_timeout:g} s: {running.masked(probe.message)}"
                 running.log(f"{message}\n")
-                return _Ended(BuildStatus.FAILED, message, "never_ready")
+                return _Ended(BuildStatus.FAILED, message, NEVER_READY)
             running.wait(_PROBE_PAUSE)
         return _Ended(BuildStatus.SUCCEEDED, resource=resource)
 
@@ -213,13 +222,14 @@ class BuildRunner:
             if is_pool_start and ended.status is BuildStatus.SUCCEEDED:
                 result.builds = hand_over(connection, build.workspace_id, now=now)
             elif build.transition is Transition.START and (
-                ended.status is BuildStatus.CANCELED or (is_pool_start and waits_for_it(connection, build.workspace_id))
+                ended.status is BuildStatus.CANCELED
+                or (is_pool_start and (ended.code == NEVER_READY or waits_for_it(connection, build.workspace_id)))
             ):
-                # Somebody wanted it gone, or waited in vain; and something may exist already.
+                # Somebody wanted it gone, waited in vain, or it runs and is of no use; and something exists already.
                 result.builds = writes.delete_workspaces(
                     connection,
                     [build.workspace_id],
-                    reason="canceled" if ended.status is BuildStatus.CANCELED else "not_built",
+                    reason=_DELETION_REASONS.get(ended.code, "not_built"),
                     initiator=store.initiator_of(connection, build.id),
                     now=now,
                 )

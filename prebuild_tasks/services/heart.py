@@ -6,7 +6,7 @@ import os
 import socket
 import threading
 import uuid
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from typing import Any
 
@@ -24,6 +24,8 @@ BEATS_PER_TIMEOUT = 4
 LOG_HEAD = LOG_TAIL = 512 * 1024
 """Characters of a build's output kept: the beginning says what was tried, the end what failed."""
 _FLUSH_INTERVAL = 1.0
+HARD_GRACE = 30.0
+"""Seconds between a build's time limit, which its provisioner is told of, and the end without it."""
 _MASK = "***"
 
 
@@ -40,6 +42,7 @@ class RunningBuild:
     def __init__(self, build: TakenBuild, timeout: float, secrets: Iterable[str] = ()) -> None:
         self.build = build
         self._deadline = monotonic() + timeout
+        self._hard_deadline = self._deadline + min(HARD_GRACE, timeout)
         self._secrets = tuple(secret for secret in secrets if secret)
         self._stopped = threading.Event()
         self._reason = ""
@@ -79,6 +82,11 @@ class RunningBuild:
             self._reason = reason
             self._stopped.set()
 
+    @property
+    def is_overdue(self) -> bool:
+        """Its provisioner was told to end, and has not."""
+        return monotonic() > self._hard_deadline
+
     def drain(self, *, last: bool = False) -> list[dict[str, Any]]:
         """Output not yet carried to the database, as rows without their time."""
         with self._lock:
@@ -110,10 +118,13 @@ class RunningBuild:
 class Heart:
     """Beats as long as a build runs here. One per process; `runner` is its name in the database."""
 
-    def __init__(self, database: Database, host: str, timeout: float) -> None:
+    def __init__(
+        self, database: Database, host: str, timeout: float, on_overdue: Callable[[RunningBuild], None] | None = None
+    ) -> None:
         self.runner = f"{host}/{os.getpid()}/{socket.gethostname()}/{uuid.uuid4().hex[:8]}"
         self._database = database
         self._timeout = timeout
+        self._on_overdue = on_overdue
         self._builds: dict[str, RunningBuild] = {}
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
@@ -156,8 +167,22 @@ class Heart:
             if monotonic() - self._last_beat >= interval:
                 self._beat(builds)
             self._write_logs([row for running in builds for row in running.drain()])
+            for running in builds:
+                if running.is_overdue and self._on_overdue is not None:
+                    self._give_up(running, self._on_overdue)
             if self._wake.wait(min(interval / 2, _FLUSH_INTERVAL)):
                 self._wake.clear()
+
+    def _give_up(self, running: RunningBuild, on_overdue: Callable[[RunningBuild], None]) -> None:
+        """Its thread is lost to whatever it hangs in; the build is not."""
+        log.error("build_overdue", build=running.build.id, provisioner=running.build.provisioner)
+        try:
+            on_overdue(running)
+        except Exception as error:  # noqa: BLE001 - the heart goes on, and asks again
+            log.warning("build_not_ended", build=running.build.id, error=str(error))
+            return
+        running.stop("lost")
+        self.remove(running)
 
     def _beat(self, builds: list[RunningBuild]) -> None:
         try:
