@@ -15,6 +15,7 @@ from prebuild_tasks.clock import monotonic
 from prebuild_tasks.config import Settings
 from prebuild_tasks.core.model import CLAIM_REASON, BuildStatus, PresetStatus, Transition
 from prebuild_tasks.errors import BuildStoppedError, BusyError, CannotBuildError, PrebuildError
+from prebuild_tasks.faultpoints import step
 from prebuild_tasks.ports import Provisioner, Resource, WorkspaceSpec
 from prebuild_tasks.provisioners import Provisioners
 from prebuild_tasks.services.handover import hand_over, waits_for_it
@@ -90,6 +91,7 @@ class BuildRunner:
         self._heart.add(running)
         try:
             ended = _failed(problem, running) if problem else self._work(provisioner, build, parameters, running)
+            step(f"{build.transition}.after_provisioner")
         finally:
             self._heart.flush(running)
             self._heart.remove(running)
@@ -185,6 +187,7 @@ class BuildRunner:
         if ended.code == "lost":
             result.outcome, result.preset_id = "lost", None
             return result
+        step(f"{build.transition}.before_end")
         is_pool_start = build.transition is Transition.START and build.reason != CLAIM_REASON
         with self._database.write() as connection:
             now = self._database.now(connection)

@@ -14,6 +14,7 @@ import structlog
 
 from prebuild_tasks.clock import monotonic
 from prebuild_tasks.errors import BuildStoppedError, PrebuildError
+from prebuild_tasks.faultpoints import step
 from prebuild_tasks.storage import builds as store
 from prebuild_tasks.storage.builds import TakenBuild
 from prebuild_tasks.storage.engine import Database
@@ -67,6 +68,7 @@ class RunningBuild:
         return masked(text, self._secrets)
 
     def check(self) -> None:
+        step(f"{self.build.transition}.during")
         if self._stopped.is_set():
             raise BuildStoppedError(f"the build was stopped: {self._reason}", reason=self._reason)
         if monotonic() > self._deadline:

@@ -26,6 +26,7 @@ from prebuild_tasks.core.model import (
 )
 from prebuild_tasks.core.rollout import Gated, Rolling, gate_active, gate_inactive, overdue, ungated
 from prebuild_tasks.errors import BusyError
+from prebuild_tasks.faultpoints import step
 from prebuild_tasks.ports import Publisher
 from prebuild_tasks.services.budgets import grant
 from prebuild_tasks.storage import reads, writes
@@ -115,9 +116,12 @@ def publish(database: Database, publisher: Publisher, builds: Sequence[NewBuild]
     if not builds:
         return 0
     ids = [build.id for build in builds]
+    step("publish.after_commit")
     with database.write() as connection:
         writes.mark_published(connection, ids, database.now(connection))
+    step("publish.before")
     sent = publisher.builds({host: [build.id for build in items] for host, items in by_host(builds).items()})
+    step("publish.after")
     if not sent:
         with database.write() as connection:
             writes.mark_unpublished(connection, ids)
@@ -128,7 +132,9 @@ def _reconcile_locked(connection: Connection, database: Database, settings: Sett
     # Lock, then count in further statements: in one statement with the lock the counts are from before it.
     if not writes.lock_preset(connection, preset_id):
         return PresetResult(str(preset_id), "gone")
+    step("reconcile.after_lock")
     turn = _look(connection, database, settings, preset_id)
+    step("reconcile.after_reread")
     if isinstance(turn, PresetResult):
         return turn
     view, gated, result = turn
@@ -141,9 +147,11 @@ def _reconcile_locked(connection: Connection, database: Database, settings: Sett
         )
         log.warning("hard_limited", preset=view.ref, failures_in_row=view.failures_in_row)
     _apply(connection, view, gated, settings, result)
+    step("reconcile.after_insert")
     writes.bump_generation(connection, preset_id, view.now)
     result.outcome = "changed" if result.builds or result.canceled else "blocked" if result.reason else "steady"
     log.info("reconciled", **result.report())
+    step("reconcile.before_commit")
     return result
 
 

@@ -1,0 +1,96 @@
+"""A builds worker killed with -9 at each step of a build, with real processes and a real engine: nothing is stuck,
+nothing is left over, nothing is there twice."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.service import Service
+from tests.provisioners.engine import LIMITS, PLAIN, Engine
+from tests.wait import wait_until
+
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(240)]
+ROOT = Path(__file__).parents[2]
+KINDS = ["process", pytest.param("docker", marks=pytest.mark.docker)]
+STEPS = [
+    "start.after_provisioner",
+    "delete.during",
+    *(
+        pytest.param(step, marks=pytest.mark.faults)
+        for step in ("start.during", "start.before_end", "delete.after_provisioner", "delete.before_end")
+    ),
+]
+"""Between the provisioner's success and the commit; the rest in `make faults`."""
+PROCESS = 'provisioner: process\n    config: {start: "sleep 0.5", serve: "exec sleep 1000", ready: "true"}'
+
+
+@pytest.fixture
+def service(tmp_path: Path, postgres_url: str, redis_url: str) -> Iterator[Service]:
+    service = Service(
+        tmp_path / "x" / "d",
+        PREBUILD_DATABASE_URL=postgres_url,
+        PREBUILD_REDIS_URL=redis_url,
+        PREBUILD_RECONCILE_INTERVAL="1s",
+    )
+    service.data_dir.mkdir()
+    service.run("db", "upgrade")
+    yield service
+    service.kill()
+
+
+def declare(service: Service, recipe: str, desired: int) -> None:
+    preset = f"presets: [{{name: small, desired: {desired}}}]"
+    text = f"schema: 1\ntemplates:\n  - name: dev\n    {recipe}\n    {preset}\n"
+    (service.data_dir.parent / "pools.yaml").write_text(text)
+    service.run("apply", "pools.yaml", "--yes")
+
+
+@pytest.mark.parametrize("step", STEPS)
+@pytest.mark.parametrize("kind", KINDS)
+def test_killed_at_a_step(
+    request: pytest.FixtureRequest, service: Service, kind: str, step: str, tmp_path: Path
+) -> None:
+    recipe = PROCESS
+    if kind == "docker":
+        engine: Engine = request.getfixturevalue("engine")
+        service.environment["DOCKER_HOST"] = os.environ.get("DOCKER_HOST", "")
+        assert engine
+        limits = ", ".join(f"{name}: {value}" for name, value in LIMITS.items())
+        config = f'image: "{PLAIN}", pull: never, command: "sleep 1000", ulimits: {{{limits}}}'
+        recipe = f"provisioner: docker\n    config: {{{config}}}"
+    lines = {
+        name: shlex.split(command)[1:]
+        for name, _, command in (line.partition(":") for line in (ROOT / "Procfile").read_text().splitlines())
+        if name in ("worker", "builds", "beat")
+    }
+    for name in ("worker", "beat"):
+        service.start(*lines[name], program="celery")
+    once = tmp_path / "died"
+    service.environment |= {"PREBUILD_FAULT_STEP": step, "PREBUILD_FAULT_ONCE": str(once)}
+    first = service.start(*lines["builds"], program="celery")
+    del service.environment["PREBUILD_FAULT_STEP"]
+    declare(service, recipe, 2)
+    if step.startswith("delete"):
+        service.wait_full()
+        declare(service, recipe, 1)
+    wait_until(lambda: first.poll() is not None, timeout=60, what="its death")
+    assert first.returncode == -signal.SIGKILL
+    assert once.exists()
+    service.start(*lines["builds"], program="celery")
+    service.wait_full()
+    desired = 1 if step.startswith("delete") else 2
+    wait_until(
+        lambda: [row["state"] for row in service.json("workspaces")] == ["ready"] * desired,
+        timeout=60,
+        what="what is desired, and no more",
+    )
+    builds = service.json("builds")
+    assert {row["status"] for row in builds} == {"succeeded"}, "a dead worker is no failure"
+    assert max(row["attempt"] for row in builds) == 2
+    assert service.run("audit") == "clean\n"
