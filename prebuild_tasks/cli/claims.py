@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -11,6 +12,7 @@ from prebuild_tasks.cli.output import ActorOption, JsonOption, opened, write, wr
 from prebuild_tasks.client import Client
 from prebuild_tasks.config import parse_duration
 from prebuild_tasks.errors import ClaimMissError, InputError
+from prebuild_tasks.provisioners.process_disk import disk_use
 from prebuild_tasks.services.claim import ClaimRequest
 from prebuild_tasks.services.claim_answers import Claimed
 from prebuild_tasks.services.release import end_workspace
@@ -65,14 +67,26 @@ def workspaces(
     owner: Annotated[str, typer.Option(help="Only this owner's")] = "",
     preset: Annotated[str, typer.Option(help="Only of this template/preset")] = "",
     state: Annotated[str, typer.Option(help="Only in this state, e.g. ready, usable, failed")] = "",
+    disk: Annotated[
+        bool, typer.Option("--disk", help="Also how much disk each takes, of those on this machine")
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
     """List workspaces that are not deleted; claimed ones first."""
     rows = list_workspaces(opened(Client()).database, owner=owner, preset=preset, state=state)
+    if disk:
+        for row in rows:
+            row["disk_bytes"] = disk_use(Path(row["directory"])) if row["directory"] else None
     if as_json:
         write_json(rows)
-    else:
-        write_rows([{**row, "until": _until(row)} for row in rows], _COLUMNS, empty="no workspaces")
+        return
+    columns = {**_COLUMNS, "disk": "DISK"} if disk else _COLUMNS
+    shown = [{**row, "until": _until(row), "disk": _size(row.get("disk_bytes"))} for row in rows]
+    write_rows(shown, columns, empty="no workspaces")
+
+
+def _size(count: int | None) -> str:
+    return "" if count is None else f"{count / 1024**2:,.1f} MiB"
 
 
 def _until(row: dict[str, Any]) -> str:

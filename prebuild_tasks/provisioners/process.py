@@ -18,7 +18,7 @@ from prebuild_tasks.errors import ProvisionerError
 from prebuild_tasks.ports import BuildContext, Probe, Resource, WorkspaceSpec
 from prebuild_tasks.provisioners import process_tree as tree
 from prebuild_tasks.provisioners.marks import refuse_claimed
-from prebuild_tasks.provisioners.process_config import Command, Environment, of_owner, parse
+from prebuild_tasks.provisioners.process_config import Command, Environment, ProcessConfig, of_owner, parse
 from prebuild_tasks.provisioners.process_disk import tail
 from prebuild_tasks.provisioners.process_files import Place, Published, places
 from prebuild_tasks.provisioners.process_run import command, run, spawn
@@ -66,8 +66,8 @@ class ProcessProvisioner:
             directory = place.make_directory(spec.attempt)
             port = place.reserve_port(self._ports) if config.serve else 0
             own = self._environment.own(spec, directory, port)
-            self._run("start", config.start, place, own, context)
-            serve = tuple(command(config.serve)) if config.serve else ()
+            self._run("start", config, config.start, place, own, context)
+            serve = tuple(config.limits.wrap(command(config.serve), served=True)) if config.serve else ()
             state = Published(attempt=spec.attempt, port=port, serve=serve, env=own)
             place.publish(state)
         place.unmark_stopped()
@@ -86,7 +86,7 @@ class ProcessProvisioner:
         if config.ready is None:
             return self._probe_port(state.port)
         try:
-            self._run("ready", config.ready, place, state.env)
+            self._run("ready", config, config.ready, place, state.env)
         except ProvisionerError as error:
             return Probe(ready=False, message=str(error))
         return Probe(ready=True)
@@ -105,7 +105,7 @@ class ProcessProvisioner:
             raise ProvisionerError("the workspace's directory is gone")
         if config.claim is not None:
             own = self._environment.own(spec, place.directory(state.attempt), state.port)
-            self._run("claim", config.claim, place, own, context)
+            self._run("claim", config, config.claim, place, own, context)
         place.mark_claimed(spec.owner, personalised=True)
 
     @_in_words()
@@ -183,13 +183,19 @@ class ProcessProvisioner:
             return True
 
     def _run(
-        self, name: str, script: Command, place: Place, own: Mapping[str, str], context: BuildContext | None = None
+        self,
+        name: str,
+        config: ProcessConfig,
+        script: Command,
+        place: Place,
+        own: Mapping[str, str],
+        context: BuildContext | None = None,
     ) -> None:
         """Run to the end; without a context it is a probe. Raises ProvisionerError unless it exits with 0."""
         attempt = int(own[tree.ATTEMPT])
         try:
             code, output = run(
-                command(script),
+                config.limits.wrap(command(script)),
                 cwd=Path(own["HOME"]),
                 env=self._environment.whole(own),
                 context=context,

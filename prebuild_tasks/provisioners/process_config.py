@@ -10,7 +10,7 @@ from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from prebuild_tasks.config import Settings
 from prebuild_tasks.errors import CannotBuildError
@@ -21,6 +21,7 @@ _NEVER_PASSED = re.compile(
     r"(PREBUILD_.*|DATABASE_URL|REDIS_URL|CELERY_.*|FLOWER_.*|PG(PASSWORD|USER|HOST|DATABASE|PASSFILE|SERVICE.*))(_FILE)?"
 )
 """Whatever the pattern says, a workspace never sees the service's own addresses and credentials."""
+_SIZE = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*([kmgt])?i?b?")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
@@ -42,6 +43,47 @@ class BadConfigError(CannotBuildError):
         self.key = key
 
 
+def _size(value: object) -> int:
+    """Bytes: a number, or one with k, m, g or t."""
+    match = _SIZE.fullmatch(str(value).strip().lower()) if not isinstance(value, bool) else None
+    if not match:
+        raise ValueError
+    return int(float(match[1]) * 1024 ** " kmgt".index(match[2] or " "))
+
+
+Size = Annotated[int, BeforeValidator(_size)]
+AtLeastOne = Annotated[int, Field(ge=1, strict=True)]
+
+
+class Limits(BaseModel):
+    """What each command of a workspace, and each process it starts, may use; the kernel's resource limits."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    memory: Size | None = None
+    """Address space of one process, e.g. 2g."""
+    file_size: Size | None = None
+    """The longest file that may be written."""
+    files: AtLeastOne | None = None
+    """Open files of one process."""
+    processes: AtLeastOne | None = None
+    """Of the user that the builds worker runs as, all workspaces together; nothing for root."""
+    cpu_seconds: AtLeastOne | None = None
+    """Of one process; not for what is served."""
+
+    def wrap(self, argv: list[str], *, served: bool = False) -> list[str]:
+        """The same command under these limits. `sh` sets them: a fork of our own would not be safe in threads."""
+        flags = {
+            "-v": self.memory and self.memory // 1024,
+            "-f": self.file_size and -(-self.file_size // 512),
+            "-n": self.files,
+            "-u": self.processes,
+            "-t": None if served else self.cpu_seconds,
+        }
+        script = "".join(f"ulimit {flag} {value} || exit 126; " for flag, value in flags.items() if value)
+        return ["sh", "-c", f'{script}exec "$@"', "limits", *argv] if script else argv
+
+
 class ProcessConfig(BaseModel):
     """`config:` of a template with `provisioner: process`. A string is a script for `sh -eu`, a list is argv."""
 
@@ -55,6 +97,7 @@ class ProcessConfig(BaseModel):
     """Exit 0: ready. Left out: ready when something listens on $PORT, or at once without `serve`."""
     claim: Command | None = None
     """Run for the new owner, $PREBUILD_OWNER, until it succeeded once."""
+    limits: Limits = Limits()
 
 
 def parse(config: Mapping[str, Any]) -> ProcessConfig:
@@ -64,6 +107,11 @@ def parse(config: Mapping[str, Any]) -> ProcessConfig:
     except ValidationError as error:
         first = error.errors()[0]
         key = str(first["loc"][0]) if first["loc"] else ""
+        if key == "limits":
+            names = ", ".join(Limits.model_fields)
+            raise BadConfigError(
+                f"config.limits takes {names}: sizes such as 512m, or whole numbers", key=key
+            ) from None
         words = {
             "missing": f"config has no {key}",
             "extra_forbidden": f"config knows no {key}; it takes {', '.join(ProcessConfig.model_fields)}",

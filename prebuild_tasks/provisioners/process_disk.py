@@ -14,6 +14,8 @@ from prebuild_tasks.errors import ProvisionerError
 from prebuild_tasks.ports import BuildContext
 from prebuild_tasks.provisioners.process_run import run
 
+_DISK_USE_TIMEOUT = 30.0
+
 
 def remove(paths: Sequence[Path], context: BuildContext | None = None) -> None:
     """Remove whole trees, read-only ones too. Raises ProvisionerError in the system's words, and what `context` does.
@@ -32,6 +34,19 @@ def remove(paths: Sequence[Path], context: BuildContext | None = None) -> None:
         if code == 0:
             return
     raise ProvisionerError(f"the workspace's files can't be removed: {words.strip()[-500:]}")
+
+
+def disk_use(path: Path) -> int | None:
+    """Bytes that a tree takes on disk; None when it is not here, or can't be read through."""
+    if not path.is_dir():
+        return None
+    env = {"PATH": os.environ.get("PATH", os.defpath), "LANG": "C.UTF-8"}
+    try:
+        code, text = run(["du", "-sk", "--", str(path)], cwd=Path("/"), env=env, timeout=_DISK_USE_TIMEOUT)
+    except (TimeoutError, ProvisionerError):
+        return None
+    number = text.strip().split("\t")[0].split("\n")[-1]
+    return int(number) * 1024 if code == 0 and number.isdigit() else None
 
 
 def private(directory: Path) -> None:

@@ -23,6 +23,7 @@ from prebuild_tasks.ports import Suspendable, WorkspaceSpec
 from prebuild_tasks.provisioners import process_tree as tree
 from prebuild_tasks.provisioners.process import ProcessProvisioner
 from prebuild_tasks.provisioners.process_config import BadConfigError
+from prebuild_tasks.provisioners.process_disk import disk_use
 from prebuild_tasks.provisioners.process_files import Place, Published
 from tests.provisioners.context import Context
 from tests.wait import wait_until
@@ -540,3 +541,47 @@ def test_many_starts_at_once_share_no_port_and_leave_no_zombie(
         made = list(pool.map(lambda one: provisioner.start(one, Context()), many))
     assert len({resource.url for resource in made}) == 12
     assert [child for child in psutil.Process().children() if child.status() == psutil.STATUS_ZOMBIE] == []
+
+
+@pytest.mark.parametrize(
+    ("limits", "script", "words"),
+    [
+        ({"files": 12}, "ulimit -n", "12"),
+        ({"file_size": "1m"}, "head -c 2000000 /dev/zero > big && echo written", ""),
+        ({"memory": "1g"}, "ulimit -v", str(1024 * 1024)),
+        ({"cpu_seconds": 7}, "ulimit -t", "7"),
+        ({}, "ulimit -t", "unlimited"),
+    ],
+)
+def test_limits_hold(
+    provisioner: ProcessProvisioner, spec: WorkspaceSpec, limits: dict[str, Any], script: str, words: str
+) -> None:
+    context = Context()
+    config = {"start": f"{script} || true", "limits": limits}
+    provisioner.start(replace(spec, config=config), context)
+    assert words in context.text
+    assert "written" not in context.text
+
+
+def test_what_is_served_is_limited_too(
+    provisioner: ProcessProvisioner, spec: WorkspaceSpec, settings: Settings
+) -> None:
+    serve = "ulimit -n > limit; ulimit -t >> limit; exec sleep 1000"
+    config = {"start": "true", "serve": serve, "ready": "test -s limit", "limits": {"files": 99, "cpu_seconds": 5}}
+    made = provisioner.start(replace(spec, config=config), Context())
+    wait_until(lambda: len((Path(made.directory) / "limit").read_text().split()) == 2, what="its limits")
+    assert (Path(made.directory) / "limit").read_text().split() == ["99", "unlimited"]
+
+
+@pytest.mark.parametrize("limits", [{"memory": "lots"}, {"files": 0}, {"file": 3}, {"files": "many"}, {"memory": True}])
+def test_limits_that_are_refused(provisioner: ProcessProvisioner, limits: dict[str, Any]) -> None:
+    with pytest.raises(BadConfigError, match="config.limits takes memory"):
+        provisioner.check_config({"start": "true", "limits": limits})
+
+
+def test_disk_use(tmp_path: Path) -> None:
+    (tmp_path / "x").write_bytes(b"x" * 3_000_000)
+    found = disk_use(tmp_path)
+    assert found is not None
+    assert 2_900_000 < found < 4_000_000
+    assert disk_use(tmp_path / "nowhere") is None
