@@ -35,7 +35,7 @@ faults: install ## Run the long fault runs
 
 .PHONY: test-docker
 test-docker: install ## Test the docker provisioner; needs an engine: DOCKER_HOST, or as root podman, runc and busybox-static
-	$(BIN)/pytest -m docker tests/provisioners $(ARGS)
+	$(BIN)/pytest -n 2 -m "docker and not faults" tests/provisioners $(ARGS)
 
 .PHONY: bench
 bench: install ## Measure against the floors

@@ -10,11 +10,9 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from prebuild_tasks.errors import CannotBuildError
 from prebuild_tasks.ports import WorkspaceSpec
-from prebuild_tasks.provisioners.process_config import BadConfigError, Command, of_owner
+from prebuild_tasks.provisioners.process_config import BadConfigError, Command, of_owner, size_in_bytes
 
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-_SIZE = re.compile(r"(\d+)([bkmg]?)", re.IGNORECASE)
-_UNITS = {"": 1, "b": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
 _MEMORY_MIN = 6 << 20
 _VOLUME = re.compile(r"(/[^:\0]*|[A-Za-z0-9][A-Za-z0-9_.-]+):/[^:\0]*(:r[ow])?")
 
@@ -30,9 +28,8 @@ def _text(value: object) -> object:
 
 
 def _bytes(value: object) -> int:
-    size = _SIZE.fullmatch(str(value)) if not isinstance(value, bool) else None
-    if size is None or (number := int(size[1]) * _UNITS[size[2].lower()]) < _MEMORY_MIN:
-        raise ValueError("no size")
+    if (number := size_in_bytes(value)) < _MEMORY_MIN:
+        raise ValueError("too small")
     return number
 
 

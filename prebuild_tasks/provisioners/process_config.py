@@ -43,15 +43,15 @@ class BadConfigError(CannotBuildError):
         self.key = key
 
 
-def _size(value: object) -> int:
-    """Bytes: a number, or one with k, m, g or t."""
+def size_in_bytes(value: object) -> int:
+    """Bytes: a number, or one with k, m, g or t. Raises ValueError."""
     match = _SIZE.fullmatch(str(value).strip().lower()) if not isinstance(value, bool) else None
     if not match:
         raise ValueError
     return int(float(match[1]) * 1024 ** " kmgt".index(match[2] or " "))
 
 
-Size = Annotated[int, BeforeValidator(_size)]
+Size = Annotated[int, BeforeValidator(size_in_bytes)]
 AtLeastOne = Annotated[int, Field(ge=1, strict=True)]
 
 

@@ -575,7 +575,7 @@ def test_what_is_served_is_limited_too(
 
 @pytest.mark.parametrize("limits", [{"memory": "lots"}, {"files": 0}, {"file": 3}, {"files": "many"}, {"memory": True}])
 def test_limits_that_are_refused(provisioner: ProcessProvisioner, limits: dict[str, Any]) -> None:
-    with pytest.raises(BadConfigError, match="config.limits takes memory"):
+    with pytest.raises(BadConfigError, match=r"config\.limits takes memory"):
         provisioner.check_config({"start": "true", "limits": limits})
 
 
