@@ -21,7 +21,7 @@ _NEVER_PASSED = re.compile(
     r"(PREBUILD_.*|DATABASE_URL|REDIS_URL|CELERY_.*|FLOWER_.*|PG(PASSWORD|USER|HOST|DATABASE|PASSFILE|SERVICE.*))(_FILE)?"
 )
 """Whatever the pattern says, a workspace never sees the service's own addresses and credentials."""
-_SIZE = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*([kmgt])?i?b?")
+_SIZE = re.compile(r"([0-9]+)([bkmgt]?)", re.IGNORECASE)
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
@@ -45,10 +45,10 @@ class BadConfigError(CannotBuildError):
 
 def size_in_bytes(value: object) -> int:
     """Bytes: a number, or one with k, m, g or t. Raises ValueError."""
-    match = _SIZE.fullmatch(str(value).strip().lower()) if not isinstance(value, bool) else None
+    match = _SIZE.fullmatch(str(value)) if not isinstance(value, bool) else None
     if not match:
-        raise ValueError
-    return int(float(match[1]) * 1024 ** " kmgt".index(match[2] or " "))
+        raise ValueError("no size")
+    return int(match[1]) * 1024 ** "bkmgt".index(match[2].lower() or "b")
 
 
 Size = Annotated[int, BeforeValidator(size_in_bytes)]
