@@ -48,7 +48,8 @@ def size_in_bytes(value: object) -> int:
     match = _SIZE.fullmatch(str(value)) if not isinstance(value, bool) else None
     if not match:
         raise ValueError("no size")
-    return int(match[1]) * 1024 ** "bkmgt".index(match[2].lower() or "b")
+    unit: int = 1024 ** "bkmgt".index(match[2].lower() or "b")
+    return int(match[1]) * unit
 
 
 Size = Annotated[int, BeforeValidator(size_in_bytes)]
