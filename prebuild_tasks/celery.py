@@ -7,10 +7,18 @@ celery -A prebuild_tasks beat
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 from celery import Celery
-from celery.signals import celeryd_after_setup, setup_logging, worker_process_init, worker_ready, worker_shutdown
+from celery.signals import (
+    celeryd_after_setup,
+    setup_logging,
+    worker_init,
+    worker_process_init,
+    worker_ready,
+    worker_shutdown,
+)
 from kombu import Exchange, Queue
 
 from prebuild_tasks.config import load_settings
@@ -101,6 +109,25 @@ def _consume_own_host(instance: Any, **_: Any) -> None:
     """A builds worker also serves the queue of its host, where local workspaces are deleted and probed."""
     if settings.queue(BUILDS) in instance.app.amqp.queues.consume_from:
         instance.app.amqp.queues.select_add(_queue(BUILDS, settings.host))
+
+
+@worker_init.connect
+def _fit_for_the_database(**_: Any) -> None:
+    """A worker that can't work on the database says so and exits; one that can't reach it goes on and waits."""
+    from prebuild_tasks.errors import InputError, PrebuildError
+    from prebuild_tasks.storage.engine import Database
+
+    database = Database(settings.resolved_database_url)
+    try:
+        database.require_schema()
+    except InputError as error:
+        sys.stderr.write(f"{error.message}\n  next: {error.hint}\n")
+        raise SystemExit(error.exit_code) from None
+    except PrebuildError:
+        return
+    finally:
+        # Before any fork: a connection must not be shared.
+        database.close()
 
 
 @worker_ready.connect

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -31,6 +32,10 @@ _WRITE = "prebuild_write"
 _BUSY_STATES = {"55P03", "40P01", "40001"}
 """PostgreSQL: lock not available, deadlock detected, serialization failure."""
 _MIGRATIONS = Path(__file__).parent / "migrations"
+
+
+SERVES_FROM_KEY = "serves_from"
+"""Settings row with the lowest revision of the application that is served; a migration that takes away sets it."""
 
 
 class Database:
@@ -110,14 +115,27 @@ class Database:
             return _current(connection)
 
     def require_schema(self) -> None:
-        """Raise InputError unless the database is at the revision this release was made for."""
+        """Raise InputError unless this release can work on the database as it is.
+
+        It needs every column it was made for. A newer database serves it too: migrations only add, and what is taken
+        away a release later is announced by the lowest revision of the application that the database still serves.
+        """
         from alembic.script import ScriptDirectory
 
-        current, head = self.revision(), ScriptDirectory.from_config(alembic_config()).get_current_head()
-        if current != head:
+        current, head = self.revision(), ScriptDirectory.from_config(alembic_config()).get_current_head() or ""
+        if (current or "") < head:
             raise InputError(
                 f"the database {masked_url(self.url)} is at schema {current or 'none'}, this release needs {head}",
                 hint="run: prebuild db upgrade",
+            )
+        with self.read() as connection:
+            query = text("SELECT value FROM settings WHERE key = :key")
+            stored = connection.execute(query, {"key": SERVES_FROM_KEY}).scalar_one_or_none()
+        lowest = (json.loads(stored) if isinstance(stored, str) else stored or {}).get("revision", "")
+        if head < lowest:
+            raise InputError(
+                f"this release is of schema {head}, the database {masked_url(self.url)} serves {lowest} and later",
+                hint="install the release that the other workers run",
             )
 
     def close(self) -> None:

@@ -10,7 +10,9 @@ from pathlib import Path
 import psutil
 import pytest
 import redis as redis_py
+from sqlalchemy import text
 
+from prebuild_tasks.storage.engine import Database
 from tests.e2e.service import Service
 from tests.wait import wait_until
 
@@ -92,3 +94,14 @@ def _kill_tree(pid: int) -> None:
     root = psutil.Process(pid)
     for process in [root, *root.children(recursive=True)]:
         process.kill()
+
+
+def test_a_worker_that_is_newer_than_its_database_says_so_and_exits(service: Service, postgres_url: str) -> None:
+    database = Database(postgres_url)
+    with database.write() as connection:
+        connection.execute(text("UPDATE alembic_version SET version_num = '0001'"))
+    database.close()
+    for name in ("worker", "builds"):
+        process = service.start(*procfile()[name], program="celery")
+        assert process.wait(60) == 2
+        assert "next: run: prebuild db upgrade" in service.output()

@@ -14,7 +14,7 @@ from sqlalchemy.exc import StatementError
 from prebuild_tasks.errors import BusyError, InputError, UnreachableError
 from prebuild_tasks.storage import engine
 from prebuild_tasks.storage import models as m
-from prebuild_tasks.storage.engine import Database, alembic_config
+from prebuild_tasks.storage.engine import SERVES_FROM_KEY, Database, alembic_config
 
 
 def test_upgrade_twice_changes_nothing(database: Database) -> None:
@@ -27,6 +27,32 @@ def test_models_and_migrations_agree(database: Database) -> None:
         config = alembic_config()
         config.attributes["connection"] = connection
         command.check(config)
+
+
+def _at(database: Database, revision: str, serves_from: str = "") -> None:
+    with database.write() as connection:
+        connection.execute(text("UPDATE alembic_version SET version_num = :r"), {"r": revision})
+        if serves_from:
+            values = {"value": {"revision": serves_from}, "updated_at": datetime.now(UTC), "updated_by": "test"}
+            connection.execute(insert(m.Setting).values(key=SERVES_FROM_KEY, **values))
+
+
+def test_a_release_runs_on_a_newer_database_that_still_serves_it(database: Database) -> None:
+    _at(database, "0999")
+    database.require_schema()
+
+
+def test_a_release_that_is_too_old_says_so(database: Database) -> None:
+    _at(database, "0999", serves_from="0998")
+    with pytest.raises(InputError, match="serves 0998 and later") as refused:
+        database.require_schema()
+    assert "install the release" in refused.value.hint
+
+
+def test_a_release_that_is_newer_than_the_database_says_so(database: Database) -> None:
+    _at(database, "0001")
+    with pytest.raises(InputError, match="is at schema 0001, this release needs"):
+        database.require_schema()
 
 
 def test_every_installation_has_an_id_of_its_own(database: Database) -> None:
