@@ -103,7 +103,8 @@ class Provisioner(Protocol):
     def list(self, installation: str, configs: Iterable[Mapping[str, Any]] = ()) -> Iterable[Resource]:
         """Every resource that carries this installation's mark, half-made ones included.
 
-        `configs`: those of every version there is, for adapters that must be told where to look.
+        `configs`: those of every version there is, for adapters that must be told where to look. Raises
+        ProvisionerError when one of the places can't be asked: half a list would pass for a loss.
         """
 
 

@@ -6,70 +6,21 @@ The way to Kubernetes, Terraform and clouds without writing Python; docs/provisi
 from __future__ import annotations
 
 import json
-import os
-import tempfile
-import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
-from pathlib import Path
-from typing import IO, Any, ClassVar
+from typing import Any, ClassVar
 
 from psutil import Process
-from pydantic import BaseModel, ConfigDict, ValidationError
 
 from prebuild_tasks.config import Settings
-from prebuild_tasks.errors import BuildStoppedError, CannotBuildError, ProvisionerError
+from prebuild_tasks.errors import ProvisionerError
 from prebuild_tasks.ports import BuildContext, Probe, Resource, WorkspaceSpec
 from prebuild_tasks.provisioners import process_tree as tree
-from prebuild_tasks.provisioners.process_config import BadConfigError, Command, passed_on
-from prebuild_tasks.provisioners.process_run import command, run
+from prebuild_tasks.provisioners.command_call import call, mapping, resource, resources
+from prebuild_tasks.provisioners.command_config import check, parse
+from prebuild_tasks.provisioners.process_config import Command, identity, passed_on
 
-ANSWER_LIMIT = 1 << 20
-"""Bytes on standard output."""
 PROBE_TIMEOUT = 25.0
 LIST_TIMEOUT = 120.0
-_NEVER, _OVERTAKEN = 2, 3
-
-
-class CommandConfig(BaseModel):
-    """`config:` of a template with `provisioner: command`. A string is a script for `sh -eu`, a list is argv."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    start: Command
-    delete: Command
-    probe: Command | None = None
-    """Left out: ready once it was started."""
-    claim: Command | None = None
-    """Leaves the durable mark that `list` shows as `claimed`, and personalises."""
-    stop: Command | None = None
-    list: Command | None = None
-    """Left out: nothing unknown is ever found, and nothing that vanished."""
-    settings: dict[str, Any] = {}
-    """Handed on as it is."""
-
-
-def parse(config: Mapping[str, Any]) -> CommandConfig:
-    """The checked config. Raises BadConfigError, in words for the one who wrote it."""
-    try:
-        return CommandConfig.model_validate(dict(config))
-    except ValidationError as error:
-        first = error.errors()[0]
-        key = str(first["loc"][0]) if first["loc"] else ""
-        words = {
-            "missing": f"config has no {key}",
-            "extra_forbidden": f"config knows no {key}; it takes {', '.join(CommandConfig.model_fields)}",
-        }.get(first["type"], f"config.{key} must be a script or a list of strings, and not empty")
-        raise BadConfigError(words, key=key) from None
-
-
-@dataclass(frozen=True, slots=True)
-class _Done:
-    """How an executable ended. `answer` is what it printed, None when it printed nothing."""
-
-    code: int
-    answer: Any
-    words: str
 
 
 class CommandProvisioner:
@@ -82,48 +33,51 @@ class CommandProvisioner:
         self._patterns = settings.provisioner_pass_env
 
     def check_config(self, config: Mapping[str, Any]) -> None:
-        """Refuse a config without `start` or `delete`, or with a key nobody reads."""
-        parse(config)
+        """Refuse a config without `start` or `delete`, with a key nobody reads, or that can list and not mark."""
+        check(config)
 
     def start(self, spec: WorkspaceSpec, context: BuildContext) -> Resource:
         """Run `start` once no lower attempt of it runs here any more."""
         config = parse(spec.config)
         context.check()
         tree.end(_runs_of(spec, below=spec.attempt), pause=context.wait)
-        done = self._run("start", config.start, spec, context)
-        answer = done.answer if done.answer is not None else {}
-        return _resource("start", {"workspace_id": spec.workspace_id, **_mapping("start", answer)}, spec.installation)
+        answer = mapping("start", self._run("start", config.start, spec, context, config.timeout))
+        # Which workspace it is, and that nobody has it, is not for `start` to say.
+        own = {"workspace_id": spec.workspace_id, "claimed": False}
+        return resource("start", {**answer, **own}, spec.installation)
 
     def probe(self, spec: WorkspaceSpec) -> Probe:
         """Exit 0 is ready, unless the answer says otherwise."""
         config = parse(spec.config)
         if config.probe is None:
             return Probe(ready=True)
+        patience = min(config.timeout or PROBE_TIMEOUT, PROBE_TIMEOUT)
         try:
-            done = self._run("probe", config.probe, spec, None, timeout=PROBE_TIMEOUT)
+            answer = mapping("probe", self._run("probe", config.probe, spec, None, patience))
         except ProvisionerError as error:
             return Probe(ready=False, message=error.message)
-        answer = _mapping("probe", done.answer if done.answer is not None else {})
         return Probe(
             ready=bool(answer.get("ready", True)),
-            message=str(answer.get("message", "")),
+            message=str(answer.get("message") or ""),
             gone=bool(answer.get("gone", False)),
         )
 
     def claim(self, spec: WorkspaceSpec, context: BuildContext) -> None:
-        """Run `claim`."""
-        self._if_declared("claim", parse(spec.config).claim, spec, context)
+        """Run `claim`, which leaves the durable mark."""
+        config = parse(spec.config)
+        self._if_declared("claim", config.claim, spec, context, config.timeout)
 
     def stop(self, spec: WorkspaceSpec, context: BuildContext) -> None:
         """Run `stop`."""
-        self._if_declared("stop", parse(spec.config).stop, spec, context)
+        config = parse(spec.config)
+        self._if_declared("stop", config.stop, spec, context, config.timeout)
 
     def delete(self, spec: WorkspaceSpec, context: BuildContext) -> None:
         """End what still runs here for the workspace, then run `delete`."""
         config = parse(spec.config)
         context.check()
         tree.end(_runs_of(spec), pause=context.wait)
-        self._run("delete", config.delete, spec, context)
+        self._run("delete", config.delete, spec, context, config.timeout)
 
     def lists(self, config: Mapping[str, Any]) -> bool:
         """Only with a `list` of its own."""
@@ -137,25 +91,22 @@ class CommandProvisioner:
             if declared.list is None or (key := json.dumps([declared.list, declared.settings])) in seen:
                 continue
             seen.add(key)
-            request = {"operation": "list", "installation": installation, "config": declared.settings}
-            env = {"PREBUILD_OPERATION": "list", "PREBUILD_INSTALLATION": installation}
-            done = self._call("list", declared.list, request, env, None, LIST_TIMEOUT)
-            yield from _listed(done.answer, installation)
+            question = {"operation": "list", "installation": installation, "config": declared.settings}
+            env = self._environment("list", installation)
+            patience = min(declared.timeout or LIST_TIMEOUT, LIST_TIMEOUT)
+            yield from resources(call("list", declared.list, question, env, timeout=patience), installation)
 
-    def _if_declared(self, name: str, script: Command | None, spec: WorkspaceSpec, context: BuildContext) -> None:
+    def _if_declared(
+        self, name: str, script: Command | None, spec: WorkspaceSpec, context: BuildContext, timeout: float | None
+    ) -> None:
         context.check()
         if script is not None:
-            self._run(name, script, spec, context)
+            self._run(name, script, spec, context, timeout)
 
     def _run(
-        self,
-        name: str,
-        script: Command,
-        spec: WorkspaceSpec,
-        context: BuildContext | None,
-        timeout: float | None = None,
-    ) -> _Done:
-        request = {
+        self, name: str, script: Command, spec: WorkspaceSpec, context: BuildContext | None, timeout: float | None
+    ) -> Any:
+        question = {
             "operation": name,
             "installation": spec.installation,
             "workspace_id": spec.workspace_id,
@@ -169,108 +120,11 @@ class CommandProvisioner:
             "parameters": dict(spec.parameters),
         }
         # What identifies it, for scripts without a JSON reader; parameters may be secret and are in the JSON only.
-        env = {
-            tree.WORKSPACE: spec.workspace_id,
-            tree.ATTEMPT: str(spec.attempt),
-            "PREBUILD_OPERATION": name,
-            "PREBUILD_INSTALLATION": spec.installation,
-            "PREBUILD_WORKSPACE_NAME": spec.name,
-            "PREBUILD_OWNER": spec.owner,
-        }
-        return self._call(name, script, request, env, context, timeout)
+        env = self._environment(name, spec.installation) | identity(spec)
+        return call(name, script, question, env, context=context, timeout=timeout)
 
-    def _call(
-        self,
-        name: str,
-        script: Command,
-        request: Mapping[str, Any],
-        env: Mapping[str, str],
-        context: BuildContext | None,
-        timeout: float | None,
-    ) -> _Done:
-        """Run to the end. Raises CannotBuildError for exit 2, BuildStoppedError for 3, ProvisionerError otherwise."""
-        with tempfile.TemporaryDirectory(prefix="prebuild-") as home, tempfile.TemporaryFile() as question:
-            # A file without a name, not a pipe: whoever does not read all of it blocks nobody.
-            question.write(json.dumps(request).encode())
-            question.seek(0)
-            whole = passed_on(self._patterns) | {"HOME": home, "TMPDIR": home} | dict(env)
-            with tempfile.TemporaryFile() as answer:
-                try:
-                    code, words = run(
-                        command(script), cwd=Path(home), env=whole, context=_Limited(context, answer), timeout=timeout,
-                        stdin=question, stdout=answer,
-                    )  # fmt: skip
-                except TimeoutError:
-                    raise ProvisionerError(f"{name} did not end within {timeout:g} s") from None
-                words = " / ".join(line.strip() for line in words.splitlines() if line.strip())[-500:] or "no words"
-                if code == _NEVER:
-                    raise CannotBuildError(f"{name}: {words}")
-                if code == _OVERTAKEN:
-                    raise BuildStoppedError(f"{name}: {words}", reason="lost")
-                if code:
-                    how = f"exited with {code}" if code > 0 else f"was ended by signal {-code}"
-                    raise ProvisionerError(f"{name} {how}: {words}")
-                return _Done(code, _read(name, answer), words)
-
-
-class _Limited:
-    """A context that looks after the size of the answer, too."""
-
-    def __init__(self, context: BuildContext | None, answer: IO[bytes]) -> None:
-        self._context = context
-        self._answer = answer
-
-    def log(self, text: str) -> None:
-        if self._context is not None:
-            self._context.log(text)
-
-    def check(self) -> None:
-        if os.fstat(self._answer.fileno()).st_size > ANSWER_LIMIT:
-            raise ProvisionerError(f"the answer on standard output is longer than {ANSWER_LIMIT} bytes")
-        if self._context is not None:
-            self._context.check()
-
-    def wait(self, seconds: float) -> None:
-        if self._context is not None:
-            self._context.wait(seconds)
-        else:
-            time.sleep(seconds)
-        self.check()
-
-
-def _read(name: str, answer: IO[bytes]) -> Any:
-    if os.fstat(answer.fileno()).st_size > ANSWER_LIMIT:
-        raise ProvisionerError(f"{name}: the answer on standard output is longer than {ANSWER_LIMIT} bytes")
-    answer.seek(0)
-    text = answer.read().decode("utf-8", "replace").strip()
-    if not text:
-        return None
-    try:
-        return json.loads(text)
-    except ValueError as error:
-        raise ProvisionerError(f"{name} must print JSON, or nothing, on standard output: {error}") from None
-
-
-def _mapping(name: str, answer: Any) -> dict[str, Any]:
-    if not isinstance(answer, dict):
-        raise ProvisionerError(f"{name} must print a JSON object, not {type(answer).__name__}")
-    return answer
-
-
-def _resource(name: str, answer: Mapping[str, Any], installation: str) -> Resource:
-    texts = {key: answer.get(key, "") for key in ("workspace_id", "resource_id", "url", "directory")}
-    bad = [key for key, value in texts.items() if not isinstance(value, str)]
-    if bad or not texts["workspace_id"]:
-        raise ProvisionerError(f"{name}: {bad[0] if bad else 'workspace_id'} must be a string")
-    texts["resource_id"] = texts["resource_id"] or texts["workspace_id"]
-    return Resource(**texts, installation=installation, claimed=bool(answer.get("claimed", False)))
-
-
-def _listed(answer: Any, installation: str) -> list[Resource]:
-    items = [] if answer is None else answer
-    if not isinstance(items, list):
-        raise ProvisionerError("list must print a JSON list")
-    return [_resource("list", _mapping("list", item), installation) for item in items]
+    def _environment(self, operation: str, installation: str) -> dict[str, str]:
+        return passed_on(self._patterns) | {"PREBUILD_OPERATION": operation, "PREBUILD_INSTALLATION": installation}
 
 
 def _runs_of(spec: WorkspaceSpec, below: int | None = None) -> Callable[[], list[Process]]:

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from fnmatch import fnmatchcase
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
@@ -33,6 +33,7 @@ def _can_run(value: str | list[str]) -> str | list[str]:
 
 
 Command = Annotated[str | list[str], AfterValidator(_can_run)]
+M = TypeVar("M", bound=BaseModel)
 
 
 class BadConfigError(CannotBuildError):
@@ -103,20 +104,22 @@ class ProcessConfig(BaseModel):
 
 def parse(config: Mapping[str, Any]) -> ProcessConfig:
     """The checked config. Raises BadConfigError, in words for the one who wrote it."""
+    names = ", ".join(Limits.model_fields)
+    return checked(ProcessConfig, config, {"limits": f"takes {names}: sizes such as 512m, or whole numbers"})
+
+
+def checked(model: type[M], config: Mapping[str, Any], forms: Mapping[str, str] | None = None) -> M:
+    """The config as this model. Raises BadConfigError; `forms` tells, by key, what is no command but something else."""
     try:
-        return ProcessConfig.model_validate(dict(config))
+        return model.model_validate(dict(config))
     except ValidationError as error:
         first = error.errors()[0]
         key = str(first["loc"][0]) if first["loc"] else ""
-        if key == "limits":
-            names = ", ".join(Limits.model_fields)
-            raise BadConfigError(
-                f"config.limits takes {names}: sizes such as 512m, or whole numbers", key=key
-            ) from None
-        words = {
-            "missing": f"config has no {key}",
-            "extra_forbidden": f"config knows no {key}; it takes {', '.join(ProcessConfig.model_fields)}",
-        }.get(first["type"], f"config.{key} must be a script or a list of strings, and not empty")
+        words = f"config.{key} {(forms or {}).get(key, 'must be a script or a list of strings, and not empty')}"
+        if first["loc"] == (key,):
+            missing = f"config has no {key}"
+            unknown = f"config knows no {key}; it takes {', '.join(model.model_fields)}"
+            words = {"missing": missing, "extra_forbidden": unknown}.get(first["type"], words)
         raise BadConfigError(words, key=key) from None
 
 
@@ -140,19 +143,13 @@ class Environment:
             own |= {"PORT": str(port), "PREBUILD_WORKSPACE_PORT": str(port), "PREBUILD_WORKSPACE_BIND": self._bind}
         return (
             own
+            | identity(spec)
             | {
                 "HOME": str(directory),
                 "TMPDIR": str(directory / ".tmp"),
-                tree.WORKSPACE: spec.workspace_id,
-                tree.ATTEMPT: str(spec.attempt),
-                "PREBUILD_WORKSPACE_NAME": spec.name,
-                "PREBUILD_WORKSPACE_TEMPLATE": spec.template,
-                "PREBUILD_WORKSPACE_VERSION": spec.version,
-                "PREBUILD_WORKSPACE_PRESET": spec.preset,
                 "PREBUILD_WORKSPACE_DIRECTORY": str(directory),
                 "PREBUILD_WORKSPACE_CACHE": str(self._cache),
             }
-            | of_owner(spec.owner)
         )
 
     def whole(self, own: Mapping[str, str]) -> dict[str, str]:
@@ -173,6 +170,18 @@ def passed_on(patterns: Sequence[str]) -> dict[str, str]:
 def bind_address(settings: Settings) -> str:
     """The address that workspaces are served on."""
     return settings.workspace_bind or ("127.0.0.1" if _is_loopback(settings.public_host) else "0.0.0.0")  # noqa: S104
+
+
+def identity(spec: WorkspaceSpec) -> dict[str, str]:
+    """Which workspace it is, and whose."""
+    return {
+        tree.WORKSPACE: spec.workspace_id,
+        tree.ATTEMPT: str(spec.attempt),
+        "PREBUILD_WORKSPACE_NAME": spec.name,
+        "PREBUILD_WORKSPACE_TEMPLATE": spec.template,
+        "PREBUILD_WORKSPACE_VERSION": spec.version,
+        "PREBUILD_WORKSPACE_PRESET": spec.preset,
+    } | of_owner(spec.owner)
 
 
 def of_owner(owner: str) -> dict[str, str]:

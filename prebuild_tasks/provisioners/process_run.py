@@ -5,32 +5,25 @@ No `preexec_fn` and no fork of our own: builds run in threads.
 
 from __future__ import annotations
 
-import codecs
 import logging
-import os
-import selectors
 import subprocess
 import sys
 import uuid
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 from time import sleep
-from typing import IO
 
 from prebuild_tasks.clock import monotonic
 from prebuild_tasks.errors import ProvisionerError
 from prebuild_tasks.ports import BuildContext
 from prebuild_tasks.provisioners import process_tree as tree
+from prebuild_tasks.provisioners.process_pipes import Dialogue, Pipes
 from prebuild_tasks.provisioners.process_tree import Leader
 
 log = logging.getLogger(__name__)
 
 _POLL = 0.2
-_CHUNK = 65536
-_TAIL = 2000
-_DRAIN = 1.0
-"""Seconds for output that is still in the pipe; somebody unknown may hold it open and write for ever."""
 _LAUNCH_TIMEOUT = 30.0
 
 # Forks, so that init becomes the parent and reaps; a session of its own, so that no terminal and no worker takes it
@@ -72,20 +65,20 @@ def run(
     context: BuildContext | None = None,
     timeout: float | None = None,
     started: Callable[[Leader], None] | None = None,
-    stdin: IO[bytes] | None = None,
-    stdout: IO[bytes] | None = None,
+    dialogue: Dialogue | None = None,
 ) -> tuple[int, str]:
     """Run to the end; returns the exit code and the last output. Output goes to the context's log as it comes.
 
-    With a file for standard output, only what comes on standard error counts as output. All that the command started
-    ends with it, however it ends, sessions of their own included. Raises BuildStoppedError from the context,
-    TimeoutError, and ProvisionerError when it can't be started.
+    All that the command started ends with it, however it ends, sessions of their own included. Raises
+    BuildStoppedError from the context, TimeoutError, and ProvisionerError when it can't be started or answers too much.
     """
     token = uuid.uuid4().hex
-    with _popen(argv, cwd, {**env, tree.RUN: token}, stdin, stdout) as process:
+    with (
+        _popen(argv, cwd, {**env, tree.RUN: token}, dialogue) as process,
+        closing(Pipes(process, context, dialogue)) as output,
+    ):
         # Not polled, which would reap it: while it is a zombie its number is nobody else's.
         leader = Leader(process.pid, tree.born(process.pid))
-        output = _Output(process, context)
         grace = tree.GRACE
         try:
             if started is not None:
@@ -116,51 +109,17 @@ def spawn(argv: Sequence[str], *, cwd: Path, env: Mapping[str, str], log_file: P
     return Leader(int(pid), tree.born(int(pid)))
 
 
-class _Output:
-    """The pipe of a running command: read without blocking, decoded across reads, its last part kept."""
-
-    def __init__(self, process: subprocess.Popen[bytes], context: BuildContext | None) -> None:
-        pipe = process.stdout or process.stderr
-        assert pipe is not None  # noqa: S101 - one of them was asked for
-        self._fd = pipe.fileno()
-        self._context = context
-        self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
-        self.is_open = True
-        self.tail = ""
-        os.set_blocking(self._fd, False)
-
-    def read(self, patience: float) -> bool:
-        """Take what comes within this time; whether there was something."""
-        with selectors.DefaultSelector() as selector:
-            selector.register(self._fd, selectors.EVENT_READ)
-            if not selector.select(patience):
-                return False
-        data = os.read(self._fd, _CHUNK)
-        self.is_open = bool(data)
-        text = self._decoder.decode(data, final=not data)
-        self.tail = (self.tail + text)[-_TAIL:]
-        if text and self._context is not None:
-            self._context.log(text)
-        return True
-
-    def drain(self) -> None:
-        """Take what is left."""
-        deadline = monotonic() + _DRAIN
-        while self.is_open and monotonic() < deadline and self.read(0.05):
-            pass
-
-
 def _popen(
-    argv: Sequence[str], cwd: Path, env: Mapping[str, str], stdin: IO[bytes] | None, stdout: IO[bytes] | None
+    argv: Sequence[str], cwd: Path, env: Mapping[str, str], dialogue: Dialogue | None
 ) -> subprocess.Popen[bytes]:
     try:
         return subprocess.Popen(
             argv,
             cwd=cwd,
             env=dict(env),
-            stdin=stdin or subprocess.DEVNULL,
-            stdout=stdout or subprocess.PIPE,
-            stderr=subprocess.PIPE if stdout else subprocess.STDOUT,
+            stdin=subprocess.PIPE if dialogue else subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE if dialogue else subprocess.STDOUT,
             start_new_session=True,
         )
     except OSError as error:
@@ -168,7 +127,7 @@ def _popen(
         raise ProvisionerError(f"{where}: {error.strerror}") from error
 
 
-def _follow(leader: Leader, output: _Output, context: BuildContext | None, timeout: float | None) -> None:
+def _follow(leader: Leader, output: Pipes, context: BuildContext | None, timeout: float | None) -> None:
     """Until the command itself has ended; what it left in the background is not waited for."""
     deadline = None if timeout is None else monotonic() + timeout
     pause = 0.005

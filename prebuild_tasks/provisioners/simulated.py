@@ -7,102 +7,25 @@ the workspace, the attempt and the operation: the same again, wherever it runs.
 from __future__ import annotations
 
 import json
-import random
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from math import log
 from pathlib import Path
-from typing import Annotated, Any, ClassVar
-
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from typing import Any, ClassVar
 
 from prebuild_tasks.clock import utcnow
-from prebuild_tasks.config import Settings, parse_duration
+from prebuild_tasks.config import Settings
 from prebuild_tasks.errors import BuildStoppedError, CannotBuildError, ProvisionerError
 from prebuild_tasks.ports import BuildContext, Probe, Resource, WorkspaceSpec
 from prebuild_tasks.provisioners.marks import refuse_claimed
-from prebuild_tasks.provisioners.process_config import BadConfigError
 from prebuild_tasks.provisioners.process_disk import locked, private, read, write
 from prebuild_tasks.provisioners.process_files import Place
+from prebuild_tasks.provisioners.simulated_config import chance, fate_of_start, parse
 
 _LOOK = 1.0
 _PROBE_LIMIT = 25.0
 """Seconds that a probe takes at most, whatever is declared: the port promises 30."""
-
-
-@dataclass(frozen=True, slots=True)
-class Distribution:
-    """Seconds, drawn anew for each operation. `kind` is a method of random.Random."""
-
-    kind: str
-    arguments: tuple[float, ...]
-
-    def draw(self, chance: random.Random) -> float:
-        if self.kind == "constant":
-            return self.arguments[0]
-        return max(float(getattr(chance, self.kind)(*self.arguments)), 0.0)
-
-
-_NOW = Distribution("constant", (0.0,))
-_KINDS = {"uniform": ("uniform", 2), "normal": ("normalvariate", 2), "exponential": ("expovariate", 1)}
-
-
-def _distribution(value: object) -> Distribution:
-    if isinstance(value, Mapping) and len(value) == 1:
-        [(name, given)] = value.items()
-        numbers = [parse_duration(item) for item in (given if isinstance(given, list) else [given])]
-        if name == "lognormal" and len(numbers) == 2 and numbers[0] > 0:
-            # By median and sigma: the mean of the logarithm is nothing anybody knows.
-            return Distribution("lognormvariate", (log(numbers[0]), numbers[1]))
-        if name in _KINDS and len(numbers) == _KINDS[name][1]:
-            if name == "exponential":
-                return (
-                    Distribution("expovariate", (1 / numbers[0],)) if numbers[0] else Distribution("constant", (0.0,))
-                )
-            return Distribution(_KINDS[name][0], tuple(numbers))
-    if isinstance(value, (int, float, str)) and not isinstance(value, bool):
-        return Distribution("constant", (parse_duration(value),))
-    raise ValueError("no distribution")
-
-
-Time = Annotated[Distribution, BeforeValidator(_distribution)]
-Rate = Annotated[float, Field(ge=0, le=1)]
-
-
-class SimulatedConfig(BaseModel):
-    """`config:` of a template with `provisioner: simulated`. Times are distributions of seconds, rates 0 to 1."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, arbitrary_types_allowed=True)
-
-    seed: int = 0
-    build_time: Time = _NOW
-    delete_time: Time = _NOW
-    probe_time: Time = _NOW
-    failure_rate: Rate = 0.0
-    cannot_build_rate: Rate = 0.0
-    hang_rate: Rate = 0.0
-    never_ready_rate: Rate = 0.0
-    delete_failure_rate: Rate = 0.0
-    sick_after: Time | None = None
-    """From the start's end on; left out: never."""
-    claim: bool = False
-    """Whether there is something to personalise."""
-    error: str = "the simulated build failed"
-
-
-def parse(config: Mapping[str, Any]) -> SimulatedConfig:
-    """The checked config. Raises BadConfigError."""
-    try:
-        return SimulatedConfig.model_validate(dict(config))
-    except ValidationError as error:
-        first = error.errors()[0]
-        key = str(first["loc"][0]) if first["loc"] else ""
-        words = f"config.{key} must be a rate from 0 to 1, or a time: 3, 2m, {{uniform: [1, 5]}}, {{exponential: 10}}"
-        if first["type"] == "extra_forbidden":
-            words = f"config knows no {key}; it takes {', '.join(SimulatedConfig.model_fields)}"
-        raise BadConfigError(words, key=key) from None
 
 
 @dataclass(slots=True)
@@ -113,6 +36,8 @@ class _State:
     """Seconds since the epoch; 0 while it is not published."""
     stopped: bool = False
     claimed_by: str = ""
+    deletions: int = 0
+    """How often somebody tried: each try is drawn anew, so that a failed one is no verdict."""
 
 
 class SimulatedProvisioner:
@@ -130,7 +55,8 @@ class SimulatedProvisioner:
 
     def start(self, spec: WorkspaceSpec, context: BuildContext) -> Resource:
         """Wait for as long as was drawn, then exist; or fail, hang, or be refused for ever."""
-        config, chance = parse(spec.config), self._chance(spec, "start")
+        config = parse(spec.config)
+        fate = fate_of_start(config, spec)
         context.check()
         with self._state(spec) as (state, save):
             self._refuse_foreign(spec)
@@ -142,12 +68,10 @@ class SimulatedProvisioner:
                 raise BuildStoppedError("a later attempt has begun", reason="lost")
             save(_State(spec.installation, spec.attempt))
         context.log(f"begun, attempt {spec.attempt}\n")
-        hangs = chance.random() < config.hang_rate
-        fails, never = chance.random() < config.failure_rate, chance.random() < config.cannot_build_rate
-        self._wait(spec, context, float("inf") if hangs else config.build_time.draw(chance))
-        if fails or never:
+        self._wait(spec, context, fate.seconds)
+        if fate.fails or fate.never:
             context.log(f"{config.error}\n")
-            raise (CannotBuildError if never else ProvisionerError)(config.error)
+            raise (CannotBuildError if fate.never else ProvisionerError)(config.error)
         with self._state(spec) as (state, save):
             if state is None or state.attempt != spec.attempt:
                 raise BuildStoppedError("a later attempt has begun, or it was deleted", reason="lost")
@@ -157,17 +81,18 @@ class SimulatedProvisioner:
 
     def probe(self, spec: WorkspaceSpec) -> Probe:
         """Ready, unless it never is, is stopped, or has fallen ill by now."""
-        config, chance = parse(spec.config), self._chance(spec, "probe")
-        time.sleep(min(config.probe_time.draw(chance), _PROBE_LIMIT))
+        config = parse(spec.config)
+        time.sleep(min(config.probe_time.draw(chance(config, spec, "probe")), _PROBE_LIMIT))
         state = self._read(spec)
         if state is None or not state.started_at:
             return Probe(ready=False, message="the simulated workspace is gone", gone=True)
         if state.stopped:
             return Probe(ready=False, message="the simulated workspace is stopped")
-        if chance.random() < config.never_ready_rate:
+        # What a workspace is like does not change from probe to probe.
+        if chance(config, spec, "never ready").random() < config.never_ready_rate:
             return Probe(ready=False, message="the simulated workspace is never ready")
         age = utcnow().timestamp() - state.started_at
-        if config.sick_after and age > config.sick_after.draw(chance):
+        if config.sick_after and age > config.sick_after.draw(chance(config, spec, "sick")):
             return Probe(ready=False, message="the simulated workspace has fallen ill")
         return Probe(ready=True)
 
@@ -192,16 +117,21 @@ class SimulatedProvisioner:
 
     def delete(self, spec: WorkspaceSpec, context: BuildContext) -> None:
         """Wait for as long as was drawn, then be gone; or fail."""
-        config, chance = parse(spec.config), self._chance(spec, "delete")
+        config = parse(spec.config)
         context.check()
         self._refuse_foreign(spec)
-        if state := self._read(spec):
+        with self._state(spec) as (state, save):
+            if state is None:
+                return
             refuse_claimed(state.claimed_by, spec)
-        deadline = config.delete_time.draw(chance)
-        while deadline > 0:
-            context.wait(min(deadline, _LOOK))
-            deadline -= _LOOK
-        if chance.random() < config.delete_failure_rate:
+            state.deletions += 1
+            save(state)
+        draw = chance(config, spec, f"delete {state.deletions}", spec.attempt)
+        fails, left = draw.random() < config.delete_failure_rate, config.delete_time.draw(draw)
+        while left > 0:
+            context.wait(min(left, _LOOK))
+            left -= _LOOK
+        if fails:
             context.log(f"{config.error}\n")
             raise ProvisionerError(config.error)
         with locked(self._lock_file()):
@@ -222,12 +152,6 @@ class SimulatedProvisioner:
             if state is None or state.attempt != spec.attempt:
                 raise BuildStoppedError("a later attempt has begun, or it was deleted", reason="lost")
         context.check()
-
-    def _chance(self, spec: WorkspaceSpec, operation: str) -> random.Random:
-        seed = parse(spec.config).seed
-        # What a workspace is like does not change from probe to probe.
-        attempt = 0 if operation == "probe" else spec.attempt
-        return random.Random(f"{seed}/{spec.workspace_id}/{attempt}/{operation}")  # noqa: S311 - not for secrets
 
     def _path(self, spec: WorkspaceSpec) -> Path:
         Place(self._root, spec.workspace_id)  # refuses an id that is no UUID

@@ -15,7 +15,8 @@ from prebuild_tasks.config import Settings
 from prebuild_tasks.errors import BuildStoppedError, CannotBuildError, ProvisionerError
 from prebuild_tasks.ports import WorkspaceSpec
 from prebuild_tasks.provisioners import process_tree as tree
-from prebuild_tasks.provisioners.command import ANSWER_LIMIT, CommandProvisioner
+from prebuild_tasks.provisioners.command import CommandProvisioner
+from prebuild_tasks.provisioners.command_call import ANSWER_LIMIT
 from tests.provisioners.context import Context
 from tests.wait import wait_until
 
@@ -50,6 +51,24 @@ def test_the_question_is_one_json_object(provisioner: CommandProvisioner, spec: 
     }  # fmt: skip
 
 
+def test_a_long_question_is_heard_whole(provisioner: CommandProvisioner, spec: WorkspaceSpec, tmp_path: Path) -> None:
+    long = replace(having(spec, start=f"cat > {tmp_path}/question"), parameters={"A": "x" * 1_000_000})
+    provisioner.start(long, Context())
+    assert json.loads((tmp_path / "question").read_text())["parameters"] == long.parameters
+
+
+def test_a_long_question_that_nobody_reads_blocks_nobody(provisioner: CommandProvisioner, spec: WorkspaceSpec) -> None:
+    for script in ("true", "exec <&-; sleep 0.3"):
+        provisioner.start(replace(having(spec, start=script), parameters={"A": "x" * 1_000_000}), Context())
+
+
+def test_a_start_says_neither_which_workspace_it_is_nor_whose(
+    provisioner: CommandProvisioner, spec: WorkspaceSpec
+) -> None:
+    made = provisioner.start(having(spec, start='echo \'{"workspace_id": "w", "claimed": true}\''), Context())
+    assert (made.workspace_id, made.resource_id, made.claimed) == (spec.workspace_id, spec.workspace_id, False)
+
+
 def test_the_answer_of_start(provisioner: CommandProvisioner, spec: WorkspaceSpec) -> None:
     made = provisioner.start(having(spec, start='echo \'{"url": "http://x", "resource_id": "r1"}\''), Context())
     assert (made.url, made.resource_id, made.directory, made.installation) == ("http://x", "r1", "", "i")
@@ -64,6 +83,7 @@ def test_secrets_are_neither_arguments_nor_environment_nor_output(
     seen = (tmp_path / "seen").read_text()
     assert SECRET not in seen + context.text
     assert f"PREBUILD_WORKSPACE_ID={spec.workspace_id}" in seen
+    assert "PREBUILD_WORKSPACE_PRESET=p" in seen
     assert "PREBUILD_DATABASE_URL" not in seen
 
 
@@ -79,6 +99,7 @@ def test_secrets_are_neither_arguments_nor_environment_nor_output(
         ("echo '[1]'", ProvisionerError, "start must print a JSON object, not list"),
         ("echo '{\"url\": 1}'", ProvisionerError, "url must be a string"),
         (f"head -c {ANSWER_LIMIT + 10} /dev/zero", ProvisionerError, "longer than"),
+        (f"head -c {ANSWER_LIMIT} /dev/zero | tr '\\0' '['", ProvisionerError, "start must print JSON"),
         ("exec /nowhere/at/all", ProvisionerError, "start exited with 127"),
     ],
 )
@@ -94,6 +115,14 @@ def test_how_a_start_ends(
 def test_a_flood_of_answers_is_ended(provisioner: CommandProvisioner, spec: WorkspaceSpec) -> None:
     with pytest.raises(ProvisionerError, match="longer than"):
         provisioner.start(having(spec, start="exec cat /dev/zero"), Context())
+    assert tree.marked([spec.workspace_id]) == []
+
+
+def test_who_takes_longer_than_declared_is_ended(provisioner: CommandProvisioner, spec: WorkspaceSpec) -> None:
+    slow = having(spec, start="sleep 1000 & sleep 1000", probe="exec sleep 1000", timeout="200ms")
+    with pytest.raises(ProvisionerError, match=r"start did not end within 0\.2 s"):
+        provisioner.start(slow, Context())
+    assert provisioner.probe(slow).message == "probe did not end within 0.2 s"
     assert tree.marked([spec.workspace_id]) == []
 
 
@@ -159,6 +188,10 @@ def test_a_canceled_start_ends_all_that_it_started(provisioner: CommandProvision
         ({"start": "true"}, "config has no delete"),
         ({"start": "true", "delete": "true", "strat": "x"}, "config knows no strat"),
         ({"start": "", "delete": "true"}, "config.start must be a script"),
+        ({"start": "true", "delete": "true", "timeout": 0}, "config.timeout must be a time longer than 0"),
+        ({"start": "true", "delete": "true", "timeout": "soon"}, "config.timeout must be a time longer than 0"),
+        ({"start": "true", "delete": "true", "settings": []}, "config.settings must be a mapping"),
+        ({"start": "true", "delete": "true", "list": "true"}, "a list but no claim"),
     ],
 )
 def test_configs_that_are_refused(provisioner: CommandProvisioner, config: dict[str, Any], words: str) -> None:

@@ -6,6 +6,7 @@ import threading
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,8 @@ from tests.provisioners.context import Context, PausingContext
 from tests.provisioners.engine import LIMITS, PLAIN, Engine
 from tests.wait import wait_until
 
-SHELL_EXAMPLE = Path(__file__).parents[2] / "examples" / "command-shell" / "workspace.sh"
+EXAMPLES = Path(__file__).parents[2] / "examples"
+SHELL_EXAMPLE = EXAMPLES / "command-shell" / "workspace.sh"
 INSTALLATION = "11111111-1111-4111-8111-111111111111"
 
 
@@ -93,10 +95,30 @@ def _simulated(request: pytest.FixtureRequest, settings: Settings) -> Iterator[A
     )
 
 
-ADAPTERS = {"process": _process, "docker": _docker, "command": _command, "simulated": _simulated}
+def _third_party(request: pytest.FixtureRequest, settings: Settings) -> Iterator[Adapter]:
+    request.getfixturevalue("monkeypatch").syspath_prepend(str(EXAMPLES / "third-party-provisioner"))
+    yield Adapter(
+        import_module("prebuild_noop_dir").NoopDir(settings),
+        works={"files": {"made": "made\n"}},
+        fails={"files": {"no disk " * 40: "a name longer than any file's"}},
+        hangs={"takes": "1000d"},
+        refused={"file": {}},
+        running=lambda _: [],
+    )
 
 
-@pytest.fixture(params=["process", "command", "simulated", pytest.param("docker", marks=pytest.mark.docker)])
+ADAPTERS = {
+    "process": _process,
+    "docker": _docker,
+    "command": _command,
+    "simulated": _simulated,
+    "third-party": _third_party,
+}
+
+
+@pytest.fixture(
+    params=["process", "command", "simulated", "third-party", pytest.param("docker", marks=pytest.mark.docker)]
+)
 def adapter(request: pytest.FixtureRequest, settings: Settings) -> Iterator[Adapter]:
     yield from ADAPTERS[request.param](request, settings)
 

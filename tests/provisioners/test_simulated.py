@@ -15,7 +15,8 @@ from prebuild_tasks.config import Settings
 from prebuild_tasks.errors import CannotBuildError, ProvisionerError
 from prebuild_tasks.ports import WorkspaceSpec
 from prebuild_tasks.provisioners.process_config import BadConfigError
-from prebuild_tasks.provisioners.simulated import SimulatedProvisioner, parse
+from prebuild_tasks.provisioners.simulated import SimulatedProvisioner
+from prebuild_tasks.provisioners.simulated_config import fate_of_start, parse
 from tests.provisioners.context import Context
 
 
@@ -31,24 +32,38 @@ def spec(number: int = 0, **config: Any) -> WorkspaceSpec:
     )  # fmt: skip
 
 
-def fates(provisioner: SimulatedProvisioner, seed: int, count: int = 60) -> list[bool]:
-    found = []
-    for number in range(count):
-        one = spec(number, seed=seed, failure_rate=0.3)
-        try:
-            provisioner.start(one, Context())
-            found.append(True)
-        except ProvisionerError:
-            found.append(False)
-        provisioner.delete(one, Context())
-    return found
-
-
 def test_the_same_seed_the_same_fate(provisioner: SimulatedProvisioner) -> None:
-    first = fates(provisioner, 7)
-    assert first == fates(provisioner, 7)
-    assert first != fates(provisioner, 8)
-    assert 5 < first.count(False) < 35
+    def fates(seed: int) -> list[bool]:
+        found = []
+        for number in range(30):
+            one = spec(number, seed=seed, failure_rate=0.3)
+            try:
+                provisioner.start(one, Context())
+                found.append(True)
+            except ProvisionerError:
+                found.append(False)
+            provisioner.delete(one, Context())
+        return found
+
+    first = fates(7)
+    assert first == fates(7)
+    assert first != fates(8)
+
+
+def test_rates_are_kept_and_do_not_move_each_other() -> None:
+    def starts(**rates: float) -> list[Any]:
+        config = parse({"build_time": {"exponential": 10}, **rates})
+        return [fate_of_start(config, spec(number)) for number in range(1000)]
+
+    fates = starts(failure_rate=0.2, cannot_build_rate=0.05, hang_rate=0.1)
+    assert 160 < sum(fate.fails for fate in fates) < 240
+    assert 30 < sum(fate.never for fate in fates) < 75
+    assert 70 < sum(fate.seconds == float("inf") for fate in fates) < 130
+    others = starts(failure_rate=0.9, cannot_build_rate=0.05)
+    assert [fate.never for fate in others] == [fate.never for fate in fates]
+    one = parse({"failure_rate": 0.5})
+    attempts = [fate_of_start(one, replace(spec(1), attempt=number)).fails for number in range(1, 30)]
+    assert len(set(attempts)) == 2, "an attempt is drawn anew"
 
 
 @pytest.mark.parametrize(
@@ -69,20 +84,24 @@ def test_times(declared: Any, check: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    "config",
+    ("config", "words"),
     [
-        {"failure_rate": 1.1},
-        {"failure_rate": "often"},
-        {"build_time": {"uniform": [1]}},
-        {"build_time": {"poisson": 1}},
-        {"build_time": "soon"},
-        {"build_time": True},
-        {"bild_time": 1},
+        ({"failure_rate": 1.1}, "config.failure_rate must be a rate from 0 to 1"),
+        ({"failure_rate": "often"}, "a rate from 0 to 1"),
+        ({"build_time": {"uniform": [1]}}, "config.build_time must be a time"),
+        ({"build_time": {"poisson": 1}}, r"\{exponential: 10\}"),
+        ({"build_time": {"lognormal": [0, 1]}}, "a time"),
+        ({"build_time": "soon"}, "a time"),
+        ({"build_time": True}, "a time"),
+        ({"build_time": [1, 2]}, "a time"),
+        ({"sick_after": -1}, "config.sick_after must be a time"),
+        ({"seed": "x"}, "config.seed must be a whole number"),
+        ({"bild_time": 1}, "config knows no bild_time; it takes seed, build_time"),
     ],
 )
-def test_what_is_refused(config: dict[str, Any]) -> None:
-    with pytest.raises(BadConfigError):
-        parse(config)
+def test_what_is_refused(provisioner: SimulatedProvisioner, config: dict[str, Any], words: str) -> None:
+    with pytest.raises(BadConfigError, match=words):
+        provisioner.check_config(config)
 
 
 def test_a_start_takes_its_time(provisioner: SimulatedProvisioner) -> None:
@@ -106,12 +125,23 @@ def test_never_ready_and_falling_ill(provisioner: SimulatedProvisioner) -> None:
     assert provisioner.probe(replace(ill, config={"sick_after": 1000})).ready
 
 
-def test_deletions_can_fail(provisioner: SimulatedProvisioner) -> None:
-    one = spec(3, delete_failure_rate=1)
-    provisioner.start(one, Context())
-    with pytest.raises(ProvisionerError):
-        provisioner.delete(one, Context())
-    assert len(list(provisioner.list("i"))) == 1
+def test_deletions_can_fail_and_end_well_when_tried_again(provisioner: SimulatedProvisioner) -> None:
+    """Each try is a build of its own, so its attempt is 1 again."""
+    tries = []
+    for number in range(20):
+        one = spec(number, delete_failure_rate=0.5)
+        provisioner.start(one, Context())
+        count = 1
+        while True:
+            try:
+                provisioner.delete(one, Context())
+                break
+            except ProvisionerError:
+                assert [item.workspace_id for item in provisioner.list("i")] == [one.workspace_id]
+                count += 1
+        tries.append(count)
+    assert len(set(tries)) > 2
+    assert list(provisioner.list("i")) == []
 
 
 def test_every_process_sees_the_same(provisioner: SimulatedProvisioner, settings: Settings) -> None:

@@ -1,0 +1,117 @@
+"""What a template declares for the simulated provisioner: chances, and times as distributions."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping
+from dataclasses import dataclass
+from math import log
+from typing import Annotated, Any
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+
+from prebuild_tasks.config import parse_duration
+from prebuild_tasks.ports import WorkspaceSpec
+from prebuild_tasks.provisioners.process_config import checked
+
+
+@dataclass(frozen=True, slots=True)
+class Distribution:
+    """Seconds, drawn anew for each operation. `kind` is a method of random.Random, or `constant`."""
+
+    kind: str
+    arguments: tuple[float, ...]
+
+    def draw(self, chance: random.Random) -> float:
+        """Never less than 0."""
+        if self.kind == "constant":
+            return self.arguments[0]
+        return max(float(getattr(chance, self.kind)(*self.arguments)), 0.0)
+
+
+_NOW = Distribution("constant", (0.0,))
+
+
+def _distribution(value: object) -> Distribution:
+    name, given = "constant", value
+    if isinstance(value, Mapping) and len(value) == 1:
+        [(name, given)] = value.items()
+    numbers = [parse_duration(item) for item in (given if isinstance(given, list) else [given])]
+    if any(number < 0 for number in numbers) or isinstance(given, bool):
+        raise ValueError("no time")
+    match name, numbers:
+        case "constant", [_]:
+            return Distribution(name, tuple(numbers))
+        case "exponential", [mean]:
+            return Distribution("expovariate", (1 / mean,)) if mean else _NOW
+        case "uniform", [_, _]:
+            return Distribution("uniform", tuple(numbers))
+        case "normal", [_, _]:
+            return Distribution("normalvariate", tuple(numbers))
+        case "lognormal", [median, sigma] if median:
+            # By the median: the mean of the logarithm is nothing anybody knows.
+            return Distribution("lognormvariate", (log(median), sigma))
+    raise ValueError("no distribution")
+
+
+Time = Annotated[Distribution, BeforeValidator(_distribution)]
+Rate = Annotated[float, Field(ge=0, le=1)]
+
+
+class SimulatedConfig(BaseModel):
+    """`config:` of a template with `provisioner: simulated`. Times are distributions of seconds, rates 0 to 1."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, arbitrary_types_allowed=True)
+
+    seed: int = 0
+    build_time: Time = _NOW
+    delete_time: Time = _NOW
+    probe_time: Time = _NOW
+    failure_rate: Rate = 0.0
+    cannot_build_rate: Rate = 0.0
+    hang_rate: Rate = 0.0
+    never_ready_rate: Rate = 0.0
+    delete_failure_rate: Rate = 0.0
+    sick_after: Time | None = None
+    """From the start's end on; left out: never."""
+    claim: bool = False
+    """Whether there is something to personalise."""
+    error: str = "the simulated build failed"
+
+
+_TIME = "a time: 3, 2m, {uniform: [1, 5]}, {exponential: 10}, {normal: [10, 2]} or {lognormal: [30, 0.5]}"
+_FORMS = {name: "a rate from 0 to 1" if name.endswith("_rate") else _TIME for name in SimulatedConfig.model_fields} | {
+    "seed": "a whole number",
+    "claim": "true or false",
+    "error": "a text",
+}
+
+
+def parse(config: Mapping[str, Any]) -> SimulatedConfig:
+    """The checked config. Raises BadConfigError, in words for the one who wrote it."""
+    return checked(SimulatedConfig, config, _FORMS)
+
+
+@dataclass(frozen=True, slots=True)
+class Fate:
+    """What happens to one start."""
+
+    seconds: float
+    """Infinite for one that hangs."""
+    fails: bool
+    never: bool
+    """It can never be built."""
+
+
+def fate_of_start(config: SimulatedConfig, spec: WorkspaceSpec) -> Fate:
+    """Drawn from the seed, the workspace and the attempt; a rate that changes changes nothing but its own outcome."""
+    draw = chance(config, spec, "start", spec.attempt)
+    hangs, fails, never = (
+        draw.random() < rate for rate in (config.hang_rate, config.failure_rate, config.cannot_build_rate)
+    )
+    return Fate(float("inf") if hangs else config.build_time.draw(draw), fails, never)
+
+
+def chance(config: SimulatedConfig, spec: WorkspaceSpec, what: str, attempt: int = 0) -> random.Random:
+    """The same draws for the same question, wherever and whenever it is asked."""
+    return random.Random(f"{config.seed}/{spec.workspace_id}/{attempt}/{what}")  # noqa: S311 - not for secrets

@@ -1,0 +1,73 @@
+"""A pool of the shell example's workspaces, from the declaration to the audit."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from prebuild_tasks.config import Settings
+from prebuild_tasks.provisioners import Provisioners
+from prebuild_tasks.services.audit import audit
+from prebuild_tasks.services.build import BuildRunner
+from prebuild_tasks.services.claim import ClaimRequest, claim
+from prebuild_tasks.services.pools import ApplyOptions, apply
+from prebuild_tasks.services.pools_file import load_text
+from prebuild_tasks.storage.engine import Database
+from tests.builders import turn, workspaces
+
+SCRIPT = Path(__file__).parents[2] / "examples" / "command-shell" / "workspace.sh"
+OPERATIONS = ("start", "probe", "claim", "stop", "delete", "list")
+
+
+@pytest.fixture
+def base(tmp_path: Path) -> Path:
+    (tmp_path / "base").mkdir()
+    return tmp_path / "base"
+
+
+@pytest.fixture
+def fill(database: Database, settings: Settings, base: Path) -> Iterator[Callable[..., None]]:
+    runner = BuildRunner(database, settings, Provisioners(settings))
+
+    def fill(*, without: str = "") -> None:
+        config = {name: ["sh", str(SCRIPT), name, str(base)] for name in OPERATIONS if name != without}
+        preset = {"name": "small", "desired": 2}
+        template = {"name": "dev", "provisioner": "command", "config": config, "presets": [preset]}
+        apply(database, settings, load_text(json.dumps({"schema": 1, "templates": [template]})), ApplyOptions("test"))
+        for build in turn(database, settings).builds:
+            assert runner.run(build.id).outcome == "succeeded"
+
+    yield fill
+    runner.close()
+
+
+def test_it_is_filled_and_audited(
+    database: Database, settings: Settings, fill: Callable[..., None], base: Path
+) -> None:
+    fill()
+    assert [Path(row.directory).is_dir() for row in workspaces(database)] == [True, True]
+    assert audit(database, settings, Provisioners(settings)) == []
+    lost = workspaces(database)[0]
+    shutil.rmtree(next(base.glob(f"*/{lost.id}")))
+    [finding] = audit(database, settings, Provisioners(settings))
+    assert (finding.what, finding.subject) == ("running workspace without a resource", lost.name)
+
+
+def test_without_a_list_nothing_counts_as_lost(
+    database: Database, settings: Settings, fill: Callable[..., None]
+) -> None:
+    fill(without="list")
+    assert audit(database, settings, Provisioners(settings)) == []
+
+
+def test_a_claim_leaves_its_mark(database: Database, settings: Settings, fill: Callable[..., None], base: Path) -> None:
+    fill()
+    done = claim(database, ClaimRequest("ada", ("dev/small",)))
+    runner = BuildRunner(database, settings, Provisioners(settings))
+    assert [runner.run(build.id).outcome for build in done.builds] == ["succeeded"]
+    runner.close()
+    assert [path.read_text() for path in base.glob("*/*/claimed")] == ["ada\n"]

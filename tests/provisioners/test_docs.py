@@ -1,0 +1,47 @@
+"""docs/provisioners.md says what the adapters read."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+import yaml
+
+from prebuild_tasks.config import Settings
+from prebuild_tasks.provisioners import load, names
+from prebuild_tasks.provisioners.command_config import CommandConfig
+from prebuild_tasks.provisioners.simulated_config import SimulatedConfig
+
+ROOT = Path(__file__).parents[2]
+PAGE = (ROOT / "docs" / "provisioners.md").read_text()
+PARTS = dict(re.findall(r"^## (.*?)\n(.*?)(?=^## |\Z)", PAGE, re.MULTILINE | re.DOTALL))
+
+
+def blocks(language: str, text: str = PAGE) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", text, re.DOTALL)
+
+
+def test_every_provisioner_is_named() -> None:
+    ours = {name for name in names() if f"| `{name}` |" in PAGE}
+    assert {"process", "docker", "command", "simulated"} <= ours
+
+
+def test_every_key_is_told() -> None:
+    assert set(re.findall(r"`(\w+)`", "".join(re.findall(r"^\|(.*?)\|", PARTS["simulated"], re.MULTILINE)))) == set(
+        SimulatedConfig.model_fields
+    )
+    [declared] = blocks("yaml", PARTS["command"])
+    assert set(yaml.safe_load(declared)["config"]) == set(CommandConfig.model_fields)
+
+
+@pytest.mark.parametrize("text", blocks("yaml"))
+def test_the_declarations_are_accepted(settings: Settings, text: str) -> None:
+    declared = yaml.safe_load(text)
+    load(declared["provisioner"], settings).check_config(declared["config"])
+
+
+@pytest.mark.parametrize("script", [*blocks("sh"), (ROOT / "examples/command-shell/workspace.sh").read_text()])
+def test_the_scripts_are_shell(script: str) -> None:
+    subprocess.run(["sh", "-n"], input=script, text=True, check=True)
