@@ -20,13 +20,18 @@ ROOT = Path(__file__).parents[2]
 KINDS = ["process", pytest.param("docker", marks=pytest.mark.docker)]
 STEPS = [
     "start.after_provisioner",
-    "delete.during",
     *(
         pytest.param(step, marks=pytest.mark.faults)
-        for step in ("start.during", "start.before_end", "delete.after_provisioner", "delete.before_end")
+        for step in (
+            "start.during",
+            "start.before_end",
+            "delete.during",
+            "delete.after_provisioner",
+            "delete.before_end",
+        )
     ),
 ]
-"""Between the provisioner's success and the commit; the rest in `make faults`."""
+"""In `make test` between the provisioner's success and the commit; the rest in `make faults`."""
 PROCESS = 'provisioner: process\n    config: {start: "sleep 0.5", serve: "exec sleep 1000", ready: "true"}'
 
 

@@ -146,7 +146,9 @@ def test_an_older_database_that_was_put_back_gives_no_claimed_one_away(
     with database.write() as connection:
         # As it was before she came.
         connection.execute(m.ClaimEvent.__table__.delete())
-        values = {"owner": "prebuilds", "claimed_at": None, "claimed_until": None, "slot": 1, "name": "prebuild-back"}
+        held = connection.execute(select(m.Workspace.slot).where(m.Workspace.slot.is_not(None))).scalar_one()
+        values = {"owner": "prebuilds", "claimed_at": None, "claimed_until": None, "name": "prebuild-back"}
+        values["slot"] = 1 - held
         connection.execute(update(m.Workspace).where(m.Workspace.id == hers.id).values(values))
     result = look(database, settings)
     assert (result.forgotten, result.destroyed) == (1, 0)
