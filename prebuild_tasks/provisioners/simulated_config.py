@@ -79,11 +79,13 @@ class SimulatedConfig(BaseModel):
     error: str = "the simulated build failed"
 
 
-_TIME = "a time: 3, 2m, {uniform: [1, 5]}, {exponential: 10}, {normal: [10, 2]} or {lognormal: [30, 0.5]}"
-_FORMS = {name: "a rate from 0 to 1" if name.endswith("_rate") else _TIME for name in SimulatedConfig.model_fields} | {
-    "seed": "a whole number",
-    "claim": "true or false",
-    "error": "a text",
+_TIME = "must be a time: 3, 2m, {uniform: [1, 5]}, {exponential: 10}, {normal: [10, 2]} or {lognormal: [30, 0.5]}"
+_FORMS = {
+    name: "must be a rate from 0 to 1" if name.endswith("_rate") else _TIME for name in SimulatedConfig.model_fields
+} | {
+    "seed": "must be a whole number",
+    "claim": "must be true or false",
+    "error": "must be a text",
 }
 
 
