@@ -19,7 +19,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from prebuild_tasks.config import Settings
 from prebuild_tasks.core.model import PREBUILDS_OWNER, RECONCILER
 from prebuild_tasks.errors import PrebuildError
-from prebuild_tasks.ports import Provisioner, Resource, WorkspaceSpec
+from prebuild_tasks.ports import MayNotList, Provisioner, Resource, WorkspaceSpec
 from prebuild_tasks.provisioners import Provisioners
 from prebuild_tasks.storage import models as m
 from prebuild_tasks.storage import writes
@@ -66,6 +66,24 @@ class _Silent:
         time.sleep(seconds)
 
 
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """A resource, and the config by which it was listed: where adapters look by config, they also end by it."""
+
+    resource: Resource
+    config: Mapping[str, Any]
+
+
+def _listed(adapter: Provisioner, installation: str, configs: Sequence[Mapping[str, Any]]) -> list[_Found]:
+    if not isinstance(adapter, MayNotList):
+        return [_Found(resource, configs[0]) for resource in adapter.list(installation, configs)]
+    found: dict[str, _Found] = {}
+    for config in configs:
+        for resource in adapter.list(installation, [config]):
+            found.setdefault(resource.workspace_id, _Found(resource, config))
+    return list(found.values())
+
+
 def too_many(unknown: int, resources: int) -> bool:
     """Whether so many unknown resources, of so many in all, are to be left alone until somebody confirms."""
     return unknown > max(FEW, SHARE * resources)
@@ -87,7 +105,7 @@ def sweep_resources(
             adapter = provisioners.get(name)
             if not adapter.local and not shared:
                 continue
-            resources = list(adapter.list(installation, configs[name]))
+            found = _listed(adapter, installation, configs[name])
         except PrebuildError as error:
             result.problems.append(f"{name}: {error.message}")
             continue
@@ -95,7 +113,7 @@ def sweep_resources(
             log.exception("list_crashed", provisioner=name)
             result.problems.append(f"{name}: {error}")
             continue
-        _compare(database, settings, name, adapter, resources, configs[name], result)
+        _compare(database, settings, name, adapter, found, result)
     if result.report():
         log.info("resources_swept", **result.report())
     return result
@@ -161,10 +179,10 @@ def _compare(
     settings: Settings,
     name: str,
     adapter: Provisioner,
-    resources: Sequence[Resource],
-    configs: Sequence[Mapping[str, Any]],
+    found: Sequence[_Found],
     result: StrayResult,
 ) -> None:
+    resources = [item.resource for item in found]
     host = settings.host if adapter.local else ""
     result.resources += len(resources)
     with database.read() as connection:
@@ -180,9 +198,10 @@ def _compare(
         confirmed = _remember(connection, name, host, unknown, now, held_back=held_back)
         due = _due(connection, settings, name, host, now, confirmed_only=held_back)
     result.waiting += loose - len(confirmed) if held_back else 0
+    by_id = {item.resource.workspace_id: item for item in found}
     for workspace_id in due:
         if workspace_id in unknown:
-            _destroy(database, adapter, name, unknown[workspace_id], configs, result)
+            _destroy(database, adapter, name, by_id[workspace_id], result)
 
 
 def _known(connection: Connection, workspace_ids: Sequence[str]) -> dict[str, bool]:
@@ -240,10 +259,10 @@ def _destroy(
     database: Database,
     adapter: Provisioner,
     name: str,
-    item: Resource,
-    configs: Sequence[Mapping[str, Any]],
+    found: _Found,
     result: StrayResult,
 ) -> None:
+    item = found.resource
     with database.read() as connection:
         if item.workspace_id in _known(connection, [item.workspace_id]):
             return  # known by now: a database was put back
@@ -262,7 +281,7 @@ def _destroy(
         template="",
         version="",
         preset="",
-        config=config or configs[0],
+        config=config or found.config,
         parameters={},
     )
     try:

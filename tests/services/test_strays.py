@@ -15,6 +15,8 @@ from prebuild_tasks.provisioners import Provisioners
 from prebuild_tasks.services.audit import audit
 from prebuild_tasks.services.build import BuildRunner
 from prebuild_tasks.services.claim import ClaimRequest, claim
+from prebuild_tasks.services.pools import ApplyOptions, apply
+from prebuild_tasks.services.pools_file import load_text
 from prebuild_tasks.services.strays import StrayResult, confirm, strays, sweep_resources, too_many, waiting
 from prebuild_tasks.storage import models as m
 from prebuild_tasks.storage.engine import Database
@@ -176,3 +178,23 @@ def test_a_provisioner_that_can_not_be_asked_is_left_out(
     result = look(database, settings)
     assert (result.problems, result.destroyed) == (["simulated: no engine"], 0)
     assert len(strays(database)) == 1, "what was known of it stays"
+
+
+def test_a_stray_is_ended_by_the_recipe_that_listed_it(database: Database, settings: Settings, tmp_path: Path) -> None:
+    """Two templates on the command provisioner: the other's `delete` would succeed, and remove nothing."""
+    workspace_id = str(uuid.uuid4())
+    templates = []
+    for name in ("mine", "other"):
+        place = tmp_path / name
+        place.mkdir()
+        listed = f'[ -e {place}/there ] && echo \'[{{"workspace_id": "{workspace_id}"}}]\' || true'
+        config = {"start": "true", "delete": f"rm -f {place}/there", "list": listed, "claim": "true"}
+        preset = [{"name": "small", "desired": 0}]
+        templates.append({"name": name, "provisioner": "command", "config": config, "presets": preset})
+    declared = json.dumps({"schema": 1, "templates": templates})
+    apply(database, settings, load_text(declared), ApplyOptions(actor="t"))
+    (tmp_path / "mine" / "there").touch()
+    assert look(database, settings).unknown == 1
+    jump(database, GRACE)
+    assert look(database, settings).destroyed == 1
+    assert not (tmp_path / "mine" / "there").exists()
