@@ -20,7 +20,7 @@ from prebuild_tasks.config import Settings
 from prebuild_tasks.core.actions import order_presets
 from prebuild_tasks.services.claim import ClaimRequest, claim
 from prebuild_tasks.storage.engine import Database
-from prebuild_tasks.storage.reads import read_global
+from prebuild_tasks.storage.snapshots import read_global
 from prebuild_tasks.telemetry import configure_command_logging
 from tests.builders import declare, fill
 

@@ -18,8 +18,8 @@ from prebuild_tasks.services.pools_file import load_text
 from prebuild_tasks.services.reconcile import PresetResult, reconcile_preset
 from prebuild_tasks.storage import builds as store
 from prebuild_tasks.storage import models as m
+from prebuild_tasks.storage.conditions import resolve_preset
 from prebuild_tasks.storage.engine import Database
-from prebuild_tasks.storage.reads import resolve_preset
 from prebuild_tasks.storage.types import UtcDateTime
 
 PRESET = "dev/small"

@@ -15,7 +15,7 @@ from prebuild_tasks.core.model import BuildStatus
 from prebuild_tasks.errors import InputError
 from prebuild_tasks.services import status
 from prebuild_tasks.services.history import history as read_history
-from prebuild_tasks.storage.reads import resolve_preset
+from prebuild_tasks.storage.conditions import resolve_preset
 
 _FOLLOW_PAUSE = 0.5
 _COLUMNS = {

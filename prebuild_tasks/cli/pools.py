@@ -20,7 +20,7 @@ from prebuild_tasks.services.pools import DEFAULT_SOURCE, ApplyOptions
 from prebuild_tasks.services.pools import apply as apply_pools
 from prebuild_tasks.services.pools_file import ConfigCheck, load_pools
 from prebuild_tasks.services.strays import waiting
-from prebuild_tasks.storage.reads import resolve_preset
+from prebuild_tasks.storage.conditions import resolve_preset
 
 STATUS_COLUMNS = {
     "preset": "PRESET",

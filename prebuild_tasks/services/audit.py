@@ -24,8 +24,9 @@ from prebuild_tasks.errors import NotFoundError
 from prebuild_tasks.ports import MayNotList, Provisioner
 from prebuild_tasks.provisioners import Provisioners
 from prebuild_tasks.storage import models as m
+from prebuild_tasks.storage.conditions import IS_LIVE_PREBUILD, IS_RUNNING, VERSION_OF_PRESET, installation_id
 from prebuild_tasks.storage.engine import Database
-from prebuild_tasks.storage.reads import IS_LIVE_PREBUILD, IS_RUNNING, VERSION_OF_PRESET, installation_id, read_pools
+from prebuild_tasks.storage.snapshots import read_pools
 
 IS_LIVE_START = (m.Workspace.transition == Transition.START) & m.Workspace.status.in_(
     (BuildStatus.PENDING, BuildStatus.RUNNING, BuildStatus.SUCCEEDED)

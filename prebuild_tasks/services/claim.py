@@ -31,11 +31,8 @@ from prebuild_tasks.services.handover import claim_build, handed_over
 from prebuild_tasks.services.reconcile import publish
 from prebuild_tasks.storage import models as m
 from prebuild_tasks.storage import writes
+from prebuild_tasks.storage.conditions import expired, past_ttl
 from prebuild_tasks.storage.engine import Database
-from prebuild_tasks.storage.reads import (
-    expired,
-    past_ttl,
-)
 
 _TRIES = 3
 _PAUSE = 0.02

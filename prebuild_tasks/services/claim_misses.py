@@ -10,7 +10,7 @@ from sqlalchemy import Connection, and_, func, literal, or_, select
 from prebuild_tasks.core.model import BuildStatus, MissReason
 from prebuild_tasks.services.claim_pools import Pool
 from prebuild_tasks.storage import models as m
-from prebuild_tasks.storage.reads import IS_LIVE_PREBUILD, IS_RUNNING, expired
+from prebuild_tasks.storage.conditions import IS_LIVE_PREBUILD, IS_RUNNING, expired
 
 IS_CLAIMABLE = and_(IS_LIVE_PREBUILD, IS_RUNNING, m.Workspace.ready_at.is_not(None))
 

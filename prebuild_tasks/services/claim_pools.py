@@ -12,8 +12,14 @@ from prebuild_tasks.core.model import PresetStatus
 from prebuild_tasks.errors import InputError, NotFoundError, RefusedError
 from prebuild_tasks.services.handover import has_hook
 from prebuild_tasks.storage import models as m
+from prebuild_tasks.storage.conditions import (
+    IS_ACTIVE,
+    TEMPLATE_OF_VERSION,
+    VERSION_OF_PRESET,
+    preset_ref,
+    resolve_preset,
+)
 from prebuild_tasks.storage.engine import Database
-from prebuild_tasks.storage.reads import IS_ACTIVE, TEMPLATE_OF_VERSION, VERSION_OF_PRESET, preset_ref, resolve_preset
 from prebuild_tasks.storage.siblings import ROLLING, second_choices
 
 _OWNER_LOCK = 7233690147

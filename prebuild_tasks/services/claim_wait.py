@@ -21,7 +21,7 @@ from prebuild_tasks.services.handover import WAIT_REASON
 from prebuild_tasks.storage import models as m
 from prebuild_tasks.storage import writes
 from prebuild_tasks.storage.budgets import IS_IN_FLIGHT
-from prebuild_tasks.storage.reads import IS_LIVE_PREBUILD, IS_START, global_pause, pause_holds
+from prebuild_tasks.storage.conditions import IS_LIVE_PREBUILD, IS_START, global_pause, pause_holds
 from prebuild_tasks.storage.writes import BuildOrigin, NewBuild
 
 

@@ -28,8 +28,8 @@ from prebuild_tasks.services.hosts import alive
 from prebuild_tasks.storage import builds as store
 from prebuild_tasks.storage import models as m
 from prebuild_tasks.storage import writes
+from prebuild_tasks.storage.conditions import IS_LIVE_PREBUILD, IS_RUNNING
 from prebuild_tasks.storage.engine import Database
-from prebuild_tasks.storage.reads import IS_LIVE_PREBUILD, IS_RUNNING
 from prebuild_tasks.storage.specs import StoredSpec, read_specs
 from prebuild_tasks.storage.writes import NewBuild
 

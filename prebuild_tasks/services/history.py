@@ -10,8 +10,8 @@ from sqlalchemy import Connection, select
 from prebuild_tasks.core.names import PREBUILD_PREFIX
 from prebuild_tasks.errors import NotFoundError
 from prebuild_tasks.storage import models as m
+from prebuild_tasks.storage.conditions import resolve_preset
 from prebuild_tasks.storage.engine import Database
-from prebuild_tasks.storage.reads import resolve_preset
 
 
 def history(database: Database, name: str, *, limit: int = 200) -> list[dict[str, Any]]:

@@ -17,8 +17,8 @@ from prebuild_tasks.core.model import RECONCILER, BuildStatus, Transition
 from prebuild_tasks.errors import BusyError, PrebuildError
 from prebuild_tasks.storage import models as m
 from prebuild_tasks.storage import writes
+from prebuild_tasks.storage.conditions import IS_LIVE_PREBUILD, IS_RUNNING, IS_START
 from prebuild_tasks.storage.engine import Database
-from prebuild_tasks.storage.reads import IS_LIVE_PREBUILD, IS_RUNNING, IS_START
 from prebuild_tasks.storage.writes import NewBuild
 
 log = structlog.get_logger(__name__)

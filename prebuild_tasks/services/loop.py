@@ -12,8 +12,8 @@ from prebuild_tasks.config import Settings
 from prebuild_tasks.locks import Locks
 from prebuild_tasks.ports import Publisher
 from prebuild_tasks.services.reconcile import plan_tick, publish, reconcile_preset, tick_report
+from prebuild_tasks.storage.conditions import resolve_preset
 from prebuild_tasks.storage.engine import Database
-from prebuild_tasks.storage.reads import resolve_preset
 
 log = structlog.get_logger(__name__)
 

@@ -14,8 +14,7 @@ from prebuild_tasks.errors import NotFoundError, RefusedError
 from prebuild_tasks.services.status import find_workspace
 from prebuild_tasks.storage import models as m
 from prebuild_tasks.storage import writes
-from prebuild_tasks.storage.engine import Database
-from prebuild_tasks.storage.reads import (
+from prebuild_tasks.storage.conditions import (
     IS_ACTIVE,
     IS_LIVE_PREBUILD,
     PAUSED_KEY,
@@ -23,6 +22,7 @@ from prebuild_tasks.storage.reads import (
     VERSION_OF_PRESET,
     resolve_preset,
 )
+from prebuild_tasks.storage.engine import Database
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ from prebuild_tasks.core.schedule import next_change
 from prebuild_tasks.core.state import compute_state
 from prebuild_tasks.storage.budgets import Usage, read_usage
 from prebuild_tasks.storage.engine import Database
-from prebuild_tasks.storage.reads import PoolRow, read_pools
+from prebuild_tasks.storage.snapshots import PoolRow, read_pools
 
 
 @dataclass(frozen=True, slots=True)

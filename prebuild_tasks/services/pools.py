@@ -26,8 +26,8 @@ from prebuild_tasks.services.pools_schema import OrganizationModel, PresetModel,
 from prebuild_tasks.storage import models as m
 from prebuild_tasks.storage import writes
 from prebuild_tasks.storage.engine import Database
-from prebuild_tasks.storage.reads import read_global
 from prebuild_tasks.storage.siblings import rolling_pools
+from prebuild_tasks.storage.snapshots import read_global
 
 DEFAULT_SOURCE = "default"
 REVISION_KEY = "revision"

@@ -29,7 +29,7 @@ from prebuild_tasks.errors import BusyError
 from prebuild_tasks.faultpoints import step
 from prebuild_tasks.ports import Publisher
 from prebuild_tasks.services.budgets import grant
-from prebuild_tasks.storage import reads, writes
+from prebuild_tasks.storage import reads, snapshots, writes
 from prebuild_tasks.storage.engine import Database
 from prebuild_tasks.storage.reads import PresetView
 from prebuild_tasks.storage.siblings import ROLLING, read_older, read_successor
@@ -66,7 +66,7 @@ class PresetResult:
 def plan_tick(database: Database, settings: Settings) -> tuple[GlobalSnapshot, list[str]]:
     """Take the global snapshot and choose whom to send a message, in order. Reads only."""
     with database.snapshot() as connection:
-        snapshot = reads.read_global(database, connection, settings.backoff_lookback)
+        snapshot = snapshots.read_global(database, connection, settings.backoff_lookback)
     if snapshot.paused:
         return snapshot, []
     return snapshot, order_presets(snapshot, timedelta(seconds=settings.backoff_interval), settings.fanout)

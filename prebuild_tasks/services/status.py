@@ -15,8 +15,8 @@ from prebuild_tasks.errors import NotFoundError, RefusedError
 from prebuild_tasks.services.handover import is_usable
 from prebuild_tasks.storage import models as m
 from prebuild_tasks.storage.builds import failed_builds
+from prebuild_tasks.storage.conditions import TEMPLATE_OF_VERSION, VERSION_OF_PRESET, preset_ref
 from prebuild_tasks.storage.engine import Database
-from prebuild_tasks.storage.reads import TEMPLATE_OF_VERSION, VERSION_OF_PRESET, preset_ref
 
 _WORKSPACE_COLUMNS = (
     m.Workspace.id,

@@ -23,8 +23,8 @@ from prebuild_tasks.ports import MayNotList, Provisioner, Resource, WorkspaceSpe
 from prebuild_tasks.provisioners import Provisioners
 from prebuild_tasks.storage import models as m
 from prebuild_tasks.storage import writes
+from prebuild_tasks.storage.conditions import IS_LIVE_PREBUILD, installation_id
 from prebuild_tasks.storage.engine import Database
-from prebuild_tasks.storage.reads import IS_LIVE_PREBUILD, installation_id
 
 log = structlog.get_logger(__name__)
 

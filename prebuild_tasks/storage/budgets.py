@@ -16,7 +16,9 @@ from prebuild_tasks.core.model import (
     Transition,
 )
 from prebuild_tasks.storage import models as m
-from prebuild_tasks.storage.reads import IS_ACTIVE, TEMPLATE_OF_VERSION, VERSION_OF_PRESET, PresetView, read_counts
+from prebuild_tasks.storage.conditions import IS_ACTIVE, TEMPLATE_OF_VERSION, VERSION_OF_PRESET
+from prebuild_tasks.storage.reads import PresetView
+from prebuild_tasks.storage.snapshots import read_counts
 
 IS_IN_FLIGHT = and_(
     m.Build.transition == Transition.START, m.Build.status.in_(OPEN_STATUSES), m.Build.reason != CLAIM_REASON

@@ -13,7 +13,7 @@ from sqlalchemy.orm import aliased
 from prebuild_tasks.core.backoff import slow_start_after
 from prebuild_tasks.core.model import ACTIVE_STATUSES, BuildStatus, Transition
 from prebuild_tasks.storage import models as m
-from prebuild_tasks.storage.reads import TEMPLATE_OF_VERSION, VERSION_OF_PRESET
+from prebuild_tasks.storage.conditions import TEMPLATE_OF_VERSION, VERSION_OF_PRESET
 
 _RECENT_FAILURES_KEPT = 50
 _ERROR_LENGTH = 2000

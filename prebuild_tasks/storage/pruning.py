@@ -13,7 +13,7 @@ from sqlalchemy import ColumnElement, Connection, and_, delete, exists, or_, sel
 
 from prebuild_tasks.core.model import FINAL_STATUSES, PREBUILDS_OWNER
 from prebuild_tasks.storage import models as m
-from prebuild_tasks.storage.reads import TEMPLATE_OF_VERSION, VERSION_OF_PRESET
+from prebuild_tasks.storage.conditions import TEMPLATE_OF_VERSION, VERSION_OF_PRESET
 
 AUTO_VERSION = "auto-"
 """How versions that nobody named begin; a named one stays for `promote` until its template goes."""

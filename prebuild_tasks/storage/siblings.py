@@ -12,16 +12,16 @@ from sqlalchemy.orm import aliased
 from prebuild_tasks.core.rollout import Successor
 from prebuild_tasks.core.schedule import desired_at
 from prebuild_tasks.storage import models as m
-from prebuild_tasks.storage.reads import (
+from prebuild_tasks.storage.conditions import (
     IS_LIVE_PREBUILD,
     IS_RUNNING,
     TEMPLATE_OF_VERSION,
     VERSION_OF_PRESET,
-    PresetView,
     expired,
     past_ttl,
-    read_declared,
 )
+from prebuild_tasks.storage.declared import read_declared
+from prebuild_tasks.storage.reads import PresetView
 
 IS_READY = IS_RUNNING & m.Workspace.ready_at.is_not(None)
 ROLLING = "rolling"

@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import Connection, select
 
 from prebuild_tasks.storage import models as m
-from prebuild_tasks.storage.reads import TEMPLATE_OF_VERSION, VERSION_OF_PRESET, installation_id
+from prebuild_tasks.storage.conditions import TEMPLATE_OF_VERSION, VERSION_OF_PRESET, installation_id
 
 
 @dataclass(frozen=True, slots=True)

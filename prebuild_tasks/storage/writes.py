@@ -25,7 +25,8 @@ from prebuild_tasks.core.model import (
 )
 from prebuild_tasks.core.names import prebuild_name
 from prebuild_tasks.storage import models as m
-from prebuild_tasks.storage.reads import IS_LIVE_PREBUILD, IS_RUNNING, PresetView
+from prebuild_tasks.storage.conditions import IS_LIVE_PREBUILD, IS_RUNNING
+from prebuild_tasks.storage.reads import PresetView
 
 
 @dataclass(frozen=True, slots=True)

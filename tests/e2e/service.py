@@ -4,21 +4,32 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import psutil
 
-from prebuild_tasks.config import load_settings
+from prebuild_tasks.config import Settings, load_settings
 from prebuild_tasks.errors import PrebuildError
 from prebuild_tasks.services.pool_status import pools
+from prebuild_tasks.services.status import workspaces
 from prebuild_tasks.storage.engine import Database
 from tests.wait import wait_until
 
 BIN = Path(sys.executable).parent
+ROOT = Path(__file__).parents[2]
+T = TypeVar("T")
+
+
+def procfile() -> dict[str, list[str]]:
+    """The Procfile's lines, by name, without the program and without what they hand to the shell."""
+    lines = [line.partition(":") for line in (ROOT / "Procfile").read_text().splitlines() if line and line[0] != "#"]
+    return {name: shlex.split(command.replace("${PORT:-5555}", "5555"))[1:] for name, _, command in lines}
 
 
 class Service:
@@ -68,16 +79,25 @@ class Service:
         return json.loads(self.run(*arguments, "--json"))
 
     def is_full(self) -> bool:
+        """Whether every pool is, and nothing is under way."""
+        try:
+            rows = self._asked(pools)
+        except PrebuildError:
+            return False
+        return bool(rows) and all(row.full and not row.starting for row in rows)
+
+    def workspaces(self, owner: str = "") -> list[dict[str, Any]]:
+        """As `prebuild workspaces --json` answers, for whoever asks again and again."""
+        return self._asked(lambda database, _: workspaces(database, owner=owner))
+
+    def _asked(self, question: Callable[[Database, Settings], T]) -> T:
         """Asked in this process: a command of its own each time would slow down what is waited for."""
         settings = load_settings(self.environment)
         database = Database(settings.resolved_database_url)
         try:
-            rows = pools(database, settings)
-        except PrebuildError:
-            return False
+            return question(database, settings)
         finally:
             database.close()
-        return bool(rows) and all(row.full and not row.starting for row in rows)
 
     def wait_full(self, timeout: float = 60.0) -> None:
         wait_until(self.is_full, timeout=timeout, what=f"a full pool: {self._logs()}", pause=0.1)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shlex
 import shutil
 import signal
 from collections.abc import Iterator
@@ -13,11 +12,10 @@ from typing import Any
 import psutil
 import pytest
 
-from tests.e2e.service import Service
+from tests.e2e.service import Service, procfile
 from tests.wait import wait_until
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(240)]
-ROOT = Path(__file__).parents[2]
 PROBE_INTERVAL = 3.0
 
 POOLS = """
@@ -27,12 +25,6 @@ templates:
     config: {start: "echo made > made", serve: "exec sleep 1000", ready: "test -f made"}
     presets: [{name: small, desired: 2}]
 """
-
-
-def line(name: str) -> list[str]:
-    """A line of the Procfile, without the program's name."""
-    lines = dict(text.split(":", 1) for text in (ROOT / "Procfile").read_text().splitlines() if text[0] != "#")
-    return shlex.split(lines[name])[1:]
 
 
 @pytest.fixture
@@ -56,12 +48,12 @@ def service(tmp_path: Path, postgres_url: str, redis_url: str) -> Iterator[Servi
 
 
 def prebuilds(service: Service) -> list[dict[str, Any]]:
-    return [row for row in service.json("workspaces", "--owner", "prebuilds") if row["state"] == "ready"]
+    return [row for row in service.workspaces("prebuilds") if row["state"] == "ready"]
 
 
 def test_a_killed_process_and_a_removed_directory_are_replaced(service: Service) -> None:
     for name in ("worker", "builds", "beat"):
-        service.start(*line(name), program="celery")
+        service.start(*procfile()[name], program="celery")
     service.run("apply", "pools.yaml")
     service.wait_full()
     one, two = prebuilds(service)
@@ -78,20 +70,20 @@ def test_a_killed_process_and_a_removed_directory_are_replaced(service: Service)
     )
     told = service.json("history", two["id"])
     assert ("unhealthy", "the workspace's directory is gone") in [(row["event"], row["reason"]) for row in told]
-    wait_until(lambda: len(service.json("workspaces")) == 2, timeout=30, what="the sick ones' end")
+    wait_until(lambda: len(service.workspaces()) == 2, timeout=30, what="the sick ones' end")
     assert service.run("audit") == "clean\n"
 
 
 @pytest.mark.faults
 def test_two_hosts_each_with_its_own_and_one_lost_for_good(service: Service, tmp_path: Path) -> None:
     for name in ("worker", "beat"):
-        service.start(*line(name), program="celery")
+        service.start(*procfile()[name], program="celery")
     directory = str(service.data_dir)
     hosts = {}
     for host in ("one", "two"):
         (tmp_path / "x" / host).mkdir()
         service.environment |= {"PREBUILD_HOST": host, "PREBUILD_DATA_DIR": str(tmp_path / "x" / host)}
-        hosts[host] = service.start(*line("builds"), "-n", f"builds@{host}", program="celery")
+        hosts[host] = service.start(*procfile()["builds"], "-n", f"builds@{host}", program="celery")
     service.environment |= {"PREBUILD_HOST": "control", "PREBUILD_DATA_DIR": directory}
     wait_until(lambda: all("ready." in service.output(i) for i in (2, 3)), timeout=40, what="both builds workers")
     (tmp_path / "x" / "pools.yaml").write_text(
@@ -99,7 +91,7 @@ def test_two_hosts_each_with_its_own_and_one_lost_for_good(service: Service, tmp
     )
     service.run("apply", "pools.yaml")
     service.wait_full()
-    by_host = {host: [r for r in service.json("workspaces") if r["host"] == host] for host in hosts}
+    by_host = {host: [r for r in service.workspaces() if r["host"] == host] for host in hosts}
     assert all(by_host.values()), "both had their share"
     for host, rows in by_host.items():
         assert all(Path(row["directory"]).is_relative_to(tmp_path / "x" / host) for row in rows)
@@ -115,11 +107,11 @@ def test_two_hosts_each_with_its_own_and_one_lost_for_good(service: Service, tmp
         timeout=60,
         what="all of it rebuilt on the host that is left",
     )
-    assert {row["host"] for row in service.json("workspaces") if row["state"] == "deleting"} == {"two"}
+    assert {row["host"] for row in service.workspaces() if row["state"] == "deleting"} == {"two"}
     # It comes back after all: what it still holds is deleted there.
     service.environment |= {"PREBUILD_HOST": "two", "PREBUILD_DATA_DIR": str(tmp_path / "x" / "two")}
-    service.start(*line("builds"), "-n", "builds@two", program="celery")
-    wait_until(lambda: len(service.json("workspaces")) == 8, timeout=60, what="the lost host's own clean-up")
+    service.start(*procfile()["builds"], "-n", "builds@two", program="celery")
+    wait_until(lambda: len(service.workspaces()) == 8, timeout=60, what="the lost host's own clean-up")
     assert service.run("audit", "--database-only") == "clean\n"
 
 

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.e2e.service import Service
+from tests.e2e.service import Service, procfile
 from tests.wait import wait_until
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(240)]
-ROOT = Path(__file__).parents[2]
 
 POOLS = """
 schema: 1
@@ -36,10 +34,8 @@ def service(tmp_path: Path, postgres_url: str, redis_url: str) -> Iterator[Servi
     service = Service(tmp_path / "x" / "d", PREBUILD_DATABASE_URL=postgres_url, PREBUILD_REDIS_URL=redis_url)
     service.data_dir.mkdir()
     service.run("db", "upgrade")
-    lines = [line.partition(":") for line in (ROOT / "Procfile").read_text().splitlines() if line]
-    for name, _, command in lines:
-        if name in ("worker", "builds"):
-            service.start(*shlex.split(command)[1:], program="celery")
+    for name in ("worker", "builds"):
+        service.start(*procfile()[name], program="celery")
     yield service
     service.kill()
 
@@ -51,14 +47,14 @@ def declare(service: Service, *, desired: int = 2, version: str = "v1", strategy
 
 
 def prebuilds(service: Service) -> list[dict[str, Any]]:
-    return [row for row in service.json("workspaces", "--owner", "prebuilds") if row["state"] != "deleting"]
+    return [row for row in service.workspaces("prebuilds") if row["state"] != "deleting"]
 
 
 def settled(service: Service, number: int, version: str = "") -> None:
     suffix = f"@{version}" if version else ""
 
     def look() -> bool:
-        rows = service.json("workspaces", "--owner", "prebuilds")
+        rows = service.workspaces("prebuilds")
         states = [(row["state"], row["preset"]) for row in rows]
         return states == [("ready", f"dev/small{suffix}")] * number
 
@@ -94,7 +90,7 @@ def test_a_paused_pool_can_be_claimed_from_and_refills_when_resumed(service: Ser
     service.run("pause", "dev/small", "--reason", "maintenance", "--actor", "ada")
     answer = service.json("claim", "dev/small", "--owner", "bob")
     wait_until(
-        lambda: [row["state"] for row in service.json("workspaces", "--owner", "bob")] == ["usable"],
+        lambda: [row["state"] for row in service.workspaces("bob")] == ["usable"],
         timeout=30,
         what="the claim",
     )
@@ -102,11 +98,11 @@ def test_a_paused_pool_can_be_claimed_from_and_refills_when_resumed(service: Ser
     assert "paused by ada" in service.run("status")
     service.run("resume", "dev/small")
     settled(service, 2)
-    before = service.json("workspaces", "--owner", "bob")[0]["claimed_until"]
+    before = service.workspaces("bob")[0]["claimed_until"]
     service.run("extend", f"bob/{answer['workspace']}", "1h")
-    assert service.json("workspaces", "--owner", "bob")[0]["claimed_until"] > before
+    assert service.workspaces("bob")[0]["claimed_until"] > before
     service.run("release", answer["workspace"])
-    wait_until(lambda: not service.json("workspaces", "--owner", "bob"), timeout=30, what="the release")
+    wait_until(lambda: not service.workspaces("bob"), timeout=30, what="the release")
     assert service.run("audit") == "clean\n"
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,11 +12,10 @@ import redis as redis_py
 from sqlalchemy import text
 
 from prebuild_tasks.storage.engine import Database
-from tests.e2e.service import Service
+from tests.e2e.service import Service, procfile
 from tests.wait import wait_until
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(240)]
-ROOT = Path(__file__).parents[2]
 
 POOLS = """
 schema: 1
@@ -26,12 +24,6 @@ templates:
     config: {start: "sleep 1; echo made"}
     presets: [{name: small, desired: 3}]
 """
-
-
-def procfile() -> dict[str, list[str]]:
-    """The Procfile's lines, by name, without what they hand to the shell."""
-    lines = [line.partition(":") for line in (ROOT / "Procfile").read_text().splitlines() if line and line[0] != "#"]
-    return {name: shlex.split(command.replace("${PORT:-5555}", "5555"))[1:] for name, _, command in lines}
 
 
 @pytest.fixture

@@ -38,8 +38,9 @@ from prebuild_tasks.services.release import end_workspace
 from prebuild_tasks.services.sweep import SweepResult, sweep, take_back_lost
 from prebuild_tasks.storage import builds as store
 from prebuild_tasks.storage import models as m
+from prebuild_tasks.storage.conditions import preset_names
 from prebuild_tasks.storage.engine import Database
-from prebuild_tasks.storage.reads import preset_names, read_preset
+from prebuild_tasks.storage.reads import read_preset
 from tests.builders import jump
 
 TEMPLATES = ("a", "b")

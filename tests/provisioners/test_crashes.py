@@ -4,19 +4,17 @@ nothing is left over, nothing is there twice."""
 from __future__ import annotations
 
 import os
-import shlex
 import signal
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.e2e.service import Service
+from tests.e2e.service import Service, procfile
 from tests.provisioners.engine import LIMITS, PLAIN, Engine
 from tests.wait import wait_until
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(240)]
-ROOT = Path(__file__).parents[2]
 KINDS = ["process", pytest.param("docker", marks=pytest.mark.docker)]
 STEPS = [
     "start.after_provisioner",
@@ -69,11 +67,7 @@ def test_killed_at_a_step(
         limits = ", ".join(f"{name}: {value}" for name, value in LIMITS.items())
         config = f'image: "{PLAIN}", pull: never, command: "sleep 1000", ulimits: {{{limits}}}'
         recipe = f"provisioner: docker\n    config: {{{config}}}"
-    lines = {
-        name: shlex.split(command)[1:]
-        for name, _, command in (line.partition(":") for line in (ROOT / "Procfile").read_text().splitlines())
-        if name in ("worker", "builds", "beat")
-    }
+    lines = procfile()
     for name in ("worker", "beat"):
         service.start(*lines[name], program="celery")
     once = tmp_path / "died"
@@ -91,7 +85,7 @@ def test_killed_at_a_step(
     service.wait_full()
     desired = 1 if step.startswith("delete") else 2
     wait_until(
-        lambda: [row["state"] for row in service.json("workspaces")] == ["ready"] * desired,
+        lambda: [row["state"] for row in service.workspaces()] == ["ready"] * desired,
         timeout=60,
         what="what is desired, and no more",
     )
@@ -101,4 +95,4 @@ def test_killed_at_a_step(
     assert service.run("audit") == "clean\n"
     # The databases of the tests are copies of one installation, the engine is the same one: leave nothing in it.
     declare(service, recipe, 0)
-    wait_until(lambda: not service.json("workspaces"), timeout=60, what="the end of all")
+    wait_until(lambda: not service.workspaces(), timeout=60, what="the end of all")

@@ -16,7 +16,7 @@ TURN = """
 from prebuild_tasks.bootstrap import Runtime
 from prebuild_tasks.config import load_settings
 from prebuild_tasks.services.reconcile import reconcile_preset
-from prebuild_tasks.storage.reads import resolve_preset
+from prebuild_tasks.storage.conditions import resolve_preset
 
 here = Runtime(load_settings())
 with here.database.read() as connection:

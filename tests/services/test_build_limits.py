@@ -90,8 +90,8 @@ def test_what_is_never_ready_counts_as_failed_and_is_deleted(
 
 def test_two_hundred_builds_beat_in_time(database: Database, settings: Settings) -> None:
     count = 200 if database.dialect == "postgresql" else 100
-    settings = settings.model_copy(update={"build_timeout": 60.0, "heartbeat_timeout": 2.0})
-    declare_simulated(database, settings, count, config="{build_time: 3}")
+    settings = settings.model_copy(update={"build_timeout": 60.0, "heartbeat_timeout": 6.0})
+    declare_simulated(database, settings, count, config="{build_time: 7}")
     builds = turn(database, settings).builds
     assert len(builds) == count
     runner = BuildRunner(database, settings, Provisioners(settings))

@@ -14,7 +14,7 @@ from prebuild_tasks.services import reconcile as service
 from prebuild_tasks.services.operate import unblock
 from prebuild_tasks.services.reconcile import plan_tick, publish
 from prebuild_tasks.storage import models as m
-from prebuild_tasks.storage import reads
+from prebuild_tasks.storage import reads, snapshots
 from prebuild_tasks.storage.engine import Database
 from tests.builders import (
     PRESET,
@@ -317,7 +317,7 @@ def test_counts_of_the_tick_agree_with_rows_of_the_turn(database: Database, sett
         age(database, 3599.5 + position, [row.id])
     _preset(database, last_invalidated_at=workspaces(database)[0].created_at + timedelta(microseconds=1))
     with database.snapshot() as connection:
-        tick = reads.read_global(database, connection, 3600)
+        tick = snapshots.read_global(database, connection, 3600)
         view = reads.read_preset(database, connection, preset_id(database), 3600)
     assert view is not None
     assert tick.presets[0].counts == count(view.snapshot, tick.now)

@@ -1,0 +1,115 @@
+"""What the tables' words mean in SQL, and how presets are named: shared by every read and write."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, and_, func, literal, or_, select
+
+from prebuild_tasks.core.model import (
+    PREBUILDS_OWNER,
+    BuildStatus,
+    Transition,
+)
+from prebuild_tasks.core.names import parse_preset_ref
+from prebuild_tasks.errors import NotFoundError
+from prebuild_tasks.storage import models as m
+from prebuild_tasks.storage.types import UtcDateTime, age_seconds
+
+PAUSED_KEY = "paused"
+
+VERSION_OF_PRESET = (m.TemplateVersion, m.TemplateVersion.id == m.Preset.template_version_id)
+TEMPLATE_OF_VERSION = (m.Template, m.Template.id == m.TemplateVersion.template_id)
+"""For `.join(*…)`: every preset belongs to one version of one template."""
+
+IS_LIVE_PREBUILD = and_(m.Workspace.owner == PREBUILDS_OWNER, m.Workspace.deleted_at.is_(None))
+IS_START = m.Workspace.transition == Transition.START
+IS_RUNNING = and_(IS_START, m.Workspace.status == BuildStatus.SUCCEEDED)
+IN_PROGRESS = m.Workspace.status.in_((BuildStatus.PENDING, BuildStatus.RUNNING))
+IS_ACTIVE = and_(
+    m.Template.active_version_id == m.TemplateVersion.id,
+    m.Template.deleted_at.is_(None),
+    m.Template.deprecated.is_(False),
+    m.Preset.removed_at.is_(None),
+)
+
+
+def expired(now: datetime | ColumnElement[datetime]) -> ColumnElement[bool]:
+    """Whether a workspace, joined with its preset, is expired at `now`: the core's rule in SQL."""
+    return func.coalesce(
+        or_(m.Workspace.created_at < m.Preset.last_invalidated_at, older_than(now, m.Preset.ttl_s)),
+        literal(value=False),
+    )
+
+
+def past_ttl(now: datetime | ColumnElement[datetime]) -> ColumnElement[bool]:
+    """Whether a workspace, joined with its preset, is older than the TTL: no claim may take it any more."""
+    return func.coalesce(older_than(now, m.Preset.ttl_s), literal(value=False))
+
+
+def older_than(now: datetime | ColumnElement[datetime], seconds: ColumnElement[Any] | Any) -> ColumnElement[bool]:
+    instant = literal(now, UtcDateTime()) if isinstance(now, datetime) else now
+    return and_(m.Preset.ttl_s > 0, age_seconds(instant, m.Workspace.created_at) > seconds)
+
+
+def installation_id(connection: Connection) -> str:
+    """The id that marks this database's resources."""
+    return connection.execute(select(m.Installation.id)).scalar_one()
+
+
+def pause_holds(paused: Mapping[str, Any] | None, now: datetime) -> bool:
+    """Whether a stored pause is in force: until its end, if it has one."""
+    if not paused:
+        return False
+    until = paused.get("until")
+    return until is None or now < datetime.fromisoformat(until)
+
+
+def preset_ref(template: str, preset: str, version: str, *, active: bool) -> str:
+    """`template/preset`, with `@version` unless the version is the active one."""
+    return f"{template}/{preset}" if active else f"{template}/{preset}@{version}"
+
+
+def global_pause(connection: Connection) -> Mapping[str, Any] | None:
+    """Who paused everything, why and until when; None while nothing is paused."""
+    return connection.execute(select(m.Setting.value).where(m.Setting.key == PAUSED_KEY)).scalar_one_or_none()
+
+
+def resolve_preset(connection: Connection, name: str) -> int:
+    """The id behind an id or `template/preset[@version]`. Raises NotFoundError that names what there is."""
+    if name.isdigit():
+        found = connection.execute(select(m.Preset.id).where(m.Preset.id == int(name))).scalar_one_or_none()
+        if found is None:
+            raise NotFoundError(f"there is no preset with the id {name}", hint="see: prebuild status")
+        return found
+    ref = parse_preset_ref(name)
+    query = (
+        select(m.Preset.id)
+        .join(*VERSION_OF_PRESET)
+        .join(*TEMPLATE_OF_VERSION)
+        .where(m.Template.name == ref.template, m.Preset.name == ref.preset)
+    )
+    if ref.version:
+        query = query.where(m.TemplateVersion.name == ref.version)
+    else:
+        query = query.where(m.Template.active_version_id == m.TemplateVersion.id, m.Preset.removed_at.is_(None))
+    found = connection.execute(query).scalar_one_or_none()
+    if found is None:
+        known = sorted(preset_names(connection))
+        hint = f"there are: {', '.join(known[:10])}" if known else "nothing is declared yet; run: prebuild apply FILE"
+        raise NotFoundError(f"there is no preset {name}", hint=hint)
+    return found
+
+
+def preset_names(connection: Connection) -> Sequence[str]:
+    """`template/preset` of every active preset."""
+    query = (
+        select(m.Template.name.label("template"), m.Preset.name)
+        .select_from(m.Preset)
+        .join(*VERSION_OF_PRESET)
+        .join(*TEMPLATE_OF_VERSION)
+        .where(IS_ACTIVE)
+    )
+    return [f"{row.template}/{row.name}" for row in connection.execute(query)]
