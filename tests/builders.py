@@ -13,8 +13,9 @@ from prebuild_tasks.core.model import BuildStatus, Transition
 from prebuild_tasks.ports import Resource
 from prebuild_tasks.services.build import BuildRunner
 from prebuild_tasks.services.handover import hand_over
-from prebuild_tasks.services.pools import ApplyOptions, ApplyReport, apply
+from prebuild_tasks.services.pools import apply
 from prebuild_tasks.services.pools_file import load_text
+from prebuild_tasks.services.pools_options import ApplyOptions, ApplyReport
 from prebuild_tasks.services.reconcile import PresetResult, reconcile_preset
 from prebuild_tasks.storage import builds as store
 from prebuild_tasks.storage import models as m

@@ -37,8 +37,9 @@ from prebuild_tasks.messages import BUILDS, CLAIMS, DEFAULT, EVENTS, RECONCILE
 from prebuild_tasks.ports import Suspendable
 from prebuild_tasks.provisioners import names as provisioner_names
 from prebuild_tasks.services.pool_status import PoolStatus, pools
-from prebuild_tasks.services.pools import ApplyOptions, apply, is_declared
+from prebuild_tasks.services.pools import apply, is_declared
 from prebuild_tasks.services.pools_file import load_pools
+from prebuild_tasks.services.pools_options import ApplyOptions
 from prebuild_tasks.services.reconcile import publish
 from prebuild_tasks.services.sweep import SweepResult, take_back_lost
 from prebuild_tasks.telemetry import configure_logging

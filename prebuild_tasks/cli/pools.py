@@ -16,9 +16,9 @@ from prebuild_tasks.errors import UnreachableError
 from prebuild_tasks.locks import require_redis
 from prebuild_tasks.provisioners import Provisioners
 from prebuild_tasks.services.pool_status import PoolStatus, pools
-from prebuild_tasks.services.pools import DEFAULT_SOURCE, ApplyOptions
 from prebuild_tasks.services.pools import apply as apply_pools
 from prebuild_tasks.services.pools_file import ConfigCheck, load_pools
+from prebuild_tasks.services.pools_options import DEFAULT_SOURCE, ApplyOptions
 from prebuild_tasks.services.strays import waiting
 from prebuild_tasks.storage.conditions import resolve_preset
 

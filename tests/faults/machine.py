@@ -31,8 +31,9 @@ from prebuild_tasks.services.audit import audit
 from prebuild_tasks.services.build import BuildRunner
 from prebuild_tasks.services.claim import ClaimRequest, claim
 from prebuild_tasks.services.claim_answers import ClaimAnswer
-from prebuild_tasks.services.pools import ApplyOptions, apply
+from prebuild_tasks.services.pools import apply
 from prebuild_tasks.services.pools_file import load_text
+from prebuild_tasks.services.pools_options import ApplyOptions
 from prebuild_tasks.services.reconcile import PresetResult, plan_tick, reconcile_preset
 from prebuild_tasks.services.release import end_workspace
 from prebuild_tasks.services.sweep import SweepResult, sweep, take_back_lost

@@ -14,8 +14,9 @@ from prebuild_tasks.provisioners import Provisioners
 from prebuild_tasks.services.audit import audit
 from prebuild_tasks.services.build import BuildRunner
 from prebuild_tasks.services.claim import ClaimRequest, claim
-from prebuild_tasks.services.pools import ApplyOptions, apply
+from prebuild_tasks.services.pools import apply
 from prebuild_tasks.services.pools_file import load_text
+from prebuild_tasks.services.pools_options import ApplyOptions
 from prebuild_tasks.storage.engine import Database
 from tests.builders import turn, workspaces
 

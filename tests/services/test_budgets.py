@@ -6,8 +6,9 @@ import threading
 
 from prebuild_tasks.config import Settings
 from prebuild_tasks.core.model import BuildStatus
-from prebuild_tasks.services.pools import ApplyOptions, apply
+from prebuild_tasks.services.pools import apply
 from prebuild_tasks.services.pools_file import load_text
+from prebuild_tasks.services.pools_options import ApplyOptions
 from prebuild_tasks.services.reconcile import PresetResult, reconcile_preset
 from prebuild_tasks.storage import models as m
 from prebuild_tasks.storage.engine import Database

@@ -13,8 +13,9 @@ from prebuild_tasks.core.model import BuildStatus, Transition
 from prebuild_tasks.errors import ClaimMissError, InputError, NotFoundError, PrebuildError, RefusedError
 from prebuild_tasks.services.claim import ClaimRequest, claim
 from prebuild_tasks.services.claim_answers import ClaimAnswer
-from prebuild_tasks.services.pools import ApplyOptions, apply
+from prebuild_tasks.services.pools import apply
 from prebuild_tasks.services.pools_file import load_text
+from prebuild_tasks.services.pools_options import ApplyOptions
 from prebuild_tasks.services.reconcile import reconcile_preset
 from prebuild_tasks.storage import models as m
 from prebuild_tasks.storage import writes

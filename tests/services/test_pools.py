@@ -10,8 +10,9 @@ from sqlalchemy import select
 from prebuild_tasks.config import Settings
 from prebuild_tasks.core.model import Transition
 from prebuild_tasks.errors import InputError, RefusedError
-from prebuild_tasks.services.pools import ApplyOptions, ApplyReport, apply, is_declared
+from prebuild_tasks.services.pools import apply, is_declared
 from prebuild_tasks.services.pools_file import load_text
+from prebuild_tasks.services.pools_options import ApplyOptions, ApplyReport
 from prebuild_tasks.storage import models as m
 from prebuild_tasks.storage.engine import Database
 from tests.builders import declare, fill, preset_id, workspaces

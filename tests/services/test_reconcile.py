@@ -252,8 +252,9 @@ templates:
     config: {{start: "true"}}
     presets:{presets}
 """
-    from prebuild_tasks.services.pools import ApplyOptions, apply
+    from prebuild_tasks.services.pools import apply
     from prebuild_tasks.services.pools_file import load_text
+    from prebuild_tasks.services.pools_options import ApplyOptions
 
     apply(database, settings, load_text(text), ApplyOptions(actor="test"))
     ids = [preset_id(database, f"dev/{name}") for name in names]

@@ -10,8 +10,9 @@ from prebuild_tasks.core.model import BuildStatus
 from prebuild_tasks.services import retention
 from prebuild_tasks.services.audit import audit
 from prebuild_tasks.services.claim import ClaimRequest, claim
-from prebuild_tasks.services.pools import ApplyOptions, apply
+from prebuild_tasks.services.pools import apply
 from prebuild_tasks.services.pools_file import load_text
+from prebuild_tasks.services.pools_options import ApplyOptions
 from prebuild_tasks.services.reconcile import reconcile_preset
 from prebuild_tasks.services.release import end_workspace
 from prebuild_tasks.services.retention import prune

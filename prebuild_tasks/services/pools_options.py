@@ -1,0 +1,44 @@
+"""How `apply` is to be done, and what it says it did."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+DEFAULT_SOURCE = "default"
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One thing that became different. `action` is create, update, promote, drain or would_drain."""
+
+    action: str
+    what: str
+    detail: str = ""
+
+    def __str__(self) -> str:
+        sign = {"create": "+", "drain": "-", "would_drain": "!"}.get(self.action, "~")
+        return f"{sign} {self.what}" + (f": {self.detail}" if self.detail else "")
+
+
+@dataclass(slots=True)
+class ApplyReport:
+    """What `apply` did, and whom to send a reconcile message."""
+
+    revision: int = 0
+    changes: list[Change] = field(default_factory=list)
+    preset_ids: list[str] = field(default_factory=list)
+
+    def report(self) -> dict[str, Any]:
+        return {"revision": self.revision, "changes": [asdict(change) for change in self.changes]}
+
+
+@dataclass(frozen=True, slots=True)
+class ApplyOptions:
+    """How `apply` is to be done."""
+
+    actor: str
+    source: str = DEFAULT_SOURCE
+    prune: bool = False
+    promote: bool = True
+    yes: bool = False
