@@ -106,9 +106,13 @@ def _logging(**_: Any) -> None:
 
 @celeryd_after_setup.connect
 def _consume_own_host(instance: Any, **_: Any) -> None:
-    """A builds worker also serves the queue of its host, where local workspaces are deleted and probed."""
-    if settings.queue(BUILDS) in instance.app.amqp.queues.consume_from:
-        instance.app.amqp.queues.select_add(_queue(BUILDS, settings.host))
+    """A builds worker also serves the queue of its host, where local workspaces are deleted and probed: before the
+    shared one, whose starts could otherwise keep it from deleting anything for as long as they last."""
+    queues = instance.app.amqp.queues
+    if settings.queue(BUILDS) in queues.consume_from:
+        others = list(queues.consume_from)
+        own = queues.add(_queue(BUILDS, settings.host))
+        queues.select([own.name, *others])
 
 
 @worker_init.connect
