@@ -38,7 +38,8 @@ start)
     mkdir -p "$place"
     echo "$PREBUILD_WORKSPACE_ATTEMPT" >"$place/attempt"
     mine=a$PREBUILD_WORKSPACE_ATTEMPT
-    rm -rf "${place:?}/$mine"
+    # Where a lower attempt still writes, on another host, something may stay: it is refused when it ends.
+    for old in "$place"/a[0-9]*; do rm -rf "$old" || [ "$old" != "$place/$mine" ]; done
     mkdir "$place/$mine"
     unlock
     if ! (cd "$place/$mine" && sh -eu -c "$work" >&2); then exit 1; fi

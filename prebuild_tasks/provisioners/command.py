@@ -15,7 +15,7 @@ from prebuild_tasks.config import Settings
 from prebuild_tasks.errors import ProvisionerError
 from prebuild_tasks.ports import BuildContext, Probe, Resource, WorkspaceSpec
 from prebuild_tasks.provisioners import process_tree as tree
-from prebuild_tasks.provisioners.command_call import call, mapping, resource, resources
+from prebuild_tasks.provisioners.command_call import call, mapping, resource, resources, text
 from prebuild_tasks.provisioners.command_config import check, parse
 from prebuild_tasks.provisioners.process_config import Command, identity, passed_on
 
@@ -54,11 +54,12 @@ class CommandProvisioner:
         patience = min(config.timeout or PROBE_TIMEOUT, PROBE_TIMEOUT)
         try:
             answer = mapping("probe", self._run("probe", config.probe, spec, None, patience))
+            message = text("probe", answer, "message")
         except ProvisionerError as error:
             return Probe(ready=False, message=error.message)
         return Probe(
             ready=bool(answer.get("ready", True)),
-            message=str(answer.get("message") or ""),
+            message=message,
             gone=bool(answer.get("gone", False)),
         )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -17,6 +18,7 @@ from prebuild_tasks.provisioners.process_run import command, run
 ANSWER_LIMIT = 1 << 20
 """Bytes on standard output."""
 _NEVER, _OVERTAKEN = 2, 3
+_UNSTORABLE = re.compile("[\\0\\ud800-\\udfff]")
 
 
 def call(
@@ -58,12 +60,22 @@ def mapping(name: str, answer: Any) -> dict[str, Any]:
 
 def resource(name: str, answer: Mapping[str, Any], installation: str) -> Resource:
     """The answer as a resource; it is named like its workspace unless it says otherwise. Raises ProvisionerError."""
-    texts = {key: answer.get(key) or "" for key in ("workspace_id", "resource_id", "url", "directory")}
-    bad = [key for key, value in texts.items() if not isinstance(value, str)]
-    if bad or not texts["workspace_id"]:
-        raise ProvisionerError(f"{name}: {bad[0] if bad else 'workspace_id'} must be a string")
+    texts = {key: text(name, answer, key) for key in ("workspace_id", "resource_id", "url", "directory")}
+    if not texts["workspace_id"]:
+        raise ProvisionerError(f"{name}: workspace_id must be a string")
     texts["resource_id"] = texts["resource_id"] or texts["workspace_id"]
     return Resource(**texts, installation=installation, claimed=bool(answer.get("claimed", False)))
+
+
+def text(name: str, answer: Mapping[str, Any], key: str) -> str:
+    """A text of the answer, empty when it has none. Raises ProvisionerError for what is no text a database takes."""
+    value = answer.get(key) or ""
+    if not isinstance(value, str):
+        raise ProvisionerError(f"{name}: {key} must be a string")
+    # JSON can spell NUL and half a surrogate pair; stored, they would break the writing of the build's end.
+    if _UNSTORABLE.search(value):
+        raise ProvisionerError(f"{name}: {key} holds a character that is none")
+    return value
 
 
 def resources(answer: Any, installation: str) -> list[Resource]:

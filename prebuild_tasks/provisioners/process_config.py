@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping, Sequence
+from difflib import get_close_matches
 from fnmatch import fnmatchcase
 from ipaddress import ip_address
 from pathlib import Path
@@ -39,8 +40,8 @@ M = TypeVar("M", bound=BaseModel)
 class BadConfigError(CannotBuildError):
     """A config that can never work; `key` is the one to mend."""
 
-    def __init__(self, message: str, *, key: str) -> None:
-        super().__init__(message)
+    def __init__(self, message: str, *, key: str, hint: str = "") -> None:
+        super().__init__(message, hint=hint)
         self.key = key
 
 
@@ -120,7 +121,8 @@ def checked(model: type[M], config: Mapping[str, Any], forms: Mapping[str, str] 
             missing = f"config has no {key}"
             unknown = f"config knows no {key}; it takes {', '.join(model.model_fields)}"
             words = {"missing": missing, "extra_forbidden": unknown}.get(first["type"], words)
-        raise BadConfigError(words, key=key) from None
+        near = get_close_matches(key, model.model_fields, n=1) if first["type"] == "extra_forbidden" else []
+        raise BadConfigError(words, key=key, hint=f"did you mean {near[0]}?" if near else "") from None
 
 
 class Environment:

@@ -45,7 +45,6 @@ class Pipes:
         self._context = context
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
         self._selector = selectors.DefaultSelector()
-        self._reading = 0
         if dialogue is None:
             self._read_from(process.stdout, self._take_output)
         else:
@@ -57,8 +56,8 @@ class Pipes:
 
     @property
     def is_open(self) -> bool:
-        """Whether anything can still come."""
-        return self._reading > 0
+        """Whether anything can still come or be said: a command may close its outputs before it listens."""
+        return bool(self._selector.get_map())
 
     def read(self, patience: float) -> bool:
         """Take what comes within this time, and go on with what is to be said; whether there was something."""
@@ -82,11 +81,9 @@ class Pipes:
             data = os.read(pipe.fileno(), _CHUNK)
             if not data:
                 self._selector.unregister(pipe)
-                self._reading -= 1
             take(data)
 
         self._register(pipe, selectors.EVENT_READ, read)
-        self._reading += 1
 
     def _register(self, pipe: IO[bytes] | None, event: int, handle: Callable[[IO[bytes]], None]) -> None:
         assert pipe is not None  # noqa: S101 - it was asked for

@@ -10,7 +10,7 @@ import json
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -140,7 +140,7 @@ class SimulatedProvisioner:
     def list(self, installation: str, configs: Iterable[Mapping[str, Any]] = ()) -> Iterator[Resource]:
         """Every file of this installation."""
         for path in sorted((self._root / installation).glob("*.json")):
-            if (state := _parse(read(path))) is not None:
+            if (state := _parse(path)) is not None:
                 yield self._resource(path.stem, state)
 
     def _wait(self, spec: WorkspaceSpec, context: BuildContext, seconds: float) -> None:
@@ -170,10 +170,10 @@ class SimulatedProvisioner:
             write(path, json.dumps(asdict(state)))
 
         with locked(self._lock_file()):
-            yield _parse(read(path)), save
+            yield _parse(path), save
 
     def _read(self, spec: WorkspaceSpec) -> _State | None:
-        return _parse(read(self._path(spec)))
+        return _parse(self._path(spec))
 
     def _refuse_foreign(self, spec: WorkspaceSpec) -> None:
         for path in self._root.glob(f"*/{self._path(spec).name}"):
@@ -190,5 +190,12 @@ class SimulatedProvisioner:
         )
 
 
-def _parse(text: str) -> _State | None:
-    return _State(**json.loads(text)) if text else None
+def _parse(path: Path) -> _State | None:
+    """None when there is no such file; what a newer version added is left aside. Raises ProvisionerError."""
+    if not (text := read(path)):
+        return None
+    try:
+        values = json.loads(text)
+        return _State(**{item.name: values[item.name] for item in fields(_State) if item.name in values})
+    except (ValueError, TypeError) as error:
+        raise ProvisionerError(f"{path} can't be read: {error}") from None

@@ -62,6 +62,15 @@ def test_a_long_question_that_nobody_reads_blocks_nobody(provisioner: CommandPro
         provisioner.start(replace(having(spec, start=script), parameters={"A": "x" * 1_000_000}), Context())
 
 
+def test_who_closes_its_outputs_first_still_hears_all(
+    provisioner: CommandProvisioner, spec: WorkspaceSpec, tmp_path: Path
+) -> None:
+    script = f"exec >&- 2>&-; cat > {tmp_path}/question"
+    long = replace(having(spec, start=script, timeout="20s"), parameters={"A": "x" * 1_000_000})
+    provisioner.start(long, Context())
+    assert json.loads((tmp_path / "question").read_text())["parameters"] == long.parameters
+
+
 def test_a_start_says_neither_which_workspace_it_is_nor_whose(
     provisioner: CommandProvisioner, spec: WorkspaceSpec
 ) -> None:
@@ -98,6 +107,8 @@ def test_secrets_are_neither_arguments_nor_environment_nor_output(
         ("echo '{'", ProvisionerError, "start must print JSON"),
         ("echo '[1]'", ProvisionerError, "start must print a JSON object, not list"),
         ("echo '{\"url\": 1}'", ProvisionerError, "url must be a string"),
+        ('printf %s \'{"url": "a\\u0000b"}\'', ProvisionerError, "url holds a character that is none"),
+        ('printf %s \'{"directory": "\\ud800"}\'', ProvisionerError, "directory holds a character that is none"),
         (f"head -c {ANSWER_LIMIT + 10} /dev/zero", ProvisionerError, "longer than"),
         (f"head -c {ANSWER_LIMIT} /dev/zero | tr '\\0' '['", ProvisionerError, "start must print JSON"),
         ("exec /nowhere/at/all", ProvisionerError, "start exited with 127"),
@@ -139,6 +150,8 @@ def test_an_executable_that_is_not_there(provisioner: CommandProvisioner, spec: 
         ('echo \'{"ready": false, "message": "booting"}\'', False, False, "booting"),
         ('echo \'{"ready": false, "gone": true}\'', False, True, ""),
         ("echo no route >&2; exit 1", False, False, "probe exited with 1: no route"),
+        ("echo '{\"message\": [1]}'", False, False, "probe: message must be a string"),
+        ('printf %s \'{"message": "\\ud800"}\'', False, False, "probe: message holds a character that is none"),
     ],
 )
 def test_probes(
@@ -186,7 +199,7 @@ def test_a_canceled_start_ends_all_that_it_started(provisioner: CommandProvision
     ("config", "words"),
     [
         ({"start": "true"}, "config has no delete"),
-        ({"start": "true", "delete": "true", "strat": "x"}, "config knows no strat"),
+        ({"start": "true", "delete": "true", "strat": "x"}, r"config knows no strat; .*did you mean start\?"),
         ({"start": "", "delete": "true"}, "config.start must be a script"),
         ({"start": "true", "delete": "true", "timeout": 0}, "config.timeout must be a time longer than 0"),
         ({"start": "true", "delete": "true", "timeout": "soon"}, "config.timeout must be a time longer than 0"),

@@ -13,6 +13,7 @@ from prebuild_tasks.config import Settings
 from prebuild_tasks.provisioners import load, names
 from prebuild_tasks.provisioners.command_config import CommandConfig
 from prebuild_tasks.provisioners.simulated_config import SimulatedConfig
+from prebuild_tasks.services.pools_file import load_pools
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "provisioners.md").read_text()
@@ -40,6 +41,11 @@ def test_every_key_is_told() -> None:
 def test_the_declarations_are_accepted(settings: Settings, text: str) -> None:
     declared = yaml.safe_load(text)
     load(declared["provisioner"], settings).check_config(declared["config"])
+
+
+@pytest.mark.parametrize("file", ["pools.yaml", "docker.yaml", "command-shell/pools.yaml"])
+def test_the_examples_are_accepted(settings: Settings, file: str) -> None:
+    load_pools([ROOT / "examples" / file], check_config=lambda name, config: load(name, settings).check_config(config))
 
 
 @pytest.mark.parametrize("script", [*blocks("sh"), (ROOT / "examples/command-shell/workspace.sh").read_text()])

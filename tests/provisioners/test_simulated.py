@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import random
 import uuid
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from statistics import mean, median
+from time import process_time
 from typing import Any
 
 import pytest
@@ -110,6 +113,17 @@ def test_a_start_takes_its_time(provisioner: SimulatedProvisioner) -> None:
     assert 0.3 <= monotonic() - started < 5
 
 
+def test_two_hundred_at_once_cost_next_to_nothing(provisioner: SimulatedProvisioner) -> None:
+    """Builds that wait hold no processor, and none waits for another."""
+    many = [spec(number, build_time=1) for number in range(200)]
+    started, worked = monotonic(), process_time()
+    with ThreadPoolExecutor(len(many)) as pool:
+        list(pool.map(lambda one: provisioner.start(one, Context()), many))
+    assert monotonic() - started < 30, "one after the other they take 200 s"
+    assert process_time() - worked < 5
+    assert len(list(provisioner.list("i"))) == 200
+
+
 def test_what_can_never_be_built_says_so(provisioner: SimulatedProvisioner) -> None:
     with pytest.raises(CannotBuildError, match="no such image"):
         provisioner.start(spec(cannot_build_rate=1, error="no such image"), Context())
@@ -149,3 +163,16 @@ def test_every_process_sees_the_same(provisioner: SimulatedProvisioner, settings
     provisioner.claim(replace(spec(4), owner="ada"), Context())
     [seen] = SimulatedProvisioner(settings).list("i")
     assert (seen.workspace_id, seen.claimed) == (made.workspace_id, True)
+
+
+def test_a_file_of_a_newer_version_is_read_and_a_broken_one_is_a_sentence(
+    provisioner: SimulatedProvisioner, settings: Settings
+) -> None:
+    provisioner.start(spec(5), Context())
+    [path] = (settings.data_dir / "simulated" / "i").glob("*.json")
+    path.write_text(json.dumps({**json.loads(path.read_text()), "colour": "blue"}))
+    assert provisioner.probe(spec(5)).ready
+    for broken in ("{", "[1]", "1", "{}"):
+        path.write_text(broken)
+        with pytest.raises(ProvisionerError, match="can't be read"):
+            list(provisioner.list("i"))
