@@ -15,7 +15,7 @@ from tests.faults.machine import Life
 @pytest.mark.parametrize(
     ("lives", "steps"),
     [
-        (5, 30),
+        (3, 30),
         pytest.param(400, 80, marks=[pytest.mark.faults, pytest.mark.timeout(3600)]),
     ],
 )

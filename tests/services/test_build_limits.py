@@ -88,6 +88,9 @@ def test_what_is_never_ready_counts_as_failed_and_is_deleted(
     assert audit(database, settings, Provisioners(settings)) == []
 
 
+@pytest.mark.parametrize(
+    "database_url", ["postgresql", pytest.param("sqlite", marks=pytest.mark.faults)], indirect=True
+)
 def test_two_hundred_builds_beat_in_time(database: Database, settings: Settings) -> None:
     count = 200 if database.dialect == "postgresql" else 100
     settings = settings.model_copy(update={"build_timeout": 60.0, "heartbeat_timeout": 6.0})
