@@ -1,6 +1,6 @@
 """Named steps at which a process can be made to die, for the fault tests. Costs a call of nothing when it is off.
 
-PREBUILD_FAULT_STEP=start.after_provisioner PREBUILD_FAULT_ONCE=/tmp/died: the first process that comes to this step
+PREBUILD_FAULT_STEP=start.after_provisioner PREBUILD_FAULT_ONCE=died: the first process that comes to this step
 makes the file and kills itself with SIGKILL; where the file is there already, nobody dies.
 """
 

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Any
 
 from prebuild_tasks.bootstrap import Runtime
 from prebuild_tasks.messages import BUILDS, PROBE_PREBUILDS, SWEEP
 from prebuild_tasks.services import health, strays
 from prebuild_tasks.services import sweep as sweeps
-from prebuild_tasks.services.hosts import alive, give_up_lost
-from prebuild_tasks.services.reconcile import publish
-from prebuild_tasks.storage.writes import NewBuild
+from prebuild_tasks.services.hosts import alive
+from prebuild_tasks.services.reconcile import follow_up
 
 
 def sweep(here: Runtime) -> dict[str, Any]:
@@ -19,10 +17,8 @@ def sweep(here: Runtime) -> dict[str, Any]:
     result = sweeps.sweep(
         here.database, here.settings, lambda host: here.messages.waiting(here.settings.queue(BUILDS, host))
     )
-    builds, presets = give_up_lost(here.database, here.settings)
-    _go_on(here, [*result.builds, *builds], result.preset_ids | presets)
-    report = result.report()
-    return {**report, "given_up": len(builds)} if builds else report
+    follow_up(here.database, here.messages, result.builds, result.preset_ids)
+    return result.report()
 
 
 def ask_for_resources(here: Runtime) -> dict[str, Any]:
@@ -36,7 +32,7 @@ def ask_for_resources(here: Runtime) -> dict[str, Any]:
 def sweep_resources_here(here: Runtime, *, shared: bool) -> dict[str, Any]:
     """Look for resources that no workspace knows of."""
     result = strays.sweep_resources(here.database, here.settings, here.provisioners, shared=shared)
-    _go_on(here, [], result.preset_ids)
+    follow_up(here.database, here.messages, [], result.preset_ids)
     return result.report()
 
 
@@ -49,11 +45,5 @@ def ask_for_probes(here: Runtime) -> dict[str, Any]:
 def probe(here: Runtime, host: str) -> dict[str, Any]:
     """Probe what is due, replace what fails."""
     result = health.probe_prebuilds(here.database, here.settings, here.provisioners, host)
-    _go_on(here, result.builds, result.preset_ids)
+    follow_up(here.database, here.messages, result.builds, result.preset_ids)
     return result.report()
-
-
-def _go_on(here: Runtime, builds: list[NewBuild], preset_ids: Iterable[int]) -> None:
-    publish(here.database, here.messages, builds)
-    if ids := [str(preset_id) for preset_id in sorted(preset_ids)]:
-        here.messages.reconcile(ids)

@@ -9,7 +9,7 @@ from prebuild_tasks import follow
 from prebuild_tasks.bootstrap import runtime
 from prebuild_tasks.celery import HARD_LIMIT, SOFT_LIMIT, app
 from prebuild_tasks.services import claim as claims
-from prebuild_tasks.services.reconcile import publish
+from prebuild_tasks.services.reconcile import follow_up
 
 
 @app.task(name="prebuild_tasks.reconcile_all", time_limit=HARD_LIMIT, soft_time_limit=SOFT_LIMIT)
@@ -29,9 +29,8 @@ def run_build(build: str, **_: Any) -> dict[str, Any]:
     """A token for one build: runs the named one, or a more urgent one of its queue."""
     here = runtime()
     result = here.build_runner.run(build)
-    publish(here.database, here.messages, result.builds)
-    if result.preset_id is not None:
-        here.messages.reconcile([str(result.preset_id)])
+    touched = [] if result.preset_id is None else [result.preset_id]
+    follow_up(here.database, here.messages, result.builds, touched)
     return result.report()
 
 

@@ -12,7 +12,6 @@ from prebuild_tasks.cli.output import ActorOption, JsonOption, opened, write, wr
 from prebuild_tasks.client import Client
 from prebuild_tasks.config import parse_duration
 from prebuild_tasks.errors import ClaimMissError, InputError
-from prebuild_tasks.provisioners.process_disk import disk_use
 from prebuild_tasks.services.claim import ClaimRequest
 from prebuild_tasks.services.claim_answers import Claimed
 from prebuild_tasks.services.release import end_workspace
@@ -75,6 +74,9 @@ def workspaces(
     """List workspaces that are not deleted; claimed ones first."""
     rows = list_workspaces(opened(Client()).database, owner=owner, preset=preset, state=state)
     if disk:
+        # Not needed for a claim, which this module is kept quick for.
+        from prebuild_tasks.provisioners.process_disk import disk_use
+
         for row in rows:
             row["disk_bytes"] = disk_use(Path(row["directory"])) if row["directory"] else None
     if as_json:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-from prebuild_tasks.core.actions import quantities
 from prebuild_tasks.core.backoff import backoff_until
 from prebuild_tasks.core.limits import LimitReason
 from prebuild_tasks.core.model import PresetCounts, PresetStatus, ReconciliationState
@@ -34,6 +33,7 @@ class Reason(StrEnum):
 def why_short(
     item: PresetCounts,
     state: ReconciliationState,
+    missing: int,
     now: datetime,
     *,
     paused: bool,
@@ -41,10 +41,12 @@ def why_short(
     backoff_interval: timedelta,
     limit: LimitReason | None,
 ) -> Reason:
-    """The one reason why `item` is short of eligible prebuilds; `limit`: which limit would cut its next creation."""
+    """The one reason why `item` is short of eligible prebuilds.
+
+    `missing`: how many its next decision would create; `limit`: which limit would let none of them through.
+    """
     if state.eligible >= state.desired:
         return Reason.NONE
-    missing = quantities(item.preset, item.counts, state).create
     if paused:
         return Reason.PAUSED
     if missing and status is not PresetStatus.HEALTHY:

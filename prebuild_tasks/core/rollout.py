@@ -68,10 +68,15 @@ def gate_active(snapshot: PresetSnapshot, decision: Decision, rolling: Rolling, 
     Creation is measured so that live prebuilds, second choices included, stay within desired plus the surge.
     """
     preset, state = snapshot.preset, decision.state
-    live = [item for item in snapshot.running if not is_expired(preset, item.created_at, now)]
-    second = [item for item in snapshot.running if is_second_choice(preset, item, now)]
+    live: list[RunningPrebuild] = []
+    second: list[RunningPrebuild] = []
+    gone: list[RunningPrebuild] = []
+    for item in snapshot.running:
+        if not is_expired(preset, item.created_at, now):
+            live.append(item)
+        else:
+            (second if _stands_in(preset, item, now) else gone).append(item)
     standing = min(len(second), _missing(state.desired, state.eligible))
-    gone = [item for item in snapshot.running if item not in live and item not in second]
     gone += _oldest(second)[: len(second) - standing]
     due = due_for_replacement(preset, live, rolling, now)
     older = min(rolling.older, _missing(state.desired, state.eligible + standing))
@@ -96,22 +101,16 @@ def gate_active(snapshot: PresetSnapshot, decision: Decision, rolling: Rolling, 
 
 def gate_inactive(snapshot: PresetSnapshot, decision: Decision, successor: Successor, now: datetime) -> Gated:
     """An older version's pool: it stands in for what its successor lacks, the newest longest."""
-    standing = _missing(successor.desired, successor.eligible)
-    second = [
-        item for item in snapshot.running if item.ready and not is_past_ttl(snapshot.preset, item.created_at, now)
-    ]
-    kept = _oldest(second)[max(len(second) - standing, 0) :]
-    gone = [item for item in snapshot.running if item not in kept]
+    second: list[RunningPrebuild] = []
+    gone: list[RunningPrebuild] = []
+    for item in snapshot.running:
+        (second if _stands_in(snapshot.preset, item, now) else gone).append(item)
+    standing = min(len(second), _missing(successor.desired, successor.eligible))
+    gone += _oldest(second)[: len(second) - standing]
     actions: list[Action] = [item for item in decision.actions if isinstance(item, CancelPending)]
     if gone:
         actions.append(Delete(victims(gone), "inactive"))
-    return Gated(tuple(actions), len(kept))
-
-
-def is_second_choice(preset: Preset, item: RunningPrebuild, now: datetime) -> bool:
-    """Outdated by an invalidation, but ready and within its TTL: a claim may still take it."""
-    expired = is_expired(preset, item.created_at, now)
-    return item.ready and expired and not is_past_ttl(preset, item.created_at, now)
+    return Gated(tuple(actions), standing)
 
 
 def due_for_replacement(
@@ -139,6 +138,11 @@ def due_for_replacement(
 def overdue(state: ReconciliationState, rolling: Rolling) -> int:
     """How many of the older versions' prebuilds nobody needs any more: their pools have something to delete."""
     return max(rolling.older - _missing(state.desired, state.eligible), 0)
+
+
+def _stands_in(preset: Preset, item: RunningPrebuild, now: datetime) -> bool:
+    """Of what is outdated: whether a claim may still take it."""
+    return item.ready and not is_past_ttl(preset, item.created_at, now)
 
 
 def _missing(desired: int, eligible: int) -> int:

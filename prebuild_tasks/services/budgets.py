@@ -37,7 +37,7 @@ def grant(connection: Connection, view: PresetView, wanted: int, settings: Setti
     writes.lock_organization(connection, view.organization_id)
     if settings.max_builds_in_flight:
         writes.lock_installation(connection)
-    flying = read_in_flight(connection, view)
+    flying = read_in_flight(connection, view.preset_id, view.organization_id)
     capped = _cap(wanted, view, flying, settings)
     shared = flying.organization_max is not None or flying.organization_max_workspaces is not None
     if not capped.count or not (shared or settings.max_builds_in_flight):
@@ -51,7 +51,7 @@ def _shared(connection: Connection, view: PresetView, capped: Capped, flying: In
         return Grant(capped.count, capped.reason)
     counted, in_flight = sharers
     mine = str(view.preset_id)
-    by_id = {item.preset.id: _hungry(item, in_flight.get(item.preset.id, 0), view, settings) for item in counted}
+    by_id = {item.preset.id: _hungry(item, in_flight.get(int(item.preset.id), 0), view, settings) for item in counted}
     # One's own want is what the decision says, replacements included.
     fullness = by_id[mine].fullness if mine in by_id else 0.0
     by_id[mine] = Hungry(mine, flying.preset, capped.count, fullness)

@@ -24,6 +24,7 @@ from prebuild_tasks.storage import builds as store
 from prebuild_tasks.storage import writes
 from prebuild_tasks.storage.builds import TakenBuild
 from prebuild_tasks.storage.engine import Database
+from prebuild_tasks.storage.specs import StoredSpec
 from prebuild_tasks.storage.writes import NewBuild
 
 log = structlog.get_logger(__name__)
@@ -124,19 +125,7 @@ class BuildRunner:
     def _work(
         self, provisioner: Provisioner, build: TakenBuild, parameters: Mapping[str, str], running: RunningBuild
     ) -> _Ended:
-        spec = WorkspaceSpec(
-            installation=build.installation,
-            workspace_id=build.workspace_id,
-            attempt=build.attempt,
-            name=build.name,
-            owner=build.owner,
-            template=build.template,
-            version=build.version,
-            preset=build.preset,
-            config=build.config,
-            parameters=parameters,
-            ready_timeout=build.ready_timeout,
-        )
+        spec = workspace_spec(build, parameters, attempt=build.attempt)
         try:
             if build.transition is Transition.DELETE:
                 provisioner.delete(spec, running)
@@ -261,6 +250,23 @@ def _patiently(work: Callable[[], T]) -> T:
         except BusyError:
             time.sleep(_BUSY_PAUSE)
     return work()
+
+
+def workspace_spec(stored: TakenBuild | StoredSpec, parameters: Mapping[str, str], *, attempt: int) -> WorkspaceSpec:
+    """A workspace as its provisioner takes it, with its parameters resolved."""
+    return WorkspaceSpec(
+        installation=stored.installation,
+        workspace_id=stored.workspace_id,
+        attempt=attempt,
+        name=stored.name,
+        owner=stored.owner,
+        template=stored.template,
+        version=stored.version,
+        preset=stored.preset,
+        config=stored.config,
+        parameters=parameters,
+        ready_timeout=stored.ready_timeout,
+    )
 
 
 def resolve_parameters(parameters: Sequence[Any], *, ends: bool) -> tuple[dict[str, str], list[str]]:

@@ -19,7 +19,7 @@ from prebuild_tasks.core.names import PREBUILD_PREFIX, check_name, check_owner
 from prebuild_tasks.errors import BeingBuiltError, ClaimMissError, InputError, RefusedError
 from prebuild_tasks.ports import Publisher
 from prebuild_tasks.services.claim_answers import ANSWER_COLUMNS, ClaimAnswer, Claimed, answer_of, answered, being_built
-from prebuild_tasks.services.claim_misses import IS_CLAIMABLE, MISS_WORDS, miss_reason
+from prebuild_tasks.services.claim_misses import MISS_WORDS, miss_reason
 from prebuild_tasks.services.claim_pools import (
     Pool,
     check_owner_limit,
@@ -28,10 +28,10 @@ from prebuild_tasks.services.claim_pools import (
 )
 from prebuild_tasks.services.claim_wait import reserve
 from prebuild_tasks.services.handover import claim_build, handed_over
-from prebuild_tasks.services.reconcile import publish
+from prebuild_tasks.services.reconcile import follow_up
 from prebuild_tasks.storage import models as m
 from prebuild_tasks.storage import writes
-from prebuild_tasks.storage.conditions import expired, past_ttl
+from prebuild_tasks.storage.conditions import IS_CLAIMABLE, expired, past_ttl
 from prebuild_tasks.storage.engine import Database
 
 _TRIES = 3
@@ -90,11 +90,9 @@ def claim_and_wake(database: Database, settings: Settings, publisher: Publisher,
     try:
         claimed = claim(database, request, max_builds_in_flight=settings.max_builds_in_flight)
     except BeingBuiltError as error:
-        publish(database, publisher, error.builds)
-        publisher.reconcile([str(error.preset_id)])
+        follow_up(database, publisher, error.builds, [error.preset_id])
         raise
-    publish(database, publisher, claimed.builds)
-    publisher.reconcile([str(claimed.preset_id)])
+    follow_up(database, publisher, claimed.builds, [claimed.preset_id])
     return claimed.answer
 
 

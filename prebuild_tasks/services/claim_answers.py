@@ -10,11 +10,10 @@ from sqlalchemy import Connection, select
 
 from prebuild_tasks.core.model import BuildStatus, ClaimState, MissReason, Transition
 from prebuild_tasks.errors import BeingBuiltError, ClaimMissError, RefusedError
-from prebuild_tasks.services.claim_pools import REF_COLUMNS, ref_of
 from prebuild_tasks.services.claim_wait import Reserved
 from prebuild_tasks.services.handover import is_usable
 from prebuild_tasks.storage import models as m
-from prebuild_tasks.storage.conditions import TEMPLATE_OF_VERSION, VERSION_OF_PRESET
+from prebuild_tasks.storage.conditions import REF_COLUMNS, TEMPLATE_OF_VERSION, VERSION_OF_PRESET, ref_of
 from prebuild_tasks.storage.writes import NewBuild
 
 

@@ -5,15 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
-from sqlalchemy import Connection, and_, func, literal, or_, select
+from sqlalchemy import Connection, func, literal, or_, select
 
 from prebuild_tasks.core.model import BuildStatus, MissReason
 from prebuild_tasks.services.claim_pools import Pool
 from prebuild_tasks.storage import models as m
-from prebuild_tasks.storage.conditions import IS_LIVE_PREBUILD, IS_RUNNING, expired
-
-IS_CLAIMABLE = and_(IS_LIVE_PREBUILD, IS_RUNNING, m.Workspace.ready_at.is_not(None))
-
+from prebuild_tasks.storage.conditions import IS_CLAIMABLE, IS_LIVE_PREBUILD, expired
 
 MISS_WORDS = {
     MissReason.EMPTY_POOL: "the pool is empty and nothing is being built; see: prebuild status",
@@ -21,7 +18,6 @@ MISS_WORDS = {
     MissReason.EXPIRED: "those that are left have expired and are being replaced; add --wait",
     MissReason.INACTIVE: "it is no longer offered, and nothing of it is left",
     MissReason.NOT_DESIRED: "its desired size is 0 right now; to have one built: --wait",
-    MissReason.BUILD_FAILED: "it could not be built",
 }
 
 

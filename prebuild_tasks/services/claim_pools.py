@@ -14,13 +14,15 @@ from prebuild_tasks.services.handover import has_hook
 from prebuild_tasks.storage import models as m
 from prebuild_tasks.storage.conditions import (
     IS_ACTIVE,
+    REF_COLUMNS,
+    ROLLING,
     TEMPLATE_OF_VERSION,
     VERSION_OF_PRESET,
-    preset_ref,
+    ref_of,
     resolve_preset,
 )
 from prebuild_tasks.storage.engine import Database
-from prebuild_tasks.storage.siblings import ROLLING, second_choices
+from prebuild_tasks.storage.siblings import second_choices
 
 _OWNER_LOCK = 7233690147
 
@@ -32,14 +34,10 @@ class Pool:
     id: int
     ref: str
     organization_id: int
-    organization: str
     claimed_ttl: float | None
     hook: bool
     max_per_owner: int | None
-    max_workspaces: int | None
     max_builds_in_flight: int | None
-    """The organization's."""
-    own_max_builds_in_flight: int | None
     recipe_digest: str
     status: PresetStatus
     status_reason: str
@@ -49,19 +47,6 @@ class Pool:
     rolling: bool
     outdated: bool = False
     """Taken as second choice: invalidated ones count too, only those past their TTL do not."""
-
-
-REF_COLUMNS = (
-    m.Template.name.label("template_name"),
-    m.Preset.name.label("preset_name"),
-    m.TemplateVersion.name.label("version_name"),
-    (m.Template.active_version_id == m.TemplateVersion.id).label("is_active"),
-)
-
-
-def ref_of(row: Any) -> str:
-    """`template/preset[@version]` of a row with REF_COLUMNS."""
-    return preset_ref(row.template_name, row.preset_name, row.version_name, active=bool(row.is_active))
 
 
 def find_pools(
@@ -122,12 +107,9 @@ def _pools(connection: Connection, ids: Sequence[int]) -> list[Pool]:
             m.Preset.paused,
             m.Preset.recipe_digest,
             m.Preset.replace_strategy,
-            m.Preset.max_builds_in_flight.label("own_max_builds_in_flight"),
+            m.Preset.max_builds_in_flight,
             m.TemplateVersion.config,
-            m.Organization.name.label("organization"),
             m.Organization.max_per_owner,
-            m.Organization.max_workspaces,
-            m.Organization.max_builds_in_flight,
             m.Organization.id.label("organization_id"),
             m.Template.deleted_at,
             IS_ACTIVE.label("active"),
@@ -143,13 +125,10 @@ def _pools(connection: Connection, ids: Sequence[int]) -> list[Pool]:
             id=row.id,
             ref=ref_of(row),
             organization_id=row.organization_id,
-            organization=row.organization,
             claimed_ttl=row.claimed_ttl_s,
             hook=has_hook(row.config),
             max_per_owner=row.max_per_owner,
-            max_workspaces=row.max_workspaces,
             max_builds_in_flight=row.max_builds_in_flight,
-            own_max_builds_in_flight=row.own_max_builds_in_flight,
             recipe_digest=row.recipe_digest,
             status=row.status,
             status_reason=row.status_reason,

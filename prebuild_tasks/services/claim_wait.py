@@ -20,7 +20,7 @@ from prebuild_tasks.services.claim_pools import Pool
 from prebuild_tasks.services.handover import WAIT_REASON
 from prebuild_tasks.storage import models as m
 from prebuild_tasks.storage import writes
-from prebuild_tasks.storage.budgets import IS_IN_FLIGHT
+from prebuild_tasks.storage.budgets import read_in_flight
 from prebuild_tasks.storage.conditions import IS_LIVE_PREBUILD, IS_START, global_pause, pause_holds
 from prebuild_tasks.storage.writes import BuildOrigin, NewBuild
 
@@ -118,27 +118,16 @@ def _begin(
     writes.lock_organization(connection, pool.organization_id)
     if max_builds_in_flight:
         writes.lock_installation(connection)
-    if pool.max_workspaces is not None:
-        there = connection.execute(
-            select(func.count())
-            .select_from(m.Workspace)
-            .where(m.Workspace.organization_id == pool.organization_id, m.Workspace.deleted_at.is_(None))
-        ).scalar_one()
-        if there >= pool.max_workspaces:
-            raise RefusedError(
-                f"organization {pool.organization} has {there} workspaces, the limit is {pool.max_workspaces}",
-                hint="release one: prebuild release WORKSPACE",
-            )
-    flying = connection.execute(
-        select(
-            func.count().filter(m.Build.preset_id == pool.id).label("preset"),
-            func.count().filter(m.Build.organization_id == pool.organization_id).label("organization"),
-            func.count().label("everywhere"),
-        ).where(IS_IN_FLIGHT)
-    ).one()
+    flying = read_in_flight(connection, pool.id, pool.organization_id)
+    quota = flying.organization_max_workspaces
+    if quota is not None and flying.workspaces >= quota:
+        raise RefusedError(
+            f"organization {flying.organization_name} has {flying.workspaces} workspaces, the limit is {quota}",
+            hint="release one: prebuild release WORKSPACE",
+        )
     limits = (
-        (flying.preset, pool.own_max_builds_in_flight),
-        (flying.organization, pool.max_builds_in_flight),
+        (flying.preset, pool.max_builds_in_flight),
+        (flying.organization, flying.organization_max),
         (flying.everywhere, max_builds_in_flight or None),
     )
     if any(limit is not None and used >= limit for used, limit in limits):

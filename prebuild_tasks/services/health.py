@@ -16,21 +16,21 @@ from typing import Any
 
 import structlog
 from sqlalchemy import Connection, and_, delete, or_, select, update
-from sqlalchemy.dialects import postgresql, sqlite
 
 from prebuild_tasks.config import Settings
 from prebuild_tasks.errors import BusyError, PrebuildError
-from prebuild_tasks.ports import Probe, WorkspaceSpec
+from prebuild_tasks.ports import Probe
 from prebuild_tasks.provisioners import Provisioners
-from prebuild_tasks.services.build import resolve_parameters
+from prebuild_tasks.services.build import resolve_parameters, workspace_spec
 from prebuild_tasks.services.heart import masked
 from prebuild_tasks.services.hosts import alive
 from prebuild_tasks.storage import builds as store
 from prebuild_tasks.storage import models as m
 from prebuild_tasks.storage import writes
-from prebuild_tasks.storage.conditions import IS_LIVE_PREBUILD, IS_RUNNING
+from prebuild_tasks.storage.conditions import IS_CLAIMABLE
 from prebuild_tasks.storage.engine import Database
 from prebuild_tasks.storage.specs import StoredSpec, read_specs
+from prebuild_tasks.storage.types import conflict_insert
 from prebuild_tasks.storage.writes import NewBuild
 
 log = structlog.get_logger(__name__)
@@ -42,8 +42,6 @@ BATCH = 64
 """Prebuilds per run: with 30 seconds at most for each probe it ends within minutes even if all of them hang."""
 SOONER = 4
 """A prebuild that failed its probe is looked at again this many times as early."""
-
-IS_PROBED = and_(IS_LIVE_PREBUILD, IS_RUNNING, m.Workspace.ready_at.is_not(None))
 
 
 @dataclass(slots=True)
@@ -75,7 +73,7 @@ def due_hosts(database: Database, settings: Settings) -> list[str]:
         query = (
             select(m.Workspace.host)
             .outerjoin(m.ProbeState, m.ProbeState.workspace_id == m.Workspace.id)
-            .where(IS_PROBED, _is_due(settings, now))
+            .where(IS_CLAIMABLE, _is_due(settings, now))
             .distinct()
         )
         hosts = connection.execute(query).scalars().all()
@@ -113,16 +111,15 @@ def _take(connection: Connection, settings: Settings, host: str, now: datetime) 
     rows = connection.execute(
         select(m.Workspace.id, m.ProbeState.next_at, m.ProbeState.failures)
         .outerjoin(m.ProbeState, m.ProbeState.workspace_id == m.Workspace.id)
-        .where(IS_PROBED, m.Workspace.host == host, _is_due(settings, now))
+        .where(IS_CLAIMABLE, m.Workspace.host == host, _is_due(settings, now))
         .order_by(m.ProbeState.next_at, m.Workspace.id)
         .limit(BATCH)
     ).all()
-    dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
     taken = []
     for row in rows:
         values = {"workspace_id": row.id, "next_at": _later(settings, now), "failures": 0, "message": ""}
         if row.next_at is None:
-            statement: Any = dialect.insert(m.ProbeState).values(values).on_conflict_do_nothing()
+            statement: Any = conflict_insert(connection, m.ProbeState).values(values).on_conflict_do_nothing()
         else:
             statement = (
                 update(m.ProbeState)
@@ -145,8 +142,8 @@ def _probe(provisioners: Provisioners, spec: StoredSpec | None) -> Probe | None:
         return None
     try:
         adapter = provisioners.get(spec.provisioner)
-        wanted, secrets = to_spec(spec)
-        probe = adapter.probe(wanted)
+        parameters, secrets = resolve_parameters(spec.parameters, ends=False)
+        probe = adapter.probe(workspace_spec(spec, parameters, attempt=1))
         # The message is kept in the history.
         return replace(probe, message=masked(probe.message, secrets))
     except PrebuildError as error:
@@ -154,25 +151,6 @@ def _probe(provisioners: Provisioners, spec: StoredSpec | None) -> Probe | None:
     except Exception:  # an adapter's bug is no verdict on the workspace
         log.exception("probe_crashed", workspace=spec.name, provisioner=spec.provisioner)
     return None
-
-
-def to_spec(spec: StoredSpec, *, ends: bool = False) -> tuple[WorkspaceSpec, list[str]]:
-    """As the provisioner takes it, and its secrets; `ends`: parameters that lead nowhere are left out."""
-    parameters, secrets = resolve_parameters(spec.parameters, ends=ends)
-    wanted = WorkspaceSpec(
-        installation=spec.installation,
-        workspace_id=spec.workspace_id,
-        attempt=1,
-        name=spec.name,
-        owner=spec.owner,
-        template=spec.template,
-        version=spec.version,
-        preset=spec.preset,
-        config=spec.config,
-        parameters=parameters,
-        ready_timeout=spec.ready_timeout,
-    )
-    return wanted, secrets
 
 
 def _judge(

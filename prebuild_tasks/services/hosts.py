@@ -9,16 +9,16 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 import structlog
-from sqlalchemy import Connection, case, func, select, update
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy import Connection, case, func, select
 
 from prebuild_tasks.config import Settings
-from prebuild_tasks.core.model import RECONCILER, BuildStatus, Transition
+from prebuild_tasks.core.model import RECONCILER, BuildStatus
 from prebuild_tasks.errors import BusyError, PrebuildError
 from prebuild_tasks.storage import models as m
 from prebuild_tasks.storage import writes
 from prebuild_tasks.storage.conditions import IS_LIVE_PREBUILD, IS_RUNNING, IS_START
 from prebuild_tasks.storage.engine import Database
+from prebuild_tasks.storage.types import conflict_insert
 from prebuild_tasks.storage.writes import NewBuild
 
 log = structlog.get_logger(__name__)
@@ -50,8 +50,9 @@ class Presence:
         """One beat; `started_at` is since when there was no gap."""
         with self._database.write() as connection:
             now = self._database.now(connection)
-            dialect = postgresql if self._database.dialect == "postgresql" else sqlite
-            insert = dialect.insert(m.Worker).values(name=self._name, host=self._host, started_at=now, seen_at=now)
+            insert = conflict_insert(connection, m.Worker).values(
+                name=self._name, host=self._host, started_at=now, seen_at=now
+            )
             # A machine that slept has not watched the others: it begins anew.
             slept = m.Worker.seen_at < now - timedelta(seconds=10 * self._pause)
             values = {"seen_at": now, "started_at": case((slept, now), else_=m.Worker.started_at)}
@@ -127,26 +128,21 @@ def _give_up(connection: Connection, preset_id: int, hosts: Sequence[str], now: 
     mine = (m.Workspace.preset_id == preset_id, m.Workspace.host.in_(hosts), IS_LIVE_PREBUILD)
     running = connection.execute(select(m.Workspace.id).where(*mine, IS_RUNNING)).scalars().all()
     builds = writes.choose_for_deletion(connection, running, reason=REASON, initiator=RECONCILER, now=now)
-    ended = connection.execute(
-        update(m.Build)
-        .where(
-            m.Build.transition == Transition.START,
-            m.Build.status == BuildStatus.PENDING,
-            m.Build.workspace_id.in_(select(m.Workspace.id).where(*mine, IS_START)),
-        )
-        .values(status=BuildStatus.CANCELED, completed_at=now, error_code=REASON)
-        .returning(m.Build.workspace_id)
-    ).scalars()
-    begun = list(ended)
-    if begun:
-        connection.execute(
-            update(m.Workspace)
-            .where(m.Workspace.id.in_(begun), IS_LIVE_PREBUILD)
-            .values(status=BuildStatus.CANCELED, slot=None, reason=REASON)
-        )
-        builds += writes.delete_workspaces(connection, begun, reason=REASON, initiator=RECONCILER, now=now)
+    bound = connection.execute(
+        select(m.Build.id, m.Build.workspace_id)
+        .join(m.Workspace, (m.Workspace.id == m.Build.workspace_id) & (m.Workspace.build_number == m.Build.number))
+        .where(*mine, IS_START, m.Build.status == BuildStatus.PENDING)
+        .with_for_update(key_share=True, skip_locked=True, of=m.Build)
+    ).all()
+    ids = [row.id for row in bound]
+    builds += writes.cancel_starts(connection, ids, reason=REASON, initiator=RECONCILER, now=now)[1]
     writes.add_history(
-        connection, REASON, now=now, actor=RECONCILER, workspace_ids=[*running, *begun], preset_id=preset_id,
+        connection,
+        REASON,
+        now=now,
+        actor=RECONCILER,
+        workspace_ids=[*running, *(row.workspace_id for row in bound)],
+        preset_id=preset_id,
         reason=f"not heard of: {', '.join(hosts)}",
-    )  # fmt: skip
+    )
     return builds

@@ -11,7 +11,7 @@ from prebuild_tasks.clock import monotonic
 from prebuild_tasks.config import Settings
 from prebuild_tasks.locks import Locks
 from prebuild_tasks.ports import Publisher
-from prebuild_tasks.services.reconcile import plan_tick, publish, reconcile_preset, tick_report
+from prebuild_tasks.services.reconcile import follow_up, plan_tick, reconcile_preset, tick_report
 from prebuild_tasks.storage.conditions import resolve_preset
 from prebuild_tasks.storage.engine import Database
 
@@ -52,7 +52,5 @@ class PoolReconciler:
             if not lease.go:
                 return {"preset": preset, "outcome": lease.outcome}
             result = reconcile_preset(self._database, self._settings, preset_id)
-        publish(self._database, self._publisher, result.builds)
-        if result.wake:
-            self._publisher.reconcile([str(preset_id) for preset_id in sorted(result.wake)])
+        follow_up(self._database, self._publisher, result.builds, result.wake)
         return result.report()

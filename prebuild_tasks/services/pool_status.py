@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from prebuild_tasks.config import Settings
-from prebuild_tasks.core.actions import quantities
+from prebuild_tasks.core.actions import Quantities, quantities
 from prebuild_tasks.core.backoff import backoff_until
 from prebuild_tasks.core.limits import LimitReason, cap_creations
 from prebuild_tasks.core.model import ReconciliationState
@@ -62,14 +62,16 @@ def pools(database: Database, settings: Settings) -> list[PoolStatus]:
 
 def _status(row: PoolRow, scene: _Scene) -> PoolStatus:
     state = compute_state(row.preset, row.counts, scene.now)
+    amount = quantities(row.preset, row.counts, state)
     reason = why_short(
         row.counted,
         state,
+        amount.create,
         scene.now,
         paused=row.paused is not None,
         status=row.status,
         backoff_interval=scene.backoff_interval,
-        limit=_limit(row, state, scene),
+        limit=_limit(row, amount.create, scene),
     )
     return PoolStatus(
         preset=row.ref,
@@ -80,14 +82,13 @@ def _status(row: PoolRow, scene: _Scene) -> PoolStatus:
         failed=row.failed,
         failed_deletions=row.failed_deletions,
         reason=reason.value,
-        next_action=_next_action(row, state, reason, scene),
+        next_action=_next_action(row, state, amount, reason, scene),
         last_error=row.status_reason or row.last_error,
     )
 
 
-def _limit(row: PoolRow, state: ReconciliationState, scene: _Scene) -> LimitReason | None:
+def _limit(row: PoolRow, missing: int, scene: _Scene) -> LimitReason | None:
     """The limit that lets nothing more through at present."""
-    missing = quantities(row.preset, row.counts, state).create
     usage = scene.usage[row.counted.organization_id]
     in_flight = scene.in_flight.get(row.preset_id, 0)
     capped = cap_creations(
@@ -105,11 +106,10 @@ def _limit(row: PoolRow, state: ReconciliationState, scene: _Scene) -> LimitReas
     return capped.reason if missing and not capped.count else None
 
 
-def _next_action(row: PoolRow, state: ReconciliationState, reason: Reason, scene: _Scene) -> str:
+def _next_action(row: PoolRow, state: ReconciliationState, amount: Quantities, reason: Reason, scene: _Scene) -> str:
     if row.paused:
         until = row.paused.get("until")
         return f"paused by {row.paused.get('by', 'somebody')}" + (f" until {until}" if until else "")
-    amount = quantities(row.preset, row.counts, state)
     verb = "replace" if row.rolling and row.counts.expired else "delete"
     parts = [f"{verb} {amount.delete}"] if amount.delete else []
     parts += [f"cancel {amount.cancel}"] if amount.cancel else []

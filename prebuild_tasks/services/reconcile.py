@@ -30,9 +30,10 @@ from prebuild_tasks.faultpoints import step
 from prebuild_tasks.ports import Publisher
 from prebuild_tasks.services.budgets import grant
 from prebuild_tasks.storage import reads, snapshots, writes
+from prebuild_tasks.storage.conditions import ROLLING
 from prebuild_tasks.storage.engine import Database
 from prebuild_tasks.storage.reads import PresetView
-from prebuild_tasks.storage.siblings import ROLLING, read_older, read_successor
+from prebuild_tasks.storage.siblings import read_older, read_successor
 from prebuild_tasks.storage.writes import NewBuild
 
 log = structlog.get_logger(__name__)
@@ -126,6 +127,15 @@ def publish(database: Database, publisher: Publisher, builds: Sequence[NewBuild]
         with database.write() as connection:
             writes.mark_unpublished(connection, ids)
     return sent
+
+
+def follow_up(
+    database: Database, publisher: Publisher, builds: Sequence[NewBuild], preset_ids: Iterable[int] = ()
+) -> None:
+    """What every change ends with, after its commit: its builds are sent, and the pools it touched get their turn."""
+    publish(database, publisher, builds)
+    if ids := [str(preset_id) for preset_id in sorted(preset_ids)]:
+        publisher.reconcile(ids)
 
 
 def _reconcile_locked(connection: Connection, database: Database, settings: Settings, preset_id: int) -> PresetResult:

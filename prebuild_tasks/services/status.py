@@ -15,7 +15,7 @@ from prebuild_tasks.errors import NotFoundError, RefusedError
 from prebuild_tasks.services.handover import is_usable
 from prebuild_tasks.storage import models as m
 from prebuild_tasks.storage.builds import failed_builds
-from prebuild_tasks.storage.conditions import TEMPLATE_OF_VERSION, VERSION_OF_PRESET, preset_ref
+from prebuild_tasks.storage.conditions import REF_COLUMNS, TEMPLATE_OF_VERSION, VERSION_OF_PRESET, ref_of
 from prebuild_tasks.storage.engine import Database
 
 _WORKSPACE_COLUMNS = (
@@ -33,10 +33,7 @@ _WORKSPACE_COLUMNS = (
     m.Workspace.resource_id,
     m.Workspace.host,
     m.Workspace.reason,
-    m.Template.name.label("template_name"),
-    m.Preset.name.label("preset_name"),
-    m.TemplateVersion.name.label("version_name"),
-    (m.Template.active_version_id == m.TemplateVersion.id).label("is_active"),
+    *REF_COLUMNS,
 )
 
 
@@ -99,7 +96,7 @@ def _workspace(row: Any, now: datetime) -> dict[str, Any]:
         "workspace": row.name,
         "id": row.id,
         "owner": row.owner,
-        "preset": preset_ref(row.template_name, row.preset_name, row.version_name, active=bool(row.is_active)),
+        "preset": ref_of(row),
         "state": workspace_state(row),
         "url": row.url,
         "directory": row.directory,

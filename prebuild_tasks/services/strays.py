@@ -14,7 +14,6 @@ from typing import Any
 
 import structlog
 from sqlalchemy import Connection, delete, func, or_, select, update
-from sqlalchemy.dialects import postgresql, sqlite
 
 from prebuild_tasks.config import Settings
 from prebuild_tasks.core.model import PREBUILDS_OWNER, RECONCILER
@@ -25,6 +24,7 @@ from prebuild_tasks.storage import models as m
 from prebuild_tasks.storage import writes
 from prebuild_tasks.storage.conditions import IS_LIVE_PREBUILD, installation_id
 from prebuild_tasks.storage.engine import Database
+from prebuild_tasks.storage.types import conflict_insert
 
 log = structlog.get_logger(__name__)
 
@@ -229,10 +229,9 @@ def _remember(
     table = m.Stray
     here = (table.provisioner == name, table.host == host)
     connection.execute(delete(table).where(*here, table.workspace_id.not_in(list(unknown))))
-    dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
     for item in unknown.values():
         waits = held_back and not item.claimed
-        insert = dialect.insert(table).values(
+        insert = conflict_insert(connection, table).values(
             provisioner=name, host=host, workspace_id=item.workspace_id, resource_id=item.resource_id,
             first_seen_at=now, claimed=item.claimed, waiting=waits, confirmed_by="",
         )  # fmt: skip

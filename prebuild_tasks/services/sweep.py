@@ -22,6 +22,7 @@ from prebuild_tasks.core.model import (
     Transition,
 )
 from prebuild_tasks.services.handover import waits_for_it
+from prebuild_tasks.services.hosts import give_up_lost
 from prebuild_tasks.services.reconcile import by_host
 from prebuild_tasks.services.retention import Pruned, prune_if_due
 from prebuild_tasks.storage import builds as store
@@ -52,12 +53,14 @@ class SweepResult:
     """Failed deletions and claim hooks tried again."""
     cleaned: int = 0
     """Leftovers of failed and ended workspaces being deleted."""
+    given_up: int = 0
+    """Prebuilds of hosts that are no longer heard of."""
     pruned: Pruned = field(default_factory=Pruned)
     builds: list[NewBuild] = field(default_factory=list)
     preset_ids: set[int] = field(default_factory=set)
 
     def report(self) -> dict[str, Any]:
-        names = ("retaken", "ended", "republished", "retried", "cleaned")
+        names = ("retaken", "ended", "republished", "retried", "cleaned", "given_up")
         counts: dict[str, Any] = {name: value for name in names if (value := getattr(self, name))}
         return {**counts, "pruned": pruned} if (pruned := self.pruned.report()) else counts
 
@@ -83,6 +86,10 @@ def sweep(database: Database, settings: Settings, waiting: Callable[[str], int |
         missing = builds if lying is None else builds[: max(_pending(database, host) - lying, 0)]
         result.builds += missing
         result.republished += len(missing)
+    given_up, presets = give_up_lost(database, settings)
+    result.given_up = len(given_up)
+    result.builds += given_up
+    result.preset_ids |= presets
     result.pruned = prune_if_due(database, settings)
     if result.report():
         log.info("swept", **result.report())

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import ColumnElement, Connection, and_, func, select, true
+from sqlalchemy.orm import InstrumentedAttribute
 
 from prebuild_tasks.core.model import (
     CLAIM_REASON,
@@ -39,25 +40,27 @@ class InFlight:
     everywhere: int
     workspaces: int
     """Workspaces of the organization whose resource may still exist."""
+    organization_name: str
     organization_max: int | None
     organization_max_workspaces: int | None
 
 
-def read_in_flight(connection: Connection, view: PresetView) -> InFlight:
+def read_in_flight(connection: Connection, preset_id: int, organization_id: int) -> InFlight:
     """Start builds in flight and workspaces there are, for the limits. Two statements; call it under the row locks."""
     organization = connection.execute(
         select(
+            m.Organization.name,
             m.Organization.max_builds_in_flight,
             m.Organization.max_workspaces,
             select(func.count())
             .select_from(m.Workspace)
-            .where(m.Workspace.organization_id == view.organization_id, m.Workspace.deleted_at.is_(None))
+            .where(m.Workspace.organization_id == organization_id, m.Workspace.deleted_at.is_(None))
             .scalar_subquery()
             .label("workspaces"),
-        ).where(m.Organization.id == view.organization_id)
+        ).where(m.Organization.id == organization_id)
     ).one()
-    mine = m.Build.preset_id == view.preset_id
-    ours = m.Build.organization_id == view.organization_id
+    mine = m.Build.preset_id == preset_id
+    ours = m.Build.organization_id == organization_id
     builds = connection.execute(
         select(
             func.count().filter(mine).label("preset"),
@@ -70,6 +73,7 @@ def read_in_flight(connection: Connection, view: PresetView) -> InFlight:
         organization=builds.organization,
         everywhere=builds.everywhere,
         workspaces=organization.workspaces,
+        organization_name=organization.name,
         organization_max=organization.max_builds_in_flight,
         organization_max_workspaces=organization.max_workspaces,
     )
@@ -88,7 +92,7 @@ class Usage:
 
 
 def read_usage(connection: Connection) -> tuple[dict[int, Usage], dict[int, int]]:
-    """Every organization's usage by its id, and start builds in flight by preset. Three statements."""
+    """Every organization's usage by its id, and start builds in flight by preset. Four statements."""
     there = {
         row.organization_id: row
         for row in connection.execute(
@@ -101,11 +105,7 @@ def read_usage(connection: Connection) -> tuple[dict[int, Usage], dict[int, int]
             .group_by(m.Workspace.organization_id)
         )
     }
-    flying = connection.execute(
-        select(m.Build.organization_id, m.Build.preset_id, func.count().label("number"))
-        .where(IS_IN_FLIGHT)
-        .group_by(m.Build.organization_id, m.Build.preset_id)
-    ).all()
+    flying = _in_flight_by(connection, m.Build.organization_id)
     usage = {
         row.id: Usage(
             row.name,
@@ -113,7 +113,7 @@ def read_usage(connection: Connection) -> tuple[dict[int, Usage], dict[int, int]
             row.max_builds_in_flight,
             there[row.id].workspaces if row.id in there else 0,
             there[row.id].claimed if row.id in there else 0,
-            sum(item.number for item in flying if item.organization_id == row.id),
+            flying.get(row.id, 0),
         )
         for row in connection.execute(
             select(
@@ -124,15 +124,17 @@ def read_usage(connection: Connection) -> tuple[dict[int, Usage], dict[int, int]
             )
         )
     }
-    in_flight: dict[int, int] = {}
-    for item in flying:
-        in_flight[item.preset_id] = in_flight.get(item.preset_id, 0) + item.number
-    return usage, in_flight
+    return usage, _in_flight_by(connection, m.Build.preset_id)
+
+
+def _in_flight_by(connection: Connection, column: InstrumentedAttribute[int]) -> dict[int, int]:
+    query = select(column, func.count().label("number")).where(IS_IN_FLIGHT).group_by(column)
+    return {row[0]: row.number for row in connection.execute(query)}
 
 
 def read_sharers(
     connection: Connection, view: PresetView, backoff_lookback: float, *, everywhere: bool
-) -> tuple[Sequence[PresetCounts], dict[str, int]] | None:
+) -> tuple[Sequence[PresetCounts], dict[int, int]] | None:
     """The active presets that share a budget, of the organization or of all, and what each has in flight.
 
     None when they are too many to be asked. Five statements at most.
@@ -142,6 +144,4 @@ def read_sharers(
     number = select(func.count()).select_from(m.Preset).join(*VERSION_OF_PRESET).join(*TEMPLATE_OF_VERSION)
     if not 1 < connection.execute(number.where(*sharers)).scalar_one() <= SHARED_BY_AT_MOST:
         return None
-    flying = select(m.Build.preset_id, func.count()).where(IS_IN_FLIGHT).group_by(m.Build.preset_id)
-    in_flight = {str(preset_id): count for preset_id, count in connection.execute(flying)}
-    return read_counts(connection, view.now, backoff_lookback, *sharers), in_flight
+    return read_counts(connection, view.now, backoff_lookback, *sharers), _in_flight_by(connection, m.Build.preset_id)

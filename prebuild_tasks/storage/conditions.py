@@ -19,6 +19,8 @@ from prebuild_tasks.storage import models as m
 from prebuild_tasks.storage.types import UtcDateTime, age_seconds
 
 PAUSED_KEY = "paused"
+ROLLING = "rolling"
+"""The strategy that replaces by and by."""
 
 VERSION_OF_PRESET = (m.TemplateVersion, m.TemplateVersion.id == m.Preset.template_version_id)
 TEMPLATE_OF_VERSION = (m.Template, m.Template.id == m.TemplateVersion.template_id)
@@ -27,6 +29,9 @@ TEMPLATE_OF_VERSION = (m.Template, m.Template.id == m.TemplateVersion.template_i
 IS_LIVE_PREBUILD = and_(m.Workspace.owner == PREBUILDS_OWNER, m.Workspace.deleted_at.is_(None))
 IS_START = m.Workspace.transition == Transition.START
 IS_RUNNING = and_(IS_START, m.Workspace.status == BuildStatus.SUCCEEDED)
+IS_READY = and_(IS_RUNNING, m.Workspace.ready_at.is_not(None))
+IS_CLAIMABLE = and_(IS_LIVE_PREBUILD, IS_READY)
+"""A prebuild that a claim can take, unless it has expired."""
 IN_PROGRESS = m.Workspace.status.in_((BuildStatus.PENDING, BuildStatus.RUNNING))
 IS_ACTIVE = and_(
     m.Template.active_version_id == m.TemplateVersion.id,
@@ -70,6 +75,19 @@ def pause_holds(paused: Mapping[str, Any] | None, now: datetime) -> bool:
 def preset_ref(template: str, preset: str, version: str, *, active: bool) -> str:
     """`template/preset`, with `@version` unless the version is the active one."""
     return f"{template}/{preset}" if active else f"{template}/{preset}@{version}"
+
+
+REF_COLUMNS = (
+    m.Template.name.label("template_name"),
+    m.Preset.name.label("preset_name"),
+    m.TemplateVersion.name.label("version_name"),
+    (m.Template.active_version_id == m.TemplateVersion.id).label("is_active"),
+)
+
+
+def ref_of(row: Any) -> str:
+    """`template/preset[@version]` of a row with REF_COLUMNS."""
+    return preset_ref(row.template_name, row.preset_name, row.version_name, active=bool(row.is_active))
 
 
 def global_pause(connection: Connection) -> Mapping[str, Any] | None:

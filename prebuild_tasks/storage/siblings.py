@@ -13,8 +13,10 @@ from prebuild_tasks.core.rollout import Successor
 from prebuild_tasks.core.schedule import desired_at
 from prebuild_tasks.storage import models as m
 from prebuild_tasks.storage.conditions import (
+    IS_CLAIMABLE,
     IS_LIVE_PREBUILD,
-    IS_RUNNING,
+    IS_READY,
+    ROLLING,
     TEMPLATE_OF_VERSION,
     VERSION_OF_PRESET,
     expired,
@@ -22,9 +24,6 @@ from prebuild_tasks.storage.conditions import (
 )
 from prebuild_tasks.storage.declared import read_declared
 from prebuild_tasks.storage.reads import PresetView
-
-IS_READY = IS_RUNNING & m.Workspace.ready_at.is_not(None)
-ROLLING = "rolling"
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +91,7 @@ def second_choices(connection: Connection, preset_id: int) -> list[int]:
     row = connection.execute(mine).one_or_none()
     if row is None or row.active_version_id != row.id:
         return []
-    ready = select(m.Workspace.preset_id).where(IS_LIVE_PREBUILD, IS_READY, m.Workspace.preset_id == m.Preset.id)
+    ready = select(m.Workspace.preset_id).where(IS_CLAIMABLE, m.Workspace.preset_id == m.Preset.id)
     query = (
         select(m.Preset.id)
         .join(*VERSION_OF_PRESET)

@@ -26,6 +26,7 @@ from prebuild_tasks.storage.conditions import (
     IS_LIVE_PREBUILD,
     IS_RUNNING,
     IS_START,
+    ROLLING,
     expired,
     global_pause,
     older_than,
@@ -106,7 +107,7 @@ def read_pools(database: Database, connection: Connection, backoff_lookback: flo
             status_reason=row.status_reason,
             last_error=row.last_error,
             paused=next((p for p in (everything, row.paused) if pause_holds(p, now)), None),
-            rolling=row.replace_strategy == "rolling",
+            rolling=row.replace_strategy == ROLLING,
             max_surge=row.max_surge,
         )
         for row in rows
@@ -158,7 +159,7 @@ def _counted(
 def _counts(connection: Connection, now: datetime, *conditions: ColumnElement[bool]) -> dict[int, Counts]:
     is_expired = expired(now)
     is_aging = func.coalesce(
-        and_(m.Preset.replace_strategy == "rolling", older_than(now, m.Preset.ttl_s / 2)), literal(value=False)
+        and_(m.Preset.replace_strategy == ROLLING, older_than(now, m.Preset.ttl_s / 2)), literal(value=False)
     )
     query = (
         select(

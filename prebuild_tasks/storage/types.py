@@ -6,8 +6,10 @@ from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import BigInteger, DateTime, Dialect, Double, Enum, TypeDecorator
+from sqlalchemy import BigInteger, Connection, DateTime, Dialect, Double, Enum, TypeDecorator
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.orm import DeclarativeBase
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.expression import FunctionElement
 from sqlalchemy.types import TypeEngine
@@ -76,6 +78,11 @@ class db_now(FunctionElement[datetime]):  # noqa: N801 - reads as a SQL function
 @compiles(db_now, "postgresql")
 def _now_postgresql(_element: db_now, _compiler: SQLCompiler, **_kw: Any) -> str:
     return "clock_timestamp()"
+
+
+def conflict_insert(connection: Connection, table: type[DeclarativeBase]) -> Any:
+    """An insert that knows ON CONFLICT, in either database's words."""
+    return (postgresql if connection.dialect.name == "postgresql" else sqlite).insert(table)
 
 
 def stored_enum(kind: type[StrEnum]) -> Enum:

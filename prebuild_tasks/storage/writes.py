@@ -13,7 +13,6 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import Connection, and_, insert, select, update
-from sqlalchemy.dialects import postgresql, sqlite
 
 from prebuild_tasks.core.model import (
     FINAL_STATUSES,
@@ -27,6 +26,7 @@ from prebuild_tasks.core.names import prebuild_name
 from prebuild_tasks.storage import models as m
 from prebuild_tasks.storage.conditions import IS_LIVE_PREBUILD, IS_RUNNING
 from prebuild_tasks.storage.reads import PresetView
+from prebuild_tasks.storage.types import conflict_insert
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,10 +95,17 @@ def cancel_pending(
         .limit(count)
         .with_for_update(key_share=True, skip_locked=True, of=m.Build)
     ).scalars()
+    return cancel_starts(connection, list(candidates), reason=reason, initiator=initiator, now=now)
+
+
+def cancel_starts(
+    connection: Connection, build_ids: Collection[str], *, reason: str, initiator: str, now: datetime
+) -> tuple[int, list[NewBuild]]:
+    """Cancel those of these start builds that are the pool's and that no runner has; answers as `cancel_pending`."""
     canceled = connection.execute(
         update(m.Build)
         .where(
-            m.Build.id.in_(list(candidates)),
+            m.Build.id.in_(build_ids),
             m.Build.status == BuildStatus.PENDING,
             # Read again, now that the build is locked: a person may have been given it in the meantime.
             m.Build.workspace_id.in_(select(m.Workspace.id).where(IS_LIVE_PREBUILD)),
@@ -310,9 +317,8 @@ def claim_turn(connection: Connection, key: str, now: datetime, interval: timede
     table = m.Setting
     last = connection.execute(select(table.updated_at).where(table.key == key)).scalar_one_or_none()
     if last is None:
-        dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
         values = {"key": key, "value": {}, "updated_at": now, "updated_by": actor}
-        first = dialect.insert(table).values(values).on_conflict_do_nothing().returning(table.key)
+        first = conflict_insert(connection, table).values(values).on_conflict_do_nothing().returning(table.key)
         return connection.execute(first).first() is not None
     if now - last < interval:
         return False
