@@ -8,7 +8,8 @@ import shlex
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -141,3 +142,21 @@ class Service:
         for path in sorted((self.data_dir / "logs").glob("*.log")):
             lines += [f"{path.stem}: {line}" for line in path.read_text().splitlines()[-3:]]
         return "\n".join(lines)[-3000:]
+
+
+@contextmanager
+def deployed(place: Path, pools: str, postgres_url: str, redis_url: str, **environment: str) -> Iterator[Service]:
+    """A migrated PostgreSQL and a Redis, with `pools` in pools.yaml; whoever uses it starts the workers."""
+    service = Service(
+        place / "x" / "d",
+        PREBUILD_DATABASE_URL=postgres_url,
+        PREBUILD_REDIS_URL=redis_url,
+        **{"PREBUILD_RECONCILE_INTERVAL": "1s", **environment},
+    )
+    service.data_dir.mkdir()
+    (place / "x" / "pools.yaml").write_text(pools)
+    service.run("db", "upgrade")
+    try:
+        yield service
+    finally:
+        service.kill()

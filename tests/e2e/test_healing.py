@@ -12,11 +12,18 @@ from typing import Any
 import psutil
 import pytest
 
-from tests.e2e.service import Service, procfile
+from tests.e2e.service import Service, deployed, procfile
 from tests.wait import wait_until
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(240)]
 PROBE_INTERVAL = 3.0
+TIMES = {
+    "PREBUILD_PROBE_INTERVAL": f"{PROBE_INTERVAL}s",
+    "PREBUILD_HEARTBEAT_TIMEOUT": "2s",
+    "PREBUILD_HOST_LOST": "4s",
+    "PREBUILD_RESOURCE_SWEEP_INTERVAL": "1s",
+    "PREBUILD_STRAY_GRACE": "1s",
+}
 
 POOLS = """
 schema: 1
@@ -29,22 +36,8 @@ templates:
 
 @pytest.fixture
 def service(tmp_path: Path, postgres_url: str, redis_url: str) -> Iterator[Service]:
-    service = Service(
-        tmp_path / "x" / "d",
-        PREBUILD_DATABASE_URL=postgres_url,
-        PREBUILD_REDIS_URL=redis_url,
-        PREBUILD_RECONCILE_INTERVAL="1s",
-        PREBUILD_PROBE_INTERVAL=f"{PROBE_INTERVAL}s",
-        PREBUILD_HEARTBEAT_TIMEOUT="2s",
-        PREBUILD_HOST_LOST="4s",
-        PREBUILD_RESOURCE_SWEEP_INTERVAL="1s",
-        PREBUILD_STRAY_GRACE="1s",
-    )
-    service.data_dir.mkdir()
-    (tmp_path / "x" / "pools.yaml").write_text(POOLS)
-    service.run("db", "upgrade")
-    yield service
-    service.kill()
+    with deployed(tmp_path, POOLS, postgres_url, redis_url, **TIMES) as service:
+        yield service
 
 
 def prebuilds(service: Service) -> list[dict[str, Any]]:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.service import Service, procfile
+from tests.e2e.service import Service, deployed, procfile
 from tests.wait import wait_until
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(240)]
@@ -31,13 +31,10 @@ templates:
 @pytest.fixture
 def service(tmp_path: Path, postgres_url: str, redis_url: str) -> Iterator[Service]:
     """Control and builds workers, without beat."""
-    service = Service(tmp_path / "x" / "d", PREBUILD_DATABASE_URL=postgres_url, PREBUILD_REDIS_URL=redis_url)
-    service.data_dir.mkdir()
-    service.run("db", "upgrade")
-    for name in ("worker", "builds"):
-        service.start(*procfile()[name], program="celery")
-    yield service
-    service.kill()
+    with deployed(tmp_path, "", postgres_url, redis_url, PREBUILD_RECONCILE_INTERVAL="1h") as service:
+        for name in ("worker", "builds"):
+            service.start(*procfile()[name], program="celery")
+        yield service
 
 
 def declare(service: Service, *, desired: int = 2, version: str = "v1", strategy: str = "recreate") -> None:

@@ -12,7 +12,7 @@ import redis as redis_py
 from sqlalchemy import text
 
 from prebuild_tasks.storage.engine import Database
-from tests.e2e.service import Service, procfile
+from tests.e2e.service import Service, deployed, procfile
 from tests.wait import wait_until
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(240)]
@@ -28,20 +28,11 @@ templates:
 
 @pytest.fixture
 def service(tmp_path: Path, postgres_url: str, redis_url: str) -> Iterator[Service]:
-    service = Service(
-        tmp_path / "x" / "d",
-        PREBUILD_DATABASE_URL=postgres_url,
-        PREBUILD_REDIS_URL=redis_url,
-        PREBUILD_RECONCILE_INTERVAL="1s",
-    )
-    service.data_dir.mkdir()
-    (tmp_path / "x" / "pools.yaml").write_text(POOLS)
-    yield service
-    service.kill()
+    with deployed(tmp_path, POOLS, postgres_url, redis_url) as service:
+        yield service
 
 
 def test_from_an_empty_database_to_a_full_pool_with_beat_alone(service: Service, redis_url: str) -> None:
-    service.run("db", "upgrade")
     service.run("apply", "pools.yaml")
     with redis_py.Redis.from_url(redis_url) as client:
         client.flushall()  # apply's own message is lost: beat's tick has to do
@@ -61,7 +52,6 @@ def test_from_an_empty_database_to_a_full_pool_with_beat_alone(service: Service,
 
 def test_a_builds_worker_killed_with_9_is_replaced_by_another(service: Service) -> None:
     (service.data_dir.parent / "pools.yaml").write_text(POOLS.replace("sleep 1", "sleep 5"))
-    service.run("db", "upgrade")
     lines = procfile()
     for name in ("worker", "beat"):
         service.start(*lines[name], program="celery")

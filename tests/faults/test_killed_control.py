@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.service import Service, procfile
+from tests.e2e.service import Service, deployed, procfile
 from tests.wait import wait_until
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(240)]
@@ -36,18 +36,10 @@ templates:
 
 @pytest.fixture
 def service(tmp_path: Path, postgres_url: str, redis_url: str) -> Iterator[Service]:
-    service = Service(
-        tmp_path / "x" / "d",
-        PREBUILD_DATABASE_URL=postgres_url,
-        PREBUILD_REDIS_URL=redis_url,
-        PREBUILD_RECONCILE_INTERVAL="500ms",
-        PREBUILD_LOCK_TTL="5s",
-    )
-    service.data_dir.mkdir()
-    (tmp_path / "x" / "pools.yaml").write_text(POOLS)
-    service.run("db", "upgrade")
-    yield service
-    service.kill()
+    with deployed(
+        tmp_path, POOLS, postgres_url, redis_url, PREBUILD_RECONCILE_INTERVAL="500ms", PREBUILD_LOCK_TTL="5s"
+    ) as service:
+        yield service
 
 
 @pytest.mark.parametrize("step", STEPS)

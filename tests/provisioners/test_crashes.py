@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.service import Service, procfile
+from tests.e2e.service import Service, deployed, procfile
 from tests.provisioners.engine import LIMITS, PLAIN, Engine
 from tests.wait import wait_until
 
@@ -35,16 +35,8 @@ PROCESS = 'provisioner: process\n    config: {start: "sleep 0.5", serve: "exec s
 
 @pytest.fixture
 def service(tmp_path: Path, postgres_url: str, redis_url: str) -> Iterator[Service]:
-    service = Service(
-        tmp_path / "x" / "d",
-        PREBUILD_DATABASE_URL=postgres_url,
-        PREBUILD_REDIS_URL=redis_url,
-        PREBUILD_RECONCILE_INTERVAL="1s",
-    )
-    service.data_dir.mkdir()
-    service.run("db", "upgrade")
-    yield service
-    service.kill()
+    with deployed(tmp_path, "", postgres_url, redis_url) as service:
+        yield service
 
 
 def declare(service: Service, recipe: str, desired: int) -> None:

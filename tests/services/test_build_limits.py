@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
@@ -27,13 +26,6 @@ from tests.wait import wait_until
 @pytest.fixture
 def settings(settings: Settings) -> Settings:
     return settings.model_copy(update={"heartbeat_timeout": 0.8, "build_timeout": 0.4})
-
-
-@pytest.fixture
-def runner(database: Database, settings: Settings) -> Iterator[BuildRunner]:
-    runner = BuildRunner(database, settings, Provisioners(settings))
-    yield runner
-    runner.close()
 
 
 def test_a_start_that_hangs_is_told_to_end(database: Database, settings: Settings, runner: BuildRunner) -> None:

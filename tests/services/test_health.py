@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 from sqlalchemy import select
 
@@ -35,13 +33,6 @@ from tests.builders import (
 )
 
 INTERVAL = 61.0
-
-
-@pytest.fixture
-def runner(database: Database, settings: Settings) -> Iterator[BuildRunner]:
-    runner = BuildRunner(database, settings, Provisioners(settings))
-    yield runner
-    runner.close()
 
 
 def probe(database: Database, settings: Settings, host: str = "") -> HealthResult:

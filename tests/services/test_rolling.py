@@ -37,6 +37,15 @@ def standing(database: Database) -> list[str]:
     ]
 
 
+def promoted(database: Database, settings: Settings, desired: int, start: str = "true # changed") -> tuple[int, int]:
+    """A full pool whose template has a new version since: both presets."""
+    declare(database, settings, desired, extra=ROLLING)
+    fill(database, settings)
+    old = preset_id(database)
+    declare(database, settings, desired, extra=ROLLING, start=start)
+    return old, preset_id(database)
+
+
 def both_turns(database: Database, settings: Settings, first: int, second: int) -> bool:
     """A turn of each pool; whether anything was done."""
     outcomes = [reconcile_preset(database, settings, identity).outcome for identity in (first, second)]
@@ -44,11 +53,7 @@ def both_turns(database: Database, settings: Settings, first: int, second: int) 
 
 
 def test_a_promotion_never_empties_the_pool(database: Database, settings: Settings) -> None:
-    declare(database, settings, 3, extra=ROLLING)
-    fill(database, settings)
-    old = preset_id(database)
-    declare(database, settings, 3, extra=ROLLING, start="true # changed")
-    new = preset_id(database)
+    old, new = promoted(database, settings, 3)
     assert new != old
     for _ in range(20):
         both_turns(database, settings, new, old)
@@ -64,11 +69,7 @@ def test_a_promotion_never_empties_the_pool(database: Database, settings: Settin
 
 
 def test_a_promotion_with_claims_arriving(database: Database, settings: Settings) -> None:
-    declare(database, settings, 3, extra=ROLLING)
-    fill(database, settings)
-    old = preset_id(database)
-    declare(database, settings, 3, extra=ROLLING, start="true # changed")
-    new = preset_id(database)
+    old, new = promoted(database, settings, 3)
     claimed: list[ClaimAnswer] = []
     for step in range(20):
         both_turns(database, settings, new, old)
@@ -116,11 +117,7 @@ def test_a_rolling_promotion_is_no_mass_deletion(database: Database, settings: S
 
 
 def test_whichever_pool_moves_wakes_the_other(database: Database, settings: Settings) -> None:
-    declare(database, settings, 2, extra=ROLLING)
-    fill(database, settings)
-    old = preset_id(database)
-    declare(database, settings, 2, extra=ROLLING, start="true # changed")
-    new = preset_id(database)
+    old, new = promoted(database, settings, 2)
     assert reconcile_preset(database, settings, new).wake == set(), "nothing is ready yet"
     assert reconcile_preset(database, settings, old).outcome == "steady", "it stands in"
     finish_builds(database)
@@ -221,11 +218,7 @@ def test_replacements_for_the_ttl_are_ready_before_it_ends(database: Database, s
 
 
 def test_a_broken_new_version_leaves_the_old_pool_standing(database: Database, settings: Settings) -> None:
-    declare(database, settings, 2, extra=ROLLING)
-    fill(database, settings)
-    old = preset_id(database)
-    declare(database, settings, 2, extra=ROLLING, start="false")
-    new = preset_id(database)
+    old, new = promoted(database, settings, 2, start="false")
     for _ in range(4):
         both_turns(database, settings, new, old)
         finish_builds(database, status=BuildStatus.FAILED, error="no disk")

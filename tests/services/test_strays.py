@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import uuid
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -24,13 +23,6 @@ from prebuild_tasks.storage.engine import Database
 from tests.builders import PRESET, build_all, declare_simulated, fill_really, jump, workspaces
 
 GRACE = 601.0
-
-
-@pytest.fixture
-def runner(database: Database, settings: Settings) -> Iterator[BuildRunner]:
-    runner = BuildRunner(database, settings, Provisioners(settings))
-    yield runner
-    runner.close()
 
 
 def look(database: Database, settings: Settings) -> StrayResult:
