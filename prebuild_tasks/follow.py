@@ -32,7 +32,7 @@ def ask_for_resources(here: Runtime) -> dict[str, Any]:
 def sweep_resources_here(here: Runtime, *, shared: bool) -> dict[str, Any]:
     """Look for resources that no workspace knows of."""
     result = strays.sweep_resources(here.database, here.settings, here.provisioners, shared=shared)
-    follow_up(here.database, here.messages, [], result.preset_ids)
+    follow_up(here.database, here.messages, result.builds, result.preset_ids)
     return result.report()
 
 

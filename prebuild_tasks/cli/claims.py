@@ -139,8 +139,10 @@ def _answer(claimed: Claimed, *, as_json: bool) -> None:
         write_json(answer.report())
         return
     place = answer.url or answer.directory or answer.resource_id
-    until = "" if answer.state == "usable" else " (being personalised)"
-    write(f"{answer.workspace}  {answer.preset}  {place}  {answer.directory if answer.url else ''}{until}".rstrip())
+    notes = [] if answer.state == "usable" else ["being personalised"]
+    notes += [f"yours until {answer.claimed_until:%Y-%m-%d %H:%M} UTC"] if answer.claimed_until else []
+    told = f" ({', '.join(notes)})" if notes else ""
+    write(f"{answer.workspace}  {answer.preset}  {place}  {answer.directory if answer.url else ''}{told}".rstrip())
 
 
 def _pair(text: str) -> tuple[str, str]:

@@ -30,10 +30,16 @@ class ClaimAnswer:
     request_id: str
     claimed_at: datetime
     state: ClaimState
+    claimed_until: datetime | None = None
+    """The end of its `claimed_ttl`; None where the preset has none, and then it is not in the report."""
 
     def report(self) -> dict[str, Any]:
         """As JSON."""
-        return {**asdict(self), "claimed_at": self.claimed_at.isoformat(), "state": self.state.value}
+        told = {**asdict(self), "claimed_at": self.claimed_at.isoformat(), "state": self.state.value}
+        if self.claimed_until is None:
+            del told["claimed_until"]
+            return told
+        return {**told, "claimed_until": self.claimed_until.isoformat()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +59,7 @@ ANSWER_COLUMNS = (
     m.Workspace.directory,
     m.Workspace.resource_id,
     m.Workspace.claimed_at,
+    m.Workspace.claimed_until,
     m.Workspace.status,
     m.Workspace.reason,
     m.Workspace.preset_id,
@@ -75,6 +82,7 @@ def answer_of(row: Any, ref: str, request_id: str) -> ClaimAnswer:
         request_id=request_id,
         claimed_at=row.claimed_at,
         state=ClaimState.USABLE if usable else ClaimState.PERSONALISING,
+        claimed_until=row.claimed_until,
     )
 
 

@@ -169,27 +169,35 @@ def _judge(
         _note(database, settings, item, {"failures": item.failures + 1, "message": probe.message[:2000]}, sooner=SOONER)
         return
     try:
-        with database.write() as connection:
-            writes.lock_preset(connection, spec.preset_id)
-            now = database.now(connection)
-            builds = writes.choose_for_deletion(
-                connection, [item.workspace_id], reason=REASON, initiator="health", now=now
-            )
-            connection.execute(delete(m.ProbeState).where(m.ProbeState.workspace_id == item.workspace_id))
-            if not builds:
-                return  # claimed, or chosen before: no longer ours to judge
-            store.record_unhealthy(connection, spec.preset_id, now)
-            writes.add_history(
-                connection, REASON, now=now, actor="health", workspace_ids=[item.workspace_id],
-                preset_id=spec.preset_id, reason=probe.message,
-            )  # fmt: skip
+        builds = take_out(database, item.workspace_id, spec.preset_id, probe.message)
     except BusyError:
         _note(database, settings, item, {"failures": item.failures}, sooner=SOONER)
         return
-    log.warning("unhealthy", workspace=spec.name, preset=f"{spec.template}/{spec.preset}", message=probe.message)
-    result.replaced += 1
-    result.builds += builds
-    result.preset_ids.add(spec.preset_id)
+    if builds:
+        result.replaced += 1
+        result.builds += builds
+        result.preset_ids.add(spec.preset_id)
+
+
+def take_out(database: Database, workspace_id: str, preset_id: int, message: str) -> list[NewBuild]:
+    """Take a prebuild that is of no use out of its pool, and begin deleting it; empty when it is no longer the pool's.
+
+    Raises BusyError while its pool has its turn.
+    """
+    with database.write() as connection:
+        writes.lock_preset(connection, preset_id)
+        now = database.now(connection)
+        builds = writes.choose_for_deletion(connection, [workspace_id], reason=REASON, initiator="health", now=now)
+        connection.execute(delete(m.ProbeState).where(m.ProbeState.workspace_id == workspace_id))
+        if builds:
+            store.record_unhealthy(connection, preset_id, now)
+            writes.add_history(
+                connection, REASON, now=now, actor="health", workspace_ids=[workspace_id], preset_id=preset_id,
+                reason=message,
+            )  # fmt: skip
+    if builds:
+        log.warning("unhealthy", workspace=workspace_id, preset=preset_id, message=message)
+    return builds
 
 
 def _note(database: Database, settings: Settings, item: _Due, values: Mapping[str, Any], *, sooner: int) -> None:

@@ -17,14 +17,17 @@ from sqlalchemy import Connection, delete, func, or_, select, update
 
 from prebuild_tasks.config import Settings
 from prebuild_tasks.core.model import PREBUILDS_OWNER, RECONCILER
-from prebuild_tasks.errors import PrebuildError
+from prebuild_tasks.errors import BusyError, PrebuildError
 from prebuild_tasks.ports import MayNotList, Provisioner, Resource, WorkspaceSpec
 from prebuild_tasks.provisioners import Provisioners
+from prebuild_tasks.services.audit import lists
+from prebuild_tasks.services.health import take_out
 from prebuild_tasks.storage import models as m
 from prebuild_tasks.storage import writes
-from prebuild_tasks.storage.conditions import IS_LIVE_PREBUILD, installation_id
+from prebuild_tasks.storage.conditions import IS_CLAIMABLE, IS_LIVE_PREBUILD, VERSION_OF_PRESET, installation_id
 from prebuild_tasks.storage.engine import Database
 from prebuild_tasks.storage.types import conflict_insert
+from prebuild_tasks.storage.writes import NewBuild
 
 log = structlog.get_logger(__name__)
 
@@ -46,10 +49,13 @@ class StrayResult:
     forgotten: int = 0
     """Prebuilds whose resource somebody has, by a claim that this database does not know."""
     problems: list[str] = field(default_factory=list)
+    vanished: int = 0
+    """Prebuilds that were listed nowhere."""
+    builds: list[NewBuild] = field(default_factory=list)
     preset_ids: set[int] = field(default_factory=set)
 
     def report(self) -> dict[str, Any]:
-        names = ("resources", "unknown", "claimed", "waiting", "destroyed", "forgotten", "problems")
+        names = ("resources", "unknown", "claimed", "waiting", "destroyed", "forgotten", "vanished", "problems")
         return {name: value for name in names if (value := getattr(self, name))}
 
 
@@ -105,6 +111,8 @@ def sweep_resources(
             adapter = provisioners.get(name)
             if not adapter.local and not shared:
                 continue
+            with database.read() as connection:
+                asked = database.now(connection)
             found = _listed(adapter, installation, configs[name])
         except PrebuildError as error:
             result.problems.append(f"{name}: {error.message}")
@@ -114,6 +122,9 @@ def sweep_resources(
             result.problems.append(f"{name}: {error}")
             continue
         _compare(database, settings, name, adapter, found, result)
+        _replace_vanished(
+            database, settings, name, adapter, {item.resource.workspace_id for item in found}, asked, result
+        )
     if result.report():
         log.info("resources_swept", **result.report())
     return result
@@ -302,6 +313,45 @@ def _destroy(
         connection.execute(
             delete(m.Stray).where(m.Stray.provisioner == name, m.Stray.workspace_id == item.workspace_id)
         )
+
+
+def _replace_vanished(
+    database: Database,
+    settings: Settings,
+    name: str,
+    adapter: Provisioner,
+    listed: set[str],
+    asked: datetime,
+    result: StrayResult,
+) -> None:
+    """Prebuilds that their provisioner does not list are of no use to anybody; claimed workspaces are left alone.
+
+    Only those that were ready for as long as a stray is waited for: a list may lag. Their probes find them sooner,
+    where there are any.
+    """
+    with database.read() as connection:
+        rows = connection.execute(
+            select(m.Workspace.id, m.Workspace.preset_id, m.TemplateVersion.config)
+            .join(m.Preset, m.Preset.id == m.Workspace.preset_id)
+            .join(*VERSION_OF_PRESET)
+            .where(
+                IS_CLAIMABLE,
+                m.TemplateVersion.provisioner == name,
+                m.Workspace.host == (settings.host if adapter.local else ""),
+                m.Workspace.ready_at < asked - timedelta(seconds=settings.stray_grace),
+            )
+        ).all()
+    for row in rows:
+        if row.id in listed or not lists(adapter, row.config):
+            continue
+        try:
+            builds = take_out(database, row.id, row.preset_id, f"{name} does not list it any more")
+        except BusyError:
+            continue  # the next look finds it again
+        if builds:
+            result.vanished += 1
+            result.builds += builds
+            result.preset_ids.add(row.preset_id)
 
 
 def _forget_claimed(database: Database, resources: Sequence[Resource], result: StrayResult) -> None:

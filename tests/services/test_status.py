@@ -132,6 +132,9 @@ def test_an_owner_is_warned_until_it_is_extended(database: Database, settings: S
     declare(database, settings, 1, extra="claimed_ttl: 10h")
     fill(database, settings)
     answer = claim(database, ClaimRequest("ada", [PRESET])).answer
+    assert answer.claimed_until is not None
+    assert (answer.claimed_until - answer.claimed_at).total_seconds() == 10 * 3600
+    assert answer.report()["claimed_until"] == answer.claimed_until.isoformat()
     finish_builds(database)
     assert [row["ends_soon"] for row in listed(database, owner="ada")] == [False]
     jump(database, 9.5 * 3600)

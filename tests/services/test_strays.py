@@ -191,3 +191,51 @@ def test_a_stray_is_ended_by_the_recipe_that_listed_it(database: Database, setti
     jump(database, GRACE)
     assert look(database, settings).destroyed == 1
     assert not (tmp_path / "mine" / "there").exists()
+
+
+def test_a_row_without_a_resource_is_replaced(database: Database, settings: Settings, runner: BuildRunner) -> None:
+    declare_simulated(database, settings, 2)
+    fill_really(database, settings, runner)
+    gone, kept = workspaces(database)
+    [path] = settings.data_dir.glob(f"simulated/*/{gone.id}.json")
+    path.unlink()
+    assert look(database, settings).vanished == 0, "its list may lag behind"
+    jump(database, GRACE)
+    result = look(database, settings)
+    assert (result.vanished, len(result.builds), len(result.preset_ids)) == (1, 1, 1)
+    assert fill_really(database, settings, runner) == 2
+    assert kept.id in {row.id for row in workspaces(database)}
+    assert audit(database, settings, Provisioners(settings)) == []
+
+
+def test_a_claimed_row_without_a_resource_is_left_alone(
+    database: Database, settings: Settings, runner: BuildRunner
+) -> None:
+    declare_simulated(database, settings, 1)
+    fill_really(database, settings, runner)
+    claim(database, ClaimRequest("ada", [PRESET]))
+    build_all(database, runner)
+    [hers] = workspaces(database, m.Workspace.owner == "ada")
+    [path] = settings.data_dir.glob(f"simulated/*/{hers.id}.json")
+    path.unlink()
+    jump(database, GRACE)
+    assert look(database, settings).vanished == 0
+    assert [row.id for row in workspaces(database, m.Workspace.owner == "ada")] == [hers.id]
+
+
+def test_what_its_recipe_does_not_list_has_not_vanished(
+    database: Database, settings: Settings, runner: BuildRunner
+) -> None:
+    templates = [
+        {
+            "name": "dev",
+            "provisioner": "command",
+            "config": {"start": "true", "delete": "true"},
+            "presets": [{"name": "small", "desired": 1}],
+        }
+    ]
+    declared = json.dumps({"schema": 1, "templates": templates})
+    apply(database, settings, load_text(declared), ApplyOptions(actor="t"))
+    assert fill_really(database, settings, runner) == 1
+    jump(database, GRACE)
+    assert look(database, settings).report() == {}
