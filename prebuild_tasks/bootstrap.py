@@ -9,7 +9,9 @@ from prebuild_tasks.config import Settings, load_settings
 from prebuild_tasks.locks import Locks, connect
 from prebuild_tasks.messages import Messages
 from prebuild_tasks.provisioners import Provisioners
+from prebuild_tasks.services.apart import Apart
 from prebuild_tasks.services.build import BuildRunner
+from prebuild_tasks.services.heart import HARD_GRACE
 from prebuild_tasks.services.hosts import Presence
 from prebuild_tasks.services.loop import PoolReconciler
 from prebuild_tasks.storage.engine import Database
@@ -43,7 +45,8 @@ class Runtime:
 
     @cached_property
     def build_runner(self) -> BuildRunner:
-        return BuildRunner(self.database, self.settings, self.provisioners)
+        apart = Apart(self.settings, grace=2 * HARD_GRACE)
+        return BuildRunner(self.database, self.settings, self.provisioners, apart)
 
     @cached_property
     def presence(self) -> Presence:

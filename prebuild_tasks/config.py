@@ -92,6 +92,9 @@ class Settings(BaseSettings):
     """A build whose worker has not been heard of for this long is taken up by another."""
     sweep_interval: Duration = 30
     """Seconds between two sweeps: lost builds, unpublished builds, retries."""
+    republish_after: Duration = 30
+    """A build still pending this long after its message was sent may have lost it and gets another; the time doubles
+    with each. One whose message was never sent gets it after a sixth of that."""
     probe_interval: Duration = 60
     """Every prebuild is probed about this often; one that fails is looked at again four times as often."""
     probe_failures: int = Field(3, ge=1)

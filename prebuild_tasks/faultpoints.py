@@ -1,7 +1,8 @@
-"""Named steps at which a process can be made to die, for the fault tests. Costs a call of nothing when it is off.
+"""Named steps at which a process can be made to die or to freeze, for the fault tests. Off, a step is an empty call.
 
-PREBUILD_FAULT_STEP=start.after_provisioner PREBUILD_FAULT_ONCE=died: the first process that comes to this step
-makes the file and kills itself with SIGKILL; where the file is there already, nobody dies.
+PREBUILD_FAULT_DIR=faults: the first process that comes to the step `start.before_end` while the file
+faults/start.before_end is there takes the file away, and then does to itself what stands in it: a signal's name, and
+`group` when the whole process group is meant.
 """
 
 from __future__ import annotations
@@ -9,8 +10,9 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Callable
+from pathlib import Path
 
-_STEP = os.environ.get("PREBUILD_FAULT_STEP", "")
+_DIRECTORY = os.environ.get("PREBUILD_FAULT_DIR", "")
 
 
 def _off(_name: str) -> None:
@@ -18,15 +20,17 @@ def _off(_name: str) -> None:
 
 
 def _on(name: str) -> None:
-    if name != _STEP:
+    armed = Path(_DIRECTORY, name)
+    mine = armed.with_name(f"{name}.{os.getpid()}")
+    try:
+        armed.rename(mine)  # of several that come at once, one gets it
+    except OSError:
         return
-    if once := os.environ.get("PREBUILD_FAULT_ONCE", ""):
-        try:
-            os.close(os.open(once, os.O_CREAT | os.O_EXCL | os.O_WRONLY))
-        except FileExistsError:
-            return
-    os.kill(os.getpid(), signal.SIGKILL)
+    number, *whom = mine.read_text().split()
+    mine.unlink()
+    send = os.killpg if whom else os.kill
+    send(os.getpgrp() if whom else os.getpid(), signal.Signals[number])
 
 
-step: Callable[[str], None] = _on if _STEP else _off
+step: Callable[[str], None] = _on if _DIRECTORY else _off
 """Call it with the step's name."""

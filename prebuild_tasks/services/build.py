@@ -14,15 +14,16 @@ import structlog
 from prebuild_tasks.clock import monotonic
 from prebuild_tasks.config import Settings
 from prebuild_tasks.core.model import CLAIM_REASON, BuildStatus, PresetStatus, Transition
-from prebuild_tasks.errors import BuildStoppedError, BusyError, CannotBuildError, PrebuildError
+from prebuild_tasks.errors import BuildStoppedError, BusyError, CannotBuildError, PrebuildError, UnreachableError
 from prebuild_tasks.faultpoints import step
 from prebuild_tasks.ports import Provisioner, Resource, WorkspaceSpec
 from prebuild_tasks.provisioners import Provisioners
+from prebuild_tasks.services.apart import Apart
 from prebuild_tasks.services.handover import hand_over, waits_for_it
 from prebuild_tasks.services.heart import Heart, RunningBuild
 from prebuild_tasks.storage import builds as store
 from prebuild_tasks.storage import writes
-from prebuild_tasks.storage.builds import TakenBuild
+from prebuild_tasks.storage.builds import NextBuild, TakenBuild
 from prebuild_tasks.storage.engine import Database
 from prebuild_tasks.storage.specs import StoredSpec
 from prebuild_tasks.storage.writes import NewBuild
@@ -33,8 +34,7 @@ NEVER_READY = "never_ready"
 _DELETION_REASONS = {"canceled": "canceled", NEVER_READY: NEVER_READY}
 """Why a workspace whose start has failed is deleted at once, by the build's error code."""
 _PROBE_PAUSE = 0.5
-_BUSY_TRIES = 5
-_BUSY_PAUSE = 0.2
+_PATIENCE_PAUSE = 0.2
 T = TypeVar("T")
 
 
@@ -43,7 +43,8 @@ class BuildResult:
     """How a build ended. `preset_id` is whom to reconcile now; `builds` are to be published."""
 
     outcome: str
-    """succeeded, failed, canceled, lost (somebody else has it), or idle (nothing was pending)."""
+    """succeeded, failed, canceled, lost (somebody else has it), apart (run in a process of its own, which also does
+    what follows), or idle (nothing was pending)."""
     build: str = ""
     workspace: str = ""
     preset: str = ""
@@ -68,19 +69,26 @@ class _Ended:
 
 
 class BuildRunner:
-    """Runs builds in the calling thread, for as many threads as call it."""
+    """Runs builds in the calling thread, for as many threads as call it; with `apart`, suspect ones over there."""
 
-    def __init__(self, database: Database, settings: Settings, provisioners: Provisioners) -> None:
+    def __init__(
+        self, database: Database, settings: Settings, provisioners: Provisioners, apart: Apart | None = None
+    ) -> None:
+        self._apart = apart
         self._database = database
         self._settings = settings
         self._provisioners = provisioners
         self._heart = Heart(database, settings.host, settings.heartbeat_timeout, self._abandon)
 
-    def run(self, build_id: str) -> BuildResult:
-        """Run the named build or a more urgent one of its queue, to its end."""
-        build = _patiently(lambda: self._take(build_id))
+    def run(self, build_id: str, *, alone: bool = False) -> BuildResult:
+        """Run the named build or a more urgent one of its queue, to its end; `alone`: the named one or none, here."""
+        build = self._patiently(lambda: self._take(build_id, alone=alone))
         if build is None:
             return BuildResult("idle")
+        if isinstance(build, NextBuild):
+            if self._apart:
+                self._apart.run(build.id)
+            return BuildResult("apart", build.id)
         started = monotonic()
         provisioner = self._provisioners.get(build.provisioner)
         try:
@@ -96,7 +104,7 @@ class BuildRunner:
         finally:
             self._heart.flush(running)
             self._heart.remove(running)
-        result = _patiently(lambda: self._end(build, ended, provisioner))
+        result = self._patiently(lambda: self._end(build, ended, provisioner))
         log.info("build_ended", **result.report(), reason=build.reason, seconds=round(monotonic() - started, 3))
         return result
 
@@ -110,17 +118,34 @@ class BuildRunner:
         ended = _Ended(BuildStatus.FAILED, words, "timeout")
         self._end(running.build, ended, self._provisioners.get(running.build.provisioner))
 
-    def _take(self, build_id: str) -> TakenBuild | None:
+    def _take(self, build_id: str, *, alone: bool) -> TakenBuild | NextBuild | None:
+        """The build, now ours; or which one to run apart, left as it is; or nothing."""
         with self._database.write() as connection:
             now = self._database.now(connection)
-            chosen = store.next_in_queue(connection, build_id, now)
+            chosen = store.next_in_queue(connection, build_id, now, only=alone)
             if chosen is None:
                 return None
-            local = self._provisioners.get(store.provisioner_of(connection, chosen)).local
+            if chosen.attempt and self._apart and not alone:
+                return chosen
+            local = self._provisioners.get(store.provisioner_of(connection, chosen.id)).local
             host = self._settings.host if local else ""
-            if not store.take(connection, chosen, self._heart.runner, host, now):
+            if not store.take(connection, chosen.id, self._heart.runner, host, now):
                 return None
-            return store.read_taken(connection, chosen)
+            return store.read_taken(connection, chosen.id)
+
+    def _patiently(self, work: Callable[[], T]) -> T:
+        """The work's result; a held row and a database that is away are waited for as long as the lease lasts.
+
+        A token or a finished build must not be dropped for it; after that, others have taken the build back.
+        """
+        deadline = monotonic() + self._settings.heartbeat_timeout
+        while True:
+            try:
+                return work()
+            except (BusyError, UnreachableError):
+                if monotonic() > deadline:
+                    raise
+            time.sleep(_PATIENCE_PAUSE)
 
     def _work(
         self, provisioner: Provisioner, build: TakenBuild, parameters: Mapping[str, str], running: RunningBuild
@@ -240,16 +265,6 @@ class BuildRunner:
             "url": ended.resource.url,
             "directory": ended.resource.directory,
         }
-
-
-def _patiently(work: Callable[[], T]) -> T:
-    """The work's result; a row somebody else holds is waited for: a token or a finished build must not be dropped."""
-    for _ in range(_BUSY_TRIES):
-        try:
-            return work()
-        except BusyError:
-            time.sleep(_BUSY_PAUSE)
-    return work()
 
 
 def workspace_spec(stored: TakenBuild | StoredSpec, parameters: Mapping[str, str], *, attempt: int) -> WorkspaceSpec:

@@ -189,7 +189,9 @@ class Heart:
     def _beat(self, builds: list[RunningBuild]) -> None:
         try:
             with self._database.write() as connection:
-                beats = {item.id: item for item in store.beat(connection, self.runner, self._database.now(connection))}
+                ids = [running.build.id for running in builds]
+                now = self._database.now(connection)
+                beats = {item.id: item for item in store.beat(connection, self.runner, ids, now)}
         except Exception as error:  # noqa: BLE001 - the heart must not die of one missed beat
             log.warning("heart_missed", error=str(error))
             if monotonic() - self._last_beat > self._timeout:

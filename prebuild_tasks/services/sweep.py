@@ -34,9 +34,6 @@ from prebuild_tasks.storage.writes import NewBuild
 
 log = structlog.get_logger(__name__)
 
-REPUBLISH_AFTER = 30.0
-"""Seconds after which a published, still pending build may have lost its message; doubles with each publication."""
-_UNPUBLISHED_GRACE = 5.0
 _BATCH = 500
 
 
@@ -78,7 +75,7 @@ def sweep(database: Database, settings: Settings, waiting: Callable[[str], int |
         _clean_failed(connection, settings, now, result)
         _end_claims(connection, now, result)
     with database.read() as connection:
-        due = _unpublished(connection, database.now(connection))
+        due = _unpublished(connection, settings.republish_after, database.now(connection))
     fresh = {build.id for build in result.builds}
     for host, builds in by_host([build for build in due if build.id not in fresh]).items():
         # Never more than are missing: what still lies in the queue has not been lost.
@@ -131,7 +128,7 @@ def _take_back(connection: Connection, settings: Settings, row: Any, now: dateti
         )
 
 
-def _unpublished(connection: Connection, now: datetime) -> list[NewBuild]:
+def _unpublished(connection: Connection, patience: float, now: datetime) -> list[NewBuild]:
     """Pending builds never published, or published longer ago than an interval that doubles each time."""
     rows = connection.execute(
         select(m.Build.id, m.Build.queue, m.Build.published_at, m.Build.publications, m.Build.created_at)
@@ -145,9 +142,9 @@ def _unpublished(connection: Connection, now: datetime) -> list[NewBuild]:
 
     def is_due(row: Any) -> bool:
         if row.published_at is None:
-            return bool((now - row.created_at).total_seconds() > _UNPUBLISHED_GRACE)
-        patience = REPUBLISH_AFTER * 2 ** min(max(row.publications - 1, 0), 7)
-        return bool((now - row.published_at).total_seconds() > patience)
+            return bool((now - row.created_at).total_seconds() > patience / 6)
+        doubled = 2 ** min(max(row.publications - 1, 0), 7)
+        return bool((now - row.published_at).total_seconds() > patience * doubled)
 
     return [NewBuild(row.id, row.queue) for row in rows if is_due(row)]
 

@@ -52,24 +52,33 @@ class Beat:
     canceling: bool
 
 
-def next_in_queue(connection: Connection, build_id: str, now: datetime) -> str | None:
-    """The most urgent pending build of the named build's queue, locked; the named one among equals.
+@dataclass(frozen=True, slots=True)
+class NextBuild:
+    """A pending build, locked. `attempt`: how many have been made, all of which lost their worker."""
+
+    id: str
+    attempt: int
+
+
+def next_in_queue(connection: Connection, build_id: str, now: datetime, *, only: bool = False) -> NextBuild | None:
+    """The most urgent pending build of the named build's queue, locked; the named one among equals, or `only` it.
 
     A message is a token: it stands for one build's worth of work, not for a certain build. Exactly the row that will be
     taken is locked: whoever locked one and took another would wait in a circle with his neighbour.
     """
     queue = connection.execute(select(m.Build.queue).where(m.Build.id == build_id)).scalar_one_or_none() or ""
-    return connection.execute(
-        select(m.Build.id)
+    row = connection.execute(
+        select(m.Build.id, m.Build.attempt)
         .where(
             m.Build.status == BuildStatus.PENDING,
-            m.Build.queue == queue,
+            m.Build.id == build_id if only else m.Build.queue == queue,
             or_(m.Build.next_attempt_at.is_(None), m.Build.next_attempt_at <= now),
         )
         .order_by(m.Build.priority, m.Build.id != build_id, m.Build.created_at, m.Build.id)
         .limit(1)
         .with_for_update(skip_locked=True, key_share=True)
-    ).scalar_one_or_none()
+    ).one_or_none()
+    return NextBuild(row.id, row.attempt) if row else None
 
 
 def take(connection: Connection, build_id: str, runner: str, host: str, now: datetime) -> bool:
@@ -150,11 +159,14 @@ def read_taken(connection: Connection, build_id: str) -> TakenBuild:
     return TakenBuild(**row._mapping, parameters=parameters)  # noqa: SLF001 - SQLAlchemy's documented name
 
 
-def beat(connection: Connection, runner: str, now: datetime) -> list[Beat]:
-    """One heart for all builds of a process, in one statement; what does not come back is no longer ours."""
+def beat(connection: Connection, runner: str, build_ids: Collection[str], now: datetime) -> list[Beat]:
+    """One heart for all builds of a process, in one statement; what does not come back is no longer ours.
+
+    Only for those that really run: one whose taking was committed while the answer got lost must go back.
+    """
     rows = connection.execute(
         update(m.Build)
-        .where(m.Build.runner == runner, m.Build.status.in_(ACTIVE_STATUSES))
+        .where(m.Build.runner == runner, m.Build.id.in_(build_ids), m.Build.status.in_(ACTIVE_STATUSES))
         .values(heartbeat_at=now)
         .returning(m.Build.id, m.Build.attempt, m.Build.status)
     )

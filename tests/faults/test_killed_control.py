@@ -44,14 +44,15 @@ def service(tmp_path: Path, postgres_url: str, redis_url: str) -> Iterator[Servi
 
 @pytest.mark.parametrize("step", STEPS)
 def test_killed_at_a_step(service: Service, tmp_path: Path, step: str) -> None:
-    lines, once = procfile(), tmp_path / "died"
+    lines, armed = procfile(), tmp_path / step
+    armed.write_text("SIGKILL")
     service.start(*lines["builds"], program="celery")
-    service.environment |= {"PREBUILD_FAULT_STEP": step, "PREBUILD_FAULT_ONCE": str(once)}
+    service.environment["PREBUILD_FAULT_DIR"] = str(tmp_path)
     service.start(*lines["worker"], program="celery")
-    del service.environment["PREBUILD_FAULT_STEP"]
+    del service.environment["PREBUILD_FAULT_DIR"]
     service.start(*lines["beat"], program="celery")
     service.run("apply", "pools.yaml")
-    wait_until(once.exists, timeout=60, what="its death")
+    wait_until(lambda: not armed.exists(), timeout=60, what="its death")
     # The dead one's Redis lock ends by itself; until then its message waits for nothing.
     service.wait_full(timeout=120)
     rows = service.json("workspaces")

@@ -62,17 +62,17 @@ def test_killed_at_a_step(
     lines = procfile()
     for name in ("worker", "beat"):
         service.start(*lines[name], program="celery")
-    once = tmp_path / "died"
-    service.environment |= {"PREBUILD_FAULT_STEP": step, "PREBUILD_FAULT_ONCE": str(once)}
+    (tmp_path / step).write_text("SIGKILL")
+    service.environment["PREBUILD_FAULT_DIR"] = str(tmp_path)
     first = service.start(*lines["builds"], program="celery")
-    del service.environment["PREBUILD_FAULT_STEP"]
+    del service.environment["PREBUILD_FAULT_DIR"]
     declare(service, recipe, 2)
     if step.startswith("delete"):
         service.wait_full()
         declare(service, recipe, 1)
     wait_until(lambda: first.poll() is not None, timeout=60, what="its death")
     assert first.returncode == -signal.SIGKILL
-    assert once.exists()
+    assert not (tmp_path / step).exists()
     service.start(*lines["builds"], program="celery")
     service.wait_full()
     desired = 1 if step.startswith("delete") else 2
