@@ -42,6 +42,10 @@ _OURS = ("PREBUILD_", "DATABASE_URL", "REDIS_URL", "CELERY_")
 _SERVERS = {"redis_server", "redis_url", "postgres_server", "postgres_url"}
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--fault-seed", type=int, default=0, help="repeat a fault run with the seed it printed")
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """What needs a server says so by its fixtures, what waits by its place; `make test-fast` leaves both out."""
     for item in items:

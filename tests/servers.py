@@ -12,7 +12,7 @@ import shutil
 import signal
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -45,16 +45,29 @@ def redis_server() -> Iterator[str]:
 @contextmanager
 def postgres_server() -> Iterator[str]:
     """The URL, without a database's name, of a PostgreSQL that lives as long as the block."""
-    who = _unprivileged()
-    with _directory("pt-pg-", who) as directory:
-        binaries = postgres_binaries(who, directory)
-        environment = {"PATH": os.environ["PATH"], "LC_ALL": "C", "HOME": str(directory)}
-        data = str(directory / "data")
-        initdb = [str(binaries / "initdb"), "-D", data, "-U", "postgres", "-A", "trust", "-E", "UTF8", "--no-sync"]
-        done = subprocess.run(initdb, capture_output=True, text=True, env=environment, cwd=directory, **who)
+    with restartable_postgres() as server:
+        yield server.url
+
+
+class PostgresServer:
+    """One cluster of our own, on a unix socket, that can be stopped hard and started again."""
+
+    def __init__(self, directory: Path, who: dict[str, Any]) -> None:
+        self._who, self._directory = who, directory
+        self._binaries = postgres_binaries(who, directory)
+        self._environment = {"PATH": os.environ["PATH"], "LC_ALL": "C", "HOME": str(directory)}
+        self._data = str(directory / "data")
+        self.url = f"postgresql+psycopg://postgres@/{{}}?host={directory}"
+        self.socket = directory / ".s.PGSQL.5432"
+        initdb = [str(self._binaries / "initdb"), "-D", self._data, "-U", "postgres", "-A", "trust", "-E", "UTF8"]
+        done = subprocess.run(
+            [*initdb, "--no-sync"], capture_output=True, text=True, env=self._environment, cwd=directory, **who
+        )
         assert done.returncode == 0, done.stdout + done.stderr
+
+    def start(self) -> subprocess.Popen[bytes]:
         settings = {
-            "unix_socket_directories": str(directory),
+            "unix_socket_directories": str(self._directory),
             "unix_socket_permissions": "0700",  # initdb trusts whoever can connect
             "listen_addresses": "",
             "fsync": "off",
@@ -64,17 +77,36 @@ def postgres_server() -> Iterator[str]:
             "max_wal_size": "128MB",  # a database per test writes 8 MB of it each
         }
         options = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
-        log = directory / "log"
-        with log.open("wb") as output:
-            process = subprocess.Popen(
-                [str(binaries / "postgres"), "-D", data, *options],
-                stdin=subprocess.DEVNULL, stdout=output, stderr=output, env=environment, cwd=directory,
-                start_new_session=True, **who,
+        log = self._directory / "log"
+        with log.open("ab") as output:
+            self.process = subprocess.Popen(
+                [str(self._binaries / "postgres"), "-D", self._data, *options],
+                stdin=subprocess.DEVNULL, stdout=output, stderr=output, env=self._environment, cwd=self._directory,
+                start_new_session=True, **self._who,
             )  # fmt: skip
-        with _guarded(process, directory, signal.SIGQUIT):
-            wait_until(lambda: process.poll() is not None or _accepts(directory), what="PostgreSQL")
-            assert process.poll() is None, log.read_text()
-            yield f"postgresql+psycopg://postgres@/{{}}?host={directory}"
+        return self.process
+
+    def wait_ready(self) -> None:
+        wait_until(lambda: self.process.poll() is not None or _accepts(self._directory), what="PostgreSQL", timeout=60)
+        assert self.process.poll() is None, (self._directory / "log").read_text()
+
+    def restart(self, how: signal.Signals) -> None:
+        """Stop it, SIGINT: fast, SIGQUIT: immediate, as in a crash; and start it again."""
+        self.process.send_signal(how)
+        self.process.wait(_STOP_GRACE)
+        self.start()
+        self.wait_ready()
+
+
+@contextmanager
+def restartable_postgres() -> Iterator[PostgresServer]:
+    """A PostgreSQL that lives as long as the block, with its handle."""
+    who = _unprivileged()
+    with _directory("pt-pg-", who) as directory:
+        server = PostgresServer(directory, who)
+        with _guarded(server.start(), directory, signal.SIGQUIT, lambda: server.process):
+            server.wait_ready()
+            yield server
 
 
 def postgres_binaries(who: dict[str, Any], directory: Path) -> Path:
@@ -123,8 +155,13 @@ def _fits(place: Path, who: dict[str, Any]) -> bool:
 
 
 @contextmanager
-def _guarded(process: subprocess.Popen[bytes], directory: Path, how: signal.Signals) -> Iterator[None]:
-    """End the server after the block, and also when we are killed ourselves.
+def _guarded(
+    process: subprocess.Popen[bytes],
+    directory: Path,
+    how: signal.Signals,
+    present: Callable[[], subprocess.Popen[bytes]] | None = None,
+) -> Iterator[None]:
+    """End the server after the block (the `present` one, where it may be another by then), and when we are killed.
 
     Then nothing of ours runs any more, so a shell does it: its input ends when we do, however that happens.
     """
@@ -136,6 +173,7 @@ def _guarded(process: subprocess.Popen[bytes], directory: Path, how: signal.Sign
     try:
         yield
     finally:
+        process = present() if present else process
         process.send_signal(how)
         try:
             process.wait(_STOP_GRACE)

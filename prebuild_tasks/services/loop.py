@@ -9,6 +9,7 @@ import structlog
 
 from prebuild_tasks.clock import monotonic
 from prebuild_tasks.config import Settings
+from prebuild_tasks.faultpoints import step
 from prebuild_tasks.locks import Locks
 from prebuild_tasks.ports import Publisher
 from prebuild_tasks.services.reconcile import follow_up, plan_tick, reconcile_preset, tick_report
@@ -51,6 +52,7 @@ class PoolReconciler:
         with self._locks.preset(str(preset_id), tick=tick, on_again=once_more) as lease:
             if not lease.go:
                 return {"preset": preset, "outcome": lease.outcome}
+            step("turn.locked")
             result = reconcile_preset(self._database, self._settings, preset_id)
         follow_up(self._database, self._publisher, result.builds, result.wake)
         return result.report()

@@ -87,6 +87,7 @@ def reconcile_preset(database: Database, settings: Settings, preset_id: int) -> 
     if not _wants_writing(view, gated, settings):
         result.outcome = "blocked" if result.reason else "steady"
         return result
+    step("turn.looked")
     try:
         with database.write() as connection:
             return _reconcile_locked(connection, database, settings, preset_id)

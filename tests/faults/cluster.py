@@ -1,0 +1,233 @@
+"""A deployment of real processes that faults are made to: what dies is started again, as a supervisor would."""
+
+from __future__ import annotations
+
+import os
+import random
+import shutil
+import signal
+import subprocess
+import threading
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import psutil
+import redis as redis_py
+
+from prebuild_tasks.cli.redis_server import RedisServer
+from prebuild_tasks.config import Settings, load_settings
+from prebuild_tasks.provisioners import Provisioners
+from prebuild_tasks.services.audit import audit
+from prebuild_tasks.storage.engine import Database
+from tests.e2e.service import Service, procfile
+from tests.faults.load import Load, Sampler
+from tests.faults.proxy import Proxy
+from tests.servers import PostgresServer, restartable_postgres
+from tests.wait import wait_until
+
+TICK = 0.5
+POOLS = 6
+DESIRED = 3
+SCALED = {
+    "PREBUILD_RECONCILE_INTERVAL": f"{TICK}s",
+    "PREBUILD_LOCK_TTL": "1s",
+    "PREBUILD_HEARTBEAT_TIMEOUT": "2s",
+    "PREBUILD_SWEEP_INTERVAL": "1s",
+    "PREBUILD_REPUBLISH_AFTER": "3s",
+    "PREBUILD_BACKOFF_INTERVAL": "1s",
+    "PREBUILD_BUILD_TIMEOUT": "20s",
+    "PREBUILD_PROBE_INTERVAL": "20s",
+    "PREBUILD_BUILD_ATTEMPTS": "10",  # faults come far closer together than in life
+    "PREBUILD_TASK_EVENTS": "0",
+}
+NAMES = [f"pool{number}/small" for number in range(POOLS)]
+
+
+def pools_file(desired: int = DESIRED, build_time: str = "{uniform: [0.02, 0.2]}", extra: str = "") -> str:
+    """The pools that the faults are made under, on the simulated provisioner."""
+    lines = ["schema: 1", "templates:"]
+    for name in NAMES:
+        config = f"{{build_time: {build_time}, delete_time: {{uniform: [0, 0.05]}}}}"
+        lines.append(f"  - name: {name.partition('/')[0]}\n    provisioner: simulated\n    config: {config}")
+        lines.append(f"    presets: [{{name: small, desired: {desired}}}]")
+    return "\n".join(lines) + "\n" + extra
+
+
+@dataclass(slots=True)
+class Member:
+    """One process that is kept running."""
+
+    arguments: list[str]
+    environment: dict[str, str]
+    process: subprocess.Popen[str]
+    kept: bool = True
+    restarts: int = field(default=0)
+
+
+class Cluster(Service):
+    """The deployment, its servers behind proxies, its sampler."""
+
+    def __init__(self, place: Path, postgres: PostgresServer, redis: RedisServer, proxies: tuple[Proxy, Proxy]) -> None:
+        self.postgres, self.redis = postgres, redis
+        self.postgres_proxy, self.redis_proxy = proxies
+        super().__init__(
+            place / "d",
+            PREBUILD_DATABASE_URL=f"postgresql+psycopg://postgres@127.0.0.1:{self.postgres_proxy.port}/postgres",
+            PREBUILD_REDIS_URL=f"redis://127.0.0.1:{self.redis_proxy.port}/0",
+            PREBUILD_FAULT_DIR=str(place / "faults"),
+            **SCALED,
+        )
+        self.faults = place / "faults"
+        self.faults.mkdir(parents=True)
+        self.data_dir.mkdir()
+        self.members: dict[str, Member] = {}
+        self._guard = threading.Lock()
+        self._over = threading.Event()
+        self._keeper = threading.Thread(target=self._keep, name="keeper", daemon=True)
+        self.settings: Settings = load_settings(self.environment)
+        self.sampler = Sampler(self.settings)
+
+    def begin(self) -> None:
+        """Migrate, fill the pools, and watch."""
+        self.run("db", "upgrade")
+        self.apply(pools_file())
+        lines = procfile()
+        for number in (1, 2):
+            self.add(f"worker{number}", [*lines["worker"], "-n", f"worker{number}@%h"])
+            self.add(f"builds{number}", [*lines["builds"], "-n", f"builds{number}@%h"])
+        self.add_beat("beat")
+        self._keeper.start()
+        self.calm(sampled=False)
+        self.sampler.start()
+
+    def end(self) -> None:
+        self._over.set()
+        self._keeper.join(10)
+        self.sampler.stop()
+        self.kill()
+
+    def apply(self, text: str, *arguments: str) -> None:
+        (self.data_dir.parent / "pools.yaml").write_text(text)
+        self.run("apply", "pools.yaml", "--yes", *arguments)
+
+    def add(self, name: str, arguments: list[str], **environment: str) -> None:
+        """Start a process that is kept running."""
+        member = Member(arguments, environment, self._spawn(name, arguments, environment))
+        with self._guard:
+            self.members[name] = member
+
+    def add_beat(self, name: str) -> None:
+        self.add(name, [*procfile()["beat"], "-s", str(self.data_dir / f"{name}-schedule")])
+
+    def remove(self, name: str) -> None:
+        """End a process for good."""
+        with self._guard:
+            member = self.members.pop(name)
+        self.signal_group(member, signal.SIGKILL)
+        member.process.wait(10)
+
+    def signal(self, name: str, number: signal.Signals) -> None:
+        """To the whole process group of a member."""
+        self.signal_group(self.members[name], number)
+
+    def signal_group(self, member: Member, number: signal.Signals) -> None:
+        with suppress(ProcessLookupError):
+            os.killpg(member.process.pid, number)
+
+    def arm(self, step: str, action: str) -> None:
+        (self.faults / step).write_text(action)
+
+    def struck(self, step: str) -> bool:
+        """Whether somebody came to the armed step."""
+        return not (self.faults / step).exists()
+
+    def disarm(self) -> None:
+        for path in self.faults.iterdir():
+            path.unlink(missing_ok=True)
+
+    def frozen(self) -> list[psutil.Process]:
+        """Our processes that are stopped."""
+        found = []
+        for member in list(self.members.values()):
+            with suppress(psutil.Error):
+                root = psutil.Process(member.process.pid)
+                found += [p for p in (root, *root.children(recursive=True)) if p.status() == psutil.STATUS_STOPPED]
+        return found
+
+    def thaw(self) -> None:
+        for process in self.frozen():
+            with suppress(psutil.Error):
+                process.send_signal(signal.SIGCONT)
+
+    def load(self, chance: random.Random) -> Load:
+        return Load(self.settings, self.sampler, NAMES, chance).start()
+
+    def redis_client(self) -> redis_py.Redis:
+        """Straight to the server, past the proxy."""
+        return redis_py.Redis.from_url(self.redis.url)
+
+    def kill_redis(self) -> None:
+        """SIGKILL, and everything in it is lost."""
+        process = self.redis._process
+        assert process
+        process.kill()
+        process.wait()
+        shutil.rmtree(self.redis.directory / "appendonlydir", ignore_errors=True)
+
+    def start_redis(self) -> None:
+        self.redis.spawn()
+        self.redis.wait_ready()
+
+    def calm(self, timeout: float = 60.0, *, sampled: bool = True) -> None:
+        """Every pool is full, nothing is under way, the audit is clean, resources and all; and was all the time."""
+        self.thaw()
+        self.wait_full(timeout)
+        if sampled:
+            assert self.sampler.violations == []
+        database = Database(self.settings.resolved_database_url)
+        provisioners = Provisioners(self.settings)
+
+        def settled() -> bool:
+            return {row["state"] for row in self.workspaces()} <= {"ready", "usable", "claimed"}
+
+        try:
+            wait_until(settled, timeout=timeout, what="all builds at their end", pause=0.1)
+            wait_until(lambda: not audit(database, self.settings, provisioners), timeout=10, what="a clean audit")
+        finally:
+            database.close()
+
+    def _spawn(self, name: str, arguments: list[str], environment: dict[str, str]) -> subprocess.Popen[str]:
+        before = self.environment
+        self.environment = {**before, **environment}
+        try:
+            return self.start(*arguments, program="celery")
+        finally:
+            self.environment = before
+
+    def _keep(self) -> None:
+        while not self._over.wait(0.05):
+            with self._guard:
+                for name, member in self.members.items():
+                    if member.kept and member.process.poll() is not None:
+                        self.signal_group(member, signal.SIGKILL)  # children that outlived their parent
+                        member.process = self._spawn(name, member.arguments, member.environment)
+                        member.restarts += 1
+
+
+@contextmanager
+def cluster(place: Path) -> Iterator[Cluster]:
+    """A whole deployment on servers of its own."""
+    with ExitStack() as stack:
+        postgres = stack.enter_context(restartable_postgres())
+        redis = RedisServer(place / "redis")
+        redis.spawn()
+        stack.callback(redis.stop)
+        redis.wait_ready()
+        to_postgres = stack.enter_context(Proxy(postgres.socket).run())
+        to_redis = stack.enter_context(Proxy(redis.socket).run())
+        made = Cluster(place, postgres, redis, (to_postgres, to_redis))
+        stack.callback(made.end)
+        made.begin()
+        yield made

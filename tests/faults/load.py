@@ -1,0 +1,160 @@
+"""People who claim and give back, and an eye on the invariants, while faults are made."""
+
+from __future__ import annotations
+
+import random
+import threading
+import uuid
+from collections.abc import Sequence
+
+from prebuild_tasks.client import Client
+from prebuild_tasks.clock import monotonic
+from prebuild_tasks.config import Settings
+from prebuild_tasks.errors import BusyError, ClaimMissError, UnreachableError
+from prebuild_tasks.services.audit import audit
+from prebuild_tasks.services.claim import ClaimRequest
+from prebuild_tasks.services.status import workspaces
+
+_MOMENTARY = {"running without a heart-beat"}
+"""What may be true while a fault lasts; it is asked for when all is calm."""
+
+
+class Sampler:
+    """Looks at the database all the time; `violations` is what it saw that must never be."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._client = Client(settings=settings)
+        self._settings = settings
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="sampler", daemon=True)
+        self._guard = threading.Lock()
+        self._held: set[str] = set()
+        self.violations: list[str] = []
+        self.samples = 0
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        self._over.set()
+        self._thread.join(30)
+        self._client.close()
+
+    def answered(self, workspace: str) -> None:
+        """An acknowledged claim, as owner/name: from now on it must stay."""
+        with self._guard:
+            self._held.add(workspace)
+
+    def gives_back(self, workspace: str) -> None:
+        """Its owner is about to say so."""
+        with self._guard:
+            self._held.discard(workspace)
+
+    def look(self) -> None:
+        with self._guard:
+            expected = set(self._held)
+        found = {f"{row['owner']}/{row['workspace']}": row for row in workspaces(self._client.database, owner="")}
+        with self._guard:
+            kept = [name for name in expected if name in self._held]
+        for name in kept:
+            row = found.get(name)
+            if row is None or "delet" in row["state"]:
+                self.violations.append(f"{name} was claimed and answered, and is {row}")
+        for finding in audit(self._client.database, self._settings):
+            if finding.what not in _MOMENTARY:
+                self.violations.append(f"invariant {finding.invariant}: {finding.what}: {finding.subject}")
+        self.samples += 1
+
+    def _run(self) -> None:
+        while not self._over.wait(0.1):
+            try:
+                self.look()
+            except (UnreachableError, BusyError):
+                continue
+            except Exception as error:  # noqa: BLE001 - a sampler that dies has seen nothing
+                self.violations.append(f"the sampler failed: {error!r}")
+
+
+class Load:
+    """Claims from random pools and gives back, at about `rate` a second, until it is told to end."""
+
+    def __init__(self, settings: Settings, sampler: Sampler, pools: Sequence[str], chance: random.Random) -> None:
+        self._settings = settings
+        self._sampler = sampler
+        self._pools = pools
+        self._chance = random.Random(chance.random())
+        self._over = threading.Event()
+        self._threads = [threading.Thread(target=self._run, name=f"load-{n}", daemon=True) for n in range(2)]
+        self._rate = 6.0
+        self._mine: list[str] = []
+        self.latencies: list[float] = []
+        """Seconds until a claim was answered, hit or miss."""
+        self.hits = self.misses = self.unreachable = 0
+
+    def start(self) -> Load:
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def stop(self) -> None:
+        """End, and give everything back."""
+        self._over.set()
+        for thread in self._threads:
+            thread.join(60)
+        client = Client(settings=self._settings)
+        while self._mine:
+            self._release(client, self._mine.pop())
+        client.close()
+
+    def _run(self) -> None:
+        client = Client(settings=self._settings)
+        while not self._over.wait(self._chance.expovariate(self._rate / len(self._threads))):
+            self._claim(client)
+            if len(self._mine) > 4:
+                self._release(client, self._mine.pop(0))
+        client.close()
+
+    def _claim(self, client: Client) -> None:
+        request = ClaimRequest(f"o-{uuid.uuid4().hex[:8]}", [self._chance.choice(self._pools)])
+        while True:
+            started = monotonic()
+            try:
+                claimed = client.claim_only(request)
+            except ClaimMissError:
+                self.misses += 1
+                self.latencies.append(monotonic() - started)
+                return
+            except (UnreachableError, BusyError):
+                # The outcome is unknown: the same request again.
+                self.unreachable += 1
+                if self._over.wait(0.1):
+                    return
+                continue
+            self.latencies.append(monotonic() - started)
+            break
+        self.hits += 1
+        answer = claimed.answer
+        mine = f"{answer.owner}/{answer.workspace}"
+        self._sampler.answered(mine)
+        client.wake(claimed)
+        again = self._again(client, request)
+        if again and again != answer.workspace:
+            self._sampler.violations.append(f"{answer.workspace} and {again} for one request")
+        self._mine.append(mine)
+
+    def _again(self, client: Client, request: ClaimRequest) -> str:
+        if self._chance.random() > 0.1:
+            return ""
+        try:
+            return client.claim_only(request).answer.workspace
+        except (UnreachableError, BusyError):
+            return ""
+
+    def _release(self, client: Client, workspace: str) -> None:
+        self._sampler.gives_back(workspace)
+        while True:
+            try:
+                client.release(workspace, actor="load")
+                return
+            except (UnreachableError, BusyError):
+                self._over.wait(0.1)

@@ -1,0 +1,123 @@
+"""A TCP proxy in front of a server, which can hang, and which can lose the answer to a commit."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+_PIECE = 65536
+
+
+class Proxy:
+    """Forwards connections to a unix socket. `url_part` is host and port.
+
+    While it hangs it takes connections and bytes, and nothing comes out: what a dropped route looks like. Connections
+    from before stay dead for ever, as a load balancer's do that forgot them.
+    """
+
+    def __init__(self, target: Path) -> None:
+        self._target = target
+        self._loop = asyncio.new_event_loop()
+        self._dead: set[int] = set()
+        self._live: set[int] = set()
+        self._count = 0
+        self._hangs = False
+        self._cuts = 0
+        self.cut = 0
+        """Commits whose answer was lost so far."""
+        self.port = 0
+
+    @contextmanager
+    def run(self) -> Iterator[Proxy]:
+        ready = threading.Event()
+
+        async def serve() -> None:
+            server = await asyncio.start_server(self._connected, "127.0.0.1", 0)
+            self.port = server.sockets[0].getsockname()[1]
+            ready.set()
+            await server.serve_forever()
+
+        def main() -> None:
+            asyncio.set_event_loop(self._loop)
+            with suppress(asyncio.CancelledError):
+                self._loop.run_until_complete(self._task)
+
+        self._task = self._loop.create_task(serve())
+        thread = threading.Thread(target=main, name="proxy", daemon=True)
+        thread.start()
+        assert ready.wait(10)
+        try:
+            yield self
+        finally:
+            self._loop.call_soon_threadsafe(self._stop)
+            thread.join(10)
+            self._loop.close()
+
+    def hang(self) -> None:
+        """From now on nothing passes."""
+        self._hangs = True
+        self._dead |= self._live
+
+    def heal(self) -> None:
+        """New connections pass again; those of before stay dead."""
+        self._hangs = False
+
+    def lose_commits(self, count: int = 1) -> None:
+        """Forward the next commits, and cut the connection instead of answering."""
+        self._cuts = count
+
+    def _stop(self) -> None:
+        for task in asyncio.all_tasks(self._loop):
+            task.cancel()
+
+    async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._count += 1
+        number = self._count
+        self._live.add(number)
+        if self._hangs:
+            self._dead.add(number)
+        try:
+            await self._forward(number, reader, writer)
+        except (OSError, asyncio.CancelledError):
+            pass
+        finally:
+            self._live.discard(number)
+            writer.close()
+
+    async def _forward(self, number: int, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        to_reader, to_writer = await asyncio.open_unix_connection(str(self._target))
+        cutting = False
+
+        async def up() -> None:
+            nonlocal cutting
+            while piece := await reader.read(_PIECE):
+                if number in self._dead:
+                    continue
+                if self._cuts and piece.startswith(b"Q") and b"COMMIT" in piece:
+                    self._cuts -= 1
+                    cutting = True
+                to_writer.write(piece)
+                await to_writer.drain()
+
+        async def down() -> None:
+            while piece := await to_reader.read(_PIECE):
+                if cutting:
+                    self.cut += 1
+                    return
+                if number in self._dead:
+                    continue
+                writer.write(piece)
+                await writer.drain()
+
+        tasks = [asyncio.ensure_future(up()), asyncio.ensure_future(down())]
+        try:
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            if number in self._dead:
+                await asyncio.wait(tasks)  # a dead connection is not even closed
+        finally:
+            for task in tasks:
+                task.cancel()
+            to_writer.close()

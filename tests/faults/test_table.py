@@ -1,0 +1,288 @@
+"""The fault table, rows 1 to 11: real workers, beats, Redis and PostgreSQL, and what is done to them.
+
+Each row is a number of trials under load. A sampler asks for the invariants all the time; at the end everything is as
+desired, without help. `make test` has a few trials of each, `make faults` all of them.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+from sqlalchemy import select, text
+
+from prebuild_tasks.client import Client
+from prebuild_tasks.clock import monotonic
+from prebuild_tasks.messages import BUILDS, EVENTS, RECONCILE, Messages
+from prebuild_tasks.services.claim import ClaimRequest
+from prebuild_tasks.storage import models as m
+from prebuild_tasks.storage.engine import Database
+from tests.faults.cluster import NAMES, TICK, Cluster
+from tests.wait import wait_until
+
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300), pytest.mark.xdist_group("cluster")]
+Report = Callable[[str], None]
+TURN_STEPS = [
+    "turn.locked", "turn.looked", "reconcile.after_lock", "reconcile.after_reread", "reconcile.after_insert",
+    "reconcile.before_commit", "publish.after_commit", "publish.before", "publish.after",
+]  # fmt: skip
+BUILD_STEPS = [
+    f"{transition}.{step}"
+    for transition in ("start", "delete")
+    for step in ("during", "after_provisioner", "before_end")
+]
+
+
+def trials(short: int, long: int) -> pytest.MarkDecorator:
+    """How many in `make test`, and how many in `make faults`."""
+    many = pytest.param(long, marks=[pytest.mark.faults, pytest.mark.timeout(3600)])
+    return pytest.mark.parametrize("count", [short, many])
+
+
+def in_turn(steps: list[str], count: int, chance: random.Random) -> list[str]:
+    """`count` steps, each as often as any other, in a random order."""
+    chosen = [steps[number % len(steps)] for number in range(count)]
+    chance.shuffle(chosen)
+    return chosen
+
+
+@trials(10, 300)
+def test_row_1_killed_at_each_step(deployment: Cluster, chance: random.Random, report: Report, count: int) -> None:
+    load = deployment.load(chance)
+    steps = in_turn(TURN_STEPS + BUILD_STEPS, count, chance)
+    for number, step in enumerate(steps):
+        # One process, which of a control worker is a child; or the whole worker.
+        deployment.arm(step, "SIGKILL" if number % 2 else "SIGKILL group")
+        wait_until(lambda step=step: deployment.struck(step), timeout=60, what=f"a death at {step}")  # type: ignore[misc]
+        time.sleep(chance.random() * 0.3)
+    load.stop()
+    deployment.calm()
+    report(f"{count} killed, {load.hits} claims, {deployment.sampler.samples} samples")
+
+
+@trials(2, 200)
+def test_row_2_frozen_past_the_lock(deployment: Cluster, chance: random.Random, report: Report, count: int) -> None:
+    load = deployment.load(chance)
+    for step in in_turn(TURN_STEPS, count, chance):
+        deployment.arm(step, "SIGSTOP group")
+        wait_until(lambda: deployment.frozen(), timeout=60, what=f"a frozen worker at {step}")
+        time.sleep(1.2)  # the lock's TTL is what passes
+        deployment.thaw()
+        wait_until(lambda: not deployment.frozen(), what="it goes on")
+    load.stop()
+    deployment.calm()
+    report(f"{count} frozen, {load.hits} claims")
+
+
+def consuming_again(deployment: Cluster, limit: float) -> float:
+    """Seconds until a claim made now is refilled: both kinds of workers consume."""
+    client = Client(settings=deployment.settings)
+    started = monotonic()
+    answer = wait_until(lambda: _claimed(client), timeout=limit, what="a claim")
+    deployment.wait_full(limit)
+    took = monotonic() - started
+    client.release(f"{answer.owner}/{answer.workspace}", actor="test")
+    client.close()
+    return took
+
+
+def _claimed(client: Client) -> Any:
+    try:
+        return client.claim(*NAMES, owner=f"t-{os.urandom(3).hex()}")
+    except Exception:  # noqa: BLE001 - asked again until it works
+        return None
+
+
+@trials(3, 100)
+def test_row_3_redis_dies_and_forgets(deployment: Cluster, chance: random.Random, report: Report, count: int) -> None:
+    times, down = [], 0
+    for number in range(count):
+        load = deployment.load(chance)
+        time.sleep(0.3)
+        with deployment.redis_client() as client:
+            if number % 3 == 0:
+                deployment.kill_redis()
+                before = load.hits + load.misses
+                time.sleep(chance.random())
+                wait_until(lambda load=load, before=before: load.hits + load.misses > before, what="a claim")  # type: ignore[misc]
+                down += load.hits + load.misses - before
+                deployment.start_redis()
+            elif number % 3 == 1:
+                client.flushall()
+            else:
+                for key in client.scan_iter("prebuild:lock:*"):
+                    client.delete(key)
+        load.stop()
+        times.append(consuming_again(deployment, 30))
+    deployment.calm()
+    report(f"{count} times, {down} claims while it was down, consuming again after at most {max(times):.1f} s")
+
+
+@trials(1, 50)
+def test_row_4_redis_is_a_black_hole(deployment: Cluster, chance: random.Random, report: Report, count: int) -> None:
+    times: list[float] = []
+    latencies: list[float] = []
+    for _ in range(count):
+        load = deployment.load(chance)
+        deployment.redis_proxy.hang()
+        time.sleep(1 + 4 * chance.random())
+        wait_until(lambda load=load: load.latencies, what="a claim")  # type: ignore[misc]
+        latencies += load.latencies
+        deployment.redis_proxy.heal()
+        load.stop()
+        times.append(consuming_again(deployment, 40))
+    deployment.calm()
+    p99 = sorted(latencies)[int(len(latencies) * 0.99)]
+    assert p99 < 0.5
+    report(f"{count} times, consuming again after at most {max(times):.1f} s, {len(latencies)} claims, p99 {p99:.3f} s")
+
+
+@trials(3, 100)
+def test_row_5_postgresql_restarts(deployment: Cluster, chance: random.Random, report: Report, count: int) -> None:
+    load = deployment.load(chance)
+    lost = deployment.postgres_proxy.cut
+    for number in range(count):
+        match number % 3:
+            case 0:
+                deployment.postgres.restart(signal.SIGINT)
+            case 1:
+                deployment.postgres.restart(signal.SIGQUIT)
+            case _:
+                before = deployment.postgres_proxy.cut
+                deployment.postgres_proxy.lose_commits(3)
+                wait_until(lambda before=before: deployment.postgres_proxy.cut >= before + 3, what="lost commits")  # type: ignore[misc]
+        time.sleep(chance.random())
+    load.stop()
+    deployment.calm()
+    lost = deployment.postgres_proxy.cut - lost
+    report(f"{count} times, {lost} commits without an answer, {load.hits} claims, {load.unreachable} asked again")
+
+
+@trials(10, 500)
+def test_row_6_duplicates(deployment: Cluster, chance: random.Random, report: Report, count: int) -> None:
+    messages, client = Messages(deployment.settings), Client(settings=deployment.settings)
+    load = deployment.load(chance)
+    sent = 0
+    for number in range(count):
+        times = chance.randint(2, 5)
+        with client.database.read() as connection:
+            query = select(m.Build.id, m.Build.queue).order_by(m.Build.created_at.desc()).limit(20)
+            builds = [(row.id, row.queue) for row in connection.execute(query)]
+            presets = [str(identity) for identity in connection.execute(select(m.Preset.id)).scalars()]
+        build, queue = chance.choice(builds)
+        sent += messages.builds({queue: [build] * times})
+        sent += messages.reconcile([chance.choice(presets)] * times)
+        if number % 5 == 0:
+            request = ClaimRequest(f"d-{number}-{os.urandom(3).hex()}", NAMES)
+            with ThreadPoolExecutor(times) as pool:
+                answers = list(pool.map(lambda _, asked=request: _same(client, asked), range(times)))
+            assert len(set(answers) - {None}) <= 1
+            for answer in set(answers) - {None}:
+                client.release(f"{request.owner}/{answer}", actor="test")
+    load.stop()
+    deployment.calm()
+    client.close()
+    report(f"{count} times 2 to 5 at once, {sent} messages")
+
+
+def _same(client: Client, request: ClaimRequest) -> str | None:
+    try:
+        return client.claim_only(request).answer.workspace
+    except Exception:  # noqa: BLE001 - a miss, or too busy
+        return None
+
+
+@trials(2, 100)
+def test_row_7_lost_messages(deployment: Cluster, chance: random.Random, report: Report, count: int) -> None:
+    settings, times, lost = deployment.settings, [], 0
+    for _ in range(count):
+        load = deployment.load(chance)
+        until = monotonic() + 0.5 + chance.random()
+        with deployment.redis_client() as client:
+            queues = [settings.queue(EVENTS), settings.queue(RECONCILE), settings.queue(BUILDS)]
+            queues.append(settings.queue(BUILDS, settings.host))
+            while monotonic() < until:
+                for queue in queues:
+                    lost += len(client.lpop(queue, 100) or [])
+        load.stop()
+        started = monotonic()
+        deployment.wait_full(30)
+        times.append(monotonic() - started)
+    deployment.calm()
+    report(f"{count} times, {lost} messages, full again after at most {max(times):.1f} s")
+
+
+def ticks(deployment: Cluster) -> int:
+    with deployment.redis_client() as client:
+        return int(client.get("prebuild:tick-number") or 0)  # type: ignore[arg-type]
+
+
+@trials(6, 50)
+def test_row_8_several_beats(deployment: Cluster, chance: random.Random, report: Report, count: int) -> None:
+    load = deployment.load(chance)
+    for extra in (1, 4):
+        names = [f"beat-{extra}-{number}" for number in range(extra)]
+        for name in names:
+            deployment.add_beat(name)
+        time.sleep(2)
+        before, started = ticks(deployment), monotonic()
+        time.sleep(count * TICK)
+        made, passed = ticks(deployment) - before, (monotonic() - started) / TICK
+        assert made <= passed / 0.9 + 1, "one tick per interval, whose key lives for nine tenths of it"
+        assert made >= passed * 0.5, "and they do not keep each other from it"
+        report(f"{extra + 1} beats: {made} ticks in {passed:.0f} intervals")
+        for name in names:
+            deployment.remove(name)
+    load.stop()
+    deployment.calm()
+
+
+@trials(1, 50)
+def test_row_8_a_beat_killed_and_a_beat_frozen(
+    deployment: Cluster, chance: random.Random, report: Report, count: int
+) -> None:
+    worst = 0
+    for number in range(count):
+        if number % 2:
+            deployment.signal("beat", signal.SIGKILL)
+        else:
+            deployment.signal("beat", signal.SIGSTOP)
+            time.sleep((20 if count > 1 else 6) * TICK)
+            before = ticks(deployment)
+            deployment.signal("beat", signal.SIGCONT)
+            time.sleep(TICK)
+            worst = max(worst, ticks(deployment) - before)
+        before = ticks(deployment)
+        wait_until(lambda before=before: ticks(deployment) > before, timeout=20, what="the next tick")  # type: ignore[misc]
+    assert worst <= 2, "at most the one to catch up, and the next"
+    deployment.calm()
+    report(f"{count} times, at most {worst} ticks in the interval after it was frozen")
+
+
+@trials(2, 200)
+def test_row_11_builds_frozen_past_their_lease(
+    deployment: Cluster, chance: random.Random, report: Report, count: int
+) -> None:
+    """The old attempt wakes up after the new one has ended: its late result is refused."""
+    load = deployment.load(chance)
+    for step in in_turn([step for step in BUILD_STEPS if "during" not in step], count, chance):
+        deployment.arm(step, "SIGSTOP group")
+        frozen = wait_until(lambda: deployment.frozen(), timeout=60, what=f"a frozen worker at {step}")
+        time.sleep(2.5 + chance.random())  # the lease is what passes
+        deployment.thaw()
+        assert frozen
+    load.stop()
+    deployment.calm()
+    database = Database(deployment.settings.resolved_database_url)
+    with database.read() as connection:
+        again = connection.execute(text("SELECT count(*) FROM builds WHERE attempt > 1")).scalar_one()
+        failed = connection.execute(text("SELECT count(*) FROM builds WHERE status = 'failed'")).scalar_one()
+    database.close()
+    assert failed == 0, "a lost worker is no failure"
+    report(f"{count} frozen, {again} builds tried again so far, none failed")
