@@ -33,6 +33,7 @@ VISIBILITY_TIMEOUT = 300
 """Seconds until an unacknowledged control message is delivered again. Builds are acknowledged early: they have leases
 in the database."""
 SOFT_SHUTDOWN = 10
+SOCKET_TIMEOUT = 5
 RESULT_TTL = 600
 
 app = Celery("prebuild_tasks", broker=settings.celery_broker_url, include=["prebuild_tasks.tasks"])
@@ -46,6 +47,8 @@ def _queue(name: str, host: str = "") -> Queue:
 app.conf.update(
     result_backend=settings.celery_broker_url,
     result_expires=RESULT_TTL,
+    redis_socket_timeout=SOCKET_TIMEOUT,
+    redis_socket_connect_timeout=SOCKET_TIMEOUT,
     result_backend_transport_options={"global_keyprefix": f"{settings.namespace}:"},
     task_ignore_result=True,  # the claim alone keeps one
     task_serializer="json",
@@ -77,7 +80,9 @@ app.conf.update(
         "unacked_restore_interval": 1,
         "unacked_restore_throttle": 1,
         "health_check_interval": 10,
-        "socket_connect_timeout": 5,
+        "socket_connect_timeout": SOCKET_TIMEOUT,
+        # Without it an acknowledgement waits for ever on a route that was dropped, and the health checks never run.
+        "socket_timeout": SOCKET_TIMEOUT,
         "socket_keepalive": True,
         "queue_order_strategy": "priority",  # events before the tick's messages, in the order of -Q
         "priority_steps": [0],

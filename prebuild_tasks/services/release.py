@@ -57,6 +57,9 @@ def _cancel_open_build(connection: Connection, row: Any, reason: str, actor: str
         .values(status=BuildStatus.CANCELING, initiator=actor)
     )
     if not asked.rowcount:
+        # It ended since we looked, so now it can be deleted as anything that rests.
+        if builds := writes.delete_workspaces(connection, [row.id], reason=reason, initiator=actor, now=now):
+            return builds
         raise RefusedError(f"{row.name} is {workspace_state(row)}", hint="try again in a moment")
     # Its slot is free from now on: what is being canceled will never be claimed.
     connection.execute(

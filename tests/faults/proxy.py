@@ -7,6 +7,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 _PIECE = 65536
 
@@ -23,6 +24,7 @@ class Proxy:
         self._loop = asyncio.new_event_loop()
         self._dead: set[int] = set()
         self._live: set[int] = set()
+        self._tasks: set[Any] = set()
         self._count = 0
         self._hangs = False
         self._cuts = 0
@@ -44,6 +46,10 @@ class Proxy:
             asyncio.set_event_loop(self._loop)
             with suppress(asyncio.CancelledError):
                 self._loop.run_until_complete(self._task)
+            left = asyncio.all_tasks(self._loop)
+            for task in left:
+                task.cancel()
+            self._loop.run_until_complete(asyncio.gather(*left, return_exceptions=True))
 
         self._task = self._loop.create_task(serve())
         thread = threading.Thread(target=main, name="proxy", daemon=True)
@@ -52,7 +58,7 @@ class Proxy:
         try:
             yield self
         finally:
-            self._loop.call_soon_threadsafe(self._stop)
+            self._loop.call_soon_threadsafe(self._task.cancel)
             thread.join(10)
             self._loop.close()
 
@@ -69,13 +75,11 @@ class Proxy:
         """Forward the next commits, and cut the connection instead of answering."""
         self._cuts = count
 
-    def _stop(self) -> None:
-        for task in asyncio.all_tasks(self._loop):
-            task.cancel()
-
     async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._count += 1
         number = self._count
+        task = asyncio.current_task()
+        self._tasks.add(task)  # the loop itself holds them weakly
         self._live.add(number)
         if self._hangs:
             self._dead.add(number)
@@ -85,6 +89,7 @@ class Proxy:
             pass
         finally:
             self._live.discard(number)
+            self._tasks.discard(task)
             writer.close()
 
     async def _forward(self, number: int, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -120,4 +125,5 @@ class Proxy:
         finally:
             for task in tasks:
                 task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
             to_writer.close()

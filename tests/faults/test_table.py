@@ -71,7 +71,7 @@ def test_row_2_frozen_past_the_lock(deployment: Cluster, chance: random.Random, 
     load = deployment.load(chance)
     for step in in_turn(TURN_STEPS, count, chance):
         deployment.arm(step, "SIGSTOP group")
-        wait_until(lambda: deployment.frozen(), timeout=60, what=f"a frozen worker at {step}")
+        wait_until(deployment.frozen, timeout=60, what=f"a frozen worker at {step}")
         time.sleep(1.2)  # the lock's TTL is what passes
         deployment.thaw()
         wait_until(lambda: not deployment.frozen(), what="it goes on")
@@ -230,7 +230,9 @@ def test_row_8_several_beats(deployment: Cluster, chance: random.Random, report:
         names = [f"beat-{extra}-{number}" for number in range(extra)]
         for name in names:
             deployment.add_beat(name)
-        time.sleep(2)
+        schedules = [deployment.data_dir / f"{name}-schedule" for name in names]
+        wait_until(lambda schedules=schedules: all(path.exists() for path in schedules), timeout=60, what="the beats")  # type: ignore[misc]
+        time.sleep(2 * TICK)
         before, started = ticks(deployment), monotonic()
         time.sleep(count * TICK)
         made, passed = ticks(deployment) - before, (monotonic() - started) / TICK
@@ -273,7 +275,7 @@ def test_row_11_builds_frozen_past_their_lease(
     load = deployment.load(chance)
     for step in in_turn([step for step in BUILD_STEPS if "during" not in step], count, chance):
         deployment.arm(step, "SIGSTOP group")
-        frozen = wait_until(lambda: deployment.frozen(), timeout=60, what=f"a frozen worker at {step}")
+        frozen = wait_until(deployment.frozen, timeout=60, what=f"a frozen worker at {step}")
         time.sleep(2.5 + chance.random())  # the lease is what passes
         deployment.thaw()
         assert frozen
