@@ -17,6 +17,7 @@ from prebuild_tasks.storage.conditions import TEMPLATE_OF_VERSION, VERSION_OF_PR
 
 _RECENT_FAILURES_KEPT = 50
 _ERROR_LENGTH = 2000
+_UUID_LENGTH = 36
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +67,8 @@ def next_in_queue(connection: Connection, build_id: str, now: datetime, *, only:
     A message is a token: it stands for one build's worth of work, not for a certain build. Exactly the row that will be
     taken is locked: whoever locked one and took another would wait in a circle with his neighbour.
     """
+    if len(build_id) != _UUID_LENGTH or build_id.strip("0123456789abcdef-"):
+        return None  # nobody of ours sent this, and PostgreSQL would refuse to compare it
     queue = connection.execute(select(m.Build.queue).where(m.Build.id == build_id)).scalar_one_or_none() or ""
     row = connection.execute(
         select(m.Build.id, m.Build.attempt)

@@ -6,14 +6,12 @@ import signal
 from collections.abc import Iterator
 from pathlib import Path
 
-import psutil
 import pytest
 import redis as redis_py
 from sqlalchemy import text
 
 from prebuild_tasks.storage.engine import Database
 from tests.e2e.service import Service, deployed, procfile
-from tests.wait import wait_until
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(240)]
 
@@ -48,34 +46,6 @@ def test_from_an_empty_database_to_a_full_pool_with_beat_alone(service: Service,
         process.send_signal(signal.SIGTERM)
     assert [process.wait(30) for process in service.processes] == [0, 0, 0]
     assert not service.left()
-
-
-def test_a_builds_worker_killed_with_9_is_replaced_by_another(service: Service) -> None:
-    (service.data_dir.parent / "pools.yaml").write_text(POOLS.replace("sleep 1", "sleep 5"))
-    lines = procfile()
-    for name in ("worker", "beat"):
-        service.start(*lines[name], program="celery")
-    first = service.start(*lines["builds"], "-n", "one@%h", program="celery")
-    service.run("apply", "pools.yaml")
-    wait_until(lambda: _building(service), timeout=40, what="builds under way")
-    _kill_tree(first.pid)
-    first.wait()
-    service.start(*lines["builds"], "-n", "two@%h", program="celery")
-    service.wait_full()
-    builds = service.json("builds")
-    assert max(row["attempt"] for row in builds) >= 2
-    assert {row["status"] for row in builds} == {"succeeded"}, "a dead worker is no failure of the pool"
-    assert service.run("audit") == "clean\n"
-
-
-def _building(service: Service) -> bool:
-    return any(row["status"] == "running" for row in service.json("builds"))
-
-
-def _kill_tree(pid: int) -> None:
-    root = psutil.Process(pid)
-    for process in [root, *root.children(recursive=True)]:
-        process.kill()
 
 
 def test_a_worker_that_is_newer_than_its_database_says_so_and_exits(service: Service, postgres_url: str) -> None:

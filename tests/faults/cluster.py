@@ -40,6 +40,7 @@ SCALED = {
     "PREBUILD_BUILD_TIMEOUT": "20s",
     "PREBUILD_PROBE_INTERVAL": "20s",
     "PREBUILD_BUILD_ATTEMPTS": "10",  # faults come far closer together than in life
+    "PREBUILD_FAILED_KEEP": "0",
     "PREBUILD_TASK_EVENTS": "0",
 }
 NAMES = [f"pool{number}/small" for number in range(POOLS)]
@@ -51,7 +52,7 @@ def pools_file(desired: int = DESIRED, build_time: str = "{uniform: [0.02, 0.2]}
     for name in NAMES:
         config = f"{{build_time: {build_time}, delete_time: {{uniform: [0, 0.05]}}}}"
         lines.append(f"  - name: {name.partition('/')[0]}\n    provisioner: simulated\n    config: {config}")
-        lines.append(f"    presets: [{{name: small, desired: {desired}}}]")
+        lines.append(f"    presets: [{{name: small, desired: {desired}, ttl: 30m}}]")
     return "\n".join(lines) + "\n" + extra
 
 
@@ -161,8 +162,14 @@ class Cluster(Service):
             with suppress(psutil.Error):
                 process.send_signal(signal.SIGCONT)
 
-    def load(self, chance: random.Random) -> Load:
-        return Load(self.settings, self.sampler, NAMES, chance).start()
+    def restart(self, name: str) -> None:
+        """Kill a member, and wait until it is there again."""
+        before = self.members[name].restarts
+        self.signal(name, signal.SIGKILL)
+        wait_until(lambda: self.members[name].restarts > before, what=f"{name} again")
+
+    def load(self, chance: random.Random, *pools: str) -> Load:
+        return Load(self.settings, self.sampler, [*NAMES, *pools], chance).start()
 
     def redis_client(self) -> redis_py.Redis:
         """Straight to the server, past the proxy."""

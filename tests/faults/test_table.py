@@ -10,11 +10,8 @@ import os
 import random
 import signal
 import time
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
 
-import pytest
 from sqlalchemy import select, text
 
 from prebuild_tasks.client import Client
@@ -24,35 +21,13 @@ from prebuild_tasks.services.claim import ClaimRequest
 from prebuild_tasks.storage import models as m
 from prebuild_tasks.storage.engine import Database
 from tests.faults.cluster import NAMES, TICK, Cluster
+from tests.faults.trials import BUILD_STEPS, IN_CLUSTER, TURN_STEPS, Report, in_turn, refill, trials
 from tests.wait import wait_until
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300), pytest.mark.xdist_group("cluster")]
-Report = Callable[[str], None]
-TURN_STEPS = [
-    "turn.locked", "turn.looked", "reconcile.after_lock", "reconcile.after_reread", "reconcile.after_insert",
-    "reconcile.before_commit", "publish.after_commit", "publish.before", "publish.after",
-]  # fmt: skip
-BUILD_STEPS = [
-    f"{transition}.{step}"
-    for transition in ("start", "delete")
-    for step in ("during", "after_provisioner", "before_end")
-]
+pytestmark = IN_CLUSTER
 
 
-def trials(short: int, long: int) -> pytest.MarkDecorator:
-    """How many in `make test`, and how many in `make faults`."""
-    many = pytest.param(long, marks=[pytest.mark.faults, pytest.mark.timeout(3600)])
-    return pytest.mark.parametrize("count", [short, many])
-
-
-def in_turn(steps: list[str], count: int, chance: random.Random) -> list[str]:
-    """`count` steps, each as often as any other, in a random order."""
-    chosen = [steps[number % len(steps)] for number in range(count)]
-    chance.shuffle(chosen)
-    return chosen
-
-
-@trials(10, 300)
+@trials(6, 300)
 def test_row_1_killed_at_each_step(deployment: Cluster, chance: random.Random, report: Report, count: int) -> None:
     load = deployment.load(chance)
     steps = in_turn(TURN_STEPS + BUILD_STEPS, count, chance)
@@ -80,25 +55,6 @@ def test_row_2_frozen_past_the_lock(deployment: Cluster, chance: random.Random, 
     report(f"{count} frozen, {load.hits} claims")
 
 
-def consuming_again(deployment: Cluster, limit: float) -> float:
-    """Seconds until a claim made now is refilled: both kinds of workers consume."""
-    client = Client(settings=deployment.settings)
-    started = monotonic()
-    answer = wait_until(lambda: _claimed(client), timeout=limit, what="a claim")
-    deployment.wait_full(limit)
-    took = monotonic() - started
-    client.release(f"{answer.owner}/{answer.workspace}", actor="test")
-    client.close()
-    return took
-
-
-def _claimed(client: Client) -> Any:
-    try:
-        return client.claim(*NAMES, owner=f"t-{os.urandom(3).hex()}")
-    except Exception:  # noqa: BLE001 - asked again until it works
-        return None
-
-
 @trials(3, 100)
 def test_row_3_redis_dies_and_forgets(deployment: Cluster, chance: random.Random, report: Report, count: int) -> None:
     times, down = [], 0
@@ -119,7 +75,7 @@ def test_row_3_redis_dies_and_forgets(deployment: Cluster, chance: random.Random
                 for key in client.scan_iter("prebuild:lock:*"):
                     client.delete(key)
         load.stop()
-        times.append(consuming_again(deployment, 30))
+        times.append(refill(deployment, 30))
     deployment.calm()
     report(f"{count} times, {down} claims while it was down, consuming again after at most {max(times):.1f} s")
 
@@ -136,7 +92,7 @@ def test_row_4_redis_is_a_black_hole(deployment: Cluster, chance: random.Random,
         latencies += load.latencies
         deployment.redis_proxy.heal()
         load.stop()
-        times.append(consuming_again(deployment, 40))
+        times.append(refill(deployment, 40))
     deployment.calm()
     p99 = sorted(latencies)[int(len(latencies) * 0.99)]
     assert p99 < 0.5
@@ -267,7 +223,7 @@ def test_row_8_a_beat_killed_and_a_beat_frozen(
     report(f"{count} times, at most {worst} ticks in the interval after it was frozen")
 
 
-@trials(2, 200)
+@trials(1, 200)
 def test_row_11_builds_frozen_past_their_lease(
     deployment: Cluster, chance: random.Random, report: Report, count: int
 ) -> None:

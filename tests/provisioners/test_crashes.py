@@ -15,7 +15,7 @@ from tests.provisioners.engine import LIMITS, PLAIN, Engine
 from tests.wait import wait_until
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(240)]
-KINDS = ["process", pytest.param("docker", marks=pytest.mark.docker)]
+KINDS = [pytest.param("process", marks=pytest.mark.faults), pytest.param("docker", marks=pytest.mark.docker)]
 STEPS = [
     "start.after_provisioner",
     *(
@@ -29,7 +29,7 @@ STEPS = [
         )
     ),
 ]
-"""In `make test` between the provisioner's success and the commit; the rest in `make faults`."""
+"""In `make test-docker` between the provisioner's success and the commit; the rest, and processes, in `make faults`."""
 PROCESS = 'provisioner: process\n    config: {start: "sleep 0.5", serve: "exec sleep 1000", ready: "true"}'
 
 

@@ -1,0 +1,180 @@
+"""The fault table, rows 14 and 15: everything mixed at random, and a large fleet for a long time."""
+
+from __future__ import annotations
+
+import random
+import signal
+import time
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+import psutil
+import pytest
+from sqlalchemy import select
+
+from prebuild_tasks.client import Client
+from prebuild_tasks.clock import monotonic
+from prebuild_tasks.errors import BusyError, UnreachableError
+from prebuild_tasks.messages import BUILDS, EVENTS, Messages
+from prebuild_tasks.services import operate
+from prebuild_tasks.storage import models as m
+from tests.faults.cluster import NAMES, Cluster, cluster
+from tests.faults.trials import BUILD_STEPS, TURN_STEPS, Report, trials
+from tests.wait import wait_until
+
+MEMBERS = ["worker1", "worker2", "builds1", "builds2", "beat"]
+
+
+class Mischief:
+    """One random fault, or one ordinary change, per step."""
+
+    def __init__(self, deployment: Cluster, chance: random.Random) -> None:
+        self._it, self._chance = deployment, chance
+        self._messages, self._client = Messages(deployment.settings), Client(settings=deployment.settings)
+        self.done: Counter[str] = Counter()
+        self._ways: list[tuple[Callable[[], object], int]] = [
+            (self.kill, 2), (self.freeze, 4), (self.thaw, 30), (self.arm, 15), (self.forget, 10), (self.evict, 20),
+            (self.restart_redis, 1), (self.restart_postgres, 1), (self.lose_commits, 4), (self.hang, 1), (self.heal, 10),
+            (self.repeat_builds, 100), (self.repeat_turns, 150), (self.lose_messages, 50), (self.invalidate, 2),
+            (self.pause, 5), (self.resume, 20),
+        ]  # fmt: skip
+
+    def step(self) -> None:
+        [way] = self._chance.choices([way for way, _ in self._ways], [weight for _, weight in self._ways])
+        try:
+            way()
+        except (UnreachableError, BusyError):
+            self.done["could not"] += 1
+        self.done[way.__name__] += 1  # type: ignore[attr-defined]
+
+    def end(self) -> None:
+        self._it.redis_proxy.heal()
+        self._it.disarm()
+        self._it.thaw()
+        wait_until(self._resumed, timeout=60, what="the database")
+        self._client.close()
+
+    def _resumed(self) -> bool:
+        try:
+            self.resume()
+        except (UnreachableError, BusyError):
+            return False
+        return True
+
+    def kill(self) -> None:
+        self._it.signal(self._chance.choice(MEMBERS), signal.SIGKILL)
+
+    def freeze(self) -> None:
+        self._it.signal(self._chance.choice(MEMBERS), signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        self._it.thaw()
+
+    def arm(self) -> None:
+        action = self._chance.choice(["SIGKILL", "SIGKILL group", "SIGSTOP group"])
+        self._it.arm(self._chance.choice(TURN_STEPS + BUILD_STEPS), action)
+
+    def forget(self) -> None:
+        with self._it.redis_client() as client:
+            client.flushall()
+
+    def evict(self) -> None:
+        with self._it.redis_client() as client:
+            for key in client.scan_iter("prebuild:*"):
+                if self._chance.random() < 0.5:
+                    client.delete(key)
+
+    def restart_redis(self) -> None:
+        self._it.kill_redis()
+        self._it.start_redis()
+
+    def restart_postgres(self) -> None:
+        self._it.postgres.restart(self._chance.choice([signal.SIGINT, signal.SIGQUIT]))
+
+    def lose_commits(self) -> None:
+        self._it.postgres_proxy.lose_commits(self._chance.randint(1, 3))
+
+    def hang(self) -> None:
+        self._it.redis_proxy.hang()
+
+    def heal(self) -> None:
+        self._it.redis_proxy.heal()
+
+    def repeat_builds(self) -> None:
+        with self._client.database.read() as connection:
+            query = select(m.Build.id, m.Build.queue).order_by(m.Build.created_at.desc()).limit(20)
+            builds = list(connection.execute(query))
+        row = self._chance.choice(builds)
+        self._messages.builds({row.queue: [str(row.id)] * self._chance.randint(1, 3)})
+
+    def repeat_turns(self) -> None:
+        with self._client.database.read() as connection:
+            presets = [str(identity) for identity in connection.execute(select(m.Preset.id)).scalars()]
+        self._messages.reconcile([self._chance.choice(presets)] * self._chance.randint(1, 5))
+
+    def lose_messages(self) -> None:
+        with self._it.redis_client() as client:
+            for name in (EVENTS, BUILDS):
+                client.lpop(self._it.settings.queue(name), 10)
+
+    def invalidate(self) -> None:
+        operate.invalidate(self._client.database, self._chance.choice(NAMES), actor="mischief")
+
+    def pause(self) -> None:
+        operate.pause(self._client.database, self._chance.choice(NAMES), actor="mischief", reason="trial")
+
+    def resume(self) -> None:
+        for name in NAMES:
+            operate.resume(self._client.database, name, actor="mischief")
+
+
+@pytest.mark.e2e
+@pytest.mark.timeout(300)
+@pytest.mark.xdist_group("cluster")
+@trials(500, 10_000)
+def test_row_14_all_mixed(deployment: Cluster, chance: random.Random, report: Report, count: int) -> None:
+    load = deployment.load(chance)
+    mischief = Mischief(deployment, chance)
+    for _ in range(count):
+        mischief.step()
+        time.sleep(chance.random() * 0.04)
+    mischief.end()
+    load.stop()
+    deployment.calm(120)
+    report(f"{count} steps: {dict(mischief.done)}; {load.hits} claims, {load.unreachable} asked again")
+
+
+def memory(deployment: Cluster, name: str) -> int:
+    """Bytes of the member's own process, shared pages by their share."""
+    return int(psutil.Process(deployment.members[name].process.pid).memory_full_info().pss)
+
+
+@pytest.mark.e2e
+@pytest.mark.faults
+@pytest.mark.timeout(3600)
+@pytest.mark.parametrize(("presets", "minutes"), [(1000, 20)])
+def test_row_15_soak(tmp_path: Path, chance: random.Random, report: Report, presets: int, minutes: int) -> None:
+    """One worker and one builds worker are killed every 10 s, in turn; the others' memory is watched."""
+    lines = ["schema: 1", "templates:"]
+    for number in range(presets):
+        lines.append(f"  - name: many{number}\n    provisioner: simulated\n    config: {{build_time: 0.1}}")
+        lines.append("    presets: [{name: small, desired: 2}]")
+    with cluster(tmp_path) as deployment:
+        deployment.apply("\n".join(lines) + "\n", "--prune")
+        deployment.wait_full(600)
+        load = deployment.load(chance, *(f"many{number}/small" for number in range(presets)))
+        until, kills, first = monotonic() + 60 * minutes, 0, dict[str, int]()
+        watched = ("worker2", "builds2", "beat")
+        while monotonic() < until:
+            time.sleep(10)
+            deployment.signal(chance.choice(["worker1", "builds1"]), signal.SIGKILL)
+            kills += 1
+            if kills == 12:
+                first = {name: memory(deployment, name) for name in watched}
+        last = {name: memory(deployment, name) for name in watched}
+        load.stop()
+        deployment.calm(300)
+        growth = {name: last[name] / first[name] for name in watched}
+        assert max(growth.values()) < 1.1, growth
+        report(f"{presets} presets, {kills} kills, {load.hits} claims, memory x {max(growth.values()):.3f}")

@@ -1,0 +1,145 @@
+"""The fault table, rows 9, 10 and 11: clocks apart, what kills or blocks whoever touches it, provisioners that fail."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+from statistics import median
+
+from sqlalchemy import text
+
+from prebuild_tasks.client import Client
+from prebuild_tasks.clock import monotonic
+from prebuild_tasks.messages import BUILDS, EVENTS, RECONCILE, Messages
+from prebuild_tasks.storage.engine import Database
+from tests.faults.cluster import NAMES, POOLS, Cluster, pools_file
+from tests.faults.trials import IN_CLUSTER, Report, refill, trials
+from tests.wait import wait_until
+
+pytestmark = IN_CLUSTER
+SKEWED = Path(__file__).parent / "skewed"
+
+
+def count_of(deployment: Cluster, query: str, **values: object) -> int:
+    database = Database(deployment.settings.resolved_database_url)
+    try:
+        with database.read() as connection:
+            return int(connection.execute(text(query), values).scalar_one())
+    finally:
+        database.close()
+
+
+@trials(2, 100)
+def test_row_9_clocks_an_hour_apart(deployment: Cluster, chance: random.Random, report: Report, count: int) -> None:
+    """One of each kind of worker an hour ahead, the other an hour behind; the pools' TTL is half an hour."""
+    skews = {"worker1": 3600, "builds1": 3600, "worker2": -3600, "builds2": -3600}
+    attempts = count_of(deployment, "SELECT count(*) FROM builds WHERE attempt > 1")
+    try:
+        for name, skew in skews.items():
+            environment = {"PYTHONPATH": str(SKEWED), "PREBUILD_FAULT_SKEW": str(skew)}
+            deployment.members[name].environment = environment
+            deployment.restart(name)
+        deployment.calm()
+        load = deployment.load(chance)
+        wait_until(lambda: load.hits >= count, timeout=3600, what="claims")
+        load.stop()
+        deployment.calm()
+    finally:
+        for name in skews:
+            deployment.members[name].environment = {}
+            deployment.restart(name)
+    early = count_of(deployment, "SELECT count(*) FROM builds WHERE reason = 'expired'")
+    again = count_of(deployment, "SELECT count(*) FROM builds WHERE attempt > 1") - attempts
+    assert (early, again) == (0, 0), "nothing expired early, nothing was taken over early"
+    report(f"{load.hits} claims and refills with clocks two hours apart, nothing expired, nothing taken over")
+
+
+@trials(1, 50)
+def test_row_10_messages_that_mean_nothing(
+    deployment: Cluster, chance: random.Random, report: Report, count: int
+) -> None:
+    settings, messages = deployment.settings, Messages(deployment.settings)
+    junk = [b"", b"\x80\x04garbage", b"{}", b'{"body": "!!", "headers": {}, "properties": {}}', b"[" * 100]
+    with deployment.redis_client() as client:
+        for _ in range(count):
+            for queue in (EVENTS, RECONCILE, BUILDS):
+                client.lpush(settings.queue(queue), chance.choice(junk))
+            messages.reconcile(["999999", "no/such", "'; DROP TABLE builds; --"])
+            messages.builds({"": ["no-such-build", "00000000-0000-0000-0000-000000000000"]})
+            refill(deployment, 30)
+    deployment.calm()
+    report(f"{count} times three undecodable messages and five for what is gone")
+
+
+@trials(1, 5)
+def test_row_10_builds_that_kill_their_worker(
+    deployment: Cluster, chance: random.Random, report: Report, count: int
+) -> None:
+    usual = [refill(deployment, 30, chance.choice(NAMES)) for _ in range(5 * count)]
+    failed = count_of(deployment, "SELECT count(*) FROM builds WHERE status = 'failed'")
+    poison = "\n".join(
+        f"  - name: poison{number}\n    provisioner: process\n    config: {{start: 'kill -9 $PPID; sleep 60'}}\n"
+        f"    presets: [{{name: small, desired: 1}}]"
+        for number in range(count)
+    )
+    deployment.apply(pools_file() + poison + "\n")
+    mine = "preset_id > :last"
+    query = f"SELECT coalesce(sum(attempt), 0) FROM builds WHERE {mine}"
+    wait_until(lambda: count_of(deployment, query, last=POOLS) >= 3 * count, timeout=120, what="its attempts")
+    beside = [refill_of(deployment, chance.choice(NAMES)) for _ in range(5 * count)]
+    attempts = count_of(deployment, query, last=POOLS)
+    deployment.apply(pools_file(), "--prune")
+    query = f"SELECT count(*) FROM builds WHERE status = 'failed' AND NOT {mine}"
+    assert count_of(deployment, query, last=POOLS) == failed, "what ran beside it is built again, not failed"
+    wait_until(lambda: not [row for row in deployment.workspaces() if "poison" in row["preset"]], timeout=90)
+    deployment.calm()
+    ratio = median(beside) / median(usual)
+    assert ratio <= 1.5, (usual, beside)
+    report(f"{count} pools, {attempts} attempts, refills beside them {ratio:.2f} x the usual time")
+
+
+def refill_of(deployment: Cluster, pool: str) -> float:
+    """As `refill`, while another pool can't be full."""
+    client = Client(settings=deployment.settings)
+    started = monotonic()
+    answer = client.claim(pool, owner="somebody", wait=30)
+    wait_until(
+        lambda: sum(row["preset"] == pool and row["state"] == "ready" for row in deployment.workspaces()) >= 3,
+        timeout=30,
+        what="its refill",
+        pause=0.1,
+    )
+    took = monotonic() - started
+    client.release(f"somebody/{answer.workspace}", actor="test")
+    client.close()
+    return took
+
+
+@trials(15, 200)
+def test_row_11_provisioners_that_fail(deployment: Cluster, chance: random.Random, report: Report, count: int) -> None:
+    """Starts that fail, hang and are never ready, deletions that fail; mended by a new version of the template."""
+    bad = (
+        f"  - name: bad\n    provisioner: simulated\n    config: {{seed: {chance.randrange(1000)}, failure_rate: 0.2, "
+        "hang_rate: 0.05, never_ready_rate: 0.1, delete_failure_rate: 0.1, build_time: 0.05}\n"
+        "    presets: [{name: small, desired: 8, ready_timeout: 1s}]\n"
+    )
+    deployment.apply(pools_file() + bad)
+    load = deployment.load(chance, "bad/small")
+    query = (
+        "SELECT count(*) FROM builds b JOIN presets p ON p.id = b.preset_id "
+        "JOIN template_versions v ON v.id = p.template_version_id "
+        "JOIN templates t ON t.id = v.template_id WHERE t.name = 'bad'"
+    )
+
+    def enough() -> bool:
+        deployment.run("unblock", "bad/small")
+        return count_of(deployment, query) >= count
+
+    wait_until(enough, timeout=3600, what="builds", pause=1.0)
+    load.stop()
+    deployment.apply(
+        pools_file() + "  - name: bad\n    provisioner: simulated\n    presets: [{name: small, desired: 8}]\n"
+    )
+    deployment.calm(120)
+    failed = count_of(deployment, query + " AND b.status IN ('failed', 'canceled')")
+    report(f"{count_of(deployment, query)} builds, {failed} of them failed")
