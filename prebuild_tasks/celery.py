@@ -7,7 +7,9 @@ celery -A prebuild_tasks beat
 
 from __future__ import annotations
 
+import os
 import sys
+from collections.abc import MutableMapping, Sequence
 from typing import Any
 
 from celery import Celery
@@ -37,6 +39,21 @@ SOCKET_TIMEOUT = 5
 RESULT_TTL = 600
 
 app = Celery("prebuild_tasks", broker=settings.celery_broker_url, include=["prebuild_tasks.tasks"])
+
+
+def require_flower_password(arguments: Sequence[str], environ: MutableMapping[str, str]) -> None:
+    """Flower can stop workers and shows every argument: it starts with a password, or not at all. Raises SystemExit."""
+    if "flower" not in arguments or environ.get("FLOWER_BASIC_AUTH"):
+        return
+    if any(item.lstrip("-").replace("-", "_").startswith(("basic_auth", "auth")) for item in arguments):
+        return
+    if not settings.flower_basic_auth:
+        sys.stderr.write("Flower would be open to everybody\n  next: set FLOWER_BASIC_AUTH=user:password\n")
+        raise SystemExit(2)
+    environ["FLOWER_BASIC_AUTH"] = settings.flower_basic_auth
+
+
+require_flower_password(sys.argv[1:], os.environ)
 
 
 def _queue(name: str, host: str = "") -> Queue:

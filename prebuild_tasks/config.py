@@ -128,7 +128,7 @@ class Settings(BaseSettings):
     task_events: bool = True
     """Send Celery events, which Flower shows."""
     flower_basic_auth: str = ""
-    """user:password of Flower."""
+    """user:password of Flower, which does not start without; `FLOWER_BASIC_AUTH` is the same."""
     log_level: str = "INFO"
     """Of the long-running processes; commands say warnings only."""
     log_format: Literal["auto", "json", "console"] = "auto"

@@ -22,6 +22,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+_LENGTH_MAX = 1500
+"""Characters of a message: a value of 10 MB that was refused is not repeated."""
+
 
 class PrebuildError(Exception):
     """Root of the tree. The message is one sentence for people; `hint` is what to do next."""
@@ -30,9 +33,9 @@ class PrebuildError(Exception):
     code: ClassVar[str] = "error"
 
     def __init__(self, message: str, *, hint: str = "") -> None:
-        super().__init__(message)
-        self.message = message
-        self.hint = hint
+        self.message = message if len(message) <= _LENGTH_MAX else f"{message[:_LENGTH_MAX]}…"
+        self.hint = hint if len(hint) <= _LENGTH_MAX else f"{hint[:_LENGTH_MAX]}…"
+        super().__init__(self.message)
 
     def __str__(self) -> str:
         return f"{self.message} ({self.hint})" if self.hint else self.message
@@ -67,7 +70,8 @@ class PoolsFileError(InputError):
 
     def __init__(self, problems: Sequence[Problem]) -> None:
         self.problems = tuple(problems)
-        super().__init__("\n".join(str(problem) for problem in self.problems))
+        super().__init__("")
+        self.message = "\n".join(str(problem) for problem in self.problems)  # whole: the file's size bounds it
 
 
 class NotFoundError(PrebuildError):

@@ -21,14 +21,14 @@ def reconcile_all(force: bool = False, **_: Any) -> dict[str, Any]:
 @app.task(name="prebuild_tasks.reconcile_preset", time_limit=HARD_LIMIT, soft_time_limit=SOFT_LIMIT)
 def reconcile_preset(preset: str | int, tick: int = 0, **_: Any) -> dict[str, Any]:
     """Drive one preset, named by id or as template/preset, to its desired size."""
-    return dict(runtime().reconciler.reconcile_preset(str(preset), tick=tick))
+    return dict(runtime().reconciler.reconcile_preset(str(preset), tick=tick if isinstance(tick, int) else 0))
 
 
 @app.task(name="prebuild_tasks.run_build", acks_late=False, reject_on_worker_lost=False)
 def run_build(build: str, **_: Any) -> dict[str, Any]:
     """A token for one build: runs the named one, or a more urgent one of its queue."""
     here = runtime()
-    result = here.build_runner.run(build)
+    result = here.build_runner.run(str(build))
     touched = [] if result.preset_id is None else [result.preset_id]
     follow_up(here.database, here.messages, result.builds, touched)
     return result.report()

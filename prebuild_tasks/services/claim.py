@@ -66,6 +66,7 @@ def claim(database: Database, request: ClaimRequest, *, max_builds_in_flight: in
     their limit or a preset that can't be built. `max_builds_in_flight` is the global limit for what is built; 0: none.
     """
     started = monotonic()
+    _require_texts(request)
     owner = check_owner(request.owner)
     if request.name:
         check_name("workspace", request.name)
@@ -83,6 +84,23 @@ def claim(database: Database, request: ClaimRequest, *, max_builds_in_flight: in
                 f"{owner} already has a workspace named {request.name}", hint="choose another --name, or leave it out"
             ) from None
         raise
+
+
+def _require_texts(request: ClaimRequest) -> None:
+    """What comes in a message or from a portal may be anything that JSON can carry."""
+    presets, parameters = request.presets, request.parameters
+    if not isinstance(presets, (list, tuple)) or not isinstance(parameters, Mapping):
+        raise InputError("presets must be a list of names, parameters must map names to texts")
+    named = {
+        "owner": request.owner,
+        "name": request.name,
+        "template": request.template,
+        "request id": request.request_id,
+    }
+    named |= {f"preset {number}": preset for number, preset in enumerate(presets, 1)}
+    named |= {f"parameter {name}": value for name, value in parameters.items()}
+    if wrong := [name for name, value in named.items() if not isinstance(value, str)]:
+        raise InputError(f"{', '.join(wrong)}: not a text")
 
 
 def claim_and_wake(database: Database, settings: Settings, publisher: Publisher, request: ClaimRequest) -> ClaimAnswer:

@@ -146,6 +146,8 @@ class Database:
     def _translated(self) -> Iterator[None]:
         try:
             yield
+        except (UnicodeEncodeError, OverflowError) as error:
+            raise _no_value(error) from error
         except DBAPIError as error:
             if translated := self._translate(error):
                 raise translated from error
@@ -169,6 +171,8 @@ class Database:
             if "no such table" in words:
                 return _no_schema()
             return None
+        if type(original).__name__ == "DataError" or (state or "").startswith("22"):
+            return _no_value(original)
         if state == "42P01":
             return _no_schema()
         lost = error.connection_invalidated or (state or "").startswith(("08", "57P0", "28", "3D"))
@@ -193,6 +197,11 @@ def alembic_config() -> Config:
     config.set_main_option("script_location", str(_MIGRATIONS).replace("%", "%%"))
     config.set_main_option("path_separator", "os")
     return config
+
+
+def _no_value(error: object) -> InputError:
+    words = str(error).strip().split("\n", maxsplit=1)[0][:200]
+    return InputError(f"a value can't be stored or compared: {words}", hint="use printable text and plain numbers")
 
 
 def _no_schema() -> InputError:

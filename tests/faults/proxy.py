@@ -50,6 +50,7 @@ class Proxy:
             for task in left:
                 task.cancel()
             self._loop.run_until_complete(asyncio.gather(*left, return_exceptions=True))
+            self._loop.run_until_complete(asyncio.sleep(0.05))  # for the transports to close
 
         self._task = self._loop.create_task(serve())
         thread = threading.Thread(target=main, name="proxy", daemon=True)
@@ -90,7 +91,7 @@ class Proxy:
         finally:
             self._live.discard(number)
             self._tasks.discard(task)
-            writer.close()
+            writer.transport.abort()
 
     async def _forward(self, number: int, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         to_reader, to_writer = await asyncio.open_unix_connection(str(self._target))
@@ -126,4 +127,4 @@ class Proxy:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
-            to_writer.close()
+            to_writer.transport.abort()

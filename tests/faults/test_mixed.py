@@ -35,7 +35,7 @@ class Mischief:
         self.done: Counter[str] = Counter()
         self._ways: list[tuple[Callable[[], object], int]] = [
             (self.kill, 2), (self.freeze, 4), (self.thaw, 30), (self.arm, 15), (self.forget, 10), (self.evict, 20),
-            (self.restart_redis, 1), (self.restart_postgres, 1), (self.lose_commits, 4), (self.hang, 1), (self.heal, 10),
+            (self.restart_redis, 1), (self.restart_postgres, 1), (self.lose_commits, 4), (self.hang, 1), (self.heal, 9),
             (self.repeat_builds, 100), (self.repeat_turns, 150), (self.lose_messages, 50), (self.invalidate, 2),
             (self.pause, 5), (self.resume, 20),
         ]  # fmt: skip
