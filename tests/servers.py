@@ -57,6 +57,9 @@ class PostgresServer:
         self._binaries = postgres_binaries(who, directory)
         self._environment = {"PATH": os.environ["PATH"], "LC_ALL": "C", "HOME": str(directory)}
         self._data = str(directory / "data")
+        self.options: dict[str, str] = {}
+        """Further settings, from the next start on."""
+        self.data = directory / "data"
         self.url = f"postgresql+psycopg://postgres@/{{}}?host={directory}"
         self.socket = directory / ".s.PGSQL.5432"
         initdb = [str(self._binaries / "initdb"), "-D", self._data, "-U", "postgres", "-A", "trust", "-E", "UTF8"]
@@ -75,6 +78,7 @@ class PostgresServer:
             "max_connections": "200",
             "shared_buffers": "64MB",
             "max_wal_size": "128MB",  # a database per test writes 8 MB of it each
+            **self.options,
         }
         options = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
         log = self._directory / "log"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -13,14 +14,15 @@ _PIECE = 65536
 
 
 class Proxy:
-    """Forwards connections to a unix socket. `url_part` is host and port.
+    """Forwards connections to a unix socket, with `tls` from encrypted ones. `port` is on 127.0.0.1.
 
     While it hangs it takes connections and bytes, and nothing comes out: what a dropped route looks like. Connections
     from before stay dead for ever, as a load balancer's do that forgot them.
     """
 
-    def __init__(self, target: Path) -> None:
+    def __init__(self, target: Path, tls: ssl.SSLContext | None = None) -> None:
         self._target = target
+        self._tls = tls
         self._loop = asyncio.new_event_loop()
         self._dead: set[int] = set()
         self._live: set[int] = set()
@@ -37,7 +39,7 @@ class Proxy:
         ready = threading.Event()
 
         async def serve() -> None:
-            server = await asyncio.start_server(self._connected, "127.0.0.1", 0)
+            server = await asyncio.start_server(self._connected, "127.0.0.1", 0, ssl=self._tls)
             self.port = server.sockets[0].getsockname()[1]
             ready.set()
             await server.serve_forever()
