@@ -11,10 +11,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
+import structlog
+
 from prebuild_tasks.clock import monotonic
 from prebuild_tasks.config import Settings, load_settings
 from prebuild_tasks.core.model import MissReason
-from prebuild_tasks.errors import BeingBuiltError, ClaimMissError, WaitTimeoutError
+from prebuild_tasks.errors import BeingBuiltError, ClaimMissError, PrebuildError, WaitTimeoutError
 from prebuild_tasks.messages import CLIENT_DEADLINE, Messages
 from prebuild_tasks.services.claim import ClaimRequest, claim
 from prebuild_tasks.services.claim_answers import ClaimAnswer, Claimed
@@ -23,6 +25,8 @@ from prebuild_tasks.services.release import end_workspace
 from prebuild_tasks.services.status import workspaces
 from prebuild_tasks.storage.engine import Database
 from prebuild_tasks.storage.writes import NewBuild
+
+log = structlog.get_logger(__name__)
 
 _WAIT_PAUSE = 0.5
 """Seconds between two looks for what is waited for."""
@@ -121,4 +125,8 @@ class Client:
             self._messages = Messages(self.settings, timeout=CLIENT_DEADLINE)
         deadline = monotonic() + CLIENT_DEADLINE
         if self._messages.wake([str(preset_id)], CLIENT_DEADLINE) and builds and monotonic() < deadline:
-            publish(self.database, self._messages, builds)
+            try:
+                publish(self.database, self._messages, builds)
+            except PrebuildError as error:
+                # What was committed is answered, whatever happens to the database now; the sweep sends them.
+                log.warning("builds_not_published", builds=len(builds), error=str(error))

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+import structlog
 from sqlalchemy import ColumnElement, Connection, and_, func, insert, literal, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
@@ -16,7 +17,7 @@ from prebuild_tasks.clock import monotonic
 from prebuild_tasks.config import Settings
 from prebuild_tasks.core.model import CLAIM_REASON, MissReason
 from prebuild_tasks.core.names import PREBUILD_PREFIX, check_name, check_owner
-from prebuild_tasks.errors import BeingBuiltError, ClaimMissError, InputError, RefusedError
+from prebuild_tasks.errors import BeingBuiltError, ClaimMissError, InputError, PrebuildError, RefusedError
 from prebuild_tasks.ports import Publisher
 from prebuild_tasks.services.claim_answers import ANSWER_COLUMNS, ClaimAnswer, Claimed, answer_of, answered, being_built
 from prebuild_tasks.services.claim_misses import MISS_WORDS, miss_reason
@@ -33,6 +34,8 @@ from prebuild_tasks.storage import models as m
 from prebuild_tasks.storage import writes
 from prebuild_tasks.storage.conditions import IS_CLAIMABLE, expired, past_ttl
 from prebuild_tasks.storage.engine import Database
+
+log = structlog.get_logger(__name__)
 
 _TRIES = 3
 _PAUSE = 0.02
@@ -110,7 +113,11 @@ def claim_and_wake(database: Database, settings: Settings, publisher: Publisher,
     except BeingBuiltError as error:
         follow_up(database, publisher, error.builds, [error.preset_id])
         raise
-    follow_up(database, publisher, claimed.builds, [claimed.preset_id])
+    try:
+        follow_up(database, publisher, claimed.builds, [claimed.preset_id])
+    except PrebuildError as error:
+        # What was committed is answered, whatever happens to the database now; the sweep and the tick see the rest.
+        log.warning("claim_not_followed_up", preset=claimed.answer.preset, error=str(error))
     return claimed.answer
 
 

@@ -89,6 +89,7 @@ class Cluster(Service):
         self._keeper = threading.Thread(target=self._keep, name="keeper", daemon=True)
         self.settings: Settings = load_settings(self.environment)
         self.sampler = Sampler(self.settings)
+        self._load: Load | None = None
 
     def begin(self) -> None:
         """Migrate, fill the pools, and watch."""
@@ -169,7 +170,20 @@ class Cluster(Service):
         wait_until(lambda: self.members[name].restarts > before, what=f"{name} again")
 
     def load(self, chance: random.Random, *pools: str) -> Load:
-        return Load(self.settings, self.sampler, [*NAMES, *pools], chance).start()
+        self._load = Load(self.settings, self.sampler, [*NAMES, *pools], chance).start()
+        return self._load
+
+    def recover(self) -> None:
+        """End every fault, and the load of a test that failed."""
+        self.postgres_proxy.lose_commits(0)
+        self.redis_proxy.heal()
+        self.disarm()
+        self.thaw()
+        for name in [name for name in self.members if name.startswith("beat-")]:
+            self.remove(name)
+        if self._load:
+            self._load.stop()
+        self.sampler.violations.clear()
 
     def redis_client(self) -> redis_py.Redis:
         """Straight to the server, past the proxy."""

@@ -16,10 +16,17 @@ _TABLE = pytest.StashKey[list[str]]()
 
 
 @pytest.fixture(scope="session")
-def deployment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+def shared_deployment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     place: Path = tmp_path_factory.mktemp("cluster")
     with cluster(place) as made:
         yield made
+
+
+@pytest.fixture
+def deployment(shared_deployment: Cluster) -> Iterator[Cluster]:
+    """A failed row leaves no load, no fault and no finding to the next."""
+    yield shared_deployment
+    shared_deployment.recover()
 
 
 @pytest.fixture
