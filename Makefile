@@ -27,11 +27,15 @@ up: install ## Fill the example pools on this machine: Redis, SQLite, worker, bu
 
 .PHONY: test
 test: install ## Run every test but the long fault runs; starts its own Redis and PostgreSQL
-	$(BIN)/pytest -n 3 --dist loadgroup -m "not faults and not docker" $(ARGS)
+	$(BIN)/pytest -n 3 --dist loadgroup -m "not faults and not faults_short and not docker" $(ARGS)
 
 .PHONY: faults
 faults: install ## Run the long fault runs
 	$(BIN)/pytest -m "faults and not docker" $(ARGS)
+
+.PHONY: test-faults
+test-faults: install ## Run a few trials of every row of the fault table (about 4 minutes)
+	$(BIN)/pytest -m "not faults and not docker" tests/faults $(ARGS)
 
 .PHONY: test-docker
 test-docker: install ## Test the docker provisioner; needs an engine: DOCKER_HOST, or as root podman, runc and busybox-static
@@ -43,7 +47,7 @@ bench: install ## Measure against the floors
 
 .PHONY: test-fast
 test-fast: install ## Run the tests that need no servers (under 30 seconds)
-	$(BIN)/pytest -n 2 -m "not servers and not e2e and not slow and not faults and not docker" $(ARGS)
+	$(BIN)/pytest -n 2 -m "not servers and not e2e and not slow and not faults and not faults_short and not docker" $(ARGS)
 
 .PHONY: check
 check: install ## Lint, types, layers, migrations
