@@ -34,8 +34,8 @@ faults: install ## Run the long fault runs
 	$(BIN)/pytest -m "faults and not docker" $(ARGS)
 
 .PHONY: test-faults
-test-faults: install ## Run a few trials of every row of the fault table (about 4 minutes)
-	$(BIN)/pytest -m "not faults and not docker" tests/faults $(ARGS)
+test-faults: install ## Run a few trials of every row of the fault table, a rolling deploy, and everything over TLS (about 6 minutes)
+	$(BIN)/pytest -m "not faults and not docker" tests/faults tests/e2e/test_tls.py tests/e2e/test_rolling_deploy.py $(ARGS)
 
 .PHONY: test-docker
 test-docker: install ## Test the docker provisioner; needs an engine: DOCKER_HOST, or as root podman, runc and busybox-static
