@@ -42,8 +42,16 @@ test-docker: install ## Test the docker provisioner; needs an engine: DOCKER_HOS
 	$(BIN)/pytest -n 2 -m "docker and not faults" tests/provisioners $(ARGS)
 
 .PHONY: bench
-bench: install ## Measure against the floors
+bench: install ## Measure against the floors: everything but the long fleet run; starts its own Redis and PostgreSQL
 	$(BIN)/python -m benchmarks $(ARGS)
+
+.PHONY: bench-quick
+bench-quick: install ## The same, smaller, in under two minutes; fails when a bound is missed
+	$(BIN)/python -m benchmarks --quick $(ARGS)
+
+.PHONY: bench-fleet
+bench-fleet: install ## The long fleet run: 10,000 presets through real Celery while people claim
+	$(BIN)/python -m benchmarks --rows 11 $(ARGS)
 
 .PHONY: test-fast
 test-fast: install ## Run the tests that need no servers (under 30 seconds)

@@ -1,1 +1,1 @@
-"""Measurements against floors: the same reads and writes without the product's code."""
+"""Measurements against floors: what Celery, Redis and SQL cost by themselves for the same work, in the same run."""

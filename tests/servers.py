@@ -12,7 +12,7 @@ import shutil
 import signal
 import subprocess
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -103,11 +103,12 @@ class PostgresServer:
 
 
 @contextmanager
-def restartable_postgres() -> Iterator[PostgresServer]:
-    """A PostgreSQL that lives as long as the block, with its handle."""
+def restartable_postgres(options: Mapping[str, str] | None = None) -> Iterator[PostgresServer]:
+    """A PostgreSQL that lives as long as the block, with its handle; `options` are settings over those of the tests."""
     who = _unprivileged()
     with _directory("pt-pg-", who) as directory:
         server = PostgresServer(directory, who)
+        server.options.update(options or {})
         with _guarded(server.start(), directory, signal.SIGQUIT, lambda: server.process):
             server.wait_ready()
             yield server

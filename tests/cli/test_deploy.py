@@ -60,7 +60,7 @@ def test_the_readmes_table_names_every_setting() -> None:
 
 def test_make_help_lists_the_targets() -> None:
     text = subprocess.run(["make", "help"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
-    for target in ("up", "test", "test-fast", "check", "bench", "faults", "lock", "help"):
+    for target in ("up", "test", "test-fast", "check", "bench", "bench-quick", "bench-fleet", "faults", "lock", "help"):
         assert re.search(rf"^ +{target} ", text, re.MULTILINE), target
 
 

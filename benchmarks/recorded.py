@@ -1,0 +1,27 @@
+"""The statements that product code sends, so that a floor can send the very same."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from sqlalchemy import event
+
+from benchmarks.floors.fetch import Statement
+from prebuild_tasks.storage.engine import Database
+
+
+@contextmanager
+def recorded(database: Database) -> Iterator[list[Statement]]:
+    """Every statement sent while the block runs, with its values as the driver got them."""
+    found: list[Statement] = []
+
+    def note(_connection: Any, _cursor: Any, words: str, values: Any, *_: Any) -> None:
+        found.append((words, dict(values or {})))
+
+    event.listen(database.engine, "before_cursor_execute", note)
+    try:
+        yield found
+    finally:
+        event.remove(database.engine, "before_cursor_execute", note)

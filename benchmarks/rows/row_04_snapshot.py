@@ -1,0 +1,85 @@
+"""The global snapshot at two sizes: time, statements and memory, and what of it is fetching, what deciding."""
+
+from __future__ import annotations
+
+import statistics
+import tracemalloc
+from collections.abc import Iterator
+from datetime import timedelta
+
+from benchmarks.bench import Bench
+from benchmarks.harness import Absolute, Bound, Result, Row, compare
+from benchmarks.recorded import recorded
+from benchmarks.ticks import Ticks, ticks
+from prebuild_tasks.core.actions import order_presets
+from prebuild_tasks.core.model import GlobalSnapshot
+from prebuild_tasks.storage.snapshots import read_global
+
+_LOOKBACK = 3600
+
+
+def run(bench: Bench) -> Iterator[Result]:
+    small, big = bench.scaled(1_000, 200), bench.scaled(10_000, 2_000)
+    rows, statements, memory = [], [], []
+    for presets in (small, big):
+        with ticks(bench, bench.populated(presets, 10), "drifted") as tick:
+            row = _snapshot(bench, tick, presets)
+            statements.append(_statements(tick))
+            memory.append(_memory(tick))
+            row.notes = {"statements": statements[-1], "memory, MiB": memory[-1] / (1 << 20)}
+            rows.append(row)
+            yield row
+            if presets == big:
+                yield _decisions(bench, tick, presets)
+    assert statements[0] == statements[1]
+    yield Absolute(4, f"snapshot, time at {big:,} over time at {small:,}", _growth(*rows), Bound(12), "x")
+    yield Absolute(4, f"snapshot, memory at {big:,} over memory at {small:,}", [memory[1] / memory[0]], Bound(11), "x")
+
+
+def _snapshot(bench: Bench, tick: Ticks, presets: int) -> Row:
+    return compare(
+        4,
+        f"snapshot, {presets:,} x 10; its statements by psycopg",
+        lambda _: _read(tick) and None,
+        tick.snapshot,
+        pairs=bench.scaled(21, 15),
+        bound=Bound(2),
+    )
+
+
+def _decisions(bench: Bench, tick: Ticks, presets: int) -> Row:
+    """Deciding in pure Python takes less time than fetching the rows it is decided on."""
+    snapshot = _read(tick)
+
+    def decide(_: int) -> None:
+        order_presets(snapshot, timedelta(seconds=60), "all")
+
+    what = f"decisions for {presets:,} presets; fetching their rows"
+    return compare(4, what, decide, tick.snapshot, pairs=bench.scaled(21, 15), bound=Bound(1))
+
+
+def _read(tick: Ticks) -> GlobalSnapshot:
+    with tick.database.snapshot() as connection:
+        return read_global(tick.database, connection, _LOOKBACK)
+
+
+def _statements(tick: Ticks) -> int:
+    with recorded(tick.database) as found:
+        _read(tick)
+    return len(found)
+
+
+def _memory(tick: Ticks) -> int:
+    """The most Python held at once for it, over what it held before."""
+    tracemalloc.start()
+    try:
+        _read(tick)
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+
+def _growth(small: Row, big: Row) -> list[float]:
+    """Each of the bigger one's times over the median of the smaller one's."""
+    middle = statistics.median(small.product)
+    return [seconds / middle for seconds in big.product]
