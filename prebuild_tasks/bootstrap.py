@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable, Sequence
 from functools import cached_property
 
 from prebuild_tasks.config import Settings, load_settings
@@ -12,8 +13,8 @@ from prebuild_tasks.provisioners import Provisioners
 from prebuild_tasks.services.apart import Apart
 from prebuild_tasks.services.build import BuildRunner
 from prebuild_tasks.services.heart import HARD_GRACE
-from prebuild_tasks.services.hosts import Presence
 from prebuild_tasks.services.loop import PoolReconciler
+from prebuild_tasks.services.presence import Presence, Role
 from prebuild_tasks.storage.engine import Database
 
 
@@ -48,9 +49,9 @@ class Runtime:
         apart = Apart(self.settings, grace=2 * HARD_GRACE)
         return BuildRunner(self.database, self.settings, self.provisioners, apart)
 
-    @cached_property
-    def presence(self) -> Presence:
-        return Presence(self.database, self.settings)
+    def presence(self, role: Role, queues: Callable[[], Sequence[str]] = tuple) -> Presence:
+        """Says that this process is here; with connections of its own."""
+        return Presence(Database(self.settings.resolved_database_url), self.settings, role, queues)
 
     def close(self) -> None:
         """Close what was opened."""

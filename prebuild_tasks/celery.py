@@ -7,13 +7,15 @@ celery -A prebuild_tasks beat
 
 from __future__ import annotations
 
+import atexit
 import os
 import sys
-from collections.abc import MutableMapping, Sequence
-from typing import Any
+from collections.abc import Callable, MutableMapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from celery import Celery
 from celery.signals import (
+    beat_init,
     celeryd_after_setup,
     setup_logging,
     worker_init,
@@ -25,6 +27,9 @@ from kombu import Exchange, Queue
 
 from prebuild_tasks.config import load_settings
 from prebuild_tasks.messages import BUILDS, CLAIMS, DEFAULT, EVENTS, RECONCILE
+
+if TYPE_CHECKING:
+    from prebuild_tasks.services.presence import Presence, Role
 
 settings = load_settings()
 
@@ -157,20 +162,29 @@ def _fit_for_the_database(**_: Any) -> None:
 
 
 @worker_ready.connect
-def _be_present(sender: Any, **_: Any) -> None:
-    """A builds worker says that its host is there. Its pool is of threads: no connection is inherited by a fork."""
-    if settings.queue(BUILDS) in sender.app.amqp.queues.consume_from:
-        from prebuild_tasks.bootstrap import runtime
+def _worker_is_here(sender: Any, **_: Any) -> None:
+    """Asked for its queues with each word: `celery control cancel_consumer` changes them."""
+    queues = sender.app.amqp.queues
 
-        runtime().presence.start()
+    def consumed() -> list[str]:
+        return sorted(queues.consume_from)
+
+    _be_present("builds" if settings.queue(BUILDS) in consumed() else "worker", consumed)
 
 
-@worker_shutdown.connect
-def _be_gone(**_: Any) -> None:
+@beat_init.connect
+def _beat_is_here(**_: Any) -> None:
+    # There is no signal for the end of beat.
+    atexit.register(_be_present("beat").stop)
+
+
+def _be_present(role: Role, queues: Callable[[], Sequence[str]] = tuple) -> Presence:
     from prebuild_tasks.bootstrap import runtime
 
-    if "presence" in runtime().__dict__:
-        runtime().presence.stop()
+    presence = runtime().presence(role, queues)
+    presence.start()
+    worker_shutdown.connect(lambda **_: presence.stop(), weak=False)
+    return presence
 
 
 @worker_process_init.connect

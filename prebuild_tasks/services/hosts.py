@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-import os
-import threading
-import uuid
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 import structlog
-from sqlalchemy import Connection, case, func, select
+from sqlalchemy import ColumnElement, Connection, func, select
 
 from prebuild_tasks.config import Settings
 from prebuild_tasks.core.model import RECONCILER, BuildStatus
-from prebuild_tasks.errors import BusyError, PrebuildError
+from prebuild_tasks.errors import BusyError
+from prebuild_tasks.services.presence import BUILDS_ROLE, recent
 from prebuild_tasks.storage import models as m
 from prebuild_tasks.storage import writes
 from prebuild_tasks.storage.conditions import IS_LIVE_PREBUILD, IS_RUNNING, IS_START
 from prebuild_tasks.storage.engine import Database
-from prebuild_tasks.storage.types import conflict_insert
 from prebuild_tasks.storage.writes import NewBuild
 
 log = structlog.get_logger(__name__)
@@ -26,56 +23,9 @@ log = structlog.get_logger(__name__)
 REASON = "host_lost"
 
 
-class Presence:
-    """Says in the database, now and then, that this builds worker is here."""
-
-    def __init__(self, database: Database, settings: Settings) -> None:
-        self._database = database
-        self._host = settings.host
-        self._name = f"{settings.host}/{os.getpid()}/{uuid.uuid4().hex[:8]}"
-        self._pause = max(min(settings.heartbeat_timeout / 4, 10.0), 0.2)
-        self._over = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="presence", daemon=True)
-
-    def start(self) -> None:
-        """Begin; returns at once."""
-        self._thread.start()
-
-    def stop(self) -> None:
-        """End, leaving the last word as it is: how long ago it was tells the rest."""
-        self._over.set()
-        self._thread.join(5)
-
-    def say(self) -> None:
-        """One beat; `started_at` is since when there was no gap."""
-        with self._database.write() as connection:
-            now = self._database.now(connection)
-            insert = conflict_insert(connection, m.Worker).values(
-                name=self._name, host=self._host, started_at=now, seen_at=now
-            )
-            # A machine that slept has not watched the others: it begins anew.
-            slept = m.Worker.seen_at < now - timedelta(seconds=10 * self._pause)
-            values = {"seen_at": now, "started_at": case((slept, now), else_=m.Worker.started_at)}
-            connection.execute(insert.on_conflict_do_update(index_elements=["name"], set_=values))
-
-    def _run(self) -> None:
-        while True:
-            try:
-                self.say()
-            except PrebuildError as error:
-                log.warning("presence_not_said", error=str(error))
-            if self._over.wait(self._pause):
-                return
-
-
 def alive(connection: Connection, settings: Settings, now: datetime) -> Sequence[str]:
     """Hosts with a builds worker that was heard of just now."""
-    query = select(m.Worker.host).where(m.Worker.seen_at >= _recent(settings, now)).distinct()
-    return connection.execute(query).scalars().all()
-
-
-def _recent(settings: Settings, now: datetime) -> datetime:
-    return now - timedelta(seconds=max(settings.heartbeat_timeout, 5.0))
+    return connection.execute(select(m.Worker.host).where(*_alive(settings, now)).distinct()).scalars().all()
 
 
 def lost(connection: Connection, settings: Settings, now: datetime) -> list[str]:
@@ -87,12 +37,20 @@ def lost(connection: Connection, settings: Settings, now: datetime) -> list[str]
     holding = connection.execute(
         select(m.Workspace.host).where(IS_LIVE_PREBUILD, IS_START, m.Workspace.host != "").distinct()
     ).scalars()
-    seen = select(m.Worker.host, func.max(m.Worker.seen_at).label("at")).group_by(m.Worker.host)
+    seen = (
+        select(m.Worker.host, func.max(m.Worker.seen_at).label("at"))
+        .where(m.Worker.role == BUILDS_ROLE)
+        .group_by(m.Worker.host)
+    )
     last: dict[str, datetime] = {row.host: row.at for row in connection.execute(seen)}
-    watching = select(m.Worker.host).where(m.Worker.started_at <= before, m.Worker.seen_at >= _recent(settings, now))
+    watching = select(m.Worker.host).where(m.Worker.started_at <= before, *_alive(settings, now))
     witnesses = set(connection.execute(watching).scalars())
     # A host that never said anything had a worker of an older release.
     return [host for host in holding if host in last and last[host] < before and witnesses - {host}]
+
+
+def _alive(settings: Settings, now: datetime) -> tuple[ColumnElement[bool], ...]:
+    return m.Worker.role == BUILDS_ROLE, m.Worker.ended_at.is_(None), m.Worker.seen_at >= recent(settings, now)
 
 
 def give_up_lost(database: Database, settings: Settings) -> tuple[list[NewBuild], set[int]]:

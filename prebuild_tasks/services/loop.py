@@ -12,6 +12,7 @@ from prebuild_tasks.config import Settings
 from prebuild_tasks.faultpoints import step
 from prebuild_tasks.locks import Locks
 from prebuild_tasks.ports import Publisher
+from prebuild_tasks.services.liveness import note_tick
 from prebuild_tasks.services.reconcile import follow_up, plan_tick, reconcile_preset, tick_report
 from prebuild_tasks.storage.conditions import resolve_preset
 from prebuild_tasks.storage.engine import Database
@@ -36,6 +37,7 @@ class PoolReconciler:
         snapshot, preset_ids = plan_tick(self._database, self._settings)
         sent = self._publisher.reconcile(preset_ids, tick=tick)
         report = tick_report(snapshot, sent, tick)
+        note_tick(self._database, snapshot.now, report)
         log.info("tick", **report, seconds=round(monotonic() - started, 3))
         return report
 

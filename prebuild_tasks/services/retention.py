@@ -23,6 +23,8 @@ BATCHES = 20
 """Per kind and run."""
 EVERY = 3600.0
 """Seconds between two runs."""
+KEEP_WORKERS = 3600.0
+"""Seconds for which a process that is gone is remembered."""
 PRUNED_KEY = "pruned"
 
 
@@ -73,6 +75,7 @@ def prune(database: Database, settings: Settings) -> Pruned:
     )
     with database.write() as connection:
         pruning.delete_probes(connection)
+        pruning.delete_workers(connection, database.now(connection) - timedelta(seconds=KEEP_WORKERS))
     with database.read() as connection:
         before = database.now(connection) - timedelta(seconds=settings.retention_builds)
         drained = pruning.drained_presets(connection, before, BATCH)

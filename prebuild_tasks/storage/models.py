@@ -277,13 +277,25 @@ class BuildLog(Base):
 
 
 class Worker(Base):
-    """A builds worker that has been here, so that a host that is silent for long is known as lost."""
+    """A process that has been here: so that one that is missing is noticed, and a host that fell silent known as lost.
+
+    Releases before 0005 write neither role nor queues; they were builds workers.
+    """
 
     __tablename__ = "workers"
     name: Mapped[str] = mapped_column(String(300), primary_key=True)
     host: Mapped[str] = mapped_column(String(255), index=True)
     started_at: Mapped[datetime]
+    """Since when there was no gap."""
     seen_at: Mapped[datetime]
+    ended_at: Mapped[datetime | None]
+    """It said good-bye; NULL while it runs, or when it died."""
+    role: Mapped[str] = mapped_column(String(20), server_default="builds")
+    """worker, builds or beat."""
+    queues: Mapped[list[str] | None]
+    """Full names of the queues it consumes; NULL: it did not say."""
+    version: Mapped[str] = mapped_column(String(40), server_default="")
+    """Its release of the project."""
 
 
 class ProbeState(Base):

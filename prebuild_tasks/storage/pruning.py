@@ -10,6 +10,7 @@ from datetime import datetime
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, and_, delete, exists, or_, select, update
+from sqlalchemy.orm import aliased
 
 from prebuild_tasks.core.model import FINAL_STATUSES, PREBUILDS_OWNER
 from prebuild_tasks.storage import models as m
@@ -92,6 +93,18 @@ def delete_probes(connection: Connection) -> int:
     """What is remembered of probes of workspaces that are no longer anybody's prebuilds."""
     prebuilds = select(m.Workspace.id).where(m.Workspace.owner == PREBUILDS_OWNER, m.Workspace.deleted_at.is_(None))
     return connection.execute(delete(m.ProbeState).where(m.ProbeState.workspace_id.not_in(prebuilds))).rowcount
+
+
+def delete_workers(connection: Connection, before: datetime) -> int:
+    """Processes not heard of since `before`; of a host that still holds workspaces the last word of its builds workers
+    stays, by which the host is known as lost."""
+    newer = aliased(m.Worker)
+    last_word = and_(
+        m.Worker.role == "builds",
+        exists().where(m.Workspace.host == m.Worker.host, m.Workspace.deleted_at.is_(None)),
+        ~exists().where(newer.host == m.Worker.host, newer.role == m.Worker.role, newer.seen_at > m.Worker.seen_at),
+    )
+    return connection.execute(delete(m.Worker).where(m.Worker.seen_at < before, ~last_word)).rowcount
 
 
 def drained_presets(connection: Connection, before: datetime, limit: int) -> Sequence[int]:

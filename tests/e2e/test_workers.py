@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import signal
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 import redis as redis_py
 from sqlalchemy import text
 
+from prebuild_tasks.config import load_settings
+from prebuild_tasks.services.liveness import Liveness, read_liveness
 from prebuild_tasks.storage.engine import Database
 from tests.e2e.service import Service, deployed, procfile
+from tests.wait import wait_until
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(240)]
 
@@ -42,10 +47,40 @@ def test_from_an_empty_database_to_a_full_pool_with_beat_alone(service: Service,
     assert answer["state"] == "usable"
     service.wait_full()
     assert service.run("audit") == "clean\n"
+    found = liveness(service)
+    assert {process.role for process in found.processes if process.alive} == {"worker", "builds", "beat"}
+    assert len(found.serving("prebuild.events")) == 1
+    assert [process.role for process in found.serving("prebuild.builds")] == ["builds"]
+    assert not found.tick_stale
+    replace_children(service.processes[0])
+    service.json("claim", "dev/small", "--owner", "bob")
+    service.wait_full()
     for process in service.processes:
         process.send_signal(signal.SIGTERM)
     assert [process.wait(30) for process in service.processes] == [0, 0, 0]
     assert not service.left()
+    assert not any(process.alive for process in liveness(service).processes), "each said good-bye"
+
+
+def liveness(service: Service) -> Liveness:
+    settings = load_settings(service.environment)
+    database = Database(settings.resolved_database_url)
+    try:
+        with database.read() as connection:
+            return read_liveness(connection, settings, database.now(connection))
+    finally:
+        database.close()
+
+
+def replace_children(worker: subprocess.Popen[str]) -> None:
+    """A prefork worker forks while its presence has spoken from another thread: the new children work."""
+    before = psutil.Process(worker.pid).children()
+    for child in before:
+        child.kill()
+    wait_until(
+        lambda: len([c for c in psutil.Process(worker.pid).children() if c not in before]) >= len(before),
+        what="new children",
+    )
 
 
 def test_a_worker_that_is_newer_than_its_database_says_so_and_exits(service: Service, postgres_url: str) -> None:

@@ -17,7 +17,7 @@ from prebuild_tasks.services.build import BuildRunner
 from prebuild_tasks.services.claim import ClaimRequest, claim
 from prebuild_tasks.services.health import HealthResult, due_hosts, probe_prebuilds
 from prebuild_tasks.services.history import history
-from prebuild_tasks.services.hosts import Presence
+from prebuild_tasks.services.presence import Presence
 from prebuild_tasks.storage import models as m
 from prebuild_tasks.storage.engine import Database
 from tests.builders import (
@@ -156,7 +156,7 @@ def test_each_host_probes_its_own(database: Database, settings: Settings) -> Non
     jump(database, INTERVAL)
     assert due_hosts(database, settings) == [], "nobody is there"
     for host in ("host0", "host1"):
-        Presence(database, settings.model_copy(update={"host": host})).say()
+        Presence(database, settings.model_copy(update={"host": host}), "builds").say()
     assert due_hosts(database, settings) == ["host0", "host1"]
     assert probe(database, settings, "host0").probed == 1
 

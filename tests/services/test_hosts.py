@@ -8,7 +8,8 @@ from prebuild_tasks.config import Settings
 from prebuild_tasks.core.model import Transition
 from prebuild_tasks.services.audit import audit
 from prebuild_tasks.services.claim import ClaimRequest, claim
-from prebuild_tasks.services.hosts import Presence, alive, give_up_lost
+from prebuild_tasks.services.hosts import alive, give_up_lost
+from prebuild_tasks.services.presence import Presence
 from prebuild_tasks.storage import builds as store
 from prebuild_tasks.storage import models as m
 from prebuild_tasks.storage.engine import Database
@@ -16,7 +17,7 @@ from tests.builders import PRESET, declare, finish_builds, jump, turn, workspace
 
 
 def say(database: Database, settings: Settings, *hosts: str) -> list[Presence]:
-    presences = [Presence(database, settings.model_copy(update={"host": host})) for host in hosts]
+    presences = [Presence(database, settings.model_copy(update={"host": host}), "builds") for host in hosts]
     for presence in presences:
         presence.say()
     return presences
