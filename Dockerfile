@@ -1,19 +1,21 @@
 # The locked packages first, so that a change of the code does not install them again.
-FROM python:3.11-slim AS build
-ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1
+FROM python:3.11-slim-bookworm AS build
+ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1 UV_NO_CACHE=1 UV_LINK_MODE=copy
 WORKDIR /src
-RUN python -m venv /opt/prebuild && pip install uv
-COPY requirements.lock ./
-RUN uv pip install --python /opt/prebuild/bin/python --require-hashes -r requirements.lock --compile-bytecode
-COPY pyproject.toml README.md LICENSE ./
+COPY requirements.lock pyproject.toml ./
+# uv itself is locked too.
+RUN python -m venv /opt/prebuild && sed -n '/^uv==/,/[^\\]$/p' requirements.lock > uv.lock && pip install --require-hashes -r uv.lock
+# What the service needs, at the versions and hashes of the lock: without what only its developers need.
+RUN uv pip install --python /opt/prebuild/bin/python --require-hashes -c requirements.lock -r pyproject.toml --extra postgres --extra docker --compile-bytecode
+COPY README.md LICENSE ./
 COPY prebuild_tasks prebuild_tasks
 COPY examples examples
-RUN uv pip install --python /opt/prebuild/bin/python --no-deps --no-build-isolation --compile-bytecode .
+RUN uv pip install --python /opt/prebuild/bin/python --no-deps --build-constraints requirements.lock --compile-bytecode .
 
-FROM python:3.11-slim
+FROM python:3.11-slim-bookworm
 # What the process provisioner's recipes usually need.
 RUN apt-get update && apt-get install -y --no-install-recommends git ca-certificates && rm -rf /var/lib/apt/lists/*
-RUN useradd --create-home --uid 10001 prebuild && install -d -o prebuild -g prebuild /data
+RUN useradd --create-home --uid 10001 prebuild && install -d -o prebuild -g prebuild -m 0700 /data
 COPY --from=build /opt/prebuild /opt/prebuild
 ENV PATH=/opt/prebuild/bin:$PATH PYTHONUNBUFFERED=1 PREBUILD_DATA_DIR=/data
 USER prebuild

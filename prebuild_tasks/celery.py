@@ -92,6 +92,7 @@ app.conf.update(
     task_acks_late=True,
     task_reject_on_worker_lost=True,
     worker_prefetch_multiplier=1,
+    worker_concurrency=settings.build_concurrency,  # of workers started without -c: builds workers
     worker_soft_shutdown_timeout=SOFT_SHUTDOWN,
     worker_cancel_long_running_tasks_on_connection_loss=False,
     worker_send_task_events=settings.task_events,

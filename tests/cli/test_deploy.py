@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import os
 import re
+import shutil
 import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
+import redis
 import yaml
 
-from prebuild_tasks.celery import app
+from prebuild_tasks.celery import SOFT_SHUTDOWN, app
+from prebuild_tasks.cli.redis_server import find_redis_binary
 from prebuild_tasks.config import Settings
+from tests.wait import wait_until
 
 ROOT = Path(__file__).parents[2]
 COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
@@ -20,9 +25,31 @@ PROCFILE = dict(
 )
 
 
+SERVICES: dict[str, Any] = COMPOSE["services"]
+EXAMPLE = (ROOT / ".env.example").read_text()
+OURS = {name: service for name, service in SERVICES.items() if service.get("image") == "prebuild-tasks"}
+PASSWORDS = {"POSTGRES_PASSWORD": "pg", "REDIS_PASSWORD": "rd", "FLOWER_BASIC_AUTH": "user:fl"}
+
+
 @pytest.mark.parametrize("name", sorted(PROCFILE))
 def test_compose_and_procfile_run_the_same_commands(name: str) -> None:
-    assert COMPOSE["services"][name]["command"] == PROCFILE[name].replace("${PORT:-5555}", "5555")
+    assert SERVICES[name]["command"] == re.sub(r"\$\{\w+:-(\w+)\}", r"\1", PROCFILE[name])
+
+
+def test_compose_runs_every_line_of_the_procfile_and_the_migration_before_them() -> None:
+    assert set(OURS) == {*PROCFILE, "migrate", "builds-docker"}
+    assert SERVICES["migrate"]["command"] == ["sh", "-c", "prebuild db upgrade && prebuild apply /pools.yaml"]
+    assert SERVICES["migrate"]["restart"] == "no"
+    assert SERVICES["builds-docker"]["command"] == PROCFILE["builds"]
+    for name in set(OURS) - {"migrate"}:
+        assert SERVICES[name]["depends_on"]["migrate"] == {"condition": "service_completed_successfully"}
+
+
+def test_the_readme_names_the_processes_and_the_commands_before_them() -> None:
+    deploying = (ROOT / "README.md").read_text().partition("## Deploying")[2].partition("\n## ")[0]
+    assert "prebuild db upgrade && prebuild apply pools.yaml" in deploying
+    assert "prebuild db upgrade && prebuild apply pools.yaml" in (ROOT / "Procfile").read_text()
+    assert f"Procfile: {', '.join(PROCFILE)}" in deploying
 
 
 def test_every_queue_is_consumed() -> None:
@@ -37,19 +64,92 @@ def test_events_are_served_before_ticks() -> None:
 
 
 def test_compose_waits_for_health_and_fails_without_passwords() -> None:
-    services = COMPOSE["services"]
-    assert all("healthcheck" in services[name] for name in ("redis", "postgres"))
-    assert services["worker"]["depends_on"]["migrate"] == {"condition": "service_completed_successfully"}
+    assert all("healthcheck" in SERVICES[name] for name in ("redis", "postgres"))
+    assert set(SERVICES["migrate"]["depends_on"]) == {"postgres", "redis"}
     text = (ROOT / "docker-compose.yml").read_text()
-    for name in ("POSTGRES_PASSWORD", "REDIS_PASSWORD", "FLOWER_BASIC_AUTH"):
-        assert f"${{{name}:?" in text
-        assert f"{name}=" in (ROOT / ".env.example").read_text()
+    for name in PASSWORDS:
+        assert len(re.findall(rf"\$\{{{name}\b", text)) == text.count(f"${{{name}:?") > 0
+        assert re.search(rf"^{name}=$", EXAMPLE, re.MULTILINE)
+
+
+def test_the_example_names_every_variable_of_compose_and_no_other() -> None:
+    used = set(re.findall(r"(?<!\$)\$\{(\w+)", (ROOT / "docker-compose.yml").read_text()))
+    named = set(re.findall(r"^#?([A-Z_]+)=", EXAMPLE, re.MULTILINE))
+    assert named - {"COMPOSE_PROFILES"} == used
+
+
+def test_processes_get_longer_than_their_soft_shutdown() -> None:
+    assert all(int(service["stop_grace_period"].removesuffix("s")) > 2 * SOFT_SHUTDOWN for service in OURS.values())
+
+
+def test_what_is_served_is_published() -> None:
+    builds = SERVICES["builds"]
+    ports = builds["environment"]["PREBUILD_WORKSPACE_PORTS"]
+    assert builds["ports"] == [f"{ports}:{ports}"]
+    assert builds["environment"]["PREBUILD_WORKSPACE_BIND"] == "0.0.0.0"
+    assert builds["environment"]["PREBUILD_PUBLIC_HOST"] == "${PREBUILD_PUBLIC_HOST:-localhost}"
+    assert all("workspaces:/data" in service["volumes"] for service in OURS.values())
+    assert {"redis", "postgres", "workspaces"} == set(COMPOSE["volumes"])
+
+
+def test_only_the_docker_profile_gets_the_engine() -> None:
+    assert [name for name, service in SERVICES.items() if "docker.sock" in str(service)] == ["builds-docker"]
+    assert SERVICES["builds-docker"]["profiles"] == ["docker"]
+
+
+@pytest.mark.slow
+def test_compose_itself_reads_it(tmp_path: Path) -> None:
+    for words in (["docker", "compose"], ["docker-compose"]):
+        if shutil.which(words[0]) and not subprocess.run([*words, "version"], capture_output=True).returncode:
+            break
+    else:
+        pytest.skip("needs docker compose: apt-get install docker-compose")
+
+    (nothing := tmp_path / "nothing").touch()
+
+    def config(environment: dict[str, str], *options: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [*words, "--env-file", str(nothing), "-f", str(ROOT / "docker-compose.yml"), *options, "config"],
+            env={"PATH": os.environ["PATH"], **environment}, capture_output=True, text=True, timeout=60,
+        )  # fmt: skip
+
+    for missing in PASSWORDS:
+        done = config({name: value for name, value in PASSWORDS.items() if name != missing})
+        assert done.returncode
+        assert f"set {missing} in .env" in done.stderr
+    done = config({**PASSWORDS, "BUILDS_REPLICAS": "0"}, "--profile", "docker")
+    assert done.returncode == 0, done.stderr
+    read = yaml.safe_load(done.stdout)["services"]
+    assert set(read) == set(SERVICES)
+    assert read["builds"]["deploy"]["replicas"] == 0
+
+
+@pytest.mark.servers
+def test_the_redis_of_compose_keeps_its_password_to_itself(tmp_path: Path) -> None:
+    """The command as it stands, with this machine's server, on a socket."""
+    [shell, option, script] = SERVICES["redis"]["command"]
+    (tmp_path / "redis-server").symlink_to(find_redis_binary()[0])
+    script = script.replace("$$", "$").replace("redis-server -", f"redis-server - --port 0 --unixsocket {tmp_path}/s")
+    environment = {"PATH": f"{tmp_path}:{os.environ['PATH']}", "REDIS_PASSWORD": "c0mpose-password"}
+    with (
+        redis.Redis(unix_socket_path=f"{tmp_path}/s", password=environment["REDIS_PASSWORD"]) as client,
+        subprocess.Popen([shell, option, script], env=environment, cwd=tmp_path, stdout=subprocess.DEVNULL) as process,
+    ):
+        try:
+            wait_until((tmp_path / "s").exists, what="the socket")
+            assert client.config_get("maxmemory-policy") == {"maxmemory-policy": "noeviction"}
+            with redis.Redis(unix_socket_path=f"{tmp_path}/s") as stranger, pytest.raises(redis.AuthenticationError):
+                stranger.ping()
+            assert b"c0mpose" not in Path(f"/proc/{process.pid}/cmdline").read_bytes()
+        finally:
+            process.terminate()
 
 
 def test_every_variable_that_is_set_exists() -> None:
     known = {f"PREBUILD_{name.upper()}" for name in Settings.model_fields}
-    used = set(re.findall(r"\bPREBUILD_[A-Z_]+\b", (ROOT / "docker-compose.yml").read_text()))
-    assert used <= known
+    known |= {"PREBUILD_DATABASE_URL_FILE", "PREBUILD_REDIS_URL_FILE", "PREBUILD_FLOWER_BASIC_AUTH_FILE"}
+    for path in ("docker-compose.yml", "Dockerfile", ".env.example", "Procfile", "docs/operating.md"):
+        assert set(re.findall(r"\bPREBUILD_[A-Z_]+[A-Z]\b", (ROOT / path).read_text())) <= known, path
 
 
 def test_the_readmes_table_names_every_setting() -> None:

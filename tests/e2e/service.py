@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shlex
 import signal
 import subprocess
@@ -28,9 +29,9 @@ T = TypeVar("T")
 
 
 def procfile() -> dict[str, list[str]]:
-    """The Procfile's lines, by name, without the program and without what they hand to the shell."""
+    """The Procfile's lines, by name, without the program; variables for the shell have their defaults."""
     lines = [line.partition(":") for line in (ROOT / "Procfile").read_text().splitlines() if line and line[0] != "#"]
-    return {name: shlex.split(command.replace("${PORT:-5555}", "5555"))[1:] for name, _, command in lines}
+    return {name: shlex.split(re.sub(r"\$\{\w+:-(\w*)\}", r"\1", command))[1:] for name, _, command in lines}
 
 
 class Service:

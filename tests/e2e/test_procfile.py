@@ -1,0 +1,99 @@
+"""The shipped Procfile under honcho, from an empty database to a full pool, to the end of every process."""
+
+from __future__ import annotations
+
+import json
+import signal
+import socket
+import urllib.error
+import urllib.request
+from base64 import b64encode
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+
+from tests.e2e.service import ROOT, Service
+from tests.wait import wait_until
+
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(180)]
+
+POOLS = """
+schema: 1
+templates:
+  - {name: dev, config: {start: "echo made"}, presets: [{name: small, desired: 2}]}
+"""
+PASSWORD = "operator:fl0wer-password"
+
+
+def test_from_an_empty_database_to_a_full_pool(tmp_path: Path, postgres_url: str, redis_url: str) -> None:
+    empty(postgres_url)
+    ports = {"FLOWER_PORT": free_port(), "EXPORTER_PORT": free_port()}
+    service = Service(
+        tmp_path / "x" / "d",
+        PREBUILD_DATABASE_URL=postgres_url,
+        PREBUILD_REDIS_URL=redis_url,
+        PREBUILD_RECONCILE_INTERVAL="1s",
+        FLOWER_BASIC_AUTH=PASSWORD,
+        **{name: str(port) for name, port in ports.items()},
+    )
+    service.data_dir.mkdir()
+    (service.data_dir.parent / "pools.yaml").write_text(POOLS)
+    try:
+        service.run("db", "upgrade")
+        service.run("apply", "pools.yaml")
+        honcho = service.start("-d", ".", "-f", str(ROOT / "Procfile"), "start", program="honcho")
+        service.wait_full()
+        flower = f"http://127.0.0.1:{ports['FLOWER_PORT']}"
+        wait_until(lambda: answer(flower) == 401, timeout=30, what="Flower")
+        assert answer(flower, "operator:wrong") == 401
+        assert answer(flower, PASSWORD) == 200
+        service.run("claim", "dev/small", "--owner", "ada")
+        service.wait_full()
+        seen = wait_until(lambda: finished(flower), timeout=30, what="tasks in Flower")
+        assert seen["prebuild_tasks.reconcile_preset"]["result"].startswith("{'preset': 'dev/small', 'outcome': ")
+        assert json.loads(seen["prebuild_tasks.reconcile_preset"]["args"].replace("'", '"').strip("(),"))
+        assert seen["prebuild_tasks.run_build"]["result"].startswith("{'outcome': 'succeeded', 'build': ")
+        assert service.run("audit") == "clean\n"
+        assert service.interrupt(honcho, signal.SIGTERM) == 128 + signal.SIGTERM
+        wait_until(lambda: not service.left(), timeout=10, what=f"the end of {service.left()}")
+    finally:
+        service.kill()
+
+
+def empty(url: str) -> None:
+    with psycopg.connect(url.replace("+psycopg", ""), autocommit=True) as connection:
+        connection.execute("DROP SCHEMA public CASCADE")
+        connection.execute("CREATE SCHEMA public")
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def fetch(url: str, password: str = "") -> bytes:
+    headers = {"Authorization": f"Basic {b64encode(password.encode()).decode()}"} if password else {}
+    with urllib.request.urlopen(urllib.request.Request(url, headers=headers), timeout=10) as response:
+        return bytes(response.read())
+
+
+def answer(url: str, password: str = "") -> int:
+    """The status; 0 while nothing listens."""
+    try:
+        fetch(url, password)
+    except urllib.error.HTTPError as error:
+        error.close()
+        return error.code
+    except OSError:
+        return 0
+    return 200
+
+
+def finished(flower: str) -> dict[str, dict[str, Any]]:
+    """The tasks that Flower saw succeed, one per name; empty until both that matter are there."""
+    tasks = json.loads(fetch(f"{flower}/api/tasks?state=SUCCESS", PASSWORD)).values()
+    seen = {task["name"]: task for task in tasks}
+    return seen if {"prebuild_tasks.reconcile_preset", "prebuild_tasks.run_build"} <= seen.keys() else {}
