@@ -27,7 +27,7 @@ up: install ## Fill the example pools on this machine: Redis, SQLite, worker, bu
 
 .PHONY: test
 test: install ## Run every test but the long fault runs; starts its own Redis and PostgreSQL
-	$(BIN)/pytest -n 3 --dist loadgroup -m "not faults and not faults_short and not docker" $(ARGS)
+	$(BIN)/pytest -n 3 --dist loadscope -m "not faults and not faults_short and not docker" $(ARGS)
 
 .PHONY: faults
 faults: install ## Run the long fault runs

@@ -124,7 +124,8 @@ def finish_builds(
         with database.write() as connection:
             now = database.now(connection)
             assert store.take(connection, build_id, "runner", "", now)
-            build = store.read_taken(connection, build_id)
+            build = store.read_taken(connection, build_id, "runner")
+            assert build
             if build.transition is Transition.START and status is BuildStatus.FAILED:
                 store.record_failure(connection, build.preset_id, build.created_at, error)
             if build.transition is Transition.START and status is BuildStatus.SUCCEEDED:

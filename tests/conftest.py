@@ -7,12 +7,14 @@ import shutil
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import freezegun
 import psycopg
 import pytest
 import redis
 import structlog
+from xdist.scheduler import LoadScopeScheduling
 
 from prebuild_tasks.config import Settings
 from prebuild_tasks.storage.engine import Database
@@ -44,6 +46,27 @@ _SERVERS = {"redis_server", "redis_url", "postgres_server", "postgres_url"}
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--fault-seed", type=int, default=0, help="repeat a fault run with the seed it printed")
+
+
+_TOGETHER = {
+    "tests/faults/test_table.py": "deployment",
+    "tests/faults/test_poison.py": "deployment",
+    "tests/faults/test_mixed.py": "deployment",
+    "tests/e2e/test_operating.py": "operating",
+}
+"""Files whose tests share a running service: with several test processes, one has it and all that need it."""
+
+
+class Together(LoadScopeScheduling):
+    """Every test by itself, but for those that share a service. (xdist's own groups need nodes to be renamed, which
+    pytest 9.2 no longer allows: each process started a deployment of its own.)"""
+
+    def _split_scope(self, nodeid: str) -> str:
+        return _TOGETHER.get(nodeid.partition("::")[0], nodeid)
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Together:
+    return Together(config, log)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import secrets
 from typing import NamedTuple
+from uuid import UUID
 
 from coolname import generate_slug
 
@@ -68,6 +69,14 @@ def parse_preset_ref(value: str) -> PresetRef:
     if not match:
         raise InputError(f"{_shown(value)} is no preset", hint="write template/preset, or template/preset@version")
     return PresetRef(*match.groups())
+
+
+def as_id(value: str) -> str | None:
+    """The value as the id it is, in its usual form; None for one that is a name."""
+    try:
+        return str(UUID(value))
+    except ValueError:
+        return None
 
 
 def _shown(value: str) -> str:

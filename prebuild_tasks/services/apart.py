@@ -10,6 +10,8 @@ from __future__ import annotations
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import structlog
 
@@ -24,30 +26,38 @@ _PAUSE = 0.1
 
 
 class Apart:
-    """Runs `python -m prebuild_tasks.apart BUILD`. Safe to share between threads."""
+    """Runs `python -m prebuild_tasks.apart BUILD RUNNER`. Safe to share between threads."""
 
     def __init__(self, settings: Settings, *, grace: float) -> None:
         self._limit = settings.build_timeout + grace
         self._places = threading.BoundedSemaphore(AT_ONCE)
 
-    def run(self, build_id: str) -> int:
-        """Run the build to its end over there; the process's exit code. It ends with us, however we end.
-
-        It heeds the build's own time limits; one that does not even end then is killed.
-        """
+    @contextmanager
+    def place(self) -> Iterator[None]:
+        """Wait for a free place, and hold it."""
         with self._places:
-            process = subprocess.Popen(
-                [sys.executable, "-m", "prebuild_tasks.apart", build_id], stdin=subprocess.PIPE, start_new_session=True
-            )
-            deadline = monotonic() + self._limit
-            while process.poll() is None:
-                try:
-                    process.wait(_PAUSE)
-                except subprocess.TimeoutExpired:
-                    if monotonic() > deadline:
-                        process.kill()
-            if process.stdin:
-                process.stdin.close()
+            yield
+
+    def run(self, build_id: str, runner: str) -> int:
+        """Run the build, taken in the name of `runner`, to its end over there; the process's exit code.
+
+        The process ends with us, however we end. It heeds the build's own time limits; one that does not even end then
+        is killed.
+        """
+        process = subprocess.Popen(
+            [sys.executable, "-m", "prebuild_tasks.apart", build_id, runner],
+            stdin=subprocess.PIPE,
+            start_new_session=True,
+        )
+        deadline = monotonic() + self._limit
+        while process.poll() is None:
+            try:
+                process.wait(_PAUSE)
+            except subprocess.TimeoutExpired:
+                if monotonic() > deadline:
+                    process.kill()
+        if process.stdin:
+            process.stdin.close()
         if process.returncode:
             log.warning("build_apart_died", build=build_id, exit=process.returncode)
         return process.returncode

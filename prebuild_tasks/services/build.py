@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, TypeVar
 
 import structlog
@@ -19,13 +17,13 @@ from prebuild_tasks.faultpoints import step
 from prebuild_tasks.ports import Provisioner, Resource, WorkspaceSpec
 from prebuild_tasks.provisioners import Provisioners
 from prebuild_tasks.services.apart import Apart
+from prebuild_tasks.services.build_spec import resolve_parameters, workspace_spec
 from prebuild_tasks.services.handover import hand_over, waits_for_it
-from prebuild_tasks.services.heart import Heart, RunningBuild
+from prebuild_tasks.services.heart import Heart, RunningBuild, runner_name
 from prebuild_tasks.storage import builds as store
 from prebuild_tasks.storage import writes
 from prebuild_tasks.storage.builds import NextBuild, TakenBuild
 from prebuild_tasks.storage.engine import Database
-from prebuild_tasks.storage.specs import StoredSpec
 from prebuild_tasks.storage.writes import NewBuild
 
 log = structlog.get_logger(__name__)
@@ -69,26 +67,59 @@ class _Ended:
 
 
 class BuildRunner:
-    """Runs builds in the calling thread, for as many threads as call it; with `apart`, suspect ones over there."""
+    """Runs builds in the calling thread, for as many threads as call it; with `apart`, suspect ones over there.
+
+    `name`: in whose name; left out, a fresh one.
+    """
 
     def __init__(
-        self, database: Database, settings: Settings, provisioners: Provisioners, apart: Apart | None = None
+        self,
+        database: Database,
+        settings: Settings,
+        provisioners: Provisioners,
+        apart: Apart | None = None,
+        *,
+        name: str = "",
     ) -> None:
         self._apart = apart
         self._database = database
         self._settings = settings
         self._provisioners = provisioners
-        self._heart = Heart(database, settings.host, settings.heartbeat_timeout, self._abandon)
+        self._heart = Heart(database, name or runner_name(settings.host), settings.heartbeat_timeout, self._abandon)
 
-    def run(self, build_id: str, *, alone: bool = False) -> BuildResult:
-        """Run the named build or a more urgent one of its queue, to its end; `alone`: the named one or none, here."""
-        build = self._patiently(lambda: self._take(build_id, alone=alone))
-        if build is None:
-            return BuildResult("idle")
-        if isinstance(build, NextBuild):
-            if self._apart:
-                self._apart.run(build.id)
-            return BuildResult("apart", build.id)
+    def run(self, build_id: str) -> BuildResult:
+        """Run the named build or a more urgent one of its queue, to its end."""
+        while True:
+            build = self._patiently(lambda: self._take(build_id))
+            if build is None:
+                return BuildResult("idle")
+            if isinstance(build, TakenBuild):
+                return self._run(build)
+            if self._run_apart(build.id):
+                return BuildResult("apart", build.id)
+            # Another one was quicker to it; the token still stands for one build.
+
+    def run_taken(self, build_id: str) -> BuildResult:
+        """Run a build that was taken in this runner's name, to its end; idle when it is so no longer."""
+        with self._database.read() as connection:
+            build = store.read_taken(connection, build_id, self._heart.runner)
+        return self._run(build) if build else BuildResult("idle")
+
+    def _run_apart(self, build_id: str) -> bool:
+        """Run a suspect build in a process of its own, in whose name it is taken here: one such process per attempt.
+
+        False when it was not to be had.
+        """
+        if self._apart is None:
+            return False
+        name = runner_name(self._settings.host)
+        with self._apart.place():
+            if not self._patiently(lambda: self._take(build_id, name=name)):
+                return False
+            self._apart.run(build_id, name)
+        return True
+
+    def _run(self, build: TakenBuild) -> BuildResult:
         started = monotonic()
         provisioner = self._provisioners.get(build.provisioner)
         try:
@@ -118,20 +149,24 @@ class BuildRunner:
         ended = _Ended(BuildStatus.FAILED, words, "timeout")
         self._end(running.build, ended, self._provisioners.get(running.build.provisioner))
 
-    def _take(self, build_id: str, *, alone: bool) -> TakenBuild | NextBuild | None:
-        """The build, now ours; or which one to run apart, left as it is; or nothing."""
+    def _take(self, build_id: str, *, name: str = "") -> TakenBuild | NextBuild | None:
+        """The build, now ours; or which one to run apart, left as it is; or nothing.
+
+        `name`: the named build or none, in the name of who will run it.
+        """
         with self._database.write() as connection:
             now = self._database.now(connection)
-            chosen = store.next_in_queue(connection, build_id, now, only=alone)
+            chosen = store.next_in_queue(connection, build_id, now, only=bool(name))
             if chosen is None:
                 return None
-            if chosen.attempt and self._apart and not alone:
+            if chosen.attempt and self._apart and not name:
                 return chosen
             local = self._provisioners.get(store.provisioner_of(connection, chosen.id)).local
             host = self._settings.host if local else ""
-            if not store.take(connection, chosen.id, self._heart.runner, host, now):
+            runner = name or self._heart.runner
+            if not store.take(connection, chosen.id, runner, host, now):
                 return None
-            return store.read_taken(connection, chosen.id)
+            return store.read_taken(connection, chosen.id, runner)
 
     def _patiently(self, work: Callable[[], T]) -> T:
         """The work's result; a held row and a database that is away are waited for as long as the lease lasts.
@@ -265,51 +300,6 @@ class BuildRunner:
             "url": ended.resource.url,
             "directory": ended.resource.directory,
         }
-
-
-def workspace_spec(stored: TakenBuild | StoredSpec, parameters: Mapping[str, str], *, attempt: int) -> WorkspaceSpec:
-    """A workspace as its provisioner takes it, with its parameters resolved."""
-    return WorkspaceSpec(
-        installation=stored.installation,
-        workspace_id=stored.workspace_id,
-        attempt=attempt,
-        name=stored.name,
-        owner=stored.owner,
-        template=stored.template,
-        version=stored.version,
-        preset=stored.preset,
-        config=stored.config,
-        parameters=parameters,
-        ready_timeout=stored.ready_timeout,
-    )
-
-
-def resolve_parameters(parameters: Sequence[Any], *, ends: bool) -> tuple[dict[str, str], list[str]]:
-    """The parameters' values, and which are secret. Raises CannotBuildError for a reference that leads nowhere.
-
-    `ends`: ending a workspace does without such a parameter; what can't be built must still be removable.
-    """
-    values: dict[str, str] = {}
-    secrets: list[str] = []
-    for item in parameters:
-        if item.from_env:
-            if item.from_env not in os.environ:
-                if ends:
-                    continue
-                raise CannotBuildError(f"parameter {item.name}: {item.from_env} is not set where builds run")
-            values[item.name] = os.environ[item.from_env]
-        elif item.from_file:
-            try:
-                values[item.name] = Path(item.from_file).read_text().rstrip("\n")
-            except (OSError, UnicodeError) as error:
-                if ends:
-                    continue
-                raise CannotBuildError(f"parameter {item.name}: {item.from_file} can't be read: {error}") from None
-        else:
-            values[item.name] = item.value or ""
-            continue
-        secrets.append(values[item.name])
-    return values, secrets
 
 
 def _failed(error: Exception, running: RunningBuild) -> _Ended:

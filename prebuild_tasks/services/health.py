@@ -21,7 +21,7 @@ from prebuild_tasks.config import Settings
 from prebuild_tasks.errors import BusyError, PrebuildError
 from prebuild_tasks.ports import Probe
 from prebuild_tasks.provisioners import Provisioners
-from prebuild_tasks.services.build import resolve_parameters, workspace_spec
+from prebuild_tasks.services.build_spec import resolve_parameters, workspace_spec
 from prebuild_tasks.services.heart import masked
 from prebuild_tasks.services.hosts import alive
 from prebuild_tasks.storage import builds as store

@@ -117,13 +117,22 @@ class RunningBuild:
             self._tail = self._tail[-LOG_TAIL:]
 
 
+def runner_name(host: str) -> str:
+    """A fresh name for whoever runs builds."""
+    return f"{host}/{os.getpid()}/{socket.gethostname()}/{uuid.uuid4().hex[:8]}"
+
+
 class Heart:
     """Beats as long as a build runs here. One per process; `runner` is its name in the database."""
 
     def __init__(
-        self, database: Database, host: str, timeout: float, on_overdue: Callable[[RunningBuild], None] | None = None
+        self,
+        database: Database,
+        runner: str,
+        timeout: float,
+        on_overdue: Callable[[RunningBuild], None] | None = None,
     ) -> None:
-        self.runner = f"{host}/{os.getpid()}/{socket.gethostname()}/{uuid.uuid4().hex[:8]}"
+        self.runner = runner
         self._database = database
         self._timeout = timeout
         self._on_overdue = on_overdue

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from typing import Any
-from uuid import UUID
 
 from sqlalchemy import Connection, select
 
-from prebuild_tasks.core.names import PREBUILD_PREFIX
+from prebuild_tasks.core.names import PREBUILD_PREFIX, as_id
 from prebuild_tasks.errors import NotFoundError
 from prebuild_tasks.storage import models as m
 from prebuild_tasks.storage.conditions import resolve_preset
@@ -50,10 +49,9 @@ def history(database: Database, name: str, *, limit: int = 200) -> list[dict[str
 def _workspace(connection: Connection, name: str) -> str | None:
     """The workspace meant, the newest of several: what is deleted still has its history."""
     table = m.Workspace
-    try:
-        return str(UUID(name))
-    except ValueError:
-        owner, _, short = name.rpartition("/")
+    if identity := as_id(name):
+        return identity
+    owner, _, short = name.rpartition("/")
     # A claimed workspace was once called by its prebuild's name.
     named = table.name.in_((short, short.removeprefix(PREBUILD_PREFIX)))
     query = select(table.id).where(named).order_by(table.deleted_at.is_not(None), table.created_at.desc()).limit(1)

@@ -11,6 +11,7 @@ from sqlalchemy import Connection, func, or_, select
 
 from prebuild_tasks.core.backoff import retry_at
 from prebuild_tasks.core.model import CLAIM_REASON, PREBUILDS_OWNER, BuildStatus, Transition
+from prebuild_tasks.core.names import as_id
 from prebuild_tasks.errors import NotFoundError, RefusedError
 from prebuild_tasks.services.handover import is_usable
 from prebuild_tasks.storage import models as m
@@ -114,8 +115,8 @@ def find_workspace(connection: Connection, name: str) -> Any:
     """The workspace meant by an id, `owner/name` or a name. Raises NotFoundError, RefusedError if several."""
     owner, _, short = name.rpartition("/")
     query = select(m.Workspace).where(m.Workspace.deleted_at.is_(None))
-    if len(name) == 36 and name.count("-") == 4:
-        query = query.where(m.Workspace.id == name)
+    if identity := as_id(name):
+        query = query.where(m.Workspace.id == identity)
     else:
         query = query.where(m.Workspace.name == short)
         query = query.where(m.Workspace.owner == owner) if owner else query
@@ -216,8 +217,8 @@ def _find_build(connection: Connection, name: str) -> Any:
     columns = select(m.Build.id, m.Build.status).join(m.Workspace, m.Workspace.id == m.Build.workspace_id)
     newest = columns.order_by(m.Build.created_at.desc(), m.Build.number.desc()).limit(1)
     wanted = name.replace("-", "").lower()
-    if len(wanted) == 32 and set(wanted) <= set("0123456789abcdef"):
-        found = connection.execute(columns.where(m.Build.id == name.lower())).one_or_none()
+    if identity := as_id(name):
+        found = connection.execute(columns.where(m.Build.id == identity)).one_or_none()
     else:
         owner, _, short = name.rpartition("/")
         query = newest.where(m.Workspace.name == short)

@@ -127,8 +127,8 @@ def initiator_of(connection: Connection, build_id: str) -> str:
     return connection.execute(select(m.Build.initiator).where(m.Build.id == build_id)).scalar_one()
 
 
-def read_taken(connection: Connection, build_id: str) -> TakenBuild:
-    """Everything about a build that was just taken."""
+def read_taken(connection: Connection, build_id: str, runner: str) -> TakenBuild | None:
+    """Everything about a build that was just taken in the name of `runner`; None when it is no longer his."""
     row = connection.execute(
         select(
             m.Build.id,
@@ -153,8 +153,10 @@ def read_taken(connection: Connection, build_id: str) -> TakenBuild:
         .join(m.Preset, m.Preset.id == m.Workspace.preset_id)
         .join(*VERSION_OF_PRESET)
         .join(*TEMPLATE_OF_VERSION)
-        .where(m.Build.id == build_id)
-    ).one()
+        .where(m.Build.id == build_id, m.Build.runner == runner, m.Build.status.in_(ACTIVE_STATUSES))
+    ).one_or_none()
+    if row is None:
+        return None
     table = m.PresetParameter
     parameters = connection.execute(
         select(table.name, table.value, table.from_env, table.from_file).where(table.preset_id == row.preset_id)

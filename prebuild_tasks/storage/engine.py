@@ -236,11 +236,15 @@ def _make_engine(url: str, dialect: str) -> Engine:
         @event.listens_for(engine, "connect")
         def _session_limits(connection: Any, _record: Any) -> None:
             # After connecting, not as start-up options, which connection poolers refuse.
-            connection.autocommit = True
-            connection.execute(f"SET lock_timeout = {LOCK_TIMEOUT_MS}")
-            connection.execute(f"SET idle_in_transaction_session_timeout = {IDLE_IN_TRANSACTION_MS}")
-            connection.execute("SET TIME ZONE 'UTC'")
-            connection.autocommit = False
+            try:
+                connection.autocommit = True
+                connection.execute(f"SET lock_timeout = {LOCK_TIMEOUT_MS}")
+                connection.execute(f"SET idle_in_transaction_session_timeout = {IDLE_IN_TRANSACTION_MS}")
+                connection.execute("SET TIME ZONE 'UTC'")
+                connection.autocommit = False
+            except Exception:
+                connection.close()  # the pool has not got it yet, so nobody else would
+                raise
 
         return engine
     engine = create_engine(url, pool_size=10, max_overflow=20, connect_args={"timeout": SQLITE_BUSY_MS / 1000})

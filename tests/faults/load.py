@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from prebuild_tasks.client import Client
 from prebuild_tasks.clock import monotonic
 from prebuild_tasks.config import Settings
-from prebuild_tasks.errors import BusyError, ClaimMissError, UnreachableError
+from prebuild_tasks.errors import BusyError, ClaimMissError, NotFoundError, UnreachableError
 from prebuild_tasks.services.audit import audit
 from prebuild_tasks.services.claim import ClaimRequest
 from prebuild_tasks.services.status import workspaces
@@ -152,9 +152,15 @@ class Load:
 
     def _release(self, client: Client, workspace: str) -> None:
         self._sampler.gives_back(workspace)
+        unknown = False
         while True:
             try:
                 client.release(workspace, actor="load")
                 return
             except (UnreachableError, BusyError):
+                unknown = True
                 self._over.wait(0.1)
+            except NotFoundError:
+                if not unknown:
+                    raise
+                return  # it was done, only the answer got lost; by now it is deleted

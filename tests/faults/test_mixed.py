@@ -131,7 +131,6 @@ class Mischief:
 
 @pytest.mark.e2e
 @pytest.mark.timeout(300)
-@pytest.mark.xdist_group("cluster")
 @trials(500, 10_000)
 def test_row_14_all_mixed(deployment: Cluster, chance: random.Random, report: Report, count: int) -> None:
     load = deployment.load(chance)

@@ -1,0 +1,58 @@
+"""A workspace as its provisioner takes it: its parameters are resolved here, where builds run, and nowhere stored."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from prebuild_tasks.errors import CannotBuildError
+from prebuild_tasks.ports import WorkspaceSpec
+from prebuild_tasks.storage.builds import TakenBuild
+from prebuild_tasks.storage.specs import StoredSpec
+
+
+def workspace_spec(stored: TakenBuild | StoredSpec, parameters: Mapping[str, str], *, attempt: int) -> WorkspaceSpec:
+    """A workspace as its provisioner takes it, with its parameters resolved."""
+    return WorkspaceSpec(
+        installation=stored.installation,
+        workspace_id=stored.workspace_id,
+        attempt=attempt,
+        name=stored.name,
+        owner=stored.owner,
+        template=stored.template,
+        version=stored.version,
+        preset=stored.preset,
+        config=stored.config,
+        parameters=parameters,
+        ready_timeout=stored.ready_timeout,
+    )
+
+
+def resolve_parameters(parameters: Sequence[Any], *, ends: bool) -> tuple[dict[str, str], list[str]]:
+    """The parameters' values, and which are secret. Raises CannotBuildError for a reference that leads nowhere.
+
+    `ends`: ending a workspace does without such a parameter; what can't be built must still be removable.
+    """
+    values: dict[str, str] = {}
+    secrets: list[str] = []
+    for item in parameters:
+        if item.from_env:
+            if item.from_env not in os.environ:
+                if ends:
+                    continue
+                raise CannotBuildError(f"parameter {item.name}: {item.from_env} is not set where builds run")
+            values[item.name] = os.environ[item.from_env]
+        elif item.from_file:
+            try:
+                values[item.name] = Path(item.from_file).read_text().rstrip("\n")
+            except (OSError, UnicodeError) as error:
+                if ends:
+                    continue
+                raise CannotBuildError(f"parameter {item.name}: {item.from_file} can't be read: {error}") from None
+        else:
+            values[item.name] = item.value or ""
+            continue
+        secrets.append(values[item.name])
+    return values, secrets
