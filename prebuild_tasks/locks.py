@@ -7,10 +7,13 @@ Redis restarts empty.
 
 from __future__ import annotations
 
+import os
 import secrets
-from collections.abc import Callable, Iterator
+import socket
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any, Literal, cast
 
 import redis
@@ -20,6 +23,7 @@ from redis.exceptions import RedisError
 from redis.retry import Retry
 
 from prebuild_tasks.config import Settings, masked_url
+from prebuild_tasks.core.facts import Lock
 from prebuild_tasks.errors import UnreachableError
 
 log = structlog.get_logger(__name__)
@@ -82,6 +86,7 @@ class Locks:
     """The locks of one namespace. `ttl` is in seconds."""
 
     def __init__(self, client: redis.Redis, namespace: str, ttl: float) -> None:
+        self._client = client
         self._namespace = namespace
         self._ttl_ms = _milliseconds(ttl)
         self._acquire = client.register_script(_ACQUIRE)
@@ -97,7 +102,8 @@ class Locks:
         it and goes to the next holder, which the next tick sends at the latest.
         """
         lock, again = self._key("lock", preset_id), self._key("again", preset_id)
-        token = secrets.token_hex(16)
+        # Whose it is, for people who wonder; and what nobody else can have.
+        token = f"{socket.gethostname()}/{os.getpid()}/{secrets.token_hex(16)}"
         arguments = [token, self._ttl_ms, self._ttl_ms * _AGAIN_TTL_FACTOR, tick]
         lease = Lease(cast("Outcome", self._run(self._acquire, [lock, again, self._key("tick-number")], arguments)))
         try:
@@ -125,6 +131,21 @@ class Locks:
         except RedisError as error:
             raise UnreachableError(f"Redis did not answer: {error}", hint=_HINT) from error
         return number or None
+
+    def look(self, preset_id: str, queues: Sequence[str] = ()) -> Lock:
+        """Who holds a preset's lock, and how many messages wait in queues, by their full names. One round trip."""
+        try:
+            with self._client.pipeline(transaction=False) as pipeline:
+                pipeline.get(self._key("lock", preset_id))
+                pipeline.pttl(self._key("lock", preset_id))
+                for queue in queues:
+                    pipeline.llen(queue)
+                token, left, *lengths = pipeline.execute()
+        except (RedisError, OSError) as error:
+            return Lock(unreachable=str(error))
+        holder = token.decode(errors="replace").rpartition("/")[0] if token else ""
+        waiting = dict(zip(queues, (int(length) for length in lengths), strict=True))
+        return Lock(holder=holder, left=timedelta(milliseconds=max(left, 0)), waiting=waiting)
 
     def _key(self, *parts: str) -> str:
         return ":".join((self._namespace, *parts))

@@ -10,12 +10,15 @@ from sqlalchemy import select, text, update
 
 from prebuild_tasks.config import Settings
 from prebuild_tasks.core.model import BuildStatus, Transition
+from prebuild_tasks.messages import BUILDS, CLAIMS, DEFAULT, EVENTS, RECONCILE
 from prebuild_tasks.ports import Resource
 from prebuild_tasks.services.build import BuildRunner
 from prebuild_tasks.services.handover import hand_over
+from prebuild_tasks.services.liveness import note_tick
 from prebuild_tasks.services.pools import apply
 from prebuild_tasks.services.pools_file import load_text
 from prebuild_tasks.services.pools_options import ApplyOptions, ApplyReport
+from prebuild_tasks.services.presence import Presence, Role
 from prebuild_tasks.services.reconcile import PresetResult, reconcile_preset
 from prebuild_tasks.storage import builds as store
 from prebuild_tasks.storage import models as m
@@ -83,6 +86,18 @@ templates:
     return apply(database, settings, load_text(text), ApplyOptions(actor="test", yes=True))
 
 
+def staffed(database: Database, settings: Settings, *roles: Role) -> None:
+    """Workers and beat (or only these roles) that are there right now, and a tick that has just ended."""
+    control = [settings.queue(name) for name in (EVENTS, RECONCILE, CLAIMS, DEFAULT)]
+    builds = [settings.queue(BUILDS, settings.host), settings.queue(BUILDS)]
+    queues: dict[Role, list[str]] = {"worker": control, "builds": builds, "beat": []}
+    for role in roles or queues:
+        Presence(database, settings, role, lambda role=role: queues[role]).say()
+    if not roles or {"worker", "beat"} <= set(roles):
+        with database.read() as connection:
+            note_tick(database, database.now(connection), {"tick": 1})
+
+
 def build_all(database: Database, runner: BuildRunner) -> int:
     """Run every pending build to its end; how many there were."""
     with database.read() as connection:
@@ -113,7 +128,12 @@ def turn(database: Database, settings: Settings, name: str = PRESET) -> PresetRe
 
 
 def finish_builds(
-    database: Database, *, status: BuildStatus = BuildStatus.SUCCEEDED, limit: int = 1000, error: str = ""
+    database: Database,
+    *,
+    status: BuildStatus = BuildStatus.SUCCEEDED,
+    limit: int = 1000,
+    error: str = "",
+    code: str = "",
 ) -> int:
     """Take and end pending builds as a builds worker would, without a provisioner."""
     done = 0
@@ -136,7 +156,8 @@ def finish_builds(
                 values = {"ready_at": now, "resource_id": resource.resource_id, "url": resource.url}
                 if build.transition is Transition.DELETE:
                     values = {"deleted_at": now, "slot": None}
-            assert store.finish(connection, build, "runner", status, now, error=error, workspace=values)
+            ends = {"error": error, "error_code": code, "workspace": values}
+            assert store.finish(connection, build, "runner", status, now, **ends)
             if build.transition is Transition.START and status is BuildStatus.SUCCEEDED:
                 hand_over(connection, build.workspace_id, now=now)
         done += 1

@@ -21,14 +21,13 @@ from typing import Annotated, Any, TextIO
 import structlog
 import typer
 from rich.console import Console
-from rich.live import Live
-from rich.table import Table
 
 from prebuild_tasks.bootstrap import Runtime
 from prebuild_tasks.cli.children import Children
 from prebuild_tasks.cli.output import os_user
-from prebuild_tasks.cli.pools import STATUS_COLUMNS, config_check, is_full
+from prebuild_tasks.cli.pools import config_check, is_full
 from prebuild_tasks.cli.redis_server import RedisServer
+from prebuild_tasks.cli.watch import PoolView, line
 from prebuild_tasks.clock import monotonic
 from prebuild_tasks.config import Settings, load_settings, masked_url, parse_duration
 from prebuild_tasks.errors import InputError, PrebuildError, RefusedError, WaitTimeoutError
@@ -176,22 +175,15 @@ class Embedded:
             self._console.print(line + "\n", markup=False, soft_wrap=True)
 
     def _watch(self, started: float) -> int:
-        live = Live(console=self._console, auto_refresh=False) if self._console.is_terminal else None
         shown: list[PoolStatus] = []
         was_full = False
-        if live:
-            live.start()
-        try:
+        with PoolView(self._console, lambda sentence: self._say("pools", sentence)) as view:
             while not self._stopping.wait(_REFRESH):
                 for sentence in self._children.revive():
                     self._say("restart", sentence)
                 with suppress(PrebuildError):
-                    rows = pools(self._here.database, self._settings)
-                    if live:
-                        live.update(_table(rows), refresh=True)
-                    elif rows != shown:
-                        self._say("pools", "; ".join(_line(row) for row in rows))
-                    shown = rows
+                    shown = pools(self._here.database, self._settings)
+                    view.show(shown)
                 if is_full(shown) and not was_full:
                     was_full = True
                     self._say("full", f"every pool is full after {monotonic() - started:.1f} s")
@@ -199,13 +191,10 @@ class Embedded:
                     self.stop("every pool is full")
                 if self._timeout is not None and not was_full and monotonic() - started > self._timeout:
                     self.stop("timeout")
-                    short = "; ".join(f"{_line(row)} {row.last_error}".strip() for row in shown if not row.full)
+                    short = "; ".join(f"{line(row)} {row.last_error}".strip() for row in shown if not row.full)
                     raise WaitTimeoutError(
                         f"not every pool was full within {self._timeout:g} s: {short}", hint="see: prebuild builds"
                     )
-        finally:
-            if live:
-                live.stop()
         return 0
 
     def _end(self) -> None:
@@ -335,16 +324,3 @@ def _seed_repository(data_dir: Path) -> Path:
 def _example_overlay(repository: Path) -> dict[str, Any]:
     presets = [{"name": name, "parameters": {"REPO": str(repository)}} for name in ("small", "postgres")]
     return {"templates": [{"name": "python-dev", "presets": presets}]}
-
-
-def _line(row: PoolStatus) -> str:
-    action = f", {row.next_action}" if row.next_action else ""
-    return f"{row.preset} {row.eligible}/{row.desired}{action}"
-
-
-def _table(rows: list[PoolStatus]) -> Table:
-    table = Table(*STATUS_COLUMNS.values(), box=None, pad_edge=False)
-    for row in rows:
-        cells = (str(getattr(row, key)) for key in STATUS_COLUMNS)
-        table.add_row(*(cell.replace("[", "\\[") for cell in cells), style="green" if row.full else None)
-    return table

@@ -19,6 +19,7 @@ COMMANDS = {
     "up": ("embedded", "Run everything on this machine: Redis, migrations, worker, builds, beat and a live table"),
     "apply": ("pools", "Make the declared pools the stored ones"),
     "status": ("pools", "Show every pool: desired, eligible, starting, failed, next action"),
+    "explain": ("explain", "Say why a pool is as it is, and what would mend it"),
     "claim": ("claims", "Take a ready workspace"),
     "workspaces": ("claims", "List workspaces"),
     "release": ("claims", "Give a claimed workspace back: it is deleted"),

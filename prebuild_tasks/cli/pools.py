@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import sys
+import time
 from collections.abc import Mapping
+from contextlib import nullcontext, suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
@@ -11,8 +15,9 @@ import typer
 
 from prebuild_tasks.bootstrap import Runtime
 from prebuild_tasks.cli.output import ActorOption, JsonOption, opened, write, write_json, write_rows
+from prebuild_tasks.clock import utcnow
 from prebuild_tasks.config import load_settings
-from prebuild_tasks.errors import UnreachableError
+from prebuild_tasks.errors import BusyError, UnreachableError
 from prebuild_tasks.locks import require_redis
 from prebuild_tasks.provisioners import Provisioners
 from prebuild_tasks.services.pool_status import PoolStatus, pools
@@ -22,6 +27,8 @@ from prebuild_tasks.services.pools_options import DEFAULT_SOURCE, ApplyOptions
 from prebuild_tasks.services.strays import waiting
 from prebuild_tasks.storage.conditions import resolve_preset
 
+_WATCH_PAUSE = 1.0
+"""Seconds between two looks."""
 STATUS_COLUMNS = {
     "preset": "PRESET",
     "desired": "DESIRED",
@@ -70,9 +77,16 @@ def apply(
         here.messages.wake(report.preset_ids)
 
 
-def status(as_json: JsonOption = False) -> None:
+def status(
+    watch: Annotated[bool, typer.Option("--watch", help="Go on until Ctrl-C, showing what changes")] = False,
+    as_json: JsonOption = False,
+) -> None:
     """Show every pool: desired, eligible, starting, failed, next action."""
     here = opened(Runtime(load_settings()))
+    if watch:
+        with suppress(KeyboardInterrupt):
+            _watch_json(here) if as_json else _watch(here)
+        return
     rows = [asdict(row) for row in pools(here.database, here.settings)]
     if as_json:
         write_json(rows)
@@ -80,6 +94,37 @@ def status(as_json: JsonOption = False) -> None:
         write_rows(rows, STATUS_COLUMNS, empty="nothing is declared yet; run: prebuild apply FILE")
         if unknown := waiting(here.database):
             write(f"{unknown} unknown resources wait for confirmation; see: prebuild sweep")
+
+
+def _watch(here: Runtime) -> None:
+    from rich.console import Console
+
+    from prebuild_tasks.cli.watch import PoolView
+
+    def say(sentence: str) -> None:
+        write(f"{utcnow():%H:%M:%S} {sentence}")
+        sys.stdout.flush()
+
+    with PoolView(Console(highlight=False), say) as view:
+        view.show(pools(here.database, here.settings))
+        while True:
+            time.sleep(_WATCH_PAUSE)
+            try:
+                view.show(pools(here.database, here.settings))
+            except (UnreachableError, BusyError) as error:
+                view.trouble(error.message)
+
+
+def _watch_json(here: Runtime) -> None:
+    """One array per line, whenever something changed."""
+    shown: list[PoolStatus] | None = None
+    while True:
+        with suppress(UnreachableError, BusyError) if shown is not None else nullcontext():
+            if (rows := pools(here.database, here.settings)) != shown:
+                write(json.dumps([asdict(row) for row in rows], ensure_ascii=False))
+                shown = rows
+        sys.stdout.flush()
+        time.sleep(_WATCH_PAUSE)
 
 
 def reconcile(

@@ -12,6 +12,8 @@ RECONCILER = "reconciler"
 """The initiator of everything the loop does by itself."""
 CLAIM_REASON = "claim"
 """The reason of the build that makes a claimed workspace its owner's; a start, as it does not end it."""
+NEVER_READY_CODE = "never_ready"
+"""The error code of a start that ran and whose readiness probe did not pass in time."""
 
 
 class Transition(StrEnum):

@@ -94,6 +94,20 @@ def desired_at(preset: Preset, now: datetime) -> int:
     return next((desired for held, desired in usable.ranges if held.holds(local)), preset.desired)
 
 
+def holding(preset: Preset, now: datetime) -> Schedule | None:
+    """The schedule that holds at `now`, if one does."""
+    if not preset.schedules or (usable := _usable(preset.schedules, preset.timezone)) is None:
+        return None
+    local = now.astimezone(usable.zone)
+    found = zip(preset.schedules, usable.ranges, strict=True)
+    return next((schedule for schedule, (held, _) in found if held.holds(local)), None)
+
+
+def is_usable(preset: Preset) -> bool:
+    """Whether its schedules count: they don't where the zone is unknown on this machine, or two of them overlap."""
+    return not preset.schedules or _usable(preset.schedules, preset.timezone) is not None
+
+
 def next_change(preset: Preset, now: datetime) -> tuple[datetime, int] | None:
     """When (UTC) the target size changes next, and to what; None when it does not within 400 days."""
     if not preset.schedules or (usable := _usable(preset.schedules, preset.timezone)) is None:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from prebuild_tasks.clock import monotonic
+from prebuild_tasks.core.model import NEVER_READY_CODE
 from prebuild_tasks.errors import ProvisionerError
 from prebuild_tasks.ports import BuildContext, Probe, WorkspaceSpec
 from prebuild_tasks.provisioners.docker_config import DockerConfig
@@ -28,7 +29,7 @@ _OUTPUT_MAX = 1 << 20
 class NeverReadyError(ProvisionerError):
     """Started, but not ready in time."""
 
-    code = "never_ready"
+    code = NEVER_READY_CODE
 
 
 def probe(

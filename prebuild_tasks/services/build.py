@@ -11,7 +11,7 @@ import structlog
 
 from prebuild_tasks.clock import monotonic
 from prebuild_tasks.config import Settings
-from prebuild_tasks.core.model import CLAIM_REASON, BuildStatus, PresetStatus, Transition
+from prebuild_tasks.core.model import CLAIM_REASON, NEVER_READY_CODE, BuildStatus, PresetStatus, Transition
 from prebuild_tasks.errors import BuildStoppedError, BusyError, CannotBuildError, PrebuildError, UnreachableError
 from prebuild_tasks.faultpoints import step
 from prebuild_tasks.ports import Provisioner, Resource, WorkspaceSpec
@@ -28,8 +28,7 @@ from prebuild_tasks.storage.writes import NewBuild
 
 log = structlog.get_logger(__name__)
 
-NEVER_READY = "never_ready"
-_DELETION_REASONS = {"canceled": "canceled", NEVER_READY: NEVER_READY}
+_DELETION_REASONS = {"canceled": "canceled", NEVER_READY_CODE: NEVER_READY_CODE}
 """Why a workspace whose start has failed is deleted at once, by the build's error code."""
 _PROBE_PAUSE = 0.5
 _PATIENCE_PAUSE = 0.2
@@ -217,7 +216,7 @@ class BuildRunner:
             if monotonic() > deadline:
                 message = f"not ready within {spec.ready_timeout:g} s: {running.masked(probe.message)}"
                 running.log(f"{message}\n")
-                return _Ended(BuildStatus.FAILED, message, NEVER_READY)
+                return _Ended(BuildStatus.FAILED, message, NEVER_READY_CODE)
             running.wait(_PROBE_PAUSE)
         return _Ended(BuildStatus.SUCCEEDED, resource=resource)
 
@@ -275,7 +274,7 @@ class BuildRunner:
                 result.builds = hand_over(connection, build.workspace_id, now=now)
             elif build.transition is Transition.START and (
                 ended.status is BuildStatus.CANCELED
-                or (is_pool_start and (ended.code == NEVER_READY or waits_for_it(connection, build.workspace_id)))
+                or (is_pool_start and (ended.code == NEVER_READY_CODE or waits_for_it(connection, build.workspace_id)))
             ):
                 # Somebody wanted it gone, waited in vain, or it runs and is of no use; and something exists already.
                 result.builds = writes.delete_workspaces(

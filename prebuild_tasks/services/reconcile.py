@@ -24,6 +24,7 @@ from prebuild_tasks.core.model import (
     GlobalSnapshot,
     PresetStatus,
 )
+from prebuild_tasks.core.reasons import Reason
 from prebuild_tasks.core.rollout import Gated, Rolling, gate_active, gate_inactive, overdue, ungated
 from prebuild_tasks.errors import BusyError
 from prebuild_tasks.faultpoints import step
@@ -52,8 +53,8 @@ class PresetResult:
     created: int = 0
     deleted: int = 0
     canceled: int = 0
-    reason: str = ""
-    """Why fewer were created than are missing: backoff, hard_limited, a limit's name, …"""
+    reason: Reason | None = None
+    """Why fewer were created than are missing."""
     builds: list[NewBuild] = field(default_factory=list)
     wake: set[int] = field(default_factory=set)
     """Other presets that can go on now, and that nobody else would wake before the tick."""
@@ -61,6 +62,7 @@ class PresetResult:
     def report(self) -> dict[str, Any]:
         """The result without what is empty or for the caller only."""
         values = {name: getattr(self, name) for name in self.__slots__ if name not in ("builds", "wake")}
+        values["reason"] = self.reason.value if self.reason else ""
         return {name: value for name, value in values.items() if value or name in ("desired", "eligible")}
 
 
@@ -92,12 +94,12 @@ def reconcile_preset(database: Database, settings: Settings, preset_id: int) -> 
         with database.write() as connection:
             return _reconcile_locked(connection, database, settings, preset_id)
     except BusyError:
-        result.outcome, result.reason = "held", "row_lock"
+        result.outcome, result.reason = "held", Reason.ROW_LOCK
         return result
     except IntegrityError as error:
         # The schema's backstop held what the decision should have: nothing was written, the next turn decides anew.
         log.error("slot_conflict", preset=view.ref, error=str(error.orig))
-        result.outcome, result.reason = "held", "slot_conflict"
+        result.outcome, result.reason = "held", Reason.SLOT_CONFLICT
         return result
 
 
@@ -150,7 +152,7 @@ def _reconcile_locked(connection: Connection, database: Database, settings: Sett
         return turn
     view, gated, result = turn
     if _newly_hard_limited(view, settings):
-        result.reason = result.reason or PresetStatus.HARD_LIMITED.value
+        result.reason = result.reason or Reason.HARD_LIMITED
         reason = f"{view.failures_in_row} builds in a row failed"
         writes.set_preset_status(connection, preset_id, PresetStatus.HARD_LIMITED, reason)
         writes.add_history(
@@ -206,7 +208,7 @@ def _creations(connection: Connection, view: PresetView, gated: Gated, settings:
         return 0
     granted = grant(connection, view, wanted, settings)
     if granted.count < wanted and granted.reason:
-        result.reason = granted.reason
+        result.reason = Reason(granted.reason.value)
     result.wake.update(granted.left_for)
     return granted.count
 
@@ -221,13 +223,13 @@ def _look(
     decision = decide(view.snapshot, view.now, timedelta(seconds=settings.backoff_interval))
     result = PresetResult(view.ref, "", decision.state.desired, decision.state.eligible, decision.state.starting)
     if view.paused:
-        result.outcome, result.reason = "paused", "paused"
+        result.outcome, result.reason = "paused", Reason.PAUSED
         return result
     gated = _gate(connection, view, decision, result)
     if any(isinstance(action, BackOff) for action in gated.actions):
-        result.reason = "backoff"
+        result.reason = Reason.BACKOFF
     elif _wanted(gated) and view.status is not PresetStatus.HEALTHY:
-        result.reason = view.status.value
+        result.reason = Reason(view.status.value)
     return view, gated, result
 
 

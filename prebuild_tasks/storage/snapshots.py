@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, and_, exists, func, literal, or_, select
+from sqlalchemy import ColumnElement, Connection, Row, and_, case, exists, func, literal, null, or_, select
 
 from prebuild_tasks.core.model import (
+    CLAIM_REASON,
     BuildStatus,
     Counts,
     GlobalSnapshot,
@@ -49,7 +50,12 @@ class PoolRow:
     status: PresetStatus
     status_reason: str
     last_error: str
+    failures_in_row: int
+    failure: str | None
+    """The error code of its last start; None when that did not fail."""
     paused: Mapping[str, Any] | None
+    paused_everything: bool
+    """The pause is everybody's."""
     rolling: bool
     max_surge: int
 
@@ -80,11 +86,18 @@ def read_global(database: Database, connection: Connection, backoff_lookback: fl
     )
 
 
-def read_pools(database: Database, connection: Connection, backoff_lookback: float) -> tuple[datetime, list[PoolRow]]:
-    """Every pool that is active or still has prebuilds, paused ones too, by name. A fixed number of statements."""
+def read_pools(
+    database: Database, connection: Connection, backoff_lookback: float, only: int | None = None
+) -> tuple[datetime, list[PoolRow]]:
+    """Every pool that is active or still has prebuilds, paused ones too, by name. A fixed number of statements.
+
+    `only`: the pool of this preset, whether or not it is active or has any.
+    """
     now = database.now(connection)
     everything = global_pause(connection)
-    rows, schedules, counts = _declared_and_counted(connection, now, m.Preset.status_reason, m.Preset.last_error)
+    columns = (m.Preset.status_reason, m.Preset.last_error, _failure())
+    rows, schedules, counts = _declared_and_counted(connection, now, *columns, only=only)
+    mine = [] if only is None else [m.Workspace.preset_id == only]
     failed: dict[int, Row[*tuple[Any, ...]]] = {
         row.preset_id: row
         for row in connection.execute(
@@ -93,7 +106,7 @@ def read_pools(database: Database, connection: Connection, backoff_lookback: flo
                 func.count().filter(IS_LIVE_PREBUILD, IS_START).label("starts"),
                 func.count().filter(m.Workspace.transition == Transition.DELETE).label("deletions"),
             )
-            .where(m.Workspace.deleted_at.is_(None), m.Workspace.status == BuildStatus.FAILED)
+            .where(m.Workspace.deleted_at.is_(None), m.Workspace.status == BuildStatus.FAILED, *mine)
             .group_by(m.Workspace.preset_id)
         )
     }
@@ -106,7 +119,10 @@ def read_pools(database: Database, connection: Connection, backoff_lookback: flo
             status=row.status,
             status_reason=row.status_reason,
             last_error=row.last_error,
+            failures_in_row=row.failures_in_row,
+            failure=(row.failure or "") if row.failures_in_row else None,
             paused=next((p for p in (everything, row.paused) if pause_holds(p, now)), None),
+            paused_everything=pause_holds(everything, now),
             rolling=row.replace_strategy == ROLLING,
             max_surge=row.max_surge,
         )
@@ -127,14 +143,34 @@ def read_counts(
 
 
 def _declared_and_counted(
-    connection: Connection, now: datetime, *columns: Any
+    connection: Connection, now: datetime, *columns: Any, only: int | None = None
 ) -> tuple[Sequence[Any], dict[int, tuple[Schedule, ...]], dict[int, Counts]]:
-    """Every preset that is active or still has prebuilds, with further columns; all schedules; all counts."""
+    """Every preset that is active or still has prebuilds, with further columns; all schedules; all counts.
+
+    `only`: this preset alone, whatever it is.
+    """
     has_prebuilds = exists().where(m.Workspace.preset_id == m.Preset.id, IS_LIVE_PREBUILD)
     query = presets_query().add_columns(*columns) if columns else presets_query()
+    if only is not None:
+        rows = connection.execute(query.where(m.Preset.id == only)).all()
+        schedules = read_schedules(connection, select(literal(only)))
+        return rows, schedules, _counts(connection, now, m.Workspace.preset_id == only)
     rows = connection.execute(query.where(or_(IS_ACTIVE, has_prebuilds)).order_by(m.Preset.id)).all()
     schedules = read_schedules(connection, select(m.Preset.id).where(m.Preset.removed_at.is_(None)))
     return rows, schedules, _counts(connection, now)
+
+
+def _failure() -> ColumnElement[str]:
+    """The error code of a failing preset's last start; not looked for where none failed."""
+    last = (
+        select(m.Build.error_code)
+        .where(m.Build.preset_id == m.Preset.id, m.Build.transition == Transition.START)
+        .where(m.Build.status == BuildStatus.FAILED, m.Build.reason != CLAIM_REASON)
+        .order_by(m.Build.created_at.desc())
+        .limit(1)
+        .scalar_subquery()
+    )
+    return case((m.Preset.failures_in_row > 0, last), else_=null()).label("failure")
 
 
 def _counted(

@@ -32,6 +32,9 @@ KEYS = {
         "build", "workspace", "preset", "transition", "status", "reason", "initiator", "attempt", "created_at",
         "seconds", "error_code", "error",
     },
+    "explain": {
+        "preset", "at", "desired", "eligible", "starting", "missing", "reason", "chain", "commands",
+    },
     "claim": {
         "workspace", "preset", "owner", "url", "directory", "resource_id", "request_id", "claimed_at", "state",
     },
@@ -73,6 +76,9 @@ def test_json_keys(cli: Any, database: Database, settings: Settings) -> None:
     fill(database, settings)
     for command in ("status", "workspaces", "builds"):
         assert all(row.keys() == KEYS[command] for row in json.loads(cli(command, "--json")))
+    explained = json.loads(cli("explain", "dev/small", "--json"))
+    assert explained.keys() == KEYS["explain"]
+    assert {key for link in explained["chain"] for key in link} == {"about", "reason", "words"}
     answer = json.loads(cli("claim", "dev/small", "--owner", "ada", "--json"))
     assert answer.keys() == KEYS["claim"]
     assert json.loads(cli("audit", "--json", "--database-only")) == {"clean": True, "findings": []}
@@ -110,6 +116,7 @@ def test_a_claim_without_redis_answers_and_says_nothing_wrong(cli: Any, database
         (["apply", "/nowhere/pools.yaml"], 2, "can't be read"),
         (["decide", "/nowhere/case.json"], 2, "can't be read"),
         (["reconcile"], 7, "did not answer"),
+        (["explain", "dev/none"], 3, "there is no preset dev/none"),
         (["pause", "dev/none"], 3, "there is no preset dev/none"),
         (["pause", "--for", "ever"], 2, "--for: 'ever' is not a duration"),
         (["promote", "dev", "v9"], 3, "has no version v9"),
@@ -221,3 +228,16 @@ def test_a_claim_takes_less_than_100_ms(cli: Any, database: Database, settings: 
         took.append(monotonic() - started)
         client.close()
     assert sorted(took)[4] < 0.1
+
+
+def test_explain_ends_in_the_command_that_mends_it(cli: Any, database: Database, settings: Settings) -> None:
+    """Also while nothing but the database is there."""
+    declare(database, settings, 2)
+    text = cli("explain", "dev/small")
+    assert text.startswith("dev/small: 0 of 2 eligible: no worker\n")
+    assert "> processes  no worker consumes prebuild.events, prebuild.reconcile and prebuild.default" in text
+    assert "  turn       Redis did not answer" in text
+    next_step = text[text.index("next:") :]
+    assert "celery -A prebuild_tasks worker -n worker@%h -c 2 -Q prebuild.events," in next_step
+    commands = json.loads(cli("explain", "dev/small", "--json"))["commands"]
+    assert commands[-1]["command"].startswith("celery -A prebuild_tasks worker -n worker@%h -c 2")

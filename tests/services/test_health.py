@@ -117,7 +117,7 @@ def test_a_flapping_pool_backs_off(database: Database, settings: Settings, runne
         result = turn(database, settings)
         created.append((result.created, result.reason))
         build_all(database, runner)
-    assert created[0] == (2, ""), "one pool's worth is replaced at once"
+    assert created[0] == (2, None), "one pool's worth is replaced at once"
     assert ("backoff") in [reason for _, reason in created]
     with database.read() as connection:
         preset = connection.execute(select(m.Preset)).one()

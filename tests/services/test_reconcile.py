@@ -195,7 +195,7 @@ def test_limits_cap_creation(
     settings = settings.model_copy(update={"max_builds_in_flight": setting})
     declare(database, settings, 5, organizations=organizations, extra=extra)
     result = turn(database, settings)
-    assert (result.created, result.reason) == (created, reason)
+    assert (result.created, result.reason or "") == (created, reason)
     assert turn(database, settings).created == 0
 
 

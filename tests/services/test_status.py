@@ -21,7 +21,7 @@ from prebuild_tasks.services.status import workspaces as listed
 from prebuild_tasks.services.sweep import sweep
 from prebuild_tasks.storage import models as m
 from prebuild_tasks.storage.engine import Database
-from tests.builders import PRESET, declare, fill, finish_builds, jump, turn, workspaces
+from tests.builders import PRESET, declare, fill, finish_builds, jump, staffed, turn, workspaces
 
 NOW = datetime(2026, 3, 2, 12, tzinfo=UTC)
 HOUR = timedelta(hours=1)
@@ -34,6 +34,16 @@ def only(database: Database, settings: Settings) -> PoolStatus:
 
 def test_the_reasons_of_a_shortage(database: Database, settings: Settings) -> None:
     declare(database, settings, 2)
+    assert (only(database, settings).reason, only(database, settings).next_action) == (
+        "no_worker",
+        "create 2, but no worker is alive",
+    )
+    staffed(database, settings, "worker", "beat")
+    assert (only(database, settings).reason, only(database, settings).next_action) == (
+        "no_builds_worker",
+        "create 2, but no builds worker is alive",
+    )
+    staffed(database, settings)
     assert (only(database, settings).reason, only(database, settings).next_action) == ("not_yet", "create 2")
     turn(database, settings)
     assert (only(database, settings).reason, only(database, settings).next_action) == ("starting", "wait for 2")
@@ -42,6 +52,13 @@ def test_the_reasons_of_a_shortage(database: Database, settings: Settings) -> No
     assert (row.reason, row.failed, row.last_error) == ("backoff", 2, "no disk")
     assert row.next_action.startswith("back off until")
     jump(database, 3700)
+    staffed(database, settings, "worker", "builds")
+    assert only(database, settings).next_action == "create 2, but no tick comes"
+    staffed(database, settings)
+    assert (only(database, settings).reason, only(database, settings).next_action) == (
+        "failing",
+        "create 2, after 2 failed",
+    )
     turn(database, settings)
     row = only(database, settings)
     assert (row.reason, row.next_action) == ("slow_start", "wait: 1 builds after a failure in flight, 1 to go")
@@ -52,8 +69,33 @@ def test_the_reasons_of_a_shortage(database: Database, settings: Settings) -> No
     assert (only(database, settings).reason, only(database, settings).next_action) == ("paused", "paused by ada")
 
 
+def test_what_is_tried_again_after_it_never_became_ready(database: Database, settings: Settings) -> None:
+    staffed(database, settings)
+    declare(database, settings, 1)
+    turn(database, settings)
+    finish_builds(database, status=BuildStatus.FAILED, error="not ready", code="never_ready")
+    assert only(database, settings).reason == "backoff"
+    jump(database, 3700)
+    staffed(database, settings)
+    turn(database, settings)
+    assert (only(database, settings).reason, only(database, settings).next_action) == (
+        "never_ready",
+        "wait for 1, after 1 failed",
+    )
+    finish_builds(database)
+    assert only(database, settings).reason == "none"
+
+
+def test_what_an_old_version_has_left_is_inactive(database: Database, settings: Settings) -> None:
+    declare(database, settings, 1)
+    fill(database, settings)
+    declare(database, settings, 1, start="false", yes=True)
+    assert sorted(row.reason for row in pools(database, settings)) == ["inactive", "no_worker"]
+
+
 def test_the_quota_is_named(database: Database, settings: Settings) -> None:
     """Claimed workspaces never starve a pool silently."""
+    staffed(database, settings)
     declare(database, settings, 3, organizations="[{name: default, max_workspaces: 4}]")
     fill(database, settings)
     for number in range(3):
@@ -75,6 +117,7 @@ def test_the_quota_is_named(database: Database, settings: Settings) -> None:
 def test_builds_in_flight_are_named(
     database: Database, settings: Settings, organization: str, extra: str, limit: int, words: str
 ) -> None:
+    staffed(database, settings)
     settings = settings.model_copy(update={"max_builds_in_flight": limit})
     declare(database, settings, 3, organizations=f"[{{name: default{organization}}}]", extra=extra)
     turn(database, settings)
@@ -82,6 +125,7 @@ def test_builds_in_flight_are_named(
 
 
 def test_a_rolling_pool_replaces(database: Database, settings: Settings) -> None:
+    staffed(database, settings)
     declare(database, settings, 2, extra="replace: {strategy: rolling}")
     fill(database, settings)
     invalidate(database, PRESET, actor="ada")

@@ -1,0 +1,155 @@
+"""All that explaining one pool rests on, read at one instant. `None` and empty mean: there is none."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from prebuild_tasks.core.limits import LimitReason
+from prebuild_tasks.core.model import PresetCounts, PresetStatus, ReconciliationState
+from prebuild_tasks.core.reasons import Reason, Staff
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """What makes a preset active, or not."""
+
+    template: str
+    version: str
+    active_version: str
+    """Empty: none."""
+    deprecated: bool = False
+    template_deleted: bool = False
+    removed: bool = False
+    """The preset itself is no longer declared."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pause:
+    """Who stopped it, why, since and until when."""
+
+    by: str
+    reason: str = ""
+    since: datetime | None = None
+    until: datetime | None = None
+    everything: bool = False
+    """Not this pool alone."""
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """The limit that lets nothing more through."""
+
+    limit: LimitReason
+    used: int
+    most: int
+    organization: str = ""
+    claimed: int = 0
+    """Of `used`, for the quota of workspaces."""
+
+
+@dataclass(frozen=True, slots=True)
+class BuildFact:
+    """A build, as far as it explains something."""
+
+    id: str
+    created_at: datetime
+    started_at: datetime | None = None
+    """None: no runner has it yet."""
+    attempt: int = 0
+    host: str = ""
+    """The only host that may run it; empty: any."""
+    error: str = ""
+    error_code: str = ""
+
+    @property
+    def short(self) -> str:
+        return self.id[:8]
+
+
+@dataclass(frozen=True, slots=True)
+class FailedDeletion:
+    """A workspace that could not be deleted, and is tried again."""
+
+    workspace: str
+    build: str
+    error: str
+    retry_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Unwell:
+    """A prebuild whose last probe failed."""
+
+    workspace: str
+    failures: int
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Processes:
+    """Who is there to do the work, and how to start who is not."""
+
+    staff: Staff = field(default_factory=Staff)
+    unserved: tuple[str, ...] = ()
+    """Queues of the control tasks that nobody consumes, by their full names."""
+    builds_queue: str = "prebuild.builds"
+    silent_hosts: tuple[str, ...] = ()
+    """Hosts that alone can run builds which wait, and that are not heard of."""
+    worker_seen: timedelta | None = None
+    """How long ago the last control worker was heard of; None: never."""
+    builds_seen: timedelta | None = None
+    tick_age: timedelta | None = None
+    tick_interval: timedelta = timedelta(seconds=15)
+    worker_command: str = ""
+    builds_command: str = ""
+    beat_command: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Lock:
+    """What Redis says of the pool: who has its turn right now, and how many messages wait."""
+
+    holder: str = ""
+    """Host and process; empty: nobody."""
+    left: timedelta = timedelta()
+    """Until the lock ends by itself."""
+    waiting: Mapping[str, int] | None = None
+    """Messages by queue."""
+    unreachable: str = ""
+    """Why Redis could not be asked; all else is from the database and stands."""
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """One pool."""
+
+    now: datetime
+    ref: str
+    counted: PresetCounts
+    state: ReconciliationState
+    missing: int
+    """How many its next decision would create."""
+    reason: Reason
+    standing: Standing
+    processes: Processes
+    backoff_interval: timedelta
+    pause: Pause | None = None
+    status: PresetStatus = PresetStatus.HEALTHY
+    status_reason: str = ""
+    failures_in_row: int = 0
+    hard_limit: int = 0
+    last_error: str = ""
+    budget: Budget | None = None
+    in_flight: tuple[BuildFact, ...] = ()
+    """Starts pending or running, oldest first."""
+    failed: tuple[BuildFact, ...] = ()
+    """Failed starts, newest first."""
+    usual: timedelta | None = None
+    """The median of the last starts that succeeded."""
+    unwell: tuple[Unwell, ...] = ()
+    failed_deletions: tuple[FailedDeletion, ...] = ()
+    kept: int = 0
+    """Failed prebuilds kept for study."""
+    lock: Lock = field(default_factory=Lock)

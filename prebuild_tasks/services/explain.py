@@ -1,0 +1,141 @@
+"""`explain`: gather what is known of one pool, ask the core why it is as it is. Reads only; Redis is optional."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import Connection
+
+from prebuild_tasks.config import Settings
+from prebuild_tasks.core.explain import Explanation, explain
+from prebuild_tasks.core.facts import BuildFact, Facts, Pause, Processes
+from prebuild_tasks.locks import Locks
+from prebuild_tasks.messages import BUILDS, CLAIMS, DEFAULT, EVENTS, RECONCILE
+from prebuild_tasks.services.liveness import Liveness
+from prebuild_tasks.services.pool_status import Scene, judge, read_scene, unserved
+from prebuild_tasks.storage import explained
+from prebuild_tasks.storage.conditions import resolve_preset
+from prebuild_tasks.storage.engine import Database
+from prebuild_tasks.storage.snapshots import PoolRow, read_pools
+
+
+@dataclass(frozen=True, slots=True)
+class Explained:
+    """A pool, and why it is as it is."""
+
+    facts: Facts
+    explanation: Explanation
+
+    def report(self) -> dict[str, Any]:
+        """As JSON values."""
+        facts, why = self.facts, self.explanation
+        return {
+            "preset": facts.ref,
+            "at": facts.now.isoformat(),
+            "desired": facts.state.desired,
+            "eligible": facts.state.eligible,
+            "starting": facts.state.starting,
+            "missing": facts.missing,
+            "reason": why.reason.value,
+            "chain": [
+                {"about": link.about.value, "reason": link.reason.value if link.reason else None, "words": link.words}
+                for link in why.chain
+            ],
+            "commands": [{"command": item.command, "why": item.why} for item in why.commands],
+        }
+
+
+def explain_preset(database: Database, settings: Settings, locks: Locks | None, name: str) -> Explained:
+    """Why the preset of this id or `template/preset[@version]` is as it is. Raises NotFoundError.
+
+    A fixed number of statements, and one round trip to Redis; without `locks` or an answer the rest stands.
+    """
+    with database.snapshot() as connection:
+        preset_id = resolve_preset(connection, name)
+        now, [row] = read_pools(database, connection, settings.backoff_lookback, only=preset_id)
+        scene = read_scene(connection, settings, now)
+        facts = _facts(connection, settings, row, scene)
+    if locks is not None:
+        queues = [settings.queue(item) for item in (EVENTS, RECONCILE, DEFAULT, BUILDS)]
+        facts = replace(facts, lock=locks.look(str(preset_id), queues))
+    return Explained(facts, explain(facts))
+
+
+def _facts(connection: Connection, settings: Settings, row: PoolRow, scene: Scene) -> Facts:
+    judged = judge(row, scene)
+    in_flight = explained.read_in_flight(connection, row.preset_id)
+    return Facts(
+        now=scene.now,
+        ref=row.ref,
+        counted=row.counted,
+        state=judged.state,
+        missing=judged.amount.create,
+        reason=judged.reason,
+        standing=explained.read_standing(connection, row.preset_id),
+        processes=_processes(settings, scene, in_flight),
+        backoff_interval=scene.backoff_interval,
+        pause=_pause(row),
+        status=row.status,
+        status_reason=row.status_reason,
+        failures_in_row=row.failures_in_row,
+        hard_limit=settings.failure_hard_limit,
+        last_error=row.last_error,
+        budget=judged.budget,
+        in_flight=in_flight,
+        failed=explained.read_failed(connection, row.preset_id),
+        usual=explained.read_usual(connection, row.preset_id),
+        unwell=explained.read_unwell(connection, row.preset_id),
+        failed_deletions=explained.read_failed_deletions(connection, row.preset_id),
+        kept=row.failed,
+    )
+
+
+def _pause(row: PoolRow) -> Pause | None:
+    if not row.paused:
+        return None
+    since, until = row.paused.get("since"), row.paused.get("until")
+    return Pause(
+        by=row.paused.get("by", "somebody"),
+        reason=row.paused.get("reason", ""),
+        since=datetime.fromisoformat(since) if since else None,
+        until=datetime.fromisoformat(until) if until else None,
+        everything=row.paused_everything,
+    )
+
+
+def _processes(settings: Settings, scene: Scene, in_flight: Sequence[BuildFact]) -> Processes:
+    liveness = scene.liveness
+    waiting_for = {build.host for build in in_flight if build.host and build.started_at is None}
+    age = liveness.tick_age
+    return Processes(
+        staff=scene.staff,
+        unserved=unserved(liveness, settings),
+        builds_queue=settings.queue(BUILDS),
+        silent_hosts=tuple(sorted(host for host in waiting_for if not liveness.serving(settings.queue(BUILDS, host)))),
+        worker_seen=_last_seen(liveness, settings.queue(EVENTS)),
+        builds_seen=_last_seen(liveness, settings.queue(BUILDS)),
+        tick_age=None if age is None else timedelta(seconds=age),
+        tick_interval=timedelta(seconds=settings.reconcile_interval),
+        **start_commands(settings),
+    )
+
+
+def start_commands(settings: Settings) -> dict[str, str]:
+    """How each process is started by hand, as in the Procfile."""
+    control = ",".join(settings.queue(name) for name in (EVENTS, RECONCILE, CLAIMS, DEFAULT))
+    celery = "celery -A prebuild_tasks"
+    return {
+        "worker_command": f"{celery} worker -n worker@%h -c 2 -Q {control}",
+        "builds_command": f"{celery} worker -n builds@%h -P threads -c {settings.build_concurrency}"
+        f" -Q {settings.queue(BUILDS)}",
+        "beat_command": f"{celery} beat",
+    }
+
+
+def _last_seen(liveness: Liveness, queue: str) -> timedelta | None:
+    """How long ago the last process that consumed the queue was heard of."""
+    ages = [process.age for process in liveness.processes if queue in process.queues]
+    return timedelta(seconds=min(ages)) if ages else None

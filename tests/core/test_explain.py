@@ -1,0 +1,349 @@
+"""Every cause of a short pool: the sentence, whether it counts, and the command that mends it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from prebuild_tasks.core.explain import About, explain
+from prebuild_tasks.core.facts import (
+    Budget,
+    BuildFact,
+    Facts,
+    FailedDeletion,
+    Lock,
+    Pause,
+    Processes,
+    Standing,
+    Unwell,
+)
+from prebuild_tasks.core.limits import LimitReason
+from prebuild_tasks.core.model import Counts, Preset, PresetCounts, PresetStatus, RecentFailures, Schedule
+from prebuild_tasks.core.reasons import Reason, Staff
+from prebuild_tasks.core.state import compute_state
+from prebuild_tasks.core.words import instant, listed, number, span
+
+NOW = datetime(2026, 3, 2, 12, tzinfo=UTC)  # a Monday
+MINUTE = timedelta(minutes=1)
+REF = "dev/small"
+
+
+def facts(
+    reason: Reason,
+    *,
+    preset: Preset | None = None,
+    counts: Counts | None = None,
+    failures: RecentFailures | None = None,
+    **more: Any,
+) -> Facts:
+    """A pool of two with nothing in it, and nothing said about why."""
+    counted = PresetCounts(preset or Preset("1", desired=2), counts or Counts(), failures)
+    state = compute_state(counted.preset, counted.counts, NOW)
+    values: dict[str, Any] = {
+        "now": NOW,
+        "ref": REF,
+        "counted": counted,
+        "state": state,
+        "missing": 2,
+        "reason": reason,
+        "standing": Standing("dev", "v1", "v1"),
+        "processes": Processes(worker_command="start worker", builds_command="start builds", beat_command="start beat"),
+        "backoff_interval": MINUTE,
+    }
+    return Facts(**{**values, **more})
+
+
+def build(number: int, minutes: float, **values: Any) -> BuildFact:
+    return BuildFact(f"{number}" * 8 + "-0000", NOW - minutes * MINUTE, **values)
+
+
+FAILED = (
+    build(3, 1, error="no disk\n left", error_code="provisioner_failed"),
+    build(2, 2, error="no disk"),
+    build(1, 3, error="no disk"),
+)
+NEVER = (replace(FAILED[0], error="not ready within 300 s: HTTP 503", error_code="never_ready"),)
+
+CASES: list[tuple[Facts, About, str, list[str]]] = [
+    (facts(Reason.NOT_YET), About.TURN, "its next turn creates 2", ["prebuild reconcile dev/small"]),
+    (
+        facts(Reason.PAUSED, pause=Pause("ada", "upgrade", NOW - 5 * MINUTE, NOW + 60 * MINUTE)),
+        About.PAUSE,
+        "paused by ada since 11:55:00 UTC (5 min ago), until 13:00:00 UTC (in 60 min): upgrade",
+        ["prebuild resume dev/small"],
+    ),
+    (
+        facts(Reason.PAUSED, pause=Pause("ada", everything=True)),
+        About.PAUSE,
+        "everything is paused by ada, until somebody resumes it",
+        ["prebuild resume"],
+    ),
+    (
+        facts(
+            Reason.HARD_LIMITED, status=PresetStatus.HARD_LIMITED, failures_in_row=3, hard_limit=3, failed=FAILED
+        ),
+        About.STATUS,
+        ("hard-limited: 3 starts in a row failed (build 33333333, 60 s ago, build 22222222, 2 min ago and build "
+        "11111111, 3 min ago); 3 is the limit: nothing is created until it is unblocked"),
+        ["prebuild logs 33333333", "prebuild unblock dev/small"],
+    ),
+    (
+        facts(
+            Reason.VALIDATION_FAILED,
+            status=PresetStatus.VALIDATION_FAILED,
+            status_reason="parameter TOKEN: GIT_TOKEN is not set where builds run",
+        ),
+        About.ERROR,
+        "the last start failed: parameter TOKEN: GIT_TOKEN is not set where builds run",
+        ["prebuild apply FILE", "prebuild unblock dev/small"],
+    ),
+    (
+        facts(
+            Reason.NO_WORKER,
+            processes=Processes(
+                Staff(worker=False), unserved=("prebuild.events", "prebuild.reconcile"), worker_command="start worker"
+            ),
+            lock=Lock(waiting={"prebuild.events": 2, "prebuild.builds": 7}),
+        ),
+        About.PROCESSES,
+        ("no worker consumes prebuild.events and prebuild.reconcile: nobody decides (none was ever heard of), "
+        "2 messages waiting"),
+        ["start worker"],
+    ),
+    (
+        facts(
+            Reason.NO_BUILDS_WORKER,
+            processes=Processes(Staff(builds=False), builds_seen=5 * MINUTE, builds_command="start builds"),
+        ),
+        About.PROCESSES,
+        "no builds worker consumes prebuild.builds: nobody builds (the last was heard of 5 min ago)",
+        ["start builds"],
+    ),
+    (
+        facts(
+            Reason.TICK_STALE,
+            processes=Processes(Staff(ticking=False), tick_age=10 * MINUTE, beat_command="start beat"),
+        ),
+        About.PROCESSES,
+        "no tick: the last was 10 min ago, one is due every 15 s; beat is down, or nobody carries it out",
+        ["start beat"],
+    ),
+    (
+        facts(Reason.BACKOFF, failures=RecentFailures(2, NOW - MINUTE), failed=FAILED[:2], failures_in_row=2),
+        About.BACKOFF,
+        ("creation waits until 12:01:00 UTC (in 60 s), after 2 failures (build 33333333, 60 s ago and build 22222222, "
+        "2 min ago)"),
+        ["prebuild logs 33333333", "prebuild unblock dev/small"],
+    ),
+    (
+        facts(Reason.SLOW_START, budget=Budget(LimitReason.SLOW_START, 1, 1), failed=FAILED),
+        About.LIMIT,
+        "slow start: after a failure 1 start at a time, 1 of 1 in use",
+        ["prebuild logs 33333333"],
+    ),
+    (
+        facts(Reason.PRESET_BUILDS, budget=Budget(LimitReason.PRESET_BUILDS, 5, 5)),
+        About.LIMIT,
+        "5 of 5 builds in flight of this pool (max_builds_in_flight)",
+        ["prebuild builds --preset dev/small", "prebuild apply FILE"],
+    ),
+    (
+        facts(Reason.ORGANIZATION_BUILDS, budget=Budget(LimitReason.ORGANIZATION_BUILDS, 5, 5, "default")),
+        About.LIMIT,
+        "5 of 5 builds in flight of the organization default",
+        ["prebuild builds --preset dev/small", "prebuild apply FILE"],
+    ),
+    (
+        facts(Reason.GLOBAL_BUILDS, budget=Budget(LimitReason.GLOBAL_BUILDS, 9, 9)),
+        About.LIMIT,
+        "9 of 9 builds in flight everywhere (PREBUILD_MAX_BUILDS_IN_FLIGHT)",
+        ["prebuild builds --status running"],
+    ),
+    (
+        facts(Reason.QUOTA, budget=Budget(LimitReason.QUOTA, 4, 4, "default", 3)),
+        About.LIMIT,
+        "quota: 4 of 4 workspaces of the organization default exist, 3 of them claimed",
+        ["prebuild workspaces", "prebuild apply FILE"],
+    ),
+    (
+        facts(Reason.NEVER_READY, failed=NEVER, failures_in_row=1),
+        About.ERROR,
+        "the last start (build 33333333, 60 s ago) ran, but never became ready: not ready within 300 s: HTTP 503",
+        ["prebuild logs 33333333"],
+    ),
+    (
+        facts(Reason.FAILING, failed=FAILED, failures_in_row=1),
+        About.ERROR,
+        "the last start (build 33333333, 60 s ago) failed: no disk left",
+        ["prebuild logs 33333333"],
+    ),
+    (
+        facts(
+            Reason.STARTING,
+            counts=Counts(starting=2),
+            in_flight=(build(4, 3, started_at=NOW - 2 * MINUTE, attempt=2), build(5, 1)),
+            usual=timedelta(seconds=40),
+        ),
+        About.BUILDS,
+        ("2 starts in flight: 1 not begun, for 60 s, 1 under way, for 2 min; usually 40 s; attempt 2, as an earlier "
+        "worker died"),
+        ["prebuild builds --preset dev/small"],
+    ),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("facts", "about", "words", "commands"), CASES, ids=[case[0].reason for case in CASES])
+def test_each_reason_has_its_sentence_and_its_command(
+    facts: Facts, about: About, words: str, commands: list[str]
+) -> None:
+    why = explain(facts)
+    links = {(link.about, link.words): link for link in why.chain}
+    assert (about, words) in links, [link.words for link in why.chain]
+    assert [item.command for item in why.commands] == commands
+    assert all(item.why for item in why.commands)
+    assert why.reason is facts.reason
+    assert facts.reason in [link.reason for link in why.chain], "the chain names the reason that counts"
+
+
+INACTIVE = Preset("1", desired=2, using_active_version=False)
+
+
+@pytest.mark.parametrize(
+    ("standing", "preset", "words", "command"),
+    [
+        (
+            Standing("dev", "v1", "v2"),
+            INACTIVE,
+            "inactive: the active version of dev is v2; its 2 prebuilds go",
+            "prebuild promote dev v1",
+        ),
+        (
+            Standing("dev", "v1", ""),
+            INACTIVE,
+            "inactive: the active version of dev is nothing; its 2 prebuilds go",
+            "prebuild promote dev v1",
+        ),
+        (
+            Standing("dev", "v1", "v1", deprecated=True),
+            Preset("1", 2, deprecated=True),
+            "inactive: the template dev is deprecated; its 2 prebuilds go",
+            "prebuild apply FILE",
+        ),
+        (
+            Standing("dev", "v1", "v1", template_deleted=True),
+            Preset("1", 2, deleted=True),
+            "inactive: the template dev is no longer declared; its 2 prebuilds go",
+            "prebuild apply FILE",
+        ),
+        (
+            Standing("dev", "v1", "v2", removed=True),
+            Preset("1", 2, using_active_version=False, deleted=True),
+            "inactive: the preset is no longer declared, and the active version of dev is v2; its 2 prebuilds go",
+            "prebuild apply FILE",
+        ),
+    ],
+)
+def test_what_makes_a_preset_inactive(standing: Standing, preset: Preset, words: str, command: str) -> None:
+    why = explain(facts(Reason.INACTIVE, preset=preset, counts=Counts(live=2, ready=2), standing=standing, missing=0))
+    assert [link.words for link in why.chain if link.reason is Reason.INACTIVE] == [words]
+    assert [item.command for item in why.commands] == [command]
+
+
+@pytest.mark.parametrize(
+    ("schedules", "zone", "words"),
+    [
+        ((), "", "2, the base size"),
+        (
+            (Schedule("* 8-18 * * 1-5", 10),),
+            "Europe/Berlin",
+            "10, by the schedule '* 8-18 * * 1-5'; 2 from Mon 02 Mar 19:00 Europe/Berlin (in 6 h)",
+        ),
+        (
+            (Schedule("* 14 * * *", 4),),
+            "Europe/Berlin",
+            "2, the base size; 4 from Mon 02 Mar 14:00 Europe/Berlin (in 60 min)",
+        ),
+        (
+            (Schedule("* 8 * * *", 10),),
+            "Mars/Olympus",
+            (
+                "2, the base size; its schedules don't count: its timezone (Mars/Olympus) is not known here, or two of "
+                "them overlap"
+            ),
+        ),
+    ],
+)
+def test_which_schedule_holds_and_when_it_changes(schedules: tuple[Schedule, ...], zone: str, words: str) -> None:
+    preset = Preset("1", desired=2, timezone=zone, schedules=schedules)
+    [link] = [item for item in explain(facts(Reason.NOT_YET, preset=preset)).chain if item.about is About.DESIRED]
+    assert link.words == words
+
+
+def test_a_full_pool_has_nothing_to_mend() -> None:
+    why = explain(facts(Reason.NONE, counts=Counts(live=2, ready=2), missing=0))
+    assert [link.words for link in why.chain] == ["2, the base size", "2 of 2 eligible"]
+    assert why.commands == ()
+
+
+def test_what_else_is_wrong_is_named_beside() -> None:
+    found = facts(
+        Reason.NONE,
+        counts=Counts(live=2, ready=2, expired=1),
+        missing=0,
+        unwell=(Unwell("a", 1, "slow"), Unwell("b", 2, "HTTP 500")),
+        failed_deletions=(FailedDeletion("c", "6" * 36, "device\nbusy", NOW + MINUTE),),
+        kept=2,
+        pause=Pause("ada"),
+        processes=Processes(
+            Staff(worker=True, builds=False, ticking=False),
+            silent_hosts=("box",),
+            builds_command="start builds",
+            beat_command="start beat",
+        ),
+        lock=Lock(holder="box/1234", left=timedelta(seconds=50)),
+    )
+    why = explain(found)
+    said = [link.words for link in why.chain]
+    for words in (
+        "2 prebuilds failed the last probe; b: HTTP 500",
+        "1 prebuild expired, to be replaced",
+        "c could not be deleted: device busy; tried again 12:01:00 UTC (in 60 s)",
+        "2 failed prebuilds kept for study",
+        "box/1234 has the pool's lock right now; it ends by itself in 50 s",
+        "builds wait for box, which alone can run them and is not heard of",
+    ):
+        assert words in said
+    assert [item.command for item in why.commands] == [
+        "prebuild logs 66666666", "start builds", "start beat", "prebuild resume dev/small",
+    ]  # fmt: skip
+
+
+def test_without_redis_it_says_so_and_goes_on() -> None:
+    why = explain(facts(Reason.NOT_YET, lock=Lock(unreachable="Connection refused")))
+    assert "Redis did not answer (Connection refused): whose turn it is, is not known" in [x.words for x in why.chain]
+    assert why.chain[-1].words == "0 of 2 eligible, 2 short: not yet"
+
+
+def test_a_blocked_pool_that_is_paused_too_says_both() -> None:
+    found = facts(Reason.PAUSED, pause=Pause("ada"), status=PresetStatus.HARD_LIMITED, failures_in_row=3)
+    assert [item.command for item in explain(found).commands] == [
+        "prebuild unblock dev/small", "prebuild resume dev/small",
+    ]  # fmt: skip
+
+
+def test_durations_in_words() -> None:
+    seconds = [0.25, 45, 90, 119, 121, 7199, 7260, 90000, 200000]
+    assert [span(timedelta(seconds=value)) for value in seconds] == [
+        "0.2 s", "45 s", "90 s", "119 s", "2 min", "120 min", "2 h 1 min", "25 h", "2 days",
+    ]  # fmt: skip
+    assert instant(NOW + timedelta(days=3), NOW) == "2026-03-05 12:00 UTC (in 3 days)"
+    assert [listed(list("abcdef")[:count]) for count in (1, 2, 3, 6)] == [
+        "a",
+        "a and b",
+        "a, b and c",
+        "a, b, c and 3 more",
+    ]
+    assert (number(1, "build"), number(0, "build")) == ("1 build", "0 builds")

@@ -1,0 +1,102 @@
+"""The reason codes are a port: metrics, scripts and alerts are built on them. And which of several counts."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from prebuild_tasks.core.explain import About
+from prebuild_tasks.core.limits import LimitReason
+from prebuild_tasks.core.model import Counts, Preset, PresetCounts, PresetStatus, RecentFailures
+from prebuild_tasks.core.reasons import Reason, Staff, why_short
+from prebuild_tasks.core.state import compute_state
+
+NOW = datetime(2026, 3, 2, 12, tzinfo=UTC)
+FAILED = RecentFailures(1, NOW - timedelta(seconds=10))
+
+
+def test_the_reason_codes_are_those_of_the_port() -> None:
+    assert {reason.value for reason in Reason} == {
+        "none", "inactive", "paused", "validation_failed", "hard_limited", "no_worker", "no_builds_worker",
+        "tick_stale", "backoff", "slow_start", "preset_builds_in_flight", "organization_builds_in_flight",
+        "global_builds_in_flight", "organization_quota", "never_ready", "failing", "starting", "not_yet", "row_lock",
+        "slot_conflict",
+    }  # fmt: skip
+
+
+def test_what_the_links_are_about_is_a_port_too() -> None:
+    assert [about.value for about in About] == [
+        "desired", "active", "pause", "status", "processes", "backoff", "limit", "turn", "builds", "error", "health",
+        "deletions", "eligible",
+    ]  # fmt: skip
+
+
+EVERYTHING: dict[str, Any] = {
+    "paused": True,
+    "status": PresetStatus.HARD_LIMITED,
+    "staff": Staff(worker=False, builds=False, ticking=False),
+    "limit": LimitReason.QUOTA,
+    "failure": "never_ready",
+}
+NOTHING: dict[str, Any] = {
+    "paused": False, "status": PresetStatus.HEALTHY, "staff": Staff(), "limit": None, "failure": None,
+}  # fmt: skip
+
+
+def why(counts: Counts, missing: int, failures: RecentFailures | None = None, **facts: Any) -> Reason:
+    item = PresetCounts(Preset("1", desired=2), counts, failures)
+    state = compute_state(item.preset, counts, NOW)
+    return why_short(item, state, missing, NOW, backoff_interval=timedelta(minutes=1), **{**NOTHING, **facts})
+
+
+def test_of_several_the_one_that_waits_for_a_person_comes_first() -> None:
+    """Take away the cause that was named, and the next one is: until nothing is left."""
+    facts, order = dict(EVERYTHING), []
+    mended: list[tuple[str, Any]] = [
+        ("paused", False),
+        ("status", PresetStatus.HEALTHY),
+        ("staff", Staff(builds=False, ticking=False)),
+        ("staff", Staff(ticking=False)),
+        ("staff", Staff()),
+        ("failures", None),
+        ("limit", None),
+        ("failure", "exit"),
+        ("failure", None),
+    ]
+    failures: RecentFailures | None = FAILED
+    for name, value in mended:
+        order.append(why(Counts(), 2, failures, **facts).value)
+        if name == "failures":
+            failures = value
+        else:
+            facts[name] = value
+    order.append(why(Counts(), 2, failures, **facts).value)
+    assert order == [
+        "paused", "hard_limited", "no_worker", "no_builds_worker", "tick_stale", "backoff", "organization_quota",
+        "never_ready", "failing", "not_yet",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("counts", "missing", "facts", "reason"),
+    [
+        (Counts(live=2, ready=2), 0, EVERYTHING, Reason.NONE),
+        (Counts(starting=2), 0, {}, Reason.STARTING),
+        (Counts(starting=2), 0, {"staff": Staff(worker=False, ticking=False)}, Reason.STARTING),
+        (Counts(starting=2), 0, {"staff": Staff(builds=False)}, Reason.NO_BUILDS_WORKER),
+        (Counts(starting=2), 0, {"failure": "exit"}, Reason.FAILING),
+        (Counts(starting=2), 0, {"status": PresetStatus.HARD_LIMITED}, Reason.STARTING),
+    ],
+)
+def test_what_is_on_its_way_needs_only_the_builds_worker(
+    counts: Counts, missing: int, facts: dict[str, Any], reason: Reason
+) -> None:
+    assert why(counts, missing, **facts) is reason
+
+
+def test_an_inactive_preset_is_inactive_whatever_else_it_is() -> None:
+    item = PresetCounts(Preset("1", desired=2, using_active_version=False), Counts(live=1, ready=1))
+    state = compute_state(item.preset, item.counts, NOW)
+    assert why_short(item, state, 0, NOW, backoff_interval=timedelta(), **EVERYTHING) is Reason.INACTIVE
