@@ -50,6 +50,9 @@ def parse_duration(value: object) -> float:
     return total
 
 
+QUEUES = EVENTS, RECONCILE, BUILDS, CLAIMS, DEFAULT = ("events", "reconcile", "builds", "claims", "default")
+"""Short names of the queues; `Settings.queue` gives the full ones."""
+
 Duration = Annotated[float, BeforeValidator(parse_duration), Field(ge=0)]
 _FILE_BACKED = ("DATABASE_URL", "REDIS_URL", "FLOWER_BASIC_AUTH")
 

@@ -19,7 +19,7 @@ from typing import Any, Literal, cast
 import redis
 import structlog
 from redis.backoff import NoBackoff
-from redis.exceptions import RedisError
+from redis.exceptions import AuthenticationError, NoPermissionError, RedisError
 from redis.retry import Retry
 
 from prebuild_tasks.config import Settings, masked_url
@@ -174,17 +174,22 @@ def connect(url: str, *, connect_timeout: float = 1.0, timeout: float = 2.0) -> 
 
 def require_redis(settings: Settings) -> None:
     """Raise UnreachableError, with what was tried, unless Redis answers."""
-    url = settings.resolved_redis_url
-    client = connect(url)
+    client = connect(settings.resolved_redis_url)
     try:
         client.ping()
     except (RedisError, OSError) as error:
-        raise UnreachableError(
-            f"Redis at {masked_url(url)} did not answer: {error}",
-            hint=_HINT,
-        ) from None
+        raise refused(settings, error) from None
     finally:
         client.close()
+
+
+def refused(settings: Settings, error: Exception) -> UnreachableError:
+    """What Redis, or the way to it, said instead of an answer, in a sentence with the next step."""
+    where = masked_url(settings.resolved_redis_url)
+    if isinstance(error, (AuthenticationError, NoPermissionError)):
+        hint = "correct the user and password in PREBUILD_REDIS_URL"
+        return UnreachableError(f"Redis at {where} refused the credentials: {error}", hint=hint)
+    return UnreachableError(f"Redis at {where} did not answer: {error}", hint=_HINT)
 
 
 def _milliseconds(seconds: float) -> int:

@@ -17,7 +17,7 @@ from kombu.exceptions import KombuError
 from kombu.transport import redis as _transport  # noqa: F401 - else kombu imports it inside the first message's deadline
 from redis.exceptions import RedisError
 
-from prebuild_tasks.config import Settings
+from prebuild_tasks.config import QUEUES, Settings
 
 log = structlog.get_logger(__name__)
 
@@ -27,8 +27,7 @@ RUN_BUILD = "prebuild_tasks.run_build"
 PROBE_PREBUILDS = "prebuild_tasks.probe_prebuilds"
 SWEEP = "prebuild_tasks.sweep"
 
-EVENTS, RECONCILE, BUILDS, CLAIMS, DEFAULT = "events", "reconcile", "builds", "claims", "default"
-"""Short names of the queues; `Settings.queue` gives the full ones."""
+EVENTS, RECONCILE, BUILDS, CLAIMS, DEFAULT = QUEUES
 
 Message = tuple[str, str, list[str], dict[str, Any]]
 """Queue, task, arguments, keyword arguments."""

@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 import structlog
 from sqlalchemy import Connection, select
 
-from prebuild_tasks.config import Settings
+from prebuild_tasks.config import BUILDS, Settings
+from prebuild_tasks.core.liveness import Liveness, Process
 from prebuild_tasks.core.model import RECONCILER
 from prebuild_tasks.errors import PrebuildError
-from prebuild_tasks.messages import BUILDS
 from prebuild_tasks.services.presence import BUILDS_ROLE, recent
 from prebuild_tasks.storage import models as m
 from prebuild_tasks.storage.engine import Database
 from prebuild_tasks.storage.types import conflict_insert
+
+__all__ = ["Liveness", "Process", "note_tick", "read_liveness", "stale_after"]
 
 log = structlog.get_logger(__name__)
 
@@ -26,49 +27,6 @@ TICK_KEY = "tick"
 sent."""
 _STALE_INTERVALS, _STALE_MIN = 3, 30.0
 """A tick is stale after this many intervals, and never before this many seconds."""
-
-
-@dataclass(frozen=True, slots=True)
-class Process:
-    """A worker or a beat, as it last spoke of itself."""
-
-    name: str
-    role: str
-    """worker, builds or beat."""
-    host: str
-    queues: tuple[str, ...]
-    """Full names of the queues it consumes."""
-    version: str
-    started_at: datetime
-    """Since when there was no gap."""
-    seen_at: datetime
-    age: float
-    """Seconds since it was heard of."""
-    alive: bool
-    """It was heard of just now and has not said good-bye."""
-
-
-@dataclass(frozen=True, slots=True)
-class Liveness:
-    """What is known at `now` of the processes, and of the loop they drive."""
-
-    now: datetime
-    processes: tuple[Process, ...]
-    """Those of the last hour at least, the last heard of first."""
-    last_tick_at: datetime | None
-    """When the last tick ended; None: none ever did."""
-    tick_age: float | None
-    """Seconds since then."""
-    tick_stale: bool
-    """No tick has ended for three intervals (and half a minute): beat, the control workers or Redis are missing."""
-
-    def serving(self, queue: str) -> tuple[Process, ...]:
-        """The living processes that consume the queue of this full name."""
-        return tuple(process for process in self.processes if process.alive and queue in process.queues)
-
-    def alive(self, role: str) -> tuple[Process, ...]:
-        """The living processes of a role."""
-        return tuple(process for process in self.processes if process.alive and process.role == role)
 
 
 def read_liveness(connection: Connection, settings: Settings, now: datetime) -> Liveness:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import threading
 import uuid
 from collections.abc import Callable, Sequence
@@ -50,7 +51,7 @@ class Presence:
         self._host = settings.host
         self._role = role
         self._queues = queues
-        self._name = f"{settings.host}/{os.getpid()}/{uuid.uuid4().hex[:8]}"
+        self._name = f"{settings.host}/{os.getpid()}/{socket.gethostname()}/{uuid.uuid4().hex[:8]}"
         self._pause = max(min(settings.heartbeat_timeout / _BEATS_PER_TIMEOUT, _PAUSE_MAX), _PAUSE_MIN)
         self._over = threading.Event()
         self._talking = threading.Lock()

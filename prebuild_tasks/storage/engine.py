@@ -114,25 +114,33 @@ class Database:
         with self.read() as connection:
             return _current(connection)
 
+    def head(self) -> str:
+        """The revision this release was made for."""
+        from alembic.script import ScriptDirectory
+
+        return ScriptDirectory.from_config(alembic_config()).get_current_head() or ""
+
+    def serves_from(self) -> str:
+        """The lowest revision of an application that the database still serves; empty: any."""
+        with self.read() as connection:
+            query = text("SELECT value FROM settings WHERE key = :key")
+            stored = connection.execute(query, {"key": SERVES_FROM_KEY}).scalar_one_or_none()
+        found = json.loads(stored) if isinstance(stored, str) else stored or {}
+        return str(found.get("revision", ""))
+
     def require_schema(self) -> None:
         """Raise InputError unless this release can work on the database as it is.
 
         It needs every column it was made for. A newer database serves it too: migrations only add, and what is taken
         away a release later is announced by the lowest revision of the application that the database still serves.
         """
-        from alembic.script import ScriptDirectory
-
-        current, head = self.revision(), ScriptDirectory.from_config(alembic_config()).get_current_head() or ""
+        current, head = self.revision(), self.head()
         if (current or "") < head:
             raise InputError(
                 f"the database {masked_url(self.url)} is at schema {current or 'none'}, this release needs {head}",
                 hint="run: prebuild db upgrade",
             )
-        with self.read() as connection:
-            query = text("SELECT value FROM settings WHERE key = :key")
-            stored = connection.execute(query, {"key": SERVES_FROM_KEY}).scalar_one_or_none()
-        lowest = (json.loads(stored) if isinstance(stored, str) else stored or {}).get("revision", "")
-        if head < lowest:
+        if head < (lowest := self.serves_from()):
             raise InputError(
                 f"this release is of schema {head}, the database {masked_url(self.url)} serves {lowest} and later",
                 hint="install the release that the other workers run",
@@ -170,12 +178,15 @@ class Database:
                 return self._unreachable(words)
             if "no such table" in words:
                 return _no_schema()
-            return None
+            return _old_schema(words) if "no such column" in words or "has no column" in words else None
         if type(original).__name__ == "DataError" or (state or "").startswith("22"):
             return _no_value(original)
         if state == "42P01":
             return _no_schema()
-        lost = error.connection_invalidated or (state or "").startswith(("08", "57P0", "28", "3D"))
+        if state == "42703":
+            return _old_schema(str(original))
+        # 53: out of disk, memory or connections.
+        lost = error.connection_invalidated or (state or "").startswith(("08", "57P0", "28", "3D", "53"))
         if lost or (state is None and type(original).__name__ in ("OperationalError", "InterfaceError")):
             return self._unreachable(str(original).strip().splitlines()[0] if str(original).strip() else "no answer")
         return None
@@ -183,9 +194,7 @@ class Database:
     def _unreachable(self, words: str) -> UnreachableError:
         return UnreachableError(
             f"the database {masked_url(self.url)} could not be used: {words}",
-            hint="create it with: prebuild up, or: prebuild db upgrade"
-            if self.dialect == "sqlite"
-            else "start it, or point PREBUILD_DATABASE_URL at one that runs",
+            hint=_way_out(words, self.dialect),
         )
 
 
@@ -206,6 +215,30 @@ def _no_value(error: object) -> InputError:
 
 def _no_schema() -> InputError:
     return InputError("the database has no prebuild tables yet", hint="run: prebuild db upgrade")
+
+
+def _old_schema(words: str) -> InputError:
+    line = words.strip().split("\n", maxsplit=1)[0]
+    return InputError(f"the database is older than this release: {line}", hint="run: prebuild db upgrade")
+
+
+_WAYS_OUT = (
+    (("password", "authentication failed", "role "), "correct the user and password in PREBUILD_DATABASE_URL"),
+    (("disk is full", "No space left"), "make room on its disk"),
+    (("too many clients", "connection slots"), "raise its max_connections, or run fewer workers"),
+    (("readonly",), "let this user write to the file and its directory"),
+)
+
+
+def _way_out(words: str, dialect: str) -> str:
+    for signs, hint in _WAYS_OUT:
+        if any(sign in words for sign in signs):
+            return hint
+    if dialect == "sqlite":
+        return "create it with: prebuild up, or: prebuild db upgrade"
+    if "does not exist" in words:
+        return "create it with createdb, then: prebuild db upgrade; or correct PREBUILD_DATABASE_URL"
+    return "start it, or point PREBUILD_DATABASE_URL at one that runs"
 
 
 def _supported(backend: str) -> Literal["postgresql", "sqlite"]:

@@ -1,0 +1,86 @@
+"""`prebuild` in this process, on a real database and, where a test asks for one, a real Redis."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+import pytest
+
+from prebuild_tasks.cli.main import main
+from prebuild_tasks.config import Settings, load_settings
+from prebuild_tasks.services.presence import Presence, Role
+from prebuild_tasks.storage.engine import Database
+
+CONTROL = tuple(f"prebuild.{name}" for name in ("events", "reconcile", "claims", "default"))
+BUILDS = ("prebuild.builds", "prebuild.builds.here")
+
+
+@dataclass(frozen=True)
+class Here:
+    """An installation, and the command line on it."""
+
+    database: Database
+    settings: Settings
+    run: Callable[..., str]
+    """Arguments, and `expect`, the exit code; answers what was printed, on both outputs."""
+    presences: list[Presence] = field(default_factory=list)
+
+    def alive(self, *roles: Role, host: str = "here") -> None:
+        """What a process of each role says of itself; all three when none is named."""
+        queues: dict[Role, tuple[str, ...]] = {"worker": CONTROL, "builds": BUILDS, "beat": ()}
+        settings = self.settings.model_copy(update={"host": host})
+        for role in roles or tuple(queues):
+            presence = Presence(self.database, settings, role, partial(queues.__getitem__, role))
+            presence.say()
+            self.presences.append(presence)
+
+    def alive_still(self) -> None:
+        """All of them again."""
+        for presence in self.presences:
+            presence.say()
+
+
+@pytest.fixture
+def here(
+    database: Database,
+    settings: Settings,
+    redis_url: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> Here:
+    for name, value in (("DATABASE_URL", database.url), ("REDIS_URL", redis_url), ("HOST", "here")):
+        monkeypatch.setenv(f"PREBUILD_{name}", value)
+    monkeypatch.setenv("PREBUILD_DATA_DIR", str(settings.data_dir))
+
+    def run(*arguments: str, expect: int = 0) -> str:
+        capsys.readouterr()
+        code = main(arguments)
+        said = "".join(capsys.readouterr())
+        assert code == expect, said
+        assert "Traceback" not in said
+        return said
+
+    return Here(database, load_settings(), run)
+
+
+@pytest.fixture
+def redis_config(redis_server: str) -> Any:
+    """Changes Redis's configuration until the test's end."""
+    import redis
+
+    client = redis.Redis.from_url(redis_server)
+    before: dict[str, str] = {}
+
+    def change(**values: str) -> None:
+        for name, value in values.items():
+            key = name.replace("_", "-")
+            before.setdefault(key, client.config_get(key)[key])
+            client.config_set(key, value)
+
+    yield change
+    for key, value in before.items():
+        client.config_set(key, value)
+    client.close()
