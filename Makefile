@@ -38,8 +38,8 @@ test-faults: install ## Run a few trials of every row of the fault table, a roll
 	$(BIN)/pytest -m "not faults and not docker" tests/faults tests/e2e/test_tls.py tests/e2e/test_rolling_deploy.py $(ARGS)
 
 .PHONY: test-docker
-test-docker: install ## Test the docker provisioner; needs an engine: DOCKER_HOST, or as root podman, runc and busybox-static
-	$(BIN)/pytest -n 2 -m "docker and not faults" tests/provisioners $(ARGS)
+test-docker: install ## Test the docker provisioner and the image's steps; needs an engine: DOCKER_HOST, or as root podman, runc and busybox-static
+	$(BIN)/pytest -n 2 -m "docker and not faults" tests/provisioners tests/e2e/test_image.py $(ARGS)
 
 .PHONY: bench
 bench: install ## Measure against the floors: everything but the long fleet run; starts its own Redis and PostgreSQL

@@ -105,7 +105,7 @@ class PostgresServer:
 @contextmanager
 def restartable_postgres(options: Mapping[str, str] | None = None) -> Iterator[PostgresServer]:
     """A PostgreSQL that lives as long as the block, with its handle; `options` are settings over those of the tests."""
-    who = _unprivileged()
+    who = unprivileged()
     with _directory("pt-pg-", who) as directory:
         server = PostgresServer(directory, who)
         server.options.update(options or {})
@@ -188,7 +188,7 @@ def _guarded(
         guard.communicate(b"done\n")
 
 
-def _unprivileged() -> dict[str, Any]:
+def unprivileged() -> dict[str, Any]:
     """For subprocess: somebody who is not root, if we are."""
     if os.geteuid() != 0:
         return {}
