@@ -20,6 +20,7 @@ from prebuild_tasks.core.names import PREBUILD_PREFIX, check_name, check_owner
 from prebuild_tasks.errors import BeingBuiltError, ClaimMissError, InputError, PrebuildError, RefusedError
 from prebuild_tasks.ports import Publisher
 from prebuild_tasks.services.claim_answers import ANSWER_COLUMNS, ClaimAnswer, Claimed, answer_of, answered, being_built
+from prebuild_tasks.services.claim_at_once import claim_at_once
 from prebuild_tasks.services.claim_misses import MISS_WORDS, miss_reason
 from prebuild_tasks.services.claim_pools import (
     Pool,
@@ -77,11 +78,11 @@ def claim(database: Database, request: ClaimRequest, *, max_builds_in_flight: in
         raise InputError(f"the request id must be 1 to {_REQUEST_ID_MAX} printable characters")
     attempt = _Attempt(request, owner, started, max_builds_in_flight)
     try:
-        return _claim(database, attempt)
+        return _at_once(database, attempt) or _in_steps(database, attempt)
     except IntegrityError as error:
         if "uq_claim_events_" in str(error) or "claim_events.request_id" in str(error):
-            # The same request, at the same time, on another connection: it has the answer.
-            return _claim(database, attempt)
+            # The same request came before, or comes at the same time on another connection: it has the answer.
+            return _in_steps(database, attempt)
         if "uq_workspaces_owner_name" in str(error) or "workspaces.owner" in str(error):
             raise RefusedError(
                 f"{owner} already has a workspace named {request.name}", hint="choose another --name, or leave it out"
@@ -129,7 +130,7 @@ class _Attempt:
     max_builds_in_flight: int
 
 
-def _claim(database: Database, attempt: _Attempt) -> Claimed:
+def _in_steps(database: Database, attempt: _Attempt) -> Claimed:
     request = attempt.request
     with database.write() as connection:
         if known := answered(connection, request.request_id, attempt.owner):
@@ -151,6 +152,16 @@ def _claim(database: Database, attempt: _Attempt) -> Claimed:
     if reserved:
         raise being_built(reserved, names, attempt.owner)
     raise ClaimMissError(f"no prebuild of {names} can be claimed: {MISS_WORDS[reason]}", reason=reason.value)
+
+
+def _at_once(database: Database, attempt: _Attempt) -> Claimed | None:
+    request = attempt.request
+    if not request.presets or request.template or request.repeated:
+        return None
+    return claim_at_once(
+        database, request.presets[0], owner=attempt.owner, name=request.name, request_id=request.request_id,
+        elapsed_ms=(monotonic() - attempt.started) * 1000,
+    )  # fmt: skip
 
 
 def _try(connection: Connection, attempt: _Attempt, pools: Sequence[Pool], now: datetime) -> Claimed | None:

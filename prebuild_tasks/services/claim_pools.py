@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from sqlalchemy import Connection, func, select, text
+from sqlalchemy import Connection, Select, func, select, text
 
 from prebuild_tasks.core.model import PresetStatus
 from prebuild_tasks.errors import InputError, NotFoundError, RefusedError
@@ -76,23 +76,30 @@ def check_owner_limit(connection: Connection, database: Database, owner: str, po
     limits = {pool.organization_id: pool.max_per_owner for pool in pools if pool.max_per_owner is not None}
     for organization_id, limit in limits.items():
         if database.dialect == "postgresql":
-            # Two claims of one owner at once must count one after the other.
-            connection.execute(
-                text("SELECT pg_advisory_xact_lock(hashtextextended(:o, :k))"), {"o": owner, "k": _OWNER_LOCK}
-            )
-        has = connection.execute(
-            select(func.count())
-            .select_from(m.Workspace)
-            .where(
-                m.Workspace.owner == owner,
-                m.Workspace.organization_id == organization_id,
-                m.Workspace.deleted_at.is_(None),
-            )
-        ).scalar_one()
+            lock_owner(connection, owner)
+        has = connection.execute(has_workspaces(owner, organization_id)).scalar_one()
         if has >= limit:
             raise RefusedError(
                 f"{owner} has {has} workspaces, the limit is {limit}", hint="release one: prebuild release WORKSPACE"
             )
+
+
+def lock_owner(connection: Connection, owner: str) -> None:
+    """Two claims of one owner at once count one after the other. PostgreSQL only; on SQLite every write does."""
+    connection.execute(text("SELECT pg_advisory_xact_lock(hashtextextended(:o, :k))"), {"o": owner, "k": _OWNER_LOCK})
+
+
+def has_workspaces(owner: str, organization_id: int) -> Select[int]:
+    """How many workspaces of the organization are the owner's, those that are built for them included."""
+    return (
+        select(func.count())
+        .select_from(m.Workspace)
+        .where(
+            m.Workspace.owner == owner,
+            m.Workspace.organization_id == organization_id,
+            m.Workspace.deleted_at.is_(None),
+        )
+    )
 
 
 def _pools(connection: Connection, ids: Sequence[int]) -> list[Pool]:

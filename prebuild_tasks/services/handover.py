@@ -6,11 +6,13 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, select, update
+from sqlalchemy import ColumnElement, Connection, Interval, case, func, literal_column, null, select, update
+from sqlalchemy.dialects.postgresql import JSONB
 
 from prebuild_tasks.core.model import CLAIM_REASON, PREBUILDS_OWNER, BuildPriority, BuildStatus, Transition
 from prebuild_tasks.storage import models as m
 from prebuild_tasks.storage import writes
+from prebuild_tasks.storage.conditions import said
 from prebuild_tasks.storage.writes import NewBuild
 
 MARK_REASON = "claimed"
@@ -19,9 +21,17 @@ WAIT_REASON = "claim_wait"
 """The reason of a workspace that is built for a person who waits for it."""
 
 
+_NOTHING = [literal_column(f"'{value}'::jsonb", JSONB()) for value in ("null", "false", '""', "[]", "{}", "0")]
+"""What JSON has for no."""
+
+
 def has_hook(config: Mapping[str, Any]) -> bool:
     """Whether the recipe personalises."""
     return bool(config.get("claim"))
+
+
+HAS_HOOK = func.coalesce(func.jsonb_extract_path(m.TemplateVersion.config, said("claim")), _NOTHING[0]).not_in(_NOTHING)
+"""The same of a version's row. PostgreSQL only."""
 
 
 def handed_over(now: datetime, claimed_ttl: float | None, *, hook: bool) -> dict[str, Any]:
@@ -33,6 +43,21 @@ def handed_over(now: datetime, claimed_ttl: float | None, *, hook: bool) -> dict
         "reason": CLAIM_REASON if hook else MARK_REASON,
         "status": BuildStatus.PENDING,
         "build_number": m.Workspace.build_number + 1,
+    }
+
+
+def handed_over_in_sql(
+    now: ColumnElement[datetime], claimed_ttl: ColumnElement[float | None], hook: ColumnElement[bool]
+) -> dict[str, Any]:
+    """`handed_over` of what only the statement knows. PostgreSQL only."""
+    return {
+        "claimed_at": now,
+        "claimed_until": now
+        + func.nullif(claimed_ttl, literal_column("0")) * literal_column("interval '1 second'", Interval()),
+        "slot": null(),
+        "reason": case((hook, said(CLAIM_REASON)), else_=said(MARK_REASON)),
+        "status": said(BuildStatus.PENDING),
+        "build_number": m.Workspace.build_number + literal_column("1"),
     }
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, and_, func, literal, or_, select
+from sqlalchemy import ColumnElement, Connection, Interval, and_, func, literal, literal_column, or_, select
 
 from prebuild_tasks.core.model import (
     PREBUILDS_OWNER,
@@ -26,13 +26,20 @@ VERSION_OF_PRESET = (m.TemplateVersion, m.TemplateVersion.id == m.Preset.templat
 TEMPLATE_OF_VERSION = (m.Template, m.Template.id == m.TemplateVersion.template_id)
 """For `.join(*…)`: every preset belongs to one version of one template."""
 
-IS_LIVE_PREBUILD = and_(m.Workspace.owner == PREBUILDS_OWNER, m.Workspace.deleted_at.is_(None))
-IS_START = m.Workspace.transition == Transition.START
-IS_RUNNING = and_(IS_START, m.Workspace.status == BuildStatus.SUCCEEDED)
+
+def said(word: str) -> ColumnElement[Any]:
+    """A word of ours as it stands in the partial indexes. As a parameter of a prepared statement it could be any
+    other, so that no plan that is kept could use those indexes, and every execution would be planned anew."""
+    return literal_column(f"'{word}'")
+
+
+IS_LIVE_PREBUILD = and_(m.Workspace.owner == said(PREBUILDS_OWNER), m.Workspace.deleted_at.is_(None))
+IS_START = m.Workspace.transition == said(Transition.START)
+IS_RUNNING = and_(IS_START, m.Workspace.status == said(BuildStatus.SUCCEEDED))
 IS_READY = and_(IS_RUNNING, m.Workspace.ready_at.is_not(None))
 IS_CLAIMABLE = and_(IS_LIVE_PREBUILD, IS_READY)
 """A prebuild that a claim can take, unless it has expired."""
-IN_PROGRESS = m.Workspace.status.in_((BuildStatus.PENDING, BuildStatus.RUNNING))
+IN_PROGRESS = m.Workspace.status.in_((said(BuildStatus.PENDING), said(BuildStatus.RUNNING)))
 IS_ACTIVE = and_(
     m.Template.active_version_id == m.TemplateVersion.id,
     m.Template.deleted_at.is_(None),
@@ -47,6 +54,13 @@ def expired(now: datetime | ColumnElement[datetime]) -> ColumnElement[bool]:
         or_(m.Workspace.created_at < m.Preset.last_invalidated_at, older_than(now, m.Preset.ttl_s)),
         literal(value=False),
     )
+
+
+def fresh_since(now: ColumnElement[datetime]) -> ColumnElement[datetime]:
+    """`expired` as the instant from which on a preset's workspaces have to be created: an index can be read from there
+    on. PostgreSQL only."""
+    ttl = func.nullif(m.Preset.ttl_s, literal_column("0")) * literal_column("interval '1 second'", Interval())
+    return func.greatest(literal_column("'-infinity'::timestamptz"), m.Preset.last_invalidated_at, now - ttl)
 
 
 def past_ttl(now: datetime | ColumnElement[datetime]) -> ColumnElement[bool]:

@@ -8,31 +8,28 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
-from sqlalchemy import ColumnElement, Connection, Engine, create_engine, event, literal, select, text
+from sqlalchemy import ColumnElement, Connection, bindparam, literal, select, text
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, SQLAlchemyError
 
 from prebuild_tasks.clock import Clock, utcnow
 from prebuild_tasks.config import masked_url
 from prebuild_tasks.errors import BusyError, InputError, PrebuildError, UnreachableError
+from prebuild_tasks.storage.connections import BEGIN, SNAPSHOT, WRITE, make_engine
 from prebuild_tasks.storage.types import UtcDateTime, db_now
 
 if TYPE_CHECKING:  # Alembic takes a third of a claim's start-up, and a claim never migrates
     from alembic.config import Config
 
-LOCK_TIMEOUT_MS = 2000
-"""A row somebody else holds for longer counts as held: the tick comes back to it."""
-IDLE_IN_TRANSACTION_MS = 30_000
-"""A paused process must not keep its row locks for ever."""
-SQLITE_BUSY_MS = 15_000
-
-_WRITE = "prebuild_write"
 _BUSY_STATES = {"55P03", "40P01", "40001"}
 """PostgreSQL: lock not available, deadlock detected, serialization failure."""
 _MIGRATIONS = Path(__file__).parent / "migrations"
 
+
+_GIVEN_NOW = bindparam("now", type_=UtcDateTime())
+_DB_NOW = db_now()
 
 SERVES_FROM_KEY = "serves_from"
 """Settings row with the lowest revision of the application that is served; a migration that takes away sets it."""
@@ -49,7 +46,7 @@ class Database:
         try:
             parsed = make_url(url)
             self.dialect: Literal["postgresql", "sqlite"] = _supported(parsed.get_backend_name())
-            self.engine = _make_engine(url, self.dialect)
+            self.engine = make_engine(url, self.dialect)
         except (ArgumentError, NoSuchModuleError, ModuleNotFoundError) as error:
             raise InputError(
                 f"PREBUILD_DATABASE_URL={masked_url(url)} can't be used: {error}",
@@ -59,25 +56,33 @@ class Database:
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
-        """A short reading transaction."""
-        with self._translated(), self.engine.begin() as connection:
+        """Short reads. On PostgreSQL each sees what is committed when it runs, as it would in a transaction."""
+        with self._transaction() as connection:
+            yield connection
+
+    @contextmanager
+    def statement(self) -> Iterator[Connection]:
+        """One writing statement that is a transaction by itself. PostgreSQL only. Raises as `write`."""
+        with self._transaction() as connection:
             yield connection
 
     @contextmanager
     def snapshot(self) -> Iterator[Connection]:
         """A read-only transaction that sees one instant of the whole database."""
-        options: dict[str, Any] = {}
-        if self.dialect == "postgresql":
-            options = {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
-        with self._translated(), self.engine.connect().execution_options(**options) as connection, connection.begin():
+        with self._transaction(SNAPSHOT) as connection:
             yield connection
 
     @contextmanager
     def write(self) -> Iterator[Connection]:
         """A writing transaction. Raises BusyError when a row or the file was held too long."""
+        with self._transaction(WRITE) as connection:
+            yield connection
+
+    @contextmanager
+    def _transaction(self, kind: str = "") -> Iterator[Connection]:
         with (
             self._translated(),
-            self.engine.connect().execution_options(**{_WRITE: True}) as connection,
+            self.engine.connect().execution_options(**{BEGIN: kind}) as connection,
             connection.begin(),
         ):
             yield connection
@@ -89,6 +94,10 @@ class Database:
     def now_column(self) -> ColumnElement[datetime]:
         """The same as a column, to read it together with something else in one statement."""
         return literal(self._clock(), UtcDateTime()).label("now") if self._clock else db_now().label("now")
+
+    def now_sql(self) -> tuple[ColumnElement[datetime], dict[str, datetime]]:
+        """The same for statements that are built once: a column, and the parameter it takes where a clock is given."""
+        return (_GIVEN_NOW, {"now": self._clock()}) if self._clock else (_DB_NOW, {})
 
     def upgrade(self) -> list[str]:
         """Migrate to the newest revision; returns the revisions applied. Safe to run twice and side by side."""
@@ -253,46 +262,3 @@ def _current(connection: Connection) -> str | None:
     from alembic.runtime.migration import MigrationContext
 
     return MigrationContext.configure(connection).get_current_revision()
-
-
-def _make_engine(url: str, dialect: str) -> Engine:
-    if dialect == "postgresql":
-        engine = create_engine(
-            url,
-            pool_size=10,
-            max_overflow=20,
-            pool_timeout=10,
-            pool_pre_ping=True,
-            connect_args={"connect_timeout": 5, "application_name": "prebuild_tasks"},
-        )
-
-        @event.listens_for(engine, "connect")
-        def _session_limits(connection: Any, _record: Any) -> None:
-            # After connecting, not as start-up options, which connection poolers refuse.
-            try:
-                connection.autocommit = True
-                connection.execute(f"SET lock_timeout = {LOCK_TIMEOUT_MS}")
-                connection.execute(f"SET idle_in_transaction_session_timeout = {IDLE_IN_TRANSACTION_MS}")
-                connection.execute("SET TIME ZONE 'UTC'")
-                connection.autocommit = False
-            except Exception:
-                connection.close()  # the pool has not got it yet, so nobody else would
-                raise
-
-        return engine
-    engine = create_engine(url, pool_size=10, max_overflow=20, connect_args={"timeout": SQLITE_BUSY_MS / 1000})
-
-    @event.listens_for(engine, "connect")
-    def _pragmas(connection: sqlite3.Connection, _record: Any) -> None:
-        connection.isolation_level = None  # we say BEGIN ourselves: the driver's own way let 42 of 1,600 claims double
-        for pragma in ("journal_mode=WAL", "synchronous=FULL", f"busy_timeout={SQLITE_BUSY_MS}", "foreign_keys=ON"):
-            # FULL: an answered claim stays claimed even when the machine loses power.
-            connection.execute(f"PRAGMA {pragma}")
-
-    @event.listens_for(engine, "begin")
-    def _begin(connection: Connection) -> None:
-        # IMMEDIATE: a deferred transaction that turns to writing fails at once with "database is locked".
-        immediate = connection.get_execution_options().get(_WRITE)
-        connection.exec_driver_sql("BEGIN IMMEDIATE" if immediate else "BEGIN")
-
-    return engine

@@ -1,0 +1,196 @@
+"""The claim of a pool that has what is asked for, as one statement: one round trip instead of a dozen.
+
+PostgreSQL alone writes to several tables in one statement. What this can't give it leaves to the claim in steps, which
+finds out why: it answers a repeated request, looks at further presets and second choices, names misses and refusals.
+"""
+
+from __future__ import annotations
+
+import uuid
+from datetime import datetime
+from functools import cache
+from typing import Any
+
+from sqlalchemy import (
+    CTE,
+    LABEL_STYLE_NONE,
+    Boolean,
+    ColumnElement,
+    Double,
+    Select,
+    Text,
+    and_,
+    bindparam,
+    extract,
+    func,
+    insert,
+    literal,
+    literal_column,
+    or_,
+    select,
+    true,
+    update,
+)
+from sqlalchemy.orm import DeclarativeBase
+
+from prebuild_tasks.core.model import CLAIM_REASON, BuildPriority, BuildStatus, Transition
+from prebuild_tasks.core.names import PREBUILD_PREFIX, parse_preset_ref
+from prebuild_tasks.services.claim_answers import ANSWER_COLUMNS, Claimed, answer_of
+from prebuild_tasks.services.claim_pools import has_workspaces, lock_owner
+from prebuild_tasks.services.handover import HAS_HOOK, handed_over_in_sql
+from prebuild_tasks.storage import models as m
+from prebuild_tasks.storage.conditions import (
+    IS_CLAIMABLE,
+    REF_COLUMNS,
+    TEMPLATE_OF_VERSION,
+    VERSION_OF_PRESET,
+    fresh_since,
+    ref_of,
+    said,
+)
+from prebuild_tasks.storage.engine import Database
+from prebuild_tasks.storage.models import UuidText
+from prebuild_tasks.storage.writes import NewBuild
+
+
+def claim_at_once(
+    database: Database, preset: str, *, owner: str, name: str, request_id: str, elapsed_ms: float
+) -> Claimed | None:
+    """Give the preset's oldest eligible prebuild to `owner`, with its event, history and build; None: go step by step.
+
+    `elapsed_ms` is what the request has taken so far. Raises InputError for what is no preset's name, and
+    IntegrityError for a name the owner has already, and for a request that has its answer: that is not looked for here,
+    the schema knows it.
+    """
+    if database.dialect != "postgresql" or preset.isdigit():
+        return None
+    ref = parse_preset_ref(preset)
+    build_id = str(uuid.uuid4())
+    now, clock = database.now_sql()
+    values = clock | {
+        "template": ref.template, "preset": ref.preset, "version": ref.version, "owner": owner, "name": name,
+        "request_id": request_id, "build_id": build_id, "elapsed_ms": elapsed_ms, "below_limit": False,
+    }  # fmt: skip
+    statement = _statement(now, versioned=ref.version is not None)
+    with database.statement() as connection:
+        row = connection.execute(statement, values).one_or_none()
+    if row is not None and row.max_per_owner is not None:
+        with database.write() as connection:
+            # Lock, then count in a further statement: in one with the lock the count is from before it.
+            lock_owner(connection, owner)
+            has = connection.execute(has_workspaces(owner, row.limited_by)).scalar_one()
+            values["below_limit"] = has < row.max_per_owner
+            row = connection.execute(statement, values).one_or_none()
+    if row is None or row.id is None:
+        return None
+    return Claimed(answer_of(row, ref_of(row), request_id), row.preset_id, [NewBuild(build_id, row.host)])
+
+
+@cache
+def _statement(now: ColumnElement[datetime], *, versioned: bool) -> Select[*tuple[Any, ...]]:
+    """Built once: the making of it takes longer than its execution."""
+    owner, pool = bindparam("owner", type_=Text()), _pool(now, versioned=versioned)
+
+    def of_pool(column: str) -> ColumnElement[Any]:
+        # By itself, never joined: joined, the oldest would be found by sorting all.
+        return select(pool.c[column]).scalar_subquery()
+
+    chosen = (
+        select(m.Workspace.id)
+        .where(
+            m.Workspace.preset_id == of_pool("id"),
+            IS_CLAIMABLE,
+            m.Workspace.created_at >= of_pool("fresh_since"),
+            or_(of_pool("max_per_owner").is_(None), bindparam("below_limit", type_=Boolean())),
+        )
+        .order_by(m.Workspace.created_at, m.Workspace.id)
+        .limit(literal_column("1"))
+        .with_for_update(key_share=True, skip_locked=True)
+        .scalar_subquery()
+    )
+    name = func.nullif(bindparam("name", type_=m.Workspace.name.type), said(""))
+    hit = (
+        update(m.Workspace)
+        .where(m.Workspace.id == chosen, IS_CLAIMABLE)
+        .values(
+            owner=owner,
+            name=func.coalesce(name, func.replace(m.Workspace.name, said(PREBUILD_PREFIX), said(""))),
+            **handed_over_in_sql(of_pool("now"), of_pool("claimed_ttl_s"), of_pool("has_hook")),
+        )
+        .returning(*ANSWER_COLUMNS)
+        .cte("hit")
+    )
+    latency: ColumnElement[Any] = bindparam("elapsed_ms", type_=Double()) + _MS_SINCE_STATEMENT
+    event = _insert(
+        m.ClaimEvent, hit, at=hit.c.claimed_at, preset_id=hit.c.preset_id, workspace_id=hit.c.id, owner=owner,
+        request_id=bindparam("request_id", type_=Text()), hit=true(), latency_ms=latency,
+    )  # fmt: skip
+    history = _insert(
+        m.History, hit, at=hit.c.claimed_at, actor=owner, event=said("claimed"), workspace_id=hit.c.id,
+        preset_id=hit.c.preset_id, reason=said(CLAIM_REASON),
+    )  # fmt: skip
+    build = _insert(
+        m.Build, hit, id=bindparam("build_id", type_=UuidText), workspace_id=hit.c.id,
+        organization_id=hit.c.organization_id, preset_id=hit.c.preset_id, number=hit.c.build_number,
+        transition=said(Transition.START), status=said(BuildStatus.PENDING), reason=said(CLAIM_REASON),
+        initiator=owner, priority=literal_column(str(BuildPriority.PERSON_WAITS)), queue=hit.c.host,
+        created_at=hit.c.claimed_at,
+    )  # fmt: skip
+    known = (pool.c[column.name] for column in REF_COLUMNS)
+    return (
+        select(*hit.c, *known, pool.c.max_per_owner, pool.c.organization_id.label("limited_by"))
+        .select_from(pool.outerjoin(hit, true()))
+        .add_cte(event, history, build)
+    )
+
+
+_MS_SINCE_STATEMENT = extract("epoch", func.clock_timestamp() - func.statement_timestamp()) * literal_column("1000")
+
+
+def _pool(now: ColumnElement[datetime], *, versioned: bool) -> CTE:
+    """What the claim must know of the preset it names; no row where there is no such preset to claim from."""
+    if versioned:
+        named = m.TemplateVersion.name == bindparam("version", type_=Text())
+    else:
+        named = and_(m.Template.active_version_id == m.TemplateVersion.id, m.Preset.removed_at.is_(None))
+    return (
+        select(
+            m.Preset.id,
+            m.Preset.claimed_ttl_s,
+            HAS_HOOK.label("has_hook"),
+            m.Organization.max_per_owner,
+            m.Organization.id.label("organization_id"),
+            now.label("now"),
+            fresh_since(now).label("fresh_since"),
+            *REF_COLUMNS,
+        )
+        .join(*VERSION_OF_PRESET)
+        .join(*TEMPLATE_OF_VERSION)
+        .join(m.Organization, m.Organization.id == m.Template.organization_id)
+        .where(
+            m.Template.name == bindparam("template", type_=Text()),
+            m.Preset.name == bindparam("preset", type_=Text()),
+            m.Template.deleted_at.is_(None),
+            named,
+        )
+        .cte("pool")
+    )
+
+
+def _insert(table: type[DeclarativeBase], source: CTE, **values: ColumnElement[Any]) -> CTE:
+    """One row of `table` for each row of `source`; what is not named gets the model's default."""
+    defaults = {
+        column.name: said(column.default.arg) if isinstance(column.default.arg, str) else literal(column.default.arg)
+        for column in table.__table__.columns
+        if column.default is not None and column.default.is_scalar and column.name not in values
+    }
+    row = values | defaults
+    return (
+        insert(table)
+        .from_select(
+            list(row),
+            select(*row.values()).select_from(source).set_label_style(LABEL_STYLE_NONE),
+            include_defaults=False,
+        )
+        .cte(f"new_{table.__name__}")
+    )

@@ -1,0 +1,69 @@
+"""Many rows at once, by `INSERT … SELECT`, for what only shows in a large database. PostgreSQL only."""
+
+from __future__ import annotations
+
+from sqlalchemy import text
+
+from prebuild_tasks.storage.engine import Database
+
+_STOCK = """
+INSERT INTO workspaces (id, name, owner, organization_id, preset_id, recipe_digest, slot, created_at, ready_at,
+  transition, status, build_number, reason, host, resource_id, url, directory)
+SELECT gen_random_uuid(), 'prebuild-' || p.id || '-' || s.slot, 'prebuilds', t.organization_id, p.id, p.recipe_digest,
+  s.slot, now() - interval '1 minute' + s.slot * interval '1 microsecond', now(),
+  'start', 'succeeded', 1, 'deficit', '', 'r', 'http://x', '/x'
+FROM presets p JOIN template_versions v ON v.id = p.template_version_id JOIN templates t ON t.id = v.template_id
+CROSS JOIN generate_series(CAST(:first AS int), CAST(:last AS int)) AS s(slot)
+"""
+_BURIED = """
+INSERT INTO workspaces (id, name, owner, organization_id, preset_id, recipe_digest, created_at, ready_at, claimed_at,
+  deleted_at, transition, status, build_number, reason, host, resource_id, url, directory)
+SELECT gen_random_uuid(), 'old-' || p.id || '-' || s.n,
+  CASE s.n % 2 WHEN 0 THEN 'prebuilds' ELSE 'owner-' || s.n % 500 END, t.organization_id, p.id, p.recipe_digest,
+  now() - interval '2 days', now() - interval '2 days', CASE s.n % 2 WHEN 0 THEN NULL ELSE now() - interval '1 day' END,
+  now() - interval '1 hour', 'delete', 'succeeded', 3, 'expired', '', 'r', 'http://x', '/x'
+FROM presets p JOIN template_versions v ON v.id = p.template_version_id JOIN templates t ON t.id = v.template_id
+CROSS JOIN generate_series(1, CAST(:each AS int)) AS s(n)
+"""
+_BUILDS = """
+INSERT INTO builds (id, workspace_id, organization_id, preset_id, number, transition, status, reason, initiator,
+  priority, queue, created_at, published_at, publications, attempt, runner, started_at, completed_at, error, error_code)
+SELECT gen_random_uuid(), w.id, w.organization_id, w.preset_id, b.number,
+  CASE b.number WHEN 1 THEN 'start' ELSE 'delete' END, 'succeeded', 'deficit', 'reconciler', 100, '', w.created_at,
+  w.created_at, 1, 1, 'runner', w.created_at, w.created_at + interval '1 minute', '', ''
+FROM workspaces w CROSS JOIN (VALUES (1), (3)) AS b(number)
+WHERE (w.deleted_at IS NOT NULL OR b.number = 1) AND NOT EXISTS (SELECT FROM builds WHERE workspace_id = w.id)
+"""
+_CLAIMS = """
+INSERT INTO claim_events (at, preset_id, workspace_id, owner, request_id, hit, miss_reason, latency_ms)
+SELECT claimed_at, preset_id, id, owner, id::text, true, '', 1 FROM workspaces
+WHERE deleted_at IS NOT NULL AND claimed_at IS NOT NULL
+"""
+_HISTORY = """
+INSERT INTO history (at, actor, event, workspace_id, preset_id, reason)
+SELECT claimed_at, owner, 'claimed', id, preset_id, 'claim' FROM workspaces
+WHERE deleted_at IS NOT NULL AND claimed_at IS NOT NULL
+"""
+
+
+def stock(database: Database, each: int, *, first_slot: int = 0) -> None:
+    """Give every preset `each` more ready prebuilds with their builds, on slots from `first_slot` on."""
+    with database.write() as connection:
+        connection.execute(text(_STOCK), {"first": first_slot, "last": first_slot + each - 1})
+        connection.execute(text(_BUILDS))
+    analyze(database)
+
+
+def bury(database: Database, each: int) -> None:
+    """Give every preset `each` workspaces that are gone, half of them claimed once, with builds, events and history."""
+    with database.write() as connection:
+        connection.execute(text(_BURIED), {"each": each})
+        for statement in (_BUILDS, _CLAIMS, _HISTORY):
+            connection.execute(text(statement))
+    analyze(database)
+
+
+def analyze(database: Database) -> None:
+    """What autovacuum does by and by: statistics, and pages known to be visible to all."""
+    with database.statement() as connection:
+        connection.execute(text("VACUUM ANALYZE"))
