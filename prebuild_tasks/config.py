@@ -132,6 +132,12 @@ class Settings(BaseSettings):
     """Send Celery events, which Flower shows."""
     flower_basic_auth: str = ""
     """user:password of Flower, which does not start without; `FLOWER_BASIC_AUTH` is the same."""
+    exporter_bind: str = "127.0.0.1"
+    """Address that `prebuild exporter` listens on."""
+    exporter_port: int = Field(9464, ge=0, le=65535)
+    """And its port."""
+    exporter_cache: Duration = 10
+    """For this long one reading of the database serves every scrape."""
     log_level: str = "INFO"
     """Of the long-running processes; commands say warnings only."""
     log_format: Literal["auto", "json", "console"] = "auto"

@@ -38,6 +38,7 @@ COMMANDS = {
     "sweep": ("audit", "Show resources that nobody knows of, and look again; --confirm to remove many"),
     "doctor": ("doctor", "Look for what is wrong around it all, and say what to do"),
     "health": ("doctor", "For probes: is a worker, the builds worker, beat, the database or Redis alive"),
+    "exporter": ("exporter", "Serve Prometheus metrics"),
     "db": ("admin", "Database: upgrade"),
     "config": ("admin", "Settings and the pools file's schema"),
     "decide": ("admin", "Answer decision cases"),

@@ -15,6 +15,7 @@ from prebuild_tasks.core.model import RECONCILER
 from prebuild_tasks.errors import PrebuildError
 from prebuild_tasks.services.presence import BUILDS_ROLE, recent
 from prebuild_tasks.storage import models as m
+from prebuild_tasks.storage import totals
 from prebuild_tasks.storage.engine import Database
 from prebuild_tasks.storage.types import conflict_insert
 
@@ -64,8 +65,8 @@ def stale_after(settings: Settings) -> float:
     return max(_STALE_INTERVALS * settings.reconcile_interval, _STALE_MIN)
 
 
-def note_tick(database: Database, started: datetime, report: Mapping[str, Any]) -> None:
-    """Remember that a tick has ended. It has done its work by then, so that failing to note it fails nothing."""
+def note_tick(database: Database, started: datetime, report: Mapping[str, Any], seconds: float) -> None:
+    """Remember that a tick has ended, and how long it took. Failing to note it fails nothing: it has done its work."""
     try:
         with database.write() as connection:
             now = database.now(connection)
@@ -74,6 +75,7 @@ def note_tick(database: Database, started: datetime, report: Mapping[str, Any]) 
             insert = conflict_insert(connection, m.Setting).values(key=TICK_KEY, **values)
             newer = m.Setting.updated_at < now
             connection.execute(insert.on_conflict_do_update(index_elements=["key"], set_=values, where=newer))
+            totals.keep(connection, totals.observed("tick_seconds", seconds, totals.TICK_BOUNDS))
     except PrebuildError as error:
         log.warning("tick_not_noted", error=str(error))
 

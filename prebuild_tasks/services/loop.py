@@ -37,8 +37,9 @@ class PoolReconciler:
         snapshot, preset_ids = plan_tick(self._database, self._settings)
         sent = self._publisher.reconcile(preset_ids, tick=tick)
         report = tick_report(snapshot, sent, tick)
-        note_tick(self._database, snapshot.now, report)
-        log.info("tick", **report, seconds=round(monotonic() - started, 3))
+        seconds = monotonic() - started
+        note_tick(self._database, snapshot.now, report, seconds)
+        log.info("tick", **report, seconds=round(seconds, 3))
         return report
 
     def reconcile_preset(self, preset: str, *, tick: int = 0) -> Mapping[str, Any]:

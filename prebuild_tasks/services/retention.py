@@ -14,7 +14,7 @@ from sqlalchemy import Connection
 from prebuild_tasks.config import Settings
 from prebuild_tasks.core.model import RECONCILER
 from prebuild_tasks.errors import BusyError
-from prebuild_tasks.storage import pruning, writes
+from prebuild_tasks.storage import pruning, totals, writes
 from prebuild_tasks.storage.engine import Database
 
 BATCH = 500
@@ -67,6 +67,8 @@ def prune(database: Database, settings: Settings) -> Pruned:
                 break
         return total
 
+    with database.write() as connection:
+        totals.move_mark(connection, database.now(connection))
     done = Pruned(
         logs=until_done(pruning.delete_logs, settings.retention_logs),
         builds=until_done(pruning.delete_builds, settings.retention_builds),
@@ -81,9 +83,10 @@ def prune(database: Database, settings: Settings) -> Pruned:
         drained = pruning.drained_presets(connection, before, BATCH)
     for preset_id in drained:
         done.presets += _forget(database, preset_id, before)
-    if done.presets:
-        with database.write() as connection:
+    with database.write() as connection:
+        if done.presets:
             done.recipes = pruning.delete_empty_recipes(connection)
+        totals.delete_orphans(connection)
     return done
 
 

@@ -196,7 +196,9 @@ class Database:
             return _old_schema(str(original))
         # 53: out of disk, memory or connections.
         lost = error.connection_invalidated or (state or "").startswith(("08", "57P0", "28", "3D", "53"))
-        if lost or (state is None and type(original).__name__ in ("OperationalError", "InterfaceError")):
+        # By name, as the driver is an extra; by every name it has, as psycopg has one of its own for a time that is up.
+        kinds = {kind.__name__ for kind in type(original).__mro__}
+        if lost or (state is None and kinds & {"OperationalError", "InterfaceError"}):
             return self._unreachable(str(original).strip().splitlines()[0] if str(original).strip() else "no answer")
         return None
 

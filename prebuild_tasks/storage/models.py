@@ -361,3 +361,15 @@ class History(Base):
     preset_id: Mapped[int | None] = mapped_column(BigInteger)
     reason: Mapped[str] = mapped_column(Text, default="")
     details: Mapped[dict[str, Any] | None]
+
+
+class Total(Base):
+    """What was counted of rows that may be gone by now, by name: a preset has many ids, one per version."""
+
+    __tablename__ = "totals"
+    series: Mapped[str] = mapped_column(String(40), primary_key=True)
+    template: Mapped[str] = mapped_column(String(63), primary_key=True)
+    preset: Mapped[str] = mapped_column(String(63), primary_key=True)
+    """Empty: of the whole template; both empty: of everything."""
+    detail: Mapped[str] = mapped_column(String(100), primary_key=True)
+    value: Mapped[float] = mapped_column(Double)

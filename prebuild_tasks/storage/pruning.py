@@ -1,6 +1,7 @@
 """What retention and pruning delete, in bounded batches. Each statement asks again whether the rows may go.
 
 Nothing of a workspace that somebody has is ever touched: not its builds, not their output, not its events or history.
+What metrics count stays until it is among the totals.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from sqlalchemy.orm import aliased
 from prebuild_tasks.core.model import FINAL_STATUSES, PREBUILDS_OWNER
 from prebuild_tasks.storage import models as m
 from prebuild_tasks.storage.conditions import TEMPLATE_OF_VERSION, VERSION_OF_PRESET
+from prebuild_tasks.storage.totals import counted_until, keep_builds, keep_preset
 
 AUTO_VERSION = "auto-"
 """How versions that nobody named begin; a named one stays for `promote` until its template goes."""
@@ -46,7 +48,7 @@ def delete_builds(connection: Connection, before: datetime, limit: int) -> int:
         .join(m.Workspace, m.Workspace.id == m.Build.workspace_id)
         .where(
             m.Build.status.in_(FINAL_STATUSES),
-            m.Build.completed_at < before,
+            m.Build.completed_at < min(before, counted_until(connection)),
             or_(
                 m.Workspace.deleted_at < before,
                 and_(
@@ -78,6 +80,7 @@ def delete_workspaces(connection: Connection, before: datetime, limit: int) -> i
 def delete_events(connection: Connection, before: datetime, limit: int) -> int:
     """Claim events and history older than `before`."""
     had = select(m.Workspace.id).where(IS_HAD)
+    before = min(before, counted_until(connection))
     count = 0
     for table in (m.ClaimEvent, m.History):
         ids = (
@@ -139,6 +142,7 @@ def delete_preset(connection: Connection, preset_id: int, limit: int) -> bool:
     if connection.execute(select(still_there)).scalar_one():
         return False
     builds = connection.execute(select(m.Build.id).where(m.Build.preset_id == preset_id).limit(limit)).scalars().all()
+    keep_builds(connection, builds)
     _delete_builds(connection, builds)
     mine = select(m.Workspace.id).where(m.Workspace.preset_id == preset_id)
     idle = mine.where(~exists().where(m.Build.workspace_id == m.Workspace.id)).limit(limit)
@@ -148,6 +152,7 @@ def delete_preset(connection: Connection, preset_id: int, limit: int) -> bool:
         connection.execute(delete(m.Workspace).where(m.Workspace.id.in_(ids)))
     if len(builds) == limit or len(ids) == limit:
         return False
+    keep_preset(connection, preset_id)
     connection.execute(update(m.ClaimEvent).where(m.ClaimEvent.preset_id == preset_id).values(preset_id=None))
     for table in (m.PresetParameter, m.PresetSchedule):
         connection.execute(delete(table).where(table.preset_id == preset_id))

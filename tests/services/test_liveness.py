@@ -138,9 +138,9 @@ def test_before_the_first_tick_an_installation_has_time(database: Database, sett
 def test_an_older_tick_that_ends_late_changes_nothing(database: Database, settings: Settings) -> None:
     with database.read() as connection:
         now = database.now(connection)
-    note_tick(database, now, {"tick": 2})
+    note_tick(database, now, {"tick": 2}, 0.1)
     jump(database, -60)
-    note_tick(database, now, {"tick": 1})
+    note_tick(database, now, {"tick": 1}, 0.1)
     with database.read() as connection:
         assert connection.execute(select(m.Setting.value["tick"].as_integer())).scalar_one() == 2
 

@@ -1,0 +1,208 @@
+"""`prebuild exporter` as it runs: one reading for many scrapes, bounded in time, gone when it is told to go."""
+
+from __future__ import annotations
+
+import itertools
+import re
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from prebuild_tasks.cli.main import main
+from prebuild_tasks.config import Settings
+from prebuild_tasks.exporter import Exporter, Shared, rendered
+from prebuild_tasks.storage.engine import Database
+from tests.builders import declare, fill
+
+NO_REDIS = "redis://127.0.0.1:1/0"
+
+
+def test_scrapes_at_once_share_one_reading() -> None:
+    asked, gate, answers = [], threading.Event(), []
+
+    def read() -> str:
+        asked.append(1)
+        assert gate.wait(10)
+        return "read"
+
+    shared = Shared(read, keep=60, patience=10)
+    scrapes = [threading.Thread(target=lambda: answers.append(shared.get())) for _ in range(8)]
+    for scrape in scrapes:
+        scrape.start()
+    gate.set()
+    for scrape in scrapes:
+        scrape.join(10)
+    assert (answers, len(asked)) == (["read"] * 8, 1)
+    assert shared.get() == "read"
+    assert len(asked) == 1
+
+
+def test_a_reading_is_kept_for_so_long() -> None:
+    numbers = itertools.count(1)
+    shared = Shared(lambda: next(numbers), keep=0)
+    assert [shared.get(), shared.get()] == [1, 2]
+
+
+def test_what_hangs_holds_up_one_scrape_and_is_asked_once() -> None:
+    gate, asked = threading.Event(), []
+
+    def read() -> str:
+        asked.append(1)
+        gate.wait(20)
+        return "late"
+
+    shared = Shared(read, keep=60, patience=0.2)
+    began = time.monotonic()
+    assert shared.get() is None
+    first = time.monotonic() - began
+    assert [shared.get() for _ in range(5)] == [None] * 5
+    assert 0.2 <= first < 2
+    assert time.monotonic() - began < first + 1, "the others do not wait anew"
+    assert len(asked) == 1
+    gate.set()
+
+
+def test_what_fails_is_not_asked_again_at_once() -> None:
+    asked: list[int] = []
+
+    def read() -> int:
+        asked.append(1)
+        raise ValueError("no")
+
+    shared = Shared(read, keep=60)
+    assert [shared.get(), shared.get()] == [None, None]
+    assert len(asked) == 1
+
+
+def test_a_database_that_goes_takes_its_values_along(database: Database, settings: Settings, tmp_path: Path) -> None:
+    declare(database, settings, 1)
+    exporter = Exporter(settings.model_copy(update={"database_url": database.url, "redis_url": NO_REDIS}), "0")
+    before = rendered(exporter.families(exporter.read()))
+    assert "prebuild_up 1.0" in before
+    assert "prebuild_desired{" in before
+    assert "prebuild_redis_up 0.0" in before
+    assert "prebuild_queue_length" not in before
+    exporter._database.close()
+    away = "sqlite:////nowhere/at/all.db" if database.dialect == "sqlite" else "postgresql+psycopg://u@127.0.0.1:1/x"
+    exporter._database = Database(away)
+    after = rendered(exporter.families(exporter.read()))
+    exporter.close()
+    names = {line.split()[0] for line in after.splitlines() if not line.startswith("#")}
+    assert names == {
+        "prebuild_up", 'prebuild_info{version="0"}', "prebuild_metrics_last_updated", "prebuild_read_duration_seconds",
+        "prebuild_redis_up",
+    }  # fmt: skip
+    assert "prebuild_up 0.0" in after
+    last = re.findall(r"^prebuild_metrics_last_updated (.*)$", before + after, re.MULTILINE)
+    assert last[0] == last[1] != "0.0"
+
+
+def test_once_prints_them(
+    database: Database, settings: Settings, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    declare(database, settings, 2)
+    monkeypatch.setenv("PREBUILD_DATABASE_URL", database.url)
+    monkeypatch.setenv("PREBUILD_REDIS_URL", NO_REDIS)
+    assert main(["exporter", "--once"]) == 0
+    assert 'prebuild_desired{organization="default",preset="small",template="dev"} 2.0' in capsys.readouterr().out
+    monkeypatch.setenv("PREBUILD_DATABASE_URL", "postgresql://u:hidden@127.0.0.1:1/x")
+    assert main(["exporter", "--once"]) == 7
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert "hidden" not in printed.err
+    assert "next: start it, or point PREBUILD_DATABASE_URL" in printed.err
+
+
+def test_a_port_that_is_taken(
+    database: Database, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("PREBUILD_DATABASE_URL", database.url)
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        assert main(["exporter", "--port", str(port)]) == 2
+    words = capsys.readouterr().err
+    assert f"the exporter can't listen on 127.0.0.1:{port}: Address already in use" in words
+    assert "next: name another: prebuild exporter --port N" in words
+    assert main(["exporter", "--bind", "no.such.host.invalid"]) == 2
+
+
+def test_a_database_without_tables(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("PREBUILD_DATABASE_URL", f"sqlite:///{tmp_path / 'empty.db'}")
+    assert main(["exporter", "--port", "0"]) == 2
+    assert "next: run: prebuild db upgrade" in capsys.readouterr().err
+
+
+@contextmanager
+def running(tmp_path: Path, **environment: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    """The command in a process of its own, and the address it printed."""
+    process = subprocess.Popen(
+        [str(Path(sys.executable).parent / "prebuild"), "exporter", "--port", "0"],
+        env={"PATH": "/usr/bin:/bin", "PREBUILD_DATA_DIR": str(tmp_path), **environment},
+        stdout=subprocess.PIPE, text=True, cwd=tmp_path,
+    )  # fmt: skip
+    try:
+        assert process.stdout
+        yield process, process.stdout.readline().strip().removeprefix("metrics: ")
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def get(url: str) -> str:
+    with urllib.request.urlopen(url, timeout=15) as answer:
+        assert answer.headers["Content-Type"].startswith("text/plain")
+        return str(answer.read().decode())
+
+
+def test_it_serves_and_ends_at_once(database: Database, settings: Settings, redis_url: str, tmp_path: Path) -> None:
+    declare(database, settings, 2)
+    fill(database, settings)
+    with running(tmp_path, PREBUILD_DATABASE_URL=database.url, PREBUILD_REDIS_URL=redis_url) as (process, url):
+        assert url.startswith("http://127.0.0.1:")
+        first = get(url)
+        assert 'prebuild_eligible{organization="default",preset="small",template="dev"} 2.0' in first
+        assert 'prebuild_queue_length{queue="prebuild.events"} 0.0' in first
+        assert get(url) == first, "kept"
+        began = time.monotonic()
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(10) == 0
+        assert time.monotonic() - began < 3
+
+
+def ended_by(ask: Callable[[str], str], url: str) -> None:
+    with pytest.raises(OSError, match=r"closed|reset|end"):
+        ask(url)
+
+
+@pytest.mark.slow
+def test_a_database_that_is_silent_holds_up_neither_a_scrape_nor_the_end(tmp_path: Path) -> None:
+    """It takes connections and says nothing."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        silent.settimeout(15)
+        address = f"postgresql://u@127.0.0.1:{silent.getsockname()[1]}/x"
+        exporter = Exporter(Settings(database_url=address, redis_url=NO_REDIS, data_dir=tmp_path), "0", patience=0.5)
+        began = time.monotonic()
+        assert "prebuild_up 0.0" in rendered(list(exporter.collect()))
+        assert time.monotonic() - began < 3
+        with silent.accept()[0], running(tmp_path, PREBUILD_DATABASE_URL=address, PREBUILD_REDIS_URL=NO_REDIS) as it:
+            process, url = it
+            scrape = threading.Thread(target=lambda: ended_by(get, url), daemon=True)
+            with silent.accept()[0]:  # it looked at the schema, in vain
+                scrape.start()
+                with silent.accept()[0]:  # the scrape is under way
+                    began = time.monotonic()
+                    process.send_signal(signal.SIGTERM)
+                    assert process.wait(10) == 0
+                    assert time.monotonic() - began < 3
+                    scrape.join(10)
