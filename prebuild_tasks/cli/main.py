@@ -34,6 +34,7 @@ COMMANDS = {
     "builds": ("builds", "List builds, newest first"),
     "logs": ("builds", "Show the output of a build"),
     "history": ("builds", "Show who did what to a workspace or a pool, why and when"),
+    "report": ("report", "Show hit rate, cold starts, time to ready, idle hours and cost, and waste"),
     "audit": ("audit", "Check the invariants on the live system"),
     "sweep": ("audit", "Show resources that nobody knows of, and look again; --confirm to remove many"),
     "doctor": ("doctor", "Look for what is wrong around it all, and say what to do"),

@@ -67,6 +67,26 @@ def _age_sqlite(element: age_seconds, compiler: SQLCompiler, **kw: Any) -> str:
     return f"(({later} - {earlier}) / 1000000.0)"
 
 
+class bucket_of(FunctionElement[int]):  # noqa: N801 - reads as a SQL function
+    """`bucket_of(at, literal_column(seconds))`: whole spans of that many seconds between 1970 and an instant."""
+
+    type = BigInteger()
+    inherit_cache = True
+    name = "bucket_of"
+
+
+@compiles(bucket_of, "postgresql")
+def _bucket_postgresql(element: bucket_of, compiler: SQLCompiler, **kw: Any) -> str:
+    at, seconds = (compiler.process(clause, **kw) for clause in element.clauses)
+    return f"CAST(FLOOR(EXTRACT(EPOCH FROM {at}) / {seconds}) AS BIGINT)"
+
+
+@compiles(bucket_of, "sqlite")
+def _bucket_sqlite(element: bucket_of, compiler: SQLCompiler, **kw: Any) -> str:
+    at, seconds = (compiler.process(clause, **kw) for clause in element.clauses)
+    return f"({at} / ({seconds} * 1000000))"
+
+
 class db_now(FunctionElement[datetime]):  # noqa: N801 - reads as a SQL function
     """The database's own clock, read when the statement runs, not when the transaction began. PostgreSQL only."""
 

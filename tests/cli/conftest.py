@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -84,3 +85,24 @@ def redis_config(redis_server: str) -> Any:
     for key, value in before.items():
         client.config_set(key, value)
     client.close()
+
+
+@pytest.fixture
+def cli(
+    database: Database,
+    settings: Settings,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+) -> Any:
+    monkeypatch.setenv("PREBUILD_DATABASE_URL", database.url)
+    monkeypatch.setenv("PREBUILD_DATA_DIR", str(settings.data_dir))
+    monkeypatch.setenv("PREBUILD_REDIS_URL", "redis://127.0.0.1:1/0")
+
+    def run(*arguments: str, expect: int = 0) -> str:
+        code = main(arguments)
+        captured = capsys.readouterr()
+        assert code == expect, captured.out + captured.err
+        return captured.out if expect == 0 else captured.out + captured.err
+
+    return run

@@ -12,7 +12,7 @@ import pytest
 from sqlalchemy import update
 
 from prebuild_tasks import errors
-from prebuild_tasks.cli.main import COMMANDS, main
+from prebuild_tasks.cli.main import COMMANDS
 from prebuild_tasks.config import Settings
 from prebuild_tasks.services.claim import ClaimRequest, claim
 from prebuild_tasks.storage import models as m
@@ -39,27 +39,6 @@ KEYS = {
         "workspace", "preset", "owner", "url", "directory", "resource_id", "request_id", "claimed_at", "state",
     },
 }  # fmt: skip
-
-
-@pytest.fixture
-def cli(
-    database: Database,
-    settings: Settings,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-    tmp_path: Path,
-) -> Any:
-    monkeypatch.setenv("PREBUILD_DATABASE_URL", database.url)
-    monkeypatch.setenv("PREBUILD_DATA_DIR", str(settings.data_dir))
-    monkeypatch.setenv("PREBUILD_REDIS_URL", "redis://127.0.0.1:1/0")
-
-    def run(*arguments: str, expect: int = 0) -> str:
-        code = main(arguments)
-        captured = capsys.readouterr()
-        assert code == expect, captured.out + captured.err
-        return captured.out if expect == 0 else captured.out + captured.err
-
-    return run
 
 
 def test_exit_codes_are_those_of_the_port() -> None:

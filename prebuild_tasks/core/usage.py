@@ -1,0 +1,121 @@
+"""Who asked when: hit rate, demand by weekday and hour, and the most that came at once. Pure arithmetic."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime, tzinfo
+from zoneinfo import ZoneInfo
+
+QUARTER = 900
+"""Seconds. Zones differ from UTC by multiples of it, so a local hour is four whole quarters of UTC."""
+_WIDTHS = (QUARTER, 3600, 3 * 3600, 6 * 3600, 86_400, 7 * 86_400)
+_POINTS = 60
+DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
+
+
+@dataclass(frozen=True, slots=True)
+class Demand:
+    """Requests to claim from one pool that began within one quarter of an hour."""
+
+    quarter: int
+    """Quarters of an hour since 1970, UTC."""
+    hits: int = 0
+    misses: int = 0
+    cold_starts: int = 0
+    """Misses for whose owner a workspace was begun; part of `misses`."""
+
+    @property
+    def claims(self) -> int:
+        return self.hits + self.misses
+
+
+@dataclass(frozen=True, slots=True)
+class HeatMap:
+    """Requests by local weekday (0 is Monday) and hour: seven rows of 24."""
+
+    claims: tuple[tuple[int, ...], ...]
+    misses: tuple[tuple[int, ...], ...]
+
+
+def hit_rate(hits: int, misses: int) -> float | None:
+    """Hits among all requests, 0 to 1; None when nobody asked."""
+    return hits / (hits + misses) if hits + misses else None
+
+
+def zone_of(name: str) -> tzinfo:
+    """The preset's zone; UTC where it has none, or one that this machine does not know."""
+    try:
+        return ZoneInfo(name) if name else UTC
+    except (ValueError, OSError, KeyError):
+        return UTC
+
+
+def heat_map(demand: Iterable[tuple[Demand, tzinfo]]) -> HeatMap:
+    """Fold requests into the week, each at its own pool's local time."""
+    claims, misses = ([[0] * 24 for _ in range(7)] for _ in range(2))
+    for item, zone in demand:
+        local = datetime.fromtimestamp(item.quarter * QUARTER, zone)
+        claims[local.weekday()][local.hour] += item.claims
+        misses[local.weekday()][local.hour] += item.misses
+    return HeatMap(tuple(map(tuple, claims)), tuple(map(tuple, misses)))
+
+
+def bucket_width(since: datetime, until: datetime) -> int:
+    """Seconds per point of a curve over this time, so that it has 60 points at most (beyond a year, weeks)."""
+    span = (until - since).total_seconds()
+    return next((width for width in _WIDTHS if span / width <= _POINTS), _WIDTHS[-1])
+
+
+def over_time(demand: Iterable[Demand], width: int) -> list[tuple[datetime, int, int]]:
+    """Hits and misses per `width` seconds (a multiple of a quarter), where there were any: (begin, hits, misses)."""
+    sums: dict[int, list[int]] = {}
+    for item in demand:
+        pair = sums.setdefault(item.quarter * QUARTER // width, [0, 0])
+        pair[0] += item.hits
+        pair[1] += item.misses
+    return [(datetime.fromtimestamp(bucket * width, UTC), *sums[bucket]) for bucket in sorted(sums)]  # type: ignore[misc]
+
+
+def peak(demand: Iterable[Demand], seconds: float) -> int:
+    """The most requests that came within `seconds`, counted in whole quarters of an hour, at least one."""
+    by_quarter: dict[int, int] = {}
+    for item in demand:
+        by_quarter[item.quarter] = by_quarter.get(item.quarter, 0) + item.claims
+    length = max(1, -int(-seconds // QUARTER))
+    return max((sum(by_quarter.get(first + n, 0) for n in range(length)) for first in by_quarter), default=0)
+
+
+@dataclass(frozen=True, slots=True)
+class BusyHours:
+    """When most misses came, as a schedule could say it: local hours `first` to `last`, on these weekdays."""
+
+    first: int
+    last: int
+    days: tuple[int, ...]
+    misses: int
+
+    @property
+    def cron(self) -> str:
+        days = "*" if len(self.days) == 7 else ",".join(str(day) for day in sorted((day + 1) % 7 for day in self.days))
+        hours = f"{self.first}-{self.last}" if self.first < self.last else f"{self.first}"
+        return f"* {hours} * * {'1-5' if self.days == (0, 1, 2, 3, 4) else days}"
+
+    @property
+    def words(self) -> str:
+        consecutive = len(self.days) > 2 and self.days[-1] - self.days[0] == len(self.days) - 1
+        days = f"{DAYS[self.days[0]]}-{DAYS[self.days[-1]]}" if consecutive else ", ".join(DAYS[d] for d in self.days)
+        return f"{days} {self.first:02}:00-{self.last:02}:59"
+
+
+def busy_hours(misses: tuple[tuple[int, ...], ...], share: float = 0.75) -> BusyHours | None:
+    """The shortest run of hours, midnight not crossed, that holds `share` of all misses; None without misses."""
+    by_hour = [sum(row[hour] for row in misses) for hour in range(24)]
+    total = sum(by_hour)
+    if not total:
+        return None
+    spans = ((first, last) for first in range(24) for last in range(first, 24))
+    enough = ((f, n) for f, n in spans if sum(by_hour[f : n + 1]) >= share * total)
+    first, last = min(enough, key=lambda span: (span[1] - span[0], -sum(by_hour[span[0] : span[1] + 1]), span))
+    inside = [sum(row[first : last + 1]) for row in misses]
+    return BusyHours(first, last, tuple(day for day, count in enumerate(inside) if count), sum(inside))

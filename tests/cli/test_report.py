@@ -1,0 +1,133 @@
+"""`prebuild report` as it is read: JSON keys, the terminal, the page."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree as ET
+
+import pytest
+
+from prebuild_tasks.cli.report import heat_lines
+from prebuild_tasks.cli.report_page import page
+from prebuild_tasks.cli.when import instant
+from prebuild_tasks.config import Settings
+from prebuild_tasks.errors import InputError
+from prebuild_tasks.services.report import report
+from prebuild_tasks.storage.engine import Database
+from tests.builders import declare
+from tests.past import Past
+
+FIGURES = {
+    "claims", "hits", "misses", "hit_rate", "cold_starts", "claim_latency_ms", "time_to_ready_s", "built",
+    "failed_builds", "wasted_builds", "wasted_by_reason", "idle_hours", "idle_cost", "heat_map",
+}  # fmt: skip
+HOUR = timedelta(hours=1)
+
+
+@pytest.fixture
+def past(database: Database, settings: Settings) -> Past:
+    declare(database, settings, 1, extra="cost_per_hour: 0.5")
+    past = Past(database)
+    past.installed(past.now - 10 * 24 * HOUR)
+    for hours in range(1, 40):
+        at = past.now - hours * HOUR
+        workspace = past.workspace(at - HOUR, ready=at - HOUR / 2, claimed=at)
+        past.claim(at, hit=hours % 4 > 0, workspace=workspace)
+    past.workspace(past.now - 9 * HOUR, ready=past.now - 8 * HOUR, gone=past.now - HOUR)
+    past.write()
+    return past
+
+
+def test_the_keys_are_a_promise(cli: Any, past: Past) -> None:
+    found = json.loads(cli("report", "--json"))
+    assert found.keys() == {"since", "until", "data_since", "notes", "total", "presets", "over_time"}
+    assert found["data_since"].keys() == {"claims", "builds"}
+    assert found["total"].keys() == FIGURES
+    [pool] = found["presets"]
+    assert pool.keys() == FIGURES | {"preset", "active", "timezone", "cost_per_hour", "recommendations"}
+    assert pool["claim_latency_ms"].keys() == {"count", "p50", "p95"}
+    assert pool["heat_map"].keys() == {"claims", "misses"}
+    assert [len(row) for row in pool["heat_map"]["claims"]] == [24] * 7
+    assert found["over_time"].keys() == {"seconds", "claims", "time_to_ready_s"}
+    assert found["over_time"]["claims"][0].keys() == {"at", "hits", "misses"}
+    assert found["over_time"]["time_to_ready_s"][0].keys() == {"at", "count", "p50", "p95"}
+    assert (pool["claims"], pool["misses"], pool["cold_starts"], pool["wasted_builds"]) == (39, 9, 9, 1)
+
+
+def test_the_terminal_shows_figures_heat_and_what_follows(cli: Any, past: Past) -> None:
+    text = cli("report")
+    assert re.search(r"dev/small +39 +30 +9 +76\.9% +9 +5\.0/5\.0 ms +1800\.0/1800\.0 s +40 +0 +1 ", text)
+    assert "Claims by weekday and hour (UTC); █ is" in text
+    assert "wasted: 1 expired" in text
+    assert "What follows:\n  dev/small: " in text
+    assert "data since" in cli("report", "--since", "20d"), "the installation is younger"
+    assert "CLAIMS" in cli("report", "--since", "2h", "--until", "1h", "--preset", "dev/small")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--since", "soon"], "--since 'soon' is no time"),
+        (["--since", "1h", "--until", "2h"], "--since must be before --until"),
+        (["--since", "999999999999d"], "too long ago"),
+        (["--since", "2999-01-01"], "not in the future"),
+        (["--html", "/nowhere/report.html"], "can't be written"),
+    ],
+)
+def test_bad_input(cli: Any, past: Past, arguments: list[str], words: str) -> None:
+    text = cli("report", *arguments, expect=2)
+    assert words in text
+    assert "Traceback" not in text
+
+
+def test_nothing_declared_and_nothing_happened(cli: Any, tmp_path: Path) -> None:
+    assert "nothing is declared yet" in cli("report", "--html", str(tmp_path / "empty.html"))
+    assert "Nobody claimed in this time." in (tmp_path / "empty.html").read_text()
+
+
+def test_the_page_needs_nothing_else_and_is_well_formed(cli: Any, past: Past, tmp_path: Path) -> None:
+    path = tmp_path / "report.html"
+    assert f"written: {path}" in cli("report", "--html", str(path))
+    text = path.read_text()
+    assert not re.findall(r"https?:|//|url\(|@import|<script|<link|<img|src=", text.replace("<!doctype html>", ""))
+    assert "prefers-color-scheme: dark" in text
+    drawings = re.findall(r"<svg.*?</svg>", text, re.DOTALL)
+    labels = [ET.fromstring(drawing).get("aria-label", "") for drawing in drawings]
+    assert [label.split()[0] for label in labels] == ["Hit", "Hits", "claims", "misses", "Time", "Idle"]
+    numbers = [float(n) for n in re.findall(r'(?:x|y|width|height|cx|cy)="(-?[\d.]+)"', "".join(drawings))]
+    assert min(numbers) >= 0
+    assert max(numbers) <= 760, "everything lies inside its drawing"
+
+
+def test_values_are_escaped(database: Database, settings: Settings, past: Past) -> None:
+    evil = '<script>alert("x")</script>'
+    found = report(database, settings, since=lambda now: now - 48 * HOUR)
+    pool = replace(found.pools[0], preset=evil, timezone=evil, recommendations=(evil,))
+    figures = replace(found.total, wasted_by_reason={evil: 1})
+    text = page(replace(found, pools=(pool,), notes=(evil,), total=figures))
+    assert "<script" not in text
+    assert text.count("&lt;script&gt;") >= 5
+
+
+def test_a_heat_map_shows_what_happened_once() -> None:
+    rows = [[0] * 24 for _ in range(7)]
+    rows[0][3], rows[6][23] = 100, 1
+    lines = heat_lines("Claims", rows, "UTC", " .+x#")
+    assert lines[0] == "Claims by weekday and hour (UTC); # is 100"
+    assert lines[2] == "Mon        ##"
+    assert lines[8] == "Sun  " + " " * 46 + ".."
+    assert heat_lines("Misses", [[0] * 24] * 7, "UTC", " .+x#") == ["Misses: none"]
+
+
+def test_times_as_people_give_them(past: Past) -> None:
+    now = past.now
+    assert instant("90m", "--since", now) == now - 1.5 * HOUR
+    assert instant("2026-03-01T08:00+02:00", "--since", now).isoformat() == "2026-03-01T06:00:00+00:00"
+    assert instant("2026-03-01", "--since", now).isoformat() == "2026-03-01T00:00:00+00:00"
+    with pytest.raises(InputError, match="--until 'x' is no time"):
+        instant("x", "--until", now)
