@@ -25,6 +25,7 @@ from celery.signals import (
 )
 from kombu import Exchange, Queue
 
+from prebuild_tasks.broker import tolerate_unreadable_messages
 from prebuild_tasks.config import load_settings
 from prebuild_tasks.messages import BUILDS, CLAIMS, DEFAULT, EVENTS, RECONCILE
 
@@ -42,6 +43,8 @@ in the database."""
 SOFT_SHUTDOWN = 10
 SOCKET_TIMEOUT = 5
 RESULT_TTL = 600
+
+tolerate_unreadable_messages()
 
 app = Celery("prebuild_tasks", broker=settings.celery_broker_url, include=["prebuild_tasks.tasks"])
 

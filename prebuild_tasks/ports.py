@@ -137,8 +137,11 @@ class Reconciler(Protocol):
         `force` bypasses the tick's key.
         """
 
-    def reconcile_preset(self, preset: str, *, tick: int = 0) -> Mapping[str, Any]:
-        """Drive one preset, named by id or as template/preset, to its desired size; a stale `tick` is dropped."""
+    def reconcile_preset(self, preset: str, *, tick: int = 0, redelivered: bool = False) -> Mapping[str, Any]:
+        """Drive one preset, named by id or as template/preset, to its desired size; a stale `tick` is dropped.
+
+        `redelivered`: this turn was begun before, and its process died. After three in a row the pool rests.
+        """
 
 
 @runtime_checkable

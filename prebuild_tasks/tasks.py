@@ -21,7 +21,9 @@ def reconcile_all(force: bool = False, **_: Any) -> dict[str, Any]:
 @app.task(name="prebuild_tasks.reconcile_preset", time_limit=HARD_LIMIT, soft_time_limit=SOFT_LIMIT)
 def reconcile_preset(preset: str | int, tick: int = 0, **_: Any) -> dict[str, Any]:
     """Drive one preset, named by id or as template/preset, to its desired size."""
-    return dict(runtime().reconciler.reconcile_preset(str(preset), tick=tick if isinstance(tick, int) else 0))
+    tick = tick if isinstance(tick, int) else 0
+    again = bool((reconcile_preset.request.delivery_info or {}).get("redelivered"))
+    return dict(runtime().reconciler.reconcile_preset(str(preset), tick=tick, redelivered=again))
 
 
 @app.task(name="prebuild_tasks.run_build", acks_late=False, reject_on_worker_lost=False)

@@ -42,3 +42,18 @@ def retry_at(failures: int, ended_at: datetime) -> datetime:
     """When a failed deletion or claim hook is tried again: later each time, at most an hour after it failed."""
     doublings: int = 2 ** min(max(failures - 1, 0), 10)
     return ended_at + min(RETRY_FIRST * doublings, RETRY_MAX)
+
+
+LOST_TURNS_FREE = 2
+"""Turns in a row that may end with their process before the pool rests: a deploy, a killed worker."""
+
+
+def rest_after_lost_turns(lost: int, interval: timedelta) -> timedelta | None:
+    """How long a pool rests after so many turns in a row ended with their process; None: not at all.
+
+    One interval, then twice as long each time, at most an hour. Celery alone would deliver such a turn again for ever.
+    """
+    if lost <= LOST_TURNS_FREE:
+        return None
+    doublings: int = 2 ** min(lost - LOST_TURNS_FREE - 1, 20)
+    return min(interval * doublings, RETRY_MAX)

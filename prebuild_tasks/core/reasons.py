@@ -43,6 +43,8 @@ class Reason(StrEnum):
     """Nothing holds it back: its turn will create what is missing."""
     ROW_LOCK = "row_lock"
     """Of one turn: somebody else held the pool's row."""
+    LOST_TURNS = "lost_turns"
+    """Of one turn: those before it ended with their process, so the pool rests."""
     SLOT_CONFLICT = "slot_conflict"
     """Of one turn: the schema held back what the decision should have."""
 

@@ -12,6 +12,7 @@ from prebuild_tasks.config import Settings
 from prebuild_tasks.faultpoints import step
 from prebuild_tasks.locks import Locks
 from prebuild_tasks.ports import Publisher
+from prebuild_tasks.services import lost_turns
 from prebuild_tasks.services.liveness import note_tick
 from prebuild_tasks.services.reconcile import follow_up, plan_tick, reconcile_preset, tick_report
 from prebuild_tasks.storage.conditions import resolve_preset
@@ -42,12 +43,15 @@ class PoolReconciler:
         log.info("tick", **report, seconds=round(seconds, 3))
         return report
 
-    def reconcile_preset(self, preset: str, *, tick: int = 0) -> Mapping[str, Any]:
+    def reconcile_preset(self, preset: str, *, tick: int = 0, redelivered: bool = False) -> Mapping[str, Any]:
         if preset.isdigit():
             preset_id = int(preset)
         else:
             with self._database.read() as connection:
                 preset_id = resolve_preset(connection, preset)
+
+        if redelivered:
+            lost_turns.note(self._database, self._settings, preset_id)
 
         def once_more() -> None:
             self._publisher.reconcile([str(preset_id)])
@@ -58,4 +62,6 @@ class PoolReconciler:
             step("turn.locked")
             result = reconcile_preset(self._database, self._settings, preset_id)
         follow_up(self._database, self._publisher, result.builds, result.wake)
+        if result.lost_turns:
+            lost_turns.forget(self._database, preset_id)
         return result.report()

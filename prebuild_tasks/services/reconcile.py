@@ -53,6 +53,8 @@ class PresetResult:
     created: int = 0
     deleted: int = 0
     canceled: int = 0
+    lost_turns: int = 0
+    """How many turns before this one ended with their process."""
     reason: Reason | None = None
     """Why fewer were created than are missing."""
     builds: list[NewBuild] = field(default_factory=list)
@@ -225,6 +227,10 @@ def _look(
     if view.paused:
         result.outcome, result.reason = "paused", Reason.PAUSED
         return result
+    if view.rests_until and view.now < view.rests_until:
+        result.outcome, result.reason = "blocked", Reason.LOST_TURNS
+        return result
+    result.lost_turns = view.lost_turns
     gated = _gate(connection, view, decision, result)
     if any(isinstance(action, BackOff) for action in gated.actions):
         result.reason = Reason.BACKOFF

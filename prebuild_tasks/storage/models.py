@@ -165,6 +165,15 @@ class Preset(Base):
     last_reconciled_at: Mapped[datetime | None]
 
 
+class LostTurn(Base):
+    """A pool whose last turns ended with their process: how many in a row. Not on the pool's row, which turns lock."""
+
+    __tablename__ = "lost_turns"
+    preset_id: Mapped[int] = mapped_column(ForeignKey("presets.id"), primary_key=True)
+    count: Mapped[int]
+    rests_until: Mapped[datetime | None]
+
+
 class PresetParameter(Base):
     """One parameter: a value, or where the builds worker finds it (`from_env`, `from_file`); such values are secret."""
 

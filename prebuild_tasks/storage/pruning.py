@@ -154,7 +154,7 @@ def delete_preset(connection: Connection, preset_id: int, limit: int) -> bool:
         return False
     keep_preset(connection, preset_id)
     connection.execute(update(m.ClaimEvent).where(m.ClaimEvent.preset_id == preset_id).values(preset_id=None))
-    for table in (m.PresetParameter, m.PresetSchedule):
+    for table in (m.PresetParameter, m.PresetSchedule, m.LostTurn):
         connection.execute(delete(table).where(table.preset_id == preset_id))
     return connection.execute(delete(m.Preset).where(m.Preset.id == preset_id)).rowcount == 1
 

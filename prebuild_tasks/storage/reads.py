@@ -46,6 +46,9 @@ class PresetView:
     replace_strategy: str
     max_surge: int
     ready_timeout: float
+    lost_turns: int
+    """Turns in a row that ended with their process."""
+    rests_until: datetime | None
     held_slots: Mapping[str, int]
     """Slot by workspace, of every live prebuild that holds one."""
 
@@ -54,7 +57,14 @@ def read_preset(
     database: Database, connection: Connection, preset_id: int, backoff_lookback: float
 ) -> PresetView | None:
     """One preset with its live prebuilds; None when it is gone. Three statements, `now` among them."""
-    query = presets_query().add_columns(database.now_column(), global_pause_column()).where(m.Preset.id == preset_id)
+    query = (
+        presets_query()
+        .add_columns(
+            database.now_column(), global_pause_column(), m.LostTurn.count.label("lost_turns"), m.LostTurn.rests_until
+        )
+        .outerjoin(m.LostTurn, m.LostTurn.preset_id == m.Preset.id)
+        .where(m.Preset.id == preset_id)
+    )
     row = connection.execute(query).one_or_none()
     if row is None:
         return None
@@ -106,6 +116,8 @@ def read_preset(
         ready_timeout=row.ready_timeout_s,
         paused=pause_holds(row.paused, row.now) or pause_holds(row.global_pause, row.now),
         max_builds_in_flight=row.max_builds_in_flight,
+        lost_turns=row.lost_turns or 0,
+        rests_until=row.rests_until,
         held_slots={item.id: item.slot for item in workspaces if item.slot is not None},
     )
 

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from prebuild_tasks.core.backoff import backoff_until, slow_start_after
+from prebuild_tasks.core.backoff import backoff_until, rest_after_lost_turns, slow_start_after
 from prebuild_tasks.core.model import RecentFailures
 
 LAST = datetime(2026, 3, 2, 12, tzinfo=UTC)
@@ -53,3 +53,20 @@ def test_after_a_failure_starts_come_one_then_two_then_four(
     limit: int | None, succeeded: bool, then: int | None
 ) -> None:
     assert slow_start_after(limit, succeeded=succeeded) == then
+
+
+@pytest.mark.parametrize(
+    ("lost", "rest"),
+    [
+        (0, None),
+        (1, None),  # a deploy, a killed worker
+        (2, None),
+        (3, MINUTE),
+        (4, 2 * MINUTE),
+        (8, 32 * MINUTE),
+        (9, timedelta(hours=1)),
+        (10_000, timedelta(hours=1)),
+    ],
+)
+def test_rest_after_lost_turns(lost: int, rest: timedelta | None) -> None:
+    assert rest_after_lost_turns(lost, MINUTE) == rest
