@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import freezegun
+import hypothesis
 import psycopg
 import pytest
 import redis
@@ -34,6 +35,10 @@ freezegun.configure(
         "tests.wait",
     ]
 )
+
+# How long an example takes depends on who else is on the machine.
+hypothesis.settings.register_profile("unhurried", deadline=None)
+hypothesis.settings.load_profile("unhurried")
 
 # Events of the code under test go where pytest collects logs, never to standard output.
 structlog.configure(

@@ -22,7 +22,7 @@ def test_the_reason_codes_are_those_of_the_port() -> None:
         "none", "inactive", "paused", "validation_failed", "hard_limited", "no_worker", "no_builds_worker",
         "tick_stale", "backoff", "slow_start", "preset_builds_in_flight", "organization_builds_in_flight",
         "global_builds_in_flight", "organization_quota", "never_ready", "failing", "starting", "not_yet", "row_lock",
-        "slot_conflict",
+        "lost_turns", "slot_conflict",
     }  # fmt: skip
 
 
