@@ -59,13 +59,18 @@ def apply(
     prune: Annotated[bool, typer.Option("--prune", help="Drain what this source no longer declares")] = False,
     no_promote: Annotated[bool, typer.Option("--no-promote", help="Store a new version without activating it")] = False,
     yes: Annotated[bool, typer.Option("--yes", help="Even if more than half of all eligible prebuilds go")] = False,
+    if_revision: Annotated[
+        int | None, typer.Option(min=0, help="Refuse if the declared configuration changed since this plan's revision")
+    ] = None,
     actor: ActorOption,
     as_json: JsonOption = False,
 ) -> None:
     """Make the declared pools the stored ones. The same file twice changes nothing."""
     here = opened(Runtime(load_settings()))
     declared = load_pools([file, *(overlays or [])], check_config=config_check(here.provisioners))
-    options = ApplyOptions(actor=actor, source=source, prune=prune, promote=not no_promote, yes=yes)
+    options = ApplyOptions(
+        actor=actor, source=source, prune=prune, promote=not no_promote, yes=yes, if_revision=if_revision
+    )
     report = apply_pools(here.database, here.settings, declared, options)
     if as_json:
         write_json(report.report())

@@ -23,6 +23,7 @@ from prebuild_tasks.storage.conditions import (
     resolve_preset,
 )
 from prebuild_tasks.storage.engine import Database
+from prebuild_tasks.storage.revision import bump_revision, lock_declaration
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +71,7 @@ def resume(database: Database, name: str = "", *, actor: str) -> Operated:
 def promote(database: Database, template: str, version: str, *, actor: str) -> Operated:
     """Make a stored version the active one: its pools fill, the old one's drain. Raises NotFoundError."""
     with database.write() as connection:
+        lock_declaration(connection)
         now = database.now(connection)
         stored = connection.execute(
             select(m.Template.id, m.Template.active_version_id).where(
@@ -99,6 +101,8 @@ def promote(database: Database, template: str, version: str, *, actor: str) -> O
         )
         if changed.rowcount != 1:
             raise RefusedError(f"the active version of {template} changed meanwhile", hint="look again, then repeat")
+        # A plan that was made before no longer says what `apply` would do.
+        bump_revision(connection, now, actor)
         _remember(connection, "promoted", now, actor, None, f"{template}@{version}")
         both = (versions[version], stored.active_version_id)
         query = select(m.Preset.id).where(m.Preset.template_version_id.in_([i for i in both if i is not None]))

@@ -3,58 +3,65 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from datetime import datetime
 
-from sqlalchemy import Connection, insert, select, text, update
+from sqlalchemy import Connection, select
 
 from prebuild_tasks.config import Settings
 from prebuild_tasks.core.actions import quantities
 from prebuild_tasks.core.model import GlobalSnapshot
 from prebuild_tasks.core.state import compute_state
 from prebuild_tasks.errors import RefusedError
-from prebuild_tasks.services.pools_file import (
-    DeclaredPools,
-)
+from prebuild_tasks.services.pools_file import DeclaredPools
 from prebuild_tasks.services.pools_options import ApplyOptions, ApplyReport
 from prebuild_tasks.services.pools_store import Declaration
 from prebuild_tasks.storage import models as m
 from prebuild_tasks.storage import writes
 from prebuild_tasks.storage.engine import Database
+from prebuild_tasks.storage.revision import bump_revision, lock_declaration, read_revision
 from prebuild_tasks.storage.siblings import rolling_pools
 from prebuild_tasks.storage.snapshots import read_global
-
-REVISION_KEY = "revision"
-_APPLY_LOCK = 7233690148
 
 
 def apply(database: Database, settings: Settings, declared: DeclaredPools, options: ApplyOptions) -> ApplyReport:
     """Store what is declared.
 
     Raises InputError for a changed recipe under an old version's name, RefusedError when more than half of all eligible
-    prebuilds would go and `yes` is not given; nothing is changed then.
+    prebuilds would go and `yes` is not given, or when the revision is not `if_revision`; nothing is changed then.
     """
     with database.write() as connection:
-        if database.dialect == "postgresql":
-            # One at a time; not the rows that reconciles lock, so that neither waits for the other in a circle.
-            connection.execute(text("SELECT pg_advisory_xact_lock(:k)"), {"k": _APPLY_LOCK})
-        before = read_global(database, connection, settings.backoff_lookback)
-        report = Declaration(connection, before.now, options).store(declared)
-        if any(change.action != "would_drain" for change in report.changes):
-            after = read_global(database, connection, settings.backoff_lookback)
-            if not options.yes:
-                _refuse_mass_deletion(before, after, rolling_pools(connection))
-            report.revision = _bump_revision(connection, before.now, options.actor)
-            writes.add_history(
-                connection,
-                "applied",
-                now=before.now,
-                actor=options.actor,
-                reason=options.source,
-                details={"revision": report.revision, "changes": [str(change) for change in report.changes]},
-            )
-            report.preset_ids = [item.preset.id for item in after.presets]
-        else:
-            report.revision = _revision(connection)
+        return apply_in(connection, database, settings, declared, options)
+
+
+def apply_in(
+    connection: Connection, database: Database, settings: Settings, declared: DeclaredPools, options: ApplyOptions
+) -> ApplyReport:
+    """The same inside a transaction, which a plan rolls back."""
+    lock_declaration(connection)
+    revision = read_revision(connection)
+    if options.if_revision not in (None, revision):
+        raise RefusedError(
+            f"the declared configuration is at revision {revision}, no longer at {options.if_revision}",
+            hint="look again: prebuild plan FILE",
+        )
+    before = read_global(database, connection, settings.backoff_lookback)
+    report = Declaration(connection, before.now, options).store(declared)
+    report.revision = revision
+    if not report.changed:
+        return report
+    after = read_global(database, connection, settings.backoff_lookback)
+    report.deletes = _mass_deletion(before, after, rolling_pools(connection))
+    if report.deletes and not options.yes:
+        raise RefusedError(f"this would delete {report.deletes}", hint="if that is meant, add --yes")
+    report.revision = bump_revision(connection, before.now, options.actor)
+    writes.add_history(
+        connection,
+        "applied",
+        now=before.now,
+        actor=options.actor,
+        reason=options.source,
+        details={"revision": report.revision, "changes": [str(change) for change in report.changes]},
+    )
+    report.preset_ids = [item.preset.id for item in after.presets]
     return report
 
 
@@ -74,27 +81,13 @@ def _doomed(snapshot: GlobalSnapshot, ids: Collection[str]) -> int:
     return total
 
 
-def _refuse_mass_deletion(before: GlobalSnapshot, after: GlobalSnapshot, rolling: Collection[int]) -> None:
-    """Pools that are replaced by and by are not counted: none of theirs goes before its replacement is ready."""
+def _mass_deletion(before: GlobalSnapshot, after: GlobalSnapshot, rolling: Collection[int]) -> str:
+    """More than half of all eligible prebuilds, in words; empty when it is fewer.
+
+    Pools that are replaced by and by are not counted: none of theirs goes before its replacement is ready.
+    """
     eligible = {item.preset.id: compute_state(item.preset, item.counts, before.now).eligible for item in before.presets}
     total = sum(eligible.values())
     ids = eligible.keys() - {str(preset_id) for preset_id in rolling}
     doomed = _doomed(after, ids) - _doomed(before, ids)
-    if total and doomed * 2 > total:
-        raise RefusedError(
-            f"this would delete {doomed} of all {total} eligible prebuilds", hint="if that is meant, add --yes"
-        )
-
-
-def _revision(connection: Connection) -> int:
-    value = connection.execute(select(m.Setting.value).where(m.Setting.key == REVISION_KEY)).scalar_one_or_none()
-    return int(value["number"]) if value else 0
-
-
-def _bump_revision(connection: Connection, now: datetime, actor: str) -> int:
-    number = _revision(connection) + 1
-    values = {"value": {"number": number}, "updated_at": now, "updated_by": actor}
-    changed = connection.execute(update(m.Setting).where(m.Setting.key == REVISION_KEY).values(values))
-    if changed.rowcount == 0:
-        connection.execute(insert(m.Setting).values(key=REVISION_KEY, **values))
-    return number
+    return f"{doomed} of all {total} eligible prebuilds" if total and doomed * 2 > total else ""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
+from datetime import datetime
 from typing import Any
 
 DEFAULT_SOURCE = "default"
@@ -21,13 +22,33 @@ class Change:
         return f"{sign} {self.what}" + (f": {self.detail}" if self.detail else "")
 
 
+@dataclass(frozen=True, slots=True)
+class Drift:
+    """The active version was promoted by hand, and the file names another."""
+
+    template: str
+    active: str
+    declared: str
+    by: str
+    at: datetime
+
+
 @dataclass(slots=True)
 class ApplyReport:
     """What `apply` did, and whom to send a reconcile message."""
 
     revision: int = 0
     changes: list[Change] = field(default_factory=list)
+    drift: list[Drift] = field(default_factory=list)
+    """Promotions that are undone by it."""
+    deletes: str = ""
+    """More than half of all eligible prebuilds, in words: that needs `yes`."""
     preset_ids: list[str] = field(default_factory=list)
+
+    @property
+    def changed(self) -> bool:
+        """Whether anything is different; what would be drained with --prune is not."""
+        return any(change.action != "would_drain" for change in self.changes)
 
     def report(self) -> dict[str, Any]:
         return {"revision": self.revision, "changes": [asdict(change) for change in self.changes]}
@@ -42,3 +63,5 @@ class ApplyOptions:
     prune: bool = False
     promote: bool = True
     yes: bool = False
+    if_revision: int | None = None
+    """Refuse unless the declared configuration is still at this revision."""

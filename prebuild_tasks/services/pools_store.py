@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, RowMapping, delete, insert, select, update
+from sqlalchemy import Connection, bindparam, delete, insert, select, update
 
 from prebuild_tasks.core.model import PresetStatus
-from prebuild_tasks.errors import InputError, RefusedError
+from prebuild_tasks.errors import RefusedError
+from prebuild_tasks.services.pools_compare import difference, find_version, preset_values, ranges
 from prebuild_tasks.services.pools_file import (
     DeclaredPools,
     DeclaredTemplate,
@@ -18,181 +20,177 @@ from prebuild_tasks.services.pools_file import (
     config_digest,
     recipe_digest,
 )
-from prebuild_tasks.services.pools_options import ApplyOptions, ApplyReport, Change
+from prebuild_tasks.services.pools_options import ApplyOptions, ApplyReport, Change, Drift
 from prebuild_tasks.services.pools_schema import OrganizationModel, PresetModel, SecretReference
+from prebuild_tasks.services.pools_stored import Stored, read_stored
 from prebuild_tasks.storage import models as m
+from prebuild_tasks.storage.revision import read_promotions
+
+_FIRST, _LAST = -1, 1 << 31
+"""Positions in the report, before and after every template's."""
+_UNKNOWN = 0
+"""The id of what is not stored yet."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Version:
+    """A declared version that is stored by now."""
+
+    position: int
+    """Of its template in the file: the report keeps its order."""
+    template: str
+    declared: DeclaredVersion
+    digests: Mapping[str, str]
+    """By preset."""
+    id: int
 
 
 class Declaration:
-    """What is declared, stored piece by piece inside the transaction of `apply`."""
+    """What is declared, stored inside the transaction of `apply`: level by level, a fixed number of statements each."""
 
     def __init__(self, connection: Connection, now: datetime, options: ApplyOptions) -> None:
         self._connection = connection
         self._now = now
         self._options = options
-        self._report = ApplyReport()
+        self._changes: list[tuple[int, Change]] = []
+        self._drift: list[Drift] = []
 
     def store(self, declared: DeclaredPools) -> ApplyReport:
         """Everything, organizations first and their limits last."""
         organizations = self._organizations(declared)
-        for template in declared.templates:
-            self._template(template, organizations[template.organization])
+        stored = read_stored(self._connection, [template.name for template in declared.templates])
+        template_ids = self._templates(declared.templates, organizations, stored)
+        versions = self._versions(declared.templates, template_ids, stored)
+        self._presets(versions, stored)
+        self._promote(declared.templates, template_ids, versions, stored)
         self._absent(declared)
         # Last: reconciles lock a preset before its organization, never the other way round.
         self._organization_limits(declared.organizations)
-        return self._report
+        changes = [change for _, change in sorted(self._changes, key=lambda item: item[0])]
+        return ApplyReport(changes=changes, drift=self._drift)
 
-    def _changed(self, action: str, what: str, detail: str = "") -> None:
-        self._report.changes.append(Change(action, what, detail))
+    def _changed(self, action: str, what: str, detail: str = "", *, at: int) -> None:
+        self._changes.append((at, Change(action, what, detail)))
 
     def _organizations(self, declared: DeclaredPools) -> dict[str, int]:
         known = {row.name: row.id for row in self._connection.execute(select(m.Organization.id, m.Organization.name))}
         wanted = ["default", *(item.name for item in declared.organizations)]
         wanted += [template.organization for template in declared.templates]
-        for name in dict.fromkeys(wanted):
-            if name not in known:
-                known[name] = self._insert(m.Organization, name=name, source=self._options.source)
-                if name != "default":
-                    self._changed("create", f"organization {name}")
+        missing = [name for name in dict.fromkeys(wanted) if name not in known]
+        rows = [{"name": name, "source": self._options.source} for name in missing]
+        known.update(zip(missing, self._insert(m.Organization, rows, "name"), strict=True))
+        for name in missing:
+            if name != "default":
+                self._changed("create", f"organization {name}", at=_FIRST)
         return known
 
     def _organization_limits(self, organizations: Sequence[OrganizationModel]) -> None:
+        stored = {row.name: row for row in self._connection.execute(select(m.Organization))} if organizations else {}
+        updates = []
         for organization in organizations:
             values = organization.model_dump(exclude={"name"})
-            stored = self._connection.execute(
-                select(*(getattr(m.Organization, key) for key in values)).where(
-                    m.Organization.name == organization.name
-                )
-            ).one()
-            if detail := _difference(stored._mapping, values):  # noqa: SLF001 - SQLAlchemy's documented name
-                self._connection.execute(
-                    update(m.Organization).where(m.Organization.name == organization.name).values(values)
-                )
-                self._changed("update", f"organization {organization.name}", detail)
+            row = stored[organization.name]
+            if detail := difference(row, values):
+                updates.append((row.id, values))
+                self._changed("update", f"organization {organization.name}", detail, at=_LAST)
+        self._update(m.Organization, updates)
 
-    def _template(self, template: DeclaredTemplate, organization_id: int) -> None:
-        row = self._connection.execute(select(m.Template).where(m.Template.name == template.name)).one_or_none()
-        if row is None:
-            template_id, active = (
-                self._insert(
-                    m.Template,
-                    name=template.name,
-                    organization_id=organization_id,
-                    deprecated=template.deprecated,
-                    source=self._options.source,
-                ),
-                None,
-            )
-            self._changed("create", f"template {template.name}")
-        else:
-            template_id, active = row.id, row.active_version_id
-            values = {"organization_id": organization_id, "deprecated": template.deprecated, "deleted_at": None}
-            if detail := _difference(row._mapping, values):  # noqa: SLF001
-                self._update(m.Template, template_id, values)
-                self._changed("update", f"template {template.name}", detail)
-        version_ids = {
-            version.name: self._version(template, version, template_id, active) for version in template.versions
-        }
-        wanted = version_ids[template.active_version]
-        if wanted != active and (self._options.promote or active is None):
-            self._update(m.Template, template_id, {"active_version_id": wanted})
-            names = dict(
-                self._connection.execute(
-                    select(m.TemplateVersion.id, m.TemplateVersion.name).where(
-                        m.TemplateVersion.id.in_([wanted, active or wanted])
-                    )
-                ).all()
-            )
-            if active is not None:
-                self._changed("promote", f"template {template.name}", f"{names[active]} -> {names[wanted]}")
-
-    def _version(
-        self, template: DeclaredTemplate, version: DeclaredVersion, template_id: int, active: int | None
-    ) -> int:
-        digests = {
-            preset.name: recipe_digest(template.provisioner, version.config, preset.parameters)
-            for preset in version.presets
-        }
-        found = self._find_version(template, version, template_id, active, digests)
-        if found is None:
-            name = version.name or auto_version_name(template.provisioner, version)
-            found = self._insert(
-                m.TemplateVersion,
-                template_id=template_id,
-                name=name,
-                provisioner=template.provisioner,
-                config=dict(version.config),
-                config_digest=config_digest(version.config),
-                created_at=self._now,
-            )
-            self._changed("create", f"version {template.name}@{name}")
-        self._presets(template.name, version, found, digests)
-        return found
-
-    def _find_version(
-        self,
-        template: DeclaredTemplate,
-        version: DeclaredVersion,
-        template_id: int,
-        active: int | None,
-        digests: Mapping[str, str],
-    ) -> int | None:
-        """The stored version that is this recipe. A preset more or less is no other recipe; other parameters are."""
-        table = m.TemplateVersion
-        query = select(table.id, table.name, table.provisioner, table.config_digest)
-        rows = self._connection.execute(query.where(table.template_id == template_id).order_by(table.id.desc())).all()
-        digest = config_digest(version.config)
-        for row in sorted(rows, key=lambda row: row.id != active):
-            if version.name is not None and row.name != version.name:
-                continue
-            stored = dict(
-                self._connection.execute(
-                    select(m.Preset.name, m.Preset.recipe_digest).where(m.Preset.template_version_id == row.id)
-                ).all()
-            )
-            changed = [name for name, value in digests.items() if stored.get(name, value) != value]
-            if row.config_digest == digest and row.provisioner == template.provisioner and not changed:
-                return int(row.id)
-            if version.name is not None:
-                same_config = row.config_digest == digest and row.provisioner == template.provisioner
-                what = f"the parameters of {changed[0]}" if same_config else "the config"
-                raise InputError(
-                    f"{what} changed under the version name {version.name} of template {template.name}",
-                    hint="versions are immutable: give it a new version name, or use version: auto",
-                )
-        return None
-
-    def _presets(self, template: str, version: DeclaredVersion, version_id: int, digests: Mapping[str, str]) -> None:
-        rows = self._connection.execute(select(m.Preset).where(m.Preset.template_version_id == version_id)).all()
-        stored = {row.name: row for row in rows}
-        for preset in version.presets:
-            values = _preset_values(preset)
-            row = stored.pop(preset.name, None)
+    def _templates(
+        self, templates: Sequence[DeclaredTemplate], organizations: Mapping[str, int], stored: Stored
+    ) -> dict[str, int]:
+        rows: list[dict[str, Any]] = []
+        updates: list[tuple[int, dict[str, Any]]] = []
+        for position, template in enumerate(templates):
+            row = stored.templates.get(template.name)
+            values = {"organization_id": organizations[template.organization], "deprecated": template.deprecated}
             if row is None:
-                preset_id = self._insert(
-                    m.Preset,
-                    template_version_id=version_id,
-                    name=preset.name,
-                    recipe_digest=digests[preset.name],
-                    status=PresetStatus.HEALTHY,
-                    **values,
-                )
-                self._insert_parameters(preset_id, preset)
-                self._schedules(preset_id, preset)
-                self._changed("create", f"preset {template}/{preset.name}", f"desired {preset.desired}")
-                continue
-            detail = [part for part in [_difference(row._mapping, values)] if part]  # noqa: SLF001
-            if detail:
-                self._update(m.Preset, row.id, values)
-            if self._schedules(row.id, preset):
-                detail.append("schedules")
-            if detail:
-                self._changed("update", f"preset {template}/{preset.name}", ", ".join(detail))
-        for name, row in stored.items():
-            if row.removed_at is None:
-                self._drain(m.Preset, row.id, {"removed_at": self._now}, f"preset {template}/{name}")
+                rows.append({"name": template.name, "source": self._options.source, **values})
+                self._changed("create", f"template {template.name}", at=position)
+            elif detail := difference(row, values | {"deleted_at": None}):
+                updates.append((row.id, values | {"deleted_at": None}))
+                self._changed("update", f"template {template.name}", detail, at=position)
+        self._update(m.Template, updates)
+        ids = {
+            template.name: stored.templates[template.name].id
+            for template in templates
+            if template.name in stored.templates
+        }
+        ids.update(zip((row["name"] for row in rows), self._insert(m.Template, rows, "name"), strict=True))
+        return ids
 
-    def _insert_parameters(self, preset_id: int, preset: PresetModel) -> None:
+    def _versions(
+        self, templates: Sequence[DeclaredTemplate], template_ids: Mapping[str, int], stored: Stored
+    ) -> list[_Version]:
+        """Each declared version with its id, in the order of the file; those that are new are inserted."""
+        found: list[_Version] = []
+        rows = []
+        for position, template in enumerate(templates):
+            row = stored.templates.get(template.name)
+            active = row.active_version_id if row is not None else None
+            for version in template.versions:
+                digests = {
+                    preset.name: recipe_digest(template.provisioner, version.config, preset.parameters)
+                    for preset in version.presets
+                }
+                template_id = template_ids[template.name]
+                known = find_version(template, version, stored, template_id, active, digests)
+                if known is None:
+                    name = version.name or auto_version_name(template.provisioner, version)
+                    rows.append(
+                        {
+                            "template_id": template_id,
+                            "name": name,
+                            "provisioner": template.provisioner,
+                            "config": dict(version.config),
+                            "config_digest": config_digest(version.config),
+                            "created_at": self._now,
+                        }
+                    )
+                    self._changed("create", f"version {template.name}@{name}", at=position)
+                found.append(_Version(position, template.name, version, digests, known or _UNKNOWN))
+        new = iter(self._insert(m.TemplateVersion, rows, "template_id", "name"))
+        return [replace(item, id=next(new)) if item.id == _UNKNOWN else item for item in found]
+
+    def _presets(self, versions: Sequence[_Version], stored: Stored) -> None:
+        rows: list[tuple[dict[str, Any], PresetModel]] = []
+        updates: list[tuple[int, dict[str, Any]]] = []
+        schedules: list[tuple[int, PresetModel]] = []
+        gone: list[tuple[int, str, int]] = []
+        for version in versions:
+            known = stored.presets.get(version.id, {})
+            declared = {preset.name: preset for preset in version.declared.presets}
+            for preset in declared.values():
+                what, values = f"preset {version.template}/{preset.name}", preset_values(preset)
+                row = known.get(preset.name)
+                if row is None:
+                    new = {
+                        "template_version_id": version.id,
+                        "name": preset.name,
+                        "recipe_digest": version.digests[preset.name],
+                        "status": PresetStatus.HEALTHY,
+                    }
+                    rows.append((new | values, preset))
+                    self._changed("create", what, f"desired {preset.desired}", at=version.position)
+                    continue
+                detail = [part for part in [difference(row, values)] if part]
+                if detail:
+                    updates.append((row.id, values))
+                if list(stored.schedules.get(row.id, ())) != ranges(preset):
+                    schedules.append((row.id, preset))
+                    detail.append("schedules")
+                if detail:
+                    self._changed("update", what, ", ".join(detail), at=version.position)
+            for name, row in known.items():
+                if name not in declared and row.removed_at is None:
+                    gone.append((row.id, f"preset {version.template}/{name}", version.position))
+        self._update(m.Preset, updates)
+        ids = self._insert(m.Preset, [row for row, _ in rows], "template_version_id", "name")
+        added = [(preset_id, preset) for preset_id, (_, preset) in zip(ids, rows, strict=True)]
+        self._insert_parameters(added)
+        self._replace_schedules(schedules, added)
+        self._drain(m.Preset, gone, {"removed_at": self._now})
+
+    def _insert_parameters(self, presets: Sequence[tuple[int, PresetModel]]) -> None:
         rows = [
             {
                 "preset_id": preset_id,
@@ -201,79 +199,101 @@ class Declaration:
                 "from_env": value.from_env if isinstance(value, SecretReference) else None,
                 "from_file": value.from_file if isinstance(value, SecretReference) else None,
             }
+            for preset_id, preset in presets
             for name, value in preset.parameters.items()
         ]
         if rows:
             self._connection.execute(insert(m.PresetParameter), rows)
 
-    def _schedules(self, preset_id: int, preset: PresetModel) -> bool:
+    def _replace_schedules(
+        self, changed: Sequence[tuple[int, PresetModel]], added: Sequence[tuple[int, PresetModel]]
+    ) -> None:
         table = m.PresetSchedule
-        query = select(table.cron, table.desired).where(table.preset_id == preset_id).order_by(table.position)
-        stored = [tuple(row) for row in self._connection.execute(query)]
-        wanted = [(item.cron, item.desired) for item in preset.schedules]
-        if stored == wanted:
-            return False
-        self._connection.execute(delete(table).where(table.preset_id == preset_id))
-        if wanted:
-            self._connection.execute(
-                insert(table),
-                [
-                    {"preset_id": preset_id, "position": position, "cron": cron, "desired": desired}
-                    for position, (cron, desired) in enumerate(wanted)
-                ],
-            )
-        return bool(stored or wanted)
+        if changed:
+            one = delete(table).where(table.preset_id == bindparam("of"))
+            self._connection.execute(one, [{"of": preset_id} for preset_id, _ in changed])
+        rows = [
+            {"preset_id": preset_id, "position": position, "cron": cron, "desired": desired}
+            for preset_id, preset in (*changed, *added)
+            for position, (cron, desired) in enumerate(ranges(preset))
+        ]
+        if rows:
+            self._connection.execute(insert(table), rows)
+
+    def _promote(
+        self,
+        templates: Sequence[DeclaredTemplate],
+        template_ids: Mapping[str, int],
+        versions: Sequence[_Version],
+        stored: Stored,
+    ) -> None:
+        by_name = {(version.position, version.declared.name): version.id for version in versions}
+        updates: list[tuple[int, dict[str, Any]]] = []
+        moves: list[tuple[int, DeclaredTemplate, str, str]] = []
+        for position, template in enumerate(templates):
+            row = stored.templates.get(template.name)
+            active = row.active_version_id if row is not None else None
+            wanted = by_name[position, template.active_version]
+            if wanted == active or not (self._options.promote or active is None):
+                continue
+            updates.append((template_ids[template.name], {"active_version_id": wanted}))
+            if active is not None:
+                names = {item.id: item.name for item in stored.versions.get(template_ids[template.name], ())}
+                new = next(version for version in template.versions if version.name == template.active_version)
+                name = names.get(wanted) or new.name or auto_version_name(template.provisioner, new)
+                moves.append((position, template, names[active], name))
+        self._update(m.Template, updates)
+        pinned = {template.name: old for _, template, old, _ in moves if template.pinned}
+        promotions = read_promotions(self._connection, pinned)
+        for position, template, old, name in moves:
+            detail = f"{old} -> {name}"
+            if by_hand := promotions.get(template.name):
+                self._drift.append(Drift(template.name, old, name, by_hand.by, by_hand.at))
+                detail += f", undoing {by_hand.by}'s promotion of {old}"
+            self._changed("promote", f"template {template.name}", detail, at=position)
 
     def _absent(self, declared: DeclaredPools) -> None:
-        names = [template.name for template in declared.templates]
+        names = {template.name for template in declared.templates}
         rows = self._connection.execute(
-            select(m.Template.id, m.Template.name).where(
-                m.Template.source == self._options.source,
-                m.Template.deleted_at.is_(None),
-                m.Template.name.not_in(names),
-            )
+            select(m.Template.id, m.Template.name)
+            .where(m.Template.source == self._options.source, m.Template.deleted_at.is_(None))
+            .order_by(m.Template.id)
         ).all()
-        for row in rows:
-            self._drain(m.Template, row.id, {"deleted_at": self._now}, f"template {row.name}")
+        gone = [(row.id, f"template {row.name}", _LAST) for row in rows if row.name not in names]
+        self._drain(m.Template, gone, {"deleted_at": self._now})
 
-    def _drain(self, table: type[m.Base], row_id: int, values: Mapping[str, Any], what: str) -> None:
+    def _drain(self, table: type[m.Base], gone: Sequence[tuple[int, str, int]], values: Mapping[str, Any]) -> None:
+        for _, what, position in gone:
+            if self._options.prune:
+                self._changed("drain", what, at=position)
+            else:
+                detail = "no longer declared; with --prune its prebuilds are deleted"
+                self._changed("would_drain", what, detail, at=position)
         if self._options.prune:
-            self._update(table, row_id, values)
-            self._changed("drain", what)
-        else:
-            self._changed("would_drain", what, "no longer declared; with --prune its prebuilds are deleted")
+            self._update(table, [(row_id, dict(values)) for row_id, _, _ in gone])
 
-    def _insert(self, table: type[m.Base], **values: Any) -> int:
-        key = self._connection.execute(insert(table).values(values)).inserted_primary_key
-        assert key is not None  # noqa: S101 - an insert of one row always answers its key
-        return int(key[0])
+    def _insert(self, table: type[m.Base], rows: Sequence[Mapping[str, Any]], *key: str) -> Sequence[int]:
+        """Their ids, in the same order. `key`: the columns that tell the rows apart.
 
-    def _update(self, table: type[m.Base], row_id: int, values: Mapping[str, Any]) -> None:
-        changed = self._connection.execute(update(table).where(table.__table__.c.id == row_id).values(dict(values)))
-        if changed.rowcount != 1:
+        Rows come back in any order: to have them in ours, SQLite would be sent each by itself.
+        """
+        if not rows:
+            return []
+        columns = table.__table__.c
+        query = insert(table).returning(columns.id, *(columns[name] for name in key))
+        ids = {tuple(row[1:]): row[0] for row in self._connection.execute(query, list(rows))}
+        return [ids[tuple(row[name] for name in key)] for row in rows]
+
+    def _update(self, table: type[m.Base], rows: Sequence[tuple[int, Mapping[str, Any]]]) -> None:
+        """Each row by its id; all of one call change the same columns."""
+        if not rows:
+            return
+        columns = rows[0][1].keys()
+        one = (
+            update(table)
+            .where(table.__table__.c.id == bindparam("of"))
+            .values({key: bindparam(f"to_{key}") for key in columns})
+        )
+        values = [{"of": row_id, **{f"to_{key}": value for key, value in row.items()}} for row_id, row in rows]
+        if self._connection.execute(one, values).rowcount != len(rows):
             raise RefusedError("the declared configuration changed meanwhile", hint="run apply again")
-
-
-def _preset_values(preset: PresetModel) -> dict[str, Any]:
-    """What may change in place: it replaces no prebuild."""
-    return {
-        "desired": preset.desired,
-        "timezone": preset.timezone,
-        "ttl_s": preset.ttl,
-        "claimed_ttl_s": preset.claimed_ttl,
-        "ready_timeout_s": preset.ready_timeout,
-        "replace_strategy": preset.replace.strategy,
-        "max_surge": preset.replace.max_surge,
-        "max_builds_in_flight": preset.max_builds_in_flight,
-        "cost_per_hour": preset.cost_per_hour,
-        "removed_at": None,
-    }
-
-
-def _difference(stored: RowMapping, wanted: Mapping[str, Any]) -> str:
-    def pairs() -> Iterator[str]:
-        for key, value in wanted.items():
-            if stored[key] != value:
-                yield f"{key} {stored[key]} -> {value}"
-
-    return ", ".join(pairs())

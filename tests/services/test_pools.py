@@ -5,15 +5,17 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import event, select
 
 from prebuild_tasks.config import Settings
 from prebuild_tasks.core.model import Transition
 from prebuild_tasks.errors import InputError, RefusedError
+from prebuild_tasks.services.operate import promote
 from prebuild_tasks.services.pools import apply, is_declared
 from prebuild_tasks.services.pools_file import load_text
 from prebuild_tasks.services.pools_options import ApplyOptions, ApplyReport
 from prebuild_tasks.storage import models as m
+from prebuild_tasks.storage.conditions import TEMPLATE_OF_VERSION, VERSION_OF_PRESET
 from prebuild_tasks.storage.engine import Database
 from tests.builders import declare, fill, preset_id, workspaces
 
@@ -147,3 +149,70 @@ def test_every_change_is_in_the_history(database: Database, settings: Settings) 
     with database.read() as connection:
         row = connection.execute(select(m.History)).one()
     assert (row.actor, row.event, row.details["revision"]) == ("test", "applied", 1)
+
+
+def test_a_revision_that_is_gone_is_refused(database: Database, settings: Settings) -> None:
+    first = declare(database, settings, 1)
+    assert declare(database, settings, 2, if_revision=first.revision).revision == first.revision + 1
+    with pytest.raises(RefusedError, match="is at revision 2, no longer at 1") as refused:
+        declare(database, settings, 3, if_revision=first.revision)
+    assert refused.value.exit_code == 5
+    assert declare(database, settings, 2).revision == 2, "nothing was changed"
+
+
+def test_a_promotion_is_a_new_revision_and_undoing_it_is_said(database: Database, settings: Settings) -> None:
+    put(database, settings, LONG.format(active="v1", start="false"))
+    promote(database, "dev", "v2", actor="ada")
+    with pytest.raises(RefusedError, match="no longer at 1"):
+        put(database, settings, LONG.format(active="v1", start="false"), if_revision=1)
+    assert put(database, settings, LONG.format(active="v1", start="false"), promote=False).drift == []
+    report = put(database, settings, LONG.format(active="v1", start="false"), if_revision=2)
+    assert [str(change) for change in report.changes] == ["~ template dev: v2 -> v1, undoing ada's promotion of v2"]
+    assert [(item.template, item.active, item.declared, item.by) for item in report.drift] == [
+        ("dev", "v2", "v1", "ada")
+    ]
+    put(database, settings, LONG.format(active="v2", start="false"))
+    report = put(database, settings, LONG.format(active="v1", start="false"))
+    assert report.drift == [], "the last who made v2 active was the file"
+
+
+def many(number: int, *, desired: int = 1, start: str = "true") -> str:
+    """A template per ten presets, each with a parameter and a schedule."""
+    lines = ["schema: 1", "templates:"]
+    for position in range(0, number, 10):
+        lines += [f"  - name: t{position}", f'    config: {{start: "{start}"}}', "    presets:"]
+        for preset in range(10):
+            values = (
+                f'timezone: UTC, schedules: [{{cron: "* 8 * * *", desired: {desired + 1}}}], parameters: {{A: "1"}}'
+            )
+            lines.append(f"      - {{name: p{preset}, desired: {desired}, {values}}}")
+    return "\n".join(lines)
+
+
+def test_the_number_of_statements_does_not_grow_with_the_file(database: Database, settings: Settings) -> None:
+    counted: list[str] = []
+    event.listen(database.engine, "before_cursor_execute", lambda *args: counted.append(args[2]))
+
+    def statements(text: str, **options: Any) -> int:
+        counted.clear()
+        put(database, settings, text, **options)
+        return len(counted)
+
+    created = statements(many(20))
+    assert statements(many(20)) < 20, "nothing to change"
+    changed = statements(many(20, desired=3))
+    replaced = statements(many(20, start="false"))
+    drained = statements("schema: 1\ntemplates: []\n", prune=True)
+    # Many rows in one statement are sent in some batches: their number depends on the driver, not on us.
+    assert statements(many(200)) <= created + 10
+    assert statements(many(200, desired=3)) <= changed + 10
+    assert statements(many(200, start="false")) <= replaced + 10
+    assert statements("schema: 1\ntemplates: []\n", prune=True) <= drained + 10
+    with database.read() as connection:
+        ranges = connection.execute(select(m.PresetSchedule.preset_id, m.PresetSchedule.desired)).all()
+        names = connection.execute(
+            select(m.Template.name, m.Preset.name).join(*VERSION_OF_PRESET).join(*TEMPLATE_OF_VERSION)
+            .where(m.Template.active_version_id == m.TemplateVersion.id).select_from(m.Preset)
+        ).all()  # fmt: skip
+    assert len(names) == len(set(names)) == 200
+    assert {row.desired for row in ranges} == {2, 4}
