@@ -27,7 +27,10 @@ LONG = [pytest.mark.faults, pytest.mark.timeout(3600)]
         ("sqlite", 8, 60, 10),
         ("postgresql", 8, 60, 10),
         pytest.param("sqlite", 32, 1000, 40, marks=LONG),
-        pytest.param("postgresql", 32, 10_000, 320, marks=LONG),
+        *(
+            pytest.param("postgresql", 32, 10_000, 320, marks=LONG, id=f"postgresql-10000-{number}")
+            for number in range(20)
+        ),
     ],
     indirect=["database_url"],
 )
