@@ -95,7 +95,7 @@ def staffed(database: Database, settings: Settings, *roles: Role) -> None:
         Presence(database, settings, role, lambda role=role: queues[role]).say()
     if not roles or {"worker", "beat"} <= set(roles):
         with database.read() as connection:
-            note_tick(database, database.now(connection), {"tick": 1})
+            note_tick(database, database.now(connection), {"tick": 1}, 0.1)
 
 
 def build_all(database: Database, runner: BuildRunner) -> int:

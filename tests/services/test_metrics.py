@@ -25,14 +25,13 @@ from prebuild_tasks.services.pool_status import pools
 from prebuild_tasks.services.pools import apply
 from prebuild_tasks.services.pools_file import load_text
 from prebuild_tasks.services.pools_options import ApplyOptions
-from prebuild_tasks.services.presence import Presence, Role
 from prebuild_tasks.services.reconcile import reconcile_preset
 from prebuild_tasks.services.retention import prune
 from prebuild_tasks.storage import models as m
 from prebuild_tasks.storage import totals
 from prebuild_tasks.storage.engine import Database
 from prebuild_tasks.telemetry import METRICS
-from tests.builders import PRESET, declare, fill, finish_builds, jump, preset_id, turn, workspaces
+from tests.builders import PRESET, declare, fill, finish_builds, jump, preset_id, staffed, turn, workspaces
 
 DAY = 86400.0
 POOL = "template=dev,preset=small,organization=default"
@@ -65,12 +64,6 @@ def scrape(exporter: Exporter) -> Callable[[], Scrape]:
 def miss(database: Database, **options: Any) -> None:
     with pytest.raises(ClaimMissError):
         claim(database, ClaimRequest("ada", [PRESET], **options))
-
-
-def here(database: Database, settings: Settings, *roles: Role) -> None:
-    queues = [settings.queue(name) for name in ("events", "reconcile", "claims", "default", "builds")]
-    for role in roles:
-        Presence(database, settings, role, lambda: queues).say()
 
 
 def live_a_little(database: Database, settings: Settings) -> None:
@@ -179,9 +172,9 @@ def test_a_tick_is_observed(database: Database, settings: Settings, scrape: Call
 
 def test_who_is_alive(database: Database, settings: Settings, scrape: Callable[[], Scrape]) -> None:
     declare(database, settings, 0)
-    here(database, settings, "worker", "builds")
+    staffed(database, settings, "worker", "builds")
     jump(database, 600)
-    here(database, settings, "worker")
+    staffed(database, settings, "worker")
     found = scrape()
     assert {role: found[f"prebuild_processes{{role={role}}}"] for role in ("worker", "builds", "beat")} == {
         "worker": 1, "builds": 0, "beat": 0
@@ -238,7 +231,7 @@ def test_the_reason_is_the_one_that_status_names(
         return found, pool.reason
 
     declare(database, settings, 2, organizations="[{name: default, max_workspaces: 2}]")
-    here(database, settings, "worker", "builds", "beat")
+    staffed(database, settings)
     assert reasons() == ({f"prebuild_shortfall{{{POOL},reason=not_yet}}": 2}, "not_yet")
     turn(database, settings)
     assert reasons() == ({f"prebuild_shortfall{{{POOL},reason=starting}}": 2}, "starting")
@@ -373,10 +366,7 @@ def test_every_metric_is_exported_as_it_is_declared(
     live_a_little(database, settings)
     declare(database, settings, 1, organizations="[{name: default, max_workspaces: 20}]")
     turn(database, settings)
-    here(database, settings, "worker", "builds", "beat")
-    with database.read() as connection:
-        now = database.now(connection)
-    note_tick(database, now, {"tick": 1}, 0.1)
+    staffed(database, settings)
     families = {}
     for status in (PresetStatus.HARD_LIMITED, PresetStatus.VALIDATION_FAILED):
         with database.write() as connection:
