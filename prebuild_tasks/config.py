@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any, Literal
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import urlsplit
 
 from pydantic import AliasChoices, BeforeValidator, Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
@@ -22,6 +22,10 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from prebuild_tasks.errors import InputError
 
 _UNITS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400}
+_PASSWORD = re.compile(r"^([a-z][a-z0-9+.-]*://[^/?#:@]*:).+@", re.IGNORECASE | re.DOTALL)
+"""To the last @: one that should have been encoded is a part of the password."""
+_QUERY_PASSWORD = re.compile(r"([?&][^=&]*password=)[^&]*", re.IGNORECASE)
+_REDIS_SCHEMES = ("redis", "rediss", "unix", "redis+socket")
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d)?")
 
 DEFAULT_PASS_ENV = (
@@ -148,6 +152,22 @@ class Settings(BaseSettings):
     def _split(cls, value: object) -> object:
         return tuple(name.strip() for name in value.split(",") if name.strip()) if isinstance(value, str) else value
 
+    @field_validator("redis_url")
+    @classmethod
+    def _readable(cls, value: str) -> str:
+        try:
+            parts = urlsplit(value)
+            readable = not value or (parts.scheme in _REDIS_SCHEMES and (parts.port or 1) > 0)
+        except ValueError:
+            readable = False
+        # Celery shows it in its reports when it stands behind the question mark.
+        if not readable or _QUERY_PASSWORD.search(value):
+            raise ValueError(
+                f"{masked_url(value)} is not understood; write redis://:PASSWORD@host:6379/0 "
+                "or unix://:PASSWORD@/path, special characters of the password as %XX"
+            )
+        return value
+
     @field_validator("workspace_ports")
     @classmethod
     def _port_range(cls, value: str) -> str:
@@ -238,11 +258,8 @@ def _variable(location: tuple[int | str, ...]) -> str:
 
 
 def masked_url(url: str) -> str:
-    """The URL with its password replaced by ***."""
-    parts = urlsplit(url)
-    if not parts.password:
-        return url
-    return urlunsplit(parts._replace(netloc=parts.netloc.replace(f":{parts.password}@", ":***@")))
+    """The URL with its password replaced by ***; of one that can't be read, rather too much than too little."""
+    return _QUERY_PASSWORD.sub(r"\1***", _PASSWORD.sub(r"\1***@", url))
 
 
 def stable_json(value: object) -> str:

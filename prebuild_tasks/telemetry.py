@@ -13,6 +13,9 @@ from prebuild_tasks.config import Settings
 
 _QUIET = ("kombu", "amqp", "urllib3", "alembic", "tornado.access")
 
+# The values of local variables hold passwords and secret parameters: structlog shows them unless told otherwise.
+_TRACEBACKS = structlog.processors.ExceptionRenderer(structlog.tracebacks.ExceptionDictTransformer(show_locals=False))
+
 
 def configure_command_logging() -> None:
     """For one-shot commands: warnings and worse, on standard error; standard output is the answer's alone."""
@@ -36,9 +39,9 @@ def _configure(level: str, log_format: str) -> None:
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]
     last: list[Any] = (
-        [structlog.processors.dict_tracebacks, structlog.processors.JSONRenderer(default=str)]
+        [_TRACEBACKS, structlog.processors.JSONRenderer(default=str)]
         if as_json
-        else [structlog.dev.ConsoleRenderer()]
+        else [structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)]
     )
     structlog.configure(
         processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],

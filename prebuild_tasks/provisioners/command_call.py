@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from prebuild_tasks.ports import BuildContext, Resource
 from prebuild_tasks.provisioners.process_config import Command
 from prebuild_tasks.provisioners.process_pipes import Dialogue
 from prebuild_tasks.provisioners.process_run import command, run
+from prebuild_tasks.provisioners.words import last_words
 
 ANSWER_LIMIT = 1 << 20
 """Bytes on standard output."""
@@ -87,17 +88,13 @@ def resources(answer: Any, installation: str) -> list[Resource]:
 
 
 def _failure(name: str, code: int, output: str) -> ProvisionerError:
-    words = " / ".join(_lines(output))[-500:] or "no words"
+    words = last_words(output, "no words")
     if code == _NEVER:
         return CannotBuildError(f"{name}: {words}")
     if code == _OVERTAKEN:
         return BuildStoppedError(f"{name}: {words}", reason="lost")
     how = f"exited with {code}" if code > 0 else f"was ended by signal {-code}"
     return ProvisionerError(f"{name} {how}: {words}")
-
-
-def _lines(text: str) -> Sequence[str]:
-    return [line.strip() for line in text.splitlines() if line.strip()]
 
 
 def _read(name: str, answer: bytearray) -> Any:

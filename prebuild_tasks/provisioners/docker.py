@@ -14,12 +14,13 @@ from prebuild_tasks.provisioners import docker_engine as engine
 from prebuild_tasks.provisioners import docker_image, docker_ready
 from prebuild_tasks.provisioners import docker_names as names
 from prebuild_tasks.provisioners.docker_config import environment, parse
-from prebuild_tasks.provisioners.docker_exec import last_words, run
+from prebuild_tasks.provisioners.docker_exec import run
 from prebuild_tasks.provisioners.docker_make import Attempt, containers_of, made, remove_volumes, standing
 from prebuild_tasks.provisioners.docker_names import Container
 from prebuild_tasks.provisioners.marks import refuse_claimed
 from prebuild_tasks.provisioners.process_config import bind_address, of_owner
 from prebuild_tasks.provisioners.process_run import command
+from prebuild_tasks.provisioners.words import last_words
 
 _STOP_GRACE = 10
 """Seconds between the request to end and the kill, as Docker's own."""

@@ -78,9 +78,3 @@ def _end(api: Any, container_id: str, token: str) -> None:
     with suppress(Exception):  # the error that ended the command is the better message
         ender = api.exec_create(container_id, ["sh", "-c", _ENDER, "sh", token], user="0")
         api.exec_start(ender["Id"], detach=True)
-
-
-def last_words(text: str) -> str:
-    """The end of some output, short enough for one line of `status`."""
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    return " / ".join(lines[-2:])[-500:] or "no output"

@@ -12,8 +12,9 @@ from prebuild_tasks.errors import ProvisionerError
 from prebuild_tasks.ports import BuildContext, Probe, WorkspaceSpec
 from prebuild_tasks.provisioners.docker_config import DockerConfig
 from prebuild_tasks.provisioners.docker_engine import words
-from prebuild_tasks.provisioners.docker_exec import last_words, run
+from prebuild_tasks.provisioners.docker_exec import run
 from prebuild_tasks.provisioners.process_run import command
+from prebuild_tasks.provisioners.words import last_words
 
 PROBE_TIMEOUT = 15.0
 """Seconds for `ready` in the container."""

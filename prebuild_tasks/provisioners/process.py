@@ -22,6 +22,7 @@ from prebuild_tasks.provisioners.process_config import Command, Environment, Pro
 from prebuild_tasks.provisioners.process_disk import tail
 from prebuild_tasks.provisioners.process_files import Place, Published, places
 from prebuild_tasks.provisioners.process_run import command, run, spawn
+from prebuild_tasks.provisioners.words import last_words
 
 log = logging.getLogger(__name__)
 
@@ -81,7 +82,7 @@ class ProcessProvisioner:
         if state is None:
             return Probe(ready=False, message="the workspace's directory is gone", gone=True)
         if state.serve and not tree.is_alive(state.pid, state.born):
-            words = _last_words(tail(place.serve_log))
+            words = last_words(tail(place.serve_log))
             return Probe(ready=False, message=f"the served process ended: {words}", gone=True)
         if config.ready is None:
             return self._probe_port(state.port)
@@ -206,7 +207,7 @@ class ProcessProvisioner:
             raise ProvisionerError(f"{name} did not end within {PROBE_TIMEOUT:g} s") from None
         if code:
             how = f"exited with {code}" if code > 0 else f"was ended by signal {-code}"
-            raise ProvisionerError(f"{name} {how}: {_last_words(output)}")
+            raise ProvisionerError(f"{name} {how}: {last_words(output)}")
 
     def _probe_port(self, port: int) -> Probe:
         if not port:
@@ -246,8 +247,3 @@ def _lower_attempts(place: Place, attempt: int) -> Callable[[], list[Process]]:
     return lambda: tree.marked(
         [place.id], is_lower, [leader for leader in place.sessions() if leader.attempt <= attempt], place.path
     )
-
-
-def _last_words(text: str) -> str:
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    return " / ".join(lines[-2:])[-500:] or "no output"

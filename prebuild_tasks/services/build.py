@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
@@ -199,11 +200,12 @@ class BuildRunner:
             if error.reason == "canceled":
                 return _Ended(BuildStatus.CANCELED, "canceled", "canceled")
             running.log(f"{error}\n")
-            return _Ended(BuildStatus.FAILED, str(error), error.reason)
+            return _Ended(BuildStatus.FAILED, running.masked(str(error)), error.reason)
         except PrebuildError as error:
             return _failed(error, running)
-        except Exception as error:  # an adapter's bug fails its build, not the worker
-            log.exception("provisioner_crashed", build=build.id, provisioner=provisioner.name)
+        except Exception as error:  # noqa: BLE001 - an adapter's bug fails its build, not the worker
+            words = running.masked(traceback.format_exc())
+            log.error("provisioner_crashed", build=build.id, provisioner=provisioner.name, traceback=words)
             return _failed(error, running)
         return _Ended(BuildStatus.SUCCEEDED)
 

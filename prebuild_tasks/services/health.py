@@ -8,6 +8,7 @@ builds, so that a flapping recipe does not churn.
 from __future__ import annotations
 
 import random
+import traceback
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
@@ -140,6 +141,7 @@ def _probe(provisioners: Provisioners, spec: StoredSpec | None) -> Probe | None:
     """The verdict; None when the provisioner could not be asked."""
     if spec is None:
         return None
+    secrets: list[str] = []
     try:
         adapter = provisioners.get(spec.provisioner)
         parameters, secrets = resolve_parameters(spec.parameters, ends=False)
@@ -147,9 +149,10 @@ def _probe(provisioners: Provisioners, spec: StoredSpec | None) -> Probe | None:
         # The message is kept in the history.
         return replace(probe, message=masked(probe.message, secrets))
     except PrebuildError as error:
-        log.warning("probe_unknown", workspace=spec.name, error=str(error))
-    except Exception:  # an adapter's bug is no verdict on the workspace
-        log.exception("probe_crashed", workspace=spec.name, provisioner=spec.provisioner)
+        log.warning("probe_unknown", workspace=spec.name, error=masked(str(error), secrets))
+    except Exception:  # noqa: BLE001 - an adapter's bug is no verdict on the workspace
+        words = masked(traceback.format_exc(), secrets)
+        log.error("probe_crashed", workspace=spec.name, provisioner=spec.provisioner, traceback=words)
     return None
 
 

@@ -28,12 +28,26 @@ _FLUSH_INTERVAL = 1.0
 HARD_GRACE = 30.0
 """Seconds between a build's time limit, which its provisioner is told of, and the end without it."""
 _MASK = "***"
+_LINE_MIN = 4
+"""Characters of a secret's line that is masked on its own; shorter ones are brackets and the like."""
+
+
+def to_mask(secrets: Iterable[str]) -> tuple[str, ...]:
+    """The secrets, and the lines of those that have several: output is cut between lines, and errors join them."""
+    found = {secret for secret in secrets if secret}
+    lines = {line.strip() for secret in found for line in secret.splitlines()}
+    # The longest first, for one may be a part of another.
+    return tuple(sorted(found | {line for line in lines if len(line) >= _LINE_MIN}, key=len, reverse=True))
 
 
 def masked(text: str, secrets: Iterable[str]) -> str:
-    """The text with every secret replaced, the longest first, for one may be a part of another."""
-    for secret in sorted(secrets, key=len, reverse=True):
-        text = text.replace(secret, _MASK) if secret else text
+    """The text with every secret replaced."""
+    return _without(text, to_mask(secrets))
+
+
+def _without(text: str, unwanted: Iterable[str]) -> str:
+    for secret in unwanted:
+        text = text.replace(secret, _MASK)
     return text.replace("\0", "")
 
 
@@ -44,7 +58,7 @@ class RunningBuild:
         self.build = build
         self._deadline = monotonic() + timeout
         self._hard_deadline = self._deadline + min(HARD_GRACE, timeout)
-        self._secrets = tuple(secret for secret in secrets if secret)
+        self._secrets = to_mask(secrets)
         self._stopped = threading.Event()
         self._reason = ""
         self._lock = threading.Lock()
@@ -65,7 +79,7 @@ class RunningBuild:
 
     def masked(self, text: str) -> str:
         """The text with every secret value replaced."""
-        return masked(text, self._secrets)
+        return _without(text, self._secrets)
 
     def check(self) -> None:
         step(f"{self.build.transition}.during")

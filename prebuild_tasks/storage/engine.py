@@ -45,9 +45,13 @@ class Database:
         self.url = url
         try:
             parsed = make_url(url)
+            if "@" in (parsed.host or ""):
+                raise ArgumentError("an @ of the password must be written as %40")
             self.dialect: Literal["postgresql", "sqlite"] = _supported(parsed.get_backend_name())
             self.engine = make_engine(url, self.dialect)
-        except (ArgumentError, NoSuchModuleError, ModuleNotFoundError) as error:
+        except (ArgumentError, NoSuchModuleError, ModuleNotFoundError, ValueError) as error:
+            if type(error) is ValueError:  # its words may be a part of the password
+                error = ArgumentError("it is not understood; special characters of the password are written as %XX")
             raise InputError(
                 f"PREBUILD_DATABASE_URL={masked_url(url)} can't be used: {error}",
                 hint="use sqlite:///path/file.db, or postgresql://user@host/name and install the extra [postgres]",
