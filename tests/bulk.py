@@ -6,6 +6,28 @@ from sqlalchemy import text
 
 from prebuild_tasks.storage.engine import Database
 
+_POOLS = (
+    "INSERT INTO organizations (id, name, source) VALUES (1, 'default', 'bulk')",
+    """
+INSERT INTO templates (id, organization_id, name, active_version_id, deprecated, source)
+SELECT n, 1, 'template-' || n, n, false, 'bulk' FROM generate_series(1, CAST(:number AS int)) n
+""",
+    """
+INSERT INTO template_versions (id, template_id, name, provisioner, config, config_digest, created_at)
+SELECT n, n, 'v1', 'simulated', '{}', md5(n::text), now() FROM generate_series(1, CAST(:number AS int)) n
+""",
+    """
+INSERT INTO presets (id, template_version_id, name, recipe_digest, desired, timezone, ttl_s, ready_timeout_s,
+  replace_strategy, max_surge, status, status_reason, failures_in_row, recent_failures, last_error, generation)
+SELECT n, n, 'preset-' || n, md5('recipe' || n), :desired, 'UTC', 28800, 300, 'recreate', 1, 'healthy', '', 0, '[]',
+  '', 0
+FROM generate_series(1, CAST(:number AS int)) n
+""",
+    """
+SELECT setval(pg_get_serial_sequence(name, 'id'), 1000000)
+FROM unnest(ARRAY['organizations', 'templates', 'template_versions', 'presets']) name
+""",
+)
 _STOCK = """
 INSERT INTO workspaces (id, name, owner, organization_id, preset_id, recipe_digest, slot, created_at, ready_at,
   transition, status, build_number, reason, host, resource_id, url, directory)
@@ -46,6 +68,14 @@ WHERE deleted_at IS NOT NULL AND claimed_at IS NOT NULL
 """
 
 
+def pools(database: Database, number: int, desired: int) -> None:
+    """So many presets, `preset-1` and so on, each of a template of its own, without prebuilds."""
+    with database.write() as connection:
+        for statement in _POOLS:
+            sizes = {"number": number, "desired": desired}
+            connection.execute(text(statement), {k: v for k, v in sizes.items() if f":{k}" in statement})
+
+
 def stock(database: Database, each: int, *, first_slot: int = 0) -> None:
     """Give every preset `each` more ready prebuilds with their builds, on slots from `first_slot` on."""
     with database.write() as connection:
@@ -65,5 +95,5 @@ def bury(database: Database, each: int) -> None:
 
 def analyze(database: Database) -> None:
     """What autovacuum does by and by: statistics, and pages known to be visible to all."""
-    with database.statement() as connection:
+    with database.read() as connection:  # the one that begins no transaction
         connection.execute(text("VACUUM ANALYZE"))

@@ -7,8 +7,10 @@ finds out why: it answers a repeated request, looks at further presets and secon
 from __future__ import annotations
 
 import uuid
-from datetime import datetime
+from collections.abc import Sequence
+from datetime import UTC, datetime
 from functools import cache
+from types import SimpleNamespace
 from typing import Any
 
 from sqlalchemy import (
@@ -24,13 +26,13 @@ from sqlalchemy import (
     extract,
     func,
     insert,
-    literal,
     literal_column,
     or_,
     select,
     true,
     update,
 )
+from sqlalchemy.dialects.postgresql import psycopg
 from sqlalchemy.orm import DeclarativeBase
 
 from prebuild_tasks.core.model import CLAIM_REASON, BuildPriority, BuildStatus, Transition
@@ -65,30 +67,46 @@ def claim_at_once(
     if database.dialect != "postgresql" or preset.isdigit():
         return None
     ref = parse_preset_ref(preset)
-    build_id = str(uuid.uuid4())
     now, clock = database.now_sql()
+    words = _words(now, versioned=ref.version is not None)
     values = clock | {
         "template": ref.template, "preset": ref.preset, "version": ref.version, "owner": owner, "name": name,
-        "request_id": request_id, "build_id": build_id, "elapsed_ms": elapsed_ms, "below_limit": False,
+        "request_id": request_id, "build_id": uuid.uuid4(), "elapsed_ms": elapsed_ms, "below_limit": False,
     }  # fmt: skip
-    statement = _statement(now, versioned=ref.version is not None)
-    with database.statement() as connection:
-        row = connection.execute(statement, values).one_or_none()
-    if row is not None and row.max_per_owner is not None:
+    hit = _named(database.run(words, values))
+    if hit and hit.max_per_owner is not None:
         with database.write() as connection:
             # Lock, then count in a further statement: in one with the lock the count is from before it.
             lock_owner(connection, owner)
-            has = connection.execute(has_workspaces(owner, row.limited_by)).scalar_one()
-            values["below_limit"] = has < row.max_per_owner
-            row = connection.execute(statement, values).one_or_none()
-    if row is None or row.id is None:
+            has = connection.execute(has_workspaces(owner, hit.limited_by)).scalar_one()
+            values["below_limit"] = has < hit.max_per_owner
+            hit = _named(connection.exec_driver_sql(words, values).one_or_none())
+    if hit is None or hit.id is None:
         return None
-    return Claimed(answer_of(row, ref_of(row), request_id), row.preset_id, [NewBuild(build_id, row.host)])
+    builds = [NewBuild(str(values["build_id"]), hit.host)]
+    return Claimed(answer_of(hit, ref_of(hit), request_id), hit.preset_id, builds)
+
+
+_FOUND = [column.name for column in (*ANSWER_COLUMNS, *REF_COLUMNS)] + ["max_per_owner", "limited_by"]
+
+
+def _named(found: Sequence[Any] | None) -> Any:
+    if found is None:
+        return None
+    row = SimpleNamespace(**dict(zip(_FOUND, found, strict=True)))
+    if row.id is not None:
+        row.status, row.claimed_at = BuildStatus(row.status), row.claimed_at.astimezone(UTC)
+    return row
 
 
 @cache
+def _words(now: ColumnElement[datetime], *, versioned: bool) -> str:
+    """As the driver takes it. One line: what is longer than 4,096 characters, psycopg reads anew for each execution."""
+    compiled = _statement(now, versioned=versioned).compile(dialect=psycopg.dialect())  # type: ignore[no-untyped-call]
+    return " ".join(str(compiled).split())
+
+
 def _statement(now: ColumnElement[datetime], *, versioned: bool) -> Select[*tuple[Any, ...]]:
-    """Built once: the making of it takes longer than its execution."""
     owner, pool = bindparam("owner", type_=Text()), _pool(now, versioned=versioned)
 
     def of_pool(column: str) -> ColumnElement[Any]:
@@ -179,8 +197,8 @@ def _pool(now: ColumnElement[datetime], *, versioned: bool) -> CTE:
 
 def _insert(table: type[DeclarativeBase], source: CTE, **values: ColumnElement[Any]) -> CTE:
     """One row of `table` for each row of `source`; what is not named gets the model's default."""
-    defaults = {
-        column.name: said(column.default.arg) if isinstance(column.default.arg, str) else literal(column.default.arg)
+    defaults: dict[str, ColumnElement[Any]] = {
+        column.name: literal_column(repr(column.default.arg))
         for column in table.__table__.columns
         if column.default is not None and column.default.is_scalar and column.name not in values
     }

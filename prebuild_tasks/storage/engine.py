@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from sqlalchemy import ColumnElement, Connection, bindparam, literal, select, text
 from sqlalchemy.engine import make_url
@@ -64,11 +64,25 @@ class Database:
         with self._transaction() as connection:
             yield connection
 
-    @contextmanager
-    def statement(self) -> Iterator[Connection]:
-        """One writing statement that is a transaction by itself. PostgreSQL only. Raises as `write`."""
-        with self._transaction() as connection:
-            yield connection
+    def run(self, words: str, values: Mapping[str, Any]) -> Any:
+        """The row, or None, of one statement that is a transaction by itself, by the driver alone. PostgreSQL only.
+
+        For what is asked for most: SQLAlchemy's part of an execution takes longer than the driver's and the server's.
+        Raises as `write`.
+        """
+        errors = self.engine.dialect.loaded_dbapi.Error
+        with self._translated():
+            connection = self.engine.raw_connection()
+            driver: Any = connection.driver_connection
+            try:
+                return driver.execute(words, values).fetchone()
+            except errors as error:
+                lost = self.engine.dialect.is_disconnect(error, driver, None)
+                if lost:
+                    connection.invalidate(error)
+                raise DBAPIError.instance(words, values, error, errors, connection_invalidated=lost) from error
+            finally:
+                connection.close()
 
     @contextmanager
     def snapshot(self) -> Iterator[Connection]:

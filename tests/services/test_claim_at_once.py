@@ -7,20 +7,24 @@ from itertools import product
 from typing import Any
 
 import pytest
-from sqlalchemy import event, literal, select, update
+from psycopg._queries import MAX_CACHED_STATEMENT_LENGTH
+from sqlalchemy import literal, select, update
 
+from prebuild_tasks.clock import utcnow
 from prebuild_tasks.config import Settings
 from prebuild_tasks.core.model import BuildStatus
 from prebuild_tasks.errors import ClaimMissError, RefusedError
 from prebuild_tasks.services import claim as claims
 from prebuild_tasks.services.claim import ClaimRequest, claim
 from prebuild_tasks.services.claim_answers import Claimed
+from prebuild_tasks.services.claim_at_once import _words
 from prebuild_tasks.services.handover import HAS_HOOK, has_hook
 from prebuild_tasks.storage import models as m
 from prebuild_tasks.storage.conditions import expired, fresh_since
 from prebuild_tasks.storage.engine import Database
 from prebuild_tasks.storage.types import UtcDateTime
 from tests.builders import PRESET, declare, fill, preset_id, workspaces
+from tests.roundtrips import asked_of_postgresql
 
 pytestmark = pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
 
@@ -29,14 +33,21 @@ def take(database: Database, owner: str, **request: Any) -> Claimed:
     return claim(database, ClaimRequest(owner=owner, presets=[PRESET], **request))
 
 
-def test_a_claim_is_one_statement_and_no_transaction_of_ours(database: Database, settings: Settings) -> None:
+def test_a_claim_is_one_round_trip(database: Database, settings: Settings) -> None:
     declare(database, settings, 2)
     fill(database, settings)
-    seen: list[str] = []
-    event.listen(database.engine, "before_cursor_execute", lambda *args: seen.append(args[2]))
-    take(database, "ada")
-    assert len(seen) == 1
-    assert "SKIP LOCKED" in seen[0]
+    with asked_of_postgresql() as asked:
+        take(database, "ada")
+    assert len(asked) == 1
+    assert "SKIP LOCKED" in asked[0]
+
+
+def test_its_words_are_short_enough_for_the_drivers_cache(database_url: str) -> None:
+    for clock in (None, utcnow):
+        database = Database(database_url, clock)
+        for versioned in (False, True):
+            assert len(_words(database.now_sql()[0], versioned=versioned)) <= MAX_CACHED_STATEMENT_LENGTH
+        database.close()
 
 
 def test_it_writes_what_the_claim_in_steps_writes(
@@ -109,10 +120,9 @@ def test_fresh_is_what_is_not_expired_to_the_microsecond(database: Database, set
 def test_a_full_owner_is_refused_and_one_below_the_limit_is_not(database: Database, settings: Settings) -> None:
     declare(database, settings, 4, organizations="[{name: default, max_per_owner: 2}]")
     fill(database, settings)
-    seen: list[str] = []
-    event.listen(database.engine, "before_cursor_execute", lambda *args: seen.append(args[2]))
-    take(database, "ada")
-    assert [statement.split()[0] for statement in seen] == ["WITH", "BEGIN", "SELECT", "SELECT", "WITH"]
+    with asked_of_postgresql() as asked:
+        take(database, "ada")
+    assert [statement.split()[0] for statement in asked] == ["WITH", "BEGIN", "SELECT", "SELECT", "WITH", "COMMIT"]
     take(database, "ada")
     with pytest.raises(RefusedError, match="the limit is 2"):
         take(database, "ada")

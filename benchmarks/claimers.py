@@ -1,0 +1,16 @@
+"""What the client processes of the claim's row call."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from prebuild_tasks.services.claim import ClaimRequest, claim
+from prebuild_tasks.storage.engine import Database
+from prebuild_tasks.telemetry import configure_command_logging
+
+
+def product(url: str, template: str, preset: str) -> Callable[[str], object]:
+    """Claims as a portal's process makes them: one Database for all its threads."""
+    configure_command_logging()
+    database, presets = Database(url), [f"{template}/{preset}"]
+    return lambda who: claim(database, ClaimRequest(owner=f"person-{who}", presets=presets))

@@ -1,0 +1,83 @@
+"""Claims from client processes, against the same reads and writes in plain SQL from as many.
+
+The floor that is judged does them by hand, a statement each in one transaction; the notes also compare with the
+sharpest SQL there is, everything in one statement.
+"""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Callable, Iterator
+
+from sqlalchemy import text
+
+from benchmarks.bench import Bench, dsn
+from benchmarks.clients import Clients, clients, percentile
+from benchmarks.harness import Bound, Result, Row, compare
+from prebuild_tasks.storage.engine import Database
+from tests import bulk
+
+PREBUILDS = 10_000
+_TEMPLATE, _PRESET = "template-1", "preset-1"
+_SIZES = {1: (1, 1), 8: (2, 4), 32: (2, 16)}
+"""Clients: processes, and threads in each."""
+
+
+def run(bench: Bench) -> Iterator[Result]:
+    database = bench.database("claims")
+    bulk.pools(database, 1, PREBUILDS)
+    first_slot = 0
+    for number, (processes, threads) in _SIZES.items():
+        bulk.stock(database, PREBUILDS - _free(database), first_slot=first_slot)
+        first_slot += PREBUILDS
+        yield from _measured(bench, database, number, processes, threads)
+    _check(database)
+    database.close()
+
+
+def _measured(bench: Bench, database: Database, number: int, processes: int, threads: int) -> Iterator[Result]:
+    pairs, each = bench.scaled(9, 7), max(bench.scaled(320, 160) // number, 10)
+    where = (_TEMPLATE, _PRESET)
+    plain = dsn(database)
+    with (
+        clients("benchmarks.claimers:product", processes, threads, database.url, *where) as product,
+        clients("benchmarks.floors.claim:in_steps", processes, threads, plain, *where) as floor,
+        clients("benchmarks.floors.claim:at_once", processes, threads, plain, *where) as sharp,
+    ):
+        slow: dict[str, list[float]] = {"product": [], "floor": []}
+        sharpest: list[float] = []
+
+        def median(who: str, by: Clients) -> Callable[[int], float]:
+            def work(_: int) -> float:
+                seconds = by.run(each)
+                slow[who].append(percentile(seconds, 0.99))
+                if who == "floor":
+                    sharpest.append(statistics.median(sharp.run(each)))
+                return statistics.median(seconds)
+
+            return work
+
+        row = compare(
+            5, f"claim p50, {number} clients; its SQL by hand", median("product", product), median("floor", floor),
+            pairs=pairs, bound=Bound(1.5),
+        )  # fmt: skip
+        row.notes = {"over all of it in one statement": statistics.median(row.product) / statistics.median(sharpest)}
+        yield row
+        what = f"claim p99, {number} clients; its SQL by hand"
+        yield Row(5, what, slow["product"][1:], slow["floor"][1:], Bound(2))
+
+
+def _free(database: Database) -> int:
+    with database.read() as connection:
+        query = text("SELECT count(*) FROM workspaces WHERE owner = 'prebuilds' AND deleted_at IS NULL")
+        return int(connection.execute(query).scalar_one())
+
+
+def _check(database: Database) -> None:
+    """Raise AssertionError when a workspace was given away twice, or a claim left no event."""
+    with database.read() as connection:
+        query = text("SELECT count(*), count(DISTINCT workspace_id) FROM claim_events WHERE hit")
+        events, distinct = connection.execute(query).one()
+        claimed = connection.execute(text("SELECT count(*) FROM workspaces WHERE owner <> 'prebuilds'")).scalar_one()
+        builds = connection.execute(text("SELECT count(*) FROM builds WHERE reason = 'claim'")).scalar_one()
+    assert events == distinct == claimed == builds, (events, distinct, claimed, builds)
