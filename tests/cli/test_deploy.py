@@ -78,6 +78,11 @@ def test_the_example_names_every_variable_of_compose_and_no_other() -> None:
     assert named - {"COMPOSE_PROFILES"} == used
 
 
+def test_probes_look_at_the_heart_beats_of_their_own_role() -> None:
+    for name, role in {"worker": "worker", "builds": "builds", "builds-docker": "builds", "beat": "beat"}.items():
+        assert SERVICES[name]["healthcheck"]["test"] == ["CMD", "prebuild", "health", "--role", role]
+
+
 def test_processes_get_longer_than_their_soft_shutdown() -> None:
     assert all(int(service["stop_grace_period"].removesuffix("s")) > 2 * SOFT_SHUTDOWN for service in OURS.values())
 

@@ -29,7 +29,7 @@ PASSWORD = "operator:fl0wer-password"
 
 def test_from_an_empty_database_to_a_full_pool(tmp_path: Path, postgres_url: str, redis_url: str) -> None:
     empty(postgres_url)
-    ports = {"FLOWER_PORT": free_port(), "EXPORTER_PORT": free_port()}
+    ports = {"FLOWER_PORT": free_port(), "PREBUILD_EXPORTER_PORT": free_port()}
     service = Service(
         tmp_path / "x" / "d",
         PREBUILD_DATABASE_URL=postgres_url,
@@ -51,6 +51,10 @@ def test_from_an_empty_database_to_a_full_pool(tmp_path: Path, postgres_url: str
         assert answer(flower, PASSWORD) == 200
         service.run("claim", "dev/small", "--owner", "ada")
         service.wait_full()
+        metrics = fetch(f"http://127.0.0.1:{ports['PREBUILD_EXPORTER_PORT']}/metrics").decode()
+        assert "prebuild_desired{" in metrics
+        for role in ("worker", "builds", "beat", "db", "redis"):
+            service.run("health", "--role", role)
         seen = wait_until(lambda: finished(flower), timeout=30, what="tasks in Flower")
         assert seen["prebuild_tasks.reconcile_preset"]["result"].startswith("{'preset': 'dev/small', 'outcome': ")
         assert json.loads(seen["prebuild_tasks.reconcile_preset"]["args"].replace("'", '"').strip("(),"))
