@@ -18,6 +18,7 @@ from prebuild_tasks.errors import PrebuildError
 COMMANDS = {
     "up": ("embedded", "Run everything on this machine: Redis, migrations, worker, builds, beat and a live table"),
     "apply": ("pools", "Make the declared pools the stored ones"),
+    "plan": ("plan", "Show what apply would change, and what would become of each pool then"),
     "status": ("pools", "Show every pool: desired, eligible, starting, failed, next action"),
     "explain": ("explain", "Say why a pool is as it is, and what would mend it"),
     "claim": ("claims", "Take a ready workspace"),

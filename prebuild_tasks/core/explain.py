@@ -163,6 +163,10 @@ def _limit(facts: Facts) -> Iterator[Link]:
 
 def _turn(facts: Facts) -> Iterator[Link]:
     lock = facts.lock
+    if facts.rests_until:
+        words = f"its last {number(facts.lost_turns, 'turn')} ended with their process"
+        words += f": it rests until {instant(facts.rests_until, facts.now)}"
+        yield Link(About.TURN, words, Reason.LOST_TURNS)
     if lock.unreachable:
         yield Link(About.TURN, f"Redis did not answer ({lock.unreachable}): whose turn it is, is not known")
     elif lock.holder:

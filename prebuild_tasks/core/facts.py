@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
+from prebuild_tasks.core.diagnosis import Commands
 from prebuild_tasks.core.limits import LimitReason
 from prebuild_tasks.core.model import PresetCounts, PresetStatus, ReconciliationState
 from prebuild_tasks.core.reasons import Reason, Staff
@@ -102,9 +103,7 @@ class Processes:
     builds_seen: timedelta | None = None
     tick_age: timedelta | None = None
     tick_interval: timedelta = timedelta(seconds=15)
-    worker_command: str = ""
-    builds_command: str = ""
-    beat_command: str = ""
+    commands: Commands = field(default_factory=lambda: Commands("", "", ""))
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,6 +137,9 @@ class Facts:
     pause: Pause | None = None
     status: PresetStatus = PresetStatus.HEALTHY
     status_reason: str = ""
+    lost_turns: int = 0
+    """Turns in a row that ended with their process."""
+    rests_until: datetime | None = None
     failures_in_row: int = 0
     hard_limit: int = 0
     last_error: str = ""

@@ -34,11 +34,11 @@ def _beside(facts: Facts) -> list[Command]:
     ]
     here = facts.processes
     if not here.staff.worker and facts.reason is not Reason.NO_WORKER:
-        found.append(Command(here.worker_command, "start a control worker"))
+        found.append(Command(here.commands.worker, "start a control worker"))
     if not (here.staff.builds or facts.reason is Reason.NO_BUILDS_WORKER):
-        found.append(Command(here.builds_command, "start a builds worker"))
+        found.append(Command(here.commands.builds, "start a builds worker"))
     if here.staff.worker and not here.staff.ticking and facts.reason is not Reason.TICK_STALE:
-        found.append(Command(here.beat_command, "start beat"))
+        found.append(Command(here.commands.beat, "start beat"))
     if facts.pause is not None and facts.reason is not Reason.PAUSED:
         found.append(_resume(facts, "it is paused; until then nothing is created or deleted"))
     blocked = facts.status is not PresetStatus.HEALTHY and facts.counted.preset.active
@@ -62,11 +62,13 @@ def _by_reason(facts: Facts) -> list[Command]:
         case Reason.HARD_LIMITED:
             return [*look, Command(f"prebuild unblock {ref}", "once that is mended: build again")]
         case Reason.NO_WORKER:
-            return [Command(here.worker_command, f"start a control worker; {_UP}")]
+            return [Command(here.commands.worker, f"start a control worker; {_UP}")]
         case Reason.NO_BUILDS_WORKER:
-            return [Command(here.builds_command, f"start a builds worker; {_UP}")]
+            return [Command(here.commands.builds, f"start a builds worker; {_UP}")]
         case Reason.TICK_STALE:
-            return [Command(here.beat_command, f"start beat; {_UP}")]
+            return [Command(here.commands.beat, f"start beat; {_UP}")]
+        case Reason.LOST_TURNS:
+            return [Command("prebuild doctor", "what may be ending the workers; without that it goes on by itself")]
         case Reason.BACKOFF:
             return [*look, Command(f"prebuild unblock {ref}", "don't wait, once that is mended")]
         case Reason.SLOW_START | Reason.NEVER_READY | Reason.FAILING:

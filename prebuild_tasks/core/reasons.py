@@ -27,6 +27,8 @@ class Reason(StrEnum):
     """No builds worker is alive: nobody builds."""
     TICK_STALE = "tick_stale"
     """No tick came for too long: beat is down, or the ticks are not carried out."""
+    LOST_TURNS = "lost_turns"
+    """Its last turns ended with their process, so the pool rests."""
     BACKOFF = "backoff"
     SLOW_START = LimitReason.SLOW_START.value
     PRESET_BUILDS = LimitReason.PRESET_BUILDS.value
@@ -43,8 +45,6 @@ class Reason(StrEnum):
     """Nothing holds it back: its turn will create what is missing."""
     ROW_LOCK = "row_lock"
     """Of one turn: somebody else held the pool's row."""
-    LOST_TURNS = "lost_turns"
-    """Of one turn: those before it ended with their process, so the pool rests."""
     SLOT_CONFLICT = "slot_conflict"
     """Of one turn: the schema held back what the decision should have."""
 
@@ -72,12 +72,13 @@ def why_short(
     backoff_interval: timedelta,
     limit: LimitReason | None,
     staff: Staff,
+    resting: bool,
     failure: str | None,
 ) -> Reason:
     """The one reason why `item` is short of eligible prebuilds.
 
-    `missing`: how many its next decision would create; `limit`: which limit would let none of them through; `failure`:
-    the error code of its last start, None when that did not fail.
+    `missing`: how many its next decision would create; `limit`: which limit would let none of them through; `resting`:
+    its last turns ended with their process; `failure`: the error code of its last start, None when that did not fail.
     """
     if not item.preset.active:
         return Reason.INACTIVE
@@ -93,6 +94,8 @@ def why_short(
         return Reason.NO_BUILDS_WORKER
     if missing and not staff.ticking:
         return Reason.TICK_STALE
+    if missing and resting:
+        return Reason.LOST_TURNS
     if missing and backoff_until(item.failures, backoff_interval, now):
         return Reason.BACKOFF
     if missing and limit is not None:

@@ -9,12 +9,12 @@ from typing import Any
 
 from sqlalchemy import Connection
 
-from prebuild_tasks.config import Settings
+from prebuild_tasks.config import BUILDS, DEFAULT, EVENTS, RECONCILE, Settings
 from prebuild_tasks.core.explain import Explanation, explain
 from prebuild_tasks.core.facts import BuildFact, Facts, Pause, Processes
+from prebuild_tasks.core.liveness import Liveness
 from prebuild_tasks.locks import Locks
-from prebuild_tasks.messages import BUILDS, CLAIMS, DEFAULT, EVENTS, RECONCILE
-from prebuild_tasks.services.liveness import Liveness
+from prebuild_tasks.services.doctor import start_commands
 from prebuild_tasks.services.pool_status import Scene, judge, read_scene, unserved
 from prebuild_tasks.storage import explained
 from prebuild_tasks.storage.conditions import resolve_preset
@@ -80,6 +80,8 @@ def _facts(connection: Connection, settings: Settings, row: PoolRow, scene: Scen
         pause=_pause(row),
         status=row.status,
         status_reason=row.status_reason,
+        lost_turns=row.lost_turns,
+        rests_until=row.rests_until,
         failures_in_row=row.failures_in_row,
         hard_limit=settings.failure_hard_limit,
         last_error=row.last_error,
@@ -119,20 +121,8 @@ def _processes(settings: Settings, scene: Scene, in_flight: Sequence[BuildFact])
         builds_seen=_last_seen(liveness, settings.queue(BUILDS)),
         tick_age=None if age is None else timedelta(seconds=age),
         tick_interval=timedelta(seconds=settings.reconcile_interval),
-        **start_commands(settings),
+        commands=start_commands(settings),
     )
-
-
-def start_commands(settings: Settings) -> dict[str, str]:
-    """How each process is started by hand, as in the Procfile."""
-    control = ",".join(settings.queue(name) for name in (EVENTS, RECONCILE, CLAIMS, DEFAULT))
-    celery = "celery -A prebuild_tasks"
-    return {
-        "worker_command": f"{celery} worker -n worker@%h -c 2 -Q {control}",
-        "builds_command": f"{celery} worker -n builds@%h -P threads -c {settings.build_concurrency}"
-        f" -Q {settings.queue(BUILDS)}",
-        "beat_command": f"{celery} beat",
-    }
 
 
 def _last_seen(liveness: Liveness, queue: str) -> timedelta | None:

@@ -116,6 +116,7 @@ def judge(row: PoolRow, scene: Scene) -> Judgement:
         backoff_interval=scene.backoff_interval,
         limit=budget.limit if budget else None,
         staff=scene.staff,
+        resting=row.rests_until is not None,
         failure=row.failure,
     )
     return Judgement(state, amount, reason, budget)
@@ -216,6 +217,9 @@ def _but(row: PoolRow, reason: Reason) -> str:
             return ", but no builds worker is alive"
         case Reason.TICK_STALE:
             return ", but no tick comes"
+        case Reason.LOST_TURNS:
+            until = f" until {row.rests_until.astimezone():%H:%M:%S}" if row.rests_until else ""
+            return f", but it rests{until}: its last turns ended with their process"
         case Reason.FAILING | Reason.NEVER_READY:
             return f", after {row.failures_in_row} failed"
         case _:

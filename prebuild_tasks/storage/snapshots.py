@@ -58,6 +58,12 @@ class PoolRow:
     """The pause is everybody's."""
     rolling: bool
     max_surge: int
+    version: str
+    cost_per_hour: float | None
+    lost_turns: int
+    """Turns in a row that ended with their process."""
+    rests_until: datetime | None
+    """For which it rests; None: it does not."""
 
     @property
     def preset(self) -> Preset:
@@ -95,7 +101,10 @@ def read_pools(
     """
     now = database.now(connection)
     everything = global_pause(connection)
-    columns = (m.Preset.status_reason, m.Preset.last_error, _failure())
+    columns = (
+        m.Preset.status_reason, m.Preset.last_error, m.Preset.cost_per_hour, _failure(),
+        m.LostTurn.count.label("lost_turns"), m.LostTurn.rests_until,
+    )  # fmt: skip
     rows, schedules, counts = _declared_and_counted(connection, now, *columns, only=only)
     mine = [] if only is None else [m.Workspace.preset_id == only]
     failed: dict[int, Row[*tuple[Any, ...]]] = {
@@ -125,6 +134,10 @@ def read_pools(
             paused_everything=pause_holds(everything, now),
             rolling=row.replace_strategy == ROLLING,
             max_surge=row.max_surge,
+            version=row.version_name,
+            cost_per_hour=row.cost_per_hour,
+            lost_turns=row.lost_turns or 0,
+            rests_until=row.rests_until if row.rests_until and now < row.rests_until else None,
         )
         for row in rows
     ]
@@ -150,7 +163,9 @@ def _declared_and_counted(
     `only`: this preset alone, whatever it is.
     """
     has_prebuilds = exists().where(m.Workspace.preset_id == m.Preset.id, IS_LIVE_PREBUILD)
-    query = presets_query().add_columns(*columns) if columns else presets_query()
+    query = presets_query()
+    if columns:
+        query = query.add_columns(*columns).outerjoin(m.LostTurn, m.LostTurn.preset_id == m.Preset.id)
     if only is not None:
         rows = connection.execute(query.where(m.Preset.id == only)).all()
         schedules = read_schedules(connection, select(literal(only)))

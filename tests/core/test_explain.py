@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from prebuild_tasks.core.diagnosis import Commands
 from prebuild_tasks.core.explain import About, explain
 from prebuild_tasks.core.facts import (
     Budget,
@@ -29,6 +30,7 @@ from prebuild_tasks.core.words import instant, listed, number, span
 NOW = datetime(2026, 3, 2, 12, tzinfo=UTC)  # a Monday
 MINUTE = timedelta(minutes=1)
 REF = "dev/small"
+COMMANDS = Commands("start worker", "start builds", "start beat")
 
 
 def facts(
@@ -50,7 +52,7 @@ def facts(
         "missing": 2,
         "reason": reason,
         "standing": Standing("dev", "v1", "v1"),
-        "processes": Processes(worker_command="start worker", builds_command="start builds", beat_command="start beat"),
+        "processes": Processes(commands=COMMANDS),
         "backoff_interval": MINUTE,
     }
     return Facts(**{**values, **more})
@@ -104,7 +106,7 @@ CASES: list[tuple[Facts, About, str, list[str]]] = [
         facts(
             Reason.NO_WORKER,
             processes=Processes(
-                Staff(worker=False), unserved=("prebuild.events", "prebuild.reconcile"), worker_command="start worker"
+                Staff(worker=False), unserved=("prebuild.events", "prebuild.reconcile"), commands=COMMANDS
             ),
             lock=Lock(waiting={"prebuild.events": 2, "prebuild.builds": 7}),
         ),
@@ -116,7 +118,7 @@ CASES: list[tuple[Facts, About, str, list[str]]] = [
     (
         facts(
             Reason.NO_BUILDS_WORKER,
-            processes=Processes(Staff(builds=False), builds_seen=5 * MINUTE, builds_command="start builds"),
+            processes=Processes(Staff(builds=False), builds_seen=5 * MINUTE, commands=COMMANDS),
         ),
         About.PROCESSES,
         "no builds worker consumes prebuild.builds: nobody builds (the last was heard of 5 min ago)",
@@ -125,11 +127,17 @@ CASES: list[tuple[Facts, About, str, list[str]]] = [
     (
         facts(
             Reason.TICK_STALE,
-            processes=Processes(Staff(ticking=False), tick_age=10 * MINUTE, beat_command="start beat"),
+            processes=Processes(Staff(ticking=False), tick_age=10 * MINUTE, commands=COMMANDS),
         ),
         About.PROCESSES,
         "no tick: the last was 10 min ago, one is due every 15 s; beat is down, or nobody carries it out",
         ["start beat"],
+    ),
+    (
+        facts(Reason.LOST_TURNS, lost_turns=3, rests_until=NOW + MINUTE),
+        About.TURN,
+        "its last 3 turns ended with their process: it rests until 12:01:00 UTC (in 60 s)",
+        ["prebuild doctor"],
     ),
     (
         facts(Reason.BACKOFF, failures=RecentFailures(2, NOW - MINUTE), failed=FAILED[:2], failures_in_row=2),
@@ -300,8 +308,7 @@ def test_what_else_is_wrong_is_named_beside() -> None:
         processes=Processes(
             Staff(worker=True, builds=False, ticking=False),
             silent_hosts=("box",),
-            builds_command="start builds",
-            beat_command="start beat",
+            commands=COMMANDS,
         ),
         lock=Lock(holder="box/1234", left=timedelta(seconds=50)),
     )

@@ -37,11 +37,13 @@ EVERYTHING: dict[str, Any] = {
     "paused": True,
     "status": PresetStatus.HARD_LIMITED,
     "staff": Staff(worker=False, builds=False, ticking=False),
+    "resting": True,
     "limit": LimitReason.QUOTA,
     "failure": "never_ready",
 }
 NOTHING: dict[str, Any] = {
     "paused": False, "status": PresetStatus.HEALTHY, "staff": Staff(), "limit": None, "failure": None,
+    "resting": False,
 }  # fmt: skip
 
 
@@ -60,6 +62,7 @@ def test_of_several_the_one_that_waits_for_a_person_comes_first() -> None:
         ("staff", Staff(builds=False, ticking=False)),
         ("staff", Staff(ticking=False)),
         ("staff", Staff()),
+        ("resting", False),
         ("failures", None),
         ("limit", None),
         ("failure", "exit"),
@@ -74,8 +77,8 @@ def test_of_several_the_one_that_waits_for_a_person_comes_first() -> None:
             facts[name] = value
     order.append(why(Counts(), 2, failures, **facts).value)
     assert order == [
-        "paused", "hard_limited", "no_worker", "no_builds_worker", "tick_stale", "backoff", "organization_quota",
-        "never_ready", "failing", "not_yet",
+        "paused", "hard_limited", "no_worker", "no_builds_worker", "tick_stale", "lost_turns", "backoff",
+        "organization_quota", "never_ready", "failing", "not_yet",
     ]  # fmt: skip
 
 

@@ -14,6 +14,7 @@ from prebuild_tasks.core.model import BuildStatus, PresetStatus
 from prebuild_tasks.core.reasons import Reason
 from prebuild_tasks.errors import NotFoundError
 from prebuild_tasks.locks import Locks, connect
+from prebuild_tasks.services import lost_turns
 from prebuild_tasks.services.claim import ClaimRequest, claim
 from prebuild_tasks.services.explain import Explained, explain_preset
 from prebuild_tasks.services.operate import pause, unblock
@@ -116,6 +117,19 @@ def test_a_refused_recipe_and_one_that_never_gets_ready(database: Database, sett
     found = why(database, settings)
     assert found.facts.reason is Reason.VALIDATION_FAILED
     assert last_command(found) == f"prebuild unblock {PRESET}"
+
+
+def test_a_pool_whose_turns_end_with_their_process(database: Database, settings: Settings) -> None:
+    staffed(database, settings)
+    declare(database, settings, 1)
+    for _ in range(3):
+        lost_turns.note(database, settings, preset_id(database))
+    found = why(database, settings)
+    assert found.facts.reason is Reason.LOST_TURNS
+    assert "its last 3 turns ended with their process: it rests until" in said(found)
+    jump(database, 3600)
+    staffed(database, settings)
+    assert why(database, settings).facts.reason is Reason.NOT_YET
 
 
 def test_who_paused_it(database: Database, settings: Settings) -> None:
