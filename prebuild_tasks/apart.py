@@ -13,12 +13,17 @@ from prebuild_tasks.services.reconcile import follow_up
 from prebuild_tasks.telemetry import configure_logging
 
 
-def main(build_id: str, name: str) -> None:
-    """Run the build, taken in the name given, to its end, and what follows from it."""
+def main(build_id: str, name: str, begins: str) -> None:
+    """Run the build, taken in the name given, to its end, and what follows from it.
+
+    `begins` is the descriptor whose closing tells the parent that from now on the build has a heart here.
+    """
     threading.Thread(target=_end_with_parent, daemon=True).start()
     here = runtime()
     configure_logging(here.settings)
-    result = BuildRunner(here.database, here.settings, here.provisioners, name=name).run_taken(build_id)
+    result = BuildRunner(here.database, here.settings, here.provisioners, name=name).run_taken(
+        build_id, lambda: os.close(int(begins))
+    )
     follow_up(here.database, here.messages, result.builds, [] if result.preset_id is None else [result.preset_id])
     sys.stdout.flush()
     os._exit(0)  # a provisioner's thread that never comes back must not keep the process
@@ -32,4 +37,4 @@ def _end_with_parent() -> None:
 if __name__ == "__main__":
     # Ending is the parent's to say: it lets running builds finish.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    main(*sys.argv[1:3])
+    main(*sys.argv[1:4])

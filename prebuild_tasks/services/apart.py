@@ -7,29 +7,35 @@ attempts without company.
 
 from __future__ import annotations
 
+import os
+import select
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import structlog
 
 from prebuild_tasks.clock import monotonic
 from prebuild_tasks.config import Settings
+from prebuild_tasks.services.heart import BEATS_PER_TIMEOUT
 
 log = structlog.get_logger(__name__)
 
 AT_ONCE = 4
 """Such processes per worker: each costs as much memory as a small worker."""
 _PAUSE = 0.1
+_START_LIMIT = 60.0
+"""Seconds a process may take to begin; after that its build goes back with its lease."""
 
 
 class Apart:
-    """Runs `python -m prebuild_tasks.apart BUILD RUNNER`. Safe to share between threads."""
+    """Runs `python -m prebuild_tasks.apart BUILD RUNNER FD`. Safe to share between threads."""
 
     def __init__(self, settings: Settings, *, grace: float) -> None:
         self._limit = settings.build_timeout + grace
+        self._interval = settings.heartbeat_timeout / BEATS_PER_TIMEOUT
         self._places = threading.BoundedSemaphore(AT_ONCE)
 
     @contextmanager
@@ -38,17 +44,23 @@ class Apart:
         with self._places:
             yield
 
-    def run(self, build_id: str, runner: str) -> int:
+    def run(self, build_id: str, runner: str, beat: Callable[[], None]) -> int:
         """Run the build, taken in the name of `runner`, to its end over there; the process's exit code.
 
-        The process ends with us, however we end. It heeds the build's own time limits; one that does not even end then
-        is killed.
+        `beat` is called now and then until the process, whose start may take longer than the lease on a busy machine,
+        has a heart of its own. The process ends with us, however we end. It heeds the build's own time limits; one that
+        does not even end then is killed.
         """
+        begun, begins = os.pipe()
         process = subprocess.Popen(
-            [sys.executable, "-m", "prebuild_tasks.apart", build_id, runner],
+            [sys.executable, "-m", "prebuild_tasks.apart", build_id, runner, str(begins)],
             stdin=subprocess.PIPE,
+            pass_fds=[begins],
             start_new_session=True,
         )
+        os.close(begins)
+        self._keep_until(begun, beat)
+        os.close(begun)
         deadline = monotonic() + self._limit
         while process.poll() is None:
             try:
@@ -61,3 +73,9 @@ class Apart:
         if process.returncode:
             log.warning("build_apart_died", build=build_id, exit=process.returncode)
         return process.returncode
+
+    def _keep_until(self, begun: int, beat: Callable[[], None]) -> None:
+        """Beat until the other end is closed: by the process that has begun, or because it died."""
+        deadline = monotonic() + _START_LIMIT
+        while monotonic() < deadline and not select.select([begun], [], [], self._interval)[0]:
+            beat()

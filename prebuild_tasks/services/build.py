@@ -99,11 +99,14 @@ class BuildRunner:
                 return BuildResult("apart", build.id)
             # Another one was quicker to it; the token still stands for one build.
 
-    def run_taken(self, build_id: str) -> BuildResult:
-        """Run a build that was taken in this runner's name, to its end; idle when it is so no longer."""
+    def run_taken(self, build_id: str, begins: Callable[[], None] = lambda: None) -> BuildResult:
+        """Run a build that was taken in this runner's name, to its end; idle when it is so no longer.
+
+        `begins` is called once the heart has it.
+        """
         with self._database.read() as connection:
             build = store.read_taken(connection, build_id, self._heart.runner)
-        return self._run(build) if build else BuildResult("idle")
+        return self._run(build, begins) if build else BuildResult("idle")
 
     def _run_apart(self, build_id: str) -> bool:
         """Run a suspect build in a process of its own, in whose name it is taken here: one such process per attempt.
@@ -116,10 +119,17 @@ class BuildRunner:
         with self._apart.place():
             if not self._patiently(lambda: self._take(build_id, name=name)):
                 return False
-            self._apart.run(build_id, name)
+            self._apart.run(build_id, name, lambda: self._beat_for(build_id, name))
         return True
 
-    def _run(self, build: TakenBuild) -> BuildResult:
+    def _beat_for(self, build_id: str, name: str) -> None:
+        try:
+            with self._database.write() as connection:
+                store.beat(connection, name, [build_id], self._database.now(connection))
+        except PrebuildError as error:
+            log.warning("heart_missed", build=build_id, error=str(error))
+
+    def _run(self, build: TakenBuild, begins: Callable[[], None] = lambda: None) -> BuildResult:
         started = monotonic()
         provisioner = self._provisioners.get(build.provisioner)
         try:
@@ -129,6 +139,7 @@ class BuildRunner:
             parameters, secrets, problem = {}, [], error
         running = RunningBuild(build, self._settings.build_timeout, secrets)
         self._heart.add(running)
+        begins()
         try:
             ended = _failed(problem, running) if problem else self._work(provisioner, build, parameters, running)
             step(f"{build.transition}.after_provisioner")

@@ -123,6 +123,10 @@ class Cluster(Service):
     def add_beat(self, name: str) -> None:
         self.add(name, [*procfile()["beat"], "-s", str(self.data_dir / f"{name}-schedule")])
 
+    def has_schedule(self, name: str) -> bool:
+        """Whether a beat has begun. How the file's name ends depends on the kinds of dbm that this Python has."""
+        return any(self.data_dir.glob(f"{name}-schedule*"))
+
     def remove(self, name: str) -> None:
         """End a process for good."""
         with self._guard:
@@ -163,11 +167,12 @@ class Cluster(Service):
             with suppress(psutil.Error):
                 process.send_signal(signal.SIGCONT)
 
-    def restart(self, name: str) -> None:
-        """Kill a member, and wait until it is there again."""
-        before = self.members[name].restarts
-        self.signal(name, signal.SIGKILL)
-        wait_until(lambda: self.members[name].restarts > before, what=f"{name} again")
+    def restart(self, *names: str) -> None:
+        """Kill members, and wait until all are there again."""
+        before = {name: self.members[name].restarts for name in names}
+        for name in names:
+            self.signal(name, signal.SIGKILL)
+        wait_until(lambda: all(self.members[name].restarts > before[name] for name in names), what=f"{names} again")
 
     def load(self, chance: random.Random, *pools: str) -> Load:
         self._load = Load(self.settings, self.sampler, [*NAMES, *pools], chance).start()

@@ -20,9 +20,10 @@ from prebuild_tasks.messages import BUILDS, EVENTS, Messages
 from prebuild_tasks.services import operate
 from prebuild_tasks.storage import models as m
 from tests.faults.cluster import NAMES, Cluster, cluster
-from tests.faults.trials import BUILD_STEPS, TURN_STEPS, Report, trials
+from tests.faults.trials import BUILD_STEPS, IN_CLUSTER, TURN_STEPS, Report, trials
 from tests.wait import wait_until
 
+pytestmark = IN_CLUSTER
 MEMBERS = ["worker1", "worker2", "builds1", "builds2", "beat"]
 
 
@@ -129,8 +130,6 @@ class Mischief:
             operate.resume(self._client.database, name, actor="mischief")
 
 
-@pytest.mark.e2e
-@pytest.mark.timeout(300)
 @trials(500, 10_000)
 def test_row_14_all_mixed(deployment: Cluster, chance: random.Random, report: Report, count: int) -> None:
     load = deployment.load(chance)
@@ -149,9 +148,8 @@ def memory(deployment: Cluster, name: str) -> int:
     return int(psutil.Process(deployment.members[name].process.pid).memory_full_info().pss)
 
 
-@pytest.mark.e2e
 @pytest.mark.faults
-@pytest.mark.timeout(3600)
+@pytest.mark.timeout(5400)
 @pytest.mark.parametrize(("presets", "minutes"), [(1000, 20)])
 def test_row_15_soak(tmp_path: Path, chance: random.Random, report: Report, presets: int, minutes: int) -> None:
     """One worker and one builds worker are killed every 10 s, in turn; the others' memory is watched."""

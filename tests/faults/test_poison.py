@@ -39,7 +39,7 @@ def test_row_9_clocks_an_hour_apart(deployment: Cluster, chance: random.Random, 
         for name, skew in skews.items():
             environment = {"PYTHONPATH": str(SKEWED), "PREBUILD_FAULT_SKEW": str(skew)}
             deployment.members[name].environment = environment
-            deployment.restart(name)
+        deployment.restart(*skews)
         deployment.calm()
         load = deployment.load(chance)
         wait_until(lambda: load.hits >= count, timeout=3600, what="claims")
@@ -48,7 +48,7 @@ def test_row_9_clocks_an_hour_apart(deployment: Cluster, chance: random.Random, 
     finally:
         for name in skews:
             deployment.members[name].environment = {}
-            deployment.restart(name)
+        deployment.restart(*skews)
     early = count_of(deployment, "SELECT count(*) FROM builds WHERE reason = 'expired'")
     again = count_of(deployment, "SELECT count(*) FROM builds WHERE attempt > 1") - attempts
     assert (early, again) == (0, 0), "nothing expired early, nothing was taken over early"

@@ -186,8 +186,7 @@ def test_row_8_several_beats(deployment: Cluster, chance: random.Random, report:
         names = [f"beat-{extra}-{number}" for number in range(extra)]
         for name in names:
             deployment.add_beat(name)
-        schedules = [deployment.data_dir / f"{name}-schedule" for name in names]
-        wait_until(lambda schedules=schedules: all(path.exists() for path in schedules), timeout=60, what="the beats")  # type: ignore[misc]
+        wait_until(lambda names=names: all(map(deployment.has_schedule, names)), timeout=60, what="the beats")  # type: ignore[misc]
         time.sleep(2 * TICK)
         before, started = ticks(deployment), monotonic()
         time.sleep(count * TICK)
