@@ -84,7 +84,7 @@ class Messages:
         sender.start()
         sender.join(deadline)
         if not sent:
-            log.warning("wake_up_not_sent", presets=list(preset_ids), error=words[-1])
+            log.warning("wake_up_not_sent", presets=len(preset_ids), error=words[-1])
         return bool(sent)
 
     def waiting(self, queue: str) -> int | None:

@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 from prebuild_tasks.cli.output import JsonOption, opened, write, write_json, write_rows
+from prebuild_tasks.cli.progress import Working
 from prebuild_tasks.config import Settings, load_settings, masked_url
 from prebuild_tasks.errors import InputError
 
@@ -31,7 +32,9 @@ def upgrade(as_json: JsonOption = False) -> None:
 
     settings = load_settings()
     database = opened(Database(settings.resolved_database_url))
-    steps = database.upgrade()
+    # Another one that is at work is waited for.
+    with Working("migrating the database", quiet=as_json):
+        steps = database.upgrade()
     if as_json:
         write_json({"applied": steps, "revision": database.revision()})
     else:

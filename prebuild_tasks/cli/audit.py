@@ -11,6 +11,7 @@ import typer
 from prebuild_tasks import follow
 from prebuild_tasks.bootstrap import Runtime
 from prebuild_tasks.cli.output import ActorOption, JsonOption, opened, write, write_json, write_rows
+from prebuild_tasks.cli.progress import Working
 from prebuild_tasks.config import load_settings
 from prebuild_tasks.errors import AuditError
 from prebuild_tasks.services import audit as service
@@ -34,9 +35,13 @@ def audit(
     """Check the invariants on the live system; exit 8 and name the rows when one is broken."""
     here = opened(Runtime(load_settings()))
     provisioners = None if database_only else here.provisioners
-    findings = service.audit_twice(
-        lambda: service.audit(here.database, here.settings, provisioners), lambda: time.sleep(_PAUSE)
-    )
+    with Working("asking the provisioners what there is" if provisioners else "reading", quiet=as_json) as working:
+
+        def pause() -> None:
+            working.say("something was found: looking again, for it may be on its way")
+            time.sleep(_PAUSE)
+
+        findings = service.audit_twice(lambda: service.audit(here.database, here.settings, provisioners), pause)
     if as_json:
         write_json({"clean": not findings, "findings": [asdict(finding) for finding in findings]})
     elif not findings:
@@ -57,7 +62,8 @@ def sweep(
     """Show resources that carry our mark and that no workspace knows of, and have every host look again."""
     here = opened(Runtime(load_settings()))
     confirmed = strays.confirm(here.database, actor=actor) if confirm else 0
-    asked = follow.ask_for_resources(here)["asked"]
+    with Working("asking the hosts to look", quiet=as_json):
+        asked = follow.ask_for_resources(here)["asked"]
     rows = strays.strays(here.database)
     if as_json:
         write_json({"confirmed": confirmed, "asked": asked, "resources": rows})

@@ -1,24 +1,26 @@
-"""`builds` and `logs`."""
+"""`builds`, `logs` and `history`."""
 
 from __future__ import annotations
 
 import sys
 import time
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from prebuild_tasks.bootstrap import Runtime
-from prebuild_tasks.cli.output import JsonOption, opened, write_json, write_rows
+from prebuild_tasks.cli.completion import PresetOption, complete_preset, complete_status, complete_workspace
+from prebuild_tasks.cli.output import JsonOption, opened, write, write_json, write_rows
+from prebuild_tasks.cli.when import FORMS, instant
 from prebuild_tasks.config import load_settings
 from prebuild_tasks.core.model import BuildStatus
 from prebuild_tasks.errors import InputError
 from prebuild_tasks.services import status
 from prebuild_tasks.services.history import history as read_history
-from prebuild_tasks.storage.conditions import resolve_preset
 
 _FOLLOW_PAUSE = 0.5
 _COLUMNS = {
+    "at": "WHEN (UTC)",
     "build": "BUILD",
     "preset": "PRESET",
     "workspace": "WORKSPACE",
@@ -29,14 +31,22 @@ _COLUMNS = {
     "seconds": "SECONDS",
     "error": "ERROR",
 }
-
-
-_HISTORY_COLUMNS = {"at": "WHEN (UTC)", "actor": "WHO", "event": "WHAT", "workspace": "WORKSPACE", "reason": "WHY"}
+_HISTORY_COLUMNS = {
+    "at": "WHEN (UTC)",
+    "actor": "WHO",
+    "event": "WHAT",
+    "workspace": "WORKSPACE",
+    "preset": "PRESET",
+    "why": "WHY",
+}
 
 
 def builds(
-    preset: Annotated[str, typer.Option(help="Only of this template/preset")] = "",
-    only: Annotated[str, typer.Option("--status", help="Only with this status, e.g. failed")] = "",
+    preset: PresetOption = "",
+    only: Annotated[
+        str, typer.Option("--status", help="Only with this status, e.g. failed", autocompletion=complete_status)
+    ] = "",
+    since: Annotated[str, typer.Option(help=f"Only asked for from then on: {FORMS}")] = "",
     limit: Annotated[int, typer.Option(min=1, help="How many at most")] = 50,
     as_json: JsonOption = False,
 ) -> None:
@@ -44,19 +54,29 @@ def builds(
     if only and only not in list(BuildStatus):
         raise InputError(f"--status {only!r} is unknown", hint=f"use one of {', '.join(BuildStatus)}")
     here = opened(Runtime(load_settings()))
-    preset_id = None
-    if preset:
-        with here.database.read() as connection:
-            preset_id = resolve_preset(connection, preset)
-    rows = status.builds(here.database, status=only, preset_id=preset_id, limit=limit)
+    rows = status.builds(
+        here.database,
+        status=only,
+        preset=preset,
+        since=(lambda now: instant(since, "--since", now)) if since else None,
+        limit=limit,
+    )
     if as_json:
         write_json(rows)
-    else:
-        write_rows([{**row, "build": row["build"][:8]} for row in rows], _COLUMNS, empty="no builds")
+        return
+    shown = [{**row, "build": row["build"][:8], "at": _second(row["created_at"])} for row in rows]
+    write_rows(shown, _COLUMNS, empty="no builds")
+    _more(rows, limit)
 
 
 def logs(
-    build: Annotated[str, typer.Argument(help="A build's id or its beginning, or a workspace's name for its newest")],
+    build: Annotated[
+        str,
+        typer.Argument(
+            help="A build's id or its beginning, or a workspace's name for its newest",
+            autocompletion=complete_workspace,
+        ),
+    ],
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until the build has ended")] = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -75,13 +95,39 @@ def logs(
 
 
 def history(
-    subject: Annotated[str, typer.Argument(help="A workspace (name, owner/name or id), or template/preset")],
+    workspace: Annotated[
+        str,
+        typer.Argument(
+            help="Name, owner/name or id; a template/preset too; left out: everything",
+            autocompletion=complete_workspace,
+        ),
+    ] = "",
+    preset: Annotated[
+        str, typer.Option(help="Instead: a pool's, over all its versions", autocompletion=complete_preset)
+    ] = "",
     limit: Annotated[int, typer.Option(min=1, help="How many at most, the newest")] = 200,
     as_json: JsonOption = False,
 ) -> None:
     """Show who did what to a workspace or a pool, why and when; also of what is gone."""
-    rows = read_history(opened(Runtime(load_settings())).database, subject, limit=limit)
+    rows = read_history(opened(Runtime(load_settings())).database, workspace, preset=preset, limit=limit)
     if as_json:
         write_json(rows)
-    else:
-        write_rows([{**row, "at": row["at"][:19]} for row in rows], _HISTORY_COLUMNS, empty="nothing happened yet")
+        return
+    shown = [{**row, "at": _second(row["at"]), "why": _why(row)} for row in rows]
+    write_rows(shown, _HISTORY_COLUMNS, empty="nothing happened yet")
+    _more(rows, limit)
+
+
+def _second(at: str) -> str:
+    return at[:19].replace("T", " ")
+
+
+def _why(row: dict[str, Any]) -> str:
+    """The reason; of an `apply`, what it changed."""
+    changes = (row["details"] or {}).get("changes", ())
+    return "; ".join(changes) if row["event"] == "applied" and changes else row["reason"]
+
+
+def _more(rows: list[dict[str, Any]], limit: int) -> None:
+    if len(rows) == limit:
+        write(f"(the newest {limit}; more with --limit)")

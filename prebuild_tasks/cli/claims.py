@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 import uuid
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from prebuild_tasks.cli.completion import (
+    ClaimedArgument,
+    PresetOption,
+    WorkspaceArgument,
+    complete_preset,
+    complete_template,
+)
 from prebuild_tasks.cli.output import ActorOption, JsonOption, opened, write, write_json, write_rows
+from prebuild_tasks.cli.progress import Working
 from prebuild_tasks.client import Client
 from prebuild_tasks.config import parse_duration
 from prebuild_tasks.errors import ClaimMissError, InputError
@@ -30,11 +39,19 @@ _COLUMNS = {
 
 
 def claim(
-    presets: Annotated[list[str] | None, typer.Argument(help="template/preset, in order of preference")] = None,
+    presets: Annotated[
+        list[str] | None,
+        typer.Argument(help="template/preset, in order of preference", autocompletion=complete_preset),
+    ] = None,
     *,
     owner: Annotated[str, typer.Option(help="Who gets it")],
     name: Annotated[str, typer.Option(help="What it is to be called")] = "",
-    template: Annotated[str, typer.Option(help="Instead of presets: the preset of this template that matches")] = "",
+    template: Annotated[
+        str,
+        typer.Option(
+            help="Instead of presets: the preset of this template that matches", autocompletion=complete_template
+        ),
+    ] = "",
     param: Annotated[list[str] | None, typer.Option(help="With --template: NAME=VALUE")] = None,
     wait: Annotated[bool, typer.Option("--wait", help="When none is ready: have one built, and wait for it")] = False,
     timeout: Annotated[str, typer.Option(help="How long --wait waits")] = "10m",
@@ -57,14 +74,14 @@ def claim(
         request_id=request_id or str(uuid.uuid4()),
         wait=wait,
     )
-    claimed = client.claim_waiting(request, patience, on_wait=_say) if wait else client.claim_only(request)
+    claimed = _waited_for(client, request, patience, quiet=as_json) if wait else client.claim_only(request)
     _answer(claimed, as_json=as_json)
     client.wake(claimed)
 
 
 def workspaces(
     owner: Annotated[str, typer.Option(help="Only this owner's")] = "",
-    preset: Annotated[str, typer.Option(help="Only of this template/preset")] = "",
+    preset: PresetOption = "",
     state: Annotated[str, typer.Option(help="Only in this state, e.g. ready, usable, failed")] = "",
     disk: Annotated[
         bool, typer.Option("--disk", help="Also how much disk each takes, of those on this machine")
@@ -99,7 +116,7 @@ def _until(row: dict[str, Any]) -> str:
 
 
 def release(
-    workspace: Annotated[str, typer.Argument(help="Name, owner/name or id")],
+    workspace: ClaimedArgument,
     *,
     actor: ActorOption,
     as_json: JsonOption = False,
@@ -109,7 +126,7 @@ def release(
 
 
 def delete(
-    workspace: Annotated[str, typer.Argument(help="Name, owner/name or id")],
+    workspace: WorkspaceArgument,
     *,
     actor: ActorOption,
     as_json: JsonOption = False,
@@ -128,9 +145,18 @@ def _end(workspace: str, *, actor: str, operator: bool, as_json: bool) -> None:
     client.after(preset_id, builds)
 
 
-def _say(miss: ClaimMissError) -> None:
-    """Progress, beside the answer."""
-    typer.echo(miss.message, err=True)
+def _waited_for(client: Client, request: ClaimRequest, seconds: float, *, quiet: bool) -> Claimed:
+    """Says beside the answer what it is waiting for."""
+    with ExitStack() as stack:
+        shown: list[Working] = []
+
+        def say(miss: ClaimMissError) -> None:
+            if shown:
+                shown[0].say(miss.message)
+            else:
+                shown.append(stack.enter_context(Working(miss.message, quiet=quiet, patience=0)))
+
+        return client.claim_waiting(request, seconds, on_wait=say)
 
 
 def _answer(claimed: Claimed, *, as_json: bool) -> None:

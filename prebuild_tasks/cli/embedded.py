@@ -13,7 +13,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Mapping
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from types import FrameType
 from typing import Annotated, Any, TextIO
@@ -90,7 +90,8 @@ class Embedded:
         started = monotonic()
         with _owned(self._settings.data_dir):
             try:
-                self._start()
+                with self._console.status("starting") if self._console.is_terminal else nullcontext():
+                    self._start()
                 return self._watch(started)
             finally:
                 self._end()

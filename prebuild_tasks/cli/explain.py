@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from prebuild_tasks.bootstrap import Runtime
+from prebuild_tasks.cli.completion import complete_preset
 from prebuild_tasks.cli.output import JsonOption, opened, write, write_json
 from prebuild_tasks.config import load_settings
 from prebuild_tasks.core.reasons import Reason
@@ -19,7 +20,9 @@ _REDIS_PATIENCE = 0.5
 
 
 def explain(
-    preset: Annotated[str, typer.Argument(help="template/preset, or template/preset@version")],
+    preset: Annotated[
+        str, typer.Argument(help="template/preset, or template/preset@version", autocompletion=complete_preset)
+    ],
     as_json: JsonOption = False,
 ) -> None:
     """Say why a pool is as it is, from what is desired to what is eligible, and what would mend it."""

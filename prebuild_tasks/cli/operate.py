@@ -7,14 +7,16 @@ from typing import Annotated
 import typer
 
 from prebuild_tasks.bootstrap import Runtime
+from prebuild_tasks.cli.completion import ClaimedArgument, PresetArgument, complete_preset, complete_template
 from prebuild_tasks.cli.output import ActorOption, JsonOption, opened, write, write_json
 from prebuild_tasks.config import load_settings, parse_duration
 from prebuild_tasks.errors import InputError
 from prebuild_tasks.services import operate
 from prebuild_tasks.services.operate import Operated
 
-PresetArgument = Annotated[str, typer.Argument(help="template/preset")]
-MaybePreset = Annotated[str, typer.Argument(help="template/preset; left out: everything")]
+MaybePreset = Annotated[
+    str, typer.Argument(help="template/preset; left out: everything", autocompletion=complete_preset)
+]
 
 
 def pause(
@@ -41,7 +43,7 @@ def resume(preset: MaybePreset = "", *, actor: ActorOption, as_json: JsonOption 
 
 
 def promote(
-    template: Annotated[str, typer.Argument(help="The template")],
+    template: Annotated[str, typer.Argument(help="The template", autocompletion=complete_template)],
     version: Annotated[str, typer.Argument(help="The version to activate")],
     *,
     actor: ActorOption,
@@ -69,7 +71,7 @@ def unblock(preset: PresetArgument, *, actor: ActorOption, as_json: JsonOption =
 
 
 def extend(
-    workspace: Annotated[str, typer.Argument(help="Name, owner/name or id")],
+    workspace: ClaimedArgument,
     duration: Annotated[str, typer.Argument(help="How much longer, e.g. 3d")],
     *,
     actor: ActorOption,

@@ -14,7 +14,9 @@ from typing import Annotated, Any
 import typer
 
 from prebuild_tasks.bootstrap import Runtime
+from prebuild_tasks.cli.completion import complete_preset
 from prebuild_tasks.cli.output import ActorOption, JsonOption, opened, write, write_json, write_rows
+from prebuild_tasks.cli.progress import Working
 from prebuild_tasks.clock import utcnow
 from prebuild_tasks.config import load_settings
 from prebuild_tasks.errors import BusyError, UnreachableError
@@ -67,11 +69,13 @@ def apply(
 ) -> None:
     """Make the declared pools the stored ones. The same file twice changes nothing."""
     here = opened(Runtime(load_settings()))
-    declared = load_pools([file, *(overlays or [])], check_config=config_check(here.provisioners))
-    options = ApplyOptions(
-        actor=actor, source=source, prune=prune, promote=not no_promote, yes=yes, if_revision=if_revision
-    )
-    report = apply_pools(here.database, here.settings, declared, options)
+    with Working(f"reading {file}", quiet=as_json) as working:
+        declared = load_pools([file, *(overlays or [])], check_config=config_check(here.provisioners))
+        working.say("storing what is declared")
+        options = ApplyOptions(
+            actor=actor, source=source, prune=prune, promote=not no_promote, yes=yes, if_revision=if_revision
+        )
+        report = apply_pools(here.database, here.settings, declared, options)
     if as_json:
         write_json(report.report())
     else:
@@ -133,7 +137,10 @@ def _watch_json(here: Runtime) -> None:
 
 
 def reconcile(
-    preset: Annotated[str | None, typer.Argument(help="template/preset; left out: every pool, by a tick")] = None,
+    preset: Annotated[
+        str | None,
+        typer.Argument(help="template/preset; left out: every pool, by a tick", autocompletion=complete_preset),
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Ask for a tick, or for one preset's turn, now."""

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from prebuild_tasks.bootstrap import Runtime
+from prebuild_tasks.cli.completion import PresetOption
 from prebuild_tasks.cli.output import JsonOption, opened, write, write_json, write_rows
 from prebuild_tasks.cli.report_page import page
 from prebuild_tasks.cli.when import FORMS, instant
@@ -42,7 +43,7 @@ _PLAIN_SHADES = " .+x#"
 def report(
     since: Annotated[str, typer.Option(help=f"From when on: {FORMS}")] = "7d",
     until: Annotated[str, typer.Option(help="Up to when; left out: now")] = "",
-    preset: Annotated[str, typer.Option(help="Only of this template/preset")] = "",
+    preset: PresetOption = "",
     html: Annotated[Path | None, typer.Option(help="Also write a page with plots, which needs nothing else")] = None,
     as_json: JsonOption = False,
 ) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -16,7 +16,7 @@ from prebuild_tasks.errors import NotFoundError, RefusedError
 from prebuild_tasks.services.handover import is_usable
 from prebuild_tasks.storage import models as m
 from prebuild_tasks.storage.builds import failed_builds
-from prebuild_tasks.storage.conditions import REF_COLUMNS, TEMPLATE_OF_VERSION, VERSION_OF_PRESET, ref_of
+from prebuild_tasks.storage.conditions import REF_COLUMNS, TEMPLATE_OF_VERSION, VERSION_OF_PRESET, pool_presets, ref_of
 from prebuild_tasks.storage.engine import Database
 
 _WORKSPACE_COLUMNS = (
@@ -130,9 +130,17 @@ def find_workspace(connection: Connection, name: str) -> Any:
 
 
 def builds(
-    database: Database, *, status: str = "", preset_id: int | None = None, limit: int = 50
+    database: Database,
+    *,
+    status: str = "",
+    preset: str = "",
+    since: Callable[[datetime], datetime] | None = None,
+    limit: int = 50,
 ) -> list[dict[str, Any]]:
-    """Builds, newest first."""
+    """Builds, newest first; `preset` over all its versions, `since` (of the database's time): asked for from then on.
+
+    Raises NotFoundError for an unknown preset.
+    """
     query = (
         select(
             m.Build.id,
@@ -159,9 +167,11 @@ def builds(
     )
     if status:
         query = query.where(m.Build.status == BuildStatus(status))
-    if preset_id is not None:
-        query = query.where(m.Build.preset_id == preset_id)
     with database.read() as connection:
+        if preset:
+            query = query.where(m.Build.preset_id.in_(pool_presets(connection, preset)))
+        if since:
+            query = query.where(m.Build.created_at >= since(database.now(connection)))
         rows = connection.execute(query).all()
     return [
         {
@@ -174,6 +184,8 @@ def builds(
             "initiator": row.initiator,
             "attempt": row.attempt,
             "created_at": row.created_at.isoformat(),
+            "started_at": row.started_at.isoformat() if row.started_at else None,
+            "completed_at": row.completed_at.isoformat() if row.completed_at else None,
             "seconds": (row.completed_at - row.started_at).total_seconds()
             if row.completed_at and row.started_at
             else None,

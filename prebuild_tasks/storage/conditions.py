@@ -135,6 +135,24 @@ def resolve_preset(connection: Connection, name: str) -> int:
     return found
 
 
+def pool_presets(connection: Connection, name: str) -> Sequence[int]:
+    """Every preset of `template/preset`, over all versions and taken out of the file too; of one with `@version`.
+
+    Raises NotFoundError that names what there is.
+    """
+    ref = parse_preset_ref(name)
+    query = (
+        select(m.Preset.id)
+        .join(*VERSION_OF_PRESET)
+        .join(*TEMPLATE_OF_VERSION)
+        .where(m.Template.name == ref.template, m.Preset.name == ref.preset)
+        .order_by(m.Preset.id)
+    )
+    if ref.version:
+        query = query.where(m.TemplateVersion.name == ref.version)
+    return connection.execute(query).scalars().all() or [resolve_preset(connection, name)]
+
+
 def preset_names(connection: Connection) -> Sequence[str]:
     """`template/preset` of every active preset."""
     query = (

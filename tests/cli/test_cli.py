@@ -30,8 +30,9 @@ KEYS = {
     },
     "builds": {
         "build", "workspace", "preset", "transition", "status", "reason", "initiator", "attempt", "created_at",
-        "seconds", "error_code", "error",
+        "started_at", "completed_at", "seconds", "error_code", "error",
     },
+    "history": {"at", "actor", "event", "workspace", "preset", "reason", "details"},
     "explain": {
         "preset", "at", "desired", "eligible", "starting", "missing", "reason", "chain", "commands",
     },
@@ -53,7 +54,7 @@ def test_json_keys(cli: Any, database: Database, settings: Settings) -> None:
     assert json.loads(cli("status", "--json")) == []
     declare(database, settings, 2)
     fill(database, settings)
-    for command in ("status", "workspaces", "builds"):
+    for command in ("status", "workspaces", "builds", "history"):
         assert all(row.keys() == KEYS[command] for row in json.loads(cli(command, "--json")))
     explained = json.loads(cli("explain", "dev/small", "--json"))
     assert explained.keys() == KEYS["explain"]

@@ -10,18 +10,34 @@ from sqlalchemy import update
 from prebuild_tasks.config import Settings
 from prebuild_tasks.core.backoff import retry_at
 from prebuild_tasks.core.model import BuildStatus, PresetStatus, Transition
-from prebuild_tasks.errors import NotFoundError
+from prebuild_tasks.errors import InputError, NotFoundError
+from prebuild_tasks.services.build import BuildRunner
 from prebuild_tasks.services.claim import ClaimRequest, claim
 from prebuild_tasks.services.history import history
 from prebuild_tasks.services.operate import extend, invalidate, pause
 from prebuild_tasks.services.pool_status import PoolStatus, pools
+from prebuild_tasks.services.pools import apply
+from prebuild_tasks.services.pools_file import load_text
+from prebuild_tasks.services.pools_options import ApplyOptions
 from prebuild_tasks.services.release import end_workspace
 from prebuild_tasks.services.status import ends_soon
 from prebuild_tasks.services.status import workspaces as listed
 from prebuild_tasks.services.sweep import sweep
 from prebuild_tasks.storage import models as m
 from prebuild_tasks.storage.engine import Database
-from tests.builders import PRESET, declare, fill, finish_builds, jump, staffed, turn, workspaces
+from tests.builders import (
+    PRESET,
+    build_all,
+    declare,
+    fill,
+    fill_really,
+    finish_builds,
+    jump,
+    preset_id,
+    staffed,
+    turn,
+    workspaces,
+)
 
 NOW = datetime(2026, 3, 2, 12, tzinfo=UTC)
 HOUR = timedelta(hours=1)
@@ -196,6 +212,10 @@ def test_history_tells_who_what_why_and_when(database: Database, settings: Setti
     end_workspace(database, answer.workspace, actor="bob", operator=True)
     finish_builds(database)
     rows = history(database, answer.workspace)
+    assert [(row["event"], row["actor"], row["reason"]) for row in rows if row["event"].endswith("requested")] == [
+        ("start_requested", "reconciler", "deficit")
+    ], "who deleted it is told by the event of that name"
+    assert {row["preset"] for row in rows} == {PRESET}
     assert [(row["event"], row["actor"]) for row in rows if row["event"] in ("claimed", "operator")] == [
         ("claimed", "ada"),
         ("operator", "bob"),
@@ -205,5 +225,35 @@ def test_history_tells_who_what_why_and_when(database: Database, settings: Setti
     assert history(database, f"ada/{answer.workspace}") == rows
     invalidate(database, PRESET, actor="eve")
     assert history(database, PRESET, limit=1)[0]["event"] == "invalidated"
-    with pytest.raises(NotFoundError):
-        history(database, "nothing")
+    for unknown in ("nothing", "00000000-0000-4000-8000-000000000000", "dev/nothing"):
+        with pytest.raises(NotFoundError):
+            history(database, unknown)
+    assert history(database)[-1] == history(database, PRESET)[-1], "nothing named: everything"
+
+
+def test_history_of_a_pool_goes_over_its_versions_and_tells_who_changed_it(
+    database: Database, settings: Settings, runner: BuildRunner
+) -> None:
+    declare(database, settings, 1)
+    fill_really(database, settings, runner)
+    before, old = preset_id(database), workspaces(database)[0].name
+    declare(database, settings, 2, start="echo new", yes=True)
+    turn(database, settings, str(before))
+    build_all(database, runner)
+    text = "{schema: 1, templates: [{name: dev-x, config: {start: x}, presets: [{name: small, desired: 0}]}]}"
+    apply(database, settings, load_text(text), ApplyOptions(actor="eve", source="other"))
+    pause(database, "", actor="bob")
+    rows = history(database, preset=PRESET)
+    assert rows == history(database, PRESET)
+    assert [row["event"] for row in rows if row["workspace"] == old] == ["start_succeeded", "delete_succeeded"]
+    changes = [row["details"]["changes"] for row in rows if row["event"] == "applied"]
+    assert [[text for text in texts if "preset" in text] for texts in changes] == [
+        [f"+ preset {PRESET}: desired 1"],
+        [f"+ preset {PRESET}: desired 2"],
+    ]
+    assert (rows[-1]["event"], rows[-1]["actor"]) == ("paused", "bob"), "what held all pools held this one"
+    [version] = {row["preset"] for row in rows if row["workspace"] == old}
+    assert version.startswith(f"{PRESET}@")
+    assert {row["preset"] for row in history(database, preset=version) if row["workspace"]} == {version}
+    with pytest.raises(InputError, match="not both"):
+        history(database, old, preset=PRESET)

@@ -1,0 +1,66 @@
+"""`builds` and `history` as people ask them."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from prebuild_tasks.config import Settings
+from prebuild_tasks.core.model import BuildStatus
+from prebuild_tasks.storage.engine import Database
+from tests.builders import declare, fill, finish_builds, jump, turn
+
+
+@pytest.fixture
+def failed_and_mended(database: Database, settings: Settings) -> None:
+    """Two failed builds of a first version, two hours ago; two good ones of a second."""
+    declare(database, settings, 2)
+    turn(database, settings)
+    finish_builds(database, status=BuildStatus.FAILED, error="no disk")
+    jump(database, 7200)
+    declare(database, settings, 2, start="echo mended")
+    fill(database, settings)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "count"),
+    [
+        ([], 4), (["--status", "failed"], 2), (["--status", "succeeded"], 2), (["--since", "1h"], 2),
+        (["--since", "3h"], 4),
+        (["--preset", "dev/small"], 4), (["--limit", "1"], 1), (["--status", "failed", "--since", "1h"], 0),
+        (["--since", "2020-01-01", "--preset", "dev/small", "--status", "failed"], 2),
+    ],
+)  # fmt: skip
+def test_builds_are_found(cli: Any, failed_and_mended: None, arguments: list[str], count: int) -> None:
+    rows = json.loads(cli("builds", *arguments, "--json"))
+    assert len(rows) == count
+    assert rows == sorted(rows, key=lambda row: row["created_at"], reverse=True)
+    assert all(row["error"] == ("no disk" if row["status"] == "failed" else "") for row in rows)
+
+
+def test_the_tables_say_when_why_and_that_there_is_more(cli: Any, failed_and_mended: None) -> None:
+    text = cli("builds", "--status", "failed")
+    assert text.startswith("WHEN (UTC)")
+    assert text.count("no disk") == 2
+    assert "(the newest 1; more with --limit)" in cli("builds", "--limit", "1")
+    told = cli("history", "--preset", "dev/small")
+    assert "+ preset dev/small: desired 2" in told
+    assert "(the newest 2; more with --limit)" in cli("history", "--limit", "2")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        (["builds", "--preset", "dev/none"], 3, "there is no preset dev/none"),
+        (["builds", "--since", "soon"], 2, "--since 'soon' is no time"),
+        (["history", "--preset", "dev/none"], 3, "there is no preset dev/none"),
+        (["history", "nothing"], 3, "there is no history of nothing"),
+        (["history", "a", "--preset", "dev/small"], 2, "not both"),
+    ],
+)
+def test_bad_questions_are_one_sentence(
+    cli: Any, failed_and_mended: None, arguments: list[str], code: int, words: str
+) -> None:
+    assert words in cli(*arguments, expect=code)

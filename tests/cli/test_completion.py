@@ -1,0 +1,64 @@
+"""What the shell completes, and that it never hangs or says anything else."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from prebuild_tasks.cli.main import main
+from prebuild_tasks.config import Settings
+from prebuild_tasks.services.claim import ClaimRequest, claim
+from prebuild_tasks.storage.engine import Database
+from tests.builders import PRESET, declare, fill, workspaces
+
+
+@pytest.fixture
+def complete(
+    cli: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Callable[[str], list[str]]:
+    """As bash asks: the line so far, the last word being completed."""
+
+    def ask(line: str) -> list[str]:
+        with monkeypatch.context() as patch:
+            patch.setenv("_PREBUILD_COMPLETE", "complete_bash")
+            patch.setenv("COMP_WORDS", line)
+            patch.setenv("COMP_CWORD", str(len(line.split(" ")) - 1))
+            main([])
+        said = capsys.readouterr()
+        assert said.err == ""
+        return said.out.split()
+
+    return ask
+
+
+def test_names_are_completed(complete: Callable[[str], list[str]], database: Database, settings: Settings) -> None:
+    assert complete("prebuild claim ") == []
+    declare(database, settings, 2)
+    fill(database, settings)
+    mine = claim(database, ClaimRequest("ada", [PRESET])).answer.workspace
+    other = next(row.name for row in workspaces(database) if row.owner == "prebuilds")
+    for line in ("claim d", "explain ", "pause dev/", "report --preset ", "builds --preset dev", "history --preset "):
+        assert complete(f"prebuild {line}") == [PRESET], line
+    assert complete("prebuild claim x") == []
+    assert complete("prebuild release ") == [mine]
+    assert complete(f"prebuild extend {mine[:5]}") == [mine]
+    assert complete("prebuild delete ") == complete("prebuild history ") == [mine, other]
+    assert complete("prebuild promote ") == ["dev"]
+    assert complete("prebuild builds --status c") == ["canceling", "canceled"]
+    assert complete("prebuild expl") == ["explain"]
+
+
+def test_a_database_that_is_away_completes_nothing_and_makes_nothing(
+    complete: Callable[[str], list[str]], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    for url in ("postgresql://nobody@127.0.0.1:1/none", "nonsense://", f"sqlite:///{tmp_path}/not-there.db"):
+        monkeypatch.setenv("PREBUILD_DATABASE_URL", url)
+        assert complete("prebuild claim ") == []
+    assert not (tmp_path / "not-there.db").exists()
+
+
+def test_the_shells_scripts_are_offered(cli: Any) -> None:
+    assert "complete -o default -F _prebuild_completion prebuild" in cli("--show-completion", "bash")
