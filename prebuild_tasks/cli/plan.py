@@ -12,6 +12,7 @@ import typer
 from prebuild_tasks.bootstrap import Runtime
 from prebuild_tasks.cli.output import JsonOption, opened, os_user, write, write_json
 from prebuild_tasks.cli.pools import config_check
+from prebuild_tasks.cli.progress import Working
 from prebuild_tasks.config import load_settings
 from prebuild_tasks.core.planning import Cost, PoolPlan
 from prebuild_tasks.errors import PrebuildError
@@ -40,9 +41,11 @@ def plan(
     files = [file, *(overlays or [])]
     try:
         here = opened(Runtime(load_settings()))
-        declared = load_pools(files, check_config=config_check(here.provisioners))
-        options = ApplyOptions(actor=os_user(), source=source, prune=prune, promote=not no_promote)
-        made = make_plan(here.database, here.settings, declared, options)
+        with Working(f"reading {file}", quiet=as_json) as working:
+            declared = load_pools(files, check_config=config_check(here.provisioners))
+            working.say("planning")
+            options = ApplyOptions(actor=os_user(), source=source, prune=prune, promote=not no_promote)
+            made = make_plan(here.database, here.settings, declared, options)
     except PrebuildError as error:
         if not detailed_exitcode:
             raise
