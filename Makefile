@@ -27,7 +27,7 @@ up: install ## Fill the example pools on this machine: Redis, SQLite, worker, bu
 
 .PHONY: test
 test: install ## Run every test but the long fault runs; starts its own Redis and PostgreSQL
-	$(BIN)/pytest -n 3 --dist loadscope -m "not faults and not faults_short and not docker" $(ARGS)
+	$(BIN)/pytest -n 3 --dist loadscope -m "not faults and not faults_short and not docker and not monitoring" $(ARGS)
 
 .PHONY: faults
 faults: install ## Run the long fault runs
@@ -40,6 +40,11 @@ test-faults: install ## Run a few trials of every row of the fault table, a roll
 .PHONY: test-docker
 test-docker: install ## Test the docker provisioner and the image's steps; needs an engine: DOCKER_HOST, or as root podman, runc and busybox-static
 	$(BIN)/pytest -n 2 -m "docker and not faults" tests/provisioners tests/e2e/test_image.py $(ARGS)
+
+.PHONY: test-monitoring
+test-monitoring: install ## Test the metrics, alerts and dashboard with a real Prometheus; needs prometheus and promtool on PATH
+	@{ command -v prometheus && command -v promtool; } >/dev/null || { echo "make test-monitoring needs prometheus and promtool on PATH; on Debian and Ubuntu both are in the package prometheus, whose service it does not need: apt-get install --no-install-recommends prometheus && systemctl disable --now prometheus"; exit 1; }
+	$(BIN)/pytest -m monitoring tests/monitoring $(ARGS)
 
 .PHONY: bench
 bench: install ## Measure against the floors: everything but the long fleet run; starts its own Redis and PostgreSQL
@@ -55,7 +60,7 @@ bench-fleet: install ## The long fleet run: 10,000 presets through real Celery w
 
 .PHONY: test-fast
 test-fast: install ## Run the tests that need no servers (under 30 seconds)
-	$(BIN)/pytest -n 2 -m "not servers and not e2e and not slow and not faults and not faults_short and not docker" $(ARGS)
+	$(BIN)/pytest -n 2 -m "not servers and not e2e and not slow and not faults and not faults_short and not docker and not monitoring" $(ARGS)
 
 .PHONY: check
 check: install ## Lint, types, layers, migrations

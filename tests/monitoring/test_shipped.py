@@ -1,0 +1,104 @@
+"""What is shipped for Prometheus and Grafana agrees with the metrics there are, and with its documentation."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from prebuild_tasks.telemetry import METRICS
+
+ROOT = Path(__file__).parents[2]
+PROMETHEUS = ROOT / "deploy" / "prometheus"
+RULES: list[dict[str, Any]] = yaml.safe_load((PROMETHEUS / "alerts.yml").read_text())["groups"][0]["rules"]
+UNIT_TESTS: list[dict[str, Any]] = yaml.safe_load((PROMETHEUS / "alerts_test.yml").read_text())["tests"]
+DASHBOARD: dict[str, Any] = json.loads((ROOT / "deploy" / "grafana" / "prebuilds.json").read_text())
+NAMES = {metric.full_name for metric in METRICS.values() if metric.kind != "histogram"} | {
+    f"{metric.name}_{suffix}"
+    for metric in METRICS.values()
+    if metric.kind == "histogram"
+    for suffix in ("bucket", "count", "sum")
+}
+
+
+def expressions(dashboard: dict[str, Any]) -> dict[str, str]:
+    """The dashboard's queries, by panel and letter."""
+    return {
+        f"{panel['title']} {target['refId']}": target["expr"]
+        for panel in dashboard["panels"]
+        for target in panel.get("targets", ())
+    }
+
+
+def selectors(expression: str) -> list[tuple[str, set[str]]]:
+    """The metrics of an expression, each with the labels it is chosen by."""
+    found = re.findall(r"\b(prebuild_\w+)(?:\{([^}]*)\})?", expression)
+    return [(name, set(re.findall(r"(\w+)\s*=", matchers))) for name, matchers in found]
+
+
+def declared_labels(name: str) -> set[str]:
+    base = re.sub(r"_(total|bucket|count|sum)$", "", name)
+    metric = METRICS.get(name) or METRICS[base]
+    return {*metric.labels, "le"} if name.endswith("_bucket") else set(metric.labels)
+
+
+def test_alerts_and_dashboard_use_only_what_is_exported() -> None:
+    used = {f"alert {rule['alert']}": rule["expr"] for rule in RULES} | expressions(DASHBOARD)
+    used |= {f"variable {item['name']}": item.get("definition", "") for item in DASHBOARD["templating"]["list"]}
+    for place, expression in used.items():
+        chosen = selectors(expression)
+        assert chosen or place == "variable datasource", place
+        for name, labels in chosen:
+            assert name in NAMES, place
+            assert labels <= declared_labels(name), place
+        grouped = re.findall(r"\b(?:by|without|on)\s*\(([^)]*)\)", expression)
+        asked = {label.strip() for group in grouped for label in group.split(",") if label.strip()}
+        assert asked <= set().union(*(declared_labels(name) for name, _ in chosen)), place
+
+
+def test_labels_in_words_are_labels_of_the_alert() -> None:
+    for rule in RULES:
+        written = set(re.findall(r"\$labels\.(\w+)", rule["annotations"]["summary"]))
+        assert written <= declared_labels(selectors(rule["expr"])[0][0]), rule["alert"]
+
+
+def test_every_alert_says_what_is_wrong_and_what_to_do() -> None:
+    sections = re.findall(r"^## (\w+)$", (ROOT / "docs" / "alerts.md").read_text(), re.MULTILINE)
+    assert sections == [rule["alert"] for rule in RULES]
+    for rule in RULES:
+        assert set(rule["annotations"]) == {"summary", "runbook"}
+        assert rule["annotations"]["runbook"] == f"docs/alerts.md#{rule['alert'].lower()}"
+        assert rule["labels"]["severity"] in ("warning", "critical")
+
+
+def test_every_alert_is_fired_by_a_unit_test_and_silent_while_all_is_well() -> None:
+    cases = [(test["name"], case) for test in UNIT_TESTS for case in test["alert_rule_test"]]
+    alerts = {rule["alert"] for rule in RULES}
+    assert {case["alertname"] for _, case in cases if case.get("exp_alerts")} == alerts
+    assert {case["alertname"] for name, case in cases if name == "all is well"} == alerts
+    [well] = [test for test in UNIT_TESTS if test["name"] == "all is well"]
+    given = {series["series"].partition("{")[0] for series in well["input_series"]}
+    needed = {name for rule in RULES for name, _ in selectors(rule["expr"])}
+    # These two are absent while all is well.
+    assert needed - given == {"prebuild_preset_hard_limited", "prebuild_preset_validation_failed"}
+
+
+def test_the_dashboard_is_whole() -> None:
+    panels = DASHBOARD["panels"]
+    assert len({panel["id"] for panel in panels}) == len(panels)
+    taken: dict[tuple[int, int], str] = {}
+    for panel in panels:
+        place = panel["gridPos"]
+        for x in range(place["x"], place["x"] + place["w"]):
+            assert x < 24, panel["title"]
+            for y in range(place["y"], place["y"] + place["h"]):
+                assert taken.setdefault((x, y), panel["title"]) == panel["title"]
+        if panel["type"] != "row":
+            assert panel["description"]
+            assert panel["datasource"] == {"type": "prometheus", "uid": "${datasource}"}
+            assert len({target["refId"] for target in panel["targets"]}) == len(panel["targets"])
+    variables = set(re.findall(r"\$(\w+)", " ".join(expressions(DASHBOARD).values())))
+    assert variables <= {item["name"] for item in DASHBOARD["templating"]["list"]}
