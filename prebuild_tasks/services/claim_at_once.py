@@ -50,6 +50,7 @@ from prebuild_tasks.storage.conditions import (
     ref_of,
     said,
 )
+from prebuild_tasks.storage.connections import run_by_driver
 from prebuild_tasks.storage.engine import Database
 from prebuild_tasks.storage.models import UuidText
 from prebuild_tasks.storage.writes import NewBuild
@@ -80,7 +81,7 @@ def claim_at_once(
             lock_owner(connection, owner)
             has = connection.execute(has_workspaces(owner, hit.limited_by)).scalar_one()
             values["below_limit"] = has < hit.max_per_owner
-            hit = _named(connection.exec_driver_sql(words, values).one_or_none())
+            hit = _named(run_by_driver(connection.connection, words, values).fetchone())
     if hit is None or hit.id is None:
         return None
     builds = [NewBuild(str(values["build_id"]), hit.host)]

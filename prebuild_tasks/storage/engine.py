@@ -17,7 +17,7 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, SQLAlch
 from prebuild_tasks.clock import Clock, utcnow
 from prebuild_tasks.config import masked_url
 from prebuild_tasks.errors import BusyError, InputError, PrebuildError, UnreachableError
-from prebuild_tasks.storage.connections import BEGIN, SNAPSHOT, WRITE, make_engine
+from prebuild_tasks.storage.connections import BEGIN, SNAPSHOT, WRITE, make_engine, run_by_driver
 from prebuild_tasks.storage.types import UtcDateTime, db_now
 
 if TYPE_CHECKING:  # Alembic takes a third of a claim's start-up, and a claim never migrates
@@ -65,22 +65,11 @@ class Database:
             yield connection
 
     def run(self, words: str, values: Mapping[str, Any]) -> Any:
-        """The row, or None, of one statement that is a transaction by itself, by the driver alone. PostgreSQL only.
-
-        For what is asked for most: SQLAlchemy's part of an execution takes longer than the driver's and the server's.
-        Raises as `write`.
-        """
-        errors = self.engine.dialect.loaded_dbapi.Error
+        """The row, or None, of one statement that is a transaction by itself. PostgreSQL only. Raises as `write`."""
         with self._translated():
             connection = self.engine.raw_connection()
-            driver: Any = connection.driver_connection
             try:
-                return driver.execute(words, values).fetchone()
-            except errors as error:
-                lost = self.engine.dialect.is_disconnect(error, driver, None)
-                if lost:
-                    connection.invalidate(error)
-                raise DBAPIError.instance(words, values, error, errors, connection_invalidated=lost) from error
+                return run_by_driver(connection, words, values).fetchone()
             finally:
                 connection.close()
 

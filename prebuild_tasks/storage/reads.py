@@ -6,14 +6,17 @@ from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cache
+from typing import Any
 
-from sqlalchemy import Connection, literal, select
+from sqlalchemy import ColumnElement, Connection, Select, bindparam, select
 
 from prebuild_tasks.core.model import (
     BuildStatus,
     PresetSnapshot,
     PresetStatus,
     RunningPrebuild,
+    Schedule,
     Transition,
 )
 from prebuild_tasks.storage import models as m
@@ -22,7 +25,7 @@ from prebuild_tasks.storage.conditions import (
     pause_holds,
     preset_ref,
 )
-from prebuild_tasks.storage.declared import global_pause_column, presets_query, read_schedules, to_failures, to_preset
+from prebuild_tasks.storage.declared import global_pause_column, presets_query, to_failures, to_preset
 from prebuild_tasks.storage.engine import Database
 
 
@@ -57,28 +60,14 @@ def read_preset(
     database: Database, connection: Connection, preset_id: int, backoff_lookback: float
 ) -> PresetView | None:
     """One preset with its live prebuilds; None when it is gone. Three statements, `now` among them."""
-    query = (
-        presets_query()
-        .add_columns(
-            database.now_column(), global_pause_column(), m.LostTurn.count.label("lost_turns"), m.LostTurn.rests_until
-        )
-        .outerjoin(m.LostTurn, m.LostTurn.preset_id == m.Preset.id)
-        .where(m.Preset.id == preset_id)
-    )
-    row = connection.execute(query).one_or_none()
+    now, values = database.now_sql()
+    mine = {"preset_id": preset_id, **values}
+    preset, schedules, prebuilds = _statements(now)
+    row = connection.execute(preset, mine).one_or_none()
     if row is None:
         return None
-    schedules = read_schedules(connection, select(literal(preset_id)))
-    workspaces = connection.execute(
-        select(
-            m.Workspace.id,
-            m.Workspace.created_at,
-            m.Workspace.ready_at,
-            m.Workspace.transition,
-            m.Workspace.status,
-            m.Workspace.slot,
-        ).where(m.Workspace.preset_id == preset_id, IS_LIVE_PREBUILD)
-    ).all()
+    times = tuple(Schedule(cron, desired) for cron, desired in connection.execute(schedules, mine).all())
+    workspaces = connection.execute(prebuilds, mine).all()
     tally: dict[tuple[Transition, BuildStatus], int] = defaultdict(int)
     for item in workspaces:
         tally[item.transition, item.status] += 1
@@ -87,7 +76,7 @@ def read_preset(
         return tally[transition, BuildStatus.PENDING] + tally[transition, BuildStatus.RUNNING]
 
     snapshot = PresetSnapshot(
-        preset=to_preset(row, schedules.get(preset_id, ())),
+        preset=to_preset(row, times),
         running=tuple(
             RunningPrebuild(item.id, item.created_at, item.ready_at is not None)
             for item in workspaces
@@ -120,6 +109,30 @@ def read_preset(
         rests_until=row.rests_until,
         held_slots={item.id: item.slot for item in workspaces if item.slot is not None},
     )
+
+
+@cache
+def _statements(now: ColumnElement[datetime]) -> tuple[Select[*tuple[Any, ...]], ...]:
+    """The preset, its schedules, its prebuilds. Built once: in most turns the making of them would be most of it."""
+    mine = bindparam("preset_id", type_=m.Preset.id.type)
+    lost = (m.LostTurn.count.label("lost_turns"), m.LostTurn.rests_until)
+    preset = (
+        presets_query()
+        .add_columns(now.label("now"), global_pause_column(), *lost)
+        .outerjoin(m.LostTurn, m.LostTurn.preset_id == m.Preset.id)
+        .where(m.Preset.id == mine)
+    )
+    table = m.PresetSchedule
+    schedules = select(table.cron, table.desired).where(table.preset_id == mine).order_by(table.position)
+    prebuilds = select(
+        m.Workspace.id,
+        m.Workspace.created_at,
+        m.Workspace.ready_at,
+        m.Workspace.transition,
+        m.Workspace.status,
+        m.Workspace.slot,
+    ).where(m.Workspace.preset_id == mine, IS_LIVE_PREBUILD)
+    return preset, schedules, prebuilds
 
 
 def read_slots(connection: Connection, preset_id: int) -> dict[str, int]:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, and_, insert, select, update
+from sqlalchemy import Connection, and_, bindparam, insert, select, update
 
 from prebuild_tasks.core.model import (
     FINAL_STATUSES,
@@ -38,13 +38,15 @@ class NewBuild:
     """The host its queue belongs to; empty: the shared one."""
 
 
+_LOCK_PRESET = select(m.Preset.id).where(m.Preset.id == bindparam("preset_id")).with_for_update(key_share=True)
+
+
 def lock_preset(connection: Connection, preset_id: int) -> bool:
     """Take the pool's row lock until the transaction ends; False when the preset is gone.
 
     NO KEY UPDATE: a claim or build that refers to the preset is not held up. On SQLite the transaction is the lock.
     """
-    query = select(m.Preset.id).where(m.Preset.id == preset_id).with_for_update(key_share=True)
-    return connection.execute(query).one_or_none() is not None
+    return connection.execute(_LOCK_PRESET, {"preset_id": preset_id}).one_or_none() is not None
 
 
 def lock_organization(connection: Connection, organization_id: int) -> None:

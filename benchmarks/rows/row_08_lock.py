@@ -1,0 +1,39 @@
+"""A preset's lock with its row lock, taken and given back, against the bare commands."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import redis
+
+from benchmarks.bench import Bench
+from benchmarks.floors import create
+from benchmarks.harness import Bound, Result, compare
+from prebuild_tasks.bootstrap import Runtime
+from prebuild_tasks.storage import writes
+from tests import bulk
+
+
+def run(bench: Bench) -> Iterator[Result]:
+    each = bench.scaled(200, 100)
+    database = bench.database("locks")
+    bulk.pools(database, each, 1)
+    here = Runtime(bench.settings(database))
+    connection = bench.connect(database)
+
+    def product(_: int) -> None:
+        for preset_id in range(1, each + 1):
+            with here.locks.preset(str(preset_id)) as lease, database.write() as writing:
+                assert lease.held
+                assert writes.lock_preset(writing, preset_id)
+
+    with redis.Redis.from_url(bench.redis_url) as client:
+
+        def floor(_: int) -> None:
+            for preset_id in range(1, each + 1):
+                create.lock(client, connection, preset_id)
+
+        what = f"lock and row lock, {each} times; SET NX PX, row lock, DEL"
+        yield compare(8, what, product, floor, pairs=bench.scaled(21, 11), bound=Bound(2))
+    connection.close()
+    here.close()
