@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -304,6 +306,26 @@ def test_counters_never_fall(database: Database, settings: Settings, scrape: Cal
     created = f"prebuild_created_total{{{POOL}}}"
     assert after[created] == before[created] + 2
     assert all(after[name] >= value - 1e-9 for name, value in before.items())
+
+
+def test_two_sweeps_at_once_count_once(database: Database, settings: Settings, scrape: Callable[[], Scrape]) -> None:
+    live_a_little(database, settings)
+    before = counted(scrape())
+    jump(database, 3600)
+    ready = threading.Barrier(4)
+
+    def move() -> None:
+        ready.wait(10)
+        with database.write() as connection:
+            totals.move_mark(connection, database.now(connection))
+
+    with ThreadPoolExecutor(4) as pool:
+        for moved in [pool.submit(move) for _ in range(4)]:
+            moved.result(30)
+    with database.read() as connection:
+        kept = {totals.Key(*row[:4]): row[4] for row in connection.execute(select(*m.Total.__table__.columns))}
+    assert kept[totals.Key("created", "dev", "small")] == before[f"prebuild_created_total{{{POOL}}}"] > 0
+    assert counted(scrape()) == pytest.approx(before)
 
 
 def test_counters_outlive_versions_and_their_fresh_builds(
