@@ -85,6 +85,9 @@ def live_a_little(database: Database, settings: Settings) -> None:
     turn(database, settings)
     finish_builds(database)
     miss(database)
+    with database.write() as connection:
+        released = update(m.Workspace).where(m.Workspace.owner == "ada")
+        connection.execute(released.values(deleted_at=database.now(connection)))
 
 
 def counted(scraped: Scrape) -> Scrape:
@@ -280,9 +283,6 @@ def test_counters_never_fall(database: Database, settings: Settings, scrape: Cal
     assert before[f"prebuild_claim_misses_total{{{POOL},reason=not_desired}}"] == 1
     assert before[f"prebuild_unhealthy_total{{{POOL},reason=unhealthy}}"] == 1
     with database.write() as connection:
-        released = update(m.Workspace).where(m.Workspace.owner == "ada")
-        connection.execute(released.values(deleted_at=database.now(connection)))
-    with database.write() as connection:
         totals.move_mark(connection, database.now(connection))
     assert counted(scrape()) == pytest.approx(before), "too fresh: counted where it stands"
     jump(database, 900)
@@ -290,6 +290,8 @@ def test_counters_never_fall(database: Database, settings: Settings, scrape: Cal
         with database.write() as connection:
             totals.move_mark(connection, database.now(connection))
         assert counted(scrape()) == pytest.approx(before), "kept, once"
+    live_a_little(database, settings)  # what the mark has not passed yet
+    before = counted(scrape())
     gone: dict[str, int] = {}
     for days in (31, 150, 1):
         jump(database, days * DAY)
@@ -306,6 +308,19 @@ def test_counters_never_fall(database: Database, settings: Settings, scrape: Cal
     created = f"prebuild_created_total{{{POOL}}}"
     assert after[created] == before[created] + 2
     assert all(after[name] >= value - 1e-9 for name, value in before.items())
+
+
+def test_what_is_kept_for_no_time_is_counted_first(
+    database: Database, settings: Settings, scrape: Callable[[], Scrape]
+) -> None:
+    live_a_little(database, settings)
+    before = counted(scrape())
+    at_once = settings.model_copy(update={"retention_builds": 0.0, "retention_events": 0.0})
+    prune(database, at_once)
+    assert counted(scrape()) == pytest.approx(before)
+    jump(database, totals.LAG.total_seconds() + 1)
+    assert prune(database, at_once).builds > 0
+    assert counted(scrape()) == pytest.approx(before)
 
 
 def test_two_sweeps_at_once_count_once(database: Database, settings: Settings, scrape: Callable[[], Scrape]) -> None:
