@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from prebuild_tasks.bootstrap import Runtime
-from prebuild_tasks.cli.output import JsonOption, opened, os_user, write, write_json
+from prebuild_tasks.cli.output import JsonOption, keep_everything, opened, os_user, write, write_json
 from prebuild_tasks.cli.pools import config_check
 from prebuild_tasks.cli.progress import Working
 from prebuild_tasks.config import load_settings
@@ -38,6 +38,7 @@ def plan(
     as_json: JsonOption = False,
 ) -> None:
     """Show what apply would change, and what would become of each pool then. Changes nothing."""
+    keep_everything()
     files = [file, *(overlays or [])]
     try:
         here = opened(Runtime(load_settings()))

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from sqlalchemy import Connection
-
 from prebuild_tasks.config import Settings
+from prebuild_tasks.core.model import GlobalSnapshot
 from prebuild_tasks.core.planning import Cost, PoolPlan, Pools, VersionNow, plan_pools, total_cost
-from prebuild_tasks.services.pool_status import judge, read_scene
+from prebuild_tasks.services.pool_status import Scene, judge, read_scene
 from prebuild_tasks.services.pools import apply_in
 from prebuild_tasks.services.pools_file import DeclaredPools
 from prebuild_tasks.services.pools_options import ApplyOptions, ApplyReport
 from prebuild_tasks.storage.engine import Database
 from prebuild_tasks.storage.revision import lock_declaration, read_revision
-from prebuild_tasks.storage.snapshots import read_pools
+from prebuild_tasks.storage.snapshots import PoolRow, read_pools
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,23 +55,28 @@ def plan(database: Database, settings: Settings, declared: DeclaredPools, option
     A fixed number of statements; nothing is written, and what is locked meanwhile is free when it returns. Raises what
     `apply` raises, but for a mass deletion, which is part of the plan.
     """
+    looks: list[list[PoolRow]] = []
+
+    def look() -> GlobalSnapshot:
+        now, rows = read_pools(database, connection, settings.backoff_lookback)
+        looks.append(rows)
+        return GlobalSnapshot(now, tuple(row.counted for row in rows if not row.paused_itself))
+
     with database.write() as connection:
         try:
             lock_declaration(connection)
             revision = read_revision(connection)
-            before = _pools(connection, database, settings)
-            report = apply_in(connection, database, settings, declared, replace(options, yes=True))
-            after = _pools(connection, database, settings) if report.changed else before
+            report = apply_in(connection, look, declared, replace(options, yes=True))
+            if not report.changed:
+                return Plan(revision, report, [], None)
+            scene = read_scene(connection, settings, database.now(connection))
         finally:
             connection.rollback()
-    if options.yes:
-        report.deletes = ""
+    before, after = (_pools(rows, scene) for rows in looks)
     return Plan(revision, report, plan_pools(before, after), total_cost(before, after))
 
 
-def _pools(connection: Connection, database: Database, settings: Settings) -> Pools:
-    now, rows = read_pools(database, connection, settings.backoff_lookback)
-    scene = read_scene(connection, settings, now)
+def _pools(rows: Sequence[PoolRow], scene: Scene) -> Pools:
     pools: dict[str, list[VersionNow]] = defaultdict(list)
     for row in rows:
         judged = judge(row, scene)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
+from functools import partial
 
 from sqlalchemy import Connection, select
 
@@ -29,13 +30,14 @@ def apply(database: Database, settings: Settings, declared: DeclaredPools, optio
     prebuilds would go and `yes` is not given, or when the revision is not `if_revision`; nothing is changed then.
     """
     with database.write() as connection:
-        return apply_in(connection, database, settings, declared, options)
+        look = partial(read_global, database, connection, settings.backoff_lookback)
+        return apply_in(connection, look, declared, options)
 
 
 def apply_in(
-    connection: Connection, database: Database, settings: Settings, declared: DeclaredPools, options: ApplyOptions
+    connection: Connection, look: Callable[[], GlobalSnapshot], declared: DeclaredPools, options: ApplyOptions
 ) -> ApplyReport:
-    """The same inside a transaction, which a plan rolls back."""
+    """The same inside a transaction, which a plan rolls back. `look` reads the pools as they are in it by then."""
     lock_declaration(connection)
     revision = read_revision(connection)
     if options.if_revision not in (None, revision):
@@ -43,12 +45,12 @@ def apply_in(
             f"the declared configuration is at revision {revision}, no longer at {options.if_revision}",
             hint="look again: prebuild plan FILE",
         )
-    before = read_global(database, connection, settings.backoff_lookback)
+    before = look()
     report = Declaration(connection, before.now, options).store(declared)
     report.revision = revision
     if not report.changed:
         return report
-    after = read_global(database, connection, settings.backoff_lookback)
+    after = look()
     report.deletes = _mass_deletion(before, after, rolling_pools(connection))
     if report.deletes and not options.yes:
         raise RefusedError(f"this would delete {report.deletes}", hint="if that is meant, add --yes")

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import io
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
-from ruamel.yaml import YAML
-from ruamel.yaml.comments import CommentedMap, CommentedSeq
-from ruamel.yaml.error import MarkedYAMLError, YAMLError
+import yaml
 
 from prebuild_tasks.errors import PoolsFileError, Problem
 
@@ -19,6 +17,14 @@ MAX_BYTES = 5_000_000
 _MAX_NODES = 200_000
 """Aliases can blow a small file up; nobody declares this much by hand."""
 _MAX_DEPTH = 50
+_CHECK = "check the indentation, and quote values that hold : # { [ * or &"
+_LOADER: Any = getattr(yaml, "CLoader", yaml.Loader)  # only its events are used: nothing is ever constructed
+_WORDS = {
+    "": None, "~": None, "null": None, "Null": None, "NULL": None,
+    "true": True, "True": True, "TRUE": True, "false": False, "False": False, "FALSE": False,
+}  # fmt: skip
+_INTEGER = re.compile(r"[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+")
+_FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?|[-+]?\.inf|\.nan")
 
 Where = tuple[str | int, ...]
 
@@ -74,17 +80,16 @@ def read_text(text: str, file: str) -> Node:
     if len(text) > MAX_BYTES:
         raise PoolsFileError([Problem(f"larger than {MAX_BYTES // 1_000_000} MB", "split it", file)])
     try:
-        parsed = YAML(typ="rt").load(io.StringIO(text))
-    except MarkedYAMLError as error:
+        return _Builder(file, yaml.parse(text, Loader=_LOADER)).document()
+    except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         message = " ".join((error.problem or error.context or "is no YAML").split())
         place = (mark.line + 1, mark.column + 1) if mark else (0, 0)
-        raise PoolsFileError([Problem(f"bad YAML: {message}", _yaml_fix(message), file, *place)]) from None
-    except (YAMLError, ValueError, RecursionError, TypeError, AttributeError) as error:
+        line = text.splitlines()[mark.line] if mark and mark.line < len(text.splitlines()) else ""
+        fix = "indent with spaces" if "\t" in line[: len(line) - len(line.lstrip())] else _CHECK
+        raise PoolsFileError([Problem(f"bad YAML: {message}", fix, file, *place)]) from None
+    except (yaml.YAMLError, ValueError) as error:
         raise PoolsFileError([Problem(f"bad YAML: {' '.join(str(error).split())[:200]}", "", file, 1, 1)]) from None
-    if parsed is None:
-        raise PoolsFileError([Problem("is empty", "declare at least: schema: 1", file, 1, 1)])
-    return _Builder(file).build(parsed, 0, 0, 0)
 
 
 def from_plain(value: Any, file: str) -> Node:
@@ -123,39 +128,95 @@ def nearest(word: str, known: Sequence[str]) -> str:
 
 
 class _Builder:
-    def __init__(self, file: str) -> None:
+    """Makes nodes of the parser's events, one by one: so that depth and size are bounded while it is read."""
+
+    def __init__(self, file: str, events: Iterator[Any]) -> None:
         self._file = file
+        self._events = events
         self._nodes = 0
+        self._anchors: dict[str, tuple[Node, int]] = {}
+        """What an alias stands for, and how many nodes that is."""
 
-    def build(self, value: Any, line: int, column: int, depth: int) -> Node:
-        self._nodes += 1
+    def document(self) -> Node:
+        """The only document there is."""
+        next(self._events)  # the stream begins
+        if isinstance(event := next(self._events), yaml.StreamEndEvent):
+            raise PoolsFileError([Problem("is empty", "declare at least: schema: 1", self._file, 1, 1)])
+        event = next(self._events)  # the document has begun
+        root = self._build(event, 0)
+        next(self._events)  # and ends
+        if not isinstance(event := next(self._events), yaml.StreamEndEvent):
+            raise self._problem(event, "holds more than one document", "make a file of each")
+        if root.value is None:
+            raise PoolsFileError([Problem("is empty", "declare at least: schema: 1", self._file, 1, 1)])
+        return root
+
+    def _build(self, event: Any, depth: int) -> Node:
+        before = self._nodes
+        self._count(event, 1, depth)
+        if isinstance(event, yaml.AliasEvent):
+            if event.anchor not in self._anchors:
+                raise self._problem(event, f"bad YAML: *{event.anchor} stands for nothing", "name what has an & before")
+            node, size = self._anchors[event.anchor]
+            self._count(event, size, depth)
+            return self._node(node.value, event)
+        if isinstance(event, yaml.MappingStartEvent):
+            node = self._node(self._mapping(depth), event)
+        elif isinstance(event, yaml.SequenceStartEvent):
+            items = []
+            while not isinstance(item := next(self._events), yaml.SequenceEndEvent):
+                items.append(self._build(item, depth + 1))
+            node = self._node(items, event)
+        else:
+            node = self._node(_scalar(event), event)
+        if anchor := getattr(event, "anchor", None):
+            self._anchors[anchor] = (node, self._nodes - before)
+        return node
+
+    def _mapping(self, depth: int) -> dict[str, Node]:
+        children: dict[str, Node] = {}
+        merged: dict[str, Node] = {}
+        while not isinstance(event := next(self._events), yaml.MappingEndEvent):
+            if not isinstance(event, yaml.ScalarEvent):
+                raise self._problem(event, "bad YAML: a key is plain text", "write it without [, {, & and *")
+            key: Any = event
+            child = self._build(next(self._events), depth + 1)
+            if key.value == "<<" and not key.style:
+                sources = child.value if isinstance(child.value, list) else [child]
+                for source in sources:
+                    if not isinstance(source.value, dict):
+                        raise self._problem(key, "bad YAML: << takes a mapping, or a list of them", "use an alias")
+                    merged = source.value | merged
+                continue
+            if key.value in children:
+                raise self._problem(key, f"bad YAML: duplicate key {key.value}", "remove one of the two")
+            line, column = key.start_mark.line + 1, key.start_mark.column + 1
+            children[key.value] = Node(child.value, self._file, child.line, child.column, line, column)
+        return merged | children
+
+    def _node(self, value: Any, event: Any) -> Node:
+        return Node(value, self._file, event.start_mark.line + 1, event.start_mark.column + 1)
+
+    def _count(self, event: Any, nodes: int, depth: int) -> None:
+        self._nodes += nodes
         if self._nodes > _MAX_NODES or depth > _MAX_DEPTH:
-            raise PoolsFileError([Problem("is nested too deeply or too large", "", self._file, line + 1, column + 1)])
-        if isinstance(value, CommentedMap):
-            children = {}
-            for key, child in value.items():
-                at, key_at = _place(value.lc.value, key, line, column), _place(value.lc.key, key, line, column)
-                node = self.build(child, *at, depth + 1)
-                children[str(key)] = Node(node.value, node.file, node.line, node.column, key_at[0] + 1, key_at[1] + 1)
-            return Node(children, self._file, line + 1, column + 1)
-        if isinstance(value, CommentedSeq):
-            items = [
-                self.build(child, *_place(value.lc.item, position, line, column), depth + 1)
-                for position, child in enumerate(value)
-            ]
-            return Node(items, self._file, line + 1, column + 1)
-        for kind in (bool, int, float, str):
-            if isinstance(value, kind):
-                return Node(bool(value) if kind is bool else kind(value), self._file, line + 1, column + 1)
-        return Node(value if value is None else str(value), self._file, line + 1, column + 1)
+            raise self._problem(event, "is nested too deeply or too large", "")
+
+    def _problem(self, event: Any, message: str, fix: str) -> PoolsFileError:
+        mark = event.start_mark
+        return PoolsFileError([Problem(message, fix, self._file, mark.line + 1, mark.column + 1)])
 
 
-def _place(find: Any, key: Any, line: int, column: int) -> tuple[int, int]:
-    try:
-        found = find(key)
-    except (KeyError, TypeError, IndexError):
-        return line, column
-    return (found[0], found[1]) if found else (line, column)
+def _scalar(event: Any) -> Any:
+    """The value by YAML 1.2's core schema: `yes`, `on` and `1:30` are text. Whatever has a tag or quotes is, too."""
+    text: str = event.value
+    if not event.implicit[0] or event.style:
+        return text
+    if text in _WORDS:
+        return _WORDS[text]
+    if _INTEGER.fullmatch(text):
+        return int(text, 0 if text[:2] in ("0x", "0o") else 10)
+    return float(text.replace(".inf", "inf").replace(".nan", "nan")) if _FLOAT.fullmatch(text) else text
 
 
 def _named(node: Node) -> bool:
@@ -167,11 +228,3 @@ def _named(node: Node) -> bool:
             for item in node.value
         )
     )
-
-
-def _yaml_fix(message: str) -> str:
-    if "duplicate key" in message:
-        return "remove one of the two"
-    if "\\t" in message or "tab" in message:
-        return "indent with spaces"
-    return "check the indentation, and quote values that hold : # { [ * or &"

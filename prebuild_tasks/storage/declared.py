@@ -95,6 +95,8 @@ def to_preset(row: Row[*tuple[Any, ...]], schedules: tuple[Schedule, ...]) -> Pr
 
 def to_failures(row: Row[*tuple[Any, ...]], now: datetime, lookback: float) -> RecentFailures | None:
     """Failed builds of late, and prebuilds that fell ill beyond one pool's worth: a flapping pool waits, too."""
+    if not row.recent_failures and not row.recent_unhealthy:
+        return None
     since = now - timedelta(seconds=lookback)
 
     def recent(stored: Sequence[str] | None) -> list[datetime]:

@@ -56,6 +56,7 @@ class PoolRow:
     paused: Mapping[str, Any] | None
     paused_everything: bool
     """The pause is everybody's."""
+    paused_itself: bool
     rolling: bool
     max_surge: int
     version: str
@@ -132,6 +133,7 @@ def read_pools(
             failure=(row.failure or "") if row.failures_in_row else None,
             paused=next((p for p in (everything, row.paused) if pause_holds(p, now)), None),
             paused_everything=pause_holds(everything, now),
+            paused_itself=pause_holds(row.paused, now),
             rolling=row.replace_strategy == ROLLING,
             max_surge=row.max_surge,
             version=row.version_name,

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from prebuild_tasks.errors import CannotBuildError, NotFoundError, PoolsFileError
+from prebuild_tasks.services import pools_yaml
 from prebuild_tasks.services.pools_file import DeclaredPools, auto_version_name, load_pools, load_text
 from prebuild_tasks.services.pools_schema import config_schema
 
@@ -190,3 +191,43 @@ def test_whatever_comes_in_only_a_pools_file_error_comes_out(text: str) -> None:
         assert isinstance(load_text(text), DeclaredPools)
     except PoolsFileError as error:
         assert error.problems
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("yes", "yes"), ("on", "on"), ("1:30", "1:30"), ("2026-01-01", "2026-01-01"), ("!!str 5", "5"), ("'5'", "5"),
+        ("010", 10), ("0o10", 8), ("0x1f", 31), ("-3", -3), ("1e3", 1000.0), (".5", 0.5), ("true", True), ("~", None),
+        ("", None), ("|\n    a\n    b\n", "a\nb\n"), ("[1, {b: c}]", [1, {"b": "c"}]), ("!mine x", "x"),
+    ],
+)  # fmt: skip
+def test_plain_values_are_those_of_yaml_1_2(text: str, value: object) -> None:
+    assert pools_yaml.read_text(f"a: {text}\n", "f").plain() == {"a": value}
+
+
+def test_aliases_and_merge_keys() -> None:
+    text = "base: &base {a: 1, b: 2}\nother: {<<: *base, b: 3}\nagain: *base\nmany: {<<: [*base, {c: 4}]}\n"
+    node = pools_yaml.read_text(text, "f")
+    assert node.plain() == {
+        "base": {"a": 1, "b": 2}, "other": {"a": 1, "b": 3}, "again": {"a": 1, "b": 2},
+        "many": {"a": 1, "b": 2, "c": 4},
+    }  # fmt: skip
+    assert (node.value["again"].line, node.value["again"].column) == (3, 8)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("a: 1\n---\nb: 2\n", "more than one document"),
+        ("a: &a [*a]\n", "stands for nothing"),
+        ("a: " + "[" * 100_000, "nested too deeply"),
+        ("a: {<<: 1}\n", "takes a mapping"),
+        ("? [a]\n: b\n", "a key is plain text"),
+        ('a: "\\x"\n', "bad YAML"),
+        ("a: \x01\n", "bad YAML"),
+        ("# nothing\n", "is empty"),
+    ],
+)
+def test_what_can_not_be_read_is_said(text: str, words: str) -> None:
+    with pytest.raises(PoolsFileError, match=words):
+        pools_yaml.read_text(text, "f")
