@@ -70,7 +70,7 @@ class PoolsFileError(InputError):
 
     def __init__(self, problems: Sequence[Problem]) -> None:
         self.problems = tuple(problems)
-        super().__init__("")
+        super().__init__("", hint="correct it and run the command again; its schema: prebuild config schema")
         self.message = "\n".join(str(problem) for problem in self.problems)  # whole: the file's size bounds it
 
 
@@ -135,7 +135,7 @@ class UnreachableError(PrebuildError):
 
 
 class AuditError(PrebuildError):
-    """The audit found an invariant broken."""
+    """The audit found an invariant broken, the doctor something wrong, or `health` nobody alive."""
 
     exit_code = 8
     code = "audit"

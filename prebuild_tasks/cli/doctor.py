@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+from datetime import timedelta
 from enum import StrEnum
 from typing import Annotated
 
@@ -10,7 +11,8 @@ import typer
 
 from prebuild_tasks.cli.output import JsonOption, opened, write, write_json
 from prebuild_tasks.config import BUILDS, RECONCILE, Settings, load_settings, masked_url
-from prebuild_tasks.core.diagnosis import Facts, RedisFact, Symptom, diagnose, judge_role, since
+from prebuild_tasks.core.diagnosis import Facts, RedisFact, Symptom, diagnose, judge_role
+from prebuild_tasks.core.words import span
 from prebuild_tasks.errors import AuditError, InputError
 from prebuild_tasks.storage.engine import Database
 
@@ -110,7 +112,9 @@ def _seen(settings: Settings, facts: Facts) -> list[str]:
         lines.append(
             "alive     " + ", ".join(f"{len(life.alive(role))} {role}" for role in ("worker", "builds", "beat"))
         )
-        lines.append(f"tick      {'none yet' if life.tick_age is None else f'{since(life.tick_age)} ago'}")
+        lines.append(
+            f"tick      {'none yet' if life.tick_age is None else f'{span(timedelta(seconds=life.tick_age))} ago'}"
+        )
     well = [item for item in facts.provisioners if item.trouble is None]
     lines += [f"templates {', '.join(item.templates)}, by {item.name}" for item in well]
     if facts.disk:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import timedelta
 from enum import StrEnum
 
 from prebuild_tasks.core.liveness import Liveness, Process
+from prebuild_tasks.core.words import number, span
 
 CLOCK_SKEW_MAX = 5.0
 """Seconds that this machine's clock may be off the database's: only logs and people compare the two."""
@@ -154,20 +156,16 @@ def diagnose(facts: Facts) -> list[Finding]:
     return [finding for check in checks for finding in check(facts)]
 
 
-def since(seconds: float) -> str:
-    """A length of time, as people say it."""
-    for unit, size in (("d", 86400), ("h", 3600), ("m", 60)):
-        if seconds >= 2 * size:
-            return f"{seconds / size:.0f} {unit}"
-    return f"{seconds:.0f} s"
-
-
 def heard_of(processes: Sequence[Process]) -> str:
     """When the last of them was heard of, and where."""
     if not processes:
         return "none has been heard of"
     last = min(processes, key=lambda process: process.age)
-    return f"the last was heard of {since(last.age)} ago on {last.host}"
+    return f"the last was heard of {_span(last.age)} ago on {last.host}"
+
+
+def _span(seconds: float) -> str:
+    return span(timedelta(seconds=seconds))
 
 
 def _database(facts: Facts) -> Iterator[Finding]:
@@ -270,24 +268,24 @@ def _queues(facts: Facts) -> Iterator[Finding]:
     for host, count in sorted(facts.bound_builds.items()):
         if not life.serving(f"{facts.builds_queue}.{host}"):
             words = heard_of([process for process in _of(life, "builds") if process.host == host])
-            sentence = f"{count} builds wait for the host {host}, whose builds worker is silent; {words}"
+            sentence = f"only the host {host} can do {number(count, 'build')}, and its builds worker is silent; {words}"
             fix = f"there, start: PREBUILD_HOST={host} {facts.commands.builds}"
             yield Finding(Symptom.HOST_SILENT, sentence, fix)
 
 
 def _waiting(facts: Facts, queue: str) -> str:
     count = facts.waiting.get(queue)
-    return f", where {count} messages wait" if count else ""
+    return f", in which {number(count, 'message')} lie" if count else ""
 
 
 def _tick(facts: Facts) -> Iterator[Finding]:
     """Only where nothing explains it: without beat, a worker or Redis there can be none."""
     life = facts.liveness
-    if life is None or not life.tick_stale or isinstance(facts.redis, Trouble) or not life.alive("beat"):
+    if life is None or not life.is_stuck or isinstance(facts.redis, Trouble):
         return
     if not all(life.serving(queue) for queue in facts.control_queues):
         return
-    age = "no tick has ever ended" if life.tick_age is None else f"the last tick ended {since(life.tick_age)} ago"
+    age = "no tick has ever ended" if life.tick_age is None else f"the last tick ended {_span(life.tick_age)} ago"
     busy = "".join(_waiting(facts, queue) for queue in facts.control_queues[-1:])
     sentence = f"{age}{busy}, though beat and a control worker are alive: one of them hangs, or can't reach Redis"
     yield Finding(
@@ -298,7 +296,7 @@ def _tick(facts: Facts) -> Iterator[Finding]:
 def _clock(facts: Facts) -> Iterator[Finding]:
     if facts.clock_skew is not None and abs(facts.clock_skew) > CLOCK_SKEW_MAX:
         how = "ahead of" if facts.clock_skew > 0 else "behind"
-        sentence = f"this machine's clock is {since(abs(facts.clock_skew))} {how} the database's"
+        sentence = f"this machine's clock is {_span(abs(facts.clock_skew))} {how} the database's"
         yield Finding(Symptom.CLOCK_SKEW, sentence, "set both by NTP; see: timedatectl status")
 
 
@@ -336,8 +334,8 @@ def judge_role(life: Liveness, role: str, queue: str, *, host: str = "", machine
     living = [process for process in (life.serving(queue) if queue else life.alive(role)) if here(process)]
     if not living:
         return False, f"no {kind} is alive{place}; {heard_of([item for item in _of(life, role) if here(item)])}"
-    if role == "beat" and life.tick_stale and life.alive("worker"):
-        age = "ever" if life.tick_age is None else f"for {since(life.tick_age)}"
-        return False, f"beat is there{place}, but no tick has ended {age}"
+    if role == "beat" and life.is_stuck:
+        age = "ever ended" if life.tick_age is None else f"ended for {_span(life.tick_age)}"
+        return False, f"beat is there{place}, but no tick has {age}"
     first = min(living, key=lambda process: process.age)
-    return True, f"{kind}{place} is alive, heard of {since(first.age)} ago (process {first.pid})"
+    return True, f"{kind}{place} is alive, heard of {_span(first.age)} ago (process {first.pid})"

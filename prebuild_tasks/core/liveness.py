@@ -54,10 +54,20 @@ class Liveness:
     """Seconds since then."""
     tick_stale: bool
     """No tick has ended for three intervals (and half a minute): beat, the control workers or Redis are missing."""
+    stale_after: float = 45.0
+    """Seconds after which a tick that has not come is missed."""
 
     def serving(self, queue: str) -> tuple[Process, ...]:
         """The living processes that consume the queue of this full name."""
         return tuple(process for process in self.processes if process.alive and queue in process.queues)
+
+    @property
+    def is_stuck(self) -> bool:
+        """No tick comes although beat and a control worker have been there for long enough to make one."""
+        return self.tick_stale and all(
+            any((self.now - process.started_at).total_seconds() > self.stale_after for process in self.alive(role))
+            for role in ("beat", "worker")
+        )
 
     def alive(self, role: str) -> tuple[Process, ...]:
         """The living processes of a role."""

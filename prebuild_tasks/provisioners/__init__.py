@@ -5,10 +5,12 @@ from __future__ import annotations
 from difflib import get_close_matches
 from functools import cache
 from importlib.metadata import entry_points
+from typing import cast
 
 from prebuild_tasks.config import Settings
-from prebuild_tasks.errors import NotFoundError, ProvisionerError
+from prebuild_tasks.errors import NotFoundError, PrebuildError, ProvisionerError
 from prebuild_tasks.ports import Provisioner
+from prebuild_tasks.provisioners.missing import Missing
 
 GROUP = "prebuild_tasks.provisioners"
 
@@ -43,3 +45,10 @@ class Provisioners:
     def get(self, name: str) -> Provisioner:
         """The adapter, as `load` does."""
         return load(name, self._settings)
+
+    def get_or_missing(self, name: str) -> Provisioner:
+        """The adapter, or one that fails every build with the reason why there is none here."""
+        try:
+            return self.get(name)
+        except PrebuildError as error:
+            return cast("Provisioner", Missing(name, self._settings.host, error))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import time
 import traceback
 from collections.abc import Callable, Mapping
@@ -131,7 +133,7 @@ class BuildRunner:
 
     def _run(self, build: TakenBuild, begins: Callable[[], None] = lambda: None) -> BuildResult:
         started = monotonic()
-        provisioner = self._provisioners.get(build.provisioner)
+        provisioner = self._provisioners.get_or_missing(build.provisioner)
         try:
             parameters, secrets = resolve_parameters(build.parameters, ends=build.transition is not Transition.START)
             problem = None
@@ -158,7 +160,7 @@ class BuildRunner:
         """End a build whose provisioner does not come back. What it may still do is refused as late."""
         words = f"it did not end within {self._settings.build_timeout:g} s, nor when it was told to"
         ended = _Ended(BuildStatus.FAILED, words, "timeout")
-        self._end(running.build, ended, self._provisioners.get(running.build.provisioner))
+        self._end(running.build, ended, self._provisioners.get_or_missing(running.build.provisioner))
 
     def _take(self, build_id: str, *, name: str = "") -> TakenBuild | NextBuild | None:
         """The build, now ours; or which one to run apart, left as it is; or nothing.
@@ -172,7 +174,7 @@ class BuildRunner:
                 return None
             if chosen.attempt and self._apart and not name:
                 return chosen
-            local = self._provisioners.get(store.provisioner_of(connection, chosen.id)).local
+            local = self._provisioners.get_or_missing(store.provisioner_of(connection, chosen.id)).local
             host = self._settings.host if local else ""
             runner = name or self._heart.runner
             if not store.take(connection, chosen.id, runner, host, now):
@@ -314,7 +316,13 @@ class BuildRunner:
         }
 
 
+def _words(error: Exception) -> str:
+    """What went wrong, and what to do about it."""
+    words = str(error) or type(error).__name__
+    return f"{words} (make room on the builds worker's disk)" if os.strerror(errno.ENOSPC) in words else words
+
+
 def _failed(error: Exception, running: RunningBuild) -> _Ended:
-    words = running.masked(getattr(error, "message", "") or str(error) or type(error).__name__)
+    words = running.masked(_words(error))
     running.log(f"{words}\n")
     return _Ended(BuildStatus.FAILED, words, getattr(error, "code", "provisioner_failed"))

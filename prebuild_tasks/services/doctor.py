@@ -57,7 +57,7 @@ class _Declared:
 def examine(database: Database, settings: Settings, provisioners: Provisioners) -> Facts:
     """Find out everything, in bounded time; what does not answer is a fact like any other. Changes nothing."""
     control = tuple(settings.queue(name) for name in _CONTROL)
-    facts = Facts(start_commands(settings), control, settings.queue(BUILDS), disk=_disk(settings))
+    facts = Facts(_commands(settings), control, settings.queue(BUILDS), disk=_disk(settings))
     facts = replace(facts, **_look_at_redis(settings, [*control, facts.builds_queue]))
     try:
         schema = _schema(database)
@@ -92,6 +92,12 @@ def start_commands(settings: Settings) -> Commands:
         builds=f"{celery} worker -n builds@%h -P threads -c {concurrency} -Q {settings.queue(BUILDS)}",
         beat=f"{celery} beat",
     )
+
+
+def _commands(settings: Settings) -> Commands:
+    if not settings.database_url and not settings.redis_url:
+        return Commands(*["prebuild up"] * 3)  # the embedded form: it runs all of them
+    return start_commands(settings)
 
 
 def _look_at_redis(settings: Settings, queues: list[str]) -> dict[str, Any]:

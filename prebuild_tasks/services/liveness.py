@@ -57,6 +57,7 @@ def read_liveness(connection: Connection, settings: Settings, now: datetime) -> 
         last_tick_at=row.ticked_at,
         tick_age=None if row.ticked_at is None else max(still, 0.0),
         tick_stale=still > stale_after(settings),
+        stale_after=stale_after(settings),
     )
 
 

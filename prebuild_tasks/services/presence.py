@@ -12,12 +12,12 @@ from importlib.metadata import version
 from typing import Any, Literal
 
 import structlog
-from sqlalchemy import case, update
+from sqlalchemy import case, literal, update
 
 from prebuild_tasks.config import Settings
 from prebuild_tasks.storage import models as m
 from prebuild_tasks.storage.engine import Database
-from prebuild_tasks.storage.types import conflict_insert
+from prebuild_tasks.storage.types import UtcDateTime, conflict_insert
 
 log = structlog.get_logger(__name__)
 
@@ -80,7 +80,7 @@ class Presence:
             )
             # A machine that slept has not watched the others: it begins anew.
             slept = m.Worker.seen_at < now - timedelta(seconds=10 * self._pause)
-            values["started_at"] = case((slept, now), else_=m.Worker.started_at)
+            values["started_at"] = case((slept, literal(now, UtcDateTime())), else_=m.Worker.started_at)
             connection.execute(insert.on_conflict_do_update(index_elements=["name"], set_=values))
 
     def say_goodbye(self) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -27,21 +27,23 @@ class Here:
     settings: Settings
     run: Callable[..., str]
     """Arguments, and `expect`, the exit code; answers what was printed, on both outputs."""
-    presences: list[Presence] = field(default_factory=list)
+    presences: list[tuple[Role, Presence]] = field(default_factory=list)
 
-    def alive(self, *roles: Role, host: str = "here") -> None:
+    def alive(self, *roles: Role, host: str = "here", queues: Sequence[str] | None = None) -> None:
         """What a process of each role says of itself; all three when none is named."""
-        queues: dict[Role, tuple[str, ...]] = {"worker": CONTROL, "builds": BUILDS, "beat": ()}
+        usual: dict[Role, Sequence[str]] = {"worker": CONTROL, "builds": BUILDS, "beat": ()}
         settings = self.settings.model_copy(update={"host": host})
-        for role in roles or tuple(queues):
-            presence = Presence(self.database, settings, role, partial(queues.__getitem__, role))
+        for role in roles or tuple(usual):
+            consumed = usual[role] if queues is None else queues
+            presence = Presence(self.database, settings, role, partial(tuple, consumed))
             presence.say()
-            self.presences.append(presence)
+            self.presences.append((role, presence))
 
-    def alive_still(self) -> None:
-        """All of them again."""
-        for presence in self.presences:
-            presence.say()
+    def alive_still(self, *, but: Role | None = None) -> None:
+        """All of them again, except one role's."""
+        for role, presence in self.presences:
+            if role != but:
+                presence.say()
 
 
 @pytest.fixture

@@ -63,6 +63,16 @@ def test_silence_and_good_bye_end_a_life(database: Database, settings: Settings)
     assert found.processes[0].age == pytest.approx(settings.heartbeat_timeout + 1, abs=1)
 
 
+def test_a_machine_that_slept_begins_anew(database: Database, settings: Settings) -> None:
+    """On SQLite the new beginning was stored as text, and nobody could read the table any more."""
+    presence = say(database, settings, "worker", EVENTS)
+    jump(database, 8 * 3600)
+    presence.say()
+    [process] = read(database, settings).processes
+    assert process.alive
+    assert (process.seen_at - process.started_at).total_seconds() < 60
+
+
 def test_the_queues_are_asked_for_each_time(database: Database, settings: Settings) -> None:
     queues = [EVENTS]
     presence = Presence(database, settings, "worker", lambda: queues)

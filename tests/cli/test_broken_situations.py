@@ -1,0 +1,450 @@
+"""Whatever is broken, the command in which a user meets it says in one sentence why, and what to run next.
+
+Each on a real database, and where it matters a real Redis, a real PostgreSQL and real builds.
+"""
+
+from __future__ import annotations
+
+import gc
+import json
+import re
+import socket
+import subprocess
+import warnings
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, Protocol
+
+import freezegun
+import psycopg
+import pytest
+from sqlalchemy import text, update
+
+from prebuild_tasks.provisioners import Provisioners
+from prebuild_tasks.services.build import BuildRunner
+from prebuild_tasks.services.claim import ClaimRequest, claim
+from prebuild_tasks.services.liveness import note_tick
+from prebuild_tasks.services.presence import Role
+from prebuild_tasks.storage import models as m
+from prebuild_tasks.storage.engine import Database
+from tests.builders import PRESET, build_all, declare, fill, jump, turn
+from tests.cli.conftest import CONTROL, Here
+
+
+@pytest.fixture
+def well(here: Here) -> Here:
+    """One full pool, every process alive, a tick just now; each test breaks one thing."""
+    here.settings.data_dir.mkdir(exist_ok=True)
+    declare(here.database, here.settings, 1)
+    fill(here.database, here.settings)
+    here.alive()
+    ticked(here)
+    assert here.run("doctor").endswith("nothing is wrong\n")
+    return here
+
+
+def ticked(here: Here) -> None:
+    with here.database.read() as connection:
+        note_tick(here.database, here.database.now(connection), {"tick": 1}, 0.1)
+
+
+def silent(here: Here, role: Role) -> None:
+    """A process of this role was heard of for the last time some minutes ago; the others go on."""
+    jump(here.database, 200)
+    here.alive_still(but=role)
+    if role == "builds":
+        ticked(here)
+
+
+class Built(Protocol):
+    """Declares a pool and lets its builds run for real, `rounds` times; then a turn, and everybody is alive."""
+
+    def __call__(
+        self, start: str = "true", *, rounds: int = 1, workspace_ports: str = "", declared: bool = False, **options: Any
+    ) -> None: ...
+
+
+@pytest.fixture
+def built(here: Here) -> Iterator[Built]:
+    runners: list[BuildRunner] = []
+
+    def run(
+        start: str = "true", *, rounds: int = 1, workspace_ports: str = "", declared: bool = False, **options: Any
+    ) -> None:
+        ports = workspace_ports or here.settings.workspace_ports
+        settings = here.settings.model_copy(update={"workspace_ports": ports})
+        if not declared:
+            declare(here.database, settings, 1, start=start, **options)
+        runners.append(BuildRunner(here.database, settings, Provisioners(settings)))
+        for round_ in range(rounds):
+            if round_:
+                jump(here.database, 400)  # past the backoff
+            turn(here.database, settings)
+            build_all(here.database, runners[-1])
+        turn(here.database, settings)
+        here.alive()
+        ticked(here)
+
+    yield run
+    for runner in runners:
+        runner.close()
+
+
+def told(said: str, cause: str, then: str) -> None:
+    """One sentence, in one line, names the cause; a command follows it."""
+    lines = said.splitlines()
+    found = [position for position, line in enumerate(lines) if cause in line]
+    assert found, f"nobody says {cause!r}:\n{said}"
+    assert then
+    following = "\n".join(lines[found[0] :])
+    assert then in following, f"no {then!r} after it:\n{said}"
+
+
+# The processes.
+
+
+def test_worker_down(well: Here) -> None:
+    silent(well, "worker")
+    cause = "no control worker is alive: nothing is decided; the last was heard of 3 min ago on here"
+    told(well.run("doctor", expect=8), cause, "start one: celery -A prebuild_tasks worker -n worker@%h")
+    told(well.run("health", "--role", "worker", expect=8), "no control worker is alive on here", "prebuild doctor")
+    claim(well.database, ClaimRequest("ada", [PRESET]))
+    told(well.run("explain", PRESET), "nobody decides", "celery -A prebuild_tasks worker -n worker@%h")
+
+
+def test_builds_worker_down(well: Here) -> None:
+    silent(well, "builds")
+    cause = "no builds worker is alive: nothing is built or deleted; the last was heard of 3 min ago on here"
+    told(well.run("doctor", expect=8), cause, "start one: celery -A prebuild_tasks worker -n builds@%h -P threads")
+    told(well.run("health", "--role", "builds", expect=8), "no builds worker is alive on here", "prebuild doctor")
+    claim(well.database, ClaimRequest("ada", [PRESET]))
+    turn(well.database, well.settings)
+    told(well.run("explain", PRESET), "nobody builds", "celery -A prebuild_tasks worker -n builds@%h")
+
+
+def test_beat_down(well: Here) -> None:
+    silent(well, "beat")
+    cause = "no beat is alive: no tick comes; the last was heard of 3 min ago on here"
+    told(well.run("doctor", expect=8), cause, "start one: celery -A prebuild_tasks beat")
+    told(well.run("health", "--role", "beat", expect=8), "no beat is alive on here", "prebuild doctor")
+
+
+def test_two_beats(well: Here) -> None:
+    well.alive("beat", host="there")
+    well.alive_still()
+    told(well.run("doctor", expect=8), "2 beats run, on there (process", "next: stop all but one")
+
+
+def test_a_beat_that_hangs(well: Here) -> None:
+    for _ in range(5):
+        jump(well.database, 40)
+        well.alive_still()
+    cause = "the last tick ended 3 min ago, though beat and a control worker are alive"
+    told(well.run("doctor", expect=8), cause, "restart beat")
+    told(well.run("health", "--role", "beat", expect=8), "beat is there on here, but no tick has ended", "doctor")
+
+
+def test_a_queue_that_nobody_serves(well: Here) -> None:
+    silent(well, "worker")
+    well.alive("worker", queues=[queue for queue in CONTROL if not queue.endswith("claims")])
+    ticked(well)
+    told(well.run("doctor", expect=8), "nobody consumes the queue prebuild.claims", "add it to a worker's -Q")
+
+
+def test_a_host_that_is_silent_while_builds_wait_for_it(well: Here) -> None:
+    with well.database.write() as connection:
+        connection.execute(update(m.Workspace).values(host="gone"))
+    [workspace] = json.loads(well.run("workspaces", "--json"))
+    well.run("delete", workspace["workspace"])
+    cause = "only the host gone can do 1 build, and its builds worker is silent; none has been heard of"
+    told(well.run("doctor", expect=8), cause, "PREBUILD_HOST=gone celery -A prebuild_tasks worker")
+
+
+# The servers.
+
+
+def test_redis_down(well: Here, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PREBUILD_REDIS_URL", "redis://:s3cret@127.0.0.1:1/0")
+    cause, then = (
+        "Redis at redis://:***@127.0.0.1:1/0 did not answer: ",
+        "start it with: prebuild up, or point PREBUILD",
+    )
+    told(well.run("doctor", expect=8), cause, then)
+    told(well.run("reconcile", expect=7), cause, then)
+    told(well.run("health", "--role", "redis", expect=7), cause, then)
+    well.run("claim", PRESET, "--owner", "ada")
+
+
+def test_redis_refuses_the_password(
+    well: Here, redis_config: Any, redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    redis_config(requirepass="s3cret")
+    for url in (redis_url, redis_url.replace("unix://", "unix://:wr0ng@")):
+        monkeypatch.setenv("PREBUILD_REDIS_URL", url)
+        said = well.run("doctor", expect=8) + well.run("reconcile", expect=7)
+        told(said, "refused the credentials: ", "next: correct the user and password in PREBUILD_REDIS_URL")
+        assert "wr0ng" not in said
+
+
+def test_redis_evicts(well: Here, redis_config: Any) -> None:
+    redis_config(maxmemory_policy="allkeys-lru")
+    cause = "Redis may throw queued messages and locks away: its maxmemory-policy is allkeys-lru"
+    told(well.run("doctor", expect=8), cause, "run: redis-cli config set maxmemory-policy noeviction")
+
+
+def test_redis_is_full(well: Here, redis_config: Any) -> None:
+    redis_config(maxmemory="1mb")
+    told(well.run("doctor", expect=8), "of its maxmemory: soon it refuses messages", "next: raise maxmemory")
+
+
+def test_database_down(well: Here, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PREBUILD_DATABASE_URL", "postgresql://ada:s3cret@127.0.0.1:1/x")
+    cause, then = (
+        "the database postgresql+psycopg://ada:***@127.0.0.1:1/x could not be used",
+        "next: start it, or point",
+    )
+    for command, code in (("status", 7), ("explain dev/small", 7), ("doctor", 8), ("health --role db", 7)):
+        told(well.run(*command.split(), expect=code), cause, then)
+
+
+def test_the_database_refuses_the_password(postgres_url: str, here: Here, monkeypatch: pytest.MonkeyPatch) -> None:
+    directory = postgres_url.partition("host=")[2]
+    hba = Path(directory) / "data" / "pg_hba.conf"
+    hba.write_text(f"local all ada scram-sha-256\n{hba.read_text()}")
+    administer(directory, "CREATE ROLE ada LOGIN PASSWORD 's3cret'", "SELECT pg_reload_conf()")
+    try:
+        for user in ("ada:wr0ng", "ada", "nobody"):
+            monkeypatch.setenv("PREBUILD_DATABASE_URL", postgres_url.replace("postgres@", f"{user}@"))
+            said = here.run("status", expect=7) + here.run("doctor", expect=8)
+            told(said, "could not be used: ", "next: correct the user and password in PREBUILD_DATABASE_URL")
+            assert "wr0ng" not in said
+    finally:
+        administer(directory, "DROP ROLE ada")
+
+
+def administer(directory: str, *statements: str) -> None:
+    with psycopg.connect(host=directory, user="postgres", dbname="postgres", autocommit=True) as connection:
+        for statement in statements:
+            connection.execute(statement)
+
+
+def test_a_database_that_is_not_there(postgres_url: str, here: Here, monkeypatch: pytest.MonkeyPatch) -> None:
+    name = postgres_url.partition("@/")[2].partition("?")[0]
+    monkeypatch.setenv("PREBUILD_DATABASE_URL", postgres_url.replace(name, "nowhere"))
+    told(here.run("status", expect=7), 'database "nowhere" does not exist', "create it with createdb")
+
+
+def test_schema_behind(well: Here) -> None:
+    with well.database.write() as connection:
+        connection.execute(text("UPDATE alembic_version SET version_num = '0004'"))
+        connection.execute(text("ALTER TABLE workers DROP COLUMN role"))
+    told(well.run("doctor", expect=8), "the database is at schema 0004, this release needs ", "prebuild db upgrade")
+    told(well.run("status", expect=2), "the database is older than this release: ", "next: run: prebuild db upgrade")
+
+
+def test_no_schema(here: Here, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    database = Database(f"sqlite:///{tmp_path / 'empty.db'}")
+    with database.write() as connection:
+        connection.execute(text("CREATE TABLE other (id INTEGER)"))
+    database.close()
+    monkeypatch.setenv("PREBUILD_DATABASE_URL", database.url)
+    for command, code in (("status", 2), ("doctor", 8), ("claim dev/small --owner ada", 2)):
+        told(here.run(*command.split(), expect=code), "no prebuild tables yet", "run: prebuild db upgrade")
+
+
+def test_schema_ahead(well: Here) -> None:
+    with well.database.write() as connection:
+        value = {"key": "serves_from", "value": {"revision": "9000"}, "updated_at": well.database.now(connection)}
+        connection.execute(m.Setting.__table__.insert().values(**value, updated_by="test"))
+    told(well.run("doctor", expect=8), "the database serves 9000 and later", "install the release that the other")
+
+
+# This machine.
+
+
+def test_clocks_apart(well: Here) -> None:
+    if well.database.dialect == "sqlite":
+        pytest.skip("one clock")
+    with freezegun.freeze_time(datetime.now(tz=UTC) - timedelta(seconds=90)):
+        said = well.run("doctor", expect=8)
+    assert re.search("this machine's clock is 9[0-9] s behind the database's", said)
+    told(said, "behind the database's", "see: timedatectl status")
+
+
+@pytest.fixture
+def mounted(tmp_path: Path) -> Iterator[Callable[[str], Path]]:
+    """Mounts a small disk with these options."""
+    place = tmp_path / "mounted"
+
+    def mount(options: str) -> Path:
+        place.mkdir()
+        done = subprocess.run(["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(place)], capture_output=True)
+        if done.returncode:
+            place.rmdir()
+            pytest.skip("this user can't mount a disk")
+        return place
+
+    yield mount
+    if place.exists():
+        subprocess.run(["umount", str(place)], check=True)
+
+
+def test_disk_full(here: Here, built: Built, mounted: Callable[[str], Path]) -> None:
+    disk = mounted("size=1m")
+    (disk / "ballast").write_bytes(b"x" * (1 << 20))
+    here.settings.data_dir.symlink_to(disk)
+    built()
+    told(here.run("doctor", expect=8), "is nearly full: 0 MiB left", "next: make room; what takes it")
+    told(
+        here.run("explain", PRESET), "No space left on device (make room on the builds worker's disk)", "prebuild logs "
+    )
+
+
+def test_a_data_directory_that_can_not_be_written(here: Here, mounted: Callable[[str], Path]) -> None:
+    here.alive()
+    here.settings.data_dir.symlink_to(mounted("ro"))
+    told(here.run("doctor", expect=8), f"{here.settings.data_dir} can't be written to by this user", "run: chown")
+
+
+def test_every_port_taken(here: Here, built: Built) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        built(config="serve: 'exec sleep 60'", workspace_ports=f"{port}-{port}")
+    cause = f"no free port between {port} and {port} (widen PREBUILD_WORKSPACE_PORTS)"
+    told(here.run("explain", PRESET), cause, "prebuild logs ")
+    assert cause in here.run("status")
+
+
+# Recipes and pools.
+
+
+def test_a_failing_template(here: Here, built: Built) -> None:
+    built("echo cannot clone >&2; exit 3")
+    told(here.run("explain", PRESET), "failed: ", "prebuild logs ")
+    [row] = json.loads(here.run("status", "--json"))
+    assert (row["reason"], "cannot clone" in row["last_error"]) == ("backoff", True)
+    [build] = json.loads(here.run("builds", "--status", "failed", "--json"))
+    assert "cannot clone" in here.run("logs", build["build"][:8])
+
+
+def test_hard_limited(here: Here, built: Built) -> None:
+    built("exit 3", rounds=3)
+    told(here.run("explain", PRESET), "hard-limited: 3 starts in a row failed", f"prebuild unblock {PRESET}")
+    here.run("unblock", PRESET)
+    assert "hard-limited" not in here.run("explain", PRESET)
+
+
+def test_never_ready(here: Here, built: Built) -> None:
+    built(config="ready: 'false'", extra="ready_timeout: 200ms")
+    told(here.run("explain", PRESET), "ran, but never became ready: not ready within 0.2 s", "prebuild logs ")
+
+
+def test_a_secret_that_is_not_there(here: Here, built: Built) -> None:
+    built(extra="parameters: {TOKEN: {from_env: GIT_TOKEN}}")
+    cause = "parameter TOKEN: GIT_TOKEN is not set where builds run"
+    told(here.run("explain", PRESET), cause, f"prebuild unblock {PRESET}")
+
+
+def test_paused(well: Here) -> None:
+    well.run("pause", PRESET, "--for", "2h", "--reason", "new cluster", "--actor", "ada")
+    claim(well.database, ClaimRequest("bob", [PRESET]))
+    told(well.run("explain", PRESET), "paused by ada since ", f"prebuild resume {PRESET}")
+    well.run("pause", "--actor", "eve")
+    told(well.run("explain", PRESET), "everything is paused by eve since ", "prebuild resume ")
+
+
+def test_quota(well: Here) -> None:
+    declare(well.database, well.settings, 3, organizations="[{name: default, max_workspaces: 1, max_per_owner: 1}]")
+    turn(well.database, well.settings)
+    cause = "quota: 1 of 1 workspaces of the organization default exist"
+    told(well.run("explain", PRESET), cause, "prebuild apply FILE")
+    well.run("claim", PRESET, "--owner", "ada")
+    told(well.run("claim", PRESET, "--owner", "ada", expect=5), "ada has 1 workspaces, the limit is 1", "next: ")
+
+
+def test_a_wrong_timezone(well: Here, tmp_path: Path) -> None:
+    pools = POOLS.replace("desired: 1", "desired: 1, timezone: Europe/Berlim")
+    cause = "pools.yaml:6:45: unknown timezone Europe/Berlim"
+    told(apply(well, tmp_path, pools, expect=2), cause, "Fix: did you mean Europe/Berlin?")
+    with well.database.write() as connection:  # as after a downgrade of the zones' package
+        connection.execute(update(m.Preset).values(timezone="Mars/Olympus"))
+    told(well.run("doctor", expect=8), "the timezone Mars/Olympus of dev/small is unknown here", "prebuild apply FILE")
+
+
+def test_an_unknown_provisioner(well: Here, tmp_path: Path) -> None:
+    pools = POOLS.replace("config:", "provisioner: proces\n    config:")
+    cause = "pools.yaml:4:18: there is no provisioner 'proces'"
+    told(apply(well, tmp_path, pools, expect=2), cause, "did you mean process?")
+
+
+def test_a_provisioner_that_was_there_once(here: Here, built: Built) -> None:
+    declare(here.database, here.settings, 1)
+    with here.database.write() as connection:
+        connection.execute(update(m.TemplateVersion).values(provisioner="k8s"))
+    built(declared=True)
+    told(here.run("doctor", expect=8), "there is no provisioner 'k8s', which dev asks for", "next: install k8s where")
+    told(here.run("explain", PRESET), "there is no provisioner 'k8s' on here", "prebuild logs ")
+
+
+def test_a_container_engine_that_does_not_answer(here: Here, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    pytest.importorskip("docker")
+    monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path / 'docker.sock'}")
+    pools = POOLS.replace("{start: 'true'}", "{image: 'busybox'}").replace(
+        "config:", "provisioner: docker\n    config:"
+    )
+    apply(here, tmp_path, pools)
+    here.alive()
+    cause = "the provisioner docker of dev fails: the container engine at unix://"
+    with warnings.catch_warnings(action="ignore", category=ResourceWarning):
+        told(here.run("doctor", expect=8), cause, "next: start it, or say where it is with DOCKER_HOST")
+        gc.collect()  # the docker package leaves the socket of a failed connection to the collector
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "cause"),
+    [
+        ("desired: 1", "desired: one", "pools.yaml:6:32: desired: Input should be a valid integer"),
+        ("start:", "strat:", "pools.yaml:4:13: config has no start"),
+        ("desired", "desirde", "pools.yaml:6:23: unknown key desirde Fix: did you mean desired?"),
+        ("templates:", "\ttemplates:", "pools.yaml:2:1: bad YAML: found character '\\t'"),
+    ],
+)
+def test_a_broken_pools_file(well: Here, tmp_path: Path, old: str, new: str, cause: str) -> None:
+    said = apply(well, tmp_path, POOLS.replace(old, new), expect=2)
+    told(said, cause, "next: correct it and run the command again")
+
+
+def test_no_pools_file(here: Here) -> None:
+    told(
+        here.run("apply", "/nowhere.yaml", expect=2),
+        "/nowhere.yaml: can't be read: No such file",
+        "Fix: check the path",
+    )
+
+
+def test_nothing_is_declared(here: Here) -> None:
+    told(here.run("status"), "nothing is declared yet", "run: prebuild apply FILE")
+    told(here.run("claim", PRESET, "--owner", "ada", expect=3), "there is no preset dev/small", "next: ")
+
+
+def test_an_empty_pool(well: Here) -> None:
+    well.run("claim", PRESET, "--owner", "ada")
+    told(well.run("claim", PRESET, "--owner", "bob", expect=4), "is empty", "prebuild status")
+
+
+POOLS = """\
+schema: 1
+templates:
+  - name: dev
+    config: {start: 'true'}
+    presets:
+      - {name: small, desired: 1}
+"""
+
+
+def apply(here: Here, place: Path, pools: str, *, expect: int = 0) -> str:
+    (place / "pools.yaml").write_text(pools)
+    return here.run("apply", str(place / "pools.yaml"), expect=expect)
