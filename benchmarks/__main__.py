@@ -39,6 +39,8 @@ def main() -> int:
                 for result in found.run(bench):
                     print_row(result)
                     results.append(result)
+                    if given.json:  # what was measured is kept when the run is ended
+                        write_json(given.json, results, {"quick": given.quick})
     seconds = time.perf_counter() - started
     missed = [f"{result.number} ({result.what})" for result in results if result.missed]
     noisy = any(result.verdict == "TOO NOISY" for result in results)

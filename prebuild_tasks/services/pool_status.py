@@ -104,7 +104,7 @@ def unserved(liveness: Liveness, settings: Settings) -> tuple[str, ...]:
 def judge(row: PoolRow, scene: Scene) -> Judgement:
     """What status, explain, plan and the metrics say of a pool: one judgement for all."""
     state = compute_state(row.preset, row.counts, scene.now)
-    amount = quantities(row.preset, row.counts, state)
+    amount = quantities(row.preset, row.counts, state.desired)
     budget = _budget(row, amount.create, scene)
     reason = why_short(
         row.counted,

@@ -10,7 +10,7 @@ from sqlalchemy import Connection, select
 from prebuild_tasks.config import Settings
 from prebuild_tasks.core.actions import quantities
 from prebuild_tasks.core.model import GlobalSnapshot
-from prebuild_tasks.core.state import compute_state
+from prebuild_tasks.core.state import compute_state, desired_now
 from prebuild_tasks.errors import RefusedError
 from prebuild_tasks.services.pools_file import DeclaredPools
 from prebuild_tasks.services.pools_options import ApplyOptions, ApplyReport
@@ -77,8 +77,8 @@ def _doomed(snapshot: GlobalSnapshot, ids: Collection[str]) -> int:
     total = 0
     for item in snapshot.presets:
         if item.preset.id in ids:
-            state = compute_state(item.preset, item.counts, snapshot.now)
-            doomed = quantities(item.preset, item.counts, state).delete
+            desired = desired_now(item.preset, snapshot.now)
+            doomed = quantities(item.preset, item.counts, desired).delete
             total += min(doomed, item.counts.ready)
     return total
 

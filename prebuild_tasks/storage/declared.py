@@ -11,7 +11,10 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Row, Select, func, literal, or_, select
 
 from prebuild_tasks.core.model import (
+    Counts,
     Preset,
+    PresetCounts,
+    PresetStatus,
     RecentFailures,
     Schedule,
 )
@@ -39,39 +42,49 @@ def read_declared(connection: Connection, *conditions: ColumnElement[bool]) -> l
     return [Declared(row.id, to_preset(row, schedules.get(row.id, ())), row.replace_strategy) for row in rows]
 
 
+_NONE = literal([], m.Json)
+_COUNTED = (
+    # What a Preset consists of, in its order.
+    m.Preset.id,
+    m.Preset.desired,
+    func.coalesce(m.Template.active_version_id == m.TemplateVersion.id, literal(value=False)).label(
+        "using_active_version"
+    ),
+    or_(m.Template.deleted_at.is_not(None), m.Preset.removed_at.is_not(None)).label("deleted"),
+    m.Template.deprecated,
+    m.Preset.ttl_s,
+    m.Preset.last_invalidated_at,
+    m.Preset.timezone,
+    # And what the tick asks beside it. A list without elements is no list: nothing to read where nothing failed.
+    func.nullif(m.Preset.recent_failures, _NONE, type_=m.Json).label("recent_failures"),
+    func.nullif(m.Preset.recent_unhealthy, _NONE, type_=m.Json).label("recent_unhealthy"),
+    (m.Preset.status != PresetStatus.HEALTHY).label("creation_blocked"),
+    m.Preset.last_reconciled_at,
+    m.Template.organization_id,
+    m.Preset.max_builds_in_flight,
+    m.Preset.slow_start,
+    m.Preset.paused,
+)
+
+
+def counted_query() -> Select[*tuple[Any, ...]]:
+    """The columns that `to_counted` takes, of every preset."""
+    return select(*_COUNTED).join(*VERSION_OF_PRESET).join(*TEMPLATE_OF_VERSION)
+
+
 def presets_query() -> Select[*tuple[Any, ...]]:
-    return (
-        select(
-            m.Preset.id,
-            m.Preset.name,
-            m.Preset.desired,
-            m.Preset.timezone,
-            m.Preset.ttl_s,
-            m.Preset.last_invalidated_at,
-            m.Preset.recipe_digest,
-            m.Preset.status,
-            m.Preset.failures_in_row,
-            m.Preset.recent_failures,
-            m.Preset.recent_unhealthy,
-            m.Preset.paused,
-            m.Preset.max_builds_in_flight,
-            m.Preset.last_reconciled_at,
-            m.Preset.slow_start,
-            m.Preset.replace_strategy,
-            m.Preset.max_surge,
-            m.Preset.ready_timeout_s,
-            func.coalesce(m.Template.active_version_id == m.TemplateVersion.id, literal(value=False)).label(
-                "using_active_version"
-            ),
-            or_(m.Template.deleted_at.is_not(None), m.Preset.removed_at.is_not(None)).label("deleted"),
-            m.Template.deprecated,
-            m.Template.organization_id,
-            m.Template.name.label("template_name"),
-            m.TemplateVersion.name.label("version_name"),
-            m.TemplateVersion.template_id,
-        )
-        .join(*VERSION_OF_PRESET)
-        .join(*TEMPLATE_OF_VERSION)
+    """The same and all the rest that is said of a preset."""
+    return counted_query().add_columns(
+        m.Preset.name,
+        m.Preset.recipe_digest,
+        m.Preset.status,
+        m.Preset.failures_in_row,
+        m.Preset.replace_strategy,
+        m.Preset.max_surge,
+        m.Preset.ready_timeout_s,
+        m.Template.name.label("template_name"),
+        m.TemplateVersion.name.label("version_name"),
+        m.TemplateVersion.template_id,
     )
 
 
@@ -80,39 +93,61 @@ def global_pause_column() -> ColumnElement[Any]:
 
 
 def to_preset(row: Row[*tuple[Any, ...]], schedules: tuple[Schedule, ...]) -> Preset:
+    """A row of either query as the core takes it."""
+    identity, desired, using_active, deleted, deprecated, ttl, invalidated, timezone = row[:8]
     return Preset(
-        id=str(row.id),
-        desired=row.desired,
-        using_active_version=bool(row.using_active_version),
-        deleted=bool(row.deleted),
-        deprecated=row.deprecated,
-        ttl=timedelta(seconds=row.ttl_s) if row.ttl_s else None,
-        last_invalidated_at=row.last_invalidated_at,
-        timezone=row.timezone,
-        schedules=schedules,
+        str(identity),
+        desired,
+        using_active,
+        deleted,
+        deprecated,
+        timedelta(seconds=ttl) if ttl else None,
+        invalidated,
+        timezone,
+        schedules,
     )
 
 
-def to_failures(row: Row[*tuple[Any, ...]], now: datetime, lookback: float) -> RecentFailures | None:
+def to_counted(
+    row: Row[*tuple[Any, ...]], schedules: tuple[Schedule, ...], counts: Counts, since: datetime
+) -> PresetCounts:
+    """A row of either query as the tick sees it; failures before `since` no longer count."""
+    # By position and at once: a tick does this for every preset.
+    failed, unhealthy, blocked, reconciled_at, organization_id, max_builds_in_flight, slow_start = row[8:15]
+    return PresetCounts(
+        to_preset(row, schedules),
+        counts,
+        recent_failures(row[1], failed, unhealthy, since),
+        blocked,
+        reconciled_at,
+        organization_id,
+        max_builds_in_flight,
+        slow_start,
+    )
+
+
+def recent_failures(
+    desired: int, failed: Sequence[str] | None, unhealthy: Sequence[str] | None, since: datetime
+) -> RecentFailures | None:
     """Failed builds of late, and prebuilds that fell ill beyond one pool's worth: a flapping pool waits, too."""
-    if not row.recent_failures and not row.recent_unhealthy:
+    if not failed and not unhealthy:
         return None
-    since = now - timedelta(seconds=lookback)
 
     def recent(stored: Sequence[str] | None) -> list[datetime]:
         return [instant for text in stored or () if (instant := datetime.fromisoformat(text)) >= since]
 
-    failed = recent(row.recent_failures) + recent(row.recent_unhealthy)[max(row.desired, 1) :]
-    return RecentFailures(num_failed=len(failed), last_build_at=max(failed)) if failed else None
+    counting = recent(failed) + recent(unhealthy)[max(desired, 1) :]
+    return RecentFailures(num_failed=len(counting), last_build_at=max(counting)) if counting else None
 
 
 def read_schedules(connection: Connection, preset_ids: Select[int]) -> dict[int, tuple[Schedule, ...]]:
     table = m.PresetSchedule
     found: dict[int, list[Schedule]] = defaultdict(list)
-    for row in connection.execute(
+    rows = connection.execute(
         select(table.preset_id, table.cron, table.desired)
         .where(table.preset_id.in_(preset_ids))
         .order_by(table.preset_id, table.position)
-    ):
-        found[row.preset_id].append(Schedule(row.cron, row.desired))
+    ).all()
+    for preset_id, cron, desired in rows:
+        found[preset_id].append(Schedule(cron, desired))
     return {preset_id: tuple(schedules) for preset_id, schedules in found.items()}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import cache
 from typing import Any
 
@@ -25,7 +25,7 @@ from prebuild_tasks.storage.conditions import (
     pause_holds,
     preset_ref,
 )
-from prebuild_tasks.storage.declared import global_pause_column, presets_query, to_failures, to_preset
+from prebuild_tasks.storage.declared import global_pause_column, presets_query, recent_failures, to_preset
 from prebuild_tasks.storage.engine import Database
 
 
@@ -86,7 +86,9 @@ def read_preset(
         stopping=in_progress(Transition.STOP),
         deleting=in_progress(Transition.DELETE),
         pending=tally[Transition.START, BuildStatus.PENDING],
-        failures=to_failures(row, row.now, backoff_lookback),
+        failures=recent_failures(
+            row.desired, row.recent_failures, row.recent_unhealthy, row.now - timedelta(seconds=backoff_lookback)
+        ),
     )
     return PresetView(
         snapshot=snapshot,

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, and_, case, exists, func, literal, null, or_, select
+from sqlalchemy import ColumnElement, Connection, Row, Select, and_, case, exists, func, literal, null, or_, select
 
 from prebuild_tasks.core.model import (
     CLAIM_REASON,
@@ -34,7 +34,7 @@ from prebuild_tasks.storage.conditions import (
     pause_holds,
     preset_ref,
 )
-from prebuild_tasks.storage.declared import presets_query, read_schedules, to_failures, to_preset
+from prebuild_tasks.storage.declared import counted_query, presets_query, read_schedules, to_counted
 from prebuild_tasks.storage.engine import Database
 
 
@@ -80,17 +80,11 @@ class PoolRow:
 
 
 def read_global(database: Database, connection: Connection, backoff_lookback: float) -> GlobalSnapshot:
-    """Every preset that is active or still has prebuilds, declared and counted. Four statements."""
+    """Every preset that is active or still has prebuilds, declared and counted. Five statements."""
     now = database.now(connection)
     paused = pause_holds(global_pause(connection), now)
-    rows, schedules, counts = _declared_and_counted(connection, now)
-    return GlobalSnapshot(
-        now=now,
-        paused=paused,
-        presets=tuple(
-            _counted(row, schedules, counts, now, backoff_lookback) for row in rows if not pause_holds(row.paused, now)
-        ),
-    )
+    found = _declared_and_counted(connection, now, counted_query())
+    return GlobalSnapshot(now=now, presets=tuple(found.unpaused(now, backoff_lookback)), paused=paused)
 
 
 def read_pools(
@@ -102,11 +96,14 @@ def read_pools(
     """
     now = database.now(connection)
     everything = global_pause(connection)
-    columns = (
-        m.Preset.status_reason, m.Preset.last_error, m.Preset.cost_per_hour, _failure(),
-        m.LostTurn.count.label("lost_turns"), m.LostTurn.rests_until,
-    )  # fmt: skip
-    rows, schedules, counts = _declared_and_counted(connection, now, *columns, only=only)
+    query = (
+        presets_query()
+        .add_columns(m.Preset.status_reason, m.Preset.last_error, m.Preset.cost_per_hour, _failure())
+        .add_columns(m.LostTurn.count.label("lost_turns"), m.LostTurn.rests_until)
+        .outerjoin(m.LostTurn, m.LostTurn.preset_id == m.Preset.id)
+    )
+    found = _declared_and_counted(connection, now, query, only)
+    since = now - timedelta(seconds=backoff_lookback)
     mine = [] if only is None else [m.Workspace.preset_id == only]
     failed: dict[int, Row[*tuple[Any, ...]]] = {
         row.preset_id: row
@@ -123,7 +120,7 @@ def read_pools(
     pools = [
         PoolRow(
             ref=preset_ref(row.template_name, row.name, row.version_name, active=row.using_active_version),
-            counted=_counted(row, schedules, counts, now, backoff_lookback),
+            counted=found.counted(row, since),
             failed=failed[row.id].starts if row.id in failed else 0,
             failed_deletions=failed[row.id].deletions if row.id in failed else 0,
             status=row.status,
@@ -141,7 +138,7 @@ def read_pools(
             lost_turns=row.lost_turns or 0,
             rests_until=row.rests_until if row.rests_until and now < row.rests_until else None,
         )
-        for row in rows
+        for row in found.rows
     ]
     return now, sorted(pools, key=lambda pool: pool.ref)
 
@@ -150,31 +147,54 @@ def read_counts(
     connection: Connection, now: datetime, backoff_lookback: float, *conditions: ColumnElement[bool]
 ) -> list[PresetCounts]:
     """Presets that meet conditions on preset, version and template, declared and counted. Three statements."""
-    chosen = presets_query().where(*conditions)
-    rows = connection.execute(chosen).all()
-    schedules = read_schedules(connection, chosen.with_only_columns(m.Preset.id))
-    counts = _counts(connection, now, m.Workspace.preset_id.in_(chosen.with_only_columns(m.Preset.id)))
-    return [_counted(row, schedules, counts, now, backoff_lookback) for row in rows if not pause_holds(row.paused, now)]
+    chosen = counted_query().where(*conditions)
+    ids = chosen.with_only_columns(m.Preset.id)
+    found = _Found(
+        rows=connection.execute(chosen).all(),
+        schedules=read_schedules(connection, ids),
+        counts=_counts(connection, now, m.Workspace.preset_id.in_(ids)),
+    )
+    return found.unpaused(now, backoff_lookback)
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """Rows of `counted_query`, or of more, with what belongs to them."""
+
+    rows: Sequence[Row[*tuple[Any, ...]]]
+    schedules: Mapping[int, tuple[Schedule, ...]]
+    counts: Mapping[int, Counts]
+
+    def counted(self, row: Row[*tuple[Any, ...]], since: datetime) -> PresetCounts:
+        return to_counted(row, self.schedules.get(row[0], ()), self.counts.get(row[0], _NOTHING), since)
+
+    def unpaused(self, now: datetime, backoff_lookback: float) -> list[PresetCounts]:
+        since = now - timedelta(seconds=backoff_lookback)
+        return [self.counted(row, since) for row in self.rows if not (row.paused and pause_holds(row.paused, now))]
+
+
+_NOTHING = Counts()
 
 
 def _declared_and_counted(
-    connection: Connection, now: datetime, *columns: Any, only: int | None = None
-) -> tuple[Sequence[Any], dict[int, tuple[Schedule, ...]], dict[int, Counts]]:
-    """Every preset that is active or still has prebuilds, with further columns; all schedules; all counts.
+    connection: Connection, now: datetime, query: Select[*tuple[Any, ...]], only: int | None = None
+) -> _Found:
+    """What the query tells of every preset that is active or still has prebuilds; all schedules; all counts.
 
     `only`: this preset alone, whatever it is.
     """
-    has_prebuilds = exists().where(m.Workspace.preset_id == m.Preset.id, IS_LIVE_PREBUILD)
-    query = presets_query()
-    if columns:
-        query = query.add_columns(*columns).outerjoin(m.LostTurn, m.LostTurn.preset_id == m.Preset.id)
     if only is not None:
-        rows = connection.execute(query.where(m.Preset.id == only)).all()
-        schedules = read_schedules(connection, select(literal(only)))
-        return rows, schedules, _counts(connection, now, m.Workspace.preset_id == only)
-    rows = connection.execute(query.where(or_(IS_ACTIVE, has_prebuilds)).order_by(m.Preset.id)).all()
-    schedules = read_schedules(connection, select(m.Preset.id).where(m.Preset.removed_at.is_(None)))
-    return rows, schedules, _counts(connection, now)
+        return _Found(
+            rows=connection.execute(query.where(m.Preset.id == only)).all(),
+            schedules=read_schedules(connection, select(literal(only))),
+            counts=_counts(connection, now, m.Workspace.preset_id == only),
+        )
+    has_prebuilds = exists().where(m.Workspace.preset_id == m.Preset.id, IS_LIVE_PREBUILD)
+    return _Found(
+        rows=connection.execute(query.where(or_(IS_ACTIVE, has_prebuilds)).order_by(m.Preset.id)).all(),
+        schedules=read_schedules(connection, select(m.Preset.id).where(m.Preset.removed_at.is_(None))),
+        counts=_counts(connection, now),
+    )
 
 
 def _failure() -> ColumnElement[str]:
@@ -190,44 +210,26 @@ def _failure() -> ColumnElement[str]:
     return case((m.Preset.failures_in_row > 0, last), else_=null()).label("failure")
 
 
-def _counted(
-    row: Row[*tuple[Any, ...]],
-    schedules: Mapping[int, tuple[Schedule, ...]],
-    counts: Mapping[int, Counts],
-    now: datetime,
-    backoff_lookback: float,
-) -> PresetCounts:
-    return PresetCounts(
-        preset=to_preset(row, schedules.get(row.id, ())),
-        counts=counts.get(row.id, Counts()),
-        failures=to_failures(row, now, backoff_lookback),
-        creation_blocked=row.status is not PresetStatus.HEALTHY,
-        last_reconciled_at=row.last_reconciled_at,
-        organization_id=row.organization_id,
-        max_builds_in_flight=row.max_builds_in_flight,
-        slow_start=row.slow_start,
-    )
-
-
 def _counts(connection: Connection, now: datetime, *conditions: ColumnElement[bool]) -> dict[int, Counts]:
+    # Whether a workspace is expired is the dear part: asked last, and once less for what can be subtracted.
     is_expired = expired(now)
-    is_aging = func.coalesce(
-        and_(m.Preset.replace_strategy == ROLLING, older_than(now, m.Preset.ttl_s / 2)), literal(value=False)
-    )
+    is_ready = m.Workspace.ready_at.is_not(None)
+    is_aging = and_(m.Preset.replace_strategy == ROLLING, older_than(now, m.Preset.ttl_s / 2), ~is_expired)
+    number_expired = func.count().filter(IS_RUNNING, is_expired)
     query = (
         select(
             m.Workspace.preset_id,
-            func.count().filter(IS_RUNNING, ~is_expired).label("live"),
-            func.count().filter(IS_RUNNING, is_expired).label("expired"),
-            func.count().filter(IS_RUNNING, ~is_expired, m.Workspace.ready_at.is_not(None)).label("ready"),
+            (func.count().filter(IS_RUNNING) - number_expired).label("live"),
+            number_expired.label("expired"),
+            func.count().filter(IS_RUNNING, is_ready, ~is_expired).label("ready"),
             func.count().filter(IS_START, IN_PROGRESS).label("starting"),
             func.count().filter(m.Workspace.transition == Transition.STOP, IN_PROGRESS).label("stopping"),
             func.count().filter(m.Workspace.transition == Transition.DELETE, IN_PROGRESS).label("deleting"),
             func.count().filter(IS_START, m.Workspace.status == BuildStatus.PENDING).label("pending"),
-            func.count().filter(IS_RUNNING, ~is_expired, is_aging).label("aging"),
+            func.count().filter(IS_RUNNING, is_aging).label("aging"),
         )
         .join(m.Preset, m.Preset.id == m.Workspace.preset_id)
         .where(IS_LIVE_PREBUILD, *conditions)
         .group_by(m.Workspace.preset_id)
     )
-    return {row[0]: Counts(*row[1:]) for row in connection.execute(query)}
+    return {row[0]: Counts._make(row[1:]) for row in connection.execute(query).all()}

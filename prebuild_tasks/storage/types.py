@@ -40,11 +40,9 @@ class UtcDateTime(TypeDecorator[datetime]):
         return (value - _EPOCH) // _MICROSECOND if dialect.name == "sqlite" else value.astimezone(UTC)
 
     def process_result_value(self, value: Any, dialect: Dialect) -> datetime | None:
-        if value is None:
-            return None
         if isinstance(value, datetime):
-            return value.astimezone(UTC)
-        return _EPOCH + timedelta(microseconds=int(value))
+            return value if value.tzinfo is UTC else value.astimezone(UTC)
+        return None if value is None else _EPOCH + timedelta(microseconds=int(value))
 
 
 class age_seconds(FunctionElement[float]):  # noqa: N801 - reads as a SQL function
@@ -58,7 +56,8 @@ class age_seconds(FunctionElement[float]):  # noqa: N801 - reads as a SQL functi
 @compiles(age_seconds, "postgresql")
 def _age_postgresql(element: age_seconds, compiler: SQLCompiler, **kw: Any) -> str:
     later, earlier = (compiler.process(clause, **kw) for clause in element.clauses)
-    return f"EXTRACT(EPOCH FROM ({later} - {earlier}))"
+    # As a double: EXTRACT makes a numeric, which takes three times as long; microseconds are exact in both.
+    return f"date_part('epoch', {later} - {earlier})"
 
 
 @compiles(age_seconds, "sqlite")

@@ -27,7 +27,7 @@ from prebuild_tasks.core.model import (
     RunningPrebuild,
     Schedule,
 )
-from prebuild_tasks.core.state import compute_state, count
+from prebuild_tasks.core.state import count, desired_now
 
 NOW = datetime(2026, 3, 2, 12, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)
@@ -130,7 +130,7 @@ def test_rows_and_counts_agree(snapshot: PresetSnapshot, blocked: bool) -> None:
     if blocked:
         does = [action for action in does if not isinstance(action, Create)]
     assert needs_action(item, NOW, MINUTE) == bool(does)
-    amount = quantities(snapshot.preset, counts, compute_state(snapshot.preset, counts, NOW))
+    amount = quantities(snapshot.preset, counts, desired_now(snapshot.preset, NOW))
     assert amount.delete == sum(len(action.ids) for action in does if isinstance(action, Delete))
     assert amount.cancel == sum(action.count for action in does if isinstance(action, CancelPending))
 
@@ -230,7 +230,7 @@ def test_auto_is_all_up_to_a_thousand() -> None:
 def test_the_order_is_a_permutation(drawn: list[tuple[PresetSnapshot, timedelta | None]]) -> None:
     items = tuple(
         PresetCounts(
-            replace(snapshot.preset, id=f"p{number}"),
+            snapshot.preset._replace(id=f"p{number}"),
             count(snapshot, NOW),
             snapshot.failures,
             last_reconciled_at=None if ago is None else NOW - ago,

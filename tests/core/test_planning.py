@@ -24,7 +24,7 @@ def version(
     declared = Preset(name, desired=desired, timezone="UTC", **preset)
     counts = Counts(live=held, ready=held, expired=expired)
     state = compute_state(declared, counts, NOW)
-    return VersionNow(name, declared, state, quantities(declared, counts, state), reason, rolling, cost)
+    return VersionNow(name, declared, state, quantities(declared, counts, state.desired), reason, rolling, cost)
 
 
 def old(name: str, held: int, **more: Any) -> VersionNow:
