@@ -94,8 +94,14 @@ def staffed(database: Database, settings: Settings, *roles: Role) -> None:
     for role in roles or queues:
         Presence(database, settings, role, lambda role=role: queues[role]).say()
     if not roles or {"worker", "beat"} <= set(roles):
-        with database.read() as connection:
-            note_tick(database, database.now(connection), {"tick": 1}, 0.1)
+        ticked(database)
+
+
+def ticked(database: Database) -> None:
+    """A tick that has just ended."""
+    with database.read() as connection:
+        now = database.now(connection)
+    note_tick(database, now, {"tick": 1}, 0.1)
 
 
 def build_all(database: Database, runner: BuildRunner) -> int:

@@ -52,6 +52,7 @@ ActorOption = Annotated[str, typer.Option("--actor", default_factory=os_user, he
 def keep_everything() -> None:
     """For a command that reads much and ends: looking for garbage would take a third of its time."""
     gc.disable()
+    _opened.callback(gc.enable)
 
 
 def write(text: str) -> None:

@@ -15,7 +15,15 @@ import typer
 
 from prebuild_tasks.bootstrap import Runtime
 from prebuild_tasks.cli.completion import complete_preset
-from prebuild_tasks.cli.output import ActorOption, JsonOption, opened, write, write_json, write_rows
+from prebuild_tasks.cli.output import (
+    ActorOption,
+    JsonOption,
+    keep_everything,
+    opened,
+    write,
+    write_json,
+    write_rows,
+)
 from prebuild_tasks.cli.progress import Working
 from prebuild_tasks.clock import utcnow
 from prebuild_tasks.config import load_settings
@@ -96,6 +104,7 @@ def status(
         with suppress(KeyboardInterrupt):
             _watch_json(here) if as_json else _watch(here)
         return
+    keep_everything()
     rows = [asdict(row) for row in pools(here.database, here.settings)]
     if as_json:
         write_json(rows)

@@ -21,8 +21,12 @@ class Command:
 
 def commands(facts: Facts) -> tuple[Command, ...]:
     """In the order they are to be run; empty when there is nothing to mend."""
-    found = list(_beside(facts))
-    found += _by_reason(facts)
+    found = [*_beside(facts), *_by_reason(facts)]
+    if facts.lock.unreachable:
+        # Last where all it lacks is a message; a worker can't be started without it either.
+        redis = Command("prebuild doctor", "Redis does not answer: until it does, nobody gets a message")
+        last = facts.reason in (Reason.TICK_STALE, Reason.NOT_YET)
+        found = [*found, redis] if last else [redis, *found]
     return tuple(dict.fromkeys(found))
 
 

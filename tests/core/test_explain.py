@@ -332,6 +332,9 @@ def test_without_redis_it_says_so_and_goes_on() -> None:
     why = explain(facts(Reason.NOT_YET, lock=Lock(unreachable="Connection refused")))
     assert "Redis did not answer (Connection refused): whose turn it is, is not known" in [x.words for x in why.chain]
     assert why.chain[-1].words == "0 of 2 eligible, 2 short: not yet"
+    assert [item.command for item in why.commands] == ["prebuild reconcile dev/small", "prebuild doctor"]
+    full = facts(Reason.NONE, counts=Counts(live=2, ready=2), missing=0, lock=Lock(unreachable="Connection refused"))
+    assert [item.command for item in explain(full).commands] == ["prebuild doctor"]
 
 
 def test_a_blocked_pool_that_is_paused_too_says_both() -> None:

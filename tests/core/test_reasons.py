@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -24,6 +26,12 @@ def test_the_reason_codes_are_those_of_the_port() -> None:
         "global_builds_in_flight", "organization_quota", "never_ready", "failing", "starting", "not_yet", "row_lock",
         "lost_turns", "slot_conflict",
     }  # fmt: skip
+
+
+def test_the_page_names_each_in_the_order_in_which_they_count() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "explain-and-plan.md").read_text()
+    cells = [line.split("|")[1] for line in page.splitlines() if line.startswith("| `")]
+    assert [code for cell in cells for code in re.findall(r"`(\w+)`", cell)] == [reason.value for reason in Reason]
 
 
 def test_what_the_links_are_about_is_a_port_too() -> None:

@@ -29,6 +29,7 @@ from tests.builders import (
     jump,
     preset_id,
     staffed,
+    ticked,
     turn,
     workspaces,
 )
@@ -52,6 +53,7 @@ def last_command(found: Explained) -> str:
 
 def test_from_nobody_there_to_full(database: Database, settings: Settings) -> None:
     declare(database, settings, 2)
+    ticked(database)
     found = why(database, settings)
     assert found.facts.reason is Reason.NO_WORKER
     assert last_command(found).startswith("celery -A prebuild_tasks worker -n worker@%h")
