@@ -31,7 +31,7 @@ log = structlog.get_logger(__name__)
 Outcome = Literal["held", "busy", "stale", "unlocked"]
 
 # KEYS: lock, again, tick number. ARGV: token, lock TTL ms, again TTL ms, the message's tick (0: of an event).
-_ACQUIRE = """
+ACQUIRE = """
 local tick = tonumber(ARGV[4])
 if tick > 0 and tick < tonumber(redis.call('GET', KEYS[3]) or '0') then return 'stale' end
 if redis.call('SET', KEYS[1], ARGV[1], 'NX', 'PX', ARGV[2]) then return 'held' end
@@ -39,7 +39,7 @@ redis.call('SET', KEYS[2], '1', 'PX', ARGV[3])
 return 'busy'
 """
 # KEYS: lock, again. ARGV: token. A lock that is no longer ours leaves `again` to its present holder.
-_RELEASE = """
+RELEASE = """
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 'lost' end
 redis.call('DEL', KEYS[1])
 if redis.call('DEL', KEYS[2]) == 1 then return 'again' end
@@ -89,8 +89,8 @@ class Locks:
         self._client = client
         self._namespace = namespace
         self._ttl_ms = _milliseconds(ttl)
-        self._acquire = client.register_script(_ACQUIRE)
-        self._release = client.register_script(_RELEASE)
+        self._acquire = client.register_script(ACQUIRE)
+        self._release = client.register_script(RELEASE)
         self._tick = client.register_script(_TICK)
 
     @contextmanager

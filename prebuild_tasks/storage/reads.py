@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from functools import cache
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Select, bindparam, select
+from sqlalchemy import ColumnElement, Connection, Select, bindparam, exists, select
 
 from prebuild_tasks.core.model import (
     BuildStatus,
@@ -59,14 +59,16 @@ class PresetView:
 def read_preset(
     database: Database, connection: Connection, preset_id: int, backoff_lookback: float
 ) -> PresetView | None:
-    """One preset with its live prebuilds; None when it is gone. Three statements, `now` among them."""
+    """One preset with its live prebuilds; None when it is gone. Two statements, and a third where it has schedules."""
     now, values = database.now_sql()
     mine = {"preset_id": preset_id, **values}
     preset, schedules, prebuilds = _statements(now)
     row = connection.execute(preset, mine).one_or_none()
     if row is None:
         return None
-    times = tuple(Schedule(cron, desired) for cron, desired in connection.execute(schedules, mine).all())
+    times: tuple[Schedule, ...] = ()
+    if row.has_schedules:
+        times = tuple(Schedule(cron, desired) for cron, desired in connection.execute(schedules, mine).all())
     workspaces = connection.execute(prebuilds, mine).all()
     tally: dict[tuple[Transition, BuildStatus], int] = defaultdict(int)
     for item in workspaces:
@@ -117,10 +119,11 @@ def read_preset(
 def _statements(now: ColumnElement[datetime]) -> tuple[Select[*tuple[Any, ...]], ...]:
     """The preset, its schedules, its prebuilds. Built once: in most turns the making of them would be most of it."""
     mine = bindparam("preset_id", type_=m.Preset.id.type)
+    has_schedules = exists().where(m.PresetSchedule.preset_id == m.Preset.id)
     lost = (m.LostTurn.count.label("lost_turns"), m.LostTurn.rests_until)
     preset = (
         presets_query()
-        .add_columns(now.label("now"), global_pause_column(), *lost)
+        .add_columns(now.label("now"), global_pause_column(), has_schedules.label("has_schedules"), *lost)
         .outerjoin(m.LostTurn, m.LostTurn.preset_id == m.Preset.id)
         .where(m.Preset.id == mine)
     )

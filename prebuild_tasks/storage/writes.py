@@ -185,6 +185,11 @@ def repeat_failed(
     )
 
 
+# With RETURNING the rows go in one statement of many values; without, the driver executes one for each.
+_MANY_WORKSPACES = insert(m.Workspace).returning(m.Workspace.id)
+_MANY_BUILDS = insert(m.Build).returning(m.Build.id)
+
+
 def create_prebuilds(
     connection: Connection, view: PresetView, slots: Sequence[int], *, reason: str, initiator: str, now: datetime
 ) -> list[NewBuild]:
@@ -193,7 +198,7 @@ def create_prebuilds(
         return []
     origins = [BuildOrigin(str(uuid.uuid4()), 1, view.organization_id, view.preset_id) for _ in slots]
     connection.execute(
-        insert(m.Workspace),
+        _MANY_WORKSPACES,
         [
             {
                 "id": origin.id,
@@ -265,7 +270,7 @@ def insert_builds(
         for w in workspaces
     ]
     if builds:
-        connection.execute(insert(m.Build), builds)
+        connection.execute(_MANY_BUILDS, builds)
     return [NewBuild(build["id"], build["queue"]) for build in builds]
 
 

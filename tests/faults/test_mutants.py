@@ -132,7 +132,7 @@ def wake_ups(redis_url: str, change: Callable[[str], str] = lambda script: scrip
     """How many wake-ups follow from one that came while the lock was held."""
     with redis.Redis.from_url(redis_url) as client:
         lock, calls = locks.Locks(client, "n", 60), list[str]()
-        lock._acquire = client.register_script(change(locks._ACQUIRE))
+        lock._acquire = client.register_script(change(locks.ACQUIRE))
         with lock.preset("1", on_again=lambda: calls.append("again")), lock.preset("1") as other:
             assert other.outcome == "busy"
         return len(calls)

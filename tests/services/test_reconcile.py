@@ -44,7 +44,7 @@ def test_it_creates_exactly_the_deficit(database: Database, settings: Settings) 
     assert live(database) == 3
 
 
-def test_a_steady_pool_writes_nothing_and_costs_three_statements(database: Database, settings: Settings) -> None:
+def test_a_steady_pool_writes_nothing_and_costs_two_statements(database: Database, settings: Settings) -> None:
     declare(database, settings, 2)
     fill(database, settings)
     seen: list[str] = []
@@ -52,7 +52,7 @@ def test_a_steady_pool_writes_nothing_and_costs_three_statements(database: Datab
     event.listen(database.engine, "before_cursor_execute", lambda *args: seen.append(args[2]))
     result = service.reconcile_preset(database, settings, identity)
     assert result.outcome == "steady"
-    assert len([s for s in seen if not s.startswith("BEGIN")]) == 3
+    assert len([s for s in seen if not s.startswith("BEGIN")]) == 2
     assert all(s.lstrip().startswith(("SELECT", "BEGIN")) for s in seen)
 
 

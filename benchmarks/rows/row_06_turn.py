@@ -1,0 +1,92 @@
+"""Turns that find nothing to do, end to end through a worker, against a task with the same Redis calls and statements.
+
+Both workers have Celery's options alike: acknowledging late, one message at a time, time limits, events.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import redis
+from celery import Celery
+
+from benchmarks.bench import Bench, dsn
+from benchmarks.floors import publish
+from benchmarks.harness import Bound, Result, compare
+from benchmarks.processes import environment, running, until, worked_off
+from benchmarks.recorded import recorded
+from prebuild_tasks import locks
+from prebuild_tasks.bootstrap import Runtime
+from prebuild_tasks.celery import HARD_LIMIT, SOFT_LIMIT
+from prebuild_tasks.messages import RECONCILE, RECONCILE_PRESET
+from prebuild_tasks.services.reconcile import reconcile_preset
+from prebuild_tasks.storage.engine import Database
+from tests import bulk
+
+_PRESETS = 200
+_STAGE, _FLOOR = "bench.stage", "floor.turns"
+
+
+def run(bench: Bench) -> Iterator[Result]:
+    tasks = bench.scaled(1_500, 300)
+    database = bench.database("turns")
+    bulk.pools(database, _PRESETS, 10)
+    bulk.stock(database, 10)
+    here = Runtime(bench.settings(database))
+    given = _given(bench, database, here)
+    product = ["-A", "prebuild_tasks", "worker", "-n", "product@%h", "-c", "2", "-Q", here.settings.queue(RECONCILE)]
+    floor = ["-A", "benchmarks.floors.worker", "worker", "-n", "floor@%h", "-c", "2"]
+    environ = environment(here.settings, FLOOR=str(given))
+    with (
+        redis.Redis.from_url(bench.redis_url) as client,
+        running(product, environ, bench.directory / "product.log"),
+        running(floor, environ, bench.directory / "floor.log"),
+    ):
+        app = publish.make_app(here.settings.celery_broker_url, _STAGE)
+
+        def rate(queue: str, task: str) -> Callable[[int], float]:
+            return lambda _: tasks / _worked(client, app, queue, task, tasks)
+
+        yield compare(
+            6, "turns with nothing to do, through a worker; same calls", rate(here.settings.queue(RECONCILE),
+            RECONCILE_PRESET), rate(_FLOOR, "floor.turn"), pairs=bench.scaled(15, 7), bound=Bound(0.75, "higher"),
+            unit="/s",
+        )  # fmt: skip
+        app.close()
+    here.close()
+    database.close()
+
+
+def _worked(client: redis.Redis, app: Celery, queue: str, task: str, number: int) -> float:
+    """Seconds from when so many messages are there, all at once, until they are worked off."""
+    publish.batch(app, _STAGE, task, [([str(turn % _PRESETS + 1)], {}) for turn in range(number)])
+    started = time.perf_counter()
+    client.rename(_STAGE, queue)
+    until(lambda: worked_off(client, queue), f"{task} worked off", timeout=120)
+    return time.perf_counter() - started
+
+
+def _given(bench: Bench, database: Database, here: Runtime) -> Path:
+    """What the floor's task does: what a turn does, as recorded, and the lock's scripts."""
+    with recorded(database) as statements:
+        assert reconcile_preset(database, here.settings, 1).outcome == "steady"
+    names = [f"floor:{name}:{{id}}" for name in ("lock", "again")]
+    given = {
+        "broker": here.settings.celery_broker_url,
+        "redis": bench.redis_url,
+        "queue": _FLOOR,
+        "hard": HARD_LIMIT,
+        "soft": SOFT_LIMIT,
+        "dsn": dsn(database),
+        "statements": statements,
+        "scripts": [
+            (locks.ACQUIRE, [*names, "floor:tick-number"], ["token", 60_000, 300_000, 0]),
+            (locks.RELEASE, names, ["token"]),
+        ],
+    }
+    path = bench.directory / "floor.json"
+    path.write_text(json.dumps(given))
+    return path
