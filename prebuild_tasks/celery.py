@@ -7,10 +7,13 @@ celery -A prebuild_tasks beat
 
 from __future__ import annotations
 
+import argparse
 import atexit
+import errno
 import os
+import socket
 import sys
-from collections.abc import Callable, MutableMapping, Sequence
+from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from celery import Celery
@@ -61,7 +64,26 @@ def require_flower_password(arguments: Sequence[str], environ: MutableMapping[st
     environ["FLOWER_BASIC_AUTH"] = settings.flower_basic_auth
 
 
+def require_flower_port(arguments: Sequence[str], environ: Mapping[str, str]) -> None:
+    """Say in a sentence what Flower would say in a traceback: its port is taken. Raises SystemExit."""
+    if "flower" not in arguments:
+        return
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument("--port", default=environ.get("FLOWER_PORT") or "5555")
+    parser.add_argument("--address", default=environ.get("FLOWER_ADDRESS", ""))
+    given, _ = parser.parse_known_args(list(arguments))
+    with socket.socket() as trial:
+        trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            trial.bind((given.address, int(given.port)))
+        except (OSError, ValueError, OverflowError) as error:
+            if getattr(error, "errno", None) == errno.EADDRINUSE:
+                sys.stderr.write(f"Flower's port {given.port} is taken\n  next: name another with --port=N\n")
+                raise SystemExit(2) from None
+
+
 require_flower_password(sys.argv[1:], os.environ)
+require_flower_port(sys.argv[1:], os.environ)
 
 
 def _queue(name: str, host: str = "") -> Queue:

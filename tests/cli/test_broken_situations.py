@@ -318,6 +318,15 @@ def test_every_port_taken(here: Here, built: Built) -> None:
     assert cause in here.run("status")
 
 
+def test_the_exporters_port_taken(here: Here, monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        said = here.run("exporter", "--port", str(port), expect=2)
+    told(said, f"the exporter can't listen on 127.0.0.1:{port}: Address already in use", "prebuild exporter --port N")
+
+
 # Recipes and pools.
 
 
@@ -409,7 +418,7 @@ def test_a_container_engine_that_does_not_answer(here: Here, monkeypatch: pytest
         ("desired: 1", "desired: one", "pools.yaml:6:32: desired: Input should be a valid integer"),
         ("start:", "strat:", "pools.yaml:4:13: config has no start"),
         ("desired", "desirde", "pools.yaml:6:23: unknown key desirde Fix: did you mean desired?"),
-        ("templates:", "\ttemplates:", "pools.yaml:2:1: bad YAML: found character '\\t'"),
+        ("templates:", "\ttemplates:", "pools.yaml:2:1: bad YAML: found "),
     ],
 )
 def test_a_broken_pools_file(well: Here, tmp_path: Path, old: str, new: str, cause: str) -> None:

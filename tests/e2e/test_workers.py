@@ -52,6 +52,9 @@ def test_from_an_empty_database_to_a_full_pool_with_beat_alone(service: Service,
     assert len(found.serving("prebuild.events")) == 1
     assert [process.role for process in found.serving("prebuild.builds")] == ["builds"]
     assert not found.tick_stale
+    assert service.run("doctor").endswith("nothing is wrong\n")
+    for role in ("worker", "builds", "beat", "db", "redis"):
+        service.run("health", "--role", role)
     replace_children(service.processes[0])
     service.json("claim", "dev/small", "--owner", "bob")
     service.wait_full()
@@ -60,6 +63,9 @@ def test_from_an_empty_database_to_a_full_pool_with_beat_alone(service: Service,
     assert [process.wait(30) for process in service.processes] == [0, 0, 0]
     assert not service.left()
     assert not any(process.alive for process in liveness(service).processes), "each said good-bye"
+    service.run("health", "--role", "worker", expect=8)
+    doubts = service.run("doctor", expect=8)
+    assert [word for word in ("no_worker", "no_builds_worker", "no_beat", "3 found") if word not in doubts] == []
 
 
 def liveness(service: Service) -> Liveness:

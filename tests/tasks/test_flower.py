@@ -1,7 +1,8 @@
-"""Flower starts with a password, or not at all."""
+"""Flower starts with a password and on a free port, or says what is wrong."""
 
 from __future__ import annotations
 
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -33,3 +34,16 @@ def test_with_one_it_does(arguments: list[str], environ: dict[str, str]) -> None
     before = dict(environ)
     require_flower_password(arguments, environ)
     assert environ == before
+
+
+def test_a_taken_port_is_named() -> None:
+    celery = str(Path(sys.executable).with_name("celery"))
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        line = [celery, "-A", "prebuild_tasks", "flower", f"--port={port}"]
+        environment = {"FLOWER_BASIC_AUTH": "user:password"}
+        done = subprocess.run(line, capture_output=True, text=True, check=False, timeout=60, env=environment)
+    assert done.returncode == 2
+    assert done.stderr == f"Flower's port {port} is taken\n  next: name another with --port=N\n"
