@@ -261,7 +261,7 @@ class BuildRunner:
                     writes.set_preset_status(connection, build.preset_id, PresetStatus.VALIDATION_FAILED, ended.error)
             elif is_pool_start and ended.status is BuildStatus.SUCCEEDED:
                 store.record_success(connection, build.preset_id)
-            ours = store.finish(
+            before = store.finish(
                 connection,
                 build,
                 self._heart.runner,
@@ -271,7 +271,7 @@ class BuildRunner:
                 error_code=ended.code,
                 workspace=self._workspace_values(build, ended, now),
             )
-            if not ours:
+            if before is None:
                 connection.rollback()
                 result.outcome, result.preset_id = "lost", None
                 return result
@@ -285,17 +285,19 @@ class BuildRunner:
                 preset_id=build.preset_id,
                 reason=ended.error or build.reason,
             )
-            if is_pool_start and ended.status is BuildStatus.SUCCEEDED:
+            # It may have come to its end before it heard that somebody wants the workspace gone.
+            unwanted = before is BuildStatus.CANCELING or ended.status is BuildStatus.CANCELED
+            if is_pool_start and ended.status is BuildStatus.SUCCEEDED and not unwanted:
                 result.builds = hand_over(connection, build.workspace_id, now=now)
             elif build.transition is Transition.START and (
-                ended.status is BuildStatus.CANCELED
+                unwanted
                 or (is_pool_start and (ended.code == NEVER_READY_CODE or waits_for_it(connection, build.workspace_id)))
             ):
                 # Somebody wanted it gone, waited in vain, or it runs and is of no use; and something exists already.
                 result.builds = writes.delete_workspaces(
                     connection,
                     [build.workspace_id],
-                    reason=_DELETION_REASONS.get(ended.code, "not_built"),
+                    reason="canceled" if unwanted else _DELETION_REASONS.get(ended.code, "not_built"),
                     initiator=store.initiator_of(connection, build.id),
                     now=now,
                 )

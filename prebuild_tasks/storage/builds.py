@@ -188,25 +188,28 @@ def finish(
     error: str = "",
     error_code: str = "",
     workspace: Mapping[str, Any] | None = None,
-) -> bool:
-    """End the build and write the same on its workspace; False when a later attempt owns it: nothing is written.
+) -> BuildStatus | None:
+    """End the build and write the same on its workspace; answers what the build was until now, running or canceling.
 
-    `workspace` holds further columns of the workspace. A workspace that failed or is gone gives its slot back.
+    None when a later attempt owns it: nothing is written. `workspace` holds further columns of the workspace. A
+    workspace that failed or is gone gives its slot back.
     """
-    ended = connection.execute(
-        update(m.Build)
-        .where(
-            m.Build.id == build.id,
-            m.Build.runner == runner,
-            m.Build.attempt == build.attempt,
-            m.Build.status.in_(ACTIVE_STATUSES),
+    for before in ACTIVE_STATUSES:
+        # One after the other, not both at once: who asks for its end does so at any moment, and must not be overlooked.
+        ended = connection.execute(
+            update(m.Build)
+            .where(
+                m.Build.id == build.id,
+                m.Build.runner == runner,
+                m.Build.attempt == build.attempt,
+                m.Build.status == before,
+            )
+            .values(status=status, completed_at=now, error=error[:_ERROR_LENGTH], error_code=error_code)
         )
-        .values(status=status, completed_at=now, error=error[:_ERROR_LENGTH], error_code=error_code)
-    )
-    if ended.rowcount != 1:
-        return False
-    write_outcome(connection, build.workspace_id, build.build_number, status, workspace or {}, error=error)
-    return True
+        if ended.rowcount == 1:
+            write_outcome(connection, build.workspace_id, build.build_number, status, workspace or {}, error=error)
+            return before
+    return None
 
 
 def write_outcome(

@@ -1,12 +1,15 @@
 """What somebody wants gone goes, whatever state it is in.
 
-Before: a workspace released while its claim hook ran was canceled and then stayed for ever; and one whose secret could
+Before: a workspace released while its claim hook ran was canceled and then stayed for ever; one released while its hook
+or its start was ending, so that the runner never heard of it, stayed as if nobody had asked; and one whose secret could
 not be found failed its deletion with the same words again and again.
 """
 
 from __future__ import annotations
 
+import json
 import threading
+from pathlib import Path
 
 import pytest
 from sqlalchemy import select
@@ -49,6 +52,35 @@ def test_a_workspace_released_while_it_is_personalised(database: Database, setti
     runner.close()
     assert workspaces(database) == []
     assert audit(database, settings, Provisioners(settings)) == []
+
+
+@pytest.mark.parametrize("how", ["succeeds", "fails"])
+@pytest.mark.parametrize("claimed", [True, False])
+def test_a_build_that_ends_before_it_hears_that_it_should(
+    database: Database, settings: Settings, tmp_path: Path, how: str, claimed: bool
+) -> None:
+    """The heart beats every ten seconds, and the build is done long before."""
+    last = "true" if how == "succeeds" else "exit 1"
+    work = f"touch {tmp_path}/begun; until test -e {tmp_path}/go; do sleep 0.02; done; {last}"
+    runner = BuildRunner(database, settings, Provisioners(settings))
+    declare(database, settings, 1, **({"config": f"claim: {json.dumps(work)}"} if claimed else {"start": work}))
+    turn(database, settings)
+    if claimed:
+        assert runner.run(pending(database)[0]).outcome == "succeeded"
+        claim(database, ClaimRequest(owner="ada", presets=[PRESET]))
+    build = threading.Thread(target=runner.run, args=(pending(database)[0],))
+    build.start()
+    wait_until((tmp_path / "begun").exists, what="the build")
+    end_workspace(database, workspaces(database)[0].name, actor="ada", operator=True)
+    (tmp_path / "go").touch()
+    build.join(20)
+    [deletion] = pending(database)
+    with database.read() as connection:
+        row = connection.execute(select(m.Build).where(m.Build.id == deletion)).one()
+    assert (row.transition, row.initiator, row.reason) == (Transition.DELETE, "ada", "canceled")
+    assert runner.run(deletion).outcome == "succeeded"
+    runner.close()
+    assert workspaces(database) == []
 
 
 @pytest.mark.parametrize("reference", ["from_env: NOT_SET_HERE", "from_file: /nowhere/token"])
