@@ -1,0 +1,197 @@
+"""The commands that README.md, docs/getting-started.md and docs/adopting.md show, run in order against one service.
+
+Each is held to what the page says it prints: every plain word of it must come again. Names, paths and numbers differ.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import re
+import shlex
+import subprocess
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+import yaml
+
+from prebuild_tasks.cli.main import main
+from tests.e2e.service import BIN, ROOT, Service
+from tests.wait import wait_until
+
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(240), pytest.mark.xdist_group("docs")]
+
+README = (ROOT / "README.md").read_text()
+GETTING_STARTED = (ROOT / "docs" / "getting-started.md").read_text()
+ADOPTING = (ROOT / "docs" / "adopting.md").read_text()
+
+ELSEWHERE = {
+    "git clone": "how this checkout came to be",
+    "make install": "how this environment came to be",
+    "make test": "this very run",
+    "make up": "prebuild up, with the example pools",
+    "export PATH": "set for the service",
+    "honcho start": "tests/e2e/test_procfile.py",
+    "FLOWER_BASIC_AUTH": "tests/tasks/test_flower.py",
+    "prebuild up --flower": "tests/e2e/test_up.py",
+}
+"""Commands that are not run here, by how they begin, and why."""
+CHANGES = ("apply", "claim", "release")
+"""Run once; what only reads is asked until it says what the page says, as people look again a moment later."""
+
+
+def blocks(page: str, language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
+
+
+def commands(page: str) -> list[tuple[str, str]]:
+    """Each `$ ` line of the page's console blocks, with what is printed below it."""
+    found: list[tuple[str, str]] = []
+    for block in blocks(page, "console"):
+        for command, output in re.findall(r"^\$ (.*?)\n((?:(?!\$ ).*\n)*)", block, re.MULTILINE):
+            found.append((" ".join(shlex.split(command, comments=True)) if "#" in command else command, output))
+    return found
+
+
+def words(output: str) -> set[str]:
+    """The words that are no names, paths, times or versions: what is printed whenever it is run."""
+    plain = (re.sub(r"^\W+|\W+$", "", token) for token in output.split())
+    return {word for word in plain if re.fullmatch(r"[A-Za-z_]{4,}|[a-z-]+/[a-z]+", word)}
+
+
+def labels(output: str) -> set[str]:
+    """What the lines that `up` prints are about."""
+    return set(re.findall(r"^(\w+)  ", output, re.MULTILINE))
+
+
+@pytest.fixture(scope="module")
+def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    """`prebuild up --file site.yaml` of getting-started, with the README's pools beside it, quickly built."""
+    place = tmp_path_factory.mktemp("docs")
+    service = Service(place / "d", LOGNAME="sam")
+    pools = yaml.safe_load((ROOT / "examples" / "pools.yaml").read_text())
+    pools["templates"][0]["config"] = {"start": "true", "claim": "true"}
+    (place / "pools.yaml").write_text(yaml.safe_dump(pools))
+    (place / "site.yaml").write_text(blocks(GETTING_STARTED, "yaml")[0])
+    service.data_dir.mkdir()
+    service.run("db", "upgrade")
+    service.run("apply", "pools.yaml")
+    [(up, _)] = [item for item in commands(GETTING_STARTED) if item[0].startswith("prebuild up --file")]
+    service.start(*shlex.split(up)[1:])
+    try:
+        service.wait_full()
+        yield service
+    finally:
+        if service.processes and service.processes[0].poll() is None:
+            service.interrupt(service.processes[0])
+        service.kill()
+
+
+@pytest.fixture
+def shell(service: Service, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], tuple[int, str]]:
+    """Runs a line where the service was started: `prebuild` in this process, for speed, all else in a shell."""
+    for name, value in service.environment.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.chdir(service.data_dir.parent)
+
+    def run(line: str) -> tuple[int, str]:
+        said = ""
+        for part in line.split(" && "):
+            if part.startswith("prebuild "):
+                out, err = io.StringIO(), io.StringIO()
+                with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+                    code = main(shlex.split(part)[1:])
+                said += out.getvalue() + err.getvalue()
+            else:
+                done = subprocess.run(["sh", "-c", part], capture_output=True, text=True, timeout=60, check=False)
+                code, said = done.returncode, said + done.stdout + done.stderr
+            if code:
+                break
+        return code, said
+
+    return run
+
+
+def follow(page: str, shell: Callable[[str], tuple[int, str]], service: Service) -> list[str]:
+    """Run the page's commands; returns those that were left to other tests."""
+    left = []
+    for line, output in commands(page):
+        if line.startswith("prebuild up --file"):
+            _until_up_says(output, service)
+        elif reason := next((begin for begin in ELSEWHERE if line.startswith(begin)), None):
+            left.append(reason)
+        elif line.split()[1:2] and line.split()[1] in CHANGES:
+            code, said = shell(line)
+            assert code == 0, f"{line}: {said}"
+            assert words(output) <= words(said), f"{line}: {words(output) - words(said)} not in {said}"
+        else:
+            _until_it_says(line, output, shell)
+    return left
+
+
+def _until_up_says(output: str, service: Service) -> None:
+    wait_until(lambda: labels(output) <= labels(service.output()), what="the lines of up")
+
+
+def _until_it_says(line: str, output: str, shell: Callable[[str], tuple[int, str]]) -> None:
+    code, said = 0, ""
+
+    def agrees() -> bool:
+        nonlocal code, said
+        code, said = shell(line)
+        return code == 0 and words(output) <= words(said)
+
+    try:
+        wait_until(agrees, timeout=30, what=line, pause=0.3)
+    except AssertionError:
+        raise AssertionError(f"{line} exits {code}, lacks {words(output) - words(said)}: {said}") from None
+
+
+def test_the_commands_of_getting_started(service: Service, shell: Callable[[str], tuple[int, str]]) -> None:
+    left = follow(GETTING_STARTED, shell, service)
+    assert left == ["git clone", "make install", "export PATH", "prebuild up --flower"]
+
+
+def test_the_commands_of_the_readme(service: Service, shell: Callable[[str], tuple[int, str]]) -> None:
+    left = follow(README, shell, service)
+    assert left == ["make up", "make test", "make up", "FLOWER_BASIC_AUTH", "honcho start"]
+    [output] = [text for line, text in commands(README) if line == "make up" and text]
+    assert labels(output) == {"redis", "database", "pools", "logs", "full"}
+    _until_up_says(output, service)
+
+
+def test_the_portals_recipe(service: Service, shell: Callable[[str], tuple[int, str]]) -> None:
+    [recipe] = blocks(ADOPTING, "python")
+    portal: dict[str, Any] = {}
+    exec(compile(recipe, "adopting.md", "exec"), portal)
+    try:
+        _, answer = wait_until(
+            lambda: [found for found in [portal["open_workspace"]("eve", "python-dev/small", "r1")] if found[0] == 200],
+            what="a workspace",
+        )[0]
+        assert answer["owner"] == "eve"
+        assert portal["open_workspace"]("eve", "python-dev/small", "r1")[1]["workspace"] == answer["workspace"]
+        assert service.workspaces("eve")
+        portal["close_workspace"]("eve", answer["workspace"])
+        wait_until(lambda: not service.workspaces("eve"), what="it is gone")
+    finally:
+        portal["client"].close()
+
+
+def test_every_exception_is_needed_and_every_link_leads_somewhere() -> None:
+    lines = [line for page in (README, GETTING_STARTED) for line, _ in commands(page)]
+    assert all(any(line.startswith(begin) for line in lines) for begin in ELSEWHERE)
+    for place, page in ((ROOT, README), (ROOT / "docs", GETTING_STARTED), (ROOT / "docs", ADOPTING)):
+        for target in re.findall(r"\]\(([^)#:]+)\)", page):
+            assert (place / target).exists(), target
+
+
+def test_the_words_that_are_compared() -> None:
+    line = (
+        "mine  site/small  http://127.0.0.1:24122  .prebuild/x/a1 (being personalised) 11:51:43 auto-7e69 wise-elk-1a2b"
+    )
+    assert words(line) == {"mine", "site/small", "being", "personalised"}
+    assert commands("```console\n$ a b    # why\nout\n$ c 'd e'\n```\n") == [("a b", "out\n"), ("c 'd e'", "")]
+    assert os.access(BIN / "prebuild", os.X_OK)
