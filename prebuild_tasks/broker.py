@@ -1,4 +1,4 @@
-"""Kombu's Redis channel, but for one thing: a message that nobody can read is dropped, not the worker that took it.
+"""Kombu's Redis, but for two things. A message that nobody can read is dropped, not the worker that took it.
 
 Kombu raises what is wrong with it out of the event loop, which ends the worker (kombu 5.7). The message is gone from
 Redis by then, so each one would cost a worker's restart, and a queue full of them a service.
@@ -8,9 +8,13 @@ from __future__ import annotations
 
 from json import JSONDecodeError
 from typing import Any
+from urllib.parse import unquote, urlsplit
 
 import structlog
 from kombu.transport import redis, virtual
+from redis.credentials import CredentialProvider
+
+from prebuild_tasks.config import Settings, load_settings
 
 log = structlog.get_logger(__name__)
 
@@ -46,3 +50,25 @@ class Channel(redis.Channel):
 def tolerate_unreadable_messages() -> None:
     """Let every Redis connection of this process use that channel."""
     redis.Transport.Channel = Channel
+
+
+class RedisPassword(CredentialProvider):
+    """Credentials of a Redis on a unix socket, read when a connection is made."""
+
+    def get_credentials(self) -> tuple[str] | tuple[str, str]:
+        """The password, after the user if there is one."""
+        parts = urlsplit(load_settings().celery_broker_url)
+        password = unquote(parts.password or "")
+        return (unquote(parts.username), password) if parts.username else (password,)
+
+
+def broker_url(settings: Settings) -> str:
+    """Where Celery's broker is, without the password of a unix socket.
+
+    kombu keeps such a URL whole, and workers tell it to whoever asks for their stats, as Flower does.
+    """
+    scheme, _, rest = settings.celery_broker_url.partition("://")
+    credentials, at, path = rest.rpartition("@")
+    if scheme != "redis+socket" or not at or ":" not in credentials:
+        return settings.celery_broker_url
+    return f"{scheme}://{path}{'&' if '?' in path else '?'}credential_provider={__name__}.{RedisPassword.__name__}"

@@ -28,7 +28,7 @@ from celery.signals import (
 )
 from kombu import Exchange, Queue
 
-from prebuild_tasks.broker import tolerate_unreadable_messages
+from prebuild_tasks.broker import broker_url, tolerate_unreadable_messages
 from prebuild_tasks.config import load_settings
 from prebuild_tasks.messages import BUILDS, CLAIMS, DEFAULT, EVENTS, RECONCILE
 
@@ -49,7 +49,7 @@ RESULT_TTL = 600
 
 tolerate_unreadable_messages()
 
-app = Celery("prebuild_tasks", broker=settings.celery_broker_url, include=["prebuild_tasks.tasks"])
+app = Celery("prebuild_tasks", broker=broker_url(settings), include=["prebuild_tasks.tasks"])
 
 
 def require_flower_password(arguments: Sequence[str], environ: MutableMapping[str, str]) -> None:
@@ -195,7 +195,18 @@ def _worker_is_here(sender: Any, **_: Any) -> None:
     def consumed() -> list[str]:
         return sorted(queues.consume_from)
 
-    _be_present("builds" if settings.queue(BUILDS) in consumed() else "worker", consumed)
+    builds = settings.queue(BUILDS) in consumed()
+    _be_present("builds" if builds else "worker", consumed)
+    if builds:
+        _serve_again()
+
+
+def _serve_again() -> None:
+    """What was served here before the machine, or the container, went down: those that claimed it expect it."""
+    from prebuild_tasks.bootstrap import runtime
+
+    for adapter in runtime().provisioners.suspendable():
+        adapter.resume()
 
 
 @beat_init.connect

@@ -33,8 +33,6 @@ from prebuild_tasks.config import Settings, load_settings, masked_url, parse_dur
 from prebuild_tasks.errors import InputError, PrebuildError, RefusedError, WaitTimeoutError
 from prebuild_tasks.locks import require_redis
 from prebuild_tasks.messages import BUILDS, CLAIMS, DEFAULT, EVENTS, RECONCILE
-from prebuild_tasks.ports import Suspendable
-from prebuild_tasks.provisioners import names as provisioner_names
 from prebuild_tasks.services.pool_status import PoolStatus, pools
 from prebuild_tasks.services.pools import apply, is_declared
 from prebuild_tasks.services.pools_file import load_pools
@@ -142,17 +140,13 @@ class Embedded:
 
     def _take_over(self) -> None:
         """Serve the workspaces of the last time again, and take back builds that died with it: both are ours alone."""
-        for adapter in self._suspendable():
+        for adapter in self._here.provisioners.suspendable():
             if served := adapter.resume():
                 self._say("served", f"{served} workspaces again")
         if self._owns_database:
             result = SweepResult()
             take_back_lost(self._here.database, self._settings, result, runner_prefix=f"{self._settings.host}/")
             publish(self._here.database, self._here.messages, result.builds)
-
-    def _suspendable(self) -> list[Suspendable]:
-        adapters = [self._here.provisioners.get(name) for name in provisioner_names()]
-        return [adapter for adapter in adapters if isinstance(adapter, Suspendable)]
 
     def _start_flower(self) -> None:
         auth = self._settings.flower_basic_auth or f"prebuild:{secrets.token_urlsafe(12)}"
@@ -204,7 +198,7 @@ class Embedded:
         log.info("stopping", cause=self._cause or "an error")
         self._children.stop([name for name in self._children.names if name != "redis"], _STOP_GRACE)
         # After the builds worker is gone: nobody is left to take the end of its commands for a failed build.
-        for adapter in self._suspendable():
+        for adapter in self._here.provisioners.suspendable():
             adapter.suspend()
         self._children.stop(["redis"], _STOP_GRACE)
         if self._redis:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from difflib import get_close_matches
 from functools import cache
 from importlib.metadata import entry_points
@@ -9,7 +10,7 @@ from typing import cast
 
 from prebuild_tasks.config import Settings
 from prebuild_tasks.errors import NotFoundError, PrebuildError, ProvisionerError
-from prebuild_tasks.ports import Provisioner
+from prebuild_tasks.ports import Provisioner, Suspendable
 from prebuild_tasks.provisioners.missing import Missing
 
 GROUP = "prebuild_tasks.provisioners"
@@ -52,3 +53,11 @@ class Provisioners:
             return self.get(name)
         except PrebuildError as error:
             return cast("Provisioner", Missing(name, self._settings.host, error))
+
+    def suspendable(self) -> list[Suspendable]:
+        """Those whose workspaces end with the machine, and are served again after it; what can't be loaded is not."""
+        found = []
+        for name in names():
+            with suppress(ProvisionerError):
+                found.append(self.get(name))
+        return [adapter for adapter in found if isinstance(adapter, Suspendable)]

@@ -121,6 +121,10 @@ class ProcessProvisioner:
         """End every process of the workspace, wherever it went, then remove its place."""
         place = self._place(spec)
         refuse_claimed(str(place.claim_mark().get("owner", "")), spec)
+        place.mark_stopped()  # a worker that starts meanwhile does not serve it again
+        if place.path.is_dir():
+            with place.serving():
+                pass  # one that is just doing so has noted what is to be ended
         tree.end(_processes(place), pause=context.wait)
         context.check()
         place.remove(context)
@@ -147,10 +151,8 @@ class ProcessProvisioner:
         """Serve every published workspace again, on the port it had, except those stopped on purpose."""
         resumed = 0
         for place in places(self._root):
-            if place.is_stopped():
-                continue
             try:
-                resumed += self._serve(place)
+                resumed += self._serve(place, again=True)
             except (OSError, ProvisionerError) as error:
                 log.warning("workspace %s can't be served again: %s", place.id, error)
         return resumed
@@ -161,11 +163,11 @@ class ProcessProvisioner:
             raise ProvisionerError(f"{place.path} belongs to another installation")
         return place
 
-    def _serve(self, place: Place, pause: Callable[[float], None] = time.sleep) -> bool:
-        """The served process runs and its number is on disk; False without one."""
+    def _serve(self, place: Place, pause: Callable[[float], None] = time.sleep, *, again: bool = False) -> bool:
+        """The served process runs and its number is on disk; False without one. `again`: unless it was stopped."""
         with place.serving():
             state = place.published()
-            if state is None or not state.serve:
+            if state is None or not state.serve or (again and place.is_stopped()):
                 return False
             if tree.is_alive(state.pid, state.born):
                 return True

@@ -18,7 +18,7 @@ import pytest
 from tests.e2e.service import ROOT
 from tests.servers import unprivileged
 
-pytestmark = [pytest.mark.docker, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.docker, pytest.mark.timeout(1800)]
 _PASSED = ("PIP_", "UV_", "SSL_", "HTTPS_PROXY", "HTTP_PROXY", "NO_PROXY")
 LOCKED = set(re.findall(r"^([\w.-]+==[\w.+!]+)", (ROOT / "requirements.lock").read_text(), re.MULTILINE))
 DEVELOPERS = ("pytest", "mypy", "ruff", "hypothesis", "honcho", "uv")
@@ -113,7 +113,7 @@ def test_the_image_is_built_and_fills_a_pool(place: Path) -> None:
     limits = ["--pull=never", "--network=host", "--ulimit=nofile=1024:1024", "--ulimit=nproc=1024:1024"]
 
     def run(*words: str) -> str:
-        done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, timeout=600)
+        done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, timeout=1200)
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
 

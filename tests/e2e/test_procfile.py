@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import json
 import signal
-import socket
-import urllib.error
-import urllib.request
-from base64 import b64encode
 from pathlib import Path
 from typing import Any
 
 import psycopg
 import pytest
 
+from tests.e2e.http import answer, fetch, free_port
 from tests.e2e.service import ROOT, Service
 from tests.wait import wait_until
 
@@ -70,30 +67,6 @@ def empty(url: str) -> None:
     with psycopg.connect(url.replace("+psycopg", ""), autocommit=True) as connection:
         connection.execute("DROP SCHEMA public CASCADE")
         connection.execute("CREATE SCHEMA public")
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-def fetch(url: str, password: str = "") -> bytes:
-    headers = {"Authorization": f"Basic {b64encode(password.encode()).decode()}"} if password else {}
-    with urllib.request.urlopen(urllib.request.Request(url, headers=headers), timeout=10) as response:
-        return bytes(response.read())
-
-
-def answer(url: str, password: str = "") -> int:
-    """The status; 0 while nothing listens."""
-    try:
-        fetch(url, password)
-    except urllib.error.HTTPError as error:
-        error.close()
-        return error.code
-    except OSError:
-        return 0
-    return 200
 
 
 def finished(flower: str) -> dict[str, dict[str, Any]]:

@@ -1,0 +1,33 @@
+"""Asking what listens on a port."""
+
+from __future__ import annotations
+
+import socket
+import urllib.error
+import urllib.request
+from base64 import b64encode
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def fetch(url: str, password: str = "") -> bytes:
+    """The body; `password` is user:password."""
+    headers = {"Authorization": f"Basic {b64encode(password.encode()).decode()}"} if password else {}
+    with urllib.request.urlopen(urllib.request.Request(url, headers=headers), timeout=10) as response:
+        return bytes(response.read())
+
+
+def answer(url: str, password: str = "") -> int:
+    """The status; 0 while nothing listens."""
+    try:
+        fetch(url, password)
+    except urllib.error.HTTPError as error:
+        error.close()
+        return error.code
+    except OSError:
+        return 0
+    return 200
