@@ -59,8 +59,6 @@ class BuildFact:
     started_at: datetime | None = None
     """None: no runner has it yet."""
     attempt: int = 0
-    host: str = ""
-    """The only host that may run it; empty: any."""
     error: str = ""
     error_code: str = ""
 
@@ -97,7 +95,7 @@ class Processes:
     """Queues of the control tasks that nobody consumes, by their full names."""
     builds_queue: str = "prebuild.builds"
     silent_hosts: tuple[str, ...] = ()
-    """Hosts that alone can run builds which wait, and that are not heard of."""
+    """Hosts that alone can run builds which wait, deletions too, and that are not heard of."""
     worker_seen: timedelta | None = None
     """How long ago the last control worker was heard of; None: never."""
     builds_seen: timedelta | None = None

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from prebuild_tasks.core.facts import Facts
 from prebuild_tasks.core.model import PresetStatus
 from prebuild_tasks.core.reasons import Reason
+from prebuild_tasks.core.words import listed
 
 _UP = "on one machine, prebuild up runs all of them"
 
@@ -41,12 +42,14 @@ def _beside(facts: Facts) -> list[Command]:
         found.append(Command(here.commands.worker, "start a control worker"))
     if not (here.staff.builds or facts.reason is Reason.NO_BUILDS_WORKER):
         found.append(Command(here.commands.builds, "start a builds worker"))
+    if here.silent_hosts:
+        found.append(Command(here.commands.builds, f"start a builds worker on {listed(list(here.silent_hosts))}"))
     if here.staff.worker and not here.staff.ticking and facts.reason is not Reason.TICK_STALE:
         found.append(Command(here.commands.beat, "start beat"))
     if facts.pause is not None and facts.reason is not Reason.PAUSED:
         found.append(_resume(facts, "it is paused; until then nothing is created or deleted"))
     blocked = facts.status is not PresetStatus.HEALTHY and facts.counted.preset.active
-    if blocked and facts.reason is Reason.PAUSED:
+    if blocked and facts.reason.value != facts.status.value:
         found.append(Command(f"prebuild unblock {facts.ref}", f"it is {facts.status.value.replace('_', ' ')} too"))
     return found
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -11,7 +11,7 @@ from sqlalchemy import Connection
 
 from prebuild_tasks.config import BUILDS, DEFAULT, EVENTS, RECONCILE, Settings
 from prebuild_tasks.core.explain import Explanation, explain
-from prebuild_tasks.core.facts import BuildFact, Facts, Pause, Processes
+from prebuild_tasks.core.facts import Facts, Pause, Processes
 from prebuild_tasks.core.liveness import Liveness
 from prebuild_tasks.locks import Locks
 from prebuild_tasks.services.doctor import start_commands
@@ -66,7 +66,6 @@ def explain_preset(database: Database, settings: Settings, locks: Locks | None, 
 
 def _facts(connection: Connection, settings: Settings, row: PoolRow, scene: Scene) -> Facts:
     judged = judge(row, scene)
-    in_flight = explained.read_in_flight(connection, row.preset_id)
     return Facts(
         now=scene.now,
         ref=row.ref,
@@ -75,7 +74,7 @@ def _facts(connection: Connection, settings: Settings, row: PoolRow, scene: Scen
         missing=judged.amount.create,
         reason=judged.reason,
         standing=explained.read_standing(connection, row.preset_id),
-        processes=_processes(settings, scene, in_flight),
+        processes=_processes(settings, scene, explained.read_bound(connection, row.preset_id)),
         backoff_interval=scene.backoff_interval,
         pause=_pause(row),
         status=row.status,
@@ -86,7 +85,7 @@ def _facts(connection: Connection, settings: Settings, row: PoolRow, scene: Scen
         hard_limit=settings.failure_hard_limit,
         last_error=row.last_error,
         budget=judged.budget,
-        in_flight=in_flight,
+        in_flight=explained.read_in_flight(connection, row.preset_id),
         failed=explained.read_failed(connection, row.preset_id),
         usual=explained.read_usual(connection, row.preset_id),
         unwell=explained.read_unwell(connection, row.preset_id),
@@ -108,15 +107,14 @@ def _pause(row: PoolRow) -> Pause | None:
     )
 
 
-def _processes(settings: Settings, scene: Scene, in_flight: Sequence[BuildFact]) -> Processes:
+def _processes(settings: Settings, scene: Scene, bound: Collection[str]) -> Processes:
     liveness = scene.liveness
-    waiting_for = {build.host for build in in_flight if build.host and build.started_at is None}
     age = liveness.tick_age
     return Processes(
         staff=scene.staff,
         unserved=unserved(liveness, settings),
         builds_queue=settings.queue(BUILDS),
-        silent_hosts=tuple(sorted(host for host in waiting_for if not liveness.serving(settings.queue(BUILDS, host)))),
+        silent_hosts=tuple(sorted(host for host in bound if not liveness.serving(settings.queue(BUILDS, host)))),
         worker_seen=_last_seen(liveness, settings.queue(EVENTS)),
         builds_seen=_last_seen(liveness, settings.queue(BUILDS)),
         tick_age=None if age is None else timedelta(seconds=age),

@@ -62,6 +62,12 @@ def read_failed(connection: Connection, preset_id: int) -> tuple[BuildFact, ...]
     return _facts(connection.execute(query.order_by(m.Build.created_at.desc(), m.Build.id).limit(_SHOWN)).all())
 
 
+def read_bound(connection: Connection, preset_id: int) -> set[str]:
+    """The hosts for which its builds wait, of whatever kind, because no other can run them. One statement."""
+    query = select(m.Build.queue).where(m.Build.preset_id == preset_id, m.Build.status == BuildStatus.PENDING)
+    return set(connection.execute(query.where(m.Build.queue != "").distinct()).scalars())
+
+
 def read_usual(connection: Connection, preset_id: int) -> timedelta | None:
     """The median of what the last succeeded starts took; None when none did. One statement."""
     query = _starts(preset_id).where(
@@ -113,7 +119,6 @@ def _starts(preset_id: int) -> Select[*tuple[Any, ...]]:
         m.Build.completed_at,
         m.Build.status,
         m.Build.attempt,
-        m.Build.queue,
         m.Build.error,
         m.Build.error_code,
     ).where(m.Build.preset_id == preset_id, m.Build.transition == Transition.START, m.Build.reason != CLAIM_REASON)
@@ -127,7 +132,6 @@ def _facts(rows: Sequence[Any]) -> tuple[BuildFact, ...]:
             # A build that was taken back waits again, whenever it was begun before.
             started_at=None if row.status is BuildStatus.PENDING else row.started_at,
             attempt=row.attempt,
-            host=row.queue,
             error=row.error,
             error_code=row.error_code,
         )

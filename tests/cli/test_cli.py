@@ -221,3 +221,20 @@ def test_explain_ends_in_the_command_that_mends_it(cli: Any, database: Database,
     assert "celery -A prebuild_tasks worker -n worker@%h -c 2 -Q prebuild.events," in next_step
     commands = json.loads(cli("explain", "dev/small", "--json"))["commands"]
     assert commands[-1]["command"].startswith("celery -A prebuild_tasks worker -n worker@%h -c 2")
+
+
+def test_explain_and_plan_tell_no_password(
+    cli: Any, database: Database, settings: Settings, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    declare(database, settings, 1)
+    pools = tmp_path / "pools.yaml"
+    pools.write_text(
+        "schema: 1\ntemplates:\n  - name: other\n    config: {start: 'true'}\n"
+        "    presets: [{name: a, desired: 1, parameters: {TOKEN: {from_env: GIT_TOKEN}}}]\n"
+    )
+    monkeypatch.setenv("GIT_TOKEN", "s3cret")
+    monkeypatch.setenv("PREBUILD_REDIS_URL", "redis://:s3cret@127.0.0.1:1/0")
+    shown = [cli("explain", "dev/small", *more) + cli("plan", str(pools), *more) for more in ([], ["--json"])]
+    assert "s3cret" not in "".join(shown)
+    monkeypatch.setenv("PREBUILD_REDIS_URL", "http://:s3cret@127.0.0.1:1/0")
+    assert "s3cret" not in cli("explain", "dev/small", expect=2)

@@ -324,7 +324,7 @@ def test_what_else_is_wrong_is_named_beside() -> None:
     ):
         assert words in said
     assert [item.command for item in why.commands] == [
-        "prebuild logs 66666666", "start builds", "start beat", "prebuild resume dev/small",
+        "prebuild logs 66666666", "start builds", "start builds", "start beat", "prebuild resume dev/small",
     ]  # fmt: skip
 
 
@@ -342,6 +342,13 @@ def test_a_blocked_pool_that_is_paused_too_says_both() -> None:
     assert [item.command for item in explain(found).commands] == [
         "prebuild unblock dev/small", "prebuild resume dev/small",
     ]  # fmt: skip
+
+
+def test_a_full_pool_that_could_not_be_refilled_says_so() -> None:
+    found = facts(
+        Reason.NONE, counts=Counts(live=2, ready=2), missing=0, status=PresetStatus.HARD_LIMITED, failures_in_row=3
+    )
+    assert [item.command for item in explain(found).commands] == ["prebuild unblock dev/small"]
 
 
 def test_durations_in_words() -> None:

@@ -10,7 +10,7 @@ import redis
 from sqlalchemy import event, update
 
 from prebuild_tasks.config import Settings
-from prebuild_tasks.core.model import BuildStatus, PresetStatus
+from prebuild_tasks.core.model import BuildStatus, PresetStatus, Transition
 from prebuild_tasks.core.reasons import Reason
 from prebuild_tasks.errors import NotFoundError
 from prebuild_tasks.locks import Locks, connect
@@ -191,6 +191,19 @@ def test_failed_deletions_and_failed_probes(database: Database, settings: Settin
     assert "could not be deleted: device busy; tried again" in said(found)
     [deletion] = found.facts.failed_deletions
     assert [item.command for item in found.explanation.commands] == [f"prebuild logs {deletion.build[:8]}"]
+
+
+def test_a_host_that_alone_can_delete_and_is_silent(database: Database, settings: Settings) -> None:
+    staffed(database, settings)
+    declare(database, settings, 1)
+    fill(database, settings)
+    declare(database, settings, 0, yes=True)
+    turn(database, settings)
+    with database.write() as connection:
+        connection.execute(update(m.Build).where(m.Build.transition == Transition.DELETE).values(queue="box"))
+    found = why(database, settings)
+    assert "builds wait for box, which alone can run them and is not heard of" in said(found)
+    assert [item.why for item in found.explanation.commands] == ["start a builds worker on box"]
 
 
 def test_who_has_the_lock_and_what_waits(database: Database, settings: Settings, redis_url: str) -> None:
