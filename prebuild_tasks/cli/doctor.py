@@ -115,6 +115,8 @@ def _seen(settings: Settings, facts: Facts) -> list[str]:
         lines.append(
             f"tick      {'none yet' if life.tick_age is None else f'{span(timedelta(seconds=life.tick_age))} ago'}"
         )
+    if facts.paused_by:
+        lines.append(f"paused    everything, by {facts.paused_by}; to go on: prebuild resume")
     well = [item for item in facts.provisioners if item.trouble is None]
     lines += [f"templates {', '.join(item.templates)}, by {item.name}" for item in well]
     if facts.disk:

@@ -139,6 +139,8 @@ class Facts:
     """Zones that can't be loaded on this machine, by preset."""
     provisioners: Sequence[ProvisionerFact] = ()
     disk: DiskFact | None = None
+    paused_by: str = ""
+    """Who paused everything; no fault, but worth telling whoever looks for one."""
 
 
 def diagnose(facts: Facts) -> list[Finding]:

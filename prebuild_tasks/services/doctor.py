@@ -33,7 +33,14 @@ from prebuild_tasks.ports import Provisioner
 from prebuild_tasks.provisioners import Provisioners
 from prebuild_tasks.services.liveness import read_liveness
 from prebuild_tasks.storage import models as m
-from prebuild_tasks.storage.conditions import IS_ACTIVE, TEMPLATE_OF_VERSION, VERSION_OF_PRESET, installation_id
+from prebuild_tasks.storage.conditions import (
+    IS_ACTIVE,
+    TEMPLATE_OF_VERSION,
+    VERSION_OF_PRESET,
+    global_pause,
+    installation_id,
+    pause_holds,
+)
 from prebuild_tasks.storage.engine import Database
 
 _PATIENCE = 15.0
@@ -66,7 +73,9 @@ def examine(database: Database, settings: Settings, provisioners: Provisioners) 
             return facts
         with database.read() as connection:
             skew = _clock_skew(database, connection)
-            life = read_liveness(connection, settings, database.now(connection))
+            now = database.now(connection)
+            life = read_liveness(connection, settings, now)
+            paused = global_pause(connection)
             bound = _bound_builds(connection)
             zones = dict(_bad_timezones(connection))
             declared = _read_declared(connection)
@@ -78,6 +87,7 @@ def examine(database: Database, settings: Settings, provisioners: Provisioners) 
         liveness=life,
         bound_builds=bound,
         bad_timezones=zones,
+        paused_by=str(paused.get("by", "somebody")) if paused and pause_holds(paused, now) else "",
         provisioners=list(_ask(declared, provisioners, may_list=_builds_here(life, settings))),
     )
 

@@ -31,6 +31,9 @@ from prebuild_tasks.storage.engine import Database
 from tests.builders import PRESET, build_all, declare, fill, jump, turn
 from tests.cli.conftest import CONTROL, Here
 
+ONE_DATABASE = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+"""For what is the same whichever it is."""
+
 
 @pytest.fixture
 def well(here: Here) -> Here:
@@ -130,12 +133,14 @@ def test_beat_down(well: Here) -> None:
     told(well.run("health", "--role", "beat", expect=8), "no beat is alive on here", "prebuild doctor")
 
 
+@ONE_DATABASE
 def test_two_beats(well: Here) -> None:
     well.alive("beat", host="there")
     well.alive_still()
     told(well.run("doctor", expect=8), "2 beats run, on there (process", "next: stop all but one")
 
 
+@ONE_DATABASE
 def test_a_beat_that_hangs(well: Here) -> None:
     for _ in range(5):
         jump(well.database, 40)
@@ -145,6 +150,7 @@ def test_a_beat_that_hangs(well: Here) -> None:
     told(well.run("health", "--role", "beat", expect=8), "beat is there on here, but no tick has ended", "doctor")
 
 
+@ONE_DATABASE
 def test_a_queue_that_nobody_serves(well: Here) -> None:
     silent(well, "worker")
     well.alive("worker", queues=[queue for queue in CONTROL if not queue.endswith("claims")])
@@ -164,6 +170,7 @@ def test_a_host_that_is_silent_while_builds_wait_for_it(well: Here) -> None:
 # The servers.
 
 
+@ONE_DATABASE
 def test_redis_down(well: Here, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PREBUILD_REDIS_URL", "redis://:s3cret@127.0.0.1:1/0")
     cause, then = (
@@ -176,6 +183,7 @@ def test_redis_down(well: Here, monkeypatch: pytest.MonkeyPatch) -> None:
     well.run("claim", PRESET, "--owner", "ada")
 
 
+@ONE_DATABASE
 def test_redis_refuses_the_password(
     well: Here, redis_config: Any, redis_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -187,17 +195,20 @@ def test_redis_refuses_the_password(
         assert "wr0ng" not in said
 
 
+@ONE_DATABASE
 def test_redis_evicts(well: Here, redis_config: Any) -> None:
     redis_config(maxmemory_policy="allkeys-lru")
     cause = "Redis may throw queued messages and locks away: its maxmemory-policy is allkeys-lru"
     told(well.run("doctor", expect=8), cause, "run: redis-cli config set maxmemory-policy noeviction")
 
 
+@ONE_DATABASE
 def test_redis_is_full(well: Here, redis_config: Any) -> None:
     redis_config(maxmemory="1mb")
     told(well.run("doctor", expect=8), "of its maxmemory: soon it refuses messages", "next: raise maxmemory")
 
 
+@ONE_DATABASE
 def test_database_down(well: Here, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PREBUILD_DATABASE_URL", "postgresql://ada:s3cret@127.0.0.1:1/x")
     cause, then = (
@@ -208,6 +219,7 @@ def test_database_down(well: Here, monkeypatch: pytest.MonkeyPatch) -> None:
         told(well.run(*command.split(), expect=code), cause, then)
 
 
+@ONE_DATABASE
 def test_the_database_refuses_the_password(postgres_url: str, here: Here, monkeypatch: pytest.MonkeyPatch) -> None:
     directory = postgres_url.partition("host=")[2]
     hba = Path(directory) / "data" / "pg_hba.conf"
@@ -229,6 +241,7 @@ def administer(directory: str, *statements: str) -> None:
             connection.execute(statement)
 
 
+@ONE_DATABASE
 def test_a_database_that_is_not_there(postgres_url: str, here: Here, monkeypatch: pytest.MonkeyPatch) -> None:
     name = postgres_url.partition("@/")[2].partition("?")[0]
     monkeypatch.setenv("PREBUILD_DATABASE_URL", postgres_url.replace(name, "nowhere"))
@@ -243,6 +256,7 @@ def test_schema_behind(well: Here) -> None:
     told(well.run("status", expect=2), "the database is older than this release: ", "next: run: prebuild db upgrade")
 
 
+@ONE_DATABASE
 def test_no_schema(here: Here, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     database = Database(f"sqlite:///{tmp_path / 'empty.db'}")
     with database.write() as connection:
@@ -263,9 +277,8 @@ def test_schema_ahead(well: Here) -> None:
 # This machine.
 
 
+@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
 def test_clocks_apart(well: Here) -> None:
-    if well.database.dialect == "sqlite":
-        pytest.skip("one clock")
     with freezegun.freeze_time(datetime.now(tz=UTC) - timedelta(seconds=90)):
         said = well.run("doctor", expect=8)
     assert re.search("this machine's clock is 9[0-9] s behind the database's", said)
@@ -301,12 +314,14 @@ def test_disk_full(here: Here, built: Built, mounted: Callable[[str], Path]) -> 
     )
 
 
+@ONE_DATABASE
 def test_a_data_directory_that_can_not_be_written(here: Here, mounted: Callable[[str], Path]) -> None:
     here.alive()
     here.settings.data_dir.symlink_to(mounted("ro"))
     told(here.run("doctor", expect=8), f"{here.settings.data_dir} can't be written to by this user", "run: chown")
 
 
+@ONE_DATABASE
 def test_every_port_taken(here: Here, built: Built) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
@@ -318,6 +333,7 @@ def test_every_port_taken(here: Here, built: Built) -> None:
     assert cause in here.run("status")
 
 
+@ONE_DATABASE
 def test_the_exporters_port_taken(here: Here, monkeypatch: pytest.MonkeyPatch) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
@@ -330,6 +346,7 @@ def test_the_exporters_port_taken(here: Here, monkeypatch: pytest.MonkeyPatch) -
 # Recipes and pools.
 
 
+@ONE_DATABASE
 def test_a_failing_template(here: Here, built: Built) -> None:
     built("echo cannot clone >&2; exit 3")
     told(here.run("explain", PRESET), "failed: ", "prebuild logs ")
@@ -339,6 +356,7 @@ def test_a_failing_template(here: Here, built: Built) -> None:
     assert "cannot clone" in here.run("logs", build["build"][:8])
 
 
+@ONE_DATABASE
 def test_hard_limited(here: Here, built: Built) -> None:
     built("exit 3", rounds=3)
     told(here.run("explain", PRESET), "hard-limited: 3 starts in a row failed", f"prebuild unblock {PRESET}")
@@ -363,6 +381,7 @@ def test_paused(well: Here) -> None:
     told(well.run("explain", PRESET), "paused by ada since ", f"prebuild resume {PRESET}")
     well.run("pause", "--actor", "eve")
     told(well.run("explain", PRESET), "everything is paused by eve since ", "prebuild resume ")
+    told(well.run("doctor"), "paused    everything, by eve; to go on: prebuild resume", "nothing is wrong")
 
 
 def test_quota(well: Here) -> None:
@@ -383,6 +402,7 @@ def test_a_wrong_timezone(well: Here, tmp_path: Path) -> None:
     told(well.run("doctor", expect=8), "the timezone Mars/Olympus of dev/small is unknown here", "prebuild apply FILE")
 
 
+@ONE_DATABASE
 def test_an_unknown_provisioner(well: Here, tmp_path: Path) -> None:
     pools = POOLS.replace("config:", "provisioner: proces\n    config:")
     cause = "pools.yaml:4:18: there is no provisioner 'proces'"
@@ -398,6 +418,7 @@ def test_a_provisioner_that_was_there_once(here: Here, built: Built) -> None:
     told(here.run("explain", PRESET), "there is no provisioner 'k8s' on here", "prebuild logs ")
 
 
+@ONE_DATABASE
 def test_a_container_engine_that_does_not_answer(here: Here, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     pytest.importorskip("docker")
     monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path / 'docker.sock'}")
@@ -412,6 +433,7 @@ def test_a_container_engine_that_does_not_answer(here: Here, monkeypatch: pytest
         gc.collect()  # the docker package leaves the socket of a failed connection to the collector
 
 
+@ONE_DATABASE
 @pytest.mark.parametrize(
     ("old", "new", "cause"),
     [
@@ -426,6 +448,7 @@ def test_a_broken_pools_file(well: Here, tmp_path: Path, old: str, new: str, cau
     told(said, cause, "next: correct it and run the command again")
 
 
+@ONE_DATABASE
 def test_no_pools_file(here: Here) -> None:
     told(
         here.run("apply", "/nowhere.yaml", expect=2),
