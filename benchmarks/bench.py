@@ -59,7 +59,7 @@ class Bench:
 
     def settings(self, database: Database | None = None, **values: Any) -> Settings:
         """Settings for this run's servers, and nothing from the environment's."""
-        url = database.url if database else None
+        url = database.url if database else ""
         return Settings(
             data_dir=self.directory / "data", host="bench", redis_url=self.redis_url, database_url=url, **values
         )

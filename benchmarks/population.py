@@ -88,6 +88,14 @@ def populate(database: Database, presets: int, each: int, history: int = 0) -> N
     vacuum(database)
 
 
+def stock(database: Database, presets: int, each: int) -> None:
+    """Fill so many declared pools, whose ids run from 1."""
+    with database.write() as connection:
+        connection.execute(text(_WORKSPACES), {"presets": presets, "each": each})
+        connection.execute(text(_BUILDS))
+    vacuum(database)
+
+
 def vacuum(database: Database) -> None:
     """Settle what was written, as autovacuum would by and by."""
     with database.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:

@@ -15,8 +15,10 @@ from prebuild_tasks.cli.progress import Working
 from prebuild_tasks.config import Settings, load_settings, masked_url
 from prebuild_tasks.errors import InputError
 
-db = typer.Typer(no_args_is_help=True, help="Database: upgrade")
-config = typer.Typer(no_args_is_help=True, help="Settings and the pools file's schema")
+db = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode=None, help="Database: upgrade")
+config = typer.Typer(
+    no_args_is_help=True, add_completion=False, rich_markup_mode=None, help="Settings and the pools file's schema"
+)
 _SECRET = {"flower_basic_auth"}
 
 

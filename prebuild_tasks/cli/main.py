@@ -57,7 +57,7 @@ class LazyGroup(TyperGroup):
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
         if cmd_name not in COMMANDS:
             return None
-        return TyperCommand(cmd_name, help=COMMANDS[cmd_name][1], hidden=cmd_name in _HIDDEN)
+        return TyperCommand(cmd_name, short_help=COMMANDS[cmd_name][1], hidden=cmd_name in _HIDDEN)
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         if args and args[0] in COMMANDS:
@@ -74,12 +74,13 @@ def load(name: str) -> Any:
     target = getattr(import_module(f"prebuild_tasks.cli.{module}"), name)
     if isinstance(target, typer.Typer):
         return typer.main.get_command(target)
-    single = typer.Typer(add_completion=False)
+    single = typer.Typer(add_completion=False, rich_markup_mode=None)
     single.command(name, help=(target.__doc__ or line))(target)
     return typer.main.get_command(single)
 
 
-app = typer.Typer(cls=LazyGroup, no_args_is_help=True, pretty_exceptions_enable=False)
+# No markup anywhere: rich's help would take longer to import than all else that --help does.
+app = typer.Typer(cls=LazyGroup, no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode=None)
 
 
 def _print_version(value: bool) -> None:

@@ -7,7 +7,6 @@ import sys
 import time
 from collections.abc import Mapping
 from contextlib import nullcontext, suppress
-from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -105,7 +104,7 @@ def status(
             _watch_json(here) if as_json else _watch(here)
         return
     keep_everything()
-    rows = [asdict(row) for row in pools(here.database, here.settings)]
+    rows = [row.report() for row in pools(here.database, here.settings)]
     if as_json:
         write_json(rows)
     else:
@@ -139,7 +138,7 @@ def _watch_json(here: Runtime) -> None:
     while True:
         with suppress(UnreachableError, BusyError) if shown is not None else nullcontext():
             if (rows := pools(here.database, here.settings)) != shown:
-                write(json.dumps([asdict(row) for row in rows], ensure_ascii=False))
+                write(json.dumps([row.report() for row in rows], ensure_ascii=False))
                 shown = rows
         sys.stdout.flush()
         time.sleep(_WATCH_PAUSE)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
 from sqlalchemy import Connection
 
@@ -42,6 +43,10 @@ class PoolStatus:
     @property
     def full(self) -> bool:
         return self.eligible >= self.desired
+
+    def report(self) -> dict[str, Any]:
+        """By name, as it is printed."""
+        return {name: getattr(self, name) for name in self.__slots__}
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import ColumnElement, Connection, Row, Select, and_, case, exists, func, literal, null, or_, select
 
@@ -38,8 +38,7 @@ from prebuild_tasks.storage.declared import counted_query, presets_query, read_s
 from prebuild_tasks.storage.engine import Database
 
 
-@dataclass(frozen=True, slots=True)
-class PoolRow:
+class PoolRow(NamedTuple):
     """One pool as people look at it."""
 
     ref: str
