@@ -8,6 +8,7 @@ import json
 import sys
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
+from shutil import get_terminal_size
 from typing import Annotated, Any, Protocol, TypeVar
 
 import typer
@@ -71,19 +72,30 @@ def write_rows(rows: Sequence[Mapping[str, Any]], columns: Mapping[str, str], *,
         write(empty)
         return
     cells = [[_cell(row.get(key)) for key in columns] for row in rows]
-    if sys.stdout.isatty():
+    lines = [list(columns.values()), *cells]
+    # Names and URLs are to be copied, so only columns of sentences are broken into several lines.
+    sentences = [any(" " in cell for cell in column) for column in zip(*cells, strict=True)]
+    if sys.stdout.isatty() and _narrowest(lines, sentences) <= get_terminal_size().columns:
         from rich.console import Console
-        from rich.table import Table
+        from rich.table import Column, Table
 
-        table = Table(*columns.values(), box=None, pad_edge=False)
+        headings = zip(columns.values(), sentences, strict=True)
+        breakable = [Column(name, no_wrap=not sentence, overflow="fold") for name, sentence in headings]
+        table = Table(*breakable, box=None, pad_edge=False)
         for line in cells:
             table.add_row(*(cell.replace("[", "\\[") for cell in line))
         Console().print(table)
         return
-    lines = [list(columns.values()), *cells]
     widths = [max(len(line[position]) for line in lines) for position in range(len(columns))]
     for line in lines:
         write("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
+
+
+def _narrowest(lines: Sequence[Sequence[str]], sentences: Sequence[bool]) -> int:
+    """How narrow a table can be made; any narrower, and it would leave out letters."""
+    columns = zip(zip(*lines, strict=True), sentences, strict=True)
+    parts = ([word for cell in column for word in cell.split()] if breaks else column for column, breaks in columns)
+    return sum(max(map(len, part), default=0) + 2 for part in parts)
 
 
 def _cell(value: Any) -> str:

@@ -26,15 +26,15 @@ _COLUMNS = {
     "claims": "CLAIMS",
     "hits": "HITS",
     "misses": "MISSES",
-    "rate": "HIT RATE",
-    "cold": "COLD STARTS",
-    "latency": "CLAIM P50/P95",
-    "ready": "READY P50/P95",
+    "rate": "RATE",
+    "cold": "COLD",
+    "latency": "CLAIM MS",
+    "ready": "READY S",
     "built": "BUILT",
     "failed": "FAILED",
     "wasted": "WASTED",
-    "idle": "IDLE HOURS",
-    "cost": "IDLE COST",
+    "idle": "IDLE H",
+    "cost": "COST",
 }
 _SHADES = " ░▒▓█"
 _PLAIN_SHADES = " .+x#"
@@ -79,6 +79,8 @@ def _show(found: Report) -> None:
         rows.append(_row("total", found.total))
     write_rows(rows, _COLUMNS, empty="nothing is declared yet; run: prebuild apply FILE")
     reasons = ", ".join(f"{count} {reason}" for reason, count in found.total.wasted_by_reason.items())
+    if found.pools:
+        write("(claim and ready: p50/p95; cold: misses for which one was built; wasted: ready once, deleted unclaimed)")
     if reasons:
         write(f"\nwasted: {reasons}")
     if found.total.claims:
@@ -125,8 +127,8 @@ def _row(name: str, figures: Figures) -> dict[str, Any]:
         "misses": figures.misses,
         "rate": "-" if figures.hit_rate is None else f"{figures.hit_rate:.1%}",
         "cold": figures.cold_starts,
-        "latency": _pair(figures.claim_latency_ms, "ms"),
-        "ready": _pair(figures.time_to_ready_s, "s"),
+        "latency": _pair(figures.claim_latency_ms),
+        "ready": _pair(figures.time_to_ready_s),
         "built": figures.built,
         "failed": figures.failed_builds,
         "wasted": figures.wasted_builds,
@@ -135,5 +137,6 @@ def _row(name: str, figures: Figures) -> dict[str, Any]:
     }
 
 
-def _pair(values: Percentiles | None, unit: str) -> str:
-    return f"{values.p50:.1f}/{values.p95:.1f} {unit}" if values else "-"
+def _pair(values: Percentiles | None) -> str:
+    """The median, and what all but a twentieth do not exceed."""
+    return f"{values.p50:.1f}/{values.p95:.1f}" if values else "-"

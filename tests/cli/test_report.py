@@ -61,7 +61,7 @@ def test_the_keys_are_a_promise(cli: Any, past: Past) -> None:
 
 def test_the_terminal_shows_figures_heat_and_what_follows(cli: Any, past: Past) -> None:
     text = cli("report")
-    assert re.search(r"dev/small +39 +30 +9 +76\.9% +9 +5\.0/5\.0 ms +1800\.0/1800\.0 s +40 +0 +1 ", text)
+    assert re.search(r"dev/small +39 +30 +9 +76\.9% +9 +5\.0/5\.0 +1800\.0/1800\.0 +40 +0 +1 ", text)
     assert "Claims by weekday and hour (UTC); █ is" in text
     assert "wasted: 1 expired" in text
     assert "What follows:\n  dev/small: " in text
