@@ -5,11 +5,11 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, update
+from sqlalchemy import Connection, select, update
 
-from prebuild_tasks.core.model import PREBUILDS_OWNER, BuildPriority, BuildStatus, Transition
+from prebuild_tasks.core.model import FINAL_STATUSES, PREBUILDS_OWNER, BuildPriority, BuildStatus, Transition
 from prebuild_tasks.errors import RefusedError
-from prebuild_tasks.services.status import find_workspace, workspace_state
+from prebuild_tasks.services.status import find_workspace
 from prebuild_tasks.storage import models as m
 from prebuild_tasks.storage import writes
 from prebuild_tasks.storage.engine import Database
@@ -34,35 +34,42 @@ def end_workspace(
             connection, [row.id], reason=reason, initiator=actor, now=now, priority=BuildPriority.DELETE
         )
         if not builds and row.transition is not Transition.DELETE:
-            builds = _cancel_open_build(connection, row, reason, actor, now)
+            builds = _end_open_build(connection, row, reason, actor, now)
         writes.add_history(
             connection, reason, now=now, actor=actor, workspace_ids=[row.id], preset_id=row.preset_id, reason=reason
         )
     return row.id, row.preset_id, builds
 
 
-def _cancel_open_build(connection: Connection, row: Any, reason: str, actor: str, now: datetime) -> list[NewBuild]:
-    """A start is under way: pending ones end here, running ones are asked to, and their end deletes the workspace."""
-    ended = connection.execute(
-        update(m.Build)
-        .where(m.Build.workspace_id == row.id, m.Build.status == BuildStatus.PENDING)
-        .values(status=BuildStatus.CANCELED, completed_at=now, error_code=reason)
-    )
-    if ended.rowcount:
-        connection.execute(update(m.Workspace).where(m.Workspace.id == row.id).values(status=BuildStatus.CANCELED))
+def _end_open_build(connection: Connection, row: Any, reason: str, actor: str, now: datetime) -> list[NewBuild]:
+    """A build is under way: pending ones end here, running ones are asked to, and their end deletes the workspace."""
+    # Locked before it is looked at: between two statements it could be taken, put back, or end.
+    build = connection.execute(
+        select(m.Build.id, m.Build.status, m.Build.transition)
+        .where(m.Build.workspace_id == row.id, m.Build.status.not_in(FINAL_STATUSES))
+        .with_for_update(key_share=True)
+    ).one_or_none()
+    if build is None:
+        # It ended since the workspace was read, so now that can be deleted as anything that rests.
+        builds = writes.delete_workspaces(connection, [row.id], reason=reason, initiator=actor, now=now)
+        if not builds and not _is_going(connection, row.id):
+            raise RefusedError(f"{row.name} has just begun another build", hint="run the command again")
+        return builds
+    if build.transition is Transition.DELETE or build.status is BuildStatus.CANCELING:
+        return []  # somebody else has asked already
+    mine = update(m.Build).where(m.Build.id == build.id)
+    workspace = update(m.Workspace).where(m.Workspace.id == row.id)
+    if build.status is BuildStatus.PENDING:
+        connection.execute(mine.values(status=BuildStatus.CANCELED, completed_at=now, error_code=reason))
+        connection.execute(workspace.values(status=BuildStatus.CANCELED))
         return writes.delete_workspaces(connection, [row.id], reason=reason, initiator=actor, now=now)
-    asked = connection.execute(
-        update(m.Build)
-        .where(m.Build.workspace_id == row.id, m.Build.status == BuildStatus.RUNNING)
-        .values(status=BuildStatus.CANCELING, initiator=actor)
-    )
-    if not asked.rowcount:
-        # It ended since we looked, so now it can be deleted as anything that rests.
-        if builds := writes.delete_workspaces(connection, [row.id], reason=reason, initiator=actor, now=now):
-            return builds
-        raise RefusedError(f"{row.name} is {workspace_state(row)}", hint="try again in a moment")
+    connection.execute(mine.values(status=BuildStatus.CANCELING, initiator=actor))
     # Its slot is free from now on: what is being canceled will never be claimed.
-    connection.execute(
-        update(m.Workspace).where(m.Workspace.id == row.id).values(status=BuildStatus.CANCELING, slot=None)
-    )
+    connection.execute(workspace.values(status=BuildStatus.CANCELING, slot=None))
     return []
+
+
+def _is_going(connection: Connection, workspace_id: str) -> bool:
+    query = select(m.Workspace.transition, m.Workspace.deleted_at).where(m.Workspace.id == workspace_id)
+    row = connection.execute(query).one_or_none()
+    return row is None or row.deleted_at is not None or row.transition is Transition.DELETE

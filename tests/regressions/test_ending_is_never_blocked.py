@@ -93,3 +93,25 @@ def test_a_workspace_whose_secret_is_not_there(database: Database, settings: Set
     assert runner.run(pending(database)[0]).outcome == "succeeded"
     runner.close()
     assert workspaces(database) == []
+
+
+def test_asked_again_while_the_hook_is_being_stopped_is_no_error(database: Database, settings: Settings) -> None:
+    """The answer to the first may have got lost. Before: "it is usable, try again in a moment"."""
+    settings = settings.model_copy(update={"heartbeat_timeout": 60.0})
+    runner = BuildRunner(database, settings, Provisioners(settings))
+    declare(database, settings, 1, config='claim: "sleep 4"')
+    turn(database, settings)
+    assert runner.run(pending(database)[0]).outcome == "succeeded"
+    answer = claim(database, ClaimRequest(owner="ada", presets=[PRESET])).answer
+    hook = threading.Thread(target=runner.run, args=(pending(database)[0],))
+    hook.start()
+    wait_until(lambda: workspaces(database, m.Workspace.status == BuildStatus.RUNNING), what="the hook")
+    for _ in range(2):
+        end_workspace(database, answer.workspace, actor="ada")
+        assert workspaces(database, m.Workspace.status == BuildStatus.CANCELING)
+    hook.join(20)
+    [deletion] = pending(database)
+    end_workspace(database, answer.workspace, actor="ada")
+    assert runner.run(deletion).outcome == "succeeded"
+    runner.close()
+    assert workspaces(database) == []
