@@ -150,7 +150,8 @@ def test_a_start_that_fails_is_seen_backed_off_and_never_a_hot_loop(make: Callab
     assert "start exited with 7: no disk" in service.output()
     rows = {row["preset"]: row for row in service.json("status")}
     assert rows["dev/small"]["last_error"] == "start exited with 7: no disk"
-    assert "back off until" in rows["dev/small"]["next_action"]
+    assert "dev/small 0/2, back off until" in service.output()
+    assert rows["dev/small"]["reason"] == "no_worker", "it has ended, and its workers with it"
     starts = [row for row in service.json("builds") if row["transition"] == "start"]
     assert len(starts) == 3, "two presets asked for three: each was tried once"
     assert "no disk" in service.run("logs", starts[0]["build"])
