@@ -97,6 +97,15 @@ def _postgresql(url: str) -> Engine:
     return engine
 
 
+def raw_connection(engine: Engine) -> PoolProxiedConnection:
+    """A connection for `run_by_driver`. Raises SQLAlchemy's errors, where the pool passes on the driver's own."""
+    try:
+        return engine.raw_connection()
+    except engine.dialect.loaded_dbapi.Error as error:
+        kind = engine.dialect.loaded_dbapi.Error
+        raise DBAPIError.instance(None, None, error, kind, connection_invalidated=True) from error
+
+
 def run_by_driver(connection: PoolProxiedConnection, words: str, values: Mapping[str, Any] | None = None) -> Any:
     """Execute with psycopg alone; its cursor. Raises SQLAlchemy's errors, and lets a lost connection go.
 

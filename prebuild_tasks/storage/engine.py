@@ -17,7 +17,7 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, SQLAlch
 from prebuild_tasks.clock import Clock, utcnow
 from prebuild_tasks.config import masked_url
 from prebuild_tasks.errors import BusyError, InputError, PrebuildError, UnreachableError
-from prebuild_tasks.storage.connections import BEGIN, SNAPSHOT, WRITE, make_engine, run_by_driver
+from prebuild_tasks.storage.connections import BEGIN, SNAPSHOT, WRITE, make_engine, raw_connection, run_by_driver
 from prebuild_tasks.storage.types import UtcDateTime, db_now
 
 if TYPE_CHECKING:  # Alembic takes a third of a claim's start-up, and a claim never migrates
@@ -67,7 +67,7 @@ class Database:
     def run(self, words: str, values: Mapping[str, Any]) -> Any:
         """The row, or None, of one statement that is a transaction by itself. PostgreSQL only. Raises as `write`."""
         with self._translated():
-            connection = self.engine.raw_connection()
+            connection = raw_connection(self.engine)
             try:
                 return run_by_driver(connection, words, values).fetchone()
             finally:

@@ -162,3 +162,11 @@ def test_a_snapshot_sees_one_instant(database: Database) -> None:
         before = connection.execute(select(m.Setting.key)).all()
         _set(database, datetime.now(UTC))
         assert connection.execute(select(m.Setting.key)).all() == before
+
+
+def test_one_statement_by_itself_names_an_unreachable_database_too() -> None:
+    database = Database("postgresql+psycopg://ada:s3cret@127.0.0.1:1/none")
+    with pytest.raises(UnreachableError, match="could not be used: connection failed") as caught:
+        database.run("SELECT 1", {})
+    assert "s3cret" not in str(caught.value)
+    database.close()
