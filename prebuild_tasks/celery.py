@@ -14,6 +14,7 @@ import os
 import socket
 import sys
 from collections.abc import Callable, Mapping, MutableMapping, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from celery import Celery
@@ -155,6 +156,9 @@ def _logging(**_: Any) -> None:
     from prebuild_tasks.telemetry import configure_logging
 
     configure_logging(settings)
+    # Beat keeps its schedule there, and opens it before it sends any signal of its own.
+    with suppress(OSError):
+        settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
 
 
 @celeryd_after_setup.connect

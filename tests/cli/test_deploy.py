@@ -52,6 +52,16 @@ def test_the_readme_names_the_processes_and_the_commands_before_them() -> None:
     assert f"Procfile: {', '.join(PROCFILE)}" in deploying
 
 
+@pytest.mark.parametrize("name", sorted(PROCFILE))
+def test_the_systemd_unit_runs_the_procfiles_lines(name: str) -> None:
+    [line] = re.findall(r"^ExecStart=/bin/sh -c '(.*)'$", (ROOT / "docs/operating.md").read_text(), re.MULTILINE)
+    script = line.replace("%i", name).replace("exec ", "echo ")
+    done = subprocess.run(
+        ["sh", "-c", script], cwd=ROOT, env={"PATH": os.environ["PATH"]}, capture_output=True, text=True
+    )
+    assert done.stdout.strip() == re.sub(r"\$\{\w+:-(\w+)\}", r"\1", PROCFILE[name])
+
+
 def test_every_queue_is_consumed() -> None:
     consumed = {queue for line in PROCFILE.values() if "-Q" in line for queue in line.split("-Q ")[1].split(",")}
     assert consumed == set(app.amqp.queues)

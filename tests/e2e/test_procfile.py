@@ -35,7 +35,6 @@ def test_from_an_empty_database_to_a_full_pool(tmp_path: Path, postgres_url: str
         FLOWER_BASIC_AUTH=PASSWORD,
         **{name: str(port) for name, port in ports.items()},
     )
-    service.data_dir.mkdir()
     (service.data_dir.parent / "pools.yaml").write_text(POOLS)
     try:
         service.run("db", "upgrade")
