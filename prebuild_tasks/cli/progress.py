@@ -26,11 +26,13 @@ class Working:
     def __enter__(self) -> Self:
         if not self._quiet and sys.stderr.isatty():
             from rich.console import Console
-            from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+            from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+            from rich.table import Column
 
-            text = TextColumn("{task.description}", markup=False)
-            columns = (SpinnerColumn(), text, BarColumn(bar_width=24), TimeElapsedColumn())
-            self._bar = Progress(*columns, console=Console(stderr=True), transient=True)
+            room = Column(ratio=1, no_wrap=True, overflow="ellipsis")  # a long sentence gives way to the clock
+            text = TextColumn("{task.description}", markup=False, table_column=room)
+            columns = (SpinnerColumn(), text, TimeElapsedColumn())
+            self._bar = Progress(*columns, console=Console(stderr=True), transient=True, expand=True)
             self._bar.add_task(self._words, total=None)
             self._bar.start()
         elif not self._quiet:

@@ -12,6 +12,8 @@ from prebuild_tasks.core.usage import QUARTER, BusyHours, zone_of
 
 _ENOUGH_TO_JUDGE = 20
 """Hits, before less is recommended."""
+_ENOUGH_MISSES = 5
+"""Before more is recommended: one or two say nothing of a weekday."""
 _WEEK = 7
 
 
@@ -57,14 +59,17 @@ def recommend(past: Past) -> list[str]:
 
 def _size(past: Past) -> list[str]:
     within = f"within {_minutes(past.refill)}, in which a new one is ready"
-    if past.misses and past.busy:
+    if past.busy and past.misses >= _ENOUGH_MISSES:
         begin = f"{past.busy.misses} of {past.misses} misses came {past.busy.words}"
         if past.peak > past.desired_then:
             more = f"desired is {past.desired_then} then, and up to {past.peak} were asked for {within}"
-            return [f'{begin}: {more}; try {{cron: "{past.busy.cron}", desired: {past.peak}}}']
+            # A further schedule would overlap with one that holds then.
+            schedule = f'{{cron: "{past.busy.cron}", desired: {past.peak}}}'
+            return [f"{begin}: {more}; try {f'desired {past.peak} for those hours' if past.scheduled else schedule}"]
         late = f"though desired is {past.desired_then} then and at most {past.peak} were asked for {within}"
         return [f"{begin}, {late}: builds were late or held back; see: prebuild explain"]
-    if past.hits and past.peak < past.desired_then and not past.scheduled and past.hits >= _ENOUGH_TO_JUDGE:
+    judged = past.hits >= _ENOUGH_TO_JUDGE and not past.misses and not past.scheduled
+    if judged and past.peak < past.desired_then:
         return [f"no request missed, and at most {past.peak} came {within}: desired {past.desired_then} could be less"]
     if not past.hits and not past.misses and past.idle_hours >= 1:
         return [f"nobody claimed one, {past.idle_hours:.0f} hours stood ready: desired could be less"]
