@@ -8,12 +8,14 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
+import psutil
 import redis
 
 from prebuild_tasks.config import Settings
+from tests.e2e.service import procfile
 
 BIN = Path(sys.executable).parent
 ROOT = Path(__file__).parents[1]
@@ -70,3 +72,17 @@ def worked_off(client: redis.Redis, queue: str) -> bool:
         pipeline.llen(queue)
         pipeline.hlen("unacked")
         return pipeline.execute() == [0, 0]
+
+
+@contextmanager
+def staffed(settings: Settings, *names: str, **more: str) -> Iterator[list[subprocess.Popen[bytes]]]:
+    """The Procfile's lines of these names, running on these settings' servers."""
+    lines, environ = procfile(), environment(settings, **more)
+    with ExitStack() as stack:
+        yield [stack.enter_context(running(lines[name], environ, settings.data_dir / f"{name}.log")) for name in names]
+
+
+def family(process: subprocess.Popen[bytes]) -> list[psutil.Process]:
+    """A worker and its pool."""
+    parent = psutil.Process(process.pid)
+    return [parent, *parent.children(recursive=True)]

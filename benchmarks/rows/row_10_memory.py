@@ -1,0 +1,85 @@
+"""Memory of a worker's processes (PSS), against an app with the same imports whose tasks do nothing."""
+
+from __future__ import annotations
+
+import json
+import re
+import statistics
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import redis
+
+from benchmarks.bench import Bench
+from benchmarks.floors import publish
+from benchmarks.harness import Absolute, Bound, Result
+from benchmarks.processes import environment, family, running, until, worked_off
+from prebuild_tasks.bootstrap import Runtime
+from prebuild_tasks.messages import EVENTS, RECONCILE_PRESET
+from tests import bulk
+
+_MIB = 1024
+_PRESETS = 200
+_FLOOR = "floor.memory"
+_IMPORTED = (
+    "import json, sys; import prebuild_tasks.tasks, prebuild_tasks.bootstrap;"
+    "print(json.dumps(sorted(name for name in sys.modules"
+    " if name.split('.')[0] not in ('prebuild_tasks', '__main__', 'tests', 'benchmarks'))))"
+)
+
+
+def run(bench: Bench) -> Iterator[Result]:
+    early, late = bench.scaled(10_000, 1_000), bench.scaled(100_000, 4_000)
+    database = bench.database("memory")
+    bulk.pools(database, _PRESETS, 10)
+    bulk.stock(database, 10)
+    here = Runtime(bench.settings(database))
+    given = bench.directory / "memory.json"
+    given.write_text(
+        json.dumps({"broker": here.settings.celery_broker_url, "queue": _FLOOR, "imports": _imported(here)})
+    )
+    environ = environment(here.settings, FLOOR=str(given))
+    product = ["-A", "prebuild_tasks", "worker", "-n", "product@%h", "-c", "2", "-Q", here.settings.queue(EVENTS)]
+    floor = ["-A", "benchmarks.floors.worker", "worker", "-n", "bare@%h", "-c", "2"]
+    with (
+        redis.Redis.from_url(bench.redis_url) as client,
+        running(product, environ, bench.directory / "product.log") as worker,
+        running(floor, environ, bench.directory / "bare.log") as bare,
+    ):
+        app = publish.make_app(here.settings.celery_broker_url, _FLOOR)
+
+        def work(queue: str, task: str, tasks: int) -> None:
+            publish.batch(app, queue, task, [([str(turn % _PRESETS + 1)], {}) for turn in range(tasks)])
+            until(lambda: worked_off(client, queue), f"{task} worked off", timeout=900, pause=0.05)
+
+        turns = here.settings.queue(EVENTS)
+        work(turns, RECONCILE_PRESET, early)
+        work(_FLOOR, "floor.nothing", early)
+        first, least = _pss(worker), _pss(bare)
+        work(turns, RECONCILE_PRESET, late - early)
+        last = _pss(worker)
+        app.close()
+    here.close()
+    database.close()
+    more = statistics.mean(last) - statistics.mean(least)
+    notes = {"each, MiB": [round(each) for each in last], "bare, MiB": [round(each) for each in least]}
+    yield Absolute(10, "memory of a process over a bare app's", [more], Bound(20), "MiB", notes)
+    what = f"memory after {late:,} tasks over after {early:,}"
+    yield Absolute(10, what, [sum(last) / sum(first)], Bound(1.05), "x")
+
+
+def _imported(here: Runtime) -> list[str]:
+    """Everything the worker imports that is not the product's."""
+    done = subprocess.run(
+        [sys.executable, "-c", _IMPORTED], env=environment(here.settings), capture_output=True, text=True, check=True
+    )
+    found: list[str] = json.loads(done.stdout)
+    return found
+
+
+def _pss(process: subprocess.Popen[bytes]) -> list[float]:
+    """MiB that each process of the worker answers for, what is shared being divided among those that share it."""
+    rollups = [Path(f"/proc/{each.pid}/smaps_rollup").read_text() for each in family(process)]
+    return [int(found[1]) / _MIB for text in rollups if (found := re.search(r"^Pss:\s+(\d+) kB", text, re.MULTILINE))]
