@@ -88,7 +88,7 @@ def apply(
     else:
         for change in report.changes:
             write(str(change))
-        write(f"revision {report.revision}" + ("" if report.preset_ids else ", nothing changed"))
+        write(f"revision {report.revision}" + ("" if report.changed else ", nothing changed"))
     if report.preset_ids:
         here.messages.wake(report.preset_ids)
 

@@ -66,7 +66,7 @@ def plan(database: Database, settings: Settings, declared: DeclaredPools, option
         try:
             lock_declaration(connection)
             revision = read_revision(connection)
-            report = apply_in(connection, look, declared, replace(options, yes=True))
+            report = apply_in(connection, settings, look, declared, replace(options, yes=True))
             if not report.changed:
                 return Plan(revision, report, [], None)
             scene = read_scene(connection, settings, database.now(connection))

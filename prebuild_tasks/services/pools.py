@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
+from datetime import timedelta
 from functools import partial
 
 from sqlalchemy import Connection, select
 
 from prebuild_tasks.config import Settings
-from prebuild_tasks.core.actions import quantities
+from prebuild_tasks.core.actions import order_presets, quantities
 from prebuild_tasks.core.model import GlobalSnapshot
 from prebuild_tasks.core.state import compute_state, desired_now
 from prebuild_tasks.errors import RefusedError
@@ -31,11 +32,15 @@ def apply(database: Database, settings: Settings, declared: DeclaredPools, optio
     """
     with database.write() as connection:
         look = partial(read_global, database, connection, settings.backoff_lookback)
-        return apply_in(connection, look, declared, options)
+        return apply_in(connection, settings, look, declared, options)
 
 
 def apply_in(
-    connection: Connection, look: Callable[[], GlobalSnapshot], declared: DeclaredPools, options: ApplyOptions
+    connection: Connection,
+    settings: Settings,
+    look: Callable[[], GlobalSnapshot],
+    declared: DeclaredPools,
+    options: ApplyOptions,
 ) -> ApplyReport:
     """The same inside a transaction, which a plan rolls back. `look` reads the pools as they are in it by then."""
     lock_declaration(connection)
@@ -63,7 +68,7 @@ def apply_in(
         reason=options.source,
         details={"revision": report.revision, "changes": [str(change) for change in report.changes]},
     )
-    report.preset_ids = [item.preset.id for item in after.presets]
+    report.preset_ids = order_presets(after, timedelta(seconds=settings.backoff_interval), "drifted")
     return report
 
 

@@ -44,6 +44,7 @@ class ApplyReport:
     deletes: str = ""
     """More than half of all eligible prebuilds, in words: that needs `yes`."""
     preset_ids: list[str] = field(default_factory=list)
+    """Those that have something to do now, the emptiest first: a file of thousands changes few."""
 
     @property
     def changed(self) -> bool:

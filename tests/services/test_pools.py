@@ -151,6 +151,15 @@ def test_every_change_is_in_the_history(database: Database, settings: Settings) 
     assert (row.actor, row.event, row.details["revision"]) == ("test", "applied", 1)
 
 
+def test_only_who_has_something_to_do_is_woken(database: Database, settings: Settings) -> None:
+    assert len(put(database, settings, many(20)).preset_ids) == 20
+    fill(database, settings, "t0/p3")
+    first = preset_id(database, "t0/p3")
+    report = put(database, settings, many(20) + "\norganizations: [{name: default, max_workspaces: 50}]\n")
+    assert report.changes
+    assert str(first) not in report.preset_ids
+
+
 def test_a_revision_that_is_gone_is_refused(database: Database, settings: Settings) -> None:
     first = declare(database, settings, 1)
     assert declare(database, settings, 2, if_revision=first.revision).revision == first.revision + 1
