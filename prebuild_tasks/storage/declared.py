@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, Select, func, literal, or_, select
+from sqlalchemy import ColumnElement, Connection, Row, Select, func, literal, literal_column, or_, select
 
 from prebuild_tasks.core.model import (
     Counts,
@@ -42,7 +42,7 @@ def read_declared(connection: Connection, *conditions: ColumnElement[bool]) -> l
     return [Declared(row.id, to_preset(row, schedules.get(row.id, ())), row.replace_strategy) for row in rows]
 
 
-_NONE = literal([], m.Json)
+_NONE: ColumnElement[Any] = literal_column("'[]'")
 _COUNTED = (
     # What a Preset consists of, in its order.
     m.Preset.id,
