@@ -149,13 +149,14 @@ class Embedded:
             publish(self._here.database, self._here.messages, result.builds)
 
     def _start_flower(self) -> None:
-        auth = self._settings.flower_basic_auth or f"prebuild:{secrets.token_urlsafe(12)}"
+        given = self._settings.flower_basic_auth or os.environ.get("FLOWER_BASIC_AUTH", "")
+        auth = given or f"prebuild:{secrets.token_urlsafe(12)}"
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             port = probe.getsockname()[1]
         self._children.set_environment("FLOWER_BASIC_AUTH", auth)
         self._children.start("flower", [*_CELERY, "flower", "--address=127.0.0.1", f"--port={port}"])
-        self._say("flower", f"http://127.0.0.1:{port} ({auth})")
+        self._say("flower", f"http://127.0.0.1:{port} ({'with the password that was set' if given else auth})")
 
     def _explain_second_terminal(self) -> None:
         prebuild = shutil.which("prebuild") or f"{sys.executable} -m prebuild_tasks.cli.main"

@@ -11,6 +11,7 @@ from urllib.request import urlopen
 import psutil
 import pytest
 
+from tests.e2e.http import answer
 from tests.e2e.service import Service
 from tests.wait import wait_until
 
@@ -202,6 +203,21 @@ def test_flower_shows_the_workers_and_asks_for_a_password(make: Callable[..., Se
     assert {name.split("@")[0] for name in names} == {"worker", "builds"}
     assert service.interrupt(up) == 0
     assert not service.left()
+
+
+def test_a_password_of_ones_own_for_flower_is_used_and_not_shown(make: Callable[..., Service]) -> None:
+    service = make(FLOWER_BASIC_AUTH="operator:0ne-of-my-own")
+    up = service.start("up", "--file", "pools.yaml", "--flower")
+    line = wait_until(
+        lambda: [text for text in service.output().splitlines() if text.startswith("flower")], timeout=60
+    )[0]
+    url = line.split()[1]
+    wait_until(lambda: answer(url, "operator:0ne-of-my-own") == 200, timeout=30, what="Flower")
+    assert answer(url) == 401
+    service.wait_full()
+    assert service.interrupt(up) == 0
+    logs = [path.read_text() for path in (service.data_dir / "logs").iterdir()]
+    assert "0ne-of-my-own" not in service.output() + "".join(logs)
 
 
 def _running(service: Service) -> bool:
