@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
 import sys
 import time
 from pathlib import Path
@@ -29,6 +30,7 @@ def main() -> int:
     for name in [name for name in os.environ if name.startswith(("PREBUILD_", "DATABASE_URL", "REDIS_URL", "CELERY_"))]:
         del os.environ[name]
     configure_command_logging()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # whoever ends us ends the workers and servers, too
     chosen = {int(number) for number in given.rows.split(",") if number}
     results: list[Result] = []
     started = time.perf_counter()

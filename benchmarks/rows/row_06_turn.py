@@ -88,5 +88,5 @@ def _given(bench: Bench, database: Database, here: Runtime) -> Path:
         ],
     }
     path = bench.directory / "floor.json"
-    path.write_text(json.dumps(given))
+    path.write_text(json.dumps(given, default=lambda wrapped: json.dumps(wrapped.obj)))  # psycopg wraps JSON
     return path
