@@ -10,9 +10,9 @@ import uuid
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, cast
 
-from sqlalchemy import Connection, and_, bindparam, insert, select, update
+from sqlalchemy import ARRAY, ColumnElement, Connection, and_, any_, bindparam, insert, literal, select, update
 
 from prebuild_tasks.core.model import (
     FINAL_STATUSES,
@@ -301,11 +301,18 @@ def set_preset_status(connection: Connection, preset_id: int, status: PresetStat
     return changed.rowcount == 1
 
 
+def _is_one_of(connection: Connection, column: Any, ids: Collection[str]) -> ColumnElement[bool]:
+    """One value for all on PostgreSQL: a hundred parameters take longer to convert than a hundred rows to write."""
+    if connection.dialect.name != "postgresql":
+        return cast("ColumnElement[bool]", column.in_(list(ids)))
+    return cast("ColumnElement[bool]", column == any_(literal(list(ids), ARRAY(m.UuidText))))
+
+
 def mark_published(connection: Connection, build_ids: Collection[str], now: datetime) -> None:
     """Remember that the builds were sent, so that the sweep sends only what may have been lost."""
     connection.execute(
         update(m.Build)
-        .where(m.Build.id.in_(list(build_ids)), m.Build.status == BuildStatus.PENDING)
+        .where(_is_one_of(connection, m.Build.id, build_ids), m.Build.status == BuildStatus.PENDING)
         .values(published_at=now, publications=m.Build.publications + 1)
     )
 
@@ -314,7 +321,7 @@ def mark_unpublished(connection: Connection, build_ids: Collection[str]) -> None
     """They could not be sent after all."""
     connection.execute(
         update(m.Build)
-        .where(m.Build.id.in_(list(build_ids)), m.Build.status == BuildStatus.PENDING)
+        .where(_is_one_of(connection, m.Build.id, build_ids), m.Build.status == BuildStatus.PENDING)
         .values(published_at=None)
     )
 
