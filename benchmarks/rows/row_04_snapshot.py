@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import statistics
 import tracemalloc
 from collections.abc import Iterator
 from datetime import timedelta
@@ -22,20 +21,29 @@ _LOOKBACK = 3600
 def run(bench: Bench) -> Iterator[Result]:
     small, big = 1_000, bench.scaled(10_000, 2_000)
     linear = Bound(1.2 * big / small)
-    rows, statements, memory = [], [], []
-    for presets in (small, big):
-        with ticks(bench, bench.populated(presets, 10), "drifted") as tick:
+    with (
+        ticks(bench, bench.populated(small, 10), "drifted") as few,
+        ticks(bench, bench.populated(big, 10), "drifted") as many,
+    ):
+        statements, memory = [], []
+        for tick, presets in ((few, small), (many, big)):
             row = _snapshot(bench, tick, presets)
             statements.append(_statements(tick))
             memory.append(_memory(tick))
             row.notes = {"statements": statements[-1], "memory, MiB": memory[-1] / (1 << 20)}
-            rows.append(row)
             yield row
-            if presets == big:
-                yield _decisions(bench, tick, presets)
-    assert statements[0] == statements[1]
-    yield Absolute(4, f"snapshot, time at {big:,} over time at {small:,}", _growth(*rows), linear, "x")
-    yield Absolute(4, f"snapshot, memory at {big:,} over memory at {small:,}", [memory[1] / memory[0]], linear, "x")
+        assert statements[0] == statements[1]
+        yield _decisions(bench, many, big)
+        yield compare(
+            4,
+            f"snapshot, time at {big:,}; at {small:,}",
+            lambda _: _read(many) and None,
+            lambda _: _read(few) and None,
+            pairs=bench.scaled(21, 15),
+            bound=linear,
+        )
+        what = f"snapshot, memory at {big:,} over memory at {small:,}"
+        yield Absolute(4, what, [memory[1] / memory[0]], linear, "x")
 
 
 def _snapshot(bench: Bench, tick: Ticks, presets: int) -> Row:
@@ -80,9 +88,3 @@ def _memory(tick: Ticks) -> int:
         return tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
-
-
-def _growth(small: Row, big: Row) -> list[float]:
-    """Each of the bigger one's times over the median of the smaller one's."""
-    middle = statistics.median(small.product)
-    return [seconds / middle for seconds in big.product]
