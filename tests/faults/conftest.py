@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import secrets
 from collections.abc import Callable, Iterator
-from pathlib import Path
+from contextlib import ExitStack
 
 import pytest
 
@@ -13,20 +13,27 @@ from prebuild_tasks.clock import monotonic
 from tests.faults.cluster import Cluster, cluster
 
 _TABLE = pytest.StashKey[list[str]]()
-
-
-@pytest.fixture(scope="session")
-def shared_deployment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    place: Path = tmp_path_factory.mktemp("cluster")
-    with cluster(place) as made:
-        yield made
+_SHARED = pytest.StashKey[tuple[ExitStack, Cluster]]()
 
 
 @pytest.fixture
-def deployment(shared_deployment: Cluster) -> Iterator[Cluster]:
-    """A failed row leaves no load, no fault and no finding to the next."""
-    yield shared_deployment
-    shared_deployment.recover()
+def deployment(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    """The one deployment of the tests that follow each other. A failed row leaves no load, no fault and no finding."""
+    stash = request.config.stash
+    if _SHARED not in stash:
+        stack = ExitStack()
+        stash[_SHARED] = stack, stack.enter_context(cluster(tmp_path_factory.mktemp("cluster")))
+    made = stash[_SHARED][1]
+    yield made
+    made.recover()
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> None:
+    """It ends when the next test needs none: left to the end of the session, it would take the others' time."""
+    if _SHARED in item.config.stash and "deployment" not in getattr(nextitem, "fixturenames", ()):
+        item.config.stash[_SHARED][0].close()
+        del item.config.stash[_SHARED]
 
 
 @pytest.fixture

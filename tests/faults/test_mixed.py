@@ -34,6 +34,7 @@ class Mischief:
         self._it, self._chance = deployment, chance
         self._messages, self._client = Messages(deployment.settings), Client(settings=deployment.settings)
         self.done: Counter[str] = Counter()
+        self._heals_at: float | None = None
         self._ways: list[tuple[Callable[[], object], int]] = [
             (self.kill, 2), (self.freeze, 4), (self.thaw, 30), (self.arm, 15), (self.forget, 10), (self.evict, 20),
             (self.restart_redis, 1), (self.restart_postgres, 1), (self.lose_commits, 4), (self.hang, 1), (self.heal, 9),
@@ -42,6 +43,8 @@ class Mischief:
         ]  # fmt: skip
 
     def step(self) -> None:
+        if self._heals_at and monotonic() > self._heals_at:
+            self.heal()
         [way] = self._chance.choices([way for way, _ in self._ways], [weight for _, weight in self._ways])
         try:
             way()
@@ -97,10 +100,13 @@ class Mischief:
         self._it.postgres_proxy.lose_commits(self._chance.randint(1, 3))
 
     def hang(self) -> None:
+        """For some seconds: every step that sends something waits meanwhile, and steps are what is counted."""
         self._it.redis_proxy.hang()
+        self._heals_at = monotonic() + 1 + 4 * self._chance.random()
 
     def heal(self) -> None:
         self._it.redis_proxy.heal()
+        self._heals_at = None
 
     def repeat_builds(self) -> None:
         with self._client.database.read() as connection:
