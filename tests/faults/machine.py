@@ -115,6 +115,8 @@ class Shelf:
     def get(self, _name: str) -> Scripted:
         return self.provisioner
 
+    get_or_missing = get
+
 
 @st.composite
 def files(draw: st.DrawFn) -> str:
