@@ -69,7 +69,10 @@ def empty(url: str) -> None:
 
 
 def finished(flower: str) -> dict[str, dict[str, Any]]:
-    """The tasks that Flower saw succeed, one per name; empty until both that matter are there."""
+    """The tasks that Flower saw succeed, one per name; empty until both that matter are there.
+
+    A turn that found the pool's lock taken knows no more than the pool's number.
+    """
     tasks = json.loads(fetch(f"{flower}/api/tasks?state=SUCCESS", PASSWORD)).values()
-    seen = {task["name"]: task for task in tasks}
+    seen = {task["name"]: task for task in tasks if "busy" not in str(task["result"])}
     return seen if {"prebuild_tasks.reconcile_preset", "prebuild_tasks.run_build"} <= seen.keys() else {}

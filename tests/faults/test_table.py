@@ -200,7 +200,7 @@ def test_row_8_several_beats(deployment: Cluster, chance: random.Random, report:
     deployment.calm()
 
 
-@trials(1, 50)
+@trials(1, 50, quick=True)
 def test_row_8_a_beat_killed_and_a_beat_frozen(
     deployment: Cluster, chance: random.Random, report: Report, count: int
 ) -> None:
@@ -222,7 +222,7 @@ def test_row_8_a_beat_killed_and_a_beat_frozen(
     report(f"{count} times, at most {worst} ticks in the interval after it was frozen")
 
 
-@trials(1, 200)
+@trials(1, 200, quick=True)
 def test_row_11_builds_frozen_past_their_lease(
     deployment: Cluster, chance: random.Random, report: Report, count: int
 ) -> None:
