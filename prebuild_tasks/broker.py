@@ -1,16 +1,21 @@
-"""Kombu's Redis, but for two things. A message that nobody can read is dropped, not the worker that took it.
+"""Kombu's Redis, but for three things. A message that nobody can read is dropped, not the worker that took it.
 
 Kombu raises what is wrong with it out of the event loop, which ends the worker (kombu 5.7). The message is gone from
 Redis by then, so each one would cost a worker's restart, and a queue full of them a service.
+
+And timers that were canceled are let go: each task's time limit is one, and kombu keeps it until its time would have
+come, which at a thousand tasks a second is 23 MiB [measured].
 """
 
 from __future__ import annotations
 
+import heapq
 from json import JSONDecodeError
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
 import structlog
+from kombu.asynchronous import get_event_loop
 from kombu.transport import redis, virtual
 from redis.credentials import CredentialProvider
 
@@ -72,3 +77,18 @@ def broker_url(settings: Settings) -> str:
     if scheme != "redis+socket" or not at or ":" not in credentials:
         return settings.celery_broker_url
     return f"{scheme}://{path}{'&' if '?' in path else '?'}credential_provider={__name__}.{RedisPassword.__name__}"
+
+
+_FORGET_EVERY = 5.0
+
+
+def forget_time_limits_that_were_met() -> None:
+    """From now on, in the worker's own process."""
+    if hub := get_event_loop():
+        hub.call_repeatedly(_FORGET_EVERY, _forget_canceled, hub.timer)
+
+
+def _forget_canceled(timer: Any) -> None:
+    queue = timer._queue  # noqa: SLF001 - kombu offers no other way
+    queue[:] = [item for item in queue if not item.entry.canceled]
+    heapq.heapify(queue)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import atexit
 import errno
+import gc
 import os
 import socket
 import sys
@@ -29,7 +30,7 @@ from celery.signals import (
 )
 from kombu import Exchange, Queue
 
-from prebuild_tasks.broker import broker_url, tolerate_unreadable_messages
+from prebuild_tasks.broker import broker_url, forget_time_limits_that_were_met, tolerate_unreadable_messages
 from prebuild_tasks.config import load_settings
 from prebuild_tasks.messages import BUILDS, CLAIMS, DEFAULT, EVENTS, RECONCILE
 
@@ -199,6 +200,7 @@ def _worker_is_here(sender: Any, **_: Any) -> None:
     def consumed() -> list[str]:
         return sorted(queues.consume_from)
 
+    forget_time_limits_that_were_met()
     builds = settings.queue(BUILDS) in consumed()
     _be_present("builds" if builds else "worker", consumed)
     if builds:
@@ -233,3 +235,5 @@ def _after_fork(**_: Any) -> None:
     from kombu import pools
 
     pools.reset()
+    # What came from the parent is never collected here: looking at it would copy its pages into every child.
+    gc.freeze()

@@ -59,15 +59,23 @@ def run(bench: Bench) -> Iterator[Result]:
         work(_FLOOR, "floor.nothing", early)
         first, least = _pss(worker), _pss(bare)
         work(turns, RECONCILE_PRESET, late - early)
-        last = _pss(worker)
+        work(_FLOOR, "floor.nothing", late - early)
+        last, bare_last = _pss(worker), _pss(bare)
         app.close()
     here.close()
     database.close()
-    more = statistics.mean(last) - statistics.mean(least)
-    notes = {"each, MiB": [round(each) for each in last], "bare, MiB": [round(each) for each in least]}
+    more = statistics.mean(last) - statistics.mean(bare_last)
+    notes = {
+        "each, MiB": f"{_rounded(first)} after {early:,}, {_rounded(last)} after {late:,}",
+        "bare, MiB": f"{_rounded(least)} after {early:,}, {_rounded(bare_last)} after {late:,}",
+    }
     yield Absolute(10, "memory of a process over a bare app's", [more], Bound(20), "MiB", notes)
     what = f"memory after {late:,} tasks over after {early:,}"
     yield Absolute(10, what, [sum(last) / sum(first)], Bound(1.05), "x")
+
+
+def _rounded(sizes: list[float]) -> list[int]:
+    return [round(size) for size in sizes]
 
 
 def _imported(here: Runtime) -> list[str]:
