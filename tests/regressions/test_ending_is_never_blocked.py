@@ -32,17 +32,25 @@ def pending(database: Database) -> list[str]:
         return list(connection.execute(select(m.Build.id).where(m.Build.status == BuildStatus.PENDING)).scalars())
 
 
-def test_a_workspace_released_while_it_is_personalised(database: Database, settings: Settings) -> None:
-    settings = settings.model_copy(update={"heartbeat_timeout": 0.8})
-    runner = BuildRunner(database, settings, Provisioners(settings))
-    declare(database, settings, 1, config='claim: "sleep 1000"')
+def claimed_with_hook(
+    database: Database, settings: Settings, runner: BuildRunner, command: str
+) -> tuple[str, threading.Thread]:
+    """The name of a claimed workspace, and the thread in which its hook runs."""
+    declare(database, settings, 1, config=f'claim: "{command}"')
     turn(database, settings)
     assert runner.run(pending(database)[0]).outcome == "succeeded"
     answer = claim(database, ClaimRequest(owner="ada", presets=[PRESET])).answer
     hook = threading.Thread(target=runner.run, args=(pending(database)[0],))
     hook.start()
     wait_until(lambda: workspaces(database, m.Workspace.status == BuildStatus.RUNNING), what="the hook")
-    end_workspace(database, answer.workspace, actor="ada")
+    return answer.workspace, hook
+
+
+def test_a_workspace_released_while_it_is_personalised(database: Database, settings: Settings) -> None:
+    settings = settings.model_copy(update={"heartbeat_timeout": 0.8})
+    runner = BuildRunner(database, settings, Provisioners(settings))
+    name, hook = claimed_with_hook(database, settings, runner, "sleep 1000")
+    end_workspace(database, name, actor="ada")
     hook.join(20)
     [deletion] = pending(database)
     with database.read() as connection:
@@ -99,19 +107,13 @@ def test_asked_again_while_the_hook_is_being_stopped_is_no_error(database: Datab
     """The answer to the first may have got lost. Before: "it is usable, try again in a moment"."""
     settings = settings.model_copy(update={"heartbeat_timeout": 60.0})
     runner = BuildRunner(database, settings, Provisioners(settings))
-    declare(database, settings, 1, config='claim: "sleep 4"')
-    turn(database, settings)
-    assert runner.run(pending(database)[0]).outcome == "succeeded"
-    answer = claim(database, ClaimRequest(owner="ada", presets=[PRESET])).answer
-    hook = threading.Thread(target=runner.run, args=(pending(database)[0],))
-    hook.start()
-    wait_until(lambda: workspaces(database, m.Workspace.status == BuildStatus.RUNNING), what="the hook")
+    name, hook = claimed_with_hook(database, settings, runner, "sleep 4")
     for _ in range(2):
-        end_workspace(database, answer.workspace, actor="ada")
+        end_workspace(database, name, actor="ada")
         assert workspaces(database, m.Workspace.status == BuildStatus.CANCELING)
     hook.join(20)
     [deletion] = pending(database)
-    end_workspace(database, answer.workspace, actor="ada")
+    end_workspace(database, name, actor="ada")
     assert runner.run(deletion).outcome == "succeeded"
     runner.close()
     assert workspaces(database) == []
