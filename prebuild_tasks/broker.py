@@ -4,7 +4,7 @@ Kombu raises what is wrong with it out of the event loop, which ends the worker 
 Redis by then, so each one would cost a worker's restart, and a queue full of them a service.
 
 And timers that were canceled are let go: each task's time limit is one, and kombu keeps it until its time would have
-come, which at a thousand tasks a second is 23 MiB [measured].
+come, which made up 11 MiB of a worker that had done 100,000 turns [measured].
 """
 
 from __future__ import annotations

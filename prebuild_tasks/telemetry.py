@@ -13,8 +13,8 @@ from prebuild_tasks.config import Settings
 
 _QUIET = ("kombu", "amqp", "urllib3", "alembic", "tornado.access")
 _EACH_TASK = ("celery.worker.strategy", "celery.app.trace")
-"""That a task came, and that it went well: two lines for each turn that finds nothing, and a fifth of its time. What
-changed we log ourselves; Flower shows every task; failures are errors."""
+"""That a task came, and that it went well: two lines for each turn that finds nothing. What changed we log ourselves;
+Flower shows every task; failures are errors."""
 
 # The values of local variables hold passwords and secret parameters: structlog shows them unless told otherwise.
 _TRACEBACKS = structlog.processors.ExceptionRenderer(structlog.tracebacks.ExceptionDictTransformer(show_locals=False))

@@ -58,6 +58,7 @@ _TOGETHER = {
     "tests/faults/test_poison.py": "deployment",
     "tests/faults/test_mixed.py": "deployment",
     "tests/e2e/test_operating.py": "operating",
+    "tests/e2e/test_docs_commands.py": "docs",
 }
 """Files whose tests share a running service: with several test processes, one has it and all that need it."""
 

@@ -21,7 +21,7 @@ from prebuild_tasks.cli.main import main
 from tests.e2e.service import BIN, ROOT, Service
 from tests.wait import wait_until
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(240), pytest.mark.xdist_group("docs")]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(240)]
 
 README = (ROOT / "README.md").read_text()
 GETTING_STARTED = (ROOT / "docs" / "getting-started.md").read_text()
