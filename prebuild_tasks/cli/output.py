@@ -16,6 +16,18 @@ import typer
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON")]
 
 
+POOL_COLUMNS = {
+    "preset": "PRESET",
+    "desired": "DESIRED",
+    "eligible": "ELIGIBLE",
+    "starting": "STARTING",
+    "failed": "FAILED",
+    "reason": "REASON",
+    "next_action": "NEXT ACTION",
+    "last_error": "LAST ERROR",
+}
+"""A pool as `status` and `status --watch` show it."""
+
 _opened = ExitStack()
 
 

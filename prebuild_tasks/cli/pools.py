@@ -15,6 +15,7 @@ import typer
 from prebuild_tasks.bootstrap import Runtime
 from prebuild_tasks.cli.completion import complete_preset
 from prebuild_tasks.cli.output import (
+    POOL_COLUMNS,
     ActorOption,
     JsonOption,
     keep_everything,
@@ -38,15 +39,8 @@ from prebuild_tasks.storage.conditions import resolve_preset
 
 _WATCH_PAUSE = 1.0
 """Seconds between two looks."""
-STATUS_COLUMNS = {
-    "preset": "PRESET",
-    "desired": "DESIRED",
-    "eligible": "ELIGIBLE",
-    "starting": "STARTING",
-    "failed": "FAILED",
-    "next_action": "NEXT ACTION",
-    "last_error": "LAST ERROR",
-}
+STATUS_COLUMNS = {key: heading for key, heading in POOL_COLUMNS.items() if key != "reason"}
+"""The next action says the reason, in words."""
 
 
 def config_check(provisioners: Provisioners) -> ConfigCheck:

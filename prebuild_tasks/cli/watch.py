@@ -11,19 +11,10 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from prebuild_tasks.cli.output import POOL_COLUMNS
 from prebuild_tasks.core.reasons import Reason
 from prebuild_tasks.services.pool_status import PoolStatus
 
-COLUMNS = {
-    "preset": "PRESET",
-    "desired": "DESIRED",
-    "eligible": "ELIGIBLE",
-    "starting": "STARTING",
-    "failed": "FAILED",
-    "reason": "REASON",
-    "next_action": "NEXT ACTION",
-    "last_error": "LAST ERROR",
-}
 _STYLES = {
     Reason.NONE: "green",
     Reason.INACTIVE: "dim",
@@ -99,11 +90,11 @@ def table(rows: Sequence[PoolStatus], height: int | None = None) -> Table:
     shown = list(rows)
     if height is not None and len(shown) > max(height, 1):
         shown = sorted(shown, key=lambda row: row.full)[: max(height, 1)]
-    headings = Table(*COLUMNS.values(), box=None, pad_edge=False)
+    headings = Table(*POOL_COLUMNS.values(), box=None, pad_edge=False)
     for column in headings.columns:
         column.no_wrap, column.overflow = True, "ellipsis"
     for row in shown:
-        cells = {key: getattr(row, key) for key in COLUMNS}
+        cells = {key: getattr(row, key) for key in POOL_COLUMNS}
         cells["reason"] = "" if row.reason == Reason.NONE else row.reason.replace("_", " ")
         style = _STYLES.get(Reason(row.reason), _OTHERWISE)
         headings.add_row(*(Text(" ".join(str(cell).split())) for cell in cells.values()), style=style)
