@@ -24,7 +24,8 @@ def main(build_id: str, name: str, begins: str) -> None:
     result = BuildRunner(here.database, here.settings, here.provisioners, name=name).run_taken(
         build_id, lambda: os.close(int(begins))
     )
-    follow_up(here.database, here.messages, result.builds, [] if result.preset_id is None else [result.preset_id])
+    touched = [] if result.preset_id is None else [result.preset_id]
+    follow_up(here.database, here.messages, result.builds, touched, ref=result.preset)
     sys.stdout.flush()
     os._exit(0)  # a provisioner's thread that never comes back must not keep the process
 

@@ -104,7 +104,7 @@ class Client:
 
     def wake(self, claimed: Claimed) -> None:
         """Ask for the refill, within 200 ms or not at all: the tick sees it too."""
-        self.after(claimed.preset_id, claimed.builds)
+        self.after(claimed.preset_id, claimed.builds, ref=claimed.answer.preset)
 
     def release(self, workspace: str, *, actor: str) -> None:
         """The owner is done: the workspace is deleted. Raises NotFoundError, RefusedError."""
@@ -119,12 +119,13 @@ class Client:
         """Close the connections."""
         self.database.close()
 
-    def after(self, preset_id: int, builds: list[NewBuild]) -> None:
-        """Send what follows from a commit, within 200 ms or not at all."""
+    def after(self, preset_id: int, builds: list[NewBuild], *, ref: str = "") -> None:
+        """Send what follows from a commit, within 200 ms or not at all. `ref`: the pool's name, where it is known."""
         if self._messages is None:
             self._messages = Messages(self.settings, timeout=CLIENT_DEADLINE)
         deadline = monotonic() + CLIENT_DEADLINE
-        if self._messages.wake([str(preset_id)], CLIENT_DEADLINE) and builds and monotonic() < deadline:
+        woken = self._messages.wake([str(preset_id)], CLIENT_DEADLINE, shown={str(preset_id): ref})
+        if woken and builds and monotonic() < deadline:
             try:
                 publish(self.database, self._messages, builds)
             except PrebuildError as error:

@@ -18,6 +18,7 @@ from kombu.transport import redis as _transport  # noqa: F401 - else kombu impor
 from redis.exceptions import RedisError
 
 from prebuild_tasks.config import QUEUES, Settings
+from prebuild_tasks.ports import NOTHING_SHOWN
 
 log = structlog.get_logger(__name__)
 
@@ -29,8 +30,8 @@ SWEEP = "prebuild_tasks.sweep"
 
 EVENTS, RECONCILE, BUILDS, CLAIMS, DEFAULT = QUEUES
 
-Message = tuple[str, str, list[str], dict[str, Any]]
-"""Queue, task, arguments, keyword arguments."""
+Message = tuple[str, str, list[str], dict[str, Any], str]
+"""Queue, task, arguments, keyword arguments, and what people are shown in place of the arguments; empty: the same."""
 
 _NOT_SENT = (KombuError, RedisError, OSError)
 _BATCH = 500
@@ -48,27 +49,29 @@ class Messages:
             transport_options={"socket_connect_timeout": timeout, "socket_timeout": timeout},
         )
 
-    def reconcile(self, preset_ids: Sequence[str], *, tick: int = 0) -> int:
-        return self._sent(self._turns(preset_ids, tick))
+    def reconcile(self, preset_ids: Sequence[str], *, tick: int = 0, shown: Mapping[str, str] = NOTHING_SHOWN) -> int:
+        return self._sent(self._turns(preset_ids, shown, tick))
 
-    def builds(self, build_ids: Mapping[str, Sequence[str]]) -> int:
+    def builds(self, build_ids: Mapping[str, Sequence[str]], *, shown: Mapping[str, str] = NOTHING_SHOWN) -> int:
         return self._sent(
-            (self._settings.queue(BUILDS, host), RUN_BUILD, [build_id], {})
+            (self._settings.queue(BUILDS, host), RUN_BUILD, [build_id], {}, shown.get(build_id, ""))
             for host, ids in build_ids.items()
             for build_id in ids
         )
 
     def tick(self) -> bool:
         """Ask for a tick now, whatever the interval says."""
-        return self._sent([(self._settings.queue(DEFAULT), RECONCILE_ALL, [], {"force": True})]) == 1
+        return self._sent([(self._settings.queue(DEFAULT), RECONCILE_ALL, [], {"force": True}, "")]) == 1
 
     def to_hosts(self, task: str, requests: Mapping[str, Mapping[str, Any]]) -> int:
         """Send a task to builds workers, with arguments by host; `""` is whichever takes it first."""
         return self._sent(
-            (self._settings.queue(BUILDS, host), task, [], dict(arguments)) for host, arguments in requests.items()
+            (self._settings.queue(BUILDS, host), task, [], dict(arguments), "") for host, arguments in requests.items()
         )
 
-    def wake(self, preset_ids: Sequence[str], deadline: float = CLIENT_DEADLINE) -> bool:
+    def wake(
+        self, preset_ids: Sequence[str], deadline: float = CLIENT_DEADLINE, *, shown: Mapping[str, str] = NOTHING_SHOWN
+    ) -> bool:
         """Send within the deadline, or not at all; True when it was sent."""
         sent: list[int] = []
         words = [f"not within {deadline:g} s"]
@@ -76,7 +79,7 @@ class Messages:
         def send() -> None:
             # Says nothing itself: after the deadline nobody waits for it, and the command may have gone on.
             try:
-                sent.append(self._send(self._turns(preset_ids)))
+                sent.append(self._send(self._turns(preset_ids, shown)))
             except _NOT_SENT as error:
                 words.append(str(error))
 
@@ -100,10 +103,10 @@ class Messages:
         """Close the pooled connections of this process."""
         pools.reset()
 
-    def _turns(self, preset_ids: Sequence[str], tick: int = 0) -> Iterator[Message]:
+    def _turns(self, preset_ids: Sequence[str], shown: Mapping[str, str], tick: int = 0) -> Iterator[Message]:
         queue = self._settings.queue(RECONCILE if tick else EVENTS)
         kwargs = {"tick": tick} if tick else {}
-        return ((queue, RECONCILE_PRESET, [preset_id], kwargs) for preset_id in preset_ids)
+        return ((queue, RECONCILE_PRESET, [each], kwargs, shown.get(each, "")) for each in preset_ids)
 
     def _sent(self, messages: Iterable[Message]) -> int:
         try:
@@ -115,21 +118,21 @@ class Messages:
     def _send(self, messages: Iterable[Message]) -> int:
         sent = 0
         with pools.producers[self._connection].acquire(block=True, timeout=5) as producer, producer.batch(_BATCH):
-            for queue, task, args, kwargs in messages:
+            for queue, task, args, kwargs, shown in messages:
                 producer.publish(
                     [args, kwargs, {"callbacks": None, "errbacks": None, "chain": None, "chord": None}],
                     exchange="",
                     routing_key=queue,
                     serializer="json",
                     retry=False,
-                    **_properties(task, args, kwargs),
+                    **_properties(task, args, kwargs, shown),
                 )
                 sent += 1
         return sent
 
 
-def _properties(task: str, args: Sequence[str], kwargs: Mapping[str, Any]) -> dict[str, Any]:
-    """The headers of Celery's message protocol, version 2."""
+def _properties(task: str, args: Sequence[str], kwargs: Mapping[str, Any], shown: str) -> dict[str, Any]:
+    """The headers of Celery's message protocol, version 2. Events and Flower carry the `…repr`, never the arguments."""
     task_id = str(uuid.uuid4())
     return {
         "correlation_id": task_id,
@@ -140,7 +143,7 @@ def _properties(task: str, args: Sequence[str], kwargs: Mapping[str, Any]) -> di
             "root_id": task_id,
             "parent_id": None,
             "group": None,
-            "argsrepr": repr(tuple(args)),
+            "argsrepr": repr((shown,) if shown else tuple(args)),
             "kwargsrepr": repr(dict(kwargs)),
             "origin": "prebuild_tasks",
         },

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any, ClassVar, Protocol, runtime_checkable
 
 
@@ -155,11 +156,17 @@ class ReconciliationOrchestrator(Reconciler, Protocol):
         """Ask `run_loop` to end gracefully; the first cause is logged. Safe in a signal handler."""
 
 
-class Publisher(Protocol):
-    """Sends messages. Called after the commit only; a lost message is mended by the tick or the sweep."""
+NOTHING_SHOWN: Mapping[str, str] = MappingProxyType({})
 
-    def reconcile(self, preset_ids: Sequence[str], *, tick: int = 0) -> int:
+
+class Publisher(Protocol):
+    """Sends messages. Called after the commit only; a lost message is mended by the tick or the sweep.
+
+    `shown`: what people see in place of an id, where the caller knows it without asking; never a secret.
+    """
+
+    def reconcile(self, preset_ids: Sequence[str], *, tick: int = 0, shown: Mapping[str, str] = NOTHING_SHOWN) -> int:
         """Enqueue one reconcile per preset: a tick's on the tick's queue, an event's (tick 0) on the events' queue."""
 
-    def builds(self, build_ids: Mapping[str, Sequence[str]]) -> int:
+    def builds(self, build_ids: Mapping[str, Sequence[str]], *, shown: Mapping[str, str] = NOTHING_SHOWN) -> int:
         """Enqueue one token per build, by full queue name; returns how many were sent."""

@@ -32,7 +32,7 @@ def run_build(build: str, **_: Any) -> dict[str, Any]:
     here = runtime()
     result = here.build_runner.run(str(build))
     touched = [] if result.preset_id is None else [result.preset_id]
-    follow_up(here.database, here.messages, result.builds, touched)
+    follow_up(here.database, here.messages, result.builds, touched, ref=result.preset)
     return result.report()
 
 

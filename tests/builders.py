@@ -11,7 +11,7 @@ from sqlalchemy import select, text, update
 from prebuild_tasks.config import Settings
 from prebuild_tasks.core.model import BuildStatus, Transition
 from prebuild_tasks.messages import BUILDS, CLAIMS, DEFAULT, EVENTS, RECONCILE
-from prebuild_tasks.ports import Resource
+from prebuild_tasks.ports import NOTHING_SHOWN, Resource
 from prebuild_tasks.services.build import BuildRunner
 from prebuild_tasks.services.handover import hand_over
 from prebuild_tasks.services.liveness import note_tick
@@ -35,12 +35,15 @@ class RecordingPublisher:
     def __init__(self) -> None:
         self.reconciled: list[tuple[str, int]] = []
         self.built: list[str] = []
+        self.shown: dict[str, str] = {}
 
-    def reconcile(self, preset_ids: Sequence[str], *, tick: int = 0) -> int:
+    def reconcile(self, preset_ids: Sequence[str], *, tick: int = 0, shown: Mapping[str, str] = NOTHING_SHOWN) -> int:
+        self.shown.update(shown)
         self.reconciled += [(preset_id, tick) for preset_id in preset_ids]
         return len(preset_ids)
 
-    def builds(self, build_ids: Mapping[str, Sequence[str]]) -> int:
+    def builds(self, build_ids: Mapping[str, Sequence[str]], *, shown: Mapping[str, str] = NOTHING_SHOWN) -> int:
+        self.shown.update(shown)
         ids = [build_id for ids in build_ids.values() for build_id in ids]
         self.built += ids
         return len(ids)

@@ -84,7 +84,7 @@ def apply(
             write(str(change))
         write(f"revision {report.revision}" + ("" if report.changed else ", nothing changed"))
     if report.preset_ids:
-        here.messages.wake(report.preset_ids)
+        here.messages.wake(report.preset_ids, shown=report.refs)
 
 
 def status(
@@ -151,7 +151,10 @@ def reconcile(
         with here.database.read() as connection:
             preset_id = resolve_preset(connection, preset)
     require_redis(here.settings)
-    sent = here.messages.reconcile([str(preset_id)]) if preset is not None else here.messages.tick()
+    if preset is not None:
+        sent = here.messages.reconcile([str(preset_id)], shown={str(preset_id): preset})
+    else:
+        sent = here.messages.tick()
     if not sent:
         raise UnreachableError("Redis did not take the message", hint="run the command again")
     if as_json:

@@ -196,6 +196,8 @@ class PresetCounts(NamedTuple):
     """The preset's own limit on start builds in flight; None: no limit."""
     slow_start: int | None = None
     """The same after a failure; None: none was, or enough succeeded since."""
+    ref: str = ""
+    """Its name for people: `template/preset`, with `@version` unless that is the active one."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -241,7 +241,7 @@ class BuildRunner:
             ended.status.value,
             build.id,
             build.name,
-            f"{build.template}/{build.preset}",
+            build.ref,
             build.transition.value,
             build.attempt,
             ended.error,

@@ -115,7 +115,7 @@ def claim_and_wake(database: Database, settings: Settings, publisher: Publisher,
         follow_up(database, publisher, error.builds, [error.preset_id])
         raise
     try:
-        follow_up(database, publisher, claimed.builds, [claimed.preset_id])
+        follow_up(database, publisher, claimed.builds, [claimed.preset_id], ref=claimed.answer.preset)
     except PrebuildError as error:
         # What was committed is answered, whatever happens to the database now; the sweep and the tick see the rest.
         log.warning("claim_not_followed_up", preset=claimed.answer.preset, error=str(error))

@@ -53,7 +53,7 @@ from prebuild_tasks.storage.conditions import (
 from prebuild_tasks.storage.connections import run_by_driver
 from prebuild_tasks.storage.engine import Database
 from prebuild_tasks.storage.models import UuidText
-from prebuild_tasks.storage.writes import NewBuild
+from prebuild_tasks.storage.writes import NewBuild, work_of
 
 
 def claim_at_once(
@@ -84,7 +84,7 @@ def claim_at_once(
             hit = _named(run_by_driver(connection.connection, words, values).fetchone())
     if hit is None or hit.id is None:
         return None
-    builds = [NewBuild(str(values["build_id"]), hit.host)]
+    builds = [NewBuild(str(values["build_id"]), hit.host, work_of(Transition.START, CLAIM_REASON, hit.name))]
     return Claimed(answer_of(hit, ref_of(hit), request_id), hit.preset_id, builds)
 
 

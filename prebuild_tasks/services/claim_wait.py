@@ -150,7 +150,7 @@ def _begin(
     )
     builds = writes.insert_builds(
         connection,
-        [BuildOrigin(workspace_id, 1, pool.organization_id, pool.id)],
+        [BuildOrigin(workspace_id, 1, pool.organization_id, pool.id, name)],
         transition=Transition.START,
         reason=WAIT_REASON,
         initiator=owner,

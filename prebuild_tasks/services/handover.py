@@ -107,6 +107,7 @@ def hand_over(connection: Connection, workspace_id: str, *, now: datetime) -> li
             m.Workspace.build_number,
             m.Workspace.organization_id,
             m.Workspace.preset_id,
+            m.Workspace.name,
             m.Workspace.host,
         )
     ).one_or_none()

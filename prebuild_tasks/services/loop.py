@@ -36,7 +36,8 @@ class PoolReconciler:
         if tick is None:
             return {"outcome": "not due"}
         snapshot, preset_ids = plan_tick(self._database, self._settings)
-        sent = self._publisher.reconcile(preset_ids, tick=tick)
+        shown = {item.preset.id: item.ref for item in snapshot.presets}
+        sent = self._publisher.reconcile(preset_ids, tick=tick, shown=shown)
         report = tick_report(snapshot, sent, tick)
         seconds = monotonic() - started
         note_tick(self._database, snapshot.now, report, seconds)
@@ -53,14 +54,17 @@ class PoolReconciler:
         if redelivered:
             lost_turns.note(self._database, self._settings, preset_id)
 
+        shown: dict[str, str] = {}
+
         def once_more() -> None:
-            self._publisher.reconcile([str(preset_id)])
+            self._publisher.reconcile([str(preset_id)], shown=shown)
 
         with self._locks.preset(str(preset_id), tick=tick, on_again=once_more) as lease:
             if not lease.go:
                 return {"preset": preset, "outcome": lease.outcome}
             step("turn.locked")
             result = reconcile_preset(self._database, self._settings, preset_id)
+            shown[str(preset_id)] = result.preset
         follow_up(self._database, self._publisher, result.builds, result.wake)
         if result.lost_turns:
             lost_turns.forget(self._database, preset_id)

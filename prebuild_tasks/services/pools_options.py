@@ -45,6 +45,8 @@ class ApplyReport:
     """More than half of all eligible prebuilds, in words: that needs `yes`."""
     preset_ids: list[str] = field(default_factory=list)
     """Those that have something to do now, the emptiest first: a file of thousands changes few."""
+    refs: dict[str, str] = field(default_factory=dict)
+    """The names of those, by id."""
 
     @property
     def changed(self) -> bool:

@@ -126,7 +126,10 @@ def publish(database: Database, publisher: Publisher, builds: Sequence[NewBuild]
     with database.write() as connection:
         writes.mark_published(connection, ids, database.now(connection))
     step("publish.before")
-    sent = publisher.builds({host: [build.id for build in items] for host, items in by_host(builds).items()})
+    sent = publisher.builds(
+        {host: [build.id for build in items] for host, items in by_host(builds).items()},
+        shown={build.id: f"{build.id}: {build.work}" for build in builds if build.work},
+    )
     step("publish.after")
     if not sent:
         with database.write() as connection:
@@ -135,12 +138,20 @@ def publish(database: Database, publisher: Publisher, builds: Sequence[NewBuild]
 
 
 def follow_up(
-    database: Database, publisher: Publisher, builds: Sequence[NewBuild], preset_ids: Iterable[int] = ()
+    database: Database,
+    publisher: Publisher,
+    builds: Sequence[NewBuild],
+    preset_ids: Iterable[int] = (),
+    *,
+    ref: str = "",
 ) -> None:
-    """What every change ends with, after its commit: its builds are sent, and the pools it touched get their turn."""
+    """What every change ends with, after its commit: its builds are sent, and the pools it touched get their turn.
+
+    `ref`: the name of the one pool, for people, where it is known.
+    """
     publish(database, publisher, builds)
     if ids := [str(preset_id) for preset_id in sorted(preset_ids)]:
-        publisher.reconcile(ids)
+        publisher.reconcile(ids, shown=dict.fromkeys(ids, ref))
 
 
 def _reconcile_locked(connection: Connection, database: Database, settings: Settings, preset_id: int) -> PresetResult:

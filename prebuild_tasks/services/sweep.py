@@ -118,7 +118,7 @@ def _take_back(connection: Connection, settings: Settings, row: Any, now: dateti
     log.warning("build_lost", build=str(row.id), attempt=row.attempt, runner=row.runner, now=status.value)
     if status is BuildStatus.PENDING:
         result.retaken += 1
-        result.builds.append(NewBuild(row.id, row.host))
+        result.builds.append(NewBuild(row.id, row.host, writes.work_of(row.transition, row.reason, row.name)))
         return
     result.ended += 1
     if row.transition is Transition.START and (canceling or waits_for_it(connection, row.workspace_id)):
@@ -131,7 +131,17 @@ def _take_back(connection: Connection, settings: Settings, row: Any, now: dateti
 def _unpublished(connection: Connection, patience: float, now: datetime) -> list[NewBuild]:
     """Pending builds never published, or published longer ago than an interval that doubles each time."""
     rows = connection.execute(
-        select(m.Build.id, m.Build.queue, m.Build.published_at, m.Build.publications, m.Build.created_at)
+        select(
+            m.Build.id,
+            m.Build.queue,
+            m.Build.transition,
+            m.Build.reason,
+            m.Build.published_at,
+            m.Build.publications,
+            m.Build.created_at,
+            m.Workspace.name,
+        )
+        .join(m.Workspace, m.Workspace.id == m.Build.workspace_id)
         .where(
             m.Build.status == BuildStatus.PENDING,
             or_(m.Build.next_attempt_at.is_(None), m.Build.next_attempt_at <= now),
@@ -146,7 +156,9 @@ def _unpublished(connection: Connection, patience: float, now: datetime) -> list
         doubled = 2 ** min(max(row.publications - 1, 0), 7)
         return bool((now - row.published_at).total_seconds() > patience * doubled)
 
-    return [NewBuild(row.id, row.queue) for row in rows if is_due(row)]
+    return [
+        NewBuild(row.id, row.queue, writes.work_of(row.transition, row.reason, row.name)) for row in rows if is_due(row)
+    ]
 
 
 def _pending(database: Database, host: str) -> int:

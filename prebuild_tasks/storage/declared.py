@@ -23,6 +23,7 @@ from prebuild_tasks.storage.conditions import (
     PAUSED_KEY,
     TEMPLATE_OF_VERSION,
     VERSION_OF_PRESET,
+    preset_ref,
 )
 
 
@@ -63,6 +64,9 @@ _COUNTED = (
     m.Template.organization_id,
     m.Preset.max_builds_in_flight,
     m.Preset.slow_start,
+    m.Template.name.label("template_name"),
+    m.Preset.name,
+    m.TemplateVersion.name.label("version_name"),
     m.Preset.paused,
 )
 
@@ -75,15 +79,12 @@ def counted_query() -> Select[*tuple[Any, ...]]:
 def presets_query() -> Select[*tuple[Any, ...]]:
     """The same and all the rest that is said of a preset."""
     return counted_query().add_columns(
-        m.Preset.name,
         m.Preset.recipe_digest,
         m.Preset.status,
         m.Preset.failures_in_row,
         m.Preset.replace_strategy,
         m.Preset.max_surge,
         m.Preset.ready_timeout_s,
-        m.Template.name.label("template_name"),
-        m.TemplateVersion.name.label("version_name"),
         m.TemplateVersion.template_id,
     )
 
@@ -114,6 +115,7 @@ def to_counted(
     """A row of either query as the tick sees it; failures before `since` no longer count."""
     # By position and at once: a tick does this for every preset.
     failed, unhealthy, blocked, reconciled_at, organization_id, max_builds_in_flight, slow_start = row[8:15]
+    template, name, version = row[15:18]
     return PresetCounts(
         to_preset(row, schedules),
         counts,
@@ -123,6 +125,7 @@ def to_counted(
         organization_id,
         max_builds_in_flight,
         slow_start,
+        preset_ref(template, name, version, active=row[2]),
     )
 
 

@@ -32,7 +32,6 @@ from prebuild_tasks.storage.conditions import (
     global_pause,
     older_than,
     pause_holds,
-    preset_ref,
 )
 from prebuild_tasks.storage.declared import counted_query, presets_query, read_schedules, to_counted
 from prebuild_tasks.storage.engine import Database
@@ -41,7 +40,6 @@ from prebuild_tasks.storage.engine import Database
 class PoolRow(NamedTuple):
     """One pool as people look at it."""
 
-    ref: str
     counted: PresetCounts
     failed: int
     """Failed prebuilds kept for study."""
@@ -64,6 +62,10 @@ class PoolRow(NamedTuple):
     """Turns in a row that ended with their process."""
     rests_until: datetime | None
     """For which it rests; None: it does not."""
+
+    @property
+    def ref(self) -> str:
+        return self.counted.ref
 
     @property
     def preset(self) -> Preset:
@@ -118,7 +120,6 @@ def read_pools(
     }
     pools = [
         PoolRow(
-            ref=preset_ref(row.template_name, row.name, row.version_name, active=row.using_active_version),
             counted=found.counted(row, since),
             failed=failed[row.id].starts if row.id in failed else 0,
             failed_deletions=failed[row.id].deletions if row.id in failed else 0,

@@ -15,6 +15,7 @@ from typing import Any, cast
 from sqlalchemy import ARRAY, ColumnElement, Connection, and_, any_, bindparam, insert, literal, select, update
 
 from prebuild_tasks.core.model import (
+    CLAIM_REASON,
     FINAL_STATUSES,
     PREBUILDS_OWNER,
     BuildPriority,
@@ -36,6 +37,13 @@ class NewBuild:
     id: str
     queue: str
     """The host its queue belongs to; empty: the shared one."""
+    work: str = ""
+    """What it does and to which workspace, for people; empty where that was not read."""
+
+
+def work_of(transition: Transition, reason: str, workspace: str) -> str:
+    """`start of prebuild-calm-otter`; personalising is a start by its reason."""
+    return f"{'claim' if reason == CLAIM_REASON else transition} of {workspace}"
 
 
 _LOCK_PRESET = select(m.Preset.id).where(m.Preset.id == bindparam("preset_id")).with_for_update(key_share=True)
@@ -196,13 +204,13 @@ def create_prebuilds(
     """Insert one workspace and its start build per slot. A slot that is taken is an IntegrityError, never a surplus."""
     if not slots:
         return []
-    origins = [BuildOrigin(str(uuid.uuid4()), 1, view.organization_id, view.preset_id) for _ in slots]
+    origins = [BuildOrigin(str(uuid.uuid4()), 1, view.organization_id, view.preset_id, prebuild_name()) for _ in slots]
     connection.execute(
         _MANY_WORKSPACES,
         [
             {
                 "id": origin.id,
-                "name": prebuild_name(),
+                "name": origin.name,
                 "owner": PREBUILDS_OWNER,
                 "organization_id": view.organization_id,
                 "preset_id": view.preset_id,
@@ -236,12 +244,13 @@ class BuildOrigin:
     build_number: int
     organization_id: int
     preset_id: int
+    name: str
     host: str = ""
 
 
 def insert_builds(
     connection: Connection,
-    workspaces: Iterable[Any],
+    workspaces: Collection[Any],
     *,
     transition: Transition,
     reason: str,
@@ -271,7 +280,10 @@ def insert_builds(
     ]
     if builds:
         connection.execute(_MANY_BUILDS, builds)
-    return [NewBuild(build["id"], build["queue"]) for build in builds]
+    return [
+        NewBuild(build["id"], build["queue"], work_of(transition, reason, w.name))
+        for build, w in zip(builds, workspaces, strict=True)
+    ]
 
 
 def move_slots(connection: Connection, moves: Mapping[str, int]) -> None:
@@ -373,6 +385,7 @@ _BUILD_ORIGIN = (
     m.Workspace.build_number,
     m.Workspace.organization_id,
     m.Workspace.preset_id,
+    m.Workspace.name,
     m.Workspace.host,
 )
 

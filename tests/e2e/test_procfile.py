@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 from pathlib import Path
 from typing import Any
@@ -53,7 +54,9 @@ def test_from_an_empty_database_to_a_full_pool(tmp_path: Path, postgres_url: str
             service.run("health", "--role", role)
         seen = wait_until(lambda: finished(flower), timeout=30, what="tasks in Flower")
         assert seen["prebuild_tasks.reconcile_preset"]["result"].startswith("{'preset': 'dev/small', 'outcome': ")
-        assert json.loads(seen["prebuild_tasks.reconcile_preset"]["args"].replace("'", '"').strip("(),"))
+        assert seen["prebuild_tasks.reconcile_preset"]["args"] == "('dev/small',)"
+        ran = seen["prebuild_tasks.run_build"]["args"]
+        assert re.fullmatch(r"\('[0-9a-f-]{36}: (start of prebuild-[a-z0-9-]+|claim of [a-z0-9-]+)',\)", ran), ran
         assert seen["prebuild_tasks.run_build"]["result"].startswith("{'outcome': 'succeeded', 'build': ")
         assert service.run("audit") == "clean\n"
         assert service.interrupt(honcho, signal.SIGTERM) == 128 + signal.SIGTERM

@@ -48,7 +48,7 @@ def test_a_build_is_noted_as_published_before_anybody_can_take_it(database: Data
     seen: list[object] = []
 
     class Publisher(RecordingPublisher):
-        def builds(self, build_ids: object) -> int:  # type: ignore[override]
+        def builds(self, build_ids: object, *, shown: object = None) -> int:  # type: ignore[override]
             with database.write() as connection:
                 query = select(m.Build.published_at).with_for_update(nowait=database.dialect == "postgresql")
                 seen.append(connection.execute(query).scalar_one())

@@ -6,8 +6,10 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+from sqlalchemy import select
 
 from prebuild_tasks import tasks
 from prebuild_tasks.bootstrap import Runtime
@@ -96,10 +98,7 @@ def test_a_build_that_ends_wakes_its_preset(here: Runtime) -> None:
     declare(here.database, here.settings, 1)
     tasks.reconcile_preset(PRESET)
     here.messages.builds({})
-    from sqlalchemy import select
-
-    with here.database.read() as connection:
-        build_id = connection.execute(select(m.Build.id)).scalar_one()
+    [build_id] = _build_ids(here)
     assert tasks.run_build(build_id)["outcome"] == "succeeded"
     assert here.messages.waiting(here.settings.queue(EVENTS)) == 1
     answer = tasks.claim([PRESET], "ada", request_id="r1")
@@ -112,11 +111,44 @@ def test_a_build_that_ends_wakes_its_preset(here: Runtime) -> None:
 def test_a_message_in_celerys_own_form(here: Runtime) -> None:
     """Sent by kombu alone, read by Celery."""
     here.messages.reconcile(["7"])
-    with app.connection_for_read(here.settings.celery_broker_url) as connection:
-        message = connection.SimpleQueue(here.settings.queue(EVENTS)).get(timeout=5)
+    message = _taken(here, EVENTS)
     assert message.payload[0] == ["7"]
     assert message.headers["task"] == "prebuild_tasks.reconcile_preset"
-    message.ack()
+    assert message.headers["argsrepr"] == "('7',)"
+
+
+def test_people_are_shown_names_and_workers_get_ids(here: Runtime) -> None:
+    declare(here.database, here.settings, 1)
+    identity, pool = str(preset_id(here.database)), f"('{PRESET}',)"
+    tasks.reconcile_all()
+    message = _taken(here, RECONCILE)
+    assert (message.payload[0], message.headers["argsrepr"]) == ([identity], pool)
+    tasks.reconcile_preset(identity)
+    [workspace], [build_id] = workspaces(here.database), _build_ids(here)
+    message = _taken(here, "builds")
+    shown = f"('{build_id}: start of {workspace.name}',)"
+    assert (message.payload[0], message.headers["argsrepr"]) == ([build_id], shown)
+    tasks.run_build(build_id)
+    message = _taken(here, EVENTS)
+    assert (message.payload[0], message.headers["argsrepr"]) == ([identity], pool)
+    claimed = tasks.claim([PRESET], "ada", request_id="r1")
+    message = _taken(here, EVENTS)
+    assert (message.payload[0], message.headers["argsrepr"]) == ([identity], pool)
+    message = _taken(here, "builds", here.settings.host)
+    assert message.headers["argsrepr"] == f"('{message.payload[0][0]}: claim of {claimed['workspace']}',)"
+
+
+def _taken(here: Runtime, queue: str, host: str = "") -> Any:
+    """The queue's next message, as Celery reads it."""
+    with app.connection_for_read(here.settings.celery_broker_url) as connection:
+        message = connection.SimpleQueue(here.settings.queue(queue, host)).get(timeout=5)
+        message.ack()
+        return message
+
+
+def _build_ids(here: Runtime) -> list[str]:
+    with here.database.read() as connection:
+        return list(connection.execute(select(m.Build.id)).scalars())
 
 
 def test_a_wake_up_without_redis_takes_no_longer_than_its_deadline(tmp_path: Path) -> None:
