@@ -12,7 +12,7 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext, suppress
 from pathlib import Path
 from types import FrameType
@@ -30,6 +30,7 @@ from prebuild_tasks.cli.redis_server import RedisServer
 from prebuild_tasks.cli.watch import PoolView, line
 from prebuild_tasks.clock import monotonic
 from prebuild_tasks.config import Settings, load_settings, masked_url, parse_duration
+from prebuild_tasks.core.reasons import Reason
 from prebuild_tasks.errors import InputError, PrebuildError, RefusedError, WaitTimeoutError
 from prebuild_tasks.locks import require_redis
 from prebuild_tasks.messages import BUILDS, CLAIMS, DEFAULT, EVENTS, RECONCILE
@@ -45,6 +46,9 @@ log = structlog.get_logger(__name__)
 
 _REFRESH = 0.5
 _STOP_GRACE = 4.0
+_FIRST_WORDS = 20.0
+"""Seconds that the workers get to start, before it is said that none is alive."""
+_UNHEARD = (Reason.NO_WORKER, Reason.NO_BUILDS_WORKER)
 _CELERY = (sys.executable, "-m", "celery", "-A", "prebuild_tasks")
 
 
@@ -172,14 +176,17 @@ class Embedded:
 
     def _watch(self, started: float) -> int:
         shown: list[PoolStatus] = []
-        was_full = False
+        was_full = heard = False
+        watching = monotonic()
         with PoolView(self._console, lambda sentence: self._say("pools", sentence)) as view:
             while not self._stopping.wait(_REFRESH):
                 for sentence in self._children.revive():
                     self._say("restart", sentence)
                 with suppress(PrebuildError):
                     shown = pools(self._here.database, self._settings)
-                    view.show(shown)
+                    heard = heard or not still_starting(shown, monotonic() - watching)
+                    if heard:
+                        view.show(shown)
                 if is_full(shown) and not was_full:
                     was_full = True
                     self._say("full", f"every pool is full after {monotonic() - started:.1f} s")
@@ -210,6 +217,11 @@ class Embedded:
 
     def _say(self, what: str, sentence: str) -> None:
         self._console.print(f"{what:<9} {sentence}", markup=False, soft_wrap=True)
+
+
+def still_starting(rows: Sequence[PoolStatus], seconds: float) -> bool:
+    """Whether the workers, started this long ago, just have not spoken yet: nothing is wrong, and nothing to tell."""
+    return seconds < _FIRST_WORDS and any(row.reason in _UNHEARD for row in rows)
 
 
 class _owned:  # noqa: N801 - used as a context only

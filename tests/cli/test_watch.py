@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from prebuild_tasks.cli.embedded import still_starting
 from prebuild_tasks.cli.watch import PoolView
 from prebuild_tasks.config import Settings
 from prebuild_tasks.services.pool_status import PoolStatus
@@ -126,3 +127,10 @@ def test_ctrl_c_on_a_terminal(tmp_path: Path, settings: Settings, sqlite_templat
     os.close(theirs)
     os.close(ours)
     database.close()
+
+
+def test_workers_that_are_starting_are_no_trouble_for_a_while() -> None:
+    assert still_starting([ROW], 0.5)
+    assert still_starting([replace(ROW, reason="no_builds_worker")], 0.5)
+    assert not still_starting([replace(ROW, reason="starting")], 0.5)
+    assert not still_starting([ROW], 30.0)
