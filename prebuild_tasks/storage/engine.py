@@ -25,6 +25,8 @@ if TYPE_CHECKING:  # Alembic takes a third of a claim's start-up, and a claim ne
 
 _BUSY_STATES = {"55P03", "40P01", "40001"}
 """PostgreSQL: lock not available, deadlock detected, serialization failure."""
+_MAY_NOT = {"42501", "25006"}
+"""PostgreSQL: insufficient privilege, a transaction that may only read (a standby's, or by the user's default)."""
 _MIGRATIONS = Path(__file__).parent / "migrations"
 
 
@@ -201,6 +203,8 @@ class Database:
             return _no_schema()
         if state == "42703":
             return _old_schema(str(original))
+        if state in _MAY_NOT:
+            return self._may_not(str(original).strip().splitlines()[0])
         # 53: out of disk, memory or connections.
         lost = error.connection_invalidated or (state or "").startswith(("08", "57P0", "28", "3D", "53"))
         # By name, as the driver is an extra; by every name it has, as psycopg has one of its own for a time that is up.
@@ -208,6 +212,13 @@ class Database:
         if lost or (state is None and kinds & {"OperationalError", "InterfaceError"}):
             return self._unreachable(str(original).strip().splitlines()[0] if str(original).strip() else "no answer")
         return None
+
+    def _may_not(self, words: str) -> InputError:
+        return InputError(
+            f"the user of the database {masked_url(self.url)} may not do this: {words}",
+            hint="let it write to all tables, or name another user in PREBUILD_DATABASE_URL; "
+            "plan writes, too, and takes it back",
+        )
 
     def _unreachable(self, words: str) -> UnreachableError:
         return UnreachableError(

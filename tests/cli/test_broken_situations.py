@@ -10,6 +10,7 @@ import json
 import re
 import socket
 import subprocess
+import uuid
 import warnings
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
@@ -193,6 +194,37 @@ def test_redis_refuses_the_password(
         said = well.run("doctor", expect=8) + well.run("reconcile", expect=7)
         told(said, "refused the credentials: ", "next: correct the user and password in PREBUILD_REDIS_URL")
         assert "wr0ng" not in said
+
+
+@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+@pytest.mark.parametrize("only", ["GRANT SELECT ON ALL TABLES IN SCHEMA public TO {0}", "GRANT postgres TO {0}"])
+def test_a_database_user_who_may_only_read(
+    well: Here, only: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (file := tmp_path / "pools.yaml").write_text(
+        "schema: 1\ntemplates: [{name: web, config: {start: 'true'}, presets: [{name: small, desired: 1}]}]\n"
+    )
+    reader, superior = f"reader_{uuid.uuid4().hex[:8]}", well.database.url.replace("+psycopg", "")
+    with psycopg.connect(superior, autocommit=True) as connection:
+        connection.execute(f"CREATE ROLE {reader} LOGIN PASSWORD 's3cret'".encode())
+        try:
+            connection.execute(only.format(reader).encode())
+            if "SELECT" not in only:
+                connection.execute(f"ALTER ROLE {reader} SET default_transaction_read_only = on".encode())
+            monkeypatch.setenv("PREBUILD_DATABASE_URL", as_user(well.database.url, f"{reader}:s3cret"))
+            for command in (["plan", str(file)], ["apply", str(file)], ["pause", PRESET]):
+                said = well.run(*command, expect=2)
+                assert f"{reader}:***@" in said
+                told(said, "may not do this: ", "next: let it write to all tables, or name another user")
+            assert PRESET in well.run("status")
+        finally:
+            connection.execute(f"DROP OWNED BY {reader}".encode())
+            connection.execute(f"DROP ROLE {reader}".encode())
+
+
+def as_user(url: str, user: str) -> str:
+    scheme, _, rest = url.partition("://")
+    return f"{scheme}://{user}@{rest.partition('@')[2]}"
 
 
 @ONE_DATABASE
