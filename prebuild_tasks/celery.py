@@ -23,6 +23,7 @@ from celery.signals import (
     beat_init,
     celeryd_after_setup,
     setup_logging,
+    worker_before_create_process,
     worker_init,
     worker_process_init,
     worker_ready,
@@ -230,10 +231,19 @@ def _be_present(role: Role, queues: Callable[[], Sequence[str]] = tuple) -> Pres
     return presence
 
 
+@worker_before_create_process.connect
+def _before_fork(**_: Any) -> None:
+    """What is imported by now is never collected again: each full collection, and Celery makes one before every fork,
+    writes to each object's page, of which every other process of the worker is then left with a copy."""
+    if not gc.get_freeze_count():  # once: what a busy worker holds when it replaces a child is not there to stay
+        gc.collect()
+        gc.freeze()
+
+
 @worker_process_init.connect
 def _after_fork(**_: Any) -> None:
     from kombu import pools
 
     pools.reset()
-    # What came from the parent is never collected here: looking at it would copy its pages into every child.
+    # Nor is the rest of what came from the parent.
     gc.freeze()
