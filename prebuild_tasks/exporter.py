@@ -6,17 +6,22 @@ for it: a database that does not answer makes `prebuild_up` 0, with no old value
 
 from __future__ import annotations
 
+import os
+import socket
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
+from weakref import WeakSet
 
 import structlog
 from prometheus_client import CollectorRegistry, generate_latest, start_http_server
 from prometheus_client.core import Metric
 from prometheus_client.registry import Collector
 from redis.exceptions import RedisError
+from sqlalchemy import Engine, event
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -33,6 +38,8 @@ log = structlog.get_logger(__name__)
 
 PATIENCE = 8.0
 """Seconds a scrape waits for the reading; Prometheus gives up after 10."""
+GIVE_UP = 30.0
+"""Seconds after which a reading's connections are cut, so that the next one begins with fresh ones."""
 _REDIS_TIMEOUT = 1.0
 _KEEPALIVE = {"keepalives_idle": "5", "keepalives_interval": "2", "keepalives_count": "3", "tcp_user_timeout": "8000"}
 """For PostgreSQL's client: a server that vanished is given up after some 10 seconds, not after two hours."""
@@ -84,12 +91,33 @@ class Shared(Generic[T]):
             self._changed.notify_all()
 
 
+class Lines:
+    """An engine's connections, to be cut from another thread than the one that waits for an answer.
+
+    A server that is frozen still acknowledges what it gets, so no keepalive ends the waiting for it.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        self._open: WeakSet[Any] = WeakSet()
+        if engine.dialect.name == "postgresql":
+            # First of all who hear of it: what is then said to a new connection may be waited for, too.
+            event.listen(engine, "connect", lambda connection, _record: self._open.add(connection), insert=True)
+
+    def cut(self) -> None:
+        """Whoever waits on one of them gets an error at once."""
+        for connection in [connection for connection in self._open if not connection.closed]:
+            # A copy of the descriptor: closing it is no business of ours.
+            with suppress(Exception), socket.socket(fileno=os.dup(connection.fileno())) as copy:
+                copy.shutdown(socket.SHUT_RDWR)
+
+
 class Exporter(Collector):
     """The collector that Prometheus' client library asks at each scrape."""
 
-    def __init__(self, settings: Settings, version: str, patience: float = PATIENCE) -> None:
+    def __init__(self, settings: Settings, version: str, patience: float = PATIENCE, give_up: float = GIVE_UP) -> None:
         self._settings, self._version = settings, version
         self._database = Database(_patient(settings.resolved_database_url))
+        self._lines, self._give_up = Lines(self._database.engine), give_up
         self._redis = connect(settings.resolved_redis_url, connect_timeout=_REDIS_TIMEOUT, timeout=_REDIS_TIMEOUT)
         self._shared = Shared(self.read, settings.exporter_cache, patience)
         self._last: datetime | None = None
@@ -102,12 +130,17 @@ class Exporter(Collector):
     def read(self) -> Reading:
         """Ask the database and Redis now; what does not answer is None. Said once, not with every scrape."""
         started = monotonic()
+        watch = threading.Timer(self._give_up, self._lines.cut)
+        watch.daemon = True
+        watch.start()
         try:
             reading = self.read_or_raise()
         except (PrebuildError, SQLAlchemyError) as error:
             if not self._down:
                 log.warning("database_not_read", error=str(error))
             reading = Reading(None, self._lengths(None), monotonic() - started)
+        finally:
+            watch.cancel()
         self._down = reading.numbers is None
         return reading
 

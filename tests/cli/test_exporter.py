@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 import re
 import signal
 import socket
@@ -15,6 +16,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import psycopg
 import pytest
 
 from prebuild_tasks.cli.main import main
@@ -206,3 +208,23 @@ def test_a_database_that_is_silent_holds_up_neither_a_scrape_nor_the_end(tmp_pat
                     assert process.wait(10) == 0
                     assert time.monotonic() - began < 3
                     scrape.join(10)
+
+
+@pytest.mark.servers
+def test_a_connection_whose_server_is_frozen_is_given_up(postgres_url: str) -> None:
+    """Stopped, it acknowledges and never answers; whoever comes after it does."""
+    exporter = Exporter(Settings(database_url=postgres_url, redis_url=NO_REDIS), "1", give_up=1.0)
+    assert exporter.read().numbers is not None
+    with psycopg.connect(postgres_url.replace("+psycopg", ""), autocommit=True) as connection:
+        mine = "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+        [(backend,)] = connection.execute(mine).fetchall()
+        os.kill(backend, signal.SIGSTOP)
+        try:
+            began = time.monotonic()
+            frozen = exporter.read()
+            assert 0.9 < time.monotonic() - began < 5
+            assert frozen.numbers is None
+            assert exporter.read().numbers is not None
+        finally:
+            os.kill(backend, signal.SIGCONT)
+            exporter.close()
