@@ -30,7 +30,8 @@ def batch(app: Celery, queue: str, task: str, calls: Sequence[tuple[list[Any], d
     """kombu's `Producer.batch` with Celery's own `as_task_v2`, straight into the queue's list."""
     with app.producer_pool.acquire(block=True) as producer, producer.batch(BATCH):
         for args, kwargs in calls:
-            message = app.amqp.as_task_v2(uuid(), task, args, kwargs)
+            # As `apply_async` says it of a task that keeps no result; unsaid, a worker would keep one.
+            message = app.amqp.as_task_v2(uuid(), task, args, kwargs, ignore_result=True)
             producer.publish(
                 message.body,
                 exchange="",
