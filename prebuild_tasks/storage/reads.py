@@ -7,9 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cache
-from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Select, bindparam, exists, select
+from sqlalchemy import ColumnElement, Connection, bindparam, exists, select
 
 from prebuild_tasks.core.model import (
     BuildStatus,
@@ -27,6 +26,7 @@ from prebuild_tasks.storage.conditions import (
 )
 from prebuild_tasks.storage.declared import global_pause_column, presets_query, recent_failures, to_preset
 from prebuild_tasks.storage.engine import Database
+from prebuild_tasks.storage.prepared import Prepared
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,13 +63,14 @@ def read_preset(
     now, values = database.now_sql()
     mine = {"preset_id": preset_id, **values}
     preset, schedules, prebuilds = _statements(now)
-    row = connection.execute(preset, mine).one_or_none()
-    if row is None:
+    found = preset.rows(connection, mine)
+    if not found:
         return None
+    row = found[0]
     times: tuple[Schedule, ...] = ()
     if row.has_schedules:
-        times = tuple(Schedule(cron, desired) for cron, desired in connection.execute(schedules, mine).all())
-    workspaces = connection.execute(prebuilds, mine).all()
+        times = tuple(Schedule(cron, desired) for cron, desired in schedules.rows(connection, mine))
+    workspaces = prebuilds.rows(connection, mine)
     tally: dict[tuple[Transition, BuildStatus], int] = defaultdict(int)
     for item in workspaces:
         tally[item.transition, item.status] += 1
@@ -116,7 +117,7 @@ def read_preset(
 
 
 @cache
-def _statements(now: ColumnElement[datetime]) -> tuple[Select[*tuple[Any, ...]], ...]:
+def _statements(now: ColumnElement[datetime]) -> tuple[Prepared, Prepared, Prepared]:
     """The preset, its schedules, its prebuilds. Built once: in most turns the making of them would be most of it."""
     mine = bindparam("preset_id", type_=m.Preset.id.type)
     has_schedules = exists().where(m.PresetSchedule.preset_id == m.Preset.id)
@@ -137,7 +138,7 @@ def _statements(now: ColumnElement[datetime]) -> tuple[Select[*tuple[Any, ...]],
         m.Workspace.status,
         m.Workspace.slot,
     ).where(m.Workspace.preset_id == mine, IS_LIVE_PREBUILD)
-    return preset, schedules, prebuilds
+    return Prepared(preset), Prepared(schedules), Prepared(prebuilds)
 
 
 def read_slots(connection: Connection, preset_id: int) -> dict[str, int]:
