@@ -27,15 +27,15 @@ up: install ## Fill the example pools on this machine: Redis, SQLite, worker, bu
 
 .PHONY: test
 test: install ## Run every test but the long fault runs; starts its own Redis and PostgreSQL
-	$(BIN)/pytest -n 3 --dist loadscope -m "not faults and not faults_short and not docker and not monitoring" $(ARGS)
+	$(BIN)/pytest -n 3 --dist loadscope -m "not faults and not deploys and not docker and not monitoring" $(ARGS)
 
 .PHONY: faults
 faults: install ## Run the long fault runs
 	$(BIN)/pytest -m "faults and not docker" $(ARGS)
 
-.PHONY: test-faults
-test-faults: install ## Run a few trials of every row of the fault table, a rolling deploy, and everything over TLS (about 6 minutes)
-	$(BIN)/pytest -m "not faults and not docker" tests/faults tests/e2e/test_tls.py tests/e2e/test_rolling_deploy.py $(ARGS)
+.PHONY: test-deploys
+test-deploys: install ## Test a rolling deploy with a migration in between, and everything over TLS
+	$(BIN)/pytest -n 2 -m deploys tests/e2e $(ARGS)
 
 .PHONY: test-docker
 test-docker: install ## Test the docker provisioner and the image's steps; needs an engine: DOCKER_HOST, or as root podman, runc and busybox-static
@@ -60,7 +60,7 @@ bench-fleet: install ## The long fleet run: 10,000 presets through real Celery w
 
 .PHONY: test-fast
 test-fast: install ## Run the tests that need no servers (under 30 seconds)
-	$(BIN)/pytest -n 2 -m "not servers and not e2e and not slow and not faults and not faults_short and not docker and not monitoring" $(ARGS)
+	$(BIN)/pytest -n 2 -m "not servers and not e2e and not slow and not faults and not deploys and not docker and not monitoring" $(ARGS)
 
 .PHONY: check
 check: install ## Lint, types, layers, migrations

@@ -15,7 +15,7 @@ from prebuild_tasks.config import load_settings
 from prebuild_tasks.storage.engine import Database
 from tests.e2e.service import deployed, procfile
 
-pytestmark = [pytest.mark.e2e, pytest.mark.faults_short, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.e2e, pytest.mark.deploys, pytest.mark.timeout(240)]
 POOLS = """
 schema: 1
 templates:

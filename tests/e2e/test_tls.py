@@ -22,7 +22,7 @@ from tests.faults.proxy import Proxy
 from tests.servers import restartable_postgres
 from tests.wait import wait_until
 
-pytestmark = [pytest.mark.e2e, pytest.mark.faults_short, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.e2e, pytest.mark.deploys, pytest.mark.timeout(240)]
 SECRET = "pass-w0rd-of-both"
 POOLS = "schema: 1\ntemplates:\n  - {name: dev, config: {start: 'true'}, presets: [{name: small, desired: 1}]}\n"
 

@@ -20,7 +20,7 @@ DESIRED = 6
 
 
 @pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
-@trials(10, 1000, quick=True)
+@trials(10, 1000)
 def test_row_13_a_lagging_snapshot(
     database: Database,
     settings: Settings,

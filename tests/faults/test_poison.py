@@ -30,7 +30,7 @@ def count_of(deployment: Cluster, query: str, **values: object) -> int:
         database.close()
 
 
-@trials(2, 100, quick=True)
+@trials(2, 100)
 def test_row_9_clocks_an_hour_apart(deployment: Cluster, chance: random.Random, report: Report, count: int) -> None:
     """One of each kind of worker an hour ahead, the other an hour behind; the pools' TTL is half an hour."""
     skews = {"worker1": 3600, "builds1": 3600, "worker2": -3600, "builds2": -3600}
@@ -55,7 +55,7 @@ def test_row_9_clocks_an_hour_apart(deployment: Cluster, chance: random.Random, 
     report(f"{load.hits} claims and refills with clocks two hours apart, nothing expired, nothing taken over")
 
 
-@trials(1, 50, quick=True)
+@trials(1, 50)
 def test_row_10_messages_that_mean_nothing(
     deployment: Cluster, chance: random.Random, report: Report, count: int
 ) -> None:

@@ -27,7 +27,7 @@ from tests.wait import wait_until
 pytestmark = IN_CLUSTER
 
 
-@trials(6, 300, quick=True)
+@trials(6, 300)
 def test_row_1_killed_at_each_step(deployment: Cluster, chance: random.Random, report: Report, count: int) -> None:
     load = deployment.load(chance)
     steps = in_turn(TURN_STEPS + BUILD_STEPS, count, chance)
@@ -41,7 +41,7 @@ def test_row_1_killed_at_each_step(deployment: Cluster, chance: random.Random, r
     report(f"{count} killed, {load.hits} claims, {deployment.sampler.samples} samples")
 
 
-@trials(2, 200, quick=True)
+@trials(2, 200)
 def test_row_2_frozen_past_the_lock(deployment: Cluster, chance: random.Random, report: Report, count: int) -> None:
     load = deployment.load(chance)
     for step in in_turn(TURN_STEPS, count, chance):
@@ -55,7 +55,7 @@ def test_row_2_frozen_past_the_lock(deployment: Cluster, chance: random.Random, 
     report(f"{count} frozen, {load.hits} claims")
 
 
-@trials(3, 100, quick=True)
+@trials(3, 100)
 def test_row_3_redis_dies_and_forgets(deployment: Cluster, chance: random.Random, report: Report, count: int) -> None:
     times, down = [], 0
     for number in range(count):
@@ -99,7 +99,7 @@ def test_row_4_redis_is_a_black_hole(deployment: Cluster, chance: random.Random,
     report(f"{count} times, consuming again after at most {max(times):.1f} s, {len(latencies)} claims, p99 {p99:.3f} s")
 
 
-@trials(3, 100, quick=True)
+@trials(3, 100)
 def test_row_5_postgresql_restarts(deployment: Cluster, chance: random.Random, report: Report, count: int) -> None:
     load = deployment.load(chance)
     lost = deployment.postgres_proxy.cut
@@ -120,7 +120,7 @@ def test_row_5_postgresql_restarts(deployment: Cluster, chance: random.Random, r
     report(f"{count} times, {lost} commits without an answer, {load.hits} claims, {load.unreachable} asked again")
 
 
-@trials(10, 500, quick=True)
+@trials(10, 500)
 def test_row_6_duplicates(deployment: Cluster, chance: random.Random, report: Report, count: int) -> None:
     messages, client = Messages(deployment.settings), Client(settings=deployment.settings)
     load = deployment.load(chance)
@@ -154,7 +154,7 @@ def _same(client: Client, request: ClaimRequest) -> str | None:
         return None
 
 
-@trials(2, 100, quick=True)
+@trials(2, 100)
 def test_row_7_lost_messages(deployment: Cluster, chance: random.Random, report: Report, count: int) -> None:
     settings, times, lost = deployment.settings, [], 0
     for _ in range(count):
@@ -200,7 +200,7 @@ def test_row_8_several_beats(deployment: Cluster, chance: random.Random, report:
     deployment.calm()
 
 
-@trials(1, 50, quick=True)
+@trials(2, 100)
 def test_row_8_a_beat_killed_and_a_beat_frozen(
     deployment: Cluster, chance: random.Random, report: Report, count: int
 ) -> None:
@@ -210,7 +210,7 @@ def test_row_8_a_beat_killed_and_a_beat_frozen(
             deployment.signal("beat", signal.SIGKILL)
         else:
             deployment.signal("beat", signal.SIGSTOP)
-            time.sleep((20 if count > 1 else 6) * TICK)
+            time.sleep((20 if count > 2 else 6) * TICK)
             before = ticks(deployment)
             deployment.signal("beat", signal.SIGCONT)
             time.sleep(TICK)
@@ -222,7 +222,7 @@ def test_row_8_a_beat_killed_and_a_beat_frozen(
     report(f"{count} times, at most {worst} ticks in the interval after it was frozen")
 
 
-@trials(1, 200, quick=True)
+@trials(1, 200)
 def test_row_11_builds_frozen_past_their_lease(
     deployment: Cluster, chance: random.Random, report: Report, count: int
 ) -> None:

@@ -28,11 +28,10 @@ BUILD_STEPS = [
 ]
 
 
-def trials(short: int, long: int, *, quick: bool = False) -> pytest.MarkDecorator:
-    """How many in `make test-faults` (where `quick`, in `make test` too), and how many in `make faults`."""
-    few = short if quick else pytest.param(short, marks=pytest.mark.faults_short)
+def trials(short: int, long: int) -> pytest.MarkDecorator:
+    """How many in `make test`, and how many in `make faults`."""
     many = pytest.param(long, marks=[pytest.mark.faults, pytest.mark.timeout(5400)])
-    return pytest.mark.parametrize("count", [few, many])
+    return pytest.mark.parametrize("count", [short, many])
 
 
 def in_turn(steps: list[str], count: int, chance: random.Random) -> list[str]:
