@@ -13,6 +13,7 @@ from prebuild_tasks.config import load_settings, parse_duration
 from prebuild_tasks.errors import InputError
 from prebuild_tasks.services import operate
 from prebuild_tasks.services.operate import Operated
+from prebuild_tasks.services.reconcile import names_of
 
 MaybePreset = Annotated[
     str, typer.Argument(help="template/preset; left out: everything", autocompletion=complete_preset)
@@ -102,4 +103,4 @@ def _report(here: Runtime, done: Operated, sentence: str, *, as_json: bool) -> N
     else:
         write(sentence)
     if done.preset_ids:
-        here.messages.wake(done.preset_ids)
+        here.messages.wake(done.preset_ids, shown=names_of(here.database, done.preset_ids))

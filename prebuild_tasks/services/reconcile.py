@@ -26,9 +26,9 @@ from prebuild_tasks.core.model import (
 )
 from prebuild_tasks.core.reasons import Reason
 from prebuild_tasks.core.rollout import Gated, Rolling, gate_active, gate_inactive, overdue, ungated
-from prebuild_tasks.errors import BusyError
+from prebuild_tasks.errors import BusyError, PrebuildError
 from prebuild_tasks.faultpoints import step
-from prebuild_tasks.ports import Publisher
+from prebuild_tasks.ports import NOTHING_SHOWN, Publisher
 from prebuild_tasks.services.budgets import grant
 from prebuild_tasks.storage import reads, snapshots, writes
 from prebuild_tasks.storage.conditions import ROLLING
@@ -147,11 +147,20 @@ def follow_up(
 ) -> None:
     """What every change ends with, after its commit: its builds are sent, and the pools it touched get their turn.
 
-    `ref`: the name of the one pool, for people, where it is known.
+    `ref`: the name of the one pool, for people, where it is known; else it is asked for.
     """
     publish(database, publisher, builds)
     if ids := [str(preset_id) for preset_id in sorted(preset_ids)]:
-        publisher.reconcile(ids, shown=dict.fromkeys(ids, ref))
+        publisher.reconcile(ids, shown=dict.fromkeys(ids, ref) if ref else names_of(database, ids))
+
+
+def names_of(database: Database, preset_ids: Sequence[str]) -> Mapping[str, str]:
+    """What people are shown in place of ids, in one statement; nothing when the database has no time for it."""
+    try:
+        with database.read() as connection:
+            return reads.read_names(connection, preset_ids)
+    except PrebuildError:
+        return NOTHING_SHOWN
 
 
 def _reconcile_locked(connection: Connection, database: Database, settings: Settings, preset_id: int) -> PresetResult:

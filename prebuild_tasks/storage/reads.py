@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cache
@@ -21,8 +21,12 @@ from prebuild_tasks.core.model import (
 from prebuild_tasks.storage import models as m
 from prebuild_tasks.storage.conditions import (
     IS_LIVE_PREBUILD,
+    REF_COLUMNS,
+    TEMPLATE_OF_VERSION,
+    VERSION_OF_PRESET,
     pause_holds,
     preset_ref,
+    ref_of,
 )
 from prebuild_tasks.storage.declared import global_pause_column, presets_query, recent_failures, to_preset
 from prebuild_tasks.storage.engine import Database
@@ -147,3 +151,10 @@ def read_slots(connection: Connection, preset_id: int) -> dict[str, int]:
         m.Workspace.preset_id == preset_id, m.Workspace.slot.is_not(None)
     )
     return {row.id: row.slot for row in connection.execute(query)}
+
+
+def read_names(connection: Connection, preset_ids: Sequence[str]) -> dict[str, str]:
+    """`template/preset[@version]` by preset, for people."""
+    query = select(m.Preset.id, *REF_COLUMNS).join(*VERSION_OF_PRESET).join(*TEMPLATE_OF_VERSION)
+    rows = connection.execute(query.where(m.Preset.id.in_([int(identity) for identity in preset_ids])))
+    return {str(row.id): ref_of(row) for row in rows}

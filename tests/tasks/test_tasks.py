@@ -16,6 +16,7 @@ from prebuild_tasks.bootstrap import Runtime
 from prebuild_tasks.celery import HARD_LIMIT, VISIBILITY_TIMEOUT, app
 from prebuild_tasks.config import Settings
 from prebuild_tasks.messages import EVENTS, RECONCILE, Messages
+from prebuild_tasks.services.reconcile import follow_up
 from prebuild_tasks.storage import models as m
 from prebuild_tasks.storage.engine import Database
 from tests.builders import PRESET, declare, live, preset_id, workspaces
@@ -136,6 +137,8 @@ def test_people_are_shown_names_and_workers_get_ids(here: Runtime) -> None:
     assert (message.payload[0], message.headers["argsrepr"]) == ([identity], pool)
     message = _taken(here, "builds", here.settings.host)
     assert message.headers["argsrepr"] == f"('{message.payload[0][0]}: claim of {claimed['workspace']}',)"
+    follow_up(here.database, here.messages, [], [int(identity), 999])  # as a sweep, who knows numbers alone
+    assert [_taken(here, EVENTS).headers["argsrepr"] for _ in range(2)] == [pool, "('999',)"]
 
 
 def _taken(here: Runtime, queue: str, host: str = "") -> Any:
