@@ -143,7 +143,10 @@ class Cluster(Service):
             os.killpg(member.process.pid, number)
 
     def arm(self, step: str, action: str) -> None:
-        (self.faults / step).write_text(action)
+        # At once: whoever comes to the step while the file is still empty would take it for nothing.
+        written = self.faults / f"{step}.new"
+        written.write_text(action)
+        written.rename(self.faults / step)
 
     def struck(self, step: str) -> bool:
         """Whether somebody came to the armed step."""
