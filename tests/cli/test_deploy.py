@@ -43,6 +43,11 @@ def test_compose_runs_every_line_of_the_procfile_and_the_migration_before_them()
     assert SERVICES["builds-docker"]["command"] == PROCFILE["builds"]
     for name in set(OURS) - {"migrate"}:
         assert SERVICES[name]["depends_on"]["migrate"] == {"condition": "service_completed_successfully"}
+        assert {"redis", "postgres"} <= set(SERVICES[name]["depends_on"]), "so that it stops before them"
+
+
+def test_the_image_is_built_once() -> None:
+    assert [name for name, service in SERVICES.items() if "build" in service] == ["migrate"]
 
 
 def test_the_readme_names_the_processes_and_the_commands_before_them() -> None:
@@ -60,6 +65,17 @@ def test_the_systemd_unit_runs_the_procfiles_lines(name: str) -> None:
         ["sh", "-c", script], cwd=ROOT, env={"PATH": os.environ["PATH"]}, capture_output=True, text=True
     )
     assert done.stdout.strip() == re.sub(r"\$\{\w+:-(\w+)\}", r"\1", PROCFILE[name])
+
+
+def test_systemd_finds_nothing_in_the_unit(tmp_path: Path) -> None:
+    if not shutil.which("systemd-analyze"):
+        pytest.skip("needs systemd-analyze: apt-get install systemd")
+    [unit] = re.findall(r"^```ini\n(.*?)^```", (ROOT / "docs/operating.md").read_text(), re.MULTILINE | re.DOTALL)
+    (tmp_path / "prebuild@worker.service").write_text(unit)
+    done = subprocess.run(
+        ["systemd-analyze", "verify", str(tmp_path / "prebuild@worker.service")], capture_output=True, text=True
+    )
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_every_queue_is_consumed() -> None:
