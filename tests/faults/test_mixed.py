@@ -157,7 +157,7 @@ def memory(deployment: Cluster, name: str) -> int:
 
 
 SOAKS = [
-    (20, 5, 2.0),
+    (10, 2, 1.0),
     pytest.param(1000, 120, 10.0, marks=[pytest.mark.faults, pytest.mark.timeout(5400)]),
 ]
 
