@@ -569,8 +569,9 @@ def test_what_is_served_is_limited_too(
     serve = "ulimit -n > limit; ulimit -t >> limit; exec sleep 1000"
     config = {"start": "true", "serve": serve, "ready": "test -s limit", "limits": {"files": 99, "cpu_seconds": 5}}
     made = provisioner.start(replace(spec, config=config), Context())
-    wait_until(lambda: len((Path(made.directory) / "limit").read_text().split()) == 2, what="its limits")
-    assert (Path(made.directory) / "limit").read_text().split() == ["99", "unlimited"]
+    limit = Path(made.directory) / "limit"
+    wait_until(lambda: limit.exists() and len(limit.read_text().split()) == 2, what="its limits")
+    assert limit.read_text().split() == ["99", "unlimited"]
 
 
 @pytest.mark.parametrize("limits", [{"memory": "lots"}, {"files": 0}, {"file": 3}, {"files": "many"}, {"memory": True}])
