@@ -5,6 +5,7 @@ What a tick makes for every preset is a NamedTuple: as frozen as a frozen datacl
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -207,6 +208,11 @@ class GlobalSnapshot:
     now: datetime
     presets: tuple[PresetCounts, ...] = ()
     paused: bool = False
+
+    def refs(self, preset_ids: Collection[str]) -> dict[str, str]:
+        """The names of these, by id, for people; nothing is looked for where there are none."""
+        wanted = set(preset_ids)
+        return {item.preset.id: item.ref for item in self.presets if item.preset.id in wanted} if wanted else {}
 
 
 @dataclass(frozen=True, slots=True)

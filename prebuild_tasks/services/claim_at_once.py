@@ -50,7 +50,7 @@ from prebuild_tasks.storage.conditions import (
     ref_of,
     said,
 )
-from prebuild_tasks.storage.connections import run_by_driver
+from prebuild_tasks.storage.connections import one_line, run_by_driver
 from prebuild_tasks.storage.engine import Database
 from prebuild_tasks.storage.models import UuidText
 from prebuild_tasks.storage.writes import NewBuild, work_of
@@ -102,9 +102,7 @@ def _named(found: Sequence[Any] | None) -> Any:
 
 @cache
 def _words(now: ColumnElement[datetime], *, versioned: bool) -> str:
-    """As the driver takes it. One line: what is longer than 4,096 characters, psycopg reads anew for each execution."""
-    compiled = _statement(now, versioned=versioned).compile(dialect=psycopg.dialect())  # type: ignore[no-untyped-call]
-    return " ".join(str(compiled).split())
+    return one_line(_statement(now, versioned=versioned).compile(dialect=psycopg.dialect()))  # type: ignore[no-untyped-call]
 
 
 def _statement(now: ColumnElement[datetime], *, versioned: bool) -> Select[*tuple[Any, ...]]:

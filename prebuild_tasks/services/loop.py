@@ -36,8 +36,7 @@ class PoolReconciler:
         if tick is None:
             return {"outcome": "not due"}
         snapshot, preset_ids = plan_tick(self._database, self._settings)
-        shown = {item.preset.id: item.ref for item in snapshot.presets}
-        sent = self._publisher.reconcile(preset_ids, tick=tick, shown=shown)
+        sent = self._publisher.reconcile(preset_ids, tick=tick, shown=snapshot.refs(preset_ids))
         report = tick_report(snapshot, sent, tick)
         seconds = monotonic() - started
         note_tick(self._database, snapshot.now, report, seconds)

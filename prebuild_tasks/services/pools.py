@@ -69,7 +69,7 @@ def apply_in(
         details={"revision": report.revision, "changes": [str(change) for change in report.changes]},
     )
     report.preset_ids = order_presets(after, timedelta(seconds=settings.backoff_interval), "drifted")
-    report.refs = {item.preset.id: item.ref for item in after.presets}
+    report.refs = after.refs(report.preset_ids)
     return report
 
 

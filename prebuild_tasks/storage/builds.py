@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, ScalarSelect, and_, case, func, insert, literal, or_, select, update
+from sqlalchemy import Connection, ScalarSelect, and_, case, func, insert, or_, select, update
 from sqlalchemy.orm import aliased
 
 from prebuild_tasks.core.backoff import slow_start_after
 from prebuild_tasks.core.model import ACTIVE_STATUSES, BuildStatus, Transition
 from prebuild_tasks.storage import models as m
-from prebuild_tasks.storage.conditions import TEMPLATE_OF_VERSION, VERSION_OF_PRESET, preset_ref
+from prebuild_tasks.storage.conditions import TEMPLATE_OF_VERSION, USES_ACTIVE_VERSION, VERSION_OF_PRESET, preset_ref
 
 _RECENT_FAILURES_KEPT = 50
 _ERROR_LENGTH = 2000
@@ -150,7 +150,7 @@ def read_taken(connection: Connection, build_id: str, runner: str) -> TakenBuild
             m.Preset.name.label("preset"),
             m.Template.name.label("template"),
             m.TemplateVersion.name.label("version"),
-            func.coalesce(m.Template.active_version_id == m.TemplateVersion.id, literal(value=False)).label("active"),
+            USES_ACTIVE_VERSION.label("active"),
             m.TemplateVersion.provisioner,
             m.TemplateVersion.config,
             m.Preset.ready_timeout_s.label("ready_timeout"),

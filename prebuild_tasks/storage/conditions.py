@@ -47,6 +47,10 @@ IS_ACTIVE = and_(
     m.Preset.removed_at.is_(None),
 )
 
+USES_ACTIVE_VERSION: ColumnElement[bool] = func.coalesce(
+    m.Template.active_version_id == m.TemplateVersion.id, literal(value=False)
+)
+
 
 def expired(now: datetime | ColumnElement[datetime]) -> ColumnElement[bool]:
     """Whether a workspace, joined with its preset, is expired at `now`: the core's rule in SQL."""

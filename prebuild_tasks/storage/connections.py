@@ -7,7 +7,7 @@ import sqlite3
 from collections.abc import Mapping
 from typing import Any
 
-from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy import Compiled, Connection, Engine, create_engine, event
 from sqlalchemy.exc import DBAPIError, InvalidatePoolError
 from sqlalchemy.pool import PoolProxiedConnection
 
@@ -104,6 +104,11 @@ def raw_connection(engine: Engine) -> PoolProxiedConnection:
     except engine.dialect.loaded_dbapi.Error as error:
         kind = engine.dialect.loaded_dbapi.Error
         raise DBAPIError.instance(None, None, error, kind, connection_invalidated=True) from error
+
+
+def one_line(compiled: Compiled) -> str:
+    """A statement's words for `run_by_driver`: what is longer than 4,096 characters, psycopg reads anew each time."""
+    return " ".join(str(compiled).split())
 
 
 def run_by_driver(connection: PoolProxiedConnection, words: str, values: Mapping[str, Any] | None = None) -> Any:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, Select, func, literal, literal_column, or_, select
+from sqlalchemy import ColumnElement, Connection, Row, Select, func, literal_column, or_, select
 
 from prebuild_tasks.core.model import (
     Counts,
@@ -22,6 +22,7 @@ from prebuild_tasks.storage import models as m
 from prebuild_tasks.storage.conditions import (
     PAUSED_KEY,
     TEMPLATE_OF_VERSION,
+    USES_ACTIVE_VERSION,
     VERSION_OF_PRESET,
     preset_ref,
 )
@@ -48,9 +49,7 @@ _COUNTED = (
     # What a Preset consists of, in its order.
     m.Preset.id,
     m.Preset.desired,
-    func.coalesce(m.Template.active_version_id == m.TemplateVersion.id, literal(value=False)).label(
-        "using_active_version"
-    ),
+    USES_ACTIVE_VERSION.label("using_active_version"),
     or_(m.Template.deleted_at.is_not(None), m.Preset.removed_at.is_not(None)).label("deleted"),
     m.Template.deprecated,
     m.Preset.ttl_s,

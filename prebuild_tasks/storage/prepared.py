@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import Connection, Dialect, Select
 from sqlalchemy.types import TypeEngine
 
-from prebuild_tasks.storage.connections import run_by_driver
+from prebuild_tasks.storage.connections import one_line, run_by_driver
 
 _Convert = Callable[[Any], Any]
 
@@ -62,8 +62,7 @@ class Prepared:
                 self._given[name] = convert
             else:
                 self._constants[name] = convert(bind.effective_value) if convert else bind.effective_value
-        # One line: what is longer than 4,096 characters, psycopg reads anew for each execution.
-        self._words = " ".join(str(compiled).split())
+        self._words = one_line(compiled)
 
     def _conversions(self, dialect: Dialect, codes: Sequence[int]) -> Iterator[tuple[int, _Convert]]:
         for place, (column, code) in enumerate(zip(self._columns, codes, strict=True)):

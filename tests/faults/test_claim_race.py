@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import sys
 import threading
+from collections.abc import Iterator
 
 import pytest
 from sqlalchemy import func, select
@@ -19,11 +20,19 @@ from prebuild_tasks.storage import models as m
 from prebuild_tasks.storage.engine import Database
 from tests.builders import PRESET, age, declare, fill, finish_builds, preset_id, workspaces
 
-# Python lets a thread that only computes, as the reconciler does, keep the others waiting for 5 ms each time.
-SWITCH_INTERVAL = 0.0002
 LONG = [pytest.mark.faults, pytest.mark.timeout(3600)]
 
 
+@pytest.fixture
+def _short_turns() -> Iterator[None]:
+    """Python lets a thread that only computes, as the reconciler does, keep the others waiting for 5 ms each time."""
+    usual = sys.getswitchinterval()
+    sys.setswitchinterval(0.0002)
+    yield
+    sys.setswitchinterval(usual)
+
+
+@pytest.mark.usefixtures("_short_turns")
 @pytest.mark.parametrize(
     ("database_url", "claimers", "pool", "each"),
     [
@@ -64,8 +73,6 @@ def test_one_owner_each_and_no_claimed_one_deleted(
             reconcile_preset(database, settings, identity)
             finish_builds(database, limit=20)
 
-    usual = sys.getswitchinterval()
-    sys.setswitchinterval(SWITCH_INTERVAL)
     threads = [threading.Thread(target=claimer, args=(number,)) for number in range(claimers)]
     other = threading.Thread(target=reconciler)
     other.start()
@@ -75,7 +82,6 @@ def test_one_owner_each_and_no_claimed_one_deleted(
         thread.join()
     done.set()
     other.join()
-    sys.setswitchinterval(usual)
     claimed = workspaces(database, m.Workspace.owner != "prebuilds")
     assert len(answers) == len(set(answers)) == len(claimed) > 0
     assert all(row.transition is Transition.START for row in claimed)

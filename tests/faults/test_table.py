@@ -95,7 +95,7 @@ def test_row_4_redis_is_a_black_hole(deployment: Cluster, chance: random.Random,
         times.append(refill(deployment, 40))
     deployment.calm()
     p99 = sorted(latencies)[int(len(latencies) * 0.99)]
-    assert p99 < 0.5 or len(latencies) < 100, "of fewer it is the slowest one, which tells of this machine"
+    assert p99 < 0.5
     report(f"{count} times, consuming again after at most {max(times):.1f} s, {len(latencies)} claims, p99 {p99:.3f} s")
 
 
