@@ -12,6 +12,7 @@ from sqlalchemy import text
 from prebuild_tasks.client import Client
 from prebuild_tasks.clock import monotonic
 from prebuild_tasks.messages import BUILDS, EVENTS, RECONCILE, Messages
+from prebuild_tasks.services import operate
 from prebuild_tasks.storage.engine import Database
 from tests.faults.cluster import NAMES, POOLS, Cluster, pools_file
 from tests.faults.trials import IN_CLUSTER, Report, refill, trials
@@ -175,11 +176,14 @@ def test_row_11_provisioners_that_fail(deployment: Cluster, chance: random.Rando
         "JOIN templates t ON t.id = v.template_id WHERE t.name = 'bad'"
     )
 
+    client = Client(settings=deployment.settings)
+
     def enough() -> bool:
-        deployment.run("unblock", "bad/small")
+        operate.unblock(client.database, "bad/small", actor="test")
         return count_of(deployment, query) >= count
 
     wait_until(enough, timeout=3600, what="builds", pause=1.0)
+    client.close()
     load.stop()
     deployment.apply(
         pools_file() + "  - name: bad\n    provisioner: simulated\n    presets: [{name: small, desired: 8}]\n"
