@@ -148,7 +148,7 @@ app.conf.update(
         },
         "probe_prebuilds": {"task": "prebuild_tasks.probe_prebuilds", "schedule": settings.probe_interval / 4},
     },
-    beat_schedule_filename=str(settings.data_dir / "celerybeat-schedule"),
+    beat_scheduler="prebuild_tasks.beat:Scheduler",
     beat_max_loop_interval=max(min(settings.reconcile_interval, 5), 0.1),
 )
 
@@ -158,7 +158,7 @@ def _logging(**_: Any) -> None:
     from prebuild_tasks.telemetry import configure_logging
 
     configure_logging(settings)
-    # Beat keeps its schedule there, and opens it before it sends any signal of its own.
+    # Before anything is put there: it is nobody else's to read.
     with suppress(OSError):
         settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
 
@@ -217,7 +217,10 @@ def _serve_again() -> None:
 
 
 @beat_init.connect
-def _beat_is_here(**_: Any) -> None:
+def _beat_is_here(sender: Any, **_: Any) -> None:
+    from prebuild_tasks.beat import end_on_signals
+
+    end_on_signals(sender)
     # There is no signal for the end of beat.
     atexit.register(_be_present("beat").stop)
 
