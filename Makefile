@@ -26,15 +26,15 @@ up: install ## Fill the example pools on this machine: Redis, SQLite, worker, bu
 	@exec $(BIN)/prebuild up $(ARGS)
 
 .PHONY: test
-test: install ## Run every test but the long fault runs; starts its own Redis and PostgreSQL
+test: install ## Run the tests, a few trials of every fault among them; starts its own Redis and PostgreSQL
 	$(BIN)/pytest -n 3 --dist loadscope -m "not faults and not deploys and not docker and not monitoring" $(ARGS)
 
 .PHONY: faults
-faults: install ## Run the long fault runs
+faults: install ## Make every fault as often as docs/reliability.md says: about two and a half hours
 	$(BIN)/pytest -m "faults and not docker" $(ARGS)
 
 .PHONY: test-deploys
-test-deploys: install ## Test a rolling deploy with a migration in between, and everything over TLS
+test-deploys: install ## Test whole deployments: a release after another, over TLS, with secrets to be found, from the wheel, as compose has them
 	$(BIN)/pytest -n 2 -m deploys tests/e2e $(ARGS)
 
 .PHONY: test-docker

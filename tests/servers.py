@@ -20,6 +20,7 @@ from typing import Any
 import psycopg
 
 from prebuild_tasks.cli.redis_server import RedisServer
+from prebuild_tasks.storage.engine import Database
 from tests.wait import wait_until
 
 _SOCKET_DIRECTORY_MAX = 80
@@ -112,6 +113,15 @@ def restartable_postgres(options: Mapping[str, str] | None = None) -> Iterator[P
         with _guarded(server.start(), directory, signal.SIGQUIT, lambda: server.process):
             server.wait_ready()
             yield server
+
+
+def migrate(url: str) -> None:
+    """As `prebuild db upgrade`, without a process of its own."""
+    database = Database(url)
+    try:
+        database.upgrade()
+    finally:
+        database.close()
 
 
 def postgres_binaries(who: dict[str, Any], directory: Path) -> Path:

@@ -11,6 +11,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -18,9 +19,11 @@ import psutil
 
 from prebuild_tasks.config import Settings, load_settings
 from prebuild_tasks.errors import PrebuildError
+from prebuild_tasks.services.liveness import Liveness, read_liveness
 from prebuild_tasks.services.pool_status import pools
 from prebuild_tasks.services.status import workspaces
 from prebuild_tasks.storage.engine import Database
+from tests.servers import migrate
 from tests.wait import wait_until
 
 BIN = Path(sys.executable).parent
@@ -92,14 +95,24 @@ class Service:
         """As `prebuild workspaces --json` answers, for whoever asks again and again."""
         return self._asked(lambda database, _: workspaces(database, owner=owner))
 
+    def liveness(self) -> Liveness:
+        """Which processes are here, and when the last tick ended."""
+
+        def ask(database: Database, settings: Settings) -> Liveness:
+            with database.read() as connection:
+                return read_liveness(connection, settings, database.now(connection))
+
+        return self._asked(ask)
+
     def _asked(self, question: Callable[[Database, Settings], T]) -> T:
         """Asked in this process: a command of its own each time would slow down what is waited for."""
+        database, settings = self._connected
+        return question(database, settings)
+
+    @cached_property
+    def _connected(self) -> tuple[Database, Settings]:
         settings = load_settings(self.environment)
-        database = Database(settings.resolved_database_url)
-        try:
-            return question(database, settings)
-        finally:
-            database.close()
+        return Database(settings.resolved_database_url), settings
 
     def wait_full(self, timeout: float = 60.0) -> None:
         wait_until(self.is_full, timeout=timeout, what=f"a full pool: {self._logs()}", pause=0.1)
@@ -125,6 +138,8 @@ class Service:
 
     def kill(self) -> None:
         """End whatever a failed test left."""
+        if "_connected" in self.__dict__:
+            self._connected[0].close()
         for process in self.processes:
             if process.poll() is None:
                 process.kill()
@@ -156,7 +171,7 @@ def deployed(place: Path, pools: str, postgres_url: str, redis_url: str, **envir
     )
     service.data_dir.mkdir()
     (place / "x" / "pools.yaml").write_text(pools)
-    service.run("db", "upgrade")
+    migrate(postgres_url)
     try:
         yield service
     finally:

@@ -20,7 +20,7 @@ from tests.e2e.service import ROOT, Service
 from tests.e2e.test_procfile import empty
 from tests.wait import wait_until
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.e2e, pytest.mark.deploys, pytest.mark.timeout(240)]
 POOLS = """
 schema: 1
 templates:

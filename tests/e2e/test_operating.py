@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,7 +16,7 @@ pytestmark = [pytest.mark.e2e, pytest.mark.timeout(240)]
 POOLS = """
 schema: 1
 templates:
-  - name: dev
+  - name: {name}
     active_version: {version}
     versions:
       - name: v1
@@ -28,73 +28,83 @@ templates:
 """
 
 
-@pytest.fixture
-def service(tmp_path: Path, postgres_url: str, redis_url: str) -> Iterator[Service]:
+class Pool:
+    """One pool of its own on the deployment that the tests share."""
+
+    def __init__(self, service: Service, name: str) -> None:
+        self.service, self.template, self.name = service, name, f"{name}/small"
+
+    def declare(self, *, desired: int = 2, version: str = "v1", strategy: str = "recreate") -> None:
+        text = POOLS.format(name=self.template, desired=desired, version=version, strategy=strategy)
+        (self.service.data_dir.parent / "pools.yaml").write_text(text)
+        self.service.run("apply", "pools.yaml", "--yes", "--source", self.template)
+
+    def prebuilds(self) -> list[dict[str, Any]]:
+        rows = [row for row in self.service.workspaces("prebuilds") if row["preset"].startswith(self.name)]
+        return [row for row in rows if row["state"] != "deleting"]
+
+    def settled(self, number: int) -> None:
+        def look() -> bool:
+            rows = [row for row in self.service.workspaces("prebuilds") if row["preset"].startswith(self.name)]
+            return [(row["state"], row["preset"]) for row in rows] == [("ready", self.name)] * number
+
+        wait_until(look, timeout=60, what=f"{number} ready prebuilds")
+
+
+@pytest.fixture(scope="module")
+def service(
+    tmp_path_factory: pytest.TempPathFactory, module_postgres_url: str, module_redis_url: str
+) -> Iterator[Service]:
     """Control and builds workers, without beat."""
-    with deployed(tmp_path, "", postgres_url, redis_url, PREBUILD_RECONCILE_INTERVAL="1h") as service:
+    place = tmp_path_factory.mktemp("operating")
+    with deployed(place, "", module_postgres_url, module_redis_url, PREBUILD_RECONCILE_INTERVAL="1h") as service:
         for name in ("worker", "builds"):
             service.start(*procfile()[name], program="celery")
         yield service
 
 
-def declare(service: Service, *, desired: int = 2, version: str = "v1", strategy: str = "recreate") -> None:
-    path = service.data_dir.parent / "pools.yaml"
-    path.write_text(POOLS.format(desired=desired, version=version, strategy=strategy))
-    service.run("apply", "pools.yaml", "--yes")
+@pytest.fixture
+def pool(service: Service) -> Pool:
+    return Pool(service, f"dev-{uuid.uuid4().hex[:6]}")
 
 
-def prebuilds(service: Service) -> list[dict[str, Any]]:
-    return [row for row in service.workspaces("prebuilds") if row["state"] != "deleting"]
-
-
-def settled(service: Service, number: int, version: str = "") -> None:
-    suffix = f"@{version}" if version else ""
-
-    def look() -> bool:
-        rows = service.workspaces("prebuilds")
-        states = [(row["state"], row["preset"]) for row in rows]
-        return states == [("ready", f"dev/small{suffix}")] * number
-
-    wait_until(look, timeout=60, what=f"{number} ready prebuilds")
-
-
-def test_from_twenty_to_one_at_once(service: Service) -> None:
-    declare(service, desired=20)
-    settled(service, 20)
-    declare(service, desired=1)
-    settled(service, 1)
+def test_from_twenty_to_one_at_once(service: Service, pool: Pool) -> None:
+    pool.declare(desired=20)
+    pool.settled(20)
+    pool.declare(desired=1)
+    pool.settled(1)
     assert service.run("audit") == "clean\n"
 
 
 @pytest.mark.parametrize("strategy", ["rolling", pytest.param("recreate", marks=pytest.mark.faults)])
-def test_promote_and_invalidate(service: Service, strategy: str) -> None:
-    declare(service, strategy=strategy)
-    settled(service, 2)
-    before = {row["id"] for row in prebuilds(service)}
-    service.run("invalidate", "dev/small")
-    wait_until(lambda: before.isdisjoint({row["id"] for row in prebuilds(service)}), timeout=60, what="new ones")
-    settled(service, 2)
-    service.run("promote", "dev", "v2")
-    settled(service, 2)
+def test_promote_and_invalidate(service: Service, pool: Pool, strategy: str) -> None:
+    pool.declare(strategy=strategy)
+    pool.settled(2)
+    before = {row["id"] for row in pool.prebuilds()}
+    service.run("invalidate", pool.name)
+    wait_until(lambda: before.isdisjoint({row["id"] for row in pool.prebuilds()}), timeout=60, what="new ones")
+    pool.settled(2)
+    service.run("promote", pool.template, "v2")
+    pool.settled(2)
     builds = service.json("builds", "--limit", "100")
     assert {row["status"] for row in builds} == {"succeeded"}
     assert service.run("audit") == "clean\n"
 
 
-def test_a_paused_pool_can_be_claimed_from_and_refills_when_resumed(service: Service) -> None:
-    declare(service)
-    settled(service, 2)
-    service.run("pause", "dev/small", "--reason", "maintenance", "--actor", "ada")
-    answer = service.json("claim", "dev/small", "--owner", "bob")
+def test_a_paused_pool_can_be_claimed_from_and_refills_when_resumed(service: Service, pool: Pool) -> None:
+    pool.declare()
+    pool.settled(2)
+    service.run("pause", pool.name, "--reason", "maintenance", "--actor", "ada")
+    answer = service.json("claim", pool.name, "--owner", "bob")
     wait_until(
         lambda: [row["state"] for row in service.workspaces("bob")] == ["usable"],
         timeout=30,
         what="the claim",
     )
-    assert len(prebuilds(service)) == 1
+    assert len(pool.prebuilds()) == 1
     assert "paused by ada" in service.run("status")
-    service.run("resume", "dev/small")
-    settled(service, 2)
+    service.run("resume", pool.name)
+    pool.settled(2)
     before = service.workspaces("bob")[0]["claimed_until"]
     service.run("extend", f"bob/{answer['workspace']}", "1h")
     assert service.workspaces("bob")[0]["claimed_until"] > before
@@ -103,9 +113,9 @@ def test_a_paused_pool_can_be_claimed_from_and_refills_when_resumed(service: Ser
     assert service.run("audit") == "clean\n"
 
 
-def test_who_waits_gets_one_from_an_empty_pool(service: Service) -> None:
-    declare(service, desired=0)
-    answer = service.json("claim", "dev/small", "--owner", "ada", "--wait", "--timeout", "60s")
-    assert (answer["owner"], answer["preset"]) == ("ada", "dev/small")
-    assert prebuilds(service) == [], "nothing was built for the pool"
+def test_who_waits_gets_one_from_an_empty_pool(service: Service, pool: Pool) -> None:
+    pool.declare(desired=0)
+    answer = service.json("claim", pool.name, "--owner", "ada", "--wait", "--timeout", "60s")
+    assert (answer["owner"], answer["preset"]) == ("ada", pool.name)
+    assert pool.prebuilds() == [], "nothing was built for the pool"
     assert service.run("audit") == "clean\n"

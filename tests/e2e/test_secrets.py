@@ -31,7 +31,7 @@ from tests.e2e.service import Service, deployed, procfile
 from tests.servers import restartable_postgres
 from tests.wait import wait_until
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.e2e, pytest.mark.deploys, pytest.mark.timeout(240)]
 
 POSTGRES, REDIS, FLOWER = "p0stgres-passw0rd", "red1s-passw0rd", "fl0wer-passw0rd"
 TOKEN, KEY = "t0ken-of-the-environment", "-- begin --\nk3y-of-the-file-one\nk3y-of-the-file-two\n"

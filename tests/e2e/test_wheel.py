@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.e2e, pytest.mark.deploys, pytest.mark.timeout(240)]
 ROOT = Path(__file__).parents[2]
 
 

@@ -12,8 +12,6 @@ import pytest
 import redis as redis_py
 from sqlalchemy import text
 
-from prebuild_tasks.config import load_settings
-from prebuild_tasks.services.liveness import Liveness, read_liveness
 from prebuild_tasks.storage.engine import Database
 from tests.e2e.service import Service, deployed, procfile
 from tests.wait import wait_until
@@ -47,7 +45,7 @@ def test_from_an_empty_database_to_a_full_pool_with_beat_alone(service: Service,
     assert answer["state"] == "usable"
     service.wait_full()
     assert service.run("audit") == "clean\n"
-    found = liveness(service)
+    found = service.liveness()
     assert {process.role for process in found.processes if process.alive} == {"worker", "builds", "beat"}
     assert len(found.serving("prebuild.events")) == 1
     assert [process.role for process in found.serving("prebuild.builds")] == ["builds"]
@@ -62,20 +60,10 @@ def test_from_an_empty_database_to_a_full_pool_with_beat_alone(service: Service,
         process.send_signal(signal.SIGTERM)
     assert [process.wait(30) for process in service.processes] == [0, 0, 0]
     assert not service.left()
-    assert not any(process.alive for process in liveness(service).processes), "each said good-bye"
+    assert not any(process.alive for process in service.liveness().processes), "each said good-bye"
     service.run("health", "--role", "worker", expect=8)
     doubts = service.run("doctor", expect=8)
     assert [word for word in ("no_worker", "no_builds_worker", "no_beat", "3 found") if word not in doubts] == []
-
-
-def liveness(service: Service) -> Liveness:
-    settings = load_settings(service.environment)
-    database = Database(settings.resolved_database_url)
-    try:
-        with database.read() as connection:
-            return read_liveness(connection, settings, database.now(connection))
-    finally:
-        database.close()
 
 
 def replace_children(worker: subprocess.Popen[str]) -> None:

@@ -16,15 +16,20 @@ from pathlib import Path
 import psutil
 import redis as redis_py
 
+from prebuild_tasks.bootstrap import Runtime
+from prebuild_tasks.cli.pools import config_check
 from prebuild_tasks.cli.redis_server import RedisServer
 from prebuild_tasks.config import Settings, load_settings
 from prebuild_tasks.provisioners import Provisioners
 from prebuild_tasks.services.audit import audit
+from prebuild_tasks.services.pools import apply as apply_pools
+from prebuild_tasks.services.pools_file import load_pools
+from prebuild_tasks.services.pools_options import ApplyOptions
 from prebuild_tasks.storage.engine import Database
 from tests.e2e.service import Service, procfile
 from tests.faults.load import Load, Sampler
 from tests.faults.proxy import Proxy
-from tests.servers import PostgresServer, restartable_postgres
+from tests.servers import PostgresServer, migrate, restartable_postgres
 from tests.wait import wait_until
 
 TICK = 0.5
@@ -93,7 +98,7 @@ class Cluster(Service):
 
     def begin(self) -> None:
         """Migrate, fill the pools, and watch."""
-        self.run("db", "upgrade")
+        migrate(self.settings.resolved_database_url)
         self.apply(pools_file())
         lines = procfile()
         for number in (1, 2):
@@ -110,9 +115,15 @@ class Cluster(Service):
         self.sampler.stop()
         self.kill()
 
-    def apply(self, text: str, *arguments: str) -> None:
-        (self.data_dir.parent / "pools.yaml").write_text(text)
-        self.run("apply", "pools.yaml", "--yes", *arguments)
+    def apply(self, text: str, *, prune: bool = False) -> None:
+        """As `prebuild apply --yes`, without a process of its own."""
+        path = self.data_dir.parent / "pools.yaml"
+        path.write_text(text)
+        here = Runtime(self.settings)
+        declared = load_pools([path], check_config=config_check(here.provisioners))
+        report = apply_pools(here.database, self.settings, declared, ApplyOptions("test", prune=prune, yes=True))
+        here.messages.wake(report.preset_ids, shown=report.refs)
+        here.close()
 
     def add(self, name: str, arguments: list[str], **environment: str) -> None:
         """Start a process that is kept running."""
@@ -121,11 +132,12 @@ class Cluster(Service):
             self.members[name] = member
 
     def add_beat(self, name: str) -> None:
-        self.add(name, [*procfile()["beat"], "-s", str(self.data_dir / f"{name}-schedule")])
+        self.add(name, procfile()["beat"])
 
-    def has_schedule(self, name: str) -> bool:
-        """Whether a beat has begun. How the file's name ends depends on the kinds of dbm that this Python has."""
-        return any(self.data_dir.glob(f"{name}-schedule*"))
+    def is_here(self, name: str) -> bool:
+        """Whether a member has said in the database that it is."""
+        pid = str(self.members[name].process.pid)
+        return any(pid in process.name.split("/") for process in self.liveness().processes)
 
     def remove(self, name: str) -> None:
         """End a process for good."""

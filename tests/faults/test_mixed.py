@@ -172,7 +172,7 @@ def test_row_15_soak(
         lines.append(f"  - name: many{number}\n    provisioner: simulated\n    config: {{build_time: 0.1}}")
         lines.append("    presets: [{name: small, desired: 2}]")
     with cluster(tmp_path) as deployment:
-        deployment.apply("\n".join(lines) + "\n", "--prune")
+        deployment.apply("\n".join(lines) + "\n", prune=True)
         deployment.wait_full(600)
         load = deployment.load(chance, *(f"many{number}/small" for number in range(presets)))
         warm = kills // 10

@@ -186,7 +186,7 @@ def test_row_8_several_beats(deployment: Cluster, chance: random.Random, report:
         names = [f"beat-{extra}-{number}" for number in range(extra)]
         for name in names:
             deployment.add_beat(name)
-        wait_until(lambda names=names: all(map(deployment.has_schedule, names)), timeout=60, what="the beats")  # type: ignore[misc]
+        wait_until(lambda names=names: all(map(deployment.is_here, names)), timeout=60, what="the beats")  # type: ignore[misc]
         time.sleep(2 * TICK)
         before, started = ticks(deployment), monotonic()
         time.sleep(count * TICK)
