@@ -34,7 +34,7 @@ faults: install ## Make every fault as often as docs/reliability.md says: about 
 	$(BIN)/pytest -m "faults and not docker" $(ARGS)
 
 .PHONY: test-deploys
-test-deploys: install ## Test whole deployments: a release after another, over TLS, with secrets to be found, from the wheel, as compose has them
+test-deploys: install ## Test whole deployments: a release after another, over TLS, with secrets to be found, from the wheel, by Procfile and compose
 	$(BIN)/pytest -n 2 -m deploys tests/e2e $(ARGS)
 
 .PHONY: test-docker

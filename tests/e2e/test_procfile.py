@@ -15,7 +15,7 @@ from tests.e2e.http import answer, fetch, free_port
 from tests.e2e.service import ROOT, Service
 from tests.wait import wait_until
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.e2e, pytest.mark.deploys, pytest.mark.timeout(180)]
 
 POOLS = """
 schema: 1

@@ -42,7 +42,7 @@ SCALED = {
     "PREBUILD_SWEEP_INTERVAL": "1s",
     "PREBUILD_REPUBLISH_AFTER": "3s",
     "PREBUILD_BACKOFF_INTERVAL": "1s",
-    "PREBUILD_BUILD_TIMEOUT": "20s",
+    "PREBUILD_BUILD_TIMEOUT": "10s",
     "PREBUILD_PROBE_INTERVAL": "20s",
     "PREBUILD_BUILD_ATTEMPTS": "10",  # faults come far closer together than in life
     "PREBUILD_FAILED_KEEP": "0",

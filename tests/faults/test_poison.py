@@ -131,7 +131,7 @@ def test_row_10_builds_that_are_poison(deployment: Cluster, chance: random.Rando
     usual = [refill(deployment, 30, chance.choice(NAMES)) for _ in range(5 * count)]
     failed = count_of(deployment, failures, name="pool%")
     beside: list[float] = []
-    # One that never ends takes its time limit of 20 s, each time: too long for the short form.
+    # One that never ends takes its time limit each time: too long for the short form.
     kinds = [kind for kind in POISON if kind != "hangs" or count > 1]
     made = dict.fromkeys(kinds, 0)
     for number in range(count):
