@@ -24,7 +24,7 @@ from prebuild_tasks.services.reconcile import publish
 from prebuild_tasks.services.release import end_workspace
 from prebuild_tasks.services.status import workspaces
 from prebuild_tasks.storage.engine import Database
-from prebuild_tasks.storage.writes import NewBuild
+from prebuild_tasks.storage.new_builds import NewBuild
 
 log = structlog.get_logger(__name__)
 

@@ -21,7 +21,9 @@ from prebuild_tasks.services.pools_options import ApplyOptions, ApplyReport
 from prebuild_tasks.services.presence import Presence, Role
 from prebuild_tasks.services.reconcile import PresetResult, reconcile_preset
 from prebuild_tasks.storage import builds as store
+from prebuild_tasks.storage import failures
 from prebuild_tasks.storage import models as m
+from prebuild_tasks.storage.base import Base
 from prebuild_tasks.storage.conditions import resolve_preset
 from prebuild_tasks.storage.engine import Database
 from prebuild_tasks.storage.types import UtcDateTime
@@ -156,9 +158,9 @@ def finish_builds(
             build = store.read_taken(connection, build_id, "runner")
             assert build
             if build.transition is Transition.START and status is BuildStatus.FAILED:
-                store.record_failure(connection, build.preset_id, build.created_at, error)
+                failures.record_failure(connection, build.preset_id, build.created_at, error)
             if build.transition is Transition.START and status is BuildStatus.SUCCEEDED:
-                store.record_success(connection, build.preset_id)
+                failures.record_success(connection, build.preset_id)
             values: dict[str, Any] = {}
             if status is BuildStatus.SUCCEEDED:
                 resource = Resource(build.workspace_id, f"r-{build.workspace_id}", "http://x", "/x")
@@ -213,7 +215,7 @@ def age(database: Database, seconds: float, ids: Iterable[str] | None = None) ->
 def jump(database: Database, seconds: float) -> None:
     """Let time pass: everything stored becomes older by that much."""
     with database.write() as connection:
-        for table in m.Base.metadata.sorted_tables:
+        for table in Base.metadata.sorted_tables:
             columns = {
                 column: _earlier(column, seconds, database.dialect)
                 for column in table.columns

@@ -13,7 +13,7 @@ from benchmarks.harness import Bound, Result, compare
 from prebuild_tasks.bootstrap import Runtime
 from prebuild_tasks.messages import BUILDS, RUN_BUILD
 from prebuild_tasks.services.reconcile import publish, reconcile_preset
-from prebuild_tasks.storage.writes import NewBuild
+from prebuild_tasks.storage.new_builds import NewBuild
 from tests import bulk
 
 COUNT = 100

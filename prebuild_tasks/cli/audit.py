@@ -15,7 +15,7 @@ from prebuild_tasks.cli.progress import Working
 from prebuild_tasks.config import load_settings
 from prebuild_tasks.errors import AuditError
 from prebuild_tasks.services import audit as service
-from prebuild_tasks.services import strays
+from prebuild_tasks.services import strays_store
 
 _PAUSE = 2.0
 _STRAY_COLUMNS = {
@@ -61,10 +61,10 @@ def sweep(
 ) -> None:
     """Show resources that carry our mark and that no workspace knows of, and have every host look again."""
     here = opened(Runtime(load_settings()))
-    confirmed = strays.confirm(here.database, actor=actor) if confirm else 0
+    confirmed = strays_store.confirm(here.database, actor=actor) if confirm else 0
     with Working("asking the hosts to look", quiet=as_json):
         asked = follow.ask_for_resources(here)["asked"]
-    rows = strays.strays(here.database)
+    rows = strays_store.strays(here.database)
     if as_json:
         write_json({"confirmed": confirmed, "asked": asked, "resources": rows})
         return

@@ -34,7 +34,7 @@ from prebuild_tasks.services.pool_status import PoolStatus, pools
 from prebuild_tasks.services.pools import apply as apply_pools
 from prebuild_tasks.services.pools_file import ConfigCheck, load_pools
 from prebuild_tasks.services.pools_options import DEFAULT_SOURCE, ApplyOptions
-from prebuild_tasks.services.strays import waiting
+from prebuild_tasks.services.strays_store import waiting
 from prebuild_tasks.storage.conditions import resolve_preset
 
 _WATCH_PAUSE = 1.0

@@ -24,10 +24,10 @@ from prebuild_tasks.services.build_spec import resolve_parameters, workspace_spe
 from prebuild_tasks.services.handover import hand_over, waits_for_it
 from prebuild_tasks.services.heart import Heart, RunningBuild, runner_name
 from prebuild_tasks.storage import builds as store
-from prebuild_tasks.storage import writes
+from prebuild_tasks.storage import failures, writes
 from prebuild_tasks.storage.builds import NextBuild, TakenBuild
 from prebuild_tasks.storage.engine import Database
-from prebuild_tasks.storage.writes import NewBuild
+from prebuild_tasks.storage.new_builds import NewBuild
 
 log = structlog.get_logger(__name__)
 
@@ -256,11 +256,11 @@ class BuildRunner:
             now = self._database.now(connection)
             # The preset's row first, as everybody does who locks it together with builds.
             if is_pool_start and ended.status is BuildStatus.FAILED:
-                store.record_failure(connection, build.preset_id, build.created_at, ended.error)
+                failures.record_failure(connection, build.preset_id, build.created_at, ended.error)
                 if ended.code == CannotBuildError.code:
                     writes.set_preset_status(connection, build.preset_id, PresetStatus.VALIDATION_FAILED, ended.error)
             elif is_pool_start and ended.status is BuildStatus.SUCCEEDED:
-                store.record_success(connection, build.preset_id)
+                failures.record_success(connection, build.preset_id)
             before = store.finish(
                 connection,
                 build,

@@ -14,7 +14,7 @@ from prebuild_tasks.services.claim_wait import Reserved
 from prebuild_tasks.services.handover import is_usable
 from prebuild_tasks.storage import models as m
 from prebuild_tasks.storage.conditions import REF_COLUMNS, TEMPLATE_OF_VERSION, VERSION_OF_PRESET, ref_of
-from prebuild_tasks.storage.writes import NewBuild
+from prebuild_tasks.storage.new_builds import NewBuild
 
 
 @dataclass(frozen=True, slots=True)

@@ -41,6 +41,7 @@ from prebuild_tasks.services.claim_answers import ANSWER_COLUMNS, Claimed, answe
 from prebuild_tasks.services.claim_pools import has_workspaces, lock_owner
 from prebuild_tasks.services.handover import HAS_HOOK, handed_over_in_sql
 from prebuild_tasks.storage import models as m
+from prebuild_tasks.storage.base import UuidText
 from prebuild_tasks.storage.conditions import (
     IS_CLAIMABLE,
     REF_COLUMNS,
@@ -52,8 +53,7 @@ from prebuild_tasks.storage.conditions import (
 )
 from prebuild_tasks.storage.connections import one_line, run_by_driver
 from prebuild_tasks.storage.engine import Database
-from prebuild_tasks.storage.models import UuidText
-from prebuild_tasks.storage.writes import NewBuild, work_of
+from prebuild_tasks.storage.new_builds import NewBuild, work_of
 
 
 def claim_at_once(

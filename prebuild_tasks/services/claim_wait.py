@@ -22,7 +22,7 @@ from prebuild_tasks.storage import models as m
 from prebuild_tasks.storage import writes
 from prebuild_tasks.storage.budgets import read_in_flight
 from prebuild_tasks.storage.conditions import IS_LIVE_PREBUILD, IS_START, global_pause, pause_holds
-from prebuild_tasks.storage.writes import BuildOrigin, NewBuild
+from prebuild_tasks.storage.new_builds import BuildOrigin, NewBuild, insert_builds
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,7 +148,7 @@ def _begin(
             reason=WAIT_REASON,
         )
     )
-    builds = writes.insert_builds(
+    builds = insert_builds(
         connection,
         [BuildOrigin(workspace_id, 1, pool.organization_id, pool.id, name)],
         transition=Transition.START,

@@ -13,7 +13,7 @@ from prebuild_tasks.core.model import CLAIM_REASON, PREBUILDS_OWNER, BuildPriori
 from prebuild_tasks.storage import models as m
 from prebuild_tasks.storage import writes
 from prebuild_tasks.storage.conditions import said
-from prebuild_tasks.storage.writes import NewBuild
+from prebuild_tasks.storage.new_builds import NewBuild, insert_builds
 
 MARK_REASON = "claimed"
 """The workspace's reason where that build has no hook to run: only the durable mark is left, nobody waits for it."""
@@ -68,7 +68,7 @@ def is_usable(status: BuildStatus, reason: str) -> bool:
 
 def claim_build(connection: Connection, workspace: Any, *, now: datetime, owner: str) -> list[NewBuild]:
     """Insert the build that leaves the durable mark on a claimed workspace and personalises it."""
-    return writes.insert_builds(
+    return insert_builds(
         connection,
         [workspace],
         transition=Transition.START,

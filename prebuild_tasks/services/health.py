@@ -25,14 +25,13 @@ from prebuild_tasks.provisioners import Provisioners
 from prebuild_tasks.services.build_spec import resolve_parameters, workspace_spec
 from prebuild_tasks.services.heart import masked
 from prebuild_tasks.services.hosts import alive
-from prebuild_tasks.storage import builds as store
+from prebuild_tasks.storage import failures, writes
 from prebuild_tasks.storage import models as m
-from prebuild_tasks.storage import writes
 from prebuild_tasks.storage.conditions import IS_CLAIMABLE
 from prebuild_tasks.storage.engine import Database
+from prebuild_tasks.storage.new_builds import NewBuild
 from prebuild_tasks.storage.specs import StoredSpec, read_specs
 from prebuild_tasks.storage.types import conflict_insert
-from prebuild_tasks.storage.writes import NewBuild
 
 log = structlog.get_logger(__name__)
 
@@ -193,7 +192,7 @@ def take_out(database: Database, workspace_id: str, preset_id: int, message: str
         builds = writes.choose_for_deletion(connection, [workspace_id], reason=REASON, initiator="health", now=now)
         connection.execute(delete(m.ProbeState).where(m.ProbeState.workspace_id == workspace_id))
         if builds:
-            store.record_unhealthy(connection, preset_id, now)
+            failures.record_unhealthy(connection, preset_id, now)
             writes.add_history(
                 connection, REASON, now=now, actor="health", workspace_ids=[workspace_id], preset_id=preset_id,
                 reason=message,

@@ -16,7 +16,7 @@ from prebuild_tasks.storage import models as m
 from prebuild_tasks.storage import writes
 from prebuild_tasks.storage.conditions import IS_LIVE_PREBUILD, IS_RUNNING, IS_START
 from prebuild_tasks.storage.engine import Database
-from prebuild_tasks.storage.writes import NewBuild
+from prebuild_tasks.storage.new_builds import NewBuild
 
 log = structlog.get_logger(__name__)
 

@@ -24,6 +24,7 @@ from prebuild_tasks.services.pools_options import ApplyOptions, ApplyReport, Cha
 from prebuild_tasks.services.pools_schema import OrganizationModel, PresetModel, SecretReference
 from prebuild_tasks.services.pools_stored import Stored, read_stored
 from prebuild_tasks.storage import models as m
+from prebuild_tasks.storage.base import Base
 from prebuild_tasks.storage.revision import read_promotions
 
 _FIRST, _LAST = -1, 1 << 31
@@ -262,7 +263,7 @@ class Declaration:
         gone = [(row.id, f"template {row.name}", _LAST) for row in rows if row.name not in names]
         self._drain(m.Template, gone, {"deleted_at": self._now})
 
-    def _drain(self, table: type[m.Base], gone: Sequence[tuple[int, str, int]], values: Mapping[str, Any]) -> None:
+    def _drain(self, table: type[Base], gone: Sequence[tuple[int, str, int]], values: Mapping[str, Any]) -> None:
         for _, what, position in gone:
             if self._options.prune:
                 self._changed("drain", what, at=position)
@@ -272,7 +273,7 @@ class Declaration:
         if self._options.prune:
             self._update(table, [(row_id, dict(values)) for row_id, _, _ in gone])
 
-    def _insert(self, table: type[m.Base], rows: Sequence[Mapping[str, Any]], *key: str) -> Sequence[int]:
+    def _insert(self, table: type[Base], rows: Sequence[Mapping[str, Any]], *key: str) -> Sequence[int]:
         """Their ids, in the same order. `key`: the columns that tell the rows apart.
 
         Rows come back in any order: to have them in ours, SQLite would be sent each by itself.
@@ -284,7 +285,7 @@ class Declaration:
         ids = {tuple(row[1:]): row[0] for row in self._connection.execute(query, list(rows))}
         return [ids[tuple(row[name] for name in key)] for row in rows]
 
-    def _update(self, table: type[m.Base], rows: Sequence[tuple[int, Mapping[str, Any]]]) -> None:
+    def _update(self, table: type[Base], rows: Sequence[tuple[int, Mapping[str, Any]]]) -> None:
         """Each row by its id; all of one call change the same columns."""
         if not rows:
             return

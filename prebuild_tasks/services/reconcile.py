@@ -33,9 +33,9 @@ from prebuild_tasks.services.budgets import grant
 from prebuild_tasks.storage import reads, snapshots, writes
 from prebuild_tasks.storage.conditions import ROLLING
 from prebuild_tasks.storage.engine import Database
+from prebuild_tasks.storage.new_builds import NewBuild, mark_published, mark_unpublished
 from prebuild_tasks.storage.reads import PresetView
 from prebuild_tasks.storage.siblings import read_older, read_successor
-from prebuild_tasks.storage.writes import NewBuild
 
 log = structlog.get_logger(__name__)
 
@@ -124,7 +124,7 @@ def publish(database: Database, publisher: Publisher, builds: Sequence[NewBuild]
     ids = [build.id for build in builds]
     step("publish.after_commit")
     with database.write() as connection:
-        writes.mark_published(connection, ids, database.now(connection))
+        mark_published(connection, ids, database.now(connection))
     step("publish.before")
     sent = publisher.builds(
         {host: [build.id for build in items] for host, items in by_host(builds).items()},
@@ -133,7 +133,7 @@ def publish(database: Database, publisher: Publisher, builds: Sequence[NewBuild]
     step("publish.after")
     if not sent:
         with database.write() as connection:
-            writes.mark_unpublished(connection, ids)
+            mark_unpublished(connection, ids)
     return sent
 
 

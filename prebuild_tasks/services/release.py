@@ -13,7 +13,7 @@ from prebuild_tasks.services.status import find_workspace
 from prebuild_tasks.storage import models as m
 from prebuild_tasks.storage import writes
 from prebuild_tasks.storage.engine import Database
-from prebuild_tasks.storage.writes import NewBuild
+from prebuild_tasks.storage.new_builds import NewBuild
 
 
 def end_workspace(

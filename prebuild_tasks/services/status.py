@@ -15,9 +15,9 @@ from prebuild_tasks.core.names import as_id
 from prebuild_tasks.errors import NotFoundError, RefusedError
 from prebuild_tasks.services.handover import is_usable
 from prebuild_tasks.storage import models as m
-from prebuild_tasks.storage.builds import failed_builds
 from prebuild_tasks.storage.conditions import REF_COLUMNS, TEMPLATE_OF_VERSION, VERSION_OF_PRESET, pool_presets, ref_of
 from prebuild_tasks.storage.engine import Database
+from prebuild_tasks.storage.failures import failed_builds
 
 _WORKSPACE_COLUMNS = (
     m.Workspace.id,

@@ -13,21 +13,21 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import structlog
-from sqlalchemy import Connection, delete, func, or_, select, update
+from sqlalchemy import Connection, delete, select, update
 
 from prebuild_tasks.config import Settings
 from prebuild_tasks.core.model import PREBUILDS_OWNER, RECONCILER
 from prebuild_tasks.errors import BusyError, PrebuildError
 from prebuild_tasks.ports import MayNotList, Provisioner, Resource, WorkspaceSpec
 from prebuild_tasks.provisioners import Provisioners
+from prebuild_tasks.services import strays_store
 from prebuild_tasks.services.audit import lists
 from prebuild_tasks.services.health import take_out
 from prebuild_tasks.storage import models as m
 from prebuild_tasks.storage import writes
 from prebuild_tasks.storage.conditions import IS_CLAIMABLE, IS_LIVE_PREBUILD, VERSION_OF_PRESET, installation_id
 from prebuild_tasks.storage.engine import Database
-from prebuild_tasks.storage.types import conflict_insert
-from prebuild_tasks.storage.writes import NewBuild
+from prebuild_tasks.storage.new_builds import NewBuild
 
 log = structlog.get_logger(__name__)
 
@@ -130,52 +130,6 @@ def sweep_resources(
     return result
 
 
-def confirm(database: Database, *, actor: str) -> int:
-    """Let what waits be removed at the next look; returns how many."""
-    with database.write() as connection:
-        changed = connection.execute(
-            update(m.Stray).where(m.Stray.waiting.is_(True), m.Stray.confirmed_by == "").values(confirmed_by=actor)
-        )
-        if changed.rowcount:
-            now = database.now(connection)
-            writes.add_history(
-                connection, "sweep_confirmed", now=now, actor=actor, reason=f"{changed.rowcount} resources"
-            )
-    return changed.rowcount
-
-
-def strays(database: Database) -> list[dict[str, Any]]:
-    """What is unknown at present, oldest first."""
-    with database.read() as connection:
-        rows = connection.execute(select(m.Stray).order_by(m.Stray.first_seen_at, m.Stray.workspace_id)).all()
-    return [
-        {
-            "provisioner": row.provisioner,
-            "host": row.host,
-            "workspace_id": row.workspace_id,
-            "resource_id": row.resource_id,
-            "first_seen_at": row.first_seen_at.isoformat(),
-            "state": _state(row),
-        }
-        for row in rows
-    ]
-
-
-def waiting(database: Database) -> int:
-    """How many resources wait for somebody to confirm."""
-    with database.read() as connection:
-        query = select(func.count()).where(m.Stray.waiting.is_(True), m.Stray.confirmed_by == "")
-        return connection.execute(query).scalar_one()
-
-
-def _state(row: Any) -> str:
-    if row.claimed:
-        return "claimed"
-    if row.waiting:
-        return "confirmed" if row.confirmed_by else "waiting"
-    return "grace"
-
-
 def _configs(connection: Connection) -> dict[str, list[Mapping[str, Any]]]:
     """Every version's config, by provisioner."""
     found: dict[str, list[Mapping[str, Any]]] = {}
@@ -206,8 +160,8 @@ def _compare(
     result.claimed += len(unknown) - loose
     with database.write() as connection:
         now = database.now(connection)
-        confirmed = _remember(connection, name, host, unknown, now, held_back=held_back)
-        due = _due(connection, settings, name, host, now, confirmed_only=held_back)
+        confirmed = strays_store.remember(connection, name, host, unknown, now, held_back=held_back)
+        due = strays_store.due(connection, settings, name, host, now, confirmed_only=held_back)
     result.waiting += loose - len(confirmed) if held_back else 0
     by_id = {item.resource.workspace_id: item for item in found}
     for workspace_id in due:
@@ -231,38 +185,6 @@ def _known(connection: Connection, workspace_ids: Sequence[str]) -> dict[str, bo
 def _uuids(texts: Iterable[str]) -> list[str]:
     """Those that can be a workspace's id at all: an adapter may list anything."""
     return [text for text in texts if len(text) == 36 and set(text) <= set("0123456789abcdef-")]
-
-
-def _remember(
-    connection: Connection, name: str, host: str, unknown: Mapping[str, Resource], now: datetime, *, held_back: bool
-) -> list[str]:
-    """Store what is unknown now, forget what is not any more; returns what was confirmed."""
-    table = m.Stray
-    here = (table.provisioner == name, table.host == host)
-    connection.execute(delete(table).where(*here, table.workspace_id.not_in(list(unknown))))
-    for item in unknown.values():
-        waits = held_back and not item.claimed
-        insert = conflict_insert(connection, table).values(
-            provisioner=name, host=host, workspace_id=item.workspace_id, resource_id=item.resource_id,
-            first_seen_at=now, claimed=item.claimed, waiting=waits, confirmed_by="",
-        )  # fmt: skip
-        again = {"claimed": item.claimed, "waiting": waits, "resource_id": item.resource_id}
-        keys = ["provisioner", "host", "workspace_id"]
-        connection.execute(insert.on_conflict_do_update(index_elements=keys, set_=again))
-    query = select(table.workspace_id).where(*here, table.confirmed_by != "", table.claimed.is_(False))
-    return list(connection.execute(query).scalars())
-
-
-def _due(
-    connection: Connection, settings: Settings, name: str, host: str, now: datetime, *, confirmed_only: bool
-) -> list[str]:
-    table = m.Stray
-    old = table.first_seen_at <= now - timedelta(seconds=settings.stray_grace)
-    may_go = table.confirmed_by != "" if confirmed_only else or_(old, table.confirmed_by != "")
-    query = select(table.workspace_id).where(
-        table.provisioner == name, table.host == host, table.claimed.is_(False), may_go
-    )
-    return list(connection.execute(query.order_by(table.first_seen_at)).scalars())
 
 
 def _destroy(

@@ -26,11 +26,11 @@ from prebuild_tasks.services.hosts import give_up_lost
 from prebuild_tasks.services.reconcile import by_host
 from prebuild_tasks.services.retention import Pruned, prune_if_due
 from prebuild_tasks.storage import builds as store
+from prebuild_tasks.storage import failures, writes
 from prebuild_tasks.storage import models as m
-from prebuild_tasks.storage import writes
-from prebuild_tasks.storage.builds import failed_builds
 from prebuild_tasks.storage.engine import Database
-from prebuild_tasks.storage.writes import NewBuild
+from prebuild_tasks.storage.failures import failed_builds
+from prebuild_tasks.storage.new_builds import NewBuild, work_of
 
 log = structlog.get_logger(__name__)
 
@@ -110,7 +110,7 @@ def _take_back(connection: Connection, settings: Settings, row: Any, now: dateti
     status = BuildStatus.CANCELED if canceling else BuildStatus.FAILED if spent else BuildStatus.PENDING
     error = "canceled" if canceling else f"its worker died {row.attempt} times" if spent else ""
     if status is BuildStatus.FAILED and pool_start:
-        store.record_failure(connection, row.preset_id, row.created_at, error)
+        failures.record_failure(connection, row.preset_id, row.created_at, error)
     if not store.take_back(connection, row, status, now, error, "canceled" if canceling else "lost"):
         connection.rollback()
         return
@@ -118,7 +118,7 @@ def _take_back(connection: Connection, settings: Settings, row: Any, now: dateti
     log.warning("build_lost", build=str(row.id), attempt=row.attempt, runner=row.runner, now=status.value)
     if status is BuildStatus.PENDING:
         result.retaken += 1
-        result.builds.append(NewBuild(row.id, row.host, writes.work_of(row.transition, row.reason, row.name)))
+        result.builds.append(NewBuild(row.id, row.host, work_of(row.transition, row.reason, row.name)))
         return
     result.ended += 1
     if row.transition is Transition.START and (canceling or waits_for_it(connection, row.workspace_id)):
@@ -156,9 +156,7 @@ def _unpublished(connection: Connection, patience: float, now: datetime) -> list
         doubled = 2 ** min(max(row.publications - 1, 0), 7)
         return bool((now - row.published_at).total_seconds() > patience * doubled)
 
-    return [
-        NewBuild(row.id, row.queue, writes.work_of(row.transition, row.reason, row.name)) for row in rows if is_due(row)
-    ]
+    return [NewBuild(row.id, row.queue, work_of(row.transition, row.reason, row.name)) for row in rows if is_due(row)]
 
 
 def _pending(database: Database, host: str) -> int:

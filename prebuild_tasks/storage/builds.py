@@ -7,16 +7,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, ScalarSelect, and_, case, func, insert, or_, select, update
-from sqlalchemy.orm import aliased
+from sqlalchemy import Connection, and_, insert, or_, select, update
 
-from prebuild_tasks.core.backoff import slow_start_after
 from prebuild_tasks.core.model import ACTIVE_STATUSES, BuildStatus, Transition
 from prebuild_tasks.storage import models as m
+from prebuild_tasks.storage.base import ERROR_LENGTH
 from prebuild_tasks.storage.conditions import TEMPLATE_OF_VERSION, USES_ACTIVE_VERSION, VERSION_OF_PRESET, preset_ref
 
-_RECENT_FAILURES_KEPT = 50
-_ERROR_LENGTH = 2000
 _UUID_LENGTH = 36
 
 
@@ -211,7 +208,7 @@ def finish(
                 m.Build.attempt == build.attempt,
                 m.Build.status == before,
             )
-            .values(status=status, completed_at=now, error=error[:_ERROR_LENGTH], error_code=error_code)
+            .values(status=status, completed_at=now, error=error[:ERROR_LENGTH], error_code=error_code)
         )
         if ended.rowcount == 1:
             write_outcome(connection, build.workspace_id, build.build_number, status, workspace or {}, error=error)
@@ -229,63 +226,11 @@ def write_outcome(
     error: str = "",
 ) -> None:
     """Write an ended build's outcome on its workspace, if it is still the latest."""
-    freed: dict[str, Any] = {} if status is BuildStatus.SUCCEEDED else {"slot": None, "reason": error[:_ERROR_LENGTH]}
+    freed: dict[str, Any] = {} if status is BuildStatus.SUCCEEDED else {"slot": None, "reason": error[:ERROR_LENGTH]}
     connection.execute(
         update(m.Workspace)
         .where(m.Workspace.id == workspace_id, m.Workspace.build_number == build_number)
         .values({"status": status, **freed, **values})
-    )
-
-
-_WIDER = case(
-    {width: slow_start_after(width, succeeded=True) for width in (2**power for power in range(7))},
-    value=m.Preset.slow_start,
-    else_=None,
-)
-
-
-def record_success(connection: Connection, preset_id: int) -> None:
-    """A start succeeded: the row of failures ends. Writes nothing when there was none."""
-    connection.execute(
-        update(m.Preset)
-        .where(m.Preset.id == preset_id, or_(m.Preset.failures_in_row > 0, m.Preset.slow_start.is_not(None)))
-        .values(failures_in_row=0, recent_failures=[], last_error="", slow_start=_WIDER)
-    )
-
-
-def record_failure(connection: Connection, preset_id: int, created_at: datetime, error: str) -> None:
-    """A start failed: remember it on the preset, where clean-up and retention don't reach. Locks the preset's row."""
-    row = connection.execute(
-        select(m.Preset.recent_failures).where(m.Preset.id == preset_id).with_for_update(key_share=True)
-    ).one()
-    recent = [*row.recent_failures, created_at.isoformat()][-_RECENT_FAILURES_KEPT:]
-    connection.execute(
-        update(m.Preset)
-        .where(m.Preset.id == preset_id)
-        .values(
-            failures_in_row=m.Preset.failures_in_row + 1,
-            recent_failures=recent,
-            last_error=error[:_ERROR_LENGTH],
-            slow_start=slow_start_after(None, succeeded=False),
-        )
-    )
-
-
-def record_unhealthy(connection: Connection, preset_id: int, now: datetime) -> None:
-    """A prebuild had to be taken out. The caller holds the preset's row lock."""
-    stored = connection.execute(select(m.Preset.recent_unhealthy).where(m.Preset.id == preset_id)).scalar_one()
-    recent = [*(stored or ()), now.isoformat()][-_RECENT_FAILURES_KEPT:]
-    connection.execute(update(m.Preset).where(m.Preset.id == preset_id).values(recent_unhealthy=recent))
-
-
-def failed_builds() -> ScalarSelect[int]:
-    """How many builds of a workspace failed; to be correlated with it."""
-    counted = aliased(m.Build)
-    return (
-        select(func.count())
-        .select_from(counted)
-        .where(counted.workspace_id == m.Workspace.id, counted.status == BuildStatus.FAILED)
-        .scalar_subquery()
     )
 
 

@@ -19,6 +19,7 @@ from prebuild_tasks.core.model import (
     Schedule,
 )
 from prebuild_tasks.storage import models as m
+from prebuild_tasks.storage.base import Json
 from prebuild_tasks.storage.conditions import (
     PAUSED_KEY,
     TEMPLATE_OF_VERSION,
@@ -56,8 +57,8 @@ _COUNTED = (
     m.Preset.last_invalidated_at,
     m.Preset.timezone,
     # And what the tick asks beside it. A list without elements is no list: nothing to read where nothing failed.
-    func.nullif(m.Preset.recent_failures, _NONE, type_=m.Json).label("recent_failures"),
-    func.nullif(m.Preset.recent_unhealthy, _NONE, type_=m.Json).label("recent_unhealthy"),
+    func.nullif(m.Preset.recent_failures, _NONE, type_=Json).label("recent_failures"),
+    func.nullif(m.Preset.recent_unhealthy, _NONE, type_=Json).label("recent_unhealthy"),
     (m.Preset.status != PresetStatus.HEALTHY).label("creation_blocked"),
     m.Preset.last_reconciled_at,
     m.Template.organization_id,

@@ -14,8 +14,8 @@ from prebuild_tasks.core.backoff import retry_at
 from prebuild_tasks.core.facts import BuildFact, FailedDeletion, Standing, Unwell
 from prebuild_tasks.core.model import CLAIM_REASON, OPEN_STATUSES, BuildStatus, Transition
 from prebuild_tasks.storage import models as m
-from prebuild_tasks.storage.builds import failed_builds
 from prebuild_tasks.storage.conditions import IS_LIVE_PREBUILD, TEMPLATE_OF_VERSION, VERSION_OF_PRESET
+from prebuild_tasks.storage.failures import failed_builds
 
 _SHOWN = 20
 """Of each kind: enough to name the cause."""

@@ -9,60 +9,15 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import (
-    JSON,
-    BigInteger,
-    Boolean,
-    CheckConstraint,
-    Double,
-    ForeignKey,
-    Index,
-    Integer,
-    MetaData,
-    String,
-    Text,
-    UniqueConstraint,
-    Uuid,
-    text,
-)
-from sqlalchemy.dialects.postgresql import JSONB
-from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+from sqlalchemy import BigInteger, Boolean, CheckConstraint, Double, ForeignKey, Index, String, Text, UniqueConstraint
+from sqlalchemy.orm import Mapped, mapped_column
 
 from prebuild_tasks.core.model import BuildStatus, PresetStatus, Transition
-from prebuild_tasks.storage.types import UtcDateTime, stored_enum
-
-UuidText = Uuid(as_uuid=False)
-Json = JSON(none_as_null=True).with_variant(JSONB(none_as_null=True), "postgresql")
-AutoId = BigInteger().with_variant(Integer(), "sqlite")
-"""SQLite numbers rows by itself only for INTEGER."""
+from prebuild_tasks.storage.base import AutoId, Base, UuidText, partial_index
 
 LIVE_PREBUILD = "owner = 'prebuilds' AND deleted_at IS NULL"
 CLAIMABLE = f"{LIVE_PREBUILD} AND transition = 'start' AND status = 'succeeded' AND ready_at IS NOT NULL"
 OPEN_BUILD = "status IN ('pending', 'running', 'canceling')"
-
-
-def _partial(name: str, *columns: str, where: str, unique: bool = False) -> Index:
-    return Index(name, *columns, unique=unique, postgresql_where=text(where), sqlite_where=text(where))
-
-
-class Base(DeclarativeBase):
-    metadata = MetaData(
-        naming_convention={
-            "ix": "ix_%(table_name)s_%(column_0_N_name)s",
-            "uq": "uq_%(table_name)s_%(column_0_N_name)s",
-            "ck": "ck_%(table_name)s_%(constraint_name)s",
-            "fk": "fk_%(table_name)s_%(column_0_N_name)s",
-            "pk": "pk_%(table_name)s",
-        }
-    )
-    type_annotation_map = {  # noqa: RUF012 - SQLAlchemy's own protocol
-        datetime: UtcDateTime(),
-        dict[str, Any]: Json,
-        list[str]: Json,
-        Transition: stored_enum(Transition),
-        BuildStatus: stored_enum(BuildStatus),
-        PresetStatus: stored_enum(PresetStatus),
-    }
 
 
 class Installation(Base):
@@ -202,13 +157,13 @@ class Workspace(Base):
     __table_args__ = (
         CheckConstraint("slot IS NULL OR slot >= 0", name="slot"),
         CheckConstraint("slot IS NULL OR (owner = 'prebuilds' AND deleted_at IS NULL)", name="slot_live"),
-        _partial("uq_workspaces_slot", "preset_id", "slot", where="slot IS NOT NULL", unique=True),
-        _partial("uq_workspaces_owner_name", "owner", "name", where="deleted_at IS NULL", unique=True),
-        _partial("ix_workspaces_pool", "preset_id", "transition", "status", where=LIVE_PREBUILD),
-        _partial("ix_workspaces_claimable", "preset_id", "created_at", "id", where=CLAIMABLE),
-        _partial("ix_workspaces_organization", "organization_id", where="deleted_at IS NULL"),
-        _partial("ix_workspaces_deleted", "deleted_at", where="deleted_at IS NOT NULL"),
-        _partial("ix_workspaces_claimed", "claimed_at", where="owner <> 'prebuilds' AND deleted_at IS NULL"),
+        partial_index("uq_workspaces_slot", "preset_id", "slot", where="slot IS NOT NULL", unique=True),
+        partial_index("uq_workspaces_owner_name", "owner", "name", where="deleted_at IS NULL", unique=True),
+        partial_index("ix_workspaces_pool", "preset_id", "transition", "status", where=LIVE_PREBUILD),
+        partial_index("ix_workspaces_claimable", "preset_id", "created_at", "id", where=CLAIMABLE),
+        partial_index("ix_workspaces_organization", "organization_id", where="deleted_at IS NULL"),
+        partial_index("ix_workspaces_deleted", "deleted_at", where="deleted_at IS NOT NULL"),
+        partial_index("ix_workspaces_claimed", "claimed_at", where="owner <> 'prebuilds' AND deleted_at IS NULL"),
     )
     id: Mapped[str] = mapped_column(UuidText, primary_key=True)
     name: Mapped[str] = mapped_column(String(63))
@@ -241,9 +196,11 @@ class Build(Base):
     __tablename__ = "builds"
     __table_args__ = (
         UniqueConstraint("workspace_id", "number"),
-        _partial("ix_builds_pending", "queue", "priority", "created_at", where="status = 'pending'"),
-        _partial("ix_builds_runner", "runner", where="status IN ('running', 'canceling')"),
-        _partial("ix_builds_in_flight", "organization_id", "preset_id", where=f"transition = 'start' AND {OPEN_BUILD}"),
+        partial_index("ix_builds_pending", "queue", "priority", "created_at", where="status = 'pending'"),
+        partial_index("ix_builds_runner", "runner", where="status IN ('running', 'canceling')"),
+        partial_index(
+            "ix_builds_in_flight", "organization_id", "preset_id", where=f"transition = 'start' AND {OPEN_BUILD}"
+        ),
         Index("ix_builds_preset_created", "preset_id", "created_at"),
         Index("ix_builds_completed", "completed_at"),
     )
@@ -341,10 +298,10 @@ class ClaimEvent(Base):
 
     __tablename__ = "claim_events"
     __table_args__ = (
-        _partial("uq_claim_events_answer", "request_id", where="workspace_id IS NOT NULL", unique=True),
+        partial_index("uq_claim_events_answer", "request_id", where="workspace_id IS NOT NULL", unique=True),
         Index("ix_claim_events_preset_at", "preset_id", "at"),
         Index("ix_claim_events_at", "at"),
-        _partial("ix_claim_events_workspace", "workspace_id", where="workspace_id IS NOT NULL"),
+        partial_index("ix_claim_events_workspace", "workspace_id", where="workspace_id IS NOT NULL"),
     )
     id: Mapped[int] = mapped_column(AutoId, primary_key=True)
     at: Mapped[datetime]

@@ -39,6 +39,7 @@ from prebuild_tasks.services.release import end_workspace
 from prebuild_tasks.services.sweep import SweepResult, sweep, take_back_lost
 from prebuild_tasks.storage import builds as store
 from prebuild_tasks.storage import models as m
+from prebuild_tasks.storage.base import Base
 from prebuild_tasks.storage.conditions import preset_names
 from prebuild_tasks.storage.engine import Database
 from prebuild_tasks.storage.reads import read_preset
@@ -145,7 +146,7 @@ class Life(RuleBasedStateMachine):
         super().__init__()
         with self.database.write() as connection:
             connection.execute(update(m.Template).values(active_version_id=None))
-            for table in reversed(m.Base.metadata.sorted_tables):
+            for table in reversed(Base.metadata.sorted_tables):
                 if table.name not in ("installation", "alembic_version"):
                     connection.execute(delete(table))
         self.provisioner = Scripted()

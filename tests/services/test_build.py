@@ -23,8 +23,8 @@ from prebuild_tasks.services.status import build_log, builds
 from prebuild_tasks.services.status import workspaces as listed
 from prebuild_tasks.services.sweep import SweepResult, sweep, take_back_lost
 from prebuild_tasks.storage import models as m
-from prebuild_tasks.storage import writes
 from prebuild_tasks.storage.engine import Database
+from prebuild_tasks.storage.new_builds import mark_published
 from tests.builders import PRESET, declare, finish_builds, turn, workspaces
 from tests.wait import wait_until
 
@@ -254,7 +254,7 @@ def test_the_sweep_sends_only_what_is_missing_from_the_queue(database: Database,
     assert sweep(database, settings, lambda _: 1).republished == 3
     assert sweep(database, settings, lambda _: None).republished == 4
     with database.write() as connection:
-        writes.mark_published(connection, pending(database), database.now(connection))
+        mark_published(connection, pending(database), database.now(connection))
     assert sweep(database, settings, lambda _: 0).republished == 0
 
 

@@ -16,7 +16,7 @@ from prebuild_tasks.services.plan import Plan, plan
 from prebuild_tasks.services.pools import apply
 from prebuild_tasks.services.pools_file import load_text
 from prebuild_tasks.services.pools_options import ApplyOptions
-from prebuild_tasks.storage import models as m
+from prebuild_tasks.storage.base import Base
 from prebuild_tasks.storage.engine import Database
 from tests.builders import declare, fill, staffed, turn
 from tests.services.test_pools import LONG, many
@@ -48,7 +48,7 @@ def everything(database: Database) -> dict[str, list[Any]]:
     with database.read() as connection:
         return {
             table.name: sorted(repr(tuple(row)) for row in connection.execute(select(table)))
-            for table in m.Base.metadata.sorted_tables
+            for table in Base.metadata.sorted_tables
         }
 
 

@@ -18,13 +18,14 @@ from prebuild_tasks.services.release import end_workspace
 from prebuild_tasks.services.retention import prune
 from prebuild_tasks.services.sweep import sweep
 from prebuild_tasks.storage import models as m
+from prebuild_tasks.storage.base import Base
 from prebuild_tasks.storage.engine import Database
 from tests.builders import PRESET, declare, fill, finish_builds, jump, preset_id, turn, workspaces
 
 DAY = 86400.0
 
 
-def rows(database: Database, table: type[m.Base]) -> int:
+def rows(database: Database, table: type[Base]) -> int:
     with database.read() as connection:
         return connection.execute(select(func.count()).select_from(table)).scalar_one()
 

@@ -17,7 +17,8 @@ from prebuild_tasks.services.claim import ClaimRequest, claim
 from prebuild_tasks.services.pools import apply
 from prebuild_tasks.services.pools_file import load_text
 from prebuild_tasks.services.pools_options import ApplyOptions
-from prebuild_tasks.services.strays import StrayResult, confirm, strays, sweep_resources, too_many, waiting
+from prebuild_tasks.services.strays import StrayResult, sweep_resources, too_many
+from prebuild_tasks.services.strays_store import confirm, strays, waiting
 from prebuild_tasks.storage import models as m
 from prebuild_tasks.storage.engine import Database
 from tests.builders import PRESET, build_all, declare_simulated, fill_really, jump, workspaces

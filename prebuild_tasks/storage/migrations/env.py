@@ -7,7 +7,7 @@ from typing import Any, Literal
 from alembic import context
 from alembic.autogenerate.api import AutogenContext
 
-from prebuild_tasks.storage.models import AutoId, Base, Json
+from prebuild_tasks.storage.base import AutoId, Base, Json
 from prebuild_tasks.storage.types import UtcDateTime
 
 
