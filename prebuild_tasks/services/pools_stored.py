@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, select, true
+from sqlalchemy import ColumnElement, Connection, and_, select, true
 
 from prebuild_tasks.storage import models as m
 from prebuild_tasks.storage.conditions import TEMPLATE_OF_VERSION, VERSION_OF_PRESET
@@ -32,8 +32,12 @@ class Stored:
 def read_stored(connection: Connection, names: Collection[str]) -> Stored:
     """The templates of these names (perhaps more) with all that belongs to them. Four statements."""
     named: ColumnElement[bool] = m.Template.name.in_(names) if len(names) <= _NAMED_AT_MOST else true()
-    templates = {row.name: row for row in connection.execute(select(m.Template).where(named))}
     table = m.TemplateVersion
+    # None, where the number is of a version that is gone: pruning once left it there.
+    its_own = and_(table.id == m.Template.active_version_id, table.template_id == m.Template.id)
+    columns_of_template = [column for column in m.Template.__table__.c if column.name != "active_version_id"]
+    of_template = select(*columns_of_template, table.id.label("active_version_id")).outerjoin(table, its_own)
+    templates = {row.name: row for row in connection.execute(of_template.where(named))}
     query = select(table.id, table.template_id, table.name, table.provisioner, table.config_digest)
     versions: dict[int, list[Any]] = defaultdict(list)
     row: Any

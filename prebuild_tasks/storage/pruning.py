@@ -160,7 +160,11 @@ def delete_preset(connection: Connection, preset_id: int, limit: int) -> bool:
 
 
 def delete_empty_recipes(connection: Connection) -> int:
-    """Versions without presets that are no longer active, and deleted templates without versions."""
+    """Versions without presets that are no longer active, and deleted templates without versions.
+
+    A deleted template that keeps an older version names its last one no more: SQLite gives the number of a row that is
+    gone to the next.
+    """
     active = select(m.Template.active_version_id).where(
         m.Template.active_version_id.is_not(None), m.Template.deleted_at.is_(None)
     )
@@ -174,6 +178,12 @@ def delete_empty_recipes(connection: Connection) -> int:
             ),
             ~exists().where(m.Preset.template_version_id == m.TemplateVersion.id),
         )
+    )
+    still_there = exists().where(m.TemplateVersion.id == m.Template.active_version_id)
+    connection.execute(
+        update(m.Template)
+        .where(m.Template.deleted_at.is_not(None), m.Template.active_version_id.is_not(None), ~still_there)
+        .values(active_version_id=None)
     )
     templates = connection.execute(
         delete(m.Template).where(
