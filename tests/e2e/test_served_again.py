@@ -12,7 +12,7 @@ from tests.e2e.http import answer
 from tests.e2e.service import deployed, procfile
 from tests.wait import wait_until
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.e2e, pytest.mark.deploys, pytest.mark.timeout(120)]
 POOLS = """
 schema: 1
 templates:

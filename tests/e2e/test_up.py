@@ -206,6 +206,7 @@ def test_flower_shows_the_workers_and_asks_for_a_password(make: Callable[..., Se
     assert not service.left()
 
 
+@pytest.mark.deploys
 def test_a_password_of_ones_own_for_flower_is_used_and_not_shown(make: Callable[..., Service]) -> None:
     service = make(FLOWER_BASIC_AUTH="operator:0ne-of-my-own")
     up = service.start("up", "--file", "pools.yaml", "--flower")
