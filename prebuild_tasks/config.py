@@ -172,7 +172,7 @@ class Settings(BaseSettings):
     @classmethod
     def _port_range(cls, value: str) -> str:
         first, _, last = value.partition("-")
-        if not (first.isdigit() and last.isdigit() and 0 < int(first) <= int(last) < 65536):
+        if not (first.isdecimal() and last.isdecimal() and 0 < int(first) <= int(last) < 65536):
             raise ValueError(f"{value!r} is no range of ports; write it as 20000-29999")
         return value
 

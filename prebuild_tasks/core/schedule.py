@@ -238,7 +238,7 @@ class _Field:
     def _number(self, text: str, part: str) -> int:
         if text.lower() in self.words:
             return self.low + self.words.index(text.lower())
-        if not text.isdigit():
+        if not text.isdecimal():
             raise ValueError(f"the {self.name} {part!r} is not taken: {text!r} is no name of one")
         if self.name == "day of week" and int(text) == 7:
             raise ValueError(f"the {self.name} {part!r} is not taken: Sunday is 0, not 7")

@@ -133,7 +133,7 @@ def _runs_of(spec: WorkspaceSpec, below: int | None = None) -> Callable[[], list
 
     def is_older(environ: Mapping[str, str]) -> bool:
         number = environ.get(tree.ATTEMPT, "")
-        return below is None or (number.isdigit() and int(number) < below)
+        return below is None or (number.isdecimal() and int(number) < below)
 
     def find() -> list[Process]:
         return tree.marked([spec.workspace_id], is_older)

@@ -55,7 +55,7 @@ def remove_volumes(api: Any, spec: WorkspaceSpec, *, up_to: int | None = None) -
     for volume in api.volumes(filters={"name": prefix}).get("Volumes") or []:
         number = volume["Name"].removeprefix(prefix)
         ours = (volume.get("Labels") or {}).get(names.INSTALLATION, spec.installation) == spec.installation
-        if ours and number.isdigit() and (up_to is None or int(number) <= up_to):
+        if ours and number.isdecimal() and (up_to is None or int(number) <= up_to):
             with engine.unless_gone():
                 api.remove_volume(volume["Name"])
 

@@ -104,4 +104,4 @@ def read(listed: Mapping[str, Any]) -> Container:
 
 
 def _number(text: str | None) -> int:
-    return int(text) if text and text.isdigit() else 0
+    return int(text) if text and text.isdecimal() else 0

@@ -244,7 +244,7 @@ def _is_served(environ: Mapping[str, str]) -> bool:
 def _lower_attempts(place: Place, attempt: int) -> Callable[[], list[Process]]:
     def is_lower(environ: Mapping[str, str]) -> bool:
         number = environ.get(tree.ATTEMPT, "")
-        return number.isdigit() and int(number) <= attempt
+        return number.isdecimal() and int(number) <= attempt
 
     return lambda: tree.marked(
         [place.id], is_lower, [leader for leader in place.sessions() if leader.attempt <= attempt], place.path

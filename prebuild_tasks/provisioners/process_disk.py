@@ -46,7 +46,7 @@ def disk_use(path: Path) -> int | None:
     except (TimeoutError, ProvisionerError):
         return None
     number = text.strip().split("\t")[0].split("\n")[-1]
-    return int(number) * 1024 if code == 0 and number.isdigit() else None
+    return int(number) * 1024 if code == 0 and number.isdecimal() else None
 
 
 def private(directory: Path) -> None:

@@ -104,7 +104,7 @@ def spawn(argv: Sequence[str], *, cwd: Path, env: Mapping[str, str], log_file: P
     except (OSError, subprocess.TimeoutExpired) as error:
         raise ProvisionerError(f"{argv[0]} can't be started: {error}") from error
     pid, _, problem = done.stdout.partition("\n")
-    if problem or not pid.isdigit():
+    if problem or not pid.isdecimal():
         raise ProvisionerError(f"{argv[0]} can't be started: {problem or done.stderr.strip() or done.returncode}")
     return Leader(int(pid), tree.born(int(pid)))
 

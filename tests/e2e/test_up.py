@@ -95,9 +95,10 @@ def test_the_main_job(make: Callable[..., Service]) -> None:
     assert not service.left()
 
 
-def test_killed_with_9_nothing_is_lost_and_nothing_double(make: Callable[..., Service]) -> None:
-    slow = POOLS.replace("echo once >> starts", "echo once >> starts; sleep 2")
-    service = make(pools=slow)
+def test_killed_with_9_nothing_is_lost_and_nothing_double(make: Callable[..., Service], tmp_path: Path) -> None:
+    gate = tmp_path / "gate"
+    waits = POOLS.replace("echo once >> starts", f"echo once >> starts; until [ -e {gate} ]; do sleep 0.1; done")
+    service = make(pools=waits)
     up = service.start("up", "--file", "pools.yaml")
     wait_until(lambda: _running(service), timeout=40, what="builds under way")
 
@@ -111,6 +112,7 @@ def test_killed_with_9_nothing_is_lost_and_nothing_double(make: Callable[..., Se
     assert builds is not None
     builds.kill()
     wait_until(lambda: "builds ended with -9" in service.output(), what="its restart", timeout=30)
+    gate.touch()
     service.wait_full()
     assert [row["attempt"] for row in service.json("builds") if row["transition"] == "start"].count(2) >= 1
     assert service.run("audit") == "clean\n"

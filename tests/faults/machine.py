@@ -154,6 +154,7 @@ class Life(RuleBasedStateMachine):
         self.answers: dict[str, ClaimAnswer] = {}
         self.may_end: set[str] = set()
         self.requests: list[ClaimRequest] = []
+        self.ended: set[str] = set()
 
     def teardown(self) -> None:
         self.runner.close()
@@ -308,12 +309,17 @@ class Life(RuleBasedStateMachine):
                 for row in connection.execute(select(m.Workspace).where(m.Workspace.claimed_at.is_not(None)))
             }
         for answer in self.answers.values():
-            row = rows[answer.resource_id]
+            row = rows.get(answer.resource_id)
+            if row is None:
+                assert answer.resource_id in self.ended, "retention takes only what has ended"
+                continue
             assert row.owner == answer.owner
             assert row.slot is None
             kept = row.deleted_at is None and row.transition is Transition.START
             if row.claimed_until is None and row.id not in self.may_end:
                 assert kept, "nobody asked for its end"
+            if row.deleted_at is not None:
+                self.ended.add(answer.resource_id)
             if kept:
                 assert row.id in self.provisioner.there
 

@@ -32,7 +32,8 @@ EVIL = [
     "a\0b", "a\nb", "\x1b[31mred", "\ud800", "\u202egnp.exe", "\uff41dmin", "prebuilds", "PREBUILDS", "prebuilds\u200b",
     "'; DROP TABLE workspaces; --", "\" OR 1=1 --", "%s%s%n", "{{7*7}}", "${HOME}", "$(touch pwned)", "`touch pwned`",
     "; touch pwned", "| touch pwned", "--help", "-rf", "A" * 300, "1e999", "0x10", "null", "true", "[]", "{}",
-    "00000000-0000-0000-0000-000000000000", "9" * 40, "-1", "dev%2Fsmall", "dev/small", "\\\\host\\share",
+    "00000000-0000-0000-0000-000000000000", "9" * 40, "-1", "\u00b9", "\u0663", "dev%2Fsmall", "dev/small",
+    "\\\\host\\share",
 ]  # fmt: skip
 HOSTILE = st.sampled_from([*EVIL, "B" * 10_000_000]) | st.text(max_size=60)
 NOT_A_TEXT = (
