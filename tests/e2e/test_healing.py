@@ -44,6 +44,7 @@ def prebuilds(service: Service) -> list[dict[str, Any]]:
     return [row for row in service.workspaces("prebuilds") if row["state"] == "ready"]
 
 
+@pytest.mark.deploys
 def test_a_killed_process_and_a_removed_directory_are_replaced(service: Service) -> None:
     for name in ("worker", "builds", "beat"):
         service.start(*procfile()[name], program="celery")

@@ -135,6 +135,7 @@ def test_killed_with_9_nothing_is_lost_and_nothing_double(make: Callable[..., Se
     assert not service.left()
 
 
+@pytest.mark.deploys
 def test_two_side_by_side_and_until_full(make: Callable[..., Service]) -> None:
     one, two = make("one"), make("two")
     running = [s.start("up", "--file", "pools.yaml", "--until-full", "--timeout", "60") for s in (one, two)]
