@@ -121,7 +121,7 @@ def _empty(server: str) -> str:
 @pytest.fixture(scope="session")
 def postgres_server() -> Iterator[str]:
     with servers.postgres_server() as url:
-        _administer(url, 'CREATE DATABASE "migrated" TEMPLATE template0')
+        _copy(url, "template0", "migrated")
         servers.migrate(url.format("migrated"))
         yield url
 
@@ -142,9 +142,10 @@ def module_postgres_url(postgres_server: str) -> Iterator[str]:
 @contextmanager
 def _migrated(server: str) -> Iterator[str]:
     name = f"t{uuid.uuid4().hex[:12]}"
-    _administer(server, f'CREATE DATABASE "{name}" TEMPLATE "migrated"')
+    _copy(server, "migrated", name)
     yield server.format(name)
-    _administer(server, f'DROP DATABASE "{name}" WITH (FORCE)')  # 8 MB each, perhaps in memory
+    with _administered(server) as connection:
+        connection.execute(f'DROP DATABASE "{name}" WITH (FORCE)')  # 8 MB each, perhaps in memory
 
 
 @pytest.fixture(scope="session")
@@ -174,9 +175,12 @@ def settings(tmp_path: Path) -> Settings:
     return Settings(data_dir=tmp_path / "data", host="here")
 
 
-def _administer(url: str, statement: str) -> None:
-    directory = url.partition("host=")[2]
-    with psycopg.connect(host=directory, user="postgres", dbname="postgres", autocommit=True) as connection:
-        if statement.startswith("CREATE") and connection.info.server_version >= 150000:
-            statement += " STRATEGY file_copy"  # half the time of copying by the log
-        connection.execute(statement)
+def _copy(server: str, template: str, name: str) -> None:
+    with _administered(server) as connection:
+        # Half the time of copying by the log; before PostgreSQL 15 there is no other way.
+        how = "STRATEGY file_copy" if connection.info.server_version >= 150000 else ""
+        connection.execute(f'CREATE DATABASE "{name}" TEMPLATE "{template}" {how}')
+
+
+def _administered(server: str) -> psycopg.Connection:
+    return psycopg.connect(host=server.partition("host=")[2], user="postgres", dbname="postgres", autocommit=True)

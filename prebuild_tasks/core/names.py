@@ -27,11 +27,6 @@ class PresetRef(NamedTuple):
     version: str | None = None
 
 
-def is_number(text: str) -> bool:
-    """Whether it is written in the digits 0 to 9 alone: `isdigit` takes ¹, too, which `int` refuses."""
-    return text.isascii() and text.isdigit()
-
-
 def prebuild_name() -> str:
     """A fresh name such as `prebuild-amber-otter-3f2a`. Unique by chance; the schema refuses the rest."""
     return f"{PREBUILD_PREFIX}{generate_slug(2)}-{secrets.token_hex(2)}"

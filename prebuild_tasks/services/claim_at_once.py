@@ -36,7 +36,7 @@ from sqlalchemy.dialects.postgresql import psycopg
 from sqlalchemy.orm import DeclarativeBase
 
 from prebuild_tasks.core.model import CLAIM_REASON, BuildPriority, BuildStatus, Transition
-from prebuild_tasks.core.names import PREBUILD_PREFIX, is_number, parse_preset_ref
+from prebuild_tasks.core.names import PREBUILD_PREFIX, parse_preset_ref
 from prebuild_tasks.services.claim_answers import ANSWER_COLUMNS, Claimed, answer_of
 from prebuild_tasks.services.claim_pools import has_workspaces, lock_owner
 from prebuild_tasks.services.handover import HAS_HOOK, handed_over_in_sql
@@ -65,7 +65,7 @@ def claim_at_once(
     IntegrityError for a name the owner has already, and for a request that has its answer: that is not looked for here,
     the schema knows it.
     """
-    if database.dialect != "postgresql" or is_number(preset):
+    if database.dialect != "postgresql" or preset.isdecimal():
         return None
     ref = parse_preset_ref(preset)
     now, clock = database.now_sql()

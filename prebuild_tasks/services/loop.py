@@ -9,7 +9,6 @@ import structlog
 
 from prebuild_tasks.clock import monotonic
 from prebuild_tasks.config import Settings
-from prebuild_tasks.core.names import is_number
 from prebuild_tasks.faultpoints import step
 from prebuild_tasks.locks import Locks
 from prebuild_tasks.ports import Publisher
@@ -45,7 +44,7 @@ class PoolReconciler:
         return report
 
     def reconcile_preset(self, preset: str, *, tick: int = 0, redelivered: bool = False) -> Mapping[str, Any]:
-        if is_number(preset):
+        if preset.isdecimal():
             preset_id = int(preset)
         else:
             with self._database.read() as connection:

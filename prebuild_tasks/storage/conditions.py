@@ -13,7 +13,7 @@ from prebuild_tasks.core.model import (
     BuildStatus,
     Transition,
 )
-from prebuild_tasks.core.names import is_number, parse_preset_ref
+from prebuild_tasks.core.names import parse_preset_ref
 from prebuild_tasks.errors import NotFoundError
 from prebuild_tasks.storage import models as m
 from prebuild_tasks.storage.types import UtcDateTime, age_seconds
@@ -115,7 +115,7 @@ def global_pause(connection: Connection) -> Mapping[str, Any] | None:
 
 def resolve_preset(connection: Connection, name: str) -> int:
     """The id behind an id or `template/preset[@version]`. Raises NotFoundError that names what there is."""
-    if is_number(name):
+    if name.isdecimal():
         found = connection.execute(select(m.Preset.id).where(m.Preset.id == int(name))).scalar_one_or_none()
         if found is None:
             raise NotFoundError(f"there is no preset with the id {name}", hint="see: prebuild status")

@@ -86,14 +86,14 @@ class Service:
     def is_full(self) -> bool:
         """Whether every pool is, and nothing is under way."""
         try:
-            rows = self._asked(pools)
+            rows = self.asked(pools)
         except PrebuildError:
             return False
         return bool(rows) and all(row.full and not row.starting for row in rows)
 
     def workspaces(self, owner: str = "") -> list[dict[str, Any]]:
         """As `prebuild workspaces --json` answers, for whoever asks again and again."""
-        return self._asked(lambda database, _: workspaces(database, owner=owner))
+        return self.asked(lambda database, _: workspaces(database, owner=owner))
 
     def liveness(self) -> Liveness:
         """Which processes are here, and when the last tick ended."""
@@ -102,9 +102,9 @@ class Service:
             with database.read() as connection:
                 return read_liveness(connection, settings, database.now(connection))
 
-        return self._asked(ask)
+        return self.asked(ask)
 
-    def _asked(self, question: Callable[[Database, Settings], T]) -> T:
+    def asked(self, question: Callable[[Database, Settings], T]) -> T:
         """Asked in this process: a command of its own each time would slow down what is waited for."""
         database, settings = self._connected
         return question(database, settings)

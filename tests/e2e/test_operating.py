@@ -40,15 +40,16 @@ class Pool:
         self.service.run("apply", "pools.yaml", "--yes", "--source", self.template)
 
     def prebuilds(self) -> list[dict[str, Any]]:
-        rows = [row for row in self.service.workspaces("prebuilds") if row["preset"].startswith(self.name)]
-        return [row for row in rows if row["state"] != "deleting"]
+        return [row for row in self._all() if row["state"] != "deleting"]
 
     def settled(self, number: int) -> None:
         def look() -> bool:
-            rows = [row for row in self.service.workspaces("prebuilds") if row["preset"].startswith(self.name)]
-            return [(row["state"], row["preset"]) for row in rows] == [("ready", self.name)] * number
+            return [(row["state"], row["preset"]) for row in self._all()] == [("ready", self.name)] * number
 
         wait_until(look, timeout=60, what=f"{number} ready prebuilds")
+
+    def _all(self) -> list[dict[str, Any]]:
+        return [row for row in self.service.workspaces("prebuilds") if row["preset"].startswith(self.name)]
 
 
 @pytest.fixture(scope="module")

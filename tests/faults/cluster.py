@@ -25,7 +25,6 @@ from prebuild_tasks.services.audit import audit
 from prebuild_tasks.services.pools import apply as apply_pools
 from prebuild_tasks.services.pools_file import load_pools
 from prebuild_tasks.services.pools_options import ApplyOptions
-from prebuild_tasks.storage.engine import Database
 from tests.e2e.service import Service, procfile
 from tests.faults.load import Load, Sampler
 from tests.faults.proxy import Proxy
@@ -227,17 +226,16 @@ class Cluster(Service):
         self.wait_full(timeout)
         if sampled:
             assert self.sampler.violations == []
-        database = Database(self.settings.resolved_database_url)
         provisioners = Provisioners(self.settings)
 
         def settled() -> bool:
             return {row["state"] for row in self.workspaces()} <= {"ready", "usable", "claimed"}
 
-        try:
-            wait_until(settled, timeout=timeout, what="all builds at their end", pause=0.1)
-            wait_until(lambda: not audit(database, self.settings, provisioners), timeout=10, what="a clean audit")
-        finally:
-            database.close()
+        def clean() -> bool:
+            return not self.asked(lambda database, settings: audit(database, settings, provisioners))
+
+        wait_until(settled, timeout=timeout, what="all builds at their end", pause=0.1)
+        wait_until(clean, timeout=10, what="a clean audit")
 
     def _spawn(self, name: str, arguments: list[str], environment: dict[str, str]) -> subprocess.Popen[str]:
         before = self.environment

@@ -11,6 +11,7 @@ from sqlalchemy import text
 
 from prebuild_tasks.client import Client
 from prebuild_tasks.clock import monotonic
+from prebuild_tasks.config import Settings
 from prebuild_tasks.messages import BUILDS, EVENTS, RECONCILE, Messages
 from prebuild_tasks.services import operate
 from prebuild_tasks.storage.engine import Database
@@ -28,12 +29,11 @@ BUILDS_OF_TEMPLATE = (
 
 
 def count_of(deployment: Cluster, query: str, **values: object) -> int:
-    database = Database(deployment.settings.resolved_database_url)
-    try:
+    def ask(database: Database, _: Settings) -> int:
         with database.read() as connection:
             return int(connection.execute(text(query), values).scalar_one())
-    finally:
-        database.close()
+
+    return deployment.asked(ask)
 
 
 @trials(2, 100)

@@ -16,6 +16,7 @@ import redis as redis_py
 from prebuild_tasks.config import load_settings
 from prebuild_tasks.messages import EVENTS, Messages
 from tests.e2e.service import Service, procfile
+from tests.servers import migrate
 from tests.wait import wait_until
 
 pytestmark = [pytest.mark.e2e]
@@ -24,7 +25,7 @@ pytestmark = [pytest.mark.e2e]
 def test_a_worker_ends_while_it_hands_out_a_turn(tmp_path: Path, redis_url: str) -> None:
     service = Service(tmp_path / "d", PREBUILD_REDIS_URL=redis_url, PREBUILD_LOG_LEVEL="DEBUG")
     settings = load_settings(service.environment)
-    service.run("db", "upgrade")
+    migrate(settings.resolved_database_url)
     worker = service.start(*procfile()["worker"], program="celery")
     try:
         with redis_py.Redis.from_url(redis_url) as client:
