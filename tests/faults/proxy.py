@@ -39,7 +39,7 @@ class Proxy:
         ready = threading.Event()
 
         async def serve() -> None:
-            server = await asyncio.start_server(self._connected, "127.0.0.1", 0, ssl=self._tls)
+            server = await asyncio.start_server(self._accepted, "127.0.0.1", 0, ssl=self._tls)
             self.port = server.sockets[0].getsockname()[1]
             ready.set()
             await server.serve_forever()
@@ -78,22 +78,24 @@ class Proxy:
         """Forward the next commits, and cut the connection instead of answering."""
         self._cuts = count
 
-    async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    def _accepted(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Ends with the connection closed even when its task is canceled before its first line."""
         self._count += 1
         number = self._count
-        task = asyncio.current_task()
-        self._tasks.add(task)  # the loop itself holds them weakly
         self._live.add(number)
         if self._hangs:
             self._dead.add(number)
-        try:
-            await self._forward(number, reader, writer)
-        except (OSError, asyncio.CancelledError):
-            pass
-        finally:
+
+        def ended(task: asyncio.Task[None]) -> None:
             self._live.discard(number)
             self._tasks.discard(task)
             writer.transport.abort()
+            if not task.cancelled() and not isinstance(task.exception(), OSError | None):
+                raise RuntimeError("the proxy broke") from task.exception()
+
+        task = self._loop.create_task(self._forward(number, reader, writer))
+        self._tasks.add(task)  # the loop itself holds them weakly
+        task.add_done_callback(ended)
 
     async def _forward(self, number: int, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         to_reader, to_writer = await asyncio.open_unix_connection(str(self._target))
@@ -126,7 +128,7 @@ class Proxy:
             if number in self._dead:
                 await asyncio.wait(tasks)  # a dead connection is not even closed
         finally:
+            to_writer.transport.abort()  # first: the lines below may be canceled
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
-            to_writer.transport.abort()
