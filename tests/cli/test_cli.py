@@ -191,6 +191,7 @@ def test_every_command_has_help_and_help_loads_none_of_them(cli: Any) -> None:
     subprocess.run([sys.executable, "-c", script], check=True, capture_output=True)
 
 
+@pytest.mark.timed
 def test_a_claim_takes_less_than_100_ms(cli: Any, database: Database, settings: Settings) -> None:
     """From parsed arguments to the printed line; the median of several."""
     from prebuild_tasks.cli import claims

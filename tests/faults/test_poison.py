@@ -7,6 +7,7 @@ import threading
 from pathlib import Path
 from statistics import median
 
+import pytest
 from sqlalchemy import text
 
 from prebuild_tasks.client import Client
@@ -121,6 +122,7 @@ def test_row_10_turns_that_kill_their_worker(
     report(f"{deaths[0]} deaths in 12 s, then full")
 
 
+@pytest.mark.timed
 @trials(1, 6)
 def test_row_10_builds_that_are_poison(deployment: Cluster, chance: random.Random, report: Report, count: int) -> None:
     """One kills its process, one fails, one never ends: their attempts have an end, and what is beside them goes on."""

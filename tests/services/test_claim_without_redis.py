@@ -43,6 +43,7 @@ def take(one: Client, owner: str) -> tuple[float, float]:
     return answered - started, monotonic() - answered
 
 
+@pytest.mark.timed
 def test_claims_answer_at_their_usual_speed(
     database: Database, settings: Settings, redis_url: str, dead_redis: str
 ) -> None:
