@@ -39,10 +39,14 @@ class Apart:
         self._places = threading.BoundedSemaphore(AT_ONCE)
 
     @contextmanager
-    def place(self) -> Iterator[None]:
-        """Wait for a free place, and hold it."""
-        with self._places:
-            yield
+    def place(self, *, wait: bool) -> Iterator[bool]:
+        """Hold a free place, after waiting for one with `wait`; whether there is one."""
+        found = self._places.acquire(blocking=wait)
+        try:
+            yield found
+        finally:
+            if found:
+                self._places.release()
 
     def run(self, build_id: str, runner: str, beat: Callable[[], None]) -> int:
         """Run the build, taken in the name of `runner`, to its end over there; the process's exit code.

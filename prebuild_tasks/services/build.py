@@ -91,15 +91,18 @@ class BuildRunner:
 
     def run(self, build_id: str) -> BuildResult:
         """Run the named build or a more urgent one of its queue, to its end."""
+        wait = False
         while True:
             build = self._patiently(lambda: self._take(build_id))
-            if build is None:
-                return BuildResult("idle")
-            if isinstance(build, TakenBuild):
-                return self._run(build)
-            if self._run_apart(build.id):
-                return BuildResult("apart", build.id)
-            # Another one was quicker to it; the token still stands for one build.
+            if isinstance(build, NextBuild):
+                if self._run_apart(build.id, wait=wait):
+                    return BuildResult("apart", build.id)
+                # Another one was quicker to it, or there is no place. The token stands for one build, whichever it is.
+                build = self._patiently(lambda: self._take(build_id, untried=True))
+                if build is None:
+                    wait = True
+                    continue
+            return self._run(build) if isinstance(build, TakenBuild) else BuildResult("idle")
 
     def run_taken(self, build_id: str, begins: Callable[[], None] = lambda: None) -> BuildResult:
         """Run a build that was taken in this runner's name, to its end; idle when it is so no longer.
@@ -110,16 +113,16 @@ class BuildRunner:
             build = store.read_taken(connection, build_id, self._heart.runner)
         return self._run(build, begins) if build else BuildResult("idle")
 
-    def _run_apart(self, build_id: str) -> bool:
+    def _run_apart(self, build_id: str, *, wait: bool) -> bool:
         """Run a suspect build in a process of its own, in whose name it is taken here: one such process per attempt.
 
-        False when it was not to be had.
+        False when it was not to be had, or, without `wait`, all places for such processes are taken.
         """
         if self._apart is None:
             return False
         name = runner_name(self._settings.host)
-        with self._apart.place():
-            if not self._patiently(lambda: self._take(build_id, name=name)):
+        with self._apart.place(wait=wait) as found:
+            if not found or not self._patiently(lambda: self._take(build_id, name=name)):
                 return False
             self._apart.run(build_id, name, lambda: self._beat_for(build_id, name))
         return True
@@ -162,14 +165,14 @@ class BuildRunner:
         ended = _Ended(BuildStatus.FAILED, words, "timeout")
         self._end(running.build, ended, self._provisioners.get_or_missing(running.build.provisioner))
 
-    def _take(self, build_id: str, *, name: str = "") -> TakenBuild | NextBuild | None:
+    def _take(self, build_id: str, *, name: str = "", untried: bool = False) -> TakenBuild | NextBuild | None:
         """The build, now ours; or which one to run apart, left as it is; or nothing.
 
-        `name`: the named build or none, in the name of who will run it.
+        `name`: the named build or none, in the name of who will run it. `untried`: none that is to run apart.
         """
         with self._database.write() as connection:
             now = self._database.now(connection)
-            chosen = store.next_in_queue(connection, build_id, now, only=bool(name))
+            chosen = store.next_in_queue(connection, build_id, now, only=bool(name), untried=untried)
             if chosen is None:
                 return None
             if chosen.attempt and self._apart and not name:

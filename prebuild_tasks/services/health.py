@@ -16,8 +16,9 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import structlog
-from sqlalchemy import Connection, and_, delete, or_, select, update
+from sqlalchemy import Connection, and_, delete, func, or_, select, update
 
+from prebuild_tasks.clock import monotonic
 from prebuild_tasks.config import Settings
 from prebuild_tasks.errors import BusyError, PrebuildError
 from prebuild_tasks.ports import Probe
@@ -39,7 +40,9 @@ REASON = "unhealthy"
 AT_ONCE = 8
 """Probes at the same time, per run."""
 BATCH = 64
-"""Prebuilds per run: with 30 seconds at most for each probe it ends within minutes even if all of them hang."""
+"""Prebuilds taken at once: with 30 seconds at most for each probe they end within minutes even if all of them hang."""
+PROBE_RUNS = 4
+"""Runs per `probe_interval`."""
 SOONER = 4
 """A prebuild that failed its probe is looked at again this many times as early."""
 
@@ -84,17 +87,20 @@ def due_hosts(database: Database, settings: Settings) -> list[str]:
 def probe_prebuilds(database: Database, settings: Settings, provisioners: Provisioners, host: str) -> HealthResult:
     """Probe what is due at `host` (or anywhere, with `""`); the caller publishes `builds` and wakes `preset_ids`."""
     result = HealthResult()
-    with database.write() as connection:
-        due = _take(connection, settings, host, database.now(connection))
-        specs = read_specs(connection, [item.workspace_id for item in due])
-    if not due:
-        return result
+    began = monotonic()
     with ThreadPoolExecutor(AT_ONCE, thread_name_prefix="probe") as pool:
-        probes = list(pool.map(lambda item: _probe(provisioners, specs.get(item.workspace_id)), due))
-    for item, probe in zip(due, probes, strict=True):
-        spec = specs.get(item.workspace_id)
-        if spec is not None:
-            _judge(database, settings, spec, item, probe, result)
+        # Until nothing is due, or the next run's time has come: a large fleet takes many batches.
+        while not result.probed or monotonic() - began < settings.probe_interval / PROBE_RUNS:
+            with database.write() as connection:
+                due = _take(connection, settings, host, database.now(connection))
+                specs = read_specs(connection, [item.workspace_id for item in due])
+            if not due:
+                break
+            probes = list(pool.map(lambda item, specs=specs: _probe(provisioners, specs.get(item.workspace_id)), due))
+            for item, probe in zip(due, probes, strict=True):
+                spec = specs.get(item.workspace_id)
+                if spec is not None:
+                    _judge(database, settings, spec, item, probe, result)
     if result.failing or result.unknown:
         log.info("probed", host=host, **result.report())
     return result
@@ -112,7 +118,8 @@ def _take(connection: Connection, settings: Settings, host: str, now: datetime) 
         select(m.Workspace.id, m.ProbeState.next_at, m.ProbeState.failures)
         .outerjoin(m.ProbeState, m.ProbeState.workspace_id == m.Workspace.id)
         .where(IS_CLAIMABLE, m.Workspace.host == host, _is_due(settings, now))
-        .order_by(m.ProbeState.next_at, m.Workspace.id)
+        # One never probed has no time of its own yet, and databases disagree on where nothing is in an order.
+        .order_by(func.coalesce(m.ProbeState.next_at, m.Workspace.ready_at), m.Workspace.id)
         .limit(BATCH)
     ).all()
     taken = []

@@ -7,13 +7,12 @@ import socket
 import threading
 import uuid
 from collections.abc import Callable, Iterable
-from contextlib import suppress
 from typing import Any
 
 import structlog
 
 from prebuild_tasks.clock import monotonic
-from prebuild_tasks.errors import BuildStoppedError, PrebuildError
+from prebuild_tasks.errors import BuildStoppedError
 from prebuild_tasks.faultpoints import step
 from prebuild_tasks.storage import builds as store
 from prebuild_tasks.storage.builds import TakenBuild
@@ -160,7 +159,7 @@ class Heart:
         """Watch a build that was just taken."""
         with self._lock:
             self._builds[running.build.id] = running
-            if self._thread is None:
+            if self._thread is None or not self._thread.is_alive():
                 self._last_beat = monotonic()
                 self._thread = threading.Thread(target=self._run, name="heart", daemon=True)
                 self._thread.start()
@@ -233,6 +232,9 @@ class Heart:
     def _write_logs(self, rows: list[dict[str, Any]]) -> None:
         if not rows:
             return
-        with suppress(PrebuildError), self._database.write() as connection:
-            now = self._database.now(connection)
-            store.add_logs(connection, [{**row, "at": now} for row in rows])
+        try:
+            with self._database.write() as connection:
+                now = self._database.now(connection)
+                store.add_logs(connection, [{**row, "at": now} for row in rows])
+        except Exception as error:  # noqa: BLE001 - output is worth neither a build nor the heart
+            log.warning("output_lost", pieces=len(rows), error=str(error))

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
+from typing import Any
 
 import structlog
-from sqlalchemy import ColumnElement, Connection, func, select
+from sqlalchemy import ColumnElement, Connection, Select, and_, func, select
 
 from prebuild_tasks.config import Settings
-from prebuild_tasks.core.model import RECONCILER, BuildStatus
+from prebuild_tasks.core.model import RECONCILER, BuildStatus, Transition
 from prebuild_tasks.errors import BusyError
 from prebuild_tasks.services.presence import BUILDS_ROLE, recent
 from prebuild_tasks.storage import models as m
 from prebuild_tasks.storage import writes
-from prebuild_tasks.storage.conditions import IS_LIVE_PREBUILD, IS_RUNNING, IS_START
+from prebuild_tasks.storage.conditions import IS_AWAITED, IS_LIVE_PREBUILD, IS_RUNNING, IS_START
 from prebuild_tasks.storage.engine import Database
 from prebuild_tasks.storage.new_builds import NewBuild
 
@@ -34,9 +35,9 @@ def lost(connection: Connection, settings: Settings, now: datetime) -> list[str]
     Where nobody else was there, nobody knows: after a night with everything switched off, no host is lost.
     """
     before = now - timedelta(seconds=settings.host_lost)
-    holding = connection.execute(
-        select(m.Workspace.host).where(IS_LIVE_PREBUILD, IS_START, m.Workspace.host != "").distinct()
-    ).scalars()
+    prebuilds = select(m.Workspace.host).where(IS_LIVE_PREBUILD, IS_START, m.Workspace.host != "")
+    awaited = _bound(m.Workspace.host).where(IS_AWAITED, m.Workspace.host != "")
+    holding = connection.execute(prebuilds.union(awaited)).scalars()
     seen = (
         select(m.Worker.host, func.max(m.Worker.seen_at).label("at"))
         .where(m.Worker.role == BUILDS_ROLE)
@@ -56,19 +57,22 @@ def _alive(settings: Settings, now: datetime) -> tuple[ColumnElement[bool], ...]
 def give_up_lost(database: Database, settings: Settings) -> tuple[list[NewBuild], set[int]]:
     """Take the prebuilds of lost hosts out of their pools; what is left of them is deleted when the host comes back.
 
-    Claimed workspaces are left alone. Returns the builds to publish and the presets to reconcile.
+    So are starts that people wait for, who hear that theirs could not be built. Claimed workspaces are left alone.
+    Returns the builds to publish and the presets to reconcile.
     """
     builds: list[NewBuild] = []
     presets: set[int] = set()
     with database.read() as connection:
         hosts = lost(connection, settings, database.now(connection))
-        affected = connection.execute(
-            select(m.Workspace.preset_id)
-            .where(IS_LIVE_PREBUILD, IS_START, m.Workspace.host.in_(hosts))
-            .where(m.Workspace.status.in_((BuildStatus.SUCCEEDED, BuildStatus.PENDING)))
-            .distinct()
-        ).scalars()
-        preset_ids = sorted(affected)
+        theirs = m.Workspace.host.in_(hosts)
+        prebuilds = select(m.Workspace.preset_id).where(
+            IS_LIVE_PREBUILD,
+            IS_START,
+            theirs,
+            m.Workspace.status.in_((BuildStatus.SUCCEEDED, BuildStatus.PENDING)),
+        )
+        awaited = _bound(m.Workspace.preset_id).where(IS_AWAITED, theirs)
+        preset_ids = sorted(connection.execute(prebuilds.union(awaited)).scalars()) if hosts else []
     for preset_id in preset_ids:
         try:
             with database.write() as connection:
@@ -83,24 +87,30 @@ def give_up_lost(database: Database, settings: Settings) -> tuple[list[NewBuild]
 
 
 def _give_up(connection: Connection, preset_id: int, hosts: Sequence[str], now: datetime) -> list[NewBuild]:
-    mine = (m.Workspace.preset_id == preset_id, m.Workspace.host.in_(hosts), IS_LIVE_PREBUILD)
-    running = connection.execute(select(m.Workspace.id).where(*mine, IS_RUNNING)).scalars().all()
-    builds = writes.choose_for_deletion(connection, running, reason=REASON, initiator=RECONCILER, now=now)
-    bound = connection.execute(
-        select(m.Build.id, m.Build.workspace_id)
-        .join(m.Workspace, (m.Workspace.id == m.Build.workspace_id) & (m.Workspace.build_number == m.Build.number))
-        .where(*mine, IS_START, m.Build.status == BuildStatus.PENDING)
-        .with_for_update(key_share=True, skip_locked=True, of=m.Build)
-    ).all()
-    ids = [row.id for row in bound]
-    builds += writes.cancel_starts(connection, ids, reason=REASON, initiator=RECONCILER, now=now)[1]
+    theirs = (m.Workspace.preset_id == preset_id, m.Workspace.host.in_(hosts))
+    silent = f"not heard of: {', '.join(hosts)}"
+    gone = list(connection.execute(select(m.Workspace.id).where(*theirs, IS_LIVE_PREBUILD, IS_RUNNING)).scalars())
+    builds = writes.choose_for_deletion(connection, gone, reason=REASON, initiator=RECONCILER, now=now)
+    for whose in (IS_LIVE_PREBUILD, IS_AWAITED):
+        query = _bound(m.Build.id, m.Build.workspace_id).where(*theirs, whose)
+        bound = connection.execute(query.with_for_update(key_share=True, skip_locked=True, of=m.Build)).all()
+        ids = [row.id for row in bound]
+        builds += writes.cancel_starts(
+            connection, ids, reason=REASON, initiator=RECONCILER, now=now, whose=whose, error=silent
+        )[1]
+        gone += [row.workspace_id for row in bound]
     writes.add_history(
-        connection,
-        REASON,
-        now=now,
-        actor=RECONCILER,
-        workspace_ids=[*running, *(row.workspace_id for row in bound)],
-        preset_id=preset_id,
-        reason=f"not heard of: {', '.join(hosts)}",
+        connection, REASON, now=now, actor=RECONCILER, workspace_ids=gone, preset_id=preset_id, reason=silent
     )
     return builds
+
+
+def _bound(*columns: Any) -> Select[Any]:
+    """Starts that no runner has; with a host, they are bound to it by an attempt that was made there."""
+    latest = and_(m.Workspace.id == m.Build.workspace_id, m.Workspace.build_number == m.Build.number)
+    return (
+        select(*columns)
+        .select_from(m.Build)
+        .join(m.Workspace, latest)
+        .where(IS_START, m.Build.transition == Transition.START, m.Build.status == BuildStatus.PENDING)
+    )

@@ -9,7 +9,7 @@ from typing import Any
 
 from sqlalchemy import Connection, delete, insert, null, or_, select, update
 
-from prebuild_tasks.core.model import PREBUILDS_OWNER, PresetStatus
+from prebuild_tasks.core.model import PREBUILDS_OWNER, PresetStatus, Transition
 from prebuild_tasks.errors import NotFoundError, RefusedError
 from prebuild_tasks.services.status import find_workspace
 from prebuild_tasks.storage import models as m
@@ -22,6 +22,7 @@ from prebuild_tasks.storage.conditions import (
     VERSION_OF_PRESET,
     resolve_preset,
 )
+from prebuild_tasks.storage.declared import HAS_FALLEN_ILL
 from prebuild_tasks.storage.engine import Database
 from prebuild_tasks.storage.revision import bump_revision, lock_declaration
 
@@ -128,10 +129,15 @@ def unblock(database: Database, name: str, *, actor: str) -> Operated:
             update(m.Preset)
             .where(
                 m.Preset.id == preset_id,
-                or_(m.Preset.status != PresetStatus.HEALTHY, m.Preset.failures_in_row > 0),
+                or_(m.Preset.status != PresetStatus.HEALTHY, m.Preset.failures_in_row > 0, HAS_FALLEN_ILL),
             )
             .values(
-                status=PresetStatus.HEALTHY, status_reason="", failures_in_row=0, recent_failures=[], slow_start=None
+                status=PresetStatus.HEALTHY,
+                status_reason="",
+                failures_in_row=0,
+                recent_failures=[],
+                recent_unhealthy=None,
+                slow_start=None,
             )
         ).rowcount
         if changed:
@@ -147,6 +153,8 @@ def extend(database: Database, workspace: str, seconds: float, *, actor: str) ->
             raise RefusedError(f"{row.name} is not claimed", hint="only claimed workspaces have an end to move")
         if row.claimed_until is None:
             raise RefusedError(f"{row.name} has no end", hint="its preset has no claimed_ttl: it stays until released")
+        if row.transition is Transition.DELETE:
+            raise RefusedError(f"{row.name} is being deleted", hint="claim another: prebuild claim PRESET")
         now = database.now(connection)
         until: datetime = max(row.claimed_until, now) + timedelta(seconds=seconds)
         changed = connection.execute(

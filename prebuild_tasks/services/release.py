@@ -7,7 +7,7 @@ from typing import Any
 
 from sqlalchemy import Connection, select, update
 
-from prebuild_tasks.core.model import FINAL_STATUSES, PREBUILDS_OWNER, BuildPriority, BuildStatus, Transition
+from prebuild_tasks.core.model import FINAL_STATUSES, PREBUILDS_OWNER, BuildStatus, Transition
 from prebuild_tasks.errors import RefusedError
 from prebuild_tasks.services.status import find_workspace
 from prebuild_tasks.storage import models as m
@@ -31,7 +31,7 @@ def end_workspace(
         if not operator and row.owner == PREBUILDS_OWNER:
             raise RefusedError(f"{row.name} is not claimed", hint=f"to remove a prebuild: prebuild delete {row.name}")
         builds = writes.delete_workspaces(
-            connection, [row.id], reason=reason, initiator=actor, now=now, priority=BuildPriority.DELETE
+            connection, [row.id], reason=reason, initiator=actor, now=now, only=[m.Workspace.owner == row.owner]
         )
         if not builds and row.transition is not Transition.DELETE:
             builds = _end_open_build(connection, row, reason, actor, now)
@@ -49,9 +49,14 @@ def _end_open_build(connection: Connection, row: Any, reason: str, actor: str, n
         .where(m.Build.workspace_id == row.id, m.Build.status.not_in(FINAL_STATUSES))
         .with_for_update(key_share=True)
     ).one_or_none()
+    owner = connection.execute(select(m.Workspace.owner).where(m.Workspace.id == row.id)).scalar_one()
+    if owner != row.owner:
+        raise RefusedError(f"{row.name} was just claimed by {owner}", hint="if it is to go all the same, delete theirs")
     if build is None:
         # It ended since the workspace was read, so now that can be deleted as anything that rests.
-        builds = writes.delete_workspaces(connection, [row.id], reason=reason, initiator=actor, now=now)
+        builds = writes.delete_workspaces(
+            connection, [row.id], reason=reason, initiator=actor, now=now, only=[m.Workspace.owner == owner]
+        )
         if not builds and not _is_going(connection, row.id):
             raise RefusedError(f"{row.name} has just begun another build", hint="run the command again")
         return builds

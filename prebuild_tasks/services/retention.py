@@ -16,6 +16,7 @@ from prebuild_tasks.core.model import RECONCILER
 from prebuild_tasks.errors import BusyError
 from prebuild_tasks.storage import pruning, totals, writes
 from prebuild_tasks.storage.engine import Database
+from prebuild_tasks.storage.revision import lock_declaration
 
 BATCH = 500
 """Rows per transaction: a few milliseconds, also for SQLite's only writer."""
@@ -85,6 +86,7 @@ def prune(database: Database, settings: Settings) -> Pruned:
         done.presets += _forget(database, preset_id, before)
     with database.write() as connection:
         if done.presets:
+            lock_declaration(connection)  # what it finds unused must not be made the active one meanwhile
             done.recipes = pruning.delete_empty_recipes(connection)
         totals.delete_orphans(connection)
     return done
@@ -95,6 +97,7 @@ def _forget(database: Database, preset_id: int, before: datetime) -> bool:
     try:
         for _ in range(BATCHES):
             with database.write() as connection:
+                lock_declaration(connection)  # before the preset, as everybody who declares
                 writes.lock_preset(connection, preset_id)
                 if preset_id not in pruning.drained_presets(connection, before, BATCH):
                     return False

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from itertools import islice
 from typing import Any
 
 import structlog
-from sqlalchemy import Connection, func, or_, select
+from sqlalchemy import ColumnElement, Connection, and_, case, func, literal, or_, select
 
 from prebuild_tasks.config import Settings
 from prebuild_tasks.core.backoff import retry_at
@@ -31,10 +32,13 @@ from prebuild_tasks.storage import models as m
 from prebuild_tasks.storage.engine import Database
 from prebuild_tasks.storage.failures import failed_builds
 from prebuild_tasks.storage.new_builds import NewBuild, work_of
+from prebuild_tasks.storage.types import UtcDateTime
 
 log = structlog.get_logger(__name__)
 
 _BATCH = 500
+_DOUBLINGS = 7
+"""Of the interval after which what was published is published again."""
 
 
 @dataclass(slots=True)
@@ -69,20 +73,14 @@ def sweep(database: Database, settings: Settings, waiting: Callable[[str], int |
     """
     result = SweepResult()
     take_back_lost(database, settings, result)
+    with database.read() as connection:
+        failed = _due_for_retry(connection, database.now(connection))
     with database.write() as connection:
         now = database.now(connection)
-        _retry(connection, now, result)
+        _retry(connection, failed, now, result)
         _clean_failed(connection, settings, now, result)
         _end_claims(connection, now, result)
-    with database.read() as connection:
-        due = _unpublished(connection, settings.republish_after, database.now(connection))
-    fresh = {build.id for build in result.builds}
-    for host, builds in by_host([build for build in due if build.id not in fresh]).items():
-        # Never more than are missing: what still lies in the queue has not been lost.
-        lying = waiting(host)
-        missing = builds if lying is None else builds[: max(_pending(database, host) - lying, 0)]
-        result.builds += missing
-        result.republished += len(missing)
+    _republish(database, settings, waiting, result)
     given_up, presets = give_up_lost(database, settings)
     result.given_up = len(given_up)
     result.builds += given_up
@@ -128,47 +126,59 @@ def _take_back(connection: Connection, settings: Settings, row: Any, now: dateti
         )
 
 
-def _unpublished(connection: Connection, patience: float, now: datetime) -> list[NewBuild]:
+def _republish(
+    database: Database, settings: Settings, waiting: Callable[[str], int | None], result: SweepResult
+) -> None:
+    """Queue by queue, so that what waits for a host that is gone leaves the others their turn."""
+    with database.read() as connection:
+        query = select(m.Build.queue, func.count()).where(m.Build.status == BuildStatus.PENDING)
+        pending = {host: count for host, count in connection.execute(query.group_by(m.Build.queue))}  # noqa: C416
+    mine = by_host(result.builds)
+    for host, count in sorted(pending.items()):
+        about_to_be = [build.id for build in mine.get(host, ())]
+        # Never more than are missing: what still lies in the queue has not been lost.
+        lying = waiting(host)
+        missing = _BATCH if lying is None else min(count - lying - len(about_to_be), _BATCH)
+        if missing > 0:
+            with database.read() as connection:
+                now = database.now(connection)
+                due = _unpublished(connection, host, settings.republish_after, now, about_to_be, missing)
+            result.builds += due
+            result.republished += len(due)
+
+
+def _unpublished(
+    connection: Connection, host: str, patience: float, now: datetime, but: Collection[str], limit: int
+) -> list[NewBuild]:
     """Pending builds never published, or published longer ago than an interval that doubles each time."""
+
+    def before(seconds: float) -> ColumnElement[datetime]:
+        return literal(now - timedelta(seconds=seconds), UtcDateTime())
+
+    doubled = case(
+        {count: before(patience * 2 ** max(count - 1, 0)) for count in range(_DOUBLINGS + 1)},
+        value=m.Build.publications,
+        else_=before(patience * 2**_DOUBLINGS),
+    )
+    never = and_(m.Build.published_at.is_(None), m.Build.created_at < before(patience / 6))
     rows = connection.execute(
-        select(
-            m.Build.id,
-            m.Build.queue,
-            m.Build.transition,
-            m.Build.reason,
-            m.Build.published_at,
-            m.Build.publications,
-            m.Build.created_at,
-            m.Workspace.name,
-        )
+        select(m.Build.id, m.Build.queue, m.Build.transition, m.Build.reason, m.Workspace.name)
         .join(m.Workspace, m.Workspace.id == m.Build.workspace_id)
         .where(
             m.Build.status == BuildStatus.PENDING,
+            m.Build.queue == host,
             or_(m.Build.next_attempt_at.is_(None), m.Build.next_attempt_at <= now),
+            or_(never, m.Build.published_at < doubled),
+            m.Build.id.not_in(but),
         )
         .order_by(m.Build.priority, m.Build.created_at)
-        .limit(_BATCH)
+        .limit(limit)
     )
-
-    def is_due(row: Any) -> bool:
-        if row.published_at is None:
-            return bool((now - row.created_at).total_seconds() > patience / 6)
-        doubled = 2 ** min(max(row.publications - 1, 0), 7)
-        return bool((now - row.published_at).total_seconds() > patience * doubled)
-
-    return [NewBuild(row.id, row.queue, work_of(row.transition, row.reason, row.name)) for row in rows if is_due(row)]
+    return [NewBuild(row.id, row.queue, work_of(row.transition, row.reason, row.name)) for row in rows]
 
 
-def _pending(database: Database, host: str) -> int:
-    with database.read() as connection:
-        query = select(func.count()).select_from(m.Build)
-        return connection.execute(
-            query.where(m.Build.status == BuildStatus.PENDING, m.Build.queue == host)
-        ).scalar_one()
-
-
-def _retry(connection: Connection, now: datetime, result: SweepResult) -> None:
-    """Failed deletions and claim hooks: the same again, later each time. They never give a workspace back."""
+def _due_for_retry(connection: Connection, now: datetime) -> list[Any]:
+    """Failed deletions and claim hooks whose time has come; the hooks first: people wait for them."""
     rows = connection.execute(
         select(
             m.Workspace.id,
@@ -183,11 +193,15 @@ def _retry(connection: Connection, now: datetime, result: SweepResult) -> None:
             m.Workspace.status == BuildStatus.FAILED,
             or_(m.Workspace.transition == Transition.DELETE, m.Build.reason == CLAIM_REASON),
         )
-        .limit(_BATCH)
-    ).all()
-    for row in rows:
-        if now < retry_at(row.failures, row.completed_at):
-            continue
+        .order_by(m.Workspace.transition == Transition.DELETE, m.Build.completed_at)
+    )
+    # The limit is of what is due: what isn't yet must not hide it.
+    return list(islice((row for row in rows if now >= retry_at(row.failures, row.completed_at)), _BATCH))
+
+
+def _retry(connection: Connection, failed: list[Any], now: datetime, result: SweepResult) -> None:
+    """The same again. They never give a workspace back."""
+    for row in failed:
         is_claim = row.transition is Transition.START
         builds = writes.repeat_failed(
             connection,
@@ -223,19 +237,30 @@ def _clean_failed(connection: Connection, settings: Settings, now: datetime, res
     ids = connection.execute(
         select(kept.c.id).where(or_(kept.c.place > settings.failed_keep, kept.c.created_at < oldest)).limit(_BATCH)
     ).scalars()
-    builds = writes.delete_workspaces(connection, list(ids), reason="clean_up", initiator=RECONCILER, now=now)
+    builds = writes.delete_workspaces(
+        connection,
+        list(ids),
+        reason="clean_up",
+        initiator=RECONCILER,
+        now=now,
+        only=[m.Workspace.owner == PREBUILDS_OWNER],
+    )
     result.builds += builds
     result.cleaned += len(builds)
 
 
 def _end_claims(connection: Connection, now: datetime, result: SweepResult) -> None:
     """Claimed workspaces past their `claimed_ttl`: the only claimed ones the service ever ends by itself."""
+    past = m.Workspace.claimed_until < now
     ids = connection.execute(
         select(m.Workspace.id)
-        .where(m.Workspace.owner != PREBUILDS_OWNER, m.Workspace.deleted_at.is_(None), m.Workspace.claimed_until < now)
+        .where(m.Workspace.owner != PREBUILDS_OWNER, m.Workspace.deleted_at.is_(None), past)
         .where(m.Workspace.transition != Transition.DELETE)
         .limit(_BATCH)
     ).scalars()
-    builds = writes.delete_workspaces(connection, list(ids), reason="claimed_ttl", initiator=RECONCILER, now=now)
+    # Asked again under the row's lock: its owner may just have extended it.
+    builds = writes.delete_workspaces(
+        connection, list(ids), reason="claimed_ttl", initiator=RECONCILER, now=now, only=[past]
+    )
     result.builds += builds
     result.cleaned += len(builds)

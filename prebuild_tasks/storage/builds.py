@@ -64,8 +64,12 @@ class NextBuild:
     attempt: int
 
 
-def next_in_queue(connection: Connection, build_id: str, now: datetime, *, only: bool = False) -> NextBuild | None:
+def next_in_queue(
+    connection: Connection, build_id: str, now: datetime, *, only: bool = False, untried: bool = False
+) -> NextBuild | None:
     """The most urgent pending build of the named build's queue, locked; the named one among equals, or `only` it.
+
+    `untried`: of those that have lost no worker yet.
 
     A message is a token: it stands for one build's worth of work, not for a certain build. Exactly the row that will be
     taken is locked: whoever locked one and took another would wait in a circle with his neighbour.
@@ -78,6 +82,7 @@ def next_in_queue(connection: Connection, build_id: str, now: datetime, *, only:
         .where(
             m.Build.status == BuildStatus.PENDING,
             m.Build.id == build_id if only else m.Build.queue == queue,
+            *([m.Build.attempt == 0] if untried else []),
             or_(m.Build.next_attempt_at.is_(None), m.Build.next_attempt_at <= now),
         )
         .order_by(m.Build.priority, m.Build.id != build_id, m.Build.created_at, m.Build.id)

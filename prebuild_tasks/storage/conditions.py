@@ -34,6 +34,10 @@ def said(word: str) -> ColumnElement[Any]:
 
 
 IS_LIVE_PREBUILD = and_(m.Workspace.owner == said(PREBUILDS_OWNER), m.Workspace.deleted_at.is_(None))
+IS_AWAITED = and_(
+    m.Workspace.owner != said(PREBUILDS_OWNER), m.Workspace.deleted_at.is_(None), m.Workspace.claimed_at.is_(None)
+)
+"""It is being built for a person who waits for it, and nobody has it yet."""
 IS_START = m.Workspace.transition == said(Transition.START)
 IS_RUNNING = and_(IS_START, m.Workspace.status == said(BuildStatus.SUCCEEDED))
 IS_READY = and_(IS_RUNNING, m.Workspace.ready_at.is_not(None))

@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, and_, bindparam, insert, select, update
+from sqlalchemy import ColumnElement, Connection, and_, bindparam, insert, select, update
 
 from prebuild_tasks.core.model import (
     FINAL_STATUSES,
@@ -91,18 +91,28 @@ def cancel_pending(
 
 
 def cancel_starts(
-    connection: Connection, build_ids: Collection[str], *, reason: str, initiator: str, now: datetime
+    connection: Connection,
+    build_ids: Collection[str],
+    *,
+    reason: str,
+    initiator: str,
+    now: datetime,
+    whose: ColumnElement[bool] = IS_LIVE_PREBUILD,
+    error: str = "",
 ) -> tuple[int, list[NewBuild]]:
-    """Cancel those of these start builds that are the pool's and that no runner has; answers as `cancel_pending`."""
+    """Cancel those of these start builds that no runner has and whose workspace is the pool's, or as `whose` says.
+
+    Answers as `cancel_pending`. `error`: words for who waits for the build.
+    """
     canceled = connection.execute(
         update(m.Build)
         .where(
             m.Build.id.in_(build_ids),
             m.Build.status == BuildStatus.PENDING,
             # Read again, now that the build is locked: a person may have been given it in the meantime.
-            m.Build.workspace_id.in_(select(m.Workspace.id).where(IS_LIVE_PREBUILD)),
+            m.Build.workspace_id.in_(select(m.Workspace.id).where(whose)),
         )
-        .values(status=BuildStatus.CANCELED, completed_at=now, error_code=reason)
+        .values(status=BuildStatus.CANCELED, completed_at=now, error=error, error_code=reason)
         .returning(m.Build.workspace_id, m.Build.attempt)
     ).all()
     begun = [row.workspace_id for row in canceled if row.attempt > 0]
@@ -124,8 +134,12 @@ def delete_workspaces(
     initiator: str,
     now: datetime,
     priority: int = BuildPriority.DELETE,
+    only: Collection[ColumnElement[bool]] = (),
 ) -> list[NewBuild]:
-    """Begin deleting workspaces whose latest build has ended, whoever owns them. The caller answers for the owner."""
+    """Begin deleting workspaces whose latest build has ended, whoever owns them. The caller answers for the owner.
+
+    `only`: why they were chosen. It may no longer be true once the row's lock is had, and then they stay.
+    """
     if not workspace_ids:
         return []
     chosen = connection.execute(
@@ -135,6 +149,7 @@ def delete_workspaces(
             m.Workspace.deleted_at.is_(None),
             # The workspace's own column: a subquery on builds would not be read again after waiting for the row.
             m.Workspace.status.in_(FINAL_STATUSES),
+            *only,
         )
         .values(_next_build(Transition.DELETE, reason))
         .returning(*_BUILD_ORIGIN)
