@@ -56,6 +56,16 @@ def complete_template(incomplete: str) -> list[str]:
     return _asked(ask)
 
 
+def complete_host(incomplete: str) -> list[str]:
+    """Hosts that hold workspaces or had a builds worker."""
+    from prebuild_tasks.services.forget import known_hosts
+
+    def ask(connection: Connection) -> Sequence[str]:
+        return [host for host in known_hosts(connection) if host.startswith(incomplete)]
+
+    return _asked(ask)
+
+
 def complete_status(incomplete: str) -> list[str]:
     """Where a build can be."""
     from prebuild_tasks.core.model import BuildStatus

@@ -31,6 +31,7 @@ COMMANDS = {
     "promote": ("operate", "Make a stored version of a template the active one"),
     "invalidate": ("operate", "Replace every prebuild a pool has now"),
     "unblock": ("operate", "Let a pool build again after its hard limit or a failed validation"),
+    "forget": ("operate", "Close what a machine held that is gone for good"),
     "reconcile": ("pools", "Ask for a tick, or for one preset's turn, now"),
     "builds": ("builds", "List builds, newest first"),
     "logs": ("builds", "Show the output of a build"),

@@ -1,4 +1,4 @@
-"""`pause`, `resume`, `promote`, `invalidate`, `unblock`, `extend`."""
+"""`pause`, `resume`, `promote`, `invalidate`, `unblock`, `extend`, `forget`."""
 
 from __future__ import annotations
 
@@ -7,11 +7,19 @@ from typing import Annotated
 import typer
 
 from prebuild_tasks.bootstrap import Runtime
-from prebuild_tasks.cli.completion import ClaimedArgument, PresetArgument, complete_preset, complete_template
+from prebuild_tasks.cli.completion import (
+    ClaimedArgument,
+    PresetArgument,
+    complete_host,
+    complete_preset,
+    complete_template,
+)
 from prebuild_tasks.cli.output import ActorOption, JsonOption, opened, write, write_json
 from prebuild_tasks.config import load_settings, parse_duration
+from prebuild_tasks.core.words import number
 from prebuild_tasks.errors import InputError
 from prebuild_tasks.services import operate
+from prebuild_tasks.services.forget import forget_host
 from prebuild_tasks.services.operate import Operated
 from prebuild_tasks.services.reconcile import names_of
 
@@ -84,6 +92,25 @@ def extend(
         write_json({"workspace": workspace, "claimed_until": until.isoformat()})
     else:
         write(f"{workspace} stays until {until:%Y-%m-%d %H:%M} UTC")
+
+
+def forget(
+    host: Annotated[str, typer.Argument(help="Its PREBUILD_HOST", autocompletion=complete_host)],
+    *,
+    claimed: Annotated[bool, typer.Option("--claimed", help="The workspaces that people have there, too")] = False,
+    actor: ActorOption,
+    as_json: JsonOption = False,
+) -> None:
+    """Close what a machine held that is gone for good: nothing waits for it any longer."""
+    here = _here()
+    done = forget_host(here.database, here.settings, host, actor=actor, claimed=claimed)
+    if as_json:
+        write_json({"host": host, "workspaces": done.workspaces, "claimed": done.claimed})
+    else:
+        theirs = f", {done.claimed} of them people's" if done.claimed else ""
+        write(f"{host} is forgotten: {number(done.workspaces, 'workspace')} closed{theirs}")
+    if done.preset_ids:
+        here.messages.wake(done.preset_ids, shown=names_of(here.database, done.preset_ids))
 
 
 def _here() -> Runtime:

@@ -271,7 +271,8 @@ def _queues(facts: Facts) -> Iterator[Finding]:
         if not life.serving(f"{facts.builds_queue}.{host}"):
             words = heard_of([process for process in _of(life, "builds") if process.host == host])
             sentence = f"only the host {host} can do {number(count, 'build')}, and its builds worker is silent; {words}"
-            fix = f"there, start: PREBUILD_HOST={host} {facts.commands.builds}"
+            start = f"PREBUILD_HOST={host} {facts.commands.builds}"
+            fix = f"there, start: {start}; is it gone for good: prebuild forget {host}"
             yield Finding(Symptom.HOST_SILENT, sentence, fix)
 
 

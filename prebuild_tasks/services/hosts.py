@@ -89,19 +89,20 @@ def give_up_lost(database: Database, settings: Settings) -> tuple[list[NewBuild]
 def _give_up(connection: Connection, preset_id: int, hosts: Sequence[str], now: datetime) -> list[NewBuild]:
     theirs = (m.Workspace.preset_id == preset_id, m.Workspace.host.in_(hosts))
     silent = f"not heard of: {', '.join(hosts)}"
-    gone = list(connection.execute(select(m.Workspace.id).where(*theirs, IS_LIVE_PREBUILD, IS_RUNNING)).scalars())
-    builds = writes.choose_for_deletion(connection, gone, reason=REASON, initiator=RECONCILER, now=now)
-    for whose in (IS_LIVE_PREBUILD, IS_AWAITED):
+    ready = list(connection.execute(select(m.Workspace.id).where(*theirs, IS_LIVE_PREBUILD, IS_RUNNING)).scalars())
+    builds = writes.choose_for_deletion(connection, ready, reason=REASON, initiator=RECONCILER, now=now)
+    for whose, before, event in ((IS_LIVE_PREBUILD, ready, REASON), (IS_AWAITED, [], "start_canceled")):
         query = _bound(m.Build.id, m.Build.workspace_id).where(*theirs, whose)
         bound = connection.execute(query.with_for_update(key_share=True, skip_locked=True, of=m.Build)).all()
         ids = [row.id for row in bound]
         builds += writes.cancel_starts(
             connection, ids, reason=REASON, initiator=RECONCILER, now=now, whose=whose, error=silent
         )[1]
-        gone += [row.workspace_id for row in bound]
-    writes.add_history(
-        connection, REASON, now=now, actor=RECONCILER, workspace_ids=gone, preset_id=preset_id, reason=silent
-    )
+        if given_up := [*before, *(row.workspace_id for row in bound)]:
+            writes.add_history(
+                connection, event, now=now, actor=RECONCILER, workspace_ids=given_up, preset_id=preset_id,
+                reason=silent,
+            )  # fmt: skip
     return builds
 
 

@@ -18,6 +18,7 @@ from prebuild_tasks.services.claim import ClaimRequest, claim
 from prebuild_tasks.storage import models as m
 from prebuild_tasks.storage.engine import Database
 from tests.builders import PRESET, declare, fill
+from tests.services.test_hosts import on
 
 KEYS = {
     "status": {
@@ -68,6 +69,10 @@ def test_json_keys(cli: Any, database: Database, settings: Settings) -> None:
         assert json.loads(cli(*command, "--json")).keys() == {"changed"}
     assert cli("pause", "dev/small", "--for", "2h") == "dev/small is paused for 2h\n"
     assert cli("workspaces", "--owner", "nobody") == "no workspaces\n"
+    on(database, "gone")
+    done = {"host": "gone", "workspaces": 2, "claimed": 0}
+    assert json.loads(cli("forget", "gone", "--json")) == done
+    assert cli("workspaces") == "no workspaces\n"
 
 
 def test_a_claim_without_redis_answers_and_says_nothing_wrong(cli: Any, database: Database, settings: Settings) -> None:
@@ -101,6 +106,7 @@ def test_a_claim_without_redis_answers_and_says_nothing_wrong(cli: Any, database
         (["pause", "--for", "ever"], 2, "--for: 'ever' is not a duration"),
         (["promote", "dev", "v9"], 3, "has no version v9"),
         (["extend", "nothing", "1h"], 3, "there is no workspace nothing"),
+        (["forget", "nowhere"], 3, "nothing is known of a host nowhere"),
         (["nonsense"], 2, "No such command"),
     ],
 )

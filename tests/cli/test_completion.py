@@ -13,6 +13,7 @@ from prebuild_tasks.config import Settings
 from prebuild_tasks.services.claim import ClaimRequest, claim
 from prebuild_tasks.storage.engine import Database
 from tests.builders import PRESET, declare, fill, workspaces
+from tests.services.test_hosts import on
 
 
 @pytest.fixture
@@ -47,6 +48,9 @@ def test_names_are_completed(complete: Callable[[str], list[str]], database: Dat
     assert complete(f"prebuild extend {mine[:5]}") == [mine]
     assert complete("prebuild delete ") == complete("prebuild history ") == [mine, other]
     assert complete("prebuild promote ") == ["dev"]
+    assert complete("prebuild forget ") == []
+    on(database, "gone")
+    assert complete("prebuild forget g") == ["gone"]
     assert complete("prebuild builds --status c") == ["canceling", "canceled"]
     assert complete("prebuild expl") == ["explain"]
 

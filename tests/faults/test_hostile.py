@@ -19,6 +19,7 @@ from prebuild_tasks.core.model import Transition
 from prebuild_tasks.errors import PoolsFileError, PrebuildError
 from prebuild_tasks.services.audit import audit
 from prebuild_tasks.services.claim import ClaimRequest, claim
+from prebuild_tasks.services.forget import forget_host
 from prebuild_tasks.services.operate import pause
 from prebuild_tasks.services.pools import apply
 from prebuild_tasks.services.pools_file import load_text
@@ -88,6 +89,7 @@ def test_what_operators_name(pool: Database, profile: settings) -> None:
         if name not in (PRESET, "") and name not in {row.name for row in workspaces(pool)}:
             refused_or_harmless(lambda: end_workspace(pool, name, actor=actor, operator=True))
             refused_or_harmless(lambda: pause(pool, name, actor=actor, reason=name))
+            refused_or_harmless(lambda: forget_host(pool, Settings(), name, actor=actor))
 
     knock()
 
