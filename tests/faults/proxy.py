@@ -42,7 +42,12 @@ class Proxy:
             server = await asyncio.start_server(self._accepted, "127.0.0.1", 0, ssl=self._tls)
             self.port = server.sockets[0].getsockname()[1]
             ready.set()
-            await server.serve_forever()
+            # It serves already. `serve_forever` would, when it is canceled, wait for every connection [Python 3.12].
+            try:
+                await asyncio.get_running_loop().create_future()
+            finally:
+                await asyncio.sleep(0.01)  # what is being accepted comes to `_accepted`: from a closed server it can't
+                server.close()
 
         def main() -> None:
             asyncio.set_event_loop(self._loop)
