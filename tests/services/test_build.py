@@ -233,6 +233,7 @@ def test_a_worker_that_dies_too_often_fails_the_build(database: Database, settin
     assert (row.status, row.slot, row.reason) == (BuildStatus.FAILED, None, "its worker died 3 times")
 
 
+@pytest.mark.timed
 def test_a_beating_heart_is_left_alone(database: Database, settings: Settings, runner: BuildRunner) -> None:
     declare(database, settings, 1, start="sleep 2.2")
     turn(database, settings)

@@ -154,6 +154,7 @@ def _build_ids(here: Runtime) -> list[str]:
         return list(connection.execute(select(m.Build.id)).scalars())
 
 
+@pytest.mark.timed
 def test_a_wake_up_without_redis_takes_no_longer_than_its_deadline(tmp_path: Path) -> None:
     import time
 
