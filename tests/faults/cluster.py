@@ -126,9 +126,8 @@ class Cluster(Service):
 
     def add(self, name: str, arguments: list[str], **environment: str) -> None:
         """Start a process that is kept running."""
-        member = Member(arguments, environment, self._spawn(name, arguments, environment))
         with self._guard:
-            self.members[name] = member
+            self.members[name] = Member(arguments, environment, self._spawn(name, arguments, environment))
 
     def add_beat(self, name: str) -> None:
         self.add(name, procfile()["beat"])
@@ -238,6 +237,7 @@ class Cluster(Service):
         wait_until(clean, timeout=10, what="a clean audit")
 
     def _spawn(self, name: str, arguments: list[str], environment: dict[str, str]) -> subprocess.Popen[str]:
+        """Under the guard: it changes `environment`, and the keeper starts processes, too."""
         before = self.environment
         self.environment = {**before, **environment}
         try:

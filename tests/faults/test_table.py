@@ -12,6 +12,7 @@ import signal
 import time
 from concurrent.futures import ThreadPoolExecutor
 
+import pytest
 from sqlalchemy import select, text
 
 from prebuild_tasks.client import Client
@@ -92,7 +93,7 @@ def test_row_4_redis_is_a_black_hole(deployment: Cluster, chance: random.Random,
         latencies += load.latencies
         deployment.redis_proxy.heal()
         load.stop()
-        times.append(refill(deployment, 40))
+        times.append(refill(deployment, 90))
     deployment.calm()
     p99 = sorted(latencies)[int(len(latencies) * 0.99)]
     assert p99 < 0.5
@@ -168,7 +169,7 @@ def test_row_7_lost_messages(deployment: Cluster, chance: random.Random, report:
                     lost += len(client.lpop(queue, 100) or [])
         load.stop()
         started = monotonic()
-        deployment.wait_full(30)
+        deployment.wait_full(60)
         times.append(monotonic() - started)
     deployment.calm()
     report(f"{count} times, {lost} messages, full again after at most {max(times):.1f} s")
@@ -179,6 +180,7 @@ def ticks(deployment: Cluster) -> int:
         return int(client.get("prebuild:tick-number") or 0)  # type: ignore[arg-type]
 
 
+@pytest.mark.timed
 @trials(6, 50)
 def test_row_8_several_beats(deployment: Cluster, chance: random.Random, report: Report, count: int) -> None:
     load = deployment.load(chance)
@@ -188,7 +190,8 @@ def test_row_8_several_beats(deployment: Cluster, chance: random.Random, report:
             deployment.add_beat(name)
         wait_until(lambda names=names: all(map(deployment.is_here, names)), timeout=60, what="the beats")  # type: ignore[misc]
         time.sleep(2 * TICK)
-        before, started = ticks(deployment), monotonic()
+        # In this order, so that what passed is never less than what the ticks had.
+        started, before = monotonic(), ticks(deployment)
         time.sleep(count * TICK)
         made, passed = ticks(deployment) - before, (monotonic() - started) / TICK
         assert made <= passed / 0.9 + 1, "one tick per interval, whose key lives for nine tenths of it"
@@ -211,13 +214,16 @@ def test_row_8_a_beat_killed_and_a_beat_frozen(
         else:
             deployment.signal("beat", signal.SIGSTOP)
             time.sleep((20 if count > 2 else 6) * TICK)
-            before = ticks(deployment)
+            started, before = monotonic(), ticks(deployment)
             deployment.signal("beat", signal.SIGCONT)
             time.sleep(TICK)
-            worst = max(worst, ticks(deployment) - before)
+            made = ticks(deployment) - before
+            # Two, unless we woke up late ourselves: then those that had the time, and none more.
+            due = int((monotonic() - started) / (0.9 * TICK))
+            assert made <= 1 + due, "at most the one to catch up, and the next"
+            worst = max(worst, made)
         before = ticks(deployment)
-        wait_until(lambda before=before: ticks(deployment) > before, timeout=20, what="the next tick")  # type: ignore[misc]
-    assert worst <= 2, "at most the one to catch up, and the next"
+        wait_until(lambda before=before: ticks(deployment) > before, timeout=60, what="the next tick")  # type: ignore[misc]
     deployment.calm()
     report(f"{count} times, at most {worst} ticks in the interval after it was frozen")
 

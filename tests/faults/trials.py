@@ -16,7 +16,7 @@ from tests.faults.cluster import NAMES, Cluster
 from tests.wait import wait_until
 
 Report = Callable[[str], None]
-IN_CLUSTER = [pytest.mark.e2e, pytest.mark.timeout(300)]
+IN_CLUSTER = [pytest.mark.e2e, pytest.mark.timeout(420)]
 TURN_STEPS = [
     "turn.locked", "turn.looked", "reconcile.after_lock", "reconcile.after_reread", "reconcile.after_insert",
     "reconcile.before_commit", "publish.after_commit", "publish.before", "publish.after",
