@@ -28,6 +28,8 @@ _SOCKET_DIRECTORY_MAX = 80
 _IN_MEMORY_MIN = 1 << 30
 """Free bytes that make a memory disk worth it: containers often have 64 MB."""
 _STOP_GRACE = 10.0
+_RESTART_GRACE = 60.0
+"""A restart in the midst of a test waits for whatever the disk has to do before."""
 
 
 @contextmanager
@@ -98,7 +100,7 @@ class PostgresServer:
     def restart(self, how: signal.Signals) -> None:
         """Stop it, SIGINT: fast, SIGQUIT: immediate, as in a crash; and start it again."""
         self.process.send_signal(how)
-        self.process.wait(_STOP_GRACE)
+        self.process.wait(_RESTART_GRACE)
         self.start()
         self.wait_ready()
 

@@ -132,7 +132,7 @@ def follow(page: str, shell: Callable[[str], tuple[int, str]], service: Service)
 
 
 def _until_up_says(output: str, service: Service) -> None:
-    wait_until(lambda: labels(output) <= labels(service.output()), what="the lines of up")
+    wait_until(lambda: labels(output) <= labels(service.output()), timeout=60, what="the lines of up")
 
 
 def _until_it_says(line: str, output: str, shell: Callable[[str], tuple[int, str]]) -> None:
@@ -169,13 +169,14 @@ def test_the_portals_recipe(service: Service, shell: Callable[[str], tuple[int, 
     try:
         _, answer = wait_until(
             lambda: [found for found in [portal["open_workspace"]("eve", "python-dev/small", "r1")] if found[0] == 200],
+            timeout=60,
             what="a workspace",
         )[0]
         assert answer["owner"] == "eve"
         assert portal["open_workspace"]("eve", "python-dev/small", "r1")[1]["workspace"] == answer["workspace"]
         assert service.workspaces("eve")
         portal["close_workspace"]("eve", answer["workspace"])
-        wait_until(lambda: not service.workspaces("eve"), what="it is gone")
+        wait_until(lambda: not service.workspaces("eve"), timeout=60, what="it is gone")
     finally:
         portal["client"].close()
 

@@ -48,7 +48,9 @@ def test_from_an_empty_database_to_a_full_pool(tmp_path: Path, postgres_url: str
         assert answer(flower, PASSWORD) == 200
         service.run("claim", "dev/small", "--owner", "ada")
         service.wait_full()
-        metrics = fetch(f"http://127.0.0.1:{ports['PREBUILD_EXPORTER_PORT']}/metrics").decode()
+        exporter = f"http://127.0.0.1:{ports['PREBUILD_EXPORTER_PORT']}/metrics"
+        wait_until(lambda: answer(exporter) == 200, timeout=30, what="the exporter")
+        metrics = fetch(exporter).decode()
         assert "prebuild_desired{" in metrics
         for role in ("worker", "builds", "beat", "db", "redis"):
             service.run("health", "--role", role)

@@ -27,7 +27,8 @@ templates:
 
 
 def test_a_release_after_another(tmp_path: Path, postgres_url: str, redis_url: str) -> None:
-    with deployed(tmp_path, POOLS, postgres_url, redis_url) as service:
+    # Six processes start while builds run: a build whose heart is silent for 2 s meanwhile would rightly begin anew.
+    with deployed(tmp_path, POOLS, postgres_url, redis_url, PREBUILD_HEARTBEAT_TIMEOUT="10s") as service:
         lines = procfile()
         kinds = ("worker", "builds", "beat")
         old = [service.start(*lines[name], *unique(name, "old"), program="celery") for name in kinds]

@@ -170,7 +170,8 @@ def ask_everything(search: Search, service: Service, workspace: str) -> None:
             for form in ([], ["--json"]):
                 said = search.look(f"prebuild {command}", answered([command, *arguments, *form]))
                 assert command != "logs" or "***" in said
-    for words in (["report"], ["inspect", "conf"], ["inspect", "stats"], ["inspect", "report"], ["inspect", "active"]):
+    patient = ("inspect", "--timeout", "5")
+    for words in (["report"], *([*patient, what] for what in ("conf", "stats", "report", "active"))):
         search.look(f"celery {words[-1]}", service.run("-A", "prebuild_tasks", *words, program="celery"))
 
 
@@ -269,7 +270,7 @@ def watched(search: Search, redis_url: str) -> Iterator[None]:
     def look_at_command_lines() -> None:
         while not over.wait(0.1):
             for process in psutil.process_iter():
-                with suppress(psutil.Error):
+                with suppress(psutil.Error, OSError):
                     lines.add(" ".join(process.cmdline()))
 
     def look_at_messages() -> None:

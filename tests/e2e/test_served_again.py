@@ -12,7 +12,7 @@ from tests.e2e.http import answer
 from tests.e2e.service import deployed, procfile
 from tests.wait import wait_until
 
-pytestmark = [pytest.mark.e2e, pytest.mark.deploys, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.e2e, pytest.mark.deploys, pytest.mark.timeout(240)]
 POOLS = """
 schema: 1
 templates:
@@ -39,7 +39,7 @@ def test_a_claimed_url_answers_again(tmp_path: Path, postgres_url: str, redis_ur
                     process.cmdline()
                 ):
                     process.kill()
-            except psutil.Error:
+            except (psutil.Error, OSError):
                 continue
         wait_until(lambda: answer(url) == 0, what="the end of what was served")
         service.start(*procfile()["builds"], program="celery")

@@ -59,7 +59,7 @@ def test_from_an_empty_database_to_a_full_pool_with_beat_alone(service: Service,
     for process in service.processes:
         process.send_signal(signal.SIGTERM)
     assert [process.wait(30) for process in service.processes] == [0, 0, 0]
-    assert not service.left()
+    service.wait_gone()
     assert not any(process.alive for process in service.liveness().processes), "each said good-bye"
     service.run("health", "--role", "worker", expect=8)
     doubts = service.run("doctor", expect=8)
