@@ -31,6 +31,7 @@ from prebuild_tasks.storage import models as m
 from prebuild_tasks.storage.engine import Database
 from tests.builders import PRESET, build_all, declare, fill, jump, turn
 from tests.cli.conftest import CONTROL, Here
+from tests.wait import wait_until
 
 ONE_DATABASE = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 """For what is the same whichever it is."""
@@ -257,6 +258,8 @@ def test_the_database_refuses_the_password(postgres_url: str, here: Here, monkey
     hba = Path(directory) / "data" / "pg_hba.conf"
     hba.write_text(f"local all ada scram-sha-256\n{hba.read_text()}")
     administer(directory, "CREATE ROLE ada LOGIN PASSWORD 's3cret'", "SELECT pg_reload_conf()")
+    # The server reads it some time after it was told to.
+    wait_until(lambda: refuses(directory, "ada"), timeout=30, what="the new pg_hba.conf")
     try:
         for user in ("ada:wr0ng", "ada", "nobody"):
             monkeypatch.setenv("PREBUILD_DATABASE_URL", postgres_url.replace("postgres@", f"{user}@"))
@@ -265,6 +268,14 @@ def test_the_database_refuses_the_password(postgres_url: str, here: Here, monkey
             assert "wr0ng" not in said
     finally:
         administer(directory, "DROP ROLE ada")
+
+
+def refuses(directory: str, user: str) -> bool:
+    try:
+        psycopg.connect(host=directory, user=user, dbname="postgres").close()
+    except psycopg.OperationalError:
+        return True
+    return False
 
 
 def administer(directory: str, *statements: str) -> None:
@@ -311,7 +322,8 @@ def test_schema_ahead(well: Here) -> None:
 
 @pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
 def test_clocks_apart(well: Here) -> None:
-    with freezegun.freeze_time(datetime.now(tz=UTC) - timedelta(seconds=90)):
+    # It goes on, as the database's does.
+    with freezegun.freeze_time(datetime.now(tz=UTC) - timedelta(seconds=90), tick=True):
         said = well.run("doctor", expect=8)
     assert re.search("this machine's clock is 9[0-9] s behind the database's", said)
     told(said, "behind the database's", "see: timedatectl status")

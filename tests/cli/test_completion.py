@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from prebuild_tasks.cli import completion
 from prebuild_tasks.cli.main import main
 from prebuild_tasks.config import Settings
 from prebuild_tasks.services.claim import ClaimRequest, claim
@@ -24,6 +25,7 @@ def complete(
 
     def ask(line: str) -> list[str]:
         with monkeypatch.context() as patch:
+            patch.setattr(completion, "_PATIENCE", 30.0)  # what is completed is looked at here, not how soon
             patch.setenv("_PREBUILD_COMPLETE", "complete_bash")
             patch.setenv("COMP_WORDS", line)
             patch.setenv("COMP_CWORD", str(len(line.split(" ")) - 1))

@@ -105,10 +105,18 @@ def test_it_goes_on_until_ctrl_c(database: Database, settings: Settings, tmp_pat
     declare(database, settings, 1)
     path = tmp_path / "output"
     options = ["--json"] if as_json else []
+
+    def is_full() -> bool:
+        # A look between the turn's commit and the build's end shows 0/1, on a line of its own.
+        last = path.read_text().splitlines(keepends=True)[-1]
+        if not last.endswith("\n"):
+            return False
+        return bool(json.loads(last)[0]["eligible"] == 1) if as_json else last.endswith("dev/small 1/1\n")
+
     with path.open("wb") as output, watching(database, tmp_path, *options, output=output.fileno()):
         wait_until(lambda: b"no worker" in path.read_bytes(), timeout=30)
         fill(database, settings)
-        wait_until(lambda: len(path.read_bytes().splitlines()) >= 2, timeout=30)
+        wait_until(is_full, timeout=30, what="the full pool")
     last = path.read_text().splitlines()[-1]
     assert json.loads(last)[0]["eligible"] == 1 if as_json else last[9:] == "dev/small 1/1"
 

@@ -119,7 +119,8 @@ def test_no_wake_up_is_lost(locks: Locks) -> None:
             with locks.preset("p", on_again=lambda: queue.append(None)) as lease:
                 if lease.held:
                     seen = wanted
-                    time.sleep(0.001)  # a change made now is not seen by this run
+                    # A change made now is not seen by this run; long enough for the others to meet it.
+                    time.sleep(0.005)
                     done = seen
                 else:
                     busy += 1
@@ -144,7 +145,7 @@ def test_no_wake_up_is_lost(locks: Locks) -> None:
 
 
 def test_the_wake_up_outlives_a_holder_that_dies(client: redis.Redis) -> None:
-    locks = Locks(client, "test", ttl=0.3)
+    locks = Locks(client, "test", ttl=2)
     dies = locks.preset("1")
     dies.__enter__()
     with locks.preset("1") as asks:
@@ -197,10 +198,10 @@ def test_the_message_of_an_old_tick_is_stale(locks: Locks) -> None:
 
 
 def test_two_beats_make_one_tick_per_interval(locks: Locks, client: redis.Redis) -> None:
-    assert [locks.tick(0.3), locks.tick(0.3)] == [1, None]
-    assert 0 < client.pttl("test:tick") <= 270
-    assert wait_until(lambda: locks.tick(0.3), what="the next interval") == 2
-    assert locks.tick(0.3, force=True) == 3
+    assert [locks.tick(2), locks.tick(2)] == [1, None]
+    assert 0 < client.pttl("test:tick") <= 1800
+    assert wait_until(lambda: locks.tick(2), what="the next interval") == 2
+    assert locks.tick(2, force=True) == 3
 
 
 def test_of_beats_at_the_same_instant_one_wins(locks: Locks) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import subprocess
+import urllib.error
 import urllib.parse
 import urllib.request
 from collections.abc import Iterator
@@ -123,6 +124,9 @@ class Prometheus:
     def value(self, query: str) -> float | None:
         try:
             found = self.ask("query", query=query)["result"]
+        except urllib.error.HTTPError as error:
+            error.close()
+            return None
         except OSError:  # not up yet
             return None
         return float(found[0]["value"][1]) if found else None

@@ -402,7 +402,7 @@ def test_a_pull_can_be_cancelled(engine: Engine, provisioner: DockerProvisioner,
     thread, outcome = in_background(lambda: provisioner.start(stalled, context))
     wait_until(engine.registry.stalling.is_set, what="the pull")
     context.stop()
-    thread.join(5)
+    thread.join(20)
     engine.registry.ended.set()
     assert isinstance(outcome[0], BuildStoppedError)
     assert list(provisioner.list(INSTALLATION)) == []
