@@ -61,8 +61,8 @@ def test_a_killed_process_and_a_removed_directory_are_replaced(service: Service)
             {one["id"], two["id"]}.isdisjoint({row["id"] for row in prebuilds(service)})
             and len(prebuilds(service)) == 2
         ),
-        timeout=60,
-        what="both replaced",
+        timeout=2 * PROBE_INTERVAL + 8,
+        what="both replaced, within two probe intervals and a build",
     )
     told = service.json("history", two["id"])
     assert ("unhealthy", "the workspace's directory is gone") in [(row["event"], row["reason"]) for row in told]
