@@ -61,7 +61,7 @@ bench-fleet: install ## The long fleet run: 10,000 presets through real Celery w
 
 .PHONY: test-fast
 test-fast: install ## Run the tests that need no servers (under 30 seconds)
-	$(BIN)/pytest -n 2 -m "not servers and not e2e and not slow and not faults and not deploys and not docker and not monitoring" $(ARGS)
+	$(BIN)/pytest -n 2 -m "not servers and not e2e and not slow and not timed and not faults and not deploys and not docker and not monitoring" $(ARGS)
 
 .PHONY: check
 check: install ## Lint, types, layers, migrations
