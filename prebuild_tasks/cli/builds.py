@@ -10,7 +10,7 @@ import typer
 
 from prebuild_tasks.bootstrap import Runtime
 from prebuild_tasks.cli.completion import PresetOption, complete_preset, complete_status, complete_workspace
-from prebuild_tasks.cli.output import JsonOption, opened, write, write_json, write_rows
+from prebuild_tasks.cli.output import JsonOption, opened, write_json, write_more, write_rows
 from prebuild_tasks.cli.when import FORMS, instant
 from prebuild_tasks.config import load_settings
 from prebuild_tasks.core.model import BuildStatus
@@ -66,7 +66,7 @@ def builds(
         return
     shown = [{**row, "build": row["build"][:8], "at": _second(row["created_at"])} for row in rows]
     write_rows(shown, _COLUMNS, empty="no builds")
-    _more(rows, limit)
+    write_more(rows, limit, "newest")
 
 
 def logs(
@@ -115,7 +115,7 @@ def history(
         return
     shown = [{**row, "at": _second(row["at"]), "why": _why(row)} for row in rows]
     write_rows(shown, _HISTORY_COLUMNS, empty="nothing happened yet")
-    _more(rows, limit)
+    write_more(rows, limit, "newest")
 
 
 def _second(at: str) -> str:
@@ -126,8 +126,3 @@ def _why(row: dict[str, Any]) -> str:
     """The reason; of an `apply`, what it changed."""
     changes = (row["details"] or {}).get("changes", ())
     return "; ".join(changes) if row["event"] == "applied" and changes else row["reason"]
-
-
-def _more(rows: list[dict[str, Any]], limit: int) -> None:
-    if len(rows) == limit:
-        write(f"(the newest {limit}; more with --limit)")

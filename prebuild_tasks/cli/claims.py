@@ -14,12 +14,14 @@ from prebuild_tasks.cli.completion import (
     PresetOption,
     WorkspaceArgument,
     complete_preset,
+    complete_state,
     complete_template,
 )
-from prebuild_tasks.cli.output import ActorOption, JsonOption, opened, write, write_json, write_rows
+from prebuild_tasks.cli.output import ActorOption, JsonOption, opened, write, write_json, write_more, write_rows
 from prebuild_tasks.cli.progress import Working
 from prebuild_tasks.client import Client
 from prebuild_tasks.config import parse_duration
+from prebuild_tasks.core.model import WorkspaceState
 from prebuild_tasks.errors import ClaimMissError, InputError
 from prebuild_tasks.services.claim import ClaimRequest
 from prebuild_tasks.services.claim_answers import Claimed
@@ -82,14 +84,19 @@ def claim(
 def workspaces(
     owner: Annotated[str, typer.Option(help="Only this owner's")] = "",
     preset: PresetOption = "",
-    state: Annotated[str, typer.Option(help="Only in this state, e.g. ready, usable, failed")] = "",
+    state: Annotated[
+        str, typer.Option(help="Only in this state, e.g. ready, usable, failed", autocompletion=complete_state)
+    ] = "",
     disk: Annotated[
         bool, typer.Option("--disk", help="Also how much disk each takes, of those on this machine")
     ] = False,
+    limit: Annotated[int, typer.Option(min=1, help="How many at most")] = 1000,
     as_json: JsonOption = False,
 ) -> None:
     """List workspaces that are not deleted; claimed ones first."""
-    rows = list_workspaces(opened(Client()).database, owner=owner, preset=preset, state=state)
+    if state and state not in list(WorkspaceState):
+        raise InputError(f"--state {state!r} is unknown", hint=f"use one of {', '.join(WorkspaceState)}")
+    rows = list_workspaces(opened(Client()).database, owner=owner, preset=preset, state=state, limit=limit)
     if disk:
         # Not needed for a claim, which this module is kept quick for.
         from prebuild_tasks.provisioners.process_disk import disk_use
@@ -102,6 +109,7 @@ def workspaces(
     columns = {**_COLUMNS, "disk": "DISK"} if disk else _COLUMNS
     shown = [{**row, "until": _until(row), "disk": _size(row.get("disk_bytes"))} for row in rows]
     write_rows(shown, columns, empty="no workspaces")
+    write_more(rows, limit, "first")
 
 
 def _size(count: int | None) -> str:

@@ -73,6 +73,13 @@ def complete_status(incomplete: str) -> list[str]:
     return [status.value for status in BuildStatus if status.value.startswith(incomplete)]
 
 
+def complete_state(incomplete: str) -> list[str]:
+    """Where a workspace can be."""
+    from prebuild_tasks.core.model import WorkspaceState
+
+    return [state.value for state in WorkspaceState if state.value.startswith(incomplete)]
+
+
 PresetArgument = Annotated[str, typer.Argument(help="template/preset", autocompletion=complete_preset)]
 PresetOption = Annotated[str, typer.Option(help="Only of this template/preset", autocompletion=complete_preset)]
 WorkspaceArgument = Annotated[str, typer.Argument(help="Name, owner/name or id", autocompletion=complete_workspace)]

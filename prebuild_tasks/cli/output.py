@@ -103,6 +103,12 @@ def write_rows(rows: Sequence[Mapping[str, Any]], columns: Mapping[str, str], *,
         write("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
 
 
+def write_more(rows: Sequence[object], limit: int, which: str) -> None:
+    """That there may be more than the `limit` rows that were asked for; `which` they are: newest, first."""
+    if len(rows) == limit:
+        write(f"(the {which} {limit}; more with --limit)")
+
+
 def _narrowest(lines: Sequence[Sequence[str]], sentences: Sequence[bool]) -> int:
     """How narrow a table can be made; any narrower, and it would leave out letters."""
     columns = zip(zip(*lines, strict=True), sentences, strict=True)

@@ -44,6 +44,24 @@ class BuildStatus(StrEnum):
         return self in (BuildStatus.SUCCEEDED, BuildStatus.CANCELED, BuildStatus.FAILED)
 
 
+class WorkspaceState(StrEnum):
+    """One word for where a workspace that is not deleted is, as people are told."""
+
+    STARTING = "starting"
+    RUNNING = "running"
+    """Started, not ready yet."""
+    READY = "ready"
+    PERSONALISING = "personalising"
+    USABLE = "usable"
+    STOPPING = "stopping"
+    STOPPED = "stopped"
+    CANCELING = "canceling"
+    CANCELED = "canceled"
+    FAILED = "failed"
+    DELETING = "deleting"
+    DELETE_FAILED = "delete_failed"
+
+
 OPEN_STATUSES = (BuildStatus.PENDING, BuildStatus.RUNNING, BuildStatus.CANCELING)
 ACTIVE_STATUSES = (BuildStatus.RUNNING, BuildStatus.CANCELING)
 """A runner has it."""

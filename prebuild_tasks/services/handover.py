@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Interval, case, func, literal_column, null, select, update
+from sqlalchemy import ColumnElement, Connection, Interval, case, func, literal_column, null, or_, select, update
 from sqlalchemy.dialects.postgresql import JSONB
 
 from prebuild_tasks.core.model import CLAIM_REASON, PREBUILDS_OWNER, BuildPriority, BuildStatus, Transition
@@ -64,6 +64,10 @@ def handed_over_in_sql(
 def is_usable(status: BuildStatus, reason: str) -> bool:
     """Whether a claimed workspace is already its owner's in every respect they can see."""
     return status is BuildStatus.SUCCEEDED or reason == MARK_REASON
+
+
+IS_USABLE = or_(m.Workspace.status == said(BuildStatus.SUCCEEDED), m.Workspace.reason == said(MARK_REASON))
+"""The same of a workspace's row."""
 
 
 def claim_build(connection: Connection, workspace: Any, *, now: datetime, owner: str) -> list[NewBuild]:

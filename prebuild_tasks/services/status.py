@@ -7,15 +7,23 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, func, or_, select
+from sqlalchemy import Connection, and_, case, func, or_, select
 
 from prebuild_tasks.core.backoff import retry_at
-from prebuild_tasks.core.model import CLAIM_REASON, PREBUILDS_OWNER, BuildStatus, Transition
+from prebuild_tasks.core.model import CLAIM_REASON, PREBUILDS_OWNER, BuildStatus, Transition, WorkspaceState
 from prebuild_tasks.core.names import as_id
 from prebuild_tasks.errors import NotFoundError, RefusedError
-from prebuild_tasks.services.handover import is_usable
+from prebuild_tasks.services.handover import IS_USABLE
 from prebuild_tasks.storage import models as m
-from prebuild_tasks.storage.conditions import REF_COLUMNS, TEMPLATE_OF_VERSION, VERSION_OF_PRESET, pool_presets, ref_of
+from prebuild_tasks.storage.conditions import (
+    IN_PROGRESS,
+    REF_COLUMNS,
+    TEMPLATE_OF_VERSION,
+    VERSION_OF_PRESET,
+    pool_presets,
+    ref_of,
+    said,
+)
 from prebuild_tasks.storage.engine import Database
 from prebuild_tasks.storage.failures import failed_builds
 
@@ -38,12 +46,46 @@ _WORKSPACE_COLUMNS = (
 )
 
 
+_STATE = case(
+    (
+        m.Workspace.transition == said(Transition.DELETE),
+        case(
+            (m.Workspace.status == said(BuildStatus.FAILED), said(WorkspaceState.DELETE_FAILED)),
+            else_=said(WorkspaceState.DELETING),
+        ),
+    ),
+    (
+        m.Workspace.transition == said(Transition.STOP),
+        case(
+            (m.Workspace.status == said(BuildStatus.SUCCEEDED), said(WorkspaceState.STOPPED)),
+            else_=said(WorkspaceState.STOPPING),
+        ),
+    ),
+    (
+        and_(m.Workspace.owner != said(PREBUILDS_OWNER), m.Workspace.ready_at.is_not(None)),
+        case((IS_USABLE, said(WorkspaceState.USABLE)), else_=said(WorkspaceState.PERSONALISING)),
+    ),
+    (
+        m.Workspace.status == said(BuildStatus.SUCCEEDED),
+        case((m.Workspace.ready_at.is_not(None), said(WorkspaceState.READY)), else_=said(WorkspaceState.RUNNING)),
+    ),
+    (IN_PROGRESS, said(WorkspaceState.STARTING)),
+    (m.Workspace.status == said(BuildStatus.CANCELING), said(WorkspaceState.CANCELING)),
+    (m.Workspace.status == said(BuildStatus.CANCELED), said(WorkspaceState.CANCELED)),
+    else_=said(WorkspaceState.FAILED),
+)
+"""Its `WorkspaceState`: in SQL, so that asking for one state asks for all that are in it."""
+
+
 def workspaces(
-    database: Database, *, owner: str = "", preset: str = "", state: str = "", limit: int = 1000
+    database: Database, *, owner: str = "", preset: str = "", state: str = "", limit: int | None = None
 ) -> list[dict[str, Any]]:
-    """Workspaces that are not deleted, prebuilds last, oldest first."""
+    """Workspaces that are not deleted, prebuilds last, oldest first; `preset` over all its versions.
+
+    Raises NotFoundError for an unknown preset.
+    """
     query = (
-        select(*_WORKSPACE_COLUMNS)
+        select(*_WORKSPACE_COLUMNS, _STATE.label("state"))
         .join(m.Preset, m.Preset.id == m.Workspace.preset_id)
         .join(*VERSION_OF_PRESET)
         .join(*TEMPLATE_OF_VERSION)
@@ -53,36 +95,30 @@ def workspaces(
     )
     if owner:
         query = query.where(m.Workspace.owner == owner)
+    if state:
+        query = query.where(_STATE.in_([said(WorkspaceState(state))]))
     with database.read() as connection:
+        if preset:
+            query = query.where(m.Workspace.preset_id.in_(pool_presets(connection, preset)))
         now = database.now(connection)
         rows = [_workspace(row, now) for row in connection.execute(query)]
-        retries = _retries(connection, [row["id"] for row in rows if row["state"] == "delete_failed"])
+        retries = _retries(connection) if any(row["state"] == WorkspaceState.DELETE_FAILED for row in rows) else {}
     for row in rows:
         row["retry_at"] = retries.get(row["id"])
-    return [row for row in rows if (not preset or row["preset"] == preset) and (not state or row["state"] == state)]
+    return rows
 
 
-def workspace_state(row: Any) -> str:
-    """One word for where a workspace is: starting, ready, usable, personalising, deleting, failed, …"""
-    if row.transition is Transition.DELETE:
-        return "delete_failed" if row.status is BuildStatus.FAILED else "deleting"
-    if row.transition is Transition.STOP:
-        return "stopped" if row.status is BuildStatus.SUCCEEDED else "stopping"
-    if row.owner != PREBUILDS_OWNER and row.ready_at is not None:
-        return "usable" if is_usable(row.status, row.reason) else "personalising"
-    if row.status is BuildStatus.SUCCEEDED:
-        return "ready" if row.ready_at else "running"
-    return "starting" if row.status in (BuildStatus.PENDING, BuildStatus.RUNNING) else row.status.value
-
-
-def _retries(connection: Connection, workspace_ids: Sequence[str]) -> dict[str, str]:
+def _retries(connection: Connection) -> dict[str, str]:
     """When each failed deletion is tried again."""
-    if not workspace_ids:
-        return {}
     rows = connection.execute(
         select(m.Workspace.id, m.Build.completed_at, failed_builds().label("failures"))
         .join(m.Build, (m.Build.workspace_id == m.Workspace.id) & (m.Build.number == m.Workspace.build_number))
-        .where(m.Workspace.id.in_(workspace_ids), m.Build.completed_at.is_not(None))
+        .where(
+            m.Workspace.deleted_at.is_(None),
+            m.Workspace.transition == Transition.DELETE,
+            m.Workspace.status == BuildStatus.FAILED,
+            m.Build.completed_at.is_not(None),
+        )
     )
     return {row.id: retry_at(row.failures, row.completed_at).isoformat() for row in rows}
 
@@ -98,7 +134,7 @@ def _workspace(row: Any, now: datetime) -> dict[str, Any]:
         "id": row.id,
         "owner": row.owner,
         "preset": ref_of(row),
-        "state": workspace_state(row),
+        "state": row.state,
         "url": row.url,
         "directory": row.directory,
         "resource_id": row.resource_id,
