@@ -20,6 +20,7 @@ from prebuild_tasks.storage.conditions import (
     PAUSED_KEY,
     TEMPLATE_OF_VERSION,
     VERSION_OF_PRESET,
+    pool_presets,
     resolve_preset,
 )
 from prebuild_tasks.storage.declared import HAS_FALLEN_ILL
@@ -38,11 +39,13 @@ class Operated:
 def pause(
     database: Database, name: str = "", *, actor: str, reason: str = "", seconds: float | None = None
 ) -> Operated:
-    """Stop reconciling one preset, or everything; claims go on. `seconds`: it ends by itself after that long.
+    """Stop reconciling one pool, or everything; claims go on. `seconds`: it ends by itself after that long.
 
-    Raises NotFoundError.
+    A pool is paused in all its versions, or in one with `@version`. Raises NotFoundError.
     """
     with database.write() as connection:
+        # What is declared at the same time would not know of the pause.
+        lock_declaration(connection)
         now = database.now(connection)
         until = (now + timedelta(seconds=seconds)).isoformat() if seconds is not None else None
         paused = {"by": actor, "reason": reason, "since": now.isoformat(), "until": until}
@@ -52,14 +55,16 @@ def pause(
 
 
 def resume(database: Database, name: str = "", *, actor: str) -> Operated:
-    """Reconcile again, at once. Raises NotFoundError."""
+    """Reconcile again, at once: a pool in all its versions, or in one with `@version`. Raises NotFoundError."""
     with database.write() as connection:
+        lock_declaration(connection)
         now = database.now(connection)
         if name:
-            preset_id = resolve_preset(connection, name)
-            cleared = update(m.Preset).where(m.Preset.id == preset_id, m.Preset.paused.is_not(None))
+            presets = pool_presets(connection, name)
+            preset_id = presets[-1]
+            cleared = update(m.Preset).where(m.Preset.id.in_(presets), m.Preset.paused.is_not(None))
             changed = connection.execute(cleared.values(paused=null())).rowcount > 0
-            ids: tuple[str, ...] = (str(preset_id),)
+            ids: tuple[str, ...] = tuple(str(identity) for identity in presets)
         else:
             preset_id = None
             changed = connection.execute(delete(m.Setting).where(m.Setting.key == PAUSED_KEY)).rowcount > 0
@@ -174,9 +179,9 @@ def extend(database: Database, workspace: str, seconds: float, *, actor: str) ->
 
 def _store_pause(connection: Connection, name: str, paused: Mapping[str, Any], actor: str, now: datetime) -> int | None:
     if name:
-        preset_id = resolve_preset(connection, name)
-        connection.execute(update(m.Preset).where(m.Preset.id == preset_id).values(paused=dict(paused)))
-        return preset_id
+        presets = pool_presets(connection, name)
+        connection.execute(update(m.Preset).where(m.Preset.id.in_(presets)).values(paused=dict(paused)))
+        return presets[-1]
     values = {"value": dict(paused), "updated_at": now, "updated_by": actor}
     changed = connection.execute(update(m.Setting).where(m.Setting.key == PAUSED_KEY).values(values))
     if changed.rowcount == 0:

@@ -164,11 +164,14 @@ class Declaration:
                 what, values = f"preset {version.template}/{preset.name}", preset_values(preset)
                 row = known.get(preset.name)
                 if row is None:
+                    same_pool = stored.namesake(version.template, preset.name)
                     new = {
                         "template_version_id": version.id,
                         "name": preset.name,
                         "recipe_digest": version.digests[preset.name],
                         "status": PresetStatus.HEALTHY,
+                        # A pause is the pool's: it outlives its versions.
+                        "paused": same_pool.paused if same_pool else None,
                     }
                     rows.append((new | values, preset))
                     self._changed("create", what, f"desired {preset.desired}", at=version.position)

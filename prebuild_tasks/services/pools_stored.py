@@ -28,6 +28,17 @@ class Stored:
     schedules: Mapping[int, Sequence[tuple[str, int]]]
     """By preset, in order: cron and desired."""
 
+    def namesake(self, template: str, preset: str) -> Any | None:
+        """The row of the same pool in the active version, or else in the newest that has it; None for a new pool."""
+        row = self.templates.get(template)
+        if row is None:
+            return None
+        versions = [version.id for version in self.versions.get(row.id, ())]
+        for version_id in sorted(versions, key=lambda version_id: version_id != row.active_version_id):
+            if found := self.presets.get(version_id, {}).get(preset):
+                return found
+        return None
+
 
 def read_stored(connection: Connection, names: Collection[str]) -> Stored:
     """The templates of these names (perhaps more) with all that belongs to them. Four statements."""

@@ -144,17 +144,20 @@ def resolve_preset(connection: Connection, name: str) -> int:
 
 
 def pool_presets(connection: Connection, name: str) -> Sequence[int]:
-    """Every preset of `template/preset`, over all versions and taken out of the file too; of one with `@version`.
+    """Every preset of `template/preset`, over all versions and taken out of the file too, the active one last; with an
+    id or `@version` that one alone.
 
     Raises NotFoundError that names what there is.
     """
+    if name.isdecimal():
+        return [resolve_preset(connection, name)]
     ref = parse_preset_ref(name)
     query = (
         select(m.Preset.id)
         .join(*VERSION_OF_PRESET)
         .join(*TEMPLATE_OF_VERSION)
         .where(m.Template.name == ref.template, m.Preset.name == ref.preset)
-        .order_by(m.Preset.id)
+        .order_by(USES_ACTIVE_VERSION, m.Preset.id)
     )
     if ref.version:
         query = query.where(m.TemplateVersion.name == ref.version)
