@@ -74,8 +74,8 @@ def write(text: str) -> None:
 
 
 def write_json(value: Any) -> None:
-    """Indented JSON on standard output."""
-    write(json.dumps(value, indent=2, default=str, ensure_ascii=False))
+    """Indented JSON on standard output. Raises ValueError for infinity and NaN, which JSON has no words for."""
+    write(json.dumps(value, indent=2, default=str, ensure_ascii=False, allow_nan=False))
 
 
 def write_rows(rows: Sequence[Mapping[str, Any]], columns: Mapping[str, str], *, empty: str) -> None:

@@ -38,6 +38,17 @@ DurationSeconds = Annotated[
     BeforeValidator(_duration, json_schema_input_type=float | str),
     Field(gt=0, le=3_155_760_000, description="Seconds, or 15s, 5m, 8h, 14d"),
 ]
+
+
+def _no_bool(value: object) -> object:
+    if isinstance(value, bool):
+        raise ValueError("must be a number")
+    return value
+
+
+Cost = Annotated[
+    float, BeforeValidator(_no_bool, json_schema_input_type=float), Field(ge=0, le=1_000_000, allow_inf_nan=False)
+]
 Count = Annotated[int, Field(ge=0, le=_COUNT_MAX, strict=True)]
 
 
@@ -109,7 +120,7 @@ class PresetModel(Model):
     ready_timeout: DurationSeconds = Field(300.0, description="From the end of start until it must be ready")
     replace: ReplaceModel = ReplaceModel()
     max_builds_in_flight: Annotated[int, Field(ge=1, strict=True)] | None = None
-    cost_per_hour: Annotated[float, Field(ge=0)] | None = None
+    cost_per_hour: Cost | None = None
     parameters: dict[str, ParameterValue] = Field(default={}, description="Environment variables of the workspace")
 
     @model_validator(mode="after")
