@@ -58,13 +58,18 @@ QUEUES = EVENTS, RECONCILE, BUILDS, CLAIMS, DEFAULT = ("events", "reconcile", "b
 """Short names of the queues; `Settings.queue` gives the full ones."""
 
 Duration = Annotated[float, BeforeValidator(parse_duration), Field(ge=0)]
+EMPTY_IS_NONE = "provisioner_pass_env"
+"""The one setting that an empty variable sets: to no names at all."""
 _FILE_BACKED = ("DATABASE_URL", "REDIS_URL", "FLOWER_BASIC_AUTH")
 
 
 class Settings(BaseSettings):
     """Everything that can be set, with its default. Durations are seconds."""
 
-    model_config = SettingsConfigDict(env_prefix="PREBUILD_", frozen=True, extra="ignore", populate_by_name=True)
+    # Compose and CI hand on variables that nobody has set as empty ones: those say nothing, and hide no alias.
+    model_config = SettingsConfigDict(
+        env_prefix="PREBUILD_", env_ignore_empty=True, frozen=True, extra="ignore", populate_by_name=True
+    )
 
     database_url: str = Field("", validation_alias=AliasChoices("PREBUILD_DATABASE_URL", "DATABASE_URL"))
     """SQLAlchemy URL. Empty: SQLite in the data directory."""
@@ -131,7 +136,7 @@ class Settings(BaseSettings):
     workspace_ports: str = "20000-29999"
     """Ports for served workspaces, outside the kernels' ephemeral ranges, so that a resting workspace keeps its own."""
     provisioner_pass_env: Annotated[tuple[str, ...], NoDecode] = tuple(DEFAULT_PASS_ENV.split(","))
-    """Names (or NAME* patterns) of the worker's environment that workspaces may see."""
+    """Names (or NAME* patterns) of the worker's environment that workspaces may see; empty: none."""
     task_events: bool = True
     """Send Celery events, which Flower shows."""
     flower_basic_auth: str = ""
@@ -225,14 +230,16 @@ class Settings(BaseSettings):
 def load_settings(environ: Mapping[str, str] | None = None, **overrides: Any) -> Settings:
     """Settings from the environment. Raises InputError that names each bad variable."""
     source = os.environ if environ is None else environ
-    from_files = dict(_from_files(source))
+    from_files: dict[str, Any] = dict(_from_files(source))
+    if source.get(f"PREBUILD_{EMPTY_IS_NONE.upper()}") == "":
+        from_files[EMPTY_IS_NONE] = ()
     try:
         if environ is None:
             return Settings(**{**from_files, **overrides})
         values = {
             name.lower().removeprefix("prebuild_"): value
             for name, value in source.items()
-            if name.startswith("PREBUILD_")
+            if name.startswith("PREBUILD_") and value
         }
         return Settings(**{**from_files, **values, **overrides})
     except ValidationError as error:
