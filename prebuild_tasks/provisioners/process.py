@@ -119,14 +119,15 @@ class ProcessProvisioner:
     @_in_words()
     def delete(self, spec: WorkspaceSpec, context: BuildContext) -> None:
         """End every process of the workspace, wherever it went, then remove its place."""
+        Place(self._root, spec.workspace_id).open_up()
         place = self._place(spec)
         refuse_claimed(str(place.claim_mark().get("owner", "")), spec)
-        place.mark_stopped()  # a worker that starts meanwhile does not serve it again
-        if place.path.is_dir():
-            with place.serving():
-                pass  # one that is just doing so has noted what is to be ended
+        place.withdraw()  # a worker that starts meanwhile does not serve it again
         tree.end(_processes(place), pause=context.wait)
         context.check()
+        place.clear(context)
+        # A start that slept until now may have published and served it; from here on it can do neither.
+        tree.end(_processes(place), pause=context.wait)
         place.remove(context)
 
     def list(self, installation: str, configs: Iterable[Mapping[str, Any]] = ()) -> Iterator[Resource]:

@@ -23,7 +23,7 @@ import re
 import socket
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -107,6 +107,22 @@ class Place:
                 raise BuildStoppedError("the workspace was deleted meanwhile", reason="lost")
             write(self.path / "state.json", json.dumps(asdict(state)))
 
+    def open_up(self) -> None:
+        """Make it ours to change again, whatever mode it was given by what ran in it."""
+        with suppress(OSError):  # not here, or somebody else's
+            self.path.chmod(0o700)
+
+    def withdraw(self) -> None:
+        """Be published no more, so that nobody serves it again; who is just doing so has noted what is to be ended.
+
+        Makes nothing: on a disk without room for one more file a workspace can still be deleted.
+        """
+        with ExitStack() as held:
+            with suppress(OSError):  # not here, or no room for the lock's file, without which nobody serves it either
+                held.enter_context(self.serving())
+            with suppress(OSError):  # not here, or one that can't be changed: what is served then is ended twice
+                (self.path / "state.json").unlink(missing_ok=True)
+
     def published(self) -> Published | None:
         """The published attempt; None while there is none, or when its directory is gone."""
         text = read(self.path / "state.json")
@@ -185,11 +201,16 @@ class Place:
         with locked(self.path / ".serve.lock"):
             yield
 
+    def clear(self, context: BuildContext) -> None:
+        """Remove everything but whose it is, and which sessions were started here."""
+        if self.path.exists():
+            remove([path for path in self.path.iterdir() if path.name not in ("installation", "processes")], context)
+
     def remove(self, context: BuildContext) -> None:
         """Remove everything; the mark of the installation goes last, so that a half-removed place is still ours."""
-        if self.path.exists():
-            remove([path for path in self.path.iterdir() if path.name != "installation"], context)
-            remove([self.path], context)
+        self.clear(context)
+        (self.path / "processes").unlink(missing_ok=True)
+        remove([self.path], context)
 
     def _refuse_below(self, attempt: int) -> None:
         if self.highest_attempt() > attempt:

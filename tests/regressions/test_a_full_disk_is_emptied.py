@@ -1,0 +1,149 @@
+"""A disk without room for one more file, and a place that its own commands made read-only, can be emptied.
+
+Before: `delete` began with a mark in a new file. With no inode left, over quota, or after `chmod a-w ..` by what ran in
+the workspace, that failed, so no process was ended and nothing was removed, each time again: the one thing that would
+have made room needed room.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import uuid
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from prebuild_tasks.config import Settings
+from prebuild_tasks.errors import BuildStoppedError
+from prebuild_tasks.ports import WorkspaceSpec
+from prebuild_tasks.provisioners import process_tree as tree
+from prebuild_tasks.provisioners.process import ProcessProvisioner
+from prebuild_tasks.provisioners.process_files import Place, Published
+from tests.provisioners.context import Context
+from tests.provisioners.unprivileged import anybodys_directory, unprivileged
+
+SERVED = {"start": "true", "serve": "exec sleep 1000"}
+
+
+@pytest.fixture
+def provisioner(settings: Settings) -> Iterator[ProcessProvisioner]:
+    adapter = ProcessProvisioner(settings)
+    yield adapter
+    adapter.suspend()
+
+
+@pytest.fixture
+def spec() -> WorkspaceSpec:
+    return WorkspaceSpec(
+        installation="i", workspace_id=str(uuid.uuid4()), attempt=1, name="n", owner="prebuilds", template="t",
+        version="v", preset="p", config=SERVED, parameters={},
+    )  # fmt: skip
+
+
+@pytest.fixture(params=[errno.ENOSPC, errno.EDQUOT])
+def full(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
+    """From now on the system makes no file and no directory; what is there can be written to and removed."""
+    really_open = os.open
+
+    def no_room(path: Any) -> OSError:
+        return OSError(request.param, os.strerror(request.param), str(path))
+
+    def open_(path: Any, flags: int, *rest: Any, **named: Any) -> int:
+        if flags & os.O_CREAT and not os.path.lexists(path):
+            raise no_room(path)
+        return really_open(path, flags, *rest, **named)
+
+    def mkdir(path: Any, *_: Any, **__: Any) -> None:
+        raise no_room(path)
+
+    def fill() -> None:
+        monkeypatch.setattr(os, "open", open_)
+        monkeypatch.setattr(os, "mkdir", mkdir)
+
+    return fill
+
+
+def test_a_served_workspace_is_deleted(
+    provisioner: ProcessProvisioner, spec: WorkspaceSpec, full: Callable[[], None]
+) -> None:
+    place = Path(provisioner.start(spec, Context()).resource_id)
+    assert tree.marked([spec.workspace_id])
+    full()
+    provisioner.delete(spec, Context())
+    assert tree.marked([spec.workspace_id]) == []
+    assert not place.exists()
+
+
+def test_a_half_made_one_is_deleted(
+    provisioner: ProcessProvisioner, settings: Settings, spec: WorkspaceSpec, full: Callable[[], None]
+) -> None:
+    """It was never served, so that not even the lock's file is there."""
+    place = Place(settings.data_dir / "workspaces", spec.workspace_id)
+    place.begin("i", 1)
+    (place.make_directory(1) / "file").touch()
+    place.publish(Published(attempt=1, serve=("sleep", "1000")))
+    full()
+    provisioner.delete(spec, Context())
+    assert not place.path.exists()
+
+
+@pytest.mark.parametrize("mode", ["0500", "0000"])
+def test_a_place_that_was_made_read_only_is_deleted(settings: Settings, spec: WorkspaceSpec, mode: str) -> None:
+    with anybodys_directory() as directory:
+        adapter = ProcessProvisioner(settings.model_copy(update={"data_dir": directory / "data"}))
+
+        def made_and_deleted() -> None:
+            place = Path(adapter.start(replace(spec, config={"start": "true"}), Context()).resource_id)
+            place.chmod(int(mode, 8))
+            adapter.delete(spec, Context())
+            assert not place.exists()
+
+        unprivileged(made_and_deleted)
+
+
+def test_a_start_that_slept_until_now_leaves_nothing(
+    provisioner: ProcessProvisioner, settings: Settings, spec: WorkspaceSpec
+) -> None:
+    """It publishes and serves after the delete's look at the processes, even what clears its environment."""
+    place = Place(settings.data_dir / "workspaces", spec.workspace_id)
+    place.begin("i", 1)
+    place.make_directory(1)
+    late = Published(attempt=1, serve=("env", "-i", "sleep", "1000"))
+    served = []
+
+    class WakesItUp(Context):
+        def check(self) -> None:
+            if not served and not tree.marked([spec.workspace_id]):
+                place.publish(late)
+                assert provisioner._serve(place)
+                served.extend(place.sessions())
+
+    provisioner.delete(spec, WakesItUp())
+    assert len(served) == 1
+    assert not tree.is_alive(served[0].pid, served[0].born)
+    assert not place.path.exists()
+    with pytest.raises(BuildStoppedError, match="deleted meanwhile"):
+        place.publish(late)
+
+
+def test_what_is_deleted_is_never_served_again(provisioner: ProcessProvisioner, spec: WorkspaceSpec) -> None:
+    """By a worker that starts while the delete, or its next try, still goes on."""
+
+    class Stopped(Context):
+        def check(self) -> None:
+            self.stop()
+            super().check()
+
+    provisioner.start(spec, Context())
+    with pytest.raises(BuildStoppedError):
+        provisioner.delete(spec, Stopped())
+    assert provisioner.resume() == 0
+    assert provisioner.probe(spec).gone
+    [left] = provisioner.list("i")
+    assert left.workspace_id == spec.workspace_id, "still ours to remove"
+    provisioner.delete(replace(spec, attempt=2), Context())
+    assert list(provisioner.list("i")) == []
