@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from datetime import timedelta
 from functools import partial
 
 from sqlalchemy import Connection, select
 
 from prebuild_tasks.config import Settings
-from prebuild_tasks.core.actions import order_presets, quantities
+from prebuild_tasks.core.actions import order_presets
+from prebuild_tasks.core.losses import Scene, losses
 from prebuild_tasks.core.model import GlobalSnapshot
-from prebuild_tasks.core.state import compute_state, desired_now
 from prebuild_tasks.errors import RefusedError
 from prebuild_tasks.services.pools_file import DeclaredPools
 from prebuild_tasks.services.pools_options import ApplyOptions, ApplyReport
@@ -20,7 +20,7 @@ from prebuild_tasks.storage import models as m
 from prebuild_tasks.storage import writes
 from prebuild_tasks.storage.engine import Database
 from prebuild_tasks.storage.revision import bump_revision, lock_declaration, read_revision
-from prebuild_tasks.storage.siblings import rolling_pools
+from prebuild_tasks.storage.siblings import successors
 from prebuild_tasks.storage.snapshots import read_global
 
 
@@ -50,20 +50,21 @@ def apply_in(
             f"the declared configuration is at revision {revision}, no longer at {options.if_revision}",
             hint="look again: prebuild plan FILE",
         )
-    before = look()
-    report = Declaration(connection, before.now, options).store(declared)
+    before = Scene(look(), successors(connection))
+    now = before.snapshot.now
+    report = Declaration(connection, now, options).store(declared)
     report.revision = revision
     if not report.changed:
         return report
     after = look()
-    report.deletes = _mass_deletion(before, after, rolling_pools(connection))
+    report.deletes = _mass_deletion(before, Scene(after, successors(connection)))
     if report.deletes and not options.yes:
         raise RefusedError(f"this would delete {report.deletes}", hint="if that is meant, add --yes")
-    report.revision = bump_revision(connection, before.now, options.actor)
+    report.revision = bump_revision(connection, now, options.actor)
     writes.add_history(
         connection,
         "applied",
-        now=before.now,
+        now=now,
         actor=options.actor,
         reason=options.source,
         details={"revision": report.revision, "changes": [str(change) for change in report.changes]},
@@ -78,24 +79,7 @@ def is_declared(connection: Connection) -> bool:
     return connection.execute(select(m.Template.id).limit(1)).first() is not None
 
 
-def _doomed(snapshot: GlobalSnapshot, ids: Collection[str]) -> int:
-    """How many claimable prebuilds the next decisions would delete."""
-    total = 0
-    for item in snapshot.presets:
-        if item.preset.id in ids:
-            desired = desired_now(item.preset, snapshot.now)
-            doomed = quantities(item.preset, item.counts, desired).delete
-            total += min(doomed, item.counts.ready)
-    return total
-
-
-def _mass_deletion(before: GlobalSnapshot, after: GlobalSnapshot, rolling: Collection[int]) -> str:
-    """More than half of all eligible prebuilds, in words; empty when it is fewer.
-
-    Pools that are replaced by and by are not counted: none of theirs goes before its replacement is ready.
-    """
-    eligible = {item.preset.id: compute_state(item.preset, item.counts, before.now).eligible for item in before.presets}
-    total = sum(eligible.values())
-    ids = eligible.keys() - {str(preset_id) for preset_id in rolling}
-    doomed = _doomed(after, ids) - _doomed(before, ids)
-    return f"{doomed} of all {total} eligible prebuilds" if total and doomed * 2 > total else ""
+def _mass_deletion(before: Scene, after: Scene) -> str:
+    """More than half of all eligible prebuilds, in words; empty when it is fewer."""
+    lost, total = losses(before, after)
+    return f"{lost} of all {total} eligible prebuilds" if lost * 2 > total else ""

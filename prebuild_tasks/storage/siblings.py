@@ -101,12 +101,12 @@ def second_choices(connection: Connection, preset_id: int) -> list[int]:
     return list(connection.execute(query).scalars())
 
 
-def rolling_pools(connection: Connection) -> set[int]:
-    """Every preset, of whatever version, whose active namesake replaces by and by: none of them empties at once."""
+def successors(connection: Connection) -> dict[str, str]:
+    """Every preset, of any version, whose active namesake replaces by and by; and that one, which may be itself."""
     active = aliased(m.Preset)
     version = aliased(m.TemplateVersion)
     query = (
-        select(m.Preset.id)
+        select(m.Preset.id, active.id)
         .join(*VERSION_OF_PRESET)
         .join(*TEMPLATE_OF_VERSION)
         .join(version, version.id == m.Template.active_version_id)
@@ -114,7 +114,7 @@ def rolling_pools(connection: Connection) -> set[int]:
         .where(active.replace_strategy == ROLLING, active.removed_at.is_(None))
         .where(m.Template.deleted_at.is_(None), m.Template.deprecated.is_(False))
     )
-    return set(connection.execute(query).scalars())
+    return {str(preset_id): str(successor_id) for preset_id, successor_id in connection.execute(query)}
 
 
 def _same_pool(view: PresetView) -> tuple[ColumnElement[bool], Any]:
