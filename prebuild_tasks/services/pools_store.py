@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -103,12 +104,24 @@ class Declaration:
         updates: list[tuple[int, dict[str, Any]]] = []
         for position, template in enumerate(templates):
             row = stored.templates.get(template.name)
-            values = {"organization_id": organizations[template.organization], "deprecated": template.deprecated}
+            values = {
+                "deleted_at": None,
+                "source": self._options.source,
+                "organization_id": organizations[template.organization],
+                "deprecated": template.deprecated,
+            }
             if row is None:
-                rows.append({"name": template.name, "source": self._options.source, **values})
+                rows.append({"name": template.name, **values})
                 self._changed("create", f"template {template.name}", at=position)
-            elif detail := difference(row, values | {"deleted_at": None}):
-                updates.append((row.id, values | {"deleted_at": None}))
+                continue
+            if row.deleted_at is None and row.source != self._options.source:
+                raise RefusedError(
+                    f"template {template.name} is declared by source {row.source or repr('')}",
+                    hint=f"apply as that one with --source {shlex.quote(row.source)}; or take it out of that one's "
+                    "file first, and apply that with --prune",
+                )
+            if detail := difference(row, values):
+                updates.append((row.id, values))
                 self._changed("update", f"template {template.name}", detail, at=position)
         self._update(m.Template, updates)
         ids = {
