@@ -71,10 +71,10 @@ class Provisioner(Protocol):
     """Makes, probes and destroys the resources of workspaces.
 
     Every operation is idempotent by workspace id and safe when repeated, when the resource is half made and when it is
-    already gone. `start` and `delete` first end what lower attempts left behind. An operation that takes long calls
-    `context.check()` or `context.wait()` at least once a second and cleans up nothing when they raise: a later attempt
-    or a delete will. Errors: CannotBuildError when trying again is pointless, ProvisionerError otherwise, its message
-    being what people read in `status`.
+    already gone. `start` and `delete` first end what lower attempts left behind, `claim` what runs of their hook. An
+    operation that takes long calls `context.check()` or `context.wait()` at least once a second and cleans up nothing
+    when they raise: a later attempt or a delete will. Errors: CannotBuildError when trying again is pointless,
+    ProvisionerError otherwise, its message being what people read in `status`.
     """
 
     name: ClassVar[str]

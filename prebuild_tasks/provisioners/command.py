@@ -21,6 +21,7 @@ from prebuild_tasks.provisioners.process_config import Command, identity, passed
 
 PROBE_TIMEOUT = 25.0
 LIST_TIMEOUT = 120.0
+OPERATION = "PREBUILD_OPERATION"
 
 
 class CommandProvisioner:
@@ -64,8 +65,10 @@ class CommandProvisioner:
         )
 
     def claim(self, spec: WorkspaceSpec, context: BuildContext) -> None:
-        """Run `claim`, which leaves the durable mark."""
+        """Run `claim`, which leaves the durable mark, once none that was left behind runs here any more."""
         config = parse(spec.config)
+        context.check()
+        tree.end(lambda: tree.marked([spec.workspace_id], _is_claim), pause=context.wait)
         self._if_declared("claim", config.claim, spec, context, config.timeout)
 
     def stop(self, spec: WorkspaceSpec, context: BuildContext) -> None:
@@ -125,7 +128,11 @@ class CommandProvisioner:
         return call(name, script, question, env, context=context, timeout=timeout)
 
     def _environment(self, operation: str, installation: str) -> dict[str, str]:
-        return passed_on(self._patterns) | {"PREBUILD_OPERATION": operation, "PREBUILD_INSTALLATION": installation}
+        return passed_on(self._patterns) | {OPERATION: operation, "PREBUILD_INSTALLATION": installation}
+
+
+def _is_claim(environ: Mapping[str, str]) -> bool:
+    return environ.get(OPERATION) == "claim"
 
 
 def _runs_of(spec: WorkspaceSpec, below: int | None = None) -> Callable[[], list[Process]]:

@@ -14,7 +14,7 @@ from prebuild_tasks.provisioners import docker_engine as engine
 from prebuild_tasks.provisioners import docker_image, docker_ready
 from prebuild_tasks.provisioners import docker_names as names
 from prebuild_tasks.provisioners.docker_config import environment, parse
-from prebuild_tasks.provisioners.docker_exec import run
+from prebuild_tasks.provisioners.docker_exec import end, run
 from prebuild_tasks.provisioners.docker_make import Attempt, containers_of, made, remove_volumes, standing
 from prebuild_tasks.provisioners.docker_names import Container
 from prebuild_tasks.provisioners.marks import refuse_claimed
@@ -26,6 +26,8 @@ _STOP_GRACE = 10
 """Seconds between the request to end and the kill, as Docker's own."""
 _PROBE_PATIENCE = 3.0
 """Seconds for each of the few answers that a probe asks for; with PROBE_TIMEOUT they stay below 30."""
+_HOOK = "PREBUILD_WORKSPACE_HOOK"
+"""On everything that a claim hook started, whichever attempt it was."""
 _GONE = "the container is gone"
 
 
@@ -86,11 +88,13 @@ class DockerProvisioner:
             if not container.is_claimed:
                 api.rename(container.id, names.claimed(spec.workspace_id, spec.owner))
             if config.claim is not None:
+                context.check()  # an attempt that slept may have been overtaken, and is not to end the later one's hook
+                end(api, container.id, f"{_HOOK}=claim", context)
                 code, output = run(
                     api,
                     container.id,
                     command(config.claim),
-                    environment={**of_owner(spec.owner), "PREBUILD_WORKSPACE_NAME": spec.name},
+                    environment={**of_owner(spec.owner), "PREBUILD_WORKSPACE_NAME": spec.name, _HOOK: "claim"},
                     deadline=inf,
                     log=context.log,
                     between=context.check,

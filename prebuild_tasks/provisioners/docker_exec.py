@@ -10,7 +10,8 @@ from time import sleep
 from typing import Any
 
 from prebuild_tasks.clock import monotonic
-from prebuild_tasks.provisioners.docker_engine import Stream
+from prebuild_tasks.ports import BuildContext
+from prebuild_tasks.provisioners.docker_engine import Stream, patiently
 
 RUN = "PREBUILD_WORKSPACE_RUN"
 """On everything that a command of ours started."""
@@ -20,7 +21,13 @@ _SETTLE = 5.0
 
 # An engine can't end what it began in a living container: a second command does, where the image has sh, tr and grep.
 _ENDER = r"""
-for p in /proc/[0-9]*; do tr '\0' '\n' < "$p/environ" | grep -qxF "$1" && kill -9 "${p#/proc/}"; done 2> /dev/null
+rounds=20 found=1  # again, for what was forked meanwhile
+while [ "$found" ] && [ $((rounds -= 1)) -gt 0 ]; do
+    found=
+    for p in /proc/[0-9]*; do
+        tr '\0' '\n' < "$p/environ" | grep -qxF "$1" && found=1 && kill -9 "${p#/proc/}"
+    done
+done 2> /dev/null
 """
 
 
@@ -72,6 +79,15 @@ def _exit_code(api: Any, execution: str) -> int:
         sleep(0.05)
     code = state.get("ExitCode")
     return 1 if code is None else int(code)
+
+
+def end(api: Any, container_id: str, variable: str, context: BuildContext) -> None:
+    """End all that has this NAME=value in its environment; nothing is done without `sh`."""
+    from docker.errors import APIError
+
+    ender = api.exec_create(container_id, ["sh", "-c", _ENDER, "sh", variable], user="0")
+    with suppress(APIError):  # some engines refuse what is not in the image, where others let it exit with 127
+        patiently(lambda: api.exec_start(ender["Id"]), context)
 
 
 def _end(api: Any, container_id: str, token: str) -> None:

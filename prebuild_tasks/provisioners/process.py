@@ -105,6 +105,8 @@ class ProcessProvisioner:
         if (state := place.published()) is None:
             raise ProvisionerError("the workspace's directory is gone")
         if config.claim is not None:
+            context.check()  # an attempt that slept may have been overtaken, and is not to end the later one's hook
+            tree.end(_claim_hooks(place, spec.owner), pause=context.wait)
             own = self._environment.own(spec, place.directory(state.attempt), state.port)
             self._run("claim", config, config.claim, place, own, context)
         place.mark_claimed(spec.owner, personalised=True)
@@ -240,6 +242,13 @@ def _processes(
 
 def _is_served(environ: Mapping[str, str]) -> bool:
     return tree.RUN not in environ
+
+
+def _claim_hooks(place: Place, owner: str) -> Callable[[], list[Process]]:
+    """What a hook left whose worker died or sleeps. Probes run for the pool, and what is served is no run."""
+    return lambda: tree.marked(
+        [place.id], lambda environ: tree.RUN in environ and environ.get("PREBUILD_OWNER") == owner
+    )
 
 
 def _lower_attempts(place: Place, attempt: int) -> Callable[[], list[Process]]:

@@ -23,6 +23,7 @@ from prebuild_tasks.provisioners.process_config import BadConfigError
 from tests.provisioners.conftest import INSTALLATIONS
 from tests.provisioners.context import Context, PausingContext
 from tests.provisioners.engine import HEALTH, LIMITS, PLAIN, Engine
+from tests.provisioners.lost import Worker
 from tests.wait import wait_until
 
 INSTALLATION, OTHER = INSTALLATIONS
@@ -320,6 +321,36 @@ def test_a_hook_whose_build_is_stopped_ends(
             return int(api.exec_start(look["Id"]).count(b"sleep\x001000"))
 
     wait_until(lambda: sleepers() == 0, what="the end of the hook")
+
+
+@pytest.mark.docker
+def test_the_hook_of_a_worker_that_died_is_ended_before_the_next(
+    engine: Engine, provisioner: DockerProvisioner, spec: WorkspaceSpec
+) -> None:
+    """An exec outlives its client: it went on beside the second, and after it, in a workspace that a person had."""
+    hook = 'echo "$$" >> /tmp/pids; echo begun; while test ! -e /tmp/go; do sleep 0.05; done'
+    claimed = replace(spec, config=recipe(claim=hook), owner="ada")
+    made = provisioner.start(spec, Context())
+
+    def inside(script: str) -> str:
+        with engine.api() as api:
+            execution = api.exec_create(made.resource_id, ["sh", "-c", script])["Id"]
+            return bytes(api.exec_start(execution)).decode()
+
+    first = Worker(lambda: provisioner.claim(claimed, Context()))
+    try:
+        wait_until(lambda: inside("cat /tmp/pids 2> /dev/null"), what="the first hook")
+    finally:
+        first.bury()
+    orphan = int(inside("cat /tmp/pids"))
+    assert inside(f"kill -0 {orphan} && echo alive") == "alive\n"
+    context = Context()
+    thread, outcome = in_background(lambda: provisioner.claim(replace(claimed, attempt=2), context))
+    wait_until(lambda: "begun" in context.text, what="the second hook")
+    assert inside(f"kill -0 {orphan} 2> /dev/null || echo ended") == "ended\n"
+    inside("touch /tmp/go")
+    thread.join(20)
+    assert outcome == [None]
 
 
 @pytest.mark.docker
