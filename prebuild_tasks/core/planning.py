@@ -24,6 +24,8 @@ class VersionNow:
     """What would hold a creation back."""
     rolling: bool = False
     cost_per_hour: float | None = None
+    paused: bool = False
+    """By itself or with everything: its deletions wait, too."""
 
     @property
     def cost(self) -> float:
@@ -60,7 +62,7 @@ class PoolPlan:
     replace: int
     why: str
     waits: Reason | None
-    """What would hold the creation back; None: nothing."""
+    """What would hold it back, or the creation alone where it is no pause; None: nothing."""
     cost: Cost | None
     """None: the pool never had a cost."""
 
@@ -98,6 +100,8 @@ def _plan(name: str, old: Sequence[VersionNow], new: Sequence[VersionNow]) -> Po
     replace = min(create, delete)
     active = _active(new)
     waits = active.reason if active and create and active.reason not in _GOES_ON else None
+    if any(item.paused and any(_amounts(item)) for item in new):
+        waits = Reason.PAUSED
     return PoolPlan(name, create - replace, delete - replace, replace, _why(old, new), waits, _cost(old, new))
 
 

@@ -82,7 +82,14 @@ def _pools(rows: Sequence[PoolRow], scene: Scene) -> Pools:
         judged = judge(row, scene)
         pools[row.ref.partition("@")[0]].append(
             VersionNow(
-                row.version, row.preset, judged.state, judged.amount, judged.reason, row.rolling, row.cost_per_hour
+                row.version,
+                row.preset,
+                judged.state,
+                judged.amount,
+                judged.reason,
+                row.rolling,
+                row.cost_per_hour,
+                paused=row.paused is not None,
             )
         )
     return pools

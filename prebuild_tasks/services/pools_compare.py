@@ -10,6 +10,12 @@ from prebuild_tasks.services.pools_file import DeclaredTemplate, DeclaredVersion
 from prebuild_tasks.services.pools_schema import PresetModel
 from prebuild_tasks.services.pools_stored import Stored
 
+_GONE_AT = ("deleted_at", "removed_at")
+_SECONDS = "_s"
+_UNITS = (("d", 86400), ("h", 3600), ("m", 60), ("s", 1))
+_KEYS = {"replace_strategy": "replace.strategy", "max_surge": "replace.max_surge"}
+"""What a column is called in the file, where it has another name there."""
+
 
 def find_version(
     template: DeclaredTemplate,
@@ -62,7 +68,35 @@ def ranges(preset: PresetModel) -> list[tuple[str, int]]:
     return [(item.cron, item.desired) for item in preset.schedules]
 
 
-def difference(stored: Any, wanted: Mapping[str, Any]) -> str:
-    """`key old -> new, …` of a row and the values it should have; empty when it has them."""
+def difference(stored: Any, wanted: Mapping[str, Any], organizations: Mapping[int, str] | None = None) -> str:
+    """`key old -> new, …` of a row and the values it should have, in the file's words; empty when it has them.
+
+    `organizations`: their names by id, where a row may move to another.
+    """
     was = {key: getattr(stored, key) for key in wanted}
-    return ", ".join(f"{key} {was[key]} -> {value}" for key, value in wanted.items() if was[key] != value)
+    return ", ".join(
+        _worded(key, was[key], value, organizations or {}) for key, value in wanted.items() if was[key] != value
+    )
+
+
+def _worded(key: str, was: Any, value: Any, organizations: Mapping[int, str]) -> str:
+    if key in _GONE_AT:
+        return "declared again"
+    if isinstance(value, bool):
+        return key if value else f"no longer {key}"
+    if key == "organization_id":
+        key, was, value = "organization", organizations[was], organizations[value]
+    elif key.endswith(_SECONDS):
+        key, was, value = key.removesuffix(_SECONDS), _duration(was), _duration(value)
+    words = _KEYS.get(key, key)
+    if was in (None, ""):
+        return f"{words} {value}"
+    return f"{words} {was} -> {'none' if value in (None, '') else value}"
+
+
+def _duration(seconds: float | None) -> str | None:
+    """As it could stand in the file: `1h`, `90m`, `0.5s`."""
+    if seconds is None:
+        return None
+    unit, size = next((unit, size) for unit, size in _UNITS if seconds % size == 0 or size == 1)
+    return f"{seconds / size:.15g}{unit}"

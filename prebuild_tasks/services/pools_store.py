@@ -22,6 +22,7 @@ from prebuild_tasks.services.pools_file import (
     recipe_digest,
 )
 from prebuild_tasks.services.pools_options import ApplyOptions, ApplyReport, Change, Drift
+from prebuild_tasks.services.pools_organizations import NOBODY, limit_changes
 from prebuild_tasks.services.pools_schema import OrganizationModel, PresetModel, SecretReference
 from prebuild_tasks.services.pools_stored import Stored, read_stored
 from prebuild_tasks.storage import models as m
@@ -79,7 +80,8 @@ class Declaration:
         wanted = ["default", *(item.name for item in declared.organizations)]
         wanted += [template.organization for template in declared.templates]
         missing = [name for name in dict.fromkeys(wanted) if name not in known]
-        rows = [{"name": name, "source": self._options.source} for name in missing]
+        limited = {item.name for item in declared.organizations}
+        rows = [{"name": name, "source": self._options.source if name in limited else NOBODY} for name in missing]
         known.update(zip(missing, self._insert(m.Organization, rows, "name"), strict=True))
         for name in missing:
             if name != "default":
@@ -87,14 +89,12 @@ class Declaration:
         return known
 
     def _organization_limits(self, organizations: Sequence[OrganizationModel]) -> None:
-        stored = {row.name: row for row in self._connection.execute(select(m.Organization))} if organizations else {}
+        rows = self._connection.execute(select(m.Organization).order_by(m.Organization.id)).all()
         updates = []
-        for organization in organizations:
-            values = organization.model_dump(exclude={"name"})
-            row = stored[organization.name]
-            if detail := difference(row, values):
-                updates.append((row.id, values))
-                self._changed("update", f"organization {organization.name}", detail, at=_LAST)
+        for row_id, values, change in limit_changes(rows, organizations, self._options):
+            self._changes.append((_LAST, change))
+            if values:
+                updates.append((row_id, values))
         self._update(m.Organization, updates)
 
     def _templates(
@@ -120,7 +120,7 @@ class Declaration:
                     hint=f"apply as that one with --source {shlex.quote(row.source)}; or take it out of that one's "
                     "file first, and apply that with --prune",
                 )
-            if detail := difference(row, values):
+            if detail := difference(row, values, {of: name for name, of in organizations.items()}):
                 updates.append((row.id, values))
                 self._changed("update", f"template {template.name}", detail, at=position)
         self._update(m.Template, updates)

@@ -69,8 +69,8 @@ def read_promotions(connection: Connection, active: Mapping[str, str]) -> dict[s
     for row in applied:
         for change in (row.details or {}).get("changes", ()):
             head, _, version = change.rpartition(" -> ")
-            template = head.removeprefix("~ template ").partition(":")[0]
-            # The file said the same afterwards: it is no longer only the person's.
-            if template in last and version == active[template] and row.id > last[template].id:
+            template, _, old = head.removeprefix("~ template ").partition(": ")
+            # The file said the same afterwards: it is no longer only the person's. Other changes begin with a word.
+            if template in last and " " not in old and version == active[template] and row.id > last[template].id:
                 del last[template]
     return {template: Promotion(row.actor, row.at) for template, row in last.items()}
