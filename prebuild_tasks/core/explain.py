@@ -91,6 +91,9 @@ def _active(facts: Facts) -> Iterator[Link]:
         why.append(f"the active version of {standing.template} is {standing.active_version or active}")
     left = facts.state.actual + facts.state.starting
     what = f"its {number(left, 'prebuild')} go" if left else "it has no prebuilds left"
+    if facts.stand_in:
+        gone = f"; {left - facts.stand_in} go now" if left > facts.stand_in else ""
+        what = f"{number(facts.stand_in, 'prebuild')} can be claimed as second choice until replaced{gone}"
     yield Link(About.ACTIVE, f"inactive: {', and '.join(why)}; {what}", Reason.INACTIVE)
 
 
@@ -171,8 +174,13 @@ def _turn(facts: Facts) -> Iterator[Link]:
         yield Link(About.TURN, f"Redis did not answer ({lock.unreachable}): whose turn it is, is not known")
     elif lock.holder:
         yield Link(About.TURN, f"{lock.holder} has the pool's lock right now; it ends by itself in {span(lock.left)}")
-    elif facts.missing and facts.reason is Reason.NOT_YET:
-        yield Link(About.TURN, f"its next turn creates {facts.missing}", Reason.NOT_YET)
+    elif (create := facts.turn.create) and facts.reason is Reason.NOT_YET:
+        part = f" of {facts.missing}" if create < facts.missing else ""
+        cut = f", within {_LIMITS[facts.cut_by]}" if facts.cut_by else ""
+        yield Link(About.TURN, f"its next turn creates {create}{part}{cut}", Reason.NOT_YET)
+    if facts.surge is not None and facts.missing:
+        words = f"replaced by and by: old and new together are at most {facts.surge} more than desired (max_surge)"
+        yield Link(About.TURN, words)
 
 
 def _builds(facts: Facts) -> Iterator[Link]:
@@ -211,7 +219,9 @@ def _health(facts: Facts) -> Iterator[Link]:
         words = f"{number(len(facts.unwell), 'prebuild')} failed the last probe; {worst.workspace}: {worst.message}"
         yield Link(About.HEALTH, words.rstrip(": "))
     if facts.state.expired:
-        yield Link(About.HEALTH, f"{number(facts.state.expired, 'prebuild')} expired, to be replaced")
+        standing = min(facts.stand_in, facts.state.expired) if facts.counted.preset.active else 0
+        second = f"; {standing} can be claimed as second choice until then" if standing else ""
+        yield Link(About.HEALTH, f"{number(facts.state.expired, 'prebuild')} expired, to be replaced{second}")
 
 
 def _deletions(facts: Facts) -> Iterator[Link]:
@@ -230,6 +240,13 @@ def _eligible(facts: Facts) -> Iterator[Link]:
     yield Link(About.ELIGIBLE, f"{state.eligible} of {state.desired} eligible{extra}{short}")
 
 
+_LIMITS = {
+    LimitReason.SLOW_START: "the slow start after a failure",
+    LimitReason.PRESET_BUILDS: "max_builds_in_flight",
+    LimitReason.ORGANIZATION_BUILDS: "max_builds_in_flight of the organization",
+    LimitReason.GLOBAL_BUILDS: "PREBUILD_MAX_BUILDS_IN_FLIGHT",
+    LimitReason.QUOTA: "max_workspaces of the organization",
+}
 _PARTS = (
     _desired, _active, _pause, _status, _processes, _backoff, _limit, _turn, _builds, _error, _health, _deletions,
     _eligible,

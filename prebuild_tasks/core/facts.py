@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
+from prebuild_tasks.core.actions import Quantities
 from prebuild_tasks.core.diagnosis import Commands
 from prebuild_tasks.core.limits import LimitReason
 from prebuild_tasks.core.model import PresetCounts, PresetStatus, ReconciliationState
@@ -127,11 +128,19 @@ class Facts:
     counted: PresetCounts
     state: ReconciliationState
     missing: int
-    """How many its next decision would create."""
+    """How many are to be created yet, by however many turns."""
     reason: Reason
     standing: Standing
     processes: Processes
     backoff_interval: timedelta
+    turn: Quantities = field(default_factory=lambda: Quantities(0, 0, 0))
+    """What its next turn does, when it comes and may."""
+    stand_in: int = 0
+    """Outdated prebuilds that go once they are replaced, and can be claimed as second choice until then."""
+    surge: int | None = None
+    """So many more than desired there may be, which holds a part of `missing` back; None: that does not."""
+    cut_by: LimitReason | None = None
+    """The limit that lets its next turn create only a part."""
     pause: Pause | None = None
     status: PresetStatus = PresetStatus.HEALTHY
     status_reason: str = ""

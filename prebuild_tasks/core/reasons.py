@@ -77,8 +77,9 @@ def why_short(
 ) -> Reason:
     """The one reason why `item` is short of eligible prebuilds.
 
-    `missing`: how many its next decision would create; `limit`: which limit would let none of them through; `resting`:
-    its last turns ended with their process; `failure`: the error code of its last start, None when that did not fail.
+    `missing`: how many its next turn would create, were there no limits; `limit`: which limit would let none of them
+    through; `resting`: its last turns ended with their process; `failure`: the error code of its last start, None when
+    that did not fail.
     """
     if not item.preset.active:
         return Reason.INACTIVE

@@ -15,10 +15,11 @@ from prebuild_tasks.core.facts import Facts, Pause, Processes
 from prebuild_tasks.core.liveness import Liveness
 from prebuild_tasks.locks import Locks
 from prebuild_tasks.services.doctor import start_commands
-from prebuild_tasks.services.pool_status import Scene, judge, read_scene, unserved
+from prebuild_tasks.services.judgement import Scene, judge, read_scene, unserved
 from prebuild_tasks.storage import explained
 from prebuild_tasks.storage.conditions import resolve_preset
 from prebuild_tasks.storage.engine import Database
+from prebuild_tasks.storage.siblings import read_versions
 from prebuild_tasks.storage.snapshots import PoolRow, read_pools
 
 
@@ -39,6 +40,7 @@ class Explained:
             "eligible": facts.state.eligible,
             "starting": facts.state.starting,
             "missing": facts.missing,
+            "next_turn": facts.turn._asdict(),
             "reason": why.reason.value,
             "chain": [
                 {"about": link.about.value, "reason": link.reason.value if link.reason else None, "words": link.words}
@@ -55,8 +57,10 @@ def explain_preset(database: Database, settings: Settings, locks: Locks | None, 
     """
     with database.snapshot() as connection:
         preset_id = resolve_preset(connection, name)
-        now, [row] = read_pools(database, connection, settings.backoff_lookback, only=preset_id)
-        scene = read_scene(connection, settings, now)
+        versions = read_versions(connection, preset_id)
+        now, rows = read_pools(database, connection, settings.backoff_lookback, only=versions)
+        scene = read_scene(connection, settings, now, rows)
+        [row] = [item for item in rows if item.preset_id == preset_id]
         facts = _facts(connection, settings, row, scene)
     if locks is not None:
         queues = [settings.queue(item) for item in (EVENTS, RECONCILE, DEFAULT, BUILDS)]
@@ -72,6 +76,10 @@ def _facts(connection: Connection, settings: Settings, row: PoolRow, scene: Scen
         counted=row.counted,
         state=judged.state,
         missing=judged.amount.create,
+        turn=judged.turn,
+        stand_in=judged.stand_in,
+        surge=row.max_surge if judged.wanted < judged.amount.create else None,
+        cut_by=judged.cut_by,
         reason=judged.reason,
         standing=explained.read_standing(connection, row.preset_id),
         processes=_processes(settings, scene, explained.read_bound(connection, row.preset_id)),

@@ -10,7 +10,7 @@ from typing import Any
 from prebuild_tasks.config import Settings
 from prebuild_tasks.core.model import GlobalSnapshot
 from prebuild_tasks.core.planning import Cost, PoolPlan, Pools, VersionNow, plan_pools, total_cost
-from prebuild_tasks.services.pool_status import Scene, judge, read_scene
+from prebuild_tasks.services.judgement import Scene, judge, read_scene
 from prebuild_tasks.services.pools import apply_in
 from prebuild_tasks.services.pools_file import DeclaredPools
 from prebuild_tasks.services.pools_options import ApplyOptions, ApplyReport

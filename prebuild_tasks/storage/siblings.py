@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, func, select
+from sqlalchemy import BindParameter, ColumnElement, Connection, bindparam, exists, func, or_, select
 from sqlalchemy.orm import aliased
 
+from prebuild_tasks.core.model import RunningPrebuild
 from prebuild_tasks.core.rollout import Successor
 from prebuild_tasks.core.schedule import desired_at
 from prebuild_tasks.storage import models as m
 from prebuild_tasks.storage.conditions import (
+    IS_ACTIVE,
     IS_CLAIMABLE,
     IS_LIVE_PREBUILD,
     IS_READY,
+    IS_RUNNING,
     ROLLING,
     TEMPLATE_OF_VERSION,
     VERSION_OF_PRESET,
@@ -115,6 +119,34 @@ def successors(connection: Connection) -> dict[str, str]:
         .where(m.Template.deleted_at.is_(None), m.Template.deprecated.is_(False))
     )
     return {str(preset_id): str(successor_id) for preset_id, successor_id in connection.execute(query)}
+
+
+def read_versions(connection: Connection, preset_id: int) -> list[int]:
+    """A preset, and its namesakes in other versions that are active or still have prebuilds. One statement."""
+    mine, version = aliased(m.Preset), aliased(m.TemplateVersion)
+    has_prebuilds = exists().where(m.Workspace.preset_id == m.Preset.id, IS_LIVE_PREBUILD)
+    query = (
+        select(m.Preset.id)
+        .join(*VERSION_OF_PRESET)
+        .join(*TEMPLATE_OF_VERSION)
+        .join(version, version.template_id == m.Template.id)
+        .join(mine, (mine.template_version_id == version.id) & (mine.name == m.Preset.name))
+        .where(mine.id == preset_id, or_(m.Preset.id == preset_id, IS_ACTIVE, has_prebuilds))
+    )
+    return list(connection.execute(query).scalars())
+
+
+def read_running(connection: Connection, preset_ids: Sequence[int]) -> dict[int, list[RunningPrebuild]]:
+    """The running prebuilds of these presets, however many they are. One statement."""
+    # The ids stand in the statement itself: as parameters they could be more than a database takes.
+    ids: BindParameter[int] = bindparam("ids", list(preset_ids), expanding=True, literal_execute=True)
+    query = select(m.Workspace.preset_id, m.Workspace.id, m.Workspace.created_at, m.Workspace.ready_at)
+    found: dict[int, list[RunningPrebuild]] = defaultdict(list)
+    for preset_id, identity, created_at, ready_at in connection.execute(
+        query.where(IS_LIVE_PREBUILD, IS_RUNNING, m.Workspace.preset_id.in_(ids))
+    ):
+        found[preset_id].append(RunningPrebuild(identity, created_at, ready_at is not None))
+    return found
 
 
 def _same_pool(view: PresetView) -> tuple[ColumnElement[bool], Any]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, Row, Select, and_, case, exists, func, literal, null, or_, select
+from sqlalchemy import ColumnElement, Connection, Row, Select, and_, case, exists, func, null, or_, select
 
 from prebuild_tasks.core.model import (
     CLAIM_REASON,
@@ -56,6 +56,7 @@ class PoolRow(NamedTuple):
     paused_itself: bool
     rolling: bool
     max_surge: int
+    ready_timeout: timedelta
     version: str
     cost_per_hour: float | None
     lost_turns: int
@@ -89,11 +90,11 @@ def read_global(database: Database, connection: Connection, backoff_lookback: fl
 
 
 def read_pools(
-    database: Database, connection: Connection, backoff_lookback: float, only: int | None = None
+    database: Database, connection: Connection, backoff_lookback: float, only: Sequence[int] | None = None
 ) -> tuple[datetime, list[PoolRow]]:
     """Every pool that is active or still has prebuilds, paused ones too, by name. A fixed number of statements.
 
-    `only`: the pool of this preset, whether or not it is active or has any.
+    `only`: these presets, whether or not they are active or have any.
     """
     now = database.now(connection)
     everything = global_pause(connection)
@@ -105,7 +106,7 @@ def read_pools(
     )
     found = _declared_and_counted(connection, now, query, only)
     since = now - timedelta(seconds=backoff_lookback)
-    mine = [] if only is None else [m.Workspace.preset_id == only]
+    mine = [] if only is None else [m.Workspace.preset_id.in_(only)]
     failed: dict[int, Row[*tuple[Any, ...]]] = {
         row.preset_id: row
         for row in connection.execute(
@@ -133,6 +134,7 @@ def read_pools(
             paused_itself=pause_holds(row.paused, now),
             rolling=row.replace_strategy == ROLLING,
             max_surge=row.max_surge,
+            ready_timeout=timedelta(seconds=row.ready_timeout_s),
             version=row.version_name,
             cost_per_hour=row.cost_per_hour,
             lost_turns=row.lost_turns or 0,
@@ -177,17 +179,17 @@ _NOTHING = Counts()
 
 
 def _declared_and_counted(
-    connection: Connection, now: datetime, query: Select[*tuple[Any, ...]], only: int | None = None
+    connection: Connection, now: datetime, query: Select[*tuple[Any, ...]], only: Sequence[int] | None = None
 ) -> _Found:
     """What the query tells of every preset that is active or still has prebuilds; all schedules; all counts.
 
-    `only`: this preset alone, whatever it is.
+    `only`: these presets alone, whatever they are.
     """
     if only is not None:
         return _Found(
-            rows=connection.execute(query.where(m.Preset.id == only)).all(),
-            schedules=read_schedules(connection, select(literal(only))),
-            counts=_counts(connection, now, m.Workspace.preset_id == only),
+            rows=connection.execute(query.where(m.Preset.id.in_(only))).all(),
+            schedules=read_schedules(connection, select(m.Preset.id).where(m.Preset.id.in_(only))),
+            counts=_counts(connection, now, m.Workspace.preset_id.in_(only)),
         )
     has_prebuilds = exists().where(m.Workspace.preset_id == m.Preset.id, IS_LIVE_PREBUILD)
     return _Found(

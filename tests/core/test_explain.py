@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from prebuild_tasks.core.actions import Quantities
 from prebuild_tasks.core.diagnosis import Commands
 from prebuild_tasks.core.explain import About, explain
 from prebuild_tasks.core.facts import (
@@ -70,7 +71,12 @@ FAILED = (
 NEVER = (replace(FAILED[0], error="not ready within 300 s: HTTP 503", error_code="never_ready"),)
 
 CASES: list[tuple[Facts, About, str, list[str]]] = [
-    (facts(Reason.NOT_YET), About.TURN, "its next turn creates 2", ["prebuild reconcile dev/small"]),
+    (
+        facts(Reason.NOT_YET, turn=Quantities(0, 0, 2)),
+        About.TURN,
+        "its next turn creates 2",
+        ["prebuild reconcile dev/small"],
+    ),
     (
         facts(Reason.PAUSED, pause=Pause("ada", "upgrade", NOW - 5 * MINUTE, NOW + 60 * MINUTE)),
         About.PAUSE,

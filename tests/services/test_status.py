@@ -69,11 +69,11 @@ def test_the_reasons_of_a_shortage(database: Database, settings: Settings) -> No
     assert row.next_action.startswith("back off until")
     jump(database, 3700)
     staffed(database, settings, "worker", "builds")
-    assert only(database, settings).next_action == "create 2, but no tick comes"
+    assert only(database, settings).next_action == "create 1 of 2, but no tick comes"
     staffed(database, settings)
     assert (only(database, settings).reason, only(database, settings).next_action) == (
         "failing",
-        "create 2, after 2 failed",
+        "create 1 of 2, after 2 failed",
     )
     turn(database, settings)
     row = only(database, settings)
@@ -145,7 +145,17 @@ def test_a_rolling_pool_replaces(database: Database, settings: Settings) -> None
     declare(database, settings, 2, extra="replace: {strategy: rolling}")
     fill(database, settings)
     invalidate(database, PRESET, actor="ada")
-    assert only(database, settings).next_action == "replace 2, create 2"
+    assert only(database, settings).next_action == "replace 2, create 1 of 2"
+    turn(database, settings)
+    assert (only(database, settings).reason, only(database, settings).next_action) == (
+        "starting",
+        "replace 2, wait for 1",
+    )
+    assert turn(database, settings).outcome == "steady"
+    finish_builds(database)
+    assert only(database, settings).next_action == "replace 1, delete 1, create 1"
+    fill(database, settings)
+    assert (only(database, settings).reason, only(database, settings).next_action) == ("none", "")
 
 
 def test_failed_deletions_are_shown_with_their_next_try(database: Database, settings: Settings) -> None:

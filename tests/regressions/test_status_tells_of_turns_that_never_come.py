@@ -1,0 +1,62 @@
+"""`status` and `explain` told of turns that never came, because they left out what a turn asks beside the arithmetic.
+
+In a rolling replacement, with one start in flight: "replace 10, create 9", reason `not_yet`, "its next turn creates 9",
+and as the command `prebuild reconcile`, whose turn did nothing, until the last one was replaced. Of an older version
+that stood in as second choice: "delete 3". Under `max_builds_in_flight: 3`: "its next turn creates 10".
+"""
+
+from __future__ import annotations
+
+from prebuild_tasks.config import Settings
+from prebuild_tasks.core.reasons import Reason
+from prebuild_tasks.services.explain import Explained, explain_preset
+from prebuild_tasks.services.operate import invalidate
+from prebuild_tasks.services.pool_status import pools
+from prebuild_tasks.storage.engine import Database
+from tests.builders import PRESET, declare, fill, staffed, turn
+
+ROLLING = "replace: {strategy: rolling, max_surge: 1}"
+
+
+def said(found: Explained) -> list[str]:
+    return [link.words for link in found.explanation.chain]
+
+
+def test_a_rolling_replacement_waits_for_what_is_starting(database: Database, settings: Settings) -> None:
+    staffed(database, settings)
+    declare(database, settings, 10, extra=ROLLING)
+    fill(database, settings)
+    invalidate(database, PRESET, actor="ada")
+    assert "its next turn creates 1 of 10" in said(explain_preset(database, settings, None, PRESET))
+    assert turn(database, settings).created == 1
+    [row] = pools(database, settings)
+    assert (row.reason, row.next_action) == ("starting", "replace 10, wait for 1")
+    found = explain_preset(database, settings, None, PRESET)
+    assert found.facts.reason is Reason.STARTING
+    assert "replaced by and by: old and new together are at most 1 more than desired (max_surge)" in said(found)
+    assert "10 prebuilds expired, to be replaced; 10 can be claimed as second choice until then" in said(found)
+    assert [item.command for item in found.explanation.commands] == [f"prebuild builds --preset {PRESET}"]
+    assert found.report()["next_turn"] == {"delete": 0, "cancel": 0, "create": 0}
+    assert turn(database, settings).outcome == "steady"
+
+
+def test_an_older_version_stands_in(database: Database, settings: Settings) -> None:
+    staffed(database, settings)
+    declare(database, settings, 3, extra=ROLLING)
+    fill(database, settings)
+    declare(database, settings, 3, extra=ROLLING, start="false")
+    [new, old] = pools(database, settings)
+    assert (new.next_action, old.next_action) == ("create 1 of 3", "3 can be claimed until replaced")
+    words = said(explain_preset(database, settings, None, old.preset))
+    assert any(text.endswith("; 3 prebuilds can be claimed as second choice until replaced") for text in words), words
+    assert turn(database, settings, old.preset).outcome == "steady"
+
+
+def test_a_limit_lets_a_part_through(database: Database, settings: Settings) -> None:
+    staffed(database, settings)
+    declare(database, settings, 10, extra="max_builds_in_flight: 3")
+    [row] = pools(database, settings)
+    assert (row.reason, row.next_action) == ("not_yet", "create 3 of 10")
+    found = explain_preset(database, settings, None, PRESET)
+    assert "its next turn creates 3 of 10, within max_builds_in_flight" in said(found)
+    assert turn(database, settings).created == 3
