@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import logging
 from datetime import UTC, datetime
 from typing import Any, Never
 
 from celery import beat
 from celery.platforms import signals
+
+from prebuild_tasks.clock import utcnow
+
+log = logging.getLogger(__name__)
 
 LONG_AGO = datetime(2000, 1, 1, tzinfo=UTC)
 
@@ -20,16 +25,27 @@ class Scheduler(beat.Scheduler):
     """
 
     stopping = False
+    _seen = LONG_AGO
 
     def setup_schedule(self) -> None:
         super().setup_schedule()
-        for entry in self.schedule.values():
-            entry.last_run_at = LONG_AGO
+        self._make_all_due()
 
     def tick(self, *args: Any, **options: Any) -> float:
         if self.stopping:
             raise SystemExit
+        now = utcnow()
+        if now < self._seen:
+            # Celery waits for instants of the machine's clock. Set back by an hour, it would send nothing for an hour.
+            log.warning("the machine's clock was set back by %s: everything is sent now", self._seen - now)
+            self._make_all_due()
+        self._seen = now
         return super().tick(*args, **options)
+
+    def _make_all_due(self) -> None:
+        for entry in self.schedule.values():
+            entry.last_run_at = LONG_AGO
+        self._heap = None
 
 
 def end_on_signals(service: beat.Service) -> None:

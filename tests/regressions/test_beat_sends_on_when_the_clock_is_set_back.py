@@ -1,0 +1,59 @@
+"""A clock set back by an hour silenced beat for an hour: no tick, no sweep, no probe, while its heart-beats went on.
+
+A machine that boots with a wrong clock, and is corrected over the network a minute later, is all it takes.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from celery.beat import ScheduleEntry
+from freezegun import freeze_time
+from freezegun.api import FrozenDateTimeFactory
+
+from prebuild_tasks.beat import Scheduler
+from prebuild_tasks.celery import app
+
+
+class Recorded(Scheduler):
+    """Notes what it would send."""
+
+    producer: Any = None
+
+    def __init__(self) -> None:
+        super().__init__(app)
+        self.sent: Counter[str] = Counter()
+
+    def apply_entry(self, entry: ScheduleEntry, producer: Any = None) -> None:
+        self.sent[entry.name] += 1
+
+    def run(self, clock: FrozenDateTimeFactory, period: timedelta) -> Counter[str]:
+        """As beat's loop does: sleep as long as each turn says. Returns what was sent meanwhile."""
+        self.sent.clear()
+        left = period.total_seconds()
+        while left > 0:
+            pause = max(self.tick(), 0.005)  # frozen, the clock would stand still between two turns
+            clock.tick(pause)
+            left -= pause
+        return self.sent
+
+
+@pytest.mark.parametrize("step", [timedelta(hours=1), timedelta(seconds=40)])
+def test_after_the_step_it_sends_as_often_as_before(step: timedelta) -> None:
+    with freeze_time("2026-03-02 12:00:00") as clock:
+        beat = Recorded()
+        beat.run(clock, timedelta(seconds=30))  # whatever is due at the start
+        before = dict(beat.run(clock, timedelta(minutes=10)))
+        clock.tick(-step)
+        after = dict(beat.run(clock, timedelta(minutes=10)))
+    assert before.keys() == {"reconcile_all", "sweep", "sweep_resources", "probe_prebuilds"}
+    assert all(before[name] <= after[name] <= before[name] + 2 for name in before), (before, after)
+
+
+def test_time_that_goes_forward_sends_nothing_twice() -> None:
+    with freeze_time("2026-03-02 12:00:00") as clock:
+        beat = Recorded()
+        assert set(beat.run(clock, timedelta(seconds=1)).values()) == {1}
