@@ -13,7 +13,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Mapping, Sequence
-from contextlib import nullcontext, suppress
+from contextlib import ExitStack, nullcontext, suppress
 from pathlib import Path
 from types import FrameType
 from typing import Annotated, Any, TextIO
@@ -24,6 +24,7 @@ from rich.console import Console
 
 from prebuild_tasks.bootstrap import Runtime
 from prebuild_tasks.cli.children import Children
+from prebuild_tasks.cli.lossy import forget_unwritten, standard_output
 from prebuild_tasks.cli.output import os_user
 from prebuild_tasks.cli.pools import config_check, is_full
 from prebuild_tasks.cli.redis_server import RedisServer
@@ -64,7 +65,8 @@ class Embedded:
         self._timeout = timeout
         self._cause = ""
         self._stopping = threading.Event()
-        self._console = Console(stderr=False, highlight=False)
+        # The service goes on, and ends in order, whatever becomes of the terminal, pipe or file it speaks to.
+        self._console = Console(file=standard_output(), highlight=False)
         self._redis = None if settings.redis_url else RedisServer(settings.data_dir / "redis")
         self._owns_database = not settings.database_url
         if self._redis:
@@ -204,16 +206,26 @@ class Embedded:
         # To the screen for people, to standard error for the record.
         self._say("stopping", self._cause or "an error")
         log.info("stopping", cause=self._cause or "an error")
-        self._children.stop([name for name in self._children.names if name != "redis"], _STOP_GRACE)
-        # After the builds worker is gone: nobody is left to take the end of its commands for a failed build.
-        for adapter in self._here.provisioners.suspendable():
-            adapter.suspend()
-        self._children.stop(["redis"], _STOP_GRACE)
+        served = [name for name in self._children.names if name != "redis"]
+        with ExitStack() as steps:  # from the last to the first, each of them whatever became of those before it
+            steps.callback(forget_unwritten)
+            steps.callback(lambda: log.info("stopped", cause=self._cause or "an error"))
+            steps.callback(self._here.close)
+            steps.callback(self._forget_redis)
+            steps.callback(self._children.stop, ["redis"], _STOP_GRACE)
+            # After the builds worker is gone: nobody is left to take the end of its commands for a failed build.
+            steps.callback(self._suspend)
+            steps.callback(self._children.stop, served, _STOP_GRACE)
+
+    def _suspend(self) -> None:
+        with ExitStack() as steps:
+            for adapter in self._here.provisioners.suspendable():
+                steps.callback(adapter.suspend)
+
+    def _forget_redis(self) -> None:
         if self._redis:
             self._redis.clean_up()
             self._settings.redis_note.unlink(missing_ok=True)
-        self._here.close()
-        log.info("stopped", cause=self._cause or "an error")
 
     def _say(self, what: str, sentence: str) -> None:
         self._console.print(f"{what:<9} {sentence}", markup=False, soft_wrap=True)
