@@ -11,6 +11,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from ipaddress import ip_address
+from math import inf
 from queue import Empty, SimpleQueue
 from time import sleep
 from typing import Any, TypeVar
@@ -114,9 +115,13 @@ def unless_gone() -> Iterator[None]:
 
 
 class Stream:
-    """What the engine sends bit by bit, read in a thread of its own, so that the build's thread can look around."""
+    """What the engine sends bit by bit, read in a thread of its own, so that the build's thread can look around.
 
-    def __init__(self, open_source: Callable[[], Iterable[Any]]) -> None:
+    `limit`: of what is bytes, no more is read once it is more than this many.
+    """
+
+    def __init__(self, open_source: Callable[[], Iterable[Any]], *, limit: float = inf) -> None:
+        self._limit = limit
         self._queue: SimpleQueue[Any] = SimpleQueue()
         self._ended = threading.Event()
         self._closed = False
@@ -147,11 +152,13 @@ class Stream:
             self._ended.wait(1)
 
     def _read(self, open_source: Callable[[], Iterable[Any]]) -> None:
+        size = 0
         try:
             self._source = open_source()
             for chunk in () if self._closed else self._source:
                 self._queue.put(chunk)
-                if self._closed:
+                size += 0 if self._limit == inf else len(chunk)
+                if self._closed or size > self._limit:
                     break
         except Exception as error:  # noqa: BLE001 - `take` raises it in the build's thread
             self._error = error

@@ -11,7 +11,7 @@ from prebuild_tasks.core.model import NEVER_READY_CODE
 from prebuild_tasks.errors import ProvisionerError
 from prebuild_tasks.ports import BuildContext, Probe, WorkspaceSpec
 from prebuild_tasks.provisioners.docker_config import DockerConfig
-from prebuild_tasks.provisioners.docker_engine import words
+from prebuild_tasks.provisioners.docker_engine import Stream, words
 from prebuild_tasks.provisioners.docker_exec import run
 from prebuild_tasks.provisioners.process_run import command
 from prebuild_tasks.provisioners.words import last_words
@@ -127,10 +127,10 @@ class _Output:
         """What is new, unless it was looked for a moment ago."""
         from docker.errors import APIError
 
-        if (self._passed > _OUTPUT_MAX or monotonic() < self._next) and not now:
+        if self._passed > _OUTPUT_MAX or (monotonic() < self._next and not now):
             return
         try:
-            output = self._api.logs(self._id)
+            output = self._all()
         except APIError:  # its log driver can't be read, or it is gone, which the next look at it will say
             output = b""
         if text := self._decode(output[self._passed :]):
@@ -139,3 +139,13 @@ class _Output:
             if self._passed > _OUTPUT_MAX:
                 self._context.log("\n(there is more; the rest is in the container's own log)\n")
         self._next = monotonic() + (_LOOK if self._passed < _OUTPUT_MUCH else 10 * _LOOK)
+
+    def _all(self) -> bytes:
+        """All that it has said; of more than is passed on not much more, for it may be more than the memory holds."""
+        stream = Stream(lambda: self._api.logs(self._id, stream=True, follow=False), limit=_OUTPUT_MAX)
+        try:
+            while not stream.wait(_LOOK):
+                self._context.check()
+            return b"".join(stream.take())
+        finally:
+            stream.close()

@@ -1,0 +1,44 @@
+"""Of a container that says very much, no more is read than goes into the build's log.
+
+Before: at the end of a start all that it had said was read into the builds worker at once, also when the log had long
+been full; a gigabyte of it ended the worker, and with it the builds beside.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from prebuild_tasks.provisioners import docker_ready
+from tests.provisioners.context import Context
+
+CHUNK = b"x" * 16383 + b"\n"
+CHUNKS = 5_000
+
+
+class Engine:
+    """One whose container has said eighty megabytes, and whose answer is read as far as anybody asks for it."""
+
+    def __init__(self) -> None:
+        self.read = 0
+        self.asked = 0
+
+    def logs(self, _: str, *, stream: bool = False, follow: bool = False) -> Iterator[bytes] | bytes:
+        self.asked += 1
+        said = self._say()
+        return said if stream else b"".join(said)
+
+    def _say(self) -> Iterator[bytes]:
+        for _ in range(CHUNKS):
+            self.read += len(CHUNK)
+            yield CHUNK
+
+
+def test_it_is_read_once_and_not_to_its_end() -> None:
+    engine, context = Engine(), Context()
+    output = docker_ready._Output(engine, "c", context)
+    output.pass_on()
+    assert docker_ready._OUTPUT_MAX < engine.read <= docker_ready._OUTPUT_MAX + len(CHUNK)
+    assert len(context.text) < engine.read + 100
+    assert context.text.endswith("\n(there is more; the rest is in the container's own log)\n")
+    output.pass_on(now=True)
+    assert engine.asked == 1
