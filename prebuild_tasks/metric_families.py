@@ -84,6 +84,7 @@ def _pool(families: Families, pool: PoolNumbers) -> None:
         ("starting", state.starting),
         ("deleting", state.deleting),
         ("outdated", pool.outdated),
+        ("second_choices", pool.second_choices),
         ("failed_kept", pool.failed_kept),
         ("failed_deletions", pool.failed_deletions),
         ("preset_paused_seconds", pool.paused_for),

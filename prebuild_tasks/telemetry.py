@@ -115,7 +115,7 @@ _ALL = (
     ),
     Metric(
         "prebuild_eligible", "gauge", POOL,
-        "Prebuilds that a claim can take"
+        "Prebuilds that a claim takes first: ready, not expired, of the active version"
     ),
     Metric(
         "prebuild_expired", "gauge", POOL,
@@ -132,6 +132,10 @@ _ALL = (
     Metric(
         "prebuild_outdated", "gauge", POOL,
         "Prebuilds of versions that are no longer active, running or on their way"
+    ),
+    Metric(
+        "prebuild_second_choices", "gauge", POOL,
+        "Outdated prebuilds that a claim takes where none is eligible, until they are replaced by and by"
     ),
     Metric(
         "prebuild_failed_kept", "gauge", POOL,

@@ -38,6 +38,8 @@ class PoolNumbers:
     state: ReconciliationState
     outdated: int
     """Prebuilds of its other versions, running or on their way."""
+    second_choices: int
+    """Outdated prebuilds that can be claimed until they are replaced, of its other versions too."""
     failed_kept: int
     failed_deletions: int
     reason: Reason
@@ -91,9 +93,12 @@ def _pools(
     judged: list[tuple[PoolRow, Judgement]], organizations: Mapping[str, str], now: datetime
 ) -> tuple[PoolNumbers, ...]:
     outdated: defaultdict[tuple[str, str], int] = defaultdict(int)
+    second: defaultdict[tuple[str, str], int] = defaultdict(int)
     for row, judgement in judged:
+        pool = parse_preset_ref(row.ref)[:2]
+        second[pool] += judgement.stand_in
         if not row.preset.active:
-            outdated[parse_preset_ref(row.ref)[:2]] += judgement.state.actual + judgement.state.starting
+            outdated[pool] += judgement.state.actual + judgement.state.starting
     numbers = []
     for row, judgement in judged:
         if row.preset.active:
@@ -105,6 +110,7 @@ def _pools(
                     organization=organizations.get(template, ""),
                     state=judgement.state,
                     outdated=outdated[template, preset],
+                    second_choices=second[template, preset],
                     failed_kept=row.failed,
                     failed_deletions=row.failed_deletions,
                     reason=judgement.reason,

@@ -105,6 +105,7 @@ def test_a_pool(database: Database, settings: Settings, scrape: Callable[[], Scr
     expected = {
         "prebuild_up": 1, f"prebuild_desired{{{POOL}}}": 3, f"prebuild_running{{{POOL}}}": 2,
         f"prebuild_eligible{{{POOL}}}": 2, f"prebuild_starting{{{POOL}}}": 1, f"prebuild_outdated{{{POOL}}}": 0,
+        f"prebuild_second_choices{{{POOL}}}": 0,
         f"prebuild_created_total{{{POOL}}}": 4, f"prebuild_failed_total{{{POOL}}}": 0,
         f"prebuild_claimed_total{{{POOL}}}": 1, f"prebuild_claims_total{{{POOL},result=hit}}": 1,
         f"prebuild_claims_total{{{POOL},result=miss}}": 0, f"prebuild_claim_duration_seconds_count{{{POOL}}}": 1,
