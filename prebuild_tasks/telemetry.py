@@ -184,7 +184,7 @@ _ALL = (
     ),
     Metric(
         "prebuild_claims", "counter", (*POOL, "result"),
-        "Claims, by result: hit, or miss. Who waits and asks again is counted once"
+        "Claims, by result: hit, or miss. A request that is asked again is counted once, as a miss if it ever missed"
     ),
     Metric(
         "prebuild_claim_misses", "counter", (*POOL, "reason"),
@@ -196,7 +196,7 @@ _ALL = (
     ),
     Metric(
         "prebuild_claim_duration_seconds", "histogram", POOL,
-        "How long claims that got a prebuild took in the service"
+        "How long claims that got a prebuild at once took in the service"
     ),
     Metric(
         "prebuild_creation_duration_seconds", "histogram", POOL,

@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Interval, and_, func, literal, literal_column, or_, select
+from sqlalchemy.orm import aliased
 
 from prebuild_tasks.core.model import (
     PREBUILDS_OWNER,
@@ -50,6 +51,19 @@ IS_ACTIVE = and_(
     m.Template.deprecated.is_(False),
     m.Preset.removed_at.is_(None),
 )
+
+_EARLIER = aliased(m.ClaimEvent)
+MISSED_BEFORE = (
+    select(_EARLIER.id)
+    .where(
+        _EARLIER.request_id == m.ClaimEvent.request_id,
+        _EARLIER.miss_reason != said(""),
+        _EARLIER.id < m.ClaimEvent.id,
+    )
+    .correlate(m.ClaimEvent)
+    .exists()
+)
+"""Whether the request of a claim event had missed when it was asked again: it is counted already, as one miss."""
 
 USES_ACTIVE_VERSION: ColumnElement[bool] = func.coalesce(
     m.Template.active_version_id == m.TemplateVersion.id, literal(value=False)

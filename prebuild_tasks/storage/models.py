@@ -301,6 +301,7 @@ class ClaimEvent(Base):
         partial_index("uq_claim_events_answer", "request_id", where="workspace_id IS NOT NULL", unique=True),
         Index("ix_claim_events_preset_at", "preset_id", "at"),
         Index("ix_claim_events_at", "at"),
+        partial_index("ix_claim_events_missed", "request_id", where="miss_reason <> ''"),
         partial_index("ix_claim_events_workspace", "workspace_id", where="workspace_id IS NOT NULL"),
     )
     id: Mapped[int] = mapped_column(AutoId, primary_key=True)

@@ -16,7 +16,7 @@ from sqlalchemy import ColumnElement, Connection, and_, delete, exists, func, se
 
 from prebuild_tasks.core.model import CLAIM_REASON, OPEN_STATUSES, BuildStatus, Transition
 from prebuild_tasks.storage import models as m
-from prebuild_tasks.storage.conditions import TEMPLATE_OF_VERSION, VERSION_OF_PRESET
+from prebuild_tasks.storage.conditions import MISSED_BEFORE, TEMPLATE_OF_VERSION, VERSION_OF_PRESET
 from prebuild_tasks.storage.types import age_seconds, conflict_insert
 
 POOL_REASON = "deficit"
@@ -188,7 +188,7 @@ def _claims(connection: Connection, *conditions: ColumnElement[bool]) -> default
         .join(m.Preset, m.Preset.id == event.preset_id)
         .join(*VERSION_OF_PRESET)
         .join(*TEMPLATE_OF_VERSION)
-        .where(*conditions)
+        .where(~MISSED_BEFORE, *conditions)
         .group_by(m.Template.name, m.Preset.name, event.hit, event.miss_reason)
     )
     tally: defaultdict[Key, float] = defaultdict(float)

@@ -13,7 +13,7 @@ from sqlalchemy.orm import aliased
 from prebuild_tasks.core.model import CLAIM_REASON, BuildStatus, Transition
 from prebuild_tasks.core.usage import QUARTER, Demand
 from prebuild_tasks.storage import models as m
-from prebuild_tasks.storage.conditions import VERSION_OF_PRESET
+from prebuild_tasks.storage.conditions import MISSED_BEFORE, VERSION_OF_PRESET
 from prebuild_tasks.storage.types import UtcDateTime, age_seconds, bucket_of
 
 IS_POOL_START = and_(m.Build.transition == Transition.START, m.Build.reason != CLAIM_REASON)
@@ -45,7 +45,8 @@ class Percentiles:
 
 
 def read_demand(connection: Connection, span: Span) -> list[tuple[int | None, Demand]]:
-    """Requests by preset and quarter of an hour of their first event. A request that ever missed is one miss.
+    """Requests by preset and quarter of an hour of their first event. A request that ever missed is one miss, when it
+    missed first.
 
     The preset is None where it is gone and only its events are left.
     """
@@ -70,6 +71,7 @@ def read_demand(connection: Connection, span: Span) -> list[tuple[int | None, De
             func.sum(requests.c.cold).label("cold"),
         )
         .join(requests, requests.c.first == table.id)
+        .where(~MISSED_BEFORE)
         .group_by(table.preset_id, quarter)
         .order_by(quarter)
     )
@@ -80,9 +82,9 @@ def read_demand(connection: Connection, span: Span) -> list[tuple[int | None, De
 
 
 def read_latencies(connection: Connection, span: Span) -> tuple[Percentiles | None, dict[tuple[int, str], Percentiles]]:
-    """Milliseconds that hits took: of all, and by pool. Two statements."""
+    """Milliseconds that hits took, of requests that never missed: of all, and by pool. Two statements."""
     values = select(m.ClaimEvent.latency_ms.label("value")).where(
-        m.ClaimEvent.hit, span.holds(m.ClaimEvent.at, m.ClaimEvent.preset_id)
+        m.ClaimEvent.hit, ~MISSED_BEFORE, span.holds(m.ClaimEvent.at, m.ClaimEvent.preset_id)
     )
     return _all_and_by_pool(connection, values, m.ClaimEvent.preset_id)
 
