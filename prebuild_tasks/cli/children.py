@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -15,12 +16,14 @@ from pathlib import Path
 import structlog
 
 from prebuild_tasks.clock import monotonic
+from prebuild_tasks.provisioners import process_tree as tree
 
 log = structlog.get_logger(__name__)
 
 _PR_SET_PDEATHSIG = 1
 _RESTART_PAUSE = 1.0
 _RESTART_PAUSE_MAX = 30.0
+_POLL = 0.02
 
 
 @dataclass(slots=True)
@@ -33,6 +36,25 @@ class Child:
     started: float
     restarts: int = 0
 
+    @property
+    def has_ended(self) -> bool:
+        """Looked at, not polled, which would reap it: while it is a zombie, no stranger's process or group has its
+        number."""
+        pid = self.process.pid
+        return self.process.returncode is not None or not tree.is_alive(pid, tree.born(pid))
+
+    def ask_to_end(self) -> None:
+        """SIGTERM, to the process alone."""
+        if self.process.returncode is None:
+            os.kill(self.process.pid, signal.SIGTERM)
+
+    def bury(self) -> int:
+        """Kill it, if it has not ended, and what is left of its session; returns its exit code."""
+        if self.process.returncode is None:
+            with suppress(ProcessLookupError, PermissionError):
+                os.killpg(self.process.pid, signal.SIGKILL)
+        return self.process.wait()
+
 
 class Children:
     """Starts, watches and ends processes. Their output goes to files."""
@@ -42,6 +64,8 @@ class Children:
         self._logs = logs
         self._cwd = cwd
         self._children: list[Child] = []
+        # First the one, then the other: `parents` makes directories that everybody may read.
+        cwd.mkdir(mode=0o700, parents=True, exist_ok=True)
         logs.mkdir(mode=0o700, parents=True, exist_ok=True)
 
     def start(self, name: str, arguments: Sequence[str]) -> subprocess.Popen[bytes]:
@@ -55,33 +79,36 @@ class Children:
         self._environment[name] = value
 
     def revive(self) -> list[str]:
-        """Start those again that have ended; returns sentences about them. Pauses grow with each restart."""
+        """Start those again that have ended; returns sentences about them. Pauses grow with each restart.
+
+        Where that fails, for want of memory or processes, it is said too, and tried again after the next pause.
+        """
         said = []
         for child in self._children:
-            code = child.process.poll()
             pause = min(_RESTART_PAUSE * 2**child.restarts, _RESTART_PAUSE_MAX)
-            if code is None or monotonic() - child.started < pause:
+            if not child.has_ended or monotonic() - child.started < pause:
                 continue
-            said.append(f"{child.name} ended with {code} and is started again; see {self._logs / child.name}.log")
+            ended = f"{child.name} ended with {child.bury()}"
             child.restarts += 1
             child.started = monotonic()
-            child.process = self._spawn(child.name, child.arguments)
+            try:
+                child.process = self._spawn(child.name, child.arguments)
+            except (OSError, subprocess.SubprocessError) as error:
+                said.append(f"{ended} and can't be started again now: {error}")
+            else:
+                said.append(f"{ended} and is started again; see {self._logs / child.name}.log")
         return said
 
     def stop(self, names: Sequence[str], grace: float) -> None:
         """Ask these to end, all at once, then kill what is left of their sessions."""
         chosen = [child for child in self._children if child.name in names]
         for child in chosen:
-            with suppress(ProcessLookupError):
-                child.process.send_signal(signal.SIGTERM)
+            child.ask_to_end()
         deadline = monotonic() + grace
+        while monotonic() < deadline and not all(child.has_ended for child in chosen):
+            time.sleep(_POLL)
         for child in chosen:
-            with suppress(subprocess.TimeoutExpired):
-                child.process.wait(max(deadline - monotonic(), 0.01))
-        for child in chosen:
-            with suppress(ProcessLookupError, PermissionError):
-                os.killpg(child.process.pid, signal.SIGKILL)  # its own children with it
-            child.process.wait()
+            child.bury()
         self._children = [child for child in self._children if child not in chosen]
 
     @property

@@ -12,7 +12,7 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, nullcontext, suppress
 from pathlib import Path
 from types import FrameType
@@ -282,13 +282,19 @@ def up(
     settings = load_settings()
     configure_logging(settings)
     service = Embedded(settings, files=file or [], flower=flower, until_full=until_full, timeout=limit)
+    end_on_signals(service.stop)
+    raise typer.Exit(service.run_loop())
+
+
+def end_on_signals(stop: Callable[[str], None]) -> None:
+    """Let Ctrl-C, SIGTERM and a closed terminal end it, the last not where `nohup` has it ignored."""
 
     def on_signal(number: int, _frame: FrameType | None) -> None:
-        service.stop(signal.Signals(number).name)
+        stop(signal.Signals(number).name)
 
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, on_signal)
-    raise typer.Exit(service.run_loop())
+        if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:
+            signal.signal(number, on_signal)
 
 
 def _environment(settings: Settings) -> dict[str, str]:

@@ -114,7 +114,7 @@ class Database:
         from alembic.script import ScriptDirectory
 
         if self.dialect == "sqlite" and (path := make_url(self.url).database):
-            Path(path).parent.mkdir(parents=True, exist_ok=True)
+            Path(path).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         with self.write() as connection:
             if self.dialect == "postgresql":
                 # Two upgrades at once: the second waits and then finds nothing to do.
