@@ -24,8 +24,8 @@ from prebuild_tasks.errors import BusyError, PrebuildError
 from prebuild_tasks.ports import Probe
 from prebuild_tasks.provisioners import Provisioners
 from prebuild_tasks.services.build_spec import resolve_parameters, workspace_spec
-from prebuild_tasks.services.heart import masked
 from prebuild_tasks.services.hosts import alive
+from prebuild_tasks.services.masking import masked
 from prebuild_tasks.storage import failures, writes
 from prebuild_tasks.storage import models as m
 from prebuild_tasks.storage.conditions import IS_CLAIMABLE

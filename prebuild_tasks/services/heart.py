@@ -14,6 +14,7 @@ import structlog
 from prebuild_tasks.clock import monotonic
 from prebuild_tasks.errors import BuildStoppedError
 from prebuild_tasks.faultpoints import step
+from prebuild_tasks.services.masking import Masking
 from prebuild_tasks.storage import builds as store
 from prebuild_tasks.storage.builds import TakenBuild
 from prebuild_tasks.storage.engine import Database
@@ -26,28 +27,6 @@ LOG_HEAD = LOG_TAIL = 512 * 1024
 _FLUSH_INTERVAL = 1.0
 HARD_GRACE = 30.0
 """Seconds between a build's time limit, which its provisioner is told of, and the end without it."""
-_MASK = "***"
-_LINE_MIN = 4
-"""Characters of a secret's line that is masked on its own; shorter ones are brackets and the like."""
-
-
-def to_mask(secrets: Iterable[str]) -> tuple[str, ...]:
-    """The secrets, and the lines of those that have several: output is cut between lines, and errors join them."""
-    found = {secret for secret in secrets if secret}
-    lines = {line.strip() for secret in found for line in secret.splitlines()}
-    # The longest first, for one may be a part of another.
-    return tuple(sorted(found | {line for line in lines if len(line) >= _LINE_MIN}, key=len, reverse=True))
-
-
-def masked(text: str, secrets: Iterable[str]) -> str:
-    """The text with every secret replaced."""
-    return _without(text, to_mask(secrets))
-
-
-def _without(text: str, unwanted: Iterable[str]) -> str:
-    for secret in unwanted:
-        text = text.replace(secret, _MASK)
-    return text.replace("\0", "")
 
 
 class RunningBuild:
@@ -57,7 +36,7 @@ class RunningBuild:
         self.build = build
         self._deadline = monotonic() + timeout
         self._hard_deadline = self._deadline + min(HARD_GRACE, timeout)
-        self._secrets = to_mask(secrets)
+        self._masking = Masking(secrets)
         self._stopped = threading.Event()
         self._reason = ""
         self._lock = threading.Lock()
@@ -66,19 +45,14 @@ class RunningBuild:
         self._tail = ""
         self._dropped = 0
         self._seq = 0
-        self._carry = ""
 
     def log(self, text: str) -> None:
         with self._lock:
-            text = self._carry + text
-            # A secret may be cut in two by the pieces output comes in: hold back the unfinished line.
-            cut = text.rfind("\n") + 1 if self._secrets else len(text)
-            self._carry = text[cut:]
-            self._append(self.masked(text[:cut]))
+            self._append(self._masking.take(text))
 
     def masked(self, text: str) -> str:
         """The text with every secret value replaced."""
-        return _without(text, self._secrets)
+        return self._masking.masked(text)
 
     def check(self) -> None:
         step(f"{self.build.transition}.during")
@@ -106,8 +80,7 @@ class RunningBuild:
         """Output not yet carried to the database, as rows without their time."""
         with self._lock:
             if last:
-                self._append(self.masked(self._carry))
-                self._carry = ""
+                self._append(self._masking.rest())
                 if self._dropped:
                     self._buffer.append(f"\n… {self._dropped} characters left out …\n")
                 if self._tail:
