@@ -48,10 +48,7 @@ def _staying(scene: Scene) -> dict[str, int]:
         if not item.preset.active and identity in scene.successors:
             older[scene.successors[identity]].append(item)
     for identity, others in older.items():
-        # One that is paused is not there: what it would need is not known, so nothing is said to stay for it.
-        needed = 0
-        if successor := items.get(identity):
-            needed = desired_now(successor.preset, scene.snapshot.now) - successor.counts.ready
+        needed = desired_now(items[identity].preset, scene.snapshot.now) - items[identity].counts.ready
         for item in sorted(others, key=lambda item: int(item.preset.id), reverse=True):
             stay[item.preset.id] = min(item.counts.ready, max(needed, 0))
             needed -= item.counts.ready

@@ -60,7 +60,7 @@ def plan(database: Database, settings: Settings, declared: DeclaredPools, option
     def look() -> GlobalSnapshot:
         now, rows = read_pools(database, connection, settings.backoff_lookback)
         looks.append(rows)
-        return GlobalSnapshot(now, tuple(row.counted for row in rows if not row.paused_itself))
+        return GlobalSnapshot(now, tuple(row.counted for row in rows))
 
     with database.write() as connection:
         try:

@@ -31,7 +31,7 @@ def apply(database: Database, settings: Settings, declared: DeclaredPools, optio
     prebuilds would go and `yes` is not given, or when the revision is not `if_revision`; nothing is changed then.
     """
     with database.write() as connection:
-        look = partial(read_global, database, connection, settings.backoff_lookback)
+        look = partial(read_global, database, connection, settings.backoff_lookback, paused_too=True)
         return apply_in(connection, settings, look, declared, options)
 
 

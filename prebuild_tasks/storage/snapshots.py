@@ -53,7 +53,6 @@ class PoolRow(NamedTuple):
     paused: Mapping[str, Any] | None
     paused_everything: bool
     """The pause is everybody's."""
-    paused_itself: bool
     rolling: bool
     max_surge: int
     ready_timeout: timedelta
@@ -81,11 +80,19 @@ class PoolRow(NamedTuple):
         return int(self.counted.preset.id)
 
 
-def read_global(database: Database, connection: Connection, backoff_lookback: float) -> GlobalSnapshot:
-    """Every preset that is active or still has prebuilds, declared and counted. Five statements."""
+def read_global(
+    database: Database, connection: Connection, backoff_lookback: float, *, paused_too: bool = False
+) -> GlobalSnapshot:
+    """Every preset that is active or still has prebuilds, declared and counted. Five statements.
+
+    `paused_too`: also those that are paused by themselves, of which the tick need not know.
+    """
     now = database.now(connection)
     paused = pause_holds(global_pause(connection), now)
     found = _declared_and_counted(connection, now, counted_query())
+    if paused_too:
+        since = now - timedelta(seconds=backoff_lookback)
+        return GlobalSnapshot(now, tuple(found.counted(row, since) for row in found.rows), paused)
     return GlobalSnapshot(now=now, presets=tuple(found.unpaused(now, backoff_lookback)), paused=paused)
 
 
@@ -131,7 +138,6 @@ def read_pools(
             failure=(row.failure or "") if row.failures_in_row else None,
             paused=next((p for p in (everything, row.paused) if pause_holds(p, now)), None),
             paused_everything=pause_holds(everything, now),
-            paused_itself=pause_holds(row.paused, now),
             rolling=row.replace_strategy == ROLLING,
             max_surge=row.max_surge,
             ready_timeout=timedelta(seconds=row.ready_timeout_s),

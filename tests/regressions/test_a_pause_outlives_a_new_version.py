@@ -42,7 +42,7 @@ def test_the_new_version_is_paused_too(database: Database, settings: Settings, b
     if by == "promote":
         declare(database, settings, 2, start=NEW, promote=False)
     operate.pause(database, PRESET, actor="ada", reason="registry down")
-    declare(database, settings, 2, start=NEW, promote=by == "apply")
+    declare(database, settings, 2, start=NEW, promote=by == "apply", yes=True)
     if by != "apply":
         with database.read() as connection:
             newest = connection.execute(select(m.Preset.id).order_by(m.Preset.id.desc())).scalars().first()

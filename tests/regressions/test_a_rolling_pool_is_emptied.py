@@ -2,7 +2,7 @@
 
 Before, a rolling pool was left out of the count, as if nothing of it could go before its replacement is ready: from 10
 desired to 0, or with a TTL that all had outlived, `apply` asked nothing, `plan` said nothing, and the next turn deleted
-all. A shorter TTL was not counted in any pool.
+all. A shorter TTL was not counted in any pool, and nothing was in one that is paused: resuming it emptied it.
 """
 
 from __future__ import annotations
@@ -11,11 +11,12 @@ import pytest
 
 from prebuild_tasks.config import Settings
 from prebuild_tasks.errors import RefusedError
+from prebuild_tasks.services.operate import pause
 from prebuild_tasks.services.plan import plan
 from prebuild_tasks.services.pools_file import load_text
 from prebuild_tasks.services.pools_options import ApplyOptions
 from prebuild_tasks.storage.engine import Database
-from tests.builders import age, declare, fill, finish_builds, turn
+from tests.builders import PRESET, age, declare, fill, finish_builds, turn
 
 ROLLING, RECREATE = "replace: {strategy: rolling}", "replace: {strategy: recreate}"
 FILE = "schema: 1\ntemplates: [{{name: dev, config: {{start: '{start}'}}, presets: [{{name: small, {preset}}}]}}]"
@@ -40,6 +41,17 @@ def test_fewer_are_desired_or_all_are_too_old(database: Database, settings: Sett
     declare(database, settings, 4, extra=f"{strategy}, ttl: 3h")
     declare(database, settings, 2, extra=strategy)
     assert turn(database, settings).deleted == 2
+
+
+@pytest.mark.parametrize("strategy", [ROLLING, RECREATE])
+def test_it_is_paused_meanwhile(database: Database, settings: Settings, strategy: str) -> None:
+    declare(database, settings, 4, extra=strategy)
+    fill(database, settings)
+    pause(database, PRESET, actor="ada")
+    refused(database, settings, "4 of all 4 eligible prebuilds", 0, strategy)
+    if strategy == RECREATE:
+        refused(database, settings, "4 of all 4 eligible prebuilds", 4, strategy, start="true # new")
+    declare(database, settings, 4, extra=ROLLING, start="true # new")
 
 
 def test_a_new_version_needs_fewer(database: Database, settings: Settings) -> None:
