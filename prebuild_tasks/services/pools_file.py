@@ -28,6 +28,8 @@ from prebuild_tasks.services.pools_schema import (
 )
 from prebuild_tasks.services.pools_yaml import Node, Where, nearest
 
+_ZONES_OF_A_MACHINE = {"localtime", "posixrules", "posix", "right"}
+"""Stand among the zones, but no name of IANA's is called so."""
 ConfigCheck = Callable[[str, Mapping[str, Any]], None]
 """Asks a provisioner whether a config can work. Raises NotFoundError or CannotBuildError."""
 
@@ -213,6 +215,7 @@ def _checks(root: Node, model: PoolsModel, check_config: ConfigCheck | None) -> 
             yield from _duplicates(root, place, [item.name for item in items], "preset")
             for number, preset in enumerate(items):
                 yield from _schedule_problems(root, (*place, number), preset)
+                yield from _number_problems(root, (*place, number, "parameters"), preset)
         if check_config is not None:
             for place, config in configs:
                 yield from _config_problems(root, where, place, template.provisioner, config, check_config)
@@ -232,10 +235,12 @@ def _schedule_problems(root: Node, where: Where, preset: PresetModel) -> Iterato
     bad_zone = False
     if preset.timezone:
         try:
+            if preset.timezone.partition("/")[0] in _ZONES_OF_A_MACHINE:
+                raise ValueError("what it is differs from machine to machine")
             ZoneInfo(preset.timezone)
         except (KeyError, ValueError, OSError):
             bad_zone = True
-            zones = sorted(available_timezones())
+            zones = sorted(available_timezones() - _ZONES_OF_A_MACHINE)
             near = nearest(preset.timezone, zones)
             fix = near if near.startswith("did") else "use an IANA name such as Europe/Berlin or UTC"
             yield root.problem((*where, "timezone"), f"unknown timezone {preset.timezone}", fix)
@@ -254,6 +259,15 @@ def _schedule_problems(root: Node, where: Where, preset: PresetModel) -> Iterato
             one, other = schedules[overlap.first].cron, schedules[overlap.second].cron
             message = f"the ranges {one!r} and {other!r} overlap: both hold at {overlap.at:%Y-%m-%d %H:%M %Z}"
             yield root.problem((*where, "schedules", overlap.second, "cron"), message, "narrow one of them")
+
+
+def _number_problems(root: Node, where: Where, preset: PresetModel) -> Iterator[Problem]:
+    """A parameter is text: 3.10 must not become 3.1 without a word."""
+    for name in preset.parameters:
+        node = root.at((*where, name))
+        if node.number and str(node.value) != node.number:
+            message = f"{name}: the number {node.number} would become the text {node.value}"
+            yield root.problem((*where, name), message, f"quote it: '{node.number}'")
 
 
 def _config_problems(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from math import isfinite
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
@@ -17,6 +18,7 @@ _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _OWN_VARIABLES = {"PATH", "HOME", "TMPDIR", "LANG", "PORT"}
 _VALUE_MAX = 65536
 _COUNT_MAX = 100_000
+_PARAMETER_MAX = 100
 
 
 def _checked_name(value: str) -> str:
@@ -46,9 +48,26 @@ def _no_bool(value: object) -> object:
     return value
 
 
-Cost = Annotated[
-    float, BeforeValidator(_no_bool, json_schema_input_type=float), Field(ge=0, le=1_000_000, allow_inf_nan=False)
-]
+Cost = Annotated[float, Field(ge=0, le=1_000_000, allow_inf_nan=False), BeforeValidator(_no_bool)]
+
+
+def _finite(value: dict[str, Any]) -> dict[str, Any]:
+    left: list[Any] = [value]
+    while left:
+        item = left.pop()
+        if isinstance(item, float) and not isfinite(item):
+            raise ValueError("holds .inf or .nan, which can't be stored; quote it if it is text")
+        left += item.values() if isinstance(item, dict) else item if isinstance(item, list) else ()
+    return value
+
+
+def _whole(value: object) -> object:
+    """Python takes true and 1.0 for 1."""
+    return value if type(value) is int else str(value)
+
+
+Config = Annotated[dict[str, Any], AfterValidator(_finite)]
+FlightLimit = Annotated[int, Field(ge=1, le=_COUNT_MAX, strict=True)]
 Count = Annotated[int, Field(ge=0, le=_COUNT_MAX, strict=True)]
 
 
@@ -61,8 +80,12 @@ class Model(BaseModel):
 class SecretReference(Model):
     """Where the builds worker finds a value that is never stored. Exactly one of the two."""
 
-    from_env: str | None = Field(None, min_length=1, description="Name of an environment variable of the builds worker")
-    from_file: str | None = Field(None, min_length=1, description="Path of a file on the builds worker's machine")
+    from_env: str | None = Field(
+        None, min_length=1, max_length=200, description="Name of an environment variable of the builds worker"
+    )
+    from_file: str | None = Field(
+        None, min_length=1, max_length=1000, description="Path of a file on the builds worker's machine"
+    )
 
     @model_validator(mode="after")
     def _one(self) -> SecretReference:
@@ -91,7 +114,9 @@ ParameterValue = Annotated[str | SecretReference, BeforeValidator(_value)]
 class ScheduleModel(Model):
     """A time range with a desired size of its own."""
 
-    cron: str = Field(description="Five fields; the minute is *, e.g. * 8-18 * * 1-5, which ends at 18:59:59")
+    cron: str = Field(
+        max_length=200, description="Five fields; the minute is *, e.g. * 8-18 * * 1-5, which ends at 18:59:59"
+    )
     desired: Count
 
 
@@ -119,7 +144,7 @@ class PresetModel(Model):
     claimed_ttl: DurationSeconds | None = Field(None, description="A claimed workspace ends after this")
     ready_timeout: DurationSeconds = Field(300.0, description="From the end of start until it must be ready")
     replace: ReplaceModel = ReplaceModel()
-    max_builds_in_flight: Annotated[int, Field(ge=1, strict=True)] | None = None
+    max_builds_in_flight: FlightLimit | None = None
     cost_per_hour: Cost | None = None
     parameters: dict[str, ParameterValue] = Field(default={}, description="Environment variables of the workspace")
 
@@ -128,6 +153,8 @@ class PresetModel(Model):
         for name in self.parameters:
             if not _VARIABLE.fullmatch(name):
                 raise ValueError(f"the parameter {name!r} can't be an environment variable: use letters, digits and _")
+            if len(name) > _PARAMETER_MAX:
+                raise ValueError(f"the parameter {name[:20]}… has a name of more than {_PARAMETER_MAX} characters")
             if name in _OWN_VARIABLES or name.startswith("PREBUILD_"):
                 raise ValueError(f"the parameter {name} is set by prebuild_tasks itself: choose another name")
         return self
@@ -137,7 +164,7 @@ class VersionModel(Model):
     """One named state of a template's recipe."""
 
     name: Name
-    config: dict[str, Any] = Field(default={}, description="Checked by the provisioner")
+    config: Config = Field(default={}, description="Checked by the provisioner")
     presets: list[PresetModel] = []
 
 
@@ -149,7 +176,7 @@ class TemplateModel(Model):
     provisioner: Name = Field("process", description="process, docker, command, simulated, or an installed one")
     deprecated: bool = Field(default=False, description="Its pools drain; nothing new is built")
     version: Name | None = Field(None, description="auto (default): named after a hash of config and parameters")
-    config: dict[str, Any] | None = Field(None, description="Checked by the provisioner")
+    config: Config | None = Field(None, description="Checked by the provisioner")
     presets: list[PresetModel] | None = None
     versions: list[VersionModel] | None = Field(None, description="The long form")
     active_version: Name | None = Field(None, description="With versions: the one whose presets are filled")
@@ -172,13 +199,15 @@ class OrganizationModel(Model):
     name: Name
     max_workspaces: Count | None = None
     max_per_owner: Count | None = None
-    max_builds_in_flight: Annotated[int, Field(ge=1, strict=True)] | None = None
+    max_builds_in_flight: FlightLimit | None = None
 
 
 class PoolsModel(Model):
     """The declared pools of one installation."""
 
-    schema_: Literal[1] = Field(alias="schema", description="The version of this format")
+    schema_: Annotated[Literal[1], BeforeValidator(_whole)] = Field(
+        alias="schema", description="The version of this format"
+    )
     templates: list[TemplateModel] = []
     organizations: list[OrganizationModel] = []
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,8 @@ MAX_BYTES = 5_000_000
 _MAX_NODES = 200_000
 """Aliases can blow a small file up; nobody declares this much by hand."""
 _MAX_DEPTH = 50
+_MAX_NUMBER = 100
+"""Characters of a number; Python refuses to read some thousands of digits, and no value here has as many."""
 _CHECK = "check the indentation, and quote values that hold : # { [ * or &"
 _LOADER: Any = getattr(yaml, "CLoader", yaml.Loader)  # only its events are used: nothing is ever constructed
 _WORDS = {
@@ -26,6 +28,8 @@ _WORDS = {
 _INTEGER = re.compile(r"[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+")
 _FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?|[-+]?\.inf|\.nan")
 
+_TOO_LONG = object()
+"""Stands for a number that is not read."""
 Where = tuple[str | int, ...]
 
 
@@ -39,6 +43,8 @@ class Node:
     column: int
     key_line: int = 0
     key_column: int = 0
+    number: str = ""
+    """A number as it was written; its value may be written otherwise."""
 
     def plain(self) -> Any:
         """The value without places."""
@@ -48,8 +54,8 @@ class Node:
             return [child.plain() for child in self.value]
         return self.value
 
-    def problem(self, path: Where, message: str, fix: str = "", *, at_key: bool = False) -> Problem:
-        """The problem at the deepest place of `path` that exists; `at_key`: at the key rather than the value."""
+    def at(self, path: Where) -> Node:
+        """The node at the deepest place of `path` that exists."""
         node = self
         for step in path:
             children = node.value
@@ -58,6 +64,11 @@ class Node:
             if isinstance(children, list) and isinstance(step, int) and step < len(children):
                 node = children[step]
             # A step that is no key of the file is the name of a choice in the schema: stay.
+        return node
+
+    def problem(self, path: Where, message: str, fix: str = "", *, at_key: bool = False) -> Problem:
+        """The problem at the deepest place of `path` that exists; `at_key`: at the key rather than the value."""
+        node = self.at(path)
         line, column = (node.key_line, node.key_column) if at_key and node.key_line else (node.line, node.column)
         return Problem(message, fix, node.file, line, column)
 
@@ -134,8 +145,10 @@ class _Builder:
         self._file = file
         self._events = events
         self._nodes = 0
-        self._anchors: dict[str, tuple[Node, int]] = {}
-        """What an alias stands for, and how many nodes that is."""
+        self._deepest = 0
+        """Of what is being built."""
+        self._anchors: dict[str, tuple[Node, int, int]] = {}
+        """What an alias stands for, how many nodes that is, and how many levels."""
 
     def document(self) -> Node:
         """The only document there is."""
@@ -152,26 +165,34 @@ class _Builder:
         return root
 
     def _build(self, event: Any, depth: int) -> Node:
-        before = self._nodes
+        before, outside, self._deepest = self._nodes, self._deepest, depth
+        node = self._built(event, depth)
+        if not isinstance(event, yaml.AliasEvent) and (anchor := event.anchor):
+            self._anchors[anchor] = (node, self._nodes - before, self._deepest - depth)
+        self._deepest = max(self._deepest, outside)
+        return node
+
+    def _built(self, event: Any, depth: int) -> Node:
         self._count(event, 1, depth)
         if isinstance(event, yaml.AliasEvent):
             if event.anchor not in self._anchors:
                 raise self._problem(event, f"bad YAML: *{event.anchor} stands for nothing", "name what has an & before")
-            node, size = self._anchors[event.anchor]
-            self._count(event, size, depth)
-            return self._node(node.value, event)
+            node, size, levels = self._anchors[event.anchor]
+            self._count(event, size, depth + levels)
+            return self._node(node.value, event, node.number)
         if isinstance(event, yaml.MappingStartEvent):
-            node = self._node(self._mapping(depth), event)
-        elif isinstance(event, yaml.SequenceStartEvent):
+            return self._node(self._mapping(depth), event)
+        if isinstance(event, yaml.SequenceStartEvent):
             items = []
             while not isinstance(item := next(self._events), yaml.SequenceEndEvent):
                 items.append(self._build(item, depth + 1))
-            node = self._node(items, event)
-        else:
-            node = self._node(_scalar(event), event)
-        if anchor := getattr(event, "anchor", None):
-            self._anchors[anchor] = (node, self._nodes - before)
-        return node
+            return self._node(items, event)
+        value = _scalar(event)
+        if value is _TOO_LONG:
+            message = f"a number of {len(event.value):,} characters is too long"
+            raise self._problem(event, message, "quote it if it is text")
+        is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+        return self._node(value, event, event.value if is_number else "")
 
     def _mapping(self, depth: int) -> dict[str, Node]:
         children: dict[str, Node] = {}
@@ -191,14 +212,15 @@ class _Builder:
             if key.value in children:
                 raise self._problem(key, f"bad YAML: duplicate key {key.value}", "remove one of the two")
             line, column = key.start_mark.line + 1, key.start_mark.column + 1
-            children[key.value] = Node(child.value, self._file, child.line, child.column, line, column)
+            children[key.value] = replace(child, key_line=line, key_column=column)
         return merged | children
 
-    def _node(self, value: Any, event: Any) -> Node:
-        return Node(value, self._file, event.start_mark.line + 1, event.start_mark.column + 1)
+    def _node(self, value: Any, event: Any, number: str = "") -> Node:
+        return Node(value, self._file, event.start_mark.line + 1, event.start_mark.column + 1, number=number)
 
     def _count(self, event: Any, nodes: int, depth: int) -> None:
         self._nodes += nodes
+        self._deepest = max(self._deepest, depth)
         if self._nodes > _MAX_NODES or depth > _MAX_DEPTH:
             raise self._problem(event, "is nested too deeply or too large", "")
 
@@ -214,7 +236,10 @@ def _scalar(event: Any) -> Any:
         return text
     if text in _WORDS:
         return _WORDS[text]
-    if _INTEGER.fullmatch(text):
+    is_integer = _INTEGER.fullmatch(text)
+    if len(text) > _MAX_NUMBER and (is_integer or _FLOAT.fullmatch(text)):
+        return _TOO_LONG
+    if is_integer:
         return int(text, 0 if text[:2] in ("0x", "0o") else 10)
     return float(text.replace(".inf", "inf").replace(".nan", "nan")) if _FLOAT.fullmatch(text) else text
 

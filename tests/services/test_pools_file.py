@@ -39,6 +39,12 @@ def test_a_good_file() -> None:
     assert {name: preset.parameters[name] for name in ("N", "ON")} == {"N": "3", "ON": "true"}
 
 
+@pytest.mark.parametrize(("number", "text"), [("-3", "-3"), ("3.5", "3.5"), ("'3.10'", "3.10"), ("'022'", "022")])
+def test_a_parameter_is_the_text_that_was_written(number: str, text: str) -> None:
+    [template] = load_text(GOOD.replace("N: 3", f"N: {number}")).templates
+    assert template.versions[0].presets[0].parameters["N"] == text
+
+
 BROKEN = [
     ("schema: 1\ntemplates:\n\t- name: x\n", 3, 1, "character", "indent with spaces"),
     ("schema: 1\nschema: 1\n", 2, 1, "duplicate key", "remove one"),
@@ -67,6 +73,25 @@ BROKEN = [
     (GOOD.replace("N: 3", "N: null"), 14, 44, "has no value", ""),
     (GOOD.replace("from_env: GIT_TOKEN", "from_env: A, from_file: B"), 14, 64, "either from_env or from_file", ""),
     (GOOD.replace("    provisioner: process\n", "    active_version: v1\n"), 3, 5, "without versions", ""),
+    *(
+        (GOOD.replace("N: 3", f"N: {written}"), 14, 44, f"number {written} would become the text {text}", "quote it: '")
+        for written, text in (
+            ("3.10", "3.1"), ("022", "22"), ("1e5", "100000.0"), ("0x1F", "31"), ("+1", "1"), (".5", "0.5"),
+        )
+    ),
+    (GOOD.replace("N: 3", "N: " + "9" * 5000), 14, 44, "a number of 5,000 characters is too long", "quote it"),
+    (GOOD.replace("desired: 3", "desired: 0x" + "f" * 5000), 9, 18, "a number of 5,002 characters is too long", ""),
+    (GOOD.replace('start: "true"', "start: [1e999]"), 6, 7, "holds .inf or .nan", ""),
+    (GOOD.replace("* 8-18 * * 1-5", "* 8" + ",8" * 100 + " * * 1-5"), 11, 28, "at most 200 characters", ""),
+    (GOOD.replace("GIT_TOKEN", "A" * 201), 14, 75, "at most 200 characters", ""),
+    (GOOD.replace("from_env: GIT_TOKEN", "from_file: /" + "a" * 1000), 14, 76, "at most 1000 characters", ""),
+    (GOOD.replace("REPO:", "R" * 101 + ":"), 8, 9, "a name of more than 100 characters", ""),
+    (GOOD.replace("ttl: 8h", "max_builds_in_flight: 2147483648"), 12, 31, "less than or equal to 100000", ""),
+    (GOOD.replace("max_workspaces: 200", "max_builds_in_flight: 2147483648"), 15, 55, "less than or equal to", ""),
+    ("schema: true\n", 1, 9, "schema 'True' is not known", "write schema: 1"),
+    ("schema: 1.0\n", 1, 9, "schema '1.0' is not known", "write schema: 1"),
+    (GOOD.replace("Europe/Berlin", "localtime"), 10, 19, "unknown timezone localtime", "use an IANA name"),
+    (GOOD.replace("Europe/Berlin", "right/UTC"), 10, 19, "unknown timezone right/UTC", "did you mean Etc/UTC?"),
 ]  # fmt: skip
 
 
@@ -205,6 +230,11 @@ def test_plain_values_are_those_of_yaml_1_2(text: str, value: object) -> None:
     assert pools_yaml.read_text(f"a: {text}\n", "f").plain() == {"a": value}
 
 
+def test_aliases_within_the_depth_bound_are_taken() -> None:
+    text = "".join(f"k{n}: &a{n} {'[' * 4}{f'*a{n - 1}' * (n > 0)}{']' * 4}\n" for n in range(12))
+    assert str(pools_yaml.read_text(text, "f").plain()["k11"]).count("[") == 48
+
+
 def test_aliases_and_merge_keys() -> None:
     text = "base: &base {a: 1, b: 2}\nother: {<<: *base, b: 3}\nagain: *base\nmany: {<<: [*base, {c: 4}]}\n"
     node = pools_yaml.read_text(text, "f")
@@ -218,6 +248,10 @@ def test_aliases_and_merge_keys() -> None:
 @pytest.mark.parametrize(
     ("text", "words"),
     [
+        (
+            "".join(f"k{n}: &a{n} {'[' * 44}{f'*a{n - 1}' * (n > 0)}{']' * 44}\n" for n in range(40)),
+            "nested too deeply",
+        ),
         ("a: 1\n---\nb: 2\n", "more than one document"),
         ("a: &a [*a]\n", "stands for nothing"),
         ("a: " + "[" * 100_000, "nested too deeply"),
