@@ -61,7 +61,7 @@ def marked(
     found = []
     for pid in psutil.pids():
         with suppress(psutil.Error, OSError):
-            environ = _environ(pid)
+            environ = _environ_or_none(pid)
             if WORKSPACE in environ:
                 ours = environ[WORKSPACE] in wanted and belongs(environ)
             else:
@@ -127,6 +127,20 @@ def _seen(pid: int) -> tuple[str, bool]:
 @cache
 def _boot() -> str:
     return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+
+
+def _environ_or_none(pid: int) -> Mapping[str, str]:
+    """Nothing of one of ours that nobody may look into, as ssh-agent forbids it: then its session says whose it is.
+
+    Raises what says so of somebody else's, as what `sudo` started: it is not ours to end.
+    """
+    try:
+        return _environ(pid)
+    except (PermissionError, psutil.AccessDenied):
+        uids = psutil.Process(pid).uids()
+        if not {uids.real, uids.saved} & {os.getuid(), os.geteuid()}:
+            raise
+        return {}
 
 
 def _environ(pid: int) -> Mapping[str, str]:

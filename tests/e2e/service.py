@@ -135,7 +135,10 @@ class Service:
             try:
                 if process.status() == psutil.STATUS_ZOMBIE or process.pid == os.getpid():
                     continue
-                environ = process.environ()
+                try:
+                    environ = process.environ()
+                except psutil.AccessDenied:  # one that lets nobody look into it may still be ours
+                    environ = {}
                 seen = (environ.get("PREBUILD_DATA_DIR", ""), environ.get("HOME", ""), *process.cmdline())
                 if any(str(self.data_dir) in value for value in seen):
                     found.append(" ".join(process.cmdline()))
