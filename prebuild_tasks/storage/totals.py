@@ -13,6 +13,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
 from sqlalchemy import ColumnElement, Connection, and_, delete, exists, func, select, update
+from sqlalchemy.orm import InstrumentedAttribute
 
 from prebuild_tasks.core.model import CLAIM_REASON, OPEN_STATUSES, BuildStatus, Transition
 from prebuild_tasks.storage import models as m
@@ -26,6 +27,9 @@ COUNTED_EVENTS = ("unhealthy", "host_lost")
 MARK_KEY = "counted_until"
 LAG = timedelta(minutes=10)
 """A transaction that is idle for 30 s, or waits for a lock for 15 s, is ended: none is this old."""
+_GRAIN = 1 / (1 << 18)
+"""What observed times are rounded up to: 4 microseconds. Multiples of a power of two are exact as doubles, and so are
+sums of them in whatever order, up to 272 years: no total falls by a rounding error when the mark moves."""
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 CLAIM_BOUNDS = (0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
@@ -55,7 +59,8 @@ def read_totals(connection: Connection) -> Tally:
     tally = _counted(connection, mark, None)
     _add(tally, _builds(connection, m.Build.status.in_(OPEN_STATUSES)))
     table = m.Total
-    for row in connection.execute(select(table.series, table.template, table.preset, table.detail, table.value)):
+    value = _whole(table.value).label("value")
+    for row in connection.execute(select(table.series, table.template, table.preset, table.detail, value)):
         tally[Key(*row[:4])] += row.value
     return tally
 
@@ -101,7 +106,8 @@ def keep(connection: Connection, tally: Tally) -> None:
     if not rows:
         return
     insert = conflict_insert(connection, m.Total)
-    values = {"value": m.Total.value + insert.excluded.value}
+    # What an earlier release kept is made whole here as it is when it is read.
+    values = {"value": _whole(m.Total.value) + insert.excluded.value}
     connection.execute(insert.on_conflict_do_update(index_elements=list(Key._fields), set_=values), rows)
 
 
@@ -220,7 +226,12 @@ def _events(connection: Connection, *conditions: ColumnElement[bool]) -> default
 def _histogram(name: str, seconds: ColumnElement[Any], bounds: Sequence[float]) -> list[ColumnElement[Any]]:
     """Columns of a histogram: how many in all, their sum, and how many up to each bound."""
     within = [func.count().filter(seconds <= bound).label(f"{name}_{place}") for place, bound in enumerate(bounds)]
-    return [func.count(seconds).label(f"{name}_all"), func.sum(seconds).label(f"{name}_sum"), *within]
+    return [func.count(seconds).label(f"{name}_all"), func.sum(_whole(seconds)).label(f"{name}_sum"), *within]
+
+
+def _whole(value: ColumnElement[Any] | InstrumentedAttribute[float]) -> ColumnElement[Any]:
+    """The next whole grain, which a number of whole grains is itself. (Not every SQLite knows CEIL.)"""
+    return func.round(value * (1 / _GRAIN) + 0.499) * _GRAIN
 
 
 def _observe(tally: defaultdict[Key, float], row: Any, name: str, key: Key, bounds: Sequence[float]) -> None:
