@@ -119,13 +119,16 @@ class MayNotList(Protocol):
 
 @runtime_checkable
 class Suspendable(Protocol):
-    """A local provisioner whose workspaces can rest while the machine's embedded service is down."""
+    """A provisioner with processes on this machine, which can rest while the machine's embedded service is down."""
 
     def suspend(self) -> int:
         """End every process of every workspace here, keeping files, ports and marks; returns how many rested."""
 
     def resume(self) -> int:
-        """Serve every published workspace again, claimed ones too, without running `start`; returns how many."""
+        """Serve every published workspace again, claimed ones too, without running `start`; returns how many.
+
+        Asked once when a builds worker starts, beside others that may be at work on the same machine.
+        """
 
 
 @runtime_checkable

@@ -17,6 +17,7 @@ from prebuild_tasks.ports import BuildContext, Probe, Resource, WorkspaceSpec
 from prebuild_tasks.provisioners import process_tree as tree
 from prebuild_tasks.provisioners.command_call import call, mapping, resource, resources, text
 from prebuild_tasks.provisioners.command_config import check, parse
+from prebuild_tasks.provisioners.command_home import clear
 from prebuild_tasks.provisioners.process_config import Command, identity, passed_on
 
 PROBE_TIMEOUT = 25.0
@@ -99,6 +100,15 @@ class CommandProvisioner:
             env = self._environment("list", installation)
             patience = min(declared.timeout or LIST_TIMEOUT, LIST_TIMEOUT)
             yield from resources(call("list", declared.list, question, env, timeout=patience), installation)
+
+    def suspend(self) -> int:
+        """End what the builds worker, gone by now, has left running here; returns how many processes."""
+        return clear()
+
+    def resume(self) -> int:
+        """Nothing is served here: end, and remove, what a builds worker that was killed has left behind."""
+        clear()
+        return 0
 
     def _if_declared(
         self, name: str, script: Command | None, spec: WorkspaceSpec, context: BuildContext, timeout: float | None

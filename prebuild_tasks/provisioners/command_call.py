@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import json
 import re
-import tempfile
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from prebuild_tasks.errors import BuildStoppedError, CannotBuildError, ProvisionerError
 from prebuild_tasks.ports import BuildContext, Resource
+from prebuild_tasks.provisioners.command_home import CALL, home
 from prebuild_tasks.provisioners.process_config import Command
 from prebuild_tasks.provisioners.process_pipes import Dialogue
 from prebuild_tasks.provisioners.process_run import command, run
@@ -37,10 +36,10 @@ def call(
     and an answer that is none.
     """
     dialogue = Dialogue(json.dumps(question).encode(), ANSWER_LIMIT)
-    with tempfile.TemporaryDirectory(prefix="prebuild-", ignore_cleanup_errors=True) as home:
+    with home() as place:
         try:
             code, output = run(
-                command(script), cwd=Path(home), env={**env, "HOME": home, "TMPDIR": home},
+                command(script), cwd=place, env={**env, "HOME": str(place), "TMPDIR": str(place), CALL: str(place)},
                 context=context, timeout=timeout, dialogue=dialogue,
             )  # fmt: skip
         except TimeoutError:

@@ -71,6 +71,16 @@ def marked(
     return found
 
 
+def carrying(name: str, value: str) -> list[psutil.Process]:
+    """Every living process that has this variable with this value."""
+    found = []
+    for pid in psutil.pids():
+        with suppress(psutil.Error, OSError):
+            if _environ(pid, name).get(name) == value and _seen(pid)[1]:
+                found.append(psutil.Process(pid))
+    return found
+
+
 def end(
     find: Callable[[], list[psutil.Process]], *, grace: float = GRACE, pause: Callable[[float], None] = time.sleep
 ) -> int:
@@ -143,11 +153,11 @@ def _environ_or_none(pid: int) -> Mapping[str, str]:
         return {}
 
 
-def _environ(pid: int) -> Mapping[str, str]:
+def _environ(pid: int, wanted: str = WORKSPACE) -> Mapping[str, str]:
     if not psutil.LINUX:
         return dict(psutil.Process(pid).environ())
     raw = Path(f"/proc/{pid}/environ").read_bytes()
-    if WORKSPACE.encode() not in raw:
+    if wanted.encode() not in raw:
         return {}
     pairs = (part.partition("=") for part in raw.decode("utf-8", "replace").split("\0"))
     return {name: value for name, _, value in pairs}
