@@ -57,7 +57,13 @@ def parse_duration(value: object) -> float:
 QUEUES = EVENTS, RECONCILE, BUILDS, CLAIMS, DEFAULT = ("events", "reconcile", "builds", "claims", "default")
 """Short names of the queues; `Settings.queue` gives the full ones."""
 
-Duration = Annotated[float, BeforeValidator(parse_duration), Field(ge=0)]
+LONGEST = 3_155_760_000
+"""Seconds: a hundred years. With more, an instant that long ago would be before the calendar begins."""
+Duration = Annotated[float, BeforeValidator(parse_duration), Field(ge=0, le=LONGEST, allow_inf_nan=False)]
+Lasting = Annotated[float, BeforeValidator(parse_duration), Field(gt=0, le=LONGEST, allow_inf_nan=False)]
+"""A duration for which 0 would mean nothing, or everything at once."""
+_NAMESPACE = re.compile(r"[a-z0-9]([a-z0-9._-]{0,61}[a-z0-9])?")
+_LEVELS = ("CRITICAL", "ERROR", "WARNING", "INFO", "DEBUG")
 EMPTY_IS_NONE = "provisioner_pass_env"
 """The one setting that an empty variable sets: to no names at all."""
 _FILE_BACKED = ("DATABASE_URL", "REDIS_URL", "FLOWER_BASIC_AUTH")
@@ -82,7 +88,7 @@ class Settings(BaseSettings):
     host: str = Field(default_factory=socket.gethostname)
     """This machine's name in the database; local workspaces are probed and deleted only by their own host."""
 
-    reconcile_interval: Duration = 15
+    reconcile_interval: Lasting = 15
     """Seconds between two ticks."""
     fanout: Literal["all", "drifted", "auto"] = "auto"
     """Which presets a tick sends a message for: all, those that need an action, or all up to 1,000 presets."""
@@ -94,26 +100,26 @@ class Settings(BaseSettings):
     """Creation stops after this many failed builds in a row, until `prebuild unblock`; 0: never."""
     max_builds_in_flight: int = Field(0, ge=0)
     """Start builds pending or running at once, over all pools; 0: no limit."""
-    build_timeout: Duration = 3600
+    build_timeout: Lasting = 3600
     """A build that takes longer is ended."""
     build_attempts: int = Field(3, ge=1)
     """How often a build whose worker died is taken up again before it fails."""
     build_concurrency: int = Field(4, ge=1)
     """Builds at once in one builds worker."""
-    heartbeat_timeout: Duration = 30
+    heartbeat_timeout: Lasting = 30
     """A build whose worker has not been heard of for this long is taken up by another."""
-    sweep_interval: Duration = 30
+    sweep_interval: Lasting = 30
     """Seconds between two sweeps: lost builds, unpublished builds, retries."""
-    republish_after: Duration = 30
+    republish_after: Lasting = 30
     """A build still pending this long after its message was sent may have lost it and gets another; the time doubles
     with each. One whose message was never sent gets it after a sixth of that."""
-    probe_interval: Duration = 60
+    probe_interval: Lasting = 60
     """Every prebuild is probed about this often; one that fails is looked at again four times as often."""
     probe_failures: int = Field(3, ge=1)
     """A prebuild that fails its probe this many times in a row is replaced; one that is gone, at once."""
-    host_lost: Duration = 600
+    host_lost: Lasting = 600
     """Local prebuilds of a host that is silent for this long are replaced elsewhere."""
-    resource_sweep_interval: Duration = 300
+    resource_sweep_interval: Lasting = 300
     """Seconds between two looks for resources that no workspace knows of."""
     stray_grace: Duration = 600
     """Such a resource is removed when it has been seen for this long."""
@@ -121,13 +127,13 @@ class Settings(BaseSettings):
     """Failed prebuilds kept for study, per preset; the older ones are deleted."""
     failed_keep_for: Duration = 86400
     """Failed prebuilds older than this are deleted."""
-    retention_events: Duration = 180 * 86400
+    retention_events: Lasting = 180 * 86400
     """Claim events and history older than this go; never those of a workspace that somebody has."""
-    retention_builds: Duration = 30 * 86400
+    retention_builds: Lasting = 30 * 86400
     """Builds older than this go, and then what is left of deleted workspaces and superseded versions."""
-    retention_logs: Duration = 7 * 86400
+    retention_logs: Lasting = 7 * 86400
     """Output of builds older than this goes."""
-    lock_ttl: Duration = 60
+    lock_ttl: Lasting = 60
     """A preset's Redis lock ends by itself after this long; above the hard time limit of the control tasks."""
     public_host: str = "127.0.0.1"
     """The host in the URLs of served workspaces."""
@@ -156,6 +162,23 @@ class Settings(BaseSettings):
     @classmethod
     def _split(cls, value: object) -> object:
         return tuple(name.strip() for name in value.split(",") if name.strip()) if isinstance(value, str) else value
+
+    @field_validator("namespace")
+    @classmethod
+    def _is_name(cls, value: str) -> str:
+        if not _NAMESPACE.fullmatch(value):
+            raise ValueError(
+                f"{value!r} is no name for queues and locks; use 1 to 63 lower-case letters, digits, dots, - and _, "
+                "beginning and ending with a letter or digit"
+            )
+        return value
+
+    @field_validator("log_level")
+    @classmethod
+    def _is_level(cls, value: str) -> str:
+        if value.upper() not in _LEVELS:
+            raise ValueError(f"{value!r} is no level; use one of {', '.join(_LEVELS)}")
+        return value.upper()
 
     @field_validator("redis_url")
     @classmethod
@@ -254,9 +277,11 @@ def _from_files(environ: Mapping[str, str]) -> Iterator[tuple[str, str]]:
         path = environ.get(f"PREBUILD_{name}_FILE")
         if path and not environ.get(f"PREBUILD_{name}"):
             try:
-                yield name.lower(), Path(path).read_text().strip()
+                yield name.lower(), Path(path).read_text(encoding="utf-8").strip()
             except OSError as error:
                 raise InputError(f"PREBUILD_{name}_FILE={path} can't be read: {error.strerror}") from None
+            except UnicodeDecodeError:
+                raise InputError(f"PREBUILD_{name}_FILE={path} is not UTF-8 text", hint="save it as UTF-8") from None
 
 
 def _variable(location: tuple[int | str, ...]) -> str:

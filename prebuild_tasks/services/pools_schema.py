@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
-from prebuild_tasks.config import parse_duration
+from prebuild_tasks.config import LONGEST, parse_duration
 from prebuild_tasks.core.names import check_name
 from prebuild_tasks.errors import InputError
 
@@ -38,7 +38,7 @@ Name = Annotated[str, AfterValidator(_checked_name)]
 DurationSeconds = Annotated[
     float,
     BeforeValidator(_duration, json_schema_input_type=float | str),
-    Field(gt=0, le=3_155_760_000, description="Seconds, or 15s, 5m, 8h, 14d"),
+    Field(gt=0, le=LONGEST, description="Seconds, or 15s, 5m, 8h, 14d"),
 ]
 
 
