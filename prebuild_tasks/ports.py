@@ -118,6 +118,14 @@ class MayNotList(Protocol):
 
 
 @runtime_checkable
+class ListsOnce(Protocol):
+    """A provisioner that may not list, and of which many configs, as those of a recipe's versions, ask for one list."""
+
+    def list_key(self, config: Mapping[str, Any]) -> str:
+        """The same for configs of which one answers for all; empty for one that is not listed at all."""
+
+
+@runtime_checkable
 class Suspendable(Protocol):
     """A provisioner with processes on this machine, which can rest while the machine's embedded service is down."""
 

@@ -88,12 +88,17 @@ class CommandProvisioner:
         """Only with a `list` of its own."""
         return parse(config).list is not None
 
+    def list_key(self, config: Mapping[str, Any]) -> str:
+        """Its `list`, and what that is asked."""
+        declared = parse(config)
+        return json.dumps([declared.list, declared.settings], sort_keys=True) if declared.list is not None else ""
+
     def list(self, installation: str, configs: Iterable[Mapping[str, Any]] = ()) -> Iterator[Resource]:
         """What the different `list` commands of all versions print."""
         seen = set()
         for config in configs:
-            declared = parse(config)
-            if declared.list is None or (key := json.dumps([declared.list, declared.settings])) in seen:
+            declared, key = parse(config), self.list_key(config)
+            if declared.list is None or key in seen:
                 continue
             seen.add(key)
             question = {"operation": "list", "installation": installation, "config": declared.settings}

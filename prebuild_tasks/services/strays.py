@@ -18,7 +18,7 @@ from sqlalchemy import Connection, delete, select, update
 from prebuild_tasks.config import Settings
 from prebuild_tasks.core.model import PREBUILDS_OWNER, RECONCILER
 from prebuild_tasks.errors import BusyError, PrebuildError
-from prebuild_tasks.ports import MayNotList, Provisioner, Resource, WorkspaceSpec
+from prebuild_tasks.ports import ListsOnce, MayNotList, Provisioner, Resource, WorkspaceSpec
 from prebuild_tasks.provisioners import Provisioners
 from prebuild_tasks.services import strays_store
 from prebuild_tasks.services.audit import lists
@@ -84,10 +84,19 @@ def _listed(adapter: Provisioner, installation: str, configs: Sequence[Mapping[s
     if not isinstance(adapter, MayNotList):
         return [_Found(resource, configs[0]) for resource in adapter.list(installation, configs)]
     found: dict[str, _Found] = {}
-    for config in configs:
+    for config in _asked_once(adapter, configs) if isinstance(adapter, ListsOnce) else configs:
         for resource in adapter.list(installation, [config]):
             found.setdefault(resource.workspace_id, _Found(resource, config))
     return list(found.values())
+
+
+def _asked_once(adapter: ListsOnce, configs: Iterable[Mapping[str, Any]]) -> Iterable[Mapping[str, Any]]:
+    """Of configs with one list the first: two hundred versions would be as many questions to a cloud, each sweep."""
+    chosen: dict[str, Mapping[str, Any]] = {}
+    for config in configs:
+        if key := adapter.list_key(config):
+            chosen.setdefault(key, config)
+    return chosen.values()
 
 
 def too_many(unknown: int, resources: int) -> bool:
