@@ -110,11 +110,20 @@ def is_usable(preset: Preset) -> bool:
 
 def next_change(preset: Preset, now: datetime) -> tuple[datetime, int] | None:
     """When (UTC) the target size changes next, and to what; None when it does not within 400 days."""
-    if not preset.schedules or (usable := _usable(preset.schedules, preset.timezone)) is None:
+    if not preset.schedules or _usable(preset.schedules, preset.timezone) is None:
         return None
-    current = desired_at(preset, now)
     instant = now.astimezone(UTC)
-    instant = instant.replace(minute=instant.minute - instant.minute % 15, second=0, microsecond=0)
+    quarter = instant.replace(minute=instant.minute - instant.minute % 15, second=0, microsecond=0)
+    return _next_change(preset.schedules, preset.timezone, preset.desired, desired_at(preset, now), quarter)
+
+
+@lru_cache(maxsize=_CACHED)
+def _next_change(
+    schedules: tuple[Schedule, ...], timezone: str, base: int, current: int, instant: datetime
+) -> tuple[datetime, int] | None:
+    """The same from a quarter of an hour on. Remembered: up to 400 days are walked, and people look each second."""
+    if (usable := _usable(schedules, timezone)) is None:
+        return None
     end, today, by_hour = instant + _SEARCH, date.min, [current] * 24
     while instant < end:
         instant += _QUARTER
@@ -122,7 +131,7 @@ def next_change(preset: Preset, now: datetime) -> tuple[datetime, int] | None:
         if local.date() != today:
             today = local.date()
             holding = [(held.hours, size) for held, size in usable.ranges if held.holds_on(today)]
-            by_hour = [next((size for hours, size in holding if h in hours), preset.desired) for h in range(24)]
+            by_hour = [next((size for hours, size in holding if h in hours), base) for h in range(24)]
         if by_hour[local.hour] != current:
             return instant, by_hour[local.hour]
         if set(by_hour) == {current}:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from zoneinfo import ZoneInfo
 
 _DAY, _HOUR, _MINUTE = 86400, 3600, 60
 
@@ -27,6 +28,12 @@ def instant(at: datetime, now: datetime) -> str:
     form = "%H:%M:%S" if at.astimezone(UTC).date() == now.astimezone(UTC).date() else "%Y-%m-%d %H:%M"
     away = f"in {span(at - now)}" if at > now else f"{span(now - at)} ago"
     return f"{at.astimezone(UTC):{form}} UTC ({away})"
+
+
+def local(at: datetime, now: datetime, timezone: str) -> str:
+    """An instant to come by the clocks of a zone: `Wed 18:00 Europe/Berlin`; with the date where it is a week away."""
+    form = "%a %H:%M" if at - now < timedelta(days=6) else "%a %d %b %Y %H:%M"
+    return f"{at.astimezone(ZoneInfo(timezone)):{form}} {timezone}"
 
 
 def listed(items: list[str], most: int = 3) -> str:

@@ -11,6 +11,7 @@ from prebuild_tasks.core.facts import Budget
 from prebuild_tasks.core.limits import LimitReason
 from prebuild_tasks.core.reasons import Reason
 from prebuild_tasks.core.schedule import next_change
+from prebuild_tasks.core.words import local
 from prebuild_tasks.services.judgement import Judgement, Scene, judge, read_scene
 from prebuild_tasks.storage.engine import Database
 from prebuild_tasks.storage.snapshots import PoolRow, read_pools
@@ -83,7 +84,7 @@ def _next_action(row: PoolRow, judged: Judgement, scene: Scene) -> str:
     if row.failed_deletions:
         parts.append(f"delete {row.failed_deletions} again")
     if not parts and row.preset.active and (change := next_change(row.preset, scene.now)):
-        parts.append(f"desired {change[1]} at {change[0].astimezone():%a %H:%M}")
+        parts.append(f"desired {change[1]} at {local(change[0], scene.now, row.preset.timezone)}")
     return ", ".join(parts)
 
 

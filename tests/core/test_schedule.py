@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from prebuild_tasks.core.model import Preset, Schedule
-from prebuild_tasks.core.schedule import describe, desired_at, next_change, parse
+from prebuild_tasks.core.schedule import _next_change, describe, desired_at, next_change, parse
 
 BASE = 1
 WEEKDAYS = frozenset({1, 2, 3, 4, 5})
@@ -274,6 +274,30 @@ def test_the_next_change_is_the_first_minute_that_differs(
             assert change == (moment, desired)
             return
     assert change is None or change[0] > moment
+
+
+@pytest.mark.parametrize("zone", ["Europe/Berlin", "Australia/Lord_Howe", "Asia/Kathmandu"])
+def test_what_is_remembered_is_what_is_found(zone: str) -> None:
+    """Through a change of clocks and two of sizes, another pool's answers in between."""
+    pool = preset(("* 9-10 * * *", 9), ("* 20 * * 6", 4), timezone=zone)
+    other = preset(("* 9-10 * * *", 9), ("* 20 * * 6", 4), timezone=zone, desired=BASE + 1)
+    moments = [at("2026-10-24T06:00") + timedelta(minutes=7 * step, seconds=step) for step in range(400)]
+    fresh = []
+    for moment in moments:
+        _next_change.cache_clear()
+        fresh.append((next_change(pool, moment), next_change(other, moment)))
+    for _ in range(2):
+        assert [(next_change(pool, moment), next_change(other, moment)) for moment in moments] == fresh
+
+
+def test_a_year_is_walked_once_in_a_quarter_of_an_hour() -> None:
+    pool = preset(("* 9 1 1 *", 9))
+    _next_change.cache_clear()
+    start = at("2026-03-02T09:15")
+    assert {next_change(pool, start + timedelta(seconds=second)) for second in range(900)} == {
+        (at("2027-01-01T09:00"), 9)
+    }
+    assert _next_change.cache_info().misses == 1
 
 
 def test_time_is_told_by_instants_not_by_the_zone_of_now() -> None:
