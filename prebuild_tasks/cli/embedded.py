@@ -9,7 +9,6 @@ import shlex
 import shutil
 import signal
 import socket
-import subprocess
 import sys
 import threading
 from collections.abc import Callable, Mapping, Sequence
@@ -24,6 +23,7 @@ from rich.console import Console
 
 from prebuild_tasks.bootstrap import Runtime
 from prebuild_tasks.cli.children import Children
+from prebuild_tasks.cli.example import example
 from prebuild_tasks.cli.lossy import forget_unwritten, standard_output
 from prebuild_tasks.cli.output import os_user
 from prebuild_tasks.cli.pools import config_check, is_full
@@ -134,12 +134,12 @@ class Embedded:
         settings = self._settings
         with self._here.database.read() as connection:
             declared = is_declared(connection)
-        files, overlays = self._files, []
+        files: list[Path] = self._files
+        overlays: list[dict[str, Any]] = []
         if not files:
             if declared:
                 return
-            files = [_example()]
-            overlays = [_example_overlay(_checkout() or _seed_repository(settings.data_dir))]
+            files, overlays = example(settings.data_dir)
         loaded = load_pools(files, overlays=overlays, check_config=config_check(self._here.provisioners))
         report = apply(self._here.database, settings, loaded, ApplyOptions(actor=os_user()))
         self._say("pools", f"{files[0]}, revision {report.revision}")
@@ -309,44 +309,3 @@ def _environment(settings: Settings) -> dict[str, str]:
         "PREBUILD_REDIS_URL": settings.resolved_redis_url,
         "PYTHONUNBUFFERED": "1",
     }
-
-
-def _example() -> Path:
-    for place in (Path(__file__).parents[2] / "examples", Path(__file__).parents[1] / "examples"):
-        if (place / "pools.yaml").exists():
-            return place / "pools.yaml"
-    raise InputError("the example pools file is not installed", hint="name one: prebuild up --file pools.yaml")
-
-
-def _checkout() -> Path | None:
-    """The project's own checkout, when the command runs from one."""
-    root = Path(__file__).parents[2]
-    return root if (root / ".git").exists() and (root / "pyproject.toml").exists() else None
-
-
-def _seed_repository(data_dir: Path) -> Path:
-    """A small repository to clone where there is no checkout: the example must work from the wheel alone too."""
-    repository = data_dir / "example-repository"
-    if (repository / ".git").exists():
-        return repository
-    repository.mkdir(parents=True, exist_ok=True)
-    (repository / "pyproject.toml").write_text(
-        '[project]\nname = "hello"\nversion = "1"\n[project.optional-dependencies]\npostgres = []\n'
-        '[tool.setuptools]\npy-modules = ["hello"]\n'
-    )
-    (repository / "hello.py").write_text('print("hello")\n')
-    git = ["git", "-c", "user.name=prebuild", "-c", "user.email=prebuild@localhost"]
-    try:
-        for step in (["init", "--quiet"], ["add", "."], ["commit", "--quiet", "--message", "A package to clone"]):
-            subprocess.run([*git, *step], cwd=repository, check=True, capture_output=True)
-    except (OSError, subprocess.CalledProcessError) as error:
-        shutil.rmtree(repository, ignore_errors=True)
-        raise InputError(
-            f"the example needs git: {error}", hint="install git, or name a file: --file pools.yaml"
-        ) from None
-    return repository
-
-
-def _example_overlay(repository: Path) -> dict[str, Any]:
-    presets = [{"name": name, "parameters": {"REPO": str(repository)}} for name in ("small", "postgres")]
-    return {"templates": [{"name": "python-dev", "presets": presets}]}
