@@ -64,7 +64,7 @@ class ProcessProvisioner:
         if state is None:
             # Only now, when no lower attempt can begin anything any more.
             tree.end(_lower_attempts(place, spec.attempt), pause=context.wait)
-            directory = place.make_directory(spec.attempt)
+            directory = place.make_directory(spec.attempt, context)
             port = place.reserve_port(self._ports) if config.serve else 0
             own = self._environment.own(spec, directory, port)
             self._run("start", config, config.start, place, own, context)

@@ -89,10 +89,10 @@ class Place:
             write(self.path / "attempt", str(attempt))
         return None
 
-    def make_directory(self, attempt: int) -> Path:
+    def make_directory(self, attempt: int, context: BuildContext | None = None) -> Path:
         """An empty directory for this attempt, in place of those of lower ones, never of a higher one."""
         lower = [path for path in self.path.iterdir() if (n := _ATTEMPT.fullmatch(path.name)) and int(n[1]) <= attempt]
-        remove(lower)
+        remove(lower, context)
         with locked(self.root / ".lock"):
             self._refuse_below(attempt)
             private(self.directory(attempt))
