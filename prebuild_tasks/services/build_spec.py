@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -46,7 +47,7 @@ def resolve_parameters(parameters: Sequence[Any], *, ends: bool) -> tuple[dict[s
             values[item.name] = os.environ[item.from_env]
         elif item.from_file:
             try:
-                values[item.name] = Path(item.from_file).read_text().rstrip("\n")
+                values[item.name] = _read(Path(item.from_file)).rstrip("\n")
             except (OSError, UnicodeError) as error:
                 if ends:
                     continue
@@ -56,3 +57,12 @@ def resolve_parameters(parameters: Sequence[Any], *, ends: bool) -> tuple[dict[s
             continue
         secrets.append(values[item.name])
     return values, secrets
+
+
+def _read(path: Path) -> str:
+    """The text of a regular file. A pipe would be waited for, and the build has no heart yet. Raises OSError."""
+    # Opened so that a pipe that takes the file's place this very moment is not waited for either.
+    with open(path, opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)) as file:
+        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            raise OSError("it is no regular file")
+        return file.read()
