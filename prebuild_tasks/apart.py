@@ -36,6 +36,6 @@ def _end_with_parent() -> None:
 
 
 if __name__ == "__main__":
-    # Ending is the parent's to say: it lets running builds finish.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # Ending is the parent's to say: it lets running builds finish. Not ignored, which all that a build starts would do.
+    signal.signal(signal.SIGINT, lambda *_: None)
     main(*sys.argv[1:4])
