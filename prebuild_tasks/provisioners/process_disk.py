@@ -6,7 +6,7 @@ import fcntl
 import os
 import uuid
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TextIO
 
@@ -80,11 +80,16 @@ def tail(path: Path) -> str:
 def write(path: Path, text: str) -> None:
     """Whole or not at all; on disk before it is seen, and its name on disk before we say so."""
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
-    with open_for_owner(temporary, os.O_EXCL) as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
+    try:
+        with open_for_owner(temporary, os.O_EXCL) as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except BaseException:
+        with suppress(OSError):
+            temporary.unlink()
+        raise
     directory = os.open(path.parent, os.O_RDONLY)
     try:
         os.fsync(directory)

@@ -6,6 +6,8 @@ No `preexec_fn` and no fork of our own: builds run in threads.
 from __future__ import annotations
 
 import logging
+import os
+import signal
 import subprocess
 import sys
 import uuid
@@ -75,7 +77,7 @@ def run(
     token = uuid.uuid4().hex
     with (
         _popen(argv, cwd, {**env, tree.RUN: token}, dialogue) as process,
-        closing(Pipes(process, context, dialogue)) as output,
+        closing(_pipes(process, context, dialogue)) as output,
     ):
         # Not polled, which would reap it: while it is a zombie its number is nobody else's.
         leader = Leader(process.pid, tree.born(process.pid))
@@ -127,6 +129,20 @@ def _popen(
         raise ProvisionerError(f"{where}: {error.strerror}") from error
 
 
+def _pipes(process: subprocess.Popen[bytes], context: BuildContext | None, dialogue: Dialogue | None) -> Pipes:
+    try:
+        return Pipes(process, context, dialogue)
+    except BaseException:
+        _kill(process)  # else it would be waited for, unheard
+        raise
+
+
+def _kill(process: subprocess.Popen[bytes]) -> None:
+    """End it and its group at once: that takes no descriptor to look with."""
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+
+
 def _follow(leader: Leader, output: Pipes, context: BuildContext | None, timeout: float | None) -> None:
     """Until the command itself has ended; what it left in the background is not waited for."""
     deadline = None if timeout is None else monotonic() + timeout
@@ -153,5 +169,8 @@ def _end(
         tree.end(lambda: tree.marked([workspace_id], of_this_run, [leader], cwd), grace=grace)
     except ProvisionerError as error:
         log.warning("workspace %s: %s", workspace_id, error)  # what ended the run is the better message
+    except OSError as error:  # no descriptor is left to look for them
+        log.warning("workspace %s: %s", workspace_id, error)
+        _kill(process)
     with suppress(subprocess.TimeoutExpired):
         process.wait(tree.GRACE)

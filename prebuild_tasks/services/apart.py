@@ -56,15 +56,19 @@ class Apart:
         does not even end then is killed.
         """
         begun, begins = os.pipe()
-        process = subprocess.Popen(
-            [sys.executable, "-m", "prebuild_tasks.apart", build_id, runner, str(begins)],
-            stdin=subprocess.PIPE,
-            pass_fds=[begins],
-            start_new_session=True,
-        )
-        os.close(begins)
-        self._keep_until(begun, beat)
-        os.close(begun)
+        try:
+            try:
+                process = subprocess.Popen(
+                    [sys.executable, "-m", "prebuild_tasks.apart", build_id, runner, str(begins)],
+                    stdin=subprocess.PIPE,
+                    pass_fds=[begins],
+                    start_new_session=True,
+                )
+            finally:
+                os.close(begins)
+            self._keep_until(begun, beat)
+        finally:
+            os.close(begun)
         deadline = monotonic() + self._limit
         while process.poll() is None:
             try:

@@ -1,0 +1,61 @@
+"""What fails for want of room or of descriptors gives back what it had taken.
+
+Before: a file that could not be written whole stayed behind under its temporary name, on a full disk of all places; a
+process apart that could not be started leaked both ends of its pipe; and a command whose pipes could not be watched was
+waited for without being heard, however long it took.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import selectors
+from pathlib import Path
+
+import pytest
+
+from prebuild_tasks.config import Settings
+from prebuild_tasks.provisioners import process_disk
+from prebuild_tasks.provisioners.process_run import run
+from prebuild_tasks.services import apart
+from prebuild_tasks.services.apart import Apart
+
+
+def test_a_file_that_is_not_written_whole_is_gone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_room(_: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    process_disk.write(tmp_path / "state", "before")
+    monkeypatch.setattr(os, "fsync", no_room)
+    with pytest.raises(OSError, match="No space left"):
+        process_disk.write(tmp_path / "state", "after")
+    assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {"state": "before"}
+
+
+def test_a_process_apart_that_does_not_start_keeps_no_pipe(monkeypatch: pytest.MonkeyPatch, settings: Settings) -> None:
+    monkeypatch.setattr(apart.sys, "executable", "/nowhere/python")
+    pipes: list[int] = []
+    really_pipe = os.pipe
+
+    def pipe() -> tuple[int, int]:
+        ends = really_pipe()
+        pipes.extend(ends)
+        return ends
+
+    monkeypatch.setattr(os, "pipe", pipe)
+    with pytest.raises(FileNotFoundError):
+        Apart(settings, grace=1).run("b", "r", lambda: None)
+    assert len(pipes) >= 2
+    for end in pipes:
+        with pytest.raises(OSError, match="Bad file descriptor"):
+            os.fstat(end)
+
+
+def test_a_command_whose_pipes_can_not_be_watched_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def none_left() -> None:
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    monkeypatch.setattr(selectors, "DefaultSelector", none_left)
+    with pytest.raises(OSError, match="Too many open files"):
+        run(["sh", "-c", "sleep 10; echo > ended"], cwd=tmp_path, env={"PATH": os.environ["PATH"]})
+    assert list(tmp_path.iterdir()) == []
