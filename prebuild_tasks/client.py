@@ -32,6 +32,11 @@ _WAIT_PAUSE = 0.5
 """Seconds between two looks for what is waited for."""
 
 
+def ask_again(request: ClaimRequest) -> str:
+    """What to do for the workspace that is being built for a request that nobody waits for any longer."""
+    return f"ask again for the same one: --request-id {request.request_id}"
+
+
 class Client:
     """Claims and gives back workspaces. Safe to share between threads. Without URLs it reads the environment."""
 
@@ -97,7 +102,7 @@ class Client:
                 if monotonic() > deadline:
                     raise WaitTimeoutError(
                         f"nothing was ready within {seconds:g} s: {miss.message}",
-                        hint=f"ask again for the same one: --request-id {request.request_id}",
+                        hint=ask_again(request),
                     ) from None
             request = replace(request, repeated=True)
             time.sleep(_WAIT_PAUSE)

@@ -9,6 +9,7 @@ PrebuildError                    the root; carries the exit code of the command 
 ├── RefusedError                 understood and refused: quota, paused, taken name, conflict              exit 5
 │   └── BusyError                somebody else holds the row right now; nothing was changed, try again        exit 5
 ├── WaitTimeoutError             what was waited for did not come in time                                 exit 6
+├── WaitStoppedError             who waited has stopped it                                                exit 130
 ├── UnreachableError             the database or Redis did not answer                                     exit 7
 ├── AuditError                   the audit or the doctor found something                                  exit 8
 └── ProvisionerError             the provisioner could not do it; its words are the message               exit 1
@@ -125,6 +126,13 @@ class WaitTimeoutError(PrebuildError):
 
     exit_code = 6
     code = "timeout"
+
+
+class WaitStoppedError(PrebuildError):
+    """Who waited does not want to any longer: Ctrl-C."""
+
+    exit_code = 130
+    code = "interrupted"
 
 
 class UnreachableError(PrebuildError):

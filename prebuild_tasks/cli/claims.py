@@ -19,10 +19,10 @@ from prebuild_tasks.cli.completion import (
 )
 from prebuild_tasks.cli.output import ActorOption, JsonOption, opened, write, write_json, write_more, write_rows
 from prebuild_tasks.cli.progress import Working
-from prebuild_tasks.client import Client
+from prebuild_tasks.client import Client, ask_again
 from prebuild_tasks.config import parse_duration
 from prebuild_tasks.core.model import WorkspaceState
-from prebuild_tasks.errors import ClaimMissError, InputError
+from prebuild_tasks.errors import ClaimMissError, InputError, WaitStoppedError
 from prebuild_tasks.services.claim import ClaimRequest
 from prebuild_tasks.services.claim_answers import Claimed
 from prebuild_tasks.services.release import end_workspace
@@ -154,17 +154,23 @@ def _end(workspace: str, *, actor: str, operator: bool, as_json: bool) -> None:
 
 
 def _waited_for(client: Client, request: ClaimRequest, seconds: float, *, quiet: bool) -> Claimed:
-    """Says beside the answer what it is waiting for."""
+    """Says beside the answer what it is waiting for; on Ctrl-C, how to get what goes on being built all the same."""
     with ExitStack() as stack:
         shown: list[Working] = []
+        waits_for = "there is no answer yet"
 
         def say(miss: ClaimMissError) -> None:
+            nonlocal waits_for
+            waits_for = miss.message
             if shown:
                 shown[0].say(miss.message)
             else:
                 shown.append(stack.enter_context(Working(miss.message, quiet=quiet, patience=0)))
 
-        return client.claim_waiting(request, seconds, on_wait=say)
+        try:
+            return client.claim_waiting(request, seconds, on_wait=say)
+        except KeyboardInterrupt:
+            raise WaitStoppedError(f"no longer waited for: {waits_for}", hint=ask_again(request)) from None
 
 
 def _answer(claimed: Claimed, *, as_json: bool) -> None:

@@ -6,6 +6,7 @@ import json
 import os
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from importlib import import_module
 from typing import Annotated, Any
 
@@ -47,6 +48,7 @@ COMMANDS = {
     "decide": ("admin", "Answer decision cases"),
 }
 _HIDDEN = {"decide"}
+_USAGE = 2
 
 
 class LazyGroup(TyperGroup):
@@ -102,17 +104,33 @@ def root(
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; returns the exit code. Every error is one sentence with the next step."""
     given = list(sys.argv[1:] if arguments is None else arguments)
+    code = 0
+    try:
+        code = _run(given)
+        if sys.stdout:
+            sys.stdout.flush()
+    except BrokenPipeError:  # who reads has read enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return code
+
+
+def _run(given: list[str]) -> int:
     try:
         typer.main.get_command(app).main(given, prog_name="prebuild")
     except SystemExit as done:  # how typer ends, after printing what was wrong with the arguments
-        return done.code if isinstance(done.code, int) else int(done.code is not None)
+        if isinstance(done.__context__, BrokenPipeError):
+            raise done.__context__ from None
+        code = done.code if isinstance(done.code, int) else int(done.code is not None)
+        # Of a command that says something by its exit code, what typer says by the same is an error like any other.
+        is_usage = code == _USAGE and not isinstance(done.__context__, typer.Exit)
+        return 1 if is_usage and "--detailed-exitcode" in given else code
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+        raise
     except PrebuildError as error:
-        _report(error, as_json="--json" in given)
+        with suppress(BrokenPipeError):
+            _report(error, as_json="--json" in given)
         return error.exit_code
     except Exception as error:
         if os.environ.get("PREBUILD_DEBUG"):

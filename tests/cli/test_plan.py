@@ -72,6 +72,9 @@ def test_exit_codes_as_terraforms(cli: Any, pools: Any, tmp_path: Path) -> None:
     bad.write_text("schema: 1\ntemplates:\n  - name: t\n    config: {strat: x}\n    presets: []\n")
     assert f"{bad}:4:" in cli("plan", str(bad), expect=2)
     assert f"{bad}:4:" in cli("plan", str(bad), "--detailed-exitcode", expect=1)
+    assert "No such option" in cli("plan", file, "--nonsense", expect=2)
+    assert "No such option" in cli("plan", file, "--nonsense", "--detailed-exitcode", expect=1)
+    assert "Missing argument" in cli("plan", "--detailed-exitcode", expect=1)
 
 
 def test_plan_imports_no_celery() -> None:
