@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 
 from prebuild_tasks.config import parse_duration
@@ -12,6 +13,11 @@ FORMS = "how long ago, as 12h or 7d, or a date or time as 2026-03-01 or 2026-03-
 
 def instant(text: str, option: str, now: datetime) -> datetime:
     """The instant meant; without an offset it is UTC. Raises InputError that names the option."""
+    day = text.strip()
+    if len(day) == 8 and day.isascii() and day.isdecimal():
+        # A date without dashes: it is no number of seconds that anybody has in mind.
+        with suppress(ValueError):
+            return datetime.fromisoformat(day).replace(tzinfo=UTC)
     try:
         return now - timedelta(seconds=parse_duration(text))
     except OverflowError:

@@ -128,6 +128,8 @@ def test_times_as_people_give_them(past: Past) -> None:
     now = past.now
     assert instant("90m", "--since", now) == now - 1.5 * HOUR
     assert instant("2026-03-01T08:00+02:00", "--since", now).isoformat() == "2026-03-01T06:00:00+00:00"
-    assert instant("2026-03-01", "--since", now).isoformat() == "2026-03-01T00:00:00+00:00"
+    for day in ("2026-03-01", "20260301", " 20260301 "):
+        assert instant(day, "--since", now).isoformat() == "2026-03-01T00:00:00+00:00"
+    assert instant("20261301", "--since", now) == now - timedelta(seconds=20261301), "no date"
     with pytest.raises(InputError, match="--until 'x' is no time"):
         instant("x", "--until", now)
