@@ -10,13 +10,14 @@ import typer
 
 from prebuild_tasks.bootstrap import Runtime
 from prebuild_tasks.cli.completion import PresetOption, complete_preset, complete_status, complete_workspace
-from prebuild_tasks.cli.output import JsonOption, opened, write_json, write_more, write_rows
+from prebuild_tasks.cli.output import JsonOption, opened, write_json, write_json_line, write_more, write_rows
 from prebuild_tasks.cli.when import FORMS, instant
 from prebuild_tasks.config import load_settings
 from prebuild_tasks.core.model import BuildStatus
 from prebuild_tasks.errors import InputError
 from prebuild_tasks.services import status
 from prebuild_tasks.services.history import history as read_history
+from prebuild_tasks.services.status import LogPage
 
 _FOLLOW_PAUSE = 0.5
 _COLUMNS = {
@@ -80,18 +81,26 @@ def logs(
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until the build has ended")] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Show the output of a build, from any host."""
+    """Show the output of a build, from any host. With --follow, --json is one object per line, as it comes."""
     database = opened(Runtime(load_settings())).database
     page = status.build_log(database, build)
     if as_json and not follow:
-        write_json({"build": build, "ended": page.ended, "text": page.text})
+        write_json(_page(build, page))
         return
-    sys.stdout.write(page.text)
-    while follow and not page.ended:
-        sys.stdout.flush()
+    while True:
+        if not as_json:
+            sys.stdout.write(page.text)
+            sys.stdout.flush()
+        elif page.text or page.ended:
+            write_json_line(_page(build, page))
+        if page.ended or not follow:
+            return
         time.sleep(_FOLLOW_PAUSE)
         page = status.build_log(database, build, page.cursor)
-        sys.stdout.write(page.text)
+
+
+def _page(build: str, page: LogPage) -> dict[str, Any]:
+    return {"build": build, "ended": page.ended, "text": page.text}
 
 
 def history(

@@ -78,6 +78,12 @@ def write_json(value: Any) -> None:
     write(json.dumps(value, indent=2, default=str, ensure_ascii=False, allow_nan=False))
 
 
+def write_json_line(value: Any) -> None:
+    """JSON on one line of standard output, at once: one of several values that come by and by."""
+    write(json.dumps(value, default=str, ensure_ascii=False, allow_nan=False))
+    sys.stdout.flush()
+
+
 def write_rows(rows: Sequence[Mapping[str, Any]], columns: Mapping[str, str], *, empty: str) -> None:
     """Rows as columns (`columns`: key to heading), or the sentence for none."""
     if not rows:

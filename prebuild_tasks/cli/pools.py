@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 import time
 from collections.abc import Mapping
@@ -22,6 +21,7 @@ from prebuild_tasks.cli.output import (
     opened,
     write,
     write_json,
+    write_json_line,
     write_rows,
 )
 from prebuild_tasks.cli.progress import Working
@@ -132,9 +132,8 @@ def _watch_json(here: Runtime) -> None:
     while True:
         with suppress(UnreachableError, BusyError) if shown is not None else nullcontext():
             if (rows := pools(here.database, here.settings)) != shown:
-                write(json.dumps([row.report() for row in rows], ensure_ascii=False))
+                write_json_line([row.report() for row in rows])
                 shown = rows
-        sys.stdout.flush()
         time.sleep(_WATCH_PAUSE)
 
 

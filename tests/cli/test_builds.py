@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import threading
 from typing import Any
 
 import pytest
+from sqlalchemy import insert
 
 from prebuild_tasks.config import Settings
 from prebuild_tasks.core.model import BuildStatus
+from prebuild_tasks.storage import models as m
 from prebuild_tasks.storage.engine import Database
 from tests.builders import declare, fill, finish_builds, jump, turn
 
@@ -64,3 +67,27 @@ def test_bad_questions_are_one_sentence(
     cli: Any, failed_and_mended: None, arguments: list[str], code: int, words: str
 ) -> None:
     assert words in cli(*arguments, expect=code)
+
+
+def test_a_log_that_is_followed_is_json_line_by_line(cli: Any, database: Database, settings: Settings) -> None:
+    declare(database, settings, 1)
+    [build] = turn(database, settings).builds
+
+    def say(text: str, seq: int) -> None:
+        with database.write() as connection:
+            row = {"build_id": build.id, "attempt": 1, "seq": seq, "text": text, "at": database.now(connection)}
+            connection.execute(insert(m.BuildLog).values(row))
+
+    def go_on() -> None:
+        say("two\n", 2)
+        finish_builds(database)
+
+    say("one\n", 1)
+    other = threading.Thread(target=go_on)
+    other.start()
+    pages = [json.loads(line) for line in cli("logs", build.id, "--follow", "--json").splitlines()]
+    other.join(30)
+    assert "".join(page["text"] for page in pages) == "one\ntwo\n"
+    assert [page["ended"] for page in pages] == [False] * (len(pages) - 1) + [True]
+    assert json.loads(cli("logs", build.id, "--json")) == {"build": build.id, "ended": True, "text": "one\ntwo\n"}
+    assert cli("logs", build.id, "--follow") == "one\ntwo\n"
