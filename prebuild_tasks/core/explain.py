@@ -161,6 +161,7 @@ def _limit(facts: Facts) -> Iterator[Link]:
         LimitReason.QUOTA: f"quota: {used} workspaces of the organization {budget.organization} exist, "
         f"{budget.claimed} of them claimed",
     }[budget.limit]
+    words += "; what is left is for pools that have less" if budget.others else ""
     yield Link(About.LIMIT, words, Reason(budget.limit.value))
 
 

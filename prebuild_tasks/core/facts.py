@@ -49,6 +49,8 @@ class Budget:
     organization: str = ""
     claimed: int = 0
     """Of `used`, for the quota of workspaces."""
+    others: bool = False
+    """What is left of it is the share of other pools, which have less."""
 
 
 @dataclass(frozen=True, slots=True)

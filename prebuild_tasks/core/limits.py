@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 
@@ -96,6 +96,32 @@ def fair_allowance(mine: str, everybody: Sequence[Hungry], limit: int) -> int:
     by_need = sorted(everybody, key=lambda item: (item.fullness, item.preset_id))
     shares = fair_share({item.preset_id: item.in_flight + item.wants for item in by_need}, limit)
     return max(shares[mine] - next(item.in_flight for item in by_need if item.preset_id == mine), 0)
+
+
+@dataclass(frozen=True, slots=True)
+class Pot:
+    """A limit that pools share, divided among them once: for whoever asks of many pools."""
+
+    reason: LimitReason
+    limit: int
+    everybody: Mapping[str, Hungry]
+    shares: Mapping[str, int]
+
+    @classmethod
+    def divided(cls, reason: LimitReason, limit: int, everybody: Sequence[Hungry]) -> Pot:
+        """Among `everybody`, as `fair_allowance` does."""
+        by_need = sorted(everybody, key=lambda item: (item.fullness, item.preset_id))
+        shares = fair_share({item.preset_id: item.in_flight + item.wants for item in by_need}, limit)
+        return cls(reason, limit, {item.preset_id: item for item in everybody}, shares)
+
+    def allowance(self, mine: str, wanted: int) -> int:
+        """`fair_allowance` of a pool that wants `wanted`, as far as that is below `wanted`."""
+        known = self.everybody[mine]
+        if wanted <= known.wants:
+            # Who wants less than was divided by leaves the others no less, and gets no more.
+            return max(self.shares[mine] - known.in_flight, 0)
+        others = [item for item in self.everybody.values() if item.preset_id != mine]
+        return fair_allowance(mine, [*others, replace(known, wants=wanted)], self.limit)
 
 
 @dataclass(frozen=True, slots=True)

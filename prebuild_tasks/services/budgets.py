@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from sqlalchemy import Connection
 
@@ -46,18 +46,22 @@ def grant(connection: Connection, view: PresetView, wanted: int, settings: Setti
 
 
 def _shared(connection: Connection, view: PresetView, capped: Capped, flying: InFlight, settings: Settings) -> Grant:
-    sharers = read_sharers(connection, view, settings.backoff_lookback, everywhere=bool(settings.max_builds_in_flight))
+    organization = None if settings.max_builds_in_flight else view.organization_id
+    sharers = read_sharers(connection, view.now, settings.backoff_lookback, organization)
     if sharers is None:
         return Grant(capped.count, capped.reason)
     counted, in_flight = sharers
     mine = str(view.preset_id)
-    by_id = {item.preset.id: _hungry(item, in_flight.get(int(item.preset.id), 0), view, settings) for item in counted}
+    interval = timedelta(seconds=settings.backoff_interval)
+    by_id = {
+        item.preset.id: hungry(item, in_flight.get(int(item.preset.id), 0), view.now, interval) for item in counted
+    }
     # One's own want is what the decision says, replacements included.
     fullness = by_id[mine].fullness if mine in by_id else 0.0
     by_id[mine] = Hungry(mine, flying.preset, capped.count, fullness)
-    hungry = list(by_id.values())
+    everybody = list(by_id.values())
     ours = {item.preset.id for item in counted if item.organization_id == view.organization_id} | {mine}
-    kin = [item for item in hungry if item.preset_id in ours]
+    kin = [item for item in everybody if item.preset_id in ours]
     room = (flying.organization_max_workspaces or 0) - flying.workspaces
     allowances: list[tuple[int, LimitReason, Sequence[Hungry]]] = []
     if flying.organization_max is not None:
@@ -68,8 +72,8 @@ def _shared(connection: Connection, view: PresetView, capped: Capped, flying: In
         allowed = fair_allowance(mine, kin, room + sum(item.in_flight for item in kin))
         allowances.append((allowed, LimitReason.QUOTA, kin))
     if settings.max_builds_in_flight:
-        allowed = fair_allowance(mine, hungry, settings.max_builds_in_flight)
-        allowances.append((allowed, LimitReason.GLOBAL_BUILDS, hungry))
+        allowed = fair_allowance(mine, everybody, settings.max_builds_in_flight)
+        allowances.append((allowed, LimitReason.GLOBAL_BUILDS, everybody))
     allowed, reason, rivals = min(allowances, key=lambda item: item[0])
     if allowed >= capped.count:
         return Grant(capped.count, capped.reason)
@@ -77,10 +81,11 @@ def _shared(connection: Connection, view: PresetView, capped: Capped, flying: In
     return Grant(allowed, reason, [int(item.preset_id) for item in waiting[: capped.count - allowed]])
 
 
-def _hungry(item: PresetCounts, in_flight: int, view: PresetView, settings: Settings) -> Hungry:
-    desired = desired_now(item.preset, view.now)
+def hungry(item: PresetCounts, in_flight: int, now: datetime, backoff_interval: timedelta) -> Hungry:
+    """A pool that shares a budget, with what it would create within its own limits."""
+    desired = desired_now(item.preset, now)
     wants = quantities(item.preset, item.counts, desired).create
-    if backoff_until(item.failures, timedelta(seconds=settings.backoff_interval), view.now):
+    if backoff_until(item.failures, backoff_interval, now):
         wants = 0
     for limit in (item.max_builds_in_flight, item.slow_start):
         if limit is not None:

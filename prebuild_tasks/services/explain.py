@@ -15,8 +15,9 @@ from prebuild_tasks.core.facts import Facts, Pause, Processes
 from prebuild_tasks.core.liveness import Liveness
 from prebuild_tasks.locks import Locks
 from prebuild_tasks.services.doctor import start_commands
-from prebuild_tasks.services.judgement import Scene, judge, read_scene, unserved
+from prebuild_tasks.services.judgement import Scene, judge, read_scene, share_out, unserved
 from prebuild_tasks.storage import explained
+from prebuild_tasks.storage.budgets import read_sharers
 from prebuild_tasks.storage.conditions import resolve_preset
 from prebuild_tasks.storage.engine import Database
 from prebuild_tasks.storage.siblings import read_versions
@@ -59,8 +60,13 @@ def explain_preset(database: Database, settings: Settings, locks: Locks | None, 
         preset_id = resolve_preset(connection, name)
         versions = read_versions(connection, preset_id)
         now, rows = read_pools(database, connection, settings.backoff_lookback, only=versions)
-        scene = read_scene(connection, settings, now, rows)
         [row] = [item for item in rows if item.preset_id == preset_id]
+        scene = read_scene(connection, settings, now, rows)
+        usage = scene.usage[row.counted.organization_id]
+        if scene.global_max or usage.max_builds_in_flight is not None or usage.max_workspaces is not None:
+            organization = None if scene.global_max else row.counted.organization_id
+            sharers = read_sharers(connection, now, settings.backoff_lookback, organization)
+            scene = share_out(scene, sharers[0] if sharers else ())
         facts = _facts(connection, settings, row, scene)
     if locks is not None:
         queues = [settings.queue(item) for item in (EVENTS, RECONCILE, DEFAULT, BUILDS)]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from sqlalchemy import Connection
@@ -12,15 +12,16 @@ from sqlalchemy import Connection
 from prebuild_tasks.config import Settings
 from prebuild_tasks.core.actions import Quantities, quantities
 from prebuild_tasks.core.facts import Budget
-from prebuild_tasks.core.limits import Capped, LimitReason, cap_creations
-from prebuild_tasks.core.model import PresetSnapshot, ReconciliationState
+from prebuild_tasks.core.limits import Capped, Hungry, LimitReason, Pot, cap_creations
+from prebuild_tasks.core.model import PresetCounts, PresetSnapshot, PresetStatus, ReconciliationState
 from prebuild_tasks.core.reasons import Reason, Staff, why_short
 from prebuild_tasks.core.rollout import Rolling
 from prebuild_tasks.core.state import compute_state
 from prebuild_tasks.core.turns import Version, next_turns
 from prebuild_tasks.messages import BUILDS, DEFAULT, EVENTS, RECONCILE
+from prebuild_tasks.services.budgets import hungry
 from prebuild_tasks.services.liveness import Liveness, read_liveness
-from prebuild_tasks.storage.budgets import Usage, read_usage
+from prebuild_tasks.storage.budgets import SHARED_BY_AT_MOST, Usage, read_usage
 from prebuild_tasks.storage.siblings import read_running
 from prebuild_tasks.storage.snapshots import PoolRow
 
@@ -38,6 +39,8 @@ class Scene:
     liveness: Liveness
     gated: Mapping[int, Quantities] = field(default_factory=dict)
     """By preset, what its next turn does where replacing by and by holds back a part of it."""
+    pots: Sequence[Pot] = ()
+    """Limits as they are shared; each pool has a part of some of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +89,37 @@ def read_scene(connection: Connection, settings: Settings, now: datetime, rows: 
     )
 
 
+def sharing(rows: Sequence[PoolRow], scene: Scene) -> list[PresetCounts]:
+    """Of all pools those that share limits: with everybody where one is global, else within their organization."""
+    groups: dict[int, list[PoolRow]] = defaultdict(list)
+    for row in rows:
+        if row.preset.active and row.status is PresetStatus.HEALTHY:
+            groups[0 if scene.global_max else row.counted.organization_id].append(row)
+    found = (group for group in groups.values() if 1 < len(group) <= SHARED_BY_AT_MOST)
+    return [row.counted for group in found for row in group if row.paused is None]
+
+
+def share_out(scene: Scene, sharers: Sequence[PresetCounts]) -> Scene:
+    """The same with the limits divided among those that share them."""
+    kin: dict[int, list[Hungry]] = defaultdict(list)
+    for item in sharers:
+        in_flight = scene.in_flight.get(int(item.preset.id), 0)
+        kin[item.organization_id].append(hungry(item, in_flight, scene.now, scene.backoff_interval))
+    pots = []
+    for organization_id, members in kin.items():
+        used = scene.usage[organization_id]
+        if used.max_builds_in_flight is not None:
+            pots.append(Pot.divided(LimitReason.ORGANIZATION_BUILDS, used.max_builds_in_flight, members))
+        if used.max_workspaces is not None:
+            # What is in flight has its place in the quota already.
+            room = used.max_workspaces - used.workspaces + sum(item.in_flight for item in members)
+            pots.append(Pot.divided(LimitReason.QUOTA, room, members))
+    if scene.global_max and kin:
+        everybody = [item for members in kin.values() for item in members]
+        pots.append(Pot.divided(LimitReason.GLOBAL_BUILDS, scene.global_max, everybody))
+    return replace(scene, pots=pots)
+
+
 def unserved(liveness: Liveness, settings: Settings) -> tuple[str, ...]:
     """The queues without which no decision is made, and that nobody consumes."""
     queues = (settings.queue(name) for name in (EVENTS, RECONCILE, DEFAULT))
@@ -98,7 +132,12 @@ def judge(row: PoolRow, scene: Scene) -> Judgement:
     amount = quantities(row.preset, row.counts, state.desired)
     gated = scene.gated.get(row.preset_id, amount)
     capped = _cap(row, gated.create, scene)
-    budget = _budget(row, capped.reason, scene) if gated.create and not capped.count and capped.reason else None
+    share = _share(row, capped.count, scene)
+    if share.count < capped.count:
+        capped = share
+    budget = None
+    if gated.create and not capped.count and capped.reason:
+        budget = _budget(row, capped.reason, scene, others=capped is share)
     reason = why_short(
         row.counted,
         state,
@@ -171,7 +210,17 @@ def _cap(row: PoolRow, wanted: int, scene: Scene) -> Capped:
     )
 
 
-def _budget(row: PoolRow, limit: LimitReason, scene: Scene) -> Budget:
+def _share(row: PoolRow, wanted: int, scene: Scene) -> Capped:
+    """What the pool's fair share of short limits lets through."""
+    if not wanted:
+        return Capped(0)
+    shares = [
+        Capped(pot.allowance(row.preset.id, wanted), pot.reason) for pot in scene.pots if row.preset.id in pot.everybody
+    ]
+    return min(shares, key=lambda item: item.count, default=Capped(wanted))
+
+
+def _budget(row: PoolRow, limit: LimitReason, scene: Scene, *, others: bool) -> Budget:
     usage = scene.usage[row.counted.organization_id]
     in_flight = scene.in_flight.get(row.preset_id, 0)
     used, most = {
@@ -181,7 +230,7 @@ def _budget(row: PoolRow, limit: LimitReason, scene: Scene) -> Budget:
         LimitReason.GLOBAL_BUILDS: (_everywhere(scene), scene.global_max),
         LimitReason.QUOTA: (usage.workspaces, usage.max_workspaces),
     }[limit]
-    return Budget(limit, used, most or 0, usage.name, usage.claimed)
+    return Budget(limit, used, most or 0, usage.name, usage.claimed, others)
 
 
 def _everywhere(scene: Scene) -> int:

@@ -15,7 +15,7 @@ from prebuild_tasks.core.model import BuildStatus, PresetStatus, ReconciliationS
 from prebuild_tasks.core.names import parse_preset_ref
 from prebuild_tasks.core.reasons import Reason
 from prebuild_tasks.messages import BUILDS
-from prebuild_tasks.services.judgement import Judgement, judge, read_scene
+from prebuild_tasks.services.judgement import Judgement, judge, read_scene, share_out, sharing
 from prebuild_tasks.services.liveness import Liveness
 from prebuild_tasks.storage import models as m
 from prebuild_tasks.storage.budgets import Usage
@@ -75,6 +75,7 @@ def read_numbers(database: Database, settings: Settings) -> Numbers:
             connection.execute(text(f"SET LOCAL statement_timeout = {STATEMENT_TIMEOUT_MS}"))
         now, rows = read_pools(database, connection, settings.backoff_lookback)
         scene = read_scene(connection, settings, now, rows)
+        scene = share_out(scene, sharing(rows, scene))
         organizations = _organizations(connection)
         return Numbers(
             now=now,

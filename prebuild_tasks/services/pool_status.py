@@ -12,7 +12,7 @@ from prebuild_tasks.core.limits import LimitReason
 from prebuild_tasks.core.reasons import Reason
 from prebuild_tasks.core.schedule import next_change
 from prebuild_tasks.core.words import local
-from prebuild_tasks.services.judgement import Judgement, Scene, judge, read_scene
+from prebuild_tasks.services.judgement import Judgement, Scene, judge, read_scene, share_out, sharing
 from prebuild_tasks.storage.engine import Database
 from prebuild_tasks.storage.snapshots import PoolRow, read_pools
 
@@ -47,6 +47,7 @@ def pools(database: Database, settings: Settings) -> list[PoolStatus]:
     with database.snapshot() as connection:
         now, rows = read_pools(database, connection, settings.backoff_lookback)
         scene = read_scene(connection, settings, now, rows)
+    scene = share_out(scene, sharing(rows, scene))
     return [pool_status(row, scene) for row in rows]
 
 
@@ -99,7 +100,8 @@ def _creation(row: PoolRow, judged: Judgement, scene: Scene) -> str:
     if budget is None:
         create = judged.turn.create
         return f"create {create}" + (f" of {missing}" if create < missing else "") + _but(row, reason)
-    return _limited(budget, missing) + _but(row, reason)
+    others = ", what is left is for others" if budget.others else ""
+    return _limited(budget, missing) + others + _but(row, reason)
 
 
 def _limited(budget: Budget, missing: int) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
 from sqlalchemy import ColumnElement, Connection, and_, func, select, true
 from sqlalchemy.orm import InstrumentedAttribute
@@ -18,7 +19,6 @@ from prebuild_tasks.core.model import (
 )
 from prebuild_tasks.storage import models as m
 from prebuild_tasks.storage.conditions import IS_ACTIVE, TEMPLATE_OF_VERSION, VERSION_OF_PRESET
-from prebuild_tasks.storage.reads import PresetView
 from prebuild_tasks.storage.snapshots import read_counts
 
 IS_IN_FLIGHT = and_(
@@ -133,15 +133,15 @@ def _in_flight_by(connection: Connection, column: InstrumentedAttribute[int]) ->
 
 
 def read_sharers(
-    connection: Connection, view: PresetView, backoff_lookback: float, *, everywhere: bool
+    connection: Connection, now: datetime, backoff_lookback: float, organization_id: int | None
 ) -> tuple[Sequence[PresetCounts], dict[int, int]] | None:
-    """The active presets that share a budget, of the organization or of all, and what each has in flight.
+    """The active presets that share a budget, of the organization or (None) of all, and what each has in flight.
 
     None when they are too many to be asked. Five statements at most.
     """
-    scope: ColumnElement[bool] = true() if everywhere else m.Template.organization_id == view.organization_id
+    scope: ColumnElement[bool] = true() if organization_id is None else m.Template.organization_id == organization_id
     sharers = (IS_ACTIVE, m.Preset.status == PresetStatus.HEALTHY, scope)
     number = select(func.count()).select_from(m.Preset).join(*VERSION_OF_PRESET).join(*TEMPLATE_OF_VERSION)
     if not 1 < connection.execute(number.where(*sharers)).scalar_one() <= SHARED_BY_AT_MOST:
         return None
-    return read_counts(connection, view.now, backoff_lookback, *sharers), _in_flight_by(connection, m.Build.preset_id)
+    return read_counts(connection, now, backoff_lookback, *sharers), _in_flight_by(connection, m.Build.preset_id)

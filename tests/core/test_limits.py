@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from prebuild_tasks.core.limits import Capped, LimitReason, assign_slots, cap_creations, fair_share
+from prebuild_tasks.core.limits import (
+    Capped,
+    Hungry,
+    LimitReason,
+    Pot,
+    assign_slots,
+    cap_creations,
+    fair_allowance,
+    fair_share,
+)
 
 UNLIMITED: dict[str, Any] = {
     "preset_in_flight": 0,
@@ -86,6 +96,28 @@ def test_a_share_wastes_nothing_and_favours_nobody(wants: dict[str, int], budget
         assert max(shares.values()) <= shares[name] + 1
     given_to_short = [shares[name] for name in short]
     assert given_to_short == sorted(given_to_short, reverse=True)
+
+
+HUNGRY = st.builds(
+    Hungry,
+    preset_id=st.integers(0, 99).map(str),
+    in_flight=st.integers(0, 4),
+    wants=st.integers(0, 9),
+    fullness=st.sampled_from([0.0, 0.5, 1.0]),
+)
+
+
+@given(
+    st.lists(HUNGRY, min_size=1, max_size=7, unique_by=lambda item: item.preset_id),
+    st.integers(-3, 30),
+    st.integers(1, 12),
+)
+def test_divided_once_everybody_gets_what_asking_gets(everybody: list[Hungry], limit: int, wanted: int) -> None:
+    pot = Pot.divided(LimitReason.QUOTA, limit, everybody)
+    for mine in everybody:
+        asked = [replace(item, wants=wanted) if item is mine else item for item in everybody]
+        expected = min(fair_allowance(mine.preset_id, asked, limit), wanted)
+        assert min(pot.allowance(mine.preset_id, wanted), wanted) == expected
 
 
 @pytest.mark.parametrize(

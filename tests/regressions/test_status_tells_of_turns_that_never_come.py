@@ -2,7 +2,8 @@
 
 In a rolling replacement, with one start in flight: "replace 10, create 9", reason `not_yet`, "its next turn creates 9",
 and as the command `prebuild reconcile`, whose turn did nothing, until the last one was replaced. Of an older version
-that stood in as second choice: "delete 3". Under `max_builds_in_flight: 3`: "its next turn creates 10".
+that stood in as second choice: "delete 3". Under `max_builds_in_flight: 3`: "its next turn creates 10". Of a pool that
+had its share of the organization's limit: "its next turn creates 4".
 """
 
 from __future__ import annotations
@@ -12,6 +13,9 @@ from prebuild_tasks.core.reasons import Reason
 from prebuild_tasks.services.explain import Explained, explain_preset
 from prebuild_tasks.services.operate import invalidate
 from prebuild_tasks.services.pool_status import pools
+from prebuild_tasks.services.pools import apply
+from prebuild_tasks.services.pools_file import load_text
+from prebuild_tasks.services.pools_options import ApplyOptions
 from prebuild_tasks.storage.engine import Database
 from tests.builders import PRESET, declare, fill, staffed, turn
 
@@ -60,3 +64,26 @@ def test_a_limit_lets_a_part_through(database: Database, settings: Settings) -> 
     found = explain_preset(database, settings, None, PRESET)
     assert "its next turn creates 3 of 10, within max_builds_in_flight" in said(found)
     assert turn(database, settings).created == 3
+
+
+def test_a_limit_is_shared(database: Database, settings: Settings) -> None:
+    text = """
+schema: 1
+organizations: [{name: default, max_builds_in_flight: 4}]
+templates: [{name: dev, config: {start: 'true'}, presets: [{name: a, desired: 6}, {name: b, desired: 6}]}]
+"""
+    staffed(database, settings)
+    apply(database, settings, load_text(text), ApplyOptions(actor="ada"))
+    assert [row.next_action for row in pools(database, settings)] == ["create 2 of 6", "create 2 of 6"]
+    words = "its next turn creates 2 of 6, within max_builds_in_flight of the organization"
+    assert words in said(explain_preset(database, settings, None, "dev/a"))
+    assert turn(database, settings, "dev/a").created == 2
+    assert [(row.reason, row.next_action) for row in pools(database, settings)] == [
+        ("organization_builds_in_flight", "wait: 2 of 4 builds of default in flight, what is left is for others"),
+        ("not_yet", "create 2 of 6"),
+    ]
+    found = explain_preset(database, settings, None, "dev/a")
+    assert found.facts.reason is Reason.ORGANIZATION_BUILDS
+    words = "2 of 4 builds in flight of the organization default; what is left is for pools that have less"
+    assert words in said(found)
+    assert (turn(database, settings, "dev/a").created, turn(database, settings, "dev/b").created) == (0, 2)

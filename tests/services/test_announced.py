@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import re
+from contextlib import suppress
 
 import pytest
 
@@ -15,6 +16,9 @@ from prebuild_tasks.services.claim import ClaimRequest, claim
 from prebuild_tasks.services.explain import explain_preset
 from prebuild_tasks.services.operate import invalidate
 from prebuild_tasks.services.pool_status import pools
+from prebuild_tasks.services.pools import apply
+from prebuild_tasks.services.pools_file import load_text
+from prebuild_tasks.services.pools_options import ApplyOptions
 from prebuild_tasks.services.reconcile import reconcile_preset
 from prebuild_tasks.storage.conditions import resolve_preset
 from prebuild_tasks.storage.engine import Database
@@ -67,10 +71,8 @@ def live_on(database: Database, settings: Settings, chance: random.Random, pool:
             age(database, chance.choice((1500, 3000)), [row.id for row in workspaces(database)[: chance.randint(1, 4)]])
         case 4:
             for number in range(chance.randint(1, 2)):
-                try:
+                with suppress(ClaimMissError):
                     claim(database, ClaimRequest(f"owner{number}", [PRESET]))
-                except ClaimMissError:
-                    break
         case _:
             pass
     declare(database, settings, yes=True, **pool)  # type: ignore[arg-type]
@@ -102,3 +104,35 @@ def test_the_next_turn_does_what_was_announced(
         seen.update(turns(database, settings))
     held = Reason.PRESET_BUILDS if limited else Reason.STARTING
     assert {Reason.NOT_YET, held} <= seen, "a life in which nothing happens shows nothing"
+
+
+@pytest.mark.parametrize(
+    ("organization", "everywhere"),
+    [("max_builds_in_flight: 4", 0), ("max_workspaces: 9", 0), ("max_builds_in_flight: 6, max_workspaces: 11", 5)],
+)
+def test_among_pools_that_share_limits(
+    database: Database, settings: Settings, organization: str, everywhere: int
+) -> None:
+    chance = random.Random(organization)
+    settings = settings.model_copy(update={"max_builds_in_flight": everywhere})
+    staffed(database, settings)
+    names = ("dev/small", "dev/middle", "dev/big")
+    seen: set[Reason] = set()
+    for _ in range(_STEPS):
+        sizes = ", ".join(
+            f"{{name: {name[4:]}, desired: {chance.randint(0, 6)}, replace: {{strategy: rolling}}}}" for name in names
+        )
+        config = f"{{start: 'true # {chance.randint(0, 1)}'}}"
+        text = f"""
+schema: 1
+organizations: [{{name: default, {organization}}}]
+templates: [{{name: dev, config: {config}, presets: [{sizes}]}}]
+"""
+        apply(database, settings, load_text(text), ApplyOptions(actor="ada", yes=True))
+        seen.update(turns(database, settings))
+        for _ in range(chance.randint(0, 2)):
+            with suppress(ClaimMissError):
+                claim(database, ClaimRequest("ada", [chance.choice(names)]))
+        finish_builds(database, limit=chance.randint(0, 6))
+    assert Reason.NOT_YET in seen
+    assert seen & {Reason.ORGANIZATION_BUILDS, Reason.QUOTA, Reason.GLOBAL_BUILDS}
