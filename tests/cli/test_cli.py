@@ -36,6 +36,7 @@ KEYS = {
     "history": {"at", "actor", "event", "workspace", "preset", "reason", "details"},
     "explain": {
         "preset", "at", "desired", "eligible", "starting", "missing", "reason", "chain", "commands",
+        "next_turn",
     },
     "claim": {
         "workspace", "preset", "owner", "url", "directory", "resource_id", "request_id", "claimed_at", "state",

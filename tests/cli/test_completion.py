@@ -54,6 +54,7 @@ def test_names_are_completed(complete: Callable[[str], list[str]], database: Dat
     on(database, "gone")
     assert complete("prebuild forget g") == ["gone"]
     assert complete("prebuild builds --status c") == ["canceling", "canceled"]
+    assert complete("prebuild workspaces --state s") == ["starting", "stopping", "stopped"]
     assert complete("prebuild expl") == ["explain"]
 
 
