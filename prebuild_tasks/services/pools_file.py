@@ -215,7 +215,10 @@ def _checks(root: Node, model: PoolsModel, check_config: ConfigCheck | None) -> 
             yield from _duplicates(root, place, [item.name for item in items], "preset")
             for number, preset in enumerate(items):
                 yield from _schedule_problems(root, (*place, number), preset)
-                yield from _number_problems(root, (*place, number, "parameters"), preset)
+                yield from _number_problems(root, (*place, number, "parameters"), preset.parameters)
+        for place, config in configs:
+            variables = config.get("environment")
+            yield from _number_problems(root, (*place, "environment"), variables if isinstance(variables, dict) else ())
         if check_config is not None:
             for place, config in configs:
                 yield from _config_problems(root, where, place, template.provisioner, config, check_config)
@@ -261,9 +264,9 @@ def _schedule_problems(root: Node, where: Where, preset: PresetModel) -> Iterato
             yield root.problem((*where, "schedules", overlap.second, "cron"), message, "narrow one of them")
 
 
-def _number_problems(root: Node, where: Where, preset: PresetModel) -> Iterator[Problem]:
-    """A parameter is text: 3.10 must not become 3.1 without a word."""
-    for name in preset.parameters:
+def _number_problems(root: Node, where: Where, names: Iterable[str]) -> Iterator[Problem]:
+    """A variable is text: 3.10 must not become 3.1 without a word."""
+    for name in names:
         node = root.at((*where, name))
         if node.number and str(node.value) != node.number:
             message = f"{name}: the number {node.number} would become the text {node.value}"

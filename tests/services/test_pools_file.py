@@ -79,6 +79,7 @@ BROKEN = [
             ("3.10", "3.1"), ("022", "22"), ("1e5", "100000.0"), ("0x1F", "31"), ("+1", "1"), (".5", "0.5"),
         )
     ),
+    (GOOD.replace('start: "true"', "environment: {V: 3.10}"), 6, 24, "number 3.10 would become the text 3.1", ""),
     (GOOD.replace("N: 3", "N: " + "9" * 5000), 14, 44, "a number of 5,000 characters is too long", "quote it"),
     (GOOD.replace("desired: 3", "desired: 0x" + "f" * 5000), 9, 18, "a number of 5,002 characters is too long", ""),
     (GOOD.replace('start: "true"', "start: [1e999]"), 6, 7, "holds .inf or .nan", ""),
