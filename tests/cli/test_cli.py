@@ -60,6 +60,7 @@ def test_json_keys(cli: Any, database: Database, settings: Settings) -> None:
         assert all(row.keys() == KEYS[command] for row in json.loads(cli(command, "--json")))
     explained = json.loads(cli("explain", "dev/small", "--json"))
     assert explained.keys() == KEYS["explain"]
+    assert explained["next_turn"] == {"delete": 0, "cancel": 0, "create": 0}
     assert {key for link in explained["chain"] for key in link} == {"about", "reason", "words"}
     answer = json.loads(cli("claim", "dev/small", "--owner", "ada", "--json"))
     assert answer.keys() == KEYS["claim"]
