@@ -95,6 +95,7 @@ def test_the_main_job(make: Callable[..., Service]) -> None:
     service.wait_gone()
 
 
+@pytest.mark.deploys
 def test_killed_with_9_nothing_is_lost_and_nothing_double(make: Callable[..., Service], tmp_path: Path) -> None:
     gate = tmp_path / "gate"
     waits = POOLS.replace("echo once >> starts", f"echo once >> starts; until [ -e {gate} ]; do sleep 0.1; done")
@@ -149,6 +150,7 @@ def test_two_side_by_side_and_until_full(make: Callable[..., Service]) -> None:
         service.wait_gone()
 
 
+@pytest.mark.deploys
 def test_a_start_that_fails_is_seen_backed_off_and_never_a_hot_loop(make: Callable[..., Service]) -> None:
     failing = POOLS.replace("echo once >> starts", "echo no disk; exit 7")
     service = make(pools=failing, PREBUILD_RECONCILE_INTERVAL="500ms")

@@ -17,7 +17,6 @@ from freezegun.api import FrozenDateTimeFactory
 from prebuild_tasks.beat import Scheduler
 from prebuild_tasks.celery import app
 
-
 PERIOD = timedelta(minutes=10)
 
 

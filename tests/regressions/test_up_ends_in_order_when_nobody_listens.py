@@ -68,6 +68,7 @@ def test_what_can_not_be_said_raises_nothing(gone: Callable[[], int], terminal: 
 
 
 @pytest.mark.e2e
+@pytest.mark.deploys
 def test_ctrl_c_after_the_pipe_was_closed(tmp_path: Path) -> None:
     service = Service(tmp_path / "one" / "d")
     (tmp_path / "one" / "pools.yaml").write_text(POOLS)
