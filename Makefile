@@ -28,7 +28,7 @@ up: install ## Fill the example pools on this machine: Redis, SQLite, worker, bu
 .PHONY: test
 test: install ## Run the tests, a few trials of every fault among them; starts its own Redis and PostgreSQL
 	$(BIN)/pytest -n 3 --dist loadscope -m "not timed and not faults and not deploys and not docker and not monitoring" $(ARGS)
-	$(BIN)/pytest -m "timed and not faults" $(ARGS) $(if $(ARGS),|| [ $$? = 5 ]) # 5: none is among those asked for
+	$(BIN)/pytest -m "timed and not faults" $$(grep -rl mark.timed tests --include=test_*.py) $(ARGS) $(if $(ARGS),|| [ $$? = 5 ]) # 5: none is among those asked for
 
 .PHONY: faults
 faults: install ## Make every fault as often as docs/reliability.md says: about two and a half hours

@@ -167,6 +167,7 @@ def test_a_start_that_fails_is_seen_backed_off_and_never_a_hot_loop(make: Callab
     service.wait_gone()
 
 
+@pytest.mark.deploys
 def test_a_database_or_redis_that_is_not_there(make: Callable[..., Service]) -> None:
     service = make(PREBUILD_DATABASE_URL="postgresql://nobody@127.0.0.1:1/none")
     for command in (["up"], ["status"], ["claim", "dev/small", "--owner", "ada"], ["db", "upgrade"]):
@@ -178,6 +179,7 @@ def test_a_database_or_redis_that_is_not_there(make: Callable[..., Service]) -> 
     service.wait_gone()
 
 
+@pytest.mark.deploys
 def test_flower_shows_the_workers_and_asks_for_a_password(make: Callable[..., Service]) -> None:
     from base64 import b64encode
     from urllib.error import HTTPError, URLError

@@ -33,6 +33,7 @@ def service(tmp_path: Path, postgres_url: str, redis_url: str) -> Iterator[Servi
         yield service
 
 
+@pytest.mark.deploys
 def test_from_an_empty_database_to_a_full_pool_with_beat_alone(service: Service, redis_url: str) -> None:
     service.run("apply", "pools.yaml")
     with redis_py.Redis.from_url(redis_url) as client:
