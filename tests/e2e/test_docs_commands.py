@@ -56,9 +56,9 @@ def commands(page: str) -> list[tuple[str, str]]:
 
 
 def words(output: str) -> set[str]:
-    """The words that are no names, paths, times or versions: what is printed whenever it is run."""
+    """The words that are no names, paths, times or versions: what is printed whenever it is run, of one or several."""
     plain = (re.sub(r"^\W+|\W+$", "", token) for token in output.split())
-    return {word for word in plain if re.fullmatch(r"[A-Za-z_]{4,}|[a-z-]+/[a-z]+", word)}
+    return {word.removesuffix("s") for word in plain if re.fullmatch(r"[A-Za-z_]{4,}|[a-z-]+/[a-z]+", word)}
 
 
 def labels(output: str) -> set[str]:
