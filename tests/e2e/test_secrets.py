@@ -162,6 +162,7 @@ def ask_everything(search: Search, service: Service, workspace: str) -> None:
         "unblock": [["fails/small"]],
         "pause": [["cold/small"]],
         "resume": [["cold/small"]],
+        "forget": [["nowhere"]],
     }
     others = {"apply", "up", "claim", "release", "delete", "extend", "promote", "invalidate", "exporter", "decide"}
     assert set(COMMANDS) <= questions.keys() | others, "a new command is asked here, too"
