@@ -12,7 +12,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from redis.exceptions import RedisError
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, select
 
 from prebuild_tasks.clock import utcnow
 from prebuild_tasks.config import BUILDS, CLAIMS, DEFAULT, EVENTS, RECONCILE, Settings
@@ -26,13 +26,13 @@ from prebuild_tasks.core.diagnosis import (
     Trouble,
 )
 from prebuild_tasks.core.liveness import Liveness
-from prebuild_tasks.core.model import BuildStatus
 from prebuild_tasks.errors import CannotBuildError, NotFoundError, PrebuildError
 from prebuild_tasks.locks import connect, refused
 from prebuild_tasks.ports import Provisioner
 from prebuild_tasks.provisioners import Provisioners
 from prebuild_tasks.services.liveness import read_liveness
 from prebuild_tasks.storage import models as m
+from prebuild_tasks.storage.builds import pending_by_queue
 from prebuild_tasks.storage.conditions import (
     IS_ACTIVE,
     TEMPLATE_OF_VERSION,
@@ -76,7 +76,7 @@ def examine(database: Database, settings: Settings, provisioners: Provisioners) 
             now = database.now(connection)
             life = read_liveness(connection, settings, now)
             paused = global_pause(connection)
-            bound = _bound_builds(connection)
+            bound = {host: count for host, count in pending_by_queue(connection).items() if host}
             zones = dict(_bad_timezones(connection))
             declared = _read_declared(connection)
     except PrebuildError as error:
@@ -153,12 +153,6 @@ def _clock_skew(database: Database, connection: Connection) -> float | None:
     before = utcnow()
     there = database.now(connection)
     return (before + (utcnow() - before) / 2 - there).total_seconds()
-
-
-def _bound_builds(connection: Connection) -> dict[str, int]:
-    pending = m.Build.status == BuildStatus.PENDING, m.Build.queue != ""
-    query = select(m.Build.queue, func.count()).where(*pending).group_by(m.Build.queue)
-    return {row[0]: row[1] for row in connection.execute(query)}
 
 
 def _bad_timezones(connection: Connection) -> Iterator[tuple[str, str]]:

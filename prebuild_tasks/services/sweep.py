@@ -131,8 +131,7 @@ def _republish(
 ) -> None:
     """Queue by queue, so that what waits for a host that is gone leaves the others their turn."""
     with database.read() as connection:
-        query = select(m.Build.queue, func.count()).where(m.Build.status == BuildStatus.PENDING)
-        pending = {host: count for host, count in connection.execute(query.group_by(m.Build.queue))}  # noqa: C416
+        pending = store.pending_by_queue(connection)
     mine = by_host(result.builds)
     for host, count in sorted(pending.items()):
         about_to_be = [build.id for build in mine.get(host, ())]

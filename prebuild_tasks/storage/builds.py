@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, and_, insert, or_, select, update
+from sqlalchemy import Connection, and_, func, insert, or_, select, update
 
 from prebuild_tasks.core.model import ACTIVE_STATUSES, BuildStatus, Transition
 from prebuild_tasks.storage import models as m
@@ -243,6 +243,12 @@ def add_logs(connection: Connection, chunks: Collection[Mapping[str, Any]]) -> N
     """Append pieces of output."""
     if chunks:
         connection.execute(insert(m.BuildLog), list(chunks))
+
+
+def pending_by_queue(connection: Connection) -> dict[str, int]:
+    """How many builds wait in each queue that has any; `""`: in the one that every host serves."""
+    query = select(m.Build.queue, func.count()).where(m.Build.status == BuildStatus.PENDING).group_by(m.Build.queue)
+    return {row[0]: row[1] for row in connection.execute(query)}
 
 
 def lost_builds(connection: Connection, before: datetime, runner_prefix: str = "") -> Sequence[Any]:
