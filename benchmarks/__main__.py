@@ -16,7 +16,7 @@ from benchmarks import rows
 from benchmarks.bench import Bench
 from benchmarks.harness import Result
 from benchmarks.table import print_head, print_row, write_json
-from prebuild_tasks.telemetry import configure_command_logging
+from prebuild_tasks.logs import configure_command_logging
 
 
 def main() -> int:

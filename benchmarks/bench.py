@@ -12,7 +12,7 @@ import psycopg
 
 from benchmarks.population import populate
 from prebuild_tasks.config import Settings
-from prebuild_tasks.storage.engine import Database
+from prebuild_tasks.db.engine import Database
 from tests import servers
 
 POSTGRES_OPTIONS = {

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from prebuild_tasks.services.claim import ClaimRequest, claim
-from prebuild_tasks.storage.engine import Database
-from prebuild_tasks.telemetry import configure_command_logging
+from prebuild_tasks.claims.claim import claim
+from prebuild_tasks.claims.types import ClaimRequest
+from prebuild_tasks.db.engine import Database
+from prebuild_tasks.logs import configure_command_logging
 
 
 def product(url: str, template: str, preset: str) -> Callable[[str], object]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sqlalchemy import text
 
-from prebuild_tasks.storage.engine import Database
+from prebuild_tasks.db.engine import Database
 
 TEMPLATES = 100
 """At most: presets are spread over them."""

@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import event
 
 from benchmarks.floors.fetch import Statement
-from prebuild_tasks.storage.engine import Database
+from prebuild_tasks.db.engine import Database
 
 
 @contextmanager

@@ -19,10 +19,10 @@ from benchmarks.floors import publish
 from benchmarks.floors.fetch import Statement, fetch
 from benchmarks.recorded import recorded
 from prebuild_tasks.bootstrap import Runtime
-from prebuild_tasks.messages import RECONCILE, RECONCILE_PRESET
-from prebuild_tasks.services.reconcile import plan_tick
-from prebuild_tasks.storage.engine import Database
-from prebuild_tasks.storage.snapshots import read_global
+from prebuild_tasks.db.engine import Database
+from prebuild_tasks.messaging.publisher import RECONCILE, RECONCILE_PRESET
+from prebuild_tasks.reconcile.store.snapshots import read_global
+from prebuild_tasks.reconcile.turn import plan_tick
 
 
 @dataclass

@@ -8,9 +8,9 @@ import sys
 import threading
 
 from prebuild_tasks.bootstrap import runtime
-from prebuild_tasks.services.build import BuildRunner
-from prebuild_tasks.services.reconcile import follow_up
-from prebuild_tasks.telemetry import configure_logging
+from prebuild_tasks.builds.runner import BuildRunner
+from prebuild_tasks.logs import configure_logging
+from prebuild_tasks.workspaces.outbox import follow_up
 
 
 def main(build_id: str, name: str, begins: str) -> None:

@@ -31,12 +31,16 @@ from celery.signals import (
 )
 from kombu import Exchange, Queue
 
-from prebuild_tasks.broker import broker_url, forget_time_limits_that_were_met, tolerate_unreadable_messages
 from prebuild_tasks.config import load_settings
-from prebuild_tasks.messages import BUILDS, CLAIMS, DEFAULT, EVENTS, RECONCILE
+from prebuild_tasks.messaging.publisher import BUILDS, CLAIMS, DEFAULT, EVENTS, RECONCILE
+from prebuild_tasks.messaging.transport import (
+    broker_url,
+    forget_time_limits_that_were_met,
+    tolerate_unreadable_messages,
+)
 
 if TYPE_CHECKING:
-    from prebuild_tasks.services.presence import Presence, Role
+    from prebuild_tasks.fleet.presence import Presence, Role
 
 settings = load_settings()
 
@@ -155,7 +159,7 @@ app.conf.update(
 
 @setup_logging.connect
 def _logging(**_: Any) -> None:
-    from prebuild_tasks.telemetry import configure_logging
+    from prebuild_tasks.logs import configure_logging
 
     configure_logging(settings)
     # Before anything is put there: it is nobody else's to read.
@@ -177,8 +181,8 @@ def _consume_own_host(instance: Any, **_: Any) -> None:
 @worker_init.connect
 def _fit_for_the_database(**_: Any) -> None:
     """A worker that can't work on the database says so and exits; one that can't reach it goes on and waits."""
+    from prebuild_tasks.db.engine import Database
     from prebuild_tasks.errors import InputError, PrebuildError
-    from prebuild_tasks.storage.engine import Database
 
     database = Database(settings.resolved_database_url)
     try:

@@ -13,18 +13,18 @@ from typing import Any
 
 import structlog
 
+from prebuild_tasks.claims.claim import claim
+from prebuild_tasks.claims.types import ClaimAnswer, Claimed, ClaimRequest
 from prebuild_tasks.clock import monotonic
 from prebuild_tasks.config import Settings, load_settings
-from prebuild_tasks.core.model import MissReason
+from prebuild_tasks.db.engine import Database
 from prebuild_tasks.errors import BeingBuiltError, ClaimMissError, PrebuildError, WaitTimeoutError
-from prebuild_tasks.messages import CLIENT_DEADLINE, Messages
-from prebuild_tasks.services.claim import ClaimRequest, claim
-from prebuild_tasks.services.claim_answers import ClaimAnswer, Claimed
-from prebuild_tasks.services.reconcile import publish
-from prebuild_tasks.services.release import end_workspace
-from prebuild_tasks.services.status import workspaces
-from prebuild_tasks.storage.engine import Database
-from prebuild_tasks.storage.new_builds import NewBuild
+from prebuild_tasks.insight.status.listings import workspaces
+from prebuild_tasks.messaging.publisher import CLIENT_DEADLINE, Messages
+from prebuild_tasks.model.vocabulary import MissReason
+from prebuild_tasks.workspaces.new_builds import NewBuild
+from prebuild_tasks.workspaces.outbox import publish
+from prebuild_tasks.workspaces.release import end_workspace
 
 log = structlog.get_logger(__name__)
 

@@ -11,22 +11,20 @@ import os
 import re
 import socket
 from collections.abc import Iterator, Mapping
-from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
-from pydantic import AliasChoices, BeforeValidator, Field, ValidationError, field_validator
+from pydantic import AliasChoices, Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from prebuild_tasks.errors import InputError
+from prebuild_tasks.model.durations import Duration, Lasting
 
-_UNITS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400}
 _PASSWORD = re.compile(r"^([a-z][a-z0-9+.-]*://[^/?#:@]*:).+@", re.IGNORECASE | re.DOTALL)
 """To the last @: one that should have been encoded is a part of the password."""
 _QUERY_PASSWORD = re.compile(r"([?&][^=&]*password=)[^&]*", re.IGNORECASE)
 _REDIS_SCHEMES = ("redis", "rediss", "unix", "redis+socket")
-_DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d)?")
 
 DEFAULT_PASS_ENV = (
     "HTTP_PROXY,HTTPS_PROXY,NO_PROXY,ALL_PROXY,http_proxy,https_proxy,no_proxy,all_proxy,"
@@ -36,32 +34,6 @@ DEFAULT_PASS_ENV = (
 )
 
 
-def parse_duration(value: object) -> float:
-    """Seconds from `15`, `"15s"`, `"5m"`, `"8h"`, `"14d"` or `"1h30m"`. Raises ValueError with the accepted forms."""
-    if isinstance(value, timedelta):
-        return value.total_seconds()
-    if isinstance(value, (int, float)) and not isinstance(value, bool):
-        return float(value)
-    text = str(value).strip()
-    rest, total = text, 0.0
-    while rest and (part := _DURATION.match(rest)):
-        total += float(part[1]) * _UNITS[part[2] or "s"]
-        rest = rest[part.end() :].lstrip()
-    if rest or not text:
-        raise ValueError(
-            f"{text!r} is not a duration; write seconds, or a number with ms, s, m, h or d, such as 15s or 8h"
-        )
-    return total
-
-
-QUEUES = EVENTS, RECONCILE, BUILDS, CLAIMS, DEFAULT = ("events", "reconcile", "builds", "claims", "default")
-"""Short names of the queues; `Settings.queue` gives the full ones."""
-
-LONGEST = 3_155_760_000
-"""Seconds: a hundred years. With more, an instant that long ago would be before the calendar begins."""
-Duration = Annotated[float, BeforeValidator(parse_duration), Field(ge=0, le=LONGEST, allow_inf_nan=False)]
-Lasting = Annotated[float, BeforeValidator(parse_duration), Field(gt=0, le=LONGEST, allow_inf_nan=False)]
-"""A duration for which 0 would mean nothing, or everything at once."""
 _NAMESPACE = re.compile(r"[a-z0-9]([a-z0-9._-]{0,61}[a-z0-9])?")
 _LEVELS = ("CRITICAL", "ERROR", "WARNING", "INFO", "DEBUG")
 EMPTY_IS_NONE = "provisioner_pass_env"

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from prebuild_tasks import follow
 from prebuild_tasks.bootstrap import runtime
 from prebuild_tasks.celery import HARD_LIMIT, SOFT_LIMIT, app
-from prebuild_tasks.services import claim as claims
-from prebuild_tasks.services.reconcile import follow_up
+from prebuild_tasks.claims import claim as claims
+from prebuild_tasks.claims.types import ClaimRequest
+from prebuild_tasks.upkeep import dispatch
+from prebuild_tasks.workspaces.outbox import follow_up
 
 
 @app.task(name="prebuild_tasks.reconcile_all", time_limit=HARD_LIMIT, soft_time_limit=SOFT_LIMIT)
@@ -45,7 +46,7 @@ def claim(presets: Sequence[str] = (), owner: str = "", request_id: str = "", **
     known = {
         key: value for key, value in options.items() if key in ("name", "template", "parameters", "wait", "repeated")
     }
-    request = claims.ClaimRequest(owner, presets, request_id=request_id or claim.request.id or "", **known)
+    request = ClaimRequest(owner, presets, request_id=request_id or claim.request.id or "", **known)
     here = runtime()
     return claims.claim_and_wake(here.database, here.settings, here.messages, request).report()
 
@@ -54,15 +55,15 @@ def claim(presets: Sequence[str] = (), owner: str = "", request_id: str = "", **
 def sweep(resources: bool = False, here: bool = False, shared: bool = False, **_: Any) -> dict[str, Any]:
     """Mend what messages and workers lost. `resources`: ask the hosts to look for strays; `here`: look."""
     if resources:
-        return follow.ask_for_resources(runtime())
+        return dispatch.ask_for_resources(runtime())
     if here:
-        return follow.sweep_resources_here(runtime(), shared=shared)
-    return follow.sweep(runtime())
+        return dispatch.sweep_resources_here(runtime(), shared=shared)
+    return dispatch.sweep(runtime())
 
 
 @app.task(name="prebuild_tasks.probe_prebuilds", time_limit=HARD_LIMIT, soft_time_limit=SOFT_LIMIT)
 def probe_prebuilds(host: str | None = None, **_: Any) -> dict[str, Any]:
     """Without a host, ask those that have something due; with one (`""`: any), probe there."""
     if host is None:
-        return follow.ask_for_probes(runtime())
-    return follow.probe(runtime(), host)
+        return dispatch.ask_for_probes(runtime())
+    return dispatch.probe(runtime(), host)

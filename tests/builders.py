@@ -8,25 +8,24 @@ from typing import Any
 
 from sqlalchemy import select, text, update
 
+from prebuild_tasks.builds import failures, store
+from prebuild_tasks.builds.runner import BuildRunner
 from prebuild_tasks.config import Settings
-from prebuild_tasks.core.model import BuildStatus, Transition
-from prebuild_tasks.messages import BUILDS, CLAIMS, DEFAULT, EVENTS, RECONCILE
+from prebuild_tasks.db.base import Base
+from prebuild_tasks.db.engine import Database
+from prebuild_tasks.db.types import UtcDateTime
+from prebuild_tasks.fleet.liveness import note_tick
+from prebuild_tasks.fleet.presence import Presence, Role
+from prebuild_tasks.messaging.publisher import BUILDS, CLAIMS, DEFAULT, EVENTS, RECONCILE
+from prebuild_tasks.model.vocabulary import BuildStatus, Transition
+from prebuild_tasks.pools.apply import apply
+from prebuild_tasks.pools.file.load import load_text
+from prebuild_tasks.pools.options import ApplyOptions, ApplyReport
 from prebuild_tasks.ports import NOTHING_SHOWN, Resource
-from prebuild_tasks.services.build import BuildRunner
-from prebuild_tasks.services.handover import hand_over
-from prebuild_tasks.services.liveness import note_tick
-from prebuild_tasks.services.pools import apply
-from prebuild_tasks.services.pools_file import load_text
-from prebuild_tasks.services.pools_options import ApplyOptions, ApplyReport
-from prebuild_tasks.services.presence import Presence, Role
-from prebuild_tasks.services.reconcile import PresetResult, reconcile_preset
-from prebuild_tasks.storage import builds as store
-from prebuild_tasks.storage import failures
-from prebuild_tasks.storage import models as m
-from prebuild_tasks.storage.base import Base
-from prebuild_tasks.storage.conditions import resolve_preset
-from prebuild_tasks.storage.engine import Database
-from prebuild_tasks.storage.types import UtcDateTime
+from prebuild_tasks.reconcile.turn import PresetResult, reconcile_preset
+from prebuild_tasks.schema import tables as m
+from prebuild_tasks.schema.lookup import resolve_preset
+from prebuild_tasks.workspaces.handover import hand_over
 
 PRESET = "dev/small"
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sqlalchemy import text
 
-from prebuild_tasks.storage.engine import Database
+from prebuild_tasks.db.engine import Database
 
 _POOLS = (
     "INSERT INTO organizations (id, name, source) VALUES (1, 'default', 'bulk')",

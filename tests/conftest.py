@@ -19,7 +19,7 @@ import structlog
 from xdist.scheduler import LoadScopeScheduling
 
 from prebuild_tasks.config import Settings
-from prebuild_tasks.storage.engine import Database
+from prebuild_tasks.db.engine import Database
 from tests import servers
 
 freezegun.configure(

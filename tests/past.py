@@ -8,9 +8,9 @@ from typing import Any
 
 from sqlalchemy import insert, select, update
 
-from prebuild_tasks.core.model import BuildStatus, Transition
-from prebuild_tasks.storage import models as m
-from prebuild_tasks.storage.engine import Database
+from prebuild_tasks.db.engine import Database
+from prebuild_tasks.model.vocabulary import BuildStatus, Transition
+from prebuild_tasks.schema import tables as m
 from tests.builders import PRESET, preset_id
 
 

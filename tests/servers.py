@@ -19,8 +19,8 @@ from typing import Any
 
 import psycopg
 
-from prebuild_tasks.cli.redis_server import RedisServer
-from prebuild_tasks.storage.engine import Database
+from prebuild_tasks.cli.up.redis_server import RedisServer
+from prebuild_tasks.db.engine import Database
 from tests.wait import wait_until
 
 _SOCKET_DIRECTORY_MAX = 80

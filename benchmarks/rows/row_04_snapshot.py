@@ -11,9 +11,9 @@ from benchmarks.bench import Bench
 from benchmarks.harness import Absolute, Bound, Result, Row, compare
 from benchmarks.recorded import recorded
 from benchmarks.ticks import Ticks, ticks
-from prebuild_tasks.core.actions import order_presets
-from prebuild_tasks.core.model import GlobalSnapshot
-from prebuild_tasks.storage.snapshots import read_global
+from prebuild_tasks.reconcile.rules.decide import order_presets
+from prebuild_tasks.reconcile.rules.model import GlobalSnapshot
+from prebuild_tasks.reconcile.store.snapshots import read_global
 
 _LOOKBACK = 3600
 

@@ -14,7 +14,7 @@ from sqlalchemy import text
 from benchmarks.bench import Bench, dsn
 from benchmarks.clients import Clients, clients, percentile
 from benchmarks.harness import Bound, Result, Row, compare
-from prebuild_tasks.storage.engine import Database
+from prebuild_tasks.db.engine import Database
 from tests import bulk
 
 PREBUILDS = 10_000

@@ -18,12 +18,12 @@ from benchmarks.floors import publish
 from benchmarks.harness import Bound, Result, compare
 from benchmarks.processes import environment, running, until, worked_off
 from benchmarks.recorded import recorded
-from prebuild_tasks import locks
 from prebuild_tasks.bootstrap import Runtime
 from prebuild_tasks.celery import HARD_LIMIT, SOFT_LIMIT
-from prebuild_tasks.messages import RECONCILE, RECONCILE_PRESET
-from prebuild_tasks.services.reconcile import reconcile_preset
-from prebuild_tasks.storage.engine import Database
+from prebuild_tasks.db.engine import Database
+from prebuild_tasks.messaging.publisher import RECONCILE, RECONCILE_PRESET
+from prebuild_tasks.reconcile import locks
+from prebuild_tasks.reconcile.turn import reconcile_preset
 from tests import bulk
 
 _PRESETS = 200

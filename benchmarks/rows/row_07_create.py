@@ -11,9 +11,10 @@ from benchmarks.floors import create
 from benchmarks.floors import publish as floor
 from benchmarks.harness import Bound, Result, compare
 from prebuild_tasks.bootstrap import Runtime
-from prebuild_tasks.messages import BUILDS, RUN_BUILD
-from prebuild_tasks.services.reconcile import publish, reconcile_preset
-from prebuild_tasks.storage.new_builds import NewBuild
+from prebuild_tasks.messaging.publisher import BUILDS, RUN_BUILD
+from prebuild_tasks.reconcile.turn import reconcile_preset
+from prebuild_tasks.workspaces.new_builds import NewBuild
+from prebuild_tasks.workspaces.outbox import publish
 from tests import bulk
 
 COUNT = 100

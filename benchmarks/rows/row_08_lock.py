@@ -10,7 +10,7 @@ from benchmarks.bench import Bench
 from benchmarks.floors import create
 from benchmarks.harness import Bound, Result, compare
 from prebuild_tasks.bootstrap import Runtime
-from prebuild_tasks.storage import writes
+from prebuild_tasks.schema.row_locks import lock_preset
 from tests import bulk
 
 
@@ -25,7 +25,7 @@ def run(bench: Bench) -> Iterator[Result]:
         for preset_id in range(1, each + 1):
             with here.locks.preset(str(preset_id)) as lease, database.write() as writing:
                 assert lease.held
-                assert writes.lock_preset(writing, preset_id)
+                assert lock_preset(writing, preset_id)
 
     with redis.Redis.from_url(bench.redis_url) as client:
 

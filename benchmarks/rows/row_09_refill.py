@@ -17,10 +17,11 @@ from benchmarks.clients import percentile
 from benchmarks.harness import Absolute, Bound, Result
 from benchmarks.processes import staffed, until
 from prebuild_tasks.bootstrap import Runtime
-from prebuild_tasks.messages import RECONCILE
-from prebuild_tasks.services.claim import ClaimRequest, claim
-from prebuild_tasks.services.reconcile import follow_up
-from prebuild_tasks.storage.engine import Database
+from prebuild_tasks.claims.claim import claim
+from prebuild_tasks.claims.types import ClaimRequest
+from prebuild_tasks.db.engine import Database
+from prebuild_tasks.messaging.publisher import RECONCILE
+from prebuild_tasks.workspaces.outbox import follow_up
 from tests import bulk
 
 _PRESETS = 10_000

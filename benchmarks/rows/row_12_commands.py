@@ -11,9 +11,9 @@ from pathlib import Path
 from benchmarks.bench import Bench
 from benchmarks.harness import Bound, Result, absolute, compare
 from benchmarks.population import TEMPLATES, stock
-from prebuild_tasks.services.pools import apply
-from prebuild_tasks.services.pools_file import load_text
-from prebuild_tasks.services.pools_options import ApplyOptions
+from prebuild_tasks.pools.apply import apply
+from prebuild_tasks.pools.file.load import load_text
+from prebuild_tasks.pools.options import ApplyOptions
 
 _PREBUILD = Path(sys.executable).with_name("prebuild")
 

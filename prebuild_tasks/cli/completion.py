@@ -24,7 +24,7 @@ def complete_preset(incomplete: str) -> list[str]:
     """`template/preset` of every active preset that begins so."""
 
     def ask(connection: Connection) -> Sequence[str]:
-        from prebuild_tasks.storage.conditions import preset_names
+        from prebuild_tasks.schema.lookup import preset_names
 
         return [name for name in preset_names(connection) if name.startswith(incomplete)]
 
@@ -47,7 +47,7 @@ def complete_template(incomplete: str) -> list[str]:
     def ask(connection: Connection) -> Sequence[str]:
         from sqlalchemy import select
 
-        from prebuild_tasks.storage import models as m
+        from prebuild_tasks.schema import tables as m
 
         named = m.Template.name.startswith(incomplete, autoescape=True)
         query = select(m.Template.name).where(m.Template.deleted_at.is_(None), named)
@@ -58,7 +58,7 @@ def complete_template(incomplete: str) -> list[str]:
 
 def complete_host(incomplete: str) -> list[str]:
     """Hosts that hold workspaces or had a builds worker."""
-    from prebuild_tasks.services.forget import known_hosts
+    from prebuild_tasks.upkeep.forget_host import known_hosts
 
     def ask(connection: Connection) -> Sequence[str]:
         return [host for host in known_hosts(connection) if host.startswith(incomplete)]
@@ -68,14 +68,14 @@ def complete_host(incomplete: str) -> list[str]:
 
 def complete_status(incomplete: str) -> list[str]:
     """Where a build can be."""
-    from prebuild_tasks.core.model import BuildStatus
+    from prebuild_tasks.model.vocabulary import BuildStatus
 
     return [status.value for status in BuildStatus if status.value.startswith(incomplete)]
 
 
 def complete_state(incomplete: str) -> list[str]:
     """Where a workspace can be."""
-    from prebuild_tasks.core.model import WorkspaceState
+    from prebuild_tasks.model.vocabulary import WorkspaceState
 
     return [state.value for state in WorkspaceState if state.value.startswith(incomplete)]
 
@@ -89,8 +89,8 @@ ClaimedArgument = Annotated[str, typer.Argument(help="Name, owner/name or id", a
 def _workspaces(connection: Connection, incomplete: str, *, claimed: bool) -> Sequence[str]:
     from sqlalchemy import select
 
-    from prebuild_tasks.core.model import PREBUILDS_OWNER
-    from prebuild_tasks.storage import models as m
+    from prebuild_tasks.model.vocabulary import PREBUILDS_OWNER
+    from prebuild_tasks.schema import tables as m
 
     is_prebuild = m.Workspace.owner == PREBUILDS_OWNER
     named = m.Workspace.name.startswith(incomplete, autoescape=True)
@@ -102,8 +102,7 @@ def _workspaces(connection: Connection, incomplete: str, *, claimed: bool) -> Se
 def _asked(question: Question) -> list[str]:
     """The answer; empty when there is none soon, whatever the reason: an error would garble the line being typed."""
     with suppress(Exception):
-        import prebuild_tasks.storage.conditions
-        import prebuild_tasks.storage.engine  # noqa: F401 - before the clock runs: only the database is short of time
+        import prebuild_tasks.db.engine  # noqa: F401 - before the clock runs: only the database is short of time
     found: list[str] = []
 
     def ask() -> None:
@@ -120,7 +119,7 @@ def _names(question: Question) -> Sequence[str]:
     from sqlalchemy.engine import make_url
 
     from prebuild_tasks.config import load_settings
-    from prebuild_tasks.storage.engine import Database
+    from prebuild_tasks.db.engine import Database
 
     url: Any = make_url(load_settings().resolved_database_url)
     if url.get_backend_name() == "sqlite" and not Path(url.database or "").exists():

@@ -17,35 +17,35 @@ from prebuild_tasks import __version__
 from prebuild_tasks.errors import PrebuildError
 
 COMMANDS = {
-    "up": ("embedded", "Run everything on this machine: Redis, migrations, worker, builds, beat and a live table"),
-    "apply": ("pools", "Make the declared pools the stored ones"),
-    "plan": ("plan", "Show what apply would change, and what would become of each pool then"),
-    "status": ("pools", "Show every pool: desired, eligible, starting, failed, next action"),
-    "explain": ("explain", "Say why a pool is as it is, and what would mend it"),
-    "claim": ("claims", "Take a ready workspace"),
-    "workspaces": ("claims", "List workspaces"),
-    "release": ("claims", "Give a claimed workspace back: it is deleted"),
-    "delete": ("claims", "Delete any workspace (operators)"),
-    "extend": ("operate", "Move the end of a claimed workspace"),
-    "pause": ("operate", "Stop creating and deleting in one pool, or in all; claims go on"),
-    "resume": ("operate", "Reconcile one pool, or all, again"),
-    "promote": ("operate", "Make a stored version of a template the active one"),
-    "invalidate": ("operate", "Replace every prebuild a pool has now"),
-    "unblock": ("operate", "Let a pool build again after its hard limit or a failed validation"),
-    "forget": ("operate", "Close what a machine held that is gone for good"),
-    "reconcile": ("pools", "Ask for a tick, or for one preset's turn, now"),
-    "builds": ("builds", "List builds, newest first"),
-    "logs": ("builds", "Show the output of a build"),
-    "history": ("builds", "Show who did what to a workspace or a pool, why and when"),
-    "report": ("report", "Show hit rate, cold starts, time to ready, idle hours and cost, and waste"),
-    "audit": ("audit", "Check the invariants on the live system"),
-    "sweep": ("audit", "Show resources that nobody knows of, and look again; --confirm to remove many"),
-    "doctor": ("doctor", "Look for what is wrong around it all, and say what to do"),
-    "health": ("doctor", "For probes: is a worker, the builds worker, beat, the database or Redis alive"),
-    "exporter": ("exporter", "Serve Prometheus metrics"),
-    "db": ("admin", "Database: upgrade"),
-    "config": ("admin", "Settings and the pools file's schema"),
-    "decide": ("admin", "Answer decision cases"),
+    "up": ("up.service", "Run everything on this machine: Redis, migrations, worker, builds, beat and a live table"),
+    "apply": ("commands.pools", "Make the declared pools the stored ones"),
+    "plan": ("commands.plan", "Show what apply would change, and what would become of each pool then"),
+    "status": ("commands.pools", "Show every pool: desired, eligible, starting, failed, next action"),
+    "explain": ("commands.explain", "Say why a pool is as it is, and what would mend it"),
+    "claim": ("commands.claims", "Take a ready workspace"),
+    "workspaces": ("commands.claims", "List workspaces"),
+    "release": ("commands.claims", "Give a claimed workspace back: it is deleted"),
+    "delete": ("commands.claims", "Delete any workspace (operators)"),
+    "extend": ("commands.operate", "Move the end of a claimed workspace"),
+    "pause": ("commands.operate", "Stop creating and deleting in one pool, or in all; claims go on"),
+    "resume": ("commands.operate", "Reconcile one pool, or all, again"),
+    "promote": ("commands.operate", "Make a stored version of a template the active one"),
+    "invalidate": ("commands.operate", "Replace every prebuild a pool has now"),
+    "unblock": ("commands.operate", "Let a pool build again after its hard limit or a failed validation"),
+    "forget": ("commands.operate", "Close what a machine held that is gone for good"),
+    "reconcile": ("commands.pools", "Ask for a tick, or for one preset's turn, now"),
+    "builds": ("commands.builds", "List builds, newest first"),
+    "logs": ("commands.builds", "Show the output of a build"),
+    "history": ("commands.builds", "Show who did what to a workspace or a pool, why and when"),
+    "report": ("commands.report", "Show hit rate, cold starts, time to ready, idle hours and cost, and waste"),
+    "audit": ("commands.audit", "Check the invariants on the live system"),
+    "sweep": ("commands.audit", "Show resources that nobody knows of, and look again; --confirm to remove many"),
+    "doctor": ("commands.doctor", "Look for what is wrong around it all, and say what to do"),
+    "health": ("commands.doctor", "For probes: is a worker, the builds worker, beat, the database or Redis alive"),
+    "exporter": ("commands.exporter", "Serve Prometheus metrics"),
+    "db": ("commands.admin", "Database: upgrade"),
+    "config": ("commands.admin", "Settings and the pools file's schema"),
+    "decide": ("commands.admin", "Answer decision cases"),
 }
 _HIDDEN = {"decide"}
 _USAGE = 2
@@ -70,7 +70,7 @@ class LazyGroup(TyperGroup):
 
 def load(name: str) -> Any:
     """The command itself: a function of its module, or a Typer group under that name."""
-    from prebuild_tasks.telemetry import configure_command_logging
+    from prebuild_tasks.logs import configure_command_logging
 
     configure_command_logging()
     module, line = COMMANDS[name]

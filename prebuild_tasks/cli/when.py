@@ -5,8 +5,8 @@ from __future__ import annotations
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 
-from prebuild_tasks.config import parse_duration
 from prebuild_tasks.errors import InputError
+from prebuild_tasks.model.durations import parse_duration
 
 FORMS = "how long ago, as 12h or 7d, or a date or time as 2026-03-01 or 2026-03-01T08:00+01:00"
 

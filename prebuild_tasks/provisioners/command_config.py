@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from prebuild_tasks.config import Duration
+from prebuild_tasks.model.durations import Duration
 from prebuild_tasks.provisioners.process_config import BadConfigError, Command, checked
 
 _FORMS = {

@@ -7,8 +7,8 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from prebuild_tasks.clock import monotonic
-from prebuild_tasks.core.model import NEVER_READY_CODE
 from prebuild_tasks.errors import ProvisionerError
+from prebuild_tasks.model.vocabulary import NEVER_READY_CODE
 from prebuild_tasks.ports import BuildContext, Probe, WorkspaceSpec
 from prebuild_tasks.provisioners.docker_config import DockerConfig
 from prebuild_tasks.provisioners.docker_engine import Stream, words

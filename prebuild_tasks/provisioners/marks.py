@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from prebuild_tasks.core.model import PREBUILDS_OWNER
 from prebuild_tasks.errors import ProvisionerError
+from prebuild_tasks.model.vocabulary import PREBUILDS_OWNER
 from prebuild_tasks.ports import WorkspaceSpec
 
 

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
-from prebuild_tasks.config import parse_duration
+from prebuild_tasks.model.durations import parse_duration
 from prebuild_tasks.ports import WorkspaceSpec
 from prebuild_tasks.provisioners.process_config import checked
 

@@ -12,8 +12,8 @@ import pytest
 
 from prebuild_tasks.cli.main import main
 from prebuild_tasks.config import Settings, load_settings
-from prebuild_tasks.services.presence import Presence, Role
-from prebuild_tasks.storage.engine import Database
+from prebuild_tasks.db.engine import Database
+from prebuild_tasks.fleet.presence import Presence, Role
 
 CONTROL = tuple(f"prebuild.{name}" for name in ("events", "reconcile", "claims", "default"))
 BUILDS = ("prebuild.builds", "prebuild.builds.here")

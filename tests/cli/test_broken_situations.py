@@ -22,13 +22,14 @@ import psycopg
 import pytest
 from sqlalchemy import text, update
 
+from prebuild_tasks.builds.runner import BuildRunner
+from prebuild_tasks.claims.claim import claim
+from prebuild_tasks.claims.types import ClaimRequest
+from prebuild_tasks.db.engine import Database
+from prebuild_tasks.fleet.liveness import note_tick
+from prebuild_tasks.fleet.presence import Role
 from prebuild_tasks.provisioners import Provisioners
-from prebuild_tasks.services.build import BuildRunner
-from prebuild_tasks.services.claim import ClaimRequest, claim
-from prebuild_tasks.services.liveness import note_tick
-from prebuild_tasks.services.presence import Role
-from prebuild_tasks.storage import models as m
-from prebuild_tasks.storage.engine import Database
+from prebuild_tasks.schema import tables as m
 from tests.builders import PRESET, build_all, declare, fill, jump, turn
 from tests.cli.conftest import CONTROL, Here
 from tests.wait import wait_until

@@ -10,9 +10,9 @@ import pytest
 from sqlalchemy import insert
 
 from prebuild_tasks.config import Settings
-from prebuild_tasks.core.model import BuildStatus
-from prebuild_tasks.storage import models as m
-from prebuild_tasks.storage.engine import Database
+from prebuild_tasks.db.engine import Database
+from prebuild_tasks.model.vocabulary import BuildStatus
+from prebuild_tasks.schema import tables as m
 from tests.builders import declare, fill, finish_builds, jump, turn
 
 

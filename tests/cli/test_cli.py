@@ -12,11 +12,12 @@ import pytest
 from sqlalchemy import update
 
 from prebuild_tasks import errors
+from prebuild_tasks.claims.claim import claim
+from prebuild_tasks.claims.types import ClaimRequest
 from prebuild_tasks.cli.main import COMMANDS
 from prebuild_tasks.config import Settings, load_settings
-from prebuild_tasks.services.claim import ClaimRequest, claim
-from prebuild_tasks.storage import models as m
-from prebuild_tasks.storage.engine import Database
+from prebuild_tasks.db.engine import Database
+from prebuild_tasks.schema import tables as m
 from tests.builders import PRESET, declare, fill
 from tests.services.test_hosts import on
 
@@ -239,7 +240,7 @@ def test_every_command_has_help_and_help_loads_none_of_them(cli: Any) -> None:
 @pytest.mark.timed
 def test_a_claim_takes_less_than_100_ms(cli: Any, database: Database, settings: Settings) -> None:
     """From parsed arguments to the printed line; the median of several."""
-    from prebuild_tasks.cli import claims
+    from prebuild_tasks.cli.commands import claims
     from prebuild_tasks.client import Client
     from prebuild_tasks.clock import monotonic
 

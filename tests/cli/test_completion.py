@@ -8,11 +8,12 @@ from typing import Any
 
 import pytest
 
+from prebuild_tasks.claims.claim import claim
+from prebuild_tasks.claims.types import ClaimRequest
 from prebuild_tasks.cli import completion
 from prebuild_tasks.cli.main import main
 from prebuild_tasks.config import Settings
-from prebuild_tasks.services.claim import ClaimRequest, claim
-from prebuild_tasks.storage.engine import Database
+from prebuild_tasks.db.engine import Database
 from tests.builders import PRESET, declare, fill, workspaces
 from tests.services.test_hosts import on
 

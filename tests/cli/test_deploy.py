@@ -14,7 +14,7 @@ import redis
 import yaml
 
 from prebuild_tasks.celery import SOFT_SHUTDOWN, app
-from prebuild_tasks.cli.redis_server import find_redis_binary
+from prebuild_tasks.cli.up.redis_server import find_redis_binary
 from prebuild_tasks.config import Settings
 from tests.wait import wait_until
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from prebuild_tasks.config import Settings
-from prebuild_tasks.storage.engine import Database
+from prebuild_tasks.db.engine import Database
 from tests.builders import fill
 
 FILE = """
@@ -78,5 +78,6 @@ def test_exit_codes_as_terraforms(cli: Any, pools: Any, tmp_path: Path) -> None:
 
 
 def test_plan_imports_no_celery() -> None:
-    script = "import sys, prebuild_tasks.cli.plan, prebuild_tasks.cli.explain; sys.exit('celery' in sys.modules)"
+    commands = "prebuild_tasks.cli.commands.plan, prebuild_tasks.cli.commands.explain"
+    script = f"import sys, {commands}; sys.exit('celery' in sys.modules)"
     subprocess.run([sys.executable, "-c", script], check=True)

@@ -11,7 +11,7 @@ import pytest
 
 from prebuild_tasks.cli.progress import Working
 from prebuild_tasks.config import Settings
-from prebuild_tasks.storage.engine import Database
+from prebuild_tasks.db.engine import Database
 from tests.builders import declare
 from tests.wait import wait_until
 

@@ -12,13 +12,13 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
-from prebuild_tasks.cli.report import heat_lines
-from prebuild_tasks.cli.report_page import page
+from prebuild_tasks.cli.commands.report import heat_lines
 from prebuild_tasks.cli.when import instant
 from prebuild_tasks.config import Settings
+from prebuild_tasks.db.engine import Database
 from prebuild_tasks.errors import InputError
-from prebuild_tasks.services.report import report
-from prebuild_tasks.storage.engine import Database
+from prebuild_tasks.insight.report.compile import report
+from prebuild_tasks.web.report_page import page
 from tests.builders import declare
 from tests.past import Past
 

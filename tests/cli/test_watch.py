@@ -17,11 +17,11 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from prebuild_tasks.cli.embedded import still_starting
-from prebuild_tasks.cli.watch import PoolView
+from prebuild_tasks.cli.up.service import still_starting
+from prebuild_tasks.cli.up.watch import PoolView
 from prebuild_tasks.config import Settings
-from prebuild_tasks.services.pool_status import PoolStatus
-from prebuild_tasks.storage.engine import Database
+from prebuild_tasks.db.engine import Database
+from prebuild_tasks.insight.status.pools import PoolStatus
 from tests.builders import declare, fill
 from tests.wait import wait_until
 

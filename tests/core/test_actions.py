@@ -12,22 +12,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from prebuild_tasks.core.actions import decide, needs_action, order_presets, quantities
-from prebuild_tasks.core.model import (
+from prebuild_tasks.model.vocabulary import Preset, Schedule
+from prebuild_tasks.reconcile.rules.decide import decide, needs_action, order_presets, quantities
+from prebuild_tasks.reconcile.rules.model import (
     BackOff,
     CancelPending,
     Counts,
     Create,
     Delete,
     GlobalSnapshot,
-    Preset,
     PresetCounts,
     PresetSnapshot,
     RecentFailures,
     RunningPrebuild,
-    Schedule,
 )
-from prebuild_tasks.core.state import count, desired_now
+from prebuild_tasks.reconcile.rules.state import count, desired_now
 
 NOW = datetime(2026, 3, 2, 12, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)

@@ -6,8 +6,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from prebuild_tasks.core.backoff import backoff_until, rest_after_lost_turns, slow_start_after
-from prebuild_tasks.core.model import RecentFailures
+from prebuild_tasks.reconcile.rules.backoff import backoff_until, rest_after_lost_turns, slow_start_after
+from prebuild_tasks.reconcile.rules.model import RecentFailures
 
 LAST = datetime(2026, 3, 2, 12, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from prebuild_tasks.cli.decide import decide_cases
+from prebuild_tasks.cli.commands.decide_cases import decide_cases
 from prebuild_tasks.errors import InputError
 
 CASES = json.loads((Path(__file__).parent / "decision-cases.json").read_text())

@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from prebuild_tasks.core.diagnosis import (
+from prebuild_tasks.fleet.model import Liveness, Process
+from prebuild_tasks.insight.doctor.rules import (
     Commands,
     DiskFact,
     Facts,
@@ -21,7 +22,6 @@ from prebuild_tasks.core.diagnosis import (
     diagnose,
     judge_role,
 )
-from prebuild_tasks.core.liveness import Liveness, Process
 
 NOW = datetime(2026, 11, 25, 12, tzinfo=UTC)
 CONTROL = ("p.events", "p.reconcile", "p.claims", "p.default")

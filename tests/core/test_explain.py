@@ -8,25 +8,25 @@ from typing import Any
 
 import pytest
 
-from prebuild_tasks.core.actions import Quantities
-from prebuild_tasks.core.diagnosis import Commands
-from prebuild_tasks.core.explain import About, explain
-from prebuild_tasks.core.facts import (
+from prebuild_tasks.insight.doctor.rules import Commands
+from prebuild_tasks.insight.explain.facts import (
     Budget,
     BuildFact,
     Facts,
     FailedDeletion,
-    Lock,
     Pause,
     Processes,
     Standing,
     Unwell,
 )
-from prebuild_tasks.core.limits import LimitReason
-from prebuild_tasks.core.model import Counts, Preset, PresetCounts, PresetStatus, RecentFailures, Schedule
-from prebuild_tasks.core.reasons import Reason, Staff
-from prebuild_tasks.core.state import compute_state
-from prebuild_tasks.core.words import instant, listed, number, span
+from prebuild_tasks.insight.explain.rules import About, explain
+from prebuild_tasks.model.text import instant, listed, number, span
+from prebuild_tasks.model.vocabulary import Preset, PresetStatus, Schedule
+from prebuild_tasks.reconcile.rules.decide import Quantities
+from prebuild_tasks.reconcile.rules.limits import LimitReason
+from prebuild_tasks.reconcile.rules.model import Counts, Lock, PresetCounts, RecentFailures
+from prebuild_tasks.reconcile.rules.reasons import Reason, Staff
+from prebuild_tasks.reconcile.rules.state import compute_state
 
 NOW = datetime(2026, 3, 2, 12, tzinfo=UTC)  # a Monday
 MINUTE = timedelta(minutes=1)

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from prebuild_tasks.core.limits import (
+from prebuild_tasks.reconcile.rules.limits import (
     Capped,
     Hungry,
     LimitReason,

@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
-from prebuild_tasks.core.losses import Losses, Scene, losses
-from prebuild_tasks.core.model import Counts, GlobalSnapshot, Preset, PresetCounts
+from prebuild_tasks.model.vocabulary import Preset
+from prebuild_tasks.pools.rules import Losses, Scene, losses
+from prebuild_tasks.reconcile.rules.model import Counts, GlobalSnapshot, PresetCounts
 from tests.core.test_explain import NOW
 
 OLD, NEW = "1", "2"

@@ -8,15 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from prebuild_tasks.core.names import (
-    PresetRef,
-    check_name,
-    check_owner,
-    claimed_name,
-    parse_preset_ref,
-    prebuild_name,
-)
 from prebuild_tasks.errors import InputError
+from prebuild_tasks.model.names import PresetRef, check_name, check_owner, claimed_name, parse_preset_ref, prebuild_name
 
 
 def test_fresh_names_are_readable_valid_and_hardly_ever_alike() -> None:

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from prebuild_tasks.core.model import Schedule
-from prebuild_tasks.core.schedule import _read, find_overlap, parse
+from prebuild_tasks.model.vocabulary import Schedule
+from prebuild_tasks.reconcile.rules.schedule import _read, find_overlap, parse
 
 CYCLE = [date.fromordinal(day) for day in range(date(2024, 1, 1).toordinal(), date(2052, 1, 1).toordinal())]
 

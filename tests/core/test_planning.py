@@ -6,11 +6,12 @@ from typing import Any
 
 import pytest
 
-from prebuild_tasks.core.actions import quantities
-from prebuild_tasks.core.model import Counts, Preset, Schedule
-from prebuild_tasks.core.planning import Cost, VersionNow, plan_pools, total_cost
-from prebuild_tasks.core.reasons import Reason
-from prebuild_tasks.core.state import compute_state
+from prebuild_tasks.insight.plan.rules import Cost, VersionNow, plan_pools, total_cost
+from prebuild_tasks.model.vocabulary import Preset, Schedule
+from prebuild_tasks.reconcile.rules.decide import quantities
+from prebuild_tasks.reconcile.rules.model import Counts
+from prebuild_tasks.reconcile.rules.reasons import Reason
+from prebuild_tasks.reconcile.rules.state import compute_state
 from tests.core.test_explain import NOW
 
 NAME = "dev/small"

@@ -9,11 +9,12 @@ from typing import Any
 
 import pytest
 
-from prebuild_tasks.core.explain import About
-from prebuild_tasks.core.limits import LimitReason
-from prebuild_tasks.core.model import Counts, Preset, PresetCounts, PresetStatus, RecentFailures
-from prebuild_tasks.core.reasons import Reason, Staff, why_short
-from prebuild_tasks.core.state import compute_state
+from prebuild_tasks.insight.explain.rules import About
+from prebuild_tasks.model.vocabulary import Preset, PresetStatus
+from prebuild_tasks.reconcile.rules.limits import LimitReason
+from prebuild_tasks.reconcile.rules.model import Counts, PresetCounts, RecentFailures
+from prebuild_tasks.reconcile.rules.reasons import Reason, Staff, why_short
+from prebuild_tasks.reconcile.rules.state import compute_state
 
 NOW = datetime(2026, 3, 2, 12, tzinfo=UTC)
 FAILED = RecentFailures(1, NOW - timedelta(seconds=10))

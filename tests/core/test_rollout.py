@@ -9,18 +9,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from prebuild_tasks.core.actions import decide
-from prebuild_tasks.core.model import (
+from prebuild_tasks.model.vocabulary import Preset
+from prebuild_tasks.reconcile.rules.decide import decide
+from prebuild_tasks.reconcile.rules.model import (
     BackOff,
     CancelPending,
     Create,
     Delete,
-    Preset,
     PresetSnapshot,
     RecentFailures,
     RunningPrebuild,
 )
-from prebuild_tasks.core.rollout import (
+from prebuild_tasks.reconcile.rules.rollout import (
     Rolling,
     Successor,
     due_for_replacement,
@@ -29,7 +29,7 @@ from prebuild_tasks.core.rollout import (
     overdue,
     ungated,
 )
-from prebuild_tasks.core.state import compute_state, count
+from prebuild_tasks.reconcile.rules.state import compute_state, count
 
 NOW = datetime(2026, 3, 2, 12, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)

@@ -10,8 +10,8 @@ from cronsim import CronSim
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from prebuild_tasks.core.model import Preset, Schedule
-from prebuild_tasks.core.schedule import _next_change, describe, desired_at, next_change, parse
+from prebuild_tasks.model.vocabulary import Preset, Schedule
+from prebuild_tasks.reconcile.rules.schedule import _next_change, describe, desired_at, next_change, parse
 
 BASE = 1
 WEEKDAYS = frozenset({1, 2, 3, 4, 5})

@@ -6,8 +6,9 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from prebuild_tasks.core.model import Counts, Preset, PresetSnapshot, ReconciliationState, RunningPrebuild, Schedule
-from prebuild_tasks.core.state import compute_state, count, is_expired
+from prebuild_tasks.model.vocabulary import Preset, Schedule
+from prebuild_tasks.reconcile.rules.model import Counts, PresetSnapshot, ReconciliationState, RunningPrebuild
+from prebuild_tasks.reconcile.rules.state import compute_state, count, is_expired
 
 NOW = datetime(2026, 3, 2, 12, tzinfo=UTC)
 HOUR = timedelta(hours=1)

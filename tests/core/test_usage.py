@@ -8,9 +8,8 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from prebuild_tasks.core.advice import Past, desired_in, recommend
-from prebuild_tasks.core.model import Preset, Schedule
-from prebuild_tasks.core.usage import (
+from prebuild_tasks.insight.report.advice import Past, desired_in, recommend
+from prebuild_tasks.insight.report.rules import (
     QUARTER,
     BusyHours,
     Demand,
@@ -22,6 +21,7 @@ from prebuild_tasks.core.usage import (
     peak,
     zone_of,
 )
+from prebuild_tasks.model.vocabulary import Preset, Schedule
 
 MONDAY = datetime(2026, 3, 2, tzinfo=UTC)
 HOUR = timedelta(hours=1)

@@ -18,11 +18,12 @@ from typing import Any, TypeVar
 import psutil
 
 from prebuild_tasks.config import Settings, load_settings
+from prebuild_tasks.db.engine import Database
 from prebuild_tasks.errors import PrebuildError
-from prebuild_tasks.services.liveness import Liveness, read_liveness
-from prebuild_tasks.services.pool_status import pools
-from prebuild_tasks.services.status import workspaces
-from prebuild_tasks.storage.engine import Database
+from prebuild_tasks.fleet.liveness import read_liveness
+from prebuild_tasks.fleet.model import Liveness
+from prebuild_tasks.insight.status.listings import workspaces
+from prebuild_tasks.insight.status.pools import pools
 from tests.servers import migrate
 from tests.wait import wait_until
 

@@ -25,7 +25,7 @@ import redis
 from psycopg import sql
 
 from prebuild_tasks.cli.main import COMMANDS, main
-from prebuild_tasks.cli.redis_server import RedisServer
+from prebuild_tasks.cli.up.redis_server import RedisServer
 from tests.e2e.http import answer, fetch, free_port
 from tests.e2e.service import Service, deployed, procfile
 from tests.servers import restartable_postgres

@@ -16,7 +16,7 @@ import pytest
 import redis as redis_py
 import trustme
 
-from prebuild_tasks.cli.redis_server import RedisServer
+from prebuild_tasks.cli.up.redis_server import RedisServer
 from tests.e2e.service import Service, deployed, procfile
 from tests.faults.proxy import Proxy
 from tests.servers import restartable_postgres

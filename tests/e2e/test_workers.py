@@ -12,7 +12,7 @@ import pytest
 import redis as redis_py
 from sqlalchemy import text
 
-from prebuild_tasks.storage.engine import Database
+from prebuild_tasks.db.engine import Database
 from tests.e2e.service import Service, deployed, procfile
 from tests.wait import wait_until
 

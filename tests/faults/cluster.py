@@ -17,14 +17,14 @@ import psutil
 import redis as redis_py
 
 from prebuild_tasks.bootstrap import Runtime
-from prebuild_tasks.cli.pools import config_check
-from prebuild_tasks.cli.redis_server import RedisServer
+from prebuild_tasks.cli.commands.pools import config_check
+from prebuild_tasks.cli.up.redis_server import RedisServer
 from prebuild_tasks.config import Settings, load_settings
+from prebuild_tasks.insight.audit import audit
+from prebuild_tasks.pools.apply import apply as apply_pools
+from prebuild_tasks.pools.file.load import load_pools
+from prebuild_tasks.pools.options import ApplyOptions
 from prebuild_tasks.provisioners import Provisioners
-from prebuild_tasks.services.audit import audit
-from prebuild_tasks.services.pools import apply as apply_pools
-from prebuild_tasks.services.pools_file import load_pools
-from prebuild_tasks.services.pools_options import ApplyOptions
 from tests.e2e.service import Service, procfile
 from tests.faults.load import Load, Sampler
 from tests.faults.proxy import Proxy

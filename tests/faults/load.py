@@ -7,13 +7,13 @@ import threading
 import uuid
 from collections.abc import Sequence
 
+from prebuild_tasks.claims.types import ClaimRequest
 from prebuild_tasks.client import Client
 from prebuild_tasks.clock import monotonic
 from prebuild_tasks.config import Settings
 from prebuild_tasks.errors import BusyError, ClaimMissError, NotFoundError, UnreachableError
-from prebuild_tasks.services.audit import audit
-from prebuild_tasks.services.claim import ClaimRequest
-from prebuild_tasks.services.status import workspaces
+from prebuild_tasks.insight.audit import audit
+from prebuild_tasks.insight.status.listings import workspaces
 
 _MOMENTARY = {"running without a heart-beat"}
 """What may be true while a fault lasts; it is asked for when all is calm."""

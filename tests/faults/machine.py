@@ -14,9 +14,13 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 from sqlalchemy import delete, func, select, update
 
+from prebuild_tasks.builds import store
+from prebuild_tasks.builds.runner import BuildRunner
+from prebuild_tasks.claims.claim import claim
+from prebuild_tasks.claims.types import ClaimAnswer, ClaimRequest
 from prebuild_tasks.config import Settings
-from prebuild_tasks.core.model import BuildStatus, Transition
-from prebuild_tasks.core.schedule import desired_at
+from prebuild_tasks.db.base import Base
+from prebuild_tasks.db.engine import Database
 from prebuild_tasks.errors import (
     CannotBuildError,
     ClaimMissError,
@@ -25,24 +29,20 @@ from prebuild_tasks.errors import (
     ProvisionerError,
     RefusedError,
 )
+from prebuild_tasks.insight.audit import audit
+from prebuild_tasks.model.vocabulary import BuildStatus, Transition
+from prebuild_tasks.pools import operations
+from prebuild_tasks.pools.apply import apply
+from prebuild_tasks.pools.file.load import load_text
+from prebuild_tasks.pools.options import ApplyOptions
 from prebuild_tasks.ports import BuildContext, Probe, Resource, WorkspaceSpec
-from prebuild_tasks.services import operate
-from prebuild_tasks.services.audit import audit
-from prebuild_tasks.services.build import BuildRunner
-from prebuild_tasks.services.claim import ClaimRequest, claim
-from prebuild_tasks.services.claim_answers import ClaimAnswer
-from prebuild_tasks.services.pools import apply
-from prebuild_tasks.services.pools_file import load_text
-from prebuild_tasks.services.pools_options import ApplyOptions
-from prebuild_tasks.services.reconcile import PresetResult, plan_tick, reconcile_preset
-from prebuild_tasks.services.release import end_workspace
-from prebuild_tasks.services.sweep import SweepResult, sweep, take_back_lost
-from prebuild_tasks.storage import builds as store
-from prebuild_tasks.storage import models as m
-from prebuild_tasks.storage.base import Base
-from prebuild_tasks.storage.conditions import preset_names
-from prebuild_tasks.storage.engine import Database
-from prebuild_tasks.storage.reads import read_preset
+from prebuild_tasks.reconcile.rules.schedule import desired_at
+from prebuild_tasks.reconcile.store.preset_view import read_preset
+from prebuild_tasks.reconcile.turn import PresetResult, plan_tick, reconcile_preset
+from prebuild_tasks.schema import tables as m
+from prebuild_tasks.schema.lookup import preset_names
+from prebuild_tasks.upkeep.sweep import SweepResult, sweep, take_back_lost
+from prebuild_tasks.workspaces.release import end_workspace
 from tests.builders import jump
 
 TEMPLATES = ("a", "b")
@@ -171,20 +171,20 @@ class Life(RuleBasedStateMachine):
 
     @rule(ref=st.sampled_from([*REFS, ""]), seconds=st.sampled_from([None, 60.0]))
     def pause(self, ref: str, seconds: float | None) -> None:
-        self._operate(lambda: operate.pause(self.database, ref, actor=ACTOR, seconds=seconds))
+        self._operate(lambda: operations.pause(self.database, ref, actor=ACTOR, seconds=seconds))
 
     @rule()
     def resume(self) -> None:
         for ref in ("", *REFS):
-            self._operate(lambda ref=ref: operate.resume(self.database, ref, actor=ACTOR))
+            self._operate(lambda ref=ref: operations.resume(self.database, ref, actor=ACTOR))
 
     @rule(ref=st.sampled_from(REFS))
     def invalidate(self, ref: str) -> None:
-        self._operate(lambda: operate.invalidate(self.database, ref, actor=ACTOR))
+        self._operate(lambda: operations.invalidate(self.database, ref, actor=ACTOR))
 
     @rule(ref=st.sampled_from(REFS))
     def unblock(self, ref: str) -> None:
-        self._operate(lambda: operate.unblock(self.database, ref, actor=ACTOR))
+        self._operate(lambda: operations.unblock(self.database, ref, actor=ACTOR))
 
     @rule(pick=PICK, template=st.sampled_from(TEMPLATES))
     def promote(self, pick: int, template: str) -> None:
@@ -193,7 +193,7 @@ class Life(RuleBasedStateMachine):
             names = sorted(connection.execute(query.where(m.Template.name == template)).scalars())
         if names:
             version = names[pick % len(names)]
-            self._operate(lambda: operate.promote(self.database, template, version, actor=ACTOR))
+            self._operate(lambda: operations.promote(self.database, template, version, actor=ACTOR))
 
     @rule(template=st.sampled_from(TEMPLATES), deprecated=st.sampled_from([True, False, False]))
     def deprecate(self, template: str, deprecated: bool) -> None:

@@ -10,14 +10,15 @@ from collections.abc import Iterator
 import pytest
 from sqlalchemy import func, select
 
+from prebuild_tasks.claims.claim import claim
+from prebuild_tasks.claims.types import ClaimRequest
 from prebuild_tasks.config import Settings
-from prebuild_tasks.core.model import Transition
+from prebuild_tasks.db.engine import Database
 from prebuild_tasks.errors import BusyError, ClaimMissError
-from prebuild_tasks.services.audit import audit
-from prebuild_tasks.services.claim import ClaimRequest, claim
-from prebuild_tasks.services.reconcile import reconcile_preset
-from prebuild_tasks.storage import models as m
-from prebuild_tasks.storage.engine import Database
+from prebuild_tasks.insight.audit import audit
+from prebuild_tasks.model.vocabulary import Transition
+from prebuild_tasks.reconcile.turn import reconcile_preset
+from prebuild_tasks.schema import tables as m
 from tests.builders import PRESET, age, declare, fill, finish_builds, preset_id, workspaces
 
 LONG = [pytest.mark.faults, pytest.mark.timeout(3600)]

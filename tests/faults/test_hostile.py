@@ -14,18 +14,19 @@ from hypothesis import strategies as st
 
 from prebuild_tasks import tasks
 from prebuild_tasks.bootstrap import Runtime
+from prebuild_tasks.claims.claim import claim
+from prebuild_tasks.claims.types import ClaimRequest
 from prebuild_tasks.config import Settings
-from prebuild_tasks.core.model import Transition
+from prebuild_tasks.db.engine import Database
 from prebuild_tasks.errors import PoolsFileError, PrebuildError
-from prebuild_tasks.services.audit import audit
-from prebuild_tasks.services.claim import ClaimRequest, claim
-from prebuild_tasks.services.forget import forget_host
-from prebuild_tasks.services.operate import pause
-from prebuild_tasks.services.pools import apply
-from prebuild_tasks.services.pools_file import load_text
-from prebuild_tasks.services.pools_options import ApplyOptions
-from prebuild_tasks.services.release import end_workspace
-from prebuild_tasks.storage.engine import Database
+from prebuild_tasks.insight.audit import audit
+from prebuild_tasks.model.vocabulary import Transition
+from prebuild_tasks.pools.apply import apply
+from prebuild_tasks.pools.file.load import load_text
+from prebuild_tasks.pools.operations import pause
+from prebuild_tasks.pools.options import ApplyOptions
+from prebuild_tasks.upkeep.forget_host import forget_host
+from prebuild_tasks.workspaces.release import end_workspace
 from tests.builders import PRESET, RecordingPublisher, declare, fill, workspaces
 
 EVIL = [

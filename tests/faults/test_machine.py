@@ -8,7 +8,7 @@ from hypothesis import settings as profile
 from hypothesis.stateful import run_state_machine_as_test
 
 from prebuild_tasks.config import Settings
-from prebuild_tasks.storage.engine import Database
+from prebuild_tasks.db.engine import Database
 from tests.faults.machine import Life
 
 

@@ -16,9 +16,9 @@ from sqlalchemy import select
 from prebuild_tasks.client import Client
 from prebuild_tasks.clock import monotonic
 from prebuild_tasks.errors import BusyError, UnreachableError
-from prebuild_tasks.messages import BUILDS, EVENTS, Messages
-from prebuild_tasks.services import operate
-from prebuild_tasks.storage import models as m
+from prebuild_tasks.messaging.publisher import BUILDS, EVENTS, Messages
+from prebuild_tasks.pools import operations
+from prebuild_tasks.schema import tables as m
 from tests.faults.cluster import NAMES, Cluster, cluster
 from tests.faults.trials import BUILD_STEPS, IN_CLUSTER, TURN_STEPS, Report, trials
 from tests.wait import wait_until
@@ -128,14 +128,14 @@ class Mischief:
                 client.lpop(self._it.settings.queue(name), 10)
 
     def invalidate(self) -> None:
-        operate.invalidate(self._client.database, self._chance.choice(NAMES), actor="mischief")
+        operations.invalidate(self._client.database, self._chance.choice(NAMES), actor="mischief")
 
     def pause(self) -> None:
-        operate.pause(self._client.database, self._chance.choice(NAMES), actor="mischief", reason="trial")
+        operations.pause(self._client.database, self._chance.choice(NAMES), actor="mischief", reason="trial")
 
     def resume(self) -> None:
         for name in NAMES:
-            operate.resume(self._client.database, name, actor="mischief")
+            operations.resume(self._client.database, name, actor="mischief")
 
 
 @trials(500, 10_000)

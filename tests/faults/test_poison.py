@@ -13,9 +13,9 @@ from sqlalchemy import text
 from prebuild_tasks.client import Client
 from prebuild_tasks.clock import monotonic
 from prebuild_tasks.config import Settings
-from prebuild_tasks.messages import BUILDS, EVENTS, RECONCILE, Messages
-from prebuild_tasks.services import operate
-from prebuild_tasks.storage.engine import Database
+from prebuild_tasks.db.engine import Database
+from prebuild_tasks.messaging.publisher import BUILDS, EVENTS, RECONCILE, Messages
+from prebuild_tasks.pools import operations
 from tests.faults.cluster import NAMES, Cluster, pools_file
 from tests.faults.trials import IN_CLUSTER, Report, refill, trials
 from tests.wait import wait_until
@@ -198,7 +198,7 @@ def test_row_11_provisioners_that_fail(deployment: Cluster, chance: random.Rando
     client = Client(settings=deployment.settings)
 
     def enough() -> bool:
-        operate.unblock(client.database, "bad/small", actor="test")
+        operations.unblock(client.database, "bad/small", actor="test")
         return count_of(deployment, query + "true", name="bad") >= count
 
     wait_until(enough, timeout=3600, what="builds", pause=1.0)

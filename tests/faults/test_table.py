@@ -14,12 +14,12 @@ from concurrent.futures import ThreadPoolExecutor
 
 from sqlalchemy import select, text
 
+from prebuild_tasks.claims.types import ClaimRequest
 from prebuild_tasks.client import Client
 from prebuild_tasks.clock import monotonic
-from prebuild_tasks.messages import BUILDS, EVENTS, RECONCILE, Messages
-from prebuild_tasks.services.claim import ClaimRequest
-from prebuild_tasks.storage import models as m
-from prebuild_tasks.storage.engine import Database
+from prebuild_tasks.db.engine import Database
+from prebuild_tasks.messaging.publisher import BUILDS, EVENTS, RECONCILE, Messages
+from prebuild_tasks.schema import tables as m
 from tests.faults.cluster import NAMES, TICK, Cluster
 from tests.faults.trials import BUILD_STEPS, IN_CLUSTER, TURN_STEPS, Report, in_turn, refill, trials
 from tests.wait import wait_until

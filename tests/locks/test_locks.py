@@ -18,10 +18,11 @@ import pytest
 import redis
 from freezegun import freeze_time
 
-from prebuild_tasks.cli.redis_server import RedisServer
+from prebuild_tasks.cli.up.redis_server import RedisServer
 from prebuild_tasks.config import Settings
 from prebuild_tasks.errors import UnreachableError
-from prebuild_tasks.locks import Locks, connect, require_redis
+from prebuild_tasks.messaging.redis import connect, require_redis
+from prebuild_tasks.reconcile.locks import Locks
 from tests.wait import wait_until
 
 
@@ -48,7 +49,8 @@ def test_one_holds_the_others_return_at_once(locks: Locks) -> None:
 _CONTENDER = """
 import sys
 from concurrent.futures import ThreadPoolExecutor
-from prebuild_tasks.locks import Locks, connect
+from prebuild_tasks.messaging.redis import connect
+from prebuild_tasks.reconcile.locks import Locks
 
 client = connect(sys.argv[1])
 locks = Locks(client, "test", ttl=60)

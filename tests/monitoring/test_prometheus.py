@@ -16,9 +16,9 @@ import pytest
 import yaml
 
 from prebuild_tasks.config import load_settings
-from prebuild_tasks.core.model import BuildStatus
-from prebuild_tasks.storage.engine import Database
-from prebuild_tasks.telemetry import METRICS
+from prebuild_tasks.db.engine import Database
+from prebuild_tasks.insight.metrics.catalog import METRICS
+from prebuild_tasks.model.vocabulary import BuildStatus
 from tests.builders import PRESET, declare, fill, finish_builds, staffed, turn
 from tests.e2e.service import Service
 from tests.e2e.test_procfile import free_port

@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from prebuild_tasks.telemetry import METRICS
+from prebuild_tasks.insight.metrics.catalog import METRICS
 
 ROOT = Path(__file__).parents[2]
 PROMETHEUS = ROOT / "deploy" / "prometheus"

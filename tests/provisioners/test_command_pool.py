@@ -9,15 +9,16 @@ from pathlib import Path
 
 import pytest
 
+from prebuild_tasks.builds.runner import BuildRunner
+from prebuild_tasks.claims.claim import claim
+from prebuild_tasks.claims.types import ClaimRequest
 from prebuild_tasks.config import Settings
+from prebuild_tasks.db.engine import Database
+from prebuild_tasks.insight.audit import audit
+from prebuild_tasks.pools.apply import apply
+from prebuild_tasks.pools.file.load import load_text
+from prebuild_tasks.pools.options import ApplyOptions
 from prebuild_tasks.provisioners import Provisioners
-from prebuild_tasks.services.audit import audit
-from prebuild_tasks.services.build import BuildRunner
-from prebuild_tasks.services.claim import ClaimRequest, claim
-from prebuild_tasks.services.pools import apply
-from prebuild_tasks.services.pools_file import load_text
-from prebuild_tasks.services.pools_options import ApplyOptions
-from prebuild_tasks.storage.engine import Database
 from tests.builders import turn, workspaces
 
 SCRIPT = Path(__file__).parents[2] / "examples" / "command-shell" / "workspace.sh"

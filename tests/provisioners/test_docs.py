@@ -10,10 +10,10 @@ import pytest
 import yaml
 
 from prebuild_tasks.config import Settings
+from prebuild_tasks.pools.file.load import load_pools
 from prebuild_tasks.provisioners import load, names
 from prebuild_tasks.provisioners.command_config import CommandConfig
 from prebuild_tasks.provisioners.simulated_config import SimulatedConfig
-from prebuild_tasks.services.pools_file import load_pools
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "provisioners.md").read_text()

@@ -15,8 +15,8 @@ PACKAGE = ROOT / "examples" / "third-party-provisioner"
 TURN = """
 from prebuild_tasks.bootstrap import Runtime
 from prebuild_tasks.config import load_settings
-from prebuild_tasks.services.reconcile import reconcile_preset
-from prebuild_tasks.storage.conditions import resolve_preset
+from prebuild_tasks.reconcile.turn import reconcile_preset
+from prebuild_tasks.schema.lookup import resolve_preset
 
 here = Runtime(load_settings())
 with here.database.read() as connection:

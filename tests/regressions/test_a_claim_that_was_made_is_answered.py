@@ -8,12 +8,13 @@ from typing import Any
 import pytest
 
 from prebuild_tasks import client as clients
+from prebuild_tasks.claims.claim import claim_and_wake
+from prebuild_tasks.claims.types import ClaimRequest
 from prebuild_tasks.client import Client
 from prebuild_tasks.config import Settings
+from prebuild_tasks.db.engine import Database
 from prebuild_tasks.errors import UnreachableError
-from prebuild_tasks.services import reconcile
-from prebuild_tasks.services.claim import ClaimRequest, claim_and_wake
-from prebuild_tasks.storage.engine import Database
+from prebuild_tasks.reconcile import turn
 from tests.builders import PRESET, RecordingPublisher, declare, fill
 
 
@@ -33,6 +34,6 @@ def test_by_the_client(database: Database, settings: Settings, redis_url: str, m
 def test_by_the_task(database: Database, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     declare(database, settings, 1)
     fill(database, settings)
-    monkeypatch.setattr(reconcile, "publish", away)
+    monkeypatch.setattr(turn, "publish", away)
     answer = claim_and_wake(database, settings, RecordingPublisher(), ClaimRequest("ada", [PRESET]))
     assert answer.owner == "ada"

@@ -11,10 +11,11 @@ import sys
 import pytest
 from sqlalchemy import select
 
+from prebuild_tasks.claims.claim import claim
+from prebuild_tasks.claims.types import ClaimRequest
 from prebuild_tasks.config import Settings
-from prebuild_tasks.services.claim import ClaimRequest, claim
-from prebuild_tasks.storage import models as m
-from prebuild_tasks.storage.engine import Database
+from prebuild_tasks.db.engine import Database
+from prebuild_tasks.schema import tables as m
 from tests.builders import PRESET, declare, finish_builds, workspaces
 from tests.wait import wait_until
 

@@ -9,14 +9,15 @@ from __future__ import annotations
 import pytest
 from sqlalchemy import select, update
 
+from prebuild_tasks.claims.claim import claim
+from prebuild_tasks.claims.types import ClaimRequest
 from prebuild_tasks.config import Settings
-from prebuild_tasks.services.claim import ClaimRequest, claim
-from prebuild_tasks.services.pools import apply
-from prebuild_tasks.services.pools_file import load_text
-from prebuild_tasks.services.pools_options import ApplyOptions
-from prebuild_tasks.services.retention import prune
-from prebuild_tasks.storage import models as m
-from prebuild_tasks.storage.engine import Database
+from prebuild_tasks.db.engine import Database
+from prebuild_tasks.pools.apply import apply
+from prebuild_tasks.pools.file.load import load_text
+from prebuild_tasks.pools.options import ApplyOptions
+from prebuild_tasks.schema import tables as m
+from prebuild_tasks.upkeep.retention.run import prune
 from tests.builders import PRESET, declare, fill, finish_builds, turn
 
 

@@ -11,14 +11,14 @@ import pytest
 from sqlalchemy import select
 
 from prebuild_tasks.config import Settings
-from prebuild_tasks.services import operate
-from prebuild_tasks.services.history import history
-from prebuild_tasks.services.pools import apply
-from prebuild_tasks.services.pools_file import load_text
-from prebuild_tasks.services.pools_options import ApplyOptions
-from prebuild_tasks.services.reconcile import reconcile_preset
-from prebuild_tasks.storage import models as m
-from prebuild_tasks.storage.engine import Database
+from prebuild_tasks.db.engine import Database
+from prebuild_tasks.insight.history import history
+from prebuild_tasks.pools import operations
+from prebuild_tasks.pools.apply import apply
+from prebuild_tasks.pools.file.load import load_text
+from prebuild_tasks.pools.options import ApplyOptions
+from prebuild_tasks.reconcile.turn import reconcile_preset
+from prebuild_tasks.schema import tables as m
 from tests.builders import PRESET, declare, fill, finish_builds, preset_id, turn
 
 NEW = "true # new"
@@ -41,21 +41,21 @@ def test_the_new_version_is_paused_too(database: Database, settings: Settings, b
     old = preset_id(database)
     if by == "promote":
         declare(database, settings, 2, start=NEW, promote=False)
-    operate.pause(database, PRESET, actor="ada", reason="registry down")
+    operations.pause(database, PRESET, actor="ada", reason="registry down")
     declare(database, settings, 2, start=NEW, promote=by == "apply", yes=True)
     if by != "apply":
         with database.read() as connection:
             newest = connection.execute(select(m.Preset.id).order_by(m.Preset.id.desc())).scalars().first()
         assert newest is not None
-        operate.promote(database, "dev", version_of(database, newest), actor="ada")
+        operations.promote(database, "dev", version_of(database, newest), actor="ada")
     new = preset_id(database)
     assert new != old
     assert outcomes(database, settings, new, old) == ["paused", "paused"]
-    done = operate.resume(database, PRESET, actor="ada")
+    done = operations.resume(database, PRESET, actor="ada")
     assert (done.changed, set(done.preset_ids)) == (True, {str(old), str(new)})
     assert reconcile_preset(database, settings, old).deleted == 2
     assert fill(database, settings) == 2
-    assert not operate.resume(database, PRESET, actor="ada").changed
+    assert not operations.resume(database, PRESET, actor="ada").changed
     told = [row["event"] for row in history(database, preset=PRESET) if row["event"] in ("paused", "resumed")]
     assert told == ["paused", "resumed"]
 
@@ -69,15 +69,15 @@ def test_a_rollout_is_stopped_halfway(database: Database, settings: Settings) ->
     turn(database, settings)
     finish_builds(database)
     new = preset_id(database)
-    operate.pause(database, PRESET, actor="ada")
+    operations.pause(database, PRESET, actor="ada")
     assert outcomes(database, settings, new, old) == ["paused", "paused"]
-    operate.resume(database, PRESET, actor="ada")
+    operations.resume(database, PRESET, actor="ada")
     assert reconcile_preset(database, settings, old).deleted == 1, "its replacement is ready"
 
 
 def test_a_preset_that_comes_back_is_still_paused(database: Database, settings: Settings) -> None:
     declare(database, settings, 1)
-    operate.pause(database, PRESET, actor="ada")
+    operations.pause(database, PRESET, actor="ada")
     gone = "schema: 1\ntemplates: [{name: dev, config: {start: 'true'}, presets: [{name: big, desired: 0}]}]"
     apply(database, settings, load_text(gone), ApplyOptions(actor="test", prune=True))
     declare(database, settings, 1, start=NEW)
@@ -90,8 +90,8 @@ def test_one_version_is_paused_by_its_name(database: Database, settings: Setting
     old = preset_id(database)
     declare(database, settings, 1, start=NEW, yes=True)
     name = f"{PRESET}@{version_of(database, old)}"
-    operate.pause(database, name, actor="ada")
+    operations.pause(database, name, actor="ada")
     assert outcomes(database, settings, preset_id(database), old) == ["changed", "paused"]
     declare(database, settings, 1, start="true # newest", yes=True)
     assert turn(database, settings).outcome == "changed", "the pool was not paused"
-    assert operate.resume(database, name, actor="ada").preset_ids == (str(old),)
+    assert operations.resume(database, name, actor="ada").preset_ids == (str(old),)

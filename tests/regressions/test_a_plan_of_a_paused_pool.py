@@ -8,12 +8,12 @@ from __future__ import annotations
 import pytest
 
 from prebuild_tasks.config import Settings
-from prebuild_tasks.core.reasons import Reason
-from prebuild_tasks.services.operate import pause
-from prebuild_tasks.services.plan import plan
-from prebuild_tasks.services.pools_file import load_text
-from prebuild_tasks.services.pools_options import ApplyOptions
-from prebuild_tasks.storage.engine import Database
+from prebuild_tasks.db.engine import Database
+from prebuild_tasks.insight.plan.make import plan
+from prebuild_tasks.pools.file.load import load_text
+from prebuild_tasks.pools.operations import pause
+from prebuild_tasks.pools.options import ApplyOptions
+from prebuild_tasks.reconcile.rules.reasons import Reason
 from tests.builders import PRESET, declare, fill, turn
 
 FILE = "schema: 1\ntemplates: [{{name: dev, config: {{start: '{}'}}, presets: [{{name: small, desired: {}}}]}}]"

@@ -12,10 +12,10 @@ import pytest
 from sqlalchemy import select, text, update
 
 from prebuild_tasks.config import Settings
-from prebuild_tasks.services.retention import prune
-from prebuild_tasks.storage import models as m
-from prebuild_tasks.storage.engine import Database
-from prebuild_tasks.storage.revision import lock_declaration
+from prebuild_tasks.db.engine import Database
+from prebuild_tasks.schema import tables as m
+from prebuild_tasks.schema.row_locks import lock_declaration
+from prebuild_tasks.upkeep.retention.run import prune
 from tests.builders import declare
 from tests.wait import wait_until
 

@@ -11,9 +11,9 @@ from datetime import timedelta
 from sqlalchemy import update
 
 from prebuild_tasks.config import Settings
-from prebuild_tasks.services.operate import unblock
-from prebuild_tasks.storage import models as m
-from prebuild_tasks.storage.engine import Database
+from prebuild_tasks.db.engine import Database
+from prebuild_tasks.pools.operations import unblock
+from prebuild_tasks.schema import tables as m
 from tests.builders import PRESET, declare, turn
 
 

@@ -10,13 +10,14 @@ from typing import Any
 
 import pytest
 
+from prebuild_tasks.claims.claim import claim
+from prebuild_tasks.claims.types import ClaimRequest
 from prebuild_tasks.config import Settings
-from prebuild_tasks.core.model import Transition
+from prebuild_tasks.db.engine import Database
 from prebuild_tasks.errors import RefusedError
-from prebuild_tasks.services import release
-from prebuild_tasks.services.claim import ClaimRequest, claim
-from prebuild_tasks.services.status import find_workspace
-from prebuild_tasks.storage.engine import Database
+from prebuild_tasks.model.vocabulary import Transition
+from prebuild_tasks.schema.lookup import find_workspace
+from prebuild_tasks.workspaces import release
 from tests.builders import PRESET, declare, fill, finish_builds, workspaces
 
 

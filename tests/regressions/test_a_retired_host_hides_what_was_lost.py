@@ -10,14 +10,15 @@ from __future__ import annotations
 import pytest
 from sqlalchemy import update
 
+from prebuild_tasks.claims.claim import claim
+from prebuild_tasks.claims.types import ClaimRequest
 from prebuild_tasks.config import Settings
-from prebuild_tasks.core.model import BuildPriority, BuildStatus, Transition
-from prebuild_tasks.services import sweep as sweeps
-from prebuild_tasks.services.claim import ClaimRequest, claim
-from prebuild_tasks.services.release import end_workspace
-from prebuild_tasks.services.sweep import sweep
-from prebuild_tasks.storage import models as m
-from prebuild_tasks.storage.engine import Database
+from prebuild_tasks.db.engine import Database
+from prebuild_tasks.model.vocabulary import BuildPriority, BuildStatus, Transition
+from prebuild_tasks.schema import tables as m
+from prebuild_tasks.upkeep import sweep as sweeps
+from prebuild_tasks.upkeep.sweep import sweep
+from prebuild_tasks.workspaces.release import end_workspace
 from tests.builders import PRESET, declare, fill, finish_builds, jump, turn, workspaces
 
 

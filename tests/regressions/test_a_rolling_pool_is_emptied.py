@@ -10,12 +10,12 @@ from __future__ import annotations
 import pytest
 
 from prebuild_tasks.config import Settings
+from prebuild_tasks.db.engine import Database
 from prebuild_tasks.errors import RefusedError
-from prebuild_tasks.services.operate import pause
-from prebuild_tasks.services.plan import plan
-from prebuild_tasks.services.pools_file import load_text
-from prebuild_tasks.services.pools_options import ApplyOptions
-from prebuild_tasks.storage.engine import Database
+from prebuild_tasks.insight.plan.make import plan
+from prebuild_tasks.pools.file.load import load_text
+from prebuild_tasks.pools.operations import pause
+from prebuild_tasks.pools.options import ApplyOptions
 from tests.builders import PRESET, age, declare, fill, finish_builds, turn
 
 ROLLING, RECREATE = "replace: {strategy: rolling}", "replace: {strategy: recreate}"

@@ -7,11 +7,12 @@ deploy/prometheus/alerts_test.yml has the rules' part: pools that are replaced b
 
 from __future__ import annotations
 
+from prebuild_tasks.claims.claim import claim
+from prebuild_tasks.claims.types import ClaimRequest
 from prebuild_tasks.config import Settings
-from prebuild_tasks.services.claim import ClaimRequest, claim
-from prebuild_tasks.services.metrics import PoolNumbers, read_numbers
-from prebuild_tasks.services.operate import invalidate
-from prebuild_tasks.storage.engine import Database
+from prebuild_tasks.db.engine import Database
+from prebuild_tasks.insight.metrics.read import PoolNumbers, read_numbers
+from prebuild_tasks.pools.operations import invalidate
 from tests.builders import PRESET, declare, fill, finish_builds, turn
 
 ROLLING = "replace: {strategy: rolling}"

@@ -6,9 +6,9 @@ from __future__ import annotations
 import pytest
 
 from prebuild_tasks.config import Settings
+from prebuild_tasks.db.engine import Database
 from prebuild_tasks.errors import InputError, NotFoundError
-from prebuild_tasks.services.operate import pause
-from prebuild_tasks.storage.engine import Database
+from prebuild_tasks.pools.operations import pause
 from tests.builders import declare
 
 

@@ -14,7 +14,7 @@ import pytest
 import redis as redis_py
 
 from prebuild_tasks.config import load_settings
-from prebuild_tasks.messages import EVENTS, Messages
+from prebuild_tasks.messaging.publisher import EVENTS, Messages
 from tests.e2e.service import Service, procfile
 from tests.servers import migrate
 from tests.wait import wait_until

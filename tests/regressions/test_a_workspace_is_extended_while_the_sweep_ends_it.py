@@ -13,15 +13,15 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import text, update
 
+from prebuild_tasks.claims.claim import claim
+from prebuild_tasks.claims.types import ClaimRequest
 from prebuild_tasks.config import Settings
-from prebuild_tasks.core.model import Transition
+from prebuild_tasks.db.engine import Database
 from prebuild_tasks.errors import RefusedError
-from prebuild_tasks.services.claim import ClaimRequest, claim
-from prebuild_tasks.services.operate import extend
-from prebuild_tasks.services.release import end_workspace
-from prebuild_tasks.services.sweep import sweep
-from prebuild_tasks.storage import models as m
-from prebuild_tasks.storage.engine import Database
+from prebuild_tasks.model.vocabulary import Transition
+from prebuild_tasks.schema import tables as m
+from prebuild_tasks.upkeep.sweep import sweep
+from prebuild_tasks.workspaces.release import end_workspace, extend
 from tests.builders import PRESET, declare, fill, finish_builds, jump, workspaces
 from tests.wait import wait_until
 

@@ -10,11 +10,11 @@ from typing import Any
 from sqlalchemy import select
 
 from prebuild_tasks.config import Settings
-from prebuild_tasks.services.pools import apply
-from prebuild_tasks.services.pools_file import load_text
-from prebuild_tasks.services.pools_options import ApplyOptions
-from prebuild_tasks.storage import models as m
-from prebuild_tasks.storage.engine import Database
+from prebuild_tasks.db.engine import Database
+from prebuild_tasks.pools.apply import apply
+from prebuild_tasks.pools.file.load import load_text
+from prebuild_tasks.pools.options import ApplyOptions
+from prebuild_tasks.schema import tables as m
 
 LIMITED = "organizations: [{name: default, max_workspaces: 5}, {name: team, max_per_owner: 2}]\n"
 LIFTED = ["~ organization default: no longer declared, max_workspaces 5 -> none",

@@ -9,11 +9,11 @@ from __future__ import annotations
 import pytest
 
 from prebuild_tasks.config import Settings
-from prebuild_tasks.services.operate import promote
-from prebuild_tasks.services.pools import apply
-from prebuild_tasks.services.pools_file import load_text
-from prebuild_tasks.services.pools_options import ApplyOptions
-from prebuild_tasks.storage.engine import Database
+from prebuild_tasks.db.engine import Database
+from prebuild_tasks.pools.apply import apply
+from prebuild_tasks.pools.file.load import load_text
+from prebuild_tasks.pools.operations import promote
+from prebuild_tasks.pools.options import ApplyOptions
 from tests.builders import declare
 
 TEMPLATE = (

@@ -12,8 +12,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from prebuild_tasks.cli import children
-from prebuild_tasks.cli.children import Children
+from prebuild_tasks.cli.up import children
+from prebuild_tasks.cli.up.children import Children
 from tests.wait import wait_until
 
 LEAVES_ONE = "sleep 1000 & echo $! > {note}; exit 3"

@@ -13,11 +13,11 @@ from sqlalchemy import insert, update
 
 from prebuild_tasks.client import Client
 from prebuild_tasks.config import Settings
-from prebuild_tasks.core.model import BuildStatus, Transition, WorkspaceState
-from prebuild_tasks.services.handover import MARK_REASON
-from prebuild_tasks.services.status import workspaces as listed
-from prebuild_tasks.storage import models as m
-from prebuild_tasks.storage.engine import Database
+from prebuild_tasks.db.engine import Database
+from prebuild_tasks.insight.status.listings import workspaces as listed
+from prebuild_tasks.model.vocabulary import BuildStatus, Transition, WorkspaceState
+from prebuild_tasks.schema import tables as m
+from prebuild_tasks.workspaces.handover import MARK_REASON
 from tests.builders import declare, fill, workspaces
 from tests.cli.conftest import cli
 

@@ -10,12 +10,12 @@ import json
 from pathlib import Path
 
 from prebuild_tasks.config import Settings
+from prebuild_tasks.db.engine import Database
+from prebuild_tasks.pools.apply import apply
+from prebuild_tasks.pools.file.load import load_text
+from prebuild_tasks.pools.options import ApplyOptions
 from prebuild_tasks.provisioners import Provisioners
-from prebuild_tasks.services.pools import apply
-from prebuild_tasks.services.pools_file import load_text
-from prebuild_tasks.services.pools_options import ApplyOptions
-from prebuild_tasks.services.strays import sweep_resources
-from prebuild_tasks.storage.engine import Database
+from prebuild_tasks.upkeep.strays.compare import sweep_resources
 
 
 def declare(database: Database, settings: Settings, config: dict[str, object]) -> None:

@@ -10,12 +10,12 @@ from collections.abc import Iterator
 
 import pytest
 
+from prebuild_tasks.builds.runner import BuildRunner
 from prebuild_tasks.config import Settings
+from prebuild_tasks.db.engine import Database
 from prebuild_tasks.provisioners import Provisioners
-from prebuild_tasks.services import health
-from prebuild_tasks.services.build import BuildRunner
-from prebuild_tasks.services.health import probe_prebuilds
-from prebuild_tasks.storage.engine import Database
+from prebuild_tasks.upkeep import probes
+from prebuild_tasks.upkeep.probes import probe_prebuilds
 from tests.builders import build_all, declare_simulated, fill_really, jump, turn
 
 
@@ -28,7 +28,7 @@ def runner(database: Database, settings: Settings) -> Iterator[BuildRunner]:
 
 @pytest.fixture(autouse=True)
 def _small_batch(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(health, "BATCH", 2)
+    monkeypatch.setattr(probes, "BATCH", 2)
 
 
 def test_one_run_takes_all_that_is_due(database: Database, settings: Settings, runner: BuildRunner) -> None:
@@ -52,7 +52,7 @@ def test_what_was_never_probed_has_its_turn(database: Database, settings: Settin
     jump(database, 10)
     assert _probed_in_one_batch(database, settings) == 2
     with database.read() as connection:
-        states = connection.execute(health.m.ProbeState.__table__.select()).all()
+        states = connection.execute(probes.m.ProbeState.__table__.select()).all()
     assert len(states) == 4
 
 

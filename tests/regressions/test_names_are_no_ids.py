@@ -3,12 +3,13 @@ that workspace by its name. Seen when row 6 of the fault table was run 500 times
 
 from __future__ import annotations
 
+from prebuild_tasks.claims.claim import claim
+from prebuild_tasks.claims.types import ClaimRequest
 from prebuild_tasks.config import Settings
-from prebuild_tasks.services.claim import ClaimRequest, claim
-from prebuild_tasks.services.history import history
-from prebuild_tasks.services.release import end_workspace
-from prebuild_tasks.services.status import workspaces
-from prebuild_tasks.storage.engine import Database
+from prebuild_tasks.db.engine import Database
+from prebuild_tasks.insight.history import history
+from prebuild_tasks.insight.status.listings import workspaces
+from prebuild_tasks.workspaces.release import end_workspace
 from tests.builders import PRESET, declare, fill
 
 OWNER, NAME = "d-40-99bf65", "feathered-wolverine-826b"

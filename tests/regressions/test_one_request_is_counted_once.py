@@ -10,13 +10,14 @@ from datetime import timedelta
 
 import pytest
 
+from prebuild_tasks.claims.claim import claim
+from prebuild_tasks.claims.types import ClaimRequest
 from prebuild_tasks.config import Settings
+from prebuild_tasks.db.engine import Database
 from prebuild_tasks.errors import ClaimMissError
-from prebuild_tasks.services.claim import ClaimRequest, claim
-from prebuild_tasks.services.operate import pause, resume
-from prebuild_tasks.services.report import report
-from prebuild_tasks.storage.engine import Database
-from prebuild_tasks.storage.totals import read_totals
+from prebuild_tasks.insight.report.compile import report
+from prebuild_tasks.pools.operations import pause, resume
+from prebuild_tasks.schema.counters import read_totals
 from tests.builders import PRESET, declare, fill, finish_builds
 
 Story = Callable[[Database, Settings], None]

@@ -9,12 +9,12 @@ from __future__ import annotations
 import pytest
 from sqlalchemy import select
 
+from prebuild_tasks.builds import store
+from prebuild_tasks.builds.runner import BuildRunner
 from prebuild_tasks.config import Settings
+from prebuild_tasks.db.engine import Database
 from prebuild_tasks.provisioners import Provisioners
-from prebuild_tasks.services.build import BuildRunner
-from prebuild_tasks.storage import builds as store
-from prebuild_tasks.storage import models as m
-from prebuild_tasks.storage.engine import Database
+from prebuild_tasks.schema import tables as m
 from tests.builders import declare, turn
 
 

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from prebuild_tasks.services import masking
-from prebuild_tasks.services.masking import Masking, masked
+from prebuild_tasks.builds import masking
+from prebuild_tasks.builds.masking import Masking, masked
 
 SECRETS = st.lists(st.text("ab-", min_size=1, max_size=7), min_size=1, max_size=4)
 PIECES = st.lists(st.text("ab-c\n\0", max_size=9), max_size=40)

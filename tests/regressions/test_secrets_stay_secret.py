@@ -15,16 +15,16 @@ from pathlib import Path
 import pytest
 import structlog
 
+from prebuild_tasks.builds.runner import BuildRunner
 from prebuild_tasks.cli.main import main
 from prebuild_tasks.config import Settings, masked_url
+from prebuild_tasks.db.engine import Database
 from prebuild_tasks.errors import BuildStoppedError
+from prebuild_tasks.insight.status.listings import build_log, builds
+from prebuild_tasks.logs import configure_logging
 from prebuild_tasks.provisioners import Provisioners
 from prebuild_tasks.provisioners.simulated import SimulatedProvisioner
 from prebuild_tasks.provisioners.words import last_words
-from prebuild_tasks.services.build import BuildRunner
-from prebuild_tasks.services.status import build_log, builds
-from prebuild_tasks.storage.engine import Database
-from prebuild_tasks.telemetry import configure_logging
 from tests.builders import declare_simulated, turn, workspaces
 
 SECRET = "s3cr3t-0f-mine"

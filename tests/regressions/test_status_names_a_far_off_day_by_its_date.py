@@ -9,10 +9,10 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from prebuild_tasks.config import Settings
-from prebuild_tasks.core.words import local
-from prebuild_tasks.services.explain import explain_preset
-from prebuild_tasks.services.pool_status import pools
-from prebuild_tasks.storage.engine import Database
+from prebuild_tasks.db.engine import Database
+from prebuild_tasks.insight.explain.gather import explain_preset
+from prebuild_tasks.insight.status.pools import pools
+from prebuild_tasks.model.text import local
 from tests.builders import PRESET, declare, fill
 
 NOW = datetime(2026, 11, 25, 12, tzinfo=UTC)  # a Wednesday

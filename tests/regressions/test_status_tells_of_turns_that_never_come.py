@@ -9,14 +9,14 @@ had its share of the organization's limit: "its next turn creates 4".
 from __future__ import annotations
 
 from prebuild_tasks.config import Settings
-from prebuild_tasks.core.reasons import Reason
-from prebuild_tasks.services.explain import Explained, explain_preset
-from prebuild_tasks.services.operate import invalidate
-from prebuild_tasks.services.pool_status import pools
-from prebuild_tasks.services.pools import apply
-from prebuild_tasks.services.pools_file import load_text
-from prebuild_tasks.services.pools_options import ApplyOptions
-from prebuild_tasks.storage.engine import Database
+from prebuild_tasks.db.engine import Database
+from prebuild_tasks.insight.explain.gather import Explained, explain_preset
+from prebuild_tasks.insight.status.pools import pools
+from prebuild_tasks.pools.apply import apply
+from prebuild_tasks.pools.file.load import load_text
+from prebuild_tasks.pools.operations import invalidate
+from prebuild_tasks.pools.options import ApplyOptions
+from prebuild_tasks.reconcile.rules.reasons import Reason
 from tests.builders import PRESET, declare, fill, staffed, turn
 
 ROLLING = "replace: {strategy: rolling, max_surge: 1}"

@@ -11,11 +11,12 @@ from itertools import pairwise
 
 from sqlalchemy import select, update
 
+from prebuild_tasks.claims.claim import claim
+from prebuild_tasks.claims.types import ClaimRequest
 from prebuild_tasks.config import Settings
-from prebuild_tasks.services.claim import ClaimRequest, claim
-from prebuild_tasks.storage import models as m
-from prebuild_tasks.storage.engine import Database
-from prebuild_tasks.storage.totals import Key, keep, move_mark, observed, read_totals
+from prebuild_tasks.db.engine import Database
+from prebuild_tasks.schema import tables as m
+from prebuild_tasks.schema.counters import Key, keep, move_mark, observed, read_totals
 from tests.builders import PRESET, declare, fill
 
 HOUR = timedelta(hours=1)

@@ -11,12 +11,12 @@ import threading
 
 from sqlalchemy import select, update
 
+from prebuild_tasks.builds.isolation import AT_ONCE, Apart
+from prebuild_tasks.builds.runner import BuildRunner
 from prebuild_tasks.config import Settings
+from prebuild_tasks.db.engine import Database
 from prebuild_tasks.provisioners import Provisioners
-from prebuild_tasks.services.apart import AT_ONCE, Apart
-from prebuild_tasks.services.build import BuildRunner
-from prebuild_tasks.storage import models as m
-from prebuild_tasks.storage.engine import Database
+from prebuild_tasks.schema import tables as m
 from tests.builders import declare, turn
 
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from prebuild_tasks.cli.children import Children
-from prebuild_tasks.storage.engine import Database
+from prebuild_tasks.cli.up.children import Children
+from prebuild_tasks.db.engine import Database
 
 
 @pytest.fixture(autouse=True)

@@ -12,12 +12,12 @@ import threading
 
 from sqlalchemy import select
 
+from prebuild_tasks.builds.runner import BuildRunner
 from prebuild_tasks.config import Settings
+from prebuild_tasks.db.engine import Database
 from prebuild_tasks.provisioners import Provisioners
-from prebuild_tasks.services.build import BuildRunner
-from prebuild_tasks.services.reconcile import publish
-from prebuild_tasks.storage import models as m
-from prebuild_tasks.storage.engine import Database
+from prebuild_tasks.schema import tables as m
+from prebuild_tasks.workspaces.outbox import publish
 from tests.builders import RecordingPublisher, declare, turn
 
 

@@ -16,9 +16,9 @@ from typing import IO, cast
 import pytest
 from rich.console import Console
 
-from prebuild_tasks.cli.lossy import Lossy
-from prebuild_tasks.cli.watch import PoolView
-from prebuild_tasks.services.pool_status import PoolStatus
+from prebuild_tasks.cli.safe_output import Lossy
+from prebuild_tasks.cli.up.watch import PoolView
+from prebuild_tasks.insight.status.pools import PoolStatus
 from tests.e2e.service import BIN, Service
 from tests.wait import wait_until
 

@@ -14,11 +14,11 @@ from pathlib import Path
 
 import pytest
 
+from prebuild_tasks.builds import isolation
+from prebuild_tasks.builds.isolation import Apart
 from prebuild_tasks.config import Settings
 from prebuild_tasks.provisioners import process_disk
 from prebuild_tasks.provisioners.process_run import run
-from prebuild_tasks.services import apart
-from prebuild_tasks.services.apart import Apart
 
 
 def test_a_file_that_is_not_written_whole_is_gone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -33,7 +33,7 @@ def test_a_file_that_is_not_written_whole_is_gone(tmp_path: Path, monkeypatch: p
 
 
 def test_a_process_apart_that_does_not_start_keeps_no_pipe(monkeypatch: pytest.MonkeyPatch, settings: Settings) -> None:
-    monkeypatch.setattr(apart.sys, "executable", "/nowhere/python")
+    monkeypatch.setattr(isolation.sys, "executable", "/nowhere/python")
     pipes: list[int] = []
     really_pipe = os.pipe
 

@@ -6,10 +6,10 @@ from collections.abc import Iterator
 
 import pytest
 
+from prebuild_tasks.builds.runner import BuildRunner
 from prebuild_tasks.config import Settings
+from prebuild_tasks.db.engine import Database
 from prebuild_tasks.provisioners import Provisioners
-from prebuild_tasks.services.build import BuildRunner
-from prebuild_tasks.storage.engine import Database
 
 
 @pytest.fixture

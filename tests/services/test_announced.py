@@ -8,20 +8,21 @@ from contextlib import suppress
 
 import pytest
 
+from prebuild_tasks.claims.claim import claim
+from prebuild_tasks.claims.types import ClaimRequest
 from prebuild_tasks.config import Settings
-from prebuild_tasks.core.model import BuildStatus
-from prebuild_tasks.core.reasons import Reason
+from prebuild_tasks.db.engine import Database
 from prebuild_tasks.errors import ClaimMissError
-from prebuild_tasks.services.claim import ClaimRequest, claim
-from prebuild_tasks.services.explain import explain_preset
-from prebuild_tasks.services.operate import invalidate
-from prebuild_tasks.services.pool_status import pools
-from prebuild_tasks.services.pools import apply
-from prebuild_tasks.services.pools_file import load_text
-from prebuild_tasks.services.pools_options import ApplyOptions
-from prebuild_tasks.services.reconcile import reconcile_preset
-from prebuild_tasks.storage.conditions import resolve_preset
-from prebuild_tasks.storage.engine import Database
+from prebuild_tasks.insight.explain.gather import explain_preset
+from prebuild_tasks.insight.status.pools import pools
+from prebuild_tasks.model.vocabulary import BuildStatus
+from prebuild_tasks.pools.apply import apply
+from prebuild_tasks.pools.file.load import load_text
+from prebuild_tasks.pools.operations import invalidate
+from prebuild_tasks.pools.options import ApplyOptions
+from prebuild_tasks.reconcile.rules.reasons import Reason
+from prebuild_tasks.reconcile.turn import reconcile_preset
+from prebuild_tasks.schema.lookup import resolve_preset
 from tests.builders import PRESET, age, declare, finish_builds, staffed, workspaces
 
 _STEPS = 8

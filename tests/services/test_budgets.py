@@ -5,13 +5,13 @@ from __future__ import annotations
 import threading
 
 from prebuild_tasks.config import Settings
-from prebuild_tasks.core.model import BuildStatus
-from prebuild_tasks.services.pools import apply
-from prebuild_tasks.services.pools_file import load_text
-from prebuild_tasks.services.pools_options import ApplyOptions
-from prebuild_tasks.services.reconcile import PresetResult, reconcile_preset
-from prebuild_tasks.storage import models as m
-from prebuild_tasks.storage.engine import Database
+from prebuild_tasks.db.engine import Database
+from prebuild_tasks.model.vocabulary import BuildStatus
+from prebuild_tasks.pools.apply import apply
+from prebuild_tasks.pools.file.load import load_text
+from prebuild_tasks.pools.options import ApplyOptions
+from prebuild_tasks.reconcile.turn import PresetResult, reconcile_preset
+from prebuild_tasks.schema import tables as m
 from tests.builders import declare, finish_builds, preset_id, turn, workspaces
 
 NAMES = ("a", "b", "c")

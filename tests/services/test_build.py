@@ -10,21 +10,22 @@ from pathlib import Path
 import pytest
 from sqlalchemy import select, update
 
+from prebuild_tasks.builds.runner import BuildResult, BuildRunner
+from prebuild_tasks.claims.claim import claim
+from prebuild_tasks.claims.types import ClaimRequest
 from prebuild_tasks.config import Settings
-from prebuild_tasks.core.model import BuildPriority, BuildStatus, PresetStatus, Transition
+from prebuild_tasks.db.engine import Database
 from prebuild_tasks.errors import NotFoundError
+from prebuild_tasks.insight.audit import audit
+from prebuild_tasks.insight.status.listings import build_log, builds
+from prebuild_tasks.insight.status.listings import workspaces as listed
+from prebuild_tasks.model.vocabulary import BuildPriority, BuildStatus, PresetStatus, Transition
 from prebuild_tasks.provisioners import Provisioners
 from prebuild_tasks.provisioners import process_tree as tree
-from prebuild_tasks.services.audit import audit
-from prebuild_tasks.services.build import BuildResult, BuildRunner
-from prebuild_tasks.services.claim import ClaimRequest, claim
-from prebuild_tasks.services.release import end_workspace
-from prebuild_tasks.services.status import build_log, builds
-from prebuild_tasks.services.status import workspaces as listed
-from prebuild_tasks.services.sweep import SweepResult, sweep, take_back_lost
-from prebuild_tasks.storage import models as m
-from prebuild_tasks.storage.engine import Database
-from prebuild_tasks.storage.new_builds import mark_published
+from prebuild_tasks.schema import tables as m
+from prebuild_tasks.upkeep.sweep import SweepResult, sweep, take_back_lost
+from prebuild_tasks.workspaces.outbox import mark_published
+from prebuild_tasks.workspaces.release import end_workspace
 from tests.builders import PRESET, declare, finish_builds, turn, workspaces
 from tests.wait import wait_until
 
@@ -218,7 +219,7 @@ def test_the_late_result_of_a_lost_attempt_is_refused(
 
 
 def test_a_worker_that_dies_too_often_fails_the_build(database: Database, settings: Settings) -> None:
-    from prebuild_tasks.storage import builds as store
+    from prebuild_tasks.builds import store
 
     declare(database, settings, 1)
     turn(database, settings)

@@ -9,16 +9,16 @@ from dataclasses import replace
 import pytest
 from sqlalchemy import func, select
 
+from prebuild_tasks.builds import lease
+from prebuild_tasks.builds.runner import BuildRunner
 from prebuild_tasks.config import Settings
-from prebuild_tasks.core.model import BuildStatus, Transition
+from prebuild_tasks.db.engine import Database
+from prebuild_tasks.insight.audit import audit
+from prebuild_tasks.model.vocabulary import BuildStatus, Transition
 from prebuild_tasks.ports import BuildContext, Resource, WorkspaceSpec
 from prebuild_tasks.provisioners import Provisioners
 from prebuild_tasks.provisioners.simulated import SimulatedProvisioner
-from prebuild_tasks.services import heart
-from prebuild_tasks.services.audit import audit
-from prebuild_tasks.services.build import BuildRunner
-from prebuild_tasks.storage import models as m
-from prebuild_tasks.storage.engine import Database
+from prebuild_tasks.schema import tables as m
 from tests.builders import build_all, declare_simulated, fill_really, turn, workspaces
 from tests.wait import wait_until
 
@@ -38,7 +38,7 @@ def test_a_start_that_hangs_is_told_to_end(database: Database, settings: Setting
 def test_a_provisioner_that_does_not_listen_is_given_up(
     database: Database, settings: Settings, runner: BuildRunner, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(heart, "HARD_GRACE", 0.2)
+    monkeypatch.setattr(lease, "HARD_GRACE", 0.2)
     release = threading.Event()
     real = SimulatedProvisioner.start
 

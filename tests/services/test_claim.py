@@ -8,18 +8,18 @@ from collections.abc import Callable
 import pytest
 from sqlalchemy import func, select, update
 
+from prebuild_tasks.claims.claim import claim
+from prebuild_tasks.claims.types import ClaimAnswer, ClaimRequest
 from prebuild_tasks.config import Settings
-from prebuild_tasks.core.model import BuildStatus, Transition
+from prebuild_tasks.db.engine import Database
 from prebuild_tasks.errors import ClaimMissError, InputError, NotFoundError, PrebuildError, RefusedError
-from prebuild_tasks.services.claim import ClaimRequest, claim
-from prebuild_tasks.services.claim_answers import ClaimAnswer
-from prebuild_tasks.services.pools import apply
-from prebuild_tasks.services.pools_file import load_text
-from prebuild_tasks.services.pools_options import ApplyOptions
-from prebuild_tasks.services.reconcile import reconcile_preset
-from prebuild_tasks.storage import models as m
-from prebuild_tasks.storage import writes
-from prebuild_tasks.storage.engine import Database
+from prebuild_tasks.model.vocabulary import BuildStatus, Transition
+from prebuild_tasks.pools.apply import apply
+from prebuild_tasks.pools.file.load import load_text
+from prebuild_tasks.pools.options import ApplyOptions
+from prebuild_tasks.reconcile.turn import reconcile_preset
+from prebuild_tasks.schema import tables as m
+from prebuild_tasks.workspaces import transitions
 from tests.builders import PRESET, age, declare, fill, finish_builds, preset_id, turn, workspaces
 
 
@@ -235,7 +235,7 @@ def test_one_chosen_for_deletion_is_never_claimed(database: Database, settings: 
     fill(database, settings)
     with database.write() as connection:
         ids = [w.id for w in workspaces(database)]
-        writes.choose_for_deletion(connection, ids, reason="x", initiator="x", now=database.now(connection))
+        transitions.choose_for_deletion(connection, ids, reason="x", initiator="x", now=database.now(connection))
     with pytest.raises(ClaimMissError):
         take(database)
 

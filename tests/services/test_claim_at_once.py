@@ -10,19 +10,19 @@ import pytest
 from psycopg._queries import MAX_CACHED_STATEMENT_LENGTH
 from sqlalchemy import literal, select, update
 
+from prebuild_tasks.claims import claim as claims
+from prebuild_tasks.claims.claim import claim
+from prebuild_tasks.claims.one_statement import _words
+from prebuild_tasks.claims.types import Claimed, ClaimRequest
 from prebuild_tasks.clock import utcnow
 from prebuild_tasks.config import Settings
-from prebuild_tasks.core.model import BuildStatus
+from prebuild_tasks.db.engine import Database
+from prebuild_tasks.db.types import UtcDateTime
 from prebuild_tasks.errors import ClaimMissError, RefusedError
-from prebuild_tasks.services import claim as claims
-from prebuild_tasks.services.claim import ClaimRequest, claim
-from prebuild_tasks.services.claim_answers import Claimed
-from prebuild_tasks.services.claim_at_once import _words
-from prebuild_tasks.services.handover import HAS_HOOK, has_hook
-from prebuild_tasks.storage import models as m
-from prebuild_tasks.storage.conditions import expired, fresh_since
-from prebuild_tasks.storage.engine import Database
-from prebuild_tasks.storage.types import UtcDateTime
+from prebuild_tasks.model.vocabulary import BuildStatus
+from prebuild_tasks.schema import tables as m
+from prebuild_tasks.schema.conditions import expired, fresh_since
+from prebuild_tasks.workspaces.handover import HAS_HOOK, has_hook
 from tests.builders import PRESET, declare, fill, preset_id, workspaces
 from tests.roundtrips import asked_of_postgresql
 

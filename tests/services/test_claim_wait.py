@@ -7,17 +7,18 @@ import threading
 import pytest
 from sqlalchemy import select, update
 
+from prebuild_tasks.builds import store
+from prebuild_tasks.claims.claim import claim
+from prebuild_tasks.claims.types import ClaimRequest
 from prebuild_tasks.config import Settings
-from prebuild_tasks.core.model import BuildPriority, BuildStatus, ClaimState, PresetStatus, Transition
+from prebuild_tasks.db.engine import Database
 from prebuild_tasks.errors import BeingBuiltError, ClaimMissError, RefusedError
-from prebuild_tasks.services.audit import audit
-from prebuild_tasks.services.claim import ClaimRequest, claim
-from prebuild_tasks.services.operate import pause
-from prebuild_tasks.services.release import end_workspace
-from prebuild_tasks.services.sweep import SweepResult, take_back_lost
-from prebuild_tasks.storage import builds as store
-from prebuild_tasks.storage import models as m
-from prebuild_tasks.storage.engine import Database
+from prebuild_tasks.insight.audit import audit
+from prebuild_tasks.model.vocabulary import BuildPriority, BuildStatus, ClaimState, PresetStatus, Transition
+from prebuild_tasks.pools.operations import pause
+from prebuild_tasks.schema import tables as m
+from prebuild_tasks.upkeep.sweep import SweepResult, take_back_lost
+from prebuild_tasks.workspaces.release import end_workspace
 from tests.builders import PRESET, declare, fill, finish_builds, preset_id, turn, workspaces
 
 

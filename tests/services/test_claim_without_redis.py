@@ -8,12 +8,12 @@ from statistics import median
 
 import pytest
 
+from prebuild_tasks.claims.types import ClaimRequest
 from prebuild_tasks.client import Client
 from prebuild_tasks.clock import monotonic
 from prebuild_tasks.config import Settings
-from prebuild_tasks.messages import CLIENT_DEADLINE
-from prebuild_tasks.services.claim import ClaimRequest
-from prebuild_tasks.storage.engine import Database
+from prebuild_tasks.db.engine import Database
+from prebuild_tasks.messaging.publisher import CLIENT_DEADLINE
 from tests.builders import PRESET, declare, fill
 
 CLAIMS = 12

@@ -5,9 +5,10 @@ from __future__ import annotations
 import pytest
 
 from prebuild_tasks.config import Settings
-from prebuild_tasks.locks import Locks, connect
-from prebuild_tasks.services.loop import PoolReconciler
-from prebuild_tasks.storage.engine import Database
+from prebuild_tasks.db.engine import Database
+from prebuild_tasks.messaging.redis import connect
+from prebuild_tasks.reconcile.locks import Locks
+from prebuild_tasks.reconcile.loop import PoolReconciler
 from tests.builders import RecordingPublisher, declare, fill, preset_id
 from tests.roundtrips import asked_of_postgresql, asked_of_redis
 

@@ -9,18 +9,20 @@ import pytest
 import redis
 from sqlalchemy import event, update
 
+from prebuild_tasks.claims.claim import claim
+from prebuild_tasks.claims.types import ClaimRequest
 from prebuild_tasks.config import Settings
-from prebuild_tasks.core.model import BuildStatus, PresetStatus, Transition
-from prebuild_tasks.core.reasons import Reason
+from prebuild_tasks.db.engine import Database
 from prebuild_tasks.errors import NotFoundError
-from prebuild_tasks.locks import Locks, connect
-from prebuild_tasks.services import lost_turns
-from prebuild_tasks.services.claim import ClaimRequest, claim
-from prebuild_tasks.services.explain import Explained, explain_preset
-from prebuild_tasks.services.operate import pause, unblock
-from prebuild_tasks.services.pool_status import pools
-from prebuild_tasks.storage import models as m
-from prebuild_tasks.storage.engine import Database
+from prebuild_tasks.insight.explain.gather import Explained, explain_preset
+from prebuild_tasks.insight.status.pools import pools
+from prebuild_tasks.messaging.redis import connect
+from prebuild_tasks.model.vocabulary import BuildStatus, PresetStatus, Transition
+from prebuild_tasks.pools.operations import pause, unblock
+from prebuild_tasks.reconcile import loop
+from prebuild_tasks.reconcile.locks import Locks
+from prebuild_tasks.reconcile.rules.reasons import Reason
+from prebuild_tasks.schema import tables as m
 from tests.builders import (
     PRESET,
     declare,
@@ -125,7 +127,7 @@ def test_a_pool_whose_turns_end_with_their_process(database: Database, settings:
     staffed(database, settings)
     declare(database, settings, 1)
     for _ in range(3):
-        lost_turns.note(database, settings, preset_id(database))
+        loop.note(database, settings, preset_id(database))
     found = why(database, settings)
     assert found.facts.reason is Reason.LOST_TURNS
     assert "its last 3 turns ended with their process: it rests until" in said(found)

@@ -5,17 +5,18 @@ from __future__ import annotations
 import pytest
 from sqlalchemy import func, select, update
 
+from prebuild_tasks.claims.claim import claim
+from prebuild_tasks.claims.types import ClaimRequest
 from prebuild_tasks.config import Settings
-from prebuild_tasks.core.model import OPEN_STATUSES
+from prebuild_tasks.db.engine import Database
 from prebuild_tasks.errors import ClaimMissError, NotFoundError, RefusedError
-from prebuild_tasks.services.audit import audit
-from prebuild_tasks.services.claim import ClaimRequest, claim
-from prebuild_tasks.services.forget import forget_host
-from prebuild_tasks.services.history import history
-from prebuild_tasks.services.release import end_workspace
-from prebuild_tasks.services.sweep import sweep
-from prebuild_tasks.storage import models as m
-from prebuild_tasks.storage.engine import Database
+from prebuild_tasks.insight.audit import audit
+from prebuild_tasks.insight.history import history
+from prebuild_tasks.model.vocabulary import OPEN_STATUSES
+from prebuild_tasks.schema import tables as m
+from prebuild_tasks.upkeep.forget_host import forget_host
+from prebuild_tasks.upkeep.sweep import sweep
+from prebuild_tasks.workspaces.release import end_workspace
 from tests.builders import PRESET, declare, fill, finish_builds, jump, turn, workspaces
 from tests.services.test_hosts import on, say
 

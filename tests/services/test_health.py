@@ -5,21 +5,22 @@ from __future__ import annotations
 import pytest
 from sqlalchemy import select
 
+from prebuild_tasks.builds.runner import BuildRunner
+from prebuild_tasks.claims.claim import claim
+from prebuild_tasks.claims.types import ClaimRequest
 from prebuild_tasks.config import Settings
-from prebuild_tasks.core.model import Transition
+from prebuild_tasks.db.engine import Database
 from prebuild_tasks.errors import ProvisionerError
+from prebuild_tasks.fleet.presence import Presence
+from prebuild_tasks.insight.audit import audit
+from prebuild_tasks.insight.history import history
+from prebuild_tasks.model.vocabulary import Transition
 from prebuild_tasks.ports import Probe, WorkspaceSpec
 from prebuild_tasks.provisioners import Provisioners
 from prebuild_tasks.provisioners.simulated import SimulatedProvisioner
-from prebuild_tasks.services import health
-from prebuild_tasks.services.audit import audit
-from prebuild_tasks.services.build import BuildRunner
-from prebuild_tasks.services.claim import ClaimRequest, claim
-from prebuild_tasks.services.health import HealthResult, due_hosts, probe_prebuilds
-from prebuild_tasks.services.history import history
-from prebuild_tasks.services.presence import Presence
-from prebuild_tasks.storage import models as m
-from prebuild_tasks.storage.engine import Database
+from prebuild_tasks.schema import tables as m
+from prebuild_tasks.upkeep import probes
+from prebuild_tasks.upkeep.probes import HealthResult, due_hosts, probe_prebuilds
 from tests.builders import (
     PRESET,
     build_all,
@@ -167,8 +168,8 @@ def test_a_prebuild_is_probed_by_one_at_a_time(database: Database, settings: Set
     jump(database, INTERVAL)
     with database.write() as connection:
         now = database.now(connection)
-        first = health._take(connection, settings, "", now)
-        second = health._take(connection, settings, "", now)
+        first = probes._take(connection, settings, "", now)
+        second = probes._take(connection, settings, "", now)
     assert (len(first), len(second)) == (3, 0)
 
 

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from sqlalchemy import update
 
+from prebuild_tasks.builds import store
+from prebuild_tasks.claims.claim import claim
+from prebuild_tasks.claims.types import ClaimRequest
 from prebuild_tasks.config import Settings
-from prebuild_tasks.core.model import Transition
-from prebuild_tasks.services.audit import audit
-from prebuild_tasks.services.claim import ClaimRequest, claim
-from prebuild_tasks.services.hosts import alive, give_up_lost
-from prebuild_tasks.services.presence import Presence
-from prebuild_tasks.storage import builds as store
-from prebuild_tasks.storage import models as m
-from prebuild_tasks.storage.engine import Database
+from prebuild_tasks.db.engine import Database
+from prebuild_tasks.fleet.hosts import alive
+from prebuild_tasks.fleet.presence import Presence
+from prebuild_tasks.insight.audit import audit
+from prebuild_tasks.model.vocabulary import Transition
+from prebuild_tasks.schema import tables as m
+from prebuild_tasks.upkeep.lost_hosts import give_up_lost
 from tests.builders import PRESET, declare, finish_builds, jump, turn, workspaces
 
 

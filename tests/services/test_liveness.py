@@ -15,13 +15,14 @@ from sqlalchemy import select, text, update
 import prebuild_tasks
 from prebuild_tasks.bootstrap import Runtime
 from prebuild_tasks.config import Settings
-from prebuild_tasks.services.hosts import alive
-from prebuild_tasks.services.liveness import Liveness, note_tick, read_liveness
-from prebuild_tasks.services.operate import pause
-from prebuild_tasks.services.presence import Presence, Role
-from prebuild_tasks.services.retention import prune
-from prebuild_tasks.storage import models as m
-from prebuild_tasks.storage.engine import Database
+from prebuild_tasks.db.engine import Database
+from prebuild_tasks.fleet.hosts import alive
+from prebuild_tasks.fleet.liveness import note_tick, read_liveness
+from prebuild_tasks.fleet.model import Liveness
+from prebuild_tasks.fleet.presence import Presence, Role
+from prebuild_tasks.pools.operations import pause
+from prebuild_tasks.schema import tables as m
+from prebuild_tasks.upkeep.retention.run import prune
 from tests.builders import declare, fill, jump
 
 EVENTS = "prebuild.events"

@@ -8,11 +8,12 @@ from typing import Any
 import pytest
 
 from prebuild_tasks.config import Settings
-from prebuild_tasks.locks import Locks, connect
-from prebuild_tasks.services import lost_turns
-from prebuild_tasks.services.loop import PoolReconciler
-from prebuild_tasks.storage import models as m
-from prebuild_tasks.storage.engine import Database
+from prebuild_tasks.db.engine import Database
+from prebuild_tasks.messaging.redis import connect
+from prebuild_tasks.reconcile import loop
+from prebuild_tasks.reconcile.locks import Locks
+from prebuild_tasks.reconcile.loop import PoolReconciler
+from prebuild_tasks.schema import tables as m
 from tests.builders import PRESET, RecordingPublisher, declare, fill, jump, live, preset_id
 
 
@@ -33,7 +34,7 @@ def test_three_in_a_row_and_the_pool_rests_until_its_time(
 ) -> None:
     declare(database, settings, 2)
     for _ in range(3):
-        lost_turns.note(database, settings, preset_id(database))
+        loop.note(database, settings, preset_id(database))
     report = pools.reconcile_preset(PRESET)
     assert (report["outcome"], report["reason"], live(database)) == ("blocked", "lost_turns", 0)
     jump(database, settings.backoff_interval + 1)
@@ -45,7 +46,7 @@ def test_each_further_one_rests_twice_as_long(database: Database, settings: Sett
     declare(database, settings, 1)
     rests = []
     for _ in range(5):
-        lost_turns.note(database, settings, preset_id(database))
+        loop.note(database, settings, preset_id(database))
         with database.read() as connection:
             now = database.now(connection)
         until = lost(database)[0].rests_until
@@ -65,5 +66,5 @@ def test_a_turn_that_comes_to_its_end_clears_the_account(
 
 
 def test_a_turn_of_a_pool_that_is_gone_leaves_nothing(database: Database, settings: Settings) -> None:
-    assert lost_turns.note(database, settings, 4711) == 0
+    assert loop.note(database, settings, 4711) == 0
     assert lost(database) == []

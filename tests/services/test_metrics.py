@@ -14,25 +14,26 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from sqlalchemy import event, insert, select, update
 
+from prebuild_tasks.claims.claim import claim
+from prebuild_tasks.claims.types import ClaimRequest
 from prebuild_tasks.config import Settings
-from prebuild_tasks.core.model import BuildStatus, PresetStatus
+from prebuild_tasks.db.engine import Database
 from prebuild_tasks.errors import ClaimMissError
-from prebuild_tasks.exporter import Exporter, rendered
-from prebuild_tasks.metric_families import cumulated
-from prebuild_tasks.services import operate
-from prebuild_tasks.services.claim import ClaimRequest, claim
-from prebuild_tasks.services.health import take_out
-from prebuild_tasks.services.liveness import note_tick
-from prebuild_tasks.services.pool_status import pools
-from prebuild_tasks.services.pools import apply
-from prebuild_tasks.services.pools_file import load_text
-from prebuild_tasks.services.pools_options import ApplyOptions
-from prebuild_tasks.services.reconcile import reconcile_preset
-from prebuild_tasks.services.retention import prune
-from prebuild_tasks.storage import models as m
-from prebuild_tasks.storage import totals
-from prebuild_tasks.storage.engine import Database
-from prebuild_tasks.telemetry import METRICS
+from prebuild_tasks.fleet.liveness import note_tick
+from prebuild_tasks.insight.metrics.catalog import METRICS
+from prebuild_tasks.insight.metrics.exporter import Exporter, rendered
+from prebuild_tasks.insight.metrics.families import cumulated
+from prebuild_tasks.insight.status.pools import pools
+from prebuild_tasks.model.vocabulary import BuildStatus, PresetStatus
+from prebuild_tasks.pools import operations
+from prebuild_tasks.pools.apply import apply
+from prebuild_tasks.pools.file.load import load_text
+from prebuild_tasks.pools.options import ApplyOptions
+from prebuild_tasks.reconcile.turn import reconcile_preset
+from prebuild_tasks.schema import counters
+from prebuild_tasks.schema import tables as m
+from prebuild_tasks.upkeep.probes import take_out
+from prebuild_tasks.upkeep.retention.run import prune
 from tests.builders import PRESET, declare, fill, finish_builds, jump, preset_id, staffed, turn, workspaces
 
 DAY = 86400.0
@@ -211,7 +212,7 @@ def test_strays_by_state(database: Database, settings: Settings, scrape: Callabl
 
 def test_pauses_have_their_length(database: Database, settings: Settings, scrape: Callable[[], Scrape]) -> None:
     declare(database, settings, 2)
-    operate.pause(database, PRESET, actor="ada")
+    operations.pause(database, PRESET, actor="ada")
     with database.write() as connection:
         since = (database.now(connection) - timedelta(seconds=3600)).isoformat()
         connection.execute(update(m.Preset).values(paused={"by": "ada", "since": since, "until": None}))
@@ -219,12 +220,12 @@ def test_pauses_have_their_length(database: Database, settings: Settings, scrape
     assert found[f"prebuild_preset_paused_seconds{{{POOL}}}"] == pytest.approx(3600, abs=60)
     assert found[f"prebuild_shortfall{{{POOL},reason=paused}}"] == 2
     assert found["prebuild_reconciliation_paused"] == 0
-    operate.resume(database, PRESET, actor="ada")
-    operate.pause(database, actor="ada")
+    operations.resume(database, PRESET, actor="ada")
+    operations.pause(database, actor="ada")
     found = scrape()
     assert (found["prebuild_reconciliation_paused"], found[f"prebuild_preset_paused_seconds{{{POOL}}}"]) == (1, 0)
     assert 0 < found["prebuild_reconciliation_paused_seconds"] < 60
-    operate.resume(database, actor="ada")
+    operations.resume(database, actor="ada")
     assert scrape()["prebuild_reconciliation_paused_seconds"] == 0
 
 
@@ -271,7 +272,7 @@ def test_statements_do_not_grow_with_the_pools(database: Database, settings: Set
         fill(database, settings, f"many/p{number}")
         claim(database, ClaimRequest("ada", [f"many/p{number}"]))
     with database.write() as connection:
-        totals.move_mark(connection, database.now(connection) + totals.LAG)
+        counters.move_mark(connection, database.now(connection) + counters.LAG)
     assert statements() == few
     assert few <= 25, "a reading is not free: it is done four times a minute"
 
@@ -284,12 +285,12 @@ def test_counters_never_fall(database: Database, settings: Settings, scrape: Cal
     assert before[f"prebuild_claim_misses_total{{{POOL},reason=not_desired}}"] == 1
     assert before[f"prebuild_unhealthy_total{{{POOL},reason=unhealthy}}"] == 1
     with database.write() as connection:
-        totals.move_mark(connection, database.now(connection))
+        counters.move_mark(connection, database.now(connection))
     assert counted(scrape()) == before, "too fresh: counted where it stands"
     jump(database, 900)
     for _ in range(2):
         with database.write() as connection:
-            totals.move_mark(connection, database.now(connection))
+            counters.move_mark(connection, database.now(connection))
         assert counted(scrape()) == before, "kept, once"
     live_a_little(database, settings)  # what the mark has not passed yet
     before = counted(scrape())
@@ -319,7 +320,7 @@ def test_what_is_kept_for_no_time_is_counted_first(
     at_once = settings.model_copy(update={"retention_builds": 0.0, "retention_events": 0.0})
     prune(database, at_once)
     assert counted(scrape()) == before
-    jump(database, totals.LAG.total_seconds() + 1)
+    jump(database, counters.LAG.total_seconds() + 1)
     assert prune(database, at_once).builds > 0
     assert counted(scrape()) == before
 
@@ -333,14 +334,14 @@ def test_two_sweeps_at_once_count_once(database: Database, settings: Settings, s
     def move() -> None:
         ready.wait(10)
         with database.write() as connection:
-            totals.move_mark(connection, database.now(connection))
+            counters.move_mark(connection, database.now(connection))
 
     with ThreadPoolExecutor(4) as pool:
         for moved in [pool.submit(move) for _ in range(4)]:
             moved.result(30)
     with database.read() as connection:
-        kept = {totals.Key(*row[:4]): row[4] for row in connection.execute(select(*m.Total.__table__.columns))}
-    assert kept[totals.Key("created", "dev", "small")] == before[f"prebuild_created_total{{{POOL}}}"] > 0
+        kept = {counters.Key(*row[:4]): row[4] for row in connection.execute(select(*m.Total.__table__.columns))}
+    assert kept[counters.Key("created", "dev", "small")] == before[f"prebuild_created_total{{{POOL}}}"] > 0
     assert counted(scrape()) == before
 
 

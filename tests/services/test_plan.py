@@ -8,16 +8,16 @@ import pytest
 from sqlalchemy import event, select
 
 from prebuild_tasks.config import Settings
-from prebuild_tasks.core.planning import Cost
-from prebuild_tasks.core.reasons import Reason
+from prebuild_tasks.db.base import Base
+from prebuild_tasks.db.engine import Database
 from prebuild_tasks.errors import InputError, RefusedError
-from prebuild_tasks.services.operate import pause, promote
-from prebuild_tasks.services.plan import Plan, plan
-from prebuild_tasks.services.pools import apply
-from prebuild_tasks.services.pools_file import load_text
-from prebuild_tasks.services.pools_options import ApplyOptions
-from prebuild_tasks.storage.base import Base
-from prebuild_tasks.storage.engine import Database
+from prebuild_tasks.insight.plan.make import Plan, plan
+from prebuild_tasks.insight.plan.rules import Cost
+from prebuild_tasks.pools.apply import apply
+from prebuild_tasks.pools.file.load import load_text
+from prebuild_tasks.pools.operations import pause, promote
+from prebuild_tasks.pools.options import ApplyOptions
+from prebuild_tasks.reconcile.rules.reasons import Reason
 from tests.builders import declare, fill, staffed, turn
 from tests.services.test_pools import LONG, many
 

@@ -8,15 +8,15 @@ import pytest
 from sqlalchemy import event, select
 
 from prebuild_tasks.config import Settings
-from prebuild_tasks.core.model import Transition
+from prebuild_tasks.db.engine import Database
 from prebuild_tasks.errors import InputError, RefusedError
-from prebuild_tasks.services.operate import promote
-from prebuild_tasks.services.pools import apply, is_declared
-from prebuild_tasks.services.pools_file import load_text
-from prebuild_tasks.services.pools_options import ApplyOptions, ApplyReport
-from prebuild_tasks.storage import models as m
-from prebuild_tasks.storage.conditions import TEMPLATE_OF_VERSION, VERSION_OF_PRESET
-from prebuild_tasks.storage.engine import Database
+from prebuild_tasks.model.vocabulary import Transition
+from prebuild_tasks.pools.apply import apply, is_declared
+from prebuild_tasks.pools.file.load import load_text
+from prebuild_tasks.pools.operations import promote
+from prebuild_tasks.pools.options import ApplyOptions, ApplyReport
+from prebuild_tasks.schema import tables as m
+from prebuild_tasks.schema.conditions import TEMPLATE_OF_VERSION, VERSION_OF_PRESET
 from tests.builders import declare, fill, preset_id, workspaces
 
 LONG = """

@@ -9,9 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from prebuild_tasks.errors import CannotBuildError, NotFoundError, PoolsFileError
-from prebuild_tasks.services import pools_yaml
-from prebuild_tasks.services.pools_file import DeclaredPools, auto_version_name, load_pools, load_text
-from prebuild_tasks.services.pools_schema import config_schema
+from prebuild_tasks.pools.file import nodes
+from prebuild_tasks.pools.file.load import DeclaredPools, auto_version_name, load_pools, load_text
+from prebuild_tasks.pools.file.model import config_schema
 
 GOOD = """\
 schema: 1
@@ -228,17 +228,17 @@ def test_whatever_comes_in_only_a_pools_file_error_comes_out(text: str) -> None:
     ],
 )  # fmt: skip
 def test_plain_values_are_those_of_yaml_1_2(text: str, value: object) -> None:
-    assert pools_yaml.read_text(f"a: {text}\n", "f").plain() == {"a": value}
+    assert nodes.read_text(f"a: {text}\n", "f").plain() == {"a": value}
 
 
 def test_aliases_within_the_depth_bound_are_taken() -> None:
     text = "".join(f"k{n}: &a{n} {'[' * 4}{f'*a{n - 1}' * (n > 0)}{']' * 4}\n" for n in range(12))
-    assert str(pools_yaml.read_text(text, "f").plain()["k11"]).count("[") == 48
+    assert str(nodes.read_text(text, "f").plain()["k11"]).count("[") == 48
 
 
 def test_aliases_and_merge_keys() -> None:
     text = "base: &base {a: 1, b: 2}\nother: {<<: *base, b: 3}\nagain: *base\nmany: {<<: [*base, {c: 4}]}\n"
-    node = pools_yaml.read_text(text, "f")
+    node = nodes.read_text(text, "f")
     assert node.plain() == {
         "base": {"a": 1, "b": 2}, "other": {"a": 1, "b": 3}, "again": {"a": 1, "b": 2},
         "many": {"a": 1, "b": 2, "c": 4},
@@ -265,4 +265,4 @@ def test_aliases_and_merge_keys() -> None:
 )
 def test_what_can_not_be_read_is_said(text: str, words: str) -> None:
     with pytest.raises(PoolsFileError, match=words):
-        pools_yaml.read_text(text, "f")
+        nodes.read_text(text, "f")

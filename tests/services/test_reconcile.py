@@ -9,13 +9,15 @@ import pytest
 from sqlalchemy import event, func, select, update
 
 from prebuild_tasks.config import Settings
-from prebuild_tasks.core.model import BuildStatus, PresetStatus, Transition
-from prebuild_tasks.services import reconcile as service
-from prebuild_tasks.services.operate import unblock
-from prebuild_tasks.services.reconcile import plan_tick, publish
-from prebuild_tasks.storage import models as m
-from prebuild_tasks.storage import reads, snapshots
-from prebuild_tasks.storage.engine import Database
+from prebuild_tasks.db.engine import Database
+from prebuild_tasks.model.vocabulary import BuildStatus, PresetStatus, Transition
+from prebuild_tasks.pools.operations import unblock
+from prebuild_tasks.reconcile import turn as service
+from prebuild_tasks.reconcile.store import preset_view, snapshots
+from prebuild_tasks.reconcile.store.write import create_prebuilds
+from prebuild_tasks.reconcile.turn import plan_tick
+from prebuild_tasks.schema import tables as m
+from prebuild_tasks.workspaces.outbox import publish
 from tests.builders import (
     PRESET,
     RecordingPublisher,
@@ -252,9 +254,9 @@ templates:
     config: {{start: "true"}}
     presets:{presets}
 """
-    from prebuild_tasks.services.pools import apply
-    from prebuild_tasks.services.pools_file import load_text
-    from prebuild_tasks.services.pools_options import ApplyOptions
+    from prebuild_tasks.pools.apply import apply
+    from prebuild_tasks.pools.file.load import load_text
+    from prebuild_tasks.pools.options import ApplyOptions
 
     apply(database, settings, load_text(text), ApplyOptions(actor="test"))
     ids = [preset_id(database, f"dev/{name}") for name in names]
@@ -273,11 +275,11 @@ def test_a_stale_first_look_creates_nothing(
     declare(database, settings, 3)
     identity = preset_id(database)
     with database.read() as connection:
-        stale = reads.read_preset(database, connection, identity, 3600)
+        stale = preset_view.read_preset(database, connection, identity, 3600)
     turn(database, settings)
     looks = iter([stale])
-    real = reads.read_preset
-    monkeypatch.setattr(reads, "read_preset", lambda *args: next(looks, None) or real(*args))
+    real = preset_view.read_preset
+    monkeypatch.setattr(preset_view, "read_preset", lambda *args: next(looks, None) or real(*args))
     assert service.reconcile_preset(database, settings, identity).created == 0
     assert live(database) == 3
 
@@ -287,14 +289,12 @@ def test_the_schema_refuses_a_second_holder_of_a_slot(database: Database, settin
     declare(database, settings, 2)
     turn(database, settings)
     with database.read() as connection:
-        view = reads.read_preset(database, connection, preset_id(database), 3600)
+        view = preset_view.read_preset(database, connection, preset_id(database), 3600)
     assert view is not None
     from sqlalchemy.exc import IntegrityError
 
-    from prebuild_tasks.storage import writes
-
     with pytest.raises(IntegrityError), database.write() as connection:
-        writes.create_prebuilds(connection, view, [1], reason="x", initiator="x", now=view.now)
+        create_prebuilds(connection, view, [1], reason="x", initiator="x", now=view.now)
     assert live(database) == 2
 
 
@@ -309,7 +309,7 @@ def test_the_tick_orders_the_emptiest_pools_first_and_skips_nobody(database: Dat
 
 
 def test_counts_of_the_tick_agree_with_rows_of_the_turn(database: Database, settings: Settings) -> None:
-    from prebuild_tasks.core.state import count
+    from prebuild_tasks.reconcile.rules.state import count
 
     declare(database, settings, 4, extra="ttl: 1h")
     turn(database, settings)
@@ -319,7 +319,7 @@ def test_counts_of_the_tick_agree_with_rows_of_the_turn(database: Database, sett
     _preset(database, last_invalidated_at=workspaces(database)[0].created_at + timedelta(microseconds=1))
     with database.snapshot() as connection:
         tick = snapshots.read_global(database, connection, 3600)
-        view = reads.read_preset(database, connection, preset_id(database), 3600)
+        view = preset_view.read_preset(database, connection, preset_id(database), 3600)
     assert view is not None
     assert tick.presets[0].counts == count(view.snapshot, tick.now)
 

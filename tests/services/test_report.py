@@ -9,14 +9,15 @@ from typing import Any
 import pytest
 from sqlalchemy import event, update
 
+from prebuild_tasks.claims.claim import claim
+from prebuild_tasks.claims.types import ClaimRequest
 from prebuild_tasks.config import Settings
-from prebuild_tasks.core.model import BuildStatus, Transition
+from prebuild_tasks.db.engine import Database
 from prebuild_tasks.errors import InputError, NotFoundError
-from prebuild_tasks.services.claim import ClaimRequest, claim
-from prebuild_tasks.services.report import REMOVED, report
-from prebuild_tasks.services.report_types import Report
-from prebuild_tasks.storage import models as m
-from prebuild_tasks.storage.engine import Database
+from prebuild_tasks.insight.report.compile import REMOVED, report
+from prebuild_tasks.insight.report.types import Report
+from prebuild_tasks.model.vocabulary import BuildStatus, Transition
+from prebuild_tasks.schema import tables as m
 from tests.builders import PRESET, declare, fill, finish_builds
 from tests.past import Past
 

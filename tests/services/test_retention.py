@@ -5,21 +5,22 @@ from __future__ import annotations
 import pytest
 from sqlalchemy import func, insert, select
 
+from prebuild_tasks.claims.claim import claim
+from prebuild_tasks.claims.types import ClaimRequest
 from prebuild_tasks.config import Settings
-from prebuild_tasks.core.model import BuildStatus
-from prebuild_tasks.services import retention
-from prebuild_tasks.services.audit import audit
-from prebuild_tasks.services.claim import ClaimRequest, claim
-from prebuild_tasks.services.pools import apply
-from prebuild_tasks.services.pools_file import load_text
-from prebuild_tasks.services.pools_options import ApplyOptions
-from prebuild_tasks.services.reconcile import reconcile_preset
-from prebuild_tasks.services.release import end_workspace
-from prebuild_tasks.services.retention import prune
-from prebuild_tasks.services.sweep import sweep
-from prebuild_tasks.storage import models as m
-from prebuild_tasks.storage.base import Base
-from prebuild_tasks.storage.engine import Database
+from prebuild_tasks.db.base import Base
+from prebuild_tasks.db.engine import Database
+from prebuild_tasks.insight.audit import audit
+from prebuild_tasks.model.vocabulary import BuildStatus
+from prebuild_tasks.pools.apply import apply
+from prebuild_tasks.pools.file.load import load_text
+from prebuild_tasks.pools.options import ApplyOptions
+from prebuild_tasks.reconcile.turn import reconcile_preset
+from prebuild_tasks.schema import tables as m
+from prebuild_tasks.upkeep.retention import run
+from prebuild_tasks.upkeep.retention.run import prune
+from prebuild_tasks.upkeep.sweep import sweep
+from prebuild_tasks.workspaces.release import end_workspace
 from tests.builders import PRESET, declare, fill, finish_builds, jump, preset_id, turn, workspaces
 
 DAY = 86400.0
@@ -119,8 +120,8 @@ def test_batches_are_bounded_and_a_broken_run_is_gone_on_with(
     declare(database, settings, 0, yes=True)
     fill(database, settings)
     jump(database, 31 * DAY)
-    monkeypatch.setattr(retention, "BATCH", 2)
-    monkeypatch.setattr(retention, "BATCHES", 2)
+    monkeypatch.setattr(run, "BATCH", 2)
+    monkeypatch.setattr(run, "BATCHES", 2)
     counts = [prune(database, settings).builds for _ in range(5)]
     assert counts == [4, 4, 4, 2, 0]
     while prune(database, settings).workspaces:

@@ -5,16 +5,16 @@ from __future__ import annotations
 import pytest
 from sqlalchemy import event, select, update
 
+from prebuild_tasks.claims.claim import claim
+from prebuild_tasks.claims.types import ClaimAnswer, ClaimRequest
 from prebuild_tasks.config import Settings
-from prebuild_tasks.core.model import BuildStatus, Transition
+from prebuild_tasks.db.engine import Database
 from prebuild_tasks.errors import ClaimMissError
-from prebuild_tasks.services.audit import audit
-from prebuild_tasks.services.claim import ClaimRequest, claim
-from prebuild_tasks.services.claim_answers import ClaimAnswer
-from prebuild_tasks.services.operate import invalidate, promote
-from prebuild_tasks.services.reconcile import plan_tick, reconcile_preset
-from prebuild_tasks.storage import models as m
-from prebuild_tasks.storage.engine import Database
+from prebuild_tasks.insight.audit import audit
+from prebuild_tasks.model.vocabulary import BuildStatus, Transition
+from prebuild_tasks.pools.operations import invalidate, promote
+from prebuild_tasks.reconcile.turn import plan_tick, reconcile_preset
+from prebuild_tasks.schema import tables as m
 from tests.builders import PRESET, age, declare, fill, finish_builds, live, preset_id, turn, workspaces
 
 ROLLING = "replace: {strategy: rolling}, ready_timeout: 1m"

@@ -10,12 +10,12 @@ from sqlalchemy import update
 
 from prebuild_tasks.clock import utcnow
 from prebuild_tasks.config import Settings
-from prebuild_tasks.core.model import BuildStatus, Transition
-from prebuild_tasks.services.audit import audit
-from prebuild_tasks.services.reconcile import plan_tick, reconcile_preset
-from prebuild_tasks.storage import models as m
-from prebuild_tasks.storage.engine import Database
-from prebuild_tasks.storage.reads import read_preset
+from prebuild_tasks.db.engine import Database
+from prebuild_tasks.insight.audit import audit
+from prebuild_tasks.model.vocabulary import BuildStatus, Transition
+from prebuild_tasks.reconcile.store.preset_view import read_preset
+from prebuild_tasks.reconcile.turn import plan_tick, reconcile_preset
+from prebuild_tasks.schema import tables as m
 from tests.builders import declare, finish_builds, preset_id, turn, workspaces
 
 Template = Literal["active", "inactive", "deleted", "deprecated"]

@@ -7,24 +7,25 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from sqlalchemy import update
 
+from prebuild_tasks.builds.runner import BuildRunner
+from prebuild_tasks.claims.claim import claim
+from prebuild_tasks.claims.types import ClaimRequest
 from prebuild_tasks.config import Settings
-from prebuild_tasks.core.backoff import retry_at
-from prebuild_tasks.core.model import BuildStatus, PresetStatus, Transition
+from prebuild_tasks.db.engine import Database
 from prebuild_tasks.errors import InputError, NotFoundError
-from prebuild_tasks.services.build import BuildRunner
-from prebuild_tasks.services.claim import ClaimRequest, claim
-from prebuild_tasks.services.history import history
-from prebuild_tasks.services.operate import extend, invalidate, pause
-from prebuild_tasks.services.pool_status import PoolStatus, pools
-from prebuild_tasks.services.pools import apply
-from prebuild_tasks.services.pools_file import load_text
-from prebuild_tasks.services.pools_options import ApplyOptions
-from prebuild_tasks.services.release import end_workspace
-from prebuild_tasks.services.status import ends_soon
-from prebuild_tasks.services.status import workspaces as listed
-from prebuild_tasks.services.sweep import sweep
-from prebuild_tasks.storage import models as m
-from prebuild_tasks.storage.engine import Database
+from prebuild_tasks.insight.history import history
+from prebuild_tasks.insight.status.listings import ends_soon
+from prebuild_tasks.insight.status.listings import workspaces as listed
+from prebuild_tasks.insight.status.pools import PoolStatus, pools
+from prebuild_tasks.model.vocabulary import BuildStatus, PresetStatus, Transition
+from prebuild_tasks.pools.apply import apply
+from prebuild_tasks.pools.file.load import load_text
+from prebuild_tasks.pools.operations import invalidate, pause
+from prebuild_tasks.pools.options import ApplyOptions
+from prebuild_tasks.reconcile.rules.backoff import retry_at
+from prebuild_tasks.schema import tables as m
+from prebuild_tasks.upkeep.sweep import sweep
+from prebuild_tasks.workspaces.release import end_workspace, extend
 from tests.builders import (
     PRESET,
     build_all,

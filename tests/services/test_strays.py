@@ -9,18 +9,19 @@ from pathlib import Path
 import pytest
 from sqlalchemy import select, update
 
+from prebuild_tasks.builds.runner import BuildRunner
+from prebuild_tasks.claims.claim import claim
+from prebuild_tasks.claims.types import ClaimRequest
 from prebuild_tasks.config import Settings
+from prebuild_tasks.db.engine import Database
+from prebuild_tasks.insight.audit import audit
+from prebuild_tasks.pools.apply import apply
+from prebuild_tasks.pools.file.load import load_text
+from prebuild_tasks.pools.options import ApplyOptions
 from prebuild_tasks.provisioners import Provisioners
-from prebuild_tasks.services.audit import audit
-from prebuild_tasks.services.build import BuildRunner
-from prebuild_tasks.services.claim import ClaimRequest, claim
-from prebuild_tasks.services.pools import apply
-from prebuild_tasks.services.pools_file import load_text
-from prebuild_tasks.services.pools_options import ApplyOptions
-from prebuild_tasks.services.strays import StrayResult, sweep_resources, too_many
-from prebuild_tasks.services.strays_store import confirm, strays, waiting
-from prebuild_tasks.storage import models as m
-from prebuild_tasks.storage.engine import Database
+from prebuild_tasks.schema import tables as m
+from prebuild_tasks.upkeep.strays.compare import StrayResult, sweep_resources, too_many
+from prebuild_tasks.upkeep.strays.store import confirm, strays, waiting
 from tests.builders import PRESET, build_all, declare_simulated, fill_really, jump, workspaces
 
 GRACE = 601.0

@@ -11,12 +11,12 @@ from typing import Any
 import pytest
 from sqlalchemy import event
 
+from prebuild_tasks.claims.one_statement import _words
 from prebuild_tasks.config import Settings
-from prebuild_tasks.services import sweep
-from prebuild_tasks.services.claim_at_once import _words
-from prebuild_tasks.storage.engine import Database
-from prebuild_tasks.storage.reads import read_preset
-from prebuild_tasks.storage.snapshots import read_global
+from prebuild_tasks.db.engine import Database
+from prebuild_tasks.reconcile.store.preset_view import read_preset
+from prebuild_tasks.reconcile.store.snapshots import read_global
+from prebuild_tasks.upkeep import sweep
 from tests import bulk
 
 EACH = 10

@@ -11,10 +11,11 @@ from alembic import command
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, MetaData, func, select, text
 
+from prebuild_tasks.claims.claim import claim
+from prebuild_tasks.claims.types import ClaimRequest
 from prebuild_tasks.config import Settings
-from prebuild_tasks.services.audit import audit
-from prebuild_tasks.services.claim import ClaimRequest, claim
-from prebuild_tasks.storage.engine import Database, alembic_config
+from prebuild_tasks.db.engine import Database, alembic_config
+from prebuild_tasks.insight.audit import audit
 from tests.builders import PRESET, declare, fill, turn
 
 REVISIONS = [step.revision for step in ScriptDirectory.from_config(alembic_config()).walk_revisions()][:0:-1]

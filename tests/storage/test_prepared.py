@@ -9,11 +9,11 @@ import pytest
 from sqlalchemy import Select, bindparam, event, select
 
 from prebuild_tasks.config import Settings
-from prebuild_tasks.core.model import BuildStatus, Transition
+from prebuild_tasks.db.connections import Prepared
+from prebuild_tasks.db.engine import Database
 from prebuild_tasks.errors import InputError
-from prebuild_tasks.storage import models as m
-from prebuild_tasks.storage.engine import Database
-from prebuild_tasks.storage.prepared import Prepared
+from prebuild_tasks.model.vocabulary import BuildStatus, Transition
+from prebuild_tasks.schema import tables as m
 from tests.builders import declare, fill
 
 _EARLY, _LATE = ({"since": datetime(year, 1, 1, tzinfo=UTC)} for year in (2000, 9000))

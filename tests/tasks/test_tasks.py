@@ -15,10 +15,10 @@ from prebuild_tasks import tasks
 from prebuild_tasks.bootstrap import Runtime
 from prebuild_tasks.celery import HARD_LIMIT, VISIBILITY_TIMEOUT, app
 from prebuild_tasks.config import Settings
-from prebuild_tasks.messages import EVENTS, RECONCILE, Messages
-from prebuild_tasks.services.reconcile import follow_up
-from prebuild_tasks.storage import models as m
-from prebuild_tasks.storage.engine import Database
+from prebuild_tasks.db.engine import Database
+from prebuild_tasks.messaging.publisher import EVENTS, RECONCILE, Messages
+from prebuild_tasks.schema import tables as m
+from prebuild_tasks.workspaces.outbox import follow_up
 from tests.builders import PRESET, declare, live, preset_id, workspaces
 
 NAMES = {"reconcile_all", "reconcile_preset", "run_build", "claim", "sweep", "probe_prebuilds"}
@@ -66,7 +66,7 @@ def test_importing_connects_to_nothing(module: str) -> None:
 
 
 def test_the_client_imports_no_celery() -> None:
-    script = "import sys, prebuild_tasks.client, prebuild_tasks.cli.claims; sys.exit('celery' in sys.modules)"
+    script = "import sys, prebuild_tasks.client, prebuild_tasks.cli.commands.claims; sys.exit('celery' in sys.modules)"
     subprocess.run([sys.executable, "-c", script], check=True)
 
 

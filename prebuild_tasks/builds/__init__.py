@@ -1,0 +1,1 @@
+"""Run builds: take one, hold its lease, call the provisioner, end it."""

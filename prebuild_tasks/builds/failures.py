@@ -1,0 +1,66 @@
+"""What a pool remembers of builds that failed: on its own row, where clean-up and retention do not reach."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from sqlalchemy import Connection, ScalarSelect, case, func, or_, select, update
+from sqlalchemy.orm import aliased
+
+from prebuild_tasks.db.base import ERROR_LENGTH
+from prebuild_tasks.model.vocabulary import BuildStatus
+from prebuild_tasks.reconcile.rules.backoff import slow_start_after
+from prebuild_tasks.schema import tables as m
+
+_RECENT_FAILURES_KEPT = 50
+
+_WIDER = case(
+    {width: slow_start_after(width, succeeded=True) for width in (2**power for power in range(7))},
+    value=m.Preset.slow_start,
+    else_=None,
+)
+
+
+def record_success(connection: Connection, preset_id: int) -> None:
+    """A start succeeded: the row of failures ends. Writes nothing when there was none."""
+    connection.execute(
+        update(m.Preset)
+        .where(m.Preset.id == preset_id, or_(m.Preset.failures_in_row > 0, m.Preset.slow_start.is_not(None)))
+        .values(failures_in_row=0, recent_failures=[], last_error="", slow_start=_WIDER)
+    )
+
+
+def record_failure(connection: Connection, preset_id: int, created_at: datetime, error: str) -> None:
+    """A start failed: remember it on the preset, where clean-up and retention don't reach. Locks the preset's row."""
+    row = connection.execute(
+        select(m.Preset.recent_failures).where(m.Preset.id == preset_id).with_for_update(key_share=True)
+    ).one()
+    recent = [*row.recent_failures, created_at.isoformat()][-_RECENT_FAILURES_KEPT:]
+    connection.execute(
+        update(m.Preset)
+        .where(m.Preset.id == preset_id)
+        .values(
+            failures_in_row=m.Preset.failures_in_row + 1,
+            recent_failures=recent,
+            last_error=error[:ERROR_LENGTH],
+            slow_start=slow_start_after(None, succeeded=False),
+        )
+    )
+
+
+def record_unhealthy(connection: Connection, preset_id: int, now: datetime) -> None:
+    """A prebuild had to be taken out. The caller holds the preset's row lock."""
+    stored = connection.execute(select(m.Preset.recent_unhealthy).where(m.Preset.id == preset_id)).scalar_one()
+    recent = [*(stored or ()), now.isoformat()][-_RECENT_FAILURES_KEPT:]
+    connection.execute(update(m.Preset).where(m.Preset.id == preset_id).values(recent_unhealthy=recent))
+
+
+def failed_builds() -> ScalarSelect[int]:
+    """How many builds of a workspace failed; to be correlated with it."""
+    counted = aliased(m.Build)
+    return (
+        select(func.count())
+        .select_from(counted)
+        .where(counted.workspace_id == m.Workspace.id, counted.status == BuildStatus.FAILED)
+        .scalar_subquery()
+    )

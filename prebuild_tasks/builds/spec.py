@@ -1,0 +1,136 @@
+"""A workspace as its provisioner takes it: its parameters are resolved here, where builds run, and nowhere stored."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, select
+
+from prebuild_tasks.builds.store import TakenBuild
+from prebuild_tasks.errors import CannotBuildError
+from prebuild_tasks.ports import WorkspaceSpec
+from prebuild_tasks.schema import tables as m
+from prebuild_tasks.schema.conditions import TEMPLATE_OF_VERSION, VERSION_OF_PRESET, installation_id
+
+
+def workspace_spec(stored: TakenBuild | StoredSpec, parameters: Mapping[str, str], *, attempt: int) -> WorkspaceSpec:
+    """A workspace as its provisioner takes it, with its parameters resolved."""
+    return WorkspaceSpec(
+        installation=stored.installation,
+        workspace_id=stored.workspace_id,
+        attempt=attempt,
+        name=stored.name,
+        owner=stored.owner,
+        template=stored.template,
+        version=stored.version,
+        preset=stored.preset,
+        config=stored.config,
+        parameters=parameters,
+        ready_timeout=stored.ready_timeout,
+    )
+
+
+def resolve_parameters(parameters: Sequence[Any], *, ends: bool) -> tuple[dict[str, str], list[str]]:
+    """The parameters' values, and which are secret. Raises CannotBuildError for a reference that leads nowhere.
+
+    `ends`: ending a workspace does without such a parameter; what can't be built must still be removable.
+    """
+    values: dict[str, str] = {}
+    secrets: list[str] = []
+    for item in parameters:
+        if item.from_env:
+            if item.from_env not in os.environ:
+                if ends:
+                    continue
+                raise CannotBuildError(f"parameter {item.name}: {item.from_env} is not set where builds run")
+            values[item.name] = os.environ[item.from_env]
+        elif item.from_file:
+            try:
+                values[item.name] = _read(Path(item.from_file)).rstrip("\n")
+            except (OSError, UnicodeError) as error:
+                if ends:
+                    continue
+                raise CannotBuildError(f"parameter {item.name}: {item.from_file} can't be read: {error}") from None
+        else:
+            values[item.name] = item.value or ""
+            continue
+        secrets.append(values[item.name])
+    return values, secrets
+
+
+def _read(path: Path) -> str:
+    """The text of a regular file. A pipe would be waited for, and the build has no heart yet. Raises OSError."""
+    # Opened so that a pipe that takes the file's place this very moment is not waited for either.
+    with open(path, opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)) as file:
+        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            raise OSError("it is no regular file")
+        return file.read()
+
+
+@dataclass(frozen=True, slots=True)
+class StoredSpec:
+    """One workspace with its recipe; parameters unresolved."""
+
+    installation: str
+    workspace_id: str
+    name: str
+    owner: str
+    template: str
+    version: str
+    preset: str
+    preset_id: int
+    provisioner: str
+    config: Mapping[str, Any]
+    ready_timeout: float
+    parameters: Sequence[Any]
+
+
+def read_specs(connection: Connection, workspace_ids: Collection[str]) -> dict[str, StoredSpec]:
+    """By workspace. Three statements."""
+    if not workspace_ids:
+        return {}
+    installation = installation_id(connection)
+    rows = connection.execute(
+        select(
+            m.Workspace.id,
+            m.Workspace.name,
+            m.Workspace.owner,
+            m.Preset.id.label("preset_id"),
+            m.Preset.name.label("preset"),
+            m.Preset.ready_timeout_s,
+            m.Template.name.label("template"),
+            m.TemplateVersion.name.label("version"),
+            m.TemplateVersion.provisioner,
+            m.TemplateVersion.config,
+        )
+        .join(m.Preset, m.Preset.id == m.Workspace.preset_id)
+        .join(*VERSION_OF_PRESET)
+        .join(*TEMPLATE_OF_VERSION)
+        .where(m.Workspace.id.in_(sorted(workspace_ids)))
+    ).all()
+    table = m.PresetParameter
+    parameters: dict[int, list[Any]] = {}
+    for item in connection.execute(select(table).where(table.preset_id.in_({row.preset_id for row in rows}))):
+        parameters.setdefault(item.preset_id, []).append(item)
+    return {
+        row.id: StoredSpec(
+            installation=installation,
+            workspace_id=row.id,
+            name=row.name,
+            owner=row.owner,
+            template=row.template,
+            version=row.version,
+            preset=row.preset,
+            preset_id=row.preset_id,
+            provisioner=row.provisioner,
+            config=row.config,
+            ready_timeout=row.ready_timeout_s,
+            parameters=parameters.get(row.preset_id, ()),
+        )
+        for row in rows
+    }

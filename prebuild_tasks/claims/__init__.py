@@ -1,0 +1,1 @@
+"""Give a ready prebuild to a person who asks for a workspace."""

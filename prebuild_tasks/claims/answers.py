@@ -1,0 +1,80 @@
+"""What a claim answers, the first time and whenever the same request is repeated."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import Connection, select
+
+from prebuild_tasks.claims.store import ANSWER_COLUMNS
+from prebuild_tasks.claims.types import ClaimAnswer, Claimed, Reserved
+from prebuild_tasks.errors import BeingBuiltError, ClaimMissError, RefusedError
+from prebuild_tasks.model.vocabulary import BuildStatus, ClaimState, MissReason, Transition
+from prebuild_tasks.schema import tables as m
+from prebuild_tasks.schema.conditions import TEMPLATE_OF_VERSION, VERSION_OF_PRESET
+from prebuild_tasks.schema.lookup import REF_COLUMNS, ref_of
+from prebuild_tasks.workspaces.handover import is_usable
+
+
+def answer_of(row: Any, ref: str, request_id: str) -> ClaimAnswer:
+    """The answer of a row with ANSWER_COLUMNS."""
+    usable = is_usable(row.status, row.reason)
+    return ClaimAnswer(
+        workspace=row.name,
+        preset=ref,
+        owner=row.owner,
+        url=row.url,
+        directory=row.directory,
+        resource_id=row.resource_id,
+        request_id=request_id,
+        claimed_at=row.claimed_at,
+        state=ClaimState.USABLE if usable else ClaimState.PERSONALISING,
+        claimed_until=row.claimed_until,
+    )
+
+
+def answered(connection: Connection, request_id: str, owner: str) -> Claimed | None:
+    """What the same request was given before. Raises BeingBuiltError while that is still being built."""
+    row = connection.execute(
+        select(
+            *ANSWER_COLUMNS,
+            m.Workspace.transition,
+            m.ClaimEvent.owner.label("claimant"),
+            *REF_COLUMNS,
+        )
+        .join(m.ClaimEvent, m.ClaimEvent.workspace_id == m.Workspace.id)
+        .join(m.Preset, m.Preset.id == m.Workspace.preset_id)
+        .join(*VERSION_OF_PRESET)
+        .join(*TEMPLATE_OF_VERSION)
+        .where(m.ClaimEvent.request_id == request_id, m.ClaimEvent.workspace_id.is_not(None))
+    ).one_or_none()
+    if row is None:
+        return None
+    if row.claimant != owner:
+        raise RefusedError("this request id was used by another owner", hint="make a new one for each request")
+    if row.claimed_at is not None:
+        return Claimed(answer_of(row, ref_of(row), request_id), row.preset_id)
+    if row.transition is Transition.START and row.status in (BuildStatus.PENDING, BuildStatus.RUNNING):
+        raise being_built(Reserved(row.id, row.name, row.preset_id, []), ref_of(row), owner)
+    error = connection.execute(
+        select(m.Build.error)
+        .where(m.Build.workspace_id == row.id, m.Build.transition == Transition.START)
+        .order_by(m.Build.number.desc())
+        .limit(1)
+    ).scalar_one()
+    raise ClaimMissError(
+        f"{row.name} could not be built for {owner}: {error or row.reason}",
+        reason=MissReason.BUILD_FAILED.value,
+        hint=f"see: prebuild logs {owner}/{row.name}",
+    )
+
+
+def being_built(reserved: Reserved, names: str, owner: str) -> BeingBuiltError:
+    """What is answered while it is not ready yet."""
+    return BeingBuiltError(
+        f"no prebuild of {names} is ready: {reserved.name} is being built for {owner}",
+        workspace=reserved.name,
+        preset_id=reserved.preset_id,
+        builds=reserved.builds,
+        hint=f"see it grow: prebuild logs {owner}/{reserved.name} --follow",
+    )

@@ -1,0 +1,48 @@
+"""Why a claim found nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from sqlalchemy import Connection, func, literal, or_, select
+
+from prebuild_tasks.claims.types import Pool
+from prebuild_tasks.model.vocabulary import BuildStatus, MissReason
+from prebuild_tasks.schema import tables as m
+from prebuild_tasks.schema.conditions import IS_CLAIMABLE, IS_LIVE_PREBUILD, expired
+
+MISS_WORDS = {
+    MissReason.EMPTY_POOL: "the pool is empty and nothing is being built; see: prebuild status",
+    MissReason.STARTING: "all are taken, more are starting; try again soon, or add --wait",
+    MissReason.EXPIRED: "those that are left have expired and are being replaced; add --wait",
+    MissReason.INACTIVE: "it is no longer offered, and nothing of it is left",
+    MissReason.NOT_DESIRED: "its desired size is 0 right now; to have one built: --wait",
+}
+
+
+def miss_reason(connection: Connection, pools: Sequence[Pool], now: datetime) -> MissReason:
+    """The reason that helps most: what is on its way before what has gone."""
+    ids = [pool.id for pool in pools]
+    row = connection.execute(
+        select(
+            func.count().filter(m.Workspace.status.in_((BuildStatus.PENDING, BuildStatus.RUNNING))).label("starting"),
+            func.count().filter(IS_CLAIMABLE, expired(now)).label("expired"),
+        )
+        .select_from(m.Workspace)
+        .join(m.Preset, m.Preset.id == m.Workspace.preset_id)
+        .where(m.Workspace.preset_id.in_(ids), IS_LIVE_PREBUILD, m.Workspace.transition == "start")
+    ).one()
+    if all(pool.deleted for pool in pools):
+        return MissReason.INACTIVE
+    if row.starting:
+        return MissReason.STARTING
+    if not any(pool.active for pool in pools):
+        return MissReason.INACTIVE
+    if row.expired:
+        return MissReason.EXPIRED
+    has_schedule = select(m.PresetSchedule.preset_id).where(m.PresetSchedule.preset_id.in_(ids))
+    wanted = select(literal(1)).where(
+        or_(select(m.Preset.id).where(m.Preset.id.in_(ids), m.Preset.desired > 0).exists(), has_schedule.exists())
+    )
+    return MissReason.EMPTY_POOL if connection.execute(wanted).first() else MissReason.NOT_DESIRED

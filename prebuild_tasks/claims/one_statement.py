@@ -1,0 +1,208 @@
+"""The claim of a pool that has what is asked for, as one statement: one round trip instead of a dozen.
+
+PostgreSQL alone writes to several tables in one statement. What this can't give it leaves to the claim in steps, which
+finds out why: it answers a repeated request, looks at further presets and second choices, names misses and refusals.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from functools import cache
+from types import SimpleNamespace
+from typing import Any
+
+from sqlalchemy import (
+    CTE,
+    LABEL_STYLE_NONE,
+    Boolean,
+    ColumnElement,
+    Double,
+    Select,
+    Text,
+    and_,
+    bindparam,
+    extract,
+    func,
+    insert,
+    literal_column,
+    or_,
+    select,
+    true,
+    update,
+)
+from sqlalchemy.dialects.postgresql import psycopg
+from sqlalchemy.orm import DeclarativeBase
+
+from prebuild_tasks.claims.answers import answer_of
+from prebuild_tasks.claims.store import ANSWER_COLUMNS, has_workspaces
+from prebuild_tasks.claims.types import Claimed
+from prebuild_tasks.db.base import UuidText
+from prebuild_tasks.db.connections import one_line, run_by_driver
+from prebuild_tasks.db.engine import Database
+from prebuild_tasks.model.names import PREBUILD_PREFIX, parse_preset_ref
+from prebuild_tasks.model.vocabulary import CLAIM_REASON, BuildPriority, BuildStatus, Transition
+from prebuild_tasks.schema import tables as m
+from prebuild_tasks.schema.conditions import IS_CLAIMABLE, TEMPLATE_OF_VERSION, VERSION_OF_PRESET, fresh_since, said
+from prebuild_tasks.schema.lookup import REF_COLUMNS, ref_of
+from prebuild_tasks.schema.row_locks import lock_owner
+from prebuild_tasks.workspaces.handover import HAS_HOOK, handed_over_in_sql
+from prebuild_tasks.workspaces.new_builds import NewBuild, work_of
+
+
+def claim_at_once(
+    database: Database, preset: str, *, owner: str, name: str, request_id: str, elapsed_ms: float
+) -> Claimed | None:
+    """Give the preset's oldest eligible prebuild to `owner`, with its event, history and build; None: go step by step.
+
+    `elapsed_ms` is what the request has taken so far. Raises InputError for what is no preset's name, and
+    IntegrityError for a name the owner has already, and for a request that has its answer: that is not looked for here,
+    the schema knows it.
+    """
+    if database.dialect != "postgresql" or preset.isdecimal():
+        return None
+    ref = parse_preset_ref(preset)
+    now, clock = database.now_sql()
+    words = _words(now, versioned=ref.version is not None)
+    values = clock | {
+        "template": ref.template, "preset": ref.preset, "version": ref.version, "owner": owner, "name": name,
+        "request_id": request_id, "build_id": uuid.uuid4(), "elapsed_ms": elapsed_ms, "below_limit": False,
+    }  # fmt: skip
+    hit = _named(database.run(words, values))
+    if hit and hit.max_per_owner is not None:
+        with database.write() as connection:
+            # Lock, then count in a further statement: in one with the lock the count is from before it.
+            lock_owner(connection, owner)
+            has = connection.execute(has_workspaces(owner, hit.limited_by)).scalar_one()
+            values["below_limit"] = has < hit.max_per_owner
+            hit = _named(run_by_driver(connection.connection, words, values).fetchone())
+    if hit is None or hit.id is None:
+        return None
+    builds = [NewBuild(str(values["build_id"]), hit.host, work_of(Transition.START, CLAIM_REASON, hit.name))]
+    return Claimed(answer_of(hit, ref_of(hit), request_id), hit.preset_id, builds)
+
+
+_FOUND = [column.name for column in (*ANSWER_COLUMNS, *REF_COLUMNS)] + ["max_per_owner", "limited_by"]
+
+
+def _named(found: Sequence[Any] | None) -> Any:
+    if found is None:
+        return None
+    row = SimpleNamespace(**dict(zip(_FOUND, found, strict=True)))
+    if row.id is not None:
+        row.status, row.claimed_at = BuildStatus(row.status), row.claimed_at.astimezone(UTC)
+    return row
+
+
+@cache
+def _words(now: ColumnElement[datetime], *, versioned: bool) -> str:
+    return one_line(_statement(now, versioned=versioned).compile(dialect=psycopg.dialect()))  # type: ignore[no-untyped-call]
+
+
+def _statement(now: ColumnElement[datetime], *, versioned: bool) -> Select[*tuple[Any, ...]]:
+    owner, pool = bindparam("owner", type_=Text()), _pool(now, versioned=versioned)
+
+    def of_pool(column: str) -> ColumnElement[Any]:
+        # By itself, never joined: joined, the oldest would be found by sorting all.
+        return select(pool.c[column]).scalar_subquery()
+
+    chosen = (
+        select(m.Workspace.id)
+        .where(
+            m.Workspace.preset_id == of_pool("id"),
+            IS_CLAIMABLE,
+            m.Workspace.created_at >= of_pool("fresh_since"),
+            or_(of_pool("max_per_owner").is_(None), bindparam("below_limit", type_=Boolean())),
+        )
+        .order_by(m.Workspace.created_at, m.Workspace.id)
+        .limit(literal_column("1"))
+        .with_for_update(key_share=True, skip_locked=True)
+        .scalar_subquery()
+    )
+    name = func.nullif(bindparam("name", type_=m.Workspace.name.type), said(""))
+    hit = (
+        update(m.Workspace)
+        .where(m.Workspace.id == chosen, IS_CLAIMABLE)
+        .values(
+            owner=owner,
+            name=func.coalesce(name, func.replace(m.Workspace.name, said(PREBUILD_PREFIX), said(""))),
+            **handed_over_in_sql(of_pool("now"), of_pool("claimed_ttl_s"), of_pool("has_hook")),
+        )
+        .returning(*ANSWER_COLUMNS)
+        .cte("hit")
+    )
+    latency: ColumnElement[Any] = bindparam("elapsed_ms", type_=Double()) + _MS_SINCE_STATEMENT
+    event = _insert(
+        m.ClaimEvent, hit, at=hit.c.claimed_at, preset_id=hit.c.preset_id, workspace_id=hit.c.id, owner=owner,
+        request_id=bindparam("request_id", type_=Text()), hit=true(), latency_ms=latency,
+    )  # fmt: skip
+    history = _insert(
+        m.History, hit, at=hit.c.claimed_at, actor=owner, event=said("claimed"), workspace_id=hit.c.id,
+        preset_id=hit.c.preset_id, reason=said(CLAIM_REASON),
+    )  # fmt: skip
+    build = _insert(
+        m.Build, hit, id=bindparam("build_id", type_=UuidText), workspace_id=hit.c.id,
+        organization_id=hit.c.organization_id, preset_id=hit.c.preset_id, number=hit.c.build_number,
+        transition=said(Transition.START), status=said(BuildStatus.PENDING), reason=said(CLAIM_REASON),
+        initiator=owner, priority=literal_column(str(BuildPriority.PERSON_WAITS)), queue=hit.c.host,
+        created_at=hit.c.claimed_at,
+    )  # fmt: skip
+    known = (pool.c[column.name] for column in REF_COLUMNS)
+    return (
+        select(*hit.c, *known, pool.c.max_per_owner, pool.c.organization_id.label("limited_by"))
+        .select_from(pool.outerjoin(hit, true()))
+        .add_cte(event, history, build)
+    )
+
+
+_MS_SINCE_STATEMENT = extract("epoch", func.clock_timestamp() - func.statement_timestamp()) * literal_column("1000")
+
+
+def _pool(now: ColumnElement[datetime], *, versioned: bool) -> CTE:
+    """What the claim must know of the preset it names; no row where there is no such preset to claim from."""
+    if versioned:
+        named = m.TemplateVersion.name == bindparam("version", type_=Text())
+    else:
+        named = and_(m.Template.active_version_id == m.TemplateVersion.id, m.Preset.removed_at.is_(None))
+    return (
+        select(
+            m.Preset.id,
+            m.Preset.claimed_ttl_s,
+            HAS_HOOK.label("has_hook"),
+            m.Organization.max_per_owner,
+            m.Organization.id.label("organization_id"),
+            now.label("now"),
+            fresh_since(now).label("fresh_since"),
+            *REF_COLUMNS,
+        )
+        .join(*VERSION_OF_PRESET)
+        .join(*TEMPLATE_OF_VERSION)
+        .join(m.Organization, m.Organization.id == m.Template.organization_id)
+        .where(
+            m.Template.name == bindparam("template", type_=Text()),
+            m.Preset.name == bindparam("preset", type_=Text()),
+            m.Template.deleted_at.is_(None),
+            named,
+        )
+        .cte("pool")
+    )
+
+
+def _insert(table: type[DeclarativeBase], source: CTE, **values: ColumnElement[Any]) -> CTE:
+    """One row of `table` for each row of `source`; what is not named gets the model's default."""
+    defaults: dict[str, ColumnElement[Any]] = {
+        column.name: literal_column(repr(column.default.arg))
+        for column in table.__table__.columns
+        if column.default is not None and column.default.is_scalar and column.name not in values
+    }
+    row = values | defaults
+    return (
+        insert(table)
+        .from_select(
+            list(row),
+            select(*row.values()).select_from(source).set_label_style(LABEL_STYLE_NONE),
+            include_defaults=False,
+        )
+        .cte(f"new_{table.__name__}")
+    )

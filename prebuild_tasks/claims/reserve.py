@@ -1,0 +1,158 @@
+"""A person who waits: when no prebuild is ready, one is built for them, ahead of the pool.
+
+A start that the pool has under way already is theirs soonest, so that one is given to them and the pool builds another.
+Where none is under way, a new one is begun, within the limits.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Sequence
+from datetime import datetime
+
+from sqlalchemy import Connection, and_, func, insert, select, update
+
+from prebuild_tasks.claims.types import Pool, Reserved
+from prebuild_tasks.errors import RefusedError
+from prebuild_tasks.model.names import PREBUILD_PREFIX, claimed_name, prebuild_name
+from prebuild_tasks.model.vocabulary import BuildPriority, BuildStatus, PresetStatus, Transition
+from prebuild_tasks.reconcile.store.in_flight import read_in_flight
+from prebuild_tasks.schema import tables as m
+from prebuild_tasks.schema.conditions import IS_LIVE_PREBUILD, IS_START
+from prebuild_tasks.schema.history import add_history
+from prebuild_tasks.schema.pauses import global_pause, pause_holds
+from prebuild_tasks.schema.row_locks import lock_installation, lock_organization
+from prebuild_tasks.workspaces.handover import WAIT_REASON
+from prebuild_tasks.workspaces.new_builds import BuildOrigin, insert_builds
+
+
+def reserve(
+    connection: Connection, pools: Sequence[Pool], owner: str, name: str, now: datetime, max_builds_in_flight: int
+) -> Reserved | None:
+    """Let one be built for `owner` from the first pool where that is possible.
+
+    None when it must wait: paused, or too many builds in flight. Raises RefusedError when none can be built: blocked,
+    no longer active, or the organization is full; `max_builds_in_flight` is the global limit, 0 meaning none.
+    """
+    for pool in pools:
+        if adopted := _adopt(connection, pool, owner, name, now):
+            return adopted
+    refused: RefusedError | None = None
+    for pool in pools:
+        try:
+            _check(pool)
+            if not pause_holds(pool.paused, now) and not pause_holds(global_pause(connection), now):
+                return _begin(connection, pool, owner, name, now, max_builds_in_flight)
+        except RefusedError as error:
+            refused = refused or error
+        else:
+            return None
+    if refused:
+        raise refused
+    return None
+
+
+def _check(pool: Pool) -> None:
+    if not pool.active:
+        raise RefusedError(f"{pool.ref} is no longer active: nothing is built for it")
+    if pool.status is not PresetStatus.HEALTHY:
+        words = pool.status.value.replace("_", " ")
+        raise RefusedError(
+            f"{pool.ref} is not built at present ({words}): {pool.status_reason}",
+            hint=f"once that is mended: prebuild unblock {pool.ref}",
+        )
+
+
+def _adopt(connection: Connection, pool: Pool, owner: str, name: str, now: datetime) -> Reserved | None:
+    """The pool's start that is furthest on. The build is locked first, as by everybody who ends or cancels it."""
+    build = connection.execute(
+        select(m.Build.id, m.Build.workspace_id, m.Build.status)
+        .join(m.Workspace, and_(m.Workspace.id == m.Build.workspace_id, m.Workspace.build_number == m.Build.number))
+        .where(
+            m.Build.preset_id == pool.id,
+            m.Build.transition == Transition.START,
+            m.Build.status.in_((BuildStatus.PENDING, BuildStatus.RUNNING)),
+            IS_LIVE_PREBUILD,
+        )
+        .order_by(m.Build.started_at.is_(None), m.Build.started_at, m.Build.created_at, m.Build.id)
+        .limit(1)
+        .with_for_update(key_share=True, skip_locked=True, of=m.Build)
+    ).one_or_none()
+    if build is None:
+        return None
+    row = connection.execute(
+        update(m.Workspace)
+        .where(
+            m.Workspace.id == build.workspace_id,
+            IS_LIVE_PREBUILD,
+            IS_START,
+            m.Workspace.status.in_((BuildStatus.PENDING, BuildStatus.RUNNING)),
+        )
+        .values(
+            owner=owner, name=name or func.replace(m.Workspace.name, PREBUILD_PREFIX, ""), slot=None, reason=WAIT_REASON
+        )
+        .returning(m.Workspace.name)
+    ).one_or_none()
+    if row is None:
+        return None
+    connection.execute(
+        update(m.Build).where(m.Build.id == build.id).values(priority=BuildPriority.PERSON_WAITS, initiator=owner)
+    )
+    _remember(connection, pool, build.workspace_id, owner, now)
+    return Reserved(build.workspace_id, row.name, pool.id, [])
+
+
+def _begin(
+    connection: Connection, pool: Pool, owner: str, name: str, now: datetime, max_builds_in_flight: int
+) -> Reserved | None:
+    lock_organization(connection, pool.organization_id)
+    if max_builds_in_flight:
+        lock_installation(connection)
+    flying = read_in_flight(connection, pool.id, pool.organization_id)
+    quota = flying.organization_max_workspaces
+    if quota is not None and flying.workspaces >= quota:
+        raise RefusedError(
+            f"organization {flying.organization_name} has {flying.workspaces} workspaces, the limit is {quota}",
+            hint="release one: prebuild release WORKSPACE",
+        )
+    limits = (
+        (flying.preset, pool.max_builds_in_flight),
+        (flying.organization, flying.organization_max),
+        (flying.everywhere, max_builds_in_flight or None),
+    )
+    if any(limit is not None and used >= limit for used, limit in limits):
+        return None
+    workspace_id, name = str(uuid.uuid4()), name or claimed_name(prebuild_name())
+    connection.execute(
+        insert(m.Workspace).values(
+            id=workspace_id,
+            name=name,
+            owner=owner,
+            organization_id=pool.organization_id,
+            preset_id=pool.id,
+            recipe_digest=pool.recipe_digest,
+            created_at=now,
+            transition=Transition.START,
+            status=BuildStatus.PENDING,
+            build_number=1,
+            reason=WAIT_REASON,
+        )
+    )
+    builds = insert_builds(
+        connection,
+        [BuildOrigin(workspace_id, 1, pool.organization_id, pool.id, name)],
+        transition=Transition.START,
+        reason=WAIT_REASON,
+        initiator=owner,
+        now=now,
+        priority=BuildPriority.PERSON_WAITS,
+    )
+    _remember(connection, pool, workspace_id, owner, now)
+    return Reserved(workspace_id, name, pool.id, builds)
+
+
+def _remember(connection: Connection, pool: Pool, workspace_id: str, owner: str, now: datetime) -> None:
+    add_history(
+        connection, "reserved", now=now, actor=owner, workspace_ids=[workspace_id], preset_id=pool.id,
+        reason=WAIT_REASON,
+    )  # fmt: skip

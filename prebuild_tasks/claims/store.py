@@ -1,0 +1,192 @@
+"""Statements that a claim sends."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, Select, and_, func, insert, literal, or_, select, update
+
+from prebuild_tasks.claims.types import Pool, _Attempt
+from prebuild_tasks.clock import monotonic
+from prebuild_tasks.errors import NotFoundError
+from prebuild_tasks.model.names import PREBUILD_PREFIX
+from prebuild_tasks.model.vocabulary import MissReason
+from prebuild_tasks.schema import tables as m
+from prebuild_tasks.schema.conditions import (
+    IS_ACTIVE,
+    IS_CLAIMABLE,
+    ROLLING,
+    TEMPLATE_OF_VERSION,
+    VERSION_OF_PRESET,
+    expired,
+    past_ttl,
+)
+from prebuild_tasks.schema.lookup import REF_COLUMNS, ref_of
+from prebuild_tasks.workspaces.handover import handed_over, has_hook
+
+
+def _take(connection: Connection, pool: Pool, owner: str, name: str, now: datetime) -> Any:
+    """The claim itself. The base row is locked and others' are skipped: k claimers of n get min(k, n), nobody waits."""
+    candidate = (
+        select(m.Workspace.id)
+        .join(m.Preset, m.Preset.id == m.Workspace.preset_id)
+        .where(m.Workspace.preset_id == pool.id, IS_CLAIMABLE, _still_good(pool, now))
+        .order_by(m.Workspace.created_at, m.Workspace.id)
+        .limit(1)
+        .with_for_update(key_share=True, skip_locked=True, of=m.Workspace)
+        .scalar_subquery()
+    )
+    return connection.execute(
+        update(m.Workspace)
+        .where(m.Workspace.id == candidate, IS_CLAIMABLE)
+        .values(
+            owner=owner,
+            name=name or func.replace(m.Workspace.name, PREBUILD_PREFIX, ""),
+            **handed_over(now, pool.claimed_ttl, hook=pool.hook),
+        )
+        .returning(*ANSWER_COLUMNS)
+    ).one_or_none()
+
+
+def _still_good(pool: Pool, now: datetime) -> ColumnElement[bool]:
+    return ~past_ttl(now) if pool.outdated else ~expired(now)
+
+
+def _claimable(connection: Connection, pools: Sequence[Pool], now: datetime) -> bool:
+    query = (
+        select(literal(1))
+        .select_from(m.Workspace)
+        .join(m.Preset, m.Preset.id == m.Workspace.preset_id)
+        .where(
+            IS_CLAIMABLE,
+            or_(*(and_(m.Workspace.preset_id == pool.id, _still_good(pool, now)) for pool in pools)),
+        )
+        .limit(1)
+    )
+    return connection.execute(query).first() is not None
+
+
+def _event(
+    connection: Connection,
+    attempt: _Attempt,
+    preset_id: int,
+    now: datetime,
+    *,
+    workspace_id: str | None = None,
+    miss_reason: MissReason | None = None,
+) -> None:
+    connection.execute(
+        insert(m.ClaimEvent).values(
+            at=now,
+            preset_id=preset_id,
+            workspace_id=workspace_id,
+            owner=attempt.owner,
+            request_id=attempt.request.request_id,
+            hit=miss_reason is None,
+            miss_reason=miss_reason or "",
+            latency_ms=(monotonic() - attempt.started) * 1000,
+        )
+    )
+
+
+ANSWER_COLUMNS = (
+    m.Workspace.id,
+    m.Workspace.name,
+    m.Workspace.owner,
+    m.Workspace.url,
+    m.Workspace.directory,
+    m.Workspace.resource_id,
+    m.Workspace.claimed_at,
+    m.Workspace.claimed_until,
+    m.Workspace.status,
+    m.Workspace.reason,
+    m.Workspace.preset_id,
+    m.Workspace.build_number,
+    m.Workspace.organization_id,
+    m.Workspace.host,
+)
+
+
+def has_workspaces(owner: str, organization_id: int) -> Select[int]:
+    """How many workspaces of the organization are the owner's, those that are built for them included."""
+    return (
+        select(func.count())
+        .select_from(m.Workspace)
+        .where(
+            m.Workspace.owner == owner,
+            m.Workspace.organization_id == organization_id,
+            m.Workspace.deleted_at.is_(None),
+        )
+    )
+
+
+def _pools(connection: Connection, ids: Sequence[int]) -> list[Pool]:
+    if not ids:
+        return []
+    rows = connection.execute(
+        select(
+            m.Preset.id,
+            m.Preset.claimed_ttl_s,
+            m.Preset.status,
+            m.Preset.status_reason,
+            m.Preset.paused,
+            m.Preset.recipe_digest,
+            m.Preset.replace_strategy,
+            m.Preset.max_builds_in_flight,
+            m.TemplateVersion.config,
+            m.Organization.max_per_owner,
+            m.Organization.id.label("organization_id"),
+            m.Template.deleted_at,
+            IS_ACTIVE.label("active"),
+            *REF_COLUMNS,
+        )
+        .join(*VERSION_OF_PRESET)
+        .join(*TEMPLATE_OF_VERSION)
+        .join(m.Organization, m.Organization.id == m.Template.organization_id)
+        .where(m.Preset.id.in_(ids))
+    ).all()
+    found = {
+        row.id: Pool(
+            id=row.id,
+            ref=ref_of(row),
+            organization_id=row.organization_id,
+            claimed_ttl=row.claimed_ttl_s,
+            hook=has_hook(row.config),
+            max_per_owner=row.max_per_owner,
+            max_builds_in_flight=row.max_builds_in_flight,
+            recipe_digest=row.recipe_digest,
+            status=row.status,
+            status_reason=row.status_reason,
+            paused=row.paused,
+            active=bool(row.active),
+            deleted=row.deleted_at is not None,
+            rolling=row.replace_strategy == ROLLING,
+        )
+        for row in rows
+    }
+    return [found[preset_id] for preset_id in ids if preset_id in found]
+
+
+def _matching(connection: Connection, template: str, given: Mapping[str, str]) -> int:
+    """The preset whose every parameter is given; of several the one with most parameters, then the first by name."""
+    rows = connection.execute(
+        select(m.Preset.id, m.Preset.name, m.PresetParameter.name.label("parameter"), m.PresetParameter.value)
+        .join(*VERSION_OF_PRESET)
+        .join(m.Template, m.Template.active_version_id == m.TemplateVersion.id)
+        .outerjoin(m.PresetParameter, m.PresetParameter.preset_id == m.Preset.id)
+        .where(m.Template.name == template, m.Preset.removed_at.is_(None))
+    ).all()
+    if not rows:
+        raise NotFoundError(f"there is no template {template} with presets", hint="see: prebuild status")
+    wanted: dict[tuple[str, int], list[bool]] = {}
+    for row in rows:
+        matches = wanted.setdefault((row.name, row.id), [])
+        if row.parameter is not None:
+            # A secret's value is NULL here: it never matches.
+            matches.append(row.value is not None and given.get(row.parameter) == row.value)
+    fitting = [(-len(matches), name, preset_id) for (name, preset_id), matches in wanted.items() if all(matches)]
+    if not fitting:
+        raise NotFoundError(f"no preset of {template} has these parameters", hint="see: prebuild status")
+    return min(fitting)[2]

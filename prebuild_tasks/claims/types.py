@@ -1,0 +1,105 @@
+"""What a claim is asked with, and what it answers."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from datetime import datetime
+from typing import Any
+
+from prebuild_tasks.model.vocabulary import ClaimState, PresetStatus
+from prebuild_tasks.workspaces.new_builds import NewBuild
+
+
+@dataclass(frozen=True, slots=True)
+class ClaimRequest:
+    """Who wants what. `presets` in order of preference, or `template` with `parameters` for the matching preset."""
+
+    owner: str
+    presets: Sequence[str] = ()
+    template: str = ""
+    parameters: Mapping[str, str] = field(default_factory=dict)
+    name: str = ""
+    """Empty: the prebuild's own, without its prefix."""
+    request_id: str = field(default_factory=lambda: str(uuid.uuid4()))
+    """Made before the first try: a retry with the same id answers the same workspace."""
+    wait: bool = False
+    """When none is ready, let one be built for the owner; repeat the request to get it."""
+    repeated: bool = False
+    """Asked before, and counted as a miss then: who waits asks often, and missed once."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Attempt:
+    request: ClaimRequest
+    owner: str
+    started: float
+    max_builds_in_flight: int
+
+
+@dataclass(frozen=True, slots=True)
+class ClaimAnswer:
+    """A claimed workspace, in the words of every port."""
+
+    workspace: str
+    preset: str
+    owner: str
+    url: str
+    directory: str
+    resource_id: str
+    request_id: str
+    claimed_at: datetime
+    state: ClaimState
+    claimed_until: datetime | None = None
+    """The end of its `claimed_ttl`; None where the preset has none, and then it is not in the report."""
+
+    def report(self) -> dict[str, Any]:
+        """As JSON."""
+        told = {**asdict(self), "claimed_at": self.claimed_at.isoformat(), "state": self.state.value}
+        if self.claimed_until is None:
+            del told["claimed_until"]
+            return told
+        return {**told, "claimed_until": self.claimed_until.isoformat()}
+
+
+@dataclass(frozen=True, slots=True)
+class Claimed:
+    """The answer, and what follows from it after the commit."""
+
+    answer: ClaimAnswer
+    preset_id: int
+    builds: list[NewBuild] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Pool:
+    """A preset, as far as a claim must know it."""
+
+    id: int
+    ref: str
+    organization_id: int
+    claimed_ttl: float | None
+    hook: bool
+    max_per_owner: int | None
+    max_builds_in_flight: int | None
+    recipe_digest: str
+    status: PresetStatus
+    status_reason: str
+    paused: Mapping[str, Any] | None
+    active: bool
+    deleted: bool
+    rolling: bool
+    outdated: bool = False
+    """Taken as second choice: invalidated ones count too, only those past their TTL do not."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reserved:
+    """A workspace that is being built for somebody."""
+
+    workspace_id: str
+    name: str
+    preset_id: int
+    builds: list[NewBuild]
+    """To be published; empty when its build is under way already."""

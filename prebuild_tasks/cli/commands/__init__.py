@@ -1,0 +1,1 @@
+"""The commands of `prebuild`, a module per group of commands."""

@@ -1,0 +1,100 @@
+"""`db upgrade`, `config show|schema`, `decide`."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from prebuild_tasks.cli.output import JsonOption, opened, write, write_json, write_rows
+from prebuild_tasks.cli.progress import Working
+from prebuild_tasks.config import EMPTY_IS_NONE, Settings, load_settings, masked_url
+from prebuild_tasks.errors import InputError
+
+db = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode=None, help="Database: upgrade")
+config = typer.Typer(
+    no_args_is_help=True, add_completion=False, rich_markup_mode=None, help="Settings and the pools file's schema"
+)
+_SECRET = {"flower_basic_auth"}
+
+
+@db.callback()
+def _db() -> None:
+    """The database's schema."""
+
+
+@db.command()
+def upgrade(as_json: JsonOption = False) -> None:
+    """Migrate the database to the newest schema. Safe to run twice, and from several machines at once."""
+    from prebuild_tasks.db.engine import Database
+
+    settings = load_settings()
+    database = opened(Database(settings.resolved_database_url))
+    # Another one that is at work is waited for.
+    with Working("migrating the database", quiet=as_json):
+        steps = database.upgrade()
+    if as_json:
+        write_json({"applied": steps, "revision": database.revision()})
+    else:
+        where = masked_url(settings.resolved_database_url)
+        write(f"{where}: " + (f"migrated to {steps[-1]}" if steps else f"already at {database.revision()}"))
+
+
+@config.command()
+def show(as_json: JsonOption = False) -> None:
+    """Show every setting, its value and where it came from; secrets are masked."""
+    settings = load_settings()
+    rows = []
+    for name in Settings.model_fields:
+        value = getattr(settings, name)
+        shown = "***" if name in _SECRET and value else masked_url(value) if name.endswith("_url") else value
+        rows.append(
+            {
+                "variable": f"PREBUILD_{name.upper()}",
+                "value": ",".join(shown) if isinstance(shown, tuple) else str(shown),
+                "source": _source(name),
+            }
+        )
+    for name, value in (("database", settings.resolved_database_url), ("redis", settings.resolved_redis_url)):
+        rows.append({"variable": f"({name} in use)", "value": masked_url(value), "source": "resolved"})
+    if as_json:
+        write_json(rows)
+    else:
+        write_rows(rows, {"variable": "VARIABLE", "value": "VALUE", "source": "SOURCE"}, empty="")
+
+
+@config.command()
+def schema() -> None:
+    """Print the JSON Schema of the pools file."""
+    from prebuild_tasks.pools.file.model import config_schema
+
+    write_json(config_schema())
+
+
+def decide(
+    file: Annotated[Path, typer.Argument(help="A decision case or a list of them, as JSON; - for stdin")],
+) -> None:
+    """Answer decision cases: the state and the actions of each."""
+    from prebuild_tasks.cli.commands.decide_cases import decide_cases
+
+    try:
+        text = sys.stdin.read() if str(file) == "-" else file.read_text(encoding="utf-8")
+        cases = json.loads(text)
+    except OSError as error:
+        raise InputError(f"{file} can't be read: {error.strerror}") from None
+    except ValueError as error:
+        raise InputError(f"{file} is no JSON: {error}") from None
+    answers = decide_cases(cases)
+    write_json(answers if isinstance(cases, list) else answers[0])
+
+
+def _source(name: str) -> str:
+    aliases = {"database_url": ("DATABASE_URL",), "redis_url": ("REDIS_URL", "CELERY_BROKER_URL")}.get(name, ())
+    own = f"PREBUILD_{name.upper()}"
+    if name == EMPTY_IS_NONE and own in os.environ:
+        return own
+    return next((v for v in (own, f"{own}_FILE", *aliases) if os.environ.get(v)), "default")

@@ -1,0 +1,137 @@
+"""`builds`, `logs` and `history`."""
+
+from __future__ import annotations
+
+import sys
+import time
+from typing import Annotated, Any
+
+import typer
+
+from prebuild_tasks.bootstrap import Runtime
+from prebuild_tasks.cli.completion import PresetOption, complete_preset, complete_status, complete_workspace
+from prebuild_tasks.cli.output import JsonOption, opened, write_json, write_json_line, write_more, write_rows
+from prebuild_tasks.cli.when import FORMS, instant
+from prebuild_tasks.config import load_settings
+from prebuild_tasks.errors import InputError
+from prebuild_tasks.insight.history import history as read_history
+from prebuild_tasks.insight.status import listings
+from prebuild_tasks.insight.status.listings import LogPage
+from prebuild_tasks.model.vocabulary import BuildStatus
+
+_FOLLOW_PAUSE = 0.5
+_COLUMNS = {
+    "at": "WHEN (UTC)",
+    "build": "BUILD",
+    "preset": "PRESET",
+    "workspace": "WORKSPACE",
+    "transition": "DOES",
+    "status": "STATUS",
+    "reason": "REASON",
+    "attempt": "ATTEMPT",
+    "seconds": "SECONDS",
+    "error": "ERROR",
+}
+_HISTORY_COLUMNS = {
+    "at": "WHEN (UTC)",
+    "actor": "WHO",
+    "event": "WHAT",
+    "workspace": "WORKSPACE",
+    "preset": "PRESET",
+    "why": "WHY",
+}
+
+
+def builds(
+    preset: PresetOption = "",
+    only: Annotated[
+        str, typer.Option("--status", help="Only with this status, e.g. failed", autocompletion=complete_status)
+    ] = "",
+    since: Annotated[str, typer.Option(help=f"Only asked for from then on: {FORMS}")] = "",
+    limit: Annotated[int, typer.Option(min=1, help="How many at most")] = 50,
+    as_json: JsonOption = False,
+) -> None:
+    """List builds, newest first."""
+    if only and only not in list(BuildStatus):
+        raise InputError(f"--status {only!r} is unknown", hint=f"use one of {', '.join(BuildStatus)}")
+    here = opened(Runtime(load_settings()))
+    rows = listings.builds(
+        here.database,
+        status=only,
+        preset=preset,
+        since=(lambda now: instant(since, "--since", now)) if since else None,
+        limit=limit,
+    )
+    if as_json:
+        write_json(rows)
+        return
+    shown = [{**row, "build": row["build"][:8], "at": _second(row["created_at"])} for row in rows]
+    write_rows(shown, _COLUMNS, empty="no builds")
+    write_more(rows, limit, "newest")
+
+
+def logs(
+    build: Annotated[
+        str,
+        typer.Argument(
+            help="A build's id or its beginning, or a workspace's name for its newest",
+            autocompletion=complete_workspace,
+        ),
+    ],
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until the build has ended")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Show the output of a build, from any host. With --follow, --json is one object per line, as it comes."""
+    database = opened(Runtime(load_settings())).database
+    page = listings.build_log(database, build)
+    if as_json and not follow:
+        write_json(_page(build, page))
+        return
+    while True:
+        if not as_json:
+            sys.stdout.write(page.text)
+            sys.stdout.flush()
+        elif page.text or page.ended:
+            write_json_line(_page(build, page))
+        if page.ended or not follow:
+            return
+        time.sleep(_FOLLOW_PAUSE)
+        page = listings.build_log(database, build, page.cursor)
+
+
+def _page(build: str, page: LogPage) -> dict[str, Any]:
+    return {"build": build, "ended": page.ended, "text": page.text}
+
+
+def history(
+    workspace: Annotated[
+        str,
+        typer.Argument(
+            help="Name, owner/name or id; a template/preset too; left out: everything",
+            autocompletion=complete_workspace,
+        ),
+    ] = "",
+    preset: Annotated[
+        str, typer.Option(help="Instead: a pool's, over all its versions", autocompletion=complete_preset)
+    ] = "",
+    limit: Annotated[int, typer.Option(min=1, help="How many at most, the newest")] = 200,
+    as_json: JsonOption = False,
+) -> None:
+    """Show who did what to a workspace or a pool, why and when; also of what is gone."""
+    rows = read_history(opened(Runtime(load_settings())).database, workspace, preset=preset, limit=limit)
+    if as_json:
+        write_json(rows)
+        return
+    shown = [{**row, "at": _second(row["at"]), "why": _why(row)} for row in rows]
+    write_rows(shown, _HISTORY_COLUMNS, empty="nothing happened yet")
+    write_more(rows, limit, "newest")
+
+
+def _second(at: str) -> str:
+    return at[:19].replace("T", " ")
+
+
+def _why(row: dict[str, Any]) -> str:
+    """The reason; of an `apply`, what it changed."""
+    changes = (row["details"] or {}).get("changes", ())
+    return "; ".join(changes) if row["event"] == "applied" and changes else row["reason"]

@@ -1,0 +1,55 @@
+"""`explain`."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+from prebuild_tasks.bootstrap import Runtime
+from prebuild_tasks.cli.completion import complete_preset
+from prebuild_tasks.cli.output import JsonOption, opened, write, write_json
+from prebuild_tasks.config import load_settings
+from prebuild_tasks.insight.explain.gather import Explained, explain_preset
+from prebuild_tasks.messaging.redis import connect
+from prebuild_tasks.reconcile.locks import Locks
+from prebuild_tasks.reconcile.rules.reasons import Reason
+
+_REDIS_PATIENCE = 0.5
+"""Seconds Redis is waited for; what it adds is not worth more."""
+
+
+def explain(
+    preset: Annotated[
+        str, typer.Argument(help="template/preset, or template/preset@version", autocompletion=complete_preset)
+    ],
+    as_json: JsonOption = False,
+) -> None:
+    """Say why a pool is as it is, from what is desired to what is eligible, and what would mend it."""
+    here = opened(Runtime(load_settings()))
+    settings = here.settings
+    client = opened(connect(settings.resolved_redis_url, connect_timeout=_REDIS_PATIENCE, timeout=_REDIS_PATIENCE))
+    locks = Locks(client, settings.namespace, settings.lock_ttl)
+    found = explain_preset(here.database, settings, locks, preset)
+    if as_json:
+        write_json(found.report())
+    else:
+        _print(found)
+
+
+def _print(found: Explained) -> None:
+    facts, why = found.facts, found.explanation
+    state = facts.state
+    because = "" if why.reason is Reason.NONE else f": {why.reason.value.replace('_', ' ')}"
+    write(f"{facts.ref}: {state.eligible} of {state.desired} eligible{because}\n")
+    width = max(len(link.about.value) for link in why.chain)
+    for link in why.chain:
+        counts = link.reason is why.reason
+        line = f"{'>' if counts else ' '} {link.about.value:<{width}}  {link.words}"
+        write(typer.style(line, bold=True) if counts and sys.stdout.isatty() else line)
+    if why.commands:
+        width = max(len(item.command) for item in why.commands)
+        write("\nnext:")
+        for item in why.commands:
+            write(f"  {item.command:<{width}}  # {item.why}")

@@ -1,0 +1,110 @@
+"""`plan`."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from prebuild_tasks.bootstrap import Runtime
+from prebuild_tasks.cli.commands.pools import config_check
+from prebuild_tasks.cli.output import JsonOption, keep_everything, opened, os_user, write, write_json
+from prebuild_tasks.cli.progress import Working
+from prebuild_tasks.config import load_settings
+from prebuild_tasks.errors import PrebuildError
+from prebuild_tasks.insight.plan.make import Plan
+from prebuild_tasks.insight.plan.make import plan as make_plan
+from prebuild_tasks.insight.plan.rules import Cost, PoolPlan
+from prebuild_tasks.pools.file.load import load_pools
+from prebuild_tasks.pools.options import DEFAULT_SOURCE, ApplyOptions
+
+_CHANGES = 2
+_COLORS = {"+": "green", "-": "red", "~": "yellow", "!": "magenta"}
+
+
+def plan(
+    file: Annotated[Path, typer.Argument(help="The pools file")],
+    overlays: Annotated[list[Path] | None, typer.Argument(help="Files laid over it, in order")] = None,
+    *,
+    source: Annotated[str, typer.Option(help="Whose declaration this is, as for apply")] = DEFAULT_SOURCE,
+    prune: Annotated[bool, typer.Option("--prune", help="Drain what this source no longer declares")] = False,
+    no_promote: Annotated[bool, typer.Option("--no-promote", help="Store a new version without activating it")] = False,
+    detailed_exitcode: Annotated[
+        bool, typer.Option("--detailed-exitcode", help="Exit 0: no changes, 1: an error, 2: changes")
+    ] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Show what apply would change, and what would become of each pool then. Changes nothing."""
+    keep_everything()
+    files = [file, *(overlays or [])]
+    try:
+        here = opened(Runtime(load_settings()))
+        with Working(f"reading {file}", quiet=as_json) as working:
+            declared = load_pools(files, check_config=config_check(here.provisioners))
+            working.say("planning")
+            options = ApplyOptions(actor=os_user(), source=source, prune=prune, promote=not no_promote)
+            made = make_plan(here.database, here.settings, declared, options)
+    except PrebuildError as error:
+        if not detailed_exitcode:
+            raise
+        failed = PrebuildError("", hint=error.hint)
+        failed.message = error.message
+        raise failed from None
+    if as_json:
+        write_json(made.as_json())
+    else:
+        _print(made, _apply_command(files, made, source=source, prune=prune, no_promote=no_promote))
+    if detailed_exitcode and made.changed:
+        raise typer.Exit(_CHANGES)
+
+
+def _print(made: Plan, command: str) -> None:
+    for change in made.report.changes:
+        _write_colored(str(change))
+    for drift in made.report.drift:
+        when = f"{drift.by} promoted {drift.active} at {drift.at:%Y-%m-%d %H:%M} UTC"
+        _write_colored(f"! drift of {drift.template}: {when}, the file names {drift.declared}")
+    if made.pools:
+        write("\nthen:")
+        width = max(len(pool.preset) for pool in made.pools)
+        for pool in made.pools:
+            _write_colored(f"{pool.sign} {pool.preset:<{width}}  {_pool(pool)}")
+    cost = f", {_cost(made.cost)}" if made.cost else ""
+    if not made.changed:
+        write(f"{'' if not made.report.changes else chr(10)}no changes at revision {made.revision}{cost}")
+        return
+    write(f"\nat revision {made.revision}{cost}")
+    if made.report.deletes:
+        write(f"apply will ask for --yes: it deletes {made.report.deletes}")
+    write(f"to apply exactly this: {command}")
+
+
+def _pool(pool: PoolPlan) -> str:
+    parts = [f"{verb} {count}" for verb in ("replace", "create", "delete") if (count := getattr(pool, verb))]
+    held = f", but held back: {pool.waits.value.replace('_', ' ')}" if pool.waits else ""
+    cost = f"; {_cost(pool.cost)}" if pool.cost and pool.cost.before != pool.cost.after else ""
+    return f"{', '.join(parts) or 'nothing to build or delete'}{held} ({pool.why}){cost}"
+
+
+def _cost(cost: Cost) -> str:
+    words = f"{cost.before:.2f} -> {cost.after:.2f} an hour"
+    if (cost.before, cost.after) == (cost.peak_before, cost.peak_after):
+        return words
+    return f"{words} ({cost.peak_before:.2f} -> {cost.peak_after:.2f} at the busiest)"
+
+
+def _apply_command(files: list[Path], made: Plan, *, source: str, prune: bool, no_promote: bool) -> str:
+    words = ["prebuild", "apply", *(str(path) for path in files), "--if-revision", str(made.revision)]
+    words += ["--source", source] if source != DEFAULT_SOURCE else []
+    words += ["--prune"] if prune else []
+    words += ["--no-promote"] if no_promote else []
+    words += ["--yes"] if made.report.deletes else []
+    return shlex.join(words)
+
+
+def _write_colored(line: str) -> None:
+    color = _COLORS.get(line[:1])
+    write(typer.style(line, fg=color) if color and sys.stdout.isatty() else line)

@@ -1,0 +1,1 @@
+"""`prebuild up`: the whole service on one machine."""

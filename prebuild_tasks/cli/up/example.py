@@ -1,0 +1,56 @@
+"""The pools that `prebuild up` declares where none are, and the repository that their workspaces clone."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+from prebuild_tasks.errors import InputError
+
+
+def example(data_dir: Path) -> tuple[list[Path], list[dict[str, Any]]]:
+    """The example's pools file and its overlay. Raises InputError when it is not installed, or git is missing."""
+    return [_pools_file()], [_overlay(_checkout() or _seed_repository(data_dir))]
+
+
+def _pools_file() -> Path:
+    for place in (Path(__file__).parents[3] / "examples", Path(__file__).parents[2] / "examples"):
+        if (place / "pools.yaml").exists():
+            return place / "pools.yaml"
+    raise InputError("the example pools file is not installed", hint="name one: prebuild up --file pools.yaml")
+
+
+def _checkout() -> Path | None:
+    """The project's own checkout, when the command runs from one."""
+    root = Path(__file__).parents[3]
+    return root if (root / ".git").exists() and (root / "pyproject.toml").exists() else None
+
+
+def _seed_repository(data_dir: Path) -> Path:
+    """A small repository to clone where there is no checkout: the example must work from the wheel alone too."""
+    repository = data_dir / "example-repository"
+    if (repository / ".git").exists():
+        return repository
+    repository.mkdir(parents=True, exist_ok=True)
+    (repository / "pyproject.toml").write_text(
+        '[project]\nname = "hello"\nversion = "1"\n[project.optional-dependencies]\npostgres = []\n'
+        '[tool.setuptools]\npy-modules = ["hello"]\n'
+    )
+    (repository / "hello.py").write_text('print("hello")\n')
+    git = ["git", "-c", "user.name=prebuild", "-c", "user.email=prebuild@localhost"]
+    try:
+        for step in (["init", "--quiet"], ["add", "."], ["commit", "--quiet", "--message", "A package to clone"]):
+            subprocess.run([*git, *step], cwd=repository, check=True, capture_output=True)
+    except (OSError, subprocess.CalledProcessError) as error:
+        shutil.rmtree(repository, ignore_errors=True)
+        raise InputError(
+            f"the example needs git: {error}", hint="install git, or name a file: --file pools.yaml"
+        ) from None
+    return repository
+
+
+def _overlay(repository: Path) -> dict[str, Any]:
+    presets = [{"name": name, "parameters": {"REPO": str(repository)}} for name in ("small", "postgres")]
+    return {"templates": [{"name": "python-dev", "presets": presets}]}

@@ -1,1 +1,0 @@
-"""The decisions: pure functions over frozen data. `now` is always an argument."""

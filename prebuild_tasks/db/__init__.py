@@ -1,0 +1,1 @@
+"""Connections to PostgreSQL and SQLite, transactions, column types and the declarative base."""

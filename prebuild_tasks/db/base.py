@@ -1,0 +1,45 @@
+"""What every table is made of."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import JSON, BigInteger, Index, Integer, MetaData, Uuid, text
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.orm import DeclarativeBase
+
+from prebuild_tasks.db.types import UtcDateTime, stored_enum
+from prebuild_tasks.model.vocabulary import BuildStatus, PresetStatus, Transition
+
+UuidText = Uuid(as_uuid=False)
+Json = JSON(none_as_null=True).with_variant(JSONB(none_as_null=True), "postgresql")
+AutoId = BigInteger().with_variant(Integer(), "sqlite")
+"""SQLite numbers rows by itself only for INTEGER."""
+ERROR_LENGTH = 2000
+"""Characters of an error that are kept."""
+
+
+class Base(DeclarativeBase):
+    metadata = MetaData(
+        naming_convention={
+            "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+            "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+            "ck": "ck_%(table_name)s_%(constraint_name)s",
+            "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+            "pk": "pk_%(table_name)s",
+        }
+    )
+    type_annotation_map = {  # noqa: RUF012 - SQLAlchemy's own protocol
+        datetime: UtcDateTime(),
+        dict[str, Any]: Json,
+        list[str]: Json,
+        Transition: stored_enum(Transition),
+        BuildStatus: stored_enum(BuildStatus),
+        PresetStatus: stored_enum(PresetStatus),
+    }
+
+
+def partial_index(name: str, *columns: str, where: str, unique: bool = False) -> Index:
+    """An index of the rows that fulfil `where`, a condition both databases read."""
+    return Index(name, *columns, unique=unique, postgresql_where=text(where), sqlite_where=text(where))

@@ -1,0 +1,89 @@
+"""Which processes are here and when the last tick ended: from their own words in the database, asking nobody."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+import structlog
+from sqlalchemy import Connection, select
+
+from prebuild_tasks.config import Settings
+from prebuild_tasks.db.engine import Database
+from prebuild_tasks.db.types import conflict_insert
+from prebuild_tasks.errors import PrebuildError
+from prebuild_tasks.fleet.model import Liveness, Process
+from prebuild_tasks.fleet.presence import BUILDS_ROLE, recent
+from prebuild_tasks.messaging.queues import BUILDS
+from prebuild_tasks.model.vocabulary import RECONCILER
+from prebuild_tasks.schema import counters
+from prebuild_tasks.schema import tables as m
+
+__all__ = ["Liveness", "Process", "note_tick", "read_liveness", "stale_after"]
+
+log = structlog.get_logger(__name__)
+
+TICK_KEY = "tick"
+"""Settings row of the last tick that ended: its number, when it began and ended by the database's clock, what it
+sent."""
+_STALE_INTERVALS, _STALE_MIN = 3, 30.0
+"""A tick is stale after this many intervals, and never before this many seconds."""
+
+
+def read_liveness(connection: Connection, settings: Settings, now: datetime) -> Liveness:
+    """Read it, in two statements."""
+    since = recent(settings, now)
+    workers = connection.execute(select(m.Worker).order_by(m.Worker.seen_at.desc(), m.Worker.name)).all()
+    tick = select(m.Setting.updated_at).where(m.Setting.key == TICK_KEY).scalar_subquery()
+    row = connection.execute(select(m.Installation.created_at, tick.label("ticked_at"))).one()
+    # One that was set up just now is not stale before its first tick.
+    still = (now - (row.ticked_at or row.created_at)).total_seconds()
+    return Liveness(
+        now=now,
+        processes=tuple(
+            Process(
+                name=worker.name,
+                role=worker.role,
+                host=worker.host,
+                queues=_queues(worker, settings),
+                version=worker.version,
+                started_at=worker.started_at,
+                seen_at=worker.seen_at,
+                age=max((now - worker.seen_at).total_seconds(), 0.0),
+                alive=worker.ended_at is None and worker.seen_at >= since,
+            )
+            for worker in workers
+        ),
+        last_tick_at=row.ticked_at,
+        tick_age=None if row.ticked_at is None else max(still, 0.0),
+        tick_stale=still > stale_after(settings),
+        stale_after=stale_after(settings),
+    )
+
+
+def stale_after(settings: Settings) -> float:
+    """Seconds after which a tick that has not come is missed."""
+    return max(_STALE_INTERVALS * settings.reconcile_interval, _STALE_MIN)
+
+
+def note_tick(database: Database, started: datetime, report: Mapping[str, Any], seconds: float) -> None:
+    """Remember that a tick has ended, and how long it took. Failing to note it fails nothing: it has done its work."""
+    try:
+        with database.write() as connection:
+            now = database.now(connection)
+            value = {**report, "started": started.isoformat(), "ended": now.isoformat()}
+            values = {"value": value, "updated_at": now, "updated_by": RECONCILER}
+            insert = conflict_insert(connection, m.Setting).values(key=TICK_KEY, **values)
+            newer = m.Setting.updated_at < now
+            connection.execute(insert.on_conflict_do_update(index_elements=["key"], set_=values, where=newer))
+            counters.keep(connection, counters.observed("tick_seconds", seconds, counters.TICK_BOUNDS))
+    except PrebuildError as error:
+        log.warning("tick_not_noted", error=str(error))
+
+
+def _queues(worker: Any, settings: Settings) -> tuple[str, ...]:
+    if worker.queues is not None:
+        return tuple(worker.queues)
+    # An older release's: only its builds workers spoke.
+    return (settings.queue(BUILDS), settings.queue(BUILDS, worker.host)) if worker.role == BUILDS_ROLE else ()

@@ -1,0 +1,1 @@
+"""Answer people's questions: status, explain, plan, report, metrics, history, audit, doctor."""

@@ -1,0 +1,1 @@
+"""Examine an installation and say what is wrong and what to do."""

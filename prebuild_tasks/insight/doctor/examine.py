@@ -1,0 +1,251 @@
+"""Finds out what `prebuild doctor` judges: asks the database, Redis, the provisioners and the disk, each for itself."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from redis.exceptions import RedisError
+from sqlalchemy import Connection, select
+
+from prebuild_tasks.builds.store import pending_by_queue
+from prebuild_tasks.clock import utcnow
+from prebuild_tasks.config import Settings
+from prebuild_tasks.db.engine import Database
+from prebuild_tasks.errors import CannotBuildError, NotFoundError, PrebuildError
+from prebuild_tasks.fleet.liveness import read_liveness
+from prebuild_tasks.fleet.model import Liveness
+from prebuild_tasks.insight.doctor.rules import (
+    Commands,
+    DiskFact,
+    Facts,
+    ProvisionerFact,
+    RedisFact,
+    SchemaFact,
+    Trouble,
+)
+from prebuild_tasks.messaging.queues import BUILDS, CLAIMS, DEFAULT, EVENTS, RECONCILE
+from prebuild_tasks.messaging.redis import connect, refused
+from prebuild_tasks.ports import Provisioner
+from prebuild_tasks.provisioners import Provisioners
+from prebuild_tasks.schema import tables as m
+from prebuild_tasks.schema.conditions import IS_ACTIVE, TEMPLATE_OF_VERSION, VERSION_OF_PRESET, installation_id
+from prebuild_tasks.schema.pauses import global_pause, pause_holds
+
+_PATIENCE = 15.0
+"""Seconds a provisioner may take to list what it has."""
+_CONTROL = (EVENTS, RECONCILE, CLAIMS, DEFAULT)
+
+
+@dataclass(slots=True)
+class _Declared:
+    """What is stored of recipes: who is asked to carry them out."""
+
+    installation: str = ""
+    templates: dict[str, set[str]] = field(default_factory=dict)
+    """Names of the templates, by provisioner."""
+    active: list[tuple[str, str, Mapping[str, Any]]] = field(default_factory=list)
+    """Template, provisioner and config of each active version."""
+    configs: dict[str, list[Mapping[str, Any]]] = field(default_factory=dict)
+    """Of every version there is, by provisioner."""
+
+
+def examine(database: Database, settings: Settings, provisioners: Provisioners) -> Facts:
+    """Find out everything, in bounded time; what does not answer is a fact like any other. Changes nothing."""
+    control = tuple(settings.queue(name) for name in _CONTROL)
+    facts = Facts(_commands(settings), control, settings.queue(BUILDS), disk=_disk(settings))
+    facts = replace(facts, **_look_at_redis(settings, [*control, facts.builds_queue]))
+    try:
+        schema = _schema(database)
+        facts = replace(facts, schema=schema)
+        if schema.current < schema.needed:
+            return facts
+        with database.read() as connection:
+            skew = _clock_skew(database, connection)
+            now = database.now(connection)
+            life = read_liveness(connection, settings, now)
+            paused = global_pause(connection)
+            bound = {host: count for host, count in pending_by_queue(connection).items() if host}
+            zones = dict(_bad_timezones(connection))
+            declared = _read_declared(connection)
+    except PrebuildError as error:
+        return replace(facts, database=Trouble(error.message, error.hint))
+    return replace(
+        facts,
+        clock_skew=skew,
+        liveness=life,
+        bound_builds=bound,
+        bad_timezones=zones,
+        paused_by=str(paused.get("by", "somebody")) if paused and pause_holds(paused, now) else "",
+        provisioners=list(_ask(declared, provisioners, may_list=_builds_here(life, settings))),
+    )
+
+
+def start_commands(settings: Settings) -> Commands:
+    """How each process is started by hand, as in the Procfile."""
+    celery = "celery -A prebuild_tasks"
+    queues = ",".join(settings.queue(name) for name in _CONTROL)
+    concurrency = settings.build_concurrency
+    return Commands(
+        worker=f"{celery} worker -n worker@%h -c 2 -Q {queues}",
+        builds=f"{celery} worker -n builds@%h -P threads -c {concurrency} -Q {settings.queue(BUILDS)}",
+        beat=f"{celery} beat",
+    )
+
+
+def _commands(settings: Settings) -> Commands:
+    if not settings.database_url and not settings.redis_url:
+        return Commands(*["prebuild up"] * 3)  # the embedded form: it runs all of them
+    return start_commands(settings)
+
+
+def _look_at_redis(settings: Settings, queues: list[str]) -> dict[str, Any]:
+    client = connect(settings.resolved_redis_url)
+    try:
+        pipeline = client.pipeline(transaction=False)
+        pipeline.info()
+        for queue in queues:
+            pipeline.llen(queue)
+        info, *lengths = pipeline.execute()
+    except (RedisError, OSError) as error:
+        trouble = refused(settings, error)
+        return {"redis": Trouble(trouble.message, trouble.hint)}
+    finally:
+        client.close()
+    fact = RedisFact(
+        version=str(info.get("redis_version", "")),
+        policy=str(info.get("maxmemory_policy", "noeviction")),
+        used=int(info.get("used_memory", 0)),
+        limit=int(info.get("maxmemory", 0)),
+        writable=_why_not_writable(info),
+    )
+    return {"redis": fact, "waiting": dict(zip(queues, lengths, strict=True))}
+
+
+def _why_not_writable(info: Mapping[str, Any]) -> str:
+    if info.get("role") == "slave":
+        return f"it is a replica of {info.get('master_host')}:{info.get('master_port')}"
+    for key, what in (("aof_last_write_status", "append-only file"), ("rdb_last_bgsave_status", "snapshot")):
+        if info.get(key, "ok") != "ok":
+            return f"it could not write its {what}, as on a full disk"
+    return ""
+
+
+def _schema(database: Database) -> SchemaFact:
+    current = database.revision() or ""
+    return SchemaFact(current, database.head(), database.serves_from() if current else "")
+
+
+def _clock_skew(database: Database, connection: Connection) -> float | None:
+    if database.dialect == "sqlite":
+        return None  # the same clock
+    before = utcnow()
+    there = database.now(connection)
+    return (before + (utcnow() - before) / 2 - there).total_seconds()
+
+
+def _bad_timezones(connection: Connection) -> Iterator[tuple[str, str]]:
+    query = (
+        select(m.Template.name, m.Preset.name, m.Preset.timezone)
+        .join(*VERSION_OF_PRESET)
+        .join(*TEMPLATE_OF_VERSION)
+        .where(IS_ACTIVE, m.Preset.timezone != "")
+    )
+    for template, preset, zone in connection.execute(query):
+        try:
+            ZoneInfo(zone)
+        except (KeyError, ValueError, OSError):
+            yield f"{template}/{preset}", zone
+
+
+def _read_declared(connection: Connection) -> _Declared:
+    declared = _Declared(installation_id(connection))
+    active = m.Template.active_version_id == m.TemplateVersion.id
+    query = select(
+        m.Template.name, m.TemplateVersion.provisioner, m.TemplateVersion.config, active.label("active")
+    ).join(*TEMPLATE_OF_VERSION)
+    for row in connection.execute(query.where(m.Template.deleted_at.is_(None)).order_by(m.Template.name)):
+        declared.configs.setdefault(row.provisioner, []).append(row.config)
+        if row.active:
+            declared.templates.setdefault(row.provisioner, set()).add(row.name)
+            declared.active.append((row.name, row.provisioner, row.config))
+    return declared
+
+
+def _ask(declared: _Declared, provisioners: Provisioners, *, may_list: bool) -> Iterator[ProvisionerFact]:
+    """Each one that an active version names: is it there, does it take the configs, does it answer."""
+    for name, templates in sorted(declared.templates.items()):
+        fact = ProvisionerFact(name, tuple(sorted(templates)))
+        try:
+            adapter = provisioners.get(name)
+        except NotFoundError as error:
+            yield replace(fact, trouble=Trouble(error.message, error.hint), unknown=True)
+            continue
+        except PrebuildError as error:
+            yield replace(fact, trouble=Trouble(error.message, error.hint))
+            continue
+        for template, of, config in declared.active:
+            if of == name and (refusal := _refusal(partial(adapter.check_config, config))):
+                yield replace(fact, templates=(template,), trouble=refusal)
+        answer = None
+        if may_list:
+            configs = declared.configs[name]
+            answer = _within(_PATIENCE, partial(_list, adapter, declared.installation, configs))
+        yield replace(fact, trouble=answer)
+
+
+def _list(adapter: Provisioner, installation: str, configs: Sequence[Mapping[str, Any]]) -> int:
+    return len(list(adapter.list(installation, configs)))
+
+
+def _refusal(check: Callable[[], object]) -> Trouble | None:
+    try:
+        check()
+    except CannotBuildError as error:
+        return Trouble(error.message, error.hint or "correct the pools file and: prebuild apply FILE")
+    except PrebuildError as error:
+        return Trouble(error.message, error.hint)
+    return None
+
+
+def _within(seconds: float, question: Callable[[], object]) -> Trouble | None:
+    """What is wrong with the answer; no answer in time is wrong, too, and the thread is left to itself."""
+    found: list[Trouble | None] = []
+
+    def ask() -> None:
+        try:
+            found.append(_refusal(question))
+        except Exception as error:  # noqa: BLE001 - whatever a third party's adapter raises
+            found.append(Trouble(f"{type(error).__name__}: {error}", ""))
+
+    thread = threading.Thread(target=ask, daemon=True)
+    thread.start()
+    thread.join(seconds)
+    return found[0] if found else Trouble(f"it did not list its resources within {seconds:g} s", "")
+
+
+def _builds_here(life: Liveness, settings: Settings) -> bool:
+    """Whether builds are made on this machine: elsewhere, what a local provisioner says here means nothing."""
+    hosts = {process.host for process in life.processes if process.role == "builds"}
+    return settings.host in hosts or not hosts
+
+
+def _disk(settings: Settings) -> DiskFact | None:
+    place = settings.data_dir
+    if not place.exists():
+        if settings.database_url and settings.redis_url:
+            return None  # nothing is kept on this machine
+        place = next(parent for parent in place.parents if parent.exists())
+    status = os.statvfs(place)
+    return DiskFact(
+        path=str(settings.data_dir),
+        writable=os.access(place, os.W_OK | os.X_OK),
+        free_bytes=shutil.disk_usage(place).free,
+        free_files=status.f_favail if status.f_files else None,
+    )

@@ -1,0 +1,144 @@
+"""`explain`: gather what is known of one pool, ask the core why it is as it is. Reads only; Redis is optional."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import Connection
+
+from prebuild_tasks.config import Settings
+from prebuild_tasks.db.engine import Database
+from prebuild_tasks.fleet.model import Liveness
+from prebuild_tasks.insight.assessment import Scene, judge, read_scene, share_out, unserved
+from prebuild_tasks.insight.doctor.examine import start_commands
+from prebuild_tasks.insight.explain import store
+from prebuild_tasks.insight.explain.facts import Facts, Pause, Processes
+from prebuild_tasks.insight.explain.rules import Explanation, explain
+from prebuild_tasks.messaging.queues import BUILDS, DEFAULT, EVENTS, RECONCILE
+from prebuild_tasks.reconcile.locks import Locks
+from prebuild_tasks.reconcile.store.in_flight import read_sharers
+from prebuild_tasks.reconcile.store.siblings import read_versions
+from prebuild_tasks.reconcile.store.snapshots import PoolRow, read_pools
+from prebuild_tasks.schema.lookup import resolve_preset
+
+
+@dataclass(frozen=True, slots=True)
+class Explained:
+    """A pool, and why it is as it is."""
+
+    facts: Facts
+    explanation: Explanation
+
+    def report(self) -> dict[str, Any]:
+        """As JSON values."""
+        facts, why = self.facts, self.explanation
+        return {
+            "preset": facts.ref,
+            "at": facts.now.isoformat(),
+            "desired": facts.state.desired,
+            "eligible": facts.state.eligible,
+            "starting": facts.state.starting,
+            "missing": facts.missing,
+            "next_turn": facts.turn._asdict(),
+            "reason": why.reason.value,
+            "chain": [
+                {"about": link.about.value, "reason": link.reason.value if link.reason else None, "words": link.words}
+                for link in why.chain
+            ],
+            "commands": [{"command": item.command, "why": item.why} for item in why.commands],
+        }
+
+
+def explain_preset(database: Database, settings: Settings, locks: Locks | None, name: str) -> Explained:
+    """Why the preset of this id or `template/preset[@version]` is as it is. Raises NotFoundError.
+
+    A fixed number of statements, and one round trip to Redis; without `locks` or an answer the rest stands.
+    """
+    with database.snapshot() as connection:
+        preset_id = resolve_preset(connection, name)
+        versions = read_versions(connection, preset_id)
+        now, rows = read_pools(database, connection, settings.backoff_lookback, only=versions)
+        [row] = [item for item in rows if item.preset_id == preset_id]
+        scene = read_scene(connection, settings, now, rows)
+        usage = scene.usage[row.counted.organization_id]
+        if scene.global_max or usage.max_builds_in_flight is not None or usage.max_workspaces is not None:
+            organization = None if scene.global_max else row.counted.organization_id
+            sharers = read_sharers(connection, now, settings.backoff_lookback, organization)
+            scene = share_out(scene, sharers[0] if sharers else ())
+        facts = _facts(connection, settings, row, scene)
+    if locks is not None:
+        queues = [settings.queue(item) for item in (EVENTS, RECONCILE, DEFAULT, BUILDS)]
+        facts = replace(facts, lock=locks.look(str(preset_id), queues))
+    return Explained(facts, explain(facts))
+
+
+def _facts(connection: Connection, settings: Settings, row: PoolRow, scene: Scene) -> Facts:
+    judged = judge(row, scene)
+    return Facts(
+        now=scene.now,
+        ref=row.ref,
+        counted=row.counted,
+        state=judged.state,
+        missing=judged.amount.create,
+        turn=judged.turn,
+        stand_in=judged.stand_in,
+        surge=row.max_surge if judged.wanted < judged.amount.create else None,
+        cut_by=judged.cut_by,
+        reason=judged.reason,
+        standing=store.read_standing(connection, row.preset_id),
+        processes=_processes(settings, scene, store.read_bound(connection, row.preset_id)),
+        backoff_interval=scene.backoff_interval,
+        pause=_pause(row),
+        status=row.status,
+        status_reason=row.status_reason,
+        lost_turns=row.lost_turns,
+        rests_until=row.rests_until,
+        failures_in_row=row.failures_in_row,
+        hard_limit=settings.failure_hard_limit,
+        last_error=row.last_error,
+        budget=judged.budget,
+        in_flight=store.read_in_flight(connection, row.preset_id),
+        failed=store.read_failed(connection, row.preset_id),
+        usual=store.read_usual(connection, row.preset_id),
+        unwell=store.read_unwell(connection, row.preset_id),
+        failed_deletions=store.read_failed_deletions(connection, row.preset_id),
+        kept=row.failed,
+    )
+
+
+def _pause(row: PoolRow) -> Pause | None:
+    if not row.paused:
+        return None
+    since, until = row.paused.get("since"), row.paused.get("until")
+    return Pause(
+        by=row.paused.get("by", "somebody"),
+        reason=row.paused.get("reason", ""),
+        since=datetime.fromisoformat(since) if since else None,
+        until=datetime.fromisoformat(until) if until else None,
+        everything=row.paused_everything,
+    )
+
+
+def _processes(settings: Settings, scene: Scene, bound: Collection[str]) -> Processes:
+    liveness = scene.liveness
+    age = liveness.tick_age
+    return Processes(
+        staff=scene.staff,
+        unserved=unserved(liveness, settings),
+        builds_queue=settings.queue(BUILDS),
+        silent_hosts=tuple(sorted(host for host in bound if not liveness.serving(settings.queue(BUILDS, host)))),
+        worker_seen=_last_seen(liveness, settings.queue(EVENTS)),
+        builds_seen=_last_seen(liveness, settings.queue(BUILDS)),
+        tick_age=None if age is None else timedelta(seconds=age),
+        tick_interval=timedelta(seconds=settings.reconcile_interval),
+        commands=start_commands(settings),
+    )
+
+
+def _last_seen(liveness: Liveness, queue: str) -> timedelta | None:
+    """How long ago the last process that consumed the queue was heard of."""
+    ages = [process.age for process in liveness.processes if queue in process.queues]
+    return timedelta(seconds=min(ages)) if ages else None

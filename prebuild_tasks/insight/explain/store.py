@@ -1,0 +1,139 @@
+"""What explaining one pool takes beside its counts: its builds, its prebuilds that fail, what makes it inactive."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import timedelta
+from statistics import median
+from typing import Any
+
+from sqlalchemy import Connection, Select, select
+from sqlalchemy.orm import aliased
+
+from prebuild_tasks.builds.failures import failed_builds
+from prebuild_tasks.insight.explain.facts import BuildFact, FailedDeletion, Standing, Unwell
+from prebuild_tasks.model.vocabulary import CLAIM_REASON, OPEN_STATUSES, BuildStatus, Transition
+from prebuild_tasks.reconcile.rules.backoff import retry_at
+from prebuild_tasks.schema import tables as m
+from prebuild_tasks.schema.conditions import IS_LIVE_PREBUILD, TEMPLATE_OF_VERSION, VERSION_OF_PRESET
+
+_SHOWN = 20
+"""Of each kind: enough to name the cause."""
+_IN_FLIGHT = 1000
+"""These are counted too."""
+
+
+def read_standing(connection: Connection, preset_id: int) -> Standing:
+    """What makes it active, or not. One statement."""
+    active = aliased(m.TemplateVersion)
+    row = connection.execute(
+        select(
+            m.Template.name,
+            m.TemplateVersion.name.label("version"),
+            active.name.label("active_version"),
+            m.Template.deprecated,
+            m.Template.deleted_at,
+            m.Preset.removed_at,
+        )
+        .join_from(m.Preset, *VERSION_OF_PRESET)
+        .join(*TEMPLATE_OF_VERSION)
+        .join(active, active.id == m.Template.active_version_id, isouter=True)
+        .where(m.Preset.id == preset_id)
+    ).one()
+    return Standing(
+        template=row.name,
+        version=row.version,
+        active_version=row.active_version or "",
+        deprecated=row.deprecated,
+        template_deleted=row.deleted_at is not None,
+        removed=row.removed_at is not None,
+    )
+
+
+def read_in_flight(connection: Connection, preset_id: int) -> tuple[BuildFact, ...]:
+    """Starts of its prebuilds that are pending or running, oldest first. One statement."""
+    query = _starts(preset_id).where(m.Build.status.in_(OPEN_STATUSES))
+    return _facts(connection.execute(query.order_by(m.Build.created_at, m.Build.id).limit(_IN_FLIGHT)).all())
+
+
+def read_failed(connection: Connection, preset_id: int) -> tuple[BuildFact, ...]:
+    """Starts that failed, newest first. One statement."""
+    query = _starts(preset_id).where(m.Build.status == BuildStatus.FAILED)
+    return _facts(connection.execute(query.order_by(m.Build.created_at.desc(), m.Build.id).limit(_SHOWN)).all())
+
+
+def read_bound(connection: Connection, preset_id: int) -> set[str]:
+    """The hosts for which its builds wait, of whatever kind, because no other can run them. One statement."""
+    query = select(m.Build.queue).where(m.Build.preset_id == preset_id, m.Build.status == BuildStatus.PENDING)
+    return set(connection.execute(query.where(m.Build.queue != "").distinct()).scalars())
+
+
+def read_usual(connection: Connection, preset_id: int) -> timedelta | None:
+    """The median of what the last succeeded starts took; None when none did. One statement."""
+    query = _starts(preset_id).where(
+        m.Build.status == BuildStatus.SUCCEEDED, m.Build.started_at.is_not(None), m.Build.completed_at.is_not(None)
+    )
+    rows = connection.execute(query.order_by(m.Build.created_at.desc()).limit(_SHOWN)).all()
+    took = [(row.completed_at - row.started_at).total_seconds() for row in rows]
+    return timedelta(seconds=median(took)) if took else None
+
+
+def read_unwell(connection: Connection, preset_id: int) -> tuple[Unwell, ...]:
+    """Its prebuilds whose last probe failed. One statement."""
+    rows = connection.execute(
+        select(m.Workspace.name, m.ProbeState.failures, m.ProbeState.message)
+        .join(m.ProbeState, m.ProbeState.workspace_id == m.Workspace.id)
+        .where(m.Workspace.preset_id == preset_id, IS_LIVE_PREBUILD, m.ProbeState.failures > 0)
+        .order_by(m.ProbeState.failures.desc(), m.Workspace.name)
+        .limit(_SHOWN)
+    )
+    return tuple(Unwell(row.name, row.failures, row.message) for row in rows)
+
+
+def read_failed_deletions(connection: Connection, preset_id: int) -> tuple[FailedDeletion, ...]:
+    """Its workspaces that could not be deleted, claimed ones that were released too. One statement."""
+    rows = connection.execute(
+        select(m.Workspace.name, m.Build.id, m.Build.error, m.Build.completed_at, failed_builds().label("failures"))
+        .join(m.Build, (m.Build.workspace_id == m.Workspace.id) & (m.Build.number == m.Workspace.build_number))
+        .where(
+            m.Workspace.preset_id == preset_id,
+            m.Workspace.deleted_at.is_(None),
+            m.Workspace.transition == Transition.DELETE,
+            m.Workspace.status == BuildStatus.FAILED,
+        )
+        .order_by(m.Build.completed_at.desc(), m.Workspace.name)
+        .limit(_SHOWN)
+    )
+    return tuple(
+        FailedDeletion(row.name, row.id, row.error, row.completed_at and retry_at(row.failures, row.completed_at))
+        for row in rows
+    )
+
+
+def _starts(preset_id: int) -> Select[*tuple[Any, ...]]:
+    """Builds that make something for the pool; a claim's own makes nothing."""
+    return select(
+        m.Build.id,
+        m.Build.created_at,
+        m.Build.started_at,
+        m.Build.completed_at,
+        m.Build.status,
+        m.Build.attempt,
+        m.Build.error,
+        m.Build.error_code,
+    ).where(m.Build.preset_id == preset_id, m.Build.transition == Transition.START, m.Build.reason != CLAIM_REASON)
+
+
+def _facts(rows: Sequence[Any]) -> tuple[BuildFact, ...]:
+    return tuple(
+        BuildFact(
+            id=row.id,
+            created_at=row.created_at,
+            # A build that was taken back waits again, whenever it was begun before.
+            started_at=None if row.status is BuildStatus.PENDING else row.started_at,
+            attempt=row.attempt,
+            error=row.error,
+            error_code=row.error_code,
+        )
+        for row in rows
+    )

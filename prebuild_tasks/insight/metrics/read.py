@@ -1,0 +1,163 @@
+"""What the exporter shows, read at one instant in a fixed number of statements, whatever the number of pools."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, case, func, or_, select, text
+
+from prebuild_tasks.config import Settings
+from prebuild_tasks.db.engine import Database
+from prebuild_tasks.fleet.model import Liveness
+from prebuild_tasks.insight.assessment import Judgement, judge, read_scene, share_out, sharing
+from prebuild_tasks.messaging.publisher import BUILDS
+from prebuild_tasks.model.names import parse_preset_ref
+from prebuild_tasks.model.vocabulary import BuildStatus, PresetStatus
+from prebuild_tasks.reconcile.rules.model import ReconciliationState
+from prebuild_tasks.reconcile.rules.reasons import Reason
+from prebuild_tasks.reconcile.store.in_flight import Usage
+from prebuild_tasks.reconcile.store.snapshots import PoolRow, read_pools
+from prebuild_tasks.schema import tables as m
+from prebuild_tasks.schema.counters import Tally, read_totals
+from prebuild_tasks.schema.pauses import global_pause, pause_holds
+
+STATEMENT_TIMEOUT_MS = 6000
+"""A statement that takes longer is ended, by PostgreSQL itself: a scrape is not to wait for it."""
+
+
+@dataclass(frozen=True, slots=True)
+class PoolNumbers:
+    """One active pool."""
+
+    template: str
+    preset: str
+    organization: str
+    state: ReconciliationState
+    outdated: int
+    """Prebuilds of its other versions, running or on their way."""
+    second_choices: int
+    """Outdated prebuilds that can be claimed until they are replaced, of its other versions too."""
+    failed_kept: int
+    failed_deletions: int
+    reason: Reason
+    """Why it is short; NONE when it is not."""
+    status: PresetStatus
+    paused_for: float
+    """Seconds for which it has been paused by itself; 0: it is not."""
+
+
+@dataclass(frozen=True, slots=True)
+class Numbers:
+    """Everything at `now`, by the database's clock."""
+
+    now: datetime
+    pools: tuple[PoolNumbers, ...]
+    paused_for: float
+    """Seconds for which everything has been paused; 0: it is not."""
+    organizations: Mapping[str, str]
+    """By template."""
+    usage: tuple[Usage, ...]
+    tally: Tally
+    pending_age: Mapping[str, float]
+    """Seconds since the oldest build of a queue that could be taken up was created, by the queue's full name."""
+    strays: Mapping[str, int]
+    """Resources that nobody knows of, by state, as `prebuild sweep` calls it: claimed, waiting, confirmed, grace."""
+    liveness: Liveness
+
+
+def read_numbers(database: Database, settings: Settings) -> Numbers:
+    """Read everything in one snapshot."""
+    with database.snapshot() as connection:
+        if database.dialect == "postgresql":
+            connection.execute(text(f"SET LOCAL statement_timeout = {STATEMENT_TIMEOUT_MS}"))
+        now, rows = read_pools(database, connection, settings.backoff_lookback)
+        scene = read_scene(connection, settings, now, rows)
+        scene = share_out(scene, sharing(rows, scene))
+        organizations = _organizations(connection)
+        return Numbers(
+            now=now,
+            pools=_pools([(row, judge(row, scene)) for row in rows], organizations, now),
+            paused_for=_paused_for(global_pause(connection), now),
+            organizations=organizations,
+            usage=tuple(scene.usage.values()),
+            tally=read_totals(connection),
+            pending_age=_pending_age(connection, settings, now),
+            strays=_strays(connection),
+            liveness=scene.liveness,
+        )
+
+
+def _pools(
+    judged: list[tuple[PoolRow, Judgement]], organizations: Mapping[str, str], now: datetime
+) -> tuple[PoolNumbers, ...]:
+    outdated: defaultdict[tuple[str, str], int] = defaultdict(int)
+    second: defaultdict[tuple[str, str], int] = defaultdict(int)
+    for row, judgement in judged:
+        pool = parse_preset_ref(row.ref)[:2]
+        second[pool] += judgement.stand_in
+        if not row.preset.active:
+            outdated[pool] += judgement.state.actual + judgement.state.starting
+    numbers = []
+    for row, judgement in judged:
+        if row.preset.active:
+            template, preset = parse_preset_ref(row.ref)[:2]
+            numbers.append(
+                PoolNumbers(
+                    template=template,
+                    preset=preset,
+                    organization=organizations.get(template, ""),
+                    state=judgement.state,
+                    outdated=outdated[template, preset],
+                    second_choices=second[template, preset],
+                    failed_kept=row.failed,
+                    failed_deletions=row.failed_deletions,
+                    reason=judgement.reason,
+                    status=row.status,
+                    paused_for=0.0 if row.paused_everything else _paused_for(row.paused, now),
+                )
+            )
+    return tuple(numbers)
+
+
+def _paused_for(paused: Mapping[str, Any] | None, now: datetime) -> float:
+    if not paused or not pause_holds(paused, now):
+        return 0.0
+    since = paused.get("since")
+    # A pause that began at this very instant is one all the same.
+    return max((now - datetime.fromisoformat(since)).total_seconds(), 0.001) if since else 0.001
+
+
+def _organizations(connection: Connection) -> dict[str, str]:
+    query = select(m.Template.name, m.Organization.name).join(
+        m.Organization, m.Organization.id == m.Template.organization_id
+    )
+    return {row[0]: row[1] for row in connection.execute(query)}
+
+
+def _pending_age(connection: Connection, settings: Settings, now: datetime) -> dict[str, float]:
+    query = (
+        select(m.Build.queue, func.min(m.Build.created_at).label("oldest"))
+        .where(
+            m.Build.status == BuildStatus.PENDING,
+            or_(m.Build.next_attempt_at.is_(None), m.Build.next_attempt_at <= now),
+        )
+        .group_by(m.Build.queue)
+    )
+    ages = {settings.queue(BUILDS): 0.0}
+    for row in connection.execute(query):
+        ages[settings.queue(BUILDS, row.queue)] = max((now - row.oldest).total_seconds(), 0.0)
+    return ages
+
+
+def _strays(connection: Connection) -> dict[str, int]:
+    stray = m.Stray
+    confirmed = case((stray.confirmed_by != "", "confirmed"), else_="waiting")
+    state = case((stray.claimed, "claimed"), (stray.waiting, confirmed), else_="grace").label("state")
+    counted = select(state).subquery()
+    query = select(counted.c.state, func.count()).group_by(counted.c.state)
+    found = {row[0]: row[1] for row in connection.execute(query)}
+    return {state: found.get(state, 0) for state in ("claimed", "waiting", "confirmed", "grace")}

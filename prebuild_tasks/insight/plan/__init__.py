@@ -1,0 +1,1 @@
+"""Show what applying a pools file would change."""

@@ -1,0 +1,96 @@
+"""`plan`: what `apply` would change, and what the reconciler would do then. It is apply itself, rolled back."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+from prebuild_tasks.config import Settings
+from prebuild_tasks.db.engine import Database
+from prebuild_tasks.insight.assessment import Scene, judge, read_scene
+from prebuild_tasks.insight.plan.rules import Cost, PoolPlan, Pools, VersionNow, plan_pools, total_cost
+from prebuild_tasks.pools.apply import apply_in
+from prebuild_tasks.pools.file.load import DeclaredPools
+from prebuild_tasks.pools.options import ApplyOptions, ApplyReport
+from prebuild_tasks.pools.store.revision import read_revision
+from prebuild_tasks.reconcile.rules.model import GlobalSnapshot
+from prebuild_tasks.reconcile.store.snapshots import PoolRow, read_pools
+from prebuild_tasks.schema.row_locks import lock_declaration
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What would happen, from the declared configuration as it was at `revision`."""
+
+    revision: int
+    report: ApplyReport
+    """What `apply` would say; its revision is the one after."""
+    pools: list[PoolPlan]
+    cost: Cost | None
+
+    @property
+    def changed(self) -> bool:
+        """Whether `apply` would change anything."""
+        return self.report.changed
+
+    def as_json(self) -> dict[str, Any]:
+        """As JSON values."""
+        return {
+            "revision": self.revision,
+            "changed": self.changed,
+            "changes": self.report.report()["changes"],
+            "drift": [asdict(item) | {"at": item.at.isoformat()} for item in self.report.drift],
+            "pools": [
+                asdict(item) | {"sign": item.sign, "waits": item.waits and item.waits.value} for item in self.pools
+            ],
+            "cost": asdict(self.cost) if self.cost else None,
+            "needs_yes": self.report.deletes or None,
+        }
+
+
+def plan(database: Database, settings: Settings, declared: DeclaredPools, options: ApplyOptions) -> Plan:
+    """Apply it in a transaction that is rolled back, and ask the core what the pools would do before and after.
+
+    A fixed number of statements; nothing is written, and what is locked meanwhile is free when it returns. Raises what
+    `apply` raises, but for a mass deletion, which is part of the plan.
+    """
+    looks: list[list[PoolRow]] = []
+
+    def look() -> GlobalSnapshot:
+        now, rows = read_pools(database, connection, settings.backoff_lookback)
+        looks.append(rows)
+        return GlobalSnapshot(now, tuple(row.counted for row in rows))
+
+    with database.write() as connection:
+        try:
+            lock_declaration(connection)
+            revision = read_revision(connection)
+            report = apply_in(connection, settings, look, declared, replace(options, yes=True))
+            if not report.changed:
+                return Plan(revision, report, [], None)
+            scene = read_scene(connection, settings, database.now(connection))
+        finally:
+            connection.rollback()
+    before, after = (_pools(rows, scene) for rows in looks)
+    return Plan(revision, report, plan_pools(before, after), total_cost(before, after))
+
+
+def _pools(rows: Sequence[PoolRow], scene: Scene) -> Pools:
+    pools: dict[str, list[VersionNow]] = defaultdict(list)
+    for row in rows:
+        judged = judge(row, scene)
+        pools[row.ref.partition("@")[0]].append(
+            VersionNow(
+                row.version,
+                row.preset,
+                judged.state,
+                judged.amount,
+                judged.reason,
+                row.rolling,
+                row.cost_per_hour,
+                paused=row.paused is not None,
+            )
+        )
+    return pools

@@ -1,0 +1,1 @@
+"""Report hit rate, cold starts, time to ready and cost over a period."""

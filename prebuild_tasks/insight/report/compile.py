@@ -1,0 +1,223 @@
+"""`prebuild report`: hit rate, cold starts, time to ready, idle time and its cost, waste; per pool and in total.
+
+A pool is a preset under its name, over all versions of its template. Reads only.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+
+from sqlalchemy import Connection, select
+
+from prebuild_tasks.config import Settings
+from prebuild_tasks.db.engine import Database
+from prebuild_tasks.errors import InputError
+from prebuild_tasks.insight.report import store
+from prebuild_tasks.insight.report.advice import Past, desired_in, recommend
+from prebuild_tasks.insight.report.rules import (
+    QUARTER,
+    Demand,
+    HeatMap,
+    bucket_width,
+    busy_hours,
+    heat_map,
+    hit_rate,
+    over_time,
+    peak,
+    zone_of,
+)
+from prebuild_tasks.insight.report.store import Percentiles, Span
+from prebuild_tasks.insight.report.types import Figures, PoolReport, Report
+from prebuild_tasks.model.names import parse_preset_ref
+from prebuild_tasks.model.vocabulary import BuildStatus, Preset
+from prebuild_tasks.reconcile.store.declared import presets_query, read_schedules, to_preset
+from prebuild_tasks.schema import tables as m
+from prebuild_tasks.schema.lookup import resolve_preset
+
+REMOVED = "(removed)"
+"""Pools that are gone: their claim events are left."""
+
+
+@dataclass(slots=True)
+class _Pool:
+    """One name, over its versions."""
+
+    ref: str
+    key: tuple[int, str] = (0, "")
+    declared: Preset | None = None
+    """The active version's; None: it is not active."""
+    timezone: str = ""
+    costs: dict[int, float | None] = field(default_factory=dict)
+    """By preset id, newest last."""
+    demand: list[Demand] = field(default_factory=list)
+    built: int = 0
+    failed: int = 0
+    wasted: Counter[str] = field(default_factory=Counter)
+    idle: dict[int, float] = field(default_factory=dict)
+    """Seconds by preset id."""
+    latency: Percentiles | None = None
+    ready: Percentiles | None = None
+
+
+def report(
+    database: Database,
+    settings: Settings,
+    *,
+    since: Callable[[datetime], datetime],
+    until: Callable[[datetime], datetime] = lambda now: now,
+    preset: str = "",
+) -> Report:
+    """What happened; `since` and `until` get the database's time. A fixed number of statements, one transaction.
+
+    Raises NotFoundError for an unknown preset, InputError for a time that ends before it begins.
+    """
+    with database.snapshot() as connection:
+        now, begun = connection.execute(select(database.now_column(), m.Installation.created_at)).one()
+        first, last = since(now), min(until(now), now)
+        if first >= last:
+            raise InputError(
+                f"nothing can be said of {first:%Y-%m-%d %H:%M} to {last:%Y-%m-%d %H:%M} UTC",
+                hint="--since must be before --until, and not in the future",
+            )
+        pools, ids = _pools(connection, preset)
+        span = Span(first, last, sorted(ids) if preset else None)
+        for preset_id, demand in store.read_demand(connection, span):
+            pool = ids.get(preset_id or 0) or pools.setdefault(REMOVED, _Pool(REMOVED))
+            pool.demand.append(demand)
+        latency, latencies = store.read_latencies(connection, span)
+        ready, readies = store.read_times_to_ready(connection, span)
+        width = bucket_width(first, last)
+        curve = store.read_ready_curve(connection, span, width)
+        for (preset_id, status), count in store.read_outcomes(connection, span).items():
+            ids[preset_id].built += count if status is BuildStatus.SUCCEEDED else 0
+            ids[preset_id].failed += count if status is BuildStatus.FAILED else 0
+        for (preset_id, reason), count in store.read_wasted(connection, span).items():
+            ids[preset_id].wasted[reason] += count
+        for preset_id, seconds in store.read_idle(connection, span).items():
+            ids[preset_id].idle[preset_id] = seconds
+    for pool in pools.values():
+        pool.latency, pool.ready = latencies.get(pool.key), readies.get(pool.key)
+    shown = [pool for pool in pools.values() if pool.declared or pool.demand or pool.built or pool.failed or pool.idle]
+    everything = [item for pool in shown for item in pool.demand]
+    claims_since = max(first, begun, now - timedelta(seconds=settings.retention_events))
+    builds_since = max(first, begun, now - timedelta(seconds=settings.retention_builds))
+    return Report(
+        since=first,
+        until=last,
+        claims_since=claims_since,
+        builds_since=builds_since,
+        total=_total(shown, latency, ready),
+        heat=heat_map((item, zone_of(pool.timezone)) for pool in shown for item in pool.demand),
+        pools=tuple(_pool_report(pool, last) for pool in sorted(shown, key=lambda pool: pool.ref)),
+        width=width,
+        hit_curve=tuple(over_time(everything, width)),
+        ready_curve=tuple(
+            (datetime.fromtimestamp(bucket * width, UTC), found) for bucket, found in sorted(curve.items())
+        ),
+        notes=tuple(_notes(first, begun, claims_since, builds_since)),
+    )
+
+
+def _pools(connection: Connection, preset: str) -> tuple[dict[str, _Pool], dict[int, _Pool]]:
+    """Pools by name, and by the id of each preset that is or was one. Two statements."""
+    query = presets_query().add_columns(m.Preset.cost_per_hour).order_by(m.Preset.id)
+    wanted = parse_preset_ref(preset) if preset else None
+    if wanted:
+        query = query.where(m.Template.name == wanted.template, m.Preset.name == wanted.preset)
+        query = query.where(m.TemplateVersion.name == wanted.version) if wanted.version else query
+    rows = connection.execute(query).all()
+    if wanted and not rows:
+        resolve_preset(connection, preset)
+    schedules = read_schedules(connection, select(m.Preset.id).where(m.Preset.id.in_([row.id for row in rows])))
+    pools: dict[str, _Pool] = {}
+    ids: dict[int, _Pool] = {}
+    for row in rows:
+        ref = f"{row.template_name}/{row.name}" + (f"@{wanted.version}" if wanted and wanted.version else "")
+        pool = ids[row.id] = pools.setdefault(ref, _Pool(ref, (row.template_id, row.name)))
+        pool.costs[row.id] = row.cost_per_hour
+        declared = to_preset(row, schedules.get(row.id, ()))
+        if declared.active:
+            pool.declared = declared
+        if declared.active or not pool.declared:
+            pool.timezone = row.timezone
+    return pools, ids
+
+
+def _figures(pool: _Pool) -> Figures:
+    hits, misses = (sum(getattr(item, name) for item in pool.demand) for name in ("hits", "misses"))
+    costs = [seconds / 3600 * cost for key, seconds in pool.idle.items() if (cost := pool.costs.get(key)) is not None]
+    return Figures(
+        claims=hits + misses,
+        hits=hits,
+        misses=misses,
+        hit_rate=hit_rate(hits, misses),
+        cold_starts=sum(item.cold_starts for item in pool.demand),
+        claim_latency_ms=pool.latency,
+        time_to_ready_s=pool.ready,
+        built=pool.built,
+        failed_builds=pool.failed,
+        wasted_builds=pool.wasted.total(),
+        wasted_by_reason=dict(sorted(pool.wasted.items())),
+        idle_hours=sum(pool.idle.values()) / 3600,
+        idle_cost=sum(costs) if any(cost is not None for cost in pool.costs.values()) else None,
+    )
+
+
+def _total(pools: Iterable[_Pool], latency: Percentiles | None, ready: Percentiles | None) -> Figures:
+    whole = _Pool("", latency=latency, ready=ready)
+    for pool in pools:
+        whole.demand += pool.demand
+        whole.built += pool.built
+        whole.failed += pool.failed
+        whole.wasted += pool.wasted
+        whole.idle |= pool.idle
+        whole.costs |= pool.costs
+    return _figures(whole)
+
+
+def _pool_report(pool: _Pool, now: datetime) -> PoolReport:
+    zone = zone_of(pool.timezone)
+    figures, heat = _figures(pool), heat_map((item, zone) for item in pool.demand)
+    return PoolReport(
+        preset=pool.ref,
+        active=pool.declared is not None,
+        timezone=pool.timezone or "UTC",
+        cost_per_hour=next(reversed(pool.costs.values()), None),
+        figures=figures,
+        heat=heat,
+        recommendations=tuple(recommend(_past(pool, pool.declared, figures, heat, now))) if pool.declared else (),
+    )
+
+
+def _past(pool: _Pool, declared: Preset, figures: Figures, heat: HeatMap, now: datetime) -> Past:
+    busy, refill = busy_hours(heat.misses), pool.ready.p95 if pool.ready else float(QUARTER)
+    return Past(
+        hits=figures.hits,
+        misses=figures.misses,
+        peak=peak(pool.demand, refill),
+        refill=refill,
+        built=pool.built,
+        failed=pool.failed,
+        wasted=pool.wasted,
+        idle_hours=figures.idle_hours,
+        busy=busy,
+        desired_then=desired_in(declared, busy, now) if busy else declared.desired,
+        scheduled=bool(declared.schedules),
+    )
+
+
+def _notes(since: datetime, begun: datetime, claims_since: datetime, builds_since: datetime) -> list[str]:
+    """What there is no data of, and why."""
+    if begun > since and begun >= max(claims_since, builds_since):
+        return [f"data since {begun:%Y-%m-%d %H:%M} UTC, when this installation was made"]
+    return [
+        f"{what} since {there:%Y-%m-%d %H:%M} UTC; older ones are gone by {variable}"
+        for what, there, variable in (
+            ("claims", claims_since, "PREBUILD_RETENTION_EVENTS"),
+            ("builds and idle hours", builds_since, "PREBUILD_RETENTION_BUILDS"),
+        )
+        if there > since and there != begun
+    ]

@@ -1,0 +1,200 @@
+"""What the report is made of, counted in the database: a fixed number of statements, rows bounded by pools and time."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, Select, and_, case, exists, func, literal, literal_column, select
+from sqlalchemy.orm import aliased
+
+from prebuild_tasks.db.types import UtcDateTime, age_seconds, bucket_of
+from prebuild_tasks.insight.report.rules import QUARTER, Demand
+from prebuild_tasks.model.vocabulary import CLAIM_REASON, BuildStatus, Transition
+from prebuild_tasks.schema import tables as m
+from prebuild_tasks.schema.conditions import MISSED_BEFORE, VERSION_OF_PRESET
+
+IS_POOL_START = and_(m.Build.transition == Transition.START, m.Build.reason != CLAIM_REASON)
+"""A build that makes a workspace; not the one that hands it over."""
+_POOL = (m.TemplateVersion.template_id.label("template_id"), m.Preset.name.label("preset_name"))
+"""One pool over all versions of its template."""
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """What is asked about: from `since` up to `until`, of these presets (None: all)."""
+
+    since: datetime
+    until: datetime
+    preset_ids: Sequence[int] | None = None
+
+    def holds(self, at: Any, preset_id: Any) -> ColumnElement[bool]:
+        within = and_(at >= self.since, at < self.until)
+        return within if self.preset_ids is None else and_(within, preset_id.in_(self.preset_ids))
+
+
+@dataclass(frozen=True, slots=True)
+class Percentiles:
+    """Of how many values, and the two (nearest rank, so each is a value that occurred)."""
+
+    count: int
+    p50: float
+    p95: float
+
+
+def read_demand(connection: Connection, span: Span) -> list[tuple[int | None, Demand]]:
+    """Requests by preset and quarter of an hour of their first event. A request that ever missed is one miss, when it
+    missed first.
+
+    The preset is None where it is gone and only its events are left.
+    """
+    table = m.ClaimEvent
+    requests = (
+        select(
+            func.min(table.id).label("first"),
+            func.max(case((table.hit, 0), else_=1)).label("missed"),
+            func.max(case((and_(~table.hit, table.workspace_id.is_not(None)), 1), else_=0)).label("cold"),
+        )
+        .where(span.holds(table.at, table.preset_id))
+        .group_by(table.request_id)
+        .subquery()
+    )
+    quarter = bucket_of(table.at, literal_column(str(QUARTER))).label("quarter")
+    query = (
+        select(
+            table.preset_id,
+            quarter,
+            func.sum(1 - requests.c.missed).label("hits"),
+            func.sum(requests.c.missed).label("misses"),
+            func.sum(requests.c.cold).label("cold"),
+        )
+        .join(requests, requests.c.first == table.id)
+        .where(~MISSED_BEFORE)
+        .group_by(table.preset_id, quarter)
+        .order_by(quarter)
+    )
+    return [
+        (row.preset_id, Demand(int(row.quarter), int(row.hits), int(row.misses), int(row.cold)))
+        for row in connection.execute(query)
+    ]
+
+
+def read_latencies(connection: Connection, span: Span) -> tuple[Percentiles | None, dict[tuple[int, str], Percentiles]]:
+    """Milliseconds that hits took, of requests that never missed: of all, and by pool. Two statements."""
+    values = select(m.ClaimEvent.latency_ms.label("value")).where(
+        m.ClaimEvent.hit, ~MISSED_BEFORE, span.holds(m.ClaimEvent.at, m.ClaimEvent.preset_id)
+    )
+    return _all_and_by_pool(connection, values, m.ClaimEvent.preset_id)
+
+
+def read_times_to_ready(
+    connection: Connection, span: Span
+) -> tuple[Percentiles | None, dict[tuple[int, str], Percentiles]]:
+    """Seconds from the decision to a ready workspace: of all, and by pool. Two statements."""
+    return _all_and_by_pool(connection, _times_to_ready(span), m.Build.preset_id)
+
+
+def read_ready_curve(connection: Connection, span: Span, width: int) -> dict[int, Percentiles]:
+    """The same by span of `width` seconds since 1970 in which the build ended."""
+    bucket = bucket_of(m.Build.completed_at, literal_column(str(width))).label("bucket")
+    return {row.bucket: found for row, found in _percentiles(connection, _times_to_ready(span).add_columns(bucket))}
+
+
+def read_outcomes(connection: Connection, span: Span) -> dict[tuple[int, BuildStatus], int]:
+    """How start builds that ended then ended, by preset."""
+    query = (
+        select(m.Build.preset_id, m.Build.status, func.count().label("n"))
+        .where(IS_POOL_START, span.holds(m.Build.completed_at, m.Build.preset_id))
+        .group_by(m.Build.preset_id, m.Build.status)
+    )
+    return {(row.preset_id, row.status): row.n for row in connection.execute(query)}
+
+
+def read_wasted(connection: Connection, span: Span) -> dict[tuple[int, str], int]:
+    """Prebuilds that were ready, that nobody claimed, and whose deletion was decided then: by preset and reason."""
+    earlier = aliased(m.Build)
+    query = (
+        select(m.Build.preset_id, m.Build.reason, func.count().label("n"))
+        .join(m.Workspace, m.Workspace.id == m.Build.workspace_id)
+        .where(
+            m.Build.transition == Transition.DELETE,
+            span.holds(m.Build.created_at, m.Build.preset_id),
+            m.Workspace.ready_at.is_not(None),
+            m.Workspace.claimed_at.is_(None),
+            # A deletion that failed and is tried again is still one.
+            ~exists().where(
+                earlier.workspace_id == m.Build.workspace_id,
+                earlier.transition == Transition.DELETE,
+                earlier.number < m.Build.number,
+            ),
+        )
+        .group_by(m.Build.preset_id, m.Build.reason)
+    )
+    return {(row.preset_id, row.reason): row.n for row in connection.execute(query)}
+
+
+def read_idle(connection: Connection, span: Span) -> dict[int, float]:
+    """Seconds that prebuilds stood ready and unclaimed within the span, by preset."""
+    table, ids = m.Workspace, span.preset_ids
+    chosen = (
+        select(func.min(m.Build.created_at))
+        .where(m.Build.workspace_id == table.id, m.Build.transition == Transition.DELETE)
+        .correlate(table)
+        .scalar_subquery()
+    )
+    since, until = literal(span.since, UtcDateTime()), literal(span.until, UtcDateTime())
+    stood = (
+        select(
+            table.preset_id,
+            table.ready_at.label("begin"),
+            func.coalesce(table.claimed_at, chosen, table.deleted_at, until).label("end"),
+        )
+        .where(table.ready_at < span.until, *(() if ids is None else (table.preset_id.in_(ids),)))
+        .subquery()
+    )
+    begin = case((stood.c.begin > since, stood.c.begin), else_=since)
+    end = case((stood.c.end < until, stood.c.end), else_=until)
+    query = (
+        select(stood.c.preset_id, func.sum(age_seconds(end, begin)).label("seconds"))
+        .where(stood.c.end > since)
+        .group_by(stood.c.preset_id)
+    )
+    return {row.preset_id: float(row.seconds) for row in connection.execute(query)}
+
+
+def _times_to_ready(span: Span) -> Select[Any]:
+    return select(age_seconds(m.Build.completed_at, m.Build.created_at).label("value")).where(
+        IS_POOL_START,
+        m.Build.status == BuildStatus.SUCCEEDED,
+        span.holds(m.Build.completed_at, m.Build.preset_id),
+    )
+
+
+def _all_and_by_pool(
+    connection: Connection, values: Select[Any], preset_id: Any
+) -> tuple[Percentiles | None, dict[tuple[int, str], Percentiles]]:
+    overall = next((found for _, found in _percentiles(connection, values)), None)
+    by_pool = values.add_columns(*_POOL).join(m.Preset, m.Preset.id == preset_id).join(*VERSION_OF_PRESET)
+    found = _percentiles(connection, by_pool)
+    return overall, {(row.template_id, row.preset_name): values for row, values in found}
+
+
+def _percentiles(connection: Connection, values: Select[Any]) -> list[tuple[Any, Percentiles]]:
+    """Nearest rank of the column `value` per combination of the other columns; both databases count alike."""
+    source = values.subquery()
+    keys = [column for column in source.c if column.name != "value"]
+    ranked = select(
+        *keys,
+        source.c.value,
+        func.row_number().over(partition_by=keys or None, order_by=source.c.value).label("position"),
+        func.count().over(partition_by=keys or None).label("n"),
+    ).subquery()
+
+    def at(percent: int) -> ColumnElement[float]:
+        return func.max(case((ranked.c.position == (ranked.c.n * percent + 99) // 100, ranked.c.value)))
+
+    own = [ranked.c[key.name] for key in keys]
+    query = select(*own, ranked.c.n, at(50).label("p50"), at(95).label("p95")).group_by(*own, ranked.c.n)
+    return [(row, Percentiles(row.n, float(row.p50), float(row.p95))) for row in connection.execute(query)]

@@ -1,0 +1,1 @@
+"""Listings of pools, workspaces and builds."""

@@ -1,0 +1,254 @@
+"""What people look at: pools, workspaces, builds and their output. Reads only."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import Connection, and_, case, func, or_, select
+
+from prebuild_tasks.builds.failures import failed_builds
+from prebuild_tasks.db.engine import Database
+from prebuild_tasks.errors import NotFoundError
+from prebuild_tasks.model.names import as_id
+from prebuild_tasks.model.vocabulary import CLAIM_REASON, PREBUILDS_OWNER, BuildStatus, Transition, WorkspaceState
+from prebuild_tasks.reconcile.rules.backoff import retry_at
+from prebuild_tasks.schema import tables as m
+from prebuild_tasks.schema.conditions import IN_PROGRESS, TEMPLATE_OF_VERSION, VERSION_OF_PRESET, said
+from prebuild_tasks.schema.lookup import REF_COLUMNS, pool_presets, ref_of
+from prebuild_tasks.workspaces.handover import IS_USABLE
+
+_WORKSPACE_COLUMNS = (
+    m.Workspace.id,
+    m.Workspace.name,
+    m.Workspace.owner,
+    m.Workspace.transition,
+    m.Workspace.status,
+    m.Workspace.ready_at,
+    m.Workspace.created_at,
+    m.Workspace.claimed_at,
+    m.Workspace.claimed_until,
+    m.Workspace.url,
+    m.Workspace.directory,
+    m.Workspace.resource_id,
+    m.Workspace.host,
+    m.Workspace.reason,
+    *REF_COLUMNS,
+)
+
+
+_STATE = case(
+    (
+        m.Workspace.transition == said(Transition.DELETE),
+        case(
+            (m.Workspace.status == said(BuildStatus.FAILED), said(WorkspaceState.DELETE_FAILED)),
+            else_=said(WorkspaceState.DELETING),
+        ),
+    ),
+    (
+        m.Workspace.transition == said(Transition.STOP),
+        case(
+            (m.Workspace.status == said(BuildStatus.SUCCEEDED), said(WorkspaceState.STOPPED)),
+            else_=said(WorkspaceState.STOPPING),
+        ),
+    ),
+    (
+        and_(m.Workspace.owner != said(PREBUILDS_OWNER), m.Workspace.ready_at.is_not(None)),
+        case((IS_USABLE, said(WorkspaceState.USABLE)), else_=said(WorkspaceState.PERSONALISING)),
+    ),
+    (
+        m.Workspace.status == said(BuildStatus.SUCCEEDED),
+        case((m.Workspace.ready_at.is_not(None), said(WorkspaceState.READY)), else_=said(WorkspaceState.RUNNING)),
+    ),
+    (IN_PROGRESS, said(WorkspaceState.STARTING)),
+    (m.Workspace.status == said(BuildStatus.CANCELING), said(WorkspaceState.CANCELING)),
+    (m.Workspace.status == said(BuildStatus.CANCELED), said(WorkspaceState.CANCELED)),
+    else_=said(WorkspaceState.FAILED),
+)
+"""Its `WorkspaceState`: in SQL, so that asking for one state asks for all that are in it."""
+
+
+def workspaces(
+    database: Database, *, owner: str = "", preset: str = "", state: str = "", limit: int | None = None
+) -> list[dict[str, Any]]:
+    """Workspaces that are not deleted, prebuilds last, oldest first; `preset` over all its versions.
+
+    Raises NotFoundError for an unknown preset.
+    """
+    query = (
+        select(*_WORKSPACE_COLUMNS, _STATE.label("state"))
+        .join(m.Preset, m.Preset.id == m.Workspace.preset_id)
+        .join(*VERSION_OF_PRESET)
+        .join(*TEMPLATE_OF_VERSION)
+        .where(m.Workspace.deleted_at.is_(None))
+        .order_by(m.Workspace.owner == PREBUILDS_OWNER, m.Workspace.created_at, m.Workspace.id)
+        .limit(limit)
+    )
+    if owner:
+        query = query.where(m.Workspace.owner == owner)
+    if state:
+        query = query.where(_STATE.in_([said(WorkspaceState(state))]))
+    with database.read() as connection:
+        if preset:
+            query = query.where(m.Workspace.preset_id.in_(pool_presets(connection, preset)))
+        now = database.now(connection)
+        rows = [_workspace(row, now) for row in connection.execute(query)]
+        retries = _retries(connection) if any(row["state"] == WorkspaceState.DELETE_FAILED for row in rows) else {}
+    for row in rows:
+        row["retry_at"] = retries.get(row["id"])
+    return rows
+
+
+def _retries(connection: Connection) -> dict[str, str]:
+    """When each failed deletion is tried again."""
+    rows = connection.execute(
+        select(m.Workspace.id, m.Build.completed_at, failed_builds().label("failures"))
+        .join(m.Build, (m.Build.workspace_id == m.Workspace.id) & (m.Build.number == m.Workspace.build_number))
+        .where(
+            m.Workspace.deleted_at.is_(None),
+            m.Workspace.transition == Transition.DELETE,
+            m.Workspace.status == BuildStatus.FAILED,
+            m.Build.completed_at.is_not(None),
+        )
+    )
+    return {row.id: retry_at(row.failures, row.completed_at).isoformat() for row in rows}
+
+
+def ends_soon(claimed_at: datetime, claimed_until: datetime, now: datetime) -> bool:
+    """Whether its owner should hear of the end: a tenth of the time is left, or a day."""
+    return claimed_until - now <= min((claimed_until - claimed_at) / 10, timedelta(days=1))
+
+
+def _workspace(row: Any, now: datetime) -> dict[str, Any]:
+    return {
+        "workspace": row.name,
+        "id": row.id,
+        "owner": row.owner,
+        "preset": ref_of(row),
+        "state": row.state,
+        "url": row.url,
+        "directory": row.directory,
+        "resource_id": row.resource_id,
+        "host": row.host,
+        "created_at": row.created_at.isoformat(),
+        "claimed_at": row.claimed_at.isoformat() if row.claimed_at else None,
+        "claimed_until": row.claimed_until.isoformat() if row.claimed_until else None,
+        "ends_soon": bool(row.claimed_until and ends_soon(row.claimed_at, row.claimed_until, now)),
+        "reason": row.reason,
+    }
+
+
+def builds(
+    database: Database,
+    *,
+    status: str = "",
+    preset: str = "",
+    since: Callable[[datetime], datetime] | None = None,
+    limit: int = 50,
+) -> list[dict[str, Any]]:
+    """Builds, newest first; `preset` over all its versions, `since` (of the database's time): asked for from then on.
+
+    Raises NotFoundError for an unknown preset.
+    """
+    query = (
+        select(
+            m.Build.id,
+            m.Build.transition,
+            m.Build.status,
+            m.Build.reason,
+            m.Build.attempt,
+            m.Build.created_at,
+            m.Build.started_at,
+            m.Build.completed_at,
+            m.Build.error,
+            m.Build.error_code,
+            m.Build.initiator,
+            m.Workspace.name,
+            m.Template.name.label("template_name"),
+            m.Preset.name.label("preset_name"),
+        )
+        .join(m.Workspace, m.Workspace.id == m.Build.workspace_id)
+        .join(m.Preset, m.Preset.id == m.Build.preset_id)
+        .join(*VERSION_OF_PRESET)
+        .join(*TEMPLATE_OF_VERSION)
+        .order_by(m.Build.created_at.desc(), m.Build.id)
+        .limit(limit)
+    )
+    if status:
+        query = query.where(m.Build.status == BuildStatus(status))
+    with database.read() as connection:
+        if preset:
+            query = query.where(m.Build.preset_id.in_(pool_presets(connection, preset)))
+        if since:
+            query = query.where(m.Build.created_at >= since(database.now(connection)))
+        rows = connection.execute(query).all()
+    return [
+        {
+            "build": row.id,
+            "workspace": row.name,
+            "preset": f"{row.template_name}/{row.preset_name}",
+            "transition": "claim" if row.reason == CLAIM_REASON else row.transition.value,
+            "status": row.status.value,
+            "reason": row.reason,
+            "initiator": row.initiator,
+            "attempt": row.attempt,
+            "created_at": row.created_at.isoformat(),
+            "started_at": row.started_at.isoformat() if row.started_at else None,
+            "completed_at": row.completed_at.isoformat() if row.completed_at else None,
+            "seconds": (row.completed_at - row.started_at).total_seconds()
+            if row.completed_at and row.started_at
+            else None,
+            "error_code": row.error_code,
+            "error": row.error,
+        }
+        for row in rows
+    ]
+
+
+@dataclass(frozen=True, slots=True)
+class LogPage:
+    """Output of a build after a certain piece; `ended` when no more will come."""
+
+    text: str
+    cursor: tuple[int, int]
+    ended: bool
+
+
+def build_log(database: Database, name: str, after: tuple[int, int] = (0, 0)) -> LogPage:
+    """The output of the build (or of the newest build of the workspace) meant by an id, its beginning, or a name.
+
+    Raises NotFoundError.
+    """
+    with database.read() as connection:
+        build = _find_build(connection, name)
+        table = m.BuildLog
+        rows: Sequence[Any] = connection.execute(
+            select(table.attempt, table.seq, table.text)
+            .where(
+                table.build_id == build.id,
+                or_(table.attempt > after[0], (table.attempt == after[0]) & (table.seq > after[1])),
+            )
+            .order_by(table.attempt, table.seq)
+        ).all()
+    cursor = (rows[-1].attempt, rows[-1].seq) if rows else after
+    return LogPage("".join(row.text for row in rows), cursor, build.status.final)
+
+
+def _find_build(connection: Connection, name: str) -> Any:
+    columns = select(m.Build.id, m.Build.status).join(m.Workspace, m.Workspace.id == m.Build.workspace_id)
+    newest = columns.order_by(m.Build.created_at.desc(), m.Build.number.desc()).limit(1)
+    wanted = name.replace("-", "").lower()
+    if identity := as_id(name):
+        found = connection.execute(columns.where(m.Build.id == identity)).one_or_none()
+    else:
+        owner, _, short = name.rpartition("/")
+        query = newest.where(m.Workspace.name == short)
+        found = connection.execute(query.where(m.Workspace.owner == owner) if owner else query).one_or_none()
+        if found is None and len(wanted) >= 6:
+            text = func.replace(func.cast(m.Build.id, m.BuildLog.text.type), "-", "")
+            found = connection.execute(newest.where(text.startswith(wanted, autoescape=True))).one_or_none()
+    if found is None:
+        raise NotFoundError(f"there is no build {name}", hint="see: prebuild builds")
+    return found

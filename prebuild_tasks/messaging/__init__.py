@@ -1,0 +1,1 @@
+"""Send messages through Celery's broker, and reach Redis."""

@@ -1,0 +1,45 @@
+"""Connect to Redis, and say in a sentence why it refused."""
+
+from __future__ import annotations
+
+import redis
+from redis.backoff import NoBackoff
+from redis.exceptions import AuthenticationError, NoPermissionError, RedisError
+from redis.retry import Retry
+
+from prebuild_tasks.config import Settings, masked_url
+from prebuild_tasks.errors import UnreachableError
+
+_HINT = "start it with: prebuild up, or point PREBUILD_REDIS_URL at one that runs"
+
+
+def connect(url: str, *, connect_timeout: float = 1.0, timeout: float = 2.0) -> redis.Redis:
+    """A client whose every call ends in bounded time, over TCP or a unix socket. Connects when first used."""
+    return redis.Redis.from_url(
+        url,
+        socket_connect_timeout=connect_timeout,
+        socket_timeout=timeout,
+        health_check_interval=10,
+        # No second try: when only the answer was lost, it would find our own lock and take it for somebody else's.
+        retry=Retry(NoBackoff(), 0),
+    )
+
+
+def require_redis(settings: Settings) -> None:
+    """Raise UnreachableError, with what was tried, unless Redis answers."""
+    client = connect(settings.resolved_redis_url)
+    try:
+        client.ping()
+    except (RedisError, OSError) as error:
+        raise refused(settings, error) from None
+    finally:
+        client.close()
+
+
+def refused(settings: Settings, error: Exception) -> UnreachableError:
+    """What Redis, or the way to it, said instead of an answer, in a sentence with the next step."""
+    where = masked_url(settings.resolved_redis_url)
+    if isinstance(error, (AuthenticationError, NoPermissionError)):
+        hint = "correct the user and password in PREBUILD_REDIS_URL"
+        return UnreachableError(f"Redis at {where} refused the credentials: {error}", hint=hint)
+    return UnreachableError(f"Redis at {where} did not answer: {error}", hint=_HINT)

@@ -1,0 +1,1 @@
+"""The words of the field: vocabulary, names, durations, text."""

@@ -1,0 +1,43 @@
+"""Durations as people write them: seconds, `15s`, `5m`, `8h`, `14d`."""
+
+from __future__ import annotations
+
+import re
+from datetime import timedelta
+from typing import Annotated
+
+from pydantic import BeforeValidator, Field
+
+_UNITS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400}
+
+
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d)?")
+
+
+def parse_duration(value: object) -> float:
+    """Seconds from `15`, `"15s"`, `"5m"`, `"8h"`, `"14d"` or `"1h30m"`. Raises ValueError with the accepted forms."""
+    if isinstance(value, timedelta):
+        return value.total_seconds()
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        return float(value)
+    text = str(value).strip()
+    rest, total = text, 0.0
+    while rest and (part := _DURATION.match(rest)):
+        total += float(part[1]) * _UNITS[part[2] or "s"]
+        rest = rest[part.end() :].lstrip()
+    if rest or not text:
+        raise ValueError(
+            f"{text!r} is not a duration; write seconds, or a number with ms, s, m, h or d, such as 15s or 8h"
+        )
+    return total
+
+
+LONGEST = 3_155_760_000
+"""Seconds: a hundred years. With more, an instant that long ago would be before the calendar begins."""
+
+
+Duration = Annotated[float, BeforeValidator(parse_duration), Field(ge=0, le=LONGEST, allow_inf_nan=False)]
+
+
+Lasting = Annotated[float, BeforeValidator(parse_duration), Field(gt=0, le=LONGEST, allow_inf_nan=False)]
+"""A duration for which 0 would mean nothing, or everything at once."""

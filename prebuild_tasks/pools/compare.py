@@ -1,0 +1,128 @@
+"""What a file declares against what is stored: the values, in words how they differ, and which version is which."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from prebuild_tasks.errors import InputError
+from prebuild_tasks.pools.file.load import DeclaredTemplate, DeclaredVersion, config_digest
+from prebuild_tasks.pools.file.model import OrganizationModel, PresetModel
+from prebuild_tasks.pools.options import ApplyOptions, Change
+from prebuild_tasks.pools.store.read import Stored
+
+_GONE_AT = ("deleted_at", "removed_at")
+_SECONDS = "_s"
+_UNITS = (("d", 86400), ("h", 3600), ("m", 60), ("s", 1))
+_KEYS = {"replace_strategy": "replace.strategy", "max_surge": "replace.max_surge"}
+"""What a column is called in the file, where it has another name there."""
+
+
+def find_version(
+    template: DeclaredTemplate,
+    version: DeclaredVersion,
+    stored: Stored,
+    template_id: int,
+    active: int | None,
+    digests: Mapping[str, str],
+) -> int | None:
+    """The stored version that is this recipe. A preset more or less is no other recipe; other parameters are.
+
+    Raises InputError for another recipe under a version's name.
+    """
+    digest = config_digest(version.config)
+    for row in sorted(stored.versions.get(template_id, ()), key=lambda row: row.id != active):
+        if version.name is not None and row.name != version.name:
+            continue
+        known = stored.presets.get(row.id, {})
+        changed = [name for name, value in digests.items() if name in known and known[name].recipe_digest != value]
+        same_config = row.config_digest == digest and row.provisioner == template.provisioner
+        if same_config and not changed:
+            return int(row.id)
+        if version.name is not None:
+            what = f"the parameters of {changed[0]}" if same_config else "the config"
+            raise InputError(
+                f"{what} changed under the version name {version.name} of template {template.name}",
+                hint="versions are immutable: give it a new version name, or use version: auto",
+            )
+    return None
+
+
+def preset_values(preset: PresetModel) -> dict[str, Any]:
+    """What may change in place: it replaces no prebuild."""
+    return {
+        "desired": preset.desired,
+        "timezone": preset.timezone,
+        "ttl_s": preset.ttl,
+        "claimed_ttl_s": preset.claimed_ttl,
+        "ready_timeout_s": preset.ready_timeout,
+        "replace_strategy": preset.replace.strategy,
+        "max_surge": preset.replace.max_surge,
+        "max_builds_in_flight": preset.max_builds_in_flight,
+        "cost_per_hour": preset.cost_per_hour,
+        "removed_at": None,
+    }
+
+
+def ranges(preset: PresetModel) -> list[tuple[str, int]]:
+    """Its schedules as they are stored."""
+    return [(item.cron, item.desired) for item in preset.schedules]
+
+
+def difference(stored: Any, wanted: Mapping[str, Any], organizations: Mapping[int, str] | None = None) -> str:
+    """`key old -> new, …` of a row and the values it should have, in the file's words; empty when it has them.
+
+    `organizations`: their names by id, where a row may move to another.
+    """
+    was = {key: getattr(stored, key) for key in wanted}
+    return ", ".join(
+        _worded(key, was[key], value, organizations or {}) for key, value in wanted.items() if was[key] != value
+    )
+
+
+def _worded(key: str, was: Any, value: Any, organizations: Mapping[int, str]) -> str:
+    if key in _GONE_AT:
+        return "declared again"
+    if isinstance(value, bool):
+        return key if value else f"no longer {key}"
+    if key == "organization_id":
+        key, was, value = "organization", organizations[was], organizations[value]
+    elif key.endswith(_SECONDS):
+        key, was, value = key.removesuffix(_SECONDS), _duration(was), _duration(value)
+    words = _KEYS.get(key, key)
+    if was in (None, ""):
+        return f"{words} {value}"
+    return f"{words} {was} -> {'none' if value in (None, '') else value}"
+
+
+def _duration(seconds: float | None) -> str | None:
+    """As it could stand in the file: `1h`, `90m`, `0.5s`."""
+    if seconds is None:
+        return None
+    unit, size = next((unit, size) for unit, size in _UNITS if seconds % size == 0 or size == 1)
+    return f"{seconds / size:.15g}{unit}"
+
+
+NOBODY = ""
+"""The source of an organization whose limits no file declares."""
+
+
+def limit_changes(
+    stored: Sequence[Any], declared: Sequence[OrganizationModel], options: ApplyOptions
+) -> Iterator[tuple[int, dict[str, Any], Change]]:
+    """By row, the values that change and how people read it; no values where only `--prune` would change them.
+
+    An organization may be of use to several sources: its limits belong to the one that changed them last.
+    """
+    wanted = {organization.name: organization.model_dump(exclude={"name"}) for organization in declared}
+    none = dict.fromkeys(field for field in OrganizationModel.model_fields if field != "name")
+    for row in stored:
+        what = f"organization {row.name}"
+        if values := wanted.get(row.name):
+            if detail := difference(row, values):
+                yield row.id, values | {"source": options.source}, Change("update", what, detail)
+        elif row.source == options.source and (detail := difference(row, none)):
+            if options.prune:
+                yield row.id, none | {"source": NOBODY}, Change("update", what, f"no longer declared, {detail}")
+            else:
+                yield row.id, {}, Change("would_drain", what, f"no longer declared; with --prune {detail}")

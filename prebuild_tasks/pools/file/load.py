@@ -1,0 +1,289 @@
+"""The declared pools: read, laid over one another, checked whole, and brought into one form. No database here."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from zoneinfo import ZoneInfo, available_timezones
+
+from pydantic import ValidationError
+
+from prebuild_tasks.config import stable_json
+from prebuild_tasks.errors import CannotBuildError, InputError, NotFoundError, PoolsFileError, PrebuildError, Problem
+from prebuild_tasks.model.vocabulary import Schedule
+from prebuild_tasks.pools.file import nodes as pools_yaml
+from prebuild_tasks.pools.file.model import (
+    AUTO,
+    Model,
+    OrganizationModel,
+    PoolsModel,
+    PresetModel,
+    SecretReference,
+    TemplateModel,
+    VersionModel,
+)
+from prebuild_tasks.pools.file.nodes import Node, Where, nearest
+from prebuild_tasks.reconcile.rules.schedule import find_overlap, parse
+
+_ZONES_OF_A_MACHINE = {"localtime", "posixrules", "posix", "right"}
+"""Stand among the zones, but no name of IANA's is called so."""
+ConfigCheck = Callable[[str, Mapping[str, Any]], None]
+"""Asks a provisioner whether a config can work. Raises NotFoundError or CannotBuildError."""
+
+
+@dataclass(frozen=True, slots=True)
+class DeclaredVersion:
+    """A version of a template. `name` is None for `auto`: it is found or made by what it holds."""
+
+    name: str | None
+    config: Mapping[str, Any]
+    presets: tuple[PresetModel, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class DeclaredTemplate:
+    """A template in one form, whichever form it was written in."""
+
+    name: str
+    organization: str
+    provisioner: str
+    deprecated: bool
+    versions: tuple[DeclaredVersion, ...]
+    active_version: str | None
+    """None: the only version there is, an `auto` one or the short form's."""
+    pinned: bool
+    """The file names the active version, so the file wins over an earlier `promote`."""
+
+
+@dataclass(frozen=True, slots=True)
+class DeclaredPools:
+    """Everything a pools file and its overlays declare."""
+
+    templates: tuple[DeclaredTemplate, ...]
+    organizations: tuple[OrganizationModel, ...]
+
+
+def load_pools(
+    paths: Sequence[Path], *, overlays: Iterable[Mapping[str, Any]] = (), check_config: ConfigCheck | None = None
+) -> DeclaredPools:
+    """Read a file and its overlays, in order. Raises PoolsFileError naming every problem with its place and fix."""
+    nodes = [pools_yaml.read(path) for path in paths]
+    return _load([*nodes, *(pools_yaml.from_plain(overlay, "overlay") for overlay in overlays)], check_config)
+
+
+def load_text(text: str, file: str = "<text>", *, check_config: ConfigCheck | None = None) -> DeclaredPools:
+    """The same for a text."""
+    return _load([pools_yaml.read_text(text, file)], check_config)
+
+
+def recipe_digest(provisioner: str, config: Mapping[str, Any], parameters: Mapping[str, Any]) -> str:
+    """What a workspace was made from, as one value; references to secrets count, their values don't."""
+    return _digest({"provisioner": provisioner, "config": config, "parameters": plain_parameters(parameters)})
+
+
+def config_digest(config: Mapping[str, Any]) -> str:
+    """The digest of a version's config alone."""
+    return _digest(config)
+
+
+def auto_version_name(provisioner: str, version: DeclaredVersion) -> str:
+    """The name of an `auto` version: a hash of config and parameters."""
+    parameters = {preset.name: plain_parameters(preset.parameters) for preset in version.presets}
+    return f"auto-{_digest({'provisioner': provisioner, 'config': version.config, 'parameters': parameters})[:10]}"
+
+
+def plain_parameters(parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """Parameters as JSON values, references as mappings."""
+    return {
+        name: value.model_dump(exclude_none=True) if isinstance(value, SecretReference) else value
+        for name, value in parameters.items()
+    }
+
+
+def _digest(value: object) -> str:
+    return hashlib.sha256(stable_json(value).encode()).hexdigest()
+
+
+def _load(nodes: Sequence[Node], check_config: ConfigCheck | None) -> DeclaredPools:
+    root = nodes[0]
+    for overlay in nodes[1:]:
+        root = pools_yaml.merge(root, overlay)
+    if not isinstance(root.value, dict):
+        raise PoolsFileError([root.problem((), "is no mapping", "begin with: schema: 1")])
+    try:
+        model = PoolsModel.model_validate(root.plain())
+    except ValidationError as error:
+        raise PoolsFileError(list(_plain_words(root, error))) from None
+    if problems := list(_checks(root, model, check_config)):
+        raise PoolsFileError(problems)
+    return DeclaredPools(tuple(_normal(template) for template in model.templates), tuple(model.organizations))
+
+
+def _normal(template: TemplateModel) -> DeclaredTemplate:
+    if template.versions is not None:
+        versions = tuple(DeclaredVersion(v.name, v.config, tuple(v.presets)) for v in template.versions)
+    else:
+        name = None if template.version in (None, AUTO) else template.version
+        versions = (DeclaredVersion(name, template.config or {}, tuple(template.presets or ())),)
+    return DeclaredTemplate(
+        name=template.name,
+        organization=template.organization,
+        provisioner=template.provisioner,
+        deprecated=template.deprecated,
+        versions=versions,
+        active_version=template.active_version or versions[0].name,
+        pinned=template.active_version is not None,
+    )
+
+
+def _plain_words(root: Node, error: ValidationError) -> Iterator[Problem]:
+    seen: set[tuple[int, int, str]] = set()
+    for item in error.errors():
+        if item["loc"] and item["loc"][-1] == "str" and isinstance(item.get("input"), Mapping):
+            continue  # a mapping is a reference to a secret; that it is no text either goes without saying
+        # Names of choices in the schema stand in the path too, with capitals or brackets.
+        path: Where = tuple(step for step in item["loc"] if not _is_choice(step))
+        key, kind, value = str(path[-1]) if path else "", item["type"], item.get("input")
+        named = ".".join(str(step) for step in path if isinstance(step, str) and step[:1].islower())
+        if kind == "extra_forbidden":
+            known = _known_keys(path)
+            problem = root.problem(
+                path, f"unknown key {key}", nearest(key, known) if known else "remove it", at_key=True
+            )
+        elif kind == "missing":
+            problem = root.problem(path[:-1], f"{key} is missing", f"add {key}:", at_key=False)
+        elif kind == "literal_error" and key == "schema":
+            problem = root.problem(path, f"schema {value!r} is not known", "write schema: 1")
+        elif kind in ("greater_than_equal", "greater_than"):
+            problem = root.problem(path, f"{named or key} is {value}, which is too small", str(item["msg"]))
+        else:
+            words = str(item["msg"]).removeprefix("Value error, ")
+            problem = root.problem(path, f"{key}: {words}" if key else words, "")
+        mark = (problem.line, problem.column, problem.message)
+        if mark not in seen:
+            seen.add(mark)
+            yield problem
+
+
+def _is_choice(step: str | int) -> bool:
+    return isinstance(step, str) and (step in ("str", "SecretReference") or "[" in step)
+
+
+def _known_keys(path: Where) -> list[str]:
+    parents = [step for step in path[:-1] if isinstance(step, str)]
+    models: dict[str, type[Model]] = {
+        "templates": TemplateModel,
+        "versions": VersionModel,
+        "presets": PresetModel,
+        "organizations": OrganizationModel,
+    }
+    if not parents:
+        return [field.alias or name for name, field in PoolsModel.model_fields.items()]
+    if parents[-1] == "schedules":
+        return ["cron", "desired"]
+    if parents[-1] == "replace":
+        return ["strategy", "max_surge"]
+    return list(models[parents[-1]].model_fields) if parents[-1] in models else []
+
+
+def _checks(root: Node, model: PoolsModel, check_config: ConfigCheck | None) -> Iterator[Problem]:
+    """What no schema can say: names that meet, zones, ranges, the provisioner's own opinion."""
+    yield from _duplicates(root, ("organizations",), [item.name for item in model.organizations], "organization")
+    yield from _duplicates(root, ("templates",), [item.name for item in model.templates], "template")
+    known = {"default", *(item.name for item in model.organizations)}
+    for position, template in enumerate(model.templates):
+        where: Where = ("templates", position)
+        if model.organizations and template.organization not in known:
+            message = f"the organization {template.organization} is not declared"
+            yield root.problem((*where, "organization"), message, nearest(template.organization, sorted(known)))
+        if template.versions is None:
+            presets = [((*where, "presets"), template.presets or [])]
+            configs = [((*where, "config"), template.config or {})]
+        else:
+            names = [version.name for version in template.versions]
+            yield from _duplicates(root, (*where, "versions"), names, "version")
+            if template.active_version not in names:
+                message = f"the active version {template.active_version} does not exist"
+                fix = nearest(str(template.active_version), names) if names else "declare it under versions"
+                yield root.problem((*where, "active_version"), message, fix)
+            presets = [((*where, "versions", n, "presets"), v.presets) for n, v in enumerate(template.versions)]
+            configs = [((*where, "versions", n, "config"), v.config) for n, v in enumerate(template.versions)]
+        for place, items in presets:
+            yield from _duplicates(root, place, [item.name for item in items], "preset")
+            for number, preset in enumerate(items):
+                yield from _schedule_problems(root, (*place, number), preset)
+                yield from _number_problems(root, (*place, number, "parameters"), preset.parameters)
+        for place, config in configs:
+            variables = config.get("environment")
+            yield from _number_problems(root, (*place, "environment"), variables if isinstance(variables, dict) else ())
+        if check_config is not None:
+            for place, config in configs:
+                yield from _config_problems(root, where, place, template.provisioner, config, check_config)
+
+
+def _duplicates(root: Node, where: Where, names: Sequence[str], kind: str) -> Iterator[Problem]:
+    first: dict[str, int] = {}
+    for position, name in enumerate(names):
+        if name in first:
+            original = root.problem((*where, first[name], "name"), "")
+            message = f"the {kind} name {name} is used twice, first in line {original.line}"
+            yield root.problem((*where, position, "name"), message, "rename or remove one")
+        first.setdefault(name, position)
+
+
+def _schedule_problems(root: Node, where: Where, preset: PresetModel) -> Iterator[Problem]:
+    bad_zone = False
+    if preset.timezone:
+        try:
+            if preset.timezone.partition("/")[0] in _ZONES_OF_A_MACHINE:
+                raise ValueError("what it is differs from machine to machine")
+            ZoneInfo(preset.timezone)
+        except (KeyError, ValueError, OSError):
+            bad_zone = True
+            zones = sorted(available_timezones() - _ZONES_OF_A_MACHINE)
+            near = nearest(preset.timezone, zones)
+            fix = near if near.startswith("did") else "use an IANA name such as Europe/Berlin or UTC"
+            yield root.problem((*where, "timezone"), f"unknown timezone {preset.timezone}", fix)
+    elif preset.schedules:
+        yield root.problem((*where, "schedules"), "schedules without a timezone", "add timezone: UTC, or your zone")
+    readable = True
+    for number, schedule in enumerate(preset.schedules):
+        try:
+            parse(schedule.cron)
+        except ValueError as error:
+            readable = False
+            yield root.problem((*where, "schedules", number, "cron"), str(error), "write it as in * 8-18 * * 1-5")
+    if readable and not bad_zone and preset.schedules:
+        schedules = [Schedule(item.cron, item.desired) for item in preset.schedules]
+        if overlap := find_overlap(schedules, preset.timezone or "UTC"):
+            one, other = schedules[overlap.first].cron, schedules[overlap.second].cron
+            message = f"the ranges {one!r} and {other!r} overlap: both hold at {overlap.at:%Y-%m-%d %H:%M %Z}"
+            yield root.problem((*where, "schedules", overlap.second, "cron"), message, "narrow one of them")
+
+
+def _number_problems(root: Node, where: Where, names: Iterable[str]) -> Iterator[Problem]:
+    """A variable is text: 3.10 must not become 3.1 without a word."""
+    for name in names:
+        node = root.at((*where, name))
+        if node.number and str(node.value) != node.number:
+            message = f"{name}: the number {node.number} would become the text {node.value}"
+            yield root.problem((*where, name), message, f"quote it: '{node.number}'")
+
+
+def _config_problems(
+    root: Node, template: Where, place: Where, provisioner: str, config: Mapping[str, Any], check: ConfigCheck
+) -> Iterator[Problem]:
+    try:
+        check(provisioner, config)
+    except NotFoundError as error:
+        yield root.problem((*template, "provisioner"), error.message, error.hint)
+    except (CannotBuildError, InputError) as error:
+        key = getattr(error, "key", "")
+        yield root.problem((*place, key) if key else place, error.message, _hint(error))
+
+
+def _hint(error: PrebuildError) -> str:
+    return error.hint or "see the provisioner's page in docs/"

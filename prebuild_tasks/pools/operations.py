@@ -1,0 +1,174 @@
+"""What operators do by hand: pause and resume, promote, invalidate, unblock, extend. Each is in the history."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import Connection, delete, insert, null, or_, select, update
+
+from prebuild_tasks.db.engine import Database
+from prebuild_tasks.errors import NotFoundError, RefusedError
+from prebuild_tasks.model.vocabulary import PresetStatus
+from prebuild_tasks.pools.store.revision import bump_revision
+from prebuild_tasks.reconcile.store.declared import HAS_FALLEN_ILL
+from prebuild_tasks.schema import tables as m
+from prebuild_tasks.schema.conditions import IS_ACTIVE, IS_LIVE_PREBUILD, TEMPLATE_OF_VERSION, VERSION_OF_PRESET
+from prebuild_tasks.schema.history import add_history
+from prebuild_tasks.schema.lookup import pool_presets, resolve_preset
+from prebuild_tasks.schema.pauses import PAUSED_KEY
+from prebuild_tasks.schema.row_locks import lock_declaration
+
+
+@dataclass(frozen=True, slots=True)
+class Operated:
+    """What an operation came to: whether anything changed, and whom to send a reconcile message."""
+
+    changed: bool
+    preset_ids: tuple[str, ...]
+
+
+def pause(
+    database: Database, name: str = "", *, actor: str, reason: str = "", seconds: float | None = None
+) -> Operated:
+    """Stop reconciling one pool, or everything; claims go on. `seconds`: it ends by itself after that long.
+
+    A pool is paused in all its versions, or in one with `@version`. Raises NotFoundError.
+    """
+    with database.write() as connection:
+        # What is declared at the same time would not know of the pause.
+        lock_declaration(connection)
+        now = database.now(connection)
+        until = (now + timedelta(seconds=seconds)).isoformat() if seconds is not None else None
+        paused = {"by": actor, "reason": reason, "since": now.isoformat(), "until": until}
+        preset_id = _store_pause(connection, name, paused, actor, now)
+        _remember(connection, "paused", now, actor, preset_id, reason)
+    return Operated(changed=True, preset_ids=())
+
+
+def resume(database: Database, name: str = "", *, actor: str) -> Operated:
+    """Reconcile again, at once: a pool in all its versions, or in one with `@version`. Raises NotFoundError."""
+    with database.write() as connection:
+        lock_declaration(connection)
+        now = database.now(connection)
+        if name:
+            presets = pool_presets(connection, name)
+            preset_id = presets[-1]
+            cleared = update(m.Preset).where(m.Preset.id.in_(presets), m.Preset.paused.is_not(None))
+            changed = connection.execute(cleared.values(paused=null())).rowcount > 0
+            ids: tuple[str, ...] = tuple(str(identity) for identity in presets)
+        else:
+            preset_id = None
+            changed = connection.execute(delete(m.Setting).where(m.Setting.key == PAUSED_KEY)).rowcount > 0
+            ids = _everyone(connection)
+        if changed:
+            _remember(connection, "resumed", now, actor, preset_id, "")
+    return Operated(changed=changed, preset_ids=ids if changed else ())
+
+
+def promote(database: Database, template: str, version: str, *, actor: str) -> Operated:
+    """Make a stored version the active one: its pools fill, the old one's drain. Raises NotFoundError."""
+    with database.write() as connection:
+        lock_declaration(connection)
+        now = database.now(connection)
+        stored = connection.execute(
+            select(m.Template.id, m.Template.active_version_id).where(
+                m.Template.name == template, m.Template.deleted_at.is_(None)
+            )
+        ).one_or_none()
+        if stored is None:
+            raise NotFoundError(f"there is no template {template}", hint="see: prebuild status")
+        versions = {
+            row.name: row.id
+            for row in connection.execute(
+                select(m.TemplateVersion.name, m.TemplateVersion.id).where(m.TemplateVersion.template_id == stored.id)
+            )
+        }
+        if version not in versions:
+            raise NotFoundError(
+                f"template {template} has no version {version}", hint=f"there are: {', '.join(sorted(versions))}"
+            )
+        if versions[version] == stored.active_version_id:
+            return Operated(changed=False, preset_ids=())
+        changed = connection.execute(
+            update(m.Template)
+            .where(
+                m.Template.id == stored.id, m.Template.active_version_id.is_not_distinct_from(stored.active_version_id)
+            )
+            .values(active_version_id=versions[version])
+        )
+        if changed.rowcount != 1:
+            raise RefusedError(f"the active version of {template} changed meanwhile", hint="look again, then repeat")
+        # A plan that was made before no longer says what `apply` would do.
+        bump_revision(connection, now, actor)
+        _remember(connection, "promoted", now, actor, None, f"{template}@{version}")
+        both = (versions[version], stored.active_version_id)
+        query = select(m.Preset.id).where(m.Preset.template_version_id.in_([i for i in both if i is not None]))
+        ids = tuple(str(preset_id) for preset_id in connection.execute(query.order_by(m.Preset.id)).scalars())
+    return Operated(changed=True, preset_ids=ids)
+
+
+def invalidate(database: Database, name: str, *, actor: str) -> Operated:
+    """Every prebuild made before now counts as expired, and is replaced. Raises NotFoundError."""
+    with database.write() as connection:
+        preset_id = resolve_preset(connection, name)
+        now = database.now(connection)
+        connection.execute(update(m.Preset).where(m.Preset.id == preset_id).values(last_invalidated_at=now))
+        _remember(connection, "invalidated", now, actor, preset_id, "")
+    return Operated(changed=True, preset_ids=(str(preset_id),))
+
+
+def unblock(database: Database, name: str, *, actor: str) -> Operated:
+    """Forget a preset's failures, so that it builds again. Raises NotFoundError."""
+    with database.write() as connection:
+        preset_id = resolve_preset(connection, name)
+        changed = connection.execute(
+            update(m.Preset)
+            .where(
+                m.Preset.id == preset_id,
+                or_(m.Preset.status != PresetStatus.HEALTHY, m.Preset.failures_in_row > 0, HAS_FALLEN_ILL),
+            )
+            .values(
+                status=PresetStatus.HEALTHY,
+                status_reason="",
+                failures_in_row=0,
+                recent_failures=[],
+                recent_unhealthy=None,
+                slow_start=None,
+            )
+        ).rowcount
+        if changed:
+            _remember(connection, "unblocked", database.now(connection), actor, preset_id, "")
+    return Operated(changed=bool(changed), preset_ids=(str(preset_id),))
+
+
+def _store_pause(connection: Connection, name: str, paused: Mapping[str, Any], actor: str, now: datetime) -> int | None:
+    if name:
+        presets = pool_presets(connection, name)
+        connection.execute(update(m.Preset).where(m.Preset.id.in_(presets)).values(paused=dict(paused)))
+        return presets[-1]
+    values = {"value": dict(paused), "updated_at": now, "updated_by": actor}
+    changed = connection.execute(update(m.Setting).where(m.Setting.key == PAUSED_KEY).values(values))
+    if changed.rowcount == 0:
+        connection.execute(insert(m.Setting).values(key=PAUSED_KEY, **values))
+    return None
+
+
+def _everyone(connection: Connection) -> tuple[str, ...]:
+    live = select(m.Workspace.preset_id).where(IS_LIVE_PREBUILD)
+    query = (
+        select(m.Preset.id)
+        .join(*VERSION_OF_PRESET)
+        .join(*TEMPLATE_OF_VERSION)
+        .where(or_(IS_ACTIVE, m.Preset.id.in_(live)))
+        .order_by(m.Preset.id)
+    )
+    return tuple(str(preset_id) for preset_id in connection.execute(query).scalars())
+
+
+def _remember(
+    connection: Connection, event: str, now: datetime, actor: str, preset_id: int | None, reason: str
+) -> None:
+    add_history(connection, event, now=now, actor=actor, preset_id=preset_id, reason=reason)

@@ -1,0 +1,1 @@
+"""Read what is declared, and its revision."""

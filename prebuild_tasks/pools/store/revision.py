@@ -1,0 +1,68 @@
+"""The number of the declared configuration: it grows with each change, by a file or a promotion."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import Connection, insert, select, update
+
+from prebuild_tasks.schema import tables as m
+
+_KEY = "revision"
+
+
+def read_revision(connection: Connection) -> int:
+    """0 before the first change."""
+    value = connection.execute(select(m.Setting.value).where(m.Setting.key == _KEY)).scalar_one_or_none()
+    return int(value["number"]) if value else 0
+
+
+def bump_revision(connection: Connection, now: datetime, actor: str) -> int:
+    """The next number, now stored. Call it under `lock_declaration`."""
+    number = read_revision(connection) + 1
+    values = {"value": {"number": number}, "updated_at": now, "updated_by": actor}
+    changed = connection.execute(update(m.Setting).where(m.Setting.key == _KEY).values(values))
+    if changed.rowcount == 0:
+        connection.execute(insert(m.Setting).values(key=_KEY, **values))
+    return number
+
+
+@dataclass(frozen=True, slots=True)
+class Promotion:
+    """Somebody made a version the active one by hand."""
+
+    by: str
+    at: datetime
+
+
+def read_promotions(connection: Connection, active: Mapping[str, str]) -> dict[str, Promotion]:
+    """By template, who made its active version active; only where a person did it last. `active`: version by template.
+
+    Two statements, over the history: ask only about templates whose active version is in question.
+    """
+    if not active:
+        return {}
+    wanted = {f"{template}@{version}": template for template, version in active.items()}
+    table = m.History
+    rows = connection.execute(
+        select(table.id, table.at, table.actor, table.reason)
+        .where(table.event == "promoted", table.reason.in_(wanted))
+        .order_by(table.id)
+    ).all()
+    last = {wanted[row.reason]: row for row in rows}
+    if not last:
+        return {}
+    since = min(row.id for row in last.values())
+    applied = connection.execute(
+        select(table.id, table.details).where(table.event == "applied", table.id > since)
+    ).all()
+    for row in applied:
+        for change in (row.details or {}).get("changes", ()):
+            head, _, version = change.rpartition(" -> ")
+            template, _, old = head.removeprefix("~ template ").partition(": ")
+            # The file said the same afterwards: it is no longer only the person's. Other changes begin with a word.
+            if template in last and " " not in old and version == active[template] and row.id > last[template].id:
+                del last[template]
+    return {template: Promotion(row.actor, row.at) for template, row in last.items()}

@@ -1,0 +1,98 @@
+"""The Reconciler that everybody uses: tasks, the command line, tests. Locks save work, the services do it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import Any
+
+import structlog
+from sqlalchemy import delete, select, update
+
+from prebuild_tasks.clock import monotonic
+from prebuild_tasks.config import Settings
+from prebuild_tasks.db.engine import Database
+from prebuild_tasks.db.types import conflict_insert
+from prebuild_tasks.faultpoints import step
+from prebuild_tasks.fleet.liveness import note_tick
+from prebuild_tasks.ports import Publisher
+from prebuild_tasks.reconcile.locks import Locks
+from prebuild_tasks.reconcile.rules.backoff import rest_after_lost_turns
+from prebuild_tasks.reconcile.turn import plan_tick, reconcile_preset, tick_report
+from prebuild_tasks.schema import tables as m
+from prebuild_tasks.schema.lookup import resolve_preset
+from prebuild_tasks.workspaces.outbox import follow_up
+
+log = structlog.get_logger(__name__)
+
+
+class PoolReconciler:
+    """ports.Reconciler over a database, Redis locks and a publisher."""
+
+    def __init__(self, database: Database, settings: Settings, locks: Locks, publisher: Publisher) -> None:
+        self._database = database
+        self._settings = settings
+        self._locks = locks
+        self._publisher = publisher
+
+    def reconcile_all(self, *, force: bool = False) -> Mapping[str, Any]:
+        started = monotonic()
+        tick = self._locks.tick(self._settings.reconcile_interval, force=force)
+        if tick is None:
+            return {"outcome": "not due"}
+        snapshot, preset_ids = plan_tick(self._database, self._settings)
+        sent = self._publisher.reconcile(preset_ids, tick=tick, shown=snapshot.refs(preset_ids))
+        report = tick_report(snapshot, sent, tick)
+        seconds = monotonic() - started
+        note_tick(self._database, snapshot.now, report, seconds)
+        log.info("tick", **report, seconds=round(seconds, 3))
+        return report
+
+    def reconcile_preset(self, preset: str, *, tick: int = 0, redelivered: bool = False) -> Mapping[str, Any]:
+        if preset.isdecimal():
+            preset_id = int(preset)
+        else:
+            with self._database.read() as connection:
+                preset_id = resolve_preset(connection, preset)
+
+        if redelivered:
+            note(self._database, self._settings, preset_id)
+
+        shown: dict[str, str] = {}
+
+        def once_more() -> None:
+            self._publisher.reconcile([str(preset_id)], shown=shown)
+
+        with self._locks.preset(str(preset_id), tick=tick, on_again=once_more) as lease:
+            if not lease.go:
+                return {"preset": preset, "outcome": lease.outcome}
+            step("turn.locked")
+            result = reconcile_preset(self._database, self._settings, preset_id)
+            shown[str(preset_id)] = result.preset
+        follow_up(self._database, self._publisher, result.builds, result.wake)
+        if result.lost_turns:
+            forget(self._database, preset_id)
+        return result.report()
+
+
+def note(database: Database, settings: Settings, preset_id: int) -> int:
+    """A turn of this pool was delivered again: its process died. Returns how many have in a row; 0: no such pool."""
+    with database.write() as connection:
+        if connection.execute(select(m.Preset.id).where(m.Preset.id == preset_id)).one_or_none() is None:
+            return 0
+        insert = conflict_insert(connection, m.LostTurn).values(preset_id=preset_id, count=1)
+        values = {"count": m.LostTurn.count + 1}
+        upsert = insert.on_conflict_do_update(index_elements=["preset_id"], set_=values)
+        count: int = connection.execute(upsert.returning(m.LostTurn.count)).scalar_one()
+        rest = rest_after_lost_turns(count, timedelta(seconds=settings.backoff_interval))
+        if rest:
+            until = database.now(connection) + rest
+            connection.execute(update(m.LostTurn).where(m.LostTurn.preset_id == preset_id).values(rests_until=until))
+            log.warning("turns_lost", preset=preset_id, count=count, rests_until=until.isoformat())
+    return count
+
+
+def forget(database: Database, preset_id: int) -> None:
+    """A turn of this pool came to its end."""
+    with database.write() as connection:
+        connection.execute(delete(m.LostTurn).where(m.LostTurn.preset_id == preset_id))

@@ -1,0 +1,1 @@
+"""Decide what a pool needs: pure functions over frozen data."""

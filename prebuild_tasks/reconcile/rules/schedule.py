@@ -1,0 +1,287 @@
+"""Time ranges with a desired size of their own: `MIN HOUR DOM MONTH DOW`, the minute being `*`.
+
+A range is a set of hours, days and months, so membership is a test on sets and overlap is exact: no minute is walked.
+The fields are read here and not by cronsim, which takes 7 as Sunday (also as the end of `1/2`), reads `9-9/2` as
+`9-23/2`, and lets `*/2` in one day field turn "either suffices" into "both must".
+"""
+
+from __future__ import annotations
+
+import re
+from calendar import monthrange
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from functools import lru_cache
+from itertools import combinations
+from typing import NamedTuple
+from zoneinfo import ZoneInfo
+
+from cronsim import CronSim
+
+from prebuild_tasks.model.vocabulary import Preset, Schedule
+
+_EARLIEST = date(2024, 1, 1).toordinal()
+_LATEST = date(2052, 1, 1).toordinal()
+"""28 years pair every date with every weekday, Feb 29 too, as long as no century breaks the leap-year rule."""
+_QUARTER = timedelta(minutes=15)
+"""Zones differ from UTC by multiples of this, so every local hour begins on a quarter of an hour of UTC."""
+_SEARCH = timedelta(days=400)
+_CACHED = 1 << 14
+"""More than the presets of a big installation: a cache that is too small by one is no cache for a tick."""
+
+
+@dataclass(frozen=True, slots=True)
+class CronRange:
+    """The minutes a schedule holds in, as local wall-clock sets. Weekdays: 0 is Sunday."""
+
+    hours: frozenset[int]
+    days: frozenset[int] | None
+    """None: any day of the month."""
+    months: frozenset[int]
+    weekdays: frozenset[int] | None
+    """None: any weekday. Both day fields restricted: either suffices."""
+
+    def holds_on(self, day: date) -> bool:
+        """Whether the range holds at some hour of this day."""
+        if day.month not in self.months:
+            return False
+        by_day = self.days is not None and day.day in self.days
+        by_weekday = self.weekdays is not None and day.isoweekday() % 7 in self.weekdays
+        return by_day or by_weekday or (self.days is None and self.weekdays is None)
+
+    def holds(self, local: datetime) -> bool:
+        """Whether the range holds at this local time."""
+        return local.hour in self.hours and self.holds_on(local)
+
+
+class Overlap(NamedTuple):
+    """Two schedules, by position, that hold at one same instant: the first after 2023, in the zone asked for."""
+
+    first: int
+    second: int
+    at: datetime
+
+
+def parse(cron: str) -> CronRange:
+    """Read five fields. Raises ValueError that says what is wrong and how to write it instead."""
+    held = _read(cron)
+    if not _dates(held):
+        raise ValueError(f"{cron!r} never holds: no such month has such a day")
+    return held
+
+
+def describe(cron: str) -> str:
+    """The range in English. Raises ValueError as `parse` does."""
+    held = parse(cron)
+    _, hour, day, month, weekday = cron.split()
+    # Spelled out where cronsim would read it otherwise than we do (see above).
+    day = "*" if held.days is None else day.replace("*/", "1-31/")
+    weekday = "*" if held.weekdays is None else re.sub(r"(?<![-\w])(\w+)/", r"\1-6/", weekday.replace("*/", "0-6/"))
+    ours = f"* {hour} {day} {month} {weekday}"
+    return str(CronSim(ours, datetime(2024, 1, 1)).explain())  # noqa: DTZ001 - only its words are read
+
+
+def desired_at(preset: Preset, now: datetime) -> int:
+    """The target size at `now`: that of the schedule which holds, else the base size.
+
+    Bad declarations (unknown zone, overlap, an expression that can't be read) count as no schedule at all; `apply`
+    refuses them.
+    """
+    if not preset.schedules or (usable := _usable(preset.schedules, preset.timezone)) is None:
+        return preset.desired
+    local = now.astimezone(usable.zone)
+    return next((desired for held, desired in usable.ranges if held.holds(local)), preset.desired)
+
+
+def holding(preset: Preset, now: datetime) -> Schedule | None:
+    """The schedule that holds at `now`, if one does."""
+    if not preset.schedules or (usable := _usable(preset.schedules, preset.timezone)) is None:
+        return None
+    local = now.astimezone(usable.zone)
+    found = zip(preset.schedules, usable.ranges, strict=True)
+    return next((schedule for schedule, (held, _) in found if held.holds(local)), None)
+
+
+def is_usable(preset: Preset) -> bool:
+    """Whether its schedules count: they don't where the zone is unknown on this machine, or two of them overlap."""
+    return not preset.schedules or _usable(preset.schedules, preset.timezone) is not None
+
+
+def next_change(preset: Preset, now: datetime) -> tuple[datetime, int] | None:
+    """When (UTC) the target size changes next, and to what; None when it does not within 400 days."""
+    if not preset.schedules or _usable(preset.schedules, preset.timezone) is None:
+        return None
+    instant = now.astimezone(UTC)
+    quarter = instant.replace(minute=instant.minute - instant.minute % 15, second=0, microsecond=0)
+    return _next_change(preset.schedules, preset.timezone, preset.desired, desired_at(preset, now), quarter)
+
+
+@lru_cache(maxsize=_CACHED)
+def _next_change(
+    schedules: tuple[Schedule, ...], timezone: str, base: int, current: int, instant: datetime
+) -> tuple[datetime, int] | None:
+    """The same from a quarter of an hour on. Remembered: up to 400 days are walked, and people look each second."""
+    if (usable := _usable(schedules, timezone)) is None:
+        return None
+    end, today, by_hour = instant + _SEARCH, date.min, [current] * 24
+    while instant < end:
+        instant += _QUARTER
+        local = instant.astimezone(usable.zone)
+        if local.date() != today:
+            today = local.date()
+            holding = [(held.hours, size) for held, size in usable.ranges if held.holds_on(today)]
+            by_hour = [next((size for hours, size in holding if h in hours), base) for h in range(24)]
+        if by_hour[local.hour] != current:
+            return instant, by_hour[local.hour]
+        if set(by_hour) == {current}:
+            # Skip the day, but not its last hours: a clock change may make it shorter.
+            instant += max(timedelta(hours=20 - local.hour), timedelta())
+    return None
+
+
+def find_overlap(schedules: Sequence[Schedule], timezone: str = "UTC") -> Overlap | None:
+    """The first two of them that hold at one same instant, exact over the whole calendar; None when none do.
+
+    Raises ValueError for an expression that can't be read, ZoneInfoNotFoundError for an unknown zone.
+    """
+    zone = ZoneInfo(timezone)
+    ranges = [_read(schedule.cron) for schedule in schedules]
+    for (first, a), (second, b) in combinations(enumerate(ranges), 2):
+        if (hours := a.hours & b.hours) and _dates(a) & _dates(b) and (at := _first_common(a, b, hours, zone)):
+            return Overlap(first, second, at)
+    return None
+
+
+class _Usable(NamedTuple):
+    # Held here because ZoneInfo itself keeps only 8 zones from being read from disk again.
+    zone: ZoneInfo
+    ranges: tuple[tuple[CronRange, int], ...]
+
+
+@lru_cache(maxsize=_CACHED)
+def _usable(schedules: tuple[Schedule, ...], timezone: str) -> _Usable | None:
+    try:
+        if not timezone or find_overlap(schedules, timezone):
+            return None
+        return _Usable(ZoneInfo(timezone), tuple((_read(item.cron), item.desired) for item in schedules))
+    except (ValueError, OSError, KeyError):  # ZoneInfoNotFoundError is a KeyError; a directory's name is an OSError
+        return None
+
+
+@lru_cache(maxsize=1)
+def _tables() -> tuple[dict[int, int], dict[int, int], dict[int, int]]:
+    """Bit sets over all pairs of a date (Feb 29 too) and a weekday: by month, by day of the month, by weekday."""
+    months, days, weekdays = dict.fromkeys(range(13), 0), dict.fromkeys(range(32), 0), dict.fromkeys(range(7), 0)
+    bit = 1
+    for month in range(1, 13):
+        for day in range(1, monthrange(2024, month)[1] + 1):
+            for weekday in range(7):
+                months[month] |= bit
+                days[day] |= bit
+                weekdays[weekday] |= bit
+                bit <<= 1
+    return months, days, weekdays
+
+
+@lru_cache(maxsize=_CACHED)
+def _dates(held: CronRange) -> int:
+    """The pairs of date and weekday it holds on, as bits: two ranges share a day exactly when their bits do."""
+    months, days, weekdays = _tables()
+    in_month = in_day = 0
+    for month in held.months:
+        in_month |= months[month]
+    if held.days is None and held.weekdays is None:
+        return in_month
+    for day in held.days or ():
+        in_day |= days[day]
+    for weekday in held.weekdays or ():
+        in_day |= weekdays[weekday]
+    return in_month & in_day
+
+
+def _first_common(a: CronRange, b: CronRange, hours: frozenset[int], zone: ZoneInfo) -> datetime | None:
+    """The first real instant of both; None when clock changes leave out each of them."""
+    for ordinal in range(_EARLIEST, _LATEST):
+        day = date.fromordinal(ordinal)
+        if a.holds_on(day) and b.holds_on(day):
+            for hour in sorted(hours):
+                for minute in (0, 15, 30, 45):
+                    at = datetime(day.year, day.month, day.day, hour, minute, tzinfo=zone)
+                    if at.astimezone(UTC).astimezone(zone).replace(tzinfo=None) == at.replace(tzinfo=None):
+                        return at
+    return None
+
+
+_PART = re.compile(r"(?:\*|([0-9]{1,4}|[a-z]{3})(?:-([0-9]{1,4}|[a-z]{3}))?)(?:/([0-9]{1,4}))?", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class _Field:
+    """One field: its name in messages, its bounds, and the words that stand for its numbers from `low` on."""
+
+    name: str
+    low: int
+    high: int
+    words: tuple[str, ...] = ()
+
+    def read(self, text: str) -> frozenset[int] | None:
+        """Its values; None when it is `*`, alone or in a list."""
+        values: set[int] = set()
+        unrestricted = False
+        for part in text.split(","):
+            if not (match := _PART.fullmatch(part)):
+                raise ValueError(f"the {self.name} {part!r} is not taken: use *, numbers, lists, ranges and steps")
+            start, end, every = match.groups()
+            if not (step := int(every or 1)):
+                raise ValueError(f"the {self.name} {part!r} has step 0: the smallest step is 1")
+            first = self._number(start, part) if start else self.low
+            last = self._number(end, part) if end else first if start and not every else self.high
+            if first > last:
+                fix = self._unwrapped(first, last, step)
+                raise ValueError(f"the {self.name} {part!r} wraps around, which is not taken: write {fix}")
+            values.update(range(first, last + 1, step))
+            unrestricted = unrestricted or (not start and step == 1)
+        return None if unrestricted else frozenset(values)
+
+    def _number(self, text: str, part: str) -> int:
+        if text.lower() in self.words:
+            return self.low + self.words.index(text.lower())
+        if not text.isdecimal():
+            raise ValueError(f"the {self.name} {part!r} is not taken: {text!r} is no name of one")
+        if self.name == "day of week" and int(text) == 7:
+            raise ValueError(f"the {self.name} {part!r} is not taken: Sunday is 0, not 7")
+        if not self.low <= int(text) <= self.high:
+            raise ValueError(f"the {self.name} {part!r} is outside {self.low}-{self.high}")
+        return int(text)
+
+    def _unwrapped(self, first: int, last: int, step: int) -> str:
+        if step > 1:
+            turns = [*range(first, self.high + 1), *range(self.low, last + 1)][::step]
+            return ",".join(str(value) for value in turns)
+        left = f"{first}-{self.high}" if first < self.high else f"{first}"
+        right = f"{self.low}-{last}" if last > self.low else f"{last}"
+        return f"{left},{right}"
+
+
+_HOUR = _Field("hour", 0, 23)
+_DAY = _Field("day of month", 1, 31)
+_MONTH = _Field("month", 1, 12, ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"))
+_WEEKDAY = _Field("day of week", 0, 6, ("sun", "mon", "tue", "wed", "thu", "fri", "sat"))
+
+
+@lru_cache(maxsize=_CACHED)
+def _read(cron: str) -> CronRange:
+    """As `parse`, but takes ranges that never hold, such as 30 February: they are readable."""
+    fields = cron.split()
+    if len(fields) != 5:
+        raise ValueError(f"{cron!r} has {len(fields)} fields; a range has five, as in * 8-18 * * 1-5")
+    minute, hour, day, month, weekday = fields
+    if minute != "*":
+        raise ValueError(f"the minute is {minute!r} but must be *: a range covers whole hours, as in * 8-18 * * 1-5")
+    return CronRange(
+        hours=_HOUR.read(hour) or frozenset(range(24)),
+        days=_DAY.read(day),
+        months=_MONTH.read(month) or frozenset(range(1, 13)),
+        weekdays=_WEEKDAY.read(weekday),
+    )

@@ -1,0 +1,1 @@
+"""Read what a decision needs, and write what it decided."""

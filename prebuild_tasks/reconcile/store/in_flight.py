@@ -1,0 +1,141 @@
+"""What limits are compared with, and who shares them. Call these under the row locks of what is counted."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import ColumnElement, Connection, and_, func, select, true
+from sqlalchemy.orm import InstrumentedAttribute
+
+from prebuild_tasks.model.vocabulary import CLAIM_REASON, OPEN_STATUSES, PREBUILDS_OWNER, PresetStatus, Transition
+from prebuild_tasks.reconcile.rules.model import PresetCounts
+from prebuild_tasks.reconcile.store.snapshots import read_counts
+from prebuild_tasks.schema import tables as m
+from prebuild_tasks.schema.conditions import IS_ACTIVE, TEMPLATE_OF_VERSION, VERSION_OF_PRESET
+
+IS_IN_FLIGHT = and_(
+    m.Build.transition == Transition.START, m.Build.status.in_(OPEN_STATUSES), m.Build.reason != CLAIM_REASON
+)
+"""A claim's own build makes nothing: it takes no room from those that do."""
+
+SHARED_BY_AT_MOST = 2000
+"""With more active presets than this, who comes first is served first: the tick sends the emptiest first anyway, and
+counting them all for each creation would cost more than it mends."""
+
+
+@dataclass(frozen=True, slots=True)
+class InFlight:
+    """What limits are compared with, counted under the organization's and the global row lock."""
+
+    preset: int
+    organization: int
+    everywhere: int
+    workspaces: int
+    """Workspaces of the organization whose resource may still exist."""
+    organization_name: str
+    organization_max: int | None
+    organization_max_workspaces: int | None
+
+
+def read_in_flight(connection: Connection, preset_id: int, organization_id: int) -> InFlight:
+    """Start builds in flight and workspaces there are, for the limits. Two statements; call it under the row locks."""
+    organization = connection.execute(
+        select(
+            m.Organization.name,
+            m.Organization.max_builds_in_flight,
+            m.Organization.max_workspaces,
+            select(func.count())
+            .select_from(m.Workspace)
+            .where(m.Workspace.organization_id == organization_id, m.Workspace.deleted_at.is_(None))
+            .scalar_subquery()
+            .label("workspaces"),
+        ).where(m.Organization.id == organization_id)
+    ).one()
+    mine = m.Build.preset_id == preset_id
+    ours = m.Build.organization_id == organization_id
+    builds = connection.execute(
+        select(
+            func.count().filter(mine).label("preset"),
+            func.count().filter(ours).label("organization"),
+            func.count().label("everywhere"),
+        ).where(IS_IN_FLIGHT)
+    ).one()
+    return InFlight(
+        preset=builds.preset,
+        organization=builds.organization,
+        everywhere=builds.everywhere,
+        workspaces=organization.workspaces,
+        organization_name=organization.name,
+        organization_max=organization.max_builds_in_flight,
+        organization_max_workspaces=organization.max_workspaces,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """An organization's limits and what is used of them."""
+
+    name: str
+    max_workspaces: int | None
+    max_builds_in_flight: int | None
+    workspaces: int
+    claimed: int
+    builds_in_flight: int
+
+
+def read_usage(connection: Connection) -> tuple[dict[int, Usage], dict[int, int]]:
+    """Every organization's usage by its id, and start builds in flight by preset. Four statements."""
+    there = {
+        row.organization_id: row
+        for row in connection.execute(
+            select(
+                m.Workspace.organization_id,
+                func.count().label("workspaces"),
+                func.count().filter(m.Workspace.owner != PREBUILDS_OWNER).label("claimed"),
+            )
+            .where(m.Workspace.deleted_at.is_(None))
+            .group_by(m.Workspace.organization_id)
+        )
+    }
+    flying = _in_flight_by(connection, m.Build.organization_id)
+    usage = {
+        row.id: Usage(
+            row.name,
+            row.max_workspaces,
+            row.max_builds_in_flight,
+            there[row.id].workspaces if row.id in there else 0,
+            there[row.id].claimed if row.id in there else 0,
+            flying.get(row.id, 0),
+        )
+        for row in connection.execute(
+            select(
+                m.Organization.id,
+                m.Organization.name,
+                m.Organization.max_workspaces,
+                m.Organization.max_builds_in_flight,
+            )
+        )
+    }
+    return usage, _in_flight_by(connection, m.Build.preset_id)
+
+
+def _in_flight_by(connection: Connection, column: InstrumentedAttribute[int]) -> dict[int, int]:
+    query = select(column, func.count().label("number")).where(IS_IN_FLIGHT).group_by(column)
+    return {row[0]: row.number for row in connection.execute(query)}
+
+
+def read_sharers(
+    connection: Connection, now: datetime, backoff_lookback: float, organization_id: int | None
+) -> tuple[Sequence[PresetCounts], dict[int, int]] | None:
+    """The active presets that share a budget, of the organization or (None) of all, and what each has in flight.
+
+    None when they are too many to be asked. Five statements at most.
+    """
+    scope: ColumnElement[bool] = true() if organization_id is None else m.Template.organization_id == organization_id
+    sharers = (IS_ACTIVE, m.Preset.status == PresetStatus.HEALTHY, scope)
+    number = select(func.count()).select_from(m.Preset).join(*VERSION_OF_PRESET).join(*TEMPLATE_OF_VERSION)
+    if not 1 < connection.execute(number.where(*sharers)).scalar_one() <= SHARED_BY_AT_MOST:
+        return None
+    return read_counts(connection, now, backoff_lookback, *sharers), _in_flight_by(connection, m.Build.preset_id)

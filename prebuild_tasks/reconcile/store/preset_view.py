@@ -1,0 +1,141 @@
+"""One preset with its prebuilds, as its decision sees it. A fixed number of statements, whatever the number of rows."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from functools import cache
+
+from sqlalchemy import ColumnElement, Connection, bindparam, exists, select
+
+from prebuild_tasks.db.connections import Prepared
+from prebuild_tasks.db.engine import Database
+from prebuild_tasks.model.vocabulary import BuildStatus, PresetStatus, Schedule, Transition
+from prebuild_tasks.reconcile.rules.model import PresetSnapshot, RunningPrebuild
+from prebuild_tasks.reconcile.store.declared import global_pause_column, presets_query, recent_failures, to_preset
+from prebuild_tasks.schema import tables as m
+from prebuild_tasks.schema.conditions import IS_LIVE_PREBUILD
+from prebuild_tasks.schema.lookup import preset_ref
+from prebuild_tasks.schema.pauses import pause_holds
+
+
+@dataclass(frozen=True, slots=True)
+class PresetView:
+    """One preset as its decision sees it: the pure snapshot, and what gates and carries it out."""
+
+    snapshot: PresetSnapshot
+    now: datetime
+    preset_id: int
+    ref: str
+    organization_id: int
+    recipe_digest: str
+    status: PresetStatus
+    failures_in_row: int
+    slow_start: int | None
+    paused: bool
+    max_builds_in_flight: int | None
+    template_id: int
+    name: str
+    replace_strategy: str
+    max_surge: int
+    ready_timeout: float
+    lost_turns: int
+    """Turns in a row that ended with their process."""
+    rests_until: datetime | None
+    held_slots: Mapping[str, int]
+    """Slot by workspace, of every live prebuild that holds one."""
+
+
+def read_preset(
+    database: Database, connection: Connection, preset_id: int, backoff_lookback: float
+) -> PresetView | None:
+    """One preset with its live prebuilds; None when it is gone. Two statements, and a third where it has schedules."""
+    now, values = database.now_sql()
+    mine = {"preset_id": preset_id, **values}
+    preset, schedules, prebuilds = _statements(now)
+    found = preset.rows(connection, mine)
+    if not found:
+        return None
+    row = found[0]
+    times: tuple[Schedule, ...] = ()
+    if row.has_schedules:
+        times = tuple(Schedule(cron, desired) for cron, desired in schedules.rows(connection, mine))
+    workspaces = prebuilds.rows(connection, mine)
+    tally: dict[tuple[Transition, BuildStatus], int] = defaultdict(int)
+    for item in workspaces:
+        tally[item.transition, item.status] += 1
+
+    def in_progress(transition: Transition) -> int:
+        return tally[transition, BuildStatus.PENDING] + tally[transition, BuildStatus.RUNNING]
+
+    snapshot = PresetSnapshot(
+        preset=to_preset(row, times),
+        running=tuple(
+            RunningPrebuild(item.id, item.created_at, item.ready_at is not None)
+            for item in workspaces
+            if item.transition is Transition.START and item.status is BuildStatus.SUCCEEDED
+        ),
+        starting=in_progress(Transition.START),
+        stopping=in_progress(Transition.STOP),
+        deleting=in_progress(Transition.DELETE),
+        pending=tally[Transition.START, BuildStatus.PENDING],
+        failures=recent_failures(
+            row.desired, row.recent_failures, row.recent_unhealthy, row.now - timedelta(seconds=backoff_lookback)
+        ),
+    )
+    return PresetView(
+        snapshot=snapshot,
+        now=row.now,
+        preset_id=preset_id,
+        ref=preset_ref(row.template_name, row.name, row.version_name, active=row.using_active_version),
+        organization_id=row.organization_id,
+        recipe_digest=row.recipe_digest,
+        status=row.status,
+        failures_in_row=row.failures_in_row,
+        slow_start=row.slow_start,
+        template_id=row.template_id,
+        name=row.name,
+        replace_strategy=row.replace_strategy,
+        max_surge=row.max_surge,
+        ready_timeout=row.ready_timeout_s,
+        paused=pause_holds(row.paused, row.now) or pause_holds(row.global_pause, row.now),
+        max_builds_in_flight=row.max_builds_in_flight,
+        lost_turns=row.lost_turns or 0,
+        rests_until=row.rests_until,
+        held_slots={item.id: item.slot for item in workspaces if item.slot is not None},
+    )
+
+
+@cache
+def _statements(now: ColumnElement[datetime]) -> tuple[Prepared, Prepared, Prepared]:
+    """The preset, its schedules, its prebuilds. Built once: in most turns the making of them would be most of it."""
+    mine = bindparam("preset_id", type_=m.Preset.id.type)
+    has_schedules = exists().where(m.PresetSchedule.preset_id == m.Preset.id)
+    lost = (m.LostTurn.count.label("lost_turns"), m.LostTurn.rests_until)
+    preset = (
+        presets_query()
+        .add_columns(now.label("now"), global_pause_column(), has_schedules.label("has_schedules"), *lost)
+        .outerjoin(m.LostTurn, m.LostTurn.preset_id == m.Preset.id)
+        .where(m.Preset.id == mine)
+    )
+    table = m.PresetSchedule
+    schedules = select(table.cron, table.desired).where(table.preset_id == mine).order_by(table.position)
+    prebuilds = select(
+        m.Workspace.id,
+        m.Workspace.created_at,
+        m.Workspace.ready_at,
+        m.Workspace.transition,
+        m.Workspace.status,
+        m.Workspace.slot,
+    ).where(m.Workspace.preset_id == mine, IS_LIVE_PREBUILD)
+    return Prepared(preset), Prepared(schedules), Prepared(prebuilds)
+
+
+def read_slots(connection: Connection, preset_id: int) -> dict[str, int]:
+    """Slot by workspace, as they stand inside this transaction."""
+    query = select(m.Workspace.id, m.Workspace.slot).where(
+        m.Workspace.preset_id == preset_id, m.Workspace.slot.is_not(None)
+    )
+    return {row.id: row.slot for row in connection.execute(query)}

@@ -1,0 +1,153 @@
+"""Presets of one name in several versions of a template: who replaces whom while replacing is rolling."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import BindParameter, ColumnElement, Connection, bindparam, exists, func, or_, select
+from sqlalchemy.orm import aliased
+
+from prebuild_tasks.reconcile.rules.model import RunningPrebuild
+from prebuild_tasks.reconcile.rules.rollout import Successor
+from prebuild_tasks.reconcile.rules.schedule import desired_at
+from prebuild_tasks.reconcile.store.declared import read_declared
+from prebuild_tasks.reconcile.store.preset_view import PresetView
+from prebuild_tasks.schema import tables as m
+from prebuild_tasks.schema.conditions import (
+    IS_ACTIVE,
+    IS_CLAIMABLE,
+    IS_LIVE_PREBUILD,
+    IS_READY,
+    IS_RUNNING,
+    ROLLING,
+    TEMPLATE_OF_VERSION,
+    VERSION_OF_PRESET,
+    expired,
+    past_ttl,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Older:
+    """What is left of older versions of a pool."""
+
+    preset_ids: Sequence[int]
+    """Those that still hold prebuilds, whatever their state."""
+    second_choices: int
+
+
+def read_older(connection: Connection, view: PresetView) -> Older:
+    """The older versions' prebuilds of an active pool. One statement."""
+    query = select(
+        m.Workspace.preset_id, func.count().filter(IS_READY, ~past_ttl(view.now)).label("second_choices")
+    ).group_by(m.Workspace.preset_id)
+    rows = connection.execute(
+        query.join(m.Preset, m.Preset.id == m.Workspace.preset_id)
+        .join(*VERSION_OF_PRESET)
+        .where(IS_LIVE_PREBUILD, *_same_pool(view), m.Preset.id != view.preset_id)
+    ).all()
+    return Older([row.preset_id for row in rows], sum(row.second_choices for row in rows))
+
+
+def read_successor(connection: Connection, view: PresetView) -> tuple[int, Successor] | None:
+    """The active pool that replaces an older version's one by one, with its id; None when nothing does.
+
+    Versions newer than ours, but not active either, count with the successor: their prebuilds are the better second
+    choice.
+    """
+    declared = read_declared(connection, *_same_pool(view))
+    active = next((item for item in declared if item.preset.active and item.replace_strategy == ROLLING), None)
+    if active is None:
+        return None
+    rows = connection.execute(
+        select(
+            m.Workspace.preset_id,
+            func.count().filter(IS_READY, ~expired(view.now)).label("eligible"),
+            func.count().filter(IS_READY, ~past_ttl(view.now)).label("second_choices"),
+        )
+        .join(m.Preset, m.Preset.id == m.Workspace.preset_id)
+        .where(IS_LIVE_PREBUILD, m.Workspace.preset_id.in_([item.preset_id for item in declared]))
+        .group_by(m.Workspace.preset_id)
+    )
+    eligible = 0
+    for row in rows:
+        if row.preset_id == active.preset_id:
+            eligible += row.eligible
+        elif row.preset_id > view.preset_id:
+            eligible += row.second_choices
+    return active.preset_id, Successor(desired_at(active.preset, view.now), eligible)
+
+
+def second_choices(connection: Connection, preset_id: int) -> list[int]:
+    """Which presets a claim turns to when this one has no eligible prebuild: itself and older ones, newest first.
+
+    Empty unless the preset is active and replaces by and by.
+    """
+    mine = (
+        select(m.Preset.name, m.TemplateVersion.template_id, m.Template.active_version_id, m.TemplateVersion.id)
+        .join(*VERSION_OF_PRESET)
+        .join(m.Template, m.Template.id == m.TemplateVersion.template_id)
+        .where(m.Preset.id == preset_id, m.Preset.replace_strategy == ROLLING)
+    )
+    row = connection.execute(mine).one_or_none()
+    if row is None or row.active_version_id != row.id:
+        return []
+    ready = select(m.Workspace.preset_id).where(IS_CLAIMABLE, m.Workspace.preset_id == m.Preset.id)
+    query = (
+        select(m.Preset.id)
+        .join(*VERSION_OF_PRESET)
+        .where(m.TemplateVersion.template_id == row.template_id, m.Preset.name == row.name, ready.exists())
+        .order_by(m.Preset.id != preset_id, m.Preset.id.desc())
+    )
+    return list(connection.execute(query).scalars())
+
+
+def successors(connection: Connection) -> dict[str, str]:
+    """Every preset, of any version, whose active namesake replaces by and by; and that one, which may be itself."""
+    active = aliased(m.Preset)
+    version = aliased(m.TemplateVersion)
+    query = (
+        select(m.Preset.id, active.id)
+        .join(*VERSION_OF_PRESET)
+        .join(*TEMPLATE_OF_VERSION)
+        .join(version, version.id == m.Template.active_version_id)
+        .join(active, (active.template_version_id == version.id) & (active.name == m.Preset.name))
+        .where(active.replace_strategy == ROLLING, active.removed_at.is_(None))
+        .where(m.Template.deleted_at.is_(None), m.Template.deprecated.is_(False))
+    )
+    return {str(preset_id): str(successor_id) for preset_id, successor_id in connection.execute(query)}
+
+
+def read_versions(connection: Connection, preset_id: int) -> list[int]:
+    """A preset, and its namesakes in other versions that are active or still have prebuilds. One statement."""
+    mine, version = aliased(m.Preset), aliased(m.TemplateVersion)
+    has_prebuilds = exists().where(m.Workspace.preset_id == m.Preset.id, IS_LIVE_PREBUILD)
+    query = (
+        select(m.Preset.id)
+        .join(*VERSION_OF_PRESET)
+        .join(*TEMPLATE_OF_VERSION)
+        .join(version, version.template_id == m.Template.id)
+        .join(mine, (mine.template_version_id == version.id) & (mine.name == m.Preset.name))
+        .where(mine.id == preset_id, or_(m.Preset.id == preset_id, IS_ACTIVE, has_prebuilds))
+    )
+    return list(connection.execute(query).scalars())
+
+
+def read_running(connection: Connection, preset_ids: Sequence[int]) -> dict[int, list[RunningPrebuild]]:
+    """The running prebuilds of these presets, however many they are. One statement."""
+    # The ids stand in the statement itself: as parameters they could be more than a database takes.
+    ids: BindParameter[int] = bindparam("ids", list(preset_ids), expanding=True, literal_execute=True)
+    query = select(m.Workspace.preset_id, m.Workspace.id, m.Workspace.created_at, m.Workspace.ready_at)
+    found: dict[int, list[RunningPrebuild]] = defaultdict(list)
+    for preset_id, identity, created_at, ready_at in connection.execute(
+        query.where(IS_LIVE_PREBUILD, IS_RUNNING, m.Workspace.preset_id.in_(ids))
+    ):
+        found[preset_id].append(RunningPrebuild(identity, created_at, ready_at is not None))
+    return found
+
+
+def _same_pool(view: PresetView) -> tuple[ColumnElement[bool], Any]:
+    return m.TemplateVersion.template_id == view.template_id, m.Preset.name == view.name

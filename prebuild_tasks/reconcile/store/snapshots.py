@@ -1,0 +1,233 @@
+"""Every pool at once, as counts: for the tick, for budgets, and for people. A fixed number of statements each."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, NamedTuple
+
+from sqlalchemy import ColumnElement, Connection, Row, Select, and_, case, exists, func, null, or_, select
+
+from prebuild_tasks.db.engine import Database
+from prebuild_tasks.model.vocabulary import CLAIM_REASON, BuildStatus, Preset, PresetStatus, Schedule, Transition
+from prebuild_tasks.reconcile.rules.model import Counts, GlobalSnapshot, PresetCounts
+from prebuild_tasks.reconcile.store.declared import counted_query, presets_query, read_schedules, to_counted
+from prebuild_tasks.schema import tables as m
+from prebuild_tasks.schema.conditions import (
+    IN_PROGRESS,
+    IS_ACTIVE,
+    IS_LIVE_PREBUILD,
+    IS_RUNNING,
+    IS_START,
+    ROLLING,
+    expired,
+    older_than,
+)
+from prebuild_tasks.schema.pauses import global_pause, pause_holds
+
+
+class PoolRow(NamedTuple):
+    """One pool as people look at it."""
+
+    counted: PresetCounts
+    failed: int
+    """Failed prebuilds kept for study."""
+    failed_deletions: int
+    status: PresetStatus
+    status_reason: str
+    last_error: str
+    failures_in_row: int
+    failure: str | None
+    """The error code of its last start; None when that did not fail."""
+    paused: Mapping[str, Any] | None
+    paused_everything: bool
+    """The pause is everybody's."""
+    rolling: bool
+    max_surge: int
+    ready_timeout: timedelta
+    version: str
+    cost_per_hour: float | None
+    lost_turns: int
+    """Turns in a row that ended with their process."""
+    rests_until: datetime | None
+    """For which it rests; None: it does not."""
+
+    @property
+    def ref(self) -> str:
+        return self.counted.ref
+
+    @property
+    def preset(self) -> Preset:
+        return self.counted.preset
+
+    @property
+    def counts(self) -> Counts:
+        return self.counted.counts
+
+    @property
+    def preset_id(self) -> int:
+        return int(self.counted.preset.id)
+
+
+def read_global(
+    database: Database, connection: Connection, backoff_lookback: float, *, paused_too: bool = False
+) -> GlobalSnapshot:
+    """Every preset that is active or still has prebuilds, declared and counted. Five statements.
+
+    `paused_too`: also those that are paused by themselves, of which the tick need not know.
+    """
+    now = database.now(connection)
+    paused = pause_holds(global_pause(connection), now)
+    found = _declared_and_counted(connection, now, counted_query())
+    if paused_too:
+        since = now - timedelta(seconds=backoff_lookback)
+        return GlobalSnapshot(now, tuple(found.counted(row, since) for row in found.rows), paused)
+    return GlobalSnapshot(now=now, presets=tuple(found.unpaused(now, backoff_lookback)), paused=paused)
+
+
+def read_pools(
+    database: Database, connection: Connection, backoff_lookback: float, only: Sequence[int] | None = None
+) -> tuple[datetime, list[PoolRow]]:
+    """Every pool that is active or still has prebuilds, paused ones too, by name. A fixed number of statements.
+
+    `only`: these presets, whether or not they are active or have any.
+    """
+    now = database.now(connection)
+    everything = global_pause(connection)
+    query = (
+        presets_query()
+        .add_columns(m.Preset.status_reason, m.Preset.last_error, m.Preset.cost_per_hour, _failure())
+        .add_columns(m.LostTurn.count.label("lost_turns"), m.LostTurn.rests_until)
+        .outerjoin(m.LostTurn, m.LostTurn.preset_id == m.Preset.id)
+    )
+    found = _declared_and_counted(connection, now, query, only)
+    since = now - timedelta(seconds=backoff_lookback)
+    mine = [] if only is None else [m.Workspace.preset_id.in_(only)]
+    failed: dict[int, Row[*tuple[Any, ...]]] = {
+        row.preset_id: row
+        for row in connection.execute(
+            select(
+                m.Workspace.preset_id,
+                func.count().filter(IS_LIVE_PREBUILD, IS_START).label("starts"),
+                func.count().filter(m.Workspace.transition == Transition.DELETE).label("deletions"),
+            )
+            .where(m.Workspace.deleted_at.is_(None), m.Workspace.status == BuildStatus.FAILED, *mine)
+            .group_by(m.Workspace.preset_id)
+        )
+    }
+    pools = [
+        PoolRow(
+            counted=found.counted(row, since),
+            failed=failed[row.id].starts if row.id in failed else 0,
+            failed_deletions=failed[row.id].deletions if row.id in failed else 0,
+            status=row.status,
+            status_reason=row.status_reason,
+            last_error=row.last_error,
+            failures_in_row=row.failures_in_row,
+            failure=(row.failure or "") if row.failures_in_row else None,
+            paused=next((p for p in (everything, row.paused) if pause_holds(p, now)), None),
+            paused_everything=pause_holds(everything, now),
+            rolling=row.replace_strategy == ROLLING,
+            max_surge=row.max_surge,
+            ready_timeout=timedelta(seconds=row.ready_timeout_s),
+            version=row.version_name,
+            cost_per_hour=row.cost_per_hour,
+            lost_turns=row.lost_turns or 0,
+            rests_until=row.rests_until if row.rests_until and now < row.rests_until else None,
+        )
+        for row in found.rows
+    ]
+    return now, sorted(pools, key=lambda pool: pool.ref)
+
+
+def read_counts(
+    connection: Connection, now: datetime, backoff_lookback: float, *conditions: ColumnElement[bool]
+) -> list[PresetCounts]:
+    """Presets that meet conditions on preset, version and template, declared and counted. Three statements."""
+    chosen = counted_query().where(*conditions)
+    ids = chosen.with_only_columns(m.Preset.id)
+    found = _Found(
+        rows=connection.execute(chosen).all(),
+        schedules=read_schedules(connection, ids),
+        counts=_counts(connection, now, m.Workspace.preset_id.in_(ids)),
+    )
+    return found.unpaused(now, backoff_lookback)
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """Rows of `counted_query`, or of more, with what belongs to them."""
+
+    rows: Sequence[Row[*tuple[Any, ...]]]
+    schedules: Mapping[int, tuple[Schedule, ...]]
+    counts: Mapping[int, Counts]
+
+    def counted(self, row: Row[*tuple[Any, ...]], since: datetime) -> PresetCounts:
+        return to_counted(row, self.schedules.get(row[0], ()), self.counts.get(row[0], _NOTHING), since)
+
+    def unpaused(self, now: datetime, backoff_lookback: float) -> list[PresetCounts]:
+        since = now - timedelta(seconds=backoff_lookback)
+        return [self.counted(row, since) for row in self.rows if not (row.paused and pause_holds(row.paused, now))]
+
+
+_NOTHING = Counts()
+
+
+def _declared_and_counted(
+    connection: Connection, now: datetime, query: Select[*tuple[Any, ...]], only: Sequence[int] | None = None
+) -> _Found:
+    """What the query tells of every preset that is active or still has prebuilds; all schedules; all counts.
+
+    `only`: these presets alone, whatever they are.
+    """
+    if only is not None:
+        return _Found(
+            rows=connection.execute(query.where(m.Preset.id.in_(only))).all(),
+            schedules=read_schedules(connection, select(m.Preset.id).where(m.Preset.id.in_(only))),
+            counts=_counts(connection, now, m.Workspace.preset_id.in_(only)),
+        )
+    has_prebuilds = exists().where(m.Workspace.preset_id == m.Preset.id, IS_LIVE_PREBUILD)
+    return _Found(
+        rows=connection.execute(query.where(or_(IS_ACTIVE, has_prebuilds)).order_by(m.Preset.id)).all(),
+        schedules=read_schedules(connection, select(m.Preset.id).where(m.Preset.removed_at.is_(None))),
+        counts=_counts(connection, now),
+    )
+
+
+def _failure() -> ColumnElement[str]:
+    """The error code of a failing preset's last start; not looked for where none failed."""
+    last = (
+        select(m.Build.error_code)
+        .where(m.Build.preset_id == m.Preset.id, m.Build.transition == Transition.START)
+        .where(m.Build.status == BuildStatus.FAILED, m.Build.reason != CLAIM_REASON)
+        .order_by(m.Build.created_at.desc())
+        .limit(1)
+        .scalar_subquery()
+    )
+    return case((m.Preset.failures_in_row > 0, last), else_=null()).label("failure")
+
+
+def _counts(connection: Connection, now: datetime, *conditions: ColumnElement[bool]) -> dict[int, Counts]:
+    # Whether a workspace is expired is the dear part: asked last, and once less for what can be subtracted.
+    is_expired = expired(now)
+    is_ready = m.Workspace.ready_at.is_not(None)
+    is_aging = and_(m.Preset.replace_strategy == ROLLING, older_than(now, m.Preset.ttl_s / 2), ~is_expired)
+    number_expired = func.count().filter(IS_RUNNING, is_expired)
+    query = (
+        select(
+            m.Workspace.preset_id,
+            (func.count().filter(IS_RUNNING) - number_expired).label("live"),
+            number_expired.label("expired"),
+            func.count().filter(IS_RUNNING, is_ready, ~is_expired).label("ready"),
+            func.count().filter(IS_START, IN_PROGRESS).label("starting"),
+            func.count().filter(m.Workspace.transition == Transition.STOP, IN_PROGRESS).label("stopping"),
+            func.count().filter(m.Workspace.transition == Transition.DELETE, IN_PROGRESS).label("deleting"),
+            func.count().filter(IS_START, m.Workspace.status == BuildStatus.PENDING).label("pending"),
+            func.count().filter(IS_RUNNING, is_aging).label("aging"),
+        )
+        .join(m.Preset, m.Preset.id == m.Workspace.preset_id)
+        .where(IS_LIVE_PREBUILD, *conditions)
+        .group_by(m.Workspace.preset_id)
+    )
+    return {row[0]: Counts._make(row[1:]) for row in connection.execute(query).all()}

@@ -1,0 +1,92 @@
+"""What the tables' words mean in SQL, and how presets are named: shared by every read and write."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, Interval, and_, func, literal, literal_column, or_, select
+from sqlalchemy.orm import aliased
+
+from prebuild_tasks.db.types import UtcDateTime, age_seconds
+from prebuild_tasks.model.vocabulary import PREBUILDS_OWNER, BuildStatus, Transition
+from prebuild_tasks.schema import tables as m
+
+ROLLING = "rolling"
+"""The strategy that replaces by and by."""
+
+VERSION_OF_PRESET = (m.TemplateVersion, m.TemplateVersion.id == m.Preset.template_version_id)
+TEMPLATE_OF_VERSION = (m.Template, m.Template.id == m.TemplateVersion.template_id)
+"""For `.join(*…)`: every preset belongs to one version of one template."""
+
+
+def said(word: str) -> ColumnElement[Any]:
+    """A word of ours as it stands in the partial indexes. As a parameter of a prepared statement it could be any
+    other, so that no plan that is kept could use those indexes, and every execution would be planned anew."""
+    return literal_column(f"'{word}'")
+
+
+IS_LIVE_PREBUILD = and_(m.Workspace.owner == said(PREBUILDS_OWNER), m.Workspace.deleted_at.is_(None))
+IS_AWAITED = and_(
+    m.Workspace.owner != said(PREBUILDS_OWNER), m.Workspace.deleted_at.is_(None), m.Workspace.claimed_at.is_(None)
+)
+"""It is being built for a person who waits for it, and nobody has it yet."""
+IS_START = m.Workspace.transition == said(Transition.START)
+IS_RUNNING = and_(IS_START, m.Workspace.status == said(BuildStatus.SUCCEEDED))
+IS_READY = and_(IS_RUNNING, m.Workspace.ready_at.is_not(None))
+IS_CLAIMABLE = and_(IS_LIVE_PREBUILD, IS_READY)
+"""A prebuild that a claim can take, unless it has expired."""
+IN_PROGRESS = m.Workspace.status.in_((said(BuildStatus.PENDING), said(BuildStatus.RUNNING)))
+IS_ACTIVE = and_(
+    m.Template.active_version_id == m.TemplateVersion.id,
+    m.Template.deleted_at.is_(None),
+    m.Template.deprecated.is_(False),
+    m.Preset.removed_at.is_(None),
+)
+
+_EARLIER = aliased(m.ClaimEvent)
+MISSED_BEFORE = (
+    select(_EARLIER.id)
+    .where(
+        _EARLIER.request_id == m.ClaimEvent.request_id,
+        _EARLIER.miss_reason != said(""),
+        _EARLIER.id < m.ClaimEvent.id,
+    )
+    .correlate(m.ClaimEvent)
+    .exists()
+)
+"""Whether the request of a claim event had missed when it was asked again: it is counted already, as one miss."""
+
+USES_ACTIVE_VERSION: ColumnElement[bool] = func.coalesce(
+    m.Template.active_version_id == m.TemplateVersion.id, literal(value=False)
+)
+
+
+def expired(now: datetime | ColumnElement[datetime]) -> ColumnElement[bool]:
+    """Whether a workspace, joined with its preset, is expired at `now`: the core's rule in SQL."""
+    return func.coalesce(
+        or_(m.Workspace.created_at < m.Preset.last_invalidated_at, older_than(now, m.Preset.ttl_s)),
+        literal(value=False),
+    )
+
+
+def fresh_since(now: ColumnElement[datetime]) -> ColumnElement[datetime]:
+    """`expired` as the instant from which on a preset's workspaces have to be created: an index can be read from there
+    on. PostgreSQL only."""
+    ttl = func.nullif(m.Preset.ttl_s, literal_column("0")) * literal_column("interval '1 second'", Interval())
+    return func.greatest(literal_column("'-infinity'::timestamptz"), m.Preset.last_invalidated_at, now - ttl)
+
+
+def past_ttl(now: datetime | ColumnElement[datetime]) -> ColumnElement[bool]:
+    """Whether a workspace, joined with its preset, is older than the TTL: no claim may take it any more."""
+    return func.coalesce(older_than(now, m.Preset.ttl_s), literal(value=False))
+
+
+def older_than(now: datetime | ColumnElement[datetime], seconds: ColumnElement[Any] | Any) -> ColumnElement[bool]:
+    instant = literal(now, UtcDateTime()) if isinstance(now, datetime) else now
+    return and_(m.Preset.ttl_s > 0, age_seconds(instant, m.Workspace.created_at) > seconds)
+
+
+def installation_id(connection: Connection) -> str:
+    """The id that marks this database's resources."""
+    return connection.execute(select(m.Installation.id)).scalar_one()

@@ -1,0 +1,252 @@
+"""What metrics count: ended builds, claims, events. A counter never falls because retention took its rows.
+
+Rows are counted where they stand until a mark passes them; what lies before the mark is kept as totals by name, and
+may go. One query serves both, so that a number is the same before and after. The mark stays behind the clock for
+longer than any transaction lives, so that no row turns up behind it.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any, NamedTuple
+
+from sqlalchemy import ColumnElement, Connection, and_, delete, exists, func, select, update
+from sqlalchemy.orm import InstrumentedAttribute
+
+from prebuild_tasks.db.types import age_seconds, conflict_insert
+from prebuild_tasks.model.vocabulary import CLAIM_REASON, OPEN_STATUSES, BuildStatus, Transition
+from prebuild_tasks.schema import tables as m
+from prebuild_tasks.schema.conditions import MISSED_BEFORE, TEMPLATE_OF_VERSION, VERSION_OF_PRESET
+
+POOL_REASON = "deficit"
+"""The reason of the starts that fill a pool; it stays when such a start is given to a person who waits."""
+COUNTED_EVENTS = ("unhealthy", "host_lost")
+"""What of the history is counted: prebuilds that were taken out of their pools."""
+MARK_KEY = "counted_until"
+LAG = timedelta(minutes=10)
+"""A transaction that is idle for 30 s, or waits for a lock for 15 s, is ended: none is this old."""
+_GRAIN = 1 / (1 << 18)
+"""What observed times are rounded up to: 4 microseconds. Multiples of a power of two are exact as doubles, and so are
+sums of them in whatever order, up to 272 years: no total falls by a rounding error when the mark moves."""
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+CLAIM_BOUNDS = (0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
+BUILD_BOUNDS = (1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1200.0, 1800.0, 3600.0)
+TICK_BOUNDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+"""Upper bounds of the histograms' buckets, in seconds. What was counted under others keeps its place among them."""
+BEYOND, SUM = "+Inf", "sum"
+
+
+class Key(NamedTuple):
+    """What a number is of. `preset` is empty for a number of the whole template, both are for one of everything."""
+
+    series: str
+    """created, failed, events, claims, misses, builds, claim_seconds, creation_seconds, build_seconds, tick_seconds."""
+    template: str = ""
+    preset: str = ""
+    detail: str = ""
+    """Further labels, and of a histogram the bucket: its upper bound, `+Inf`, or `sum`."""
+
+
+Tally = Mapping[Key, float]
+
+
+def read_totals(connection: Connection) -> Tally:
+    """Everything that was ever counted: the totals, and what came after the mark. Six statements."""
+    mark = counted_until(connection)
+    tally = _counted(connection, mark, None)
+    _add(tally, _builds(connection, m.Build.status.in_(OPEN_STATUSES)))
+    table = m.Total
+    value = _whole(table.value).label("value")
+    for row in connection.execute(select(table.series, table.template, table.preset, table.detail, value)):
+        tally[Key(*row[:4])] += row.value
+    return tally
+
+
+def counted_until(connection: Connection) -> datetime:
+    """The mark: what ended before it is in the totals."""
+    query = select(m.Setting.updated_at).where(m.Setting.key == MARK_KEY)
+    return connection.execute(query).scalar_one_or_none() or _EPOCH
+
+
+def move_mark(connection: Connection, now: datetime) -> None:
+    """Keep what has ended by now, but for the last minutes. Three counting statements, whatever the number of rows."""
+    mark, until = lock_mark(connection), now - LAG
+    if until > mark:
+        keep(connection, _counted(connection, mark, until))
+        connection.execute(update(m.Setting).where(m.Setting.key == MARK_KEY).values(updated_at=until))
+
+
+def lock_mark(connection: Connection) -> datetime:
+    """The mark, which nobody moves until the transaction ends. Taken last of all locks."""
+    values = {"key": MARK_KEY, "value": {}, "updated_at": _EPOCH, "updated_by": "reconciler"}
+    connection.execute(conflict_insert(connection, m.Setting).values(values).on_conflict_do_nothing())
+    query = select(m.Setting.updated_at).where(m.Setting.key == MARK_KEY).with_for_update(key_share=True)
+    return connection.execute(query).scalar_one()
+
+
+def keep_builds(connection: Connection, ids: Sequence[Any]) -> None:
+    """Keep the numbers of ended builds that go before the mark has passed them."""
+    mark = lock_mark(connection)
+    keep(connection, _builds(connection, m.Build.id.in_(ids), m.Build.completed_at >= mark))
+
+
+def keep_preset(connection: Connection, preset_id: int) -> None:
+    """Keep the numbers of a preset's claims and events, which are nobody's once it is gone."""
+    mark = lock_mark(connection)
+    tally = _claims(connection, m.ClaimEvent.preset_id == preset_id, m.ClaimEvent.at >= mark)
+    keep(connection, _add(tally, _events(connection, m.History.preset_id == preset_id, m.History.at >= mark)))
+
+
+def keep(connection: Connection, tally: Tally) -> None:
+    """Add to the totals."""
+    rows = [{**key._asdict(), "value": value} for key, value in sorted(tally.items()) if value]
+    if not rows:
+        return
+    insert = conflict_insert(connection, m.Total)
+    # What an earlier release kept is made whole here as it is when it is read.
+    values = {"value": _whole(m.Total.value) + insert.excluded.value}
+    connection.execute(insert.on_conflict_do_update(index_elements=list(Key._fields), set_=values), rows)
+
+
+def observed(series: str, seconds: float, bounds: Iterable[float]) -> Tally:
+    """One observation of a histogram of everything, to be kept."""
+    bucket = next((str(bound) for bound in bounds if seconds <= bound), BEYOND)
+    return {Key(series, detail=bucket): 1.0, Key(series, detail=SUM): seconds}
+
+
+def delete_orphans(connection: Connection) -> int:
+    """Totals of templates and presets that no longer exist in any version: whoever takes their name begins anew."""
+    table = m.Total
+    template = exists().where(m.Template.name == table.template)
+    preset = (
+        select(m.Preset.id)
+        .join(*VERSION_OF_PRESET)
+        .join(*TEMPLATE_OF_VERSION)
+        .where(m.Template.name == table.template, m.Preset.name == table.preset)
+        .exists()
+    )
+    gone = and_(table.template != "", ~template | and_(table.preset != "", ~preset))
+    return connection.execute(delete(table).where(gone)).rowcount
+
+
+def _counted(connection: Connection, since: datetime, until: datetime | None) -> defaultdict[Key, float]:
+    """What ended from `since` on, and before `until`. Three statements."""
+
+    def within(at: Any) -> list[ColumnElement[bool]]:
+        return [at >= since] if until is None else [at >= since, at < until]
+
+    tally = _builds(connection, *within(m.Build.completed_at))
+    _add(tally, _claims(connection, *within(m.ClaimEvent.at)))
+    return _add(tally, _events(connection, *within(m.History.at)))
+
+
+def _builds(connection: Connection, *conditions: ColumnElement[bool]) -> defaultdict[Key, float]:
+    build = m.Build
+    took = age_seconds(build.completed_at, build.started_at)
+    made = age_seconds(build.completed_at, build.created_at)
+    query = (
+        select(
+            m.Template.name.label("template"),
+            m.Preset.name.label("preset"),
+            build.transition,
+            build.status,
+            build.reason,
+            func.count().label("number"),
+            *_histogram("took", took, BUILD_BOUNDS),
+            *_histogram("made", made, BUILD_BOUNDS),
+        )
+        .join(m.Preset, m.Preset.id == build.preset_id)
+        .join(*VERSION_OF_PRESET)
+        .join(*TEMPLATE_OF_VERSION)
+        .where(*conditions)
+        .group_by(m.Template.name, m.Preset.name, build.transition, build.status, build.reason)
+    )
+    tally: defaultdict[Key, float] = defaultdict(float)
+    for row in connection.execute(query):
+        kind = "claim" if row.reason == CLAIM_REASON else row.transition.value
+        tally[Key("builds", row.template, detail=f"{kind} {row.status}")] += row.number
+        succeeded = row.status is BuildStatus.SUCCEEDED
+        if succeeded:
+            _observe(tally, row, "took", Key("build_seconds", row.template, detail=f"{kind} "), BUILD_BOUNDS)
+        if row.transition is Transition.START and row.reason == POOL_REASON:
+            tally[Key("created", row.template, row.preset)] += row.number
+            if succeeded:
+                _observe(tally, row, "made", Key("creation_seconds", row.template, row.preset), BUILD_BOUNDS)
+            elif row.status is BuildStatus.FAILED:
+                tally[Key("failed", row.template, row.preset)] += row.number
+    return tally
+
+
+def _claims(connection: Connection, *conditions: ColumnElement[bool]) -> defaultdict[Key, float]:
+    event = m.ClaimEvent
+    query = (
+        select(
+            m.Template.name.label("template"),
+            m.Preset.name.label("preset"),
+            event.hit,
+            event.miss_reason,
+            func.count().label("number"),
+            *_histogram("took", event.latency_ms / 1000.0, CLAIM_BOUNDS),
+        )
+        .join(m.Preset, m.Preset.id == event.preset_id)
+        .join(*VERSION_OF_PRESET)
+        .join(*TEMPLATE_OF_VERSION)
+        .where(~MISSED_BEFORE, *conditions)
+        .group_by(m.Template.name, m.Preset.name, event.hit, event.miss_reason)
+    )
+    tally: defaultdict[Key, float] = defaultdict(float)
+    for row in connection.execute(query):
+        tally[Key("claims", row.template, row.preset, "hit" if row.hit else "miss")] += row.number
+        if row.hit:
+            _observe(tally, row, "took", Key("claim_seconds", row.template, row.preset), CLAIM_BOUNDS)
+        else:
+            tally[Key("misses", row.template, row.preset, row.miss_reason)] += row.number
+    return tally
+
+
+def _events(connection: Connection, *conditions: ColumnElement[bool]) -> defaultdict[Key, float]:
+    history = m.History
+    query = (
+        select(m.Template.name, m.Preset.name, history.event, func.count())
+        .join(m.Preset, m.Preset.id == history.preset_id)
+        .join(*VERSION_OF_PRESET)
+        .join(*TEMPLATE_OF_VERSION)
+        .where(history.event.in_(COUNTED_EVENTS), *conditions)
+        .group_by(m.Template.name, m.Preset.name, history.event)
+    )
+    tally: defaultdict[Key, float] = defaultdict(float)
+    for template, preset, event, number in connection.execute(query):
+        tally[Key("events", template, preset, event)] += number
+    return tally
+
+
+def _histogram(name: str, seconds: ColumnElement[Any], bounds: Sequence[float]) -> list[ColumnElement[Any]]:
+    """Columns of a histogram: how many in all, their sum, and how many up to each bound."""
+    within = [func.count().filter(seconds <= bound).label(f"{name}_{place}") for place, bound in enumerate(bounds)]
+    return [func.count(seconds).label(f"{name}_all"), func.sum(_whole(seconds)).label(f"{name}_sum"), *within]
+
+
+def _whole(value: ColumnElement[Any] | InstrumentedAttribute[float]) -> ColumnElement[Any]:
+    """The next whole grain, which a number of whole grains is itself. (Not every SQLite knows CEIL.)"""
+    return func.round(value * (1 / _GRAIN) + 0.499) * _GRAIN
+
+
+def _observe(tally: defaultdict[Key, float], row: Any, name: str, key: Key, bounds: Sequence[float]) -> None:
+    """Each bucket by itself: what is kept stays right when another release draws the bounds elsewhere."""
+    values = row._mapping  # noqa: SLF001 - SQLAlchemy's documented name
+    below = 0
+    for place, bound in enumerate(bounds):
+        within = values[f"{name}_{place}"]
+        tally[key._replace(detail=f"{key.detail}{bound}")] += within - below
+        below = within
+    tally[key._replace(detail=f"{key.detail}{BEYOND}")] += values[f"{name}_all"] - below
+    tally[key._replace(detail=f"{key.detail}{SUM}")] += float(values[f"{name}_sum"] or 0)
+
+
+def _add(tally: defaultdict[Key, float], other: Tally) -> defaultdict[Key, float]:
+    for key, value in other.items():
+        tally[key] += value
+    return tally

@@ -1,0 +1,39 @@
+"""Record who did what to a workspace or a pool, and why."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, insert
+
+from prebuild_tasks.schema import tables as m
+
+
+def add_history(
+    connection: Connection,
+    event: str,
+    *,
+    now: datetime,
+    actor: str,
+    workspace_ids: Iterable[str | None] = (None,),
+    preset_id: int | None = None,
+    reason: str = "",
+    details: Mapping[str, Any] | None = None,
+) -> None:
+    """Write who did what and why, one row per workspace."""
+    rows = [
+        {
+            "at": now,
+            "actor": actor,
+            "event": event,
+            "workspace_id": workspace_id,
+            "preset_id": preset_id,
+            "reason": reason,
+            "details": dict(details) if details else None,
+        }
+        for workspace_id in workspace_ids
+    ]
+    if rows:
+        connection.execute(insert(m.History), rows)

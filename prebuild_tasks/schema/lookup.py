@@ -1,0 +1,115 @@
+"""Find presets and workspaces by the names that people use."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import Connection, select
+
+from prebuild_tasks.errors import NotFoundError, RefusedError
+from prebuild_tasks.model.names import as_id, parse_preset_ref
+from prebuild_tasks.schema import tables as m
+from prebuild_tasks.schema.conditions import IS_ACTIVE, TEMPLATE_OF_VERSION, USES_ACTIVE_VERSION, VERSION_OF_PRESET
+
+
+def find_workspace(connection: Connection, name: str) -> Any:
+    """The workspace meant by an id, `owner/name` or a name. Raises NotFoundError, RefusedError if several."""
+    owner, _, short = name.rpartition("/")
+    query = select(m.Workspace).where(m.Workspace.deleted_at.is_(None))
+    if identity := as_id(name):
+        query = query.where(m.Workspace.id == identity)
+    else:
+        query = query.where(m.Workspace.name == short)
+        query = query.where(m.Workspace.owner == owner) if owner else query
+    rows = connection.execute(query).all()
+    if not rows:
+        raise NotFoundError(f"there is no workspace {name}", hint="see: prebuild workspaces")
+    if len(rows) > 1:
+        several = ", ".join(f"{row.owner}/{row.name}" for row in rows)
+        raise RefusedError(f"{name} could be several workspaces", hint=f"say which: {several}")
+    return rows[0]
+
+
+def preset_ref(template: str, preset: str, version: str, *, active: bool) -> str:
+    """`template/preset`, with `@version` unless the version is the active one."""
+    return f"{template}/{preset}" if active else f"{template}/{preset}@{version}"
+
+
+REF_COLUMNS = (
+    m.Template.name.label("template_name"),
+    m.Preset.name.label("preset_name"),
+    m.TemplateVersion.name.label("version_name"),
+    (m.Template.active_version_id == m.TemplateVersion.id).label("is_active"),
+)
+
+
+def ref_of(row: Any) -> str:
+    """`template/preset[@version]` of a row with REF_COLUMNS."""
+    return preset_ref(row.template_name, row.preset_name, row.version_name, active=bool(row.is_active))
+
+
+def resolve_preset(connection: Connection, name: str) -> int:
+    """The id behind an id or `template/preset[@version]`. Raises NotFoundError that names what there is."""
+    if name.isdecimal():
+        found = connection.execute(select(m.Preset.id).where(m.Preset.id == int(name))).scalar_one_or_none()
+        if found is None:
+            raise NotFoundError(f"there is no preset with the id {name}", hint="see: prebuild status")
+        return found
+    ref = parse_preset_ref(name)
+    query = (
+        select(m.Preset.id)
+        .join(*VERSION_OF_PRESET)
+        .join(*TEMPLATE_OF_VERSION)
+        .where(m.Template.name == ref.template, m.Preset.name == ref.preset)
+    )
+    if ref.version:
+        query = query.where(m.TemplateVersion.name == ref.version)
+    else:
+        query = query.where(m.Template.active_version_id == m.TemplateVersion.id, m.Preset.removed_at.is_(None))
+    found = connection.execute(query).scalar_one_or_none()
+    if found is None:
+        known = sorted(preset_names(connection))
+        hint = f"there are: {', '.join(known[:10])}" if known else "nothing is declared yet; run: prebuild apply FILE"
+        raise NotFoundError(f"there is no preset {name}", hint=hint)
+    return found
+
+
+def pool_presets(connection: Connection, name: str) -> Sequence[int]:
+    """Every preset of `template/preset`, over all versions and taken out of the file too, the active one last; with an
+    id or `@version` that one alone.
+
+    Raises NotFoundError that names what there is.
+    """
+    if name.isdecimal():
+        return [resolve_preset(connection, name)]
+    ref = parse_preset_ref(name)
+    query = (
+        select(m.Preset.id)
+        .join(*VERSION_OF_PRESET)
+        .join(*TEMPLATE_OF_VERSION)
+        .where(m.Template.name == ref.template, m.Preset.name == ref.preset)
+        .order_by(USES_ACTIVE_VERSION, m.Preset.id)
+    )
+    if ref.version:
+        query = query.where(m.TemplateVersion.name == ref.version)
+    return connection.execute(query).scalars().all() or [resolve_preset(connection, name)]
+
+
+def preset_names(connection: Connection) -> Sequence[str]:
+    """`template/preset` of every active preset."""
+    query = (
+        select(m.Template.name.label("template"), m.Preset.name)
+        .select_from(m.Preset)
+        .join(*VERSION_OF_PRESET)
+        .join(*TEMPLATE_OF_VERSION)
+        .where(IS_ACTIVE)
+    )
+    return [f"{row.template}/{row.name}" for row in connection.execute(query)]
+
+
+def read_names(connection: Connection, preset_ids: Sequence[str]) -> dict[str, str]:
+    """`template/preset[@version]` by preset, for people."""
+    query = select(m.Preset.id, *REF_COLUMNS).join(*VERSION_OF_PRESET).join(*TEMPLATE_OF_VERSION)
+    rows = connection.execute(query.where(m.Preset.id.in_([int(identity) for identity in preset_ids])))
+    return {str(row.id): ref_of(row) for row in rows}

@@ -1,1 +1,0 @@
-"""Gather, decide, apply: what tasks and commands call. No Celery import."""

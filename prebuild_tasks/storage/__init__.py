@@ -1,1 +1,0 @@
-"""The database: types, models, engine, set-based reads, guarded writes, migrations."""

@@ -1,0 +1,112 @@
+"""Give up what a host holds that is no longer heard of."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+import structlog
+from sqlalchemy import Connection, Select, and_, func, select
+
+from prebuild_tasks.config import Settings
+from prebuild_tasks.db.engine import Database
+from prebuild_tasks.errors import BusyError
+from prebuild_tasks.fleet.hosts import _alive
+from prebuild_tasks.fleet.presence import BUILDS_ROLE
+from prebuild_tasks.model.vocabulary import RECONCILER, BuildStatus, Transition
+from prebuild_tasks.schema import tables as m
+from prebuild_tasks.schema.conditions import IS_AWAITED, IS_LIVE_PREBUILD, IS_RUNNING, IS_START
+from prebuild_tasks.schema.history import add_history
+from prebuild_tasks.schema.row_locks import lock_preset
+from prebuild_tasks.workspaces import transitions
+from prebuild_tasks.workspaces.new_builds import NewBuild
+
+log = structlog.get_logger(__name__)
+
+
+REASON = "host_lost"
+
+
+def lost(connection: Connection, settings: Settings, now: datetime) -> list[str]:
+    """Hosts that still hold prebuilds and have been silent for too long, while another has watched all that time.
+
+    Where nobody else was there, nobody knows: after a night with everything switched off, no host is lost.
+    """
+    before = now - timedelta(seconds=settings.host_lost)
+    prebuilds = select(m.Workspace.host).where(IS_LIVE_PREBUILD, IS_START, m.Workspace.host != "")
+    awaited = _bound(m.Workspace.host).where(IS_AWAITED, m.Workspace.host != "")
+    holding = connection.execute(prebuilds.union(awaited)).scalars()
+    seen = (
+        select(m.Worker.host, func.max(m.Worker.seen_at).label("at"))
+        .where(m.Worker.role == BUILDS_ROLE)
+        .group_by(m.Worker.host)
+    )
+    last: dict[str, datetime] = {row.host: row.at for row in connection.execute(seen)}
+    watching = select(m.Worker.host).where(m.Worker.started_at <= before, *_alive(settings, now))
+    witnesses = set(connection.execute(watching).scalars())
+    # A host that never said anything had a worker of an older release.
+    return [host for host in holding if host in last and last[host] < before and witnesses - {host}]
+
+
+def give_up_lost(database: Database, settings: Settings) -> tuple[list[NewBuild], set[int]]:
+    """Take the prebuilds of lost hosts out of their pools; what is left of them is deleted when the host comes back.
+
+    So are starts that people wait for, who hear that theirs could not be built. Claimed workspaces are left alone.
+    Returns the builds to publish and the presets to reconcile.
+    """
+    builds: list[NewBuild] = []
+    presets: set[int] = set()
+    with database.read() as connection:
+        hosts = lost(connection, settings, database.now(connection))
+        theirs = m.Workspace.host.in_(hosts)
+        prebuilds = select(m.Workspace.preset_id).where(
+            IS_LIVE_PREBUILD,
+            IS_START,
+            theirs,
+            m.Workspace.status.in_((BuildStatus.SUCCEEDED, BuildStatus.PENDING)),
+        )
+        awaited = _bound(m.Workspace.preset_id).where(IS_AWAITED, theirs)
+        preset_ids = sorted(connection.execute(prebuilds.union(awaited)).scalars()) if hosts else []
+    for preset_id in preset_ids:
+        try:
+            with database.write() as connection:
+                lock_preset(connection, preset_id)
+                given_up = _give_up(connection, preset_id, hosts, database.now(connection))
+        except BusyError:
+            continue  # the next sweep asks again
+        builds += given_up
+        presets.add(preset_id)
+        log.warning("host_lost", hosts=hosts, preset=preset_id, prebuilds=len(given_up))
+    return builds, presets
+
+
+def _give_up(connection: Connection, preset_id: int, hosts: Sequence[str], now: datetime) -> list[NewBuild]:
+    theirs = (m.Workspace.preset_id == preset_id, m.Workspace.host.in_(hosts))
+    silent = f"not heard of: {', '.join(hosts)}"
+    ready = list(connection.execute(select(m.Workspace.id).where(*theirs, IS_LIVE_PREBUILD, IS_RUNNING)).scalars())
+    builds = transitions.choose_for_deletion(connection, ready, reason=REASON, initiator=RECONCILER, now=now)
+    for whose, before, event in ((IS_LIVE_PREBUILD, ready, REASON), (IS_AWAITED, [], "start_canceled")):
+        query = _bound(m.Build.id, m.Build.workspace_id).where(*theirs, whose)
+        bound = connection.execute(query.with_for_update(key_share=True, skip_locked=True, of=m.Build)).all()
+        ids = [row.id for row in bound]
+        builds += transitions.cancel_starts(
+            connection, ids, reason=REASON, initiator=RECONCILER, now=now, whose=whose, error=silent
+        )[1]
+        if given_up := [*before, *(row.workspace_id for row in bound)]:
+            add_history(
+                connection, event, now=now, actor=RECONCILER, workspace_ids=given_up, preset_id=preset_id,
+                reason=silent,
+            )  # fmt: skip
+    return builds
+
+
+def _bound(*columns: Any) -> Select[Any]:
+    """Starts that no runner has; with a host, they are bound to it by an attempt that was made there."""
+    latest = and_(m.Workspace.id == m.Build.workspace_id, m.Workspace.build_number == m.Build.number)
+    return (
+        select(*columns)
+        .select_from(m.Build)
+        .join(m.Workspace, latest)
+        .where(IS_START, m.Build.transition == Transition.START, m.Build.status == BuildStatus.PENDING)
+    )

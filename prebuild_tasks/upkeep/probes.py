@@ -1,0 +1,218 @@
+"""Prebuilds that stop being healthy: looked at on a schedule, replaced when they fail, with the reason in the history.
+
+Each is probed where it can be reached: a local one by its host's builds worker. A provisioner that can't be asked is
+no verdict on the workspace. A pool that loses more than it holds within the backoff's look-back waits like after failed
+builds, so that a flapping recipe does not churn.
+"""
+
+from __future__ import annotations
+
+import random
+import traceback
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from typing import Any
+
+import structlog
+from sqlalchemy import Connection, and_, delete, func, or_, select, update
+
+from prebuild_tasks.builds import failures
+from prebuild_tasks.builds.masking import masked
+from prebuild_tasks.builds.spec import StoredSpec, read_specs, resolve_parameters, workspace_spec
+from prebuild_tasks.clock import monotonic
+from prebuild_tasks.config import Settings
+from prebuild_tasks.db.engine import Database
+from prebuild_tasks.db.types import conflict_insert
+from prebuild_tasks.errors import BusyError, PrebuildError
+from prebuild_tasks.fleet.hosts import alive
+from prebuild_tasks.ports import Probe
+from prebuild_tasks.provisioners import Provisioners
+from prebuild_tasks.schema import tables as m
+from prebuild_tasks.schema.conditions import IS_CLAIMABLE
+from prebuild_tasks.schema.history import add_history
+from prebuild_tasks.schema.row_locks import lock_preset
+from prebuild_tasks.workspaces import transitions
+from prebuild_tasks.workspaces.new_builds import NewBuild
+
+log = structlog.get_logger(__name__)
+
+REASON = "unhealthy"
+AT_ONCE = 8
+"""Probes at the same time, per run."""
+BATCH = 64
+"""Prebuilds taken at once: with 30 seconds at most for each probe they end within minutes even if all of them hang."""
+PROBE_RUNS = 4
+"""Runs per `probe_interval`."""
+SOONER = 4
+"""A prebuild that failed its probe is looked at again this many times as early."""
+
+
+@dataclass(slots=True)
+class HealthResult:
+    """What one run of probes found."""
+
+    probed: int = 0
+    failing: int = 0
+    unknown: int = 0
+    """The provisioner could not be asked."""
+    replaced: int = 0
+    builds: list[NewBuild] = field(default_factory=list)
+    preset_ids: set[int] = field(default_factory=set)
+
+    def report(self) -> dict[str, int]:
+        return {name: getattr(self, name) for name in ("probed", "failing", "unknown", "replaced")}
+
+
+@dataclass(frozen=True, slots=True)
+class _Due:
+    workspace_id: str
+    failures: int
+
+
+def due_hosts(database: Database, settings: Settings) -> list[str]:
+    """Whose builds queue is to be sent a run of probes: hosts that are there, `""` for what any host can reach."""
+    with database.read() as connection:
+        now = database.now(connection)
+        query = (
+            select(m.Workspace.host)
+            .outerjoin(m.ProbeState, m.ProbeState.workspace_id == m.Workspace.id)
+            .where(IS_CLAIMABLE, _is_due(settings, now))
+            .distinct()
+        )
+        hosts = connection.execute(query).scalars().all()
+        there = set(alive(connection, settings, now))
+    return sorted(host for host in hosts if not host or host in there)
+
+
+def probe_prebuilds(database: Database, settings: Settings, provisioners: Provisioners, host: str) -> HealthResult:
+    """Probe what is due at `host` (or anywhere, with `""`); the caller publishes `builds` and wakes `preset_ids`."""
+    result = HealthResult()
+    began = monotonic()
+    with ThreadPoolExecutor(AT_ONCE, thread_name_prefix="probe") as pool:
+        # Until nothing is due, or the next run's time has come: a large fleet takes many batches.
+        while not result.probed or monotonic() - began < settings.probe_interval / PROBE_RUNS:
+            with database.write() as connection:
+                due = _take(connection, settings, host, database.now(connection))
+                specs = read_specs(connection, [item.workspace_id for item in due])
+            if not due:
+                break
+            probes = list(pool.map(lambda item, specs=specs: _probe(provisioners, specs.get(item.workspace_id)), due))
+            for item, probe in zip(due, probes, strict=True):
+                spec = specs.get(item.workspace_id)
+                if spec is not None:
+                    _judge(database, settings, spec, item, probe, result)
+    if result.failing or result.unknown:
+        log.info("probed", host=host, **result.report())
+    return result
+
+
+def _is_due(settings: Settings, now: datetime) -> Any:
+    """At its time; one that was never probed, an interval after it became ready."""
+    fresh = now - timedelta(seconds=settings.probe_interval)
+    return or_(m.ProbeState.next_at <= now, and_(m.ProbeState.workspace_id.is_(None), m.Workspace.ready_at <= fresh))
+
+
+def _take(connection: Connection, settings: Settings, host: str, now: datetime) -> list[_Due]:
+    """Choose what is due and put off its next time, so that nobody else probes it meanwhile."""
+    rows = connection.execute(
+        select(m.Workspace.id, m.ProbeState.next_at, m.ProbeState.failures)
+        .outerjoin(m.ProbeState, m.ProbeState.workspace_id == m.Workspace.id)
+        .where(IS_CLAIMABLE, m.Workspace.host == host, _is_due(settings, now))
+        # One never probed has no time of its own yet, and databases disagree on where nothing is in an order.
+        .order_by(func.coalesce(m.ProbeState.next_at, m.Workspace.ready_at), m.Workspace.id)
+        .limit(BATCH)
+    ).all()
+    taken = []
+    for row in rows:
+        values = {"workspace_id": row.id, "next_at": _later(settings, now), "failures": 0, "message": ""}
+        if row.next_at is None:
+            statement: Any = conflict_insert(connection, m.ProbeState).values(values).on_conflict_do_nothing()
+        else:
+            statement = (
+                update(m.ProbeState)
+                .where(m.ProbeState.workspace_id == row.id, m.ProbeState.next_at == row.next_at)
+                .values(next_at=values["next_at"])
+            )
+        if connection.execute(statement.returning(m.ProbeState.workspace_id)).first() is not None:
+            taken.append(_Due(row.id, row.failures or 0))
+    return taken
+
+
+def _later(settings: Settings, now: datetime, sooner: int = 1) -> datetime:
+    """The next time, spread a little, so that a pool that was filled at once is not probed at once for ever."""
+    return now + timedelta(seconds=settings.probe_interval / sooner * random.uniform(0.85, 1.0))  # noqa: S311
+
+
+def _probe(provisioners: Provisioners, spec: StoredSpec | None) -> Probe | None:
+    """The verdict; None when the provisioner could not be asked."""
+    if spec is None:
+        return None
+    secrets: list[str] = []
+    try:
+        adapter = provisioners.get(spec.provisioner)
+        parameters, secrets = resolve_parameters(spec.parameters, ends=False)
+        probe = adapter.probe(workspace_spec(spec, parameters, attempt=1))
+        # The message is kept in the history.
+        return replace(probe, message=masked(probe.message, secrets))
+    except PrebuildError as error:
+        log.warning("probe_unknown", workspace=spec.name, error=masked(str(error), secrets))
+    except Exception:  # noqa: BLE001 - an adapter's bug is no verdict on the workspace
+        words = masked(traceback.format_exc(), secrets)
+        log.error("probe_crashed", workspace=spec.name, provisioner=spec.provisioner, traceback=words)
+    return None
+
+
+def _judge(
+    database: Database, settings: Settings, spec: StoredSpec, item: _Due, probe: Probe | None, result: HealthResult
+) -> None:
+    result.probed += 1
+    if probe is None:
+        result.unknown += 1
+        return
+    if probe.ready:
+        if item.failures:
+            _note(database, settings, item, {"failures": 0, "message": ""}, sooner=1)
+        return
+    result.failing += 1
+    if not probe.gone and item.failures + 1 < settings.probe_failures:
+        _note(database, settings, item, {"failures": item.failures + 1, "message": probe.message[:2000]}, sooner=SOONER)
+        return
+    try:
+        builds = take_out(database, item.workspace_id, spec.preset_id, probe.message)
+    except BusyError:
+        _note(database, settings, item, {"failures": item.failures}, sooner=SOONER)
+        return
+    if builds:
+        result.replaced += 1
+        result.builds += builds
+        result.preset_ids.add(spec.preset_id)
+
+
+def take_out(database: Database, workspace_id: str, preset_id: int, message: str) -> list[NewBuild]:
+    """Take a prebuild that is of no use out of its pool, and begin deleting it; empty when it is no longer the pool's.
+
+    Raises BusyError while its pool has its turn.
+    """
+    with database.write() as connection:
+        lock_preset(connection, preset_id)
+        now = database.now(connection)
+        builds = transitions.choose_for_deletion(connection, [workspace_id], reason=REASON, initiator="health", now=now)
+        connection.execute(delete(m.ProbeState).where(m.ProbeState.workspace_id == workspace_id))
+        if builds:
+            failures.record_unhealthy(connection, preset_id, now)
+            add_history(
+                connection, REASON, now=now, actor="health", workspace_ids=[workspace_id], preset_id=preset_id,
+                reason=message,
+            )  # fmt: skip
+    if builds:
+        log.warning("unhealthy", workspace=workspace_id, preset=preset_id, message=message)
+    return builds
+
+
+def _note(database: Database, settings: Settings, item: _Due, values: Mapping[str, Any], *, sooner: int) -> None:
+    with database.write() as connection:
+        next_at = _later(settings, database.now(connection), sooner)
+        mine = update(m.ProbeState).where(m.ProbeState.workspace_id == item.workspace_id)
+        connection.execute(mine.values(**values, next_at=next_at))

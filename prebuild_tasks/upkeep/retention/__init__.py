@@ -1,0 +1,1 @@
+"""Delete rows that are past their retention period."""

@@ -1,0 +1,113 @@
+"""Old rows go: output first, then builds, then what is left of deleted workspaces; and recipes nobody uses any more.
+
+A part of the sweep, in short transactions, so that it never stands in anybody's way: what is left the next run takes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from datetime import datetime, timedelta
+
+from sqlalchemy import Connection
+
+from prebuild_tasks.config import Settings
+from prebuild_tasks.db.engine import Database
+from prebuild_tasks.errors import BusyError
+from prebuild_tasks.model.vocabulary import RECONCILER
+from prebuild_tasks.schema import counters
+from prebuild_tasks.schema.history import add_history
+from prebuild_tasks.schema.intervals import claim_turn
+from prebuild_tasks.schema.row_locks import lock_declaration, lock_preset
+from prebuild_tasks.upkeep.retention import store
+
+BATCH = 500
+"""Rows per transaction: a few milliseconds, also for SQLite's only writer."""
+BATCHES = 20
+"""Per kind and run."""
+EVERY = 3600.0
+"""Seconds between two runs."""
+KEEP_WORKERS = 3600.0
+"""Seconds for which a process that is gone is remembered."""
+PRUNED_KEY = "pruned"
+
+
+@dataclass(slots=True)
+class Pruned:
+    """How many rows went."""
+
+    logs: int = 0
+    """Builds whose output went."""
+    builds: int = 0
+    workspaces: int = 0
+    events: int = 0
+    presets: int = 0
+    recipes: int = 0
+    """Versions and templates."""
+
+    def report(self) -> dict[str, int]:
+        return {name: value for name, value in asdict(self).items() if value}
+
+
+def prune_if_due(database: Database, settings: Settings) -> Pruned:
+    """`prune`, once an hour: it reads old rows that must stay, which a sweep of every half minute must not."""
+    with database.write() as connection:
+        now = database.now(connection)
+        if not claim_turn(connection, PRUNED_KEY, now, timedelta(seconds=EVERY), actor=RECONCILER):
+            return Pruned()
+    return prune(database, settings)
+
+
+def prune(database: Database, settings: Settings) -> Pruned:
+    """Delete what is past its retention, and what is left of drained pools that are no longer declared."""
+
+    def until_done(delete: Callable[[Connection, datetime, int], int], keep: float) -> int:
+        total = 0
+        for _ in range(BATCHES):
+            with database.write() as connection:
+                count = delete(connection, database.now(connection) - timedelta(seconds=keep), BATCH)
+            total += count
+            if count < BATCH:
+                break
+        return total
+
+    with database.write() as connection:
+        counters.move_mark(connection, database.now(connection))
+    done = Pruned(
+        logs=until_done(store.delete_logs, settings.retention_logs),
+        builds=until_done(store.delete_builds, settings.retention_builds),
+        workspaces=until_done(store.delete_workspaces, settings.retention_builds),
+        events=until_done(store.delete_events, settings.retention_events),
+    )
+    with database.write() as connection:
+        store.delete_probes(connection)
+        store.delete_workers(connection, database.now(connection) - timedelta(seconds=KEEP_WORKERS))
+    with database.read() as connection:
+        before = database.now(connection) - timedelta(seconds=settings.retention_builds)
+        drained = store.drained_presets(connection, before, BATCH)
+    for preset_id in drained:
+        done.presets += _forget(database, preset_id, before)
+    with database.write() as connection:
+        if done.presets:
+            lock_declaration(connection)  # what it finds unused must not be made the active one meanwhile
+            done.recipes = store.delete_empty_recipes(connection)
+        counters.delete_orphans(connection)
+    return done
+
+
+def _forget(database: Database, preset_id: int, before: datetime) -> bool:
+    """Delete one drained preset; asked again under its lock, for it may be declared anew by now."""
+    try:
+        for _ in range(BATCHES):
+            with database.write() as connection:
+                lock_declaration(connection)  # before the preset, as everybody who declares
+                lock_preset(connection, preset_id)
+                if preset_id not in store.drained_presets(connection, before, BATCH):
+                    return False
+                if store.delete_preset(connection, preset_id, BATCH):
+                    now = database.now(connection)
+                    add_history(connection, "forgotten", now=now, actor=RECONCILER, preset_id=preset_id)
+                    return True
+    except BusyError:
+        pass  # its turn is under way; the next sweep asks again
+    return False

@@ -1,0 +1,201 @@
+"""What retention and pruning delete, in bounded batches. Each statement asks again whether the rows may go.
+
+Nothing of a workspace that somebody has is ever touched: not its builds, not their output, not its events or history.
+What metrics count stays until it is among the totals.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, and_, delete, exists, or_, select, update
+from sqlalchemy.orm import aliased
+
+from prebuild_tasks.model.vocabulary import FINAL_STATUSES, PREBUILDS_OWNER
+from prebuild_tasks.schema import tables as m
+from prebuild_tasks.schema.conditions import TEMPLATE_OF_VERSION, VERSION_OF_PRESET
+from prebuild_tasks.schema.counters import counted_until, keep_builds, keep_preset
+
+AUTO_VERSION = "auto-"
+"""How versions that nobody named begin; a named one stays for `promote` until its template goes."""
+
+IS_HAD = and_(m.Workspace.owner != PREBUILDS_OWNER, m.Workspace.deleted_at.is_(None))
+"""Somebody has it."""
+
+
+def delete_logs(connection: Connection, before: datetime, limit: int) -> int:
+    """Output older than `before`, of at most `limit` builds that have ended; returns how many builds lost theirs."""
+    builds = (
+        select(m.BuildLog.build_id)
+        .join(m.Build, m.Build.id == m.BuildLog.build_id)
+        .join(m.Workspace, m.Workspace.id == m.Build.workspace_id)
+        .where(m.BuildLog.at < before, m.Build.status.in_(FINAL_STATUSES), ~IS_HAD)
+        .distinct()
+        .limit(limit)
+    )
+    ids = connection.execute(builds).scalars().all()
+    if ids:
+        connection.execute(delete(m.BuildLog).where(m.BuildLog.build_id.in_(ids)))
+    return len(ids)
+
+
+def delete_builds(connection: Connection, before: datetime, limit: int) -> int:
+    """Builds that ended before `before`, with their output; never the latest of a workspace that is still there."""
+    query = (
+        select(m.Build.id)
+        .join(m.Workspace, m.Workspace.id == m.Build.workspace_id)
+        .where(
+            m.Build.status.in_(FINAL_STATUSES),
+            m.Build.completed_at < min(before, counted_until(connection)),
+            or_(
+                m.Workspace.deleted_at < before,
+                and_(
+                    m.Workspace.deleted_at.is_(None),
+                    m.Workspace.owner == PREBUILDS_OWNER,
+                    m.Build.number < m.Workspace.build_number,
+                ),
+            ),
+        )
+        .limit(limit)
+    )
+    return _delete_builds(connection, connection.execute(query).scalars().all())
+
+
+def delete_workspaces(connection: Connection, before: datetime, limit: int) -> int:
+    """Rows of workspaces that were deleted before `before`, once neither a build nor a claim event tells of them."""
+    ids = (
+        select(m.Workspace.id)
+        .where(
+            m.Workspace.deleted_at < before,
+            ~exists().where(m.Build.workspace_id == m.Workspace.id),
+            ~exists().where(m.ClaimEvent.workspace_id == m.Workspace.id),
+        )
+        .limit(limit)
+    )
+    return connection.execute(delete(m.Workspace).where(m.Workspace.id.in_(ids))).rowcount
+
+
+def delete_events(connection: Connection, before: datetime, limit: int) -> int:
+    """Claim events and history older than `before`."""
+    had = select(m.Workspace.id).where(IS_HAD)
+    before = min(before, counted_until(connection))
+    count = 0
+    for table in (m.ClaimEvent, m.History):
+        ids = (
+            select(table.id)
+            .where(table.at < before, or_(table.workspace_id.is_(None), table.workspace_id.not_in(had)))
+            .limit(limit)
+        )
+        count += connection.execute(delete(table).where(table.id.in_(ids))).rowcount
+    return count
+
+
+def delete_probes(connection: Connection) -> int:
+    """What is remembered of probes of workspaces that are no longer anybody's prebuilds."""
+    prebuilds = select(m.Workspace.id).where(m.Workspace.owner == PREBUILDS_OWNER, m.Workspace.deleted_at.is_(None))
+    return connection.execute(delete(m.ProbeState).where(m.ProbeState.workspace_id.not_in(prebuilds))).rowcount
+
+
+def delete_workers(connection: Connection, before: datetime) -> int:
+    """Processes not heard of since `before`; of a host that still holds workspaces the last word of its builds workers
+    stays, by which the host is known as lost."""
+    newer = aliased(m.Worker)
+    last_word = and_(
+        m.Worker.role == "builds",
+        exists().where(m.Workspace.host == m.Worker.host, m.Workspace.deleted_at.is_(None)),
+        ~exists().where(newer.host == m.Worker.host, newer.role == m.Worker.role, newer.seen_at > m.Worker.seen_at),
+    )
+    return connection.execute(delete(m.Worker).where(m.Worker.seen_at < before, ~last_word)).rowcount
+
+
+def drained_presets(connection: Connection, before: datetime, limit: int) -> Sequence[int]:
+    """Presets that were taken out of the file, or of unnamed versions superseded before `before`, and hold nothing."""
+    superseded: ColumnElement[bool] = and_(
+        m.Template.active_version_id.is_distinct_from(m.TemplateVersion.id),
+        m.TemplateVersion.name.startswith(AUTO_VERSION, autoescape=True),
+        m.TemplateVersion.created_at < before,
+        # What retention has not taken yet is still of use to somebody.
+        ~exists().where(m.Build.preset_id == m.Preset.id),
+    )
+    query = (
+        select(m.Preset.id)
+        .join(*VERSION_OF_PRESET)
+        .join(*TEMPLATE_OF_VERSION)
+        .where(
+            or_(m.Template.deleted_at.is_not(None), m.Preset.removed_at.is_not(None), superseded),
+            ~exists().where(m.Workspace.preset_id == m.Preset.id, m.Workspace.deleted_at.is_(None)),
+        )
+        .order_by(m.Preset.id)
+        .limit(limit)
+    )
+    return connection.execute(query).scalars().all()
+
+
+def delete_preset(connection: Connection, preset_id: int, limit: int) -> bool:
+    """Delete a drained preset with all that refers to it; False while there is more than `limit` of it left.
+
+    Claim events stay, without the preset. The caller holds the preset's row lock.
+    """
+    still_there = exists().where(m.Workspace.preset_id == preset_id, m.Workspace.deleted_at.is_(None))
+    if connection.execute(select(still_there)).scalar_one():
+        return False
+    builds = connection.execute(select(m.Build.id).where(m.Build.preset_id == preset_id).limit(limit)).scalars().all()
+    keep_builds(connection, builds)
+    _delete_builds(connection, builds)
+    mine = select(m.Workspace.id).where(m.Workspace.preset_id == preset_id)
+    idle = mine.where(~exists().where(m.Build.workspace_id == m.Workspace.id)).limit(limit)
+    ids = connection.execute(idle).scalars().all()
+    if ids:
+        connection.execute(update(m.ClaimEvent).where(m.ClaimEvent.workspace_id.in_(ids)).values(workspace_id=None))
+        connection.execute(delete(m.Workspace).where(m.Workspace.id.in_(ids)))
+    if len(builds) == limit or len(ids) == limit:
+        return False
+    keep_preset(connection, preset_id)
+    connection.execute(update(m.ClaimEvent).where(m.ClaimEvent.preset_id == preset_id).values(preset_id=None))
+    for table in (m.PresetParameter, m.PresetSchedule, m.LostTurn):
+        connection.execute(delete(table).where(table.preset_id == preset_id))
+    return connection.execute(delete(m.Preset).where(m.Preset.id == preset_id)).rowcount == 1
+
+
+def delete_empty_recipes(connection: Connection) -> int:
+    """Versions without presets that are no longer active, and deleted templates without versions.
+
+    A deleted template that keeps an older version names its last one no more: SQLite gives the number of a row that is
+    gone to the next.
+    """
+    active = select(m.Template.active_version_id).where(
+        m.Template.active_version_id.is_not(None), m.Template.deleted_at.is_(None)
+    )
+    gone_template = select(m.Template.id).where(m.Template.deleted_at.is_not(None))
+    versions = connection.execute(
+        delete(m.TemplateVersion).where(
+            m.TemplateVersion.id.not_in(active),
+            or_(
+                m.TemplateVersion.name.startswith(AUTO_VERSION, autoescape=True),
+                m.TemplateVersion.template_id.in_(gone_template),
+            ),
+            ~exists().where(m.Preset.template_version_id == m.TemplateVersion.id),
+        )
+    )
+    still_there = exists().where(m.TemplateVersion.id == m.Template.active_version_id)
+    connection.execute(
+        update(m.Template)
+        .where(m.Template.deleted_at.is_not(None), m.Template.active_version_id.is_not(None), ~still_there)
+        .values(active_version_id=None)
+    )
+    templates = connection.execute(
+        delete(m.Template).where(
+            m.Template.deleted_at.is_not(None),
+            ~exists().where(m.TemplateVersion.template_id == m.Template.id),
+        )
+    )
+    return versions.rowcount + templates.rowcount
+
+
+def _delete_builds(connection: Connection, ids: Collection[Any]) -> int:
+    if not ids:
+        return 0
+    connection.execute(delete(m.BuildLog).where(m.BuildLog.build_id.in_(ids)))
+    return connection.execute(delete(m.Build).where(m.Build.id.in_(ids), m.Build.status.in_(FINAL_STATUSES))).rowcount

@@ -1,0 +1,1 @@
+"""Find and remove resources that no workspace knows of."""

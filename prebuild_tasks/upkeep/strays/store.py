@@ -1,0 +1,92 @@
+"""What is stored of unknown resources: since when they are, whether they wait, who confirmed that they may go."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import Connection, delete, func, or_, select, update
+
+from prebuild_tasks.config import Settings
+from prebuild_tasks.db.engine import Database
+from prebuild_tasks.db.types import conflict_insert
+from prebuild_tasks.ports import Resource
+from prebuild_tasks.schema import tables as m
+from prebuild_tasks.schema.history import add_history
+
+
+def confirm(database: Database, *, actor: str) -> int:
+    """Let what waits be removed at the next look; returns how many."""
+    with database.write() as connection:
+        changed = connection.execute(
+            update(m.Stray).where(m.Stray.waiting.is_(True), m.Stray.confirmed_by == "").values(confirmed_by=actor)
+        )
+        if changed.rowcount:
+            now = database.now(connection)
+            add_history(connection, "sweep_confirmed", now=now, actor=actor, reason=f"{changed.rowcount} resources")
+    return changed.rowcount
+
+
+def strays(database: Database) -> list[dict[str, Any]]:
+    """What is unknown at present, oldest first."""
+    with database.read() as connection:
+        rows = connection.execute(select(m.Stray).order_by(m.Stray.first_seen_at, m.Stray.workspace_id)).all()
+    return [
+        {
+            "provisioner": row.provisioner,
+            "host": row.host,
+            "workspace_id": row.workspace_id,
+            "resource_id": row.resource_id,
+            "first_seen_at": row.first_seen_at.isoformat(),
+            "state": _state(row),
+        }
+        for row in rows
+    ]
+
+
+def waiting(database: Database) -> int:
+    """How many resources wait for somebody to confirm."""
+    with database.read() as connection:
+        query = select(func.count()).where(m.Stray.waiting.is_(True), m.Stray.confirmed_by == "")
+        return connection.execute(query).scalar_one()
+
+
+def _state(row: Any) -> str:
+    if row.claimed:
+        return "claimed"
+    if row.waiting:
+        return "confirmed" if row.confirmed_by else "waiting"
+    return "grace"
+
+
+def remember(
+    connection: Connection, name: str, host: str, unknown: Mapping[str, Resource], now: datetime, *, held_back: bool
+) -> list[str]:
+    """Store what is unknown now, forget what is not any more; returns what was confirmed."""
+    table = m.Stray
+    here = (table.provisioner == name, table.host == host)
+    connection.execute(delete(table).where(*here, table.workspace_id.not_in(list(unknown))))
+    for item in unknown.values():
+        waits = held_back and not item.claimed
+        insert = conflict_insert(connection, table).values(
+            provisioner=name, host=host, workspace_id=item.workspace_id, resource_id=item.resource_id,
+            first_seen_at=now, claimed=item.claimed, waiting=waits, confirmed_by="",
+        )  # fmt: skip
+        again = {"claimed": item.claimed, "waiting": waits, "resource_id": item.resource_id}
+        keys = ["provisioner", "host", "workspace_id"]
+        connection.execute(insert.on_conflict_do_update(index_elements=keys, set_=again))
+    query = select(table.workspace_id).where(*here, table.confirmed_by != "", table.claimed.is_(False))
+    return list(connection.execute(query).scalars())
+
+
+def due(
+    connection: Connection, settings: Settings, name: str, host: str, now: datetime, *, confirmed_only: bool
+) -> list[str]:
+    table = m.Stray
+    old = table.first_seen_at <= now - timedelta(seconds=settings.stray_grace)
+    may_go = table.confirmed_by != "" if confirmed_only else or_(old, table.confirmed_by != "")
+    query = select(table.workspace_id).where(
+        table.provisioner == name, table.host == host, table.claimed.is_(False), may_go
+    )
+    return list(connection.execute(query.order_by(table.first_seen_at)).scalars())

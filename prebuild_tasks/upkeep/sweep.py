@@ -1,0 +1,265 @@
+"""The safety net below the loop: builds whose worker died, lost messages, failed deletions, leftovers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from itertools import islice
+from typing import Any
+
+import structlog
+from sqlalchemy import ColumnElement, Connection, and_, case, func, literal, or_, select
+
+from prebuild_tasks.builds import failures, store
+from prebuild_tasks.builds.failures import failed_builds
+from prebuild_tasks.config import Settings
+from prebuild_tasks.db.engine import Database
+from prebuild_tasks.db.types import UtcDateTime
+from prebuild_tasks.model.vocabulary import (
+    CLAIM_REASON,
+    FINAL_STATUSES,
+    PREBUILDS_OWNER,
+    RECONCILER,
+    BuildPriority,
+    BuildStatus,
+    Transition,
+)
+from prebuild_tasks.reconcile.rules.backoff import retry_at
+from prebuild_tasks.schema import tables as m
+from prebuild_tasks.upkeep.lost_hosts import give_up_lost
+from prebuild_tasks.upkeep.retention.run import Pruned, prune_if_due
+from prebuild_tasks.workspaces import transitions
+from prebuild_tasks.workspaces.handover import waits_for_it
+from prebuild_tasks.workspaces.new_builds import NewBuild, work_of
+from prebuild_tasks.workspaces.outbox import by_host
+
+log = structlog.get_logger(__name__)
+
+_BATCH = 500
+_DOUBLINGS = 7
+"""Of the interval after which what was published is published again."""
+
+
+@dataclass(slots=True)
+class SweepResult:
+    """What a sweep mended."""
+
+    retaken: int = 0
+    """Builds put back to pending, because their worker died."""
+    ended: int = 0
+    """Builds that lost their worker too often, or while being canceled."""
+    republished: int = 0
+    retried: int = 0
+    """Failed deletions and claim hooks tried again."""
+    cleaned: int = 0
+    """Leftovers of failed and ended workspaces being deleted."""
+    given_up: int = 0
+    """Prebuilds of hosts that are no longer heard of."""
+    pruned: Pruned = field(default_factory=Pruned)
+    builds: list[NewBuild] = field(default_factory=list)
+    preset_ids: set[int] = field(default_factory=set)
+
+    def report(self) -> dict[str, Any]:
+        names = ("retaken", "ended", "republished", "retried", "cleaned", "given_up")
+        counts: dict[str, Any] = {name: value for name in names if (value := getattr(self, name))}
+        return {**counts, "pruned": pruned} if (pruned := self.pruned.report()) else counts
+
+
+def sweep(database: Database, settings: Settings, waiting: Callable[[str], int | None]) -> SweepResult:
+    """Mend what needs mending; the caller publishes `builds` and reconciles `preset_ids`.
+
+    `waiting` tells how many messages lie in a host's builds queue, None when nobody knows.
+    """
+    result = SweepResult()
+    take_back_lost(database, settings, result)
+    with database.read() as connection:
+        failed = _due_for_retry(connection, database.now(connection))
+    with database.write() as connection:
+        now = database.now(connection)
+        _retry(connection, failed, now, result)
+        _clean_failed(connection, settings, now, result)
+        _end_claims(connection, now, result)
+    _republish(database, settings, waiting, result)
+    given_up, presets = give_up_lost(database, settings)
+    result.given_up = len(given_up)
+    result.builds += given_up
+    result.preset_ids |= presets
+    result.pruned = prune_if_due(database, settings)
+    if result.report():
+        log.info("swept", **result.report())
+    return result
+
+
+def take_back_lost(database: Database, settings: Settings, result: SweepResult, runner_prefix: str = "") -> None:
+    """Put builds back whose heart stopped, or whose runner is known dead by its prefix: the host's start-up knows."""
+    with database.read() as connection:
+        before = database.now(connection) - timedelta(seconds=settings.heartbeat_timeout)
+        lost = store.lost_builds(connection, before, runner_prefix)
+    for row in lost:
+        with database.write() as connection:
+            _take_back(connection, settings, row, database.now(connection), result)
+
+
+def _take_back(connection: Connection, settings: Settings, row: Any, now: datetime, result: SweepResult) -> None:
+    canceling = row.status is BuildStatus.CANCELING
+    spent = row.attempt >= settings.build_attempts
+    pool_start = row.transition is Transition.START and row.owner == PREBUILDS_OWNER
+    status = BuildStatus.CANCELED if canceling else BuildStatus.FAILED if spent else BuildStatus.PENDING
+    error = "canceled" if canceling else f"its worker died {row.attempt} times" if spent else ""
+    if status is BuildStatus.FAILED and pool_start:
+        failures.record_failure(connection, row.preset_id, row.created_at, error)
+    if not store.take_back(connection, row, status, now, error, "canceled" if canceling else "lost"):
+        connection.rollback()
+        return
+    result.preset_ids.add(row.preset_id)
+    log.warning("build_lost", build=str(row.id), attempt=row.attempt, runner=row.runner, now=status.value)
+    if status is BuildStatus.PENDING:
+        result.retaken += 1
+        result.builds.append(NewBuild(row.id, row.host, work_of(row.transition, row.reason, row.name)))
+        return
+    result.ended += 1
+    if row.transition is Transition.START and (canceling or waits_for_it(connection, row.workspace_id)):
+        reason = "canceled" if canceling else "not_built"
+        result.builds += transitions.delete_workspaces(
+            connection, [row.workspace_id], reason=reason, initiator=row.initiator, now=now
+        )
+
+
+def _republish(
+    database: Database, settings: Settings, waiting: Callable[[str], int | None], result: SweepResult
+) -> None:
+    """Queue by queue, so that what waits for a host that is gone leaves the others their turn."""
+    with database.read() as connection:
+        pending = store.pending_by_queue(connection)
+    mine = by_host(result.builds)
+    for host, count in sorted(pending.items()):
+        about_to_be = [build.id for build in mine.get(host, ())]
+        # Never more than are missing: what still lies in the queue has not been lost.
+        lying = waiting(host)
+        missing = _BATCH if lying is None else min(count - lying - len(about_to_be), _BATCH)
+        if missing > 0:
+            with database.read() as connection:
+                now = database.now(connection)
+                due = _unpublished(connection, host, settings.republish_after, now, about_to_be, missing)
+            result.builds += due
+            result.republished += len(due)
+
+
+def _unpublished(
+    connection: Connection, host: str, patience: float, now: datetime, but: Collection[str], limit: int
+) -> list[NewBuild]:
+    """Pending builds never published, or published longer ago than an interval that doubles each time."""
+
+    def before(seconds: float) -> ColumnElement[datetime]:
+        return literal(now - timedelta(seconds=seconds), UtcDateTime())
+
+    doubled = case(
+        {count: before(patience * 2 ** max(count - 1, 0)) for count in range(_DOUBLINGS + 1)},
+        value=m.Build.publications,
+        else_=before(patience * 2**_DOUBLINGS),
+    )
+    never = and_(m.Build.published_at.is_(None), m.Build.created_at < before(patience / 6))
+    rows = connection.execute(
+        select(m.Build.id, m.Build.queue, m.Build.transition, m.Build.reason, m.Workspace.name)
+        .join(m.Workspace, m.Workspace.id == m.Build.workspace_id)
+        .where(
+            m.Build.status == BuildStatus.PENDING,
+            m.Build.queue == host,
+            or_(m.Build.next_attempt_at.is_(None), m.Build.next_attempt_at <= now),
+            or_(never, m.Build.published_at < doubled),
+            m.Build.id.not_in(but),
+        )
+        .order_by(m.Build.priority, m.Build.created_at)
+        .limit(limit)
+    )
+    return [NewBuild(row.id, row.queue, work_of(row.transition, row.reason, row.name)) for row in rows]
+
+
+def _due_for_retry(connection: Connection, now: datetime) -> list[Any]:
+    """Failed deletions and claim hooks whose time has come; the hooks first: people wait for them."""
+    rows = connection.execute(
+        select(
+            m.Workspace.id,
+            m.Workspace.transition,
+            m.Workspace.build_number,
+            m.Build.completed_at,
+            failed_builds().label("failures"),
+        )
+        .join(m.Build, (m.Build.workspace_id == m.Workspace.id) & (m.Build.number == m.Workspace.build_number))
+        .where(
+            m.Workspace.deleted_at.is_(None),
+            m.Workspace.status == BuildStatus.FAILED,
+            or_(m.Workspace.transition == Transition.DELETE, m.Build.reason == CLAIM_REASON),
+        )
+        .order_by(m.Workspace.transition == Transition.DELETE, m.Build.completed_at)
+    )
+    # The limit is of what is due: what isn't yet must not hide it.
+    return list(islice((row for row in rows if now >= retry_at(row.failures, row.completed_at)), _BATCH))
+
+
+def _retry(connection: Connection, failed: list[Any], now: datetime, result: SweepResult) -> None:
+    """The same again. They never give a workspace back."""
+    for row in failed:
+        is_claim = row.transition is Transition.START
+        builds = transitions.repeat_failed(
+            connection,
+            row,
+            reason=CLAIM_REASON if is_claim else "retry",
+            initiator=RECONCILER,
+            now=now,
+            priority=BuildPriority.PERSON_WAITS if is_claim else BuildPriority.DELETE,
+        )
+        result.builds += builds
+        result.retried += len(builds)
+
+
+def _clean_failed(connection: Connection, settings: Settings, now: datetime, result: SweepResult) -> None:
+    """Failed, stopped and canceled prebuilds stay for study up to a count and an age, then they are deleted."""
+    place = func.row_number().over(
+        partition_by=m.Workspace.preset_id, order_by=(m.Workspace.created_at.desc(), m.Workspace.id)
+    )
+    kept = (
+        select(m.Workspace.id, m.Workspace.created_at, place.label("place"))
+        .where(
+            m.Workspace.owner == PREBUILDS_OWNER,
+            m.Workspace.deleted_at.is_(None),
+            or_(
+                (m.Workspace.transition == Transition.START)
+                & m.Workspace.status.in_((BuildStatus.FAILED, BuildStatus.CANCELED)),
+                (m.Workspace.transition == Transition.STOP) & m.Workspace.status.in_(FINAL_STATUSES),
+            ),
+        )
+        .subquery()
+    )
+    oldest = now - timedelta(seconds=settings.failed_keep_for)
+    ids = connection.execute(
+        select(kept.c.id).where(or_(kept.c.place > settings.failed_keep, kept.c.created_at < oldest)).limit(_BATCH)
+    ).scalars()
+    builds = transitions.delete_workspaces(
+        connection,
+        list(ids),
+        reason="clean_up",
+        initiator=RECONCILER,
+        now=now,
+        only=[m.Workspace.owner == PREBUILDS_OWNER],
+    )
+    result.builds += builds
+    result.cleaned += len(builds)
+
+
+def _end_claims(connection: Connection, now: datetime, result: SweepResult) -> None:
+    """Claimed workspaces past their `claimed_ttl`: the only claimed ones the service ever ends by itself."""
+    past = m.Workspace.claimed_until < now
+    ids = connection.execute(
+        select(m.Workspace.id)
+        .where(m.Workspace.owner != PREBUILDS_OWNER, m.Workspace.deleted_at.is_(None), past)
+        .where(m.Workspace.transition != Transition.DELETE)
+        .limit(_BATCH)
+    ).scalars()
+    # Asked again under the row's lock: its owner may just have extended it.
+    builds = transitions.delete_workspaces(
+        connection, list(ids), reason="claimed_ttl", initiator=RECONCILER, now=now, only=[past]
+    )
+    result.builds += builds
+    result.cleaned += len(builds)

@@ -1,0 +1,190 @@
+"""The plots of the report's page, as SVG. Colours are classes of the page's style, which knows light and dark."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime, timedelta
+from html import escape
+from math import ceil, floor, log10
+
+from prebuild_tasks.insight.report.rules import DAYS
+
+_WIDTH, _HEIGHT = 720, 220
+_LEFT, _RIGHT, _TOP, _BOTTOM = 48, 8, 12, 26
+_CELL, _GAP = 26, 2
+_BAR, _BAR_SPACE = 18, 34
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_TICKS = tuple(timedelta(hours=hours) for hours in (1, 3, 6, 12, 24, 48, 7 * 24, 14 * 24, 28 * 24))
+_TICKS_MAX = 8
+
+Points = Sequence[tuple[datetime, float]]
+
+
+def hit_chart(curve: Sequence[tuple[datetime, int, int]], since: datetime, until: datetime, width: int) -> str:
+    """Hits and misses per span of `width` seconds, one bar each, with the hit rate as its tooltip."""
+    if not curve:
+        return _nothing("Nobody claimed in this time.")
+    frame = _Frame(since, until, max(hits + misses for _, hits, misses in curve), timedelta(seconds=width), whole=True)
+    parts = [*frame.grid("")]
+    for at, hits, misses in curve:
+        left, right = frame.x(at), frame.x(at + timedelta(seconds=width))
+        thick = max(right - left - 1.5, 1.5)
+        rate = hits / (hits + misses)
+        title = f"{at:%a %Y-%m-%d %H:%M} UTC: {hits} hits, {misses} misses, hit rate {rate:.0%}"
+        bars = [(frame.y(hits), frame.y(0), "hit"), (frame.y(hits + misses), frame.y(hits), "miss")]
+        drawn = "".join(
+            f'<rect class="{kind}" x="{left:.1f}" y="{top:.1f}" width="{thick:.1f}" height="{bottom - top:.1f}"/>'
+            for top, bottom, kind in bars
+            if bottom - top > 0
+        )
+        parts.append(f"<g><title>{escape(title)}</title>{drawn}</g>")
+    return _svg(_WIDTH, _HEIGHT, parts, "Hits and misses over time")
+
+
+def rate_chart(curve: Sequence[tuple[datetime, int, int]], since: datetime, until: datetime, width: int) -> str:
+    """The hit rate over time, where anybody asked."""
+    if not curve:
+        return _nothing("Nobody claimed in this time.")
+    points = [(at, 100.0 * hits / (hits + misses)) for at, hits, misses in curve]
+    return _lines([("rate", "hit rate", points)], since, until, width, "%", "Hit rate over time", most=100)
+
+
+def ready_chart(p50: Points, p95: Points, since: datetime, until: datetime, width: int) -> str:
+    """Seconds until a start was ready, as two curves."""
+    if not p50:
+        return _nothing("No build succeeded in this time.")
+    series = [("p95", "p95", p95), ("p50", "p50", p50)]
+    return _lines(series, since, until, width, " s", "Time to ready over time")
+
+
+def heat_chart(cells: Sequence[Sequence[int]], kind: str, what: str) -> str:
+    """The week by hour; the darker a cell, the more. `kind` is the CSS class of its colour."""
+    most = max(max(row) for row in cells)
+    left, top = 40, 20
+    parts = []
+    for hour in range(0, 24, 3):
+        x = left + hour * (_CELL + _GAP) + _CELL / 2
+        parts.append(f'<text class="tick" x="{x:.0f}" y="12" text-anchor="middle">{hour:02}</text>')
+    for day, row in enumerate(cells):
+        y = top + day * (_CELL + _GAP)
+        parts.append(
+            f'<text class="tick" x="{left - 8}" y="{y + _CELL * 0.68:.0f}" text-anchor="end">{DAYS[day]}</text>'
+        )
+        for hour, count in enumerate(row):
+            x = left + hour * (_CELL + _GAP)
+            title = f"<title>{DAYS[day]} {hour:02}:00-{hour:02}:59: {count} {escape(what)}</title>"
+            box = f'x="{x}" y="{y}" width="{_CELL}" height="{_CELL}" rx="4"'
+            parts.append(f'<g>{title}<rect class="cell" {box}/>')
+            if count:
+                parts.append(f'<rect class="{kind}" {box} fill-opacity="{0.15 + 0.85 * count / most:.2f}"/>')
+            parts.append("</g>")
+    width, height = left + 24 * (_CELL + _GAP), top + 7 * (_CELL + _GAP)
+    return _svg(width, height, parts, f"{what} by weekday and hour")
+
+
+def bar_chart(bars: Sequence[tuple[str, float, str]], what: str) -> str:
+    """One horizontal bar per name: (name, value, the value in words)."""
+    most = max((value for _, value, _ in bars), default=0)
+    if not most:
+        return _nothing("Nothing stood idle in this time.")
+    left = 10 + min(300, max(len(name) for name, _, _ in bars) * 8)
+    parts = []
+    for number, (name, value, words) in enumerate(bars):
+        y = number * _BAR_SPACE + 6
+        length = max((_WIDTH - left - 140) * value / most, 1)
+        middle = y + _BAR * 0.72
+        parts += [
+            f'<text class="name" x="{left - 10}" y="{middle:.0f}" text-anchor="end">{escape(name)}</text>',
+            f'<rect class="hit" x="{left}" y="{y}" width="{length:.1f}" height="{_BAR}" rx="4"/>',
+            f'<text class="name" x="{left + length + 8:.1f}" y="{middle:.0f}">{escape(words)}</text>',
+        ]
+    return _svg(_WIDTH, len(bars) * _BAR_SPACE + 4, parts, what)
+
+
+class _Frame:
+    """Where values lie in a plot over time."""
+
+    def __init__(
+        self, since: datetime, until: datetime, most: float, margin: timedelta, *, whole: bool = False
+    ) -> None:
+        # Points stand for the span they begin, which may have begun before `since`.
+        self.since, self.until = since - margin, until
+        self.step = _step(most, whole=whole)
+        self.most = max(ceil(most / self.step), 1) * self.step
+
+    def x(self, at: datetime) -> float:
+        share = (at - self.since) / (self.until - self.since)
+        return _LEFT + (_WIDTH - _LEFT - _RIGHT) * min(max(share, 0.0), 1.0)
+
+    def y(self, value: float) -> float:
+        return _HEIGHT - _BOTTOM - (_HEIGHT - _TOP - _BOTTOM) * value / self.most
+
+    def grid(self, unit: str) -> Iterator[str]:
+        for number in range(round(self.most / self.step) + 1):
+            value = number * self.step
+            y = self.y(value)
+            yield f'<line class="grid" x1="{_LEFT}" x2="{_WIDTH - _RIGHT}" y1="{y:.1f}" y2="{y:.1f}"/>'
+            yield f'<text class="tick" x="{_LEFT - 6}" y="{y + 4:.1f}" text-anchor="end">{value:g}{escape(unit)}</text>'
+        every = next((t for t in _TICKS if (self.until - self.since) / t <= _TICKS_MAX), _TICKS[-1])
+        words = "%H:%M" if every < timedelta(days=1) else "%a %d %b" if every == timedelta(days=1) else "%d %b"
+        at = self.since + (-(self.since - _EPOCH) % every)
+        while at < self.until:
+            if _LEFT + 24 < self.x(at) < _WIDTH - _RIGHT - 24:
+                x, y = self.x(at), _HEIGHT - 8
+                yield f'<text class="tick" x="{x:.1f}" y="{y}" text-anchor="middle">{at:{words}}</text>'
+            at += every
+
+
+def _lines(
+    series: Sequence[tuple[str, str, Points]],
+    since: datetime,
+    until: datetime,
+    width: int,
+    unit: str,
+    what: str,
+    *,
+    most: float = 0,
+) -> str:
+    frame = _Frame(
+        since, until, most or max(value for *_, line in series for _, value in line), timedelta(seconds=width)
+    )
+    half = timedelta(seconds=width / 2)
+    parts = [*frame.grid(unit)]
+    for kind, _, line in series:
+        for run in _runs(line, timedelta(seconds=2 * width)):
+            path = " ".join(f"{frame.x(at + half):.1f},{frame.y(value):.1f}" for at, value in run)
+            parts.append(f'<polyline class="line {kind}" points="{path}"/>')
+    for kind, name, line in series:
+        for at, value in line:
+            title = f"{at:%a %Y-%m-%d %H:%M} UTC: {name} {value:.3g}{unit}"
+            spot = f'cx="{frame.x(at + half):.1f}" cy="{frame.y(value):.1f}" r="3"'
+            parts.append(f'<circle class="{kind}" {spot}><title>{escape(title)}</title></circle>')
+    return _svg(_WIDTH, _HEIGHT, parts, what)
+
+
+def _runs(line: Points, gap: timedelta) -> list[list[tuple[datetime, float]]]:
+    """The line in pieces: none is drawn across a time that nothing is known of."""
+    runs: list[list[tuple[datetime, float]]] = []
+    for point in line:
+        if runs and point[0] - runs[-1][-1][0] <= gap:
+            runs[-1].append(point)
+        else:
+            runs.append([point])
+    return runs
+
+
+def _step(most: float, *, whole: bool) -> float:
+    """A round distance between lines: four or five of them."""
+    rough = max(most, 1e-9) / 4
+    power = 10.0 ** floor(log10(rough))
+    step = next(factor * power for factor in (1, 2, 2.5, 5, 10) if factor * power >= rough)
+    return max(ceil(step), 1) if whole else step
+
+
+def _svg(width: float, height: float, parts: Sequence[str], label: str) -> str:
+    inside = "".join(parts)
+    return f'<svg viewBox="0 0 {width:.0f} {height:.0f}" role="img" aria-label="{escape(label)}">{inside}</svg>'
+
+
+def _nothing(sentence: str) -> str:
+    return f'<p class="quiet">{escape(sentence)}</p>'

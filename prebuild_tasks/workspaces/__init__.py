@@ -1,0 +1,1 @@
+"""Change workspaces: create and end their builds, hand them over, release them."""

@@ -1,0 +1,124 @@
+"""What makes a built workspace its owner's: the end of its time, and the provisioner's `claim`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, Interval, case, func, literal_column, null, or_, select, update
+from sqlalchemy.dialects.postgresql import JSONB
+
+from prebuild_tasks.model.vocabulary import CLAIM_REASON, PREBUILDS_OWNER, BuildPriority, BuildStatus, Transition
+from prebuild_tasks.schema import tables as m
+from prebuild_tasks.schema.conditions import said
+from prebuild_tasks.schema.history import add_history
+from prebuild_tasks.workspaces.new_builds import NewBuild, insert_builds
+
+MARK_REASON = "claimed"
+"""The workspace's reason where that build has no hook to run: only the durable mark is left, nobody waits for it."""
+WAIT_REASON = "claim_wait"
+"""The reason of a workspace that is built for a person who waits for it."""
+
+
+_NOTHING = [literal_column(f"'{value}'::jsonb", JSONB()) for value in ("null", "false", '""', "[]", "{}", "0")]
+"""What JSON has for no."""
+
+
+def has_hook(config: Mapping[str, Any]) -> bool:
+    """Whether the recipe personalises."""
+    return bool(config.get("claim"))
+
+
+HAS_HOOK = func.coalesce(func.jsonb_extract_path(m.TemplateVersion.config, said("claim")), _NOTHING[0]).not_in(_NOTHING)
+"""The same of a version's row. PostgreSQL only."""
+
+
+def handed_over(now: datetime, claimed_ttl: float | None, *, hook: bool) -> dict[str, Any]:
+    """The workspace's columns from the moment it is somebody's."""
+    return {
+        "claimed_at": now,
+        "claimed_until": now + timedelta(seconds=claimed_ttl) if claimed_ttl else None,
+        "slot": None,
+        "reason": CLAIM_REASON if hook else MARK_REASON,
+        "status": BuildStatus.PENDING,
+        "build_number": m.Workspace.build_number + 1,
+    }
+
+
+def handed_over_in_sql(
+    now: ColumnElement[datetime], claimed_ttl: ColumnElement[float | None], hook: ColumnElement[bool]
+) -> dict[str, Any]:
+    """`handed_over` of what only the statement knows. PostgreSQL only."""
+    return {
+        "claimed_at": now,
+        "claimed_until": now
+        + func.nullif(claimed_ttl, literal_column("0")) * literal_column("interval '1 second'", Interval()),
+        "slot": null(),
+        "reason": case((hook, said(CLAIM_REASON)), else_=said(MARK_REASON)),
+        "status": said(BuildStatus.PENDING),
+        "build_number": m.Workspace.build_number + literal_column("1"),
+    }
+
+
+def is_usable(status: BuildStatus, reason: str) -> bool:
+    """Whether a claimed workspace is already its owner's in every respect they can see."""
+    return status is BuildStatus.SUCCEEDED or reason == MARK_REASON
+
+
+IS_USABLE = or_(m.Workspace.status == said(BuildStatus.SUCCEEDED), m.Workspace.reason == said(MARK_REASON))
+"""The same of a workspace's row."""
+
+
+def claim_build(connection: Connection, workspace: Any, *, now: datetime, owner: str) -> list[NewBuild]:
+    """Insert the build that leaves the durable mark on a claimed workspace and personalises it."""
+    return insert_builds(
+        connection,
+        [workspace],
+        transition=Transition.START,
+        reason=CLAIM_REASON,
+        initiator=owner,
+        now=now,
+        priority=BuildPriority.PERSON_WAITS,
+    )
+
+
+def waits_for_it(connection: Connection, workspace_id: str) -> str:
+    """The person for whom this unclaimed workspace is being built; empty: it is the pool's."""
+    row = connection.execute(
+        select(m.Workspace.owner, m.Workspace.claimed_at).where(m.Workspace.id == workspace_id)
+    ).one()
+    return row.owner if row.owner != PREBUILDS_OWNER and row.claimed_at is None else ""
+
+
+def hand_over(connection: Connection, workspace_id: str, *, now: datetime) -> list[NewBuild]:
+    """A workspace that was built for a person is ready: it is theirs from now on. Empty if it is no such workspace."""
+    owner = waits_for_it(connection, workspace_id)
+    if not owner:
+        return []
+    recipe = connection.execute(
+        select(m.TemplateVersion.config, m.Preset.claimed_ttl_s, m.Preset.id)
+        .join(m.Preset, m.Preset.template_version_id == m.TemplateVersion.id)
+        .join(m.Workspace, m.Workspace.preset_id == m.Preset.id)
+        .where(m.Workspace.id == workspace_id)
+    ).one()
+    row = connection.execute(
+        update(m.Workspace)
+        .where(m.Workspace.id == workspace_id, m.Workspace.owner == owner, m.Workspace.claimed_at.is_(None))
+        .values(handed_over(now, recipe.claimed_ttl_s, hook=has_hook(recipe.config)))
+        .returning(
+            m.Workspace.id,
+            m.Workspace.build_number,
+            m.Workspace.organization_id,
+            m.Workspace.preset_id,
+            m.Workspace.name,
+            m.Workspace.host,
+        )
+    ).one_or_none()
+    if row is None:
+        return []
+    add_history(
+        connection, "claimed", now=now, actor=owner, workspace_ids=[workspace_id], preset_id=recipe.id,
+        reason=WAIT_REASON,
+    )  # fmt: skip
+    return claim_build(connection, row, now=now, owner=owner)

@@ -1,0 +1,83 @@
+"""Builds that are written and wait to be published."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Collection
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, insert
+
+from prebuild_tasks.model.vocabulary import CLAIM_REASON, BuildPriority, BuildStatus, Transition
+from prebuild_tasks.schema import tables as m
+
+# With RETURNING the rows go in one statement of many values; without, the driver executes one for each.
+_MANY_BUILDS = insert(m.Build).returning(m.Build.id)
+
+
+@dataclass(frozen=True, slots=True)
+class NewBuild:
+    """A build that was written and waits to be published."""
+
+    id: str
+    queue: str
+    """The host its queue belongs to; empty: the shared one."""
+    work: str = ""
+    """What it does and to which workspace, for people; empty where that was not read."""
+
+
+def work_of(transition: Transition, reason: str, workspace: str) -> str:
+    """`start of prebuild-calm-otter`; personalising is a start by its reason."""
+    return f"{'claim' if reason == CLAIM_REASON else transition} of {workspace}"
+
+
+@dataclass(frozen=True, slots=True)
+class BuildOrigin:
+    """What a build inherits from its workspace."""
+
+    id: str
+    build_number: int
+    organization_id: int
+    preset_id: int
+    name: str
+    host: str = ""
+
+
+def insert_builds(
+    connection: Connection,
+    workspaces: Collection[Any],
+    *,
+    transition: Transition,
+    reason: str,
+    initiator: str,
+    now: datetime,
+    priority: int = BuildPriority.DELETE,
+    next_attempt_at: datetime | None = None,
+) -> list[NewBuild]:
+    """Insert the pending build that each workspace's row already announces (rows or BuildOrigin)."""
+    builds = [
+        {
+            "id": str(uuid.uuid4()),
+            "workspace_id": w.id,
+            "organization_id": w.organization_id,
+            "preset_id": w.preset_id,
+            "number": w.build_number,
+            "transition": transition,
+            "status": BuildStatus.PENDING,
+            "reason": reason,
+            "initiator": initiator,
+            "priority": priority,
+            "queue": w.host,
+            "created_at": now,
+            "next_attempt_at": next_attempt_at,
+        }
+        for w in workspaces
+    ]
+    if builds:
+        connection.execute(_MANY_BUILDS, builds)
+    return [
+        NewBuild(build["id"], build["queue"], work_of(transition, reason, w.name))
+        for build, w in zip(builds, workspaces, strict=True)
+    ]

@@ -1,0 +1,108 @@
+"""Ending workspaces by hand: `release` by their owner, `delete` by an operator."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import Connection, select, update
+
+from prebuild_tasks.db.engine import Database
+from prebuild_tasks.errors import RefusedError
+from prebuild_tasks.model.vocabulary import FINAL_STATUSES, PREBUILDS_OWNER, BuildStatus, Transition
+from prebuild_tasks.schema import tables as m
+from prebuild_tasks.schema.history import add_history
+from prebuild_tasks.schema.lookup import find_workspace
+from prebuild_tasks.workspaces import transitions
+from prebuild_tasks.workspaces.new_builds import NewBuild
+
+
+def end_workspace(
+    database: Database, name: str, *, actor: str, operator: bool = False
+) -> tuple[str, int, list[NewBuild]]:
+    """Begin deleting a workspace; returns its id, its preset and the builds to publish.
+
+    `release` (not `operator`) takes claimed workspaces only. Ending one that is being deleted already is no error.
+    Raises NotFoundError, RefusedError.
+    """
+    reason = "operator" if operator else "released"
+    with database.write() as connection:
+        now = database.now(connection)
+        row = find_workspace(connection, name)
+        if not operator and row.owner == PREBUILDS_OWNER:
+            raise RefusedError(f"{row.name} is not claimed", hint=f"to remove a prebuild: prebuild delete {row.name}")
+        builds = transitions.delete_workspaces(
+            connection, [row.id], reason=reason, initiator=actor, now=now, only=[m.Workspace.owner == row.owner]
+        )
+        if not builds and row.transition is not Transition.DELETE:
+            builds = _end_open_build(connection, row, reason, actor, now)
+        add_history(
+            connection, reason, now=now, actor=actor, workspace_ids=[row.id], preset_id=row.preset_id, reason=reason
+        )
+    return row.id, row.preset_id, builds
+
+
+def _end_open_build(connection: Connection, row: Any, reason: str, actor: str, now: datetime) -> list[NewBuild]:
+    """A build is under way: pending ones end here, running ones are asked to, and their end deletes the workspace."""
+    # Locked before it is looked at: between two statements it could be taken, put back, or end.
+    build = connection.execute(
+        select(m.Build.id, m.Build.status, m.Build.transition)
+        .where(m.Build.workspace_id == row.id, m.Build.status.not_in(FINAL_STATUSES))
+        .with_for_update(key_share=True)
+    ).one_or_none()
+    owner = connection.execute(select(m.Workspace.owner).where(m.Workspace.id == row.id)).scalar_one()
+    if owner != row.owner:
+        raise RefusedError(f"{row.name} was just claimed by {owner}", hint="if it is to go all the same, delete theirs")
+    if build is None:
+        # It ended since the workspace was read, so now that can be deleted as anything that rests.
+        builds = transitions.delete_workspaces(
+            connection, [row.id], reason=reason, initiator=actor, now=now, only=[m.Workspace.owner == owner]
+        )
+        if not builds and not _is_going(connection, row.id):
+            raise RefusedError(f"{row.name} has just begun another build", hint="run the command again")
+        return builds
+    if build.transition is Transition.DELETE or build.status is BuildStatus.CANCELING:
+        return []  # somebody else has asked already
+    mine = update(m.Build).where(m.Build.id == build.id)
+    workspace = update(m.Workspace).where(m.Workspace.id == row.id)
+    if build.status is BuildStatus.PENDING:
+        connection.execute(mine.values(status=BuildStatus.CANCELED, completed_at=now, error_code=reason))
+        connection.execute(workspace.values(status=BuildStatus.CANCELED))
+        return transitions.delete_workspaces(connection, [row.id], reason=reason, initiator=actor, now=now)
+    connection.execute(mine.values(status=BuildStatus.CANCELING, initiator=actor))
+    # Its slot is free from now on: what is being canceled will never be claimed.
+    connection.execute(workspace.values(status=BuildStatus.CANCELING, slot=None))
+    return []
+
+
+def _is_going(connection: Connection, workspace_id: str) -> bool:
+    query = select(m.Workspace.transition, m.Workspace.deleted_at).where(m.Workspace.id == workspace_id)
+    row = connection.execute(query).one_or_none()
+    return row is None or row.deleted_at is not None or row.transition is Transition.DELETE
+
+
+def extend(database: Database, workspace: str, seconds: float, *, actor: str) -> datetime:
+    """Move the end of a claimed workspace's `claimed_ttl`; the new end. Raises NotFoundError, RefusedError."""
+    with database.write() as connection:
+        row = find_workspace(connection, workspace)
+        if row.owner == PREBUILDS_OWNER:
+            raise RefusedError(f"{row.name} is not claimed", hint="only claimed workspaces have an end to move")
+        if row.claimed_until is None:
+            raise RefusedError(f"{row.name} has no end", hint="its preset has no claimed_ttl: it stays until released")
+        if row.transition is Transition.DELETE:
+            raise RefusedError(f"{row.name} is being deleted", hint="claim another: prebuild claim PRESET")
+        now = database.now(connection)
+        until: datetime = max(row.claimed_until, now) + timedelta(seconds=seconds)
+        changed = connection.execute(
+            update(m.Workspace)
+            .where(m.Workspace.id == row.id, m.Workspace.claimed_until == row.claimed_until)
+            .where(m.Workspace.transition == row.transition)
+            .values(claimed_until=until)
+        )
+        if changed.rowcount != 1:
+            raise RefusedError(f"{row.name} changed meanwhile", hint="look again, then repeat")
+        add_history(
+            connection, "extended", now=now, actor=actor, workspace_ids=[row.id], preset_id=row.preset_id,
+            reason=f"until {until.isoformat()}",
+        )  # fmt: skip
+    return until
