@@ -14,7 +14,7 @@ from prebuild_tasks.client import Client
 from prebuild_tasks.config import Settings
 from prebuild_tasks.db.engine import Database
 from prebuild_tasks.errors import UnreachableError
-from prebuild_tasks.reconcile import turn
+from prebuild_tasks.workspaces import outbox
 from tests.builders import PRESET, RecordingPublisher, declare, fill
 
 
@@ -34,6 +34,6 @@ def test_by_the_client(database: Database, settings: Settings, redis_url: str, m
 def test_by_the_task(database: Database, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     declare(database, settings, 1)
     fill(database, settings)
-    monkeypatch.setattr(turn, "publish", away)
+    monkeypatch.setattr(outbox, "publish", away)
     answer = claim_and_wake(database, settings, RecordingPublisher(), ClaimRequest("ada", [PRESET]))
     assert answer.owner == "ada"
