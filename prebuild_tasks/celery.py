@@ -225,8 +225,8 @@ def _serve_again() -> None:
     """What was served here before the machine, or the container, went down: those that claimed it expect it."""
     from prebuild_tasks.bootstrap import runtime
 
-    for adapter in runtime().provisioners.suspendable():
-        adapter.resume()
+    for adapter in runtime().provisioners.resting_with_host():
+        adapter.serve_again()
 
 
 @beat_init.connect

@@ -10,9 +10,10 @@ import json
 import os
 import re
 import socket
+import warnings
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 from urllib.parse import urlsplit
 
 from pydantic import AliasChoices, Field, ValidationError, field_validator
@@ -269,3 +270,19 @@ def masked_url(url: str) -> str:
 def stable_json(value: object) -> str:
     """JSON with sorted keys and no spaces: the form digests are made of."""
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, default=str)
+
+
+if not TYPE_CHECKING:  # so that mypy still refuses a name that does not exist
+
+    def __getattr__(name: str) -> object:
+        """Understand for release 0.2 where `parse_duration` stood before."""
+        if name != "parse_duration":
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        from prebuild_tasks.model.durations import parse_duration
+
+        warnings.warn(
+            "prebuild_tasks.config.parse_duration is deprecated: import it from prebuild_tasks.model.durations",
+            DeprecationWarning,
+            stacklevel=2,
+        )
+        return parse_duration

@@ -1,183 +1,40 @@
-"""The seams: what the outside implements, and what the project promises. The contract stands in the docstrings."""
+"""The former place of the ports, kept for release 0.2: import them from the packages that they belong to."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from types import MappingProxyType
-from typing import Any, ClassVar, Protocol, runtime_checkable
+import warnings
 
+from prebuild_tasks.messaging import NOTHING_SHOWN, Publisher
+from prebuild_tasks.provisioners import (
+    BuildContext,
+    ListsOnce,
+    MayNotList,
+    Probe,
+    Provisioner,
+    Resource,
+    WorkspaceSpec,
+)
+from prebuild_tasks.provisioners.former_names import Suspendable
+from prebuild_tasks.reconcile import Reconciler, ReconciliationOrchestrator
 
-@dataclass(frozen=True, slots=True)
-class WorkspaceSpec:
-    """One workspace, as a provisioner gets to see it: its identity, recipe and parameters, secrets resolved."""
+__all__ = [
+    "NOTHING_SHOWN",
+    "BuildContext",
+    "ListsOnce",
+    "MayNotList",
+    "Probe",
+    "Provisioner",
+    "Publisher",
+    "Reconciler",
+    "ReconciliationOrchestrator",
+    "Resource",
+    "Suspendable",
+    "WorkspaceSpec",
+]
 
-    installation: str
-    """Random id of the database; marks every resource, so that nothing foreign is ever touched."""
-    workspace_id: str
-    attempt: int
-    """How often this build was taken up; leftovers of lower attempts are ended first, their late results refused."""
-    name: str
-    owner: str
-    template: str
-    version: str
-    preset: str
-    config: Mapping[str, Any]
-    """The template version's `config`, as declared."""
-    parameters: Mapping[str, str] = field(repr=False)
-    """The preset's parameters. May hold secrets: never to be logged or shown."""
-    ready_timeout: float = 300.0
-    """Seconds from the end of `start` until the workspace must be ready."""
-
-
-@dataclass(frozen=True, slots=True)
-class Resource:
-    """What a workspace consists of, in the answer of a claim."""
-
-    workspace_id: str
-    resource_id: str
-    """The provisioner's own name for it: a container id, a directory, a cloud id."""
-    url: str = ""
-    directory: str = ""
-    installation: str = ""
-    claimed: bool = False
-    """The durable mark a claim leaves on the resource itself; a marked one is never destroyed as unknown."""
-
-
-@dataclass(frozen=True, slots=True)
-class Probe:
-    """Whether a workspace is ready for a person, and in the provisioner's words why not."""
-
-    ready: bool
-    message: str = ""
-    gone: bool = False
-    """The resource is no longer there, or can never be ready again: no second look is needed."""
-
-
-class BuildContext(Protocol):
-    """A running build, as the provisioner sees it."""
-
-    def log(self, text: str) -> None:
-        """Append output (whole lines or parts of them) to the build's log. Secrets are masked on the way."""
-
-    def check(self) -> None:
-        """Return at once, or raise BuildStoppedError when the build was canceled, ran out of time or lost its lease."""
-
-    def wait(self, seconds: float) -> None:
-        """Sleep, ending early with BuildStoppedError as `check` does."""
-
-
-class Provisioner(Protocol):
-    """Makes, probes and destroys the resources of workspaces.
-
-    Every operation is idempotent by workspace id and safe when repeated, when the resource is half made and when it is
-    already gone. `start` and `delete` first end what lower attempts left behind, `claim` what runs of their hook. An
-    operation that takes long calls `context.check()` or `context.wait()` at least once a second and cleans up nothing
-    when they raise: a later attempt or a delete will. Errors: CannotBuildError when trying again is pointless,
-    ProvisionerError otherwise, its message being what people read in `status`.
-    """
-
-    name: ClassVar[str]
-
-    @property
-    def local(self) -> bool:
-        """Resources live on the host of the worker that made them; only that host's builds worker can reach them."""
-
-    def check_config(self, config: Mapping[str, Any]) -> None:
-        """Refuse a config that can never work, with CannotBuildError; called by `apply` before anything is written."""
-
-    def start(self, spec: WorkspaceSpec, context: BuildContext) -> Resource:
-        """Make the workspace. Started before by the same or a higher attempt: answer what is there."""
-
-    def probe(self, spec: WorkspaceSpec) -> Probe:
-        """Is it ready? Returns within 30 seconds; a resource that is gone is not ready."""
-
-    def claim(self, spec: WorkspaceSpec, context: BuildContext) -> None:
-        """Leave the durable claimed mark, then run the personalising hook, if any, for `spec.owner`."""
-
-    def stop(self, spec: WorkspaceSpec, context: BuildContext) -> None:
-        """End what runs, keep what is stored."""
-
-    def delete(self, spec: WorkspaceSpec, context: BuildContext) -> None:
-        """End and remove everything of this workspace. Gone already is success."""
-
-    def list(self, installation: str, configs: Iterable[Mapping[str, Any]] = ()) -> Iterable[Resource]:
-        """Every resource that carries this installation's mark, half-made ones included.
-
-        `configs`: those of every version there is, for adapters that must be told where to look. Raises
-        ProvisionerError when one of the places can't be asked: half a list would pass for a loss.
-        """
-
-
-@runtime_checkable
-class MayNotList(Protocol):
-    """A provisioner whose list leaves out what some configs make: what is missing from it proves nothing then."""
-
-    def lists(self, config: Mapping[str, Any]) -> bool:
-        """Whether workspaces of this config are listed."""
-
-
-@runtime_checkable
-class ListsOnce(Protocol):
-    """A provisioner that may not list, and of which many configs, as those of a recipe's versions, ask for one list."""
-
-    def list_key(self, config: Mapping[str, Any]) -> str:
-        """The same for configs of which one answers for all; empty for one that is not listed at all."""
-
-
-@runtime_checkable
-class Suspendable(Protocol):
-    """A provisioner with processes on this machine, which can rest while the machine's embedded service is down."""
-
-    def suspend(self) -> int:
-        """End every process of every workspace here, keeping files, ports and marks; returns how many rested."""
-
-    def resume(self) -> int:
-        """Serve every published workspace again, claimed ones too, without running `start`; returns how many.
-
-        Asked once when a builds worker starts, beside others that may be at work on the same machine.
-        """
-
-
-@runtime_checkable
-class Reconciler(Protocol):
-    """Drives pools to their desired size. Both calls are safe at any moment, from anywhere, any number of times."""
-
-    def reconcile_all(self, *, force: bool = False) -> Mapping[str, Any]:
-        """Take one global snapshot and send one `reconcile_preset` per preset that may need it.
-
-        `force` bypasses the tick's key.
-        """
-
-    def reconcile_preset(self, preset: str, *, tick: int = 0, redelivered: bool = False) -> Mapping[str, Any]:
-        """Drive one preset, named by id or as template/preset, to its desired size; a stale `tick` is dropped.
-
-        `redelivered`: this turn was begun before, and its process died. After three in a row the pool rests.
-        """
-
-
-@runtime_checkable
-class ReconciliationOrchestrator(Reconciler, Protocol):
-    """A Reconciler that runs by itself."""
-
-    def run_loop(self) -> int:
-        """Run until stopped; returns the process's exit code."""
-
-    def stop(self, cause: str) -> None:
-        """Ask `run_loop` to end gracefully; the first cause is logged. Safe in a signal handler."""
-
-
-NOTHING_SHOWN: Mapping[str, str] = MappingProxyType({})
-
-
-class Publisher(Protocol):
-    """Sends messages. Called after the commit only; a lost message is mended by the tick or the sweep.
-
-    `shown`: what people see in place of an id, where the caller knows it without asking; never a secret.
-    """
-
-    def reconcile(self, preset_ids: Sequence[str], *, tick: int = 0, shown: Mapping[str, str] = NOTHING_SHOWN) -> int:
-        """Enqueue one reconcile per preset: a tick's on the tick's queue, an event's (tick 0) on the events' queue."""
-
-    def builds(self, build_ids: Mapping[str, Sequence[str]], *, shown: Mapping[str, str] = NOTHING_SHOWN) -> int:
-        """Enqueue one token per build, by full queue name; returns how many were sent."""
+warnings.warn(
+    "prebuild_tasks.ports is deprecated: import provisioners' names from prebuild_tasks.provisioners, "
+    "Publisher from prebuild_tasks.messaging and Reconciler from prebuild_tasks.reconcile",
+    DeprecationWarning,
+    stacklevel=2,
+)

@@ -16,12 +16,13 @@ from prebuild_tasks.db.engine import Database
 from prebuild_tasks.db.types import UtcDateTime
 from prebuild_tasks.fleet.liveness import note_tick
 from prebuild_tasks.fleet.presence import Presence, Role
+from prebuild_tasks.messaging import NOTHING_SHOWN
 from prebuild_tasks.messaging.publisher import BUILDS, CLAIMS, DEFAULT, EVENTS, RECONCILE
 from prebuild_tasks.model.vocabulary import BuildStatus, Transition
 from prebuild_tasks.pools.apply import apply
 from prebuild_tasks.pools.file.load import load_text
 from prebuild_tasks.pools.options import ApplyOptions, ApplyReport
-from prebuild_tasks.ports import NOTHING_SHOWN, Resource
+from prebuild_tasks.provisioners import Resource
 from prebuild_tasks.reconcile.turn import PresetResult, reconcile_preset
 from prebuild_tasks.schema import tables as m
 from prebuild_tasks.schema.lookup import resolve_preset

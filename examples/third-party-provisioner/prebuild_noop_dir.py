@@ -21,8 +21,7 @@ from typing import Any, ClassVar
 from prebuild_tasks.config import Settings
 from prebuild_tasks.errors import BuildStoppedError, CannotBuildError, ProvisionerError
 from prebuild_tasks.model.durations import parse_duration
-from prebuild_tasks.ports import BuildContext, Probe, Resource, WorkspaceSpec
-from prebuild_tasks.provisioners.marks import refuse_claimed
+from prebuild_tasks.provisioners import BuildContext, Probe, Resource, WorkspaceSpec, refuse_claimed
 
 LOOK = 0.5
 """Seconds between two looks whether to go on; the port allows one."""

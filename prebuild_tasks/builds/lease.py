@@ -30,7 +30,7 @@ HARD_GRACE = 30.0
 
 
 class RunningBuild:
-    """The context a provisioner gets (ports.BuildContext): output goes out through it, stop requests come in."""
+    """The context a provisioner gets (provisioners.BuildContext): output goes out through it, stop requests come in."""
 
     def __init__(self, build: TakenBuild, timeout: float, secrets: Iterable[str] = ()) -> None:
         self.build = build

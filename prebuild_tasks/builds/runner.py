@@ -23,8 +23,7 @@ from prebuild_tasks.db.engine import Database
 from prebuild_tasks.errors import BuildStoppedError, BusyError, CannotBuildError, PrebuildError, UnreachableError
 from prebuild_tasks.faultpoints import step
 from prebuild_tasks.model.vocabulary import CLAIM_REASON, NEVER_READY_CODE, BuildStatus, PresetStatus, Transition
-from prebuild_tasks.ports import Provisioner, Resource, WorkspaceSpec
-from prebuild_tasks.provisioners import Provisioners
+from prebuild_tasks.provisioners import Provisioner, Provisioners, Resource, WorkspaceSpec
 from prebuild_tasks.reconcile.store.write import set_preset_status
 from prebuild_tasks.schema.history import add_history
 from prebuild_tasks.workspaces import transitions

@@ -13,7 +13,7 @@ from sqlalchemy import Connection, select
 
 from prebuild_tasks.builds.store import TakenBuild
 from prebuild_tasks.errors import CannotBuildError
-from prebuild_tasks.ports import WorkspaceSpec
+from prebuild_tasks.provisioners import WorkspaceSpec
 from prebuild_tasks.schema import tables as m
 from prebuild_tasks.schema.conditions import TEMPLATE_OF_VERSION, VERSION_OF_PRESET, installation_id
 

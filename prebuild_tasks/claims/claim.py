@@ -22,9 +22,9 @@ from prebuild_tasks.clock import monotonic
 from prebuild_tasks.config import Settings
 from prebuild_tasks.db.engine import Database
 from prebuild_tasks.errors import BeingBuiltError, ClaimMissError, InputError, PrebuildError, RefusedError
+from prebuild_tasks.messaging import Publisher
 from prebuild_tasks.model.names import check_name, check_owner
 from prebuild_tasks.model.vocabulary import CLAIM_REASON
-from prebuild_tasks.ports import Publisher
 from prebuild_tasks.schema.history import add_history
 from prebuild_tasks.workspaces.handover import claim_build
 from prebuild_tasks.workspaces.outbox import follow_up

@@ -21,8 +21,7 @@ from prebuild_tasks.model.vocabulary import (
     BuildStatus,
     Transition,
 )
-from prebuild_tasks.ports import MayNotList, Provisioner
-from prebuild_tasks.provisioners import Provisioners
+from prebuild_tasks.provisioners import Provisioners, is_listed
 from prebuild_tasks.reconcile.rules.schedule import desired_at
 from prebuild_tasks.reconcile.store.snapshots import read_pools
 from prebuild_tasks.schema import tables as m
@@ -79,14 +78,9 @@ def audit(database: Database, settings: Settings, provisioners: Provisioners | N
         findings += [
             Finding(4, "running workspace without a resource", row.name)
             for workspace_id, row in mine.items()
-            if row.running and workspace_id not in there and lists(adapter, row.config)
+            if row.running and workspace_id not in there and is_listed(adapter, row.config)
         ]
     return findings
-
-
-def lists(adapter: Provisioner, config: Mapping[str, Any]) -> bool:
-    """Whether workspaces of this recipe are in the adapter's list at all."""
-    return not isinstance(adapter, MayNotList) or adapter.lists(config)
 
 
 def _database_findings(

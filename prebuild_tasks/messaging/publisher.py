@@ -18,8 +18,8 @@ from kombu.transport import redis as _transport  # noqa: F401 - else kombu impor
 from redis.exceptions import RedisError
 
 from prebuild_tasks.config import Settings
+from prebuild_tasks.messaging.port import NOTHING_SHOWN
 from prebuild_tasks.messaging.queues import QUEUES
-from prebuild_tasks.ports import NOTHING_SHOWN
 
 log = structlog.get_logger(__name__)
 

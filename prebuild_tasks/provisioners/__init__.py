@@ -1,63 +1,70 @@
-"""Adapters of the Provisioner port, found by name in the entry-point group `prebuild_tasks.provisioners`."""
+"""Make, probe and destroy the resources of workspaces, by provisioners that are found by name."""
 
 from __future__ import annotations
 
-from contextlib import suppress
-from difflib import get_close_matches
-from functools import cache
-from importlib.metadata import entry_points
-from typing import cast
+from importlib import import_module
+from typing import TYPE_CHECKING
 
-from prebuild_tasks.config import Settings
-from prebuild_tasks.errors import NotFoundError, PrebuildError, ProvisionerError
-from prebuild_tasks.ports import Provisioner, Suspendable
-from prebuild_tasks.provisioners.missing import Missing
+if TYPE_CHECKING:
+    from prebuild_tasks.provisioners.port import BuildContext as BuildContext
+    from prebuild_tasks.provisioners.port import ListsOnce as ListsOnce
+    from prebuild_tasks.provisioners.port import MayNotList as MayNotList
+    from prebuild_tasks.provisioners.port import Probe as Probe
+    from prebuild_tasks.provisioners.port import Provisioner as Provisioner
+    from prebuild_tasks.provisioners.port import Resource as Resource
+    from prebuild_tasks.provisioners.port import RestsWithHost as RestsWithHost
+    from prebuild_tasks.provisioners.port import WorkspaceSpec as WorkspaceSpec
+    from prebuild_tasks.provisioners.port import is_listed as is_listed
+    from prebuild_tasks.provisioners.registry import GROUP as GROUP
+    from prebuild_tasks.provisioners.registry import Provisioners as Provisioners
+    from prebuild_tasks.provisioners.registry import load as load
+    from prebuild_tasks.provisioners.registry import names as names
+    from prebuild_tasks.provisioners.shared.disk import disk_use as disk_use
+    from prebuild_tasks.provisioners.shared.marks import refuse_claimed as refuse_claimed
+    from prebuild_tasks.provisioners.shared.processes import is_running as is_running
 
-GROUP = "prebuild_tasks.provisioners"
+__all__ = [
+    "GROUP",
+    "BuildContext",
+    "ListsOnce",
+    "MayNotList",
+    "Probe",
+    "Provisioner",
+    "Provisioners",
+    "Resource",
+    "RestsWithHost",
+    "WorkspaceSpec",
+    "disk_use",
+    "is_listed",
+    "is_running",
+    "load",
+    "names",
+    "refuse_claimed",
+]
 
+_MODULES = {
+    "BuildContext": "port",
+    "GROUP": "registry",
+    "ListsOnce": "port",
+    "MayNotList": "port",
+    "Probe": "port",
+    "Provisioner": "port",
+    "Provisioners": "registry",
+    "Resource": "port",
+    "RestsWithHost": "port",
+    "WorkspaceSpec": "port",
+    "disk_use": "shared.disk",
+    "is_listed": "port",
+    "is_running": "shared.processes",
+    "load": "registry",
+    "names": "registry",
+    "refuse_claimed": "shared.marks",
+}
 
-def names() -> list[str]:
-    """Every provisioner that is installed, third parties' included."""
-    return sorted({entry.name for entry in entry_points(group=GROUP)})
+if not TYPE_CHECKING:  # so that mypy still refuses a name that does not exist
 
-
-@cache
-def load(name: str, settings: Settings) -> Provisioner:
-    """The adapter, made once per process. Raises NotFoundError that lists what there is."""
-    found = list(entry_points(group=GROUP, name=name))
-    if not found:
-        near = get_close_matches(name, names(), n=1)
-        there_are = f"there are: {', '.join(names())}"
-        hint = f"did you mean {near[0]}? {there_are}" if near else there_are
-        raise NotFoundError(f"there is no provisioner {name!r}", hint=hint)
-    try:
-        adapter: Provisioner = found[0].load()(settings)
-    except Exception as error:  # whatever a third party's module does when it is imported
-        raise ProvisionerError(f"the provisioner {name!r} ({found[0].value}) can't be loaded: {error}") from error
-    return adapter
-
-
-class Provisioners:
-    """The provisioners under one process's settings."""
-
-    def __init__(self, settings: Settings) -> None:
-        self._settings = settings
-
-    def get(self, name: str) -> Provisioner:
-        """The adapter, as `load` does."""
-        return load(name, self._settings)
-
-    def get_or_missing(self, name: str) -> Provisioner:
-        """The adapter, or one that fails every build with the reason why there is none here."""
-        try:
-            return self.get(name)
-        except PrebuildError as error:
-            return cast("Provisioner", Missing(name, self._settings.host, error))
-
-    def suspendable(self) -> list[Suspendable]:
-        """Those whose workspaces end with the machine, and are served again after it; what can't be loaded is not."""
-        found = []
-        for name in names():
-            with suppress(ProvisionerError):
-                found.append(self.get(name))
-        return [adapter for adapter in found if isinstance(adapter, Suspendable)]
+    def __getattr__(name: str) -> object:
+        """Import the module of a public name when the name is first used."""
+        if name in _MODULES:
+            return getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,16 +1,15 @@
-"""The durable mark of a claim, as every adapter honours it."""
+"""The former place of `refuse_claimed`, kept for release 0.2: import it from `prebuild_tasks.provisioners`."""
 
 from __future__ import annotations
 
-from prebuild_tasks.errors import ProvisionerError
-from prebuild_tasks.model.vocabulary import PREBUILDS_OWNER
-from prebuild_tasks.ports import WorkspaceSpec
+import warnings
 
+from prebuild_tasks.provisioners.shared.marks import refuse_claimed
 
-def refuse_claimed(owner: str, spec: WorkspaceSpec) -> None:
-    """Raises ProvisionerError when somebody has what the pool wants to be rid of: an older database was put back.
+__all__ = ["refuse_claimed"]
 
-    `owner`: whose mark it carries; empty: nobody's.
-    """
-    if owner and spec.owner == PREBUILDS_OWNER:
-        raise ProvisionerError(f"it was claimed by {owner}: it is not deleted for the pool")
+warnings.warn(
+    "prebuild_tasks.provisioners.marks is deprecated: import refuse_claimed from prebuild_tasks.provisioners",
+    DeprecationWarning,
+    stacklevel=2,
+)

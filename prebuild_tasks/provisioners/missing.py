@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, NoReturn
 
 from prebuild_tasks.errors import PrebuildError, ProvisionerError
-from prebuild_tasks.ports import BuildContext, Probe, Resource, WorkspaceSpec
+from prebuild_tasks.provisioners.port import BuildContext, Probe, Resource, WorkspaceSpec
 
 
 class Missing:

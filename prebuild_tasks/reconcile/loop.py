@@ -15,7 +15,7 @@ from prebuild_tasks.db.engine import Database
 from prebuild_tasks.db.types import conflict_insert
 from prebuild_tasks.faultpoints import step
 from prebuild_tasks.fleet.liveness import note_tick
-from prebuild_tasks.ports import Publisher
+from prebuild_tasks.messaging import Publisher
 from prebuild_tasks.reconcile.locks import Locks
 from prebuild_tasks.reconcile.rules.backoff import rest_after_lost_turns
 from prebuild_tasks.reconcile.turn import plan_tick, reconcile_preset, tick_report
@@ -27,7 +27,7 @@ log = structlog.get_logger(__name__)
 
 
 class PoolReconciler:
-    """ports.Reconciler over a database, Redis locks and a publisher."""
+    """reconcile.Reconciler over a database, Redis locks and a publisher."""
 
     def __init__(self, database: Database, settings: Settings, locks: Locks, publisher: Publisher) -> None:
         self._database = database

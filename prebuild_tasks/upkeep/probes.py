@@ -27,8 +27,7 @@ from prebuild_tasks.db.engine import Database
 from prebuild_tasks.db.types import conflict_insert
 from prebuild_tasks.errors import BusyError, PrebuildError
 from prebuild_tasks.fleet.hosts import alive
-from prebuild_tasks.ports import Probe
-from prebuild_tasks.provisioners import Provisioners
+from prebuild_tasks.provisioners import Probe, Provisioners
 from prebuild_tasks.schema import tables as m
 from prebuild_tasks.schema.conditions import IS_CLAIMABLE
 from prebuild_tasks.schema.history import add_history

@@ -12,8 +12,8 @@ from prebuild_tasks.db.base import UuidText
 from prebuild_tasks.db.engine import Database
 from prebuild_tasks.errors import PrebuildError
 from prebuild_tasks.faultpoints import step
+from prebuild_tasks.messaging import NOTHING_SHOWN, Publisher
 from prebuild_tasks.model.vocabulary import BuildStatus
-from prebuild_tasks.ports import NOTHING_SHOWN, Publisher
 from prebuild_tasks.schema import tables as m
 from prebuild_tasks.schema.lookup import read_names
 from prebuild_tasks.workspaces.new_builds import NewBuild

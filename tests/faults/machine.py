@@ -35,7 +35,7 @@ from prebuild_tasks.pools import operations
 from prebuild_tasks.pools.apply import apply
 from prebuild_tasks.pools.file.load import load_text
 from prebuild_tasks.pools.options import ApplyOptions
-from prebuild_tasks.ports import BuildContext, Probe, Resource, WorkspaceSpec
+from prebuild_tasks.provisioners import BuildContext, Probe, Resource, WorkspaceSpec
 from prebuild_tasks.reconcile.rules.schedule import desired_at
 from prebuild_tasks.reconcile.store.preset_view import read_preset
 from prebuild_tasks.reconcile.turn import PresetResult, plan_tick, reconcile_preset
@@ -61,7 +61,7 @@ EXTRAS = [
 
 
 class Scripted:
-    """ports.Provisioner whose resources are a set, and whose builds end as it was told last."""
+    """provisioners.Provisioner whose resources are a set, and whose builds end as it was told last."""
 
     name: ClassVar[str] = "process"
     local: ClassVar[bool] = False

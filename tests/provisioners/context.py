@@ -8,7 +8,7 @@ from prebuild_tasks.errors import BuildStoppedError
 
 
 class Context:
-    """ports.BuildContext that remembers the output and can be told to stop."""
+    """provisioners.BuildContext that remembers the output and can be told to stop."""
 
     def __init__(self) -> None:
         self.text = ""

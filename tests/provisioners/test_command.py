@@ -13,10 +13,10 @@ import pytest
 
 from prebuild_tasks.config import Settings
 from prebuild_tasks.errors import BuildStoppedError, CannotBuildError, ProvisionerError
-from prebuild_tasks.ports import WorkspaceSpec
-from prebuild_tasks.provisioners import process_tree as tree
+from prebuild_tasks.provisioners import WorkspaceSpec
 from prebuild_tasks.provisioners.command import CommandProvisioner
-from prebuild_tasks.provisioners.command_call import ANSWER_LIMIT
+from prebuild_tasks.provisioners.command.call import ANSWER_LIMIT
+from prebuild_tasks.provisioners.shared import processes as tree
 from tests.provisioners.context import Context
 from tests.wait import wait_until
 

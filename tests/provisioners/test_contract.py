@@ -1,24 +1,26 @@
-"""The contract of ports.Provisioner. An adapter joins with one fixture: how to declare what the tests need of it."""
+"""The contract of provisioners.Provisioner; an adapter joins with one function that declares what the tests need."""
 
 from __future__ import annotations
 
+import sys
 import threading
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from importlib import import_module
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
 
 from prebuild_tasks.config import Settings
 from prebuild_tasks.errors import BuildStoppedError, CannotBuildError, ProvisionerError
-from prebuild_tasks.ports import Provisioner, Resource, WorkspaceSpec
-from prebuild_tasks.provisioners import process_tree as tree
+from prebuild_tasks.provisioners import Provisioner, Resource, WorkspaceSpec
 from prebuild_tasks.provisioners.command import CommandProvisioner
 from prebuild_tasks.provisioners.docker import DockerProvisioner
 from prebuild_tasks.provisioners.process import ProcessProvisioner
+from prebuild_tasks.provisioners.shared import processes as tree
 from prebuild_tasks.provisioners.simulated import SimulatedProvisioner
 from tests.provisioners.context import Context, PausingContext
 from tests.provisioners.engine import LIMITS, PLAIN, Engine
@@ -52,7 +54,7 @@ def _process(request: pytest.FixtureRequest, settings: Settings) -> Iterator[Ada
         refused={"strat": "true"},
         running=lambda workspace_id: tree.marked([workspace_id]),
     )
-    provisioner.suspend()
+    provisioner.rest()
 
 
 def _docker(request: pytest.FixtureRequest, settings: Settings) -> Iterator[Adapter]:
@@ -97,8 +99,28 @@ def _simulated(request: pytest.FixtureRequest, settings: Settings) -> Iterator[A
 
 def _third_party(request: pytest.FixtureRequest, settings: Settings) -> Iterator[Adapter]:
     request.getfixturevalue("monkeypatch").syspath_prepend(str(EXAMPLES / "third-party-provisioner"))
-    yield Adapter(
-        import_module("prebuild_noop_dir").NoopDir(settings),
+    yield _noop_dir(import_module("prebuild_noop_dir"), settings)
+
+
+def _third_party_of_0_1(request: pytest.FixtureRequest, settings: Settings) -> Iterator[Adapter]:
+    """The example as release 0.1 had it, which imports the former names."""
+    monkeypatch = request.getfixturevalue("monkeypatch")
+    for shim in ("prebuild_tasks.ports", "prebuild_tasks.provisioners.marks"):
+        monkeypatch.delitem(sys.modules, shim, raising=False)
+    monkeypatch.syspath_prepend(str(Path(__file__).parent / "release_0_1"))
+    monkeypatch.delitem(sys.modules, "noop_dir_0_1", raising=False)
+    with pytest.warns(DeprecationWarning, match="is deprecated: import") as warned:
+        module = import_module("noop_dir_0_1")
+    # parse_duration's comes twice: `from` looks whether there is such a name before it takes it.
+    assert {str(one.message).partition(" is ")[0] for one in warned} == {
+        "prebuild_tasks.config.parse_duration", "prebuild_tasks.ports", "prebuild_tasks.provisioners.marks"
+    }  # fmt: skip
+    yield _noop_dir(module, settings)
+
+
+def _noop_dir(module: ModuleType, settings: Settings) -> Adapter:
+    return Adapter(
+        module.NoopDir(settings),
         works={"files": {"made": "made\n"}},
         fails={"files": {"no disk " * 40: "a name longer than any file's"}},
         hangs={"takes": "1000d"},
@@ -113,11 +135,19 @@ ADAPTERS = {
     "command": _command,
     "simulated": _simulated,
     "third-party": _third_party,
+    "third-party-of-0.1": _third_party_of_0_1,
 }
 
 
 @pytest.fixture(
-    params=["process", "command", "simulated", "third-party", pytest.param("docker", marks=pytest.mark.docker)]
+    params=[
+        "process",
+        "command",
+        "simulated",
+        "third-party",
+        "third-party-of-0.1",
+        pytest.param("docker", marks=pytest.mark.docker),
+    ]
 )
 def adapter(request: pytest.FixtureRequest, settings: Settings) -> Iterator[Adapter]:
     yield from ADAPTERS[request.param](request, settings)

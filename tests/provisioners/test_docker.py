@@ -15,11 +15,10 @@ import pytest
 
 from prebuild_tasks.config import Settings
 from prebuild_tasks.errors import BuildStoppedError, CannotBuildError, ProvisionerError
-from prebuild_tasks.ports import Provisioner, WorkspaceSpec
-from prebuild_tasks.provisioners import Provisioners, docker_ready
-from prebuild_tasks.provisioners.docker import DockerProvisioner
-from prebuild_tasks.provisioners.docker_config import parse
-from prebuild_tasks.provisioners.process_config import BadConfigError
+from prebuild_tasks.provisioners import Provisioner, Provisioners, WorkspaceSpec
+from prebuild_tasks.provisioners.docker import DockerProvisioner, ready
+from prebuild_tasks.provisioners.docker.config import parse
+from prebuild_tasks.provisioners.shared.config import BadConfigError
 from tests.provisioners.conftest import INSTALLATIONS
 from tests.provisioners.context import Context, PausingContext
 from tests.provisioners.engine import HEALTH, LIMITS, PLAIN, Engine
@@ -360,7 +359,7 @@ def test_a_probe_that_hangs_is_ended_and_a_slow_one_is_waited_for(
     provisioner.start(spec, Context())
     slow = replace(spec, config=recipe(ready="sleep 4"))
     assert provisioner.probe(slow).ready, "longer than the engine itself may take for an answer"
-    monkeypatch.setattr(docker_ready, "PROBE_TIMEOUT", 0.3)
+    monkeypatch.setattr(ready, "PROBE_TIMEOUT", 0.3)
     hanging = replace(spec, config=recipe(ready="sleep 1000"))
     assert provisioner.probe(hanging).message == "ready did not end within 0.3 s"
 

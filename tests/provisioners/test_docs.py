@@ -12,8 +12,8 @@ import yaml
 from prebuild_tasks.config import Settings
 from prebuild_tasks.pools.file.load import load_pools
 from prebuild_tasks.provisioners import load, names
-from prebuild_tasks.provisioners.command_config import CommandConfig
-from prebuild_tasks.provisioners.simulated_config import SimulatedConfig
+from prebuild_tasks.provisioners.command.config import CommandConfig
+from prebuild_tasks.provisioners.simulated.config import SimulatedConfig
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "provisioners.md").read_text()

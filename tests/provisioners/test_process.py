@@ -19,12 +19,12 @@ import pytest
 
 from prebuild_tasks.config import Settings
 from prebuild_tasks.errors import BuildStoppedError, CannotBuildError, ProvisionerError
-from prebuild_tasks.ports import Suspendable, WorkspaceSpec
-from prebuild_tasks.provisioners import process_tree as tree
+from prebuild_tasks.provisioners import RestsWithHost, WorkspaceSpec
 from prebuild_tasks.provisioners.process import ProcessProvisioner
-from prebuild_tasks.provisioners.process_config import BadConfigError
-from prebuild_tasks.provisioners.process_disk import disk_use
-from prebuild_tasks.provisioners.process_files import Place, Published
+from prebuild_tasks.provisioners.process.place import Place, Published
+from prebuild_tasks.provisioners.shared import processes as tree
+from prebuild_tasks.provisioners.shared.config import BadConfigError
+from prebuild_tasks.provisioners.shared.disk import disk_use
 from tests.provisioners.context import Context
 from tests.wait import wait_until
 
@@ -35,7 +35,7 @@ SERVE = 'exec "$PYTHON" -m http.server --bind "$PREBUILD_WORKSPACE_BIND" "$PORT"
 def provisioner(settings: Settings) -> Iterator[ProcessProvisioner]:
     adapter = ProcessProvisioner(settings)
     yield adapter
-    adapter.suspend()
+    adapter.rest()
 
 
 @pytest.fixture
@@ -142,7 +142,7 @@ import os, signal
 from dataclasses import replace
 from pathlib import Path
 from prebuild_tasks.config import Settings
-from prebuild_tasks.ports import WorkspaceSpec
+from prebuild_tasks.provisioners import WorkspaceSpec
 from prebuild_tasks.provisioners.process import ProcessProvisioner
 from tests.provisioners.context import Context
 settings = Settings(data_dir=Path({str(settings.data_dir)!r}))
@@ -160,19 +160,19 @@ os.kill(os.getpid(), signal.SIGKILL)
         assert answer.status == 200
 
 
-def test_suspend_leaves_no_process_and_resume_serves_the_same_again(
+def test_rest_leaves_no_process_and_serve_again_serves_the_same_again(
     provisioner: ProcessProvisioner, spec: WorkspaceSpec
 ) -> None:
-    assert isinstance(provisioner, Suspendable)
+    assert isinstance(provisioner, RestsWithHost)
     serving = replace(spec, config={"start": "echo once >> starts", "serve": SERVE})
     before = provisioner.start(serving, Context())
     wait_until(lambda: provisioner.probe(serving).ready, what="the served process")
-    assert provisioner.suspend() == 1
+    assert provisioner.rest() == 1
     assert tree.marked([spec.workspace_id]) == []
     assert not provisioner.probe(serving).ready
-    assert provisioner.resume() == 1
+    assert provisioner.serve_again() == 1
     wait_until(lambda: provisioner.probe(serving).ready, what="the served process")
-    assert provisioner.resume() == 1, "what runs is left alone"
+    assert provisioner.serve_again() == 1, "what runs is left alone"
     assert provisioner.start(serving, Context()) == before
     assert (Path(before.directory) / "starts").read_text() == "once\n"
 
@@ -315,7 +315,7 @@ def test_what_ignores_the_request_to_end_is_killed(
 def test_a_probe_that_hangs_is_ended(
     provisioner: ProcessProvisioner, spec: WorkspaceSpec, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("prebuild_tasks.provisioners.process.PROBE_TIMEOUT", 0.3)
+    monkeypatch.setattr("prebuild_tasks.provisioners.process.adapter.PROBE_TIMEOUT", 0.3)
     hanging = replace(spec, config={"start": "true", "ready": "sleep 1000 & wait"})
     provisioner.start(hanging, Context())
     assert provisioner.probe(hanging).message == "ready did not end within 0.3 s"
@@ -455,11 +455,11 @@ def test_one_that_cant_be_read_stops_no_other(
         for _ in range(3)
     ]
     made = [provisioner.start(one, Context()) for one in serving]
-    provisioner.suspend()
+    provisioner.rest()
     (Path(made[0].resource_id) / "state.json").write_text("{")
     state = Path(made[1].resource_id) / "state.json"
     state.write_text(state.read_text().replace('"sh"', '"no-such-shell"'))
-    assert provisioner.resume() == 1
+    assert provisioner.serve_again() == 1
     assert "can't be served again: no-such-shell" in caplog.text
     assert {resource.workspace_id for resource in provisioner.list("i")} == {one.workspace_id for one in serving}
 
@@ -468,10 +468,10 @@ def test_what_was_stopped_on_purpose_is_not_resumed(provisioner: ProcessProvisio
     serving = replace(spec, config={"start": "true", "serve": "exec sleep 1000"})
     provisioner.start(serving, Context())
     provisioner.stop(serving, Context())
-    assert provisioner.resume() == 0
+    assert provisioner.serve_again() == 0
     provisioner.start(serving, Context())
-    provisioner.suspend()
-    assert provisioner.resume() == 1
+    provisioner.rest()
+    assert provisioner.serve_again() == 1
 
 
 def test_the_claim_hook_runs_until_it_succeeded_once(provisioner: ProcessProvisioner, spec: WorkspaceSpec) -> None:
@@ -491,8 +491,8 @@ def test_after_a_rest_it_is_served_for_its_owner(provisioner: ProcessProvisioner
     serving = replace(spec, config={"start": "true", "serve": 'echo "for $PREBUILD_OWNER"; exec sleep 1000'})
     provisioner.start(serving, Context())
     provisioner.claim(replace(serving, owner="ada"), Context())
-    provisioner.suspend()
-    provisioner.resume()
+    provisioner.rest()
+    provisioner.serve_again()
     log = Place(provisioner._root, spec.workspace_id).serve_log
     wait_until(lambda: log.read_text() == "for prebuilds\nfor ada\n", what="both owners")
 
@@ -503,8 +503,8 @@ def test_no_secret_is_in_a_repr_or_a_log(
     caplog.set_level(0)
     secret = replace(spec, parameters={"T": "s3cret"}, config={"start": "true", "serve": "exec sleep 1000"})
     provisioner.start(secret, Context())
-    provisioner.suspend()
-    provisioner.resume()
+    provisioner.rest()
+    provisioner.serve_again()
     state = Place(provisioner._root, spec.workspace_id).published()
     assert state is not None
     assert state.env["T"] == "s3cret"
@@ -525,7 +525,7 @@ def test_what_is_served_is_told_where_to_listen(
     context = Context()
     serving = replace(spec, config={"start": 'echo "$PREBUILD_WORKSPACE_BIND"', "serve": "exec sleep 1000"})
     url = public.start(serving, context).url
-    public.suspend()
+    public.rest()
     assert context.text == f"{told}\n"
     assert url.startswith(f"http://{host}:")
 

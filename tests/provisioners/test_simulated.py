@@ -16,10 +16,10 @@ import pytest
 from prebuild_tasks.clock import monotonic
 from prebuild_tasks.config import Settings
 from prebuild_tasks.errors import CannotBuildError, ProvisionerError
-from prebuild_tasks.ports import WorkspaceSpec
-from prebuild_tasks.provisioners.process_config import BadConfigError
+from prebuild_tasks.provisioners import WorkspaceSpec
+from prebuild_tasks.provisioners.shared.config import BadConfigError
 from prebuild_tasks.provisioners.simulated import SimulatedProvisioner
-from prebuild_tasks.provisioners.simulated_config import fate_of_start, parse
+from prebuild_tasks.provisioners.simulated.config import fate_of_start, parse
 from tests.provisioners.context import Context
 
 

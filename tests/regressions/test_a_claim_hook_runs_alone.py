@@ -21,11 +21,11 @@ import psutil
 import pytest
 
 from prebuild_tasks.config import Settings
-from prebuild_tasks.ports import WorkspaceSpec
-from prebuild_tasks.provisioners import process_tree as tree
+from prebuild_tasks.provisioners import WorkspaceSpec
 from prebuild_tasks.provisioners.command import CommandProvisioner
 from prebuild_tasks.provisioners.process import ProcessProvisioner
-from prebuild_tasks.provisioners.process_files import Place
+from prebuild_tasks.provisioners.process.place import Place
+from prebuild_tasks.provisioners.shared import processes as tree
 from tests.provisioners.context import Context
 from tests.provisioners.lost import Worker
 from tests.wait import wait_until
@@ -75,7 +75,7 @@ def claim_after_a_loss(
 def process(settings: Settings) -> Iterator[ProcessProvisioner]:
     adapter = ProcessProvisioner(settings)
     yield adapter
-    adapter.suspend()
+    adapter.rest()
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP])

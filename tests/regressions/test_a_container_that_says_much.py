@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from prebuild_tasks.provisioners import docker_ready
+from prebuild_tasks.provisioners.docker import ready
 from tests.provisioners.context import Context
 
 CHUNK = b"x" * 16383 + b"\n"
@@ -35,9 +35,9 @@ class Engine:
 
 def test_it_is_read_once_and_not_to_its_end() -> None:
     engine, context = Engine(), Context()
-    output = docker_ready._Output(engine, "c", context)
+    output = ready._Output(engine, "c", context)
     output.pass_on()
-    assert docker_ready._OUTPUT_MAX < engine.read <= docker_ready._OUTPUT_MAX + len(CHUNK)
+    assert ready._OUTPUT_MAX < engine.read <= ready._OUTPUT_MAX + len(CHUNK)
     assert len(context.text) < engine.read + 100
     assert context.text.endswith("\n(there is more; the rest is in the container's own log)\n")
     output.pass_on(now=True)

@@ -19,10 +19,10 @@ import pytest
 
 from prebuild_tasks.config import Settings
 from prebuild_tasks.errors import BuildStoppedError
-from prebuild_tasks.ports import WorkspaceSpec
-from prebuild_tasks.provisioners import process_tree as tree
+from prebuild_tasks.provisioners import WorkspaceSpec
 from prebuild_tasks.provisioners.process import ProcessProvisioner
-from prebuild_tasks.provisioners.process_files import Place, Published
+from prebuild_tasks.provisioners.process.place import Place, Published
+from prebuild_tasks.provisioners.shared import processes as tree
 from tests.provisioners.context import Context
 from tests.provisioners.unprivileged import anybodys_directory, unprivileged
 
@@ -33,7 +33,7 @@ SERVED = {"start": "true", "serve": "exec sleep 1000"}
 def provisioner(settings: Settings) -> Iterator[ProcessProvisioner]:
     adapter = ProcessProvisioner(settings)
     yield adapter
-    adapter.suspend()
+    adapter.rest()
 
 
 @pytest.fixture
@@ -141,7 +141,7 @@ def test_what_is_deleted_is_never_served_again(provisioner: ProcessProvisioner, 
     provisioner.start(spec, Context())
     with pytest.raises(BuildStoppedError):
         provisioner.delete(spec, Stopped())
-    assert provisioner.resume() == 0
+    assert provisioner.serve_again() == 0
     assert provisioner.probe(spec).gone
     [left] = provisioner.list("i")
     assert left.workspace_id == spec.workspace_id, "still ours to remove"

@@ -17,7 +17,7 @@ import psutil
 import pytest
 
 from prebuild_tasks.config import Settings
-from prebuild_tasks.ports import Suspendable, WorkspaceSpec
+from prebuild_tasks.provisioners import RestsWithHost, WorkspaceSpec
 from prebuild_tasks.provisioners.command import CommandProvisioner
 from tests.provisioners.context import Context
 from tests.wait import wait_until
@@ -29,7 +29,7 @@ echo $$ $! > {note}.new; mv {note}.new {note}; sleep 1000
 """
 WORKER = """
 import sys
-from prebuild_tasks.provisioners.command_call import call
+from prebuild_tasks.provisioners.command.call import call
 call("start", sys.argv[1], {}, {"PATH": sys.argv[2], "PREBUILD_WORKSPACE_ID": "w"})
 """
 
@@ -60,17 +60,17 @@ def left(tmp_path: Path, place: Path) -> Iterator[list[psutil.Process]]:
             process.kill()
 
 
-@pytest.mark.parametrize("how", ["suspend", "resume"])
+@pytest.mark.parametrize("how", ["rest", "serve_again"])
 def test_it_is_ended_and_its_directory_goes(
     settings: Settings, left: list[psutil.Process], place: Path, how: str
 ) -> None:
     provisioner = CommandProvisioner(settings)
-    assert isinstance(provisioner, Suspendable)
+    assert isinstance(provisioner, RestsWithHost)
     assert all(process.status() != psutil.STATUS_ZOMBIE for process in left)
     (home,) = place.iterdir()
     assert (home / "credentials").read_text() == "secret\n"
     count = getattr(provisioner, how)()
-    assert count >= 2 if how == "suspend" else count == 0
+    assert count >= 2 if how == "rest" else count == 0
     assert not any(process.is_running() and process.status() != psutil.STATUS_ZOMBIE for process in left)
     assert not list(place.iterdir())
 
@@ -87,7 +87,7 @@ def test_a_call_under_way_is_left_alone(settings: Settings, place: Path, tmp_pat
     build.start()
     try:
         wait_until(lambda: list(place.glob("*/here")), what="a call under way")
-        assert provisioner.suspend() == 0
+        assert provisioner.rest() == 0
     finally:
         gate.touch()
         build.join()
@@ -100,6 +100,6 @@ def test_what_is_not_ours_is_left_alone(settings: Settings, place: Path, tmp_pat
     (tmp_path / "else" / "file").touch()
     (place / "prebuild-call-link").symlink_to(tmp_path / "else")
     (place / "prebuild-call-file").touch()
-    CommandProvisioner(settings).resume()
+    CommandProvisioner(settings).serve_again()
     assert (tmp_path / "else" / "file").exists()
     assert {path.name for path in place.iterdir()} == {"prebuild-call-link", "prebuild-call-file"}

@@ -15,9 +15,9 @@ import pytest
 
 from prebuild_tasks.config import Settings
 from prebuild_tasks.errors import BuildStoppedError
-from prebuild_tasks.ports import WorkspaceSpec
+from prebuild_tasks.provisioners import WorkspaceSpec
 from prebuild_tasks.provisioners.process import ProcessProvisioner
-from prebuild_tasks.provisioners.process_files import Place
+from prebuild_tasks.provisioners.process.place import Place
 from tests.provisioners.context import Context
 from tests.wait import wait_until
 

@@ -23,8 +23,8 @@ from prebuild_tasks.errors import BuildStoppedError
 from prebuild_tasks.insight.status.listings import build_log, builds
 from prebuild_tasks.logs import configure_logging
 from prebuild_tasks.provisioners import Provisioners
+from prebuild_tasks.provisioners.shared.output import last_words
 from prebuild_tasks.provisioners.simulated import SimulatedProvisioner
-from prebuild_tasks.provisioners.words import last_words
 from tests.builders import declare_simulated, turn, workspaces
 
 SECRET = "s3cr3t-0f-mine"

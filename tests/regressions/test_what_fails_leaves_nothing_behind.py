@@ -17,18 +17,18 @@ import pytest
 from prebuild_tasks.builds import isolation
 from prebuild_tasks.builds.isolation import Apart
 from prebuild_tasks.config import Settings
-from prebuild_tasks.provisioners import process_disk
-from prebuild_tasks.provisioners.process_run import run
+from prebuild_tasks.provisioners.shared import disk
+from prebuild_tasks.provisioners.shared.run import run
 
 
 def test_a_file_that_is_not_written_whole_is_gone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def no_room(_: int) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    process_disk.write(tmp_path / "state", "before")
+    disk.write(tmp_path / "state", "before")
     monkeypatch.setattr(os, "fsync", no_room)
     with pytest.raises(OSError, match="No space left"):
-        process_disk.write(tmp_path / "state", "after")
+        disk.write(tmp_path / "state", "after")
     assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {"state": "before"}
 
 

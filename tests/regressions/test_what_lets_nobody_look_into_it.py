@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from prebuild_tasks.provisioners import process_tree as tree
+from prebuild_tasks.provisioners.shared import processes as tree
 from tests.provisioners.unprivileged import unprivileged
 
 _SET_DUMPABLE = 4

@@ -21,7 +21,7 @@ from prebuild_tasks.insight.status.listings import build_log, builds
 from prebuild_tasks.insight.status.listings import workspaces as listed
 from prebuild_tasks.model.vocabulary import BuildPriority, BuildStatus, PresetStatus, Transition
 from prebuild_tasks.provisioners import Provisioners
-from prebuild_tasks.provisioners import process_tree as tree
+from prebuild_tasks.provisioners.shared import processes as tree
 from prebuild_tasks.schema import tables as m
 from prebuild_tasks.upkeep.sweep import SweepResult, sweep, take_back_lost
 from prebuild_tasks.workspaces.outbox import mark_published
@@ -40,7 +40,7 @@ def runner(database: Database, settings: Settings) -> Iterator[BuildRunner]:
     runner = BuildRunner(database, settings, Provisioners(settings))
     yield runner
     runner.close()
-    Provisioners(settings).get("process").suspend()  # type: ignore[attr-defined]
+    Provisioners(settings).get("process").rest()  # type: ignore[attr-defined]
 
 
 def pending(database: Database) -> list[str]:

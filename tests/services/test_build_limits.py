@@ -15,8 +15,7 @@ from prebuild_tasks.config import Settings
 from prebuild_tasks.db.engine import Database
 from prebuild_tasks.insight.audit import audit
 from prebuild_tasks.model.vocabulary import BuildStatus, Transition
-from prebuild_tasks.ports import BuildContext, Resource, WorkspaceSpec
-from prebuild_tasks.provisioners import Provisioners
+from prebuild_tasks.provisioners import BuildContext, Provisioners, Resource, WorkspaceSpec
 from prebuild_tasks.provisioners.simulated import SimulatedProvisioner
 from prebuild_tasks.schema import tables as m
 from tests.builders import build_all, declare_simulated, fill_really, turn, workspaces

@@ -15,8 +15,7 @@ from prebuild_tasks.fleet.presence import Presence
 from prebuild_tasks.insight.audit import audit
 from prebuild_tasks.insight.history import history
 from prebuild_tasks.model.vocabulary import Transition
-from prebuild_tasks.ports import Probe, WorkspaceSpec
-from prebuild_tasks.provisioners import Provisioners
+from prebuild_tasks.provisioners import Probe, Provisioners, WorkspaceSpec
 from prebuild_tasks.provisioners.simulated import SimulatedProvisioner
 from prebuild_tasks.schema import tables as m
 from prebuild_tasks.upkeep import probes

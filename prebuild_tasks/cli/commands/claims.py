@@ -98,7 +98,7 @@ def workspaces(
     rows = list_workspaces(opened(Client()).database, owner=owner, preset=preset, state=state, limit=limit)
     if disk:
         # Not needed for a claim, which this module is kept quick for.
-        from prebuild_tasks.provisioners.process_disk import disk_use
+        from prebuild_tasks.provisioners import disk_use
 
         for row in rows:
             row["disk_bytes"] = disk_use(Path(row["directory"])) if row["directory"] else None

@@ -16,7 +16,7 @@ from pathlib import Path
 import structlog
 
 from prebuild_tasks.clock import monotonic
-from prebuild_tasks.provisioners import process_tree as tree
+from prebuild_tasks.provisioners import is_running
 
 log = structlog.get_logger(__name__)
 
@@ -41,7 +41,7 @@ class Child:
         """Looked at, not polled, which would reap it: while it is a zombie, no stranger's process or group has its
         number."""
         pid = self.process.pid
-        return self.process.returncode is not None or not tree.is_alive(pid, tree.born(pid))
+        return self.process.returncode is not None or not is_running(pid)
 
     def ask_to_end(self) -> None:
         """SIGTERM, to the process alone."""

@@ -55,7 +55,7 @@ _CELERY = (sys.executable, "-m", "celery", "-A", "prebuild_tasks")
 
 
 class Embedded:
-    """ports.ReconciliationOrchestrator on this machine: servers, worker, builds, beat, and a live view of the pools."""
+    """ReconciliationOrchestrator on this machine: servers, worker, builds, beat, and a live view of the pools."""
 
     def __init__(
         self, settings: Settings, *, files: list[Path], flower: bool, until_full: bool, timeout: float | None
@@ -147,8 +147,8 @@ class Embedded:
 
     def _take_over(self) -> None:
         """Serve the workspaces of the last time again, and take back builds that died with it: both are ours alone."""
-        for adapter in self._here.provisioners.suspendable():
-            if served := adapter.resume():
+        for adapter in self._here.provisioners.resting_with_host():
+            if served := adapter.serve_again():
                 self._say("served", f"{served} workspaces again")
         if self._owns_database:
             result = SweepResult()
@@ -215,13 +215,13 @@ class Embedded:
             steps.callback(self._forget_redis)
             steps.callback(self._children.stop, ["redis"], _STOP_GRACE)
             # After the builds worker is gone: nobody is left to take the end of its commands for a failed build.
-            steps.callback(self._suspend)
+            steps.callback(self._rest)
             steps.callback(self._children.stop, served, _STOP_GRACE)
 
-    def _suspend(self) -> None:
+    def _rest(self) -> None:
         with ExitStack() as steps:
-            for adapter in self._here.provisioners.suspendable():
-                steps.callback(adapter.suspend)
+            for adapter in self._here.provisioners.resting_with_host():
+                steps.callback(adapter.rest)
 
     def _forget_redis(self) -> None:
         if self._redis:

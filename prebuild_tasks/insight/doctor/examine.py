@@ -32,8 +32,7 @@ from prebuild_tasks.insight.doctor.rules import (
 )
 from prebuild_tasks.messaging.queues import BUILDS, CLAIMS, DEFAULT, EVENTS, RECONCILE
 from prebuild_tasks.messaging.redis import connect, refused
-from prebuild_tasks.ports import Provisioner
-from prebuild_tasks.provisioners import Provisioners
+from prebuild_tasks.provisioners import Provisioner, Provisioners
 from prebuild_tasks.schema import tables as m
 from prebuild_tasks.schema.conditions import IS_ACTIVE, TEMPLATE_OF_VERSION, VERSION_OF_PRESET, installation_id
 from prebuild_tasks.schema.pauses import global_pause, pause_holds

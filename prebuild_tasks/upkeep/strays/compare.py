@@ -18,10 +18,16 @@ from sqlalchemy import Connection, delete, select, update
 from prebuild_tasks.config import Settings
 from prebuild_tasks.db.engine import Database
 from prebuild_tasks.errors import BusyError, PrebuildError
-from prebuild_tasks.insight.audit import lists
 from prebuild_tasks.model.vocabulary import PREBUILDS_OWNER, RECONCILER
-from prebuild_tasks.ports import ListsOnce, MayNotList, Provisioner, Resource, WorkspaceSpec
-from prebuild_tasks.provisioners import Provisioners
+from prebuild_tasks.provisioners import (
+    ListsOnce,
+    MayNotList,
+    Provisioner,
+    Provisioners,
+    Resource,
+    WorkspaceSpec,
+    is_listed,
+)
 from prebuild_tasks.schema import tables as m
 from prebuild_tasks.schema.conditions import IS_CLAIMABLE, IS_LIVE_PREBUILD, VERSION_OF_PRESET, installation_id
 from prebuild_tasks.schema.history import add_history
@@ -273,7 +279,7 @@ def _replace_vanished(
             )
         ).all()
     for row in rows:
-        if row.id in listed or not lists(adapter, row.config):
+        if row.id in listed or not is_listed(adapter, row.config):
             continue
         try:
             builds = take_out(database, row.id, row.preset_id, f"{name} does not list it any more")

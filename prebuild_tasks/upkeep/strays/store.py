@@ -11,7 +11,7 @@ from sqlalchemy import Connection, delete, func, or_, select, update
 from prebuild_tasks.config import Settings
 from prebuild_tasks.db.engine import Database
 from prebuild_tasks.db.types import conflict_insert
-from prebuild_tasks.ports import Resource
+from prebuild_tasks.provisioners import Resource
 from prebuild_tasks.schema import tables as m
 from prebuild_tasks.schema.history import add_history
 

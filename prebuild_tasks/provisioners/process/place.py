@@ -21,17 +21,17 @@ import os
 import random
 import re
 import socket
-import uuid
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from prebuild_tasks.errors import BuildStoppedError, CannotBuildError, ProvisionerError
-from prebuild_tasks.ports import BuildContext
-from prebuild_tasks.provisioners.process_disk import locked, open_for_owner, private, read, remove, write
-from prebuild_tasks.provisioners.process_tree import Leader
+from prebuild_tasks.errors import BuildStoppedError, ProvisionerError
+from prebuild_tasks.provisioners.port import BuildContext
+from prebuild_tasks.provisioners.shared.disk import locked, open_for_owner, private, read, remove, write
+from prebuild_tasks.provisioners.shared.processes import Leader
+from prebuild_tasks.provisioners.shared.workspace_id import check_id
 
 log = logging.getLogger(__name__)
 
@@ -55,14 +55,10 @@ class Place:
     """The directory of one workspace. Raises CannotBuildError for an id that is no UUID."""
 
     def __init__(self, root: Path, workspace_id: str) -> None:
-        # A UUID in its usual form has no path in it, whatever the message said.
-        with suppress(ValueError):
-            if str(uuid.UUID(workspace_id)) == workspace_id:
-                self.id, self.root, self.path = workspace_id, root, root / workspace_id
-                if self.path.is_symlink():
-                    raise ProvisionerError(f"{self.path} is a link, which leads out of the workspaces")
-                return
-        raise CannotBuildError(f"{workspace_id!r} is no UUID in lower case, so it can't be a workspace's id")
+        self.id, self.root = check_id(workspace_id), root
+        self.path = root / self.id
+        if self.path.is_symlink():
+            raise ProvisionerError(f"{self.path} is a link, which leads out of the workspaces")
 
     @property
     def serve_log(self) -> Path:

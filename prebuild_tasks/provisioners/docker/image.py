@@ -7,9 +7,9 @@ from typing import Any
 
 from prebuild_tasks.clock import monotonic
 from prebuild_tasks.errors import CannotBuildError, ProvisionerError
-from prebuild_tasks.ports import BuildContext
-from prebuild_tasks.provisioners.docker_config import DockerConfig
-from prebuild_tasks.provisioners.docker_engine import Stream, connect, status, words
+from prebuild_tasks.provisioners.docker.config import DockerConfig
+from prebuild_tasks.provisioners.docker.engine import Stream, connect, status, words
+from prebuild_tasks.provisioners.port import BuildContext
 
 _LOOK = 0.2
 _SAY_EVERY = 5.0

@@ -16,8 +16,8 @@ from functools import partial
 from pathlib import Path
 
 from prebuild_tasks.errors import ProvisionerError
-from prebuild_tasks.provisioners import process_tree as tree
-from prebuild_tasks.provisioners.process_disk import remove
+from prebuild_tasks.provisioners.shared import processes
+from prebuild_tasks.provisioners.shared.disk import remove
 
 log = logging.getLogger(__name__)
 
@@ -50,7 +50,7 @@ def clear() -> int:
             continue  # held by a living worker; gone; no directory of ours
         try:
             if os.fstat(lock).st_uid == os.geteuid():
-                ended += tree.end(partial(tree.carrying, CALL, str(path)))
+                ended += processes.end(partial(processes.carrying, CALL, str(path)))
                 remove([path])
         except ProvisionerError as error:
             log.error("%s: %s", path, error)  # said, not raised: whoever starts or ends goes on

@@ -13,12 +13,13 @@ from psutil import Process
 
 from prebuild_tasks.config import Settings
 from prebuild_tasks.errors import ProvisionerError
-from prebuild_tasks.ports import BuildContext, Probe, Resource, WorkspaceSpec
-from prebuild_tasks.provisioners import process_tree as tree
-from prebuild_tasks.provisioners.command_call import call, mapping, resource, resources, text
-from prebuild_tasks.provisioners.command_config import check, parse
-from prebuild_tasks.provisioners.command_home import clear
-from prebuild_tasks.provisioners.process_config import Command, identity, passed_on
+from prebuild_tasks.provisioners.command.call import call, mapping, resource, resources, text
+from prebuild_tasks.provisioners.command.config import check, parse
+from prebuild_tasks.provisioners.command.home import clear
+from prebuild_tasks.provisioners.port import BuildContext, Probe, Resource, WorkspaceSpec
+from prebuild_tasks.provisioners.shared import processes
+from prebuild_tasks.provisioners.shared.config import Command
+from prebuild_tasks.provisioners.shared.environment import identity, passed_on
 
 PROBE_TIMEOUT = 25.0
 LIST_TIMEOUT = 120.0
@@ -42,7 +43,7 @@ class CommandProvisioner:
         """Run `start` once no lower attempt of it runs here any more."""
         config = parse(spec.config)
         context.check()
-        tree.end(_runs_of(spec, below=spec.attempt), pause=context.wait)
+        processes.end(_runs_of(spec, below=spec.attempt), pause=context.wait)
         answer = mapping("start", self._run("start", config.start, spec, context, config.timeout))
         # Which workspace it is, and that nobody has it, is not for `start` to say.
         own = {"workspace_id": spec.workspace_id, "claimed": False}
@@ -69,7 +70,7 @@ class CommandProvisioner:
         """Run `claim`, which leaves the durable mark, once none that was left behind runs here any more."""
         config = parse(spec.config)
         context.check()
-        tree.end(lambda: tree.marked([spec.workspace_id], _is_claim), pause=context.wait)
+        processes.end(lambda: processes.marked([spec.workspace_id], _is_claim), pause=context.wait)
         self._if_declared("claim", config.claim, spec, context, config.timeout)
 
     def stop(self, spec: WorkspaceSpec, context: BuildContext) -> None:
@@ -81,7 +82,7 @@ class CommandProvisioner:
         """End what still runs here for the workspace, then run `delete`."""
         config = parse(spec.config)
         context.check()
-        tree.end(_runs_of(spec), pause=context.wait)
+        processes.end(_runs_of(spec), pause=context.wait)
         self._run("delete", config.delete, spec, context, config.timeout)
 
     def lists(self, config: Mapping[str, Any]) -> bool:
@@ -106,11 +107,11 @@ class CommandProvisioner:
             patience = min(declared.timeout or LIST_TIMEOUT, LIST_TIMEOUT)
             yield from resources(call("list", declared.list, question, env, timeout=patience), installation)
 
-    def suspend(self) -> int:
+    def rest(self) -> int:
         """End what the builds worker, gone by now, has left running here; returns how many processes."""
         return clear()
 
-    def resume(self) -> int:
+    def serve_again(self) -> int:
         """Nothing is served here: end, and remove, what a builds worker that was killed has left behind."""
         clear()
         return 0
@@ -154,10 +155,10 @@ def _runs_of(spec: WorkspaceSpec, below: int | None = None) -> Callable[[], list
     """What runs here for the workspace, of attempts below this one, or of all."""
 
     def is_older(environ: Mapping[str, str]) -> bool:
-        number = environ.get(tree.ATTEMPT, "")
+        number = environ.get(processes.ATTEMPT, "")
         return below is None or (number.isdecimal() and int(number) < below)
 
     def find() -> list[Process]:
-        return tree.marked([spec.workspace_id], is_older)
+        return processes.marked([spec.workspace_id], is_older)
 
     return find

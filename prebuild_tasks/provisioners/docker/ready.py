@@ -9,12 +9,12 @@ from typing import Any
 from prebuild_tasks.clock import monotonic
 from prebuild_tasks.errors import ProvisionerError
 from prebuild_tasks.model.vocabulary import NEVER_READY_CODE
-from prebuild_tasks.ports import BuildContext, Probe, WorkspaceSpec
-from prebuild_tasks.provisioners.docker_config import DockerConfig
-from prebuild_tasks.provisioners.docker_engine import Stream, words
-from prebuild_tasks.provisioners.docker_exec import run
-from prebuild_tasks.provisioners.process_run import command
-from prebuild_tasks.provisioners.words import last_words
+from prebuild_tasks.provisioners.docker.config import DockerConfig
+from prebuild_tasks.provisioners.docker.engine import Stream, words
+from prebuild_tasks.provisioners.docker.exec import run
+from prebuild_tasks.provisioners.port import BuildContext, Probe, WorkspaceSpec
+from prebuild_tasks.provisioners.shared.config import argv_of
+from prebuild_tasks.provisioners.shared.output import last_words
 
 PROBE_TIMEOUT = 15.0
 """Seconds for `ready` in the container."""
@@ -45,7 +45,7 @@ def probe(
     if config.ready is None:
         return _health(state), True
     try:
-        argv, deadline = command(config.ready), monotonic() + PROBE_TIMEOUT
+        argv, deadline = argv_of(config.ready), monotonic() + PROBE_TIMEOUT
         code, output = run(api, container_id, argv, environment={}, deadline=deadline, between=between)
     except TimeoutError:
         return Probe(ready=False, message=f"ready did not end within {PROBE_TIMEOUT:g} s"), True

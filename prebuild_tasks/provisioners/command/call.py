@@ -8,12 +8,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from prebuild_tasks.errors import BuildStoppedError, CannotBuildError, ProvisionerError
-from prebuild_tasks.ports import BuildContext, Resource
-from prebuild_tasks.provisioners.command_home import CALL, home
-from prebuild_tasks.provisioners.process_config import Command
-from prebuild_tasks.provisioners.process_pipes import Dialogue
-from prebuild_tasks.provisioners.process_run import command, run
-from prebuild_tasks.provisioners.words import last_words
+from prebuild_tasks.provisioners.command.home import CALL, home
+from prebuild_tasks.provisioners.port import BuildContext, Resource
+from prebuild_tasks.provisioners.shared.config import Command, argv_of
+from prebuild_tasks.provisioners.shared.output import last_words
+from prebuild_tasks.provisioners.shared.pipes import Dialogue
+from prebuild_tasks.provisioners.shared.run import run
 
 ANSWER_LIMIT = 1 << 20
 """Bytes on standard output."""
@@ -39,7 +39,7 @@ def call(
     with home() as place:
         try:
             code, output = run(
-                command(script), cwd=place, env={**env, "HOME": str(place), "TMPDIR": str(place), CALL: str(place)},
+                argv_of(script), cwd=place, env={**env, "HOME": str(place), "TMPDIR": str(place), CALL: str(place)},
                 context=context, timeout=timeout, dialogue=dialogue,
             )  # fmt: skip
         except TimeoutError:

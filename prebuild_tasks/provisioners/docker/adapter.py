@@ -9,18 +9,17 @@ from typing import Any, ClassVar
 
 from prebuild_tasks.config import Settings
 from prebuild_tasks.errors import ProvisionerError
-from prebuild_tasks.ports import BuildContext, Probe, Resource, WorkspaceSpec
-from prebuild_tasks.provisioners import docker_engine as engine
-from prebuild_tasks.provisioners import docker_image, docker_ready
-from prebuild_tasks.provisioners import docker_names as names
-from prebuild_tasks.provisioners.docker_config import environment, parse
-from prebuild_tasks.provisioners.docker_exec import end, run
-from prebuild_tasks.provisioners.docker_make import Attempt, containers_of, made, remove_volumes, standing
-from prebuild_tasks.provisioners.docker_names import Container
-from prebuild_tasks.provisioners.marks import refuse_claimed
-from prebuild_tasks.provisioners.process_config import bind_address, of_owner
-from prebuild_tasks.provisioners.process_run import command
-from prebuild_tasks.provisioners.words import last_words
+from prebuild_tasks.provisioners.docker import engine, image, names, ready
+from prebuild_tasks.provisioners.docker.config import environment, parse
+from prebuild_tasks.provisioners.docker.exec import end, run
+from prebuild_tasks.provisioners.docker.make import Attempt, containers_of, made, remove_volumes, standing
+from prebuild_tasks.provisioners.docker.names import Container
+from prebuild_tasks.provisioners.port import BuildContext, Probe, Resource, WorkspaceSpec
+from prebuild_tasks.provisioners.shared.config import argv_of
+from prebuild_tasks.provisioners.shared.environment import bind_address, of_owner
+from prebuild_tasks.provisioners.shared.marks import refuse_claimed
+from prebuild_tasks.provisioners.shared.output import last_words
+from prebuild_tasks.provisioners.shared.workspace_id import check_id
 
 _STOP_GRACE = 10
 """Seconds between the request to end and the kill, as Docker's own."""
@@ -49,19 +48,19 @@ class DockerProvisioner:
 
     def start(self, spec: WorkspaceSpec, context: BuildContext) -> Resource:
         """Make the container and wait until it is ready. What was made is answered, and started again if need be."""
-        names.check_id(spec.workspace_id)
+        check_id(spec.workspace_id)
         config = parse(spec.config)
         variables = environment(config, spec)
         context.check()
         with engine.connect() as api:
             container = standing(api, spec)
             if container is None:
-                docker_image.ensure(api, config, context)
+                image.ensure(api, config, context)
                 container = Attempt(api, spec, config, variables, context).make(self._bind, self._ports)
             elif not container.running:
                 it = container.id
                 engine.patiently(lambda: api.start(it), context)
-                docker_ready.until_ready(api, it, spec, config, context, follow=False)
+                ready.until_ready(api, it, spec, config, context, follow=False)
             return self._resource(container)
 
     def probe(self, spec: WorkspaceSpec) -> Probe:
@@ -71,7 +70,7 @@ class DockerProvisioner:
             container = made(containers_of(api, spec))
             with engine.unless_gone():
                 if container is not None:
-                    return docker_ready.probe(api, container.id, config)[0]
+                    return ready.probe(api, container.id, config)[0]
         return Probe(ready=False, message=_GONE, gone=True)
 
     def claim(self, spec: WorkspaceSpec, context: BuildContext) -> None:
@@ -93,7 +92,7 @@ class DockerProvisioner:
                 code, output = run(
                     api,
                     container.id,
-                    command(config.claim),
+                    argv_of(config.claim),
                     environment={**of_owner(spec.owner), "PREBUILD_WORKSPACE_NAME": spec.name, _HOOK: "claim"},
                     deadline=inf,
                     log=context.log,
@@ -114,7 +113,7 @@ class DockerProvisioner:
 
     def delete(self, spec: WorkspaceSpec, context: BuildContext) -> None:
         """Remove every container of the workspace, then its volumes; those that others share stay."""
-        names.check_id(spec.workspace_id)
+        check_id(spec.workspace_id)
         context.check()
         with engine.connect() as api:
             while found := containers_of(api, spec):

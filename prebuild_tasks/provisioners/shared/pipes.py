@@ -13,7 +13,7 @@ from typing import IO
 
 from prebuild_tasks.clock import monotonic
 from prebuild_tasks.errors import ProvisionerError
-from prebuild_tasks.ports import BuildContext
+from prebuild_tasks.provisioners.port import BuildContext
 
 _CHUNK = 65536
 _TAIL = 2000

@@ -17,11 +17,11 @@ from typing import Any, ClassVar
 from prebuild_tasks.clock import utcnow
 from prebuild_tasks.config import Settings
 from prebuild_tasks.errors import BuildStoppedError, CannotBuildError, ProvisionerError
-from prebuild_tasks.ports import BuildContext, Probe, Resource, WorkspaceSpec
-from prebuild_tasks.provisioners.marks import refuse_claimed
-from prebuild_tasks.provisioners.process_disk import locked, private, read, write
-from prebuild_tasks.provisioners.process_files import Place
-from prebuild_tasks.provisioners.simulated_config import chance, fate_of_start, parse
+from prebuild_tasks.provisioners.port import BuildContext, Probe, Resource, WorkspaceSpec
+from prebuild_tasks.provisioners.shared.disk import locked, private, read, write
+from prebuild_tasks.provisioners.shared.marks import refuse_claimed
+from prebuild_tasks.provisioners.shared.workspace_id import check_id
+from prebuild_tasks.provisioners.simulated.config import chance, fate_of_start, parse
 
 _LOOK = 1.0
 _PROBE_LIMIT = 25.0
@@ -41,7 +41,7 @@ class _State:
 
 
 class SimulatedProvisioner:
-    """ports.Provisioner without anything behind it."""
+    """Provisioner without anything behind it."""
 
     name: ClassVar[str] = "simulated"
     local: ClassVar[bool] = False
@@ -154,8 +154,7 @@ class SimulatedProvisioner:
         context.check()
 
     def _path(self, spec: WorkspaceSpec) -> Path:
-        Place(self._root, spec.workspace_id)  # refuses an id that is no UUID
-        return self._root / spec.installation / f"{spec.workspace_id}.json"
+        return self._root / spec.installation / f"{check_id(spec.workspace_id)}.json"
 
     def _lock_file(self) -> Path:
         private(self._root)

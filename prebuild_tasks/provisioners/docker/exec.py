@@ -10,11 +10,10 @@ from time import sleep
 from typing import Any
 
 from prebuild_tasks.clock import monotonic
-from prebuild_tasks.ports import BuildContext
-from prebuild_tasks.provisioners.docker_engine import Stream, patiently
+from prebuild_tasks.provisioners.docker.engine import Stream, patiently
+from prebuild_tasks.provisioners.port import BuildContext
+from prebuild_tasks.provisioners.shared.processes import RUN
 
-RUN = "PREBUILD_WORKSPACE_RUN"
-"""On everything that a command of ours started."""
 _LOOK = 0.2
 _TAIL = 2000
 _SETTLE = 5.0

@@ -14,13 +14,12 @@ from contextlib import suppress
 from typing import Any
 
 from prebuild_tasks.errors import BuildStoppedError, CannotBuildError, ProvisionerError
-from prebuild_tasks.ports import BuildContext, WorkspaceSpec
-from prebuild_tasks.provisioners import docker_engine as engine
-from prebuild_tasks.provisioners import docker_names as names
-from prebuild_tasks.provisioners.docker_config import DockerConfig
-from prebuild_tasks.provisioners.docker_names import Container
-from prebuild_tasks.provisioners.docker_ready import until_ready
-from prebuild_tasks.provisioners.process_run import command
+from prebuild_tasks.provisioners.docker import engine, names
+from prebuild_tasks.provisioners.docker.config import DockerConfig
+from prebuild_tasks.provisioners.docker.names import Container
+from prebuild_tasks.provisioners.docker.ready import until_ready
+from prebuild_tasks.provisioners.port import BuildContext, WorkspaceSpec
+from prebuild_tasks.provisioners.shared.config import argv_of
 
 _PORT_TRIES = 10
 _PORT_TAKEN = re.compile(r"port is already allocated|address already in use|port.*already in use", re.IGNORECASE)
@@ -167,7 +166,7 @@ class Attempt:
             answer = engine.patiently(
                 lambda: api.create_container(
                     config.image,
-                    command(config.command) if config.command else None,
+                    argv_of(config.command) if config.command else None,
                     name=self._name,
                     labels={**labels, names.PORT: str(port)} if port else labels,
                     environment=dict(self._environment),

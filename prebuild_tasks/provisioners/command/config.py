@@ -8,7 +8,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field
 
 from prebuild_tasks.model.durations import Duration
-from prebuild_tasks.provisioners.process_config import BadConfigError, Command, checked
+from prebuild_tasks.provisioners.shared.config import BadConfigError, Command, checked
 
 _FORMS = {
     "timeout": "must be a time longer than 0, such as 90s or 10m",

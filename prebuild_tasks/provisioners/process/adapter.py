@@ -15,14 +15,17 @@ from psutil import Process
 
 from prebuild_tasks.config import Settings
 from prebuild_tasks.errors import ProvisionerError
-from prebuild_tasks.ports import BuildContext, Probe, Resource, WorkspaceSpec
-from prebuild_tasks.provisioners import process_tree as tree
-from prebuild_tasks.provisioners.marks import refuse_claimed
-from prebuild_tasks.provisioners.process_config import Command, Environment, ProcessConfig, of_owner, parse
-from prebuild_tasks.provisioners.process_disk import tail
-from prebuild_tasks.provisioners.process_files import Place, Published, places
-from prebuild_tasks.provisioners.process_run import command, run, spawn
-from prebuild_tasks.provisioners.words import last_words
+from prebuild_tasks.provisioners.port import BuildContext, Probe, Resource, WorkspaceSpec
+from prebuild_tasks.provisioners.process.config import ProcessConfig, parse
+from prebuild_tasks.provisioners.process.environment import Environment
+from prebuild_tasks.provisioners.process.place import Place, Published, places
+from prebuild_tasks.provisioners.shared import processes
+from prebuild_tasks.provisioners.shared.config import Command, argv_of
+from prebuild_tasks.provisioners.shared.disk import tail
+from prebuild_tasks.provisioners.shared.environment import of_owner
+from prebuild_tasks.provisioners.shared.marks import refuse_claimed
+from prebuild_tasks.provisioners.shared.output import last_words
+from prebuild_tasks.provisioners.shared.run import run, spawn
 
 log = logging.getLogger(__name__)
 
@@ -63,12 +66,12 @@ class ProcessProvisioner:
         state = place.begin(spec.installation, spec.attempt)
         if state is None:
             # Only now, when no lower attempt can begin anything any more.
-            tree.end(_lower_attempts(place, spec.attempt), pause=context.wait)
+            processes.end(_lower_attempts(place, spec.attempt), pause=context.wait)
             directory = place.make_directory(spec.attempt, context)
             port = place.reserve_port(self._ports) if config.serve else 0
             own = self._environment.own(spec, directory, port)
             self._run("start", config, config.start, place, own, context)
-            serve = tuple(config.limits.wrap(command(config.serve), served=True)) if config.serve else ()
+            serve = tuple(config.limits.wrap(argv_of(config.serve), served=True)) if config.serve else ()
             state = Published(attempt=spec.attempt, port=port, serve=serve, env=own)
             place.publish(state)
         place.unmark_stopped()
@@ -81,7 +84,7 @@ class ProcessProvisioner:
         state = place.published()
         if state is None:
             return Probe(ready=False, message="the workspace's directory is gone", gone=True)
-        if state.serve and not tree.is_alive(state.pid, state.born):
+        if state.serve and not processes.is_alive(state.pid, state.born):
             words = last_words(tail(place.serve_log))
             return Probe(ready=False, message=f"the served process ended: {words}", gone=True)
         if config.ready is None:
@@ -106,7 +109,7 @@ class ProcessProvisioner:
             raise ProvisionerError("the workspace's directory is gone")
         if config.claim is not None:
             context.check()  # an attempt that slept may have been overtaken, and is not to end the later one's hook
-            tree.end(_claim_hooks(place, spec.owner), pause=context.wait)
+            processes.end(_claim_hooks(place, spec.owner), pause=context.wait)
             own = self._environment.own(spec, place.directory(state.attempt), state.port)
             self._run("claim", config, config.claim, place, own, context)
         place.mark_claimed(spec.owner, personalised=True)
@@ -116,7 +119,7 @@ class ProcessProvisioner:
         """End the processes, keep the directory."""
         place = self._place(spec)
         place.mark_stopped()
-        tree.end(_processes(place), pause=context.wait)
+        processes.end(_processes(place), pause=context.wait)
 
     @_in_words()
     def delete(self, spec: WorkspaceSpec, context: BuildContext) -> None:
@@ -125,11 +128,11 @@ class ProcessProvisioner:
         place = self._place(spec)
         refuse_claimed(str(place.claim_mark().get("owner", "")), spec)
         place.withdraw()  # a worker that starts meanwhile does not serve it again
-        tree.end(_processes(place), pause=context.wait)
+        processes.end(_processes(place), pause=context.wait)
         context.check()
         place.clear(context)
         # A start that slept until now may have published and served it; from here on it can do neither.
-        tree.end(_processes(place), pause=context.wait)
+        processes.end(_processes(place), pause=context.wait)
         place.remove(context)
 
     def list(self, installation: str, configs: Iterable[Mapping[str, Any]] = ()) -> Iterator[Resource]:
@@ -138,19 +141,19 @@ class ProcessProvisioner:
             if place.installation() == installation:
                 yield self._resource(place, place.published())
 
-    def suspend(self) -> int:
+    def rest(self) -> int:
         """End every process of every workspace here; returns how many were served."""
         here = [place for place in places(self._root) if place.path.is_dir()]
         states = [state for place in here if (state := place.published())]
-        served = sum(tree.is_alive(state.pid, state.born) for state in states)
+        served = sum(processes.is_alive(state.pid, state.born) for state in states)
         sessions = [leader for place in here for leader in place.sessions()]
         try:
-            tree.end(lambda: tree.marked([place.id for place in here], leaders=sessions, within=self._root))
+            processes.end(lambda: processes.marked([place.id for place in here], leaders=sessions, within=self._root))
         except ProvisionerError as error:
             log.error("workspaces at rest: %s", error)  # said, not raised: the shutdown goes on
         return served
 
-    def resume(self) -> int:
+    def serve_again(self) -> int:
         """Serve every published workspace again, on the port it had, except those stopped on purpose."""
         resumed = 0
         for place in places(self._root):
@@ -172,10 +175,10 @@ class ProcessProvisioner:
             state = place.published()
             if state is None or not state.serve or (again and place.is_stopped()):
                 return False
-            if tree.is_alive(state.pid, state.born):
+            if processes.is_alive(state.pid, state.born):
                 return True
             # Started before by somebody who died before writing the number down: exactly one may hold the port.
-            tree.end(_processes(place, _is_served), pause=pause)
+            processes.end(_processes(place, _is_served), pause=pause)
             # Who claimed it since may be known to the mark only.
             owner = place.claim_mark().get("owner")
             env = self._environment.whole(state.env | (of_owner(owner) if owner else {}))
@@ -184,7 +187,7 @@ class ProcessProvisioner:
                 place.note_session(replace(leader, attempt=state.attempt))
                 place.publish(replace(state, pid=leader.pid, born=leader.born))
             except BaseException:  # deleted meanwhile, or the disk is full: nobody would find it again
-                tree.end(lambda: tree.marked([place.id], _is_served, [leader]))
+                processes.end(lambda: processes.marked([place.id], _is_served, [leader]))
                 raise
             return True
 
@@ -198,10 +201,10 @@ class ProcessProvisioner:
         context: BuildContext | None = None,
     ) -> None:
         """Run to the end; without a context it is a probe. Raises ProvisionerError unless it exits with 0."""
-        attempt = int(own[tree.ATTEMPT])
+        attempt = int(own[processes.ATTEMPT])
         try:
             code, output = run(
-                config.limits.wrap(command(script)),
+                config.limits.wrap(argv_of(script)),
                 cwd=Path(own["HOME"]),
                 env=self._environment.whole(own),
                 context=context,
@@ -235,27 +238,27 @@ class ProcessProvisioner:
 
 
 def _processes(
-    place: Place, belongs: Callable[[Mapping[str, str]], bool] = tree.everything
+    place: Place, belongs: Callable[[Mapping[str, str]], bool] = processes.everything
 ) -> Callable[[], list[Process]]:
-    return lambda: tree.marked([place.id], belongs, place.sessions(), place.path)
+    return lambda: processes.marked([place.id], belongs, place.sessions(), place.path)
 
 
 def _is_served(environ: Mapping[str, str]) -> bool:
-    return tree.RUN not in environ
+    return processes.RUN not in environ
 
 
 def _claim_hooks(place: Place, owner: str) -> Callable[[], list[Process]]:
     """What a hook left whose worker died or sleeps. Probes run for the pool, and what is served is no run."""
-    return lambda: tree.marked(
-        [place.id], lambda environ: tree.RUN in environ and environ.get("PREBUILD_OWNER") == owner
+    return lambda: processes.marked(
+        [place.id], lambda environ: processes.RUN in environ and environ.get("PREBUILD_OWNER") == owner
     )
 
 
 def _lower_attempts(place: Place, attempt: int) -> Callable[[], list[Process]]:
     def is_lower(environ: Mapping[str, str]) -> bool:
-        number = environ.get(tree.ATTEMPT, "")
+        number = environ.get(processes.ATTEMPT, "")
         return number.isdecimal() and int(number) <= attempt
 
-    return lambda: tree.marked(
+    return lambda: processes.marked(
         [place.id], is_lower, [leader for leader in place.sessions() if leader.attempt <= attempt], place.path
     )

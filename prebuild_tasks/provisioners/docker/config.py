@@ -6,13 +6,12 @@ import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
-from prebuild_tasks.errors import CannotBuildError
-from prebuild_tasks.ports import WorkspaceSpec
-from prebuild_tasks.provisioners.process_config import BadConfigError, Command, of_owner, size_in_bytes
+from prebuild_tasks.provisioners.port import WorkspaceSpec
+from prebuild_tasks.provisioners.shared.config import BadConfigError, Command, checked, size_in_bytes
+from prebuild_tasks.provisioners.shared.environment import check_variables, identity, is_variable
 
-_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _MEMORY_MIN = 6 << 20
 _VOLUME = re.compile(r"(/[^:\0]*|[A-Za-z0-9][A-Za-z0-9_.-]+):/[^:\0]*(:r[ow])?")
 
@@ -52,7 +51,7 @@ def _volume(value: str) -> str:
 
 
 def _variables(value: dict[str, str]) -> dict[str, str]:
-    if not all(_VARIABLE.fullmatch(name) and "\0" not in text for name, text in value.items()):
+    if not all(is_variable(name, text) for name, text in value.items()):
         raise ValueError("no variable")
     return value
 
@@ -119,16 +118,7 @@ class DockerConfig(BaseModel):
 
 def parse(config: Mapping[str, Any]) -> DockerConfig:
     """The checked config. Raises BadConfigError, in words for the one who wrote it."""
-    try:
-        parsed = DockerConfig.model_validate(dict(config))
-    except ValidationError as error:
-        first = error.errors()[0]
-        key = str(first["loc"][0]) if first["loc"] else ""
-        words = {
-            "missing": f"config has no {key}",
-            "extra_forbidden": f"config knows no {key}; it takes {', '.join(DockerConfig.model_fields)}",
-        }.get(first["type"] if len(first["loc"]) == 1 else "", f"config.{key} must be {_RULES.get(key, 'a text')}")
-        raise BadConfigError(words, key=key) from None
+    parsed = checked(DockerConfig, config, {key: f"must be {rule}" for key, rule in _RULES.items()})
     if parsed.port and parsed.network in ("host", "none"):
         raise BadConfigError(
             f"config.port can't be published from the network {parsed.network}; leave one of them out", key="port"
@@ -141,9 +131,7 @@ def environment(config: DockerConfig, spec: WorkspaceSpec) -> dict[str, str]:
 
     Nothing of the worker's own environment. Raises CannotBuildError for a parameter that can't be a variable.
     """
-    bad = [name for name, value in spec.parameters.items() if not _VARIABLE.fullmatch(name) or "\0" in value]
-    if bad:
-        raise CannotBuildError(f"the parameter {bad[0]!r} can't be an environment variable")
+    check_variables(spec.parameters)
     served = {}
     if config.port:
         port = str(config.port)
@@ -153,12 +141,6 @@ def environment(config: DockerConfig, spec: WorkspaceSpec) -> dict[str, str]:
         **config.environment,
         **spec.parameters,
         **served,
-        "PREBUILD_WORKSPACE_ID": spec.workspace_id,
-        "PREBUILD_WORKSPACE_ATTEMPT": str(spec.attempt),
-        "PREBUILD_WORKSPACE_NAME": spec.name,
-        "PREBUILD_WORKSPACE_TEMPLATE": spec.template,
-        "PREBUILD_WORKSPACE_VERSION": spec.version,
-        "PREBUILD_WORKSPACE_PRESET": spec.preset,
         "PREBUILD_WORKSPACE_DIRECTORY": config.directory,
-        **of_owner(spec.owner),
+        **identity(spec),
     }

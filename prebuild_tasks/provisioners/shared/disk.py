@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import TextIO
 
 from prebuild_tasks.errors import ProvisionerError
-from prebuild_tasks.ports import BuildContext
-from prebuild_tasks.provisioners.process_run import run
+from prebuild_tasks.provisioners.port import BuildContext
+from prebuild_tasks.provisioners.shared.run import run
 
 _DISK_USE_TIMEOUT = 30.0
 

@@ -9,13 +9,9 @@ owned-<workspace>-<owner>         claimed and personalised
 from __future__ import annotations
 
 import re
-import uuid
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
-
-from prebuild_tasks.errors import CannotBuildError
 
 INSTALLATION = "prebuild_tasks.installation"
 WORKSPACE = "prebuild_tasks.workspace"
@@ -26,14 +22,6 @@ DIRECTORY = "prebuild_tasks.directory"
 
 _UNSAFE = re.compile(rb"[^A-Za-z0-9.-]")
 _ESCAPED = re.compile(rb"_([0-9a-f]{2})")
-
-
-def check_id(workspace_id: str) -> str:
-    """The id itself. Raises CannotBuildError for one that is no UUID: it becomes part of names."""
-    with suppress(ValueError):
-        if str(uuid.UUID(workspace_id)) == workspace_id:
-            return workspace_id
-    raise CannotBuildError(f"{workspace_id!r} is no UUID in lower case, so it can't be a workspace's id")
 
 
 def being_made(workspace_id: str, attempt: int) -> str:

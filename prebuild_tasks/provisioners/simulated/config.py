@@ -11,8 +11,8 @@ from typing import Annotated, Any
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from prebuild_tasks.model.durations import parse_duration
-from prebuild_tasks.ports import WorkspaceSpec
-from prebuild_tasks.provisioners.process_config import checked
+from prebuild_tasks.provisioners.port import WorkspaceSpec
+from prebuild_tasks.provisioners.shared.config import checked
 
 
 @dataclass(frozen=True, slots=True)

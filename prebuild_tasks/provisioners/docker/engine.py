@@ -20,7 +20,7 @@ from weakref import WeakSet
 
 from prebuild_tasks.clock import monotonic
 from prebuild_tasks.errors import BuildStoppedError, ProvisionerError
-from prebuild_tasks.ports import BuildContext
+from prebuild_tasks.provisioners.port import BuildContext
 
 TIMEOUT = 60.0
 """Seconds the engine may take for one answer."""

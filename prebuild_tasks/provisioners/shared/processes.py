@@ -121,6 +121,11 @@ def is_alive(pid: int, born: str) -> bool:
     return bool(pid and born) and alive and seen == born
 
 
+def is_running(pid: int) -> bool:
+    """Return whether a process of this number runs, zombies left out."""
+    return _seen(pid)[1]
+
+
 def _seen(pid: int) -> tuple[str, bool]:
     """When it was born, and whether it lives; of a zombie only the first."""
     try:

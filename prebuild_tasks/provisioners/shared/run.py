@@ -18,10 +18,10 @@ from time import sleep
 
 from prebuild_tasks.clock import monotonic
 from prebuild_tasks.errors import ProvisionerError
-from prebuild_tasks.ports import BuildContext
-from prebuild_tasks.provisioners import process_tree as tree
-from prebuild_tasks.provisioners.process_pipes import Dialogue, Pipes
-from prebuild_tasks.provisioners.process_tree import Leader
+from prebuild_tasks.provisioners.port import BuildContext
+from prebuild_tasks.provisioners.shared import processes
+from prebuild_tasks.provisioners.shared.pipes import Dialogue, Pipes
+from prebuild_tasks.provisioners.shared.processes import Leader
 
 log = logging.getLogger(__name__)
 
@@ -54,11 +54,6 @@ finally:
 """
 
 
-def command(value: str | Sequence[str]) -> list[str]:
-    """The argument list: a string is a script for `sh`, with nothing pasted into it."""
-    return ["sh", "-eu", "-c", value] if isinstance(value, str) else list(value)
-
-
 def run(
     argv: Sequence[str],
     *,
@@ -76,12 +71,12 @@ def run(
     """
     token = uuid.uuid4().hex
     with (
-        _popen(argv, cwd, {**env, tree.RUN: token}, dialogue) as process,
+        _popen(argv, cwd, {**env, processes.RUN: token}, dialogue) as process,
         closing(_pipes(process, context, dialogue)) as output,
     ):
         # Not polled, which would reap it: while it is a zombie its number is nobody else's.
-        leader = Leader(process.pid, tree.born(process.pid))
-        grace = tree.GRACE
+        leader = Leader(process.pid, processes.born(process.pid))
+        grace = processes.GRACE
         try:
             if started is not None:
                 started(leader)
@@ -90,7 +85,7 @@ def run(
             grace = 0
             raise
         finally:
-            _end(process, env.get(tree.WORKSPACE, ""), token, leader, cwd, grace)
+            _end(process, env.get(processes.WORKSPACE, ""), token, leader, cwd, grace)
         output.drain()
     return process.returncode, output.tail
 
@@ -108,7 +103,7 @@ def spawn(argv: Sequence[str], *, cwd: Path, env: Mapping[str, str], log_file: P
     pid, _, problem = done.stdout.partition("\n")
     if problem or not pid.isdecimal():
         raise ProvisionerError(f"{argv[0]} can't be started: {problem or done.stderr.strip() or done.returncode}")
-    return Leader(int(pid), tree.born(int(pid)))
+    return Leader(int(pid), processes.born(int(pid)))
 
 
 def _popen(
@@ -147,7 +142,7 @@ def _follow(leader: Leader, output: Pipes, context: BuildContext | None, timeout
     """Until the command itself has ended; what it left in the background is not waited for."""
     deadline = None if timeout is None else monotonic() + timeout
     pause = 0.005
-    while tree.is_alive(leader.pid, leader.born):
+    while processes.is_alive(leader.pid, leader.born):
         if output.is_open:
             output.read(_POLL)
         else:
@@ -163,14 +158,14 @@ def _end(
     process: subprocess.Popen[bytes], workspace_id: str, token: str, leader: Leader, cwd: Path, grace: float
 ) -> None:
     def of_this_run(environ: Mapping[str, str]) -> bool:
-        return environ.get(tree.RUN) == token
+        return environ.get(processes.RUN) == token
 
     try:
-        tree.end(lambda: tree.marked([workspace_id], of_this_run, [leader], cwd), grace=grace)
+        processes.end(lambda: processes.marked([workspace_id], of_this_run, [leader], cwd), grace=grace)
     except ProvisionerError as error:
         log.warning("workspace %s: %s", workspace_id, error)  # what ended the run is the better message
     except OSError as error:  # no descriptor is left to look for them
         log.warning("workspace %s: %s", workspace_id, error)
         _kill(process)
     with suppress(subprocess.TimeoutExpired):
-        process.wait(tree.GRACE)
+        process.wait(processes.GRACE)

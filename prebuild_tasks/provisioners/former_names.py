@@ -1,0 +1,48 @@
+"""Adapters written for release 0.1, whose `rest` and `serve_again` are named `suspend` and `resume`.
+
+Understood for release 0.2 only; remove this module after it.
+"""
+
+from __future__ import annotations
+
+import warnings
+from typing import Protocol, runtime_checkable
+
+from prebuild_tasks.provisioners.port import RestsWithHost
+
+
+@runtime_checkable
+class Suspendable(Protocol):
+    """The former name of RestsWithHost."""
+
+    def suspend(self) -> int:
+        """Do as RestsWithHost.rest."""
+
+    def resume(self) -> int:
+        """Do as RestsWithHost.serve_again."""
+
+
+class UnderNewNames:
+    """A RestsWithHost made of a Suspendable."""
+
+    def __init__(self, adapter: Suspendable) -> None:
+        self._adapter = adapter
+
+    def rest(self) -> int:
+        """Call `suspend`."""
+        return self._adapter.suspend()
+
+    def serve_again(self) -> int:
+        """Call `resume`."""
+        return self._adapter.resume()
+
+
+def as_rests_with_host(adapter: object) -> RestsWithHost | None:
+    """Return the adapter as a RestsWithHost, under whichever names it is one; None when it is not."""
+    if isinstance(adapter, RestsWithHost):
+        return adapter
+    if not isinstance(adapter, Suspendable):
+        return None
+    kind = type(adapter).__name__
+    warnings.warn(f"{kind}: rename suspend and resume to rest and serve_again", DeprecationWarning, stacklevel=2)
+    return UnderNewNames(adapter)

@@ -1,0 +1,42 @@
+"""The environment that the commands of a process workspace run in."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from prebuild_tasks.config import Settings
+from prebuild_tasks.provisioners.port import WorkspaceSpec
+from prebuild_tasks.provisioners.shared.environment import bind_address, check_variables, identity, passed_on
+
+
+class Environment:
+    """Builds environments from nothing, and knows the address that workspaces are served on."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._cache = settings.data_dir / "cache"
+        self._patterns = settings.provisioner_pass_env
+        self._bind = bind_address(settings)
+        self.probe_address = "127.0.0.1" if self._bind in ("0.0.0.0", "::", "") else self._bind  # noqa: S104
+
+    def own(self, spec: WorkspaceSpec, directory: Path, port: int) -> dict[str, str]:
+        """What is this workspace's: its parameters and its identity. Raises CannotBuildError for a bad parameter."""
+        check_variables(spec.parameters)
+        self._cache.mkdir(mode=0o700, parents=True, exist_ok=True)
+        own = dict(spec.parameters)
+        if port:
+            own |= {"PORT": str(port), "PREBUILD_WORKSPACE_PORT": str(port), "PREBUILD_WORKSPACE_BIND": self._bind}
+        return (
+            own
+            | identity(spec)
+            | {
+                "HOME": str(directory),
+                "TMPDIR": str(directory / ".tmp"),
+                "PREBUILD_WORKSPACE_DIRECTORY": str(directory),
+                "PREBUILD_WORKSPACE_CACHE": str(self._cache),
+            }
+        )
+
+    def whole(self, own: Mapping[str, str]) -> dict[str, str]:
+        """What a workspace needs, what the worker was told to pass on, and its own."""
+        return passed_on(self._patterns) | dict(own)

@@ -1,0 +1,66 @@
+"""Adapters of the Provisioner port, found by name in the entry-point group `prebuild_tasks.provisioners`."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from difflib import get_close_matches
+from functools import cache
+from importlib.metadata import entry_points
+
+from prebuild_tasks.config import Settings
+from prebuild_tasks.errors import NotFoundError, PrebuildError, ProvisionerError
+from prebuild_tasks.provisioners.former_names import as_rests_with_host
+from prebuild_tasks.provisioners.missing import Missing
+from prebuild_tasks.provisioners.port import Provisioner, RestsWithHost
+
+GROUP = "prebuild_tasks.provisioners"
+
+
+def names() -> list[str]:
+    """Every provisioner that is installed, third parties' included."""
+    return sorted({entry.name for entry in entry_points(group=GROUP)})
+
+
+@cache
+def load(name: str, settings: Settings) -> Provisioner:
+    """The adapter, made once per process. Raises NotFoundError that lists what there is."""
+    found = list(entry_points(group=GROUP, name=name))
+    if not found:
+        near = get_close_matches(name, names(), n=1)
+        there_are = f"there are: {', '.join(names())}"
+        hint = f"did you mean {near[0]}? {there_are}" if near else there_are
+        raise NotFoundError(f"there is no provisioner {name!r}", hint=hint)
+    try:
+        adapter: Provisioner = found[0].load()(settings)
+    except Exception as error:  # whatever a third party's module does when it is imported
+        raise ProvisionerError(f"the provisioner {name!r} ({found[0].value}) can't be loaded: {error}") from error
+    return adapter
+
+
+class Provisioners:
+    """The provisioners under one process's settings."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+
+    def get(self, name: str) -> Provisioner:
+        """The adapter, as `load` does."""
+        return load(name, self._settings)
+
+    def get_or_missing(self, name: str) -> Provisioner:
+        """The adapter, or one that fails every build with the reason why there is none here."""
+        try:
+            return self.get(name)
+        except PrebuildError as error:
+            return Missing(name, self._settings.host, error)
+
+    def resting_with_host(self) -> list[RestsWithHost]:
+        """Return the adapters whose workspaces end with the machine and are served again after it.
+
+        An adapter that cannot be loaded is left out.
+        """
+        adapters = []
+        for name in names():
+            with suppress(ProvisionerError):
+                adapters.append(self.get(name))
+        return [found for adapter in adapters if (found := as_rests_with_host(adapter)) is not None]

@@ -1,0 +1,1 @@
+"""Shared by the provisioners: configs, environments, output, files, processes and the mark of a claim."""

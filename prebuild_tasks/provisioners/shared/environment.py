@@ -1,0 +1,71 @@
+"""Environment variables of the commands that provisioners run."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping, Sequence
+from fnmatch import fnmatchcase
+from ipaddress import ip_address
+
+from prebuild_tasks.config import Settings
+from prebuild_tasks.errors import CannotBuildError
+from prebuild_tasks.provisioners.port import WorkspaceSpec
+from prebuild_tasks.provisioners.shared import processes
+
+_NEVER_PASSED = re.compile(
+    r"(PREBUILD_.*|DATABASE_URL|REDIS_URL|CELERY_.*|FLOWER_.*|PG(PASSWORD|USER|HOST|DATABASE|PASSFILE|SERVICE.*))(_FILE)?"
+)
+"""Whatever the pattern says, a workspace never sees the service's own addresses and credentials."""
+_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+
+
+def passed_on(patterns: Sequence[str]) -> dict[str, str]:
+    """The least any command needs, and what the worker was told to pass on."""
+    passed = {
+        name: value
+        for name, value in os.environ.items()
+        if any(fnmatchcase(name, pattern) for pattern in patterns) and not _NEVER_PASSED.fullmatch(name)
+    }
+    return {"PATH": os.environ.get("PATH", os.defpath), "LANG": "C.UTF-8"} | passed
+
+
+def bind_address(settings: Settings) -> str:
+    """The address that workspaces are served on."""
+    return settings.workspace_bind or ("127.0.0.1" if _is_loopback(settings.public_host) else "0.0.0.0")  # noqa: S104
+
+
+def is_variable(name: str, value: str) -> bool:
+    """Return whether the kernel and every shell accept this as an environment variable."""
+    return bool(_VARIABLE.fullmatch(name)) and "\0" not in value
+
+
+def check_variables(parameters: Mapping[str, str]) -> None:
+    """Raise CannotBuildError for a parameter that cannot be an environment variable."""
+    for name, value in parameters.items():
+        if not is_variable(name, value):
+            raise CannotBuildError(f"the parameter {name!r} can't be an environment variable")
+
+
+def identity(spec: WorkspaceSpec) -> dict[str, str]:
+    """Which workspace it is, and whose."""
+    return {
+        processes.WORKSPACE: spec.workspace_id,
+        processes.ATTEMPT: str(spec.attempt),
+        "PREBUILD_WORKSPACE_NAME": spec.name,
+        "PREBUILD_WORKSPACE_TEMPLATE": spec.template,
+        "PREBUILD_WORKSPACE_VERSION": spec.version,
+        "PREBUILD_WORKSPACE_PRESET": spec.preset,
+    } | of_owner(spec.owner)
+
+
+def of_owner(owner: str) -> dict[str, str]:
+    """The owner, under both names."""
+    return {"PREBUILD_WORKSPACE_OWNER": owner, "PREBUILD_OWNER": owner}
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
