@@ -11,6 +11,7 @@ from prebuild_tasks.db.base import ERROR_LENGTH
 from prebuild_tasks.model.vocabulary import BuildStatus
 from prebuild_tasks.reconcile.rules.backoff import slow_start_after
 from prebuild_tasks.schema import tables as m
+from prebuild_tasks.schema.row_locks import for_no_key_update
 
 _RECENT_FAILURES_KEPT = 50
 
@@ -32,9 +33,8 @@ def record_success(connection: Connection, preset_id: int) -> None:
 
 def record_failure(connection: Connection, preset_id: int, created_at: datetime, error: str) -> None:
     """A start failed: remember it on the preset, where clean-up and retention don't reach. Locks the preset's row."""
-    row = connection.execute(
-        select(m.Preset.recent_failures).where(m.Preset.id == preset_id).with_for_update(key_share=True)
-    ).one()
+    query = select(m.Preset.recent_failures).where(m.Preset.id == preset_id)
+    row = connection.execute(for_no_key_update(query)).one()
     recent = [*row.recent_failures, created_at.isoformat()][-_RECENT_FAILURES_KEPT:]
     connection.execute(
         update(m.Preset)

@@ -14,6 +14,7 @@ from prebuild_tasks.model.vocabulary import ACTIVE_STATUSES, BuildStatus, Transi
 from prebuild_tasks.schema import tables as m
 from prebuild_tasks.schema.conditions import TEMPLATE_OF_VERSION, USES_ACTIVE_VERSION, VERSION_OF_PRESET
 from prebuild_tasks.schema.lookup import preset_ref
+from prebuild_tasks.schema.row_locks import skip_locked
 
 _UUID_LENGTH = 36
 
@@ -78,7 +79,7 @@ def next_in_queue(
     if len(build_id) != _UUID_LENGTH or build_id.strip("0123456789abcdef-"):
         return None  # nobody of ours sent this, and PostgreSQL would refuse to compare it
     queue = connection.execute(select(m.Build.queue).where(m.Build.id == build_id)).scalar_one_or_none() or ""
-    row = connection.execute(
+    query = (
         select(m.Build.id, m.Build.attempt)
         .where(
             m.Build.status == BuildStatus.PENDING,
@@ -88,8 +89,8 @@ def next_in_queue(
         )
         .order_by(m.Build.priority, m.Build.id != build_id, m.Build.created_at, m.Build.id)
         .limit(1)
-        .with_for_update(skip_locked=True, key_share=True)
-    ).one_or_none()
+    )
+    row = connection.execute(skip_locked(query)).one_or_none()
     return NextBuild(row.id, row.attempt) if row else None
 
 

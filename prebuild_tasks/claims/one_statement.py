@@ -46,7 +46,7 @@ from prebuild_tasks.model.vocabulary import CLAIM_REASON, BuildPriority, BuildSt
 from prebuild_tasks.schema import tables as m
 from prebuild_tasks.schema.conditions import IS_CLAIMABLE, TEMPLATE_OF_VERSION, VERSION_OF_PRESET, fresh_since, said
 from prebuild_tasks.schema.lookup import REF_COLUMNS, ref_of
-from prebuild_tasks.schema.row_locks import lock_owner
+from prebuild_tasks.schema.row_locks import lock_owner, skip_locked
 from prebuild_tasks.workspaces.handover import HAS_HOOK, handed_over_in_sql
 from prebuild_tasks.workspaces.new_builds import NewBuild, work_of
 
@@ -107,7 +107,7 @@ def _statement(now: ColumnElement[datetime], *, versioned: bool) -> Select[*tupl
         # By itself, never joined: joined, the oldest would be found by sorting all.
         return select(pool.c[column]).scalar_subquery()
 
-    chosen = (
+    oldest = (
         select(m.Workspace.id)
         .where(
             m.Workspace.preset_id == of_pool("id"),
@@ -117,9 +117,8 @@ def _statement(now: ColumnElement[datetime], *, versioned: bool) -> Select[*tupl
         )
         .order_by(m.Workspace.created_at, m.Workspace.id)
         .limit(literal_column("1"))
-        .with_for_update(key_share=True, skip_locked=True)
-        .scalar_subquery()
     )
+    chosen = skip_locked(oldest).scalar_subquery()
     name = func.nullif(bindparam("name", type_=m.Workspace.name.type), said(""))
     hit = (
         update(m.Workspace)

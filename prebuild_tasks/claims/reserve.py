@@ -21,7 +21,7 @@ from prebuild_tasks.schema import tables as m
 from prebuild_tasks.schema.conditions import IS_LIVE_PREBUILD, IS_START
 from prebuild_tasks.schema.history import add_history
 from prebuild_tasks.schema.pauses import global_pause, pause_holds
-from prebuild_tasks.schema.row_locks import lock_installation, lock_organization
+from prebuild_tasks.schema.row_locks import lock_installation, lock_organization, skip_locked
 from prebuild_tasks.workspaces.handover import WAIT_REASON
 from prebuild_tasks.workspaces.new_builds import BuildOrigin, insert_builds
 
@@ -65,7 +65,7 @@ def _check(pool: Pool) -> None:
 
 def _adopt(connection: Connection, pool: Pool, owner: str, name: str, now: datetime) -> Reserved | None:
     """The pool's start that is furthest on. The build is locked first, as by everybody who ends or cancels it."""
-    build = connection.execute(
+    query = (
         select(m.Build.id, m.Build.workspace_id, m.Build.status)
         .join(m.Workspace, and_(m.Workspace.id == m.Build.workspace_id, m.Workspace.build_number == m.Build.number))
         .where(
@@ -76,8 +76,8 @@ def _adopt(connection: Connection, pool: Pool, owner: str, name: str, now: datet
         )
         .order_by(m.Build.started_at.is_(None), m.Build.started_at, m.Build.created_at, m.Build.id)
         .limit(1)
-        .with_for_update(key_share=True, skip_locked=True, of=m.Build)
-    ).one_or_none()
+    )
+    build = connection.execute(skip_locked(query, of=m.Build)).one_or_none()
     if build is None:
         return None
     row = connection.execute(

@@ -24,20 +24,20 @@ from prebuild_tasks.schema.conditions import (
     past_ttl,
 )
 from prebuild_tasks.schema.lookup import REF_COLUMNS, ref_of
+from prebuild_tasks.schema.row_locks import skip_locked
 from prebuild_tasks.workspaces.handover import handed_over, has_hook
 
 
 def _take(connection: Connection, pool: Pool, owner: str, name: str, now: datetime) -> Any:
     """The claim itself. The base row is locked and others' are skipped: k claimers of n get min(k, n), nobody waits."""
-    candidate = (
+    oldest = (
         select(m.Workspace.id)
         .join(m.Preset, m.Preset.id == m.Workspace.preset_id)
         .where(m.Workspace.preset_id == pool.id, IS_CLAIMABLE, _still_good(pool, now))
         .order_by(m.Workspace.created_at, m.Workspace.id)
         .limit(1)
-        .with_for_update(key_share=True, skip_locked=True, of=m.Workspace)
-        .scalar_subquery()
     )
+    candidate = skip_locked(oldest, of=m.Workspace).scalar_subquery()
     return connection.execute(
         update(m.Workspace)
         .where(m.Workspace.id == candidate, IS_CLAIMABLE)

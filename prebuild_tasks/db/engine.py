@@ -116,14 +116,10 @@ class Database:
         if self.dialect == "sqlite" and (path := make_url(self.url).database):
             Path(path).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         with self.write() as connection:
-            if self.dialect == "postgresql":
-                # Two upgrades at once: the second waits and then finds nothing to do.
-                connection.execute(text("SET LOCAL lock_timeout = '60s'"))
-                connection.execute(text("SELECT pg_advisory_xact_lock(7233690146)"))
-            before = _current(connection)
             config = alembic_config()
             config.attributes["connection"] = connection
             command.upgrade(config, "head")
+            before = config.attributes["revision_before"]
             script = ScriptDirectory.from_config(config)
             return [step.revision for step in script.iterate_revisions("head", before or "base")][::-1]
 

@@ -19,6 +19,7 @@ from prebuild_tasks.db.types import age_seconds, conflict_insert
 from prebuild_tasks.model.vocabulary import CLAIM_REASON, OPEN_STATUSES, BuildStatus, Transition
 from prebuild_tasks.schema import tables as m
 from prebuild_tasks.schema.conditions import MISSED_BEFORE, TEMPLATE_OF_VERSION, VERSION_OF_PRESET
+from prebuild_tasks.schema.row_locks import lock_setting
 
 POOL_REASON = "deficit"
 """The reason of the starts that fill a pool; it stays when such a start is given to a person who waits."""
@@ -80,11 +81,10 @@ def move_mark(connection: Connection, now: datetime) -> None:
 
 
 def lock_mark(connection: Connection) -> datetime:
-    """The mark, which nobody moves until the transaction ends. Taken last of all locks."""
+    """The mark, which nobody moves until the transaction ends; before the rows that are counted and deleted."""
     values = {"key": MARK_KEY, "value": {}, "updated_at": _EPOCH, "updated_by": "reconciler"}
     connection.execute(conflict_insert(connection, m.Setting).values(values).on_conflict_do_nothing())
-    query = select(m.Setting.updated_at).where(m.Setting.key == MARK_KEY).with_for_update(key_share=True)
-    return connection.execute(query).scalar_one()
+    return lock_setting(connection, MARK_KEY)
 
 
 def keep_builds(connection: Connection, ids: Sequence[Any]) -> None:
@@ -119,6 +119,7 @@ def observed(series: str, seconds: float, bounds: Iterable[float]) -> Tally:
 
 def delete_orphans(connection: Connection) -> int:
     """Totals of templates and presets that no longer exist in any version: whoever takes their name begins anew."""
+    lock_mark(connection)  # under which all totals are changed that may go
     table = m.Total
     template = exists().where(m.Template.name == table.template)
     preset = (

@@ -16,6 +16,7 @@ from prebuild_tasks.model.text import number
 from prebuild_tasks.model.vocabulary import OPEN_STATUSES, PREBUILDS_OWNER, BuildStatus, Transition
 from prebuild_tasks.schema import tables as m
 from prebuild_tasks.schema.history import add_history
+from prebuild_tasks.schema.row_locks import for_no_key_update
 
 log = structlog.get_logger(__name__)
 
@@ -63,9 +64,8 @@ def forget_host(database: Database, settings: Settings, host: str, *, actor: str
             .join(m.Workspace, m.Workspace.id == m.Build.workspace_id)
             .where(*here, m.Build.status.in_(OPEN_STATUSES))
             .order_by(m.Build.id)
-            .with_for_update(key_share=True, of=m.Build)
         )
-        ids = connection.execute(builds).scalars().all()
+        ids = connection.execute(for_no_key_update(builds, of=m.Build)).scalars().all()
         goes = here if claimed else (*here, going)
         connection.execute(
             update(m.Build)

@@ -18,7 +18,7 @@ from prebuild_tasks.model.vocabulary import RECONCILER, BuildStatus, Transition
 from prebuild_tasks.schema import tables as m
 from prebuild_tasks.schema.conditions import IS_AWAITED, IS_LIVE_PREBUILD, IS_RUNNING, IS_START
 from prebuild_tasks.schema.history import add_history
-from prebuild_tasks.schema.row_locks import lock_preset
+from prebuild_tasks.schema.row_locks import lock_preset, skip_locked
 from prebuild_tasks.workspaces import transitions
 from prebuild_tasks.workspaces.new_builds import NewBuild
 
@@ -88,7 +88,7 @@ def _give_up(connection: Connection, preset_id: int, hosts: Sequence[str], now: 
     builds = transitions.choose_for_deletion(connection, ready, reason=REASON, initiator=RECONCILER, now=now)
     for whose, before, event in ((IS_LIVE_PREBUILD, ready, REASON), (IS_AWAITED, [], "start_canceled")):
         query = _bound(m.Build.id, m.Build.workspace_id).where(*theirs, whose)
-        bound = connection.execute(query.with_for_update(key_share=True, skip_locked=True, of=m.Build)).all()
+        bound = connection.execute(skip_locked(query, of=m.Build)).all()
         ids = [row.id for row in bound]
         builds += transitions.cancel_starts(
             connection, ids, reason=REASON, initiator=RECONCILER, now=now, whose=whose, error=silent

@@ -13,6 +13,7 @@ from prebuild_tasks.model.vocabulary import FINAL_STATUSES, PREBUILDS_OWNER, Bui
 from prebuild_tasks.schema import tables as m
 from prebuild_tasks.schema.history import add_history
 from prebuild_tasks.schema.lookup import find_workspace
+from prebuild_tasks.schema.row_locks import for_no_key_update
 from prebuild_tasks.workspaces import transitions
 from prebuild_tasks.workspaces.new_builds import NewBuild
 
@@ -45,11 +46,10 @@ def end_workspace(
 def _end_open_build(connection: Connection, row: Any, reason: str, actor: str, now: datetime) -> list[NewBuild]:
     """A build is under way: pending ones end here, running ones are asked to, and their end deletes the workspace."""
     # Locked before it is looked at: between two statements it could be taken, put back, or end.
-    build = connection.execute(
-        select(m.Build.id, m.Build.status, m.Build.transition)
-        .where(m.Build.workspace_id == row.id, m.Build.status.not_in(FINAL_STATUSES))
-        .with_for_update(key_share=True)
-    ).one_or_none()
+    query = select(m.Build.id, m.Build.status, m.Build.transition).where(
+        m.Build.workspace_id == row.id, m.Build.status.not_in(FINAL_STATUSES)
+    )
+    build = connection.execute(for_no_key_update(query)).one_or_none()
     owner = connection.execute(select(m.Workspace.owner).where(m.Workspace.id == row.id)).scalar_one()
     if owner != row.owner:
         raise RefusedError(f"{row.name} was just claimed by {owner}", hint="if it is to go all the same, delete theirs")

@@ -1,7 +1,6 @@
 """Guarded transitions. Each write carries its expectation in `where`, and the rows it answers are the proof of it.
 
-Locks are always taken in this order, so that nobody waits in a circle:
-preset, organization, installation, build, workspace.
+Locks are taken in the order of `schema/row_locks.py`.
 """
 
 from __future__ import annotations
@@ -20,6 +19,7 @@ from prebuild_tasks.model.vocabulary import (
 )
 from prebuild_tasks.schema import tables as m
 from prebuild_tasks.schema.conditions import IS_LIVE_PREBUILD, IS_RUNNING
+from prebuild_tasks.schema.row_locks import skip_locked
 from prebuild_tasks.workspaces.new_builds import NewBuild, insert_builds
 
 
@@ -47,7 +47,7 @@ def cancel_pending(
     """
     if count <= 0:
         return 0, []
-    candidates = connection.execute(
+    query = (
         select(m.Build.id)
         .join(m.Workspace, and_(m.Workspace.id == m.Build.workspace_id, m.Workspace.build_number == m.Build.number))
         .where(
@@ -58,8 +58,8 @@ def cancel_pending(
         )
         .order_by(m.Build.attempt, m.Build.created_at.desc(), m.Build.id)
         .limit(count)
-        .with_for_update(key_share=True, skip_locked=True, of=m.Build)
-    ).scalars()
+    )
+    candidates = connection.execute(skip_locked(query, of=m.Build)).scalars()
     return cancel_starts(connection, list(candidates), reason=reason, initiator=initiator, now=now)
 
 
