@@ -16,7 +16,6 @@ from prebuild_tasks.reconcile import locks
 from prebuild_tasks.reconcile import turn as service
 from prebuild_tasks.reconcile.rules.limits import SlotPlan, assign_slots
 from prebuild_tasks.reconcile.turn import PresetResult, reconcile_preset
-from prebuild_tasks.workspaces import transitions
 from tests.builders import age, declare, fill, live, preset_id, turn, workspaces
 
 DESIRED = 4
@@ -68,7 +67,7 @@ def test_with_everything_in_place_it_holds(
 @on_postgresql
 def test_without_the_row_lock_it_fails(database: Database, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     declare(database, settings, DESIRED)
-    monkeypatch.setattr(transitions, "lock_preset", lambda *_: True)
+    monkeypatch.setattr(service, "lock_preset", lambda *_: True)
     results = two_at_once(database, settings, preset_id(database), monkeypatch)
     with pytest.raises(AssertionError):
         assert_exactly_the_deficit(database, results)
