@@ -4,22 +4,18 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from sqlalchemy import Connection, ScalarSelect, case, func, or_, select, update
+from sqlalchemy import Connection, ScalarSelect, func, or_, select, update
 from sqlalchemy.orm import aliased
 
 from prebuild_tasks.db.base import ERROR_LENGTH
 from prebuild_tasks.model.vocabulary import BuildStatus
 from prebuild_tasks.reconcile.rules.backoff import slow_start_after
+from prebuild_tasks.reconcile.store.backoff import slow_start_after_sql
 from prebuild_tasks.schema import tables as m
 from prebuild_tasks.schema.row_locks import for_no_key_update
 
 _RECENT_FAILURES_KEPT = 50
-
-_WIDER = case(
-    {width: slow_start_after(width, succeeded=True) for width in (2**power for power in range(7))},
-    value=m.Preset.slow_start,
-    else_=None,
-)
+_WIDER = slow_start_after_sql(m.Preset.slow_start)
 
 
 def record_success(connection: Connection, preset_id: int) -> None:

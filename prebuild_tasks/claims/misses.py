@@ -9,8 +9,9 @@ from sqlalchemy import Connection, func, literal, or_, select
 
 from prebuild_tasks.claims.types import Pool
 from prebuild_tasks.model.vocabulary import BuildStatus, MissReason
+from prebuild_tasks.reconcile.store.expiry import is_expired_sql
 from prebuild_tasks.schema import tables as m
-from prebuild_tasks.schema.conditions import IS_CLAIMABLE, IS_LIVE_PREBUILD, expired
+from prebuild_tasks.schema.conditions import IS_CLAIMABLE, IS_LIVE_PREBUILD
 
 MISS_WORDS = {
     MissReason.EMPTY_POOL: "the pool is empty and nothing is being built; see: prebuild status",
@@ -27,7 +28,7 @@ def miss_reason(connection: Connection, pools: Sequence[Pool], now: datetime) ->
     row = connection.execute(
         select(
             func.count().filter(m.Workspace.status.in_((BuildStatus.PENDING, BuildStatus.RUNNING))).label("starting"),
-            func.count().filter(IS_CLAIMABLE, expired(now)).label("expired"),
+            func.count().filter(IS_CLAIMABLE, is_expired_sql(now)).label("expired"),
         )
         .select_from(m.Workspace)
         .join(m.Preset, m.Preset.id == m.Workspace.preset_id)

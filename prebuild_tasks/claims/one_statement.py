@@ -43,11 +43,12 @@ from prebuild_tasks.db.connections import one_line, run_by_driver
 from prebuild_tasks.db.engine import Database
 from prebuild_tasks.model.names import PREBUILD_PREFIX, parse_preset_ref
 from prebuild_tasks.model.vocabulary import CLAIM_REASON, BuildPriority, BuildStatus, Transition
+from prebuild_tasks.reconcile.store.expiry import fresh_since_sql
 from prebuild_tasks.schema import tables as m
-from prebuild_tasks.schema.conditions import IS_CLAIMABLE, TEMPLATE_OF_VERSION, VERSION_OF_PRESET, fresh_since, said
+from prebuild_tasks.schema.conditions import IS_CLAIMABLE, TEMPLATE_OF_VERSION, VERSION_OF_PRESET, said
 from prebuild_tasks.schema.lookup import REF_COLUMNS, ref_of
 from prebuild_tasks.schema.row_locks import lock_owner, skip_locked
-from prebuild_tasks.workspaces.handover import HAS_HOOK, handed_over_in_sql
+from prebuild_tasks.workspaces.handover import handed_over_sql, has_hook_sql
 from prebuild_tasks.workspaces.new_builds import NewBuild, work_of
 
 
@@ -126,7 +127,7 @@ def _statement(now: ColumnElement[datetime], *, versioned: bool) -> Select[*tupl
         .values(
             owner=owner,
             name=func.coalesce(name, func.replace(m.Workspace.name, said(PREBUILD_PREFIX), said(""))),
-            **handed_over_in_sql(of_pool("now"), of_pool("claimed_ttl_s"), of_pool("has_hook")),
+            **handed_over_sql(of_pool("now"), of_pool("claimed_ttl_s"), of_pool("has_hook")),
         )
         .returning(*ANSWER_COLUMNS)
         .cte("hit")
@@ -168,11 +169,11 @@ def _pool(now: ColumnElement[datetime], *, versioned: bool) -> CTE:
         select(
             m.Preset.id,
             m.Preset.claimed_ttl_s,
-            HAS_HOOK.label("has_hook"),
+            has_hook_sql().label("has_hook"),
             m.Organization.max_per_owner,
             m.Organization.id.label("organization_id"),
             now.label("now"),
-            fresh_since(now).label("fresh_since"),
+            fresh_since_sql(now).label("fresh_since"),
             *REF_COLUMNS,
         )
         .join(*VERSION_OF_PRESET)

@@ -13,6 +13,7 @@ from prebuild_tasks.clock import monotonic
 from prebuild_tasks.errors import NotFoundError
 from prebuild_tasks.model.names import PREBUILD_PREFIX
 from prebuild_tasks.model.vocabulary import MissReason
+from prebuild_tasks.reconcile.store.expiry import is_expired_sql, is_past_ttl_sql
 from prebuild_tasks.schema import tables as m
 from prebuild_tasks.schema.conditions import (
     IS_ACTIVE,
@@ -20,8 +21,6 @@ from prebuild_tasks.schema.conditions import (
     ROLLING,
     TEMPLATE_OF_VERSION,
     VERSION_OF_PRESET,
-    expired,
-    past_ttl,
 )
 from prebuild_tasks.schema.lookup import REF_COLUMNS, ref_of
 from prebuild_tasks.schema.row_locks import skip_locked
@@ -51,7 +50,7 @@ def _take(connection: Connection, pool: Pool, owner: str, name: str, now: dateti
 
 
 def _still_good(pool: Pool, now: datetime) -> ColumnElement[bool]:
-    return ~past_ttl(now) if pool.outdated else ~expired(now)
+    return ~is_past_ttl_sql(now) if pool.outdated else ~is_expired_sql(now)
 
 
 def _claimable(connection: Connection, pools: Sequence[Pool], now: datetime) -> bool:

@@ -9,6 +9,7 @@ import structlog
 from sqlalchemy import ColumnElement, Connection, select
 
 from prebuild_tasks.config import Settings
+from prebuild_tasks.fleet.alive import is_alive_sql
 from prebuild_tasks.fleet.presence import BUILDS_ROLE, recent
 from prebuild_tasks.schema import tables as m
 
@@ -21,4 +22,4 @@ def alive(connection: Connection, settings: Settings, now: datetime) -> Sequence
 
 
 def _alive(settings: Settings, now: datetime) -> tuple[ColumnElement[bool], ...]:
-    return m.Worker.role == BUILDS_ROLE, m.Worker.ended_at.is_(None), m.Worker.seen_at >= recent(settings, now)
+    return m.Worker.role == BUILDS_ROLE, is_alive_sql(recent(settings, now))

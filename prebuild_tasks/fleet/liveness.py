@@ -13,6 +13,7 @@ from prebuild_tasks.config import Settings
 from prebuild_tasks.db.engine import Database
 from prebuild_tasks.db.types import conflict_insert
 from prebuild_tasks.errors import PrebuildError
+from prebuild_tasks.fleet.alive import is_alive
 from prebuild_tasks.fleet.model import Liveness, Process
 from prebuild_tasks.fleet.presence import BUILDS_ROLE, recent
 from prebuild_tasks.messaging.queues import BUILDS
@@ -51,7 +52,7 @@ def read_liveness(connection: Connection, settings: Settings, now: datetime) -> 
                 started_at=worker.started_at,
                 seen_at=worker.seen_at,
                 age=max((now - worker.seen_at).total_seconds(), 0.0),
-                alive=worker.ended_at is None and worker.seen_at >= since,
+                alive=is_alive(worker.ended_at, worker.seen_at, since),
             )
             for worker in workers
         ),

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Interval, and_, func, literal, literal_column, or_, select
+from sqlalchemy import ColumnElement, Connection, and_, func, literal, literal_column, select
 from sqlalchemy.orm import aliased
 
-from prebuild_tasks.db.types import UtcDateTime, age_seconds
 from prebuild_tasks.model.vocabulary import PREBUILDS_OWNER, BuildStatus, Transition
 from prebuild_tasks.schema import tables as m
 
@@ -60,31 +58,6 @@ MISSED_BEFORE = (
 USES_ACTIVE_VERSION: ColumnElement[bool] = func.coalesce(
     m.Template.active_version_id == m.TemplateVersion.id, literal(value=False)
 )
-
-
-def expired(now: datetime | ColumnElement[datetime]) -> ColumnElement[bool]:
-    """Whether a workspace, joined with its preset, is expired at `now`: the core's rule in SQL."""
-    return func.coalesce(
-        or_(m.Workspace.created_at < m.Preset.last_invalidated_at, older_than(now, m.Preset.ttl_s)),
-        literal(value=False),
-    )
-
-
-def fresh_since(now: ColumnElement[datetime]) -> ColumnElement[datetime]:
-    """`expired` as the instant from which on a preset's workspaces have to be created: an index can be read from there
-    on. PostgreSQL only."""
-    ttl = func.nullif(m.Preset.ttl_s, literal_column("0")) * literal_column("interval '1 second'", Interval())
-    return func.greatest(literal_column("'-infinity'::timestamptz"), m.Preset.last_invalidated_at, now - ttl)
-
-
-def past_ttl(now: datetime | ColumnElement[datetime]) -> ColumnElement[bool]:
-    """Whether a workspace, joined with its preset, is older than the TTL: no claim may take it any more."""
-    return func.coalesce(older_than(now, m.Preset.ttl_s), literal(value=False))
-
-
-def older_than(now: datetime | ColumnElement[datetime], seconds: ColumnElement[Any] | Any) -> ColumnElement[bool]:
-    instant = literal(now, UtcDateTime()) if isinstance(now, datetime) else now
-    return and_(m.Preset.ttl_s > 0, age_seconds(instant, m.Workspace.created_at) > seconds)
 
 
 def installation_id(connection: Connection) -> str:

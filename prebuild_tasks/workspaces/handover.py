@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Interval, case, func, literal_column, null, or_, select, update
+from sqlalchemy import ColumnElement, Connection, Interval, case, func, literal_column, null, select, update
 from sqlalchemy.dialects.postgresql import JSONB
 
 from prebuild_tasks.model.vocabulary import CLAIM_REASON, PREBUILDS_OWNER, BuildPriority, BuildStatus, Transition
@@ -14,15 +14,14 @@ from prebuild_tasks.schema import tables as m
 from prebuild_tasks.schema.conditions import said
 from prebuild_tasks.schema.history import add_history
 from prebuild_tasks.workspaces.new_builds import NewBuild, insert_builds
+from prebuild_tasks.workspaces.states import MARK_REASON
 
-MARK_REASON = "claimed"
-"""The workspace's reason where that build has no hook to run: only the durable mark is left, nobody waits for it."""
 WAIT_REASON = "claim_wait"
 """The reason of a workspace that is built for a person who waits for it."""
 
 
 _NOTHING = [literal_column(f"'{value}'::jsonb", JSONB()) for value in ("null", "false", '""', "[]", "{}", "0")]
-"""What JSON has for no."""
+"""The values of JSON that count as false in Python."""
 
 
 def has_hook(config: Mapping[str, Any]) -> bool:
@@ -30,8 +29,10 @@ def has_hook(config: Mapping[str, Any]) -> bool:
     return bool(config.get("claim"))
 
 
-HAS_HOOK = func.coalesce(func.jsonb_extract_path(m.TemplateVersion.config, said("claim")), _NOTHING[0]).not_in(_NOTHING)
-"""The same of a version's row. PostgreSQL only."""
+def has_hook_sql() -> ColumnElement[bool]:
+    """Build the condition of `has_hook`, of a version's row. PostgreSQL only."""
+    claim = func.jsonb_extract_path(m.TemplateVersion.config, said("claim"))
+    return func.coalesce(claim, _NOTHING[0]).not_in(_NOTHING)
 
 
 def handed_over(now: datetime, claimed_ttl: float | None, *, hook: bool) -> dict[str, Any]:
@@ -46,7 +47,7 @@ def handed_over(now: datetime, claimed_ttl: float | None, *, hook: bool) -> dict
     }
 
 
-def handed_over_in_sql(
+def handed_over_sql(
     now: ColumnElement[datetime], claimed_ttl: ColumnElement[float | None], hook: ColumnElement[bool]
 ) -> dict[str, Any]:
     """`handed_over` of what only the statement knows. PostgreSQL only."""
@@ -59,15 +60,6 @@ def handed_over_in_sql(
         "status": said(BuildStatus.PENDING),
         "build_number": m.Workspace.build_number + literal_column("1"),
     }
-
-
-def is_usable(status: BuildStatus, reason: str) -> bool:
-    """Whether a claimed workspace is already its owner's in every respect they can see."""
-    return status is BuildStatus.SUCCEEDED or reason == MARK_REASON
-
-
-IS_USABLE = or_(m.Workspace.status == said(BuildStatus.SUCCEEDED), m.Workspace.reason == said(MARK_REASON))
-"""The same of a workspace's row."""
 
 
 def claim_build(connection: Connection, workspace: Any, *, now: datetime, owner: str) -> list[NewBuild]:

@@ -20,9 +20,9 @@ from prebuild_tasks.db.engine import Database
 from prebuild_tasks.db.types import UtcDateTime
 from prebuild_tasks.errors import ClaimMissError, RefusedError
 from prebuild_tasks.model.vocabulary import BuildStatus
+from prebuild_tasks.reconcile.store.expiry import fresh_since_sql, is_expired_sql
 from prebuild_tasks.schema import tables as m
-from prebuild_tasks.schema.conditions import expired, fresh_since
-from prebuild_tasks.workspaces.handover import HAS_HOOK, has_hook
+from prebuild_tasks.workspaces.handover import has_hook, has_hook_sql
 from tests.builders import PRESET, declare, fill, preset_id, workspaces
 from tests.roundtrips import asked_of_postgresql
 
@@ -96,7 +96,7 @@ def test_a_recipe_personalises_in_sql_as_in_python(database: Database, settings:
     with database.write() as connection:
         for config in [{"start": "true"}, *({"start": "true", "claim": hook} for hook in hooks)]:
             connection.execute(update(m.TemplateVersion).values(config=config))
-            told = connection.execute(select(HAS_HOOK).select_from(m.TemplateVersion)).scalar_one()
+            told = connection.execute(select(has_hook_sql()).select_from(m.TemplateVersion)).scalar_one()
             assert told is has_hook(config), config
 
 
@@ -106,8 +106,8 @@ def test_fresh_is_what_is_not_expired_to_the_microsecond(database: Database, set
     micro = timedelta(microseconds=1)
     with database.write() as connection:
         now = database.now(connection)
-        fresh = m.Workspace.created_at >= fresh_since(literal(now, UtcDateTime()))
-        query = select(expired(now), fresh).join(m.Preset, m.Preset.id == m.Workspace.preset_id)
+        fresh = m.Workspace.created_at >= fresh_since_sql(literal(now, UtcDateTime()))
+        query = select(is_expired_sql(now), fresh).join(m.Preset, m.Preset.id == m.Workspace.preset_id)
         for ttl, off, invalidated in product((None, 0.0, 0.1, 3600.0, 86_400.123457), (-1, 0, 1), (None, -1, 0, 1)):
             created = now - timedelta(seconds=ttl or 5) + off * micro
             at = None if invalidated is None else created + invalidated * micro

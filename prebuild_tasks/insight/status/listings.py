@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, and_, case, func, or_, select
+from sqlalchemy import Connection, func, or_, select
 
 from prebuild_tasks.builds.failures import failed_builds
 from prebuild_tasks.db.engine import Database
@@ -16,9 +16,9 @@ from prebuild_tasks.model.names import as_id
 from prebuild_tasks.model.vocabulary import CLAIM_REASON, PREBUILDS_OWNER, BuildStatus, Transition, WorkspaceState
 from prebuild_tasks.reconcile.rules.backoff import retry_at
 from prebuild_tasks.schema import tables as m
-from prebuild_tasks.schema.conditions import IN_PROGRESS, TEMPLATE_OF_VERSION, VERSION_OF_PRESET, said
+from prebuild_tasks.schema.conditions import TEMPLATE_OF_VERSION, VERSION_OF_PRESET, said
 from prebuild_tasks.schema.lookup import REF_COLUMNS, pool_presets, ref_of
-from prebuild_tasks.workspaces.handover import IS_USABLE
+from prebuild_tasks.workspaces.states import workspace_state_sql
 
 _WORKSPACE_COLUMNS = (
     m.Workspace.id,
@@ -39,35 +39,7 @@ _WORKSPACE_COLUMNS = (
 )
 
 
-_STATE = case(
-    (
-        m.Workspace.transition == said(Transition.DELETE),
-        case(
-            (m.Workspace.status == said(BuildStatus.FAILED), said(WorkspaceState.DELETE_FAILED)),
-            else_=said(WorkspaceState.DELETING),
-        ),
-    ),
-    (
-        m.Workspace.transition == said(Transition.STOP),
-        case(
-            (m.Workspace.status == said(BuildStatus.SUCCEEDED), said(WorkspaceState.STOPPED)),
-            else_=said(WorkspaceState.STOPPING),
-        ),
-    ),
-    (
-        and_(m.Workspace.owner != said(PREBUILDS_OWNER), m.Workspace.ready_at.is_not(None)),
-        case((IS_USABLE, said(WorkspaceState.USABLE)), else_=said(WorkspaceState.PERSONALISING)),
-    ),
-    (
-        m.Workspace.status == said(BuildStatus.SUCCEEDED),
-        case((m.Workspace.ready_at.is_not(None), said(WorkspaceState.READY)), else_=said(WorkspaceState.RUNNING)),
-    ),
-    (IN_PROGRESS, said(WorkspaceState.STARTING)),
-    (m.Workspace.status == said(BuildStatus.CANCELING), said(WorkspaceState.CANCELING)),
-    (m.Workspace.status == said(BuildStatus.CANCELED), said(WorkspaceState.CANCELED)),
-    else_=said(WorkspaceState.FAILED),
-)
-"""Its `WorkspaceState`: in SQL, so that asking for one state asks for all that are in it."""
+_STATE = workspace_state_sql()
 
 
 def workspaces(

@@ -14,6 +14,7 @@ from prebuild_tasks.reconcile.rules.model import RunningPrebuild
 from prebuild_tasks.reconcile.rules.rollout import Successor
 from prebuild_tasks.reconcile.rules.schedule import desired_at
 from prebuild_tasks.reconcile.store.declared import read_declared
+from prebuild_tasks.reconcile.store.expiry import is_expired_sql, is_past_ttl_sql
 from prebuild_tasks.reconcile.store.preset_view import PresetView
 from prebuild_tasks.schema import tables as m
 from prebuild_tasks.schema.conditions import (
@@ -25,8 +26,6 @@ from prebuild_tasks.schema.conditions import (
     ROLLING,
     TEMPLATE_OF_VERSION,
     VERSION_OF_PRESET,
-    expired,
-    past_ttl,
 )
 
 
@@ -42,7 +41,7 @@ class Older:
 def read_older(connection: Connection, view: PresetView) -> Older:
     """The older versions' prebuilds of an active pool. One statement."""
     query = select(
-        m.Workspace.preset_id, func.count().filter(IS_READY, ~past_ttl(view.now)).label("second_choices")
+        m.Workspace.preset_id, func.count().filter(IS_READY, ~is_past_ttl_sql(view.now)).label("second_choices")
     ).group_by(m.Workspace.preset_id)
     rows = connection.execute(
         query.join(m.Preset, m.Preset.id == m.Workspace.preset_id)
@@ -65,8 +64,8 @@ def read_successor(connection: Connection, view: PresetView) -> tuple[int, Succe
     rows = connection.execute(
         select(
             m.Workspace.preset_id,
-            func.count().filter(IS_READY, ~expired(view.now)).label("eligible"),
-            func.count().filter(IS_READY, ~past_ttl(view.now)).label("second_choices"),
+            func.count().filter(IS_READY, ~is_expired_sql(view.now)).label("eligible"),
+            func.count().filter(IS_READY, ~is_past_ttl_sql(view.now)).label("second_choices"),
         )
         .join(m.Preset, m.Preset.id == m.Workspace.preset_id)
         .where(IS_LIVE_PREBUILD, m.Workspace.preset_id.in_([item.preset_id for item in declared]))

@@ -13,6 +13,7 @@ from prebuild_tasks.db.engine import Database
 from prebuild_tasks.model.vocabulary import CLAIM_REASON, BuildStatus, Preset, PresetStatus, Schedule, Transition
 from prebuild_tasks.reconcile.rules.model import Counts, GlobalSnapshot, PresetCounts
 from prebuild_tasks.reconcile.store.declared import counted_query, presets_query, read_schedules, to_counted
+from prebuild_tasks.reconcile.store.expiry import is_expired_sql, is_past_half_ttl_sql
 from prebuild_tasks.schema import tables as m
 from prebuild_tasks.schema.conditions import (
     IN_PROGRESS,
@@ -21,8 +22,6 @@ from prebuild_tasks.schema.conditions import (
     IS_RUNNING,
     IS_START,
     ROLLING,
-    expired,
-    older_than,
 )
 from prebuild_tasks.schema.pauses import global_pause, pause_holds
 
@@ -210,9 +209,9 @@ def _failure() -> ColumnElement[str]:
 
 def _counts(connection: Connection, now: datetime, *conditions: ColumnElement[bool]) -> dict[int, Counts]:
     # Whether a workspace is expired is the dear part: asked last, and once less for what can be subtracted.
-    is_expired = expired(now)
+    is_expired = is_expired_sql(now)
     is_ready = m.Workspace.ready_at.is_not(None)
-    is_aging = and_(m.Preset.replace_strategy == ROLLING, older_than(now, m.Preset.ttl_s / 2), ~is_expired)
+    is_aging = and_(m.Preset.replace_strategy == ROLLING, is_past_half_ttl_sql(now), ~is_expired)
     number_expired = func.count().filter(IS_RUNNING, is_expired)
     query = (
         select(

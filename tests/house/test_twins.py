@@ -1,0 +1,288 @@
+"""A rule that exists in Python and in SQL: both stand in one package under one name, and answer alike on any row.
+
+`TWINS` lists the pairs. Each is asked about rows that hypothesis makes up, on both databases; times lie within a
+microsecond of where a rule changes its mind.
+"""
+
+from __future__ import annotations
+
+import ast
+import uuid
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from sqlalchemy import Connection, delete, insert, literal, select, update
+
+import prebuild_tasks
+from prebuild_tasks.config import Settings
+from prebuild_tasks.db.engine import Database
+from prebuild_tasks.db.types import UtcDateTime
+from prebuild_tasks.fleet.alive import is_alive, is_alive_sql
+from prebuild_tasks.model.vocabulary import BuildStatus, Transition
+from prebuild_tasks.reconcile.rules.backoff import SLOW_START_ENDS_AT, slow_start_after
+from prebuild_tasks.reconcile.rules.model import Preset
+from prebuild_tasks.reconcile.rules.state import count, is_expired, is_past_ttl
+from prebuild_tasks.reconcile.store import preset_view, snapshots
+from prebuild_tasks.reconcile.store.backoff import slow_start_after_sql
+from prebuild_tasks.reconcile.store.expiry import fresh_since_sql, is_expired_sql, is_past_ttl_sql
+from prebuild_tasks.schema import tables as m
+from prebuild_tasks.schema.conditions import IS_ACTIVE, TEMPLATE_OF_VERSION, VERSION_OF_PRESET
+from prebuild_tasks.workspaces.handover import handed_over, handed_over_sql, has_hook, has_hook_sql
+from prebuild_tasks.workspaces.states import MARK_REASON, is_usable, is_usable_sql, workspace_state, workspace_state_sql
+from tests.builders import declare, turn
+
+TWINS: Mapping[Callable[..., object], Callable[..., object]] = {
+    is_expired: is_expired_sql,
+    is_past_ttl: is_past_ttl_sql,
+    slow_start_after: slow_start_after_sql,
+    is_usable: is_usable_sql,
+    workspace_state: workspace_state_sql,
+    has_hook: has_hook_sql,
+    handed_over: handed_over_sql,
+    is_alive: is_alive_sql,
+}
+SINGLE = {
+    "fresh_since_sql": "is_expired_sql as an instant, for an index to be read from; compared with is_expired below",
+    "is_older_than_sql": "a part of the conditions of expiry",
+    "is_past_half_ttl_sql": "when the tick looks closer; the turn decides from the rows",
+    "now_sql": "the database's clock",
+}
+"""Functions in SQL that have no twin, and why."""
+
+NOW = datetime(2026, 3, 29, 0, 30, tzinfo=UTC)
+MICRO = timedelta(microseconds=1)
+LOOKBACK = 600.0
+PACKAGE = Path(prebuild_tasks.__file__).parent
+
+bounded = settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+ttls = st.one_of(st.none(), st.sampled_from([0.0, 0.1, 1.0, 3600.0, 86_400.123457]), st.integers(1, 10**7).map(float))
+offsets = st.integers(-2, 2) | st.integers(-(10**9), 10**9)
+statuses, transitions = st.sampled_from(BuildStatus), st.sampled_from(Transition)
+reasons = st.sampled_from(["", "claim", MARK_REASON, "deficit"])
+
+
+@pytest.fixture
+def frozen(database_url: str, settings: Settings) -> Iterator[Database]:
+    """A database whose clock stands still, with one pool and one workspace."""
+    database = Database(database_url, clock=lambda: NOW)
+    declare(database, settings, 1)
+    turn(database, settings)
+    yield database
+    database.close()
+
+
+@pytest.fixture
+def rows(frozen: Database) -> Iterator[Connection]:
+    """A transaction in which the one row of each table may be changed."""
+    with frozen.write() as connection:
+        yield connection
+
+
+on_postgresql = pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+
+
+def functions_in_sql() -> Iterator[tuple[str, Path]]:
+    for path in sorted(PACKAGE.rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.FunctionDef) and node.name.endswith("_sql"):
+                yield node.name, path
+
+
+def test_every_function_in_sql_has_its_twin_in_the_table() -> None:
+    named = {name for name, _ in functions_in_sql()}
+    assert named == {twin.__name__ for twin in TWINS.values()} | set(SINGLE)
+
+
+def test_twins_share_a_name_and_a_package() -> None:
+    for rule, twin in TWINS.items():
+        assert twin.__name__ == f"{rule.__name__}_sql"
+        assert rule.__module__.split(".")[:2] == twin.__module__.split(".")[:2]
+
+
+@dataclass(frozen=True)
+class Aged:
+    """A workspace near the end of its time."""
+
+    ttl: float | None
+    created_at: datetime
+    invalidated_at: datetime | None
+
+    @property
+    def preset(self) -> Preset:
+        ttl = timedelta(seconds=self.ttl) if self.ttl else None
+        return Preset("1", 1, ttl=ttl, last_invalidated_at=self.invalidated_at)
+
+    def store(self, connection: Connection) -> None:
+        connection.execute(update(m.Preset).values(ttl_s=self.ttl, last_invalidated_at=self.invalidated_at))
+        connection.execute(update(m.Workspace).values(created_at=self.created_at))
+
+
+@st.composite
+def aged(draw: st.DrawFn) -> Aged:
+    ttl = draw(ttls)
+    created_at = NOW - timedelta(seconds=ttl or 5.0) + draw(offsets) * MICRO
+    off = draw(st.none() | offsets)
+    return Aged(ttl, created_at, None if off is None else created_at + off * MICRO)
+
+
+@bounded
+@given(row=aged())
+def test_expiry(rows: Connection, row: Aged) -> None:
+    row.store(rows)
+    query = select(is_expired_sql(NOW), is_past_ttl_sql(NOW)).join(m.Preset, m.Preset.id == m.Workspace.preset_id)
+    expired, past_ttl = rows.execute(query).one()
+    assert bool(expired) is is_expired(row.preset, row.created_at, NOW)
+    assert bool(past_ttl) is is_past_ttl(row.preset, row.created_at, NOW)
+
+
+@on_postgresql
+@bounded
+@given(row=aged())
+def test_what_is_fresh_is_not_expired(rows: Connection, row: Aged) -> None:
+    row.store(rows)
+    fresh = m.Workspace.created_at >= fresh_since_sql(literal(NOW, UtcDateTime()))
+    query = select(fresh).join(m.Preset, m.Preset.id == m.Workspace.preset_id)
+    assert rows.execute(query).scalar_one() is not is_expired(row.preset, row.created_at, NOW)
+
+
+@pytest.mark.parametrize("limit", [None, *(2**power for power in range(SLOW_START_ENDS_AT.bit_length()))])
+def test_slow_start(rows: Connection, limit: int | None) -> None:
+    rows.execute(update(m.Preset).values(slow_start=limit))
+    widened = rows.execute(select(slow_start_after_sql(m.Preset.slow_start))).scalar_one()
+    assert widened == slow_start_after(limit, succeeded=True)
+
+
+@bounded
+@given(
+    owner=st.sampled_from(["prebuilds", "ada"]), transition=transitions, status=statuses, reason=reasons,
+    is_ready=st.booleans(),
+)  # fmt: skip
+def test_state(
+    rows: Connection, owner: str, transition: Transition, status: BuildStatus, reason: str, *, is_ready: bool
+) -> None:
+    rows.execute(
+        update(m.Workspace).values(
+            owner=owner, transition=transition, status=status, reason=reason, slot=None,
+            ready_at=NOW if is_ready else None,
+        )
+    )  # fmt: skip
+    state, usable = rows.execute(select(workspace_state_sql(), is_usable_sql()).select_from(m.Workspace)).one()
+    assert state == workspace_state(owner, transition, status, reason, is_ready=is_ready)
+    assert bool(usable) is is_usable(status, reason)
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers(-3, 3) | st.sampled_from(["", "true", "x"]),
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.sampled_from("ab"), inner, max_size=2),
+    max_leaves=3,
+)
+
+
+@on_postgresql
+@bounded
+@given(config=st.fixed_dictionaries({"start": st.just("true")}, optional={"claim": json_values}))
+def test_hook(rows: Connection, config: Mapping[str, Any]) -> None:
+    rows.execute(update(m.TemplateVersion).values(config=config))
+    assert rows.execute(select(has_hook_sql()).select_from(m.TemplateVersion)).scalar_one() is has_hook(config)
+
+
+@on_postgresql
+@bounded
+@given(ttl=ttls, hook=st.booleans())
+def test_hand_over(rows: Connection, ttl: float | None, *, hook: bool) -> None:
+    rows.execute(update(m.Preset).values(claimed_ttl_s=ttl))
+    in_sql = handed_over_sql(
+        literal(NOW, UtcDateTime()), select(m.Preset.claimed_ttl_s).scalar_subquery(), literal(hook)
+    )
+    found = []
+    for values in (handed_over(NOW, ttl, hook=hook), in_sql):
+        with rows.begin_nested() as savepoint:
+            rows.execute(update(m.Workspace).values(owner="ada", **values))
+            found.append(rows.execute(select(m.Workspace)).one())
+            savepoint.rollback()
+    assert found[0] == found[1]
+
+
+@bounded
+@given(seen=offsets, ended=st.none() | offsets)
+def test_alive(rows: Connection, seen: int, ended: int | None) -> None:
+    seen_at, ended_at = NOW + seen * MICRO, None if ended is None else NOW + ended * MICRO
+    rows.execute(delete(m.Worker))
+    rows.execute(insert(m.Worker).values(name="w", host="h", started_at=NOW, seen_at=seen_at, ended_at=ended_at))
+    assert bool(rows.execute(select(is_alive_sql(NOW))).scalar_one()) is is_alive(ended_at, seen_at, NOW)
+
+
+@bounded
+@given(
+    active=st.sampled_from(["this", "another", None]), template_deleted=st.booleans(), deprecated=st.booleans(),
+    removed=st.booleans(),
+)  # fmt: skip
+def test_active(
+    frozen: Database, active: str | None, *, template_deleted: bool, deprecated: bool, removed: bool
+) -> None:
+    """`Preset.active` of a row that was read, and the condition `IS_ACTIVE`."""
+    with frozen.write() as connection:
+        version = connection.execute(select(m.TemplateVersion.id)).scalar_one()
+        connection.execute(
+            update(m.Template).values(
+                active_version_id={"this": version, "another": version + 1, None: None}[active],
+                deleted_at=NOW if template_deleted else None,
+                deprecated=deprecated,
+            )
+        )
+        connection.execute(update(m.Preset).values(removed_at=NOW if removed else None))
+        query = select(IS_ACTIVE).select_from(m.Preset).join(*VERSION_OF_PRESET).join(*TEMPLATE_OF_VERSION)
+        in_sql = bool(connection.execute(query).scalar_one())
+        identity = connection.execute(select(m.Preset.id)).scalar_one()
+        view = preset_view.read_preset(frozen, connection, identity, LOOKBACK)
+    assert view is not None
+    assert view.snapshot.preset.active is in_sql
+
+
+@st.composite
+def populations(draw: st.DrawFn) -> tuple[Aged, list[Mapping[str, Any]]]:
+    base = draw(aged())
+    one = st.fixed_dictionaries(
+        {
+            "owner": st.sampled_from(["prebuilds", "prebuilds", "ada"]),
+            "transition": transitions,
+            "status": statuses,
+            "created_at": st.sampled_from([base.created_at, base.created_at + MICRO, NOW]),
+            "ready_at": st.sampled_from([None, NOW]),
+            "deleted_at": st.sampled_from([None, None, None, NOW]),
+        }
+    )
+    return base, draw(st.lists(one, max_size=8))
+
+
+@bounded
+@given(population=populations())
+def test_counts(frozen: Database, population: tuple[Aged, list[Mapping[str, Any]]]) -> None:
+    """What the tick counts in SQL is what a turn counts of the rows."""
+    base, workspaces = population
+    with frozen.write() as connection:
+        connection.execute(delete(m.Build))
+        template = connection.execute(select(m.Workspace)).first()
+        assert template is not None
+        identity = template.preset_id
+        connection.execute(delete(m.Workspace).where(m.Workspace.id != template.id))
+        base.store(connection)
+        connection.execute(update(m.Workspace).values(deleted_at=NOW, slot=None, owner="nobody"))
+        for number, values in enumerate(workspaces):
+            connection.execute(
+                insert(m.Workspace).values(
+                    id=str(uuid.uuid4()), name=f"w{number}", organization_id=template.organization_id,
+                    preset_id=identity, recipe_digest="", build_number=1, **values,
+                )
+            )  # fmt: skip
+        view = preset_view.read_preset(frozen, connection, identity, LOOKBACK)
+        everything = snapshots.read_global(frozen, connection, LOOKBACK, paused_too=True)
+    assert view is not None
+    [item] = [item for item in everything.presets if item.preset.id == str(identity)]
+    assert item.counts._replace(aging=0) == count(view.snapshot, NOW)
