@@ -15,6 +15,7 @@ from prebuild_tasks.fleet.presence import Presence, Role
 from prebuild_tasks.messaging.publisher import Messages
 from prebuild_tasks.messaging.redis import connect
 from prebuild_tasks.provisioners import Provisioners
+from prebuild_tasks.reconcile import Reconciler
 from prebuild_tasks.reconcile.locks import Locks
 from prebuild_tasks.reconcile.loop import PoolReconciler
 
@@ -42,7 +43,7 @@ class Runtime:
         return Provisioners(self.settings)
 
     @cached_property
-    def reconciler(self) -> PoolReconciler:
+    def reconciler(self) -> Reconciler:
         return PoolReconciler(self.database, self.settings, self.locks, self.messages)
 
     @cached_property

@@ -40,6 +40,7 @@ from prebuild_tasks.model.durations import parse_duration
 from prebuild_tasks.pools.apply import apply, is_declared
 from prebuild_tasks.pools.file.load import load_pools
 from prebuild_tasks.pools.options import ApplyOptions
+from prebuild_tasks.reconcile import ReconciliationOrchestrator
 from prebuild_tasks.reconcile.rules.reasons import Reason
 from prebuild_tasks.upkeep.sweep import SweepResult, take_back_lost
 from prebuild_tasks.workspaces.outbox import publish
@@ -55,7 +56,7 @@ _CELERY = (sys.executable, "-m", "celery", "-A", "prebuild_tasks")
 
 
 class Embedded:
-    """ReconciliationOrchestrator on this machine: servers, worker, builds, beat, and a live view of the pools."""
+    """Run servers, worker, builds and beat on this machine, and show the pools: a ReconciliationOrchestrator."""
 
     def __init__(
         self, settings: Settings, *, files: list[Path], flower: bool, until_full: bool, timeout: float | None
@@ -77,12 +78,12 @@ class Embedded:
         self._children = Children(_environment(settings), settings.data_dir / "logs", settings.data_dir)
 
     def reconcile_all(self, *, force: bool = False) -> Mapping[str, Any]:
-        """One tick, here and now."""
+        """Run one tick in this process."""
         return self._here.reconciler.reconcile_all(force=force)
 
-    def reconcile_preset(self, preset: str, *, tick: int = 0) -> Mapping[str, Any]:
-        """One preset's turn, here and now."""
-        return self._here.reconciler.reconcile_preset(preset, tick=tick)
+    def reconcile_preset(self, preset: str, *, tick: int = 0, redelivered: bool = False) -> Mapping[str, Any]:
+        """Run one preset's turn in this process."""
+        return self._here.reconciler.reconcile_preset(preset, tick=tick, redelivered=redelivered)
 
     def stop(self, cause: str) -> None:
         """Ask `run_loop` to end."""
@@ -282,7 +283,9 @@ def up(
         raise InputError(f"--timeout: {error}") from None
     settings = load_settings()
     configure_logging(settings)
-    service = Embedded(settings, files=file or [], flower=flower, until_full=until_full, timeout=limit)
+    service: ReconciliationOrchestrator = Embedded(
+        settings, files=file or [], flower=flower, until_full=until_full, timeout=limit
+    )
     end_on_signals(service.stop)
     raise typer.Exit(service.run_loop())
 
