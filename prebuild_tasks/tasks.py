@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from typing import Any
 
 from prebuild_tasks.bootstrap import runtime
-from prebuild_tasks.celery import HARD_LIMIT, SOFT_LIMIT, app
+from prebuild_tasks.celery import app
 from prebuild_tasks.claims import claim as claims
 from prebuild_tasks.claims.types import ClaimRequest
 from prebuild_tasks.upkeep import dispatch
+from prebuild_tasks.worker.config import HARD_LIMIT, SOFT_LIMIT
 from prebuild_tasks.workspaces.outbox import follow_up
 
 

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
-from prebuild_tasks.beat import Scheduler
 from prebuild_tasks.celery import app
+from prebuild_tasks.worker.beat import Scheduler
 
 
 def test_beat_sends_everything_once_when_it_starts() -> None:

@@ -23,6 +23,8 @@ from prebuild_tasks.config import Settings
 
 log = structlog.get_logger(__name__)
 
+MODULE = "prebuild_tasks.worker.isolated"
+"""What is run; arguments and descriptors are the same in the releases before and after this one."""
 AT_ONCE = 4
 """Such processes per worker: each costs as much memory as a small worker."""
 _PAUSE = 0.1
@@ -31,7 +33,7 @@ _START_LIMIT = 60.0
 
 
 class Apart:
-    """Runs `python -m prebuild_tasks.apart BUILD RUNNER FD`. Safe to share between threads."""
+    """Runs `python -m prebuild_tasks.worker.isolated BUILD RUNNER FD`. Safe to share between threads."""
 
     def __init__(self, settings: Settings, *, grace: float) -> None:
         self._limit = settings.build_timeout + grace
@@ -59,7 +61,7 @@ class Apart:
         try:
             try:
                 process = subprocess.Popen(
-                    [sys.executable, "-m", "prebuild_tasks.apart", build_id, runner, str(begins)],
+                    [sys.executable, "-m", MODULE, build_id, runner, str(begins)],
                     stdin=subprocess.PIPE,
                     pass_fds=[begins],
                     start_new_session=True,

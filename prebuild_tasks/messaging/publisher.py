@@ -27,7 +27,9 @@ RECONCILE_PRESET = "prebuild_tasks.reconcile_preset"
 RECONCILE_ALL = "prebuild_tasks.reconcile_all"
 RUN_BUILD = "prebuild_tasks.run_build"
 PROBE_PREBUILDS = "prebuild_tasks.probe_prebuilds"
+PROBE_PREBUILDS_ON_HOST = "prebuild_tasks.probe_prebuilds_on_host"
 SWEEP = "prebuild_tasks.sweep"
+SWEEP_RESOURCES_ON_HOST = "prebuild_tasks.sweep_resources_on_host"
 
 EVENTS, RECONCILE, BUILDS, CLAIMS, DEFAULT = QUEUES
 

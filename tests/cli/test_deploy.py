@@ -13,9 +13,10 @@ import pytest
 import redis
 import yaml
 
-from prebuild_tasks.celery import SOFT_SHUTDOWN, app
+from prebuild_tasks.celery import app
 from prebuild_tasks.cli.up.redis_server import find_redis_binary
 from prebuild_tasks.config import Settings
+from prebuild_tasks.worker.config import SOFT_SHUTDOWN
 from tests.wait import wait_until
 
 ROOT = Path(__file__).parents[2]

@@ -14,8 +14,8 @@ from celery.beat import ScheduleEntry
 from freezegun import freeze_time
 from freezegun.api import FrozenDateTimeFactory
 
-from prebuild_tasks.beat import Scheduler
 from prebuild_tasks.celery import app
+from prebuild_tasks.worker.beat import Scheduler
 
 PERIOD = timedelta(minutes=10)
 

@@ -8,9 +8,10 @@ import sys
 
 SCRIPT = """
 from types import SimpleNamespace
-from prebuild_tasks.celery import _consume_own_host, app
+from prebuild_tasks.celery import app
+from prebuild_tasks.worker.signals import consume_own_host
 app.amqp.queues.select(["prebuild.builds"])
-_consume_own_host(SimpleNamespace(app=app))
+consume_own_host(SimpleNamespace(app=app))
 print(*app.amqp.queues.consume_from)
 """
 

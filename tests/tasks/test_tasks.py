@@ -13,11 +13,12 @@ from sqlalchemy import select
 
 from prebuild_tasks import tasks
 from prebuild_tasks.bootstrap import Runtime
-from prebuild_tasks.celery import HARD_LIMIT, VISIBILITY_TIMEOUT, app
+from prebuild_tasks.celery import app
 from prebuild_tasks.config import Settings
 from prebuild_tasks.db.engine import Database
 from prebuild_tasks.messaging.publisher import EVENTS, RECONCILE, Messages
 from prebuild_tasks.schema import tables as m
+from prebuild_tasks.worker.config import HARD_LIMIT, VISIBILITY_TIMEOUT
 from prebuild_tasks.workspaces.outbox import follow_up
 from tests.builders import PRESET, declare, live, preset_id, workspaces
 

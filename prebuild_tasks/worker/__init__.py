@@ -1,0 +1,1 @@
+"""Run under Celery: configuration, signal handlers, beat's scheduler, isolated builds, the check before Flower."""

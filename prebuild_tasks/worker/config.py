@@ -1,0 +1,154 @@
+"""Celery's configuration, made from the settings when the app is first used.
+
+The app names `prebuild_tasks.worker.config:configuration`; Celery looks that attribute up when it needs the first
+value, so importing the app reads no settings.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+from kombu import Exchange, Queue
+
+from prebuild_tasks.config import Settings, load_settings
+from prebuild_tasks.errors import InputError
+from prebuild_tasks.messaging.publisher import (
+    BUILDS,
+    CLAIMS,
+    DEFAULT,
+    EVENTS,
+    PROBE_PREBUILDS,
+    PROBE_PREBUILDS_ON_HOST,
+    RECONCILE,
+    RECONCILE_ALL,
+    RECONCILE_PRESET,
+    RUN_BUILD,
+    SWEEP,
+    SWEEP_RESOURCES_ON_HOST,
+)
+from prebuild_tasks.messaging.transport import broker_url
+
+HARD_LIMIT = 45
+SOFT_LIMIT = 40
+"""Seconds a control task may take; below the lock's TTL (60), which is below the visibility timeout."""
+VISIBILITY_TIMEOUT = 300
+"""Seconds until an unacknowledged control message is delivered again. Builds are acknowledged early: they have leases
+in the database."""
+SOFT_SHUTDOWN = 10
+SOCKET_TIMEOUT = 5
+RESULT_TTL = 600
+
+
+class UnusableSettingsError(click.ClickException):
+    """A bad setting, in the form that the `celery` command prints as a sentence instead of a traceback."""
+
+    exit_code = InputError.exit_code
+
+    def __init__(self, error: InputError) -> None:
+        super().__init__(sentence(error))
+
+    def show(self, file: Any = None) -> None:
+        """Print the sentence alone, without click's "Error:" before it."""
+        click.echo(self.message, file=file, err=True, nl=False)
+
+
+def __getattr__(name: str) -> dict[str, Any]:
+    if name == "configuration":
+        return celery_configuration(_settings())
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def sentence(error: InputError) -> str:
+    """Return the error and its next step as people read them on standard error."""
+    return f"{error.message}\n" + (f"  next: {error.hint}\n" if error.hint else "")
+
+
+def queue_of(settings: Settings, name: str, host: str = "") -> Queue:
+    """Return a queue of this installation, by its short name; with `host`, the host's own."""
+    full = settings.queue(name, host)
+    return Queue(full, Exchange(full, type="direct"), routing_key=full)
+
+
+def celery_configuration(settings: Settings) -> dict[str, Any]:
+    """Return Celery's configuration for these settings."""
+    default, builds = settings.queue(DEFAULT), settings.queue(BUILDS)
+    return {
+        "broker_url": broker_url(settings),
+        "result_backend": settings.celery_broker_url,
+        "result_expires": RESULT_TTL,
+        "redis_socket_timeout": SOCKET_TIMEOUT,
+        "redis_socket_connect_timeout": SOCKET_TIMEOUT,
+        "result_backend_transport_options": {"global_keyprefix": f"{settings.namespace}:"},
+        "task_ignore_result": True,  # the claim alone keeps one
+        "task_serializer": "json",
+        "result_serializer": "json",
+        "accept_content": ["json"],
+        "enable_utc": True,
+        "timezone": "UTC",
+        "task_queues": [queue_of(settings, name) for name in (EVENTS, RECONCILE, CLAIMS, DEFAULT, BUILDS)],
+        "task_default_queue": default,
+        "task_default_exchange": default,
+        "task_default_routing_key": default,
+        "task_routes": {
+            # Called by hand a preset is an event; the tick names its own queue.
+            RECONCILE_PRESET: {"queue": settings.queue(EVENTS)},
+            RUN_BUILD: {"queue": builds},
+            SWEEP_RESOURCES_ON_HOST: {"queue": builds},
+            PROBE_PREBUILDS_ON_HOST: {"queue": builds},
+            "prebuild_tasks.claim": {"queue": settings.queue(CLAIMS)},
+        },
+        # Control tasks may run again after a crash; every one is safe to repeat.
+        "task_acks_late": True,
+        "task_reject_on_worker_lost": True,
+        "worker_prefetch_multiplier": 1,
+        "worker_concurrency": settings.build_concurrency,  # of workers started without -c: builds workers
+        "worker_soft_shutdown_timeout": SOFT_SHUTDOWN,
+        "worker_cancel_long_running_tasks_on_connection_loss": False,
+        "worker_send_task_events": settings.task_events,
+        "task_send_sent_event": settings.task_events,
+        "broker_connection_retry_on_startup": True,
+        "broker_transport_options": _transport_options(),
+        "beat_schedule": _beat_schedule(settings),
+        "beat_scheduler": "prebuild_tasks.worker.beat:Scheduler",
+        "beat_max_loop_interval": max(min(settings.reconcile_interval, 5), 0.1),
+    }
+
+
+def _transport_options() -> dict[str, Any]:
+    return {
+        "visibility_timeout": VISIBILITY_TIMEOUT,
+        "unacked_restore_interval": 1,
+        "unacked_restore_throttle": 1,
+        "health_check_interval": 10,
+        "socket_connect_timeout": SOCKET_TIMEOUT,
+        # Without it an acknowledgement waits for ever on a route that was dropped, and the health checks never run.
+        "socket_timeout": SOCKET_TIMEOUT,
+        "socket_keepalive": True,
+        "queue_order_strategy": "priority",  # events before the tick's messages, in the order of -Q
+        "priority_steps": [0],
+    }
+
+
+def _beat_schedule(settings: Settings) -> dict[str, dict[str, Any]]:
+    return {
+        "reconcile_all": {"task": RECONCILE_ALL, "schedule": settings.reconcile_interval},
+        "sweep": {"task": SWEEP, "schedule": settings.sweep_interval},
+        "sweep_resources": {
+            "task": SWEEP,
+            "schedule": settings.resource_sweep_interval,
+            "kwargs": {"resources": True},
+        },
+        "probe_prebuilds": {"task": PROBE_PREBUILDS, "schedule": settings.probe_interval / 4},
+    }
+
+
+def _settings() -> Settings:
+    """Read the settings. Raises InputError, or what the `celery` command prints where it is that which asks."""
+    try:
+        return load_settings()
+    except InputError as error:
+        context = click.get_current_context(silent=True)
+        if context is not None and context.find_root().command.name == "celery":
+            raise UnusableSettingsError(error) from None
+        raise

@@ -1,0 +1,86 @@
+"""Refuse to start Flower without a password, or on a port that is taken."""
+
+from __future__ import annotations
+
+import argparse
+import errno
+import os
+import socket
+import sys
+from collections.abc import Mapping, MutableMapping, Sequence
+
+from prebuild_tasks.config import load_settings
+from prebuild_tasks.errors import InputError
+
+COMMAND = "flower"
+_USAGE = InputError.exit_code
+
+
+def check_command_line() -> None:
+    """Check Flower's options, when this process was started as `celery … flower`.
+
+    Called while the app is imported, because Flower reads its options, and its environment, before it uses the app.
+    Raises SystemExit.
+    """
+    if COMMAND not in sys.argv:
+        return
+    import click
+
+    context = click.get_current_context(silent=True)
+    if context is None or context.invoked_subcommand != COMMAND:
+        return  # the word is something else's: the name of a worker or a queue
+    if "--help" not in sys.argv:
+        require_flower_password(sys.argv[1:], os.environ)
+        require_flower_port(sys.argv[1:], os.environ)
+
+
+def require_flower_password(arguments: Sequence[str], environ: MutableMapping[str, str]) -> None:
+    """Exit unless Flower will ask for a password: it can stop workers, and shows the arguments of every task.
+
+    One from our settings is handed on in `environ`, so that it never stands on a command line. Raises SystemExit.
+    """
+    if COMMAND not in arguments:
+        return
+    given = dict(_named(item) for item in arguments)
+    if given.get("auth") or given.get("basic_auth"):
+        return
+    if not environ.get("FLOWER_BASIC_AUTH"):
+        environ["FLOWER_BASIC_AUTH"] = _password_from_settings()
+    # An empty option wins over the environment, and leaves Flower open.
+    if "basic_auth" in given or not environ["FLOWER_BASIC_AUTH"]:
+        sys.stderr.write("Flower would be open to everybody\n  next: set FLOWER_BASIC_AUTH=user:password\n")
+        raise SystemExit(_USAGE)
+
+
+def require_flower_port(arguments: Sequence[str], environ: Mapping[str, str]) -> None:
+    """Exit with a sentence where Flower would fail with a traceback: its port is taken. Raises SystemExit."""
+    if COMMAND not in arguments:
+        return
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument("--port", default=environ.get("FLOWER_PORT") or "5555")
+    parser.add_argument("--address", default=environ.get("FLOWER_ADDRESS", ""))
+    given, _ = parser.parse_known_args(list(arguments))
+    with socket.socket() as trial:
+        trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            trial.bind((given.address, int(given.port)))
+        except (OSError, ValueError, OverflowError) as error:
+            if getattr(error, "errno", None) == errno.EADDRINUSE:
+                sys.stderr.write(f"Flower's port {given.port} is taken\n  next: name another with --port=N\n")
+                raise SystemExit(_USAGE) from None
+
+
+def _named(argument: str) -> tuple[str, str]:
+    """Return an option's name and value as Flower spells them: `--basic-auth=x` and `-basic_auth=x` are the same."""
+    name, _, value = argument.lstrip("-").partition("=")
+    return name.replace("-", "_"), value
+
+
+def _password_from_settings() -> str:
+    from prebuild_tasks.worker.config import sentence
+
+    try:
+        return load_settings().flower_basic_auth
+    except InputError as error:
+        sys.stderr.write(sentence(error))
+        raise SystemExit(error.exit_code) from None

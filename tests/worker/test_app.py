@@ -1,0 +1,81 @@
+"""Importing the app does nothing; its settings are read when it is used, and a bad one is told in a sentence."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+CELERY = str(Path(sys.executable).with_name("celery"))
+BAD = {"PREBUILD_RECONCILE_INTERVAL": "soon"}
+SENTENCE = "PREBUILD_RECONCILE_INTERVAL: 'soon' is not a duration"
+
+
+def run(script: str, environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=False, timeout=60
+    )
+
+
+@pytest.mark.parametrize("module", ["prebuild_tasks", "prebuild_tasks.celery", "prebuild_tasks.tasks"])
+def test_importing_reads_no_settings_and_patches_nothing(module: str) -> None:
+    """With settings that nobody can read, on a command line that has Flower's name in it."""
+    script = (
+        "import sys; sys.argv = ['celery', 'worker', '-n', 'flower']\n"
+        "from kombu.transport import redis; before = redis.Transport.Channel\n"
+        f"import {module}; {module}.app\n"
+        "assert redis.Transport.Channel is before\n"
+    )
+    done = run(script, BAD)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+def test_a_program_that_uses_the_app_gets_an_exception_it_can_catch() -> None:
+    script = (
+        "from prebuild_tasks import app; from prebuild_tasks.errors import InputError\n"
+        "try:\n    app.send_task('prebuild_tasks.sweep')\n"
+        "except InputError as error:\n    print(error.message)\n"
+    )
+    assert run(script, BAD).stdout.startswith(SENTENCE)
+
+
+@pytest.mark.servers
+def test_a_used_app_tolerates_unreadable_messages() -> None:
+    script = (
+        "from prebuild_tasks import app\n"
+        "with app.connection_for_read() as connection:\n    print(connection.transport.Channel.__module__)\n"
+    )
+    done = run(script, {"PREBUILD_REDIS_URL": "redis://127.0.0.1:1/0"})
+    assert done.stdout == "prebuild_tasks.messaging.transport\n"
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["worker", "-c", "1"],
+        ["beat"],
+        ["inspect", "ping"],
+        ["call", "prebuild_tasks.sweep"],
+        ["purge", "-f"],
+        ["flower", "--port=0"],
+        ["flower", "--port=0", "--basic-auth=user:password"],
+    ],
+    ids=" ".join,
+)
+def test_a_bad_setting_ends_the_command_with_a_sentence(command: list[str]) -> None:
+    done = subprocess.run(
+        [CELERY, "-A", "prebuild_tasks", *command], env=BAD, capture_output=True, text=True, check=False, timeout=60
+    )
+    assert done.returncode == 2, done.stderr
+    problem, step = done.stderr.splitlines()
+    assert problem.startswith(SENTENCE)
+    assert step.startswith("  next: ")
+
+
+def test_help_needs_no_settings() -> None:
+    done = subprocess.run(
+        [CELERY, "-A", "prebuild_tasks", "worker", "--help"], env=BAD, capture_output=True, text=True, timeout=60
+    )
+    assert done.returncode == 0, done.stderr

@@ -1,0 +1,49 @@
+"""A suspect build runs in a process of its own, by the module's present name and by that of release 0.1."""
+
+from __future__ import annotations
+
+import importlib
+
+import pytest
+from sqlalchemy import update
+
+from prebuild_tasks.builds import isolation
+from prebuild_tasks.builds.runner import BuildRunner
+from prebuild_tasks.config import Settings
+from prebuild_tasks.db.engine import Database
+from prebuild_tasks.model.vocabulary import BuildStatus
+from prebuild_tasks.provisioners import Provisioners
+from prebuild_tasks.schema import tables as m
+from prebuild_tasks.worker import isolated
+from tests.builders import declare, turn, workspaces
+
+
+@pytest.mark.parametrize("module", [isolation.MODULE, "prebuild_tasks.apart"])
+def test_both_names_run_the_build(
+    module: str,
+    database: Database,
+    settings: Settings,
+    database_url: str,
+    redis_url: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """An old worker spawns by the old name when the package is replaced under it."""
+    monkeypatch.setenv("PREBUILD_DATABASE_URL", database_url)
+    monkeypatch.setenv("PREBUILD_REDIS_URL", redis_url)
+    monkeypatch.setenv("PREBUILD_DATA_DIR", str(settings.data_dir))
+    monkeypatch.setattr(isolation, "MODULE", module)
+    declare(database, settings, 1)
+    [build] = turn(database, settings).builds
+    with database.write() as connection:
+        connection.execute(update(m.Build).values(attempt=1))
+    runner = BuildRunner(database, settings, Provisioners(settings), isolation.Apart(settings, grace=1))
+    assert runner.run(build.id).outcome == "apart"
+    runner.close()
+    [row] = workspaces(database)
+    assert row.status == BuildStatus.SUCCEEDED
+
+
+def test_the_old_name_is_deprecated() -> None:
+    with pytest.warns(DeprecationWarning, match=r"prebuild_tasks\.worker\.isolated"):
+        apart = importlib.import_module("prebuild_tasks.apart")
+    assert apart.main is isolated.main
