@@ -1,4 +1,4 @@
-"""The tasks: parse, call one service, report. Every one is safe to run twice and at any moment."""
+"""The tasks: each parses its arguments, calls one service and reports. Every one is safe to run twice, at any time."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from prebuild_tasks.bootstrap import runtime
 from prebuild_tasks.celery import app
 from prebuild_tasks.claims import claim as claims
 from prebuild_tasks.claims.types import ClaimRequest
+from prebuild_tasks.reconcile import Reconciler
 from prebuild_tasks.upkeep import dispatch
 from prebuild_tasks.worker.config import HARD_LIMIT, SOFT_LIMIT
 from prebuild_tasks.workspaces.outbox import follow_up
@@ -16,8 +17,9 @@ from prebuild_tasks.workspaces.outbox import follow_up
 
 @app.task(name="prebuild_tasks.reconcile_all", time_limit=HARD_LIMIT, soft_time_limit=SOFT_LIMIT)
 def reconcile_all(force: bool = False, **_: Any) -> dict[str, Any]:
-    """One tick: a snapshot of everything, then one message per preset that may need its turn."""
-    return dict(runtime().reconciler.reconcile_all(force=force))
+    """Run one tick: take a snapshot of everything, then send one message per preset that may need its turn."""
+    reconciler: Reconciler = runtime().reconciler
+    return dict(reconciler.reconcile_all(force=force))
 
 
 @app.task(name="prebuild_tasks.reconcile_preset", time_limit=HARD_LIMIT, soft_time_limit=SOFT_LIMIT)
@@ -25,16 +27,17 @@ def reconcile_preset(preset: str | int, tick: int = 0, **_: Any) -> dict[str, An
     """Drive one preset, named by id or as template/preset, to its desired size."""
     tick = tick if isinstance(tick, int) else 0
     again = bool((reconcile_preset.request.delivery_info or {}).get("redelivered"))
-    return dict(runtime().reconciler.reconcile_preset(str(preset), tick=tick, redelivered=again))
+    reconciler: Reconciler = runtime().reconciler
+    return dict(reconciler.reconcile_preset(str(preset), tick=tick, redelivered=again))
 
 
 @app.task(name="prebuild_tasks.run_build", acks_late=False, reject_on_worker_lost=False)
 def run_build(build: str, **_: Any) -> dict[str, Any]:
-    """A token for one build: runs the named one, or a more urgent one of its queue."""
-    here = runtime()
-    result = here.build_runner.run(str(build))
+    """Run the named build, or a more urgent one of its queue: the message is a token for one build."""
+    own = runtime()
+    result = own.build_runner.run(str(build))
     touched = [] if result.preset_id is None else [result.preset_id]
-    follow_up(here.database, here.messages, result.builds, touched, ref=result.preset)
+    follow_up(own.database, own.messages, result.builds, touched, ref=result.preset)
     return result.report()
 
 
@@ -48,23 +51,45 @@ def claim(presets: Sequence[str] = (), owner: str = "", request_id: str = "", **
         key: value for key, value in options.items() if key in ("name", "template", "parameters", "wait", "repeated")
     }
     request = ClaimRequest(owner, presets, request_id=request_id or claim.request.id or "", **known)
-    here = runtime()
-    return claims.claim_and_wake(here.database, here.settings, here.messages, request).report()
+    own = runtime()
+    return claims.claim_and_wake(own.database, own.settings, own.messages, request).report()
 
 
 @app.task(name="prebuild_tasks.sweep", time_limit=HARD_LIMIT, soft_time_limit=SOFT_LIMIT)
 def sweep(resources: bool = False, here: bool = False, shared: bool = False, **_: Any) -> dict[str, Any]:
-    """Mend what messages and workers lost. `resources`: ask the hosts to look for strays; `here`: look."""
+    """Mend what messages and workers lost; with `resources`, ask the hosts to look for strays instead.
+
+    `here` and `shared` are how release 0.1 asks one host to look: `sweep_resources_on_host`.
+    """
+    own = runtime()
     if resources:
-        return dispatch.ask_for_resources(runtime())
+        return dispatch.ask_for_resources(own.database, own.settings, own.messages)
     if here:
-        return dispatch.sweep_resources_here(runtime(), shared=shared)
-    return dispatch.sweep(runtime())
+        return dict(sweep_resources_on_host(shared=shared))
+    return dispatch.sweep(own.database, own.settings, own.messages)
+
+
+@app.task(name="prebuild_tasks.sweep_resources_on_host", time_limit=HARD_LIMIT, soft_time_limit=SOFT_LIMIT)
+def sweep_resources_on_host(shared: bool = False, **_: Any) -> dict[str, Any]:
+    """Look for strays on the host of this worker; with `shared`, also where any host can look."""
+    own = runtime()
+    return dispatch.sweep_resources_on_host(own.database, own.settings, own.messages, own.provisioners, shared=shared)
 
 
 @app.task(name="prebuild_tasks.probe_prebuilds", time_limit=HARD_LIMIT, soft_time_limit=SOFT_LIMIT)
 def probe_prebuilds(host: str | None = None, **_: Any) -> dict[str, Any]:
-    """Without a host, ask those that have something due; with one (`""`: any), probe there."""
-    if host is None:
-        return dispatch.ask_for_probes(runtime())
-    return dispatch.probe(runtime(), host)
+    """Ask the hosts that have something due to probe it.
+
+    `host` is how release 0.1 asks one host: `probe_prebuilds_on_host`.
+    """
+    if host is not None:
+        return dict(probe_prebuilds_on_host(host))
+    own = runtime()
+    return dispatch.ask_for_probes(own.database, own.settings, own.messages)
+
+
+@app.task(name="prebuild_tasks.probe_prebuilds_on_host", time_limit=HARD_LIMIT, soft_time_limit=SOFT_LIMIT)
+def probe_prebuilds_on_host(host: str = "", **_: Any) -> dict[str, Any]:
+    """Probe the prebuilds of `host` that are due, or with `""` those that any host can reach; replace what fails."""
+    own = runtime()
+    return dispatch.probe_on_host(own.database, own.settings, own.messages, own.provisioners, host)

@@ -8,12 +8,12 @@ import threading
 import uuid
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
-from importlib.metadata import version
 from typing import Any, Literal
 
 import structlog
 from sqlalchemy import case, literal, update
 
+from prebuild_tasks import __version__
 from prebuild_tasks.config import Settings
 from prebuild_tasks.db.engine import Database
 from prebuild_tasks.db.types import UtcDateTime, conflict_insert
@@ -75,8 +75,9 @@ class Presence:
         with self._database.write() as connection:
             now = self._database.now(connection)
             values: dict[str, Any] = {"seen_at": now, "role": self._role, "queues": list(self._queues())}
+            # Of the code that runs, not of the package on disk, which may have been replaced meanwhile.
             insert = conflict_insert(connection, m.Worker).values(
-                name=self._name, host=self._host, started_at=now, version=version("prebuild-tasks"), **values
+                name=self._name, host=self._host, started_at=now, version=__version__, **values
             )
             # A machine that slept has not watched the others: it begins anew.
             slept = m.Worker.seen_at < now - timedelta(seconds=10 * self._pause)

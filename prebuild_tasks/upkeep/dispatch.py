@@ -1,50 +1,72 @@
-"""Services together with the messages that follow from them: what the tasks call, and commands that do their work."""
+"""Run the upkeep services and send what follows from them; ask the hosts for what only they can do."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from prebuild_tasks.bootstrap import Runtime
-from prebuild_tasks.fleet.hosts import alive
-from prebuild_tasks.messaging.publisher import BUILDS, PROBE_PREBUILDS, SWEEP
+from prebuild_tasks.config import Settings
+from prebuild_tasks.db.engine import Database
+from prebuild_tasks.fleet.hosts import alive, all_know_host_tasks
+from prebuild_tasks.messaging.publisher import (
+    BUILDS,
+    PROBE_PREBUILDS,
+    PROBE_PREBUILDS_ON_HOST,
+    SWEEP,
+    SWEEP_RESOURCES_ON_HOST,
+    Messages,
+)
+from prebuild_tasks.provisioners import Provisioners
 from prebuild_tasks.upkeep import probes
 from prebuild_tasks.upkeep import sweep as sweeps
 from prebuild_tasks.upkeep.strays import compare
 from prebuild_tasks.workspaces.outbox import follow_up
 
 
-def sweep(here: Runtime) -> dict[str, Any]:
-    """Builds, messages, failed deletions, old rows; and hosts that are no longer heard of."""
-    result = sweeps.sweep(
-        here.database, here.settings, lambda host: here.messages.waiting(here.settings.queue(BUILDS, host))
-    )
-    follow_up(here.database, here.messages, result.builds, result.preset_ids)
+def sweep(database: Database, settings: Settings, messages: Messages) -> dict[str, Any]:
+    """Mend lost builds and messages, failed deletions, old rows, and hosts that are no longer heard of."""
+    result = sweeps.sweep(database, settings, lambda host: messages.waiting(settings.queue(BUILDS, host)))
+    follow_up(database, messages, result.builds, result.preset_ids)
     return result.report()
 
 
-def ask_for_resources(here: Runtime) -> dict[str, Any]:
-    """One message per host that is there; the first of them also looks where any host can."""
-    with here.database.read() as connection:
-        hosts = sorted(alive(connection, here.settings, here.database.now(connection)))
-    requests = {host: {"here": True, "shared": position == 0} for position, host in enumerate(hosts)}
-    return {"asked": here.messages.to_hosts(SWEEP, requests)}
+def ask_for_resources(database: Database, settings: Settings, messages: Messages) -> dict[str, Any]:
+    """Ask each host that is alive to look for strays; the first also looks where any host can."""
+    with database.read() as connection:
+        now = database.now(connection)
+        hosts = sorted(alive(connection, settings, now))
+        by_own_name = all_know_host_tasks(connection, settings, now)
+    requests = {host: {"shared": position == 0} for position, host in enumerate(hosts)}
+    if by_own_name:
+        return {"asked": messages.to_hosts(SWEEP_RESOURCES_ON_HOST, requests)}
+    # The form of release 0.1, which goes when 0.1 is no longer understood.
+    return {"asked": messages.to_hosts(SWEEP, {host: {"here": True, **given} for host, given in requests.items()})}
 
 
-def sweep_resources_here(here: Runtime, *, shared: bool) -> dict[str, Any]:
-    """Look for resources that no workspace knows of."""
-    result = compare.sweep_resources(here.database, here.settings, here.provisioners, shared=shared)
-    follow_up(here.database, here.messages, result.builds, result.preset_ids)
+def sweep_resources_on_host(
+    database: Database, settings: Settings, messages: Messages, provisioners: Provisioners, *, shared: bool
+) -> dict[str, Any]:
+    """Look on this host for resources that no workspace knows of; with `shared`, also where any host can look."""
+    result = compare.sweep_resources(database, settings, provisioners, shared=shared)
+    follow_up(database, messages, result.builds, result.preset_ids)
     return result.report()
 
 
-def ask_for_probes(here: Runtime) -> dict[str, Any]:
-    """One message per host with prebuilds that are due."""
-    hosts = probes.due_hosts(here.database, here.settings)
-    return {"asked": here.messages.to_hosts(PROBE_PREBUILDS, {host: {"host": host} for host in hosts})}
+def ask_for_probes(database: Database, settings: Settings, messages: Messages) -> dict[str, Any]:
+    """Ask each host that has prebuilds due for a probe; `""` is any host."""
+    hosts = probes.due_hosts(database, settings)
+    if not hosts:
+        return {"asked": 0}
+    with database.read() as connection:
+        by_own_name = all_know_host_tasks(connection, settings, database.now(connection))
+    # The other one is the form of release 0.1, which goes when 0.1 is no longer understood.
+    task = PROBE_PREBUILDS_ON_HOST if by_own_name else PROBE_PREBUILDS
+    return {"asked": messages.to_hosts(task, {host: {"host": host} for host in hosts})}
 
 
-def probe(here: Runtime, host: str) -> dict[str, Any]:
-    """Probe what is due, replace what fails."""
-    result = probes.probe_prebuilds(here.database, here.settings, here.provisioners, host)
-    follow_up(here.database, here.messages, result.builds, result.preset_ids)
+def probe_on_host(
+    database: Database, settings: Settings, messages: Messages, provisioners: Provisioners, host: str
+) -> dict[str, Any]:
+    """Probe what is due at `host`, or anywhere with `""`, and replace what fails."""
+    result = probes.probe_prebuilds(database, settings, provisioners, host)
+    follow_up(database, messages, result.builds, result.preset_ids)
     return result.report()

@@ -22,7 +22,16 @@ from prebuild_tasks.worker.config import HARD_LIMIT, VISIBILITY_TIMEOUT
 from prebuild_tasks.workspaces.outbox import follow_up
 from tests.builders import PRESET, declare, live, preset_id, workspaces
 
-NAMES = {"reconcile_all", "reconcile_preset", "run_build", "claim", "sweep", "probe_prebuilds"}
+NAMES = {
+    "reconcile_all",
+    "reconcile_preset",
+    "run_build",
+    "claim",
+    "sweep",
+    "sweep_resources_on_host",
+    "probe_prebuilds",
+    "probe_prebuilds_on_host",
+}
 
 
 @pytest.fixture

@@ -63,7 +63,7 @@ def sweep(
     here = opened(Runtime(load_settings()))
     confirmed = store.confirm(here.database, actor=actor) if confirm else 0
     with Working("asking the hosts to look", quiet=as_json):
-        asked = dispatch.ask_for_resources(here)["asked"]
+        asked = dispatch.ask_for_resources(here.database, here.settings, here.messages)["asked"]
     rows = store.strays(here.database)
     if as_json:
         write_json({"confirmed": confirmed, "asked": asked, "resources": rows})
