@@ -109,15 +109,15 @@ def _begin(
     if max_builds_in_flight:
         lock_installation(connection)
     flying = read_in_flight(connection, pool.id, pool.organization_id)
-    quota = flying.organization_max_workspaces
-    if quota is not None and flying.workspaces >= quota:
+    usage, quota = flying.organization, flying.organization.max_workspaces
+    if quota is not None and usage.workspaces >= quota:
         raise RefusedError(
-            f"organization {flying.organization_name} has {flying.workspaces} workspaces, the limit is {quota}",
+            f"organization {usage.name} has {usage.workspaces} workspaces, the limit is {quota}",
             hint="release one: prebuild release WORKSPACE",
         )
     limits = (
         (flying.preset, pool.max_builds_in_flight),
-        (flying.organization, flying.organization_max),
+        (usage.builds_in_flight, usage.max_builds_in_flight),
         (flying.everywhere, max_builds_in_flight or None),
     )
     if any(limit is not None and used >= limit for used, limit in limits):

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any
 
@@ -16,15 +16,18 @@ from prebuild_tasks.db.engine import Database
 from prebuild_tasks.errors import BusyError
 from prebuild_tasks.faultpoints import step
 from prebuild_tasks.model.vocabulary import RECONCILER, PresetStatus
-from prebuild_tasks.reconcile.budgets import grant
-from prebuild_tasks.reconcile.rules.decide import decide, order_presets
+from prebuild_tasks.reconcile.budgets import lock_limits
+from prebuild_tasks.reconcile.rules.decide import choose, order_presets
 from prebuild_tasks.reconcile.rules.limits import assign_slots
-from prebuild_tasks.reconcile.rules.model import BackOff, CancelPending, Create, Decision, Delete, GlobalSnapshot
+from prebuild_tasks.reconcile.rules.model import GlobalSnapshot
+from prebuild_tasks.reconcile.rules.next_turn import NextTurn, next_turn
 from prebuild_tasks.reconcile.rules.reasons import Reason
-from prebuild_tasks.reconcile.rules.rollout import Gated, Rolling, gate_active, gate_inactive, overdue, ungated
+from prebuild_tasks.reconcile.rules.rollout import ALONE, Rolling, outdated
+from prebuild_tasks.reconcile.rules.state import count
+from prebuild_tasks.reconcile.rules.wants import PoolVersion, Wanted, wants
 from prebuild_tasks.reconcile.store import preset_view, snapshots
 from prebuild_tasks.reconcile.store.preset_view import PresetView
-from prebuild_tasks.reconcile.store.siblings import read_older, read_successor
+from prebuild_tasks.reconcile.store.siblings import read_other_versions
 from prebuild_tasks.reconcile.store.write import bump_generation, create_prebuilds, move_slots, set_preset_status
 from prebuild_tasks.schema.conditions import ROLLING
 from prebuild_tasks.schema.history import add_history
@@ -35,7 +38,7 @@ from prebuild_tasks.workspaces.new_builds import NewBuild
 log = structlog.get_logger(__name__)
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class PresetResult:
     """What one turn did; small, and worth reading in Flower."""
 
@@ -52,8 +55,8 @@ class PresetResult:
     """How many turns before this one ended with their process."""
     reason: Reason | None = None
     """Why fewer were created than are missing."""
-    builds: list[NewBuild] = field(default_factory=list)
-    wake: set[int] = field(default_factory=set)
+    builds: Sequence[NewBuild] = ()
+    wake: frozenset[int] = frozenset()
     """Other presets that can go on now, and that nobody else would wake before the tick."""
 
     def report(self) -> dict[str, Any]:
@@ -61,6 +64,30 @@ class PresetResult:
         values = {name: getattr(self, name) for name in self.__slots__ if name not in ("builds", "wake")}
         values["reason"] = self.reason.value if self.reason else ""
         return {name: value for name, value in values.items() if value or name in ("desired", "eligible")}
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """A pool as it was read, and what its turn would do if there were no limits."""
+
+    view: PresetView
+    wanted: Wanted
+    turn: NextTurn
+
+    @property
+    def result(self) -> PresetResult:
+        """Return the result of a turn that ends here, because there is nothing to write."""
+        state, is_suspended = self.wanted.state, self.wanted.pool.is_suspended(self.view.now)
+        return PresetResult(
+            self.view.ref,
+            self.turn.outcome,
+            state.desired,
+            state.eligible,
+            state.starting,
+            lost_turns=0 if is_suspended else self.view.lost_turns,
+            reason=self.turn.reason,
+            wake=frozenset(self.turn.wake),
+        )
 
 
 def plan_tick(database: Database, settings: Settings) -> tuple[GlobalSnapshot, list[str]]:
@@ -79,25 +106,51 @@ def reconcile_preset(database: Database, settings: Settings, preset_id: int) -> 
     for nothing: everything is read again under the row lock.
     """
     with database.read() as connection:
-        turn = _look(connection, database, settings, preset_id)
-    if isinstance(turn, PresetResult):
-        return turn
-    view, gated, result = turn
-    if not _wants_writing(view, gated, settings):
-        result.outcome = "blocked" if result.reason else "steady"
-        return result
+        seen = look(connection, database, settings, preset_id)
+    if seen is None:
+        return PresetResult(str(preset_id), "gone")
+    if not seen.turn.writes:
+        return seen.result
     step("turn.looked")
     try:
         with database.write() as connection:
             return _reconcile_locked(connection, database, settings, preset_id)
     except BusyError:
-        result.outcome, result.reason = "held", Reason.ROW_LOCK
-        return result
+        return replace(seen.result, outcome="held", reason=Reason.ROW_LOCK)
     except IntegrityError as error:
         # The schema's backstop held what the decision should have: nothing was written, the next turn decides anew.
-        log.error("slot_conflict", preset=view.ref, error=str(error.orig))
-        result.outcome, result.reason = "held", Reason.SLOT_CONFLICT
-        return result
+        log.error("slot_conflict", preset=seen.view.ref, error=str(error.orig))
+        return replace(seen.result, outcome="held", reason=Reason.SLOT_CONFLICT)
+
+
+def look(connection: Connection, database: Database, settings: Settings, preset_id: int) -> Look | None:
+    """Read a pool and what it wants of its next turn, limits aside; None when it is gone."""
+    view = preset_view.read_preset(database, connection, preset_id, settings.backoff_lookback)
+    if view is None:
+        return None
+    pool = _pool(view, settings)
+    others = ALONE if pool.is_suspended(view.now) else read_other_versions(connection, view)
+    wanted = wants(pool, others, view.now)
+    return Look(view, wanted, next_turn(wanted, None, view.now))
+
+
+def _pool(view: PresetView, settings: Settings) -> PoolVersion:
+    snapshot = view.snapshot
+    is_rolling = view.replace_strategy == ROLLING
+    rolling = Rolling(view.max_surge, timedelta(seconds=view.ready_timeout)) if is_rolling else None
+    return PoolVersion(
+        preset=snapshot.preset,
+        counts=count(snapshot, view.now),
+        rolling=rolling,
+        outdated=outdated(snapshot.preset, snapshot.running, rolling, view.now),
+        failures=snapshot.failures,
+        backoff_interval=timedelta(seconds=settings.backoff_interval),
+        failures_in_row=view.failures_in_row,
+        hard_limit=settings.failure_hard_limit,
+        status=view.status,
+        paused=view.paused,
+        rests_until=view.rests_until,
+    )
 
 
 def _reconcile_locked(connection: Connection, database: Database, settings: Settings, preset_id: int) -> PresetResult:
@@ -105,134 +158,59 @@ def _reconcile_locked(connection: Connection, database: Database, settings: Sett
     if not lock_preset(connection, preset_id):
         return PresetResult(str(preset_id), "gone")
     step("reconcile.after_lock")
-    turn = _look(connection, database, settings, preset_id)
+    seen = look(connection, database, settings, preset_id)
     step("reconcile.after_reread")
-    if isinstance(turn, PresetResult):
-        return turn
-    view, gated, result = turn
-    if _newly_hard_limited(view, settings):
-        result.reason = result.reason or Reason.HARD_LIMITED
-        reason = f"{view.failures_in_row} builds in a row failed"
-        set_preset_status(connection, preset_id, PresetStatus.HARD_LIMITED, reason)
-        add_history(connection, "hard_limited", now=view.now, actor=RECONCILER, preset_id=preset_id, reason=reason)
-        log.warning("hard_limited", preset=view.ref, failures_in_row=view.failures_in_row)
-    _apply(connection, view, gated, settings, result)
+    if seen is None:
+        return PresetResult(str(preset_id), "gone")
+    if seen.wanted.pool.is_suspended(seen.view.now):
+        return seen.result
+    if seen.turn.status is not None:
+        _set_status(connection, seen.view, seen.turn.status)
+    result = _apply(connection, seen, settings)
     step("reconcile.after_insert")
-    bump_generation(connection, preset_id, view.now)
-    result.outcome = "changed" if result.builds or result.canceled else "blocked" if result.reason else "steady"
+    bump_generation(connection, preset_id, seen.view.now)
     log.info("reconciled", **result.report())
     step("reconcile.before_commit")
     return result
 
 
-def _apply(connection: Connection, view: PresetView, gated: Gated, settings: Settings, result: PresetResult) -> None:
-    """Deletions first, then cancellations, then creations into the slots that are free by then."""
-    now = view.now
+def _set_status(connection: Connection, view: PresetView, status: PresetStatus) -> None:
+    reason = f"{view.failures_in_row} builds in a row failed"
+    set_preset_status(connection, view.preset_id, status, reason)
+    add_history(connection, status.value, now=view.now, actor=RECONCILER, preset_id=view.preset_id, reason=reason)
+    log.warning(status.value, preset=view.ref, failures_in_row=view.failures_in_row)
+
+
+def _apply(connection: Connection, seen: Look, settings: Settings) -> PresetResult:
+    """Delete first, then cancel, then create into the slots that are free by then."""
+    view, wanted, turn = seen.view, seen.wanted, seen.turn
     held = dict(view.held_slots)
-    for action in gated.actions:
-        if isinstance(action, Delete):
-            builds = transitions.choose_for_deletion(
-                connection, action.ids, reason=action.reason, initiator=RECONCILER, now=now
-            )
-            result.deleted += len(builds)
-            result.builds += builds
-            for workspace_id in action.ids:
-                held.pop(workspace_id, None)
-        elif isinstance(action, CancelPending):
-            canceled, builds = transitions.cancel_pending(
-                connection,
-                view.preset_id,
-                action.count,
-                reason="extraneous" if view.snapshot.preset.active else "inactive",
-                initiator=RECONCILER,
-                now=now,
-            )
-            result.canceled += canceled
-            result.builds += builds
-    wanted = _creations(connection, view, gated, settings, result)
-    if result.canceled:
+    builds: list[NewBuild] = []
+    for action in choose(view.snapshot, wanted, view.now):
+        builds += transitions.choose_for_deletion(
+            connection, action.ids, reason=action.reason, initiator=RECONCILER, now=view.now
+        )
+        for workspace_id in action.ids:
+            held.pop(workspace_id, None)
+    deleted, canceled = len(builds), 0
+    if turn.does.cancel:
+        reason = "extraneous" if view.snapshot.preset.active else "inactive"
+        canceled, deletions = transitions.cancel_pending(
+            connection, view.preset_id, turn.does.cancel, reason=reason, initiator=RECONCILER, now=view.now
+        )
+        builds += deletions
+    if turn.does.create:
+        turn = next_turn(wanted, lock_limits(connection, view, turn.does.create, settings), view.now)
+    if canceled:
         held = preset_view.read_slots(connection, view.preset_id)
-    slots = assign_slots(held, gated.ceiling, wanted)
+    slots = assign_slots(held, wanted.ceiling, turn.does.create)
     move_slots(connection, slots.moves)
-    created = create_prebuilds(connection, view, slots.new, reason="deficit", initiator=RECONCILER, now=now)
-    result.created = len(created)
-    result.builds += created
-
-
-def _creations(connection: Connection, view: PresetView, gated: Gated, settings: Settings, result: PresetResult) -> int:
-    wanted = _wanted(gated)
-    if not wanted or result.reason:
-        return 0
-    granted = grant(connection, view, wanted, settings)
-    if granted.count < wanted and granted.reason:
-        result.reason = Reason(granted.reason.value)
-    result.wake.update(granted.left_for)
-    return granted.count
-
-
-def _look(
-    connection: Connection, database: Database, settings: Settings, preset_id: int
-) -> tuple[PresetView, Gated, PresetResult] | PresetResult:
-    """Read and decide; the result alone when the pool is gone or paused and nothing is to be done."""
-    view = preset_view.read_preset(database, connection, preset_id, settings.backoff_lookback)
-    if view is None:
-        return PresetResult(str(preset_id), "gone")
-    decision = decide(view.snapshot, view.now, timedelta(seconds=settings.backoff_interval))
-    result = PresetResult(view.ref, "", decision.state.desired, decision.state.eligible, decision.state.starting)
-    if view.paused:
-        result.outcome, result.reason = "paused", Reason.PAUSED
-        return result
-    if view.rests_until and view.now < view.rests_until:
-        result.outcome, result.reason = "blocked", Reason.LOST_TURNS
-        return result
-    result.lost_turns = view.lost_turns
-    gated = _gate(connection, view, decision, result)
-    if any(isinstance(action, BackOff) for action in gated.actions):
-        result.reason = Reason.BACKOFF
-    elif _wanted(gated) and view.status is not PresetStatus.HEALTHY:
-        result.reason = Reason(view.status.value)
-    return view, gated, result
-
-
-def _gate(connection: Connection, view: PresetView, decision: Decision, result: PresetResult) -> Gated:
-    """What of the decision is carried out now: all of it, unless the pool is being replaced by and by.
-
-    Whichever of the two pools moves wakes the other: a ready replacement lets an old one go, whose going makes room.
-    """
-    if view.snapshot.preset.active:
-        if view.replace_strategy != ROLLING:
-            return ungated(decision)
-        older = read_older(connection, view)
-        rolling = Rolling(view.max_surge, timedelta(seconds=view.ready_timeout), older.second_choices)
-        if overdue(decision.state, rolling):
-            result.wake.update(older.preset_ids)
-        return gate_active(view.snapshot, decision, rolling, view.now)
-    if not view.snapshot.running or (found := read_successor(connection, view)) is None:
-        return ungated(decision)
-    successor_id, successor = found
-    gated = gate_inactive(view.snapshot, decision, successor, view.now)
-    if gated.actions:
-        result.wake.add(successor_id)
-    return gated
-
-
-def _wanted(gated: Gated) -> int:
-    return sum(action.count for action in gated.actions if isinstance(action, Create))
-
-
-def _newly_hard_limited(view: PresetView, settings: Settings) -> bool:
-    limit = settings.failure_hard_limit
-    return bool(limit) and view.status is PresetStatus.HEALTHY and view.failures_in_row >= limit
-
-
-def _wants_writing(view: PresetView, gated: Gated, settings: Settings) -> bool:
-    """Whether anything would be written: a creation that is not held back, a deletion, a cancellation, a new status."""
-    for action in gated.actions:
-        if isinstance(action, (Delete, CancelPending)):
-            return True
-        if isinstance(action, Create) and view.status is PresetStatus.HEALTHY:
-            return True
-    return _newly_hard_limited(view, settings)
+    created = create_prebuilds(connection, view, slots.new, reason="deficit", initiator=RECONCILER, now=view.now)
+    builds += created
+    # What was decided may not have come about: a claim may have taken what was to go.
+    outcome = "changed" if builds or canceled else "blocked" if turn.reason else "steady"
+    done = replace(seen, turn=replace(turn, outcome=outcome)).result
+    return replace(done, created=len(created), deleted=deleted, canceled=canceled, builds=builds)
 
 
 def tick_report(snapshot: GlobalSnapshot, sent: int, tick: int) -> Mapping[str, Any]:

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from prebuild_tasks.model.vocabulary import Preset, Schedule
-from prebuild_tasks.reconcile.rules.decide import decide, needs_action, order_presets, quantities
+from prebuild_tasks.reconcile.rules.decide import decide, needs_action, order_presets
 from prebuild_tasks.reconcile.rules.model import (
     BackOff,
     CancelPending,
@@ -27,6 +27,7 @@ from prebuild_tasks.reconcile.rules.model import (
     RunningPrebuild,
 )
 from prebuild_tasks.reconcile.rules.state import count, desired_now
+from prebuild_tasks.reconcile.rules.wants import quantities
 
 NOW = datetime(2026, 3, 2, 12, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)

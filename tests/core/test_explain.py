@@ -22,11 +22,12 @@ from prebuild_tasks.insight.explain.facts import (
 from prebuild_tasks.insight.explain.rules import About, explain
 from prebuild_tasks.model.text import instant, listed, number, span
 from prebuild_tasks.model.vocabulary import Preset, PresetStatus, Schedule
-from prebuild_tasks.reconcile.rules.decide import Quantities
 from prebuild_tasks.reconcile.rules.limits import LimitReason
 from prebuild_tasks.reconcile.rules.model import Counts, Lock, PresetCounts, RecentFailures
-from prebuild_tasks.reconcile.rules.reasons import Reason, Staff
+from prebuild_tasks.reconcile.rules.reasons import Reason
+from prebuild_tasks.reconcile.rules.shortage import WorkerAvailability
 from prebuild_tasks.reconcile.rules.state import compute_state
+from prebuild_tasks.reconcile.rules.wants import Quantities
 
 NOW = datetime(2026, 3, 2, 12, tzinfo=UTC)  # a Monday
 MINUTE = timedelta(minutes=1)
@@ -112,7 +113,7 @@ CASES: list[tuple[Facts, About, str, list[str]]] = [
         facts(
             Reason.NO_WORKER,
             processes=Processes(
-                Staff(worker=False), unserved=("prebuild.events", "prebuild.reconcile"), commands=COMMANDS
+                WorkerAvailability(control=False), unserved=("prebuild.events", "prebuild.reconcile"), commands=COMMANDS
             ),
             lock=Lock(waiting={"prebuild.events": 2, "prebuild.builds": 7}),
         ),
@@ -124,7 +125,7 @@ CASES: list[tuple[Facts, About, str, list[str]]] = [
     (
         facts(
             Reason.NO_BUILDS_WORKER,
-            processes=Processes(Staff(builds=False), builds_seen=5 * MINUTE, commands=COMMANDS),
+            processes=Processes(WorkerAvailability(builds=False), builds_seen=5 * MINUTE, commands=COMMANDS),
         ),
         About.PROCESSES,
         "no builds worker consumes prebuild.builds: nobody builds (the last was heard of 5 min ago)",
@@ -133,7 +134,7 @@ CASES: list[tuple[Facts, About, str, list[str]]] = [
     (
         facts(
             Reason.TICK_STALE,
-            processes=Processes(Staff(ticking=False), tick_age=10 * MINUTE, commands=COMMANDS),
+            processes=Processes(WorkerAvailability(scheduler=False), tick_age=10 * MINUTE, commands=COMMANDS),
         ),
         About.PROCESSES,
         "no tick: the last was 10 min ago, one is due every 15 s; beat is down, or nobody carries it out",
@@ -312,7 +313,7 @@ def test_what_else_is_wrong_is_named_beside() -> None:
         kept=2,
         pause=Pause("ada"),
         processes=Processes(
-            Staff(worker=True, builds=False, ticking=False),
+            WorkerAvailability(control=True, builds=False, scheduler=False),
             silent_hosts=("box",),
             commands=COMMANDS,
         ),

@@ -10,13 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from prebuild_tasks.reconcile.rules.limits import (
-    Capped,
-    Hungry,
+    Contender,
     LimitReason,
-    Pot,
+    Limits,
+    SharedLimit,
+    Usage,
     assign_slots,
-    cap_creations,
-    fair_allowance,
     fair_share,
 )
 
@@ -33,35 +32,56 @@ UNLIMITED: dict[str, Any] = {
 }
 
 
+def cap(wanted: int, limits: dict[str, Any]) -> tuple[int, LimitReason | None]:
+    """How many may be created, and which limit holds back the rest."""
+    values = UNLIMITED | limits
+    usage = Usage(
+        "default",
+        max_workspaces=values["organization_max_workspaces"],
+        max_builds_in_flight=values["organization_max"],
+        workspaces=values["organization_workspaces"],
+        builds_in_flight=values["organization_in_flight"],
+    )
+    granted = Limits(
+        in_flight=values["preset_in_flight"],
+        max_in_flight=values["preset_max"],
+        slow_start=values["slow_start_limit"],
+        organization=usage,
+        everywhere=values["global_in_flight"],
+        max_everywhere=values["global_max"] or 0,
+    ).grant("1", wanted)
+    return granted.count, granted.limit.reason if granted.limit else None
+
+
 @pytest.mark.parametrize(
     ("limits", "capped"),
     [
-        ({}, Capped(10)),
-        ({"preset_max": 10}, Capped(10)),
-        ({"preset_max": 4}, Capped(4, LimitReason.PRESET_BUILDS)),
-        ({"preset_max": 4, "preset_in_flight": 3}, Capped(1, LimitReason.PRESET_BUILDS)),
-        ({"preset_max": 4, "preset_in_flight": 9}, Capped(0, LimitReason.PRESET_BUILDS)),
-        ({"organization_max": 8, "organization_in_flight": 2}, Capped(6, LimitReason.ORGANIZATION_BUILDS)),
-        ({"global_max": 3, "global_in_flight": 1}, Capped(2, LimitReason.GLOBAL_BUILDS)),
-        ({"organization_max_workspaces": 20, "organization_workspaces": 15}, Capped(5, LimitReason.QUOTA)),
-        ({"slow_start_limit": 1}, Capped(1, LimitReason.SLOW_START)),
-        ({"slow_start_limit": 1, "preset_in_flight": 1}, Capped(0, LimitReason.SLOW_START)),
-        ({"preset_max": 0}, Capped(0, LimitReason.PRESET_BUILDS)),
+        ({}, (10, None)),
+        ({"preset_max": 10}, (10, None)),
+        ({"preset_max": 4}, (4, LimitReason.PRESET_BUILDS)),
+        ({"preset_max": 4, "preset_in_flight": 3}, (1, LimitReason.PRESET_BUILDS)),
+        ({"preset_max": 4, "preset_in_flight": 9}, (0, LimitReason.PRESET_BUILDS)),
+        ({"organization_max": 8, "organization_in_flight": 2}, (6, LimitReason.ORGANIZATION_BUILDS)),
+        ({"global_max": 3, "global_in_flight": 1}, (2, LimitReason.GLOBAL_BUILDS)),
+        ({"organization_max_workspaces": 20, "organization_workspaces": 15}, (5, LimitReason.QUOTA)),
+        ({"slow_start_limit": 1}, (1, LimitReason.SLOW_START)),
+        ({"slow_start_limit": 1, "preset_in_flight": 1}, (0, LimitReason.SLOW_START)),
+        ({"preset_max": 0}, (0, LimitReason.PRESET_BUILDS)),
         # The narrowest is named; of equals the first.
-        ({"preset_max": 5, "organization_max": 3, "global_max": 4}, Capped(3, LimitReason.ORGANIZATION_BUILDS)),
-        ({"preset_max": 3, "organization_max": 3, "global_max": 3}, Capped(3, LimitReason.PRESET_BUILDS)),
+        ({"preset_max": 5, "organization_max": 3, "global_max": 4}, (3, LimitReason.ORGANIZATION_BUILDS)),
+        ({"preset_max": 3, "organization_max": 3, "global_max": 3}, (3, LimitReason.PRESET_BUILDS)),
         # In flight counts against a limit only.
-        ({"preset_in_flight": 99, "organization_in_flight": 99, "global_in_flight": 99}, Capped(10)),
+        ({"preset_in_flight": 99, "organization_in_flight": 99, "global_in_flight": 99}, (10, None)),
     ],
 )
-def test_the_cap(limits: dict[str, Any], capped: Capped) -> None:
-    assert cap_creations(10, **(UNLIMITED | limits)) == capped
+def test_the_cap(limits: dict[str, Any], capped: tuple[int, LimitReason | None]) -> None:
+    assert cap(10, limits) == capped
 
 
 def test_nothing_wanted_is_cut_by_nothing() -> None:
-    full = UNLIMITED | {"preset_max": 1, "preset_in_flight": 1}
-    assert cap_creations(0, **full) == Capped(0)
-    assert cap_creations(-3, **full) == Capped(0)
+    full = {"preset_max": 1, "preset_in_flight": 1}
+    assert cap(0, full) == (0, None)
+    assert cap(-3, full) == (0, None)
 
 
 @pytest.mark.parametrize(
@@ -98,8 +118,8 @@ def test_a_share_wastes_nothing_and_favours_nobody(wants: dict[str, int], budget
     assert given_to_short == sorted(given_to_short, reverse=True)
 
 
-HUNGRY = st.builds(
-    Hungry,
+CONTENDERS = st.builds(
+    Contender,
     preset_id=st.integers(0, 99).map(str),
     in_flight=st.integers(0, 4),
     wants=st.integers(0, 9),
@@ -107,17 +127,24 @@ HUNGRY = st.builds(
 )
 
 
+def fair_allowance(preset_id: str, contenders: list[Contender], limit: int) -> int:
+    """How many more the preset may start so that builds in flight come out equal: by one division of its own."""
+    by_need = sorted(contenders, key=lambda item: (item.fullness, item.preset_id))
+    shares = fair_share({item.preset_id: item.in_flight + item.wants for item in by_need}, limit)
+    return max(shares[preset_id] - next(item.in_flight for item in by_need if item.preset_id == preset_id), 0)
+
+
 @given(
-    st.lists(HUNGRY, min_size=1, max_size=7, unique_by=lambda item: item.preset_id),
+    st.lists(CONTENDERS, min_size=1, max_size=7, unique_by=lambda item: item.preset_id),
     st.integers(-3, 30),
     st.integers(1, 12),
 )
-def test_divided_once_everybody_gets_what_asking_gets(everybody: list[Hungry], limit: int, wanted: int) -> None:
-    pot = Pot.divided(LimitReason.QUOTA, limit, everybody)
-    for mine in everybody:
-        asked = [replace(item, wants=wanted) if item is mine else item for item in everybody]
-        expected = min(fair_allowance(mine.preset_id, asked, limit), wanted)
-        assert min(pot.allowance(mine.preset_id, wanted), wanted) == expected
+def test_divided_once_everybody_gets_what_asking_gets(contenders: list[Contender], limit: int, wanted: int) -> None:
+    shared = SharedLimit.divided(LimitReason.QUOTA, limit, contenders)
+    for one in contenders:
+        asked = [replace(item, wants=wanted) if item is one else item for item in contenders]
+        expected = min(fair_allowance(one.preset_id, asked, limit), wanted)
+        assert min(shared.allowance(one.preset_id, wanted), wanted) == expected
 
 
 @pytest.mark.parametrize(

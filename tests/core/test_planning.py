@@ -8,10 +8,10 @@ import pytest
 
 from prebuild_tasks.insight.plan.rules import Cost, VersionNow, plan_pools, total_cost
 from prebuild_tasks.model.vocabulary import Preset, Schedule
-from prebuild_tasks.reconcile.rules.decide import quantities
 from prebuild_tasks.reconcile.rules.model import Counts
 from prebuild_tasks.reconcile.rules.reasons import Reason
 from prebuild_tasks.reconcile.rules.state import compute_state
+from prebuild_tasks.reconcile.rules.wants import quantities
 from tests.core.test_explain import NOW
 
 NAME = "dev/small"

@@ -11,10 +11,13 @@ import pytest
 
 from prebuild_tasks.insight.explain.rules import About
 from prebuild_tasks.model.vocabulary import Preset, PresetStatus
-from prebuild_tasks.reconcile.rules.limits import LimitReason
-from prebuild_tasks.reconcile.rules.model import Counts, PresetCounts, RecentFailures
-from prebuild_tasks.reconcile.rules.reasons import Reason, Staff, why_short
-from prebuild_tasks.reconcile.rules.state import compute_state
+from prebuild_tasks.reconcile.rules.limits import LimitReason, Limits, Usage
+from prebuild_tasks.reconcile.rules.model import Counts, RecentFailures
+from prebuild_tasks.reconcile.rules.next_turn import next_turn
+from prebuild_tasks.reconcile.rules.reasons import Reason
+from prebuild_tasks.reconcile.rules.rollout import ALONE
+from prebuild_tasks.reconcile.rules.shortage import WorkerAvailability, why_short
+from prebuild_tasks.reconcile.rules.wants import PoolVersion, wants
 
 NOW = datetime(2026, 3, 2, 12, tzinfo=UTC)
 FAILED = RecentFailures(1, NOW - timedelta(seconds=10))
@@ -45,21 +48,40 @@ def test_what_the_links_are_about_is_a_port_too() -> None:
 EVERYTHING: dict[str, Any] = {
     "paused": True,
     "status": PresetStatus.HARD_LIMITED,
-    "staff": Staff(worker=False, builds=False, ticking=False),
+    "workers": WorkerAvailability(control=False, builds=False, scheduler=False),
     "resting": True,
     "limit": LimitReason.QUOTA,
     "failure": "never_ready",
 }
 NOTHING: dict[str, Any] = {
-    "paused": False, "status": PresetStatus.HEALTHY, "staff": Staff(), "limit": None, "failure": None,
+    "paused": False, "status": PresetStatus.HEALTHY, "workers": WorkerAvailability(), "limit": None, "failure": None,
     "resting": False,
 }  # fmt: skip
 
 
-def why(counts: Counts, missing: int, failures: RecentFailures | None = None, **facts: Any) -> Reason:
-    item = PresetCounts(Preset("1", desired=2), counts, failures)
-    state = compute_state(item.preset, counts, NOW)
-    return why_short(item, state, missing, NOW, backoff_interval=timedelta(minutes=1), **{**NOTHING, **facts})
+def why(
+    counts: Counts, missing: int, failures: RecentFailures | None = None, *, active: bool = True, **facts: Any
+) -> Reason:
+    given = {**NOTHING, **facts}
+    pool = PoolVersion(
+        preset=Preset("1", desired=2, using_active_version=active),
+        counts=counts,
+        failures=failures,
+        backoff_interval=timedelta(minutes=1),
+        status=given["status"],
+        paused=given["paused"],
+        rests_until=NOW + timedelta(minutes=1) if given["resting"] else None,
+    )
+    wanted = wants(pool, ALONE, NOW)
+    assert wanted.turn.create == missing
+    full = given["limit"] is LimitReason.QUOTA
+    usage = Usage(
+        "default", max_workspaces=9 if full else None, max_builds_in_flight=None, workspaces=9, builds_in_flight=0
+    )
+    limits = Limits(
+        in_flight=0, max_in_flight=None, slow_start=None, organization=usage, everywhere=0, max_everywhere=0
+    )
+    return why_short(wanted, next_turn(wanted, limits, NOW), given["workers"], given["failure"])
 
 
 def test_of_several_the_one_that_waits_for_a_person_comes_first() -> None:
@@ -68,9 +90,9 @@ def test_of_several_the_one_that_waits_for_a_person_comes_first() -> None:
     mended: list[tuple[str, Any]] = [
         ("paused", False),
         ("status", PresetStatus.HEALTHY),
-        ("staff", Staff(builds=False, ticking=False)),
-        ("staff", Staff(ticking=False)),
-        ("staff", Staff()),
+        ("workers", WorkerAvailability(builds=False, scheduler=False)),
+        ("workers", WorkerAvailability(scheduler=False)),
+        ("workers", WorkerAvailability()),
         ("resting", False),
         ("failures", None),
         ("limit", None),
@@ -96,8 +118,8 @@ def test_of_several_the_one_that_waits_for_a_person_comes_first() -> None:
     [
         (Counts(live=2, ready=2), 0, EVERYTHING, Reason.NONE),
         (Counts(starting=2), 0, {}, Reason.STARTING),
-        (Counts(starting=2), 0, {"staff": Staff(worker=False, ticking=False)}, Reason.STARTING),
-        (Counts(starting=2), 0, {"staff": Staff(builds=False)}, Reason.NO_BUILDS_WORKER),
+        (Counts(starting=2), 0, {"workers": WorkerAvailability(control=False, scheduler=False)}, Reason.STARTING),
+        (Counts(starting=2), 0, {"workers": WorkerAvailability(builds=False)}, Reason.NO_BUILDS_WORKER),
         (Counts(starting=2), 0, {"failure": "exit"}, Reason.FAILING),
         (Counts(starting=2), 0, {"status": PresetStatus.HARD_LIMITED}, Reason.STARTING),
     ],
@@ -109,6 +131,4 @@ def test_what_is_on_its_way_needs_only_the_builds_worker(
 
 
 def test_an_inactive_preset_is_inactive_whatever_else_it_is() -> None:
-    item = PresetCounts(Preset("1", desired=2, using_active_version=False), Counts(live=1, ready=1))
-    state = compute_state(item.preset, item.counts, NOW)
-    assert why_short(item, state, 0, NOW, backoff_interval=timedelta(), **EVERYTHING) is Reason.INACTIVE
+    assert why(Counts(live=1, ready=1), 0, FAILED, active=False, **EVERYTHING) is Reason.INACTIVE

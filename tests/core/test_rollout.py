@@ -10,10 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from prebuild_tasks.model.vocabulary import Preset
-from prebuild_tasks.reconcile.rules.decide import decide
+from prebuild_tasks.reconcile.rules.backoff import backoff_until
+from prebuild_tasks.reconcile.rules.decide import choose, decide
 from prebuild_tasks.reconcile.rules.model import (
-    BackOff,
-    CancelPending,
     Create,
     Delete,
     PresetSnapshot,
@@ -21,15 +20,15 @@ from prebuild_tasks.reconcile.rules.model import (
     RunningPrebuild,
 )
 from prebuild_tasks.reconcile.rules.rollout import (
+    ALONE,
+    OtherVersions,
     Rolling,
     Successor,
     due_for_replacement,
-    gate_active,
-    gate_inactive,
-    overdue,
-    ungated,
+    outdated,
 )
-from prebuild_tasks.reconcile.rules.state import compute_state, count
+from prebuild_tasks.reconcile.rules.state import count
+from prebuild_tasks.reconcile.rules.wants import PoolVersion, Wanted, wants
 
 NOW = datetime(2026, 3, 2, 12, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)
@@ -42,6 +41,18 @@ def prebuilds(**ages: float) -> tuple[RunningPrebuild, ...]:
         RunningPrebuild(name, NOW - timedelta(minutes=minutes), ready=not name.endswith("_"))
         for name, minutes in ages.items()
     )
+
+
+def by_rows(snapshot: PresetSnapshot, rolling: Rolling | None, others: OtherVersions = ALONE) -> Wanted:
+    """What a pool wants, whose rows were read."""
+    pool = PoolVersion(
+        preset=snapshot.preset,
+        counts=count(snapshot, NOW),
+        rolling=rolling,
+        outdated=outdated(snapshot.preset, snapshot.running, rolling, NOW),
+        failures=snapshot.failures,
+    )
+    return wants(pool, others, NOW)
 
 
 @dataclass(frozen=True)
@@ -106,23 +117,14 @@ def test_an_active_pool(case: Case) -> None:
     )
     failures = RecentFailures(1, NOW) if case.backoff else None
     snapshot = PresetSnapshot(preset, case.running, starting=case.starting, pending=case.pending, failures=failures)
-    decision = decide(snapshot, NOW, MINUTE if case.backoff else NO_BACKOFF)
-    gated = gate_active(snapshot, decision, Rolling(case.surge, 5 * MINUTE, case.older), NOW)
-    found = {
-        "delete": (), "extraneous": (), "cancel": 0, "create": 0, "backoff": False, "ceiling": gated.ceiling
-    }  # type: dict[str, object]  # fmt: skip
-    for action in gated.actions:
-        match action:
-            case Delete(ids, "expired"):
-                found["delete"] = ids
-            case Delete(ids, reason):
-                found[reason] = ids
-            case CancelPending(number):
-                found["cancel"] = number
-            case Create(number):
-                found["create"] = number
-            case BackOff():
-                found["backoff"] = True
+    wanted = by_rows(snapshot, Rolling(case.surge, 5 * MINUTE), OtherVersions(case.older))
+    waits = backoff_until(failures, MINUTE, NOW) is not None
+    found: dict[str, object] = {
+        "delete": (), "extraneous": (), "cancel": wanted.turn.cancel, "create": 0 if waits else wanted.turn.create,
+        "backoff": waits, "ceiling": wanted.ceiling,
+    }  # fmt: skip
+    for action in choose(snapshot, wanted, NOW):
+        found["delete" if action.reason == "expired" else action.reason] = action.ids
     assert found == {name: getattr(case, name) for name in found}
 
 
@@ -145,28 +147,29 @@ def test_an_older_version_stands_in(
 ) -> None:
     preset = Preset("1", 3, using_active_version=False, ttl=60 * MINUTE)
     snapshot = PresetSnapshot(preset, running, starting=2, pending=2)
-    decision = decide(snapshot, NOW, NO_BACKOFF)
-    gated = gate_inactive(snapshot, decision, Successor(desired, eligible), NOW)
-    assert gated.actions == (CancelPending(2), *((Delete(gone, "inactive"),) if gone else ()))
-    assert gated.ceiling == len(running) - len(gone)
+    wanted = by_rows(snapshot, None, OtherVersions(successor=Successor(desired, eligible), preset_ids=(7,)))
+    assert (wanted.turn.cancel, wanted.turn.create) == (2, 0)
+    assert choose(snapshot, wanted, NOW) == ((Delete(gone, "inactive"),) if gone else ())
+    assert wanted.turn.delete == len(gone)
+    assert wanted.ceiling == len(running) - len(gone)
+    assert wanted.wake == (7,)
 
 
 @pytest.mark.parametrize(
     ("older", "desired", "eligible", "number"), [(3, 3, 0, 0), (3, 3, 2, 2), (3, 3, 3, 3), (0, 3, 3, 0), (2, 5, 0, 0)]
 )
 def test_how_many_older_ones_are_overdue(older: int, desired: int, eligible: int, number: int) -> None:
-    preset = Preset("1", desired)
-    snapshot = PresetSnapshot(preset, prebuilds(**{f"p{i}": 1 for i in range(eligible)}))
-    state = compute_state(preset, count(snapshot, NOW), NOW)
-    assert overdue(state, Rolling(1, MINUTE, older)) == number
+    snapshot = PresetSnapshot(Preset("1", desired), prebuilds(**{f"p{i}": 1 for i in range(eligible)}))
+    wanted = by_rows(snapshot, Rolling(1, MINUTE), OtherVersions(older, preset_ids=(7,)))
+    assert wanted.wake == ((7,) if number else ()), "their pool has something to delete"
 
 
 def test_recreate_is_not_gated() -> None:
     preset = Preset("1", 2, last_invalidated_at=NOW)
     snapshot = PresetSnapshot(preset, prebuilds(a=1, b=2))
-    decision = decide(snapshot, NOW, NO_BACKOFF)
-    assert ungated(decision).actions == decision.actions == (Delete(("b", "a"), "expired"), Create(2))
-    assert ungated(decision).ceiling == 2
+    wanted = by_rows(snapshot, None)
+    assert decide(snapshot, NOW, NO_BACKOFF).actions == (Delete(("b", "a"), "expired"), Create(2))
+    assert (wanted.turn, wanted.ceiling) == (wanted.total, 2)
 
 
 @pytest.mark.parametrize(
@@ -210,17 +213,17 @@ def test_it_never_grows_past_the_surge_nor_gives_up_what_is_needed(
     preset = Preset("1", desired, ttl=100 * MINUTE, last_invalidated_at=NOW - 50 * MINUTE if invalidated else None)
     snapshot = PresetSnapshot(preset, running, starting=starting, pending=starting)
     decision = decide(snapshot, NOW, NO_BACKOFF)
-    gated = gate_active(snapshot, decision, Rolling(surge, 5 * MINUTE, older), NOW)
-    gone = {name for action in gated.actions if isinstance(action, Delete) for name in action.ids}
-    created = sum(action.count for action in gated.actions if isinstance(action, Create))
-    cancelled = sum(action.count for action in gated.actions if isinstance(action, CancelPending))
+    wanted = by_rows(snapshot, Rolling(surge, 5 * MINUTE), OtherVersions(older))
+    gone = {name for action in choose(snapshot, wanted, NOW) for name in action.ids}
+    assert len(gone) == wanted.turn.delete
+    created, cancelled = wanted.turn.create, wanted.turn.cancel
     left = [item for item in running if item.id not in gone]
     after = len(left) + starting + created - cancelled
     if created:
-        assert after <= gated.ceiling <= desired + surge
+        assert after <= wanted.ceiling <= desired + surge
     assert not (created and cancelled)
     claimable = [item for item in running if item.ready and NOW - item.created_at <= 100 * MINUTE]
     assert len([item for item in left if item in claimable]) >= min(len(claimable), desired)
     # And it gets there: something is done until the pool is all fresh and of its size.
-    if not gated.actions and not starting and not older:
+    if not any(wanted.turn) and not starting and not older:
         assert len(running) == desired or decision.actions == ()

@@ -31,10 +31,10 @@ def test_row_13_a_lagging_snapshot(
     count: int,
 ) -> None:
     declare(database, settings, DESIRED)
-    identity, look = preset_id(database), service._look
+    identity, look = preset_id(database), service.look
     with database.read() as connection:
         stale: Any = look(connection, database, settings, identity)
-    assert not isinstance(stale, PresetResult), "an empty pool"
+    assert stale.turn.does.create == DESIRED, "an empty pool"
     fill(database, settings)
     seen = threading.local()
 
@@ -45,7 +45,7 @@ def test_row_13_a_lagging_snapshot(
             return stale
         return look(*arguments)
 
-    monkeypatch.setattr(service, "_look", lagging)
+    monkeypatch.setattr(service, "look", lagging)
     created = 0
 
     def turns(results: list[PresetResult]) -> None:

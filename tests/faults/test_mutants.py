@@ -25,7 +25,7 @@ on_postgresql = pytest.mark.parametrize("database_url", ["postgresql"], indirect
 
 def two_at_once(database: Database, settings: Settings, identity: int, patch: pytest.MonkeyPatch) -> list[PresetResult]:
     """Two turns that meet after each has looked, if nothing keeps them from it."""
-    meeting, look, results = threading.Barrier(2), service._look, list[PresetResult]()
+    meeting, look, results = threading.Barrier(2), service.look, list[PresetResult]()
     looked = threading.local()
 
     def look_and_wait(*args: Any) -> Any:
@@ -36,7 +36,7 @@ def two_at_once(database: Database, settings: Settings, identity: int, patch: py
             meeting.wait(patience)
         return found
 
-    patch.setattr(service, "_look", look_and_wait)
+    patch.setattr(service, "look", look_and_wait)
     threads = [
         threading.Thread(target=lambda: results.append(reconcile_preset(database, settings, identity)))
         for _ in range(2)
@@ -45,7 +45,7 @@ def two_at_once(database: Database, settings: Settings, identity: int, patch: py
         thread.start()
     for thread in threads:
         thread.join(30)
-    patch.setattr(service, "_look", look)
+    patch.setattr(service, "look", look)
     return results
 
 
@@ -79,14 +79,14 @@ def test_without_the_second_look_it_fails(
     database: Database, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     declare(database, settings, DESIRED)
-    look, first = service._look, threading.local()
+    look, first = service.look, threading.local()
 
     def look_once(*args: Any) -> Any:
         if not hasattr(first, "found"):
             first.found = look(*args)
         return first.found
 
-    monkeypatch.setattr(service, "_look", look_once)
+    monkeypatch.setattr(service, "look", look_once)
     results = two_at_once(database, settings, preset_id(database), monkeypatch)
     with pytest.raises(AssertionError):
         assert_exactly_the_deficit(database, results)
@@ -98,15 +98,15 @@ def stale_turn_after_desired_fell(database: Database, settings: Settings, patch:
     declare(database, settings, DESIRED)
     identity = preset_id(database)
     with database.read() as connection:
-        stale = service._look(connection, database, settings, identity)
-    assert not isinstance(stale, PresetResult)
+        stale = service.look(connection, database, settings, identity)
+    assert stale is not None
     declare(database, settings, 3 * DESIRED)
     fill(database, settings)
     age(database, 100, [row.id for row in workspaces(database) if row.slot < 2 * DESIRED])
     declare(database, settings, DESIRED, yes=True)
     turn(database, settings)
     assert live(database) == DESIRED, "those on the highest slots are left"
-    patch.setattr(service, "_look", lambda *_: stale)
+    patch.setattr(service, "look", lambda *_: stale)
     return reconcile_preset(database, settings, identity)
 
 

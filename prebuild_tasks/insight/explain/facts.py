@@ -7,10 +7,11 @@ from datetime import datetime, timedelta
 
 from prebuild_tasks.insight.doctor.rules import Commands
 from prebuild_tasks.model.vocabulary import PresetStatus
-from prebuild_tasks.reconcile.rules.decide import Quantities
 from prebuild_tasks.reconcile.rules.limits import LimitReason
 from prebuild_tasks.reconcile.rules.model import Lock, PresetCounts, ReconciliationState
-from prebuild_tasks.reconcile.rules.reasons import Reason, Staff
+from prebuild_tasks.reconcile.rules.reasons import Reason
+from prebuild_tasks.reconcile.rules.shortage import WorkerAvailability
+from prebuild_tasks.reconcile.rules.wants import Quantities
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +94,7 @@ class Unwell:
 class Processes:
     """Who is there to do the work, and how to start who is not."""
 
-    staff: Staff = field(default_factory=Staff)
+    workers: WorkerAvailability = field(default_factory=WorkerAvailability)
     unserved: tuple[str, ...] = ()
     """Queues of the control tasks that nobody consumes, by their full names."""
     builds_queue: str = "prebuild.builds"

@@ -12,7 +12,7 @@ from sqlalchemy import Connection
 from prebuild_tasks.config import Settings
 from prebuild_tasks.db.engine import Database
 from prebuild_tasks.fleet.model import Liveness
-from prebuild_tasks.insight.assessment import Scene, judge, read_scene, share_out, unserved
+from prebuild_tasks.insight.assessment import AssessmentContext, assess, read_context, unserved
 from prebuild_tasks.insight.doctor.examine import start_commands
 from prebuild_tasks.insight.explain import store
 from prebuild_tasks.insight.explain.facts import Facts, Pause, Processes
@@ -62,35 +62,35 @@ def explain_preset(database: Database, settings: Settings, locks: Locks | None, 
         versions = read_versions(connection, preset_id)
         now, rows = read_pools(database, connection, settings.backoff_lookback, only=versions)
         [row] = [item for item in rows if item.preset_id == preset_id]
-        scene = read_scene(connection, settings, now, rows)
-        usage = scene.usage[row.counted.organization_id]
-        if scene.global_max or usage.max_builds_in_flight is not None or usage.max_workspaces is not None:
-            organization = None if scene.global_max else row.counted.organization_id
+        context = read_context(connection, settings, now, rows)
+        usage = context.usage[row.counted.organization_id]
+        if context.global_max or usage.is_limited:
+            organization = None if context.global_max else row.counted.organization_id
             sharers = read_sharers(connection, now, settings.backoff_lookback, organization)
-            scene = share_out(scene, sharers[0] if sharers else ())
-        facts = _facts(connection, settings, row, scene)
+            context = context.shared_by(sharers[0] if sharers else ())
+        facts = _facts(connection, settings, row, context)
     if locks is not None:
         queues = [settings.queue(item) for item in (EVENTS, RECONCILE, DEFAULT, BUILDS)]
         facts = replace(facts, lock=locks.look(str(preset_id), queues))
     return Explained(facts, explain(facts))
 
 
-def _facts(connection: Connection, settings: Settings, row: PoolRow, scene: Scene) -> Facts:
-    judged = judge(row, scene)
+def _facts(connection: Connection, settings: Settings, row: PoolRow, context: AssessmentContext) -> Facts:
+    assessment = assess(row, context)
     return Facts(
-        now=scene.now,
+        now=context.now,
         ref=row.ref,
         counted=row.counted,
-        state=judged.state,
-        missing=judged.amount.create,
-        turn=judged.turn,
-        stand_in=judged.stand_in,
-        surge=row.max_surge if judged.wanted < judged.amount.create else None,
-        cut_by=judged.cut_by,
-        reason=judged.reason,
+        state=assessment.state,
+        missing=assessment.wanted.total.create,
+        turn=assessment.turn,
+        stand_in=assessment.stand_in,
+        surge=row.max_surge if assessment.wanted.turn.create < assessment.wanted.total.create else None,
+        cut_by=assessment.cut_by,
+        reason=assessment.reason,
         standing=store.read_standing(connection, row.preset_id),
-        processes=_processes(settings, scene, store.read_bound(connection, row.preset_id)),
-        backoff_interval=scene.backoff_interval,
+        processes=_processes(settings, context, store.read_bound(connection, row.preset_id)),
+        backoff_interval=context.backoff_interval,
         pause=_pause(row),
         status=row.status,
         status_reason=row.status_reason,
@@ -99,7 +99,7 @@ def _facts(connection: Connection, settings: Settings, row: PoolRow, scene: Scen
         failures_in_row=row.failures_in_row,
         hard_limit=settings.failure_hard_limit,
         last_error=row.last_error,
-        budget=judged.budget,
+        budget=assessment.budget,
         in_flight=store.read_in_flight(connection, row.preset_id),
         failed=store.read_failed(connection, row.preset_id),
         usual=store.read_usual(connection, row.preset_id),
@@ -122,11 +122,11 @@ def _pause(row: PoolRow) -> Pause | None:
     )
 
 
-def _processes(settings: Settings, scene: Scene, bound: Collection[str]) -> Processes:
-    liveness = scene.liveness
+def _processes(settings: Settings, context: AssessmentContext, bound: Collection[str]) -> Processes:
+    liveness = context.liveness
     age = liveness.tick_age
     return Processes(
-        staff=scene.staff,
+        workers=context.workers,
         unserved=unserved(liveness, settings),
         builds_queue=settings.queue(BUILDS),
         silent_hosts=tuple(sorted(host for host in bound if not liveness.serving(settings.queue(BUILDS, host)))),

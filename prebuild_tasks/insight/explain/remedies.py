@@ -38,13 +38,13 @@ def _beside(facts: Facts) -> list[Command]:
         for item in facts.failed_deletions[:1]
     ]
     here = facts.processes
-    if not here.staff.worker and facts.reason is not Reason.NO_WORKER:
+    if not here.workers.control and facts.reason is not Reason.NO_WORKER:
         found.append(Command(here.commands.worker, "start a control worker"))
-    if not (here.staff.builds or facts.reason is Reason.NO_BUILDS_WORKER):
+    if not (here.workers.builds or facts.reason is Reason.NO_BUILDS_WORKER):
         found.append(Command(here.commands.builds, "start a builds worker"))
     if here.silent_hosts:
         found.append(Command(here.commands.builds, f"start a builds worker on {listed(list(here.silent_hosts))}"))
-    if here.staff.worker and not here.staff.ticking and facts.reason is not Reason.TICK_STALE:
+    if here.workers.control and not here.workers.scheduler and facts.reason is not Reason.TICK_STALE:
         found.append(Command(here.commands.beat, "start beat"))
     if facts.pause is not None and facts.reason is not Reason.PAUSED:
         found.append(_resume(facts, "it is paused; until then nothing is created or deleted"))

@@ -124,7 +124,7 @@ def _processes(facts: Facts) -> Iterator[Link]:
         seen = f"the last was heard of {span(here.worker_seen)} ago" if here.worker_seen else "none was ever heard of"
         words = f"no worker consumes {listed(list(here.unserved))}: nobody decides ({seen}){_waiting(facts)}"
         yield Link(About.PROCESSES, words, Reason.NO_WORKER)
-    if not here.staff.builds:
+    if not here.workers.builds:
         seen = f"the last was heard of {span(here.builds_seen)} ago" if here.builds_seen else "none was ever heard of"
         words = f"no builds worker consumes {here.builds_queue}: nobody builds ({seen})"
         yield Link(About.PROCESSES, words, Reason.NO_BUILDS_WORKER)
@@ -132,7 +132,7 @@ def _processes(facts: Facts) -> Iterator[Link]:
         hosts = listed(list(here.silent_hosts))
         words = f"builds wait for {hosts}, which alone can run them and is not heard of"
         yield Link(About.PROCESSES, words, Reason.NO_BUILDS_WORKER)
-    if not here.staff.ticking:
+    if not here.workers.scheduler:
         age = f"the last was {span(here.tick_age)} ago" if here.tick_age is not None else "there never was one"
         words = f"no tick: {age}, one is due every {span(here.tick_interval)}; beat is down, or nobody carries it out"
         yield Link(About.PROCESSES, words, Reason.TICK_STALE)

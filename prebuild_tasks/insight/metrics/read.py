@@ -13,13 +13,13 @@ from sqlalchemy import Connection, case, func, or_, select, text
 from prebuild_tasks.config import Settings
 from prebuild_tasks.db.engine import Database
 from prebuild_tasks.fleet.model import Liveness
-from prebuild_tasks.insight.assessment import Judgement, judge, read_scene, share_out, sharing
+from prebuild_tasks.insight.assessment import Assessment, assess, read_context
 from prebuild_tasks.messaging.publisher import BUILDS
 from prebuild_tasks.model.names import parse_preset_ref
 from prebuild_tasks.model.vocabulary import BuildStatus, PresetStatus
+from prebuild_tasks.reconcile.rules.limits import Usage
 from prebuild_tasks.reconcile.rules.model import ReconciliationState
 from prebuild_tasks.reconcile.rules.reasons import Reason
-from prebuild_tasks.reconcile.store.in_flight import Usage
 from prebuild_tasks.reconcile.store.snapshots import PoolRow, read_pools
 from prebuild_tasks.schema import tables as m
 from prebuild_tasks.schema.counters import Tally, read_totals
@@ -75,34 +75,33 @@ def read_numbers(database: Database, settings: Settings) -> Numbers:
         if database.dialect == "postgresql":
             connection.execute(text(f"SET LOCAL statement_timeout = {STATEMENT_TIMEOUT_MS}"))
         now, rows = read_pools(database, connection, settings.backoff_lookback)
-        scene = read_scene(connection, settings, now, rows)
-        scene = share_out(scene, sharing(rows, scene))
+        context = read_context(connection, settings, now, rows)
         organizations = _organizations(connection)
         return Numbers(
             now=now,
-            pools=_pools([(row, judge(row, scene)) for row in rows], organizations, now),
+            pools=_pools([(row, assess(row, context)) for row in rows], organizations, now),
             paused_for=_paused_for(global_pause(connection), now),
             organizations=organizations,
-            usage=tuple(scene.usage.values()),
+            usage=tuple(context.usage.values()),
             tally=read_totals(connection),
             pending_age=_pending_age(connection, settings, now),
             strays=_strays(connection),
-            liveness=scene.liveness,
+            liveness=context.liveness,
         )
 
 
 def _pools(
-    judged: list[tuple[PoolRow, Judgement]], organizations: Mapping[str, str], now: datetime
+    assessed: list[tuple[PoolRow, Assessment]], organizations: Mapping[str, str], now: datetime
 ) -> tuple[PoolNumbers, ...]:
     outdated: defaultdict[tuple[str, str], int] = defaultdict(int)
     second: defaultdict[tuple[str, str], int] = defaultdict(int)
-    for row, judgement in judged:
+    for row, assessment in assessed:
         pool = parse_preset_ref(row.ref)[:2]
-        second[pool] += judgement.stand_in
+        second[pool] += assessment.stand_in
         if not row.preset.active:
-            outdated[pool] += judgement.state.actual + judgement.state.starting
+            outdated[pool] += assessment.state.actual + assessment.state.starting
     numbers = []
-    for row, judgement in judged:
+    for row, assessment in assessed:
         if row.preset.active:
             template, preset = parse_preset_ref(row.ref)[:2]
             numbers.append(
@@ -110,12 +109,12 @@ def _pools(
                     template=template,
                     preset=preset,
                     organization=organizations.get(template, ""),
-                    state=judgement.state,
+                    state=assessment.state,
                     outdated=outdated[template, preset],
                     second_choices=second[template, preset],
                     failed_kept=row.failed,
                     failed_deletions=row.failed_deletions,
-                    reason=judgement.reason,
+                    reason=assessment.reason,
                     status=row.status,
                     paused_for=0.0 if row.paused_everything else _paused_for(row.paused, now),
                 )

@@ -9,7 +9,7 @@ from typing import Any
 
 from prebuild_tasks.config import Settings
 from prebuild_tasks.db.engine import Database
-from prebuild_tasks.insight.assessment import Scene, judge, read_scene
+from prebuild_tasks.insight.assessment import AssessmentContext, assess, read_context
 from prebuild_tasks.insight.plan.rules import Cost, PoolPlan, Pools, VersionNow, plan_pools, total_cost
 from prebuild_tasks.pools.apply import apply_in
 from prebuild_tasks.pools.file.load import DeclaredPools
@@ -70,24 +70,24 @@ def plan(database: Database, settings: Settings, declared: DeclaredPools, option
             report = apply_in(connection, settings, look, declared, replace(options, yes=True))
             if not report.changed:
                 return Plan(revision, report, [], None)
-            scene = read_scene(connection, settings, database.now(connection))
+            context = read_context(connection, settings, database.now(connection))
         finally:
             connection.rollback()
-    before, after = (_pools(rows, scene) for rows in looks)
+    before, after = (_pools(rows, context) for rows in looks)
     return Plan(revision, report, plan_pools(before, after), total_cost(before, after))
 
 
-def _pools(rows: Sequence[PoolRow], scene: Scene) -> Pools:
+def _pools(rows: Sequence[PoolRow], context: AssessmentContext) -> Pools:
     pools: dict[str, list[VersionNow]] = defaultdict(list)
     for row in rows:
-        judged = judge(row, scene)
+        assessment = assess(row, context)
         pools[row.ref.partition("@")[0]].append(
             VersionNow(
                 row.version,
                 row.preset,
-                judged.state,
-                judged.amount,
-                judged.reason,
+                assessment.state,
+                assessment.wanted.total,
+                assessment.reason,
                 row.rolling,
                 row.cost_per_hour,
                 paused=row.paused is not None,

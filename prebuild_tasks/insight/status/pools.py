@@ -7,7 +7,7 @@ from typing import Any
 
 from prebuild_tasks.config import Settings
 from prebuild_tasks.db.engine import Database
-from prebuild_tasks.insight.assessment import Judgement, Scene, judge, read_scene, share_out, sharing
+from prebuild_tasks.insight.assessment import Assessment, AssessmentContext, assess, read_context
 from prebuild_tasks.insight.explain.facts import Budget
 from prebuild_tasks.model.text import local
 from prebuild_tasks.reconcile.rules.backoff import backoff_until
@@ -46,59 +46,58 @@ def pools(database: Database, settings: Settings) -> list[PoolStatus]:
     """Every pool, by name. A fixed number of statements."""
     with database.snapshot() as connection:
         now, rows = read_pools(database, connection, settings.backoff_lookback)
-        scene = read_scene(connection, settings, now, rows)
-    scene = share_out(scene, sharing(rows, scene))
-    return [pool_status(row, scene) for row in rows]
+        context = read_context(connection, settings, now, rows)
+    return [pool_status(row, context) for row in rows]
 
 
-def pool_status(row: PoolRow, scene: Scene) -> PoolStatus:
+def pool_status(row: PoolRow, context: AssessmentContext) -> PoolStatus:
     """One line of `prebuild status`."""
-    judged = judge(row, scene)
+    assessment = assess(row, context)
     return PoolStatus(
         preset=row.ref,
-        desired=judged.state.desired,
-        eligible=judged.state.eligible,
-        starting=judged.state.starting,
-        deleting=judged.state.deleting,
+        desired=assessment.state.desired,
+        eligible=assessment.state.eligible,
+        starting=assessment.state.starting,
+        deleting=assessment.state.deleting,
         failed=row.failed,
         failed_deletions=row.failed_deletions,
-        reason=judged.reason.value,
-        next_action=_next_action(row, judged, scene),
+        reason=assessment.reason.value,
+        next_action=_next_action(row, assessment, context),
         last_error=row.status_reason or row.last_error,
     )
 
 
-def _next_action(row: PoolRow, judged: Judgement, scene: Scene) -> str:
+def _next_action(row: PoolRow, assessment: Assessment, context: AssessmentContext) -> str:
     if row.paused:
         until = row.paused.get("until")
         return f"paused by {row.paused.get('by', 'somebody')}" + (f" until {until}" if until else "")
-    turn, standing = judged.turn, judged.stand_in
+    turn, standing = assessment.turn, assessment.stand_in
     parts = []
     if standing:
         parts.append(f"replace {standing}" if row.preset.active else f"{standing} can be claimed until replaced")
     parts += [f"delete {turn.delete}"] if turn.delete else []
     parts += [f"cancel {turn.cancel}"] if turn.cancel else []
-    if judged.wanted:
-        parts.append(_creation(row, judged, scene))
-    elif judged.state.starting:
-        parts.append(f"wait for {judged.state.starting}" + _but(row, judged.reason))
+    if assessment.wanted.turn.create:
+        parts.append(_creation(row, assessment, context))
+    elif assessment.state.starting:
+        parts.append(f"wait for {assessment.state.starting}" + _but(row, assessment.reason))
     if row.failed_deletions:
         parts.append(f"delete {row.failed_deletions} again")
-    if not parts and row.preset.active and (change := next_change(row.preset, scene.now)):
-        parts.append(f"desired {change[1]} at {local(change[0], scene.now, row.preset.timezone)}")
+    if not parts and row.preset.active and (change := next_change(row.preset, context.now)):
+        parts.append(f"desired {change[1]} at {local(change[0], context.now, row.preset.timezone)}")
     return ", ".join(parts)
 
 
-def _creation(row: PoolRow, judged: Judgement, scene: Scene) -> str:
-    reason, budget = judged.reason, judged.budget
-    missing = max(judged.amount.create, judged.wanted)
+def _creation(row: PoolRow, assessment: Assessment, context: AssessmentContext) -> str:
+    reason, budget = assessment.reason, assessment.budget
+    missing = max(assessment.wanted.total.create, assessment.wanted.turn.create)
     if reason in (Reason.HARD_LIMITED, Reason.VALIDATION_FAILED):
         return reason.value.replace("_", " ")
     if reason is Reason.BACKOFF:
-        until = backoff_until(row.counted.failures, scene.backoff_interval, scene.now)
+        until = backoff_until(row.counted.failures, context.backoff_interval, context.now)
         return f"back off until {until.astimezone():%H:%M:%S}" if until else "back off"
     if budget is None:
-        create = judged.turn.create
+        create = assessment.turn.create
         return f"create {create}" + (f" of {missing}" if create < missing else "") + _but(row, reason)
     others = ", what is left is for others" if budget.others else ""
     return _limited(budget, missing) + others + _but(row, reason)

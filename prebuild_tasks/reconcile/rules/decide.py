@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Literal, NamedTuple
+from typing import Literal
 
 from prebuild_tasks.model.vocabulary import Preset
 from prebuild_tasks.reconcile.rules.backoff import backoff_until
@@ -12,7 +12,6 @@ from prebuild_tasks.reconcile.rules.model import (
     Action,
     BackOff,
     CancelPending,
-    Counts,
     Create,
     Decision,
     Delete,
@@ -21,7 +20,9 @@ from prebuild_tasks.reconcile.rules.model import (
     PresetSnapshot,
     RunningPrebuild,
 )
-from prebuild_tasks.reconcile.rules.state import compute_state, count, desired_now, is_expired
+from prebuild_tasks.reconcile.rules.rollout import ALONE
+from prebuild_tasks.reconcile.rules.state import count, desired_now, is_expired
+from prebuild_tasks.reconcile.rules.wants import PoolVersion, Wanted, quantities, wants
 
 AUTO_FANOUT_LIMIT = 1000
 """Up to this many presets a tick sends every one its message: cheap, and it heals whatever nobody thought of."""
@@ -30,51 +31,32 @@ _NEVER = datetime(1, 1, 1, tzinfo=UTC)
 _CREATE, _REMOVE, _REST = range(3)
 
 
-class Quantities(NamedTuple):
-    """How much of each action, before anybody asks which prebuilds."""
-
-    delete: int
-    cancel: int
-    create: int
-
-
-def quantities(preset: Preset, counts: Counts, desired: int) -> Quantities:
-    """The arithmetic of a decision, by the size that is desired now; backoff is not looked at here."""
-    live, expired, _, starting, _, _, pending, _ = counts
-    if not preset.active:
-        return Quantities(live + expired, pending, 0)
-    delete = expired + live - desired if live > desired else expired
-    missing = desired - live - starting
-    if missing >= 0:
-        return Quantities(delete, 0, missing)
-    return Quantities(delete, min(-missing, pending, starting), 0)
-
-
 def decide(snapshot: PresetSnapshot, now: datetime, backoff_interval: timedelta) -> Decision:
-    """One preset's state and actions, in the order they are to be carried out."""
-    preset = snapshot.preset
-    counts = count(snapshot, now)
-    state = compute_state(preset, counts, now)
-    amount = quantities(preset, counts, state.desired)
-    actions: list[Action] = []
-    cancel = [CancelPending(amount.cancel)] if amount.cancel else []
-    if not preset.active:
-        actions += cancel
-        if snapshot.running:
-            actions.append(Delete(victims(snapshot.running), "inactive"))
-        return Decision(state, tuple(actions), can_skip=not actions)
-    expired = [item for item in snapshot.running if is_expired(preset, item.created_at, now)]
-    live = [item for item in snapshot.running if not is_expired(preset, item.created_at, now)]
-    if expired:
-        actions.append(Delete(victims(expired), "expired"))
-    if state.extraneous:
-        actions.append(Delete(victims(live)[: state.extraneous], "extraneous"))
-    actions += cancel
+    """Return one preset's state and actions, in the order they are to be carried out, all outdated ones at once."""
+    wanted = wants(PoolVersion(preset=snapshot.preset, counts=count(snapshot, now)), ALONE, now)
+    deletions = choose(snapshot, wanted, now)
+    cancel = (CancelPending(wanted.turn.cancel),) if wanted.turn.cancel else ()
+    if not snapshot.preset.active:
+        return Decision(wanted.state, cancel + deletions, can_skip=not (cancel or deletions))
+    create: tuple[Action, ...] = (Create(wanted.turn.create),) if wanted.turn.create else ()
     if until := backoff_until(snapshot.failures, backoff_interval, now):
-        actions.append(BackOff(until))
-    elif amount.create:
-        actions.append(Create(amount.create))
-    return Decision(state, tuple(actions))
+        create = (BackOff(until),)
+    return Decision(wanted.state, deletions + cancel + create)
+
+
+def choose(snapshot: PresetSnapshot, wanted: Wanted, now: datetime) -> tuple[Delete, ...]:
+    """Return which running prebuilds are deleted, as many of each kind as are wanted."""
+    found: list[Delete] = []
+    for reason, number in wanted.deletions:
+        if number:
+            rows = [item for item in snapshot.running if _may_go(snapshot.preset, item, reason, now)]
+            found.append(Delete(victims(rows, number), reason))
+    return tuple(found)
+
+
+def _may_go(preset: Preset, item: RunningPrebuild, reason: str, now: datetime) -> bool:
+    """Whether a prebuild can be deleted for this reason: of the active version some are expired, the others are not."""
+    return reason == "inactive" or is_expired(preset, item.created_at, now) == (reason == "expired")
 
 
 def needs_action(item: PresetCounts, now: datetime, backoff_interval: timedelta) -> bool:
@@ -114,6 +96,9 @@ def _urgency(item: PresetCounts, now: datetime, backoff_interval: timedelta) -> 
     return (_REMOVE if delete or cancel or counts.aging else _REST), 0.0
 
 
-def victims(prebuilds: Sequence[RunningPrebuild]) -> tuple[str, ...]:
-    """Not ready first, then oldest: what a claim would miss least goes first."""
-    return tuple(item.id for item in sorted(prebuilds, key=lambda item: (item.ready, item.created_at, item.id)))
+def victims(rows: Sequence[RunningPrebuild], n: int) -> tuple[str, ...]:
+    """Return the ids of the `n` prebuilds that a claim would miss least: not ready first, then oldest.
+
+    So of outdated ones those go first that a claim may not take: not ready, or older than the TTL.
+    """
+    return tuple(item.id for item in sorted(rows, key=lambda item: (item.ready, item.created_at, item.id))[:n])

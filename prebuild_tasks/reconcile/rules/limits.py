@@ -1,10 +1,18 @@
-"""Budgets and slots: how much of a wanted creation may happen, and where the new prebuilds are put."""
+"""Limits on creation, shares of limits that pools have in common, and slots for new prebuilds."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 from enum import StrEnum
+from typing import NamedTuple
+
+from prebuild_tasks.reconcile.rules.backoff import backoff_until
+from prebuild_tasks.reconcile.rules.model import PresetCounts
+from prebuild_tasks.reconcile.rules.state import desired_now
+from prebuild_tasks.reconcile.rules.wants import quantities
 
 
 class LimitReason(StrEnum):
@@ -17,111 +25,201 @@ class LimitReason(StrEnum):
     QUOTA = "organization_quota"
 
 
+class Limit(NamedTuple):
+    """A limit, and how much of it is used."""
+
+    reason: LimitReason
+    most: int | None
+    """None: there is no such limit; 0 lets nothing through."""
+    used: int
+
+
 @dataclass(frozen=True, slots=True)
-class Capped:
-    """How many may be created, and what held back the rest."""
+class Grant:
+    """How many prebuilds may be created."""
 
     count: int
-    reason: LimitReason | None = None
+    limit: Limit | None = None
+    """The limit that holds back the rest; None: none does."""
+    is_share: bool = False
+    """What is left of the limit is the share of other pools, which have less."""
+    left_for: tuple[int, ...] = ()
+    """Those pools: they can go on, and nobody else would wake them before the next tick."""
 
 
-def cap_creations(
-    wanted: int,
-    *,
-    preset_in_flight: int,
-    preset_max: int | None,
-    organization_in_flight: int,
-    organization_max: int | None,
-    global_in_flight: int,
-    global_max: int | None,
-    organization_workspaces: int,
-    organization_max_workspaces: int | None,
-    slow_start_limit: int | None,
-) -> Capped:
-    """Cut `wanted` to the narrowest budget; None means no such limit, 0 lets nothing through.
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """An organization's limits, and how much of them is used."""
 
-    The narrowest is named, the first of equals.
-    """
-    budgets = (
-        (LimitReason.SLOW_START, slow_start_limit, preset_in_flight),
-        (LimitReason.PRESET_BUILDS, preset_max, preset_in_flight),
-        (LimitReason.ORGANIZATION_BUILDS, organization_max, organization_in_flight),
-        (LimitReason.GLOBAL_BUILDS, global_max, global_in_flight),
-        (LimitReason.QUOTA, organization_max_workspaces, organization_workspaces),
-    )
-    allowed = Capped(max(wanted, 0))
-    for reason, limit, used in budgets:
-        if limit is not None and max(limit - used, 0) < allowed.count:
-            allowed = Capped(max(limit - used, 0), reason)
-    return allowed
+    name: str
+    max_workspaces: int | None
+    max_builds_in_flight: int | None
+    workspaces: int
+    """Workspaces whose resource may still exist."""
+    builds_in_flight: int
+    claimed: int = 0
+    """Workspaces that are claimed; read for people only."""
+
+    @property
+    def is_limited(self) -> bool:
+        return self.max_workspaces is not None or self.max_builds_in_flight is not None
 
 
-def fair_share(wants: Mapping[str, int], budget: int) -> dict[str, int]:
-    """Share a short budget: who wants little gets all of it, the others get equally much of what is left.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """What limits the creations of one pool's turn."""
+
+    in_flight: int
+    """Start builds in flight of the pool."""
+    max_in_flight: int | None
+    slow_start: int | None
+    """So many may be in flight at once after a failure; None: no failure, or enough succeeded since."""
+    organization: Usage
+    everywhere: int
+    """Start builds in flight of all pools."""
+    max_everywhere: int
+    """0: no such limit."""
+    shared: tuple[SharedLimit, ...] = ()
+    """The limits that the pool has in common with others, divided."""
+
+    @property
+    def each(self) -> tuple[Limit, ...]:
+        """Return every limit; of equally narrow ones the first is named."""
+        usage = self.organization
+        return (
+            Limit(LimitReason.SLOW_START, self.slow_start, self.in_flight),
+            Limit(LimitReason.PRESET_BUILDS, self.max_in_flight, self.in_flight),
+            Limit(LimitReason.ORGANIZATION_BUILDS, usage.max_builds_in_flight, usage.builds_in_flight),
+            Limit(LimitReason.GLOBAL_BUILDS, self.max_everywhere or None, self.everywhere),
+            Limit(LimitReason.QUOTA, usage.max_workspaces, usage.workspaces),
+        )
+
+    def grant(self, preset_id: str, wanted: int) -> Grant:
+        """Cut what a pool wants to the narrowest limit, and to its share of those that it shares."""
+        granted = Grant(max(wanted, 0))
+        for limit in self.each:
+            if limit.most is not None and (room := max(limit.most - limit.used, 0)) < granted.count:
+                granted = Grant(room, limit)
+        if not granted.count:
+            return granted
+        shares = [(item.allowance(preset_id, granted.count), item) for item in self.shared if preset_id in item.shares]
+        allowed, narrowest = min(shares, key=lambda share: share[0], default=(granted.count, None))
+        if narrowest is None or allowed >= granted.count:
+            return granted
+        limit = next(limit for limit in self.each if limit.reason is narrowest.reason)
+        return Grant(allowed, limit, is_share=True, left_for=narrowest.waiting(preset_id)[: granted.count - allowed])
+
+
+def fair_share(wants: Mapping[str, int], limit: int) -> dict[str, int]:
+    """Divide a limit: who wants little gets all of it, the others get equally much of what is left.
 
     What does not divide goes one each to those that come first in `wants`, so give the most urgent first.
     """
-    left = max(budget, 0)
-    hungry = dict.fromkeys(wants)
+    left = max(limit, 0)
+    short = dict.fromkeys(wants)
     shares: dict[str, int] = dict.fromkeys(wants, 0)
     for name in sorted(wants, key=lambda name: wants[name]):
         want = max(wants[name], 0)
-        if want * len(hungry) > left:
+        if want * len(short) > left:
             break
         shares[name] = want
         left -= want
-        del hungry[name]
-    for position, name in enumerate(hungry):
-        level, extra = divmod(left, len(hungry))
+        del short[name]
+    for position, name in enumerate(short):
+        level, extra = divmod(left, len(short))
         shares[name] = level + (position < extra)
     return shares
 
 
 @dataclass(frozen=True, slots=True)
-class Hungry:
-    """A pool that shares a budget: what it has in flight, and what it would create if nobody else were there."""
+class Contender:
+    """A pool that shares a limit: what it has in flight, and what it would create if it were alone."""
 
     preset_id: str
     in_flight: int
     wants: int
     fullness: float = 0.0
     """Eligible / desired; what does not divide goes to the emptiest."""
+    organization_id: int = 0
 
 
-def fair_allowance(mine: str, everybody: Sequence[Hungry], limit: int) -> int:
-    """How many more `mine` may start so that builds in flight come out equal, where not all wants fit under `limit`.
-
-    What is in flight is never taken back, so a pool above its share just waits.
-    """
-    by_need = sorted(everybody, key=lambda item: (item.fullness, item.preset_id))
-    shares = fair_share({item.preset_id: item.in_flight + item.wants for item in by_need}, limit)
-    return max(shares[mine] - next(item.in_flight for item in by_need if item.preset_id == mine), 0)
+def contender(item: PresetCounts, in_flight: int, now: datetime, backoff_interval: timedelta) -> Contender:
+    """Return what a pool would create within its own limits."""
+    desired = desired_now(item.preset, now)
+    wanted = quantities(item.preset, item.counts, desired).create
+    if backoff_until(item.failures, backoff_interval, now):
+        wanted = 0
+    for limit in (item.max_builds_in_flight, item.slow_start):
+        if limit is not None:
+            wanted = min(wanted, max(limit - in_flight, 0))
+    fullness = item.counts.ready / desired if desired else 1.0
+    return Contender(item.preset.id, in_flight, wanted, fullness, item.organization_id)
 
 
 @dataclass(frozen=True, slots=True)
-class Pot:
-    """A limit that pools share, divided among them once: for whoever asks of many pools."""
+class SharedLimit:
+    """A limit divided among the pools that share it, once for all of them."""
 
     reason: LimitReason
     limit: int
-    everybody: Mapping[str, Hungry]
+    contenders: Mapping[str, Contender]
     shares: Mapping[str, int]
+    """By preset, how many builds it may have in flight."""
 
     @classmethod
-    def divided(cls, reason: LimitReason, limit: int, everybody: Sequence[Hungry]) -> Pot:
-        """Among `everybody`, as `fair_allowance` does."""
-        by_need = sorted(everybody, key=lambda item: (item.fullness, item.preset_id))
+    def divided(cls, reason: LimitReason, limit: int, contenders: Collection[Contender]) -> SharedLimit:
+        """Divide a limit so that builds in flight come out equal where not all wants fit under it."""
+        by_need = sorted(contenders, key=lambda item: (item.fullness, item.preset_id))
         shares = fair_share({item.preset_id: item.in_flight + item.wants for item in by_need}, limit)
-        return cls(reason, limit, {item.preset_id: item for item in everybody}, shares)
+        return cls(reason, limit, {item.preset_id: item for item in contenders}, shares)
 
-    def allowance(self, mine: str, wanted: int) -> int:
-        """`fair_allowance` of a pool that wants `wanted`, as far as that is below `wanted`."""
-        known = self.everybody[mine]
+    def allowance(self, preset_id: str, wanted: int) -> int:
+        """Return how many more a pool may start that wants `wanted`, where that is fewer.
+
+        What is in flight is never taken back, so a pool above its share just waits.
+        """
+        known = self.contenders[preset_id]
         if wanted <= known.wants:
-            # Who wants less than was divided by leaves the others no less, and gets no more.
-            return max(self.shares[mine] - known.in_flight, 0)
-        others = [item for item in self.everybody.values() if item.preset_id != mine]
-        return fair_allowance(mine, [*others, replace(known, wants=wanted)], self.limit)
+            # A pool that wants less than was divided by leaves the others no less, and gets no more.
+            return max(self.shares[preset_id] - known.in_flight, 0)
+        contenders = {**self.contenders, preset_id: replace(known, wants=wanted)}.values()
+        return SharedLimit.divided(self.reason, self.limit, contenders).allowance(preset_id, wanted)
+
+    def waiting(self, preset_id: str) -> tuple[int, ...]:
+        """Return the other pools that want something, those with the least in flight first."""
+        others = [item for item in self.contenders.values() if item.wants and item.preset_id != preset_id]
+        return tuple(int(item.preset_id) for item in sorted(others, key=lambda item: item.in_flight))
+
+
+def share_limits(
+    usage: Mapping[int, Usage], contenders: Sequence[Contender], max_everywhere: int
+) -> Mapping[int, tuple[SharedLimit, ...]]:
+    """Divide the limits of these organizations, and the installation's, among the pools that share them.
+
+    Returns the shared limits of each organization's pools.
+    """
+    kin: dict[int, list[Contender]] = defaultdict(list)
+    for item in contenders:
+        kin[item.organization_id].append(item)
+    everywhere: tuple[SharedLimit, ...] = ()
+    if max_everywhere and contenders:
+        everywhere = (SharedLimit.divided(LimitReason.GLOBAL_BUILDS, max_everywhere, contenders),)
+    return {
+        organization_id: (*_divide(usage[organization_id], members), *everywhere)
+        for organization_id, members in kin.items()
+        if organization_id in usage
+    }
+
+
+def _divide(usage: Usage, contenders: Sequence[Contender]) -> list[SharedLimit]:
+    limits = []
+    if usage.max_builds_in_flight is not None:
+        limits.append(SharedLimit.divided(LimitReason.ORGANIZATION_BUILDS, usage.max_builds_in_flight, contenders))
+    if usage.max_workspaces is not None:
+        # What is in flight has its place in the quota already.
+        room = usage.max_workspaces - usage.workspaces + sum(item.in_flight for item in contenders)
+        limits.append(SharedLimit.divided(LimitReason.QUOTA, room, contenders))
+    return limits
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,62 +1,64 @@
-"""What the next turns of a pool's versions do, asked of all of them at once: for people, who look at many pools."""
+"""Compute what a pool's next turn does of what the pool wants."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from dataclasses import dataclass
+from datetime import datetime
 
-from prebuild_tasks.reconcile.rules.decide import Quantities, decide
-from prebuild_tasks.reconcile.rules.model import CancelPending, Create, Delete, PresetSnapshot
-from prebuild_tasks.reconcile.rules.rollout import Gated, Rolling, Successor, gate_active, gate_inactive, ungated
-from prebuild_tasks.reconcile.rules.state import count, desired_now, is_past_ttl
+from prebuild_tasks.model.vocabulary import PresetStatus
+from prebuild_tasks.reconcile.rules.backoff import backoff_until
+from prebuild_tasks.reconcile.rules.limits import Grant, Limits
+from prebuild_tasks.reconcile.rules.reasons import Reason
+from prebuild_tasks.reconcile.rules.wants import Quantities, Wanted
 
-
-@dataclass(frozen=True, slots=True)
-class Version:
-    """A pool's preset in one version, with its prebuilds."""
-
-    order: int
-    """Newer versions have a higher one."""
-    snapshot: PresetSnapshot
-    rolling: Rolling | None
-    """How it replaces while it is the active one, older versions not counted; None: all at once."""
+_NOTHING = Quantities(0, 0, 0)
 
 
-def next_turns(versions: Sequence[Version], now: datetime) -> dict[str, Quantities]:
-    """By preset, what its next turn does of its decision, before backoff and limits.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NextTurn:
+    """What a pool's next turn does."""
 
-    What creation waits for is told apart: here the question is how many, were it not for that.
-    """
-    active = next((item for item in versions if item.snapshot.preset.active and item.rolling), None)
-    return {item.snapshot.preset.id: _amount(_gated(item, active, versions, now)) for item in versions}
+    outcome: str
+    """steady, changed, blocked or paused."""
+    does: Quantities
+    grant: Grant
+    """How many creations the limits let through, if nothing else holds them back."""
+    reason: Reason | None = None
+    """Why it creates fewer than it wants."""
+    status: PresetStatus | None = None
+    """The pool's new status; None: unchanged."""
+    wake: tuple[int, ...] = ()
+    """Other presets that can go on now, and that nobody else would wake before the tick."""
 
-
-def _gated(item: Version, active: Version | None, versions: Sequence[Version], now: datetime) -> Gated:
-    snapshot = replace(item.snapshot, failures=None)
-    decision = decide(snapshot, now, timedelta())
-    if active is None or active.rolling is None:
-        return ungated(decision)
-    if item is active:
-        older = sum(_second_choices(other, now) for other in versions if other is not item)
-        return gate_active(snapshot, decision, replace(active.rolling, older=older), now)
-    if snapshot.preset.active:
-        return ungated(decision)
-    between = sum(_second_choices(other, now) for other in versions if other is not active and other.order > item.order)
-    preset = active.snapshot.preset
-    successor = Successor(desired_now(preset, now), count(active.snapshot, now).ready + between)
-    return gate_inactive(snapshot, decision, successor, now)
+    @property
+    def writes(self) -> bool:
+        """Whether there is anything to write."""
+        return any(self.does) or self.status is not None
 
 
-def _second_choices(item: Version, now: datetime) -> int:
-    """How many of its prebuilds a claim may still take, outdated or not."""
-    preset = item.snapshot.preset
-    return sum(one.ready and not is_past_ttl(preset, one.created_at, now) for one in item.snapshot.running)
-
-
-def _amount(gated: Gated) -> Quantities:
-    return Quantities(
-        delete=sum(len(action.ids) for action in gated.actions if isinstance(action, Delete)),
-        cancel=sum(action.count for action in gated.actions if isinstance(action, CancelPending)),
-        create=sum(action.count for action in gated.actions if isinstance(action, Create)),
+def next_turn(wanted: Wanted, limits: Limits | None, now: datetime) -> NextTurn:
+    """Return what the next turn does; `limits` None: they were not read, because nothing is to be created or yet."""
+    pool, wish = wanted.pool, wanted.turn
+    grant = limits.grant(pool.preset.id, wish.create) if limits else Grant(wish.create)
+    if pool.is_suspended(now):
+        outcome, why = ("paused", Reason.PAUSED) if pool.paused else ("blocked", Reason.LOST_TURNS)
+        return NextTurn(outcome=outcome, does=_NOTHING, grant=grant, reason=why)
+    unwell = pool.hard_limit and pool.status is PresetStatus.HEALTHY and pool.failures_in_row >= pool.hard_limit
+    reason: Reason | None = None
+    if pool.preset.active and backoff_until(pool.failures, pool.backoff_interval, now):
+        reason = Reason.BACKOFF
+    elif wish.create and pool.status is not PresetStatus.HEALTHY:
+        reason = Reason(pool.status.value)
+    elif unwell:
+        reason = Reason.HARD_LIMITED
+    does, wake = wish._replace(create=0 if reason else grant.count), wanted.wake
+    if wish.create and not reason:
+        reason, wake = Reason(grant.limit.reason.value) if grant.limit else None, wake + grant.left_for
+    return NextTurn(
+        outcome="changed" if any(does) else "blocked" if reason else "steady",
+        does=does,
+        grant=grant,
+        reason=reason,
+        status=PresetStatus.HARD_LIMITED if unwell else None,
+        wake=wake,
     )

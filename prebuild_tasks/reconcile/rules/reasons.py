@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from datetime import datetime, timedelta
 from enum import StrEnum
 
 from prebuild_tasks.model.vocabulary import NEVER_READY_CODE, PresetStatus
-from prebuild_tasks.reconcile.rules.backoff import backoff_until
 from prebuild_tasks.reconcile.rules.limits import LimitReason
-from prebuild_tasks.reconcile.rules.model import PresetCounts, ReconciliationState
 
 
 class Reason(StrEnum):
@@ -48,60 +44,3 @@ class Reason(StrEnum):
     """Of one turn: somebody else held the pool's row."""
     SLOT_CONFLICT = "slot_conflict"
     """Of one turn: the schema held back what the decision should have."""
-
-
-@dataclass(frozen=True, slots=True)
-class Staff:
-    """Which processes are there to do the work."""
-
-    worker: bool = True
-    """Somebody consumes every queue of the control tasks."""
-    builds: bool = True
-    """Somebody consumes the shared queue of the builds."""
-    ticking: bool = True
-    """The last tick is not too long ago."""
-
-
-def why_short(
-    item: PresetCounts,
-    state: ReconciliationState,
-    missing: int,
-    now: datetime,
-    *,
-    paused: bool,
-    status: PresetStatus,
-    backoff_interval: timedelta,
-    limit: LimitReason | None,
-    staff: Staff,
-    resting: bool,
-    failure: str | None,
-) -> Reason:
-    """The one reason why `item` is short of eligible prebuilds.
-
-    `missing`: how many its next turn would create, were there no limits; `limit`: which limit would let none of them
-    through; `resting`: its last turns ended with their process; `failure`: the error code of its last start, None when
-    that did not fail.
-    """
-    if not item.preset.active:
-        return Reason.INACTIVE
-    if state.eligible >= state.desired:
-        return Reason.NONE
-    if paused:
-        return Reason.PAUSED
-    if missing and status is not PresetStatus.HEALTHY:
-        return Reason(status.value)
-    if missing and not staff.worker:
-        return Reason.NO_WORKER
-    if not staff.builds:
-        return Reason.NO_BUILDS_WORKER
-    if missing and not staff.ticking:
-        return Reason.TICK_STALE
-    if missing and resting:
-        return Reason.LOST_TURNS
-    if missing and backoff_until(item.failures, backoff_interval, now):
-        return Reason.BACKOFF
-    if missing and limit is not None:
-        return Reason(limit.value)
-    if failure is not None:
-        return Reason.NEVER_READY if failure == NEVER_READY_CODE else Reason.FAILING
-    return Reason.NOT_YET if missing else Reason.STARTING

@@ -1,8 +1,8 @@
-"""Rolling replacement: what of a decision may be carried out now, so that a pool is never emptied to be renewed.
+"""Gradual replacement: which prebuilds are outdated or due, and what versions of a pool must know of each other.
 
-The decision stays as it is; this gates it. A prebuild that is merely outdated (invalidated, or of an older version)
-stays claimable as second choice until its replacement is ready; one past its TTL never does, so its replacement begins
-ahead of the expiry. While it replaces, a pool holds up to `max_surge` more than desired.
+A prebuild that is merely outdated (invalidated, or of an older version) stays claimable as second choice until its
+replacement is ready; one past its TTL never does, so its replacement begins ahead of the expiry. While it replaces, a
+pool holds up to `max_surge` more than desired.
 """
 
 from __future__ import annotations
@@ -10,20 +10,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import NamedTuple
 
 from prebuild_tasks.model.vocabulary import Preset
-from prebuild_tasks.reconcile.rules.decide import victims
-from prebuild_tasks.reconcile.rules.model import (
-    Action,
-    BackOff,
-    CancelPending,
-    Create,
-    Decision,
-    Delete,
-    PresetSnapshot,
-    ReconciliationState,
-    RunningPrebuild,
-)
+from prebuild_tasks.reconcile.rules.model import RunningPrebuild
 from prebuild_tasks.reconcile.rules.state import is_expired, is_past_ttl
 
 
@@ -35,8 +25,18 @@ class Rolling:
     """How many more than desired there may be meanwhile; at least 1."""
     lead: timedelta
     """The longest that one replacement takes until it is ready."""
-    older: int = 0
-    """Prebuilds of older versions that a claim still gets as second choice."""
+
+
+class Outdated(NamedTuple):
+    """What of a version's running prebuilds is replaced gradually."""
+
+    second_choices: int = 0
+    """Outdated prebuilds that a claim may still take."""
+    due: int = 0
+    """Prebuilds whose replacement must begin now to be ready before their TTL ends."""
+
+
+NOTHING_OUTDATED = Outdated()
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,74 +49,43 @@ class Successor:
 
 
 @dataclass(frozen=True, slots=True)
-class Gated:
-    """What is carried out of a decision, and below which slot."""
+class OtherVersions:
+    """What a version's turn must know of its preset in other versions of the template."""
 
-    actions: tuple[Action, ...]
-    ceiling: int
-    """Live prebuilds may hold slots below this: desired, plus the surge while replacing."""
+    second_choices: int = 0
+    """Prebuilds of older versions that a claim of the active one still gets."""
+    successor: Successor | None = None
+    """What replaces an older version gradually; None: nothing does, so all of it goes at once."""
+    preset_ids: tuple[int, ...] = ()
+    """Whom a move here lets go on: older versions that hold prebuilds, or the successor.
 
-
-def ungated(decision: Decision) -> Gated:
-    """The strategy `recreate`: everything at once."""
-    return Gated(decision.actions, decision.state.desired)
-
-
-def gate_active(snapshot: PresetSnapshot, decision: Decision, rolling: Rolling, now: datetime) -> Gated:
-    """The active pool: outdated prebuilds go one by one as ready ones take their place, and aging ones are replaced.
-
-    Creation is measured so that live prebuilds, second choices included, stay within desired plus the surge.
+    A ready replacement lets an old prebuild go, whose going makes room for the next replacement.
     """
-    preset, state = snapshot.preset, decision.state
+
+
+ALONE = OtherVersions()
+
+
+def outdated(preset: Preset, running: Sequence[RunningPrebuild], rolling: Rolling | None, now: datetime) -> Outdated:
+    """Count what of these prebuilds is replaced gradually."""
+    if not preset.active:
+        return Outdated(sum(_stands_in(preset, item, now) for item in running))
+    if rolling is None:
+        return NOTHING_OUTDATED
     live: list[RunningPrebuild] = []
-    second: list[RunningPrebuild] = []
-    gone: list[RunningPrebuild] = []
-    for item in snapshot.running:
-        if not is_expired(preset, item.created_at, now):
-            live.append(item)
+    second_choices = 0
+    for item in running:
+        if is_expired(preset, item.created_at, now):
+            second_choices += _stands_in(preset, item, now)
         else:
-            (second if _stands_in(preset, item, now) else gone).append(item)
-    standing = min(len(second), _missing(state.desired, state.eligible))
-    gone += _oldest(second)[: len(second) - standing]
-    due = due_for_replacement(preset, live, rolling, now)
-    older = min(rolling.older, _missing(state.desired, state.eligible + standing))
-    replacing = bool(standing or due or older)
-    room = state.desired + (max(rolling.max_surge, 1) if replacing else 0)
-    fresh = len(live) - len(due)
-    held = len(live) + snapshot.starting + standing
-    surplus = max(fresh + snapshot.starting - state.desired, held - room, 0)
-    wanted = max(min(state.desired - fresh - snapshot.starting, room - held - older), 0)
-    actions: list[Action] = []
-    if gone:
-        actions.append(Delete(victims(gone), "expired"))
-    actions += [item for item in decision.actions if isinstance(item, Delete) and item.reason == "extraneous"]
-    if cancel := min(surplus, snapshot.pending, snapshot.starting):
-        actions.append(CancelPending(cancel))
-    waits = [item for item in decision.actions if isinstance(item, BackOff)]
-    actions += waits
-    if wanted and not waits:
-        actions.append(Create(wanted))
-    return Gated(tuple(actions), room)
-
-
-def gate_inactive(snapshot: PresetSnapshot, decision: Decision, successor: Successor, now: datetime) -> Gated:
-    """An older version's pool: it stands in for what its successor lacks, the newest longest."""
-    second: list[RunningPrebuild] = []
-    gone: list[RunningPrebuild] = []
-    for item in snapshot.running:
-        (second if _stands_in(snapshot.preset, item, now) else gone).append(item)
-    standing = min(len(second), _missing(successor.desired, successor.eligible))
-    gone += _oldest(second)[: len(second) - standing]
-    actions: list[Action] = [item for item in decision.actions if isinstance(item, CancelPending)]
-    if gone:
-        actions.append(Delete(victims(gone), "inactive"))
-    return Gated(tuple(actions), standing)
+            live.append(item)
+    return Outdated(second_choices, len(due_for_replacement(preset, live, rolling, now)))
 
 
 def due_for_replacement(
     preset: Preset, live: Sequence[RunningPrebuild], rolling: Rolling, now: datetime
 ) -> list[RunningPrebuild]:
-    """Those whose replacement must begin now, to be ready before the TTL ends.
+    """Return those whose replacement must begin now, to be ready before the TTL ends.
 
     Replacements come `max_surge` at a time, so the first of many that expire together begins that much earlier; but
     nothing is replaced in the first half of its life.
@@ -124,7 +93,8 @@ def due_for_replacement(
     ttl = preset.ttl
     if ttl is None or ttl <= timedelta():
         return []
-    oldest, at_once = _oldest(live), max(rolling.max_surge, 1)
+    oldest = sorted(live, key=lambda item: (item.created_at, item.id))
+    at_once = max(rolling.max_surge, 1)
     due: list[RunningPrebuild] = []
     latest: datetime | None = None
     for start in reversed(range(0, len(oldest), at_once)):
@@ -135,19 +105,11 @@ def due_for_replacement(
     return due
 
 
-def overdue(state: ReconciliationState, rolling: Rolling) -> int:
-    """How many of the older versions' prebuilds nobody needs any more: their pools have something to delete."""
-    return max(rolling.older - _missing(state.desired, state.eligible), 0)
-
-
-def _stands_in(preset: Preset, item: RunningPrebuild, now: datetime) -> bool:
-    """Of what is outdated: whether a claim may still take it."""
-    return item.ready and not is_past_ttl(preset, item.created_at, now)
-
-
-def _missing(desired: int, eligible: int) -> int:
+def missing(desired: int, eligible: int) -> int:
+    """Return how many eligible prebuilds a pool lacks."""
     return max(desired - eligible, 0)
 
 
-def _oldest(items: Sequence[RunningPrebuild]) -> list[RunningPrebuild]:
-    return sorted(items, key=lambda item: (item.created_at, item.id))
+def _stands_in(preset: Preset, item: RunningPrebuild, now: datetime) -> bool:
+    """Whether a claim may still take an outdated prebuild."""
+    return item.ready and not is_past_ttl(preset, item.created_at, now)

@@ -10,6 +10,7 @@ from sqlalchemy import ColumnElement, Connection, and_, func, select, true
 from sqlalchemy.orm import InstrumentedAttribute
 
 from prebuild_tasks.model.vocabulary import CLAIM_REASON, OPEN_STATUSES, PREBUILDS_OWNER, PresetStatus, Transition
+from prebuild_tasks.reconcile.rules.limits import Usage
 from prebuild_tasks.reconcile.rules.model import PresetCounts
 from prebuild_tasks.reconcile.store.snapshots import read_counts
 from prebuild_tasks.schema import tables as m
@@ -30,13 +31,10 @@ class InFlight:
     """What limits are compared with, counted under the organization's and the global row lock."""
 
     preset: int
-    organization: int
+    """Start builds in flight of the preset."""
     everywhere: int
-    workspaces: int
-    """Workspaces of the organization whose resource may still exist."""
-    organization_name: str
-    organization_max: int | None
-    organization_max_workspaces: int | None
+    """Start builds in flight of all presets."""
+    organization: Usage
 
 
 def read_in_flight(connection: Connection, preset_id: int, organization_id: int) -> InFlight:
@@ -62,27 +60,14 @@ def read_in_flight(connection: Connection, preset_id: int, organization_id: int)
             func.count().label("everywhere"),
         ).where(IS_IN_FLIGHT)
     ).one()
-    return InFlight(
-        preset=builds.preset,
-        organization=builds.organization,
-        everywhere=builds.everywhere,
-        workspaces=organization.workspaces,
-        organization_name=organization.name,
-        organization_max=organization.max_builds_in_flight,
-        organization_max_workspaces=organization.max_workspaces,
+    usage = Usage(
+        organization.name,
+        organization.max_workspaces,
+        organization.max_builds_in_flight,
+        organization.workspaces,
+        builds.organization,
     )
-
-
-@dataclass(frozen=True, slots=True)
-class Usage:
-    """An organization's limits and what is used of them."""
-
-    name: str
-    max_workspaces: int | None
-    max_builds_in_flight: int | None
-    workspaces: int
-    claimed: int
-    builds_in_flight: int
+    return InFlight(builds.preset, builds.everywhere, usage)
 
 
 def read_usage(connection: Connection) -> tuple[dict[int, Usage], dict[int, int]]:
@@ -106,8 +91,8 @@ def read_usage(connection: Connection) -> tuple[dict[int, Usage], dict[int, int]
             row.max_workspaces,
             row.max_builds_in_flight,
             there[row.id].workspaces if row.id in there else 0,
-            there[row.id].claimed if row.id in there else 0,
             flying.get(row.id, 0),
+            there[row.id].claimed if row.id in there else 0,
         )
         for row in connection.execute(
             select(

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import BindParameter, ColumnElement, Connection, bindparam, exists, func, or_, select
 from sqlalchemy.orm import aliased
 
 from prebuild_tasks.reconcile.rules.model import RunningPrebuild
-from prebuild_tasks.reconcile.rules.rollout import Successor
+from prebuild_tasks.reconcile.rules.rollout import ALONE, OtherVersions, Successor
 from prebuild_tasks.reconcile.rules.schedule import desired_at
 from prebuild_tasks.reconcile.store.declared import read_declared
 from prebuild_tasks.reconcile.store.expiry import is_expired_sql, is_past_ttl_sql
@@ -29,17 +28,19 @@ from prebuild_tasks.schema.conditions import (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Older:
-    """What is left of older versions of a pool."""
+def read_other_versions(connection: Connection, view: PresetView) -> OtherVersions:
+    """Read what the pool's turn must know of its preset's other versions.
 
-    preset_ids: Sequence[int]
-    """Those that still hold prebuilds, whatever their state."""
-    second_choices: int
+    One statement for an active version that replaces gradually, up to three for an older one that holds prebuilds, and
+    none for the rest.
+    """
+    if view.snapshot.preset.active:
+        return _older(connection, view) if view.replace_strategy == ROLLING else ALONE
+    return _successor(connection, view) if view.snapshot.running else ALONE
 
 
-def read_older(connection: Connection, view: PresetView) -> Older:
-    """The older versions' prebuilds of an active pool. One statement."""
+def _older(connection: Connection, view: PresetView) -> OtherVersions:
+    """Read the older versions' prebuilds of an active pool."""
     query = select(
         m.Workspace.preset_id, func.count().filter(IS_READY, ~is_past_ttl_sql(view.now)).label("second_choices")
     ).group_by(m.Workspace.preset_id)
@@ -48,11 +49,11 @@ def read_older(connection: Connection, view: PresetView) -> Older:
         .join(*VERSION_OF_PRESET)
         .where(IS_LIVE_PREBUILD, *_same_pool(view), m.Preset.id != view.preset_id)
     ).all()
-    return Older([row.preset_id for row in rows], sum(row.second_choices for row in rows))
+    return OtherVersions(sum(row.second_choices for row in rows), preset_ids=tuple(row.preset_id for row in rows))
 
 
-def read_successor(connection: Connection, view: PresetView) -> tuple[int, Successor] | None:
-    """The active pool that replaces an older version's one by one, with its id; None when nothing does.
+def _successor(connection: Connection, view: PresetView) -> OtherVersions:
+    """Read the active pool that replaces an older version's one by one, if any does.
 
     Versions newer than ours, but not active either, count with the successor: their prebuilds are the better second
     choice.
@@ -60,7 +61,7 @@ def read_successor(connection: Connection, view: PresetView) -> tuple[int, Succe
     declared = read_declared(connection, *_same_pool(view))
     active = next((item for item in declared if item.preset.active and item.replace_strategy == ROLLING), None)
     if active is None:
-        return None
+        return ALONE
     rows = connection.execute(
         select(
             m.Workspace.preset_id,
@@ -77,7 +78,8 @@ def read_successor(connection: Connection, view: PresetView) -> tuple[int, Succe
             eligible += row.eligible
         elif row.preset_id > view.preset_id:
             eligible += row.second_choices
-    return active.preset_id, Successor(desired_at(active.preset, view.now), eligible)
+    successor = Successor(desired_at(active.preset, view.now), eligible)
+    return OtherVersions(successor=successor, preset_ids=(active.preset_id,))
 
 
 def second_choices(connection: Connection, preset_id: int) -> list[int]:

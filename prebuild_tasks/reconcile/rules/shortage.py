@@ -1,0 +1,49 @@
+"""Find the one reason why a pool is short of eligible prebuilds, as people are told."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from prebuild_tasks.model.vocabulary import NEVER_READY_CODE, PresetStatus
+from prebuild_tasks.reconcile.rules.next_turn import NextTurn
+from prebuild_tasks.reconcile.rules.reasons import Reason
+from prebuild_tasks.reconcile.rules.wants import Wanted
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerAvailability:
+    """Which processes are running to do the work."""
+
+    control: bool = True
+    """A worker consumes every queue of the control tasks."""
+    builds: bool = True
+    """A worker consumes the shared queue of builds."""
+    scheduler: bool = True
+    """The last tick is not too long ago."""
+
+
+def why_short(wanted: Wanted, turn: NextTurn, workers: WorkerAvailability, failure: str | None) -> Reason:
+    """Return the one reason why a pool is short of eligible prebuilds.
+
+    What waits for a person comes first. `failure` is the error code of the pool's last start; None: it did not fail.
+    """
+    pool, create = wanted.pool, wanted.turn.create
+    if not pool.preset.active:
+        return Reason.INACTIVE
+    if wanted.state.eligible >= wanted.state.desired:
+        return Reason.NONE
+    if pool.paused:
+        return Reason.PAUSED
+    if create and pool.status is not PresetStatus.HEALTHY:
+        return Reason(pool.status.value)
+    if create and not workers.control:
+        return Reason.NO_WORKER
+    if not workers.builds:
+        return Reason.NO_BUILDS_WORKER
+    if create and not workers.scheduler:
+        return Reason.TICK_STALE
+    if create and turn.reason and not turn.does.create:
+        return turn.reason
+    if failure is not None:
+        return Reason.NEVER_READY if failure == NEVER_READY_CODE else Reason.FAILING
+    return Reason.NOT_YET if create else Reason.STARTING
