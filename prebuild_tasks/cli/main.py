@@ -17,7 +17,7 @@ from prebuild_tasks import __version__
 from prebuild_tasks.errors import PrebuildError
 
 COMMANDS = {
-    "up": ("up.service", "Run everything on this machine: Redis, migrations, worker, builds, beat and a live table"),
+    "up": ("up.command", "Run everything on this machine: Redis, migrations, worker, builds, beat and a live table"),
     "apply": ("commands.pools", "Make the declared pools the stored ones"),
     "plan": ("commands.plan", "Show what apply would change, and what would become of each pool then"),
     "status": ("commands.pools", "Show every pool: desired, eligible, starting, failed, next action"),

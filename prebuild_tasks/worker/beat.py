@@ -1,4 +1,4 @@
-"""Beat's schedule, kept in memory, and how beat ends."""
+"""Keep beat's schedule in memory, and end beat in order."""
 
 from __future__ import annotations
 
@@ -17,21 +17,23 @@ LONG_AGO = datetime(2000, 1, 1, tzinfo=UTC)
 
 
 class Scheduler(beat.Scheduler):
-    """Sends everything once when it starts, then by its intervals.
+    """Send every entry once at the start, then by its interval.
 
-    Celery's own keeps on disk when what was sent last. Two beats in one directory, as they are while one release takes
-    over from another, would write over each other's file; and a beat whose disk is new with each start, as in a
-    container, would never come to what is sent more rarely than it is restarted. What is sent too often does no harm.
+    Celery's own scheduler stores on disk when it last sent each entry. Two beats in one directory, as there are while
+    one release replaces another, would overwrite each other's file; and a beat whose disk is new with each start, as in
+    a container, would never send an entry whose interval is longer than it lives. Sending too often does no harm.
     """
 
     stopping = False
     _seen = LONG_AGO
 
     def setup_schedule(self) -> None:
+        """Make every entry due."""
         super().setup_schedule()
         self._make_all_due()
 
     def tick(self, *args: Any, **options: Any) -> float:
+        """Send what is due; returns the seconds to sleep."""
         if self.stopping:
             raise SystemExit
         now = utcnow()

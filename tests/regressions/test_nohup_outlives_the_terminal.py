@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from prebuild_tasks.cli.up.service import end_on_signals
+from prebuild_tasks.cli.up.command import end_on_signals
 
 NUMBERS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 

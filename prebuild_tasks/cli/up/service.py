@@ -1,4 +1,4 @@
-"""`prebuild up`: the whole service on one machine, from nothing. An orchestrator that leaves no process behind."""
+"""Run the whole service on one machine, from nothing, and leave no process behind."""
 
 from __future__ import annotations
 
@@ -7,18 +7,15 @@ import os
 import secrets
 import shlex
 import shutil
-import signal
 import socket
 import sys
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, nullcontext, suppress
 from pathlib import Path
-from types import FrameType
-from typing import Annotated, Any, TextIO
+from typing import Any, TextIO
 
 import structlog
-import typer
 from rich.console import Console
 
 from prebuild_tasks.bootstrap import Runtime
@@ -30,17 +27,14 @@ from prebuild_tasks.cli.up.example import example
 from prebuild_tasks.cli.up.redis_server import RedisServer
 from prebuild_tasks.cli.up.watch import PoolView, line
 from prebuild_tasks.clock import monotonic
-from prebuild_tasks.config import Settings, load_settings, masked_url
-from prebuild_tasks.errors import InputError, PrebuildError, RefusedError, WaitTimeoutError
+from prebuild_tasks.config import Settings, masked_url
+from prebuild_tasks.errors import PrebuildError, RefusedError, WaitTimeoutError
 from prebuild_tasks.insight.status.pools import PoolStatus, pools
-from prebuild_tasks.logs import configure_logging
 from prebuild_tasks.messaging.publisher import BUILDS, CLAIMS, DEFAULT, EVENTS, RECONCILE
 from prebuild_tasks.messaging.redis import require_redis
-from prebuild_tasks.model.durations import parse_duration
 from prebuild_tasks.pools.apply import apply, is_declared
 from prebuild_tasks.pools.file.load import load_pools
 from prebuild_tasks.pools.options import ApplyOptions
-from prebuild_tasks.reconcile import ReconciliationOrchestrator
 from prebuild_tasks.reconcile.rules.reasons import Reason
 from prebuild_tasks.upkeep.sweep import SweepResult, take_back_lost
 from prebuild_tasks.workspaces.outbox import publish
@@ -264,41 +258,6 @@ class _owned:  # noqa: N801 - used as a context only
     def __exit__(self, *_: object) -> None:
         if self._file:
             self._file.close()
-
-
-def up(
-    file: Annotated[
-        list[Path] | None, typer.Option("--file", help="Pools file, then overlays; applied at start")
-    ] = None,
-    flower: Annotated[bool, typer.Option("--flower", help="Run Flower too")] = False,
-    until_full: Annotated[
-        bool, typer.Option("--until-full", help="Stop, with exit 0, once every pool is full")
-    ] = False,
-    timeout: Annotated[str, typer.Option(help="With --until-full: give up after this long (exit 6)")] = "",
-) -> None:
-    """Run everything on this machine: Redis, migrations, worker, builds, beat and a live table."""
-    try:
-        limit = parse_duration(timeout) if timeout else None
-    except ValueError as error:
-        raise InputError(f"--timeout: {error}") from None
-    settings = load_settings()
-    configure_logging(settings)
-    service: ReconciliationOrchestrator = Embedded(
-        settings, files=file or [], flower=flower, until_full=until_full, timeout=limit
-    )
-    end_on_signals(service.stop)
-    raise typer.Exit(service.run_loop())
-
-
-def end_on_signals(stop: Callable[[str], None]) -> None:
-    """Let Ctrl-C, SIGTERM and a closed terminal end it, the last not where `nohup` has it ignored."""
-
-    def on_signal(number: int, _frame: FrameType | None) -> None:
-        stop(signal.Signals(number).name)
-
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:
-            signal.signal(number, on_signal)
 
 
 def _environment(settings: Settings) -> dict[str, str]:

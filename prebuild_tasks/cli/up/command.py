@@ -1,0 +1,58 @@
+"""`prebuild up`: parse its options, and run the service until it is told to stop."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from types import FrameType
+from typing import Annotated
+
+import typer
+
+from prebuild_tasks.cli.up.service import Embedded
+from prebuild_tasks.config import Settings, load_settings
+from prebuild_tasks.errors import InputError
+from prebuild_tasks.logs import configure_logging
+from prebuild_tasks.model.durations import parse_duration
+from prebuild_tasks.reconcile import ReconciliationOrchestrator
+
+
+def up(
+    file: Annotated[
+        list[Path] | None, typer.Option("--file", help="Pools file, then overlays; applied at start")
+    ] = None,
+    flower: Annotated[bool, typer.Option("--flower", help="Run Flower too")] = False,
+    until_full: Annotated[
+        bool, typer.Option("--until-full", help="Stop, with exit 0, once every pool is full")
+    ] = False,
+    timeout: Annotated[str, typer.Option(help="With --until-full: give up after this long (exit 6)")] = "",
+) -> None:
+    """Run everything on this machine: Redis, migrations, worker, builds, beat and a live table."""
+    try:
+        limit = parse_duration(timeout) if timeout else None
+    except ValueError as error:
+        raise InputError(f"--timeout: {error}") from None
+    settings = load_settings()
+    configure_logging(settings)
+    service = orchestrator(settings, files=file or [], flower=flower, until_full=until_full, timeout=limit)
+    end_on_signals(service.stop)
+    raise typer.Exit(service.run_loop())
+
+
+def orchestrator(
+    settings: Settings, *, files: list[Path], flower: bool, until_full: bool, timeout: float | None
+) -> ReconciliationOrchestrator:
+    """Return what `up` runs."""
+    return Embedded(settings, files=files, flower=flower, until_full=until_full, timeout=timeout)
+
+
+def end_on_signals(stop: Callable[[str], None]) -> None:
+    """Let Ctrl-C, SIGTERM and a closed terminal end it, the last not where `nohup` has it ignored."""
+
+    def on_signal(number: int, _frame: FrameType | None) -> None:
+        stop(signal.Signals(number).name)
+
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:
+            signal.signal(number, on_signal)
