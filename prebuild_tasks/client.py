@@ -14,16 +14,15 @@ from typing import Any
 import structlog
 
 from prebuild_tasks.claims.claim import claim
-from prebuild_tasks.claims.types import ClaimAnswer, Claimed, ClaimRequest
+from prebuild_tasks.claims.types import BeingBuilt, ClaimAnswer, Claimed, ClaimRequest
 from prebuild_tasks.clock import monotonic
 from prebuild_tasks.config import Settings, load_settings
 from prebuild_tasks.db.engine import Database
-from prebuild_tasks.errors import BeingBuiltError, ClaimMissError, PrebuildError, WaitTimeoutError
+from prebuild_tasks.errors import ClaimMissError, WaitTimeoutError
 from prebuild_tasks.insight.status.listings import workspaces
 from prebuild_tasks.messaging.publisher import CLIENT_DEADLINE, Messages
 from prebuild_tasks.model.vocabulary import MissReason
-from prebuild_tasks.workspaces.new_builds import NewBuild
-from prebuild_tasks.workspaces.outbox import publish
+from prebuild_tasks.workspaces.outbox import FollowUp, send_within
 from prebuild_tasks.workspaces.release import end_workspace
 
 log = structlog.get_logger(__name__)
@@ -77,8 +76,12 @@ class Client:
         return claimed.answer
 
     def claim_only(self, request: ClaimRequest) -> Claimed:
-        """The claim without the refill message: give the answer first, then call `wake`."""
-        return claim(self.database, request, max_builds_in_flight=self.settings.max_builds_in_flight)
+        """Claim without sending the refill message: give the answer first, then call `wake`."""
+        claimed = self._claim(request)
+        if isinstance(claimed, BeingBuilt):
+            self.after(claimed.follow_up)
+            raise claimed.error()
+        return claimed
 
     def claim_waiting(
         self, request: ClaimRequest, seconds: float, *, on_wait: Callable[[ClaimMissError], None] | None = None
@@ -90,31 +93,34 @@ class Client:
         deadline, said = monotonic() + seconds, ""
         while True:
             try:
-                return self.claim_only(request)
-            except ClaimMissError as miss:
-                if miss.reason == MissReason.BUILD_FAILED:
+                claimed = self._claim(request)
+                if isinstance(claimed, Claimed):
+                    return claimed
+                miss: ClaimMissError = claimed.error()
+                if miss.message != said:  # asked again, it tells the same: that was sent
+                    self.after(claimed.follow_up)
+            except ClaimMissError as error:
+                if error.reason == MissReason.BUILD_FAILED:
                     raise
-                if isinstance(miss, BeingBuiltError) and miss.message != said:
-                    self.after(miss.preset_id, list(miss.builds))
-                if on_wait and miss.message != said:
-                    on_wait(miss)
-                said = miss.message
-                if monotonic() > deadline:
-                    raise WaitTimeoutError(
-                        f"nothing was ready within {seconds:g} s: {miss.message}",
-                        hint=ask_again(request),
-                    ) from None
+                miss = error
+            if on_wait and miss.message != said:
+                on_wait(miss)
+            said = miss.message
+            if monotonic() > deadline:
+                raise WaitTimeoutError(
+                    f"nothing was ready within {seconds:g} s: {miss.message}",
+                    hint=ask_again(request),
+                )
             request = replace(request, repeated=True)
             time.sleep(_WAIT_PAUSE)
 
     def wake(self, claimed: Claimed) -> None:
         """Ask for the refill, within 200 ms or not at all: the tick sees it too."""
-        self.after(claimed.preset_id, claimed.builds, ref=claimed.answer.preset)
+        self.after(claimed.follow_up)
 
     def release(self, workspace: str, *, actor: str) -> None:
         """The owner is done: the workspace is deleted. Raises NotFoundError, RefusedError."""
-        _, preset_id, builds = end_workspace(self.database, workspace, actor=actor)
-        self.after(preset_id, builds)
+        self.after(end_workspace(self.database, workspace, actor=actor).follow_up)
 
     def workspaces(self, *, owner: str = "") -> list[dict[str, Any]]:
         """The owner's workspaces, or all."""
@@ -124,15 +130,11 @@ class Client:
         """Close the connections."""
         self.database.close()
 
-    def after(self, preset_id: int, builds: list[NewBuild], *, ref: str = "") -> None:
-        """Send what follows from a commit, within 200 ms or not at all. `ref`: the pool's name, where it is known."""
+    def after(self, follow_up: FollowUp) -> None:
+        """Send what follows from a commit, within 200 ms or not at all."""
         if self._messages is None:
             self._messages = Messages(self.settings, timeout=CLIENT_DEADLINE)
-        deadline = monotonic() + CLIENT_DEADLINE
-        woken = self._messages.wake([str(preset_id)], CLIENT_DEADLINE, shown={str(preset_id): ref})
-        if woken and builds and monotonic() < deadline:
-            try:
-                publish(self.database, self._messages, builds)
-            except PrebuildError as error:
-                # What was committed is answered, whatever happens to the database now; the sweep sends them.
-                log.warning("builds_not_published", builds=len(builds), error=str(error))
+        send_within(self.database, self._messages, follow_up, CLIENT_DEADLINE)
+
+    def _claim(self, request: ClaimRequest) -> Claimed | BeingBuilt:
+        return claim(self.database, request, max_builds_in_flight=self.settings.max_builds_in_flight)

@@ -12,7 +12,7 @@ from prebuild_tasks.claims.types import ClaimRequest
 from prebuild_tasks.reconcile import Reconciler
 from prebuild_tasks.upkeep import dispatch
 from prebuild_tasks.worker.config import HARD_LIMIT, SOFT_LIMIT
-from prebuild_tasks.workspaces.outbox import follow_up
+from prebuild_tasks.workspaces.outbox import send
 
 
 @app.task(name="prebuild_tasks.reconcile_all", time_limit=HARD_LIMIT, soft_time_limit=SOFT_LIMIT)
@@ -36,8 +36,7 @@ def run_build(build: str, **_: Any) -> dict[str, Any]:
     """Run the named build, or a more urgent one of its queue: the message is a token for one build."""
     own = runtime()
     result = own.build_runner.run(str(build))
-    touched = [] if result.preset_id is None else [result.preset_id]
-    follow_up(own.database, own.messages, result.builds, touched, ref=result.preset)
+    send(own.database, own.messages, result.follow_up)
     return result.report()
 
 

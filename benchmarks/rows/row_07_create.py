@@ -13,8 +13,8 @@ from benchmarks.harness import Bound, Result, compare
 from prebuild_tasks.bootstrap import Runtime
 from prebuild_tasks.messaging.publisher import BUILDS, RUN_BUILD
 from prebuild_tasks.reconcile.turn import reconcile_preset
-from prebuild_tasks.workspaces.new_builds import NewBuild
-from prebuild_tasks.workspaces.outbox import publish
+from prebuild_tasks.workspaces import outbox
+from prebuild_tasks.workspaces.outbox import FollowUp
 from tests import bulk
 
 COUNT = 100
@@ -33,13 +33,13 @@ def run(bench: Bench) -> Iterator[Result]:
     with database.read() as reading:
         now = database.now(reading)
     presets = iter(range(1, number + 1))
-    builds: list[NewBuild] = []
+    follow_ups: list[FollowUp] = []
 
     def product(_: int) -> None:
         for _turn in range(_EACH):
             result = reconcile_preset(database, here.settings, next(presets))
             assert result.created == COUNT
-            builds[:] = result.builds
+            follow_ups[:] = [result.follow_up]
 
     def insert(_: int) -> None:
         for _turn in range(_EACH):
@@ -50,12 +50,12 @@ def run(bench: Bench) -> Iterator[Result]:
     )
     queue = here.settings.queue(BUILDS)
     app = floor.make_app(here.settings.celery_broker_url, queue)
-    calls = [([build.id], {}) for build in builds]
+    calls = [([build.id], {}) for build in follow_ups[0].builds]
     with redis.Redis.from_url(bench.redis_url) as client:
 
         def send(_: int) -> None:
             for _turn in range(_EACH):
-                assert publish(database, here.messages, builds) == COUNT
+                assert outbox.send(database, here.messages, follow_ups[0]) == COUNT
             assert client.delete(queue)
 
         def batch(_: int) -> None:

@@ -21,7 +21,7 @@ from prebuild_tasks.claims.claim import claim
 from prebuild_tasks.claims.types import ClaimRequest
 from prebuild_tasks.db.engine import Database
 from prebuild_tasks.messaging.publisher import RECONCILE
-from prebuild_tasks.workspaces.outbox import follow_up
+from prebuild_tasks.workspaces.outbox import send
 from tests import bulk
 
 _PRESETS = 10_000
@@ -66,7 +66,7 @@ def _refill(here: Runtime, database: Database, preset: int, number: int) -> floa
     request = ClaimRequest(owner=f"person-{number}", presets=[f"template-{preset}/preset-{preset}"])
     claimed = claim(database, request)
     answered = time.perf_counter()
-    follow_up(database, here.messages, claimed.builds, [claimed.preset_id])
+    send(database, here.messages, claimed.follow_up)
     until(lambda: _started(database, preset) > before, "the replacement's build is taken", pause=0.005)
     return time.perf_counter() - answered
 

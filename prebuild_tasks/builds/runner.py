@@ -7,10 +7,12 @@ import os
 import time
 import traceback
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from datetime import datetime
 from typing import Any, TypeVar
 
 import structlog
+from sqlalchemy import Connection
 
 from prebuild_tasks.builds import failures, store
 from prebuild_tasks.builds.isolation import Apart
@@ -29,6 +31,7 @@ from prebuild_tasks.schema.history import add_history
 from prebuild_tasks.workspaces import transitions
 from prebuild_tasks.workspaces.handover import hand_over, waits_for_it
 from prebuild_tasks.workspaces.new_builds import NewBuild
+from prebuild_tasks.workspaces.outbox import FollowUp, leave_to_upkeep
 
 log = structlog.get_logger(__name__)
 
@@ -39,9 +42,9 @@ _PATIENCE_PAUSE = 0.2
 T = TypeVar("T")
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class BuildResult:
-    """How a build ended. `preset_id` is whom to reconcile now; `builds` are to be published."""
+    """How a build ended."""
 
     outcome: str
     """succeeded, failed, canceled, lost (somebody else has it), apart (run in a process of its own, which also does
@@ -52,12 +55,12 @@ class BuildResult:
     transition: str = ""
     attempt: int = 0
     error: str = ""
-    preset_id: int | None = None
-    builds: list[NewBuild] = field(default_factory=list)
+    follow_up: FollowUp = field(default_factory=FollowUp)
+    """Builds that follow from it, and its pool's turn; nothing when somebody else has the build."""
 
     def report(self) -> dict[str, Any]:
         """The result without what is empty or for the caller only."""
-        names = [name for name in self.__slots__ if name not in ("preset_id", "builds")]
+        names = [name for name in self.__slots__ if name != "follow_up"]
         return {name: value for name in names if (value := getattr(self, name))}
 
 
@@ -164,7 +167,9 @@ class BuildRunner:
         """End a build whose provisioner does not come back. What it may still do is refused as late."""
         words = f"it did not end within {self._settings.build_timeout:g} s, nor when it was told to"
         ended = _Ended(BuildStatus.FAILED, words, "timeout")
-        self._end(running.build, ended, self._provisioners.get_or_missing(running.build.provisioner))
+        result = self._end(running.build, ended, self._provisioners.get_or_missing(running.build.provisioner))
+        # Not sent from here: the thread that renews the leases must not wait for Redis.
+        leave_to_upkeep(result.follow_up)
 
     def _take(self, build_id: str, *, name: str = "", untried: bool = False) -> TakenBuild | NextBuild | None:
         """The build, now ours; or which one to run apart, left as it is; or nothing.
@@ -249,22 +254,15 @@ class BuildRunner:
             build.transition.value,
             build.attempt,
             ended.error,
-            preset_id=build.preset_id,
         )
         if ended.code == "lost":
-            result.outcome, result.preset_id = "lost", None
-            return result
+            return replace(result, outcome="lost")
         step(f"{build.transition}.before_end")
-        is_pool_start = build.transition is Transition.START and build.reason != CLAIM_REASON
         with self._database.write() as connection:
             now = self._database.now(connection)
             # The preset's row first, as everybody does who locks it together with builds.
-            if is_pool_start and ended.status is BuildStatus.FAILED:
-                failures.record_failure(connection, build.preset_id, build.created_at, ended.error)
-                if ended.code == CannotBuildError.code:
-                    set_preset_status(connection, build.preset_id, PresetStatus.VALIDATION_FAILED, ended.error)
-            elif is_pool_start and ended.status is BuildStatus.SUCCEEDED:
-                failures.record_success(connection, build.preset_id)
+            if _is_pool_start(build):
+                _record_outcome(connection, build, ended)
             before = store.finish(
                 connection,
                 build,
@@ -277,8 +275,7 @@ class BuildRunner:
             )
             if before is None:
                 connection.rollback()
-                result.outcome, result.preset_id = "lost", None
-                return result
+                return replace(result, outcome="lost")
             event = f"{build.transition}_{ended.status}" if build.reason != CLAIM_REASON else f"claim_{ended.status}"
             add_history(
                 connection,
@@ -291,21 +288,8 @@ class BuildRunner:
             )
             # It may have come to its end before it heard that somebody wants the workspace gone.
             unwanted = before is BuildStatus.CANCELING or ended.status is BuildStatus.CANCELED
-            if is_pool_start and ended.status is BuildStatus.SUCCEEDED and not unwanted:
-                result.builds = hand_over(connection, build.workspace_id, now=now)
-            elif build.transition is Transition.START and (
-                unwanted
-                or (is_pool_start and (ended.code == NEVER_READY_CODE or waits_for_it(connection, build.workspace_id)))
-            ):
-                # Somebody wanted it gone, waited in vain, or it runs and is of no use; and something exists already.
-                result.builds = transitions.delete_workspaces(
-                    connection,
-                    [build.workspace_id],
-                    reason="canceled" if unwanted else _DELETION_REASONS.get(ended.code, "not_built"),
-                    initiator=store.initiator_of(connection, build.id),
-                    now=now,
-                )
-        return result
+            builds = _next_builds(connection, build, ended, now, unwanted=unwanted)
+        return replace(result, follow_up=FollowUp.of(builds, [build.preset_id], ref=build.ref))
 
     def _workspace_values(self, build: TakenBuild, ended: _Ended, now: Any) -> dict[str, Any]:
         if ended.status is not BuildStatus.SUCCEEDED:
@@ -332,3 +316,38 @@ def _failed(error: Exception, running: RunningBuild) -> _Ended:
     words = running.masked(_words(error))
     running.log(f"{words}\n")
     return _Ended(BuildStatus.FAILED, words, getattr(error, "code", "provisioner_failed"))
+
+
+def _is_pool_start(build: TakenBuild) -> bool:
+    return build.transition is Transition.START and build.reason != CLAIM_REASON
+
+
+def _record_outcome(connection: Connection, build: TakenBuild, ended: _Ended) -> None:
+    """Count the failure or success of a start for its preset's backoff and hard limit."""
+    if ended.status is BuildStatus.FAILED:
+        failures.record_failure(connection, build.preset_id, build.created_at, ended.error)
+        if ended.code == CannotBuildError.code:
+            set_preset_status(connection, build.preset_id, PresetStatus.VALIDATION_FAILED, ended.error)
+    elif ended.status is BuildStatus.SUCCEEDED:
+        failures.record_success(connection, build.preset_id)
+
+
+def _next_builds(
+    connection: Connection, build: TakenBuild, ended: _Ended, now: datetime, *, unwanted: bool
+) -> list[NewBuild]:
+    """Begin what has to come after a start: its owner's claim hook, or the deletion of what is of no use."""
+    is_pool_start = _is_pool_start(build)
+    if is_pool_start and ended.status is BuildStatus.SUCCEEDED and not unwanted:
+        return hand_over(connection, build.workspace_id, now=now)
+    if build.transition is Transition.START and (
+        unwanted or (is_pool_start and (ended.code == NEVER_READY_CODE or waits_for_it(connection, build.workspace_id)))
+    ):
+        # Somebody wanted it gone, waited in vain, or it runs and is of no use; and something exists already.
+        return transitions.delete_workspaces(
+            connection,
+            [build.workspace_id],
+            reason="canceled" if unwanted else _DELETION_REASONS.get(ended.code, "not_built"),
+            initiator=store.initiator_of(connection, build.id),
+            now=now,
+        )
+    return []

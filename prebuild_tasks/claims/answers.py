@@ -7,13 +7,13 @@ from typing import Any
 from sqlalchemy import Connection, select
 
 from prebuild_tasks.claims.store import ANSWER_COLUMNS
-from prebuild_tasks.claims.types import ClaimAnswer, Claimed, Reserved
-from prebuild_tasks.errors import BeingBuiltError, ClaimMissError, RefusedError
+from prebuild_tasks.claims.types import BeingBuilt, ClaimAnswer, Claimed, Reserved
+from prebuild_tasks.errors import ClaimMissError, RefusedError
 from prebuild_tasks.model.vocabulary import BuildStatus, ClaimState, MissReason, Transition
-from prebuild_tasks.remedies import Remedy, RemedyKind
 from prebuild_tasks.schema import tables as m
 from prebuild_tasks.schema.conditions import TEMPLATE_OF_VERSION, VERSION_OF_PRESET
 from prebuild_tasks.schema.lookup import REF_COLUMNS, ref_of
+from prebuild_tasks.workspaces.outbox import FollowUp
 from prebuild_tasks.workspaces.states import is_usable
 
 
@@ -34,8 +34,8 @@ def answer_of(row: Any, ref: str, request_id: str) -> ClaimAnswer:
     )
 
 
-def answered(connection: Connection, request_id: str, owner: str) -> Claimed | None:
-    """What the same request was given before. Raises BeingBuiltError while that is still being built."""
+def answered(connection: Connection, request_id: str, owner: str) -> Claimed | BeingBuilt | None:
+    """Find what the same request was given before. Raises ClaimMissError when that could not be built."""
     row = connection.execute(
         select(
             *ANSWER_COLUMNS,
@@ -53,10 +53,13 @@ def answered(connection: Connection, request_id: str, owner: str) -> Claimed | N
         return None
     if row.claimant != owner:
         raise RefusedError("this request id was used by another owner", hint="make a new one for each request")
+    ref = ref_of(row)
+    # The pool is woken again: who repeats a request may have lost the first message with the answer.
+    follow_up = FollowUp.of(wake=[row.preset_id], ref=ref)
     if row.claimed_at is not None:
-        return Claimed(answer_of(row, ref_of(row), request_id), row.preset_id)
+        return Claimed(answer_of(row, ref, request_id), follow_up)
     if row.transition is Transition.START and row.status in (BuildStatus.PENDING, BuildStatus.RUNNING):
-        raise being_built(Reserved(row.id, row.name, row.preset_id, []), ref_of(row), owner)
+        return BeingBuilt(Reserved(row.id, row.name, row.preset_id, follow_up), owner, ref)
     error = connection.execute(
         select(m.Build.error)
         .where(m.Build.workspace_id == row.id, m.Build.transition == Transition.START)
@@ -66,17 +69,5 @@ def answered(connection: Connection, request_id: str, owner: str) -> Claimed | N
     raise ClaimMissError(
         f"{row.name} could not be built for {owner}: {error or row.reason}",
         reason=MissReason.BUILD_FAILED.value,
-        remedy=Remedy(RemedyKind.SHOW_LOG, f"{owner}/{row.name}"),
-    )
-
-
-def being_built(reserved: Reserved, names: str, owner: str) -> BeingBuiltError:
-    """What is answered while it is not ready yet."""
-    return BeingBuiltError(
-        f"no prebuild of {names} is ready: {reserved.name} is being built for {owner}",
-        workspace=reserved.name,
-        preset_id=reserved.preset_id,
-        builds=reserved.builds,
-        hint="see it grow",
-        remedy=Remedy(RemedyKind.FOLLOW_LOG, f"{owner}/{reserved.name}"),
+        hint=f"see: prebuild logs {owner}/{row.name}",
     )

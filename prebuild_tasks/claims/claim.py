@@ -11,24 +11,23 @@ import structlog
 from sqlalchemy import Connection
 from sqlalchemy.exc import IntegrityError
 
-from prebuild_tasks.claims.answers import answer_of, answered, being_built
+from prebuild_tasks.claims.answers import answer_of, answered
 from prebuild_tasks.claims.candidates import check_owner_limit, find_pools, second_choice
 from prebuild_tasks.claims.misses import MISS_WORDS, miss_reason
 from prebuild_tasks.claims.one_statement import claim_at_once
 from prebuild_tasks.claims.reserve import reserve
 from prebuild_tasks.claims.store import _claimable, _event, _take
-from prebuild_tasks.claims.types import ClaimAnswer, Claimed, ClaimRequest, Pool, _Attempt
+from prebuild_tasks.claims.types import BeingBuilt, ClaimAnswer, Claimed, ClaimRequest, Pool, _Attempt
 from prebuild_tasks.clock import monotonic
 from prebuild_tasks.config import Settings
 from prebuild_tasks.db.engine import Database
-from prebuild_tasks.errors import BeingBuiltError, ClaimMissError, InputError, PrebuildError, RefusedError
+from prebuild_tasks.errors import ClaimMissError, InputError, PrebuildError, RefusedError
 from prebuild_tasks.messaging import Publisher
 from prebuild_tasks.model.names import check_name, check_owner
-from prebuild_tasks.model.vocabulary import CLAIM_REASON, MissReason
-from prebuild_tasks.remedies import Remedy, RemedyKind
+from prebuild_tasks.model.vocabulary import CLAIM_REASON
 from prebuild_tasks.schema.history import add_history
 from prebuild_tasks.workspaces.handover import claim_build
-from prebuild_tasks.workspaces.outbox import follow_up
+from prebuild_tasks.workspaces.outbox import FollowUp, send
 
 log = structlog.get_logger(__name__)
 
@@ -38,10 +37,10 @@ _PAUSE = 0.02
 _REQUEST_ID_MAX = 100
 
 
-def claim(database: Database, request: ClaimRequest, *, max_builds_in_flight: int = 0) -> Claimed:
-    """Give the oldest eligible prebuild of the first preset that has one to `request.owner`.
+def claim(database: Database, request: ClaimRequest, *, max_builds_in_flight: int = 0) -> Claimed | BeingBuilt:
+    """Give the oldest eligible prebuild of the first preset that has one to `request.owner`, or have one built.
 
-    Raises ClaimMissError when none is claimable, and its kind BeingBuiltError when one is being built for them;
+    Either way the caller sends the follow-up. Raises ClaimMissError when none is claimable and none is built for them,
     NotFoundError for an unknown preset, InputError for a bad owner or name, RefusedError for a taken name, an owner at
     their limit or a preset that can't be built. `max_builds_in_flight` is the global limit for what is built; 0: none.
     """
@@ -84,21 +83,20 @@ def _require_texts(request: ClaimRequest) -> None:
 
 
 def claim_and_wake(database: Database, settings: Settings, publisher: Publisher, request: ClaimRequest) -> ClaimAnswer:
-    """`claim`, and the messages that follow from it. Raises what `claim` raises."""
+    """Claim, and send the messages that follow from it. Raises what `claim` does, and BeingBuiltError."""
+    claimed = claim(database, request, max_builds_in_flight=settings.max_builds_in_flight)
+    if isinstance(claimed, BeingBuilt):
+        send(database, publisher, claimed.follow_up)
+        raise claimed.error()
     try:
-        claimed = claim(database, request, max_builds_in_flight=settings.max_builds_in_flight)
-    except BeingBuiltError as error:
-        follow_up(database, publisher, error.builds, [error.preset_id])
-        raise
-    try:
-        follow_up(database, publisher, claimed.builds, [claimed.preset_id], ref=claimed.answer.preset)
+        send(database, publisher, claimed.follow_up)
     except PrebuildError as error:
         # What was committed is answered, whatever happens to the database now; the sweep and the tick see the rest.
         log.warning("claim_not_followed_up", preset=claimed.answer.preset, error=str(error))
     return claimed.answer
 
 
-def _in_steps(database: Database, attempt: _Attempt) -> Claimed:
+def _in_steps(database: Database, attempt: _Attempt) -> Claimed | BeingBuilt:
     request = attempt.request
     with database.write() as connection:
         if known := answered(connection, request.request_id, attempt.owner):
@@ -118,12 +116,8 @@ def _in_steps(database: Database, attempt: _Attempt) -> Claimed:
             )  # fmt: skip
     names = ", ".join(pool.ref for pool in pools)
     if reserved:
-        raise being_built(reserved, names, attempt.owner)
-    raise ClaimMissError(
-        f"no prebuild of {names} can be claimed: {MISS_WORDS[reason]}",
-        reason=reason.value,
-        remedy=Remedy(RemedyKind.LIST_POOLS) if reason is MissReason.EMPTY_POOL else None,
-    )
+        return BeingBuilt(reserved, attempt.owner, names)
+    raise ClaimMissError(f"no prebuild of {names} can be claimed: {MISS_WORDS[reason]}", reason=reason.value)
 
 
 def _at_once(database: Database, attempt: _Attempt) -> Claimed | None:
@@ -160,4 +154,5 @@ def _hit(connection: Connection, attempt: _Attempt, pool: Pool, row: Any, now: d
         reason=CLAIM_REASON,
     )  # fmt: skip
     builds = claim_build(connection, row, now=now, owner=attempt.owner)
-    return Claimed(answer_of(row, pool.ref, attempt.request.request_id), pool.id, builds)
+    follow_up = FollowUp.of(builds, [pool.id], ref=pool.ref)
+    return Claimed(answer_of(row, pool.ref, attempt.request.request_id), follow_up)

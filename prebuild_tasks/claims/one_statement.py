@@ -50,6 +50,7 @@ from prebuild_tasks.schema.lookup import REF_COLUMNS, ref_of
 from prebuild_tasks.schema.row_locks import lock_owner, skip_locked
 from prebuild_tasks.workspaces.handover import handed_over_sql, has_hook_sql
 from prebuild_tasks.workspaces.new_builds import NewBuild, work_of
+from prebuild_tasks.workspaces.outbox import FollowUp
 
 
 def claim_at_once(
@@ -81,7 +82,8 @@ def claim_at_once(
     if hit is None or hit.id is None:
         return None
     builds = [NewBuild(str(values["build_id"]), hit.host, work_of(Transition.START, CLAIM_REASON, hit.name))]
-    return Claimed(answer_of(hit, ref_of(hit), request_id), hit.preset_id, builds)
+    pool = ref_of(hit)
+    return Claimed(answer_of(hit, pool, request_id), FollowUp.of(builds, [hit.preset_id], ref=pool))
 
 
 _FOUND = [column.name for column in (*ANSWER_COLUMNS, *REF_COLUMNS)] + ["max_per_owner", "limited_by"]

@@ -17,7 +17,6 @@ from prebuild_tasks.errors import RefusedError
 from prebuild_tasks.model.names import PREBUILD_PREFIX, claimed_name, prebuild_name
 from prebuild_tasks.model.vocabulary import BuildPriority, BuildStatus, PresetStatus, Transition
 from prebuild_tasks.reconcile.store.in_flight import read_in_flight
-from prebuild_tasks.remedies import Remedy, RemedyKind
 from prebuild_tasks.schema import tables as m
 from prebuild_tasks.schema.conditions import IS_LIVE_PREBUILD, IS_START
 from prebuild_tasks.schema.history import add_history
@@ -25,6 +24,7 @@ from prebuild_tasks.schema.pauses import global_pause, pause_holds
 from prebuild_tasks.schema.row_locks import lock_installation, lock_organization, skip_locked
 from prebuild_tasks.workspaces.handover import WAIT_REASON
 from prebuild_tasks.workspaces.new_builds import BuildOrigin, insert_builds
+from prebuild_tasks.workspaces.outbox import FollowUp
 
 
 def reserve(
@@ -60,8 +60,7 @@ def _check(pool: Pool) -> None:
         words = pool.status.value.replace("_", " ")
         raise RefusedError(
             f"{pool.ref} is not built at present ({words}): {pool.status_reason}",
-            hint="once that is mended",
-            remedy=Remedy(RemedyKind.UNBLOCK_POOL, pool.ref),
+            hint=f"once that is mended: prebuild unblock {pool.ref}",
         )
 
 
@@ -101,7 +100,7 @@ def _adopt(connection: Connection, pool: Pool, owner: str, name: str, now: datet
         update(m.Build).where(m.Build.id == build.id).values(priority=BuildPriority.PERSON_WAITS, initiator=owner)
     )
     _remember(connection, pool, build.workspace_id, owner, now)
-    return Reserved(build.workspace_id, row.name, pool.id, [])
+    return Reserved(build.workspace_id, row.name, pool.id, FollowUp.of(wake=[pool.id], ref=pool.ref))
 
 
 def _begin(
@@ -115,8 +114,7 @@ def _begin(
     if quota is not None and usage.workspaces >= quota:
         raise RefusedError(
             f"organization {usage.name} has {usage.workspaces} workspaces, the limit is {quota}",
-            hint="release one",
-            remedy=Remedy(RemedyKind.RELEASE_WORKSPACE),
+            hint="release one: prebuild release WORKSPACE",
         )
     limits = (
         (flying.preset, pool.max_builds_in_flight),
@@ -151,7 +149,7 @@ def _begin(
         priority=BuildPriority.PERSON_WAITS,
     )
     _remember(connection, pool, workspace_id, owner, now)
-    return Reserved(workspace_id, name, pool.id, builds)
+    return Reserved(workspace_id, name, pool.id, FollowUp.of(builds, [pool.id], ref=pool.ref))
 
 
 def _remember(connection: Connection, pool: Pool, workspace_id: str, owner: str, now: datetime) -> None:

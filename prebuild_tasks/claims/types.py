@@ -8,8 +8,9 @@ from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from typing import Any
 
+from prebuild_tasks.errors import BeingBuiltError
 from prebuild_tasks.model.vocabulary import ClaimState, PresetStatus
-from prebuild_tasks.workspaces.new_builds import NewBuild
+from prebuild_tasks.workspaces.outbox import FollowUp
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,11 +66,11 @@ class ClaimAnswer:
 
 @dataclass(frozen=True, slots=True)
 class Claimed:
-    """The answer, and what follows from it after the commit."""
+    """The answer, and what the claim's commit leaves to do."""
 
     answer: ClaimAnswer
-    preset_id: int
-    builds: list[NewBuild] = field(default_factory=list)
+    follow_up: FollowUp
+    """The refill of the pool, and the build that makes the workspace its owner's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,5 +102,30 @@ class Reserved:
     workspace_id: str
     name: str
     preset_id: int
-    builds: list[NewBuild]
-    """To be published; empty when its build is under way already."""
+    follow_up: FollowUp
+    """Without a build when that is under way already."""
+
+
+@dataclass(frozen=True, slots=True)
+class BeingBuilt:
+    """No prebuild was ready, so one is being built for the owner. The same request, repeated, answers it."""
+
+    reserved: Reserved
+    owner: str
+    presets: str
+    """The names of the presets that were asked for."""
+
+    @property
+    def follow_up(self) -> FollowUp:
+        """What the reservation's commit leaves to do."""
+        return self.reserved.follow_up
+
+    def error(self) -> BeingBuiltError:
+        """Make the miss that a face raises, once it has sent the follow-up."""
+        name = self.reserved.name
+        return BeingBuiltError(
+            f"no prebuild of {self.presets} is ready: {name} is being built for {self.owner}",
+            workspace=name,
+            preset_id=self.reserved.preset_id,
+            hint=f"see it grow: prebuild logs {self.owner}/{name} --follow",
+        )

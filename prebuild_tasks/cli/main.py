@@ -14,7 +14,6 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from prebuild_tasks import __version__
-from prebuild_tasks.cli.remedies import next_step_of
 from prebuild_tasks.errors import PrebuildError
 
 COMMANDS = {
@@ -147,13 +146,12 @@ def _run(given: list[str]) -> int:
 
 def _report(error: PrebuildError, *, as_json: bool) -> None:
     if as_json:
-        body = {"error": error.code, "message": error.message, "hint": next_step_of(error)}
+        body = {"error": error.code, "message": error.message, "hint": error.hint}
         if reason := getattr(error, "reason", ""):
             body["reason"] = reason
         sys.stderr.write(json.dumps(body) + "\n")
         return
-    step = next_step_of(error)
-    sys.stderr.write(f"prebuild: {error.message}\n" + (f"  next: {step}\n" if step else ""))
+    sys.stderr.write(f"prebuild: {error.message}\n" + (f"  next: {error.hint}\n" if error.hint else ""))
 
 
 if __name__ == "__main__":

@@ -19,7 +19,6 @@ from prebuild_tasks.config import masked_url
 from prebuild_tasks.db.connections import BEGIN, SNAPSHOT, WRITE, make_engine, raw_connection, run_by_driver
 from prebuild_tasks.db.types import UtcDateTime, db_now
 from prebuild_tasks.errors import BusyError, InputError, PrebuildError, UnreachableError
-from prebuild_tasks.remedies import Remedy, RemedyKind
 
 if TYPE_CHECKING:  # Alembic takes a third of a claim's start-up, and a claim never migrates
     from alembic.config import Config
@@ -153,7 +152,7 @@ class Database:
         if (current or "") < head:
             raise InputError(
                 f"the database {masked_url(self.url)} is at schema {current or 'none'}, this release needs {head}",
-                remedy=Remedy(RemedyKind.UPGRADE_SCHEMA),
+                hint="run: prebuild db upgrade",
             )
         if head < (lowest := self.serves_from()):
             raise InputError(
@@ -218,11 +217,9 @@ class Database:
         )
 
     def _unreachable(self, words: str) -> UnreachableError:
-        hint, remedy = _way_out(words, self.dialect)
         return UnreachableError(
             f"the database {masked_url(self.url)} could not be used: {words}",
-            hint=hint,
-            remedy=remedy,
+            hint=_way_out(words, self.dialect),
         )
 
 
@@ -242,12 +239,12 @@ def _no_value(error: object) -> InputError:
 
 
 def _no_schema() -> InputError:
-    return InputError("the database has no prebuild tables yet", remedy=Remedy(RemedyKind.UPGRADE_SCHEMA))
+    return InputError("the database has no prebuild tables yet", hint="run: prebuild db upgrade")
 
 
 def _old_schema(words: str) -> InputError:
     line = words.strip().split("\n", maxsplit=1)[0]
-    return InputError(f"the database is older than this release: {line}", remedy=Remedy(RemedyKind.UPGRADE_SCHEMA))
+    return InputError(f"the database is older than this release: {line}", hint="run: prebuild db upgrade")
 
 
 _WAYS_OUT = (
@@ -258,15 +255,15 @@ _WAYS_OUT = (
 )
 
 
-def _way_out(words: str, dialect: str) -> tuple[str, Remedy | None]:
+def _way_out(words: str, dialect: str) -> str:
     for signs, hint in _WAYS_OUT:
         if any(sign in words for sign in signs):
-            return hint, None
+            return hint
     if dialect == "sqlite":
-        return "", Remedy(RemedyKind.CREATE_DATABASE)
+        return "create it with: prebuild up, or: prebuild db upgrade"
     if "does not exist" in words:
-        return "create it with createdb, or correct PREBUILD_DATABASE_URL; then", Remedy(RemedyKind.UPGRADE_SCHEMA)
-    return "start it, or point PREBUILD_DATABASE_URL at one that runs", None
+        return "create it with createdb, then: prebuild db upgrade; or correct PREBUILD_DATABASE_URL"
+    return "start it, or point PREBUILD_DATABASE_URL at one that runs"
 
 
 def _supported(backend: str) -> Literal["postgresql", "sqlite"]:

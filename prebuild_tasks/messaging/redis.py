@@ -9,7 +9,8 @@ from redis.retry import Retry
 
 from prebuild_tasks.config import Settings, masked_url
 from prebuild_tasks.errors import UnreachableError
-from prebuild_tasks.remedies import Remedy, RemedyKind
+
+_HINT = "start it with: prebuild up, or point PREBUILD_REDIS_URL at one that runs"
 
 
 def connect(url: str, *, connect_timeout: float = 1.0, timeout: float = 2.0) -> redis.Redis:
@@ -41,4 +42,4 @@ def refused(settings: Settings, error: Exception) -> UnreachableError:
     if isinstance(error, (AuthenticationError, NoPermissionError)):
         hint = "correct the user and password in PREBUILD_REDIS_URL"
         return UnreachableError(f"Redis at {where} refused the credentials: {error}", hint=hint)
-    return UnreachableError(f"Redis at {where} did not answer: {error}", remedy=Remedy(RemedyKind.START_REDIS))
+    return UnreachableError(f"Redis at {where} did not answer: {error}", hint=_HINT)

@@ -20,10 +20,10 @@ from prebuild_tasks.reconcile.rules.decide import order_presets
 from prebuild_tasks.reconcile.rules.model import GlobalSnapshot
 from prebuild_tasks.reconcile.store.siblings import successors
 from prebuild_tasks.reconcile.store.snapshots import read_global
-from prebuild_tasks.remedies import Remedy, RemedyKind
 from prebuild_tasks.schema import tables as m
 from prebuild_tasks.schema.history import add_history
 from prebuild_tasks.schema.row_locks import lock_declaration
+from prebuild_tasks.workspaces.outbox import FollowUp
 
 
 def apply(database: Database, settings: Settings, declared: DeclaredPools, options: ApplyOptions) -> ApplyReport:
@@ -50,8 +50,7 @@ def apply_in(
     if options.if_revision not in (None, revision):
         raise RefusedError(
             f"the declared configuration is at revision {revision}, no longer at {options.if_revision}",
-            hint="look again",
-            remedy=Remedy(RemedyKind.PLAN_POOLS_FILE),
+            hint="look again: prebuild plan FILE",
         )
     before = Scene(look(), successors(connection))
     now = before.snapshot.now
@@ -72,8 +71,9 @@ def apply_in(
         reason=options.source,
         details={"revision": report.revision, "changes": [str(change) for change in report.changes]},
     )
-    report.preset_ids = order_presets(after, timedelta(seconds=settings.backoff_interval), "drifted")
-    report.refs = after.refs(report.preset_ids)
+    ids = order_presets(after, timedelta(seconds=settings.backoff_interval), "drifted")
+    refs = after.refs(ids)
+    report.follow_up = FollowUp(wake={int(preset_id): refs[preset_id] for preset_id in ids})
     return report
 
 

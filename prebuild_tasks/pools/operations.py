@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -14,21 +14,23 @@ from prebuild_tasks.errors import NotFoundError, RefusedError
 from prebuild_tasks.model.vocabulary import PresetStatus
 from prebuild_tasks.pools.store.revision import bump_revision
 from prebuild_tasks.reconcile.store.declared import HAS_FALLEN_ILL
-from prebuild_tasks.remedies import Remedy, RemedyKind
 from prebuild_tasks.schema import tables as m
 from prebuild_tasks.schema.conditions import IS_ACTIVE, IS_LIVE_PREBUILD, TEMPLATE_OF_VERSION, VERSION_OF_PRESET
 from prebuild_tasks.schema.history import add_history
 from prebuild_tasks.schema.lookup import pool_presets, resolve_preset
 from prebuild_tasks.schema.pauses import PAUSED_KEY
 from prebuild_tasks.schema.row_locks import lock_declaration
+from prebuild_tasks.workspaces.outbox import FollowUp
 
 
 @dataclass(frozen=True, slots=True)
 class Operated:
-    """What an operation came to: whether anything changed, and whom to send a reconcile message."""
+    """The outcome of an operation."""
 
     changed: bool
-    preset_ids: tuple[str, ...]
+    """Whether anything is different."""
+    follow_up: FollowUp = field(default_factory=FollowUp)
+    """The turns of the pools concerned."""
 
 
 def pause(
@@ -46,7 +48,7 @@ def pause(
         paused = {"by": actor, "reason": reason, "since": now.isoformat(), "until": until}
         preset_id = _store_pause(connection, name, paused, actor, now)
         _remember(connection, "paused", now, actor, preset_id, reason)
-    return Operated(changed=True, preset_ids=())
+    return Operated(changed=True)
 
 
 def resume(database: Database, name: str = "", *, actor: str) -> Operated:
@@ -59,14 +61,14 @@ def resume(database: Database, name: str = "", *, actor: str) -> Operated:
             preset_id = presets[-1]
             cleared = update(m.Preset).where(m.Preset.id.in_(presets), m.Preset.paused.is_not(None))
             changed = connection.execute(cleared.values(paused=null())).rowcount > 0
-            ids: tuple[str, ...] = tuple(str(identity) for identity in presets)
+            ids = presets
         else:
             preset_id = None
             changed = connection.execute(delete(m.Setting).where(m.Setting.key == PAUSED_KEY)).rowcount > 0
             ids = _everyone(connection)
         if changed:
             _remember(connection, "resumed", now, actor, preset_id, "")
-    return Operated(changed=changed, preset_ids=ids if changed else ())
+    return Operated(changed=changed, follow_up=FollowUp.of(wake=ids if changed else ()))
 
 
 def promote(database: Database, template: str, version: str, *, actor: str) -> Operated:
@@ -80,7 +82,7 @@ def promote(database: Database, template: str, version: str, *, actor: str) -> O
             )
         ).one_or_none()
         if stored is None:
-            raise NotFoundError(f"there is no template {template}", remedy=Remedy(RemedyKind.LIST_POOLS))
+            raise NotFoundError(f"there is no template {template}", hint="see: prebuild status")
         versions = {
             row.name: row.id
             for row in connection.execute(
@@ -92,7 +94,7 @@ def promote(database: Database, template: str, version: str, *, actor: str) -> O
                 f"template {template} has no version {version}", hint=f"there are: {', '.join(sorted(versions))}"
             )
         if versions[version] == stored.active_version_id:
-            return Operated(changed=False, preset_ids=())
+            return Operated(changed=False)
         changed = connection.execute(
             update(m.Template)
             .where(
@@ -107,8 +109,8 @@ def promote(database: Database, template: str, version: str, *, actor: str) -> O
         _remember(connection, "promoted", now, actor, None, f"{template}@{version}")
         both = (versions[version], stored.active_version_id)
         query = select(m.Preset.id).where(m.Preset.template_version_id.in_([i for i in both if i is not None]))
-        ids = tuple(str(preset_id) for preset_id in connection.execute(query.order_by(m.Preset.id)).scalars())
-    return Operated(changed=True, preset_ids=ids)
+        ids = connection.execute(query.order_by(m.Preset.id)).scalars().all()
+    return Operated(changed=True, follow_up=FollowUp.of(wake=ids))
 
 
 def invalidate(database: Database, name: str, *, actor: str) -> Operated:
@@ -118,7 +120,7 @@ def invalidate(database: Database, name: str, *, actor: str) -> Operated:
         now = database.now(connection)
         connection.execute(update(m.Preset).where(m.Preset.id == preset_id).values(last_invalidated_at=now))
         _remember(connection, "invalidated", now, actor, preset_id, "")
-    return Operated(changed=True, preset_ids=(str(preset_id),))
+    return Operated(changed=True, follow_up=FollowUp.of(wake=[preset_id]))
 
 
 def unblock(database: Database, name: str, *, actor: str) -> Operated:
@@ -142,7 +144,7 @@ def unblock(database: Database, name: str, *, actor: str) -> Operated:
         ).rowcount
         if changed:
             _remember(connection, "unblocked", database.now(connection), actor, preset_id, "")
-    return Operated(changed=bool(changed), preset_ids=(str(preset_id),))
+    return Operated(changed=bool(changed), follow_up=FollowUp.of(wake=[preset_id]))
 
 
 def _store_pause(connection: Connection, name: str, paused: Mapping[str, Any], actor: str, now: datetime) -> int | None:
@@ -157,7 +159,7 @@ def _store_pause(connection: Connection, name: str, paused: Mapping[str, Any], a
     return None
 
 
-def _everyone(connection: Connection) -> tuple[str, ...]:
+def _everyone(connection: Connection) -> Sequence[int]:
     live = select(m.Workspace.preset_id).where(IS_LIVE_PREBUILD)
     query = (
         select(m.Preset.id)
@@ -166,7 +168,7 @@ def _everyone(connection: Connection) -> tuple[str, ...]:
         .where(or_(IS_ACTIVE, m.Preset.id.in_(live)))
         .order_by(m.Preset.id)
     )
-    return tuple(str(preset_id) for preset_id in connection.execute(query).scalars())
+    return connection.execute(query).scalars().all()
 
 
 def _remember(

@@ -6,6 +6,8 @@ from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from typing import Any
 
+from prebuild_tasks.workspaces.outbox import FollowUp
+
 DEFAULT_SOURCE = "default"
 
 
@@ -43,10 +45,8 @@ class ApplyReport:
     """Promotions that are undone by it."""
     deletes: str = ""
     """More than half of all eligible prebuilds, in words: that needs `yes`."""
-    preset_ids: list[str] = field(default_factory=list)
-    """Those that have something to do now, the emptiest first: a file of thousands changes few."""
-    refs: dict[str, str] = field(default_factory=dict)
-    """The names of those, by id."""
+    follow_up: FollowUp = field(default_factory=FollowUp)
+    """The turns of those that have something to do now, the emptiest first: a file of thousands changes few."""
 
     @property
     def changed(self) -> bool:

@@ -21,7 +21,7 @@ from prebuild_tasks.reconcile.rules.backoff import rest_after_lost_turns
 from prebuild_tasks.reconcile.turn import plan_tick, reconcile_preset, tick_report
 from prebuild_tasks.schema import tables as m
 from prebuild_tasks.schema.lookup import resolve_preset
-from prebuild_tasks.workspaces.outbox import follow_up
+from prebuild_tasks.workspaces.outbox import send
 
 log = structlog.get_logger(__name__)
 
@@ -69,7 +69,7 @@ class PoolReconciler:
             step("turn.locked")
             result = reconcile_preset(self._database, self._settings, preset_id)
             shown[str(preset_id)] = result.preset
-        follow_up(self._database, self._publisher, result.builds, result.wake)
+        send(self._database, self._publisher, result.follow_up)
         if result.lost_turns:
             forget(self._database, preset_id)
         return result.report()

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Any
 
@@ -34,6 +34,7 @@ from prebuild_tasks.schema.history import add_history
 from prebuild_tasks.schema.row_locks import lock_preset
 from prebuild_tasks.workspaces import transitions
 from prebuild_tasks.workspaces.new_builds import NewBuild
+from prebuild_tasks.workspaces.outbox import FollowUp
 
 log = structlog.get_logger(__name__)
 
@@ -55,13 +56,12 @@ class PresetResult:
     """How many turns before this one ended with their process."""
     reason: Reason | None = None
     """Why fewer were created than are missing."""
-    builds: Sequence[NewBuild] = ()
-    wake: frozenset[int] = frozenset()
-    """Other presets that can go on now, and that nobody else would wake before the tick."""
+    follow_up: FollowUp = field(default_factory=FollowUp)
+    """The builds, and other presets that can go on now and that nobody else would wake before the tick."""
 
     def report(self) -> dict[str, Any]:
         """The result without what is empty or for the caller only."""
-        values = {name: getattr(self, name) for name in self.__slots__ if name not in ("builds", "wake")}
+        values = {name: getattr(self, name) for name in self.__slots__ if name != "follow_up"}
         values["reason"] = self.reason.value if self.reason else ""
         return {name: value for name, value in values.items() if value or name in ("desired", "eligible")}
 
@@ -86,7 +86,7 @@ class Look:
             state.starting,
             lost_turns=0 if is_suspended else self.view.lost_turns,
             reason=self.turn.reason,
-            wake=frozenset(self.turn.wake),
+            follow_up=FollowUp.of(wake=self.turn.wake),
         )
 
 
@@ -100,7 +100,7 @@ def plan_tick(database: Database, settings: Settings) -> tuple[GlobalSnapshot, l
 
 
 def reconcile_preset(database: Database, settings: Settings, preset_id: int) -> PresetResult:
-    """Drive one pool to its desired size, in one transaction; the caller publishes `builds` and `wake` after it.
+    """Drive one pool to its desired size, in one transaction; the caller sends the follow-up after it.
 
     First without a lock: a pool that is as desired costs three reads and writes nothing. What is decided then counts
     for nothing: everything is read again under the row lock.
@@ -210,7 +210,8 @@ def _apply(connection: Connection, seen: Look, settings: Settings) -> PresetResu
     # What was decided may not have come about: a claim may have taken what was to go.
     outcome = "changed" if builds or canceled else "blocked" if turn.reason else "steady"
     done = replace(seen, turn=replace(turn, outcome=outcome)).result
-    return replace(done, created=len(created), deleted=deleted, canceled=canceled, builds=builds)
+    follow_up = done.follow_up | FollowUp.of(builds)
+    return replace(done, created=len(created), deleted=deleted, canceled=canceled, follow_up=follow_up)
 
 
 def tick_report(snapshot: GlobalSnapshot, sent: int, tick: int) -> Mapping[str, Any]:

@@ -19,13 +19,13 @@ from prebuild_tasks.provisioners import Provisioners
 from prebuild_tasks.upkeep import probes
 from prebuild_tasks.upkeep import sweep as sweeps
 from prebuild_tasks.upkeep.strays import compare
-from prebuild_tasks.workspaces.outbox import follow_up
+from prebuild_tasks.workspaces.outbox import send
 
 
 def sweep(database: Database, settings: Settings, messages: Messages) -> dict[str, Any]:
     """Mend lost builds and messages, failed deletions, old rows, and hosts that are no longer heard of."""
     result = sweeps.sweep(database, settings, lambda host: messages.waiting(settings.queue(BUILDS, host)))
-    follow_up(database, messages, result.builds, result.preset_ids)
+    send(database, messages, result.follow_up)
     return result.report()
 
 
@@ -47,7 +47,7 @@ def sweep_resources_on_host(
 ) -> dict[str, Any]:
     """Look on this host for resources that no workspace knows of; with `shared`, also where any host can look."""
     result = compare.sweep_resources(database, settings, provisioners, shared=shared)
-    follow_up(database, messages, result.builds, result.preset_ids)
+    send(database, messages, result.follow_up)
     return result.report()
 
 
@@ -68,5 +68,5 @@ def probe_on_host(
 ) -> dict[str, Any]:
     """Probe what is due at `host`, or anywhere with `""`, and replace what fails."""
     result = probes.probe_prebuilds(database, settings, provisioners, host)
-    follow_up(database, messages, result.builds, result.preset_ids)
+    send(database, messages, result.follow_up)
     return result.report()

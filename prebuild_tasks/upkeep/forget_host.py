@@ -14,10 +14,10 @@ from prebuild_tasks.fleet.hosts import alive
 from prebuild_tasks.fleet.presence import BUILDS_ROLE
 from prebuild_tasks.model.text import number
 from prebuild_tasks.model.vocabulary import OPEN_STATUSES, PREBUILDS_OWNER, BuildStatus, Transition
-from prebuild_tasks.remedies import Remedy, RemedyKind
 from prebuild_tasks.schema import tables as m
 from prebuild_tasks.schema.history import add_history
 from prebuild_tasks.schema.row_locks import for_no_key_update
+from prebuild_tasks.workspaces.outbox import FollowUp
 
 log = structlog.get_logger(__name__)
 
@@ -32,8 +32,8 @@ class Forgotten:
     workspaces: int
     claimed: int
     """Of them, those that somebody had."""
-    preset_ids: tuple[str, ...]
-    """To be reconciled."""
+    follow_up: FollowUp
+    """The turns of the pools that lost something."""
 
 
 def forget_host(database: Database, settings: Settings, host: str, *, actor: str, claimed: bool = False) -> Forgotten:
@@ -91,7 +91,7 @@ def forget_host(database: Database, settings: Settings, host: str, *, actor: str
             add_history(connection, REASON, now=now, actor=actor, workspace_ids=mine, preset_id=preset_id, reason=host)
     theirs = sum(row.owner != PREBUILDS_OWNER and row.transition is not Transition.DELETE for row in closed)
     log.warning("host_forgotten", host=host, workspaces=len(closed), claimed=theirs, actor=actor)
-    return Forgotten(len(closed), theirs, tuple(str(number) for number in sorted({row.preset_id for row in closed})))
+    return Forgotten(len(closed), theirs, FollowUp.of(wake=sorted({row.preset_id for row in closed})))
 
 
 def _refuse_to_take(connection: Connection, host: str, theirs: Select[str, str]) -> None:
@@ -100,8 +100,7 @@ def _refuse_to_take(connection: Connection, host: str, theirs: Select[str, str])
         names = ", ".join(f"{row.owner}/{row.name}" for row in rows[:_SHOWN]) + (", ..." if len(rows) > _SHOWN else "")
         raise RefusedError(
             f"on {host} {number(len(rows), 'workspace')} of people would go, too: {names}",
-            hint="if they are lost with it",
-            remedy=Remedy(RemedyKind.FORGET_HOST_AND_CLAIMED, host),
+            hint=f"if they are lost with it: prebuild forget {host} --claimed",
         )
 
 

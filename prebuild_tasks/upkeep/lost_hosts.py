@@ -21,6 +21,7 @@ from prebuild_tasks.schema.history import add_history
 from prebuild_tasks.schema.row_locks import lock_preset, skip_locked
 from prebuild_tasks.workspaces import transitions
 from prebuild_tasks.workspaces.new_builds import NewBuild
+from prebuild_tasks.workspaces.outbox import FollowUp
 
 log = structlog.get_logger(__name__)
 
@@ -49,14 +50,12 @@ def lost(connection: Connection, settings: Settings, now: datetime) -> list[str]
     return [host for host in holding if host in last and last[host] < before and witnesses - {host}]
 
 
-def give_up_lost(database: Database, settings: Settings) -> tuple[list[NewBuild], set[int]]:
+def give_up_lost(database: Database, settings: Settings) -> FollowUp:
     """Take the prebuilds of lost hosts out of their pools; what is left of them is deleted when the host comes back.
 
     So are starts that people wait for, who hear that theirs could not be built. Claimed workspaces are left alone.
-    Returns the builds to publish and the presets to reconcile.
     """
-    builds: list[NewBuild] = []
-    presets: set[int] = set()
+    follow_up = FollowUp()
     with database.read() as connection:
         hosts = lost(connection, settings, database.now(connection))
         theirs = m.Workspace.host.in_(hosts)
@@ -75,10 +74,9 @@ def give_up_lost(database: Database, settings: Settings) -> tuple[list[NewBuild]
                 given_up = _give_up(connection, preset_id, hosts, database.now(connection))
         except BusyError:
             continue  # the next sweep asks again
-        builds += given_up
-        presets.add(preset_id)
+        follow_up |= FollowUp.of(given_up, [preset_id])
         log.warning("host_lost", hosts=hosts, preset=preset_id, prebuilds=len(given_up))
-    return builds, presets
+    return follow_up
 
 
 def _give_up(connection: Connection, preset_id: int, hosts: Sequence[str], now: datetime) -> list[NewBuild]:

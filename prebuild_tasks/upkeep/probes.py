@@ -33,7 +33,7 @@ from prebuild_tasks.schema.conditions import IS_CLAIMABLE
 from prebuild_tasks.schema.history import add_history
 from prebuild_tasks.schema.row_locks import lock_preset
 from prebuild_tasks.workspaces import transitions
-from prebuild_tasks.workspaces.new_builds import NewBuild
+from prebuild_tasks.workspaces.outbox import FollowUp
 
 log = structlog.get_logger(__name__)
 
@@ -48,17 +48,26 @@ SOONER = 4
 """A prebuild that failed its probe is looked at again this many times as early."""
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class HealthResult:
-    """What one run of probes found."""
+    """The outcome of one run of probes, or of a part of it; `|` adds up."""
 
     probed: int = 0
     failing: int = 0
     unknown: int = 0
     """The provisioner could not be asked."""
     replaced: int = 0
-    builds: list[NewBuild] = field(default_factory=list)
-    preset_ids: set[int] = field(default_factory=set)
+    follow_up: FollowUp = field(default_factory=FollowUp)
+    """The deletions of what was replaced, and the turns of its pools."""
+
+    def __or__(self, other: HealthResult) -> HealthResult:
+        return HealthResult(
+            self.probed + other.probed,
+            self.failing + other.failing,
+            self.unknown + other.unknown,
+            self.replaced + other.replaced,
+            self.follow_up | other.follow_up,
+        )
 
     def report(self) -> dict[str, int]:
         return {name: getattr(self, name) for name in ("probed", "failing", "unknown", "replaced")}
@@ -86,7 +95,7 @@ def due_hosts(database: Database, settings: Settings) -> list[str]:
 
 
 def probe_prebuilds(database: Database, settings: Settings, provisioners: Provisioners, host: str) -> HealthResult:
-    """Probe what is due at `host` (or anywhere, with `""`); the caller publishes `builds` and wakes `preset_ids`."""
+    """Probe what is due at `host` (or anywhere, with `""`); the caller sends the follow-up."""
     result = HealthResult()
     began = monotonic()
     with ThreadPoolExecutor(AT_ONCE, thread_name_prefix="probe") as pool:
@@ -101,7 +110,7 @@ def probe_prebuilds(database: Database, settings: Settings, provisioners: Provis
             for item, probe in zip(due, probes, strict=True):
                 spec = specs.get(item.workspace_id)
                 if spec is not None:
-                    _judge(database, settings, spec, item, probe, result)
+                    result |= _judge(database, settings, spec, item, probe)
     if result.failing or result.unknown:
         log.info("probed", host=host, **result.report())
     return result
@@ -163,33 +172,26 @@ def _probe(provisioners: Provisioners, spec: StoredSpec | None) -> Probe | None:
     return None
 
 
-def _judge(
-    database: Database, settings: Settings, spec: StoredSpec, item: _Due, probe: Probe | None, result: HealthResult
-) -> None:
-    result.probed += 1
+def _judge(database: Database, settings: Settings, spec: StoredSpec, item: _Due, probe: Probe | None) -> HealthResult:
     if probe is None:
-        result.unknown += 1
-        return
+        return HealthResult(probed=1, unknown=1)
     if probe.ready:
         if item.failures:
             _note(database, settings, item, {"failures": 0, "message": ""}, sooner=1)
-        return
-    result.failing += 1
+        return HealthResult(probed=1)
+    failing = HealthResult(probed=1, failing=1)
     if not probe.gone and item.failures + 1 < settings.probe_failures:
         _note(database, settings, item, {"failures": item.failures + 1, "message": probe.message[:2000]}, sooner=SOONER)
-        return
+        return failing
     try:
-        builds = take_out(database, item.workspace_id, spec.preset_id, probe.message)
+        follow_up = take_out(database, item.workspace_id, spec.preset_id, probe.message)
     except BusyError:
         _note(database, settings, item, {"failures": item.failures}, sooner=SOONER)
-        return
-    if builds:
-        result.replaced += 1
-        result.builds += builds
-        result.preset_ids.add(spec.preset_id)
+        return failing
+    return replace(failing, replaced=1 if follow_up else 0, follow_up=follow_up)
 
 
-def take_out(database: Database, workspace_id: str, preset_id: int, message: str) -> list[NewBuild]:
+def take_out(database: Database, workspace_id: str, preset_id: int, message: str) -> FollowUp:
     """Take a prebuild that is of no use out of its pool, and begin deleting it; empty when it is no longer the pool's.
 
     Raises BusyError while its pool has its turn.
@@ -205,9 +207,10 @@ def take_out(database: Database, workspace_id: str, preset_id: int, message: str
                 connection, REASON, now=now, actor="health", workspace_ids=[workspace_id], preset_id=preset_id,
                 reason=message,
             )  # fmt: skip
-    if builds:
-        log.warning("unhealthy", workspace=workspace_id, preset=preset_id, message=message)
-    return builds
+    if not builds:
+        return FollowUp()
+    log.warning("unhealthy", workspace=workspace_id, preset=preset_id, message=message)
+    return FollowUp.of(builds, [preset_id])
 
 
 def _note(database: Database, settings: Settings, item: _Due, values: Mapping[str, Any], *, sooner: int) -> None:

@@ -32,7 +32,7 @@ from prebuild_tasks.upkeep.retention.run import Pruned, prune_if_due
 from prebuild_tasks.workspaces import transitions
 from prebuild_tasks.workspaces.handover import waits_for_it
 from prebuild_tasks.workspaces.new_builds import NewBuild, work_of
-from prebuild_tasks.workspaces.outbox import by_host
+from prebuild_tasks.workspaces.outbox import FollowUp
 
 log = structlog.get_logger(__name__)
 
@@ -41,9 +41,9 @@ _DOUBLINGS = 7
 """Of the interval after which what was published is published again."""
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SweepResult:
-    """What a sweep mended."""
+    """The outcome of a sweep, or of a part of it; `|` adds up."""
 
     retaken: int = 0
     """Builds put back to pending, because their worker died."""
@@ -57,8 +57,19 @@ class SweepResult:
     given_up: int = 0
     """Prebuilds of hosts that are no longer heard of."""
     pruned: Pruned = field(default_factory=Pruned)
-    builds: list[NewBuild] = field(default_factory=list)
-    preset_ids: set[int] = field(default_factory=set)
+    follow_up: FollowUp = field(default_factory=FollowUp)
+
+    def __or__(self, other: SweepResult) -> SweepResult:
+        return SweepResult(
+            retaken=self.retaken + other.retaken,
+            ended=self.ended + other.ended,
+            republished=self.republished + other.republished,
+            retried=self.retried + other.retried,
+            cleaned=self.cleaned + other.cleaned,
+            given_up=self.given_up + other.given_up,
+            pruned=other.pruned if other.pruned.report() else self.pruned,
+            follow_up=self.follow_up | other.follow_up,
+        )
 
     def report(self) -> dict[str, Any]:
         names = ("retaken", "ended", "republished", "retried", "cleaned", "given_up")
@@ -67,41 +78,42 @@ class SweepResult:
 
 
 def sweep(database: Database, settings: Settings, waiting: Callable[[str], int | None]) -> SweepResult:
-    """Mend what needs mending; the caller publishes `builds` and reconciles `preset_ids`.
+    """Mend what needs mending; the caller sends the follow-up.
 
     `waiting` tells how many messages lie in a host's builds queue, None when nobody knows.
     """
-    result = SweepResult()
-    take_back_lost(database, settings, result)
+    result = take_back_lost(database, settings)
     with database.read() as connection:
         failed = _due_for_retry(connection, database.now(connection))
     with database.write() as connection:
         now = database.now(connection)
-        _retry(connection, failed, now, result)
-        _clean_failed(connection, settings, now, result)
-        _end_claims(connection, now, result)
-    _republish(database, settings, waiting, result)
-    given_up, presets = give_up_lost(database, settings)
-    result.given_up = len(given_up)
-    result.builds += given_up
-    result.preset_ids |= presets
-    result.pruned = prune_if_due(database, settings)
+        mended = _retry(connection, failed, now)
+        mended |= _clean_failed(connection, settings, now)
+        mended |= _end_claims(connection, now)
+    result |= mended
+    result |= _republish(database, settings, waiting, result.follow_up)
+    given_up = give_up_lost(database, settings)
+    result |= SweepResult(given_up=len(given_up.builds), follow_up=given_up)
+    result |= SweepResult(pruned=prune_if_due(database, settings))
     if result.report():
         log.info("swept", **result.report())
     return result
 
 
-def take_back_lost(database: Database, settings: Settings, result: SweepResult, runner_prefix: str = "") -> None:
+def take_back_lost(database: Database, settings: Settings, runner_prefix: str = "") -> SweepResult:
     """Put builds back whose heart stopped, or whose runner is known dead by its prefix: the host's start-up knows."""
     with database.read() as connection:
         before = database.now(connection) - timedelta(seconds=settings.heartbeat_timeout)
         lost = store.lost_builds(connection, before, runner_prefix)
+    result = SweepResult()
     for row in lost:
         with database.write() as connection:
-            _take_back(connection, settings, row, database.now(connection), result)
+            taken = _take_back(connection, settings, row, database.now(connection))
+        result |= taken
+    return result
 
 
-def _take_back(connection: Connection, settings: Settings, row: Any, now: datetime, result: SweepResult) -> None:
+def _take_back(connection: Connection, settings: Settings, row: Any, now: datetime) -> SweepResult:
     canceling = row.status is BuildStatus.CANCELING
     spent = row.attempt >= settings.build_attempts
     pool_start = row.transition is Transition.START and row.owner == PREBUILDS_OWNER
@@ -111,28 +123,28 @@ def _take_back(connection: Connection, settings: Settings, row: Any, now: dateti
         failures.record_failure(connection, row.preset_id, row.created_at, error)
     if not store.take_back(connection, row, status, now, error, "canceled" if canceling else "lost"):
         connection.rollback()
-        return
-    result.preset_ids.add(row.preset_id)
+        return SweepResult()
     log.warning("build_lost", build=str(row.id), attempt=row.attempt, runner=row.runner, now=status.value)
     if status is BuildStatus.PENDING:
-        result.retaken += 1
-        result.builds.append(NewBuild(row.id, row.host, work_of(row.transition, row.reason, row.name)))
-        return
-    result.ended += 1
+        again = NewBuild(row.id, row.host, work_of(row.transition, row.reason, row.name))
+        return SweepResult(retaken=1, follow_up=FollowUp.of([again], [row.preset_id]))
+    builds: list[NewBuild] = []
     if row.transition is Transition.START and (canceling or waits_for_it(connection, row.workspace_id)):
         reason = "canceled" if canceling else "not_built"
-        result.builds += transitions.delete_workspaces(
+        builds = transitions.delete_workspaces(
             connection, [row.workspace_id], reason=reason, initiator=row.initiator, now=now
         )
+    return SweepResult(ended=1, follow_up=FollowUp.of(builds, [row.preset_id]))
 
 
 def _republish(
-    database: Database, settings: Settings, waiting: Callable[[str], int | None], result: SweepResult
-) -> None:
-    """Queue by queue, so that what waits for a host that is gone leaves the others their turn."""
+    database: Database, settings: Settings, waiting: Callable[[str], int | None], about_to_be_sent: FollowUp
+) -> SweepResult:
+    """Go queue by queue, so that what waits for a host that is gone leaves the others their turn."""
+    lost: list[NewBuild] = []
     with database.read() as connection:
         pending = store.pending_by_queue(connection)
-    mine = by_host(result.builds)
+    mine = about_to_be_sent.builds_by_host()
     for host, count in sorted(pending.items()):
         about_to_be = [build.id for build in mine.get(host, ())]
         # Never more than are missing: what still lies in the queue has not been lost.
@@ -142,8 +154,8 @@ def _republish(
             with database.read() as connection:
                 now = database.now(connection)
                 due = _unpublished(connection, host, settings.republish_after, now, about_to_be, missing)
-            result.builds += due
-            result.republished += len(due)
+            lost += due
+    return SweepResult(republished=len(lost), follow_up=FollowUp.of(lost))
 
 
 def _unpublished(
@@ -198,11 +210,12 @@ def _due_for_retry(connection: Connection, now: datetime) -> list[Any]:
     return list(islice((row for row in rows if now >= retry_at(row.failures, row.completed_at)), _BATCH))
 
 
-def _retry(connection: Connection, failed: list[Any], now: datetime, result: SweepResult) -> None:
+def _retry(connection: Connection, failed: list[Any], now: datetime) -> SweepResult:
     """The same again. They never give a workspace back."""
+    builds: list[NewBuild] = []
     for row in failed:
         is_claim = row.transition is Transition.START
-        builds = transitions.repeat_failed(
+        builds += transitions.repeat_failed(
             connection,
             row,
             reason=CLAIM_REASON if is_claim else "retry",
@@ -210,11 +223,10 @@ def _retry(connection: Connection, failed: list[Any], now: datetime, result: Swe
             now=now,
             priority=BuildPriority.PERSON_WAITS if is_claim else BuildPriority.DELETE,
         )
-        result.builds += builds
-        result.retried += len(builds)
+    return SweepResult(retried=len(builds), follow_up=FollowUp.of(builds))
 
 
-def _clean_failed(connection: Connection, settings: Settings, now: datetime, result: SweepResult) -> None:
+def _clean_failed(connection: Connection, settings: Settings, now: datetime) -> SweepResult:
     """Failed, stopped and canceled prebuilds stay for study up to a count and an age, then they are deleted."""
     place = func.row_number().over(
         partition_by=m.Workspace.preset_id, order_by=(m.Workspace.created_at.desc(), m.Workspace.id)
@@ -244,11 +256,10 @@ def _clean_failed(connection: Connection, settings: Settings, now: datetime, res
         now=now,
         only=[m.Workspace.owner == PREBUILDS_OWNER],
     )
-    result.builds += builds
-    result.cleaned += len(builds)
+    return SweepResult(cleaned=len(builds), follow_up=FollowUp.of(builds))
 
 
-def _end_claims(connection: Connection, now: datetime, result: SweepResult) -> None:
+def _end_claims(connection: Connection, now: datetime) -> SweepResult:
     """Claimed workspaces past their `claimed_ttl`: the only claimed ones the service ever ends by itself."""
     past = m.Workspace.claimed_until < now
     ids = connection.execute(
@@ -261,5 +272,4 @@ def _end_claims(connection: Connection, now: datetime, result: SweepResult) -> N
     builds = transitions.delete_workspaces(
         connection, list(ids), reason="claimed_ttl", initiator=RECONCILER, now=now, only=[past]
     )
-    result.builds += builds
-    result.cleaned += len(builds)
+    return SweepResult(cleaned=len(builds), follow_up=FollowUp.of(builds))

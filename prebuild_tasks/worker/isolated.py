@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from prebuild_tasks.bootstrap import runtime
 from prebuild_tasks.builds.runner import BuildRunner
 from prebuild_tasks.logs import configure_logging
-from prebuild_tasks.workspaces.outbox import follow_up
+from prebuild_tasks.workspaces.outbox import send
 
 
 def main(build_id: str, name: str, begins: str) -> None:
@@ -28,8 +28,7 @@ def main(build_id: str, name: str, begins: str) -> None:
     result = BuildRunner(own.database, own.settings, own.provisioners, name=name).run_taken(
         build_id, lambda: os.close(int(begins))
     )
-    touched = [] if result.preset_id is None else [result.preset_id]
-    follow_up(own.database, own.messages, result.builds, touched, ref=result.preset)
+    send(own.database, own.messages, result.follow_up)
     sys.stdout.flush()
     os._exit(0)  # a provisioner's thread that never comes back must not keep the process
 

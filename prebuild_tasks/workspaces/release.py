@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -10,19 +11,26 @@ from sqlalchemy import Connection, select, update
 from prebuild_tasks.db.engine import Database
 from prebuild_tasks.errors import RefusedError
 from prebuild_tasks.model.vocabulary import FINAL_STATUSES, PREBUILDS_OWNER, BuildStatus, Transition
-from prebuild_tasks.remedies import Remedy, RemedyKind
 from prebuild_tasks.schema import tables as m
 from prebuild_tasks.schema.history import add_history
 from prebuild_tasks.schema.lookup import find_workspace
 from prebuild_tasks.schema.row_locks import for_no_key_update
 from prebuild_tasks.workspaces import transitions
 from prebuild_tasks.workspaces.new_builds import NewBuild
+from prebuild_tasks.workspaces.outbox import FollowUp
 
 
-def end_workspace(
-    database: Database, name: str, *, actor: str, operator: bool = False
-) -> tuple[str, int, list[NewBuild]]:
-    """Begin deleting a workspace; returns its id, its preset and the builds to publish.
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """A workspace that is being deleted."""
+
+    workspace_id: str
+    follow_up: FollowUp
+    """Its deletion, unless that is under way already, and its pool's turn."""
+
+
+def end_workspace(database: Database, name: str, *, actor: str, operator: bool = False) -> Ending:
+    """Begin deleting a workspace.
 
     `release` (not `operator`) takes claimed workspaces only. Ending one that is being deleted already is no error.
     Raises NotFoundError, RefusedError.
@@ -32,11 +40,7 @@ def end_workspace(
         now = database.now(connection)
         row = find_workspace(connection, name)
         if not operator and row.owner == PREBUILDS_OWNER:
-            raise RefusedError(
-                f"{row.name} is not claimed",
-                hint="to remove a prebuild",
-                remedy=Remedy(RemedyKind.DELETE_WORKSPACE, row.name),
-            )
+            raise RefusedError(f"{row.name} is not claimed", hint=f"to remove a prebuild: prebuild delete {row.name}")
         builds = transitions.delete_workspaces(
             connection, [row.id], reason=reason, initiator=actor, now=now, only=[m.Workspace.owner == row.owner]
         )
@@ -45,7 +49,7 @@ def end_workspace(
         add_history(
             connection, reason, now=now, actor=actor, workspace_ids=[row.id], preset_id=row.preset_id, reason=reason
         )
-    return row.id, row.preset_id, builds
+    return Ending(row.id, FollowUp.of(builds, [row.preset_id]))
 
 
 def _end_open_build(connection: Connection, row: Any, reason: str, actor: str, now: datetime) -> list[NewBuild]:
@@ -95,9 +99,7 @@ def extend(database: Database, workspace: str, seconds: float, *, actor: str) ->
         if row.claimed_until is None:
             raise RefusedError(f"{row.name} has no end", hint="its preset has no claimed_ttl: it stays until released")
         if row.transition is Transition.DELETE:
-            raise RefusedError(
-                f"{row.name} is being deleted", hint="claim another", remedy=Remedy(RemedyKind.CLAIM_WORKSPACE)
-            )
+            raise RefusedError(f"{row.name} is being deleted", hint="claim another: prebuild claim PRESET")
         now = database.now(connection)
         until: datetime = max(row.claimed_until, now) + timedelta(seconds=seconds)
         changed = connection.execute(

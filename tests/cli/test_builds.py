@@ -71,7 +71,7 @@ def test_bad_questions_are_one_sentence(
 
 def test_a_log_that_is_followed_is_json_line_by_line(cli: Any, database: Database, settings: Settings) -> None:
     declare(database, settings, 1)
-    [build] = turn(database, settings).builds
+    [build] = turn(database, settings).follow_up.builds
 
     def say(text: str, seq: int) -> None:
         with database.write() as connection:

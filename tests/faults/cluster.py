@@ -21,10 +21,12 @@ from prebuild_tasks.cli.commands.pools import config_check
 from prebuild_tasks.cli.up.redis_server import RedisServer
 from prebuild_tasks.config import Settings, load_settings
 from prebuild_tasks.insight.audit import audit
+from prebuild_tasks.messaging.publisher import CLIENT_DEADLINE
 from prebuild_tasks.pools.apply import apply as apply_pools
 from prebuild_tasks.pools.file.load import load_pools
 from prebuild_tasks.pools.options import ApplyOptions
 from prebuild_tasks.provisioners import Provisioners
+from prebuild_tasks.workspaces.outbox import send_within
 from tests.e2e.service import Service, procfile
 from tests.faults.load import Load, Sampler
 from tests.faults.proxy import Proxy
@@ -121,7 +123,7 @@ class Cluster(Service):
         here = Runtime(self.settings)
         declared = load_pools([path], check_config=config_check(here.provisioners))
         report = apply_pools(here.database, self.settings, declared, ApplyOptions("test", prune=prune, yes=True))
-        here.messages.wake(report.preset_ids, shown=report.refs)
+        send_within(here.database, here.messages, report.follow_up, CLIENT_DEADLINE)
         here.close()
 
     def add(self, name: str, arguments: list[str], **environment: str) -> None:

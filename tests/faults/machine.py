@@ -17,7 +17,7 @@ from sqlalchemy import delete, func, select, update
 from prebuild_tasks.builds import store
 from prebuild_tasks.builds.runner import BuildRunner
 from prebuild_tasks.claims.claim import claim
-from prebuild_tasks.claims.types import ClaimAnswer, ClaimRequest
+from prebuild_tasks.claims.types import BeingBuilt, ClaimAnswer, ClaimRequest
 from prebuild_tasks.config import Settings
 from prebuild_tasks.db.base import Base
 from prebuild_tasks.db.engine import Database
@@ -41,7 +41,7 @@ from prebuild_tasks.reconcile.store.preset_view import read_preset
 from prebuild_tasks.reconcile.turn import PresetResult, plan_tick, reconcile_preset
 from prebuild_tasks.schema import tables as m
 from prebuild_tasks.schema.lookup import preset_names
-from prebuild_tasks.upkeep.sweep import SweepResult, sweep, take_back_lost
+from prebuild_tasks.upkeep.sweep import sweep, take_back_lost
 from prebuild_tasks.workspaces.release import end_workspace
 from tests.builders import jump
 
@@ -243,7 +243,7 @@ class Life(RuleBasedStateMachine):
 
     @rule()
     def sweep(self) -> None:
-        take_back_lost(self.database, self.settings, SweepResult(), "dead")
+        take_back_lost(self.database, self.settings, "dead")
         sweep(self.database, self.settings, lambda _: 0)
 
     @rule(seconds=st.sampled_from([1.0, 61.0, 1801.0, 3601.0, 100_000.0]))
@@ -359,7 +359,10 @@ class Life(RuleBasedStateMachine):
 
     def _claim(self, request: ClaimRequest) -> None:
         try:
-            answer = claim(self.database, request).answer
+            claimed = claim(self.database, request)
+            if isinstance(claimed, BeingBuilt):
+                raise claimed.error()
+            answer = claimed.answer
         except (ClaimMissError, NotFoundError, RefusedError):
             assert request.request_id not in self.answers, "what was answered once is answered for ever"
             return
@@ -369,7 +372,7 @@ class Life(RuleBasedStateMachine):
 
     def _end(self, name: str, *, operator: bool) -> None:
         try:
-            workspace_id, _, _ = end_workspace(self.database, name, actor=ACTOR, operator=operator)
+            workspace_id = end_workspace(self.database, name, actor=ACTOR, operator=operator).workspace_id
         except (NotFoundError, RefusedError):
             return
         self.may_end.add(workspace_id)

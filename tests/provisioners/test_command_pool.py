@@ -40,7 +40,7 @@ def fill(database: Database, settings: Settings, base: Path) -> Iterator[Callabl
         preset = {"name": "small", "desired": 2}
         template = {"name": "dev", "provisioner": "command", "config": config, "presets": [preset]}
         apply(database, settings, load_text(json.dumps({"schema": 1, "templates": [template]})), ApplyOptions("test"))
-        for build in turn(database, settings).builds:
+        for build in turn(database, settings).follow_up.builds:
             assert runner.run(build.id).outcome == "succeeded"
 
     yield fill
@@ -70,6 +70,6 @@ def test_a_claim_leaves_its_mark(database: Database, settings: Settings, fill: C
     fill()
     done = claim(database, ClaimRequest("ada", ("dev/small",)))
     runner = BuildRunner(database, settings, Provisioners(settings))
-    assert [runner.run(build.id).outcome for build in done.builds] == ["succeeded"]
+    assert [runner.run(build.id).outcome for build in done.follow_up.builds] == ["succeeded"]
     runner.close()
     assert [path.read_text() for path in base.glob("*/*/claimed")] == ["ada\n"]

@@ -22,7 +22,7 @@ here = Runtime(load_settings())
 with here.database.read() as connection:
     preset_id = resolve_preset(connection, "notes/small")
 turn = reconcile_preset(here.database, here.settings, preset_id)
-for build in turn.builds:
+for build in turn.follow_up.builds:
     result = here.build_runner.run(build.id)
     print(result.transition, result.outcome, result.error)
 here.close()

@@ -30,7 +30,7 @@ def test_nothing_ignores_it(
     monkeypatch.setenv("PREBUILD_REDIS_URL", redis_url)
     monkeypatch.setenv("PREBUILD_DATA_DIR", str(settings.data_dir))
     declare(database, settings, 1, start="grep SigIgn /proc/self/status")
-    [build] = turn(database, settings).builds
+    [build] = turn(database, settings).follow_up.builds
     with database.write() as connection:
         connection.execute(update(m.Build).values(attempt=1))
     runner = BuildRunner(database, settings, Provisioners(settings), Apart(settings, grace=1))

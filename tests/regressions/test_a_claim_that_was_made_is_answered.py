@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 
-from prebuild_tasks import client as clients
 from prebuild_tasks.claims.claim import claim_and_wake
 from prebuild_tasks.claims.types import ClaimRequest
 from prebuild_tasks.client import Client
@@ -25,7 +24,7 @@ def away(*_: Any) -> None:
 def test_by_the_client(database: Database, settings: Settings, redis_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     declare(database, settings, 1)
     fill(database, settings)
-    monkeypatch.setattr(clients, "publish", away)
+    monkeypatch.setattr(outbox, "mark_published", away)
     client = Client(settings=settings.model_copy(update={"database_url": database.url, "redis_url": redis_url}))
     assert client.claim(PRESET, owner="ada").owner == "ada"
     client.close()
@@ -34,6 +33,6 @@ def test_by_the_client(database: Database, settings: Settings, redis_url: str, m
 def test_by_the_task(database: Database, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     declare(database, settings, 1)
     fill(database, settings)
-    monkeypatch.setattr(outbox, "publish", away)
+    monkeypatch.setattr(outbox, "mark_published", away)
     answer = claim_and_wake(database, settings, RecordingPublisher(), ClaimRequest("ada", [PRESET]))
     assert answer.owner == "ada"

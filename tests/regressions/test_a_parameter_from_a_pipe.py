@@ -30,7 +30,7 @@ def test_it_is_refused(database: Database, settings: Settings, tmp_path: Path, k
     elif kind == "directory":
         path.mkdir()
     declare(database, settings, 1, extra=f"parameters: {{T: {{from_file: {path}}}}}")
-    [build] = turn(database, settings).builds
+    [build] = turn(database, settings).follow_up.builds
     runner = BuildRunner(database, settings, Provisioners(settings))
     result = runner.run(build.id)
     runner.close()

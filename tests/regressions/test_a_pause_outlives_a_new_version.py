@@ -52,7 +52,7 @@ def test_the_new_version_is_paused_too(database: Database, settings: Settings, b
     assert new != old
     assert outcomes(database, settings, new, old) == ["paused", "paused"]
     done = operations.resume(database, PRESET, actor="ada")
-    assert (done.changed, set(done.preset_ids)) == (True, {str(old), str(new)})
+    assert (done.changed, done.follow_up.wake.keys()) == (True, {old, new})
     assert reconcile_preset(database, settings, old).deleted == 2
     assert fill(database, settings) == 2
     assert not operations.resume(database, PRESET, actor="ada").changed
@@ -94,4 +94,4 @@ def test_one_version_is_paused_by_its_name(database: Database, settings: Setting
     assert outcomes(database, settings, preset_id(database), old) == ["changed", "paused"]
     declare(database, settings, 1, start="true # newest", yes=True)
     assert turn(database, settings).outcome == "changed", "the pool was not paused"
-    assert operations.resume(database, name, actor="ada").preset_ids == (str(old),)
+    assert operations.resume(database, name, actor="ada").follow_up.wake.keys() == {old}

@@ -63,5 +63,5 @@ def test_a_failed_hook_beside_deletions_that_failed_often(
     assert result.retried == 1
     [hers] = workspaces(database, m.Workspace.owner == "ada")
     with database.read() as connection:
-        build = connection.execute(m.Build.__table__.select().where(m.Build.id == result.builds[0].id)).one()
+        build = connection.execute(m.Build.__table__.select().where(m.Build.id == result.follow_up.builds[0].id)).one()
     assert (build.workspace_id, build.priority) == (hers.id, BuildPriority.PERSON_WAITS)

@@ -30,6 +30,6 @@ def test_a_list_is_asked_once(database: Database, settings: Settings, tmp_path: 
         declare(database, settings, {"start": f"echo version {number}", "list": listing, "settings": {"region": "eu"}})
     declare(database, settings, {"start": "true", "list": listing, "settings": {"region": "us"}})
     declare(database, settings, {"start": "true"})
-    assert sweep_resources(database, settings, Provisioners(settings)).problems == []
+    assert sweep_resources(database, settings, Provisioners(settings)).problems == ()
     asked = [json.loads(line)["config"]["region"] for line in (tmp_path / "asked").read_text().splitlines()]
     assert sorted(asked) == ["eu", "us"]

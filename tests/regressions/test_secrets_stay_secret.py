@@ -72,7 +72,7 @@ def test_what_an_adapter_says_when_it_fails_is_masked(
     monkeypatch.setenv("PLACE_TOKEN", SECRET)
     monkeypatch.setattr(SimulatedProvisioner, "start", start)
     declare_simulated(database, settings, 1, extra="parameters: {TOKEN: {from_env: PLACE_TOKEN}}")
-    [build] = turn(database, settings).builds
+    [build] = turn(database, settings).follow_up.builds
     runner = BuildRunner(database, settings, Provisioners(settings))
     result = runner.run(build.id)
     runner.close()
@@ -93,7 +93,7 @@ def test_every_line_of_a_secret_is_one(database: Database, settings: Settings, m
 
     monkeypatch.setattr(SimulatedProvisioner, "start", start)
     declare_simulated(database, settings, 1, extra="parameters: {KEY: {from_env: PLACE_KEY}}")
-    [build] = turn(database, settings).builds
+    [build] = turn(database, settings).follow_up.builds
     runner = BuildRunner(database, settings, Provisioners(settings))
     result = runner.run(build.id)
     runner.close()

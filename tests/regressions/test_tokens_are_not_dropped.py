@@ -17,7 +17,7 @@ from prebuild_tasks.config import Settings
 from prebuild_tasks.db.engine import Database
 from prebuild_tasks.provisioners import Provisioners
 from prebuild_tasks.schema import tables as m
-from prebuild_tasks.workspaces.outbox import publish
+from prebuild_tasks.workspaces.outbox import send
 from tests.builders import RecordingPublisher, declare, turn
 
 
@@ -54,7 +54,7 @@ def test_a_build_is_noted_as_published_before_anybody_can_take_it(database: Data
                 seen.append(connection.execute(query).scalar_one())
             return 0
 
-    publish(database, Publisher(), result.builds)
+    send(database, Publisher(), result.follow_up)
     assert seen[0] is not None
     with database.read() as connection:
         assert connection.execute(select(m.Build.published_at)).scalar_one() is None, "it could not be sent"

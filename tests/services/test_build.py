@@ -23,7 +23,7 @@ from prebuild_tasks.model.vocabulary import BuildPriority, BuildStatus, PresetSt
 from prebuild_tasks.provisioners import Provisioners
 from prebuild_tasks.provisioners.shared import processes as tree
 from prebuild_tasks.schema import tables as m
-from prebuild_tasks.upkeep.sweep import SweepResult, sweep, take_back_lost
+from prebuild_tasks.upkeep.sweep import sweep, take_back_lost
 from prebuild_tasks.workspaces.outbox import mark_published
 from prebuild_tasks.workspaces.release import end_workspace
 from tests.builders import PRESET, declare, finish_builds, turn, workspaces
@@ -188,7 +188,7 @@ def test_a_running_build_learns_that_it_is_cancelled(
     end_workspace(database, row.name, actor="op", operator=True)
     thread.join(20)
     assert results[0].outcome == "canceled"
-    assert len(results[0].builds) == 1, "what was half made is deleted"
+    assert len(results[0].follow_up.builds) == 1, "what was half made is deleted"
     run_all(database, runner)
     assert workspaces(database) == []
     assert audit(database, settings, Provisioners(settings)) == []
@@ -201,11 +201,9 @@ def test_the_late_result_of_a_lost_attempt_is_refused(
     turn(database, settings)
     thread, results = in_background(runner, pending(database)[0])
     wait_until(lambda: workspaces(database, m.Workspace.status == BuildStatus.RUNNING), what="the start")
-    taken = SweepResult()
 
     def is_taken() -> bool:  # a heart that beats in between is believed, so perhaps not at once
-        take_back_lost(database, settings, taken, runner_prefix="here/")
-        return taken.retaken == 1
+        return take_back_lost(database, settings, runner_prefix="here/").retaken == 1
 
     wait_until(is_taken, what="its loss")
     (tmp_path / "go").touch()

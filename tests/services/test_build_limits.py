@@ -29,7 +29,7 @@ def settings(settings: Settings) -> Settings:
 
 def test_a_start_that_hangs_is_told_to_end(database: Database, settings: Settings, runner: BuildRunner) -> None:
     declare_simulated(database, settings, 1, config="{hang_rate: 1}")
-    [build] = turn(database, settings).builds
+    [build] = turn(database, settings).follow_up.builds
     result = runner.run(build.id)
     assert (result.outcome, result.error) == ("failed", "the build ran out of time")
 
@@ -47,7 +47,7 @@ def test_a_provisioner_that_does_not_listen_is_given_up(
 
     monkeypatch.setattr(SimulatedProvisioner, "start", deaf)
     declare_simulated(database, settings, 1)
-    [build] = turn(database, settings).builds
+    [build] = turn(database, settings).follow_up.builds
     outcomes: list[str] = []
     thread = threading.Thread(target=lambda: outcomes.append(runner.run(build.id).outcome))
     thread.start()
@@ -68,7 +68,7 @@ def test_what_is_never_ready_counts_as_failed_and_is_deleted(
     settings_here = settings.model_copy(update={"build_timeout": 30.0})
     runner = BuildRunner(database, settings_here, Provisioners(settings_here))
     declare_simulated(database, settings, 1, config="{never_ready_rate: 1}", extra="ready_timeout: 100ms")
-    [build] = turn(database, settings).builds
+    [build] = turn(database, settings).follow_up.builds
     result = runner.run(build.id)
     assert "not ready within 0.1 s: the simulated workspace is never ready" in result.error
     assert [row.transition for row in workspaces(database)] == [Transition.DELETE]
@@ -86,7 +86,7 @@ def test_two_hundred_builds_beat_in_time(database: Database, settings: Settings)
     count = 200 if database.dialect == "postgresql" else 100
     settings = settings.model_copy(update={"build_timeout": 60.0, "heartbeat_timeout": 6.0})
     declare_simulated(database, settings, count, config="{build_time: 7}")
-    builds = turn(database, settings).builds
+    builds = turn(database, settings).follow_up.builds
     assert len(builds) == count
     runner = BuildRunner(database, settings, Provisioners(settings))
     late: list[float] = []

@@ -178,7 +178,7 @@ def test_the_claim_hook_is_a_build_a_person_waits_for(database: Database, settin
     declare(database, settings, 1, config='claim: "true"')
     fill(database, settings)
     claimed = claim(database, ClaimRequest(owner="ada", presets=[PRESET]))
-    assert (claimed.answer.state, len(claimed.builds)) == ("personalising", 1)
+    assert (claimed.answer.state, len(claimed.follow_up.builds)) == ("personalising", 1)
     finish_builds(database)
     [row] = workspaces(database, m.Workspace.owner == "ada")
     assert (row.transition, row.status) == (Transition.START, BuildStatus.SUCCEEDED)

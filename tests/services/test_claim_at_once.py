@@ -58,7 +58,7 @@ def test_it_writes_what_the_claim_in_steps_writes(
     first = take(database, "ada")
     monkeypatch.setattr(claims, "_at_once", lambda *_: None)
     second = take(database, "bob")
-    told = [{**claimed.answer.report(), "builds": len(claimed.builds)} for claimed in (first, second)]
+    told = [{**claimed.answer.report(), "builds": len(claimed.follow_up.builds)} for claimed in (first, second)]
     assert told[0].keys() == told[1].keys()
     assert [claimed.answer.claimed_until - claimed.answer.claimed_at for claimed in (first, second)] == [
         timedelta(hours=1)

@@ -9,8 +9,7 @@ from sqlalchemy import select, update
 
 from prebuild_tasks.builds import store
 from prebuild_tasks.claims.claim import claim
-from prebuild_tasks.claims.types import ClaimRequest
-from prebuild_tasks.cli.remedies import next_step_of
+from prebuild_tasks.claims.types import BeingBuilt, ClaimRequest
 from prebuild_tasks.config import Settings
 from prebuild_tasks.db.engine import Database
 from prebuild_tasks.errors import BeingBuiltError, ClaimMissError, RefusedError
@@ -18,7 +17,7 @@ from prebuild_tasks.insight.audit import audit
 from prebuild_tasks.model.vocabulary import BuildPriority, BuildStatus, ClaimState, PresetStatus, Transition
 from prebuild_tasks.pools.operations import pause
 from prebuild_tasks.schema import tables as m
-from prebuild_tasks.upkeep.sweep import SweepResult, take_back_lost
+from prebuild_tasks.upkeep.sweep import take_back_lost
 from prebuild_tasks.workspaces.release import end_workspace
 from tests.builders import PRESET, declare, fill, finish_builds, preset_id, turn, workspaces
 
@@ -27,10 +26,10 @@ def wanted(owner: str = "ada", **options: object) -> ClaimRequest:
     return ClaimRequest(owner, [PRESET], wait=True, **options)  # type: ignore[arg-type]
 
 
-def begin(database: Database, request: ClaimRequest) -> BeingBuiltError:
-    with pytest.raises(BeingBuiltError) as begun:
-        claim(database, request)
-    return begun.value
+def begin(database: Database, request: ClaimRequest) -> BeingBuilt:
+    begun = claim(database, request)
+    assert isinstance(begun, BeingBuilt)
+    return begun
 
 
 def mine(database: Database, owner: str = "ada") -> list[object]:
@@ -47,16 +46,16 @@ def test_where_nothing_is_under_way_one_is_begun(database: Database, settings: S
     declare(database, settings, 0)
     request = wanted()
     begun = begin(database, request)
-    assert len(begun.builds) == 1
+    assert len(begun.follow_up.builds) == 1
     with database.read() as connection:
         build = connection.execute(select(m.Build)).one()
     assert (build.priority, build.initiator) == (BuildPriority.PERSON_WAITS, "ada")
     again = begin(database, request)
-    assert again.workspace == begun.workspace
+    assert again.reserved.name == begun.reserved.name
     assert len(mine(database)) == 1, "asking again begins nothing"
     finish_builds(database)
     answer = claim(database, request).answer
-    assert (answer.workspace, answer.owner, answer.state) == (begun.workspace, "ada", ClaimState.USABLE)
+    assert (answer.workspace, answer.owner, answer.state) == (begun.reserved.name, "ada", ClaimState.USABLE)
     assert events(database) == [(False, "not_desired")], "it missed once, however often it asked"
     assert claim(database, request).answer == answer
     assert audit(database, settings) == []
@@ -69,7 +68,7 @@ def test_the_pools_start_that_is_furthest_on_is_theirs(database: Database, setti
         running = connection.execute(select(m.Build.id).order_by(m.Build.id.desc()).limit(1)).scalar_one()
         assert store.take(connection, running, "runner", "", database.now(connection))
     begun = begin(database, wanted())
-    assert begun.builds == []
+    assert begun.follow_up.builds == ()
     with database.read() as connection:
         build = connection.execute(select(m.Build).where(m.Build.id == running)).one()
     assert (build.priority, build.status) == (BuildPriority.PERSON_WAITS, BuildStatus.RUNNING)
@@ -99,7 +98,7 @@ def test_its_hook_runs_and_its_time_begins_when_it_is_ready(database: Database, 
 
 def test_a_name_of_ones_own_and_one_that_is_taken(database: Database, settings: Settings) -> None:
     declare(database, settings, 0)
-    assert begin(database, wanted(name="mine")).workspace == "mine"
+    assert begin(database, wanted(name="mine")).reserved.name == "mine"
     with pytest.raises(RefusedError, match="already has a workspace named mine"):
         claim(database, wanted(name="mine"))
     assert len(mine(database)) == 1
@@ -109,7 +108,7 @@ def test_it_can_be_given_up_while_it_is_built(database: Database, settings: Sett
     declare(database, settings, 0)
     request = wanted()
     begun = begin(database, request)
-    end_workspace(database, f"ada/{begun.workspace}", actor="ada")
+    end_workspace(database, f"ada/{begun.reserved.name}", actor="ada")
     finish_builds(database)
     assert mine(database) == []
     with pytest.raises(ClaimMissError) as miss:
@@ -126,7 +125,7 @@ def test_a_blocked_preset_is_not_built_for_anybody(
         connection.execute(update(m.Preset).values(status=status, status_reason="no such image"))
     with pytest.raises(RefusedError, match="no such image") as refused:
         claim(database, wanted())
-    assert "prebuild unblock dev/small" in next_step_of(refused.value)
+    assert "prebuild unblock dev/small" in refused.value.hint
 
 
 def test_limits_hold_for_people_too(database: Database, settings: Settings) -> None:
@@ -168,7 +167,7 @@ def test_the_second_preset_is_built_where_the_first_can_not_be(database: Databas
         connection.execute(m.Preset.__table__.insert().values(**row | {"name": "large"}))
         connection.execute(update(m.Preset).where(m.Preset.name == "small").values(status=PresetStatus.HARD_LIMITED))
     begun = begin(database, ClaimRequest("ada", [PRESET, "dev/large"], wait=True))
-    assert begun.preset_id == preset_id(database, "dev/large")
+    assert begun.reserved.preset_id == preset_id(database, "dev/large")
 
 
 def test_the_same_request_twice_at_once_begins_one(database: Database, settings: Settings) -> None:
@@ -176,10 +175,7 @@ def test_the_same_request_twice_at_once_begins_one(database: Database, settings:
     request, found = wanted(), list[str]()
 
     def ask() -> None:
-        try:
-            claim(database, request)
-        except BeingBuiltError as begun:
-            found.append(begun.workspace)
+        found.append(begin(database, request).reserved.name)
 
     threads = [threading.Thread(target=ask) for _ in range(6)]
     for thread in threads:
@@ -201,8 +197,7 @@ def test_many_who_wait_get_one_each_and_cancelling_takes_none_of_theirs(database
 
     def ask(request: ClaimRequest) -> None:
         start.wait(10)
-        with pytest.raises(BeingBuiltError):
-            claim(database, request)
+        begin(database, request)
 
     def shrink() -> None:
         start.wait(10)
@@ -229,8 +224,8 @@ def test_a_lost_build_for_a_person_is_taken_up_again(database: Database, setting
     begun = begin(database, request)
     for attempt in range(settings.build_attempts):
         with database.write() as connection:
-            assert store.take(connection, begun.builds[0].id, "runner", "", database.now(connection)), attempt
-        take_back_lost(database, settings, SweepResult(), "runner")
+            assert store.take(connection, begun.follow_up.builds[0].id, "runner", "", database.now(connection)), attempt
+        take_back_lost(database, settings, "runner")
     assert [(w.transition, w.reason) for w in mine(database)] == [(Transition.DELETE, "not_built")]  # type: ignore[attr-defined]
     with pytest.raises(ClaimMissError, match="its worker died 3 times"):
         claim(database, request)

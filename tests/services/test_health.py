@@ -56,7 +56,7 @@ def test_what_is_gone_is_replaced_at_the_first_look(
     assert due_hosts(database, settings) == [""]
     result = probe(database, settings)
     assert (result.probed, result.failing, result.replaced) == (2, 1, 1)
-    assert len(result.preset_ids) == 1
+    assert len(result.follow_up.wake) == 1
     assert turn(database, settings).created == 1, "at once: no backoff for the first"
     build_all(database, runner)
     assert len(workspaces(database)) == 2

@@ -48,14 +48,14 @@ def test_a_lost_hosts_prebuilds_are_replaced(database: Database, settings: Setti
     watch(database, settings, new)
     with database.read() as connection:
         assert alive(connection, settings, database.now(connection)) == ["new"]
-    builds, presets = give_up_lost(database, settings)
-    assert len(builds) == 2
-    assert {build.queue for build in builds} == {"old"}, "what is left is deleted when the host comes back"
-    assert len(presets) == 1
+    follow_up = give_up_lost(database, settings)
+    assert len(follow_up.builds) == 2
+    assert {build.queue for build in follow_up.builds} == {"old"}, "what is left is deleted when the host comes back"
+    assert len(follow_up.wake) == 1
     assert turn(database, settings).created == 3
     [hers] = workspaces(database, m.Workspace.owner == "ada")
     assert (hers.transition, hers.host) == (Transition.START, "old")
-    assert give_up_lost(database, settings) == ([], set())
+    assert not give_up_lost(database, settings)
     assert audit(database, settings) == []
 
 
@@ -67,8 +67,7 @@ def test_a_start_that_is_bound_to_a_lost_host_is_given_up(database: Database, se
     on(database, "old")
     _, new = say(database, settings, "old", "new")
     watch(database, settings, new)
-    builds, _ = give_up_lost(database, settings)
-    assert len(builds) == 1
+    assert len(give_up_lost(database, settings).builds) == 1
     assert turn(database, settings).created == 1
     assert audit(database, settings) == []
 
@@ -82,7 +81,7 @@ def test_after_a_night_switched_off_nobody_is_lost(database: Database, settings:
     say(database, settings, "old", "new")
     jump(database, 8 * 3600)
     say(database, settings, "new")
-    assert give_up_lost(database, settings) == ([], set())
+    assert not give_up_lost(database, settings)
 
 
 def test_a_machine_that_slept_has_not_watched(database: Database, settings: Settings) -> None:
@@ -93,7 +92,7 @@ def test_a_machine_that_slept_has_not_watched(database: Database, settings: Sett
     _, new = say(database, settings, "old", "new")
     jump(database, 8 * 3600)
     new.say()
-    assert give_up_lost(database, settings) == ([], set())
+    assert not give_up_lost(database, settings)
 
 
 def test_without_another_host_nobody_is_lost(database: Database, settings: Settings) -> None:
@@ -103,14 +102,14 @@ def test_without_another_host_nobody_is_lost(database: Database, settings: Setti
     on(database, "old")
     say(database, settings, "old")
     jump(database, 8 * 3600)
-    assert give_up_lost(database, settings) == ([], set())
+    assert not give_up_lost(database, settings)
 
 
 def test_a_running_build_of_a_lost_host_is_first_taken_back(database: Database, settings: Settings) -> None:
     declare(database, settings, 1)
     result = turn(database, settings)
     with database.write() as connection:
-        assert store.take(connection, result.builds[0].id, "old/1", "old", database.now(connection))
+        assert store.take(connection, result.follow_up.builds[0].id, "old/1", "old", database.now(connection))
     _, new = say(database, settings, "old", "new")
     watch(database, settings, new)
-    assert give_up_lost(database, settings)[0] == []
+    assert give_up_lost(database, settings).builds == ()

@@ -37,7 +37,7 @@ def test_a_paused_pool_is_left_alone_and_can_be_claimed_from(database: Database,
     assert plan_tick(database, settings)[1] == []
     assert pools(database, settings)[0].next_action == "paused by ada"
     done = operations.resume(database, name, actor="ada")
-    assert (done.changed, done.preset_ids) == (True, (str(preset_id(database)),))
+    assert (done.changed, list(done.follow_up.wake)) == (True, [preset_id(database)])
     assert turn(database, settings).created == 1
     assert not operations.resume(database, name, actor="ada").changed
     assert [event for event in events(database) if event in ("paused", "resumed")] == ["paused", "paused", "resumed"]
@@ -60,7 +60,7 @@ def test_promote_drains_the_old_version_and_fills_the_new(database: Database, se
         names = connection.execute(select(m.TemplateVersion.name).order_by(m.TemplateVersion.id)).scalars().all()
     done = operations.promote(database, "dev", names[1], actor="ada")
     assert done.changed
-    assert str(old) in done.preset_ids
+    assert old in done.follow_up.wake
     assert preset_id(database) != old
     assert reconcile_preset(database, settings, old).deleted == 2
     assert turn(database, settings).created == 2

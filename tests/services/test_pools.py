@@ -17,6 +17,7 @@ from prebuild_tasks.pools.operations import promote
 from prebuild_tasks.pools.options import ApplyOptions, ApplyReport
 from prebuild_tasks.schema import tables as m
 from prebuild_tasks.schema.conditions import TEMPLATE_OF_VERSION, VERSION_OF_PRESET
+from prebuild_tasks.workspaces.outbox import FollowUp
 from tests.builders import declare, fill, preset_id, workspaces
 
 LONG = """
@@ -44,7 +45,7 @@ def test_the_same_file_twice_changes_nothing(database: Database, settings: Setti
     first = declare(database, settings, 2, extra='timezone: UTC, schedules: [{cron: "* 8 * * *", desired: 1}]')
     assert signs(first) == ["+ template dev", first and signs(first)[1], "+ preset dev/small"]
     again = declare(database, settings, 2, extra='timezone: UTC, schedules: [{cron: "* 8 * * *", desired: 1}]')
-    assert (again.changes, again.preset_ids, again.revision) == ([], [], first.revision)
+    assert (again.changes, again.follow_up, again.revision) == ([], FollowUp(), first.revision)
 
 
 def test_sizes_schedules_and_limits_change_in_place(database: Database, settings: Settings) -> None:
@@ -62,7 +63,7 @@ def test_a_changed_recipe_makes_a_new_version_and_promotes_it(database: Database
     report = declare(database, settings, 1, extra='parameters: {A: "1"}')
     assert [sign[0] for sign in signs(report)] == ["+", "+", "~"]
     assert preset_id(database) != old
-    assert old in [int(identity) for identity in report.preset_ids] or not workspaces(database)
+    assert old in report.follow_up.wake or not workspaces(database)
 
 
 def test_no_promote_stores_without_activating(database: Database, settings: Settings) -> None:
@@ -152,12 +153,12 @@ def test_every_change_is_in_the_history(database: Database, settings: Settings) 
 
 
 def test_only_who_has_something_to_do_is_woken(database: Database, settings: Settings) -> None:
-    assert len(put(database, settings, many(20)).preset_ids) == 20
+    assert len(put(database, settings, many(20)).follow_up.wake) == 20
     fill(database, settings, "t0/p3")
     first = preset_id(database, "t0/p3")
     report = put(database, settings, many(20) + "\norganizations: [{name: default, max_workspaces: 50}]\n")
     assert report.changes
-    assert str(first) not in report.preset_ids
+    assert int(first) not in report.follow_up.wake
 
 
 def test_a_revision_that_is_gone_is_refused(database: Database, settings: Settings) -> None:

@@ -17,7 +17,7 @@ from prebuild_tasks.reconcile.store import preset_view, snapshots
 from prebuild_tasks.reconcile.store.write import create_prebuilds
 from prebuild_tasks.reconcile.turn import plan_tick
 from prebuild_tasks.schema import tables as m
-from prebuild_tasks.workspaces.outbox import publish
+from prebuild_tasks.workspaces.outbox import send
 from tests.builders import (
     PRESET,
     RecordingPublisher,
@@ -217,7 +217,7 @@ def test_publishing_is_remembered(database: Database, settings: Settings) -> Non
     declare(database, settings, 2)
     publisher = RecordingPublisher()
     result = turn(database, settings)
-    assert publish(database, publisher, result.builds) == 2
+    assert send(database, publisher, result.follow_up) == 2
     with database.read() as connection:
         rows = connection.execute(select(m.Build.published_at, m.Build.publications)).all()
     assert all(row.published_at and row.publications == 1 for row in rows)

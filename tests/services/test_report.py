@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import event, update
 
 from prebuild_tasks.claims.claim import claim
-from prebuild_tasks.claims.types import ClaimRequest
+from prebuild_tasks.claims.types import BeingBuilt, ClaimRequest
 from prebuild_tasks.config import Settings
 from prebuild_tasks.db.engine import Database
 from prebuild_tasks.errors import InputError, NotFoundError
@@ -210,8 +210,9 @@ def test_the_real_life_of_a_pool(database: Database, settings: Settings) -> None
     fill(database, settings)
     for owner in ("ada", "bob"):
         claim(database, ClaimRequest(owner, [PRESET]))
-    with pytest.raises(Exception, match="eve"):
-        claim(database, ClaimRequest("eve", [PRESET], wait=True, request_id="eves"))
+    begun = claim(database, ClaimRequest("eve", [PRESET], wait=True, request_id="eves"))
+    assert isinstance(begun, BeingBuilt)
+    assert "eve" in str(begun.error())
     finish_builds(database)
     claim(database, ClaimRequest("eve", [PRESET], wait=True, request_id="eves", repeated=True))
     total = report(database, settings, since=ago(HOUR)).total

@@ -118,12 +118,12 @@ def test_a_rolling_promotion_is_no_mass_deletion(database: Database, settings: S
 
 def test_whichever_pool_moves_wakes_the_other(database: Database, settings: Settings) -> None:
     old, new = promoted(database, settings, 2)
-    assert reconcile_preset(database, settings, new).wake == set(), "nothing is ready yet"
+    assert reconcile_preset(database, settings, new).follow_up.wake == {}, "nothing is ready yet"
     assert reconcile_preset(database, settings, old).outcome == "steady", "it stands in"
     finish_builds(database)
-    assert reconcile_preset(database, settings, new).wake == {old}
+    assert reconcile_preset(database, settings, new).follow_up.wake.keys() == {old}
     result = reconcile_preset(database, settings, old)
-    assert (result.deleted, result.wake) == (1, {new})
+    assert (result.deleted, result.follow_up.wake.keys()) == (1, {new})
 
 
 def test_going_back_rolls_back(database: Database, settings: Settings) -> None:

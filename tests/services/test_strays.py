@@ -149,7 +149,7 @@ def test_an_older_database_that_was_put_back_gives_no_claimed_one_away(
         connection.execute(update(m.Workspace).where(m.Workspace.id == hers.id).values(values))
     result = look(database, settings)
     assert (result.forgotten, result.destroyed) == (1, 0)
-    assert len(result.preset_ids) == 1
+    assert len(result.follow_up.wake) == 1
     assert fill_really(database, settings, runner) == 2
     jump(database, 10 * GRACE)
     assert look(database, settings).report()["claimed"] == 1
@@ -171,7 +171,7 @@ def test_a_provisioner_that_can_not_be_asked_is_left_out(
 
     monkeypatch.setattr(SimulatedProvisioner, "list", refuse)
     result = look(database, settings)
-    assert (result.problems, result.destroyed) == (["simulated: no engine"], 0)
+    assert (result.problems, result.destroyed) == (("simulated: no engine",), 0)
     assert len(strays(database)) == 1, "what was known of it stays"
 
 
@@ -204,7 +204,7 @@ def test_a_row_without_a_resource_is_replaced(database: Database, settings: Sett
     assert look(database, settings).vanished == 0, "its list may lag behind"
     jump(database, GRACE)
     result = look(database, settings)
-    assert (result.vanished, len(result.builds), len(result.preset_ids)) == (1, 1, 1)
+    assert (result.vanished, len(result.follow_up.builds), len(result.follow_up.wake)) == (1, 1, 1)
     assert fill_really(database, settings, runner) == 2
     assert kept.id in {row.id for row in workspaces(database)}
     assert audit(database, settings, Provisioners(settings)) == []

@@ -19,7 +19,7 @@ from prebuild_tasks.db.engine import Database
 from prebuild_tasks.messaging.publisher import EVENTS, RECONCILE, Messages
 from prebuild_tasks.schema import tables as m
 from prebuild_tasks.worker.config import HARD_LIMIT, VISIBILITY_TIMEOUT
-from prebuild_tasks.workspaces.outbox import follow_up
+from prebuild_tasks.workspaces.outbox import FollowUp, send
 from tests.builders import PRESET, declare, live, preset_id, workspaces
 
 NAMES = {
@@ -147,7 +147,7 @@ def test_people_are_shown_names_and_workers_get_ids(here: Runtime) -> None:
     assert (message.payload[0], message.headers["argsrepr"]) == ([identity], pool)
     message = _taken(here, "builds", here.settings.host)
     assert message.headers["argsrepr"] == f"('{message.payload[0][0]}: claim of {claimed['workspace']}',)"
-    follow_up(here.database, here.messages, [], [int(identity), 999])  # as a sweep, who knows numbers alone
+    send(here.database, here.messages, FollowUp.of(wake=[int(identity), 999]))  # as a sweep, who knows numbers alone
     assert [_taken(here, EVENTS).headers["argsrepr"] for _ in range(2)] == [pool, "('999',)"]
 
 

@@ -144,12 +144,12 @@ def delete(
 
 def _end(workspace: str, *, actor: str, operator: bool, as_json: bool) -> None:
     client = opened(Client())
-    workspace_id, preset_id, builds = end_workspace(client.database, workspace, actor=actor, operator=operator)
+    ending = end_workspace(client.database, workspace, actor=actor, operator=operator)
     if as_json:
-        write_json({"workspace": workspace, "id": workspace_id, "state": "deleting"})
+        write_json({"workspace": workspace, "id": ending.workspace_id, "state": "deleting"})
     else:
         write(f"{workspace} is being deleted")
-    client.after(preset_id, builds)
+    client.after(ending.follow_up)
 
 
 def _waited_for(client: Client, request: ClaimRequest, seconds: float, *, quiet: bool) -> Claimed:

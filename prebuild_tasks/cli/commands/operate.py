@@ -17,13 +17,14 @@ from prebuild_tasks.cli.completion import (
 from prebuild_tasks.cli.output import ActorOption, JsonOption, opened, write, write_json
 from prebuild_tasks.config import load_settings
 from prebuild_tasks.errors import InputError
+from prebuild_tasks.messaging.publisher import CLIENT_DEADLINE
 from prebuild_tasks.model.durations import parse_duration
 from prebuild_tasks.model.text import number
 from prebuild_tasks.pools import operations
 from prebuild_tasks.pools.operations import Operated
 from prebuild_tasks.upkeep.forget_host import forget_host
 from prebuild_tasks.workspaces import release
-from prebuild_tasks.workspaces.outbox import names_of
+from prebuild_tasks.workspaces.outbox import send_within
 
 MaybePreset = Annotated[
     str, typer.Argument(help="template/preset; left out: everything", autocompletion=complete_preset)
@@ -111,8 +112,7 @@ def forget(
     else:
         theirs = f", {done.claimed} of them people's" if done.claimed else ""
         write(f"{host} is forgotten: {number(done.workspaces, 'workspace')} closed{theirs}")
-    if done.preset_ids:
-        here.messages.wake(done.preset_ids, shown=names_of(here.database, done.preset_ids))
+    send_within(here.database, here.messages, done.follow_up, CLIENT_DEADLINE)
 
 
 def _here() -> Runtime:
@@ -131,5 +131,4 @@ def _report(here: Runtime, done: Operated, sentence: str, *, as_json: bool) -> N
         write_json({"changed": done.changed})
     else:
         write(sentence)
-    if done.preset_ids:
-        here.messages.wake(done.preset_ids, shown=names_of(here.database, done.preset_ids))
+    send_within(here.database, here.messages, done.follow_up, CLIENT_DEADLINE)

@@ -29,6 +29,7 @@ from prebuild_tasks.clock import utcnow
 from prebuild_tasks.config import load_settings
 from prebuild_tasks.errors import BusyError, UnreachableError
 from prebuild_tasks.insight.status.pools import PoolStatus, pools
+from prebuild_tasks.messaging.publisher import CLIENT_DEADLINE
 from prebuild_tasks.messaging.redis import require_redis
 from prebuild_tasks.pools.apply import apply as apply_pools
 from prebuild_tasks.pools.file.load import ConfigCheck, load_pools
@@ -36,6 +37,7 @@ from prebuild_tasks.pools.options import DEFAULT_SOURCE, ApplyOptions
 from prebuild_tasks.provisioners import Provisioners
 from prebuild_tasks.schema.lookup import resolve_preset
 from prebuild_tasks.upkeep.strays.store import waiting
+from prebuild_tasks.workspaces.outbox import send_within
 
 _WATCH_PAUSE = 1.0
 """Seconds between two looks."""
@@ -83,8 +85,7 @@ def apply(
         for change in report.changes:
             write(str(change))
         write(f"revision {report.revision}" + ("" if report.changed else ", nothing changed"))
-    if report.preset_ids:
-        here.messages.wake(report.preset_ids, shown=report.refs)
+    send_within(here.database, here.messages, report.follow_up, CLIENT_DEADLINE)
 
 
 def status(

@@ -36,8 +36,8 @@ from prebuild_tasks.pools.apply import apply, is_declared
 from prebuild_tasks.pools.file.load import load_pools
 from prebuild_tasks.pools.options import ApplyOptions
 from prebuild_tasks.reconcile.rules.reasons import Reason
-from prebuild_tasks.upkeep.sweep import SweepResult, take_back_lost
-from prebuild_tasks.workspaces.outbox import publish
+from prebuild_tasks.upkeep.sweep import take_back_lost
+from prebuild_tasks.workspaces.outbox import leave_to_upkeep, send
 
 log = structlog.get_logger(__name__)
 
@@ -138,6 +138,7 @@ class Embedded:
             files, overlays = example(settings.data_dir)
         loaded = load_pools(files, overlays=overlays, check_config=config_check(self._here.provisioners))
         report = apply(self._here.database, settings, loaded, ApplyOptions(actor=os_user()))
+        leave_to_upkeep(report.follow_up)  # the tick that is asked for once the workers start gives every pool its turn
         self._say("pools", f"{files[0]}, revision {report.revision}")
 
     def _take_over(self) -> None:
@@ -146,9 +147,8 @@ class Embedded:
             if served := adapter.serve_again():
                 self._say("served", f"{served} workspaces again")
         if self._owns_database:
-            result = SweepResult()
-            take_back_lost(self._here.database, self._settings, result, runner_prefix=f"{self._settings.host}/")
-            publish(self._here.database, self._here.messages, result.builds)
+            taken = take_back_lost(self._here.database, self._settings, runner_prefix=f"{self._settings.host}/")
+            send(self._here.database, self._here.messages, taken.follow_up)
 
     def _start_flower(self) -> None:
         given = self._settings.flower_basic_auth or os.environ.get("FLOWER_BASIC_AUTH", "")

@@ -33,7 +33,6 @@ from prebuild_tasks.insight.metrics.families import Families, add_numbers
 from prebuild_tasks.insight.metrics.read import Numbers, read_numbers
 from prebuild_tasks.messaging.publisher import BUILDS, CLAIMS, DEFAULT, EVENTS, RECONCILE
 from prebuild_tasks.messaging.redis import connect
-from prebuild_tasks.remedies import Remedy, RemedyKind
 
 log = structlog.get_logger(__name__)
 
@@ -200,8 +199,7 @@ def serve(exporter: Exporter, bind: str, port: int) -> int:
     except OSError as error:
         raise InputError(
             f"the exporter can't listen on {bind}:{port}: {error.strerror or error}",
-            hint="name another",
-            remedy=Remedy(RemedyKind.MOVE_EXPORTER),
+            hint="name another: prebuild exporter --port N --bind ADDRESS",
         ) from None
     return int(server.server_port)
 

@@ -6,7 +6,7 @@ A part of the sweep, in short transactions, so that it never stands in anybody's
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timedelta
 
 from sqlalchemy import Connection
@@ -32,7 +32,7 @@ KEEP_WORKERS = 3600.0
 PRUNED_KEY = "pruned"
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Pruned:
     """How many rows went."""
 
@@ -85,14 +85,13 @@ def prune(database: Database, settings: Settings) -> Pruned:
     with database.read() as connection:
         before = database.now(connection) - timedelta(seconds=settings.retention_builds)
         drained = store.drained_presets(connection, before, BATCH)
-    for preset_id in drained:
-        done.presets += _forget(database, preset_id, before)
+    presets, recipes = sum(_forget(database, preset_id, before) for preset_id in drained), 0
     with database.write() as connection:
-        if done.presets:
+        if presets:
             lock_declaration(connection)  # what it finds unused must not be made the active one meanwhile
-            done.recipes = store.delete_empty_recipes(connection)
+            recipes = store.delete_empty_recipes(connection)
         counters.delete_orphans(connection)
-    return done
+    return replace(done, presets=presets, recipes=recipes)
 
 
 def _forget(database: Database, preset_id: int, before: datetime) -> bool:

@@ -33,7 +33,7 @@ from prebuild_tasks.schema.conditions import IS_CLAIMABLE, IS_LIVE_PREBUILD, VER
 from prebuild_tasks.schema.history import add_history
 from prebuild_tasks.upkeep.probes import take_out
 from prebuild_tasks.upkeep.strays import store
-from prebuild_tasks.workspaces.new_builds import NewBuild
+from prebuild_tasks.workspaces.outbox import FollowUp
 
 log = structlog.get_logger(__name__)
 
@@ -42,9 +42,9 @@ SHARE = 0.05
 """More unknown resources than FEW, and than this share of all, wait for confirmation: that many are no accident."""
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class StrayResult:
-    """What one look found and did."""
+    """The outcome of one look, or of a part of it; `|` adds up."""
 
     resources: int = 0
     unknown: int = 0
@@ -54,15 +54,29 @@ class StrayResult:
     destroyed: int = 0
     forgotten: int = 0
     """Prebuilds whose resource somebody has, by a claim that this database does not know."""
-    problems: list[str] = field(default_factory=list)
+    problems: tuple[str, ...] = ()
     vanished: int = 0
     """Prebuilds that were listed nowhere."""
-    builds: list[NewBuild] = field(default_factory=list)
-    preset_ids: set[int] = field(default_factory=set)
+    follow_up: FollowUp = field(default_factory=FollowUp)
+    """The deletions of what was listed nowhere, and the turns of the pools that lost something."""
+
+    def __or__(self, other: StrayResult) -> StrayResult:
+        return StrayResult(
+            resources=self.resources + other.resources,
+            unknown=self.unknown + other.unknown,
+            claimed=self.claimed + other.claimed,
+            waiting=self.waiting + other.waiting,
+            destroyed=self.destroyed + other.destroyed,
+            forgotten=self.forgotten + other.forgotten,
+            problems=self.problems + other.problems,
+            vanished=self.vanished + other.vanished,
+            follow_up=self.follow_up | other.follow_up,
+        )
 
     def report(self) -> dict[str, Any]:
-        names = ("resources", "unknown", "claimed", "waiting", "destroyed", "forgotten", "vanished", "problems")
-        return {name: value for name in names if (value := getattr(self, name))}
+        names = ("resources", "unknown", "claimed", "waiting", "destroyed", "forgotten", "vanished")
+        counts: dict[str, Any] = {name: value for name in names if (value := getattr(self, name))}
+        return {**counts, "problems": list(self.problems)} if self.problems else counts
 
 
 class _Silent:
@@ -130,16 +144,15 @@ def sweep_resources(
                 asked = database.now(connection)
             found = _listed(adapter, installation, configs[name])
         except PrebuildError as error:
-            result.problems.append(f"{name}: {error.message}")
+            result |= StrayResult(problems=(f"{name}: {error.message}",))
             continue
         except Exception as error:  # an adapter's bug must not end the sweep of the others
             log.exception("list_crashed", provisioner=name)
-            result.problems.append(f"{name}: {error}")
+            result |= StrayResult(problems=(f"{name}: {error}",))
             continue
-        _compare(database, settings, name, adapter, found, result)
-        _replace_vanished(
-            database, settings, name, adapter, {item.resource.workspace_id for item in found}, asked, result
-        )
+        result |= _compare(database, settings, name, adapter, found)
+        listed = {item.resource.workspace_id for item in found}
+        result |= _replace_vanished(database, settings, name, adapter, listed, asked)
     if result.report():
         log.info("resources_swept", **result.report())
     return result
@@ -160,28 +173,30 @@ def _compare(
     name: str,
     adapter: Provisioner,
     found: Sequence[_Found],
-    result: StrayResult,
-) -> None:
+) -> StrayResult:
     resources = [item.resource for item in found]
     host = settings.host if adapter.local else ""
-    result.resources += len(resources)
     with database.read() as connection:
         known = _known(connection, [resource.workspace_id for resource in resources])
-    _forget_claimed(database, [item for item in resources if item.claimed and known.get(item.workspace_id)], result)
+    result = _forget_claimed(database, [item for item in resources if item.claimed and known.get(item.workspace_id)])
     unknown = {item.workspace_id: item for item in resources if item.workspace_id not in known}
     loose = sum(not item.claimed for item in unknown.values())
     held_back = too_many(loose, len(resources))
-    result.unknown += len(unknown)
-    result.claimed += len(unknown) - loose
     with database.write() as connection:
         now = database.now(connection)
         confirmed = store.remember(connection, name, host, unknown, now, held_back=held_back)
         due = store.due(connection, settings, name, host, now, confirmed_only=held_back)
-    result.waiting += loose - len(confirmed) if held_back else 0
+    result |= StrayResult(
+        resources=len(resources),
+        unknown=len(unknown),
+        claimed=len(unknown) - loose,
+        waiting=loose - len(confirmed) if held_back else 0,
+    )
     by_id = {item.resource.workspace_id: item for item in found}
     for workspace_id in due:
         if workspace_id in unknown:
-            _destroy(database, adapter, name, by_id[workspace_id], result)
+            result |= _destroy(database, adapter, name, by_id[workspace_id])
+    return result
 
 
 def _known(connection: Connection, workspace_ids: Sequence[str]) -> dict[str, bool]:
@@ -207,12 +222,11 @@ def _destroy(
     adapter: Provisioner,
     name: str,
     found: _Found,
-    result: StrayResult,
-) -> None:
+) -> StrayResult:
     item = found.resource
     with database.read() as connection:
         if item.workspace_id in _known(connection, [item.workspace_id]):
-            return  # known by now: a database was put back
+            return StrayResult()  # known by now: a database was put back
         config = connection.execute(
             select(m.TemplateVersion.config)
             .join(m.Preset, m.Preset.template_version_id == m.TemplateVersion.id)
@@ -234,9 +248,7 @@ def _destroy(
     try:
         adapter.delete(spec, _Silent())
     except PrebuildError as error:
-        result.problems.append(f"{item.resource_id}: {error.message}")
-        return
-    result.destroyed += 1
+        return StrayResult(problems=(f"{item.resource_id}: {error.message}",))
     with database.write() as connection:
         now = database.now(connection)
         add_history(
@@ -250,6 +262,7 @@ def _destroy(
         connection.execute(
             delete(m.Stray).where(m.Stray.provisioner == name, m.Stray.workspace_id == item.workspace_id)
         )
+    return StrayResult(destroyed=1)
 
 
 def _replace_vanished(
@@ -259,8 +272,7 @@ def _replace_vanished(
     adapter: Provisioner,
     listed: set[str],
     asked: datetime,
-    result: StrayResult,
-) -> None:
+) -> StrayResult:
     """Prebuilds that their provisioner does not list are of no use to anybody; claimed workspaces are left alone.
 
     Only those that were ready for as long as a stray is waited for: a list may lag. Their probes find them sooner,
@@ -278,21 +290,21 @@ def _replace_vanished(
                 m.Workspace.ready_at < asked - timedelta(seconds=settings.stray_grace),
             )
         ).all()
+    result = StrayResult()
     for row in rows:
         if row.id in listed or not is_listed(adapter, row.config):
             continue
         try:
-            builds = take_out(database, row.id, row.preset_id, f"{name} does not list it any more")
+            follow_up = take_out(database, row.id, row.preset_id, f"{name} does not list it any more")
         except BusyError:
             continue  # the next look finds it again
-        if builds:
-            result.vanished += 1
-            result.builds += builds
-            result.preset_ids.add(row.preset_id)
+        result |= StrayResult(vanished=1 if follow_up else 0, follow_up=follow_up)
+    return result
 
 
-def _forget_claimed(database: Database, resources: Sequence[Resource], result: StrayResult) -> None:
+def _forget_claimed(database: Database, resources: Sequence[Resource]) -> StrayResult:
     """A prebuild here, and somebody's by the mark on it: this database is older than the claim. It is left to them."""
+    result = StrayResult()
     for item in resources:
         with database.write() as connection:
             now = database.now(connection)
@@ -309,5 +321,5 @@ def _forget_claimed(database: Database, resources: Sequence[Resource], result: S
                 preset_id=preset_id, reason="its resource carries the mark of a claim that this database does not know",
             )  # fmt: skip
         log.warning("claimed_elsewhere", workspace=item.workspace_id, resource=item.resource_id)
-        result.forgotten += 1
-        result.preset_ids.add(preset_id)
+        result |= StrayResult(forgotten=1, follow_up=FollowUp.of(wake=[preset_id]))
+    return result

@@ -1,0 +1,286 @@
+"""Every follow-up that a service returns is sent or handed on: read from the sources, so that none can be forgotten.
+
+A carrier is `FollowUp`, `NewBuild`, or a class with a field of such a type. The value of each call that returns one is
+to be sent, returned, joined, or passed to a function that does so. To look at its other fields, or whether it is empty,
+is not enough.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cache, cached_property
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2] / "prebuild_tasks"
+CARRIED = {"FollowUp", "NewBuild"}
+ROLLED_BACK = {"Plan"}
+"""Their transaction is rolled back: nothing follows from it."""
+HANDED_ON = {"follow_up", "builds", "wake"}
+"""Attributes that are what a carrier carries."""
+REGROUPS = "builds_by_host"
+"""Shows what its caller has in another order."""
+LEFT_ON_PURPOSE = "leave_to_upkeep"
+LOOKED_AT = {"len", "bool", "isinstance", "sum", "any", "all"}
+Function = ast.FunctionDef | ast.AsyncFunctionDef
+
+
+@dataclass
+class Module:
+    """A module's functions, by `name` or `Class.name`, and what its names stand for."""
+
+    name: str
+    tree: ast.Module
+    functions: dict[str, Function] = field(default_factory=dict)
+    classes: dict[str, ast.ClassDef] = field(default_factory=dict)
+    imported: dict[str, str] = field(default_factory=dict)
+    parents: dict[ast.AST, ast.AST] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for node in ast.walk(self.tree):
+            self.parents.update((child, node) for child in ast.iter_child_nodes(node))
+            if isinstance(node, ast.ImportFrom):
+                self.imported.update(
+                    (alias.asname or alias.name, f"{node.module}.{alias.name}") for alias in node.names
+                )
+            elif isinstance(node, ast.ClassDef):
+                self.classes[node.name] = node
+        for node in ast.walk(self.tree):
+            if isinstance(node, Function):
+                owner = self.parents[node]
+                self.functions[f"{owner.name}.{node.name}" if isinstance(owner, ast.ClassDef) else node.name] = node
+
+    def around(self, node: ast.AST, kind: type[ast.AST] | tuple[type[ast.AST], ...]) -> ast.AST | None:
+        """The nearest enclosing node of a kind."""
+        while (found := self.parents.get(node)) is not None and not isinstance(found, kind):
+            node = found
+        return found
+
+
+@dataclass
+class Sources:
+    """All modules together."""
+
+    modules: Mapping[str, Module]
+
+    @cached_property
+    def carriers(self) -> set[str]:
+        """The classes that carry something, by name."""
+        found = set(CARRIED)
+        while True:
+            fields = {
+                name: [*(item.annotation for item in node.body if isinstance(item, ast.AnnAssign)), *_properties(node)]
+                for module in self.modules.values()
+                for name, node in module.classes.items()
+            }
+            more = {
+                name for name, kinds in fields.items() if any(_mentions(kind, found) for kind in kinds)
+            } - ROLLED_BACK
+            if more <= found:
+                return found
+            found |= more
+
+    @cached_property
+    def methods(self) -> Mapping[str, list[tuple[Module, Function]]]:
+        """Every function by its last name."""
+        found: dict[str, list[tuple[Module, Function]]] = {}
+        for module in self.modules.values():
+            for name, node in module.functions.items():
+                found.setdefault(name.rpartition(".")[2], []).append((module, node))
+        return found
+
+    def callee(self, module: Module, call: ast.Call) -> tuple[Module, Function] | None:
+        """The function that is called, where that can be told."""
+        target = call.func
+        if isinstance(target, ast.Name):
+            return self._named(module, target.id)
+        if not isinstance(target, ast.Attribute):
+            return None
+        if isinstance(target.value, ast.Name):
+            owner = module.imported.get(target.value.id, "")
+            if owner in self.modules:
+                return self._named(self.modules[owner], target.attr)
+            enclosing = module.around(call, ast.ClassDef)
+            if target.value.id == "self" and isinstance(enclosing, ast.ClassDef):
+                method = module.functions.get(f"{enclosing.name}.{target.attr}")
+                return (module, method) if method else None
+        candidates = self.methods.get(target.attr, [])
+        return candidates[0] if len(candidates) == 1 else None
+
+    def _named(self, module: Module, name: str) -> tuple[Module, Function] | None:
+        if name in module.functions:
+            return module, module.functions[name]
+        owner, _, original = module.imported.get(name, "").rpartition(".")
+        return self._named(self.modules[owner], original) if owner in self.modules else None
+
+    def dropped(self, *only: str) -> Iterator[str]:
+        """Each call whose follow-up is lost, as `module:line function`, in some modules or in all."""
+        for module in (self.modules[name] for name in only or self.modules):
+            for call in (node for node in ast.walk(module.tree) if isinstance(node, ast.Call)):
+                found = self.callee(module, call)
+                made = isinstance(call.func, ast.Name) and call.func.id in self.carriers
+                returns = found[1].returns if found and found[1].name != REGROUPS else None
+                if not made and not (returns and _mentions(returns, self.carriers)):
+                    continue
+                if not self.is_handed_on(module, call, returns):
+                    yield f"{module.name}:{call.lineno} {ast.unparse(call.func)}"
+
+    def is_handed_on(self, module: Module, value: ast.AST, kind: ast.expr | None = None) -> bool:
+        """Whether the value of an expression goes to somebody who may send it."""
+        parent = module.parents[value]
+        match parent:
+            case ast.Expr() | ast.If() | ast.While() | ast.Assert() | ast.UnaryOp() | ast.Compare():
+                return False
+            case ast.IfExp(test=test) if test is value:
+                return False
+            case ast.Attribute():
+                if parent.attr not in HANDED_ON:
+                    return self._is_method(parent)
+                return self.is_handed_on(module, parent)
+            case ast.Subscript(slice=ast.Constant(value=int(place))):
+                return place in _places(kind, self.carriers) and self.is_handed_on(module, parent)
+            case ast.Assign(targets=[ast.Tuple(elts=names)]):
+                carrying = [names[place] for place in _places(kind, self.carriers)]
+                return all(self._is_used(module, parent, name) for name in carrying)
+            case ast.Assign(targets=[target]) | ast.AnnAssign(target=target) | ast.AugAssign(target=target):
+                return self._is_used(module, parent, target)
+            case ast.NamedExpr(target=target):
+                return self._is_used(module, parent, target)
+            case ast.IfExp() | ast.BoolOp() | ast.Starred() | ast.BinOp():
+                return self.is_handed_on(module, parent)
+            case ast.Call():
+                return self._is_taken(module, parent, value)
+            case ast.keyword():
+                call = module.parents[parent]
+                return isinstance(call, ast.Call) and self._is_taken(module, call, value, parent.arg)
+        return True
+
+    def _is_method(self, attribute: ast.Attribute) -> bool:
+        return any(
+            _mentions(node.returns, self.carriers) for _, node in self.methods.get(attribute.attr, ()) if node.returns
+        )
+
+    def _is_used(self, module: Module, statement: ast.AST, target: ast.AST) -> bool:
+        if not isinstance(target, ast.Name):
+            return True  # an attribute: whoever has the object
+        scope = module.around(statement, (*Function.__args__, ast.Module))
+        assert scope is not None
+        return self._is_used_in(module, scope, target.id, statement)
+
+    def _is_used_in(self, module: Module, scope: ast.AST, name: str, but: ast.AST | None = None) -> bool:
+        loads = (node for node in ast.walk(scope) if isinstance(node, ast.Name) and node.id == name)
+        return any(
+            isinstance(node.ctx, ast.Load) and module.parents[node] is not but and self.is_handed_on(module, node)
+            for node in loads
+        )
+
+    def _is_taken(self, module: Module, call: ast.Call, value: ast.AST, keyword: str | None = None) -> bool:
+        """Whether the function called does something with an argument; unknown ones are believed to."""
+        if isinstance(call.func, ast.Name) and call.func.id in LOOKED_AT:
+            return False
+        found = self.callee(module, call)
+        if found is None or (keyword is None and value not in call.args):
+            return True
+        owner, function = found
+        if function.name == LEFT_ON_PURPOSE:
+            return True
+        names = [argument.arg for argument in (*function.args.posonlyargs, *function.args.args)]
+        names = names[1:] if names[:1] in (["self"], ["cls"]) else names
+        name = keyword or dict(enumerate(names)).get(call.args.index(value), "")  # type: ignore[arg-type]
+        if not name or name not in [*names, *(argument.arg for argument in function.args.kwonlyargs)]:
+            return True
+        return self._is_used_in(owner, function, name)
+
+
+def _properties(node: ast.ClassDef) -> Iterator[ast.expr]:
+    for item in node.body:
+        if (
+            isinstance(item, Function)
+            and item.returns
+            and any("property" in ast.unparse(d) for d in item.decorator_list)
+        ):
+            yield item.returns
+
+
+def _mentions(annotation: ast.AST, names: set[str]) -> bool:
+    return any(isinstance(node, ast.Name) and node.id in names for node in ast.walk(annotation))
+
+
+def _places(annotation: ast.expr | None, carriers: set[str]) -> list[int]:
+    """Where in the tuple that a function returns the carriers are."""
+    match annotation:
+        case ast.Subscript(value=ast.Name(id="tuple"), slice=ast.Tuple(elts=kinds)):
+            return [place for place, kind in enumerate(kinds) if _mentions(kind, carriers)]
+    return [0]
+
+
+@cache
+def read() -> Sources:
+    """Parse the package."""
+    found = {}
+    for path in sorted(ROOT.rglob("*.py")):
+        name = ".".join((ROOT.name, *path.relative_to(ROOT).with_suffix("").parts)).removesuffix(".__init__")
+        found[name] = Module(name, ast.parse(path.read_text()))
+    return Sources(found)
+
+
+def dropped_in(text: str) -> list[str]:
+    """What one more module would drop."""
+    return list(Sources({**read().modules, "one_more": Module("one_more", ast.parse(text))}).dropped("one_more"))
+
+
+def test_every_follow_up_is_sent_or_handed_on() -> None:
+    assert list(read().dropped()) == []
+
+
+def test_the_results_of_services_are_known_to_carry_one() -> None:
+    assert read().carriers >= {
+        "ApplyReport", "BeingBuilt", "BuildResult", "Claimed", "Ending", "Forgotten", "HealthResult", "Operated",
+        "PresetResult", "Reserved", "StrayResult", "SweepResult",
+    }  # fmt: skip
+
+
+FORGETFUL = {
+    "its value is dropped": "end_workspace(database, 'x', actor='ada')",
+    "only its id is looked at": "return end_workspace(database, 'x', actor='ada').workspace_id",
+    "only its id is kept": "ending = end_workspace(database, 'x', actor='ada')\n    return ending.workspace_id",
+    "it is only counted": "lost = give_up_lost(database, settings)\n    return len(lost.builds) if len(lost) else 0",
+    "it is only asked for": "if give_up_lost(database, settings):\n        return 1",
+    "it is only reported": "swept = sweep(database, settings, len)\n    print(swept.report())",
+    "the answer is shown to somebody who does not send it": "claimed = claim(database, request)\n    show(claimed)",
+    "the wrong part of a tuple is taken": "return transitions.cancel_starts(database, [])[0]",
+    "the right part of a tuple has no name": "count, _ = transitions.cancel_starts(database, [])\n    return count",
+}
+CAREFUL = {
+    "it is sent": "send(database, publisher, end_workspace(database, 'x', actor='ada').follow_up)",
+    "it is returned": "return give_up_lost(database, settings)",
+    "it is joined": "found = FollowUp()\n    found |= give_up_lost(database, settings)\n    return found",
+    "its right part is taken": "return transitions.cancel_starts(database, [])[1]",
+    "both parts have names": "count, builds = transitions.cancel_starts(database, [])\n    return FollowUp.of(builds)",
+}
+HEAD = """
+from prebuild_tasks.claims.claim import claim
+from prebuild_tasks.upkeep.lost_hosts import give_up_lost
+from prebuild_tasks.upkeep.sweep import sweep
+from prebuild_tasks.workspaces import transitions
+from prebuild_tasks.workspaces.outbox import FollowUp, send
+from prebuild_tasks.workspaces.release import end_workspace
+
+def show(claimed: Claimed):
+    print(claimed.answer)
+
+def caller(database, settings, publisher, request):
+    """
+
+
+@pytest.mark.parametrize("body", FORGETFUL.values(), ids=FORGETFUL.keys())
+def test_a_forgotten_one_is_found(body: str) -> None:
+    assert len(dropped_in(HEAD + body)) == 1
+
+
+@pytest.mark.parametrize("body", CAREFUL.values(), ids=CAREFUL.keys())
+def test_one_that_is_handed_on_is_not(body: str) -> None:
+    assert dropped_in(HEAD + body) == []
