@@ -21,6 +21,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from prebuild_tasks.errors import InputError
 from prebuild_tasks.model.durations import Duration, Lasting
+from prebuild_tasks.remedies import Remedy, RemedyKind
 
 _PASSWORD = re.compile(r"^([a-z][a-z0-9+.-]*://[^/?#:@]*:).+@", re.IGNORECASE | re.DOTALL)
 """To the last @: one that should have been encoded is a part of the password."""
@@ -242,7 +243,9 @@ def load_settings(environ: Mapping[str, str] | None = None, **overrides: Any) ->
         problems = "; ".join(
             f"{_variable(item['loc'])}: {item['msg'].removeprefix('Value error, ')}" for item in error.errors()
         )
-        raise InputError(problems, hint="see the settings table in README.md, or run: prebuild config show") from None
+        raise InputError(
+            problems, hint="see the settings table in README.md, or run", remedy=Remedy(RemedyKind.SHOW_SETTINGS)
+        ) from None
 
 
 def _from_files(environ: Mapping[str, str]) -> Iterator[tuple[str, str]]:

@@ -23,23 +23,31 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
+from prebuild_tasks.remedies import Remedy, RemedyKind
+
 _LENGTH_MAX = 1500
 """Characters of a message: a value of 10 MB that was refused is not repeated."""
 
 
 class PrebuildError(Exception):
-    """Root of the tree. The message is one sentence for people; `hint` is what to do next."""
+    """Root of the tree. The message is one sentence for people.
+
+    What to do next are the `hint`, free text that names no command, and the `remedy`, which each face spells in its own
+    way; with both, the hint introduces the remedy.
+    """
 
     exit_code: ClassVar[int] = 1
     code: ClassVar[str] = "error"
 
-    def __init__(self, message: str, *, hint: str = "") -> None:
+    def __init__(self, message: str, *, hint: str = "", remedy: Remedy | None = None) -> None:
         self.message = message if len(message) <= _LENGTH_MAX else f"{message[:_LENGTH_MAX]}…"
         self.hint = hint if len(hint) <= _LENGTH_MAX else f"{hint[:_LENGTH_MAX]}…"
+        self.remedy = remedy
         super().__init__(self.message)
 
     def __str__(self) -> str:
-        return f"{self.message} ({self.hint})" if self.hint else self.message
+        step = ": ".join(str(part) for part in (self.hint, self.remedy) if part)
+        return f"{self.message} ({step})" if step else self.message
 
 
 class InputError(PrebuildError):
@@ -71,7 +79,9 @@ class PoolsFileError(InputError):
 
     def __init__(self, problems: Sequence[Problem]) -> None:
         self.problems = tuple(problems)
-        super().__init__("", hint="correct it and run the command again; its schema: prebuild config schema")
+        super().__init__(
+            "", hint="correct it and run the command again; its schema", remedy=Remedy(RemedyKind.SHOW_FILE_SCHEMA)
+        )
         self.message = "\n".join(str(problem) for problem in self.problems)  # whole: the file's size bounds it
 
 
@@ -88,16 +98,18 @@ class ClaimMissError(PrebuildError):
     exit_code = 4
     code = "claim_miss"
 
-    def __init__(self, message: str, *, reason: str, hint: str = "") -> None:
-        super().__init__(message, hint=hint)
+    def __init__(self, message: str, *, reason: str, hint: str = "", remedy: Remedy | None = None) -> None:
+        super().__init__(message, hint=hint, remedy=remedy)
         self.reason = reason
 
 
 class BeingBuiltError(ClaimMissError):
     """No prebuild was ready, so one is being built for the owner. The same request, repeated, will answer it."""
 
-    def __init__(self, message: str, *, workspace: str, preset_id: int, hint: str = "") -> None:
-        super().__init__(message, reason="being_built", hint=hint)
+    def __init__(
+        self, message: str, *, workspace: str, preset_id: int, hint: str = "", remedy: Remedy | None = None
+    ) -> None:
+        super().__init__(message, reason="being_built", hint=hint, remedy=remedy)
         self.workspace = workspace
         self.preset_id = preset_id
 

@@ -21,6 +21,7 @@ from xdist.scheduler import LoadScopeScheduling
 from prebuild_tasks.config import Settings
 from prebuild_tasks.db.engine import Database
 from tests import servers
+from tests.faults.results import Recorder
 
 freezegun.configure(
     extend_ignore_list=[
@@ -52,6 +53,20 @@ _SERVERS = {"redis_server", "redis_url", "module_redis_url", "postgres_server", 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--fault-seed", type=int, default=0, help="repeat a fault run with the seed it printed")
+    parser.addoption("--fault-results", type=Path, help="write each test's result to this file as soon as it has ended")
+    parser.addoption(
+        "--missing", action="store_true",
+        help="with --fault-results: leave out what has passed since something under prebuild_tasks/ last changed",
+    )  # fmt: skip
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """The results are written by the process that hears of all tests."""
+    file = config.getoption("--fault-results")
+    if file and not hasattr(config, "workerinput"):
+        config.pluginmanager.register(Recorder(file, missing=config.getoption("--missing")))
+    elif config.getoption("--missing") and not file:
+        raise pytest.UsageError("--missing needs --fault-results; make faults ARGS=--missing gives both")
 
 
 _TOGETHER = {
@@ -60,6 +75,7 @@ _TOGETHER = {
     "tests/faults/test_mixed.py": "deployment",
     "tests/e2e/test_operating.py": "operating",
     "tests/e2e/test_docs_commands.py": "docs",
+    "tests/e2e/test_upgrade.py": "upgrade",
 }
 """Files whose tests share a running service: with several test processes, one has it and all that need it."""
 

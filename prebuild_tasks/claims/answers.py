@@ -10,6 +10,7 @@ from prebuild_tasks.claims.store import ANSWER_COLUMNS
 from prebuild_tasks.claims.types import BeingBuilt, ClaimAnswer, Claimed, Reserved
 from prebuild_tasks.errors import ClaimMissError, RefusedError
 from prebuild_tasks.model.vocabulary import BuildStatus, ClaimState, MissReason, Transition
+from prebuild_tasks.remedies import Remedy, RemedyKind
 from prebuild_tasks.schema import tables as m
 from prebuild_tasks.schema.conditions import TEMPLATE_OF_VERSION, VERSION_OF_PRESET
 from prebuild_tasks.schema.lookup import REF_COLUMNS, ref_of
@@ -69,5 +70,5 @@ def answered(connection: Connection, request_id: str, owner: str) -> Claimed | B
     raise ClaimMissError(
         f"{row.name} could not be built for {owner}: {error or row.reason}",
         reason=MissReason.BUILD_FAILED.value,
-        hint=f"see: prebuild logs {owner}/{row.name}",
+        remedy=Remedy(RemedyKind.SHOW_LOG, f"{owner}/{row.name}"),
     )

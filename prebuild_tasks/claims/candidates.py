@@ -12,6 +12,7 @@ from prebuild_tasks.claims.types import Pool
 from prebuild_tasks.db.engine import Database
 from prebuild_tasks.errors import InputError, RefusedError
 from prebuild_tasks.reconcile.store.siblings import second_choices
+from prebuild_tasks.remedies import Remedy, RemedyKind
 from prebuild_tasks.schema.lookup import resolve_preset
 from prebuild_tasks.schema.row_locks import lock_owner
 
@@ -21,9 +22,7 @@ def find_pools(
 ) -> list[Pool]:
     """The pools meant, in order of preference. Raises InputError, NotFoundError."""
     if bool(presets) == bool(template):
-        raise InputError(
-            "name presets, or a template with parameters", hint="prebuild claim template/preset --owner NAME"
-        )
+        raise InputError("name presets, or a template with parameters", remedy=Remedy(RemedyKind.CLAIM_WORKSPACE))
     if presets:
         ids = [resolve_preset(connection, name) for name in presets]
     else:
@@ -47,5 +46,7 @@ def check_owner_limit(connection: Connection, database: Database, owner: str, po
         has = connection.execute(has_workspaces(owner, organization_id)).scalar_one()
         if has >= limit:
             raise RefusedError(
-                f"{owner} has {has} workspaces, the limit is {limit}", hint="release one: prebuild release WORKSPACE"
+                f"{owner} has {has} workspaces, the limit is {limit}",
+                hint="release one",
+                remedy=Remedy(RemedyKind.RELEASE_WORKSPACE),
             )

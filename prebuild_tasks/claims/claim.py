@@ -24,7 +24,8 @@ from prebuild_tasks.db.engine import Database
 from prebuild_tasks.errors import ClaimMissError, InputError, PrebuildError, RefusedError
 from prebuild_tasks.messaging import Publisher
 from prebuild_tasks.model.names import check_name, check_owner
-from prebuild_tasks.model.vocabulary import CLAIM_REASON
+from prebuild_tasks.model.vocabulary import CLAIM_REASON, MissReason
+from prebuild_tasks.remedies import Remedy, RemedyKind
 from prebuild_tasks.schema.history import add_history
 from prebuild_tasks.workspaces.handover import claim_build
 from prebuild_tasks.workspaces.outbox import FollowUp, send
@@ -117,7 +118,11 @@ def _in_steps(database: Database, attempt: _Attempt) -> Claimed | BeingBuilt:
     names = ", ".join(pool.ref for pool in pools)
     if reserved:
         return BeingBuilt(reserved, attempt.owner, names)
-    raise ClaimMissError(f"no prebuild of {names} can be claimed: {MISS_WORDS[reason]}", reason=reason.value)
+    raise ClaimMissError(
+        f"no prebuild of {names} can be claimed: {MISS_WORDS[reason]}",
+        reason=reason.value,
+        remedy=Remedy(RemedyKind.LIST_POOLS) if reason is MissReason.EMPTY_POOL else None,
+    )
 
 
 def _at_once(database: Database, attempt: _Attempt) -> Claimed | None:

@@ -14,7 +14,7 @@ from prebuild_tasks.schema import tables as m
 from prebuild_tasks.schema.conditions import IS_CLAIMABLE, IS_LIVE_PREBUILD
 
 MISS_WORDS = {
-    MissReason.EMPTY_POOL: "the pool is empty and nothing is being built; see: prebuild status",
+    MissReason.EMPTY_POOL: "the pool is empty and nothing is being built",
     MissReason.STARTING: "all are taken, more are starting; try again soon, or add --wait",
     MissReason.EXPIRED: "those that are left have expired and are being replaced; add --wait",
     MissReason.INACTIVE: "it is no longer offered, and nothing of it is left",

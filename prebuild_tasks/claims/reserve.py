@@ -17,6 +17,7 @@ from prebuild_tasks.errors import RefusedError
 from prebuild_tasks.model.names import PREBUILD_PREFIX, claimed_name, prebuild_name
 from prebuild_tasks.model.vocabulary import BuildPriority, BuildStatus, PresetStatus, Transition
 from prebuild_tasks.reconcile.store.in_flight import read_in_flight
+from prebuild_tasks.remedies import Remedy, RemedyKind
 from prebuild_tasks.schema import tables as m
 from prebuild_tasks.schema.conditions import IS_LIVE_PREBUILD, IS_START
 from prebuild_tasks.schema.history import add_history
@@ -60,7 +61,8 @@ def _check(pool: Pool) -> None:
         words = pool.status.value.replace("_", " ")
         raise RefusedError(
             f"{pool.ref} is not built at present ({words}): {pool.status_reason}",
-            hint=f"once that is mended: prebuild unblock {pool.ref}",
+            hint="once that is mended",
+            remedy=Remedy(RemedyKind.UNBLOCK_POOL, pool.ref),
         )
 
 
@@ -114,7 +116,8 @@ def _begin(
     if quota is not None and usage.workspaces >= quota:
         raise RefusedError(
             f"organization {usage.name} has {usage.workspaces} workspaces, the limit is {quota}",
-            hint="release one: prebuild release WORKSPACE",
+            hint="release one",
+            remedy=Remedy(RemedyKind.RELEASE_WORKSPACE),
         )
     limits = (
         (flying.preset, pool.max_builds_in_flight),

@@ -14,6 +14,7 @@ from prebuild_tasks.errors import NotFoundError
 from prebuild_tasks.model.names import PREBUILD_PREFIX
 from prebuild_tasks.model.vocabulary import MissReason
 from prebuild_tasks.reconcile.store.expiry import is_expired_sql, is_past_ttl_sql
+from prebuild_tasks.remedies import Remedy, RemedyKind
 from prebuild_tasks.schema import tables as m
 from prebuild_tasks.schema.conditions import (
     IS_ACTIVE,
@@ -178,7 +179,7 @@ def _matching(connection: Connection, template: str, given: Mapping[str, str]) -
         .where(m.Template.name == template, m.Preset.removed_at.is_(None))
     ).all()
     if not rows:
-        raise NotFoundError(f"there is no template {template} with presets", hint="see: prebuild status")
+        raise NotFoundError(f"there is no template {template} with presets", remedy=Remedy(RemedyKind.LIST_POOLS))
     wanted: dict[tuple[str, int], list[bool]] = {}
     for row in rows:
         matches = wanted.setdefault((row.name, row.id), [])
@@ -187,5 +188,5 @@ def _matching(connection: Connection, template: str, given: Mapping[str, str]) -
             matches.append(row.value is not None and given.get(row.parameter) == row.value)
     fitting = [(-len(matches), name, preset_id) for (name, preset_id), matches in wanted.items() if all(matches)]
     if not fitting:
-        raise NotFoundError(f"no preset of {template} has these parameters", hint="see: prebuild status")
+        raise NotFoundError(f"no preset of {template} has these parameters", remedy=Remedy(RemedyKind.LIST_POOLS))
     return min(fitting)[2]

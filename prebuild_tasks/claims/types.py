@@ -10,6 +10,7 @@ from typing import Any
 
 from prebuild_tasks.errors import BeingBuiltError
 from prebuild_tasks.model.vocabulary import ClaimState, PresetStatus
+from prebuild_tasks.remedies import Remedy, RemedyKind
 from prebuild_tasks.workspaces.outbox import FollowUp
 
 
@@ -127,5 +128,6 @@ class BeingBuilt:
             f"no prebuild of {self.presets} is ready: {name} is being built for {self.owner}",
             workspace=name,
             preset_id=self.reserved.preset_id,
-            hint=f"see it grow: prebuild logs {self.owner}/{name} --follow",
+            hint="see it grow",
+            remedy=Remedy(RemedyKind.FOLLOW_LOG, f"{self.owner}/{name}"),
         )

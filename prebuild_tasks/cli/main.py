@@ -14,6 +14,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from prebuild_tasks import __version__
+from prebuild_tasks.cli.remedies import next_step_of
 from prebuild_tasks.errors import PrebuildError
 
 COMMANDS = {
@@ -146,12 +147,13 @@ def _run(given: list[str]) -> int:
 
 def _report(error: PrebuildError, *, as_json: bool) -> None:
     if as_json:
-        body = {"error": error.code, "message": error.message, "hint": error.hint}
+        body = {"error": error.code, "message": error.message, "hint": next_step_of(error)}
         if reason := getattr(error, "reason", ""):
             body["reason"] = reason
         sys.stderr.write(json.dumps(body) + "\n")
         return
-    sys.stderr.write(f"prebuild: {error.message}\n" + (f"  next: {error.hint}\n" if error.hint else ""))
+    step = next_step_of(error)
+    sys.stderr.write(f"prebuild: {error.message}\n" + (f"  next: {step}\n" if step else ""))
 
 
 if __name__ == "__main__":

@@ -19,6 +19,7 @@ from prebuild_tasks.config import masked_url
 from prebuild_tasks.db.connections import BEGIN, SNAPSHOT, WRITE, make_engine, raw_connection, run_by_driver
 from prebuild_tasks.db.types import UtcDateTime, db_now
 from prebuild_tasks.errors import BusyError, InputError, PrebuildError, UnreachableError
+from prebuild_tasks.remedies import Remedy, RemedyKind
 
 if TYPE_CHECKING:  # Alembic takes a third of a claim's start-up, and a claim never migrates
     from alembic.config import Config
@@ -152,7 +153,7 @@ class Database:
         if (current or "") < head:
             raise InputError(
                 f"the database {masked_url(self.url)} is at schema {current or 'none'}, this release needs {head}",
-                hint="run: prebuild db upgrade",
+                remedy=Remedy(RemedyKind.UPGRADE_SCHEMA),
             )
         if head < (lowest := self.serves_from()):
             raise InputError(
@@ -217,9 +218,11 @@ class Database:
         )
 
     def _unreachable(self, words: str) -> UnreachableError:
+        hint, remedy = _way_out(words, self.dialect)
         return UnreachableError(
             f"the database {masked_url(self.url)} could not be used: {words}",
-            hint=_way_out(words, self.dialect),
+            hint=hint,
+            remedy=remedy,
         )
 
 
@@ -239,12 +242,12 @@ def _no_value(error: object) -> InputError:
 
 
 def _no_schema() -> InputError:
-    return InputError("the database has no prebuild tables yet", hint="run: prebuild db upgrade")
+    return InputError("the database has no prebuild tables yet", remedy=Remedy(RemedyKind.UPGRADE_SCHEMA))
 
 
 def _old_schema(words: str) -> InputError:
     line = words.strip().split("\n", maxsplit=1)[0]
-    return InputError(f"the database is older than this release: {line}", hint="run: prebuild db upgrade")
+    return InputError(f"the database is older than this release: {line}", remedy=Remedy(RemedyKind.UPGRADE_SCHEMA))
 
 
 _WAYS_OUT = (
@@ -255,15 +258,15 @@ _WAYS_OUT = (
 )
 
 
-def _way_out(words: str, dialect: str) -> str:
+def _way_out(words: str, dialect: str) -> tuple[str, Remedy | None]:
     for signs, hint in _WAYS_OUT:
         if any(sign in words for sign in signs):
-            return hint
+            return hint, None
     if dialect == "sqlite":
-        return "create it with: prebuild up, or: prebuild db upgrade"
+        return "", Remedy(RemedyKind.CREATE_DATABASE)
     if "does not exist" in words:
-        return "create it with createdb, then: prebuild db upgrade; or correct PREBUILD_DATABASE_URL"
-    return "start it, or point PREBUILD_DATABASE_URL at one that runs"
+        return "create it with createdb, or correct PREBUILD_DATABASE_URL; then", Remedy(RemedyKind.UPGRADE_SCHEMA)
+    return "start it, or point PREBUILD_DATABASE_URL at one that runs", None
 
 
 def _supported(backend: str) -> Literal["postgresql", "sqlite"]:

@@ -11,13 +11,14 @@ from prebuild_tasks.db.engine import Database
 from prebuild_tasks.errors import InputError, NotFoundError
 from prebuild_tasks.model.names import PREBUILD_PREFIX, as_id, parse_preset_ref
 from prebuild_tasks.model.vocabulary import CLAIM_REASON, RECONCILER
+from prebuild_tasks.remedies import Remedy, RemedyKind
 from prebuild_tasks.schema import tables as m
 from prebuild_tasks.schema.conditions import TEMPLATE_OF_VERSION, VERSION_OF_PRESET
 from prebuild_tasks.schema.lookup import REF_COLUMNS, pool_presets, ref_of
 
 _GONE = (
-    "see: prebuild workspaces; what was deleted longer ago than PREBUILD_RETENTION_BUILDS is known by its id only, "
-    "and than PREBUILD_RETENTION_EVENTS not at all"
+    "what was deleted longer ago than PREBUILD_RETENTION_BUILDS is known by its id only, and than "
+    "PREBUILD_RETENTION_EVENTS not at all; see"
 )
 
 
@@ -35,12 +36,14 @@ def history(database: Database, name: str = "", *, preset: str = "", limit: int 
             rows = _read(connection, m.History.workspace_id == workspace_id, limit)
             rows = sorted([*_requests(connection, workspace_id, rows), *rows], key=lambda row: row["at"])[-limit:]
             if not rows:
-                raise NotFoundError(f"there is no history of {name}", hint=_GONE)
+                raise NotFoundError(
+                    f"there is no history of {name}", hint=_GONE, remedy=Remedy(RemedyKind.LIST_WORKSPACES)
+                )
             return rows
         if not name and not preset:
             return _read(connection, None, limit)
         if not preset and "/" not in name:
-            raise NotFoundError(f"there is no history of {name}", hint=_GONE)
+            raise NotFoundError(f"there is no history of {name}", hint=_GONE, remedy=Remedy(RemedyKind.LIST_WORKSPACES))
         ref = preset or name
         words = _mentions(ref)
         # `apply` changes many pools at once, so its row names none.

@@ -9,8 +9,7 @@ from redis.retry import Retry
 
 from prebuild_tasks.config import Settings, masked_url
 from prebuild_tasks.errors import UnreachableError
-
-_HINT = "start it with: prebuild up, or point PREBUILD_REDIS_URL at one that runs"
+from prebuild_tasks.remedies import Remedy, RemedyKind
 
 
 def connect(url: str, *, connect_timeout: float = 1.0, timeout: float = 2.0) -> redis.Redis:
@@ -42,4 +41,4 @@ def refused(settings: Settings, error: Exception) -> UnreachableError:
     if isinstance(error, (AuthenticationError, NoPermissionError)):
         hint = "correct the user and password in PREBUILD_REDIS_URL"
         return UnreachableError(f"Redis at {where} refused the credentials: {error}", hint=hint)
-    return UnreachableError(f"Redis at {where} did not answer: {error}", hint=_HINT)
+    return UnreachableError(f"Redis at {where} did not answer: {error}", remedy=Remedy(RemedyKind.START_REDIS))

@@ -20,6 +20,7 @@ from prebuild_tasks.reconcile.rules.decide import order_presets
 from prebuild_tasks.reconcile.rules.model import GlobalSnapshot
 from prebuild_tasks.reconcile.store.siblings import successors
 from prebuild_tasks.reconcile.store.snapshots import read_global
+from prebuild_tasks.remedies import Remedy, RemedyKind
 from prebuild_tasks.schema import tables as m
 from prebuild_tasks.schema.history import add_history
 from prebuild_tasks.schema.row_locks import lock_declaration
@@ -50,7 +51,8 @@ def apply_in(
     if options.if_revision not in (None, revision):
         raise RefusedError(
             f"the declared configuration is at revision {revision}, no longer at {options.if_revision}",
-            hint="look again: prebuild plan FILE",
+            hint="look again",
+            remedy=Remedy(RemedyKind.PLAN_POOLS_FILE),
         )
     before = Scene(look(), successors(connection))
     now = before.snapshot.now

@@ -14,6 +14,7 @@ from prebuild_tasks.errors import NotFoundError, RefusedError
 from prebuild_tasks.model.vocabulary import PresetStatus
 from prebuild_tasks.pools.store.revision import bump_revision
 from prebuild_tasks.reconcile.store.declared import HAS_FALLEN_ILL
+from prebuild_tasks.remedies import Remedy, RemedyKind
 from prebuild_tasks.schema import tables as m
 from prebuild_tasks.schema.conditions import IS_ACTIVE, IS_LIVE_PREBUILD, TEMPLATE_OF_VERSION, VERSION_OF_PRESET
 from prebuild_tasks.schema.history import add_history
@@ -82,7 +83,7 @@ def promote(database: Database, template: str, version: str, *, actor: str) -> O
             )
         ).one_or_none()
         if stored is None:
-            raise NotFoundError(f"there is no template {template}", hint="see: prebuild status")
+            raise NotFoundError(f"there is no template {template}", remedy=Remedy(RemedyKind.LIST_POOLS))
         versions = {
             row.name: row.id
             for row in connection.execute(

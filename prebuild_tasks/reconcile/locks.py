@@ -21,8 +21,8 @@ import structlog
 from redis.exceptions import RedisError
 
 from prebuild_tasks.errors import UnreachableError
-from prebuild_tasks.messaging.redis import _HINT
 from prebuild_tasks.reconcile.rules.model import Lock
+from prebuild_tasks.remedies import Remedy, RemedyKind
 
 log = structlog.get_logger(__name__)
 
@@ -125,7 +125,7 @@ class Locks:
                 cast("Any", self._tick(keys=[self._key("tick"), self._key("tick-number")], args=[ttl, int(force)]))
             )
         except RedisError as error:
-            raise UnreachableError(f"Redis did not answer: {error}", hint=_HINT) from error
+            raise UnreachableError(f"Redis did not answer: {error}", remedy=Remedy(RemedyKind.START_REDIS)) from error
         return number or None
 
     def look(self, preset_id: str, queues: Sequence[str] = ()) -> Lock:

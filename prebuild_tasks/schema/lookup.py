@@ -9,6 +9,7 @@ from sqlalchemy import Connection, select
 
 from prebuild_tasks.errors import NotFoundError, RefusedError
 from prebuild_tasks.model.names import as_id, parse_preset_ref
+from prebuild_tasks.remedies import Remedy, RemedyKind
 from prebuild_tasks.schema import tables as m
 from prebuild_tasks.schema.conditions import IS_ACTIVE, TEMPLATE_OF_VERSION, USES_ACTIVE_VERSION, VERSION_OF_PRESET
 
@@ -24,7 +25,7 @@ def find_workspace(connection: Connection, name: str) -> Any:
         query = query.where(m.Workspace.owner == owner) if owner else query
     rows = connection.execute(query).all()
     if not rows:
-        raise NotFoundError(f"there is no workspace {name}", hint="see: prebuild workspaces")
+        raise NotFoundError(f"there is no workspace {name}", remedy=Remedy(RemedyKind.LIST_WORKSPACES))
     if len(rows) > 1:
         several = ", ".join(f"{row.owner}/{row.name}" for row in rows)
         raise RefusedError(f"{name} could be several workspaces", hint=f"say which: {several}")
@@ -54,7 +55,7 @@ def resolve_preset(connection: Connection, name: str) -> int:
     if name.isdecimal():
         found = connection.execute(select(m.Preset.id).where(m.Preset.id == int(name))).scalar_one_or_none()
         if found is None:
-            raise NotFoundError(f"there is no preset with the id {name}", hint="see: prebuild status")
+            raise NotFoundError(f"there is no preset with the id {name}", remedy=Remedy(RemedyKind.LIST_POOLS))
         return found
     ref = parse_preset_ref(name)
     query = (
@@ -70,8 +71,10 @@ def resolve_preset(connection: Connection, name: str) -> int:
     found = connection.execute(query).scalar_one_or_none()
     if found is None:
         known = sorted(preset_names(connection))
-        hint = f"there are: {', '.join(known[:10])}" if known else "nothing is declared yet; run: prebuild apply FILE"
-        raise NotFoundError(f"there is no preset {name}", hint=hint)
+        if known:
+            raise NotFoundError(f"there is no preset {name}", hint=f"there are: {', '.join(known[:10])}")
+        apply = Remedy(RemedyKind.APPLY_POOLS_FILE)
+        raise NotFoundError(f"there is no preset {name}", hint="nothing is declared yet; run", remedy=apply)
     return found
 
 

@@ -14,6 +14,7 @@ from prebuild_tasks.fleet.hosts import alive
 from prebuild_tasks.fleet.presence import BUILDS_ROLE
 from prebuild_tasks.model.text import number
 from prebuild_tasks.model.vocabulary import OPEN_STATUSES, PREBUILDS_OWNER, BuildStatus, Transition
+from prebuild_tasks.remedies import Remedy, RemedyKind
 from prebuild_tasks.schema import tables as m
 from prebuild_tasks.schema.history import add_history
 from prebuild_tasks.schema.row_locks import for_no_key_update
@@ -100,7 +101,8 @@ def _refuse_to_take(connection: Connection, host: str, theirs: Select[str, str])
         names = ", ".join(f"{row.owner}/{row.name}" for row in rows[:_SHOWN]) + (", ..." if len(rows) > _SHOWN else "")
         raise RefusedError(
             f"on {host} {number(len(rows), 'workspace')} of people would go, too: {names}",
-            hint=f"if they are lost with it: prebuild forget {host} --claimed",
+            hint="if they are lost with it",
+            remedy=Remedy(RemedyKind.FORGET_HOST_AND_CLAIMED, host),
         )
 
 

@@ -61,7 +61,10 @@ def __getattr__(name: str) -> dict[str, Any]:
 
 def sentence(error: InputError) -> str:
     """Return the error and its next step as people read them on standard error."""
-    return f"{error.message}\n" + (f"  next: {error.hint}\n" if error.hint else "")
+    from prebuild_tasks.cli.remedies import next_step_of
+
+    step = next_step_of(error)
+    return f"{error.message}\n" + (f"  next: {step}\n" if step else "")
 
 
 def queue_of(settings: Settings, name: str, host: str = "") -> Queue:

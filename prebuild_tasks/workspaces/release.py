@@ -11,6 +11,7 @@ from sqlalchemy import Connection, select, update
 from prebuild_tasks.db.engine import Database
 from prebuild_tasks.errors import RefusedError
 from prebuild_tasks.model.vocabulary import FINAL_STATUSES, PREBUILDS_OWNER, BuildStatus, Transition
+from prebuild_tasks.remedies import Remedy, RemedyKind
 from prebuild_tasks.schema import tables as m
 from prebuild_tasks.schema.history import add_history
 from prebuild_tasks.schema.lookup import find_workspace
@@ -40,7 +41,11 @@ def end_workspace(database: Database, name: str, *, actor: str, operator: bool =
         now = database.now(connection)
         row = find_workspace(connection, name)
         if not operator and row.owner == PREBUILDS_OWNER:
-            raise RefusedError(f"{row.name} is not claimed", hint=f"to remove a prebuild: prebuild delete {row.name}")
+            raise RefusedError(
+                f"{row.name} is not claimed",
+                hint="to remove a prebuild",
+                remedy=Remedy(RemedyKind.DELETE_WORKSPACE, row.name),
+            )
         builds = transitions.delete_workspaces(
             connection, [row.id], reason=reason, initiator=actor, now=now, only=[m.Workspace.owner == row.owner]
         )
@@ -99,7 +104,9 @@ def extend(database: Database, workspace: str, seconds: float, *, actor: str) ->
         if row.claimed_until is None:
             raise RefusedError(f"{row.name} has no end", hint="its preset has no claimed_ttl: it stays until released")
         if row.transition is Transition.DELETE:
-            raise RefusedError(f"{row.name} is being deleted", hint="claim another: prebuild claim PRESET")
+            raise RefusedError(
+                f"{row.name} is being deleted", hint="claim another", remedy=Remedy(RemedyKind.CLAIM_WORKSPACE)
+            )
         now = database.now(connection)
         until: datetime = max(row.claimed_until, now) + timedelta(seconds=seconds)
         changed = connection.execute(

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
+from prebuild_tasks.cli.remedies import StartCommands, next_step
 from prebuild_tasks.fleet.model import Liveness, Process
 from prebuild_tasks.insight.doctor.rules import (
-    Commands,
     DiskFact,
     Facts,
     ProvisionerFact,
@@ -26,7 +26,7 @@ from prebuild_tasks.insight.doctor.rules import (
 NOW = datetime(2026, 11, 25, 12, tzinfo=UTC)
 CONTROL = ("p.events", "p.reconcile", "p.claims", "p.default")
 BUILDS = "p.builds"
-COMMANDS = Commands("celery worker", "celery builds", "celery beat")
+START = StartCommands("celery worker", "celery builds", "celery beat")
 REDIS = RedisFact("7.0.15", "noeviction", used=10, limit=0)
 DISK = DiskFact("/data", writable=True, free_bytes=50 << 30, free_files=10**6)
 
@@ -57,7 +57,6 @@ def life(*processes: Process, tick_age: float | None = 3, stale: bool = False) -
 
 UNKNOWN = Trouble("there is no provisioner 'doker'", "did you mean docker?")
 WELL = Facts(
-    COMMANDS,
     CONTROL,
     BUILDS,
     schema=SchemaFact("0005", "0005"),
@@ -200,7 +199,7 @@ def test_one_thing_is_wrong(changed: dict[str, Any], symptom: Symptom, sentence:
     [finding] = diagnose(replace(WELL, **changed))
     assert finding.symptom is symptom
     assert sentence in finding.sentence
-    assert then in finding.next
+    assert then in next_step(finding.hint, finding.remedy, START)
 
 
 def test_everything_that_can_be_wrong_is_in_the_table() -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from prebuild_tasks.insight.doctor.rules import Commands
+from prebuild_tasks.cli.remedies import StartCommands, spell
 from prebuild_tasks.insight.explain.facts import (
     Budget,
     BuildFact,
@@ -19,7 +19,7 @@ from prebuild_tasks.insight.explain.facts import (
     Standing,
     Unwell,
 )
-from prebuild_tasks.insight.explain.rules import About, explain
+from prebuild_tasks.insight.explain.rules import About, Explanation, explain
 from prebuild_tasks.model.text import instant, listed, number, span
 from prebuild_tasks.model.vocabulary import Preset, PresetStatus, Schedule
 from prebuild_tasks.reconcile.rules.limits import LimitReason
@@ -32,7 +32,7 @@ from prebuild_tasks.reconcile.rules.wants import Quantities
 NOW = datetime(2026, 3, 2, 12, tzinfo=UTC)  # a Monday
 MINUTE = timedelta(minutes=1)
 REF = "dev/small"
-COMMANDS = Commands("start worker", "start builds", "start beat")
+START = StartCommands("start worker", "start builds", "start beat")
 
 
 def facts(
@@ -54,10 +54,15 @@ def facts(
         "missing": 2,
         "reason": reason,
         "standing": Standing("dev", "v1", "v1"),
-        "processes": Processes(commands=COMMANDS),
+        "processes": Processes(),
         "backoff_interval": MINUTE,
     }
     return Facts(**{**values, **more})
+
+
+def commands(why: Explanation) -> list[str]:
+    """The steps as the command line spells them."""
+    return [spell(step.remedy, START) for step in why.steps]
 
 
 def build(number: int, minutes: float, **values: Any) -> BuildFact:
@@ -113,7 +118,7 @@ CASES: list[tuple[Facts, About, str, list[str]]] = [
         facts(
             Reason.NO_WORKER,
             processes=Processes(
-                WorkerAvailability(control=False), unserved=("prebuild.events", "prebuild.reconcile"), commands=COMMANDS
+                WorkerAvailability(control=False), unserved=("prebuild.events", "prebuild.reconcile")
             ),
             lock=Lock(waiting={"prebuild.events": 2, "prebuild.builds": 7}),
         ),
@@ -125,7 +130,7 @@ CASES: list[tuple[Facts, About, str, list[str]]] = [
     (
         facts(
             Reason.NO_BUILDS_WORKER,
-            processes=Processes(WorkerAvailability(builds=False), builds_seen=5 * MINUTE, commands=COMMANDS),
+            processes=Processes(WorkerAvailability(builds=False), builds_seen=5 * MINUTE),
         ),
         About.PROCESSES,
         "no builds worker consumes prebuild.builds: nobody builds (the last was heard of 5 min ago)",
@@ -134,7 +139,7 @@ CASES: list[tuple[Facts, About, str, list[str]]] = [
     (
         facts(
             Reason.TICK_STALE,
-            processes=Processes(WorkerAvailability(scheduler=False), tick_age=10 * MINUTE, commands=COMMANDS),
+            processes=Processes(WorkerAvailability(scheduler=False), tick_age=10 * MINUTE),
         ),
         About.PROCESSES,
         "no tick: the last was 10 min ago, one is due every 15 s; beat is down, or nobody carries it out",
@@ -210,15 +215,15 @@ CASES: list[tuple[Facts, About, str, list[str]]] = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("facts", "about", "words", "commands"), CASES, ids=[case[0].reason for case in CASES])
+@pytest.mark.parametrize(("facts", "about", "words", "expected"), CASES, ids=[case[0].reason for case in CASES])
 def test_each_reason_has_its_sentence_and_its_command(
-    facts: Facts, about: About, words: str, commands: list[str]
+    facts: Facts, about: About, words: str, expected: list[str]
 ) -> None:
     why = explain(facts)
     links = {(link.about, link.words): link for link in why.chain}
     assert (about, words) in links, [link.words for link in why.chain]
-    assert [item.command for item in why.commands] == commands
-    assert all(item.why for item in why.commands)
+    assert commands(why) == expected
+    assert all(step.why for step in why.steps)
     assert why.reason is facts.reason
     assert facts.reason in [link.reason for link in why.chain], "the chain names the reason that counts"
 
@@ -264,7 +269,7 @@ INACTIVE = Preset("1", desired=2, using_active_version=False)
 def test_what_makes_a_preset_inactive(standing: Standing, preset: Preset, words: str, command: str) -> None:
     why = explain(facts(Reason.INACTIVE, preset=preset, counts=Counts(live=2, ready=2), standing=standing, missing=0))
     assert [link.words for link in why.chain if link.reason is Reason.INACTIVE] == [words]
-    assert [item.command for item in why.commands] == [command]
+    assert commands(why) == [command]
 
 
 @pytest.mark.parametrize(
@@ -300,7 +305,7 @@ def test_which_schedule_holds_and_when_it_changes(schedules: tuple[Schedule, ...
 def test_a_full_pool_has_nothing_to_mend() -> None:
     why = explain(facts(Reason.NONE, counts=Counts(live=2, ready=2), missing=0))
     assert [link.words for link in why.chain] == ["2, the base size", "2 of 2 eligible"]
-    assert why.commands == ()
+    assert why.steps == ()
 
 
 def test_what_else_is_wrong_is_named_beside() -> None:
@@ -315,7 +320,6 @@ def test_what_else_is_wrong_is_named_beside() -> None:
         processes=Processes(
             WorkerAvailability(control=True, builds=False, scheduler=False),
             silent_hosts=("box",),
-            commands=COMMANDS,
         ),
         lock=Lock(holder="box/1234", left=timedelta(seconds=50)),
     )
@@ -330,7 +334,7 @@ def test_what_else_is_wrong_is_named_beside() -> None:
         "builds wait for box, which alone can run them and is not heard of",
     ):
         assert words in said
-    assert [item.command for item in why.commands] == [
+    assert commands(why) == [
         "prebuild logs 66666666", "start builds", "start builds", "start beat", "prebuild resume dev/small",
     ]  # fmt: skip
 
@@ -339,14 +343,14 @@ def test_without_redis_it_says_so_and_goes_on() -> None:
     why = explain(facts(Reason.NOT_YET, lock=Lock(unreachable="Connection refused")))
     assert "Redis did not answer (Connection refused): whose turn it is, is not known" in [x.words for x in why.chain]
     assert why.chain[-1].words == "0 of 2 eligible, 2 short: not yet"
-    assert [item.command for item in why.commands] == ["prebuild reconcile dev/small", "prebuild doctor"]
+    assert commands(why) == ["prebuild reconcile dev/small", "prebuild doctor"]
     full = facts(Reason.NONE, counts=Counts(live=2, ready=2), missing=0, lock=Lock(unreachable="Connection refused"))
-    assert [item.command for item in explain(full).commands] == ["prebuild doctor"]
+    assert commands(explain(full)) == ["prebuild doctor"]
 
 
 def test_a_blocked_pool_that_is_paused_too_says_both() -> None:
     found = facts(Reason.PAUSED, pause=Pause("ada"), status=PresetStatus.HARD_LIMITED, failures_in_row=3)
-    assert [item.command for item in explain(found).commands] == [
+    assert commands(explain(found)) == [
         "prebuild unblock dev/small", "prebuild resume dev/small",
     ]  # fmt: skip
 
@@ -355,7 +359,7 @@ def test_a_full_pool_that_could_not_be_refilled_says_so() -> None:
     found = facts(
         Reason.NONE, counts=Counts(live=2, ready=2), missing=0, status=PresetStatus.HARD_LIMITED, failures_in_row=3
     )
-    assert [item.command for item in explain(found).commands] == ["prebuild unblock dev/small"]
+    assert commands(explain(found)) == ["prebuild unblock dev/small"]
 
 
 def test_durations_in_words() -> None:

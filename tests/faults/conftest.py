@@ -41,6 +41,7 @@ def chance(request: pytest.FixtureRequest) -> random.Random:
     """Seeded anew each time, and said; `--fault-seed` repeats one."""
     seed = request.config.getoption("--fault-seed") or secrets.randbelow(10**6)
     print(f"seed {seed}")
+    request.node.user_properties.append(("seed", seed))
     return random.Random(seed)
 
 
@@ -48,7 +49,12 @@ def chance(request: pytest.FixtureRequest) -> random.Random:
 def report(request: pytest.FixtureRequest) -> Iterator[Callable[[str], None]]:
     """Notes what was measured, for the table."""
     started, said = monotonic(), list[str]()
-    yield said.append
+
+    def note(words: str) -> None:
+        said.append(words)
+        request.node.user_properties.append(("said", words))  # now: the test's own report takes what it has by then
+
+    yield note
     lines = request.config.stash.setdefault(_TABLE, [])
     lines.append(f"{request.node.name}: {'; '.join(said)} ({monotonic() - started:.0f} s)")
 

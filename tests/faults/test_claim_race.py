@@ -48,11 +48,8 @@ def _short_turns() -> Iterator[None]:
     indirect=["database_url"],
 )
 def test_one_owner_each_and_no_claimed_one_deleted(
-    database: Database, settings: Settings, claimers: int, pool: int, each: int
+    database: Database, settings: Settings, chance: random.Random, claimers: int, pool: int, each: int
 ) -> None:
-    seed = random.randrange(10**6)
-    print(f"seed {seed}")
-    chance = random.Random(seed)
     declare(database, settings, pool, extra="ttl: 1h")
     fill(database, settings)
     identity = preset_id(database)

@@ -4,12 +4,13 @@ that breaks an invariant, never a file outside, nothing executed."""
 from __future__ import annotations
 
 import json
+import random
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given, seed, settings
 from hypothesis import strategies as st
 
 from prebuild_tasks import tasks
@@ -43,11 +44,22 @@ NOT_A_TEXT = (
 )
 SHORT = settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
 LONG = settings(max_examples=2000, deadline=None, suppress_health_check=list(HealthCheck))
+Profile = Callable[[Callable[..., None]], Callable[..., None]]
 how_long = pytest.mark.parametrize(
-    "profile",
+    "examples",
     [SHORT, pytest.param(LONG, marks=[pytest.mark.faults, pytest.mark.timeout(3600)])],
     ids=["short", "long"],
 )
+
+
+@pytest.fixture
+def profile(request: pytest.FixtureRequest, examples: settings) -> Profile:
+    """How examples are drawn: the same each time in the short run, by a seed that is noted in the long one."""
+    if examples is SHORT:
+        return SHORT
+    chance: random.Random = request.getfixturevalue("chance")
+    number = chance.randrange(10**6)
+    return lambda test: seed(number)(LONG(test))
 
 
 @pytest.fixture
@@ -69,7 +81,7 @@ def refused_or_harmless(door: Callable[[], Any]) -> None:
 
 
 @how_long
-def test_the_claim(pool: Database, profile: settings) -> None:
+def test_the_claim(pool: Database, profile: Profile) -> None:
     @profile
     @given(HOSTILE, HOSTILE, HOSTILE, HOSTILE, st.dictionaries(HOSTILE, HOSTILE, max_size=2))
     def knock(owner: str, preset: str, name: str, request_id: str, parameters: dict[str, str]) -> None:
@@ -83,7 +95,7 @@ def test_the_claim(pool: Database, profile: settings) -> None:
 
 
 @how_long
-def test_what_operators_name(pool: Database, profile: settings) -> None:
+def test_what_operators_name(pool: Database, profile: Profile) -> None:
     @profile
     @given(HOSTILE, HOSTILE)
     def knock(name: str, actor: str) -> None:
@@ -97,7 +109,7 @@ def test_what_operators_name(pool: Database, profile: settings) -> None:
 
 @how_long
 def test_task_messages(
-    pool: Database, settings: Settings, profile: settings, redis_url: str, monkeypatch: pytest.MonkeyPatch
+    pool: Database, settings: Settings, profile: Profile, redis_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What JSON can carry, as every argument, and arguments that nobody knows."""
     here = Runtime(settings.model_copy(update={"database_url": pool.url, "redis_url": redis_url}))
@@ -122,7 +134,7 @@ def test_task_messages(
 
 
 @how_long
-def test_the_pools_file(pool: Database, settings: Settings, profile: settings) -> None:
+def test_the_pools_file(pool: Database, settings: Settings, profile: Profile) -> None:
     @profile
     @given(st.sampled_from(["name", "organization", "provisioner", "timezone", "cron", "parameter"]), HOSTILE)
     def knock(where: str, value: str) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import random
+
 import pytest
-from hypothesis import HealthCheck
+from hypothesis import HealthCheck, seed
 from hypothesis import settings as profile
 from hypothesis.stateful import run_state_machine_as_test
 
@@ -19,7 +21,10 @@ from tests.faults.machine import Life
         pytest.param(400, 80, marks=[pytest.mark.faults, pytest.mark.timeout(3600)]),
     ],
 )
-def test_the_invariants_hold_after_every_step(database: Database, settings: Settings, lives: int, steps: int) -> None:
+def test_the_invariants_hold_after_every_step(
+    database: Database, settings: Settings, chance: random.Random, lives: int, steps: int
+) -> None:
+    @seed(chance.randrange(10**6))
     class Here(Life):
         pass
 

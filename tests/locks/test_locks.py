@@ -18,6 +18,7 @@ import pytest
 import redis
 from freezegun import freeze_time
 
+from prebuild_tasks.cli.remedies import next_step_of
 from prebuild_tasks.cli.up.redis_server import RedisServer
 from prebuild_tasks.config import Settings
 from prebuild_tasks.errors import UnreachableError
@@ -272,7 +273,7 @@ def test_a_redis_that_is_not_there_is_one_sentence() -> None:
     with pytest.raises(UnreachableError, match="did not answer") as caught:
         require_redis(Settings(redis_url="redis://:s3cret@127.0.0.1:1/0"))
     assert "s3cret" not in str(caught.value)
-    assert "prebuild up" in caught.value.hint
+    assert "prebuild up" in next_step_of(caught.value)
 
 
 def test_redis_ends_while_the_lock_is_held_and_comes_back(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ had its share of the organization's limit: "its next turn creates 4".
 
 from __future__ import annotations
 
+from prebuild_tasks.cli.remedies import spell
 from prebuild_tasks.config import Settings
 from prebuild_tasks.db.engine import Database
 from prebuild_tasks.insight.explain.gather import Explained, explain_preset
@@ -39,8 +40,8 @@ def test_a_rolling_replacement_waits_for_what_is_starting(database: Database, se
     assert found.facts.reason is Reason.STARTING
     assert "replaced by and by: old and new together are at most 1 more than desired (max_surge)" in said(found)
     assert "10 prebuilds expired, to be replaced; 10 can be claimed as second choice until then" in said(found)
-    assert [item.command for item in found.explanation.commands] == [f"prebuild builds --preset {PRESET}"]
-    assert found.report()["next_turn"] == {"delete": 0, "cancel": 0, "create": 0}
+    assert [spell(step.remedy) for step in found.explanation.steps] == [f"prebuild builds --preset {PRESET}"]
+    assert found.facts.turn._asdict() == {"delete": 0, "cancel": 0, "create": 0}
     assert turn(database, settings).outcome == "steady"
 
 

@@ -49,7 +49,7 @@ def turns(database: Database, settings: Settings) -> list[Reason]:
         told = f"{name}: {row.next_action} ({row.reason}); {[link.words for link in explained.explanation.chain]}"
         assert {verb: announced(row.next_action, verb) for verb in did} == did, told
         if row.reason != "backoff":
-            assert explained.report()["next_turn"] == did, told
+            assert explained.facts.turn._asdict() == did, told
         assert row.reason == explained.facts.reason.value, told
         if row.reason == "not_yet":
             assert result.outcome == "changed", f"have its turn now, it says: {told}"

@@ -10,6 +10,7 @@ from sqlalchemy import select, update
 from prebuild_tasks.builds import store
 from prebuild_tasks.claims.claim import claim
 from prebuild_tasks.claims.types import BeingBuilt, ClaimRequest
+from prebuild_tasks.cli.remedies import next_step_of
 from prebuild_tasks.config import Settings
 from prebuild_tasks.db.engine import Database
 from prebuild_tasks.errors import BeingBuiltError, ClaimMissError, RefusedError
@@ -125,7 +126,7 @@ def test_a_blocked_preset_is_not_built_for_anybody(
         connection.execute(update(m.Preset).values(status=status, status_reason="no such image"))
     with pytest.raises(RefusedError, match="no such image") as refused:
         claim(database, wanted())
-    assert "prebuild unblock dev/small" in refused.value.hint
+    assert "prebuild unblock dev/small" in next_step_of(refused.value)
 
 
 def test_limits_hold_for_people_too(database: Database, settings: Settings) -> None:

@@ -11,6 +11,8 @@ from sqlalchemy import event, update
 
 from prebuild_tasks.claims.claim import claim
 from prebuild_tasks.claims.types import ClaimRequest
+from prebuild_tasks.cli.commands.explain import to_json
+from prebuild_tasks.cli.remedies import spell, start_commands
 from prebuild_tasks.config import Settings
 from prebuild_tasks.db.engine import Database
 from prebuild_tasks.errors import NotFoundError
@@ -36,12 +38,14 @@ from tests.builders import (
     workspaces,
 )
 
+START = start_commands(Settings())
+
 
 def why(database: Database, settings: Settings, name: str = PRESET) -> Explained:
     found = explain_preset(database, settings, None, name)
     rows = {row.preset: row.reason for row in pools(database, settings)}
     assert rows.get(found.facts.ref, found.facts.reason.value) == found.facts.reason.value, "status says the same"
-    json.dumps(found.report())
+    json.dumps(to_json(found, START))
     return found
 
 
@@ -50,7 +54,12 @@ def said(found: Explained) -> str:
 
 
 def last_command(found: Explained) -> str:
-    return found.explanation.commands[-1].command
+    return commands(found)[-1]
+
+
+def commands(found: Explained) -> list[str]:
+    """The steps as the command line spells them."""
+    return [spell(step.remedy, START) for step in found.explanation.steps]
 
 
 def test_from_nobody_there_to_full(database: Database, settings: Settings) -> None:
@@ -75,11 +84,11 @@ def test_from_nobody_there_to_full(database: Database, settings: Settings) -> No
     found = why(database, settings)
     assert (found.facts.reason, found.facts.state.starting) == (Reason.STARTING, 2)
     assert "2 starts in flight: 2 not begun" in said(found)
-    assert "celery -A prebuild_tasks beat" in [item.command for item in found.explanation.commands]
+    assert "celery -A prebuild_tasks beat" in commands(found)
     finish_builds(database)
     staffed(database, settings)
     found = why(database, settings)
-    assert (found.facts.reason, found.explanation.commands) == (Reason.NONE, ())
+    assert (found.facts.reason, found.explanation.steps) == (Reason.NONE, ())
     assert found.facts.usual is not None
 
 
@@ -100,7 +109,7 @@ def test_failing_builds_up_to_the_hard_limit(database: Database, settings: Setti
     found = why(database, settings)
     assert found.facts.reason is Reason.HARD_LIMITED
     assert f"hard-limited: 3 starts in a row failed (build {found.facts.failed[0].short}" in said(found)
-    assert [item.command for item in found.explanation.commands] == [
+    assert commands(found) == [
         f"prebuild logs {found.facts.failed[0].short}",
         f"prebuild unblock {PRESET}",
     ]
@@ -192,7 +201,7 @@ def test_failed_deletions_and_failed_probes(database: Database, settings: Settin
     found = why(database, settings)
     assert "could not be deleted: device busy; tried again" in said(found)
     [deletion] = found.facts.failed_deletions
-    assert [item.command for item in found.explanation.commands] == [f"prebuild logs {deletion.build[:8]}"]
+    assert commands(found) == [f"prebuild logs {deletion.build[:8]}"]
 
 
 def test_a_host_that_alone_can_delete_and_is_silent(database: Database, settings: Settings) -> None:
@@ -205,7 +214,7 @@ def test_a_host_that_alone_can_delete_and_is_silent(database: Database, settings
         connection.execute(update(m.Build).where(m.Build.transition == Transition.DELETE).values(queue="box"))
     found = why(database, settings)
     assert "builds wait for box, which alone can run them and is not heard of" in said(found)
-    assert [item.why for item in found.explanation.commands] == ["start a builds worker on box"]
+    assert [step.why for step in found.explanation.steps] == ["start a builds worker on box"]
 
 
 def test_who_has_the_lock_and_what_waits(database: Database, settings: Settings, redis_url: str) -> None:

@@ -11,6 +11,7 @@ from alembic import command
 from sqlalchemy import insert, select, text, update
 from sqlalchemy.exc import StatementError
 
+from prebuild_tasks.cli.remedies import next_step_of
 from prebuild_tasks.db import connections
 from prebuild_tasks.db.engine import SERVES_FROM_KEY, Database, alembic_config
 from prebuild_tasks.errors import BusyError, InputError, UnreachableError
@@ -62,8 +63,9 @@ def test_every_installation_has_an_id_of_its_own(database: Database) -> None:
 
 def test_an_unmigrated_database_says_so(tmp_path: Path) -> None:
     database = Database(f"sqlite:///{tmp_path / 'empty.db'}")
-    with pytest.raises(InputError, match="prebuild db upgrade"):
+    with pytest.raises(InputError, match="needs") as refused:
         database.require_schema()
+    assert next_step_of(refused.value) == "run: prebuild db upgrade"
     with pytest.raises(InputError, match="no prebuild tables"), database.read() as connection:
         connection.execute(select(m.Installation.id))
     database.close()

@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from prebuild_tasks.cli.output import JsonOption, opened, write, write_json
+from prebuild_tasks.cli.remedies import next_step, usual_start_commands
 from prebuild_tasks.config import Settings, load_settings, masked_url
 from prebuild_tasks.db.engine import Database
 from prebuild_tasks.errors import AuditError, InputError
@@ -87,15 +88,19 @@ def doctor(
 
     here = opened(Runtime(load_settings()))
     facts = examine(here.database, here.settings, here.provisioners)
+    start = usual_start_commands(here.settings)
     findings = [finding for finding in diagnose(facts) if finding.symptom not in (ignore or ())]
     if as_json:
-        rows = [{"code": item.symptom.value, "message": item.sentence, "next": item.next} for item in findings]
+        rows = [
+            {"code": item.symptom.value, "message": item.sentence, "next": next_step(item.hint, item.remedy, start)}
+            for item in findings
+        ]
         write_json({"healthy": not findings, "findings": rows})
     else:
         for line in _seen(here.settings, facts):
             write(line)
         for finding in findings:
-            write(f"{finding.symptom}: {finding.sentence}\n  next: {finding.next}")
+            write(f"{finding.symptom}: {finding.sentence}\n  next: {next_step(finding.hint, finding.remedy, start)}")
         write(f"{len(findings)} found" if findings else "nothing is wrong")
     if findings:
         raise typer.Exit(AuditError.exit_code)

@@ -50,7 +50,7 @@ def plan(
     except PrebuildError as error:
         if not detailed_exitcode:
             raise
-        failed = PrebuildError("", hint=error.hint)
+        failed = PrebuildError("", hint=error.hint, remedy=error.remedy)
         failed.message = error.message
         raise failed from None
     if as_json:

@@ -22,7 +22,6 @@ from prebuild_tasks.errors import CannotBuildError, NotFoundError, PrebuildError
 from prebuild_tasks.fleet.liveness import read_liveness
 from prebuild_tasks.fleet.model import Liveness
 from prebuild_tasks.insight.doctor.rules import (
-    Commands,
     DiskFact,
     Facts,
     ProvisionerFact,
@@ -30,16 +29,16 @@ from prebuild_tasks.insight.doctor.rules import (
     SchemaFact,
     Trouble,
 )
-from prebuild_tasks.messaging.queues import BUILDS, CLAIMS, DEFAULT, EVENTS, RECONCILE
+from prebuild_tasks.messaging.queues import BUILDS, CONTROL
 from prebuild_tasks.messaging.redis import connect, refused
 from prebuild_tasks.provisioners import Provisioner, Provisioners
+from prebuild_tasks.remedies import Remedy, RemedyKind
 from prebuild_tasks.schema import tables as m
 from prebuild_tasks.schema.conditions import IS_ACTIVE, TEMPLATE_OF_VERSION, VERSION_OF_PRESET, installation_id
 from prebuild_tasks.schema.pauses import global_pause, pause_holds
 
 _PATIENCE = 15.0
 """Seconds a provisioner may take to list what it has."""
-_CONTROL = (EVENTS, RECONCILE, CLAIMS, DEFAULT)
 
 
 @dataclass(slots=True)
@@ -57,8 +56,8 @@ class _Declared:
 
 def examine(database: Database, settings: Settings, provisioners: Provisioners) -> Facts:
     """Find out everything, in bounded time; what does not answer is a fact like any other. Changes nothing."""
-    control = tuple(settings.queue(name) for name in _CONTROL)
-    facts = Facts(_commands(settings), control, settings.queue(BUILDS), disk=_disk(settings))
+    control = tuple(settings.queue(name) for name in CONTROL)
+    facts = Facts(control, settings.queue(BUILDS), disk=_disk(settings))
     facts = replace(facts, **_look_at_redis(settings, [*control, facts.builds_queue]))
     try:
         schema = _schema(database)
@@ -74,7 +73,7 @@ def examine(database: Database, settings: Settings, provisioners: Provisioners) 
             zones = dict(_bad_timezones(connection))
             declared = _read_declared(connection)
     except PrebuildError as error:
-        return replace(facts, database=Trouble(error.message, error.hint))
+        return replace(facts, database=_trouble(error))
     return replace(
         facts,
         clock_skew=skew,
@@ -84,24 +83,6 @@ def examine(database: Database, settings: Settings, provisioners: Provisioners) 
         paused_by=str(paused.get("by", "somebody")) if paused and pause_holds(paused, now) else "",
         provisioners=list(_ask(declared, provisioners, may_list=_builds_here(life, settings))),
     )
-
-
-def start_commands(settings: Settings) -> Commands:
-    """How each process is started by hand, as in the Procfile."""
-    celery = "celery -A prebuild_tasks"
-    queues = ",".join(settings.queue(name) for name in _CONTROL)
-    concurrency = settings.build_concurrency
-    return Commands(
-        worker=f"{celery} worker -n worker@%h -c 2 -Q {queues}",
-        builds=f"{celery} worker -n builds@%h -P threads -c {concurrency} -Q {settings.queue(BUILDS)}",
-        beat=f"{celery} beat",
-    )
-
-
-def _commands(settings: Settings) -> Commands:
-    if not settings.database_url and not settings.redis_url:
-        return Commands(*["prebuild up"] * 3)  # the embedded form: it runs all of them
-    return start_commands(settings)
 
 
 def _look_at_redis(settings: Settings, queues: list[str]) -> dict[str, Any]:
@@ -114,11 +95,11 @@ def _look_at_redis(settings: Settings, queues: list[str]) -> dict[str, Any]:
         info, *lengths = pipeline.execute()
     except (RedisError, OSError) as error:
         trouble = refused(settings, error)
-        return {"redis": Trouble(trouble.message, trouble.hint)}
+        return {"redis": _trouble(trouble)}
     finally:
         client.close()
     fact = RedisFact(
-        version=str(info.get("redis_version", "")),
+        version=str(info.get("redis_version")),
         policy=str(info.get("maxmemory_policy", "noeviction")),
         used=int(info.get("used_memory", 0)),
         limit=int(info.get("maxmemory", 0)),
@@ -184,10 +165,10 @@ def _ask(declared: _Declared, provisioners: Provisioners, *, may_list: bool) -> 
         try:
             adapter = provisioners.get(name)
         except NotFoundError as error:
-            yield replace(fact, trouble=Trouble(error.message, error.hint), unknown=True)
+            yield replace(fact, trouble=_trouble(error), unknown=True)
             continue
         except PrebuildError as error:
-            yield replace(fact, trouble=Trouble(error.message, error.hint))
+            yield replace(fact, trouble=_trouble(error))
             continue
         for template, of, config in declared.active:
             if of == name and (refusal := _refusal(partial(adapter.check_config, config))):
@@ -207,10 +188,17 @@ def _refusal(check: Callable[[], object]) -> Trouble | None:
     try:
         check()
     except CannotBuildError as error:
-        return Trouble(error.message, error.hint or "correct the pools file and: prebuild apply FILE")
+        told = _trouble(error)
+        if told.hint or told.remedy:
+            return told
+        return replace(told, hint="correct the pools file and", remedy=Remedy(RemedyKind.APPLY_POOLS_FILE))
     except PrebuildError as error:
-        return Trouble(error.message, error.hint)
+        return _trouble(error)
     return None
+
+
+def _trouble(error: PrebuildError) -> Trouble:
+    return Trouble(error.message, error.hint, error.remedy)
 
 
 def _within(seconds: float, question: Callable[[], object]) -> Trouble | None:
@@ -221,12 +209,12 @@ def _within(seconds: float, question: Callable[[], object]) -> Trouble | None:
         try:
             found.append(_refusal(question))
         except Exception as error:  # noqa: BLE001 - whatever a third party's adapter raises
-            found.append(Trouble(f"{type(error).__name__}: {error}", ""))
+            found.append(Trouble(f"{type(error).__name__}: {error}"))
 
     thread = threading.Thread(target=ask, daemon=True)
     thread.start()
     thread.join(seconds)
-    return found[0] if found else Trouble(f"it did not list its resources within {seconds:g} s", "")
+    return found[0] if found else Trouble(f"it did not list its resources within {seconds:g} s")
 
 
 def _builds_here(life: Liveness, settings: Settings) -> bool:

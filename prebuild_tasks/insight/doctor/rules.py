@@ -1,4 +1,4 @@
-"""What is wrong with an installation, and the command that mends it: facts in, findings out."""
+"""What is wrong with an installation, and the remedy: facts in, findings out."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from enum import StrEnum
 
 from prebuild_tasks.fleet.model import Liveness, Process
 from prebuild_tasks.model.text import number, span
+from prebuild_tasks.remedies import Remedy, RemedyKind
 
 CLOCK_SKEW_MAX = 5.0
 """Seconds that this machine's clock may be off the database's: only logs and people compare the two."""
@@ -52,7 +53,9 @@ class Finding:
 
     symptom: Symptom
     sentence: str
-    next: str
+    hint: str = ""
+    """What to do, in words that name no command; before a remedy, its introduction."""
+    remedy: Remedy | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +63,8 @@ class Trouble:
     """What a part said instead of answering."""
 
     words: str
-    hint: str
+    hint: str = ""
+    remedy: Remedy | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,19 +113,9 @@ class DiskFact:
 
 
 @dataclass(frozen=True, slots=True)
-class Commands:
-    """How each process is started, as in the Procfile."""
-
-    worker: str
-    builds: str
-    beat: str
-
-
-@dataclass(frozen=True, slots=True)
 class Facts:
     """Everything that was found out; what could not be asked is None or empty, and is judged by its own trouble."""
 
-    commands: Commands
     control_queues: tuple[str, ...]
     """Full names."""
     builds_queue: str
@@ -172,12 +166,12 @@ def _span(seconds: float) -> str:
 
 def _database(facts: Facts) -> Iterator[Finding]:
     if facts.database:
-        yield Finding(Symptom.DATABASE_UNREACHABLE, facts.database.words, facts.database.hint)
+        yield Finding(Symptom.DATABASE_UNREACHABLE, facts.database.words, facts.database.hint, facts.database.remedy)
     schema = facts.schema
     if schema and schema.current < schema.needed:
         found = f"is at schema {schema.current}" if schema.current else "has no prebuild tables yet"
         sentence = f"the database {found}, this release needs {schema.needed}"
-        yield Finding(Symptom.SCHEMA_BEHIND, sentence, "run: prebuild db upgrade")
+        yield Finding(Symptom.SCHEMA_BEHIND, sentence, remedy=Remedy(RemedyKind.UPGRADE_SCHEMA))
     elif schema and schema.needed < schema.serves_from:
         sentence = f"this release is of schema {schema.needed}, the database serves {schema.serves_from} and later"
         yield Finding(Symptom.SCHEMA_AHEAD, sentence, "install the release that the other workers run")
@@ -186,7 +180,7 @@ def _database(facts: Facts) -> Iterator[Finding]:
 def _redis(facts: Facts) -> Iterator[Finding]:
     redis = facts.redis
     if isinstance(redis, Trouble):
-        yield Finding(Symptom.REDIS_UNREACHABLE, redis.words, redis.hint)
+        yield Finding(Symptom.REDIS_UNREACHABLE, redis.words, redis.hint, redis.remedy)
     if not isinstance(redis, RedisFact):
         return
     if redis.policy != "noeviction":
@@ -202,7 +196,8 @@ def _redis(facts: Facts) -> Iterator[Finding]:
     if _numbers(redis.version) < REDIS_MIN:
         oldest = ".".join(map(str, REDIS_MIN))
         sentence = f"Redis {redis.version} is older than {oldest}, the oldest that was tried"
-        yield Finding(Symptom.REDIS_OLD, sentence, "upgrade it, or use the one that `prebuild up` starts")
+        fix = "upgrade it, or use the one that comes with"
+        yield Finding(Symptom.REDIS_OLD, sentence, fix, Remedy(RemedyKind.START_EVERYTHING))
 
 
 def _numbers(version: str) -> tuple[int, ...]:
@@ -222,7 +217,7 @@ def _disk(facts: Facts) -> Iterator[Finding]:
     if disk.free_bytes < DISK_FREE_MIN or few:
         left = f"room for {disk.free_files} files" if few else f"{disk.free_bytes / 1024**2:.0f} MiB"
         sentence = f"the disk of {disk.path} is nearly full: {left} left"
-        yield Finding(Symptom.DISK_FULL, sentence, "make room; what takes it: prebuild workspaces --disk")
+        yield Finding(Symptom.DISK_FULL, sentence, "make room; what takes it", Remedy(RemedyKind.SHOW_DISK_USE))
 
 
 def _processes(facts: Facts) -> Iterator[Finding]:
@@ -231,14 +226,14 @@ def _processes(facts: Facts) -> Iterator[Finding]:
         return
     if not any(life.serving(queue) for queue in facts.control_queues):
         sentence = f"no control worker is alive: nothing is decided; {heard_of(_of(life, 'worker'))}"
-        yield Finding(Symptom.NO_WORKER, sentence, f"start one: {facts.commands.worker}")
+        yield Finding(Symptom.NO_WORKER, sentence, remedy=Remedy(RemedyKind.START_WORKER))
     if not life.serving(facts.builds_queue):
         sentence = f"no builds worker is alive: nothing is built or deleted; {heard_of(_of(life, 'builds'))}"
-        yield Finding(Symptom.NO_BUILDS_WORKER, sentence, f"start one: {facts.commands.builds}")
+        yield Finding(Symptom.NO_BUILDS_WORKER, sentence, remedy=Remedy(RemedyKind.START_BUILDS_WORKER))
     beats = _at_once(life.alive("beat"))
     if not beats:
         sentence = f"no beat is alive: no tick comes; {heard_of(_of(life, 'beat'))}"
-        yield Finding(Symptom.NO_BEAT, sentence, f"start one: {facts.commands.beat}")
+        yield Finding(Symptom.NO_BEAT, sentence, remedy=Remedy(RemedyKind.START_BEAT))
     elif len(beats) > 1:
         places = ", ".join(f"{beat.host} (process {beat.pid})" for beat in beats)
         sentence = f"{len(beats)} beats run, on {places}: ticks stay single, sweeps and probes are sent twice"
@@ -264,16 +259,16 @@ def _queues(facts: Facts) -> Iterator[Finding]:
         for queue in facts.control_queues:
             if not life.serving(queue):
                 sentence = f"nobody consumes the queue {queue}{_waiting(facts, queue)}"
-                yield Finding(Symptom.QUEUE_UNSERVED, sentence, f"add it to a worker's -Q: {facts.commands.worker}")
+                fix = "add it to a worker's -Q"
+                yield Finding(Symptom.QUEUE_UNSERVED, sentence, fix, Remedy(RemedyKind.START_WORKER))
     if not life.serving(facts.builds_queue):
         return
     for host, count in sorted(facts.bound_builds.items()):
         if not life.serving(f"{facts.builds_queue}.{host}"):
             words = heard_of([process for process in _of(life, "builds") if process.host == host])
             sentence = f"only the host {host} can do {number(count, 'build')}, and its builds worker is silent; {words}"
-            start = f"PREBUILD_HOST={host} {facts.commands.builds}"
-            fix = f"there, start: {start}; is it gone for good: prebuild forget {host}"
-            yield Finding(Symptom.HOST_SILENT, sentence, fix)
+            remedy = Remedy(RemedyKind.RESTART_OR_FORGET_HOST, host)
+            yield Finding(Symptom.HOST_SILENT, sentence, remedy=remedy)
 
 
 def _waiting(facts: Facts, queue: str) -> str:
@@ -291,9 +286,8 @@ def _tick(facts: Facts) -> Iterator[Finding]:
     age = "no tick has ever ended" if life.tick_age is None else f"the last tick ended {_span(life.tick_age)} ago"
     busy = "".join(_waiting(facts, queue) for queue in facts.control_queues[-1:])
     sentence = f"{age}{busy}, though beat and a control worker are alive: one of them hangs, or can't reach Redis"
-    yield Finding(
-        Symptom.TICK_STALE, sentence, "restart beat and the worker, and read their logs; then: prebuild reconcile"
-    )
+    fix = "restart beat and the worker, and read their logs; then"
+    yield Finding(Symptom.TICK_STALE, sentence, fix, Remedy(RemedyKind.RECONCILE))
 
 
 def _clock(facts: Facts) -> Iterator[Finding]:
@@ -306,20 +300,22 @@ def _clock(facts: Facts) -> Iterator[Finding]:
 def _declared(facts: Facts) -> Iterator[Finding]:
     for preset, zone in sorted(facts.bad_timezones.items()):
         sentence = f"the timezone {zone} of {preset} is unknown here: its schedules do not hold"
-        fix = "correct it in the pools file and: prebuild apply FILE; or update the zones: pip install -U tzdata"
-        yield Finding(Symptom.TIMEZONE_UNKNOWN, sentence, fix)
+        fix = "update the zones (pip install -U tzdata), or correct it in the pools file and"
+        yield Finding(Symptom.TIMEZONE_UNKNOWN, sentence, fix, Remedy(RemedyKind.APPLY_POOLS_FILE))
     for item in facts.provisioners:
         if item.trouble is None:
             continue
         templates = ", ".join(item.templates)
         if item.unknown:
             sentence = f"{item.trouble.words}, which {templates} asks for ({item.trouble.hint})"
-            fix = f"install {item.name} where workers run, or correct the pools file and: prebuild apply FILE"
-            yield Finding(Symptom.PROVISIONER_UNKNOWN, sentence, fix)
+            fix = f"install {item.name} where workers run, or correct the pools file and"
+            yield Finding(Symptom.PROVISIONER_UNKNOWN, sentence, fix, Remedy(RemedyKind.APPLY_POOLS_FILE))
         else:
             sentence = f"the provisioner {item.name} of {templates} fails: {item.trouble.words}"
-            fix = item.trouble.hint or "mend it, and look again: prebuild doctor"
-            yield Finding(Symptom.PROVISIONER_FAILS, sentence, fix)
+            hint, remedy = item.trouble.hint, item.trouble.remedy
+            if not (hint or remedy):
+                hint, remedy = "mend it, and look again", Remedy(RemedyKind.DIAGNOSE)
+            yield Finding(Symptom.PROVISIONER_FAILS, sentence, hint, remedy)
 
 
 def judge_role(life: Liveness, role: str, queue: str, *, host: str = "", machine: str = "") -> tuple[bool, str]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from prebuild_tasks.insight.doctor.rules import Commands
 from prebuild_tasks.model.vocabulary import PresetStatus
 from prebuild_tasks.reconcile.rules.limits import LimitReason
 from prebuild_tasks.reconcile.rules.model import Lock, PresetCounts, ReconciliationState
@@ -92,7 +91,7 @@ class Unwell:
 
 @dataclass(frozen=True, slots=True)
 class Processes:
-    """Who is there to do the work, and how to start who is not."""
+    """Who is there to do the work."""
 
     workers: WorkerAvailability = field(default_factory=WorkerAvailability)
     unserved: tuple[str, ...] = ()
@@ -105,7 +104,6 @@ class Processes:
     builds_seen: timedelta | None = None
     tick_age: timedelta | None = None
     tick_interval: timedelta = timedelta(seconds=15)
-    commands: Commands = field(default_factory=lambda: Commands("", "", ""))
 
 
 @dataclass(frozen=True, slots=True)

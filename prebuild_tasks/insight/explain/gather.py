@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import Any
 
 from sqlalchemy import Connection
 
@@ -13,7 +12,6 @@ from prebuild_tasks.config import Settings
 from prebuild_tasks.db.engine import Database
 from prebuild_tasks.fleet.model import Liveness
 from prebuild_tasks.insight.assessment import AssessmentContext, assess, read_context, unserved
-from prebuild_tasks.insight.doctor.examine import start_commands
 from prebuild_tasks.insight.explain import store
 from prebuild_tasks.insight.explain.facts import Facts, Pause, Processes
 from prebuild_tasks.insight.explain.rules import Explanation, explain
@@ -31,25 +29,6 @@ class Explained:
 
     facts: Facts
     explanation: Explanation
-
-    def report(self) -> dict[str, Any]:
-        """As JSON values."""
-        facts, why = self.facts, self.explanation
-        return {
-            "preset": facts.ref,
-            "at": facts.now.isoformat(),
-            "desired": facts.state.desired,
-            "eligible": facts.state.eligible,
-            "starting": facts.state.starting,
-            "missing": facts.missing,
-            "next_turn": facts.turn._asdict(),
-            "reason": why.reason.value,
-            "chain": [
-                {"about": link.about.value, "reason": link.reason.value if link.reason else None, "words": link.words}
-                for link in why.chain
-            ],
-            "commands": [{"command": item.command, "why": item.why} for item in why.commands],
-        }
 
 
 def explain_preset(database: Database, settings: Settings, locks: Locks | None, name: str) -> Explained:
@@ -134,7 +113,6 @@ def _processes(settings: Settings, context: AssessmentContext, bound: Collection
         builds_seen=_last_seen(liveness, settings.queue(BUILDS)),
         tick_age=None if age is None else timedelta(seconds=age),
         tick_interval=timedelta(seconds=settings.reconcile_interval),
-        commands=start_commands(settings),
     )
 
 

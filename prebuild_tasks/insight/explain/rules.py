@@ -9,7 +9,7 @@ from enum import StrEnum
 from zoneinfo import ZoneInfo
 
 from prebuild_tasks.insight.explain.facts import BuildFact, Facts
-from prebuild_tasks.insight.explain.remedies import Command, commands
+from prebuild_tasks.insight.explain.remedies import Step, steps
 from prebuild_tasks.model.text import instant, listed, number, span
 from prebuild_tasks.model.vocabulary import NEVER_READY_CODE, PresetStatus
 from prebuild_tasks.reconcile.rules.backoff import backoff_until
@@ -47,17 +47,17 @@ class Link:
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """The chain, the one reason that counts, and what to run to mend it: the last command is the one that does."""
+    """The chain, the one reason that counts, and what to do about it: the last step is the one that helps."""
 
     reason: Reason
     chain: tuple[Link, ...]
-    commands: tuple[Command, ...]
+    steps: tuple[Step, ...]
 
 
 def explain(facts: Facts) -> Explanation:
     """Why the pool holds what it holds."""
     chain = [link for part in _PARTS for link in part(facts)]
-    return Explanation(facts.reason, tuple(chain), commands(facts))
+    return Explanation(facts.reason, tuple(chain), steps(facts))
 
 
 def _desired(facts: Facts) -> Iterator[Link]:

@@ -172,8 +172,8 @@ _ALL = (
     ),
     Metric(
         "prebuild_strays", "gauge", ("state",),
-        "Resources that no workspace knows of: grace (will be removed), waiting (too many at once: for `prebuild "
-        "sweep --confirm`), confirmed, claimed (only ever shown)"
+        "Resources that no workspace knows of: grace (will be removed), waiting (too many at once: "
+        "until the sweep is confirmed), confirmed, claimed (only ever shown)"
     ),
     Metric(
         "prebuild_queue_length", "gauge", ("queue",),

@@ -33,6 +33,7 @@ from prebuild_tasks.insight.metrics.families import Families, add_numbers
 from prebuild_tasks.insight.metrics.read import Numbers, read_numbers
 from prebuild_tasks.messaging.publisher import BUILDS, CLAIMS, DEFAULT, EVENTS, RECONCILE
 from prebuild_tasks.messaging.redis import connect
+from prebuild_tasks.remedies import Remedy, RemedyKind
 
 log = structlog.get_logger(__name__)
 
@@ -199,7 +200,8 @@ def serve(exporter: Exporter, bind: str, port: int) -> int:
     except OSError as error:
         raise InputError(
             f"the exporter can't listen on {bind}:{port}: {error.strerror or error}",
-            hint="name another: prebuild exporter --port N --bind ADDRESS",
+            hint="name another",
+            remedy=Remedy(RemedyKind.MOVE_EXPORTER),
         ) from None
     return int(server.server_port)
 

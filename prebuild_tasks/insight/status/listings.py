@@ -15,6 +15,7 @@ from prebuild_tasks.errors import NotFoundError
 from prebuild_tasks.model.names import as_id
 from prebuild_tasks.model.vocabulary import CLAIM_REASON, PREBUILDS_OWNER, BuildStatus, Transition, WorkspaceState
 from prebuild_tasks.reconcile.rules.backoff import retry_at
+from prebuild_tasks.remedies import Remedy, RemedyKind
 from prebuild_tasks.schema import tables as m
 from prebuild_tasks.schema.conditions import TEMPLATE_OF_VERSION, VERSION_OF_PRESET, said
 from prebuild_tasks.schema.lookup import REF_COLUMNS, pool_presets, ref_of
@@ -222,5 +223,5 @@ def _find_build(connection: Connection, name: str) -> Any:
             text = func.replace(func.cast(m.Build.id, m.BuildLog.text.type), "-", "")
             found = connection.execute(newest.where(text.startswith(wanted, autoescape=True))).one_or_none()
     if found is None:
-        raise NotFoundError(f"there is no build {name}", hint="see: prebuild builds")
+        raise NotFoundError(f"there is no build {name}", remedy=Remedy(RemedyKind.LIST_BUILDS))
     return found

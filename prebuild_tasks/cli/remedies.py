@@ -1,0 +1,126 @@
+"""Spell remedies as commands: the only table of what to run, for whom a terminal is the face."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from prebuild_tasks.remedies import Remedy, RemedyKind
+
+if TYPE_CHECKING:  # what a worker that refuses to start prints must not wait for the settings
+    from prebuild_tasks.config import Settings
+    from prebuild_tasks.errors import PrebuildError
+
+
+@dataclass(frozen=True, slots=True)
+class StartCommands:
+    """How each process is started."""
+
+    worker: str
+    builds: str
+    beat: str
+
+
+EMBEDDED = StartCommands("prebuild up", "prebuild up", "prebuild up")
+"""One command runs all of them on one machine."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Spelling:
+    """A command, and what introduces it where the error says nothing itself."""
+
+    command: str
+    """With `{subject}` and `{version}`."""
+    lead: str = "run"
+    placeholder: str = ""
+    """Stands for a subject that is not known."""
+
+
+_SPELLINGS: Mapping[RemedyKind, _Spelling] = {
+    RemedyKind.START_EVERYTHING: _Spelling("prebuild up"),
+    RemedyKind.START_REDIS: _Spelling("prebuild up, or point PREBUILD_REDIS_URL at one that runs", "start it with"),
+    RemedyKind.FORGET_HOST_AND_CLAIMED: _Spelling("prebuild forget {subject} --claimed"),
+    RemedyKind.CREATE_DATABASE: _Spelling("prebuild up, or: prebuild db upgrade", "create it with"),
+    RemedyKind.UPGRADE_SCHEMA: _Spelling("prebuild db upgrade"),
+    RemedyKind.SHOW_SETTINGS: _Spelling("prebuild config show", "see"),
+    RemedyKind.SHOW_FILE_SCHEMA: _Spelling("prebuild config schema", "see"),
+    RemedyKind.APPLY_POOLS_FILE: _Spelling("prebuild apply FILE"),
+    RemedyKind.PLAN_POOLS_FILE: _Spelling("prebuild plan FILE"),
+    RemedyKind.LIST_POOLS: _Spelling("prebuild status", "see"),
+    RemedyKind.EXPLAIN_POOL: _Spelling("prebuild explain {subject}", "see"),
+    RemedyKind.RECONCILE: _Spelling("prebuild reconcile {subject}"),
+    RemedyKind.RESUME: _Spelling("prebuild resume {subject}"),
+    RemedyKind.UNBLOCK_POOL: _Spelling("prebuild unblock {subject}"),
+    RemedyKind.PROMOTE_VERSION: _Spelling("prebuild promote {subject} {version}"),
+    RemedyKind.CLAIM_WORKSPACE: _Spelling("prebuild claim {subject} --owner NAME", placeholder="template/preset"),
+    RemedyKind.RELEASE_WORKSPACE: _Spelling("prebuild release {subject}", placeholder="WORKSPACE"),
+    RemedyKind.DELETE_WORKSPACE: _Spelling("prebuild delete {subject}"),
+    RemedyKind.LIST_WORKSPACES: _Spelling("prebuild workspaces", "see"),
+    RemedyKind.SHOW_DISK_USE: _Spelling("prebuild workspaces --disk", "see"),
+    RemedyKind.LIST_RUNNING_BUILDS: _Spelling("prebuild builds --status running", "see"),
+    RemedyKind.LIST_FAILED_BUILDS: _Spelling("prebuild builds --status failed", "see"),
+    RemedyKind.SHOW_LOG: _Spelling("prebuild logs {subject}", "see"),
+    RemedyKind.FOLLOW_LOG: _Spelling("prebuild logs {subject} --follow", "see"),
+    RemedyKind.DIAGNOSE: _Spelling("prebuild doctor"),
+    RemedyKind.MOVE_EXPORTER: _Spelling("prebuild exporter --port N --bind ADDRESS"),
+}
+
+
+def spell(remedy: Remedy, start: StartCommands = EMBEDDED) -> str:
+    """Return the command that carries the remedy out; `start`: how processes are started here."""
+    return _spelling(remedy, start).command
+
+
+def next_step(hint: str, remedy: Remedy | None, start: StartCommands = EMBEDDED) -> str:
+    """Return what to do next: the hint, then the command; the command's own lead where there is no hint."""
+    if remedy is None:
+        return hint
+    spelling = _spelling(remedy, start)
+    return f"{hint or spelling.lead}: {spelling.command}"
+
+
+def next_step_of(error: PrebuildError) -> str:
+    """Return what to do about an error; empty where there is nothing to say."""
+    return next_step(error.hint, error.remedy)
+
+
+def start_commands(settings: Settings) -> StartCommands:
+    """Return how each process is started by hand, as in the Procfile."""
+    from prebuild_tasks.messaging.queues import BUILDS, CONTROL
+
+    celery = "celery -A prebuild_tasks"
+    queues = ",".join(settings.queue(name) for name in CONTROL)
+    concurrency = settings.build_concurrency
+    return StartCommands(
+        worker=f"{celery} worker -n worker@%h -c 2 -Q {queues}",
+        builds=f"{celery} worker -n builds@%h -P threads -c {concurrency} -Q {settings.queue(BUILDS)}",
+        beat=f"{celery} beat",
+    )
+
+
+def usual_start_commands(settings: Settings) -> StartCommands:
+    """Return how processes are started where nothing but one machine is configured, or by hand elsewhere."""
+    return start_commands(settings) if settings.database_url or settings.redis_url else EMBEDDED
+
+
+def _spelling(remedy: Remedy, start: StartCommands) -> _Spelling:
+    match remedy.kind:
+        case RemedyKind.START_WORKER:
+            return _Spelling(start.worker, "start one")
+        case RemedyKind.START_BUILDS_WORKER:
+            return _Spelling(start.builds, "start one")
+        case RemedyKind.START_BEAT:
+            return _Spelling(start.beat, "start one")
+        case RemedyKind.RESTART_OR_FORGET_HOST:
+            again = f"PREBUILD_HOST={remedy.subject} {start.builds}"
+            gone = f"is it gone for good: prebuild forget {remedy.subject}"
+            return _Spelling(f"{again}; {gone}", "there, start")
+        case RemedyKind.LIST_BUILDS:
+            return _Spelling(
+                f"prebuild builds --preset {remedy.subject}" if remedy.subject else "prebuild builds", "see"
+            )
+        case kind:
+            entry = _SPELLINGS[kind]
+            subject = remedy.subject or entry.placeholder
+            return _Spelling(entry.command.format(subject=subject, version=remedy.version).rstrip(), entry.lead)
