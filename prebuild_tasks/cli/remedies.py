@@ -11,6 +11,7 @@ from prebuild_tasks.remedies import Remedy, RemedyKind
 if TYPE_CHECKING:  # what a worker that refuses to start prints must not wait for the settings
     from prebuild_tasks.config import Settings
     from prebuild_tasks.errors import PrebuildError
+    from prebuild_tasks.insight.report.advice import Recommendation
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +84,11 @@ def next_step(hint: str, remedy: Remedy | None, start: StartCommands = EMBEDDED)
 def next_step_of(error: PrebuildError) -> str:
     """Return what to do about an error; empty where there is nothing to say."""
     return next_step(error.hint, error.remedy)
+
+
+def recommendation_words(item: Recommendation) -> str:
+    """Return a recommendation of the report, with the command to look further."""
+    return f"{item.sentence}; {next_step('', item.remedy)}" if item.remedy else item.sentence
 
 
 def start_commands(settings: Settings) -> StartCommands:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from html import escape
 
 from prebuild_tasks import __version__
+from prebuild_tasks.insight.report.advice import Recommendation
 from prebuild_tasks.insight.report.store import Percentiles
 from prebuild_tasks.insight.report.types import Figures, PoolReport, Report
 from prebuild_tasks.web.charts import bar_chart, heat_chart, hit_chart, rate_chart, ready_chart
@@ -50,7 +52,7 @@ _HEADINGS = (
 _BARS = 30
 
 
-def page(found: Report) -> str:
+def page(found: Report, words: Callable[[Recommendation], str] = str) -> str:
     """The whole page."""
     period = f"{found.since:%Y-%m-%d %H:%M} to {found.until:%Y-%m-%d %H:%M} UTC"
     zones = sorted({pool.timezone for pool in found.pools if pool.figures.claims})
@@ -72,7 +74,7 @@ def page(found: Report) -> str:
     body = f"""<header><h1>Prebuilds</h1><p class="quiet">{escape(period)}</p>{notes}</header>
 <section class="tiles">{"".join(_tiles(found.total))}</section>
 <section class="plots">{"".join(plots)}</section>
-{_advice(found)}
+{_advice(found, words)}
 <section class="card wide"><h2>Pools</h2>{_table(found)}</section>
 <p class="quiet">prebuild_tasks {escape(__version__)}</p>"""
     return f"""<!doctype html>
@@ -126,11 +128,11 @@ def _idle_words(figures: Figures, *, by_cost: bool) -> str:
     return f"{figures.idle_cost:,.2f} ({hours})" if figures.idle_cost is not None else f"no price ({hours})"
 
 
-def _advice(found: Report) -> str:
+def _advice(found: Report, words: Callable[[Recommendation], str]) -> str:
     items = [
-        f"<li><code>{escape(pool.preset)}</code>: {escape(sentence)}</li>"
+        f"<li><code>{escape(pool.preset)}</code>: {escape(words(item))}</li>"
         for pool in found.pools
-        for sentence in pool.recommendations
+        for item in pool.recommendations
     ]
     return f'<section class="card wide"><h2>What follows</h2><ul>{"".join(items)}</ul></section>' if items else ""
 

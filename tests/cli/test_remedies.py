@@ -1,19 +1,24 @@
-"""Remedies: every kind has a command of its own, which exists."""
+"""Remedies: every kind has a command of its own, and nothing below the command line spells one."""
 
 from __future__ import annotations
 
+import ast
 import re
 import shlex
+from collections.abc import Iterator
+from pathlib import Path
 
 import click
 import pytest
 
-from prebuild_tasks.cli.main import load
+import prebuild_tasks
+from prebuild_tasks.cli.main import COMMANDS, load
 from prebuild_tasks.cli.remedies import StartCommands, next_step, next_step_of, spell, start_commands
 from prebuild_tasks.config import Settings
 from prebuild_tasks.errors import NotFoundError, PoolsFileError, Problem
 from prebuild_tasks.remedies import Remedy, RemedyKind
 
+PACKAGE = Path(prebuild_tasks.__file__).parent
 START = StartCommands("start worker", "start builds", "start beat")
 UNREACHABLE = "prebuild up, or point PREBUILD_REDIS_URL at one that runs"
 K = RemedyKind
@@ -104,3 +109,32 @@ def test_processes_are_started_as_the_procfile_starts_them() -> None:
     )
     assert start.builds == "celery -A prebuild_tasks worker -n builds@%h -P threads -c 4 -Q prebuild.builds"
     assert start.beat == "celery -A prebuild_tasks beat"
+
+
+_COMMAND = re.compile(rf"\bprebuild (?:{'|'.join(COMMANDS)})\b|\bcelery -A\b")
+
+
+def _strings(tree: ast.Module) -> Iterator[tuple[int, str]]:
+    """Every string with its line, but for those that stand alone: they are documentation."""
+    documentation = {
+        id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
+    }
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in documentation:
+            yield node.lineno, node.value
+
+
+def test_only_the_command_line_spells_commands() -> None:
+    spelled = [
+        f"{path.relative_to(PACKAGE)}:{line}: {text}"
+        for path in sorted(PACKAGE.rglob("*.py"))
+        if path.relative_to(PACKAGE).parts[0] != "cli"
+        for line, text in _strings(ast.parse(path.read_text()))
+        if _COMMAND.search(text)
+    ]
+    assert spelled == []
+
+
+def test_that_search_finds_a_command() -> None:
+    tree = ast.parse('"""Run prebuild status."""\nhint = f"see: prebuild logs {name}"\n')
+    assert [text for _, text in _strings(tree) if _COMMAND.search(text)] == ["see: prebuild logs "]

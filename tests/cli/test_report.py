@@ -17,7 +17,9 @@ from prebuild_tasks.cli.when import instant
 from prebuild_tasks.config import Settings
 from prebuild_tasks.db.engine import Database
 from prebuild_tasks.errors import InputError
+from prebuild_tasks.insight.report.advice import Recommendation
 from prebuild_tasks.insight.report.compile import report
+from prebuild_tasks.remedies import Remedy, RemedyKind
 from prebuild_tasks.web.report_page import page
 from tests.builders import declare
 from tests.past import Past
@@ -41,6 +43,19 @@ def past(database: Database, settings: Settings) -> Past:
     past.workspace(past.now - 9 * HOUR, ready=past.now - 8 * HOUR, gone=past.now - HOUR)
     past.write()
     return past
+
+
+def test_a_recommendation_ends_with_the_command(
+    cli: Any, past: Past, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    advice = [Recommendation("3 failed", Remedy(RemedyKind.LIST_FAILED_BUILDS)), Recommendation("more")]
+    monkeypatch.setattr("prebuild_tasks.insight.report.compile.recommend", lambda _: advice)
+    words = "3 failed; see: prebuild builds --status failed"
+    [pool] = json.loads(cli("report", "--json"))["presets"]
+    assert pool["recommendations"] == [words, "more"]
+    written = tmp_path / "report.html"
+    assert f"{pool['preset']}: {words}\n" in cli("report", "--html", str(written))
+    assert f"{words}</li>" in written.read_text()
 
 
 def test_the_keys_are_a_promise(cli: Any, past: Past) -> None:
@@ -107,7 +122,7 @@ def test_the_page_needs_nothing_else_and_is_well_formed(cli: Any, past: Past, tm
 def test_values_are_escaped(database: Database, settings: Settings, past: Past) -> None:
     evil = '<script>alert("x")</script>'
     found = report(database, settings, since=lambda now: now - 48 * HOUR)
-    pool = replace(found.pools[0], preset=evil, timezone=evil, recommendations=(evil,))
+    pool = replace(found.pools[0], preset=evil, timezone=evil, recommendations=(Recommendation(evil),))
     figures = replace(found.total, wasted_by_reason={evil: 1})
     text = page(replace(found, pools=(pool,), notes=(evil,), total=figures))
     assert "<script" not in text

@@ -8,6 +8,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
+from prebuild_tasks.cli.remedies import recommendation_words
 from prebuild_tasks.insight.report.advice import Past, desired_in, recommend
 from prebuild_tasks.insight.report.rules import (
     QUARTER,
@@ -149,12 +150,12 @@ QUIET: dict[str, Any] = {
         ({"hits": 30, "misses": 12, "peak": 7, "busy": MORNING, "scheduled": True}, ["try desired 7 for those hours"]),
         ({"hits": 30, "misses": 4, "peak": 2, "busy": MORNING}, []),
         ({"hits": 30, "misses": 4, "peak": 7, "busy": MORNING}, []),
-        ({"failed": 3, "built": 10}, ["23% of its builds failed"]),
+        ({"failed": 3, "built": 10}, ["23% of its builds failed; see: prebuild builds --status failed"]),
         ({"failed": 2, "built": 1}, []),
     ],
 )  # fmt: skip
 def test_recommendations_follow_from_the_figures(past: dict[str, Any], words: list[str]) -> None:
-    said = recommend(Past(**{**QUIET, **past}))
+    said = [recommendation_words(item) for item in recommend(Past(**{**QUIET, **past}))]
     assert len(said) == len(words)
     assert all(part in sentence for part, sentence in zip(words, said, strict=True)), said
 

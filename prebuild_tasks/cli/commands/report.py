@@ -12,6 +12,7 @@ import typer
 from prebuild_tasks.bootstrap import Runtime
 from prebuild_tasks.cli.completion import PresetOption
 from prebuild_tasks.cli.output import JsonOption, opened, write, write_json, write_rows
+from prebuild_tasks.cli.remedies import recommendation_words
 from prebuild_tasks.cli.when import FORMS, instant
 from prebuild_tasks.config import load_settings
 from prebuild_tasks.errors import InputError
@@ -58,11 +59,11 @@ def report(
     )
     if html:
         try:
-            html.write_text(page(found), encoding="utf-8")
+            html.write_text(page(found, recommendation_words), encoding="utf-8")
         except OSError as error:
             raise InputError(f"{html} can't be written: {error.strerror}") from None
     if as_json:
-        write_json(found.report())
+        write_json(found.report(recommendation_words))
         return
     _show(found)
     if html:
@@ -90,7 +91,9 @@ def _show(found: Report) -> None:
             write("")
             for line in heat_lines(what, cells, where, _shades()):
                 write(line)
-    sentences = [f"{pool.preset}: {sentence}" for pool in found.pools for sentence in pool.recommendations]
+    sentences = [
+        f"{pool.preset}: {recommendation_words(item)}" for pool in found.pools for item in pool.recommendations
+    ]
     if sentences:
         write("\nWhat follows:")
         for sentence in sentences:

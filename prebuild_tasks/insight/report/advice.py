@@ -1,4 +1,4 @@
-"""What would serve a pool better, as far as it follows from its past. Pure: figures in, sentences out."""
+"""Recommend what would serve a pool better, from the figures of its past. Pure."""
 
 from __future__ import annotations
 
@@ -9,12 +9,26 @@ from datetime import UTC, datetime, timedelta
 from prebuild_tasks.insight.report.rules import QUARTER, BusyHours, zone_of
 from prebuild_tasks.model.vocabulary import Preset
 from prebuild_tasks.reconcile.rules.schedule import desired_at
+from prebuild_tasks.remedies import Remedy, RemedyKind
 
 _ENOUGH_TO_JUDGE = 20
 """Hits, before less is recommended."""
 _ENOUGH_MISSES = 5
 """Before more is recommended: one or two say nothing of a weekday."""
 _WEEK = 7
+
+
+@dataclass(frozen=True, slots=True)
+class Recommendation:
+    """What would serve a pool better."""
+
+    sentence: str
+    remedy: Remedy | None = None
+    """Where to look further."""
+
+    def __str__(self) -> str:
+        """Return plain words; the command line has its own."""
+        return f"{self.sentence}; {self.remedy}" if self.remedy else self.sentence
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,12 +66,12 @@ def desired_in(preset: Preset, busy: BusyHours, now: datetime) -> int:
     return min(sizes, default=preset.desired)
 
 
-def recommend(past: Past) -> list[str]:
-    """Sentences that follow from the figures; none where they say nothing. `desired` is today's declaration."""
+def recommend(past: Past) -> list[Recommendation]:
+    """Return what follows from the figures; nothing where they say nothing. `desired` is today's declaration."""
     return [*_size(past), *_waste(past), *_failures(past)]
 
 
-def _size(past: Past) -> list[str]:
+def _size(past: Past) -> list[Recommendation]:
     within = f"within {_minutes(past.refill)}, in which a new one is ready"
     if past.busy and past.misses >= _ENOUGH_MISSES:
         begin = f"{past.busy.misses} of {past.misses} misses came {past.busy.words}"
@@ -65,30 +79,34 @@ def _size(past: Past) -> list[str]:
             more = f"desired is {past.desired_then} then, and up to {past.peak} were asked for {within}"
             # A further schedule would overlap with one that holds then.
             schedule = f'{{cron: "{past.busy.cron}", desired: {past.peak}}}'
-            return [f"{begin}: {more}; try {f'desired {past.peak} for those hours' if past.scheduled else schedule}"]
+            instead = f"desired {past.peak} for those hours" if past.scheduled else schedule
+            return [Recommendation(f"{begin}: {more}; try {instead}")]
         late = f"though desired is {past.desired_then} then and at most {past.peak} were asked for {within}"
-        return [f"{begin}, {late}: builds were late or held back; see: prebuild explain"]
+        explain = Remedy(RemedyKind.EXPLAIN_POOL)
+        return [Recommendation(f"{begin}, {late}: builds were late or held back", explain)]
     judged = past.hits >= _ENOUGH_TO_JUDGE and not past.misses and not past.scheduled
     if judged and past.peak < past.desired_then:
-        return [f"no request missed, and at most {past.peak} came {within}: desired {past.desired_then} could be less"]
+        sentence = (
+            f"no request missed, and at most {past.peak} came {within}: desired {past.desired_then} could be less"
+        )
+        return [Recommendation(sentence)]
     if not past.hits and not past.misses and past.idle_hours >= 1:
-        return [f"nobody claimed one, {past.idle_hours:.0f} hours stood ready: desired could be less"]
+        return [Recommendation(f"nobody claimed one, {past.idle_hours:.0f} hours stood ready: desired could be less")]
     return []
 
 
-def _waste(past: Past) -> list[str]:
+def _waste(past: Past) -> list[Recommendation]:
     expired = past.wasted.get("expired", 0)
     if past.hits and expired > past.hits:
-        return [
-            f"{expired} expired unclaimed, {past.hits} were claimed: a longer ttl, or a smaller desired, wastes less"
-        ]
+        sentence = f"{expired} expired unclaimed, {past.hits} were claimed"
+        return [Recommendation(f"{sentence}: a longer ttl, or a smaller desired, wastes less")]
     return []
 
 
-def _failures(past: Past) -> list[str]:
+def _failures(past: Past) -> list[Recommendation]:
     if past.failed >= 3 and past.failed > 0.2 * (past.failed + past.built):
         share = past.failed / (past.failed + past.built)
-        return [f"{share:.0%} of its builds failed; see: prebuild builds --status failed"]
+        return [Recommendation(f"{share:.0%} of its builds failed", Remedy(RemedyKind.LIST_FAILED_BUILDS))]
     return []
 
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
 
+from prebuild_tasks.insight.report.advice import Recommendation
 from prebuild_tasks.insight.report.rules import HeatMap
 from prebuild_tasks.insight.report.store import Percentiles
 
@@ -49,7 +50,7 @@ class PoolReport:
     figures: Figures
     heat: HeatMap
     """In the pool's own timezone."""
-    recommendations: tuple[str, ...] = ()
+    recommendations: tuple[Recommendation, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,8 +73,8 @@ class Report:
     ready_curve: tuple[tuple[datetime, Percentiles], ...]
     notes: tuple[str, ...]
 
-    def report(self) -> dict[str, Any]:
-        """As JSON."""
+    def report(self, words: Callable[[Recommendation], str] = str) -> dict[str, Any]:
+        """As JSON; `words`: how the face spells a recommendation."""
         return {
             "since": self.since.isoformat(),
             "until": self.until.isoformat(),
@@ -88,7 +89,7 @@ class Report:
                     "cost_per_hour": pool.cost_per_hour,
                     **asdict(pool.figures),
                     "heat_map": asdict(pool.heat),
-                    "recommendations": list(pool.recommendations),
+                    "recommendations": [words(item) for item in pool.recommendations],
                 }
                 for pool in self.pools
             ],
