@@ -67,7 +67,7 @@ _current: tuple[int, Runtime] | None = None
 
 
 def runtime() -> Runtime:
-    """This process's dependencies. A forked child makes its own: connections must not be shared."""
+    """Return this process's dependencies. A forked child makes its own: connections must not be shared."""
     global _current  # noqa: PLW0603 - the one place that holds state per process
     if _current is None or _current[0] != os.getpid():
         _current = (os.getpid(), Runtime(load_settings()))

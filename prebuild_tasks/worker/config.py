@@ -6,7 +6,7 @@ value, so importing the app reads no settings.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import IO
 
 import click
 from kombu import Exchange, Queue
@@ -48,12 +48,12 @@ class UnusableSettingsError(click.ClickException):
     def __init__(self, error: InputError) -> None:
         super().__init__(sentence(error))
 
-    def show(self, file: Any = None) -> None:
+    def show(self, file: IO[str] | None = None) -> None:
         """Print the sentence alone, without click's "Error:" before it."""
         click.echo(self.message, file=file, err=True, nl=False)
 
 
-def __getattr__(name: str) -> dict[str, Any]:
+def __getattr__(name: str) -> dict[str, object]:
     if name == "configuration":
         return celery_configuration(_settings())
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
@@ -73,7 +73,7 @@ def queue_of(settings: Settings, name: str, host: str = "") -> Queue:
     return Queue(full, Exchange(full, type="direct"), routing_key=full)
 
 
-def celery_configuration(settings: Settings) -> dict[str, Any]:
+def celery_configuration(settings: Settings) -> dict[str, object]:
     """Return Celery's configuration for these settings."""
     default, builds = settings.queue(DEFAULT), settings.queue(BUILDS)
     return {
@@ -118,7 +118,7 @@ def celery_configuration(settings: Settings) -> dict[str, Any]:
     }
 
 
-def _transport_options() -> dict[str, Any]:
+def _transport_options() -> dict[str, object]:
     return {
         "visibility_timeout": VISIBILITY_TIMEOUT,
         "unacked_restore_interval": 1,
@@ -133,7 +133,7 @@ def _transport_options() -> dict[str, Any]:
     }
 
 
-def _beat_schedule(settings: Settings) -> dict[str, dict[str, Any]]:
+def _beat_schedule(settings: Settings) -> dict[str, dict[str, object]]:
     return {
         "reconcile_all": {"task": RECONCILE_ALL, "schedule": settings.reconcile_interval},
         "sweep": {"task": SWEEP, "schedule": settings.sweep_interval},
