@@ -1,129 +1,138 @@
-"""The seams: what the outside implements, and what the project promises. The contract stands in the docstrings."""
+"""The port between the service and its provisioners. Its contract is in the docstrings."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol, runtime_checkable
+from typing import Protocol, runtime_checkable
 
 
 @dataclass(frozen=True, slots=True)
 class WorkspaceSpec:
-    """One workspace, as a provisioner gets to see it: its identity, recipe and parameters, secrets resolved."""
+    """A workspace as a provisioner sees it: identity, template and parameters, with secrets resolved."""
 
     installation: str
-    """Random id of the database; marks every resource, so that nothing foreign is ever touched."""
+    """Random id of the database. It marks every resource, so that those of other installations are never touched."""
     workspace_id: str
     attempt: int
-    """How often this build was taken up; leftovers of lower attempts are ended first, their late results refused."""
+    """Number of the build's attempt. What lower attempts left is ended first, and their late results are refused."""
     name: str
     owner: str
     template: str
     version: str
     preset: str
-    config: Mapping[str, Any]
+    config: Mapping[str, object]
     """The template version's `config`, as declared."""
     parameters: Mapping[str, str] = field(repr=False)
-    """The preset's parameters. May hold secrets: never to be logged or shown."""
+    """The preset's parameters. They may hold secrets: never log or show them."""
     ready_timeout: float = 300.0
     """Seconds from the end of `start` until the workspace must be ready."""
 
 
 @dataclass(frozen=True, slots=True)
 class Resource:
-    """What a workspace consists of, in the answer of a claim."""
+    """A workspace's resource, as the answer of a claim describes it."""
 
     workspace_id: str
     resource_id: str
-    """The provisioner's own name for it: a container id, a directory, a cloud id."""
+    """The provisioner's own id of it: a container id, a directory, a cloud id."""
     url: str = ""
     directory: str = ""
     installation: str = ""
     claimed: bool = False
-    """The durable mark a claim leaves on the resource itself; a marked one is never destroyed as unknown."""
+    """Whether it carries the durable mark of a claim. A marked resource is never destroyed as a stray."""
 
 
 @dataclass(frozen=True, slots=True)
 class Probe:
-    """Whether a workspace is ready for a person, and in the provisioner's words why not."""
+    """Whether a workspace is ready for a person, and the reason when it is not."""
 
     ready: bool
     message: str = ""
     gone: bool = False
-    """The resource is no longer there, or can never be ready again: no second look is needed."""
+    """Whether the resource no longer exists or can never become ready again. It is then not probed a second time."""
 
 
 class BuildContext(Protocol):
-    """A running build, as the provisioner sees it."""
+    """A running build as a provisioner sees it."""
 
     def log(self, text: str) -> None:
-        """Append output (whole lines or parts of them) to the build's log. Secrets are masked on the way."""
+        """Append output, in whole lines or parts of lines, to the build's log. Secrets are masked."""
 
     def check(self) -> None:
-        """Return at once, or raise BuildStoppedError when the build was canceled, ran out of time or lost its lease."""
+        """Raise BuildStoppedError when the build was canceled, ran out of time or lost its lease; never block."""
 
     def wait(self, seconds: float) -> None:
-        """Sleep, ending early with BuildStoppedError as `check` does."""
+        """Sleep, and raise BuildStoppedError as soon as `check` would."""
 
 
 class Provisioner(Protocol):
     """Makes, probes and destroys the resources of workspaces.
 
-    Every operation is idempotent by workspace id and safe when repeated, when the resource is half made and when it is
-    already gone. `start` and `delete` first end what lower attempts left behind, `claim` what runs of their hook. An
-    operation that takes long calls `context.check()` or `context.wait()` at least once a second and cleans up nothing
-    when they raise: a later attempt or a delete will. Errors: CannotBuildError when trying again is pointless,
-    ProvisionerError otherwise, its message being what people read in `status`.
+    Every operation is idempotent by workspace id: it is safe to repeat, on a half-made resource and on one that no
+    longer exists. `start` and `delete` first end what lower attempts left running; `claim` ends what is left of their
+    claim hooks.
+
+    An operation that takes long calls `context.check()` or `context.wait()` at least once a second. When they raise, it
+    cleans up nothing: a later attempt or a `delete` does.
+
+    Raise CannotBuildError when another try is pointless, and ProvisionerError otherwise. People read the message in
+    `status`.
     """
 
     @property
     def name(self) -> str:
-        """The name under which a template asks for it; usually a class variable."""
+        """Return the name that templates use; usually a class variable."""
 
     @property
     def local(self) -> bool:
-        """Resources live on the host of the worker that made them; only that host's builds worker can reach them."""
+        """Return whether only the builds worker of the host that made a resource can reach it."""
 
-    def check_config(self, config: Mapping[str, Any]) -> None:
-        """Refuse a config that can never work, with CannotBuildError; called by `apply` before anything is written."""
+    def check_config(self, config: Mapping[str, object]) -> None:
+        """Raise CannotBuildError for a config that can never work. `apply` calls this before it writes anything."""
 
     def start(self, spec: WorkspaceSpec, context: BuildContext) -> Resource:
-        """Make the workspace. Started before by the same or a higher attempt: answer what is there."""
+        """Make the workspace, or return the one that this or another attempt has made already."""
 
     def probe(self, spec: WorkspaceSpec) -> Probe:
-        """Is it ready? Returns within 30 seconds; a resource that is gone is not ready."""
+        """Return within 30 seconds whether the workspace is ready. One that no longer exists is not."""
 
     def claim(self, spec: WorkspaceSpec, context: BuildContext) -> None:
-        """Leave the durable claimed mark, then run the personalising hook, if any, for `spec.owner`."""
+        """Leave the durable mark of the claim, then run the claim hook, if there is one, for `spec.owner`."""
 
     def stop(self, spec: WorkspaceSpec, context: BuildContext) -> None:
-        """End what runs, keep what is stored."""
+        """End what runs and keep what is stored."""
 
     def delete(self, spec: WorkspaceSpec, context: BuildContext) -> None:
-        """End and remove everything of this workspace. Gone already is success."""
+        """End and remove everything of this workspace. Succeed when nothing is left of it."""
 
-    def list(self, installation: str, configs: Iterable[Mapping[str, Any]] = ()) -> Iterable[Resource]:
-        """Every resource that carries this installation's mark, half-made ones included.
+    def list(self, installation: str, configs: Iterable[Mapping[str, object]] = ()) -> Iterable[Resource]:
+        """Return every resource with this installation's mark, half-made ones included.
 
-        `configs`: those of every version there is, for adapters that must be told where to look. Raises
-        ProvisionerError when one of the places can't be asked: half a list would pass for a loss.
+        Args:
+            installation: The id in the marks.
+            configs: The configs of all template versions, for adapters that need them to know where to look.
+
+        Raises:
+            ProvisionerError: When one of those places cannot be asked, because what an incomplete list leaves out
+                would be taken for lost.
         """
 
 
 @runtime_checkable
 class MayNotList(Protocol):
-    """A provisioner whose list leaves out what some configs make: what is missing from it proves nothing then."""
+    """A provisioner whose list leaves out the workspaces of some configs, so that they are not lost when missing."""
 
-    def lists(self, config: Mapping[str, Any]) -> bool:
-        """Whether workspaces of this config are listed."""
+    def lists(self, config: Mapping[str, object]) -> bool:
+        """Return whether the list includes workspaces of this config."""
 
 
 @runtime_checkable
 class ListsOnce(Protocol):
-    """A provisioner that may not list, and of which many configs, as those of a recipe's versions, ask for one list."""
+    """A MayNotList for which many configs, such as those of one template's versions, lead to the same list."""
 
-    def list_key(self, config: Mapping[str, Any]) -> str:
-        """The same for configs of which one answers for all; empty for one that is not listed at all."""
+    def list_key(self, config: Mapping[str, object]) -> str:
+        """Return a key that configs with the same list share; empty for a config without a list."""
 
 
 @runtime_checkable
@@ -144,6 +153,6 @@ class RestsWithHost(Protocol):
         """
 
 
-def is_listed(adapter: Provisioner, config: Mapping[str, Any]) -> bool:
+def is_listed(adapter: Provisioner, config: Mapping[str, object]) -> bool:
     """Return whether the adapter's list includes the workspaces of this config."""
     return not isinstance(adapter, MayNotList) or adapter.lists(config)

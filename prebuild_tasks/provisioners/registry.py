@@ -1,4 +1,4 @@
-"""Adapters of the Provisioner port, found by name in the entry-point group `prebuild_tasks.provisioners`."""
+"""Find provisioners by name in the entry-point group `prebuild_tasks.provisioners`."""
 
 from __future__ import annotations
 
@@ -17,13 +17,16 @@ GROUP = "prebuild_tasks.provisioners"
 
 
 def names() -> list[str]:
-    """Every provisioner that is installed, third parties' included."""
+    """Return the names of all installed provisioners, third parties' included."""
     return sorted({entry.name for entry in entry_points(group=GROUP)})
 
 
 @cache
 def load(name: str, settings: Settings) -> Provisioner:
-    """The adapter, made once per process. Raises NotFoundError that lists what there is."""
+    """Return the provisioner of this name, made once per process.
+
+    Raises NotFoundError, which lists the installed ones, and ProvisionerError when it cannot be loaded.
+    """
     found = list(entry_points(group=GROUP, name=name))
     if not found:
         near = get_close_matches(name, names(), n=1)
@@ -32,23 +35,23 @@ def load(name: str, settings: Settings) -> Provisioner:
         raise NotFoundError(f"there is no provisioner {name!r}", hint=hint)
     try:
         adapter: Provisioner = found[0].load()(settings)
-    except Exception as error:  # whatever a third party's module does when it is imported
-        raise ProvisionerError(f"the provisioner {name!r} ({found[0].value}) can't be loaded: {error}") from error
+    except Exception as error:  # a third party's module may raise anything when it is imported
+        raise ProvisionerError(f"the provisioner {name!r} ({found[0].value}) cannot be loaded: {error}") from error
     return adapter
 
 
 class Provisioners:
-    """The provisioners under one process's settings."""
+    """Provisioners made with one set of settings."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
 
     def get(self, name: str) -> Provisioner:
-        """The adapter, as `load` does."""
+        """Return the provisioner of this name, as `load` does."""
         return load(name, self._settings)
 
     def get_or_missing(self, name: str) -> Provisioner:
-        """The adapter, or one that fails every build with the reason why there is none here."""
+        """Return the provisioner, or a stand-in that fails every build with the reason why it cannot be used here."""
         try:
             return self.get(name)
         except PrebuildError as error:

@@ -483,7 +483,7 @@ def test_a_container_engine_that_does_not_answer(here: Here, monkeypatch: pytest
     ("old", "new", "cause"),
     [
         ("desired: 1", "desired: one", "pools.yaml:6:32: desired: Input should be a valid integer"),
-        ("start:", "strat:", "pools.yaml:4:13: config has no start"),
+        ("start:", "strat:", "pools.yaml:4:13: config.start is required"),
         ("desired", "desirde", "pools.yaml:6:23: unknown key desirde Fix: did you mean desired?"),
         ("templates:", "\ttemplates:", "pools.yaml:2:1: bad YAML: found "),
     ],

@@ -107,8 +107,12 @@ def test_secrets_are_neither_arguments_nor_environment_nor_output(
         ("echo '{'", ProvisionerError, "start must print JSON"),
         ("echo '[1]'", ProvisionerError, "start must print a JSON object, not list"),
         ("echo '{\"url\": 1}'", ProvisionerError, "url must be a string"),
-        ('printf %s \'{"url": "a\\u0000b"}\'', ProvisionerError, "url holds a character that is none"),
-        ('printf %s \'{"directory": "\\ud800"}\'', ProvisionerError, "directory holds a character that is none"),
+        ('printf %s \'{"url": "a\\u0000b"}\'', ProvisionerError, "url contains a character that cannot be stored"),
+        (
+            'printf %s \'{"directory": "\\ud800"}\'',
+            ProvisionerError,
+            "directory contains a character that cannot be stored",
+        ),
         (f"head -c {ANSWER_LIMIT + 10} /dev/zero", ProvisionerError, "longer than"),
         (f"head -c {ANSWER_LIMIT} /dev/zero | tr '\\0' '['", ProvisionerError, "start must print JSON"),
         ("exec /nowhere/at/all", ProvisionerError, "start exited with 127"),
@@ -151,7 +155,12 @@ def test_an_executable_that_is_not_there(provisioner: CommandProvisioner, spec: 
         ('echo \'{"ready": false, "gone": true}\'', False, True, ""),
         ("echo no route >&2; exit 1", False, False, "probe exited with 1: no route"),
         ("echo '{\"message\": [1]}'", False, False, "probe: message must be a string"),
-        ('printf %s \'{"message": "\\ud800"}\'', False, False, "probe: message holds a character that is none"),
+        (
+            'printf %s \'{"message": "\\ud800"}\'',
+            False,
+            False,
+            "probe: message contains a character that cannot be stored",
+        ),
     ],
 )
 def test_probes(
@@ -198,8 +207,11 @@ def test_a_canceled_start_ends_all_that_it_started(provisioner: CommandProvision
 @pytest.mark.parametrize(
     ("config", "words"),
     [
-        ({"start": "true"}, "config has no delete"),
-        ({"start": "true", "delete": "true", "strat": "x"}, r"config knows no strat; .*did you mean start\?"),
+        ({"start": "true"}, "config\.delete is required"),
+        (
+            {"start": "true", "delete": "true", "strat": "x"},
+            r"config\.strat is not a known key; .*did you mean start\?",
+        ),
         ({"start": "", "delete": "true"}, "config.start must be a script"),
         ({"start": "true", "delete": "true", "timeout": 0}, "config.timeout must be a time longer than 0"),
         ({"start": "true", "delete": "true", "timeout": "soon"}, "config.timeout must be a time longer than 0"),

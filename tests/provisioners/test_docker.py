@@ -400,7 +400,7 @@ def test_an_attempt_frozen_anywhere_leaves_nothing_behind(
 @pytest.mark.docker
 def test_images_are_pulled_when_missing(engine: Engine, provisioner: DockerProvisioner, spec: WorkspaceSpec) -> None:
     image = f"{engine.registry.address}/good:1"
-    with pytest.raises(CannotBuildError, match=f"the image {image} is not there"):
+    with pytest.raises(CannotBuildError, match=f"the engine does not have the image {image}"):
         provisioner.start(replace(spec, config=recipe(image=image, pull="never")), Context())
     context = Context()
     pulling = replace(spec, config=recipe(image=image, pull="missing"))
@@ -421,7 +421,7 @@ def test_an_image_that_does_not_exist_can_never_be_built(
     engine: Engine, provisioner: DockerProvisioner, spec: WorkspaceSpec
 ) -> None:
     image = f"{engine.registry.address}/none:1"
-    with pytest.raises(CannotBuildError, match=f"the image {image} can't be pulled: .*unknown|not known"):
+    with pytest.raises(CannotBuildError, match=f"the image {image} cannot be pulled: .*unknown|not known"):
         provisioner.start(replace(spec, config=recipe(image=image, pull="always")), Context())
 
 
@@ -504,8 +504,8 @@ def test_parameters_that_can_be_no_variables_are_refused(settings: Settings, spe
 @pytest.mark.parametrize(
     ("config", "key", "words"),
     [
-        ({}, "image", "config has no image"),
-        ({"image": "x", "imag": "y"}, "imag", "config knows no imag; it takes image, command"),
+        ({}, "image", "config.image is required"),
+        ({"image": "x", "imag": "y"}, "imag", "config.imag is not a known key; the keys are image, command"),
         ({"image": ""}, "image", "the name of an image, such as debian:12"),
         ({"image": "a b"}, "image", "the name of an image"),
         ({"image": "x", "command": []}, "command", "a script or a list of strings, and not empty"),
@@ -526,7 +526,7 @@ def test_parameters_that_can_be_no_variables_are_refused(settings: Settings, spe
         ({"image": "x", "network": ""}, "network", "the name of a network"),
         ({"image": "x", "port": 0}, "port", "between 1 and 65535"),
         ({"image": "x", "port": "80"}, "port", "between 1 and 65535"),
-        ({"image": "x", "port": 80, "network": "none"}, "port", "can't be published from the network none"),
+        ({"image": "x", "port": 80, "network": "none"}, "port", "cannot be published from the network none"),
         ({"image": "x", "pull": "sometimes"}, "pull", "missing, never or always"),
         ({"image": "x", "ulimits": {"nofile": "many"}}, "ulimits", "such as {nofile: 1024}"),
         ({"image": "x", "user": ""}, "user", "such as dev or 1000:1000"),

@@ -21,7 +21,7 @@ from prebuild_tasks.config import Settings
 from prebuild_tasks.errors import BuildStoppedError, CannotBuildError, ProvisionerError
 from prebuild_tasks.provisioners import RestsWithHost, WorkspaceSpec
 from prebuild_tasks.provisioners.process import ProcessProvisioner
-from prebuild_tasks.provisioners.process.place import Place, Published
+from prebuild_tasks.provisioners.process.directory import Published, WorkspaceDirectory
 from prebuild_tasks.provisioners.shared import processes as tree
 from prebuild_tasks.provisioners.shared.config import BadConfigError
 from prebuild_tasks.provisioners.shared.disk import disk_use
@@ -201,7 +201,7 @@ def test_descendants_with_sessions_of_their_own_end_with_the_workspace(
 
 def test_a_pid_given_to_somebody_else_is_not_ours(spec: WorkspaceSpec) -> None:
     us = os.getpid()
-    assert tree.is_alive(us, tree.born(us))
+    assert tree.is_alive(us, tree.start_marker(us))
     assert not tree.is_alive(us, "born at another time")
     assert not tree.is_alive(us, "")
     assert not tree.is_alive(0, "")
@@ -209,7 +209,7 @@ def test_a_pid_given_to_somebody_else_is_not_ours(spec: WorkspaceSpec) -> None:
     # A session of the test's own: the leader of the one it runs in may be dead, or outside its namespace.
     with subprocess.Popen(["sleep", "1000"], start_new_session=True) as leader:
         try:
-            ours = tree.Leader(leader.pid, tree.born(leader.pid))
+            ours = tree.Leader(leader.pid, tree.start_marker(leader.pid))
             assert [process.pid for process in tree.marked([], leaders=[ours], within=Path("/"))] == [leader.pid]
             stranger = tree.Leader(leader.pid, "born at another time")
             assert tree.marked([spec.workspace_id], leaders=[stranger], within=Path("/")) == []
@@ -270,7 +270,7 @@ def test_a_stop_ends_even_descendants_with_sessions_of_their_own(
 def test_what_cleared_its_environment_is_still_ours(provisioner: ProcessProvisioner, spec: WorkspaceSpec) -> None:
     serving = replace(spec, config={"start": "true", "serve": "exec env -i sleep 1000", "ready": "true"})
     provisioner.start(serving, Context())
-    place = Place(provisioner._root, spec.workspace_id)
+    place = WorkspaceDirectory(provisioner._root, spec.workspace_id)
     state = place.published()
     assert state is not None
     wait_until(lambda: tree.marked([spec.workspace_id]) == [], what="the cleared environment")
@@ -284,20 +284,20 @@ def test_what_is_served_can_be_interrupted(provisioner: ProcessProvisioner, spec
     handler = "import signal; print(signal.getsignal(signal.SIGINT) is signal.default_int_handler)"
     serving = replace(spec, config={"start": "true", "serve": [sys.executable, "-c", handler]})
     provisioner.start(serving, Context())
-    log = Place(provisioner._root, spec.workspace_id).serve_log
+    log = WorkspaceDirectory(provisioner._root, spec.workspace_id).serve_log
     assert wait_until(log.read_text, what="its output") == "True\n"
 
 
 def test_a_zombie_is_not_alive() -> None:
     process = subprocess.Popen(["true"])
-    born = tree.born(process.pid)
+    born = tree.start_marker(process.pid)
     wait_until(lambda: psutil.Process(process.pid).status() == psutil.STATUS_ZOMBIE, what="its end")
     assert not tree.is_alive(process.pid, born)
     process.wait()
 
 
 def test_what_cant_be_served_says_so_at_once(provisioner: ProcessProvisioner, spec: WorkspaceSpec) -> None:
-    with pytest.raises(ProvisionerError, match="/no/such-server can't be started: No such file"):
+    with pytest.raises(ProvisionerError, match="/no/such-server cannot be started: No such file"):
         provisioner.start(replace(spec, config={"start": "true", "serve": ["/no/such-server"]}), Context())
 
 
@@ -306,7 +306,7 @@ def test_what_ignores_the_request_to_end_is_killed(
 ) -> None:
     serving = replace(spec, config={"start": "true", "serve": "trap '' TERM; echo deaf; while :; do sleep 0.1; done"})
     provisioner.start(serving, Context())
-    log = Place(provisioner._root, spec.workspace_id).serve_log
+    log = WorkspaceDirectory(provisioner._root, spec.workspace_id).serve_log
     wait_until(log.read_text, what="its output")
     assert tree.end(lambda: tree.marked([spec.workspace_id]), grace=0.2) >= 1
     assert tree.marked([spec.workspace_id]) == []
@@ -349,8 +349,12 @@ def test_a_failing_start_is_a_sentence(
 @pytest.mark.parametrize(
     ("config", "key", "words"),
     [
-        ({}, "start", "config has no start"),
-        ({"start": "true", "strat": "x"}, "strat", "config knows no strat; it takes start, serve, ready, claim"),
+        ({}, "start", "config.start is required"),
+        (
+            {"start": "true", "strat": "x"},
+            "strat",
+            "config.strat is not a known key; the keys are start, serve, ready, claim",
+        ),
         ({"start": ""}, "start", "not empty"),
         ({"start": " \n"}, "start", "not empty"),
         ({"start": []}, "start", "not empty"),
@@ -370,7 +374,7 @@ def test_a_bad_config_is_refused_in_words(
 
 
 def test_a_lower_attempt_never_removes_a_higher_ones_directory(settings: Settings, spec: WorkspaceSpec) -> None:
-    place = Place(settings.data_dir / "workspaces", spec.workspace_id)
+    place = WorkspaceDirectory(settings.data_dir / "workspaces", spec.workspace_id)
     assert place.begin("i", 1) is None
     assert place.begin("i", 2) is None
     higher = place.make_directory(2)
@@ -380,11 +384,11 @@ def test_a_lower_attempt_never_removes_a_higher_ones_directory(settings: Setting
     with pytest.raises(BuildStoppedError):
         place.publish(Published(attempt=1))
     assert higher.is_dir()
-    assert not place.directory(1).exists()
+    assert not place.attempt_directory(1).exists()
 
 
 def test_a_late_result_after_the_delete_is_refused(settings: Settings, spec: WorkspaceSpec) -> None:
-    place = Place(settings.data_dir / "workspaces", spec.workspace_id)
+    place = WorkspaceDirectory(settings.data_dir / "workspaces", spec.workspace_id)
     place.begin("i", 1)
     place.make_directory(1)
     place.remove(Context())
@@ -460,7 +464,7 @@ def test_one_that_cant_be_read_stops_no_other(
     state = Path(made[1].resource_id) / "state.json"
     state.write_text(state.read_text().replace('"sh"', '"no-such-shell"'))
     assert provisioner.serve_again() == 1
-    assert "can't be served again: no-such-shell" in caplog.text
+    assert "cannot be served again: no-such-shell" in caplog.text
     assert {resource.workspace_id for resource in provisioner.list("i")} == {one.workspace_id for one in serving}
 
 
@@ -493,7 +497,7 @@ def test_after_a_rest_it_is_served_for_its_owner(provisioner: ProcessProvisioner
     provisioner.claim(replace(serving, owner="ada"), Context())
     provisioner.rest()
     provisioner.serve_again()
-    log = Place(provisioner._root, spec.workspace_id).serve_log
+    log = WorkspaceDirectory(provisioner._root, spec.workspace_id).serve_log
     wait_until(lambda: log.read_text() == "for prebuilds\nfor ada\n", what="both owners")
 
 
@@ -505,7 +509,7 @@ def test_no_secret_is_in_a_repr_or_a_log(
     provisioner.start(secret, Context())
     provisioner.rest()
     provisioner.serve_again()
-    state = Place(provisioner._root, spec.workspace_id).published()
+    state = WorkspaceDirectory(provisioner._root, spec.workspace_id).published()
     assert state is not None
     assert state.env["T"] == "s3cret"
     assert "s3cret" not in caplog.text + repr(state)

@@ -48,5 +48,5 @@ def test_a_third_partys_is_loaded_with_the_settings(settings: Settings) -> None:
 
 @pytest.mark.usefixtures("third_party")
 def test_one_that_cant_be_imported_is_a_sentence(settings: Settings) -> None:
-    with pytest.raises(ProvisionerError, match=r"'broken' \(no_such_module:Broken\) can't be loaded: No module named"):
+    with pytest.raises(ProvisionerError, match=r"'broken' \(no_such_module:Broken\) cannot be loaded: No module named"):
         load("broken", settings)

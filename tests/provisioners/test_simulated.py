@@ -19,7 +19,7 @@ from prebuild_tasks.errors import CannotBuildError, ProvisionerError
 from prebuild_tasks.provisioners import WorkspaceSpec
 from prebuild_tasks.provisioners.shared.config import BadConfigError
 from prebuild_tasks.provisioners.simulated import SimulatedProvisioner
-from prebuild_tasks.provisioners.simulated.config import fate_of_start, parse
+from prebuild_tasks.provisioners.simulated.config import draw_start, parse
 from tests.provisioners.context import Context
 
 
@@ -56,7 +56,7 @@ def test_the_same_seed_the_same_fate(provisioner: SimulatedProvisioner) -> None:
 def test_rates_are_kept_and_do_not_move_each_other() -> None:
     def starts(**rates: float) -> list[Any]:
         config = parse({"build_time": {"exponential": 10}, **rates})
-        return [fate_of_start(config, spec(number)) for number in range(1000)]
+        return [draw_start(config, spec(number)) for number in range(1000)]
 
     fates = starts(failure_rate=0.2, cannot_build_rate=0.05, hang_rate=0.1)
     assert 160 < sum(fate.fails for fate in fates) < 240
@@ -65,7 +65,7 @@ def test_rates_are_kept_and_do_not_move_each_other() -> None:
     others = starts(failure_rate=0.9, cannot_build_rate=0.05)
     assert [fate.never for fate in others] == [fate.never for fate in fates]
     one = parse({"failure_rate": 0.5})
-    attempts = [fate_of_start(one, replace(spec(1), attempt=number)).fails for number in range(1, 30)]
+    attempts = [draw_start(one, replace(spec(1), attempt=number)).fails for number in range(1, 30)]
     assert len(set(attempts)) == 2, "an attempt is drawn anew"
 
 
@@ -99,7 +99,7 @@ def test_times(declared: Any, check: Any) -> None:
         ({"build_time": [1, 2]}, "a time"),
         ({"sick_after": -1}, "config.sick_after must be a time"),
         ({"seed": "x"}, "config.seed must be a whole number"),
-        ({"bild_time": 1}, "config knows no bild_time; it takes seed, build_time"),
+        ({"bild_time": 1}, "config.bild_time is not a known key; the keys are seed, build_time"),
     ],
 )
 def test_what_is_refused(provisioner: SimulatedProvisioner, config: dict[str, Any], words: str) -> None:
@@ -135,7 +135,7 @@ def test_never_ready_and_falling_ill(provisioner: SimulatedProvisioner) -> None:
     assert not provisioner.probe(never).ready
     ill = spec(2, sick_after=0)
     provisioner.start(ill, Context())
-    assert "fallen ill" in provisioner.probe(ill).message
+    assert "is sick" in provisioner.probe(ill).message
     assert provisioner.probe(replace(ill, config={"sick_after": 1000})).ready
 
 
@@ -174,5 +174,5 @@ def test_a_file_of_a_newer_version_is_read_and_a_broken_one_is_a_sentence(
     assert provisioner.probe(spec(5)).ready
     for broken in ("{", "[1]", "1", "{}"):
         path.write_text(broken)
-        with pytest.raises(ProvisionerError, match="can't be read"):
+        with pytest.raises(ProvisionerError, match="cannot be read"):
             list(provisioner.list("i"))

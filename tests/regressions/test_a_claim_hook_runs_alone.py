@@ -24,7 +24,7 @@ from prebuild_tasks.config import Settings
 from prebuild_tasks.provisioners import WorkspaceSpec
 from prebuild_tasks.provisioners.command import CommandProvisioner
 from prebuild_tasks.provisioners.process import ProcessProvisioner
-from prebuild_tasks.provisioners.process.place import Place
+from prebuild_tasks.provisioners.process.directory import ClaimMark, WorkspaceDirectory
 from prebuild_tasks.provisioners.shared import processes as tree
 from tests.provisioners.context import Context
 from tests.provisioners.lost import Worker
@@ -62,7 +62,7 @@ def claim_after_a_loss(
         second = threading.Thread(target=adapter.claim, args=(replace(spec, attempt=2), Context()))
         second.start()
         wait_until(lambda: len(pids(place)) == 2, what="the second hook")
-        assert not tree.is_alive(orphan, tree.born(orphan))
+        assert not tree.is_alive(orphan, tree.start_marker(orphan))
         assert psutil.pid_exists(pids(place)[1])
         (place / "go").touch()
         second.join(30)
@@ -92,11 +92,11 @@ def test_of_a_process(
             assert probing.poll() is None
         finally:
             probing.kill()
-    place = Place(settings.data_dir / "workspaces", pool.workspace_id)
+    place = WorkspaceDirectory(settings.data_dir / "workspaces", pool.workspace_id)
     state = place.published()
     assert state is not None
     assert tree.is_alive(state.pid, state.born)
-    assert place.claim_mark() == {"owner": "ada", "personalised": True}
+    assert place.claim_mark() == ClaimMark("ada", personalised=True)
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP])

@@ -39,6 +39,6 @@ def test_it_is_read_once_and_not_to_its_end() -> None:
     output.pass_on()
     assert ready._OUTPUT_MAX < engine.read <= ready._OUTPUT_MAX + len(CHUNK)
     assert len(context.text) < engine.read + 100
-    assert context.text.endswith("\n(there is more; the rest is in the container's own log)\n")
+    assert context.text.endswith("\n(output truncated; the container's own log has the rest)\n")
     output.pass_on(now=True)
     assert engine.asked == 1

@@ -21,7 +21,7 @@ from prebuild_tasks.config import Settings
 from prebuild_tasks.errors import BuildStoppedError
 from prebuild_tasks.provisioners import WorkspaceSpec
 from prebuild_tasks.provisioners.process import ProcessProvisioner
-from prebuild_tasks.provisioners.process.place import Place, Published
+from prebuild_tasks.provisioners.process.directory import Published, WorkspaceDirectory
 from prebuild_tasks.provisioners.shared import processes as tree
 from tests.provisioners.context import Context
 from tests.provisioners.unprivileged import anybodys_directory, unprivileged
@@ -82,7 +82,7 @@ def test_a_half_made_one_is_deleted(
     provisioner: ProcessProvisioner, settings: Settings, spec: WorkspaceSpec, full: Callable[[], None]
 ) -> None:
     """It was never served, so that not even the lock's file is there."""
-    place = Place(settings.data_dir / "workspaces", spec.workspace_id)
+    place = WorkspaceDirectory(settings.data_dir / "workspaces", spec.workspace_id)
     place.begin("i", 1)
     (place.make_directory(1) / "file").touch()
     place.publish(Published(attempt=1, serve=("sleep", "1000")))
@@ -109,7 +109,7 @@ def test_a_start_that_slept_until_now_leaves_nothing(
     provisioner: ProcessProvisioner, settings: Settings, spec: WorkspaceSpec
 ) -> None:
     """It publishes and serves after the delete's look at the processes, even what clears its environment."""
-    place = Place(settings.data_dir / "workspaces", spec.workspace_id)
+    place = WorkspaceDirectory(settings.data_dir / "workspaces", spec.workspace_id)
     place.begin("i", 1)
     place.make_directory(1)
     late = Published(attempt=1, serve=("env", "-i", "sleep", "1000"))

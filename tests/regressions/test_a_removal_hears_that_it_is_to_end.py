@@ -17,7 +17,7 @@ from prebuild_tasks.config import Settings
 from prebuild_tasks.errors import BuildStoppedError
 from prebuild_tasks.provisioners import WorkspaceSpec
 from prebuild_tasks.provisioners.process import ProcessProvisioner
-from prebuild_tasks.provisioners.process.place import Place
+from prebuild_tasks.provisioners.process.directory import WorkspaceDirectory
 from tests.provisioners.context import Context
 from tests.wait import wait_until
 
@@ -27,7 +27,7 @@ def test_a_cancel_is_heard(settings: Settings, tmp_path: Path, monkeypatch: pyte
         installation="i", workspace_id=str(uuid.uuid4()), attempt=2, name="n", owner="prebuilds", template="t",
         version="v", preset="p", config={"start": "true"}, parameters={},
     )  # fmt: skip
-    place = Place(settings.data_dir / "workspaces", spec.workspace_id)
+    place = WorkspaceDirectory(settings.data_dir / "workspaces", spec.workspace_id)
     place.begin("i", 1)
     place.make_directory(1)
     slow = tmp_path / "bin" / "rm"

@@ -23,7 +23,7 @@ from prebuild_tasks.errors import BuildStoppedError
 from prebuild_tasks.insight.status.listings import build_log, builds
 from prebuild_tasks.logs import configure_logging
 from prebuild_tasks.provisioners import Provisioners
-from prebuild_tasks.provisioners.shared.output import last_words
+from prebuild_tasks.provisioners.shared.output import last_lines
 from prebuild_tasks.provisioners.simulated import SimulatedProvisioner
 from tests.builders import declare_simulated, turn, workspaces
 
@@ -89,7 +89,7 @@ def test_every_line_of_a_secret_is_one(database: Database, settings: Settings, m
     def start(_self: object, spec: object, context: object) -> None:
         for line in KEY.splitlines():
             context.log(f"{line}\n")  # type: ignore[attr-defined]
-        raise ValueError(last_words(KEY))
+        raise ValueError(last_lines(KEY))
 
     monkeypatch.setattr(SimulatedProvisioner, "start", start)
     declare_simulated(database, settings, 1, extra="parameters: {KEY: {from_env: PLACE_KEY}}")
@@ -103,10 +103,10 @@ def test_every_line_of_a_secret_is_one(database: Database, settings: Settings, m
 
 
 def test_an_error_is_cut_between_words() -> None:
-    assert last_words(f"{SECRET} {'x' * 490} end") == f"{'x' * 490} end"
-    assert last_words("x" * 501) == "one word too long to show"
-    assert last_words("\n one \n\n two\n") == "one / two"
-    assert last_words(" \n", "no words") == "no words"
+    assert last_lines(f"{SECRET} {'x' * 490} end") == f"{'x' * 490} end"
+    assert last_lines("x" * 501) == "one word too long to show"
+    assert last_lines("\n one \n\n two\n") == "one / two"
+    assert last_lines(" \n", "no words") == "no words"
 
 
 @pytest.mark.parametrize(

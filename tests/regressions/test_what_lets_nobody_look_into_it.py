@@ -37,7 +37,7 @@ def test_its_session_says_whose_it_is() -> None:
         assert os.read(ready, 1) == b"."
         with pytest.raises(PermissionError):
             Path(f"/proc/{pid}/environ").read_bytes()
-        leader = tree.Leader(pid, tree.born(pid))
+        leader = tree.Leader(pid, tree.start_marker(pid))
         assert [process.pid for process in tree.marked([], leaders=[leader])] == [pid]
         assert tree.end(lambda: tree.marked([], leaders=[leader])) == 1
         os.waitpid(pid, 0)
@@ -58,7 +58,7 @@ def test_what_became_somebody_elses_is_left_alone() -> None:
         os._exit(0)
     try:
         assert os.read(ready, 1) == b"."
-        leader = tree.Leader(pid, tree.born(pid))
+        leader = tree.Leader(pid, tree.start_marker(pid))
 
         def looked() -> None:
             assert tree.marked([], leaders=[leader]) == []

@@ -1,13 +1,13 @@
-"""The command provisioner: executables of one's own make, probe and delete workspaces, told by JSON what is wanted.
+"""The command provisioner: the operator's executables make, probe and delete workspaces, with JSON as the protocol.
 
-The way to Kubernetes, Terraform and clouds without writing Python; docs/provisioners.md has the protocol and examples.
+It reaches Kubernetes, Terraform and clouds without Python. docs/provisioners.md has the protocol and examples.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from psutil import Process
 
@@ -15,7 +15,7 @@ from prebuild_tasks.config import Settings
 from prebuild_tasks.errors import ProvisionerError
 from prebuild_tasks.provisioners.command.call import call, mapping, resource, resources, text
 from prebuild_tasks.provisioners.command.config import check, parse
-from prebuild_tasks.provisioners.command.home import clear
+from prebuild_tasks.provisioners.command.home import clear_abandoned
 from prebuild_tasks.provisioners.port import BuildContext, Probe, Resource, WorkspaceSpec
 from prebuild_tasks.provisioners.shared import processes
 from prebuild_tasks.provisioners.shared.config import Command
@@ -27,7 +27,7 @@ OPERATION = "PREBUILD_OPERATION"
 
 
 class CommandProvisioner:
-    """Runs the executables; all that they leave running here ends with them."""
+    """Runs the executables. What they leave running on this host is ended with them."""
 
     name: ClassVar[str] = "command"
     local: ClassVar[bool] = False
@@ -35,28 +35,28 @@ class CommandProvisioner:
     def __init__(self, settings: Settings) -> None:
         self._patterns = settings.provisioner_pass_env
 
-    def check_config(self, config: Mapping[str, Any]) -> None:
-        """Refuse a config without `start` or `delete`, with a key nobody reads, or that can list and not mark."""
+    def check_config(self, config: Mapping[str, object]) -> None:
+        """Refuse a config without `start` or `delete`, with an unknown key, or with `list` and without `claim`."""
         check(config)
 
     def start(self, spec: WorkspaceSpec, context: BuildContext) -> Resource:
-        """Run `start` once no lower attempt of it runs here any more."""
+        """End the lower attempts on this host, then run `start`."""
         config = parse(spec.config)
         context.check()
         processes.end(_runs_of(spec, below=spec.attempt), pause=context.wait)
         answer = mapping("start", self._run("start", config.start, spec, context, config.timeout))
-        # Which workspace it is, and that nobody has it, is not for `start` to say.
+        # `start` does not decide which workspace it is, nor whether it is claimed.
         own = {"workspace_id": spec.workspace_id, "claimed": False}
         return resource("start", {**answer, **own}, spec.installation)
 
     def probe(self, spec: WorkspaceSpec) -> Probe:
-        """Exit 0 is ready, unless the answer says otherwise."""
+        """Run `probe`: exit code 0 means ready unless the answer says otherwise."""
         config = parse(spec.config)
         if config.probe is None:
             return Probe(ready=True)
-        patience = min(config.timeout or PROBE_TIMEOUT, PROBE_TIMEOUT)
+        timeout = min(config.timeout or PROBE_TIMEOUT, PROBE_TIMEOUT)
         try:
-            answer = mapping("probe", self._run("probe", config.probe, spec, None, patience))
+            answer = mapping("probe", self._run("probe", config.probe, spec, None, timeout))
             message = text("probe", answer, "message")
         except ProvisionerError as error:
             return Probe(ready=False, message=error.message)
@@ -67,35 +67,35 @@ class CommandProvisioner:
         )
 
     def claim(self, spec: WorkspaceSpec, context: BuildContext) -> None:
-        """Run `claim`, which leaves the durable mark, once none that was left behind runs here any more."""
+        """End claim hooks that were left on this host, then run `claim`, which leaves the durable mark."""
         config = parse(spec.config)
         context.check()
         processes.end(lambda: processes.marked([spec.workspace_id], _is_claim), pause=context.wait)
         self._if_declared("claim", config.claim, spec, context, config.timeout)
 
     def stop(self, spec: WorkspaceSpec, context: BuildContext) -> None:
-        """Run `stop`."""
+        """Run `stop`, if there is one."""
         config = parse(spec.config)
         self._if_declared("stop", config.stop, spec, context, config.timeout)
 
     def delete(self, spec: WorkspaceSpec, context: BuildContext) -> None:
-        """End what still runs here for the workspace, then run `delete`."""
+        """End what still runs on this host for the workspace, then run `delete`."""
         config = parse(spec.config)
         context.check()
         processes.end(_runs_of(spec), pause=context.wait)
         self._run("delete", config.delete, spec, context, config.timeout)
 
-    def lists(self, config: Mapping[str, Any]) -> bool:
-        """Only with a `list` of its own."""
+    def lists(self, config: Mapping[str, object]) -> bool:
+        """Return whether the config has a `list`."""
         return parse(config).list is not None
 
-    def list_key(self, config: Mapping[str, Any]) -> str:
-        """Its `list`, and what that is asked."""
+    def list_key(self, config: Mapping[str, object]) -> str:
+        """Return a key of `list` and of the settings it is given."""
         declared = parse(config)
         return json.dumps([declared.list, declared.settings], sort_keys=True) if declared.list is not None else ""
 
-    def list(self, installation: str, configs: Iterable[Mapping[str, Any]] = ()) -> Iterator[Resource]:
-        """What the different `list` commands of all versions print."""
+    def list(self, installation: str, configs: Iterable[Mapping[str, object]] = ()) -> Iterator[Resource]:
+        """Return what the `list` commands of all versions print; equal ones run once."""
         seen = set()
         for config in configs:
             declared, key = parse(config), self.list_key(config)
@@ -104,16 +104,16 @@ class CommandProvisioner:
             seen.add(key)
             question = {"operation": "list", "installation": installation, "config": declared.settings}
             env = self._environment("list", installation)
-            patience = min(declared.timeout or LIST_TIMEOUT, LIST_TIMEOUT)
-            yield from resources(call("list", declared.list, question, env, timeout=patience), installation)
+            timeout = min(declared.timeout or LIST_TIMEOUT, LIST_TIMEOUT)
+            yield from resources(call("list", declared.list, question, env, timeout=timeout), installation)
 
     def rest(self) -> int:
-        """End what the builds worker, gone by now, has left running here; returns how many processes."""
-        return clear()
+        """End the processes that the builds worker left on this host. Returns how many there were."""
+        return clear_abandoned()
 
     def serve_again(self) -> int:
-        """Nothing is served here: end, and remove, what a builds worker that was killed has left behind."""
-        clear()
+        """Clear what a killed builds worker left behind. Returns 0, because this provisioner serves nothing."""
+        clear_abandoned()
         return 0
 
     def _if_declared(
@@ -125,7 +125,7 @@ class CommandProvisioner:
 
     def _run(
         self, name: str, script: Command, spec: WorkspaceSpec, context: BuildContext | None, timeout: float | None
-    ) -> Any:
+    ) -> object:
         question = {
             "operation": name,
             "installation": spec.installation,
@@ -139,7 +139,7 @@ class CommandProvisioner:
             "config": parse(spec.config).settings,
             "parameters": dict(spec.parameters),
         }
-        # What identifies it, for scripts without a JSON reader; parameters may be secret and are in the JSON only.
+        # The identity, for scripts that do not parse JSON. Parameters may be secret, so they are in the JSON only.
         env = self._environment(name, spec.installation) | identity(spec)
         return call(name, script, question, env, context=context, timeout=timeout)
 
@@ -152,7 +152,7 @@ def _is_claim(environ: Mapping[str, str]) -> bool:
 
 
 def _runs_of(spec: WorkspaceSpec, below: int | None = None) -> Callable[[], list[Process]]:
-    """What runs here for the workspace, of attempts below this one, or of all."""
+    """Find what runs on this host for the workspace, in all attempts or in those below a number."""
 
     def is_older(environ: Mapping[str, str]) -> bool:
         number = environ.get(processes.ATTEMPT, "")

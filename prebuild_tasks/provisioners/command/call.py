@@ -1,42 +1,54 @@
-"""One call of an executable: a question in JSON on standard input, an exit code and an answer in JSON."""
+"""Call an executable with a question in JSON, and read its exit code and its answer in JSON."""
 
 from __future__ import annotations
 
 import json
 import re
 from collections.abc import Mapping
-from typing import Any
 
 from prebuild_tasks.errors import BuildStoppedError, CannotBuildError, ProvisionerError
-from prebuild_tasks.provisioners.command.home import CALL, home
+from prebuild_tasks.provisioners.command.home import CALL, call_directory
 from prebuild_tasks.provisioners.port import BuildContext, Resource
 from prebuild_tasks.provisioners.shared.config import Command, argv_of
-from prebuild_tasks.provisioners.shared.output import last_words
+from prebuild_tasks.provisioners.shared.output import last_lines
 from prebuild_tasks.provisioners.shared.pipes import Dialogue
 from prebuild_tasks.provisioners.shared.run import run
 
 ANSWER_LIMIT = 1 << 20
-"""Bytes on standard output."""
-_NEVER, _OVERTAKEN = 2, 3
+"""The most bytes on standard output."""
+_CANNOT_BUILD, _SUPERSEDED = 2, 3
 _UNSTORABLE = re.compile("[\\0\\ud800-\\udfff]")
 
 
 def call(
     name: str,
     script: Command,
-    question: Mapping[str, Any],
+    question: Mapping[str, object],
     env: Mapping[str, str],
     *,
     context: BuildContext | None = None,
     timeout: float | None = None,
-) -> Any:
-    """Run it to its end, in an empty directory that goes with it; returns its answer, None when it printed nothing.
+) -> object:
+    """Run an executable in an empty directory, which is removed afterwards.
 
-    Raises CannotBuildError for exit 2, BuildStoppedError for exit 3, ProvisionerError for any other failure, a timeout
-    and an answer that is none.
+    Args:
+        name: The operation, for messages.
+        script: The executable.
+        question: What it is asked.
+        env: Its environment, without HOME and TMPDIR.
+        context: The build; None for a probe or a list.
+        timeout: Seconds it may take.
+
+    Returns:
+        The answer; None when it printed nothing.
+
+    Raises:
+        CannotBuildError: For exit code 2.
+        BuildStoppedError: For exit code 3.
+        ProvisionerError: For any other failure, a timeout, and an answer that is not JSON.
     """
     dialogue = Dialogue(json.dumps(question).encode(), ANSWER_LIMIT)
-    with home() as place:
+    with call_directory() as place:
         try:
             code, output = run(
                 argv_of(script), cwd=place, env={**env, "HOME": str(place), "TMPDIR": str(place), CALL: str(place)},
@@ -49,8 +61,8 @@ def call(
     return _read(name, dialogue.answer)
 
 
-def mapping(name: str, answer: Any) -> dict[str, Any]:
-    """The answer as an object, empty when nothing was printed. Raises ProvisionerError for anything else."""
+def mapping(name: str, answer: object) -> dict[str, object]:
+    """Return the answer as an object; empty when nothing was printed. Raises ProvisionerError for other JSON."""
     if answer is None:
         return {}
     if not isinstance(answer, dict):
@@ -58,8 +70,8 @@ def mapping(name: str, answer: Any) -> dict[str, Any]:
     return answer
 
 
-def resource(name: str, answer: Mapping[str, Any], installation: str) -> Resource:
-    """The answer as a resource; it is named like its workspace unless it says otherwise. Raises ProvisionerError."""
+def resource(name: str, answer: Mapping[str, object], installation: str) -> Resource:
+    """Return the answer as a resource, whose id is the workspace's by default. Raises ProvisionerError."""
     texts = {key: text(name, answer, key) for key in ("workspace_id", "resource_id", "url", "directory")}
     if not texts["workspace_id"]:
         raise ProvisionerError(f"{name}: workspace_id must be a string")
@@ -67,19 +79,19 @@ def resource(name: str, answer: Mapping[str, Any], installation: str) -> Resourc
     return Resource(**texts, installation=installation, claimed=bool(answer.get("claimed", False)))
 
 
-def text(name: str, answer: Mapping[str, Any], key: str) -> str:
-    """A text of the answer, empty when it has none. Raises ProvisionerError for what is no text a database takes."""
+def text(name: str, answer: Mapping[str, object], key: str) -> str:
+    """Return a text of the answer; empty without it. Raises ProvisionerError for one that cannot be stored."""
     value = answer.get(key) or ""
     if not isinstance(value, str):
         raise ProvisionerError(f"{name}: {key} must be a string")
-    # JSON can spell NUL and half a surrogate pair; stored, they would break the writing of the build's end.
+    # JSON can hold NUL and unpaired surrogates, which the database refuses.
     if _UNSTORABLE.search(value):
-        raise ProvisionerError(f"{name}: {key} holds a character that is none")
+        raise ProvisionerError(f"{name}: {key} contains a character that cannot be stored")
     return value
 
 
-def resources(answer: Any, installation: str) -> list[Resource]:
-    """The answer of `list`. Raises ProvisionerError."""
+def resources(answer: object, installation: str) -> list[Resource]:
+    """Return the answer of `list`. Raises ProvisionerError."""
     items = [] if answer is None else answer
     if not isinstance(items, list):
         raise ProvisionerError("list must print a JSON list")
@@ -87,20 +99,21 @@ def resources(answer: Any, installation: str) -> list[Resource]:
 
 
 def _failure(name: str, code: int, output: str) -> ProvisionerError:
-    words = last_words(output, "no words")
-    if code == _NEVER:
-        return CannotBuildError(f"{name}: {words}")
-    if code == _OVERTAKEN:
-        return BuildStoppedError(f"{name}: {words}", reason="lost")
+    message = last_lines(output)
+    if code == _CANNOT_BUILD:
+        return CannotBuildError(f"{name}: {message}")
+    if code == _SUPERSEDED:
+        return BuildStoppedError(f"{name}: {message}", reason="lost")
     how = f"exited with {code}" if code > 0 else f"was ended by signal {-code}"
-    return ProvisionerError(f"{name} {how}: {words}")
+    return ProvisionerError(f"{name} {how}: {message}")
 
 
-def _read(name: str, answer: bytearray) -> Any:
-    text = answer.decode("utf-8", "replace").strip()
-    if not text:
+def _read(name: str, answer: bytearray) -> object:
+    printed = answer.decode("utf-8", "replace").strip()
+    if not printed:
         return None
     try:
-        return json.loads(text)
+        value: object = json.loads(printed)
+        return value
     except (ValueError, RecursionError) as error:
         raise ProvisionerError(f"{name} must print JSON, or nothing, on standard output: {error}") from None

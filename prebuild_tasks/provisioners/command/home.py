@@ -1,7 +1,7 @@
-"""The directory that one call of an executable has for its own: empty, private, and locked while its worker lives.
+"""The directory of one call of an executable: empty, private, and locked while its worker lives.
 
-So it is known what a worker that was killed has left behind: the directories that nobody holds, perhaps with secrets in
-them, and the processes that carry their names.
+What a killed worker left behind can therefore be found: directories without a lock, perhaps with secrets in them, and
+the processes whose environment names one of those directories.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ from prebuild_tasks.provisioners.shared.disk import remove
 log = logging.getLogger(__name__)
 
 CALL = "PREBUILD_CALL"
-"""On everything that a call started: its directory, whatever becomes of HOME and TMPDIR."""
+"""Set to the directory for every process of a call, even if it changes HOME and TMPDIR."""
 _PREFIX = "prebuild-call-"
 
 
 @contextmanager
-def home() -> Iterator[Path]:
-    """Among the system's temporary files, where paths are short: Terraform's plugins put sockets into TMPDIR."""
-    made, lock = _take()
+def call_directory() -> Iterator[Path]:
+    """Make the directory among the system's temporary files, as paths must be short: Terraform puts sockets there."""
+    made, lock = _make()
     try:
         with made:
             yield Path(made.name)
@@ -37,29 +37,29 @@ def home() -> Iterator[Path]:
         os.close(lock)
 
 
-def clear() -> int:
-    """End what calls of dead workers still run here, and remove their directories; returns how many processes it ended.
+def clear_abandoned() -> int:
+    """End the processes of calls whose workers died, and remove their directories. Returns how many were ended.
 
-    Of whichever service of this user they were.
+    Calls of all services of this user are cleared.
     """
     ended = 0
     for path in sorted(Path(tempfile.gettempdir()).glob(f"{_PREFIX}*")):
         try:
             lock = _lock(path, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
-            continue  # held by a living worker; gone; no directory of ours
+            continue  # locked by a living worker, removed meanwhile, or another user's
         try:
             if os.fstat(lock).st_uid == os.geteuid():
-                ended += processes.end(partial(processes.carrying, CALL, str(path)))
+                ended += processes.end(partial(processes.with_variable, CALL, str(path)))
                 remove([path])
         except ProvisionerError as error:
-            log.error("%s: %s", path, error)  # said, not raised: whoever starts or ends goes on
+            log.error("%s: %s", path, error)  # not raised, so that the worker's start or end goes on
         finally:
             os.close(lock)
     return ended
 
 
-def _take() -> tuple[tempfile.TemporaryDirectory[str], int]:
+def _make() -> tuple[tempfile.TemporaryDirectory[str], int]:
     while True:
         made = tempfile.TemporaryDirectory(prefix=_PREFIX, ignore_cleanup_errors=True)
         with suppress(FileNotFoundError):
@@ -67,11 +67,11 @@ def _take() -> tuple[tempfile.TemporaryDirectory[str], int]:
             if os.path.lexists(made.name):
                 return made, lock
             os.close(lock)
-        made.cleanup()  # somebody took it for left behind before the lock was ours
+        made.cleanup()  # another process took it for abandoned before it was locked
 
 
 def _lock(path: Path, how: int) -> int:
-    """The directory, open; the lock goes with its holder. Raises OSError."""
+    """Open and lock a directory; the lock ends with the process. Raises OSError."""
     directory = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
     try:
         fcntl.flock(directory, how)

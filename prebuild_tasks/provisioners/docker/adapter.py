@@ -1,37 +1,37 @@
-"""The docker provisioner: a workspace is a container and, optionally, a volume of its own."""
+"""The docker provisioner: a workspace is a container and, optionally, a volume."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from math import inf
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from prebuild_tasks.config import Settings
 from prebuild_tasks.errors import ProvisionerError
 from prebuild_tasks.provisioners.docker import engine, image, names, ready
 from prebuild_tasks.provisioners.docker.config import environment, parse
 from prebuild_tasks.provisioners.docker.exec import end, run
-from prebuild_tasks.provisioners.docker.make import Attempt, containers_of, made, remove_volumes, standing
+from prebuild_tasks.provisioners.docker.make import Attempt, containers_of, find_published, published, remove_volumes
 from prebuild_tasks.provisioners.docker.names import Container
 from prebuild_tasks.provisioners.port import BuildContext, Probe, Resource, WorkspaceSpec
 from prebuild_tasks.provisioners.shared.config import argv_of
 from prebuild_tasks.provisioners.shared.environment import bind_address, of_owner
 from prebuild_tasks.provisioners.shared.marks import refuse_claimed
-from prebuild_tasks.provisioners.shared.output import last_words
+from prebuild_tasks.provisioners.shared.output import last_lines
 from prebuild_tasks.provisioners.shared.workspace_id import check_id
 
 _STOP_GRACE = 10
-"""Seconds between the request to end and the kill, as Docker's own."""
-_PROBE_PATIENCE = 3.0
-"""Seconds for each of the few answers that a probe asks for; with PROBE_TIMEOUT they stay below 30."""
+"""Seconds between SIGTERM and SIGKILL: Docker's own default."""
+_PROBE_REQUEST_TIMEOUT = 3.0
+"""Seconds for each request of a probe. With PROBE_TIMEOUT they stay below the port's 30."""
 _HOOK = "PREBUILD_WORKSPACE_HOOK"
-"""On everything that a claim hook started, whichever attempt it was."""
+"""Set for every process of a claim hook, in every attempt."""
 _GONE = "the container is gone"
 
 
 class DockerProvisioner:
-    """Workspaces as containers of the engine that DOCKER_HOST names."""
+    """Workspaces as containers of the engine at DOCKER_HOST."""
 
     name: ClassVar[str] = "docker"
 
@@ -42,42 +42,42 @@ class DockerProvisioner:
         first, _, last = settings.workspace_ports.partition("-")
         self._ports = range(int(first), int(last) + 1)
 
-    def check_config(self, config: Mapping[str, Any]) -> None:
-        """Refuse a config without `image`, with a key nobody reads, or a bad value. Asks no engine."""
+    def check_config(self, config: Mapping[str, object]) -> None:
+        """Refuse a config without `image`, with an unknown key or a bad value, without asking the engine."""
         parse(config)
 
     def start(self, spec: WorkspaceSpec, context: BuildContext) -> Resource:
-        """Make the container and wait until it is ready. What was made is answered, and started again if need be."""
+        """Make the container, or start the published one if it has stopped, and wait until it is ready."""
         check_id(spec.workspace_id)
         config = parse(spec.config)
         variables = environment(config, spec)
         context.check()
         with engine.connect() as api:
-            container = standing(api, spec)
+            container = find_published(api, spec)
             if container is None:
                 image.ensure(api, config, context)
                 container = Attempt(api, spec, config, variables, context).make(self._bind, self._ports)
             elif not container.running:
                 it = container.id
-                engine.patiently(lambda: api.start(it), context)
+                engine.interruptibly(lambda: api.start(it), context)
                 ready.until_ready(api, it, spec, config, context, follow=False)
             return self._resource(container)
 
     def probe(self, spec: WorkspaceSpec) -> Probe:
-        """It runs, and `ready`, or the image's health check, says so."""
+        """Check that the container runs, and that `ready` or the image's health check succeeds."""
         config = parse(spec.config)
-        with engine.connect(_PROBE_PATIENCE) as api:
-            container = made(containers_of(api, spec))
+        with engine.connect(_PROBE_REQUEST_TIMEOUT) as api:
+            container = published(containers_of(api, spec))
             with engine.unless_gone():
                 if container is not None:
                     return ready.probe(api, container.id, config)[0]
         return Probe(ready=False, message=_GONE, gone=True)
 
     def claim(self, spec: WorkspaceSpec, context: BuildContext) -> None:
-        """Mark first, so that nothing takes it for a stray while the hook runs."""
+        """Leave the mark first, so that the workspace is not taken for a stray while the hook runs."""
         config = parse(spec.config)
         with engine.connect() as api:
-            container = made(containers_of(api, spec))
+            container = published(containers_of(api, spec))
             if container is None:
                 raise ProvisionerError(_GONE)
             if container.owner not in ("", spec.owner):
@@ -87,7 +87,7 @@ class DockerProvisioner:
             if not container.is_claimed:
                 api.rename(container.id, names.claimed(spec.workspace_id, spec.owner))
             if config.claim is not None:
-                context.check()  # an attempt that slept may have been overtaken, and is not to end the later one's hook
+                context.check()  # an attempt that a later one has replaced must not end the later one's hook
                 end(api, container.id, f"{_HOOK}=claim", context)
                 code, output = run(
                     api,
@@ -99,20 +99,20 @@ class DockerProvisioner:
                     between=context.check,
                 )
                 if code:
-                    raise ProvisionerError(f"claim exited with {code}: {last_words(output)}")
+                    raise ProvisionerError(f"claim exited with {code}: {last_lines(output)}")
             api.rename(container.id, names.claimed(spec.workspace_id, spec.owner, personalised=True))
 
     def stop(self, spec: WorkspaceSpec, context: BuildContext) -> None:
-        """End what runs, keep the container and its volumes."""
+        """End what runs, and keep the container and its volumes."""
         with engine.connect() as api:
             for container in containers_of(api, spec):
                 context.check()
                 if container.running:
                     with engine.unless_gone():
-                        engine.patiently(lambda it=container.id: api.stop(it, timeout=_STOP_GRACE), context)  # type: ignore[misc]
+                        engine.interruptibly(lambda it=container.id: api.stop(it, timeout=_STOP_GRACE), context)  # type: ignore[misc]
 
     def delete(self, spec: WorkspaceSpec, context: BuildContext) -> None:
-        """Remove every container of the workspace, then its volumes; those that others share stay."""
+        """Remove every container of the workspace, then its own volumes, but none that workspaces share."""
         check_id(spec.workspace_id)
         context.check()
         with engine.connect() as api:
@@ -124,8 +124,8 @@ class DockerProvisioner:
                     context.check()
             remove_volumes(api, spec)
 
-    def list(self, installation: str, configs: Iterable[Mapping[str, Any]] = ()) -> Iterator[Resource]:
-        """Every workspace with this installation's mark, even when all there is of it is a volume."""
+    def list(self, installation: str, configs: Iterable[Mapping[str, object]] = ()) -> Iterator[Resource]:
+        """Return every workspace with this installation's mark, even if only its volume is left."""
         mark = {names.INSTALLATION: installation}
         with engine.connect() as api:
             volumes = engine.volumes(api, mark)
@@ -134,7 +134,7 @@ class DockerProvisioner:
         for volume in volumes:
             workspace_id = (volume.get("Labels") or {}).get(names.WORKSPACE, "")
             resources[workspace_id] = Resource(workspace_id, volume["Name"], installation=installation)
-        for container in sorted(found, key=lambda it: (it.is_made, it.attempt)):
+        for container in sorted(found, key=lambda it: (it.is_published, it.attempt)):
             resources[container.workspace_id] = self._resource(container)
         yield from resources.values()
 

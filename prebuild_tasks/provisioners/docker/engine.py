@@ -1,6 +1,6 @@
-"""A connection to the container engine, which answers in sentences and is never waited for blindly.
+"""Talk to the container engine, with errors in sentences and with requests that a canceled build can interrupt.
 
-One connection per operation: builds run in threads, and a connection is for one of them.
+Every operation has a connection of its own, because builds run in threads and a connection is not thread-safe.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from ipaddress import ip_address
 from math import inf
 from queue import Empty, SimpleQueue
 from time import sleep
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar
 from urllib.parse import urlsplit
 from weakref import WeakSet
 
@@ -22,16 +22,22 @@ from prebuild_tasks.clock import monotonic
 from prebuild_tasks.errors import BuildStoppedError, ProvisionerError
 from prebuild_tasks.provisioners.port import BuildContext
 
+if TYPE_CHECKING:
+    from docker import APIClient
+    from requests import Response
+
 TIMEOUT = 60.0
-"""Seconds the engine may take for one answer."""
-_PATIENCE = 5.0
-"""Seconds for a call to end when its build was stopped, so that what it made can be ended, too."""
-_LOOK = 0.2
+"""Seconds the engine may take for one response."""
+_STOP_TIMEOUT = 5.0
+"""Seconds for a request to end whose build was stopped, so that what it makes can be removed."""
+_POLL_INTERVAL = 0.2
 T = TypeVar("T")
+EngineObject: TypeAlias = Mapping[str, Any]
+"""A JSON object of the engine's API, for which the package docker has no types."""
 
 
 def is_local(host: str) -> bool:
-    """Whether this DOCKER_HOST leads to this very machine: a socket, a pipe, or a loopback address."""
+    """Return whether this DOCKER_HOST is on this machine: a socket, a pipe or a loopback address."""
     parts = urlsplit(host)
     if not host or not parts.scheme or parts.scheme in ("unix", "npipe", "fd"):
         return True
@@ -42,37 +48,37 @@ def is_local(host: str) -> bool:
 
 
 @contextmanager
-def connect(timeout: float = TIMEOUT) -> Iterator[Any]:
-    """A docker.APIClient by DOCKER_HOST and its like. Inside, every error of the engine is a ProvisionerError."""
+def connect(timeout: float = TIMEOUT) -> Iterator[APIClient]:
+    """Open a docker.APIClient by DOCKER_HOST and its related variables; errors become ProvisionerError."""
     try:
         import docker
         from docker.utils import kwargs_from_env
     except ImportError as error:
-        hint = "pip install 'prebuild-tasks[docker]' where builds run"
-        raise ProvisionerError(f"the docker provisioner needs the package docker: {error}", hint=hint) from error
-    with in_words():
+        hint = "install 'prebuild-tasks[docker]' where builds run"
+        raise ProvisionerError(f"the docker provisioner needs the Python package docker: {error}", hint=hint) from error
+    with engine_errors():
         api = docker.APIClient(**kwargs_from_env(), version="auto", timeout=timeout)
-        answers: WeakSet[Any] = WeakSet()
+        answers: WeakSet[Response] = WeakSet()
         api.hooks["response"].append(lambda response, **_: answers.add(response))
         with api:
             try:
                 yield api
             finally:
-                _hang_up(answers)
+                _close_responses(answers)
 
 
-def _hang_up(answers: Iterable[Any]) -> None:
-    """Close what is still open, as the answer to a pull that nobody waits for; the package would leave it open."""
+def _close_responses(answers: Iterable[Response]) -> None:
+    """Close responses that are still open, such as an abandoned pull's, which the package leaves open."""
     for answer in list(answers):
-        with suppress(Exception):  # urllib3 before 2.3 has no such thing, and a connection may be gone
+        with suppress(Exception):  # urllib3 before 2.3 has no shutdown, and the connection may be closed
             answer.raw.shutdown()
         with suppress(Exception):
             answer.close()
 
 
 @contextmanager
-def in_words() -> Iterator[None]:
-    """Turn what the engine, or the way to it, has to say into ProvisionerError."""
+def engine_errors() -> Iterator[None]:
+    """Raise ProvisionerError for errors of the engine and of the connection to it."""
     import requests
     import urllib3
     from docker.errors import APIError, DockerException
@@ -80,22 +86,22 @@ def in_words() -> Iterator[None]:
     try:
         yield
     except APIError as error:
-        raise ProvisionerError(words(error)) from error
+        raise ProvisionerError(message_of(error)) from error
     except (DockerException, requests.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
-        where = os.environ.get("DOCKER_HOST") or "its usual socket"
+        where = os.environ.get("DOCKER_HOST") or "its default socket"
         raise ProvisionerError(
             f"the container engine at {where} does not answer: {_innermost(error)}",
-            hint="start it, or say where it is with DOCKER_HOST",
+            hint="start it, or set DOCKER_HOST to its address",
         ) from error
 
 
-def words(error: Exception) -> str:
-    """What the engine said, on one line."""
+def message_of(error: Exception) -> str:
+    """Return the engine's message on one line."""
     return " ".join(str(getattr(error, "explanation", None) or error).split())
 
 
 def status(error: Exception) -> int:
-    """The HTTP status of an error of the engine; 0 when it has none."""
+    """Return the HTTP status of an error of the engine; 0 when it has none."""
     return int(getattr(getattr(error, "response", None), "status_code", 0) or 0)
 
 
@@ -107,31 +113,31 @@ def _innermost(error: BaseException) -> str:
 
 @contextmanager
 def unless_gone() -> Iterator[None]:
-    """Do without the rest of the block when the engine knows no such thing any more."""
+    """Leave the block when the engine answers that a resource does not exist."""
     from docker.errors import NotFound
 
     with suppress(NotFound):
         yield
 
 
-class Stream:
-    """What the engine sends bit by bit, read in a thread of its own, so that the build's thread can look around.
+class Stream(Generic[T]):
+    """A streamed response, read in a thread of its own so that the build's thread can check for cancellation.
 
-    `limit`: of what is bytes, no more is read once it is more than this many.
+    With `limit`, for a response of bytes, reading ends once more than that many were read.
     """
 
-    def __init__(self, open_source: Callable[[], Iterable[Any]], *, limit: float = inf) -> None:
+    def __init__(self, open_source: Callable[[], Iterable[T]], *, limit: float = inf) -> None:
         self._limit = limit
-        self._queue: SimpleQueue[Any] = SimpleQueue()
+        self._queue: SimpleQueue[T] = SimpleQueue()
         self._ended = threading.Event()
         self._closed = False
         self._error: Exception | None = None
-        self._source: Iterable[Any] = ()
+        self._source: Iterable[T] = ()
         threading.Thread(target=self._read, args=(open_source,), name="engine-stream", daemon=True).start()
 
-    def take(self) -> list[Any]:
-        """What came since the last call; raises what ended the stream, once all before it was taken."""
-        ended, found = self._ended.is_set(), []
+    def take(self) -> list[T]:
+        """Return what was received since the last call. Once all is taken, raises the error that ended the stream."""
+        ended, found = self._ended.is_set(), list[T]()
         with suppress(Empty):
             while True:
                 found.append(self._queue.get_nowait())
@@ -141,64 +147,63 @@ class Stream:
         return found
 
     def wait(self, seconds: float) -> bool:
-        """Until it ends, or for this long; whether it has ended."""
+        """Wait until the stream ends, at most this long. Returns whether it has ended."""
         return self._ended.wait(seconds)
 
     def close(self) -> None:
-        """Read no further."""
+        """Stop reading."""
         self._closed = True
-        with suppress(Exception):  # a generator that is being read can't be closed; the connection will be
+        with suppress(Exception):  # a generator that is being read cannot be closed; its connection will be
             getattr(self._source, "close", lambda: None)()
             self._ended.wait(1)
 
-    def _read(self, open_source: Callable[[], Iterable[Any]]) -> None:
+    def _read(self, open_source: Callable[[], Iterable[T]]) -> None:
         size = 0
         try:
             self._source = open_source()
             for chunk in () if self._closed else self._source:
                 self._queue.put(chunk)
-                size += 0 if self._limit == inf else len(chunk)
+                size += len(chunk) if isinstance(chunk, bytes) else 0
                 if self._closed or size > self._limit:
                     break
         except Exception as error:  # noqa: BLE001 - `take` raises it in the build's thread
             self._error = error
         finally:
-            # The package's own streams leave their socket to the garbage collector.
+            # The package leaves the socket of a stream to the garbage collector.
             if (response := getattr(self._source, "_response", None)) is not None:
                 response.close()
             self._ended.set()
 
 
-def patiently(call: Callable[[], T], context: BuildContext) -> T:
-    """The call's answer, looking at the build meanwhile.
+def interruptibly(call: Callable[[], T], context: BuildContext) -> T:
+    """Return the call's result, and check for cancellation while it runs.
 
-    When the build is stopped the call may still come to its end, for a while, before BuildStoppedError is passed on.
+    When the build is stopped, the call gets a few seconds to end before BuildStoppedError is raised.
     """
     stream = Stream(lambda: [call()])
     try:
-        while not stream.wait(_LOOK):
+        while not stream.wait(_POLL_INTERVAL):
             context.check()
     except BuildStoppedError:
-        stream.wait(_PATIENCE)
+        stream.wait(_STOP_TIMEOUT)
         raise
-    answer: T = stream.take()[0]
-    return answer
+    return stream.take()[0]
 
 
-def kill(api: Any, container_id: str) -> None:
-    """End everything in the container, now. One that does not run, or is gone, is left as it is."""
+def kill(api: APIClient, container_id: str) -> None:
+    """Kill everything in the container. Do nothing when it does not run or does not exist."""
     from docker.errors import APIError
 
-    with suppress(APIError):  # not running, gone, and restarted meanwhile have different words in every engine
+    with suppress(APIError):  # engines differ in how they report one that is not running, removed or restarting
         api.kill(container_id)
-    deadline = monotonic() + _PATIENCE
+    deadline = monotonic() + _STOP_TIMEOUT
     with unless_gone():
         while api.inspect_container(container_id)["State"].get("Running") and monotonic() < deadline:
             sleep(0.05)
 
 
-def remove(api: Any, container_id: str, context: BuildContext) -> None:
-    """End and remove a container with its anonymous volumes. Gone already, or being removed by others, is success."""
+def remove(api: APIClient, container_id: str, context: BuildContext) -> None:
+    """Kill and remove a container with its anonymous volumes. Succeed when it does not exist or others remove it."""
     from docker.errors import APIError
 
     deadline = monotonic() + TIMEOUT
@@ -206,29 +211,29 @@ def remove(api: Any, container_id: str, context: BuildContext) -> None:
         kill(api, container_id)
         try:
             with unless_gone():
-                patiently(lambda: api.remove_container(container_id, v=True, force=True), context)
+                interruptibly(lambda: api.remove_container(container_id, v=True, force=True), context)
             return
-        except APIError:  # somebody else removes it at this moment, or the engine is busy with it
+        except APIError:  # another process removes it at this moment, or the engine is busy with it
             if monotonic() > deadline:
                 raise
-            context.wait(_LOOK)
+            context.wait(_POLL_INTERVAL)
 
 
-def containers(api: Any, labels: Mapping[str, str]) -> list[Any]:
-    """The engine's list by labels, stopped ones included; an empty value asks for the label alone."""
+def containers(api: APIClient, labels: Mapping[str, str]) -> list[EngineObject]:
+    """Return all containers with these labels, stopped ones included. An empty value matches every value."""
     from docker.errors import APIError
 
     filters = {"label": [f"{name}={value}" if value else name for name, value in labels.items()]}
     for tries_left in (2, 1, 0):
         try:
             return list(api.containers(all=True, filters=filters))
-        except APIError:  # Podman stumbles over what is removed while it lists
+        except APIError:  # Podman's list fails when a container is removed meanwhile
             if not tries_left:
                 raise
     raise AssertionError("unreachable")
 
 
-def volumes(api: Any, labels: Mapping[str, str]) -> list[Any]:
-    """The engine's volumes by labels."""
+def volumes(api: APIClient, labels: Mapping[str, str]) -> list[EngineObject]:
+    """Return all volumes with these labels."""
     filters = {"label": [f"{name}={value}" for name, value in labels.items()]}
     return list(api.volumes(filters=filters).get("Volumes") or [])

@@ -1,4 +1,4 @@
-"""Running a command in a container, to its end, and ending it when it may run no longer."""
+"""Run a command in a container, and end it when its build or its time is over."""
 
 from __future__ import annotations
 
@@ -7,20 +7,23 @@ import uuid
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from time import sleep
-from typing import Any
+from typing import TYPE_CHECKING
 
 from prebuild_tasks.clock import monotonic
-from prebuild_tasks.provisioners.docker.engine import Stream, patiently
+from prebuild_tasks.provisioners.docker.engine import Stream, interruptibly
 from prebuild_tasks.provisioners.port import BuildContext
 from prebuild_tasks.provisioners.shared.processes import RUN
 
-_LOOK = 0.2
+if TYPE_CHECKING:
+    from docker import APIClient
+
+_POLL_INTERVAL = 0.2
 _TAIL = 2000
 _SETTLE = 5.0
 
-# An engine can't end what it began in a living container: a second command does, where the image has sh, tr and grep.
+# An engine cannot end a command in a running container, so a second command does, if the image has sh, tr and grep.
 _ENDER = r"""
-rounds=20 found=1  # again, for what was forked meanwhile
+rounds=20 found=1  # repeated, for what was forked meanwhile
 while [ "$found" ] && [ $((rounds -= 1)) -gt 0 ]; do
     found=
     for p in /proc/[0-9]*; do
@@ -30,8 +33,9 @@ done 2> /dev/null
 """
 
 
+# Seven arguments: the last four are keywords, named by the callers.
 def run(
-    api: Any,
+    api: APIClient,
     container_id: str,
     argv: Sequence[str],
     *,
@@ -40,9 +44,16 @@ def run(
     log: Callable[[str], None] | None = None,
     between: Callable[[], None] | None = None,
 ) -> tuple[int, str]:
-    """Run to the end; returns the exit code and the last output. Raises TimeoutError after the deadline.
+    """Run a command to its end. Returns the exit code and the last of its output.
 
-    `between` is called a few times a second and may raise, which ends the command as well.
+    Args:
+        api: The connection.
+        container_id: The container.
+        argv: The argument list.
+        environment: Variables beside the container's own.
+        deadline: When TimeoutError is raised, on the monotonic clock.
+        log: Gets the output as it comes.
+        between: Called a few times a second. It may raise, which ends the command.
     """
     token = f"{RUN}={uuid.uuid4().hex}"
     variables = [f"{name}={value}" for name, value in environment.items()]
@@ -52,7 +63,7 @@ def run(
     tail, ended = "", False
     try:
         while not ended:
-            ended = stream.wait(_LOOK)
+            ended = stream.wait(_POLL_INTERVAL)
             text = "".join(decode(chunk) for chunk in stream.take())
             tail = (tail + text)[-_TAIL:]
             if text and log is not None:
@@ -71,8 +82,8 @@ def run(
     return _exit_code(api, execution), tail
 
 
-def _exit_code(api: Any, execution: str) -> int:
-    """Output may end a moment before the command."""
+def _exit_code(api: APIClient, execution: str) -> int:
+    """Return the exit code, which may follow the end of the output after a moment."""
     deadline = monotonic() + _SETTLE
     while (state := api.exec_inspect(execution)).get("Running") and monotonic() < deadline:
         sleep(0.05)
@@ -80,16 +91,16 @@ def _exit_code(api: Any, execution: str) -> int:
     return 1 if code is None else int(code)
 
 
-def end(api: Any, container_id: str, variable: str, context: BuildContext) -> None:
-    """End all that has this NAME=value in its environment; nothing is done without `sh`."""
+def end(api: APIClient, container_id: str, variable: str, context: BuildContext) -> None:
+    """Kill every process with this NAME=value in its environment. Does nothing if the image has no `sh`."""
     from docker.errors import APIError
 
     ender = api.exec_create(container_id, ["sh", "-c", _ENDER, "sh", variable], user="0")
-    with suppress(APIError):  # some engines refuse what is not in the image, where others let it exit with 127
-        patiently(lambda: api.exec_start(ender["Id"]), context)
+    with suppress(APIError):  # for a missing command some engines answer with an error, others exit with 127
+        interruptibly(lambda: api.exec_start(ender["Id"]), context)
 
 
-def _end(api: Any, container_id: str, token: str) -> None:
-    with suppress(Exception):  # the error that ended the command is the better message
+def _end(api: APIClient, container_id: str, token: str) -> None:
+    with suppress(Exception):  # the error that ended the command is more useful
         ender = api.exec_create(container_id, ["sh", "-c", _ENDER, "sh", token], user="0")
         api.exec_start(ender["Id"], detach=True)

@@ -1,27 +1,30 @@
-"""Getting a container's image."""
+"""Pull the image of a container."""
 
 from __future__ import annotations
 
 import re
-from typing import Any
+from typing import TYPE_CHECKING
 
 from prebuild_tasks.clock import monotonic
 from prebuild_tasks.errors import CannotBuildError, ProvisionerError
 from prebuild_tasks.provisioners.docker.config import DockerConfig
-from prebuild_tasks.provisioners.docker.engine import Stream, connect, status, words
+from prebuild_tasks.provisioners.docker.engine import EngineObject, Stream, connect, message_of, status
 from prebuild_tasks.provisioners.port import BuildContext
 
-_LOOK = 0.2
-_SAY_EVERY = 5.0
-_QUIET = 900.0
-"""Seconds without a word from the engine that end a pull: unpacking a large layer is silent."""
-_POINTLESS = re.compile(
+if TYPE_CHECKING:
+    from docker import APIClient
+
+_POLL_INTERVAL = 0.2
+_REPORT_INTERVAL = 5.0
+_SILENCE_TIMEOUT = 900.0
+"""Seconds without progress that end a pull: an engine reports nothing while it unpacks a large layer."""
+_PERMANENT = re.compile(
     r"manifest unknown|name unknown|not found|does not exist|denied|invalid reference|short-name", re.IGNORECASE
 )
 
 
-def ensure(api: Any, config: DockerConfig, context: BuildContext) -> None:
-    """The image is there, pulled if need be. Raises CannotBuildError when there is no such image."""
+def ensure(api: APIClient, config: DockerConfig, context: BuildContext) -> None:
+    """Pull the image unless the engine has it. Raises CannotBuildError when there is no such image."""
     from docker.errors import NotFound
 
     if config.pull != "always":
@@ -30,8 +33,10 @@ def ensure(api: Any, config: DockerConfig, context: BuildContext) -> None:
             return
         except NotFound as error:
             if config.pull == "never":
-                hint = "pull it on the engine's host, or leave out pull: never"
-                raise CannotBuildError(f"the image {config.image} is not there: {words(error)}", hint=hint) from error
+                hint = "pull it on the engine's host, or remove pull: never from the config"
+                raise CannotBuildError(
+                    f"the engine does not have the image {config.image}: {message_of(error)}", hint=hint
+                ) from error
     _pull(config.image, context)
 
 
@@ -41,37 +46,37 @@ def _pull(image: str, context: BuildContext) -> None:
 
     repository, tag = parse_repository_tag(image)
     context.log(f"pulling {image}\n")
-    with connect(timeout=_QUIET) as api:
+    with connect(timeout=_SILENCE_TIMEOUT) as api:
         stream = Stream(lambda: api.pull(repository, tag=tag or "latest", stream=True, decode=True))
         try:
             _follow(image, stream, context)
         except APIError as error:
-            raise _failed(image, words(error), pointless=status(error) in (400, 403, 404)) from error
+            raise _failed(image, message_of(error), permanent=status(error) in (400, 403, 404)) from error
         finally:
             stream.close()
     context.log(f"pulled {image}\n")
 
 
-def _follow(image: str, stream: Stream, context: BuildContext) -> None:
+def _follow(image: str, stream: Stream[EngineObject], context: BuildContext) -> None:
     layers: dict[str, tuple[int, int]] = {}
-    said, problem, ended = monotonic(), "", False
+    reported, problem, ended = monotonic(), "", False
     while not ended:
-        ended = stream.wait(_LOOK)
+        ended = stream.wait(_POLL_INTERVAL)
         context.check()
         for chunk in stream.take():
             problem = problem or str(chunk.get("error") or "")
             detail = chunk.get("progressDetail") or {}
             if chunk.get("status") == "Downloading" and detail.get("total"):
                 layers[chunk.get("id", "")] = (detail.get("current", 0), detail["total"])
-        if layers and monotonic() - said > _SAY_EVERY:
-            said = monotonic()
+        if layers and monotonic() - reported > _REPORT_INTERVAL:
+            reported = monotonic()
             done, total = (sum(numbers) / 1e6 for numbers in zip(*layers.values(), strict=True))
             context.log(f"pulling {image}: {done:.0f} of {total:.0f} MB\n")
-    stream.take()  # raises what broke the stream off
+    stream.take()  # raises the error that ended the stream
     if problem:
-        raise _failed(image, " ".join(problem.split()), pointless=bool(_POINTLESS.search(problem)))
+        raise _failed(image, " ".join(problem.split()), permanent=bool(_PERMANENT.search(problem)))
 
 
-def _failed(image: str, reason: str, *, pointless: bool) -> ProvisionerError:
-    kind = CannotBuildError if pointless else ProvisionerError
-    return kind(f"the image {image} can't be pulled: {reason}")
+def _failed(image: str, reason: str, *, permanent: bool) -> ProvisionerError:
+    kind = CannotBuildError if permanent else ProvisionerError
+    return kind(f"the image {image} cannot be pulled: {reason}")

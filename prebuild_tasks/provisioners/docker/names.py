@@ -1,48 +1,50 @@
-"""How a container says what it is. Labels are for ever, so what changes stands in its name:
+"""Names and labels of containers.
 
-prebuild-<workspace>-a<attempt>   being made
-prebuild-<workspace>              made: the attempt that won took the name, which only one can have
-claimed-<workspace>-<owner>       claimed; the hook has not succeeded yet
-owned-<workspace>-<owner>         claimed and personalised
+Labels cannot be changed, so a container's state is in its name:
+
+    prebuild-<workspace>-a<attempt>   being made
+    prebuild-<workspace>              published; the engine gives the name to one attempt only
+    claimed-<workspace>-<owner>       claimed; the claim hook has not succeeded yet
+    owned-<workspace>-<owner>         claimed and personalised
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+
+from prebuild_tasks.provisioners.docker.engine import EngineObject
 
 INSTALLATION = "prebuild_tasks.installation"
 WORKSPACE = "prebuild_tasks.workspace"
 ATTEMPT = "prebuild_tasks.attempt"
 PORT = "prebuild_tasks.port"
-"""On the engine's host."""
+"""The port on the engine's host."""
 DIRECTORY = "prebuild_tasks.directory"
 
 _UNSAFE = re.compile(rb"[^A-Za-z0-9.-]")
 _ESCAPED = re.compile(rb"_([0-9a-f]{2})")
 
 
-def being_made(workspace_id: str, attempt: int) -> str:
-    """The name of a container, and of the workspace's own volume, that belong to this attempt."""
+def of_attempt(workspace_id: str, attempt: int) -> str:
+    """Return the name of an attempt's container, which is that of its volume, too."""
     return f"prebuild-{workspace_id}-a{attempt}"
 
 
-def made(workspace_id: str) -> str:
-    """The name of the attempt that won."""
+def published(workspace_id: str) -> str:
+    """Return the name of the published container."""
     return f"prebuild-{workspace_id}"
 
 
 def claimed(workspace_id: str, owner: str, *, personalised: bool = False) -> str:
-    """The name that says whose it is."""
+    """Return the name of a claimed container."""
     safe = _UNSAFE.sub(lambda found: b"_%02x" % found[0][0], owner.encode()).decode()
     return f"{'owned' if personalised else 'claimed'}-{workspace_id}-{safe}"
 
 
 @dataclass(frozen=True, slots=True)
 class Container:
-    """One container of ours."""
+    """A container of a workspace."""
 
     id: str
     name: str
@@ -54,34 +56,36 @@ class Container:
     directory: str = ""
 
     @property
-    def is_made(self) -> bool:
-        """Published: everything but a container that an attempt still works on, or left."""
-        return not self.name.startswith(f"{made(self.workspace_id)}-a")
+    def is_published(self) -> bool:
+        """Whether it is the workspace, rather than what an attempt works on or has left."""
+        return not self.name.startswith(f"{published(self.workspace_id)}-a")
 
     @property
     def is_personalised(self) -> bool:
+        """Whether the claim hook has succeeded."""
         return self.name.startswith(f"owned-{self.workspace_id}-")
 
     @property
     def is_claimed(self) -> bool:
+        """Whether it carries the mark of a claim."""
         return self.is_personalised or self.name.startswith(f"claimed-{self.workspace_id}-")
 
     @property
     def owner(self) -> str:
-        """Who claimed it; empty for a prebuild."""
+        """The owner who claimed it; empty for a prebuild."""
         if not self.is_claimed:
             return ""
         safe = self.name.partition(f"-{self.workspace_id}-")[2].encode()
         return _ESCAPED.sub(lambda found: bytes.fromhex(found[1].decode()), safe).decode("utf-8", "replace")
 
 
-def read(listed: Mapping[str, Any]) -> Container:
-    """A container from the engine's list."""
+def read(listed: EngineObject) -> Container:
+    """Return a container of the engine's list."""
     labels = listed.get("Labels") or {}
     names = [name.removeprefix("/") for name in listed.get("Names") or []]
     return Container(
         id=listed["Id"],
-        name=next((name for name in names if "/" not in name), ""),  # one with a slash is a link's
+        name=next((name for name in names if "/" not in name), ""),  # a name with a slash belongs to a link
         running=str(listed.get("State", "")).lower() in ("running", "paused", "restarting"),
         workspace_id=labels.get(WORKSPACE, ""),
         installation=labels.get(INSTALLATION, ""),

@@ -1,4 +1,4 @@
-"""The process provisioner: a workspace is a directory of its own and, optionally, a served process on a free port."""
+"""The process provisioner: a workspace is a directory and, optionally, a served process on a free port."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from psutil import Process
 
@@ -17,14 +17,14 @@ from prebuild_tasks.config import Settings
 from prebuild_tasks.errors import ProvisionerError
 from prebuild_tasks.provisioners.port import BuildContext, Probe, Resource, WorkspaceSpec
 from prebuild_tasks.provisioners.process.config import ProcessConfig, parse
+from prebuild_tasks.provisioners.process.directory import Published, WorkspaceDirectory, workspace_directories
 from prebuild_tasks.provisioners.process.environment import Environment
-from prebuild_tasks.provisioners.process.place import Place, Published, places
 from prebuild_tasks.provisioners.shared import processes
 from prebuild_tasks.provisioners.shared.config import Command, argv_of
 from prebuild_tasks.provisioners.shared.disk import tail
 from prebuild_tasks.provisioners.shared.environment import of_owner
 from prebuild_tasks.provisioners.shared.marks import refuse_claimed
-from prebuild_tasks.provisioners.shared.output import last_words
+from prebuild_tasks.provisioners.shared.output import last_lines
 from prebuild_tasks.provisioners.shared.run import run, spawn
 
 log = logging.getLogger(__name__)
@@ -33,8 +33,8 @@ PROBE_TIMEOUT = 30.0
 
 
 @contextmanager
-def _in_words() -> Iterator[None]:
-    """A full disk or a missing right is a sentence about the workspace, not a crash of the adapter."""
+def _os_errors() -> Iterator[None]:
+    """Raise ProvisionerError for an OSError: a full disk or a missing permission is a failure, not a crash."""
     try:
         yield
     except OSError as error:
@@ -42,7 +42,7 @@ def _in_words() -> Iterator[None]:
 
 
 class ProcessProvisioner:
-    """Local workspaces under the data directory. See `process_files` for the layout."""
+    """Workspaces below the data directory. Their layout on disk is described in `directory`."""
 
     name: ClassVar[str] = "process"
     local: ClassVar[bool] = True
@@ -54,140 +54,151 @@ class ProcessProvisioner:
         first, _, last = settings.workspace_ports.partition("-")
         self._ports = range(int(first), int(last) + 1)
 
-    def check_config(self, config: Mapping[str, Any]) -> None:
-        """Refuse a config without `start`, or with a key nobody reads."""
+    def check_config(self, config: Mapping[str, object]) -> None:
+        """Refuse a config without `start` or with an unknown key."""
         parse(config)
 
-    @_in_words()
+    @_os_errors()
     def start(self, spec: WorkspaceSpec, context: BuildContext) -> Resource:
-        """Run `start`, publish, run `serve`. What is published is answered, and served again if need be."""
-        config, place = parse(spec.config), self._place(spec)
-        context.check()  # last look before anything is made: an attempt that slept may have been overtaken
-        state = place.begin(spec.installation, spec.attempt)
+        """Run `start`, publish the attempt, run `serve`. A published workspace is returned, and served if it is not."""
+        config, workspace = parse(spec.config), self._workspace(spec)
+        context.check()  # before anything is made: a later attempt may have begun meanwhile
+        state = workspace.begin(spec.installation, spec.attempt)
         if state is None:
-            # Only now, when no lower attempt can begin anything any more.
-            processes.end(_lower_attempts(place, spec.attempt), pause=context.wait)
-            directory = place.make_directory(spec.attempt, context)
-            port = place.reserve_port(self._ports) if config.serve else 0
+            # Only now, because no lower attempt can begin anything from here on.
+            processes.end(_lower_attempts(workspace, spec.attempt), pause=context.wait)
+            directory = workspace.make_attempt_directory(spec.attempt, context)
+            port = workspace.reserve_port(self._ports) if config.serve else 0
             own = self._environment.own(spec, directory, port)
-            self._run("start", config, config.start, place, own, context)
+            self._run("start", config, config.start, workspace, own, context)
             serve = tuple(config.limits.wrap(argv_of(config.serve), served=True)) if config.serve else ()
             state = Published(attempt=spec.attempt, port=port, serve=serve, env=own)
-            place.publish(state)
-        place.unmark_stopped()
-        self._serve(place, context.wait)
-        return self._resource(place, state)
+            workspace.publish(state)
+        workspace.unmark_stopped()
+        self._serve(workspace, context.wait)
+        return self._resource(workspace, state)
 
     def probe(self, spec: WorkspaceSpec) -> Probe:
-        """The served process lives, and `ready` says so (or its port answers)."""
-        config, place = parse(spec.config), self._place(spec)
-        state = place.published()
+        """Check that the served process is alive and that `ready` succeeds, or else that the port answers."""
+        config, workspace = parse(spec.config), self._workspace(spec)
+        state = workspace.published()
         if state is None:
             return Probe(ready=False, message="the workspace's directory is gone", gone=True)
         if state.serve and not processes.is_alive(state.pid, state.born):
-            words = last_words(tail(place.serve_log))
-            return Probe(ready=False, message=f"the served process ended: {words}", gone=True)
+            output = last_lines(tail(workspace.serve_log))
+            return Probe(ready=False, message=f"the served process ended: {output}", gone=True)
         if config.ready is None:
             return self._probe_port(state.port)
         try:
-            self._run("ready", config, config.ready, place, state.env)
+            self._run("ready", config, config.ready, workspace, state.env)
         except ProvisionerError as error:
             return Probe(ready=False, message=str(error))
         return Probe(ready=True)
 
-    @_in_words()
+    @_os_errors()
     def claim(self, spec: WorkspaceSpec, context: BuildContext) -> None:
-        """Mark first, so that nothing takes it for a stray while the hook runs."""
-        config, place = parse(spec.config), self._place(spec)
-        mark = place.claim_mark()
-        if mark.get("owner", spec.owner) != spec.owner:
-            raise ProvisionerError(f"the workspace was claimed by {mark['owner']}")
-        if mark.get("personalised"):
+        """Leave the mark first, so that the workspace is not taken for a stray while the hook runs."""
+        config, workspace = parse(spec.config), self._workspace(spec)
+        mark = workspace.claim_mark()
+        if mark.owner not in ("", spec.owner):
+            raise ProvisionerError(f"the workspace was claimed by {mark.owner}")
+        if mark.personalised:
             return
-        place.mark_claimed(spec.owner)
-        if (state := place.published()) is None:
+        workspace.mark_claimed(spec.owner)
+        if (state := workspace.published()) is None:
             raise ProvisionerError("the workspace's directory is gone")
         if config.claim is not None:
-            context.check()  # an attempt that slept may have been overtaken, and is not to end the later one's hook
-            processes.end(_claim_hooks(place, spec.owner), pause=context.wait)
-            own = self._environment.own(spec, place.directory(state.attempt), state.port)
-            self._run("claim", config, config.claim, place, own, context)
-        place.mark_claimed(spec.owner, personalised=True)
+            context.check()  # an attempt that a later one has replaced must not end the later one's hook
+            processes.end(_claim_hooks(workspace, spec.owner), pause=context.wait)
+            own = self._environment.own(spec, workspace.attempt_directory(state.attempt), state.port)
+            self._run("claim", config, config.claim, workspace, own, context)
+        workspace.mark_claimed(spec.owner, personalised=True)
 
-    @_in_words()
+    @_os_errors()
     def stop(self, spec: WorkspaceSpec, context: BuildContext) -> None:
-        """End the processes, keep the directory."""
-        place = self._place(spec)
-        place.mark_stopped()
-        processes.end(_processes(place), pause=context.wait)
+        """End the processes and keep the directory."""
+        workspace = self._workspace(spec)
+        workspace.mark_stopped()
+        processes.end(_processes(workspace), pause=context.wait)
 
-    @_in_words()
+    @_os_errors()
     def delete(self, spec: WorkspaceSpec, context: BuildContext) -> None:
-        """End every process of the workspace, wherever it went, then remove its place."""
-        Place(self._root, spec.workspace_id).open_up()
-        place = self._place(spec)
-        refuse_claimed(str(place.claim_mark().get("owner", "")), spec)
-        place.withdraw()  # a worker that starts meanwhile does not serve it again
-        processes.end(_processes(place), pause=context.wait)
+        """End every process of the workspace, then remove its directory."""
+        WorkspaceDirectory(self._root, spec.workspace_id).make_writable()
+        workspace = self._workspace(spec)
+        refuse_claimed(workspace.claim_mark().owner, spec)
+        workspace.unpublish()  # so that a worker that starts meanwhile does not serve it again
+        processes.end(_processes(workspace), pause=context.wait)
         context.check()
-        place.clear(context)
-        # A start that slept until now may have published and served it; from here on it can do neither.
-        processes.end(_processes(place), pause=context.wait)
-        place.remove(context)
+        workspace.clear(context)
+        # A start that was suspended until now may have published and served it. From here on it can do neither.
+        processes.end(_processes(workspace), pause=context.wait)
+        workspace.remove(context)
 
-    def list(self, installation: str, configs: Iterable[Mapping[str, Any]] = ()) -> Iterator[Resource]:
-        """Every place with this installation's mark."""
-        for place in places(self._root):
-            if place.installation() == installation:
-                yield self._resource(place, place.published())
+    def list(self, installation: str, configs: Iterable[Mapping[str, object]] = ()) -> Iterator[Resource]:
+        """Return every workspace with this installation's mark."""
+        for workspace in workspace_directories(self._root):
+            if workspace.installation() == installation:
+                yield self._resource(workspace, workspace.published())
 
     def rest(self) -> int:
-        """End every process of every workspace here; returns how many were served."""
-        here = [place for place in places(self._root) if place.path.is_dir()]
-        states = [state for place in here if (state := place.published())]
+        """End every process of every workspace. Returns how many were served."""
+        workspaces = [one for one in workspace_directories(self._root) if one.path.is_dir()]
+        states = [state for workspace in workspaces if (state := workspace.published())]
         served = sum(processes.is_alive(state.pid, state.born) for state in states)
-        sessions = [leader for place in here for leader in place.sessions()]
+        sessions = [leader for workspace in workspaces for leader in workspace.sessions()]
         try:
-            processes.end(lambda: processes.marked([place.id for place in here], leaders=sessions, within=self._root))
+            processes.end(
+                lambda: processes.marked(
+                    [workspace.id for workspace in workspaces], leaders=sessions, within=self._root
+                )
+            )
         except ProvisionerError as error:
-            log.error("workspaces at rest: %s", error)  # said, not raised: the shutdown goes on
+            log.error("workspaces at rest: %s", error)  # not raised, so that the shutdown goes on
         return served
 
     def serve_again(self) -> int:
-        """Serve every published workspace again, on the port it had, except those stopped on purpose."""
+        """Serve every published workspace again on the port it had, except those stopped on purpose."""
         resumed = 0
-        for place in places(self._root):
+        for workspace in workspace_directories(self._root):
             try:
-                resumed += self._serve(place, again=True)
+                resumed += self._serve(workspace, again=True)
             except (OSError, ProvisionerError) as error:
-                log.warning("workspace %s can't be served again: %s", place.id, error)
+                log.warning("workspace %s cannot be served again: %s", workspace.id, error)
         return resumed
 
-    def _place(self, spec: WorkspaceSpec) -> Place:
-        place = Place(self._root, spec.workspace_id)
-        if place.installation() not in ("", spec.installation):
-            raise ProvisionerError(f"{place.path} belongs to another installation")
-        return place
+    def _workspace(self, spec: WorkspaceSpec) -> WorkspaceDirectory:
+        workspace = WorkspaceDirectory(self._root, spec.workspace_id)
+        if workspace.installation() not in ("", spec.installation):
+            raise ProvisionerError(f"{workspace.path} belongs to another installation")
+        return workspace
 
-    def _serve(self, place: Place, pause: Callable[[float], None] = time.sleep, *, again: bool = False) -> bool:
-        """The served process runs and its number is on disk; False without one. `again`: unless it was stopped."""
-        with place.serving():
-            state = place.published()
-            if state is None or not state.serve or (again and place.is_stopped()):
+    def _serve(
+        self, workspace: WorkspaceDirectory, pause: Callable[[float], None] = time.sleep, *, again: bool = False
+    ) -> bool:
+        """Start the served process unless it runs, and record its pid. Returns whether the workspace is served.
+
+        `again`: leave a workspace alone that was stopped on purpose.
+        """
+        with workspace.serving():
+            state = workspace.published()
+            if state is None or not state.serve or (again and workspace.is_stopped()):
                 return False
             if processes.is_alive(state.pid, state.born):
                 return True
-            # Started before by somebody who died before writing the number down: exactly one may hold the port.
-            processes.end(_processes(place, _is_served), pause=pause)
-            # Who claimed it since may be known to the mark only.
-            owner = place.claim_mark().get("owner")
+            # A worker may have died after starting it and before recording its pid; only one may hold the port.
+            processes.end(_processes(workspace, _is_served), pause=pause)
+            # It may have been claimed since; then only the mark has the owner.
+            owner = workspace.claim_mark().owner
             env = self._environment.whole(state.env | (of_owner(owner) if owner else {}))
-            leader = spawn(state.serve, cwd=place.directory(state.attempt), env=env, log_file=place.serve_log)
+            leader = spawn(
+                state.serve, cwd=workspace.attempt_directory(state.attempt), env=env, log_file=workspace.serve_log
+            )
             try:
-                place.note_session(replace(leader, attempt=state.attempt))
-                place.publish(replace(state, pid=leader.pid, born=leader.born))
-            except BaseException:  # deleted meanwhile, or the disk is full: nobody would find it again
-                processes.end(lambda: processes.marked([place.id], _is_served, [leader]))
+                workspace.record_session(replace(leader, attempt=state.attempt))
+                workspace.publish(replace(state, pid=leader.pid, born=leader.born))
+            except BaseException:  # deleted meanwhile, or the disk is full: the process would never be found again
+                processes.end(lambda: processes.marked([workspace.id], _is_served, [leader]))
                 raise
             return True
 
@@ -196,11 +207,11 @@ class ProcessProvisioner:
         name: str,
         config: ProcessConfig,
         script: Command,
-        place: Place,
+        workspace: WorkspaceDirectory,
         own: Mapping[str, str],
         context: BuildContext | None = None,
     ) -> None:
-        """Run to the end; without a context it is a probe. Raises ProvisionerError unless it exits with 0."""
+        """Run a command to its end; without a context it is a probe. Raises ProvisionerError unless it exits with 0."""
         attempt = int(own[processes.ATTEMPT])
         try:
             code, output = run(
@@ -209,13 +220,13 @@ class ProcessProvisioner:
                 env=self._environment.whole(own),
                 context=context,
                 timeout=PROBE_TIMEOUT if context is None else None,
-                started=lambda leader: place.note_session(replace(leader, attempt=attempt)) if context else None,
+                started=lambda leader: workspace.record_session(replace(leader, attempt=attempt)) if context else None,
             )
         except TimeoutError:
             raise ProvisionerError(f"{name} did not end within {PROBE_TIMEOUT:g} s") from None
         if code:
             how = f"exited with {code}" if code > 0 else f"was ended by signal {-code}"
-            raise ProvisionerError(f"{name} {how}: {last_words(output)}")
+            raise ProvisionerError(f"{name} {how}: {last_lines(output)}")
 
     def _probe_port(self, port: int) -> Probe:
         if not port:
@@ -226,39 +237,45 @@ class ProcessProvisioner:
         except OSError as error:
             return Probe(ready=False, message=f"nothing answers on port {port}: {error.strerror or error}")
 
-    def _resource(self, place: Place, state: Published | None) -> Resource:
+    def _resource(self, workspace: WorkspaceDirectory, state: Published | None) -> Resource:
         return Resource(
-            workspace_id=place.id,
-            resource_id=str(place.path),
+            workspace_id=workspace.id,
+            resource_id=str(workspace.path),
             url=f"http://{self._public_host}:{state.port}" if state and state.port else "",
-            directory=str(place.directory(state.attempt)) if state else "",
-            installation=place.installation(),
-            claimed=place.is_claimed(),
+            directory=str(workspace.attempt_directory(state.attempt)) if state else "",
+            installation=workspace.installation(),
+            claimed=workspace.is_claimed(),
         )
 
 
 def _processes(
-    place: Place, belongs: Callable[[Mapping[str, str]], bool] = processes.everything
+    workspace: WorkspaceDirectory, belongs: Callable[[Mapping[str, str]], bool] = processes.any_process
 ) -> Callable[[], list[Process]]:
-    return lambda: processes.marked([place.id], belongs, place.sessions(), place.path)
+    return lambda: processes.marked([workspace.id], belongs, workspace.sessions(), workspace.path)
 
 
 def _is_served(environ: Mapping[str, str]) -> bool:
     return processes.RUN not in environ
 
 
-def _claim_hooks(place: Place, owner: str) -> Callable[[], list[Process]]:
-    """What a hook left whose worker died or sleeps. Probes run for the pool, and what is served is no run."""
+def _claim_hooks(workspace: WorkspaceDirectory, owner: str) -> Callable[[], list[Process]]:
+    """Find what a claim hook left running whose worker died or is suspended.
+
+    Probes are left out because they have another owner, and the served process because it has no run.
+    """
     return lambda: processes.marked(
-        [place.id], lambda environ: processes.RUN in environ and environ.get("PREBUILD_OWNER") == owner
+        [workspace.id], lambda environ: processes.RUN in environ and environ.get("PREBUILD_OWNER") == owner
     )
 
 
-def _lower_attempts(place: Place, attempt: int) -> Callable[[], list[Process]]:
+def _lower_attempts(workspace: WorkspaceDirectory, attempt: int) -> Callable[[], list[Process]]:
     def is_lower(environ: Mapping[str, str]) -> bool:
         number = environ.get(processes.ATTEMPT, "")
         return number.isdecimal() and int(number) <= attempt
 
     return lambda: processes.marked(
-        [place.id], is_lower, [leader for leader in place.sessions() if leader.attempt <= attempt], place.path
+        [workspace.id],
+        is_lower,
+        [leader for leader in workspace.sessions() if leader.attempt <= attempt],
+        workspace.path,
     )

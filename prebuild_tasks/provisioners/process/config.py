@@ -1,36 +1,39 @@
-"""What a template declares for the process provisioner."""
+"""The `config` of a template for the process provisioner."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import Annotated
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
-from prebuild_tasks.provisioners.shared.config import Command, checked, size_in_bytes
+from prebuild_tasks.provisioners.shared.config import Command, size_in_bytes, validated
 
 Size = Annotated[int, BeforeValidator(size_in_bytes)]
 AtLeastOne = Annotated[int, Field(ge=1, strict=True)]
 
 
 class Limits(BaseModel):
-    """What each command of a workspace, and each process it starts, may use; the kernel's resource limits."""
+    """The kernel's resource limits for each command of a workspace and each process that it starts."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     memory: Size | None = None
-    """Address space of one process, e.g. 2g."""
+    """Address space of one process, such as 2g."""
     file_size: Size | None = None
-    """The longest file that may be written."""
+    """Size of the largest file that may be written."""
     files: AtLeastOne | None = None
     """Open files of one process."""
     processes: AtLeastOne | None = None
-    """Of the user that the builds worker runs as, all workspaces together; nothing for root."""
+    """Processes of the user that the builds worker runs as, in all workspaces. It does not limit root."""
     cpu_seconds: AtLeastOne | None = None
-    """Of one process; not for what is served."""
+    """CPU time of one process, the served one excepted."""
 
     def wrap(self, argv: list[str], *, served: bool = False) -> list[str]:
-        """The same command under these limits. `sh` sets them: a fork of our own would not be safe in threads."""
+        """Return the command that runs another under these limits.
+
+        `sh` sets them, because builds run in threads, where a function between fork and exec is not safe.
+        """
         flags = {
             "-v": self.memory and self.memory // 1024,
             "-f": self.file_size and -(-self.file_size // 512),
@@ -43,22 +46,22 @@ class Limits(BaseModel):
 
 
 class ProcessConfig(BaseModel):
-    """`config:` of a template with `provisioner: process`. A string is a script for `sh -eu`, a list is argv."""
+    """The `config` of a template with `provisioner: process`. A string is a script for `sh -eu`, a list is argv."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     start: Command
-    """Makes the workspace, in its directory. What it leaves running is ended: see `serve`."""
+    """Makes the workspace in its directory. What it leaves running is ended; use `serve` for that."""
     serve: Command | None = None
-    """Long-lived, in the foreground; listens on $PORT of $PREBUILD_WORKSPACE_BIND."""
+    """A long-lived command in the foreground that listens on $PORT of $PREBUILD_WORKSPACE_BIND."""
     ready: Command | None = None
-    """Exit 0: ready. Left out: ready when something listens on $PORT, or at once without `serve`."""
+    """Exits with 0 when the workspace is ready. Without it, the port must answer if there is a `serve`."""
     claim: Command | None = None
-    """Run for the new owner, $PREBUILD_OWNER, until it succeeded once."""
+    """Run for the new owner, $PREBUILD_OWNER, until it has succeeded once."""
     limits: Limits = Limits()
 
 
-def parse(config: Mapping[str, Any]) -> ProcessConfig:
-    """The checked config. Raises BadConfigError, in words for the one who wrote it."""
+def parse(config: Mapping[str, object]) -> ProcessConfig:
+    """Return the validated config. Raises BadConfigError with a message for the author of the template."""
     names = ", ".join(Limits.model_fields)
-    return checked(ProcessConfig, config, {"limits": f"takes {names}: sizes such as 512m, or whole numbers"})
+    return validated(ProcessConfig, config, {"limits": f"takes {names}: sizes such as 512m, or whole numbers"})

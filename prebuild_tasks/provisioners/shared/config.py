@@ -1,11 +1,11 @@
-"""Read what a template declares, and refuse it in one sentence."""
+"""Validate the `config` of a template, with one-sentence errors."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ValidationError
 
@@ -26,7 +26,7 @@ M = TypeVar("M", bound=BaseModel)
 
 
 class BadConfigError(CannotBuildError):
-    """A config that can never work; `key` is the one to mend."""
+    """A config that can never work. `key` is the key to correct."""
 
     def __init__(self, message: str, *, key: str, hint: str = "") -> None:
         super().__init__(message, hint=hint)
@@ -34,30 +34,39 @@ class BadConfigError(CannotBuildError):
 
 
 def size_in_bytes(value: object) -> int:
-    """Bytes: a number, or one with k, m, g or t. Raises ValueError."""
+    """Return the bytes of a number or of a size such as 512m; the units are b, k, m, g and t. Raises ValueError."""
     match = _SIZE.fullmatch(str(value)) if not isinstance(value, bool) else None
     if not match:
-        raise ValueError("no size")
+        raise ValueError("not a size")
     unit: int = 1024 ** "bkmgt".index(match[2].lower() or "b")
     return int(match[1]) * unit
 
 
 def argv_of(value: str | Sequence[str]) -> list[str]:
-    """The argument list: a string is a script for `sh`, with nothing pasted into it."""
+    """Return the argument list of a command. A string is a script for `sh`; nothing is inserted into it."""
     return ["sh", "-eu", "-c", value] if isinstance(value, str) else list(value)
 
 
-def checked(model: type[M], config: Mapping[str, Any], forms: Mapping[str, str] | None = None) -> M:
-    """The config as this model. Raises BadConfigError; `forms` tells, by key, what is no command but something else."""
+def validated(model: type[M], config: Mapping[str, object], forms: Mapping[str, str] | None = None) -> M:
+    """Return the config as a model of this class.
+
+    Args:
+        model: The class.
+        config: The template's config.
+        forms: Descriptions, by key, of what is not a command: "must be a list of ...".
+
+    Raises:
+        BadConfigError: With a message for the author of the template.
+    """
     try:
         return model.model_validate(dict(config))
     except ValidationError as error:
         first = error.errors()[0]
         key = str(first["loc"][0]) if first["loc"] else ""
-        words = f"config.{key} {(forms or {}).get(key, 'must be a script or a list of strings, and not empty')}"
+        message = f"config.{key} {(forms or {}).get(key, 'must be a script or a list of strings, and not empty')}"
         if first["loc"] == (key,):
-            missing = f"config has no {key}"
-            unknown = f"config knows no {key}; it takes {', '.join(model.model_fields)}"
-            words = {"missing": missing, "extra_forbidden": unknown}.get(first["type"], words)
+            missing = f"config.{key} is required"
+            unknown = f"config.{key} is not a known key; the keys are {', '.join(model.model_fields)}"
+            message = {"missing": missing, "extra_forbidden": unknown}.get(first["type"], message)
         near = get_close_matches(key, model.model_fields, n=1) if first["type"] == "extra_forbidden" else []
-        raise BadConfigError(words, key=key, hint=f"did you mean {near[0]}?" if near else "") from None
+        raise BadConfigError(message, key=key, hint=f"did you mean {near[0]}?" if near else "") from None

@@ -1,4 +1,4 @@
-"""Files and directories for their owner only: written whole or not at all, locked, removed whatever their modes are."""
+"""Files and directories that only their owner may read: atomic writes, locks, removal of whole trees."""
 
 from __future__ import annotations
 
@@ -18,26 +18,27 @@ _DISK_USE_TIMEOUT = 30.0
 
 
 def remove(paths: Sequence[Path], context: BuildContext | None = None) -> None:
-    """Remove whole trees, read-only ones too. Raises ProvisionerError in the system's words, and what `context` does.
+    """Remove whole trees, read-only ones included.
 
-    By `rm`, which knows paths longer and deeper than ours may be, follows no link, and can be stopped at any moment.
+    `rm` does it, because it handles paths longer and deeper than Python may, follows no links, and can be stopped at
+    any moment. Raises ProvisionerError with the system's message, and whatever `context` raises.
     """
-    names, words = [str(path) for path in paths], ""
-    for clear_way in (False, True):
+    names, output = [str(path) for path in paths], ""
+    for make_writable in (False, True):
         left = [name for name in names if os.path.lexists(name)]
         if not left:
             return
         env = {"PATH": os.environ.get("PATH", os.defpath), "LANG": "C.UTF-8"}
-        if clear_way:
+        if make_writable:
             run(["chmod", "-R", "u+rwX", "--", *left], cwd=Path("/"), env=env, context=context)
-        code, words = run(["rm", "-rf", "--", *left], cwd=Path("/"), env=env, context=context)
+        code, output = run(["rm", "-rf", "--", *left], cwd=Path("/"), env=env, context=context)
         if code == 0:
             return
-    raise ProvisionerError(f"the workspace's files can't be removed: {words.strip()[-500:]}")
+    raise ProvisionerError(f"the workspace's files cannot be removed: {output.strip()[-500:]}")
 
 
 def disk_use(path: Path) -> int | None:
-    """Bytes that a tree takes on disk; None when it is not here, or can't be read through."""
+    """Return the bytes that a tree takes on disk; None when it is not on this host or cannot be read."""
     if not path.is_dir():
         return None
     env = {"PATH": os.environ.get("PATH", os.defpath), "LANG": "C.UTF-8"}
@@ -50,17 +51,17 @@ def disk_use(path: Path) -> int | None:
 
 
 def private(directory: Path) -> None:
-    """A directory for its owner only; its parents, where they are missing, get the usual mode."""
+    """Make a directory with mode 0700. Missing parents get the default mode."""
     directory.mkdir(parents=True, exist_ok=True, mode=0o700)
 
 
 def open_for_owner(path: Path, flags: int) -> TextIO:
-    """A file to write to, made with mode 0600."""
+    """Open a file for writing, and create it with mode 0600."""
     return os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | flags, 0o600), "w", encoding="utf-8")
 
 
 def read(path: Path) -> str:
-    """The text; empty when there is no such file."""
+    """Return the file's text; empty when there is no such file."""
     try:
         return path.read_text(encoding="utf-8", errors="replace")
     except (FileNotFoundError, NotADirectoryError):
@@ -68,7 +69,7 @@ def read(path: Path) -> str:
 
 
 def tail(path: Path) -> str:
-    """The last of a log; empty when there is none."""
+    """Return the last 4 KiB of a log; empty when there is none."""
     try:
         with path.open("rb") as file:
             file.seek(max(path.stat().st_size - 4096, 0))
@@ -78,7 +79,7 @@ def tail(path: Path) -> str:
 
 
 def write(path: Path, text: str) -> None:
-    """Whole or not at all; on disk before it is seen, and its name on disk before we say so."""
+    """Replace a file atomically. When this returns, its content and its name are on disk."""
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
     try:
         with open_for_owner(temporary, os.O_EXCL) as file:
@@ -99,7 +100,7 @@ def write(path: Path, text: str) -> None:
 
 @contextmanager
 def locked(path: Path) -> Iterator[None]:
-    """Alone, among threads and processes; the lock goes with its holder."""
+    """Hold an exclusive lock, among threads and processes. It ends with the process that holds it."""
     with open_for_owner(path, os.O_APPEND) as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield

@@ -16,12 +16,12 @@ from prebuild_tasks.provisioners.shared import processes
 _NEVER_PASSED = re.compile(
     r"(PREBUILD_.*|DATABASE_URL|REDIS_URL|CELERY_.*|FLOWER_.*|PG(PASSWORD|USER|HOST|DATABASE|PASSFILE|SERVICE.*))(_FILE)?"
 )
-"""Whatever the pattern says, a workspace never sees the service's own addresses and credentials."""
+"""Never passed on, whatever the patterns say: the service's own addresses and credentials."""
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
 def passed_on(patterns: Sequence[str]) -> dict[str, str]:
-    """The least any command needs, and what the worker was told to pass on."""
+    """Return PATH, LANG and the worker's own variables whose names match one of the patterns."""
     passed = {
         name: value
         for name, value in os.environ.items()
@@ -31,7 +31,7 @@ def passed_on(patterns: Sequence[str]) -> dict[str, str]:
 
 
 def bind_address(settings: Settings) -> str:
-    """The address that workspaces are served on."""
+    """Return the address that workspaces are served on."""
     return settings.workspace_bind or ("127.0.0.1" if _is_loopback(settings.public_host) else "0.0.0.0")  # noqa: S104
 
 
@@ -44,11 +44,11 @@ def check_variables(parameters: Mapping[str, str]) -> None:
     """Raise CannotBuildError for a parameter that cannot be an environment variable."""
     for name, value in parameters.items():
         if not is_variable(name, value):
-            raise CannotBuildError(f"the parameter {name!r} can't be an environment variable")
+            raise CannotBuildError(f"the parameter {name!r} cannot be an environment variable")
 
 
 def identity(spec: WorkspaceSpec) -> dict[str, str]:
-    """Which workspace it is, and whose."""
+    """Return the variables that tell which workspace it is, and its owner."""
     return {
         processes.WORKSPACE: spec.workspace_id,
         processes.ATTEMPT: str(spec.attempt),
@@ -60,7 +60,7 @@ def identity(spec: WorkspaceSpec) -> dict[str, str]:
 
 
 def of_owner(owner: str) -> dict[str, str]:
-    """The owner, under both names."""
+    """Return the owner under both names of the variable."""
     return {"PREBUILD_WORKSPACE_OWNER": owner, "PREBUILD_OWNER": owner}
 
 

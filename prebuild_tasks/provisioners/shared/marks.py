@@ -1,4 +1,4 @@
-"""The durable mark of a claim, as every adapter honours it."""
+"""Honour the durable mark that a claim leaves on a resource."""
 
 from __future__ import annotations
 
@@ -8,9 +8,13 @@ from prebuild_tasks.provisioners.port import WorkspaceSpec
 
 
 def refuse_claimed(owner: str, spec: WorkspaceSpec) -> None:
-    """Raises ProvisionerError when somebody has what the pool wants to be rid of: an older database was put back.
+    """Raise ProvisionerError when the pool deletes or rebuilds a resource that a person has claimed.
 
-    `owner`: whose mark it carries; empty: nobody's.
+    That happens after an older database was restored, which does not know of the claim.
+
+    Args:
+        owner: The owner in the resource's mark; empty when it has none.
+        spec: The workspace as the database knows it.
     """
     if owner and spec.owner == PREBUILDS_OWNER:
-        raise ProvisionerError(f"it was claimed by {owner}: it is not deleted for the pool")
+        raise ProvisionerError(f"the workspace was claimed by {owner}, so it is not deleted for the pool")

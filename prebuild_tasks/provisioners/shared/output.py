@@ -1,17 +1,18 @@
-"""The words of a failure: the end of what a command printed."""
+"""Make a message of what a failed command printed."""
 
 from __future__ import annotations
 
 _LONGEST = 500
+"""Characters."""
 
 
-def last_words(text: str, otherwise: str = "no output") -> str:
-    """The last two lines that say something, as one that fits into `status`.
+def last_lines(text: str, otherwise: str = "no output") -> str:
+    """Return the last two lines that are not blank, joined to one line that is short enough for `status`.
 
-    Cut between words: of a secret cut in half, what is left would no longer be known as one, and not be masked.
+    The line is cut between words, because half of a secret would no longer be recognised and masked.
     """
     lines = [line.strip() for line in text.splitlines() if line.strip()]
-    words = " / ".join(lines[-2:])
-    if len(words) > _LONGEST:
-        words = words[-_LONGEST:].partition(" ")[2] or "one word too long to show"
-    return words or otherwise
+    joined = " / ".join(lines[-2:])
+    if len(joined) > _LONGEST:
+        joined = joined[-_LONGEST:].partition(" ")[2] or "one word too long to show"
+    return joined or otherwise

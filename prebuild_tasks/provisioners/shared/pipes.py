@@ -1,4 +1,4 @@
-"""The pipes of a running command, without a thread of their own and without ever blocking on one of them."""
+"""Read and write the pipes of a running command, without a thread and without blocking."""
 
 from __future__ import annotations
 
@@ -18,24 +18,25 @@ from prebuild_tasks.provisioners.port import BuildContext
 _CHUNK = 65536
 _TAIL = 2000
 _DRAIN = 1.0
-"""Seconds for output that is still in the pipe; somebody unknown may hold it open and write for ever."""
+"""Seconds for output that is still in the pipe. An unknown process may hold it open and write for ever."""
 
 
 @dataclass(slots=True)
 class Dialogue:
-    """What a command is told on standard input and answers on standard output; only standard error is output then."""
+    """A question for standard input and the answer from standard output. Only standard error is logged as output."""
 
     question: bytes = field(repr=False)
-    """May hold secrets: it goes through a pipe and is on no disk. A command need not read it."""
+    """May hold secrets, so it goes through a pipe and is never written to disk. A command need not read it."""
     limit: int
-    """Bytes an answer may have."""
+    """The most bytes an answer may have."""
     answer: bytearray = field(default_factory=bytearray)
 
 
 class Pipes:
-    """All pipes of one command. Output is decoded across reads and goes to the context's log; its end is kept.
+    """The pipes of one command.
 
-    Reading raises ProvisionerError when the answer is longer than its limit.
+    Output is decoded across reads and passed to the context's log; `tail` keeps the last of it. Reading raises
+    ProvisionerError when the answer is longer than its limit.
     """
 
     def __init__(
@@ -49,31 +50,31 @@ class Pipes:
             self._read_from(process.stdout, self._take_output)
         else:
             self._answer, self._limit = dialogue.answer, dialogue.limit
-            self._unsaid = memoryview(dialogue.question)
+            self._unsent = memoryview(dialogue.question)
             self._read_from(process.stderr, self._take_output)
             self._read_from(process.stdout, self._take_answer)
-            self._register(process.stdin, selectors.EVENT_WRITE, self._say)
+            self._register(process.stdin, selectors.EVENT_WRITE, self._send)
 
     @property
     def is_open(self) -> bool:
-        """Whether anything can still come or be said: a command may close its outputs before it listens."""
+        """Whether a pipe is still open: a command may close its outputs before it reads its input."""
         return bool(self._selector.get_map())
 
-    def read(self, patience: float) -> bool:
-        """Take what comes within this time, and go on with what is to be said; whether there was something."""
-        ready = self._selector.select(patience)
+    def read(self, timeout: float) -> bool:
+        """Read and write what is possible within this time. Returns whether anything was."""
+        ready = self._selector.select(timeout)
         for key, _ in ready:
             key.data(key.fileobj)
         return bool(ready)
 
     def drain(self) -> None:
-        """Take what is left."""
+        """Read what is left in the pipes."""
         deadline = monotonic() + _DRAIN
         while self.is_open and monotonic() < deadline and self.read(0.05):
             pass
 
     def close(self) -> None:
-        """Let go of the pipes; the process closes them."""
+        """Stop watching the pipes; the process object closes them."""
         self._selector.close()
 
     def _read_from(self, pipe: IO[bytes] | None, take: Callable[[bytes], None]) -> None:
@@ -86,7 +87,7 @@ class Pipes:
         self._register(pipe, selectors.EVENT_READ, read)
 
     def _register(self, pipe: IO[bytes] | None, event: int, handle: Callable[[IO[bytes]], None]) -> None:
-        assert pipe is not None  # noqa: S101 - it was asked for
+        assert pipe is not None  # noqa: S101 - the process was started with this pipe
         os.set_blocking(pipe.fileno(), False)
         self._selector.register(pipe, event, handle)
 
@@ -101,12 +102,12 @@ class Pipes:
         if len(self._answer) > self._limit:
             raise ProvisionerError(f"the answer on standard output is longer than {self._limit} bytes")
 
-    def _say(self, pipe: IO[bytes]) -> None:
+    def _send(self, pipe: IO[bytes]) -> None:
         with suppress(BlockingIOError):
             try:
-                self._unsaid = self._unsaid[os.write(pipe.fileno(), self._unsaid[:_CHUNK]) :]
+                self._unsent = self._unsent[os.write(pipe.fileno(), self._unsent[:_CHUNK]) :]
             except BrokenPipeError:
-                self._unsaid = self._unsaid[:0]  # it has ended, or does not want to know
-            if not self._unsaid:
+                self._unsent = self._unsent[:0]  # the command has ended or does not read its input
+            if not self._unsent:
                 self._selector.unregister(pipe)
                 pipe.close()

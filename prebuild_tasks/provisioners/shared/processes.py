@@ -1,9 +1,9 @@
-"""Processes that belong to a workspace: which they are, and how they end, as a whole.
+"""Find and end the processes of a workspace.
 
-A process group alone is not enough: a child may have made a session of its own. Nor is a recorded pid: it may have been
-given to somebody else. So a process is ours by one of two signs: the marker in its environment, which every descendant
-inherits and no stranger has, or its session, recorded with the time its leader was born; the second finds those that
-cleared or overwrote their environment.
+A process group is not enough, because a child may have made a session of its own. Nor is a recorded pid, because the
+system may have reused it. So a process belongs to a workspace by one of two signs: a variable in its environment, which
+every descendant inherits, or its session, recorded with its leader's start time. The second finds processes that have
+cleared or overwritten their environment.
 """
 
 from __future__ import annotations
@@ -24,37 +24,42 @@ from prebuild_tasks.errors import ProvisionerError
 WORKSPACE = "PREBUILD_WORKSPACE_ID"
 ATTEMPT = "PREBUILD_WORKSPACE_ATTEMPT"
 RUN = "PREBUILD_WORKSPACE_RUN"
-"""On everything that ends with its command: `start`, `ready` and `claim`; not on what is served."""
+"""Set for what ends with its command (`start`, `ready`, `claim`), and not for the served process."""
 GRACE = 3.0
-"""Seconds between the request to end and the kill."""
+"""Seconds between SIGTERM and SIGKILL."""
 
-_LOOK_AGAIN = 0.03
+_POLL_INTERVAL = 0.03
 
 
 @dataclass(frozen=True, slots=True)
 class Leader:
-    """The first process of a session that we made."""
+    """The first process of a session that a provisioner started."""
 
     pid: int
     born: str
-    """When it began, so that a later process of this number is not taken for it."""
+    """When it started, so that a later process with this pid is not taken for it; see `start_marker`."""
     attempt: int = 0
 
 
-def everything(_: Mapping[str, str]) -> bool:
-    """Every process of a workspace."""
+def any_process(_: Mapping[str, str]) -> bool:
+    """Accept every process of a workspace."""
     return True
 
 
 def marked(
     workspace_ids: Iterable[str],
-    belongs: Callable[[Mapping[str, str]], bool] = everything,
+    belongs: Callable[[Mapping[str, str]], bool] = any_process,
     leaders: Iterable[Leader] = (),
     within: Path | None = None,
 ) -> list[psutil.Process]:
-    """Every living process with the marker of one of these workspaces, or in one of these sessions.
+    """Return every living process of these workspaces, by its environment or by its session.
 
-    A session whose leader is dead counts for those only who work `within`: its number may be somebody else's by now.
+    Args:
+        workspace_ids: The workspaces.
+        belongs: Narrows the processes found by their environment.
+        leaders: Leaders of the workspaces' sessions.
+        within: Of a session whose leader has ended, and whose number may have been reused, only processes whose working
+            directory is below this path are returned.
     """
     wanted = set(workspace_ids)
     sessions = {leader.pid: leader.born for leader in leaders}
@@ -66,17 +71,17 @@ def marked(
                 ours = environ[WORKSPACE] in wanted and belongs(environ)
             else:
                 ours = bool(sessions) and _in_session(pid, sessions, within)
-            if ours and _seen(pid)[1]:
+            if ours and _inspect(pid)[1]:
                 found.append(psutil.Process(pid))
     return found
 
 
-def carrying(name: str, value: str) -> list[psutil.Process]:
-    """Every living process that has this variable with this value."""
+def with_variable(name: str, value: str) -> list[psutil.Process]:
+    """Return every living process whose environment has this variable with this value."""
     found = []
     for pid in psutil.pids():
         with suppress(psutil.Error, OSError):
-            if _environ(pid, name).get(name) == value and _seen(pid)[1]:
+            if _environ(pid, name).get(name) == value and _inspect(pid)[1]:
                 found.append(psutil.Process(pid))
     return found
 
@@ -84,10 +89,10 @@ def carrying(name: str, value: str) -> list[psutil.Process]:
 def end(
     find: Callable[[], list[psutil.Process]], *, grace: float = GRACE, pause: Callable[[float], None] = time.sleep
 ) -> int:
-    """Ask every process found to end, then kill what is left, until nothing is found; returns how many there were.
+    """Terminate every process that `find` returns, then kill those left. Returns how many there were at first.
 
-    `find` is called again and again: a process may fork while it is being ended. Raises ProvisionerError when
-    something outlives the kill, and whatever `pause` raises.
+    `find` is called repeatedly, because a process may fork while it is being ended. Raises ProvisionerError when a
+    process survives SIGKILL, and whatever `pause` raises.
     """
     count = len(left := find())
     for name, patience in (("terminate", grace), ("kill", GRACE)):
@@ -99,38 +104,41 @@ def end(
                     asked.add(process.pid)
                     with suppress(psutil.Error):
                         getattr(process, name)()
-            # Looking, not waiting for pids to vanish: a zombie keeps its pid until its parent looks.
-            pause(_LOOK_AGAIN)
-            left = [process for process in left if _seen(process.pid)[1] and process.is_running()] or find()
+            # Inspected, since a pid does not vanish: a zombie keeps it until its parent waits for it.
+            pause(_POLL_INTERVAL)
+            left = [process for process in left if _inspect(process.pid)[1] and process.is_running()] or find()
         if not left:
             return count
         left = find()
     if left:
-        raise ProvisionerError(f"processes {', '.join(str(process.pid) for process in left)} can't be ended")
+        raise ProvisionerError(f"processes {', '.join(str(process.pid) for process in left)} cannot be ended")
     return count
 
 
-def born(pid: int) -> str:
-    """When this process began, comparable across restarts of ours and of the machine; empty when there is none."""
-    return _seen(pid)[0]
+def start_marker(pid: int) -> str:
+    """Return when this process started, as a text that no other process with this pid has; empty without a process.
+
+    It can be compared across restarts of the service and of the machine.
+    """
+    return _inspect(pid)[0]
 
 
 def is_alive(pid: int, born: str) -> bool:
-    """Whether this very process still runs: no zombie, and no later process of the same number."""
-    seen, alive = _seen(pid)
+    """Return whether the process with this pid and start marker still runs and is not a zombie."""
+    seen, alive = _inspect(pid)
     return bool(pid and born) and alive and seen == born
 
 
 def is_running(pid: int) -> bool:
-    """Return whether a process of this number runs, zombies left out."""
-    return _seen(pid)[1]
+    """Return whether a process with this pid runs and is not a zombie."""
+    return _inspect(pid)[1]
 
 
-def _seen(pid: int) -> tuple[str, bool]:
-    """When it was born, and whether it lives; of a zombie only the first."""
+def _inspect(pid: int) -> tuple[str, bool]:
+    """Return when a process started, and whether it is alive, which a zombie is not."""
     try:
         if psutil.LINUX:
-            # Ticks since the machine started, which setting the clock does not change. The name may hold a bracket.
+            # In ticks since the boot, which setting the clock does not change. The process's name may hold a bracket.
             fields = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()
             return f"{_boot()}:{int(fields[19])}", fields[0] not in (b"Z", b"X")
         process = psutil.Process(pid)
@@ -145,9 +153,9 @@ def _boot() -> str:
 
 
 def _environ_or_none(pid: int) -> Mapping[str, str]:
-    """Nothing of one of ours that nobody may look into, as ssh-agent forbids it: then its session says whose it is.
+    """Return the environment; empty for a process of this user that forbids reading it, as ssh-agent does.
 
-    Raises what says so of somebody else's, as what `sudo` started: it is not ours to end.
+    Its session then tells whose it is. Raises the system's error for other users' processes, such as those of `sudo`.
     """
     try:
         return _environ(pid)
@@ -172,6 +180,6 @@ def _in_session(pid: int, sessions: Mapping[int, str], within: Path | None) -> b
     session = os.getsid(pid)
     if session not in sessions:
         return False
-    if now := born(session):
+    if now := start_marker(session):
         return now == sessions[session]
     return within is not None and Path(psutil.Process(pid).cwd()).is_relative_to(within)

@@ -1,6 +1,6 @@
-"""Running a workspace's commands: those that end, followed and ended as a whole, and the served one, which outlives us.
+"""Run a workspace's commands: those that are waited for, and the served process, which outlives the worker.
 
-No `preexec_fn` and no fork of our own: builds run in threads.
+There is no `preexec_fn` and no `os.fork` in this process, because builds run in threads.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ log = logging.getLogger(__name__)
 _POLL = 0.2
 _LAUNCH_TIMEOUT = 30.0
 
-# Forks, so that init becomes the parent and reaps; a session of its own, so that no terminal and no worker takes it
-# along. Python, not `sh -c '… &'`: that starts its child with SIGINT ignored, for ever and for all that it starts.
-# The pipe closes by itself when exec succeeds; what comes after the pid is why it did not.
+# It forks, so that init becomes the parent and reaps the process, and makes a session, so that the process does not end
+# with a terminal or a worker. It is Python rather than `sh -c '... &'`, which starts its child with SIGINT ignored, and
+# with that all descendants. The pipe closes by itself when exec succeeds; text after the pid is exec's error.
 _LAUNCHER = """
 import os, signal, sys
 log, *argv = sys.argv[1:]
@@ -54,6 +54,7 @@ finally:
 """
 
 
+# Seven arguments: all but argv, cwd and env are optional, and callers name them.
 def run(
     argv: Sequence[str],
     *,
@@ -64,18 +65,31 @@ def run(
     started: Callable[[Leader], None] | None = None,
     dialogue: Dialogue | None = None,
 ) -> tuple[int, str]:
-    """Run to the end; returns the exit code and the last output. Output goes to the context's log as it comes.
+    """Run a command to its end. Returns the exit code and the last of its output.
 
-    All that the command started ends with it, however it ends, sessions of their own included. Raises
-    BuildStoppedError from the context, TimeoutError, and ProvisionerError when it can't be started or answers too much.
+    However it ends, every process that it started is ended with it, those in sessions of their own included.
+
+    Args:
+        argv: The argument list.
+        cwd: The working directory.
+        env: The whole environment.
+        context: The build, whose log gets the output as it comes; None for a probe.
+        timeout: Seconds until TimeoutError is raised.
+        started: Called with the session's leader once the command runs.
+        dialogue: A question for its standard input, if its standard output is an answer.
+
+    Raises:
+        BuildStoppedError: From the context.
+        TimeoutError: When it takes too long.
+        ProvisionerError: When it cannot be started or its answer is too long.
     """
     token = uuid.uuid4().hex
     with (
         _popen(argv, cwd, {**env, processes.RUN: token}, dialogue) as process,
         closing(_pipes(process, context, dialogue)) as output,
     ):
-        # Not polled, which would reap it: while it is a zombie its number is nobody else's.
-        leader = Leader(process.pid, processes.born(process.pid))
+        # Popen.poll would reap it; as long as it is a zombie, no other process gets its pid.
+        leader = Leader(process.pid, processes.start_marker(process.pid))
         grace = processes.GRACE
         try:
             if started is not None:
@@ -91,7 +105,7 @@ def run(
 
 
 def spawn(argv: Sequence[str], *, cwd: Path, env: Mapping[str, str], log_file: Path) -> Leader:
-    """Start a process that outlives us, in a session of its own. Raises ProvisionerError when it can't be started."""
+    """Start a process that outlives the worker, in a session of its own. Raises ProvisionerError if that fails."""
     launcher = [sys.executable, "-I", "-S", "-c", _LAUNCHER, str(log_file), *argv]
     try:
         done = subprocess.run(
@@ -99,11 +113,11 @@ def spawn(argv: Sequence[str], *, cwd: Path, env: Mapping[str, str], log_file: P
             start_new_session=True, timeout=_LAUNCH_TIMEOUT, check=False,
         )  # fmt: skip
     except (OSError, subprocess.TimeoutExpired) as error:
-        raise ProvisionerError(f"{argv[0]} can't be started: {error}") from error
+        raise ProvisionerError(f"{argv[0]} cannot be started: {error}") from error
     pid, _, problem = done.stdout.partition("\n")
     if problem or not pid.isdecimal():
-        raise ProvisionerError(f"{argv[0]} can't be started: {problem or done.stderr.strip() or done.returncode}")
-    return Leader(int(pid), processes.born(int(pid)))
+        raise ProvisionerError(f"{argv[0]} cannot be started: {problem or done.stderr.strip() or done.returncode}")
+    return Leader(int(pid), processes.start_marker(int(pid)))
 
 
 def _popen(
@@ -128,18 +142,18 @@ def _pipes(process: subprocess.Popen[bytes], context: BuildContext | None, dialo
     try:
         return Pipes(process, context, dialogue)
     except BaseException:
-        _kill(process)  # else it would be waited for, unheard
+        _kill(process)  # otherwise leaving `with` would wait for it while nobody reads its output
         raise
 
 
 def _kill(process: subprocess.Popen[bytes]) -> None:
-    """End it and its group at once: that takes no descriptor to look with."""
+    """Kill the process group at once, which takes no file descriptor."""
     with suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
 
 
 def _follow(leader: Leader, output: Pipes, context: BuildContext | None, timeout: float | None) -> None:
-    """Until the command itself has ended; what it left in the background is not waited for."""
+    """Pass on output until the command itself has ended, whatever it left in the background."""
     deadline = None if timeout is None else monotonic() + timeout
     pause = 0.005
     while processes.is_alive(leader.pid, leader.born):
@@ -163,8 +177,8 @@ def _end(
     try:
         processes.end(lambda: processes.marked([workspace_id], of_this_run, [leader], cwd), grace=grace)
     except ProvisionerError as error:
-        log.warning("workspace %s: %s", workspace_id, error)  # what ended the run is the better message
-    except OSError as error:  # no descriptor is left to look for them
+        log.warning("workspace %s: %s", workspace_id, error)  # the error that ended the run is more useful
+    except OSError as error:  # no file descriptor is left to look for its processes
         log.warning("workspace %s: %s", workspace_id, error)
         _kill(process)
     with suppress(subprocess.TimeoutExpired):

@@ -13,4 +13,4 @@ def check_id(workspace_id: str) -> str:
     with suppress(ValueError):
         if str(uuid.UUID(workspace_id)) == workspace_id:
             return workspace_id
-    raise CannotBuildError(f"{workspace_id!r} is not a UUID in lower case, so it can't be a workspace's id")
+    raise CannotBuildError(f"{workspace_id!r} is not a UUID in lower case, so it cannot be a workspace's id")

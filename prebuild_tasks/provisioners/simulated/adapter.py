@@ -1,18 +1,18 @@
-"""The simulated provisioner, for trials, tests and load: builds that take time, fail, hang and fall ill as declared.
+"""The simulated provisioner, for trials, tests and load: builds take time, fail and hang as the template declares.
 
-A workspace is a small file, so that every process sees the same ones. What happens to a build is drawn from the seed,
-the workspace, the attempt and the operation: the same again, wherever it runs.
+A workspace is a small file, so that every process sees the same workspaces. The outcome of an operation is drawn from
+the seed, the workspace, the attempt and the operation, so it is the same wherever it runs.
 """
 
 from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from prebuild_tasks.clock import utcnow
 from prebuild_tasks.config import Settings
@@ -21,11 +21,11 @@ from prebuild_tasks.provisioners.port import BuildContext, Probe, Resource, Work
 from prebuild_tasks.provisioners.shared.disk import locked, private, read, write
 from prebuild_tasks.provisioners.shared.marks import refuse_claimed
 from prebuild_tasks.provisioners.shared.workspace_id import check_id
-from prebuild_tasks.provisioners.simulated.config import chance, fate_of_start, parse
+from prebuild_tasks.provisioners.simulated.config import draw_start, parse, random_for
 
-_LOOK = 1.0
+_POLL_INTERVAL = 1.0
 _PROBE_LIMIT = 25.0
-"""Seconds that a probe takes at most, whatever is declared: the port promises 30."""
+"""The most seconds that a probe takes, whatever is declared, because the port allows 30."""
 
 
 @dataclass(slots=True)
@@ -33,15 +33,15 @@ class _State:
     installation: str
     attempt: int = 0
     started_at: float = 0.0
-    """Seconds since the epoch; 0 while it is not published."""
+    """Seconds since the epoch; 0 until the workspace is published."""
     stopped: bool = False
     claimed_by: str = ""
     deletions: int = 0
-    """How often somebody tried: each try is drawn anew, so that a failed one is no verdict."""
+    """Number of tries. Each is drawn anew, so that a deletion that failed may succeed."""
 
 
 class SimulatedProvisioner:
-    """Provisioner without anything behind it."""
+    """Workspaces without resources."""
 
     name: ClassVar[str] = "simulated"
     local: ClassVar[bool] = False
@@ -49,14 +49,14 @@ class SimulatedProvisioner:
     def __init__(self, settings: Settings) -> None:
         self._root = settings.data_dir / "simulated"
 
-    def check_config(self, config: Mapping[str, Any]) -> None:
-        """Refuse what is no rate and no time."""
+    def check_config(self, config: Mapping[str, object]) -> None:
+        """Refuse unknown keys and invalid rates and times."""
         parse(config)
 
     def start(self, spec: WorkspaceSpec, context: BuildContext) -> Resource:
-        """Wait for as long as was drawn, then exist; or fail, hang, or be refused for ever."""
+        """Wait for the drawn time, then publish the workspace; or fail, or hang, as drawn."""
         config = parse(spec.config)
-        fate = fate_of_start(config, spec)
+        outcome = draw_start(config, spec)
         context.check()
         with self._state(spec) as (state, save):
             self._refuse_foreign(spec)
@@ -68,10 +68,10 @@ class SimulatedProvisioner:
                 raise BuildStoppedError("a later attempt has begun", reason="lost")
             save(_State(spec.installation, spec.attempt))
         context.log(f"begun, attempt {spec.attempt}\n")
-        self._wait(spec, context, fate.seconds)
-        if fate.fails or fate.never:
+        self._wait(spec, context, outcome.seconds)
+        if outcome.fails or outcome.never:
             context.log(f"{config.error}\n")
-            raise (CannotBuildError if fate.never else ProvisionerError)(config.error)
+            raise (CannotBuildError if outcome.never else ProvisionerError)(config.error)
         with self._state(spec) as (state, save):
             if state is None or state.attempt != spec.attempt:
                 raise BuildStoppedError("a later attempt has begun, or it was deleted", reason="lost")
@@ -80,24 +80,24 @@ class SimulatedProvisioner:
             return self._resource(spec.workspace_id, state)
 
     def probe(self, spec: WorkspaceSpec) -> Probe:
-        """Ready, unless it never is, is stopped, or has fallen ill by now."""
+        """Report ready unless the workspace is stopped or was drawn to be never ready or sick by now."""
         config = parse(spec.config)
-        time.sleep(min(config.probe_time.draw(chance(config, spec, "probe")), _PROBE_LIMIT))
+        time.sleep(min(config.probe_time.draw(random_for(config, spec, "probe")), _PROBE_LIMIT))
         state = self._read(spec)
         if state is None or not state.started_at:
             return Probe(ready=False, message="the simulated workspace is gone", gone=True)
         if state.stopped:
             return Probe(ready=False, message="the simulated workspace is stopped")
-        # What a workspace is like does not change from probe to probe.
-        if chance(config, spec, "never ready").random() < config.never_ready_rate:
+        # Drawn without the attempt, so that it does not change from probe to probe.
+        if random_for(config, spec, "never ready").random() < config.never_ready_rate:
             return Probe(ready=False, message="the simulated workspace is never ready")
         age = utcnow().timestamp() - state.started_at
-        if config.sick_after and age > config.sick_after.draw(chance(config, spec, "sick")):
-            return Probe(ready=False, message="the simulated workspace has fallen ill")
+        if config.sick_after and age > config.sick_after.draw(random_for(config, spec, "sick")):
+            return Probe(ready=False, message="the simulated workspace is sick")
         return Probe(ready=True)
 
     def claim(self, spec: WorkspaceSpec, context: BuildContext) -> None:
-        """Leave the mark."""
+        """Leave the mark of the claim."""
         context.check()
         with self._state(spec) as (state, save):
             if state is None or not state.started_at:
@@ -108,7 +108,7 @@ class SimulatedProvisioner:
             save(state)
 
     def stop(self, spec: WorkspaceSpec, context: BuildContext) -> None:
-        """It is no longer ready, and still there."""
+        """Keep the workspace, which is no longer ready."""
         context.check()
         with self._state(spec) as (state, save):
             if state is not None:
@@ -116,7 +116,7 @@ class SimulatedProvisioner:
                 save(state)
 
     def delete(self, spec: WorkspaceSpec, context: BuildContext) -> None:
-        """Wait for as long as was drawn, then be gone; or fail."""
+        """Wait for the drawn time, then remove the file; or fail, as drawn."""
         config = parse(spec.config)
         context.check()
         self._refuse_foreign(spec)
@@ -126,28 +126,28 @@ class SimulatedProvisioner:
             refuse_claimed(state.claimed_by, spec)
             state.deletions += 1
             save(state)
-        draw = chance(config, spec, f"delete {state.deletions}", spec.attempt)
+        draw = random_for(config, spec, f"delete {state.deletions}", spec.attempt)
         fails, left = draw.random() < config.delete_failure_rate, config.delete_time.draw(draw)
         while left > 0:
-            context.wait(min(left, _LOOK))
-            left -= _LOOK
+            context.wait(min(left, _POLL_INTERVAL))
+            left -= _POLL_INTERVAL
         if fails:
             context.log(f"{config.error}\n")
             raise ProvisionerError(config.error)
         with locked(self._lock_file()):
             self._path(spec).unlink(missing_ok=True)
 
-    def list(self, installation: str, configs: Iterable[Mapping[str, Any]] = ()) -> Iterator[Resource]:
-        """Every file of this installation."""
+    def list(self, installation: str, configs: Iterable[Mapping[str, object]] = ()) -> Iterator[Resource]:
+        """Return every workspace of this installation."""
         for path in sorted((self._root / installation).glob("*.json")):
             if (state := _parse(path)) is not None:
                 yield self._resource(path.stem, state)
 
     def _wait(self, spec: WorkspaceSpec, context: BuildContext, seconds: float) -> None:
-        """As long as was drawn, looking now and then whether it is still ours to do."""
+        """Wait, and raise BuildStoppedError when a later attempt begins or the workspace is deleted."""
         while seconds > 0:
-            context.wait(min(seconds, _LOOK))
-            seconds -= _LOOK
+            context.wait(min(seconds, _POLL_INTERVAL))
+            seconds -= _POLL_INTERVAL
             state = self._read(spec)
             if state is None or state.attempt != spec.attempt:
                 raise BuildStoppedError("a later attempt has begun, or it was deleted", reason="lost")
@@ -161,7 +161,7 @@ class SimulatedProvisioner:
         return self._root / ".lock"
 
     @contextmanager
-    def _state(self, spec: WorkspaceSpec) -> Iterator[tuple[_State | None, Any]]:
+    def _state(self, spec: WorkspaceSpec) -> Iterator[tuple[_State | None, Callable[[_State], None]]]:
         path = self._path(spec)
 
         def save(state: _State) -> None:
@@ -190,11 +190,11 @@ class SimulatedProvisioner:
 
 
 def _parse(path: Path) -> _State | None:
-    """None when there is no such file; what a newer version added is left aside. Raises ProvisionerError."""
+    """Read a state file; None without it. Keys of newer releases are ignored. Raises ProvisionerError."""
     if not (text := read(path)):
         return None
     try:
         values = json.loads(text)
         return _State(**{item.name: values[item.name] for item in fields(_State) if item.name in values})
     except (ValueError, TypeError) as error:
-        raise ProvisionerError(f"{path} can't be read: {error}") from None
+        raise ProvisionerError(f"{path} cannot be read: {error}") from None

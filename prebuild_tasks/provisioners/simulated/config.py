@@ -1,4 +1,4 @@
-"""What a template declares for the simulated provisioner: chances, and times as distributions."""
+"""The `config` of a template for the simulated provisioner: rates, and times as distributions."""
 
 from __future__ import annotations
 
@@ -6,24 +6,24 @@ import random
 from collections.abc import Mapping
 from dataclasses import dataclass
 from math import log
-from typing import Annotated, Any
+from typing import Annotated
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from prebuild_tasks.model.durations import parse_duration
 from prebuild_tasks.provisioners.port import WorkspaceSpec
-from prebuild_tasks.provisioners.shared.config import checked
+from prebuild_tasks.provisioners.shared.config import validated
 
 
 @dataclass(frozen=True, slots=True)
 class Distribution:
-    """Seconds, drawn anew for each operation. `kind` is a method of random.Random, or `constant`."""
+    """A distribution of seconds, drawn for each operation. `kind` is a method of random.Random, or `constant`."""
 
     kind: str
     arguments: tuple[float, ...]
 
     def draw(self, chance: random.Random) -> float:
-        """Never less than 0."""
+        """Draw a number of seconds, at least 0."""
         if self.kind == "constant":
             return self.arguments[0]
         return max(float(getattr(chance, self.kind)(*self.arguments)), 0.0)
@@ -38,7 +38,7 @@ def _distribution(value: object) -> Distribution:
         [(name, given)] = value.items()
     numbers = [parse_duration(item) for item in (given if isinstance(given, list) else [given])]
     if any(number < 0 for number in numbers) or isinstance(given, bool):
-        raise ValueError("no time")
+        raise ValueError("not a time")
     match name, numbers:
         case "constant", [_]:
             return Distribution(name, tuple(numbers))
@@ -49,9 +49,9 @@ def _distribution(value: object) -> Distribution:
         case "normal", [_, _]:
             return Distribution("normalvariate", tuple(numbers))
         case "lognormal", [median, sigma] if median:
-            # By the median: the mean of the logarithm is nothing anybody knows.
+            # Declared by the median, because hardly anybody knows the mean of the logarithm.
             return Distribution("lognormvariate", (log(median), sigma))
-    raise ValueError("no distribution")
+    raise ValueError("not a distribution")
 
 
 Time = Annotated[Distribution, BeforeValidator(_distribution)]
@@ -59,7 +59,7 @@ Rate = Annotated[float, Field(ge=0, le=1)]
 
 
 class SimulatedConfig(BaseModel):
-    """`config:` of a template with `provisioner: simulated`. Times are distributions of seconds, rates 0 to 1."""
+    """The `config` of a template with `provisioner: simulated`. Times are distributions of seconds, rates 0 to 1."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, arbitrary_types_allowed=True)
 
@@ -73,9 +73,9 @@ class SimulatedConfig(BaseModel):
     never_ready_rate: Rate = 0.0
     delete_failure_rate: Rate = 0.0
     sick_after: Time | None = None
-    """From the start's end on; left out: never."""
+    """Time from the end of the start until probes fail. Without it, they never do."""
     claim: bool = False
-    """Whether there is something to personalise."""
+    """Whether a claim answers `personalising` first, as with a hook."""
     error: str = "the simulated build failed"
 
 
@@ -89,31 +89,31 @@ _FORMS = {
 }
 
 
-def parse(config: Mapping[str, Any]) -> SimulatedConfig:
-    """The checked config. Raises BadConfigError, in words for the one who wrote it."""
-    return checked(SimulatedConfig, config, _FORMS)
+def parse(config: Mapping[str, object]) -> SimulatedConfig:
+    """Return the validated config. Raises BadConfigError with a message for the author of the template."""
+    return validated(SimulatedConfig, config, _FORMS)
 
 
 @dataclass(frozen=True, slots=True)
-class Fate:
-    """What happens to one start."""
+class StartOutcome:
+    """The outcome of one start."""
 
     seconds: float
-    """Infinite for one that hangs."""
+    """Time that it takes; infinite for a start that hangs."""
     fails: bool
     never: bool
-    """It can never be built."""
+    """Whether the workspace can never be built."""
 
 
-def fate_of_start(config: SimulatedConfig, spec: WorkspaceSpec) -> Fate:
-    """Drawn from the seed, the workspace and the attempt; a rate that changes changes nothing but its own outcome."""
-    draw = chance(config, spec, "start", spec.attempt)
+def draw_start(config: SimulatedConfig, spec: WorkspaceSpec) -> StartOutcome:
+    """Draw the outcome from the seed, the workspace and the attempt. A changed rate changes its own outcome only."""
+    draw = random_for(config, spec, "start", spec.attempt)
     hangs, fails, never = (
         draw.random() < rate for rate in (config.hang_rate, config.failure_rate, config.cannot_build_rate)
     )
-    return Fate(float("inf") if hangs else config.build_time.draw(draw), fails, never)
+    return StartOutcome(float("inf") if hangs else config.build_time.draw(draw), fails, never)
 
 
-def chance(config: SimulatedConfig, spec: WorkspaceSpec, what: str, attempt: int = 0) -> random.Random:
-    """The same draws for the same question, wherever and whenever it is asked."""
+def random_for(config: SimulatedConfig, spec: WorkspaceSpec, what: str, attempt: int = 0) -> random.Random:
+    """Return a generator whose draws depend on these arguments only."""
     return random.Random(f"{config.seed}/{spec.workspace_id}/{attempt}/{what}")  # noqa: S311 - not for secrets

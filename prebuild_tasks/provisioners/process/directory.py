@@ -1,16 +1,16 @@
-"""A workspace's place on disk.
+"""The directory of a workspace.
 
-    workspaces/<id>/installation   whose it is; written before anything else
-                    attempt        the highest attempt that began here
-                    port           reserved for its served process
-                    processes      sessions that were started here, a JSON line each
-                    a1/, a2/, …    one working directory per attempt
-                    state.json     the published attempt; appears by rename, so it is whole or absent
+    workspaces/<id>/installation   the installation's id; written before anything else
+                    attempt        the highest attempt that has begun
+                    port           the port reserved for the served process
+                    processes      the sessions that were started, one line of JSON each
+                    a1/, a2/, …    a working directory for each attempt
+                    state.json     the published attempt; written atomically
                     claimed        the durable mark of a claim, with the owner
-                    stopped        it was stopped on purpose: not to be served again after a rest
-                    serve.log
+                    stopped        present when the workspace was stopped on purpose and is not to be served again
+                    serve.log      the output of the served process
 
-The working directory itself is never renamed: virtual environments hold absolute paths.
+A working directory is never renamed, because virtual environments hold absolute paths.
 """
 
 from __future__ import annotations
@@ -25,7 +25,6 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any
 
 from prebuild_tasks.errors import BuildStoppedError, ProvisionerError
 from prebuild_tasks.provisioners.port import BuildContext
@@ -40,7 +39,7 @@ _ATTEMPT = re.compile(r"a([1-9][0-9]*)")
 
 @dataclass(frozen=True, slots=True)
 class Published:
-    """What is known of a started workspace; enough to serve it again without a database."""
+    """The state of a started workspace, sufficient to serve it again without a database."""
 
     attempt: int
     port: int = 0
@@ -48,29 +47,41 @@ class Published:
     born: str = ""
     serve: tuple[str, ...] = ()
     env: dict[str, str] = field(default_factory=dict, repr=False)
-    """Parameters and PREBUILD_* values, secrets included: the file is for its owner only."""
+    """Parameters and PREBUILD_* variables, secrets included; only its owner may read the file."""
 
 
-class Place:
-    """The directory of one workspace. Raises CannotBuildError for an id that is no UUID."""
+@dataclass(frozen=True, slots=True)
+class ClaimMark:
+    """The durable mark of a claim."""
+
+    owner: str = ""
+    """Empty when the workspace is not claimed."""
+    personalised: bool = False
+    """Whether the claim hook has succeeded."""
+
+
+class WorkspaceDirectory:
+    """The files of one workspace. Raises CannotBuildError for an id that is not a UUID."""
 
     def __init__(self, root: Path, workspace_id: str) -> None:
         self.id, self.root = check_id(workspace_id), root
         self.path = root / self.id
         if self.path.is_symlink():
-            raise ProvisionerError(f"{self.path} is a link, which leads out of the workspaces")
+            raise ProvisionerError(f"{self.path} is a symbolic link, which may lead out of the workspaces' directory")
 
     @property
     def serve_log(self) -> Path:
+        """Return the log of the served process."""
         return self.path / "serve.log"
 
-    def directory(self, attempt: int) -> Path:
+    def attempt_directory(self, attempt: int) -> Path:
+        """Return the working directory of an attempt."""
         return self.path / f"a{attempt}"
 
     def begin(self, installation: str, attempt: int) -> Published | None:
-        """Make this the highest attempt, or answer what is published already. From here on no lower one can publish.
+        """Record this as the highest attempt, so that no lower one can publish. Returns what is published already.
 
-        Raises BuildStoppedError for an old attempt.
+        Raises BuildStoppedError when a higher attempt has begun.
         """
         private(self.root)
         private(self.path)
@@ -80,47 +91,55 @@ class Place:
                 return state
             self._refuse_below(attempt)
             if self.is_claimed():
-                raise ProvisionerError(f"{self.path} was claimed and has lost its files; it is left for its owner")
+                raise ProvisionerError(f"{self.path} was claimed and has lost its files; it is kept for its owner")
             (self.path / "state.json").unlink(missing_ok=True)
             write(self.path / "attempt", str(attempt))
         return None
 
-    def make_directory(self, attempt: int, context: BuildContext | None = None) -> Path:
-        """An empty directory for this attempt, in place of those of lower ones, never of a higher one."""
+    def make_attempt_directory(self, attempt: int, context: BuildContext | None = None) -> Path:
+        """Make an empty directory for this attempt, and remove those of lower ones."""
         lower = [path for path in self.path.iterdir() if (n := _ATTEMPT.fullmatch(path.name)) and int(n[1]) <= attempt]
         remove(lower, context)
         with locked(self.root / ".lock"):
             self._refuse_below(attempt)
-            private(self.directory(attempt))
-            private(self.directory(attempt) / ".tmp")
-        return self.directory(attempt)
+            private(self.attempt_directory(attempt))
+            private(self.attempt_directory(attempt) / ".tmp")
+        return self.attempt_directory(attempt)
 
     def publish(self, state: Published) -> None:
-        """Make the attempt the workspace. Raises BuildStoppedError when a later one has begun, or it was deleted."""
+        """Make the attempt the workspace.
+
+        Raises BuildStoppedError when a higher attempt has begun or the workspace was deleted.
+        """
         with locked(self.root / ".lock"):
             self._refuse_below(state.attempt)
-            if not self.directory(state.attempt).is_dir():
+            if not self.attempt_directory(state.attempt).is_dir():
                 raise BuildStoppedError("the workspace was deleted meanwhile", reason="lost")
             write(self.path / "state.json", json.dumps(asdict(state)))
 
-    def open_up(self) -> None:
-        """Make it ours to change again, whatever mode it was given by what ran in it."""
-        with suppress(OSError):  # not here, or somebody else's
+    def make_writable(self) -> None:
+        """Restore the directory's mode, which the workspace's own commands may have changed."""
+        with suppress(OSError):  # it does not exist or belongs to another user
             self.path.chmod(0o700)
 
-    def withdraw(self) -> None:
-        """Be published no more, so that nobody serves it again; who is just doing so has noted what is to be ended.
+    def unpublish(self) -> None:
+        """Remove the published state, so that no worker serves the workspace again.
 
-        Makes nothing: on a disk without room for one more file a workspace can still be deleted.
+        A worker that is just starting the served process has recorded its session by then. Nothing is written, because
+        a workspace must be deletable on a full disk.
         """
         with ExitStack() as held:
-            with suppress(OSError):  # not here, or no room for the lock's file, without which nobody serves it either
+            with suppress(
+                OSError
+            ):  # it does not exist, or the disk is too full for the lock's file, so no worker serves it either
                 held.enter_context(self.serving())
-            with suppress(OSError):  # not here, or one that can't be changed: what is served then is ended twice
+            with suppress(
+                OSError
+            ):  # it does not exist or cannot be changed; `delete` ends the served process once more
                 (self.path / "state.json").unlink(missing_ok=True)
 
     def published(self) -> Published | None:
-        """The published attempt; None while there is none, or when its directory is gone."""
+        """Return the published attempt; None when there is none or its directory no longer exists."""
         text = read(self.path / "state.json")
         if not text:
             return None
@@ -129,48 +148,56 @@ class Place:
             known = {item.name: values[item.name] for item in fields(Published) if item.name in values}
             state = Published(**{**known, "serve": tuple(known.get("serve", ()))})
         except (ValueError, TypeError, KeyError, AttributeError) as error:
-            log.warning("%s can't be read: %s", self.path / "state.json", error)
+            log.warning("%s cannot be read: %s", self.path / "state.json", error)
             return None
-        return state if self.directory(state.attempt).is_dir() else None
+        return state if self.attempt_directory(state.attempt).is_dir() else None
 
     def highest_attempt(self) -> int:
+        """Return the highest attempt that has begun; 0 for none."""
         text = read(self.path / "attempt")
         return int(text) if text else 0
 
     def installation(self) -> str:
+        """Return the installation's id; empty when the directory does not exist."""
         return read(self.path / "installation")
 
     def is_claimed(self) -> bool:
+        """Return whether a person has claimed the workspace."""
         return (self.path / "claimed").exists()
 
-    def claim_mark(self) -> dict[str, Any]:
-        """Owner, and whether the hook has run; empty while nobody claimed it. One that can't be read has no owner."""
-        with suppress(ValueError, TypeError):
-            return dict(json.loads(read(self.path / "claimed") or "{}"))
-        return {}
+    def claim_mark(self) -> ClaimMark:
+        """Return the mark of the claim; without an owner when there is none or it cannot be read."""
+        with suppress(ValueError, TypeError, AttributeError):
+            values = json.loads(read(self.path / "claimed") or "{}")
+            return ClaimMark(owner=str(values.get("owner", "")), personalised=bool(values.get("personalised")))
+        return ClaimMark()
 
     def mark_claimed(self, owner: str, *, personalised: bool = False) -> None:
-        """Leave the durable mark. Raises ProvisionerError when the workspace is gone."""
+        """Leave the durable mark. Raises ProvisionerError when the workspace no longer exists."""
         if not self.path.is_dir():
             raise ProvisionerError("the workspace's directory is gone")
-        write(self.path / "claimed", json.dumps({"owner": owner, "personalised": personalised}))
+        write(self.path / "claimed", json.dumps(asdict(ClaimMark(owner, personalised=personalised))))
 
     def is_stopped(self) -> bool:
+        """Return whether the workspace was stopped on purpose."""
         return (self.path / "stopped").exists()
 
     def mark_stopped(self) -> None:
+        """Record that the workspace was stopped on purpose."""
         if self.path.is_dir():
             write(self.path / "stopped", "")
 
     def unmark_stopped(self) -> None:
+        """Forget that the workspace was stopped."""
         (self.path / "stopped").unlink(missing_ok=True)
 
-    def note_session(self, leader: Leader) -> None:
-        """Remember a session, for those of its processes that clear the marker from their environment."""
+    def record_session(self, leader: Leader) -> None:
+        """Record a session, to find its processes that clear their environment."""
         with open_for_owner(self.path / "processes", os.O_APPEND) as file:
             file.write(json.dumps(asdict(leader)) + "\n")
 
     def sessions(self) -> list[Leader]:
+        """Return the leaders of all recorded sessions."""
         found = []
         for line in read(self.path / "processes").splitlines():
             with suppress(ValueError, TypeError):
@@ -178,12 +205,12 @@ class Place:
         return found
 
     def reserve_port(self, ports: range) -> int:
-        """This workspace's port: the one it had, else a free one. Raises ProvisionerError when none is left."""
+        """Return the workspace's port, and reserve one the first time. Raises ProvisionerError when none is free."""
         with locked(self.root / ".lock"):
             if text := read(self.path / "port"):
                 return int(text)
             taken = {read(path) for path in self.root.glob("*/port")}
-            for port in random.sample(ports, len(ports)):  # not for secrecy, only to keep installations apart
+            for port in random.sample(ports, len(ports)):  # at random, so that installations on one host rarely collide
                 if str(port) not in taken and _is_free(port):
                     write(self.path / "port", str(port))
                     return port
@@ -193,17 +220,17 @@ class Place:
 
     @contextmanager
     def serving(self) -> Iterator[None]:
-        """One at a time looks whether it is served, and serves it."""
+        """Hold the lock under which a worker checks whether the workspace is served, and serves it."""
         with locked(self.path / ".serve.lock"):
             yield
 
     def clear(self, context: BuildContext) -> None:
-        """Remove everything but whose it is, and which sessions were started here."""
+        """Remove everything but the marks of the installation and of the sessions."""
         if self.path.exists():
             remove([path for path in self.path.iterdir() if path.name not in ("installation", "processes")], context)
 
     def remove(self, context: BuildContext) -> None:
-        """Remove everything; the mark of the installation goes last, so that a half-removed place is still ours."""
+        """Remove everything, the installation's mark last, because that tells whose a half-removed directory is."""
         self.clear(context)
         (self.path / "processes").unlink(missing_ok=True)
         remove([self.path], context)
@@ -213,17 +240,17 @@ class Place:
             raise BuildStoppedError("a later attempt of this build has begun", reason="lost")
 
 
-def places(root: Path) -> Iterator[Place]:
-    """Every workspace that has a place here."""
+def workspace_directories(root: Path) -> Iterator[WorkspaceDirectory]:
+    """Return every workspace below the root."""
     for path in sorted(root.glob("*/installation")):
         with suppress(ProvisionerError):
-            yield Place(root, path.parent.name)
+            yield WorkspaceDirectory(root, path.parent.name)
 
 
 def _is_free(port: int) -> bool:
     with socket.socket() as probe:
         try:
-            probe.bind(("", port))  # on every address: what is served may listen on any of them
+            probe.bind(("", port))  # on all addresses, because the served process may listen on any of them
         except OSError:
             return False
     return True
