@@ -474,7 +474,7 @@ def test_a_container_engine_that_does_not_answer(here: Here, monkeypatch: pytest
     here.alive()
     cause = "the provisioner docker of dev fails: the container engine at unix://"
     with warnings.catch_warnings(action="ignore", category=ResourceWarning):
-        told(here.run("doctor", expect=8), cause, "next: start it, or say where it is with DOCKER_HOST")
+        told(here.run("doctor", expect=8), cause, "next: start it, or set DOCKER_HOST to its address")
         gc.collect()  # the docker package leaves the socket of a failed connection to the collector
 
 

@@ -207,14 +207,14 @@ def test_a_canceled_start_ends_all_that_it_started(provisioner: CommandProvision
 @pytest.mark.parametrize(
     ("config", "words"),
     [
-        ({"start": "true"}, "config\.delete is required"),
+        ({"start": "true"}, r"config\.delete is required"),
         (
             {"start": "true", "delete": "true", "strat": "x"},
             r"config\.strat is not a known key; .*did you mean start\?",
         ),
         ({"start": "", "delete": "true"}, "config.start must be a script"),
-        ({"start": "true", "delete": "true", "timeout": 0}, "config.timeout must be a time longer than 0"),
-        ({"start": "true", "delete": "true", "timeout": "soon"}, "config.timeout must be a time longer than 0"),
+        ({"start": "true", "delete": "true", "timeout": 0}, "config.timeout must be a duration longer than 0"),
+        ({"start": "true", "delete": "true", "timeout": "soon"}, "config.timeout must be a duration longer than 0"),
         ({"start": "true", "delete": "true", "settings": []}, "config.settings must be a mapping"),
         ({"start": "true", "delete": "true", "list": "true"}, "a list but no claim"),
     ],

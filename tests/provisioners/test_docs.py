@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+import prebuild_tasks.provisioners
 from prebuild_tasks.config import Settings
 from prebuild_tasks.pools.file.load import load_pools
 from prebuild_tasks.provisioners import load, names
@@ -35,6 +36,16 @@ def test_every_key_is_told() -> None:
     )
     [declared] = blocks("yaml", PARTS["command"])
     assert set(yaml.safe_load(declared)["config"]) == set(CommandConfig.model_fields)
+
+
+def test_the_public_names_are_told_and_kept() -> None:
+    told = set(re.findall(r"`(\w+)`", "".join(re.findall(r"^\|(.*?)\|", PARTS["Writing your own"], re.MULTILINE))))
+    assert told == {
+        "BuildContext", "ListsOnce", "MayNotList", "Probe", "Provisioner", "Resource", "RestsWithHost", "WorkspaceSpec",
+        "refuse_claimed",
+    }  # fmt: skip
+    assert told <= set(prebuild_tasks.provisioners.__all__)
+    assert all(hasattr(prebuild_tasks.provisioners, name) for name in prebuild_tasks.provisioners.__all__)
 
 
 @pytest.mark.parametrize("text", blocks("yaml"))

@@ -377,9 +377,9 @@ def test_a_lower_attempt_never_removes_a_higher_ones_directory(settings: Setting
     place = WorkspaceDirectory(settings.data_dir / "workspaces", spec.workspace_id)
     assert place.begin("i", 1) is None
     assert place.begin("i", 2) is None
-    higher = place.make_directory(2)
+    higher = place.make_attempt_directory(2)
     with pytest.raises(BuildStoppedError) as caught:
-        place.make_directory(1)
+        place.make_attempt_directory(1)
     assert caught.value.reason == "lost"
     with pytest.raises(BuildStoppedError):
         place.publish(Published(attempt=1))
@@ -390,7 +390,7 @@ def test_a_lower_attempt_never_removes_a_higher_ones_directory(settings: Setting
 def test_a_late_result_after_the_delete_is_refused(settings: Settings, spec: WorkspaceSpec) -> None:
     place = WorkspaceDirectory(settings.data_dir / "workspaces", spec.workspace_id)
     place.begin("i", 1)
-    place.make_directory(1)
+    place.make_attempt_directory(1)
     place.remove(Context())
     with pytest.raises(BuildStoppedError, match="deleted"):
         place.publish(Published(attempt=1))

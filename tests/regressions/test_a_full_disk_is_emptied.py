@@ -84,7 +84,7 @@ def test_a_half_made_one_is_deleted(
     """It was never served, so that not even the lock's file is there."""
     place = WorkspaceDirectory(settings.data_dir / "workspaces", spec.workspace_id)
     place.begin("i", 1)
-    (place.make_directory(1) / "file").touch()
+    (place.make_attempt_directory(1) / "file").touch()
     place.publish(Published(attempt=1, serve=("sleep", "1000")))
     full()
     provisioner.delete(spec, Context())
@@ -111,7 +111,7 @@ def test_a_start_that_slept_until_now_leaves_nothing(
     """It publishes and serves after the delete's look at the processes, even what clears its environment."""
     place = WorkspaceDirectory(settings.data_dir / "workspaces", spec.workspace_id)
     place.begin("i", 1)
-    place.make_directory(1)
+    place.make_attempt_directory(1)
     late = Published(attempt=1, serve=("env", "-i", "sleep", "1000"))
     served = []
 

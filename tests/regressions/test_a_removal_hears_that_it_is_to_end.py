@@ -29,7 +29,7 @@ def test_a_cancel_is_heard(settings: Settings, tmp_path: Path, monkeypatch: pyte
     )  # fmt: skip
     place = WorkspaceDirectory(settings.data_dir / "workspaces", spec.workspace_id)
     place.begin("i", 1)
-    place.make_directory(1)
+    place.make_attempt_directory(1)
     slow = tmp_path / "bin" / "rm"
     slow.parent.mkdir()
     slow.write_text(f"#!/bin/sh\ntouch {tmp_path}/begun\nexec sleep 20\n")

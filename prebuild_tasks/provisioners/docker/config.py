@@ -65,10 +65,10 @@ _PATH = "a path in the container that begins with /, such as /home/dev"
 _RULES = {
     "image": "the name of an image, such as debian:12",
     "command": _COMMAND,
-    "environment": "variables with text, such as {LANG: C.UTF-8}; put true and no in quotes",
+    "environment": "names of variables with text, such as {LANG: C.UTF-8}; write true and no in quotes",
     "cpus": "a number of processors of at least 0.01, such as 1.5",
     "memory": "a size of at least 6m, such as 512m or 2g",
-    "volumes": "a list of NAME:/path or /host/path:/path, followed by :ro for read-only",
+    "volumes": "a list of NAME:/path or /host/path:/path, with :ro at the end for read-only",
     "workspace": _PATH,
     "network": "the name of a network, or bridge, host or none",
     "port": "a port of the container between 1 and 65535",
