@@ -9,7 +9,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import Any
 
 import structlog
 
@@ -20,6 +19,7 @@ from prebuild_tasks.config import Settings, load_settings
 from prebuild_tasks.db.engine import Database
 from prebuild_tasks.errors import ClaimMissError, WaitTimeoutError
 from prebuild_tasks.insight.status.listings import workspaces
+from prebuild_tasks.insight.status.views import WorkspaceView
 from prebuild_tasks.messaging.publisher import CLIENT_DEADLINE, Messages
 from prebuild_tasks.model.vocabulary import MissReason
 from prebuild_tasks.workspaces.outbox import FollowUp, send_within
@@ -40,7 +40,7 @@ class Client:
     """Claims and gives back workspaces. Safe to share between threads. Without URLs it reads the environment."""
 
     def __init__(self, database_url: str = "", *, redis_url: str = "", settings: Settings | None = None) -> None:
-        given: dict[str, Any] = {"database_url": database_url, "redis_url": redis_url}
+        given = {"database_url": database_url, "redis_url": redis_url}
         self.settings = settings or load_settings(**{name: url for name, url in given.items() if url})
         self.database = Database(self.settings.resolved_database_url)
         self._messages: Messages | None = None
@@ -61,7 +61,6 @@ class Client:
         InputError, RefusedError, UnreachableError, WaitTimeoutError. Retry with the same `request_id` to get the same
         workspace.
         """
-        chosen: dict[str, Any] = {"request_id": request_id} if request_id else {}
         request = ClaimRequest(
             owner=owner,
             presets=presets,
@@ -69,8 +68,9 @@ class Client:
             template=template,
             parameters=dict(parameters or {}),
             wait=wait > 0,
-            **chosen,
         )
+        if request_id:
+            request = replace(request, request_id=request_id)
         claimed = self.claim_waiting(request, wait) if wait > 0 else self.claim_only(request)
         self.wake(claimed)
         return claimed.answer
@@ -122,7 +122,7 @@ class Client:
         """The owner is done: the workspace is deleted. Raises NotFoundError, RefusedError."""
         self.after(end_workspace(self.database, workspace, actor=actor).follow_up)
 
-    def workspaces(self, *, owner: str = "") -> list[dict[str, Any]]:
+    def workspaces(self, *, owner: str = "") -> list[WorkspaceView]:
         """The owner's workspaces, or all."""
         return workspaces(self.database, owner=owner)
 

@@ -224,7 +224,7 @@ class Settings(BaseSettings):
         return f"{self.namespace}.{name}.{host}" if host else f"{self.namespace}.{name}"
 
 
-def load_settings(environ: Mapping[str, str] | None = None, **overrides: Any) -> Settings:
+def load_settings(environ: Mapping[str, str] | None = None, /, **overrides: Any) -> Settings:
     """Settings from the environment. Raises InputError that names each bad variable."""
     source = os.environ if environ is None else environ
     from_files: dict[str, Any] = dict(_from_files(source))

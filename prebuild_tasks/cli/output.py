@@ -9,7 +9,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from shutil import get_terminal_size
-from typing import Annotated, Any, Protocol, TypeVar
+from typing import Annotated, Protocol, TypeVar
 
 import typer
 
@@ -73,18 +73,18 @@ def write(text: str) -> None:
     sys.stdout.write(text + "\n")
 
 
-def write_json(value: Any) -> None:
+def write_json(value: object) -> None:
     """Indented JSON on standard output. Raises ValueError for infinity and NaN, which JSON has no words for."""
     write(json.dumps(value, indent=2, default=str, ensure_ascii=False, allow_nan=False))
 
 
-def write_json_line(value: Any) -> None:
+def write_json_line(value: object) -> None:
     """JSON on one line of standard output, at once: one of several values that come by and by."""
     write(json.dumps(value, default=str, ensure_ascii=False, allow_nan=False))
     sys.stdout.flush()
 
 
-def write_rows(rows: Sequence[Mapping[str, Any]], columns: Mapping[str, str], *, empty: str) -> None:
+def write_rows(rows: Sequence[Mapping[str, object]], columns: Mapping[str, str], *, empty: str) -> None:
     """Rows as columns (`columns`: key to heading), or the sentence for none."""
     if not rows:
         write(empty)
@@ -122,6 +122,6 @@ def _narrowest(lines: Sequence[Sequence[str]], sentences: Sequence[bool]) -> int
     return sum(max(map(len, part), default=0) + 2 for part in parts)
 
 
-def _cell(value: Any) -> str:
+def _cell(value: object) -> str:
     text = "" if value is None else f"{value:.1f}" if isinstance(value, float) else str(value)
     return " ".join(text.split())

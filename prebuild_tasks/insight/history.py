@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import dataclass, replace
+from datetime import datetime
 
 from sqlalchemy import ColumnElement, Connection, String, and_, cast, or_, select
 
 from prebuild_tasks.db.engine import Database
 from prebuild_tasks.errors import InputError, NotFoundError
+from prebuild_tasks.model.json_values import JsonObject
 from prebuild_tasks.model.names import PREBUILD_PREFIX, as_id, parse_preset_ref
 from prebuild_tasks.model.vocabulary import CLAIM_REASON, RECONCILER
 from prebuild_tasks.remedies import Remedy, RemedyKind
@@ -22,7 +24,29 @@ _GONE = (
 )
 
 
-def history(database: Database, name: str = "", *, preset: str = "", limit: int = 200) -> list[dict[str, Any]]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HistoryEvent:
+    """Who did what, when and why."""
+
+    at: datetime
+    actor: str
+    event: str
+    workspace: str | None
+    """Its name, or its id once the row is gone; None: the event concerns no single workspace."""
+    preset: str | None
+    """`template/preset[@version]`; None: the event concerns no single pool."""
+    reason: str
+    details: JsonObject | None
+    """What else is known of this kind of event: the changes of an `apply`, the id of a build."""
+
+    @property
+    def changes(self) -> tuple[str, ...]:
+        """The changes of an `apply`, one sentence each; empty for any other event."""
+        stored = self.details.get("changes") if self.event == "applied" and self.details else None
+        return () if stored is None or not isinstance(stored, Sequence) else tuple(str(change) for change in stored)
+
+
+def history(database: Database, name: str = "", *, preset: str = "", limit: int = 200) -> list[HistoryEvent]:
     """What happened to a workspace (id, `owner/name`, name), to a pool over all its versions, or to everything.
 
     The newest `limit`, oldest first. `owner/name` and `template/preset` look alike: a workspace is meant where there is
@@ -34,7 +58,7 @@ def history(database: Database, name: str = "", *, preset: str = "", limit: int 
         workspace_id = _workspace(connection, name) if name else None
         if workspace_id:
             rows = _read(connection, m.History.workspace_id == workspace_id, limit)
-            rows = sorted([*_requests(connection, workspace_id, rows), *rows], key=lambda row: row["at"])[-limit:]
+            rows = sorted([*_requests(connection, workspace_id, rows), *rows], key=lambda event: event.at)[-limit:]
             if not rows:
                 raise NotFoundError(
                     f"there is no history of {name}", hint=_GONE, remedy=Remedy(RemedyKind.LIST_WORKSPACES)
@@ -58,7 +82,7 @@ def history(database: Database, name: str = "", *, preset: str = "", limit: int 
         return [_only(row, words) for row in _read(connection, or_(mine, applied, everything), limit)]
 
 
-def _read(connection: Connection, meant: ColumnElement[bool] | None, limit: int) -> list[dict[str, Any]]:
+def _read(connection: Connection, meant: ColumnElement[bool] | None, limit: int) -> list[HistoryEvent]:
     query = (
         select(m.History, m.Workspace.name.label("workspace"), *REF_COLUMNS)
         .outerjoin(m.Workspace, m.Workspace.id == m.History.workspace_id)
@@ -70,20 +94,20 @@ def _read(connection: Connection, meant: ColumnElement[bool] | None, limit: int)
     )
     rows = connection.execute(query if meant is None else query.where(meant)).all()
     return [
-        {
-            "at": row.at.isoformat(),
-            "actor": row.actor,
-            "event": row.event,
-            "workspace": row.workspace or row.workspace_id,
-            "preset": ref_of(row) if row.preset_name else None,
-            "reason": row.reason,
-            "details": row.details,
-        }
+        HistoryEvent(
+            at=row.at,
+            actor=row.actor,
+            event=row.event,
+            workspace=row.workspace or row.workspace_id,
+            preset=ref_of(row) if row.preset_name else None,
+            reason=row.reason,
+            details=row.details,
+        )
         for row in reversed(rows)
     ]
 
 
-def _requests(connection: Connection, workspace_id: str, told: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+def _requests(connection: Connection, workspace_id: str, told: Sequence[HistoryEvent]) -> list[HistoryEvent]:
     """Who asked for each of its builds, and why; builds are kept for a shorter time than what became of them.
 
     What has an event of its own under the name of the reason (released, unhealthy, …) is not told twice.
@@ -96,18 +120,18 @@ def _requests(connection: Connection, workspace_id: str, told: Sequence[dict[str
         .join(*TEMPLATE_OF_VERSION)
         .where(m.Build.workspace_id == workspace_id, m.Build.reason != CLAIM_REASON)
     )
-    events = {row["event"] for row in told}
+    events = {event.event for event in told}
     return [
-        {
-            "at": row.created_at.isoformat(),
+        HistoryEvent(
+            at=row.created_at,
             # A start that somebody was given on its way has them as its initiator from then on.
-            "actor": RECONCILER if row.reason == "deficit" else row.initiator,
-            "event": f"{row.transition}_requested",
-            "workspace": row.name,
-            "preset": ref_of(row),
-            "reason": row.reason,
-            "details": {"build": row.id},
-        }
+            actor=RECONCILER if row.reason == "deficit" else row.initiator,
+            event=f"{row.transition}_requested",
+            workspace=row.name,
+            preset=ref_of(row),
+            reason=row.reason,
+            details={"build": row.id},
+        )
         for row in connection.execute(query)
         if row.reason not in events
     ]
@@ -120,12 +144,12 @@ def _mentions(ref: str) -> list[str]:
     return [f" {words}{end}" for words in named for end in ('"', ":", "@")]
 
 
-def _only(row: dict[str, Any], words: Sequence[str]) -> dict[str, Any]:
+def _only(event: HistoryEvent, words: Sequence[str]) -> HistoryEvent:
     """An `apply` with those of its changes that concern the pool."""
-    if row["event"] != "applied" or not row["details"]:
-        return row
-    changes = [text for text in row["details"].get("changes", ()) if any(word in f'{text}"' for word in words)]
-    return {**row, "details": {**row["details"], "changes": changes}}
+    if event.event != "applied" or not event.details:
+        return event
+    changes = [text for text in event.changes if any(word in f'{text}"' for word in words)]
+    return replace(event, details={**event.details, "changes": changes})
 
 
 def _workspace(connection: Connection, name: str) -> str | None:

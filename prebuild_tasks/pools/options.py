@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
 
 from prebuild_tasks.workspaces.outbox import FollowUp
 
@@ -52,9 +51,6 @@ class ApplyReport:
     def changed(self) -> bool:
         """Whether anything is different; what would be drained with --prune is not."""
         return any(change.action != "would_drain" for change in self.changes)
-
-    def report(self) -> dict[str, Any]:
-        return {"revision": self.revision, "changes": [asdict(change) for change in self.changes]}
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,7 @@ from typing import Any, TypeVar
 
 import psutil
 
+from prebuild_tasks.cli.json_views import rows_of
 from prebuild_tasks.config import Settings, load_settings
 from prebuild_tasks.db.engine import Database
 from prebuild_tasks.errors import PrebuildError
@@ -101,7 +102,7 @@ class Service:
 
     def workspaces(self, owner: str = "") -> list[dict[str, Any]]:
         """As `prebuild workspaces --json` answers, for whoever asks again and again."""
-        return self.asked(lambda database, _: workspaces(database, owner=owner))
+        return self.asked(lambda database, _: rows_of(workspaces(database, owner=owner)))
 
     def liveness(self) -> Liveness:
         """Which processes are here, and when the last tick ended."""

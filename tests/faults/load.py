@@ -53,12 +53,12 @@ class Sampler:
     def look(self) -> None:
         with self._guard:
             expected = set(self._held)
-        found = {f"{row['owner']}/{row['workspace']}": row for row in workspaces(self._client.database, owner="")}
+        found = {f"{row.owner}/{row.workspace}": row for row in workspaces(self._client.database, owner="")}
         with self._guard:
             kept = [name for name in expected if name in self._held]
         for name in kept:
             row = found.get(name)
-            if row is None or "delet" in row["state"]:
+            if row is None or "delet" in row.state:
                 self.violations.append(f"{name} was claimed and answered, and is {row}")
         for finding in audit(self._client.database, self._settings):
             if finding.what not in _MOMENTARY:

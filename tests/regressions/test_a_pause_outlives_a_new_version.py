@@ -56,7 +56,7 @@ def test_the_new_version_is_paused_too(database: Database, settings: Settings, b
     assert reconcile_preset(database, settings, old).deleted == 2
     assert fill(database, settings) == 2
     assert not operations.resume(database, PRESET, actor="ada").changed
-    told = [row["event"] for row in history(database, preset=PRESET) if row["event"] in ("paused", "resumed")]
+    told = [row.event for row in history(database, preset=PRESET) if row.event in ("paused", "resumed")]
     assert told == ["paused", "resumed"]
 
 

@@ -25,7 +25,7 @@ FILE = "schema: 1\ntemplates: [{{name: dev, config: {{start: '{start}'}}, preset
 def refused(database: Database, settings: Settings, words: str, desired: int, extra: str, start: str = "true") -> None:
     """By `apply`; `plan` says the same."""
     text = FILE.format(start=start, preset=f"desired: {desired}, {extra}")
-    assert plan(database, settings, load_text(text), ApplyOptions(actor="test")).as_json()["needs_yes"] == words
+    assert plan(database, settings, load_text(text), ApplyOptions(actor="test")).report.deletes == words
     with pytest.raises(RefusedError, match=f"this would delete {words}"):
         declare(database, settings, desired, extra=extra, start=start)
 

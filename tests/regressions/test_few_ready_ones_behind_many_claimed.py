@@ -80,5 +80,5 @@ def test_each_state_is_one_word_and_found_by_it(
     with database.write() as connection:
         connection.execute(update(m.Workspace).values(values))
     [row] = listed(database)
-    assert row["state"] == state
+    assert row.state == state
     assert [word.value for word in WorkspaceState if listed(database, state=word)] == [state]

@@ -23,4 +23,4 @@ def test_a_workspace_is_found_by_a_name_that_looks_like_an_id(database: Database
     assert (len(named), named.count("-")) == (36, 4)
     assert history(database, named)
     end_workspace(database, named, actor="test")
-    assert [row["state"] for row in workspaces(database, owner=OWNER)] == ["deleting"]
+    assert [row.state for row in workspaces(database, owner=OWNER)] == ["deleting"]

@@ -107,7 +107,7 @@ def test_a_failing_start_is_remembered_where_people_look(
         preset = connection.execute(select(m.Preset)).one()
     assert (preset.failures_in_row, len(preset.recent_failures), preset.last_error) == (1, 1, result.error)
     assert "no disk left" in build_log(database, row.name).text
-    assert builds(database, status="failed")[0]["error"] == result.error
+    assert builds(database, status="failed")[0].error == result.error
     assert turn(database, settings).reason == "backoff"
 
 

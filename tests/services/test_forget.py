@@ -46,7 +46,7 @@ def test_prebuilds_and_what_was_still_to_be_deleted_there(database: Database, se
     assert (done.workspaces, done.claimed, len(done.follow_up.wake)) == (3, 0, 1)
     assert workspaces(database) == []
     assert open_builds(database) == 0
-    assert ("host_forgotten", "op") in {(row["event"], row["actor"]) for row in history(database, deleted.id)}
+    assert ("host_forgotten", "op") in {(row.event, row.actor) for row in history(database, deleted.id)}
     assert turn(database, settings).created == 3
     finish_builds(database)
     assert not sweep(database, settings, lambda _: 0).report()

@@ -61,7 +61,7 @@ def test_what_is_gone_is_replaced_at_the_first_look(
     build_all(database, runner)
     assert len(workspaces(database)) == 2
     assert kept.id in {row.id for row in workspaces(database)}
-    events = [(row["event"], row["reason"]) for row in history(database, gone.id)]
+    events = [(row.event, row.reason) for row in history(database, gone.id)]
     assert ("unhealthy", "the simulated workspace is gone") in events
     assert audit(database, settings, Provisioners(settings)) == []
     assert due_hosts(database, settings) == []
@@ -182,4 +182,4 @@ def test_secrets_are_masked_in_what_a_probe_says(
     monkeypatch.setattr(SimulatedProvisioner, "probe", lambda *_: Probe(ready=False, message="bad s3cr3t", gone=True))
     jump(database, INTERVAL)
     assert probe(database, settings).replaced == 1
-    assert "bad ***" in [item["reason"] for item in history(database, row.id)]
+    assert "bad ***" in [item.reason for item in history(database, row.id)]

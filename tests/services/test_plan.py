@@ -126,7 +126,7 @@ def test_a_promotion_that_would_be_undone(database: Database, settings: Settings
     made = planned(database, settings, file)
     [drift] = made.report.drift
     assert (drift.template, drift.active, drift.declared, drift.by) == ("dev", "v2", "v1", "bob")
-    assert made.as_json()["drift"][0]["by"] == "bob"
+    assert made.report.drift[0].by == "bob"
     assert planned(database, settings, file, promote=False).report.drift == []
     promote(database, "dev", "v1", actor="bob")
     with pytest.raises(RefusedError, match="no longer at 2"):

@@ -168,10 +168,11 @@ def test_failed_deletions_are_shown_with_their_next_try(database: Database, sett
     assert only(database, settings).failed_deletions == 1
     assert "delete 1 again" in only(database, settings).next_action
     [row] = listed(database)
-    assert (row["state"], row["reason"]) == ("delete_failed", "device busy")
+    assert (row.state, row.reason) == ("delete_failed", "device busy")
     with database.read() as connection:
         now = database.now(connection)
-    wait = (datetime.fromisoformat(row["retry_at"]) - now).total_seconds()
+    assert row.retry_at is not None
+    wait = (row.retry_at - now).total_seconds()
     assert 20 < wait <= 30
     assert sweep(database, settings, lambda _: 0).retried == 0
     jump(database, 31)
@@ -207,11 +208,11 @@ def test_an_owner_is_warned_until_it_is_extended(database: Database, settings: S
     assert (answer.claimed_until - answer.claimed_at).total_seconds() == 10 * 3600
     assert answer.report()["claimed_until"] == answer.claimed_until.isoformat()
     finish_builds(database)
-    assert [row["ends_soon"] for row in listed(database, owner="ada")] == [False]
+    assert [row.ends_soon for row in listed(database, owner="ada")] == [False]
     jump(database, 9.5 * 3600)
-    assert [row["ends_soon"] for row in listed(database, owner="ada")] == [True]
+    assert [row.ends_soon for row in listed(database, owner="ada")] == [True]
     extend(database, answer.workspace, 8 * 3600, actor="ada")
-    assert [row["ends_soon"] for row in listed(database, owner="ada")] == [False]
+    assert [row.ends_soon for row in listed(database, owner="ada")] == [False]
 
 
 def test_history_tells_who_what_why_and_when(database: Database, settings: Settings) -> None:
@@ -223,11 +224,11 @@ def test_history_tells_who_what_why_and_when(database: Database, settings: Setti
     end_workspace(database, answer.workspace, actor="bob", operator=True)
     finish_builds(database)
     rows = history(database, answer.workspace)
-    assert [(row["event"], row["actor"], row["reason"]) for row in rows if row["event"].endswith("requested")] == [
+    assert [(row.event, row.actor, row.reason) for row in rows if row.event.endswith("requested")] == [
         ("start_requested", "reconciler", "deficit")
     ], "who deleted it is told by the event of that name"
-    assert {row["preset"] for row in rows} == {PRESET}
-    assert [(row["event"], row["actor"]) for row in rows if row["event"] in ("claimed", "operator")] == [
+    assert {row.preset for row in rows} == {PRESET}
+    assert [(row.event, row.actor) for row in rows if row.event in ("claimed", "operator")] == [
         ("claimed", "ada"),
         ("operator", "bob"),
     ]
@@ -235,7 +236,7 @@ def test_history_tells_who_what_why_and_when(database: Database, settings: Setti
     assert history(database, before.name) == rows, "under its old name too"
     assert history(database, f"ada/{answer.workspace}") == rows
     invalidate(database, PRESET, actor="eve")
-    assert history(database, PRESET, limit=1)[0]["event"] == "invalidated"
+    assert history(database, PRESET, limit=1)[0].event == "invalidated"
     for unknown in ("nothing", "00000000-0000-4000-8000-000000000000", "dev/nothing"):
         with pytest.raises(NotFoundError):
             history(database, unknown)
@@ -256,15 +257,15 @@ def test_history_of_a_pool_goes_over_its_versions_and_tells_who_changed_it(
     pause(database, "", actor="bob")
     rows = history(database, preset=PRESET)
     assert rows == history(database, PRESET)
-    assert [row["event"] for row in rows if row["workspace"] == old] == ["start_succeeded", "delete_succeeded"]
-    changes = [row["details"]["changes"] for row in rows if row["event"] == "applied"]
+    assert [row.event for row in rows if row.workspace == old] == ["start_succeeded", "delete_succeeded"]
+    changes = [list(row.changes) for row in rows if row.event == "applied"]
     assert [[text for text in texts if "preset" in text] for texts in changes] == [
         [f"+ preset {PRESET}: desired 1"],
         [f"+ preset {PRESET}: desired 2"],
     ]
-    assert (rows[-1]["event"], rows[-1]["actor"]) == ("paused", "bob"), "what held all pools held this one"
-    [version] = {row["preset"] for row in rows if row["workspace"] == old}
+    assert (rows[-1].event, rows[-1].actor) == ("paused", "bob"), "what held all pools held this one"
+    [version] = {row.preset for row in rows if row.workspace == old}
     assert version.startswith(f"{PRESET}@")
-    assert {row["preset"] for row in history(database, preset=version) if row["workspace"]} == {version}
+    assert {row.preset for row in history(database, preset=version) if row.workspace} == {version}
     with pytest.raises(InputError, match="not both"):
         history(database, old, preset=PRESET)

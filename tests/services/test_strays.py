@@ -61,7 +61,7 @@ def test_a_stray_goes_after_its_grace(database: Database, settings: Settings, ru
     fill_really(database, settings, runner)
     [path] = make(database, settings)
     assert look(database, settings).report() == {"resources": 3, "unknown": 1}
-    assert [row["state"] for row in strays(database)] == ["grace"]
+    assert [row.state for row in strays(database)] == ["grace"]
     assert look(database, settings).destroyed == 0
     jump(database, GRACE)
     assert look(database, settings).destroyed == 1
@@ -96,7 +96,7 @@ def test_an_empty_database_against_a_full_engine_destroys_nothing(database: Data
     assert waiting(database) == 10
     assert confirm(database, actor="ada") == 10
     assert confirm(database, actor="ada") == 0
-    assert {row["state"] for row in strays(database)} == {"confirmed"}
+    assert {row.state for row in strays(database)} == {"confirmed"}
     assert look(database, settings).destroyed == 10
     assert waiting(database) == 0
 
@@ -120,7 +120,7 @@ def test_claimed_ones_are_only_reported(database: Database, settings: Settings) 
     result = look(database, settings)
     assert (result.claimed, result.destroyed, result.waiting) == (5, 0, 0)
     assert all(path.exists() for path in paths)
-    assert {row["state"] for row in strays(database)} == {"claimed"}
+    assert {row.state for row in strays(database)} == {"claimed"}
 
 
 def test_foreign_installations_are_not_touched(database: Database, settings: Settings) -> None:

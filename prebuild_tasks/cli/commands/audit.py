@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import time
-from dataclasses import asdict
 from typing import Annotated
 
 import typer
 
 from prebuild_tasks.bootstrap import Runtime
+from prebuild_tasks.cli.json_views import rows_of
 from prebuild_tasks.cli.output import ActorOption, JsonOption, opened, write, write_json, write_rows
 from prebuild_tasks.cli.progress import Working
 from prebuild_tasks.config import load_settings
@@ -16,6 +16,7 @@ from prebuild_tasks.errors import AuditError
 from prebuild_tasks.insight import audit as service
 from prebuild_tasks.upkeep import dispatch
 from prebuild_tasks.upkeep.strays import store
+from prebuild_tasks.upkeep.strays.store import StrayState
 
 _PAUSE = 2.0
 _STRAY_COLUMNS = {
@@ -43,7 +44,7 @@ def audit(
 
         findings = service.audit_twice(lambda: service.audit(here.database, here.settings, provisioners), pause)
     if as_json:
-        write_json({"clean": not findings, "findings": [asdict(finding) for finding in findings]})
+        write_json({"clean": not findings, "findings": rows_of(findings)})
     elif not findings:
         write("clean")
     else:
@@ -66,11 +67,11 @@ def sweep(
         asked = dispatch.ask_for_resources(here.database, here.settings, here.messages)["asked"]
     rows = store.strays(here.database)
     if as_json:
-        write_json({"confirmed": confirmed, "asked": asked, "resources": rows})
+        write_json({"confirmed": confirmed, "asked": asked, "resources": rows_of(rows)})
         return
-    write_rows(rows, _STRAY_COLUMNS, empty="nothing unknown")
+    write_rows(rows_of(rows), _STRAY_COLUMNS, empty="nothing unknown")
     if confirmed:
         write(f"{confirmed} confirmed: they are removed at the next look")
-    elif waiting := sum(row["state"] == "waiting" for row in rows):
+    elif waiting := sum(row.state is StrayState.WAITING for row in rows):
         write(f"{waiting} are too many to be an accident, so none is removed; if they may go: prebuild sweep --confirm")
     write(f"{asked} hosts were asked to look" if asked else "no builds worker is there to look; see: prebuild status")

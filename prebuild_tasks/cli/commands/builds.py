@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import sys
 import time
-from typing import Annotated, Any
+from datetime import datetime
+from typing import Annotated
 
 import typer
 
 from prebuild_tasks.bootstrap import Runtime
 from prebuild_tasks.cli.completion import PresetOption, complete_preset, complete_status, complete_workspace
+from prebuild_tasks.cli.json_views import build_json, fields_of, log_json, rows_of
 from prebuild_tasks.cli.output import JsonOption, opened, write_json, write_json_line, write_more, write_rows
 from prebuild_tasks.cli.when import FORMS, instant
 from prebuild_tasks.config import load_settings
 from prebuild_tasks.errors import InputError
 from prebuild_tasks.insight.history import history as read_history
 from prebuild_tasks.insight.status import listings
-from prebuild_tasks.insight.status.listings import LogPage
 from prebuild_tasks.model.vocabulary import BuildStatus
 
 _FOLLOW_PAUSE = 0.5
@@ -63,9 +64,9 @@ def builds(
         limit=limit,
     )
     if as_json:
-        write_json(rows)
+        write_json([build_json(row) for row in rows])
         return
-    shown = [{**row, "build": row["build"][:8], "at": _second(row["created_at"])} for row in rows]
+    shown = [{**build_json(row), "build": row.build[:8], "at": _second(row.created_at)} for row in rows]
     write_rows(shown, _COLUMNS, empty="no builds")
     write_more(rows, limit, "newest")
 
@@ -85,22 +86,18 @@ def logs(
     database = opened(Runtime(load_settings())).database
     page = listings.build_log(database, build)
     if as_json and not follow:
-        write_json(_page(build, page))
+        write_json(log_json(build, page))
         return
     while True:
         if not as_json:
             sys.stdout.write(page.text)
             sys.stdout.flush()
         elif page.text or page.ended:
-            write_json_line(_page(build, page))
+            write_json_line(log_json(build, page))
         if page.ended or not follow:
             return
         time.sleep(_FOLLOW_PAUSE)
         page = listings.build_log(database, build, page.cursor)
-
-
-def _page(build: str, page: LogPage) -> dict[str, Any]:
-    return {"build": build, "ended": page.ended, "text": page.text}
 
 
 def history(
@@ -120,18 +117,12 @@ def history(
     """Show who did what to a workspace or a pool, why and when; also of what is gone."""
     rows = read_history(opened(Runtime(load_settings())).database, workspace, preset=preset, limit=limit)
     if as_json:
-        write_json(rows)
+        write_json(rows_of(rows))
         return
-    shown = [{**row, "at": _second(row["at"]), "why": _why(row)} for row in rows]
+    shown = [{**fields_of(row), "at": _second(row.at), "why": "; ".join(row.changes) or row.reason} for row in rows]
     write_rows(shown, _HISTORY_COLUMNS, empty="nothing happened yet")
     write_more(rows, limit, "newest")
 
 
-def _second(at: str) -> str:
-    return at[:19].replace("T", " ")
-
-
-def _why(row: dict[str, Any]) -> str:
-    """The reason; of an `apply`, what it changed."""
-    changes = (row["details"] or {}).get("changes", ())
-    return "; ".join(changes) if row["event"] == "applied" and changes else row["reason"]
+def _second(at: datetime) -> str:
+    return f"{at:%Y-%m-%d %H:%M:%S}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import uuid
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -18,11 +18,13 @@ from prebuild_tasks.cli.completion import (
     complete_state,
     complete_template,
 )
+from prebuild_tasks.cli.json_views import fields_of
 from prebuild_tasks.cli.output import ActorOption, JsonOption, opened, write, write_json, write_more, write_rows
 from prebuild_tasks.cli.progress import Working
 from prebuild_tasks.client import Client, ask_again
 from prebuild_tasks.errors import ClaimMissError, InputError, WaitStoppedError
 from prebuild_tasks.insight.status.listings import workspaces as list_workspaces
+from prebuild_tasks.insight.status.views import WorkspaceView
 from prebuild_tasks.model.durations import parse_duration
 from prebuild_tasks.model.vocabulary import WorkspaceState
 from prebuild_tasks.workspaces.release import end_workspace
@@ -96,17 +98,21 @@ def workspaces(
     if state and state not in list(WorkspaceState):
         raise InputError(f"--state {state!r} is unknown", hint=f"use one of {', '.join(WorkspaceState)}")
     rows = list_workspaces(opened(Client()).database, owner=owner, preset=preset, state=state, limit=limit)
+    told = [fields_of(row) for row in rows]
+    sizes: list[int | None] = [None] * len(rows)
     if disk:
         # Not needed for a claim, which this module is kept quick for.
         from prebuild_tasks.provisioners import disk_use
 
-        for row in rows:
-            row["disk_bytes"] = disk_use(Path(row["directory"])) if row["directory"] else None
+        sizes = [disk_use(Path(row.directory)) if row.directory else None for row in rows]
+        told = [{**item, "disk_bytes": size} for item, size in zip(told, sizes, strict=True)]
     if as_json:
-        write_json(rows)
+        write_json(told)
         return
     columns = {**_COLUMNS, "disk": "DISK"} if disk else _COLUMNS
-    shown = [{**row, "until": _until(row), "disk": _size(row.get("disk_bytes"))} for row in rows]
+    shown = [
+        {**item, "until": _until(row), "disk": _size(size)} for item, row, size in zip(told, rows, sizes, strict=True)
+    ]
     write_rows(shown, columns, empty="no workspaces")
     write_more(rows, limit, "first")
 
@@ -115,11 +121,13 @@ def _size(count: int | None) -> str:
     return "" if count is None else f"{count / 1024**2:,.1f} MiB"
 
 
-def _until(row: dict[str, Any]) -> str:
+def _until(row: WorkspaceView) -> str:
     """The end of a claimed workspace, with a warning when it is near, or the next try of a failed deletion."""
-    if row["retry_at"]:
-        return f"tried again at {row['retry_at']}"
-    return f"{row['claimed_until']} (soon)" if row["ends_soon"] else row["claimed_until"] or ""
+    if row.retry_at:
+        return f"tried again at {row.retry_at.isoformat()}"
+    if row.claimed_until is None:
+        return ""
+    return row.claimed_until.isoformat() + (" (soon)" if row.ends_soon else "")
 
 
 def release(

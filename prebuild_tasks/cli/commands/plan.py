@@ -11,6 +11,7 @@ import typer
 
 from prebuild_tasks.bootstrap import Runtime
 from prebuild_tasks.cli.commands.pools import config_check
+from prebuild_tasks.cli.json_views import plan_json
 from prebuild_tasks.cli.output import JsonOption, keep_everything, opened, os_user, write, write_json
 from prebuild_tasks.cli.progress import Working
 from prebuild_tasks.config import load_settings
@@ -54,7 +55,7 @@ def plan(
         failed.message = error.message
         raise failed from None
     if as_json:
-        write_json(made.as_json())
+        write_json(plan_json(made))
     else:
         _print(made, _apply_command(files, made, source=source, prune=prune, no_promote=no_promote))
     if detailed_exitcode and made.changed:

@@ -7,12 +7,13 @@ import time
 from collections.abc import Mapping
 from contextlib import nullcontext, suppress
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from prebuild_tasks.bootstrap import Runtime
 from prebuild_tasks.cli.completion import complete_preset
+from prebuild_tasks.cli.json_views import apply_json, rows_of
 from prebuild_tasks.cli.output import (
     POOL_COLUMNS,
     ActorOption,
@@ -48,7 +49,7 @@ STATUS_COLUMNS = {key: heading for key, heading in POOL_COLUMNS.items() if key !
 def config_check(provisioners: Provisioners) -> ConfigCheck:
     """Asks the provisioner of each version whether its config can work."""
 
-    def check(name: str, config: Mapping[str, Any]) -> None:
+    def check(name: str, config: Mapping[str, object]) -> None:
         provisioners.get(name).check_config(config)
 
     return check
@@ -80,7 +81,7 @@ def apply(
         )
         report = apply_pools(here.database, here.settings, declared, options)
     if as_json:
-        write_json(report.report())
+        write_json(apply_json(report))
     else:
         for change in report.changes:
             write(str(change))
@@ -99,7 +100,7 @@ def status(
             _watch_json(here) if as_json else _watch(here)
         return
     keep_everything()
-    rows = [row.report() for row in pools(here.database, here.settings)]
+    rows = rows_of(pools(here.database, here.settings))
     if as_json:
         write_json(rows)
     else:
@@ -133,7 +134,7 @@ def _watch_json(here: Runtime) -> None:
     while True:
         with suppress(UnreachableError, BusyError) if shown is not None else nullcontext():
             if (rows := pools(here.database, here.settings)) != shown:
-                write_json_line([row.report() for row in rows])
+                write_json_line(rows_of(rows))
                 shown = rows
         time.sleep(_WATCH_PAUSE)
 

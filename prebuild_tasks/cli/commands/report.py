@@ -5,12 +5,13 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from prebuild_tasks.bootstrap import Runtime
 from prebuild_tasks.cli.completion import PresetOption
+from prebuild_tasks.cli.json_views import report_json
 from prebuild_tasks.cli.output import JsonOption, opened, write, write_json, write_rows
 from prebuild_tasks.cli.remedies import recommendation_words
 from prebuild_tasks.cli.when import FORMS, instant
@@ -63,7 +64,7 @@ def report(
         except OSError as error:
             raise InputError(f"{html} can't be written: {error.strerror}") from None
     if as_json:
-        write_json(found.report(recommendation_words))
+        write_json(report_json(found, recommendation_words))
         return
     _show(found)
     if html:
@@ -122,7 +123,7 @@ def _shades() -> str:
     return _SHADES
 
 
-def _row(name: str, figures: Figures) -> dict[str, Any]:
+def _row(name: str, figures: Figures) -> dict[str, object]:
     return {
         "preset": name,
         "claims": figures.claims,

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
-from typing import Any
+from dataclasses import dataclass, replace
 
 from prebuild_tasks.config import Settings
 from prebuild_tasks.db.engine import Database
@@ -34,20 +33,6 @@ class Plan:
     def changed(self) -> bool:
         """Whether `apply` would change anything."""
         return self.report.changed
-
-    def as_json(self) -> dict[str, Any]:
-        """As JSON values."""
-        return {
-            "revision": self.revision,
-            "changed": self.changed,
-            "changes": self.report.report()["changes"],
-            "drift": [asdict(item) | {"at": item.at.isoformat()} for item in self.report.drift],
-            "pools": [
-                asdict(item) | {"sign": item.sign, "waits": item.waits and item.waits.value} for item in self.pools
-            ],
-            "cost": asdict(self.cost) if self.cost else None,
-            "needs_yes": self.report.deletes or None,
-        }
 
 
 def plan(database: Database, settings: Settings, declared: DeclaredPools, options: ApplyOptions) -> Plan:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
 from prebuild_tasks.insight.report.advice import Recommendation
 from prebuild_tasks.insight.report.rules import HeatMap
@@ -72,32 +71,3 @@ class Report:
     """Hits and misses by time."""
     ready_curve: tuple[tuple[datetime, Percentiles], ...]
     notes: tuple[str, ...]
-
-    def report(self, words: Callable[[Recommendation], str] = str) -> dict[str, Any]:
-        """As JSON; `words`: how the face spells a recommendation."""
-        return {
-            "since": self.since.isoformat(),
-            "until": self.until.isoformat(),
-            "data_since": {"claims": self.claims_since.isoformat(), "builds": self.builds_since.isoformat()},
-            "notes": list(self.notes),
-            "total": {**asdict(self.total), "heat_map": asdict(self.heat)},
-            "presets": [
-                {
-                    "preset": pool.preset,
-                    "active": pool.active,
-                    "timezone": pool.timezone,
-                    "cost_per_hour": pool.cost_per_hour,
-                    **asdict(pool.figures),
-                    "heat_map": asdict(pool.heat),
-                    "recommendations": [words(item) for item in pool.recommendations],
-                }
-                for pool in self.pools
-            ],
-            "over_time": {
-                "seconds": self.width,
-                "claims": [
-                    {"at": at.isoformat(), "hits": hits, "misses": misses} for at, hits, misses in self.hit_curve
-                ],
-                "time_to_ready_s": [{"at": at.isoformat(), **asdict(found)} for at, found in self.ready_curve],
-            },
-        }

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, func, or_, select
+from sqlalchemy import Connection, Row, func, or_, select
 
 from prebuild_tasks.builds.failures import failed_builds
 from prebuild_tasks.db.engine import Database
 from prebuild_tasks.errors import NotFoundError
+from prebuild_tasks.insight.status.views import BuildView, LogPage, WorkspaceView
 from prebuild_tasks.model.names import as_id
 from prebuild_tasks.model.vocabulary import CLAIM_REASON, PREBUILDS_OWNER, BuildStatus, Transition, WorkspaceState
 from prebuild_tasks.reconcile.rules.backoff import retry_at
@@ -45,7 +46,7 @@ _STATE = workspace_state_sql()
 
 def workspaces(
     database: Database, *, owner: str = "", preset: str = "", state: str = "", limit: int | None = None
-) -> list[dict[str, Any]]:
+) -> list[WorkspaceView]:
     """Workspaces that are not deleted, prebuilds last, oldest first; `preset` over all its versions.
 
     Raises NotFoundError for an unknown preset.
@@ -67,14 +68,14 @@ def workspaces(
         if preset:
             query = query.where(m.Workspace.preset_id.in_(pool_presets(connection, preset)))
         now = database.now(connection)
-        rows = [_workspace(row, now) for row in connection.execute(query)]
-        retries = _retries(connection) if any(row["state"] == WorkspaceState.DELETE_FAILED for row in rows) else {}
-    for row in rows:
-        row["retry_at"] = retries.get(row["id"])
-    return rows
+        found = [_workspace(row, now) for row in connection.execute(query)]
+        if not any(view.state is WorkspaceState.DELETE_FAILED for view in found):
+            return found
+        retries = _retries(connection)
+    return [replace(view, retry_at=retries[view.id]) if view.id in retries else view for view in found]
 
 
-def _retries(connection: Connection) -> dict[str, str]:
+def _retries(connection: Connection) -> dict[str, datetime]:
     """When each failed deletion is tried again."""
     rows = connection.execute(
         select(m.Workspace.id, m.Build.completed_at, failed_builds().label("failures"))
@@ -86,7 +87,7 @@ def _retries(connection: Connection) -> dict[str, str]:
             m.Build.completed_at.is_not(None),
         )
     )
-    return {row.id: retry_at(row.failures, row.completed_at).isoformat() for row in rows}
+    return {row.id: retry_at(row.failures, row.completed_at) for row in rows}
 
 
 def ends_soon(claimed_at: datetime, claimed_until: datetime, now: datetime) -> bool:
@@ -94,23 +95,23 @@ def ends_soon(claimed_at: datetime, claimed_until: datetime, now: datetime) -> b
     return claimed_until - now <= min((claimed_until - claimed_at) / 10, timedelta(days=1))
 
 
-def _workspace(row: Any, now: datetime) -> dict[str, Any]:
-    return {
-        "workspace": row.name,
-        "id": row.id,
-        "owner": row.owner,
-        "preset": ref_of(row),
-        "state": row.state,
-        "url": row.url,
-        "directory": row.directory,
-        "resource_id": row.resource_id,
-        "host": row.host,
-        "created_at": row.created_at.isoformat(),
-        "claimed_at": row.claimed_at.isoformat() if row.claimed_at else None,
-        "claimed_until": row.claimed_until.isoformat() if row.claimed_until else None,
-        "ends_soon": bool(row.claimed_until and ends_soon(row.claimed_at, row.claimed_until, now)),
-        "reason": row.reason,
-    }
+def _workspace(row: Row[*tuple[Any, ...]], now: datetime) -> WorkspaceView:
+    return WorkspaceView(
+        workspace=row.name,
+        id=row.id,
+        owner=row.owner,
+        preset=ref_of(row),
+        state=WorkspaceState(row.state),
+        url=row.url,
+        directory=row.directory,
+        resource_id=row.resource_id,
+        host=row.host,
+        created_at=row.created_at,
+        claimed_at=row.claimed_at,
+        claimed_until=row.claimed_until,
+        ends_soon=bool(row.claimed_until and ends_soon(row.claimed_at, row.claimed_until, now)),
+        reason=row.reason,
+    )
 
 
 def builds(
@@ -120,7 +121,7 @@ def builds(
     preset: str = "",
     since: Callable[[datetime], datetime] | None = None,
     limit: int = 50,
-) -> list[dict[str, Any]]:
+) -> list[BuildView]:
     """Builds, newest first; `preset` over all its versions, `since` (of the database's time): asked for from then on.
 
     Raises NotFoundError for an unknown preset.
@@ -158,35 +159,23 @@ def builds(
             query = query.where(m.Build.created_at >= since(database.now(connection)))
         rows = connection.execute(query).all()
     return [
-        {
-            "build": row.id,
-            "workspace": row.name,
-            "preset": f"{row.template_name}/{row.preset_name}",
-            "transition": "claim" if row.reason == CLAIM_REASON else row.transition.value,
-            "status": row.status.value,
-            "reason": row.reason,
-            "initiator": row.initiator,
-            "attempt": row.attempt,
-            "created_at": row.created_at.isoformat(),
-            "started_at": row.started_at.isoformat() if row.started_at else None,
-            "completed_at": row.completed_at.isoformat() if row.completed_at else None,
-            "seconds": (row.completed_at - row.started_at).total_seconds()
-            if row.completed_at and row.started_at
-            else None,
-            "error_code": row.error_code,
-            "error": row.error,
-        }
+        BuildView(
+            build=row.id,
+            workspace=row.name,
+            preset=f"{row.template_name}/{row.preset_name}",
+            transition="claim" if row.reason == CLAIM_REASON else row.transition.value,
+            status=row.status,
+            reason=row.reason,
+            initiator=row.initiator,
+            attempt=row.attempt,
+            created_at=row.created_at,
+            started_at=row.started_at,
+            completed_at=row.completed_at,
+            error_code=row.error_code,
+            error=row.error,
+        )
         for row in rows
     ]
-
-
-@dataclass(frozen=True, slots=True)
-class LogPage:
-    """Output of a build after a certain piece; `ended` when no more will come."""
-
-    text: str
-    cursor: tuple[int, int]
-    ended: bool
 
 
 def build_log(database: Database, name: str, after: tuple[int, int] = (0, 0)) -> LogPage:
@@ -197,7 +186,7 @@ def build_log(database: Database, name: str, after: tuple[int, int] = (0, 0)) ->
     with database.read() as connection:
         build = _find_build(connection, name)
         table = m.BuildLog
-        rows: Sequence[Any] = connection.execute(
+        rows = connection.execute(
             select(table.attempt, table.seq, table.text)
             .where(
                 table.build_id == build.id,
@@ -209,7 +198,12 @@ def build_log(database: Database, name: str, after: tuple[int, int] = (0, 0)) ->
     return LogPage("".join(row.text for row in rows), cursor, build.status.final)
 
 
-def _find_build(connection: Connection, name: str) -> Any:
+class _Found(NamedTuple):
+    id: str
+    status: BuildStatus
+
+
+def _find_build(connection: Connection, name: str) -> _Found:
     columns = select(m.Build.id, m.Build.status).join(m.Workspace, m.Workspace.id == m.Build.workspace_id)
     newest = columns.order_by(m.Build.created_at.desc(), m.Build.number.desc()).limit(1)
     wanted = name.replace("-", "").lower()
@@ -224,4 +218,4 @@ def _find_build(connection: Connection, name: str) -> Any:
             found = connection.execute(newest.where(text.startswith(wanted, autoescape=True))).one_or_none()
     if found is None:
         raise NotFoundError(f"there is no build {name}", remedy=Remedy(RemedyKind.LIST_BUILDS))
-    return found
+    return _Found(found.id, found.status)

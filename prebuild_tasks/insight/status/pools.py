@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 from prebuild_tasks.config import Settings
 from prebuild_tasks.db.engine import Database
@@ -36,10 +35,6 @@ class PoolStatus:
     @property
     def full(self) -> bool:
         return self.eligible >= self.desired
-
-    def report(self) -> dict[str, Any]:
-        """By name, as it is printed."""
-        return {name: getattr(self, name) for name in self.__slots__}
 
 
 def pools(database: Database, settings: Settings) -> list[PoolStatus]:

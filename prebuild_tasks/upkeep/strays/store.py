@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from enum import StrEnum
 
 from sqlalchemy import Connection, delete, func, or_, select, update
 
@@ -14,6 +15,34 @@ from prebuild_tasks.db.types import conflict_insert
 from prebuild_tasks.provisioners import Resource
 from prebuild_tasks.schema import tables as m
 from prebuild_tasks.schema.history import add_history
+
+
+class StrayState(StrEnum):
+    """What becomes of a resource that no workspace knows of."""
+
+    CLAIMED = "claimed"
+    """It carries a claim's mark: it is reported, and never removed."""
+    WAITING = "waiting"
+    """Too many are unknown at once, so somebody must confirm that they may go."""
+    CONFIRMED = "confirmed"
+    """Somebody confirmed: it is removed at the next look."""
+    GRACE = "grace"
+    """It is removed once it has been unknown for long enough."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StrayView:
+    """A resource that no workspace knows of."""
+
+    provisioner: str
+    host: str
+    """Where it is listed; empty: any host can reach it."""
+    workspace_id: str
+    """The workspace that its mark names."""
+    resource_id: str
+    """The provisioner's name for it."""
+    first_seen_at: datetime
+    state: StrayState
 
 
 def confirm(database: Database, *, actor: str) -> int:
@@ -28,19 +57,19 @@ def confirm(database: Database, *, actor: str) -> int:
     return changed.rowcount
 
 
-def strays(database: Database) -> list[dict[str, Any]]:
+def strays(database: Database) -> list[StrayView]:
     """What is unknown at present, oldest first."""
     with database.read() as connection:
         rows = connection.execute(select(m.Stray).order_by(m.Stray.first_seen_at, m.Stray.workspace_id)).all()
     return [
-        {
-            "provisioner": row.provisioner,
-            "host": row.host,
-            "workspace_id": row.workspace_id,
-            "resource_id": row.resource_id,
-            "first_seen_at": row.first_seen_at.isoformat(),
-            "state": _state(row),
-        }
+        StrayView(
+            provisioner=row.provisioner,
+            host=row.host,
+            workspace_id=row.workspace_id,
+            resource_id=row.resource_id,
+            first_seen_at=row.first_seen_at,
+            state=_state(claimed=row.claimed, waiting=row.waiting, confirmed=bool(row.confirmed_by)),
+        )
         for row in rows
     ]
 
@@ -52,12 +81,12 @@ def waiting(database: Database) -> int:
         return connection.execute(query).scalar_one()
 
 
-def _state(row: Any) -> str:
-    if row.claimed:
-        return "claimed"
-    if row.waiting:
-        return "confirmed" if row.confirmed_by else "waiting"
-    return "grace"
+def _state(*, claimed: bool, waiting: bool, confirmed: bool) -> StrayState:
+    if claimed:
+        return StrayState.CLAIMED
+    if waiting:
+        return StrayState.CONFIRMED if confirmed else StrayState.WAITING
+    return StrayState.GRACE
 
 
 def remember(

@@ -1,0 +1,81 @@
+"""Views of workspaces, builds and their output, as every face shows them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from prebuild_tasks.model.vocabulary import BuildStatus, WorkspaceState
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkspaceView:
+    """One workspace that is not deleted."""
+
+    workspace: str
+    """Its name."""
+    id: str
+    owner: str
+    """The person who claimed it or waits for it; `prebuilds` while it belongs to its pool."""
+    preset: str
+    """`template/preset`, with `@version` unless that is the active version."""
+    state: WorkspaceState
+    url: str
+    """Empty where the provisioner gave none; so are the next three."""
+    directory: str
+    resource_id: str
+    host: str
+    """The machine that a local workspace is bound to."""
+    created_at: datetime
+    claimed_at: datetime | None
+    claimed_until: datetime | None
+    """The end of its `claimed_ttl`; None: it has none."""
+    ends_soon: bool
+    """Whether `claimed_until` is near enough to warn the owner."""
+    reason: str
+    """Why the latest transition began, or failed."""
+    retry_at: datetime | None = None
+    """When its failed deletion is tried again; None: it has not failed."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BuildView:
+    """One build."""
+
+    build: str
+    """Its id."""
+    workspace: str
+    """The name of the workspace it works on."""
+    preset: str
+    """`template/preset`."""
+    transition: str
+    """`start`, `stop` or `delete`; `claim` for the start that personalises a claimed workspace."""
+    status: BuildStatus
+    reason: str
+    """Why it was asked for."""
+    initiator: str
+    """Who asked for it; of a canceled one, who asked for its end."""
+    attempt: int
+    created_at: datetime
+    started_at: datetime | None
+    completed_at: datetime | None
+    error_code: str
+    error: str
+
+    @property
+    def seconds(self) -> float | None:
+        """How long it ran; None while it has not ended."""
+        if self.completed_at is None or self.started_at is None:
+            return None
+        return (self.completed_at - self.started_at).total_seconds()
+
+
+@dataclass(frozen=True, slots=True)
+class LogPage:
+    """A build's output after a certain piece."""
+
+    text: str
+    cursor: tuple[int, int]
+    """Attempt and sequence number of the last piece; the next page begins after it."""
+    ended: bool
+    """Whether no more output will come."""
