@@ -7,7 +7,6 @@ import socket
 import threading
 import uuid
 from collections.abc import Callable, Iterable
-from typing import Any
 
 import structlog
 
@@ -76,8 +75,8 @@ class RunningBuild:
         """Its provisioner was told to end, and has not."""
         return monotonic() > self._hard_deadline
 
-    def drain(self, *, last: bool = False) -> list[dict[str, Any]]:
-        """Output not yet carried to the database, as rows without their time."""
+    def drain(self, *, last: bool = False) -> list[store.LogChunk]:
+        """Output not yet carried to the database."""
         with self._lock:
             if last:
                 self._append(self._masking.rest())
@@ -89,7 +88,7 @@ class RunningBuild:
             if not text:
                 return []
             self._seq += 1
-            return [{"build_id": self.build.id, "attempt": self.build.attempt, "seq": self._seq, "text": text}]
+            return [store.LogChunk(self.build.id, self.build.attempt, self._seq, text)]
 
     def _append(self, text: str) -> None:
         head = text[: self._head_left]
@@ -202,12 +201,12 @@ class Heart:
             elif beat.canceling:
                 running.stop("canceled")
 
-    def _write_logs(self, rows: list[dict[str, Any]]) -> None:
+    def _write_logs(self, rows: list[store.LogChunk]) -> None:
         if not rows:
             return
         try:
             with self._database.write() as connection:
                 now = self._database.now(connection)
-                store.add_logs(connection, [{**row, "at": now} for row in rows])
+                store.add_logs(connection, rows, now)
         except Exception as error:  # noqa: BLE001 - output is worth neither a build nor the heart
             log.warning("output_lost", pieces=len(rows), error=str(error))

@@ -58,7 +58,7 @@ class BuildResult:
     follow_up: FollowUp = field(default_factory=FollowUp)
     """Builds that follow from it, and its pool's turn; nothing when somebody else has the build."""
 
-    def report(self) -> dict[str, Any]:
+    def report(self) -> dict[str, object]:
         """The result without what is empty or for the caller only."""
         names = [name for name in self.__slots__ if name != "follow_up"]
         return {name: value for name in names if (value := getattr(self, name))}
@@ -291,7 +291,7 @@ class BuildRunner:
             builds = _next_builds(connection, build, ended, now, unwanted=unwanted)
         return replace(result, follow_up=FollowUp.of(builds, [build.preset_id], ref=build.ref))
 
-    def _workspace_values(self, build: TakenBuild, ended: _Ended, now: Any) -> dict[str, Any]:
+    def _workspace_values(self, build: TakenBuild, ended: _Ended, now: datetime) -> dict[str, object]:
         if ended.status is not BuildStatus.SUCCEEDED:
             return {}
         if build.transition is Transition.DELETE:

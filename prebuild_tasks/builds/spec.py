@@ -7,11 +7,10 @@ import stat
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from sqlalchemy import Connection, select
 
-from prebuild_tasks.builds.store import TakenBuild
+from prebuild_tasks.builds.store import StoredParameter, TakenBuild
 from prebuild_tasks.errors import CannotBuildError
 from prebuild_tasks.provisioners import WorkspaceSpec
 from prebuild_tasks.schema import tables as m
@@ -35,7 +34,7 @@ def workspace_spec(stored: TakenBuild | StoredSpec, parameters: Mapping[str, str
     )
 
 
-def resolve_parameters(parameters: Sequence[Any], *, ends: bool) -> tuple[dict[str, str], list[str]]:
+def resolve_parameters(parameters: Sequence[StoredParameter], *, ends: bool) -> tuple[dict[str, str], list[str]]:
     """The parameters' values, and which are secret. Raises CannotBuildError for a reference that leads nowhere.
 
     `ends`: ending a workspace does without such a parameter; what can't be built must still be removable.
@@ -85,9 +84,9 @@ class StoredSpec:
     preset: str
     preset_id: int
     provisioner: str
-    config: Mapping[str, Any]
+    config: Mapping[str, object]
     ready_timeout: float
-    parameters: Sequence[Any]
+    parameters: Sequence[StoredParameter]
 
 
 def read_specs(connection: Connection, workspace_ids: Collection[str]) -> dict[str, StoredSpec]:
@@ -114,9 +113,11 @@ def read_specs(connection: Connection, workspace_ids: Collection[str]) -> dict[s
         .where(m.Workspace.id.in_(sorted(workspace_ids)))
     ).all()
     table = m.PresetParameter
-    parameters: dict[int, list[Any]] = {}
-    for item in connection.execute(select(table).where(table.preset_id.in_({row.preset_id for row in rows}))):
-        parameters.setdefault(item.preset_id, []).append(item)
+    parameters: dict[int, list[StoredParameter]] = {}
+    query = select(table.preset_id, table.name, table.value, table.from_env, table.from_file)
+    stored = connection.execute(query.where(table.preset_id.in_({row.preset_id for row in rows}))).tuples()
+    for preset_id, name, value, from_env, from_file in stored:
+        parameters.setdefault(preset_id, []).append(StoredParameter(name, value, from_env, from_file))
     return {
         row.id: StoredSpec(
             installation=installation,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
 
@@ -17,6 +17,18 @@ from prebuild_tasks.schema.lookup import preset_ref
 from prebuild_tasks.schema.row_locks import skip_locked
 
 _UUID_LENGTH = 36
+
+
+@dataclass(frozen=True, slots=True)
+class StoredParameter:
+    """A preset's parameter: its value, or where builds workers find it."""
+
+    name: str
+    value: str | None
+    from_env: str | None = None
+    """The environment variable that holds a secret value."""
+    from_file: str | None = None
+    """The file that holds a secret value."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,9 +51,9 @@ class TakenBuild:
     active: bool
     """Whether that is the template's active version."""
     provisioner: str
-    config: Mapping[str, Any]
+    config: Mapping[str, object]
     ready_timeout: float
-    parameters: Sequence[Any]
+    parameters: Sequence[StoredParameter]
     installation: str
 
     @property
@@ -56,6 +68,17 @@ class Beat:
     id: str
     attempt: int
     canceling: bool
+
+
+@dataclass(frozen=True, slots=True)
+class LogChunk:
+    """A piece of a build's output. Fields are named as the table's columns."""
+
+    build_id: str
+    attempt: int
+    seq: int
+    """Counts the pieces of one attempt."""
+    text: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +134,7 @@ def take(connection: Connection, build_id: str, runner: str, host: str, now: dat
     ).one_or_none()
     if taken is None:
         return False
-    values: dict[str, Any] = {"status": BuildStatus.RUNNING}
+    values: dict[str, object] = {"status": BuildStatus.RUNNING}
     if host:
         values["host"] = host
     connection.execute(
@@ -171,8 +194,8 @@ def read_taken(connection: Connection, build_id: str, runner: str) -> TakenBuild
     table = m.PresetParameter
     parameters = connection.execute(
         select(table.name, table.value, table.from_env, table.from_file).where(table.preset_id == row.preset_id)
-    ).all()
-    return TakenBuild(**row._mapping, parameters=parameters)  # noqa: SLF001 - SQLAlchemy's documented name
+    ).tuples()
+    return TakenBuild(**row._mapping, parameters=[StoredParameter(*item) for item in parameters])  # noqa: SLF001 - SQLAlchemy's documented name
 
 
 def beat(connection: Connection, runner: str, build_ids: Collection[str], now: datetime) -> list[Beat]:
@@ -198,7 +221,7 @@ def finish(
     *,
     error: str = "",
     error_code: str = "",
-    workspace: Mapping[str, Any] | None = None,
+    workspace: Mapping[str, object] | None = None,
 ) -> BuildStatus | None:
     """End the build and write the same on its workspace; answers what the build was until now, running or canceling.
 
@@ -228,12 +251,12 @@ def write_outcome(
     workspace_id: str,
     build_number: int,
     status: BuildStatus,
-    values: Mapping[str, Any],
+    values: Mapping[str, object],
     *,
     error: str = "",
 ) -> None:
     """Write an ended build's outcome on its workspace, if it is still the latest."""
-    freed: dict[str, Any] = {} if status is BuildStatus.SUCCEEDED else {"slot": None, "reason": error[:ERROR_LENGTH]}
+    freed: dict[str, object] = {} if status is BuildStatus.SUCCEEDED else {"slot": None, "reason": error[:ERROR_LENGTH]}
     connection.execute(
         update(m.Workspace)
         .where(m.Workspace.id == workspace_id, m.Workspace.build_number == build_number)
@@ -241,10 +264,10 @@ def write_outcome(
     )
 
 
-def add_logs(connection: Connection, chunks: Collection[Mapping[str, Any]]) -> None:
+def add_logs(connection: Connection, chunks: Collection[LogChunk], now: datetime) -> None:
     """Append pieces of output."""
     if chunks:
-        connection.execute(insert(m.BuildLog), list(chunks))
+        connection.execute(insert(m.BuildLog), [{**asdict(chunk), "at": now} for chunk in chunks])
 
 
 def pending_by_queue(connection: Connection) -> dict[str, int]:
@@ -284,7 +307,7 @@ def lost_builds(connection: Connection, before: datetime, runner_prefix: str = "
 
 def take_back(connection: Connection, row: Any, status: BuildStatus, now: datetime, error: str, code: str) -> bool:
     """running or canceling -> pending (to be tried again) or an end, if its heart has still not beaten."""
-    values: dict[str, Any] = {"status": status, "runner": ""}
+    values: dict[str, object] = {"status": status, "runner": ""}
     if status is BuildStatus.PENDING:
         values |= {"published_at": None, "publications": 0, "queue": row.host}
     else:

@@ -89,7 +89,7 @@ def claim_at_once(
 _FOUND = [column.name for column in (*ANSWER_COLUMNS, *REF_COLUMNS)] + ["max_per_owner", "limited_by"]
 
 
-def _named(found: Sequence[Any] | None) -> Any:
+def _named(found: Sequence[object] | None) -> Any:
     if found is None:
         return None
     row = SimpleNamespace(**dict(zip(_FOUND, found, strict=True)))

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING
 
 from prebuild_tasks.errors import BeingBuiltError
 from prebuild_tasks.model.vocabulary import ClaimState, PresetStatus
 from prebuild_tasks.remedies import Remedy, RemedyKind
 from prebuild_tasks.workspaces.outbox import FollowUp
+
+if TYPE_CHECKING:
+    from prebuild_tasks.schema.pauses import StoredPause
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,13 +59,20 @@ class ClaimAnswer:
     claimed_until: datetime | None = None
     """The end of its `claimed_ttl`; None where the preset has none, and then it is not in the report."""
 
-    def report(self) -> dict[str, Any]:
+    def report(self) -> dict[str, str]:
         """As JSON."""
-        told = {**asdict(self), "claimed_at": self.claimed_at.isoformat(), "state": self.state.value}
-        if self.claimed_until is None:
-            del told["claimed_until"]
-            return told
-        return {**told, "claimed_until": self.claimed_until.isoformat()}
+        told = {
+            "workspace": self.workspace,
+            "preset": self.preset,
+            "owner": self.owner,
+            "url": self.url,
+            "directory": self.directory,
+            "resource_id": self.resource_id,
+            "request_id": self.request_id,
+            "claimed_at": self.claimed_at.isoformat(),
+            "state": self.state.value,
+        }
+        return told if self.claimed_until is None else {**told, "claimed_until": self.claimed_until.isoformat()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +98,7 @@ class Pool:
     recipe_digest: str
     status: PresetStatus
     status_reason: str
-    paused: Mapping[str, Any] | None
+    paused: StoredPause | None
     active: bool
     deleted: bool
     rolling: bool

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from threading import Thread
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -121,7 +121,7 @@ def _names(question: Question) -> Sequence[str]:
     from prebuild_tasks.config import load_settings
     from prebuild_tasks.db.engine import Database
 
-    url: Any = make_url(load_settings().resolved_database_url)
+    url = make_url(load_settings().resolved_database_url)
     if url.get_backend_name() == "sqlite" and not Path(url.database or "").exists():
         return []  # opening it would make it
     database = Database(url.render_as_string(hide_password=False))

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 from contextlib import suppress
 from importlib import import_module
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from typer.core import TyperCommand, TyperGroup
@@ -16,6 +16,9 @@ from typer.core import TyperCommand, TyperGroup
 from prebuild_tasks import __version__
 from prebuild_tasks.cli.remedies import next_step_of
 from prebuild_tasks.errors import PrebuildError
+
+if TYPE_CHECKING:
+    from typer._click import Command, Context
 
 COMMANDS = {
     "up": ("up.command", "Run everything on this machine: Redis, migrations, worker, builds, beat and a live table"),
@@ -55,21 +58,21 @@ _USAGE = 2
 class LazyGroup(TyperGroup):
     """Knows its commands by name and one line each; imports the one that is called."""
 
-    def list_commands(self, ctx: Any) -> list[str]:
+    def list_commands(self, ctx: Context) -> list[str]:
         return list(COMMANDS)
 
-    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+    def get_command(self, ctx: Context, cmd_name: str) -> Command | None:
         if cmd_name not in COMMANDS:
             return None
         return TyperCommand(cmd_name, short_help=COMMANDS[cmd_name][1], hidden=cmd_name in _HIDDEN)
 
-    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+    def resolve_command(self, ctx: Context, args: list[str]) -> tuple[str | None, Command | None, list[str]]:
         if args and args[0] in COMMANDS:
             return args[0], load(args[0]), args[1:]
         return super().resolve_command(ctx, args)
 
 
-def load(name: str) -> Any:
+def load(name: str) -> Command:
     """The command itself: a function of its module, or a Typer group under that name."""
     from prebuild_tasks.logs import configure_command_logging
 

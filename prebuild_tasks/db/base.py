@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any
 
 from sqlalchemy import JSON, BigInteger, Index, Integer, MetaData, Uuid, text
 from sqlalchemy.dialects.postgresql import JSONB
@@ -32,7 +31,7 @@ class Base(DeclarativeBase):
     )
     type_annotation_map = {  # noqa: RUF012 - SQLAlchemy's own protocol
         datetime: UtcDateTime(),
-        dict[str, Any]: Json,
+        dict[str, object]: Json,
         list[str]: Json,
         Transition: stored_enum(Transition),
         BuildStatus: stored_enum(BuildStatus),

@@ -5,12 +5,13 @@ from __future__ import annotations
 import select
 import sqlite3
 from collections import namedtuple
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any, Protocol, cast
 
-from sqlalchemy import Compiled, Connection, Dialect, Engine, Select, create_engine, event
+from sqlalchemy import Compiled, Connection, Dialect, Engine, Row, Select, create_engine, event
+from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import DBAPIError, InvalidatePoolError
-from sqlalchemy.pool import PoolProxiedConnection
+from sqlalchemy.pool import ConnectionPoolEntry, PoolProxiedConnection
 from sqlalchemy.types import TypeEngine
 
 from prebuild_tasks.clock import monotonic
@@ -32,6 +33,33 @@ _POOL_SIZE = 30
 """Opened when needed, and kept: one more than are kept would be opened anew for every use."""
 
 
+class _Column(Protocol):
+    """What psycopg tells of a column of an answer."""
+
+    type_code: int
+
+
+class _Cursor(Protocol):
+    """What is used of psycopg's cursor."""
+
+    @property
+    def description(self) -> Sequence[_Column]: ...
+    def fetchone(self) -> Sequence[object] | None: ...
+    def fetchall(self) -> Sequence[Sequence[object]]: ...
+
+
+class _Driver(Protocol):
+    """What is used of psycopg's connection; the package is optional."""
+
+    Error: type[Exception]
+    closed: bool
+    broken: bool
+
+    def execute(self, words: str, values: Mapping[str, object] | None = None, /) -> _Cursor: ...
+    def fileno(self) -> int: ...
+    def close(self) -> None: ...
+
+
 def make_engine(url: str, dialect: str) -> Engine:
     """The engine with its pool. Raises ArgumentError, NoSuchModuleError and ModuleNotFoundError for a bad URL."""
     if dialect == "postgresql":
@@ -39,7 +67,7 @@ def make_engine(url: str, dialect: str) -> Engine:
     engine = create_engine(url, pool_size=10, max_overflow=20, connect_args={"timeout": SQLITE_BUSY_MS / 1000})
 
     @event.listens_for(engine, "connect")
-    def _pragmas(connection: sqlite3.Connection, _record: Any) -> None:
+    def _pragmas(connection: sqlite3.Connection, _record: ConnectionPoolEntry) -> None:
         connection.isolation_level = None  # we say BEGIN ourselves: the driver's own way let 42 of 1,600 claims double
         for pragma in ("journal_mode=WAL", "synchronous=FULL", f"busy_timeout={SQLITE_BUSY_MS}", "foreign_keys=ON"):
             # FULL: an answered claim stays claimed even when the machine loses power.
@@ -66,7 +94,7 @@ def _postgresql(url: str) -> Engine:
     )
 
     @event.listens_for(engine, "connect")
-    def _session_limits(connection: Any, _record: Any) -> None:
+    def _session_limits(connection: _Driver, _record: ConnectionPoolEntry) -> None:
         # After connecting, not as start-up options, which connection poolers refuse.
         try:
             connection.execute(f"SET lock_timeout = {LOCK_TIMEOUT_MS}")
@@ -84,7 +112,7 @@ def _postgresql(url: str) -> Engine:
             run_by_driver(connection.connection, begin)
 
     @event.listens_for(engine, "checkout")
-    def _look_before_use(connection: Any, record: Any, _fairy: Any) -> None:
+    def _look_before_use(connection: _Driver, record: ConnectionPoolEntry, _fairy: PoolProxiedConnection) -> None:
         # A ping for each use would be a fifth of a claim's time. A server that has gone has closed its end, which the
         # socket shows without asking anybody.
         now, used = monotonic(), record.info.get("used_at")
@@ -92,7 +120,7 @@ def _postgresql(url: str) -> Engine:
         if used is None or (now - used < PING_AFTER and not _has_news(connection)):
             return
         try:
-            engine.dialect.do_ping(connection)
+            engine.dialect.do_ping(cast("DBAPIConnection", connection))
         except engine.dialect.loaded_dbapi.Error as error:
             raise InvalidatePoolError from error
 
@@ -113,12 +141,12 @@ def one_line(compiled: Compiled) -> str:
     return " ".join(str(compiled).split())
 
 
-def run_by_driver(connection: PoolProxiedConnection, words: str, values: Mapping[str, Any] | None = None) -> Any:
+def run_by_driver(connection: PoolProxiedConnection, words: str, values: Mapping[str, object] | None = None) -> _Cursor:
     """Execute with psycopg alone; its cursor. Raises SQLAlchemy's errors, and lets a lost connection go.
 
     For what is asked for most: SQLAlchemy's part of an execution takes longer than the driver's and the server's.
     """
-    driver: Any = connection.driver_connection
+    driver = cast("_Driver", connection.driver_connection)
     try:
         return driver.execute(words, values)
     except driver.Error as error:
@@ -130,7 +158,7 @@ def run_by_driver(connection: PoolProxiedConnection, words: str, values: Mapping
         ) from error
 
 
-def _has_news(connection: Any) -> bool:
+def _has_news(connection: _Driver) -> bool:
     """Whether an idle connection's socket can be read: the other end closed it, or said why it is going to."""
     if connection.closed:
         return True
@@ -152,14 +180,15 @@ class Prepared:
     def __init__(self, query: Select[*tuple[Any, ...]]) -> None:
         self._query = query
         self._columns = query.selected_columns.values()
-        row: Any = namedtuple("Row", [str(column.key) for column in self._columns])  # type: ignore[misc]  # noqa: PYI024 - known here alone
-        self._row = row._make
+        made = namedtuple("Row", [str(column.key) for column in self._columns])  # type: ignore[misc]  # noqa: PYI024 - known here alone
+        # Read by name and in order, as rows of SQLAlchemy are.
+        self._row = cast("Callable[[Iterable[object]], Row[*tuple[Any, ...]]]", made._make)
         self._words = ""
-        self._constants: dict[str, Any] = {}
+        self._constants: dict[str, object] = {}
         self._given: dict[str, _Convert | None] = {}
         self._converted: list[tuple[int, _Convert]] | None = None
 
-    def rows(self, connection: Connection, values: Mapping[str, Any]) -> Sequence[Any]:
+    def rows(self, connection: Connection, values: Mapping[str, object]) -> Sequence[Row[*tuple[Any, ...]]]:
         """All rows, by name and in order. Raises as an execution by SQLAlchemy does."""
         if connection.dialect.name != "postgresql":
             return connection.execute(self._query, values).all()
@@ -176,7 +205,7 @@ class Prepared:
             self._converted = list(self._conversions(connection.dialect, codes))
         return [self._made(values) for values in cursor.fetchall()]
 
-    def _made(self, values: Sequence[Any]) -> Any:
+    def _made(self, values: Sequence[object]) -> Row[*tuple[Any, ...]]:
         found = list(values)
         for place, convert in self._converted or ():
             found[place] = convert(found[place])

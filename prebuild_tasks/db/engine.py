@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from sqlalchemy import ColumnElement, Connection, bindparam, literal, select, text
 from sqlalchemy.engine import make_url
@@ -67,7 +67,7 @@ class Database:
         with self._transaction() as connection:
             yield connection
 
-    def run(self, words: str, values: Mapping[str, Any]) -> Any:
+    def run(self, words: str, values: Mapping[str, object]) -> Sequence[object] | None:
         """The row, or None, of one statement that is a transaction by itself. PostgreSQL only. Raises as `write`."""
         with self._translated():
             connection = raw_connection(self.engine)

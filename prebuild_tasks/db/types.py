@@ -32,14 +32,14 @@ class UtcDateTime(TypeDecorator[datetime]):
             return dialect.type_descriptor(BigInteger())
         return dialect.type_descriptor(DateTime(timezone=True))
 
-    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> Any:
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | int | None:
         if value is None:
             return None
         if value.tzinfo is None:
             raise ValueError("naive datetime: the database stores aware instants only")
         return (value - _EPOCH) // _MICROSECOND if dialect.name == "sqlite" else value.astimezone(UTC)
 
-    def process_result_value(self, value: Any, dialect: Dialect) -> datetime | None:
+    def process_result_value(self, value: datetime | int | None, dialect: Dialect) -> datetime | None:
         if isinstance(value, datetime):
             return value if value.tzinfo is UTC else value.astimezone(UTC)
         return None if value is None else _EPOCH + timedelta(microseconds=int(value))
@@ -54,14 +54,14 @@ class age_seconds(FunctionElement[float]):  # noqa: N801 - reads as a SQL functi
 
 
 @compiles(age_seconds, "postgresql")
-def _age_postgresql(element: age_seconds, compiler: SQLCompiler, **kw: Any) -> str:
+def _age_postgresql(element: age_seconds, compiler: SQLCompiler, **kw: object) -> str:
     later, earlier = (compiler.process(clause, **kw) for clause in element.clauses)
     # As a double: EXTRACT makes a numeric, which takes three times as long; microseconds are exact in both.
     return f"date_part('epoch', {later} - {earlier})"
 
 
 @compiles(age_seconds, "sqlite")
-def _age_sqlite(element: age_seconds, compiler: SQLCompiler, **kw: Any) -> str:
+def _age_sqlite(element: age_seconds, compiler: SQLCompiler, **kw: object) -> str:
     later, earlier = (compiler.process(clause, **kw) for clause in element.clauses)
     return f"(({later} - {earlier}) / 1000000.0)"
 
@@ -75,13 +75,13 @@ class bucket_of(FunctionElement[int]):  # noqa: N801 - reads as a SQL function
 
 
 @compiles(bucket_of, "postgresql")
-def _bucket_postgresql(element: bucket_of, compiler: SQLCompiler, **kw: Any) -> str:
+def _bucket_postgresql(element: bucket_of, compiler: SQLCompiler, **kw: object) -> str:
     at, seconds = (compiler.process(clause, **kw) for clause in element.clauses)
     return f"CAST(FLOOR(EXTRACT(EPOCH FROM {at}) / {seconds}) AS BIGINT)"
 
 
 @compiles(bucket_of, "sqlite")
-def _bucket_sqlite(element: bucket_of, compiler: SQLCompiler, **kw: Any) -> str:
+def _bucket_sqlite(element: bucket_of, compiler: SQLCompiler, **kw: object) -> str:
     at, seconds = (compiler.process(clause, **kw) for clause in element.clauses)
     return f"({at} / ({seconds} * 1000000))"
 
@@ -99,9 +99,9 @@ def _now_postgresql(_element: db_now, _compiler: SQLCompiler, **_kw: Any) -> str
     return "clock_timestamp()"
 
 
-def conflict_insert(connection: Connection, table: type[DeclarativeBase]) -> Any:
+def conflict_insert(connection: Connection, table: type[DeclarativeBase]) -> postgresql.Insert | sqlite.Insert:
     """An insert that knows ON CONFLICT, in either database's words."""
-    return (postgresql if connection.dialect.name == "postgresql" else sqlite).insert(table)
+    return postgresql.insert(table) if connection.dialect.name == "postgresql" else sqlite.insert(table)
 
 
 def stored_enum(kind: type[StrEnum]) -> Enum:

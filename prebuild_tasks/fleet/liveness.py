@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Any
 
 import structlog
 from sqlalchemy import Connection, select
@@ -47,7 +46,7 @@ def read_liveness(connection: Connection, settings: Settings, now: datetime) -> 
                 name=worker.name,
                 role=worker.role,
                 host=worker.host,
-                queues=_queues(worker, settings),
+                queues=_queues(worker.queues, worker.role, worker.host, settings),
                 version=worker.version,
                 started_at=worker.started_at,
                 seen_at=worker.seen_at,
@@ -68,7 +67,7 @@ def stale_after(settings: Settings) -> float:
     return max(_STALE_INTERVALS * settings.reconcile_interval, _STALE_MIN)
 
 
-def note_tick(database: Database, started: datetime, report: Mapping[str, Any], seconds: float) -> None:
+def note_tick(database: Database, started: datetime, report: Mapping[str, object], seconds: float) -> None:
     """Remember that a tick has ended, and how long it took. Failing to note it fails nothing: it has done its work."""
     try:
         with database.write() as connection:
@@ -83,8 +82,8 @@ def note_tick(database: Database, started: datetime, report: Mapping[str, Any], 
         log.warning("tick_not_noted", error=str(error))
 
 
-def _queues(worker: Any, settings: Settings) -> tuple[str, ...]:
-    if worker.queues is not None:
-        return tuple(worker.queues)
+def _queues(stored: Sequence[str] | None, role: str, host: str, settings: Settings) -> tuple[str, ...]:
+    if stored is not None:
+        return tuple(stored)
     # An older release's: only its builds workers spoke.
-    return (settings.queue(BUILDS), settings.queue(BUILDS, worker.host)) if worker.role == BUILDS_ROLE else ()
+    return (settings.queue(BUILDS), settings.queue(BUILDS, host)) if role == BUILDS_ROLE else ()

@@ -74,7 +74,7 @@ class Presence:
         """One word; `started_at` is since when there was no gap."""
         with self._database.write() as connection:
             now = self._database.now(connection)
-            values: dict[str, Any] = {"seen_at": now, "role": self._role, "queues": list(self._queues())}
+            values: dict[str, object] = {"seen_at": now, "role": self._role, "queues": list(self._queues())}
             # Of the code that runs, not of the package on disk, which may have been replaced meanwhile.
             insert = conflict_insert(connection, m.Worker).values(
                 name=self._name, host=self._host, started_at=now, version=__version__, **values

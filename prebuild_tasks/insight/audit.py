@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
 
 from sqlalchemy import Connection, func, or_, select
 from sqlalchemy.orm import aliased
@@ -52,7 +51,7 @@ def audit(database: Database, settings: Settings, provisioners: Provisioners | N
         if provisioners is None:
             return findings
         installation = installation_id(connection)
-        configs: dict[str, list[Mapping[str, Any]]] = {}
+        configs: dict[str, list[Mapping[str, object]]] = {}
         for row in connection.execute(select(m.TemplateVersion.provisioner, m.TemplateVersion.config)):
             configs.setdefault(row.provisioner, []).append(row.config)
         rows = connection.execute(

@@ -66,7 +66,7 @@ class Messages:
         """Ask for a tick now, whatever the interval says."""
         return self._sent([(self._settings.queue(DEFAULT), RECONCILE_ALL, [], {"force": True}, "")]) == 1
 
-    def to_hosts(self, task: str, requests: Mapping[str, Mapping[str, Any]]) -> int:
+    def to_hosts(self, task: str, requests: Mapping[str, Mapping[str, object]]) -> int:
         """Send a task to builds workers, with arguments by host; `""` is whichever takes it first."""
         return self._sent(
             (self._settings.queue(BUILDS, host), task, [], dict(arguments), "") for host, arguments in requests.items()
@@ -134,7 +134,7 @@ class Messages:
         return sent
 
 
-def _properties(task: str, args: Sequence[str], kwargs: Mapping[str, Any], shown: str) -> dict[str, Any]:
+def _properties(task: str, args: Sequence[str], kwargs: Mapping[str, object], shown: str) -> dict[str, object]:
     """The headers of Celery's message protocol, version 2. Events and Flower carry the `…repr`, never the arguments."""
     task_id = str(uuid.uuid4())
     return {

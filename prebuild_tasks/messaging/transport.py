@@ -31,7 +31,7 @@ class UnreadableMessageError(ValueError):
 class Message(virtual.Message):
     """A message that has all that an acknowledgement needs. Raises UnreadableMessageError for anything else."""
 
-    def __init__(self, payload: Any, channel: Any = None, **options: Any) -> None:
+    def __init__(self, payload: dict[str, object], channel: Channel | None = None, **options: object) -> None:
         try:
             super().__init__(payload, channel=channel, **options)
             hash(self.delivery_tag)
@@ -44,7 +44,7 @@ class Channel(redis.Channel):
 
     Message = Message
 
-    def _brpop_read(self, **options: Any) -> Any:
+    def _brpop_read(self, **options: object) -> object:
         try:
             return super()._brpop_read(**options)  # type: ignore[misc]  # kombu's stubs leave it out
         except (JSONDecodeError, UnicodeDecodeError, RecursionError, UnreadableMessageError) as error:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
 
 from prebuild_tasks.errors import InputError
 from prebuild_tasks.pools.file.load import DeclaredTemplate, DeclaredVersion, config_digest
 from prebuild_tasks.pools.file.model import OrganizationModel, PresetModel
 from prebuild_tasks.pools.options import ApplyOptions, Change
-from prebuild_tasks.pools.store.read import Stored
+from prebuild_tasks.pools.store.read import Stored, StoredOrganization
 
 _GONE_AT = ("deleted_at", "removed_at")
 _SECONDS = "_s"
@@ -48,7 +47,7 @@ def find_version(
     return None
 
 
-def preset_values(preset: PresetModel) -> dict[str, Any]:
+def preset_values(preset: PresetModel) -> dict[str, object]:
     """What may change in place: it replaces no prebuild."""
     return {
         "desired": preset.desired,
@@ -69,7 +68,7 @@ def ranges(preset: PresetModel) -> list[tuple[str, int]]:
     return [(item.cron, item.desired) for item in preset.schedules]
 
 
-def difference(stored: Any, wanted: Mapping[str, Any], organizations: Mapping[int, str] | None = None) -> str:
+def difference(stored: object, wanted: Mapping[str, object], organizations: Mapping[int, str] | None = None) -> str:
     """`key old -> new, …` of a row and the values it should have, in the file's words; empty when it has them.
 
     `organizations`: their names by id, where a row may move to another.
@@ -80,12 +79,12 @@ def difference(stored: Any, wanted: Mapping[str, Any], organizations: Mapping[in
     )
 
 
-def _worded(key: str, was: Any, value: Any, organizations: Mapping[int, str]) -> str:
+def _worded(key: str, was: object, value: object, organizations: Mapping[int, str]) -> str:
     if key in _GONE_AT:
         return "declared again"
     if isinstance(value, bool):
         return key if value else f"no longer {key}"
-    if key == "organization_id":
+    if key == "organization_id" and isinstance(was, int) and isinstance(value, int):
         key, was, value = "organization", organizations[was], organizations[value]
     elif key.endswith(_SECONDS):
         key, was, value = key.removesuffix(_SECONDS), _duration(was), _duration(value)
@@ -95,9 +94,9 @@ def _worded(key: str, was: Any, value: Any, organizations: Mapping[int, str]) ->
     return f"{words} {was} -> {'none' if value in (None, '') else value}"
 
 
-def _duration(seconds: float | None) -> str | None:
+def _duration(seconds: object) -> str | None:
     """As it could stand in the file: `1h`, `90m`, `0.5s`."""
-    if seconds is None:
+    if not isinstance(seconds, (int, float)):
         return None
     unit, size = next((unit, size) for unit, size in _UNITS if seconds % size == 0 or size == 1)
     return f"{seconds / size:.15g}{unit}"
@@ -108,8 +107,8 @@ NOBODY = ""
 
 
 def limit_changes(
-    stored: Sequence[Any], declared: Sequence[OrganizationModel], options: ApplyOptions
-) -> Iterator[tuple[int, dict[str, Any], Change]]:
+    stored: Sequence[StoredOrganization], declared: Sequence[OrganizationModel], options: ApplyOptions
+) -> Iterator[tuple[int, dict[str, object], Change]]:
     """By row, the values that change and how people read it; no values where only `--prune` would change them.
 
     An organization may be of use to several sources: its limits belong to the one that changed them last.

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any
 
 from sqlalchemy import Connection, delete, insert, null, or_, select, update
 
@@ -19,7 +18,7 @@ from prebuild_tasks.schema import tables as m
 from prebuild_tasks.schema.conditions import IS_ACTIVE, IS_LIVE_PREBUILD, TEMPLATE_OF_VERSION, VERSION_OF_PRESET
 from prebuild_tasks.schema.history import add_history
 from prebuild_tasks.schema.lookup import pool_presets, resolve_preset
-from prebuild_tasks.schema.pauses import PAUSED_KEY
+from prebuild_tasks.schema.pauses import PAUSED_KEY, StoredPause
 from prebuild_tasks.schema.row_locks import lock_declaration
 from prebuild_tasks.workspaces.outbox import FollowUp
 
@@ -46,7 +45,7 @@ def pause(
         lock_declaration(connection)
         now = database.now(connection)
         until = (now + timedelta(seconds=seconds)).isoformat() if seconds is not None else None
-        paused = {"by": actor, "reason": reason, "since": now.isoformat(), "until": until}
+        paused = StoredPause(by=actor, reason=reason, since=now.isoformat(), until=until)
         preset_id = _store_pause(connection, name, paused, actor, now)
         _remember(connection, "paused", now, actor, preset_id, reason)
     return Operated(changed=True)
@@ -148,7 +147,7 @@ def unblock(database: Database, name: str, *, actor: str) -> Operated:
     return Operated(changed=bool(changed), follow_up=FollowUp.of(wake=[preset_id]))
 
 
-def _store_pause(connection: Connection, name: str, paused: Mapping[str, Any], actor: str, now: datetime) -> int | None:
+def _store_pause(connection: Connection, name: str, paused: StoredPause, actor: str, now: datetime) -> int | None:
     if name:
         presets = pool_presets(connection, name)
         connection.execute(update(m.Preset).where(m.Preset.id.in_(presets)).values(paused=dict(paused)))

@@ -6,7 +6,6 @@ import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any
 
 from sqlalchemy import Connection, bindparam, delete, insert, select, update
 
@@ -24,7 +23,7 @@ from prebuild_tasks.pools.file.load import (
 )
 from prebuild_tasks.pools.file.model import OrganizationModel, PresetModel, SecretReference
 from prebuild_tasks.pools.options import ApplyOptions, ApplyReport, Change, Drift
-from prebuild_tasks.pools.store.read import Stored, read_stored
+from prebuild_tasks.pools.store.read import Stored, read_organizations, read_stored
 from prebuild_tasks.pools.store.revision import read_promotions
 from prebuild_tasks.schema import tables as m
 
@@ -88,7 +87,7 @@ class Declaration:
         return known
 
     def _organization_limits(self, organizations: Sequence[OrganizationModel]) -> None:
-        rows = self._connection.execute(select(m.Organization).order_by(m.Organization.id)).all()
+        rows = read_organizations(self._connection)
         updates = []
         for row_id, values, change in limit_changes(rows, organizations, self._options):
             self._changes.append((_LAST, change))
@@ -99,11 +98,11 @@ class Declaration:
     def _templates(
         self, templates: Sequence[DeclaredTemplate], organizations: Mapping[str, int], stored: Stored
     ) -> dict[str, int]:
-        rows: list[dict[str, Any]] = []
-        updates: list[tuple[int, dict[str, Any]]] = []
+        rows: list[dict[str, object]] = []
+        updates: list[tuple[int, dict[str, object]]] = []
         for position, template in enumerate(templates):
             row = stored.templates.get(template.name)
-            values = {
+            values: dict[str, object] = {
                 "deleted_at": None,
                 "source": self._options.source,
                 "organization_id": organizations[template.organization],
@@ -128,7 +127,7 @@ class Declaration:
             for template in templates
             if template.name in stored.templates
         }
-        ids.update(zip((row["name"] for row in rows), self._insert(m.Template, rows, "name"), strict=True))
+        ids.update(zip((str(row["name"]) for row in rows), self._insert(m.Template, rows, "name"), strict=True))
         return ids
 
     def _versions(
@@ -165,8 +164,8 @@ class Declaration:
         return [replace(item, id=next(new)) if item.id == _UNKNOWN else item for item in found]
 
     def _presets(self, versions: Sequence[_Version], stored: Stored) -> None:
-        rows: list[tuple[dict[str, Any], PresetModel]] = []
-        updates: list[tuple[int, dict[str, Any]]] = []
+        rows: list[tuple[dict[str, object], PresetModel]] = []
+        updates: list[tuple[int, dict[str, object]]] = []
         schedules: list[tuple[int, PresetModel]] = []
         gone: list[tuple[int, str, int]] = []
         for version in versions:
@@ -244,7 +243,7 @@ class Declaration:
         stored: Stored,
     ) -> None:
         by_name = {(version.position, version.declared.name): version.id for version in versions}
-        updates: list[tuple[int, dict[str, Any]]] = []
+        updates: list[tuple[int, dict[str, object]]] = []
         moves: list[tuple[int, DeclaredTemplate, str, str]] = []
         for position, template in enumerate(templates):
             row = stored.templates.get(template.name)
@@ -278,7 +277,7 @@ class Declaration:
         gone = [(row.id, f"template {row.name}", _LAST) for row in rows if row.name not in names]
         self._drain(m.Template, gone, {"deleted_at": self._now})
 
-    def _drain(self, table: type[Base], gone: Sequence[tuple[int, str, int]], values: Mapping[str, Any]) -> None:
+    def _drain(self, table: type[Base], gone: Sequence[tuple[int, str, int]], values: Mapping[str, object]) -> None:
         for _, what, position in gone:
             if self._options.prune:
                 self._changed("drain", what, at=position)
@@ -288,7 +287,7 @@ class Declaration:
         if self._options.prune:
             self._update(table, [(row_id, dict(values)) for row_id, _, _ in gone])
 
-    def _insert(self, table: type[Base], rows: Sequence[Mapping[str, Any]], *key: str) -> Sequence[int]:
+    def _insert(self, table: type[Base], rows: Sequence[Mapping[str, object]], *key: str) -> Sequence[int]:
         """Their ids, in the same order. `key`: the columns that tell the rows apart.
 
         Rows come back in any order: to have them in ours, SQLite would be sent each by itself.
@@ -300,7 +299,7 @@ class Declaration:
         ids = {tuple(row[1:]): row[0] for row in self._connection.execute(query, list(rows))}
         return [ids[tuple(row[name] for name in key)] for row in rows]
 
-    def _update(self, table: type[Base], rows: Sequence[tuple[int, Mapping[str, Any]]]) -> None:
+    def _update(self, table: type[Base], rows: Sequence[tuple[int, Mapping[str, object]]]) -> None:
         """Each row by its id; all of one call change the same columns."""
         if not rows:
             return

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, and_, delete, exists, func, select, update
+from sqlalchemy import ColumnElement, Connection, Row, and_, delete, exists, func, select, update
 from sqlalchemy.orm import InstrumentedAttribute
 
 from prebuild_tasks.db.types import age_seconds, conflict_insert
@@ -87,7 +87,7 @@ def lock_mark(connection: Connection) -> datetime:
     return lock_setting(connection, MARK_KEY)
 
 
-def keep_builds(connection: Connection, ids: Sequence[Any]) -> None:
+def keep_builds(connection: Connection, ids: Sequence[str]) -> None:
     """Keep the numbers of ended builds that go before the mark has passed them."""
     mark = lock_mark(connection)
     keep(connection, _builds(connection, m.Build.id.in_(ids), m.Build.completed_at >= mark))
@@ -136,7 +136,7 @@ def delete_orphans(connection: Connection) -> int:
 def _counted(connection: Connection, since: datetime, until: datetime | None) -> defaultdict[Key, float]:
     """What ended from `since` on, and before `until`. Three statements."""
 
-    def within(at: Any) -> list[ColumnElement[bool]]:
+    def within(at: InstrumentedAttribute[Any]) -> list[ColumnElement[bool]]:
         return [at >= since] if until is None else [at >= since, at < until]
 
     tally = _builds(connection, *within(m.Build.completed_at))
@@ -235,7 +235,9 @@ def _whole(value: ColumnElement[Any] | InstrumentedAttribute[float]) -> ColumnEl
     return func.round(value * (1 / _GRAIN) + 0.499) * _GRAIN
 
 
-def _observe(tally: defaultdict[Key, float], row: Any, name: str, key: Key, bounds: Sequence[float]) -> None:
+def _observe(
+    tally: defaultdict[Key, float], row: Row[*tuple[Any, ...]], name: str, key: Key, bounds: Sequence[float]
+) -> None:
     """Each bucket by itself: what is kept stays right when another release draws the bounds elsewhere."""
     values = row._mapping  # noqa: SLF001 - SQLAlchemy's documented name
     below = 0

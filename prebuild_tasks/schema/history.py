@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from datetime import datetime
-from typing import Any
 
 from sqlalchemy import Connection, insert
 
@@ -20,7 +19,7 @@ def add_history(
     workspace_ids: Iterable[str | None] = (None,),
     preset_id: int | None = None,
     reason: str = "",
-    details: Mapping[str, Any] | None = None,
+    details: Mapping[str, object] | None = None,
 ) -> None:
     """Write who did what and why, one row per workspace."""
     rows = [

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from datetime import datetime
-from typing import Any
+from typing import TypedDict, cast
 
 from sqlalchemy import Connection, select
 
@@ -13,7 +12,17 @@ from prebuild_tasks.schema import tables as m
 PAUSED_KEY = "paused"
 
 
-def pause_holds(paused: Mapping[str, Any] | None, now: datetime) -> bool:
+class StoredPause(TypedDict, total=False):
+    """Who paused a pool or everything, as it is stored; instants in ISO 8601."""
+
+    by: str
+    reason: str
+    since: str
+    until: str | None
+    """When the pause ends by itself; None: when somebody resumes."""
+
+
+def pause_holds(paused: StoredPause | None, now: datetime) -> bool:
     """Whether a stored pause is in force: until its end, if it has one."""
     if not paused:
         return False
@@ -21,6 +30,7 @@ def pause_holds(paused: Mapping[str, Any] | None, now: datetime) -> bool:
     return until is None or now < datetime.fromisoformat(until)
 
 
-def global_pause(connection: Connection) -> Mapping[str, Any] | None:
+def global_pause(connection: Connection) -> StoredPause | None:
     """Who paused everything, why and until when; None while nothing is paused."""
-    return connection.execute(select(m.Setting.value).where(m.Setting.key == PAUSED_KEY)).scalar_one_or_none()
+    query = select(m.Setting.value).where(m.Setting.key == PAUSED_KEY)
+    return cast("StoredPause | None", connection.execute(query).scalar_one_or_none())

@@ -7,7 +7,6 @@ transaction as the build, so that the snapshot and the claim read one table thro
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any
 
 from sqlalchemy import BigInteger, Boolean, CheckConstraint, Double, ForeignKey, Index, String, Text, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
@@ -33,7 +32,7 @@ class Setting(Base):
 
     __tablename__ = "settings"
     key: Mapped[str] = mapped_column(String(60), primary_key=True)
-    value: Mapped[dict[str, Any]]
+    value: Mapped[dict[str, object]]
     updated_at: Mapped[datetime]
     updated_by: Mapped[str] = mapped_column(String(100))
 
@@ -73,7 +72,7 @@ class TemplateVersion(Base):
     template_id: Mapped[int] = mapped_column(ForeignKey("templates.id"))
     name: Mapped[str] = mapped_column(String(63))
     provisioner: Mapped[str] = mapped_column(String(63))
-    config: Mapped[dict[str, Any]]
+    config: Mapped[dict[str, object]]
     config_digest: Mapped[str] = mapped_column(String(64))
     created_at: Mapped[datetime]
 
@@ -103,7 +102,7 @@ class Preset(Base):
     removed_at: Mapped[datetime | None]
     """Taken out of the declared file: drains."""
     last_invalidated_at: Mapped[datetime | None]
-    paused: Mapped[dict[str, Any] | None]
+    paused: Mapped[dict[str, object] | None]
     """Who paused this pool, why, and until when; NULL while it is not paused."""
     status: Mapped[PresetStatus] = mapped_column(default=PresetStatus.HEALTHY)
     status_reason: Mapped[str] = mapped_column(Text, default="")
@@ -327,7 +326,7 @@ class History(Base):
     workspace_id: Mapped[str | None] = mapped_column(UuidText)
     preset_id: Mapped[int | None] = mapped_column(BigInteger)
     reason: Mapped[str] = mapped_column(Text, default="")
-    details: Mapped[dict[str, Any] | None]
+    details: Mapped[dict[str, object] | None]
 
 
 class Total(Base):

@@ -8,6 +8,7 @@ from typing import Any
 
 import structlog
 from sqlalchemy import Connection, Select, and_, func, select
+from sqlalchemy.orm import InstrumentedAttribute
 
 from prebuild_tasks.config import Settings
 from prebuild_tasks.db.engine import Database
@@ -99,7 +100,7 @@ def _give_up(connection: Connection, preset_id: int, hosts: Sequence[str], now: 
     return builds
 
 
-def _bound(*columns: Any) -> Select[Any]:
+def _bound(*columns: InstrumentedAttribute[Any]) -> Select[Any]:
     """Starts that no runner has; with a host, they are bound to it by an attempt that was made there."""
     latest = and_(m.Workspace.id == m.Build.workspace_id, m.Workspace.build_number == m.Build.number)
     return (

@@ -13,10 +13,9 @@ from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from typing import Any
 
 import structlog
-from sqlalchemy import Connection, and_, delete, func, or_, select, update
+from sqlalchemy import ColumnElement, Connection, Insert, Update, and_, delete, func, or_, select, update
 
 from prebuild_tasks.builds import failures
 from prebuild_tasks.builds.masking import masked
@@ -116,7 +115,7 @@ def probe_prebuilds(database: Database, settings: Settings, provisioners: Provis
     return result
 
 
-def _is_due(settings: Settings, now: datetime) -> Any:
+def _is_due(settings: Settings, now: datetime) -> ColumnElement[bool]:
     """At its time; one that was never probed, an interval after it became ready."""
     fresh = now - timedelta(seconds=settings.probe_interval)
     return or_(m.ProbeState.next_at <= now, and_(m.ProbeState.workspace_id.is_(None), m.Workspace.ready_at <= fresh))
@@ -136,7 +135,9 @@ def _take(connection: Connection, settings: Settings, host: str, now: datetime) 
     for row in rows:
         values = {"workspace_id": row.id, "next_at": _later(settings, now), "failures": 0, "message": ""}
         if row.next_at is None:
-            statement: Any = conflict_insert(connection, m.ProbeState).values(values).on_conflict_do_nothing()
+            statement: Insert | Update = (
+                conflict_insert(connection, m.ProbeState).values(values).on_conflict_do_nothing()
+            )
         else:
             statement = (
                 update(m.ProbeState)
@@ -213,7 +214,7 @@ def take_out(database: Database, workspace_id: str, preset_id: int, message: str
     return FollowUp.of(builds, [preset_id])
 
 
-def _note(database: Database, settings: Settings, item: _Due, values: Mapping[str, Any], *, sooner: int) -> None:
+def _note(database: Database, settings: Settings, item: _Due, values: Mapping[str, object], *, sooner: int) -> None:
     with database.write() as connection:
         next_at = _later(settings, database.now(connection), sooner)
         mine = update(m.ProbeState).where(m.ProbeState.workspace_id == item.workspace_id)

@@ -71,9 +71,9 @@ class SweepResult:
             follow_up=self.follow_up | other.follow_up,
         )
 
-    def report(self) -> dict[str, Any]:
+    def report(self) -> dict[str, object]:
         names = ("retaken", "ended", "republished", "retried", "cleaned", "given_up")
-        counts: dict[str, Any] = {name: value for name in names if (value := getattr(self, name))}
+        counts: dict[str, object] = {name: value for name in names if (value := getattr(self, name))}
         return {**counts, "pruned": pruned} if (pruned := self.pruned.report()) else counts
 
 

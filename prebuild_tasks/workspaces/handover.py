@@ -24,7 +24,7 @@ _NOTHING = [literal_column(f"'{value}'::jsonb", JSONB()) for value in ("null", "
 """The values of JSON that count as false in Python."""
 
 
-def has_hook(config: Mapping[str, Any]) -> bool:
+def has_hook(config: Mapping[str, object]) -> bool:
     """Whether the recipe personalises."""
     return bool(config.get("claim"))
 
@@ -35,7 +35,7 @@ def has_hook_sql() -> ColumnElement[bool]:
     return func.coalesce(claim, _NOTHING[0]).not_in(_NOTHING)
 
 
-def handed_over(now: datetime, claimed_ttl: float | None, *, hook: bool) -> dict[str, Any]:
+def handed_over(now: datetime, claimed_ttl: float | None, *, hook: bool) -> dict[str, object]:
     """The workspace's columns from the moment it is somebody's."""
     return {
         "claimed_at": now,
@@ -49,7 +49,7 @@ def handed_over(now: datetime, claimed_ttl: float | None, *, hook: bool) -> dict
 
 def handed_over_sql(
     now: ColumnElement[datetime], claimed_ttl: ColumnElement[float | None], hook: ColumnElement[bool]
-) -> dict[str, Any]:
+) -> dict[str, object]:
     """`handed_over` of what only the statement knows. PostgreSQL only."""
     return {
         "claimed_at": now,

@@ -173,7 +173,7 @@ _BUILD_ORIGIN = (
 )
 
 
-def _next_build(transition: Transition, reason: str) -> dict[str, Any]:
+def _next_build(transition: Transition, reason: str) -> dict[str, object]:
     return {
         "transition": transition,
         "status": BuildStatus.PENDING,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Mapping
 from datetime import UTC, datetime, timedelta
-from typing import Any, NoReturn
+from typing import NoReturn
 
 from prebuild_tasks.errors import InputError
 from prebuild_tasks.model.vocabulary import Preset, Schedule
@@ -21,7 +21,7 @@ from prebuild_tasks.reconcile.rules.model import (
 )
 
 
-def decide_cases(data: object) -> list[dict[str, Any]]:
+def decide_cases(data: object) -> list[dict[str, object]]:
     """The answer to one case or to each of a list. Raises InputError naming the case and the field it can't read."""
     cases = data if isinstance(data, list) else [data]
     return [_answer(case, position) for position, case in enumerate(cases)]
@@ -32,7 +32,7 @@ class _Fields:
 
     def __init__(self, values: object, case: object, where: str = "") -> None:
         self._case, self._where = case, where
-        self._values: Mapping[str, Any] = values if isinstance(values, Mapping) else {}
+        self._values: Mapping[str, object] = values if isinstance(values, Mapping) else {}
         if values is not self._values:
             self._refuse("", f"must be an object, not {values!r}")
 
@@ -99,7 +99,7 @@ class _Fields:
             self._refuse("preset", "is missing")
         return bool(self._values["preset"] == preset_id)
 
-    def _get(self, key: str, default: Any = None) -> Any:
+    def _get(self, key: str, default: object = None) -> object:
         value = self._values.get(key)
         if value is not None:
             return value
@@ -113,7 +113,7 @@ class _Fields:
         raise InputError(f"case {self._case}: {path} {problem}" if path else f"case {self._case} {problem}")
 
 
-def _answer(case: object, position: int) -> dict[str, Any]:
+def _answer(case: object, position: int) -> dict[str, object]:
     name = case.get("id", position) if isinstance(case, Mapping) else position
     fields = _Fields(case, name)
     now = fields.instant("now")
@@ -169,7 +169,7 @@ def _preset(declared: _Fields, now: datetime) -> Preset:
     )
 
 
-def _action(action: Action, now: datetime) -> dict[str, Any]:
+def _action(action: Action, now: datetime) -> dict[str, object]:
     if isinstance(action, Create):
         return {"type": "create", "count": action.count}
     if isinstance(action, CancelPending):

@@ -5,12 +5,11 @@ from __future__ import annotations
 import shutil
 import subprocess
 from pathlib import Path
-from typing import Any
 
 from prebuild_tasks.errors import InputError
 
 
-def example(data_dir: Path) -> tuple[list[Path], list[dict[str, Any]]]:
+def example(data_dir: Path) -> tuple[list[Path], list[dict[str, object]]]:
     """The example's pools file and its overlay. Raises InputError when it is not installed, or git is missing."""
     return [_pools_file()], [_overlay(_checkout() or _seed_repository(data_dir))]
 
@@ -51,6 +50,6 @@ def _seed_repository(data_dir: Path) -> Path:
     return repository
 
 
-def _overlay(repository: Path) -> dict[str, Any]:
+def _overlay(repository: Path) -> dict[str, object]:
     presets = [{"name": name, "parameters": {"REPO": str(repository)}} for name in ("small", "postgres")]
     return {"templates": [{"name": "python-dev", "presets": presets}]}

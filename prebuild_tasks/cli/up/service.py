@@ -71,11 +71,11 @@ class Embedded:
         self._here = Runtime(settings)
         self._children = Children(_environment(settings), settings.data_dir / "logs", settings.data_dir)
 
-    def reconcile_all(self, *, force: bool = False) -> Mapping[str, Any]:
+    def reconcile_all(self, *, force: bool = False) -> Mapping[str, object]:
         """Run one tick in this process."""
         return self._here.reconciler.reconcile_all(force=force)
 
-    def reconcile_preset(self, preset: str, *, tick: int = 0, redelivered: bool = False) -> Mapping[str, Any]:
+    def reconcile_preset(self, preset: str, *, tick: int = 0, redelivered: bool = False) -> Mapping[str, object]:
         """Run one preset's turn in this process."""
         return self._here.reconciler.reconcile_preset(preset, tick=tick, redelivered=redelivered)
 
@@ -131,7 +131,7 @@ class Embedded:
         with self._here.database.read() as connection:
             declared = is_declared(connection)
         files: list[Path] = self._files
-        overlays: list[dict[str, Any]] = []
+        overlays: list[dict[str, object]] = []
         if not files:
             if declared:
                 return

@@ -8,7 +8,6 @@ import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Any
 from zoneinfo import ZoneInfo
 
 from redis.exceptions import RedisError
@@ -48,9 +47,9 @@ class _Declared:
     installation: str = ""
     templates: dict[str, set[str]] = field(default_factory=dict)
     """Names of the templates, by provisioner."""
-    active: list[tuple[str, str, Mapping[str, Any]]] = field(default_factory=list)
+    active: list[tuple[str, str, Mapping[str, object]]] = field(default_factory=list)
     """Template, provisioner and config of each active version."""
-    configs: dict[str, list[Mapping[str, Any]]] = field(default_factory=dict)
+    configs: dict[str, list[Mapping[str, object]]] = field(default_factory=dict)
     """Of every version there is, by provisioner."""
 
 
@@ -58,7 +57,8 @@ def examine(database: Database, settings: Settings, provisioners: Provisioners) 
     """Find out everything, in bounded time; what does not answer is a fact like any other. Changes nothing."""
     control = tuple(settings.queue(name) for name in CONTROL)
     facts = Facts(control, settings.queue(BUILDS), disk=_disk(settings))
-    facts = replace(facts, **_look_at_redis(settings, [*control, facts.builds_queue]))
+    redis, waiting = _look_at_redis(settings, [*control, facts.builds_queue])
+    facts = replace(facts, redis=redis, waiting=waiting)
     try:
         schema = _schema(database)
         facts = replace(facts, schema=schema)
@@ -85,7 +85,7 @@ def examine(database: Database, settings: Settings, provisioners: Provisioners) 
     )
 
 
-def _look_at_redis(settings: Settings, queues: list[str]) -> dict[str, Any]:
+def _look_at_redis(settings: Settings, queues: list[str]) -> tuple[RedisFact | Trouble, dict[str, int]]:
     client = connect(settings.resolved_redis_url)
     try:
         pipeline = client.pipeline(transaction=False)
@@ -95,7 +95,7 @@ def _look_at_redis(settings: Settings, queues: list[str]) -> dict[str, Any]:
         info, *lengths = pipeline.execute()
     except (RedisError, OSError) as error:
         trouble = refused(settings, error)
-        return {"redis": _trouble(trouble)}
+        return _trouble(trouble), {}
     finally:
         client.close()
     fact = RedisFact(
@@ -105,10 +105,10 @@ def _look_at_redis(settings: Settings, queues: list[str]) -> dict[str, Any]:
         limit=int(info.get("maxmemory", 0)),
         writable=_why_not_writable(info),
     )
-    return {"redis": fact, "waiting": dict(zip(queues, lengths, strict=True))}
+    return fact, dict(zip(queues, lengths, strict=True))
 
 
-def _why_not_writable(info: Mapping[str, Any]) -> str:
+def _why_not_writable(info: Mapping[str, object]) -> str:
     if info.get("role") == "slave":
         return f"it is a replica of {info.get('master_host')}:{info.get('master_port')}"
     for key, what in (("aof_last_write_status", "append-only file"), ("rdb_last_bgsave_status", "snapshot")):
@@ -180,7 +180,7 @@ def _ask(declared: _Declared, provisioners: Provisioners, *, may_list: bool) -> 
         yield replace(fact, trouble=answer)
 
 
-def _list(adapter: Provisioner, installation: str, configs: Sequence[Mapping[str, Any]]) -> int:
+def _list(adapter: Provisioner, installation: str, configs: Sequence[Mapping[str, object]]) -> int:
     return len(list(adapter.list(installation, configs)))
 
 

@@ -7,7 +7,7 @@ from datetime import timedelta
 from statistics import median
 from typing import Any
 
-from sqlalchemy import Connection, Select, select
+from sqlalchemy import Connection, Row, Select, select
 from sqlalchemy.orm import aliased
 
 from prebuild_tasks.builds.failures import failed_builds
@@ -124,7 +124,7 @@ def _starts(preset_id: int) -> Select[*tuple[Any, ...]]:
     ).where(m.Build.preset_id == preset_id, m.Build.transition == Transition.START, m.Build.reason != CLAIM_REASON)
 
 
-def _facts(rows: Sequence[Any]) -> tuple[BuildFact, ...]:
+def _facts(rows: Sequence[Row[*tuple[Any, ...]]]) -> tuple[BuildFact, ...]:
     return tuple(
         BuildFact(
             id=row.id,

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Generic, TypeVar
+from typing import Generic, Protocol, TypeVar
 from weakref import WeakSet
 
 import structlog
@@ -92,6 +92,14 @@ class Shared(Generic[T]):
             self._changed.notify_all()
 
 
+class _Connection(Protocol):
+    """What is used of a driver's connection."""
+
+    closed: bool
+
+    def fileno(self) -> int: ...
+
+
 class Lines:
     """An engine's connections, to be cut from another thread than the one that waits for an answer.
 
@@ -99,7 +107,7 @@ class Lines:
     """
 
     def __init__(self, engine: Engine) -> None:
-        self._open: WeakSet[Any] = WeakSet()
+        self._open: WeakSet[_Connection] = WeakSet()
         if engine.dialect.name == "postgresql":
             # First of all who hear of it: what is then said to a new connection may be waited for, too.
             event.listen(engine, "connect", lambda connection, _record: self._open.add(connection), insert=True)

@@ -6,7 +6,6 @@ from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
 from sqlalchemy import Connection, case, func, or_, select, text
 
@@ -23,7 +22,7 @@ from prebuild_tasks.reconcile.rules.reasons import Reason
 from prebuild_tasks.reconcile.store.snapshots import PoolRow, read_pools
 from prebuild_tasks.schema import tables as m
 from prebuild_tasks.schema.counters import Tally, read_totals
-from prebuild_tasks.schema.pauses import global_pause, pause_holds
+from prebuild_tasks.schema.pauses import StoredPause, global_pause, pause_holds
 
 STATEMENT_TIMEOUT_MS = 6000
 """A statement that takes longer is ended, by PostgreSQL itself: a scrape is not to wait for it."""
@@ -122,7 +121,7 @@ def _pools(
     return tuple(numbers)
 
 
-def _paused_for(paused: Mapping[str, Any] | None, now: datetime) -> float:
+def _paused_for(paused: StoredPause | None, now: datetime) -> float:
     if not paused or not pause_holds(paused, now):
         return 0.0
     since = paused.get("since")

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Select, and_, case, exists, func, literal, literal_column, select
-from sqlalchemy.orm import aliased
+from sqlalchemy import ColumnElement, Connection, Row, Select, and_, case, exists, func, literal, literal_column, select
+from sqlalchemy.orm import InstrumentedAttribute, aliased
 
 from prebuild_tasks.db.types import UtcDateTime, age_seconds, bucket_of
 from prebuild_tasks.insight.report.rules import QUARTER, Demand
@@ -30,7 +30,7 @@ class Span:
     until: datetime
     preset_ids: Sequence[int] | None = None
 
-    def holds(self, at: Any, preset_id: Any) -> ColumnElement[bool]:
+    def holds(self, at: InstrumentedAttribute[Any], preset_id: InstrumentedAttribute[Any]) -> ColumnElement[bool]:
         within = and_(at >= self.since, at < self.until)
         return within if self.preset_ids is None else and_(within, preset_id.in_(self.preset_ids))
 
@@ -173,7 +173,7 @@ def _times_to_ready(span: Span) -> Select[Any]:
 
 
 def _all_and_by_pool(
-    connection: Connection, values: Select[Any], preset_id: Any
+    connection: Connection, values: Select[Any], preset_id: InstrumentedAttribute[Any]
 ) -> tuple[Percentiles | None, dict[tuple[int, str], Percentiles]]:
     overall = next((found for _, found in _percentiles(connection, values)), None)
     by_pool = values.add_columns(*_POOL).join(m.Preset, m.Preset.id == preset_id).join(*VERSION_OF_PRESET)
@@ -181,7 +181,7 @@ def _all_and_by_pool(
     return overall, {(row.template_id, row.preset_name): values for row, values in found}
 
 
-def _percentiles(connection: Connection, values: Select[Any]) -> list[tuple[Any, Percentiles]]:
+def _percentiles(connection: Connection, values: Select[Any]) -> list[tuple[Row[*tuple[Any, ...]], Percentiles]]:
     """Nearest rank of the column `value` per combination of the other columns; both databases count alike."""
     source = values.subquery()
     keys = [column for column in source.c if column.name != "value"]

@@ -6,7 +6,6 @@ import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 from zoneinfo import ZoneInfo, available_timezones
 
 from pydantic import ValidationError
@@ -30,7 +29,7 @@ from prebuild_tasks.reconcile.rules.schedule import find_overlap, parse
 
 _ZONES_OF_A_MACHINE = {"localtime", "posixrules", "posix", "right"}
 """Stand among the zones, but no name of IANA's is called so."""
-ConfigCheck = Callable[[str, Mapping[str, Any]], None]
+ConfigCheck = Callable[[str, Mapping[str, object]], None]
 """Asks a provisioner whether a config can work. Raises NotFoundError or CannotBuildError."""
 
 
@@ -39,7 +38,7 @@ class DeclaredVersion:
     """A version of a template. `name` is None for `auto`: it is found or made by what it holds."""
 
     name: str | None
-    config: Mapping[str, Any]
+    config: Mapping[str, object]
     presets: tuple[PresetModel, ...]
 
 
@@ -67,7 +66,7 @@ class DeclaredPools:
 
 
 def load_pools(
-    paths: Sequence[Path], *, overlays: Iterable[Mapping[str, Any]] = (), check_config: ConfigCheck | None = None
+    paths: Sequence[Path], *, overlays: Iterable[Mapping[str, object]] = (), check_config: ConfigCheck | None = None
 ) -> DeclaredPools:
     """Read a file and its overlays, in order. Raises PoolsFileError naming every problem with its place and fix."""
     nodes = [pools_yaml.read(path) for path in paths]
@@ -79,12 +78,12 @@ def load_text(text: str, file: str = "<text>", *, check_config: ConfigCheck | No
     return _load([pools_yaml.read_text(text, file)], check_config)
 
 
-def recipe_digest(provisioner: str, config: Mapping[str, Any], parameters: Mapping[str, Any]) -> str:
+def recipe_digest(provisioner: str, config: Mapping[str, object], parameters: Mapping[str, object]) -> str:
     """What a workspace was made from, as one value; references to secrets count, their values don't."""
     return _digest({"provisioner": provisioner, "config": config, "parameters": plain_parameters(parameters)})
 
 
-def config_digest(config: Mapping[str, Any]) -> str:
+def config_digest(config: Mapping[str, object]) -> str:
     """The digest of a version's config alone."""
     return _digest(config)
 
@@ -95,7 +94,7 @@ def auto_version_name(provisioner: str, version: DeclaredVersion) -> str:
     return f"auto-{_digest({'provisioner': provisioner, 'config': version.config, 'parameters': parameters})[:10]}"
 
 
-def plain_parameters(parameters: Mapping[str, Any]) -> dict[str, Any]:
+def plain_parameters(parameters: Mapping[str, object]) -> dict[str, object]:
     """Parameters as JSON values, references as mappings."""
     return {
         name: value.model_dump(exclude_none=True) if isinstance(value, SecretReference) else value
@@ -274,7 +273,7 @@ def _number_problems(root: Node, where: Where, names: Iterable[str]) -> Iterator
 
 
 def _config_problems(
-    root: Node, template: Where, place: Where, provisioner: str, config: Mapping[str, Any], check: ConfigCheck
+    root: Node, template: Where, place: Where, provisioner: str, config: Mapping[str, object], check: ConfigCheck
 ) -> Iterator[Problem]:
     try:
         check(provisioner, config)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from math import isfinite
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
@@ -51,8 +51,8 @@ def _no_bool(value: object) -> object:
 Cost = Annotated[float, Field(ge=0, le=1_000_000, allow_inf_nan=False), BeforeValidator(_no_bool)]
 
 
-def _finite(value: dict[str, Any]) -> dict[str, Any]:
-    left: list[Any] = [value]
+def _finite(value: dict[str, object]) -> dict[str, object]:
+    left: list[object] = [value]
     while left:
         item = left.pop()
         if isinstance(item, float) and not isfinite(item):
@@ -66,7 +66,7 @@ def _whole(value: object) -> object:
     return value if type(value) is int else str(value)
 
 
-Config = Annotated[dict[str, Any], AfterValidator(_finite)]
+Config = Annotated[dict[str, object], AfterValidator(_finite)]
 FlightLimit = Annotated[int, Field(ge=1, le=_COUNT_MAX, strict=True)]
 Count = Annotated[int, Field(ge=0, le=_COUNT_MAX, strict=True)]
 
@@ -212,6 +212,6 @@ class PoolsModel(Model):
     organizations: list[OrganizationModel] = []
 
 
-def config_schema() -> dict[str, Any]:
+def config_schema() -> dict[str, object]:
     """The JSON Schema of the pools file."""
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **PoolsModel.model_json_schema(by_alias=True)}

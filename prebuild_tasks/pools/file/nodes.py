@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any
+from typing import cast
 
 import yaml
 
@@ -20,7 +20,8 @@ _MAX_DEPTH = 50
 _MAX_NUMBER = 100
 """Characters of a number; Python refuses to read some thousands of digits, and no value here has as many."""
 _CHECK = "check the indentation, and quote values that hold : # { [ * or &"
-_LOADER: Any = getattr(yaml, "CLoader", yaml.Loader)  # only its events are used: nothing is ever constructed
+# Only its events are used: nothing is ever constructed.
+_LOADER: type[yaml.Loader] = getattr(yaml, "CLoader", yaml.Loader)
 _WORDS = {
     "": None, "~": None, "null": None, "Null": None, "NULL": None,
     "true": True, "True": True, "TRUE": True, "false": False, "False": False, "FALSE": False,
@@ -37,7 +38,7 @@ Where = tuple[str | int, ...]
 class Node:
     """A value and its place. `value` is a scalar, a dict of nodes or a list of nodes."""
 
-    value: Any
+    value: object
     file: str
     line: int
     column: int
@@ -46,7 +47,7 @@ class Node:
     number: str = ""
     """A number as it was written; its value may be written otherwise."""
 
-    def plain(self) -> Any:
+    def plain(self) -> object:
         """The value without places."""
         if isinstance(self.value, dict):
             return {key: child.plain() for key, child in self.value.items()}
@@ -103,7 +104,7 @@ def read_text(text: str, file: str) -> Node:
         raise PoolsFileError([Problem(f"bad YAML: {' '.join(str(error).split())[:200]}", "", file, 1, 1)]) from None
 
 
-def from_plain(value: Any, file: str) -> Node:
+def from_plain(value: object, file: str) -> Node:
     """A node tree of values that stood in no file, for overlays made by a program."""
     if isinstance(value, Mapping):
         return Node({key: from_plain(child, file) for key, child in value.items()}, file, 0, 0)
@@ -119,11 +120,11 @@ def merge(base: Node, overlay: Node) -> Node:
         for key, child in overlay.value.items():
             merged[key] = merge(merged[key], child) if key in merged else child
         return Node(merged, base.file, base.line, base.column, base.key_line, base.key_column)
-    if _named(base) and _named(overlay):
-        by_name = {item.value["name"].value: position for position, item in enumerate(base.value)}
-        items = list(base.value)
-        for item in overlay.value:
-            name = item.value["name"].value
+    named, overlaid = _named(base), _named(overlay)
+    if named and overlaid:
+        by_name = {name: position for position, (name, _) in enumerate(named)}
+        items = [item for _, item in named]
+        for name, item in overlaid:
             if name in by_name:
                 items[by_name[name]] = merge(items[by_name[name]], item)
             else:
@@ -141,7 +142,7 @@ def nearest(word: str, known: Sequence[str]) -> str:
 class _Builder:
     """Makes nodes of the parser's events, one by one: so that depth and size are bounded while it is read."""
 
-    def __init__(self, file: str, events: Iterator[Any]) -> None:
+    def __init__(self, file: str, events: Iterator[yaml.Event]) -> None:
         self._file = file
         self._events = events
         self._nodes = 0
@@ -164,15 +165,15 @@ class _Builder:
             raise PoolsFileError([Problem("is empty", "declare at least: schema: 1", self._file, 1, 1)])
         return root
 
-    def _build(self, event: Any, depth: int) -> Node:
+    def _build(self, event: yaml.Event, depth: int) -> Node:
         before, outside, self._deepest = self._nodes, self._deepest, depth
         node = self._built(event, depth)
-        if not isinstance(event, yaml.AliasEvent) and (anchor := event.anchor):
+        if isinstance(event, yaml.NodeEvent) and not isinstance(event, yaml.AliasEvent) and (anchor := event.anchor):
             self._anchors[anchor] = (node, self._nodes - before, self._deepest - depth)
         self._deepest = max(self._deepest, outside)
         return node
 
-    def _built(self, event: Any, depth: int) -> Node:
+    def _built(self, event: yaml.Event, depth: int) -> Node:
         self._count(event, 1, depth)
         if isinstance(event, yaml.AliasEvent):
             if event.anchor not in self._anchors:
@@ -187,12 +188,13 @@ class _Builder:
             while not isinstance(item := next(self._events), yaml.SequenceEndEvent):
                 items.append(self._build(item, depth + 1))
             return self._node(items, event)
-        value = _scalar(event)
+        scalar = cast("yaml.ScalarEvent", event)  # nothing else is left
+        value = _scalar(scalar)
         if value is _TOO_LONG:
-            message = f"a number of {len(event.value):,} characters is too long"
+            message = f"a number of {len(scalar.value):,} characters is too long"
             raise self._problem(event, message, "quote it if it is text")
         is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
-        return self._node(value, event, event.value if is_number else "")
+        return self._node(value, event, scalar.value if is_number else "")
 
     def _mapping(self, depth: int) -> dict[str, Node]:
         children: dict[str, Node] = {}
@@ -200,7 +202,7 @@ class _Builder:
         while not isinstance(event := next(self._events), yaml.MappingEndEvent):
             if not isinstance(event, yaml.ScalarEvent):
                 raise self._problem(event, "bad YAML: a key is plain text", "write it without [, {, & and *")
-            key: Any = event
+            key = event
             child = self._build(next(self._events), depth + 1)
             if key.value == "<<" and not key.style:
                 sources = child.value if isinstance(child.value, list) else [child]
@@ -211,25 +213,25 @@ class _Builder:
                 continue
             if key.value in children:
                 raise self._problem(key, f"bad YAML: duplicate key {key.value}", "remove one of the two")
-            line, column = key.start_mark.line + 1, key.start_mark.column + 1
+            line, column = _place(key)
             children[key.value] = replace(child, key_line=line, key_column=column)
         return merged | children
 
-    def _node(self, value: Any, event: Any, number: str = "") -> Node:
-        return Node(value, self._file, event.start_mark.line + 1, event.start_mark.column + 1, number=number)
+    def _node(self, value: object, event: yaml.Event, number: str = "") -> Node:
+        line, column = _place(event)
+        return Node(value, self._file, line, column, number=number)
 
-    def _count(self, event: Any, nodes: int, depth: int) -> None:
+    def _count(self, event: yaml.Event, nodes: int, depth: int) -> None:
         self._nodes += nodes
         self._deepest = max(self._deepest, depth)
         if self._nodes > _MAX_NODES or depth > _MAX_DEPTH:
             raise self._problem(event, "is nested too deeply or too large", "")
 
-    def _problem(self, event: Any, message: str, fix: str) -> PoolsFileError:
-        mark = event.start_mark
-        return PoolsFileError([Problem(message, fix, self._file, mark.line + 1, mark.column + 1)])
+    def _problem(self, event: yaml.Event, message: str, fix: str) -> PoolsFileError:
+        return PoolsFileError([Problem(message, fix, self._file, *_place(event))])
 
 
-def _scalar(event: Any) -> Any:
+def _scalar(event: yaml.ScalarEvent) -> object:
     """The value by YAML 1.2's core schema: `yes`, `on` and `1:30` are text. Whatever has a tag or quotes is, too."""
     text: str = event.value
     if not event.implicit[0] or event.style:
@@ -244,12 +246,18 @@ def _scalar(event: Any) -> Any:
     return float(text.replace(".inf", "inf").replace(".nan", "nan")) if _FLOAT.fullmatch(text) else text
 
 
-def _named(node: Node) -> bool:
-    return (
-        isinstance(node.value, list)
-        and bool(node.value)
-        and all(
-            isinstance(item.value, dict) and "name" in item.value and isinstance(item.value["name"].value, str)
-            for item in node.value
-        )
-    )
+def _place(event: yaml.Event) -> tuple[int, int]:
+    """Line and column, counted from 1."""
+    mark = event.start_mark
+    return (mark.line + 1, mark.column + 1) if mark else (0, 0)
+
+
+def _named(node: Node) -> list[tuple[str, Node]]:
+    """The items of a list of mappings that all have a name, with their names; empty for any other node."""
+    items = node.value if isinstance(node.value, list) else []
+    named = [(str(item.value["name"].value), item) for item in items if _has_name(item)]
+    return named if len(named) == len(items) else []
+
+
+def _has_name(node: Node) -> bool:
+    return isinstance(node.value, dict) and "name" in node.value and isinstance(node.value["name"].value, str)

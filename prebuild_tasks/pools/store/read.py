@@ -4,31 +4,98 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, fields
+from datetime import datetime
 
 from sqlalchemy import ColumnElement, Connection, and_, select, true
 
 from prebuild_tasks.schema import tables as m
 from prebuild_tasks.schema.conditions import TEMPLATE_OF_VERSION, VERSION_OF_PRESET
+from prebuild_tasks.schema.pauses import StoredPause
 
+_ACTIVE = "active_version_id"
 _NAMED_AT_MOST = 500
 """With more templates than this, all of them are read: naming each would make the statement longer than the answer."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredOrganization:
+    """An organization as it is stored. Fields are named as the table's columns."""
+
+    id: int
+    name: str
+    max_workspaces: int | None
+    max_per_owner: int | None
+    max_builds_in_flight: int | None
+    source: str
+    """Which declaration last changed its limits; empty: none does."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredTemplate:
+    """A template as it is stored. Fields are named as the table's columns."""
+
+    id: int
+    organization_id: int
+    name: str
+    active_version_id: int | None
+    """None as well where the stored number is that of a version that is gone."""
+    deprecated: bool
+    deleted_at: datetime | None
+    source: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredVersion:
+    """A version of a template as it is stored, without its config."""
+
+    id: int
+    template_id: int
+    name: str
+    provisioner: str
+    config_digest: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredPreset:
+    """A preset as it is stored. Fields are named as the table's columns."""
+
+    id: int
+    template_version_id: int
+    name: str
+    recipe_digest: str
+    desired: int
+    timezone: str
+    ttl_s: float | None
+    claimed_ttl_s: float | None
+    ready_timeout_s: float
+    replace_strategy: str
+    max_surge: int
+    max_builds_in_flight: int | None
+    cost_per_hour: float | None
+    removed_at: datetime | None
+    paused: StoredPause | None
+
+
+_ORGANIZATION_COLUMNS = [m.Organization.__table__.c[field.name] for field in fields(StoredOrganization)]
+_TEMPLATE_COLUMNS = [m.Template.__table__.c[field.name] for field in fields(StoredTemplate) if field.name != _ACTIVE]
+_VERSION_COLUMNS = [m.TemplateVersion.__table__.c[field.name] for field in fields(StoredVersion)]
+_PRESET_COLUMNS = [m.Preset.__table__.c[field.name] for field in fields(StoredPreset)]
 
 
 @dataclass(frozen=True, slots=True)
 class Stored:
     """Rows as they are, by what identifies them in a file."""
 
-    templates: Mapping[str, Any]
-    versions: Mapping[int, Sequence[Any]]
+    templates: Mapping[str, StoredTemplate]
+    versions: Mapping[int, Sequence[StoredVersion]]
     """By template, newest first."""
-    presets: Mapping[int, Mapping[str, Any]]
+    presets: Mapping[int, Mapping[str, StoredPreset]]
     """By version, by name."""
     schedules: Mapping[int, Sequence[tuple[str, int]]]
     """By preset, in order: cron and desired."""
 
-    def namesake(self, template: str, preset: str) -> Any | None:
+    def namesake(self, template: str, preset: str) -> StoredPreset | None:
         """The row of the same pool in the active version, or else in the newest that has it; None for a new pool."""
         row = self.templates.get(template)
         if row is None:
@@ -40,24 +107,28 @@ class Stored:
         return None
 
 
+def read_organizations(connection: Connection) -> list[StoredOrganization]:
+    """Every organization, in the order in which they were made. One statement."""
+    query = select(*_ORGANIZATION_COLUMNS).order_by(m.Organization.id)
+    return [StoredOrganization(**row) for row in connection.execute(query).mappings()]
+
+
 def read_stored(connection: Connection, names: Collection[str]) -> Stored:
     """The templates of these names (perhaps more) with all that belongs to them. Four statements."""
     named: ColumnElement[bool] = m.Template.name.in_(names) if len(names) <= _NAMED_AT_MOST else true()
     table = m.TemplateVersion
     # None, where the number is of a version that is gone: pruning once left it there.
     its_own = and_(table.id == m.Template.active_version_id, table.template_id == m.Template.id)
-    columns_of_template = [column for column in m.Template.__table__.c if column.name != "active_version_id"]
-    of_template = select(*columns_of_template, table.id.label("active_version_id")).outerjoin(table, its_own)
-    templates = {row.name: row for row in connection.execute(of_template.where(named))}
-    query = select(table.id, table.template_id, table.name, table.provisioner, table.config_digest)
-    versions: dict[int, list[Any]] = defaultdict(list)
-    row: Any
-    for row in connection.execute(query.join(*TEMPLATE_OF_VERSION).where(named).order_by(table.id.desc())):
-        versions[row.template_id].append(row)
-    presets: dict[int, dict[str, Any]] = defaultdict(dict)
-    whole = select(m.Preset).join(*VERSION_OF_PRESET).join(*TEMPLATE_OF_VERSION).where(named)
-    for row in connection.execute(whole.order_by(m.Preset.id)):
-        presets[row.template_version_id][row.name] = row
+    of_template = select(*_TEMPLATE_COLUMNS, table.id.label(_ACTIVE)).select_from(m.Template).outerjoin(table, its_own)
+    templates = {row["name"]: StoredTemplate(**row) for row in connection.execute(of_template.where(named)).mappings()}
+    query = select(*_VERSION_COLUMNS).select_from(table).join(*TEMPLATE_OF_VERSION).where(named)
+    versions: dict[int, list[StoredVersion]] = defaultdict(list)
+    for row in connection.execute(query.order_by(table.id.desc())).mappings():
+        versions[row["template_id"]].append(StoredVersion(**row))
+    presets: dict[int, dict[str, StoredPreset]] = defaultdict(dict)
+    whole = select(*_PRESET_COLUMNS).select_from(m.Preset).join(*VERSION_OF_PRESET).join(*TEMPLATE_OF_VERSION)
+    for row in connection.execute(whole.where(named).order_by(m.Preset.id)).mappings():
+        presets[row["template_version_id"]][row["name"]] = StoredPreset(**row)
     schedules: dict[int, list[tuple[str, int]]] = defaultdict(list)
     columns = m.PresetSchedule
     ranges = (
@@ -67,6 +138,6 @@ def read_stored(connection: Connection, names: Collection[str]) -> Stored:
         .join(*TEMPLATE_OF_VERSION)
         .where(named)
     )
-    for row in connection.execute(ranges.order_by(columns.preset_id, columns.position)):
-        schedules[row.preset_id].append((row.cron, row.desired))
+    for preset_id, cron, desired in connection.execute(ranges.order_by(columns.preset_id, columns.position)).tuples():
+        schedules[preset_id].append((cron, desired))
     return Stored(templates, versions, presets, schedules)

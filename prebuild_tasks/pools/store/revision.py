@@ -16,7 +16,7 @@ _KEY = "revision"
 def read_revision(connection: Connection) -> int:
     """0 before the first change."""
     value = connection.execute(select(m.Setting.value).where(m.Setting.key == _KEY)).scalar_one_or_none()
-    return int(value["number"]) if value else 0
+    return int(str(value["number"])) if value else 0
 
 
 def bump_revision(connection: Connection, now: datetime, actor: str) -> int:

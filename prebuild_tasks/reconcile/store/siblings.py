@@ -150,5 +150,5 @@ def read_running(connection: Connection, preset_ids: Sequence[int]) -> dict[int,
     return found
 
 
-def _same_pool(view: PresetView) -> tuple[ColumnElement[bool], Any]:
+def _same_pool(view: PresetView) -> tuple[ColumnElement[bool], ColumnElement[bool]]:
     return m.TemplateVersion.template_id == view.template_id, m.Preset.name == view.name

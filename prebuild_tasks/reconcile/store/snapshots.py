@@ -23,7 +23,7 @@ from prebuild_tasks.schema.conditions import (
     IS_START,
     ROLLING,
 )
-from prebuild_tasks.schema.pauses import global_pause, pause_holds
+from prebuild_tasks.schema.pauses import StoredPause, global_pause, pause_holds
 
 
 class PoolRow(NamedTuple):
@@ -39,7 +39,7 @@ class PoolRow(NamedTuple):
     failures_in_row: int
     failure: str | None
     """The error code of its last start; None when that did not fail."""
-    paused: Mapping[str, Any] | None
+    paused: StoredPause | None
     paused_everything: bool
     """The pause is everybody's."""
     rolling: bool

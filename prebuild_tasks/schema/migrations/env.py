@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Literal
 
 from alembic import context
 from alembic.autogenerate.api import AutogenContext
@@ -12,7 +12,7 @@ from prebuild_tasks.db.types import UtcDateTime
 from prebuild_tasks.schema.row_locks import lock_migration
 
 
-def render_item(_kind: str, item: Any, _autogenerate: AutogenContext) -> str | Literal[False]:
+def render_item(_kind: str, item: object, _autogenerate: AutogenContext) -> str | Literal[False]:
     """New migrations use short names of our own column types, which script.py.mako defines."""
     if isinstance(item, UtcDateTime):
         return "UtcDateTime()"

@@ -6,9 +6,8 @@ What metrics count stays until it is among the totals.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from datetime import datetime
-from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, and_, delete, exists, or_, select, update
 from sqlalchemy.orm import aliased
@@ -194,7 +193,7 @@ def delete_empty_recipes(connection: Connection) -> int:
     return versions.rowcount + templates.rowcount
 
 
-def _delete_builds(connection: Connection, ids: Collection[Any]) -> int:
+def _delete_builds(connection: Connection, ids: Sequence[str]) -> int:
     if not ids:
         return 0
     connection.execute(delete(m.BuildLog).where(m.BuildLog.build_id.in_(ids)))

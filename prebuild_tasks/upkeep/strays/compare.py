@@ -10,7 +10,6 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any
 
 import structlog
 from sqlalchemy import Connection, delete, select, update
@@ -73,9 +72,9 @@ class StrayResult:
             follow_up=self.follow_up | other.follow_up,
         )
 
-    def report(self) -> dict[str, Any]:
+    def report(self) -> dict[str, object]:
         names = ("resources", "unknown", "claimed", "waiting", "destroyed", "forgotten", "vanished")
-        counts: dict[str, Any] = {name: value for name in names if (value := getattr(self, name))}
+        counts: dict[str, object] = {name: value for name in names if (value := getattr(self, name))}
         return {**counts, "problems": list(self.problems)} if self.problems else counts
 
 
@@ -97,10 +96,10 @@ class _Found:
     """A resource, and the config by which it was listed: where adapters look by config, they also end by it."""
 
     resource: Resource
-    config: Mapping[str, Any]
+    config: Mapping[str, object]
 
 
-def _listed(adapter: Provisioner, installation: str, configs: Sequence[Mapping[str, Any]]) -> list[_Found]:
+def _listed(adapter: Provisioner, installation: str, configs: Sequence[Mapping[str, object]]) -> list[_Found]:
     if not isinstance(adapter, MayNotList):
         return [_Found(resource, configs[0]) for resource in adapter.list(installation, configs)]
     found: dict[str, _Found] = {}
@@ -110,9 +109,9 @@ def _listed(adapter: Provisioner, installation: str, configs: Sequence[Mapping[s
     return list(found.values())
 
 
-def _asked_once(adapter: ListsOnce, configs: Iterable[Mapping[str, Any]]) -> Iterable[Mapping[str, Any]]:
+def _asked_once(adapter: ListsOnce, configs: Iterable[Mapping[str, object]]) -> Iterable[Mapping[str, object]]:
     """Of configs with one list the first: two hundred versions would be as many questions to a cloud, each sweep."""
-    chosen: dict[str, Mapping[str, Any]] = {}
+    chosen: dict[str, Mapping[str, object]] = {}
     for config in configs:
         if key := adapter.list_key(config):
             chosen.setdefault(key, config)
@@ -158,9 +157,9 @@ def sweep_resources(
     return result
 
 
-def _configs(connection: Connection) -> dict[str, list[Mapping[str, Any]]]:
+def _configs(connection: Connection) -> dict[str, list[Mapping[str, object]]]:
     """Every version's config, by provisioner."""
-    found: dict[str, list[Mapping[str, Any]]] = {}
+    found: dict[str, list[Mapping[str, object]]] = {}
     query = select(m.TemplateVersion.provisioner, m.TemplateVersion.config).order_by(m.TemplateVersion.id.desc())
     for row in connection.execute(query):
         found.setdefault(row.provisioner, []).append(row.config)
