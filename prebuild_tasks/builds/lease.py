@@ -12,7 +12,7 @@ import structlog
 
 from prebuild_tasks.builds import store
 from prebuild_tasks.builds.masking import Masking
-from prebuild_tasks.builds.store import TakenBuild
+from prebuild_tasks.builds.types import LogChunk, TakenBuild
 from prebuild_tasks.clock import monotonic
 from prebuild_tasks.db.engine import Database
 from prebuild_tasks.errors import BuildStoppedError
@@ -75,7 +75,7 @@ class RunningBuild:
         """Its provisioner was told to end, and has not."""
         return monotonic() > self._hard_deadline
 
-    def drain(self, *, last: bool = False) -> list[store.LogChunk]:
+    def drain(self, *, last: bool = False) -> list[LogChunk]:
         """Output not yet carried to the database."""
         with self._lock:
             if last:
@@ -88,7 +88,7 @@ class RunningBuild:
             if not text:
                 return []
             self._seq += 1
-            return [store.LogChunk(self.build.id, self.build.attempt, self._seq, text)]
+            return [LogChunk(self.build.id, self.build.attempt, self._seq, text)]
 
     def _append(self, text: str) -> None:
         head = text[: self._head_left]
@@ -201,7 +201,7 @@ class Heart:
             elif beat.canceling:
                 running.stop("canceled")
 
-    def _write_logs(self, rows: list[store.LogChunk]) -> None:
+    def _write_logs(self, rows: list[LogChunk]) -> None:
         if not rows:
             return
         try:

@@ -9,7 +9,7 @@ import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import structlog
 from sqlalchemy import Connection
@@ -18,7 +18,7 @@ from prebuild_tasks.builds import failures, store
 from prebuild_tasks.builds.isolation import Apart
 from prebuild_tasks.builds.lease import Heart, RunningBuild, runner_name
 from prebuild_tasks.builds.spec import resolve_parameters, workspace_spec
-from prebuild_tasks.builds.store import NextBuild, TakenBuild
+from prebuild_tasks.builds.types import NextBuild, TakenBuild
 from prebuild_tasks.clock import monotonic
 from prebuild_tasks.config import Settings
 from prebuild_tasks.db.engine import Database

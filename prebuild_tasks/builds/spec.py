@@ -10,7 +10,7 @@ from pathlib import Path
 
 from sqlalchemy import Connection, select
 
-from prebuild_tasks.builds.store import StoredParameter, TakenBuild
+from prebuild_tasks.builds.types import StoredParameter, TakenBuild
 from prebuild_tasks.errors import CannotBuildError
 from prebuild_tasks.provisioners import WorkspaceSpec
 from prebuild_tasks.schema import tables as m
@@ -115,7 +115,7 @@ def read_specs(connection: Connection, workspace_ids: Collection[str]) -> dict[s
     table = m.PresetParameter
     parameters: dict[int, list[StoredParameter]] = {}
     query = select(table.preset_id, table.name, table.value, table.from_env, table.from_file)
-    stored = connection.execute(query.where(table.preset_id.in_({row.preset_id for row in rows}))).tuples()
+    stored = connection.execute(query.where(table.preset_id.in_({row.preset_id for row in rows})))
     for preset_id, name, value, from_env, from_file in stored:
         parameters.setdefault(preset_id, []).append(StoredParameter(name, value, from_env, from_file))
     return {

@@ -2,91 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import asdict
 from datetime import datetime
-from typing import Any
 
 from sqlalchemy import Connection, and_, func, insert, or_, select, update
 
+from prebuild_tasks.builds.types import Beat, LogChunk, LostBuild, NextBuild, StoredParameter, TakenBuild
 from prebuild_tasks.db.base import ERROR_LENGTH
-from prebuild_tasks.model.vocabulary import ACTIVE_STATUSES, BuildStatus, Transition
+from prebuild_tasks.model.vocabulary import ACTIVE_STATUSES, BuildStatus
 from prebuild_tasks.schema import tables as m
 from prebuild_tasks.schema.conditions import TEMPLATE_OF_VERSION, USES_ACTIVE_VERSION, VERSION_OF_PRESET
-from prebuild_tasks.schema.lookup import preset_ref
 from prebuild_tasks.schema.row_locks import skip_locked
 
 _UUID_LENGTH = 36
-
-
-@dataclass(frozen=True, slots=True)
-class StoredParameter:
-    """A preset's parameter: its value, or where builds workers find it."""
-
-    name: str
-    value: str | None
-    from_env: str | None = None
-    """The environment variable that holds a secret value."""
-    from_file: str | None = None
-    """The file that holds a secret value."""
-
-
-@dataclass(frozen=True, slots=True)
-class TakenBuild:
-    """A build this process runs now, with all that its provisioner needs."""
-
-    id: str
-    attempt: int
-    transition: Transition
-    reason: str
-    created_at: datetime
-    workspace_id: str
-    build_number: int
-    name: str
-    owner: str
-    preset_id: int
-    preset: str
-    template: str
-    version: str
-    active: bool
-    """Whether that is the template's active version."""
-    provisioner: str
-    config: Mapping[str, object]
-    ready_timeout: float
-    parameters: Sequence[StoredParameter]
-    installation: str
-
-    @property
-    def ref(self) -> str:
-        return preset_ref(self.template, self.preset, self.version, active=self.active)
-
-
-@dataclass(frozen=True, slots=True)
-class Beat:
-    """What the heart learns about one of its builds."""
-
-    id: str
-    attempt: int
-    canceling: bool
-
-
-@dataclass(frozen=True, slots=True)
-class LogChunk:
-    """A piece of a build's output. Fields are named as the table's columns."""
-
-    build_id: str
-    attempt: int
-    seq: int
-    """Counts the pieces of one attempt."""
-    text: str
-
-
-@dataclass(frozen=True, slots=True)
-class NextBuild:
-    """A pending build, locked. `attempt`: how many have been made, all of which lost their worker."""
-
-    id: str
-    attempt: int
 
 
 def next_in_queue(
@@ -194,7 +123,7 @@ def read_taken(connection: Connection, build_id: str, runner: str) -> TakenBuild
     table = m.PresetParameter
     parameters = connection.execute(
         select(table.name, table.value, table.from_env, table.from_file).where(table.preset_id == row.preset_id)
-    ).tuples()
+    )
     return TakenBuild(**row._mapping, parameters=[StoredParameter(*item) for item in parameters])  # noqa: SLF001 - SQLAlchemy's documented name
 
 
@@ -276,12 +205,12 @@ def pending_by_queue(connection: Connection) -> dict[str, int]:
     return {row[0]: row[1] for row in connection.execute(query)}
 
 
-def lost_builds(connection: Connection, before: datetime, runner_prefix: str = "") -> Sequence[Any]:
+def lost_builds(connection: Connection, before: datetime, runner_prefix: str = "") -> list[LostBuild]:
     """Builds whose heart has not beaten since `before` (any time, with `runner_prefix`: the runners known dead)."""
     silent = (
         m.Build.runner.startswith(runner_prefix, autoescape=True) if runner_prefix else m.Build.heartbeat_at < before
     )
-    return connection.execute(
+    rows = connection.execute(
         select(
             m.Build.id,
             m.Build.attempt,
@@ -302,10 +231,13 @@ def lost_builds(connection: Connection, before: datetime, runner_prefix: str = "
         .join(m.Workspace, m.Workspace.id == m.Build.workspace_id)
         .where(m.Build.status.in_(ACTIVE_STATUSES), silent)
         .order_by(m.Build.id)
-    ).all()
+    )
+    return [LostBuild(**row) for row in rows.mappings()]
 
 
-def take_back(connection: Connection, row: Any, status: BuildStatus, now: datetime, error: str, code: str) -> bool:
+def take_back(
+    connection: Connection, row: LostBuild, status: BuildStatus, now: datetime, error: str, code: str
+) -> bool:
     """running or canceling -> pending (to be tried again) or an end, if its heart has still not beaten."""
     values: dict[str, object] = {"status": status, "runner": ""}
     if status is BuildStatus.PENDING:

@@ -3,27 +3,45 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Connection, select
 
 from prebuild_tasks.errors import NotFoundError, RefusedError
 from prebuild_tasks.model.names import as_id, parse_preset_ref
+from prebuild_tasks.model.vocabulary import Transition
 from prebuild_tasks.remedies import Remedy, RemedyKind
 from prebuild_tasks.schema import tables as m
 from prebuild_tasks.schema.conditions import IS_ACTIVE, TEMPLATE_OF_VERSION, USES_ACTIVE_VERSION, VERSION_OF_PRESET
 
 
-def find_workspace(connection: Connection, name: str) -> Any:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FoundWorkspace:
+    """What must be known of a workspace to end or extend it. Fields are named as the table's columns."""
+
+    id: str
+    name: str
+    owner: str
+    preset_id: int
+    transition: Transition
+    claimed_until: datetime | None
+
+
+_FOUND_COLUMNS = [m.Workspace.__table__.c[field.name] for field in fields(FoundWorkspace)]
+
+
+def find_workspace(connection: Connection, name: str) -> FoundWorkspace:
     """The workspace meant by an id, `owner/name` or a name. Raises NotFoundError, RefusedError if several."""
     owner, _, short = name.rpartition("/")
-    query = select(m.Workspace).where(m.Workspace.deleted_at.is_(None))
+    query = select(*_FOUND_COLUMNS).where(m.Workspace.deleted_at.is_(None))
     if identity := as_id(name):
         query = query.where(m.Workspace.id == identity)
     else:
         query = query.where(m.Workspace.name == short)
         query = query.where(m.Workspace.owner == owner) if owner else query
-    rows = connection.execute(query).all()
+    rows = [FoundWorkspace(**row) for row in connection.execute(query).mappings()]
     if not rows:
         raise NotFoundError(f"there is no workspace {name}", remedy=Remedy(RemedyKind.LIST_WORKSPACES))
     if len(rows) > 1:

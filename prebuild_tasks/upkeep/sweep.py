@@ -13,6 +13,7 @@ from sqlalchemy import ColumnElement, Connection, and_, case, func, literal, or_
 
 from prebuild_tasks.builds import failures, store
 from prebuild_tasks.builds.failures import failed_builds
+from prebuild_tasks.builds.types import LostBuild
 from prebuild_tasks.config import Settings
 from prebuild_tasks.db.engine import Database
 from prebuild_tasks.db.types import UtcDateTime
@@ -113,7 +114,7 @@ def take_back_lost(database: Database, settings: Settings, runner_prefix: str = 
     return result
 
 
-def _take_back(connection: Connection, settings: Settings, row: Any, now: datetime) -> SweepResult:
+def _take_back(connection: Connection, settings: Settings, row: LostBuild, now: datetime) -> SweepResult:
     canceling = row.status is BuildStatus.CANCELING
     spent = row.attempt >= settings.build_attempts
     pool_start = row.transition is Transition.START and row.owner == PREBUILDS_OWNER

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
 
 from sqlalchemy import Connection, select, update
 
@@ -14,7 +13,7 @@ from prebuild_tasks.model.vocabulary import FINAL_STATUSES, PREBUILDS_OWNER, Bui
 from prebuild_tasks.remedies import Remedy, RemedyKind
 from prebuild_tasks.schema import tables as m
 from prebuild_tasks.schema.history import add_history
-from prebuild_tasks.schema.lookup import find_workspace
+from prebuild_tasks.schema.lookup import FoundWorkspace, find_workspace
 from prebuild_tasks.schema.row_locks import for_no_key_update
 from prebuild_tasks.workspaces import transitions
 from prebuild_tasks.workspaces.new_builds import NewBuild
@@ -57,7 +56,9 @@ def end_workspace(database: Database, name: str, *, actor: str, operator: bool =
     return Ending(row.id, FollowUp.of(builds, [row.preset_id]))
 
 
-def _end_open_build(connection: Connection, row: Any, reason: str, actor: str, now: datetime) -> list[NewBuild]:
+def _end_open_build(
+    connection: Connection, row: FoundWorkspace, reason: str, actor: str, now: datetime
+) -> list[NewBuild]:
     """A build is under way: pending ones end here, running ones are asked to, and their end deletes the workspace."""
     # Locked before it is looked at: between two statements it could be taken, put back, or end.
     query = select(m.Build.id, m.Build.status, m.Build.transition).where(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
-from typing import Any
 
 from sqlalchemy import BindParameter, ColumnElement, Connection, bindparam, exists, func, or_, select
 from sqlalchemy.orm import aliased
