@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from typing import NamedTuple
 
 from sqlalchemy import Connection
 
@@ -14,28 +15,20 @@ from prebuild_tasks.fleet.liveness import Liveness, read_liveness
 from prebuild_tasks.insight.explain.facts import Budget
 from prebuild_tasks.messaging.publisher import BUILDS, DEFAULT, EVENTS, RECONCILE
 from prebuild_tasks.model.vocabulary import PresetStatus
-from prebuild_tasks.reconcile.rules.limits import (
-    Grant,
-    LimitReason,
-    Limits,
-    SharedLimit,
-    Usage,
-    contender,
-    share_limits,
-)
-from prebuild_tasks.reconcile.rules.model import PresetCounts, ReconciliationState
+from prebuild_tasks.reconcile.rules.limits import Grant, LimitReason, Limits, SharedLimit, contender, share_limits
+from prebuild_tasks.reconcile.rules.model import PresetCounts, ReconciliationState, Usage
 from prebuild_tasks.reconcile.rules.next_turn import next_turn
 from prebuild_tasks.reconcile.rules.reasons import Reason
-from prebuild_tasks.reconcile.rules.rollout import ALONE, OtherVersions, Rolling, outdated
-from prebuild_tasks.reconcile.rules.shortage import WorkerAvailability, why_short
-from prebuild_tasks.reconcile.rules.wants import (
+from prebuild_tasks.reconcile.rules.rollout import (
+    ALONE,
+    OtherVersions,
     PoolVersion,
-    Quantities,
-    Wanted,
+    Rolling,
     is_replacing,
     other_versions,
-    wants,
 )
+from prebuild_tasks.reconcile.rules.shortage import WorkerAvailability, why_short
+from prebuild_tasks.reconcile.rules.wants import Quantities, Wanted, wants
 from prebuild_tasks.reconcile.store.in_flight import SHARED_BY_AT_MOST, read_usage
 from prebuild_tasks.reconcile.store.siblings import read_running
 from prebuild_tasks.reconcile.store.snapshots import PoolRow
@@ -56,8 +49,8 @@ class AssessmentContext:
     backoff_interval: timedelta
     workers: WorkerAvailability
     liveness: Liveness
-    replacing: Mapping[int, tuple[PoolVersion, OtherVersions]]
-    """By preset, versions of pools that are being replaced gradually, from their rows."""
+    versions: Mapping[int, tuple[PoolVersion, OtherVersions]]
+    """By preset. What is not in it is assessed by itself, from its counts."""
     shared: Mapping[int, tuple[SharedLimit, ...]] = field(default_factory=dict)
     """By organization, the limits that its pools share."""
 
@@ -70,8 +63,7 @@ class AssessmentContext:
         return replace(self, shared=share_limits(self.usage, contenders, self.global_max))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Assessment:
+class Assessment(NamedTuple):
     """One pool's numbers, what its next turn does, and what holds it back."""
 
     wanted: Wanted
@@ -88,12 +80,12 @@ class Assessment:
     @property
     def turn(self) -> Quantities:
         """What its next turn does, when it comes and may."""
-        return self.wanted.turn._replace(create=self.grant.count)
+        return self.wanted.turn._replace(create=self.grant.number)
 
     @property
     def cut_by(self) -> LimitReason | None:
         """The limit that lets only a part of the creations through."""
-        return self.grant.limit.reason if self.grant.limit and self.grant.count else None
+        return self.grant.limit.reason if self.grant.limit and self.grant.number else None
 
     @property
     def stand_in(self) -> int:
@@ -109,6 +101,10 @@ def read_context(
     `rows` are pools in all their versions: those that are being replaced gradually are assessed by their prebuilds, and
     limits are divided among them.
     """
+    backoff_interval = timedelta(seconds=settings.backoff_interval)
+    pools: dict[str, list[PoolVersion]] = defaultdict(list)
+    for row in rows:
+        pools[row.ref.partition("@")[0]].append(_pool(row, backoff_interval))
     usage, in_flight = read_usage(connection)
     liveness = read_liveness(connection, settings, now)
     context = AssessmentContext(
@@ -117,14 +113,14 @@ def read_context(
         in_flight=in_flight,
         everywhere=sum(in_flight.values()),
         global_max=settings.max_builds_in_flight,
-        backoff_interval=timedelta(seconds=settings.backoff_interval),
+        backoff_interval=backoff_interval,
         workers=WorkerAvailability(
             control=not unserved(liveness, settings),
             builds=bool(liveness.serving(settings.queue(BUILDS))),
             scheduler=not liveness.tick_stale,
         ),
         liveness=liveness,
-        replacing=_read_replacing(connection, rows, settings, now),
+        versions=_versions(connection, pools.values(), now),
     )
     return context.shared_by(_sharers(rows, everywhere=bool(settings.max_builds_in_flight)))
 
@@ -137,16 +133,16 @@ def unserved(liveness: Liveness, settings: Settings) -> tuple[str, ...]:
 
 def assess(row: PoolRow, context: AssessmentContext) -> Assessment:
     """Assess one pool, by the rules of its turn."""
-    pool, others = context.replacing.get(row.preset_id) or (_pool(row, context.backoff_interval), ALONE)
+    pool, others = context.versions.get(row.preset_id) or (_pool(row, context.backoff_interval), ALONE)
     wanted = wants(pool, others, context.now)
     limits = _limits(row, context) if wanted.turn.create else None
     turn = next_turn(wanted, limits, context.now)
     limit, budget = turn.grant.limit, None
-    if limit and not turn.grant.count:
+    if limit and not turn.grant.number:
         usage = context.usage[row.counted.organization_id]
         budget = Budget(limit.reason, limit.used, limit.most or 0, usage.name, usage.claimed, turn.grant.is_share)
     reason = why_short(wanted, turn, context.workers, row.failure)
-    return Assessment(wanted=wanted, grant=turn.grant, reason=reason, budget=budget)
+    return Assessment(wanted, turn.grant, reason, budget)
 
 
 def _limits(row: PoolRow, context: AssessmentContext) -> Limits:
@@ -176,26 +172,21 @@ def _pool(row: PoolRow, backoff_interval: timedelta) -> PoolVersion:
     )
 
 
-def _read_replacing(
-    connection: Connection, rows: Sequence[PoolRow], settings: Settings, now: datetime
+def _versions(
+    connection: Connection, pools: Collection[Sequence[PoolVersion]], now: datetime
 ) -> dict[int, tuple[PoolVersion, OtherVersions]]:
-    """Read the prebuilds of pools that are being replaced gradually. One statement, and none where none is."""
-    interval = timedelta(seconds=settings.backoff_interval)
-    pools: dict[str, list[PoolVersion]] = defaultdict(list)
-    for row in rows:
-        pools[row.ref.partition("@")[0]].append(_pool(row, interval))
-    replacing = [versions for versions in pools.values() if is_replacing(versions)]
-    if not replacing:
-        return {}
-    running = read_running(connection, [int(item.preset.id) for versions in replacing for item in versions])
-    found: dict[int, tuple[PoolVersion, OtherVersions]] = {}
+    """Return every version with what it must know of the others.
+
+    The prebuilds of pools that are being replaced gradually are read in one statement, and none where none is.
+    """
+    found = {int(item.preset.id): (item, ALONE) for versions in pools for item in versions}
+    replacing = [versions for versions in pools if is_replacing(versions)]
+    preset_ids = [int(item.preset.id) for versions in replacing for item in versions]
+    running = read_running(connection, preset_ids) if preset_ids else {}
     for versions in replacing:
-        with_rows = [
-            replace(item, outdated=outdated(item.preset, running.get(int(item.preset.id), ()), item.rolling, now))
-            for item in versions
-        ]
-        others = other_versions(with_rows, now)
-        found.update({int(item.preset.id): (item, others[item.preset.id]) for item in with_rows})
+        by_rows = [item.with_rows(running.get(int(item.preset.id), ()), now) for item in versions]
+        others = other_versions(by_rows, now)
+        found.update({int(item.preset.id): (item, others[item.preset.id]) for item in by_rows})
     return found
 
 

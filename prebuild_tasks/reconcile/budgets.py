@@ -34,7 +34,7 @@ def lock_limits(connection: Connection, view: PresetView, wanted: int, settings:
     )
     preset_id = str(view.preset_id)
     is_shared = flying.organization.is_limited or settings.max_builds_in_flight
-    if not is_shared or not limits.grant(preset_id, wanted).count:
+    if not is_shared or not limits.grant(preset_id, wanted).number:
         return limits
     organization_id = None if settings.max_builds_in_flight else view.organization_id
     sharers = read_sharers(connection, view.now, settings.backoff_lookback, organization_id)

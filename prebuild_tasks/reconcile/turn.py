@@ -22,9 +22,9 @@ from prebuild_tasks.reconcile.rules.limits import assign_slots
 from prebuild_tasks.reconcile.rules.model import GlobalSnapshot
 from prebuild_tasks.reconcile.rules.next_turn import NextTurn, next_turn
 from prebuild_tasks.reconcile.rules.reasons import Reason
-from prebuild_tasks.reconcile.rules.rollout import ALONE, Rolling, outdated
+from prebuild_tasks.reconcile.rules.rollout import ALONE, PoolVersion, Rolling
 from prebuild_tasks.reconcile.rules.state import count
-from prebuild_tasks.reconcile.rules.wants import PoolVersion, Wanted, wants
+from prebuild_tasks.reconcile.rules.wants import Wanted, wants
 from prebuild_tasks.reconcile.store import preset_view, snapshots
 from prebuild_tasks.reconcile.store.preset_view import PresetView
 from prebuild_tasks.reconcile.store.siblings import read_other_versions
@@ -135,15 +135,12 @@ def look(connection: Connection, database: Database, settings: Settings, preset_
 
 
 def _pool(view: PresetView, settings: Settings) -> PoolVersion:
-    snapshot = view.snapshot
-    is_rolling = view.replace_strategy == ROLLING
-    rolling = Rolling(view.max_surge, timedelta(seconds=view.ready_timeout)) if is_rolling else None
-    return PoolVersion(
-        preset=snapshot.preset,
-        counts=count(snapshot, view.now),
-        rolling=rolling,
-        outdated=outdated(snapshot.preset, snapshot.running, rolling, view.now),
-        failures=snapshot.failures,
+    rolling = Rolling(view.max_surge, timedelta(seconds=view.ready_timeout))
+    pool = PoolVersion(
+        preset=view.snapshot.preset,
+        counts=count(view.snapshot, view.now),
+        rolling=rolling if view.replace_strategy == ROLLING else None,
+        failures=view.snapshot.failures,
         backoff_interval=timedelta(seconds=settings.backoff_interval),
         failures_in_row=view.failures_in_row,
         hard_limit=settings.failure_hard_limit,
@@ -151,6 +148,7 @@ def _pool(view: PresetView, settings: Settings) -> PoolVersion:
         paused=view.paused,
         rests_until=view.rests_until,
     )
+    return pool.with_rows(view.snapshot.running, view.now)
 
 
 def _reconcile_locked(connection: Connection, database: Database, settings: Settings, preset_id: int) -> PresetResult:
@@ -209,7 +207,7 @@ def _apply(connection: Connection, seen: Look, settings: Settings) -> PresetResu
     builds += created
     # What was decided may not have come about: a claim may have taken what was to go.
     outcome = "changed" if builds or canceled else "blocked" if turn.reason else "steady"
-    done = replace(seen, turn=replace(turn, outcome=outcome)).result
+    done = replace(seen, turn=turn._replace(outcome=outcome)).result
     follow_up = done.follow_up | FollowUp.of(builds)
     return replace(done, created=len(created), deleted=deleted, canceled=canceled, follow_up=follow_up)
 

@@ -14,10 +14,10 @@ from prebuild_tasks.reconcile.rules.limits import (
     LimitReason,
     Limits,
     SharedLimit,
-    Usage,
     assign_slots,
     fair_share,
 )
+from prebuild_tasks.reconcile.rules.model import Usage
 
 UNLIMITED: dict[str, Any] = {
     "preset_in_flight": 0,
@@ -50,7 +50,7 @@ def cap(wanted: int, limits: dict[str, Any]) -> tuple[int, LimitReason | None]:
         everywhere=values["global_in_flight"],
         max_everywhere=values["global_max"] or 0,
     ).grant("1", wanted)
-    return granted.count, granted.limit.reason if granted.limit else None
+    return granted.number, granted.limit.reason if granted.limit else None
 
 
 @pytest.mark.parametrize(

@@ -11,13 +11,13 @@ import pytest
 
 from prebuild_tasks.insight.explain.rules import About
 from prebuild_tasks.model.vocabulary import Preset, PresetStatus
-from prebuild_tasks.reconcile.rules.limits import LimitReason, Limits, Usage
-from prebuild_tasks.reconcile.rules.model import Counts, RecentFailures
+from prebuild_tasks.reconcile.rules.limits import LimitReason, Limits
+from prebuild_tasks.reconcile.rules.model import Counts, RecentFailures, Usage
 from prebuild_tasks.reconcile.rules.next_turn import next_turn
 from prebuild_tasks.reconcile.rules.reasons import Reason
-from prebuild_tasks.reconcile.rules.rollout import ALONE
+from prebuild_tasks.reconcile.rules.rollout import ALONE, PoolVersion
 from prebuild_tasks.reconcile.rules.shortage import WorkerAvailability, why_short
-from prebuild_tasks.reconcile.rules.wants import PoolVersion, wants
+from prebuild_tasks.reconcile.rules.wants import wants
 
 NOW = datetime(2026, 3, 2, 12, tzinfo=UTC)
 FAILED = RecentFailures(1, NOW - timedelta(seconds=10))

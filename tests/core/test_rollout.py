@@ -22,13 +22,13 @@ from prebuild_tasks.reconcile.rules.model import (
 from prebuild_tasks.reconcile.rules.rollout import (
     ALONE,
     OtherVersions,
+    PoolVersion,
     Rolling,
     Successor,
     due_for_replacement,
-    outdated,
 )
 from prebuild_tasks.reconcile.rules.state import count
-from prebuild_tasks.reconcile.rules.wants import PoolVersion, Wanted, wants
+from prebuild_tasks.reconcile.rules.wants import Wanted, wants
 
 NOW = datetime(2026, 3, 2, 12, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)
@@ -45,13 +45,8 @@ def prebuilds(**ages: float) -> tuple[RunningPrebuild, ...]:
 
 def by_rows(snapshot: PresetSnapshot, rolling: Rolling | None, others: OtherVersions = ALONE) -> Wanted:
     """What a pool wants, whose rows were read."""
-    pool = PoolVersion(
-        preset=snapshot.preset,
-        counts=count(snapshot, NOW),
-        rolling=rolling,
-        outdated=outdated(snapshot.preset, snapshot.running, rolling, NOW),
-        failures=snapshot.failures,
-    )
+    pool = PoolVersion(preset=snapshot.preset, counts=count(snapshot, NOW), rolling=rolling, failures=snapshot.failures)
+    pool = pool.with_rows(snapshot.running, NOW)
     return wants(pool, others, NOW)
 
 

@@ -16,8 +16,7 @@ from prebuild_tasks.insight.assessment import Assessment, assess, read_context
 from prebuild_tasks.messaging.publisher import BUILDS
 from prebuild_tasks.model.names import parse_preset_ref
 from prebuild_tasks.model.vocabulary import BuildStatus, PresetStatus
-from prebuild_tasks.reconcile.rules.limits import Usage
-from prebuild_tasks.reconcile.rules.model import ReconciliationState
+from prebuild_tasks.reconcile.rules.model import ReconciliationState, Usage
 from prebuild_tasks.reconcile.rules.reasons import Reason
 from prebuild_tasks.reconcile.store.snapshots import PoolRow, read_pools
 from prebuild_tasks.schema import tables as m

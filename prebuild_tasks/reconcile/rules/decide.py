@@ -20,9 +20,9 @@ from prebuild_tasks.reconcile.rules.model import (
     PresetSnapshot,
     RunningPrebuild,
 )
-from prebuild_tasks.reconcile.rules.rollout import ALONE
+from prebuild_tasks.reconcile.rules.rollout import ALONE, PoolVersion
 from prebuild_tasks.reconcile.rules.state import count, desired_now, is_expired
-from prebuild_tasks.reconcile.rules.wants import PoolVersion, Wanted, quantities, wants
+from prebuild_tasks.reconcile.rules.wants import Wanted, quantities, wants
 
 AUTO_FANOUT_LIMIT = 1000
 """Up to this many presets a tick sends every one its message: cheap, and it heals whatever nobody thought of."""

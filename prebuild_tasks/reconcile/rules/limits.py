@@ -10,7 +10,7 @@ from enum import StrEnum
 from typing import NamedTuple
 
 from prebuild_tasks.reconcile.rules.backoff import backoff_until
-from prebuild_tasks.reconcile.rules.model import PresetCounts
+from prebuild_tasks.reconcile.rules.model import PresetCounts, Usage
 from prebuild_tasks.reconcile.rules.state import desired_now
 from prebuild_tasks.reconcile.rules.wants import quantities
 
@@ -34,35 +34,16 @@ class Limit(NamedTuple):
     used: int
 
 
-@dataclass(frozen=True, slots=True)
-class Grant:
+class Grant(NamedTuple):
     """How many prebuilds may be created."""
 
-    count: int
+    number: int
     limit: Limit | None = None
     """The limit that holds back the rest; None: none does."""
     is_share: bool = False
     """What is left of the limit is the share of other pools, which have less."""
     left_for: tuple[int, ...] = ()
     """Those pools: they can go on, and nobody else would wake them before the next tick."""
-
-
-@dataclass(frozen=True, slots=True)
-class Usage:
-    """An organization's limits, and how much of them is used."""
-
-    name: str
-    max_workspaces: int | None
-    max_builds_in_flight: int | None
-    workspaces: int
-    """Workspaces whose resource may still exist."""
-    builds_in_flight: int
-    claimed: int = 0
-    """Workspaces that are claimed; read for people only."""
-
-    @property
-    def is_limited(self) -> bool:
-        return self.max_workspaces is not None or self.max_builds_in_flight is not None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,16 +79,16 @@ class Limits:
         """Cut what a pool wants to the narrowest limit, and to its share of those that it shares."""
         granted = Grant(max(wanted, 0))
         for limit in self.each:
-            if limit.most is not None and (room := max(limit.most - limit.used, 0)) < granted.count:
+            if limit.most is not None and (room := max(limit.most - limit.used, 0)) < granted.number:
                 granted = Grant(room, limit)
-        if not granted.count:
+        if not granted.number:
             return granted
-        shares = [(item.allowance(preset_id, granted.count), item) for item in self.shared if preset_id in item.shares]
-        allowed, narrowest = min(shares, key=lambda share: share[0], default=(granted.count, None))
-        if narrowest is None or allowed >= granted.count:
+        shares = [(item.allowance(preset_id, granted.number), item) for item in self.shared if preset_id in item.shares]
+        allowed, narrowest = min(shares, key=lambda share: share[0], default=(granted.number, None))
+        if narrowest is None or allowed >= granted.number:
             return granted
         limit = next(limit for limit in self.each if limit.reason is narrowest.reason)
-        return Grant(allowed, limit, is_share=True, left_for=narrowest.waiting(preset_id)[: granted.count - allowed])
+        return Grant(allowed, limit, is_share=True, left_for=narrowest.waiting(preset_id)[: granted.number - allowed])
 
 
 def fair_share(wants: Mapping[str, int], limit: int) -> dict[str, int]:
@@ -201,25 +182,18 @@ def share_limits(
     kin: dict[int, list[Contender]] = defaultdict(list)
     for item in contenders:
         kin[item.organization_id].append(item)
-    everywhere: tuple[SharedLimit, ...] = ()
-    if max_everywhere and contenders:
-        everywhere = (SharedLimit.divided(LimitReason.GLOBAL_BUILDS, max_everywhere, contenders),)
-    return {
-        organization_id: (*_divide(usage[organization_id], members), *everywhere)
-        for organization_id, members in kin.items()
-        if organization_id in usage
-    }
-
-
-def _divide(usage: Usage, contenders: Sequence[Contender]) -> list[SharedLimit]:
-    limits = []
-    if usage.max_builds_in_flight is not None:
-        limits.append(SharedLimit.divided(LimitReason.ORGANIZATION_BUILDS, usage.max_builds_in_flight, contenders))
-    if usage.max_workspaces is not None:
-        # What is in flight has its place in the quota already.
-        room = usage.max_workspaces - usage.workspaces + sum(item.in_flight for item in contenders)
-        limits.append(SharedLimit.divided(LimitReason.QUOTA, room, contenders))
-    return limits
+    everywhere = SharedLimit.divided(LimitReason.GLOBAL_BUILDS, max_everywhere, contenders)
+    found: dict[int, tuple[SharedLimit, ...]] = {}
+    for organization_id in usage.keys() & kin.keys():
+        used, members, limits = usage[organization_id], kin[organization_id], list[SharedLimit]()
+        if used.max_builds_in_flight is not None:
+            limits.append(SharedLimit.divided(LimitReason.ORGANIZATION_BUILDS, used.max_builds_in_flight, members))
+        if used.max_workspaces is not None:
+            # What is in flight has its place in the quota already.
+            room = used.max_workspaces - used.workspaces + sum(item.in_flight for item in members)
+            limits.append(SharedLimit.divided(LimitReason.QUOTA, room, members))
+        found[organization_id] = (*limits, everywhere) if max_everywhere else tuple(limits)
+    return found
 
 
 @dataclass(frozen=True, slots=True)

@@ -110,6 +110,24 @@ class PresetCounts(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
+class Usage:
+    """An organization's limits, and how much of them is used."""
+
+    name: str
+    max_workspaces: int | None
+    max_builds_in_flight: int | None
+    workspaces: int
+    """Workspaces whose resource may still exist."""
+    builds_in_flight: int
+    claimed: int = 0
+    """Workspaces that are claimed; read for people only."""
+
+    @property
+    def is_limited(self) -> bool:
+        return self.max_workspaces is not None or self.max_builds_in_flight is not None
+
+
+@dataclass(frozen=True, slots=True)
 class GlobalSnapshot:
     """What the tick needs: every preset that is desired or still has prebuilds, read in one transaction."""
 

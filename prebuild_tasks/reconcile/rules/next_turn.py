@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import datetime
+from typing import NamedTuple
 
 from prebuild_tasks.model.vocabulary import PresetStatus
 from prebuild_tasks.reconcile.rules.backoff import backoff_until
@@ -14,8 +14,7 @@ from prebuild_tasks.reconcile.rules.wants import Quantities, Wanted
 _NOTHING = Quantities(0, 0, 0)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NextTurn:
+class NextTurn(NamedTuple):
     """What a pool's next turn does."""
 
     outcome: str
@@ -42,7 +41,7 @@ def next_turn(wanted: Wanted, limits: Limits | None, now: datetime) -> NextTurn:
     grant = limits.grant(pool.preset.id, wish.create) if limits else Grant(wish.create)
     if pool.is_suspended(now):
         outcome, why = ("paused", Reason.PAUSED) if pool.paused else ("blocked", Reason.LOST_TURNS)
-        return NextTurn(outcome=outcome, does=_NOTHING, grant=grant, reason=why)
+        return NextTurn(outcome, _NOTHING, grant, why)
     unwell = pool.hard_limit and pool.status is PresetStatus.HEALTHY and pool.failures_in_row >= pool.hard_limit
     reason: Reason | None = None
     if pool.preset.active and backoff_until(pool.failures, pool.backoff_interval, now):
@@ -51,14 +50,8 @@ def next_turn(wanted: Wanted, limits: Limits | None, now: datetime) -> NextTurn:
         reason = Reason(pool.status.value)
     elif unwell:
         reason = Reason.HARD_LIMITED
-    does, wake = wish._replace(create=0 if reason else grant.count), wanted.wake
+    does, wake = Quantities(wish.delete, wish.cancel, 0 if reason else grant.number), wanted.wake
     if wish.create and not reason:
         reason, wake = Reason(grant.limit.reason.value) if grant.limit else None, wake + grant.left_for
-    return NextTurn(
-        outcome="changed" if any(does) else "blocked" if reason else "steady",
-        does=does,
-        grant=grant,
-        reason=reason,
-        status=PresetStatus.HARD_LIMITED if unwell else None,
-        wake=wake,
-    )
+    outcome = "changed" if any(does) else "blocked" if reason else "steady"
+    return NextTurn(outcome, does, grant, reason, PresetStatus.HARD_LIMITED if unwell else None, wake)

@@ -2,23 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import NamedTuple
 
-from prebuild_tasks.model.vocabulary import Preset, PresetStatus
-from prebuild_tasks.reconcile.rules.model import Counts, RecentFailures, ReconciliationState
-from prebuild_tasks.reconcile.rules.rollout import (
-    ALONE,
-    NOTHING_OUTDATED,
-    OtherVersions,
-    Outdated,
-    Rolling,
-    Successor,
-    missing,
-)
-from prebuild_tasks.reconcile.rules.state import compute_state, desired_now
+from prebuild_tasks.model.vocabulary import Preset
+from prebuild_tasks.reconcile.rules.model import Counts, ReconciliationState
+from prebuild_tasks.reconcile.rules.rollout import OtherVersions, PoolVersion, missing
+from prebuild_tasks.reconcile.rules.state import compute_state
 
 
 class Quantities(NamedTuple):
@@ -29,35 +19,7 @@ class Quantities(NamedTuple):
     create: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PoolVersion:
-    """A pool's preset in one version: its prebuilds counted, and what can hold its turn back."""
-
-    preset: Preset
-    counts: Counts
-    rolling: Rolling | None = None
-    """How it replaces prebuilds gradually while it is the active version; None: all at once."""
-    outdated: Outdated = NOTHING_OUTDATED
-    """From rows. Counts alone leave it empty, which is exact unless the pool `is_replacing`."""
-    failures: RecentFailures | None = None
-    backoff_interval: timedelta = timedelta()
-    """Added to the wait by each of the recent failures."""
-    failures_in_row: int = 0
-    hard_limit: int = 0
-    """After so many failures in a row creation stops until the pool is unblocked; 0: never."""
-    status: PresetStatus = PresetStatus.HEALTHY
-    paused: bool = False
-    """By itself or with everything."""
-    rests_until: datetime | None = None
-    """No turn before this instant, because the last ones crashed their worker."""
-
-    def is_suspended(self, now: datetime) -> bool:
-        """Whether the pool gets no turn at all."""
-        return self.paused or (self.rests_until is not None and now < self.rests_until)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Wanted:
+class Wanted(NamedTuple):
     """How many prebuilds a pool wants created, deleted and cancelled by its next turn, and why."""
 
     pool: PoolVersion
@@ -101,11 +63,9 @@ def wants(pool: PoolVersion, others: OtherVersions, now: datetime) -> Wanted:
         goes_on = pool.rolling is not None and others.second_choices > missing(state.desired, state.eligible)
     else:
         ceiling = _standing_in(pool, others)
-        turn = total._replace(delete=total.delete - ceiling)
+        turn = Quantities(total.delete - ceiling, total.cancel, 0)
         goes_on = any(turn)
-    return Wanted(
-        pool=pool, state=state, total=total, turn=turn, ceiling=ceiling, wake=others.preset_ids if goes_on else ()
-    )
+    return Wanted(pool, state, total, turn, ceiling, others.preset_ids if goes_on else ())
 
 
 def _active(pool: PoolVersion, others: OtherVersions, state: ReconciliationState) -> tuple[Quantities, int]:
@@ -140,33 +100,3 @@ def _standing_in(pool: PoolVersion, others: OtherVersions) -> int:
     if successor is None:
         return 0
     return min(pool.outdated.second_choices, missing(successor.desired, successor.eligible))
-
-
-def is_replacing(versions: Sequence[PoolVersion]) -> bool:
-    """Whether counts do not tell what these versions of one pool want, so that their rows must be read."""
-    active = _replacing(versions)
-    if active is None:
-        return False
-    older = any(item.counts.live + item.counts.expired for item in versions if item is not active)
-    return bool(older or active.counts.expired or active.counts.aging)
-
-
-def other_versions(versions: Sequence[PoolVersion], now: datetime) -> Mapping[str, OtherVersions]:
-    """Return, by preset, what each version of one pool must know of the others."""
-    active = _replacing(versions)
-    if active is None:
-        return {item.preset.id: ALONE for item in versions}
-    found: dict[str, OtherVersions] = {}
-    desired, eligible, second_choices = desired_now(active.preset, now), active.counts.ready, 0
-    # A newer version has a higher id; its prebuilds are the better second choice, so they stay longer.
-    for item in sorted(versions, key=lambda one: int(one.preset.id), reverse=True):
-        if item is not active:
-            found[item.preset.id] = OtherVersions(successor=Successor(desired, eligible + second_choices))
-            second_choices += item.outdated.second_choices
-    found[active.preset.id] = OtherVersions(second_choices)
-    return found
-
-
-def _replacing(versions: Sequence[PoolVersion]) -> PoolVersion | None:
-    """Return the active version if it replaces the others gradually."""
-    return next((item for item in versions if item.preset.active and item.rolling), None)

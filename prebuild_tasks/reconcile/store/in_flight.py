@@ -10,8 +10,7 @@ from sqlalchemy import ColumnElement, Connection, and_, func, select, true
 from sqlalchemy.orm import InstrumentedAttribute
 
 from prebuild_tasks.model.vocabulary import CLAIM_REASON, OPEN_STATUSES, PREBUILDS_OWNER, PresetStatus, Transition
-from prebuild_tasks.reconcile.rules.limits import Usage
-from prebuild_tasks.reconcile.rules.model import PresetCounts
+from prebuild_tasks.reconcile.rules.model import PresetCounts, Usage
 from prebuild_tasks.reconcile.store.snapshots import read_counts
 from prebuild_tasks.schema import tables as m
 from prebuild_tasks.schema.conditions import IS_ACTIVE, TEMPLATE_OF_VERSION, VERSION_OF_PRESET
