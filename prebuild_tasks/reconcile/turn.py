@@ -182,6 +182,9 @@ def _set_status(connection: Connection, view: PresetView, status: PresetStatus) 
 def _apply(connection: Connection, seen: Look, settings: Settings) -> PresetResult:
     """Delete first, then cancel, then create into the slots that are free by then."""
     view, wanted, turn = seen.view, seen.wanted, seen.turn
+    if turn.does.create:
+        # Before any workspace is locked, as schema/row_locks.py has it.
+        turn = next_turn(wanted, lock_limits(connection, view, turn.does.create, settings), view.now)
     held = dict(view.held_slots)
     builds: list[NewBuild] = []
     for action in choose(view.snapshot, wanted, view.now):
@@ -197,8 +200,6 @@ def _apply(connection: Connection, seen: Look, settings: Settings) -> PresetResu
             connection, view.preset_id, turn.does.cancel, reason=reason, initiator=RECONCILER, now=view.now
         )
         builds += deletions
-    if turn.does.create:
-        turn = next_turn(wanted, lock_limits(connection, view, turn.does.create, settings), view.now)
     if canceled:
         held = preset_view.read_slots(connection, view.preset_id)
     slots = assign_slots(held, wanted.ceiling, turn.does.create)

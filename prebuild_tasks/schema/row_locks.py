@@ -27,6 +27,7 @@ ORDER = {
     "settings": "The mark up to which rows are counted is held while rows that are counted are deleted.",
     "build_logs": "A build's output is deleted before the build.",
     "builds": "Whoever ends, cancels, takes or reserves a build locks it before its workspace.",
+    "claim_events": "Events are freed of a workspace, or of a preset, before that is deleted.",
     "workspaces": "A claim locks nothing but the workspace that it takes.",
 }
 """The locks that are waited for, with what each is for: advisory locks by name, row locks by table.
@@ -35,6 +36,7 @@ Not in it are tables whose rows are locked only under another lock of their own 
 the last to be locked in their transaction (`LAST`).
 """
 GUARDED = {
+    "alembic_version": "migration",
     "templates": "declaration",
     "template_versions": "declaration",
     "preset_parameters": "declaration",
@@ -42,11 +44,11 @@ GUARDED = {
     "totals": "settings",
 }
 """Tables whose rows are changed under the given lock alone, and therefore in any order."""
-LAST = frozenset({"claim_events", "history", "lost_turns", "probes", "strays", "workers"})
+LAST = frozenset({"history", "lost_turns", "probes", "strays", "workers"})
 """Tables whose rows are locked by nobody who waits for a lock of `ORDER` afterwards."""
 
-_MIGRATION, _OWNER, _DECLARATION = 7233690146, 7233690147, 7233690148
-"""Keys of advisory locks: arbitrary numbers, the same in every release."""
+ADVISORY_KEYS = {"migration": 7233690146, "owner": 7233690147, "declaration": 7233690148}
+"""Arbitrary numbers, the same in every release."""
 _MIGRATION_PATIENCE_S = 60
 
 _Query = TypeVar("_Query", bound=Select[*tuple[object, ...]])
@@ -56,7 +58,7 @@ def lock_migration(connection: Connection) -> None:
     """Let one process at a time migrate: a second one waits up to a minute, and then finds nothing to do."""
     if connection.dialect.name == "postgresql":
         connection.execute(text(f"SET LOCAL lock_timeout = '{_MIGRATION_PATIENCE_S}s'"))
-        connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _MIGRATION})
+        connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": ADVISORY_KEYS["migration"]})
 
 
 def lock_declaration(connection: Connection) -> None:
@@ -65,14 +67,14 @@ def lock_declaration(connection: Connection) -> None:
     An advisory lock, not one of the rows that turns lock: a turn is never held up by a file that is being applied.
     """
     if connection.dialect.name == "postgresql":
-        connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _DECLARATION})
+        connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": ADVISORY_KEYS["declaration"]})
 
 
 def lock_owner(connection: Connection, owner: str) -> None:
     """Let two claims of one owner at once count one after the other."""
     if connection.dialect.name == "postgresql":
         query = text("SELECT pg_advisory_xact_lock(hashtextextended(:owner, :key))")
-        connection.execute(query, {"owner": owner, "key": _OWNER})
+        connection.execute(query, {"owner": owner, "key": ADVISORY_KEYS["owner"]})
 
 
 def for_no_key_update(query: _Query, of: type[Base] | None = None) -> _Query:

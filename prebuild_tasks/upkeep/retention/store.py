@@ -146,13 +146,16 @@ def delete_preset(connection: Connection, preset_id: int, limit: int) -> bool:
     mine = select(m.Workspace.id).where(m.Workspace.preset_id == preset_id)
     idle = mine.where(~exists().where(m.Build.workspace_id == m.Workspace.id)).limit(limit)
     ids = connection.execute(idle).scalars().all()
+    is_last = len(builds) < limit and len(ids) < limit
     if ids:
         connection.execute(update(m.ClaimEvent).where(m.ClaimEvent.workspace_id.in_(ids)).values(workspace_id=None))
+    if is_last:
+        keep_preset(connection, preset_id)
+        connection.execute(update(m.ClaimEvent).where(m.ClaimEvent.preset_id == preset_id).values(preset_id=None))
+    if ids:
         connection.execute(delete(m.Workspace).where(m.Workspace.id.in_(ids)))
-    if len(builds) == limit or len(ids) == limit:
+    if not is_last:
         return False
-    keep_preset(connection, preset_id)
-    connection.execute(update(m.ClaimEvent).where(m.ClaimEvent.preset_id == preset_id).values(preset_id=None))
     for table in (m.PresetParameter, m.PresetSchedule, m.LostTurn):
         connection.execute(delete(table).where(table.preset_id == preset_id))
     return connection.execute(delete(m.Preset).where(m.Preset.id == preset_id)).rowcount == 1
