@@ -70,6 +70,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 _TOGETHER = {
+    "tests/faults/test_lock_order.py": "deployment",
     "tests/faults/test_table.py": "deployment",
     "tests/faults/test_poison.py": "deployment",
     "tests/faults/test_mixed.py": "deployment",

@@ -93,6 +93,11 @@ class PostgresServer:
             )  # fmt: skip
         return self.process
 
+    @property
+    def log(self) -> str:
+        """What it has logged since it was made."""
+        return (self._directory / "log").read_text()
+
     def wait_ready(self) -> None:
         wait_until(lambda: self.process.poll() is not None or _accepts(self._directory), what="PostgreSQL", timeout=60)
         assert self.process.poll() is None, (self._directory / "log").read_text()

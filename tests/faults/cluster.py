@@ -28,12 +28,15 @@ from prebuild_tasks.pools.options import ApplyOptions
 from prebuild_tasks.provisioners import Provisioners
 from prebuild_tasks.workspaces.outbox import send_within
 from tests.e2e.service import Service, procfile
+from tests.faults import lock_recorder
 from tests.faults.load import Load, Sampler
+from tests.faults.lock_order import violations
 from tests.faults.proxy import Proxy
 from tests.servers import PostgresServer, migrate, restartable_postgres
 from tests.wait import wait_until
 
 TICK = 0.5
+RECORDING = Path(__file__).parent / "recording"
 POOLS = 6
 DESIRED = 3
 SCALED = {
@@ -84,8 +87,14 @@ class Cluster(Service):
             PREBUILD_DATABASE_URL=f"postgresql+psycopg://postgres@127.0.0.1:{self.postgres_proxy.port}/postgres",
             PREBUILD_REDIS_URL=f"redis://127.0.0.1:{self.redis_proxy.port}/0",
             PREBUILD_FAULT_DIR=str(place / "faults"),
+            LOCK_ORDER_DIR=str(place / "locks"),
+            PYTHONPATH=str(RECORDING),
             **SCALED,
         )
+        self.locks = place / "locks"
+        """Where every process writes in which order its transactions lock."""
+        self.locks.mkdir(parents=True)
+        self._stop_recording = lock_recorder.install(self.locks)
         self.faults = place / "faults"
         self.faults.mkdir(parents=True)
         self.data_dir.mkdir()
@@ -115,6 +124,7 @@ class Cluster(Service):
         self._keeper.join(10)
         self.sampler.stop()
         self.kill()
+        self._stop_recording()
 
     def apply(self, text: str, *, prune: bool = False) -> None:
         """As `prebuild apply --yes`, without a process of its own."""
@@ -237,6 +247,8 @@ class Cluster(Service):
 
         wait_until(settled, timeout=timeout, what="all builds at their end", pause=0.1)
         wait_until(clean, timeout=10, what="a clean audit")
+        assert list(violations(self.locks)) == []
+        assert self.postgres.log.count("deadlock detected") == 0
 
     def _spawn(self, name: str, arguments: list[str], environment: dict[str, str]) -> subprocess.Popen[str]:
         """Under the guard: it changes `environment`, and the keeper starts processes, too."""

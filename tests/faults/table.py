@@ -98,6 +98,11 @@ ROWS = (
         ("test_the_invariants_hold_after_every_step",), "tests/faults/test_machine.py",
     ),
     Row(
+        "", "everything that locks at once, rare operations too: in the order of `schema/row_locks.py`, no deadlock",
+        "500 operations",
+        ("test_locks_are_taken_in_order",), "tests/faults/test_lock_order.py",
+    ),
+    Row(
         "", "hostile values at every door: refused, or harmless", "2,000 examples at each door, on each database",
         ("test_the_claim[", "test_what_operators_name[", "test_task_messages[", "test_the_pools_file["),
         "tests/faults/test_hostile.py",

@@ -1,0 +1,60 @@
+"""Compares recorded orders of locks with the order of `schema/row_locks.py`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from prebuild_tasks.schema.row_locks import ADVISORY_KEYS, GUARDED, LAST, ORDER
+
+NAMES = {str(key): name for name, key in ADVISORY_KEYS.items()}
+RANK = {name: rank for rank, name in enumerate(ORDER)}
+
+
+def recorded(directory: Path) -> list[tuple[str, ...]]:
+    """Every order that any process wrote, once."""
+    lines = {line for path in directory.iterdir() for line in path.read_text().splitlines() if line}
+    return sorted(tuple(line.split()) for line in lines)
+
+
+def name_of(step: str) -> str:
+    """The lock of one recorded step, by its name in `ORDER`."""
+    how, name, _ = step.split(":")
+    return NAMES.get(name, name) if how == "advisory" else name
+
+
+def violation(order: Sequence[str]) -> str:
+    """What is wrong with the locks of one transaction; empty: nothing.
+
+    Rows that a transaction has locked by a clause, it may change at any time.
+    """
+    held, chosen, highest, last = set[str](), set[str](), "", ""
+    for step in order:
+        how, _, rows = step.split(":")
+        name = name_of(step)
+        if name in GUARDED:
+            if GUARDED[name] not in held:
+                return f"{name} without {GUARDED[name]}"
+        elif name in LAST:
+            last = name
+        elif name not in RANK:
+            return f"{name} is not in the order"
+        else:
+            waits = how != "skip" and name not in chosen
+            if waits and highest and RANK[name] < RANK[highest]:
+                return f"{name} after {highest}"
+            if waits and last:
+                return f"{name} after {last}"
+            if name == "presets" and rows == "many" and "declaration" not in held:
+                return "several presets without declaration"
+            highest = max(highest or name, name, key=RANK.__getitem__)
+        held.add(name)
+        if how in ("select", "skip"):
+            chosen.add(name)
+    return ""
+
+
+def violations(directory: Path) -> Iterator[str]:
+    for order in recorded(directory):
+        if wrong := violation(order):
+            yield f"{wrong}: {' '.join(order)}"

@@ -1,0 +1,161 @@
+"""Transactions lock in the order of `schema/row_locks.py`, whatever goes on at the same time: none waits in a circle.
+
+Every row of the fault table asks for it (`Cluster.calm`). Here all that locks is done at once, the rare things too.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from contextlib import suppress
+from itertools import combinations
+
+import pytest
+
+from prebuild_tasks.client import Client
+from prebuild_tasks.errors import BusyError, ClaimMissError, RefusedError, UnreachableError
+from prebuild_tasks.pools import operations
+from prebuild_tasks.reconcile.turn import reconcile_preset
+from prebuild_tasks.schema.lookup import resolve_preset
+from prebuild_tasks.upkeep.retention.run import prune
+from tests.faults.cluster import NAMES, Cluster, pools_file
+from tests.faults.lock_order import name_of, recorded, violation
+from tests.faults.lock_recorder import locks_of
+from tests.faults.trials import IN_CLUSTER, Report, trials
+from tests.wait import wait_until
+
+pytestmark = IN_CLUSTER
+LIMITED = "organizations: [{name: default, max_builds_in_flight: 30, max_per_owner: 50}]\n"
+SEEN = {
+    ("declaration", "presets"),
+    ("presets", "organizations"),
+    ("organizations", "installation"),
+    ("owner", "workspaces"),
+    ("builds", "workspaces"),
+    ("settings", "builds"),
+}
+"""Pairs that the load must have led to, or it has shown nothing."""
+
+
+class Operators:
+    """People and services that change everything that can be changed, through the functions the commands call."""
+
+    def __init__(self, deployment: Cluster, chance: random.Random) -> None:
+        self._it, self._chance = deployment, chance
+        self._client = Client(settings=deployment.settings)
+        self._database = self._client.database
+        self._limited = deployment.settings.model_copy(update={"max_builds_in_flight": 30})
+        self._old = deployment.settings.model_copy(
+            update={"retention_builds": 0.0, "retention_logs": 0.0, "retention_events": 0.0}
+        )
+        self.forgotten = 0
+        """Presets whose rows are deleted, once their workspaces are."""
+        self._ways: list[Callable[[], object]] = [
+            self.turn, self.turn, self.invalidate, self.pause, self.resume, self.resume, self.prune, self.change,
+            self.template_comes, self.template_goes, self.claim_with_name,
+        ]  # fmt: skip
+
+    def step(self, number: int) -> None:
+        """Do each once, then one at random. What is held or refused has recorded its locks all the same."""
+        way = self._ways[number] if number < len(self._ways) else self._chance.choice(self._ways)
+        with suppress(UnreachableError, BusyError, RefusedError, ClaimMissError):
+            way()
+
+    def end(self) -> None:
+        operations.resume(self._database, actor="operator")
+        for name in NAMES:
+            operations.resume(self._database, name, actor="operator")
+        self._it.apply(pools_file(), prune=True)
+        wait_until(lambda: self.prune() or self.forgotten, timeout=60, what="a preset that is forgotten")
+        self._client.close()
+
+    def invalidate(self) -> None:
+        operations.invalidate(self._database, self._chance.choice(NAMES), actor="operator")
+
+    def pause(self) -> None:
+        operations.pause(self._database, self._chance.choice(["", *NAMES]), actor="operator", seconds=1.0)
+
+    def resume(self) -> None:
+        operations.resume(self._database, self._chance.choice(["", *NAMES]), actor="operator")
+
+    def turn(self) -> None:
+        """Delete and create in one turn, under a global limit on builds."""
+        name = self._chance.choice(NAMES)
+        operations.invalidate(self._database, name, actor="operator")
+        with self._database.read() as connection:
+            preset_id = resolve_preset(connection, name)
+        reconcile_preset(self._database, self._limited, preset_id)
+
+    def prune(self) -> None:
+        self.forgotten += prune(self._database, self._old).presets
+
+    def change(self) -> None:
+        """Change every pool and an organization, but no size: what is too many until the next turn is a violation."""
+        text = pools_file(extra=LIMITED.replace("30", str(self._chance.randint(10, 30))))
+        self._it.apply(text.replace("ttl: 30m", f"ttl: {self._chance.randint(20, 40)}m"))
+
+    def template_comes(self) -> None:
+        extra = "  - name: extra\n    provisioner: simulated\n    config: {build_time: 0.05}\n"
+        extra += "    presets: [{name: small, desired: 1}]\n"
+        self._it.apply(pools_file(extra=extra + LIMITED))
+
+    def template_goes(self) -> None:
+        self._it.apply(pools_file(extra=LIMITED), prune=True)
+
+    def claim_with_name(self) -> None:
+        answer = self._client.claim(self._chance.choice(NAMES), owner="operator")
+        self._client.release(f"{answer.owner}/{answer.workspace}", actor="operator")
+
+
+def names_of(order: tuple[str, ...]) -> list[str]:
+    """The locks, each where it was taken first."""
+    return list(dict.fromkeys(name_of(step) for step in order))
+
+
+@trials(40, 500)
+def test_locks_are_taken_in_order(deployment: Cluster, chance: random.Random, report: Report, count: int) -> None:
+    load, operators = deployment.load(chance), Operators(deployment, chance)
+    for number in range(count):
+        operators.step(number)
+    load.stop()
+    operators.end()
+    deployment.calm(120)
+    orders = recorded(deployment.locks)
+    pairs = {pair for order in orders for pair in combinations(names_of(order), 2)}
+    assert pairs >= SEEN
+    report(f"{count} operations, {load.hits} claims, {len(orders)} orders of locks")
+
+
+@pytest.mark.parametrize(
+    ("order", "wrong"),
+    [
+        ("select:presets select:organizations change:workspaces", ""),
+        ("change:workspaces select:presets", "presets after workspaces"),
+        ("select:presets change:workspaces select:organizations", "organizations after workspaces"),
+        ("change:workspaces change:builds", "builds after workspaces"),
+        ("change:workspaces skip:builds change:builds change:workspaces", ""),
+        ("change:workers change:builds", "builds after workers"),
+        ("change:templates", "templates without declaration"),
+        ("change:unknown", "unknown is not in the order"),
+    ],
+)
+def test_an_order_is_compared_with_the_list(order: str, wrong: str) -> None:
+    assert violation([f"{step}:one" for step in order.split()]) == wrong
+
+
+@pytest.mark.parametrize(
+    ("statement", "locks"),
+    [
+        ("SELECT a FROM builds JOIN workspaces ON x FOR NO KEY UPDATE OF builds SKIP LOCKED", [("builds", "skip")]),
+        ("SELECT presets.id FROM presets WHERE id = 1 FOR NO KEY UPDATE", [("presets", "select")]),
+        ("SELECT a FROM builds WHERE b = (SELECT c FROM pool) FOR UPDATE", [("builds", "select")]),
+        ("UPDATE workspaces SET a=1 WHERE id = (SELECT id FROM workspaces FOR NO KEY UPDATE SKIP LOCKED)",
+         [("workspaces", "skip"), ("workspaces", "change")]),
+        ("INSERT INTO totals (a) VALUES (1) ON CONFLICT (a) DO UPDATE SET a = 2", [("totals", "change")]),
+        ("INSERT INTO builds (a) VALUES (1) RETURNING builds.id", []),
+        ("DELETE FROM workers WHERE a", [("workers", "change")]),
+        ("SELECT pg_advisory_xact_lock(%(key)s)", [("advisory", "advisory")]),
+    ],
+)  # fmt: skip
+def test_the_locks_of_a_statement(statement: str, locks: list[tuple[str, str]]) -> None:
+    assert list(locks_of(statement)) == locks
