@@ -1,4 +1,4 @@
-"""What of a decision is carried out while a pool is replaced by and by."""
+"""What a pool wants while it is replaced gradually."""
 
 from __future__ import annotations
 

@@ -182,7 +182,9 @@ def share_limits(
     kin: dict[int, list[Contender]] = defaultdict(list)
     for item in contenders:
         kin[item.organization_id].append(item)
-    everywhere = SharedLimit.divided(LimitReason.GLOBAL_BUILDS, max_everywhere, contenders)
+    everywhere: list[SharedLimit] = []
+    if max_everywhere:
+        everywhere.append(SharedLimit.divided(LimitReason.GLOBAL_BUILDS, max_everywhere, contenders))
     found: dict[int, tuple[SharedLimit, ...]] = {}
     for organization_id in usage.keys() & kin.keys():
         used, members, limits = usage[organization_id], kin[organization_id], list[SharedLimit]()
@@ -192,7 +194,7 @@ def share_limits(
             # What is in flight has its place in the quota already.
             room = used.max_workspaces - used.workspaces + sum(item.in_flight for item in members)
             limits.append(SharedLimit.divided(LimitReason.QUOTA, room, members))
-        found[organization_id] = (*limits, everywhere) if max_everywhere else tuple(limits)
+        found[organization_id] = (*limits, *everywhere)
     return found
 
 

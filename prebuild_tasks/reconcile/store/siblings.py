@@ -1,4 +1,4 @@
-"""Presets of one name in several versions of a template: who replaces whom while replacing is rolling."""
+"""Read presets of one name in several versions of a template, which replace each other gradually."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def _successor(connection: Connection, view: PresetView) -> OtherVersions:
 def second_choices(connection: Connection, preset_id: int) -> list[int]:
     """Which presets a claim turns to when this one has no eligible prebuild: itself and older ones, newest first.
 
-    Empty unless the preset is active and replaces by and by.
+    Empty unless the preset is active and replaces gradually.
     """
     mine = (
         select(m.Preset.name, m.TemplateVersion.template_id, m.Template.active_version_id, m.TemplateVersion.id)
@@ -106,7 +106,7 @@ def second_choices(connection: Connection, preset_id: int) -> list[int]:
 
 
 def successors(connection: Connection) -> dict[str, str]:
-    """Every preset, of any version, whose active namesake replaces by and by; and that one, which may be itself."""
+    """Every preset, of any version, whose active namesake replaces gradually; and that one, which may be itself."""
     active = aliased(m.Preset)
     version = aliased(m.TemplateVersion)
     query = (
