@@ -1,10 +1,10 @@
 """A provisioner for prebuild_tasks, in one module: a workspace is a directory with the files that its template names.
 
-<data_dir>/noop-dir/<installation>/<workspace id>/attempt     the highest attempt that began
-                                                  a1/, a2/    one directory per attempt
-                                                  published   which of them is the workspace; appears by rename
-                                                  claimed     the durable mark of a claim: the owner
-                                                  stopped     while it is stopped
+<data_dir>/noop-dir/<installation>/<workspace id>/attempt     the highest attempt that has begun
+                                                  a1/, a2/    a directory for each attempt
+                                                  published   the attempt that is the workspace; written atomically
+                                                  claimed     the durable mark of a claim: its owner
+                                                  stopped     present while the workspace is stopped
 """
 
 from __future__ import annotations
@@ -23,27 +23,29 @@ from prebuild_tasks.errors import BuildStoppedError, CannotBuildError, Provision
 from prebuild_tasks.model.durations import parse_duration
 from prebuild_tasks.provisioners import BuildContext, Probe, Resource, WorkspaceSpec, refuse_claimed
 
-LOOK = 0.5
-"""Seconds between two looks whether to go on; the port allows one."""
+CHECK_INTERVAL = 0.5
+"""Seconds between two checks for cancellation; the port allows one second."""
 
 
 @dataclass(frozen=True)
 class Config:
-    """`files`: texts by name. `takes`: seconds that a start lasts."""
+    """The validated `config` of a template."""
 
     files: Mapping[str, str]
+    """Texts by file name."""
     takes: float
+    """Seconds that a start lasts."""
 
 
 def parse(config: Mapping[str, Any]) -> Config:
-    """The checked config. Raises CannotBuildError in words for the one who wrote it."""
+    """Return the validated config. Raises CannotBuildError with a message for the author of the template."""
     if unknown := config.keys() - {"files", "takes"}:
-        raise CannotBuildError(f"config knows no {', '.join(sorted(unknown))}; it takes files, takes")
+        raise CannotBuildError(f"config.{min(unknown)} is not a known key; the keys are files, takes")
     files = config.get("files", {})
     if not isinstance(files, Mapping) or not all(isinstance(text, str) for pair in files.items() for text in pair):
         raise CannotBuildError("config.files must be texts by name")
     if bad := [name for name in files if name != Path(name).name]:
-        raise CannotBuildError(f"config.files: {bad[0]!r} is no name of a file")
+        raise CannotBuildError(f"config.files: {bad[0]!r} is not a file name")
     try:
         return Config(files, parse_duration(config.get("takes", 0)))
     except ValueError as error:
@@ -51,7 +53,7 @@ def parse(config: Mapping[str, Any]) -> Config:
 
 
 class NoopDir:
-    """Local, because the directories are on the host of the worker that made them."""
+    """Workspaces as directories. They are local to the host of the worker that made them."""
 
     name: ClassVar[str] = "noop-dir"
     local: ClassVar[bool] = True
@@ -60,11 +62,11 @@ class NoopDir:
         self._root = settings.data_dir / "noop-dir"
 
     def check_config(self, config: Mapping[str, Any]) -> None:
-        """Called by `apply`: what is refused here is never built."""
+        """Raise CannotBuildError for a bad config, when `apply` is called."""
         parse(config)
 
     def start(self, spec: WorkspaceSpec, context: BuildContext) -> Resource:
-        """Work in a directory of this attempt's own; publish it unless a later attempt has begun."""
+        """Make the files in a directory of this attempt, and publish it unless a later attempt has begun."""
         config, place = parse(spec.config), self._place(spec)
         context.check()
         with self._alone():
@@ -82,8 +84,8 @@ class NoopDir:
         left = config.takes
         context.check()
         while left > 0:
-            context.wait(min(left, LOOK))
-            left -= LOOK
+            context.wait(min(left, CHECK_INTERVAL))
+            left -= CHECK_INTERVAL
             self._refuse_lost(place, spec.attempt)
         try:
             for name, text in config.files.items():
@@ -97,7 +99,7 @@ class NoopDir:
             return _resource(place)
 
     def probe(self, spec: WorkspaceSpec) -> Probe:
-        """Ready as long as it is there and not stopped."""
+        """Report ready as long as the directory exists and the workspace is not stopped."""
         place = self._place(spec)
         if not _read(place / "published"):
             return Probe(ready=False, message="the directory is gone", gone=True)
@@ -106,7 +108,7 @@ class NoopDir:
         return Probe(ready=True)
 
     def claim(self, spec: WorkspaceSpec, context: BuildContext) -> None:
-        """Leave the mark on the resource itself, where it outlives any database. Nothing to personalise."""
+        """Leave the mark on the resource itself, where it outlives the database. There is nothing to personalise."""
         place = self._place(spec)
         context.check()
         with self._alone():
@@ -117,31 +119,31 @@ class NoopDir:
             _write(place / "claimed", spec.owner)
 
     def stop(self, spec: WorkspaceSpec, context: BuildContext) -> None:
-        """No longer ready; everything is kept."""
+        """Keep everything; the workspace is no longer ready."""
         context.check()
         if (place := self._place(spec)).exists():
             _write(place / "stopped", "")
 
     def delete(self, spec: WorkspaceSpec, context: BuildContext) -> None:
-        """Gone already is success; somebody's, or another installation's, is not ours to delete."""
+        """Remove the directory, unless a person has claimed it or it belongs to another installation."""
         place = self._place(spec)
         context.check()
         with self._alone():
             refuse_claimed(_read(place / "claimed"), spec)
             shutil.rmtree(place, ignore_errors=True)
         if place.exists():
-            raise ProvisionerError(f"{place} can't be removed")
+            raise ProvisionerError(f"{place} cannot be removed")
 
     def list(self, installation: str, configs: Iterable[Mapping[str, Any]] = ()) -> Iterator[Resource]:
-        """Half-made ones too: whatever is not listed here is never cleaned up."""
+        """Return all directories, half-made ones included: what is not listed is never cleaned up."""
         for path in sorted((self._root / installation).glob("*/attempt")):
             yield _resource(path.parent)
 
     def _place(self, spec: WorkspaceSpec) -> Path:
         try:
-            name = str(uuid.UUID(spec.workspace_id))  # so that no id leads out of our directory
+            name = str(uuid.UUID(spec.workspace_id))  # so that no id leads out of the directory
         except ValueError:
-            raise CannotBuildError(f"{spec.workspace_id!r} can't be a workspace's id") from None
+            raise CannotBuildError(f"{spec.workspace_id!r} cannot be a workspace's id") from None
         for other in self._root.glob(f"*/{name}"):
             if other.parent.name != spec.installation:
                 raise ProvisionerError("it belongs to another installation")
@@ -153,7 +155,7 @@ class NoopDir:
 
     @contextmanager
     def _alone(self) -> Iterator[None]:
-        """Who looks and then acts does so alone, among threads and processes; the lock goes with its holder."""
+        """Hold an exclusive lock, among threads and processes. It ends with the process that holds it."""
         self._root.mkdir(parents=True, exist_ok=True)
         with (self._root / ".lock").open("a") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
@@ -183,7 +185,7 @@ def _read(path: Path) -> str:
 
 
 def _write(path: Path, text: str) -> None:
-    """Whole or not at all."""
+    """Replace a file atomically."""
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
     temporary.write_text(text)
     temporary.replace(path)

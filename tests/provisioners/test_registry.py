@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -38,6 +40,26 @@ def test_an_unknown_name_says_what_there_is(settings: Settings) -> None:
         load("proces", settings)
     with pytest.raises(NotFoundError, match=r"no provisioner 'xyz' \(there are: .*process"):
         load("xyz", settings)
+
+
+def test_the_port_is_imported_without_anything_else() -> None:
+    """So that the face costs nothing on the way of a claim."""
+    script = (
+        "import sys; before = set(sys.modules); from prebuild_tasks.provisioners import Probe, WorkspaceSpec; "
+        "new = set(sys.modules) - before; "
+        "print(*sorted(name for name in new if name.partition('.')[0] not in sys.stdlib_module_names))"
+    )
+    done = subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True)
+    assert done.stdout.split() == [
+        "prebuild_tasks", "prebuild_tasks.provisioners", "prebuild_tasks.provisioners.port"
+    ]  # fmt: skip
+
+
+def test_what_is_not_installed_fails_with_its_reason(settings: Settings) -> None:
+    adapter = Provisioners(settings).get_or_missing("xyz")
+    assert (adapter.name, adapter.local) == ("xyz", False)
+    with pytest.raises(ProvisionerError, match=rf"there is no provisioner 'xyz' on {settings.host}"):
+        adapter.check_config({})
 
 
 @pytest.mark.usefixtures("third_party")
