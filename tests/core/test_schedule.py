@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from prebuild_tasks.model.vocabulary import Preset, Schedule
-from prebuild_tasks.reconcile.rules.schedule import _next_change, describe, desired_at, next_change, parse
+from prebuild_tasks.reconcile.rules.schedule import _next_change, desired_at, next_change, parse
 
 BASE = 1
 WEEKDAYS = frozenset({1, 2, 3, 4, 5})
@@ -52,7 +52,6 @@ def test_a_range_is_sets(
     held = parse(cron)
     assert held.hours == set(hours)
     assert (held.days, held.months, held.weekdays) == (days, months, weekdays)
-    assert describe(cron)
 
 
 @pytest.mark.parametrize(
@@ -95,16 +94,7 @@ def test_a_range_is_sets(
 def test_a_range_that_cannot_be_taken_says_why(cron: str, words: str) -> None:
     with pytest.raises(ValueError, match=words):
         parse(cron)
-    with pytest.raises(ValueError, match=words):
-        describe(cron)
     assert desired_at(preset((cron, 9)), at("2026-03-02T09:30")) == BASE
-
-
-def test_english() -> None:
-    assert describe("* 8-18 * * 1-5") == "Every minute from 08:00 through 18:59 on Monday through Friday"
-    # cronsim says "and" for either and "if it's" for both; left alone it would take this one for both.
-    assert describe("* 9 */2 * 1").endswith("on every second day of month and on Monday")
-    assert describe("* 9 *,1 * 1").endswith("through 09:59 on Monday")
 
 
 def ranged(low: int, high: int) -> st.SearchStrategy[str]:
@@ -125,7 +115,6 @@ def test_ordinary_ranges_are_read_as_cronsim_reads_them(hour: str, day: str, mon
     for _ in range(400):
         assert held.holds_on(moment) == (moment.month in theirs.months and theirs.match_day(moment.date()))
         moment += timedelta(days=1)
-    assert describe(cron)
 
 
 @pytest.mark.parametrize(

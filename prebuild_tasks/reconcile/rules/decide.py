@@ -59,11 +59,6 @@ def _may_go(preset: Preset, item: RunningPrebuild, reason: str, now: datetime) -
     return reason == "inactive" or is_expired(preset, item.created_at, now) == (reason == "expired")
 
 
-def needs_action(item: PresetCounts, now: datetime, backoff_interval: timedelta) -> bool:
-    """Whether its turn would do anything; a shortage that may not be filled yet is no reason."""
-    return _urgency(item, now, backoff_interval)[0] != _REST
-
-
 def order_presets(
     snapshot: GlobalSnapshot,
     backoff_interval: timedelta,

@@ -17,8 +17,6 @@ from itertools import combinations
 from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
-from cronsim import CronSim
-
 from prebuild_tasks.model.vocabulary import Preset, Schedule
 
 _EARLIEST = date(2024, 1, 1).toordinal()
@@ -69,17 +67,6 @@ def parse(cron: str) -> CronRange:
     if not _dates(held):
         raise ValueError(f"{cron!r} never holds: no such month has such a day")
     return held
-
-
-def describe(cron: str) -> str:
-    """The range in English. Raises ValueError as `parse` does."""
-    held = parse(cron)
-    _, hour, day, month, weekday = cron.split()
-    # Spelled out where cronsim would read it otherwise than we do (see above).
-    day = "*" if held.days is None else day.replace("*/", "1-31/")
-    weekday = "*" if held.weekdays is None else re.sub(r"(?<![-\w])(\w+)/", r"\1-6/", weekday.replace("*/", "0-6/"))
-    ours = f"* {hour} {day} {month} {weekday}"
-    return str(CronSim(ours, datetime(2024, 1, 1)).explain())  # noqa: DTZ001 - only its words are read
 
 
 def desired_at(preset: Preset, now: datetime) -> int:
