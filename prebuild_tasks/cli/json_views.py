@@ -8,7 +8,11 @@ from datetime import datetime
 from enum import Enum
 from typing import TYPE_CHECKING
 
+from prebuild_tasks.cli.remedies import spell, why_of
+
 if TYPE_CHECKING:  # A claim loads this module, and needs none of these.
+    from prebuild_tasks.cli.remedies import StartCommands
+    from prebuild_tasks.insight.explain.gather import Explained
     from prebuild_tasks.insight.plan.make import Plan
     from prebuild_tasks.insight.report.advice import Recommendation
     from prebuild_tasks.insight.report.types import PoolReport, Report
@@ -73,6 +77,25 @@ def plan_json(plan: Plan) -> dict[str, JsonValue]:
         "pools": [{**fields_of(pool), "sign": pool.sign} for pool in plan.pools],
         "cost": to_json(plan.cost),
         "needs_yes": plan.report.deletes or None,
+    }
+
+
+def explained_json(found: Explained, start: StartCommands) -> dict[str, JsonValue]:
+    """The answer of `prebuild explain`; `start`: how processes are started by hand."""
+    facts, why = found.facts, found.explanation
+    return {
+        "preset": facts.ref,
+        "at": to_json(facts.now),
+        "desired": facts.state.desired,
+        "eligible": facts.state.eligible,
+        "starting": facts.state.starting,
+        "missing": facts.missing,
+        "next_turn": to_json(facts.turn._asdict()),
+        "reason": why.reason.value,
+        "chain": [
+            {"about": link.about.value, "reason": to_json(link.reason), "words": link.words} for link in why.chain
+        ],
+        "commands": [{"command": spell(step.remedy, start), "why": why_of(step)} for step in why.steps],
     }
 
 

@@ -11,6 +11,7 @@ from prebuild_tasks.remedies import Remedy, RemedyKind
 if TYPE_CHECKING:  # what a worker that refuses to start prints must not wait for the settings
     from prebuild_tasks.config import Settings
     from prebuild_tasks.errors import PrebuildError
+    from prebuild_tasks.insight.explain.remedies import Step
     from prebuild_tasks.insight.report.advice import Recommendation
 
 
@@ -84,6 +85,11 @@ def next_step(hint: str, remedy: Remedy | None, start: StartCommands = EMBEDDED)
 def next_step_of(error: PrebuildError) -> str:
     """Return what to do about an error; empty where there is nothing to say."""
     return next_step(error.hint, error.remedy)
+
+
+def why_of(step: Step) -> str:
+    """Return what a step of `explain` is for, and the other way to the same end."""
+    return f"{step.why}; on one machine, {spell(step.instead)} runs all of them" if step.instead else step.why
 
 
 def recommendation_words(item: Recommendation) -> str:

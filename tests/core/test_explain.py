@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from prebuild_tasks.cli.remedies import StartCommands, spell
+from prebuild_tasks.cli.remedies import StartCommands, spell, why_of
 from prebuild_tasks.insight.explain.facts import (
     Budget,
     BuildFact,
@@ -226,6 +226,11 @@ def test_each_reason_has_its_sentence_and_its_command(
     assert all(step.why for step in why.steps)
     assert why.reason is facts.reason
     assert facts.reason in [link.reason for link in why.chain], "the chain names the reason that counts"
+
+
+def test_a_process_that_is_missing_can_be_started_with_all_others() -> None:
+    [step] = explain(facts(Reason.TICK_STALE, processes=Processes(WorkerAvailability(scheduler=False)))).steps
+    assert why_of(step) == "start beat; on one machine, prebuild up runs all of them"
 
 
 INACTIVE = Preset("1", desired=2, using_active_version=False)

@@ -11,7 +11,7 @@ from sqlalchemy import event, update
 
 from prebuild_tasks.claims.claim import claim
 from prebuild_tasks.claims.types import ClaimRequest
-from prebuild_tasks.cli.commands.explain import to_json
+from prebuild_tasks.cli.json_views import explained_json
 from prebuild_tasks.cli.remedies import spell, start_commands
 from prebuild_tasks.config import Settings
 from prebuild_tasks.db.engine import Database
@@ -45,7 +45,7 @@ def why(database: Database, settings: Settings, name: str = PRESET) -> Explained
     found = explain_preset(database, settings, None, name)
     rows = {row.preset: row.reason for row in pools(database, settings)}
     assert rows.get(found.facts.ref, found.facts.reason.value) == found.facts.reason.value, "status says the same"
-    json.dumps(to_json(found, START))
+    json.dumps(explained_json(found, START))
     return found
 
 

@@ -9,11 +9,11 @@ import typer
 
 from prebuild_tasks.bootstrap import Runtime
 from prebuild_tasks.cli.completion import complete_preset
+from prebuild_tasks.cli.json_views import explained_json
 from prebuild_tasks.cli.output import JsonOption, opened, write, write_json
-from prebuild_tasks.cli.remedies import StartCommands, spell, start_commands
+from prebuild_tasks.cli.remedies import StartCommands, spell, start_commands, why_of
 from prebuild_tasks.config import load_settings
 from prebuild_tasks.insight.explain.gather import Explained, explain_preset
-from prebuild_tasks.insight.explain.remedies import Step
 from prebuild_tasks.messaging.redis import connect
 from prebuild_tasks.reconcile.locks import Locks
 from prebuild_tasks.reconcile.rules.reasons import Reason
@@ -35,33 +35,9 @@ def explain(
     locks = Locks(client, settings.namespace, settings.lock_ttl)
     found = explain_preset(here.database, settings, locks, preset)
     if as_json:
-        write_json(to_json(found, start_commands(settings)))
+        write_json(explained_json(found, start_commands(settings)))
     else:
         _print(found, start_commands(settings))
-
-
-def to_json(found: Explained, start: StartCommands) -> dict[str, object]:
-    """Return the explanation as JSON values; `start`: how processes are started by hand."""
-    facts, why = found.facts, found.explanation
-    return {
-        "preset": facts.ref,
-        "at": facts.now.isoformat(),
-        "desired": facts.state.desired,
-        "eligible": facts.state.eligible,
-        "starting": facts.state.starting,
-        "missing": facts.missing,
-        "next_turn": facts.turn._asdict(),
-        "reason": why.reason.value,
-        "chain": [
-            {"about": link.about.value, "reason": link.reason.value if link.reason else None, "words": link.words}
-            for link in why.chain
-        ],
-        "commands": [{"command": spell(step.remedy, start), "why": _why(step)} for step in why.steps],
-    }
-
-
-def _why(step: Step) -> str:
-    return f"{step.why}; on one machine, {spell(step.instead)} runs all of them" if step.instead else step.why
 
 
 def _print(found: Explained, start: StartCommands) -> None:
@@ -79,4 +55,4 @@ def _print(found: Explained, start: StartCommands) -> None:
         width = max(map(len, commands))
         write("\nnext:")
         for command, step in zip(commands, why.steps, strict=True):
-            write(f"  {command:<{width}}  # {_why(step)}")
+            write(f"  {command:<{width}}  # {why_of(step)}")
