@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+from prebuild_tasks.model.names import PresetRef
 from prebuild_tasks.model.vocabulary import BuildStatus, Transition
-from prebuild_tasks.schema.lookup import preset_ref
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +49,7 @@ class TakenBuild:
 
     @property
     def ref(self) -> str:
-        return preset_ref(self.template, self.preset, self.version, active=self.active)
+        return str(PresetRef.of(self.template, self.preset, self.version, active=self.active))
 
 
 @dataclass(frozen=True, slots=True)

@@ -41,7 +41,7 @@ from prebuild_tasks.claims.types import Claimed
 from prebuild_tasks.db.base import UuidText
 from prebuild_tasks.db.connections import one_line, run_by_driver
 from prebuild_tasks.db.engine import Database
-from prebuild_tasks.model.names import PREBUILD_PREFIX, parse_preset_ref
+from prebuild_tasks.model.names import PREBUILD_PREFIX, PresetRef
 from prebuild_tasks.model.vocabulary import CLAIM_REASON, BuildPriority, BuildStatus, Transition
 from prebuild_tasks.reconcile.store.expiry import fresh_since_sql
 from prebuild_tasks.schema import tables as m
@@ -64,7 +64,7 @@ def claim_at_once(
     """
     if database.dialect != "postgresql" or preset.isdecimal():
         return None
-    ref = parse_preset_ref(preset)
+    ref = PresetRef.parse(preset)
     now, clock = database.now_sql()
     words = _words(now, versioned=ref.version is not None)
     values = clock | {

@@ -14,6 +14,7 @@ from prebuild_tasks.config import Settings
 from prebuild_tasks.fleet.liveness import Liveness, read_liveness
 from prebuild_tasks.insight.explain.facts import Budget
 from prebuild_tasks.messaging.publisher import BUILDS, DEFAULT, EVENTS, RECONCILE
+from prebuild_tasks.model.names import PoolName
 from prebuild_tasks.model.vocabulary import PresetStatus
 from prebuild_tasks.reconcile.rules.limits import Grant, LimitReason, Limits, SharedLimit, contender, share_limits
 from prebuild_tasks.reconcile.rules.model import PresetCounts, ReconciliationState, Usage
@@ -102,9 +103,9 @@ def read_context(
     limits are divided among them.
     """
     backoff_interval = timedelta(seconds=settings.backoff_interval)
-    pools: dict[str, list[PoolVersion]] = defaultdict(list)
+    pools: dict[PoolName, list[PoolVersion]] = defaultdict(list)
     for row in rows:
-        pools[row.ref.partition("@")[0]].append(_pool(row, backoff_interval))
+        pools[PoolName.of_ref(row.ref)].append(_pool(row, backoff_interval))
     usage, in_flight = read_usage(connection)
     liveness = read_liveness(connection, settings, now)
     context = AssessmentContext(

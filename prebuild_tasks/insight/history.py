@@ -11,7 +11,7 @@ from sqlalchemy import ColumnElement, Connection, String, and_, cast, or_, selec
 from prebuild_tasks.db.engine import Database
 from prebuild_tasks.errors import InputError, NotFoundError
 from prebuild_tasks.model.json_values import JsonObject
-from prebuild_tasks.model.names import PREBUILD_PREFIX, as_id, parse_preset_ref
+from prebuild_tasks.model.names import PREBUILD_PREFIX, PresetRef, as_id
 from prebuild_tasks.model.vocabulary import CLAIM_REASON, RECONCILER
 from prebuild_tasks.remedies import Remedy, RemedyKind
 from prebuild_tasks.schema import tables as m
@@ -139,8 +139,8 @@ def _requests(connection: Connection, workspace_id: str, told: Sequence[HistoryE
 
 def _mentions(ref: str) -> list[str]:
     """How the changes of an `apply` name this pool, its template, or the template's versions."""
-    wanted = parse_preset_ref(ref)
-    named = (f"preset {wanted.template}/{wanted.preset}", f"template {wanted.template}", f"version {wanted.template}")
+    wanted = PresetRef.parse(ref)
+    named = (f"preset {wanted.pool}", f"template {wanted.template}", f"version {wanted.template}")
     return [f" {words}{end}" for words in named for end in ('"', ":", "@")]
 
 

@@ -19,12 +19,50 @@ _OWNER_MAX = 100
 _SHOWN = 60
 
 
+class PoolName(NamedTuple):
+    """A preset of one name over all versions of its template: `template/preset`."""
+
+    template: str
+    preset: str
+
+    def __str__(self) -> str:
+        return f"{self.template}/{self.preset}"
+
+    @classmethod
+    def of_ref(cls, ref: str) -> PoolName:
+        """Read the pool of a preset's name that we spelled ourselves: it is not checked again."""
+        template, _, preset = ref.partition("@")[0].partition("/")
+        return cls(template, preset)
+
+
 class PresetRef(NamedTuple):
     """`template/preset`, the active version's, or `template/preset@version`."""
 
     template: str
     preset: str
     version: str | None = None
+
+    def __str__(self) -> str:
+        name = f"{self.template}/{self.preset}"
+        return f"{name}@{self.version}" if self.version else name
+
+    @property
+    def pool(self) -> PoolName:
+        """The pool that the preset belongs to."""
+        return PoolName(self.template, self.preset)
+
+    @classmethod
+    def of(cls, template: str, preset: str, version: str, *, active: bool) -> PresetRef:
+        """Name a stored preset, without the version where that is the active one."""
+        return cls(template, preset, None if active else version)
+
+    @classmethod
+    def parse(cls, value: str) -> PresetRef:
+        """Read `template/preset` or `template/preset@version`. Raises InputError with the form."""
+        match = _REF.fullmatch(value)
+        if not match:
+            raise InputError(f"{_shown(value)} is no preset", hint="write template/preset, or template/preset@version")
+        return cls(*match.groups())
 
 
 def prebuild_name() -> str:
@@ -61,14 +99,6 @@ def check_owner(value: str) -> str:
             f"{_shown(owner)} is no owner's name", hint=f"use up to {_OWNER_MAX} printable characters without slashes"
         )
     return owner
-
-
-def parse_preset_ref(value: str) -> PresetRef:
-    """Read `template/preset` or `template/preset@version`. Raises InputError with the form."""
-    match = _REF.fullmatch(value)
-    if not match:
-        raise InputError(f"{_shown(value)} is no preset", hint="write template/preset, or template/preset@version")
-    return PresetRef(*match.groups())
 
 
 def as_id(value: str) -> str | None:

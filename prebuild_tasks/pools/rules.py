@@ -6,6 +6,7 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping
 from typing import NamedTuple
 
+from prebuild_tasks.model.names import PoolName
 from prebuild_tasks.reconcile.rules.model import GlobalSnapshot, PresetCounts
 from prebuild_tasks.reconcile.rules.state import desired_now
 
@@ -29,7 +30,7 @@ def losses(before: Scene, after: Scene) -> Losses:
     """What goes of each pool beyond what would have gone anyway, over all its versions."""
     stood, stand = _staying(before), _staying(after)
     total = 0
-    fewer: Counter[str] = Counter()
+    fewer: Counter[PoolName] = Counter()
     for item in before.snapshot.presets:
         total += item.counts.ready if item.preset.active else stood[item.preset.id]
         fewer[_pool(item)] += stood[item.preset.id]
@@ -55,5 +56,5 @@ def _staying(scene: Scene) -> dict[str, int]:
     return stay
 
 
-def _pool(item: PresetCounts) -> str:
-    return item.ref.partition("@")[0]
+def _pool(item: PresetCounts) -> PoolName:
+    return PoolName.of_ref(item.ref)

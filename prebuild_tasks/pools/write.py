@@ -11,6 +11,7 @@ from sqlalchemy import Connection, bindparam, delete, insert, select, update
 
 from prebuild_tasks.db.base import Base
 from prebuild_tasks.errors import RefusedError
+from prebuild_tasks.model.names import PoolName
 from prebuild_tasks.model.vocabulary import PresetStatus
 from prebuild_tasks.pools.compare import NOBODY, difference, find_version, limit_changes, preset_values, ranges
 from prebuild_tasks.pools.file.load import (
@@ -172,7 +173,7 @@ class Declaration:
             known = stored.presets.get(version.id, {})
             declared = {preset.name: preset for preset in version.declared.presets}
             for preset in declared.values():
-                what, values = f"preset {version.template}/{preset.name}", preset_values(preset)
+                what, values = f"preset {PoolName(version.template, preset.name)}", preset_values(preset)
                 row = known.get(preset.name)
                 if row is None:
                     same_pool = stored.namesake(version.template, preset.name)
@@ -197,7 +198,7 @@ class Declaration:
                     self._changed("update", what, ", ".join(detail), at=version.position)
             for name, row in known.items():
                 if name not in declared and row.removed_at is None:
-                    gone.append((row.id, f"preset {version.template}/{name}", version.position))
+                    gone.append((row.id, f"preset {PoolName(version.template, name)}", version.position))
         self._update(m.Preset, updates)
         ids = self._insert(m.Preset, [row for row, _ in rows], "template_version_id", "name")
         added = [(preset_id, preset) for preset_id, (_, preset) in zip(ids, rows, strict=True)]

@@ -10,7 +10,7 @@ from typing import Any
 from sqlalchemy import Connection, select
 
 from prebuild_tasks.errors import NotFoundError, RefusedError
-from prebuild_tasks.model.names import as_id, parse_preset_ref
+from prebuild_tasks.model.names import PoolName, PresetRef, as_id
 from prebuild_tasks.model.vocabulary import Transition
 from prebuild_tasks.remedies import Remedy, RemedyKind
 from prebuild_tasks.schema import tables as m
@@ -50,11 +50,6 @@ def find_workspace(connection: Connection, name: str) -> FoundWorkspace:
     return rows[0]
 
 
-def preset_ref(template: str, preset: str, version: str, *, active: bool) -> str:
-    """`template/preset`, with `@version` unless the version is the active one."""
-    return f"{template}/{preset}" if active else f"{template}/{preset}@{version}"
-
-
 REF_COLUMNS = (
     m.Template.name.label("template_name"),
     m.Preset.name.label("preset_name"),
@@ -65,7 +60,7 @@ REF_COLUMNS = (
 
 def ref_of(row: Any) -> str:
     """`template/preset[@version]` of a row with REF_COLUMNS."""
-    return preset_ref(row.template_name, row.preset_name, row.version_name, active=bool(row.is_active))
+    return str(PresetRef.of(row.template_name, row.preset_name, row.version_name, active=bool(row.is_active)))
 
 
 def resolve_preset(connection: Connection, name: str) -> int:
@@ -75,7 +70,7 @@ def resolve_preset(connection: Connection, name: str) -> int:
         if found is None:
             raise NotFoundError(f"there is no preset with the id {name}", remedy=Remedy(RemedyKind.LIST_POOLS))
         return found
-    ref = parse_preset_ref(name)
+    ref = PresetRef.parse(name)
     query = (
         select(m.Preset.id)
         .join(*VERSION_OF_PRESET)
@@ -104,7 +99,7 @@ def pool_presets(connection: Connection, name: str) -> Sequence[int]:
     """
     if name.isdecimal():
         return [resolve_preset(connection, name)]
-    ref = parse_preset_ref(name)
+    ref = PresetRef.parse(name)
     query = (
         select(m.Preset.id)
         .join(*VERSION_OF_PRESET)
@@ -126,7 +121,7 @@ def preset_names(connection: Connection) -> Sequence[str]:
         .join(*TEMPLATE_OF_VERSION)
         .where(IS_ACTIVE)
     )
-    return [f"{row.template}/{row.name}" for row in connection.execute(query)]
+    return [str(PoolName(row.template, row.name)) for row in connection.execute(query)]
 
 
 def read_names(connection: Connection, preset_ids: Sequence[str]) -> dict[str, str]:

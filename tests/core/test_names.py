@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from prebuild_tasks.errors import InputError
-from prebuild_tasks.model.names import PresetRef, check_name, check_owner, claimed_name, parse_preset_ref, prebuild_name
+from prebuild_tasks.model.names import PoolName, PresetRef, check_name, check_owner, claimed_name, prebuild_name
 
 
 def test_fresh_names_are_readable_valid_and_hardly_ever_alike() -> None:
@@ -104,7 +104,10 @@ def test_owners_that_are_not(owner: str, words: str) -> None:
     ],
 )
 def test_a_preset_is_named(value: str, ref: PresetRef) -> None:
-    assert parse_preset_ref(value) == ref
+    assert PresetRef.parse(value) == ref
+    assert str(ref) == value
+    assert PoolName.of_ref(value) == ref.pool
+    assert str(ref.pool) == f"{ref.template}/{ref.preset}"
 
 
 @pytest.mark.parametrize(
@@ -116,12 +119,12 @@ def test_a_preset_is_named(value: str, ref: PresetRef) -> None:
 )
 def test_what_names_no_preset_is_told_the_form(value: str) -> None:
     with pytest.raises(InputError, match="template/preset@version"):
-        parse_preset_ref(value)
+        PresetRef.parse(value)
 
 
 @given(st.text(max_size=80))
 def test_whatever_comes_in_is_taken_or_refused_in_words(value: str) -> None:
-    for check in (lambda text: check_name("preset", text), check_owner, parse_preset_ref):
+    for check in (lambda text: check_name("preset", text), check_owner, PresetRef.parse):
         try:
             check(value)
         except InputError as error:

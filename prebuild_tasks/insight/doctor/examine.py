@@ -30,6 +30,7 @@ from prebuild_tasks.insight.doctor.rules import (
 )
 from prebuild_tasks.messaging.queues import BUILDS, CONTROL
 from prebuild_tasks.messaging.redis import connect, refused
+from prebuild_tasks.model.names import PoolName
 from prebuild_tasks.provisioners import Provisioner, Provisioners
 from prebuild_tasks.remedies import Remedy, RemedyKind
 from prebuild_tasks.schema import tables as m
@@ -141,7 +142,7 @@ def _bad_timezones(connection: Connection) -> Iterator[tuple[str, str]]:
         try:
             ZoneInfo(zone)
         except (KeyError, ValueError, OSError):
-            yield f"{template}/{preset}", zone
+            yield str(PoolName(template, preset)), zone
 
 
 def _read_declared(connection: Connection) -> _Declared:

@@ -14,7 +14,7 @@ from prebuild_tasks.db.engine import Database
 from prebuild_tasks.fleet.model import Liveness
 from prebuild_tasks.insight.assessment import Assessment, assess, read_context
 from prebuild_tasks.messaging.publisher import BUILDS
-from prebuild_tasks.model.names import parse_preset_ref
+from prebuild_tasks.model.names import PoolName
 from prebuild_tasks.model.vocabulary import BuildStatus, PresetStatus
 from prebuild_tasks.reconcile.rules.model import ReconciliationState, Usage
 from prebuild_tasks.reconcile.rules.reasons import Reason
@@ -91,25 +91,25 @@ def read_numbers(database: Database, settings: Settings) -> Numbers:
 def _pools(
     assessed: list[tuple[PoolRow, Assessment]], organizations: Mapping[str, str], now: datetime
 ) -> tuple[PoolNumbers, ...]:
-    outdated: defaultdict[tuple[str, str], int] = defaultdict(int)
-    second: defaultdict[tuple[str, str], int] = defaultdict(int)
+    outdated: defaultdict[PoolName, int] = defaultdict(int)
+    second: defaultdict[PoolName, int] = defaultdict(int)
     for row, assessment in assessed:
-        pool = parse_preset_ref(row.ref)[:2]
+        pool = PoolName.of_ref(row.ref)
         second[pool] += assessment.stand_in
         if not row.preset.active:
             outdated[pool] += assessment.state.actual + assessment.state.starting
     numbers = []
     for row, assessment in assessed:
         if row.preset.active:
-            template, preset = parse_preset_ref(row.ref)[:2]
+            pool = PoolName.of_ref(row.ref)
             numbers.append(
                 PoolNumbers(
-                    template=template,
-                    preset=preset,
-                    organization=organizations.get(template, ""),
+                    template=pool.template,
+                    preset=pool.preset,
+                    organization=organizations.get(pool.template, ""),
                     state=assessment.state,
-                    outdated=outdated[template, preset],
-                    second_choices=second[template, preset],
+                    outdated=outdated[pool],
+                    second_choices=second[pool],
                     failed_kept=row.failed,
                     failed_deletions=row.failed_deletions,
                     reason=assessment.reason,

@@ -10,6 +10,7 @@ from prebuild_tasks.config import Settings
 from prebuild_tasks.db.engine import Database
 from prebuild_tasks.insight.assessment import AssessmentContext, assess, read_context
 from prebuild_tasks.insight.plan.rules import Cost, PoolPlan, Pools, VersionNow, plan_pools, total_cost
+from prebuild_tasks.model.names import PoolName
 from prebuild_tasks.pools.apply import apply_in
 from prebuild_tasks.pools.file.load import DeclaredPools
 from prebuild_tasks.pools.options import ApplyOptions, ApplyReport
@@ -66,7 +67,7 @@ def _pools(rows: Sequence[PoolRow], context: AssessmentContext) -> Pools:
     pools: dict[str, list[VersionNow]] = defaultdict(list)
     for row in rows:
         assessment = assess(row, context)
-        pools[row.ref.partition("@")[0]].append(
+        pools[str(PoolName.of_ref(row.ref))].append(
             VersionNow(
                 row.version,
                 row.preset,

@@ -31,9 +31,9 @@ from prebuild_tasks.insight.report.rules import (
 )
 from prebuild_tasks.insight.report.store import Percentiles, Span
 from prebuild_tasks.insight.report.types import Figures, PoolReport, Report
-from prebuild_tasks.model.names import parse_preset_ref
+from prebuild_tasks.model.names import PresetRef
 from prebuild_tasks.model.vocabulary import BuildStatus, Preset
-from prebuild_tasks.reconcile.store.declared import presets_query, read_schedules, to_preset
+from prebuild_tasks.reconcile.store.declared import DeclaredRow, presets_query, read_schedules, to_preset
 from prebuild_tasks.schema import tables as m
 from prebuild_tasks.schema.lookup import resolve_preset
 
@@ -124,7 +124,7 @@ def report(
 def _pools(connection: Connection, preset: str) -> tuple[dict[str, _Pool], dict[int, _Pool]]:
     """Pools by name, and by the id of each preset that is or was one. Two statements."""
     query = presets_query().add_columns(m.Preset.cost_per_hour).order_by(m.Preset.id)
-    wanted = parse_preset_ref(preset) if preset else None
+    wanted = PresetRef.parse(preset) if preset else None
     if wanted:
         query = query.where(m.Template.name == wanted.template, m.Preset.name == wanted.preset)
         query = query.where(m.TemplateVersion.name == wanted.version) if wanted.version else query
@@ -135,10 +135,10 @@ def _pools(connection: Connection, preset: str) -> tuple[dict[str, _Pool], dict[
     pools: dict[str, _Pool] = {}
     ids: dict[int, _Pool] = {}
     for row in rows:
-        ref = f"{row.template_name}/{row.name}" + (f"@{wanted.version}" if wanted and wanted.version else "")
+        ref = str(PresetRef(row.template_name, row.name, wanted.version if wanted else None))
         pool = ids[row.id] = pools.setdefault(ref, _Pool(ref, (row.template_id, row.name)))
         pool.costs[row.id] = row.cost_per_hour
-        declared = to_preset(row, schedules.get(row.id, ()))
+        declared = to_preset(DeclaredRow.of(row), schedules.get(row.id, ()))
         if declared.active:
             pool.declared = declared
         if declared.active or not pool.declared:

@@ -13,7 +13,7 @@ from prebuild_tasks.builds.failures import failed_builds
 from prebuild_tasks.db.engine import Database
 from prebuild_tasks.errors import NotFoundError
 from prebuild_tasks.insight.status.views import BuildView, LogPage, WorkspaceView
-from prebuild_tasks.model.names import as_id
+from prebuild_tasks.model.names import PoolName, as_id
 from prebuild_tasks.model.vocabulary import CLAIM_REASON, PREBUILDS_OWNER, BuildStatus, Transition, WorkspaceState
 from prebuild_tasks.reconcile.rules.backoff import retry_at
 from prebuild_tasks.remedies import Remedy, RemedyKind
@@ -162,7 +162,7 @@ def builds(
         BuildView(
             build=row.id,
             workspace=row.name,
-            preset=f"{row.template_name}/{row.preset_name}",
+            preset=str(PoolName(row.template_name, row.preset_name)),
             transition="claim" if row.reason == CLAIM_REASON else row.transition.value,
             status=row.status,
             reason=row.reason,

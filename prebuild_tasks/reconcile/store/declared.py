@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, Row, Select, func, literal_column, or_, select
+from sqlalchemy import ColumnElement, Connection, Select, func, literal_column, or_, select
 
 from prebuild_tasks.db.base import Json
+from prebuild_tasks.model.names import PresetRef
 from prebuild_tasks.model.vocabulary import Preset, PresetStatus, Schedule
 from prebuild_tasks.reconcile.rules.model import Counts, PresetCounts, RecentFailures
 from prebuild_tasks.schema import tables as m
 from prebuild_tasks.schema.conditions import TEMPLATE_OF_VERSION, USES_ACTIVE_VERSION, VERSION_OF_PRESET
-from prebuild_tasks.schema.lookup import preset_ref
 from prebuild_tasks.schema.pauses import PAUSED_KEY
 
 
@@ -32,14 +32,16 @@ def read_declared(connection: Connection, *conditions: ColumnElement[bool]) -> l
     """Presets as declared that meet conditions on preset, version and template. Two statements."""
     rows = connection.execute(presets_query().where(*conditions)).all()
     schedules = read_schedules(connection, select(m.Preset.id).where(m.Preset.id.in_([row.id for row in rows])))
-    return [Declared(row.id, to_preset(row, schedules.get(row.id, ())), row.replace_strategy) for row in rows]
+    return [
+        Declared(row.id, to_preset(DeclaredRow.of(row), schedules.get(row.id, ())), row.replace_strategy)
+        for row in rows
+    ]
 
 
 _NONE: ColumnElement[Any] = literal_column("'[]'")
 HAS_FALLEN_ILL = func.nullif(m.Preset.recent_unhealthy, _NONE).is_not(None)
 """Prebuilds of the pool had to be taken out of late."""
 _COUNTED = (
-    # What a Preset consists of, in its order.
     m.Preset.id,
     m.Preset.desired,
     USES_ACTIVE_VERSION.label("using_active_version"),
@@ -48,7 +50,7 @@ _COUNTED = (
     m.Preset.ttl_s,
     m.Preset.last_invalidated_at,
     m.Preset.timezone,
-    # And what the tick asks beside it. A list without elements is no list: nothing to read where nothing failed.
+    # A list without elements counts as none: nothing to read where nothing failed.
     func.nullif(m.Preset.recent_failures, _NONE, type_=Json).label("recent_failures"),
     func.nullif(m.Preset.recent_unhealthy, _NONE, type_=Json).label("recent_unhealthy"),
     (m.Preset.status != PresetStatus.HEALTHY).label("creation_blocked"),
@@ -63,13 +65,51 @@ _COUNTED = (
 )
 
 
+class DeclaredRow(NamedTuple):
+    """A preset as it is stored, with its template and version: what `counted_query` selects, in its order."""
+
+    id: int
+    desired: int
+    using_active_version: bool
+    deleted: bool
+    """The template was deleted, or the preset taken out of it."""
+    deprecated: bool
+    ttl_s: float | None
+    last_invalidated_at: datetime | None
+    timezone: str
+    recent_failures: Sequence[str] | None
+    """Instants in ISO format; None where there are none."""
+    recent_unhealthy: Sequence[str] | None
+    """Instants in ISO format; None where there are none."""
+    creation_blocked: bool
+    last_reconciled_at: datetime | None
+    organization_id: int
+    max_builds_in_flight: int | None
+    slow_start: int | None
+    template_name: str
+    name: str
+    version_name: str
+    paused: Mapping[str, Any] | None
+
+    @classmethod
+    def of(cls, row: Sequence[Any]) -> DeclaredRow:
+        """Take the columns of a row of `counted_query` or `presets_query`."""
+        # By position and at once: a tick does this for every preset.
+        return cls._make(row[: len(_COUNTED)])
+
+    @property
+    def ref(self) -> str:
+        """The preset's name, for people."""
+        return str(PresetRef.of(self.template_name, self.name, self.version_name, active=self.using_active_version))
+
+
 def counted_query() -> Select[*tuple[Any, ...]]:
-    """The columns that `to_counted` takes, of every preset."""
+    """Select the columns of a DeclaredRow, of every preset."""
     return select(*_COUNTED).join(*VERSION_OF_PRESET).join(*TEMPLATE_OF_VERSION)
 
 
 def presets_query() -> Select[*tuple[Any, ...]]:
-    """The same and all the rest that is said of a preset."""
+    """Select the columns of a DeclaredRow, and then all the rest that is said of a preset."""
     return counted_query().add_columns(
         m.Preset.recipe_digest,
         m.Preset.status,
@@ -85,39 +125,33 @@ def global_pause_column() -> ColumnElement[Any]:
     return select(m.Setting.value).where(m.Setting.key == PAUSED_KEY).scalar_subquery().label("global_pause")
 
 
-def to_preset(row: Row[*tuple[Any, ...]], schedules: tuple[Schedule, ...]) -> Preset:
-    """A row of either query as the core takes it."""
-    identity, desired, using_active, deleted, deprecated, ttl, invalidated, timezone = row[:8]
+def to_preset(row: DeclaredRow, schedules: tuple[Schedule, ...]) -> Preset:
+    """Make of a row what the rules take."""
     return Preset(
-        str(identity),
-        desired,
-        using_active,
-        deleted,
-        deprecated,
-        timedelta(seconds=ttl) if ttl else None,
-        invalidated,
-        timezone,
+        str(row.id),
+        row.desired,
+        row.using_active_version,
+        row.deleted,
+        row.deprecated,
+        timedelta(seconds=row.ttl_s) if row.ttl_s else None,
+        row.last_invalidated_at,
+        row.timezone,
         schedules,
     )
 
 
-def to_counted(
-    row: Row[*tuple[Any, ...]], schedules: tuple[Schedule, ...], counts: Counts, since: datetime
-) -> PresetCounts:
-    """A row of either query as the tick sees it; failures before `since` no longer count."""
-    # By position and at once: a tick does this for every preset.
-    failed, unhealthy, blocked, reconciled_at, organization_id, max_builds_in_flight, slow_start = row[8:15]
-    template, name, version = row[15:18]
+def to_counted(row: DeclaredRow, schedules: tuple[Schedule, ...], counts: Counts, since: datetime) -> PresetCounts:
+    """Make of a row what the tick takes; failures before `since` no longer count."""
     return PresetCounts(
         to_preset(row, schedules),
         counts,
-        recent_failures(row[1], failed, unhealthy, since),
-        blocked,
-        reconciled_at,
-        organization_id,
-        max_builds_in_flight,
-        slow_start,
-        preset_ref(template, name, version, active=row[2]),
+        recent_failures(row.desired, row.recent_failures, row.recent_unhealthy, since),
+        row.creation_blocked,
+        row.last_reconciled_at,
+        row.organization_id,
+        row.max_builds_in_flight,
+        row.slow_start,
+        row.ref,
     )
 
 

@@ -14,10 +14,15 @@ from prebuild_tasks.db.connections import Prepared
 from prebuild_tasks.db.engine import Database
 from prebuild_tasks.model.vocabulary import BuildStatus, PresetStatus, Schedule, Transition
 from prebuild_tasks.reconcile.rules.model import PresetSnapshot, RunningPrebuild
-from prebuild_tasks.reconcile.store.declared import global_pause_column, presets_query, recent_failures, to_preset
+from prebuild_tasks.reconcile.store.declared import (
+    DeclaredRow,
+    global_pause_column,
+    presets_query,
+    recent_failures,
+    to_preset,
+)
 from prebuild_tasks.schema import tables as m
 from prebuild_tasks.schema.conditions import IS_LIVE_PREBUILD
-from prebuild_tasks.schema.lookup import preset_ref
 from prebuild_tasks.schema.pauses import pause_holds
 
 
@@ -59,6 +64,7 @@ def read_preset(
     if not found:
         return None
     row = found[0]
+    declared = DeclaredRow.of(row)
     times: tuple[Schedule, ...] = ()
     if row.has_schedules:
         times = tuple(Schedule(cron, desired) for cron, desired in schedules.rows(connection, mine))
@@ -71,7 +77,7 @@ def read_preset(
         return tally[transition, BuildStatus.PENDING] + tally[transition, BuildStatus.RUNNING]
 
     snapshot = PresetSnapshot(
-        preset=to_preset(row, times),
+        preset=to_preset(declared, times),
         running=tuple(
             RunningPrebuild(item.id, item.created_at, item.ready_at is not None)
             for item in workspaces
@@ -89,7 +95,7 @@ def read_preset(
         snapshot=snapshot,
         now=row.now,
         preset_id=preset_id,
-        ref=preset_ref(row.template_name, row.name, row.version_name, active=row.using_active_version),
+        ref=declared.ref,
         organization_id=row.organization_id,
         recipe_digest=row.recipe_digest,
         status=row.status,

@@ -12,7 +12,13 @@ from sqlalchemy import ColumnElement, Connection, Row, Select, and_, case, exist
 from prebuild_tasks.db.engine import Database
 from prebuild_tasks.model.vocabulary import CLAIM_REASON, BuildStatus, Preset, PresetStatus, Schedule, Transition
 from prebuild_tasks.reconcile.rules.model import Counts, GlobalSnapshot, PresetCounts
-from prebuild_tasks.reconcile.store.declared import counted_query, presets_query, read_schedules, to_counted
+from prebuild_tasks.reconcile.store.declared import (
+    DeclaredRow,
+    counted_query,
+    presets_query,
+    read_schedules,
+    to_counted,
+)
 from prebuild_tasks.reconcile.store.expiry import is_expired_sql, is_past_half_ttl_sql
 from prebuild_tasks.schema import tables as m
 from prebuild_tasks.schema.conditions import (
@@ -163,7 +169,8 @@ class _Found:
     counts: Mapping[int, Counts]
 
     def counted(self, row: Row[*tuple[Any, ...]], since: datetime) -> PresetCounts:
-        return to_counted(row, self.schedules.get(row[0], ()), self.counts.get(row[0], _NOTHING), since)
+        declared = DeclaredRow.of(row)
+        return to_counted(declared, self.schedules.get(declared.id, ()), self.counts.get(declared.id, _NOTHING), since)
 
     def unpaused(self, now: datetime, backoff_lookback: float) -> list[PresetCounts]:
         since = now - timedelta(seconds=backoff_lookback)

@@ -1,0 +1,40 @@
+"""Names of pools and presets are taken apart and put together by their types alone."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2] / "prebuild_tasks"
+TYPES = ROOT / "model" / "names.py"
+URLS = {ROOT / "messaging" / "transport.py"}
+"""Where the @ is an address's."""
+TEMPLATE_AND_PRESET = re.compile(r"\{[^{}]*template[^{}]*\}/\{[^{}]*\}")
+
+
+def by_hand(tree: ast.Module) -> Iterator[int]:
+    """Lines that take a name apart at its @, or put a template's and a preset's name together."""
+    for node in ast.walk(tree):
+        match node:
+            case ast.Call(func=ast.Attribute(attr="partition" | "rpartition" | "split"), args=[ast.Constant("@"), *_]):
+                yield node.lineno
+            case ast.JoinedStr() if TEMPLATE_AND_PRESET.search(ast.unparse(node)):
+                yield node.lineno
+
+
+def test_no_module_spells_or_reads_them_by_hand() -> None:
+    modules = [path for path in sorted(ROOT.rglob("*.py")) if path != TYPES and path not in URLS]
+    found = {path.relative_to(ROOT).as_posix(): list(by_hand(ast.parse(path.read_text()))) for path in modules}
+    assert {path: lines for path, lines in found.items() if lines} == {}
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["ref.partition('@')[0]", "ref.rpartition('@')", "f'{row.template_name}/{row.name}'", "f'{template}/{name}'"],
+)
+def test_what_is_done_by_hand_is_found(text: str) -> None:
+    assert list(by_hand(ast.parse(text))) == [1]
