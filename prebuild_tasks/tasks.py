@@ -34,9 +34,9 @@ def reconcile_preset(preset: str | int, tick: int = 0, **_: Any) -> dict[str, An
 @app.task(name="prebuild_tasks.run_build", acks_late=False, reject_on_worker_lost=False)
 def run_build(build: str, **_: Any) -> dict[str, Any]:
     """Run the named build, or a more urgent one of its queue: the message is a token for one build."""
-    own = runtime()
-    result = own.build_runner.run(str(build))
-    send(own.database, own.messages, result.follow_up)
+    current = runtime()
+    result = current.build_runner.run(str(build))
+    send(current.database, current.messages, result.follow_up)
     return result.report()
 
 
@@ -50,8 +50,8 @@ def claim(presets: Sequence[str] = (), owner: str = "", request_id: str = "", **
         key: value for key, value in options.items() if key in ("name", "template", "parameters", "wait", "repeated")
     }
     request = ClaimRequest(owner, presets, request_id=request_id or claim.request.id or "", **known)
-    own = runtime()
-    return claims.claim_and_wake(own.database, own.settings, own.messages, request).report()
+    current = runtime()
+    return claims.claim_and_wake(current.database, current.settings, current.messages, request).report()
 
 
 @app.task(name="prebuild_tasks.sweep", time_limit=HARD_LIMIT, soft_time_limit=SOFT_LIMIT)
@@ -60,19 +60,21 @@ def sweep(resources: bool = False, here: bool = False, shared: bool = False, **_
 
     `here` and `shared` are how release 0.1 asks one host to look: `sweep_resources_on_host`.
     """
-    own = runtime()
+    current = runtime()
     if resources:
-        return dispatch.ask_for_resources(own.database, own.settings, own.messages)
+        return dispatch.ask_for_resources(current.database, current.settings, current.messages)
     if here:
         return dict(sweep_resources_on_host(shared=shared))
-    return dispatch.sweep(own.database, own.settings, own.messages)
+    return dispatch.sweep(current.database, current.settings, current.messages)
 
 
 @app.task(name="prebuild_tasks.sweep_resources_on_host", time_limit=HARD_LIMIT, soft_time_limit=SOFT_LIMIT)
 def sweep_resources_on_host(shared: bool = False, **_: Any) -> dict[str, Any]:
     """Look for strays on the host of this worker; with `shared`, also where any host can look."""
-    own = runtime()
-    return dispatch.sweep_resources_on_host(own.database, own.settings, own.messages, own.provisioners, shared=shared)
+    current = runtime()
+    return dispatch.sweep_resources_on_host(
+        current.database, current.settings, current.messages, current.provisioners, shared=shared
+    )
 
 
 @app.task(name="prebuild_tasks.probe_prebuilds", time_limit=HARD_LIMIT, soft_time_limit=SOFT_LIMIT)
@@ -83,12 +85,12 @@ def probe_prebuilds(host: str | None = None, **_: Any) -> dict[str, Any]:
     """
     if host is not None:
         return dict(probe_prebuilds_on_host(host))
-    own = runtime()
-    return dispatch.ask_for_probes(own.database, own.settings, own.messages)
+    current = runtime()
+    return dispatch.ask_for_probes(current.database, current.settings, current.messages)
 
 
 @app.task(name="prebuild_tasks.probe_prebuilds_on_host", time_limit=HARD_LIMIT, soft_time_limit=SOFT_LIMIT)
 def probe_prebuilds_on_host(host: str = "", **_: Any) -> dict[str, Any]:
     """Probe the prebuilds of `host` that are due, or with `""` those that any host can reach; replace what fails."""
-    own = runtime()
-    return dispatch.probe_on_host(own.database, own.settings, own.messages, own.provisioners, host)
+    current = runtime()
+    return dispatch.probe_on_host(current.database, current.settings, current.messages, current.provisioners, host)

@@ -1,4 +1,4 @@
-"""Run one build that lost its worker before, in a process of its own.
+"""Run one build that lost its worker before, in a process of its current.
 
 `builds/isolation.py` starts it as `python -m prebuild_tasks.worker.isolated BUILD RUNNER FD` and holds its input open.
 """
@@ -23,12 +23,12 @@ def main(build_id: str, name: str, begins: str) -> None:
     `begins` is the number of the descriptor whose closing tells the parent that this process renews the lease now.
     """
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    own = runtime()
-    configure_logging(own.settings)
-    result = BuildRunner(own.database, own.settings, own.provisioners, name=name).run_taken(
+    current = runtime()
+    configure_logging(current.settings)
+    result = BuildRunner(current.database, current.settings, current.provisioners, name=name).run_taken(
         build_id, lambda: os.close(int(begins))
     )
-    send(own.database, own.messages, result.follow_up)
+    send(current.database, current.messages, result.follow_up)
     sys.stdout.flush()
     os._exit(0)  # a provisioner's thread that never comes back must not keep the process
 

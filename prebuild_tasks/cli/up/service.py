@@ -68,16 +68,16 @@ class Embedded:
         if self._redis:
             settings = settings.model_copy(update={"redis_url": self._redis.url})
         self._settings = settings
-        self._here = Runtime(settings)
+        self._runtime = Runtime(settings)
         self._children = Children(_environment(settings), settings.data_dir / "logs", settings.data_dir)
 
     def reconcile_all(self, *, force: bool = False) -> Mapping[str, object]:
         """Run one tick in this process."""
-        return self._here.reconciler.reconcile_all(force=force)
+        return self._runtime.reconciler.reconcile_all(force=force)
 
     def reconcile_preset(self, preset: str, *, tick: int = 0, redelivered: bool = False) -> Mapping[str, object]:
         """Run one preset's turn in this process."""
-        return self._here.reconciler.reconcile_preset(preset, tick=tick, redelivered=redelivered)
+        return self._runtime.reconciler.reconcile_preset(preset, tick=tick, redelivered=redelivered)
 
     def stop(self, cause: str) -> None:
         """Ask `run_loop` to end."""
@@ -106,29 +106,29 @@ class Embedded:
         else:
             require_redis(settings)
             self._say("redis", masked_url(settings.resolved_redis_url))
-        steps = self._here.database.upgrade()
+        steps = self._runtime.database.upgrade()
         done = f"migrated to {steps[-1]}" if steps else "schema is up to date"
         self._say("database", f"{masked_url(settings.resolved_database_url)}, {done}")
         self._declare()
         self._take_over()
         queues = ",".join(settings.queue(name) for name in (EVENTS, RECONCILE, CLAIMS, DEFAULT))
         worker = [*_CELERY, "worker", "--without-gossip", "--without-mingle", "--loglevel", "INFO"]
-        here = settings.host
-        self._children.start("worker", [*worker, "-n", f"worker@{here}", "-c", "2", "-Q", queues])
+        host = settings.host
+        self._children.start("worker", [*worker, "-n", f"worker@{host}", "-c", "2", "-Q", queues])
         concurrency = str(settings.build_concurrency)
-        builds = ["-n", f"builds@{here}", "-P", "threads", "-c", concurrency, "-Q", settings.queue(BUILDS)]
+        builds = ["-n", f"builds@{host}", "-P", "threads", "-c", concurrency, "-Q", settings.queue(BUILDS)]
         self._children.start("builds", [*worker, *builds])
         self._children.start("beat", [*_CELERY, "beat", "--loglevel", "INFO"])
         if self._flower:
             self._start_flower()
         self._say("logs", str(settings.data_dir / "logs"))
-        self._here.messages.tick()
+        self._runtime.messages.tick()
         self._explain_second_terminal()
 
     def _declare(self) -> None:
         """Apply the given files, or the example when nothing is declared yet."""
         settings = self._settings
-        with self._here.database.read() as connection:
+        with self._runtime.database.read() as connection:
             declared = is_declared(connection)
         files: list[Path] = self._files
         overlays: list[dict[str, object]] = []
@@ -136,19 +136,19 @@ class Embedded:
             if declared:
                 return
             files, overlays = example(settings.data_dir)
-        loaded = load_pools(files, overlays=overlays, check_config=config_check(self._here.provisioners))
-        report = apply(self._here.database, settings, loaded, ApplyOptions(actor=os_user()))
+        loaded = load_pools(files, overlays=overlays, check_config=config_check(self._runtime.provisioners))
+        report = apply(self._runtime.database, settings, loaded, ApplyOptions(actor=os_user()))
         leave_to_upkeep(report.follow_up)  # the tick that is asked for once the workers start gives every pool its turn
         self._say("pools", f"{files[0]}, revision {report.revision}")
 
     def _take_over(self) -> None:
         """Serve the workspaces of the last time again, and take back builds that died with it: both are ours alone."""
-        for adapter in self._here.provisioners.resting_with_host():
+        for adapter in self._runtime.provisioners.resting_with_host():
             if served := adapter.serve_again():
                 self._say("served", f"{served} workspaces again")
         if self._owns_database:
-            taken = take_back_lost(self._here.database, self._settings, runner_prefix=f"{self._settings.host}/")
-            send(self._here.database, self._here.messages, taken.follow_up)
+            taken = take_back_lost(self._runtime.database, self._settings, runner_prefix=f"{self._settings.host}/")
+            send(self._runtime.database, self._runtime.messages, taken.follow_up)
 
     def _start_flower(self) -> None:
         given = self._settings.flower_basic_auth or os.environ.get("FLOWER_BASIC_AUTH", "")
@@ -163,7 +163,7 @@ class Embedded:
     def _explain_second_terminal(self) -> None:
         prebuild = shutil.which("prebuild") or f"{sys.executable} -m prebuild_tasks.cli.main"
         with suppress(PrebuildError):
-            rows = pools(self._here.database, self._settings)
+            rows = pools(self._runtime.database, self._settings)
             preset = next((row.preset for row in rows if row.desired), "template/preset")
             data_dir = shlex.quote(str(self._settings.data_dir))
             self._console.print("\nIn a second terminal:", markup=False)
@@ -181,7 +181,7 @@ class Embedded:
                 for sentence in self._children.revive():
                     self._say("restart", sentence)
                 with suppress(PrebuildError):
-                    shown = pools(self._here.database, self._settings)
+                    shown = pools(self._runtime.database, self._settings)
                     heard = heard or not still_starting(shown, monotonic() - watching)
                     if heard:
                         view.show(shown)
@@ -206,7 +206,7 @@ class Embedded:
         with ExitStack() as steps:  # from the last to the first, each of them whatever became of those before it
             steps.callback(forget_unwritten)
             steps.callback(lambda: log.info("stopped", cause=self._cause or "an error"))
-            steps.callback(self._here.close)
+            steps.callback(self._runtime.close)
             steps.callback(self._forget_redis)
             steps.callback(self._children.stop, ["redis"], _STOP_GRACE)
             # After the builds worker is gone: nobody is left to take the end of its commands for a failed build.
@@ -215,7 +215,7 @@ class Embedded:
 
     def _rest(self) -> None:
         with ExitStack() as steps:
-            for adapter in self._here.provisioners.resting_with_host():
+            for adapter in self._runtime.provisioners.resting_with_host():
                 steps.callback(adapter.rest)
 
     def _forget_redis(self) -> None:
