@@ -33,7 +33,7 @@ def test_both_names_run_the_build(
     monkeypatch.setenv("PREBUILD_DATA_DIR", str(settings.data_dir))
     monkeypatch.setattr(isolation, "MODULE", module)
     declare(database, settings, 1)
-    [build] = turn(database, settings).builds
+    [build] = turn(database, settings).follow_up.builds
     with database.write() as connection:
         connection.execute(update(m.Build).values(attempt=1))
     runner = BuildRunner(database, settings, Provisioners(settings), isolation.Apart(settings, grace=1))
