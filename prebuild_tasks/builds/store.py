@@ -6,13 +6,13 @@ from collections.abc import Collection, Mapping
 from dataclasses import asdict
 from datetime import datetime
 
-from sqlalchemy import Connection, and_, func, insert, or_, select, update
+from sqlalchemy import Connection, and_, func, insert, select, update
 
 from prebuild_tasks.builds.types import Beat, LogChunk, LostBuild, NextBuild, StoredParameter, TakenBuild
 from prebuild_tasks.db.base import ERROR_LENGTH
 from prebuild_tasks.model.vocabulary import ACTIVE_STATUSES, BuildStatus
 from prebuild_tasks.schema import tables as m
-from prebuild_tasks.schema.conditions import TEMPLATE_OF_VERSION, USES_ACTIVE_VERSION, VERSION_OF_PRESET
+from prebuild_tasks.schema.conditions import TEMPLATE_OF_VERSION, USES_ACTIVE_VERSION, VERSION_OF_PRESET, is_due_sql
 from prebuild_tasks.schema.row_locks import skip_locked
 
 _UUID_LENGTH = 36
@@ -37,7 +37,7 @@ def next_in_queue(
             m.Build.status == BuildStatus.PENDING,
             m.Build.id == build_id if only else m.Build.queue == queue,
             *([m.Build.attempt == 0] if untried else []),
-            or_(m.Build.next_attempt_at.is_(None), m.Build.next_attempt_at <= now),
+            is_due_sql(now),
         )
         .order_by(m.Build.priority, m.Build.id != build_id, m.Build.created_at, m.Build.id)
         .limit(1)

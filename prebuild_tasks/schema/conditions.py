@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, and_, func, literal, literal_column, select
+from sqlalchemy import ColumnElement, Connection, and_, func, literal, literal_column, or_, select
 from sqlalchemy.orm import aliased
 
 from prebuild_tasks.model.vocabulary import PREBUILDS_OWNER, BuildStatus, Transition
@@ -58,6 +59,11 @@ MISSED_BEFORE = (
 USES_ACTIVE_VERSION: ColumnElement[bool] = func.coalesce(
     m.Template.active_version_id == m.TemplateVersion.id, literal(value=False)
 )
+
+
+def is_due_sql(now: datetime) -> ColumnElement[bool]:
+    """Build the condition that a pending build may be taken at `now`: it waits for no time, or its time has come."""
+    return or_(m.Build.next_attempt_at.is_(None), m.Build.next_attempt_at <= now)
 
 
 def installation_id(connection: Connection) -> str:

@@ -28,6 +28,7 @@ from prebuild_tasks.model.vocabulary import (
 )
 from prebuild_tasks.reconcile.rules.backoff import retry_at
 from prebuild_tasks.schema import tables as m
+from prebuild_tasks.schema.conditions import is_due_sql
 from prebuild_tasks.upkeep.lost_hosts import give_up_lost
 from prebuild_tasks.upkeep.retention.run import Pruned, prune_if_due
 from prebuild_tasks.workspaces import transitions
@@ -179,7 +180,7 @@ def _unpublished(
         .where(
             m.Build.status == BuildStatus.PENDING,
             m.Build.queue == host,
-            or_(m.Build.next_attempt_at.is_(None), m.Build.next_attempt_at <= now),
+            is_due_sql(now),
             or_(never, m.Build.published_at < doubled),
             m.Build.id.not_in(but),
         )

@@ -33,6 +33,7 @@ from prebuild_tasks.reconcile.store.backoff import slow_start_after_sql
 from prebuild_tasks.reconcile.store.expiry import fresh_since_sql, is_expired_sql, is_past_ttl_sql
 from prebuild_tasks.schema import tables as m
 from prebuild_tasks.schema.conditions import IS_ACTIVE, TEMPLATE_OF_VERSION, VERSION_OF_PRESET
+from prebuild_tasks.upkeep.strays.store import stray_state, stray_state_sql
 from prebuild_tasks.workspaces.handover import handed_over, handed_over_sql, has_hook, has_hook_sql
 from prebuild_tasks.workspaces.states import MARK_REASON, is_usable, is_usable_sql, workspace_state, workspace_state_sql
 from tests.builders import declare, turn
@@ -46,9 +47,11 @@ TWINS: Mapping[Callable[..., object], Callable[..., object]] = {
     has_hook: has_hook_sql,
     handed_over: handed_over_sql,
     is_alive: is_alive_sql,
+    stray_state: stray_state_sql,
 }
 SINGLE = {
     "fresh_since_sql": "is_expired_sql as an instant, for an index to be read from; compared with is_expired below",
+    "is_due_sql": "asked by the database alone; no code has a pending build in its hands",
     "is_older_than_sql": "a part of the conditions of expiry",
     "is_past_half_ttl_sql": "when the tick looks closer; the turn decides from the rows",
     "now_sql": "the database's clock",
@@ -216,6 +219,20 @@ def test_alive(rows: Connection, seen: int, ended: int | None) -> None:
     rows.execute(delete(m.Worker))
     rows.execute(insert(m.Worker).values(name="w", host="h", started_at=NOW, seen_at=seen_at, ended_at=ended_at))
     assert bool(rows.execute(select(is_alive_sql(NOW))).scalar_one()) is is_alive(ended_at, seen_at, NOW)
+
+
+@bounded
+@given(claimed=st.booleans(), waiting=st.booleans(), confirmed_by=st.sampled_from(["", "ada"]))
+def test_stray(rows: Connection, confirmed_by: str, *, claimed: bool, waiting: bool) -> None:
+    rows.execute(delete(m.Stray))
+    rows.execute(
+        insert(m.Stray).values(
+            provisioner="p", host="", workspace_id="w", resource_id="r", first_seen_at=NOW, claimed=claimed,
+            waiting=waiting, confirmed_by=confirmed_by,
+        )
+    )  # fmt: skip
+    state = rows.execute(select(stray_state_sql())).scalar_one()
+    assert state == stray_state(claimed=claimed, waiting=waiting, confirmed=bool(confirmed_by))
 
 
 @bounded

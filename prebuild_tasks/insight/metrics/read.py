@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import Connection, case, func, or_, select, text
+from sqlalchemy import Connection, func, select, text
 
 from prebuild_tasks.config import Settings
 from prebuild_tasks.db.engine import Database
@@ -20,8 +20,10 @@ from prebuild_tasks.reconcile.rules.model import ReconciliationState, Usage
 from prebuild_tasks.reconcile.rules.reasons import Reason
 from prebuild_tasks.reconcile.store.snapshots import PoolRow, read_pools
 from prebuild_tasks.schema import tables as m
+from prebuild_tasks.schema.conditions import is_due_sql
 from prebuild_tasks.schema.counters import Tally, read_totals
 from prebuild_tasks.schema.pauses import StoredPause, global_pause, pause_holds
+from prebuild_tasks.upkeep.strays.store import StrayState, stray_state_sql
 
 STATEMENT_TIMEOUT_MS = 6000
 """A statement that takes longer is ended, by PostgreSQL itself: a scrape is not to wait for it."""
@@ -140,7 +142,7 @@ def _pending_age(connection: Connection, settings: Settings, now: datetime) -> d
         select(m.Build.queue, func.min(m.Build.created_at).label("oldest"))
         .where(
             m.Build.status == BuildStatus.PENDING,
-            or_(m.Build.next_attempt_at.is_(None), m.Build.next_attempt_at <= now),
+            is_due_sql(now),
         )
         .group_by(m.Build.queue)
     )
@@ -151,10 +153,7 @@ def _pending_age(connection: Connection, settings: Settings, now: datetime) -> d
 
 
 def _strays(connection: Connection) -> dict[str, int]:
-    stray = m.Stray
-    confirmed = case((stray.confirmed_by != "", "confirmed"), else_="waiting")
-    state = case((stray.claimed, "claimed"), (stray.waiting, confirmed), else_="grace").label("state")
-    counted = select(state).subquery()
+    counted = select(stray_state_sql().label("state")).subquery()
     query = select(counted.c.state, func.count()).group_by(counted.c.state)
     found = {row[0]: row[1] for row in connection.execute(query)}
-    return {state: found.get(state, 0) for state in ("claimed", "waiting", "confirmed", "grace")}
+    return {state.value: found.get(state.value, 0) for state in StrayState}

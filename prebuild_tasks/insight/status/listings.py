@@ -20,7 +20,7 @@ from prebuild_tasks.remedies import Remedy, RemedyKind
 from prebuild_tasks.schema import tables as m
 from prebuild_tasks.schema.conditions import TEMPLATE_OF_VERSION, VERSION_OF_PRESET, said
 from prebuild_tasks.schema.lookup import REF_COLUMNS, pool_presets, ref_of
-from prebuild_tasks.workspaces.states import workspace_state_sql
+from prebuild_tasks.workspaces.states import workspace_state, workspace_state_sql
 
 _WORKSPACE_COLUMNS = (
     m.Workspace.id,
@@ -41,9 +41,6 @@ _WORKSPACE_COLUMNS = (
 )
 
 
-_STATE = workspace_state_sql()
-
-
 def workspaces(
     database: Database, *, owner: str = "", preset: str = "", state: str = "", limit: int | None = None
 ) -> list[WorkspaceView]:
@@ -52,7 +49,7 @@ def workspaces(
     Raises NotFoundError for an unknown preset.
     """
     query = (
-        select(*_WORKSPACE_COLUMNS, _STATE.label("state"))
+        select(*_WORKSPACE_COLUMNS)
         .join(m.Preset, m.Preset.id == m.Workspace.preset_id)
         .join(*VERSION_OF_PRESET)
         .join(*TEMPLATE_OF_VERSION)
@@ -63,7 +60,7 @@ def workspaces(
     if owner:
         query = query.where(m.Workspace.owner == owner)
     if state:
-        query = query.where(_STATE.in_([said(WorkspaceState(state))]))
+        query = query.where(workspace_state_sql().in_([said(WorkspaceState(state))]))
     with database.read() as connection:
         if preset:
             query = query.where(m.Workspace.preset_id.in_(pool_presets(connection, preset)))
@@ -101,7 +98,7 @@ def _workspace(row: Row[*tuple[Any, ...]], now: datetime) -> WorkspaceView:
         id=row.id,
         owner=row.owner,
         preset=ref_of(row),
-        state=WorkspaceState(row.state),
+        state=workspace_state(row.owner, row.transition, row.status, row.reason, is_ready=row.ready_at is not None),
         url=row.url,
         directory=row.directory,
         resource_id=row.resource_id,

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-from sqlalchemy import Connection, delete, func, or_, select, update
+from sqlalchemy import ColumnElement, Connection, case, delete, func, or_, select, update
 
 from prebuild_tasks.config import Settings
 from prebuild_tasks.db.engine import Database
@@ -68,7 +68,7 @@ def strays(database: Database) -> list[StrayView]:
             workspace_id=row.workspace_id,
             resource_id=row.resource_id,
             first_seen_at=row.first_seen_at,
-            state=_state(claimed=row.claimed, waiting=row.waiting, confirmed=bool(row.confirmed_by)),
+            state=stray_state(claimed=row.claimed, waiting=row.waiting, confirmed=bool(row.confirmed_by)),
         )
         for row in rows
     ]
@@ -81,12 +81,19 @@ def waiting(database: Database) -> int:
         return connection.execute(query).scalar_one()
 
 
-def _state(*, claimed: bool, waiting: bool, confirmed: bool) -> StrayState:
+def stray_state(*, claimed: bool, waiting: bool, confirmed: bool) -> StrayState:
+    """Return what becomes of a resource that no workspace knows of."""
     if claimed:
         return StrayState.CLAIMED
     if waiting:
         return StrayState.CONFIRMED if confirmed else StrayState.WAITING
     return StrayState.GRACE
+
+
+def stray_state_sql() -> ColumnElement[str]:
+    """Build the column of `stray_state`, so that strays can be counted by state."""
+    confirmed = case((m.Stray.confirmed_by != "", StrayState.CONFIRMED.value), else_=StrayState.WAITING.value)
+    return case((m.Stray.claimed, StrayState.CLAIMED.value), (m.Stray.waiting, confirmed), else_=StrayState.GRACE.value)
 
 
 def remember(
