@@ -39,6 +39,7 @@ def turns(database: Database, settings: Settings) -> list[Reason]:
     reasons = []
     names = [row.preset for row in pools(database, settings)]
     for name in names:
+        staffed(database, settings)  # anew: on a busy machine half a minute may pass between two turns
         [row] = [row for row in pools(database, settings) if row.preset == name]
         with database.read() as connection:
             preset = resolve_preset(connection, name)
