@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import timedelta
-from typing import Any
 
 import structlog
 from sqlalchemy import delete, select, update
@@ -35,7 +34,7 @@ class PoolReconciler:
         self._locks = locks
         self._publisher = publisher
 
-    def reconcile_all(self, *, force: bool = False) -> Mapping[str, Any]:
+    def reconcile_all(self, *, force: bool = False) -> Mapping[str, object]:
         started = monotonic()
         tick = self._locks.tick(self._settings.reconcile_interval, force=force)
         if tick is None:
@@ -48,7 +47,7 @@ class PoolReconciler:
         log.info("tick", **report, seconds=round(seconds, 3))
         return report
 
-    def reconcile_preset(self, preset: str, *, tick: int = 0, redelivered: bool = False) -> Mapping[str, Any]:
+    def reconcile_preset(self, preset: str, *, tick: int = 0, redelivered: bool = False) -> Mapping[str, object]:
         if preset.isdecimal():
             preset_id = int(preset)
         else:

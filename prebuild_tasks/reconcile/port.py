@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Protocol, runtime_checkable
+from typing import Protocol, runtime_checkable
 
 
 @runtime_checkable
 class Reconciler(Protocol):
     """Drives pools to their desired size. Both calls are safe at any moment, from anywhere, any number of times."""
 
-    def reconcile_all(self, *, force: bool = False) -> Mapping[str, Any]:
+    def reconcile_all(self, *, force: bool = False) -> Mapping[str, object]:
         """Take one global snapshot and send one `reconcile_preset` per preset that may need it.
 
         `force` bypasses the tick's key.
         """
 
-    def reconcile_preset(self, preset: str, *, tick: int = 0, redelivered: bool = False) -> Mapping[str, Any]:
+    def reconcile_preset(self, preset: str, *, tick: int = 0, redelivered: bool = False) -> Mapping[str, object]:
         """Drive one preset, named by id or as template/preset, to its desired size; a stale `tick` is dropped.
 
         `redelivered`: this turn was begun before, and its process died. After three in a row the pool rests.

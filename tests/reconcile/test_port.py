@@ -22,8 +22,8 @@ def test_every_method_takes_what_its_port_says(port: type, implementation: type)
     methods = [name for name, _ in inspect.getmembers(port, inspect.isfunction) if not name.startswith("_")]
     assert len(methods) >= 2
     for name in methods:
-        promised, kept = (inspect.signature(getattr(owner, name)) for owner in (port, implementation))
-        assert promised == kept, name
+        promised, kept = (inspect.signature(getattr(owner, name)).parameters for owner in (port, implementation))
+        assert list(promised.values()) == list(kept.values()), name
 
 
 def test_they_are_used_by_their_types() -> None:
