@@ -16,14 +16,14 @@ from prebuild_tasks.workspaces.outbox import send
 
 
 @app.task(name="prebuild_tasks.reconcile_all", time_limit=HARD_LIMIT, soft_time_limit=SOFT_LIMIT)
-def reconcile_all(force: bool = False, **_: Any) -> dict[str, Any]:
+def reconcile_all(force: bool = False, **_: Any) -> dict[str, object]:
     """Run one tick: take a snapshot of everything, then send one message per preset that may need its turn."""
     reconciler: Reconciler = runtime().reconciler
     return dict(reconciler.reconcile_all(force=force))
 
 
 @app.task(name="prebuild_tasks.reconcile_preset", time_limit=HARD_LIMIT, soft_time_limit=SOFT_LIMIT)
-def reconcile_preset(preset: str | int, tick: int = 0, **_: Any) -> dict[str, Any]:
+def reconcile_preset(preset: str | int, tick: int = 0, **_: Any) -> dict[str, object]:
     """Drive one preset, named by id or as template/preset, to its desired size."""
     tick = tick if isinstance(tick, int) else 0
     again = bool((reconcile_preset.request.delivery_info or {}).get("redelivered"))
@@ -32,7 +32,7 @@ def reconcile_preset(preset: str | int, tick: int = 0, **_: Any) -> dict[str, An
 
 
 @app.task(name="prebuild_tasks.run_build", acks_late=False, reject_on_worker_lost=False)
-def run_build(build: str, **_: Any) -> dict[str, Any]:
+def run_build(build: str, **_: Any) -> dict[str, object]:
     """Run the named build, or a more urgent one of its queue: the message is a token for one build."""
     current = runtime()
     result = current.build_runner.run(str(build))
@@ -41,7 +41,7 @@ def run_build(build: str, **_: Any) -> dict[str, Any]:
 
 
 @app.task(name="prebuild_tasks.claim", ignore_result=False, time_limit=HARD_LIMIT, soft_time_limit=SOFT_LIMIT)
-def claim(presets: Sequence[str] = (), owner: str = "", request_id: str = "", **options: Any) -> dict[str, Any]:
+def claim(presets: Sequence[str] = (), owner: str = "", request_id: str = "", **options: Any) -> dict[str, str]:
     """Claim a prebuild; the result is the claim's answer. Without a request id, the task's own is one.
 
     Options: name, template and parameters, wait (one is begun for the owner; call again with the same request id).
@@ -55,7 +55,7 @@ def claim(presets: Sequence[str] = (), owner: str = "", request_id: str = "", **
 
 
 @app.task(name="prebuild_tasks.sweep", time_limit=HARD_LIMIT, soft_time_limit=SOFT_LIMIT)
-def sweep(resources: bool = False, here: bool = False, shared: bool = False, **_: Any) -> dict[str, Any]:
+def sweep(resources: bool = False, here: bool = False, shared: bool = False, **_: Any) -> dict[str, object]:
     """Mend what messages and workers lost; with `resources`, ask the hosts to look for strays instead.
 
     `here` and `shared` are how release 0.1 asks one host to look: `sweep_resources_on_host`.
@@ -69,7 +69,7 @@ def sweep(resources: bool = False, here: bool = False, shared: bool = False, **_
 
 
 @app.task(name="prebuild_tasks.sweep_resources_on_host", time_limit=HARD_LIMIT, soft_time_limit=SOFT_LIMIT)
-def sweep_resources_on_host(shared: bool = False, **_: Any) -> dict[str, Any]:
+def sweep_resources_on_host(shared: bool = False, **_: Any) -> dict[str, object]:
     """Look for strays on the host of this worker; with `shared`, also where any host can look."""
     current = runtime()
     return dispatch.sweep_resources_on_host(
@@ -78,7 +78,7 @@ def sweep_resources_on_host(shared: bool = False, **_: Any) -> dict[str, Any]:
 
 
 @app.task(name="prebuild_tasks.probe_prebuilds", time_limit=HARD_LIMIT, soft_time_limit=SOFT_LIMIT)
-def probe_prebuilds(host: str | None = None, **_: Any) -> dict[str, Any]:
+def probe_prebuilds(host: str | None = None, **_: Any) -> dict[str, object]:
     """Ask the hosts that have something due to probe it.
 
     `host` is how release 0.1 asks one host: `probe_prebuilds_on_host`.
@@ -90,7 +90,7 @@ def probe_prebuilds(host: str | None = None, **_: Any) -> dict[str, Any]:
 
 
 @app.task(name="prebuild_tasks.probe_prebuilds_on_host", time_limit=HARD_LIMIT, soft_time_limit=SOFT_LIMIT)
-def probe_prebuilds_on_host(host: str = "", **_: Any) -> dict[str, Any]:
+def probe_prebuilds_on_host(host: str = "", **_: Any) -> dict[str, object]:
     """Probe the prebuilds of `host` that are due, or with `""` those that any host can reach; replace what fails."""
     current = runtime()
     return dispatch.probe_on_host(current.database, current.settings, current.messages, current.provisioners, host)

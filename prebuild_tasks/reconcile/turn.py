@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
-from typing import Any
 
 import structlog
 from sqlalchemy import Connection
@@ -59,7 +58,7 @@ class PresetResult:
     follow_up: FollowUp = field(default_factory=FollowUp)
     """The builds, and other presets that can go on now and that nobody else would wake before the tick."""
 
-    def report(self) -> dict[str, Any]:
+    def report(self) -> dict[str, object]:
         """The result without what is empty or for the caller only."""
         values = {name: getattr(self, name) for name in self.__slots__ if name != "follow_up"}
         values["reason"] = self.reason.value if self.reason else ""
@@ -213,6 +212,6 @@ def _apply(connection: Connection, seen: Look, settings: Settings) -> PresetResu
     return replace(done, created=len(created), deleted=deleted, canceled=canceled, follow_up=follow_up)
 
 
-def tick_report(snapshot: GlobalSnapshot, sent: int, tick: int) -> Mapping[str, Any]:
+def tick_report(snapshot: GlobalSnapshot, sent: int, tick: int) -> Mapping[str, object]:
     """What a tick did, in a few numbers."""
     return {"tick": tick, "presets": len(snapshot.presets), "sent": sent, "paused": snapshot.paused}

@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, Row, select
 
 from prebuild_tasks.errors import NotFoundError, RefusedError
 from prebuild_tasks.model.names import PoolName, PresetRef, as_id
@@ -58,7 +58,7 @@ REF_COLUMNS = (
 )
 
 
-def ref_of(row: Any) -> str:
+def ref_of(row: Row[*tuple[Any, ...]]) -> str:
     """`template/preset[@version]` of a row with REF_COLUMNS."""
     return str(PresetRef.of(row.template_name, row.preset_name, row.version_name, active=bool(row.is_active)))
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from prebuild_tasks.config import Settings
 from prebuild_tasks.db.engine import Database
 from prebuild_tasks.fleet.hosts import alive, all_know_host_tasks
@@ -22,14 +20,14 @@ from prebuild_tasks.upkeep.strays import compare
 from prebuild_tasks.workspaces.outbox import send
 
 
-def sweep(database: Database, settings: Settings, messages: Messages) -> dict[str, Any]:
+def sweep(database: Database, settings: Settings, messages: Messages) -> dict[str, object]:
     """Mend lost builds and messages, failed deletions, old rows, and hosts that are no longer heard of."""
     result = sweeps.sweep(database, settings, lambda host: messages.waiting(settings.queue(BUILDS, host)))
     send(database, messages, result.follow_up)
     return result.report()
 
 
-def ask_for_resources(database: Database, settings: Settings, messages: Messages) -> dict[str, Any]:
+def ask_for_resources(database: Database, settings: Settings, messages: Messages) -> dict[str, object]:
     """Ask each host that is alive to look for strays; the first also looks where any host can."""
     with database.read() as connection:
         now = database.now(connection)
@@ -44,14 +42,14 @@ def ask_for_resources(database: Database, settings: Settings, messages: Messages
 
 def sweep_resources_on_host(
     database: Database, settings: Settings, messages: Messages, provisioners: Provisioners, *, shared: bool
-) -> dict[str, Any]:
+) -> dict[str, object]:
     """Look on this host for resources that no workspace knows of; with `shared`, also where any host can look."""
     result = compare.sweep_resources(database, settings, provisioners, shared=shared)
     send(database, messages, result.follow_up)
     return result.report()
 
 
-def ask_for_probes(database: Database, settings: Settings, messages: Messages) -> dict[str, Any]:
+def ask_for_probes(database: Database, settings: Settings, messages: Messages) -> dict[str, object]:
     """Ask each host that has prebuilds due for a probe; `""` is any host."""
     hosts = probes.due_hosts(database, settings)
     if not hosts:
@@ -65,7 +63,7 @@ def ask_for_probes(database: Database, settings: Settings, messages: Messages) -
 
 def probe_on_host(
     database: Database, settings: Settings, messages: Messages, provisioners: Provisioners, host: str
-) -> dict[str, Any]:
+) -> dict[str, object]:
     """Probe what is due at `host`, or anywhere with `""`, and replace what fails."""
     result = probes.probe_prebuilds(database, settings, provisioners, host)
     send(database, messages, result.follow_up)

@@ -68,7 +68,7 @@ class HealthResult:
             self.follow_up | other.follow_up,
         )
 
-    def report(self) -> dict[str, int]:
+    def report(self) -> dict[str, object]:
         return {name: getattr(self, name) for name in ("probed", "failing", "unknown", "replaced")}
 
 

@@ -7,9 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2] / "prebuild_tasks"
-MOST_ANY = 115
-MOST_DICTS = 23
-"""What is reached; the aim is 100 and 15."""
+MOST_ANY = 50
+MOST_DICTS = 10
 GENERIC = {
     "ColumnElement", "CursorResult", "Insert", "InstrumentedAttribute", "Result", "Row", "Select", "TypeDecorator",
     "TypeEngine",
@@ -34,6 +33,8 @@ def annotations(tree: ast.AST) -> Iterator[tuple[str, ast.expr]]:
                 yield f"{node.name}()", node.returns
         elif isinstance(node, ast.AnnAssign):
             yield ast.unparse(node.target), node.annotation
+            if ast.unparse(node.annotation) == "TypeAlias" and node.value is not None:
+                yield ast.unparse(node.target), node.value
 
 
 def unquoted(annotation: ast.expr) -> ast.expr:
