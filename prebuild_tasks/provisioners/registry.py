@@ -27,16 +27,16 @@ def load(name: str, settings: Settings) -> Provisioner:
 
     Raises NotFoundError, which lists the installed ones, and ProvisionerError when it cannot be loaded.
     """
-    found = list(entry_points(group=GROUP, name=name))
-    if not found:
+    entries = list(entry_points(group=GROUP, name=name))
+    if not entries:
         near = get_close_matches(name, names(), n=1)
         there_are = f"there are: {', '.join(names())}"
         hint = f"did you mean {near[0]}? {there_are}" if near else there_are
         raise NotFoundError(f"there is no provisioner {name!r}", hint=hint)
     try:
-        adapter: Provisioner = found[0].load()(settings)
+        adapter: Provisioner = entries[0].load()(settings)
     except Exception as error:  # a third party's module may raise anything when it is imported
-        raise ProvisionerError(f"the provisioner {name!r} ({found[0].value}) cannot be loaded: {error}") from error
+        raise ProvisionerError(f"the provisioner {name!r} ({entries[0].value}) cannot be loaded: {error}") from error
     return adapter
 
 
@@ -66,4 +66,4 @@ class Provisioners:
         for name in names():
             with suppress(ProvisionerError):
                 adapters.append(self.get(name))
-        return [found for adapter in adapters if (found := as_rests_with_host(adapter)) is not None]
+        return [resting for adapter in adapters if (resting := as_rests_with_host(adapter)) is not None]

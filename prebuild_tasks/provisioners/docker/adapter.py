@@ -116,10 +116,10 @@ class DockerProvisioner:
         check_id(spec.workspace_id)
         context.check()
         with engine.connect() as api:
-            while found := containers_of(api, spec):
-                for container in found:
+            while containers := containers_of(api, spec):
+                for container in containers:
                     refuse_claimed(container.owner, spec)
-                for container in found:
+                for container in containers:
                     engine.remove(api, container.id, context)
                     context.check()
             remove_volumes(api, spec)
@@ -129,12 +129,12 @@ class DockerProvisioner:
         mark = {names.INSTALLATION: installation}
         with engine.connect() as api:
             volumes = engine.volumes(api, mark)
-            found = [names.read(item) for item in engine.containers(api, mark)]
+            containers = [names.read(item) for item in engine.containers(api, mark)]
         resources = {}
         for volume in volumes:
             workspace_id = (volume.get("Labels") or {}).get(names.WORKSPACE, "")
             resources[workspace_id] = Resource(workspace_id, volume["Name"], installation=installation)
-        for container in sorted(found, key=lambda it: (it.is_published, it.attempt)):
+        for container in sorted(containers, key=lambda it: (it.is_published, it.attempt)):
             resources[container.workspace_id] = self._resource(container)
         yield from resources.values()
 

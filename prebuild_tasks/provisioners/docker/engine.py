@@ -137,14 +137,14 @@ class Stream(Generic[T]):
 
     def take(self) -> list[T]:
         """Return what was received since the last call. Once all is taken, raises the error that ended the stream."""
-        ended, found = self._ended.is_set(), list[T]()
+        ended, received = self._ended.is_set(), list[T]()
         with suppress(Empty):
             while True:
-                found.append(self._queue.get_nowait())
-        if ended and not found and self._error is not None:
+                received.append(self._queue.get_nowait())
+        if ended and not received and self._error is not None:
             error, self._error = self._error, None
             raise error
-        return found
+        return received
 
     def wait(self, seconds: float) -> bool:
         """Wait until the stream ends, at most this long. Returns whether it has ended."""

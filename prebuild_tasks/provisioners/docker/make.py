@@ -31,22 +31,22 @@ _PORT_TAKEN = re.compile(r"port is already allocated|address already in use|port
 
 def containers_of(api: APIClient, spec: WorkspaceSpec) -> list[Container]:
     """Return every container of the workspace. Raises ProvisionerError when they belong to another installation."""
-    found = [names.read(item) for item in engine.containers(api, {names.WORKSPACE: spec.workspace_id})]
-    if any(container.installation != spec.installation for container in found):
+    containers = [names.read(item) for item in engine.containers(api, {names.WORKSPACE: spec.workspace_id})]
+    if any(container.installation != spec.installation for container in containers):
         raise ProvisionerError(f"the container of {spec.workspace_id} belongs to another installation")
-    return found
+    return containers
 
 
-def published(found: Iterable[Container]) -> Container | None:
+def published(containers: Iterable[Container]) -> Container | None:
     """Return the container that is the workspace, if there is one."""
-    return next((container for container in found if container.is_published), None)
+    return next((container for container in containers if container.is_published), None)
 
 
 def find_published(api: APIClient, spec: WorkspaceSpec) -> Container | None:
     """Return the published container. Raises BuildStoppedError while a later attempt makes one."""
-    found = containers_of(api, spec)
-    container = published(found)
-    if container is None and any(other.attempt > spec.attempt for other in found):
+    containers = containers_of(api, spec)
+    container = published(containers)
+    if container is None and any(other.attempt > spec.attempt for other in containers):
         raise BuildStoppedError("a later attempt of this build has begun", reason="lost")
     return container
 
@@ -57,8 +57,8 @@ def remove_volumes(api: APIClient, spec: WorkspaceSpec, *, up_to: int | None = N
     prefix = names.of_attempt(spec.workspace_id, 0).removesuffix("0")
     for volume in api.volumes(filters={"name": prefix}).get("Volumes") or []:
         number = volume["Name"].removeprefix(prefix)
-        ours = (volume.get("Labels") or {}).get(names.INSTALLATION, spec.installation) == spec.installation
-        if ours and number.isdecimal() and (up_to is None or int(number) <= up_to):
+        is_own = (volume.get("Labels") or {}).get(names.INSTALLATION, spec.installation) == spec.installation
+        if is_own and number.isdecimal() and (up_to is None or int(number) <= up_to):
             with engine.unless_gone():
                 api.remove_volume(volume["Name"])
 

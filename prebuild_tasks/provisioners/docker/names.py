@@ -38,7 +38,7 @@ def published(workspace_id: str) -> str:
 
 def claimed(workspace_id: str, owner: str, *, personalised: bool = False) -> str:
     """Return the name of a claimed container."""
-    safe = _UNSAFE.sub(lambda found: b"_%02x" % found[0][0], owner.encode()).decode()
+    safe = _UNSAFE.sub(lambda match: b"_%02x" % match[0][0], owner.encode()).decode()
     return f"{'owned' if personalised else 'claimed'}-{workspace_id}-{safe}"
 
 
@@ -76,7 +76,7 @@ class Container:
         if not self.is_claimed:
             return ""
         safe = self.name.partition(f"-{self.workspace_id}-")[2].encode()
-        return _ESCAPED.sub(lambda found: bytes.fromhex(found[1].decode()), safe).decode("utf-8", "replace")
+        return _ESCAPED.sub(lambda match: bytes.fromhex(match[1].decode()), safe).decode("utf-8", "replace")
 
 
 def read(listed: EngineObject) -> Container:

@@ -98,18 +98,18 @@ def until_ready(
     began, pause = monotonic(), _PAUSE[0]
     while True:
         between()
-        found, runs = probe(api, container_id, config, between=between)
+        result, runs = probe(api, container_id, config, between=between)
         waited = monotonic() - began
-        is_ready = found.ready and (waited > _SETTLED or config.ready is not None)
+        is_ready = result.ready and (waited > _SETTLED or config.ready is not None)
         if output is not None and (is_ready or not runs):
             output.copy(now=True)
         if is_ready:
             return
         if not runs:
-            hint = "its command must keep running" if " exited with 0:" in found.message else ""
-            raise ProvisionerError(found.message, hint=hint)
+            hint = "its command must keep running" if " exited with 0:" in result.message else ""
+            raise ProvisionerError(result.message, hint=hint)
         if waited > spec.ready_timeout:
-            raise NeverReadyError(f"not ready within {spec.ready_timeout:g} s: {found.message}")
+            raise NeverReadyError(f"not ready within {spec.ready_timeout:g} s: {result.message}")
         context.wait(pause)
         pause = min(pause * 1.5, _PAUSE[1])
 

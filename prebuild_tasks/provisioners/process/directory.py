@@ -198,11 +198,11 @@ class WorkspaceDirectory:
 
     def sessions(self) -> list[Leader]:
         """Return the leaders of all recorded sessions."""
-        found = []
+        leaders = []
         for line in read(self.path / "processes").splitlines():
             with suppress(ValueError, TypeError):
-                found.append(Leader(**json.loads(line)))
-        return found
+                leaders.append(Leader(**json.loads(line)))
+        return leaders
 
     def reserve_port(self, ports: range) -> int:
         """Return the workspace's port, and reserve one the first time. Raises ProvisionerError when none is free."""

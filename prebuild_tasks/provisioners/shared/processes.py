@@ -63,27 +63,27 @@ def marked(
     """
     wanted = set(workspace_ids)
     sessions = {leader.pid: leader.born for leader in leaders}
-    found = []
+    matching = []
     for pid in psutil.pids():
         with suppress(psutil.Error, OSError):
             environ = _environ_or_none(pid)
             if WORKSPACE in environ:
-                ours = environ[WORKSPACE] in wanted and belongs(environ)
+                is_wanted = environ[WORKSPACE] in wanted and belongs(environ)
             else:
-                ours = bool(sessions) and _in_session(pid, sessions, within)
-            if ours and _inspect(pid)[1]:
-                found.append(psutil.Process(pid))
-    return found
+                is_wanted = bool(sessions) and _in_session(pid, sessions, within)
+            if is_wanted and _inspect(pid)[1]:
+                matching.append(psutil.Process(pid))
+    return matching
 
 
 def with_variable(name: str, value: str) -> list[psutil.Process]:
     """Return every living process whose environment has this variable with this value."""
-    found = []
+    matching = []
     for pid in psutil.pids():
         with suppress(psutil.Error, OSError):
             if _environ(pid, name).get(name) == value and _inspect(pid)[1]:
-                found.append(psutil.Process(pid))
-    return found
+                matching.append(psutil.Process(pid))
+    return matching
 
 
 def end(

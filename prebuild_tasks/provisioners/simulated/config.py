@@ -33,11 +33,11 @@ _NOW = Distribution("constant", (0.0,))
 
 
 def _distribution(value: object) -> Distribution:
-    name, given = "constant", value
+    name, declared = "constant", value
     if isinstance(value, Mapping) and len(value) == 1:
-        [(name, given)] = value.items()
-    numbers = [parse_duration(item) for item in (given if isinstance(given, list) else [given])]
-    if any(number < 0 for number in numbers) or isinstance(given, bool):
+        [(name, declared)] = value.items()
+    numbers = [parse_duration(item) for item in (declared if isinstance(declared, list) else [declared])]
+    if any(number < 0 for number in numbers) or isinstance(declared, bool):
         raise ValueError("not a time")
     match name, numbers:
         case "constant", [_]:
