@@ -9,7 +9,7 @@ from typing import TypeVar
 T = TypeVar("T")
 
 
-def wait_until(condition: Callable[[], T], *, timeout: float = 15.0, what: str = "", pause: float = 0.02) -> T:
+def wait_until(condition: Callable[[], T], *, timeout: float = 60.0, what: str = "", pause: float = 0.02) -> T:
     """The first true value of the condition. Fails with its last one."""
     deadline = time.monotonic() + timeout
     while not (value := condition()):

@@ -260,7 +260,7 @@ def test_the_database_refuses_the_password(postgres_url: str, here: Here, monkey
     hba.write_text(f"local all ada scram-sha-256\n{hba.read_text()}")
     administer(directory, "CREATE ROLE ada LOGIN PASSWORD 's3cret'", "SELECT pg_reload_conf()")
     # The server reads it some time after it was told to.
-    wait_until(lambda: refuses(directory, "ada"), timeout=30, what="the new pg_hba.conf")
+    wait_until(lambda: refuses(directory, "ada"), timeout=60, what="the new pg_hba.conf")
     try:
         for user in ("ada:wr0ng", "ada", "nobody"):
             monkeypatch.setenv("PREBUILD_DATABASE_URL", postgres_url.replace("postgres@", f"{user}@"))

@@ -86,7 +86,7 @@ def test_a_log_that_is_followed_is_json_line_by_line(cli: Any, database: Databas
     other = threading.Thread(target=go_on)
     other.start()
     pages = [json.loads(line) for line in cli("logs", build.id, "--follow", "--json").splitlines()]
-    other.join(30)
+    other.join(60)
     assert "".join(page["text"] for page in pages) == "one\ntwo\n"
     assert [page["ended"] for page in pages] == [False] * (len(pages) - 1) + [True]
     assert json.loads(cli("logs", build.id, "--json")) == {"build": build.id, "ended": True, "text": "one\ntwo\n"}

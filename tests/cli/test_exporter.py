@@ -33,16 +33,16 @@ def test_scrapes_at_once_share_one_reading() -> None:
 
     def read() -> str:
         asked.append(1)
-        assert gate.wait(10)
+        assert gate.wait(60)
         return "read"
 
-    shared = Shared(read, keep=60, patience=10)
+    shared = Shared(read, keep=60, patience=60)
     scrapes = [threading.Thread(target=lambda: answers.append(shared.get())) for _ in range(8)]
     for scrape in scrapes:
         scrape.start()
     gate.set()
     for scrape in scrapes:
-        scrape.join(10)
+        scrape.join(60)
     assert (answers, len(asked)) == (["read"] * 8, 1)
     assert shared.get() == "read"
     assert len(asked) == 1
@@ -162,7 +162,7 @@ def running(tmp_path: Path, **environment: str) -> Iterator[tuple[subprocess.Pop
 
 
 def get(url: str) -> str:
-    with urllib.request.urlopen(url, timeout=15) as answer:
+    with urllib.request.urlopen(url, timeout=60) as answer:
         assert answer.headers["Content-Type"].startswith("text/plain")
         return str(answer.read().decode())
 
@@ -178,7 +178,7 @@ def test_it_serves_and_ends_at_once(database: Database, settings: Settings, redi
         assert get(url) == first, "kept"
         began = time.monotonic()
         process.send_signal(signal.SIGTERM)
-        assert process.wait(10) == 0
+        assert process.wait(60) == 0
         assert time.monotonic() - began < 3
 
 
@@ -206,9 +206,9 @@ def test_a_database_that_is_silent_holds_up_neither_a_scrape_nor_the_end(tmp_pat
                 with silent.accept()[0]:  # the scrape is under way
                     began = time.monotonic()
                     process.send_signal(signal.SIGTERM)
-                    assert process.wait(10) == 0
+                    assert process.wait(60) == 0
                     assert time.monotonic() - began < 3
-                    scrape.join(10)
+                    scrape.join(60)
 
 
 @pytest.mark.servers

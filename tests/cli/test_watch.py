@@ -90,7 +90,7 @@ def watching(database: Database, data_dir: Path, *options: str, output: int) -> 
     try:
         yield process
         process.send_signal(signal.SIGINT)
-        assert process.wait(20) == 0
+        assert process.wait(60) == 0
         assert process.stderr is not None
         assert process.stderr.read() == b""
     finally:
@@ -114,9 +114,9 @@ def test_it_goes_on_until_ctrl_c(database: Database, settings: Settings, tmp_pat
         return bool(json.loads(last)[0]["eligible"] == 1) if as_json else last.endswith("dev/small 1/1\n")
 
     with path.open("wb") as output, watching(database, tmp_path, *options, output=output.fileno()):
-        wait_until(lambda: b"no worker" in path.read_bytes(), timeout=30)
+        wait_until(lambda: b"no worker" in path.read_bytes(), timeout=60)
         fill(database, settings)
-        wait_until(is_full, timeout=30, what="the full pool")
+        wait_until(is_full, timeout=60, what="the full pool")
     last = path.read_text().splitlines()[-1]
     assert json.loads(last)[0]["eligible"] == 1 if as_json else last[9:] == "dev/small 1/1"
 
@@ -131,7 +131,7 @@ def test_ctrl_c_on_a_terminal(tmp_path: Path, settings: Settings, sqlite_templat
         return b"ELIGIBLE" in seen
 
     with watching(database, tmp_path, output=theirs):
-        wait_until(look, timeout=30)
+        wait_until(look, timeout=60)
     os.close(theirs)
     os.close(ours)
     database.close()

@@ -76,7 +76,7 @@ def test_its_services_fill_a_pool_whose_urls_open_from_the_host(
         wait_until(
             lambda: answer(f"http://127.0.0.1:{flower}", DOTENV["FLOWER_BASIC_AUTH"]) == 200, timeout=30, what="Flower"
         )
-        wait_until(lambda: answer(f"http://127.0.0.1:{metrics}/metrics") == 200, timeout=30, what="the exporter")
+        wait_until(lambda: answer(f"http://127.0.0.1:{metrics}/metrics") == 200, timeout=60, what="the exporter")
         assert "0.0.0.0" in service.output(NAMES.index("exporter"))
         ended = [service.interrupt(process, signal.SIGTERM) for process in service.processes]
         assert ended == [0] * len(NAMES)

@@ -57,12 +57,12 @@ def test_the_commands_of_operating_fill_a_pool_and_stop_it(host: ComposeHost) ->
     eligible(compose, 1)
     claimed = json.loads(prebuild(compose, "claim", "dev/small", "--owner", "ada", "--json"))
     assert re.fullmatch(r"http://localhost:20[01]\d\d", claimed["url"])
-    wait_until(lambda: answer(claimed["url"]) == 200, timeout=30, what="the claimed URL, from the host")
+    wait_until(lambda: answer(claimed["url"]) == 200, timeout=60, what="the claimed URL, from the host")
     for name in ("worker", "builds", "beat", "postgres", "redis"):
         wait_until(lambda name=name: state(host, name, "Health.Status") == "healthy", timeout=120, what=name)
-    wait_until(lambda: answer(f"http://127.0.0.1:{ports['EXPORTER_PORT']}/metrics") == 200, timeout=30, what="metrics")
+    wait_until(lambda: answer(f"http://127.0.0.1:{ports['EXPORTER_PORT']}/metrics") == 200, timeout=60, what="metrics")
     flower = f"http://127.0.0.1:{ports['FLOWER_PORT']}"
-    wait_until(lambda: answer(flower, DOTENV["FLOWER_BASIC_AUTH"]) == 200, timeout=30, what="Flower")
+    wait_until(lambda: answer(flower, DOTENV["FLOWER_BASIC_AUTH"]) == 200, timeout=60, what="Flower")
     prebuild(compose, "doctor")
 
     (site / "pools.yaml").write_text(POOLS.replace("desired: 1", "desired: 2"))

@@ -144,7 +144,7 @@ def _until_it_says(line: str, output: str, shell: Callable[[str], tuple[int, str
         return code == 0 and words(output) <= words(said)
 
     try:
-        wait_until(agrees, timeout=30, what=line, pause=0.3)
+        wait_until(agrees, timeout=60, what=line, pause=0.3)
     except AssertionError:
         raise AssertionError(f"{line} exits {code}, lacks {words(output) - words(said)}: {said}") from None
 

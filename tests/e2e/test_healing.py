@@ -66,7 +66,7 @@ def test_a_killed_process_and_a_removed_directory_are_replaced(service: Service)
     )
     told = service.json("history", two["id"])
     assert ("unhealthy", "the workspace's directory is gone") in [(row["event"], row["reason"]) for row in told]
-    wait_until(lambda: len(service.workspaces()) == 2, timeout=30, what="the sick ones' end")
+    wait_until(lambda: len(service.workspaces()) == 2, timeout=60, what="the sick ones' end")
     assert service.run("audit") == "clean\n"
 
 
@@ -81,7 +81,7 @@ def test_two_hosts_each_with_its_own_and_one_lost_for_good(service: Service, tmp
         service.environment |= {"PREBUILD_HOST": host, "PREBUILD_DATA_DIR": str(tmp_path / "x" / host)}
         hosts[host] = service.start(*procfile()["builds"], "-n", f"builds@{host}", program="celery")
     service.environment |= {"PREBUILD_HOST": "control", "PREBUILD_DATA_DIR": directory}
-    wait_until(lambda: all("ready." in service.output(i) for i in (2, 3)), timeout=40, what="both builds workers")
+    wait_until(lambda: all("ready." in service.output(i) for i in (2, 3)), timeout=60, what="both builds workers")
     (tmp_path / "x" / "pools.yaml").write_text(
         POOLS.replace("desired: 2", "desired: 8").replace("echo", "sleep 1; echo")
     )
@@ -91,10 +91,10 @@ def test_two_hosts_each_with_its_own_and_one_lost_for_good(service: Service, tmp
     assert all(by_host.values()), "both had their share"
     for host, rows in by_host.items():
         assert all(Path(row["directory"]).is_relative_to(tmp_path / "x" / host) for row in rows)
-    wait_until(lambda: service.json("sweep")["asked"] == 2, timeout=20, what="both heard of")
+    wait_until(lambda: service.json("sweep")["asked"] == 2, timeout=60, what="both heard of")
     victim = by_host["one"][0]
     service.run("delete", victim["id"])
-    wait_until(lambda: not Path(victim["directory"]).exists(), timeout=30, what="its own host deletes it")
+    wait_until(lambda: not Path(victim["directory"]).exists(), timeout=60, what="its own host deletes it")
     service.wait_full()
     _kill(hosts["two"].pid)
     hosts["two"].wait()

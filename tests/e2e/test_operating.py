@@ -99,7 +99,7 @@ def test_a_paused_pool_can_be_claimed_from_and_refills_when_resumed(service: Ser
     answer = service.json("claim", pool.name, "--owner", "bob")
     wait_until(
         lambda: [row["state"] for row in service.workspaces("bob")] == ["usable"],
-        timeout=30,
+        timeout=60,
         what="the claim",
     )
     assert len(pool.prebuilds()) == 1
@@ -110,7 +110,7 @@ def test_a_paused_pool_can_be_claimed_from_and_refills_when_resumed(service: Ser
     service.run("extend", f"bob/{answer['workspace']}", "1h")
     assert service.workspaces("bob")[0]["claimed_until"] > before
     service.run("release", answer["workspace"])
-    wait_until(lambda: not service.workspaces("bob"), timeout=30, what="the release")
+    wait_until(lambda: not service.workspaces("bob"), timeout=60, what="the release")
     assert service.run("audit") == "clean\n"
 
 

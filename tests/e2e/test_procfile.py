@@ -43,18 +43,18 @@ def test_from_an_empty_database_to_a_full_pool(tmp_path: Path, postgres_url: str
         honcho = service.start("-d", ".", "-f", str(ROOT / "Procfile"), "start", program="honcho")
         service.wait_full()
         flower = f"http://127.0.0.1:{ports['FLOWER_PORT']}"
-        wait_until(lambda: answer(flower) == 401, timeout=30, what="Flower")
+        wait_until(lambda: answer(flower) == 401, timeout=60, what="Flower")
         assert answer(flower, "operator:wrong") == 401
         assert answer(flower, PASSWORD) == 200
         service.run("claim", "dev/small", "--owner", "ada")
         service.wait_full()
         exporter = f"http://127.0.0.1:{ports['PREBUILD_EXPORTER_PORT']}/metrics"
-        wait_until(lambda: answer(exporter) == 200, timeout=30, what="the exporter")
+        wait_until(lambda: answer(exporter) == 200, timeout=60, what="the exporter")
         metrics = fetch(exporter).decode()
         assert "prebuild_desired{" in metrics
         for role in ("worker", "builds", "beat", "db", "redis"):
             service.run("health", "--role", role)
-        seen = wait_until(lambda: finished(flower), timeout=30, what="tasks in Flower")
+        seen = wait_until(lambda: finished(flower), timeout=60, what="tasks in Flower")
         assert seen["prebuild_tasks.reconcile_preset"]["result"].startswith("{'preset': 'dev/small', 'outcome': ")
         assert seen["prebuild_tasks.reconcile_preset"]["args"] == "('dev/small',)"
         ran = seen["prebuild_tasks.run_build"]["args"]
@@ -62,7 +62,7 @@ def test_from_an_empty_database_to_a_full_pool(tmp_path: Path, postgres_url: str
         assert seen["prebuild_tasks.run_build"]["result"].startswith("{'outcome': 'succeeded', 'build': ")
         assert service.run("audit") == "clean\n"
         assert service.interrupt(honcho, signal.SIGTERM) == 128 + signal.SIGTERM
-        wait_until(lambda: not service.left(), timeout=10, what=f"the end of {service.left()}")
+        wait_until(lambda: not service.left(), timeout=60, what=f"the end of {service.left()}")
     finally:
         service.kill()
 

@@ -178,7 +178,7 @@ def ask_everything(search: Search, service: Service, workspace: str) -> None:
 
 def look_at_flower(search: Search, flower: str) -> None:
     password = f"operator:{FLOWER}"
-    wait_until(lambda: answer(flower, password) == 200, timeout=30, what="Flower")
+    wait_until(lambda: answer(flower, password) == 200, timeout=60, what="Flower")
     workers = json.loads(fetch(f"{flower}/api/workers?refresh=1", password))
     tasks = wait_until(lambda: json.loads(fetch(f"{flower}/api/tasks", password)), what="tasks in Flower")
     pages = ["/workers", "/tasks", "/broker", "/api/workers", "/api/tasks", "/metrics", f"/task/{next(iter(tasks))}"]

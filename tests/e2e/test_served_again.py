@@ -43,5 +43,5 @@ def test_a_claimed_url_answers_again(tmp_path: Path, postgres_url: str, redis_ur
                 continue
         wait_until(lambda: answer(url) == 0, what="the end of what was served")
         service.start(*procfile()["builds"], program="celery")
-        wait_until(lambda: answer(url) == 200, timeout=30, what="the claimed workspace")
+        wait_until(lambda: answer(url) == 200, timeout=60, what="the claimed workspace")
         assert service.run("audit") == "clean\n"

@@ -57,7 +57,7 @@ def urls(tmp_path: Path) -> Iterator[Urls]:
         server.options = {"listen_addresses": "127.0.0.1", "port": str(port), "ssl": "on"}
         server.socket = server.socket.with_name(f".s.PGSQL.{port}")
         server.process.send_signal(signal.SIGINT)
-        server.process.wait(10)
+        server.process.wait(60)
         server.start()
         wait_until(lambda: accepts(server.socket.parent, port), timeout=60, what="PostgreSQL with TLS")
         redis = RedisServer(tmp_path / "redis")

@@ -53,7 +53,7 @@ def test_the_main_job(make: Callable[..., Service]) -> None:
 
     claimed = service.json("claim", "dev/small", "--owner", "ada")
     assert claimed["state"] == "personalising"
-    with urlopen(claimed["url"], timeout=5) as page:
+    with urlopen(claimed["url"], timeout=60) as page:
         assert page.status == 200
     service.wait_full()  # no tick for an hour: the claim itself brought the refill
     mine = wait_until(lambda: service.json("workspaces", "--owner", "ada", "--state", "usable"), what="personalised")
@@ -85,7 +85,7 @@ def test_the_main_job(make: Callable[..., Service]) -> None:
     for row in after.values():
         assert (Path(row["directory"]) / "starts").read_text() == "once\n"
         # It is started again, and listens a moment later.
-        wait_until(lambda url=row["url"]: answer(url) == 200, timeout=30, what=row["url"])  # type: ignore[misc]
+        wait_until(lambda url=row["url"]: answer(url) == 200, timeout=60, what=row["url"])  # type: ignore[misc]
     assert service.run("audit") == "clean\n"
 
     released = service.json("release", claimed["workspace"])
@@ -101,7 +101,7 @@ def test_killed_with_9_nothing_is_lost_and_nothing_double(make: Callable[..., Se
     waits = POOLS.replace("echo once >> starts", f"echo once >> starts; until [ -e {gate} ]; do sleep 0.1; done")
     service = make(pools=waits)
     up = service.start("up", "--file", "pools.yaml")
-    wait_until(lambda: _running(service), timeout=40, what="builds under way")
+    wait_until(lambda: _running(service), timeout=60, what="builds under way")
 
     def worker(name: str) -> psutil.Process | None:
         for process in psutil.Process(up.pid).children():
@@ -112,7 +112,7 @@ def test_killed_with_9_nothing_is_lost_and_nothing_double(make: Callable[..., Se
     builds = worker("builds")
     assert builds is not None
     builds.kill()
-    wait_until(lambda: "builds ended with -9" in service.output(), what="its restart", timeout=30)
+    wait_until(lambda: "builds ended with -9" in service.output(), what="its restart", timeout=60)
     gate.touch()
     service.wait_full()
     assert [row["attempt"] for row in service.json("builds") if row["transition"] == "start"].count(2) >= 1
@@ -205,7 +205,7 @@ def test_flower_shows_the_workers_and_asks_for_a_password(make: Callable[..., Se
         except (URLError, OSError):
             return 0, b""
 
-    wait_until(lambda: fetch("/api/workers?refresh=1", with_password=True)[0] == 200, timeout=30, what="Flower")
+    wait_until(lambda: fetch("/api/workers?refresh=1", with_password=True)[0] == 200, timeout=60, what="Flower")
     assert fetch("/workers", with_password=False)[0] == 401
 
     def names() -> set[str]:
@@ -213,7 +213,7 @@ def test_flower_shows_the_workers_and_asks_for_a_password(make: Callable[..., Se
         return {name.split("@")[0] for name in workers}
 
     # It shows who has answered by then: perhaps one of them.
-    wait_until(lambda: names() == {"worker", "builds"}, timeout=30, what="both workers in Flower")
+    wait_until(lambda: names() == {"worker", "builds"}, timeout=60, what="both workers in Flower")
     assert service.interrupt(up) == 0
     service.wait_gone()
 
@@ -226,7 +226,7 @@ def test_a_password_of_ones_own_for_flower_is_used_and_not_shown(make: Callable[
         lambda: [text for text in service.output().splitlines() if text.startswith("flower")], timeout=60
     )[0]
     url = line.split()[1]
-    wait_until(lambda: answer(url, "operator:0ne-of-my-own") == 200, timeout=30, what="Flower")
+    wait_until(lambda: answer(url, "operator:0ne-of-my-own") == 200, timeout=60, what="Flower")
     assert answer(url) == 401
     service.wait_full()
     assert service.interrupt(up) == 0

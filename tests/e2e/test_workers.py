@@ -59,7 +59,7 @@ def test_from_an_empty_database_to_a_full_pool_with_beat_alone(service: Service,
     service.wait_full()
     for process in service.processes:
         process.send_signal(signal.SIGTERM)
-    assert [process.wait(30) for process in service.processes] == [0, 0, 0]
+    assert [process.wait(60) for process in service.processes] == [0, 0, 0]
     service.wait_gone()
     assert not any(process.alive for process in service.liveness().processes), "each said good-bye"
     service.run("health", "--role", "worker", expect=8)

@@ -121,7 +121,7 @@ class Cluster(Service):
 
     def end(self) -> None:
         self._over.set()
-        self._keeper.join(10)
+        self._keeper.join(60)
         self.sampler.stop()
         self.kill()
         self._stop_recording()
@@ -154,7 +154,7 @@ class Cluster(Service):
         with self._guard:
             member = self.members.pop(name)
         self.signal_group(member, signal.SIGKILL)
-        member.process.wait(10)
+        member.process.wait(60)
 
     def signal(self, name: str, number: signal.Signals) -> None:
         """To the whole process group of a member."""
@@ -246,7 +246,7 @@ class Cluster(Service):
             return not self.asked(lambda database, settings: audit(database, settings, provisioners))
 
         wait_until(settled, timeout=timeout, what="all builds at their end", pause=0.1)
-        wait_until(clean, timeout=10, what="a clean audit")
+        wait_until(clean, timeout=60, what="a clean audit")
         assert list(violations(self.locks)) == []
         assert self.postgres.log.count("deadlock detected") == 0
 

@@ -37,7 +37,7 @@ class Sampler:
 
     def stop(self) -> None:
         self._over.set()
-        self._thread.join(30)
+        self._thread.join(60)
         self._client.close()
 
     def answered(self, workspace: str) -> None:

@@ -62,12 +62,12 @@ class Proxy:
         self._task = self._loop.create_task(serve())
         thread = threading.Thread(target=main, name="proxy", daemon=True)
         thread.start()
-        assert ready.wait(10)
+        assert ready.wait(60)
         try:
             yield self
         finally:
             self._loop.call_soon_threadsafe(self._task.cancel)
-            thread.join(10)
+            thread.join(60)
             self._loop.close()
 
     def hang(self) -> None:

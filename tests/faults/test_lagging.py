@@ -56,7 +56,7 @@ def test_row_13_a_lagging_snapshot(
         for thread in threads:
             thread.start()
         for thread in threads:
-            thread.join(30)
+            thread.join(60)
 
     for number in range(count):
         claims = chance.randint(0, DESIRED)

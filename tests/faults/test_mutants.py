@@ -44,7 +44,7 @@ def two_at_once(database: Database, settings: Settings, identity: int, patch: py
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(30)
+        thread.join(60)
     patch.setattr(service, "look", look)
     return results
 

@@ -108,7 +108,7 @@ def test_no_wake_up_is_lost(locks: Locks) -> None:
     guard = threading.Lock()
     wanted = done = busy = runs = 0
     queue: list[None] = []
-    barrier = threading.Barrier(threads, timeout=10)
+    barrier = threading.Barrier(threads, timeout=60)
 
     def work() -> None:
         nonlocal done, busy, runs

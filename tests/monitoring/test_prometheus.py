@@ -114,7 +114,7 @@ class Prometheus:
 
     def __exit__(self, *_: object) -> None:
         self._process.terminate()
-        self._process.wait(30)
+        self._process.wait(60)
 
     def ask(self, what: str, **parameters: str) -> Any:
         url = self._url + what + ("?" + urllib.parse.urlencode(parameters) if parameters else "")
@@ -134,14 +134,14 @@ class Prometheus:
 
 def test_a_real_prometheus_scrapes_a_real_exporter(service: Service, tmp_path: Path) -> None:
     service.start("exporter", "--port", "0")
-    address = wait_until(lambda: service.output(0).partition("metrics: http://")[2].partition("/")[0], timeout=30)
+    address = wait_until(lambda: service.output(0).partition("metrics: http://")[2].partition("/")[0], timeout=60)
     with Prometheus(tmp_path, address) as prometheus:
         it_has_the_numbers(prometheus)
         it_understands_the_dashboard(prometheus)
         it_evaluates_the_rules(prometheus)
         service.run("claim", PRESET, "--owner", "bob")
         claimed = f"prebuild_claimed_total{{{POOL}}}"
-        wait_until(lambda: prometheus.value(claimed) == 2, timeout=20, what="the claim in Prometheus")
+        wait_until(lambda: prometheus.value(claimed) == 2, timeout=60, what="the claim in Prometheus")
 
 
 def it_has_the_numbers(prometheus: Prometheus) -> None:

@@ -42,7 +42,7 @@ class PausingContext(Context):
         self._left -= 1
         if self._left == 0:
             self.paused.set()
-            assert self._woken.wait(30)
+            assert self._woken.wait(60)
         super().check()
 
     def wake(self) -> None:

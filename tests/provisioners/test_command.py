@@ -199,7 +199,7 @@ def test_a_canceled_start_ends_all_that_it_started(provisioner: CommandProvision
     thread.start()
     wait_until(lambda: "begun" in context.text, what="the start")
     context.stop()
-    thread.join(20)
+    thread.join(60)
     assert caught
     assert tree.marked([spec.workspace_id]) == []
 

@@ -214,7 +214,7 @@ def test_cancelled_in_the_middle_and_taken_up_again(adapter: Adapter, spec: Work
     thread.start()
     wait_until(lambda: "begun" in context.text, what="the start's output")
     context.stop()
-    thread.join(20)
+    thread.join(60)
     assert isinstance(raised[0], BuildStoppedError)
     assert adapter.running(spec.workspace_id) == [], "all of it was ended"
     assert ids(adapter) == [spec.workspace_id], "half-made ones are listed"
@@ -229,7 +229,7 @@ def test_a_higher_attempt_ends_what_a_lower_one_left_running(adapter: Adapter, s
     thread.start()
     wait_until(lambda: "begun" in context.text, what="the start's output")
     second = adapter.provisioner.start(replace(spec, attempt=2), Context())
-    thread.join(20)
+    thread.join(60)
     assert isinstance(raised[0], ProvisionerError), "the old attempt's late end is refused"
     assert adapter.provisioner.probe(spec).ready
     assert adapter.provisioner.start(replace(spec, attempt=2), Context()) == second
@@ -252,7 +252,7 @@ def test_a_frozen_attempt_that_wakes_up_late_harms_nothing(
     wait_until(lambda: frozen.paused.is_set() or not thread.is_alive(), what="the pause")
     second = adapter.provisioner.start(replace(spec, attempt=2), Context())
     frozen.wake()
-    thread.join(20)
+    thread.join(60)
     assert outcome[0] == second or isinstance(outcome[0], ProvisionerError), "answers what is there, or is refused"
     assert adapter.provisioner.probe(spec).ready
     assert adapter.provisioner.start(replace(spec, attempt=2), Context()) == second
@@ -281,7 +281,7 @@ def test_delete_while_a_start_runs_leaves_nothing(adapter: Adapter, spec: Worksp
     thread.start()
     wait_until(lambda: "begun" in context.text, what="the start's output")
     adapter.provisioner.delete(spec, Context())
-    thread.join(20)
+    thread.join(60)
     assert isinstance(raised[0], ProvisionerError)
     assert adapter.running(spec.workspace_id) == []
     assert ids(adapter) == []

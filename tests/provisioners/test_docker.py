@@ -97,7 +97,7 @@ def test_the_published_port_answers_and_stays_after_a_stop(
     assert made.url.startswith("http://127.0.0.1:2")
 
     def answer() -> bytes:
-        with urlopen(made.url, timeout=5) as response:
+        with urlopen(made.url, timeout=60) as response:
             return bytes(response.read())
 
     assert wait_until(lambda: _quietly(answer), what="the server") == b"hello\n"
@@ -200,7 +200,7 @@ def test_the_images_health_check_says_when_it_is_ready(
     with engine.api() as api:
         api.exec_start(api.exec_create(container_id, ["touch", "/tmp/ok"])["Id"])
     wait_until(lambda: look() == "healthy", what="the next check")
-    thread.join(20)
+    thread.join(60)
     assert provisioner.probe(checked).ready, outcome
 
 
@@ -263,7 +263,7 @@ def test_removed_while_it_is_made_is_said(engine: Engine, provisioner: DockerPro
     [running] = wait_until(lambda: engine.running(spec.workspace_id), what="the container")
     with engine.api() as api:
         api.remove_container(running["Id"], force=True)  # type: ignore[index]
-    thread.join(20)
+    thread.join(60)
     assert isinstance(outcome[0], ProvisionerError)
     assert engine.running(spec.workspace_id) == []
 
@@ -311,7 +311,7 @@ def test_a_hook_whose_build_is_stopped_ends(
     thread, outcome = in_background(lambda: provisioner.claim(claimed, context))
     wait_until(lambda: "begun" in context.text, what="the hook")
     context.stop()
-    thread.join(20)
+    thread.join(60)
     assert isinstance(outcome[0], BuildStoppedError)
 
     def sleepers() -> int:
@@ -348,7 +348,7 @@ def test_the_hook_of_a_worker_that_died_is_ended_before_the_next(
     wait_until(lambda: "begun" in context.text, what="the second hook")
     assert inside(f"kill -0 {orphan} 2> /dev/null || echo ended") == "ended\n"
     inside("touch /tmp/go")
-    thread.join(20)
+    thread.join(60)
     assert outcome == [None]
 
 
@@ -389,7 +389,7 @@ def test_an_attempt_frozen_anywhere_leaves_nothing_behind(
     wait_until(lambda: frozen.paused.is_set() or not thread.is_alive(), what="the pause")
     second = provisioner.start(replace(mine, attempt=2), Context())
     frozen.wake()
-    thread.join(20)
+    thread.join(60)
     assert outcome[0] == second or isinstance(outcome[0], ProvisionerError), outcome
     assert [resource.resource_id for resource in provisioner.list(INSTALLATION)] == [second.resource_id]
     assert len(engine.running(spec.workspace_id)) == 1
@@ -432,7 +432,7 @@ def test_a_pull_can_be_cancelled(engine: Engine, provisioner: DockerProvisioner,
     thread, outcome = in_background(lambda: provisioner.start(stalled, context))
     wait_until(engine.registry.stalling.is_set, what="the pull")
     context.stop()
-    thread.join(20)
+    thread.join(60)
     engine.registry.ended.set()
     assert isinstance(outcome[0], BuildStoppedError)
     assert list(provisioner.list(INSTALLATION)) == []

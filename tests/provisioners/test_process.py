@@ -156,7 +156,7 @@ os.kill(os.getpid(), signal.SIGKILL)
     serving = replace(spec, config={"start": "true", "serve": SERVE})
     wait_until(lambda: provisioner.probe(serving).ready, what="the served process")
     resource = provisioner.start(serving, Context())
-    with urlopen(resource.url, timeout=5) as answer:
+    with urlopen(resource.url, timeout=60) as answer:
         assert answer.status == 200
 
 

@@ -65,7 +65,7 @@ def claim_after_a_loss(
         assert not tree.is_alive(orphan, tree.start_marker(orphan))
         assert psutil.pid_exists(pids(place)[1])
         (place / "go").touch()
-        second.join(30)
+        second.join(60)
     finally:
         first.bury()
         (place / "go").touch()

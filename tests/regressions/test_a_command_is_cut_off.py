@@ -61,7 +61,7 @@ def test_ctrl_c_in_a_claim_that_waits_says_how_to_get_it(database: Database, set
     place["PREBUILD_REDIS_URL"] = "redis://127.0.0.1:1/0"
     process = started("claim", PRESET, "--owner", "ada", "--wait", **place)
     try:
-        wait_until(lambda: workspaces(database), timeout=30, what="one is begun for her")
+        wait_until(lambda: workspaces(database), timeout=60, what="one is begun for her")
         process.send_signal(signal.SIGINT)
         out, said = process.communicate(timeout=30)
     finally:

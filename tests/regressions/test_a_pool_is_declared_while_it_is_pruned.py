@@ -36,7 +36,7 @@ def test_it_is_asked_again_when_the_declaration_is_done(database: Database, sett
         with database.read() as other:
             wait_until(lambda: other.execute(text(WAITING)).scalar_one(), what="pruning, at the declaration's lock")
         connection.execute(update(m.Template).values(active_version_id=first))
-    pruner.join(20)
+    pruner.join(60)
     with database.read() as connection:
         kept = connection.execute(select(m.Preset.template_version_id)).scalars().all()
     assert first in kept

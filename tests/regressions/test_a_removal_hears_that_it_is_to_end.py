@@ -47,6 +47,6 @@ def test_a_cancel_is_heard(settings: Settings, tmp_path: Path, monkeypatch: pyte
     thread.start()
     wait_until((tmp_path / "begun").exists, what="the removal")
     context.stop()
-    thread.join(10)
+    thread.join(60)
     assert not thread.is_alive()
     assert len(outcome) == 1

@@ -48,7 +48,7 @@ def test_extended_after_the_sweep_chose_it(database: Database, settings: Setting
         sweeper.start()
         with database.read() as other:
             wait_until(lambda: other.execute(text(WAITING)).scalar_one(), what="the sweep, at the row")
-    sweeper.join(20)
+    sweeper.join(60)
     [row] = workspaces(database, m.Workspace.id == hers)
     assert (row.transition, row.claimed_until) == (Transition.START, until)
 

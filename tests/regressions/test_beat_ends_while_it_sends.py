@@ -25,10 +25,10 @@ def test_beat_ends_while_it_sends(tmp_path: Path, redis_url: str) -> None:
     beat = service.start(*procfile()["beat"], "--loglevel", "INFO", program="celery")
     try:
         with redis_py.Redis.from_url(redis_url) as client:
-            wait_until(lambda: client.llen("prebuild.default"), timeout=30, what="beat's first message")
+            wait_until(lambda: client.llen("prebuild.default"), timeout=60, what="beat's first message")
             client.client_pause(4000)
             sent = service.output().count(SENDING)
-            wait_until(lambda: service.output().count(SENDING) > sent, timeout=10, what="a message that is being sent")
+            wait_until(lambda: service.output().count(SENDING) > sent, timeout=60, what="a message that is being sent")
             assert service.interrupt(beat, signal.SIGTERM) == 0, service.output()
         assert "Traceback" not in service.output()
     finally:

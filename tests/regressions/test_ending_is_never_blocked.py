@@ -52,7 +52,7 @@ def test_a_workspace_released_while_it_is_personalised(database: Database, setti
     runner = BuildRunner(database, settings, Provisioners(settings))
     name, hook = claimed_with_hook(database, settings, runner, "sleep 1000")
     end_workspace(database, name, actor="ada")
-    hook.join(20)
+    hook.join(60)
     [deletion] = pending(database)
     with database.read() as connection:
         row = connection.execute(select(m.Build).where(m.Build.id == deletion)).one()
@@ -82,7 +82,7 @@ def test_a_build_that_ends_before_it_hears_that_it_should(
     wait_until((tmp_path / "begun").exists, what="the build")
     end_workspace(database, workspaces(database)[0].name, actor="ada", operator=True)
     (tmp_path / "go").touch()
-    build.join(20)
+    build.join(60)
     [deletion] = pending(database)
     with database.read() as connection:
         row = connection.execute(select(m.Build).where(m.Build.id == deletion)).one()
@@ -112,7 +112,7 @@ def test_asked_again_while_the_hook_is_being_stopped_is_no_error(database: Datab
     for _ in range(2):
         end_workspace(database, name, actor="ada")
         assert workspaces(database, m.Workspace.status == BuildStatus.CANCELING)
-    hook.join(20)
+    hook.join(60)
     [deletion] = pending(database)
     end_workspace(database, name, actor="ada")
     assert runner.run(deletion).outcome == "succeeded"

@@ -78,7 +78,7 @@ def test_ctrl_c_after_the_pipe_was_closed(tmp_path: Path) -> None:
     )  # fmt: skip
     try:
         service.processes.append(up)
-        wait_until((service.data_dir / "prebuild.db").exists, timeout=30, what="a database")
+        wait_until((service.data_dir / "prebuild.db").exists, timeout=60, what="a database")
         service.wait_full()
         assert up.stdout
         up.stdout.close()

@@ -98,7 +98,7 @@ def test_presets_that_decide_at_the_same_time_never_pass_a_limit(database: Datab
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(30)
+        thread.join(60)
     assert sum(in_pools(database, ids)) == 7
 
 

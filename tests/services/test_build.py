@@ -186,7 +186,7 @@ def test_a_running_build_learns_that_it_is_cancelled(
     [row] = wait_until(lambda: workspaces(database, m.Workspace.status == BuildStatus.RUNNING), what="the start")
     wait_until(lambda: "begun" in build_log(database, row.name).text, what="its output while it runs")
     end_workspace(database, row.name, actor="op", operator=True)
-    thread.join(20)
+    thread.join(60)
     assert results[0].outcome == "canceled"
     assert len(results[0].follow_up.builds) == 1, "what was half made is deleted"
     run_all(database, runner)
@@ -207,7 +207,7 @@ def test_the_late_result_of_a_lost_attempt_is_refused(
 
     wait_until(is_taken, what="its loss")
     (tmp_path / "go").touch()
-    thread.join(20)
+    thread.join(60)
     assert results[0].outcome == "lost"
     [row] = workspaces(database)
     assert (row.status, row.slot) == (BuildStatus.PENDING, 0)

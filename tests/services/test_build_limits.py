@@ -42,7 +42,7 @@ def test_a_provisioner_that_does_not_listen_is_given_up(
     real = SimulatedProvisioner.start
 
     def deaf(self: SimulatedProvisioner, spec: WorkspaceSpec, context: BuildContext) -> Resource:
-        assert release.wait(30)
+        assert release.wait(60)
         return real(self, replace(spec, config={}), context)
 
     monkeypatch.setattr(SimulatedProvisioner, "start", deaf)
@@ -53,7 +53,7 @@ def test_a_provisioner_that_does_not_listen_is_given_up(
     thread.start()
     wait_until(lambda: workspaces(database, m.Workspace.status == BuildStatus.FAILED), what="the end without it")
     release.set()
-    thread.join(20)
+    thread.join(60)
     assert outcomes == ["lost"], "its late result is refused"
     with database.read() as connection:
         row = connection.execute(select(m.Build)).one()

@@ -182,7 +182,7 @@ def test_the_same_request_twice_at_once_begins_one(database: Database, settings:
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(30)
+        thread.join(60)
     assert len(found) == 6
     assert len(set(found)) == 1
     assert len(mine(database)) == 1
@@ -197,11 +197,11 @@ def test_many_who_wait_get_one_each_and_cancelling_takes_none_of_theirs(database
     start = threading.Barrier(7)
 
     def ask(request: ClaimRequest) -> None:
-        start.wait(10)
+        start.wait(60)
         begin(database, request)
 
     def shrink() -> None:
-        start.wait(10)
+        start.wait(60)
         turn(database, settings)
 
     threads = [threading.Thread(target=ask, args=(request,)) for request in requests]
@@ -209,7 +209,7 @@ def test_many_who_wait_get_one_each_and_cancelling_takes_none_of_theirs(database
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(30)
+        thread.join(60)
     turn(database, settings)
     finish_builds(database)
     names = {claim(database, request).answer.workspace for request in requests}

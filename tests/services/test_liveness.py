@@ -191,13 +191,13 @@ def test_a_fork_waits_for_a_word_and_inherits_no_connection(database_url: str, s
 
     def queues() -> list[str]:
         speaking.set()
-        assert go_on.wait(10)
+        assert go_on.wait(60)
         return [EVENTS]
 
     before = descriptors()
     presence = Presence(Database(database_url), settings, "worker", queues)
     presence.start()
-    assert speaking.wait(10)
+    assert speaking.wait(60)
     assert descriptors() - before, "a connection is open, in a transaction"
     threading.Timer(0.2, go_on.set).start()
     reader, writer = os.pipe()

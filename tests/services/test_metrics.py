@@ -331,7 +331,7 @@ def test_two_sweeps_at_once_count_once(database: Database, settings: Settings, s
     ready = threading.Barrier(4)
 
     def move() -> None:
-        ready.wait(10)
+        ready.wait(60)
         with database.write() as connection:
             counters.move_mark(connection, database.now(connection))
 

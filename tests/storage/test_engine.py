@@ -143,11 +143,11 @@ def test_a_row_held_too_long_is_busy(database: Database, monkeypatch: pytest.Mon
         with database.write() as connection:
             connection.execute(update(m.Installation).values(created_at=datetime.now(UTC)))
             holding.set()
-            release.wait(20)
+            release.wait(60)
 
     thread = threading.Thread(target=hold)
     thread.start()
-    assert holding.wait(10)
+    assert holding.wait(60)
     try:
         with pytest.raises(BusyError), impatient.write() as connection:
             if impatient.dialect == "postgresql":

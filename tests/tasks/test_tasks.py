@@ -154,7 +154,7 @@ def test_people_are_shown_names_and_workers_get_ids(here: Runtime) -> None:
 def _taken(here: Runtime, queue: str, host: str = "") -> Any:
     """The queue's next message, as Celery reads it."""
     with app.connection_for_read(here.settings.celery_broker_url) as connection:
-        message = connection.SimpleQueue(here.settings.queue(queue, host)).get(timeout=5)
+        message = connection.SimpleQueue(here.settings.queue(queue, host)).get(timeout=60)
         message.ack()
         return message
 

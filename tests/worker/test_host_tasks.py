@@ -50,7 +50,7 @@ def messages(own: Runtime, host: str = "") -> list[tuple[str, dict[str, Any]]]:
     with app.connection_for_read(own.settings.celery_broker_url) as connection:
         queue = connection.SimpleQueue(own.settings.queue(BUILDS, host))
         for _ in range(queue.qsize()):
-            message = queue.get(timeout=5)
+            message = queue.get(timeout=60)
             message.ack()
             assert message.headers["task"] in app.tasks
             found.append((message.headers["task"].removeprefix("prebuild_tasks."), message.payload[1]))
