@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import structlog
 
@@ -18,12 +19,13 @@ from prebuild_tasks.clock import monotonic
 from prebuild_tasks.config import Settings, load_settings
 from prebuild_tasks.db.engine import Database
 from prebuild_tasks.errors import ClaimMissError, WaitTimeoutError
-from prebuild_tasks.insight.status.listings import workspaces
-from prebuild_tasks.insight.status.views import WorkspaceView
 from prebuild_tasks.messaging.publisher import CLIENT_DEADLINE, Messages
 from prebuild_tasks.model.vocabulary import MissReason
 from prebuild_tasks.workspaces.outbox import FollowUp, send_within
 from prebuild_tasks.workspaces.release import end_workspace
+
+if TYPE_CHECKING:
+    from prebuild_tasks.insight.status.views import WorkspaceView
 
 log = structlog.get_logger(__name__)
 
@@ -124,6 +126,9 @@ class Client:
 
     def workspaces(self, *, owner: str = "") -> list[WorkspaceView]:
         """The owner's workspaces, or all."""
+        # Not needed for a claim, which this module is kept quick for.
+        from prebuild_tasks.insight.status.listings import workspaces
+
         return workspaces(self.database, owner=owner)
 
     def close(self) -> None:

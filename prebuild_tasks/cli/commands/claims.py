@@ -5,7 +5,7 @@ from __future__ import annotations
 import uuid
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -23,11 +23,12 @@ from prebuild_tasks.cli.output import ActorOption, JsonOption, opened, write, wr
 from prebuild_tasks.cli.progress import Working
 from prebuild_tasks.client import Client, ask_again
 from prebuild_tasks.errors import ClaimMissError, InputError, WaitStoppedError
-from prebuild_tasks.insight.status.listings import workspaces as list_workspaces
-from prebuild_tasks.insight.status.views import WorkspaceView
 from prebuild_tasks.model.durations import parse_duration
 from prebuild_tasks.model.vocabulary import WorkspaceState
 from prebuild_tasks.workspaces.release import end_workspace
+
+if TYPE_CHECKING:
+    from prebuild_tasks.insight.status.views import WorkspaceView
 
 _COLUMNS = {
     "workspace": "WORKSPACE",
@@ -97,11 +98,13 @@ def workspaces(
     """List workspaces that are not deleted; claimed ones first."""
     if state and state not in list(WorkspaceState):
         raise InputError(f"--state {state!r} is unknown", hint=f"use one of {', '.join(WorkspaceState)}")
+    # Not needed for a claim, which this module is kept quick for.
+    from prebuild_tasks.insight.status.listings import workspaces as list_workspaces
+
     rows = list_workspaces(opened(Client()).database, owner=owner, preset=preset, state=state, limit=limit)
     told = [fields_of(row) for row in rows]
     sizes: list[int | None] = [None] * len(rows)
     if disk:
-        # Not needed for a claim, which this module is kept quick for.
         from prebuild_tasks.provisioners import disk_use
 
         sizes = [disk_use(Path(row.directory)) if row.directory else None for row in rows]
