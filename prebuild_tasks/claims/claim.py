@@ -28,6 +28,7 @@ from prebuild_tasks.model.vocabulary import CLAIM_REASON, MissReason
 from prebuild_tasks.remedies import Remedy, RemedyKind
 from prebuild_tasks.schema.history import add_history
 from prebuild_tasks.workspaces.handover import claim_build
+from prebuild_tasks.workspaces.new_builds import BuildOrigin
 from prebuild_tasks.workspaces.outbox import FollowUp, send
 
 log = structlog.get_logger(__name__)
@@ -158,6 +159,7 @@ def _hit(connection: Connection, attempt: _Attempt, pool: Pool, row: Any, now: d
         connection, "claimed", now=now, actor=attempt.owner, workspace_ids=[row.id], preset_id=pool.id,
         reason=CLAIM_REASON,
     )  # fmt: skip
-    builds = claim_build(connection, row, now=now, owner=attempt.owner)
+    origin = BuildOrigin(row.id, row.build_number, row.organization_id, row.preset_id, row.name, row.host)
+    builds = claim_build(connection, origin, now=now, owner=attempt.owner)
     follow_up = FollowUp.of(builds, [pool.id], ref=pool.ref)
     return Claimed(answer_of(row, pool.ref, attempt.request.request_id), follow_up)

@@ -6,7 +6,6 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from itertools import islice
-from typing import Any
 
 import structlog
 from sqlalchemy import ColumnElement, Connection, and_, case, func, literal, or_, select
@@ -35,6 +34,7 @@ from prebuild_tasks.workspaces import transitions
 from prebuild_tasks.workspaces.handover import waits_for_it
 from prebuild_tasks.workspaces.new_builds import NewBuild, work_of
 from prebuild_tasks.workspaces.outbox import FollowUp
+from prebuild_tasks.workspaces.transitions import FailedBuild
 
 log = structlog.get_logger(__name__)
 
@@ -190,7 +190,7 @@ def _unpublished(
     return [NewBuild(row.id, row.queue, work_of(row.transition, row.reason, row.name)) for row in rows]
 
 
-def _due_for_retry(connection: Connection, now: datetime) -> list[Any]:
+def _due_for_retry(connection: Connection, now: datetime) -> list[FailedBuild]:
     """Failed deletions and claim hooks whose time has come; the hooks first: people wait for them."""
     rows = connection.execute(
         select(
@@ -209,10 +209,11 @@ def _due_for_retry(connection: Connection, now: datetime) -> list[Any]:
         .order_by(m.Workspace.transition == Transition.DELETE, m.Build.completed_at)
     )
     # The limit is of what is due: what isn't yet must not hide it.
-    return list(islice((row for row in rows if now >= retry_at(row.failures, row.completed_at)), _BATCH))
+    due = (row for row in rows if now >= retry_at(row.failures, row.completed_at))
+    return [FailedBuild(row.id, row.build_number, row.transition) for row in islice(due, _BATCH)]
 
 
-def _retry(connection: Connection, failed: list[Any], now: datetime) -> SweepResult:
+def _retry(connection: Connection, failed: list[FailedBuild], now: datetime) -> SweepResult:
     """The same again. They never give a workspace back."""
     builds: list[NewBuild] = []
     for row in failed:

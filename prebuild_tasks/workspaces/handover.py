@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime, timedelta
-from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Interval, case, func, literal_column, null, select, update
 from sqlalchemy.dialects.postgresql import JSONB
@@ -13,7 +12,7 @@ from prebuild_tasks.model.vocabulary import CLAIM_REASON, PREBUILDS_OWNER, Build
 from prebuild_tasks.schema import tables as m
 from prebuild_tasks.schema.conditions import said
 from prebuild_tasks.schema.history import add_history
-from prebuild_tasks.workspaces.new_builds import NewBuild, insert_builds
+from prebuild_tasks.workspaces.new_builds import ORIGIN_COLUMNS, BuildOrigin, NewBuild, insert_builds
 from prebuild_tasks.workspaces.states import MARK_REASON
 
 WAIT_REASON = "claim_wait"
@@ -62,7 +61,7 @@ def handed_over_sql(
     }
 
 
-def claim_build(connection: Connection, workspace: Any, *, now: datetime, owner: str) -> list[NewBuild]:
+def claim_build(connection: Connection, workspace: BuildOrigin, *, now: datetime, owner: str) -> list[NewBuild]:
     """Insert the build that leaves the durable mark on a claimed workspace and personalises it."""
     return insert_builds(
         connection,
@@ -94,23 +93,17 @@ def hand_over(connection: Connection, workspace_id: str, *, now: datetime) -> li
         .join(m.Workspace, m.Workspace.preset_id == m.Preset.id)
         .where(m.Workspace.id == workspace_id)
     ).one()
-    row = connection.execute(
+    rows = connection.execute(
         update(m.Workspace)
         .where(m.Workspace.id == workspace_id, m.Workspace.owner == owner, m.Workspace.claimed_at.is_(None))
         .values(handed_over(now, recipe.claimed_ttl_s, hook=has_hook(recipe.config)))
-        .returning(
-            m.Workspace.id,
-            m.Workspace.build_number,
-            m.Workspace.organization_id,
-            m.Workspace.preset_id,
-            m.Workspace.name,
-            m.Workspace.host,
-        )
-    ).one_or_none()
-    if row is None:
+        .returning(*ORIGIN_COLUMNS)
+    ).all()
+    if not rows:
         return []
+    [origin] = BuildOrigin.of(rows)
     add_history(
         connection, "claimed", now=now, actor=owner, workspace_ids=[workspace_id], preset_id=recipe.id,
         reason=WAIT_REASON,
     )  # fmt: skip
-    return claim_build(connection, row, now=now, owner=owner)
+    return claim_build(connection, origin, now=now, owner=owner)

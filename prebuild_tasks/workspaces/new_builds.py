@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, insert
+from sqlalchemy import Connection, Row, insert
 
 from prebuild_tasks.model.vocabulary import CLAIM_REASON, BuildPriority, BuildStatus, Transition
 from prebuild_tasks.schema import tables as m
@@ -44,10 +44,26 @@ class BuildOrigin:
     name: str
     host: str = ""
 
+    @classmethod
+    def of(cls, rows: Iterable[Row[*tuple[Any, ...]]]) -> list[BuildOrigin]:
+        """Read them from rows with ORIGIN_COLUMNS."""
+        return [cls(*row) for row in rows]
+
+
+ORIGIN_COLUMNS = (
+    m.Workspace.id,
+    m.Workspace.build_number,
+    m.Workspace.organization_id,
+    m.Workspace.preset_id,
+    m.Workspace.name,
+    m.Workspace.host,
+)
+"""What a BuildOrigin consists of, in its order."""
+
 
 def insert_builds(
     connection: Connection,
-    workspaces: Collection[Any],
+    workspaces: Collection[BuildOrigin],
     *,
     transition: Transition,
     reason: str,
@@ -56,10 +72,11 @@ def insert_builds(
     priority: int = BuildPriority.DELETE,
     next_attempt_at: datetime | None = None,
 ) -> list[NewBuild]:
-    """Insert the pending build that each workspace's row already announces (rows or BuildOrigin)."""
+    """Insert the pending build that each workspace's row already announces."""
+    ids = [str(uuid.uuid4()) for _ in workspaces]
     builds = [
         {
-            "id": str(uuid.uuid4()),
+            "id": build_id,
             "workspace_id": w.id,
             "organization_id": w.organization_id,
             "preset_id": w.preset_id,
@@ -73,11 +90,11 @@ def insert_builds(
             "created_at": now,
             "next_attempt_at": next_attempt_at,
         }
-        for w in workspaces
+        for build_id, w in zip(ids, workspaces, strict=True)
     ]
     if builds:
         connection.execute(_MANY_BUILDS, builds)
     return [
-        NewBuild(build["id"], build["queue"], work_of(transition, reason, w.name))
-        for build, w in zip(builds, workspaces, strict=True)
+        NewBuild(build_id, w.host, work_of(transition, reason, w.name))
+        for build_id, w in zip(ids, workspaces, strict=True)
     ]

@@ -6,8 +6,8 @@ Locks are taken in the order of `schema/row_locks.py`.
 from __future__ import annotations
 
 from collections.abc import Collection
+from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, and_, select, update
 
@@ -20,7 +20,7 @@ from prebuild_tasks.model.vocabulary import (
 from prebuild_tasks.schema import tables as m
 from prebuild_tasks.schema.conditions import IS_LIVE_PREBUILD, IS_RUNNING
 from prebuild_tasks.schema.row_locks import skip_locked
-from prebuild_tasks.workspaces.new_builds import NewBuild, insert_builds
+from prebuild_tasks.workspaces.new_builds import ORIGIN_COLUMNS, BuildOrigin, NewBuild, insert_builds
 
 
 def choose_for_deletion(
@@ -33,9 +33,11 @@ def choose_for_deletion(
         update(m.Workspace)
         .where(m.Workspace.id.in_(sorted(workspace_ids)), IS_LIVE_PREBUILD, IS_RUNNING)
         .values(_next_build(Transition.DELETE, reason))
-        .returning(*_BUILD_ORIGIN)
+        .returning(*ORIGIN_COLUMNS)
     ).all()
-    return insert_builds(connection, chosen, transition=Transition.DELETE, reason=reason, initiator=initiator, now=now)
+    return insert_builds(
+        connection, BuildOrigin.of(chosen), transition=Transition.DELETE, reason=reason, initiator=initiator, now=now
+    )
 
 
 def cancel_pending(
@@ -125,11 +127,11 @@ def delete_workspaces(
             *only,
         )
         .values(_next_build(Transition.DELETE, reason))
-        .returning(*_BUILD_ORIGIN)
+        .returning(*ORIGIN_COLUMNS)
     ).all()
     return insert_builds(
         connection,
-        chosen,
+        BuildOrigin.of(chosen),
         transition=Transition.DELETE,
         reason=reason,
         initiator=initiator,
@@ -138,39 +140,38 @@ def delete_workspaces(
     )
 
 
+@dataclass(frozen=True, slots=True)
+class FailedBuild:
+    """The latest build of a workspace, which has failed."""
+
+    workspace_id: str
+    number: int
+    transition: Transition
+
+
 def repeat_failed(
-    connection: Connection, workspace: Any, *, reason: str, initiator: str, now: datetime, priority: int
+    connection: Connection, failed: FailedBuild, *, reason: str, initiator: str, now: datetime, priority: int
 ) -> list[NewBuild]:
-    """Begin a workspace's latest build once more, if it is still the failed one that `workspace` (a row) shows."""
+    """Begin a workspace's latest build once more, if that is still the failed one."""
     chosen = connection.execute(
         update(m.Workspace)
         .where(
-            m.Workspace.id == workspace.id,
-            m.Workspace.build_number == workspace.build_number,
+            m.Workspace.id == failed.workspace_id,
+            m.Workspace.build_number == failed.number,
             m.Workspace.status == BuildStatus.FAILED,
         )
         .values(status=BuildStatus.PENDING, build_number=m.Workspace.build_number + 1)
-        .returning(*_BUILD_ORIGIN)
+        .returning(*ORIGIN_COLUMNS)
     ).all()
     return insert_builds(
         connection,
-        chosen,
-        transition=workspace.transition,
+        BuildOrigin.of(chosen),
+        transition=failed.transition,
         reason=reason,
         initiator=initiator,
         now=now,
         priority=priority,
     )
-
-
-_BUILD_ORIGIN = (
-    m.Workspace.id,
-    m.Workspace.build_number,
-    m.Workspace.organization_id,
-    m.Workspace.preset_id,
-    m.Workspace.name,
-    m.Workspace.host,
-)
 
 
 def _next_build(transition: Transition, reason: str) -> dict[str, object]:
