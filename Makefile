@@ -36,7 +36,7 @@ faults: install ## Make every fault as often as docs/reliability.md says, two an
 
 .PHONY: test-deploys
 test-deploys: install ## Test whole deployments: a release after another, over TLS, with secrets to be found, from the wheel, by Procfile and compose
-	$(BIN)/pytest -n 2 -m deploys tests/e2e tests/regressions $(ARGS)
+	$(BIN)/pytest -n 2 -m deploys tests $(ARGS)
 
 .PHONY: test-docker
 test-docker: install ## Test the docker provisioner and the image's steps; needs an engine: DOCKER_HOST, or as root podman, runc and busybox-static

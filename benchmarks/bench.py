@@ -13,7 +13,7 @@ import psycopg
 from benchmarks.population import populate
 from prebuild_tasks.config import Settings
 from prebuild_tasks.db.engine import Database
-from tests import servers
+from tests.support import servers
 
 POSTGRES_OPTIONS = {
     "fsync": "on",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from prebuild_tasks.claims.claim import claim
+from prebuild_tasks.claims.take import claim
 from prebuild_tasks.claims.types import ClaimRequest
 from prebuild_tasks.db.engine import Database
 from prebuild_tasks.logs import configure_command_logging

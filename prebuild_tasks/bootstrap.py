@@ -6,18 +6,13 @@ import os
 from collections.abc import Callable, Sequence
 from functools import cached_property
 
-from prebuild_tasks.builds.isolation import Apart
-from prebuild_tasks.builds.lease import HARD_GRACE
-from prebuild_tasks.builds.runner import BuildRunner
+from prebuild_tasks.builds import HARD_GRACE, Apart, BuildRunner
 from prebuild_tasks.config import Settings, load_settings
 from prebuild_tasks.db.engine import Database
-from prebuild_tasks.fleet.presence import Presence, Role
-from prebuild_tasks.messaging.publisher import Messages
-from prebuild_tasks.messaging.redis import connect
+from prebuild_tasks.fleet import Presence, Role
+from prebuild_tasks.messaging import Messages, connect
 from prebuild_tasks.provisioners import Provisioners
-from prebuild_tasks.reconcile import Reconciler
-from prebuild_tasks.reconcile.locks import Locks
-from prebuild_tasks.reconcile.loop import PoolReconciler
+from prebuild_tasks.reconcile import Locks, PoolReconciler, Reconciler
 
 
 class Runtime:

@@ -24,7 +24,7 @@ app.config_from_object("prebuild_tasks.worker.config:configuration")
 
 @app.on_after_configure.connect
 def _tolerate_unreadable_messages(**_: Any) -> None:
-    from prebuild_tasks.messaging.transport import tolerate_unreadable_messages
+    from prebuild_tasks.messaging import tolerate_unreadable_messages
 
     tolerate_unreadable_messages()
 

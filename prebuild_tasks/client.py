@@ -13,19 +13,17 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from prebuild_tasks.claims.claim import claim
-from prebuild_tasks.claims.types import BeingBuilt, ClaimAnswer, Claimed, ClaimRequest
+from prebuild_tasks.claims import BeingBuilt, ClaimAnswer, Claimed, ClaimRequest, claim
 from prebuild_tasks.clock import monotonic
 from prebuild_tasks.config import Settings, load_settings
 from prebuild_tasks.db.engine import Database
 from prebuild_tasks.errors import ClaimMissError, WaitTimeoutError
-from prebuild_tasks.messaging.publisher import CLIENT_DEADLINE, Messages
+from prebuild_tasks.messaging import CLIENT_DEADLINE, Messages
 from prebuild_tasks.model.vocabulary import MissReason
-from prebuild_tasks.workspaces.outbox import FollowUp, send_within
-from prebuild_tasks.workspaces.release import end_workspace
+from prebuild_tasks.workspaces import FollowUp, end_workspace, send_within
 
 if TYPE_CHECKING:
-    from prebuild_tasks.insight.status.views import WorkspaceView
+    from prebuild_tasks.insight import WorkspaceView
 
 log = structlog.get_logger(__name__)
 
@@ -127,7 +125,7 @@ class Client:
     def workspaces(self, *, owner: str = "") -> list[WorkspaceView]:
         """The owner's workspaces, or all."""
         # Not needed for a claim, which this module is kept quick for.
-        from prebuild_tasks.insight.status.listings import workspaces
+        from prebuild_tasks.insight import workspaces
 
         return workspaces(self.database, owner=owner)
 

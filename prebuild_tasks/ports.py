@@ -12,9 +12,9 @@ from prebuild_tasks.provisioners import (
     Probe,
     Provisioner,
     Resource,
+    Suspendable,
     WorkspaceSpec,
 )
-from prebuild_tasks.provisioners.former_names import Suspendable
 from prebuild_tasks.reconcile import Reconciler, ReconciliationOrchestrator
 
 __all__ = [

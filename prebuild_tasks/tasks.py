@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from prebuild_tasks import upkeep
 from prebuild_tasks.bootstrap import runtime
 from prebuild_tasks.celery import app
-from prebuild_tasks.claims import claim as claims
-from prebuild_tasks.claims.types import ClaimRequest
+from prebuild_tasks.claims import ClaimRequest, claim_and_wake
 from prebuild_tasks.reconcile import Reconciler
-from prebuild_tasks.upkeep import dispatch
+from prebuild_tasks.upkeep import ask_for_probes, ask_for_resources, probe_on_host, run_sweep
 from prebuild_tasks.worker.config import HARD_LIMIT, SOFT_LIMIT
-from prebuild_tasks.workspaces.outbox import send
+from prebuild_tasks.workspaces import send
 
 
 @app.task(name="prebuild_tasks.reconcile_all", time_limit=HARD_LIMIT, soft_time_limit=SOFT_LIMIT)
@@ -51,7 +51,7 @@ def claim(presets: Sequence[str] = (), owner: str = "", request_id: str = "", **
     }
     request = ClaimRequest(owner, presets, request_id=request_id or claim.request.id or "", **known)
     current = runtime()
-    return claims.claim_and_wake(current.database, current.settings, current.messages, request).report()
+    return claim_and_wake(current.database, current.settings, current.messages, request).report()
 
 
 @app.task(name="prebuild_tasks.sweep", time_limit=HARD_LIMIT, soft_time_limit=SOFT_LIMIT)
@@ -62,17 +62,17 @@ def sweep(resources: bool = False, here: bool = False, shared: bool = False, **_
     """
     current = runtime()
     if resources:
-        return dispatch.ask_for_resources(current.database, current.settings, current.messages)
+        return ask_for_resources(current.database, current.settings, current.messages)
     if here:
         return dict(sweep_resources_on_host(shared=shared))
-    return dispatch.sweep(current.database, current.settings, current.messages)
+    return run_sweep(current.database, current.settings, current.messages)
 
 
 @app.task(name="prebuild_tasks.sweep_resources_on_host", time_limit=HARD_LIMIT, soft_time_limit=SOFT_LIMIT)
 def sweep_resources_on_host(shared: bool = False, **_: Any) -> dict[str, object]:
     """Look for strays on the host of this worker; with `shared`, also where any host can look."""
     current = runtime()
-    return dispatch.sweep_resources_on_host(
+    return upkeep.sweep_resources_on_host(
         current.database, current.settings, current.messages, current.provisioners, shared=shared
     )
 
@@ -86,11 +86,11 @@ def probe_prebuilds(host: str | None = None, **_: Any) -> dict[str, object]:
     if host is not None:
         return dict(probe_prebuilds_on_host(host))
     current = runtime()
-    return dispatch.ask_for_probes(current.database, current.settings, current.messages)
+    return ask_for_probes(current.database, current.settings, current.messages)
 
 
 @app.task(name="prebuild_tasks.probe_prebuilds_on_host", time_limit=HARD_LIMIT, soft_time_limit=SOFT_LIMIT)
 def probe_prebuilds_on_host(host: str = "", **_: Any) -> dict[str, object]:
     """Probe the prebuilds of `host` that are due, or with `""` those that any host can reach; replace what fails."""
     current = runtime()
-    return dispatch.probe_on_host(current.database, current.settings, current.messages, current.provisioners, host)
+    return probe_on_host(current.database, current.settings, current.messages, current.provisioners, host)

@@ -18,10 +18,12 @@ import redis
 import structlog
 from xdist.scheduler import LoadScopeScheduling
 
+from prebuild_tasks.builds.runner import BuildRunner
 from prebuild_tasks.config import Settings
 from prebuild_tasks.db.engine import Database
-from tests import servers
+from prebuild_tasks.provisioners import Provisioners
 from tests.faults.results import Recorder
+from tests.support import servers
 
 freezegun.configure(
     extend_ignore_list=[
@@ -34,7 +36,7 @@ freezegun.configure(
         "queue",
         "subprocess",
         "selectors",
-        "tests.wait",
+        "tests.support.wait",
     ]
 )
 
@@ -101,7 +103,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         # The SQLite variant of a test needs no server.
         if names & _SERVERS or parameters.get("database_url") == "postgresql":
             item.add_marker("servers")
-        if item.path.parent.name in ("provisioners", "faults") or item.path.name == "test_build.py":
+        if item.path.parent.name in ("provisioners", "faults") or item.path.name == "test_runner.py":
             item.add_marker("slow")
 
 
@@ -190,6 +192,14 @@ def database(database_url: str) -> Iterator[Database]:
 @pytest.fixture
 def settings(tmp_path: Path) -> Settings:
     return Settings(data_dir=tmp_path / "data", host="here")
+
+
+@pytest.fixture
+def runner(database: Database, settings: Settings) -> Iterator[BuildRunner]:
+    """Runs builds with the real provisioners."""
+    runner = BuildRunner(database, settings, Provisioners(settings))
+    yield runner
+    runner.close()
 
 
 def _copy(server: str, template: str, name: str) -> None:

@@ -15,7 +15,7 @@ from benchmarks.bench import Bench, dsn
 from benchmarks.clients import Clients, clients, percentile
 from benchmarks.harness import Bound, Result, Row, compare
 from prebuild_tasks.db.engine import Database
-from tests import bulk
+from tests.support import bulk
 
 PREBUILDS = 10_000
 _TEMPLATE, _PRESET = "template-1", "preset-1"

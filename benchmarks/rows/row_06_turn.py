@@ -20,11 +20,12 @@ from benchmarks.processes import environment, running, until, worked_off
 from benchmarks.recorded import recorded
 from prebuild_tasks.bootstrap import Runtime
 from prebuild_tasks.db.engine import Database
-from prebuild_tasks.messaging.publisher import RECONCILE, RECONCILE_PRESET
+from prebuild_tasks.messaging.publisher import RECONCILE_PRESET
+from prebuild_tasks.messaging.queues import RECONCILE
 from prebuild_tasks.reconcile import locks
 from prebuild_tasks.reconcile.turn import reconcile_preset
 from prebuild_tasks.worker.config import HARD_LIMIT, SOFT_LIMIT
-from tests import bulk
+from tests.support import bulk
 
 _PRESETS = 200
 _STAGE, _FLOOR = "bench.stage", "floor.turns"

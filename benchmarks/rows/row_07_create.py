@@ -11,11 +11,12 @@ from benchmarks.floors import create
 from benchmarks.floors import publish as floor
 from benchmarks.harness import Bound, Result, compare
 from prebuild_tasks.bootstrap import Runtime
-from prebuild_tasks.messaging.publisher import BUILDS, RUN_BUILD
+from prebuild_tasks.messaging.publisher import RUN_BUILD
+from prebuild_tasks.messaging.queues import BUILDS
 from prebuild_tasks.reconcile.turn import reconcile_preset
 from prebuild_tasks.workspaces import outbox
 from prebuild_tasks.workspaces.outbox import FollowUp
-from tests import bulk
+from tests.support import bulk
 
 COUNT = 100
 _EACH = 4

@@ -11,7 +11,7 @@ from benchmarks.floors import create
 from benchmarks.harness import Bound, Result, compare
 from prebuild_tasks.bootstrap import Runtime
 from prebuild_tasks.schema.row_locks import lock_preset
-from tests import bulk
+from tests.support import bulk
 
 
 def run(bench: Bench) -> Iterator[Result]:

@@ -17,12 +17,12 @@ from benchmarks.clients import percentile
 from benchmarks.harness import Absolute, Bound, Result
 from benchmarks.processes import staffed, until
 from prebuild_tasks.bootstrap import Runtime
-from prebuild_tasks.claims.claim import claim
+from prebuild_tasks.claims.take import claim
 from prebuild_tasks.claims.types import ClaimRequest
 from prebuild_tasks.db.engine import Database
-from prebuild_tasks.messaging.publisher import RECONCILE
+from prebuild_tasks.messaging.queues import RECONCILE
 from prebuild_tasks.workspaces.outbox import send
-from tests import bulk
+from tests.support import bulk
 
 _PRESETS = 10_000
 _CLAIMED = 20

@@ -19,12 +19,12 @@ from benchmarks.harness import Result, reported
 from benchmarks.processes import family, staffed, until
 from benchmarks.recorded import recorded
 from prebuild_tasks.bootstrap import Runtime
-from prebuild_tasks.claims.claim import claim_and_wake
+from prebuild_tasks.claims.take import claim_and_wake
 from prebuild_tasks.claims.types import ClaimRequest
 from prebuild_tasks.db.engine import Database
 from prebuild_tasks.errors import ClaimMissError
 from prebuild_tasks.reconcile.turn import plan_tick
-from tests import bulk
+from tests.support import bulk
 
 LONG = True
 _RATE = 10.0

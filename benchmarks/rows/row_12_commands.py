@@ -11,7 +11,7 @@ from pathlib import Path
 from benchmarks.bench import Bench
 from benchmarks.harness import Bound, Result, absolute, compare
 from benchmarks.population import TEMPLATES, stock
-from prebuild_tasks.pools.apply import apply
+from prebuild_tasks.pools.declare import apply
 from prebuild_tasks.pools.file.load import load_text
 from prebuild_tasks.pools.options import ApplyOptions
 

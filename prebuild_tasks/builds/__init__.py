@@ -1,1 +1,63 @@
 """Run builds: take one, hold its lease, call the provisioner, end it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from prebuild_tasks.faces import lazy
+
+if TYPE_CHECKING:
+    from prebuild_tasks.builds.failures import failed_builds, record_failure, record_unhealthy
+    from prebuild_tasks.builds.isolation import Apart
+    from prebuild_tasks.builds.lease import HARD_GRACE
+    from prebuild_tasks.builds.masking import masked
+    from prebuild_tasks.builds.runner import BuildRunner
+    from prebuild_tasks.builds.spec import StoredSpec, read_specs, resolve_parameters, workspace_spec
+    from prebuild_tasks.builds.store import lost_builds, pending_by_queue, take_back
+    from prebuild_tasks.builds.types import LostBuild
+
+__all__ = [
+    "HARD_GRACE",
+    "Apart",
+    "BuildRunner",
+    "LostBuild",
+    "StoredSpec",
+    "failed_builds",
+    "lost_builds",
+    "masked",
+    "pending_by_queue",
+    "read_specs",
+    "record_failure",
+    "record_unhealthy",
+    "resolve_parameters",
+    "take_back",
+    "workspace_spec",
+]
+
+if not TYPE_CHECKING:  # mypy would take every name for defined
+    __getattr__ = lazy(
+        __name__,
+        {
+            "failures": (
+                "failed_builds",
+                "record_failure",
+                "record_unhealthy",
+            ),
+            "isolation": ("Apart",),
+            "lease": ("HARD_GRACE",),
+            "masking": ("masked",),
+            "runner": ("BuildRunner",),
+            "spec": (
+                "StoredSpec",
+                "read_specs",
+                "resolve_parameters",
+                "workspace_spec",
+            ),
+            "store": (
+                "lost_builds",
+                "pending_by_queue",
+                "take_back",
+            ),
+            "types": ("LostBuild",),
+        },
+    )

@@ -9,8 +9,7 @@ from sqlalchemy.orm import aliased
 
 from prebuild_tasks.db.base import ERROR_LENGTH
 from prebuild_tasks.model.vocabulary import BuildStatus
-from prebuild_tasks.reconcile.rules.backoff import slow_start_after
-from prebuild_tasks.reconcile.store.backoff import slow_start_after_sql
+from prebuild_tasks.reconcile import slow_start_after, slow_start_after_sql
 from prebuild_tasks.schema import tables as m
 from prebuild_tasks.schema.row_locks import for_no_key_update
 

@@ -26,12 +26,9 @@ from prebuild_tasks.errors import BuildStoppedError, BusyError, CannotBuildError
 from prebuild_tasks.faultpoints import step
 from prebuild_tasks.model.vocabulary import CLAIM_REASON, NEVER_READY_CODE, BuildStatus, PresetStatus, Transition
 from prebuild_tasks.provisioners import Provisioner, Provisioners, Resource, WorkspaceSpec
-from prebuild_tasks.reconcile.store.write import set_preset_status
+from prebuild_tasks.reconcile import set_preset_status
 from prebuild_tasks.schema.history import add_history
-from prebuild_tasks.workspaces import transitions
-from prebuild_tasks.workspaces.handover import hand_over, waits_for_it
-from prebuild_tasks.workspaces.new_builds import NewBuild
-from prebuild_tasks.workspaces.outbox import FollowUp, leave_to_upkeep
+from prebuild_tasks.workspaces import FollowUp, NewBuild, delete_workspaces, hand_over, leave_to_upkeep, waits_for_it
 
 log = structlog.get_logger(__name__)
 
@@ -343,7 +340,7 @@ def _next_builds(
         unwanted or (is_pool_start and (ended.code == NEVER_READY_CODE or waits_for_it(connection, build.workspace_id)))
     ):
         # Somebody wanted it gone, waited in vain, or it runs and is of no use; and something exists already.
-        return transitions.delete_workspaces(
+        return delete_workspaces(
             connection,
             [build.workspace_id],
             reason="canceled" if unwanted else _DELETION_REASONS.get(ended.code, "not_built"),

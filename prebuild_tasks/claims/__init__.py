@@ -1,1 +1,30 @@
 """Give a ready prebuild to a person who asks for a workspace."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from prebuild_tasks.faces import lazy
+
+if TYPE_CHECKING:
+    from prebuild_tasks.claims.take import claim, claim_and_wake
+    from prebuild_tasks.claims.types import BeingBuilt, ClaimAnswer, Claimed, ClaimRequest
+
+__all__ = ["BeingBuilt", "ClaimAnswer", "ClaimRequest", "Claimed", "claim", "claim_and_wake"]
+
+if not TYPE_CHECKING:  # mypy would take every name for defined
+    __getattr__ = lazy(
+        __name__,
+        {
+            "take": (
+                "claim",
+                "claim_and_wake",
+            ),
+            "types": (
+                "BeingBuilt",
+                "ClaimAnswer",
+                "ClaimRequest",
+                "Claimed",
+            ),
+        },
+    )

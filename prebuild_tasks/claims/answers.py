@@ -14,8 +14,7 @@ from prebuild_tasks.remedies import Remedy, RemedyKind
 from prebuild_tasks.schema import tables as m
 from prebuild_tasks.schema.conditions import TEMPLATE_OF_VERSION, VERSION_OF_PRESET
 from prebuild_tasks.schema.lookup import REF_COLUMNS, ref_of
-from prebuild_tasks.workspaces.outbox import FollowUp
-from prebuild_tasks.workspaces.states import is_usable
+from prebuild_tasks.workspaces import FollowUp, is_usable
 
 
 def answer_of(row: Any, ref: str, request_id: str) -> ClaimAnswer:

@@ -11,7 +11,7 @@ from prebuild_tasks.claims.store import _matching, _pools, has_workspaces
 from prebuild_tasks.claims.types import Pool
 from prebuild_tasks.db.engine import Database
 from prebuild_tasks.errors import InputError, RefusedError
-from prebuild_tasks.reconcile.store.siblings import second_choices
+from prebuild_tasks.reconcile import second_choices
 from prebuild_tasks.remedies import Remedy, RemedyKind
 from prebuild_tasks.schema.lookup import resolve_preset
 from prebuild_tasks.schema.row_locks import lock_owner

@@ -9,7 +9,7 @@ from sqlalchemy import Connection, func, literal, or_, select
 
 from prebuild_tasks.claims.types import Pool
 from prebuild_tasks.model.vocabulary import BuildStatus, MissReason
-from prebuild_tasks.reconcile.store.expiry import is_expired_sql
+from prebuild_tasks.reconcile import is_expired_sql
 from prebuild_tasks.schema import tables as m
 from prebuild_tasks.schema.conditions import IS_CLAIMABLE, IS_LIVE_PREBUILD
 

@@ -43,14 +43,12 @@ from prebuild_tasks.db.connections import one_line, run_by_driver
 from prebuild_tasks.db.engine import Database
 from prebuild_tasks.model.names import PREBUILD_PREFIX, PresetRef
 from prebuild_tasks.model.vocabulary import CLAIM_REASON, BuildPriority, BuildStatus, Transition
-from prebuild_tasks.reconcile.store.expiry import fresh_since_sql
+from prebuild_tasks.reconcile import fresh_since_sql
 from prebuild_tasks.schema import tables as m
 from prebuild_tasks.schema.conditions import IS_CLAIMABLE, TEMPLATE_OF_VERSION, VERSION_OF_PRESET, said
 from prebuild_tasks.schema.lookup import REF_COLUMNS, ref_of
 from prebuild_tasks.schema.row_locks import lock_owner, skip_locked
-from prebuild_tasks.workspaces.handover import handed_over_sql, has_hook_sql
-from prebuild_tasks.workspaces.new_builds import NewBuild, work_of
-from prebuild_tasks.workspaces.outbox import FollowUp
+from prebuild_tasks.workspaces import FollowUp, NewBuild, handed_over_sql, has_hook_sql, work_of
 
 
 def claim_at_once(

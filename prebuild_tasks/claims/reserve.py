@@ -16,16 +16,14 @@ from prebuild_tasks.claims.types import Pool, Reserved
 from prebuild_tasks.errors import RefusedError
 from prebuild_tasks.model.names import PREBUILD_PREFIX, claimed_name, prebuild_name
 from prebuild_tasks.model.vocabulary import BuildPriority, BuildStatus, PresetStatus, Transition
-from prebuild_tasks.reconcile.store.in_flight import read_in_flight
+from prebuild_tasks.reconcile import read_in_flight
 from prebuild_tasks.remedies import Remedy, RemedyKind
 from prebuild_tasks.schema import tables as m
 from prebuild_tasks.schema.conditions import IS_LIVE_PREBUILD, IS_START
 from prebuild_tasks.schema.history import add_history
 from prebuild_tasks.schema.pauses import global_pause, pause_holds
 from prebuild_tasks.schema.row_locks import lock_installation, lock_organization, skip_locked
-from prebuild_tasks.workspaces.handover import WAIT_REASON
-from prebuild_tasks.workspaces.new_builds import BuildOrigin, insert_builds
-from prebuild_tasks.workspaces.outbox import FollowUp
+from prebuild_tasks.workspaces import WAIT_REASON, BuildOrigin, FollowUp, insert_builds
 
 
 def reserve(

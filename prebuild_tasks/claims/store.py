@@ -13,7 +13,7 @@ from prebuild_tasks.clock import monotonic
 from prebuild_tasks.errors import NotFoundError
 from prebuild_tasks.model.names import PREBUILD_PREFIX
 from prebuild_tasks.model.vocabulary import MissReason
-from prebuild_tasks.reconcile.store.expiry import is_expired_sql, is_past_ttl_sql
+from prebuild_tasks.reconcile import is_expired_sql, is_past_ttl_sql
 from prebuild_tasks.remedies import Remedy, RemedyKind
 from prebuild_tasks.schema import tables as m
 from prebuild_tasks.schema.conditions import (
@@ -25,7 +25,7 @@ from prebuild_tasks.schema.conditions import (
 )
 from prebuild_tasks.schema.lookup import REF_COLUMNS, ref_of
 from prebuild_tasks.schema.row_locks import skip_locked
-from prebuild_tasks.workspaces.handover import handed_over, has_hook
+from prebuild_tasks.workspaces import handed_over, has_hook
 
 
 def _take(connection: Connection, pool: Pool, owner: str, name: str, now: datetime) -> Any:

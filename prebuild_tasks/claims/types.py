@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from prebuild_tasks.errors import BeingBuiltError
 from prebuild_tasks.model.vocabulary import ClaimState, PresetStatus
 from prebuild_tasks.remedies import Remedy, RemedyKind
-from prebuild_tasks.workspaces.outbox import FollowUp
+from prebuild_tasks.workspaces import FollowUp
 
 if TYPE_CHECKING:
     from prebuild_tasks.schema.pauses import StoredPause

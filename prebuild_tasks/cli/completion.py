@@ -58,7 +58,7 @@ def complete_template(incomplete: str) -> list[str]:
 
 def complete_host(incomplete: str) -> list[str]:
     """Hosts that hold workspaces or had a builds worker."""
-    from prebuild_tasks.upkeep.forget_host import known_hosts
+    from prebuild_tasks.upkeep import known_hosts
 
     def ask(connection: Connection) -> Sequence[str]:
         return [host for host in known_hosts(connection) if host.startswith(incomplete)]

@@ -12,13 +12,9 @@ from prebuild_tasks.cli.remedies import spell, why_of
 
 if TYPE_CHECKING:  # A claim loads this module, and needs none of these.
     from prebuild_tasks.cli.remedies import StartCommands
-    from prebuild_tasks.insight.explain.gather import Explained
-    from prebuild_tasks.insight.plan.make import Plan
-    from prebuild_tasks.insight.report.advice import Recommendation
-    from prebuild_tasks.insight.report.types import PoolReport, Report
-    from prebuild_tasks.insight.status.views import BuildView, LogPage
+    from prebuild_tasks.insight import BuildView, Explained, LogPage, Plan, PoolReport, Recommendation, Report
     from prebuild_tasks.model.json_values import JsonValue
-    from prebuild_tasks.pools.options import ApplyReport
+    from prebuild_tasks.pools import ApplyReport
 
 
 def to_json(value: object) -> JsonValue:

@@ -11,8 +11,7 @@ from prebuild_tasks.remedies import Remedy, RemedyKind
 if TYPE_CHECKING:  # what a worker that refuses to start prints must not wait for the settings
     from prebuild_tasks.config import Settings
     from prebuild_tasks.errors import PrebuildError
-    from prebuild_tasks.insight.explain.remedies import Step
-    from prebuild_tasks.insight.report.advice import Recommendation
+    from prebuild_tasks.insight import Recommendation, Step
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +98,7 @@ def recommendation_words(item: Recommendation) -> str:
 
 def start_commands(settings: Settings) -> StartCommands:
     """Return how each process is started by hand, as in the Procfile."""
-    from prebuild_tasks.messaging.queues import BUILDS, CONTROL
+    from prebuild_tasks.messaging import BUILDS, CONTROL
 
     celery = "celery -A prebuild_tasks"
     queues = ",".join(settings.queue(name) for name in CONTROL)

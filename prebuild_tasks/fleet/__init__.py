@@ -1,1 +1,51 @@
 """Which processes and hosts are alive."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from prebuild_tasks.faces import lazy
+
+if TYPE_CHECKING:
+    from prebuild_tasks.fleet.hosts import _alive, all_know_host_tasks, live_hosts
+    from prebuild_tasks.fleet.liveness import note_tick, read_liveness
+    from prebuild_tasks.fleet.presence import BUILDS_ROLE, Presence, Role
+    from prebuild_tasks.fleet.rules import Liveness, Process
+
+__all__ = [
+    "BUILDS_ROLE",
+    "Liveness",
+    "Presence",
+    "Process",
+    "Role",
+    "_alive",
+    "all_know_host_tasks",
+    "live_hosts",
+    "note_tick",
+    "read_liveness",
+]
+
+if not TYPE_CHECKING:  # mypy would take every name for defined
+    __getattr__ = lazy(
+        __name__,
+        {
+            "hosts": (
+                "_alive",
+                "all_know_host_tasks",
+                "live_hosts",
+            ),
+            "liveness": (
+                "note_tick",
+                "read_liveness",
+            ),
+            "presence": (
+                "BUILDS_ROLE",
+                "Presence",
+                "Role",
+            ),
+            "rules": (
+                "Liveness",
+                "Process",
+            ),
+        },
+    )

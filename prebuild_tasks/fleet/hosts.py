@@ -19,7 +19,7 @@ _HOST_TASKS_SINCE = (0, 2)
 """The first release whose builds workers know the tasks that are sent to one host by names of their own."""
 
 
-def alive(connection: Connection, settings: Settings, now: datetime) -> Sequence[str]:
+def live_hosts(connection: Connection, settings: Settings, now: datetime) -> Sequence[str]:
     """Hosts with a builds worker that was heard of just now."""
     return connection.execute(select(m.Worker.host).where(*_alive(settings, now)).distinct()).scalars().all()
 

@@ -1,1 +1,124 @@
 """Answer people's questions: status, explain, plan, report, metrics, history, audit, doctor."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from prebuild_tasks.faces import lazy
+
+if TYPE_CHECKING:
+    from prebuild_tasks.insight.doctor.examine import examine
+    from prebuild_tasks.insight.doctor.rules import Facts, RedisFact, Symptom, diagnose, judge_role
+    from prebuild_tasks.insight.explain.gather import Explained, explain_preset
+    from prebuild_tasks.insight.explain.remedies import Step
+    from prebuild_tasks.insight.history import read_history
+    from prebuild_tasks.insight.invariants import audit, audit_twice
+    from prebuild_tasks.insight.metrics.exporter import Exporter, rendered, serve
+    from prebuild_tasks.insight.plan.make import Plan, make_plan
+    from prebuild_tasks.insight.plan.rules import Cost, PoolPlan
+    from prebuild_tasks.insight.report.advice import Recommendation
+    from prebuild_tasks.insight.report.compile import compile_report
+    from prebuild_tasks.insight.report.rules import DAYS
+    from prebuild_tasks.insight.report.store import Percentiles
+    from prebuild_tasks.insight.report.types import Figures, PoolReport, Report
+    from prebuild_tasks.insight.status.listings import build_log, builds, workspaces
+    from prebuild_tasks.insight.status.pools import PoolStatus, pools
+    from prebuild_tasks.insight.status.views import BuildView, LogPage, WorkspaceView
+
+__all__ = [
+    "DAYS",
+    "BuildView",
+    "Cost",
+    "Explained",
+    "Exporter",
+    "Facts",
+    "Figures",
+    "LogPage",
+    "Percentiles",
+    "Plan",
+    "PoolPlan",
+    "PoolReport",
+    "PoolStatus",
+    "Recommendation",
+    "RedisFact",
+    "Report",
+    "Step",
+    "Symptom",
+    "WorkspaceView",
+    "audit",
+    "audit_twice",
+    "build_log",
+    "builds",
+    "compile_report",
+    "diagnose",
+    "examine",
+    "explain_preset",
+    "judge_role",
+    "make_plan",
+    "pools",
+    "read_history",
+    "rendered",
+    "serve",
+    "workspaces",
+]
+
+if not TYPE_CHECKING:  # mypy would take every name for defined
+    __getattr__ = lazy(
+        __name__,
+        {
+            "doctor.examine": ("examine",),
+            "doctor.rules": (
+                "Facts",
+                "RedisFact",
+                "Symptom",
+                "diagnose",
+                "judge_role",
+            ),
+            "explain.gather": (
+                "Explained",
+                "explain_preset",
+            ),
+            "explain.remedies": ("Step",),
+            "history": ("read_history",),
+            "invariants": (
+                "audit",
+                "audit_twice",
+            ),
+            "metrics.exporter": (
+                "Exporter",
+                "rendered",
+                "serve",
+            ),
+            "plan.make": (
+                "Plan",
+                "make_plan",
+            ),
+            "plan.rules": (
+                "Cost",
+                "PoolPlan",
+            ),
+            "report.advice": ("Recommendation",),
+            "report.compile": ("compile_report",),
+            "report.rules": ("DAYS",),
+            "report.store": ("Percentiles",),
+            "report.types": (
+                "Figures",
+                "PoolReport",
+                "Report",
+            ),
+            "status.listings": (
+                "build_log",
+                "builds",
+                "workspaces",
+            ),
+            "status.pools": (
+                "PoolStatus",
+                "pools",
+            ),
+            "status.views": (
+                "BuildView",
+                "LogPage",
+                "WorkspaceView",
+            ),
+        },
+    )

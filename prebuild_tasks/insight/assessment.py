@@ -11,28 +11,39 @@ from typing import NamedTuple
 from sqlalchemy import Connection
 
 from prebuild_tasks.config import Settings
-from prebuild_tasks.fleet.liveness import Liveness, read_liveness
+from prebuild_tasks.fleet import Liveness, read_liveness
 from prebuild_tasks.insight.explain.facts import Budget
-from prebuild_tasks.messaging.publisher import BUILDS, DEFAULT, EVENTS, RECONCILE
+from prebuild_tasks.messaging import BUILDS, DEFAULT, EVENTS, RECONCILE
 from prebuild_tasks.model.names import PoolName
 from prebuild_tasks.model.vocabulary import PresetStatus
-from prebuild_tasks.reconcile.rules.limits import Grant, LimitReason, Limits, SharedLimit, contender, share_limits
-from prebuild_tasks.reconcile.rules.model import PresetCounts, ReconciliationState, Usage
-from prebuild_tasks.reconcile.rules.next_turn import next_turn
-from prebuild_tasks.reconcile.rules.reasons import Reason
-from prebuild_tasks.reconcile.rules.rollout import (
+from prebuild_tasks.reconcile import (
     ALONE,
+    SHARED_BY_AT_MOST,
+    Grant,
+    LimitReason,
+    Limits,
     OtherVersions,
+    PoolRow,
     PoolVersion,
+    PresetCounts,
+    Quantities,
+    Reason,
+    ReconciliationState,
     Rolling,
+    SharedLimit,
+    Usage,
+    Wanted,
+    WorkerAvailability,
+    contender,
     is_replacing,
+    next_turn,
     other_versions,
+    read_running,
+    read_usage,
+    share_limits,
+    wants,
+    why_short,
 )
-from prebuild_tasks.reconcile.rules.shortage import WorkerAvailability, why_short
-from prebuild_tasks.reconcile.rules.wants import Quantities, Wanted, wants
-from prebuild_tasks.reconcile.store.in_flight import SHARED_BY_AT_MOST, read_usage
-from prebuild_tasks.reconcile.store.siblings import read_running
-from prebuild_tasks.reconcile.store.snapshots import PoolRow
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

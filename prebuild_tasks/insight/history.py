@@ -46,7 +46,7 @@ class HistoryEvent:
         return () if stored is None or not isinstance(stored, Sequence) else tuple(str(change) for change in stored)
 
 
-def history(database: Database, name: str = "", *, preset: str = "", limit: int = 200) -> list[HistoryEvent]:
+def read_history(database: Database, name: str = "", *, preset: str = "", limit: int = 200) -> list[HistoryEvent]:
     """What happened to a workspace (id, `owner/name`, name), to a pool over all its versions, or to everything.
 
     The newest `limit`, oldest first. `owner/name` and `template/preset` look alike: a workspace is meant where there is

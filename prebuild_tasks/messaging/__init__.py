@@ -2,24 +2,93 @@
 
 from __future__ import annotations
 
-from importlib import import_module
 from typing import TYPE_CHECKING
 
+from prebuild_tasks.faces import lazy
+
 if TYPE_CHECKING:
-    from prebuild_tasks.messaging.port import NOTHING_SHOWN as NOTHING_SHOWN
-    from prebuild_tasks.messaging.port import Publisher as Publisher
+    from prebuild_tasks.messaging.port import NOTHING_SHOWN, Publisher
+    from prebuild_tasks.messaging.publisher import (
+        CLIENT_DEADLINE,
+        PROBE_PREBUILDS,
+        PROBE_PREBUILDS_ON_HOST,
+        RECONCILE_ALL,
+        RECONCILE_PRESET,
+        RUN_BUILD,
+        SWEEP,
+        SWEEP_RESOURCES_ON_HOST,
+        Messages,
+    )
+    from prebuild_tasks.messaging.queues import BUILDS, CLAIMS, CONTROL, DEFAULT, EVENTS, RECONCILE
+    from prebuild_tasks.messaging.redis import connect, refused, require_redis
+    from prebuild_tasks.messaging.transport import (
+        broker_url,
+        forget_time_limits_that_were_met,
+        tolerate_unreadable_messages,
+    )
 
-__all__ = ["NOTHING_SHOWN", "Publisher"]
+__all__ = [
+    "BUILDS",
+    "CLAIMS",
+    "CLIENT_DEADLINE",
+    "CONTROL",
+    "DEFAULT",
+    "EVENTS",
+    "NOTHING_SHOWN",
+    "PROBE_PREBUILDS",
+    "PROBE_PREBUILDS_ON_HOST",
+    "RECONCILE",
+    "RECONCILE_ALL",
+    "RECONCILE_PRESET",
+    "RUN_BUILD",
+    "SWEEP",
+    "SWEEP_RESOURCES_ON_HOST",
+    "Messages",
+    "Publisher",
+    "broker_url",
+    "connect",
+    "forget_time_limits_that_were_met",
+    "refused",
+    "require_redis",
+    "tolerate_unreadable_messages",
+]
 
-_MODULES = {
-    "NOTHING_SHOWN": "port",
-    "Publisher": "port",
-}
-
-if not TYPE_CHECKING:  # so that mypy still refuses a name that does not exist
-
-    def __getattr__(name: str) -> object:
-        """Import the module of a public name when the name is first used."""
-        if name in _MODULES:
-            return getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+if not TYPE_CHECKING:  # mypy would take every name for defined
+    __getattr__ = lazy(
+        __name__,
+        {
+            "port": (
+                "NOTHING_SHOWN",
+                "Publisher",
+            ),
+            "publisher": (
+                "CLIENT_DEADLINE",
+                "Messages",
+                "PROBE_PREBUILDS",
+                "PROBE_PREBUILDS_ON_HOST",
+                "RECONCILE_ALL",
+                "RECONCILE_PRESET",
+                "RUN_BUILD",
+                "SWEEP",
+                "SWEEP_RESOURCES_ON_HOST",
+            ),
+            "queues": (
+                "BUILDS",
+                "CLAIMS",
+                "CONTROL",
+                "DEFAULT",
+                "EVENTS",
+                "RECONCILE",
+            ),
+            "redis": (
+                "connect",
+                "refused",
+                "require_redis",
+            ),
+            "transport": (
+                "broker_url",
+                "forget_time_limits_that_were_met",
+                "tolerate_unreadable_messages",
+            ),
+        },
+    )

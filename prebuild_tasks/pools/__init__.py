@@ -1,1 +1,67 @@
 """Declare pools: read a pools file, compare it with what is stored, write the difference; operate on pools."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from prebuild_tasks.faces import lazy
+
+if TYPE_CHECKING:
+    from prebuild_tasks.pools.declare import apply, apply_in, is_declared
+    from prebuild_tasks.pools.file.load import ConfigCheck, DeclaredPools, load_pools
+    from prebuild_tasks.pools.file.model import config_schema
+    from prebuild_tasks.pools.operations import Operated, invalidate, pause, promote, resume, unblock
+    from prebuild_tasks.pools.options import DEFAULT_SOURCE, ApplyOptions, ApplyReport
+    from prebuild_tasks.pools.store.revision import read_revision
+
+__all__ = [
+    "DEFAULT_SOURCE",
+    "ApplyOptions",
+    "ApplyReport",
+    "ConfigCheck",
+    "DeclaredPools",
+    "Operated",
+    "apply",
+    "apply_in",
+    "config_schema",
+    "invalidate",
+    "is_declared",
+    "load_pools",
+    "pause",
+    "promote",
+    "read_revision",
+    "resume",
+    "unblock",
+]
+
+if not TYPE_CHECKING:  # mypy would take every name for defined
+    __getattr__ = lazy(
+        __name__,
+        {
+            "declare": (
+                "apply",
+                "apply_in",
+                "is_declared",
+            ),
+            "file.load": (
+                "ConfigCheck",
+                "DeclaredPools",
+                "load_pools",
+            ),
+            "file.model": ("config_schema",),
+            "operations": (
+                "Operated",
+                "invalidate",
+                "pause",
+                "promote",
+                "resume",
+                "unblock",
+            ),
+            "options": (
+                "ApplyOptions",
+                "ApplyReport",
+                "DEFAULT_SOURCE",
+            ),
+            "store.revision": ("read_revision",),
+        },
+    )

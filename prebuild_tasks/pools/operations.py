@@ -12,7 +12,7 @@ from prebuild_tasks.db.engine import Database
 from prebuild_tasks.errors import NotFoundError, RefusedError
 from prebuild_tasks.model.vocabulary import PresetStatus
 from prebuild_tasks.pools.store.revision import bump_revision
-from prebuild_tasks.reconcile.store.declared import HAS_FALLEN_ILL
+from prebuild_tasks.reconcile import HAS_FALLEN_ILL
 from prebuild_tasks.remedies import Remedy, RemedyKind
 from prebuild_tasks.schema import tables as m
 from prebuild_tasks.schema.conditions import IS_ACTIVE, IS_LIVE_PREBUILD, TEMPLATE_OF_VERSION, VERSION_OF_PRESET
@@ -20,7 +20,7 @@ from prebuild_tasks.schema.history import add_history
 from prebuild_tasks.schema.lookup import pool_presets, resolve_preset
 from prebuild_tasks.schema.pauses import PAUSED_KEY, StoredPause
 from prebuild_tasks.schema.row_locks import lock_declaration
-from prebuild_tasks.workspaces.outbox import FollowUp
+from prebuild_tasks.workspaces import FollowUp
 
 
 @dataclass(frozen=True, slots=True)

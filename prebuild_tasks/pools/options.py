@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from prebuild_tasks.workspaces.outbox import FollowUp
+from prebuild_tasks.workspaces import FollowUp
 
 DEFAULT_SOURCE = "default"
 

@@ -7,8 +7,7 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from prebuild_tasks.model.names import PoolName
-from prebuild_tasks.reconcile.rules.model import GlobalSnapshot, PresetCounts
-from prebuild_tasks.reconcile.rules.state import desired_now
+from prebuild_tasks.reconcile import GlobalSnapshot, PresetCounts, desired_now
 
 
 class Scene(NamedTuple):

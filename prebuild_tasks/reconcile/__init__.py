@@ -2,24 +2,229 @@
 
 from __future__ import annotations
 
-from importlib import import_module
 from typing import TYPE_CHECKING
 
+from prebuild_tasks.faces import lazy
+
 if TYPE_CHECKING:
-    from prebuild_tasks.reconcile.port import Reconciler as Reconciler
-    from prebuild_tasks.reconcile.port import ReconciliationOrchestrator as ReconciliationOrchestrator
+    from prebuild_tasks.reconcile.locks import Locks
+    from prebuild_tasks.reconcile.loop import PoolReconciler
+    from prebuild_tasks.reconcile.port import Reconciler, ReconciliationOrchestrator
+    from prebuild_tasks.reconcile.rules.backoff import backoff_until, retry_at, slow_start_after
+    from prebuild_tasks.reconcile.rules.decide import decide, order_presets
+    from prebuild_tasks.reconcile.rules.limits import Grant, LimitReason, Limits, SharedLimit, contender, share_limits
+    from prebuild_tasks.reconcile.rules.model import (
+        Action,
+        BackOff,
+        CancelPending,
+        Create,
+        GlobalSnapshot,
+        Lock,
+        PresetCounts,
+        PresetSnapshot,
+        RecentFailures,
+        ReconciliationState,
+        RunningPrebuild,
+        Usage,
+    )
+    from prebuild_tasks.reconcile.rules.next_turn import next_turn
+    from prebuild_tasks.reconcile.rules.reasons import Reason
+    from prebuild_tasks.reconcile.rules.rollout import (
+        ALONE,
+        OtherVersions,
+        PoolVersion,
+        Rolling,
+        is_replacing,
+        other_versions,
+    )
+    from prebuild_tasks.reconcile.rules.schedule import desired_at, find_overlap, holding, is_usable, next_change, parse
+    from prebuild_tasks.reconcile.rules.shortage import WorkerAvailability, why_short
+    from prebuild_tasks.reconcile.rules.state import desired_now
+    from prebuild_tasks.reconcile.rules.wants import Quantities, Wanted, wants
+    from prebuild_tasks.reconcile.store.backoff import slow_start_after_sql
+    from prebuild_tasks.reconcile.store.declared import (
+        HAS_FALLEN_ILL,
+        DeclaredRow,
+        presets_query,
+        read_schedules,
+        to_preset,
+    )
+    from prebuild_tasks.reconcile.store.expiry import fresh_since_sql, is_expired_sql, is_past_ttl_sql
+    from prebuild_tasks.reconcile.store.in_flight import SHARED_BY_AT_MOST, read_in_flight, read_sharers, read_usage
+    from prebuild_tasks.reconcile.store.siblings import read_running, read_versions, second_choices, successors
+    from prebuild_tasks.reconcile.store.snapshots import PoolRow, read_global, read_pools
+    from prebuild_tasks.reconcile.store.write import set_preset_status
 
-__all__ = ["Reconciler", "ReconciliationOrchestrator"]
+__all__ = [
+    "ALONE",
+    "HAS_FALLEN_ILL",
+    "SHARED_BY_AT_MOST",
+    "Action",
+    "BackOff",
+    "CancelPending",
+    "Create",
+    "DeclaredRow",
+    "GlobalSnapshot",
+    "Grant",
+    "LimitReason",
+    "Limits",
+    "Lock",
+    "Locks",
+    "OtherVersions",
+    "PoolReconciler",
+    "PoolRow",
+    "PoolVersion",
+    "PresetCounts",
+    "PresetSnapshot",
+    "Quantities",
+    "Reason",
+    "RecentFailures",
+    "Reconciler",
+    "ReconciliationOrchestrator",
+    "ReconciliationState",
+    "Rolling",
+    "RunningPrebuild",
+    "SharedLimit",
+    "Usage",
+    "Wanted",
+    "WorkerAvailability",
+    "backoff_until",
+    "contender",
+    "decide",
+    "desired_at",
+    "desired_now",
+    "find_overlap",
+    "fresh_since_sql",
+    "holding",
+    "is_expired_sql",
+    "is_past_ttl_sql",
+    "is_replacing",
+    "is_usable",
+    "next_change",
+    "next_turn",
+    "order_presets",
+    "other_versions",
+    "parse",
+    "presets_query",
+    "read_global",
+    "read_in_flight",
+    "read_pools",
+    "read_running",
+    "read_schedules",
+    "read_sharers",
+    "read_usage",
+    "read_versions",
+    "retry_at",
+    "second_choices",
+    "set_preset_status",
+    "share_limits",
+    "slow_start_after",
+    "slow_start_after_sql",
+    "successors",
+    "to_preset",
+    "wants",
+    "why_short",
+]
 
-_MODULES = {
-    "Reconciler": "port",
-    "ReconciliationOrchestrator": "port",
-}
-
-if not TYPE_CHECKING:  # so that mypy still refuses a name that does not exist
-
-    def __getattr__(name: str) -> object:
-        """Import the module of a public name when the name is first used."""
-        if name in _MODULES:
-            return getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+if not TYPE_CHECKING:  # mypy would take every name for defined
+    __getattr__ = lazy(
+        __name__,
+        {
+            "locks": ("Locks",),
+            "loop": ("PoolReconciler",),
+            "port": (
+                "Reconciler",
+                "ReconciliationOrchestrator",
+            ),
+            "rules.backoff": (
+                "backoff_until",
+                "retry_at",
+                "slow_start_after",
+            ),
+            "rules.decide": (
+                "decide",
+                "order_presets",
+            ),
+            "rules.limits": (
+                "Grant",
+                "LimitReason",
+                "Limits",
+                "SharedLimit",
+                "contender",
+                "share_limits",
+            ),
+            "rules.model": (
+                "Action",
+                "BackOff",
+                "CancelPending",
+                "Create",
+                "GlobalSnapshot",
+                "Lock",
+                "PresetCounts",
+                "PresetSnapshot",
+                "RecentFailures",
+                "ReconciliationState",
+                "RunningPrebuild",
+                "Usage",
+            ),
+            "rules.next_turn": ("next_turn",),
+            "rules.reasons": ("Reason",),
+            "rules.rollout": (
+                "ALONE",
+                "OtherVersions",
+                "PoolVersion",
+                "Rolling",
+                "is_replacing",
+                "other_versions",
+            ),
+            "rules.schedule": (
+                "desired_at",
+                "find_overlap",
+                "holding",
+                "is_usable",
+                "next_change",
+                "parse",
+            ),
+            "rules.shortage": (
+                "WorkerAvailability",
+                "why_short",
+            ),
+            "rules.state": ("desired_now",),
+            "rules.wants": (
+                "Quantities",
+                "Wanted",
+                "wants",
+            ),
+            "store.backoff": ("slow_start_after_sql",),
+            "store.declared": (
+                "DeclaredRow",
+                "HAS_FALLEN_ILL",
+                "presets_query",
+                "read_schedules",
+                "to_preset",
+            ),
+            "store.expiry": (
+                "fresh_since_sql",
+                "is_expired_sql",
+                "is_past_ttl_sql",
+            ),
+            "store.in_flight": (
+                "SHARED_BY_AT_MOST",
+                "read_in_flight",
+                "read_sharers",
+                "read_usage",
+            ),
+            "store.siblings": (
+                "read_running",
+                "read_versions",
+                "second_choices",
+                "successors",
+            ),
+            "store.snapshots": (
+                "PoolRow",
+                "read_global",
+                "read_pools",
+            ),
+            "store.write": ("set_preset_status",),
+        },
+    )

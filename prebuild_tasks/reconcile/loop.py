@@ -13,14 +13,14 @@ from prebuild_tasks.config import Settings
 from prebuild_tasks.db.engine import Database
 from prebuild_tasks.db.types import conflict_insert
 from prebuild_tasks.faultpoints import step
-from prebuild_tasks.fleet.liveness import note_tick
+from prebuild_tasks.fleet import note_tick
 from prebuild_tasks.messaging import Publisher
 from prebuild_tasks.reconcile.locks import Locks
 from prebuild_tasks.reconcile.rules.backoff import rest_after_lost_turns
 from prebuild_tasks.reconcile.turn import plan_tick, reconcile_preset, tick_report
 from prebuild_tasks.schema import tables as m
 from prebuild_tasks.schema.lookup import resolve_preset
-from prebuild_tasks.workspaces.outbox import send
+from prebuild_tasks.workspaces import send
 
 log = structlog.get_logger(__name__)
 

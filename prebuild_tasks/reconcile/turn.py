@@ -31,9 +31,7 @@ from prebuild_tasks.reconcile.store.write import bump_generation, create_prebuil
 from prebuild_tasks.schema.conditions import ROLLING
 from prebuild_tasks.schema.history import add_history
 from prebuild_tasks.schema.row_locks import lock_preset
-from prebuild_tasks.workspaces import transitions
-from prebuild_tasks.workspaces.new_builds import NewBuild
-from prebuild_tasks.workspaces.outbox import FollowUp
+from prebuild_tasks.workspaces import FollowUp, NewBuild, cancel_pending, choose_for_deletion
 
 log = structlog.get_logger(__name__)
 
@@ -187,15 +185,13 @@ def _apply(connection: Connection, seen: Look, settings: Settings) -> PresetResu
     held = dict(view.held_slots)
     builds: list[NewBuild] = []
     for action in choose(view.snapshot, wanted, view.now):
-        builds += transitions.choose_for_deletion(
-            connection, action.ids, reason=action.reason, initiator=RECONCILER, now=view.now
-        )
+        builds += choose_for_deletion(connection, action.ids, reason=action.reason, initiator=RECONCILER, now=view.now)
         for workspace_id in action.ids:
             held.pop(workspace_id, None)
     deleted, canceled = len(builds), 0
     if turn.does.cancel:
         reason = "extraneous" if view.snapshot.preset.active else "inactive"
-        canceled, deletions = transitions.cancel_pending(
+        canceled, deletions = cancel_pending(
             connection, view.preset_id, turn.does.cancel, reason=reason, initiator=RECONCILER, now=view.now
         )
         builds += deletions

@@ -1,1 +1,61 @@
 """Recover from what messages, workers and hosts lost: sweep, probes, lost hosts, strays, retention."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from prebuild_tasks.faces import lazy
+
+if TYPE_CHECKING:
+    from prebuild_tasks.upkeep.dispatch import (
+        ask_for_probes,
+        ask_for_resources,
+        probe_on_host,
+        run_sweep,
+        sweep_resources_on_host,
+    )
+    from prebuild_tasks.upkeep.retired_hosts import forget_host, known_hosts
+    from prebuild_tasks.upkeep.strays.store import StrayState, confirm, list_strays, stray_state_sql, waiting
+    from prebuild_tasks.upkeep.sweep import take_back_lost
+
+__all__ = [
+    "StrayState",
+    "ask_for_probes",
+    "ask_for_resources",
+    "confirm",
+    "forget_host",
+    "known_hosts",
+    "list_strays",
+    "probe_on_host",
+    "run_sweep",
+    "stray_state_sql",
+    "sweep_resources_on_host",
+    "take_back_lost",
+    "waiting",
+]
+
+if not TYPE_CHECKING:  # mypy would take every name for defined
+    __getattr__ = lazy(
+        __name__,
+        {
+            "dispatch": (
+                "ask_for_probes",
+                "ask_for_resources",
+                "probe_on_host",
+                "run_sweep",
+                "sweep_resources_on_host",
+            ),
+            "retired_hosts": (
+                "forget_host",
+                "known_hosts",
+            ),
+            "strays.store": (
+                "StrayState",
+                "confirm",
+                "list_strays",
+                "stray_state_sql",
+                "waiting",
+            ),
+            "sweep": ("take_back_lost",),
+        },
+    )

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from prebuild_tasks.config import Settings
 from prebuild_tasks.db.engine import Database
-from prebuild_tasks.fleet.hosts import alive, all_know_host_tasks
-from prebuild_tasks.messaging.publisher import (
+from prebuild_tasks.fleet import all_know_host_tasks, live_hosts
+from prebuild_tasks.messaging import (
     BUILDS,
     PROBE_PREBUILDS,
     PROBE_PREBUILDS_ON_HOST,
@@ -17,10 +17,10 @@ from prebuild_tasks.provisioners import Provisioners
 from prebuild_tasks.upkeep import probes
 from prebuild_tasks.upkeep import sweep as sweeps
 from prebuild_tasks.upkeep.strays import compare
-from prebuild_tasks.workspaces.outbox import send
+from prebuild_tasks.workspaces import send
 
 
-def sweep(database: Database, settings: Settings, messages: Messages) -> dict[str, object]:
+def run_sweep(database: Database, settings: Settings, messages: Messages) -> dict[str, object]:
     """Mend lost builds and messages, failed deletions, old rows, and hosts that are no longer heard of."""
     result = sweeps.sweep(database, settings, lambda host: messages.waiting(settings.queue(BUILDS, host)))
     send(database, messages, result.follow_up)
@@ -31,7 +31,7 @@ def ask_for_resources(database: Database, settings: Settings, messages: Messages
     """Ask each host that is alive to look for strays; the first also looks where any host can."""
     with database.read() as connection:
         now = database.now(connection)
-        hosts = sorted(alive(connection, settings, now))
+        hosts = sorted(live_hosts(connection, settings, now))
         by_own_name = all_know_host_tasks(connection, settings, now)
     requests = {host: {"shared": position == 0} for position, host in enumerate(hosts)}
     if by_own_name:

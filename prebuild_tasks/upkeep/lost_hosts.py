@@ -13,16 +13,13 @@ from sqlalchemy.orm import InstrumentedAttribute
 from prebuild_tasks.config import Settings
 from prebuild_tasks.db.engine import Database
 from prebuild_tasks.errors import BusyError
-from prebuild_tasks.fleet.hosts import _alive
-from prebuild_tasks.fleet.presence import BUILDS_ROLE
+from prebuild_tasks.fleet import BUILDS_ROLE, _alive
 from prebuild_tasks.model.vocabulary import RECONCILER, BuildStatus, Transition
 from prebuild_tasks.schema import tables as m
 from prebuild_tasks.schema.conditions import IS_AWAITED, IS_LIVE_PREBUILD, IS_RUNNING, IS_START
 from prebuild_tasks.schema.history import add_history
 from prebuild_tasks.schema.row_locks import lock_preset, skip_locked
-from prebuild_tasks.workspaces import transitions
-from prebuild_tasks.workspaces.new_builds import NewBuild
-from prebuild_tasks.workspaces.outbox import FollowUp
+from prebuild_tasks.workspaces import FollowUp, NewBuild, cancel_starts, choose_for_deletion
 
 log = structlog.get_logger(__name__)
 
@@ -84,12 +81,12 @@ def _give_up(connection: Connection, preset_id: int, hosts: Sequence[str], now: 
     theirs = (m.Workspace.preset_id == preset_id, m.Workspace.host.in_(hosts))
     silent = f"not heard of: {', '.join(hosts)}"
     ready = list(connection.execute(select(m.Workspace.id).where(*theirs, IS_LIVE_PREBUILD, IS_RUNNING)).scalars())
-    builds = transitions.choose_for_deletion(connection, ready, reason=REASON, initiator=RECONCILER, now=now)
+    builds = choose_for_deletion(connection, ready, reason=REASON, initiator=RECONCILER, now=now)
     for whose, before, event in ((IS_LIVE_PREBUILD, ready, REASON), (IS_AWAITED, [], "start_canceled")):
         query = _bound(m.Build.id, m.Build.workspace_id).where(*theirs, whose)
         bound = connection.execute(skip_locked(query, of=m.Build)).all()
         ids = [row.id for row in bound]
-        builds += transitions.cancel_starts(
+        builds += cancel_starts(
             connection, ids, reason=REASON, initiator=RECONCILER, now=now, whose=whose, error=silent
         )[1]
         if given_up := [*before, *(row.workspace_id for row in bound)]:

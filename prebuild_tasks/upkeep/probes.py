@@ -17,22 +17,19 @@ from datetime import datetime, timedelta
 import structlog
 from sqlalchemy import ColumnElement, Connection, Insert, Update, and_, delete, func, or_, select, update
 
-from prebuild_tasks.builds import failures
-from prebuild_tasks.builds.masking import masked
-from prebuild_tasks.builds.spec import StoredSpec, read_specs, resolve_parameters, workspace_spec
+from prebuild_tasks.builds import StoredSpec, masked, read_specs, record_unhealthy, resolve_parameters, workspace_spec
 from prebuild_tasks.clock import monotonic
 from prebuild_tasks.config import Settings
 from prebuild_tasks.db.engine import Database
 from prebuild_tasks.db.types import conflict_insert
 from prebuild_tasks.errors import BusyError, PrebuildError
-from prebuild_tasks.fleet.hosts import alive
+from prebuild_tasks.fleet import live_hosts
 from prebuild_tasks.provisioners import Probe, Provisioners
 from prebuild_tasks.schema import tables as m
 from prebuild_tasks.schema.conditions import IS_CLAIMABLE
 from prebuild_tasks.schema.history import add_history
 from prebuild_tasks.schema.row_locks import lock_preset
-from prebuild_tasks.workspaces import transitions
-from prebuild_tasks.workspaces.outbox import FollowUp
+from prebuild_tasks.workspaces import FollowUp, choose_for_deletion
 
 log = structlog.get_logger(__name__)
 
@@ -89,7 +86,7 @@ def due_hosts(database: Database, settings: Settings) -> list[str]:
             .distinct()
         )
         hosts = connection.execute(query).scalars().all()
-        there = set(alive(connection, settings, now))
+        there = set(live_hosts(connection, settings, now))
     return sorted(host for host in hosts if not host or host in there)
 
 
@@ -200,10 +197,10 @@ def take_out(database: Database, workspace_id: str, preset_id: int, message: str
     with database.write() as connection:
         lock_preset(connection, preset_id)
         now = database.now(connection)
-        builds = transitions.choose_for_deletion(connection, [workspace_id], reason=REASON, initiator="health", now=now)
+        builds = choose_for_deletion(connection, [workspace_id], reason=REASON, initiator="health", now=now)
         connection.execute(delete(m.ProbeState).where(m.ProbeState.workspace_id == workspace_id))
         if builds:
-            failures.record_unhealthy(connection, preset_id, now)
+            record_unhealthy(connection, preset_id, now)
             add_history(
                 connection, REASON, now=now, actor="health", workspace_ids=[workspace_id], preset_id=preset_id,
                 reason=message,

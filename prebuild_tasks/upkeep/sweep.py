@@ -10,9 +10,7 @@ from itertools import islice
 import structlog
 from sqlalchemy import ColumnElement, Connection, and_, case, func, literal, or_, select
 
-from prebuild_tasks.builds import failures, store
-from prebuild_tasks.builds.failures import failed_builds
-from prebuild_tasks.builds.types import LostBuild
+from prebuild_tasks.builds import LostBuild, failed_builds, lost_builds, pending_by_queue, record_failure, take_back
 from prebuild_tasks.config import Settings
 from prebuild_tasks.db.engine import Database
 from prebuild_tasks.db.types import UtcDateTime
@@ -25,16 +23,20 @@ from prebuild_tasks.model.vocabulary import (
     BuildStatus,
     Transition,
 )
-from prebuild_tasks.reconcile.rules.backoff import retry_at
+from prebuild_tasks.reconcile import retry_at
 from prebuild_tasks.schema import tables as m
 from prebuild_tasks.schema.conditions import is_due_sql
 from prebuild_tasks.upkeep.lost_hosts import give_up_lost
 from prebuild_tasks.upkeep.retention.run import Pruned, prune_if_due
-from prebuild_tasks.workspaces import transitions
-from prebuild_tasks.workspaces.handover import waits_for_it
-from prebuild_tasks.workspaces.new_builds import NewBuild, work_of
-from prebuild_tasks.workspaces.outbox import FollowUp
-from prebuild_tasks.workspaces.transitions import FailedBuild
+from prebuild_tasks.workspaces import (
+    FailedBuild,
+    FollowUp,
+    NewBuild,
+    delete_workspaces,
+    repeat_failed,
+    waits_for_it,
+    work_of,
+)
 
 log = structlog.get_logger(__name__)
 
@@ -106,7 +108,7 @@ def take_back_lost(database: Database, settings: Settings, runner_prefix: str = 
     """Put builds back whose heart stopped, or whose runner is known dead by its prefix: the host's start-up knows."""
     with database.read() as connection:
         before = database.now(connection) - timedelta(seconds=settings.heartbeat_timeout)
-        lost = store.lost_builds(connection, before, runner_prefix)
+        lost = lost_builds(connection, before, runner_prefix)
     result = SweepResult()
     for row in lost:
         with database.write() as connection:
@@ -122,8 +124,8 @@ def _take_back(connection: Connection, settings: Settings, row: LostBuild, now: 
     status = BuildStatus.CANCELED if canceling else BuildStatus.FAILED if spent else BuildStatus.PENDING
     error = "canceled" if canceling else f"its worker died {row.attempt} times" if spent else ""
     if status is BuildStatus.FAILED and pool_start:
-        failures.record_failure(connection, row.preset_id, row.created_at, error)
-    if not store.take_back(connection, row, status, now, error, "canceled" if canceling else "lost"):
+        record_failure(connection, row.preset_id, row.created_at, error)
+    if not take_back(connection, row, status, now, error, "canceled" if canceling else "lost"):
         connection.rollback()
         return SweepResult()
     log.warning("build_lost", build=str(row.id), attempt=row.attempt, runner=row.runner, now=status.value)
@@ -133,9 +135,7 @@ def _take_back(connection: Connection, settings: Settings, row: LostBuild, now: 
     builds: list[NewBuild] = []
     if row.transition is Transition.START and (canceling or waits_for_it(connection, row.workspace_id)):
         reason = "canceled" if canceling else "not_built"
-        builds = transitions.delete_workspaces(
-            connection, [row.workspace_id], reason=reason, initiator=row.initiator, now=now
-        )
+        builds = delete_workspaces(connection, [row.workspace_id], reason=reason, initiator=row.initiator, now=now)
     return SweepResult(ended=1, follow_up=FollowUp.of(builds, [row.preset_id]))
 
 
@@ -145,7 +145,7 @@ def _republish(
     """Go queue by queue, so that what waits for a host that is gone leaves the others their turn."""
     lost: list[NewBuild] = []
     with database.read() as connection:
-        pending = store.pending_by_queue(connection)
+        pending = pending_by_queue(connection)
     mine = about_to_be_sent.builds_by_host()
     for host, count in sorted(pending.items()):
         about_to_be = [build.id for build in mine.get(host, ())]
@@ -218,7 +218,7 @@ def _retry(connection: Connection, failed: list[FailedBuild], now: datetime) -> 
     builds: list[NewBuild] = []
     for row in failed:
         is_claim = row.transition is Transition.START
-        builds += transitions.repeat_failed(
+        builds += repeat_failed(
             connection,
             row,
             reason=CLAIM_REASON if is_claim else "retry",
@@ -251,7 +251,7 @@ def _clean_failed(connection: Connection, settings: Settings, now: datetime) -> 
     ids = connection.execute(
         select(kept.c.id).where(or_(kept.c.place > settings.failed_keep, kept.c.created_at < oldest)).limit(_BATCH)
     ).scalars()
-    builds = transitions.delete_workspaces(
+    builds = delete_workspaces(
         connection,
         list(ids),
         reason="clean_up",
@@ -272,7 +272,5 @@ def _end_claims(connection: Connection, now: datetime) -> SweepResult:
         .limit(_BATCH)
     ).scalars()
     # Asked again under the row's lock: its owner may just have extended it.
-    builds = transitions.delete_workspaces(
-        connection, list(ids), reason="claimed_ttl", initiator=RECONCILER, now=now, only=[past]
-    )
+    builds = delete_workspaces(connection, list(ids), reason="claimed_ttl", initiator=RECONCILER, now=now, only=[past])
     return SweepResult(cleaned=len(builds), follow_up=FollowUp.of(builds))

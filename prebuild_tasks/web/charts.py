@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from html import escape
 from math import ceil, floor, log10
 
-from prebuild_tasks.insight.report.rules import DAYS
+from prebuild_tasks.insight import DAYS
 
 _WIDTH, _HEIGHT = 720, 220
 _LEFT, _RIGHT, _TOP, _BOTTOM = 48, 8, 12, 26

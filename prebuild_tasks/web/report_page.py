@@ -6,9 +6,7 @@ from collections.abc import Callable
 from html import escape
 
 from prebuild_tasks import __version__
-from prebuild_tasks.insight.report.advice import Recommendation
-from prebuild_tasks.insight.report.store import Percentiles
-from prebuild_tasks.insight.report.types import Figures, PoolReport, Report
+from prebuild_tasks.insight import Figures, Percentiles, PoolReport, Recommendation, Report
 from prebuild_tasks.web.charts import bar_chart, heat_chart, hit_chart, rate_chart, ready_chart
 
 _STYLE = """

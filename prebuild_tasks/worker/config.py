@@ -13,7 +13,7 @@ from kombu import Exchange, Queue
 
 from prebuild_tasks.config import Settings, load_settings
 from prebuild_tasks.errors import InputError
-from prebuild_tasks.messaging.publisher import (
+from prebuild_tasks.messaging import (
     BUILDS,
     CLAIMS,
     DEFAULT,
@@ -26,8 +26,8 @@ from prebuild_tasks.messaging.publisher import (
     RUN_BUILD,
     SWEEP,
     SWEEP_RESOURCES_ON_HOST,
+    broker_url,
 )
-from prebuild_tasks.messaging.transport import broker_url
 
 HARD_LIMIT = 45
 SOFT_LIMIT = 40

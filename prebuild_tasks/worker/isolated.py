@@ -12,9 +12,9 @@ import threading
 from collections.abc import Sequence
 
 from prebuild_tasks.bootstrap import runtime
-from prebuild_tasks.builds.runner import BuildRunner
+from prebuild_tasks.builds import BuildRunner
 from prebuild_tasks.logs import configure_logging
-from prebuild_tasks.workspaces.outbox import send
+from prebuild_tasks.workspaces import send
 
 
 def main(build_id: str, name: str, begins: str) -> None:

@@ -21,10 +21,10 @@ from celery.signals import (
 )
 
 from prebuild_tasks.config import load_settings
-from prebuild_tasks.messaging.queues import BUILDS
+from prebuild_tasks.messaging import BUILDS
 
 if TYPE_CHECKING:
-    from prebuild_tasks.fleet.presence import Presence, Role
+    from prebuild_tasks.fleet import Presence, Role
 
 
 @setup_logging.connect
@@ -93,7 +93,7 @@ def announce_worker(sender: Any, **_: Any) -> None:
 
     They may change while it runs: `celery control cancel_consumer`.
     """
-    from prebuild_tasks.messaging.transport import forget_time_limits_that_were_met
+    from prebuild_tasks.messaging import forget_time_limits_that_were_met
 
     queues = sender.app.amqp.queues
 

@@ -1,1 +1,107 @@
 """Change workspaces: create and end their builds, hand them over, release them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from prebuild_tasks.faces import lazy
+
+if TYPE_CHECKING:
+    from prebuild_tasks.workspaces.handover import (
+        WAIT_REASON,
+        claim_build,
+        hand_over,
+        handed_over,
+        handed_over_sql,
+        has_hook,
+        has_hook_sql,
+        waits_for_it,
+    )
+    from prebuild_tasks.workspaces.new_builds import BuildOrigin, NewBuild, insert_builds, work_of
+    from prebuild_tasks.workspaces.outbox import FollowUp, leave_to_upkeep, send, send_within
+    from prebuild_tasks.workspaces.release import end_workspace, extend
+    from prebuild_tasks.workspaces.states import is_usable, workspace_state, workspace_state_sql
+    from prebuild_tasks.workspaces.transitions import (
+        FailedBuild,
+        cancel_pending,
+        cancel_starts,
+        choose_for_deletion,
+        delete_workspaces,
+        repeat_failed,
+    )
+
+__all__ = [
+    "WAIT_REASON",
+    "BuildOrigin",
+    "FailedBuild",
+    "FollowUp",
+    "NewBuild",
+    "cancel_pending",
+    "cancel_starts",
+    "choose_for_deletion",
+    "claim_build",
+    "delete_workspaces",
+    "end_workspace",
+    "extend",
+    "hand_over",
+    "handed_over",
+    "handed_over_sql",
+    "has_hook",
+    "has_hook_sql",
+    "insert_builds",
+    "is_usable",
+    "leave_to_upkeep",
+    "repeat_failed",
+    "send",
+    "send_within",
+    "waits_for_it",
+    "work_of",
+    "workspace_state",
+    "workspace_state_sql",
+]
+
+if not TYPE_CHECKING:  # mypy would take every name for defined
+    __getattr__ = lazy(
+        __name__,
+        {
+            "handover": (
+                "WAIT_REASON",
+                "claim_build",
+                "hand_over",
+                "handed_over",
+                "handed_over_sql",
+                "has_hook",
+                "has_hook_sql",
+                "waits_for_it",
+            ),
+            "new_builds": (
+                "BuildOrigin",
+                "NewBuild",
+                "insert_builds",
+                "work_of",
+            ),
+            "outbox": (
+                "FollowUp",
+                "leave_to_upkeep",
+                "send",
+                "send_within",
+            ),
+            "release": (
+                "end_workspace",
+                "extend",
+            ),
+            "states": (
+                "is_usable",
+                "workspace_state",
+                "workspace_state_sql",
+            ),
+            "transitions": (
+                "FailedBuild",
+                "cancel_pending",
+                "cancel_starts",
+                "choose_for_deletion",
+                "delete_workspaces",
+                "repeat_failed",
+            ),
+        },
+    )

@@ -23,16 +23,16 @@ import pytest
 from sqlalchemy import text, update
 
 from prebuild_tasks.builds.runner import BuildRunner
-from prebuild_tasks.claims.claim import claim
+from prebuild_tasks.claims.take import claim
 from prebuild_tasks.claims.types import ClaimRequest
 from prebuild_tasks.db.engine import Database
 from prebuild_tasks.fleet.liveness import note_tick
 from prebuild_tasks.fleet.presence import Role
 from prebuild_tasks.provisioners import Provisioners
 from prebuild_tasks.schema import tables as m
-from tests.builders import PRESET, build_all, declare, fill, jump, turn
 from tests.cli.conftest import CONTROL, Here
-from tests.wait import wait_until
+from tests.support.builders import PRESET, build_all, declare, fill, jump, turn
+from tests.support.wait import wait_until
 
 ONE_DATABASE = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 """For what is the same whichever it is."""

@@ -13,7 +13,7 @@ from prebuild_tasks.config import Settings
 from prebuild_tasks.db.engine import Database
 from prebuild_tasks.model.vocabulary import BuildStatus
 from prebuild_tasks.schema import tables as m
-from tests.builders import declare, fill, finish_builds, jump, turn
+from tests.support.builders import declare, fill, finish_builds, jump, turn
 
 
 @pytest.fixture

@@ -12,14 +12,14 @@ import pytest
 from sqlalchemy import update
 
 from prebuild_tasks import errors
-from prebuild_tasks.claims.claim import claim
+from prebuild_tasks.claims.take import claim
 from prebuild_tasks.claims.types import ClaimRequest
 from prebuild_tasks.cli.main import COMMANDS
 from prebuild_tasks.config import Settings, load_settings
 from prebuild_tasks.db.engine import Database
 from prebuild_tasks.schema import tables as m
-from tests.builders import PRESET, declare, fill
-from tests.services.test_hosts import on
+from tests.support.builders import PRESET, declare, fill
+from tests.upkeep.test_lost_hosts import on
 
 KEYS = {
     "status": {
@@ -220,7 +220,7 @@ def test_passwords_are_masked(cli: Any, monkeypatch: pytest.MonkeyPatch, tmp_pat
 
 
 def test_decide_answers_one_case_and_a_list(cli: Any, tmp_path: Path) -> None:
-    cases = json.loads((Path(__file__).parents[1] / "core" / "decision-cases.json").read_text())
+    cases = json.loads((Path(__file__).parents[1] / "reconcile" / "rules" / "decision-cases.json").read_text())
     (tmp_path / "one.json").write_text(json.dumps(cases[0]))
     (tmp_path / "all.json").write_text(json.dumps(cases))
     assert json.loads(cli("decide", str(tmp_path / "one.json")))["id"] == cases[0]["id"]

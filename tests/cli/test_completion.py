@@ -8,14 +8,14 @@ from typing import Any
 
 import pytest
 
-from prebuild_tasks.claims.claim import claim
+from prebuild_tasks.claims.take import claim
 from prebuild_tasks.claims.types import ClaimRequest
 from prebuild_tasks.cli import completion
 from prebuild_tasks.cli.main import main
 from prebuild_tasks.config import Settings
 from prebuild_tasks.db.engine import Database
-from tests.builders import PRESET, declare, fill, workspaces
-from tests.services.test_hosts import on
+from tests.support.builders import PRESET, declare, fill, workspaces
+from tests.upkeep.test_lost_hosts import on
 
 
 @pytest.fixture

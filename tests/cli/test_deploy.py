@@ -17,7 +17,7 @@ from prebuild_tasks.celery import app
 from prebuild_tasks.cli.up.redis_server import find_redis_binary
 from prebuild_tasks.config import Settings
 from prebuild_tasks.worker.config import SOFT_SHUTDOWN
-from tests.wait import wait_until
+from tests.support.wait import wait_until
 
 ROOT = Path(__file__).parents[2]
 COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from tests.builders import declare, fill, jump
 from tests.cli.conftest import Here
+from tests.support.builders import declare, fill, jump
 
 
 def test_a_well_kept_installation(here: Here) -> None:

@@ -23,7 +23,7 @@ from prebuild_tasks.cli.main import main
 from prebuild_tasks.config import Settings
 from prebuild_tasks.db.engine import Database
 from prebuild_tasks.insight.metrics.exporter import Exporter, Shared, rendered
-from tests.builders import declare, fill
+from tests.support.builders import declare, fill
 
 NO_REDIS = "redis://127.0.0.1:1/0"
 

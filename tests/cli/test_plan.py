@@ -12,7 +12,7 @@ import pytest
 
 from prebuild_tasks.config import Settings
 from prebuild_tasks.db.engine import Database
-from tests.builders import fill
+from tests.support.builders import fill
 
 FILE = """
 schema: 1

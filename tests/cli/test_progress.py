@@ -12,8 +12,8 @@ import pytest
 from prebuild_tasks.cli.progress import Working
 from prebuild_tasks.config import Settings
 from prebuild_tasks.db.engine import Database
-from tests.builders import declare
-from tests.wait import wait_until
+from tests.support.builders import declare
+from tests.support.wait import wait_until
 
 
 class Terminal(io.StringIO):

@@ -18,11 +18,11 @@ from prebuild_tasks.config import Settings
 from prebuild_tasks.db.engine import Database
 from prebuild_tasks.errors import InputError
 from prebuild_tasks.insight.report.advice import Recommendation
-from prebuild_tasks.insight.report.compile import report
+from prebuild_tasks.insight.report.compile import compile_report
 from prebuild_tasks.remedies import Remedy, RemedyKind
 from prebuild_tasks.web.report_page import page
-from tests.builders import declare
-from tests.past import Past
+from tests.support.builders import declare
+from tests.support.past import Past
 
 FIGURES = {
     "claims", "hits", "misses", "hit_rate", "cold_starts", "claim_latency_ms", "time_to_ready_s", "built",
@@ -121,7 +121,7 @@ def test_the_page_needs_nothing_else_and_is_well_formed(cli: Any, past: Past, tm
 
 def test_values_are_escaped(database: Database, settings: Settings, past: Past) -> None:
     evil = '<script>alert("x")</script>'
-    found = report(database, settings, since=lambda now: now - 48 * HOUR)
+    found = compile_report(database, settings, since=lambda now: now - 48 * HOUR)
     pool = replace(found.pools[0], preset=evil, timezone=evil, recommendations=(Recommendation(evil),))
     figures = replace(found.total, wasted_by_reason={evil: 1})
     text = page(replace(found, pools=(pool,), notes=(evil,), total=figures))

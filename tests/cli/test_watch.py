@@ -22,8 +22,8 @@ from prebuild_tasks.cli.up.watch import PoolView
 from prebuild_tasks.config import Settings
 from prebuild_tasks.db.engine import Database
 from prebuild_tasks.insight.status.pools import PoolStatus
-from tests.builders import declare, fill
-from tests.wait import wait_until
+from tests.support.builders import declare, fill
+from tests.support.wait import wait_until
 
 ROW = PoolStatus("dev/small", 2, 0, 0, 0, 0, 0, "no_worker", "create 2, but no worker is alive", "")
 FULL = replace(ROW, preset="dev/full", eligible=2, reason="none", next_action="")

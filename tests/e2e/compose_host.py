@@ -14,7 +14,7 @@ from pathlib import Path
 from threading import Event, Thread
 
 from tests.e2e.service import ROOT
-from tests.wait import wait_until
+from tests.support.wait import wait_until
 
 TOOLS = ("podman", "runc", "debootstrap", "docker-compose", "catatonit")
 WAY_OUT = (

@@ -22,11 +22,11 @@ from prebuild_tasks.config import Settings, load_settings
 from prebuild_tasks.db.engine import Database
 from prebuild_tasks.errors import PrebuildError
 from prebuild_tasks.fleet.liveness import read_liveness
-from prebuild_tasks.fleet.model import Liveness
+from prebuild_tasks.fleet.rules import Liveness
 from prebuild_tasks.insight.status.listings import workspaces
 from prebuild_tasks.insight.status.pools import pools
-from tests.servers import migrate
-from tests.wait import wait_until
+from tests.support.servers import migrate
+from tests.support.wait import wait_until
 
 BIN = Path(sys.executable).parent
 ROOT = Path(__file__).parents[2]

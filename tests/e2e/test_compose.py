@@ -18,7 +18,7 @@ import yaml
 from tests.e2e.http import answer, free_port
 from tests.e2e.service import ROOT, Service
 from tests.e2e.test_procfile import empty
-from tests.wait import wait_until
+from tests.support.wait import wait_until
 
 pytestmark = [pytest.mark.e2e, pytest.mark.deploys, pytest.mark.timeout(240)]
 POOLS = """

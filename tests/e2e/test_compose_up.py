@@ -18,7 +18,7 @@ from tests.e2e.http import answer, free_port
 from tests.e2e.service import ROOT
 from tests.e2e.test_compose import DOTENV, POOLS
 from tests.e2e.test_image import stages
-from tests.wait import wait_until
+from tests.support.wait import wait_until
 
 pytestmark = [pytest.mark.docker, pytest.mark.faults, pytest.mark.timeout(1800)]
 PROCESSES = ("worker", "builds", "beat", "exporter", "flower")

@@ -19,7 +19,7 @@ import yaml
 
 from prebuild_tasks.cli.main import main
 from tests.e2e.service import BIN, ROOT, Service
-from tests.wait import wait_until
+from tests.support.wait import wait_until
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(240)]
 
@@ -34,7 +34,7 @@ ELSEWHERE = {
     "make up": "prebuild up, with the example pools",
     "export PATH": "set for the service",
     "honcho start": "tests/e2e/test_procfile.py",
-    "FLOWER_BASIC_AUTH": "tests/tasks/test_flower.py",
+    "FLOWER_BASIC_AUTH": "tests/worker/test_flower.py",
     "prebuild up --flower": "tests/e2e/test_up.py",
 }
 """Commands that are not run here, by how they begin, and why."""

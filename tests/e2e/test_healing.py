@@ -13,7 +13,7 @@ import psutil
 import pytest
 
 from tests.e2e.service import Service, deployed, procfile
-from tests.wait import wait_until
+from tests.support.wait import wait_until
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(240)]
 PROBE_INTERVAL = 3.0

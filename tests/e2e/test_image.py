@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from tests.e2e.service import ROOT
-from tests.servers import unprivileged
+from tests.support.servers import unprivileged
 
 pytestmark = [pytest.mark.docker, pytest.mark.timeout(1800)]
 _PASSED = ("PIP_", "UV_", "SSL_", "HTTPS_PROXY", "HTTP_PROXY", "NO_PROXY")

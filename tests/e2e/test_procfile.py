@@ -13,7 +13,7 @@ import pytest
 
 from tests.e2e.http import answer, fetch, free_port
 from tests.e2e.service import ROOT, Service
-from tests.wait import wait_until
+from tests.support.wait import wait_until
 
 pytestmark = [pytest.mark.e2e, pytest.mark.deploys, pytest.mark.timeout(180)]
 

@@ -28,8 +28,8 @@ from prebuild_tasks.cli.main import COMMANDS, main
 from prebuild_tasks.cli.up.redis_server import RedisServer
 from tests.e2e.http import answer, fetch, free_port
 from tests.e2e.service import Service, deployed, procfile
-from tests.servers import restartable_postgres
-from tests.wait import wait_until
+from tests.support.servers import restartable_postgres
+from tests.support.wait import wait_until
 
 pytestmark = [pytest.mark.e2e, pytest.mark.deploys, pytest.mark.timeout(240)]
 

@@ -10,7 +10,7 @@ import pytest
 
 from tests.e2e.http import answer
 from tests.e2e.service import deployed, procfile
-from tests.wait import wait_until
+from tests.support.wait import wait_until
 
 pytestmark = [pytest.mark.e2e, pytest.mark.deploys, pytest.mark.timeout(240)]
 POOLS = """

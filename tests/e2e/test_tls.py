@@ -19,8 +19,8 @@ import trustme
 from prebuild_tasks.cli.up.redis_server import RedisServer
 from tests.e2e.service import Service, deployed, procfile
 from tests.faults.proxy import Proxy
-from tests.servers import restartable_postgres
-from tests.wait import wait_until
+from tests.support.servers import restartable_postgres
+from tests.support.wait import wait_until
 
 pytestmark = [pytest.mark.e2e, pytest.mark.deploys, pytest.mark.timeout(240)]
 SECRET = "pass-w0rd-of-both"

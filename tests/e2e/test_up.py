@@ -13,7 +13,7 @@ import pytest
 
 from tests.e2e.http import answer
 from tests.e2e.service import Service
-from tests.wait import wait_until
+from tests.support.wait import wait_until
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(240)]
 

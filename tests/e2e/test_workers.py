@@ -14,7 +14,7 @@ from sqlalchemy import text
 
 from prebuild_tasks.db.engine import Database
 from tests.e2e.service import Service, deployed, procfile
-from tests.wait import wait_until
+from tests.support.wait import wait_until
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(240)]
 

@@ -20,9 +20,9 @@ from prebuild_tasks.bootstrap import Runtime
 from prebuild_tasks.cli.commands.pools import config_check
 from prebuild_tasks.cli.up.redis_server import RedisServer
 from prebuild_tasks.config import Settings, load_settings
-from prebuild_tasks.insight.audit import audit
+from prebuild_tasks.insight.invariants import audit
 from prebuild_tasks.messaging.publisher import CLIENT_DEADLINE
-from prebuild_tasks.pools.apply import apply as apply_pools
+from prebuild_tasks.pools.declare import apply as apply_pools
 from prebuild_tasks.pools.file.load import load_pools
 from prebuild_tasks.pools.options import ApplyOptions
 from prebuild_tasks.provisioners import Provisioners
@@ -32,8 +32,8 @@ from tests.faults import lock_recorder
 from tests.faults.load import Load, Sampler
 from tests.faults.lock_order import violations
 from tests.faults.proxy import Proxy
-from tests.servers import PostgresServer, migrate, restartable_postgres
-from tests.wait import wait_until
+from tests.support.servers import PostgresServer, migrate, restartable_postgres
+from tests.support.wait import wait_until
 
 TICK = 0.5
 RECORDING = Path(__file__).parent / "recording"

@@ -12,7 +12,7 @@ from prebuild_tasks.client import Client
 from prebuild_tasks.clock import monotonic
 from prebuild_tasks.config import Settings
 from prebuild_tasks.errors import BusyError, ClaimMissError, NotFoundError, UnreachableError
-from prebuild_tasks.insight.audit import audit
+from prebuild_tasks.insight.invariants import audit
 from prebuild_tasks.insight.status.listings import workspaces
 
 _MOMENTARY = {"running without a heart-beat"}

@@ -16,7 +16,7 @@ from sqlalchemy import delete, func, select, update
 
 from prebuild_tasks.builds import store
 from prebuild_tasks.builds.runner import BuildRunner
-from prebuild_tasks.claims.claim import claim
+from prebuild_tasks.claims.take import claim
 from prebuild_tasks.claims.types import BeingBuilt, ClaimAnswer, ClaimRequest
 from prebuild_tasks.config import Settings
 from prebuild_tasks.db.base import Base
@@ -29,10 +29,10 @@ from prebuild_tasks.errors import (
     ProvisionerError,
     RefusedError,
 )
-from prebuild_tasks.insight.audit import audit
+from prebuild_tasks.insight.invariants import audit
 from prebuild_tasks.model.vocabulary import BuildStatus, Transition
 from prebuild_tasks.pools import operations
-from prebuild_tasks.pools.apply import apply
+from prebuild_tasks.pools.declare import apply
 from prebuild_tasks.pools.file.load import load_text
 from prebuild_tasks.pools.options import ApplyOptions
 from prebuild_tasks.provisioners import BuildContext, Probe, Resource, WorkspaceSpec
@@ -43,7 +43,7 @@ from prebuild_tasks.schema import tables as m
 from prebuild_tasks.schema.lookup import preset_names
 from prebuild_tasks.upkeep.sweep import sweep, take_back_lost
 from prebuild_tasks.workspaces.release import end_workspace
-from tests.builders import jump
+from tests.support.builders import jump
 
 TEMPLATES = ("a", "b")
 PRESETS = ("small", "large")

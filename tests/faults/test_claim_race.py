@@ -10,16 +10,16 @@ from collections.abc import Iterator
 import pytest
 from sqlalchemy import func, select
 
-from prebuild_tasks.claims.claim import claim
+from prebuild_tasks.claims.take import claim
 from prebuild_tasks.claims.types import ClaimRequest
 from prebuild_tasks.config import Settings
 from prebuild_tasks.db.engine import Database
 from prebuild_tasks.errors import BusyError, ClaimMissError
-from prebuild_tasks.insight.audit import audit
+from prebuild_tasks.insight.invariants import audit
 from prebuild_tasks.model.vocabulary import Transition
 from prebuild_tasks.reconcile.turn import reconcile_preset
 from prebuild_tasks.schema import tables as m
-from tests.builders import PRESET, age, declare, fill, finish_builds, preset_id, workspaces
+from tests.support.builders import PRESET, age, declare, fill, finish_builds, preset_id, workspaces
 
 LONG = [pytest.mark.faults, pytest.mark.timeout(3600)]
 

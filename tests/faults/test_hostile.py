@@ -15,20 +15,20 @@ from hypothesis import strategies as st
 
 from prebuild_tasks import tasks
 from prebuild_tasks.bootstrap import Runtime
-from prebuild_tasks.claims.claim import claim
+from prebuild_tasks.claims.take import claim
 from prebuild_tasks.claims.types import ClaimRequest
 from prebuild_tasks.config import Settings
 from prebuild_tasks.db.engine import Database
 from prebuild_tasks.errors import PoolsFileError, PrebuildError
-from prebuild_tasks.insight.audit import audit
+from prebuild_tasks.insight.invariants import audit
 from prebuild_tasks.model.vocabulary import Transition
-from prebuild_tasks.pools.apply import apply
+from prebuild_tasks.pools.declare import apply
 from prebuild_tasks.pools.file.load import load_text
 from prebuild_tasks.pools.operations import pause
 from prebuild_tasks.pools.options import ApplyOptions
-from prebuild_tasks.upkeep.forget_host import forget_host
+from prebuild_tasks.upkeep.retired_hosts import forget_host
 from prebuild_tasks.workspaces.release import end_workspace
-from tests.builders import PRESET, RecordingPublisher, declare, fill, workspaces
+from tests.support.builders import PRESET, RecordingPublisher, declare, fill, workspaces
 
 EVIL = [
     "", " ", ".", "..", "../../etc/passwd", "/etc/passwd", "~root", "a/b/c", "dev/small@", "dev/small@../x", "@", "/",

@@ -8,14 +8,14 @@ from typing import Any
 
 import pytest
 
-from prebuild_tasks.claims.claim import claim
+from prebuild_tasks.claims.take import claim
 from prebuild_tasks.claims.types import ClaimRequest
 from prebuild_tasks.config import Settings
 from prebuild_tasks.db.engine import Database
 from prebuild_tasks.reconcile import turn as service
 from prebuild_tasks.reconcile.turn import PresetResult, reconcile_preset
-from tests.builders import PRESET, declare, fill, finish_builds, live, preset_id
 from tests.faults.trials import Report, trials
+from tests.support.builders import PRESET, declare, fill, finish_builds, live, preset_id
 
 DESIRED = 6
 

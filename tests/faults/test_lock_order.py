@@ -22,7 +22,7 @@ from tests.faults.cluster import NAMES, Cluster, pools_file
 from tests.faults.lock_order import name_of, recorded, violation
 from tests.faults.lock_recorder import locks_of
 from tests.faults.trials import IN_CLUSTER, Report, trials
-from tests.wait import wait_until
+from tests.support.wait import wait_until
 
 pytestmark = IN_CLUSTER
 LIMITED = "organizations: [{name: default, max_builds_in_flight: 30, max_per_owner: 50}]\n"

@@ -16,12 +16,13 @@ from sqlalchemy import select
 from prebuild_tasks.client import Client
 from prebuild_tasks.clock import monotonic
 from prebuild_tasks.errors import BusyError, UnreachableError
-from prebuild_tasks.messaging.publisher import BUILDS, EVENTS, Messages
+from prebuild_tasks.messaging.publisher import Messages
+from prebuild_tasks.messaging.queues import BUILDS, EVENTS
 from prebuild_tasks.pools import operations
 from prebuild_tasks.schema import tables as m
 from tests.faults.cluster import NAMES, Cluster, cluster
 from tests.faults.trials import BUILD_STEPS, IN_CLUSTER, TURN_STEPS, Report, trials
-from tests.wait import wait_until
+from tests.support.wait import wait_until
 
 pytestmark = IN_CLUSTER
 MEMBERS = ["worker1", "worker2", "builds1", "builds2", "beat"]

@@ -16,7 +16,7 @@ from prebuild_tasks.reconcile import locks
 from prebuild_tasks.reconcile import turn as service
 from prebuild_tasks.reconcile.rules.limits import SlotPlan, assign_slots
 from prebuild_tasks.reconcile.turn import PresetResult, reconcile_preset
-from tests.builders import age, declare, fill, live, preset_id, turn, workspaces
+from tests.support.builders import age, declare, fill, live, preset_id, turn, workspaces
 
 DESIRED = 4
 on_postgresql = pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)

@@ -14,11 +14,12 @@ from prebuild_tasks.client import Client
 from prebuild_tasks.clock import monotonic
 from prebuild_tasks.config import Settings
 from prebuild_tasks.db.engine import Database
-from prebuild_tasks.messaging.publisher import BUILDS, EVENTS, RECONCILE, Messages
+from prebuild_tasks.messaging.publisher import Messages
+from prebuild_tasks.messaging.queues import BUILDS, EVENTS, RECONCILE
 from prebuild_tasks.pools import operations
 from tests.faults.cluster import NAMES, Cluster, pools_file
 from tests.faults.trials import IN_CLUSTER, Report, refill, trials
-from tests.wait import wait_until
+from tests.support.wait import wait_until
 
 pytestmark = IN_CLUSTER
 SKEWED = Path(__file__).parent / "skewed"

@@ -18,11 +18,12 @@ from prebuild_tasks.claims.types import ClaimRequest
 from prebuild_tasks.client import Client
 from prebuild_tasks.clock import monotonic
 from prebuild_tasks.db.engine import Database
-from prebuild_tasks.messaging.publisher import BUILDS, EVENTS, RECONCILE, Messages
+from prebuild_tasks.messaging.publisher import Messages
+from prebuild_tasks.messaging.queues import BUILDS, EVENTS, RECONCILE
 from prebuild_tasks.schema import tables as m
 from tests.faults.cluster import NAMES, TICK, Cluster
 from tests.faults.trials import BUILD_STEPS, IN_CLUSTER, TURN_STEPS, Report, in_turn, refill, trials
-from tests.wait import wait_until
+from tests.support.wait import wait_until
 
 pytestmark = IN_CLUSTER
 

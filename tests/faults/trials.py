@@ -13,7 +13,7 @@ from prebuild_tasks.client import Client
 from prebuild_tasks.clock import monotonic
 from prebuild_tasks.errors import PrebuildError
 from tests.faults.cluster import NAMES, Cluster
-from tests.wait import wait_until
+from tests.support.wait import wait_until
 
 Report = Callable[[str], None]
 IN_CLUSTER = [pytest.mark.e2e, pytest.mark.timeout(420)]

@@ -24,9 +24,8 @@ from prebuild_tasks.config import Settings
 from prebuild_tasks.db.engine import Database
 from prebuild_tasks.db.types import UtcDateTime
 from prebuild_tasks.fleet.alive import is_alive, is_alive_sql
-from prebuild_tasks.model.vocabulary import BuildStatus, Transition
+from prebuild_tasks.model.vocabulary import BuildStatus, Preset, Transition
 from prebuild_tasks.reconcile.rules.backoff import SLOW_START_ENDS_AT, slow_start_after
-from prebuild_tasks.reconcile.rules.model import Preset
 from prebuild_tasks.reconcile.rules.state import count, is_expired, is_past_ttl
 from prebuild_tasks.reconcile.store import preset_view, snapshots
 from prebuild_tasks.reconcile.store.backoff import slow_start_after_sql
@@ -36,7 +35,7 @@ from prebuild_tasks.schema.conditions import IS_ACTIVE, TEMPLATE_OF_VERSION, VER
 from prebuild_tasks.upkeep.strays.store import stray_state, stray_state_sql
 from prebuild_tasks.workspaces.handover import handed_over, handed_over_sql, has_hook, has_hook_sql
 from prebuild_tasks.workspaces.states import MARK_REASON, is_usable, is_usable_sql, workspace_state, workspace_state_sql
-from tests.builders import declare, turn
+from tests.support.builders import declare, turn
 
 TWINS: Mapping[Callable[..., object], Callable[..., object]] = {
     is_expired: is_expired_sql,

@@ -19,11 +19,11 @@ from prebuild_tasks.config import load_settings
 from prebuild_tasks.db.engine import Database
 from prebuild_tasks.insight.metrics.catalog import METRICS
 from prebuild_tasks.model.vocabulary import BuildStatus
-from tests.builders import PRESET, declare, fill, finish_builds, staffed, turn
+from tests.e2e.http import free_port
 from tests.e2e.service import Service
-from tests.e2e.test_procfile import free_port
 from tests.monitoring.test_shipped import DASHBOARD, PROMETHEUS, RULES, expressions
-from tests.wait import wait_until
+from tests.support.builders import PRESET, declare, fill, finish_builds, staffed, turn
+from tests.support.wait import wait_until
 
 POOL = 'template="dev",preset="small",organization="default"'
 

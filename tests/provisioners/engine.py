@@ -17,7 +17,7 @@ import docker
 from docker.errors import APIError, DockerException
 
 from tests.provisioners.images import Registry, archive, registry
-from tests.wait import wait_until
+from tests.support.wait import wait_until
 
 PLAIN = "localhost/prebuild-tasks-test:plain"
 HEALTH = "localhost/prebuild-tasks-test:health"

@@ -18,7 +18,7 @@ from prebuild_tasks.provisioners.command import CommandProvisioner
 from prebuild_tasks.provisioners.command.call import ANSWER_LIMIT
 from prebuild_tasks.provisioners.shared import processes as tree
 from tests.provisioners.context import Context
-from tests.wait import wait_until
+from tests.support.wait import wait_until
 
 SECRET = "s3cr3t-value"
 

@@ -10,16 +10,16 @@ from pathlib import Path
 import pytest
 
 from prebuild_tasks.builds.runner import BuildRunner
-from prebuild_tasks.claims.claim import claim
+from prebuild_tasks.claims.take import claim
 from prebuild_tasks.claims.types import ClaimRequest
 from prebuild_tasks.config import Settings
 from prebuild_tasks.db.engine import Database
-from prebuild_tasks.insight.audit import audit
-from prebuild_tasks.pools.apply import apply
+from prebuild_tasks.insight.invariants import audit
+from prebuild_tasks.pools.declare import apply
 from prebuild_tasks.pools.file.load import load_text
 from prebuild_tasks.pools.options import ApplyOptions
 from prebuild_tasks.provisioners import Provisioners
-from tests.builders import turn, workspaces
+from tests.support.builders import turn, workspaces
 
 SCRIPT = Path(__file__).parents[2] / "examples" / "command-shell" / "workspace.sh"
 OPERATIONS = ("start", "probe", "claim", "stop", "delete", "list")

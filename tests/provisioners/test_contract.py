@@ -24,7 +24,7 @@ from prebuild_tasks.provisioners.shared import processes as tree
 from prebuild_tasks.provisioners.simulated import SimulatedProvisioner
 from tests.provisioners.context import Context, PausingContext
 from tests.provisioners.engine import LIMITS, PLAIN, Engine
-from tests.wait import wait_until
+from tests.support.wait import wait_until
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 SHELL_EXAMPLE = EXAMPLES / "command-shell" / "workspace.sh"

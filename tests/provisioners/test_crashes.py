@@ -12,7 +12,7 @@ import pytest
 
 from tests.e2e.service import Service, deployed, procfile
 from tests.provisioners.engine import LIMITS, PLAIN, Engine
-from tests.wait import wait_until
+from tests.support.wait import wait_until
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(240)]
 KINDS = [pytest.param("process", marks=pytest.mark.faults), pytest.param("docker", marks=pytest.mark.docker)]

@@ -23,7 +23,7 @@ from tests.provisioners.conftest import INSTALLATIONS
 from tests.provisioners.context import Context, PausingContext
 from tests.provisioners.engine import HEALTH, LIMITS, PLAIN, Engine
 from tests.provisioners.lost import Worker
-from tests.wait import wait_until
+from tests.support.wait import wait_until
 
 INSTALLATION, OTHER = INSTALLATIONS
 IDLE = "trap 'exit 0' TERM; while :; do sleep 0.1; done"

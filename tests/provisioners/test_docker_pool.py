@@ -8,21 +8,21 @@ import pytest
 from sqlalchemy import select
 
 from prebuild_tasks.builds.runner import BuildRunner
-from prebuild_tasks.claims.claim import claim
+from prebuild_tasks.claims.take import claim
 from prebuild_tasks.claims.types import ClaimRequest
 from prebuild_tasks.config import Settings
 from prebuild_tasks.db.engine import Database
-from prebuild_tasks.insight.audit import audit
+from prebuild_tasks.insight.invariants import audit
 from prebuild_tasks.insight.status.listings import build_log
 from prebuild_tasks.model.vocabulary import BuildStatus
-from prebuild_tasks.pools.apply import apply
+from prebuild_tasks.pools.declare import apply
 from prebuild_tasks.pools.file.load import load_pools, load_text
 from prebuild_tasks.pools.options import ApplyOptions
 from prebuild_tasks.provisioners import Provisioners
 from prebuild_tasks.schema import tables as m
 from prebuild_tasks.workspaces.release import end_workspace
-from tests.builders import turn, workspaces
 from tests.provisioners.engine import PLAIN, Engine
+from tests.support.builders import turn, workspaces
 
 PRESET = "dev/small"
 POOLS = f"""

@@ -26,7 +26,7 @@ from prebuild_tasks.provisioners.shared import processes as tree
 from prebuild_tasks.provisioners.shared.config import BadConfigError
 from prebuild_tasks.provisioners.shared.disk import disk_use
 from tests.provisioners.context import Context
-from tests.wait import wait_until
+from tests.support.wait import wait_until
 
 SERVE = 'exec "$PYTHON" -m http.server --bind "$PREBUILD_WORKSPACE_BIND" "$PORT"'
 

@@ -16,7 +16,7 @@ from prebuild_tasks.config import Settings
 from prebuild_tasks.db.engine import Database
 from prebuild_tasks.messaging.queues import BUILDS
 from prebuild_tasks.schema import tables as m
-from tests.builders import declare, fill, jump
+from tests.support.builders import declare, fill, jump
 
 OLD, NEW = "0.1.0", __version__
 SECONDS = 30.0

@@ -15,7 +15,7 @@ from prebuild_tasks.model.vocabulary import BuildStatus
 from prebuild_tasks.provisioners import Provisioners
 from prebuild_tasks.schema import tables as m
 from prebuild_tasks.worker import isolated
-from tests.builders import declare, turn, workspaces
+from tests.support.builders import declare, turn, workspaces
 
 
 @pytest.mark.parametrize("module", [isolation.MODULE, "prebuild_tasks.apart"])

@@ -70,7 +70,7 @@ def show(as_json: JsonOption = False) -> None:
 @config.command()
 def schema() -> None:
     """Print the JSON Schema of the pools file."""
-    from prebuild_tasks.pools.file.model import config_schema
+    from prebuild_tasks.pools import config_schema
 
     write_json(config_schema())
 

@@ -7,16 +7,15 @@ from typing import Annotated
 
 import typer
 
+from prebuild_tasks import insight, upkeep
 from prebuild_tasks.bootstrap import Runtime
 from prebuild_tasks.cli.json_views import rows_of
 from prebuild_tasks.cli.output import ActorOption, JsonOption, opened, write, write_json, write_rows
 from prebuild_tasks.cli.progress import Working
 from prebuild_tasks.config import load_settings
 from prebuild_tasks.errors import AuditError
-from prebuild_tasks.insight import audit as service
-from prebuild_tasks.upkeep import dispatch
-from prebuild_tasks.upkeep.strays import store
-from prebuild_tasks.upkeep.strays.store import StrayState
+from prebuild_tasks.insight import audit_twice
+from prebuild_tasks.upkeep import StrayState, ask_for_resources, list_strays
 
 _PAUSE = 2.0
 _STRAY_COLUMNS = {
@@ -42,7 +41,7 @@ def audit(
             working.say("something was found: looking again, for it may be on its way")
             time.sleep(_PAUSE)
 
-        findings = service.audit_twice(lambda: service.audit(here.database, here.settings, provisioners), pause)
+        findings = audit_twice(lambda: insight.audit(here.database, here.settings, provisioners), pause)
     if as_json:
         write_json({"clean": not findings, "findings": rows_of(findings)})
     elif not findings:
@@ -62,10 +61,10 @@ def sweep(
 ) -> None:
     """Show resources that carry our mark and that no workspace knows of, and have every host look again."""
     here = opened(Runtime(load_settings()))
-    confirmed = store.confirm(here.database, actor=actor) if confirm else 0
+    confirmed = upkeep.confirm(here.database, actor=actor) if confirm else 0
     with Working("asking the hosts to look", quiet=as_json):
-        asked = dispatch.ask_for_resources(here.database, here.settings, here.messages)["asked"]
-    rows = store.strays(here.database)
+        asked = ask_for_resources(here.database, here.settings, here.messages)["asked"]
+    rows = list_strays(here.database)
     if as_json:
         write_json({"confirmed": confirmed, "asked": asked, "resources": rows_of(rows)})
         return

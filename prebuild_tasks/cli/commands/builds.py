@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from prebuild_tasks import insight
 from prebuild_tasks.bootstrap import Runtime
 from prebuild_tasks.cli.completion import PresetOption, complete_preset, complete_status, complete_workspace
 from prebuild_tasks.cli.json_views import build_json, fields_of, log_json, rows_of
@@ -16,8 +17,7 @@ from prebuild_tasks.cli.output import JsonOption, opened, write_json, write_json
 from prebuild_tasks.cli.when import FORMS, instant
 from prebuild_tasks.config import load_settings
 from prebuild_tasks.errors import InputError
-from prebuild_tasks.insight.history import history as read_history
-from prebuild_tasks.insight.status import listings
+from prebuild_tasks.insight import build_log, read_history
 from prebuild_tasks.model.vocabulary import BuildStatus
 
 _FOLLOW_PAUSE = 0.5
@@ -56,7 +56,7 @@ def builds(
     if only and only not in list(BuildStatus):
         raise InputError(f"--status {only!r} is unknown", hint=f"use one of {', '.join(BuildStatus)}")
     here = opened(Runtime(load_settings()))
-    rows = listings.builds(
+    rows = insight.builds(
         here.database,
         status=only,
         preset=preset,
@@ -84,7 +84,7 @@ def logs(
 ) -> None:
     """Show the output of a build, from any host. With --follow, --json is one object per line, as it comes."""
     database = opened(Runtime(load_settings())).database
-    page = listings.build_log(database, build)
+    page = build_log(database, build)
     if as_json and not follow:
         write_json(log_json(build, page))
         return
@@ -97,7 +97,7 @@ def logs(
         if page.ended or not follow:
             return
         time.sleep(_FOLLOW_PAUSE)
-        page = listings.build_log(database, build, page.cursor)
+        page = build_log(database, build, page.cursor)
 
 
 def history(

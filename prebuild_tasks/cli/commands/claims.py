@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from prebuild_tasks.claims.types import Claimed, ClaimRequest
+from prebuild_tasks.claims import Claimed, ClaimRequest
 from prebuild_tasks.cli.completion import (
     ClaimedArgument,
     PresetOption,
@@ -25,10 +25,10 @@ from prebuild_tasks.client import Client, ask_again
 from prebuild_tasks.errors import ClaimMissError, InputError, WaitStoppedError
 from prebuild_tasks.model.durations import parse_duration
 from prebuild_tasks.model.vocabulary import WorkspaceState
-from prebuild_tasks.workspaces.release import end_workspace
+from prebuild_tasks.workspaces import end_workspace
 
 if TYPE_CHECKING:
-    from prebuild_tasks.insight.status.views import WorkspaceView
+    from prebuild_tasks.insight import WorkspaceView
 
 _COLUMNS = {
     "workspace": "WORKSPACE",
@@ -99,7 +99,7 @@ def workspaces(
     if state and state not in list(WorkspaceState):
         raise InputError(f"--state {state!r} is unknown", hint=f"use one of {', '.join(WorkspaceState)}")
     # Not needed for a claim, which this module is kept quick for.
-    from prebuild_tasks.insight.status.listings import workspaces as list_workspaces
+    from prebuild_tasks.insight import workspaces as list_workspaces
 
     rows = list_workspaces(opened(Client()).database, owner=owner, preset=preset, state=state, limit=limit)
     told = [fields_of(row) for row in rows]

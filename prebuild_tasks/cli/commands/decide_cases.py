@@ -9,8 +9,7 @@ from typing import NoReturn
 
 from prebuild_tasks.errors import InputError
 from prebuild_tasks.model.vocabulary import Preset, Schedule
-from prebuild_tasks.reconcile.rules.decide import decide
-from prebuild_tasks.reconcile.rules.model import (
+from prebuild_tasks.reconcile import (
     Action,
     BackOff,
     CancelPending,
@@ -18,6 +17,7 @@ from prebuild_tasks.reconcile.rules.model import (
     PresetSnapshot,
     RecentFailures,
     RunningPrebuild,
+    decide,
 )
 
 

@@ -14,8 +14,8 @@ from prebuild_tasks.cli.remedies import next_step, usual_start_commands
 from prebuild_tasks.config import Settings, load_settings, masked_url
 from prebuild_tasks.db.engine import Database
 from prebuild_tasks.errors import AuditError, InputError
-from prebuild_tasks.insight.doctor.rules import Facts, RedisFact, Symptom, diagnose, judge_role
-from prebuild_tasks.messaging.queues import BUILDS, RECONCILE
+from prebuild_tasks.insight import Facts, RedisFact, Symptom, diagnose, judge_role
+from prebuild_tasks.messaging import BUILDS, RECONCILE
 from prebuild_tasks.model.text import span
 
 
@@ -42,7 +42,7 @@ def health(
     """
     settings = load_settings()
     if role is HealthRole.REDIS:
-        from prebuild_tasks.messaging.redis import require_redis
+        from prebuild_tasks.messaging import require_redis
 
         require_redis(settings)
         healthy, sentence = True, f"Redis at {masked_url(settings.resolved_redis_url)} answers"
@@ -57,7 +57,7 @@ def health(
 
 
 def _ask_database(settings: Settings, role: HealthRole, host: str, *, anywhere: bool) -> tuple[bool, str]:
-    from prebuild_tasks.fleet.liveness import read_liveness
+    from prebuild_tasks.fleet import read_liveness
 
     database = opened(Database(settings.resolved_database_url))
     try:
@@ -84,7 +84,7 @@ def doctor(
     Exit 8 if anything is. Changes nothing. What is wrong with one pool tells: prebuild explain PRESET.
     """
     from prebuild_tasks.bootstrap import Runtime
-    from prebuild_tasks.insight.doctor.examine import examine
+    from prebuild_tasks.insight import examine
 
     here = opened(Runtime(load_settings()))
     facts = examine(here.database, here.settings, here.provisioners)

@@ -13,10 +13,9 @@ from prebuild_tasks.cli.json_views import explained_json
 from prebuild_tasks.cli.output import JsonOption, opened, write, write_json
 from prebuild_tasks.cli.remedies import StartCommands, spell, start_commands, why_of
 from prebuild_tasks.config import load_settings
-from prebuild_tasks.insight.explain.gather import Explained, explain_preset
-from prebuild_tasks.messaging.redis import connect
-from prebuild_tasks.reconcile.locks import Locks
-from prebuild_tasks.reconcile.rules.reasons import Reason
+from prebuild_tasks.insight import Explained, explain_preset
+from prebuild_tasks.messaging import connect
+from prebuild_tasks.reconcile import Locks, Reason
 
 _REDIS_PATIENCE = 0.5
 """Seconds Redis is waited for; what it adds is not worth more."""

@@ -14,7 +14,7 @@ from prebuild_tasks.cli.output import opened, write
 from prebuild_tasks.config import load_settings
 from prebuild_tasks.db.engine import Database
 from prebuild_tasks.errors import UnreachableError
-from prebuild_tasks.insight.metrics import exporter as service
+from prebuild_tasks.insight import Exporter, rendered, serve
 from prebuild_tasks.logs import configure_logging
 
 
@@ -26,17 +26,17 @@ def exporter(
     """Serve Prometheus metrics, read from the database when they are scraped. Runs until it is told to stop."""
     settings = load_settings()
     if once:
-        here = opened(service.Exporter(settings, __version__))
-        sys.stdout.write(service.rendered(here.families(here.read_or_raise())))
+        here = opened(Exporter(settings, __version__))
+        sys.stdout.write(rendered(here.families(here.read_or_raise())))
         return
     configure_logging(settings)
     _require_schema(settings.resolved_database_url)
     over = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: over.set())
-    here = opened(service.Exporter(settings, __version__))
+    here = opened(Exporter(settings, __version__))
     address = bind or settings.exporter_bind
-    served = service.serve(here, address, settings.exporter_port if port is None else port)
+    served = serve(here, address, settings.exporter_port if port is None else port)
     write(f"metrics: http://{f'[{address}]' if ':' in address else address}:{served}/metrics")
     sys.stdout.flush()
     over.wait()

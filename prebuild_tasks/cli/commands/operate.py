@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from prebuild_tasks import pools, workspaces
 from prebuild_tasks.bootstrap import Runtime
 from prebuild_tasks.cli.completion import (
     ClaimedArgument,
@@ -17,14 +18,12 @@ from prebuild_tasks.cli.completion import (
 from prebuild_tasks.cli.output import ActorOption, JsonOption, opened, write, write_json
 from prebuild_tasks.config import load_settings
 from prebuild_tasks.errors import InputError
-from prebuild_tasks.messaging.publisher import CLIENT_DEADLINE
+from prebuild_tasks.messaging import CLIENT_DEADLINE
 from prebuild_tasks.model.durations import parse_duration
 from prebuild_tasks.model.text import number
-from prebuild_tasks.pools import operations
-from prebuild_tasks.pools.operations import Operated
-from prebuild_tasks.upkeep.forget_host import forget_host
-from prebuild_tasks.workspaces import release
-from prebuild_tasks.workspaces.outbox import send_within
+from prebuild_tasks.pools import Operated
+from prebuild_tasks.upkeep import forget_host
+from prebuild_tasks.workspaces import send_within
 
 MaybePreset = Annotated[
     str, typer.Argument(help="template/preset; left out: everything", autocompletion=complete_preset)
@@ -42,14 +41,14 @@ def pause(
     """Stop creating and deleting in one pool, or in all. Claims go on."""
     here = _here()
     seconds = _seconds(until, "--for") if until else None
-    done = operations.pause(here.database, preset, actor=actor, reason=reason, seconds=seconds)
+    done = pools.pause(here.database, preset, actor=actor, reason=reason, seconds=seconds)
     _report(here, done, f"{preset or 'everything'} is paused" + (f" for {until}" if until else ""), as_json=as_json)
 
 
 def resume(preset: MaybePreset = "", *, actor: ActorOption, as_json: JsonOption = False) -> None:
     """Reconcile one pool, or all, again."""
     here = _here()
-    done = operations.resume(here.database, preset, actor=actor)
+    done = pools.resume(here.database, preset, actor=actor)
     words = "is no longer paused" if done.changed else "was not paused"
     _report(here, done, f"{preset or 'everything'} {words}", as_json=as_json)
 
@@ -63,7 +62,7 @@ def promote(
 ) -> None:
     """Make a stored version the active one: its pools fill, the old ones drain."""
     here = _here()
-    done = operations.promote(here.database, template, version, actor=actor)
+    done = pools.promote(here.database, template, version, actor=actor)
     words = "is now active" if done.changed else "was active already"
     _report(here, done, f"{template}@{version} {words}", as_json=as_json)
 
@@ -71,14 +70,14 @@ def promote(
 def invalidate(preset: PresetArgument, *, actor: ActorOption, as_json: JsonOption = False) -> None:
     """Replace every prebuild there is now, as if its TTL had ended."""
     here = _here()
-    done = operations.invalidate(here.database, preset, actor=actor)
+    done = pools.invalidate(here.database, preset, actor=actor)
     _report(here, done, f"the prebuilds of {preset} are being replaced", as_json=as_json)
 
 
 def unblock(preset: PresetArgument, *, actor: ActorOption, as_json: JsonOption = False) -> None:
     """Let a pool build again after its hard limit or a failed validation."""
     here = _here()
-    done = operations.unblock(here.database, preset, actor=actor)
+    done = pools.unblock(here.database, preset, actor=actor)
     _report(here, done, f"{preset} builds again" if done.changed else f"{preset} was not blocked", as_json=as_json)
 
 
@@ -90,7 +89,7 @@ def extend(
     as_json: JsonOption = False,
 ) -> None:
     """Move the end of a claimed workspace."""
-    until = release.extend(_here().database, workspace, _seconds(duration, "DURATION"), actor=actor)
+    until = workspaces.extend(_here().database, workspace, _seconds(duration, "DURATION"), actor=actor)
     if as_json:
         write_json({"workspace": workspace, "claimed_until": until.isoformat()})
     else:

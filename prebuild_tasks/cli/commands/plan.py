@@ -16,11 +16,8 @@ from prebuild_tasks.cli.output import JsonOption, keep_everything, opened, os_us
 from prebuild_tasks.cli.progress import Working
 from prebuild_tasks.config import load_settings
 from prebuild_tasks.errors import PrebuildError
-from prebuild_tasks.insight.plan.make import Plan
-from prebuild_tasks.insight.plan.make import plan as make_plan
-from prebuild_tasks.insight.plan.rules import Cost, PoolPlan
-from prebuild_tasks.pools.file.load import load_pools
-from prebuild_tasks.pools.options import DEFAULT_SOURCE, ApplyOptions
+from prebuild_tasks.insight import Cost, Plan, PoolPlan, make_plan
+from prebuild_tasks.pools import DEFAULT_SOURCE, ApplyOptions, load_pools
 
 _CHANGES = 2
 _COLORS = {"+": "green", "-": "red", "~": "yellow", "!": "magenta"}

@@ -29,16 +29,14 @@ from prebuild_tasks.cli.progress import Working
 from prebuild_tasks.clock import utcnow
 from prebuild_tasks.config import load_settings
 from prebuild_tasks.errors import BusyError, UnreachableError
-from prebuild_tasks.insight.status.pools import PoolStatus, pools
-from prebuild_tasks.messaging.publisher import CLIENT_DEADLINE
-from prebuild_tasks.messaging.redis import require_redis
-from prebuild_tasks.pools.apply import apply as apply_pools
-from prebuild_tasks.pools.file.load import ConfigCheck, load_pools
-from prebuild_tasks.pools.options import DEFAULT_SOURCE, ApplyOptions
+from prebuild_tasks.insight import PoolStatus, pools
+from prebuild_tasks.messaging import CLIENT_DEADLINE, require_redis
+from prebuild_tasks.pools import DEFAULT_SOURCE, ApplyOptions, ConfigCheck, load_pools
+from prebuild_tasks.pools import apply as apply_pools
 from prebuild_tasks.provisioners import Provisioners
 from prebuild_tasks.schema.lookup import resolve_preset
-from prebuild_tasks.upkeep.strays.store import waiting
-from prebuild_tasks.workspaces.outbox import send_within
+from prebuild_tasks.upkeep import waiting
+from prebuild_tasks.workspaces import send_within
 
 _WATCH_PAUSE = 1.0
 """Seconds between two looks."""

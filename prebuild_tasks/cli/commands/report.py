@@ -17,10 +17,8 @@ from prebuild_tasks.cli.remedies import recommendation_words
 from prebuild_tasks.cli.when import FORMS, instant
 from prebuild_tasks.config import load_settings
 from prebuild_tasks.errors import InputError
-from prebuild_tasks.insight.report.compile import report as make_report
-from prebuild_tasks.insight.report.rules import DAYS
-from prebuild_tasks.insight.report.store import Percentiles
-from prebuild_tasks.insight.report.types import Figures, Report
+from prebuild_tasks.insight import DAYS, Figures, Percentiles, Report
+from prebuild_tasks.insight import compile_report as make_report
 from prebuild_tasks.web.report_page import page
 
 _COLUMNS = {

@@ -29,15 +29,12 @@ from prebuild_tasks.cli.up.watch import PoolView, line
 from prebuild_tasks.clock import monotonic
 from prebuild_tasks.config import Settings, masked_url
 from prebuild_tasks.errors import PrebuildError, RefusedError, WaitTimeoutError
-from prebuild_tasks.insight.status.pools import PoolStatus, pools
-from prebuild_tasks.messaging.publisher import BUILDS, CLAIMS, DEFAULT, EVENTS, RECONCILE
-from prebuild_tasks.messaging.redis import require_redis
-from prebuild_tasks.pools.apply import apply, is_declared
-from prebuild_tasks.pools.file.load import load_pools
-from prebuild_tasks.pools.options import ApplyOptions
-from prebuild_tasks.reconcile.rules.reasons import Reason
-from prebuild_tasks.upkeep.sweep import take_back_lost
-from prebuild_tasks.workspaces.outbox import leave_to_upkeep, send
+from prebuild_tasks.insight import PoolStatus, pools
+from prebuild_tasks.messaging import BUILDS, CLAIMS, DEFAULT, EVENTS, RECONCILE, require_redis
+from prebuild_tasks.pools import ApplyOptions, apply, is_declared, load_pools
+from prebuild_tasks.reconcile import Reason
+from prebuild_tasks.upkeep import take_back_lost
+from prebuild_tasks.workspaces import leave_to_upkeep, send
 
 log = structlog.get_logger(__name__)
 

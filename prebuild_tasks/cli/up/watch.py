@@ -12,8 +12,8 @@ from rich.table import Table
 from rich.text import Text
 
 from prebuild_tasks.cli.output import POOL_COLUMNS
-from prebuild_tasks.insight.status.pools import PoolStatus
-from prebuild_tasks.reconcile.rules.reasons import Reason
+from prebuild_tasks.insight import PoolStatus
+from prebuild_tasks.reconcile import Reason
 
 _STYLES = {
     Reason.NONE: "green",

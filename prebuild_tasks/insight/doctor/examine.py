@@ -13,13 +13,12 @@ from zoneinfo import ZoneInfo
 from redis.exceptions import RedisError
 from sqlalchemy import Connection, select
 
-from prebuild_tasks.builds.store import pending_by_queue
+from prebuild_tasks.builds import pending_by_queue
 from prebuild_tasks.clock import utcnow
 from prebuild_tasks.config import Settings
 from prebuild_tasks.db.engine import Database
 from prebuild_tasks.errors import CannotBuildError, NotFoundError, PrebuildError
-from prebuild_tasks.fleet.liveness import read_liveness
-from prebuild_tasks.fleet.model import Liveness
+from prebuild_tasks.fleet import Liveness, read_liveness
 from prebuild_tasks.insight.doctor.rules import (
     DiskFact,
     Facts,
@@ -28,8 +27,7 @@ from prebuild_tasks.insight.doctor.rules import (
     SchemaFact,
     Trouble,
 )
-from prebuild_tasks.messaging.queues import BUILDS, CONTROL
-from prebuild_tasks.messaging.redis import connect, refused
+from prebuild_tasks.messaging import BUILDS, CONTROL, connect, refused
 from prebuild_tasks.model.names import PoolName
 from prebuild_tasks.provisioners import Provisioner, Provisioners
 from prebuild_tasks.remedies import Remedy, RemedyKind

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from enum import StrEnum
 
-from prebuild_tasks.fleet.model import Liveness, Process
+from prebuild_tasks.fleet import Liveness, Process
 from prebuild_tasks.model.text import number, span
 from prebuild_tasks.remedies import Remedy, RemedyKind
 

@@ -6,11 +6,15 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from prebuild_tasks.model.vocabulary import PresetStatus
-from prebuild_tasks.reconcile.rules.limits import LimitReason
-from prebuild_tasks.reconcile.rules.model import Lock, PresetCounts, ReconciliationState
-from prebuild_tasks.reconcile.rules.reasons import Reason
-from prebuild_tasks.reconcile.rules.shortage import WorkerAvailability
-from prebuild_tasks.reconcile.rules.wants import Quantities
+from prebuild_tasks.reconcile import (
+    LimitReason,
+    Lock,
+    PresetCounts,
+    Quantities,
+    Reason,
+    ReconciliationState,
+    WorkerAvailability,
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,16 +10,13 @@ from sqlalchemy import Connection
 
 from prebuild_tasks.config import Settings
 from prebuild_tasks.db.engine import Database
-from prebuild_tasks.fleet.model import Liveness
+from prebuild_tasks.fleet import Liveness
 from prebuild_tasks.insight.assessment import AssessmentContext, assess, read_context, unserved
 from prebuild_tasks.insight.explain import store
 from prebuild_tasks.insight.explain.facts import Facts, Pause, Processes
 from prebuild_tasks.insight.explain.rules import Explanation, explain
-from prebuild_tasks.messaging.queues import BUILDS, DEFAULT, EVENTS, RECONCILE
-from prebuild_tasks.reconcile.locks import Locks
-from prebuild_tasks.reconcile.store.in_flight import read_sharers
-from prebuild_tasks.reconcile.store.siblings import read_versions
-from prebuild_tasks.reconcile.store.snapshots import PoolRow, read_pools
+from prebuild_tasks.messaging import BUILDS, DEFAULT, EVENTS, RECONCILE
+from prebuild_tasks.reconcile import Locks, PoolRow, read_pools, read_sharers, read_versions
 from prebuild_tasks.schema.lookup import resolve_preset
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from prebuild_tasks.insight.explain.facts import Facts
 from prebuild_tasks.model.text import listed
 from prebuild_tasks.model.vocabulary import PresetStatus
-from prebuild_tasks.reconcile.rules.reasons import Reason
+from prebuild_tasks.reconcile import Reason
 from prebuild_tasks.remedies import Remedy, RemedyKind
 
 _UP = Remedy(RemedyKind.START_EVERYTHING)

@@ -12,10 +12,7 @@ from prebuild_tasks.insight.explain.facts import BuildFact, Facts
 from prebuild_tasks.insight.explain.remedies import Step, steps
 from prebuild_tasks.model.text import instant, listed, number, span
 from prebuild_tasks.model.vocabulary import NEVER_READY_CODE, PresetStatus
-from prebuild_tasks.reconcile.rules.backoff import backoff_until
-from prebuild_tasks.reconcile.rules.limits import LimitReason
-from prebuild_tasks.reconcile.rules.reasons import Reason
-from prebuild_tasks.reconcile.rules.schedule import holding, is_usable, next_change
+from prebuild_tasks.reconcile import LimitReason, Reason, backoff_until, holding, is_usable, next_change
 
 
 class About(StrEnum):

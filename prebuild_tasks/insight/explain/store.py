@@ -10,10 +10,10 @@ from typing import Any
 from sqlalchemy import Connection, Row, Select, select
 from sqlalchemy.orm import aliased
 
-from prebuild_tasks.builds.failures import failed_builds
+from prebuild_tasks.builds import failed_builds
 from prebuild_tasks.insight.explain.facts import BuildFact, FailedDeletion, Standing, Unwell
 from prebuild_tasks.model.vocabulary import CLAIM_REASON, OPEN_STATUSES, BuildStatus, Transition
-from prebuild_tasks.reconcile.rules.backoff import retry_at
+from prebuild_tasks.reconcile import retry_at
 from prebuild_tasks.schema import tables as m
 from prebuild_tasks.schema.conditions import IS_LIVE_PREBUILD, TEMPLATE_OF_VERSION, VERSION_OF_PRESET
 

@@ -31,8 +31,7 @@ from prebuild_tasks.db.engine import Database
 from prebuild_tasks.errors import InputError, PrebuildError
 from prebuild_tasks.insight.metrics.families import Families, add_numbers
 from prebuild_tasks.insight.metrics.read import Numbers, read_numbers
-from prebuild_tasks.messaging.publisher import BUILDS, CLAIMS, DEFAULT, EVENTS, RECONCILE
-from prebuild_tasks.messaging.redis import connect
+from prebuild_tasks.messaging import BUILDS, CLAIMS, DEFAULT, EVENTS, RECONCILE, connect
 from prebuild_tasks.remedies import Remedy, RemedyKind
 
 log = structlog.get_logger(__name__)

@@ -11,19 +11,17 @@ from sqlalchemy import Connection, func, select, text
 
 from prebuild_tasks.config import Settings
 from prebuild_tasks.db.engine import Database
-from prebuild_tasks.fleet.model import Liveness
+from prebuild_tasks.fleet import Liveness
 from prebuild_tasks.insight.assessment import Assessment, assess, read_context
-from prebuild_tasks.messaging.publisher import BUILDS
+from prebuild_tasks.messaging import BUILDS
 from prebuild_tasks.model.names import PoolName
 from prebuild_tasks.model.vocabulary import BuildStatus, PresetStatus
-from prebuild_tasks.reconcile.rules.model import ReconciliationState, Usage
-from prebuild_tasks.reconcile.rules.reasons import Reason
-from prebuild_tasks.reconcile.store.snapshots import PoolRow, read_pools
+from prebuild_tasks.reconcile import PoolRow, Reason, ReconciliationState, Usage, read_pools
 from prebuild_tasks.schema import tables as m
 from prebuild_tasks.schema.conditions import is_due_sql
 from prebuild_tasks.schema.counters import Tally, read_totals
 from prebuild_tasks.schema.pauses import StoredPause, global_pause, pause_holds
-from prebuild_tasks.upkeep.strays.store import StrayState, stray_state_sql
+from prebuild_tasks.upkeep import StrayState, stray_state_sql
 
 STATEMENT_TIMEOUT_MS = 6000
 """A statement that takes longer is ended, by PostgreSQL itself: a scrape is not to wait for it."""

@@ -11,12 +11,8 @@ from prebuild_tasks.db.engine import Database
 from prebuild_tasks.insight.assessment import AssessmentContext, assess, read_context
 from prebuild_tasks.insight.plan.rules import Cost, PoolPlan, Pools, VersionNow, plan_pools, total_cost
 from prebuild_tasks.model.names import PoolName
-from prebuild_tasks.pools.apply import apply_in
-from prebuild_tasks.pools.file.load import DeclaredPools
-from prebuild_tasks.pools.options import ApplyOptions, ApplyReport
-from prebuild_tasks.pools.store.revision import read_revision
-from prebuild_tasks.reconcile.rules.model import GlobalSnapshot
-from prebuild_tasks.reconcile.store.snapshots import PoolRow, read_pools
+from prebuild_tasks.pools import ApplyOptions, ApplyReport, DeclaredPools, apply_in, read_revision
+from prebuild_tasks.reconcile import GlobalSnapshot, PoolRow, read_pools
 from prebuild_tasks.schema.row_locks import lock_declaration
 
 
@@ -36,7 +32,7 @@ class Plan:
         return self.report.changed
 
 
-def plan(database: Database, settings: Settings, declared: DeclaredPools, options: ApplyOptions) -> Plan:
+def make_plan(database: Database, settings: Settings, declared: DeclaredPools, options: ApplyOptions) -> Plan:
     """Apply it in a transaction that is rolled back, and ask the core what the pools would do before and after.
 
     A fixed number of statements; nothing is written, and what is locked meanwhile is free when it returns. Raises what

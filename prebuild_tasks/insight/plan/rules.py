@@ -6,9 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from prebuild_tasks.model.vocabulary import Preset
-from prebuild_tasks.reconcile.rules.model import ReconciliationState
-from prebuild_tasks.reconcile.rules.reasons import Reason
-from prebuild_tasks.reconcile.rules.wants import Quantities
+from prebuild_tasks.reconcile import Quantities, Reason, ReconciliationState
 
 _GOES_ON = (Reason.NONE, Reason.INACTIVE, Reason.STARTING, Reason.NOT_YET)
 

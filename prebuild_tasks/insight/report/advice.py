@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 
 from prebuild_tasks.insight.report.rules import QUARTER, BusyHours, zone_of
 from prebuild_tasks.model.vocabulary import Preset
-from prebuild_tasks.reconcile.rules.schedule import desired_at
+from prebuild_tasks.reconcile import desired_at
 from prebuild_tasks.remedies import Remedy, RemedyKind
 
 _ENOUGH_TO_JUDGE = 20

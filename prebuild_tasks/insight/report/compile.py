@@ -33,7 +33,7 @@ from prebuild_tasks.insight.report.store import Percentiles, Span
 from prebuild_tasks.insight.report.types import Figures, PoolReport, Report
 from prebuild_tasks.model.names import PresetRef
 from prebuild_tasks.model.vocabulary import BuildStatus, Preset
-from prebuild_tasks.reconcile.store.declared import DeclaredRow, presets_query, read_schedules, to_preset
+from prebuild_tasks.reconcile import DeclaredRow, presets_query, read_schedules, to_preset
 from prebuild_tasks.schema import tables as m
 from prebuild_tasks.schema.lookup import resolve_preset
 
@@ -62,7 +62,7 @@ class _Pool:
     ready: Percentiles | None = None
 
 
-def report(
+def compile_report(
     database: Database,
     settings: Settings,
     *,

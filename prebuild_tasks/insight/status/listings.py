@@ -9,18 +9,18 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, Row, func, or_, select
 
-from prebuild_tasks.builds.failures import failed_builds
+from prebuild_tasks.builds import failed_builds
 from prebuild_tasks.db.engine import Database
 from prebuild_tasks.errors import NotFoundError
 from prebuild_tasks.insight.status.views import BuildView, LogPage, WorkspaceView
 from prebuild_tasks.model.names import PoolName, as_id
 from prebuild_tasks.model.vocabulary import CLAIM_REASON, PREBUILDS_OWNER, BuildStatus, Transition, WorkspaceState
-from prebuild_tasks.reconcile.rules.backoff import retry_at
+from prebuild_tasks.reconcile import retry_at
 from prebuild_tasks.remedies import Remedy, RemedyKind
 from prebuild_tasks.schema import tables as m
 from prebuild_tasks.schema.conditions import TEMPLATE_OF_VERSION, VERSION_OF_PRESET, said
 from prebuild_tasks.schema.lookup import REF_COLUMNS, pool_presets, ref_of
-from prebuild_tasks.workspaces.states import workspace_state, workspace_state_sql
+from prebuild_tasks.workspaces import workspace_state, workspace_state_sql
 
 _WORKSPACE_COLUMNS = (
     m.Workspace.id,

@@ -9,11 +9,7 @@ from prebuild_tasks.db.engine import Database
 from prebuild_tasks.insight.assessment import Assessment, AssessmentContext, assess, read_context
 from prebuild_tasks.insight.explain.facts import Budget
 from prebuild_tasks.model.text import local
-from prebuild_tasks.reconcile.rules.backoff import backoff_until
-from prebuild_tasks.reconcile.rules.limits import LimitReason
-from prebuild_tasks.reconcile.rules.reasons import Reason
-from prebuild_tasks.reconcile.rules.schedule import next_change
-from prebuild_tasks.reconcile.store.snapshots import PoolRow, read_pools
+from prebuild_tasks.reconcile import LimitReason, PoolRow, Reason, backoff_until, next_change, read_pools
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,7 +25,7 @@ from prebuild_tasks.pools.file.model import (
     VersionModel,
 )
 from prebuild_tasks.pools.file.nodes import Node, Where, nearest
-from prebuild_tasks.reconcile.rules.schedule import find_overlap, parse
+from prebuild_tasks.reconcile import find_overlap, parse
 
 _ZONES_OF_A_MACHINE = {"localtime", "posixrules", "posix", "right"}
 """Stand among the zones, but no name of IANA's is called so."""

@@ -12,7 +12,7 @@ from prebuild_tasks.model.names import prebuild_name
 from prebuild_tasks.model.vocabulary import PREBUILDS_OWNER, BuildPriority, BuildStatus, PresetStatus, Transition
 from prebuild_tasks.reconcile.store.preset_view import PresetView
 from prebuild_tasks.schema import tables as m
-from prebuild_tasks.workspaces.new_builds import BuildOrigin, NewBuild, insert_builds
+from prebuild_tasks.workspaces import BuildOrigin, NewBuild, insert_builds
 
 # With RETURNING the rows go in one statement of many values; without, the driver executes one for each.
 _MANY_WORKSPACES = insert(m.Workspace).returning(m.Workspace.id)

@@ -32,7 +32,7 @@ from prebuild_tasks.schema.conditions import IS_CLAIMABLE, IS_LIVE_PREBUILD, VER
 from prebuild_tasks.schema.history import add_history
 from prebuild_tasks.upkeep.probes import take_out
 from prebuild_tasks.upkeep.strays import store
-from prebuild_tasks.workspaces.outbox import FollowUp
+from prebuild_tasks.workspaces import FollowUp
 
 log = structlog.get_logger(__name__)
 

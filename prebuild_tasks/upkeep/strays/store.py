@@ -57,7 +57,7 @@ def confirm(database: Database, *, actor: str) -> int:
     return changed.rowcount
 
 
-def strays(database: Database) -> list[StrayView]:
+def list_strays(database: Database) -> list[StrayView]:
     """What is unknown at present, oldest first."""
     with database.read() as connection:
         rows = connection.execute(select(m.Stray).order_by(m.Stray.first_seen_at, m.Stray.workspace_id)).all()

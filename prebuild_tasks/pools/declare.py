@@ -1,0 +1,87 @@
+"""`apply`: make the declared pools the stored ones, in one transaction. The same file twice changes nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import timedelta
+from functools import partial
+
+from sqlalchemy import Connection, select
+
+from prebuild_tasks.config import Settings
+from prebuild_tasks.db.engine import Database
+from prebuild_tasks.errors import RefusedError
+from prebuild_tasks.pools.file.load import DeclaredPools
+from prebuild_tasks.pools.options import ApplyOptions, ApplyReport
+from prebuild_tasks.pools.rules import Scene, losses
+from prebuild_tasks.pools.store.revision import bump_revision, read_revision
+from prebuild_tasks.pools.write import Declaration
+from prebuild_tasks.reconcile import GlobalSnapshot, order_presets, read_global, successors
+from prebuild_tasks.remedies import Remedy, RemedyKind
+from prebuild_tasks.schema import tables as m
+from prebuild_tasks.schema.history import add_history
+from prebuild_tasks.schema.row_locks import lock_declaration
+from prebuild_tasks.workspaces import FollowUp
+
+
+def apply(database: Database, settings: Settings, declared: DeclaredPools, options: ApplyOptions) -> ApplyReport:
+    """Store what is declared.
+
+    Raises InputError for a changed recipe under an old version's name, RefusedError when more than half of all eligible
+    prebuilds would go and `yes` is not given, or when the revision is not `if_revision`; nothing is changed then.
+    """
+    with database.write() as connection:
+        look = partial(read_global, database, connection, settings.backoff_lookback, paused_too=True)
+        return apply_in(connection, settings, look, declared, options)
+
+
+def apply_in(
+    connection: Connection,
+    settings: Settings,
+    look: Callable[[], GlobalSnapshot],
+    declared: DeclaredPools,
+    options: ApplyOptions,
+) -> ApplyReport:
+    """The same inside a transaction, which a plan rolls back. `look` reads the pools as they are in it by then."""
+    lock_declaration(connection)
+    revision = read_revision(connection)
+    if options.if_revision not in (None, revision):
+        raise RefusedError(
+            f"the declared configuration is at revision {revision}, no longer at {options.if_revision}",
+            hint="look again",
+            remedy=Remedy(RemedyKind.PLAN_POOLS_FILE),
+        )
+    before = Scene(look(), successors(connection))
+    now = before.snapshot.now
+    report = Declaration(connection, now, options).store(declared)
+    report.revision = revision
+    if not report.changed:
+        return report
+    after = look()
+    report.deletes = _mass_deletion(before, Scene(after, successors(connection)))
+    if report.deletes and not options.yes:
+        raise RefusedError(f"this would delete {report.deletes}", hint="if that is meant, add --yes")
+    report.revision = bump_revision(connection, now, options.actor)
+    add_history(
+        connection,
+        "applied",
+        now=now,
+        actor=options.actor,
+        reason=options.source,
+        details={"revision": report.revision, "changes": [str(change) for change in report.changes]},
+    )
+    ids = order_presets(after, timedelta(seconds=settings.backoff_interval), "drifted")
+    refs = after.refs(ids)
+    report.follow_up = FollowUp(wake={int(preset_id): refs[preset_id] for preset_id in ids})
+    return report
+
+
+def is_declared(connection: Connection) -> bool:
+    """Whether anything was ever applied here."""
+    return connection.execute(select(m.Template.id).limit(1)).first() is not None
+
+
+def _mass_deletion(before: Scene, after: Scene) -> str:
+    """More than half of all eligible prebuilds, in words; empty when it is fewer."""
+    lost, total = losses(before, after)
+    return f"{lost} of all {total} eligible prebuilds" if lost * 2 > total else ""

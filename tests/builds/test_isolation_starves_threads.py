@@ -1,0 +1,48 @@
+"""Builds that lost their worker and wait to run in a process of their own keep no thread from other builds.
+
+Before: with more threads than such processes (`PREBUILD_BUILD_CONCURRENCY` above 4) a worker that was killed with all
+its threads at work began again with every thread waiting for one of four places: no deletion, no probe and no claim's
+hook was done there for as long as a build takes.
+"""
+
+from __future__ import annotations
+
+import threading
+
+from sqlalchemy import select, update
+
+from prebuild_tasks.builds.isolation import AT_ONCE, Apart
+from prebuild_tasks.builds.runner import BuildRunner
+from prebuild_tasks.config import Settings
+from prebuild_tasks.db.engine import Database
+from prebuild_tasks.provisioners import Provisioners
+from prebuild_tasks.schema import tables as m
+from tests.support.builders import declare, turn
+
+
+def test_a_token_is_used_for_what_needs_no_place(database: Database, settings: Settings) -> None:
+    declare(database, settings, 2)
+    turn(database, settings)
+    with database.read() as connection:
+        suspect, other = connection.execute(select(m.Build.id).order_by(m.Build.id)).scalars()
+    with database.write() as connection:
+        connection.execute(update(m.Build).where(m.Build.id == suspect).values(attempt=1, priority=0))
+    apart = Apart(settings, grace=1)
+    runner = BuildRunner(database, settings, Provisioners(settings), apart=apart)
+    for _ in range(AT_ONCE):
+        assert apart._places.acquire()
+    assert runner.run(suspect).outcome == "succeeded"
+    assert (_status(database, suspect), _status(database, other)) == ("pending", "succeeded")
+    outcomes: list[str] = []
+    waiting = threading.Thread(target=lambda: outcomes.append(runner.run(suspect).outcome))
+    waiting.start()
+    for _ in range(AT_ONCE):
+        apart._places.release()
+    waiting.join(60)
+    runner.close()
+    assert outcomes == ["apart"]
+
+
+def _status(database: Database, build_id: str) -> str:
+    with database.read() as connection:
+        return str(connection.execute(select(m.Build.status).where(m.Build.id == build_id)).scalar_one().value)

@@ -1,0 +1,42 @@
+"""A build's output that the database refuses costs neither the build nor the heart.
+
+Before: any error of the database but the known ones ended the heart's thread for the rest of the process: no build of
+that worker had a lease, a time limit or an ear for its end any more, and each was taken over while it ran.
+"""
+
+from __future__ import annotations
+
+import pytest
+from sqlalchemy import select
+
+from prebuild_tasks.builds import store
+from prebuild_tasks.builds.runner import BuildRunner
+from prebuild_tasks.config import Settings
+from prebuild_tasks.db.engine import Database
+from prebuild_tasks.provisioners import Provisioners
+from prebuild_tasks.schema import tables as m
+from tests.support.builders import declare, turn
+
+
+def test_the_heart_goes_on(database: Database, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = settings.model_copy(update={"heartbeat_timeout": 1.0})
+    refused = []
+
+    def add_logs(*_: object) -> None:
+        refused.append(1)
+        raise RuntimeError("integrity constraint violation")
+
+    monkeypatch.setattr(store, "add_logs", add_logs)
+    declare(database, settings, 2, start="echo told; sleep 1.5")
+    turn(database, settings)
+    with database.read() as connection:
+        ids = connection.execute(select(m.Build.id)).scalars().all()
+    runner = BuildRunner(database, settings, Provisioners(settings))
+    for build_id in ids:
+        assert runner.run(build_id).outcome == "succeeded"
+        with database.read() as connection:
+            query = select(m.Build.heartbeat_at, m.Build.started_at).where(m.Build.id == build_id)
+            row = connection.execute(query).one()
+        assert row.heartbeat_at > row.started_at, "it beat while the build ran"
+    runner.close()
+    assert len(refused) >= 2

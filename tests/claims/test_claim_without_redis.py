@@ -1,0 +1,59 @@
+"""Claims need only the database: Redis refused or black-holed costs them nothing but the bounded wake-up."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator
+from statistics import median
+
+import pytest
+
+from prebuild_tasks.claims.types import ClaimRequest
+from prebuild_tasks.client import Client
+from prebuild_tasks.clock import monotonic
+from prebuild_tasks.config import Settings
+from prebuild_tasks.db.engine import Database
+from prebuild_tasks.messaging.publisher import CLIENT_DEADLINE
+from tests.support.builders import PRESET, declare, fill
+
+CLAIMS = 12
+
+
+@pytest.fixture(params=["refused", "black hole"])
+def dead_redis(request: pytest.FixtureRequest) -> Iterator[str]:
+    with socket.create_server(("127.0.0.1", 0), backlog=64) as listener:
+        port = listener.getsockname()[1]
+        if request.param == "black hole":
+            # The kernel takes the connections and the bytes; nobody ever answers.
+            yield f"redis://127.0.0.1:{port}/0"
+            return
+    yield f"redis://127.0.0.1:{port}/0"
+
+
+def client(settings: Settings, database: Database, redis_url: str) -> Client:
+    return Client(settings=settings.model_copy(update={"database_url": database.url, "redis_url": redis_url}))
+
+
+def take(one: Client, owner: str) -> tuple[float, float]:
+    """Seconds until the answer, and from there until the wake-up was sent or given up."""
+    started = monotonic()
+    claimed = one.claim_only(ClaimRequest(owner, [PRESET]))
+    answered = monotonic()
+    one.wake(claimed)
+    return answered - started, monotonic() - answered
+
+
+@pytest.mark.timed
+def test_claims_answer_at_their_usual_speed(
+    database: Database, settings: Settings, redis_url: str, dead_redis: str
+) -> None:
+    """In pairs, one of each: whatever else the machine does at the time, it does to both."""
+    declare(database, settings, 2 * CLAIMS)
+    fill(database, settings)
+    healthy, broken = client(settings, database, redis_url), client(settings, database, dead_redis)
+    pairs = [(take(healthy, f"a{number}"), take(broken, f"b{number}")) for number in range(CLAIMS)]
+    healthy.close()
+    broken.close()
+    usual, slow = median(pair[0][0] for pair in pairs), median(pair[1][0] for pair in pairs)
+    assert slow < 2 * usual + 0.005
+    assert max(pair[1][1] for pair in pairs) < CLIENT_DEADLINE + 0.3, "and the wake-up is given up in time"

@@ -1,0 +1,428 @@
+"""What the exporter shows: right, in a fixed number of statements, and never falling when rows go."""
+
+from __future__ import annotations
+
+import re
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+from sqlalchemy import event, insert, select, update
+
+from prebuild_tasks.claims.take import claim
+from prebuild_tasks.claims.types import BeingBuilt, ClaimRequest
+from prebuild_tasks.config import Settings
+from prebuild_tasks.db.engine import Database
+from prebuild_tasks.errors import ClaimMissError
+from prebuild_tasks.fleet.liveness import note_tick
+from prebuild_tasks.insight.metrics.catalog import METRICS
+from prebuild_tasks.insight.metrics.exporter import Exporter, rendered
+from prebuild_tasks.insight.metrics.families import cumulated
+from prebuild_tasks.insight.status.pools import pools
+from prebuild_tasks.model.vocabulary import BuildStatus, PresetStatus
+from prebuild_tasks.pools import operations
+from prebuild_tasks.pools.declare import apply
+from prebuild_tasks.pools.file.load import load_text
+from prebuild_tasks.pools.options import ApplyOptions
+from prebuild_tasks.reconcile.turn import reconcile_preset
+from prebuild_tasks.schema import counters
+from prebuild_tasks.schema import tables as m
+from prebuild_tasks.upkeep.probes import take_out
+from prebuild_tasks.upkeep.retention.run import prune
+from tests.support.builders import PRESET, declare, fill, finish_builds, jump, preset_id, staffed, turn, workspaces
+
+DAY = 86400.0
+POOL = "template=dev,preset=small,organization=default"
+Scrape = dict[str, float]
+
+
+@pytest.fixture
+def exporter(database_url: str, settings: Settings) -> Iterator[Exporter]:
+    exporter = Exporter(settings.model_copy(update={"database_url": database_url}), "0")
+    yield exporter
+    exporter.close()
+
+
+@pytest.fixture
+def scrape(exporter: Exporter) -> Callable[[], Scrape]:
+    """What a scrape gets now, as `name{label=value,…}` in the order of the declared labels."""
+
+    def now() -> Scrape:
+        found: Scrape = {}
+        for family in text_string_to_metric_families(rendered(exporter.families(exporter.read_or_raise()))):
+            names = [*METRICS[family.name].labels, "le"]
+            for sample in family.samples:
+                labels = ",".join(f"{name}={sample.labels[name]}" for name in names if name in sample.labels)
+                found[f"{sample.name}{{{labels}}}" if labels else sample.name] = sample.value
+        return found
+
+    return now
+
+
+def miss(database: Database) -> None:
+    with pytest.raises(ClaimMissError):
+        claim(database, ClaimRequest("ada", [PRESET]))
+
+
+def live_a_little(database: Database, settings: Settings) -> None:
+    """Starts that succeed and fail, claims that hit and miss, one that falls ill."""
+    declare(database, settings, 4)
+    turn(database, settings)
+    finish_builds(database, status=BuildStatus.FAILED, limit=1, error="no disk")
+    fill(database, settings)
+    for _ in range(2):
+        claim(database, ClaimRequest("ada", [PRESET]))
+    finish_builds(database)
+    [ill, *_] = workspaces(database, m.Workspace.owner == "prebuilds", m.Workspace.status == BuildStatus.SUCCEEDED)
+    take_out(database, ill.id, preset_id(database), "it does not answer")
+    finish_builds(database)
+    with database.write() as connection:
+        connection.execute(update(m.Preset).values(desired=0))
+    turn(database, settings)
+    finish_builds(database)
+    miss(database)
+    with database.write() as connection:
+        released = update(m.Workspace).where(m.Workspace.owner == "ada")
+        connection.execute(released.values(deleted_at=database.now(connection)))
+
+
+def counted(scraped: Scrape) -> Scrape:
+    """Counters and histograms."""
+    return {name: value for name, value in scraped.items() if re.match(r"\w+_(total|bucket|count|sum)\b", name)}
+
+
+def test_a_pool(database: Database, settings: Settings, scrape: Callable[[], Scrape]) -> None:
+    declare(database, settings, 3, organizations="[{name: default, max_workspaces: 20}]")
+    fill(database, settings)
+    claim(database, ClaimRequest("ada", [PRESET]))
+    turn(database, settings)
+    jump(database, 100)
+    found = scrape()
+    expected = {
+        "prebuild_up": 1, f"prebuild_desired{{{POOL}}}": 3, f"prebuild_running{{{POOL}}}": 2,
+        f"prebuild_eligible{{{POOL}}}": 2, f"prebuild_starting{{{POOL}}}": 1, f"prebuild_outdated{{{POOL}}}": 0,
+        f"prebuild_second_choices{{{POOL}}}": 0,
+        f"prebuild_created_total{{{POOL}}}": 4, f"prebuild_failed_total{{{POOL}}}": 0,
+        f"prebuild_claimed_total{{{POOL}}}": 1, f"prebuild_claims_total{{{POOL},result=hit}}": 1,
+        f"prebuild_claims_total{{{POOL},result=miss}}": 0, f"prebuild_claim_duration_seconds_count{{{POOL}}}": 1,
+        f"prebuild_creation_duration_seconds_count{{{POOL}}}": 3,
+        "prebuild_builds_total{template=dev,organization=default,transition=start,status=succeeded}": 3,
+        "prebuild_builds_in_flight{template=dev,organization=default,transition=start,status=pending}": 1,
+        "prebuild_builds_in_flight{template=dev,organization=default,transition=claim,status=pending}": 1,
+        "prebuild_build_duration_seconds_count{template=dev,organization=default,transition=start}": 3,
+        "prebuild_organization_workspaces{organization=default,state=claimed}": 1,
+        "prebuild_organization_workspaces{organization=default,state=prebuild}": 3,
+        "prebuild_organization_workspaces_limit{organization=default}": 20,
+        "prebuild_processes{role=worker}": 0, "prebuild_reconciliation_paused": 0,
+    }  # fmt: skip
+    assert {name: found.get(name) for name in expected} == expected
+    assert 100 <= found["prebuild_builds_pending_oldest_age_seconds{queue=prebuild.builds}"] < 160
+    assert "prebuild_preset_hard_limited" not in " ".join(found)
+
+
+def test_old_versions_are_counted_under_the_same_name(
+    database: Database, settings: Settings, scrape: Callable[[], Scrape]
+) -> None:
+    declare(database, settings, 2)
+    fill(database, settings)
+    declare(database, settings, 3, start="true # changed", yes=True)
+    found = scrape()
+    assert [found[f"prebuild_{name}{{{POOL}}}"] for name in ("desired", "running", "outdated")] == [3, 0, 2]
+    assert found[f"prebuild_created_total{{{POOL}}}"] == 2
+
+
+def test_histograms_are_right(database: Database, settings: Settings, scrape: Callable[[], Scrape]) -> None:
+    declare(database, settings, 5)
+    turn(database, settings)
+    finish_builds(database)
+    with database.write() as connection:
+        rows = connection.execute(select(m.Build.id, m.Build.completed_at)).all()
+        for row, took in zip(rows, (0.5, 1.0, 45, 599, 5000), strict=True):
+            began = row.completed_at - timedelta(seconds=took)
+            connection.execute(update(m.Build).where(m.Build.id == row.id).values(created_at=began, started_at=began))
+    found = scrape()
+    for name, labels in (
+        ("build", "template=dev,organization=default,transition=start"),
+        ("creation", POOL),
+    ):
+        values = [
+            found[f"prebuild_{name}_duration_seconds_bucket{{{labels},le={bound}}}"]
+            for bound in ("1.0", "30.0", "60.0", "600.0", "3600.0", "+Inf")
+        ]
+        assert values == [2, 2, 3, 4, 4, 5], name
+        assert found[f"prebuild_{name}_duration_seconds_sum{{{labels}}}"] == pytest.approx(5645.5)
+
+
+def test_counts_of_other_bounds_keep_their_place() -> None:
+    kept = {"1.0": 2.0, "7.0": 3.0, "90.0": 1.0, "+Inf": 1.0, "sum": 300.0}
+    assert cumulated(kept, (1.0, 5.0, 10.0)) == [("1.0", 2), ("5.0", 2), ("10.0", 5), ("+Inf", 7)]
+
+
+def test_a_tick_is_observed(database: Database, settings: Settings, scrape: Callable[[], Scrape]) -> None:
+    declare(database, settings, 0)
+    for seconds in (0.004, 0.2, 99.0):
+        with database.read() as connection:
+            now = database.now(connection)
+        note_tick(database, now, {"tick": 1}, seconds)
+    found = scrape()
+    name = "prebuild_reconciliation_duration_seconds"
+    assert [found[f"{name}_bucket{{le={bound}}}"] for bound in ("0.01", "0.25", "30.0", "+Inf")] == [1, 2, 2, 3]
+    assert found[f"{name}_sum"] == pytest.approx(99.204)
+    assert 0 <= found["prebuild_tick_age_seconds"] < 30
+    assert found["prebuild_tick_stale"] == 0
+
+
+def test_who_is_alive(database: Database, settings: Settings, scrape: Callable[[], Scrape]) -> None:
+    declare(database, settings, 0)
+    staffed(database, settings, "worker", "builds")
+    jump(database, 600)
+    staffed(database, settings, "worker")
+    found = scrape()
+    assert {role: found[f"prebuild_processes{{role={role}}}"] for role in ("worker", "builds", "beat")} == {
+        "worker": 1, "builds": 0, "beat": 0
+    }  # fmt: skip
+    assert found["prebuild_heartbeat_age_seconds{role=worker}"] < 60
+    assert 600 <= found["prebuild_heartbeat_age_seconds{role=builds}"] < 660
+    assert "prebuild_heartbeat_age_seconds{role=beat}" not in found
+
+
+def test_strays_by_state(database: Database, settings: Settings, scrape: Callable[[], Scrape]) -> None:
+    with database.write() as connection:
+        now = database.now(connection)
+        for number, (claimed, waiting, by) in enumerate(
+            ((True, False, ""), (False, True, ""), (False, True, ""), (False, True, "ada"), (False, False, ""))
+        ):
+            connection.execute(
+                insert(m.Stray).values(
+                    provisioner="process", host="h", workspace_id=str(number), resource_id="r", first_seen_at=now,
+                    claimed=claimed, waiting=waiting, confirmed_by=by,
+                )
+            )  # fmt: skip
+    found = scrape()
+    states = {
+        state: found[f"prebuild_strays{{state={state}}}"] for state in ("claimed", "waiting", "confirmed", "grace")
+    }
+    assert states == {"claimed": 1, "waiting": 2, "confirmed": 1, "grace": 1}
+
+
+def test_pauses_have_their_length(database: Database, settings: Settings, scrape: Callable[[], Scrape]) -> None:
+    declare(database, settings, 2)
+    operations.pause(database, PRESET, actor="ada")
+    with database.write() as connection:
+        since = (database.now(connection) - timedelta(seconds=3600)).isoformat()
+        connection.execute(update(m.Preset).values(paused={"by": "ada", "since": since, "until": None}))
+    found = scrape()
+    assert found[f"prebuild_preset_paused_seconds{{{POOL}}}"] == pytest.approx(3600, abs=60)
+    assert found[f"prebuild_shortfall{{{POOL},reason=paused}}"] == 2
+    assert found["prebuild_reconciliation_paused"] == 0
+    operations.resume(database, PRESET, actor="ada")
+    operations.pause(database, actor="ada")
+    found = scrape()
+    assert (found["prebuild_reconciliation_paused"], found[f"prebuild_preset_paused_seconds{{{POOL}}}"]) == (1, 0)
+    assert 0 < found["prebuild_reconciliation_paused_seconds"] < 60
+    operations.resume(database, actor="ada")
+    assert scrape()["prebuild_reconciliation_paused_seconds"] == 0
+
+
+def test_the_reason_is_the_one_that_status_names(
+    database: Database, settings: Settings, exporter: Exporter, scrape: Callable[[], Scrape]
+) -> None:
+    def reasons() -> tuple[dict[str, float], str]:
+        found = {name: value for name, value in scrape().items() if name.startswith("prebuild_shortfall")}
+        [pool] = pools(database, settings)
+        return found, pool.reason
+
+    declare(database, settings, 2, organizations="[{name: default, max_workspaces: 2}]")
+    staffed(database, settings)
+    assert reasons() == ({f"prebuild_shortfall{{{POOL},reason=not_yet}}": 2}, "not_yet")
+    turn(database, settings)
+    assert reasons() == ({f"prebuild_shortfall{{{POOL},reason=starting}}": 2}, "starting")
+    finish_builds(database)
+    assert reasons() == ({f"prebuild_shortfall{{{POOL},reason=none}}": 0}, "none")
+    claim(database, ClaimRequest("ada", [PRESET]))
+    assert reasons() == ({f"prebuild_shortfall{{{POOL},reason=organization_quota}}": 1}, "organization_quota")
+    for status in (PresetStatus.HARD_LIMITED, PresetStatus.VALIDATION_FAILED):
+        with database.write() as connection:
+            connection.execute(update(m.Preset).values(status=status))
+        assert reasons() == ({f"prebuild_shortfall{{{POOL},reason={status.value}}}": 1}, status.value)
+        assert scrape()[f"prebuild_preset_{status.value}{{{POOL}}}"] == 1
+
+
+def test_statements_do_not_grow_with_the_pools(database: Database, settings: Settings, exporter: Exporter) -> None:
+    def statements() -> int:
+        seen: list[str] = []
+        with_each = lambda _c, _k, statement, *_: seen.append(statement)  # noqa: E731
+        event.listen(exporter._database.engine, "before_cursor_execute", with_each)
+        exporter.read_or_raise()
+        event.remove(exporter._database.engine, "before_cursor_execute", with_each)
+        return len(seen)
+
+    declare(database, settings, 1)
+    exporter.read_or_raise()
+    few = statements()
+    presets = "\n".join(f"      - {{name: p{number}, desired: 2}}" for number in range(30))
+    text = f"schema: 1\ntemplates:\n  - name: many\n    config: {{start: 'true'}}\n    presets:\n{presets}\n"
+    apply(database, settings, load_text(text), ApplyOptions(actor="test"))
+    for number in range(30):
+        fill(database, settings, f"many/p{number}")
+        claim(database, ClaimRequest("ada", [f"many/p{number}"]))
+    with database.write() as connection:
+        counters.move_mark(connection, database.now(connection) + counters.LAG)
+    assert statements() == few
+    assert few <= 25, "a reading is not free: it is done four times a minute"
+
+
+def test_counters_never_fall(database: Database, settings: Settings, scrape: Callable[[], Scrape]) -> None:
+    live_a_little(database, settings)
+    before = counted(scrape())
+    assert before[f"prebuild_failed_total{{{POOL}}}"] == 1
+    assert before[f"prebuild_claimed_total{{{POOL}}}"] == 2
+    assert before[f"prebuild_claim_misses_total{{{POOL},reason=not_desired}}"] == 1
+    assert before[f"prebuild_unhealthy_total{{{POOL},reason=unhealthy}}"] == 1
+    with database.write() as connection:
+        counters.move_mark(connection, database.now(connection))
+    assert counted(scrape()) == before, "too fresh: counted where it stands"
+    jump(database, 900)
+    for _ in range(2):
+        with database.write() as connection:
+            counters.move_mark(connection, database.now(connection))
+        assert counted(scrape()) == before, "kept, once"
+    live_a_little(database, settings)  # what the mark has not passed yet
+    before = counted(scrape())
+    gone: dict[str, int] = {}
+    for days in (31, 150, 1):
+        jump(database, days * DAY)
+        while done := prune(database, settings).report():
+            gone = {name: gone.get(name, 0) + done.get(name, 0) for name in {*gone, *done}}
+            assert counted(scrape()) == before
+    assert gone["builds"] > 5
+    assert gone["events"] > 5
+    with database.read() as connection:
+        assert not connection.execute(select(m.ClaimEvent.id)).all()
+    declare(database, settings, 2)
+    fill(database, settings)
+    after = counted(scrape())
+    created = f"prebuild_created_total{{{POOL}}}"
+    assert after[created] == before[created] + 2
+    assert all(after[name] >= value for name, value in before.items())
+
+
+def test_what_is_kept_for_no_time_is_counted_first(
+    database: Database, settings: Settings, scrape: Callable[[], Scrape]
+) -> None:
+    live_a_little(database, settings)
+    before = counted(scrape())
+    at_once = settings.model_copy(update={"retention_builds": 0.0, "retention_events": 0.0})
+    prune(database, at_once)
+    assert counted(scrape()) == before
+    jump(database, counters.LAG.total_seconds() + 1)
+    assert prune(database, at_once).builds > 0
+    assert counted(scrape()) == before
+
+
+def test_two_sweeps_at_once_count_once(database: Database, settings: Settings, scrape: Callable[[], Scrape]) -> None:
+    live_a_little(database, settings)
+    before = counted(scrape())
+    jump(database, 3600)
+    ready = threading.Barrier(4)
+
+    def move() -> None:
+        ready.wait(60)
+        with database.write() as connection:
+            counters.move_mark(connection, database.now(connection))
+
+    with ThreadPoolExecutor(4) as pool:
+        for moved in [pool.submit(move) for _ in range(4)]:
+            moved.result(30)
+    with database.read() as connection:
+        kept = {counters.Key(*row[:4]): row[4] for row in connection.execute(select(*m.Total.__table__.columns))}
+    assert kept[counters.Key("created", "dev", "small")] == before[f"prebuild_created_total{{{POOL}}}"] > 0
+    assert counted(scrape()) == before
+
+
+def test_counters_outlive_versions_and_their_fresh_builds(
+    database: Database, settings: Settings, scrape: Callable[[], Scrape]
+) -> None:
+    declare(database, settings, 2)
+    fill(database, settings)
+    old = preset_id(database)
+    jump(database, 31 * DAY)
+    declare(database, settings, 0, start="true # changed", yes=True)
+    miss(database)
+    with database.write() as connection:
+        connection.execute(update(m.ClaimEvent).values(preset_id=old))
+    reconcile_preset(database, settings, old)
+    finish_builds(database)
+    before = counted(scrape())
+    with database.write() as connection:
+        # As a template that is drained goes at once, with what ended a moment ago.
+        connection.execute(update(m.Preset).where(m.Preset.id == old).values(removed_at=database.now(connection)))
+    assert prune(database, settings).presets == 1
+    assert counted(scrape()) == before
+    assert before[f"prebuild_created_total{{{POOL}}}"] == 2
+    assert before[f"prebuild_claims_total{{{POOL},result=miss}}"] == 1
+
+
+def test_a_name_that_is_taken_again_begins_anew(
+    database: Database, settings: Settings, scrape: Callable[[], Scrape]
+) -> None:
+    declare(database, settings, 1)
+    identity = preset_id(database)
+    fill(database, settings)
+    nothing = load_text("schema: 1\ntemplates: []\n")
+    apply(database, settings, nothing, ApplyOptions(actor="t", prune=True, yes=True))
+    reconcile_preset(database, settings, identity)
+    finish_builds(database)
+    assert scrape()[f"prebuild_created_total{{{POOL}}}"] == 1
+    assert prune(database, settings).presets == 1
+    assert f"prebuild_created_total{{{POOL}}}" not in scrape()
+    declare(database, settings, 1)
+    assert scrape()[f"prebuild_created_total{{{POOL}}}"] == 0
+
+
+def test_a_start_given_to_a_person_who_waits_stays_counted(
+    database: Database, settings: Settings, scrape: Callable[[], Scrape]
+) -> None:
+    declare(database, settings, 1)
+    turn(database, settings)
+    assert scrape()[f"prebuild_created_total{{{POOL}}}"] == 1
+    assert isinstance(claim(database, ClaimRequest("ada", [PRESET], wait=True)), BeingBuilt)
+    found = scrape()
+    assert found[f"prebuild_created_total{{{POOL}}}"] == 1
+    finish_builds(database)
+    assert scrape()[f"prebuild_created_total{{{POOL}}}"] == 1
+    assert found[f"prebuild_claims_total{{{POOL},result=miss}}"] == 1
+
+
+def test_every_metric_is_exported_as_it_is_declared(
+    database: Database, database_url: str, redis_url: str, settings: Settings
+) -> None:
+    live_a_little(database, settings)
+    declare(database, settings, 1, organizations="[{name: default, max_workspaces: 20}]")
+    turn(database, settings)
+    staffed(database, settings)
+    families = {}
+    for status in (PresetStatus.HARD_LIMITED, PresetStatus.VALIDATION_FAILED):
+        with database.write() as connection:
+            connection.execute(update(m.Preset).values(status=status))
+        exporter = Exporter(settings.model_copy(update={"database_url": database_url, "redis_url": redis_url}), "0")
+        found = text_string_to_metric_families(rendered(exporter.families(exporter.read())))
+        families |= {family.name: family for family in found}
+        exporter.close()
+    assert sorted(families) == sorted(METRICS)
+    for name, metric in METRICS.items():
+        labels = {label for sample in families[name].samples for label in sample.labels} - {"le"}
+        assert (families[name].type, labels) == (metric.kind, set(metric.labels)), name
+
+
+def test_the_documentation_names_every_metric() -> None:
+    text = (Path(__file__).parents[3] / "docs" / "metrics.md").read_text()
+    rows = re.findall(r"^\| `(prebuild_\w+)` \| (\w+) \| (.*?) \| (.*) \|$", text, re.MULTILINE)
+    assert rows == [
+        (metric.full_name, metric.kind, ", ".join(f"`{label}`" for label in metric.labels) or "-", metric.meaning)
+        for metric in METRICS.values()
+    ]

@@ -1,0 +1,140 @@
+"""What `status` and `explain` announce is what the very next turn does: read before each turn of a random life."""
+
+from __future__ import annotations
+
+import random
+import re
+from contextlib import suppress
+
+import pytest
+
+from prebuild_tasks.claims.take import claim
+from prebuild_tasks.claims.types import ClaimRequest
+from prebuild_tasks.config import Settings
+from prebuild_tasks.db.engine import Database
+from prebuild_tasks.errors import ClaimMissError
+from prebuild_tasks.insight.explain.gather import explain_preset
+from prebuild_tasks.insight.status.pools import pools
+from prebuild_tasks.model.vocabulary import BuildStatus
+from prebuild_tasks.pools.declare import apply
+from prebuild_tasks.pools.file.load import load_text
+from prebuild_tasks.pools.operations import invalidate
+from prebuild_tasks.pools.options import ApplyOptions
+from prebuild_tasks.reconcile.rules.reasons import Reason
+from prebuild_tasks.reconcile.turn import reconcile_preset
+from prebuild_tasks.schema.lookup import resolve_preset
+from tests.support.builders import PRESET, age, declare, finish_builds, staffed, workspaces
+
+_STEPS = 8
+
+
+def announced(words: str, verb: str) -> int:
+    """The number that `status` gives an action of the next turn."""
+    found = re.search(rf"\b{verb} (\d+)(?! again)\b", words)
+    return int(found[1]) if found else 0
+
+
+def turns(database: Database, settings: Settings) -> list[Reason]:
+    """Every pool's turn, each preceded by the announcement of what it does; the reasons that were given."""
+    reasons = []
+    names = [row.preset for row in pools(database, settings)]
+    for name in names:
+        staffed(database, settings)  # anew: on a busy machine half a minute may pass between two turns
+        [row] = [row for row in pools(database, settings) if row.preset == name]
+        with database.read() as connection:
+            preset = resolve_preset(connection, name)
+        explained = explain_preset(database, settings, None, name)
+        reasons.append(explained.facts.reason)
+        result = reconcile_preset(database, settings, preset)
+        did = {"delete": result.deleted, "cancel": result.canceled, "create": result.created}
+        told = f"{name}: {row.next_action} ({row.reason}); {[link.words for link in explained.explanation.chain]}"
+        assert {verb: announced(row.next_action, verb) for verb in did} == did, told
+        if row.reason != "backoff":
+            assert explained.facts.turn._asdict() == did, told
+        assert row.reason == explained.facts.reason.value, told
+        if row.reason == "not_yet":
+            assert result.outcome == "changed", f"have its turn now, it says: {told}"
+            assert result.created > 0, told
+        if row.reason == "starting":
+            assert result.created == 0, told
+    return reasons
+
+
+def live_on(database: Database, settings: Settings, chance: random.Random, pool: dict[str, object]) -> None:
+    """Something that happens to a pool."""
+    match chance.randrange(7):
+        case 0:
+            pool["start"] = f"true # {chance.random()}"
+        case 1:
+            pool["desired"] = chance.randint(1, 6)
+        case 2:
+            invalidate(database, PRESET, actor="ada")
+        case 3:
+            age(database, chance.choice((1500, 3000)), [row.id for row in workspaces(database)[: chance.randint(1, 4)]])
+        case 4:
+            for number in range(chance.randint(1, 2)):
+                with suppress(ClaimMissError):
+                    claim(database, ClaimRequest(f"owner{number}", [PRESET]))
+        case _:
+            pass
+    declare(database, settings, yes=True, **pool)  # type: ignore[arg-type]
+    finish_builds(database, limit=chance.randint(0, 5))
+    if chance.random() < 0.1:
+        finish_builds(database, limit=1, status=BuildStatus.FAILED, error="no disk")
+
+
+@pytest.mark.parametrize(
+    ("strategy", "limited"),
+    [("recreate", False), ("recreate", True), ("rolling, max_surge: 1", False), ("rolling, max_surge: 2", True)],
+)
+def test_the_next_turn_does_what_was_announced(
+    database: Database, settings: Settings, strategy: str, limited: bool
+) -> None:
+    chance = random.Random(f"{strategy} {limited}")
+    settings = settings.model_copy(update={"failure_hard_limit": 0, "backoff_interval": 0.0})
+    limit = ", max_builds_in_flight: 2" if limited else ""
+    pool: dict[str, object] = {
+        "desired": 4,
+        "extra": f"ttl: 1h, ready_timeout: 1m, replace: {{strategy: {strategy}}}{limit}",
+        "organizations": "[{name: default, max_workspaces: 9}]" if limited else "[]",
+    }
+    declare(database, settings, **pool)  # type: ignore[arg-type]
+    staffed(database, settings)
+    seen = {reason for _ in range(2) for reason in turns(database, settings)}
+    for _ in range(_STEPS):
+        live_on(database, settings, chance, pool)
+        seen.update(turns(database, settings))
+    held = Reason.PRESET_BUILDS if limited else Reason.STARTING
+    assert {Reason.NOT_YET, held} <= seen, "a life in which nothing happens shows nothing"
+
+
+@pytest.mark.parametrize(
+    ("organization", "everywhere"),
+    [("max_builds_in_flight: 4", 0), ("max_workspaces: 9", 0), ("max_builds_in_flight: 6, max_workspaces: 11", 5)],
+)
+def test_among_pools_that_share_limits(
+    database: Database, settings: Settings, organization: str, everywhere: int
+) -> None:
+    chance = random.Random(organization)
+    settings = settings.model_copy(update={"max_builds_in_flight": everywhere})
+    staffed(database, settings)
+    names = ("dev/small", "dev/middle", "dev/big")
+    seen: set[Reason] = set()
+    for _ in range(_STEPS):
+        sizes = ", ".join(
+            f"{{name: {name[4:]}, desired: {chance.randint(0, 6)}, replace: {{strategy: rolling}}}}" for name in names
+        )
+        config = f"{{start: 'true # {chance.randint(0, 1)}'}}"
+        text = f"""
+schema: 1
+organizations: [{{name: default, {organization}}}]
+templates: [{{name: dev, config: {config}, presets: [{sizes}]}}]
+"""
+        apply(database, settings, load_text(text), ApplyOptions(actor="ada", yes=True))
+        seen.update(turns(database, settings))
+        for _ in range(chance.randint(0, 2)):
+            with suppress(ClaimMissError):
+                claim(database, ClaimRequest("ada", [chance.choice(names)]))
+        finish_builds(database, limit=chance.randint(0, 6))
+    assert Reason.NOT_YET in seen
+    assert seen & {Reason.ORGANIZATION_BUILDS, Reason.QUOTA, Reason.GLOBAL_BUILDS}

@@ -1,0 +1,59 @@
+"""A template belongs to the source that declared it, until that one drops it.
+
+Before, another source's `apply` changed it and said nothing, while it stayed the first one's: that one's next `--prune`
+deleted the pool, the other one's next `apply` brought it back, and so on.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from prebuild_tasks.config import Settings
+from prebuild_tasks.db.engine import Database
+from prebuild_tasks.errors import RefusedError
+from prebuild_tasks.insight.plan.make import make_plan
+from prebuild_tasks.pools.declare import apply
+from prebuild_tasks.pools.file.load import load_text
+from prebuild_tasks.pools.options import ApplyOptions
+from tests.support.builders import preset_id
+
+DEV, WEB = (
+    f"  - {{name: {name}, config: {{start: 'true'}}, presets: [{{name: small, desired: 2}}]}}\n"
+    for name in ("dev", "web")
+)
+
+
+def put(database: Database, settings: Settings, templates: str, source: str, **options: Any) -> list[str]:
+    """What it changed, in words; `plan` says the same or is refused alike."""
+    declared = load_text(f"schema: 1\ntemplates:\n{templates}")
+    chosen = ApplyOptions(actor="ada", source=source, **options)
+    try:
+        planned = make_plan(database, settings, declared, chosen).report.changes
+    except RefusedError as error:
+        with pytest.raises(RefusedError, match=error.message):
+            apply(database, settings, declared, chosen)
+        raise
+    report = apply(database, settings, declared, chosen)
+    assert report.changes == planned
+    return [str(change) for change in report.changes]
+
+
+def test_it_is_taken_over_when_it_was_dropped(database: Database, settings: Settings) -> None:
+    put(database, settings, DEV + WEB, "one")
+    for _ in range(2):
+        with pytest.raises(RefusedError, match="template web is declared by source one") as refused:
+            put(database, settings, WEB.replace("desired: 2", "desired: 6"), "two")
+        assert "--source one" in refused.value.hint
+        assert "--prune" in refused.value.hint
+        put(database, settings, DEV, "one")  # without --prune it still is its
+    before = preset_id(database, "web/small")
+    assert put(database, settings, DEV, "one", prune=True) == ["- template web"]
+    [change] = put(database, settings, WEB, "two")
+    assert change.startswith("~ template web: ")
+    assert change.endswith("source one -> two")
+    assert preset_id(database, "web/small") == before
+    assert put(database, settings, DEV, "one", prune=True) == []
+    with pytest.raises(RefusedError, match="declared by source two"):
+        put(database, settings, DEV + WEB, "one")

@@ -1,0 +1,67 @@
+"""What would delete more than half of all eligible prebuilds at once takes `--yes`, in a rolling pool, too.
+
+Before, a rolling pool was left out of the count, as if nothing of it could go before its replacement is ready: from 10
+desired to 0, or with a TTL that all had outlived, `apply` asked nothing, `plan` said nothing, and the next turn deleted
+all. A shorter TTL was not counted in any pool, and nothing was in one that is paused: resuming it emptied it.
+"""
+
+from __future__ import annotations
+
+import pytest
+
+from prebuild_tasks.config import Settings
+from prebuild_tasks.db.engine import Database
+from prebuild_tasks.errors import RefusedError
+from prebuild_tasks.insight.plan.make import make_plan
+from prebuild_tasks.pools.file.load import load_text
+from prebuild_tasks.pools.operations import pause
+from prebuild_tasks.pools.options import ApplyOptions
+from tests.support.builders import PRESET, age, declare, fill, finish_builds, turn
+
+ROLLING, RECREATE = "replace: {strategy: rolling}", "replace: {strategy: recreate}"
+FILE = "schema: 1\ntemplates: [{{name: dev, config: {{start: '{start}'}}, presets: [{{name: small, {preset}}}]}}]"
+
+
+def refused(database: Database, settings: Settings, words: str, desired: int, extra: str, start: str = "true") -> None:
+    """By `apply`; `plan` says the same."""
+    text = FILE.format(start=start, preset=f"desired: {desired}, {extra}")
+    assert make_plan(database, settings, load_text(text), ApplyOptions(actor="test")).report.deletes == words
+    with pytest.raises(RefusedError, match=f"this would delete {words}"):
+        declare(database, settings, desired, extra=extra, start=start)
+
+
+@pytest.mark.parametrize("strategy", [ROLLING, RECREATE])
+def test_fewer_are_desired_or_all_are_too_old(database: Database, settings: Settings, strategy: str) -> None:
+    declare(database, settings, 4, extra=strategy)
+    fill(database, settings)
+    age(database, 7200)
+    refused(database, settings, "4 of all 4 eligible prebuilds", 0, strategy)
+    refused(database, settings, "3 of all 4 eligible prebuilds", 1, strategy)
+    refused(database, settings, "4 of all 4 eligible prebuilds", 4, f"{strategy}, ttl: 1h")
+    declare(database, settings, 4, extra=f"{strategy}, ttl: 3h")
+    declare(database, settings, 2, extra=strategy)
+    assert turn(database, settings).deleted == 2
+
+
+@pytest.mark.parametrize("strategy", [ROLLING, RECREATE])
+def test_it_is_paused_meanwhile(database: Database, settings: Settings, strategy: str) -> None:
+    declare(database, settings, 4, extra=strategy)
+    fill(database, settings)
+    pause(database, PRESET, actor="ada")
+    refused(database, settings, "4 of all 4 eligible prebuilds", 0, strategy)
+    if strategy == RECREATE:
+        refused(database, settings, "4 of all 4 eligible prebuilds", 4, strategy, start="true # new")
+    declare(database, settings, 4, extra=ROLLING, start="true # new")
+
+
+def test_a_new_version_needs_fewer(database: Database, settings: Settings) -> None:
+    declare(database, settings, 4, extra=ROLLING)
+    fill(database, settings)
+    refused(database, settings, "4 of all 4 eligible prebuilds", 0, ROLLING, start="true # new")
+    refused(database, settings, "3 of all 4 eligible prebuilds", 1, ROLLING, start="true # new")
+    declare(database, settings, 4, extra=ROLLING, start="true # new")
+    turn(database, settings)
+    finish_builds(database)
+    refused(database, settings, "4 of all 4 eligible prebuilds", 0, ROLLING, start="true # new")
+    declare(database, settings, 4, extra=ROLLING)
+    assert fill(database, settings) == 4, "going back does away with nothing that is needed"

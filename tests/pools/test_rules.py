@@ -1,0 +1,62 @@
+"""What a changed declaration does away with: as a table."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from prebuild_tasks.model.vocabulary import Preset
+from prebuild_tasks.pools.rules import Losses, Scene, losses
+from prebuild_tasks.reconcile.rules.model import Counts, GlobalSnapshot, PresetCounts
+from tests.insight.explain.test_rules import NOW
+
+OLD, NEW = "1", "2"
+
+
+def pool(identity: str, desired: int, ready: int, *, unready: int = 0, ref: str = "dev/small", **more: Any) -> Any:
+    counts = Counts(live=ready + unready, ready=ready)
+    return PresetCounts(Preset(identity, desired, **more), counts, ref=ref)
+
+
+def old(identity: str, ready: int) -> Any:
+    return pool(identity, 4, ready, ref=f"dev/small@{identity}", using_active_version=False)
+
+
+def scene(*pools: Any, rolling: str = "") -> Scene:
+    """`rolling`: the active preset of the one pool there is, if it replaces by and by."""
+    successors = {item.preset.id: rolling for item in pools} if rolling else {}
+    return Scene(GlobalSnapshot(NOW, tuple(pools)), successors)
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "found"),
+    [
+        (scene(pool(OLD, 4, 4)), scene(pool(OLD, 1, 4)), (3, 4)),
+        (scene(pool(OLD, 4, 4)), scene(pool(OLD, 9, 4)), (0, 4)),
+        (scene(pool(OLD, 4, 2, unready=2)), scene(pool(OLD, 2, 2, unready=2)), (0, 2)),
+        (scene(pool(OLD, 2, 4)), scene(pool(OLD, 1, 4)), (1, 4)),
+        (scene(pool(OLD, 4, 4)), scene(pool(OLD, 4, 0)), (4, 4)),
+        (scene(pool(OLD, 4, 4)), scene(pool(OLD, 4, 4, deleted=True)), (4, 4)),
+        (scene(pool(OLD, 4, 4)), scene(pool(NEW, 4, 0), old(OLD, 4)), (4, 4)),
+        (scene(pool(OLD, 4, 4)), scene(pool(NEW, 4, 0), old(OLD, 4), rolling=NEW), (0, 4)),
+        (scene(pool(OLD, 4, 4)), scene(pool(NEW, 1, 0), old(OLD, 4), rolling=NEW), (3, 4)),
+        (scene(pool(OLD, 4, 4)), scene(pool(NEW, 4, 3), old(OLD, 4), rolling=NEW), (0, 4)),
+        (scene(pool("3", 4, 2), old(NEW, 1), old(OLD, 3), rolling="3"), scene(pool("3", 0, 2), old(NEW, 1)), (4, 4)),
+        (scene(pool(NEW, 4, 1), old(OLD, 3), rolling=NEW), scene(pool(OLD, 4, 3), old(NEW, 1), rolling=OLD), (0, 4)),
+        (
+            scene(pool(OLD, 4, 4), pool("9", 4, 0, ref="dev/big")),
+            scene(pool(OLD, 0, 4), pool("9", 4, 4, ref="dev/big")),
+            (4, 4),
+        ),
+        (scene(), scene(pool(OLD, 4, 0)), (0, 0)),
+    ],
+    ids=[
+        "fewer are desired", "more are", "what is not ready goes first", "what would go anyway", "a shorter TTL",
+        "no longer declared", "a new version", "a rolling one", "that needs fewer", "and has some already",
+        "a rollout that is given up", "a rollout that goes back",
+        "one pool's gain is no other's", "nothing yet",
+    ],
+)  # fmt: skip
+def test_what_goes(before: Scene, after: Scene, found: tuple[int, int]) -> None:
+    assert losses(before, after) == Losses(*found)

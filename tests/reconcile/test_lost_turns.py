@@ -1,0 +1,70 @@
+"""A pool whose turns end with their process rests; whatever comes to its end is forgiven."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from prebuild_tasks.config import Settings
+from prebuild_tasks.db.engine import Database
+from prebuild_tasks.messaging.redis import connect
+from prebuild_tasks.reconcile import loop
+from prebuild_tasks.reconcile.locks import Locks
+from prebuild_tasks.reconcile.loop import PoolReconciler
+from prebuild_tasks.schema import tables as m
+from tests.support.builders import PRESET, RecordingPublisher, declare, fill, jump, live, preset_id
+
+
+@pytest.fixture
+def pools(database: Database, settings: Settings, redis_url: str) -> Iterator[PoolReconciler]:
+    client = connect(redis_url)
+    yield PoolReconciler(database, settings, Locks(client, "prebuild", 60), RecordingPublisher())
+    client.close()
+
+
+def lost(database: Database) -> list[Any]:
+    with database.read() as connection:
+        return list(connection.execute(m.LostTurn.__table__.select()))
+
+
+def test_three_in_a_row_and_the_pool_rests_until_its_time(
+    database: Database, settings: Settings, pools: PoolReconciler
+) -> None:
+    declare(database, settings, 2)
+    for _ in range(3):
+        loop.note(database, settings, preset_id(database))
+    report = pools.reconcile_preset(PRESET)
+    assert (report["outcome"], report["reason"], live(database)) == ("blocked", "lost_turns", 0)
+    jump(database, settings.backoff_interval + 1)
+    assert pools.reconcile_preset(PRESET)["created"] == 2
+    assert lost(database) == []
+
+
+def test_each_further_one_rests_twice_as_long(database: Database, settings: Settings) -> None:
+    declare(database, settings, 1)
+    rests = []
+    for _ in range(5):
+        loop.note(database, settings, preset_id(database))
+        with database.read() as connection:
+            now = database.now(connection)
+        until = lost(database)[0].rests_until
+        rests.append(until and round((until - now).total_seconds(), -1))
+    assert rests == [None, None, 60, 120, 240]
+
+
+def test_a_turn_that_comes_to_its_end_clears_the_account(
+    database: Database, settings: Settings, pools: PoolReconciler
+) -> None:
+    """A deploy stops workers in the middle of a turn: the same message again, which ends."""
+    declare(database, settings, 1)
+    fill(database, settings)
+    for _ in range(5):
+        assert pools.reconcile_preset(PRESET, redelivered=True)["outcome"] == "steady"
+        assert lost(database) == []
+
+
+def test_a_turn_of_a_pool_that_is_gone_leaves_nothing(database: Database, settings: Settings) -> None:
+    assert loop.note(database, settings, 4711) == 0
+    assert lost(database) == []

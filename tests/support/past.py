@@ -1,0 +1,117 @@
+"""A past for the report: claims, builds and workspaces as they would have been left, written into the tables."""
+
+from __future__ import annotations
+
+import uuid
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import insert, select, update
+
+from prebuild_tasks.db.engine import Database
+from prebuild_tasks.model.vocabulary import BuildStatus, Transition
+from prebuild_tasks.schema import tables as m
+from tests.support.builders import PRESET, preset_id
+
+
+class Past:
+    """What happened to one preset. Every method notes one fact; `write` stores them all."""
+
+    def __init__(self, database: Database, name: str = PRESET) -> None:
+        self.database = database
+        self.preset_id = preset_id(database, name)
+        self._rows: dict[Any, list[dict[str, Any]]] = {m.Workspace: [], m.Build: [], m.ClaimEvent: []}
+        with database.read() as connection:
+            self.now = database.now(connection)
+            self.organization_id = connection.execute(select(m.Organization.id)).scalar_one()
+
+    def installed(self, at: datetime) -> None:
+        """When the installation was made; stored at once."""
+        with self.database.write() as connection:
+            connection.execute(update(m.Installation).values(created_at=at))
+
+    def write(self) -> None:
+        """Store what was noted since."""
+        with self.database.write() as connection:
+            for table, rows in self._rows.items():
+                if rows:
+                    connection.execute(insert(table), rows)
+                    rows.clear()
+
+    def claim(
+        self, at: datetime, *, hit: bool = True, workspace: str | None = None, latency: float = 5.0, request: str = ""
+    ) -> None:
+        values = {
+            "at": at,
+            "preset_id": self.preset_id,
+            "workspace_id": workspace,
+            "owner": "ada",
+            "request_id": request or str(uuid.uuid4()),
+            "hit": hit,
+            "miss_reason": "" if hit else "empty_pool",
+            "latency_ms": latency,
+        }
+        self._rows[m.ClaimEvent].append(values)
+
+    def workspace(
+        self,
+        created: datetime,
+        *,
+        ready: datetime | None = None,
+        claimed: datetime | None = None,
+        gone: datetime | None = None,
+        reason: str = "expired",
+    ) -> str:
+        """One workspace with its builds: started at `created`, ready, claimed, and chosen for deletion at `gone`."""
+        workspace_id = str(uuid.uuid4())
+        values = {
+            "id": workspace_id,
+            "name": f"w-{workspace_id[:8]}",
+            "owner": "ada" if claimed else "prebuilds",
+            "organization_id": self.organization_id,
+            "preset_id": self.preset_id,
+            "recipe_digest": "x",
+            "created_at": created,
+            "ready_at": ready,
+            "claimed_at": claimed,
+            "deleted_at": gone + timedelta(seconds=9) if gone else None,
+            "transition": Transition.DELETE if gone else Transition.START,
+            "status": BuildStatus.SUCCEEDED if ready else BuildStatus.FAILED,
+            "build_number": 2 if gone else 1,
+        }
+        self._rows[m.Workspace].append(values)
+        status = BuildStatus.SUCCEEDED if ready else BuildStatus.FAILED
+        self.build(workspace_id, 1, created, ready or created + timedelta(seconds=30), status=status)
+        if gone:
+            self.build(workspace_id, 2, gone, gone + timedelta(seconds=9), transition=Transition.DELETE, reason=reason)
+        return workspace_id
+
+    def build(
+        self,
+        workspace_id: str,
+        number: int,
+        created: datetime,
+        completed: datetime,
+        *,
+        transition: Transition = Transition.START,
+        status: BuildStatus = BuildStatus.SUCCEEDED,
+        reason: str = "deficit",
+    ) -> None:
+        values: dict[str, Any] = {
+            "id": str(uuid.uuid4()),
+            "workspace_id": workspace_id,
+            "organization_id": self.organization_id,
+            "preset_id": self.preset_id,
+            "number": number,
+            "transition": transition,
+            "status": status,
+            "reason": reason,
+            "initiator": "reconciler",
+            "priority": 2,
+            "queue": "",
+            "created_at": created,
+            "started_at": created,
+            "completed_at": completed,
+            "error": "no disk" if status is BuildStatus.FAILED else "",
+        }
+        self._rows[m.Build].append(values)

@@ -1,0 +1,35 @@
+"""A sweep asks for a list once, however many versions of a recipe have it.
+
+Before: each version's config was handed over alone, so that the provisioner could not see that it was asked the same
+again: two hundred versions meant as many calls of `list`, each a question to a cloud, in every sweep of the resources.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from prebuild_tasks.config import Settings
+from prebuild_tasks.db.engine import Database
+from prebuild_tasks.pools.declare import apply
+from prebuild_tasks.pools.file.load import load_text
+from prebuild_tasks.pools.options import ApplyOptions
+from prebuild_tasks.provisioners import Provisioners
+from prebuild_tasks.upkeep.strays.compare import sweep_resources
+
+
+def declare(database: Database, settings: Settings, config: dict[str, object]) -> None:
+    whole = {"delete": "true", "claim": "true", **config}
+    template = {"name": "dev", "provisioner": "command", "config": whole, "presets": [{"name": "s", "desired": 0}]}
+    apply(database, settings, load_text(json.dumps({"schema": 1, "templates": [template]})), ApplyOptions("test"))
+
+
+def test_a_list_is_asked_once(database: Database, settings: Settings, tmp_path: Path) -> None:
+    listing = f"cat >> {tmp_path}/asked; echo >> {tmp_path}/asked"
+    for number in range(5):
+        declare(database, settings, {"start": f"echo version {number}", "list": listing, "settings": {"region": "eu"}})
+    declare(database, settings, {"start": "true", "list": listing, "settings": {"region": "us"}})
+    declare(database, settings, {"start": "true"})
+    assert sweep_resources(database, settings, Provisioners(settings)).problems == ()
+    asked = [json.loads(line)["config"]["region"] for line in (tmp_path / "asked").read_text().splitlines()]
+    assert sorted(asked) == ["eu", "us"]

@@ -1,0 +1,126 @@
+"""Flower starts with a password and on a free port, or says what is wrong."""
+
+from __future__ import annotations
+
+import base64
+import socket
+import subprocess
+import sys
+from pathlib import Path
+from urllib.error import HTTPError
+from urllib.request import Request, urlopen
+
+import pytest
+
+from prebuild_tasks.worker.flower import require_flower_password
+from tests.support.wait import wait_until
+
+FLOWER = ["-A", "prebuild_tasks", "flower", "--port=5555"]
+
+
+def test_without_a_password_it_does_not_start() -> None:
+    celery = str(Path(sys.executable).with_name("celery"))
+    done = subprocess.run([celery, *FLOWER], capture_output=True, text=True, check=False, timeout=60, env={})
+    assert done.returncode == 2
+    assert done.stderr == "Flower would be open to everybody\n  next: set FLOWER_BASIC_AUTH=user:password\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "environ"),
+    [
+        (FLOWER, {"FLOWER_BASIC_AUTH": "user:password"}),
+        ([*FLOWER, "--basic-auth=user:password"], {}),
+        ([*FLOWER, "--auth=.*@example.com", "--auth-provider=flower.views.auth.GoogleAuth2LoginHandler"], {}),
+        (["-A", "prebuild_tasks", "worker"], {}),
+    ],
+)
+def test_with_one_it_does(arguments: list[str], environ: dict[str, str]) -> None:
+    before = dict(environ)
+    require_flower_password(arguments, environ)
+    assert environ == before
+
+
+def test_a_taken_port_is_named() -> None:
+    celery = str(Path(sys.executable).with_name("celery"))
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        line = [celery, "-A", "prebuild_tasks", "flower", f"--port={port}"]
+        environment = {"FLOWER_BASIC_AUTH": "user:password"}
+        done = subprocess.run(line, capture_output=True, text=True, check=False, timeout=60, env=environment)
+    assert done.returncode == 2
+    assert done.stderr == f"Flower's port {port} is taken\n  next: name another with --port=N\n"
+
+
+def test_a_password_of_our_settings_is_handed_on(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for variable, value in (("FLOWER_BASIC_AUTH", "a:b"), ("FLOWER_BASIC_AUTH_FILE", str(tmp_path / "password"))):
+        (tmp_path / "password").write_text("a:b\n")
+        with monkeypatch.context() as patch:
+            patch.setenv(f"PREBUILD_{variable}", value)
+            environ: dict[str, str] = {}
+            require_flower_password(FLOWER, environ)
+        assert environ == {"FLOWER_BASIC_AUTH": "a:b"}
+
+
+@pytest.mark.parametrize("option", ["--basic-auth=", "--basic_auth=", "--auth=", "--auth-provider=some.Handler"])
+def test_an_option_that_leaves_it_open_is_no_password(option: str) -> None:
+    with pytest.raises(SystemExit) as ended:
+        require_flower_password([*FLOWER, option], {})
+    assert ended.value.code == 2
+
+
+def test_an_empty_option_wins_over_the_environment_and_is_refused() -> None:
+    with pytest.raises(SystemExit):
+        require_flower_password([*FLOWER, "--basic-auth="], {"FLOWER_BASIC_AUTH": "user:password"})
+
+
+def test_help_needs_no_password() -> None:
+    celery = str(Path(sys.executable).with_name("celery"))
+    line = [celery, "-A", "prebuild_tasks", "flower", "--help"]
+    done = subprocess.run(line, capture_output=True, text=True, check=False, timeout=60, env={})
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("Usage: celery flower")
+
+
+@pytest.mark.servers
+@pytest.mark.parametrize("given", ["variable", "setting", "file", "option", "nothing"])
+def test_it_listens_with_a_password_only(given: str, redis_url: str, tmp_path: Path) -> None:
+    celery = str(Path(sys.executable).with_name("celery"))
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    (tmp_path / "password").write_text("user:secret\n")
+    environment = {
+        "variable": {"FLOWER_BASIC_AUTH": "user:secret"},
+        "setting": {"PREBUILD_FLOWER_BASIC_AUTH": "user:secret"},
+        "file": {"PREBUILD_FLOWER_BASIC_AUTH_FILE": str(tmp_path / "password")},
+    }.get(given, {})
+    option = ["--basic-auth=user:secret"] if given == "option" else []
+    line = [celery, "-A", "prebuild_tasks", "flower", "--address=127.0.0.1", f"--port={port}", *option]
+    process = subprocess.Popen(
+        line, cwd=tmp_path, env={"PREBUILD_REDIS_URL": redis_url, **environment}, stderr=subprocess.PIPE, text=True
+    )
+
+    def status(auth: str = "") -> int:
+        """Flower's answer; 0 while nobody listens."""
+        headers = {"Authorization": "Basic " + base64.b64encode(auth.encode()).decode()} if auth else {}
+        try:
+            with urlopen(Request(f"http://127.0.0.1:{port}/workers", headers=headers), timeout=5) as answer:
+                return int(answer.status)
+        except HTTPError as error:
+            with error:
+                return error.code
+        except OSError:
+            return 0
+
+    answers = set()
+    try:
+        wait_until(lambda: process.poll() is not None or answers.add(status()) or answers != {0}, timeout=60)
+        if given == "nothing":
+            assert (process.wait(60), answers - {0}) == (2, set())
+        else:
+            assert (answers - {0}, status("user:secret")) == ({401}, 200)
+    finally:
+        process.kill()
+        process.communicate()
