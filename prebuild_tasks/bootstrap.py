@@ -1,4 +1,7 @@
-"""The composition root: settings in, dependencies out. Everything is made when first asked for, once per process."""
+"""The composition root: the dependencies of a process, built from its settings.
+
+Each dependency is created on first use, once per process.
+"""
 
 from __future__ import annotations
 
@@ -47,11 +50,11 @@ class Runtime:
         return BuildRunner(self.database, self.settings, self.provisioners, apart)
 
     def presence(self, role: Role, queues: Callable[[], Sequence[str]] = tuple) -> Presence:
-        """Says that this process is here; with connections of its own."""
+        """Return what announces this process in the database, over connections of its own."""
         return Presence(Database(self.settings.resolved_database_url), self.settings, role, queues)
 
     def close(self) -> None:
-        """Close what was opened."""
+        """Stop renewing leases and close the connections to the database; call it when no build runs any more."""
         if "build_runner" in self.__dict__:
             self.build_runner.close()
         if "database" in self.__dict__:
@@ -62,7 +65,10 @@ _current: tuple[int, Runtime] | None = None
 
 
 def runtime() -> Runtime:
-    """Return this process's dependencies. A forked child makes its own: connections must not be shared."""
+    """Return the dependencies of this process.
+
+    A forked child gets its own, because connections must not be shared.
+    """
     global _current  # noqa: PLW0603 - the one place that holds state per process
     if _current is None or _current[0] != os.getpid():
         _current = (os.getpid(), Runtime(load_settings()))

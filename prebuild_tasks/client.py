@@ -1,7 +1,9 @@
-"""The Python API for portals. Needs the database; Redis only makes the refill faster. Imports no Celery.
+"""The Python API for portals and scripts.
 
-client = Client("postgresql://…", redis_url="redis://…")
-answer = client.claim("python-dev/small", owner="ada")
+    client = Client("postgresql://…", redis_url="redis://…")
+    answer = client.claim("python-dev/small", owner="ada")
+
+It needs the database; Redis only makes the refill faster. It does not import Celery.
 """
 
 from __future__ import annotations
@@ -28,20 +30,24 @@ if TYPE_CHECKING:
 log = structlog.get_logger(__name__)
 
 _WAIT_PAUSE = 0.5
-"""Seconds between two looks for what is waited for."""
+"""Seconds between two attempts of a claim that waits."""
 
 
 def ask_again(request: ClaimRequest) -> str:
-    """What to do for the workspace that is being built for a request that nobody waits for any longer."""
+    """Return the hint for a caller that stops waiting while its workspace is still being built."""
     return f"ask again for the same one: --request-id {request.request_id}"
 
 
 class Client:
-    """Claims and gives back workspaces. Safe to share between threads. Without URLs it reads the environment."""
+    """Claim and release workspaces.
+
+    A client can be shared between threads. URLs that are not passed are read from the environment.
+    """
 
     def __init__(self, database_url: str = "", *, redis_url: str = "", settings: Settings | None = None) -> None:
-        given = {"database_url": database_url, "redis_url": redis_url}
-        self.settings = settings or load_settings(**{name: url for name, url in given.items() if url})
+        """Take the URLs, or all settings at once; nothing is connected to before the first call."""
+        urls = {"database_url": database_url, "redis_url": redis_url}
+        self.settings = settings or load_settings(**{name: url for name, url in urls.items() if url})
         self.database = Database(self.settings.resolved_database_url)
         self._messages: Messages | None = None
 
@@ -57,9 +63,10 @@ class Client:
     ) -> ClaimAnswer:
         """Claim the oldest eligible prebuild of the first of `presets` that has one, or of the preset that matches.
 
-        With `wait` (seconds), one is built for the owner when none is ready. Raises ClaimMissError, NotFoundError,
-        InputError, RefusedError, UnreachableError, WaitTimeoutError. Retry with the same `request_id` to get the same
-        workspace.
+        A preset matches by `template` and `parameters`. With `wait` (seconds), a workspace is built for the owner when
+        none is ready. A retry with the same `request_id` answers with the same workspace.
+
+        Raises ClaimMissError, NotFoundError, InputError, RefusedError, UnreachableError, WaitTimeoutError.
         """
         request = ClaimRequest(
             owner=owner,
@@ -76,7 +83,7 @@ class Client:
         return claimed.answer
 
     def claim_only(self, request: ClaimRequest) -> Claimed:
-        """Claim without sending the refill message: give the answer first, then call `wake`."""
+        """Claim without sending the refill message; call `wake` once the answer has been given."""
         claimed = self._claim(request)
         if isinstance(claimed, BeingBuilt):
             self.after(claimed.follow_up)
@@ -86,26 +93,28 @@ class Client:
     def claim_waiting(
         self, request: ClaimRequest, seconds: float, *, on_wait: Callable[[ClaimMissError], None] | None = None
     ) -> Claimed:
-        """As `claim_only`, again and again until there is an answer. `on_wait` hears of each different reason to wait.
+        """Repeat the claim until it is answered, without sending the refill message.
 
-        Raises WaitTimeoutError; what was begun for the owner stays theirs, and the same request answers it later.
+        `on_wait` is called once for each new reason to wait. Raises WaitTimeoutError after `seconds`: a workspace that
+        was begun for the owner stays theirs, and the same request answers with it later. Raises ClaimMissError only
+        when that workspace could not be built, and everything else that `claim` raises.
         """
-        deadline, said = monotonic() + seconds, ""
+        deadline, last_reason = monotonic() + seconds, ""
         while True:
             try:
                 claimed = self._claim(request)
                 if isinstance(claimed, Claimed):
                     return claimed
                 miss: ClaimMissError = claimed.error()
-                if miss.message != said:  # asked again, it tells the same: that was sent
+                if miss.message != last_reason:  # a repeated request tells the same follow-up: it was sent
                     self.after(claimed.follow_up)
             except ClaimMissError as error:
                 if error.reason == MissReason.BUILD_FAILED:
                     raise
                 miss = error
-            if on_wait and miss.message != said:
+            if on_wait and miss.message != last_reason:
                 on_wait(miss)
-            said = miss.message
+            last_reason = miss.message
             if monotonic() > deadline:
                 raise WaitTimeoutError(
                     f"nothing was ready within {seconds:g} s: {miss.message}",
@@ -115,16 +124,16 @@ class Client:
             time.sleep(_WAIT_PAUSE)
 
     def wake(self, claimed: Claimed) -> None:
-        """Ask for the refill, within 200 ms or not at all: the tick sees it too."""
+        """Send the refill message, within 200 ms or not at all: the next tick refills the pool in any case."""
         self.after(claimed.follow_up)
 
     def release(self, workspace: str, *, actor: str) -> None:
-        """The owner is done: the workspace is deleted. Raises NotFoundError, RefusedError."""
+        """Delete a workspace whose owner is done with it. Raises NotFoundError, RefusedError."""
         self.after(end_workspace(self.database, workspace, actor=actor).follow_up)
 
     def workspaces(self, *, owner: str = "") -> list[WorkspaceView]:
-        """The owner's workspaces, or all."""
-        # Not needed for a claim, which this module is kept quick for.
+        """List the owner's workspaces; without an owner, all workspaces."""
+        # Imported late: a claim does not need it, and must start fast.
         from prebuild_tasks.insight import workspaces
 
         return workspaces(self.database, owner=owner)
@@ -134,7 +143,7 @@ class Client:
         self.database.close()
 
     def after(self, follow_up: FollowUp) -> None:
-        """Send what follows from a commit, within 200 ms or not at all."""
+        """Send what a commit left to do, within 200 ms or not at all."""
         if self._messages is None:
             self._messages = Messages(self.settings, timeout=CLIENT_DEADLINE)
         send_within(self.database, self._messages, follow_up, CLIENT_DEADLINE)

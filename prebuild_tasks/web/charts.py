@@ -1,4 +1,7 @@
-"""The plots of the report's page, as SVG. Colours are classes of the page's style, which knows light and dark."""
+"""The charts of the report page, as SVG.
+
+Colours are CSS classes that the page defines, for light and dark mode.
+"""
 
 from __future__ import annotations
 
@@ -21,9 +24,9 @@ Points = Sequence[tuple[datetime, float]]
 
 
 def hit_chart(curve: Sequence[tuple[datetime, int, int]], since: datetime, until: datetime, width: int) -> str:
-    """Hits and misses per span of `width` seconds, one bar each, with the hit rate as its tooltip."""
+    """Return a bar of hits and misses per span of `width` seconds, with the hit rate in its tooltip."""
     if not curve:
-        return _nothing("Nobody claimed in this time.")
+        return _empty("There were no claims in this period.")
     frame = _Frame(since, until, max(hits + misses for _, hits, misses in curve), timedelta(seconds=width), whole=True)
     parts = [*frame.grid("")]
     for at, hits, misses in curve:
@@ -42,23 +45,26 @@ def hit_chart(curve: Sequence[tuple[datetime, int, int]], since: datetime, until
 
 
 def rate_chart(curve: Sequence[tuple[datetime, int, int]], since: datetime, until: datetime, width: int) -> str:
-    """The hit rate over time, where anybody asked."""
+    """Return the hit rate over time; a span without requests has no point."""
     if not curve:
-        return _nothing("Nobody claimed in this time.")
+        return _empty("There were no claims in this period.")
     points = [(at, 100.0 * hits / (hits + misses)) for at, hits, misses in curve]
     return _lines([("rate", "hit rate", points)], since, until, width, "%", "Hit rate over time", most=100)
 
 
 def ready_chart(p50: Points, p95: Points, since: datetime, until: datetime, width: int) -> str:
-    """Seconds until a start was ready, as two curves."""
+    """Return two curves of the seconds from a start until the workspace was ready: median and 95th percentile."""
     if not p50:
-        return _nothing("No build succeeded in this time.")
+        return _empty("No build succeeded in this period.")
     series = [("p95", "p95", p95), ("p50", "p50", p50)]
     return _lines(series, since, until, width, " s", "Time to ready over time")
 
 
 def heat_chart(cells: Sequence[Sequence[int]], kind: str, what: str) -> str:
-    """The week by hour; the darker a cell, the more. `kind` is the CSS class of its colour."""
+    """Return a heat map of the week by hour: the higher the count, the more opaque the cell.
+
+    `kind` is the CSS class of the colour, `what` the noun for the things counted.
+    """
     most = max(max(row) for row in cells)
     left, top = 40, 20
     parts = []
@@ -83,31 +89,31 @@ def heat_chart(cells: Sequence[Sequence[int]], kind: str, what: str) -> str:
 
 
 def bar_chart(bars: Sequence[tuple[str, float, str]], what: str) -> str:
-    """One horizontal bar per name: (name, value, the value in words)."""
+    """Return a horizontal bar for each (name, value, label of the value); `what` describes the chart."""
     most = max((value for _, value, _ in bars), default=0)
     if not most:
-        return _nothing("Nothing stood idle in this time.")
+        return _empty("No prebuild was idle in this period.")
     left = 10 + min(300, max(len(name) for name, _, _ in bars) * 8)
     parts = []
-    for number, (name, value, words) in enumerate(bars):
+    for number, (name, value, value_label) in enumerate(bars):
         y = number * _BAR_SPACE + 6
         length = max((_WIDTH - left - 140) * value / most, 1)
         middle = y + _BAR * 0.72
         parts += [
             f'<text class="name" x="{left - 10}" y="{middle:.0f}" text-anchor="end">{escape(name)}</text>',
             f'<rect class="hit" x="{left}" y="{y}" width="{length:.1f}" height="{_BAR}" rx="4"/>',
-            f'<text class="name" x="{left + length + 8:.1f}" y="{middle:.0f}">{escape(words)}</text>',
+            f'<text class="name" x="{left + length + 8:.1f}" y="{middle:.0f}">{escape(value_label)}</text>',
         ]
     return _svg(_WIDTH, len(bars) * _BAR_SPACE + 4, parts, what)
 
 
 class _Frame:
-    """Where values lie in a plot over time."""
+    """Map times and values to positions in a chart over time."""
 
     def __init__(
         self, since: datetime, until: datetime, most: float, margin: timedelta, *, whole: bool = False
     ) -> None:
-        # Points stand for the span they begin, which may have begun before `since`.
+        # A point stands for the span that begins at it, which may begin before `since`.
         self.since, self.until = since - margin, until
         self.step = _step(most, whole=whole)
         self.most = max(ceil(most / self.step), 1) * self.step
@@ -126,12 +132,12 @@ class _Frame:
             yield f'<line class="grid" x1="{_LEFT}" x2="{_WIDTH - _RIGHT}" y1="{y:.1f}" y2="{y:.1f}"/>'
             yield f'<text class="tick" x="{_LEFT - 6}" y="{y + 4:.1f}" text-anchor="end">{value:g}{escape(unit)}</text>'
         every = next((t for t in _TICKS if (self.until - self.since) / t <= _TICKS_MAX), _TICKS[-1])
-        words = "%H:%M" if every < timedelta(days=1) else "%a %d %b" if every == timedelta(days=1) else "%d %b"
+        tick_format = "%H:%M" if every < timedelta(days=1) else "%a %d %b" if every == timedelta(days=1) else "%d %b"
         at = self.since + (-(self.since - _EPOCH) % every)
         while at < self.until:
             if _LEFT + 24 < self.x(at) < _WIDTH - _RIGHT - 24:
                 x, y = self.x(at), _HEIGHT - 8
-                yield f'<text class="tick" x="{x:.1f}" y="{y}" text-anchor="middle">{at:{words}}</text>'
+                yield f'<text class="tick" x="{x:.1f}" y="{y}" text-anchor="middle">{at:{tick_format}}</text>'
             at += every
 
 
@@ -163,7 +169,7 @@ def _lines(
 
 
 def _runs(line: Points, gap: timedelta) -> list[list[tuple[datetime, float]]]:
-    """The line in pieces: none is drawn across a time that nothing is known of."""
+    """Split a line wherever more than `gap` lies between two points, so that no line is drawn across missing data."""
     runs: list[list[tuple[datetime, float]]] = []
     for point in line:
         if runs and point[0] - runs[-1][-1][0] <= gap:
@@ -174,7 +180,7 @@ def _runs(line: Points, gap: timedelta) -> list[list[tuple[datetime, float]]]:
 
 
 def _step(most: float, *, whole: bool) -> float:
-    """A round distance between lines: four or five of them."""
+    """Return a round distance between grid lines, so that there are four or five of them."""
     rough = max(most, 1e-9) / 4
     power = 10.0 ** floor(log10(rough))
     step = next(factor * power for factor in (1, 2, 2.5, 5, 10) if factor * power >= rough)
@@ -186,5 +192,5 @@ def _svg(width: float, height: float, parts: Sequence[str], label: str) -> str:
     return f'<svg viewBox="0 0 {width:.0f} {height:.0f}" role="img" aria-label="{escape(label)}">{inside}</svg>'
 
 
-def _nothing(sentence: str) -> str:
+def _empty(sentence: str) -> str:
     return f'<p class="quiet">{escape(sentence)}</p>'

@@ -1,4 +1,7 @@
-"""The report as one page: no script, nothing loaded from anywhere, light and dark. Every value is escaped."""
+"""The report as one self-contained HTML page, for light and dark mode.
+
+The page has no script and loads nothing. Every value is escaped.
+"""
 
 from __future__ import annotations
 
@@ -50,30 +53,30 @@ _HEADINGS = (
 _BARS = 30
 
 
-def page(found: Report, words: Callable[[Recommendation], str] = str) -> str:
-    """The whole page."""
-    period = f"{found.since:%Y-%m-%d %H:%M} to {found.until:%Y-%m-%d %H:%M} UTC"
-    zones = sorted({pool.timezone for pool in found.pools if pool.figures.claims})
+def page(report: Report, words: Callable[[Recommendation], str] = str) -> str:
+    """Return the page as HTML; `words` spells a recommendation."""
+    period = f"{report.since:%Y-%m-%d %H:%M} to {report.until:%Y-%m-%d %H:%M} UTC"
+    zones = sorted({pool.timezone for pool in report.pools if pool.figures.claims})
     where = zones[0] if len(zones) == 1 else "each pool's own time"
     hits_key = '<span class="key"><span><i class="a"></i>hits</span><span><i class="b"></i>misses</span></span>'
     ready_key = '<span class="key"><span><i class="a"></i>p50</span><span><i class="b"></i>p95</span></span>'
-    since, until, width = found.since, found.until, found.width
-    p50, p95 = ([(at, getattr(v, name)) for at, v in found.ready_curve] for name in ("p50", "p95"))
+    since, until, width = report.since, report.until, report.width
+    p50, p95 = ([(at, getattr(v, name)) for at, v in report.ready_curve] for name in ("p50", "p95"))
     heat = f"by weekday and hour, {where}"
     plots = [
-        _card("Hit rate", rate_chart(found.hit_curve, since, until, width)),
-        _card(f"Requests{hits_key}", hit_chart(found.hit_curve, since, until, width)),
-        _card(f"Claims {escape(heat)}", heat_chart(found.heat.claims, "hit", "claims")),
-        _card(f"Misses {escape(heat)}", heat_chart(found.heat.misses, "miss", "misses")),
+        _card("Hit rate", rate_chart(report.hit_curve, since, until, width)),
+        _card(f"Requests{hits_key}", hit_chart(report.hit_curve, since, until, width)),
+        _card(f"Claims {escape(heat)}", heat_chart(report.heat.claims, "hit", "claims")),
+        _card(f"Misses {escape(heat)}", heat_chart(report.heat.misses, "miss", "misses")),
         _card(f"Time to ready{ready_key}", ready_chart(p50, p95, since, until, width)),
-        _card(*_idle(found)),
+        _card(*_idle(report)),
     ]
-    notes = "".join(f'<p class="quiet">{escape(note[0].upper() + note[1:])}.</p>' for note in found.notes)
+    notes = "".join(f'<p class="quiet">{escape(note[0].upper() + note[1:])}.</p>' for note in report.notes)
     body = f"""<header><h1>Prebuilds</h1><p class="quiet">{escape(period)}</p>{notes}</header>
-<section class="tiles">{"".join(_tiles(found.total))}</section>
+<section class="tiles">{"".join(_tiles(report.total))}</section>
 <section class="plots">{"".join(plots)}</section>
-{_advice(found, words)}
-<section class="card wide"><h2>Pools</h2>{_table(found)}</section>
+{_advice(report, words)}
+<section class="card wide"><h2>Pools</h2>{_table(report)}</section>
 <p class="quiet">prebuild_tasks {escape(__version__)}</p>"""
     return f"""<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
@@ -83,7 +86,7 @@ def page(found: Report, words: Callable[[Recommendation], str] = str) -> str:
 
 
 def _card(title: str, content: str) -> str:
-    """`title` is HTML."""
+    """Return a card. `title` and `content` are HTML and are not escaped."""
     return f'<div class="card"><h2>{title}</h2>{content}</div>'
 
 
@@ -105,14 +108,17 @@ def _tiles(total: Figures) -> list[str]:
     ]
 
 
-def _idle(found: Report) -> tuple[str, str]:
-    """Cost per pool; hours where no pool has a price. The largest, as many as can be read."""
-    by_cost = found.total.idle_cost is not None
+def _idle(report: Report) -> tuple[str, str]:
+    """Return the heading and the chart of idle cost per pool, or of idle hours where no pool declares a cost.
+
+    Only the largest are shown, no more than can be read.
+    """
+    by_cost = report.total.idle_cost is not None
 
     def amount(pool: PoolReport) -> float:
         return (pool.figures.idle_cost or 0.0) if by_cost else pool.figures.idle_hours
 
-    pools = sorted(found.pools, key=lambda pool: (-amount(pool), pool.preset))
+    pools = sorted(report.pools, key=lambda pool: (-amount(pool), pool.preset))
     bars = [(pool.preset, amount(pool), _idle_words(pool.figures, by_cost=by_cost)) for pool in pools[:_BARS]]
     what = "Idle cost" if by_cost else "Idle hours"
     rest = f", the {_BARS} largest" if len(pools) > _BARS else ""
@@ -126,19 +132,19 @@ def _idle_words(figures: Figures, *, by_cost: bool) -> str:
     return f"{figures.idle_cost:,.2f} ({hours})" if figures.idle_cost is not None else f"no price ({hours})"
 
 
-def _advice(found: Report, words: Callable[[Recommendation], str]) -> str:
+def _advice(report: Report, words: Callable[[Recommendation], str]) -> str:
     items = [
         f"<li><code>{escape(pool.preset)}</code>: {escape(words(item))}</li>"
-        for pool in found.pools
+        for pool in report.pools
         for item in pool.recommendations
     ]
-    return f'<section class="card wide"><h2>What follows</h2><ul>{"".join(items)}</ul></section>' if items else ""
+    return f'<section class="card wide"><h2>Recommendations</h2><ul>{"".join(items)}</ul></section>' if items else ""
 
 
-def _table(found: Report) -> str:
+def _table(report: Report) -> str:
     head = "".join(f"<th>{name}</th>" for name in _HEADINGS)
-    rows = "".join(_row(pool.preset, pool.figures, "") for pool in found.pools)
-    return f"<table><thead><tr>{head}</tr></thead><tbody>{rows}{_row('Total', found.total, 'total')}</tbody></table>"
+    rows = "".join(_row(pool.preset, pool.figures, "") for pool in report.pools)
+    return f"<table><thead><tr>{head}</tr></thead><tbody>{rows}{_row('Total', report.total, 'total')}</tbody></table>"
 
 
 def _row(name: str, figures: Figures, kind: str) -> str:

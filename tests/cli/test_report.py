@@ -79,7 +79,7 @@ def test_the_terminal_shows_figures_heat_and_what_follows(cli: Any, past: Past) 
     assert re.search(r"dev/small +39 +30 +9 +76\.9% +9 +5\.0/5\.0 +1800\.0/1800\.0 +40 +0 +1 ", text)
     assert "Claims by weekday and hour (UTC); █ is" in text
     assert "wasted: 1 expired" in text
-    assert "What follows:\n  dev/small: " in text
+    assert "Recommendations:\n  dev/small: " in text
     assert "data since" in cli("report", "--since", "20d"), "the installation is younger"
     assert "CLAIMS" in cli("report", "--since", "2h", "--until", "1h", "--preset", "dev/small")
 
@@ -102,7 +102,7 @@ def test_bad_input(cli: Any, past: Past, arguments: list[str], words: str) -> No
 
 def test_nothing_declared_and_nothing_happened(cli: Any, tmp_path: Path) -> None:
     assert "nothing is declared yet" in cli("report", "--html", str(tmp_path / "empty.html"))
-    assert "Nobody claimed in this time." in (tmp_path / "empty.html").read_text()
+    assert "There were no claims in this period." in (tmp_path / "empty.html").read_text()
 
 
 def test_the_page_needs_nothing_else_and_is_well_formed(cli: Any, past: Past, tmp_path: Path) -> None:

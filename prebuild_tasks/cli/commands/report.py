@@ -94,7 +94,7 @@ def _show(found: Report) -> None:
         f"{pool.preset}: {recommendation_words(item)}" for pool in found.pools for item in pool.recommendations
     ]
     if sentences:
-        write("\nWhat follows:")
+        write("\nRecommendations:")
         for sentence in sentences:
             write(f"  {sentence}")
 
