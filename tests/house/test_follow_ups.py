@@ -262,7 +262,7 @@ CAREFUL = {
     "both parts have names": "count, builds = transitions.cancel_starts(database, [])\n    return FollowUp.of(builds)",
 }
 HEAD = """
-from prebuild_tasks.claims.claim import claim
+from prebuild_tasks.claims.take import claim
 from prebuild_tasks.upkeep.lost_hosts import give_up_lost
 from prebuild_tasks.upkeep.sweep import sweep
 from prebuild_tasks.workspaces import transitions
