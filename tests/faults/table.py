@@ -10,22 +10,22 @@ from dataclasses import dataclass
 from tests.faults.results import FILE, ROOT, Result, load
 
 DOCUMENT = ROOT / "docs" / "reliability.md"
-BEGIN = "<!-- From here printed from faults.json, by `make faults`. -->"
-END = "<!-- To here. -->"
+BEGIN = "<!-- Generated from faults.json by `make faults`. Do not edit. -->"
+END = "<!-- End of the generated part. -->"
 HEAD = "| # | fault | trials in `make faults` | seen | commit, minutes, seed | reproduce: `pytest -m faults …` |"
 RULE = "|---|---|---|---|---|---|"
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One row of the table, and the tests that make its fault."""
+    """One row of the table, and the tests that cause its fault."""
 
     number: str
-    """Empty: it is not one of the numbered faults."""
+    """Empty for faults without a number."""
     fault: str
     trials: str
     tests: tuple[str, ...]
-    """How the tests' names begin, as far as they tell them from those of other rows."""
+    """Prefixes of the names of the row's tests, long enough to identify the row."""
     reproduce: str
 
 
@@ -35,7 +35,7 @@ ROWS = (
         ("test_row_1_",), "tests/faults/test_table.py -k row_1_",
     ),
     Row(
-        "2", "SIGSTOP of a whole worker at 9 steps of a turn, past its lock's TTL, while another goes on", "200",
+        "2", "SIGSTOP of a whole worker at 9 steps of a turn, past its lock's TTL, while another continues", "200",
         ("test_row_2_",), "tests/faults/test_table.py -k row_2",
     ),
     Row(
@@ -43,19 +43,19 @@ ROWS = (
         ("test_row_3_",), "tests/faults/test_table.py -k row_3",
     ),
     Row(
-        "4", "connections to Redis black-holed for good, new ones after 1 to 5 s", "50",
+        "4", "connections to Redis black-holed permanently, new ones possible after 1 to 5 s", "50",
         ("test_row_4_",), "tests/faults/test_table.py -k row_4",
     ),
     Row(
-        "5", "PostgreSQL restarted fast and immediately; the answer to a commit lost", "100",
+        "5", "PostgreSQL restarted in fast and immediate mode; the answer to a commit lost", "100",
         ("test_row_5_",), "tests/faults/test_table.py -k row_5",
     ),
     Row(
-        "6", "tokens, turns and claims doubled, 2 to 5 at once, of finished builds too", "500",
+        "6", "messages of builds, turns and claims delivered 2 to 5 times at once, for finished builds too", "500",
         ("test_row_6_",), "tests/faults/test_table.py -k row_6",
     ),
     Row(
-        "7", "messages taken out of the queues", "100",
+        "7", "messages removed from the queues", "100",
         ("test_row_7_",), "tests/faults/test_table.py -k row_7",
     ),
     Row(
@@ -67,25 +67,25 @@ ROWS = (
         ("test_row_9_",), "tests/faults/test_poison.py -k row_9",
     ),
     Row(
-        "10", "builds that kill their process, fail, or never end; turns that kill their worker; messages that can't "
-        "be read, or are for what is gone", "18 pools, 1 pool, 100 rounds",
+        "10", "builds that kill their process, fail, or never end; turns that kill their worker; unreadable messages, "
+        "and messages for deleted rows", "18 pools, 1 pool, 100 rounds",
         ("test_row_10_",), "tests/faults/test_poison.py -k row_10",
     ),
     Row(
-        "11", "workers frozen past a build's lease and woken; starts that fail, hang, are never ready; deletions that "
-        "fail", "200, 200 builds",
+        "11", "workers frozen past a build's lease and woken; starts that fail, hang or are never ready; failing "
+        "deletions", "200, 200 builds",
         ("test_row_11_",), "tests/faults/test_table.py tests/faults/test_poison.py -k row_11",
     ),
     Row(
-        "12", "32 claimers against a reconciler that deletes and refills the same rows", "20 times 10,240 tries",
+        "12", "32 claimers against a reconciler that deletes and refills the same rows", "20 times 10,240 attempts",
         ("test_one_owner_each_and_no_claimed_one_deleted",), "tests/faults/test_claim_race.py",
     ),
     Row(
-        "13", "turns that begin from an outdated snapshot, up to 4 at once", "1,000",
+        "13", "turns that start from an outdated snapshot, up to 4 at once", "1,000",
         ("test_row_13_",), "tests/faults/test_lagging.py",
     ),
     Row(
-        "14", "all of it mixed at random, with pauses and invalidations", "10,000 steps",
+        "14", "all of the above mixed at random, with pauses and invalidations", "10,000 steps",
         ("test_row_14_",), "tests/faults/test_mixed.py -k row_14",
     ),
     Row(
@@ -93,32 +93,33 @@ ROWS = (
         ("test_row_15_",), "tests/faults/test_mixed.py -k row_15",
     ),
     Row(
-        "", "a random life: files, claims, failures, promotions, time jumps, lost workers; the audit clean after every "
-        "step", "400 lives of 80 steps, on each database",
+        "", "a random sequence of files, claims, failures, promotions, time jumps and lost workers; the audit clean "
+        "after every step", "400 sequences of 80 steps, on each database",
         ("test_the_invariants_hold_after_every_step",), "tests/faults/test_machine.py",
     ),
     Row(
-        "", "everything that locks at once, rare operations too: in the order of `schema/row_locks.py`, no deadlock",
+        "", "everything that takes locks, at once: in the order of `schema/row_locks.py`, no deadlock",
         "500 operations",
         ("test_locks_are_taken_in_order",), "tests/faults/test_lock_order.py",
     ),
     Row(
-        "", "hostile values at every door: refused, or harmless", "2,000 examples at each door, on each database",
+        "", "hostile values at every interface: refused, or harmless",
+        "2,000 examples at each interface, on each database",
         ("test_the_claim[", "test_what_operators_name[", "test_task_messages[", "test_the_pools_file["),
         "tests/faults/test_hostile.py",
     ),
     Row(
-        "", "a builds worker killed at 6 steps, with real processes: nothing stuck, left over or double", "6",
+        "", "a builds worker killed at 6 steps, with real processes: nothing stuck, left over or duplicated", "6",
         ("test_killed_at_a_step",), "tests/provisioners/test_crashes.py",
     ),
     Row(
-        "", "a builds worker's machine lost for good, and back later: replaced elsewhere, and what it left deleted",
+        "", "a builds worker's machine lost, and back later: prebuilds replaced elsewhere, its leftovers deleted",
         "1",
         ("test_two_hosts_each_with_its_own_and_one_lost_for_good",), "tests/e2e/test_healing.py",
     ),
     Row(
-        "", "100 builds at once in one process on SQLite: every lease renewed in time; a million workspaces that are "
-        "gone: no decision slower; all prebuilds of a pool replaced at once", "1 each",
+        "", "100 builds at once in one process on SQLite: every lease renewed in time; a million deleted "
+        "workspaces: no decision slower; all prebuilds of a pool replaced at once", "1 each",
         ("test_two_hundred_builds_beat_in_time", "test_history_costs_what_lives_nothing",
          "test_promote_and_invalidate"),
         "tests -k 'two_hundred_builds or history_costs or promote_and'",
@@ -134,7 +135,7 @@ def row_of(test: str) -> Row:
 
 
 def render(results: Mapping[str, Result]) -> str:
-    """Render the table, without what stands around it."""
+    """Render the table without its surroundings."""
     lines = [HEAD, RULE]
     for row in ROWS:
         mine = {test: result for test, result in results.items() if row_of(test) is row}
@@ -144,7 +145,7 @@ def render(results: Mapping[str, Result]) -> str:
 
 
 def seen(results: Mapping[str, Result]) -> str:
-    """Say in words what a row's tests have shown."""
+    """Summarize the results of a row's tests."""
     if not results:
         return "not run yet"
     failed = [test.rpartition("::")[2] for test, result in results.items() if result.outcome != "passed"]
@@ -155,7 +156,7 @@ def seen(results: Mapping[str, Result]) -> str:
 
 
 def made(results: Sequence[Result]) -> str:
-    """Say of which code, how long and with what seeds."""
+    """Name the commits, the minutes and the seeds of the results."""
     if not results:
         return ""
     commits = ", ".join(sorted({result.commit for result in results}))
@@ -165,16 +166,16 @@ def made(results: Sequence[Result]) -> str:
 
 
 def printed(document: str, results: Mapping[str, Result]) -> str:
-    """Put the table in place of the one that is in the document."""
+    """Replace the table in the document."""
     pattern = re.compile(f"(?<={re.escape(BEGIN)}\n).*?(?={re.escape(END)})", re.DOTALL)
     text, times = pattern.subn(lambda _: f"\n{summary(results)}\n\n{render(results)}\n", document)
     if times != 1:
-        raise ValueError(f"not one place between {BEGIN} and {END}, but {times}")
+        raise ValueError(f"expected one place between {BEGIN} and {END}, not {times}")
     return text
 
 
 def summary(results: Mapping[str, Result]) -> str:
-    """Say in a line how much has been run."""
+    """Summarize in one line how much has been run."""
     minutes = sum(result.seconds for result in results.values()) / 60
     passed = sum(result.outcome == "passed" for result in results.values())
     rows = sum(any(row_of(test) is row for test in results) for row in ROWS)
