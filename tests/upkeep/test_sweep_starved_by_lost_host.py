@@ -36,7 +36,9 @@ def test_lost_starts_beside_a_retired_hosts_deletions(database: Database, settin
         connection.execute(update(m.Build).where(m.Build.transition == Transition.DELETE).values(queue="retired"))
     turn(database, settings)
     jump(database, 3600)
-    lost = {build.id for build in sweep(database, settings, lambda host: 5 if host == "retired" else 0).follow_up.builds}
+    lost = {
+        build.id for build in sweep(database, settings, lambda host: 5 if host == "retired" else 0).follow_up.builds
+    }
     with database.read() as connection:
         starts = connection.execute(m.Build.__table__.select().where(m.Build.queue == "")).all()
     waiting = {row.id for row in starts if row.status is BuildStatus.PENDING}
