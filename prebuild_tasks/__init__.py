@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from prebuild_tasks.faces import lazy
 
 if TYPE_CHECKING:
     from prebuild_tasks.celery import app as app
+    from prebuild_tasks.client import Client
 
 __version__ = "0.2.0.dev0"
 
+__all__ = ["Client"]
 
-def __getattr__(name: str) -> Any:
-    # Lazily, so that the client and the claim command never import Celery.
-    if name == "app":
-        from prebuild_tasks.celery import app
-
-        return app
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+if not TYPE_CHECKING:  # lazily, so that the client and the claim command never import Celery
+    __getattr__ = lazy(__name__, {"celery": ("app",), "client": ("Client",)})

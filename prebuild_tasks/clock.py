@@ -1,4 +1,4 @@
-"""The clock of the process. Other modules take `now` as an argument or ask the database."""
+"""The only place that reads the time. Everything else takes `now` as an argument or asks the database."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ Clock = Callable[[], datetime]
 
 
 def utcnow() -> datetime:
-    """Return the current time as an aware datetime in UTC."""
+    """The current instant, aware, in UTC."""
     return datetime.now(UTC)
 
 
 def monotonic() -> float:
-    """Return seconds that never decrease, for durations and deadlines within one process."""
+    """Seconds that never run backwards, for measuring and for deadlines inside one process."""
     return time.monotonic()

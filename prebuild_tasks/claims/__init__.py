@@ -7,15 +7,29 @@ from typing import TYPE_CHECKING
 from prebuild_tasks.faces import lazy
 
 if TYPE_CHECKING:
+    from prebuild_tasks.claims.session import ClaimSession, ask_again
     from prebuild_tasks.claims.take import claim, claim_and_wake
     from prebuild_tasks.claims.types import BeingBuilt, ClaimAnswer, Claimed, ClaimRequest
 
-__all__ = ["BeingBuilt", "ClaimAnswer", "ClaimRequest", "Claimed", "claim", "claim_and_wake"]
+__all__ = [
+    "BeingBuilt",
+    "ClaimAnswer",
+    "ClaimRequest",
+    "ClaimSession",
+    "Claimed",
+    "ask_again",
+    "claim",
+    "claim_and_wake",
+]
 
 if not TYPE_CHECKING:  # mypy would take every name for defined
     __getattr__ = lazy(
         __name__,
         {
+            "session": (
+                "ClaimSession",
+                "ask_again",
+            ),
             "take": (
                 "claim",
                 "claim_and_wake",

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from sqlalchemy import Connection, select
 
-from prebuild_tasks.claims.store import ANSWER_COLUMNS
-from prebuild_tasks.claims.types import BeingBuilt, ClaimAnswer, Claimed, Reserved
+from prebuild_tasks.claims.store import ANSWER_COLUMNS, claimed_row
+from prebuild_tasks.claims.types import BeingBuilt, ClaimAnswer, Claimed, ClaimedRow, Reserved
 from prebuild_tasks.errors import ClaimMissError, RefusedError
 from prebuild_tasks.model.vocabulary import BuildStatus, ClaimState, MissReason, Transition
 from prebuild_tasks.remedies import Remedy, RemedyKind
@@ -17,16 +15,18 @@ from prebuild_tasks.schema.lookup import REF_COLUMNS, ref_of
 from prebuild_tasks.workspaces import FollowUp, is_usable
 
 
-def answer_of(row: Any, ref: str, request_id: str) -> ClaimAnswer:
-    """The answer of a row with ANSWER_COLUMNS."""
+def answer_of(row: ClaimedRow, ref: str, request_id: str) -> ClaimAnswer:
+    """Make the answer of a workspace that was claimed; `ref` names its preset."""
     usable = is_usable(row.status, row.reason)
     return ClaimAnswer(
         workspace=row.name,
+        workspace_id=row.id,
         preset=ref,
         owner=row.owner,
         url=row.url,
         directory=row.directory,
         resource_id=row.resource_id,
+        host=row.host,
         request_id=request_id,
         claimed_at=row.claimed_at,
         state=ClaimState.USABLE if usable else ClaimState.PERSONALISING,
@@ -57,7 +57,7 @@ def answered(connection: Connection, request_id: str, owner: str) -> Claimed | B
     # The pool is woken again: who repeats a request may have lost the first message with the answer.
     follow_up = FollowUp.of(wake=[row.preset_id], ref=ref)
     if row.claimed_at is not None:
-        return Claimed(answer_of(row, ref, request_id), follow_up)
+        return Claimed(answer_of(claimed_row(row), ref, request_id), follow_up)
     if row.transition is Transition.START and row.status in (BuildStatus.PENDING, BuildStatus.RUNNING):
         return BeingBuilt(Reserved(row.id, row.name, row.preset_id, follow_up), owner, ref)
     error = connection.execute(

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache
-from types import SimpleNamespace
 from typing import Any
 
 from sqlalchemy import (
@@ -37,7 +37,7 @@ from sqlalchemy.orm import DeclarativeBase
 
 from prebuild_tasks.claims.answers import answer_of
 from prebuild_tasks.claims.store import ANSWER_COLUMNS, has_workspaces
-from prebuild_tasks.claims.types import Claimed
+from prebuild_tasks.claims.types import Claimed, ClaimedRow
 from prebuild_tasks.db.base import UuidText
 from prebuild_tasks.db.connections import one_line, run_by_driver
 from prebuild_tasks.db.engine import Database
@@ -45,8 +45,8 @@ from prebuild_tasks.model.names import PREBUILD_PREFIX, PresetRef
 from prebuild_tasks.model.vocabulary import CLAIM_REASON, BuildPriority, BuildStatus, Transition
 from prebuild_tasks.reconcile import fresh_since_sql
 from prebuild_tasks.schema import tables as m
-from prebuild_tasks.schema.conditions import IS_CLAIMABLE, TEMPLATE_OF_VERSION, VERSION_OF_PRESET, constant
-from prebuild_tasks.schema.lookup import REF_COLUMNS, ref_of
+from prebuild_tasks.schema.conditions import IS_CLAIMABLE, TEMPLATE_OF_VERSION, VERSION_OF_PRESET, said
+from prebuild_tasks.schema.lookup import REF_COLUMNS
 from prebuild_tasks.schema.row_locks import lock_owner, skip_locked
 from prebuild_tasks.workspaces import FollowUp, NewBuild, handed_over_sql, has_hook_sql, work_of
 
@@ -69,31 +69,57 @@ def claim_at_once(
         "template": ref.template, "preset": ref.preset, "version": ref.version, "owner": owner, "name": name,
         "request_id": request_id, "build_id": uuid.uuid4(), "elapsed_ms": elapsed_ms, "below_limit": False,
     }  # fmt: skip
-    hit = _named(database.run(words, values))
+    hit = _read(database.run(words, values))
     if hit and hit.max_per_owner is not None:
         with database.write() as connection:
             # Lock, then count in a further statement: in one with the lock the count is from before it.
             lock_owner(connection, owner)
             has = connection.execute(has_workspaces(owner, hit.limited_by)).scalar_one()
             values["below_limit"] = has < hit.max_per_owner
-            hit = _named(run_by_driver(connection.connection, words, values).fetchone())
-    if hit is None or hit.id is None:
+            hit = _read(run_by_driver(connection.connection, words, values).fetchone())
+    if hit is None or hit.row is None:
         return None
-    builds = [NewBuild(str(values["build_id"]), hit.host, work_of(Transition.START, CLAIM_REASON, hit.name))]
-    pool = ref_of(hit)
-    return Claimed(answer_of(hit, pool, request_id), FollowUp.of(builds, [hit.preset_id], ref=pool))
+    row = hit.row
+    builds = [NewBuild(str(values["build_id"]), row.host, work_of(Transition.START, CLAIM_REASON, row.name))]
+    return Claimed(answer_of(row, hit.ref, request_id), FollowUp.of(builds, [row.preset_id], ref=hit.ref))
 
 
-_FOUND = [column.name for column in (*ANSWER_COLUMNS, *REF_COLUMNS)] + ["max_per_owner", "limited_by"]
+@dataclass(frozen=True, slots=True)
+class _Hit:
+    """What the statement answers of a preset that exists."""
+
+    row: ClaimedRow | None
+    """None: it gave nothing away."""
+    ref: str
+    max_per_owner: int | None
+    """None: no limit, or none that was left to be looked at."""
+    limited_by: int
+    """The organization whose limit that is."""
 
 
-def _named(found: Sequence[object] | None) -> Any:
+_ANSWERED = [column.name for column in ANSWER_COLUMNS]
+_FOUND = [*_ANSWERED, *(column.name for column in REF_COLUMNS), "max_per_owner", "limited_by"]
+
+
+def _read(found: Sequence[Any] | None) -> _Hit | None:
+    """Name the values, which come as the driver gives them."""
     if found is None:
         return None
-    row = SimpleNamespace(**dict(zip(_FOUND, found, strict=True)))
-    if row.id is not None:
-        row.status, row.claimed_at = BuildStatus(row.status), row.claimed_at.astimezone(UTC)
-    return row
+    values = dict(zip(_FOUND, found, strict=True))
+    row = None
+    if values["id"] is not None:
+        until = values["claimed_until"]
+        typed = {
+            "id": str(values["id"]),
+            "status": BuildStatus(values["status"]),
+            "claimed_at": values["claimed_at"].astimezone(UTC),
+            "claimed_until": until and until.astimezone(UTC),
+        }
+        row = ClaimedRow(**{name: values[name] for name in _ANSWERED} | typed)
+    ref = PresetRef.of(
+        values["template_name"], values["preset_name"], values["version_name"], active=bool(values["is_active"])
+    )
+    return _Hit(row, str(ref), values["max_per_owner"], values["limited_by"])
 
 
 @cache
@@ -120,13 +146,13 @@ def _statement(now: ColumnElement[datetime], *, versioned: bool) -> Select[*tupl
         .limit(literal_column("1"))
     )
     chosen = skip_locked(oldest).scalar_subquery()
-    name = func.nullif(bindparam("name", type_=m.Workspace.name.type), constant(""))
+    name = func.nullif(bindparam("name", type_=m.Workspace.name.type), said(""))
     hit = (
         update(m.Workspace)
         .where(m.Workspace.id == chosen, IS_CLAIMABLE)
         .values(
             owner=owner,
-            name=func.coalesce(name, func.replace(m.Workspace.name, constant(PREBUILD_PREFIX), constant(""))),
+            name=func.coalesce(name, func.replace(m.Workspace.name, said(PREBUILD_PREFIX), said(""))),
             **handed_over_sql(of_pool("now"), of_pool("claimed_ttl_s"), of_pool("has_hook")),
         )
         .returning(*ANSWER_COLUMNS)
@@ -138,13 +164,13 @@ def _statement(now: ColumnElement[datetime], *, versioned: bool) -> Select[*tupl
         request_id=bindparam("request_id", type_=Text()), hit=true(), latency_ms=latency,
     )  # fmt: skip
     history = _insert(
-        m.History, hit, at=hit.c.claimed_at, actor=owner, event=constant("claimed"), workspace_id=hit.c.id,
-        preset_id=hit.c.preset_id, reason=constant(CLAIM_REASON),
+        m.History, hit, at=hit.c.claimed_at, actor=owner, event=said("claimed"), workspace_id=hit.c.id,
+        preset_id=hit.c.preset_id, reason=said(CLAIM_REASON),
     )  # fmt: skip
     build = _insert(
         m.Build, hit, id=bindparam("build_id", type_=UuidText), workspace_id=hit.c.id,
         organization_id=hit.c.organization_id, preset_id=hit.c.preset_id, number=hit.c.build_number,
-        transition=constant(Transition.START), status=constant(BuildStatus.PENDING), reason=constant(CLAIM_REASON),
+        transition=said(Transition.START), status=said(BuildStatus.PENDING), reason=said(CLAIM_REASON),
         initiator=owner, priority=literal_column(str(BuildPriority.PERSON_WAITS)), queue=hit.c.host,
         created_at=hit.c.claimed_at,
     )  # fmt: skip

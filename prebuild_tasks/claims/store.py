@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Select, and_, func, insert, literal, or_, select, update
+from sqlalchemy import ColumnElement, Connection, Row, Select, and_, func, insert, literal, or_, select, update
 
-from prebuild_tasks.claims.types import Pool, _Attempt
+from prebuild_tasks.claims.types import ClaimedRow, Pool, _Attempt
 from prebuild_tasks.clock import monotonic
 from prebuild_tasks.errors import NotFoundError
 from prebuild_tasks.model.names import PREBUILD_PREFIX
@@ -28,7 +28,7 @@ from prebuild_tasks.schema.row_locks import skip_locked
 from prebuild_tasks.workspaces import handed_over, has_hook
 
 
-def _take(connection: Connection, pool: Pool, owner: str, name: str, now: datetime) -> Any:
+def _take(connection: Connection, pool: Pool, owner: str, name: str, now: datetime) -> ClaimedRow | None:
     """The claim itself. The base row is locked and others' are skipped: k claimers of n get min(k, n), nobody waits."""
     oldest = (
         select(m.Workspace.id)
@@ -38,7 +38,7 @@ def _take(connection: Connection, pool: Pool, owner: str, name: str, now: dateti
         .limit(1)
     )
     candidate = skip_locked(oldest, of=m.Workspace).scalar_subquery()
-    return connection.execute(
+    row = connection.execute(
         update(m.Workspace)
         .where(m.Workspace.id == candidate, IS_CLAIMABLE)
         .values(
@@ -48,6 +48,7 @@ def _take(connection: Connection, pool: Pool, owner: str, name: str, now: dateti
         )
         .returning(*ANSWER_COLUMNS)
     ).one_or_none()
+    return None if row is None else claimed_row(row)
 
 
 def _still_good(pool: Pool, now: datetime) -> ColumnElement[bool]:
@@ -107,6 +108,11 @@ ANSWER_COLUMNS = (
     m.Workspace.organization_id,
     m.Workspace.host,
 )
+
+
+def claimed_row(row: Row[*tuple[Any, ...]]) -> ClaimedRow:
+    """Read ANSWER_COLUMNS, by name, from a row that may have more."""
+    return ClaimedRow(**{column.name: getattr(row, column.name) for column in ANSWER_COLUMNS})
 
 
 def has_workspaces(owner: str, organization_id: int) -> Select[int]:

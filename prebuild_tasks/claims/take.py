@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Any
 
 import structlog
 from sqlalchemy import Connection
@@ -17,7 +16,7 @@ from prebuild_tasks.claims.misses import MISS_WORDS, miss_reason
 from prebuild_tasks.claims.one_statement import claim_at_once
 from prebuild_tasks.claims.reserve import reserve
 from prebuild_tasks.claims.store import _claimable, _event, _take
-from prebuild_tasks.claims.types import BeingBuilt, ClaimAnswer, Claimed, ClaimRequest, Pool, _Attempt
+from prebuild_tasks.claims.types import BeingBuilt, ClaimAnswer, Claimed, ClaimedRow, ClaimRequest, Pool, _Attempt
 from prebuild_tasks.clock import monotonic
 from prebuild_tasks.config import Settings
 from prebuild_tasks.db.engine import Database
@@ -151,7 +150,7 @@ def _try(connection: Connection, attempt: _Attempt, pools: Sequence[Pool], now: 
     return None
 
 
-def _hit(connection: Connection, attempt: _Attempt, pool: Pool, row: Any, now: datetime) -> Claimed:
+def _hit(connection: Connection, attempt: _Attempt, pool: Pool, row: ClaimedRow, now: datetime) -> Claimed:
     _event(connection, attempt, pool.id, now, workspace_id=row.id)
     add_history(
         connection, "claimed", now=now, actor=attempt.owner, workspace_ids=[row.id], preset_id=pool.id,

@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from prebuild_tasks.errors import BeingBuiltError
-from prebuild_tasks.model.vocabulary import ClaimState, PresetStatus
+from prebuild_tasks.model.vocabulary import BuildStatus, ClaimState, PresetStatus
 from prebuild_tasks.remedies import Remedy, RemedyKind
 from prebuild_tasks.workspaces import FollowUp
 
@@ -43,16 +43,43 @@ class _Attempt:
     max_builds_in_flight: int
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClaimedRow:
+    """A claimed workspace as the database tells it; the columns of `store.ANSWER_COLUMNS`."""
+
+    id: str
+    name: str
+    owner: str
+    url: str
+    directory: str
+    resource_id: str
+    claimed_at: datetime
+    claimed_until: datetime | None
+    status: BuildStatus
+    """Of its latest build; so is the number."""
+    reason: str
+    preset_id: int
+    build_number: int
+    organization_id: int
+    host: str
+
+
 @dataclass(frozen=True, slots=True)
 class ClaimAnswer:
     """A claimed workspace, in the words of every port."""
 
     workspace: str
+    """Its name."""
+    workspace_id: str
     preset: str
+    """`template/preset`, with `@version` unless that is the active version."""
     owner: str
     url: str
+    """Empty where the provisioner gave none; so are the next two."""
     directory: str
     resource_id: str
+    host: str
+    """The machine that a local workspace is bound to; empty for one that any host can reach."""
     request_id: str
     claimed_at: datetime
     state: ClaimState
@@ -63,11 +90,13 @@ class ClaimAnswer:
         """As JSON."""
         told = {
             "workspace": self.workspace,
+            "workspace_id": self.workspace_id,
             "preset": self.preset,
             "owner": self.owner,
             "url": self.url,
             "directory": self.directory,
             "resource_id": self.resource_id,
+            "host": self.host,
             "request_id": self.request_id,
             "claimed_at": self.claimed_at.isoformat(),
             "state": self.state.value,

@@ -21,11 +21,7 @@ _HOST_TASKS_SINCE = (0, 2)
 
 def live_hosts(connection: Connection, settings: Settings, now: datetime) -> Sequence[str]:
     """Hosts with a builds worker that was heard of just now."""
-    return (
-        connection.execute(select(m.Worker.host).where(*live_builds_worker_conditions(settings, now)).distinct())
-        .scalars()
-        .all()
-    )
+    return connection.execute(select(m.Worker.host).where(*_alive(settings, now)).distinct()).scalars().all()
 
 
 def all_know_host_tasks(connection: Connection, settings: Settings, now: datetime) -> bool:
@@ -48,5 +44,5 @@ def _release(version: str) -> tuple[int, ...]:
     return tuple(int(part) for part in parts) if all(part.isdecimal() for part in parts) else ()
 
 
-def live_builds_worker_conditions(settings: Settings, now: datetime) -> tuple[ColumnElement[bool], ...]:
+def _alive(settings: Settings, now: datetime) -> tuple[ColumnElement[bool], ...]:
     return m.Worker.role == BUILDS_ROLE, is_alive_sql(recent(settings, now))

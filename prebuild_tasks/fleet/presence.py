@@ -70,7 +70,7 @@ class Presence:
         self._over.set()
         self._thread.join(5)
 
-    def announce(self) -> None:
+    def say(self) -> None:
         """One word; `started_at` is since when there was no gap."""
         with self._database.write() as connection:
             now = self._database.now(connection)
@@ -84,7 +84,7 @@ class Presence:
             values["started_at"] = case((slept, literal(now, UtcDateTime())), else_=m.Worker.started_at)
             connection.execute(insert.on_conflict_do_update(index_elements=["name"], set_=values))
 
-    def announce_end(self) -> None:
+    def say_goodbye(self) -> None:
         """The last word: nobody has to wait until this process counts as gone."""
         with self._database.write() as connection:
             mine = m.Worker.name == self._name
@@ -92,9 +92,9 @@ class Presence:
 
     def _run(self) -> None:
         while True:
-            self._talk(self.announce)
+            self._talk(self.say)
             if self._over.wait(self._pause):
-                self._talk(self.announce_end)
+                self._talk(self.say_goodbye)
                 return
 
     def _talk(self, word: Callable[[], None]) -> None:

@@ -1,1 +1,1 @@
-"""The domain's vocabulary: enums, names, durations and text for people."""
+"""The words of the field: vocabulary, names, durations, text."""

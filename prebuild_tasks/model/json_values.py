@@ -1,4 +1,4 @@
-"""Types of JSON values."""
+"""Types of values that JSON can hold."""
 
 from __future__ import annotations
 
@@ -6,6 +6,6 @@ from collections.abc import Mapping, Sequence
 from typing import TypeAlias
 
 JsonValue: TypeAlias = "str | int | float | bool | Sequence[JsonValue] | Mapping[str, JsonValue] | None"
-"""Any value that JSON can represent."""
+"""Whatever JSON can hold."""
 JsonObject: TypeAlias = Mapping[str, JsonValue]
 """A JSON object."""

@@ -34,10 +34,12 @@ def test_the_oldest_eligible_prebuild_changes_its_owner(database: Database, sett
     age(database, 50, [oldest.id])
     answer = take(database)
     assert answer.report().keys() == {
-        "workspace", "preset", "owner", "url", "directory", "resource_id", "request_id", "claimed_at", "state",
+        "workspace", "workspace_id", "preset", "owner", "url", "directory", "resource_id", "host", "request_id",
+        "claimed_at", "state",
     }  # fmt: skip
     assert (answer.workspace, answer.preset, answer.owner) == (oldest.name.removeprefix("prebuild-"), PRESET, "ada")
     assert (answer.resource_id, answer.state) == (f"r-{oldest.id}", "usable")
+    assert (answer.workspace_id, answer.host) == (oldest.id, oldest.host)
     [row] = workspaces(database, m.Workspace.owner == "ada")
     assert (row.id, row.slot) == (oldest.id, None)
     assert turn(database, settings).created == 1, "a claim frees its slot"

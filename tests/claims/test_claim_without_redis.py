@@ -8,8 +8,8 @@ from statistics import median
 
 import pytest
 
+from prebuild_tasks.claims.session import ClaimSession
 from prebuild_tasks.claims.types import ClaimRequest
-from prebuild_tasks.client import Client
 from prebuild_tasks.clock import monotonic
 from prebuild_tasks.config import Settings
 from prebuild_tasks.db.engine import Database
@@ -30,16 +30,16 @@ def dead_redis(request: pytest.FixtureRequest) -> Iterator[str]:
     yield f"redis://127.0.0.1:{port}/0"
 
 
-def client(settings: Settings, database: Database, redis_url: str) -> Client:
-    return Client(settings=settings.model_copy(update={"database_url": database.url, "redis_url": redis_url}))
+def session(settings: Settings, database: Database, redis_url: str) -> ClaimSession:
+    return ClaimSession(settings.model_copy(update={"database_url": database.url, "redis_url": redis_url}))
 
 
-def take(one: Client, owner: str) -> tuple[float, float]:
+def take(one: ClaimSession, owner: str) -> tuple[float, float]:
     """Seconds until the answer, and from there until the wake-up was sent or given up."""
     started = monotonic()
-    claimed = one.claim_only(ClaimRequest(owner, [PRESET]))
+    claimed = one.claim(ClaimRequest(owner, [PRESET]))
     answered = monotonic()
-    one.wake(claimed)
+    one.send(claimed.follow_up)
     return answered - started, monotonic() - answered
 
 
@@ -50,7 +50,7 @@ def test_claims_answer_at_their_usual_speed(
     """In pairs, one of each: whatever else the machine does at the time, it does to both."""
     declare(database, settings, 2 * CLAIMS)
     fill(database, settings)
-    healthy, broken = client(settings, database, redis_url), client(settings, database, dead_redis)
+    healthy, broken = session(settings, database, redis_url), session(settings, database, dead_redis)
     pairs = [(take(healthy, f"a{number}"), take(broken, f"b{number}")) for number in range(CLAIMS)]
     healthy.close()
     broken.close()

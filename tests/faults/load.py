@@ -7,6 +7,7 @@ import threading
 import uuid
 from collections.abc import Sequence
 
+from prebuild_tasks.claims.session import ClaimSession
 from prebuild_tasks.claims.types import ClaimRequest
 from prebuild_tasks.client import Client
 from prebuild_tasks.clock import monotonic
@@ -14,6 +15,7 @@ from prebuild_tasks.config import Settings
 from prebuild_tasks.errors import BusyError, ClaimMissError, NotFoundError, UnreachableError
 from prebuild_tasks.insight.invariants import audit
 from prebuild_tasks.insight.status.listings import workspaces
+from prebuild_tasks.workspaces.release import end_workspace
 
 _MOMENTARY = {"running without a heart-beat"}
 """What may be true while a fault lasts; it is asked for when all is calm."""
@@ -101,25 +103,25 @@ class Load:
         self._over.set()
         for thread in self._threads:
             thread.join(60)
-        client = Client(settings=self._settings)
+        session = ClaimSession(self._settings)
         while self._mine:
-            self._release(client, self._mine.pop())
-        client.close()
+            self._release(session, self._mine.pop())
+        session.close()
 
     def _run(self) -> None:
-        client = Client(settings=self._settings)
+        session = ClaimSession(self._settings)
         while not self._over.wait(self._chance.expovariate(self._rate / len(self._threads))):
-            self._claim(client)
+            self._claim(session)
             if len(self._mine) > 4:
-                self._release(client, self._mine.pop(0))
-        client.close()
+                self._release(session, self._mine.pop(0))
+        session.close()
 
-    def _claim(self, client: Client) -> None:
+    def _claim(self, session: ClaimSession) -> None:
         request = ClaimRequest(f"o-{uuid.uuid4().hex[:8]}", [self._chance.choice(self._pools)])
         while True:
             started = monotonic()
             try:
-                claimed = client.claim_only(request)
+                claimed = session.claim(request)
             except ClaimMissError:
                 self.misses += 1
                 self.latencies.append(monotonic() - started)
@@ -136,26 +138,26 @@ class Load:
         answer = claimed.answer
         mine = f"{answer.owner}/{answer.workspace}"
         self._sampler.answered(mine)
-        client.wake(claimed)
-        again = self._again(client, request)
+        session.send(claimed.follow_up)
+        again = self._again(session, request)
         if again and again != answer.workspace:
             self._sampler.violations.append(f"{answer.workspace} and {again} for one request")
         self._mine.append(mine)
 
-    def _again(self, client: Client, request: ClaimRequest) -> str:
+    def _again(self, session: ClaimSession, request: ClaimRequest) -> str:
         if self._chance.random() > 0.1:
             return ""
         try:
-            return client.claim_only(request).answer.workspace
+            return session.claim(request).answer.workspace
         except (UnreachableError, BusyError):
             return ""
 
-    def _release(self, client: Client, workspace: str) -> None:
+    def _release(self, session: ClaimSession, workspace: str) -> None:
         self._sampler.gives_back(workspace)
         unknown = False
         while True:
             try:
-                client.release(workspace, actor="load")
+                session.send(end_workspace(session.database, workspace, actor="load").follow_up)
                 return
             except (UnreachableError, BusyError):
                 unknown = True

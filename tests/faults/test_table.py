@@ -14,13 +14,14 @@ from concurrent.futures import ThreadPoolExecutor
 
 from sqlalchemy import select, text
 
+from prebuild_tasks.claims.session import ClaimSession
 from prebuild_tasks.claims.types import ClaimRequest
-from prebuild_tasks.client import Client
 from prebuild_tasks.clock import monotonic
 from prebuild_tasks.db.engine import Database
 from prebuild_tasks.messaging.publisher import Messages
 from prebuild_tasks.messaging.queues import BUILDS, EVENTS, RECONCILE
 from prebuild_tasks.schema import tables as m
+from prebuild_tasks.workspaces.release import end_workspace
 from tests.faults.cluster import NAMES, TICK, Cluster
 from tests.faults.trials import BUILD_STEPS, IN_CLUSTER, TURN_STEPS, Report, in_turn, refill, trials
 from tests.support.wait import wait_until
@@ -123,12 +124,12 @@ def test_row_5_postgresql_restarts(deployment: Cluster, chance: random.Random, r
 
 @trials(10, 500)
 def test_row_6_duplicates(deployment: Cluster, chance: random.Random, report: Report, count: int) -> None:
-    messages, client = Messages(deployment.settings), Client(settings=deployment.settings)
+    messages, session = Messages(deployment.settings), ClaimSession(deployment.settings)
     load = deployment.load(chance)
     sent = 0
     for number in range(count):
         times = chance.randint(2, 5)
-        with client.database.read() as connection:
+        with session.database.read() as connection:
             query = select(m.Build.id, m.Build.queue).order_by(m.Build.created_at.desc()).limit(20)
             builds = [(row.id, row.queue) for row in connection.execute(query)]
             presets = [str(identity) for identity in connection.execute(select(m.Preset.id)).scalars()]
@@ -138,19 +139,20 @@ def test_row_6_duplicates(deployment: Cluster, chance: random.Random, report: Re
         if number % 5 == 0:
             request = ClaimRequest(f"d-{number}-{os.urandom(3).hex()}", NAMES)
             with ThreadPoolExecutor(times) as pool:
-                answers = list(pool.map(lambda _, asked=request: _same(client, asked), range(times)))
+                answers = list(pool.map(lambda _, asked=request: _same(session, asked), range(times)))
             assert len(set(answers) - {None}) <= 1
             for answer in set(answers) - {None}:
-                client.release(f"{request.owner}/{answer}", actor="test")
+                ending = end_workspace(session.database, f"{request.owner}/{answer}", actor="test")
+                session.send(ending.follow_up)
     load.stop()
     deployment.calm()
-    client.close()
+    session.close()
     report(f"{count} times 2 to 5 at once, {sent} messages")
 
 
-def _same(client: Client, request: ClaimRequest) -> str | None:
+def _same(session: ClaimSession, request: ClaimRequest) -> str | None:
     try:
-        return client.claim_only(request).answer.workspace
+        return session.claim(request).answer.workspace
     except Exception:  # noqa: BLE001 - a miss, or too busy
         return None
 

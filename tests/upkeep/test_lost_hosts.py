@@ -18,10 +18,10 @@ from prebuild_tasks.upkeep.lost_hosts import give_up_lost
 from tests.support.builders import PRESET, declare, finish_builds, jump, turn, workspaces
 
 
-def announce(database: Database, settings: Settings, *hosts: str) -> list[Presence]:
+def say(database: Database, settings: Settings, *hosts: str) -> list[Presence]:
     presences = [Presence(database, settings.model_copy(update={"host": host}), "builds") for host in hosts]
     for presence in presences:
-        presence.announce()
+        presence.say()
     return presences
 
 
@@ -29,7 +29,7 @@ def watch(database: Database, settings: Settings, presence: Presence) -> None:
     """The time after which a host is lost passes, and this one is there all along."""
     for _ in range(int(settings.host_lost // 60) + 1):
         jump(database, 60)
-        presence.announce()
+        presence.say()
 
 
 def on(database: Database, host: str) -> None:
@@ -44,7 +44,7 @@ def test_a_lost_hosts_prebuilds_are_replaced(database: Database, settings: Setti
     on(database, "old")
     claim(database, ClaimRequest("ada", [PRESET]))
     finish_builds(database)
-    _, new = announce(database, settings, "old", "new")
+    _, new = say(database, settings, "old", "new")
     watch(database, settings, new)
     with database.read() as connection:
         assert live_hosts(connection, settings, database.now(connection)) == ["new"]
@@ -65,7 +65,7 @@ def test_a_start_that_is_bound_to_a_lost_host_is_given_up(database: Database, se
     with database.write() as connection:
         connection.execute(update(m.Build).values(attempt=1, queue="old"))
     on(database, "old")
-    _, new = announce(database, settings, "old", "new")
+    _, new = say(database, settings, "old", "new")
     watch(database, settings, new)
     assert len(give_up_lost(database, settings).builds) == 1
     assert turn(database, settings).created == 1
@@ -78,9 +78,9 @@ def test_after_a_night_switched_off_nobody_is_lost(database: Database, settings:
     turn(database, settings)
     finish_builds(database)
     on(database, "old")
-    announce(database, settings, "old", "new")
+    say(database, settings, "old", "new")
     jump(database, 8 * 3600)
-    announce(database, settings, "new")
+    say(database, settings, "new")
     assert not give_up_lost(database, settings)
 
 
@@ -89,9 +89,9 @@ def test_a_machine_that_slept_has_not_watched(database: Database, settings: Sett
     turn(database, settings)
     finish_builds(database)
     on(database, "old")
-    _, new = announce(database, settings, "old", "new")
+    _, new = say(database, settings, "old", "new")
     jump(database, 8 * 3600)
-    new.announce()
+    new.say()
     assert not give_up_lost(database, settings)
 
 
@@ -100,7 +100,7 @@ def test_without_another_host_nobody_is_lost(database: Database, settings: Setti
     turn(database, settings)
     finish_builds(database)
     on(database, "old")
-    announce(database, settings, "old")
+    say(database, settings, "old")
     jump(database, 8 * 3600)
     assert not give_up_lost(database, settings)
 
@@ -110,6 +110,6 @@ def test_a_running_build_of_a_lost_host_is_first_taken_back(database: Database, 
     result = turn(database, settings)
     with database.write() as connection:
         assert store.take(connection, result.follow_up.builds[0].id, "old/1", "old", database.now(connection))
-    _, new = announce(database, settings, "old", "new")
+    _, new = say(database, settings, "old", "new")
     watch(database, settings, new)
     assert give_up_lost(database, settings).builds == ()

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from prebuild_tasks.claims import Claimed, ClaimRequest
+from prebuild_tasks.claims import Claimed, ClaimRequest, ClaimSession, ask_again
 from prebuild_tasks.cli.completion import (
     ClaimedArgument,
     PresetOption,
@@ -21,7 +21,7 @@ from prebuild_tasks.cli.completion import (
 from prebuild_tasks.cli.json_views import fields_of
 from prebuild_tasks.cli.output import ActorOption, JsonOption, opened, write, write_json, write_more, write_rows
 from prebuild_tasks.cli.progress import Working
-from prebuild_tasks.client import Client, ask_again
+from prebuild_tasks.config import load_settings
 from prebuild_tasks.errors import ClaimMissError, InputError, WaitStoppedError
 from prebuild_tasks.model.durations import parse_duration
 from prebuild_tasks.model.vocabulary import WorkspaceState
@@ -68,7 +68,7 @@ def claim(
         patience = parse_duration(timeout)
     except ValueError as error:
         raise InputError(f"--timeout: {error}") from None
-    client = opened(Client())
+    session = opened(ClaimSession(load_settings()))
     request = ClaimRequest(
         owner=owner,
         presets=presets or (),
@@ -78,9 +78,9 @@ def claim(
         request_id=request_id or str(uuid.uuid4()),
         wait=wait,
     )
-    claimed = _waited_for(client, request, patience, quiet=as_json) if wait else client.claim_only(request)
+    claimed = _waited_for(session, request, patience, quiet=as_json) if wait else session.claim(request)
     _answer(claimed, as_json=as_json)
-    client.wake(claimed)
+    session.send(claimed.follow_up)
 
 
 def workspaces(
@@ -101,7 +101,9 @@ def workspaces(
     # Not needed for a claim, which this module is kept quick for.
     from prebuild_tasks.insight import workspaces as list_workspaces
 
-    rows = list_workspaces(opened(Client()).database, owner=owner, preset=preset, state=state, limit=limit)
+    rows = list_workspaces(
+        opened(ClaimSession(load_settings())).database, owner=owner, preset=preset, state=state, limit=limit
+    )
     told = [fields_of(row) for row in rows]
     sizes: list[int | None] = [None] * len(rows)
     if disk:
@@ -154,16 +156,16 @@ def delete(
 
 
 def _end(workspace: str, *, actor: str, operator: bool, as_json: bool) -> None:
-    client = opened(Client())
-    ending = end_workspace(client.database, workspace, actor=actor, operator=operator)
+    session = opened(ClaimSession(load_settings()))
+    ending = end_workspace(session.database, workspace, actor=actor, operator=operator)
     if as_json:
         write_json({"workspace": workspace, "id": ending.workspace_id, "state": "deleting"})
     else:
         write(f"{workspace} is being deleted")
-    client.after(ending.follow_up)
+    session.send(ending.follow_up)
 
 
-def _waited_for(client: Client, request: ClaimRequest, seconds: float, *, quiet: bool) -> Claimed:
+def _waited_for(session: ClaimSession, request: ClaimRequest, seconds: float, *, quiet: bool) -> Claimed:
     """Says beside the answer what it is waiting for; on Ctrl-C, how to get what goes on being built all the same."""
     with ExitStack() as stack:
         shown: list[Working] = []
@@ -178,7 +180,7 @@ def _waited_for(client: Client, request: ClaimRequest, seconds: float, *, quiet:
                 shown.append(stack.enter_context(Working(miss.message, quiet=quiet, patience=0)))
 
         try:
-            return client.claim_waiting(request, seconds, on_wait=say)
+            return session.claim_waiting(request, seconds, on_wait=say)
         except KeyboardInterrupt:
             raise WaitStoppedError(f"no longer waited for: {waits_for}", hint=ask_again(request)) from None
 

@@ -1,7 +1,4 @@
-"""Collect the facts for `prebuild doctor` from the database, Redis, the provisioners and the disk.
-
-Each part is asked separately, so that one that does not answer hides nothing of the others.
-"""
+"""Finds out what `prebuild doctor` judges: asks the database, Redis, the provisioners and the disk, each for itself."""
 
 from __future__ import annotations
 
@@ -22,9 +19,9 @@ from prebuild_tasks.config import Settings
 from prebuild_tasks.db.engine import Database
 from prebuild_tasks.errors import CannotBuildError, NotFoundError, PrebuildError
 from prebuild_tasks.fleet import Liveness, read_liveness
-from prebuild_tasks.insight.doctor.facts import (
+from prebuild_tasks.insight.doctor.rules import (
     DiskFact,
-    Examination,
+    Facts,
     ProvisionerFact,
     RedisFact,
     SchemaFact,
@@ -39,12 +36,12 @@ from prebuild_tasks.schema.conditions import IS_ACTIVE, TEMPLATE_OF_VERSION, VER
 from prebuild_tasks.schema.pauses import global_pause, pause_holds
 
 _PATIENCE = 15.0
-"""Seconds that a provisioner may take to list its resources."""
+"""Seconds a provisioner may take to list what it has."""
 
 
 @dataclass(slots=True)
 class _Declared:
-    """The stored template versions, by the provisioner that builds them."""
+    """What is stored of recipes: who is asked to carry them out."""
 
     installation: str = ""
     templates: dict[str, set[str]] = field(default_factory=dict)
@@ -52,16 +49,13 @@ class _Declared:
     active: list[tuple[str, str, Mapping[str, object]]] = field(default_factory=list)
     """Template, provisioner and config of each active version."""
     configs: dict[str, list[Mapping[str, object]]] = field(default_factory=dict)
-    """Configs of all versions, by provisioner."""
+    """Of every version there is, by provisioner."""
 
 
-def examine(database: Database, settings: Settings, provisioners: Provisioners) -> Examination:
-    """Collect all facts, in bounded time and without changing anything.
-
-    A part that does not answer is recorded as a `Trouble`; nothing is raised for it.
-    """
+def examine(database: Database, settings: Settings, provisioners: Provisioners) -> Facts:
+    """Find out everything, in bounded time; what does not answer is a fact like any other. Changes nothing."""
     control = tuple(settings.queue(name) for name in CONTROL)
-    facts = Examination(control, settings.queue(BUILDS), disk=_disk(settings))
+    facts = Facts(control, settings.queue(BUILDS), disk=_disk(settings))
     redis, waiting = _look_at_redis(settings, [*control, facts.builds_queue])
     facts = replace(facts, redis=redis, waiting=waiting)
     try:
@@ -86,7 +80,7 @@ def examine(database: Database, settings: Settings, provisioners: Provisioners) 
         bound_builds=bound,
         bad_timezones=zones,
         paused_by=str(paused.get("by", "somebody")) if paused and pause_holds(paused, now) else "",
-        provisioners=list(_ask(declared, provisioners, may_list=_builds_on_this_host(life, settings))),
+        provisioners=list(_ask(declared, provisioners, may_list=_builds_here(life, settings))),
     )
 
 
@@ -108,7 +102,7 @@ def _look_at_redis(settings: Settings, queues: list[str]) -> tuple[RedisFact | T
         policy=str(info.get("maxmemory_policy", "noeviction")),
         used=int(info.get("used_memory", 0)),
         limit=int(info.get("maxmemory", 0)),
-        not_writable=_why_not_writable(info),
+        writable=_why_not_writable(info),
     )
     return fact, dict(zip(queues, lengths, strict=True))
 
@@ -131,8 +125,8 @@ def _clock_skew(database: Database, connection: Connection) -> float | None:
     if database.dialect == "sqlite":
         return None  # the same clock
     before = utcnow()
-    of_database = database.now(connection)
-    return (before + (utcnow() - before) / 2 - of_database).total_seconds()
+    there = database.now(connection)
+    return (before + (utcnow() - before) / 2 - there).total_seconds()
 
 
 def _bad_timezones(connection: Connection) -> Iterator[tuple[str, str]]:
@@ -164,10 +158,7 @@ def _read_declared(connection: Connection) -> _Declared:
 
 
 def _ask(declared: _Declared, provisioners: Provisioners, *, may_list: bool) -> Iterator[ProvisionerFact]:
-    """Ask each provisioner that an active version names.
-
-    It must be installed, accept the configs of the active versions and, if `may_list`, list its resources in time.
-    """
+    """Each one that an active version names: is it there, does it take the configs, does it answer."""
     for name, templates in sorted(declared.templates.items()):
         fact = ProvisionerFact(name, tuple(sorted(templates)))
         try:
@@ -196,10 +187,10 @@ def _refusal(check: Callable[[], object]) -> Trouble | None:
     try:
         check()
     except CannotBuildError as error:
-        trouble = _trouble(error)
-        if trouble.hint or trouble.remedy:
-            return trouble
-        return replace(trouble, hint="correct the pools file and run", remedy=Remedy(RemedyKind.APPLY_POOLS_FILE))
+        told = _trouble(error)
+        if told.hint or told.remedy:
+            return told
+        return replace(told, hint="correct the pools file and", remedy=Remedy(RemedyKind.APPLY_POOLS_FILE))
     except PrebuildError as error:
         return _trouble(error)
     return None
@@ -210,26 +201,23 @@ def _trouble(error: PrebuildError) -> Trouble:
 
 
 def _within(seconds: float, question: Callable[[], object]) -> Trouble | None:
-    """Return the trouble with a question that is answered with an error, or not in time.
-
-    The thread of a question that is not answered in time is abandoned.
-    """
-    answers: list[Trouble | None] = []
+    """What is wrong with the answer; no answer in time is wrong, too, and the thread is left to itself."""
+    found: list[Trouble | None] = []
 
     def ask() -> None:
         try:
-            answers.append(_refusal(question))
+            found.append(_refusal(question))
         except Exception as error:  # noqa: BLE001 - whatever a third party's adapter raises
-            answers.append(Trouble(f"{type(error).__name__}: {error}"))
+            found.append(Trouble(f"{type(error).__name__}: {error}"))
 
     thread = threading.Thread(target=ask, daemon=True)
     thread.start()
     thread.join(seconds)
-    return answers[0] if answers else Trouble(f"it did not list its resources within {seconds:g} s")
+    return found[0] if found else Trouble(f"it did not list its resources within {seconds:g} s")
 
 
-def _builds_on_this_host(life: Liveness, settings: Settings) -> bool:
-    """Return whether builds run on this host, or on none: only there the list of a local provisioner is meaningful."""
+def _builds_here(life: Liveness, settings: Settings) -> bool:
+    """Whether builds are made on this machine: elsewhere, what a local provisioner says here means nothing."""
     hosts = {process.host for process in life.processes if process.role == "builds"}
     return settings.host in hosts or not hosts
 

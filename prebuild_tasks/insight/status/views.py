@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -36,6 +37,16 @@ class WorkspaceView:
     """Why the latest transition began, or failed."""
     retry_at: datetime | None = None
     """When its failed deletion is tried again; None: it has not failed."""
+
+    def __getitem__(self, key: str) -> object:
+        """Answer a field by its name, an instant as text: for release 0.2, as `Client.workspaces` did in 0.1."""
+        if key not in self.__slots__:
+            raise KeyError(key)
+        warnings.warn(
+            f"a workspace is not a dict any longer: use .{key} instead of [{key!r}]", DeprecationWarning, stacklevel=2
+        )
+        value = getattr(self, key)
+        return value.isoformat() if isinstance(value, datetime) else value
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

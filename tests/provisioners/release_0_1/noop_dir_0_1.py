@@ -20,8 +20,8 @@ from typing import Any, ClassVar
 
 from prebuild_tasks.config import Settings, parse_duration
 from prebuild_tasks.errors import BuildStoppedError, CannotBuildError, ProvisionerError
-from prebuild_tasks.provisioners import BuildContext, Probe, Resource, WorkspaceSpec
-from prebuild_tasks.provisioners.shared.marks import refuse_claimed
+from prebuild_tasks.ports import BuildContext, Probe, Resource, WorkspaceSpec
+from prebuild_tasks.provisioners.marks import refuse_claimed
 
 LOOK = 0.5
 """Seconds between two looks whether to go on; the port allows one."""

@@ -1,0 +1,91 @@
+"""Claim on behalf of a caller that answers a person: at once, or after a wait."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import replace
+
+from prebuild_tasks.claims.take import claim
+from prebuild_tasks.claims.types import BeingBuilt, Claimed, ClaimRequest
+from prebuild_tasks.clock import monotonic
+from prebuild_tasks.config import Settings
+from prebuild_tasks.db.engine import Database
+from prebuild_tasks.errors import ClaimMissError, WaitTimeoutError
+from prebuild_tasks.messaging import CLIENT_DEADLINE, Messages
+from prebuild_tasks.model.vocabulary import MissReason
+from prebuild_tasks.workspaces import FollowUp, send_within
+
+_WAIT_PAUSE = 0.5
+"""Seconds between two attempts of a claim that waits."""
+
+
+def ask_again(request: ClaimRequest) -> str:
+    """Return the hint for a caller that stops waiting while its workspace is still being built."""
+    return f"ask again for the same one: --request-id {request.request_id}"
+
+
+class ClaimSession:
+    """The database, and the messages of those who claim from it. Safe to share between threads."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.database = Database(settings.resolved_database_url)
+        self._messages: Messages | None = None
+
+    def claim(self, request: ClaimRequest) -> Claimed:
+        """Claim without sending the refill message: show the answer first, then `send` its follow-up.
+
+        Raises what `claims.claim` does, and BeingBuiltError.
+        """
+        claimed = self._claim(request)
+        if isinstance(claimed, BeingBuilt):
+            self.send(claimed.follow_up)
+            raise claimed.error()
+        return claimed
+
+    def claim_waiting(
+        self, request: ClaimRequest, seconds: float, *, on_wait: Callable[[ClaimMissError], None] | None = None
+    ) -> Claimed:
+        """Repeat the claim until it is answered, without sending the refill message.
+
+        `on_wait` is called once for each new reason to wait. Raises WaitTimeoutError after `seconds`: a workspace that
+        was begun for the owner stays theirs, and the same request answers with it later. Raises ClaimMissError only
+        when that workspace could not be built, and everything else that `claim` raises.
+        """
+        deadline, last_reason = monotonic() + seconds, ""
+        while True:
+            try:
+                claimed = self._claim(request)
+                if isinstance(claimed, Claimed):
+                    return claimed
+                miss: ClaimMissError = claimed.error()
+                if miss.message != last_reason:  # a repeated request tells the same follow-up: it was sent
+                    self.send(claimed.follow_up)
+            except ClaimMissError as error:
+                if error.reason == MissReason.BUILD_FAILED:
+                    raise
+                miss = error
+            if on_wait and miss.message != last_reason:
+                on_wait(miss)
+            last_reason = miss.message
+            if monotonic() > deadline:
+                raise WaitTimeoutError(
+                    f"nothing was ready within {seconds:g} s: {miss.message}",
+                    hint=ask_again(request),
+                )
+            request = replace(request, repeated=True)
+            time.sleep(_WAIT_PAUSE)
+
+    def send(self, follow_up: FollowUp) -> None:
+        """Send what a commit leaves to do, within 200 ms or not at all: the tick and the sweep see it too."""
+        if self._messages is None:
+            self._messages = Messages(self.settings, timeout=CLIENT_DEADLINE)
+        send_within(self.database, self._messages, follow_up, CLIENT_DEADLINE)
+
+    def close(self) -> None:
+        """Close the connections."""
+        self.database.close()
+
+    def _claim(self, request: ClaimRequest) -> Claimed | BeingBuilt:
+        return claim(self.database, request, max_builds_in_flight=self.settings.max_builds_in_flight)
