@@ -1,11 +1,11 @@
-# The locked packages first, so that a change of the code does not install them again.
+# Install the locked packages first, so that a change of the code does not install them again.
 FROM python:3.11-slim-bookworm AS build
 ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1 UV_NO_CACHE=1 UV_LINK_MODE=copy
 WORKDIR /src
 COPY requirements.lock pyproject.toml ./
-# uv itself is locked too.
+# uv itself is locked, too.
 RUN python -m venv /opt/prebuild && sed -n '/^uv==/,/[^\\]$/p' requirements.lock > uv.lock && pip install --require-hashes -r uv.lock
-# What the service needs, at the versions and hashes of the lock: without what only its developers need.
+# What the service needs, at the locked versions and hashes, without development packages.
 RUN uv pip install --python /opt/prebuild/bin/python --require-hashes -c requirements.lock -r pyproject.toml --extra postgres --extra docker --compile-bytecode
 COPY README.md LICENSE ./
 COPY prebuild_tasks prebuild_tasks
@@ -13,7 +13,7 @@ COPY examples examples
 RUN uv pip install --python /opt/prebuild/bin/python --no-deps --build-constraints requirements.lock --compile-bytecode .
 
 FROM python:3.11-slim-bookworm
-# What the process provisioner's recipes usually need.
+# What recipes of the process provisioner usually need.
 RUN apt-get update && apt-get install -y --no-install-recommends git ca-certificates && rm -rf /var/lib/apt/lists/*
 RUN useradd --create-home --uid 10001 prebuild && install -d -o prebuild -g prebuild -m 0700 /data
 COPY --from=build /opt/prebuild /opt/prebuild

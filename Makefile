@@ -1,4 +1,4 @@
-# Every target works on a bare machine with Python 3.11+ and make: the first line that needs .venv makes it.
+# Every target works on a machine with only Python 3.11+ and make: .venv is made when it is first needed.
 SHELL := /bin/bash
 PYTHON ?= python3
 VENV := .venv
@@ -19,44 +19,44 @@ $(VENV)/.installed: requirements.lock pyproject.toml | $(BIN)/uv
 	@touch $@
 
 .PHONY: install
-install: $(VENV)/.installed ## Make .venv with the locked packages and the project
+install: $(VENV)/.installed ## Create .venv with the locked packages and the project
 
 .PHONY: up
-up: install ## Fill the example pools on this machine: Redis, SQLite, worker, builds and beat included (ARGS="--help")
+up: install ## Start Redis, SQLite, worker, builds and beat on this machine, and fill the example pools (ARGS="--help")
 	@exec $(BIN)/prebuild up $(ARGS)
 
 .PHONY: test
-test: install ## Run the tests, a few trials of every fault among them; starts its own Redis and PostgreSQL
+test: install ## Run the tests, including a few trials of every fault; starts its own Redis and PostgreSQL
 	$(BIN)/pytest -n 3 --dist loadscope -m "not timed and not faults and not deploys and not docker and not monitoring" $(ARGS)
-	$(BIN)/pytest -m "timed and not faults" $$(grep -rl mark.timed tests --include=test_*.py) $(ARGS) $(if $(ARGS),|| [ $$? = 5 ]) # 5: none is among those asked for
+	$(BIN)/pytest -m "timed and not faults" $$(grep -rl mark.timed tests --include=test_*.py) $(ARGS) $(if $(ARGS),|| [ $$? = 5 ]) # 5: ARGS selects no such test
 
 .PHONY: faults
-faults: install ## Make every fault as often as docs/reliability.md says, two and a half hours; ARGS=--missing goes on where it stopped
+faults: install ## Test every fault as often as docs/reliability.md says, in two and a half hours; ARGS=--missing continues an interrupted run
 	$(BIN)/pytest -m "faults and not docker" --fault-results docs/faults.json $(ARGS); status=$$?; $(BIN)/python -m tests.faults.table && exit $$status
 
 .PHONY: test-deploys
-test-deploys: install ## Test whole deployments: a release after another, over TLS, with secrets to be found, from the wheel, by Procfile and compose
+test-deploys: install ## Test whole deployments: rolling upgrade, TLS, secrets, wheel, Procfile, compose
 	$(BIN)/pytest -n 2 -m deploys tests $(ARGS)
 
 .PHONY: test-docker
-test-docker: install ## Test the docker provisioner and the image's steps; needs an engine: DOCKER_HOST, or as root podman, runc and busybox-static
+test-docker: install ## Test the docker provisioner and the image; needs an engine: DOCKER_HOST, or as root podman, runc and busybox-static
 	$(BIN)/pytest -n 2 -m "docker and not faults" tests/provisioners tests/e2e/test_image.py $(ARGS)
 
 .PHONY: test-monitoring
 test-monitoring: install ## Test the metrics, alerts and dashboard with a real Prometheus; needs prometheus and promtool on PATH
-	@{ command -v prometheus && command -v promtool; } >/dev/null || { echo "make test-monitoring needs prometheus and promtool on PATH; on Debian and Ubuntu both are in the package prometheus, whose service it does not need: apt-get install --no-install-recommends prometheus && systemctl disable --now prometheus"; exit 1; }
+	@{ command -v prometheus && command -v promtool; } >/dev/null || { echo "make test-monitoring needs prometheus and promtool on PATH; on Debian and Ubuntu, the package prometheus has both; its service is not needed: apt-get install --no-install-recommends prometheus && systemctl disable --now prometheus"; exit 1; }
 	$(BIN)/pytest -m monitoring tests/monitoring $(ARGS)
 
 .PHONY: bench
-bench: install ## Measure against the floors: everything but the long fleet run; starts its own Redis and PostgreSQL
+bench: install ## Run the benchmarks, except the long fleet run; starts its own Redis and PostgreSQL
 	$(BIN)/python -m benchmarks $(ARGS)
 
 .PHONY: bench-quick
-bench-quick: install ## The same, smaller, in under two minutes; fails when a bound is missed
+bench-quick: install ## Run smaller benchmarks in under two minutes; fails when a bound is missed
 	$(BIN)/python -m benchmarks --quick $(ARGS)
 
 .PHONY: bench-fleet
-bench-fleet: install ## The long fleet run: 10,000 presets through real Celery while people claim
+bench-fleet: install ## Run the long fleet benchmark: 10,000 presets through real Celery while people claim
 	$(BIN)/python -m benchmarks --rows 11 $(ARGS)
 
 .PHONY: test-fast
@@ -64,19 +64,19 @@ test-fast: install ## Run the tests that need no servers (under 30 seconds)
 	$(BIN)/pytest -n 2 -m "not servers and not e2e and not slow and not timed and not faults and not deploys and not docker and not monitoring" $(ARGS)
 
 .PHONY: check
-check: install ## Lint, types, layers, migrations
+check: install ## Check style, types and import contracts
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
 .PHONY: format
-format: install ## Mend what can be mended by a tool
+format: install ## Format, and fix what ruff can fix
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
 .PHONY: lock
-lock: $(BIN)/uv ## Resolve the dependencies anew into requirements.lock
+lock: $(BIN)/uv ## Resolve the dependencies into requirements.lock
 	$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-annotate --no-header --no-emit-index-url --all-extras --group dev $(ARGS) -o requirements.lock pyproject.toml
 
 .PHONY: help
