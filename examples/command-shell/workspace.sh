@@ -3,23 +3,23 @@
 #
 #   workspace.sh start|probe|claim|stop|delete|list BASE [WORK]
 #
-# What is wanted comes as JSON on standard input; who it is for also comes in PREBUILD_* variables, which is all this
-# needs. WORK is what `start` runs in the new directory. Exit 0: done, 1: failed, 2: can never be, 3: a later attempt has
-# begun. What goes to standard error is the build's log; what goes to standard output is the answer.
+# The request comes as JSON on standard input. Its identifiers also come in PREBUILD_* variables, which is all this script
+# needs. WORK is the shell code that `start` runs in the new directory. Exit codes: 0 done, 1 failed, 2 can never be built,
+# 3 a later attempt has begun. Standard error is the build's log, standard output the answer.
 set -eu
 operation=$1 base=$2 work=${3:-true}
 place=$base/$PREBUILD_INSTALLATION/${PREBUILD_WORKSPACE_ID:-none}
 
-# Everything that looks and then acts does so alone; the lock goes with whoever holds it.
+# Everything that checks and then acts holds this lock, which ends with its process.
 lock() { exec 9>"$base/.lock" && flock 9; }
 unlock() { exec 9>&-; }
-say() { echo "$*" >&2; }
+log() { echo "$*" >&2; }
 answer() { printf '{"resource_id": "%s", "directory": "%s"}\n' "$place" "$place/$(cat "$place/published")"; }
 highest() { cat "$place/attempt" 2>/dev/null || echo 0; }
 foreign() {
     for other in "$base"/*/"$PREBUILD_WORKSPACE_ID"; do
         if [ -d "$other" ] && [ "$other" != "$place" ]; then
-            say "it belongs to another installation"
+            log "it belongs to another installation"
             exit 1
         fi
     done
@@ -37,16 +37,16 @@ start)
     if [ "$PREBUILD_WORKSPACE_ATTEMPT" -lt "$(highest)" ]; then exit 3; fi
     mkdir -p "$place"
     echo "$PREBUILD_WORKSPACE_ATTEMPT" >"$place/attempt"
-    mine=a$PREBUILD_WORKSPACE_ATTEMPT
-    # Where a lower attempt still writes, on another host, something may stay: it is refused when it ends.
-    for old in "$place"/a[0-9]*; do rm -rf "$old" || [ "$old" != "$place/$mine" ]; done
-    mkdir "$place/$mine"
+    own=a$PREBUILD_WORKSPACE_ATTEMPT
+    # A lower attempt that still writes on another host may leave files: it is refused when it ends.
+    for old in "$place"/a[0-9]*; do rm -rf "$old" || [ "$old" != "$place/$own" ]; done
+    mkdir "$place/$own"
     unlock
-    if ! (cd "$place/$mine" && sh -eu -c "$work" >&2); then exit 1; fi
+    if ! (cd "$place/$own" && sh -eu -c "$work" >&2); then exit 1; fi
     lock
-    # Somebody else's turn by now, or deleted meanwhile: what was made is not the workspace.
-    if [ "$(highest)" != "$PREBUILD_WORKSPACE_ATTEMPT" ] || [ ! -d "$place/$mine" ]; then exit 3; fi
-    echo "$mine" >"$place/.published" && mv "$place/.published" "$place/published"
+    # A later attempt has begun, or the workspace was deleted: this directory is not the workspace.
+    if [ "$(highest)" != "$PREBUILD_WORKSPACE_ATTEMPT" ] || [ ! -d "$place/$own" ]; then exit 3; fi
+    echo "$own" >"$place/.published" && mv "$place/.published" "$place/published"
     answer
     ;;
 probe)
@@ -58,9 +58,9 @@ probe)
     ;;
 claim)
     lock
-    if [ ! -e "$place/published" ]; then say "the directory is gone" && exit 1; fi
+    if [ ! -e "$place/published" ]; then log "the directory is gone" && exit 1; fi
     owner=$(cat "$place/claimed" 2>/dev/null || true)
-    if [ -n "$owner" ] && [ "$owner" != "$PREBUILD_OWNER" ]; then say "it was claimed by $owner" && exit 1; fi
+    if [ -n "$owner" ] && [ "$owner" != "$PREBUILD_OWNER" ]; then log "it was claimed by $owner" && exit 1; fi
     echo "$PREBUILD_OWNER" >"$place/.claimed" && mv "$place/.claimed" "$place/claimed"
     ;;
 stop)
@@ -69,9 +69,9 @@ stop)
 delete)
     lock
     foreign
-    # As after an older database was put back: what somebody has is not the pool's to delete.
+    # The pool may not delete a claimed workspace, which an older, restored database takes for a prebuild.
     if [ -e "$place/claimed" ] && [ "$PREBUILD_OWNER" = prebuilds ]; then
-        say "it was claimed by $(cat "$place/claimed")"
+        log "it was claimed by $(cat "$place/claimed")"
         exit 1
     fi
     rm -rf "${place:?}"
@@ -89,7 +89,7 @@ list)
     printf ']\n'
     ;;
 *)
-    say "unknown operation $operation"
+    log "unknown operation $operation"
     exit 2
     ;;
 esac

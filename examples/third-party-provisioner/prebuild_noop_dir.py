@@ -1,9 +1,9 @@
-"""A provisioner for prebuild_tasks, in one module: a workspace is a directory with the files that its template names.
+"""Provide a one-module provisioner for prebuild_tasks: a workspace is a directory with the files its template names.
 
 <data_dir>/noop-dir/<installation>/<workspace id>/attempt     the highest attempt that has begun
                                                   a1/, a2/    a directory for each attempt
                                                   published   the attempt that is the workspace; written atomically
-                                                  claimed     the durable mark of a claim: its owner
+                                                  claimed     the durable claim marker: the owner
                                                   stopped     present while the workspace is stopped
 """
 
@@ -32,18 +32,18 @@ class Config:
     """The validated `config` of a template."""
 
     files: Mapping[str, str]
-    """Texts by file name."""
+    """File contents by file name."""
     takes: float
-    """Seconds that a start lasts."""
+    """Duration of a start, in seconds."""
 
 
 def parse(config: Mapping[str, Any]) -> Config:
-    """Return the validated config. Raises CannotBuildError with a message for the author of the template."""
+    """Validate a config. Raises CannotBuildError with a message for the author of the template."""
     if unknown := config.keys() - {"files", "takes"}:
         raise CannotBuildError(f"config.{min(unknown)} is not a known key; the keys are files, takes")
     files = config.get("files", {})
     if not isinstance(files, Mapping) or not all(isinstance(text, str) for pair in files.items() for text in pair):
-        raise CannotBuildError("config.files must be texts by name")
+        raise CannotBuildError("config.files must map file names to texts")
     if bad := [name for name in files if name != Path(name).name]:
         raise CannotBuildError(f"config.files: {bad[0]!r} is not a file name")
     try:
@@ -53,7 +53,7 @@ def parse(config: Mapping[str, Any]) -> Config:
 
 
 class NoopDir:
-    """Workspaces as directories. They are local to the host of the worker that made them."""
+    """Make workspaces as directories, which are local to the host of the worker that made them."""
 
     name: ClassVar[str] = "noop-dir"
     local: ClassVar[bool] = True
@@ -108,7 +108,7 @@ class NoopDir:
         return Probe(ready=True)
 
     def claim(self, spec: WorkspaceSpec, context: BuildContext) -> None:
-        """Leave the mark on the resource itself, where it outlives the database. There is nothing to personalise."""
+        """Leave the marker on the resource itself, where it outlives the database. There is nothing to personalise."""
         place = self._place(spec)
         context.check()
         with self._alone():
@@ -141,9 +141,9 @@ class NoopDir:
 
     def _place(self, spec: WorkspaceSpec) -> Path:
         try:
-            name = str(uuid.UUID(spec.workspace_id))  # so that no id leads out of the directory
+            name = str(uuid.UUID(spec.workspace_id))  # so that no id can point outside the directory
         except ValueError:
-            raise CannotBuildError(f"{spec.workspace_id!r} cannot be a workspace's id") from None
+            raise CannotBuildError(f"{spec.workspace_id!r} is not a workspace id") from None
         for other in self._root.glob(f"*/{name}"):
             if other.parent.name != spec.installation:
                 raise ProvisionerError("it belongs to another installation")
@@ -155,7 +155,7 @@ class NoopDir:
 
     @contextmanager
     def _alone(self) -> Iterator[None]:
-        """Hold an exclusive lock, among threads and processes. It ends with the process that holds it."""
+        """Hold an exclusive lock between threads and processes. It ends with the process that holds it."""
         self._root.mkdir(parents=True, exist_ok=True)
         with (self._root / ".lock").open("a") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
