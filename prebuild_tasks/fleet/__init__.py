@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from prebuild_tasks.faces import lazy
 
 if TYPE_CHECKING:
-    from prebuild_tasks.fleet.hosts import _alive, all_know_host_tasks, live_hosts
+    from prebuild_tasks.fleet.hosts import all_know_host_tasks, has_live_builds_process, live_hosts
     from prebuild_tasks.fleet.liveness import note_tick, read_liveness
     from prebuild_tasks.fleet.presence import BUILDS_ROLE, Presence, Role
     from prebuild_tasks.fleet.rules import Liveness, Process
@@ -18,8 +18,8 @@ __all__ = [
     "Presence",
     "Process",
     "Role",
-    "_alive",
     "all_know_host_tasks",
+    "has_live_builds_process",
     "live_hosts",
     "note_tick",
     "read_liveness",
@@ -30,7 +30,7 @@ if not TYPE_CHECKING:  # mypy would take every name for defined
         __name__,
         {
             "hosts": (
-                "_alive",
+                "has_live_builds_process",
                 "all_know_host_tasks",
                 "live_hosts",
             ),

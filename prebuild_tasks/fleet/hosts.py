@@ -21,7 +21,11 @@ _HOST_TASKS_SINCE = (0, 2)
 
 def live_hosts(connection: Connection, settings: Settings, now: datetime) -> Sequence[str]:
     """Hosts with a builds worker that was heard of just now."""
-    return connection.execute(select(m.Worker.host).where(*_alive(settings, now)).distinct()).scalars().all()
+    return (
+        connection.execute(select(m.Worker.host).where(*has_live_builds_process(settings, now)).distinct())
+        .scalars()
+        .all()
+    )
 
 
 def all_know_host_tasks(connection: Connection, settings: Settings, now: datetime) -> bool:
@@ -44,5 +48,5 @@ def _release(version: str) -> tuple[int, ...]:
     return tuple(int(part) for part in parts) if all(part.isdecimal() for part in parts) else ()
 
 
-def _alive(settings: Settings, now: datetime) -> tuple[ColumnElement[bool], ...]:
+def has_live_builds_process(settings: Settings, now: datetime) -> tuple[ColumnElement[bool], ...]:
     return m.Worker.role == BUILDS_ROLE, is_alive_sql(recent(settings, now))

@@ -13,7 +13,7 @@ from sqlalchemy.orm import InstrumentedAttribute
 from prebuild_tasks.config import Settings
 from prebuild_tasks.db.engine import Database
 from prebuild_tasks.errors import BusyError
-from prebuild_tasks.fleet import BUILDS_ROLE, _alive
+from prebuild_tasks.fleet import BUILDS_ROLE, has_live_builds_process
 from prebuild_tasks.model.vocabulary import RECONCILER, BuildStatus, Transition
 from prebuild_tasks.schema import tables as m
 from prebuild_tasks.schema.conditions import IS_AWAITED, IS_LIVE_PREBUILD, IS_RUNNING, IS_START
@@ -42,7 +42,7 @@ def lost(connection: Connection, settings: Settings, now: datetime) -> list[str]
         .group_by(m.Worker.host)
     )
     last: dict[str, datetime] = {row.host: row.at for row in connection.execute(seen)}
-    watching = select(m.Worker.host).where(m.Worker.started_at <= before, *_alive(settings, now))
+    watching = select(m.Worker.host).where(m.Worker.started_at <= before, *has_live_builds_process(settings, now))
     witnesses = set(connection.execute(watching).scalars())
     # A host that never said anything had a worker of an older release.
     return [host for host in holding if host in last and last[host] < before and witnesses - {host}]

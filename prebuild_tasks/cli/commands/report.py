@@ -19,7 +19,7 @@ from prebuild_tasks.config import load_settings
 from prebuild_tasks.errors import InputError
 from prebuild_tasks.insight import DAYS, Figures, Percentiles, Report
 from prebuild_tasks.insight import compile_report as make_report
-from prebuild_tasks.web.report_page import page
+from prebuild_tasks.web import page
 
 _COLUMNS = {
     "preset": "PRESET",

@@ -1,0 +1,150 @@
+"""Who may import what: the contracts of import-linter notice what they are for, and faces and rules load nothing."""
+
+from __future__ import annotations
+
+import ast
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+PACKAGE = ROOT / "prebuild_tasks"
+DOMAINS = (
+    "builds", "claims", "fleet", "insight", "messaging", "pools", "provisioners", "reconcile", "upkeep", "web",
+    "workspaces",
+)  # fmt: skip
+FACES = sorted(
+    ".".join(("prebuild_tasks", *file.parent.relative_to(PACKAGE).parts))
+    for file in PACKAGE.rglob("__init__.py")
+    if "__all__ = " in file.read_text()
+)
+RULES = sorted(
+    ".".join(file.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+    for file in (*PACKAGE.rglob("rules.py"), *PACKAGE.rglob("rules/*.py"), *PACKAGE.glob("model/*.py"))
+)
+FORBIDDEN = [
+    ("Layers: an import points only downward", "schema.tables", "prebuild_tasks.cli.main"),
+    ("Provisioners import the port", "provisioners.process.adapter", "prebuild_tasks.provisioners.docker.names"),
+    ("Rules are pure", "fleet.rules", "sqlalchemy"),
+    ("Rules are pure", "reconcile.rules.decide", "redis"),
+    ("Rules are pure", "pools.rules", "prebuild_tasks.config"),
+    ("Rules are pure", "insight.plan.rules", "prebuild_tasks.clock"),
+    ("Rules are pure", "model.names", "prebuild_tasks.db.engine"),
+    ("Only the app, the tasks and the workers", "upkeep.sweep", "celery"),
+    ("Only the command line imports", "claims.take", "typer"),
+    ("Only the command line imports", "worker.signals", "rich"),
+    ("Only the app and the tasks import", "client", "prebuild_tasks.worker.beat"),
+    ("Other domains import builds", "cli.main", "prebuild_tasks.builds.runner"),
+    ("Other domains import claims", "cli.main", "prebuild_tasks.claims.take"),
+    ("Other domains import fleet", "cli.main", "prebuild_tasks.fleet.hosts"),
+    ("Other domains import insight", "cli.main", "prebuild_tasks.insight.status.listings"),
+    ("Other domains import messaging", "cli.main", "prebuild_tasks.messaging.redis"),
+    ("Other domains import pools", "cli.main", "prebuild_tasks.pools.file.load"),
+    ("Other domains import provisioners", "cli.main", "prebuild_tasks.provisioners.registry"),
+    ("Other domains import reconcile", "cli.main", "prebuild_tasks.reconcile.rules.decide"),
+    ("Other domains import upkeep", "cli.main", "prebuild_tasks.upkeep.sweep"),
+    ("Other domains import web", "cli.main", "prebuild_tasks.web.charts"),
+    ("Other domains import workspaces", "cli.main", "prebuild_tasks.workspaces.outbox"),
+]
+"""Which contract refuses which import, and where."""
+
+
+@pytest.fixture(scope="module")
+def linted(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """What import-linter says of a copy with all forbidden imports."""
+    copy = tmp_path_factory.mktemp("copy")
+    shutil.copytree(PACKAGE, copy / PACKAGE.name, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(ROOT / "pyproject.toml", copy)
+    for _, importer, imported in FORBIDDEN:
+        with (copy / PACKAGE.name / f"{importer.replace('.', '/')}.py").open("a") as module:
+            module.write(f"\nimport {imported}\n")
+    command = [str(Path(sys.executable).with_name("lint-imports")), "--no-cache"]
+    wide = {**os.environ, "COLUMNS": "500"}  # it breaks long lines
+    done = subprocess.run(command, cwd=copy, env=wide, capture_output=True, text=True, check=False)
+    assert done.returncode == 1, done.stderr
+    return done.stdout
+
+
+@pytest.mark.parametrize(("contract", "importer", "imported"), FORBIDDEN)
+def test_a_forbidden_import_breaks_its_contract(linted: str, contract: str, importer: str, imported: str) -> None:
+    assert re.search(rf"^{re.escape(contract)}.* BROKEN", linted, re.MULTILINE)
+    sections = re.split(r"^(.+)\n-+\n", linted.split("Broken contracts\n")[1], flags=re.MULTILINE)
+    [told] = [text for name, text in zip(sections[1::2], sections[2::2], strict=True) if name.startswith(contract)]
+    assert re.search(rf"prebuild_tasks\.{re.escape(importer)} -> {re.escape(imported)}\b", told)
+
+
+def test_every_contract_has_such_an_import() -> None:
+    configured = (ROOT / "pyproject.toml").read_text().split("[tool.importlinter]")[1]
+    names = re.findall(r'^name = "(.*)"$', configured, re.MULTILINE)
+    assert len(names) >= 17
+    assert [name for name in names if not any(name.startswith(contract) for contract, _, _ in FORBIDDEN)] == []
+
+
+def loaded_by(modules: list[str]) -> dict[str, list[str]]:
+    """Import each module in a fresh process; the modules that are loaded then.
+
+    Each process is a fork of one that has imported nothing, so that a bare interpreter is started only once.
+    """
+    script = """
+import importlib, json, os, sys
+for name in sys.argv[1:]:
+    if not os.fork():
+        importlib.import_module(name)
+        os.write(1, (json.dumps([name, sorted(sys.modules)]) + "\\n").encode())
+        os._exit(0)
+    os.wait()
+"""
+    done = subprocess.run([sys.executable, "-c", script, *modules], capture_output=True, text=True, check=True)
+    return dict(json.loads(line) for line in done.stdout.splitlines())
+
+
+def test_rules_load_no_database_and_no_queue() -> None:
+    found = loaded_by(RULES)
+    assert sorted(found) == RULES, "each was imported"
+    assert len(RULES) >= 15
+    heavy = {"sqlalchemy", "redis", "celery", "kombu", "psycopg", "pydantic_settings"}
+    assert {
+        name: kinds for name, loaded in found.items() if (kinds := heavy & {one.split(".")[0] for one in loaded})
+    } == {}
+
+
+def test_a_face_loads_nothing() -> None:
+    found = loaded_by(["json", *FACES])
+    assert set(DOMAINS) <= {face.split(".")[1] for face in FACES if "." in face}
+    for face in FACES:
+        parents = {face.rsplit(".", count)[0] for count in range(face.count(".") + 1)}
+        ours = {name for name in found[face] if name.split(".")[0] == "prebuild_tasks"}
+        assert ours <= {"prebuild_tasks.faces", *parents}
+        theirs = {name.split(".")[0] for name in set(found[face]) - set(found["json"])} - set(sys.stdlib_module_names)
+        assert theirs == {"prebuild_tasks"}, face
+
+
+@pytest.mark.parametrize("face", FACES)
+def test_a_face_resolves_each_name(face: str) -> None:
+    module = __import__(face, fromlist=["__all__"])
+    assert module.__all__ == list(dict.fromkeys(module.__all__))
+    assert [name for name in module.__all__ if not hasattr(module, name)] == []
+    assert [name for name in module.__all__ if name.startswith("_")] == []
+    home = Path(module.__file__).parent
+    submodules = {path.stem for path in home.glob("*.py")} | {path.name for path in home.iterdir() if path.is_dir()}
+    assert submodules & set(module.__all__) == set()
+    with pytest.raises(AttributeError, match=f"module '{face}' has no attribute 'unheard_of'"):
+        _ = module.unheard_of
+
+
+@pytest.mark.parametrize("face", FACES)
+def test_a_face_tells_the_type_checker_the_same_names(face: str) -> None:
+    """What is imported for mypy is what `__all__` lists: a name that is missing there would be unknown to it."""
+    tree = ast.parse((ROOT / face.replace(".", "/") / "__init__.py").read_text())
+    [block] = [node for node in tree.body if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"]
+    typed = {
+        alias.asname or alias.name for node in block.body if isinstance(node, ast.ImportFrom) for alias in node.names
+    }
+    module = __import__(face, fromlist=["__all__"])
+    assert typed - {"app"} == set(module.__all__)
