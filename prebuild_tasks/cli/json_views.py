@@ -89,7 +89,7 @@ def explained_json(found: Explained, start: StartCommands) -> dict[str, JsonValu
         "next_turn": to_json(facts.turn._asdict()),
         "reason": why.reason.value,
         "chain": [
-            {"about": link.about.value, "reason": to_json(link.reason), "words": link.words} for link in why.chain
+            {"about": link.about.value, "reason": to_json(link.reason), "words": link.sentence} for link in why.chain
         ],
         "commands": [{"command": spell(step.remedy, start), "why": why_of(step)} for step in why.steps],
     }

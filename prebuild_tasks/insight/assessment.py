@@ -1,4 +1,7 @@
-"""Assess pools for status, explain, plan and the metrics: their numbers, their next turn, what holds them back."""
+"""Assess pools for status, explain, plan and the metrics: their numbers, next turn and what holds them back.
+
+The rules are those of the turn itself (`wants`, `next_turn`), applied without locks.
+"""
 
 from __future__ import annotations
 
@@ -48,26 +51,27 @@ from prebuild_tasks.reconcile import (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AssessmentContext:
-    """What is the same for all pools at one instant, and what pools must know of each other."""
+    """The facts that all pools share at one instant, and those about the other versions of each pool."""
 
     now: datetime
     usage: Mapping[int, Usage]
-    """By organization."""
+    """Workspaces and builds in use, and their limits, by organization."""
     in_flight: Mapping[int, int]
-    """Start builds in flight by preset."""
+    """Start builds in flight, by preset."""
     everywhere: int
     """Start builds in flight of all presets."""
     global_max: int
+    """The setting PREBUILD_MAX_BUILDS_IN_FLIGHT; 0: no limit."""
     backoff_interval: timedelta
     workers: WorkerAvailability
     liveness: Liveness
     versions: Mapping[int, tuple[PoolVersion, OtherVersions]]
-    """By preset. What is not in it is assessed by itself, from its counts."""
+    """Each pool with its other versions, by preset. A preset that is missing is assessed alone, from its counts."""
     shared: Mapping[int, tuple[SharedLimit, ...]] = field(default_factory=dict)
-    """By organization, the limits that its pools share."""
+    """The limits that the pools of an organization share, by organization."""
 
     def shared_by(self, pools: Sequence[PresetCounts]) -> AssessmentContext:
-        """Return this context with the limits divided among these pools, once for all of them."""
+        """Return this context with the shared limits divided among these pools."""
         contenders = [
             contender(item, self.in_flight.get(int(item.preset.id), 0), self.now, self.backoff_interval)
             for item in pools
@@ -76,32 +80,33 @@ class AssessmentContext:
 
 
 class Assessment(NamedTuple):
-    """One pool's numbers, what its next turn does, and what holds it back."""
+    """The numbers of one pool, what its next turn does, and what holds it back."""
 
     wanted: Wanted
     grant: Grant
-    """How many creations the limits let through."""
+    """How many creations the limits allow."""
     reason: Reason
     budget: Budget | None
-    """The limit that lets nothing more through at present."""
+    """The limit that allows no further creation at present."""
 
     @property
     def state(self) -> ReconciliationState:
+        """The counts that the rules derive from the pool."""
         return self.wanted.state
 
     @property
     def turn(self) -> Quantities:
-        """What its next turn does, when it comes and may."""
+        """What the next turn will do, if nothing stops it."""
         return self.wanted.turn._replace(create=self.grant.number)
 
     @property
-    def cut_by(self) -> LimitReason | None:
-        """The limit that lets only a part of the creations through."""
+    def limited_by(self) -> LimitReason | None:
+        """The limit because of which the next turn creates only a part."""
         return self.grant.limit.reason if self.grant.limit and self.grant.number else None
 
     @property
-    def stand_in(self) -> int:
-        """How many are to go once they are replaced, and can be claimed as second choice until then."""
+    def second_choices(self) -> int:
+        """How many outdated prebuilds can be claimed as second choice until they are replaced."""
         return max(self.wanted.total.delete - self.wanted.turn.delete, 0)
 
 
@@ -110,8 +115,8 @@ def read_context(
 ) -> AssessmentContext:
     """Read what `assess` needs, in a fixed number of statements.
 
-    `rows` are pools in all their versions: those that are being replaced gradually are assessed by their prebuilds, and
-    limits are divided among them.
+    `rows` are pools in all their versions. Those that are being replaced gradually are assessed from their prebuilds
+    instead of their counts, and shared limits are divided among all of them.
     """
     backoff_interval = timedelta(seconds=settings.backoff_interval)
     pools: dict[PoolName, list[PoolVersion]] = defaultdict(list)
@@ -138,13 +143,13 @@ def read_context(
 
 
 def unserved(liveness: Liveness, settings: Settings) -> tuple[str, ...]:
-    """Return the queues without which no decision is made, and that nobody consumes."""
+    """Return the queues of the reconciler that no worker consumes; while there is one, pools are not reconciled."""
     queues = (settings.queue(name) for name in (EVENTS, RECONCILE, DEFAULT))
     return tuple(queue for queue in queues if not liveness.serving(queue))
 
 
 def assess(row: PoolRow, context: AssessmentContext) -> Assessment:
-    """Assess one pool, by the rules of its turn."""
+    """Assess one pool by the rules of its turn."""
     pool, others = context.versions.get(row.preset_id) or (_pool(row, context.backoff_interval), ALONE)
     wanted = wants(pool, others, context.now)
     limits = _limits(row, context) if wanted.turn.create else None
@@ -171,7 +176,7 @@ def _limits(row: PoolRow, context: AssessmentContext) -> Limits:
 
 
 def _pool(row: PoolRow, backoff_interval: timedelta) -> PoolVersion:
-    # No hard limit: a pool is told to be hard-limited once its turn has written so.
+    # Without the hard limit: a pool counts as hard-limited only once its turn has stored that status.
     return PoolVersion(
         preset=row.preset,
         counts=row.counts,
@@ -187,26 +192,26 @@ def _pool(row: PoolRow, backoff_interval: timedelta) -> PoolVersion:
 def _versions(
     connection: Connection, pools: Collection[Sequence[PoolVersion]], now: datetime
 ) -> dict[int, tuple[PoolVersion, OtherVersions]]:
-    """Return every version with what it must know of the others.
+    """Return every version with its other versions, by preset.
 
-    The prebuilds of pools that are being replaced gradually are read in one statement, and none where none is.
+    The prebuilds of pools that are being replaced gradually are read in one statement; without such pools in none.
     """
-    found = {int(item.preset.id): (item, ALONE) for versions in pools for item in versions}
+    by_preset = {int(item.preset.id): (item, ALONE) for versions in pools for item in versions}
     replacing = [versions for versions in pools if is_replacing(versions)]
     preset_ids = [int(item.preset.id) for versions in replacing for item in versions]
     running = read_running(connection, preset_ids) if preset_ids else {}
     for versions in replacing:
         by_rows = [item.with_rows(running.get(int(item.preset.id), ()), now) for item in versions]
         others = other_versions(by_rows, now)
-        found.update({int(item.preset.id): (item, others[item.preset.id]) for item in by_rows})
-    return found
+        by_preset.update({int(item.preset.id): (item, others[item.preset.id]) for item in by_rows})
+    return by_preset
 
 
 def _sharers(rows: Sequence[PoolRow], *, everywhere: bool) -> list[PresetCounts]:
-    """Return the pools that share limits: with all others where one is global, else within their organization."""
+    """Return the pools that share limits: with all others if `everywhere`, else within an organization."""
     groups: dict[int, list[PoolRow]] = defaultdict(list)
     for row in rows:
         if row.preset.active and row.status is PresetStatus.HEALTHY:
             groups[0 if everywhere else row.counted.organization_id].append(row)
-    found = (group for group in groups.values() if 1 < len(group) <= SHARED_BY_AT_MOST)
-    return [row.counted for group in found for row in group if row.paused is None]
+    sharing = (group for group in groups.values() if 1 < len(group) <= SHARED_BY_AT_MOST)
+    return [row.counted for group in sharing for row in group if row.paused is None]

@@ -116,7 +116,11 @@ def test_worker_down(well: Here) -> None:
     told(well.run("doctor", expect=8), cause, "start one: celery -A prebuild_tasks worker -n worker@%h")
     told(well.run("health", "--role", "worker", expect=8), "no control worker is alive on here", "prebuild doctor")
     claim(well.database, ClaimRequest("ada", [PRESET]))
-    told(well.run("explain", PRESET), "nobody decides", "celery -A prebuild_tasks worker -n worker@%h")
+    told(
+        well.run("explain", PRESET),
+        "so the pool is not being reconciled",
+        "celery -A prebuild_tasks worker -n worker@%h",
+    )
 
 
 def test_builds_worker_down(well: Here) -> None:
@@ -126,7 +130,7 @@ def test_builds_worker_down(well: Here) -> None:
     told(well.run("health", "--role", "builds", expect=8), "no builds worker is alive on here", "prebuild doctor")
     claim(well.database, ClaimRequest("ada", [PRESET]))
     turn(well.database, well.settings)
-    told(well.run("explain", PRESET), "nobody builds", "celery -A prebuild_tasks worker -n builds@%h")
+    told(well.run("explain", PRESET), "so nothing is built", "celery -A prebuild_tasks worker -n builds@%h")
 
 
 def test_beat_down(well: Here) -> None:

@@ -39,7 +39,7 @@ def test_status_names_the_day_that_explain_names(database: Database, settings: S
     fill(database, settings)
     [row] = pools(database, settings)
     found = explain_preset(database, settings, None, PRESET)
-    words = found.explanation.chain[0].words
+    words = found.explanation.chain[0].sentence
     _, _, told = row.next_action.partition("desired 4 at ")
     weekday, day, name, _, *clock = told.split()
     assert clock == ["00:00", "Asia/Kathmandu"]

@@ -22,7 +22,7 @@ from prebuild_tasks.insight.status.pools import PoolStatus
 from tests.e2e.service import BIN, Service
 from tests.support.wait import wait_until
 
-ROW = PoolStatus("dev/small", 2, 0, 0, 0, 0, 0, "no_worker", "create 2, but no worker is alive", "")
+ROW = PoolStatus("dev/small", 2, 0, 0, 0, 0, 0, "no_worker", "create 2, but no worker is running", "")
 POOLS = """
 schema: 1
 templates:

@@ -25,7 +25,7 @@ from prebuild_tasks.insight.status.pools import PoolStatus
 from tests.support.builders import declare, fill
 from tests.support.wait import wait_until
 
-ROW = PoolStatus("dev/small", 2, 0, 0, 0, 0, 0, "no_worker", "create 2, but no worker is alive", "")
+ROW = PoolStatus("dev/small", 2, 0, 0, 0, 0, 0, "no_worker", "create 2, but no worker is running", "")
 FULL = replace(ROW, preset="dev/full", eligible=2, reason="none", next_action="")
 
 
@@ -40,7 +40,7 @@ def lines(*looks: Sequence[PoolStatus]) -> list[str]:
 def test_without_a_terminal_only_changes_are_said() -> None:
     assert lines([], [ROW], [ROW], [ROW, FULL], [FULL]) == [
         "nothing is declared yet; run: prebuild apply FILE",
-        "dev/small 0/2, create 2, but no worker is alive",
+        "dev/small 0/2, create 2, but no worker is running",
         "dev/full 2/2",
         "gone: dev/small",
     ]

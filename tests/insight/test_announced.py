@@ -47,7 +47,7 @@ def turns(database: Database, settings: Settings) -> list[Reason]:
         reasons.append(explained.facts.reason)
         result = reconcile_preset(database, settings, preset)
         did = {"delete": result.deleted, "cancel": result.canceled, "create": result.created}
-        told = f"{name}: {row.next_action} ({row.reason}); {[link.words for link in explained.explanation.chain]}"
+        told = f"{name}: {row.next_action} ({row.reason}); {[link.sentence for link in explained.explanation.chain]}"
         assert {verb: announced(row.next_action, verb) for verb in did} == did, told
         if row.reason != "backoff":
             assert explained.facts.turn._asdict() == did, told

@@ -47,7 +47,7 @@ def _print(found: Explained, start: StartCommands) -> None:
     width = max(len(link.about.value) for link in why.chain)
     for link in why.chain:
         counts = link.reason is why.reason
-        line = f"{'>' if counts else ' '} {link.about.value:<{width}}  {link.words}"
+        line = f"{'>' if counts else ' '} {link.about.value:<{width}}  {link.sentence}"
         write(typer.style(line, bold=True) if counts and sys.stdout.isatty() else line)
     if why.steps:
         commands = [spell(step.remedy, start) for step in why.steps]

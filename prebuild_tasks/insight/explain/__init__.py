@@ -1,1 +1,1 @@
-"""Explain why a pool is as it is, and what would remedy it."""
+"""Explain the state of a pool, and what would remedy it."""

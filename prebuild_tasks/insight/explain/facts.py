@@ -1,4 +1,7 @@
-"""All that explaining one pool rests on, read at one instant. `None` and empty mean: there is none."""
+"""The facts that explain one pool, read at one instant.
+
+`None` and empty values mean that there is none.
+"""
 
 from __future__ import annotations
 
@@ -18,65 +21,66 @@ from prebuild_tasks.reconcile import (
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
-    """What makes a preset active, or not."""
+class Activation:
+    """The reasons why a preset is active or inactive."""
 
     template: str
     version: str
     active_version: str
-    """Empty: none."""
+    """Empty: the template has none."""
     deprecated: bool = False
     template_deleted: bool = False
     removed: bool = False
-    """The preset itself is no longer declared."""
+    """Whether the preset itself is no longer declared."""
 
 
 @dataclass(frozen=True, slots=True)
 class Pause:
-    """Who stopped it, why, since and until when."""
+    """Who paused the pool, why, since when and until when."""
 
     by: str
     reason: str = ""
     since: datetime | None = None
     until: datetime | None = None
     everything: bool = False
-    """Not this pool alone."""
+    """Whether all pools are paused, not this one alone."""
 
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """The limit that lets nothing more through."""
+    """The limit that allows no further creation at present."""
 
     limit: LimitReason
     used: int
     most: int
     organization: str = ""
     claimed: int = 0
-    """Of `used`, for the quota of workspaces."""
-    others: bool = False
-    """What is left of it is the share of other pools, which have less."""
+    """How many of `used` are claimed; only for the quota of workspaces."""
+    rest_is_shared: bool = False
+    """Whether the rest of it is reserved for other pools, which have fewer."""
 
 
 @dataclass(frozen=True, slots=True)
 class BuildFact:
-    """A build, as far as it explains something."""
+    """A start build, pending, running or failed."""
 
     id: str
     created_at: datetime
     started_at: datetime | None = None
-    """None: no runner has it yet."""
+    """None: it waits for a worker."""
     attempt: int = 0
     error: str = ""
     error_code: str = ""
 
     @property
     def short(self) -> str:
+        """The first characters of the id, enough to name the build."""
         return self.id[:8]
 
 
 @dataclass(frozen=True, slots=True)
 class FailedDeletion:
-    """A workspace that could not be deleted, and is tried again."""
+    """A workspace whose deletion failed and will be tried again."""
 
     workspace: str
     build: str
@@ -85,7 +89,7 @@ class FailedDeletion:
 
 
 @dataclass(frozen=True, slots=True)
-class Unwell:
+class FailedProbe:
     """A prebuild whose last probe failed."""
 
     workspace: str
@@ -95,61 +99,64 @@ class Unwell:
 
 @dataclass(frozen=True, slots=True)
 class Processes:
-    """Who is there to do the work."""
+    """The processes that do the work, and those that are missing."""
 
     workers: WorkerAvailability = field(default_factory=WorkerAvailability)
     unserved: tuple[str, ...] = ()
-    """Queues of the control tasks that nobody consumes, by their full names."""
+    """Full names of the queues of control tasks that no worker consumes."""
     builds_queue: str = "prebuild.builds"
     silent_hosts: tuple[str, ...] = ()
-    """Hosts that alone can run builds which wait, deletions too, and that are not heard of."""
+    """Hosts without a running builds worker that are the only ones able to run pending builds, deletions included."""
     worker_seen: timedelta | None = None
-    """How long ago the last control worker was heard of; None: never."""
+    """How long ago the last control worker was seen; None: never."""
     builds_seen: timedelta | None = None
+    """How long ago the last builds worker was seen; None: never."""
     tick_age: timedelta | None = None
+    """How long ago the last tick ended; None: none ever did."""
     tick_interval: timedelta = timedelta(seconds=15)
 
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """One pool."""
+    """The facts about one pool at `now`."""
 
     now: datetime
     ref: str
     counted: PresetCounts
     state: ReconciliationState
     missing: int
-    """How many are to be created yet, by however many turns."""
+    """How many prebuilds are still to be created, by this turn or later ones."""
     reason: Reason
-    standing: Standing
+    activation: Activation
     processes: Processes
     backoff_interval: timedelta
     turn: Quantities = field(default_factory=lambda: Quantities(0, 0, 0))
-    """What its next turn does, when it comes and may."""
-    stand_in: int = 0
-    """Outdated prebuilds that go once they are replaced, and can be claimed as second choice until then."""
+    """What the next turn will do, if nothing stops it."""
+    second_choices: int = 0
+    """Outdated prebuilds that can be claimed as second choice until they are replaced."""
     surge: int | None = None
-    """So many more than desired there may be, which holds a part of `missing` back; None: that does not."""
-    cut_by: LimitReason | None = None
-    """The limit that lets its next turn create only a part."""
+    """The `max_surge` that holds back a part of `missing`; None: it holds nothing back."""
+    limited_by: LimitReason | None = None
+    """The limit because of which the next turn creates only a part."""
     pause: Pause | None = None
     status: PresetStatus = PresetStatus.HEALTHY
     status_reason: str = ""
     lost_turns: int = 0
-    """Turns in a row that ended with their process."""
+    """Turns in a row that crashed their worker."""
     rests_until: datetime | None = None
+    """Until when no turn is tried, after `lost_turns`."""
     failures_in_row: int = 0
     hard_limit: int = 0
     last_error: str = ""
     budget: Budget | None = None
     in_flight: tuple[BuildFact, ...] = ()
-    """Starts pending or running, oldest first."""
+    """Start builds that are pending or running, oldest first."""
     failed: tuple[BuildFact, ...] = ()
-    """Failed starts, newest first."""
+    """Failed start builds, newest first."""
     usual: timedelta | None = None
-    """The median of the last starts that succeeded."""
-    unwell: tuple[Unwell, ...] = ()
+    """The median duration of the last start builds that succeeded."""
+    failed_probes: tuple[FailedProbe, ...] = ()
     failed_deletions: tuple[FailedDeletion, ...] = ()
-    kept: int = 0
+    failed_kept: int = 0
     """Failed prebuilds kept for study."""
     lock: Lock = field(default_factory=Lock)

@@ -1,4 +1,7 @@
-"""`explain`: gather what is known of one pool, ask the core why it is as it is. Reads only; Redis is optional."""
+"""Gather the facts about one pool and explain them, for `prebuild explain`.
+
+Nothing is written, and Redis is optional.
+"""
 
 from __future__ import annotations
 
@@ -22,16 +25,17 @@ from prebuild_tasks.schema.lookup import resolve_preset
 
 @dataclass(frozen=True, slots=True)
 class Explained:
-    """A pool, and why it is as it is."""
+    """The facts about a pool, and the explanation of its state."""
 
     facts: Facts
     explanation: Explanation
 
 
 def explain_preset(database: Database, settings: Settings, locks: Locks | None, name: str) -> Explained:
-    """Why the preset of this id or `template/preset[@version]` is as it is. Raises NotFoundError.
+    """Explain the state of the preset named by its id or `template/preset[@version]`. Raises NotFoundError.
 
-    A fixed number of statements, and one round trip to Redis; without `locks` or an answer the rest stands.
+    This takes a fixed number of statements and one round trip to Redis. Without `locks`, or when Redis does not answer,
+    only the facts from Redis are missing.
     """
     with database.snapshot() as connection:
         preset_id = resolve_preset(connection, name)
@@ -60,11 +64,11 @@ def _facts(connection: Connection, settings: Settings, row: PoolRow, context: As
         state=assessment.state,
         missing=assessment.wanted.total.create,
         turn=assessment.turn,
-        stand_in=assessment.stand_in,
+        second_choices=assessment.second_choices,
         surge=row.max_surge if assessment.wanted.turn.create < assessment.wanted.total.create else None,
-        cut_by=assessment.cut_by,
+        limited_by=assessment.limited_by,
         reason=assessment.reason,
-        standing=store.read_standing(connection, row.preset_id),
+        activation=store.read_activation(connection, row.preset_id),
         processes=_processes(settings, context, store.read_bound(connection, row.preset_id)),
         backoff_interval=context.backoff_interval,
         pause=_pause(row),
@@ -79,9 +83,9 @@ def _facts(connection: Connection, settings: Settings, row: PoolRow, context: As
         in_flight=store.read_in_flight(connection, row.preset_id),
         failed=store.read_failed(connection, row.preset_id),
         usual=store.read_usual(connection, row.preset_id),
-        unwell=store.read_unwell(connection, row.preset_id),
+        failed_probes=store.read_failed_probes(connection, row.preset_id),
         failed_deletions=store.read_failed_deletions(connection, row.preset_id),
-        kept=row.failed,
+        failed_kept=row.failed,
     )
 
 
@@ -114,6 +118,6 @@ def _processes(settings: Settings, context: AssessmentContext, bound: Collection
 
 
 def _last_seen(liveness: Liveness, queue: str) -> timedelta | None:
-    """How long ago the last process that consumed the queue was heard of."""
+    """Return how long ago a process that consumes the queue was last seen; None: never."""
     ages = [process.age for process in liveness.processes if queue in process.queues]
     return timedelta(seconds=min(ages)) if ages else None

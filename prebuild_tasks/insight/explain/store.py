@@ -1,4 +1,4 @@
-"""What explaining one pool takes beside its counts: its builds, its prebuilds that fail, what makes it inactive."""
+"""SQL of `explain`: the builds, failed probes and activation of one pool. Each function sends one statement."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ from sqlalchemy import Connection, Row, Select, select
 from sqlalchemy.orm import aliased
 
 from prebuild_tasks.builds import failed_builds
-from prebuild_tasks.insight.explain.facts import BuildFact, FailedDeletion, Standing, Unwell
+from prebuild_tasks.insight.explain.facts import Activation, BuildFact, FailedDeletion, FailedProbe
 from prebuild_tasks.model.vocabulary import CLAIM_REASON, OPEN_STATUSES, BuildStatus, Transition
 from prebuild_tasks.reconcile import retry_at
 from prebuild_tasks.schema import tables as m
 from prebuild_tasks.schema.conditions import IS_LIVE_PREBUILD, TEMPLATE_OF_VERSION, VERSION_OF_PRESET
 
 _SHOWN = 20
-"""Of each kind: enough to name the cause."""
+"""Rows of each kind: enough to name the cause."""
 _IN_FLIGHT = 1000
-"""These are counted too."""
+"""Start builds in flight; more than are shown, because they are counted too."""
 
 
-def read_standing(connection: Connection, preset_id: int) -> Standing:
-    """What makes it active, or not. One statement."""
+def read_activation(connection: Connection, preset_id: int) -> Activation:
+    """Read why a preset is active or inactive."""
     active = aliased(m.TemplateVersion)
     row = connection.execute(
         select(
@@ -40,7 +40,7 @@ def read_standing(connection: Connection, preset_id: int) -> Standing:
         .join(active, active.id == m.Template.active_version_id, isouter=True)
         .where(m.Preset.id == preset_id)
     ).one()
-    return Standing(
+    return Activation(
         template=row.name,
         version=row.version,
         active_version=row.active_version or "",
@@ -51,35 +51,35 @@ def read_standing(connection: Connection, preset_id: int) -> Standing:
 
 
 def read_in_flight(connection: Connection, preset_id: int) -> tuple[BuildFact, ...]:
-    """Starts of its prebuilds that are pending or running, oldest first. One statement."""
+    """Read the start builds of a pool that are pending or running, oldest first."""
     query = _starts(preset_id).where(m.Build.status.in_(OPEN_STATUSES))
     return _facts(connection.execute(query.order_by(m.Build.created_at, m.Build.id).limit(_IN_FLIGHT)).all())
 
 
 def read_failed(connection: Connection, preset_id: int) -> tuple[BuildFact, ...]:
-    """Starts that failed, newest first. One statement."""
+    """Read the start builds of a pool that failed, newest first."""
     query = _starts(preset_id).where(m.Build.status == BuildStatus.FAILED)
     return _facts(connection.execute(query.order_by(m.Build.created_at.desc(), m.Build.id).limit(_SHOWN)).all())
 
 
 def read_bound(connection: Connection, preset_id: int) -> set[str]:
-    """The hosts for which its builds wait, of whatever kind, because no other can run them. One statement."""
+    """Read the hosts that are the only ones able to run pending builds of a pool, whatever their transition."""
     query = select(m.Build.queue).where(m.Build.preset_id == preset_id, m.Build.status == BuildStatus.PENDING)
     return set(connection.execute(query.where(m.Build.queue != "").distinct()).scalars())
 
 
 def read_usual(connection: Connection, preset_id: int) -> timedelta | None:
-    """The median of what the last succeeded starts took; None when none did. One statement."""
+    """Read the median duration of the last start builds that succeeded; None when none did."""
     query = _starts(preset_id).where(
         m.Build.status == BuildStatus.SUCCEEDED, m.Build.started_at.is_not(None), m.Build.completed_at.is_not(None)
     )
     rows = connection.execute(query.order_by(m.Build.created_at.desc()).limit(_SHOWN)).all()
-    took = [(row.completed_at - row.started_at).total_seconds() for row in rows]
-    return timedelta(seconds=median(took)) if took else None
+    durations = [(row.completed_at - row.started_at).total_seconds() for row in rows]
+    return timedelta(seconds=median(durations)) if durations else None
 
 
-def read_unwell(connection: Connection, preset_id: int) -> tuple[Unwell, ...]:
-    """Its prebuilds whose last probe failed. One statement."""
+def read_failed_probes(connection: Connection, preset_id: int) -> tuple[FailedProbe, ...]:
+    """Read the prebuilds of a pool whose last probe failed."""
     rows = connection.execute(
         select(m.Workspace.name, m.ProbeState.failures, m.ProbeState.message)
         .join(m.ProbeState, m.ProbeState.workspace_id == m.Workspace.id)
@@ -87,11 +87,11 @@ def read_unwell(connection: Connection, preset_id: int) -> tuple[Unwell, ...]:
         .order_by(m.ProbeState.failures.desc(), m.Workspace.name)
         .limit(_SHOWN)
     )
-    return tuple(Unwell(row.name, row.failures, row.message) for row in rows)
+    return tuple(FailedProbe(row.name, row.failures, row.message) for row in rows)
 
 
 def read_failed_deletions(connection: Connection, preset_id: int) -> tuple[FailedDeletion, ...]:
-    """Its workspaces that could not be deleted, claimed ones that were released too. One statement."""
+    """Read the workspaces of a pool whose deletion failed, released ones included."""
     rows = connection.execute(
         select(m.Workspace.name, m.Build.id, m.Build.error, m.Build.completed_at, failed_builds().label("failures"))
         .join(m.Build, (m.Build.workspace_id == m.Workspace.id) & (m.Build.number == m.Workspace.build_number))
@@ -111,7 +111,7 @@ def read_failed_deletions(connection: Connection, preset_id: int) -> tuple[Faile
 
 
 def _starts(preset_id: int) -> Select[*tuple[Any, ...]]:
-    """Builds that make something for the pool; a claim's own makes nothing."""
+    """Select the start builds of a pool, without those that only personalise a claimed workspace."""
     return select(
         m.Build.id,
         m.Build.created_at,
@@ -129,7 +129,7 @@ def _facts(rows: Sequence[Row[*tuple[Any, ...]]]) -> tuple[BuildFact, ...]:
         BuildFact(
             id=row.id,
             created_at=row.created_at,
-            # A build that was taken back waits again, whenever it was begun before.
+            # A lost attempt puts the build back to pending: it waits again, although it was started before.
             started_at=None if row.status is BuildStatus.PENDING else row.started_at,
             attempt=row.attempt,
             error=row.error,

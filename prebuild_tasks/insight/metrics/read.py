@@ -95,7 +95,7 @@ def _pools(
     second: defaultdict[PoolName, int] = defaultdict(int)
     for row, assessment in assessed:
         pool = PoolName.of_ref(row.ref)
-        second[pool] += assessment.stand_in
+        second[pool] += assessment.second_choices
         if not row.preset.active:
             outdated[pool] += assessment.state.actual + assessment.state.starting
     numbers = []

@@ -1,4 +1,4 @@
-"""What people see of a pool: its numbers, what happens to it next, and what holds it back."""
+"""The status of a pool: its numbers, what happens to it next, and what holds it back."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from prebuild_tasks.config import Settings
 from prebuild_tasks.db.engine import Database
 from prebuild_tasks.insight.assessment import Assessment, AssessmentContext, assess, read_context
 from prebuild_tasks.insight.explain.facts import Budget
-from prebuild_tasks.model.text import local
+from prebuild_tasks.model.text import local, number
 from prebuild_tasks.reconcile import LimitReason, PoolRow, Reason, backoff_until, next_change, read_pools
 
 
 @dataclass(frozen=True, slots=True)
 class PoolStatus:
-    """One line of `prebuild status`."""
+    """One pool, as in a line of `prebuild status`."""
 
     preset: str
     desired: int
@@ -24,17 +24,18 @@ class PoolStatus:
     failed: int
     failed_deletions: int
     reason: str
-    """A code of core.reasons.Reason: why it is short; `none` when it is not."""
+    """The value of the `Reason` why it is short; `none` when it is not."""
     next_action: str
     last_error: str
 
     @property
     def full(self) -> bool:
+        """Whether as many prebuilds are eligible as are desired."""
         return self.eligible >= self.desired
 
 
 def pools(database: Database, settings: Settings) -> list[PoolStatus]:
-    """Every pool, by name. A fixed number of statements."""
+    """Read the status of every pool, by name, in a fixed number of statements."""
     with database.snapshot() as connection:
         now, rows = read_pools(database, connection, settings.backoff_lookback)
         context = read_context(connection, settings, now, rows)
@@ -42,7 +43,7 @@ def pools(database: Database, settings: Settings) -> list[PoolStatus]:
 
 
 def pool_status(row: PoolRow, context: AssessmentContext) -> PoolStatus:
-    """One line of `prebuild status`."""
+    """Return the status of one pool."""
     assessment = assess(row, context)
     return PoolStatus(
         preset=row.ref,
@@ -62,10 +63,10 @@ def _next_action(row: PoolRow, assessment: Assessment, context: AssessmentContex
     if row.paused:
         until = row.paused.get("until")
         return f"paused by {row.paused.get('by', 'somebody')}" + (f" until {until}" if until else "")
-    turn, standing = assessment.turn, assessment.stand_in
+    turn, outdated = assessment.turn, assessment.second_choices
     parts = []
-    if standing:
-        parts.append(f"replace {standing}" if row.preset.active else f"{standing} can be claimed until replaced")
+    if outdated:
+        parts.append(f"replace {outdated}" if row.preset.active else f"{outdated} can be claimed until replaced")
     parts += [f"delete {turn.delete}"] if turn.delete else []
     parts += [f"cancel {turn.cancel}"] if turn.cancel else []
     if assessment.wanted.turn.create:
@@ -90,8 +91,8 @@ def _creation(row: PoolRow, assessment: Assessment, context: AssessmentContext) 
     if budget is None:
         create = assessment.turn.create
         return f"create {create}" + (f" of {missing}" if create < missing else "") + _but(row, reason)
-    others = ", what is left is for others" if budget.others else ""
-    return _limited(budget, missing) + others + _but(row, reason)
+    shared = ", the rest is reserved for other pools" if budget.rest_is_shared else ""
+    return _limited(budget, missing) + shared + _but(row, reason)
 
 
 def _limited(budget: Budget, missing: int) -> str:
@@ -103,24 +104,25 @@ def _limited(budget: Budget, missing: int) -> str:
             return f"wait: {used} builds of {budget.organization} in flight"
         case LimitReason.GLOBAL_BUILDS:
             return f"wait: {used} builds in flight"
-        case LimitReason.PRESET_BUILDS | LimitReason.SLOW_START:
-            words = "after a failure" if budget.limit is LimitReason.SLOW_START else "of this pool"
-            return f"wait: {budget.used} builds {words} in flight, {missing} to go"
+        case LimitReason.PRESET_BUILDS:
+            return f"wait: {budget.used} builds of this pool in flight, {missing} to go"
+        case LimitReason.SLOW_START:
+            return f"wait: {budget.used} builds in flight after a failure, {missing} to go"
 
 
 def _but(row: PoolRow, reason: Reason) -> str:
-    """What makes an action wait, or doubtful."""
+    """Return why an action will wait or may fail, as the end of a sentence; empty when it will not."""
     match reason:
         case Reason.NO_WORKER:
-            return ", but no worker is alive"
+            return ", but no worker is running"
         case Reason.NO_BUILDS_WORKER:
-            return ", but no builds worker is alive"
+            return ", but no builds worker is running"
         case Reason.TICK_STALE:
-            return ", but no tick comes"
+            return ", but no ticks arrive"
         case Reason.LOST_TURNS:
             until = f" until {row.rests_until.astimezone():%H:%M:%S}" if row.rests_until else ""
-            return f", but it rests{until}: its last turns ended with their process"
+            return f", but the pool rests{until}: its last turns crashed their worker"
         case Reason.FAILING | Reason.NEVER_READY:
-            return f", after {row.failures_in_row} failed"
+            return f", after {number(row.failures_in_row, 'failure')}"
         case _:
             return ""

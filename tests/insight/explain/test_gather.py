@@ -50,7 +50,7 @@ def why(database: Database, settings: Settings, name: str = PRESET) -> Explained
 
 
 def said(found: Explained) -> str:
-    return "\n".join(link.words for link in found.explanation.chain)
+    return "\n".join(link.sentence for link in found.explanation.chain)
 
 
 def last_command(found: Explained) -> str:
@@ -72,7 +72,7 @@ def test_from_nobody_there_to_full(database: Database, settings: Settings) -> No
     staffed(database, settings, "worker")
     found = why(database, settings)
     assert found.facts.reason is Reason.NO_BUILDS_WORKER
-    assert "no builds worker consumes prebuild.builds: nobody builds (none was ever heard of)" in said(found)
+    assert "no builds worker consumes prebuild.builds, so nothing is built (none has been seen)" in said(found)
     assert last_command(found).endswith("-P threads -c 4 -Q prebuild.builds")
     staffed(database, settings, "builds")
     assert why(database, settings).facts.reason is Reason.NOT_YET
@@ -83,7 +83,7 @@ def test_from_nobody_there_to_full(database: Database, settings: Settings) -> No
     turn(database, settings)
     found = why(database, settings)
     assert (found.facts.reason, found.facts.state.starting) == (Reason.STARTING, 2)
-    assert "2 starts in flight: 2 not begun" in said(found)
+    assert "2 starts in flight: 2 waiting for" in said(found)
     assert "celery -A prebuild_tasks beat" in commands(found)
     finish_builds(database)
     staffed(database, settings)
@@ -139,7 +139,7 @@ def test_a_pool_whose_turns_end_with_their_process(database: Database, settings:
         loop.note(database, settings, preset_id(database))
     found = why(database, settings)
     assert found.facts.reason is Reason.LOST_TURNS
-    assert "its last 3 turns ended with their process: it rests until" in said(found)
+    assert "the last 3 turns for this pool crashed their worker; the next one waits until" in said(found)
     jump(database, 3600)
     staffed(database, settings)
     assert why(database, settings).facts.reason is Reason.NOT_YET
@@ -177,7 +177,7 @@ def test_an_older_version_is_explained_by_its_own_name(database: Database, setti
     found = why(database, settings, str(old))
     assert found.facts.reason is Reason.INACTIVE
     assert found.facts.ref.startswith("dev/small@auto-")
-    assert "its 1 prebuild go" in said(found)
+    assert "its 1 prebuild will be removed" in said(found)
     assert last_command(found).startswith("prebuild promote dev auto-")
     declare(database, settings, 1, yes=True)
     fill(database, settings, found.facts.ref.split("@")[0])
@@ -199,7 +199,7 @@ def test_failed_deletions_and_failed_probes(database: Database, settings: Settin
     turn(database, settings)
     finish_builds(database, status=BuildStatus.FAILED, error="device busy")
     found = why(database, settings)
-    assert "could not be deleted: device busy; tried again" in said(found)
+    assert "could not be deleted: device busy; next attempt" in said(found)
     [deletion] = found.facts.failed_deletions
     assert commands(found) == [f"prebuild logs {deletion.build[:8]}"]
 
@@ -213,7 +213,7 @@ def test_a_host_that_alone_can_delete_and_is_silent(database: Database, settings
     with database.write() as connection:
         connection.execute(update(m.Build).where(m.Build.transition == Transition.DELETE).values(queue="box"))
     found = why(database, settings)
-    assert "builds wait for box, which alone can run them and is not heard of" in said(found)
+    assert "some builds can run only on box, where no builds worker is running" in said(found)
     assert [step.why for step in found.explanation.steps] == ["start a builds worker on box"]
 
 

@@ -1,4 +1,4 @@
-"""Every cause of a short pool: the sentence, whether it counts, and the command that mends it."""
+"""Every cause of a short pool: the sentence, whether it counts, and the command that fixes it."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ import pytest
 
 from prebuild_tasks.cli.remedies import StartCommands, spell, why_of
 from prebuild_tasks.insight.explain.facts import (
+    Activation,
     Budget,
     BuildFact,
     Facts,
     FailedDeletion,
+    FailedProbe,
     Pause,
     Processes,
-    Standing,
-    Unwell,
 )
 from prebuild_tasks.insight.explain.rules import About, Explanation, explain
 from prebuild_tasks.model.text import instant, listed, number, span
@@ -53,7 +53,7 @@ def facts(
         "state": state,
         "missing": 2,
         "reason": reason,
-        "standing": Standing("dev", "v1", "v1"),
+        "activation": Activation("dev", "v1", "v1"),
         "processes": Processes(),
         "backoff_interval": MINUTE,
     }
@@ -92,7 +92,7 @@ CASES: list[tuple[Facts, About, str, list[str]]] = [
     (
         facts(Reason.PAUSED, pause=Pause("ada", everything=True)),
         About.PAUSE,
-        "everything is paused by ada, until somebody resumes it",
+        "everything is paused by ada, until it is resumed",
         ["prebuild resume"],
     ),
     (
@@ -101,7 +101,7 @@ CASES: list[tuple[Facts, About, str, list[str]]] = [
         ),
         About.STATUS,
         ("hard-limited: 3 starts in a row failed (build 33333333, 60 s ago, build 22222222, 2 min ago and build "
-        "11111111, 3 min ago); 3 is the limit: nothing is created until it is unblocked"),
+        "11111111, 3 min ago); 3 is the limit: nothing is created until the pool is unblocked"),
         ["prebuild logs 33333333", "prebuild unblock dev/small"],
     ),
     (
@@ -123,8 +123,8 @@ CASES: list[tuple[Facts, About, str, list[str]]] = [
             lock=Lock(waiting={"prebuild.events": 2, "prebuild.builds": 7}),
         ),
         About.PROCESSES,
-        ("no worker consumes prebuild.events and prebuild.reconcile: nobody decides (none was ever heard of), "
-        "2 messages waiting"),
+        ("no worker consumes prebuild.events and prebuild.reconcile, so the pool is not being reconciled (none has "
+        "been seen), 2 messages waiting"),
         ["start worker"],
     ),
     (
@@ -133,7 +133,7 @@ CASES: list[tuple[Facts, About, str, list[str]]] = [
             processes=Processes(WorkerAvailability(builds=False), builds_seen=5 * MINUTE),
         ),
         About.PROCESSES,
-        "no builds worker consumes prebuild.builds: nobody builds (the last was heard of 5 min ago)",
+        "no builds worker consumes prebuild.builds, so nothing is built (the last was seen 5 min ago)",
         ["start builds"],
     ),
     (
@@ -142,13 +142,14 @@ CASES: list[tuple[Facts, About, str, list[str]]] = [
             processes=Processes(WorkerAvailability(scheduler=False), tick_age=10 * MINUTE),
         ),
         About.PROCESSES,
-        "no tick: the last was 10 min ago, one is due every 15 s; beat is down, or nobody carries it out",
+        ("the last tick ended 10 min ago, although one is due every 15 s: beat is not running, or no worker carries "
+        "its ticks out"),
         ["start beat"],
     ),
     (
         facts(Reason.LOST_TURNS, lost_turns=3, rests_until=NOW + MINUTE),
         About.TURN,
-        "its last 3 turns ended with their process: it rests until 12:01:00 UTC (in 60 s)",
+        "the last 3 turns for this pool crashed their worker; the next one waits until 12:01:00 UTC (in 60 s)",
         ["prebuild doctor"],
     ),
     (
@@ -161,25 +162,25 @@ CASES: list[tuple[Facts, About, str, list[str]]] = [
     (
         facts(Reason.SLOW_START, budget=Budget(LimitReason.SLOW_START, 1, 1), failed=FAILED),
         About.LIMIT,
-        "slow start: after a failure 1 start at a time, 1 of 1 in use",
+        "slow start after a failure: 1 of 1 builds of this pool are in flight",
         ["prebuild logs 33333333"],
     ),
     (
         facts(Reason.PRESET_BUILDS, budget=Budget(LimitReason.PRESET_BUILDS, 5, 5)),
         About.LIMIT,
-        "5 of 5 builds in flight of this pool (max_builds_in_flight)",
+        "5 of 5 builds of this pool are in flight (max_builds_in_flight)",
         ["prebuild builds --preset dev/small", "prebuild apply FILE"],
     ),
     (
         facts(Reason.ORGANIZATION_BUILDS, budget=Budget(LimitReason.ORGANIZATION_BUILDS, 5, 5, "default")),
         About.LIMIT,
-        "5 of 5 builds in flight of the organization default",
+        "5 of 5 builds of the organization default are in flight",
         ["prebuild builds --preset dev/small", "prebuild apply FILE"],
     ),
     (
         facts(Reason.GLOBAL_BUILDS, budget=Budget(LimitReason.GLOBAL_BUILDS, 9, 9)),
         About.LIMIT,
-        "9 of 9 builds in flight everywhere (PREBUILD_MAX_BUILDS_IN_FLIGHT)",
+        "9 of 9 builds of all pools are in flight (PREBUILD_MAX_BUILDS_IN_FLIGHT)",
         ["prebuild builds --status running"],
     ),
     (
@@ -208,8 +209,8 @@ CASES: list[tuple[Facts, About, str, list[str]]] = [
             usual=timedelta(seconds=40),
         ),
         About.BUILDS,
-        ("2 starts in flight: 1 not begun, for 60 s, 1 under way, for 2 min; usually 40 s; attempt 2, as an earlier "
-        "worker died"),
+        ("2 starts in flight: 1 waiting for 60 s, 1 running for 2 min; a start usually takes 40 s; attempt 2, because "
+        "an earlier worker died"),
         ["prebuild builds --preset dev/small"],
     ),
 ]  # fmt: skip
@@ -220,8 +221,8 @@ def test_each_reason_has_its_sentence_and_its_command(
     facts: Facts, about: About, words: str, expected: list[str]
 ) -> None:
     why = explain(facts)
-    links = {(link.about, link.words): link for link in why.chain}
-    assert (about, words) in links, [link.words for link in why.chain]
+    links = {(link.about, link.sentence): link for link in why.chain}
+    assert (about, words) in links, [link.sentence for link in why.chain]
     assert commands(why) == expected
     assert all(step.why for step in why.steps)
     assert why.reason is facts.reason
@@ -237,43 +238,48 @@ INACTIVE = Preset("1", desired=2, using_active_version=False)
 
 
 @pytest.mark.parametrize(
-    ("standing", "preset", "words", "command"),
+    ("activation", "preset", "words", "command"),
     [
         (
-            Standing("dev", "v1", "v2"),
+            Activation("dev", "v1", "v2"),
             INACTIVE,
-            "inactive: the active version of dev is v2; its 2 prebuilds go",
+            "inactive: the active version of dev is v2; its 2 prebuilds will be removed",
             "prebuild promote dev v1",
         ),
         (
-            Standing("dev", "v1", ""),
+            Activation("dev", "v1", ""),
             INACTIVE,
-            "inactive: the active version of dev is nothing; its 2 prebuilds go",
+            "inactive: the template dev has no active version; its 2 prebuilds will be removed",
             "prebuild promote dev v1",
         ),
         (
-            Standing("dev", "v1", "v1", deprecated=True),
+            Activation("dev", "v1", "v1", deprecated=True),
             Preset("1", 2, deprecated=True),
-            "inactive: the template dev is deprecated; its 2 prebuilds go",
+            "inactive: the template dev is deprecated; its 2 prebuilds will be removed",
             "prebuild apply FILE",
         ),
         (
-            Standing("dev", "v1", "v1", template_deleted=True),
+            Activation("dev", "v1", "v1", template_deleted=True),
             Preset("1", 2, deleted=True),
-            "inactive: the template dev is no longer declared; its 2 prebuilds go",
+            "inactive: the template dev is no longer declared; its 2 prebuilds will be removed",
             "prebuild apply FILE",
         ),
         (
-            Standing("dev", "v1", "v2", removed=True),
+            Activation("dev", "v1", "v2", removed=True),
             Preset("1", 2, using_active_version=False, deleted=True),
-            "inactive: the preset is no longer declared, and the active version of dev is v2; its 2 prebuilds go",
+            (
+                "inactive: the preset is no longer declared, and the active version of dev is v2; its 2 prebuilds will "
+                "be removed"
+            ),
             "prebuild apply FILE",
         ),
     ],
 )
-def test_what_makes_a_preset_inactive(standing: Standing, preset: Preset, words: str, command: str) -> None:
-    why = explain(facts(Reason.INACTIVE, preset=preset, counts=Counts(live=2, ready=2), standing=standing, missing=0))
-    assert [link.words for link in why.chain if link.reason is Reason.INACTIVE] == [words]
+def test_what_makes_a_preset_inactive(activation: Activation, preset: Preset, words: str, command: str) -> None:
+    why = explain(
+        facts(Reason.INACTIVE, preset=preset, counts=Counts(live=2, ready=2), activation=activation, missing=0)
+    )
+    assert [link.sentence for link in why.chain if link.reason is Reason.INACTIVE] == [words]
     assert commands(why) == [command]
 
 
@@ -295,8 +301,8 @@ def test_what_makes_a_preset_inactive(standing: Standing, preset: Preset, words:
             (Schedule("* 8 * * *", 10),),
             "Mars/Olympus",
             (
-                "2, the base size; its schedules don't count: its timezone (Mars/Olympus) is not known here, or two of "
-                "them overlap"
+                "2, the base size; its schedules are ignored: the timezone (Mars/Olympus) is unknown on this machine, "
+                "or two of them overlap"
             ),
         ),
     ],
@@ -304,12 +310,12 @@ def test_what_makes_a_preset_inactive(standing: Standing, preset: Preset, words:
 def test_which_schedule_holds_and_when_it_changes(schedules: tuple[Schedule, ...], zone: str, words: str) -> None:
     preset = Preset("1", desired=2, timezone=zone, schedules=schedules)
     [link] = [item for item in explain(facts(Reason.NOT_YET, preset=preset)).chain if item.about is About.DESIRED]
-    assert link.words == words
+    assert link.sentence == words
 
 
-def test_a_full_pool_has_nothing_to_mend() -> None:
+def test_a_full_pool_has_nothing_to_fix() -> None:
     why = explain(facts(Reason.NONE, counts=Counts(live=2, ready=2), missing=0))
-    assert [link.words for link in why.chain] == ["2, the base size", "2 of 2 eligible"]
+    assert [link.sentence for link in why.chain] == ["2, the base size", "2 of 2 eligible"]
     assert why.steps == ()
 
 
@@ -318,9 +324,9 @@ def test_what_else_is_wrong_is_named_beside() -> None:
         Reason.NONE,
         counts=Counts(live=2, ready=2, expired=1),
         missing=0,
-        unwell=(Unwell("a", 1, "slow"), Unwell("b", 2, "HTTP 500")),
+        failed_probes=(FailedProbe("a", 1, "slow"), FailedProbe("b", 2, "HTTP 500")),
         failed_deletions=(FailedDeletion("c", "6" * 36, "device\nbusy", NOW + MINUTE),),
-        kept=2,
+        failed_kept=2,
         pause=Pause("ada"),
         processes=Processes(
             WorkerAvailability(control=True, builds=False, scheduler=False),
@@ -329,14 +335,14 @@ def test_what_else_is_wrong_is_named_beside() -> None:
         lock=Lock(holder="box/1234", left=timedelta(seconds=50)),
     )
     why = explain(found)
-    said = [link.words for link in why.chain]
+    said = [link.sentence for link in why.chain]
     for words in (
         "2 prebuilds failed the last probe; b: HTTP 500",
-        "1 prebuild expired, to be replaced",
-        "c could not be deleted: device busy; tried again 12:01:00 UTC (in 60 s)",
+        "1 prebuild expired and will be replaced",
+        "c could not be deleted: device busy; next attempt 12:01:00 UTC (in 60 s)",
         "2 failed prebuilds kept for study",
-        "box/1234 has the pool's lock right now; it ends by itself in 50 s",
-        "builds wait for box, which alone can run them and is not heard of",
+        "box/1234 holds the pool's lock; it expires in 50 s",
+        "some builds can run only on box, where no builds worker is running",
     ):
         assert words in said
     assert commands(why) == [
@@ -346,8 +352,9 @@ def test_what_else_is_wrong_is_named_beside() -> None:
 
 def test_without_redis_it_says_so_and_goes_on() -> None:
     why = explain(facts(Reason.NOT_YET, lock=Lock(unreachable="Connection refused")))
-    assert "Redis did not answer (Connection refused): whose turn it is, is not known" in [x.words for x in why.chain]
-    assert why.chain[-1].words == "0 of 2 eligible, 2 short: not yet"
+    words = "Redis did not answer (Connection refused), so it is unknown whether a turn is running"
+    assert words in [link.sentence for link in why.chain]
+    assert why.chain[-1].sentence == "0 of 2 eligible, 2 short: not yet"
     assert commands(why) == ["prebuild reconcile dev/small", "prebuild doctor"]
     full = facts(Reason.NONE, counts=Counts(live=2, ready=2), missing=0, lock=Lock(unreachable="Connection refused"))
     assert commands(explain(full)) == ["prebuild doctor"]

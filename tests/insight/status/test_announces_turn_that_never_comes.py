@@ -24,7 +24,7 @@ ROLLING = "replace: {strategy: rolling, max_surge: 1}"
 
 
 def said(found: Explained) -> list[str]:
-    return [link.words for link in found.explanation.chain]
+    return [link.sentence for link in found.explanation.chain]
 
 
 def test_a_rolling_replacement_waits_for_what_is_starting(database: Database, settings: Settings) -> None:
@@ -38,8 +38,8 @@ def test_a_rolling_replacement_waits_for_what_is_starting(database: Database, se
     assert (row.reason, row.next_action) == ("starting", "replace 10, wait for 1")
     found = explain_preset(database, settings, None, PRESET)
     assert found.facts.reason is Reason.STARTING
-    assert "replaced by and by: old and new together are at most 1 more than desired (max_surge)" in said(found)
-    assert "10 prebuilds expired, to be replaced; 10 can be claimed as second choice until then" in said(found)
+    assert "replaced gradually: old and new together are at most 1 more than desired (max_surge)" in said(found)
+    assert "10 prebuilds expired and will be replaced; 10 can be claimed as second choice until then" in said(found)
     assert [spell(step.remedy) for step in found.explanation.steps] == [f"prebuild builds --preset {PRESET}"]
     assert found.facts.turn._asdict() == {"delete": 0, "cancel": 0, "create": 0}
     assert turn(database, settings).outcome == "steady"
@@ -80,11 +80,14 @@ templates: [{name: dev, config: {start: 'true'}, presets: [{name: a, desired: 6}
     assert words in said(explain_preset(database, settings, None, "dev/a"))
     assert turn(database, settings, "dev/a").created == 2
     assert [(row.reason, row.next_action) for row in pools(database, settings)] == [
-        ("organization_builds_in_flight", "wait: 2 of 4 builds of default in flight, what is left is for others"),
+        (
+            "organization_builds_in_flight",
+            "wait: 2 of 4 builds of default in flight, the rest is reserved for other pools",
+        ),
         ("not_yet", "create 2 of 6"),
     ]
     found = explain_preset(database, settings, None, "dev/a")
     assert found.facts.reason is Reason.ORGANIZATION_BUILDS
-    words = "2 of 4 builds in flight of the organization default; what is left is for pools that have less"
+    words = "2 of 4 builds of the organization default are in flight; the rest is reserved for pools that have fewer"
     assert words in said(found)
     assert (turn(database, settings, "dev/a").created, turn(database, settings, "dev/b").created) == (0, 2)

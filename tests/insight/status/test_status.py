@@ -53,12 +53,12 @@ def test_the_reasons_of_a_shortage(database: Database, settings: Settings) -> No
     declare(database, settings, 2)
     assert (only(database, settings).reason, only(database, settings).next_action) == (
         "no_worker",
-        "create 2, but no worker is alive",
+        "create 2, but no worker is running",
     )
     staffed(database, settings, "worker", "beat")
     assert (only(database, settings).reason, only(database, settings).next_action) == (
         "no_builds_worker",
-        "create 2, but no builds worker is alive",
+        "create 2, but no builds worker is running",
     )
     staffed(database, settings)
     assert (only(database, settings).reason, only(database, settings).next_action) == ("not_yet", "create 2")
@@ -70,15 +70,15 @@ def test_the_reasons_of_a_shortage(database: Database, settings: Settings) -> No
     assert row.next_action.startswith("back off until")
     jump(database, 3700)
     staffed(database, settings, "worker", "builds")
-    assert only(database, settings).next_action == "create 1 of 2, but no tick comes"
+    assert only(database, settings).next_action == "create 1 of 2, but no ticks arrive"
     staffed(database, settings)
     assert (only(database, settings).reason, only(database, settings).next_action) == (
         "failing",
-        "create 1 of 2, after 2 failed",
+        "create 1 of 2, after 2 failures",
     )
     turn(database, settings)
     row = only(database, settings)
-    assert (row.reason, row.next_action) == ("slow_start", "wait: 1 builds after a failure in flight, 1 to go")
+    assert (row.reason, row.next_action) == ("slow_start", "wait: 1 builds in flight after a failure, 1 to go")
     with database.write() as connection:
         connection.execute(update(m.Preset).values(status=PresetStatus.HARD_LIMITED))
     assert (only(database, settings).reason, only(database, settings).next_action) == ("hard_limited", "hard limited")
@@ -97,7 +97,7 @@ def test_what_is_tried_again_after_it_never_became_ready(database: Database, set
     turn(database, settings)
     assert (only(database, settings).reason, only(database, settings).next_action) == (
         "never_ready",
-        "wait for 1, after 1 failed",
+        "wait for 1, after 1 failure",
     )
     finish_builds(database)
     assert only(database, settings).reason == "none"
