@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
-from html import escape
 from math import ceil, floor, log10
+
+from markupsafe import Markup, escape
 
 from prebuild_tasks.insight import DAYS
 
@@ -23,7 +24,7 @@ _TICKS_MAX = 8
 Points = Sequence[tuple[datetime, float]]
 
 
-def hit_chart(curve: Sequence[tuple[datetime, int, int]], since: datetime, until: datetime, width: int) -> str:
+def hit_chart(curve: Sequence[tuple[datetime, int, int]], since: datetime, until: datetime, width: int) -> Markup:
     """Return a bar of hits and misses per span of `width` seconds, with the hit rate in its tooltip."""
     if not curve:
         return _empty("There were no claims in this period.")
@@ -44,7 +45,7 @@ def hit_chart(curve: Sequence[tuple[datetime, int, int]], since: datetime, until
     return _svg(_WIDTH, _HEIGHT, parts, "Hits and misses over time")
 
 
-def rate_chart(curve: Sequence[tuple[datetime, int, int]], since: datetime, until: datetime, width: int) -> str:
+def rate_chart(curve: Sequence[tuple[datetime, int, int]], since: datetime, until: datetime, width: int) -> Markup:
     """Return the hit rate over time; a span without requests has no point."""
     if not curve:
         return _empty("There were no claims in this period.")
@@ -52,7 +53,7 @@ def rate_chart(curve: Sequence[tuple[datetime, int, int]], since: datetime, unti
     return _lines([("rate", "hit rate", points)], since, until, width, "%", "Hit rate over time", most=100)
 
 
-def ready_chart(p50: Points, p95: Points, since: datetime, until: datetime, width: int) -> str:
+def ready_chart(p50: Points, p95: Points, since: datetime, until: datetime, width: int) -> Markup:
     """Return two curves of the seconds from a start until the workspace was ready: median and 95th percentile."""
     if not p50:
         return _empty("No build succeeded in this period.")
@@ -60,7 +61,7 @@ def ready_chart(p50: Points, p95: Points, since: datetime, until: datetime, widt
     return _lines(series, since, until, width, " s", "Time to ready over time")
 
 
-def heat_chart(cells: Sequence[Sequence[int]], kind: str, what: str) -> str:
+def heat_chart(cells: Sequence[Sequence[int]], kind: str, what: str) -> Markup:
     """Return a heat map of the week by hour: the higher the count, the more opaque the cell.
 
     `kind` is the CSS class of the colour, `what` the noun for the things counted.
@@ -88,7 +89,7 @@ def heat_chart(cells: Sequence[Sequence[int]], kind: str, what: str) -> str:
     return _svg(width, height, parts, f"{what} by weekday and hour")
 
 
-def bar_chart(bars: Sequence[tuple[str, float, str]], what: str) -> str:
+def bar_chart(bars: Sequence[tuple[str, float, str]], what: str) -> Markup:
     """Return a horizontal bar for each (name, value, label of the value); `what` describes the chart."""
     most = max((value for _, value, _ in bars), default=0)
     if not most:
@@ -150,7 +151,7 @@ def _lines(
     what: str,
     *,
     most: float = 0,
-) -> str:
+) -> Markup:
     frame = _Frame(
         since, until, most or max(value for *_, line in series for _, value in line), timedelta(seconds=width)
     )
@@ -187,10 +188,11 @@ def _step(most: float, *, whole: bool) -> float:
     return max(ceil(step), 1) if whole else step
 
 
-def _svg(width: float, height: float, parts: Sequence[str], label: str) -> str:
+def _svg(width: float, height: float, parts: Sequence[str], label: str) -> Markup:
     inside = "".join(parts)
-    return f'<svg viewBox="0 0 {width:.0f} {height:.0f}" role="img" aria-label="{escape(label)}">{inside}</svg>'
+    text = f'<svg viewBox="0 0 {width:.0f} {height:.0f}" role="img" aria-label="{escape(label)}">{inside}</svg>'
+    return Markup(text)  # noqa: S704 - what is not a number in it is escaped
 
 
-def _empty(sentence: str) -> str:
-    return f'<p class="quiet">{escape(sentence)}</p>'
+def _empty(sentence: str) -> Markup:
+    return Markup('<p class="quiet">{}</p>').format(sentence)
