@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from prebuild_tasks.insight.explain.remedies import Step
     from prebuild_tasks.insight.history import read_history
     from prebuild_tasks.insight.invariants import audit, audit_twice
-    from prebuild_tasks.insight.metrics.exporter import Exporter, rendered, serve
+    from prebuild_tasks.insight.metrics.exporter import Exporter, render, serve
     from prebuild_tasks.insight.plan.make import Plan, make_plan
     from prebuild_tasks.insight.plan.rules import Cost, PoolPlan
     from prebuild_tasks.insight.report.advice import Recommendation
@@ -57,7 +57,7 @@ __all__ = [
     "make_plan",
     "pools",
     "read_history",
-    "rendered",
+    "render",
     "serve",
     "workspaces",
 ]
@@ -86,7 +86,7 @@ if not TYPE_CHECKING:  # mypy would take every name for defined
             ),
             "metrics.exporter": (
                 "Exporter",
-                "rendered",
+                "render",
                 "serve",
             ),
             "plan.make": (

@@ -389,7 +389,7 @@ def test_the_exporters_port_taken(here: Here, monkeypatch: pytest.MonkeyPatch) -
         taken.listen()
         port = taken.getsockname()[1]
         said = here.run("exporter", "--port", str(port), expect=2)
-    told(said, f"the exporter can't listen on 127.0.0.1:{port}: Address already in use", "prebuild exporter --port N")
+    told(said, f"the exporter cannot listen on 127.0.0.1:{port}: Address already in use", "prebuild exporter --port N")
 
 
 # Recipes and pools.

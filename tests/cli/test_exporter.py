@@ -22,7 +22,7 @@ import pytest
 from prebuild_tasks.cli.main import main
 from prebuild_tasks.config import Settings
 from prebuild_tasks.db.engine import Database
-from prebuild_tasks.insight.metrics.exporter import Exporter, Shared, rendered
+from prebuild_tasks.insight.metrics.exporter import CachedReading, Exporter, render
 from tests.support.builders import declare, fill
 
 NO_REDIS = "redis://127.0.0.1:1/0"
@@ -36,7 +36,7 @@ def test_scrapes_at_once_share_one_reading() -> None:
         assert gate.wait(60)
         return "read"
 
-    shared = Shared(read, keep=60, patience=60)
+    shared = CachedReading(read, keep=60, patience=60)
     scrapes = [threading.Thread(target=lambda: answers.append(shared.get())) for _ in range(8)]
     for scrape in scrapes:
         scrape.start()
@@ -50,7 +50,7 @@ def test_scrapes_at_once_share_one_reading() -> None:
 
 def test_a_reading_is_kept_for_so_long() -> None:
     numbers = itertools.count(1)
-    shared = Shared(lambda: next(numbers), keep=0)
+    shared = CachedReading(lambda: next(numbers), keep=0)
     assert [shared.get(), shared.get()] == [1, 2]
 
 
@@ -62,7 +62,7 @@ def test_what_hangs_holds_up_one_scrape_and_is_asked_once() -> None:
         gate.wait(20)
         return "late"
 
-    shared = Shared(read, keep=60, patience=0.2)
+    shared = CachedReading(read, keep=60, patience=0.2)
     began = time.monotonic()
     assert shared.get() is None
     first = time.monotonic() - began
@@ -80,7 +80,7 @@ def test_what_fails_is_not_asked_again_at_once() -> None:
         asked.append(1)
         raise ValueError("no")
 
-    shared = Shared(read, keep=60)
+    shared = CachedReading(read, keep=60)
     assert [shared.get(), shared.get()] == [None, None]
     assert len(asked) == 1
 
@@ -88,7 +88,7 @@ def test_what_fails_is_not_asked_again_at_once() -> None:
 def test_a_database_that_goes_takes_its_values_along(database: Database, settings: Settings, tmp_path: Path) -> None:
     declare(database, settings, 1)
     exporter = Exporter(settings.model_copy(update={"database_url": database.url, "redis_url": NO_REDIS}), "0")
-    before = rendered(exporter.families(exporter.read()))
+    before = render(exporter.families(exporter.read()))
     assert "prebuild_up 1.0" in before
     assert "prebuild_desired{" in before
     assert "prebuild_redis_up 0.0" in before
@@ -96,7 +96,7 @@ def test_a_database_that_goes_takes_its_values_along(database: Database, setting
     exporter._database.close()
     away = "sqlite:////nowhere/at/all.db" if database.dialect == "sqlite" else "postgresql+psycopg://u@127.0.0.1:1/x"
     exporter._database = Database(away)
-    after = rendered(exporter.families(exporter.read()))
+    after = render(exporter.families(exporter.read()))
     exporter.close()
     names = {line.split()[0] for line in after.splitlines() if not line.startswith("#")}
     assert names == {
@@ -132,8 +132,8 @@ def test_a_port_that_is_taken(
         port = taken.getsockname()[1]
         assert main(["exporter", "--port", str(port)]) == 2
     words = capsys.readouterr().err
-    assert f"the exporter can't listen on 127.0.0.1:{port}: Address already in use" in words
-    assert "next: name another: prebuild exporter --port N" in words
+    assert f"the exporter cannot listen on 127.0.0.1:{port}: Address already in use" in words
+    assert "next: choose another port or address: prebuild exporter --port N" in words
     assert main(["exporter", "--bind", "no.such.host.invalid"]) == 2
 
 
@@ -196,7 +196,7 @@ def test_a_database_that_is_silent_holds_up_neither_a_scrape_nor_the_end(tmp_pat
         settings = Settings(database_url=address, redis_url=NO_REDIS, data_dir=tmp_path)
         with closing(Exporter(settings, "0", patience=0.5)) as exporter:
             began = time.monotonic()
-            assert "prebuild_up 0.0" in rendered(list(exporter.collect()))
+            assert "prebuild_up 0.0" in render(list(exporter.collect()))
             assert time.monotonic() - began < 3
         with silent.accept()[0], running(tmp_path, PREBUILD_DATABASE_URL=address, PREBUILD_REDIS_URL=NO_REDIS) as it:
             process, url = it

@@ -14,7 +14,7 @@ from prebuild_tasks.cli.output import opened, write
 from prebuild_tasks.config import load_settings
 from prebuild_tasks.db.engine import Database
 from prebuild_tasks.errors import UnreachableError
-from prebuild_tasks.insight import Exporter, rendered, serve
+from prebuild_tasks.insight import Exporter, render, serve
 from prebuild_tasks.logs import configure_logging
 
 
@@ -27,7 +27,7 @@ def exporter(
     settings = load_settings()
     if once:
         here = opened(Exporter(settings, __version__))
-        sys.stdout.write(rendered(here.families(here.read_or_raise())))
+        sys.stdout.write(render(here.families(here.read_or_raise())))
         return
     configure_logging(settings)
     _require_schema(settings.resolved_database_url)

@@ -1,4 +1,4 @@
-"""Every metric: its name, type, labels and help text."""
+"""The catalog of metrics: names, types, labels and help texts."""
 
 from __future__ import annotations
 
@@ -8,53 +8,56 @@ from typing import Literal
 
 @dataclass(frozen=True, slots=True)
 class Metric:
-    """One metric. `name` is without the suffixes that its kind adds: `_total`, or `_bucket`, `_count` and `_sum`."""
+    """One metric.
+
+    `name` lacks the suffixes that the kind adds: `_total`, or `_bucket`, `_count` and `_sum`.
+    """
 
     name: str
     kind: Literal["gauge", "counter", "histogram"]
     labels: tuple[str, ...]
     meaning: str
+    """Its help text."""
 
     @property
     def full_name(self) -> str:
+        """The name of the samples of a gauge or a counter."""
         return f"{self.name}_total" if self.kind == "counter" else self.name
 
 
 POOL = ("template", "preset", "organization")
-"""Bounded by what is declared, whatever its versions; never the name of a person, a workspace or a build."""
-
-
+"""The labels of a pool. Their values are bounded by what is declared: never a person, a workspace or a build."""
 RECIPE = ("template", "organization")
-
+"""The labels of a template's builds."""
 
 _ALL = (
     Metric(
         "prebuild_up", "gauge", (),
-        "1 when the database was read for this answer; 0, and nothing else from the database is shown"
+        "1 if the database was read for this scrape; at 0 there are no other metrics from the database"
     ),
     Metric(
         "prebuild_redis_up", "gauge", (),
-        "1 when Redis answered; 0, and no queue's length is shown"
+        "1 if Redis answered; at 0 there are no queue lengths"
     ),
     Metric(
         "prebuild_info", "gauge", ("version",),
-        "1; the exporter's release"
+        "Always 1; the label is the release of the exporter"
     ),
     Metric(
         "prebuild_metrics_last_updated", "gauge", (),
-        "Unix time of the last reading of the database, by its clock; 0 before the first"
+        "Unix time when the database was last read, by its clock; 0 before the first time"
     ),
     Metric(
         "prebuild_read_duration_seconds", "gauge", (),
-        "How long the last reading took"
+        "Duration of the last reading of the database"
     ),
     Metric(
         "prebuild_desired", "gauge", POOL,
-        "How many prebuilds the pool should hold now, by its schedules"
+        "Desired prebuilds of the pool at present, by its schedules"
     ),
     Metric(
         "prebuild_running", "gauge", POOL,
-        "Prebuilds that run, expired ones among them"
+        "Running prebuilds, including expired ones"
     ),
     Metric(
         "prebuild_eligible", "gauge", POOL,
@@ -62,11 +65,11 @@ _ALL = (
     ),
     Metric(
         "prebuild_expired", "gauge", POOL,
-        "Prebuilds that run and are to be replaced: past their TTL, or invalidated"
+        "Running prebuilds that will be replaced because they are past their TTL or invalidated"
     ),
     Metric(
         "prebuild_starting", "gauge", POOL,
-        "Prebuilds that are on their way"
+        "Prebuilds that are being started"
     ),
     Metric(
         "prebuild_deleting", "gauge", POOL,
@@ -74,11 +77,11 @@ _ALL = (
     ),
     Metric(
         "prebuild_outdated", "gauge", POOL,
-        "Prebuilds of versions that are no longer active, running or on their way"
+        "Prebuilds of versions that are no longer active, running or being started"
     ),
     Metric(
         "prebuild_second_choices", "gauge", POOL,
-        "Outdated prebuilds that a claim takes where none is eligible, until they are replaced by and by"
+        "Outdated prebuilds that a claim takes if none is eligible, while they are replaced gradually"
     ),
     Metric(
         "prebuild_failed_kept", "gauge", POOL,
@@ -86,40 +89,40 @@ _ALL = (
     ),
     Metric(
         "prebuild_failed_deletions", "gauge", POOL,
-        "Workspaces whose deletion failed and is tried again"
+        "Workspaces whose deletion failed and will be tried again"
     ),
     Metric(
         "prebuild_shortfall", "gauge", (*POOL, "reason"),
-        "How many eligible prebuilds are missing, and the one reason why, as `explain` and `status` name it; one "
-        "series per pool, 0 with the reason `none`"
+        "Eligible prebuilds that are missing, with the one reason that `explain` and `status` show too; one series "
+        "per pool, 0 with the reason `none`"
     ),
     Metric(
         "prebuild_preset_hard_limited", "gauge", POOL,
-        "1 while too many builds in a row have failed, so that none is made; else absent"
+        "1 while no prebuilds are created because too many builds in a row have failed; absent otherwise"
     ),
     Metric(
         "prebuild_preset_validation_failed", "gauge", POOL,
-        "1 while the recipe can't be built, so that nothing is made; else absent"
+        "1 while no prebuilds are created because the provisioner rejects the recipe; absent otherwise"
     ),
     Metric(
         "prebuild_preset_paused_seconds", "gauge", POOL,
-        "For how long the pool has been paused by itself; 0 when it is not"
+        "Seconds since this pool alone was paused; 0 if it is not"
     ),
     Metric(
         "prebuild_reconciliation_paused", "gauge", (),
-        "1 while everything is paused, else 0"
+        "1 while all pools are paused, 0 otherwise"
     ),
     Metric(
         "prebuild_reconciliation_paused_seconds", "gauge", (),
-        "For how long everything has been paused; 0 when it is not"
+        "Seconds since all pools were paused; 0 if they are not"
     ),
     Metric(
         "prebuild_created", "counter", POOL,
-        "Prebuilds that were begun for the pool, failed ones among them"
+        "Prebuilds that were created for the pool, including those that failed"
     ),
     Metric(
         "prebuild_failed", "counter", POOL,
-        "Of those, the ones whose start failed"
+        "Prebuilds of the pool whose start failed"
     ),
     Metric(
         "prebuild_claimed", "counter", POOL,
@@ -127,77 +130,77 @@ _ALL = (
     ),
     Metric(
         "prebuild_claims", "counter", (*POOL, "result"),
-        "Claims, by result: hit, or miss. A request that is asked again is counted once, as a miss if it ever missed"
+        "Claims by result: hit or miss. A repeated request is counted once, as a miss if it ever missed"
     ),
     Metric(
         "prebuild_claim_misses", "counter", (*POOL, "reason"),
-        "Claims that found none, by reason"
+        "Claims that missed, by reason"
     ),
     Metric(
         "prebuild_unhealthy", "counter", (*POOL, "reason"),
-        "Prebuilds that were taken out of the pool: unhealthy (its probe failed, or it vanished), or host_lost"
+        "Prebuilds that were removed from the pool, by reason: unhealthy (a failed probe, or it vanished) or host_lost"
     ),
     Metric(
         "prebuild_claim_duration_seconds", "histogram", POOL,
-        "How long claims that got a prebuild at once took in the service"
+        "Duration of claims that were hits, without the network"
     ),
     Metric(
         "prebuild_creation_duration_seconds", "histogram", POOL,
-        "From the decision to make a prebuild until it was ready, waiting included"
+        "Time from the decision to create a prebuild until it was ready, including waiting"
     ),
     Metric(
         "prebuild_builds", "counter", (*RECIPE, "transition", "status"),
-        "Builds that ended, by transition (start, stop, delete, or claim: making a claimed workspace its owner's)"
-        " and final status"
+        "Ended builds, by final status and transition: start, stop, delete, or claim (which personalises a claimed "
+        "workspace)"
     ),
     Metric(
         "prebuild_build_duration_seconds", "histogram", (*RECIPE, "transition"),
-        "How long builds that succeeded took, from their runner's start"
+        "Duration of builds that succeeded, from the moment a worker started them"
     ),
     Metric(
         "prebuild_builds_in_flight", "gauge", (*RECIPE, "transition", "status"),
-        "Builds that have not ended: pending, running, canceling"
+        "Builds that have not ended, by status: pending, running or canceling"
     ),
     Metric(
         "prebuild_builds_pending_oldest_age_seconds", "gauge", ("queue",),
-        "Age of the oldest build that could be taken up and is not; 0 when there is none"
+        "Age of the oldest build in the queue that is due and not yet running; 0 if there is none"
     ),
     Metric(
         "prebuild_organization_workspaces", "gauge", ("organization", "state"),
-        "Workspaces there are: claimed, or prebuild"
+        "Workspaces of the organization, by state: claimed or prebuild"
     ),
     Metric(
         "prebuild_organization_workspaces_limit", "gauge", ("organization",),
-        "How many there may be; absent without a limit"
+        "Limit of the workspaces of the organization; absent without a limit"
     ),
     Metric(
         "prebuild_strays", "gauge", ("state",),
-        "Resources that no workspace knows of: grace (will be removed), waiting (too many at once: "
-        "until the sweep is confirmed), confirmed, claimed (only ever shown)"
+        "Resources that belong to no known workspace, by state: grace (will be removed), waiting (too many at once, "
+        "until the sweep is confirmed), confirmed, claimed (never removed)"
     ),
     Metric(
         "prebuild_queue_length", "gauge", ("queue",),
-        "Messages that lie in a queue; absent while Redis does not answer"
+        "Messages in the queue; absent while Redis does not answer"
     ),
     Metric(
         "prebuild_reconciliation_duration_seconds", "histogram", (),
-        "How long ticks took, from the snapshot until every message was sent"
+        "Duration of ticks, from the snapshot until every message was sent"
     ),
     Metric(
         "prebuild_tick_age_seconds", "gauge", (),
-        "Since the last tick ended; absent before the first"
+        "Seconds since the last tick ended; absent before the first"
     ),
     Metric(
         "prebuild_tick_stale", "gauge", (),
-        "1 when no tick has ended for three intervals and half a minute, else 0"
+        "1 if no tick has ended for three intervals and half a minute, 0 otherwise"
     ),
     Metric(
         "prebuild_processes", "gauge", ("role",),
-        "Processes that are alive, by role: worker, builds, beat"
+        "Running processes, by role: worker, builds or beat"
     ),
     Metric(
         "prebuild_heartbeat_age_seconds", "gauge", ("role",),
-        "Since the youngest heart-beat of a role; absent when none was heard of for an hour"
+        "Seconds since a process of the role was last seen; absent if that was more than an hour ago"
     ),
 )  # fmt: skip
 

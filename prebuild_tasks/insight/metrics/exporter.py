@@ -1,7 +1,7 @@
-"""Prometheus metrics of the whole installation, read from the database when they are scraped.
+"""The Prometheus exporter: metrics of the whole installation, read from the database on scrape.
 
-One reading serves every scrape of the next seconds, there is never a second one beside it, and no scrape waits long
-for it: a database that does not answer makes `prebuild_up` 0, with no old values beside it.
+A reading is shared by all scrapes of the next seconds, at most one is in progress, and no scrape waits long for it. If
+the database does not answer, `prebuild_up` is 0 and no old values are shown.
 """
 
 from __future__ import annotations
@@ -37,46 +37,53 @@ from prebuild_tasks.remedies import Remedy, RemedyKind
 log = structlog.get_logger(__name__)
 
 PATIENCE = 8.0
-"""Seconds a scrape waits for the reading; Prometheus gives up after 10."""
+"""Seconds that a scrape waits for a reading; Prometheus gives up after 10."""
 GIVE_UP = 30.0
-"""Seconds after which a reading's connections are cut, so that the next one begins with fresh ones."""
+"""Seconds after which the connections of a reading are cut, so that the next one starts with new ones."""
 _REDIS_TIMEOUT = 1.0
+"""Seconds."""
 _KEEPALIVE = {"keepalives_idle": "5", "keepalives_interval": "2", "keepalives_count": "3", "tcp_user_timeout": "8000"}
-"""For PostgreSQL's client: a server that vanished is given up after some 10 seconds, not after two hours."""
+"""Options of the PostgreSQL client: it gives up a vanished server after some 10 seconds, not after two hours."""
 
 T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """What one reading found. `numbers` is None when the database, `queues` when Redis gave no answer."""
+    """The result of one reading."""
 
     numbers: Numbers | None
+    """None: the database did not answer."""
     queues: dict[str, int] | None
+    """Messages by queue; None: Redis did not answer."""
     seconds: float
+    """How long reading the database took."""
 
 
-class Shared(Generic[T]):
-    """The result of `read`, kept for `keep` seconds. At most one is under way, and nobody waits beyond `patience`."""
+class CachedReading(Generic[T]):
+    """The result of `read`, cached for `keep` seconds.
+
+    At most one call of `read` is in progress, and no caller waits for it longer than `patience` seconds.
+    """
 
     def __init__(self, read: Callable[[], T], keep: float, patience: float = PATIENCE) -> None:
         self._read, self._keep, self._patience = read, keep, patience
         self._changed = threading.Condition()
         self._value: T | None = None
         self._until = -1.0
-        """While one is under way: until when it is waited for; else: until when the value stands."""
+        """While `read` is in progress, the end of waiting for it; otherwise, the end of the value's validity."""
         self._reading = False
 
     def get(self) -> T | None:
-        """The result; None when it does not come in time, or could not be had."""
+        """Return the result; None when `read` fails or does not return in time."""
         with self._changed:
             if not self._reading and monotonic() >= self._until:
                 self._reading, self._until = True, monotonic() + self._patience
-                # A daemon: one that hangs keeps neither a scrape nor the process.
+                # A daemon thread, so that a hanging `read` blocks neither a scrape nor the exit of the process.
                 threading.Thread(target=self._run, name="reading", daemon=True).start()
             if not self._reading:
                 return self._value
-            # Whoever comes late waits for what is left: a reading that hangs does not hold up every scrape anew.
+            # Later callers wait only for the rest of the time: a hanging `read` does not delay every scrape anew.
             left = max(self._until - monotonic(), 0.0)
             return self._value if self._changed.wait_for(lambda: not self._reading, left) else None
 
@@ -92,53 +99,56 @@ class Shared(Generic[T]):
 
 
 class _Connection(Protocol):
-    """What is used of a driver's connection."""
+    """The part of a driver's connection that is used."""
 
     closed: bool
 
     def fileno(self) -> int: ...
 
 
-class Lines:
-    """An engine's connections, to be cut from another thread than the one that waits for an answer.
+class OpenConnections:
+    """The connections of an engine, so that another thread than the waiting one can cut them.
 
-    A server that is frozen still acknowledges what it gets, so no keepalive ends the waiting for it.
+    A frozen server still acknowledges packets, so a keepalive does not end the wait for its answer.
     """
 
     def __init__(self, engine: Engine) -> None:
         self._open: WeakSet[_Connection] = WeakSet()
         if engine.dialect.name == "postgresql":
-            # First of all who hear of it: what is then said to a new connection may be waited for, too.
+            # Before all other listeners: what they send over a new connection may have to be cut as well.
             event.listen(engine, "connect", lambda connection, _record: self._open.add(connection), insert=True)
 
     def cut(self) -> None:
-        """Whoever waits on one of them gets an error at once."""
+        """Shut all connections down: whoever waits on one gets an error at once."""
         for connection in [connection for connection in self._open if not connection.closed]:
-            # A copy of the descriptor: closing it is no business of ours.
+            # A duplicate of the descriptor, because the original is closed by its owner.
             with suppress(Exception), socket.socket(fileno=os.dup(connection.fileno())) as copy:
                 copy.shutdown(socket.SHUT_RDWR)
 
 
 class Exporter(Collector):
-    """The collector that Prometheus' client library asks at each scrape."""
+    """The collector that the Prometheus client library calls on each scrape."""
 
     def __init__(self, settings: Settings, version: str, patience: float = PATIENCE, give_up: float = GIVE_UP) -> None:
         self._settings, self._version = settings, version
-        self._database = Database(_patient(settings.resolved_database_url))
-        self._lines, self._give_up = Lines(self._database.engine), give_up
+        self._database = Database(_with_keepalive(settings.resolved_database_url))
+        self._connections, self._give_up = OpenConnections(self._database.engine), give_up
         self._redis = connect(settings.resolved_redis_url, connect_timeout=_REDIS_TIMEOUT, timeout=_REDIS_TIMEOUT)
-        self._shared = Shared(self.read, settings.exporter_cache, patience)
+        self._cached = CachedReading(self.read, settings.exporter_cache, patience)
         self._last: datetime | None = None
         self._down = False
 
     def collect(self) -> Iterator[Metric]:
-        """Every metric; called once per scrape."""
-        return iter(self.families(self._shared.get()))
+        """Return every metric; called once per scrape."""
+        return iter(self.families(self._cached.get()))
 
     def read(self) -> Reading:
-        """Ask the database and Redis now; what does not answer is None. Said once, not with every scrape."""
+        """Read the database and Redis now; what does not answer is None in the result.
+
+        A database that stays unreachable is logged once, not with every scrape.
+        """
         started = monotonic()
-        watch = threading.Timer(self._give_up, self._lines.cut)
+        watch = threading.Timer(self._give_up, self._connections.cut)
         watch.daemon = True
         watch.start()
         try:
@@ -153,14 +163,14 @@ class Exporter(Collector):
         return reading
 
     def read_or_raise(self) -> Reading:
-        """The same for a command, which says what is wrong. Raises what the database raises."""
+        """Read the database and Redis now. Raises what the database raises, for a command that shows the error."""
         started = monotonic()
         numbers = read_numbers(self._database, self._settings)
         self._last, seconds = numbers.now, monotonic() - started
         return Reading(numbers, self._lengths(numbers), seconds)
 
     def families(self, reading: Reading | None) -> list[Metric]:
-        """The reading as metrics; None: there is none, as nothing answered in time."""
+        """Return a reading as metrics; None stands for a reading that did not end in time."""
         families = Families()
         families.add("prebuild_up", (), reading is not None and reading.numbers is not None)
         families.add("prebuild_info", (self._version,), 1)
@@ -176,12 +186,12 @@ class Exporter(Collector):
         return families.all()
 
     def close(self) -> None:
-        """Close every connection that is not in use."""
+        """Close all connections that are not in use."""
         self._redis.close()
         self._database.close()
 
     def _lengths(self, numbers: Numbers | None) -> dict[str, int] | None:
-        """Messages by queue, in one round trip."""
+        """Return the messages by queue, in one round trip; None when Redis does not answer."""
         queues = self._queues(numbers)
         try:
             with self._redis.pipeline(transaction=False) as pipeline:
@@ -192,7 +202,7 @@ class Exporter(Collector):
             return None
 
     def _queues(self, numbers: Numbers | None) -> list[str]:
-        """Those that always are, and those of the hosts that are heard of, or that something waits for."""
+        """Return the standard queues, those that a process consumes, and those that builds wait in."""
         queues = [self._settings.queue(name) for name in (EVENTS, RECONCILE, CLAIMS, DEFAULT, BUILDS)]
         if numbers:
             served = {queue for process in numbers.liveness.processes for queue in process.queues}
@@ -201,24 +211,27 @@ class Exporter(Collector):
 
 
 def serve(exporter: Exporter, bind: str, port: int) -> int:
-    """Serve in the background; returns the port, chosen when `port` is 0. Raises InputError when it can't be had."""
+    """Serve the metrics over HTTP in the background, and return the port.
+
+    Port 0 stands for any free port. Raises InputError when the address cannot be used.
+    """
     try:
         server, _ = start_http_server(port, bind, _registry(exporter))
     except OSError as error:
         raise InputError(
-            f"the exporter can't listen on {bind}:{port}: {error.strerror or error}",
-            hint="name another",
+            f"the exporter cannot listen on {bind}:{port}: {error.strerror or error}",
+            hint="choose another port or address",
             remedy=Remedy(RemedyKind.MOVE_EXPORTER),
         ) from None
     return int(server.server_port)
 
 
-def rendered(families: Sequence[Metric]) -> str:
-    """What a scrape gets, as text."""
-    return generate_latest(_registry(_Fixed(families))).decode()
+def render(families: Sequence[Metric]) -> str:
+    """Return metrics in the text format of Prometheus."""
+    return generate_latest(_registry(_FixedMetrics(families))).decode()
 
 
-class _Fixed(Collector):
+class _FixedMetrics(Collector):
     def __init__(self, families: Sequence[Metric]) -> None:
         self._families = families
 
@@ -227,13 +240,13 @@ class _Fixed(Collector):
 
 
 def _registry(collector: Collector) -> CollectorRegistry:
-    """With this collector alone: nothing of the exporter's own process."""
-    found = CollectorRegistry()
-    found.register(collector)
-    return found
+    """Return a registry with this collector alone, without metrics of the exporter's own process."""
+    registry = CollectorRegistry()
+    registry.register(collector)
+    return registry
 
 
-def _patient(url: str) -> str:
+def _with_keepalive(url: str) -> str:
     parsed = make_url(url)
     if parsed.get_backend_name() != "postgresql":
         return url

@@ -1,4 +1,7 @@
-"""What was read, as Prometheus' metric families. Names, kinds and labels stand in telemetry.METRICS."""
+"""Conversion of what was read into metric families of Prometheus.
+
+Names, kinds and labels are those of `catalog.METRICS`.
+"""
 
 from __future__ import annotations
 
@@ -15,14 +18,14 @@ ROLES = ("worker", "builds", "beat")
 
 
 class Families:
-    """Samples by metric. A name that telemetry.METRICS does not know is a KeyError."""
+    """Samples by metric. Raises KeyError for a name that is not in `catalog.METRICS`."""
 
     def __init__(self) -> None:
         self._plain: dict[str, GaugeMetricFamily | CounterMetricFamily] = {}
         self._histograms: dict[str, HistogramMetricFamily] = {}
 
     def add(self, name: str, labels: Sequence[str], value: float) -> None:
-        """One sample of a gauge or a counter."""
+        """Add a sample of a gauge or a counter."""
         if name not in self._plain:
             metric = METRICS[name]
             kind = GaugeMetricFamily if metric.kind == "gauge" else CounterMetricFamily
@@ -30,20 +33,20 @@ class Families:
         self._plain[name].add_metric(labels, float(value))
 
     def histogram(self, name: str, labels: Sequence[str], buckets: Sequence[tuple[str, float]], total: float) -> None:
-        """One histogram; `buckets` by upper bound, each with all below it."""
+        """Add a histogram; `buckets` are cumulative counts by upper bound, `total` is the sum of the values."""
         if name not in self._histograms:
             metric = METRICS[name]
             self._histograms[name] = HistogramMetricFamily(name, metric.meaning, labels=metric.labels)
         self._histograms[name].add_metric(labels, buckets, total)
 
     def all(self) -> list[Metric]:
-        """Those with samples, in the order of telemetry.METRICS."""
-        found: dict[str, Metric] = {**self._plain, **self._histograms}
-        return [found[name] for name in METRICS if name in found]
+        """Return the metrics that have samples, in the order of `catalog.METRICS`."""
+        families: dict[str, Metric] = {**self._plain, **self._histograms}
+        return [families[name] for name in METRICS if name in families]
 
 
 def add_numbers(families: Families, numbers: Numbers) -> None:
-    """Everything that the database told."""
+    """Add everything that was read from the database."""
     _everything(families, numbers)
     for pool in numbers.pools:
         _pool(families, pool)
@@ -100,7 +103,7 @@ def _pool(families: Families, pool: PoolNumbers) -> None:
 def _counted(families: Families, numbers: Numbers) -> None:
     tally = dict(numbers.tally)
     for pool in numbers.pools:
-        # From 0 on: what appears with its first count is no increase to Prometheus.
+        # Start at 0: Prometheus sees no increase in a series that appears with its first count.
         for series, detail in (
             ("created", ""), ("failed", ""), ("claims", "hit"), ("claims", "miss"), ("events", "unhealthy")
         ):  # fmt: skip
@@ -126,18 +129,18 @@ def _counted(families: Families, numbers: Numbers) -> None:
 
 
 def _histograms(families: Families, numbers: Numbers) -> None:
-    found: dict[Key, dict[str, float]] = {}
+    counts: dict[Key, dict[str, float]] = {}
     for key, value in numbers.tally.items():
         if key.series in _HISTOGRAMS:
             rest, _, bucket = key.detail.rpartition(" ")
-            found.setdefault(key._replace(detail=rest), {})[bucket] = value
-    for key, values in sorted(found.items()):
+            counts.setdefault(key._replace(detail=rest), {})[bucket] = value
+    for key, values in sorted(counts.items()):
         name, bounds = _HISTOGRAMS[key.series]
         organization = numbers.organizations.get(key.template, "")
-        given = {
+        values_of = {
             "template": key.template, "preset": key.preset, "organization": organization, "transition": key.detail
         }  # fmt: skip
-        labels = [given[label] for label in METRICS[name].labels]
+        labels = [values_of[label] for label in METRICS[name].labels]
         families.histogram(name, labels, cumulated(values, bounds), values.get(SUM, 0.0))
 
 
@@ -150,7 +153,7 @@ _HISTOGRAMS = {
 
 
 def cumulated(values: Mapping[str, float], bounds: Sequence[float]) -> list[tuple[str, float]]:
-    """Buckets as Prometheus wants them, each with all below it, from counts that may be of other bounds."""
+    """Return the cumulative buckets of Prometheus from counts per bucket, whose bounds may differ from `bounds`."""
     counts = [(float(bound), number) for bound, number in values.items() if bound != SUM]
     buckets = [(str(bound), sum(number for upper, number in counts if upper <= bound)) for bound in bounds]
     return [*buckets, (BEYOND, sum(number for _, number in counts))]

@@ -1,4 +1,7 @@
-"""What the exporter shows, read at one instant in a fixed number of statements, whatever the number of pools."""
+"""The numbers that the exporter shows, read at one instant.
+
+The number of statements is fixed, whatever the number of pools.
+"""
 
 from __future__ import annotations
 
@@ -24,51 +27,51 @@ from prebuild_tasks.schema.pauses import StoredPause, global_pause, pause_holds
 from prebuild_tasks.upkeep import StrayState, stray_state_sql
 
 STATEMENT_TIMEOUT_MS = 6000
-"""A statement that takes longer is ended, by PostgreSQL itself: a scrape is not to wait for it."""
+"""Milliseconds after which PostgreSQL cancels a statement, so that a scrape does not wait for it."""
 
 
 @dataclass(frozen=True, slots=True)
 class PoolNumbers:
-    """One active pool."""
+    """The numbers of one active pool."""
 
     template: str
     preset: str
     organization: str
     state: ReconciliationState
     outdated: int
-    """Prebuilds of its other versions, running or on their way."""
+    """Prebuilds of its other versions, running or being started."""
     second_choices: int
-    """Outdated prebuilds that can be claimed until they are replaced, of its other versions too."""
+    """Outdated prebuilds that can be claimed until they are replaced, including those of other versions."""
     failed_kept: int
     failed_deletions: int
     reason: Reason
-    """Why it is short; NONE when it is not."""
+    """Why the pool is short; NONE when it is not."""
     status: PresetStatus
     paused_for: float
-    """Seconds for which it has been paused by itself; 0: it is not."""
+    """Seconds since this pool alone was paused; 0: it is not."""
 
 
 @dataclass(frozen=True, slots=True)
 class Numbers:
-    """Everything at `now`, by the database's clock."""
+    """All numbers at `now`, by the database's clock."""
 
     now: datetime
     pools: tuple[PoolNumbers, ...]
     paused_for: float
-    """Seconds for which everything has been paused; 0: it is not."""
+    """Seconds since all pools were paused; 0: they are not."""
     organizations: Mapping[str, str]
-    """By template."""
+    """The name of the organization, by template."""
     usage: tuple[Usage, ...]
     tally: Tally
     pending_age: Mapping[str, float]
-    """Seconds since the oldest build of a queue that could be taken up was created, by the queue's full name."""
+    """Age in seconds of the oldest pending build that is due, by the full name of its queue."""
     strays: Mapping[str, int]
-    """Resources that nobody knows of, by state, as `prebuild sweep` calls it: claimed, waiting, confirmed, grace."""
+    """Resources that belong to no known workspace, by the state that `prebuild sweep` shows."""
     liveness: Liveness
 
 
 def read_numbers(database: Database, settings: Settings) -> Numbers:
-    """Read everything in one snapshot."""
+    """Read all numbers in one snapshot."""
     with database.snapshot() as connection:
         if database.dialect == "postgresql":
             connection.execute(text(f"SET LOCAL statement_timeout = {STATEMENT_TIMEOUT_MS}"))
@@ -124,7 +127,7 @@ def _paused_for(paused: StoredPause | None, now: datetime) -> float:
     if not paused or not pause_holds(paused, now):
         return 0.0
     since = paused.get("since")
-    # A pause that began at this very instant is one all the same.
+    # Not 0, even for a pause that began at this very instant.
     return max((now - datetime.fromisoformat(since)).total_seconds(), 0.001) if since else 0.001
 
 
@@ -153,5 +156,5 @@ def _pending_age(connection: Connection, settings: Settings, now: datetime) -> d
 def _strays(connection: Connection) -> dict[str, int]:
     counted = select(stray_state_sql().label("state")).subquery()
     query = select(counted.c.state, func.count()).group_by(counted.c.state)
-    found = {row[0]: row[1] for row in connection.execute(query)}
-    return {state.value: found.get(state.value, 0) for state in StrayState}
+    counts = {row[0]: row[1] for row in connection.execute(query)}
+    return {state.value: counts.get(state.value, 0) for state in StrayState}

@@ -20,7 +20,7 @@ from prebuild_tasks.db.engine import Database
 from prebuild_tasks.errors import ClaimMissError
 from prebuild_tasks.fleet.liveness import note_tick
 from prebuild_tasks.insight.metrics.catalog import METRICS
-from prebuild_tasks.insight.metrics.exporter import Exporter, rendered
+from prebuild_tasks.insight.metrics.exporter import Exporter, render
 from prebuild_tasks.insight.metrics.families import cumulated
 from prebuild_tasks.insight.status.pools import pools
 from prebuild_tasks.model.vocabulary import BuildStatus, PresetStatus
@@ -53,7 +53,7 @@ def scrape(exporter: Exporter) -> Callable[[], Scrape]:
 
     def now() -> Scrape:
         found: Scrape = {}
-        for family in text_string_to_metric_families(rendered(exporter.families(exporter.read_or_raise()))):
+        for family in text_string_to_metric_families(render(exporter.families(exporter.read_or_raise()))):
             names = [*METRICS[family.name].labels, "le"]
             for sample in family.samples:
                 labels = ",".join(f"{name}={sample.labels[name]}" for name in names if name in sample.labels)
@@ -410,7 +410,7 @@ def test_every_metric_is_exported_as_it_is_declared(
         with database.write() as connection:
             connection.execute(update(m.Preset).values(status=status))
         exporter = Exporter(settings.model_copy(update={"database_url": database_url, "redis_url": redis_url}), "0")
-        found = text_string_to_metric_families(rendered(exporter.families(exporter.read())))
+        found = text_string_to_metric_families(render(exporter.families(exporter.read())))
         families |= {family.name: family for family in found}
         exporter.close()
     assert sorted(families) == sorted(METRICS)
