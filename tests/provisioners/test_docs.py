@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import subprocess
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -28,6 +29,8 @@ def blocks(language: str, text: str = PAGE) -> list[str]:
 def test_every_provisioner_is_named() -> None:
     ours = {name for name in names() if f"| `{name}` |" in PAGE}
     assert {"process", "docker", "command", "simulated"} <= ours
+    declared = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["entry-points"]
+    assert set(declared["prebuild_tasks.provisioners"]) <= ours
 
 
 def test_every_key_is_told() -> None:
