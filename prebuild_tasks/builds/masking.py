@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-_MASK = "***"
+MASK = "***"
 _LINE_MIN = 4
 """Characters of a secret's line that is masked on its own; shorter ones are brackets and the like."""
-_HELD = 1 << 16
+HELD = 1 << 16
 """Characters of an unfinished line that are held back before it is cut: progress bars and binaries have no lines."""
 _CHAIN = 100
 """Secrets in a row, each overlapping the next, that are masked as in one piece; of more, some characters may show."""
@@ -32,11 +32,16 @@ class Masking:
         self._longest = max(map(len, self._in_line), default=0)
         self._held = ""
 
+    @property
+    def held(self) -> int:
+        """Return how many characters are held back."""
+        return len(self._held)
+
     def masked(self, text: str) -> str:
         """The text with every secret replaced, and without NUL, which no database takes and which could part one."""
         text = text.replace("\0", "")
         for secret in self._secrets:
-            text = text.replace(secret, _MASK)
+            text = text.replace(secret, MASK)
         return text
 
     def take(self, text: str) -> str:
@@ -47,7 +52,7 @@ class Masking:
         text = self._held + text.replace("\0", "")
         cut = text.rfind("\n") + 1 if self._secrets else len(text)
         done, self._held = self.masked(text[:cut]), text[cut:]
-        if len(self._held) > _HELD + self._longest:
+        if len(self._held) > HELD + self._longest:
             done += self._cut()
         return done
 

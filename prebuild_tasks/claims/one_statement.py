@@ -64,7 +64,7 @@ def claim_at_once(
         return None
     ref = PresetRef.parse(preset)
     now, clock = database.now_sql()
-    words = _words(now, versioned=ref.version is not None)
+    words = statement_text(now, versioned=ref.version is not None)
     values = clock | {
         "template": ref.template, "preset": ref.preset, "version": ref.version, "owner": owner, "name": name,
         "request_id": request_id, "build_id": uuid.uuid4(), "elapsed_ms": elapsed_ms, "below_limit": False,
@@ -123,7 +123,7 @@ def _read(found: Sequence[Any] | None) -> _Hit | None:
 
 
 @cache
-def _words(now: ColumnElement[datetime], *, versioned: bool) -> str:
+def statement_text(now: ColumnElement[datetime], *, versioned: bool) -> str:
     return one_line(_statement(now, versioned=versioned).compile(dialect=psycopg.dialect()))  # type: ignore[no-untyped-call]
 
 

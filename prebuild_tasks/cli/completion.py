@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     Question = Callable[[Connection], Sequence[str]]
 
-_PATIENCE = 1.0
+PATIENCE = 1.0
 """Seconds: whoever presses Tab does not wait longer for a database that does not answer."""
 _MOST = 200
 
@@ -111,7 +111,7 @@ def _asked(question: Question) -> list[str]:
 
     thread = Thread(target=ask, daemon=True)  # a driver that hangs is left behind
     thread.start()
-    thread.join(_PATIENCE)
+    thread.join(PATIENCE)
     return found[:_MOST]
 
 

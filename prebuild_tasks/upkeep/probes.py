@@ -98,7 +98,7 @@ def probe_prebuilds(database: Database, settings: Settings, provisioners: Provis
         # Until nothing is due, or the next run's time has come: a large fleet takes many batches.
         while not result.probed or monotonic() - began < settings.probe_interval / PROBE_RUNS:
             with database.write() as connection:
-                due = _take(connection, settings, host, database.now(connection))
+                due = take_due(connection, settings, host, database.now(connection))
                 specs = read_specs(connection, [item.workspace_id for item in due])
             if not due:
                 break
@@ -118,7 +118,7 @@ def _is_due(settings: Settings, now: datetime) -> ColumnElement[bool]:
     return or_(m.ProbeState.next_at <= now, and_(m.ProbeState.workspace_id.is_(None), m.Workspace.ready_at <= fresh))
 
 
-def _take(connection: Connection, settings: Settings, host: str, now: datetime) -> list[_Due]:
+def take_due(connection: Connection, settings: Settings, host: str, now: datetime) -> list[_Due]:
     """Choose what is due and put off its next time, so that nobody else probes it meanwhile."""
     rows = connection.execute(
         select(m.Workspace.id, m.ProbeState.next_at, m.ProbeState.failures)

@@ -40,7 +40,7 @@ from prebuild_tasks.workspaces import (
 
 log = structlog.get_logger(__name__)
 
-_BATCH = 500
+BATCH = 500
 _DOUBLINGS = 7
 """Of the interval after which what was published is published again."""
 
@@ -151,7 +151,7 @@ def _republish(
         about_to_be = [build.id for build in mine.get(host, ())]
         # Never more than are missing: what still lies in the queue has not been lost.
         lying = waiting(host)
-        missing = _BATCH if lying is None else min(count - lying - len(about_to_be), _BATCH)
+        missing = BATCH if lying is None else min(count - lying - len(about_to_be), BATCH)
         if missing > 0:
             with database.read() as connection:
                 now = database.now(connection)
@@ -210,7 +210,7 @@ def _due_for_retry(connection: Connection, now: datetime) -> list[FailedBuild]:
     )
     # The limit is of what is due: what isn't yet must not hide it.
     due = (row for row in rows if now >= retry_at(row.failures, row.completed_at))
-    return [FailedBuild(row.id, row.build_number, row.transition) for row in islice(due, _BATCH)]
+    return [FailedBuild(row.id, row.build_number, row.transition) for row in islice(due, BATCH)]
 
 
 def _retry(connection: Connection, failed: list[FailedBuild], now: datetime) -> SweepResult:
@@ -249,7 +249,7 @@ def _clean_failed(connection: Connection, settings: Settings, now: datetime) -> 
     )
     oldest = now - timedelta(seconds=settings.failed_keep_for)
     ids = connection.execute(
-        select(kept.c.id).where(or_(kept.c.place > settings.failed_keep, kept.c.created_at < oldest)).limit(_BATCH)
+        select(kept.c.id).where(or_(kept.c.place > settings.failed_keep, kept.c.created_at < oldest)).limit(BATCH)
     ).scalars()
     builds = delete_workspaces(
         connection,
@@ -269,7 +269,7 @@ def _end_claims(connection: Connection, now: datetime) -> SweepResult:
         select(m.Workspace.id)
         .where(m.Workspace.owner != PREBUILDS_OWNER, m.Workspace.deleted_at.is_(None), past)
         .where(m.Workspace.transition != Transition.DELETE)
-        .limit(_BATCH)
+        .limit(BATCH)
     ).scalars()
     # Asked again under the row's lock: its owner may just have extended it.
     builds = delete_workspaces(connection, list(ids), reason="claimed_ttl", initiator=RECONCILER, now=now, only=[past])

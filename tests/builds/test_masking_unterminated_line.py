@@ -25,7 +25,7 @@ def shown(secrets: list[str], pieces: list[str]) -> str:
 
 @pytest.mark.parametrize("held", [0, 5, 1 << 16])
 def test_wherever_it_is_cut_no_secret_shows(monkeypatch: pytest.MonkeyPatch, held: int) -> None:
-    monkeypatch.setattr(masking, "_HELD", held)
+    monkeypatch.setattr(masking, "HELD", held)
 
     @given(SECRETS, PIECES)
     def check(secrets: list[str], pieces: list[str]) -> None:
@@ -40,7 +40,7 @@ def test_wherever_it_is_cut_no_secret_shows(monkeypatch: pytest.MonkeyPatch, hel
 @pytest.mark.parametrize("held", [0, 5])
 def test_it_is_the_same_as_in_one_piece(monkeypatch: pytest.MonkeyPatch, held: int) -> None:
     """Secrets that do not overlap themselves: one may still be the beginning, or a part, of another."""
-    monkeypatch.setattr(masking, "_HELD", held)
+    monkeypatch.setattr(masking, "HELD", held)
     secrets = ["token", "token-of-mine", "of-m", "mine!"]
 
     @given(st.lists(st.sampled_from([*secrets, "tok", "en", "x", "of", "-", "\n", "mine"]), max_size=40), st.data())
@@ -59,5 +59,5 @@ def test_little_is_held_of_a_line_without_an_end(line: str) -> None:
     piece, come = line * 500, 0
     for _ in range(40):
         come += len(masks.take(piece))
-        assert len(masks._held) <= masking._HELD + 100
-    assert come > 20 * len(masking._MASK) * 1000
+        assert masks.held <= masking.HELD + 100
+    assert come > 20 * len(masking.MASK) * 1000

@@ -11,7 +11,7 @@ from psycopg._queries import MAX_CACHED_STATEMENT_LENGTH
 from sqlalchemy import literal, select, update
 
 from prebuild_tasks.claims import take as claims
-from prebuild_tasks.claims.one_statement import _words
+from prebuild_tasks.claims.one_statement import statement_text
 from prebuild_tasks.claims.take import claim
 from prebuild_tasks.claims.types import Claimed, ClaimRequest
 from prebuild_tasks.clock import utcnow
@@ -46,7 +46,7 @@ def test_its_words_are_short_enough_for_the_drivers_cache(database_url: str) -> 
     for clock in (None, utcnow):
         database = Database(database_url, clock)
         for versioned in (False, True):
-            assert len(_words(database.now_sql()[0], versioned=versioned)) <= MAX_CACHED_STATEMENT_LENGTH
+            assert len(statement_text(database.now_sql()[0], versioned=versioned)) <= MAX_CACHED_STATEMENT_LENGTH
         database.close()
 
 
@@ -56,7 +56,7 @@ def test_it_writes_what_the_claim_in_steps_writes(
     declare(database, settings, 2, config="claim: 'true'", extra="claimed_ttl: 1h")
     fill(database, settings)
     first = take(database, "ada")
-    monkeypatch.setattr(claims, "_at_once", lambda *_: None)
+    monkeypatch.setattr(claims, "claim_at_once", lambda *_, **__: None)
     second = take(database, "bob")
     told = [{**claimed.answer.report(), "builds": len(claimed.follow_up.builds)} for claimed in (first, second)]
     assert told[0].keys() == told[1].keys()

@@ -19,7 +19,7 @@ from prebuild_tasks.config import Settings, load_settings
 from prebuild_tasks.db.engine import Database
 from prebuild_tasks.schema import tables as m
 from tests.support.builders import PRESET, declare, fill
-from tests.upkeep.test_lost_hosts import on
+from tests.support.hosts import place_on
 
 KEYS = {
     "status": {
@@ -73,7 +73,7 @@ def test_json_keys(cli: Any, database: Database, settings: Settings) -> None:
         assert json.loads(cli(*command, "--json")).keys() == {"changed"}
     assert cli("pause", "dev/small", "--for", "2h") == "dev/small is paused for 2h\n"
     assert cli("workspaces", "--owner", "nobody") == "no workspaces\n"
-    on(database, "gone")
+    place_on(database, "gone")
     done = {"host": "gone", "workspaces": 2, "claimed": 0}
     assert json.loads(cli("forget", "gone", "--json")) == done
     assert cli("workspaces") == "no workspaces\n"
@@ -252,7 +252,7 @@ def test_a_claim_takes_less_than_100_ms(cli: Any, database: Database, settings: 
         started = monotonic()
         session = ClaimSession(load_settings())
         claimed = session.claim(ClaimRequest(owner=f"o{number}", presets=["dev/small"]))
-        claims._answer(claimed, as_json=True)
+        claims.show_answer(claimed, as_json=True)
         took.append(monotonic() - started)
         session.close()
     assert sorted(took)[4] < 0.1

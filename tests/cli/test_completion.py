@@ -15,7 +15,7 @@ from prebuild_tasks.cli.main import main
 from prebuild_tasks.config import Settings
 from prebuild_tasks.db.engine import Database
 from tests.support.builders import PRESET, declare, fill, workspaces
-from tests.upkeep.test_lost_hosts import on
+from tests.support.hosts import place_on
 
 
 @pytest.fixture
@@ -26,7 +26,7 @@ def complete(
 
     def ask(line: str) -> list[str]:
         with monkeypatch.context() as patch:
-            patch.setattr(completion, "_PATIENCE", 30.0)  # what is completed is looked at here, not how soon
+            patch.setattr(completion, "PATIENCE", 30.0)  # what is completed is looked at here, not how soon
             patch.setenv("_PREBUILD_COMPLETE", "complete_bash")
             patch.setenv("COMP_WORDS", line)
             patch.setenv("COMP_CWORD", str(len(line.split(" ")) - 1))
@@ -52,7 +52,7 @@ def test_names_are_completed(complete: Callable[[str], list[str]], database: Dat
     assert complete("prebuild delete ") == complete("prebuild history ") == [mine, other]
     assert complete("prebuild promote ") == ["dev"]
     assert complete("prebuild forget ") == []
-    on(database, "gone")
+    place_on(database, "gone")
     assert complete("prebuild forget g") == ["gone"]
     assert complete("prebuild builds --status c") == ["canceling", "canceled"]
     assert complete("prebuild workspaces --state s") == ["starting", "stopping", "stopped"]

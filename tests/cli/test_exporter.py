@@ -93,9 +93,9 @@ def test_a_database_that_goes_takes_its_values_along(database: Database, setting
     assert "prebuild_desired{" in before
     assert "prebuild_redis_up 0.0" in before
     assert "prebuild_queue_length" not in before
-    exporter._database.close()
+    exporter.database.close()
     away = "sqlite:////nowhere/at/all.db" if database.dialect == "sqlite" else "postgresql+psycopg://u@127.0.0.1:1/x"
-    exporter._database = Database(away)
+    exporter.database = Database(away)
     after = render(exporter.families(exporter.read()))
     exporter.close()
     names = {line.split()[0] for line in after.splitlines() if not line.startswith("#")}

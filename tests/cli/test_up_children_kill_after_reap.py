@@ -21,7 +21,7 @@ LEAVES_ONE = "sleep 1000 & echo $! > {note}; exit 3"
 
 @pytest.fixture
 def service(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Children]:
-    monkeypatch.setattr(children, "_RESTART_PAUSE", 0.05)
+    monkeypatch.setattr(children, "RESTART_PAUSE", 0.05)
     made = Children(os.environ, tmp_path / "d" / "logs", tmp_path / "d")
     yield made
     made.stop(made.names, 1)

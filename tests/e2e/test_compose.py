@@ -17,18 +17,11 @@ import yaml
 
 from tests.e2e.http import answer, free_port
 from tests.e2e.service import ROOT, Service
-from tests.e2e.test_procfile import empty
+from tests.support.compose import DOTENV, POOLS
+from tests.support.servers import empty
 from tests.support.wait import wait_until
 
 pytestmark = [pytest.mark.e2e, pytest.mark.deploys, pytest.mark.timeout(240)]
-POOLS = """
-schema: 1
-templates:
-  - name: dev
-    config: {start: "true", serve: "exec python3 -m http.server --bind $PREBUILD_WORKSPACE_BIND $PORT"}
-    presets: [{name: small, desired: 1}]
-"""
-DOTENV = {"POSTGRES_PASSWORD": "pg", "REDIS_PASSWORD": "rd", "FLOWER_BASIC_AUTH": "operator:fl"}
 NAMES = ("worker", "builds", "beat", "exporter", "flower")
 
 

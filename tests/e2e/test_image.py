@@ -16,23 +16,13 @@ from typing import Any
 import pytest
 
 from tests.e2e.service import ROOT
+from tests.support.dockerfile import stages
 from tests.support.servers import unprivileged
 
 pytestmark = [pytest.mark.docker, pytest.mark.timeout(1800)]
 _PASSED = ("PIP_", "UV_", "SSL_", "HTTPS_PROXY", "HTTP_PROXY", "NO_PROXY")
 LOCKED = set(re.findall(r"^([\w.-]+==[\w.+!]+)", (ROOT / "requirements.lock").read_text(), re.MULTILINE))
 DEVELOPERS = ("pytest", "mypy", "ruff", "hypothesis", "honcho", "uv")
-
-
-def stages() -> list[list[tuple[str, str]]]:
-    """The Dockerfile's instructions, by stage."""
-    found: list[list[tuple[str, str]]] = []
-    for line in (ROOT / "Dockerfile").read_text().replace("\\\n", " ").splitlines():
-        if line and not line.startswith("#"):
-            word, _, rest = line.partition(" ")
-            found += [[]] if word == "FROM" else []
-            found[-1].append((word, rest))
-    return found
 
 
 @pytest.fixture

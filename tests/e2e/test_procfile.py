@@ -8,11 +8,11 @@ import signal
 from pathlib import Path
 from typing import Any
 
-import psycopg
 import pytest
 
 from tests.e2e.http import answer, fetch, free_port
 from tests.e2e.service import ROOT, Service
+from tests.support.servers import empty
 from tests.support.wait import wait_until
 
 pytestmark = [pytest.mark.e2e, pytest.mark.deploys, pytest.mark.timeout(180)]
@@ -65,12 +65,6 @@ def test_from_an_empty_database_to_a_full_pool(tmp_path: Path, postgres_url: str
         wait_until(lambda: not service.left(), timeout=60, what=f"the end of {service.left()}")
     finally:
         service.kill()
-
-
-def empty(url: str) -> None:
-    with psycopg.connect(url.replace("+psycopg", ""), autocommit=True) as connection:
-        connection.execute("DROP SCHEMA public CASCADE")
-        connection.execute("CREATE SCHEMA public")
 
 
 def finished(flower: str) -> dict[str, dict[str, Any]]:

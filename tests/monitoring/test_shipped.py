@@ -2,35 +2,21 @@
 
 from __future__ import annotations
 
-import json
 import re
-from pathlib import Path
 from typing import Any
 
 import yaml
 
 from prebuild_tasks.insight.metrics.catalog import METRICS
+from tests.support.monitoring import DASHBOARD, PROMETHEUS, ROOT, RULES, expressions
 
-ROOT = Path(__file__).parents[2]
-PROMETHEUS = ROOT / "deploy" / "prometheus"
-RULES: list[dict[str, Any]] = yaml.safe_load((PROMETHEUS / "alerts.yml").read_text())["groups"][0]["rules"]
 UNIT_TESTS: list[dict[str, Any]] = yaml.safe_load((PROMETHEUS / "alerts_test.yml").read_text())["tests"]
-DASHBOARD: dict[str, Any] = json.loads((ROOT / "deploy" / "grafana" / "prebuilds.json").read_text())
 NAMES = {metric.full_name for metric in METRICS.values() if metric.kind != "histogram"} | {
     f"{metric.name}_{suffix}"
     for metric in METRICS.values()
     if metric.kind == "histogram"
     for suffix in ("bucket", "count", "sum")
 }
-
-
-def expressions(dashboard: dict[str, Any]) -> dict[str, str]:
-    """The dashboard's queries, by panel and letter."""
-    return {
-        f"{panel['title']} {target['refId']}": target["expr"]
-        for panel in dashboard["panels"]
-        for target in panel.get("targets", ())
-    }
 
 
 def selectors(expression: str) -> list[tuple[str, set[str]]]:

@@ -19,16 +19,7 @@ from prebuild_tasks.schema import tables as m
 from prebuild_tasks.schema.conditions import TEMPLATE_OF_VERSION, VERSION_OF_PRESET
 from prebuild_tasks.workspaces.outbox import FollowUp
 from tests.support.builders import declare, fill, preset_id, workspaces
-
-LONG = """
-schema: 1
-templates:
-  - name: dev
-    active_version: {active}
-    versions:
-      - {{name: v1, config: {{start: "true"}}, presets: [{{name: small, desired: 1}}]}}
-      - {{name: v2, config: {{start: "{start}"}}, presets: [{{name: small, desired: 1}}]}}
-"""
+from tests.support.pool_files import LONG, many
 
 
 def put(database: Database, settings: Settings, text: str, **options: Any) -> ApplyReport:
@@ -184,19 +175,6 @@ def test_a_promotion_is_a_new_revision_and_undoing_it_is_said(database: Database
     put(database, settings, LONG.format(active="v2", start="false"))
     report = put(database, settings, LONG.format(active="v1", start="false"))
     assert report.drift == [], "the last who made v2 active was the file"
-
-
-def many(number: int, *, desired: int = 1, start: str = "true") -> str:
-    """A template per ten presets, each with a parameter and a schedule."""
-    lines = ["schema: 1", "templates:"]
-    for position in range(0, number, 10):
-        lines += [f"  - name: t{position}", f'    config: {{start: "{start}"}}', "    presets:"]
-        for preset in range(10):
-            values = (
-                f'timezone: UTC, schedules: [{{cron: "* 8 * * *", desired: {desired + 1}}}], parameters: {{A: "1"}}'
-            )
-            lines.append(f"      - {{name: p{preset}, desired: {desired}, {values}}}")
-    return "\n".join(lines)
 
 
 def test_the_number_of_statements_does_not_grow_with_the_file(database: Database, settings: Settings) -> None:

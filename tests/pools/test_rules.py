@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -9,7 +10,8 @@ import pytest
 from prebuild_tasks.model.vocabulary import Preset
 from prebuild_tasks.pools.rules import Losses, Scene, losses
 from prebuild_tasks.reconcile.rules.model import Counts, GlobalSnapshot, PresetCounts
-from tests.insight.explain.test_rules import NOW
+
+NOW = datetime(2026, 3, 2, 12, tzinfo=UTC)  # a Monday
 
 OLD, NEW = "1", "2"
 

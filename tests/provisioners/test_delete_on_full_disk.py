@@ -119,7 +119,7 @@ def test_a_start_that_slept_until_now_leaves_nothing(
         def check(self) -> None:
             if not served and not tree.marked([spec.workspace_id]):
                 place.publish(late)
-                assert provisioner._serve(place)
+                assert provisioner.serve(place)
                 served.extend(place.sessions())
 
     provisioner.delete(spec, WakesItUp())

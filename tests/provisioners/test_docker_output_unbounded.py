@@ -35,9 +35,9 @@ class Engine:
 
 def test_it_is_read_once_and_not_to_its_end() -> None:
     engine, context = Engine(), Context()
-    output = ready._Output(engine, "c", context)
+    output = ready.Output(engine, "c", context)
     output.copy()
-    assert ready._OUTPUT_MAX < engine.read <= ready._OUTPUT_MAX + len(CHUNK)
+    assert ready.OUTPUT_MAX < engine.read <= ready.OUTPUT_MAX + len(CHUNK)
     assert len(context.text) < engine.read + 100
     assert context.text.endswith("\n(output truncated; the container's own log has the rest)\n")
     output.copy(now=True)

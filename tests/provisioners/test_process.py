@@ -270,7 +270,7 @@ def test_a_stop_ends_even_descendants_with_sessions_of_their_own(
 def test_what_cleared_its_environment_is_still_ours(provisioner: ProcessProvisioner, spec: WorkspaceSpec) -> None:
     serving = replace(spec, config={"start": "true", "serve": "exec env -i sleep 1000", "ready": "true"})
     provisioner.start(serving, Context())
-    place = WorkspaceDirectory(provisioner._root, spec.workspace_id)
+    place = WorkspaceDirectory(provisioner.root, spec.workspace_id)
     state = place.published()
     assert state is not None
     wait_until(lambda: tree.marked([spec.workspace_id]) == [], what="the cleared environment")
@@ -284,7 +284,7 @@ def test_what_is_served_can_be_interrupted(provisioner: ProcessProvisioner, spec
     handler = "import signal; print(signal.getsignal(signal.SIGINT) is signal.default_int_handler)"
     serving = replace(spec, config={"start": "true", "serve": [sys.executable, "-c", handler]})
     provisioner.start(serving, Context())
-    log = WorkspaceDirectory(provisioner._root, spec.workspace_id).serve_log
+    log = WorkspaceDirectory(provisioner.root, spec.workspace_id).serve_log
     assert wait_until(log.read_text, what="its output") == "True\n"
 
 
@@ -306,7 +306,7 @@ def test_what_ignores_the_request_to_end_is_killed(
 ) -> None:
     serving = replace(spec, config={"start": "true", "serve": "trap '' TERM; echo deaf; while :; do sleep 0.1; done"})
     provisioner.start(serving, Context())
-    log = WorkspaceDirectory(provisioner._root, spec.workspace_id).serve_log
+    log = WorkspaceDirectory(provisioner.root, spec.workspace_id).serve_log
     wait_until(log.read_text, what="its output")
     assert tree.end(lambda: tree.marked([spec.workspace_id]), grace=0.2) >= 1
     assert tree.marked([spec.workspace_id]) == []
@@ -497,7 +497,7 @@ def test_after_a_rest_it_is_served_for_its_owner(provisioner: ProcessProvisioner
     provisioner.claim(replace(serving, owner="ada"), Context())
     provisioner.rest()
     provisioner.serve_again()
-    log = WorkspaceDirectory(provisioner._root, spec.workspace_id).serve_log
+    log = WorkspaceDirectory(provisioner.root, spec.workspace_id).serve_log
     wait_until(lambda: log.read_text() == "for prebuilds\nfor ada\n", what="both owners")
 
 
@@ -509,7 +509,7 @@ def test_no_secret_is_in_a_repr_or_a_log(
     provisioner.start(secret, Context())
     provisioner.rest()
     provisioner.serve_again()
-    state = WorkspaceDirectory(provisioner._root, spec.workspace_id).published()
+    state = WorkspaceDirectory(provisioner.root, spec.workspace_id).published()
     assert state is not None
     assert state.env["T"] == "s3cret"
     assert "s3cret" not in caplog.text + repr(state)

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from sqlalchemy import event
 
-from prebuild_tasks.claims.one_statement import _words
+from prebuild_tasks.claims.one_statement import statement_text
 from prebuild_tasks.config import Settings
 from prebuild_tasks.db.engine import Database
 from prebuild_tasks.reconcile.store.preset_view import read_preset
@@ -42,7 +42,7 @@ def _claim(database: Database) -> Statement:
     now, values = database.now_sql()
     named = {"template": "template-7", "preset": "preset-7", "version": None, "owner": "ada", "name": ""}
     ids = {"request_id": "r", "build_id": uuid.uuid4(), "elapsed_ms": 1.0, "below_limit": False}
-    return _words(now, versioned=False), {**values, **named, **ids}
+    return statement_text(now, versioned=False), {**values, **named, **ids}
 
 
 def statements(database: Database, settings: Settings, work: Work) -> list[Statement]:

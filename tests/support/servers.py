@@ -233,3 +233,10 @@ def _accepts(directory: Path) -> bool:
     except psycopg.OperationalError:
         return False
     return True
+
+
+def empty(url: str) -> None:
+    """Drop all tables of a PostgreSQL database."""
+    with psycopg.connect(url.replace("+psycopg", ""), autocommit=True) as connection:
+        connection.execute("DROP SCHEMA public CASCADE")
+        connection.execute("CREATE SCHEMA public")

@@ -19,7 +19,7 @@ from prebuild_tasks.upkeep.retired_hosts import forget_host
 from prebuild_tasks.upkeep.sweep import sweep
 from prebuild_tasks.workspaces.release import end_workspace
 from tests.support.builders import PRESET, declare, fill, finish_builds, jump, turn, workspaces
-from tests.upkeep.test_lost_hosts import on, say
+from tests.support.hosts import place_on, report_presence
 
 
 def open_builds(database: Database) -> int:
@@ -31,10 +31,10 @@ def open_builds(database: Database) -> int:
 def on_a_machine_that_is_gone(database: Database, settings: Settings, prebuilds: int) -> None:
     declare(database, settings, prebuilds)
     fill(database, settings)
-    on(database, "gone")
+    place_on(database, "gone")
     with database.write() as connection:
         connection.execute(update(m.Build).values(queue="gone"))
-    say(database, settings, "gone")
+    report_presence(database, settings, "gone")
     jump(database, 3600)
 
 
@@ -76,8 +76,8 @@ def test_a_start_that_somebody_waits_for(database: Database, settings: Settings)
     turn(database, settings)
     request = ClaimRequest("ada", [PRESET], wait=True)
     assert isinstance(claim(database, request), BeingBuilt)
-    on(database, "gone")
-    say(database, settings, "gone")
+    place_on(database, "gone")
+    report_presence(database, settings, "gone")
     jump(database, 3600)
     with pytest.raises(RefusedError, match="ada/"):
         forget_host(database, settings, "gone", actor="op")
@@ -90,8 +90,8 @@ def test_a_start_that_somebody_waits_for(database: Database, settings: Settings)
 def test_one_that_is_there_is_not_forgotten(database: Database, settings: Settings) -> None:
     declare(database, settings, 1)
     fill(database, settings)
-    on(database, "old")
-    say(database, settings, "old")
+    place_on(database, "old")
+    report_presence(database, settings, "old")
     with pytest.raises(RefusedError, match="heard of just now"):
         forget_host(database, settings, "old", actor="op")
 

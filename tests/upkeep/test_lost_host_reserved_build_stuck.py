@@ -22,7 +22,7 @@ from prebuild_tasks.schema import tables as m
 from prebuild_tasks.upkeep.lost_hosts import give_up_lost
 from prebuild_tasks.upkeep.sweep import sweep
 from tests.support.builders import PRESET, declare, finish_builds, turn, workspaces
-from tests.upkeep.test_lost_hosts import say, watch
+from tests.support.hosts import be_silent_for_long, report_presence
 
 
 @pytest.mark.parametrize("pool", [0, 1], ids=["built for her", "taken over from the pool"])
@@ -34,8 +34,8 @@ def test_her_start_is_given_up_with_its_host(database: Database, settings: Setti
     with database.write() as connection:
         [build_id] = connection.execute(m.Build.__table__.select()).scalars()
         assert store.take(connection, build_id, "old/1", "old", database.now(connection))
-    _, new = say(database, settings, "old", "new")
-    watch(database, settings, new)
+    _, new = report_presence(database, settings, "old", "new")
+    be_silent_for_long(database, settings, new)
     swept = sweep(database, settings, lambda _: 0)
     assert swept.retaken == 1
     queues = [build.queue for build in swept.follow_up.builds]
@@ -58,6 +58,6 @@ def test_what_she_has_is_left_alone(database: Database, settings: Settings) -> N
     with database.write() as connection:
         connection.execute(update(m.Workspace).values(host="old"))
     claim(database, ClaimRequest("ada", [PRESET]))
-    _, new = say(database, settings, "old", "new")
-    watch(database, settings, new)
+    _, new = report_presence(database, settings, "old", "new")
+    be_silent_for_long(database, settings, new)
     assert not give_up_lost(database, settings)

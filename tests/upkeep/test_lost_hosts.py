@@ -10,42 +10,23 @@ from prebuild_tasks.claims.types import ClaimRequest
 from prebuild_tasks.config import Settings
 from prebuild_tasks.db.engine import Database
 from prebuild_tasks.fleet.hosts import live_hosts
-from prebuild_tasks.fleet.presence import Presence
 from prebuild_tasks.insight.invariants import audit
 from prebuild_tasks.model.vocabulary import Transition
 from prebuild_tasks.schema import tables as m
 from prebuild_tasks.upkeep.lost_hosts import give_up_lost
 from tests.support.builders import PRESET, declare, finish_builds, jump, turn, workspaces
-
-
-def say(database: Database, settings: Settings, *hosts: str) -> list[Presence]:
-    presences = [Presence(database, settings.model_copy(update={"host": host}), "builds") for host in hosts]
-    for presence in presences:
-        presence.say()
-    return presences
-
-
-def watch(database: Database, settings: Settings, presence: Presence) -> None:
-    """The time after which a host is lost passes, and this one is there all along."""
-    for _ in range(int(settings.host_lost // 60) + 1):
-        jump(database, 60)
-        presence.say()
-
-
-def on(database: Database, host: str) -> None:
-    with database.write() as connection:
-        connection.execute(update(m.Workspace).where(m.Workspace.host == "").values(host=host))
+from tests.support.hosts import be_silent_for_long, place_on, report_presence
 
 
 def test_a_lost_hosts_prebuilds_are_replaced(database: Database, settings: Settings) -> None:
     declare(database, settings, 3)
     turn(database, settings)
     finish_builds(database)
-    on(database, "old")
+    place_on(database, "old")
     claim(database, ClaimRequest("ada", [PRESET]))
     finish_builds(database)
-    _, new = say(database, settings, "old", "new")
-    watch(database, settings, new)
+    _, new = report_presence(database, settings, "old", "new")
+    be_silent_for_long(database, settings, new)
     with database.read() as connection:
         assert live_hosts(connection, settings, database.now(connection)) == ["new"]
     follow_up = give_up_lost(database, settings)
@@ -64,9 +45,9 @@ def test_a_start_that_is_bound_to_a_lost_host_is_given_up(database: Database, se
     turn(database, settings)
     with database.write() as connection:
         connection.execute(update(m.Build).values(attempt=1, queue="old"))
-    on(database, "old")
-    _, new = say(database, settings, "old", "new")
-    watch(database, settings, new)
+    place_on(database, "old")
+    _, new = report_presence(database, settings, "old", "new")
+    be_silent_for_long(database, settings, new)
     assert len(give_up_lost(database, settings).builds) == 1
     assert turn(database, settings).created == 1
     assert audit(database, settings) == []
@@ -77,10 +58,10 @@ def test_after_a_night_switched_off_nobody_is_lost(database: Database, settings:
     declare(database, settings, 1)
     turn(database, settings)
     finish_builds(database)
-    on(database, "old")
-    say(database, settings, "old", "new")
+    place_on(database, "old")
+    report_presence(database, settings, "old", "new")
     jump(database, 8 * 3600)
-    say(database, settings, "new")
+    report_presence(database, settings, "new")
     assert not give_up_lost(database, settings)
 
 
@@ -88,8 +69,8 @@ def test_a_machine_that_slept_has_not_watched(database: Database, settings: Sett
     declare(database, settings, 1)
     turn(database, settings)
     finish_builds(database)
-    on(database, "old")
-    _, new = say(database, settings, "old", "new")
+    place_on(database, "old")
+    _, new = report_presence(database, settings, "old", "new")
     jump(database, 8 * 3600)
     new.say()
     assert not give_up_lost(database, settings)
@@ -99,8 +80,8 @@ def test_without_another_host_nobody_is_lost(database: Database, settings: Setti
     declare(database, settings, 1)
     turn(database, settings)
     finish_builds(database)
-    on(database, "old")
-    say(database, settings, "old")
+    place_on(database, "old")
+    report_presence(database, settings, "old")
     jump(database, 8 * 3600)
     assert not give_up_lost(database, settings)
 
@@ -110,6 +91,6 @@ def test_a_running_build_of_a_lost_host_is_first_taken_back(database: Database, 
     result = turn(database, settings)
     with database.write() as connection:
         assert store.take(connection, result.follow_up.builds[0].id, "old/1", "old", database.now(connection))
-    _, new = say(database, settings, "old", "new")
-    watch(database, settings, new)
+    _, new = report_presence(database, settings, "old", "new")
+    be_silent_for_long(database, settings, new)
     assert give_up_lost(database, settings).builds == ()

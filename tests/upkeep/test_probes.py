@@ -167,8 +167,8 @@ def test_a_prebuild_is_probed_by_one_at_a_time(database: Database, settings: Set
     jump(database, INTERVAL)
     with database.write() as connection:
         now = database.now(connection)
-        first = probes._take(connection, settings, "", now)
-        second = probes._take(connection, settings, "", now)
+        first = probes.take_due(connection, settings, "", now)
+        second = probes.take_due(connection, settings, "", now)
     assert (len(first), len(second)) == (3, 0)
 
 

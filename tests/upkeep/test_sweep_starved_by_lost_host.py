@@ -24,7 +24,7 @@ from tests.support.builders import PRESET, declare, fill, finish_builds, jump, t
 
 @pytest.fixture(autouse=True)
 def _small_batch(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sweeps, "_BATCH", 3)
+    monkeypatch.setattr(sweeps, "BATCH", 3)
 
 
 def test_lost_starts_beside_a_retired_hosts_deletions(database: Database, settings: Settings) -> None:
@@ -49,7 +49,7 @@ def test_lost_starts_beside_a_retired_hosts_deletions(database: Database, settin
 def test_a_failed_hook_beside_deletions_that_failed_often(
     database: Database, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sweeps, "_BATCH", 1)
+    monkeypatch.setattr(sweeps, "BATCH", 1)
     declare(database, settings, 4)
     fill(database, settings)
     for row in workspaces(database)[:3]:

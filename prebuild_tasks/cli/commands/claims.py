@@ -79,7 +79,7 @@ def claim(
         wait=wait,
     )
     claimed = _waited_for(session, request, patience, quiet=as_json) if wait else session.claim(request)
-    _answer(claimed, as_json=as_json)
+    show_answer(claimed, as_json=as_json)
     session.send(claimed.follow_up)
 
 
@@ -185,7 +185,7 @@ def _waited_for(session: ClaimSession, request: ClaimRequest, seconds: float, *,
             raise WaitStoppedError(f"no longer waited for: {waits_for}", hint=ask_again(request)) from None
 
 
-def _answer(claimed: Claimed, *, as_json: bool) -> None:
+def show_answer(claimed: Claimed, *, as_json: bool) -> None:
     answer = claimed.answer
     if as_json:
         write_json(answer.report())

@@ -21,7 +21,7 @@ from prebuild_tasks.provisioners import is_running
 log = structlog.get_logger(__name__)
 
 _PR_SET_PDEATHSIG = 1
-_RESTART_PAUSE = 1.0
+RESTART_PAUSE = 1.0
 _RESTART_PAUSE_MAX = 30.0
 _POLL = 0.02
 
@@ -85,7 +85,7 @@ class Children:
         """
         said = []
         for child in self._children:
-            pause = min(_RESTART_PAUSE * 2**child.restarts, _RESTART_PAUSE_MAX)
+            pause = min(RESTART_PAUSE * 2**child.restarts, _RESTART_PAUSE_MAX)
             if not child.has_ended or monotonic() - child.started < pause:
                 continue
             ended = f"{child.name} ended with {child.bury()}"

@@ -131,8 +131,8 @@ class Exporter(Collector):
 
     def __init__(self, settings: Settings, version: str, patience: float = PATIENCE, give_up: float = GIVE_UP) -> None:
         self._settings, self._version = settings, version
-        self._database = Database(_with_keepalive(settings.resolved_database_url))
-        self._connections, self._give_up = OpenConnections(self._database.engine), give_up
+        self.database = Database(_with_keepalive(settings.resolved_database_url))
+        self._connections, self._give_up = OpenConnections(self.database.engine), give_up
         self._redis = connect(settings.resolved_redis_url, connect_timeout=_REDIS_TIMEOUT, timeout=_REDIS_TIMEOUT)
         self._cached = CachedReading(self.read, settings.exporter_cache, patience)
         self._last: datetime | None = None
@@ -165,7 +165,7 @@ class Exporter(Collector):
     def read_or_raise(self) -> Reading:
         """Read the database and Redis now. Raises what the database raises, for a command that shows the error."""
         started = monotonic()
-        numbers = read_numbers(self._database, self._settings)
+        numbers = read_numbers(self.database, self._settings)
         self._last, seconds = numbers.now, monotonic() - started
         return Reading(numbers, self._lengths(numbers), seconds)
 
@@ -188,7 +188,7 @@ class Exporter(Collector):
     def close(self) -> None:
         """Close all connections that are not in use."""
         self._redis.close()
-        self._database.close()
+        self.database.close()
 
     def _lengths(self, numbers: Numbers | None) -> dict[str, int] | None:
         """Return the messages by queue, in one round trip; None when Redis does not answer."""

@@ -27,7 +27,7 @@ _PAUSE = (0.1, 0.5)
 _POLL_INTERVAL = 0.3
 """Seconds between two reads of the output; ten times as many once it is more than _OUTPUT_MUCH bytes."""
 _OUTPUT_MUCH = 1 << 16
-_OUTPUT_MAX = 1 << 20
+OUTPUT_MAX = 1 << 20
 
 
 class NeverReadyError(ProvisionerError):
@@ -88,7 +88,7 @@ def until_ready(
     Raises ProvisionerError when the container ends, NeverReadyError when the time is over, and the engine's NotFound
     when the container no longer exists.
     """
-    output = _Output(api, container_id, context) if follow else None
+    output = Output(api, container_id, context) if follow else None
 
     def between() -> None:
         if output is not None:
@@ -114,7 +114,7 @@ def until_ready(
         pause = min(pause * 1.5, _PAUSE[1])
 
 
-class _Output:
+class Output:
     """Copies a container's output to the build's log.
 
     The whole output is requested each time: an engine may not respond to a request to follow before there is output,
@@ -131,7 +131,7 @@ class _Output:
         """Log the new output, unless it was requested a moment ago."""
         from docker.errors import APIError
 
-        if self._passed > _OUTPUT_MAX or (monotonic() < self._next and not now):
+        if self._passed > OUTPUT_MAX or (monotonic() < self._next and not now):
             return
         try:
             output = self._all()
@@ -140,13 +140,13 @@ class _Output:
         if text := self._decode(output[self._passed :]):
             self._context.log(text)
             self._passed = len(output)
-            if self._passed > _OUTPUT_MAX:
+            if self._passed > OUTPUT_MAX:
                 self._context.log("\n(output truncated; the container's own log has the rest)\n")
         self._next = monotonic() + (_POLL_INTERVAL if self._passed < _OUTPUT_MUCH else 10 * _POLL_INTERVAL)
 
     def _all(self) -> bytes:
         """Return all output up to a limit, because it may be more than the memory holds."""
-        stream = Stream(lambda: self._api.logs(self._id, stream=True, follow=False), limit=_OUTPUT_MAX)
+        stream = Stream(lambda: self._api.logs(self._id, stream=True, follow=False), limit=OUTPUT_MAX)
         try:
             while not stream.wait(_POLL_INTERVAL):
                 self._context.check()

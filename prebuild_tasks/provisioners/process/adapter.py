@@ -48,7 +48,7 @@ class ProcessProvisioner:
     local: ClassVar[bool] = True
 
     def __init__(self, settings: Settings) -> None:
-        self._root = settings.data_dir / "workspaces"
+        self.root = settings.data_dir / "workspaces"
         self._environment = Environment(settings)
         self._public_host = settings.public_host
         first, _, last = settings.workspace_ports.partition("-")
@@ -75,7 +75,7 @@ class ProcessProvisioner:
             state = Published(attempt=spec.attempt, port=port, serve=serve, env=own)
             workspace.publish(state)
         workspace.unmark_stopped()
-        self._serve(workspace, context.wait)
+        self.serve(workspace, context.wait)
         return self._resource(workspace, state)
 
     def probe(self, spec: WorkspaceSpec) -> Probe:
@@ -124,7 +124,7 @@ class ProcessProvisioner:
     @_os_errors()
     def delete(self, spec: WorkspaceSpec, context: BuildContext) -> None:
         """End every process of the workspace, then remove its directory."""
-        WorkspaceDirectory(self._root, spec.workspace_id).make_writable()
+        WorkspaceDirectory(self.root, spec.workspace_id).make_writable()
         workspace = self._workspace(spec)
         refuse_claimed(workspace.claim_mark().owner, spec)
         workspace.unpublish()  # so that a worker that starts meanwhile does not serve it again
@@ -137,21 +137,19 @@ class ProcessProvisioner:
 
     def list(self, installation: str, configs: Iterable[Mapping[str, object]] = ()) -> Iterator[Resource]:
         """Return every workspace with this installation's mark."""
-        for workspace in workspace_directories(self._root):
+        for workspace in workspace_directories(self.root):
             if workspace.installation() == installation:
                 yield self._resource(workspace, workspace.published())
 
     def rest(self) -> int:
         """End every process of every workspace. Returns how many were served."""
-        workspaces = [one for one in workspace_directories(self._root) if one.path.is_dir()]
+        workspaces = [one for one in workspace_directories(self.root) if one.path.is_dir()]
         states = [state for workspace in workspaces if (state := workspace.published())]
         served = sum(processes.is_alive(state.pid, state.born) for state in states)
         sessions = [leader for workspace in workspaces for leader in workspace.sessions()]
         try:
             processes.end(
-                lambda: processes.marked(
-                    [workspace.id for workspace in workspaces], leaders=sessions, within=self._root
-                )
+                lambda: processes.marked([workspace.id for workspace in workspaces], leaders=sessions, within=self.root)
             )
         except ProvisionerError as error:
             log.error("workspaces at rest: %s", error)  # not raised, so that the shutdown goes on
@@ -160,20 +158,20 @@ class ProcessProvisioner:
     def serve_again(self) -> int:
         """Serve every published workspace again on the port it had, except those stopped on purpose."""
         resumed = 0
-        for workspace in workspace_directories(self._root):
+        for workspace in workspace_directories(self.root):
             try:
-                resumed += self._serve(workspace, again=True)
+                resumed += self.serve(workspace, again=True)
             except (OSError, ProvisionerError) as error:
                 log.warning("workspace %s cannot be served again: %s", workspace.id, error)
         return resumed
 
     def _workspace(self, spec: WorkspaceSpec) -> WorkspaceDirectory:
-        workspace = WorkspaceDirectory(self._root, spec.workspace_id)
+        workspace = WorkspaceDirectory(self.root, spec.workspace_id)
         if workspace.installation() not in ("", spec.installation):
             raise ProvisionerError(f"{workspace.path} belongs to another installation")
         return workspace
 
-    def _serve(
+    def serve(
         self, workspace: WorkspaceDirectory, pause: Callable[[float], None] = time.sleep, *, again: bool = False
     ) -> bool:
         """Start the served process unless it runs, and record its pid. Returns whether the workspace is served.

@@ -63,7 +63,7 @@ class Overlap(NamedTuple):
 
 def parse(cron: str) -> CronRange:
     """Read five fields. Raises ValueError that says what is wrong and how to write it instead."""
-    held = _read(cron)
+    held = read_range(cron)
     if not _dates(held):
         raise ValueError(f"{cron!r} never holds: no such month has such a day")
     return held
@@ -101,11 +101,11 @@ def next_change(preset: Preset, now: datetime) -> tuple[datetime, int] | None:
         return None
     instant = now.astimezone(UTC)
     quarter = instant.replace(minute=instant.minute - instant.minute % 15, second=0, microsecond=0)
-    return _next_change(preset.schedules, preset.timezone, preset.desired, desired_at(preset, now), quarter)
+    return search_change(preset.schedules, preset.timezone, preset.desired, desired_at(preset, now), quarter)
 
 
 @lru_cache(maxsize=_CACHED)
-def _next_change(
+def search_change(
     schedules: tuple[Schedule, ...], timezone: str, base: int, current: int, instant: datetime
 ) -> tuple[datetime, int] | None:
     """The same from a quarter of an hour on. Remembered: up to 400 days are walked, and people look each second."""
@@ -133,7 +133,7 @@ def find_overlap(schedules: Sequence[Schedule], timezone: str = "UTC") -> Overla
     Raises ValueError for an expression that can't be read, ZoneInfoNotFoundError for an unknown zone.
     """
     zone = ZoneInfo(timezone)
-    ranges = [_read(schedule.cron) for schedule in schedules]
+    ranges = [read_range(schedule.cron) for schedule in schedules]
     for (first, a), (second, b) in combinations(enumerate(ranges), 2):
         if (hours := a.hours & b.hours) and _dates(a) & _dates(b) and (at := _first_common(a, b, hours, zone)):
             return Overlap(first, second, at)
@@ -151,7 +151,7 @@ def _usable(schedules: tuple[Schedule, ...], timezone: str) -> _Usable | None:
     try:
         if not timezone or find_overlap(schedules, timezone):
             return None
-        return _Usable(ZoneInfo(timezone), tuple((_read(item.cron), item.desired) for item in schedules))
+        return _Usable(ZoneInfo(timezone), tuple((read_range(item.cron), item.desired) for item in schedules))
     except (ValueError, OSError, KeyError):  # ZoneInfoNotFoundError is a KeyError; a directory's name is an OSError
         return None
 
@@ -258,7 +258,7 @@ _WEEKDAY = _Field("day of week", 0, 6, ("sun", "mon", "tue", "wed", "thu", "fri"
 
 
 @lru_cache(maxsize=_CACHED)
-def _read(cron: str) -> CronRange:
+def read_range(cron: str) -> CronRange:
     """As `parse`, but takes ranges that never hold, such as 30 February: they are readable."""
     fields = cron.split()
     if len(fields) != 5:

@@ -256,9 +256,9 @@ def test_statements_do_not_grow_with_the_pools(database: Database, settings: Set
     def statements() -> int:
         seen: list[str] = []
         with_each = lambda _c, _k, statement, *_: seen.append(statement)  # noqa: E731
-        event.listen(exporter._database.engine, "before_cursor_execute", with_each)
+        event.listen(exporter.database.engine, "before_cursor_execute", with_each)
         exporter.read_or_raise()
-        event.remove(exporter._database.engine, "before_cursor_execute", with_each)
+        event.remove(exporter.database.engine, "before_cursor_execute", with_each)
         return len(seen)
 
     declare(database, settings, 1)

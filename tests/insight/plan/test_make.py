@@ -18,8 +18,8 @@ from prebuild_tasks.pools.file.load import load_text
 from prebuild_tasks.pools.operations import pause, promote
 from prebuild_tasks.pools.options import ApplyOptions
 from prebuild_tasks.reconcile.rules.reasons import Reason
-from tests.pools.test_apply import LONG, many
 from tests.support.builders import declare, fill, staffed, turn
+from tests.support.pool_files import LONG, many
 
 TWO = """
 schema: 1

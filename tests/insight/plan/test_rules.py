@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -12,7 +13,8 @@ from prebuild_tasks.reconcile.rules.model import Counts
 from prebuild_tasks.reconcile.rules.reasons import Reason
 from prebuild_tasks.reconcile.rules.state import compute_state
 from prebuild_tasks.reconcile.rules.wants import quantities
-from tests.insight.explain.test_rules import NOW
+
+NOW = datetime(2026, 3, 2, 12, tzinfo=UTC)  # a Monday
 
 NAME = "dev/small"
 RANGE = (Schedule("* 8-18 * * 1-5", 10),)  # holds at NOW

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from prebuild_tasks.model.vocabulary import Schedule
-from prebuild_tasks.reconcile.rules.schedule import _read, find_overlap, parse
+from prebuild_tasks.reconcile.rules.schedule import find_overlap, parse, read_range
 
 CYCLE = [date.fromordinal(day) for day in range(date(2024, 1, 1).toordinal(), date(2052, 1, 1).toordinal())]
 
@@ -150,7 +150,7 @@ def test_the_verdict_is_that_of_walking_real_time(
     a: tuple[frozenset[int] | None, ...], b: tuple[frozenset[int] | None, ...], timezone: str
 ) -> None:
     # Not `parse`, which refuses 30 February.
-    zone, one, other = ZoneInfo(timezone), _read(written(a)), _read(written(b))
+    zone, one, other = ZoneInfo(timezone), read_range(written(a)), read_range(written(b))
     found = overlap(written(a), written(b), timezone=timezone)
     moment = datetime(2024, 1, 1, tzinfo=zone).astimezone(UTC)
     for _ in range(3 * 366 * 24):

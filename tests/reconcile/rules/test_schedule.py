@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from prebuild_tasks.model.vocabulary import Preset, Schedule
-from prebuild_tasks.reconcile.rules.schedule import _next_change, desired_at, next_change, parse
+from prebuild_tasks.reconcile.rules.schedule import desired_at, next_change, parse, search_change
 
 BASE = 1
 WEEKDAYS = frozenset({1, 2, 3, 4, 5})
@@ -273,7 +273,7 @@ def test_what_is_remembered_is_what_is_found(zone: str) -> None:
     moments = [at("2026-10-24T06:00") + timedelta(minutes=7 * step, seconds=step) for step in range(400)]
     fresh = []
     for moment in moments:
-        _next_change.cache_clear()
+        search_change.cache_clear()
         fresh.append((next_change(pool, moment), next_change(other, moment)))
     for _ in range(2):
         assert [(next_change(pool, moment), next_change(other, moment)) for moment in moments] == fresh
@@ -281,12 +281,12 @@ def test_what_is_remembered_is_what_is_found(zone: str) -> None:
 
 def test_a_year_is_walked_once_in_a_quarter_of_an_hour() -> None:
     pool = preset(("* 9 1 1 *", 9))
-    _next_change.cache_clear()
+    search_change.cache_clear()
     start = at("2026-03-02T09:15")
     assert {next_change(pool, start + timedelta(seconds=second)) for second in range(900)} == {
         (at("2027-01-01T09:00"), 9)
     }
-    assert _next_change.cache_info().misses == 1
+    assert search_change.cache_info().misses == 1
 
 
 def test_time_is_told_by_instants_not_by_the_zone_of_now() -> None:
