@@ -1,4 +1,7 @@
-"""Who did what to a workspace or a pool, why and when. Reads only; works for what is gone, too."""
+"""The history of workspaces and pools: who did what, when and why.
+
+Nothing is written. Deleted workspaces and pools have a history too.
+"""
 
 from __future__ import annotations
 
@@ -19,25 +22,25 @@ from prebuild_tasks.schema.conditions import TEMPLATE_OF_VERSION, VERSION_OF_PRE
 from prebuild_tasks.schema.lookup import REF_COLUMNS, pool_presets, ref_of
 
 _GONE = (
-    "what was deleted longer ago than PREBUILD_RETENTION_BUILDS is known by its id only, and than "
-    "PREBUILD_RETENTION_EVENTS not at all; see"
+    "a workspace deleted longer ago than PREBUILD_RETENTION_BUILDS is found only by its id, and one deleted longer ago "
+    "than PREBUILD_RETENTION_EVENTS not at all; see"
 )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HistoryEvent:
-    """Who did what, when and why."""
+    """One event of the history."""
 
     at: datetime
     actor: str
     event: str
     workspace: str | None
-    """Its name, or its id once the row is gone; None: the event concerns no single workspace."""
+    """Its name, or its id once the row is deleted; None: the event is not about a single workspace."""
     preset: str | None
-    """`template/preset[@version]`; None: the event concerns no single pool."""
+    """`template/preset[@version]`; None: the event is not about a single pool."""
     reason: str
     details: JsonObject | None
-    """What else is known of this kind of event: the changes of an `apply`, the id of a build."""
+    """Further values of this kind of event, such as the changes of an `apply` or the id of a build."""
 
     @property
     def changes(self) -> tuple[str, ...]:
@@ -47,10 +50,11 @@ class HistoryEvent:
 
 
 def read_history(database: Database, name: str = "", *, preset: str = "", limit: int = 200) -> list[HistoryEvent]:
-    """What happened to a workspace (id, `owner/name`, name), to a pool over all its versions, or to everything.
+    """Return the newest `limit` events, oldest first.
 
-    The newest `limit`, oldest first. `owner/name` and `template/preset` look alike: a workspace is meant where there is
-    one, unless it is given as `preset`. Raises NotFoundError, InputError when both are named.
+    The events are those of a workspace (id, `owner/name` or name), of a pool over all its versions, or all. As
+    `owner/name` and `template/preset` look alike, `name` stands for a workspace if there is one, else for a pool; a
+    `preset` always stands for a pool. Raises NotFoundError; InputError when both are passed.
     """
     if name and preset:
         raise InputError("name a workspace or a preset, not both", hint="leave one of them out")
@@ -69,20 +73,20 @@ def read_history(database: Database, name: str = "", *, preset: str = "", limit:
         if not preset and "/" not in name:
             raise NotFoundError(f"there is no history of {name}", hint=_GONE, remedy=Remedy(RemedyKind.LIST_WORKSPACES))
         ref = preset or name
-        words = _mentions(ref)
-        # `apply` changes many pools at once, so its row names none.
+        mentions = _mentions(ref)
+        # `apply` changes many pools at once, so its row names none of them.
         applied = and_(
             m.History.event == "applied",
-            or_(*(cast(m.History.details, String).contains(word, autoescape=True) for word in words)),
+            or_(*(cast(m.History.details, String).contains(mention, autoescape=True) for mention in mentions)),
         )
         everything = and_(
             m.History.event.in_(("paused", "resumed")), m.History.preset_id.is_(None), m.History.workspace_id.is_(None)
         )
-        mine = m.History.preset_id.in_(pool_presets(connection, ref))
-        return [_only(row, words) for row in _read(connection, or_(mine, applied, everything), limit)]
+        of_pool = m.History.preset_id.in_(pool_presets(connection, ref))
+        return [_only_changes_of(row, mentions) for row in _read(connection, or_(of_pool, applied, everything), limit)]
 
 
-def _read(connection: Connection, meant: ColumnElement[bool] | None, limit: int) -> list[HistoryEvent]:
+def _read(connection: Connection, condition: ColumnElement[bool] | None, limit: int) -> list[HistoryEvent]:
     query = (
         select(m.History, m.Workspace.name.label("workspace"), *REF_COLUMNS)
         .outerjoin(m.Workspace, m.Workspace.id == m.History.workspace_id)
@@ -92,7 +96,7 @@ def _read(connection: Connection, meant: ColumnElement[bool] | None, limit: int)
         .order_by(m.History.id.desc())
         .limit(limit)
     )
-    rows = connection.execute(query if meant is None else query.where(meant)).all()
+    rows = connection.execute(query if condition is None else query.where(condition)).all()
     return [
         HistoryEvent(
             at=row.at,
@@ -107,10 +111,11 @@ def _read(connection: Connection, meant: ColumnElement[bool] | None, limit: int)
     ]
 
 
-def _requests(connection: Connection, workspace_id: str, told: Sequence[HistoryEvent]) -> list[HistoryEvent]:
-    """Who asked for each of its builds, and why; builds are kept for a shorter time than what became of them.
+def _requests(connection: Connection, workspace_id: str, known: Sequence[HistoryEvent]) -> list[HistoryEvent]:
+    """Return an event for the request of each build of a workspace, as far as its builds are still stored.
 
-    What has an event of its own under the name of the reason (released, unhealthy, …) is not told twice.
+    Builds are kept for a shorter time than events. A build whose reason (released, unhealthy, …) is among the `known`
+    events is left out.
     """
     query = (
         select(m.Build, m.Workspace.name, *REF_COLUMNS)
@@ -120,11 +125,11 @@ def _requests(connection: Connection, workspace_id: str, told: Sequence[HistoryE
         .join(*TEMPLATE_OF_VERSION)
         .where(m.Build.workspace_id == workspace_id, m.Build.reason != CLAIM_REASON)
     )
-    events = {event.event for event in told}
+    events = {event.event for event in known}
     return [
         HistoryEvent(
             at=row.created_at,
-            # A start that somebody was given on its way has them as its initiator from then on.
+            # A start under way that was handed to a waiting owner has that owner as its initiator from then on.
             actor=RECONCILER if row.reason == "deficit" else row.initiator,
             event=f"{row.transition}_requested",
             workspace=row.name,
@@ -138,27 +143,30 @@ def _requests(connection: Connection, workspace_id: str, told: Sequence[HistoryE
 
 
 def _mentions(ref: str) -> list[str]:
-    """How the changes of an `apply` name this pool, its template, or the template's versions."""
+    """Return the phrases by which the changes of an `apply` name this pool, its template or its versions."""
     wanted = PresetRef.parse(ref)
-    named = (f"preset {wanted.pool}", f"template {wanted.template}", f"version {wanted.template}")
-    return [f" {words}{end}" for words in named for end in ('"', ":", "@")]
+    subjects = (f"preset {wanted.pool}", f"template {wanted.template}", f"version {wanted.template}")
+    return [f" {subject}{end}" for subject in subjects for end in ('"', ":", "@")]
 
 
-def _only(event: HistoryEvent, words: Sequence[str]) -> HistoryEvent:
-    """An `apply` with those of its changes that concern the pool."""
+def _only_changes_of(event: HistoryEvent, mentions: Sequence[str]) -> HistoryEvent:
+    """Keep only those changes of an `apply` that concern the pool."""
     if event.event != "applied" or not event.details:
         return event
-    changes = [text for text in event.changes if any(word in f'{text}"' for word in words)]
+    changes = [text for text in event.changes if any(mention in f'{text}"' for mention in mentions)]
     return replace(event, details={**event.details, "changes": changes})
 
 
 def _workspace(connection: Connection, name: str) -> str | None:
-    """The workspace meant, the newest of several: what is deleted still has its history."""
+    """Return the id of the workspace of this name, or the newest of several; None: there is none.
+
+    A workspace that exists goes before deleted ones.
+    """
     table = m.Workspace
     if identity := as_id(name):
         return identity
     owner, _, short = name.rpartition("/")
-    # A claimed workspace was once called by its prebuild's name.
+    # A claimed workspace can also be found by the name that it had as a prebuild.
     named = table.name.in_((short, short.removeprefix(PREBUILD_PREFIX)))
     query = select(table.id).where(named).order_by(table.deleted_at.is_not(None), table.created_at.desc()).limit(1)
     return connection.execute(query.where(table.owner == owner) if owner else query).scalar_one_or_none()

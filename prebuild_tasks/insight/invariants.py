@@ -1,4 +1,4 @@
-"""The invariants, checked on a live system: each query answers the rows that break one."""
+"""The invariants, checked on a live system: each query returns the rows that break one."""
 
 from __future__ import annotations
 
@@ -31,24 +31,27 @@ IS_LIVE_START = (m.Workspace.transition == Transition.START) & m.Workspace.statu
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
-    """A row that breaks an invariant of DESIGN: `invariant` is its number."""
+class Violation:
+    """A row that breaks an invariant."""
 
     invariant: int
+    """The number of the invariant in DESIGN."""
     what: str
     subject: str
+    """The name or id of the row."""
 
 
-def audit(database: Database, settings: Settings, provisioners: Provisioners | None = None) -> list[Finding]:
-    """Everything that is wrong right now. With `provisioners`, their own lists are compared too.
+def audit(database: Database, settings: Settings, provisioners: Provisioners | None = None) -> list[Violation]:
+    """Return everything that breaks an invariant at present.
 
-    A decision under way can look wrong for a moment; the caller asks twice and believes what was said both times.
+    With `provisioners`, the resources that they list are compared too. A transaction in progress can look wrong for a
+    moment: use `audit_twice`, or compare two results.
     """
     with database.snapshot() as connection:
         now = database.now(connection)
-        findings = list(_database_findings(database, connection, settings, now))
+        violations = list(_database_violations(database, connection, settings, now))
         if provisioners is None:
-            return findings
+            return violations
         installation = installation_id(connection)
         configs: dict[str, list[Mapping[str, object]]] = {}
         for row in connection.execute(select(m.TemplateVersion.provisioner, m.TemplateVersion.config)):
@@ -70,26 +73,28 @@ def audit(database: Database, settings: Settings, provisioners: Provisioners | N
             adapter = provisioners.get(name)
         except NotFoundError:
             continue
-        there = {resource.workspace_id for resource in adapter.list(installation, configs[name])}
-        mine = {row.id: row for row in rows if row.provisioner == name}
-        findings += [Finding(4, "resource without a workspace", resource) for resource in sorted(there - mine.keys())]
-        findings += [
-            Finding(4, "running workspace without a resource", row.name)
-            for workspace_id, row in mine.items()
-            if row.running and workspace_id not in there and is_listed(adapter, row.config)
+        listed = {resource.workspace_id for resource in adapter.list(installation, configs[name])}
+        known = {row.id: row for row in rows if row.provisioner == name}
+        violations += [
+            Violation(4, "resource without a workspace", resource) for resource in sorted(listed - known.keys())
         ]
-    return findings
+        violations += [
+            Violation(4, "running workspace without a resource", row.name)
+            for workspace_id, row in known.items()
+            if row.running and workspace_id not in listed and is_listed(adapter, row.config)
+        ]
+    return violations
 
 
-def _database_findings(
+def _database_violations(
     database: Database, connection: Connection, settings: Settings, now: datetime
-) -> Iterator[Finding]:
+) -> Iterator[Violation]:
     yield from _over_desired(database, connection, settings)
     for check in (_slots, _owners, _builds):
         yield from check(connection, settings, now)
 
 
-def _over_desired(database: Database, connection: Connection, settings: Settings) -> Iterator[Finding]:
+def _over_desired(database: Database, connection: Connection, settings: Settings) -> Iterator[Violation]:
     now, pools = read_pools(database, connection, settings.backoff_lookback)
     for pool in pools:
         live = pool.counts.live + pool.counts.expired + pool.counts.starting
@@ -97,38 +102,38 @@ def _over_desired(database: Database, connection: Connection, settings: Settings
         allowed = max([allowed, *(item.desired for item in pool.preset.schedules)])
         allowed += pool.max_surge if pool.rolling else 0
         if live > allowed and not pool.paused:
-            yield Finding(1, f"{live} live prebuilds, {allowed} desired", pool.ref)
+            yield Violation(1, f"{live} live prebuilds, {allowed} desired", pool.ref)
 
 
-def _slots(connection: Connection, _settings: Settings, _now: datetime) -> Iterator[Finding]:
+def _slots(connection: Connection, _settings: Settings, _now: datetime) -> Iterator[Violation]:
     query = select(m.Workspace.name).where(IS_LIVE_PREBUILD)
     for name in connection.execute(query.where(IS_LIVE_START, m.Workspace.slot.is_(None))).scalars():
-        yield Finding(1, "live prebuild without a slot", name)
+        yield Violation(1, "live prebuild without a slot", name)
     for name in connection.execute(query.where(~IS_LIVE_START, m.Workspace.slot.is_not(None))).scalars():
-        yield Finding(1, "slot held by a prebuild that is not live", name)
+        yield Violation(1, "slot held by a prebuild that is not live", name)
 
 
-def _owners(connection: Connection, _settings: Settings, _now: datetime) -> Iterator[Finding]:
+def _owners(connection: Connection, _settings: Settings, _now: datetime) -> Iterator[Violation]:
     claimed = select(m.Workspace.name).where(m.Workspace.claimed_at.is_not(None))
     hits = select(m.ClaimEvent.workspace_id).where(m.ClaimEvent.workspace_id.is_not(None))
-    there = claimed.where(m.Workspace.deleted_at.is_(None))
-    for name in connection.execute(there.where(m.Workspace.id.not_in(hits))).scalars():
-        yield Finding(2, "claimed without a claim event", name)
+    existing = claimed.where(m.Workspace.deleted_at.is_(None))
+    for name in connection.execute(existing.where(m.Workspace.id.not_in(hits))).scalars():
+        yield Violation(2, "claimed without a claim event", name)
     twice = hits.group_by(m.ClaimEvent.workspace_id).having(func.count() > 1)
     for workspace_id in connection.execute(twice).scalars():
-        yield Finding(2, "claimed twice", str(workspace_id))
+        yield Violation(2, "claimed twice", str(workspace_id))
     for name in connection.execute(claimed.where(m.Workspace.owner == PREBUILDS_OWNER)).scalars():
-        yield Finding(5, "claimed, but back in the pool", name)
+        yield Violation(5, "claimed, but back in the pool", name)
     ended = (
         claimed.join(m.Build, m.Build.workspace_id == m.Workspace.id)
         .where(m.Build.transition != Transition.START, m.Build.created_at >= m.Workspace.claimed_at)
         .where(m.Build.initiator == RECONCILER, m.Build.reason.not_in(("claimed_ttl", "retry")))
     )
     for name in connection.execute(ended).scalars():
-        yield Finding(5, "claimed, but ended by the reconciler", name)
+        yield Violation(5, "claimed, but ended by the reconciler", name)
 
 
-def _builds(connection: Connection, settings: Settings, now: datetime) -> Iterator[Finding]:
+def _builds(connection: Connection, settings: Settings, now: datetime) -> Iterator[Violation]:
     latest = aliased(m.Build)
     differs = (
         select(m.Workspace.name)
@@ -137,7 +142,7 @@ def _builds(connection: Connection, settings: Settings, now: datetime) -> Iterat
         )
         .where(
             m.Workspace.deleted_at.is_(None),
-            # A claim without a hook ends no build of its own: its start stays the latest.
+            # A claim without a hook has no build of its own: the start stays the latest build.
             or_(
                 latest.id.is_(None),
                 latest.status != m.Workspace.status,
@@ -146,7 +151,7 @@ def _builds(connection: Connection, settings: Settings, now: datetime) -> Iterat
         )
     )
     for name in connection.execute(differs).scalars():
-        yield Finding(3, "workspace and latest build differ", name)
+        yield Violation(3, "workspace and latest build differ", name)
     several = (
         select(m.Build.workspace_id)
         .where(m.Build.status.in_(OPEN_STATUSES))
@@ -154,17 +159,20 @@ def _builds(connection: Connection, settings: Settings, now: datetime) -> Iterat
         .having(func.count() > 1)
     )
     for workspace_id in connection.execute(several).scalars():
-        yield Finding(3, "several open builds", str(workspace_id))
+        yield Violation(3, "several open builds", str(workspace_id))
     silent = now - timedelta(seconds=3 * settings.heartbeat_timeout + 3 * settings.sweep_interval)
     stuck = select(m.Build.id).where(m.Build.status.in_(ACTIVE_STATUSES), m.Build.heartbeat_at < silent)
     for build_id in connection.execute(stuck).scalars():
-        yield Finding(3, "running without a heart-beat", str(build_id))
+        yield Violation(3, "running without a heartbeat", str(build_id))
 
 
-def audit_twice(look: Callable[[], list[Finding]], pause: Callable[[], None]) -> list[Finding]:
-    """What two looks agree on; the second is taken only when the first found something."""
-    first = look()
+def audit_twice(check: Callable[[], list[Violation]], pause: Callable[[], None]) -> list[Violation]:
+    """Return the violations that two checks agree on.
+
+    The second check runs after `pause`, and only if the first one found something.
+    """
+    first = check()
     if not first:
         return []
     pause()
-    return [finding for finding in look() if finding in first]
+    return [violation for violation in check() if violation in first]

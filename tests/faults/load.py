@@ -17,7 +17,7 @@ from prebuild_tasks.insight.invariants import audit
 from prebuild_tasks.insight.status.listings import workspaces
 from prebuild_tasks.workspaces.release import end_workspace
 
-_MOMENTARY = {"running without a heart-beat"}
+_MOMENTARY = {"running without a heartbeat"}
 """What may be true while a fault lasts; it is asked for when all is calm."""
 
 

@@ -295,7 +295,7 @@ class Life(RuleBasedStateMachine):
     @invariant()
     def the_audit_finds_nothing(self) -> None:
         # What is above desired is so until its turn, which `_turn` looks at; a dead worker's build until the sweep.
-        transient = ("desired", "heart-beat")
+        transient = ("desired", "heartbeat")
         found = [
             item for item in audit(self.database, self.settings) if not any(word in item.what for word in transient)
         ]

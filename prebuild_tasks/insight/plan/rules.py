@@ -1,4 +1,4 @@
-"""What a changed declaration makes of each pool: its versions before and after, compared."""
+"""The effect of a changed declaration on each pool, from its versions before and after. Pure."""
 
 from __future__ import annotations
 
@@ -8,32 +8,33 @@ from dataclasses import dataclass
 from prebuild_tasks.model.vocabulary import Preset
 from prebuild_tasks.reconcile import Quantities, Reason, ReconciliationState
 
-_GOES_ON = (Reason.NONE, Reason.INACTIVE, Reason.STARTING, Reason.NOT_YET)
+_NOT_HELD_BACK = (Reason.NONE, Reason.INACTIVE, Reason.STARTING, Reason.NOT_YET)
 
 
 @dataclass(frozen=True, slots=True)
-class VersionNow:
-    """A pool's preset in one version, and what its next decisions do."""
+class VersionState:
+    """The preset of a pool in one version, and what its next turns do."""
 
     version: str
     preset: Preset
     state: ReconciliationState
     amount: Quantities
+    """How many prebuilds its next turns delete, cancel and create in total."""
     reason: Reason
     """What would hold a creation back."""
     rolling: bool = False
     cost_per_hour: float | None = None
     paused: bool = False
-    """By itself or with everything: its deletions wait, too."""
+    """Whether the pool, or all pools, are paused: then deletions wait too."""
 
     @property
     def cost(self) -> float:
-        """Of an hour with as many as are desired right now."""
+        """Cost per hour of the size that is desired at present."""
         return self.state.desired * (self.cost_per_hour or 0.0)
 
     @property
     def peak(self) -> float:
-        """The same while as many are desired as ever are."""
+        """Cost per hour of the largest size that is ever desired."""
         return self._most * (self.cost_per_hour or 0.0) if self.preset.active else 0.0
 
     @property
@@ -43,17 +44,19 @@ class VersionNow:
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """Per hour, before and after, in whatever `cost_per_hour` is in; now and at the busiest."""
+    """Cost per hour before and after, in the currency of `cost_per_hour`."""
 
     before: float
+    """At the size desired at present."""
     after: float
     peak_before: float
+    """At the largest size that is ever desired."""
     peak_after: float
 
 
 @dataclass(frozen=True, slots=True)
 class PoolPlan:
-    """What becomes of one pool: so many more, fewer, or others."""
+    """The change of one pool: how many prebuilds are created, deleted and replaced."""
 
     preset: str
     create: int
@@ -61,23 +64,24 @@ class PoolPlan:
     replace: int
     why: str
     waits: Reason | None
-    """What would hold it back, or the creation alone where it is no pause; None: nothing."""
+    """What would hold the change back: a pause all of it, any other reason the creation; None: nothing."""
     cost: Cost | None
     """None: the pool never had a cost."""
 
     @property
     def sign(self) -> str:
+        """`+`, `-` or `~`, for a pool that grows, shrinks or only changes."""
         if self.replace or (self.create and self.delete):
             return "~"
         return "+" if self.create else "-" if self.delete else "~"
 
 
-Pools = Mapping[str, Sequence[VersionNow]]
-"""By `template/preset`: every version that is active or has prebuilds."""
+Pools = Mapping[str, Sequence[VersionState]]
+"""Every version that is active or has prebuilds, by `template/preset`."""
 
 
 def plan_pools(before: Pools, after: Pools) -> list[PoolPlan]:
-    """Of each pool whose future changes, by name."""
+    """Return the plan of each pool that would behave differently, by name."""
     plans = []
     for name in sorted({*before, *after}):
         old, new = before.get(name, ()), after.get(name, ())
@@ -87,24 +91,24 @@ def plan_pools(before: Pools, after: Pools) -> list[PoolPlan]:
 
 
 def total_cost(before: Pools, after: Pools) -> Cost | None:
-    """Of all pools; None when none has a cost."""
+    """Return the cost of all pools; None when none has a cost."""
     return _cost(
         [item for rows in before.values() for item in rows], [item for rows in after.values() for item in rows]
     )
 
 
-def _plan(name: str, old: Sequence[VersionNow], new: Sequence[VersionNow]) -> PoolPlan:
+def _plan(name: str, old: Sequence[VersionState], new: Sequence[VersionState]) -> PoolPlan:
     create = sum(item.amount.create for item in new)
     delete = sum(item.amount.delete + item.amount.cancel for item in new)
     replace = min(create, delete)
     active = _active(new)
-    waits = active.reason if active and create and active.reason not in _GOES_ON else None
+    waits = active.reason if active and create and active.reason not in _NOT_HELD_BACK else None
     if any(item.paused and any(_amounts(item)) for item in new):
         waits = Reason.PAUSED
     return PoolPlan(name, create - replace, delete - replace, replace, _why(old, new), waits, _cost(old, new))
 
 
-def _why(old: Sequence[VersionNow], new: Sequence[VersionNow]) -> str:
+def _why(old: Sequence[VersionState], new: Sequence[VersionState]) -> str:
     was, now = _active(old), _active(new)
     if now is None:
         left = [item.preset for item in new]
@@ -113,23 +117,23 @@ def _why(old: Sequence[VersionNow], new: Sequence[VersionNow]) -> str:
         return "not in the active version" if any(not preset.deleted for preset in left) else "no longer declared"
     if was is None:
         return "active again" if old else "new"
-    words = []
+    changes = []
     if was.version != now.version:
-        how = "one by one" if now.rolling else "all at once"
-        words.append(f"version {was.version} -> {now.version}, {how}")
+        manner = "one by one" if now.rolling else "all at once"
+        changes.append(f"version {was.version} -> {now.version}, {manner}")
     if was.preset.desired != now.preset.desired:
-        words.append(f"desired {was.preset.desired} -> {now.preset.desired}")
+        changes.append(f"desired {was.preset.desired} -> {now.preset.desired}")
     if (was.preset.schedules, was.preset.timezone) != (now.preset.schedules, now.preset.timezone):
-        words.append(f"schedules, desired now {was.state.desired} -> {now.state.desired}")
+        changes.append(f"schedules, desired now {was.state.desired} -> {now.state.desired}")
     if was.preset.ttl != now.preset.ttl:
-        words.append("ttl")
+        changes.append("ttl")
     if was.cost_per_hour != now.cost_per_hour:
-        words.append("cost_per_hour")
-    return ", ".join(words) or "changed"
+        changes.append("cost_per_hour")
+    return ", ".join(changes) or "changed"
 
 
-def _outlook(versions: Sequence[VersionNow]) -> tuple[object, ...]:
-    """What tells that a pool's future is another one."""
+def _outlook(versions: Sequence[VersionState]) -> tuple[object, ...]:
+    """Return a key that differs if the pool would behave differently."""
     active = _active(versions)
     amounts = [(item.amount.create, item.amount.delete, item.amount.cancel) for item in versions if any(_amounts(item))]
     if active is None:
@@ -140,15 +144,15 @@ def _outlook(versions: Sequence[VersionNow]) -> tuple[object, ...]:
     )  # fmt: skip
 
 
-def _amounts(item: VersionNow) -> tuple[int, int, int]:
+def _amounts(item: VersionState) -> tuple[int, int, int]:
     return item.amount.create, item.amount.delete, item.amount.cancel
 
 
-def _active(versions: Sequence[VersionNow]) -> VersionNow | None:
+def _active(versions: Sequence[VersionState]) -> VersionState | None:
     return next((item for item in versions if item.preset.active), None)
 
 
-def _cost(old: Sequence[VersionNow], new: Sequence[VersionNow]) -> Cost | None:
+def _cost(old: Sequence[VersionState], new: Sequence[VersionState]) -> Cost | None:
     if all(item.cost_per_hour is None for item in (*old, *new)):
         return None
     return Cost(

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from prebuild_tasks.insight.plan.rules import Cost, VersionNow, plan_pools, total_cost
+from prebuild_tasks.insight.plan.rules import Cost, VersionState, plan_pools, total_cost
 from prebuild_tasks.model.vocabulary import Preset, Schedule
 from prebuild_tasks.reconcile.rules.model import Counts
 from prebuild_tasks.reconcile.rules.reasons import Reason
@@ -23,14 +23,14 @@ RANGE = (Schedule("* 8-18 * * 1-5", 10),)  # holds at NOW
 def version(
     name: str, desired: int, held: int = 0, *, reason: Reason = Reason.NOT_YET, cost: float | None = None,
     rolling: bool = False, expired: int = 0, **preset: Any,
-) -> VersionNow:  # fmt: skip
+) -> VersionState:  # fmt: skip
     declared = Preset(name, desired=desired, timezone="UTC", **preset)
     counts = Counts(live=held, ready=held, expired=expired)
     state = compute_state(declared, counts, NOW)
-    return VersionNow(name, declared, state, quantities(declared, counts, state.desired), reason, rolling, cost)
+    return VersionState(name, declared, state, quantities(declared, counts, state.desired), reason, rolling, cost)
 
 
-def old(name: str, held: int, **more: Any) -> VersionNow:
+def old(name: str, held: int, **more: Any) -> VersionState:
     return version(name, 2, held, using_active_version=False, reason=Reason.INACTIVE, **more)
 
 
@@ -66,7 +66,9 @@ def old(name: str, held: int, **more: Any) -> VersionNow:
         ([version("a", 2, 1)], [version("a", 2, 1)], None),
     ],
 )
-def test_each_change_of_a_pool(before: list[VersionNow], after: list[VersionNow], line: tuple[Any, ...] | None) -> None:
+def test_each_change_of_a_pool(
+    before: list[VersionState], after: list[VersionState], line: tuple[Any, ...] | None
+) -> None:
     plans = plan_pools({NAME: before} if before else {}, {NAME: after} if after else {})
     found = [(item.sign, item.create, item.delete, item.replace, item.why, item.waits) for item in plans]
     assert found == ([line] if line else [])
