@@ -1,4 +1,4 @@
-"""Answer people's questions: status, explain, plan, report, metrics, history, audit, doctor."""
+"""Read-only views of the installation: status, explain, plan, report, metrics, history, audit and doctor."""
 
 from __future__ import annotations
 

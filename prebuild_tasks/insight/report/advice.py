@@ -1,4 +1,4 @@
-"""Recommend what would serve a pool better, from the figures of its past. Pure."""
+"""Recommendations for a pool, derived from the figures of a period. Pure."""
 
 from __future__ import annotations
 
@@ -11,53 +11,54 @@ from prebuild_tasks.model.vocabulary import Preset
 from prebuild_tasks.reconcile import desired_at
 from prebuild_tasks.remedies import Remedy, RemedyKind
 
-_ENOUGH_TO_JUDGE = 20
-"""Hits, before less is recommended."""
-_ENOUGH_MISSES = 5
-"""Before more is recommended: one or two say nothing of a weekday."""
-_WEEK = 7
+_HITS_MIN = 20
+"""Hits that are needed to recommend a smaller size."""
+_MISSES_MIN = 5
+"""Misses that are needed to recommend a larger size: one or two tell nothing about a weekday."""
+_DAYS_OF_WEEK = 7
 
 
 @dataclass(frozen=True, slots=True)
 class Recommendation:
-    """What would serve a pool better."""
+    """A change that would serve a pool better."""
 
     sentence: str
     remedy: Remedy | None = None
-    """Where to look further."""
+    """Where to find out more."""
 
     def __str__(self) -> str:
-        """Return plain words; the command line has its own."""
+        """Return plain words; a face with commands spells the remedy itself."""
         return f"{self.sentence}; {self.remedy}" if self.remedy else self.sentence
 
 
 @dataclass(frozen=True, slots=True)
-class Past:
-    """What a recommendation looks at, of one pool."""
+class UsageSummary:
+    """The figures of one pool that recommendations are derived from."""
 
     hits: int
     misses: int
     peak: int
-    """The most requests within the time that a new prebuild takes (`peak`)."""
+    """The most requests within `refill`."""
     refill: float
-    """That time, seconds: p95 to ready."""
+    """Seconds until a new prebuild is ready (95th percentile)."""
     built: int
     failed: int
     wasted: Mapping[str, int]
-    """By reason of the deletion."""
+    """Prebuilds that were deleted unclaimed, by the reason of the deletion."""
     idle_hours: float
     busy: BusyHours | None
+    """When most misses came; None: there were none."""
     desired_then: int
-    """What is desired in the busy hours, or the base size where nothing missed; as declared today."""
+    """The size desired in the busy hours, or the base size if there were no misses; as declared today."""
     scheduled: bool
-    """Whether sizes change by the hour."""
+    """Whether the pool has schedules."""
 
 
 def desired_in(preset: Preset, busy: BusyHours, now: datetime) -> int:
-    """The smallest size that is desired in those hours within the week from `now` on, as declared."""
+    """Return the smallest size that is desired in the busy hours of the week that begins at `now`."""
     begin = now.astimezone(zone_of(preset.timezone)).replace(minute=0, second=0, microsecond=0, tzinfo=None)
     sizes = []
-    for day in range(_WEEK):
+    for day in range(_DAYS_OF_WEEK):
         local_day = begin + timedelta(days=day)
         if local_day.weekday() in busy.days:
             for hour in range(busy.first, busy.last + 1):
@@ -66,46 +67,48 @@ def desired_in(preset: Preset, busy: BusyHours, now: datetime) -> int:
     return min(sizes, default=preset.desired)
 
 
-def recommend(past: Past) -> list[Recommendation]:
-    """Return what follows from the figures; nothing where they say nothing. `desired` is today's declaration."""
-    return [*_size(past), *_waste(past), *_failures(past)]
+def recommend(usage: UsageSummary) -> list[Recommendation]:
+    """Return the recommendations that follow from the figures; empty when none does."""
+    return [*_size(usage), *_waste(usage), *_failures(usage)]
 
 
-def _size(past: Past) -> list[Recommendation]:
-    within = f"within {_minutes(past.refill)}, in which a new one is ready"
-    if past.busy and past.misses >= _ENOUGH_MISSES:
-        begin = f"{past.busy.misses} of {past.misses} misses came {past.busy.words}"
-        if past.peak > past.desired_then:
-            more = f"desired is {past.desired_then} then, and up to {past.peak} were asked for {within}"
-            # A further schedule would overlap with one that holds then.
-            schedule = f'{{cron: "{past.busy.cron}", desired: {past.peak}}}'
-            instead = f"desired {past.peak} for those hours" if past.scheduled else schedule
+def _size(usage: UsageSummary) -> list[Recommendation]:
+    within = f"within {_minutes(usage.refill)}, the time until a new one is ready"
+    if usage.busy and usage.misses >= _MISSES_MIN:
+        begin = f"{usage.busy.misses} of {usage.misses} misses came {usage.busy.label}"
+        if usage.peak > usage.desired_then:
+            more = f"desired is {usage.desired_then} then, and up to {usage.peak} were requested {within}"
+            # Another schedule would overlap with the one that holds then.
+            schedule = f'{{cron: "{usage.busy.cron}", desired: {usage.peak}}}'
+            instead = f"desired {usage.peak} for those hours" if usage.scheduled else schedule
             return [Recommendation(f"{begin}: {more}; try {instead}")]
-        late = f"though desired is {past.desired_then} then and at most {past.peak} were asked for {within}"
+        late = f"although desired is {usage.desired_then} then and at most {usage.peak} were requested {within}"
         explain = Remedy(RemedyKind.EXPLAIN_POOL)
         return [Recommendation(f"{begin}, {late}: builds were late or held back", explain)]
-    judged = past.hits >= _ENOUGH_TO_JUDGE and not past.misses and not past.scheduled
-    if judged and past.peak < past.desired_then:
+    never_missed = usage.hits >= _HITS_MIN and not usage.misses and not usage.scheduled
+    if never_missed and usage.peak < usage.desired_then:
         sentence = (
-            f"no request missed, and at most {past.peak} came {within}: desired {past.desired_then} could be less"
+            f"no request missed, and at most {usage.peak} came {within}: desired {usage.desired_then} could be smaller"
         )
         return [Recommendation(sentence)]
-    if not past.hits and not past.misses and past.idle_hours >= 1:
-        return [Recommendation(f"nobody claimed one, {past.idle_hours:.0f} hours stood ready: desired could be less")]
+    if not usage.hits and not usage.misses and usage.idle_hours >= 1:
+        return [
+            Recommendation(f"no prebuild was claimed in {usage.idle_hours:.0f} idle hours: desired could be smaller")
+        ]
     return []
 
 
-def _waste(past: Past) -> list[Recommendation]:
-    expired = past.wasted.get("expired", 0)
-    if past.hits and expired > past.hits:
-        sentence = f"{expired} expired unclaimed, {past.hits} were claimed"
-        return [Recommendation(f"{sentence}: a longer ttl, or a smaller desired, wastes less")]
+def _waste(usage: UsageSummary) -> list[Recommendation]:
+    expired = usage.wasted.get("expired", 0)
+    if usage.hits and expired > usage.hits:
+        sentence = f"{expired} prebuilds expired unclaimed and {usage.hits} were claimed"
+        return [Recommendation(f"{sentence}: a longer ttl or a smaller desired size would waste less")]
     return []
 
 
-def _failures(past: Past) -> list[Recommendation]:
-    if past.failed >= 3 and past.failed > 0.2 * (past.failed + past.built):
-        share = past.failed / (past.failed + past.built)
+def _failures(usage: UsageSummary) -> list[Recommendation]:
+    if usage.failed >= 3 and usage.failed > 0.2 * (usage.failed + usage.built):
+        share = usage.failed / (usage.failed + usage.built)
         return [Recommendation(f"{share:.0%} of its builds failed", Remedy(RemedyKind.LIST_FAILED_BUILDS))]
     return []
 

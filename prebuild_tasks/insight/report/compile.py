@@ -1,6 +1,6 @@
-"""`prebuild report`: hit rate, cold starts, time to ready, idle time and its cost, waste; per pool and in total.
+"""Compile the report: hit rate, cold starts, time to ready, idle time, its cost and waste, per pool and in total.
 
-A pool is a preset under its name, over all versions of its template. Reads only.
+A pool is a preset name over all versions of its template. Nothing is written.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from prebuild_tasks.config import Settings
 from prebuild_tasks.db.engine import Database
 from prebuild_tasks.errors import InputError
 from prebuild_tasks.insight.report import store
-from prebuild_tasks.insight.report.advice import Past, desired_in, recommend
+from prebuild_tasks.insight.report.advice import UsageSummary, desired_in, recommend
 from prebuild_tasks.insight.report.rules import (
     QUARTER,
     Demand,
@@ -38,26 +38,26 @@ from prebuild_tasks.schema import tables as m
 from prebuild_tasks.schema.lookup import resolve_preset
 
 REMOVED = "(removed)"
-"""Pools that are gone: their claim events are left."""
+"""The name for all deleted pools, of which only claim events are left."""
 
 
 @dataclass(slots=True)
 class _Pool:
-    """One name, over its versions."""
+    """The figures of one pool while they are being collected."""
 
     ref: str
     key: tuple[int, str] = (0, "")
     declared: Preset | None = None
-    """The active version's; None: it is not active."""
+    """The preset of the active version; None: there is none."""
     timezone: str = ""
     costs: dict[int, float | None] = field(default_factory=dict)
-    """By preset id, newest last."""
+    """Cost per hour by preset id, newest last."""
     demand: list[Demand] = field(default_factory=list)
     built: int = 0
     failed: int = 0
     wasted: Counter[str] = field(default_factory=Counter)
     idle: dict[int, float] = field(default_factory=dict)
-    """Seconds by preset id."""
+    """Idle seconds by preset id."""
     latency: Percentiles | None = None
     ready: Percentiles | None = None
 
@@ -70,16 +70,17 @@ def compile_report(
     until: Callable[[datetime], datetime] = lambda now: now,
     preset: str = "",
 ) -> Report:
-    """What happened; `since` and `until` get the database's time. A fixed number of statements, one transaction.
+    """Compile the report of a period, in one transaction with a fixed number of statements.
 
-    Raises NotFoundError for an unknown preset, InputError for a time that ends before it begins.
+    `since` and `until` compute its ends from the database's time. Raises NotFoundError for an unknown preset, and
+    InputError for a period that is empty.
     """
     with database.snapshot() as connection:
         now, begun = connection.execute(select(database.now_column(), m.Installation.created_at)).one()
         first, last = since(now), min(until(now), now)
         if first >= last:
             raise InputError(
-                f"nothing can be said of {first:%Y-%m-%d %H:%M} to {last:%Y-%m-%d %H:%M} UTC",
+                f"the period from {first:%Y-%m-%d %H:%M} to {last:%Y-%m-%d %H:%M} UTC is empty",
                 hint="--since must be before --until, and not in the future",
             )
         pools, ids = _pools(connection, preset)
@@ -115,14 +116,14 @@ def compile_report(
         width=width,
         hit_curve=tuple(over_time(everything, width)),
         ready_curve=tuple(
-            (datetime.fromtimestamp(bucket * width, UTC), found) for bucket, found in sorted(curve.items())
+            (datetime.fromtimestamp(bucket * width, UTC), percentiles) for bucket, percentiles in sorted(curve.items())
         ),
         notes=tuple(_notes(first, begun, claims_since, builds_since)),
     )
 
 
 def _pools(connection: Connection, preset: str) -> tuple[dict[str, _Pool], dict[int, _Pool]]:
-    """Pools by name, and by the id of each preset that is or was one. Two statements."""
+    """Return the pools by name, and the same pools by the id of each of their presets. Two statements."""
     query = presets_query().add_columns(m.Preset.cost_per_hour).order_by(m.Preset.id)
     wanted = PresetRef.parse(preset) if preset else None
     if wanted:
@@ -188,13 +189,13 @@ def _pool_report(pool: _Pool, now: datetime) -> PoolReport:
         cost_per_hour=next(reversed(pool.costs.values()), None),
         figures=figures,
         heat=heat,
-        recommendations=tuple(recommend(_past(pool, pool.declared, figures, heat, now))) if pool.declared else (),
+        recommendations=tuple(recommend(_usage(pool, pool.declared, figures, heat, now))) if pool.declared else (),
     )
 
 
-def _past(pool: _Pool, declared: Preset, figures: Figures, heat: HeatMap, now: datetime) -> Past:
+def _usage(pool: _Pool, declared: Preset, figures: Figures, heat: HeatMap, now: datetime) -> UsageSummary:
     busy, refill = busy_hours(heat.misses), pool.ready.p95 if pool.ready else float(QUARTER)
-    return Past(
+    return UsageSummary(
         hits=figures.hits,
         misses=figures.misses,
         peak=peak(pool.demand, refill),
@@ -210,14 +211,14 @@ def _past(pool: _Pool, declared: Preset, figures: Figures, heat: HeatMap, now: d
 
 
 def _notes(since: datetime, begun: datetime, claims_since: datetime, builds_since: datetime) -> list[str]:
-    """What there is no data of, and why."""
+    """Return sentences about the parts of the period without data, and why there is none."""
     if begun > since and begun >= max(claims_since, builds_since):
-        return [f"data since {begun:%Y-%m-%d %H:%M} UTC, when this installation was made"]
+        return [f"data since {begun:%Y-%m-%d %H:%M} UTC, when this installation was created"]
     return [
-        f"{what} since {there:%Y-%m-%d %H:%M} UTC; older ones are gone by {variable}"
-        for what, there, variable in (
+        f"{subject} since {start:%Y-%m-%d %H:%M} UTC; older ones were deleted by {variable}"
+        for subject, start, variable in (
             ("claims", claims_since, "PREBUILD_RETENTION_EVENTS"),
             ("builds and idle hours", builds_since, "PREBUILD_RETENTION_BUILDS"),
         )
-        if there > since and there != begun
+        if start > since and start != begun
     ]

@@ -1,4 +1,4 @@
-"""Who asked when: hit rate, demand by weekday and hour, and the most that came at once. Pure arithmetic."""
+"""Arithmetic of the report: hit rate, demand by weekday and hour, and its peak. Pure."""
 
 from __future__ import annotations
 
@@ -8,25 +8,28 @@ from datetime import UTC, datetime, tzinfo
 from zoneinfo import ZoneInfo
 
 QUARTER = 900
-"""Seconds. Zones differ from UTC by multiples of it, so a local hour is four whole quarters of UTC."""
+"""Seconds in a quarter of an hour. Timezones differ from UTC by multiples of it."""
 _WIDTHS = (QUARTER, 3600, 3 * 3600, 6 * 3600, 86_400, 7 * 86_400)
+"""Seconds per point of a curve."""
 _POINTS = 60
+"""The most points of a curve."""
 DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 
 
 @dataclass(frozen=True, slots=True)
 class Demand:
-    """Requests to claim from one pool that began within one quarter of an hour."""
+    """Claims of one pool that were first requested within one quarter of an hour."""
 
     quarter: int
     """Quarters of an hour since 1970, UTC."""
     hits: int = 0
     misses: int = 0
     cold_starts: int = 0
-    """Misses for whose owner a workspace was begun; part of `misses`."""
+    """Misses for which a workspace was started for the owner; part of `misses`."""
 
     @property
     def claims(self) -> int:
+        """All requests: hits and misses."""
         return self.hits + self.misses
 
 
@@ -39,12 +42,12 @@ class HeatMap:
 
 
 def hit_rate(hits: int, misses: int) -> float | None:
-    """Hits among all requests, 0 to 1; None when nobody asked."""
+    """Return the share of hits among all requests, 0 to 1; None without requests."""
     return hits / (hits + misses) if hits + misses else None
 
 
 def zone_of(name: str) -> tzinfo:
-    """The preset's zone; UTC where it has none, or one that this machine does not know."""
+    """Return the timezone of a preset; UTC if it has none, or one that is unknown on this machine."""
     try:
         return ZoneInfo(name) if name else UTC
     except (ValueError, OSError, KeyError):
@@ -52,7 +55,7 @@ def zone_of(name: str) -> tzinfo:
 
 
 def heat_map(demand: Iterable[tuple[Demand, tzinfo]]) -> HeatMap:
-    """Fold requests into the week, each at its own pool's local time."""
+    """Sum requests by weekday and hour, each in the timezone of its pool."""
     claims, misses = ([[0] * 24 for _ in range(7)] for _ in range(2))
     for item, zone in demand:
         local = datetime.fromtimestamp(item.quarter * QUARTER, zone)
@@ -62,13 +65,16 @@ def heat_map(demand: Iterable[tuple[Demand, tzinfo]]) -> HeatMap:
 
 
 def bucket_width(since: datetime, until: datetime) -> int:
-    """Seconds per point of a curve over this time, so that it has 60 points at most (beyond a year, weeks)."""
+    """Return the seconds per point of a curve over a period, so that it has at most 60 points.
+
+    The widest point is a week, so that a curve of more than about a year has more points.
+    """
     span = (until - since).total_seconds()
     return next((width for width in _WIDTHS if span / width <= _POINTS), _WIDTHS[-1])
 
 
 def over_time(demand: Iterable[Demand], width: int) -> list[tuple[datetime, int, int]]:
-    """Hits and misses per `width` seconds (a multiple of a quarter), where there were any: (begin, hits, misses)."""
+    """Return (begin, hits, misses) for each span of `width` seconds with requests; `width` is a multiple of QUARTER."""
     sums: dict[int, list[int]] = {}
     for item in demand:
         pair = sums.setdefault(item.quarter * QUARTER // width, [0, 0])
@@ -78,7 +84,7 @@ def over_time(demand: Iterable[Demand], width: int) -> list[tuple[datetime, int,
 
 
 def peak(demand: Iterable[Demand], seconds: float) -> int:
-    """The most requests that came within `seconds`, counted in whole quarters of an hour, at least one."""
+    """Return the most requests that came within `seconds`, rounded up to whole quarters of an hour."""
     by_quarter: dict[int, int] = {}
     for item in demand:
         by_quarter[item.quarter] = by_quarter.get(item.quarter, 0) + item.claims
@@ -88,7 +94,10 @@ def peak(demand: Iterable[Demand], seconds: float) -> int:
 
 @dataclass(frozen=True, slots=True)
 class BusyHours:
-    """When most misses came, as a schedule could say it: local hours `first` to `last`, on these weekdays."""
+    """The hours in which most misses came, as a schedule can express them.
+
+    The local hours `first` to `last` (inclusive), on the weekdays `days` (0 is Monday).
+    """
 
     first: int
     last: int
@@ -97,19 +106,24 @@ class BusyHours:
 
     @property
     def cron(self) -> str:
+        """The hours as a cron expression."""
         days = "*" if len(self.days) == 7 else ",".join(str(day) for day in sorted((day + 1) % 7 for day in self.days))
         hours = f"{self.first}-{self.last}" if self.first < self.last else f"{self.first}"
         return f"* {hours} * * {'1-5' if self.days == (0, 1, 2, 3, 4) else days}"
 
     @property
-    def words(self) -> str:
+    def label(self) -> str:
+        """The hours in words, as `Mon-Fri 08:00-10:59`."""
         consecutive = len(self.days) > 2 and self.days[-1] - self.days[0] == len(self.days) - 1
         days = f"{DAYS[self.days[0]]}-{DAYS[self.days[-1]]}" if consecutive else ", ".join(DAYS[d] for d in self.days)
         return f"{days} {self.first:02}:00-{self.last:02}:59"
 
 
 def busy_hours(misses: tuple[tuple[int, ...], ...], share: float = 0.75) -> BusyHours | None:
-    """The shortest run of hours, midnight not crossed, that holds `share` of all misses; None without misses."""
+    """Return the shortest run of hours with at least `share` of all misses; None without misses.
+
+    A run does not cross midnight.
+    """
     by_hour = [sum(row[hour] for row in misses) for hour in range(24)]
     total = sum(by_hour)
     if not total:

@@ -1,4 +1,7 @@
-"""What the report is made of, counted in the database: a fixed number of statements, rows bounded by pools and time."""
+"""SQL of the report.
+
+The number of statements is fixed; the number of rows is bounded by the pools and the length of the period.
+"""
 
 from __future__ import annotations
 
@@ -17,18 +20,20 @@ from prebuild_tasks.schema import tables as m
 from prebuild_tasks.schema.conditions import MISSED_BEFORE, VERSION_OF_PRESET
 
 IS_POOL_START = and_(m.Build.transition == Transition.START, m.Build.reason != CLAIM_REASON)
-"""A build that makes a workspace; not the one that hands it over."""
+"""A build that creates a workspace, not one that personalises a claimed workspace."""
 _POOL = (m.TemplateVersion.template_id.label("template_id"), m.Preset.name.label("preset_name"))
-"""One pool over all versions of its template."""
+"""The columns that identify a pool over all versions of its template."""
 
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """What is asked about: from `since` up to `until`, of these presets (None: all)."""
+    """The period and the presets that the report covers."""
 
     since: datetime
     until: datetime
+    """The end, exclusive."""
     preset_ids: Sequence[int] | None = None
+    """None: all presets."""
 
     def holds(self, at: InstrumentedAttribute[Any], preset_id: InstrumentedAttribute[Any]) -> ColumnElement[bool]:
         within = and_(at >= self.since, at < self.until)
@@ -37,18 +42,19 @@ class Span:
 
 @dataclass(frozen=True, slots=True)
 class Percentiles:
-    """Of how many values, and the two (nearest rank, so each is a value that occurred)."""
+    """The median and the 95th percentile of values, by nearest rank: each is a value that occurred."""
 
     count: int
+    """How many values there are."""
     p50: float
     p95: float
 
 
 def read_demand(connection: Connection, span: Span) -> list[tuple[int | None, Demand]]:
-    """Requests by preset and quarter of an hour of their first event. A request that ever missed is one miss, when it
-    missed first.
+    """Read the requests by preset and quarter of an hour of their first event.
 
-    The preset is None where it is gone and only its events are left.
+    A request that ever missed counts as one miss, at the time of its first one. The preset is None where it was deleted
+    and only its events are left.
     """
     table = m.ClaimEvent
     requests = (
@@ -82,7 +88,10 @@ def read_demand(connection: Connection, span: Span) -> list[tuple[int | None, De
 
 
 def read_latencies(connection: Connection, span: Span) -> tuple[Percentiles | None, dict[tuple[int, str], Percentiles]]:
-    """Milliseconds that hits took, of requests that never missed: of all, and by pool. Two statements."""
+    """Read the durations of hits in milliseconds, of all pools together and by pool. Two statements.
+
+    Requests that ever missed are left out.
+    """
     values = select(m.ClaimEvent.latency_ms.label("value")).where(
         m.ClaimEvent.hit, ~MISSED_BEFORE, span.holds(m.ClaimEvent.at, m.ClaimEvent.preset_id)
     )
@@ -92,18 +101,24 @@ def read_latencies(connection: Connection, span: Span) -> tuple[Percentiles | No
 def read_times_to_ready(
     connection: Connection, span: Span
 ) -> tuple[Percentiles | None, dict[tuple[int, str], Percentiles]]:
-    """Seconds from the decision to a ready workspace: of all, and by pool. Two statements."""
+    """Read the seconds from the decision to a ready workspace, of all pools together and by pool. Two statements."""
     return _all_and_by_pool(connection, _times_to_ready(span), m.Build.preset_id)
 
 
 def read_ready_curve(connection: Connection, span: Span, width: int) -> dict[int, Percentiles]:
-    """The same by span of `width` seconds since 1970 in which the build ended."""
+    """Read the seconds from the decision to a ready workspace over time.
+
+    The key counts spans of `width` seconds since 1970, and is that in which the build ended.
+    """
     bucket = bucket_of(m.Build.completed_at, literal_column(str(width))).label("bucket")
-    return {row.bucket: found for row, found in _percentiles(connection, _times_to_ready(span).add_columns(bucket))}
+    return {
+        row.bucket: percentiles
+        for row, percentiles in _percentiles(connection, _times_to_ready(span).add_columns(bucket))
+    }
 
 
 def read_outcomes(connection: Connection, span: Span) -> dict[tuple[int, BuildStatus], int]:
-    """How start builds that ended then ended, by preset."""
+    """Count the start builds that ended in the period, by preset and final status."""
     query = (
         select(m.Build.preset_id, m.Build.status, func.count().label("n"))
         .where(IS_POOL_START, span.holds(m.Build.completed_at, m.Build.preset_id))
@@ -113,7 +128,7 @@ def read_outcomes(connection: Connection, span: Span) -> dict[tuple[int, BuildSt
 
 
 def read_wasted(connection: Connection, span: Span) -> dict[tuple[int, str], int]:
-    """Prebuilds that were ready, that nobody claimed, and whose deletion was decided then: by preset and reason."""
+    """Count the ready prebuilds that were chosen for deletion unclaimed, by preset and reason of the deletion."""
     earlier = aliased(m.Build)
     query = (
         select(m.Build.preset_id, m.Build.reason, func.count().label("n"))
@@ -123,7 +138,7 @@ def read_wasted(connection: Connection, span: Span) -> dict[tuple[int, str], int
             span.holds(m.Build.created_at, m.Build.preset_id),
             m.Workspace.ready_at.is_not(None),
             m.Workspace.claimed_at.is_(None),
-            # A deletion that failed and is tried again is still one.
+            # A deletion that failed and is tried again counts once.
             ~exists().where(
                 earlier.workspace_id == m.Build.workspace_id,
                 earlier.transition == Transition.DELETE,
@@ -136,7 +151,7 @@ def read_wasted(connection: Connection, span: Span) -> dict[tuple[int, str], int
 
 
 def read_idle(connection: Connection, span: Span) -> dict[int, float]:
-    """Seconds that prebuilds stood ready and unclaimed within the span, by preset."""
+    """Sum the seconds for which prebuilds were ready and unclaimed within the period, by preset."""
     table, ids = m.Workspace, span.preset_ids
     chosen = (
         select(func.min(m.Build.created_at))
@@ -145,7 +160,7 @@ def read_idle(connection: Connection, span: Span) -> dict[int, float]:
         .scalar_subquery()
     )
     since, until = literal(span.since, UtcDateTime()), literal(span.until, UtcDateTime())
-    stood = (
+    idle = (
         select(
             table.preset_id,
             table.ready_at.label("begin"),
@@ -154,12 +169,12 @@ def read_idle(connection: Connection, span: Span) -> dict[int, float]:
         .where(table.ready_at < span.until, *(() if ids is None else (table.preset_id.in_(ids),)))
         .subquery()
     )
-    begin = case((stood.c.begin > since, stood.c.begin), else_=since)
-    end = case((stood.c.end < until, stood.c.end), else_=until)
+    begin = case((idle.c.begin > since, idle.c.begin), else_=since)
+    end = case((idle.c.end < until, idle.c.end), else_=until)
     query = (
-        select(stood.c.preset_id, func.sum(age_seconds(end, begin)).label("seconds"))
-        .where(stood.c.end > since)
-        .group_by(stood.c.preset_id)
+        select(idle.c.preset_id, func.sum(age_seconds(end, begin)).label("seconds"))
+        .where(idle.c.end > since)
+        .group_by(idle.c.preset_id)
     )
     return {row.preset_id: float(row.seconds) for row in connection.execute(query)}
 
@@ -175,14 +190,18 @@ def _times_to_ready(span: Span) -> Select[Any]:
 def _all_and_by_pool(
     connection: Connection, values: Select[Any], preset_id: InstrumentedAttribute[Any]
 ) -> tuple[Percentiles | None, dict[tuple[int, str], Percentiles]]:
-    overall = next((found for _, found in _percentiles(connection, values)), None)
+    overall = next((percentiles for _, percentiles in _percentiles(connection, values)), None)
     by_pool = values.add_columns(*_POOL).join(m.Preset, m.Preset.id == preset_id).join(*VERSION_OF_PRESET)
-    found = _percentiles(connection, by_pool)
-    return overall, {(row.template_id, row.preset_name): values for row, values in found}
+    return overall, {
+        (row.template_id, row.preset_name): percentiles for row, percentiles in _percentiles(connection, by_pool)
+    }
 
 
 def _percentiles(connection: Connection, values: Select[Any]) -> list[tuple[Row[*tuple[Any, ...]], Percentiles]]:
-    """Nearest rank of the column `value` per combination of the other columns; both databases count alike."""
+    """Return the percentiles of the column `value` per combination of the other columns.
+
+    They are computed by nearest rank, so that both databases give the same result.
+    """
     source = values.subquery()
     keys = [column for column in source.c if column.name != "value"]
     ranked = select(

@@ -1,4 +1,4 @@
-"""What `prebuild report` answers."""
+"""The report and its parts."""
 
 from __future__ import annotations
 
@@ -13,61 +13,67 @@ from prebuild_tasks.insight.report.store import Percentiles
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """What happened to one pool, or to all."""
+    """The figures of one pool, or of all pools together."""
 
     claims: int
-    """Requests; each counts once, however often it was repeated."""
+    """Requests to claim; a repeated request counts once."""
     hits: int
     misses: int
     hit_rate: float | None
-    """0 to 1; None: nobody asked."""
+    """0 to 1; None: there were no requests."""
     cold_starts: int
-    """Misses for whose owner a workspace was begun."""
+    """Misses for which a workspace was started for the owner."""
     claim_latency_ms: Percentiles | None
-    """Of hits."""
+    """Durations of hits, in milliseconds."""
     time_to_ready_s: Percentiles | None
-    """Of start builds, from the decision on: waiting for a worker included."""
+    """Durations of start builds in seconds, from the decision on: waiting for a worker is included."""
     built: int
+    """Start builds that succeeded."""
     failed_builds: int
+    """Start builds that failed."""
     wasted_builds: int
-    """Ready once, never claimed, deleted."""
+    """Prebuilds that were ready and were deleted unclaimed."""
     wasted_by_reason: Mapping[str, int]
     idle_hours: float
-    """Ready and unclaimed, summed over prebuilds."""
+    """Hours for which prebuilds were ready and unclaimed, summed over prebuilds."""
     idle_cost: float | None
-    """In the currency of `cost_per_hour`; None where no pool declares one."""
+    """In the currency of `cost_per_hour`; None: no pool declares one."""
 
 
 @dataclass(frozen=True, slots=True)
 class PoolReport:
-    """One pool."""
+    """The report on one pool."""
 
     preset: str
     active: bool
+    """Whether the active version of its template has it."""
     timezone: str
     cost_per_hour: float | None
     figures: Figures
     heat: HeatMap
-    """In the pool's own timezone."""
+    """Requests by weekday and hour, in the timezone of the pool."""
     recommendations: tuple[Recommendation, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """All of it, from `since` up to `until`."""
+    """The report on all pools, from `since` up to `until`."""
 
     since: datetime
     until: datetime
     claims_since: datetime
+    """Since when there is data about claims: later than `since` if older data was deleted or never existed."""
     builds_since: datetime
-    """From when on there is data: later than `since` where retention took the rest, or nothing was there yet."""
+    """Since when there is data about builds."""
     total: Figures
     heat: HeatMap
-    """Each pool's requests at its own local time."""
+    """Requests by weekday and hour, each in the timezone of its pool."""
     pools: tuple[PoolReport, ...]
     width: int
     """Seconds per point of the two curves."""
     hit_curve: tuple[tuple[datetime, int, int], ...]
-    """Hits and misses by time."""
+    """(begin, hits, misses) of each span with requests."""
     ready_curve: tuple[tuple[datetime, Percentiles], ...]
+    """(begin, seconds until ready) of each span in which a build succeeded."""
     notes: tuple[str, ...]
+    """Sentences about missing data."""

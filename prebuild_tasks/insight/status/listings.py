@@ -1,4 +1,4 @@
-"""What people look at: pools, workspaces, builds and their output. Reads only."""
+"""Listings of workspaces and builds, and the output of builds. Nothing is written."""
 
 from __future__ import annotations
 
@@ -44,9 +44,9 @@ _WORKSPACE_COLUMNS = (
 def workspaces(
     database: Database, *, owner: str = "", preset: str = "", state: str = "", limit: int | None = None
 ) -> list[WorkspaceView]:
-    """Workspaces that are not deleted, prebuilds last, oldest first; `preset` over all its versions.
+    """List workspaces that are not deleted: claimed ones before prebuilds, oldest first.
 
-    Raises NotFoundError for an unknown preset.
+    `preset` stands for all its versions. Raises NotFoundError for an unknown preset.
     """
     query = (
         select(*_WORKSPACE_COLUMNS)
@@ -65,15 +65,15 @@ def workspaces(
         if preset:
             query = query.where(m.Workspace.preset_id.in_(pool_presets(connection, preset)))
         now = database.now(connection)
-        found = [_workspace(row, now) for row in connection.execute(query)]
-        if not any(view.state is WorkspaceState.DELETE_FAILED for view in found):
-            return found
+        views = [_workspace(row, now) for row in connection.execute(query)]
+        if not any(view.state is WorkspaceState.DELETE_FAILED for view in views):
+            return views
         retries = _retries(connection)
-    return [replace(view, retry_at=retries[view.id]) if view.id in retries else view for view in found]
+    return [replace(view, retry_at=retries[view.id]) if view.id in retries else view for view in views]
 
 
 def _retries(connection: Connection) -> dict[str, datetime]:
-    """When each failed deletion is tried again."""
+    """Return when each failed deletion will be tried again, by workspace id."""
     rows = connection.execute(
         select(m.Workspace.id, m.Build.completed_at, failed_builds().label("failures"))
         .join(m.Build, (m.Build.workspace_id == m.Workspace.id) & (m.Build.number == m.Workspace.build_number))
@@ -88,7 +88,7 @@ def _retries(connection: Connection) -> dict[str, datetime]:
 
 
 def ends_soon(claimed_at: datetime, claimed_until: datetime, now: datetime) -> bool:
-    """Whether its owner should hear of the end: a tenth of the time is left, or a day."""
+    """Return whether to warn the owner: at most a tenth of the time is left, and at most a day."""
     return claimed_until - now <= min((claimed_until - claimed_at) / 10, timedelta(days=1))
 
 
@@ -119,8 +119,9 @@ def builds(
     since: Callable[[datetime], datetime] | None = None,
     limit: int = 50,
 ) -> list[BuildView]:
-    """Builds, newest first; `preset` over all its versions, `since` (of the database's time): asked for from then on.
+    """List builds, newest first.
 
+    `preset` stands for all its versions. `since` computes from the database's time when the oldest build was requested.
     Raises NotFoundError for an unknown preset.
     """
     query = (
@@ -176,9 +177,10 @@ def builds(
 
 
 def build_log(database: Database, name: str, after: tuple[int, int] = (0, 0)) -> LogPage:
-    """The output of the build (or of the newest build of the workspace) meant by an id, its beginning, or a name.
+    """Return the output of a build after the position `after`. Raises NotFoundError.
 
-    Raises NotFoundError.
+    `name` is the id of a build or at least its first six characters, or the name of a workspace, which stands for its
+    newest build.
     """
     with database.read() as connection:
         build = _find_build(connection, name)
@@ -195,24 +197,24 @@ def build_log(database: Database, name: str, after: tuple[int, int] = (0, 0)) ->
     return LogPage("".join(row.text for row in rows), cursor, build.status.final)
 
 
-class _Found(NamedTuple):
+class _BuildKey(NamedTuple):
     id: str
     status: BuildStatus
 
 
-def _find_build(connection: Connection, name: str) -> _Found:
+def _find_build(connection: Connection, name: str) -> _BuildKey:
     columns = select(m.Build.id, m.Build.status).join(m.Workspace, m.Workspace.id == m.Build.workspace_id)
     newest = columns.order_by(m.Build.created_at.desc(), m.Build.number.desc()).limit(1)
     wanted = name.replace("-", "").lower()
     if identity := as_id(name):
-        found = connection.execute(columns.where(m.Build.id == identity)).one_or_none()
+        build = connection.execute(columns.where(m.Build.id == identity)).one_or_none()
     else:
         owner, _, short = name.rpartition("/")
         query = newest.where(m.Workspace.name == short)
-        found = connection.execute(query.where(m.Workspace.owner == owner) if owner else query).one_or_none()
-        if found is None and len(wanted) >= 6:
+        build = connection.execute(query.where(m.Workspace.owner == owner) if owner else query).one_or_none()
+        if build is None and len(wanted) >= 6:
             text = func.replace(func.cast(m.Build.id, m.BuildLog.text.type), "-", "")
-            found = connection.execute(newest.where(text.startswith(wanted, autoescape=True))).one_or_none()
-    if found is None:
+            build = connection.execute(newest.where(text.startswith(wanted, autoescape=True))).one_or_none()
+    if build is None:
         raise NotFoundError(f"there is no build {name}", remedy=Remedy(RemedyKind.LIST_BUILDS))
-    return _Found(found.id, found.status)
+    return _BuildKey(build.id, build.status)

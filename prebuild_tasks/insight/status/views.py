@@ -1,4 +1,4 @@
-"""Views of workspaces, builds and their output, as every face shows them."""
+"""Views of workspaces, builds and their output, as all faces show them."""
 
 from __future__ import annotations
 
@@ -22,21 +22,21 @@ class WorkspaceView:
     """`template/preset`, with `@version` unless that is the active version."""
     state: WorkspaceState
     url: str
-    """Empty where the provisioner gave none; so are the next three."""
+    """Empty if the provisioner has none; the next three likewise."""
     directory: str
     resource_id: str
     host: str
-    """The machine that a local workspace is bound to."""
+    """The host that a local workspace is bound to."""
     created_at: datetime
     claimed_at: datetime | None
     claimed_until: datetime | None
-    """The end of its `claimed_ttl`; None: it has none."""
+    """When its `claimed_ttl` ends; None: it has none."""
     ends_soon: bool
     """Whether `claimed_until` is near enough to warn the owner."""
     reason: str
     """Why the latest transition began, or failed."""
     retry_at: datetime | None = None
-    """When its failed deletion is tried again; None: it has not failed."""
+    """When its failed deletion will be tried again; None: it has not failed."""
 
     def __getitem__(self, key: str) -> object:
         """Answer a field by its name, an instant as text: for release 0.2, as `Client.workspaces` did in 0.1."""
@@ -63,10 +63,11 @@ class BuildView:
     """`start`, `stop` or `delete`; `claim` for the start that personalises a claimed workspace."""
     status: BuildStatus
     reason: str
-    """Why it was asked for."""
+    """Why it was requested."""
     initiator: str
-    """Who asked for it; of a canceled one, who asked for its end."""
+    """Who requested it; for a canceled build, who canceled it."""
     attempt: int
+    """How often it was started: more than once if a worker died."""
     created_at: datetime
     started_at: datetime | None
     completed_at: datetime | None
@@ -75,7 +76,7 @@ class BuildView:
 
     @property
     def seconds(self) -> float | None:
-        """How long it ran; None while it has not ended."""
+        """How long it ran; None: it has not ended, or never started."""
         if self.completed_at is None or self.started_at is None:
             return None
         return (self.completed_at - self.started_at).total_seconds()
@@ -83,10 +84,10 @@ class BuildView:
 
 @dataclass(frozen=True, slots=True)
 class LogPage:
-    """A build's output after a certain piece."""
+    """A part of the output of a build."""
 
     text: str
     cursor: tuple[int, int]
-    """Attempt and sequence number of the last piece; the next page begins after it."""
+    """Attempt and sequence number of its last piece; the next page begins after it."""
     ended: bool
     """Whether no more output will come."""

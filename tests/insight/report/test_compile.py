@@ -186,7 +186,7 @@ def test_one_preset_only(database: Database, settings: Settings) -> None:
     assert only.total.claims == 1
     with pytest.raises(NotFoundError, match="dev/none"):
         made(database, settings, preset="dev/none")
-    with pytest.raises(InputError, match="nothing can be said"):
+    with pytest.raises(InputError, match="UTC is empty"):
         made(database, settings, until=ago(8 * DAY))
 
 
@@ -201,7 +201,7 @@ def test_what_there_is_no_data_of_is_said(database: Database, settings: Settings
     found = made(database, settings, 60)
     assert found.claims_since == found.builds_since == past.now - 2 * DAY
     [note] = found.notes
-    assert "when this installation was made" in note
+    assert "when this installation was created" in note
 
 
 def test_the_real_life_of_a_pool(database: Database, settings: Settings) -> None:

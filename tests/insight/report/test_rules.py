@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from prebuild_tasks.cli.remedies import recommendation_words
-from prebuild_tasks.insight.report.advice import Past, desired_in, recommend
+from prebuild_tasks.insight.report.advice import UsageSummary, desired_in, recommend
 from prebuild_tasks.insight.report.rules import (
     QUARTER,
     BusyHours,
@@ -104,7 +104,7 @@ def test_busy_hours_can_be_said_as_a_schedule(
 ) -> None:
     found = busy_hours(cells(*spots))
     assert found is not None
-    assert (found.cron, found.words, found.misses) == (cron, words, misses)
+    assert (found.cron, found.label, found.misses) == (cron, words, misses)
     assert busy_hours(cells()) is None
 
 
@@ -131,21 +131,24 @@ QUIET: dict[str, Any] = {
 
 
 @pytest.mark.parametrize(
-    ("past", "words"),
+    ("usage", "words"),
     [
         ({}, []),
         ({"hits": 30, "peak": 3}, []),
-        ({"hits": 30, "peak": 1}, ["at most 1 came within 15 minutes, in which a new one is ready: desired 3 could"]),
+        (
+            {"hits": 30, "peak": 1},
+            ["at most 1 came within 15 minutes, the time until a new one is ready: desired 3 could"],
+        ),
         ({"hits": 30, "peak": 1, "scheduled": True}, []),
         ({"hits": 5, "peak": 1}, []),
-        ({"idle_hours": 40.2}, ["nobody claimed one, 40 hours stood ready: desired could be less"]),
+        ({"idle_hours": 40.2}, ["no prebuild was claimed in 40 idle hours: desired could be smaller"]),
         (
             {"hits": 30, "misses": 12, "peak": 7, "busy": MORNING, "refill": 1000.0},
-            ["9 of 12 misses came Mon-Fri 09:00-10:59: desired is 3 then, and up to 7 were asked for within 30 min"],
+            ["9 of 12 misses came Mon-Fri 09:00-10:59: desired is 3 then, and up to 7 were requested within 30 min"],
         ),
         ({"hits": 30, "misses": 12, "peak": 7, "busy": MORNING}, ['try {cron: "* 9-10 * * 1-5", desired: 7}']),
-        ({"hits": 3, "misses": 12, "peak": 2, "busy": MORNING}, ["though desired is 3 then and at most 2 were"]),
-        ({"hits": 3, "peak": 3, "wasted": {"expired": 9}}, ["9 expired unclaimed, 3 were claimed"]),
+        ({"hits": 3, "misses": 12, "peak": 2, "busy": MORNING}, ["although desired is 3 then and at most 2 were"]),
+        ({"hits": 3, "peak": 3, "wasted": {"expired": 9}}, ["9 prebuilds expired unclaimed and 3 were claimed"]),
         ({"hits": 9, "peak": 3, "wasted": {"expired": 9, "unhealthy": 30}}, []),
         ({"hits": 30, "misses": 12, "peak": 7, "busy": MORNING, "scheduled": True}, ["try desired 7 for those hours"]),
         ({"hits": 30, "misses": 4, "peak": 2, "busy": MORNING}, []),
@@ -154,8 +157,8 @@ QUIET: dict[str, Any] = {
         ({"failed": 2, "built": 1}, []),
     ],
 )  # fmt: skip
-def test_recommendations_follow_from_the_figures(past: dict[str, Any], words: list[str]) -> None:
-    said = [recommendation_words(item) for item in recommend(Past(**{**QUIET, **past}))]
+def test_recommendations_follow_from_the_figures(usage: dict[str, Any], words: list[str]) -> None:
+    said = [recommendation_words(item) for item in recommend(UsageSummary(**{**QUIET, **usage}))]
     assert len(said) == len(words)
     assert all(part in sentence for part, sentence in zip(words, said, strict=True)), said
 
