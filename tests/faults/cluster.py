@@ -221,7 +221,7 @@ class Cluster(Service):
 
     def kill_redis(self) -> None:
         """SIGKILL, and everything in it is lost."""
-        process = self.redis._process
+        process = self.redis.process
         assert process
         process.kill()
         process.wait()

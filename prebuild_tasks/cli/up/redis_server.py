@@ -56,7 +56,7 @@ class RedisServer:
         """In the directory, or in a short one of its own where that path is too long for a socket."""
         self.url = f"unix://{quote(str(self.socket))}"
         self._taken = False
-        self._process: subprocess.Popen[bytes] | None = None
+        self.process: subprocess.Popen[bytes] | None = None
 
     def arguments(self) -> list[str]:
         """Take the directory; the command line. Raises RefusedError when another server lives there.
@@ -86,21 +86,21 @@ class RedisServer:
         """Start it without a supervisor, in a session of its own so that Ctrl-C is not for it. End it with `stop`."""
         arguments = self.arguments()
         with (self.directory / "redis.log").open("ab") as log:  # what it says before it opens its log itself
-            self._process = subprocess.Popen(
+            self.process = subprocess.Popen(
                 arguments, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
             )
-        return self._process
+        return self.process
 
     def stop(self) -> None:
         """End what `spawn` started, and clean up."""
-        if self._process:
-            self._process.terminate()
+        if self.process:
+            self.process.terminate()
             try:
-                self._process.wait(_STOP_GRACE)
+                self.process.wait(_STOP_GRACE)
             except subprocess.TimeoutExpired:
-                self._process.kill()
-                self._process.wait()
-            self._process = None
+                self.process.kill()
+                self.process.wait()
+            self.process = None
         self.clean_up()
 
     def wait_ready(self, process: subprocess.Popen[bytes] | None = None, timeout: float = 10.0) -> None:
@@ -108,7 +108,7 @@ class RedisServer:
 
         `process` is the supervisor's; without one it is what `spawn` started.
         """
-        process = process or self._process
+        process = process or self.process
         deadline = monotonic() + timeout
         while self._ask() != b"+PONG":
             if (process and process.poll() is not None) or monotonic() > deadline:

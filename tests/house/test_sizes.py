@@ -1,0 +1,71 @@
+"""Modules and functions stay small enough to be read at once, unless a comment gives the reason."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+PACKAGE = Path(__file__).parents[2] / "prebuild_tasks"
+MODULE_MAX = 300
+FUNCTION_MAX = 50
+ARGUMENTS_MAX = 6
+MIGRATIONS = "schema/migrations/versions/"
+REMAINING: set[str] = {
+    "builds/runner.py", "builds/store.py: finish", "claims/one_statement.py: _statement",
+    "cli/commands/claims.py: claim",
+    "cli/commands/plan.py: plan", "cli/commands/pools.py: apply", "insight/doctor/rules.py",
+    "insight/report/compile.py: compile_report", "insight/status/listings.py: builds", "pools/write.py",
+    "reconcile/store/preset_view.py: read_preset", "reconcile/store/snapshots.py: read_pools",
+    "schema/history.py: add_history", "schema/tables.py", "upkeep/retired_hosts.py: forget_host",
+    "upkeep/strays/compare.py", "web/charts.py: _lines", "workspaces/new_builds.py: insert_builds",
+    "workspaces/transitions.py: cancel_starts", "workspaces/transitions.py: delete_workspaces",
+}  # fmt: skip
+"""Modules and functions that are still to be made smaller, or explained."""
+Function = ast.FunctionDef | ast.AsyncFunctionDef
+
+
+def arguments(function: Function) -> int:
+    """Count what a caller can pass, `self` and `cls` left out."""
+    taken = function.args
+    positional = [item.arg for item in (*taken.posonlyargs, *taken.args) if item.arg not in ("self", "cls")]
+    return len(positional) + len(taken.kwonlyargs)
+
+
+def is_explained(function: Function, lines: list[str]) -> bool:
+    """Whether a comment stands directly above the function, or in its signature."""
+    first = min([function.lineno, *(item.lineno for item in function.decorator_list)]) - 1
+    signature = lines[function.lineno - 1 : function.body[0].lineno]
+    return lines[first - 1].strip().startswith("#") or any("#" in line.partition("fmt:")[0] for line in signature)
+
+
+def too_big(name: str, text: str) -> Iterator[str]:
+    """Yield what is too big in a module."""
+    lines = text.splitlines()
+    if len(lines) > MODULE_MAX and not name.startswith(MIGRATIONS):
+        yield f"{name}: {len(lines)} lines"
+    for node in ast.walk(ast.parse(text)):
+        if not isinstance(node, Function) or is_explained(node, lines) or name.startswith(MIGRATIONS):
+            continue
+        length = (node.end_lineno or 0) - node.lineno + 1
+        if length > FUNCTION_MAX:
+            yield f"{name}: {node.name}: {length} lines"
+        if arguments(node) > ARGUMENTS_MAX:
+            yield f"{name}: {node.name}: {arguments(node)} arguments"
+
+
+def test_what_is_too_big() -> None:
+    many, body = "a, b, c, d, *, e, f, g", "    return 1\n"
+    assert list(too_big("x", "\n" * 300)) == []
+    assert list(too_big("x", "\n" * 301)) == ["x: 301 lines"]
+    assert list(too_big("x", f"\ndef f({many}):\n{body}")) == ["x: f: 7 arguments"]
+    assert list(too_big("x", f"\n# The columns of a row.\ndef f({many}):\n{body}")) == []
+    assert list(too_big("x", f"\ndef f({many}):  # the columns of a row\n{body}")) == []
+    assert list(too_big("x", "\nclass A:\n    def f(self, a, b, c, d, e, g):\n        return 1\n")) == []
+    assert list(too_big("x", "\ndef f():\n" + body * 50)) == ["x: f: 51 lines"]
+
+
+def test_nothing_is_too_big() -> None:
+    modules = {path.relative_to(PACKAGE).as_posix(): path.read_text() for path in sorted(PACKAGE.rglob("*.py"))}
+    found = [item for name, text in modules.items() for item in too_big(name, text)]
+    assert [item for item in found if item.rpartition(": ")[0] not in REMAINING] == []

@@ -1,0 +1,103 @@
+"""Tests stand by themselves: none imports another, and none uses a private name of the product."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+TESTS = Path(__file__).parents[1]
+REMAINING = {"builds/test_isolation_starves_threads.py": 2}
+"""Private names that are still to go, by test module."""
+RELEASED = "provisioners/release_0_1/"
+"""Code of the release before, as it was."""
+
+
+def is_private(name: str) -> bool:
+    """Whether a name is for its own module or class alone."""
+    return name.startswith("_") and not name.endswith("__")
+
+
+def imported(tree: ast.AST) -> Iterator[tuple[str, str, str]]:
+    """Yield module, name and local name of everything imported from; the name is empty for a whole module."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom):
+            for alias in node.names:
+                yield node.module or "", alias.name, alias.asname or alias.name
+        elif isinstance(node, ast.Import):
+            for alias in node.names:
+                yield alias.name, "", alias.asname or alias.name.partition(".")[0]
+
+
+def imports_of_tests(tree: ast.AST) -> list[str]:
+    """Return the test modules that a module imports."""
+    modules = (f"{module}.{name}" if name else module for module, name, _ in imported(tree))
+    return [path for path in modules if path.startswith("tests.") and ".test_" in path]
+
+
+def private_names(tree: ast.AST) -> list[str]:
+    """Return the private names of the product that a module imports, reads, or sets.
+
+    An attribute counts if it is read from a name of the product, from what was made of one, or from any name but `self`
+    whose value cannot be seen here. Named tuples' and SQLAlchemy's documented methods begin with an underscore, too.
+    """
+    product = {local for module, _, local in imported(tree) if module.partition(".")[0] == "prebuild_tasks"}
+    foreign = {local for module, _, local in imported(tree)} - product
+    found = [
+        f"{module}.{name}"
+        for module, name, _ in imported(tree)
+        if module.partition(".")[0] == "prebuild_tasks" and is_private(name)
+    ]
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Attribute) and is_private(node.attr) and node.attr not in DOCUMENTED:
+            owner = node.value
+            if not (isinstance(owner, ast.Name) and owner.id in {"self", "cls", *foreign}):
+                found.append(ast.unparse(node))
+        if isinstance(node, ast.Call) and ast.unparse(node.func).rpartition(".")[2] in (
+            "setattr",
+            "getattr",
+            "delattr",
+        ):
+            found += [
+                ast.unparse(node)
+                for argument in node.args
+                if isinstance(argument, ast.Constant) and isinstance(argument.value, str)
+                if any(map(is_private, argument.value.split(".")))
+            ]
+    return found
+
+
+SETTERS = {"setattr", "getattr", "delattr"}
+DOCUMENTED = {"_asdict", "_replace", "_fields", "_make", "_mapping", "_columns"}
+"""Of named tuples, and of SQLAlchemy's rows and tables."""
+
+
+def modules() -> dict[str, ast.Module]:
+    """Read the tests and their helpers."""
+    paths = {path.relative_to(TESTS).as_posix(): path for path in sorted(TESTS.rglob("*.py"))}
+    return {name: ast.parse(path.read_text()) for name, path in paths.items() if not name.startswith(RELEASED)}
+
+
+def test_what_is_noticed() -> None:
+    code = ast.parse(
+        "from prebuild_tasks.a import _b\n"
+        "from tests.a.test_b import c\n"
+        "from prebuild_tasks import d\n"
+        "import os\n"
+        "d._e\nos._exit(0)\nself._f\nrow._mapping\nd.made()._g\n"
+        "monkeypatch.setattr(d, '_h', 1)\nmonkeypatch.setattr('prebuild_tasks.d._i', 1)\n"
+    )
+    assert imports_of_tests(code) == ["tests.a.test_b.c"]
+    assert private_names(code) == [
+        "prebuild_tasks.a._b", "d._e", "d.made()._g", "monkeypatch.setattr(d, '_h', 1)",
+        "monkeypatch.setattr('prebuild_tasks.d._i', 1)",
+    ]  # fmt: skip
+
+
+def test_no_test_module_imports_another() -> None:
+    assert {name: names for name, tree in modules().items() if (names := imports_of_tests(tree))} == {}
+
+
+def test_no_private_name_of_the_product() -> None:
+    found = {name: private_names(tree) for name, tree in modules().items()}
+    assert {name: names for name, names in found.items() if len(names) > REMAINING.get(name, 0)} == {}

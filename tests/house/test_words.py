@@ -1,0 +1,220 @@
+"""Words that code, documentation and help do without, because readers had to guess their meaning."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import click
+import pytest
+import typer
+
+from prebuild_tasks.cli.main import app
+
+ROOT = Path(__file__).parents[2]
+TEXTS = (
+    "*.md",
+    "Makefile",
+    "Procfile",
+    "Dockerfile",
+    "docker-compose.yml",
+    "docs/**/*.md",
+    "deploy/**/*",
+    "examples/**/*",
+)
+CODE = ("prebuild_tasks/**/*.py", "benchmarks/**/*.py", "examples/**/*.py")
+LEFT_OUT = ("prebuild_tasks/schema/migrations/versions/",)
+"""Migrations stay as they were released."""
+
+PHRASES = {
+    "lease": r"\b[Hh]eart\b|_heart\b",
+    "isolated": r"\bApart\b|\b(?:is|are|runs?|ran|builds?|built|attempt) apart\b|\bapart_|_apart\b",
+    "contender": r"[Hh]ungry",
+    "shared limit": r"\b[Pp]ots?\b",
+    "contenders": r"\beverybody\b",
+    "context, or what it holds": r"\b[Ss]cenes?\b|\bStaff\b|\b[Ff]ates?\b|\bclass (?:Standing|Past|Place)\b",
+    "assessment": r"[Jj]udgement",
+    "safe output": r"\blossy\b",
+    "fix, repair or remedy": r"\b[Mm]end(?:s|ed|ing)?\b",
+    "deletion guard": r"\b[Ll]osses\b",
+    "other versions": r"[Ss]ibling",
+    "claim markers": r"\bshared[./]marks\b",
+    "prepared statements": r"\bprepared\b(?! statement)",
+    "gradually": r"\bby and by\b",
+    "RestsWithHost": r"\bSuspendable\b",
+    "is not a": r"(?<![Tt]here )\bis no\b(?! (?:longer|more)\b)",
+    "no scheduler is running": r"\bno beat is alive\b",
+    "crashed their worker": r"\bended with their process\b",
+    "a noun or an imperative": r"\bWhom\b",
+    "a sentence that stands by itself": r"\"\"\"The same\b|\bThe same, for\b",
+}
+"""What to write, and what not to."""
+NAMES = frozenset({"found", "words", "given", "said", "here", "mine"})
+"""Names of variables and fields that do not say what they hold."""
+OPENINGS = re.compile(r"(?:What|How|Who|Whom)\b")
+"""A module's docstring begins with a noun phrase or an imperative."""
+KEPT = {
+    "prebuild_tasks/tasks.py": "here",  # an argument of a task, as release 0.1 sends it
+    "prebuild_tasks/ports.py": "Suspendable",
+    "prebuild_tasks/provisioners/__init__.py": "Suspendable",
+    "prebuild_tasks/provisioners/former_names.py": "Suspendable",
+    "docs/python-api.md": "Suspendable",
+    "CHANGELOG.md": "Suspendable",
+}
+"""Public names of the release before, by the files that explain or still understand them."""
+REMAINING: dict[str, int] = {
+    "benchmarks/__main__.py": 2,
+    "benchmarks/bench.py": 1,
+    "benchmarks/claimers.py": 1,
+    "benchmarks/floors": 4,
+    "benchmarks/harness.py": 2,
+    "benchmarks/population.py": 2,
+    "benchmarks/recorded.py": 2,
+    "benchmarks/rows": 20,
+    "benchmarks/table.py": 1,
+    "benchmarks/ticks.py": 2,
+    "deploy/prometheus": 2,
+    "docs/adopting.md": 1,
+    "docs/docker.md": 1,
+    "docs/explain-and-plan.md": 1,
+    "docs/getting-started.md": 1,
+    "docs/operating.md": 1,
+    "prebuild_tasks/bootstrap.py": 2,
+    "prebuild_tasks/builds": 50,
+    "prebuild_tasks/claims": 11,
+    "prebuild_tasks/cli": 63,
+    "prebuild_tasks/config.py": 4,
+    "prebuild_tasks/db": 16,
+    "prebuild_tasks/faultpoints.py": 1,
+    "prebuild_tasks/fleet": 2,
+    "prebuild_tasks/insight": 53,
+    "prebuild_tasks/messaging": 2,
+    "prebuild_tasks/model": 3,
+    "prebuild_tasks/pools": 39,
+    "prebuild_tasks/provisioners": 6,
+    "prebuild_tasks/reconcile": 39,
+    "prebuild_tasks/remedies.py": 1,
+    "prebuild_tasks/schema": 7,
+    "prebuild_tasks/tasks.py": 1,
+    "prebuild_tasks/upkeep": 28,
+    "prebuild_tasks/web": 1,
+    "prebuild_tasks/worker": 3,
+    "prebuild_tasks/workspaces": 5,
+}
+"""Hits that are still to go, by package or directory."""
+
+
+REMAINING_IN_HELP = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """A word that should not be there."""
+
+    path: str
+    line: int
+    text: str
+    instead: str
+
+    @property
+    def place(self) -> str:
+        """Return the package or directory it is in."""
+        return "/".join(self.path.split("/")[:2])
+
+    def __str__(self) -> str:
+        return f"{self.path}:{self.line}: {self.text!r}: write {self.instead}"
+
+
+def phrases(path: str, text: str) -> Iterator[Hit]:
+    """Find the phrases in any text."""
+    for number, line in enumerate(text.splitlines(), 1):
+        for instead, pattern in PHRASES.items():
+            for match in re.finditer(pattern, line):
+                if match[0] != KEPT.get(path):
+                    yield Hit(path, number, match[0], instead)
+
+
+def names(path: str, tree: ast.AST) -> Iterator[Hit]:
+    """Find the names of variables, fields and parameters."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.arg):
+            name = node.arg
+        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            name = node.id
+        else:
+            continue
+        if name in NAMES and name != KEPT.get(path):
+            yield Hit(path, node.lineno, name, "what it holds")
+
+
+def opening(path: str, tree: ast.Module) -> Iterator[Hit]:
+    """Find a module's docstring that begins like a question."""
+    if match := OPENINGS.match(ast.get_docstring(tree) or ""):
+        yield Hit(path, 1, match[0], "a noun phrase or an imperative")
+
+
+def files(*patterns: str) -> dict[str, str]:
+    """Read the files, by their path from the root."""
+    chosen = {path.relative_to(ROOT).as_posix(): path for pattern in patterns for path in ROOT.glob(pattern)}
+    return {
+        name: path.read_text()
+        for name, path in sorted(chosen.items())
+        if path.is_file() and not name.startswith(LEFT_OUT) and "__pycache__" not in name
+    }
+
+
+def everywhere() -> list[Hit]:
+    """Find all hits."""
+    hits = [hit for path, text in files(*TEXTS, *CODE).items() for hit in phrases(path, text)]
+    for path, text in files(*CODE).items():
+        tree = ast.parse(text)
+        hits += [*names(path, tree), *opening(path, tree)]
+    return hits
+
+
+def helps() -> Iterator[tuple[str, str]]:
+    """Yield the help of every command."""
+    root = typer.main.get_command(app)
+    pending = [(root, click.Context(root, info_name="prebuild"))]
+    while pending:
+        command, context = pending.pop()
+        yield context.command_path, command.get_help(context)
+        if isinstance(command, click.Group):
+            for name in command.list_commands(context):
+                child = command.get_command(context, name)
+                assert child is not None
+                pending.append((child, click.Context(child, info_name=name, parent=context)))
+
+
+@pytest.mark.parametrize(
+    ("text", "bad"),
+    [
+        ("it is no preset", True), ("there is no preset", False), ("it is no longer there", False),
+        ("a Heart beats", True), ("heartbeat_at", False), ("is replaced by and by", True),
+        ("prepared statements", False), ("what is prepared", True), ("told apart", False),
+        ("it runs apart", True), ("what mends it", True), ("recommended", False), ("spot", False),
+    ],
+)  # fmt: skip
+def test_the_patterns(text: str, bad: bool) -> None:
+    assert bool(list(phrases("x", text))) is bad
+
+
+def test_the_names() -> None:
+    tree = ast.parse('"""How it is."""\nfound = 1\ndef f(words): return words.found\n')
+    assert [hit.text for hit in (*names("x", tree), *opening("x", tree))] == ["found", "words", "How"]
+
+
+def test_code_and_documentation() -> None:
+    hits = everywhere()
+    count = Counter(hit.place for hit in hits)
+    more = {place for place, number in count.items() if number > REMAINING.get(place, 0)}
+    assert [str(hit) for hit in hits if hit.place in more] == []
+
+
+def test_every_help() -> None:
+    seen = [(path, hit.text) for path, text in helps() for hit in phrases(path, text)]
+    assert len(seen) <= REMAINING_IN_HELP, seen
