@@ -8,7 +8,9 @@ from prebuild_tasks.faces import lazy
 
 if TYPE_CHECKING:
     from prebuild_tasks.insight.doctor.examine import examine
-    from prebuild_tasks.insight.doctor.rules import Facts, RedisFact, Symptom, diagnose, judge_role
+    from prebuild_tasks.insight.doctor.facts import Examination, RedisFact
+    from prebuild_tasks.insight.doctor.roles import check_role
+    from prebuild_tasks.insight.doctor.rules import Symptom, diagnose
     from prebuild_tasks.insight.explain.gather import Explained, explain_preset
     from prebuild_tasks.insight.explain.remedies import Step
     from prebuild_tasks.insight.history import read_history
@@ -29,9 +31,9 @@ __all__ = [
     "DAYS",
     "BuildView",
     "Cost",
+    "Examination",
     "Explained",
     "Exporter",
-    "Facts",
     "Figures",
     "LogPage",
     "Percentiles",
@@ -49,11 +51,11 @@ __all__ = [
     "audit_twice",
     "build_log",
     "builds",
+    "check_role",
     "compile_report",
     "diagnose",
     "examine",
     "explain_preset",
-    "judge_role",
     "make_plan",
     "pools",
     "read_history",
@@ -67,12 +69,14 @@ if not TYPE_CHECKING:  # mypy would take every name for defined
         __name__,
         {
             "doctor.examine": ("examine",),
-            "doctor.rules": (
-                "Facts",
+            "doctor.facts": (
+                "Examination",
                 "RedisFact",
+            ),
+            "doctor.roles": ("check_role",),
+            "doctor.rules": (
                 "Symptom",
                 "diagnose",
-                "judge_role",
             ),
             "explain.gather": (
                 "Explained",

@@ -112,9 +112,9 @@ def told(said: str, cause: str, then: str) -> None:
 
 def test_worker_down(well: Here) -> None:
     silent(well, "worker")
-    cause = "no control worker is alive: nothing is decided; the last was heard of 3 min ago on here"
+    cause = "no control worker is running, so pools are not being reconciled; the last was seen 3 min ago on here"
     told(well.run("doctor", expect=8), cause, "start one: celery -A prebuild_tasks worker -n worker@%h")
-    told(well.run("health", "--role", "worker", expect=8), "no control worker is alive on here", "prebuild doctor")
+    told(well.run("health", "--role", "worker", expect=8), "no control worker is running on here", "prebuild doctor")
     claim(well.database, ClaimRequest("ada", [PRESET]))
     told(
         well.run("explain", PRESET),
@@ -125,9 +125,9 @@ def test_worker_down(well: Here) -> None:
 
 def test_builds_worker_down(well: Here) -> None:
     silent(well, "builds")
-    cause = "no builds worker is alive: nothing is built or deleted; the last was heard of 3 min ago on here"
+    cause = "no builds worker is running, so nothing is built or deleted; the last was seen 3 min ago on here"
     told(well.run("doctor", expect=8), cause, "start one: celery -A prebuild_tasks worker -n builds@%h -P threads")
-    told(well.run("health", "--role", "builds", expect=8), "no builds worker is alive on here", "prebuild doctor")
+    told(well.run("health", "--role", "builds", expect=8), "no builds worker is running on here", "prebuild doctor")
     claim(well.database, ClaimRequest("ada", [PRESET]))
     turn(well.database, well.settings)
     told(well.run("explain", PRESET), "so nothing is built", "celery -A prebuild_tasks worker -n builds@%h")
@@ -135,16 +135,16 @@ def test_builds_worker_down(well: Here) -> None:
 
 def test_beat_down(well: Here) -> None:
     silent(well, "beat")
-    cause = "no beat is alive: no tick comes; the last was heard of 3 min ago on here"
+    cause = "no scheduler (beat) is running, so pools are not being refilled; the last was seen 3 min ago on here"
     told(well.run("doctor", expect=8), cause, "start one: celery -A prebuild_tasks beat")
-    told(well.run("health", "--role", "beat", expect=8), "no beat is alive on here", "prebuild doctor")
+    told(well.run("health", "--role", "beat", expect=8), "no beat is running on here", "prebuild doctor")
 
 
 @ONE_DATABASE
 def test_two_beats(well: Here) -> None:
     well.alive("beat", host="there")
     well.alive_still()
-    told(well.run("doctor", expect=8), "2 beats run, on there (process", "next: stop all but one")
+    told(well.run("doctor", expect=8), "2 schedulers (beat) are running, on there (process", "next: stop all but one")
 
 
 @ONE_DATABASE
@@ -152,9 +152,9 @@ def test_a_beat_that_hangs(well: Here) -> None:
     for _ in range(5):
         jump(well.database, 40)
         well.alive_still()
-    cause = "the last tick ended 3 min ago, though beat and a control worker are alive"
+    cause = "the last tick ended 3 min ago although beat and a control worker are running"
     told(well.run("doctor", expect=8), cause, "restart beat")
-    told(well.run("health", "--role", "beat", expect=8), "beat is there on here, but no tick has ended", "doctor")
+    told(well.run("health", "--role", "beat", expect=8), "beat is running on here, but no tick has ended", "doctor")
 
 
 @ONE_DATABASE
@@ -162,7 +162,11 @@ def test_a_queue_that_nobody_serves(well: Here) -> None:
     silent(well, "worker")
     well.alive("worker", queues=[queue for queue in CONTROL if not queue.endswith("claims")])
     ticked(well)
-    told(well.run("doctor", expect=8), "nobody consumes the queue prebuild.claims", "add it to a worker's -Q")
+    told(
+        well.run("doctor", expect=8),
+        "no worker consumes the queue prebuild.claims",
+        "add it to the -Q option of a worker",
+    )
 
 
 def test_a_host_that_is_silent_while_builds_wait_for_it(well: Here) -> None:
@@ -170,7 +174,7 @@ def test_a_host_that_is_silent_while_builds_wait_for_it(well: Here) -> None:
         connection.execute(update(m.Workspace).values(host="gone"))
     [workspace] = json.loads(well.run("workspaces", "--json"))
     well.run("delete", workspace["workspace"])
-    cause = "only the host gone can do 1 build, and its builds worker is silent; none has been heard of"
+    cause = "1 build can run only on the host gone, and its builds worker is not running; none has been seen"
     told(well.run("doctor", expect=8), cause, "PREBUILD_HOST=gone celery -A prebuild_tasks worker")
 
 
@@ -236,14 +240,14 @@ def as_user(url: str, user: str) -> str:
 @ONE_DATABASE
 def test_redis_evicts(well: Here, redis_config: Any) -> None:
     redis_config(maxmemory_policy="allkeys-lru")
-    cause = "Redis may throw queued messages and locks away: its maxmemory-policy is allkeys-lru"
+    cause = "Redis may evict queued messages and locks: its maxmemory-policy is allkeys-lru"
     told(well.run("doctor", expect=8), cause, "run: redis-cli config set maxmemory-policy noeviction")
 
 
 @ONE_DATABASE
 def test_redis_is_full(well: Here, redis_config: Any) -> None:
     redis_config(maxmemory="1mb")
-    told(well.run("doctor", expect=8), "of its maxmemory: soon it refuses messages", "next: raise maxmemory")
+    told(well.run("doctor", expect=8), "of its maxmemory and will soon refuse messages", "next: raise maxmemory")
 
 
 @ONE_DATABASE
@@ -300,7 +304,11 @@ def test_schema_behind(well: Here) -> None:
     with well.database.write() as connection:
         connection.execute(text("UPDATE alembic_version SET version_num = '0004'"))
         connection.execute(text("ALTER TABLE workers DROP COLUMN role"))
-    told(well.run("doctor", expect=8), "the database is at schema 0004, this release needs ", "prebuild db upgrade")
+    told(
+        well.run("doctor", expect=8),
+        "the database is at schema 0004; this release needs schema ",
+        "prebuild db upgrade",
+    )
     told(well.run("status", expect=2), "the database is older than this release: ", "next: run: prebuild db upgrade")
 
 
@@ -319,7 +327,9 @@ def test_schema_ahead(well: Here) -> None:
     with well.database.write() as connection:
         value = {"key": "serves_from", "value": {"revision": "9000"}, "updated_at": well.database.now(connection)}
         connection.execute(m.Setting.__table__.insert().values(**value, updated_by="test"))
-    told(well.run("doctor", expect=8), "the database serves 9000 and later", "install the release that the other")
+    told(
+        well.run("doctor", expect=8), "the database supports only 9000 and later", "install the release that the other"
+    )
 
 
 # This machine.
@@ -357,7 +367,7 @@ def test_disk_full(here: Here, built: Built, mounted: Callable[[str], Path]) -> 
     (disk / "ballast").write_bytes(b"x" * (1 << 20))
     here.settings.data_dir.symlink_to(disk)
     built()
-    told(here.run("doctor", expect=8), "is nearly full: 0 MiB left", "next: make room; what takes it")
+    told(here.run("doctor", expect=8), "is nearly full: 0 MiB left", "next: free some space; to see what uses it")
     told(
         here.run("explain", PRESET), "No space left on device (make room on the builds worker's disk)", "prebuild logs "
     )
@@ -367,7 +377,7 @@ def test_disk_full(here: Here, built: Built, mounted: Callable[[str], Path]) -> 
 def test_a_data_directory_that_can_not_be_written(here: Here, mounted: Callable[[str], Path]) -> None:
     here.alive()
     here.settings.data_dir.symlink_to(mounted("ro"))
-    told(here.run("doctor", expect=8), f"{here.settings.data_dir} can't be written to by this user", "run: chown")
+    told(here.run("doctor", expect=8), f"this user cannot write to {here.settings.data_dir}", "run: chown")
 
 
 @ONE_DATABASE
@@ -448,7 +458,11 @@ def test_a_wrong_timezone(well: Here, tmp_path: Path) -> None:
     told(apply(well, tmp_path, pools, expect=2), cause, "Fix: did you mean Europe/Berlin?")
     with well.database.write() as connection:  # as after a downgrade of the zones' package
         connection.execute(update(m.Preset).values(timezone="Mars/Olympus"))
-    told(well.run("doctor", expect=8), "the timezone Mars/Olympus of dev/small is unknown here", "prebuild apply FILE")
+    told(
+        well.run("doctor", expect=8),
+        "the timezone Mars/Olympus of dev/small is unknown on this machine",
+        "prebuild apply FILE",
+    )
 
 
 @ONE_DATABASE
@@ -463,7 +477,7 @@ def test_a_provisioner_that_was_there_once(here: Here, built: Built) -> None:
     with here.database.write() as connection:
         connection.execute(update(m.TemplateVersion).values(provisioner="k8s"))
     built(declared=True)
-    told(here.run("doctor", expect=8), "there is no provisioner 'k8s', which dev asks for", "next: install k8s where")
+    told(here.run("doctor", expect=8), "there is no provisioner 'k8s', which dev needs", "next: install k8s where")
     told(here.run("explain", PRESET), "there is no provisioner 'k8s' on here", "prebuild logs ")
 
 

@@ -42,9 +42,9 @@ def test_what_is_found_stands_in_json_and_can_be_meant_to_be_so(here: Here) -> N
 @pytest.mark.parametrize(
     ("role", "words"),
     [
-        ("worker", "control worker on here is alive"),
-        ("builds", "builds worker on here is alive"),
-        ("beat", "beat on here is alive"),
+        ("worker", "control worker on here is running"),
+        ("builds", "builds worker on here is running"),
+        ("beat", "beat on here is running"),
         ("db", "answers"),
         ("redis", "answers"),
     ],
@@ -60,7 +60,7 @@ def test_health_of_each_role(here: Here, role: str, words: str) -> None:
 def test_health_is_about_this_machine_unless_asked_otherwise(here: Here, monkeypatch: pytest.MonkeyPatch) -> None:
     here.alive(host="there")
     said = here.run("health", "--role", "worker", expect=8)
-    assert "no control worker is alive on here; none has been heard of\n  next: prebuild doctor" in said
+    assert "no control worker is running on here; none has been seen\n  next: prebuild doctor" in said
     here.run("health", "--role", "worker", "--host", "there")
     here.run("health", "--role", "worker", "--any")
     monkeypatch.setenv("PREBUILD_HOST", "there")
@@ -75,7 +75,7 @@ def test_health_of_a_silent_one(here: Here) -> None:
         here.alive()
         jump(here.database, 40)
         answer = json.loads(here.run("health", "--role", role, "--json", expect=8))
-        assert "the last was heard of 40 s ago on here" in answer["message"].replace("41 s", "40 s")
+        assert "the last was seen 40 s ago on here" in answer["message"].replace("41 s", "40 s")
 
 
 def test_health_without_the_servers(here: Here, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,7 +14,7 @@ from prebuild_tasks.cli.remedies import next_step, usual_start_commands
 from prebuild_tasks.config import Settings, load_settings, masked_url
 from prebuild_tasks.db.engine import Database
 from prebuild_tasks.errors import AuditError, InputError
-from prebuild_tasks.insight import Facts, RedisFact, Symptom, diagnose, judge_role
+from prebuild_tasks.insight import Examination, RedisFact, Symptom, check_role, diagnose
 from prebuild_tasks.messaging import BUILDS, RECONCILE
 from prebuild_tasks.model.text import span
 
@@ -70,7 +70,7 @@ def _ask_database(settings: Settings, role: HealthRole, host: str, *, anywhere: 
     queue = {HealthRole.WORKER: settings.queue(RECONCILE), HealthRole.BUILDS: settings.queue(BUILDS)}.get(role, "")
     mine = not host and not anywhere
     where = "" if anywhere else host or settings.host
-    return judge_role(life, role.value, queue, host=where, machine=socket.gethostname() if mine else "")
+    return check_role(life, role.value, queue, host=where, machine=socket.gethostname() if mine else "")
 
 
 def doctor(
@@ -106,7 +106,7 @@ def doctor(
         raise typer.Exit(AuditError.exit_code)
 
 
-def _seen(settings: Settings, facts: Facts) -> list[str]:
+def _seen(settings: Settings, facts: Examination) -> list[str]:
     """What was looked at and answered."""
     lines = []
     if facts.schema:

@@ -1,4 +1,7 @@
-"""Finds out what `prebuild doctor` judges: asks the database, Redis, the provisioners and the disk, each for itself."""
+"""Collect the facts for `prebuild doctor` from the database, Redis, the provisioners and the disk.
+
+Each part is asked separately, so that one that does not answer hides nothing of the others.
+"""
 
 from __future__ import annotations
 
@@ -19,9 +22,9 @@ from prebuild_tasks.config import Settings
 from prebuild_tasks.db.engine import Database
 from prebuild_tasks.errors import CannotBuildError, NotFoundError, PrebuildError
 from prebuild_tasks.fleet import Liveness, read_liveness
-from prebuild_tasks.insight.doctor.rules import (
+from prebuild_tasks.insight.doctor.facts import (
     DiskFact,
-    Facts,
+    Examination,
     ProvisionerFact,
     RedisFact,
     SchemaFact,
@@ -36,12 +39,12 @@ from prebuild_tasks.schema.conditions import IS_ACTIVE, TEMPLATE_OF_VERSION, VER
 from prebuild_tasks.schema.pauses import global_pause, pause_holds
 
 _PATIENCE = 15.0
-"""Seconds a provisioner may take to list what it has."""
+"""Seconds that a provisioner may take to list its resources."""
 
 
 @dataclass(slots=True)
 class _Declared:
-    """What is stored of recipes: who is asked to carry them out."""
+    """The stored template versions, by the provisioner that builds them."""
 
     installation: str = ""
     templates: dict[str, set[str]] = field(default_factory=dict)
@@ -49,13 +52,16 @@ class _Declared:
     active: list[tuple[str, str, Mapping[str, object]]] = field(default_factory=list)
     """Template, provisioner and config of each active version."""
     configs: dict[str, list[Mapping[str, object]]] = field(default_factory=dict)
-    """Of every version there is, by provisioner."""
+    """Configs of all versions, by provisioner."""
 
 
-def examine(database: Database, settings: Settings, provisioners: Provisioners) -> Facts:
-    """Find out everything, in bounded time; what does not answer is a fact like any other. Changes nothing."""
+def examine(database: Database, settings: Settings, provisioners: Provisioners) -> Examination:
+    """Collect all facts, in bounded time and without changing anything.
+
+    A part that does not answer is recorded as a `Trouble`; nothing is raised for it.
+    """
     control = tuple(settings.queue(name) for name in CONTROL)
-    facts = Facts(control, settings.queue(BUILDS), disk=_disk(settings))
+    facts = Examination(control, settings.queue(BUILDS), disk=_disk(settings))
     redis, waiting = _look_at_redis(settings, [*control, facts.builds_queue])
     facts = replace(facts, redis=redis, waiting=waiting)
     try:
@@ -80,7 +86,7 @@ def examine(database: Database, settings: Settings, provisioners: Provisioners) 
         bound_builds=bound,
         bad_timezones=zones,
         paused_by=str(paused.get("by", "somebody")) if paused and pause_holds(paused, now) else "",
-        provisioners=list(_ask(declared, provisioners, may_list=_builds_here(life, settings))),
+        provisioners=list(_ask(declared, provisioners, may_list=_builds_on_this_host(life, settings))),
     )
 
 
@@ -102,7 +108,7 @@ def _look_at_redis(settings: Settings, queues: list[str]) -> tuple[RedisFact | T
         policy=str(info.get("maxmemory_policy", "noeviction")),
         used=int(info.get("used_memory", 0)),
         limit=int(info.get("maxmemory", 0)),
-        writable=_why_not_writable(info),
+        not_writable=_why_not_writable(info),
     )
     return fact, dict(zip(queues, lengths, strict=True))
 
@@ -125,8 +131,8 @@ def _clock_skew(database: Database, connection: Connection) -> float | None:
     if database.dialect == "sqlite":
         return None  # the same clock
     before = utcnow()
-    there = database.now(connection)
-    return (before + (utcnow() - before) / 2 - there).total_seconds()
+    of_database = database.now(connection)
+    return (before + (utcnow() - before) / 2 - of_database).total_seconds()
 
 
 def _bad_timezones(connection: Connection) -> Iterator[tuple[str, str]]:
@@ -158,7 +164,10 @@ def _read_declared(connection: Connection) -> _Declared:
 
 
 def _ask(declared: _Declared, provisioners: Provisioners, *, may_list: bool) -> Iterator[ProvisionerFact]:
-    """Each one that an active version names: is it there, does it take the configs, does it answer."""
+    """Ask each provisioner that an active version names.
+
+    It must be installed, accept the configs of the active versions and, if `may_list`, list its resources in time.
+    """
     for name, templates in sorted(declared.templates.items()):
         fact = ProvisionerFact(name, tuple(sorted(templates)))
         try:
@@ -187,10 +196,10 @@ def _refusal(check: Callable[[], object]) -> Trouble | None:
     try:
         check()
     except CannotBuildError as error:
-        told = _trouble(error)
-        if told.hint or told.remedy:
-            return told
-        return replace(told, hint="correct the pools file and", remedy=Remedy(RemedyKind.APPLY_POOLS_FILE))
+        trouble = _trouble(error)
+        if trouble.hint or trouble.remedy:
+            return trouble
+        return replace(trouble, hint="correct the pools file and run", remedy=Remedy(RemedyKind.APPLY_POOLS_FILE))
     except PrebuildError as error:
         return _trouble(error)
     return None
@@ -201,23 +210,26 @@ def _trouble(error: PrebuildError) -> Trouble:
 
 
 def _within(seconds: float, question: Callable[[], object]) -> Trouble | None:
-    """What is wrong with the answer; no answer in time is wrong, too, and the thread is left to itself."""
-    found: list[Trouble | None] = []
+    """Return the trouble with a question that is answered with an error, or not in time.
+
+    The thread of a question that is not answered in time is abandoned.
+    """
+    answers: list[Trouble | None] = []
 
     def ask() -> None:
         try:
-            found.append(_refusal(question))
+            answers.append(_refusal(question))
         except Exception as error:  # noqa: BLE001 - whatever a third party's adapter raises
-            found.append(Trouble(f"{type(error).__name__}: {error}"))
+            answers.append(Trouble(f"{type(error).__name__}: {error}"))
 
     thread = threading.Thread(target=ask, daemon=True)
     thread.start()
     thread.join(seconds)
-    return found[0] if found else Trouble(f"it did not list its resources within {seconds:g} s")
+    return answers[0] if answers else Trouble(f"it did not list its resources within {seconds:g} s")
 
 
-def _builds_here(life: Liveness, settings: Settings) -> bool:
-    """Whether builds are made on this machine: elsewhere, what a local provisioner says here means nothing."""
+def _builds_on_this_host(life: Liveness, settings: Settings) -> bool:
+    """Return whether builds run on this host, or on none: only there the list of a local provisioner is meaningful."""
     hosts = {process.host for process in life.processes if process.role == "builds"}
     return settings.host in hosts or not hosts
 

@@ -11,17 +11,16 @@ import pytest
 
 from prebuild_tasks.cli.remedies import StartCommands, next_step
 from prebuild_tasks.fleet.rules import Liveness, Process
-from prebuild_tasks.insight.doctor.rules import (
+from prebuild_tasks.insight.doctor.facts import (
     DiskFact,
-    Facts,
+    Examination,
     ProvisionerFact,
     RedisFact,
     SchemaFact,
-    Symptom,
     Trouble,
-    diagnose,
-    judge_role,
 )
+from prebuild_tasks.insight.doctor.roles import check_role
+from prebuild_tasks.insight.doctor.rules import Symptom, diagnose
 
 NOW = datetime(2026, 11, 25, 12, tzinfo=UTC)
 CONTROL = ("p.events", "p.reconcile", "p.claims", "p.default")
@@ -56,7 +55,7 @@ def life(*processes: Process, tick_age: float | None = 3, stale: bool = False) -
 
 
 UNKNOWN = Trouble("there is no provisioner 'doker'", "did you mean docker?")
-WELL = Facts(
+WELL = Examination(
     CONTROL,
     BUILDS,
     schema=SchemaFact("0005", "0005"),
@@ -85,7 +84,7 @@ def test_nothing_is_wrong() -> None:
         (
             {"schema": SchemaFact("0004", "0005"), "liveness": None},
             Symptom.SCHEMA_BEHIND,
-            "the database is at schema 0004, this release needs 0005",
+            "the database is at schema 0004; this release needs schema 0005",
             "prebuild db upgrade",
         ),
         (
@@ -97,7 +96,7 @@ def test_nothing_is_wrong() -> None:
         (
             {"schema": SchemaFact("0007", "0005", "0006")},
             Symptom.SCHEMA_AHEAD,
-            "of schema 0005, the database serves 0006 and later",
+            "uses schema 0005, and the database supports only 0006 and later",
             "install the release",
         ),
         (
@@ -115,32 +114,32 @@ def test_nothing_is_wrong() -> None:
             "redis-cli config set maxmemory-policy noeviction",
         ),
         ({"redis": replace(REDIS, used=95, limit=100)}, Symptom.REDIS_FULL, "95% of its maxmemory", "raise maxmemory"),
-        ({"redis": replace(REDIS, writable="a replica")}, Symptom.REDIS_READ_ONLY, "no writes: a replica", "info"),
+        ({"redis": replace(REDIS, not_writable="x")}, Symptom.REDIS_READ_ONLY, "refuses writes: x", "info"),
         ({"redis": replace(REDIS, version="5.0.14")}, Symptom.REDIS_OLD, "5.0.14 is older than 6.2", "upgrade it"),
         ({"clock_skew": 400.0}, Symptom.CLOCK_SKEW, "clock is 7 min ahead of the database's", "NTP"),
         ({"clock_skew": -6.0}, Symptom.CLOCK_SKEW, "clock is 6 s behind the database's", "NTP"),
         (
             {"liveness": life(BUILDER, BEAT, process("worker", *CONTROL, age=200), tick_age=200, stale=True)},
             Symptom.NO_WORKER,
-            "no control worker is alive: nothing is decided; the last was heard of 3 min ago on a",
+            "no control worker is running, so pools are not being reconciled; the last was seen 3 min ago on a",
             "celery worker",
         ),
         (
             {"liveness": life(WORKER, BEAT), "bound_builds": {"a": 2}},
             Symptom.NO_BUILDS_WORKER,
-            "no builds worker is alive: nothing is built or deleted; none has been heard of",
+            "no builds worker is running, so nothing is built or deleted; none has been seen",
             "celery builds",
         ),
         (
             {"liveness": life(WORKER, BUILDER, tick_age=90, stale=True)},
             Symptom.NO_BEAT,
-            "no beat is alive: no tick comes",
+            "no scheduler (beat) is running, so pools are not being refilled",
             "celery beat",
         ),
         (
             {"liveness": life(WORKER, BUILDER, BEAT, process("beat", host="b", pid=9))},
             Symptom.TWO_BEATS,
-            "2 beats run, on a (process 7), b (process 9)",
+            "2 schedulers (beat) are running, on a (process 7), b (process 9)",
             "kill 7",
         ),
         (
@@ -149,21 +148,22 @@ def test_nothing_is_wrong() -> None:
                 "waiting": {"p.claims": 4},
             },
             Symptom.QUEUE_UNSERVED,
-            "nobody consumes the queue p.claims, in which 4 messages lie",
-            "add it to a worker's -Q",
+            "no worker consumes the queue p.claims, where 4 messages wait",
+            "add it to the -Q option of a worker",
         ),
         (
             {"bound_builds": {"a": 1, "b": 2}, "liveness": life(
                 WORKER, BUILDER, BEAT, process("builds", BUILDS, f"{BUILDS}.b", host="b", age=7000)
             )},
             Symptom.HOST_SILENT,
-            "only the host b can do 2 builds, and its builds worker is silent; the last was heard of 117 min ago",
+            "2 builds can run only on the host b, and its builds worker is not running; the last was seen 117 min ago",
             "PREBUILD_HOST=b celery builds",
         ),
         (
             {"liveness": life(WORKER, BUILDER, BEAT, tick_age=300, stale=True), "waiting": {"p.default": 9}},
             Symptom.TICK_STALE,
-            "the last tick ended 5 min ago, in which 9 messages lie, though beat and a control worker are alive",
+            ("the last tick ended 5 min ago although beat and a control worker are running: one of them hangs or "
+            "cannot reach Redis; 9 messages wait in the queue p.default"),
             "restart beat and the worker",
         ),
         (
@@ -175,13 +175,13 @@ def test_nothing_is_wrong() -> None:
         (
             {"bad_timezones": {"dev/small": "Europe/Berlim"}},
             Symptom.TIMEZONE_UNKNOWN,
-            "the timezone Europe/Berlim of dev/small is unknown here",
+            "the timezone Europe/Berlim of dev/small is unknown on this machine",
             "tzdata",
         ),
         (
             {"provisioners": [ProvisionerFact("doker", ("dev",), UNKNOWN, unknown=True)]},
             Symptom.PROVISIONER_UNKNOWN,
-            "there is no provisioner 'doker', which dev asks for (did you mean docker?)",
+            "there is no provisioner 'doker', which dev needs (did you mean docker?)",
             "prebuild apply FILE",
         ),
         (
@@ -190,9 +190,9 @@ def test_nothing_is_wrong() -> None:
             "the provisioner docker of dev, web fails: no answer",
             "start it",
         ),
-        ({"disk": replace(DISK, writable=False)}, Symptom.DATA_DIR_UNWRITABLE, "/data can't be written", "chown"),
-        ({"disk": replace(DISK, free_bytes=5 << 20)}, Symptom.DISK_FULL, "nearly full: 5 MiB left", "make room"),
-        ({"disk": replace(DISK, free_files=3)}, Symptom.DISK_FULL, "room for 3 files left", "make room"),
+        ({"disk": replace(DISK, writable=False)}, Symptom.DATA_DIR_UNWRITABLE, "cannot write to /data", "chown"),
+        ({"disk": replace(DISK, free_bytes=5 << 20)}, Symptom.DISK_FULL, "nearly full: 5 MiB left", "free some space"),
+        ({"disk": replace(DISK, free_files=3)}, Symptom.DISK_FULL, "room for 3 files left", "free some space"),
     ],
 )  # fmt: skip
 def test_one_thing_is_wrong(changed: dict[str, Any], symptom: Symptom, sentence: str, then: str) -> None:
@@ -217,7 +217,7 @@ def test_a_beat_or_a_worker_that_has_just_begun_has_time() -> None:
     for just_begun in ([WORKER, process("beat", old=40)], [process("worker", *CONTROL, old=40), BEAT]):
         late = life(BUILDER, *just_begun, tick_age=9000, stale=True)
         assert diagnose(replace(WELL, liveness=late)) == []
-        assert judge_role(late, "beat", "")[0]
+        assert check_role(late, "beat", "")[0]
 
 
 def test_several_things_are_told_causes_first() -> None:
@@ -232,29 +232,29 @@ def test_several_things_are_told_causes_first() -> None:
 @pytest.mark.parametrize(
     ("processes", "role", "where", "healthy", "words"),
     [
-        ([WORKER], "worker", {}, True, "control worker is alive, heard of 2 s ago (process 7)"),
-        ([WORKER], "worker", {"host": "a", "machine": "a-machine"}, True, "control worker on a is alive"),
-        ([WORKER], "worker", {"host": "a", "machine": "another"}, False, "no control worker is alive on a; none has"),
-        ([WORKER], "worker", {"host": "b"}, False, "no control worker is alive on b; none has been heard of"),
-        ([BUILDER], "worker", {}, False, "no control worker is alive; none has been heard of"),
-        ([process("builds", BUILDS, *CONTROL)], "worker", {}, True, "is alive"),
-        ([process("worker", *CONTROL, age=90)], "worker", {"host": "a"}, False, "the last was heard of 90 s ago on a"),
-        ([BUILDER], "builds", {"host": "a"}, True, "builds worker on a is alive"),
-        ([process("builds")], "builds", {}, False, "no builds worker is alive"),
-        ([BEAT], "beat", {}, True, "beat is alive"),
-        ([WORKER], "beat", {}, False, "no beat is alive"),
+        ([WORKER], "worker", {}, True, "control worker is running, last seen 2 s ago (process 7)"),
+        ([WORKER], "worker", {"host": "a", "machine": "a-machine"}, True, "control worker on a is running"),
+        ([WORKER], "worker", {"host": "a", "machine": "another"}, False, "no control worker is running on a; none has"),
+        ([WORKER], "worker", {"host": "b"}, False, "no control worker is running on b; none has been seen"),
+        ([BUILDER], "worker", {}, False, "no control worker is running; none has been seen"),
+        ([process("builds", BUILDS, *CONTROL)], "worker", {}, True, "is running"),
+        ([process("worker", *CONTROL, age=90)], "worker", {"host": "a"}, False, "the last was seen 90 s ago on a"),
+        ([BUILDER], "builds", {"host": "a"}, True, "builds worker on a is running"),
+        ([process("builds")], "builds", {}, False, "no builds worker is running"),
+        ([BEAT], "beat", {}, True, "beat is running"),
+        ([WORKER], "beat", {}, False, "no beat is running"),
     ],
 )
 def test_a_role(processes: Sequence[Process], role: str, where: dict[str, str], healthy: bool, words: str) -> None:
     queue = {"worker": "p.reconcile", "builds": BUILDS, "beat": ""}[role]
-    answer = judge_role(life(*processes), role, queue, **where)
+    answer = check_role(life(*processes), role, queue, **where)
     assert answer[0] is healthy
     assert words in answer[1]
 
 
 def test_a_beat_whose_ticks_do_not_come_is_stuck_unless_there_is_no_worker() -> None:
-    assert judge_role(life(WORKER, BEAT, tick_age=300, stale=True), "beat", "") == (
+    assert check_role(life(WORKER, BEAT, tick_age=300, stale=True), "beat", "") == (
         False,
-        "beat is there, but no tick has ended for 5 min",
+        "beat is running, but no tick has ended for 5 min",
     )
-    assert judge_role(life(BEAT, tick_age=300, stale=True), "beat", "")[0]
+    assert check_role(life(BEAT, tick_age=300, stale=True), "beat", "")[0]

@@ -1,0 +1,98 @@
+"""The facts that `doctor` collects about an installation, before anything is concluded from them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from prebuild_tasks.fleet import Liveness
+from prebuild_tasks.remedies import Remedy
+
+
+@dataclass(frozen=True, slots=True)
+class Trouble:
+    """The error that a part of the installation gave instead of an answer."""
+
+    message: str
+    hint: str = ""
+    """What to do; before a remedy, its introduction."""
+    remedy: Remedy | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SchemaFact:
+    """Schema revisions of the database and of this release."""
+
+    current: str
+    """The revision of the database; empty: it has no tables yet."""
+    needed: str
+    """The revision that this release needs."""
+    serves_from: str = ""
+    """The lowest revision whose releases may still use the database."""
+
+
+@dataclass(frozen=True, slots=True)
+class RedisFact:
+    """The answer of Redis to INFO."""
+
+    version: str
+    policy: str
+    """Its `maxmemory-policy`."""
+    used: int = 0
+    """Memory in use, in bytes."""
+    limit: int = 0
+    """Its `maxmemory`, in bytes; 0: no limit."""
+    not_writable: str = ""
+    """Why it refuses writes; empty: it accepts them."""
+
+
+@dataclass(frozen=True, slots=True)
+class ProvisionerFact:
+    """A provisioner that declared templates name, and whether it works."""
+
+    name: str
+    templates: tuple[str, ...]
+    trouble: Trouble | None = None
+    """None: it takes the configuration and answers."""
+    unknown: bool = False
+    """Whether it is not installed on this machine."""
+
+
+@dataclass(frozen=True, slots=True)
+class DiskFact:
+    """The file system that holds servers, logs and workspaces on this machine."""
+
+    path: str
+    writable: bool
+    free_bytes: int
+    free_files: int | None = None
+    """How many more files it can hold; None: the file system does not count them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Examination:
+    """All facts about an installation.
+
+    A part that could not be asked is None or empty; the reason is a `Trouble` of its own.
+    """
+
+    control_queues: tuple[str, ...]
+    """Full names of the queues of the control tasks."""
+    builds_queue: str
+    """Full name of the queue of builds that any host can run."""
+    database: Trouble | None = None
+    schema: SchemaFact | None = None
+    redis: Trouble | RedisFact | None = None
+    waiting: Mapping[str, int] = field(default_factory=dict)
+    """Messages by the full name of their queue."""
+    clock_skew: float | None = None
+    """Seconds by which this machine's clock is ahead of the database's."""
+    liveness: Liveness | None = None
+    bound_builds: Mapping[str, int] = field(default_factory=dict)
+    """Pending builds that only one host can run, by that host."""
+    bad_timezones: Mapping[str, str] = field(default_factory=dict)
+    """Timezones that cannot be loaded on this machine, by preset."""
+    provisioners: Sequence[ProvisionerFact] = ()
+    disk: DiskFact | None = None
+    paused_by: str = ""
+    """Who paused all pools; not a fault, but worth showing to somebody who looks for one."""
