@@ -45,7 +45,7 @@ from prebuild_tasks.model.names import PREBUILD_PREFIX, PresetRef
 from prebuild_tasks.model.vocabulary import CLAIM_REASON, BuildPriority, BuildStatus, Transition
 from prebuild_tasks.reconcile import fresh_since_sql
 from prebuild_tasks.schema import tables as m
-from prebuild_tasks.schema.conditions import IS_CLAIMABLE, TEMPLATE_OF_VERSION, VERSION_OF_PRESET, said
+from prebuild_tasks.schema.conditions import IS_CLAIMABLE, TEMPLATE_OF_VERSION, VERSION_OF_PRESET, constant
 from prebuild_tasks.schema.lookup import REF_COLUMNS
 from prebuild_tasks.schema.row_locks import lock_owner, skip_locked
 from prebuild_tasks.workspaces import FollowUp, NewBuild, handed_over_sql, has_hook_sql, work_of
@@ -146,13 +146,13 @@ def _statement(now: ColumnElement[datetime], *, versioned: bool) -> Select[*tupl
         .limit(literal_column("1"))
     )
     chosen = skip_locked(oldest).scalar_subquery()
-    name = func.nullif(bindparam("name", type_=m.Workspace.name.type), said(""))
+    name = func.nullif(bindparam("name", type_=m.Workspace.name.type), constant(""))
     hit = (
         update(m.Workspace)
         .where(m.Workspace.id == chosen, IS_CLAIMABLE)
         .values(
             owner=owner,
-            name=func.coalesce(name, func.replace(m.Workspace.name, said(PREBUILD_PREFIX), said(""))),
+            name=func.coalesce(name, func.replace(m.Workspace.name, constant(PREBUILD_PREFIX), constant(""))),
             **handed_over_sql(of_pool("now"), of_pool("claimed_ttl_s"), of_pool("has_hook")),
         )
         .returning(*ANSWER_COLUMNS)
@@ -164,13 +164,13 @@ def _statement(now: ColumnElement[datetime], *, versioned: bool) -> Select[*tupl
         request_id=bindparam("request_id", type_=Text()), hit=true(), latency_ms=latency,
     )  # fmt: skip
     history = _insert(
-        m.History, hit, at=hit.c.claimed_at, actor=owner, event=said("claimed"), workspace_id=hit.c.id,
-        preset_id=hit.c.preset_id, reason=said(CLAIM_REASON),
+        m.History, hit, at=hit.c.claimed_at, actor=owner, event=constant("claimed"), workspace_id=hit.c.id,
+        preset_id=hit.c.preset_id, reason=constant(CLAIM_REASON),
     )  # fmt: skip
     build = _insert(
         m.Build, hit, id=bindparam("build_id", type_=UuidText), workspace_id=hit.c.id,
         organization_id=hit.c.organization_id, preset_id=hit.c.preset_id, number=hit.c.build_number,
-        transition=said(Transition.START), status=said(BuildStatus.PENDING), reason=said(CLAIM_REASON),
+        transition=constant(Transition.START), status=constant(BuildStatus.PENDING), reason=constant(CLAIM_REASON),
         initiator=owner, priority=literal_column(str(BuildPriority.PERSON_WAITS)), queue=hit.c.host,
         created_at=hit.c.claimed_at,
     )  # fmt: skip

@@ -170,7 +170,7 @@ def _has_news(connection: _Driver) -> bool:
 _Convert = Callable[[Any], Any]
 
 
-class Prepared:
+class PreparedQuery:
     """A SELECT, built and compiled once. On PostgreSQL psycopg alone executes it; values and rows are as ever.
 
     Every column needs a name of its own, and an `in_` takes columns and words, no list of values. Listeners of

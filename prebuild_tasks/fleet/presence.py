@@ -70,7 +70,7 @@ class Presence:
         self._over.set()
         self._thread.join(5)
 
-    def say(self) -> None:
+    def announce(self) -> None:
         """One word; `started_at` is since when there was no gap."""
         with self._database.write() as connection:
             now = self._database.now(connection)
@@ -84,7 +84,7 @@ class Presence:
             values["started_at"] = case((slept, literal(now, UtcDateTime())), else_=m.Worker.started_at)
             connection.execute(insert.on_conflict_do_update(index_elements=["name"], set_=values))
 
-    def say_goodbye(self) -> None:
+    def announce_end(self) -> None:
         """The last word: nobody has to wait until this process counts as gone."""
         with self._database.write() as connection:
             mine = m.Worker.name == self._name
@@ -92,9 +92,9 @@ class Presence:
 
     def _run(self) -> None:
         while True:
-            self._talk(self.say)
+            self._talk(self.announce)
             if self._over.wait(self._pause):
-                self._talk(self.say_goodbye)
+                self._talk(self.announce_end)
                 return
 
     def _talk(self, word: Callable[[], None]) -> None:

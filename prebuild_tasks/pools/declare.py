@@ -13,7 +13,7 @@ from prebuild_tasks.db.engine import Database
 from prebuild_tasks.errors import RefusedError
 from prebuild_tasks.pools.file.load import DeclaredPools
 from prebuild_tasks.pools.options import ApplyOptions, ApplyReport
-from prebuild_tasks.pools.rules import Scene, losses
+from prebuild_tasks.pools.rules import PoolSnapshot, deletions
 from prebuild_tasks.pools.store.revision import bump_revision, read_revision
 from prebuild_tasks.pools.write import Declaration
 from prebuild_tasks.reconcile import GlobalSnapshot, order_presets, read_global, successors
@@ -51,14 +51,14 @@ def apply_in(
             hint="look again",
             remedy=Remedy(RemedyKind.PLAN_POOLS_FILE),
         )
-    before = Scene(look(), successors(connection))
+    before = PoolSnapshot(look(), successors(connection))
     now = before.snapshot.now
     report = Declaration(connection, now, options).store(declared)
     report.revision = revision
     if not report.changed:
         return report
     after = look()
-    report.deletes = _mass_deletion(before, Scene(after, successors(connection)))
+    report.deletes = _mass_deletion(before, PoolSnapshot(after, successors(connection)))
     if report.deletes and not options.yes:
         raise RefusedError(f"this would delete {report.deletes}", hint="if that is meant, add --yes")
     report.revision = bump_revision(connection, now, options.actor)
@@ -81,7 +81,7 @@ def is_declared(connection: Connection) -> bool:
     return connection.execute(select(m.Template.id).limit(1)).first() is not None
 
 
-def _mass_deletion(before: Scene, after: Scene) -> str:
+def _mass_deletion(before: PoolSnapshot, after: PoolSnapshot) -> str:
     """More than half of all eligible prebuilds, in words; empty when it is fewer."""
-    lost, total = losses(before, after)
+    lost, total = deletions(before, after)
     return f"{lost} of all {total} eligible prebuilds" if lost * 2 > total else ""

@@ -10,7 +10,7 @@ from prebuild_tasks.model.names import PoolName
 from prebuild_tasks.reconcile import GlobalSnapshot, PresetCounts, desired_now
 
 
-class Scene(NamedTuple):
+class PoolSnapshot(NamedTuple):
     """Every pool at one instant, before or after the change."""
 
     snapshot: GlobalSnapshot
@@ -18,16 +18,16 @@ class Scene(NamedTuple):
     """Where replacing is rolling: the active preset of each preset's pool, by preset; its own for the active one."""
 
 
-class Losses(NamedTuple):
+class Deletions(NamedTuple):
     """Ready prebuilds that would go at once, out of all that a claim can take."""
 
     lost: int
     total: int
 
 
-def losses(before: Scene, after: Scene) -> Losses:
+def deletions(before: PoolSnapshot, after: PoolSnapshot) -> Deletions:
     """What goes of each pool beyond what would have gone anyway, over all its versions."""
-    stood, stand = _staying(before), _staying(after)
+    stood, stand = _kept(before), _kept(after)
     total = 0
     fewer: Counter[PoolName] = Counter()
     for item in before.snapshot.presets:
@@ -35,20 +35,20 @@ def losses(before: Scene, after: Scene) -> Losses:
         fewer[_pool(item)] += stood[item.preset.id]
     for item in after.snapshot.presets:
         fewer[_pool(item)] -= stand[item.preset.id]
-    return Losses(sum(count for count in fewer.values() if count > 0), total)
+    return Deletions(sum(count for count in fewer.values() if count > 0), total)
 
 
-def _staying(scene: Scene) -> dict[str, int]:
+def _kept(pools_at: PoolSnapshot) -> dict[str, int]:
     """By preset, how many ready prebuilds the next decisions leave. What is not ready is deleted first."""
-    items = {item.preset.id: item for item in scene.snapshot.presets}
+    items = {item.preset.id: item for item in pools_at.snapshot.presets}
     stay: dict[str, int] = {}
     older: dict[str, list[PresetCounts]] = defaultdict(list)
     for identity, item in items.items():
-        stay[identity] = min(item.counts.ready, desired_now(item.preset, scene.snapshot.now))
-        if not item.preset.active and identity in scene.successors:
-            older[scene.successors[identity]].append(item)
+        stay[identity] = min(item.counts.ready, desired_now(item.preset, pools_at.snapshot.now))
+        if not item.preset.active and identity in pools_at.successors:
+            older[pools_at.successors[identity]].append(item)
     for identity, others in older.items():
-        needed = desired_now(items[identity].preset, scene.snapshot.now) - items[identity].counts.ready
+        needed = desired_now(items[identity].preset, pools_at.snapshot.now) - items[identity].counts.ready
         for item in sorted(others, key=lambda item: int(item.preset.id), reverse=True):
             stay[item.preset.id] = min(item.counts.ready, max(needed, 0))
             needed -= item.counts.ready

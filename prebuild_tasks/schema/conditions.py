@@ -19,23 +19,25 @@ TEMPLATE_OF_VERSION = (m.Template, m.Template.id == m.TemplateVersion.template_i
 """For `.join(*…)`: every preset belongs to one version of one template."""
 
 
-def said(word: str) -> ColumnElement[Any]:
+def constant(word: str) -> ColumnElement[Any]:
     """A word of ours as it stands in the partial indexes. As a parameter of a prepared statement it could be any
     other, so that no plan that is kept could use those indexes, and every execution would be planned anew."""
     return literal_column(f"'{word}'")
 
 
-IS_LIVE_PREBUILD = and_(m.Workspace.owner == said(PREBUILDS_OWNER), m.Workspace.deleted_at.is_(None))
+IS_LIVE_PREBUILD = and_(m.Workspace.owner == constant(PREBUILDS_OWNER), m.Workspace.deleted_at.is_(None))
 IS_AWAITED = and_(
-    m.Workspace.owner != said(PREBUILDS_OWNER), m.Workspace.deleted_at.is_(None), m.Workspace.claimed_at.is_(None)
+    m.Workspace.owner != constant(PREBUILDS_OWNER),
+    m.Workspace.deleted_at.is_(None),
+    m.Workspace.claimed_at.is_(None),
 )
 """It is being built for a person who waits for it, and nobody has it yet."""
-IS_START = m.Workspace.transition == said(Transition.START)
-IS_RUNNING = and_(IS_START, m.Workspace.status == said(BuildStatus.SUCCEEDED))
+IS_START = m.Workspace.transition == constant(Transition.START)
+IS_RUNNING = and_(IS_START, m.Workspace.status == constant(BuildStatus.SUCCEEDED))
 IS_READY = and_(IS_RUNNING, m.Workspace.ready_at.is_not(None))
 IS_CLAIMABLE = and_(IS_LIVE_PREBUILD, IS_READY)
 """A prebuild that a claim can take, unless it has expired."""
-IN_PROGRESS = m.Workspace.status.in_((said(BuildStatus.PENDING), said(BuildStatus.RUNNING)))
+IN_PROGRESS = m.Workspace.status.in_((constant(BuildStatus.PENDING), constant(BuildStatus.RUNNING)))
 IS_ACTIVE = and_(
     m.Template.active_version_id == m.TemplateVersion.id,
     m.Template.deleted_at.is_(None),
@@ -48,7 +50,7 @@ MISSED_BEFORE = (
     select(_EARLIER.id)
     .where(
         _EARLIER.request_id == m.ClaimEvent.request_id,
-        _EARLIER.miss_reason != said(""),
+        _EARLIER.miss_reason != constant(""),
         _EARLIER.id < m.ClaimEvent.id,
     )
     .correlate(m.ClaimEvent)

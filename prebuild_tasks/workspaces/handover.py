@@ -10,7 +10,7 @@ from sqlalchemy.dialects.postgresql import JSONB
 
 from prebuild_tasks.model.vocabulary import CLAIM_REASON, PREBUILDS_OWNER, BuildPriority, BuildStatus, Transition
 from prebuild_tasks.schema import tables as m
-from prebuild_tasks.schema.conditions import said
+from prebuild_tasks.schema.conditions import constant
 from prebuild_tasks.schema.history import add_history
 from prebuild_tasks.workspaces.new_builds import ORIGIN_COLUMNS, BuildOrigin, NewBuild, insert_builds
 from prebuild_tasks.workspaces.states import MARK_REASON
@@ -30,7 +30,7 @@ def has_hook(config: Mapping[str, object]) -> bool:
 
 def has_hook_sql() -> ColumnElement[bool]:
     """Build the condition of `has_hook`, of a version's row. PostgreSQL only."""
-    claim = func.jsonb_extract_path(m.TemplateVersion.config, said("claim"))
+    claim = func.jsonb_extract_path(m.TemplateVersion.config, constant("claim"))
     return func.coalesce(claim, _NOTHING[0]).not_in(_NOTHING)
 
 
@@ -55,8 +55,8 @@ def handed_over_sql(
         "claimed_until": now
         + func.nullif(claimed_ttl, literal_column("0")) * literal_column("interval '1 second'", Interval()),
         "slot": null(),
-        "reason": case((hook, said(CLAIM_REASON)), else_=said(MARK_REASON)),
-        "status": said(BuildStatus.PENDING),
+        "reason": case((hook, constant(CLAIM_REASON)), else_=constant(MARK_REASON)),
+        "status": constant(BuildStatus.PENDING),
         "build_number": m.Workspace.build_number + literal_column("1"),
     }
 

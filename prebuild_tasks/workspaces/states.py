@@ -6,7 +6,7 @@ from sqlalchemy import ColumnElement, and_, case, or_
 
 from prebuild_tasks.model.vocabulary import PREBUILDS_OWNER, BuildStatus, Transition, WorkspaceState
 from prebuild_tasks.schema import tables as m
-from prebuild_tasks.schema.conditions import IN_PROGRESS, said
+from prebuild_tasks.schema.conditions import IN_PROGRESS, constant
 
 MARK_REASON = "claimed"
 """The workspace's reason where its claim has no hook to run: only the durable mark is left, nobody waits for it."""
@@ -19,7 +19,7 @@ def is_usable(status: BuildStatus, reason: str) -> bool:
 
 def is_usable_sql() -> ColumnElement[bool]:
     """Build the condition of `is_usable`."""
-    return or_(m.Workspace.status == said(BuildStatus.SUCCEEDED), m.Workspace.reason == said(MARK_REASON))
+    return or_(m.Workspace.status == constant(BuildStatus.SUCCEEDED), m.Workspace.reason == constant(MARK_REASON))
 
 
 def workspace_state(
@@ -50,29 +50,35 @@ def workspace_state_sql() -> ColumnElement[str]:
     is_ready = m.Workspace.ready_at.is_not(None)
     return case(
         (
-            m.Workspace.transition == said(Transition.DELETE),
+            m.Workspace.transition == constant(Transition.DELETE),
             case(
-                (m.Workspace.status == said(BuildStatus.FAILED), said(WorkspaceState.DELETE_FAILED)),
-                else_=said(WorkspaceState.DELETING),
+                (
+                    m.Workspace.status == constant(BuildStatus.FAILED),
+                    constant(WorkspaceState.DELETE_FAILED),
+                ),
+                else_=constant(WorkspaceState.DELETING),
             ),
         ),
         (
-            m.Workspace.transition == said(Transition.STOP),
+            m.Workspace.transition == constant(Transition.STOP),
             case(
-                (m.Workspace.status == said(BuildStatus.SUCCEEDED), said(WorkspaceState.STOPPED)),
-                else_=said(WorkspaceState.STOPPING),
+                (m.Workspace.status == constant(BuildStatus.SUCCEEDED), constant(WorkspaceState.STOPPED)),
+                else_=constant(WorkspaceState.STOPPING),
             ),
         ),
         (
-            and_(m.Workspace.owner != said(PREBUILDS_OWNER), is_ready),
-            case((is_usable_sql(), said(WorkspaceState.USABLE)), else_=said(WorkspaceState.PERSONALISING)),
+            and_(m.Workspace.owner != constant(PREBUILDS_OWNER), is_ready),
+            case(
+                (is_usable_sql(), constant(WorkspaceState.USABLE)),
+                else_=constant(WorkspaceState.PERSONALISING),
+            ),
         ),
         (
-            m.Workspace.status == said(BuildStatus.SUCCEEDED),
-            case((is_ready, said(WorkspaceState.READY)), else_=said(WorkspaceState.RUNNING)),
+            m.Workspace.status == constant(BuildStatus.SUCCEEDED),
+            case((is_ready, constant(WorkspaceState.READY)), else_=constant(WorkspaceState.RUNNING)),
         ),
-        (IN_PROGRESS, said(WorkspaceState.STARTING)),
-        (m.Workspace.status == said(BuildStatus.CANCELING), said(WorkspaceState.CANCELING)),
-        (m.Workspace.status == said(BuildStatus.CANCELED), said(WorkspaceState.CANCELED)),
-        else_=said(WorkspaceState.FAILED),
+        (IN_PROGRESS, constant(WorkspaceState.STARTING)),
+        (m.Workspace.status == constant(BuildStatus.CANCELING), constant(WorkspaceState.CANCELING)),
+        (m.Workspace.status == constant(BuildStatus.CANCELED), constant(WorkspaceState.CANCELED)),
+        else_=constant(WorkspaceState.FAILED),
     )

@@ -36,14 +36,14 @@ class Here:
         for role in roles or tuple(usual):
             consumed = usual[role] if queues is None else queues
             presence = Presence(self.database, settings, role, partial(tuple, consumed))
-            presence.say()
+            presence.announce()
             self.presences.append((role, presence))
 
     def alive_still(self, *, but: Role | None = None) -> None:
         """All of them again, except one role's."""
         for role, presence in self.presences:
             if role != but:
-                presence.say()
+                presence.announce()
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""What Prepared answers is what SQLAlchemy would have."""
+"""What PreparedQuery answers is what SQLAlchemy would have."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import Select, bindparam, event, select
 
 from prebuild_tasks.config import Settings
-from prebuild_tasks.db.connections import Prepared
+from prebuild_tasks.db.connections import PreparedQuery
 from prebuild_tasks.db.engine import Database
 from prebuild_tasks.errors import InputError
 from prebuild_tasks.model.vocabulary import BuildStatus, Transition
@@ -34,7 +34,7 @@ def _query() -> Select[*tuple[Any, ...]]:
 def test_rows_and_values_are_sqlalchemys(database: Database, settings: Settings) -> None:
     declare(database, settings, 3)
     fill(database, settings)
-    prepared = Prepared(_query())
+    prepared = PreparedQuery(_query())
     with database.read() as connection:
         expected = connection.execute(_query(), _EARLY).all()
         for _ in range(2):
@@ -49,7 +49,7 @@ def test_rows_and_values_are_sqlalchemys(database: Database, settings: Settings)
 def test_listeners_see_it_and_errors_are_translated(database: Database, settings: Settings) -> None:
     seen: list[str] = []
     event.listen(database.engine, "before_cursor_execute", lambda *args: seen.append(args[2]))
-    prepared = Prepared(_query())
+    prepared = PreparedQuery(_query())
     with database.read() as connection:
         prepared.rows(connection, _EARLY)
     assert len([words for words in seen if words.startswith("SELECT")]) == 1

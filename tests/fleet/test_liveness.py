@@ -33,16 +33,16 @@ def read(database: Database, settings: Settings, at: datetime | None = None) -> 
         return read_liveness(connection, settings, at or database.now(connection))
 
 
-def say(database: Database, settings: Settings, role: Role, *queues: str) -> Presence:
+def announce(database: Database, settings: Settings, role: Role, *queues: str) -> Presence:
     presence = Presence(database, settings, role, lambda: queues)
-    presence.say()
+    presence.announce()
     return presence
 
 
 def test_each_role_says_what_it_is_and_serves(database: Database, settings: Settings) -> None:
-    say(database, settings, "worker", EVENTS, "prebuild.claims")
-    say(database, settings, "builds", "prebuild.builds", "prebuild.builds.here")
-    say(database, settings, "beat")
+    announce(database, settings, "worker", EVENTS, "prebuild.claims")
+    announce(database, settings, "builds", "prebuild.builds", "prebuild.builds.here")
+    announce(database, settings, "beat")
     found = read(database, settings)
     assert {process.role for process in found.processes if process.alive} == {"worker", "builds", "beat"}
     [control] = found.serving(EVENTS)
@@ -53,12 +53,12 @@ def test_each_role_says_what_it_is_and_serves(database: Database, settings: Sett
 
 
 def test_silence_and_good_bye_end_a_life(database: Database, settings: Settings) -> None:
-    gone = say(database, settings, "worker", EVENTS)
-    gone.say_goodbye()
+    gone = announce(database, settings, "worker", EVENTS)
+    gone.announce_end()
     [process] = read(database, settings).processes
     assert not process.alive
     started = monotonic()
-    say(database, settings, "worker", EVENTS)
+    announce(database, settings, "worker", EVENTS)
     jump(database, settings.heartbeat_timeout - 2)
     assert len(read(database, settings).serving(EVENTS)) == 1
     jump(database, 3)
@@ -70,9 +70,9 @@ def test_silence_and_good_bye_end_a_life(database: Database, settings: Settings)
 
 def test_a_machine_that_slept_begins_anew(database: Database, settings: Settings) -> None:
     """On SQLite the new beginning was stored as text, and nobody could read the table any more."""
-    presence = say(database, settings, "worker", EVENTS)
+    presence = announce(database, settings, "worker", EVENTS)
     jump(database, 8 * 3600)
-    presence.say()
+    presence.announce()
     [process] = read(database, settings).processes
     assert process.alive
     assert (process.seen_at - process.started_at).total_seconds() < 60
@@ -81,21 +81,21 @@ def test_a_machine_that_slept_begins_anew(database: Database, settings: Settings
 def test_the_queues_are_asked_for_each_time(database: Database, settings: Settings) -> None:
     queues = [EVENTS]
     presence = Presence(database, settings, "worker", lambda: queues)
-    presence.say()
+    presence.announce()
     queues.clear()
-    presence.say()
+    presence.announce()
     assert read(database, settings).processes[0].queues == ()
 
 
 def test_only_builds_workers_are_hosts_that_can_be_asked(database: Database, settings: Settings) -> None:
-    say(database, settings, "worker", EVENTS)
-    say(database, settings, "beat")
+    announce(database, settings, "worker", EVENTS)
+    announce(database, settings, "beat")
     with database.read() as connection:
         assert live_hosts(connection, settings, database.now(connection)) == []
-    builds = say(database, settings, "builds")
+    builds = announce(database, settings, "builds")
     with database.read() as connection:
         assert live_hosts(connection, settings, database.now(connection)) == ["here"]
-    builds.say_goodbye()
+    builds.announce_end()
     with database.read() as connection:
         assert live_hosts(connection, settings, database.now(connection)) == []
 
@@ -169,15 +169,15 @@ def test_the_long_gone_are_forgotten_but_not_whose_host_holds_workspaces(
     with database.write() as connection:
         connection.execute(update(m.Workspace).values(host="here"))
     for _ in range(2):
-        say(database, settings, "builds").say_goodbye()
-    say(database, settings.model_copy(update={"host": "empty"}), "builds")
-    say(database, settings, "worker")
-    say(database, settings, "beat")
+        announce(database, settings, "builds").announce_end()
+    announce(database, settings.model_copy(update={"host": "empty"}), "builds")
+    announce(database, settings, "worker")
+    announce(database, settings, "beat")
     jump(database, 3000)
     prune(database, settings)
     assert len(read(database, settings).processes) == 5
     jump(database, 3000)
-    say(database, settings, "beat")
+    announce(database, settings, "beat")
     prune(database, settings)
     assert sorted((process.role, process.host) for process in read(database, settings).processes) == [
         ("beat", "here"),

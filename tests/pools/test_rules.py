@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from prebuild_tasks.model.vocabulary import Preset
-from prebuild_tasks.pools.rules import Losses, Scene, losses
+from prebuild_tasks.pools.rules import Deletions, PoolSnapshot, deletions
 from prebuild_tasks.reconcile.rules.model import Counts, GlobalSnapshot, PresetCounts
 
 NOW = datetime(2026, 3, 2, 12, tzinfo=UTC)  # a Monday
@@ -25,33 +25,33 @@ def old(identity: str, ready: int) -> Any:
     return pool(identity, 4, ready, ref=f"dev/small@{identity}", using_active_version=False)
 
 
-def scene(*pools: Any, rolling: str = "") -> Scene:
-    """`rolling`: the active preset of the one pool there is, if it replaces by and by."""
-    successors = {item.preset.id: rolling for item in pools} if rolling else {}
-    return Scene(GlobalSnapshot(NOW, tuple(pools)), successors)
+def pools(*items: Any, rolling: str = "") -> PoolSnapshot:
+    """`rolling`: the active preset of the one pool there is, if it replaces gradually."""
+    successors = {item.preset.id: rolling for item in items} if rolling else {}
+    return PoolSnapshot(GlobalSnapshot(NOW, tuple(items)), successors)
 
 
 @pytest.mark.parametrize(
     ("before", "after", "found"),
     [
-        (scene(pool(OLD, 4, 4)), scene(pool(OLD, 1, 4)), (3, 4)),
-        (scene(pool(OLD, 4, 4)), scene(pool(OLD, 9, 4)), (0, 4)),
-        (scene(pool(OLD, 4, 2, unready=2)), scene(pool(OLD, 2, 2, unready=2)), (0, 2)),
-        (scene(pool(OLD, 2, 4)), scene(pool(OLD, 1, 4)), (1, 4)),
-        (scene(pool(OLD, 4, 4)), scene(pool(OLD, 4, 0)), (4, 4)),
-        (scene(pool(OLD, 4, 4)), scene(pool(OLD, 4, 4, deleted=True)), (4, 4)),
-        (scene(pool(OLD, 4, 4)), scene(pool(NEW, 4, 0), old(OLD, 4)), (4, 4)),
-        (scene(pool(OLD, 4, 4)), scene(pool(NEW, 4, 0), old(OLD, 4), rolling=NEW), (0, 4)),
-        (scene(pool(OLD, 4, 4)), scene(pool(NEW, 1, 0), old(OLD, 4), rolling=NEW), (3, 4)),
-        (scene(pool(OLD, 4, 4)), scene(pool(NEW, 4, 3), old(OLD, 4), rolling=NEW), (0, 4)),
-        (scene(pool("3", 4, 2), old(NEW, 1), old(OLD, 3), rolling="3"), scene(pool("3", 0, 2), old(NEW, 1)), (4, 4)),
-        (scene(pool(NEW, 4, 1), old(OLD, 3), rolling=NEW), scene(pool(OLD, 4, 3), old(NEW, 1), rolling=OLD), (0, 4)),
+        (pools(pool(OLD, 4, 4)), pools(pool(OLD, 1, 4)), (3, 4)),
+        (pools(pool(OLD, 4, 4)), pools(pool(OLD, 9, 4)), (0, 4)),
+        (pools(pool(OLD, 4, 2, unready=2)), pools(pool(OLD, 2, 2, unready=2)), (0, 2)),
+        (pools(pool(OLD, 2, 4)), pools(pool(OLD, 1, 4)), (1, 4)),
+        (pools(pool(OLD, 4, 4)), pools(pool(OLD, 4, 0)), (4, 4)),
+        (pools(pool(OLD, 4, 4)), pools(pool(OLD, 4, 4, deleted=True)), (4, 4)),
+        (pools(pool(OLD, 4, 4)), pools(pool(NEW, 4, 0), old(OLD, 4)), (4, 4)),
+        (pools(pool(OLD, 4, 4)), pools(pool(NEW, 4, 0), old(OLD, 4), rolling=NEW), (0, 4)),
+        (pools(pool(OLD, 4, 4)), pools(pool(NEW, 1, 0), old(OLD, 4), rolling=NEW), (3, 4)),
+        (pools(pool(OLD, 4, 4)), pools(pool(NEW, 4, 3), old(OLD, 4), rolling=NEW), (0, 4)),
+        (pools(pool("3", 4, 2), old(NEW, 1), old(OLD, 3), rolling="3"), pools(pool("3", 0, 2), old(NEW, 1)), (4, 4)),
+        (pools(pool(NEW, 4, 1), old(OLD, 3), rolling=NEW), pools(pool(OLD, 4, 3), old(NEW, 1), rolling=OLD), (0, 4)),
         (
-            scene(pool(OLD, 4, 4), pool("9", 4, 0, ref="dev/big")),
-            scene(pool(OLD, 0, 4), pool("9", 4, 4, ref="dev/big")),
+            pools(pool(OLD, 4, 4), pool("9", 4, 0, ref="dev/big")),
+            pools(pool(OLD, 0, 4), pool("9", 4, 4, ref="dev/big")),
             (4, 4),
         ),
-        (scene(), scene(pool(OLD, 4, 0)), (0, 0)),
+        (pools(), pools(pool(OLD, 4, 0)), (0, 0)),
     ],
     ids=[
         "fewer are desired", "more are", "what is not ready goes first", "what would go anyway", "a shorter TTL",
@@ -60,5 +60,5 @@ def scene(*pools: Any, rolling: str = "") -> Scene:
         "one pool's gain is no other's", "nothing yet",
     ],
 )  # fmt: skip
-def test_what_goes(before: Scene, after: Scene, found: tuple[int, int]) -> None:
-    assert losses(before, after) == Losses(*found)
+def test_what_goes(before: PoolSnapshot, after: PoolSnapshot, found: tuple[int, int]) -> None:
+    assert deletions(before, after) == Deletions(*found)

@@ -97,7 +97,7 @@ def staffed(database: Database, settings: Settings, *roles: Role) -> None:
     builds = [settings.queue(BUILDS, settings.host), settings.queue(BUILDS)]
     queues: dict[Role, list[str]] = {"worker": control, "builds": builds, "beat": []}
     for role in roles or queues:
-        Presence(database, settings, role, lambda role=role: queues[role]).say()
+        Presence(database, settings, role, lambda role=role: queues[role]).announce()
     if not roles or {"worker", "beat"} <= set(roles):
         ticked(database)
 

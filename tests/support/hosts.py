@@ -15,7 +15,7 @@ def report_presence(database: Database, settings: Settings, *hosts: str) -> list
     """Let the builds workers of these hosts report that they are there."""
     presences = [Presence(database, settings.model_copy(update={"host": host}), "builds") for host in hosts]
     for presence in presences:
-        presence.say()
+        presence.announce()
     return presences
 
 
@@ -23,7 +23,7 @@ def be_silent_for_long(database: Database, settings: Settings, presence: Presenc
     """Let the time pass after which a silent host is lost, while this one reports all along."""
     for _ in range(int(settings.host_lost // 60) + 1):
         jump(database, 60)
-        presence.say()
+        presence.announce()
 
 
 def place_on(database: Database, host: str) -> None:

@@ -72,7 +72,7 @@ def test_a_machine_that_slept_has_not_watched(database: Database, settings: Sett
     place_on(database, "old")
     _, new = report_presence(database, settings, "old", "new")
     jump(database, 8 * 3600)
-    new.say()
+    new.announce()
     assert not give_up_lost(database, settings)
 
 

@@ -156,7 +156,7 @@ def test_each_host_probes_its_own(database: Database, settings: Settings) -> Non
     jump(database, INTERVAL)
     assert due_hosts(database, settings) == [], "nobody is there"
     for host in ("host0", "host1"):
-        Presence(database, settings.model_copy(update={"host": host}), "builds").say()
+        Presence(database, settings.model_copy(update={"host": host}), "builds").announce()
     assert due_hosts(database, settings) == ["host0", "host1"]
     assert probe(database, settings, "host0").probed == 1
 

@@ -18,7 +18,7 @@ from prebuild_tasks.model.vocabulary import CLAIM_REASON, PREBUILDS_OWNER, Build
 from prebuild_tasks.reconcile import retry_at
 from prebuild_tasks.remedies import Remedy, RemedyKind
 from prebuild_tasks.schema import tables as m
-from prebuild_tasks.schema.conditions import TEMPLATE_OF_VERSION, VERSION_OF_PRESET, said
+from prebuild_tasks.schema.conditions import TEMPLATE_OF_VERSION, VERSION_OF_PRESET, constant
 from prebuild_tasks.schema.lookup import REF_COLUMNS, pool_presets, ref_of
 from prebuild_tasks.workspaces import workspace_state, workspace_state_sql
 
@@ -60,7 +60,7 @@ def workspaces(
     if owner:
         query = query.where(m.Workspace.owner == owner)
     if state:
-        query = query.where(workspace_state_sql().in_([said(WorkspaceState(state))]))
+        query = query.where(workspace_state_sql().in_([constant(WorkspaceState(state))]))
     with database.read() as connection:
         if preset:
             query = query.where(m.Workspace.preset_id.in_(pool_presets(connection, preset)))

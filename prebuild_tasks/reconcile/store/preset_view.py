@@ -10,7 +10,7 @@ from functools import cache
 
 from sqlalchemy import ColumnElement, Connection, bindparam, exists, select
 
-from prebuild_tasks.db.connections import Prepared
+from prebuild_tasks.db.connections import PreparedQuery
 from prebuild_tasks.db.engine import Database
 from prebuild_tasks.model.vocabulary import BuildStatus, PresetStatus, Schedule, Transition
 from prebuild_tasks.reconcile.rules.model import PresetSnapshot, RunningPrebuild
@@ -115,7 +115,7 @@ def read_preset(
 
 
 @cache
-def _statements(now: ColumnElement[datetime]) -> tuple[Prepared, Prepared, Prepared]:
+def _statements(now: ColumnElement[datetime]) -> tuple[PreparedQuery, PreparedQuery, PreparedQuery]:
     """The preset, its schedules, its prebuilds. Built once: in most turns the making of them would be most of it."""
     mine = bindparam("preset_id", type_=m.Preset.id.type)
     has_schedules = exists().where(m.PresetSchedule.preset_id == m.Preset.id)
@@ -136,7 +136,7 @@ def _statements(now: ColumnElement[datetime]) -> tuple[Prepared, Prepared, Prepa
         m.Workspace.status,
         m.Workspace.slot,
     ).where(m.Workspace.preset_id == mine, IS_LIVE_PREBUILD)
-    return Prepared(preset), Prepared(schedules), Prepared(prebuilds)
+    return PreparedQuery(preset), PreparedQuery(schedules), PreparedQuery(prebuilds)
 
 
 def read_slots(connection: Connection, preset_id: int) -> dict[str, int]:
