@@ -1,4 +1,4 @@
-"""The only place that reads the time. Everything else takes `now` as an argument or asks the database."""
+"""The clock of the process. Other modules take `now` as an argument or ask the database."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ Clock = Callable[[], datetime]
 
 
 def utcnow() -> datetime:
-    """The current instant, aware, in UTC."""
+    """Return the current time as an aware datetime in UTC."""
     return datetime.now(UTC)
 
 
 def monotonic() -> float:
-    """Seconds that never run backwards, for measuring and for deadlines inside one process."""
+    """Return seconds that never decrease, for durations and deadlines within one process."""
     return time.monotonic()

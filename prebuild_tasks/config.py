@@ -1,7 +1,7 @@
-"""Settings, read once from the environment (`PREBUILD_*`) and frozen.
+"""Settings: read once from the environment (`PREBUILD_*`), then frozen.
 
-Every credential can also come from a file: `PREBUILD_DATABASE_URL_FILE=/run/secrets/db` wins over nothing and loses to
-`PREBUILD_DATABASE_URL`. `DATABASE_URL`, `REDIS_URL` and `CELERY_BROKER_URL` are accepted as aliases.
+Every credential can also come from a file, as in `PREBUILD_DATABASE_URL_FILE=/run/secrets/db`; the file is ignored if
+`PREBUILD_DATABASE_URL` is set. `DATABASE_URL`, `REDIS_URL` and `CELERY_BROKER_URL` are accepted as aliases.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from prebuild_tasks.model.durations import Duration, Lasting
 from prebuild_tasks.remedies import Remedy, RemedyKind
 
 _PASSWORD = re.compile(r"^([a-z][a-z0-9+.-]*://[^/?#:@]*:).+@", re.IGNORECASE | re.DOTALL)
-"""To the last @: one that should have been encoded is a part of the password."""
+"""Matches to the last @, because an @ that should have been encoded belongs to the password."""
 _QUERY_PASSWORD = re.compile(r"([?&][^=&]*password=)[^&]*", re.IGNORECASE)
 _REDIS_SCHEMES = ("redis", "rediss", "unix", "redis+socket")
 
@@ -39,98 +39,101 @@ DEFAULT_PASS_ENV = (
 _NAMESPACE = re.compile(r"[a-z0-9]([a-z0-9._-]{0,61}[a-z0-9])?")
 _LEVELS = ("CRITICAL", "ERROR", "WARNING", "INFO", "DEBUG")
 EMPTY_IS_NONE = "provisioner_pass_env"
-"""The one setting that an empty variable sets: to no names at all."""
+"""The only setting for which an empty variable counts: it then passes no names at all."""
 _FILE_BACKED = ("DATABASE_URL", "REDIS_URL", "FLOWER_BASIC_AUTH")
 
 
 class Settings(BaseSettings):
-    """Everything that can be set, with its default. Durations are seconds."""
+    """All settings with their defaults. Durations are seconds."""
 
-    # Compose and CI hand on variables that nobody has set as empty ones: those say nothing, and hide no alias.
+    # Compose and CI pass unset variables on as empty ones: an empty variable is ignored, so that it hides no alias.
     model_config = SettingsConfigDict(
         env_prefix="PREBUILD_", env_ignore_empty=True, frozen=True, extra="ignore", populate_by_name=True
     )
 
     database_url: str = Field("", validation_alias=AliasChoices("PREBUILD_DATABASE_URL", "DATABASE_URL"))
-    """SQLAlchemy URL. Empty: SQLite in the data directory."""
+    """SQLAlchemy URL of the database. Empty: SQLite in the data directory."""
     redis_url: str = Field("", validation_alias=AliasChoices("PREBUILD_REDIS_URL", "REDIS_URL", "CELERY_BROKER_URL"))
-    """Broker and locks. Empty: the socket of the Redis that `prebuild up` starts in the data directory."""
+    """URL of the Redis that holds the broker and the locks. Empty: the socket of the Redis that `prebuild up` starts in
+    the data directory."""
     data_dir: Path = Path(".prebuild")
-    """Where the embedded servers, logs and workspaces live."""
+    """Directory of the embedded servers, logs and workspaces."""
     namespace: str = "prebuild"
-    """Prefix of queues and locks, so that several installations can share one Redis."""
+    """Prefix of the names of queues and locks, so that several installations can share one Redis."""
     host: str = Field(default_factory=socket.gethostname)
-    """This machine's name in the database; local workspaces are probed and deleted only by their own host."""
+    """Name of this machine in the database. Only a workspace's own host probes and deletes it if it is local."""
 
     reconcile_interval: Lasting = 15
     """Seconds between two ticks."""
     fanout: Literal["all", "drifted", "auto"] = "auto"
-    """Which presets a tick sends a message for: all, those that need an action, or all up to 1,000 presets."""
+    """Presets for which a tick sends a message. all: every preset; drifted: those that need an action; auto: every
+    preset up to 1,000 presets, those that need an action beyond that."""
     backoff_interval: Duration = 60
-    """Creation waits this long per recent failed build."""
+    """Seconds that a pool waits before it creates again, per recent failed build."""
     backoff_lookback: Duration = 3600
-    """Failed builds older than this no longer count for the backoff."""
+    """Seconds for which a failed build counts for the backoff."""
     failure_hard_limit: int = Field(3, ge=0)
-    """Creation stops after this many failed builds in a row, until `prebuild unblock`; 0: never."""
+    """Number of failed builds in a row after which a pool creates nothing until `prebuild unblock`. 0: no limit."""
     max_builds_in_flight: int = Field(0, ge=0)
-    """Start builds pending or running at once, over all pools; 0: no limit."""
+    """Maximum number of start builds that are pending or running, over all pools. 0: no limit."""
     build_timeout: Lasting = 3600
-    """A build that takes longer is ended."""
+    """Seconds after which a running build is ended."""
     build_attempts: int = Field(3, ge=1)
     """How often a build whose worker died is taken up again before it fails."""
     build_concurrency: int = Field(4, ge=1)
-    """Builds at once in one builds worker."""
+    """Maximum number of builds that one builds worker runs at a time."""
     heartbeat_timeout: Lasting = 30
-    """A build whose worker has not been heard of for this long is taken up by another."""
+    """Seconds without a renewed lease after which another worker takes a build up."""
     sweep_interval: Lasting = 30
     """Seconds between two sweeps: lost builds, unpublished builds, retries."""
     republish_after: Lasting = 30
-    """A build still pending this long after its message was sent may have lost it and gets another; the time doubles
-    with each. One whose message was never sent gets it after a sixth of that."""
+    """Seconds after which a build that is still pending gets another message, because the first may be lost; the time
+    doubles with each message. A build whose message was never sent gets one after a sixth of that."""
     probe_interval: Lasting = 60
-    """Every prebuild is probed about this often; one that fails is looked at again four times as often."""
+    """Approximate seconds between two probes of a prebuild; one that fails is probed four times as often."""
     probe_failures: int = Field(3, ge=1)
-    """A prebuild that fails its probe this many times in a row is replaced; one that is gone, at once."""
+    """Number of failed probes in a row after which a prebuild is replaced. One that no longer exists is replaced at
+    once."""
     host_lost: Lasting = 600
-    """Local prebuilds of a host that is silent for this long are replaced elsewhere."""
+    """Seconds of silence after which a host's local prebuilds are replaced on other hosts."""
     resource_sweep_interval: Lasting = 300
-    """Seconds between two looks for resources that no workspace knows of."""
+    """Seconds between two searches for strays: resources that no workspace knows of."""
     stray_grace: Duration = 600
-    """Such a resource is removed when it has been seen for this long."""
+    """Seconds for which a stray must have been seen before it is removed."""
     failed_keep: int = Field(2, ge=0)
-    """Failed prebuilds kept for study, per preset; the older ones are deleted."""
+    """Number of failed prebuilds kept for diagnosis, per preset; older ones are deleted."""
     failed_keep_for: Duration = 86400
-    """Failed prebuilds older than this are deleted."""
+    """Seconds after which failed prebuilds are deleted."""
     retention_events: Lasting = 180 * 86400
-    """Claim events and history older than this go; never those of a workspace that somebody has."""
+    """Seconds for which claim events and history are kept. Those of a claimed workspace are kept while it exists."""
     retention_builds: Lasting = 30 * 86400
-    """Builds older than this go, and then what is left of deleted workspaces and superseded versions."""
+    """Seconds for which builds are kept; deleted workspaces and superseded versions go after their builds."""
     retention_logs: Lasting = 7 * 86400
-    """Output of builds older than this goes."""
+    """Seconds for which the output of builds is kept."""
     lock_ttl: Lasting = 60
-    """A preset's Redis lock ends by itself after this long; above the hard time limit of the control tasks."""
+    """Seconds after which a preset's Redis lock expires; longer than the hard time limit of the control tasks."""
     public_host: str = "127.0.0.1"
-    """The host in the URLs of served workspaces."""
+    """Host in the URLs of served workspaces."""
     workspace_bind: str = ""
-    """Address that served workspaces are told to listen on; empty: 127.0.0.1, or 0.0.0.0 with another public host."""
+    """Address that served workspaces are told to listen on. Empty: 127.0.0.1, or 0.0.0.0 with another public host."""
     workspace_ports: str = "20000-29999"
-    """Ports for served workspaces, outside the kernels' ephemeral ranges, so that a resting workspace keeps its own."""
+    """Ports of served workspaces, outside the kernels' ephemeral ranges, so that a resting workspace keeps its port."""
     provisioner_pass_env: Annotated[tuple[str, ...], NoDecode] = tuple(DEFAULT_PASS_ENV.split(","))
-    """Names (or NAME* patterns) of the worker's environment that workspaces may see; empty: none."""
+    """Names (or NAME* patterns) of the worker's variables that workspaces may see. Empty: none."""
     task_events: bool = True
-    """Send Celery events, which Flower shows."""
+    """Whether to send Celery events, which Flower shows."""
     flower_basic_auth: str = ""
-    """user:password of Flower, which does not start without; `FLOWER_BASIC_AUTH` is the same."""
+    """user:password of Flower, which does not start without one. `FLOWER_BASIC_AUTH` sets it, too."""
     exporter_bind: str = "127.0.0.1"
     """Address that `prebuild exporter` listens on."""
     exporter_port: int = Field(9464, ge=0, le=65535)
-    """And its port."""
+    """Port that `prebuild exporter` listens on."""
     exporter_cache: Duration = 10
-    """For this long one reading of the database serves every scrape."""
+    """Seconds for which the exporter answers scrapes from one reading of the database."""
     log_level: str = "INFO"
-    """Of the long-running processes; commands say warnings only."""
+    """Log level of the long-running processes; one-shot commands log warnings only."""
     log_format: Literal["auto", "json", "console"] = "auto"
-    """auto: JSON without a terminal."""
+    """Format of log lines. auto: console on a terminal, JSON elsewhere."""
 
     @field_validator("provisioner_pass_env", mode="before")
     @classmethod
@@ -142,7 +145,7 @@ class Settings(BaseSettings):
     def _is_name(cls, value: str) -> str:
         if not _NAMESPACE.fullmatch(value):
             raise ValueError(
-                f"{value!r} is no name for queues and locks; use 1 to 63 lower-case letters, digits, dots, - and _, "
+                f"{value!r} is not a valid namespace; use 1 to 63 lower-case letters, digits, dots, - and _, "
                 "beginning and ending with a letter or digit"
             )
         return value
@@ -151,7 +154,7 @@ class Settings(BaseSettings):
     @classmethod
     def _is_level(cls, value: str) -> str:
         if value.upper() not in _LEVELS:
-            raise ValueError(f"{value!r} is no level; use one of {', '.join(_LEVELS)}")
+            raise ValueError(f"{value!r} is not a log level; use one of {', '.join(_LEVELS)}")
         return value.upper()
 
     @field_validator("redis_url")
@@ -162,11 +165,11 @@ class Settings(BaseSettings):
             readable = not value or (parts.scheme in _REDIS_SCHEMES and (parts.port or 1) > 0)
         except ValueError:
             readable = False
-        # Celery shows it in its reports when it stands behind the question mark.
+        # Celery shows a password in the query string in its reports.
         if not readable or _QUERY_PASSWORD.search(value):
             raise ValueError(
-                f"{masked_url(value)} is not understood; write redis://:PASSWORD@host:6379/0 "
-                "or unix://:PASSWORD@/path, special characters of the password as %XX"
+                f"{masked_url(value)} is not a valid Redis URL; write redis://:PASSWORD@host:6379/0 "
+                "or unix://:PASSWORD@/path, with special characters of the password as %XX"
             )
         return value
 
@@ -175,7 +178,7 @@ class Settings(BaseSettings):
     def _port_range(cls, value: str) -> str:
         first, _, last = value.partition("-")
         if not (first.isdecimal() and last.isdecimal() and 0 < int(first) <= int(last) < 65536):
-            raise ValueError(f"{value!r} is no range of ports; write it as 20000-29999")
+            raise ValueError(f"{value!r} is not a range of ports; write it as 20000-29999")
         return value
 
     @field_validator("data_dir")
@@ -185,7 +188,7 @@ class Settings(BaseSettings):
 
     @property
     def resolved_database_url(self) -> str:
-        """The URL to connect to, with the driver named."""
+        """The database URL to connect to, with its driver."""
         url = self.database_url or f"sqlite:///{self.data_dir / 'prebuild.db'}"
         for old in ("postgres://", "postgresql://"):
             if url.startswith(old):
@@ -194,17 +197,17 @@ class Settings(BaseSettings):
 
     @property
     def redis_socket(self) -> Path:
-        """Where the embedded Redis listens."""
+        """The socket of the embedded Redis."""
         return self.data_dir / "redis" / "redis.sock"
 
     @property
     def redis_note(self) -> Path:
-        """Where `prebuild up` notes the URL of its Redis, for the commands of other terminals."""
+        """The file in which `prebuild up` writes the URL of its Redis, for commands in other terminals."""
         return self.data_dir / "redis" / "url"
 
     @property
     def resolved_redis_url(self) -> str:
-        """The URL redis-py connects to; Celery's form is `celery_broker_url`."""
+        """The Redis URL in the form of redis-py; Celery's form is `celery_broker_url`."""
         url = self.redis_url
         if not url:
             try:
@@ -215,17 +218,17 @@ class Settings(BaseSettings):
 
     @property
     def celery_broker_url(self) -> str:
-        """The same server in Celery's spelling."""
+        """The Redis URL in the form of Celery."""
         url = self.resolved_redis_url
         return "redis+socket://" + url.removeprefix("unix://") if url.startswith("unix://") else url
 
     def queue(self, name: str, host: str = "") -> str:
-        """The full name of a queue: `prebuild.builds`, or `prebuild.builds.<host>`."""
+        """Return the full name of a queue: `prebuild.builds`, or `prebuild.builds.<host>`."""
         return f"{self.namespace}.{name}.{host}" if host else f"{self.namespace}.{name}"
 
 
 def load_settings(environ: Mapping[str, str] | None = None, /, **overrides: Any) -> Settings:
-    """Settings from the environment. Raises InputError that names each bad variable."""
+    """Read the settings from the environment. Raises InputError that names each bad variable."""
     source = os.environ if environ is None else environ
     from_files: dict[str, Any] = dict(_from_files(source))
     if source.get(f"PREBUILD_{EMPTY_IS_NONE.upper()}") == "":
@@ -266,19 +269,19 @@ def _variable(location: tuple[int | str, ...]) -> str:
 
 
 def masked_url(url: str) -> str:
-    """The URL with its password replaced by ***; of one that can't be read, rather too much than too little."""
+    """Replace the password in a URL by `***`, and in a URL that cannot be parsed perhaps more than the password."""
     return _QUERY_PASSWORD.sub(r"\1***", _PASSWORD.sub(r"\1***@", url))
 
 
 def stable_json(value: object) -> str:
-    """JSON with sorted keys and no spaces: the form digests are made of."""
+    """Write a value as JSON with sorted keys and no spaces, the form from which digests are made."""
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, default=str)
 
 
-if not TYPE_CHECKING:  # so that mypy still refuses a name that does not exist
+if not TYPE_CHECKING:  # hidden from mypy, which would otherwise accept any name
 
     def __getattr__(name: str) -> object:
-        """Understand for release 0.2 where `parse_duration` stood before."""
+        """Serve `parse_duration` at its former place for release 0.2, with a DeprecationWarning."""
         if name != "parse_duration":
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
         from prebuild_tasks.model.durations import parse_duration

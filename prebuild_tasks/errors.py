@@ -1,20 +1,20 @@
-"""Every error the project raises on purpose.
+"""The errors that the project raises on purpose, with the exit code of the command line.
 
-PrebuildError                    the root; carries the exit code of the command line
-├── InputError                   bad usage, a bad file, a bad value: nothing was changed                  exit 2
-│   └── PoolsFileError           a broken pools file; every problem with its line and column
-├── NotFoundError                no such preset, workspace, build or template                             exit 3
-├── ClaimMissError               nobody's fault: no claimable prebuild right now                          exit 4
-│   └── BeingBuiltError          one is being built for the owner: repeat the request to get it
-├── RefusedError                 understood and refused: quota, paused, taken name, conflict              exit 5
-│   └── BusyError                somebody else holds the row right now; nothing was changed, try again        exit 5
-├── WaitTimeoutError             what was waited for did not come in time                                 exit 6
-├── WaitStoppedError             who waited has stopped it                                                exit 130
-├── UnreachableError             the database or Redis did not answer                                     exit 7
-├── AuditError                   the audit or the doctor found something                                  exit 8
-└── ProvisionerError             the provisioner could not do it; its words are the message               exit 1
-    ├── CannotBuildError         and never will: trying again is pointless until the recipe changes
-    └── BuildStoppedError        the build was told to stop: canceled, out of time, or its lease was lost
+PrebuildError                    the base class of all of them                                        exit 1
+├── InputError                   bad usage, a bad file or a bad value; nothing was changed            exit 2
+│   └── PoolsFileError           an invalid pools file; every problem with its line and column        exit 2
+├── NotFoundError                no such preset, workspace, build or template                         exit 3
+├── ClaimMissError               no prebuild can be claimed at the moment                             exit 4
+│   └── BeingBuiltError          one is being built for the owner; repeat the request to get it       exit 4
+├── RefusedError                 valid but refused: quota, paused, name taken, conflict               exit 5
+│   └── BusyError                another process holds the row; nothing was changed, try again        exit 5
+├── WaitTimeoutError             the awaited state was not reached in time                            exit 6
+├── WaitStoppedError             the caller stopped waiting                                           exit 130
+├── UnreachableError             the database or Redis did not answer                                 exit 7
+├── AuditError                   the audit or the doctor found a problem                              exit 8
+└── ProvisionerError             the provisioner failed; its output is the message                    exit 1
+    ├── CannotBuildError         the recipe can never be built: do not retry until it changes         exit 1
+    └── BuildStoppedError        the build was canceled, ran out of time, or lost its lease           exit 1
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ from typing import ClassVar
 from prebuild_tasks.remedies import Remedy, RemedyKind
 
 _LENGTH_MAX = 1500
-"""Characters of a message: a value of 10 MB that was refused is not repeated."""
+"""Maximum length of a message in characters, so that a refused value of 10 MB is not repeated in full."""
 
 
 class PrebuildError(Exception):
-    """Root of the tree. The message is one sentence for people.
+    """Base class of the project's errors. The message is one sentence for people.
 
-    What to do next are the `hint`, free text that names no command, and the `remedy`, which each face spells in its own
-    way; with both, the hint introduces the remedy.
+    `hint` and `remedy` say what to do next. The hint is free text that does not name a command; each face spells the
+    remedy in its own way. If both are given, the hint introduces the remedy.
     """
 
     exit_code: ClassVar[int] = 1
@@ -51,7 +51,7 @@ class PrebuildError(Exception):
 
 
 class InputError(PrebuildError):
-    """Bad usage or a bad value."""
+    """Bad usage or a bad value. Nothing was changed."""
 
     exit_code = 2
     code = "bad_input"
@@ -59,7 +59,7 @@ class InputError(PrebuildError):
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One thing wrong with a pools file. `line` and `column` count from 1; 0 where there is no place to name."""
+    """A problem in a pools file. `line` and `column` count from 1; 0 means that the position is unknown."""
 
     message: str
     fix: str = ""
@@ -73,7 +73,7 @@ class Problem:
 
 
 class PoolsFileError(InputError):
-    """A pools file that can't be applied. All problems are named at once."""
+    """An invalid pools file. The error lists all problems at once."""
 
     code = "bad_pools_file"
 
@@ -82,7 +82,7 @@ class PoolsFileError(InputError):
         super().__init__(
             "", hint="correct it and run the command again; its schema", remedy=Remedy(RemedyKind.SHOW_FILE_SCHEMA)
         )
-        self.message = "\n".join(str(problem) for problem in self.problems)  # whole: the file's size bounds it
+        self.message = "\n".join(str(problem) for problem in self.problems)  # not truncated: the file's size bounds it
 
 
 class NotFoundError(PrebuildError):
@@ -93,7 +93,7 @@ class NotFoundError(PrebuildError):
 
 
 class ClaimMissError(PrebuildError):
-    """No prebuild was claimable. `reason` is a reason code of `core.model.MissReason`."""
+    """No prebuild was claimable. `reason` is a value of `model.vocabulary.MissReason`."""
 
     exit_code = 4
     code = "claim_miss"
@@ -104,7 +104,7 @@ class ClaimMissError(PrebuildError):
 
 
 class BeingBuiltError(ClaimMissError):
-    """No prebuild was ready, so one is being built for the owner. The same request, repeated, will answer it."""
+    """No prebuild was ready, so one is being built for the owner. Repeat the request to get it."""
 
     def __init__(
         self, message: str, *, workspace: str, preset_id: int, hint: str = "", remedy: Remedy | None = None
@@ -115,60 +115,60 @@ class BeingBuiltError(ClaimMissError):
 
 
 class RefusedError(PrebuildError):
-    """Understood, and refused: over a quota, a name that is taken, a conflict with what is there."""
+    """A valid request was refused: it exceeds a quota, the name is taken, or it conflicts with the current state."""
 
     exit_code = 5
     code = "refused"
 
 
 class BusyError(RefusedError):
-    """Somebody else held the row for longer than the lock timeout. Nothing was changed; trying again is right."""
+    """Another transaction held the row for longer than the lock timeout. Nothing was changed; try again."""
 
     code = "busy"
 
 
 class WaitTimeoutError(PrebuildError):
-    """What was waited for did not come in time."""
+    """The awaited state was not reached in time."""
 
     exit_code = 6
     code = "timeout"
 
 
 class WaitStoppedError(PrebuildError):
-    """Who waited does not want to any longer: Ctrl-C."""
+    """The caller stopped waiting, as with Ctrl-C."""
 
     exit_code = 130
     code = "interrupted"
 
 
 class UnreachableError(PrebuildError):
-    """The database or Redis did not answer; the message says what was tried."""
+    """The database or Redis did not answer. The message names the address that was tried."""
 
     exit_code = 7
     code = "unreachable"
 
 
 class AuditError(PrebuildError):
-    """The audit found an invariant broken, the doctor something wrong, or `health` nobody alive."""
+    """The audit found a broken invariant, the doctor found a problem, or `health` found no live process."""
 
     exit_code = 8
     code = "audit"
 
 
 class ProvisionerError(PrebuildError):
-    """The provisioner could not do it, this time."""
+    """The provisioner failed this time; another attempt may succeed."""
 
     code = "provisioner_failed"
 
 
 class CannotBuildError(ProvisionerError):
-    """The recipe can never be built: a config or parameter the provisioner refuses."""
+    """The recipe can never be built: the provisioner refuses its config or a parameter."""
 
     code = "validation_failed"
 
 
 class BuildStoppedError(ProvisionerError):
-    """The build was stopped from outside; `reason` is canceled, timeout or lost."""
+    """The build was stopped from outside. `reason` is `canceled`, `timeout` or `lost`."""
 
     code = "build_stopped"
 

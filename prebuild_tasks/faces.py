@@ -1,4 +1,4 @@
-"""Lazy package faces: importing a package's name loads only the module that defines it."""
+"""Lazy package faces: importing a name from a package loads only the module that defines it."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ def lazy(package: str, homes: Mapping[str, tuple[str, ...]]) -> Callable[[str], 
     """Return a module-level `__getattr__` for `package`.
 
     Args:
-        package: the package's full name.
-        homes: the names it exports, by the submodule that defines them.
+        package: full name of the package.
+        homes: exported names by the submodule that defines them.
     """
     home_of = {name: module for module, names in homes.items() for name in names}
 

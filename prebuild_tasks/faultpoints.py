@@ -1,8 +1,8 @@
-"""Named steps at which a process can be made to die or to freeze, for the fault tests. Off, a step is an empty call.
+"""Named steps at which a fault test can kill or freeze a process. Unless switched on, a step is an empty call.
 
-PREBUILD_FAULT_DIR=faults: the first process that comes to the step `start.before_end` while the file
-faults/start.before_end is there takes the file away, and then does to itself what stands in it: a signal's name, and
-`group` when the whole process group is meant.
+With PREBUILD_FAULT_DIR=faults, the first process that reaches the step `start.before_end` while the file
+faults/start.before_end exists removes the file and sends itself the signal that the file names. If the word `group`
+follows, the signal goes to the whole process group.
 """
 
 from __future__ import annotations
@@ -16,21 +16,21 @@ _DIRECTORY = os.environ.get("PREBUILD_FAULT_DIR", "")
 
 
 def _off(_name: str) -> None:
-    """Nobody dies."""
+    """Do nothing."""
 
 
 def _on(name: str) -> None:
     armed = Path(_DIRECTORY, name)
-    mine = armed.with_name(f"{name}.{os.getpid()}")
+    taken = armed.with_name(f"{name}.{os.getpid()}")
     try:
-        armed.rename(mine)  # of several that come at once, one gets it
+        armed.rename(taken)  # only one of several processes succeeds
     except OSError:
         return
-    number, *whom = mine.read_text().split()
-    mine.unlink()
-    send = os.killpg if whom else os.kill
-    send(os.getpgrp() if whom else os.getpid(), signal.Signals[number])
+    signal_name, *group = taken.read_text().split()
+    taken.unlink()
+    send = os.killpg if group else os.kill
+    send(os.getpgrp() if group else os.getpid(), signal.Signals[signal_name])
 
 
 step: Callable[[str], None] = _on if _DIRECTORY else _off
-"""Call it with the step's name."""
+"""Reach a step, given by its name."""

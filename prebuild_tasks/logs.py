@@ -1,4 +1,4 @@
-"""Logs: one event per line with fields; JSON where no terminal reads along. And the names of all metrics."""
+"""Configuration of the logs: one event with its fields per line, as JSON unless standard error is a terminal."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ from prebuild_tasks.config import Settings
 
 _QUIET = ("kombu", "amqp", "urllib3", "alembic", "tornado.access")
 _EACH_TASK = ("celery.worker.strategy", "celery.app.trace")
-"""That a task came, and that it went well: two lines for each turn that finds nothing. What changed we log ourselves;
-Flower shows every task; failures are errors."""
+"""Loggers of Celery that report each task's arrival and success: two lines for each turn that changes nothing. The
+project logs changes itself, Flower shows every task, and failures are logged as errors."""
 
-# The values of local variables hold passwords and secret parameters: structlog shows them unless told otherwise.
+# Local variables hold passwords and secret parameters, and structlog shows their values by default.
 _TRACEBACKS = structlog.processors.ExceptionRenderer(structlog.tracebacks.ExceptionDictTransformer(show_locals=False))
 
 
 def configure_command_logging() -> None:
-    """For one-shot commands: warnings and worse, on standard error; standard output is the answer's alone."""
+    """Log warnings and errors to standard error, for one-shot commands; standard output is for the answer."""
     _configure("WARNING", "auto")
-    # A wake-up that outlives its deadline may log while the process ends: no reason for a traceback.
+    # A wake-up that outlives its deadline may log while the process ends; that must not print a traceback.
     logging.raiseExceptions = False
 
 
 def configure_logging(settings: Settings) -> None:
-    """Send our events and every library's records to standard error, in one format. Safe to call again."""
+    """Send the project's events and the libraries' records to standard error in one format. May be called again."""
     _configure(settings.log_level, settings.log_format)
 
 

@@ -1,1 +1,1 @@
-"""The words of the field: vocabulary, names, durations, text."""
+"""The domain's vocabulary: enums, names, durations and text for people."""

@@ -15,7 +15,7 @@ _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d)?")
 
 
 def parse_duration(value: object) -> float:
-    """Seconds from `15`, `"15s"`, `"5m"`, `"8h"`, `"14d"` or `"1h30m"`. Raises ValueError with the accepted forms."""
+    """Convert `15`, `"15s"`, `"5m"`, `"8h"`, `"14d"` or `"1h30m"` to seconds. Raises ValueError for other forms."""
     if isinstance(value, timedelta):
         return value.total_seconds()
     if isinstance(value, (int, float)) and not isinstance(value, bool):
@@ -33,11 +33,12 @@ def parse_duration(value: object) -> float:
 
 
 LONGEST = 3_155_760_000
-"""Seconds: a hundred years. With more, an instant that long ago would be before the calendar begins."""
+"""The longest duration in seconds: a hundred years, so that `now` minus a duration is a date that Python can hold."""
 
 
 Duration = Annotated[float, BeforeValidator(parse_duration), Field(ge=0, le=LONGEST, allow_inf_nan=False)]
+"""A duration in seconds, which may be 0."""
 
 
 Lasting = Annotated[float, BeforeValidator(parse_duration), Field(gt=0, le=LONGEST, allow_inf_nan=False)]
-"""A duration for which 0 would mean nothing, or everything at once."""
+"""A duration in seconds that must be greater than 0."""

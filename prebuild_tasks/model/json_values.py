@@ -1,4 +1,4 @@
-"""Types of values that JSON can hold."""
+"""Types of JSON values."""
 
 from __future__ import annotations
 
@@ -6,6 +6,6 @@ from collections.abc import Mapping, Sequence
 from typing import TypeAlias
 
 JsonValue: TypeAlias = "str | int | float | bool | Sequence[JsonValue] | Mapping[str, JsonValue] | None"
-"""Whatever JSON can hold."""
+"""Any value that JSON can represent."""
 JsonObject: TypeAlias = Mapping[str, JsonValue]
 """A JSON object."""

@@ -1,4 +1,4 @@
-"""Names: made readable and unique, and checked where they come in."""
+"""Names of pools, presets, workspaces and owners: types, generation and validation."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _SHOWN = 60
 
 
 class PoolName(NamedTuple):
-    """A preset of one name over all versions of its template: `template/preset`."""
+    """The name of a pool, `template/preset`: the presets of one name over all versions of a template."""
 
     template: str
     preset: str
@@ -30,13 +30,13 @@ class PoolName(NamedTuple):
 
     @classmethod
     def of_ref(cls, ref: str) -> PoolName:
-        """Read the pool of a preset's name that we spelled ourselves: it is not checked again."""
+        """Return the pool of a preset's name. The name must be valid, because it is not checked."""
         template, _, preset = ref.partition("@")[0].partition("/")
         return cls(template, preset)
 
 
 class PresetRef(NamedTuple):
-    """`template/preset`, the active version's, or `template/preset@version`."""
+    """The name of a preset: `template/preset` for the active version, or `template/preset@version`."""
 
     template: str
     preset: str
@@ -48,61 +48,67 @@ class PresetRef(NamedTuple):
 
     @property
     def pool(self) -> PoolName:
-        """The pool that the preset belongs to."""
+        """The name of the preset's pool."""
         return PoolName(self.template, self.preset)
 
     @classmethod
     def of(cls, template: str, preset: str, version: str, *, active: bool) -> PresetRef:
-        """Name a stored preset, without the version where that is the active one."""
+        """Name a stored preset; the version is left out if it is the active one."""
         return cls(template, preset, None if active else version)
 
     @classmethod
     def parse(cls, value: str) -> PresetRef:
-        """Read `template/preset` or `template/preset@version`. Raises InputError with the form."""
+        """Parse `template/preset` or `template/preset@version`. Raises InputError for other forms."""
         match = _REF.fullmatch(value)
         if not match:
-            raise InputError(f"{_shown(value)} is no preset", hint="write template/preset, or template/preset@version")
+            raise InputError(
+                f"{_shown(value)} is not a preset name", hint="write template/preset, or template/preset@version"
+            )
         return cls(*match.groups())
 
 
 def prebuild_name() -> str:
-    """A fresh name such as `prebuild-amber-otter-3f2a`. Unique by chance; the schema refuses the rest."""
+    """Make a random name such as `prebuild-amber-otter-3f2a`. A rare duplicate is refused by the schema."""
     return f"{PREBUILD_PREFIX}{generate_slug(2)}-{secrets.token_hex(2)}"
 
 
 def claimed_name(name: str) -> str:
-    """What a claimed workspace is called when its owner did not say."""
+    """Return the default name of a claimed workspace, from the prebuild's name."""
     return name.removeprefix(PREBUILD_PREFIX)
 
 
 def check_name(kind: str, value: str) -> str:
-    """The name itself. Raises InputError with the rule: it becomes part of paths, labels and queue names."""
+    """Return the name if it is valid as a part of paths, labels and queue names. Raises InputError if it is not."""
     if not _NAME.fullmatch(value) or ".." in value:
         raise InputError(
-            f"{_shown(value)} is no {kind} name",
+            f"{_shown(value)} is not a valid {kind} name",
             hint="use 1 to 63 lower-case letters, digits, dots, - and _, beginning and ending with a letter or digit",
         )
     return value
 
 
 def check_owner(value: str) -> str:
-    """The owner, trimmed. Raises InputError for nobody, for the reserved owner, and for what would garble a line."""
+    """Return the owner without surrounding spaces.
+
+    Raises InputError if it is empty, reserved, too long, or has a slash or characters that cannot be printed.
+    """
     owner = value.strip()
     if not owner:
-        raise InputError("the owner is empty", hint="say who it is for: --owner NAME")
+        raise InputError("the owner is empty", hint="name the person who gets the workspace: --owner NAME")
     if owner.casefold() == PREBUILDS_OWNER:
         raise InputError(
             f"{PREBUILDS_OWNER} is the reserved owner of the pools", hint="claim for a person: --owner NAME"
         )
     if len(owner) > _OWNER_MAX or not owner.isprintable() or "/" in owner or "\\" in owner:
         raise InputError(
-            f"{_shown(owner)} is no owner's name", hint=f"use up to {_OWNER_MAX} printable characters without slashes"
+            f"{_shown(owner)} is not a valid owner",
+            hint=f"use up to {_OWNER_MAX} printable characters without slashes",
         )
     return owner
 
 
 def as_id(value: str) -> str | None:
-    """The value as the id it is, in its usual form; None for one that is a name."""
+    """Return the value as an id in canonical form, or None if it is not an id."""
     try:
         return str(UUID(value))
     except ValueError:
@@ -110,5 +116,5 @@ def as_id(value: str) -> str | None:
 
 
 def _shown(value: str) -> str:
-    """The value as it may be repeated in a message: short, and with control characters escaped."""
+    """Shorten a value for a message, with control characters escaped."""
     return repr(value if len(value) <= _SHOWN else value[:_SHOWN] + "…")

@@ -1,6 +1,6 @@
-"""The words of the field as types. Every field says what it means; times are aware UTC, durations are timedeltas.
+"""The domain's vocabulary as types. Times are aware and in UTC; durations are timedeltas.
 
-What a tick makes for every preset is a NamedTuple: as frozen as a frozen dataclass, and four times as quick to make.
+Types that a tick creates for every preset are NamedTuples, which are created four times as fast as frozen dataclasses.
 """
 
 from __future__ import annotations
@@ -10,17 +10,17 @@ from enum import StrEnum
 from typing import NamedTuple
 
 PREBUILDS_OWNER = "prebuilds"
-"""The reserved owner of every workspace nobody has claimed yet."""
+"""The reserved owner of every workspace that is not claimed yet."""
 RECONCILER = "reconciler"
-"""The initiator of everything the loop does by itself."""
+"""The initiator of everything that the reconciliation loop does."""
 CLAIM_REASON = "claim"
-"""The reason of the build that makes a claimed workspace its owner's; a start, as it does not end it."""
+"""The reason of the build that personalises a claimed workspace. Its transition is a start."""
 NEVER_READY_CODE = "never_ready"
-"""The error code of a start that ran and whose readiness probe did not pass in time."""
+"""The error code of a start build that ran but whose readiness probe did not pass in time."""
 
 
 class Transition(StrEnum):
-    """What a build does to its workspace."""
+    """The effect of a build on its workspace."""
 
     START = "start"
     STOP = "stop"
@@ -28,7 +28,7 @@ class Transition(StrEnum):
 
 
 class BuildStatus(StrEnum):
-    """Where a build is. The last three are final."""
+    """The status of a build. The last three are final."""
 
     PENDING = "pending"
     RUNNING = "running"
@@ -43,11 +43,11 @@ class BuildStatus(StrEnum):
 
 
 class WorkspaceState(StrEnum):
-    """One word for where a workspace that is not deleted is, as people are told."""
+    """The state of a workspace that is not deleted, as it is shown to people."""
 
     STARTING = "starting"
     RUNNING = "running"
-    """Started, not ready yet."""
+    """Started, but not ready yet."""
     READY = "ready"
     PERSONALISING = "personalising"
     USABLE = "usable"
@@ -62,12 +62,12 @@ class WorkspaceState(StrEnum):
 
 OPEN_STATUSES = (BuildStatus.PENDING, BuildStatus.RUNNING, BuildStatus.CANCELING)
 ACTIVE_STATUSES = (BuildStatus.RUNNING, BuildStatus.CANCELING)
-"""A runner has it."""
+"""Statuses of a build that a runner has taken."""
 FINAL_STATUSES = tuple(status for status in BuildStatus if status.final)
 
 
 class PresetStatus(StrEnum):
-    """Whether a preset may be built at all."""
+    """Whether prebuilds of a preset may be created, and if not, why."""
 
     HEALTHY = "healthy"
     HARD_LIMITED = "hard_limited"
@@ -75,14 +75,14 @@ class PresetStatus(StrEnum):
 
 
 class ClaimState(StrEnum):
-    """Whether a claimed workspace is already its owner's in every respect."""
+    """Whether a claimed workspace is already personalised for its owner."""
 
     PERSONALISING = "personalising"
     USABLE = "usable"
 
 
 class MissReason(StrEnum):
-    """Why a claim found nothing."""
+    """The reason why a claim found no prebuild."""
 
     EMPTY_POOL = "empty_pool"
     STARTING = "starting"
@@ -91,11 +91,11 @@ class MissReason(StrEnum):
     NOT_DESIRED = "not_desired"
     BEING_BUILT = "being_built"
     BUILD_FAILED = "build_failed"
-    """Both of a workspace that was begun for the owner, because none was ready."""
+    """`BEING_BUILT` and `BUILD_FAILED`: a workspace was started for the owner, because no prebuild was ready."""
 
 
 class BuildPriority:
-    """What a builds worker takes first: lower is more urgent."""
+    """The priorities of builds. A builds worker takes the lowest value first."""
 
     PERSON_WAITS = 0
     DELETE = 1
@@ -103,28 +103,28 @@ class BuildPriority:
 
 
 class Schedule(NamedTuple):
-    """A time range in the preset's zone with a desired size of its own. `cron` has five fields; the minute is `*`."""
+    """A time range in the preset's zone with its own desired size. `cron` has five fields; the minute is `*`."""
 
     cron: str
     desired: int
 
 
 class Preset(NamedTuple):
-    """What is declared of one preset, as far as a decision needs it."""
+    """The declared values of a preset that a decision needs."""
 
     id: str
     desired: int
-    """Base size, outside every schedule."""
+    """Desired number of prebuilds outside every schedule."""
     using_active_version: bool = True
     deleted: bool = False
     deprecated: bool = False
-    """Both are the template's; either makes the preset inactive."""
+    """`deleted` and `deprecated` are the template's; either makes the preset inactive."""
     ttl: timedelta | None = None
-    """A prebuild older than this is expired; None or not positive: never."""
+    """Age at which a prebuild expires. None or not positive: prebuilds never expire."""
     last_invalidated_at: datetime | None = None
     """Prebuilds created strictly before this are expired."""
     timezone: str = ""
-    """IANA name of the zone the schedules are in."""
+    """IANA name of the time zone of the schedules."""
     schedules: tuple[Schedule, ...] = ()
 
     @property

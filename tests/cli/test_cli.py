@@ -129,7 +129,7 @@ def test_bad_input_is_one_sentence(
         (["dev/small", "--owner", ""], 2, "the owner is empty"),
         (["dev/small", "--owner", "Prebuilds"], 2, "prebuilds is the reserved owner"),
         (["dev/small", "--owner", "ada", "--name", "mine"], 5, "ada already has a workspace named mine"),
-        (["dev/small", "--owner", "ada", "--name", "No Name"], 2, "'No Name' is no workspace name"),
+        (["dev/small", "--owner", "ada", "--name", "No Name"], 2, "'No Name' is not a valid workspace name"),
         (["dev/small", "--owner", "bob"], 5, "bob has 2 workspaces, the limit is 2"),
         (["dev/nothing", "--owner", "ada"], 3, "there is no preset dev/nothing"),
         (["dev/drained", "--owner", "ada"], 4, "it is no longer offered, and nothing of it is left"),
@@ -178,8 +178,8 @@ def test_a_broken_pools_file_exits_2_and_changes_nothing(cli: Any, tmp_path: Pat
         ("RETENTION_LOGS", "0d", "greater than 0"),
         ("RETENTION_EVENTS", "9999999d", "less than or equal to 3155760000"),
         ("BACKOFF_LOOKBACK", "9" * 400, "less than or equal to 3155760000"),
-        ("LOG_LEVEL", "foo", "'foo' is no level; use one of CRITICAL, ERROR, WARNING, INFO, DEBUG"),
-        ("NAMESPACE", "a b/*", "'a b/*' is no name for queues and locks"),
+        ("LOG_LEVEL", "foo", "'foo' is not a log level; use one of CRITICAL, ERROR, WARNING, INFO, DEBUG"),
+        ("NAMESPACE", "a b/*", "'a b/*' is not a valid namespace"),
     ],
 )
 def test_a_bad_setting_names_its_variable(

@@ -59,7 +59,7 @@ def test_names_that_are_taken(name: str) -> None:
     ],
 )
 def test_names_that_are_not(name: str) -> None:
-    with pytest.raises(InputError, match=r"is no template name.*1 to 63 lower-case letters") as caught:
+    with pytest.raises(InputError, match=r"is not a valid template name.*1 to 63 lower-case letters") as caught:
         check_name("template", name)
     assert "\n" not in str(caught.value)
     assert len(str(caught.value)) < 300
