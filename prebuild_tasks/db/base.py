@@ -1,4 +1,4 @@
-"""What every table is made of."""
+"""The base class of the tables, with shared column types and indexes."""
 
 from __future__ import annotations
 
@@ -14,12 +14,14 @@ from prebuild_tasks.model.vocabulary import BuildStatus, PresetStatus, Transitio
 UuidText = Uuid(as_uuid=False)
 Json = JSON(none_as_null=True).with_variant(JSONB(none_as_null=True), "postgresql")
 AutoId = BigInteger().with_variant(Integer(), "sqlite")
-"""SQLite numbers rows by itself only for INTEGER."""
+"""An automatic row number. SQLite numbers rows only in an INTEGER column."""
 ERROR_LENGTH = 2000
-"""Characters of an error that are kept."""
+"""Maximum number of characters stored of an error."""
 
 
 class Base(DeclarativeBase):
+    """Base class of the tables: names of constraints, and column types by annotation."""
+
     metadata = MetaData(
         naming_convention={
             "ix": "ix_%(table_name)s_%(column_0_N_name)s",
@@ -40,5 +42,5 @@ class Base(DeclarativeBase):
 
 
 def partial_index(name: str, *columns: str, where: str, unique: bool = False) -> Index:
-    """An index of the rows that fulfil `where`, a condition both databases read."""
+    """Create an index of the rows that fulfil `where`, a condition in SQL that both databases understand."""
     return Index(name, *columns, unique=unique, postgresql_where=text(where), sqlite_where=text(where))

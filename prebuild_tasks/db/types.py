@@ -19,9 +19,9 @@ _MICROSECOND = timedelta(microseconds=1)
 
 
 class UtcDateTime(TypeDecorator[datetime]):
-    """An aware instant in UTC. `timestamptz` on PostgreSQL; microseconds since 1970 on SQLite, which has no such type.
+    """An aware datetime in UTC: `timestamptz` on PostgreSQL, microseconds since 1970 on SQLite, which has no such type.
 
-    Raises ValueError for a naive value: it would mean a different instant on every machine.
+    Raises ValueError for a naive value, which would mean a different instant on every machine.
     """
 
     impl = DateTime(timezone=True)
@@ -36,7 +36,7 @@ class UtcDateTime(TypeDecorator[datetime]):
         if value is None:
             return None
         if value.tzinfo is None:
-            raise ValueError("naive datetime: the database stores aware instants only")
+            raise ValueError("naive datetime: give the datetime a time zone, as the database stores aware ones only")
         return (value - _EPOCH) // _MICROSECOND if dialect.name == "sqlite" else value.astimezone(UTC)
 
     def process_result_value(self, value: datetime | int | None, dialect: Dialect) -> datetime | None:
@@ -56,7 +56,7 @@ class age_seconds(FunctionElement[float]):  # noqa: N801 - reads as a SQL functi
 @compiles(age_seconds, "postgresql")
 def _age_postgresql(element: age_seconds, compiler: SQLCompiler, **kw: object) -> str:
     later, earlier = (compiler.process(clause, **kw) for clause in element.clauses)
-    # As a double: EXTRACT makes a numeric, which takes three times as long; microseconds are exact in both.
+    # date_part returns a double; EXTRACT returns a numeric, which takes three times as long. Both are exact to 1 µs.
     return f"date_part('epoch', {later} - {earlier})"
 
 
@@ -67,7 +67,7 @@ def _age_sqlite(element: age_seconds, compiler: SQLCompiler, **kw: object) -> st
 
 
 class bucket_of(FunctionElement[int]):  # noqa: N801 - reads as a SQL function
-    """`bucket_of(at, literal_column(seconds))`: whole spans of that many seconds between 1970 and an instant."""
+    """`bucket_of(at, literal_column(seconds))`: number of whole intervals of `seconds` between 1970 and `at`."""
 
     type = BigInteger()
     inherit_cache = True
@@ -87,7 +87,7 @@ def _bucket_sqlite(element: bucket_of, compiler: SQLCompiler, **kw: object) -> s
 
 
 class db_now(FunctionElement[datetime]):  # noqa: N801 - reads as a SQL function
-    """The database's own clock, read when the statement runs, not when the transaction began. PostgreSQL only."""
+    """The database's clock when the statement runs, not when the transaction began. PostgreSQL only."""
 
     type = UtcDateTime()
     inherit_cache = True
@@ -100,12 +100,12 @@ def _now_postgresql(_element: db_now, _compiler: SQLCompiler, **_kw: Any) -> str
 
 
 def conflict_insert(connection: Connection, table: type[DeclarativeBase]) -> postgresql.Insert | sqlite.Insert:
-    """An insert that knows ON CONFLICT, in either database's words."""
+    """Create an insert that supports ON CONFLICT, for the dialect of the connection."""
     return postgresql.insert(table) if connection.dialect.name == "postgresql" else sqlite.insert(table)
 
 
 def stored_enum(kind: type[StrEnum]) -> Enum:
-    """An enum stored by value as text, checked by the schema, so that raw SQL and a console read well."""
+    """Create a type that stores an enum's value as text, readable in SQL and checked by the schema."""
     return Enum(
         kind,
         native_enum=False,

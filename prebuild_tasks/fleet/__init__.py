@@ -1,4 +1,4 @@
-"""Which processes and hosts are alive."""
+"""Presence of processes and hosts: who announces itself, who is alive, and when the last tick ended."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which hosts' builds workers are heard of, and what becomes of the local prebuilds of one that is not."""
+"""Hosts with live builds workers, and the tasks that their releases know."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from prebuild_tasks.schema import tables as m
 log = structlog.get_logger(__name__)
 
 _HOST_TASKS_SINCE = (0, 2)
-"""The first release whose builds workers know the tasks that are sent to one host by names of their own."""
+"""The first release whose builds workers know the separate names of the tasks that are sent to hosts."""
 
 
 def live_hosts(connection: Connection, settings: Settings, now: datetime) -> Sequence[str]:
-    """Hosts with a builds worker that was heard of just now."""
+    """List the hosts with a live builds worker."""
     return (
         connection.execute(select(m.Worker.host).where(*has_live_builds_process(settings, now)).distinct())
         .scalars()
@@ -29,10 +29,11 @@ def live_hosts(connection: Connection, settings: Settings, now: datetime) -> Seq
 
 
 def all_know_host_tasks(connection: Connection, settings: Settings, now: datetime) -> bool:
-    """Whether every builds worker announced a release that knows `SWEEP_RESOURCES_ON_HOST` and its like.
+    """Return whether every builds worker runs a release that knows the tasks for hosts, as `SWEEP_RESOURCES_ON_HOST`.
 
-    A worker that is silent without having said good-bye counts until its host counts as lost: it may only be slow, and
-    an older one would drop a message that it does not know. Where nobody is there, nobody knows who comes next.
+    A silent worker that has not announced its end counts until its host counts as lost: it may only be slow, and an
+    older release would drop a message that it does not know. Without any worker the answer is False, because the next
+    one to start may be of an older release.
     """
     since = min(recent(settings, now), now - timedelta(seconds=settings.host_lost))
     query = select(m.Worker.version).where(
@@ -43,10 +44,11 @@ def all_know_host_tasks(connection: Connection, settings: Settings, now: datetim
 
 
 def _release(version: str) -> tuple[int, ...]:
-    """Return the first two numbers of a version; nothing, which is older than any, of one that has none."""
+    """Return the first two numbers of a version, or an empty tuple, which is older than any, if it has none."""
     parts = version.split(".")[:2]
     return tuple(int(part) for part in parts) if all(part.isdecimal() for part in parts) else ()
 
 
 def has_live_builds_process(settings: Settings, now: datetime) -> tuple[ColumnElement[bool], ...]:
+    """Build the conditions that a row of `workers` is a live builds worker."""
     return m.Worker.role == BUILDS_ROLE, is_alive_sql(recent(settings, now))

@@ -1,4 +1,4 @@
-"""Which processes are here and when the last tick ended: from their own words in the database, asking nobody."""
+"""Liveness of the processes and of the tick, read from what they wrote to the database."""
 
 from __future__ import annotations
 
@@ -25,20 +25,20 @@ __all__ = ["Liveness", "Process", "note_tick", "read_liveness", "stale_after"]
 log = structlog.get_logger(__name__)
 
 TICK_KEY = "tick"
-"""Settings row of the last tick that ended: its number, when it began and ended by the database's clock, what it
-sent."""
+"""Key of the settings row of the last tick that ended: its number, start and end by the database's clock, and the
+number of messages it sent."""
 _STALE_INTERVALS, _STALE_MIN = 3, 30.0
-"""A tick is stale after this many intervals, and never before this many seconds."""
+"""Intervals after which a tick is stale, and the minimum in seconds."""
 
 
 def read_liveness(connection: Connection, settings: Settings, now: datetime) -> Liveness:
-    """Read it, in two statements."""
+    """Read which processes are alive and when the last tick ended. Two statements."""
     since = recent(settings, now)
     workers = connection.execute(select(m.Worker).order_by(m.Worker.seen_at.desc(), m.Worker.name)).all()
     tick = select(m.Setting.updated_at).where(m.Setting.key == TICK_KEY).scalar_subquery()
     row = connection.execute(select(m.Installation.created_at, tick.label("ticked_at"))).one()
-    # One that was set up just now is not stale before its first tick.
-    still = (now - (row.ticked_at or row.created_at)).total_seconds()
+    # Before the first tick, the age counts from the creation of the installation.
+    age = (now - (row.ticked_at or row.created_at)).total_seconds()
     return Liveness(
         now=now,
         processes=tuple(
@@ -56,19 +56,19 @@ def read_liveness(connection: Connection, settings: Settings, now: datetime) -> 
             for worker in workers
         ),
         last_tick_at=row.ticked_at,
-        tick_age=None if row.ticked_at is None else max(still, 0.0),
-        tick_stale=still > stale_after(settings),
+        tick_age=None if row.ticked_at is None else max(age, 0.0),
+        tick_stale=age > stale_after(settings),
         stale_after=stale_after(settings),
     )
 
 
 def stale_after(settings: Settings) -> float:
-    """Seconds after which a tick that has not come is missed."""
+    """Return the age in seconds beyond which the last tick is stale."""
     return max(_STALE_INTERVALS * settings.reconcile_interval, _STALE_MIN)
 
 
 def note_tick(database: Database, started: datetime, report: Mapping[str, object], seconds: float) -> None:
-    """Remember that a tick has ended, and how long it took. Failing to note it fails nothing: it has done its work."""
+    """Store that a tick has ended and how long it took. A failure is only logged: the tick has done its work."""
     try:
         with database.write() as connection:
             now = database.now(connection)
@@ -85,5 +85,5 @@ def note_tick(database: Database, started: datetime, report: Mapping[str, object
 def _queues(stored: Sequence[str] | None, role: str, host: str, settings: Settings) -> tuple[str, ...]:
     if stored is not None:
         return tuple(stored)
-    # An older release's: only its builds workers spoke.
+    # Written by an older release, in which only builds workers announced themselves.
     return (settings.queue(BUILDS), settings.queue(BUILDS, host)) if role == BUILDS_ROLE else ()

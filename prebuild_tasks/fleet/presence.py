@@ -1,4 +1,4 @@
-"""How a long-running process says in the database, now and then, that it is here."""
+"""Presence: a long-running process announces itself in the database at regular intervals."""
 
 from __future__ import annotations
 
@@ -22,26 +22,28 @@ from prebuild_tasks.schema import tables as m
 log = structlog.get_logger(__name__)
 
 Role = Literal["worker", "builds", "beat"]
-"""A control worker; a worker that serves a host's builds, whatever else it serves; beat."""
+"""A control worker; a worker that consumes a builds queue, whatever else it consumes; beat."""
 BUILDS_ROLE: Role = "builds"
 
-_BEATS_PER_TIMEOUT = 4
+_ANNOUNCEMENTS_PER_TIMEOUT = 4
 _PAUSE_MAX, _PAUSE_MIN = 10.0, 0.2
+"""Bounds of the pause between two announcements, in seconds."""
 _FORK_PATIENCE = 10.0
-"""Seconds a fork waits for a word that is just being said; a word is bounded by the connection's time limits."""
+"""Seconds that a fork waits for an announcement in progress, which the connection's timeouts bound."""
 
 
 def recent(settings: Settings, now: datetime) -> datetime:
-    """Who was heard of since then is alive."""
+    """Return the instant since which a live process must have announced itself."""
     return now - timedelta(seconds=max(settings.heartbeat_timeout, 5.0))
 
 
 class Presence:
-    """Says that this process is here, from a thread of its own.
+    """Announces this process from a thread of its own.
 
-    `database` must be nobody else's: it is closed after each word. A prefork worker replaces its children at any
-    moment, and none may inherit a connection, or a lock of SQLite's that is held right then; so forks wait for a word
-    that is being said. `queues` is asked each time for the full names of the queues that the process consumes.
+    `database` must not be shared, because it is closed after each announcement. A prefork worker replaces its children
+    at any time, and a child must not inherit a connection, or a lock that SQLite holds at that moment; so a fork waits
+    for an announcement in progress. `queues` is called each time for the full names of the queues that the process
+    consumes.
     """
 
     def __init__(
@@ -52,63 +54,63 @@ class Presence:
         self._role = role
         self._queues = queues
         self._name = f"{settings.host}/{os.getpid()}/{socket.gethostname()}/{uuid.uuid4().hex[:8]}"
-        self._pause = max(min(settings.heartbeat_timeout / _BEATS_PER_TIMEOUT, _PAUSE_MAX), _PAUSE_MIN)
-        self._over = threading.Event()
-        self._talking = threading.Lock()
+        self._pause = max(min(settings.heartbeat_timeout / _ANNOUNCEMENTS_PER_TIMEOUT, _PAUSE_MAX), _PAUSE_MIN)
+        self._stopped = threading.Event()
+        self._writing = threading.Lock()
         self._forking = False
         self._thread = threading.Thread(target=self._run, name="presence", daemon=True)
 
     def start(self) -> None:
-        """Begin; returns at once."""
+        """Start the thread and return at once."""
         os.register_at_fork(before=self._before_fork, after_in_parent=self._after_fork, after_in_child=self._after_fork)
         self._thread.start()
 
     def stop(self) -> None:
-        """End, and say so. When that can't be said, how long ago the last word was tells the same a little later."""
-        if self._over.is_set():
+        """Stop the thread, which announces the end. If that fails, the process counts as dead after the timeout."""
+        if self._stopped.is_set():
             return
-        self._over.set()
+        self._stopped.set()
         self._thread.join(5)
 
     def announce(self) -> None:
-        """One word; `started_at` is since when there was no gap."""
+        """Write this process's row. `started_at` is the start of its uninterrupted presence."""
         with self._database.write() as connection:
             now = self._database.now(connection)
             values: dict[str, object] = {"seen_at": now, "role": self._role, "queues": list(self._queues())}
-            # Of the code that runs, not of the package on disk, which may have been replaced meanwhile.
+            # The version of the running code; the package on disk may have been replaced meanwhile.
             insert = conflict_insert(connection, m.Worker).values(
                 name=self._name, host=self._host, started_at=now, version=__version__, **values
             )
-            # A machine that slept has not watched the others: it begins anew.
+            # A machine that slept has not seen the other processes meanwhile, so its presence starts again.
             slept = m.Worker.seen_at < now - timedelta(seconds=10 * self._pause)
             values["started_at"] = case((slept, literal(now, UtcDateTime())), else_=m.Worker.started_at)
             connection.execute(insert.on_conflict_do_update(index_elements=["name"], set_=values))
 
     def announce_end(self) -> None:
-        """The last word: nobody has to wait until this process counts as gone."""
+        """Write that this process ends, so that it counts as gone at once."""
         with self._database.write() as connection:
-            mine = m.Worker.name == self._name
-            connection.execute(update(m.Worker).where(mine).values(ended_at=self._database.now(connection)))
+            own_row = m.Worker.name == self._name
+            connection.execute(update(m.Worker).where(own_row).values(ended_at=self._database.now(connection)))
 
     def _run(self) -> None:
         while True:
-            self._talk(self.announce)
-            if self._over.wait(self._pause):
-                self._talk(self.announce_end)
+            self._write(self.announce)
+            if self._stopped.wait(self._pause):
+                self._write(self.announce_end)
                 return
 
-    def _talk(self, word: Callable[[], None]) -> None:
-        with self._talking:
+    def _write(self, announcement: Callable[[], None]) -> None:
+        with self._writing:
             try:
-                word()
-            except Exception as error:  # noqa: BLE001 - must not go silent because of one word
+                announcement()
+            except Exception as error:  # noqa: BLE001 - one failure must not end the announcements
                 log.warning("presence_not_said", error=str(error))
             finally:
                 self._database.close()
 
     def _before_fork(self) -> None:
-        self._forking = self._talking.acquire(timeout=_FORK_PATIENCE)
+        self._forking = self._writing.acquire(timeout=_FORK_PATIENCE)
 
     def _after_fork(self) -> None:
         if self._forking:
-            self._talking.release()
+            self._writing.release()

@@ -1,4 +1,4 @@
-"""Which processes are here and when the last tick ended, as they said themselves."""
+"""Liveness of the processes and of the tick, as frozen data."""
 
 from __future__ import annotations
 
@@ -8,32 +8,33 @@ from datetime import datetime
 
 @dataclass(frozen=True, slots=True)
 class Process:
-    """A worker or a beat, as it last spoke of itself."""
+    """A worker or a beat, as it last announced itself."""
 
     name: str
-    """host/process id/machine/random."""
+    """`host/process id/machine/random`."""
     role: str
-    """worker, builds or beat."""
+    """`worker`, `builds` or `beat`."""
     host: str
     queues: tuple[str, ...]
-    """Full names of the queues it consumes."""
+    """Full names of the queues that it consumes."""
     version: str
     started_at: datetime
-    """Since when there was no gap."""
+    """Start of its uninterrupted presence."""
     seen_at: datetime
+    """Time of its last announcement."""
     age: float
-    """Seconds since it was heard of."""
+    """Seconds since its last announcement."""
     alive: bool
-    """It was heard of just now and has not said good-bye."""
+    """Whether it announced itself recently and has not announced its end."""
 
     @property
     def pid(self) -> str:
-        """Its number on its machine."""
+        """Its process id on its machine."""
         return self._parts()[0]
 
     @property
     def machine(self) -> str:
-        """What its machine or container calls itself, where several share a host's name; empty when it did not say."""
+        """Name of its machine or container, which differs where several share a host's name. Empty if unknown."""
         parts = self._parts()
         return parts[1] if len(parts) > 2 else ""
 
@@ -43,32 +44,32 @@ class Process:
 
 @dataclass(frozen=True, slots=True)
 class Liveness:
-    """What is known at `now` of the processes, and of the loop they drive."""
+    """The state at `now` of the processes and of the reconciliation loop that they drive."""
 
     now: datetime
     processes: tuple[Process, ...]
-    """Those of the last hour at least, the last heard of first."""
+    """Processes of at least the last hour, the last one seen first."""
     last_tick_at: datetime | None
-    """When the last tick ended; None: none ever did."""
+    """End of the last tick. None: no tick has ended yet."""
     tick_age: float | None
-    """Seconds since then."""
+    """Seconds since the end of the last tick."""
     tick_stale: bool
-    """No tick has ended for three intervals (and half a minute): beat, the control workers or Redis are missing."""
+    """No tick has ended for three intervals and at least 30 s: beat, the control workers or Redis are missing."""
     stale_after: float = 45.0
-    """Seconds after which a tick that has not come is missed."""
+    """Age in seconds beyond which the last tick is stale."""
 
     def serving(self, queue: str) -> tuple[Process, ...]:
-        """The living processes that consume the queue of this full name."""
+        """Select the live processes that consume the queue with this full name."""
         return tuple(process for process in self.processes if process.alive and queue in process.queues)
 
     @property
     def is_stuck(self) -> bool:
-        """No tick comes although beat and a control worker have been there for long enough to make one."""
+        """Whether no tick ends although beat and a control worker have been alive for long enough."""
         return self.tick_stale and all(
             any((self.now - process.started_at).total_seconds() > self.stale_after for process in self.alive(role))
             for role in ("beat", "worker")
         )
 
     def alive(self, role: str) -> tuple[Process, ...]:
-        """The living processes of a role."""
+        """Select the live processes with a role."""
         return tuple(process for process in self.processes if process.alive and process.role == role)

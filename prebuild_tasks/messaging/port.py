@@ -1,4 +1,4 @@
-"""The port through which services send messages, so that they need not know what carries them."""
+"""The port through which services send messages, independent of the broker."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ NOTHING_SHOWN: Mapping[str, str] = MappingProxyType({})
 
 
 class Publisher(Protocol):
-    """Sends messages. Called after the commit only; a lost message is mended by the tick or the sweep.
+    """Sends messages. Call it after the commit only; the tick or the sweep makes up for a lost message.
 
-    `shown`: what people see in place of an id, where the caller knows it without asking; never a secret.
+    `shown` holds the text that people see in place of an id, if the caller has it at hand; never a secret.
     """
 
     def reconcile(self, preset_ids: Sequence[str], *, tick: int = 0, shown: Mapping[str, str] = NOTHING_SHOWN) -> int:
-        """Enqueue one reconcile per preset: a tick's on the tick's queue, an event's (tick 0) on the events' queue."""
+        """Enqueue a turn per preset: in the queue of ticks, or of events if `tick` is 0. Return the number sent."""
 
     def builds(self, build_ids: Mapping[str, Sequence[str]], *, shown: Mapping[str, str] = NOTHING_SHOWN) -> int:
-        """Enqueue one token per build, by full queue name; returns how many were sent."""
+        """Enqueue a message per build. `build_ids` are given by host, empty for any host. Return the number sent."""

@@ -1,7 +1,7 @@
-"""Sending task messages with kombu alone, so that a claim never pays for importing Celery.
+"""Send task messages with kombu alone, so that a claim does not import Celery.
 
-A lost message costs time, never correctness: the tick and the sweep look at the database. So a failure to send is
-logged and swallowed here, in one place.
+A lost message costs time, never correctness, because the tick and the sweep read the database. So this module logs a
+failure to send and raises nothing.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any
 import structlog
 from kombu import Connection, pools
 from kombu.exceptions import KombuError
-from kombu.transport import redis as _transport  # noqa: F401 - else kombu imports it inside the first message's deadline
+from kombu.transport import redis as _transport  # noqa: F401 - otherwise kombu imports it within the first message's deadline
 from redis.exceptions import RedisError
 
 from prebuild_tasks.config import Settings
@@ -34,16 +34,16 @@ SWEEP_RESOURCES_ON_HOST = "prebuild_tasks.sweep_resources_on_host"
 EVENTS, RECONCILE, BUILDS, CLAIMS, DEFAULT = QUEUES
 
 Message = tuple[str, str, list[str], dict[str, Any], str]
-"""Queue, task, arguments, keyword arguments, and what people are shown in place of the arguments; empty: the same."""
+"""Queue, task, arguments, keyword arguments, and the text shown instead of the arguments (empty: the arguments)."""
 
 _NOT_SENT = (KombuError, RedisError, OSError)
 _BATCH = 500
 CLIENT_DEADLINE = 0.2
-"""Seconds a claim's wake-up may take after the answer was given; a black-holed Redis would take 20 and more."""
+"""Seconds that a claim's wake-up may take after the answer; an unreachable Redis can take 20 seconds and more."""
 
 
 class Messages:
-    """The Publisher of workers, clients and commands."""
+    """The `Publisher` of workers, clients and commands."""
 
     def __init__(self, settings: Settings, *, timeout: float = 2.0) -> None:
         self._settings = settings
@@ -63,11 +63,11 @@ class Messages:
         )
 
     def tick(self) -> bool:
-        """Ask for a tick now, whatever the interval says."""
+        """Ask for a tick now, whatever the interval. Return whether the message was sent."""
         return self._sent([(self._settings.queue(DEFAULT), RECONCILE_ALL, [], {"force": True}, "")]) == 1
 
     def to_hosts(self, task: str, requests: Mapping[str, Mapping[str, object]]) -> int:
-        """Send a task to builds workers, with arguments by host; `""` is whichever takes it first."""
+        """Send a task to builds workers, with arguments by host; `""` is any host. Return the number sent."""
         return self._sent(
             (self._settings.queue(BUILDS, host), task, [], dict(arguments), "") for host, arguments in requests.items()
         )
@@ -75,26 +75,26 @@ class Messages:
     def wake(
         self, preset_ids: Sequence[str], deadline: float = CLIENT_DEADLINE, *, shown: Mapping[str, str] = NOTHING_SHOWN
     ) -> bool:
-        """Send within the deadline, or not at all; True when it was sent."""
+        """Ask for turns of presets within `deadline` seconds, or give up. Return whether the messages were sent."""
         sent: list[int] = []
-        words = [f"not within {deadline:g} s"]
+        errors = [f"not within {deadline:g} s"]
 
         def send() -> None:
-            # Says nothing itself: after the deadline nobody waits for it, and the command may have gone on.
+            # Logs nothing itself: after the deadline nobody waits for it, and the command may have ended.
             try:
                 sent.append(self._send(self._turns(preset_ids, shown)))
             except _NOT_SENT as error:
-                words.append(str(error))
+                errors.append(str(error))
 
         sender = threading.Thread(target=send, daemon=True)
         sender.start()
         sender.join(deadline)
         if not sent:
-            log.warning("wake_up_not_sent", presets=len(preset_ids), error=words[-1])
+            log.warning("wake_up_not_sent", presets=len(preset_ids), error=errors[-1])
         return bool(sent)
 
     def waiting(self, queue: str) -> int | None:
-        """How many messages lie in a queue, by its full name; None when Redis does not answer."""
+        """Count the messages in a queue, given by its full name. Return None when Redis does not answer."""
         try:
             with self._connection.clone() as connection, connection.channel() as channel:
                 return int(channel.client.llen(queue))  # type: ignore[attr-defined]  # the Redis transport has it
@@ -135,7 +135,10 @@ class Messages:
 
 
 def _properties(task: str, args: Sequence[str], kwargs: Mapping[str, object], shown: str) -> dict[str, object]:
-    """The headers of Celery's message protocol, version 2. Events and Flower carry the `…repr`, never the arguments."""
+    """Build the headers of Celery's message protocol, version 2.
+
+    Events and Flower show `argsrepr` and `kwargsrepr`, never the arguments.
+    """
     task_id = str(uuid.uuid4())
     return {
         "correlation_id": task_id,

@@ -5,4 +5,4 @@ from __future__ import annotations
 QUEUES = EVENTS, RECONCILE, BUILDS, CLAIMS, DEFAULT = ("events", "reconcile", "builds", "claims", "default")
 """Short names of the queues; `Settings.queue` gives the full ones."""
 CONTROL = (EVENTS, RECONCILE, CLAIMS, DEFAULT)
-"""What a control worker consumes."""
+"""Queues that a control worker consumes."""

@@ -1,4 +1,4 @@
-"""Connect to Redis, and say in a sentence why it refused."""
+"""Connections to Redis, and the errors for one that does not answer."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from prebuild_tasks.remedies import Remedy, RemedyKind
 
 
 def connect(url: str, *, connect_timeout: float = 1.0, timeout: float = 2.0) -> redis.Redis:
-    """A client whose every call ends in bounded time, over TCP or a unix socket. Connects when first used."""
+    """Create a client for TCP or a unix socket, with timeouts in seconds for every call. It connects on first use."""
     return redis.Redis.from_url(
         url,
         socket_connect_timeout=connect_timeout,
         socket_timeout=timeout,
         health_check_interval=10,
-        # No second try: when only the answer was lost, it would find our own lock and take it for somebody else's.
+        # No retries: if only the answer was lost, a retry would find our own lock and take it for another process's.
         retry=Retry(NoBackoff(), 0),
     )
 
 
 def require_redis(settings: Settings) -> None:
-    """Raise UnreachableError, with what was tried, unless Redis answers."""
+    """Raise UnreachableError, which names the address, unless Redis answers."""
     client = connect(settings.resolved_redis_url)
     try:
         client.ping()
@@ -36,7 +36,7 @@ def require_redis(settings: Settings) -> None:
 
 
 def refused(settings: Settings, error: Exception) -> UnreachableError:
-    """What Redis, or the way to it, said instead of an answer, in a sentence with the next step."""
+    """Convert an error of Redis or of the connection to an UnreachableError with the next step."""
     where = masked_url(settings.resolved_redis_url)
     if isinstance(error, (AuthenticationError, NoPermissionError)):
         hint = "correct the user and password in PREBUILD_REDIS_URL"

@@ -1,10 +1,12 @@
-"""Kombu's Redis, but for three things. A message that nobody can read is dropped, not the worker that took it.
+"""Changes to kombu's Redis transport: unreadable messages, passwords of unix sockets, and canceled timers.
 
-Kombu raises what is wrong with it out of the event loop, which ends the worker (kombu 5.7). The message is gone from
-Redis by then, so each one would cost a worker's restart, and a queue full of them a service.
+An unreadable message is dropped. Kombu 5.7 raises the error out of the event loop, which ends the worker. The message
+has left Redis by then, so each one would cost a restart, and a queue full of them would stop the service.
 
-And timers that were canceled are let go: each task's time limit is one, and kombu keeps it until its time would have
-come, which made up 11 MiB of a worker that had done 100,000 turns [measured].
+The password of a Redis on a unix socket is kept out of the broker URL, which workers show to others.
+
+Canceled timers are removed. Each task's time limit is a timer, which kombu keeps until it would have expired: 11 MiB
+of a worker that had run 100,000 turns [measured].
 """
 
 from __future__ import annotations
@@ -25,11 +27,11 @@ log = structlog.get_logger(__name__)
 
 
 class UnreadableMessageError(ValueError):
-    """It is JSON, but no message."""
+    """The payload is JSON, but not a message."""
 
 
 class Message(virtual.Message):
-    """A message that has all that an acknowledgement needs. Raises UnreadableMessageError for anything else."""
+    """A message that can be acknowledged. Raises UnreadableMessageError for a payload that cannot."""
 
     def __init__(self, payload: dict[str, object], channel: Channel | None = None, **options: object) -> None:
         try:
@@ -40,7 +42,7 @@ class Message(virtual.Message):
 
 
 class Channel(redis.Channel):
-    """Drops, and logs, what is not a message."""
+    """A channel that logs and drops payloads that are not messages."""
 
     Message = Message
 
@@ -53,7 +55,7 @@ class Channel(redis.Channel):
 
 
 def tolerate_unreadable_messages() -> None:
-    """Let every Redis connection of this process use that channel."""
+    """Let every Redis connection of this process drop unreadable messages."""
     redis.Transport.Channel = Channel
 
 
@@ -61,16 +63,16 @@ class RedisPassword(CredentialProvider):
     """Credentials of a Redis on a unix socket, read when a connection is made."""
 
     def get_credentials(self) -> tuple[str] | tuple[str, str]:
-        """The password, after the user if there is one."""
+        """Return the password, preceded by the user if there is one."""
         parts = urlsplit(load_settings().celery_broker_url)
         password = unquote(parts.password or "")
         return (unquote(parts.username), password) if parts.username else (password,)
 
 
 def broker_url(settings: Settings) -> str:
-    """Where Celery's broker is, without the password of a unix socket.
+    """Return the URL of Celery's broker, without the password if it is a unix socket.
 
-    kombu keeps such a URL whole, and workers tell it to whoever asks for their stats, as Flower does.
+    kombu does not mask such a URL, and workers report it to anyone who asks for their stats, as Flower does.
     """
     scheme, _, rest = settings.celery_broker_url.partition("://")
     credentials, at, path = rest.rpartition("@")
@@ -80,15 +82,16 @@ def broker_url(settings: Settings) -> str:
 
 
 _FORGET_EVERY = 5.0
+"""Seconds between two removals of canceled timers."""
 
 
 def forget_time_limits_that_were_met() -> None:
-    """From now on, in the worker's own process."""
+    """Remove canceled timers from the event loop of this process, now and then."""
     if hub := get_event_loop():
         hub.call_repeatedly(_FORGET_EVERY, _forget_canceled, hub.timer)
 
 
 def _forget_canceled(timer: Any) -> None:
-    queue = timer._queue  # noqa: SLF001 - kombu offers no other way
+    queue = timer._queue  # noqa: SLF001 - kombu has no public access to it
     queue[:] = [item for item in queue if not item.entry.canceled]
     heapq.heapify(queue)

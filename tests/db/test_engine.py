@@ -52,7 +52,7 @@ def test_a_release_that_is_too_old_says_so(database: Database) -> None:
 
 def test_a_release_that_is_newer_than_the_database_says_so(database: Database) -> None:
     _at(database, "0001")
-    with pytest.raises(InputError, match="is at schema 0001, this release needs"):
+    with pytest.raises(InputError, match="is at schema 0001, but this release needs"):
         database.require_schema()
 
 

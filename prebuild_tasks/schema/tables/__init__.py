@@ -1,0 +1,55 @@
+"""The tables. Import this module as a whole, so that every foreign key finds its table."""
+
+from __future__ import annotations
+
+from prebuild_tasks.schema.tables.declared import (
+    Installation,
+    Organization,
+    Preset,
+    PresetParameter,
+    PresetSchedule,
+    Setting,
+    Template,
+    TemplateVersion,
+)
+from prebuild_tasks.schema.tables.records import (
+    ClaimEvent,
+    History,
+    LostTurn,
+    Total,
+    Worker,
+)
+from prebuild_tasks.schema.tables.workspaces import (
+    CLAIMABLE,
+    LIVE_PREBUILD,
+    OPEN_BUILD,
+    Build,
+    BuildLog,
+    ProbeState,
+    Stray,
+    Workspace,
+)
+
+__all__ = [
+    "CLAIMABLE",
+    "LIVE_PREBUILD",
+    "OPEN_BUILD",
+    "Build",
+    "BuildLog",
+    "ClaimEvent",
+    "History",
+    "Installation",
+    "LostTurn",
+    "Organization",
+    "Preset",
+    "PresetParameter",
+    "PresetSchedule",
+    "ProbeState",
+    "Setting",
+    "Stray",
+    "Template",
+    "TemplateVersion",
+    "Total",
+    "Worker",
+    "Workspace",
+]

@@ -1,0 +1,95 @@
+"""Tables of what happened: processes, lost turns, claims, history, and totals."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from sqlalchemy import BigInteger, Double, ForeignKey, Index, String, Text
+from sqlalchemy.orm import Mapped, mapped_column
+
+from prebuild_tasks.db.base import AutoId, Base, UuidText, partial_index
+
+
+class Worker(Base):
+    """The presence of a process, from which missing processes and lost hosts are noticed.
+
+    Releases before schema 0005 write neither role nor queues; they are builds workers.
+    """
+
+    __tablename__ = "workers"
+    name: Mapped[str] = mapped_column(String(300), primary_key=True)
+    host: Mapped[str] = mapped_column(String(255), index=True)
+    started_at: Mapped[datetime]
+    """Start of its uninterrupted presence."""
+    seen_at: Mapped[datetime]
+    """Time of its last announcement."""
+    ended_at: Mapped[datetime | None]
+    """When it announced its end. NULL: it runs, or it died."""
+    role: Mapped[str] = mapped_column(String(20), server_default="builds")
+    """`worker`, `builds` or `beat`."""
+    queues: Mapped[list[str] | None]
+    """Full names of the queues that it consumes. NULL: unknown."""
+    version: Mapped[str] = mapped_column(String(40), server_default="")
+    """Release of the project that it runs."""
+
+
+class LostTurn(Base):
+    """The number of a preset's last turns in a row that crashed their worker. Not on the preset's row, which turns lock."""
+
+    __tablename__ = "lost_turns"
+    preset_id: Mapped[int] = mapped_column(ForeignKey("presets.id"), primary_key=True)
+    count: Mapped[int]
+    rests_until: Mapped[datetime | None]
+    """Time before which the preset gets no turn."""
+
+
+class ClaimEvent(Base):
+    """An attempt to claim, written in the transaction of the claim. A request id has at most one workspace.
+
+    A miss with a workspace means that no prebuild was ready, and that one was started for the owner.
+    """
+
+    __tablename__ = "claim_events"
+    __table_args__ = (
+        partial_index("uq_claim_events_answer", "request_id", where="workspace_id IS NOT NULL", unique=True),
+        Index("ix_claim_events_preset_at", "preset_id", "at"),
+        Index("ix_claim_events_at", "at"),
+        partial_index("ix_claim_events_missed", "request_id", where="miss_reason <> ''"),
+        partial_index("ix_claim_events_workspace", "workspace_id", where="workspace_id IS NOT NULL"),
+    )
+    id: Mapped[int] = mapped_column(AutoId, primary_key=True)
+    at: Mapped[datetime]
+    preset_id: Mapped[int | None] = mapped_column(ForeignKey("presets.id"))
+    workspace_id: Mapped[str | None] = mapped_column(UuidText, ForeignKey("workspaces.id"))
+    owner: Mapped[str] = mapped_column(String(100))
+    request_id: Mapped[str] = mapped_column(String(100))
+    hit: Mapped[bool]
+    miss_reason: Mapped[str] = mapped_column(String(40), default="")
+    latency_ms: Mapped[float] = mapped_column(Double)
+
+
+class History(Base):
+    """A record of who did what to a workspace or a pool, and why."""
+
+    __tablename__ = "history"
+    __table_args__ = (Index("ix_history_workspace", "workspace_id", "id"), Index("ix_history_at", "at"))
+    id: Mapped[int] = mapped_column(AutoId, primary_key=True)
+    at: Mapped[datetime]
+    actor: Mapped[str] = mapped_column(String(100))
+    event: Mapped[str] = mapped_column(String(40))
+    workspace_id: Mapped[str | None] = mapped_column(UuidText)
+    preset_id: Mapped[int | None] = mapped_column(BigInteger)
+    reason: Mapped[str] = mapped_column(Text, default="")
+    details: Mapped[dict[str, object] | None]
+
+
+class Total(Base):
+    """Totals of rows that may have been deleted. By name, because a pool has a preset id per version."""
+
+    __tablename__ = "totals"
+    series: Mapped[str] = mapped_column(String(40), primary_key=True)
+    template: Mapped[str] = mapped_column(String(63), primary_key=True)
+    preset: Mapped[str] = mapped_column(String(63), primary_key=True)
+    """Empty: the total of the whole template. Template and preset empty: the total of the installation."""
+    detail: Mapped[str] = mapped_column(String(100), primary_key=True)
+    value: Mapped[float] = mapped_column(Double)

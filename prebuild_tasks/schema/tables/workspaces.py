@@ -1,0 +1,138 @@
+"""Tables of workspaces, their builds, and their resources.
+
+Every live prebuild holds a slot. A workspace carries its latest build's transition and status, written in the same
+transaction as the build, so that the snapshot and the claim read one table through partial indexes.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from sqlalchemy import CheckConstraint, ForeignKey, Index, String, Text, UniqueConstraint
+from sqlalchemy.orm import Mapped, mapped_column
+
+from prebuild_tasks.db.base import Base, UuidText, partial_index
+from prebuild_tasks.model.vocabulary import BuildStatus, Transition
+
+LIVE_PREBUILD = "owner = 'prebuilds' AND deleted_at IS NULL"
+CLAIMABLE = f"{LIVE_PREBUILD} AND transition = 'start' AND status = 'succeeded' AND ready_at IS NOT NULL"
+OPEN_BUILD = "status IN ('pending', 'running', 'canceling')"
+
+
+class Workspace(Base):
+    """A workspace, owned by `prebuilds` until it is claimed."""
+
+    __tablename__ = "workspaces"
+    __table_args__ = (
+        CheckConstraint("slot IS NULL OR slot >= 0", name="slot"),
+        CheckConstraint("slot IS NULL OR (owner = 'prebuilds' AND deleted_at IS NULL)", name="slot_live"),
+        partial_index("uq_workspaces_slot", "preset_id", "slot", where="slot IS NOT NULL", unique=True),
+        partial_index("uq_workspaces_owner_name", "owner", "name", where="deleted_at IS NULL", unique=True),
+        partial_index("ix_workspaces_pool", "preset_id", "transition", "status", where=LIVE_PREBUILD),
+        partial_index("ix_workspaces_claimable", "preset_id", "created_at", "id", where=CLAIMABLE),
+        partial_index("ix_workspaces_organization", "organization_id", where="deleted_at IS NULL"),
+        partial_index("ix_workspaces_deleted", "deleted_at", where="deleted_at IS NOT NULL"),
+        partial_index("ix_workspaces_claimed", "claimed_at", where="owner <> 'prebuilds' AND deleted_at IS NULL"),
+    )
+    id: Mapped[str] = mapped_column(UuidText, primary_key=True)
+    name: Mapped[str] = mapped_column(String(63))
+    owner: Mapped[str] = mapped_column(String(100))
+    organization_id: Mapped[int] = mapped_column(ForeignKey("organizations.id"))
+    preset_id: Mapped[int] = mapped_column(ForeignKey("presets.id"))
+    recipe_digest: Mapped[str] = mapped_column(String(64))
+    slot: Mapped[int | None]
+    created_at: Mapped[datetime]
+    ready_at: Mapped[datetime | None]
+    claimed_at: Mapped[datetime | None]
+    claimed_until: Mapped[datetime | None]
+    """The end of its `claimed_ttl`. NULL: no end."""
+    deleted_at: Mapped[datetime | None]
+    transition: Mapped[Transition]
+    status: Mapped[BuildStatus]
+    build_number: Mapped[int]
+    reason: Mapped[str] = mapped_column(Text, default="")
+    """Reason of the latest build, or the error if it failed."""
+    host: Mapped[str] = mapped_column(String(255), default="")
+    """The only host that can reach its resources. Empty: any host."""
+    resource_id: Mapped[str] = mapped_column(Text, default="")
+    url: Mapped[str] = mapped_column(Text, default="")
+    directory: Mapped[str] = mapped_column(Text, default="")
+
+
+class Build(Base):
+    """A transition of a workspace, carried out by a provisioner. `pending` rows are the outbox of the builds queues."""
+
+    __tablename__ = "builds"
+    __table_args__ = (
+        UniqueConstraint("workspace_id", "number"),
+        partial_index("ix_builds_pending", "queue", "priority", "created_at", where="status = 'pending'"),
+        partial_index("ix_builds_runner", "runner", where="status IN ('running', 'canceling')"),
+        partial_index(
+            "ix_builds_in_flight", "organization_id", "preset_id", where=f"transition = 'start' AND {OPEN_BUILD}"
+        ),
+        Index("ix_builds_preset_created", "preset_id", "created_at"),
+        Index("ix_builds_completed", "completed_at"),
+    )
+    id: Mapped[str] = mapped_column(UuidText, primary_key=True)
+    workspace_id: Mapped[str] = mapped_column(UuidText, ForeignKey("workspaces.id"))
+    organization_id: Mapped[int] = mapped_column(ForeignKey("organizations.id"))
+    preset_id: Mapped[int] = mapped_column(ForeignKey("presets.id"))
+    number: Mapped[int]
+    transition: Mapped[Transition]
+    status: Mapped[BuildStatus]
+    reason: Mapped[str] = mapped_column(String(40))
+    """A reason code: `deficit`, `expired`, `extraneous`, `inactive`, `claim`, `operator`, …"""
+    initiator: Mapped[str] = mapped_column(String(100))
+    priority: Mapped[int]
+    queue: Mapped[str] = mapped_column(String(300))
+    created_at: Mapped[datetime]
+    next_attempt_at: Mapped[datetime | None]
+    published_at: Mapped[datetime | None]
+    publications: Mapped[int] = mapped_column(default=0)
+    attempt: Mapped[int] = mapped_column(default=0)
+    """How often a runner took it. 0: never, so it owns no resources."""
+    runner: Mapped[str] = mapped_column(String(300), default="")
+    heartbeat_at: Mapped[datetime | None]
+    started_at: Mapped[datetime | None]
+    completed_at: Mapped[datetime | None]
+    error: Mapped[str] = mapped_column(Text, default="")
+    error_code: Mapped[str] = mapped_column(String(40), default="")
+
+
+class BuildLog(Base):
+    """A piece of a build's output."""
+
+    __tablename__ = "build_logs"
+    __table_args__ = (Index("ix_build_logs_at", "at"),)
+    build_id: Mapped[str] = mapped_column(UuidText, ForeignKey("builds.id"), primary_key=True)
+    attempt: Mapped[int] = mapped_column(primary_key=True)
+    seq: Mapped[int] = mapped_column(primary_key=True)
+    at: Mapped[datetime]
+    text: Mapped[str] = mapped_column(Text)
+
+
+class ProbeState(Base):
+    """The probes of a prebuild: next time, and failures in a row. Not on the workspace's row, which claims lock."""
+
+    __tablename__ = "probes"
+    workspace_id: Mapped[str] = mapped_column(UuidText, primary_key=True)
+    next_at: Mapped[datetime] = mapped_column(index=True)
+    failures: Mapped[int] = mapped_column(default=0)
+    message: Mapped[str] = mapped_column(Text, default="")
+
+
+class Stray(Base):
+    """A resource that carries this installation's mark, and that no workspace knows of."""
+
+    __tablename__ = "strays"
+    provisioner: Mapped[str] = mapped_column(String(63), primary_key=True)
+    host: Mapped[str] = mapped_column(String(255), primary_key=True)
+    workspace_id: Mapped[str] = mapped_column(String(100), primary_key=True)
+    resource_id: Mapped[str] = mapped_column(Text)
+    first_seen_at: Mapped[datetime]
+    claimed: Mapped[bool]
+    """Whether its mark says that it was claimed: such a stray is reported, but never destroyed."""
+    waiting: Mapped[bool]
+    """Whether its destruction waits for a confirmation, because too many strays were found at once."""
+    confirmed_by: Mapped[str] = mapped_column(String(100), default="")
+    """Who confirmed its destruction. Empty: nobody."""
