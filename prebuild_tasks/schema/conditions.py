@@ -1,4 +1,4 @@
-"""What the tables' words mean in SQL, and how presets are named: shared by every read and write."""
+"""Conditions and joins in SQL that all packages share."""
 
 from __future__ import annotations
 
@@ -12,16 +12,19 @@ from prebuild_tasks.model.vocabulary import PREBUILDS_OWNER, BuildStatus, Transi
 from prebuild_tasks.schema import tables as m
 
 ROLLING = "rolling"
-"""The strategy that replaces by and by."""
+"""The strategy that replaces prebuilds gradually."""
 
 VERSION_OF_PRESET = (m.TemplateVersion, m.TemplateVersion.id == m.Preset.template_version_id)
 TEMPLATE_OF_VERSION = (m.Template, m.Template.id == m.TemplateVersion.template_id)
-"""For `.join(*…)`: every preset belongs to one version of one template."""
+"""Arguments for `.join(*…)`: a preset belongs to one version, and a version to one template."""
 
 
 def constant(word: str) -> ColumnElement[Any]:
-    """A word of ours as it stands in the partial indexes. As a parameter of a prepared statement it could be any
-    other, so that no plan that is kept could use those indexes, and every execution would be planned anew."""
+    """Write a constant into a statement, as it stands in the conditions of the partial indexes.
+
+    As a parameter of a prepared statement it could have any value: no cached plan could use those indexes, and every
+    execution would be planned again.
+    """
     return literal_column(f"'{word}'")
 
 
@@ -31,12 +34,12 @@ IS_AWAITED = and_(
     m.Workspace.deleted_at.is_(None),
     m.Workspace.claimed_at.is_(None),
 )
-"""It is being built for a person who waits for it, and nobody has it yet."""
+"""The workspace is being built for a person who waits for it, and is not handed over yet."""
 IS_START = m.Workspace.transition == constant(Transition.START)
 IS_RUNNING = and_(IS_START, m.Workspace.status == constant(BuildStatus.SUCCEEDED))
 IS_READY = and_(IS_RUNNING, m.Workspace.ready_at.is_not(None))
 IS_CLAIMABLE = and_(IS_LIVE_PREBUILD, IS_READY)
-"""A prebuild that a claim can take, unless it has expired."""
+"""The workspace is a prebuild that can be claimed, unless it has expired."""
 IN_PROGRESS = m.Workspace.status.in_((constant(BuildStatus.PENDING), constant(BuildStatus.RUNNING)))
 IS_ACTIVE = and_(
     m.Template.active_version_id == m.TemplateVersion.id,
@@ -56,7 +59,7 @@ MISSED_BEFORE = (
     .correlate(m.ClaimEvent)
     .exists()
 )
-"""Whether the request of a claim event had missed when it was asked again: it is counted already, as one miss."""
+"""The request of a claim event has missed before: the repeated request is already counted as one miss."""
 
 USES_ACTIVE_VERSION: ColumnElement[bool] = func.coalesce(
     m.Template.active_version_id == m.TemplateVersion.id, literal(value=False)
@@ -64,10 +67,10 @@ USES_ACTIVE_VERSION: ColumnElement[bool] = func.coalesce(
 
 
 def is_due_sql(now: datetime) -> ColumnElement[bool]:
-    """Build the condition that a pending build may be taken at `now`: it waits for no time, or its time has come."""
+    """Build the condition that a pending build may be taken at `now`: its next attempt has no time, or is due."""
     return or_(m.Build.next_attempt_at.is_(None), m.Build.next_attempt_at <= now)
 
 
 def installation_id(connection: Connection) -> str:
-    """The id that marks this database's resources."""
+    """Read the id that marks the resources of this database."""
     return connection.execute(select(m.Installation.id)).scalar_one()

@@ -1,8 +1,8 @@
-"""What metrics count: ended builds, claims, events. A counter never falls because retention took its rows.
+"""Counters of ended builds, claims and events, which do not fall when retention deletes their rows.
 
-Rows are counted where they stand until a mark passes them; what lies before the mark is kept as totals by name, and
-may go. One query serves both, so that a number is the same before and after. The mark stays behind the clock for
-longer than any transaction lives, so that no row turns up behind it.
+Rows after a mark are counted in their tables. Rows before the mark are kept as totals by name, and may be deleted. Both
+are counted by the same queries, so that a number does not change when the mark moves. The mark stays behind the clock
+by more than any transaction lasts, so that no row appears before it.
 """
 
 from __future__ import annotations
@@ -22,40 +22,41 @@ from prebuild_tasks.schema.conditions import MISSED_BEFORE, TEMPLATE_OF_VERSION,
 from prebuild_tasks.schema.row_locks import lock_setting
 
 POOL_REASON = "deficit"
-"""The reason of the starts that fill a pool; it stays when such a start is given to a person who waits."""
+"""Reason of the starts that fill a pool. It stays when such a start is given to a person who waits."""
 COUNTED_EVENTS = ("unhealthy", "host_lost")
-"""What of the history is counted: prebuilds that were taken out of their pools."""
+"""Events of the history that are counted: prebuilds that were taken out of their pools."""
 MARK_KEY = "counted_until"
 LAG = timedelta(minutes=10)
-"""A transaction that is idle for 30 s, or waits for a lock for 15 s, is ended: none is this old."""
+"""Distance of the mark from the clock. No transaction is this old: one that is idle for 30 s, or waits for a lock for
+15 s, is ended."""
 _GRAIN = 1 / (1 << 18)
-"""What observed times are rounded up to: 4 microseconds. Multiples of a power of two are exact as doubles, and so are
-sums of them in whatever order, up to 272 years: no total falls by a rounding error when the mark moves."""
+"""Observed times are rounded up to multiples of this many seconds (4 microseconds). Multiples of a power of two and
+their sums, in any order, are exact as doubles up to 272 years, so that no total falls by a rounding error."""
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 CLAIM_BOUNDS = (0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
 BUILD_BOUNDS = (1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1200.0, 1800.0, 3600.0)
 TICK_BOUNDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
-"""Upper bounds of the histograms' buckets, in seconds. What was counted under others keeps its place among them."""
+"""Upper bounds of the histograms' buckets in seconds. Observations under former bounds keep their buckets."""
 BEYOND, SUM = "+Inf", "sum"
 
 
 class Key(NamedTuple):
-    """What a number is of. `preset` is empty for a number of the whole template, both are for one of everything."""
+    """The name of a counter. `preset` is empty for a whole template; both are empty for the installation."""
 
     series: str
     """created, failed, events, claims, misses, builds, claim_seconds, creation_seconds, build_seconds, tick_seconds."""
     template: str = ""
     preset: str = ""
     detail: str = ""
-    """Further labels, and of a histogram the bucket: its upper bound, `+Inf`, or `sum`."""
+    """Further labels; for a histogram also the bucket: its upper bound, `+Inf`, or `sum`."""
 
 
 Tally = Mapping[Key, float]
 
 
 def read_totals(connection: Connection) -> Tally:
-    """Everything that was ever counted: the totals, and what came after the mark. Six statements."""
+    """Read all counters: the totals, and the rows after the mark. Six statements."""
     mark = counted_until(connection)
     tally = _counted(connection, mark, None)
     _add(tally, _builds(connection, m.Build.status.in_(OPEN_STATUSES)))
@@ -67,13 +68,13 @@ def read_totals(connection: Connection) -> Tally:
 
 
 def counted_until(connection: Connection) -> datetime:
-    """The mark: what ended before it is in the totals."""
+    """Read the mark. Rows that ended before it are in the totals."""
     query = select(m.Setting.updated_at).where(m.Setting.key == MARK_KEY)
     return connection.execute(query).scalar_one_or_none() or _EPOCH
 
 
 def move_mark(connection: Connection, now: datetime) -> None:
-    """Keep what has ended by now, but for the last minutes. Three counting statements, whatever the number of rows."""
+    """Add the rows up to `now - LAG` to the totals, and move the mark there. Three counting statements."""
     mark, until = lock_mark(connection), now - LAG
     if until > mark:
         keep(connection, _counted(connection, mark, until))
@@ -81,45 +82,45 @@ def move_mark(connection: Connection, now: datetime) -> None:
 
 
 def lock_mark(connection: Connection) -> datetime:
-    """The mark, which nobody moves until the transaction ends; before the rows that are counted and deleted."""
+    """Lock the mark until the transaction ends, and read it. Call it before locking rows that are counted."""
     values = {"key": MARK_KEY, "value": {}, "updated_at": _EPOCH, "updated_by": "reconciler"}
     connection.execute(conflict_insert(connection, m.Setting).values(values).on_conflict_do_nothing())
     return lock_setting(connection, MARK_KEY)
 
 
 def keep_builds(connection: Connection, ids: Sequence[str]) -> None:
-    """Keep the numbers of ended builds that go before the mark has passed them."""
+    """Add ended builds to the totals that are deleted before the mark passes them."""
     mark = lock_mark(connection)
     keep(connection, _builds(connection, m.Build.id.in_(ids), m.Build.completed_at >= mark))
 
 
 def keep_preset(connection: Connection, preset_id: int) -> None:
-    """Keep the numbers of a preset's claims and events, which are nobody's once it is gone."""
+    """Add a preset's claims and events to the totals, because they cannot be named once the preset is deleted."""
     mark = lock_mark(connection)
     tally = _claims(connection, m.ClaimEvent.preset_id == preset_id, m.ClaimEvent.at >= mark)
     keep(connection, _add(tally, _events(connection, m.History.preset_id == preset_id, m.History.at >= mark)))
 
 
 def keep(connection: Connection, tally: Tally) -> None:
-    """Add to the totals."""
+    """Add counts to the totals."""
     rows = [{**key._asdict(), "value": value} for key, value in sorted(tally.items()) if value]
     if not rows:
         return
     insert = conflict_insert(connection, m.Total)
-    # What an earlier release kept is made whole here as it is when it is read.
+    # Totals of an earlier release may not be multiples of the grain; they are rounded as they are when read.
     values = {"value": _whole(m.Total.value) + insert.excluded.value}
     connection.execute(insert.on_conflict_do_update(index_elements=list(Key._fields), set_=values), rows)
 
 
 def observed(series: str, seconds: float, bounds: Iterable[float]) -> Tally:
-    """One observation of a histogram of everything, to be kept."""
+    """Return the counts of one observation in a histogram of the installation."""
     bucket = next((str(bound) for bound in bounds if seconds <= bound), BEYOND)
     return {Key(series, detail=bucket): 1.0, Key(series, detail=SUM): seconds}
 
 
 def delete_orphans(connection: Connection) -> int:
-    """Totals of templates and presets that no longer exist in any version: whoever takes their name begins anew."""
-    lock_mark(connection)  # under which all totals are changed that may go
+    """Delete the totals of templates and presets that no longer exist, so that a new one of the name starts at 0."""
+    lock_mark(connection)  # totals that may be deleted are changed under this lock only
     table = m.Total
     template = exists().where(m.Template.name == table.template)
     preset = (
@@ -134,7 +135,7 @@ def delete_orphans(connection: Connection) -> int:
 
 
 def _counted(connection: Connection, since: datetime, until: datetime | None) -> defaultdict[Key, float]:
-    """What ended from `since` on, and before `until`. Three statements."""
+    """Count the rows that ended from `since` on and before `until`. Three statements."""
 
     def within(at: InstrumentedAttribute[Any]) -> list[ColumnElement[bool]]:
         return [at >= since] if until is None else [at >= since, at < until]
@@ -225,24 +226,27 @@ def _events(connection: Connection, *conditions: ColumnElement[bool]) -> default
 
 
 def _histogram(name: str, seconds: ColumnElement[Any], bounds: Sequence[float]) -> list[ColumnElement[Any]]:
-    """Columns of a histogram: how many in all, their sum, and how many up to each bound."""
-    within = [func.count().filter(seconds <= bound).label(f"{name}_{place}") for place, bound in enumerate(bounds)]
+    """Build the columns of a histogram: total number, sum, and the number up to each bound."""
+    within = [func.count().filter(seconds <= bound).label(f"{name}_{index}") for index, bound in enumerate(bounds)]
     return [func.count(seconds).label(f"{name}_all"), func.sum(_whole(seconds)).label(f"{name}_sum"), *within]
 
 
 def _whole(value: ColumnElement[Any] | InstrumentedAttribute[float]) -> ColumnElement[Any]:
-    """The next whole grain, which a number of whole grains is itself. (Not every SQLite knows CEIL.)"""
+    """Round up to a multiple of the grain; a multiple stays as it is. Without CEIL, which not every SQLite has."""
     return func.round(value * (1 / _GRAIN) + 0.499) * _GRAIN
 
 
 def _observe(
     tally: defaultdict[Key, float], row: Row[*tuple[Any, ...]], name: str, key: Key, bounds: Sequence[float]
 ) -> None:
-    """Each bucket by itself: what is kept stays right when another release draws the bounds elsewhere."""
+    """Add a row's histogram to the tally.
+
+    Buckets are not cumulative, so that the totals stay right when a later release changes the bounds.
+    """
     values = row._mapping  # noqa: SLF001 - SQLAlchemy's documented name
     below = 0
-    for place, bound in enumerate(bounds):
-        within = values[f"{name}_{place}"]
+    for index, bound in enumerate(bounds):
+        within = values[f"{name}_{index}"]
         tally[key._replace(detail=f"{key.detail}{bound}")] += within - below
         below = within
     tally[key._replace(detail=f"{key.detail}{BEYOND}")] += values[f"{name}_all"] - below

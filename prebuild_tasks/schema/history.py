@@ -1,4 +1,4 @@
-"""Record who did what to a workspace or a pool, and why."""
+"""Records of who did what to a workspace or a pool, and why."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def add_history(
     reason: str = "",
     details: Mapping[str, object] | None = None,
 ) -> None:
-    """Write who did what and why, one row per workspace."""
+    """Write an event to the history, one row per workspace; by default one row without a workspace."""
     rows = [
         {
             "at": now,

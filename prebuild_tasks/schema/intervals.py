@@ -1,4 +1,4 @@
-"""Let one process in the installation do something once per interval."""
+"""Work that one process of the installation does once per interval."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from prebuild_tasks.schema import tables as m
 
 
 def claim_turn(connection: Connection, key: str, now: datetime, interval: timedelta, *, actor: str) -> bool:
-    """Whether something that is done once per interval, by whoever comes first, is due; if so, it is ours."""
+    """Take the work under `key` if `interval` has passed since it was last taken. Return whether it was taken."""
     table = m.Setting
     last = connection.execute(select(table.updated_at).where(table.key == key)).scalar_one_or_none()
     if last is None:

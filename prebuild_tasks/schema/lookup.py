@@ -19,7 +19,7 @@ from prebuild_tasks.schema.conditions import IS_ACTIVE, TEMPLATE_OF_VERSION, USE
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FoundWorkspace:
-    """What must be known of a workspace to end or extend it. Fields are named as the table's columns."""
+    """The columns of a workspace that are needed to end or extend it. Fields are named as the table's columns."""
 
     id: str
     name: str
@@ -33,7 +33,7 @@ _FOUND_COLUMNS = [m.Workspace.__table__.c[field.name] for field in fields(FoundW
 
 
 def find_workspace(connection: Connection, name: str) -> FoundWorkspace:
-    """The workspace meant by an id, `owner/name` or a name. Raises NotFoundError, RefusedError if several."""
+    """Find a workspace by id, `owner/name` or name. Raises NotFoundError, or RefusedError if several match."""
     owner, _, short = name.rpartition("/")
     query = select(*_FOUND_COLUMNS).where(m.Workspace.deleted_at.is_(None))
     if identity := as_id(name):
@@ -46,7 +46,7 @@ def find_workspace(connection: Connection, name: str) -> FoundWorkspace:
         raise NotFoundError(f"there is no workspace {name}", remedy=Remedy(RemedyKind.LIST_WORKSPACES))
     if len(rows) > 1:
         several = ", ".join(f"{row.owner}/{row.name}" for row in rows)
-        raise RefusedError(f"{name} could be several workspaces", hint=f"say which: {several}")
+        raise RefusedError(f"{name} matches several workspaces", hint=f"name one of them: {several}")
     return rows[0]
 
 
@@ -59,17 +59,17 @@ REF_COLUMNS = (
 
 
 def ref_of(row: Row[*tuple[Any, ...]]) -> str:
-    """`template/preset[@version]` of a row with REF_COLUMNS."""
+    """Return the name `template/preset[@version]` of a row with REF_COLUMNS."""
     return str(PresetRef.of(row.template_name, row.preset_name, row.version_name, active=bool(row.is_active)))
 
 
 def resolve_preset(connection: Connection, name: str) -> int:
-    """The id behind an id or `template/preset[@version]`. Raises NotFoundError that names what there is."""
+    """Find a preset's id by id or `template/preset[@version]`. Raises NotFoundError that lists the known presets."""
     if name.isdecimal():
-        found = connection.execute(select(m.Preset.id).where(m.Preset.id == int(name))).scalar_one_or_none()
-        if found is None:
+        preset_id = connection.execute(select(m.Preset.id).where(m.Preset.id == int(name))).scalar_one_or_none()
+        if preset_id is None:
             raise NotFoundError(f"there is no preset with the id {name}", remedy=Remedy(RemedyKind.LIST_POOLS))
-        return found
+        return preset_id
     ref = PresetRef.parse(name)
     query = (
         select(m.Preset.id)
@@ -81,21 +81,21 @@ def resolve_preset(connection: Connection, name: str) -> int:
         query = query.where(m.TemplateVersion.name == ref.version)
     else:
         query = query.where(m.Template.active_version_id == m.TemplateVersion.id, m.Preset.removed_at.is_(None))
-    found = connection.execute(query).scalar_one_or_none()
-    if found is None:
+    preset_id = connection.execute(query).scalar_one_or_none()
+    if preset_id is None:
         known = sorted(preset_names(connection))
         if known:
             raise NotFoundError(f"there is no preset {name}", hint=f"there are: {', '.join(known[:10])}")
         apply = Remedy(RemedyKind.APPLY_POOLS_FILE)
         raise NotFoundError(f"there is no preset {name}", hint="nothing is declared yet; run", remedy=apply)
-    return found
+    return preset_id
 
 
 def pool_presets(connection: Connection, name: str) -> Sequence[int]:
-    """Every preset of `template/preset`, over all versions and taken out of the file too, the active one last; with an
-    id or `@version` that one alone.
+    """Find the ids of a pool's presets, with the active version's last.
 
-    Raises NotFoundError that names what there is.
+    These are the presets of all versions, also of those that are no longer declared. For an id or a name with
+    `@version` it is that preset alone. Raises NotFoundError that lists the known presets.
     """
     if name.isdecimal():
         return [resolve_preset(connection, name)]
@@ -113,7 +113,7 @@ def pool_presets(connection: Connection, name: str) -> Sequence[int]:
 
 
 def preset_names(connection: Connection) -> Sequence[str]:
-    """`template/preset` of every active preset."""
+    """List the names `template/preset` of the active presets."""
     query = (
         select(m.Template.name.label("template"), m.Preset.name)
         .select_from(m.Preset)
@@ -125,7 +125,7 @@ def preset_names(connection: Connection) -> Sequence[str]:
 
 
 def read_names(connection: Connection, preset_ids: Sequence[str]) -> dict[str, str]:
-    """`template/preset[@version]` by preset, for people."""
+    """Read the names `template/preset[@version]` of presets, by preset id."""
     query = select(m.Preset.id, *REF_COLUMNS).join(*VERSION_OF_PRESET).join(*TEMPLATE_OF_VERSION)
     rows = connection.execute(query.where(m.Preset.id.in_([int(identity) for identity in preset_ids])))
     return {str(row.id): ref_of(row) for row in rows}

@@ -13,17 +13,17 @@ PAUSED_KEY = "paused"
 
 
 class StoredPause(TypedDict, total=False):
-    """Who paused a pool or everything, as it is stored; instants in ISO 8601."""
+    """A pause of a pool or of the whole installation, as it is stored. Times are in ISO 8601."""
 
     by: str
     reason: str
     since: str
     until: str | None
-    """When the pause ends by itself; None: when somebody resumes."""
+    """End of the pause. None: it lasts until somebody resumes."""
 
 
 def pause_holds(paused: StoredPause | None, now: datetime) -> bool:
-    """Whether a stored pause is in force: until its end, if it has one."""
+    """Return whether a stored pause is in force at `now`."""
     if not paused:
         return False
     until = paused.get("until")
@@ -31,6 +31,6 @@ def pause_holds(paused: StoredPause | None, now: datetime) -> bool:
 
 
 def global_pause(connection: Connection) -> StoredPause | None:
-    """Who paused everything, why and until when; None while nothing is paused."""
+    """Read the pause of the whole installation, or None if there is none. It may be over: see `pause_holds`."""
     query = select(m.Setting.value).where(m.Setting.key == PAUSED_KEY)
     return cast("StoredPause | None", connection.execute(query).scalar_one_or_none())

@@ -34,7 +34,7 @@ class Worker(Base):
 
 
 class LostTurn(Base):
-    """The number of a preset's last turns in a row that crashed their worker. Not on the preset's row, which turns lock."""
+    """Turns of a preset in a row that crashed their worker. Not on the preset's row, which turns lock."""
 
     __tablename__ = "lost_turns"
     preset_id: Mapped[int] = mapped_column(ForeignKey("presets.id"), primary_key=True)
