@@ -1,4 +1,4 @@
-"""Declare pools: read a pools file, compare it with what is stored, write the difference; operate on pools."""
+"""Declaration of pools from a pools file, and operations on pools."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from prebuild_tasks.pools.declare import apply, apply_in, is_declared
     from prebuild_tasks.pools.file.load import ConfigCheck, DeclaredPools, load_pools
     from prebuild_tasks.pools.file.model import config_schema
-    from prebuild_tasks.pools.operations import Operated, invalidate, pause, promote, resume, unblock
+    from prebuild_tasks.pools.operations import OperationResult, invalidate, pause, promote, resume, unblock
     from prebuild_tasks.pools.options import DEFAULT_SOURCE, ApplyOptions, ApplyReport
     from prebuild_tasks.pools.store.revision import read_revision
 
@@ -20,7 +20,7 @@ __all__ = [
     "ApplyReport",
     "ConfigCheck",
     "DeclaredPools",
-    "Operated",
+    "OperationResult",
     "apply",
     "apply_in",
     "config_schema",
@@ -50,7 +50,7 @@ if not TYPE_CHECKING:  # mypy would take every name for defined
             ),
             "file.model": ("config_schema",),
             "operations": (
-                "Operated",
+                "OperationResult",
                 "invalidate",
                 "pause",
                 "promote",

@@ -1,4 +1,4 @@
-"""What a file declares against what is stored: the values, in words how they differ, and which version is which."""
+"""Comparison of the declared pools with the stored ones: versions, values, and descriptions of the differences."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _GONE_AT = ("deleted_at", "removed_at")
 _SECONDS = "_s"
 _UNITS = (("d", 86400), ("h", 3600), ("m", 60), ("s", 1))
 _KEYS = {"replace_strategy": "replace.strategy", "max_surge": "replace.max_surge"}
-"""What a column is called in the file, where it has another name there."""
+"""Keys of the file by column, where the names differ."""
 
 
 def find_version(
@@ -25,9 +25,18 @@ def find_version(
     active: int | None,
     digests: Mapping[str, str],
 ) -> int | None:
-    """The stored version that is this recipe. A preset more or less is no other recipe; other parameters are.
+    """Find the stored version with the declared recipe. Return its id, or None for a new recipe.
 
-    Raises InputError for another recipe under a version's name.
+    An added or removed preset does not make another recipe; changed parameters do. Raises InputError if the named
+    version is stored with another recipe.
+
+    Args:
+        template: the declared template.
+        version: its declared version.
+        stored: the stored rows.
+        template_id: id of the stored template.
+        active: id of its active version, which is preferred among equal ones.
+        digests: digest of each declared preset's recipe, by its name.
     """
     digest = config_digest(version.config)
     for row in sorted(stored.versions.get(template_id, ()), key=lambda row: row.id != active):
@@ -48,7 +57,7 @@ def find_version(
 
 
 def preset_values(preset: PresetModel) -> dict[str, object]:
-    """What may change in place: it replaces no prebuild."""
+    """Return the columns of a preset that may change in place, without replacing prebuilds."""
     return {
         "desired": preset.desired,
         "timezone": preset.timezone,
@@ -63,23 +72,23 @@ def preset_values(preset: PresetModel) -> dict[str, object]:
     }
 
 
-def ranges(preset: PresetModel) -> list[tuple[str, int]]:
-    """Its schedules as they are stored."""
+def schedule_rows(preset: PresetModel) -> list[tuple[str, int]]:
+    """Return cron and desired size of each schedule, as they are stored."""
     return [(item.cron, item.desired) for item in preset.schedules]
 
 
 def difference(stored: object, wanted: Mapping[str, object], organizations: Mapping[int, str] | None = None) -> str:
-    """`key old -> new, …` of a row and the values it should have, in the file's words; empty when it has them.
+    """Describe how a stored row differs from the wanted values: `key old -> new, …`, or empty if it does not.
 
-    `organizations`: their names by id, where a row may move to another.
+    Keys are those of the pools file. `organizations` are names by id, for a row that may change its organization.
     """
     was = {key: getattr(stored, key) for key in wanted}
     return ", ".join(
-        _worded(key, was[key], value, organizations or {}) for key, value in wanted.items() if was[key] != value
+        _described(key, was[key], value, organizations or {}) for key, value in wanted.items() if was[key] != value
     )
 
 
-def _worded(key: str, was: object, value: object, organizations: Mapping[int, str]) -> str:
+def _described(key: str, was: object, value: object, organizations: Mapping[int, str]) -> str:
     if key in _GONE_AT:
         return "declared again"
     if isinstance(value, bool):
@@ -88,30 +97,31 @@ def _worded(key: str, was: object, value: object, organizations: Mapping[int, st
         key, was, value = "organization", organizations[was], organizations[value]
     elif key.endswith(_SECONDS):
         key, was, value = key.removesuffix(_SECONDS), _duration(was), _duration(value)
-    words = _KEYS.get(key, key)
+    name = _KEYS.get(key, key)
     if was in (None, ""):
-        return f"{words} {value}"
-    return f"{words} {was} -> {'none' if value in (None, '') else value}"
+        return f"{name} {value}"
+    return f"{name} {was} -> {'none' if value in (None, '') else value}"
 
 
 def _duration(seconds: object) -> str | None:
-    """As it could stand in the file: `1h`, `90m`, `0.5s`."""
+    """Format seconds as in the pools file: `1h`, `90m`, `0.5s`."""
     if not isinstance(seconds, (int, float)):
         return None
     unit, size = next((unit, size) for unit, size in _UNITS if seconds % size == 0 or size == 1)
     return f"{seconds / size:.15g}{unit}"
 
 
-NOBODY = ""
+NO_SOURCE = ""
 """The source of an organization whose limits no file declares."""
 
 
 def limit_changes(
     stored: Sequence[StoredOrganization], declared: Sequence[OrganizationModel], options: ApplyOptions
 ) -> Iterator[tuple[int, dict[str, object], Change]]:
-    """By row, the values that change and how people read it; no values where only `--prune` would change them.
+    """Yield the changes of organizations' limits: row id, new values, and the change for the report.
 
-    An organization may be of use to several sources: its limits belong to the one that changed them last.
+    The values are empty if only `--prune` would change them. An organization may be used by several sources; its limits
+    belong to the source that changed them last.
     """
     wanted = {organization.name: organization.model_dump(exclude={"name"}) for organization in declared}
     none = dict.fromkeys(field for field in OrganizationModel.model_fields if field != "name")
@@ -122,6 +132,6 @@ def limit_changes(
                 yield row.id, values | {"source": options.source}, Change("update", what, detail)
         elif row.source == options.source and (detail := difference(row, none)):
             if options.prune:
-                yield row.id, none | {"source": NOBODY}, Change("update", what, f"no longer declared, {detail}")
+                yield row.id, none | {"source": NO_SOURCE}, Change("update", what, f"no longer declared, {detail}")
             else:
                 yield row.id, {}, Change("would_drain", what, f"no longer declared; with --prune {detail}")

@@ -1,4 +1,4 @@
-"""`apply`: make the declared pools the stored ones, in one transaction. The same file twice changes nothing."""
+"""Store the declared pools in one transaction. Applying a file a second time changes nothing."""
 
 from __future__ import annotations
 
@@ -25,42 +25,45 @@ from prebuild_tasks.workspaces import FollowUp
 
 
 def apply(database: Database, settings: Settings, declared: DeclaredPools, options: ApplyOptions) -> ApplyReport:
-    """Store what is declared.
+    """Store the declared pools.
 
-    Raises InputError for a changed recipe under an old version's name, RefusedError when more than half of all eligible
-    prebuilds would go and `yes` is not given, or when the revision is not `if_revision`; nothing is changed then.
+    Raises InputError for a changed recipe under an old version's name. Raises RefusedError if more than half of all
+    eligible prebuilds would be deleted without `yes`, or if the revision is not `if_revision`. Nothing is changed then.
     """
     with database.write() as connection:
-        look = partial(read_global, database, connection, settings.backoff_lookback, paused_too=True)
-        return apply_in(connection, settings, look, declared, options)
+        read_pools = partial(read_global, database, connection, settings.backoff_lookback, paused_too=True)
+        return apply_in(connection, settings, read_pools, declared, options)
 
 
 def apply_in(
     connection: Connection,
     settings: Settings,
-    look: Callable[[], GlobalSnapshot],
+    read_pools: Callable[[], GlobalSnapshot],
     declared: DeclaredPools,
     options: ApplyOptions,
 ) -> ApplyReport:
-    """The same inside a transaction, which a plan rolls back. `look` reads the pools as they are in it by then."""
+    """Store the declared pools within a transaction, which a plan rolls back. Raises the same errors as `apply`.
+
+    `read_pools` reads the pools within the transaction; it is called before and after the change.
+    """
     lock_declaration(connection)
     revision = read_revision(connection)
     if options.if_revision not in (None, revision):
         raise RefusedError(
             f"the declared configuration is at revision {revision}, no longer at {options.if_revision}",
-            hint="look again",
+            hint="plan again",
             remedy=Remedy(RemedyKind.PLAN_POOLS_FILE),
         )
-    before = PoolSnapshot(look(), successors(connection))
+    before = PoolSnapshot(read_pools(), successors(connection))
     now = before.snapshot.now
     report = Declaration(connection, now, options).store(declared)
     report.revision = revision
     if not report.changed:
         return report
-    after = look()
+    after = read_pools()
     report.deletes = _mass_deletion(before, PoolSnapshot(after, successors(connection)))
     if report.deletes and not options.yes:
-        raise RefusedError(f"this would delete {report.deletes}", hint="if that is meant, add --yes")
+        raise RefusedError(f"this would delete {report.deletes}", hint="if that is intended, add --yes")
     report.revision = bump_revision(connection, now, options.actor)
     add_history(
         connection,
@@ -77,11 +80,11 @@ def apply_in(
 
 
 def is_declared(connection: Connection) -> bool:
-    """Whether anything was ever applied here."""
+    """Return whether a declaration was ever applied to this database."""
     return connection.execute(select(m.Template.id).limit(1)).first() is not None
 
 
 def _mass_deletion(before: PoolSnapshot, after: PoolSnapshot) -> str:
-    """More than half of all eligible prebuilds, in words; empty when it is fewer."""
+    """Describe the deletion of more than half of all eligible prebuilds; empty if it is not that many."""
     lost, total = deletions(before, after)
     return f"{lost} of all {total} eligible prebuilds" if lost * 2 > total else ""

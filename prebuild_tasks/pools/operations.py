@@ -1,4 +1,4 @@
-"""What operators do by hand: pause and resume, promote, invalidate, unblock, extend. Each is in the history."""
+"""Operations on pools: pause, resume, promote, invalidate, unblock. Each is recorded in the history."""
 
 from __future__ import annotations
 
@@ -24,35 +24,39 @@ from prebuild_tasks.workspaces import FollowUp
 
 
 @dataclass(frozen=True, slots=True)
-class Operated:
+class OperationResult:
     """The outcome of an operation."""
 
     changed: bool
-    """Whether anything is different."""
+    """Whether anything was changed."""
     follow_up: FollowUp = field(default_factory=FollowUp)
-    """The turns of the pools concerned."""
+    """Turns of the affected pools."""
 
 
 def pause(
     database: Database, name: str = "", *, actor: str, reason: str = "", seconds: float | None = None
-) -> Operated:
-    """Stop reconciling one pool, or everything; claims go on. `seconds`: it ends by itself after that long.
+) -> OperationResult:
+    """Stop reconciling a pool, or all pools if `name` is empty; claims go on.
 
-    A pool is paused in all its versions, or in one with `@version`. Raises NotFoundError.
+    A pool is paused in all its versions, or in one version for a name with `@version`. The pause ends after `seconds`,
+    or lasts until `resume`. Raises NotFoundError.
     """
     with database.write() as connection:
-        # What is declared at the same time would not know of the pause.
+        # A version that is declared at the same time would miss the pause.
         lock_declaration(connection)
         now = database.now(connection)
         until = (now + timedelta(seconds=seconds)).isoformat() if seconds is not None else None
         paused = StoredPause(by=actor, reason=reason, since=now.isoformat(), until=until)
         preset_id = _store_pause(connection, name, paused, actor, now)
-        _remember(connection, "paused", now, actor, preset_id, reason)
-    return Operated(changed=True)
+        _record(connection, "paused", now, actor, preset_id, reason)
+    return OperationResult(changed=True)
 
 
-def resume(database: Database, name: str = "", *, actor: str) -> Operated:
-    """Reconcile again, at once: a pool in all its versions, or in one with `@version`. Raises NotFoundError."""
+def resume(database: Database, name: str = "", *, actor: str) -> OperationResult:
+    """Reconcile a pool again at once, or all pools if `name` is empty. Raises NotFoundError.
+
+    A pool is resumed in all its versions, or in one version for a name with `@version`.
+    """
     with database.write() as connection:
         lock_declaration(connection)
         now = database.now(connection)
@@ -65,14 +69,17 @@ def resume(database: Database, name: str = "", *, actor: str) -> Operated:
         else:
             preset_id = None
             changed = connection.execute(delete(m.Setting).where(m.Setting.key == PAUSED_KEY)).rowcount > 0
-            ids = _everyone(connection)
+            ids = _presets_with_prebuilds(connection)
         if changed:
-            _remember(connection, "resumed", now, actor, preset_id, "")
-    return Operated(changed=changed, follow_up=FollowUp.of(wake=ids if changed else ()))
+            _record(connection, "resumed", now, actor, preset_id, "")
+    return OperationResult(changed=changed, follow_up=FollowUp.of(wake=ids if changed else ()))
 
 
-def promote(database: Database, template: str, version: str, *, actor: str) -> Operated:
-    """Make a stored version the active one: its pools fill, the old one's drain. Raises NotFoundError."""
+def promote(database: Database, template: str, version: str, *, actor: str) -> OperationResult:
+    """Make a stored version the active one: its pools fill, and those of the former one drain.
+
+    Raises NotFoundError, or RefusedError if the active version changed at the same time.
+    """
     with database.write() as connection:
         lock_declaration(connection)
         now = database.now(connection)
@@ -94,7 +101,7 @@ def promote(database: Database, template: str, version: str, *, actor: str) -> O
                 f"template {template} has no version {version}", hint=f"there are: {', '.join(sorted(versions))}"
             )
         if versions[version] == stored.active_version_id:
-            return Operated(changed=False)
+            return OperationResult(changed=False)
         changed = connection.execute(
             update(m.Template)
             .where(
@@ -103,28 +110,30 @@ def promote(database: Database, template: str, version: str, *, actor: str) -> O
             .values(active_version_id=versions[version])
         )
         if changed.rowcount != 1:
-            raise RefusedError(f"the active version of {template} changed meanwhile", hint="look again, then repeat")
-        # A plan that was made before no longer says what `apply` would do.
+            raise RefusedError(
+                f"the active version of {template} changed meanwhile", hint="check which one is active, then repeat"
+            )
+        # An earlier plan no longer shows what `apply` would do.
         bump_revision(connection, now, actor)
-        _remember(connection, "promoted", now, actor, None, f"{template}@{version}")
+        _record(connection, "promoted", now, actor, None, f"{template}@{version}")
         both = (versions[version], stored.active_version_id)
         query = select(m.Preset.id).where(m.Preset.template_version_id.in_([i for i in both if i is not None]))
         ids = connection.execute(query.order_by(m.Preset.id)).scalars().all()
-    return Operated(changed=True, follow_up=FollowUp.of(wake=ids))
+    return OperationResult(changed=True, follow_up=FollowUp.of(wake=ids))
 
 
-def invalidate(database: Database, name: str, *, actor: str) -> Operated:
-    """Every prebuild made before now counts as expired, and is replaced. Raises NotFoundError."""
+def invalidate(database: Database, name: str, *, actor: str) -> OperationResult:
+    """Let every existing prebuild of a preset expire, so that it is replaced. Raises NotFoundError."""
     with database.write() as connection:
         preset_id = resolve_preset(connection, name)
         now = database.now(connection)
         connection.execute(update(m.Preset).where(m.Preset.id == preset_id).values(last_invalidated_at=now))
-        _remember(connection, "invalidated", now, actor, preset_id, "")
-    return Operated(changed=True, follow_up=FollowUp.of(wake=[preset_id]))
+        _record(connection, "invalidated", now, actor, preset_id, "")
+    return OperationResult(changed=True, follow_up=FollowUp.of(wake=[preset_id]))
 
 
-def unblock(database: Database, name: str, *, actor: str) -> Operated:
-    """Forget a preset's failures, so that it builds again. Raises NotFoundError."""
+def unblock(database: Database, name: str, *, actor: str) -> OperationResult:
+    """Clear a preset's failures and status, so that it builds again. Raises NotFoundError."""
     with database.write() as connection:
         preset_id = resolve_preset(connection, name)
         changed = connection.execute(
@@ -143,8 +152,8 @@ def unblock(database: Database, name: str, *, actor: str) -> Operated:
             )
         ).rowcount
         if changed:
-            _remember(connection, "unblocked", database.now(connection), actor, preset_id, "")
-    return Operated(changed=bool(changed), follow_up=FollowUp.of(wake=[preset_id]))
+            _record(connection, "unblocked", database.now(connection), actor, preset_id, "")
+    return OperationResult(changed=bool(changed), follow_up=FollowUp.of(wake=[preset_id]))
 
 
 def _store_pause(connection: Connection, name: str, paused: StoredPause, actor: str, now: datetime) -> int | None:
@@ -159,7 +168,8 @@ def _store_pause(connection: Connection, name: str, paused: StoredPause, actor: 
     return None
 
 
-def _everyone(connection: Connection) -> Sequence[int]:
+def _presets_with_prebuilds(connection: Connection) -> Sequence[int]:
+    """Read the ids of the presets that are active or still have prebuilds."""
     live = select(m.Workspace.preset_id).where(IS_LIVE_PREBUILD)
     query = (
         select(m.Preset.id)
@@ -171,7 +181,5 @@ def _everyone(connection: Connection) -> Sequence[int]:
     return connection.execute(query).scalars().all()
 
 
-def _remember(
-    connection: Connection, event: str, now: datetime, actor: str, preset_id: int | None, reason: str
-) -> None:
+def _record(connection: Connection, event: str, now: datetime, actor: str, preset_id: int | None, reason: str) -> None:
     add_history(connection, event, now=now, actor=actor, preset_id=preset_id, reason=reason)

@@ -1,4 +1,4 @@
-"""How `apply` is to be done, and what it says it did."""
+"""Options and report of `apply`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ DEFAULT_SOURCE = "default"
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One thing that became different. `action` is create, update, promote, drain or would_drain."""
+    """A change of the declaration. `action` is `create`, `update`, `promote`, `drain` or `would_drain`."""
 
     action: str
     what: str
@@ -25,7 +25,7 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class Drift:
-    """The active version was promoted by hand, and the file names another."""
+    """A version that a person promoted, and that the file replaces by another as the active one."""
 
     template: str
     active: str
@@ -36,31 +36,37 @@ class Drift:
 
 @dataclass(slots=True)
 class ApplyReport:
-    """What `apply` did, and whom to send a reconcile message."""
+    """The changes that `apply` made, and the follow-up to send."""
 
     revision: int = 0
+    """Revision of the declaration afterwards."""
     changes: list[Change] = field(default_factory=list)
     drift: list[Drift] = field(default_factory=list)
-    """Promotions that are undone by it."""
+    """Promotions that the file undoes."""
     deletes: str = ""
-    """More than half of all eligible prebuilds, in words: that needs `yes`."""
+    """Text with the number of deleted prebuilds, if it is more than half of all eligible ones; `yes` is then needed."""
     follow_up: FollowUp = field(default_factory=FollowUp)
-    """The turns of those that have something to do now, the emptiest first: a file of thousands changes few."""
+    """Turns of the presets that now need an action, the emptiest first; a file of thousands changes few."""
 
     @property
     def changed(self) -> bool:
-        """Whether anything is different; what would be drained with --prune is not."""
+        """Whether anything was changed. What --prune would drain does not count."""
         return any(change.action != "would_drain" for change in self.changes)
 
 
 @dataclass(frozen=True, slots=True)
 class ApplyOptions:
-    """How `apply` is to be done."""
+    """Options of `apply`."""
 
     actor: str
+    """Who applies, for the history."""
     source: str = DEFAULT_SOURCE
+    """Name of the declaration; only templates of the same source are changed or drained."""
     prune: bool = False
+    """Whether to drain what is no longer declared."""
     promote: bool = True
+    """Whether to make the declared active version active in a template that has another one."""
     yes: bool = False
+    """Whether to allow the deletion of more than half of all eligible prebuilds."""
     if_revision: int | None = None
-    """Refuse unless the declared configuration is still at this revision."""
+    """Refuse unless the declared configuration is still at this revision. None: any."""

@@ -1,4 +1,4 @@
-"""Storing what is declared: organizations, templates, versions, presets. Each write is counted as a change."""
+"""Write the declared organizations, templates, versions and presets, and report each change."""
 
 from __future__ import annotations
 
@@ -7,13 +7,20 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from sqlalchemy import Connection, bindparam, delete, insert, select, update
+from sqlalchemy import Connection, bindparam, delete, insert, select
 
 from prebuild_tasks.db.base import Base
 from prebuild_tasks.errors import RefusedError
 from prebuild_tasks.model.names import PoolName
 from prebuild_tasks.model.vocabulary import PresetStatus
-from prebuild_tasks.pools.compare import NOBODY, difference, find_version, limit_changes, preset_values, ranges
+from prebuild_tasks.pools.compare import (
+    NO_SOURCE,
+    difference,
+    find_version,
+    limit_changes,
+    preset_values,
+    schedule_rows,
+)
 from prebuild_tasks.pools.file.load import (
     DeclaredPools,
     DeclaredTemplate,
@@ -24,31 +31,33 @@ from prebuild_tasks.pools.file.load import (
 )
 from prebuild_tasks.pools.file.model import OrganizationModel, PresetModel, SecretReference
 from prebuild_tasks.pools.options import ApplyOptions, ApplyReport, Change, Drift
+from prebuild_tasks.pools.store.bulk import insert_rows, update_rows
 from prebuild_tasks.pools.store.read import Stored, read_organizations, read_stored
 from prebuild_tasks.pools.store.revision import read_promotions
 from prebuild_tasks.schema import tables as m
 
 _FIRST, _LAST = -1, 1 << 31
-"""Positions in the report, before and after every template's."""
+"""Positions in the report before and after those of the templates."""
 _UNKNOWN = 0
-"""The id of what is not stored yet."""
+"""The id of a version that is not stored yet."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Version:
-    """A declared version that is stored by now."""
+    """A declared version and its stored id."""
 
     position: int
-    """Of its template in the file: the report keeps its order."""
+    """Position of its template in the file, which orders the report."""
     template: str
+    """Name of its template."""
     declared: DeclaredVersion
     digests: Mapping[str, str]
-    """By preset."""
+    """Digest of each preset's recipe, by the preset's name."""
     id: int
 
 
 class Declaration:
-    """What is declared, stored inside the transaction of `apply`: level by level, a fixed number of statements each."""
+    """Writes a declaration within the transaction of `apply`, level by level, each in a fixed number of statements."""
 
     def __init__(self, connection: Connection, now: datetime, options: ApplyOptions) -> None:
         self._connection = connection
@@ -58,7 +67,7 @@ class Declaration:
         self._drift: list[Drift] = []
 
     def store(self, declared: DeclaredPools) -> ApplyReport:
-        """Everything, organizations first and their limits last."""
+        """Write everything: organizations first, their limits last. Raises InputError and RefusedError, as `apply`."""
         organizations = self._organizations(declared)
         stored = read_stored(self._connection, [template.name for template in declared.templates])
         template_ids = self._templates(declared.templates, organizations, stored)
@@ -66,7 +75,7 @@ class Declaration:
         self._presets(versions, stored)
         self._promote(declared.templates, template_ids, versions, stored)
         self._absent(declared)
-        # Last: reconciles lock a preset before its organization, never the other way round.
+        # Last, because turns lock a preset before its organization.
         self._organization_limits(declared.organizations)
         changes = [change for _, change in sorted(self._changes, key=lambda item: item[0])]
         return ApplyReport(changes=changes, drift=self._drift)
@@ -80,8 +89,8 @@ class Declaration:
         wanted += [template.organization for template in declared.templates]
         missing = [name for name in dict.fromkeys(wanted) if name not in known]
         limited = {item.name for item in declared.organizations}
-        rows = [{"name": name, "source": self._options.source if name in limited else NOBODY} for name in missing]
-        known.update(zip(missing, self._insert(m.Organization, rows, "name"), strict=True))
+        rows = [{"name": name, "source": self._options.source if name in limited else NO_SOURCE} for name in missing]
+        known.update(zip(missing, insert_rows(self._connection, m.Organization, rows, "name"), strict=True))
         for name in missing:
             if name != "default":
                 self._changed("create", f"organization {name}", at=_FIRST)
@@ -94,7 +103,7 @@ class Declaration:
             self._changes.append((_LAST, change))
             if values:
                 updates.append((row_id, values))
-        self._update(m.Organization, updates)
+        update_rows(self._connection, m.Organization, updates)
 
     def _templates(
         self, templates: Sequence[DeclaredTemplate], organizations: Mapping[str, int], stored: Stored
@@ -116,26 +125,27 @@ class Declaration:
             if row.deleted_at is None and row.source != self._options.source:
                 raise RefusedError(
                     f"template {template.name} is declared by source {row.source or repr('')}",
-                    hint=f"apply as that one with --source {shlex.quote(row.source)}; or take it out of that one's "
-                    "file first, and apply that with --prune",
+                    hint=f"apply with --source {shlex.quote(row.source)}; or remove it from that source's file, "
+                    "and apply that file with --prune",
                 )
             if detail := difference(row, values, {of: name for name, of in organizations.items()}):
                 updates.append((row.id, values))
                 self._changed("update", f"template {template.name}", detail, at=position)
-        self._update(m.Template, updates)
+        update_rows(self._connection, m.Template, updates)
         ids = {
             template.name: stored.templates[template.name].id
             for template in templates
             if template.name in stored.templates
         }
-        ids.update(zip((str(row["name"]) for row in rows), self._insert(m.Template, rows, "name"), strict=True))
+        new_ids = insert_rows(self._connection, m.Template, rows, "name")
+        ids.update(zip((str(row["name"]) for row in rows), new_ids, strict=True))
         return ids
 
     def _versions(
         self, templates: Sequence[DeclaredTemplate], template_ids: Mapping[str, int], stored: Stored
     ) -> list[_Version]:
-        """Each declared version with its id, in the order of the file; those that are new are inserted."""
-        found: list[_Version] = []
+        """Insert new versions, and return every declared version with its id, in the order of the file."""
+        versions: list[_Version] = []
         rows = []
         for position, template in enumerate(templates):
             row = stored.templates.get(template.name)
@@ -160,9 +170,9 @@ class Declaration:
                         }
                     )
                     self._changed("create", f"version {template.name}@{name}", at=position)
-                found.append(_Version(position, template.name, version, digests, known or _UNKNOWN))
-        new = iter(self._insert(m.TemplateVersion, rows, "template_id", "name"))
-        return [replace(item, id=next(new)) if item.id == _UNKNOWN else item for item in found]
+                versions.append(_Version(position, template.name, version, digests, known or _UNKNOWN))
+        new = iter(insert_rows(self._connection, m.TemplateVersion, rows, "template_id", "name"))
+        return [replace(item, id=next(new)) if item.id == _UNKNOWN else item for item in versions]
 
     def _presets(self, versions: Sequence[_Version], stored: Stored) -> None:
         rows: list[tuple[dict[str, object], PresetModel]] = []
@@ -176,13 +186,13 @@ class Declaration:
                 what, values = f"preset {PoolName(version.template, preset.name)}", preset_values(preset)
                 row = known.get(preset.name)
                 if row is None:
-                    same_pool = stored.namesake(version.template, preset.name)
+                    same_pool = stored.preset_of_pool(version.template, preset.name)
                     new = {
                         "template_version_id": version.id,
                         "name": preset.name,
                         "recipe_digest": version.digests[preset.name],
                         "status": PresetStatus.HEALTHY,
-                        # A pause is the pool's: it outlives its versions.
+                        # A pause belongs to the pool and outlives its versions.
                         "paused": same_pool.paused if same_pool else None,
                     }
                     rows.append((new | values, preset))
@@ -191,7 +201,7 @@ class Declaration:
                 detail = [part for part in [difference(row, values)] if part]
                 if detail:
                     updates.append((row.id, values))
-                if list(stored.schedules.get(row.id, ())) != ranges(preset):
+                if list(stored.schedules.get(row.id, ())) != schedule_rows(preset):
                     schedules.append((row.id, preset))
                     detail.append("schedules")
                 if detail:
@@ -199,8 +209,8 @@ class Declaration:
             for name, row in known.items():
                 if name not in declared and row.removed_at is None:
                     gone.append((row.id, f"preset {PoolName(version.template, name)}", version.position))
-        self._update(m.Preset, updates)
-        ids = self._insert(m.Preset, [row for row, _ in rows], "template_version_id", "name")
+        update_rows(self._connection, m.Preset, updates)
+        ids = insert_rows(self._connection, m.Preset, [row for row, _ in rows], "template_version_id", "name")
         added = [(preset_id, preset) for preset_id, (_, preset) in zip(ids, rows, strict=True)]
         self._insert_parameters(added)
         self._replace_schedules(schedules, added)
@@ -231,7 +241,7 @@ class Declaration:
         rows = [
             {"preset_id": preset_id, "position": position, "cron": cron, "desired": desired}
             for preset_id, preset in (*changed, *added)
-            for position, (cron, desired) in enumerate(ranges(preset))
+            for position, (cron, desired) in enumerate(schedule_rows(preset))
         ]
         if rows:
             self._connection.execute(insert(table), rows)
@@ -258,7 +268,7 @@ class Declaration:
                 new = next(version for version in template.versions if version.name == template.active_version)
                 name = names.get(wanted) or new.name or auto_version_name(template.provisioner, new)
                 moves.append((position, template, names[active], name))
-        self._update(m.Template, updates)
+        update_rows(self._connection, m.Template, updates)
         pinned = {template.name: old for _, template, old, _ in moves if template.pinned}
         promotions = read_promotions(self._connection, pinned)
         for position, template, old, name in moves:
@@ -286,30 +296,4 @@ class Declaration:
                 detail = "no longer declared; with --prune its prebuilds are deleted"
                 self._changed("would_drain", what, detail, at=position)
         if self._options.prune:
-            self._update(table, [(row_id, dict(values)) for row_id, _, _ in gone])
-
-    def _insert(self, table: type[Base], rows: Sequence[Mapping[str, object]], *key: str) -> Sequence[int]:
-        """Their ids, in the same order. `key`: the columns that tell the rows apart.
-
-        Rows come back in any order: to have them in ours, SQLite would be sent each by itself.
-        """
-        if not rows:
-            return []
-        columns = table.__table__.c
-        query = insert(table).returning(columns.id, *(columns[name] for name in key))
-        ids = {tuple(row[1:]): row[0] for row in self._connection.execute(query, list(rows))}
-        return [ids[tuple(row[name] for name in key)] for row in rows]
-
-    def _update(self, table: type[Base], rows: Sequence[tuple[int, Mapping[str, object]]]) -> None:
-        """Each row by its id; all of one call change the same columns."""
-        if not rows:
-            return
-        columns = rows[0][1].keys()
-        one = (
-            update(table)
-            .where(table.__table__.c.id == bindparam("of"))
-            .values({key: bindparam(f"to_{key}") for key in columns})
-        )
-        values = [{"of": row_id, **{f"to_{key}": value for key, value in row.items()}} for row_id, row in rows]
-        if self._connection.execute(one, values).rowcount != len(rows):
-            raise RefusedError("the declared configuration changed meanwhile", hint="run apply again")
+            update_rows(self._connection, table, [(row_id, dict(values)) for row_id, _, _ in gone])

@@ -238,7 +238,7 @@ def test_every_follow_up_is_sent_or_handed_on() -> None:
 
 def test_the_results_of_services_are_known_to_carry_one() -> None:
     assert read().carriers >= {
-        "ApplyReport", "BeingBuilt", "BuildResult", "Claimed", "Ending", "Forgotten", "HealthResult", "Operated",
+        "ApplyReport", "BeingBuilt", "BuildResult", "Claimed", "Ending", "Forgotten", "HealthResult", "OperationResult",
         "PresetResult", "Reserved", "StrayResult", "SweepResult",
     }  # fmt: skip
 

@@ -21,7 +21,7 @@ from prebuild_tasks.errors import InputError
 from prebuild_tasks.messaging import CLIENT_DEADLINE
 from prebuild_tasks.model.durations import parse_duration
 from prebuild_tasks.model.text import number
-from prebuild_tasks.pools import Operated
+from prebuild_tasks.pools import OperationResult
 from prebuild_tasks.upkeep import forget_host
 from prebuild_tasks.workspaces import send_within
 
@@ -125,7 +125,7 @@ def _seconds(text: str, name: str) -> float:
         raise InputError(f"{name}: {error}") from None
 
 
-def _report(here: Runtime, done: Operated, sentence: str, *, as_json: bool) -> None:
+def _report(here: Runtime, done: OperationResult, sentence: str, *, as_json: bool) -> None:
     if as_json:
         write_json({"changed": done.changed})
     else:

@@ -1,4 +1,4 @@
-"""What is stored of what a file declares, read at once: a fixed number of statements, however much it is."""
+"""Read the stored organizations, templates, versions and presets, in a fixed number of statements."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from prebuild_tasks.schema.pauses import StoredPause
 
 _ACTIVE = "active_version_id"
 _NAMED_AT_MOST = 500
-"""With more templates than this, all of them are read: naming each would make the statement longer than the answer."""
+"""Beyond this number of templates all of them are read: a statement with all names would be longer than the answer."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,7 +28,7 @@ class StoredOrganization:
     max_per_owner: int | None
     max_builds_in_flight: int | None
     source: str
-    """Which declaration last changed its limits; empty: none does."""
+    """The declaration that last changed its limits. Empty: no file declares them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,7 +39,7 @@ class StoredTemplate:
     organization_id: int
     name: str
     active_version_id: int | None
-    """None as well where the stored number is that of a version that is gone."""
+    """None also if the stored id is that of a deleted version."""
     deprecated: bool
     deleted_at: datetime | None
     source: str
@@ -85,39 +85,39 @@ _PRESET_COLUMNS = [m.Preset.__table__.c[field.name] for field in fields(StoredPr
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """Rows as they are, by what identifies them in a file."""
+    """The stored rows, by the names or ids that identify them."""
 
     templates: Mapping[str, StoredTemplate]
     versions: Mapping[int, Sequence[StoredVersion]]
-    """By template, newest first."""
+    """Versions by template id, newest first."""
     presets: Mapping[int, Mapping[str, StoredPreset]]
-    """By version, by name."""
+    """Presets by version id, then by name."""
     schedules: Mapping[int, Sequence[tuple[str, int]]]
-    """By preset, in order: cron and desired."""
+    """Schedules by preset id, in order: cron and desired size."""
 
-    def namesake(self, template: str, preset: str) -> StoredPreset | None:
-        """The row of the same pool in the active version, or else in the newest that has it; None for a new pool."""
+    def preset_of_pool(self, template: str, preset: str) -> StoredPreset | None:
+        """Find a pool's preset in the active version, or else in the newest that has it. None for a new pool."""
         row = self.templates.get(template)
         if row is None:
             return None
         versions = [version.id for version in self.versions.get(row.id, ())]
         for version_id in sorted(versions, key=lambda version_id: version_id != row.active_version_id):
-            if found := self.presets.get(version_id, {}).get(preset):
-                return found
+            if row_of_version := self.presets.get(version_id, {}).get(preset):
+                return row_of_version
         return None
 
 
 def read_organizations(connection: Connection) -> list[StoredOrganization]:
-    """Every organization, in the order in which they were made. One statement."""
+    """Read all organizations in the order of their creation. One statement."""
     query = select(*_ORGANIZATION_COLUMNS).order_by(m.Organization.id)
     return [StoredOrganization(**row) for row in connection.execute(query).mappings()]
 
 
 def read_stored(connection: Connection, names: Collection[str]) -> Stored:
-    """The templates of these names (perhaps more) with all that belongs to them. Four statements."""
+    """Read templates by name, and perhaps others, with versions, presets and schedules. Four statements."""
     named: ColumnElement[bool] = m.Template.name.in_(names) if len(names) <= _NAMED_AT_MOST else true()
     table = m.TemplateVersion
-    # None, where the number is of a version that is gone: pruning once left it there.
+    # None if the id is that of a deleted version, which pruning once left there.
     its_own = and_(table.id == m.Template.active_version_id, table.template_id == m.Template.id)
     of_template = select(*_TEMPLATE_COLUMNS, table.id.label(_ACTIVE)).select_from(m.Template).outerjoin(table, its_own)
     templates = {row["name"]: StoredTemplate(**row) for row in connection.execute(of_template.where(named)).mappings()}

@@ -1,4 +1,4 @@
-"""The number of the declared configuration: it grows with each change, by a file or a promotion."""
+"""The revision of the declared configuration, which grows with each change by a file or a promotion."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ _KEY = "revision"
 
 
 def read_revision(connection: Connection) -> int:
-    """0 before the first change."""
+    """Read the revision; 0 before the first change."""
     value = connection.execute(select(m.Setting.value).where(m.Setting.key == _KEY)).scalar_one_or_none()
     return int(str(value["number"])) if value else 0
 
 
 def bump_revision(connection: Connection, now: datetime, actor: str) -> int:
-    """The next number, now stored. Call it under `lock_declaration`."""
+    """Store and return the next revision. Call it under `lock_declaration`."""
     number = read_revision(connection) + 1
     values = {"value": {"number": number}, "updated_at": now, "updated_by": actor}
     changed = connection.execute(update(m.Setting).where(m.Setting.key == _KEY).values(values))
@@ -31,16 +31,17 @@ def bump_revision(connection: Connection, now: datetime, actor: str) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Promotion:
-    """Somebody made a version the active one by hand."""
+    """A promotion by a person: who made a version the active one, and when."""
 
     by: str
     at: datetime
 
 
 def read_promotions(connection: Connection, active: Mapping[str, str]) -> dict[str, Promotion]:
-    """By template, who made its active version active; only where a person did it last. `active`: version by template.
+    """Read who promoted the active version, by template. Only promotions that no file has confirmed since are returned.
 
-    Two statements, over the history: ask only about templates whose active version is in question.
+    `active` holds the active version by template. It takes two statements over the history, so call it only for
+    templates whose active version is about to change.
     """
     if not active:
         return {}
@@ -62,7 +63,7 @@ def read_promotions(connection: Connection, active: Mapping[str, str]) -> dict[s
         for change in (row.details or {}).get("changes", ()):
             head, _, version = change.rpartition(" -> ")
             template, _, old = head.removeprefix("~ template ").partition(": ")
-            # The file said the same afterwards: it is no longer only the person's. Other changes begin with a word.
+            # A file promoted the same version later. Only in promotions does the detail begin with the version's name.
             if template in last and " " not in old and version == active[template] and row.id > last[template].id:
                 del last[template]
     return {template: Promotion(row.actor, row.at) for template, row in last.items()}
