@@ -78,10 +78,13 @@ def claimed_name(name: str) -> str:
 
 
 def check_name(kind: str, value: str) -> str:
-    """Return the name if it is valid as a part of paths, labels and queue names. Raises InputError if it is not."""
+    """Return the name if it is valid as a part of paths, labels and queue names. Raises InputError if it is not.
+
+    `kind` says in the message what the name is of; it may be empty.
+    """
     if not _NAME.fullmatch(value) or ".." in value:
         raise InputError(
-            f"{_shown(value)} is not a valid {kind} name",
+            f"{_shown(value)} is not a valid {f'{kind} name'.strip()}",
             hint="use 1 to 63 lower-case letters, digits, dots, - and _, beginning and ending with a letter or digit",
         )
     return value

@@ -1,4 +1,4 @@
-"""Recover from what messages, workers and hosts lost: sweep, probes, lost hosts, strays, retention."""
+"""Recovery from lost messages, workers and hosts: sweep, probes, lost hosts, strays, retention."""
 
 from __future__ import annotations
 

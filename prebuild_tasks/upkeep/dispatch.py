@@ -1,4 +1,4 @@
-"""Run the upkeep services and send what follows from them; ask the hosts for what only they can do."""
+"""Run the upkeep services, send their follow-ups, and send hosts the tasks that only they can carry out."""
 
 from __future__ import annotations
 
@@ -21,50 +21,51 @@ from prebuild_tasks.workspaces import send
 
 
 def run_sweep(database: Database, settings: Settings, messages: Messages) -> dict[str, object]:
-    """Mend lost builds and messages, failed deletions, old rows, and hosts that are no longer heard of."""
+    """Recover lost builds and messages, retry failed deletions, replace lost hosts' prebuilds, and prune old rows."""
     result = sweeps.sweep(database, settings, lambda host: messages.waiting(settings.queue(BUILDS, host)))
     send(database, messages, result.follow_up)
     return result.report()
 
 
 def ask_for_resources(database: Database, settings: Settings, messages: Messages) -> dict[str, object]:
-    """Ask each host that is alive to look for strays; the first also looks where any host can."""
+    """Ask each live host to look for strays. The first one also asks the provisioners that any host can reach."""
     with database.read() as connection:
         now = database.now(connection)
         hosts = sorted(live_hosts(connection, settings, now))
-        by_own_name = all_know_host_tasks(connection, settings, now)
+        use_host_tasks = all_know_host_tasks(connection, settings, now)
     requests = {host: {"shared": position == 0} for position, host in enumerate(hosts)}
-    if by_own_name:
+    if use_host_tasks:
         return {"asked": messages.to_hosts(SWEEP_RESOURCES_ON_HOST, requests)}
-    # The form of release 0.1, which goes when 0.1 is no longer understood.
-    return {"asked": messages.to_hosts(SWEEP, {host: {"here": True, **given} for host, given in requests.items()})}
+    # The form of release 0.1. Remove it when 0.1 is no longer supported.
+    old_form = {host: {"here": True, **arguments} for host, arguments in requests.items()}
+    return {"asked": messages.to_hosts(SWEEP, old_form)}
 
 
 def sweep_resources_on_host(
     database: Database, settings: Settings, messages: Messages, provisioners: Provisioners, *, shared: bool
 ) -> dict[str, object]:
-    """Look on this host for resources that no workspace knows of; with `shared`, also where any host can look."""
+    """Look for strays on this host; with `shared`, also at the provisioners that any host can reach."""
     result = compare.sweep_resources(database, settings, provisioners, shared=shared)
     send(database, messages, result.follow_up)
     return result.report()
 
 
 def ask_for_probes(database: Database, settings: Settings, messages: Messages) -> dict[str, object]:
-    """Ask each host that has prebuilds due for a probe; `""` is any host."""
+    """Ask each host with prebuilds that are due for a probe to probe them; `""` is any host."""
     hosts = probes.due_hosts(database, settings)
     if not hosts:
         return {"asked": 0}
     with database.read() as connection:
-        by_own_name = all_know_host_tasks(connection, settings, database.now(connection))
-    # The other one is the form of release 0.1, which goes when 0.1 is no longer understood.
-    task = PROBE_PREBUILDS_ON_HOST if by_own_name else PROBE_PREBUILDS
+        use_host_tasks = all_know_host_tasks(connection, settings, database.now(connection))
+    # PROBE_PREBUILDS is the form of release 0.1. Remove it when 0.1 is no longer supported.
+    task = PROBE_PREBUILDS_ON_HOST if use_host_tasks else PROBE_PREBUILDS
     return {"asked": messages.to_hosts(task, {host: {"host": host} for host in hosts})}
 
 
 def probe_on_host(
     database: Database, settings: Settings, messages: Messages, provisioners: Provisioners, host: str
 ) -> dict[str, object]:
-    """Probe what is due at `host`, or anywhere with `""`, and replace what fails."""
+    """Probe the prebuilds that are due on `host` (`""`: those that any host can reach), and replace failing ones."""
     result = probes.probe_prebuilds(database, settings, provisioners, host)
     send(database, messages, result.follow_up)
     return result.report()

@@ -1,4 +1,4 @@
-"""Give up what a host holds that is no longer heard of."""
+"""Replacement of the prebuilds of hosts that have been silent for too long."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ REASON = "host_lost"
 
 
 def lost(connection: Connection, settings: Settings, now: datetime) -> list[str]:
-    """Hosts that still hold prebuilds and have been silent for too long, while another has watched all that time.
+    """List the lost hosts: silent for too long, still holding prebuilds, and observed by another host all that time.
 
-    Where nobody else was there, nobody knows: after a night with everything switched off, no host is lost.
+    Without another host nothing is known: after a night with all machines switched off, no host is lost.
     """
     before = now - timedelta(seconds=settings.host_lost)
     prebuilds = select(m.Workspace.host).where(IS_LIVE_PREBUILD, IS_START, m.Workspace.host != "")
-    awaited = _bound(m.Workspace.host).where(IS_AWAITED, m.Workspace.host != "")
+    awaited = _untaken_starts(m.Workspace.host).where(IS_AWAITED, m.Workspace.host != "")
     holding = connection.execute(prebuilds.union(awaited)).scalars()
     seen = (
         select(m.Worker.host, func.max(m.Worker.seen_at).label("at"))
@@ -42,28 +42,29 @@ def lost(connection: Connection, settings: Settings, now: datetime) -> list[str]
         .group_by(m.Worker.host)
     )
     last: dict[str, datetime] = {row.host: row.at for row in connection.execute(seen)}
-    watching = select(m.Worker.host).where(m.Worker.started_at <= before, *has_live_builds_process(settings, now))
-    witnesses = set(connection.execute(watching).scalars())
-    # A host that never said anything had a worker of an older release.
-    return [host for host in holding if host in last and last[host] < before and witnesses - {host}]
+    present = select(m.Worker.host).where(m.Worker.started_at <= before, *has_live_builds_process(settings, now))
+    observers = set(connection.execute(present).scalars())
+    # A host without an announcement had a worker of an older release.
+    return [host for host in holding if host in last and last[host] < before and observers - {host}]
 
 
 def give_up_lost(database: Database, settings: Settings) -> FollowUp:
-    """Take the prebuilds of lost hosts out of their pools; what is left of them is deleted when the host comes back.
+    """Take the prebuilds of lost hosts out of their pools. Their remains are deleted when the host comes back.
 
-    So are starts that people wait for, who hear that theirs could not be built. Claimed workspaces are left alone.
+    Starts that people wait for are canceled, and those people are told that the build failed. Claimed workspaces are
+    left alone.
     """
     follow_up = FollowUp()
     with database.read() as connection:
         hosts = lost(connection, settings, database.now(connection))
-        theirs = m.Workspace.host.in_(hosts)
+        is_on_lost_host = m.Workspace.host.in_(hosts)
         prebuilds = select(m.Workspace.preset_id).where(
             IS_LIVE_PREBUILD,
             IS_START,
-            theirs,
+            is_on_lost_host,
             m.Workspace.status.in_((BuildStatus.SUCCEEDED, BuildStatus.PENDING)),
         )
-        awaited = _bound(m.Workspace.preset_id).where(IS_AWAITED, theirs)
+        awaited = _untaken_starts(m.Workspace.preset_id).where(IS_AWAITED, is_on_lost_host)
         preset_ids = sorted(connection.execute(prebuilds.union(awaited)).scalars()) if hosts else []
     for preset_id in preset_ids:
         try:
@@ -71,25 +72,25 @@ def give_up_lost(database: Database, settings: Settings) -> FollowUp:
                 lock_preset(connection, preset_id)
                 given_up = _give_up(connection, preset_id, hosts, database.now(connection))
         except BusyError:
-            continue  # the next sweep asks again
+            continue  # the next sweep tries again
         follow_up |= FollowUp.of(given_up, [preset_id])
         log.warning("host_lost", hosts=hosts, preset=preset_id, prebuilds=len(given_up))
     return follow_up
 
 
 def _give_up(connection: Connection, preset_id: int, hosts: Sequence[str], now: datetime) -> list[NewBuild]:
-    theirs = (m.Workspace.preset_id == preset_id, m.Workspace.host.in_(hosts))
+    affected = (m.Workspace.preset_id == preset_id, m.Workspace.host.in_(hosts))
     silent = f"not heard of: {', '.join(hosts)}"
-    ready = list(connection.execute(select(m.Workspace.id).where(*theirs, IS_LIVE_PREBUILD, IS_RUNNING)).scalars())
+    ready = list(connection.execute(select(m.Workspace.id).where(*affected, IS_LIVE_PREBUILD, IS_RUNNING)).scalars())
     builds = choose_for_deletion(connection, ready, reason=REASON, initiator=RECONCILER, now=now)
     for whose, before, event in ((IS_LIVE_PREBUILD, ready, REASON), (IS_AWAITED, [], "start_canceled")):
-        query = _bound(m.Build.id, m.Build.workspace_id).where(*theirs, whose)
-        bound = connection.execute(skip_locked(query, of=m.Build)).all()
-        ids = [row.id for row in bound]
+        query = _untaken_starts(m.Build.id, m.Build.workspace_id).where(*affected, whose)
+        starts = connection.execute(skip_locked(query, of=m.Build)).all()
+        ids = [row.id for row in starts]
         builds += cancel_starts(
             connection, ids, reason=REASON, initiator=RECONCILER, now=now, whose=whose, error=silent
         )[1]
-        if given_up := [*before, *(row.workspace_id for row in bound)]:
+        if given_up := [*before, *(row.workspace_id for row in starts)]:
             add_history(
                 connection, event, now=now, actor=RECONCILER, workspace_ids=given_up, preset_id=preset_id,
                 reason=silent,
@@ -97,8 +98,8 @@ def _give_up(connection: Connection, preset_id: int, hosts: Sequence[str], now: 
     return builds
 
 
-def _bound(*columns: InstrumentedAttribute[Any]) -> Select[Any]:
-    """Starts that no runner has; with a host, they are bound to it by an attempt that was made there."""
+def _untaken_starts(*columns: InstrumentedAttribute[Any]) -> Select[Any]:
+    """Select the pending starts. One that has a host is bound to it, because an earlier attempt was made there."""
     latest = and_(m.Workspace.id == m.Build.workspace_id, m.Workspace.build_number == m.Build.number)
     return (
         select(*columns)

@@ -1,8 +1,8 @@
-"""Prebuilds that stop being healthy: looked at on a schedule, replaced when they fail, with the reason in the history.
+"""Probes of ready prebuilds on a schedule. Failing ones are replaced, with the reason in the history.
 
-Each is probed where it can be reached: a local one by its host's builds worker. A provisioner that can't be asked is
-no verdict on the workspace. A pool that loses more than it holds within the backoff's look-back waits like after failed
-builds, so that a flapping recipe does not churn.
+A local prebuild is probed by its host's builds worker. If a provisioner cannot be asked, the prebuild does not count as
+failing. A pool that loses more prebuilds than it holds within the backoff's look-back waits as after failed builds, so
+that a flapping recipe is not rebuilt all the time.
 """
 
 from __future__ import annotations
@@ -35,26 +35,26 @@ log = structlog.get_logger(__name__)
 
 REASON = "unhealthy"
 AT_ONCE = 8
-"""Probes at the same time, per run."""
+"""Number of concurrent probes per run."""
 BATCH = 64
-"""Prebuilds taken at once: with 30 seconds at most for each probe they end within minutes even if all of them hang."""
+"""Prebuilds taken at a time: as a probe takes 30 s at most, a batch ends within minutes even if all of them hang."""
 PROBE_RUNS = 4
 """Runs per `probe_interval`."""
 SOONER = 4
-"""A prebuild that failed its probe is looked at again this many times as early."""
+"""A prebuild that failed its probe is probed again this many times as early."""
 
 
 @dataclass(frozen=True, slots=True)
 class HealthResult:
-    """The outcome of one run of probes, or of a part of it; `|` adds up."""
+    """The outcome of a run of probes, or of a part of it. `|` adds two outcomes."""
 
     probed: int = 0
     failing: int = 0
     unknown: int = 0
-    """The provisioner could not be asked."""
+    """Prebuilds whose provisioner could not be asked."""
     replaced: int = 0
     follow_up: FollowUp = field(default_factory=FollowUp)
-    """The deletions of what was replaced, and the turns of its pools."""
+    """Deletions of the replaced prebuilds, and turns of their pools."""
 
     def __or__(self, other: HealthResult) -> HealthResult:
         return HealthResult(
@@ -76,7 +76,7 @@ class _Due:
 
 
 def due_hosts(database: Database, settings: Settings) -> list[str]:
-    """Whose builds queue is to be sent a run of probes: hosts that are there, `""` for what any host can reach."""
+    """List the live hosts with prebuilds that are due for a probe; `""` stands for prebuilds that any host reaches."""
     with database.read() as connection:
         now = database.now(connection)
         query = (
@@ -86,17 +86,20 @@ def due_hosts(database: Database, settings: Settings) -> list[str]:
             .distinct()
         )
         hosts = connection.execute(query).scalars().all()
-        there = set(live_hosts(connection, settings, now))
-    return sorted(host for host in hosts if not host or host in there)
+        live = set(live_hosts(connection, settings, now))
+    return sorted(host for host in hosts if not host or host in live)
 
 
 def probe_prebuilds(database: Database, settings: Settings, provisioners: Provisioners, host: str) -> HealthResult:
-    """Probe what is due at `host` (or anywhere, with `""`); the caller sends the follow-up."""
+    """Probe the prebuilds that are due on a host. The caller sends the follow-up.
+
+    With `""` as `host`, these are the prebuilds that any host can reach.
+    """
     result = HealthResult()
-    began = monotonic()
+    started = monotonic()
     with ThreadPoolExecutor(AT_ONCE, thread_name_prefix="probe") as pool:
-        # Until nothing is due, or the next run's time has come: a large fleet takes many batches.
-        while not result.probed or monotonic() - began < settings.probe_interval / PROBE_RUNS:
+        # Until nothing is due, or it is time for the next run: a large fleet takes many batches.
+        while not result.probed or monotonic() - started < settings.probe_interval / PROBE_RUNS:
             with database.write() as connection:
                 due = take_due(connection, settings, host, database.now(connection))
                 specs = read_specs(connection, [item.workspace_id for item in due])
@@ -106,25 +109,25 @@ def probe_prebuilds(database: Database, settings: Settings, provisioners: Provis
             for item, probe in zip(due, probes, strict=True):
                 spec = specs.get(item.workspace_id)
                 if spec is not None:
-                    result |= _judge(database, settings, spec, item, probe)
+                    result |= _evaluate(database, settings, spec, item, probe)
     if result.failing or result.unknown:
         log.info("probed", host=host, **result.report())
     return result
 
 
 def _is_due(settings: Settings, now: datetime) -> ColumnElement[bool]:
-    """At its time; one that was never probed, an interval after it became ready."""
+    """Build the condition that a prebuild is due: at its next time, or for the first probe an interval after ready."""
     fresh = now - timedelta(seconds=settings.probe_interval)
     return or_(m.ProbeState.next_at <= now, and_(m.ProbeState.workspace_id.is_(None), m.Workspace.ready_at <= fresh))
 
 
 def take_due(connection: Connection, settings: Settings, host: str, now: datetime) -> list[_Due]:
-    """Choose what is due and put off its next time, so that nobody else probes it meanwhile."""
+    """Choose prebuilds that are due, and postpone their next probe, so that no other worker probes them meanwhile."""
     rows = connection.execute(
         select(m.Workspace.id, m.ProbeState.next_at, m.ProbeState.failures)
         .outerjoin(m.ProbeState, m.ProbeState.workspace_id == m.Workspace.id)
         .where(IS_CLAIMABLE, m.Workspace.host == host, _is_due(settings, now))
-        # One never probed has no time of its own yet, and databases disagree on where nothing is in an order.
+        # A prebuild that was never probed has no next time, and databases sort NULL differently.
         .order_by(func.coalesce(m.ProbeState.next_at, m.Workspace.ready_at), m.Workspace.id)
         .limit(BATCH)
     ).all()
@@ -147,12 +150,12 @@ def take_due(connection: Connection, settings: Settings, host: str, now: datetim
 
 
 def _later(settings: Settings, now: datetime, sooner: int = 1) -> datetime:
-    """The next time, spread a little, so that a pool that was filled at once is not probed at once for ever."""
+    """Return the next time, varied at random, so that prebuilds created together are not always probed together."""
     return now + timedelta(seconds=settings.probe_interval / sooner * random.uniform(0.85, 1.0))  # noqa: S311
 
 
 def _probe(provisioners: Provisioners, spec: StoredSpec | None) -> Probe | None:
-    """The verdict; None when the provisioner could not be asked."""
+    """Probe a workspace. Return None if the provisioner could not be asked."""
     if spec is None:
         return None
     secrets: list[str] = []
@@ -160,39 +163,43 @@ def _probe(provisioners: Provisioners, spec: StoredSpec | None) -> Probe | None:
         adapter = provisioners.get(spec.provisioner)
         parameters, secrets = resolve_parameters(spec.parameters, ends=False)
         probe = adapter.probe(workspace_spec(spec, parameters, attempt=1))
-        # The message is kept in the history.
+        # The message is stored in the history.
         return replace(probe, message=masked(probe.message, secrets))
     except PrebuildError as error:
         log.warning("probe_unknown", workspace=spec.name, error=masked(str(error), secrets))
-    except Exception:  # noqa: BLE001 - an adapter's bug is no verdict on the workspace
-        words = masked(traceback.format_exc(), secrets)
-        log.error("probe_crashed", workspace=spec.name, provisioner=spec.provisioner, traceback=words)
+    except Exception:  # noqa: BLE001 - an adapter's bug says nothing about the workspace
+        text = masked(traceback.format_exc(), secrets)
+        log.error("probe_crashed", workspace=spec.name, provisioner=spec.provisioner, traceback=text)
     return None
 
 
-def _judge(database: Database, settings: Settings, spec: StoredSpec, item: _Due, probe: Probe | None) -> HealthResult:
+def _evaluate(
+    database: Database, settings: Settings, spec: StoredSpec, item: _Due, probe: Probe | None
+) -> HealthResult:
+    """Store the result of a probe, and replace the prebuild if it is gone or has failed too often."""
     if probe is None:
         return HealthResult(probed=1, unknown=1)
     if probe.ready:
         if item.failures:
-            _note(database, settings, item, {"failures": 0, "message": ""}, sooner=1)
+            _store(database, settings, item, {"failures": 0, "message": ""}, sooner=1)
         return HealthResult(probed=1)
     failing = HealthResult(probed=1, failing=1)
     if not probe.gone and item.failures + 1 < settings.probe_failures:
-        _note(database, settings, item, {"failures": item.failures + 1, "message": probe.message[:2000]}, sooner=SOONER)
+        values = {"failures": item.failures + 1, "message": probe.message[:2000]}
+        _store(database, settings, item, values, sooner=SOONER)
         return failing
     try:
         follow_up = take_out(database, item.workspace_id, spec.preset_id, probe.message)
     except BusyError:
-        _note(database, settings, item, {"failures": item.failures}, sooner=SOONER)
+        _store(database, settings, item, {"failures": item.failures}, sooner=SOONER)
         return failing
     return replace(failing, replaced=1 if follow_up else 0, follow_up=follow_up)
 
 
 def take_out(database: Database, workspace_id: str, preset_id: int, message: str) -> FollowUp:
-    """Take a prebuild that is of no use out of its pool, and begin deleting it; empty when it is no longer the pool's.
+    """Take an unhealthy prebuild out of its pool and begin to delete it.
 
-    Raises BusyError while its pool has its turn.
+    The follow-up is empty if the prebuild no longer belongs to the pool. Raises BusyError while its pool has its turn.
     """
     with database.write() as connection:
         lock_preset(connection, preset_id)
@@ -211,8 +218,8 @@ def take_out(database: Database, workspace_id: str, preset_id: int, message: str
     return FollowUp.of(builds, [preset_id])
 
 
-def _note(database: Database, settings: Settings, item: _Due, values: Mapping[str, object], *, sooner: int) -> None:
+def _store(database: Database, settings: Settings, item: _Due, values: Mapping[str, object], *, sooner: int) -> None:
     with database.write() as connection:
         next_at = _later(settings, database.now(connection), sooner)
-        mine = update(m.ProbeState).where(m.ProbeState.workspace_id == item.workspace_id)
-        connection.execute(mine.values(**values, next_at=next_at))
+        statement = update(m.ProbeState).where(m.ProbeState.workspace_id == item.workspace_id)
+        connection.execute(statement.values(**values, next_at=next_at))

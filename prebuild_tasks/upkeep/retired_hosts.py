@@ -1,4 +1,4 @@
-"""A machine that is gone for good: what it held is closed without it, for nobody else could end it there."""
+"""Removal of a machine that will not come back: its workspaces are closed without it."""
 
 from __future__ import annotations
 
@@ -27,56 +27,59 @@ _SHOWN = 5
 
 @dataclass(frozen=True, slots=True)
 class Forgotten:
-    """What was closed."""
+    """The outcome of `forget_host`."""
 
     workspaces: int
+    """Number of closed workspaces."""
     claimed: int
-    """Of them, those that somebody had."""
+    """Number of closed workspaces that were claimed."""
     follow_up: FollowUp
-    """The turns of the pools that lost something."""
+    """Turns of the pools that lost workspaces."""
 
 
 def forget_host(database: Database, settings: Settings, host: str, *, actor: str, claimed: bool = False) -> Forgotten:
-    """Close every workspace of `host`, and what was still to be done there; with `claimed` also those somebody has.
+    """Close the workspaces of a host and cancel their builds; claimed workspaces only with `claimed`.
 
-    Should the machine come back all the same, its leftovers are resources that no workspace knows of, and the sweep
-    removes them; what carries a claim's mark it leaves. Raises NotFoundError, RefusedError while a builds worker is
-    there or, without `claimed`, somebody has a workspace there.
+    If the machine does come back, its resources are strays, which the sweep removes unless their mark says that they
+    are claimed. Raises NotFoundError for an unknown host. Raises RefusedError while its builds worker is alive, or if a
+    workspace there is claimed and `claimed` is not given.
     """
     with database.write() as connection:
         now = database.now(connection)
-        there = live_hosts(connection, settings, now)
-        if host in there:
+        live = live_hosts(connection, settings, now)
+        if host in live:
             raise RefusedError(
-                f"the builds worker of {host} was heard of just now",
-                hint="forget only machines that are gone; stop its builds worker first",
+                f"the builds worker of {host} is alive",
+                hint="forget only machines that will not come back; stop its builds worker first",
             )
-        silent = [known for known in known_hosts(connection) if known not in there]
+        silent = [known for known in known_hosts(connection) if known not in live]
         if host not in silent:
-            known = f"silent are: {', '.join(silent[:10])}" if silent else "no host is silent"
-            raise NotFoundError(f"nothing is known of a host {host}", hint=known)
-        here = m.Workspace.host == host, m.Workspace.deleted_at.is_(None)
-        going = or_(m.Workspace.owner == PREBUILDS_OWNER, m.Workspace.transition == Transition.DELETE)
+            known = f"silent hosts: {', '.join(silent[:10])}" if silent else "no host is silent"
+            raise NotFoundError(f"there is no host {host}", hint=known)
+        on_host = m.Workspace.host == host, m.Workspace.deleted_at.is_(None)
+        is_unclaimed = or_(m.Workspace.owner == PREBUILDS_OWNER, m.Workspace.transition == Transition.DELETE)
         if not claimed:
-            _refuse_to_take(connection, host, select(m.Workspace.owner, m.Workspace.name).where(*here, ~going))
-        # Builds first, and their workspaces read again under their locks, as everybody does who ends them.
+            _refuse_claimed(
+                connection, host, select(m.Workspace.owner, m.Workspace.name).where(*on_host, ~is_unclaimed)
+            )
+        # Builds are locked first, and the workspaces are read again under their locks: see `schema.row_locks`.
         builds = (
             select(m.Build.id)
             .join(m.Workspace, m.Workspace.id == m.Build.workspace_id)
-            .where(*here, m.Build.status.in_(OPEN_STATUSES))
+            .where(*on_host, m.Build.status.in_(OPEN_STATUSES))
             .order_by(m.Build.id)
         )
         ids = connection.execute(for_no_key_update(builds, of=m.Build)).scalars().all()
-        goes = here if claimed else (*here, going)
+        is_closed = on_host if claimed else (*on_host, is_unclaimed)
         connection.execute(
             update(m.Build)
             .where(m.Build.id.in_(ids), m.Build.status.in_(OPEN_STATUSES))
-            .where(m.Build.workspace_id.in_(select(m.Workspace.id).where(*goes)))
+            .where(m.Build.workspace_id.in_(select(m.Workspace.id).where(*is_closed)))
             .values(status=BuildStatus.CANCELED, completed_at=now, error_code=REASON)
         )
         closed = connection.execute(
             update(m.Workspace)
-            .where(*goes)
+            .where(*is_closed)
             .values(
                 deleted_at=now,
                 slot=None,
@@ -87,26 +90,27 @@ def forget_host(database: Database, settings: Settings, host: str, *, actor: str
         ).all()
         connection.execute(delete(m.Worker).where(m.Worker.host == host, m.Worker.role == BUILDS_ROLE))
         for preset_id in sorted({row.preset_id for row in closed}):
-            mine = [row.id for row in closed if row.preset_id == preset_id]
-            add_history(connection, REASON, now=now, actor=actor, workspace_ids=mine, preset_id=preset_id, reason=host)
-    theirs = sum(row.owner != PREBUILDS_OWNER and row.transition is not Transition.DELETE for row in closed)
-    log.warning("host_forgotten", host=host, workspaces=len(closed), claimed=theirs, actor=actor)
-    return Forgotten(len(closed), theirs, FollowUp.of(wake=sorted({row.preset_id for row in closed})))
+            ids = [row.id for row in closed if row.preset_id == preset_id]
+            add_history(connection, REASON, now=now, actor=actor, workspace_ids=ids, preset_id=preset_id, reason=host)
+    lost_claims = sum(row.owner != PREBUILDS_OWNER and row.transition is not Transition.DELETE for row in closed)
+    log.warning("host_forgotten", host=host, workspaces=len(closed), claimed=lost_claims, actor=actor)
+    return Forgotten(len(closed), lost_claims, FollowUp.of(wake=sorted({row.preset_id for row in closed})))
 
 
-def _refuse_to_take(connection: Connection, host: str, theirs: Select[str, str]) -> None:
-    rows = connection.execute(theirs.order_by(m.Workspace.owner, m.Workspace.name)).all()
+def _refuse_claimed(connection: Connection, host: str, claimed: Select[str, str]) -> None:
+    """Raise RefusedError if `claimed`, a query of owners and names, finds a workspace."""
+    rows = connection.execute(claimed.order_by(m.Workspace.owner, m.Workspace.name)).all()
     if rows:
         names = ", ".join(f"{row.owner}/{row.name}" for row in rows[:_SHOWN]) + (", ..." if len(rows) > _SHOWN else "")
         raise RefusedError(
-            f"on {host} {number(len(rows), 'workspace')} of people would go, too: {names}",
-            hint="if they are lost with it",
+            f"{number(len(rows), 'claimed workspace')} on {host} would be closed, too: {names}",
+            hint="if they are lost with the machine",
             remedy=Remedy(RemedyKind.FORGET_HOST_AND_CLAIMED, host),
         )
 
 
 def known_hosts(connection: Connection) -> list[str]:
-    """Hosts that hold workspaces, or once had a builds worker."""
+    """List the hosts that hold workspaces or have had a builds worker."""
     holding = select(m.Workspace.host).where(m.Workspace.deleted_at.is_(None), m.Workspace.host != "")
-    heard = select(m.Worker.host).where(m.Worker.role == BUILDS_ROLE)
-    return sorted(connection.execute(holding.union(heard)).scalars())
+    announced = select(m.Worker.host).where(m.Worker.role == BUILDS_ROLE)
+    return sorted(connection.execute(holding.union(announced)).scalars())

@@ -1,4 +1,4 @@
-"""The safety net below the loop: builds whose worker died, lost messages, failed deletions, leftovers."""
+"""The sweep: recovery of builds whose worker died, of lost messages, of failed deletions, and of leftovers."""
 
 from __future__ import annotations
 
@@ -42,24 +42,25 @@ log = structlog.get_logger(__name__)
 
 BATCH = 500
 _DOUBLINGS = 7
-"""Of the interval after which what was published is published again."""
+"""Maximum number of doublings of the interval after which a build is published again."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SweepResult:
-    """The outcome of a sweep, or of a part of it; `|` adds up."""
+    """The outcome of a sweep, or of a part of it. `|` adds two outcomes."""
 
     retaken: int = 0
-    """Builds put back to pending, because their worker died."""
+    """Builds set back to pending, because their worker died."""
     ended: int = 0
-    """Builds that lost their worker too often, or while being canceled."""
+    """Builds that lost their worker too often, or while they were canceled."""
     republished: int = 0
+    """Builds whose message was sent again."""
     retried: int = 0
-    """Failed deletions and claim hooks tried again."""
+    """Failed deletions and claim hooks that are tried again."""
     cleaned: int = 0
-    """Leftovers of failed and ended workspaces being deleted."""
+    """Failed and ended workspaces whose deletion has begun."""
     given_up: int = 0
-    """Prebuilds of hosts that are no longer heard of."""
+    """Prebuilds of lost hosts."""
     pruned: Pruned = field(default_factory=Pruned)
     follow_up: FollowUp = field(default_factory=FollowUp)
 
@@ -82,19 +83,19 @@ class SweepResult:
 
 
 def sweep(database: Database, settings: Settings, waiting: Callable[[str], int | None]) -> SweepResult:
-    """Mend what needs mending; the caller sends the follow-up.
+    """Run a sweep. The caller sends the follow-up.
 
-    `waiting` tells how many messages lie in a host's builds queue, None when nobody knows.
+    `waiting` returns the number of messages in a host's builds queue, or None if it is unknown.
     """
     result = take_back_lost(database, settings)
     with database.read() as connection:
         failed = _due_for_retry(connection, database.now(connection))
     with database.write() as connection:
         now = database.now(connection)
-        mended = _retry(connection, failed, now)
-        mended |= _clean_failed(connection, settings, now)
-        mended |= _end_claims(connection, now)
-    result |= mended
+        repaired = _retry(connection, failed, now)
+        repaired |= _clean_failed(connection, settings, now)
+        repaired |= _end_claims(connection, now)
+    result |= repaired
     result |= _republish(database, settings, waiting, result.follow_up)
     given_up = give_up_lost(database, settings)
     result |= SweepResult(given_up=len(given_up.builds), follow_up=given_up)
@@ -105,7 +106,10 @@ def sweep(database: Database, settings: Settings, waiting: Callable[[str], int |
 
 
 def take_back_lost(database: Database, settings: Settings, runner_prefix: str = "") -> SweepResult:
-    """Put builds back whose heart stopped, or whose runner is known dead by its prefix: the host's start-up knows."""
+    """Take back the builds whose lease ran out, or whose runner begins with `runner_prefix`.
+
+    A host gives its prefix at its start, when it knows that its former runners are dead.
+    """
     with database.read() as connection:
         before = database.now(connection) - timedelta(seconds=settings.heartbeat_timeout)
         lost = lost_builds(connection, before, runner_prefix)
@@ -142,38 +146,44 @@ def _take_back(connection: Connection, settings: Settings, row: LostBuild, now: 
 def _republish(
     database: Database, settings: Settings, waiting: Callable[[str], int | None], about_to_be_sent: FollowUp
 ) -> SweepResult:
-    """Go queue by queue, so that what waits for a host that is gone leaves the others their turn."""
+    """Choose pending builds whose message may be lost.
+
+    The limit is per queue, so that builds for a host that is gone do not displace those of other hosts.
+    """
     lost: list[NewBuild] = []
     with database.read() as connection:
         pending = pending_by_queue(connection)
-    mine = about_to_be_sent.builds_by_host()
+    to_send = about_to_be_sent.builds_by_host()
     for host, count in sorted(pending.items()):
-        about_to_be = [build.id for build in mine.get(host, ())]
-        # Never more than are missing: what still lies in the queue has not been lost.
-        lying = waiting(host)
-        missing = BATCH if lying is None else min(count - lying - len(about_to_be), BATCH)
+        own_ids = [build.id for build in to_send.get(host, ())]
+        # At most as many as are missing: messages in the queue are not lost.
+        queued = waiting(host)
+        missing = BATCH if queued is None else min(count - queued - len(own_ids), BATCH)
         if missing > 0:
             with database.read() as connection:
                 now = database.now(connection)
-                due = _unpublished(connection, host, settings.republish_after, now, about_to_be, missing)
+                due = _unpublished(connection, host, settings.republish_after, now, own_ids, missing)
             lost += due
     return SweepResult(republished=len(lost), follow_up=FollowUp.of(lost))
 
 
 def _unpublished(
-    connection: Connection, host: str, patience: float, now: datetime, but: Collection[str], limit: int
+    connection: Connection, host: str, interval: float, now: datetime, excluded: Collection[str], limit: int
 ) -> list[NewBuild]:
-    """Pending builds never published, or published longer ago than an interval that doubles each time."""
+    """Read the pending builds that are due for a message.
+
+    They were never published, or were last published longer ago than `interval` seconds, doubled per publication.
+    """
 
     def before(seconds: float) -> ColumnElement[datetime]:
         return literal(now - timedelta(seconds=seconds), UtcDateTime())
 
     doubled = case(
-        {count: before(patience * 2 ** max(count - 1, 0)) for count in range(_DOUBLINGS + 1)},
+        {count: before(interval * 2 ** max(count - 1, 0)) for count in range(_DOUBLINGS + 1)},
         value=m.Build.publications,
-        else_=before(patience * 2**_DOUBLINGS),
+        else_=before(interval * 2**_DOUBLINGS),
     )
-    never = and_(m.Build.published_at.is_(None), m.Build.created_at < before(patience / 6))
+    never = and_(m.Build.published_at.is_(None), m.Build.created_at < before(interval / 6))
     rows = connection.execute(
         select(m.Build.id, m.Build.queue, m.Build.transition, m.Build.reason, m.Workspace.name)
         .join(m.Workspace, m.Workspace.id == m.Build.workspace_id)
@@ -182,7 +192,7 @@ def _unpublished(
             m.Build.queue == host,
             is_due_sql(now),
             or_(never, m.Build.published_at < doubled),
-            m.Build.id.not_in(but),
+            m.Build.id.not_in(excluded),
         )
         .order_by(m.Build.priority, m.Build.created_at)
         .limit(limit)
@@ -191,7 +201,7 @@ def _unpublished(
 
 
 def _due_for_retry(connection: Connection, now: datetime) -> list[FailedBuild]:
-    """Failed deletions and claim hooks whose time has come; the hooks first: people wait for them."""
+    """Read the failed deletions and claim hooks that are due for a retry; hooks first, because people wait for them."""
     rows = connection.execute(
         select(
             m.Workspace.id,
@@ -208,13 +218,13 @@ def _due_for_retry(connection: Connection, now: datetime) -> list[FailedBuild]:
         )
         .order_by(m.Workspace.transition == Transition.DELETE, m.Build.completed_at)
     )
-    # The limit is of what is due: what isn't yet must not hide it.
+    # The limit applies to those that are due, so that the others do not hide them.
     due = (row for row in rows if now >= retry_at(row.failures, row.completed_at))
     return [FailedBuild(row.id, row.build_number, row.transition) for row in islice(due, BATCH)]
 
 
 def _retry(connection: Connection, failed: list[FailedBuild], now: datetime) -> SweepResult:
-    """The same again. They never give a workspace back."""
+    """Create new builds for failed deletions and claim hooks. They never return a claimed workspace to its pool."""
     builds: list[NewBuild] = []
     for row in failed:
         is_claim = row.transition is Transition.START
@@ -230,12 +240,12 @@ def _retry(connection: Connection, failed: list[FailedBuild], now: datetime) -> 
 
 
 def _clean_failed(connection: Connection, settings: Settings, now: datetime) -> SweepResult:
-    """Failed, stopped and canceled prebuilds stay for study up to a count and an age, then they are deleted."""
-    place = func.row_number().over(
+    """Delete failed, stopped and canceled prebuilds beyond the number and the age up to which they are kept."""
+    rank = func.row_number().over(
         partition_by=m.Workspace.preset_id, order_by=(m.Workspace.created_at.desc(), m.Workspace.id)
     )
     kept = (
-        select(m.Workspace.id, m.Workspace.created_at, place.label("place"))
+        select(m.Workspace.id, m.Workspace.created_at, rank.label("rank"))
         .where(
             m.Workspace.owner == PREBUILDS_OWNER,
             m.Workspace.deleted_at.is_(None),
@@ -249,7 +259,7 @@ def _clean_failed(connection: Connection, settings: Settings, now: datetime) -> 
     )
     oldest = now - timedelta(seconds=settings.failed_keep_for)
     ids = connection.execute(
-        select(kept.c.id).where(or_(kept.c.place > settings.failed_keep, kept.c.created_at < oldest)).limit(BATCH)
+        select(kept.c.id).where(or_(kept.c.rank > settings.failed_keep, kept.c.created_at < oldest)).limit(BATCH)
     ).scalars()
     builds = delete_workspaces(
         connection,
@@ -263,7 +273,7 @@ def _clean_failed(connection: Connection, settings: Settings, now: datetime) -> 
 
 
 def _end_claims(connection: Connection, now: datetime) -> SweepResult:
-    """Claimed workspaces past their `claimed_ttl`: the only claimed ones the service ever ends by itself."""
+    """Delete claimed workspaces past their `claimed_ttl`: the only claimed ones that are ended without a request."""
     past = m.Workspace.claimed_until < now
     ids = connection.execute(
         select(m.Workspace.id)
@@ -271,6 +281,6 @@ def _end_claims(connection: Connection, now: datetime) -> SweepResult:
         .where(m.Workspace.transition != Transition.DELETE)
         .limit(BATCH)
     ).scalars()
-    # Asked again under the row's lock: its owner may just have extended it.
+    # Checked again under the row's lock, because the owner may have extended it meanwhile.
     builds = delete_workspaces(connection, list(ids), reason="claimed_ttl", initiator=RECONCILER, now=now, only=[past])
     return SweepResult(cleaned=len(builds), follow_up=FollowUp.of(builds))

@@ -110,7 +110,7 @@ def test_a_claim_without_redis_answers_and_says_nothing_wrong(cli: Any, database
         (["pause", "--for", "ever"], 2, "--for: 'ever' is not a duration"),
         (["promote", "dev", "v9"], 3, "has no version v9"),
         (["extend", "nothing", "1h"], 3, "there is no workspace nothing"),
-        (["forget", "nowhere"], 3, "nothing is known of a host nowhere"),
+        (["forget", "nowhere"], 3, "there is no host nowhere"),
         (["nonsense"], 2, "No such command"),
     ],
 )

@@ -1,4 +1,4 @@
-"""The declared pools: read, laid over one another, checked whole, and brought into one form. No database here."""
+"""Read a pools file with its overlays, check it as a whole, and normalize it. Nothing here uses the database."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ from prebuild_tasks.pools.file.nodes import Node, Where, nearest
 from prebuild_tasks.reconcile import find_overlap, parse
 
 _ZONES_OF_A_MACHINE = {"localtime", "posixrules", "posix", "right"}
-"""Stand among the zones, but no name of IANA's is called so."""
+"""First parts of names that are listed among the zones, but are not IANA names."""
 ConfigCheck = Callable[[str, Mapping[str, object]], None]
-"""Asks a provisioner whether a config can work. Raises NotFoundError or CannotBuildError."""
+"""Checks a config by the provisioner of this name. Raises NotFoundError or CannotBuildError."""
 
 
 @dataclass(frozen=True, slots=True)
 class DeclaredVersion:
-    """A version of a template. `name` is None for `auto`: it is found or made by what it holds."""
+    """A version of a template. `name` is None for `auto`: such a version is identified by its recipe."""
 
     name: str | None
     config: Mapping[str, object]
@@ -44,7 +44,7 @@ class DeclaredVersion:
 
 @dataclass(frozen=True, slots=True)
 class DeclaredTemplate:
-    """A template in one form, whichever form it was written in."""
+    """A template, normalized from either form of the file."""
 
     name: str
     organization: str
@@ -52,14 +52,14 @@ class DeclaredTemplate:
     deprecated: bool
     versions: tuple[DeclaredVersion, ...]
     active_version: str | None
-    """None: the only version there is, an `auto` one or the short form's."""
+    """None: the only version is the active one, and it is `auto`."""
     pinned: bool
-    """The file names the active version, so the file wins over an earlier `promote`."""
+    """Whether the file names the active version; if so, the file overrides an earlier `promote`."""
 
 
 @dataclass(frozen=True, slots=True)
 class DeclaredPools:
-    """Everything a pools file and its overlays declare."""
+    """The content of a pools file with its overlays."""
 
     templates: tuple[DeclaredTemplate, ...]
     organizations: tuple[OrganizationModel, ...]
@@ -68,34 +68,34 @@ class DeclaredPools:
 def load_pools(
     paths: Sequence[Path], *, overlays: Iterable[Mapping[str, object]] = (), check_config: ConfigCheck | None = None
 ) -> DeclaredPools:
-    """Read a file and its overlays, in order. Raises PoolsFileError naming every problem with its place and fix."""
+    """Read a file and its overlays, in this order. Raises PoolsFileError with the position and fix of every problem."""
     nodes = [pools_yaml.read(path) for path in paths]
     return _load([*nodes, *(pools_yaml.from_plain(overlay, "overlay") for overlay in overlays)], check_config)
 
 
 def load_text(text: str, file: str = "<text>", *, check_config: ConfigCheck | None = None) -> DeclaredPools:
-    """The same for a text."""
+    """Read a pools file from a text. Raises PoolsFileError with the position and fix of every problem."""
     return _load([pools_yaml.read_text(text, file)], check_config)
 
 
 def recipe_digest(provisioner: str, config: Mapping[str, object], parameters: Mapping[str, object]) -> str:
-    """What a workspace was made from, as one value; references to secrets count, their values don't."""
+    """Compute the digest of a recipe. References to secrets are a part of it, their values are not."""
     return _digest({"provisioner": provisioner, "config": config, "parameters": plain_parameters(parameters)})
 
 
 def config_digest(config: Mapping[str, object]) -> str:
-    """The digest of a version's config alone."""
+    """Compute the digest of a version's config."""
     return _digest(config)
 
 
 def auto_version_name(provisioner: str, version: DeclaredVersion) -> str:
-    """The name of an `auto` version: a hash of config and parameters."""
+    """Compute the name of an `auto` version from its provisioner, config and parameters."""
     parameters = {preset.name: plain_parameters(preset.parameters) for preset in version.presets}
     return f"auto-{_digest({'provisioner': provisioner, 'config': version.config, 'parameters': parameters})[:10]}"
 
 
 def plain_parameters(parameters: Mapping[str, object]) -> dict[str, object]:
-    """Parameters as JSON values, references as mappings."""
+    """Convert parameters to JSON values; references to secrets become mappings."""
     return {
         name: value.model_dump(exclude_none=True) if isinstance(value, SecretReference) else value
         for name, value in parameters.items()
@@ -111,17 +111,17 @@ def _load(nodes: Sequence[Node], check_config: ConfigCheck | None) -> DeclaredPo
     for overlay in nodes[1:]:
         root = pools_yaml.merge(root, overlay)
     if not isinstance(root.value, dict):
-        raise PoolsFileError([root.problem((), "is no mapping", "begin with: schema: 1")])
+        raise PoolsFileError([root.problem((), "is not a mapping", "begin with: schema: 1")])
     try:
         model = PoolsModel.model_validate(root.plain())
     except ValidationError as error:
-        raise PoolsFileError(list(_plain_words(root, error))) from None
+        raise PoolsFileError(list(_schema_problems(root, error))) from None
     if problems := list(_checks(root, model, check_config)):
         raise PoolsFileError(problems)
-    return DeclaredPools(tuple(_normal(template) for template in model.templates), tuple(model.organizations))
+    return DeclaredPools(tuple(_normalized(template) for template in model.templates), tuple(model.organizations))
 
 
-def _normal(template: TemplateModel) -> DeclaredTemplate:
+def _normalized(template: TemplateModel) -> DeclaredTemplate:
     if template.versions is not None:
         versions = tuple(DeclaredVersion(v.name, v.config, tuple(v.presets)) for v in template.versions)
     else:
@@ -138,12 +138,13 @@ def _normal(template: TemplateModel) -> DeclaredTemplate:
     )
 
 
-def _plain_words(root: Node, error: ValidationError) -> Iterator[Problem]:
+def _schema_problems(root: Node, error: ValidationError) -> Iterator[Problem]:
+    """Convert pydantic's errors to problems, each once."""
     seen: set[tuple[int, int, str]] = set()
     for item in error.errors():
         if item["loc"] and item["loc"][-1] == "str" and isinstance(item.get("input"), Mapping):
-            continue  # a mapping is a reference to a secret; that it is no text either goes without saying
-        # Names of choices in the schema stand in the path too, with capitals or brackets.
+            continue  # a mapping is a reference to a secret, so the error that it is not text is not reported
+        # The path also holds names of alternatives in the schema, with capitals or brackets.
         path: Where = tuple(step for step in item["loc"] if not _is_choice(step))
         key, kind, value = str(path[-1]) if path else "", item["type"], item.get("input")
         named = ".".join(str(step) for step in path if isinstance(step, str) and step[:1].islower())
@@ -155,15 +156,15 @@ def _plain_words(root: Node, error: ValidationError) -> Iterator[Problem]:
         elif kind == "missing":
             problem = root.problem(path[:-1], f"{key} is missing", f"add {key}:", at_key=False)
         elif kind == "literal_error" and key == "schema":
-            problem = root.problem(path, f"schema {value!r} is not known", "write schema: 1")
+            problem = root.problem(path, f"unknown schema {value!r}", "write schema: 1")
         elif kind in ("greater_than_equal", "greater_than"):
             problem = root.problem(path, f"{named or key} is {value}, which is too small", str(item["msg"]))
         else:
-            words = str(item["msg"]).removeprefix("Value error, ")
-            problem = root.problem(path, f"{key}: {words}" if key else words, "")
-        mark = (problem.line, problem.column, problem.message)
-        if mark not in seen:
-            seen.add(mark)
+            message = str(item["msg"]).removeprefix("Value error, ")
+            problem = root.problem(path, f"{key}: {message}" if key else message, "")
+        identity = (problem.line, problem.column, problem.message)
+        if identity not in seen:
+            seen.add(identity)
             yield problem
 
 
@@ -189,7 +190,7 @@ def _known_keys(path: Where) -> list[str]:
 
 
 def _checks(root: Node, model: PoolsModel, check_config: ConfigCheck | None) -> Iterator[Problem]:
-    """What no schema can say: names that meet, zones, ranges, the provisioner's own opinion."""
+    """Check what the schema cannot: duplicates, references by name, time zones, schedules, provisioners' configs."""
     yield from _duplicates(root, ("organizations",), [item.name for item in model.organizations], "organization")
     yield from _duplicates(root, ("templates",), [item.name for item in model.templates], "template")
     known = {"default", *(item.name for item in model.organizations)}
@@ -238,7 +239,7 @@ def _schedule_problems(root: Node, where: Where, preset: PresetModel) -> Iterato
     if preset.timezone:
         try:
             if preset.timezone.partition("/")[0] in _ZONES_OF_A_MACHINE:
-                raise ValueError("what it is differs from machine to machine")
+                raise ValueError("its meaning differs between machines")
             ZoneInfo(preset.timezone)
         except (KeyError, ValueError, OSError):
             bad_zone = True
@@ -259,12 +260,12 @@ def _schedule_problems(root: Node, where: Where, preset: PresetModel) -> Iterato
         schedules = [Schedule(item.cron, item.desired) for item in preset.schedules]
         if overlap := find_overlap(schedules, preset.timezone or "UTC"):
             one, other = schedules[overlap.first].cron, schedules[overlap.second].cron
-            message = f"the ranges {one!r} and {other!r} overlap: both hold at {overlap.at:%Y-%m-%d %H:%M %Z}"
+            message = f"the schedules {one!r} and {other!r} overlap at {overlap.at:%Y-%m-%d %H:%M %Z}"
             yield root.problem((*where, "schedules", overlap.second, "cron"), message, "narrow one of them")
 
 
 def _number_problems(root: Node, where: Where, names: Iterable[str]) -> Iterator[Problem]:
-    """A variable is text: 3.10 must not become 3.1 without a word."""
+    """Refuse numbers that change when they become the text of a variable: 3.10 must not silently become 3.1."""
     for name in names:
         node = root.at((*where, name))
         if node.number and str(node.value) != node.number:

@@ -1,4 +1,4 @@
-"""The pools file as pydantic models: what it takes, in which form, with which defaults."""
+"""The schema of the pools file as pydantic models, with its defaults."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ _PARAMETER_MAX = 100
 
 def _checked_name(value: str) -> str:
     try:
-        return check_name("valid", value)
+        return check_name("", value)
     except InputError as error:
         raise ValueError(f"{error.message}: {error.hint}") from None
 
 
 def _duration(value: object) -> float:
     if isinstance(value, bool):
-        raise ValueError("is no duration; write seconds, or 15s, 5m, 8h, 14d")
+        raise ValueError("is not a duration; write seconds, or 15s, 5m, 8h, 14d")
     return parse_duration(value)
 
 
@@ -52,17 +52,17 @@ Cost = Annotated[float, Field(ge=0, le=1_000_000, allow_inf_nan=False), BeforeVa
 
 
 def _finite(value: dict[str, object]) -> dict[str, object]:
-    left: list[object] = [value]
-    while left:
-        item = left.pop()
+    remaining: list[object] = [value]
+    while remaining:
+        item = remaining.pop()
         if isinstance(item, float) and not isfinite(item):
             raise ValueError("holds .inf or .nan, which can't be stored; quote it if it is text")
-        left += item.values() if isinstance(item, dict) else item if isinstance(item, list) else ()
+        remaining += item.values() if isinstance(item, dict) else item if isinstance(item, list) else ()
     return value
 
 
 def _whole(value: object) -> object:
-    """Python takes true and 1.0 for 1."""
+    """Keep an integer, and convert other values to text, because in Python true and 1.0 equal 1."""
     return value if type(value) is int else str(value)
 
 
@@ -72,13 +72,13 @@ Count = Annotated[int, Field(ge=0, le=_COUNT_MAX, strict=True)]
 
 
 class Model(BaseModel):
-    """Unknown keys are refused: a typo must not become a default."""
+    """Base class of the models. Unknown keys are refused, so that a typo does not select a default."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class SecretReference(Model):
-    """Where the builds worker finds a value that is never stored. Exactly one of the two."""
+    """The place where the builds worker finds a secret value, which is never stored. Give exactly one of the two."""
 
     from_env: str | None = Field(
         None, min_length=1, max_length=200, description="Name of an environment variable of the builds worker"
@@ -112,7 +112,7 @@ ParameterValue = Annotated[str | SecretReference, BeforeValidator(_value)]
 
 
 class ScheduleModel(Model):
-    """A time range with a desired size of its own."""
+    """A time range with its own desired size."""
 
     cron: str = Field(
         max_length=200, description="Five fields; the minute is *, e.g. * 8-18 * * 1-5, which ends at 18:59:59"
@@ -121,28 +121,30 @@ class ScheduleModel(Model):
 
 
 class ReplaceModel(Model):
-    """How a pool moves to a new version."""
+    """The way in which a pool moves to a new version."""
 
     strategy: Literal["recreate", "rolling"] = "recreate"
-    max_surge: Count = Field(1, description="How many more than desired there may be while replacing")
+    max_surge: Count = Field(1, description="Prebuilds beyond the desired number while replacing")
 
     @model_validator(mode="after")
     def _room_to_roll(self) -> ReplaceModel:
         if self.strategy == "rolling" and self.max_surge < 1:
-            raise ValueError("rolling needs a max_surge of at least 1: a replacement is built beside what it replaces")
+            raise ValueError(
+                "rolling needs a max_surge of at least 1: a replacement is built before what it replaces goes"
+            )
         return self
 
 
 class PresetModel(Model):
-    """One pool."""
+    """A pool."""
 
     name: Name
-    desired: Count = Field(0, description="Size outside every schedule")
-    timezone: str = Field("", description="IANA zone of the schedules")
-    schedules: list[ScheduleModel] = Field(default=[], description="Ranges must not overlap")
+    desired: Count = Field(0, description="Number of prebuilds outside every schedule")
+    timezone: str = Field("", description="IANA time zone of the schedules")
+    schedules: list[ScheduleModel] = Field(default=[], description="Their time ranges must not overlap")
     ttl: DurationSeconds | None = Field(None, description="A prebuild older than this is replaced")
     claimed_ttl: DurationSeconds | None = Field(None, description="A claimed workspace ends after this")
-    ready_timeout: DurationSeconds = Field(300.0, description="From the end of start until it must be ready")
+    ready_timeout: DurationSeconds = Field(300.0, description="Time from the end of start until it must be ready")
     replace: ReplaceModel = ReplaceModel()
     max_builds_in_flight: FlightLimit | None = None
     cost_per_hour: Cost | None = None
@@ -154,14 +156,16 @@ class PresetModel(Model):
             if not _VARIABLE.fullmatch(name):
                 raise ValueError(f"the parameter {name!r} can't be an environment variable: use letters, digits and _")
             if len(name) > _PARAMETER_MAX:
-                raise ValueError(f"the parameter {name[:20]}… has a name of more than {_PARAMETER_MAX} characters")
+                raise ValueError(
+                    f"the parameter {name[:20]}… has a name of more than {_PARAMETER_MAX} characters: shorten it"
+                )
             if name in _OWN_VARIABLES or name.startswith("PREBUILD_"):
                 raise ValueError(f"the parameter {name} is set by prebuild_tasks itself: choose another name")
         return self
 
 
 class VersionModel(Model):
-    """One named state of a template's recipe."""
+    """A named version of a template's recipe."""
 
     name: Name
     config: Config = Field(default={}, description="Checked by the provisioner")
@@ -169,7 +173,7 @@ class VersionModel(Model):
 
 
 class TemplateModel(Model):
-    """A recipe: in the short form with its config and presets, in the long form with versions."""
+    """A recipe: in the short form with config and presets, in the long form with versions."""
 
     name: Name
     organization: Name = "default"
@@ -189,12 +193,12 @@ class TemplateModel(Model):
         if self.versions is None and self.active_version is not None:
             raise ValueError("has active_version without versions: leave it out, or list versions")
         if self.versions is not None and self.active_version is None:
-            raise ValueError("has versions but no active_version: name the one whose presets are to be filled")
+            raise ValueError("has versions but no active_version: name the version whose pools are to be filled")
         return self
 
 
 class OrganizationModel(Model):
-    """Whom quotas are for."""
+    """A group of templates that shares quotas."""
 
     name: Name
     max_workspaces: Count | None = None
@@ -203,7 +207,7 @@ class OrganizationModel(Model):
 
 
 class PoolsModel(Model):
-    """The declared pools of one installation."""
+    """A pools file: the declared pools of an installation."""
 
     schema_: Annotated[Literal[1], BeforeValidator(_whole)] = Field(
         alias="schema", description="The version of this format"
@@ -213,5 +217,5 @@ class PoolsModel(Model):
 
 
 def config_schema() -> dict[str, object]:
-    """The JSON Schema of the pools file."""
+    """Return the JSON Schema of the pools file."""
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **PoolsModel.model_json_schema(by_alias=True)}

@@ -1,4 +1,4 @@
-"""YAML that remembers where everything stood, and how overlays are laid over a file."""
+"""YAML as nodes that know their positions in the file, and the merging of overlays."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from prebuild_tasks.errors import PoolsFileError, Problem
 
 MAX_BYTES = 5_000_000
 _MAX_NODES = 200_000
-"""Aliases can blow a small file up; nobody declares this much by hand."""
+"""Maximum number of nodes, because aliases can make a small file very large."""
 _MAX_DEPTH = 50
 _MAX_NUMBER = 100
-"""Characters of a number; Python refuses to read some thousands of digits, and no value here has as many."""
+"""Maximum number of characters of a number: Python refuses some thousands of digits, and no value needs as many."""
 _CHECK = "check the indentation, and quote values that hold : # { [ * or &"
-# Only its events are used: nothing is ever constructed.
+# Only the loader's events are used: it never constructs an object.
 _LOADER: type[yaml.Loader] = getattr(yaml, "CLoader", yaml.Loader)
-_WORDS = {
+_CONSTANTS = {
     "": None, "~": None, "null": None, "Null": None, "NULL": None,
     "true": True, "True": True, "TRUE": True, "false": False, "False": False, "FALSE": False,
 }  # fmt: skip
@@ -30,13 +30,13 @@ _INTEGER = re.compile(r"[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+")
 _FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?|[-+]?\.inf|\.nan")
 
 _TOO_LONG = object()
-"""Stands for a number that is not read."""
+"""The value of a number that is too long to be read."""
 Where = tuple[str | int, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """A value and its place. `value` is a scalar, a dict of nodes or a list of nodes."""
+    """A value and its position. `value` is a scalar, a dict of nodes or a list of nodes."""
 
     value: object
     file: str
@@ -45,10 +45,10 @@ class Node:
     key_line: int = 0
     key_column: int = 0
     number: str = ""
-    """A number as it was written; its value may be written otherwise."""
+    """A number as it was written in the file, which may differ from the text of its value."""
 
     def plain(self) -> object:
-        """The value without places."""
+        """Convert the node to its value without positions."""
         if isinstance(self.value, dict):
             return {key: child.plain() for key, child in self.value.items()}
         if isinstance(self.value, list):
@@ -56,7 +56,7 @@ class Node:
         return self.value
 
     def at(self, path: Where) -> Node:
-        """The node at the deepest place of `path` that exists."""
+        """Find the node at the deepest part of `path` that exists."""
         node = self
         for step in path:
             children = node.value
@@ -64,18 +64,18 @@ class Node:
                 node = children[step]
             if isinstance(children, list) and isinstance(step, int) and step < len(children):
                 node = children[step]
-            # A step that is no key of the file is the name of a choice in the schema: stay.
+            # A step that is not a key of the file is the name of an alternative in the schema: skip it.
         return node
 
     def problem(self, path: Where, message: str, fix: str = "", *, at_key: bool = False) -> Problem:
-        """The problem at the deepest place of `path` that exists; `at_key`: at the key rather than the value."""
+        """Create a problem at the deepest part of `path` that exists; with `at_key` at its key, not its value."""
         node = self.at(path)
         line, column = (node.key_line, node.key_column) if at_key and node.key_line else (node.line, node.column)
         return Problem(message, fix, node.file, line, column)
 
 
 def read(path: Path) -> Node:
-    """Parse a file. Raises PoolsFileError that says what is wrong and where."""
+    """Parse a file. Raises PoolsFileError with the position of the problem."""
     try:
         if path.stat().st_size > MAX_BYTES:
             raise PoolsFileError([Problem(f"larger than {MAX_BYTES // 1_000_000} MB", "split it", str(path))])
@@ -88,14 +88,14 @@ def read(path: Path) -> Node:
 
 
 def read_text(text: str, file: str) -> Node:
-    """Parse a text. Raises PoolsFileError that says what is wrong and where."""
+    """Parse a text. Raises PoolsFileError with the position of the problem."""
     if len(text) > MAX_BYTES:
         raise PoolsFileError([Problem(f"larger than {MAX_BYTES // 1_000_000} MB", "split it", file)])
     try:
         return _Builder(file, yaml.parse(text, Loader=_LOADER)).document()
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
-        message = " ".join((error.problem or error.context or "is no YAML").split())
+        message = " ".join((error.problem or error.context or "cannot be parsed").split())
         place = (mark.line + 1, mark.column + 1) if mark else (0, 0)
         line = text.splitlines()[mark.line] if mark and mark.line < len(text.splitlines()) else ""
         fix = "indent with spaces" if "\t" in line[: len(line) - len(line.lstrip())] else _CHECK
@@ -105,7 +105,7 @@ def read_text(text: str, file: str) -> Node:
 
 
 def from_plain(value: object, file: str) -> Node:
-    """A node tree of values that stood in no file, for overlays made by a program."""
+    """Make nodes of plain values, for overlays that a program makes. Their positions are 0."""
     if isinstance(value, Mapping):
         return Node({key: from_plain(child, file) for key, child in value.items()}, file, 0, 0)
     if isinstance(value, Sequence) and not isinstance(value, str):
@@ -114,7 +114,7 @@ def from_plain(value: object, file: str) -> Node:
 
 
 def merge(base: Node, overlay: Node) -> Node:
-    """Mappings key by key, lists of named mappings by name, everything else replaced."""
+    """Merge an overlay: mappings key by key, lists of named mappings by name; other values are replaced."""
     if isinstance(base.value, dict) and isinstance(overlay.value, dict):
         merged = dict(base.value)
         for key, child in overlay.value.items():
@@ -134,33 +134,33 @@ def merge(base: Node, overlay: Node) -> Node:
 
 
 def nearest(word: str, known: Sequence[str]) -> str:
-    """A fix that names the nearest known word, or all of them."""
+    """Return a fix that names the known word most similar to `word`, or all known words."""
     near = get_close_matches(word, known, n=1, cutoff=0.6)
     return f"did you mean {near[0]}?" if near else f"use one of {', '.join(known)}"
 
 
 class _Builder:
-    """Makes nodes of the parser's events, one by one: so that depth and size are bounded while it is read."""
+    """Builds nodes from the parser's events one by one, so that depth and size are limited while reading."""
 
     def __init__(self, file: str, events: Iterator[yaml.Event]) -> None:
         self._file = file
         self._events = events
         self._nodes = 0
         self._deepest = 0
-        """Of what is being built."""
+        """Deepest level of the node that is being built."""
         self._anchors: dict[str, tuple[Node, int, int]] = {}
-        """What an alias stands for, how many nodes that is, and how many levels."""
+        """Node of each anchor, with its number of nodes and of levels."""
 
     def document(self) -> Node:
-        """The only document there is."""
+        """Build the only document. Raises PoolsFileError if there is none, or more than one."""
         next(self._events)  # the stream begins
         if isinstance(event := next(self._events), yaml.StreamEndEvent):
             raise PoolsFileError([Problem("is empty", "declare at least: schema: 1", self._file, 1, 1)])
-        event = next(self._events)  # the document has begun
+        event = next(self._events)  # the event after the start of the document
         root = self._build(event, 0)
-        next(self._events)  # and ends
+        next(self._events)  # the document ends
         if not isinstance(event := next(self._events), yaml.StreamEndEvent):
-            raise self._problem(event, "holds more than one document", "make a file of each")
+            raise self._problem(event, "holds more than one document", "put each into a file of its own")
         if root.value is None:
             raise PoolsFileError([Problem("is empty", "declare at least: schema: 1", self._file, 1, 1)])
         return root
@@ -177,7 +177,9 @@ class _Builder:
         self._count(event, 1, depth)
         if isinstance(event, yaml.AliasEvent):
             if event.anchor not in self._anchors:
-                raise self._problem(event, f"bad YAML: *{event.anchor} stands for nothing", "name what has an & before")
+                raise self._problem(
+                    event, f"bad YAML: the alias *{event.anchor} has no anchor", f"define &{event.anchor} before it"
+                )
             node, size, levels = self._anchors[event.anchor]
             self._count(event, size, depth + levels)
             return self._node(node.value, event, node.number)
@@ -188,7 +190,7 @@ class _Builder:
             while not isinstance(item := next(self._events), yaml.SequenceEndEvent):
                 items.append(self._build(item, depth + 1))
             return self._node(items, event)
-        scalar = cast("yaml.ScalarEvent", event)  # nothing else is left
+        scalar = cast("yaml.ScalarEvent", event)  # the only remaining kind
         value = _scalar(scalar)
         if value is _TOO_LONG:
             message = f"a number of {len(scalar.value):,} characters is too long"
@@ -201,14 +203,14 @@ class _Builder:
         merged: dict[str, Node] = {}
         while not isinstance(event := next(self._events), yaml.MappingEndEvent):
             if not isinstance(event, yaml.ScalarEvent):
-                raise self._problem(event, "bad YAML: a key is plain text", "write it without [, {, & and *")
+                raise self._problem(event, "bad YAML: a key must be plain text", "write it without [, {, & and *")
             key = event
             child = self._build(next(self._events), depth + 1)
             if key.value == "<<" and not key.style:
                 sources = child.value if isinstance(child.value, list) else [child]
                 for source in sources:
                     if not isinstance(source.value, dict):
-                        raise self._problem(key, "bad YAML: << takes a mapping, or a list of them", "use an alias")
+                        raise self._problem(key, "bad YAML: << needs a mapping or a list of mappings", "use an alias")
                     merged = source.value | merged
                 continue
             if key.value in children:
@@ -225,19 +227,19 @@ class _Builder:
         self._nodes += nodes
         self._deepest = max(self._deepest, depth)
         if self._nodes > _MAX_NODES or depth > _MAX_DEPTH:
-            raise self._problem(event, "is nested too deeply or too large", "")
+            raise self._problem(event, "is nested too deeply or too large", "split it, or use fewer aliases")
 
     def _problem(self, event: yaml.Event, message: str, fix: str) -> PoolsFileError:
         return PoolsFileError([Problem(message, fix, self._file, *_place(event))])
 
 
 def _scalar(event: yaml.ScalarEvent) -> object:
-    """The value by YAML 1.2's core schema: `yes`, `on` and `1:30` are text. Whatever has a tag or quotes is, too."""
+    """Read a scalar by YAML 1.2's core schema: `yes`, `on` and `1:30` are text, as is any tagged or quoted value."""
     text: str = event.value
     if not event.implicit[0] or event.style:
         return text
-    if text in _WORDS:
-        return _WORDS[text]
+    if text in _CONSTANTS:
+        return _CONSTANTS[text]
     is_integer = _INTEGER.fullmatch(text)
     if len(text) > _MAX_NUMBER and (is_integer or _FLOAT.fullmatch(text)):
         return _TOO_LONG
@@ -247,13 +249,13 @@ def _scalar(event: yaml.ScalarEvent) -> object:
 
 
 def _place(event: yaml.Event) -> tuple[int, int]:
-    """Line and column, counted from 1."""
+    """Return line and column of an event, counted from 1."""
     mark = event.start_mark
     return (mark.line + 1, mark.column + 1) if mark else (0, 0)
 
 
 def _named(node: Node) -> list[tuple[str, Node]]:
-    """The items of a list of mappings that all have a name, with their names; empty for any other node."""
+    """Return the items of a list of named mappings with their names; empty for any other node."""
     items = node.value if isinstance(node.value, list) else []
     named = [(str(item.value["name"].value), item) for item in items if _has_name(item)]
     return named if len(named) == len(items) else []

@@ -1,6 +1,6 @@
-"""Old rows go: output first, then builds, then what is left of deleted workspaces; and recipes nobody uses any more.
+"""Retention: delete old output, builds, rows of deleted workspaces, events, and recipes that are no longer used.
 
-A part of the sweep, in short transactions, so that it never stands in anybody's way: what is left the next run takes.
+It is a part of the sweep and works in short transactions, so that others need not wait. The next run continues.
 """
 
 from __future__ import annotations
@@ -22,35 +22,35 @@ from prebuild_tasks.schema.row_locks import lock_declaration, lock_preset
 from prebuild_tasks.upkeep.retention import store
 
 BATCH = 500
-"""Rows per transaction: a few milliseconds, also for SQLite's only writer."""
+"""Rows per transaction, which then takes a few milliseconds, also for SQLite's only writer."""
 BATCHES = 20
-"""Per kind and run."""
+"""Maximum number of batches per kind and run."""
 EVERY = 3600.0
 """Seconds between two runs."""
 KEEP_WORKERS = 3600.0
-"""Seconds for which a process that is gone is remembered."""
+"""Seconds for which the row of an ended process is kept."""
 PRUNED_KEY = "pruned"
 
 
 @dataclass(frozen=True, slots=True)
 class Pruned:
-    """How many rows went."""
+    """The numbers of deleted rows."""
 
     logs: int = 0
-    """Builds whose output went."""
+    """Builds whose output was deleted."""
     builds: int = 0
     workspaces: int = 0
     events: int = 0
     presets: int = 0
     recipes: int = 0
-    """Versions and templates."""
+    """Versions and templates that were deleted."""
 
     def report(self) -> dict[str, int]:
         return {name: value for name, value in asdict(self).items() if value}
 
 
 def prune_if_due(database: Database, settings: Settings) -> Pruned:
-    """`prune`, once an hour: it reads old rows that must stay, which a sweep of every half minute must not."""
+    """Run `prune` once an hour. It also reads old rows that must stay, which is too much for every sweep."""
     with database.write() as connection:
         now = database.now(connection)
         if not claim_turn(connection, PRUNED_KEY, now, timedelta(seconds=EVERY), actor=RECONCILER):
@@ -59,7 +59,7 @@ def prune_if_due(database: Database, settings: Settings) -> Pruned:
 
 
 def prune(database: Database, settings: Settings) -> Pruned:
-    """Delete what is past its retention, and what is left of drained pools that are no longer declared."""
+    """Delete rows past their retention, and drained pools that are no longer declared."""
 
     def until_done(delete: Callable[[Connection, datetime, int], int], keep: float) -> int:
         total = 0
@@ -88,18 +88,18 @@ def prune(database: Database, settings: Settings) -> Pruned:
     presets, recipes = sum(_forget(database, preset_id, before) for preset_id in drained), 0
     with database.write() as connection:
         if presets:
-            lock_declaration(connection)  # what it finds unused must not be made the active one meanwhile
+            lock_declaration(connection)  # so that no unused version becomes the active one meanwhile
             recipes = store.delete_empty_recipes(connection)
         counters.delete_orphans(connection)
     return replace(done, presets=presets, recipes=recipes)
 
 
 def _forget(database: Database, preset_id: int, before: datetime) -> bool:
-    """Delete one drained preset; asked again under its lock, for it may be declared anew by now."""
+    """Delete a drained preset. It is checked again under its lock, because it may be declared again by now."""
     try:
         for _ in range(BATCHES):
             with database.write() as connection:
-                lock_declaration(connection)  # before the preset, as everybody who declares
+                lock_declaration(connection)  # before the preset, by the order of locks
                 lock_preset(connection, preset_id)
                 if preset_id not in store.drained_presets(connection, before, BATCH):
                     return False
@@ -108,5 +108,5 @@ def _forget(database: Database, preset_id: int, before: datetime) -> bool:
                     add_history(connection, "forgotten", now=now, actor=RECONCILER, preset_id=preset_id)
                     return True
     except BusyError:
-        pass  # its turn is under way; the next sweep asks again
+        pass  # its turn is running; the next run tries again
     return False

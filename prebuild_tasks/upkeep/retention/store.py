@@ -1,7 +1,7 @@
-"""What retention and pruning delete, in bounded batches. Each statement asks again whether the rows may go.
+"""Deletions of retention and pruning, in batches. Each statement checks again whether its rows may be deleted.
 
-Nothing of a workspace that somebody has is ever touched: not its builds, not their output, not its events or history.
-What metrics count stays until it is among the totals.
+Nothing of a claimed workspace is ever deleted: neither its builds and their output, nor its events and history. Rows
+that metrics count stay until they are in the totals.
 """
 
 from __future__ import annotations
@@ -18,19 +18,19 @@ from prebuild_tasks.schema.conditions import TEMPLATE_OF_VERSION, VERSION_OF_PRE
 from prebuild_tasks.schema.counters import counted_until, keep_builds, keep_preset
 
 AUTO_VERSION = "auto-"
-"""How versions that nobody named begin; a named one stays for `promote` until its template goes."""
+"""Prefix of the names of `auto` versions. A named version stays for `promote` until its template is deleted."""
 
-IS_HAD = and_(m.Workspace.owner != PREBUILDS_OWNER, m.Workspace.deleted_at.is_(None))
-"""Somebody has it."""
+IS_OWNED = and_(m.Workspace.owner != PREBUILDS_OWNER, m.Workspace.deleted_at.is_(None))
+"""The workspace belongs to a person."""
 
 
 def delete_logs(connection: Connection, before: datetime, limit: int) -> int:
-    """Output older than `before`, of at most `limit` builds that have ended; returns how many builds lost theirs."""
+    """Delete output older than `before`, of at most `limit` ended builds. Return the number of these builds."""
     builds = (
         select(m.BuildLog.build_id)
         .join(m.Build, m.Build.id == m.BuildLog.build_id)
         .join(m.Workspace, m.Workspace.id == m.Build.workspace_id)
-        .where(m.BuildLog.at < before, m.Build.status.in_(FINAL_STATUSES), ~IS_HAD)
+        .where(m.BuildLog.at < before, m.Build.status.in_(FINAL_STATUSES), ~IS_OWNED)
         .distinct()
         .limit(limit)
     )
@@ -41,7 +41,7 @@ def delete_logs(connection: Connection, before: datetime, limit: int) -> int:
 
 
 def delete_builds(connection: Connection, before: datetime, limit: int) -> int:
-    """Builds that ended before `before`, with their output; never the latest of a workspace that is still there."""
+    """Delete builds that ended before `before`, with their output, but never the latest build of a live workspace."""
     query = (
         select(m.Build.id)
         .join(m.Workspace, m.Workspace.id == m.Build.workspace_id)
@@ -63,7 +63,7 @@ def delete_builds(connection: Connection, before: datetime, limit: int) -> int:
 
 
 def delete_workspaces(connection: Connection, before: datetime, limit: int) -> int:
-    """Rows of workspaces that were deleted before `before`, once neither a build nor a claim event tells of them."""
+    """Delete rows of workspaces that were deleted before `before`, if no build and no claim event refers to them."""
     ids = (
         select(m.Workspace.id)
         .where(
@@ -77,14 +77,14 @@ def delete_workspaces(connection: Connection, before: datetime, limit: int) -> i
 
 
 def delete_events(connection: Connection, before: datetime, limit: int) -> int:
-    """Claim events and history older than `before`."""
-    had = select(m.Workspace.id).where(IS_HAD)
+    """Delete claim events and history older than `before`."""
+    owned = select(m.Workspace.id).where(IS_OWNED)
     before = min(before, counted_until(connection))
     count = 0
     for table in (m.ClaimEvent, m.History):
         ids = (
             select(table.id)
-            .where(table.at < before, or_(table.workspace_id.is_(None), table.workspace_id.not_in(had)))
+            .where(table.at < before, or_(table.workspace_id.is_(None), table.workspace_id.not_in(owned)))
             .limit(limit)
         )
         count += connection.execute(delete(table).where(table.id.in_(ids))).rowcount
@@ -92,30 +92,36 @@ def delete_events(connection: Connection, before: datetime, limit: int) -> int:
 
 
 def delete_probes(connection: Connection) -> int:
-    """What is remembered of probes of workspaces that are no longer anybody's prebuilds."""
+    """Delete the probes of workspaces that are no longer prebuilds."""
     prebuilds = select(m.Workspace.id).where(m.Workspace.owner == PREBUILDS_OWNER, m.Workspace.deleted_at.is_(None))
     return connection.execute(delete(m.ProbeState).where(m.ProbeState.workspace_id.not_in(prebuilds))).rowcount
 
 
 def delete_workers(connection: Connection, before: datetime) -> int:
-    """Processes not heard of since `before`; of a host that still holds workspaces the last word of its builds workers
-    stays, by which the host is known as lost."""
+    """Delete processes that have been silent since `before`.
+
+    For a host that still holds workspaces, the latest row of its builds workers stays, because it shows that the host
+    is lost.
+    """
     newer = aliased(m.Worker)
-    last_word = and_(
+    is_latest_of_host = and_(
         m.Worker.role == "builds",
         exists().where(m.Workspace.host == m.Worker.host, m.Workspace.deleted_at.is_(None)),
         ~exists().where(newer.host == m.Worker.host, newer.role == m.Worker.role, newer.seen_at > m.Worker.seen_at),
     )
-    return connection.execute(delete(m.Worker).where(m.Worker.seen_at < before, ~last_word)).rowcount
+    return connection.execute(delete(m.Worker).where(m.Worker.seen_at < before, ~is_latest_of_host)).rowcount
 
 
 def drained_presets(connection: Connection, before: datetime, limit: int) -> Sequence[int]:
-    """Presets that were taken out of the file, or of unnamed versions superseded before `before`, and hold nothing."""
+    """List the presets without workspaces that are no longer declared, or belong to an old `auto` version.
+
+    An `auto` version is old if it was created before `before` and is no longer active.
+    """
     superseded: ColumnElement[bool] = and_(
         m.Template.active_version_id.is_distinct_from(m.TemplateVersion.id),
         m.TemplateVersion.name.startswith(AUTO_VERSION, autoescape=True),
         m.TemplateVersion.created_at < before,
-        # What retention has not taken yet is still of use to somebody.
+        # Builds that retention keeps still need the preset.
         ~exists().where(m.Build.preset_id == m.Preset.id),
     )
     query = (
@@ -133,9 +139,9 @@ def drained_presets(connection: Connection, before: datetime, limit: int) -> Seq
 
 
 def delete_preset(connection: Connection, preset_id: int, limit: int) -> bool:
-    """Delete a drained preset with all that refers to it; False while there is more than `limit` of it left.
+    """Delete a drained preset with all that refers to it. Return False while more than `limit` rows of a kind are left.
 
-    Claim events stay, without the preset. The caller holds the preset's row lock.
+    Claim events stay, but lose their reference to the preset. The caller holds the preset's row lock.
     """
     still_there = exists().where(m.Workspace.preset_id == preset_id, m.Workspace.deleted_at.is_(None))
     if connection.execute(select(still_there)).scalar_one():
@@ -143,9 +149,9 @@ def delete_preset(connection: Connection, preset_id: int, limit: int) -> bool:
     builds = connection.execute(select(m.Build.id).where(m.Build.preset_id == preset_id).limit(limit)).scalars().all()
     keep_builds(connection, builds)
     _delete_builds(connection, builds)
-    mine = select(m.Workspace.id).where(m.Workspace.preset_id == preset_id)
-    idle = mine.where(~exists().where(m.Build.workspace_id == m.Workspace.id)).limit(limit)
-    ids = connection.execute(idle).scalars().all()
+    workspaces = select(m.Workspace.id).where(m.Workspace.preset_id == preset_id)
+    without_builds = workspaces.where(~exists().where(m.Build.workspace_id == m.Workspace.id)).limit(limit)
+    ids = connection.execute(without_builds).scalars().all()
     is_last = len(builds) < limit and len(ids) < limit
     if ids:
         connection.execute(update(m.ClaimEvent).where(m.ClaimEvent.workspace_id.in_(ids)).values(workspace_id=None))
@@ -162,10 +168,10 @@ def delete_preset(connection: Connection, preset_id: int, limit: int) -> bool:
 
 
 def delete_empty_recipes(connection: Connection) -> int:
-    """Versions without presets that are no longer active, and deleted templates without versions.
+    """Delete versions without presets that are no longer active, and deleted templates without versions.
 
-    A deleted template that keeps an older version names its last one no more: SQLite gives the number of a row that is
-    gone to the next.
+    A deleted template that keeps an older version loses the id of its deleted active version, because SQLite gives the
+    id of a deleted row to a new one.
     """
     active = select(m.Template.active_version_id).where(
         m.Template.active_version_id.is_not(None), m.Template.deleted_at.is_(None)

@@ -1,13 +1,13 @@
-"""Resources that carry our mark and that no workspace knows of: found, waited for, and removed, but never many at once.
+"""Detection and removal of strays: resources that carry this installation's mark and that no workspace knows of.
 
-An empty or an old database in front of a full engine must not destroy anything that matters. So what carries the mark
-of a claim is only reported; and when more is unknown than a few, nothing is touched until somebody confirms.
+An empty or outdated database must not destroy what people use. So a stray with a claim marker is only reported, and if
+there are more strays than a few, none is removed before a person confirms it.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
@@ -19,8 +19,6 @@ from prebuild_tasks.db.engine import Database
 from prebuild_tasks.errors import BusyError, PrebuildError
 from prebuild_tasks.model.vocabulary import PREBUILDS_OWNER, RECONCILER
 from prebuild_tasks.provisioners import (
-    ListsOnce,
-    MayNotList,
     Provisioner,
     Provisioners,
     Resource,
@@ -32,32 +30,37 @@ from prebuild_tasks.schema.conditions import IS_CLAIMABLE, IS_LIVE_PREBUILD, VER
 from prebuild_tasks.schema.history import add_history
 from prebuild_tasks.upkeep.probes import take_out
 from prebuild_tasks.upkeep.strays import store
+from prebuild_tasks.upkeep.strays.listing import ListedResource, list_resources, read_configs
 from prebuild_tasks.workspaces import FollowUp
 
 log = structlog.get_logger(__name__)
 
 FEW = 3
 SHARE = 0.05
-"""More unknown resources than FEW, and than this share of all, wait for confirmation: that many are no accident."""
+"""More strays than FEW and than this share of all resources wait for a confirmation."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StrayResult:
-    """The outcome of one look, or of a part of it; `|` adds up."""
+    """The outcome of a sweep of resources, or of a part of it. `|` adds two outcomes."""
 
     resources: int = 0
+    """Listed resources."""
     unknown: int = 0
+    """Strays."""
     claimed: int = 0
-    """Unknown ones that somebody has: reported, never destroyed."""
+    """Strays with a claim marker: reported, never destroyed."""
     waiting: int = 0
+    """Strays that wait for a confirmation."""
     destroyed: int = 0
     forgotten: int = 0
-    """Prebuilds whose resource somebody has, by a claim that this database does not know."""
+    """Prebuilds whose resource carries the marker of a claim that this database does not know."""
     problems: tuple[str, ...] = ()
+    """Errors of provisioners."""
     vanished: int = 0
-    """Prebuilds that were listed nowhere."""
+    """Prebuilds that their provisioner did not list."""
     follow_up: FollowUp = field(default_factory=FollowUp)
-    """The deletions of what was listed nowhere, and the turns of the pools that lost something."""
+    """Deletions of vanished prebuilds, and turns of the pools that lost prebuilds."""
 
     def __or__(self, other: StrayResult) -> StrayResult:
         return StrayResult(
@@ -78,62 +81,36 @@ class StrayResult:
         return {**counts, "problems": list(self.problems)} if self.problems else counts
 
 
-class _Silent:
-    """The context of a removal that nobody watches."""
+class _NoContext:
+    """The build context of a removal: without output, and never stopped."""
 
     def log(self, text: str) -> None:
-        """Nobody reads it."""
+        """Drop the output."""
 
     def check(self) -> None:
-        """Nobody stops it."""
+        """Never stop."""
 
     def wait(self, seconds: float) -> None:
         time.sleep(seconds)
 
 
-@dataclass(frozen=True, slots=True)
-class _Found:
-    """A resource, and the config by which it was listed: where adapters look by config, they also end by it."""
-
-    resource: Resource
-    config: Mapping[str, object]
-
-
-def _listed(adapter: Provisioner, installation: str, configs: Sequence[Mapping[str, object]]) -> list[_Found]:
-    if not isinstance(adapter, MayNotList):
-        return [_Found(resource, configs[0]) for resource in adapter.list(installation, configs)]
-    found: dict[str, _Found] = {}
-    for config in _asked_once(adapter, configs) if isinstance(adapter, ListsOnce) else configs:
-        for resource in adapter.list(installation, [config]):
-            found.setdefault(resource.workspace_id, _Found(resource, config))
-    return list(found.values())
-
-
-def _asked_once(adapter: ListsOnce, configs: Iterable[Mapping[str, object]]) -> Iterable[Mapping[str, object]]:
-    """Of configs with one list the first: two hundred versions would be as many questions to a cloud, each sweep."""
-    chosen: dict[str, Mapping[str, object]] = {}
-    for config in configs:
-        if key := adapter.list_key(config):
-            chosen.setdefault(key, config)
-    return chosen.values()
-
-
 def too_many(unknown: int, resources: int) -> bool:
-    """Whether so many unknown resources, of so many in all, are to be left alone until somebody confirms."""
+    """Return whether there are so many strays among all resources that none is removed without a confirmation."""
     return unknown > max(FEW, SHARE * resources)
 
 
 def sweep_resources(
     database: Database, settings: Settings, provisioners: Provisioners, *, shared: bool = True
 ) -> StrayResult:
-    """Compare what this host's provisioners list with the database. A provisioner that can't be asked is left out.
+    """Compare the resources that provisioners list with the database. The caller sends the follow-up.
 
-    `shared`: also those that any host can reach; one host is enough for them.
+    A provisioner that fails is skipped, with a problem in the result. With `shared`, provisioners that any host can
+    reach are included; one host is enough for them.
     """
     result = StrayResult()
     with database.read() as connection:
         installation = installation_id(connection)
-        configs = _configs(connection)
+        configs = read_configs(connection)
     for name in sorted(configs):
         try:
             adapter = provisioners.get(name)
@@ -141,7 +118,7 @@ def sweep_resources(
                 continue
             with database.read() as connection:
                 asked = database.now(connection)
-            found = _listed(adapter, installation, configs[name])
+            listing = list_resources(adapter, installation, configs[name])
         except PrebuildError as error:
             result |= StrayResult(problems=(f"{name}: {error.message}",))
             continue
@@ -149,38 +126,26 @@ def sweep_resources(
             log.exception("list_crashed", provisioner=name)
             result |= StrayResult(problems=(f"{name}: {error}",))
             continue
-        result |= _compare(database, settings, name, adapter, found)
-        listed = {item.resource.workspace_id for item in found}
+        result |= _compare(database, settings, name, adapter, listing)
+        listed = {item.resource.workspace_id for item in listing}
         result |= _replace_vanished(database, settings, name, adapter, listed, asked)
     if result.report():
         log.info("resources_swept", **result.report())
     return result
 
 
-def _configs(connection: Connection) -> dict[str, list[Mapping[str, object]]]:
-    """Every version's config, by provisioner."""
-    found: dict[str, list[Mapping[str, object]]] = {}
-    query = select(m.TemplateVersion.provisioner, m.TemplateVersion.config).order_by(m.TemplateVersion.id.desc())
-    for row in connection.execute(query):
-        found.setdefault(row.provisioner, []).append(row.config)
-    return found
-
-
 def _compare(
-    database: Database,
-    settings: Settings,
-    name: str,
-    adapter: Provisioner,
-    found: Sequence[_Found],
+    database: Database, settings: Settings, name: str, adapter: Provisioner, listing: Sequence[ListedResource]
 ) -> StrayResult:
-    resources = [item.resource for item in found]
+    """Store the strays among the listed resources, and destroy those that are due."""
+    resources = [item.resource for item in listing]
     host = settings.host if adapter.local else ""
     with database.read() as connection:
         known = _known(connection, [resource.workspace_id for resource in resources])
     result = _forget_claimed(database, [item for item in resources if item.claimed and known.get(item.workspace_id)])
     unknown = {item.workspace_id: item for item in resources if item.workspace_id not in known}
-    loose = sum(not item.claimed for item in unknown.values())
-    held_back = too_many(loose, len(resources))
+    unclaimed = sum(not item.claimed for item in unknown.values())
+    held_back = too_many(unclaimed, len(resources))
     with database.write() as connection:
         now = database.now(connection)
         confirmed = store.remember(connection, name, host, unknown, now, held_back=held_back)
@@ -188,10 +153,10 @@ def _compare(
     result |= StrayResult(
         resources=len(resources),
         unknown=len(unknown),
-        claimed=len(unknown) - loose,
-        waiting=loose - len(confirmed) if held_back else 0,
+        claimed=len(unknown) - unclaimed,
+        waiting=unclaimed - len(confirmed) if held_back else 0,
     )
-    by_id = {item.resource.workspace_id: item for item in found}
+    by_id = {item.resource.workspace_id: item for item in listing}
     for workspace_id in due:
         if workspace_id in unknown:
             result |= _destroy(database, adapter, name, by_id[workspace_id])
@@ -199,33 +164,29 @@ def _compare(
 
 
 def _known(connection: Connection, workspace_ids: Sequence[str]) -> dict[str, bool]:
-    """Workspaces that are still there, by id; True for one that counts as a prebuild nobody has."""
-    found: dict[str, bool] = {}
+    """Read which workspaces exist, by id; True for one that this database holds for an unclaimed prebuild."""
+    known: dict[str, bool] = {}
     for start in range(0, len(workspace_ids), 500):
         rows = connection.execute(
             select(m.Workspace.id, m.Workspace.owner).where(
                 m.Workspace.id.in_(_uuids(workspace_ids[start : start + 500])), m.Workspace.deleted_at.is_(None)
             )
         )
-        found.update({row.id: row.owner == PREBUILDS_OWNER for row in rows})
-    return found
+        known.update({row.id: row.owner == PREBUILDS_OWNER for row in rows})
+    return known
 
 
 def _uuids(texts: Iterable[str]) -> list[str]:
-    """Those that can be a workspace's id at all: an adapter may list anything."""
+    """Select the texts that can be a workspace id, because an adapter may list anything."""
     return [text for text in texts if len(text) == 36 and set(text) <= set("0123456789abcdef-")]
 
 
-def _destroy(
-    database: Database,
-    adapter: Provisioner,
-    name: str,
-    found: _Found,
-) -> StrayResult:
-    item = found.resource
+def _destroy(database: Database, adapter: Provisioner, name: str, listed: ListedResource) -> StrayResult:
+    """Destroy a stray and record it, unless the database knows its workspace by now."""
+    item = listed.resource
     with database.read() as connection:
         if item.workspace_id in _known(connection, [item.workspace_id]):
-            return StrayResult()  # known by now: a database was put back
+            return StrayResult()  # the database may have been restored meanwhile
         config = connection.execute(
             select(m.TemplateVersion.config)
             .join(m.Preset, m.Preset.template_version_id == m.TemplateVersion.id)
@@ -235,17 +196,17 @@ def _destroy(
     spec = WorkspaceSpec(
         installation=item.installation,
         workspace_id=item.workspace_id,
-        attempt=1_000_000,  # above any that may still be at work on it
+        attempt=1_000_000,  # higher than that of any attempt that may still work on it
         name="",
         owner=PREBUILDS_OWNER,
         template="",
         version="",
         preset="",
-        config=config or found.config,
+        config=config or listed.config,
         parameters={},
     )
     try:
-        adapter.delete(spec, _Silent())
+        adapter.delete(spec, _NoContext())
     except PrebuildError as error:
         return StrayResult(problems=(f"{item.resource_id}: {error.message}",))
     with database.write() as connection:
@@ -272,10 +233,10 @@ def _replace_vanished(
     listed: set[str],
     asked: datetime,
 ) -> StrayResult:
-    """Prebuilds that their provisioner does not list are of no use to anybody; claimed workspaces are left alone.
+    """Replace prebuilds that their provisioner does not list. Claimed workspaces are left alone.
 
-    Only those that were ready for as long as a stray is waited for: a list may lag. Their probes find them sooner,
-    where there are any.
+    Only prebuilds that were ready for `stray_grace` before the listing at `asked` count, because a list may lag. Probes
+    notice a missing prebuild sooner, if the provisioner has them.
     """
     with database.read() as connection:
         rows = connection.execute(
@@ -294,15 +255,15 @@ def _replace_vanished(
         if row.id in listed or not is_listed(adapter, row.config):
             continue
         try:
-            follow_up = take_out(database, row.id, row.preset_id, f"{name} does not list it any more")
+            follow_up = take_out(database, row.id, row.preset_id, f"{name} no longer lists it")
         except BusyError:
-            continue  # the next look finds it again
+            continue  # the next sweep of resources tries again
         result |= StrayResult(vanished=1 if follow_up else 0, follow_up=follow_up)
     return result
 
 
 def _forget_claimed(database: Database, resources: Sequence[Resource]) -> StrayResult:
-    """A prebuild here, and somebody's by the mark on it: this database is older than the claim. It is left to them."""
+    """Drop prebuilds whose resource carries a claim marker: they were claimed, but this database is older than that."""
     result = StrayResult()
     for item in resources:
         with database.write() as connection:

@@ -1,4 +1,4 @@
-"""What is stored of unknown resources: since when they are, whether they wait, who confirmed that they may go."""
+"""The stored strays: since when they are known, whether they wait, and who confirmed their removal."""
 
 from __future__ import annotations
 
@@ -18,35 +18,35 @@ from prebuild_tasks.schema.history import add_history
 
 
 class StrayState(StrEnum):
-    """What becomes of a resource that no workspace knows of."""
+    """The next step for a stray."""
 
     CLAIMED = "claimed"
-    """It carries a claim's mark: it is reported, and never removed."""
+    """It carries a claim marker: it is reported, and never removed."""
     WAITING = "waiting"
-    """Too many are unknown at once, so somebody must confirm that they may go."""
+    """Too many strays were found at once, so a person must confirm the removal."""
     CONFIRMED = "confirmed"
-    """Somebody confirmed: it is removed at the next look."""
+    """The removal is confirmed, and takes place in the next sweep of resources."""
     GRACE = "grace"
-    """It is removed once it has been unknown for long enough."""
+    """It is removed once it has been known for `stray_grace`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StrayView:
-    """A resource that no workspace knows of."""
+    """A stray, for people."""
 
     provisioner: str
     host: str
-    """Where it is listed; empty: any host can reach it."""
+    """The host that lists it. Empty: any host can reach it."""
     workspace_id: str
-    """The workspace that its mark names."""
+    """The workspace id in its mark."""
     resource_id: str
-    """The provisioner's name for it."""
+    """Its name in the provisioner."""
     first_seen_at: datetime
     state: StrayState
 
 
 def confirm(database: Database, *, actor: str) -> int:
-    """Let what waits be removed at the next look; returns how many."""
+    """Confirm the removal of all waiting strays, and return their number."""
     with database.write() as connection:
         changed = connection.execute(
             update(m.Stray).where(m.Stray.waiting.is_(True), m.Stray.confirmed_by == "").values(confirmed_by=actor)
@@ -58,7 +58,7 @@ def confirm(database: Database, *, actor: str) -> int:
 
 
 def list_strays(database: Database) -> list[StrayView]:
-    """What is unknown at present, oldest first."""
+    """Read the strays, oldest first."""
     with database.read() as connection:
         rows = connection.execute(select(m.Stray).order_by(m.Stray.first_seen_at, m.Stray.workspace_id)).all()
     return [
@@ -75,14 +75,14 @@ def list_strays(database: Database) -> list[StrayView]:
 
 
 def waiting(database: Database) -> int:
-    """How many resources wait for somebody to confirm."""
+    """Count the strays that wait for a confirmation."""
     with database.read() as connection:
         query = select(func.count()).where(m.Stray.waiting.is_(True), m.Stray.confirmed_by == "")
         return connection.execute(query).scalar_one()
 
 
 def stray_state(*, claimed: bool, waiting: bool, confirmed: bool) -> StrayState:
-    """Return what becomes of a resource that no workspace knows of."""
+    """Return the next step for a stray."""
     if claimed:
         return StrayState.CLAIMED
     if waiting:
@@ -91,7 +91,7 @@ def stray_state(*, claimed: bool, waiting: bool, confirmed: bool) -> StrayState:
 
 
 def stray_state_sql() -> ColumnElement[str]:
-    """Build the column of `stray_state`, so that strays can be counted by state."""
+    """Build the column of `stray_state`, by which strays are counted."""
     confirmed = case((m.Stray.confirmed_by != "", StrayState.CONFIRMED.value), else_=StrayState.WAITING.value)
     return case((m.Stray.claimed, StrayState.CLAIMED.value), (m.Stray.waiting, confirmed), else_=StrayState.GRACE.value)
 
@@ -99,26 +99,34 @@ def stray_state_sql() -> ColumnElement[str]:
 def remember(
     connection: Connection, name: str, host: str, unknown: Mapping[str, Resource], now: datetime, *, held_back: bool
 ) -> list[str]:
-    """Store what is unknown now, forget what is not any more; returns what was confirmed."""
+    """Store the strays that a provisioner lists on a host, and delete those that it no longer lists.
+
+    `unknown` are the listed strays by workspace id. With `held_back` they wait for a confirmation. Return the workspace
+    ids of those whose removal is confirmed.
+    """
     table = m.Stray
-    here = (table.provisioner == name, table.host == host)
-    connection.execute(delete(table).where(*here, table.workspace_id.not_in(list(unknown))))
+    of_listing = (table.provisioner == name, table.host == host)
+    connection.execute(delete(table).where(*of_listing, table.workspace_id.not_in(list(unknown))))
     for item in unknown.values():
         waits = held_back and not item.claimed
         insert = conflict_insert(connection, table).values(
             provisioner=name, host=host, workspace_id=item.workspace_id, resource_id=item.resource_id,
             first_seen_at=now, claimed=item.claimed, waiting=waits, confirmed_by="",
         )  # fmt: skip
-        again = {"claimed": item.claimed, "waiting": waits, "resource_id": item.resource_id}
+        updated = {"claimed": item.claimed, "waiting": waits, "resource_id": item.resource_id}
         keys = ["provisioner", "host", "workspace_id"]
-        connection.execute(insert.on_conflict_do_update(index_elements=keys, set_=again))
-    query = select(table.workspace_id).where(*here, table.confirmed_by != "", table.claimed.is_(False))
+        connection.execute(insert.on_conflict_do_update(index_elements=keys, set_=updated))
+    query = select(table.workspace_id).where(*of_listing, table.confirmed_by != "", table.claimed.is_(False))
     return list(connection.execute(query).scalars())
 
 
 def due(
     connection: Connection, settings: Settings, name: str, host: str, now: datetime, *, confirmed_only: bool
 ) -> list[str]:
+    """Read the workspace ids of the strays that may be removed now, oldest first.
+
+    They have been known for `stray_grace`, or are confirmed; with `confirmed_only` they must be confirmed.
+    """
     table = m.Stray
     old = table.first_seen_at <= now - timedelta(seconds=settings.stray_grace)
     may_go = table.confirmed_by != "" if confirmed_only else or_(old, table.confirmed_by != "")
