@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from prebuild_tasks.schema.tables.declared import (
+from prebuild_tasks.schema.declared_tables import (
     Installation,
     Organization,
     Preset,
@@ -12,14 +12,14 @@ from prebuild_tasks.schema.tables.declared import (
     Template,
     TemplateVersion,
 )
-from prebuild_tasks.schema.tables.records import (
+from prebuild_tasks.schema.record_tables import (
     ClaimEvent,
     History,
     LostTurn,
     Total,
     Worker,
 )
-from prebuild_tasks.schema.tables.workspaces import (
+from prebuild_tasks.schema.workspace_tables import (
     CLAIMABLE,
     LIVE_PREBUILD,
     OPEN_BUILD,
