@@ -47,6 +47,14 @@ test-monitoring: install ## Test the metrics, alerts and dashboard with a real P
 	@{ command -v prometheus && command -v promtool; } >/dev/null || { echo "make test-monitoring needs prometheus and promtool on PATH; on Debian and Ubuntu, the package prometheus has both; its service is not needed: apt-get install --no-install-recommends prometheus && systemctl disable --now prometheus"; exit 1; }
 	$(BIN)/pytest -m monitoring tests/monitoring $(ARGS)
 
+.PHONY: mutations
+mutations: install ## Make rules wrong, one at a time, here and in release 0.1.0, and see that the tests notice; half an hour (ARGS="lock")
+	$(BIN)/python -m tests.support.mutate $(ARGS)
+
+.PHONY: moved-tests
+moved-tests: install ## Show where each test of release 0.1.0 is now, or why it fell
+	$(BIN)/python -m tests.support.moved_tests $(ARGS)
+
 .PHONY: bench
 bench: install ## Run the benchmarks, except the long fleet run; starts its own Redis and PostgreSQL
 	$(BIN)/python -m benchmarks $(ARGS)

@@ -1,0 +1,132 @@
+"""Print where each test of the release before is now, or why it fell.
+
+`python -m tests.support.moved_tests`: a table in Markdown, from both collections. Exits with 1 if a test is missing
+without a reason, or if 20 or more fell.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+import tempfile
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.support.old_tree import ROOT, NoHistoryError, install, unpack
+
+FILES = Path(__file__).with_name("moved_tests.txt")
+"""`old.py new.py`, one moved file a line."""
+MOST_FALLEN = 19
+RENAMED = {
+    "tests/cli/test_deploy.py::test_the_readmes_table_names_every_setting":
+        "tests/cli/test_deploy.py::test_the_settings_page_names_every_setting",
+    "tests/core/test_explain.py::test_a_full_pool_has_nothing_to_mend":
+        "tests/insight/explain/test_rules.py::test_a_full_pool_has_nothing_to_fix",
+    "tests/provisioners/test_process.py::test_suspend_leaves_no_process_and_resume_serves_the_same_again":
+        "tests/provisioners/test_process.py::test_rest_leaves_no_process_and_serve_again_serves_the_same_again",
+}  # fmt: skip
+"""Tests that have another name in the file that theirs became."""
+FELL = {
+    "tests/core/test_schedule.py::test_english":
+        "the description of a schedule in words, which only this test called, is gone",
+}  # fmt: skip
+"""Tests of rules that no longer exist, or no longer exist twice."""
+
+
+@dataclass(frozen=True, slots=True)
+class Moved:
+    """A test of the release before, and the test that it became."""
+
+    old: str
+    new: str
+    """Empty if it fell."""
+    reason: str = ""
+
+
+def collect(tree: Path, python: Path) -> list[str]:
+    """Return the ids of all tests of a tree, in the order of their collection."""
+    environment = os.environ | {"PYTHONPATH": str(tree), "PYTHONDONTWRITEBYTECODE": "1"}
+    done = subprocess.run(
+        [str(python), "-m", "pytest", "--collect-only", "-q", "-p", "no:cacheprovider", "tests"],
+        cwd=tree, env=environment, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    if done.returncode:
+        raise SystemExit(f"the tests of {tree} cannot be collected:\n{done.stdout[-2000:]}{done.stderr[-2000:]}")
+    return [line for line in done.stdout.splitlines() if "::" in line]
+
+
+def function_of(test: str) -> str:
+    """Return the id without its parameters."""
+    return test.partition("[")[0]
+
+
+def compare(old: Sequence[str], new: Sequence[str], files: Mapping[str, str]) -> Iterator[Moved]:
+    """Match the tests: by id, else by their place among a function's cases, whose texts may have been reworded."""
+    ids = set(new)
+    cases: dict[str, list[str]] = defaultdict(list)
+    for test in new:
+        cases[function_of(test)].append(test)
+    places: dict[str, int] = defaultdict(int)
+    for test in old:
+        function = function_of(test)
+        place = places[function]
+        places[function] += 1
+        file, _, rest = RENAMED.get(function, function).partition("::")
+        moved = f"{files.get(file, file)}::{rest}"
+        same = moved + test.removeprefix(function)
+        if same in ids:
+            yield Moved(test, same)
+        elif place < len(cases[moved]):
+            yield Moved(test, cases[moved][place], "reworded parameters")
+        else:
+            yield Moved(test, "", FELL.get(function, ""))
+
+
+def table(rows: Iterable[Moved]) -> str:
+    """Lay the rows out in Markdown; a function's cases take one line where they all moved alike."""
+    grouped: dict[tuple[str, str, str], int] = defaultdict(int)
+    for row in rows:
+        grouped[function_of(row.old), function_of(row.new), row.reason] += 1
+    lines = ["| before | cases | now |", "|---|---|---|"]
+    for (old, new, reason), count in grouped.items():
+        now = f"`{new}`" + (f" ({reason})" if reason else "") if new else f"fell: {reason or '?'}"
+        lines.append(f"| `{old}` | {count} | {now} |")
+    return "\n".join(lines)
+
+
+def moved_files() -> dict[str, str]:
+    """Read which file became which."""
+    return dict(line.split() for line in FILES.read_text().splitlines())
+
+
+def main() -> None:
+    """Print the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--before", type=Path, help="a file with the ids of the release before, instead of collecting")
+    given = parser.parse_args()
+    if given.before:
+        old = [line for line in given.before.read_text().splitlines() if "::" in line]
+    else:
+        with tempfile.TemporaryDirectory(prefix="moved-tests-") as place:
+            try:
+                tree = unpack(Path(place))
+            except NoHistoryError as error:
+                raise SystemExit(str(error)) from None
+            old = collect(tree, install(tree))
+    new = collect(ROOT, Path(sys.executable))
+    rows = list(compare(old, new, moved_files()))
+    print(table(rows))
+    fallen = [row for row in rows if not row.new]
+    print(f"\n{len(old)} tests before, {len(new)} now; {len(fallen)} fell.")
+    if missing := sorted({function_of(row.old) for row in fallen if not row.reason}):
+        raise SystemExit("missing without a reason:\n" + "\n".join(missing))
+    if len(fallen) > MOST_FALLEN:
+        raise SystemExit(f"more than {MOST_FALLEN} fell")
+
+
+if __name__ == "__main__":
+    main()
