@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -96,17 +96,26 @@ def recommendation_words(item: Recommendation) -> str:
     return f"{item.sentence}; {next_step('', item.remedy)}" if item.remedy else item.sentence
 
 
-def start_commands(settings: Settings) -> StartCommands:
-    """Return how each process is started by hand, as in the Procfile."""
+def celery_arguments(settings: Settings, host: str = "%h") -> Mapping[str, Sequence[str]]:
+    """Return what follows `celery -A prebuild_tasks` to start a worker, the builds and beat, by these names.
+
+    This is the one place that says so: `up`, the remedies, the Procfile, compose and the documentation agree with it.
+    """
     from prebuild_tasks.messaging import BUILDS, CONTROL
 
-    celery = "celery -A prebuild_tasks"
     queues = ",".join(settings.queue(name) for name in CONTROL)
-    concurrency = settings.build_concurrency
+    concurrency = str(settings.build_concurrency)
+    return {
+        "worker": ("worker", "-n", f"worker@{host}", "-c", "2", "-Q", queues),
+        "builds": ("worker", "-n", f"builds@{host}", "-P", "threads", "-c", concurrency, "-Q", settings.queue(BUILDS)),
+        "beat": ("beat",),
+    }
+
+
+def start_commands(settings: Settings) -> StartCommands:
+    """Return how each process is started by hand, as in the Procfile."""
     return StartCommands(
-        worker=f"{celery} worker -n worker@%h -c 2 -Q {queues}",
-        builds=f"{celery} worker -n builds@%h -P threads -c {concurrency} -Q {settings.queue(BUILDS)}",
-        beat=f"{celery} beat",
+        **{name: " ".join(("celery -A prebuild_tasks", *rest)) for name, rest in celery_arguments(settings).items()}
     )
 
 

@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 import subprocess
+from dataclasses import astuple
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +15,14 @@ import redis
 import yaml
 
 from prebuild_tasks.celery import app
+from prebuild_tasks.cli.remedies import start_commands
 from prebuild_tasks.cli.up.redis_server import find_redis_binary
 from prebuild_tasks.config import Settings
 from prebuild_tasks.worker.config import SOFT_SHUTDOWN
 from tests.support.wait import wait_until
 
 ROOT = Path(__file__).parents[2]
+DOCS = (ROOT / "docs").glob("*.md")
 COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
 PROCFILE = dict(
     line.split(": ", 1) for line in (ROOT / "Procfile").read_text().splitlines() if line and not line.startswith("#")
@@ -35,6 +38,25 @@ PASSWORDS = {"POSTGRES_PASSWORD": "pg", "REDIS_PASSWORD": "rd", "FLOWER_BASIC_AU
 @pytest.mark.parametrize("name", sorted(PROCFILE))
 def test_compose_and_procfile_run_the_same_commands(name: str) -> None:
     assert SERVICES[name]["command"] == re.sub(r"\$\{\w+:-(\w+)\}", r"\1", PROCFILE[name])
+
+
+@pytest.mark.parametrize("name", ["worker", "builds", "beat"])
+def test_the_procfile_starts_what_the_remedies_name(name: str) -> None:
+    """The builds' concurrency is left to the settings there, so that PREBUILD_BUILD_CONCURRENCY counts."""
+    told = getattr(start_commands(Settings()), name)
+    if name == "builds":
+        told = told.replace(f" -c {Settings().build_concurrency}", "")
+    assert PROCFILE[name] == told
+
+
+@pytest.mark.parametrize("path", ["README.md", "prebuild_tasks/celery.py", *sorted(f"docs/{p.name}" for p in DOCS)])
+def test_the_documentation_starts_them_so(path: str) -> None:
+    """Each command in a document begins one of the commands that are told."""
+    known = {re.sub(r" (-n \S+|-c \d+)", "", command) for command in astuple(start_commands(Settings()))}
+    shown = re.findall(
+        r"celery -A prebuild_tasks (?:worker|beat)\b(?: -\S+(?: [^-\s`]\S*)?)*", (ROOT / path).read_text()
+    )
+    assert {re.sub(r" (-n \S+|-c \d+)", "", command.rstrip("`.,")) for command in shown} <= known
 
 
 def test_compose_runs_every_line_of_the_procfile_and_the_migration_before_them() -> None:

@@ -21,6 +21,7 @@ from rich.console import Console
 from prebuild_tasks.bootstrap import Runtime
 from prebuild_tasks.cli.commands.pools import config_check, is_full
 from prebuild_tasks.cli.output import os_user
+from prebuild_tasks.cli.remedies import celery_arguments
 from prebuild_tasks.cli.safe_output import forget_unwritten, standard_output
 from prebuild_tasks.cli.up.children import Children
 from prebuild_tasks.cli.up.example import example
@@ -30,7 +31,7 @@ from prebuild_tasks.clock import monotonic
 from prebuild_tasks.config import Settings, masked_url
 from prebuild_tasks.errors import PrebuildError, RefusedError, WaitTimeoutError
 from prebuild_tasks.insight import PoolStatus, pools
-from prebuild_tasks.messaging import BUILDS, CLAIMS, DEFAULT, EVENTS, RECONCILE, require_redis
+from prebuild_tasks.messaging import require_redis
 from prebuild_tasks.pools import ApplyOptions, apply, is_declared, load_pools
 from prebuild_tasks.reconcile import Reason
 from prebuild_tasks.upkeep import take_back_lost
@@ -108,14 +109,9 @@ class Embedded:
         self._say("database", f"{masked_url(settings.resolved_database_url)}, {done}")
         self._declare()
         self._take_over()
-        queues = ",".join(settings.queue(name) for name in (EVENTS, RECONCILE, CLAIMS, DEFAULT))
-        worker = [*_CELERY, "worker", "--without-gossip", "--without-mingle", "--loglevel", "INFO"]
-        host = settings.host
-        self._children.start("worker", [*worker, "-n", f"worker@{host}", "-c", "2", "-Q", queues])
-        concurrency = str(settings.build_concurrency)
-        builds = ["-n", f"builds@{host}", "-P", "threads", "-c", concurrency, "-Q", settings.queue(BUILDS)]
-        self._children.start("builds", [*worker, *builds])
-        self._children.start("beat", [*_CELERY, "beat", "--loglevel", "INFO"])
+        for name, arguments in celery_arguments(settings, settings.host).items():
+            alone = () if name == "beat" else ("--without-gossip", "--without-mingle")
+            self._children.start(name, [*_CELERY, *arguments, *alone, "--loglevel", "INFO"])
         if self._flower:
             self._start_flower()
         self._say("logs", str(settings.data_dir / "logs"))
