@@ -12,8 +12,8 @@ from benchmarks.bench import Bench
 from benchmarks.harness import Bound, Result, absolute, compare
 from benchmarks.population import TEMPLATES, stock
 from prebuild_tasks.pools.declare import apply
-from prebuild_tasks.pools.file.load import load_text
 from prebuild_tasks.pools.options import ApplyOptions
+from tests.support.pool_files import load_text
 
 _PREBUILD = Path(sys.executable).with_name("prebuild")
 

@@ -55,7 +55,6 @@ def read_liveness(connection: Connection, settings: Settings, now: datetime) -> 
             )
             for worker in workers
         ),
-        last_tick_at=row.ticked_at,
         tick_age=None if row.ticked_at is None else max(age, 0.0),
         tick_stale=age > stale_after(settings),
         stale_after=stale_after(settings),

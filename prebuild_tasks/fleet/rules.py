@@ -49,10 +49,8 @@ class Liveness:
     now: datetime
     processes: tuple[Process, ...]
     """Processes of at least the last hour, the last one seen first."""
-    last_tick_at: datetime | None
-    """End of the last tick. None: no tick has ended yet."""
     tick_age: float | None
-    """Seconds since the end of the last tick."""
+    """Seconds since the end of the last tick. None: no tick has ended yet."""
     tick_stale: bool
     """No tick has ended for three intervals and at least 30 s: beat, the control workers or Redis are missing."""
     stale_after: float = 45.0

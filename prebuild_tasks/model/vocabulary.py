@@ -89,9 +89,8 @@ class MissReason(StrEnum):
     EXPIRED = "expired"
     INACTIVE = "inactive"
     NOT_DESIRED = "not_desired"
-    BEING_BUILT = "being_built"
     BUILD_FAILED = "build_failed"
-    """`BEING_BUILT` and `BUILD_FAILED`: a workspace was started for the owner, because no prebuild was ready."""
+    """A workspace that was started for the owner, because no prebuild was ready, could not be built."""
 
 
 class BuildPriority:

@@ -15,12 +15,12 @@ from prebuild_tasks.db.engine import Database
 from prebuild_tasks.errors import ClaimMissError, InputError, NotFoundError, PrebuildError, RefusedError
 from prebuild_tasks.model.vocabulary import BuildStatus, Transition
 from prebuild_tasks.pools.declare import apply
-from prebuild_tasks.pools.file.load import load_text
 from prebuild_tasks.pools.options import ApplyOptions
 from prebuild_tasks.reconcile.turn import reconcile_preset
 from prebuild_tasks.schema import tables as m
 from prebuild_tasks.workspaces import transitions
 from tests.support.builders import PRESET, age, declare, fill, finish_builds, preset_id, turn, workspaces
+from tests.support.pool_files import load_text
 
 
 def take(database: Database, owner: str = "ada", **request: object) -> ClaimAnswer:

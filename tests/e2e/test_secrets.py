@@ -25,10 +25,10 @@ import redis
 from psycopg import sql
 
 from prebuild_tasks.cli.main import COMMANDS, main
-from prebuild_tasks.cli.up.redis_server import RedisServer
 from tests.e2e.http import answer, fetch, free_port
 from tests.e2e.service import Service, deployed, procfile
 from tests.support.servers import restartable_postgres
+from tests.support.spawned_redis import SpawnedRedis
 from tests.support.wait import wait_until
 
 pytestmark = [pytest.mark.e2e, pytest.mark.deploys, pytest.mark.timeout(240)]
@@ -247,9 +247,9 @@ def servers(place: Path) -> Iterator[tuple[str, str]]:
             connection.execute(sql.SQL("ALTER USER postgres PASSWORD {}").format(POSTGRES))
             (server.data / "pg_hba.conf").write_text("local all all scram-sha-256\n")
             connection.execute("SELECT pg_reload_conf()")
-        redis_server = RedisServer(place / "redis")
+        redis_server = SpawnedRedis(place / "redis")
         redis_server.spawn()
-        redis_server.wait_ready()
+        redis_server.wait_ready(redis_server.process)
         with redis.Redis.from_url(redis_server.url) as client:
             client.config_set("requirepass", REDIS)
         try:

@@ -16,10 +16,10 @@ import pytest
 import redis as redis_py
 import trustme
 
-from prebuild_tasks.cli.up.redis_server import RedisServer
 from tests.e2e.service import Service, deployed, procfile
 from tests.faults.proxy import Proxy
 from tests.support.servers import restartable_postgres
+from tests.support.spawned_redis import SpawnedRedis
 from tests.support.wait import wait_until
 
 pytestmark = [pytest.mark.e2e, pytest.mark.deploys, pytest.mark.timeout(240)]
@@ -60,9 +60,9 @@ def urls(tmp_path: Path) -> Iterator[Urls]:
         server.process.wait(60)
         server.start()
         wait_until(lambda: accepts(server.socket.parent, port), timeout=60, what="PostgreSQL with TLS")
-        redis = RedisServer(tmp_path / "redis")
+        redis = SpawnedRedis(tmp_path / "redis")
         redis.spawn()
-        redis.wait_ready()
+        redis.wait_ready(redis.process)
         with redis_py.Redis.from_url(redis.url) as client:
             client.config_set("requirepass", SECRET)
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)

@@ -18,7 +18,6 @@ import redis as redis_py
 
 from prebuild_tasks.bootstrap import Runtime
 from prebuild_tasks.cli.commands.pools import config_check
-from prebuild_tasks.cli.up.redis_server import RedisServer
 from prebuild_tasks.config import Settings, load_settings
 from prebuild_tasks.insight.invariants import audit
 from prebuild_tasks.messaging.publisher import CLIENT_DEADLINE
@@ -33,6 +32,7 @@ from tests.faults.load import Load, Sampler
 from tests.faults.lock_order import violations
 from tests.faults.proxy import Proxy
 from tests.support.servers import PostgresServer, migrate, restartable_postgres
+from tests.support.spawned_redis import SpawnedRedis
 from tests.support.wait import wait_until
 
 TICK = 0.5
@@ -79,7 +79,9 @@ class Member:
 class Cluster(Service):
     """The deployment, its servers behind proxies, its sampler."""
 
-    def __init__(self, place: Path, postgres: PostgresServer, redis: RedisServer, proxies: tuple[Proxy, Proxy]) -> None:
+    def __init__(
+        self, place: Path, postgres: PostgresServer, redis: SpawnedRedis, proxies: tuple[Proxy, Proxy]
+    ) -> None:
         self.postgres, self.redis = postgres, redis
         self.postgres_proxy, self.redis_proxy = proxies
         super().__init__(
@@ -229,7 +231,7 @@ class Cluster(Service):
 
     def start_redis(self) -> None:
         self.redis.spawn()
-        self.redis.wait_ready()
+        self.redis.wait_ready(self.redis.process)
 
     def calm(self, timeout: float = 60.0, *, sampled: bool = True) -> None:
         """Every pool is full, nothing is under way, the audit is clean, resources and all; and was all the time."""
@@ -274,10 +276,10 @@ def cluster(place: Path) -> Iterator[Cluster]:
     """A whole deployment on servers of its own."""
     with ExitStack() as stack:
         postgres = stack.enter_context(restartable_postgres())
-        redis = RedisServer(place / "redis")
+        redis = SpawnedRedis(place / "redis")
         redis.spawn()
         stack.callback(redis.stop)
-        redis.wait_ready()
+        redis.wait_ready(redis.process)
         to_postgres = stack.enter_context(Proxy(postgres.socket).run())
         to_redis = stack.enter_context(Proxy(redis.socket).run())
         made = Cluster(place, postgres, redis, (to_postgres, to_redis))

@@ -33,7 +33,6 @@ from prebuild_tasks.insight.invariants import audit
 from prebuild_tasks.model.vocabulary import BuildStatus, Transition
 from prebuild_tasks.pools import operations
 from prebuild_tasks.pools.declare import apply
-from prebuild_tasks.pools.file.load import load_text
 from prebuild_tasks.pools.options import ApplyOptions
 from prebuild_tasks.provisioners import BuildContext, Probe, Resource, WorkspaceSpec
 from prebuild_tasks.reconcile.rules.schedule import desired_at
@@ -44,6 +43,7 @@ from prebuild_tasks.schema.lookup import preset_names
 from prebuild_tasks.upkeep.sweep import sweep, take_back_lost
 from prebuild_tasks.workspaces.release import end_workspace
 from tests.support.builders import jump
+from tests.support.pool_files import load_text
 
 TEMPLATES = ("a", "b")
 PRESETS = ("small", "large")

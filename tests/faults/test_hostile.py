@@ -23,12 +23,12 @@ from prebuild_tasks.errors import PoolsFileError, PrebuildError
 from prebuild_tasks.insight.invariants import audit
 from prebuild_tasks.model.vocabulary import Transition
 from prebuild_tasks.pools.declare import apply
-from prebuild_tasks.pools.file.load import load_text
 from prebuild_tasks.pools.operations import pause
 from prebuild_tasks.pools.options import ApplyOptions
 from prebuild_tasks.upkeep.retired_hosts import forget_host
 from prebuild_tasks.workspaces.release import end_workspace
 from tests.support.builders import PRESET, RecordingPublisher, declare, fill, workspaces
+from tests.support.pool_files import load_text
 
 EVIL = [
     "", " ", ".", "..", "../../etc/passwd", "/etc/passwd", "~root", "a/b/c", "dev/small@", "dev/small@../x", "@", "/",

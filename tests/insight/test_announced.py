@@ -17,13 +17,13 @@ from prebuild_tasks.insight.explain.gather import explain_preset
 from prebuild_tasks.insight.status.pools import pools
 from prebuild_tasks.model.vocabulary import BuildStatus
 from prebuild_tasks.pools.declare import apply
-from prebuild_tasks.pools.file.load import load_text
 from prebuild_tasks.pools.operations import invalidate
 from prebuild_tasks.pools.options import ApplyOptions
 from prebuild_tasks.reconcile.rules.reasons import Reason
 from prebuild_tasks.reconcile.turn import reconcile_preset
 from prebuild_tasks.schema.lookup import resolve_preset
 from tests.support.builders import PRESET, age, declare, finish_builds, staffed, workspaces
+from tests.support.pool_files import load_text
 
 _STEPS = 8
 

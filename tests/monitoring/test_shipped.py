@@ -8,10 +8,11 @@ from typing import Any
 import yaml
 
 from prebuild_tasks.insight.metrics.catalog import METRICS
+from tests.support.metrics import full_name
 from tests.support.monitoring import DASHBOARD, PROMETHEUS, ROOT, RULES, expressions
 
 UNIT_TESTS: list[dict[str, Any]] = yaml.safe_load((PROMETHEUS / "alerts_test.yml").read_text())["tests"]
-NAMES = {metric.full_name for metric in METRICS.values() if metric.kind != "histogram"} | {
+NAMES = {full_name(metric) for metric in METRICS.values() if metric.kind != "histogram"} | {
     f"{metric.name}_{suffix}"
     for metric in METRICS.values()
     if metric.kind == "histogram"

@@ -12,14 +12,13 @@ from prebuild_tasks.db.engine import Database
 from prebuild_tasks.errors import InputError, RefusedError
 from prebuild_tasks.model.vocabulary import Transition
 from prebuild_tasks.pools.declare import apply, is_declared
-from prebuild_tasks.pools.file.load import load_text
 from prebuild_tasks.pools.operations import promote
 from prebuild_tasks.pools.options import ApplyOptions, ApplyReport
 from prebuild_tasks.schema import tables as m
 from prebuild_tasks.schema.conditions import TEMPLATE_OF_VERSION, VERSION_OF_PRESET
 from prebuild_tasks.workspaces.outbox import FollowUp
 from tests.support.builders import declare, fill, preset_id, workspaces
-from tests.support.pool_files import LONG, many
+from tests.support.pool_files import LONG, load_text, many
 
 
 def put(database: Database, settings: Settings, text: str, **options: Any) -> ApplyReport:

@@ -14,11 +14,11 @@ from prebuild_tasks.claims.types import ClaimRequest
 from prebuild_tasks.config import Settings
 from prebuild_tasks.db.engine import Database
 from prebuild_tasks.pools.declare import apply
-from prebuild_tasks.pools.file.load import load_text
 from prebuild_tasks.pools.options import ApplyOptions
 from prebuild_tasks.schema import tables as m
 from prebuild_tasks.upkeep.retention.run import prune
 from tests.support.builders import PRESET, declare, fill, finish_builds, turn
+from tests.support.pool_files import load_text
 
 
 @pytest.fixture

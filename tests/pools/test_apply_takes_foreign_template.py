@@ -15,9 +15,9 @@ from prebuild_tasks.db.engine import Database
 from prebuild_tasks.errors import RefusedError
 from prebuild_tasks.insight.plan.make import make_plan
 from prebuild_tasks.pools.declare import apply
-from prebuild_tasks.pools.file.load import load_text
 from prebuild_tasks.pools.options import ApplyOptions
 from tests.support.builders import preset_id
+from tests.support.pool_files import load_text
 
 DEV, WEB = (
     f"  - {{name: {name}, config: {{start: 'true'}}, presets: [{{name: small, desired: 2}}]}}\n"

@@ -11,10 +11,10 @@ import pytest
 from prebuild_tasks.config import Settings
 from prebuild_tasks.db.engine import Database
 from prebuild_tasks.pools.declare import apply
-from prebuild_tasks.pools.file.load import load_text
 from prebuild_tasks.pools.operations import promote
 from prebuild_tasks.pools.options import ApplyOptions
 from tests.support.builders import declare
+from tests.support.pool_files import load_text
 
 TEMPLATE = (
     "schema: 1\ntemplates: [{{name: dev, {more}config: {{start: 'true'}}, presets: [{{name: small, desired: 0}}]}}]"

@@ -13,10 +13,10 @@ from prebuild_tasks.config import Settings
 from prebuild_tasks.db.engine import Database
 from prebuild_tasks.errors import RefusedError
 from prebuild_tasks.insight.plan.make import make_plan
-from prebuild_tasks.pools.file.load import load_text
 from prebuild_tasks.pools.operations import pause
 from prebuild_tasks.pools.options import ApplyOptions
 from tests.support.builders import PRESET, age, declare, fill, finish_builds, turn
+from tests.support.pool_files import load_text
 
 ROLLING, RECREATE = "replace: {strategy: rolling}", "replace: {strategy: recreate}"
 FILE = "schema: 1\ntemplates: [{{name: dev, config: {{start: '{start}'}}, presets: [{{name: small, {preset}}}]}}]"

@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 
 from prebuild_tasks.errors import CannotBuildError, NotFoundError, PoolsFileError
 from prebuild_tasks.pools.file import nodes
-from prebuild_tasks.pools.file.load import DeclaredPools, auto_version_name, load_pools, load_text
+from prebuild_tasks.pools.file.load import DeclaredPools, auto_version_name, load_pools
 from prebuild_tasks.pools.file.model import config_schema
+from tests.support.pool_files import load_text
 
 GOOD = """\
 schema: 1

@@ -9,7 +9,7 @@ import pytest
 
 from prebuild_tasks.cli.output import write_json
 from prebuild_tasks.errors import PoolsFileError
-from prebuild_tasks.pools.file.load import load_text
+from tests.support.pool_files import load_text
 
 FILE = "schema: 1\ntemplates: [{{name: dev, presets: [{{name: small, cost_per_hour: {}}}]}}]\n"
 

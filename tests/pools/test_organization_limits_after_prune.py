@@ -12,9 +12,9 @@ from sqlalchemy import select
 from prebuild_tasks.config import Settings
 from prebuild_tasks.db.engine import Database
 from prebuild_tasks.pools.declare import apply
-from prebuild_tasks.pools.file.load import load_text
 from prebuild_tasks.pools.options import ApplyOptions
 from prebuild_tasks.schema import tables as m
+from tests.support.pool_files import load_text
 
 LIMITED = "organizations: [{name: default, max_workspaces: 5}, {name: team, max_per_owner: 2}]\n"
 LIFTED = ["~ organization default: no longer declared, max_workspaces 5 -> none",

@@ -15,11 +15,11 @@ from prebuild_tasks.db.engine import Database
 from prebuild_tasks.insight.history import read_history
 from prebuild_tasks.pools import operations
 from prebuild_tasks.pools.declare import apply
-from prebuild_tasks.pools.file.load import load_text
 from prebuild_tasks.pools.options import ApplyOptions
 from prebuild_tasks.reconcile.turn import reconcile_preset
 from prebuild_tasks.schema import tables as m
 from tests.support.builders import PRESET, declare, fill, finish_builds, preset_id, turn
+from tests.support.pool_files import load_text
 
 NEW = "true # new"
 

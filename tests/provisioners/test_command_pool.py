@@ -16,10 +16,10 @@ from prebuild_tasks.config import Settings
 from prebuild_tasks.db.engine import Database
 from prebuild_tasks.insight.invariants import audit
 from prebuild_tasks.pools.declare import apply
-from prebuild_tasks.pools.file.load import load_text
 from prebuild_tasks.pools.options import ApplyOptions
 from prebuild_tasks.provisioners import Provisioners
 from tests.support.builders import turn, workspaces
+from tests.support.pool_files import load_text
 
 SCRIPT = Path(__file__).parents[2] / "examples" / "command-shell" / "workspace.sh"
 OPERATIONS = ("start", "probe", "claim", "stop", "delete", "list")

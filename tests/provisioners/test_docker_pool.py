@@ -16,13 +16,14 @@ from prebuild_tasks.insight.invariants import audit
 from prebuild_tasks.insight.status.listings import build_log
 from prebuild_tasks.model.vocabulary import BuildStatus
 from prebuild_tasks.pools.declare import apply
-from prebuild_tasks.pools.file.load import load_pools, load_text
+from prebuild_tasks.pools.file.load import load_pools
 from prebuild_tasks.pools.options import ApplyOptions
 from prebuild_tasks.provisioners import Provisioners
 from prebuild_tasks.schema import tables as m
 from prebuild_tasks.workspaces.release import end_workspace
 from tests.provisioners.engine import PLAIN, Engine
 from tests.support.builders import turn, workspaces
+from tests.support.pool_files import load_text
 
 PRESET = "dev/small"
 POOLS = f"""

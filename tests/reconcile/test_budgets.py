@@ -8,11 +8,11 @@ from prebuild_tasks.config import Settings
 from prebuild_tasks.db.engine import Database
 from prebuild_tasks.model.vocabulary import BuildStatus
 from prebuild_tasks.pools.declare import apply
-from prebuild_tasks.pools.file.load import load_text
 from prebuild_tasks.pools.options import ApplyOptions
 from prebuild_tasks.reconcile.turn import PresetResult, reconcile_preset
 from prebuild_tasks.schema import tables as m
 from tests.support.builders import declare, finish_builds, preset_id, turn, workspaces
+from tests.support.pool_files import load_text
 
 NAMES = ("a", "b", "c")
 

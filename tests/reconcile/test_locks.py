@@ -19,11 +19,11 @@ import redis
 from freezegun import freeze_time
 
 from prebuild_tasks.cli.remedies import next_step_of
-from prebuild_tasks.cli.up.redis_server import RedisServer
 from prebuild_tasks.config import Settings
 from prebuild_tasks.errors import UnreachableError
 from prebuild_tasks.messaging.redis import connect, require_redis
 from prebuild_tasks.reconcile.locks import Locks
+from tests.support.spawned_redis import SpawnedRedis
 from tests.support.wait import wait_until
 
 
@@ -277,10 +277,10 @@ def test_a_redis_that_is_not_there_is_one_sentence() -> None:
 
 
 def test_redis_ends_while_the_lock_is_held_and_comes_back(tmp_path: Path) -> None:
-    server = RedisServer(tmp_path)
+    server = SpawnedRedis(tmp_path)
     server.spawn()
     try:
-        server.wait_ready()
+        server.wait_ready(server.process)
         with connect(server.url) as client:
             locks = Locks(client, "test", ttl=60)
             with locks.preset("1") as lease:
@@ -289,7 +289,7 @@ def test_redis_ends_while_the_lock_is_held_and_comes_back(tmp_path: Path) -> Non
             with locks.preset("1") as without:
                 assert without.outcome == "unlocked"
             server.spawn()
-            server.wait_ready()
+            server.wait_ready(server.process)
             with locks.preset("2") as back:
                 assert back.held
     finally:

@@ -255,8 +255,8 @@ templates:
     presets:{presets}
 """
     from prebuild_tasks.pools.declare import apply
-    from prebuild_tasks.pools.file.load import load_text
     from prebuild_tasks.pools.options import ApplyOptions
+    from tests.support.pool_files import load_text
 
     apply(database, settings, load_text(text), ApplyOptions(actor="test"))
     ids = [preset_id(database, f"dev/{name}") for name in names]

@@ -20,13 +20,13 @@ from prebuild_tasks.messaging import NOTHING_SHOWN
 from prebuild_tasks.messaging.queues import BUILDS, CLAIMS, DEFAULT, EVENTS, RECONCILE
 from prebuild_tasks.model.vocabulary import BuildStatus, Transition
 from prebuild_tasks.pools.declare import apply
-from prebuild_tasks.pools.file.load import load_text
 from prebuild_tasks.pools.options import ApplyOptions, ApplyReport
 from prebuild_tasks.provisioners import Resource
 from prebuild_tasks.reconcile.turn import PresetResult, reconcile_preset
 from prebuild_tasks.schema import tables as m
 from prebuild_tasks.schema.lookup import resolve_preset
 from prebuild_tasks.workspaces.handover import hand_over
+from tests.support.pool_files import load_text
 
 PRESET = "dev/small"
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from prebuild_tasks.pools.file.load import ConfigCheck, DeclaredPools, load_nodes
+from prebuild_tasks.pools.file.nodes import read_text
+
 LONG = """
 schema: 1
 templates:
@@ -25,3 +28,8 @@ def many(number: int, *, desired: int = 1, start: str = "true") -> str:
             )
             lines.append(f"      - {{name: p{preset}, desired: {desired}, {values}}}")
     return "\n".join(lines)
+
+
+def load_text(text: str, file: str = "<text>", *, check_config: ConfigCheck | None = None) -> DeclaredPools:
+    """Load a text as the pools file of this name."""
+    return load_nodes([read_text(text, file)], check_config)

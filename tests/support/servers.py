@@ -19,8 +19,8 @@ from typing import Any
 
 import psycopg
 
-from prebuild_tasks.cli.up.redis_server import RedisServer
 from prebuild_tasks.db.engine import Database
+from tests.support.spawned_redis import SpawnedRedis
 from tests.support.wait import wait_until
 
 _SOCKET_DIRECTORY_MAX = 80
@@ -36,10 +36,10 @@ _RESTART_GRACE = 60.0
 def redis_server() -> Iterator[str]:
     """The URL of a Redis that lives as long as the block."""
     with _directory("pt-redis-", {}) as directory:
-        server = RedisServer(directory)
+        server = SpawnedRedis(directory)
         try:
             with _guarded(server.spawn(), directory, signal.SIGKILL):
-                server.wait_ready()
+                server.wait_ready(server.process)
                 yield server.url
         finally:
             server.stop()

@@ -13,7 +13,6 @@ from prebuild_tasks.db.engine import Database
 from prebuild_tasks.insight.invariants import audit
 from prebuild_tasks.model.vocabulary import BuildStatus
 from prebuild_tasks.pools.declare import apply
-from prebuild_tasks.pools.file.load import load_text
 from prebuild_tasks.pools.options import ApplyOptions
 from prebuild_tasks.reconcile.turn import reconcile_preset
 from prebuild_tasks.schema import tables as m
@@ -22,6 +21,7 @@ from prebuild_tasks.upkeep.retention.run import prune
 from prebuild_tasks.upkeep.sweep import sweep
 from prebuild_tasks.workspaces.release import end_workspace
 from tests.support.builders import PRESET, declare, fill, finish_builds, jump, preset_id, turn, workspaces
+from tests.support.pool_files import load_text
 
 DAY = 86400.0
 

@@ -16,13 +16,13 @@ from prebuild_tasks.config import Settings
 from prebuild_tasks.db.engine import Database
 from prebuild_tasks.insight.invariants import audit
 from prebuild_tasks.pools.declare import apply
-from prebuild_tasks.pools.file.load import load_text
 from prebuild_tasks.pools.options import ApplyOptions
 from prebuild_tasks.provisioners import Provisioners
 from prebuild_tasks.schema import tables as m
 from prebuild_tasks.upkeep.strays.compare import StrayResult, sweep_resources, too_many
 from prebuild_tasks.upkeep.strays.store import confirm, list_strays, waiting
 from tests.support.builders import PRESET, build_all, declare_simulated, fill_really, jump, workspaces
+from tests.support.pool_files import load_text
 
 GRACE = 601.0
 

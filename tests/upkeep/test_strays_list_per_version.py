@@ -12,10 +12,10 @@ from pathlib import Path
 from prebuild_tasks.config import Settings
 from prebuild_tasks.db.engine import Database
 from prebuild_tasks.pools.declare import apply
-from prebuild_tasks.pools.file.load import load_text
 from prebuild_tasks.pools.options import ApplyOptions
 from prebuild_tasks.provisioners import Provisioners
 from prebuild_tasks.upkeep.strays.compare import sweep_resources
+from tests.support.pool_files import load_text
 
 
 def declare(database: Database, settings: Settings, config: dict[str, object]) -> None:

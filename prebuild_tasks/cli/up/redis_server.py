@@ -22,7 +22,6 @@ _SOCKET_PATH_MAX = 103 if sys.platform == "darwin" else 107
 """Bytes of a unix socket's path: 104 on macOS and 108 on Linux, less the closing zero."""
 _LEAVING = 3.0
 """Seconds the server of an `up` that was killed gets to end, before its directory counts as taken."""
-_STOP_GRACE = 5.0
 _POLL = 0.02
 
 
@@ -56,7 +55,6 @@ class RedisServer:
         """In the directory, or in a short one of its own where that path is too long for a socket."""
         self.url = f"unix://{quote(str(self.socket))}"
         self._taken = False
-        self.process: subprocess.Popen[bytes] | None = None
 
     def arguments(self) -> list[str]:
         """Take the directory; the command line. Raises RefusedError when another server lives there.
@@ -82,42 +80,13 @@ class RedisServer:
         }
         return [self.binary, *(part for name, value in options.items() for part in (f"--{name}", value))]
 
-    def spawn(self) -> subprocess.Popen[bytes]:
-        """Start it without a supervisor, in a session of its own so that Ctrl-C is not for it. End it with `stop`."""
-        arguments = self.arguments()
-        with (self.directory / "redis.log").open("ab") as log:  # what it says before it opens its log itself
-            self.process = subprocess.Popen(
-                arguments, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
-            )
-        return self.process
-
-    def stop(self) -> None:
-        """End what `spawn` started, and clean up."""
-        if self.process:
-            self.process.terminate()
-            try:
-                self.process.wait(_STOP_GRACE)
-            except subprocess.TimeoutExpired:
-                self.process.kill()
-                self.process.wait()
-            self.process = None
-        self.clean_up()
-
-    def wait_ready(self, process: subprocess.Popen[bytes] | None = None, timeout: float = 10.0) -> None:
-        """Return when it answers. Raises UnreachableError with its last words.
-
-        `process` is the supervisor's; without one it is what `spawn` started.
-        """
-        process = process or self.process
+    def wait_ready(self, process: subprocess.Popen[bytes], timeout: float = 10.0) -> None:
+        """Return when it answers. Raises UnreachableError with its last words, at once when `process` has ended."""
         deadline = monotonic() + timeout
         while self._ask() != b"+PONG":
-            if (process and process.poll() is not None) or monotonic() > deadline:
+            if process.poll() is not None or monotonic() > deadline:
                 raise UnreachableError(f"{self.what} did not start: {self._last_words()}", hint=f"see {self.directory}")
             time.sleep(_POLL)
-
-    def is_alive(self) -> bool:
-        """It answers, be it that it still loads its data."""
-        return self._ask() != b""
 
     def clean_up(self) -> None:
         """After its end: remove the socket, and its directory if it had to have one of its own."""

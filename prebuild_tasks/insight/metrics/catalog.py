@@ -19,11 +19,6 @@ class Metric:
     meaning: str
     """Its help text."""
 
-    @property
-    def full_name(self) -> str:
-        """The name of the samples of a gauge or a counter."""
-        return f"{self.name}_total" if self.kind == "counter" else self.name
-
 
 POOL = ("template", "preset", "organization")
 """The labels of a pool. Their values are bounded by what is declared: never a person, a workspace or a build."""

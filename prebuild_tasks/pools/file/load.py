@@ -70,12 +70,7 @@ def load_pools(
 ) -> DeclaredPools:
     """Read a file and its overlays, in this order. Raises PoolsFileError with the position and fix of every problem."""
     nodes = [pools_yaml.read(path) for path in paths]
-    return _load([*nodes, *(pools_yaml.from_plain(overlay, "overlay") for overlay in overlays)], check_config)
-
-
-def load_text(text: str, file: str = "<text>", *, check_config: ConfigCheck | None = None) -> DeclaredPools:
-    """Read a pools file from a text. Raises PoolsFileError with the position and fix of every problem."""
-    return _load([pools_yaml.read_text(text, file)], check_config)
+    return load_nodes([*nodes, *(pools_yaml.from_plain(overlay, "overlay") for overlay in overlays)], check_config)
 
 
 def recipe_digest(provisioner: str, config: Mapping[str, object], parameters: Mapping[str, object]) -> str:
@@ -106,7 +101,8 @@ def _digest(value: object) -> str:
     return hashlib.sha256(stable_json(value).encode()).hexdigest()
 
 
-def _load(nodes: Sequence[Node], check_config: ConfigCheck | None) -> DeclaredPools:
+def load_nodes(nodes: Sequence[Node], check_config: ConfigCheck | None = None) -> DeclaredPools:
+    """Merge parsed texts, each over those before it, and validate the result. Raises PoolsFileError as `load_pools`."""
     root = nodes[0]
     for overlay in nodes[1:]:
         root = pools_yaml.merge(root, overlay)

@@ -50,8 +50,7 @@ BEAT = process("beat")
 
 
 def life(*processes: Process, tick_age: float | None = 3, stale: bool = False) -> Liveness:
-    last = None if tick_age is None else NOW - timedelta(seconds=tick_age)
-    return Liveness(NOW, processes, last, tick_age, stale)
+    return Liveness(NOW, processes, tick_age, stale)
 
 
 UNKNOWN = Trouble("there is no provisioner 'doker'", "did you mean docker?")

@@ -26,7 +26,6 @@ from prebuild_tasks.insight.status.pools import pools
 from prebuild_tasks.model.vocabulary import BuildStatus, PresetStatus
 from prebuild_tasks.pools import operations
 from prebuild_tasks.pools.declare import apply
-from prebuild_tasks.pools.file.load import load_text
 from prebuild_tasks.pools.options import ApplyOptions
 from prebuild_tasks.reconcile.turn import reconcile_preset
 from prebuild_tasks.schema import counters
@@ -34,6 +33,8 @@ from prebuild_tasks.schema import tables as m
 from prebuild_tasks.upkeep.probes import take_out
 from prebuild_tasks.upkeep.retention.run import prune
 from tests.support.builders import PRESET, declare, fill, finish_builds, jump, preset_id, staffed, turn, workspaces
+from tests.support.metrics import full_name
+from tests.support.pool_files import load_text
 
 DAY = 86400.0
 POOL = "template=dev,preset=small,organization=default"
@@ -423,6 +424,6 @@ def test_the_documentation_names_every_metric() -> None:
     text = (Path(__file__).parents[3] / "docs" / "metrics.md").read_text()
     rows = re.findall(r"^\| `(prebuild_\w+)` \| (\w+) \| (.*?) \| (.*) \|$", text, re.MULTILINE)
     assert rows == [
-        (metric.full_name, metric.kind, ", ".join(f"`{label}`" for label in metric.labels) or "-", metric.meaning)
+        (full_name(metric), metric.kind, ", ".join(f"`{label}`" for label in metric.labels) or "-", metric.meaning)
         for metric in METRICS.values()
     ]

@@ -14,12 +14,11 @@ from prebuild_tasks.errors import InputError, RefusedError
 from prebuild_tasks.insight.plan.make import Plan, make_plan
 from prebuild_tasks.insight.plan.rules import Cost
 from prebuild_tasks.pools.declare import apply
-from prebuild_tasks.pools.file.load import load_text
 from prebuild_tasks.pools.operations import pause, promote
 from prebuild_tasks.pools.options import ApplyOptions
 from prebuild_tasks.reconcile.rules.reasons import Reason
 from tests.support.builders import declare, fill, staffed, turn
-from tests.support.pool_files import LONG, many
+from tests.support.pool_files import LONG, load_text, many
 
 TWO = """
 schema: 1

@@ -10,11 +10,11 @@ import pytest
 from prebuild_tasks.config import Settings
 from prebuild_tasks.db.engine import Database
 from prebuild_tasks.insight.plan.make import make_plan
-from prebuild_tasks.pools.file.load import load_text
 from prebuild_tasks.pools.operations import pause
 from prebuild_tasks.pools.options import ApplyOptions
 from prebuild_tasks.reconcile.rules.reasons import Reason
 from tests.support.builders import PRESET, declare, fill, turn
+from tests.support.pool_files import load_text
 
 FILE = "schema: 1\ntemplates: [{{name: dev, config: {{start: '{}'}}, presets: [{{name: small, desired: {}}}]}}]"
 

@@ -14,11 +14,11 @@ from prebuild_tasks.db.engine import Database
 from prebuild_tasks.insight.explain.gather import Explained, explain_preset
 from prebuild_tasks.insight.status.pools import pools
 from prebuild_tasks.pools.declare import apply
-from prebuild_tasks.pools.file.load import load_text
 from prebuild_tasks.pools.operations import invalidate
 from prebuild_tasks.pools.options import ApplyOptions
 from prebuild_tasks.reconcile.rules.reasons import Reason
 from tests.support.builders import PRESET, declare, fill, staffed, turn
+from tests.support.pool_files import load_text
 
 ROLLING = "replace: {strategy: rolling, max_surge: 1}"
 

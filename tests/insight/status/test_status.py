@@ -19,7 +19,6 @@ from prebuild_tasks.insight.status.listings import workspaces as listed
 from prebuild_tasks.insight.status.pools import PoolStatus, pools
 from prebuild_tasks.model.vocabulary import BuildStatus, PresetStatus, Transition
 from prebuild_tasks.pools.declare import apply
-from prebuild_tasks.pools.file.load import load_text
 from prebuild_tasks.pools.operations import invalidate, pause
 from prebuild_tasks.pools.options import ApplyOptions
 from prebuild_tasks.reconcile.rules.backoff import retry_at
@@ -39,6 +38,7 @@ from tests.support.builders import (
     turn,
     workspaces,
 )
+from tests.support.pool_files import load_text
 
 NOW = datetime(2026, 3, 2, 12, tzinfo=UTC)
 HOUR = timedelta(hours=1)

@@ -1,0 +1,36 @@
+"""The embedded Redis without the supervisor that `prebuild up` is for it."""
+
+from __future__ import annotations
+
+import subprocess
+
+from prebuild_tasks.cli.up.redis_server import RedisServer
+
+_STOP_GRACE = 5.0
+
+
+class SpawnedRedis(RedisServer):
+    """A Redis that a test starts and ends itself."""
+
+    process: subprocess.Popen[bytes] | None = None
+
+    def spawn(self) -> subprocess.Popen[bytes]:
+        """Start it, in a session of its own so that Ctrl-C is not for it; `wait_ready` waits for its answer."""
+        arguments = self.arguments()
+        with (self.directory / "redis.log").open("ab") as log:  # what it says before it opens its log itself
+            self.process = subprocess.Popen(
+                arguments, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+            )
+        return self.process
+
+    def stop(self) -> None:
+        """End what `spawn` started, and clean up."""
+        if self.process:
+            self.process.terminate()
+            try:
+                self.process.wait(_STOP_GRACE)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+                self.process.wait()
+            self.process = None
+        self.clean_up()
