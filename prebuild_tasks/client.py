@@ -41,11 +41,13 @@ class Client:
         self.database = self._session.database
 
     def __enter__(self) -> Self:
+        """Return the client itself."""
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        """Close the connections."""
         self.close()
 
     def claim(

@@ -46,6 +46,7 @@ class PrebuildError(Exception):
         super().__init__(self.message)
 
     def __str__(self) -> str:
+        """Return the message with the hint and the remedy."""
         step = ": ".join(str(part) for part in (self.hint, self.remedy) if part)
         return f"{self.message} ({step})" if step else self.message
 
@@ -68,6 +69,7 @@ class Problem:
     column: int = 0
 
     def __str__(self) -> str:
+        """Return the message with its place in the file and the fix."""
         place = f"{self.file}:{self.line}:{self.column}: " if self.line else (f"{self.file}: " if self.file else "")
         return f"{place}{self.message}" + (f" Fix: {self.fix}" if self.fix else "")
 

@@ -34,7 +34,8 @@ _opened = ExitStack()
 class Closable(Protocol):
     """Something with connections."""
 
-    def close(self) -> None: ...
+    def close(self) -> None:
+        """Close the connections."""
 
 
 C = TypeVar("C", bound=Closable)

@@ -17,6 +17,7 @@ class Working:
     """Shows what is being done until the `with` ends. Nothing when `quiet`, which is what --json asks for."""
 
     def __init__(self, words: str, *, quiet: bool = False, patience: float = _PATIENCE) -> None:
+        """Prepare the line; it is shown after `patience` seconds where there is no terminal."""
         self._words = words
         self._quiet = quiet
         self._patience = patience
@@ -24,6 +25,7 @@ class Working:
         self._timer: Timer | None = None
 
     def __enter__(self) -> Self:
+        """Begin to show it."""
         if not self._quiet and sys.stderr.isatty():
             from rich.console import Console
             from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
@@ -40,6 +42,7 @@ class Working:
         return self
 
     def __exit__(self, *_: object) -> None:
+        """Take the line away."""
         self._forget_line()
         if self._bar:
             self._bar.stop()

@@ -12,18 +12,22 @@ class Lossy:
     """A text stream that loses what can't be written, for whom the work counts and not what is said about it."""
 
     def __init__(self, stream: IO[str]) -> None:
+        """Wrap a stream."""
         self._stream = stream
 
     def write(self, text: str) -> int:
+        """Write what can be written; return the length of all of it."""
         with suppress(OSError):
             self._stream.write(text)
         return len(text)
 
     def flush(self) -> None:
+        """Flush the stream, if it still takes anything."""
         with suppress(OSError):
             self._stream.flush()
 
     def __getattr__(self, name: str) -> object:
+        """Return everything else from the stream itself."""
         return getattr(self._stream, name)
 
 

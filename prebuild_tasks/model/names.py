@@ -26,6 +26,7 @@ class PoolName(NamedTuple):
     preset: str
 
     def __str__(self) -> str:
+        """Return `template/preset`."""
         return f"{self.template}/{self.preset}"
 
     @classmethod
@@ -43,6 +44,7 @@ class PresetRef(NamedTuple):
     version: str | None = None
 
     def __str__(self) -> str:
+        """Return `template/preset`, with `@version` where there is one."""
         name = f"{self.template}/{self.preset}"
         return f"{name}@{self.version}" if self.version else name
 

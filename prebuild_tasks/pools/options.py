@@ -19,6 +19,7 @@ class Change:
     detail: str = ""
 
     def __str__(self) -> str:
+        """Return the change as one line, with a sign."""
         sign = {"create": "+", "drain": "-", "would_drain": "!"}.get(self.action, "~")
         return f"{sign} {self.what}" + (f": {self.detail}" if self.detail else "")
 

@@ -57,6 +57,7 @@ class HealthResult:
     """Deletions of the replaced prebuilds, and turns of their pools."""
 
     def __or__(self, other: HealthResult) -> HealthResult:
+        """Add two results up."""
         return HealthResult(
             self.probed + other.probed,
             self.failing + other.failing,

@@ -65,6 +65,7 @@ class SweepResult:
     follow_up: FollowUp = field(default_factory=FollowUp)
 
     def __or__(self, other: SweepResult) -> SweepResult:
+        """Add two results up."""
         return SweepResult(
             retaken=self.retaken + other.retaken,
             ended=self.ended + other.ended,

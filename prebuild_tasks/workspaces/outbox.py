@@ -43,9 +43,11 @@ class FollowUp:
         return cls(tuple(builds), dict.fromkeys(wake, ref))
 
     def __bool__(self) -> bool:
+        """Return whether there is anything to send."""
         return bool(self.builds or self.wake)
 
     def __or__(self, other: FollowUp) -> FollowUp:
+        """Join two, the builds in order; a preset's name is kept where either has it."""
         named = {preset_id: ref for preset_id, ref in other.wake.items() if ref or preset_id not in self.wake}
         return FollowUp(self.builds + other.builds, {**self.wake, **named})
 

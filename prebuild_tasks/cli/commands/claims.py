@@ -186,6 +186,7 @@ def _waited_for(session: ClaimSession, request: ClaimRequest, seconds: float, *,
 
 
 def show_answer(claimed: Claimed, *, as_json: bool) -> None:
+    """Print the claim's answer."""
     answer = claimed.answer
     if as_json:
         write_json(answer.report())

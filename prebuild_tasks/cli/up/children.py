@@ -60,6 +60,7 @@ class Children:
     """Starts, watches and ends processes. Their output goes to files."""
 
     def __init__(self, environment: Mapping[str, str], logs: Path, cwd: Path) -> None:
+        """Keep each process's output in a file below `logs`, and start it in `cwd`."""
         self._environment = dict(environment)
         self._logs = logs
         self._cwd = cwd
@@ -113,6 +114,7 @@ class Children:
 
     @property
     def names(self) -> list[str]:
+        """Return the names of the processes."""
         return [child.name for child in self._children]
 
     def _spawn(self, name: str, arguments: Sequence[str]) -> subprocess.Popen[bytes]:

@@ -49,6 +49,7 @@ class RedisServer:
     """
 
     def __init__(self, directory: Path, binary: str | None = None) -> None:
+        """Choose the socket; `binary` is searched for if it is not given. Raises what `find_redis_binary` raises."""
         self.binary, self.what = (binary, Path(binary).name) if binary else find_redis_binary()
         self.directory = directory
         self.socket = _socket_for(directory)

@@ -53,6 +53,7 @@ class Embedded:
     def __init__(
         self, settings: Settings, *, files: list[Path], flower: bool, until_full: bool, timeout: float | None
     ) -> None:
+        """Prepare the service; `timeout` is in seconds, None meaning no limit."""
         self._files = files
         self._flower = flower
         self._until_full = until_full

@@ -36,6 +36,7 @@ class PoolView:
     """Shows pools as they change. `say` gets the lines where the console is no terminal."""
 
     def __init__(self, console: Console, say: Callable[[str], None]) -> None:
+        """Prepare a live table, or plain lines where the console is not a terminal."""
         self._console = console
         self._say = say
         self._live = Live(console=console, auto_refresh=False) if console.is_terminal else None
@@ -43,11 +44,13 @@ class PoolView:
         self._trouble = ""
 
     def __enter__(self) -> Self:
+        """Start the live table."""
         if self._live:
             self._live.start()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        """Stop the live table."""
         if self._live:
             self._live.stop()
 

@@ -63,6 +63,7 @@ class StrayResult:
     """Deletions of vanished prebuilds, and turns of the pools that lost prebuilds."""
 
     def __or__(self, other: StrayResult) -> StrayResult:
+        """Add two results up."""
         return StrayResult(
             resources=self.resources + other.resources,
             unknown=self.unknown + other.unknown,
