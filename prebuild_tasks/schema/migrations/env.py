@@ -13,7 +13,7 @@ from prebuild_tasks.schema.row_locks import lock_migration
 
 
 def render_item(_kind: str, item: object, _autogenerate: AutogenContext) -> str | Literal[False]:
-    """New migrations use short names of our own column types, which script.py.mako defines."""
+    """Write our own column types by the short names that script.py.mako defines."""
     if isinstance(item, UtcDateTime):
         return "UtcDateTime()"
     if item is Json:
