@@ -97,7 +97,7 @@ def send_within(database: Database, publisher: DeadlinePublisher, follow_up: Fol
 
 def leave_to_upkeep(follow_up: FollowUp) -> None:
     """Send nothing, on purpose: for callers that can't, and for which the sweep and the tick are soon enough."""
-    log.info("follow_up_left", builds=len(follow_up.builds), presets=len(follow_up.wake))
+    log.debug("follow_up_left", builds=len(follow_up.builds), presets=len(follow_up.wake))
 
 
 def _publish(database: Database, publisher: Publisher, follow_up: FollowUp) -> int:
