@@ -50,7 +50,8 @@ def rate_chart(curve: Sequence[tuple[datetime, int, int]], since: datetime, unti
     if not curve:
         return _empty("There were no claims in this period.")
     points = [(at, 100.0 * hits / (hits + misses)) for at, hits, misses in curve]
-    return _lines([("rate", "hit rate", points)], since, until, width, "%", "Hit rate over time", most=100)
+    frame = _Frame(since, until, 100, timedelta(seconds=width))
+    return _lines(frame, [("rate", "hit rate", points)], width, "%", "Hit rate over time")
 
 
 def ready_chart(p50: Points, p95: Points, since: datetime, until: datetime, width: int) -> Markup:
@@ -58,7 +59,8 @@ def ready_chart(p50: Points, p95: Points, since: datetime, until: datetime, widt
     if not p50:
         return _empty("No build succeeded in this period.")
     series = [("p95", "p95", p95), ("p50", "p50", p50)]
-    return _lines(series, since, until, width, " s", "Time to ready over time")
+    frame = _Frame(since, until, max(value for _, value in (*p50, *p95)), timedelta(seconds=width))
+    return _lines(frame, series, width, " s", "Time to ready over time")
 
 
 def heat_chart(cells: Sequence[Sequence[int]], kind: str, what: str) -> Markup:
@@ -142,19 +144,7 @@ class _Frame:
             at += every
 
 
-def _lines(
-    series: Sequence[tuple[str, str, Points]],
-    since: datetime,
-    until: datetime,
-    width: int,
-    unit: str,
-    what: str,
-    *,
-    most: float = 0,
-) -> Markup:
-    frame = _Frame(
-        since, until, most or max(value for *_, line in series for _, value in line), timedelta(seconds=width)
-    )
+def _lines(frame: _Frame, series: Sequence[tuple[str, str, Points]], width: int, unit: str, what: str) -> Markup:
     half = timedelta(seconds=width / 2)
     parts = [*frame.grid(unit)]
     for kind, _, line in series:

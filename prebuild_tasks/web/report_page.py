@@ -35,7 +35,7 @@ class _Plot:
     title: str
     drawing: Markup
     key: Sequence[str] = ()
-    """What its colours mean, in their order."""
+    """The meanings of its colours, in order."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,18 +53,18 @@ class _Cell:
 @dataclass(frozen=True, slots=True)
 class _Row:
     kind: str
-    """Its CSS class."""
+    """The CSS class of the row."""
     cells: Sequence[_Cell]
 
 
-def page(report: Report, words: Callable[[Recommendation], str] = str) -> str:
-    """Return the page as HTML; `words` spells a recommendation."""
+def page(report: Report, spell: Callable[[Recommendation], str] = str) -> str:
+    """Return the page as HTML; `spell` puts a recommendation into words."""
     return _template().render(
         period=f"{report.since:%Y-%m-%d %H:%M} to {report.until:%Y-%m-%d %H:%M} UTC",
         notes=[note[0].upper() + note[1:] for note in report.notes],
         tiles=list(_tiles(report.total)),
         plots=_plots(report),
-        advice=[_Advice(pool.preset, words(item)) for pool in report.pools for item in pool.recommendations],
+        advice=[_Advice(pool.preset, spell(item)) for pool in report.pools for item in pool.recommendations],
         headings=_HEADINGS,
         rows=[*(_row(pool.preset, pool.figures, "") for pool in report.pools), _row("Total", report.total, "total")],
         version=__version__,

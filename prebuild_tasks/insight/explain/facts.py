@@ -36,12 +36,14 @@ class Activation:
 
 @dataclass(frozen=True, slots=True)
 class Pause:
-    """Who paused the pool, why, since when and until when."""
+    """A pause of the pool, or of all pools."""
 
     by: str
+    """Who paused it."""
     reason: str = ""
     since: datetime | None = None
     until: datetime | None = None
+    """None: until somebody resumes it."""
     everything: bool = False
     """Whether all pools are paused, not this one alone."""
 

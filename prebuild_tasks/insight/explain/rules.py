@@ -62,16 +62,16 @@ def _desired(facts: Facts) -> Iterator[Link]:
     if not preset.active:
         return
     held = holding(preset, facts.now)
-    words = f"{facts.state.desired}, by the schedule {held.cron!r}" if held else f"{preset.desired}, the base size"
+    sentence = f"{facts.state.desired}, by the schedule {held.cron!r}" if held else f"{preset.desired}, the base size"
     if preset.schedules and not is_usable(preset):
         zone = preset.timezone or "none"
-        words += (
+        sentence += (
             f"; its schedules are ignored: the timezone ({zone}) is unknown on this machine, or two of them overlap"
         )
     elif change := next_change(preset, facts.now):
         local = change[0].astimezone(ZoneInfo(preset.timezone))
-        words += f"; {change[1]} from {local:%a %d %b %H:%M} {preset.timezone} (in {span(change[0] - facts.now)})"
-    yield Link(About.DESIRED, words)
+        sentence += f"; {change[1]} from {local:%a %d %b %H:%M} {preset.timezone} (in {span(change[0] - facts.now)})"
+    yield Link(About.DESIRED, sentence)
 
 
 def _active(facts: Facts) -> Iterator[Link]:
@@ -99,10 +99,10 @@ def _active(facts: Facts) -> Iterator[Link]:
 def _pause(facts: Facts) -> Iterator[Link]:
     if (pause := facts.pause) is None:
         return
-    words = f"{'everything is paused' if pause.everything else 'paused'} by {pause.by}"
-    words += f" since {instant(pause.since, facts.now)}" if pause.since else ""
-    words += f", until {instant(pause.until, facts.now)}" if pause.until else ", until it is resumed"
-    yield Link(About.PAUSE, words + (f": {pause.reason}" if pause.reason else ""), Reason.PAUSED)
+    sentence = f"{'everything is paused' if pause.everything else 'paused'} by {pause.by}"
+    sentence += f" since {instant(pause.since, facts.now)}" if pause.since else ""
+    sentence += f", until {instant(pause.until, facts.now)}" if pause.until else ", until it is resumed"
+    yield Link(About.PAUSE, sentence + (f": {pause.reason}" if pause.reason else ""), Reason.PAUSED)
 
 
 def _status(facts: Facts) -> Iterator[Link]:
@@ -110,34 +110,34 @@ def _status(facts: Facts) -> Iterator[Link]:
         counted = facts.failed[: facts.failures_in_row]
         which = f" ({listed([_dated(build, facts.now) for build in counted])})" if counted else ""
         limit = f"; {facts.hard_limit} is the limit" if facts.hard_limit else ""
-        words = f"hard-limited: {number(facts.failures_in_row, 'start')} in a row failed{which}{limit}"
-        yield Link(About.STATUS, f"{words}: nothing is created until the pool is unblocked", Reason.HARD_LIMITED)
+        sentence = f"hard-limited: {number(facts.failures_in_row, 'start')} in a row failed{which}{limit}"
+        yield Link(About.STATUS, f"{sentence}: nothing is created until the pool is unblocked", Reason.HARD_LIMITED)
     elif facts.status is PresetStatus.VALIDATION_FAILED:
-        words = (
+        sentence = (
             "its provisioner rejects the recipe: nothing is created until the recipe changes or the pool is unblocked"
         )
-        yield Link(About.STATUS, words, Reason.VALIDATION_FAILED)
+        yield Link(About.STATUS, sentence, Reason.VALIDATION_FAILED)
 
 
 def _processes(facts: Facts) -> Iterator[Link]:
     processes = facts.processes
     if processes.unserved:
         queues, seen = listed(list(processes.unserved)), _last_seen(processes.worker_seen)
-        words = f"no worker consumes {queues}, so the pool is not being reconciled ({seen}){_waiting(facts)}"
-        yield Link(About.PROCESSES, words, Reason.NO_WORKER)
+        sentence = f"no worker consumes {queues}, so the pool is not being reconciled ({seen}){_waiting(facts)}"
+        yield Link(About.PROCESSES, sentence, Reason.NO_WORKER)
     if not processes.workers.builds:
         seen = _last_seen(processes.builds_seen)
-        words = f"no builds worker consumes {processes.builds_queue}, so nothing is built ({seen})"
-        yield Link(About.PROCESSES, words, Reason.NO_BUILDS_WORKER)
+        sentence = f"no builds worker consumes {processes.builds_queue}, so nothing is built ({seen})"
+        yield Link(About.PROCESSES, sentence, Reason.NO_BUILDS_WORKER)
     if processes.silent_hosts:
         hosts = listed(list(processes.silent_hosts))
-        words = f"some builds can run only on {hosts}, where no builds worker is running"
-        yield Link(About.PROCESSES, words, Reason.NO_BUILDS_WORKER)
+        sentence = f"some builds can run only on {hosts}, where no builds worker is running"
+        yield Link(About.PROCESSES, sentence, Reason.NO_BUILDS_WORKER)
     if not processes.workers.scheduler:
         age = f"the last tick ended {span(processes.tick_age)} ago" if processes.tick_age is not None else "no tick yet"
-        words = f"{age}, although one is due every {span(processes.tick_interval)}"
-        words += ": beat is not running, or no worker carries its ticks out"
-        yield Link(About.PROCESSES, words, Reason.TICK_STALE)
+        sentence = f"{age}, although one is due every {span(processes.tick_interval)}"
+        sentence += ": beat is not running, or no worker carries its ticks out"
+        yield Link(About.PROCESSES, sentence, Reason.TICK_STALE)
 
 
 def _backoff(facts: Facts) -> Iterator[Link]:
@@ -155,7 +155,7 @@ def _limit(facts: Facts) -> Iterator[Link]:
     if (budget := facts.budget) is None:
         return
     used = f"{budget.used} of {budget.most}"
-    words = {
+    sentence = {
         LimitReason.SLOW_START: f"slow start after a failure: {used} builds of this pool are in flight",
         LimitReason.PRESET_BUILDS: f"{used} builds of this pool are in flight (max_builds_in_flight)",
         LimitReason.ORGANIZATION_BUILDS: f"{used} builds of the organization {budget.organization} are in flight",
@@ -163,16 +163,16 @@ def _limit(facts: Facts) -> Iterator[Link]:
         LimitReason.QUOTA: f"quota: {used} workspaces of the organization {budget.organization} exist, "
         f"{budget.claimed} of them claimed",
     }[budget.limit]
-    words += "; the rest is reserved for pools that have fewer" if budget.rest_is_shared else ""
-    yield Link(About.LIMIT, words, Reason(budget.limit.value))
+    sentence += "; the rest is reserved for pools that have fewer" if budget.rest_is_shared else ""
+    yield Link(About.LIMIT, sentence, Reason(budget.limit.value))
 
 
 def _turn(facts: Facts) -> Iterator[Link]:
     lock = facts.lock
     if facts.rests_until:
-        words = f"the last {number(facts.lost_turns, 'turn')} for this pool crashed their worker"
-        words += f"; the next one waits until {instant(facts.rests_until, facts.now)}"
-        yield Link(About.TURN, words, Reason.LOST_TURNS)
+        sentence = f"the last {number(facts.lost_turns, 'turn')} for this pool crashed their worker"
+        sentence += f"; the next one waits until {instant(facts.rests_until, facts.now)}"
+        yield Link(About.TURN, sentence, Reason.LOST_TURNS)
     if lock.unreachable:
         yield Link(About.TURN, f"Redis did not answer ({lock.unreachable}), so it is unknown whether a turn is running")
     elif lock.holder:
@@ -182,8 +182,8 @@ def _turn(facts: Facts) -> Iterator[Link]:
         limited = f", within {_LIMITS[facts.limited_by]}" if facts.limited_by else ""
         yield Link(About.TURN, f"its next turn creates {create}{part}{limited}", Reason.NOT_YET)
     if facts.surge is not None and facts.missing:
-        words = f"replaced gradually: old and new together are at most {facts.surge} more than desired (max_surge)"
-        yield Link(About.TURN, words)
+        sentence = f"replaced gradually: old and new together are at most {facts.surge} more than desired (max_surge)"
+        yield Link(About.TURN, sentence)
 
 
 def _builds(facts: Facts) -> Iterator[Link]:
@@ -198,9 +198,9 @@ def _builds(facts: Facts) -> Iterator[Link]:
         parts.append(f"{len(running)} running for {span(oldest)}")
     usual = f"; a start usually takes {span(facts.usual)}" if facts.usual is not None else "; none has succeeded yet"
     attempt = max(build.attempt for build in facts.in_flight)
-    words = f"{number(len(facts.in_flight), 'start')} in flight: {', '.join(parts)}{usual}"
-    words += f"; attempt {attempt}, because an earlier worker died" if attempt > 1 else ""
-    yield Link(About.BUILDS, words, Reason.STARTING if facts.reason is Reason.STARTING else None)
+    sentence = f"{number(len(facts.in_flight), 'start')} in flight: {', '.join(parts)}{usual}"
+    sentence += f"; attempt {attempt}, because an earlier worker died" if attempt > 1 else ""
+    yield Link(About.BUILDS, sentence, Reason.STARTING if facts.reason is Reason.STARTING else None)
 
 
 def _error(facts: Facts) -> Iterator[Link]:
@@ -221,10 +221,10 @@ def _error(facts: Facts) -> Iterator[Link]:
 def _health(facts: Facts) -> Iterator[Link]:
     if facts.failed_probes:
         worst = max(facts.failed_probes, key=lambda item: item.failures)
-        words = (
+        sentence = (
             f"{number(len(facts.failed_probes), 'prebuild')} failed the last probe; {worst.workspace}: {worst.message}"
         )
-        yield Link(About.HEALTH, words.rstrip(": "))
+        yield Link(About.HEALTH, sentence.rstrip(": "))
     if facts.state.expired:
         claimable = min(facts.second_choices, facts.state.expired) if facts.counted.preset.active else 0
         second = f"; {claimable} can be claimed as second choice until then" if claimable else ""

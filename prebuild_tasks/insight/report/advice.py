@@ -14,7 +14,7 @@ from prebuild_tasks.remedies import Remedy, RemedyKind
 _HITS_MIN = 20
 """Hits that are needed to recommend a smaller size."""
 _MISSES_MIN = 5
-"""Misses that are needed to recommend a larger size: one or two tell nothing about a weekday."""
+"""Misses that are needed to recommend a larger size: one or two are not evidence."""
 _DAYS_OF_WEEK = 7
 
 

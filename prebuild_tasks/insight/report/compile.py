@@ -6,7 +6,7 @@ A pool is a preset name over all versions of its template. Nothing is written.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
@@ -76,35 +76,21 @@ def compile_report(
     InputError for a period that is empty.
     """
     with database.snapshot() as connection:
-        now, begun = connection.execute(select(database.now_column(), m.Installation.created_at)).one()
-        first, last = since(now), min(until(now), now)
-        if first >= last:
-            raise InputError(
-                f"the period from {first:%Y-%m-%d %H:%M} to {last:%Y-%m-%d %H:%M} UTC is empty",
-                hint="--since must be before --until, and not in the future",
-            )
+        now, installed_at = connection.execute(select(database.now_column(), m.Installation.created_at)).one()
+        first, last = _period(since(now), min(until(now), now))
         pools, ids = _pools(connection, preset)
         span = Span(first, last, sorted(ids) if preset else None)
-        for preset_id, demand in store.read_demand(connection, span):
-            pool = ids.get(preset_id or 0) or pools.setdefault(REMOVED, _Pool(REMOVED))
-            pool.demand.append(demand)
+        _count(connection, span, pools, ids)
         latency, latencies = store.read_latencies(connection, span)
         ready, readies = store.read_times_to_ready(connection, span)
         width = bucket_width(first, last)
         curve = store.read_ready_curve(connection, span, width)
-        for (preset_id, status), count in store.read_outcomes(connection, span).items():
-            ids[preset_id].built += count if status is BuildStatus.SUCCEEDED else 0
-            ids[preset_id].failed += count if status is BuildStatus.FAILED else 0
-        for (preset_id, reason), count in store.read_wasted(connection, span).items():
-            ids[preset_id].wasted[reason] += count
-        for preset_id, seconds in store.read_idle(connection, span).items():
-            ids[preset_id].idle[preset_id] = seconds
     for pool in pools.values():
         pool.latency, pool.ready = latencies.get(pool.key), readies.get(pool.key)
     shown = [pool for pool in pools.values() if pool.declared or pool.demand or pool.built or pool.failed or pool.idle]
     everything = [item for pool in shown for item in pool.demand]
-    claims_since = max(first, begun, now - timedelta(seconds=settings.retention_events))
-    builds_since = max(first, begun, now - timedelta(seconds=settings.retention_builds))
+    claims_since = max(first, installed_at, now - timedelta(seconds=settings.retention_events))
+    builds_since = max(first, installed_at, now - timedelta(seconds=settings.retention_builds))
     return Report(
         since=first,
         until=last,
@@ -118,8 +104,31 @@ def compile_report(
         ready_curve=tuple(
             (datetime.fromtimestamp(bucket * width, UTC), percentiles) for bucket, percentiles in sorted(curve.items())
         ),
-        notes=tuple(_notes(first, begun, claims_since, builds_since)),
+        notes=tuple(_notes(first, installed_at, claims_since, builds_since)),
     )
+
+
+def _period(first: datetime, last: datetime) -> tuple[datetime, datetime]:
+    if first >= last:
+        raise InputError(
+            f"the period from {first:%Y-%m-%d %H:%M} to {last:%Y-%m-%d %H:%M} UTC is empty",
+            hint="--since must be before --until, and not in the future",
+        )
+    return first, last
+
+
+def _count(connection: Connection, span: Span, pools: dict[str, _Pool], ids: Mapping[int, _Pool]) -> None:
+    """Add requests, builds, waste and idle time to the pools. Four statements."""
+    for preset_id, demand in store.read_demand(connection, span):
+        pool = ids.get(preset_id or 0) or pools.setdefault(REMOVED, _Pool(REMOVED))
+        pool.demand.append(demand)
+    for (build_preset, status), count in store.read_outcomes(connection, span).items():
+        ids[build_preset].built += count if status is BuildStatus.SUCCEEDED else 0
+        ids[build_preset].failed += count if status is BuildStatus.FAILED else 0
+    for (build_preset, reason), count in store.read_wasted(connection, span).items():
+        ids[build_preset].wasted[reason] += count
+    for build_preset, seconds in store.read_idle(connection, span).items():
+        ids[build_preset].idle[build_preset] = seconds
 
 
 def _pools(connection: Connection, preset: str) -> tuple[dict[str, _Pool], dict[int, _Pool]]:
@@ -210,15 +219,15 @@ def _usage(pool: _Pool, declared: Preset, figures: Figures, heat: HeatMap, now: 
     )
 
 
-def _notes(since: datetime, begun: datetime, claims_since: datetime, builds_since: datetime) -> list[str]:
+def _notes(since: datetime, installed_at: datetime, claims_since: datetime, builds_since: datetime) -> list[str]:
     """Return sentences about the parts of the period without data, and why there is none."""
-    if begun > since and begun >= max(claims_since, builds_since):
-        return [f"data since {begun:%Y-%m-%d %H:%M} UTC, when this installation was created"]
+    if installed_at > since and installed_at >= max(claims_since, builds_since):
+        return [f"data since {installed_at:%Y-%m-%d %H:%M} UTC, when this installation was created"]
     return [
         f"{subject} since {start:%Y-%m-%d %H:%M} UTC; older ones were deleted by {variable}"
         for subject, start, variable in (
             ("claims", claims_since, "PREBUILD_RETENTION_EVENTS"),
             ("builds and idle hours", builds_since, "PREBUILD_RETENTION_BUILDS"),
         )
-        if start > since and start != begun
+        if start > since and start != installed_at
     ]

@@ -7,7 +7,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, Row, func, or_, select
+from sqlalchemy import Connection, Row, Select, func, or_, select
 
 from prebuild_tasks.builds import failed_builds
 from prebuild_tasks.db.engine import Database
@@ -124,7 +124,19 @@ def builds(
     `preset` stands for all its versions. `since` computes from the database's time when the oldest build was requested.
     Raises NotFoundError for an unknown preset.
     """
-    query = (
+    query = _builds_query().limit(limit)
+    if status:
+        query = query.where(m.Build.status == BuildStatus(status))
+    with database.read() as connection:
+        if preset:
+            query = query.where(m.Build.preset_id.in_(pool_presets(connection, preset)))
+        if since:
+            query = query.where(m.Build.created_at >= since(database.now(connection)))
+        return [_build(row) for row in connection.execute(query)]
+
+
+def _builds_query() -> Select[*tuple[Any, ...]]:
+    return (
         select(
             m.Build.id,
             m.Build.transition,
@@ -146,34 +158,25 @@ def builds(
         .join(*VERSION_OF_PRESET)
         .join(*TEMPLATE_OF_VERSION)
         .order_by(m.Build.created_at.desc(), m.Build.id)
-        .limit(limit)
     )
-    if status:
-        query = query.where(m.Build.status == BuildStatus(status))
-    with database.read() as connection:
-        if preset:
-            query = query.where(m.Build.preset_id.in_(pool_presets(connection, preset)))
-        if since:
-            query = query.where(m.Build.created_at >= since(database.now(connection)))
-        rows = connection.execute(query).all()
-    return [
-        BuildView(
-            build=row.id,
-            workspace=row.name,
-            preset=str(PoolName(row.template_name, row.preset_name)),
-            transition="claim" if row.reason == CLAIM_REASON else row.transition.value,
-            status=row.status,
-            reason=row.reason,
-            initiator=row.initiator,
-            attempt=row.attempt,
-            created_at=row.created_at,
-            started_at=row.started_at,
-            completed_at=row.completed_at,
-            error_code=row.error_code,
-            error=row.error,
-        )
-        for row in rows
-    ]
+
+
+def _build(row: Row[*tuple[Any, ...]]) -> BuildView:
+    return BuildView(
+        build=row.id,
+        workspace=row.name,
+        preset=str(PoolName(row.template_name, row.preset_name)),
+        transition="claim" if row.reason == CLAIM_REASON else row.transition.value,
+        status=row.status,
+        reason=row.reason,
+        initiator=row.initiator,
+        attempt=row.attempt,
+        created_at=row.created_at,
+        started_at=row.started_at,
+        completed_at=row.completed_at,
+        error_code=row.error_code,
+        error=row.error,
+    )
 
 
 def build_log(database: Database, name: str, after: tuple[int, int] = (0, 0)) -> LogPage:

@@ -14,7 +14,7 @@ class WorkspaceView:
     """One workspace that is not deleted."""
 
     workspace: str
-    """Its name."""
+    """The name of the workspace."""
     id: str
     owner: str
     """The person who claimed it or waits for it; `prebuilds` while it belongs to its pool."""
@@ -54,7 +54,7 @@ class BuildView:
     """One build."""
 
     build: str
-    """Its id."""
+    """The id of the build."""
     workspace: str
     """The name of the workspace it works on."""
     preset: str
