@@ -446,7 +446,7 @@ def test_paused(well: Here) -> None:
 def test_quota(well: Here) -> None:
     declare(well.database, well.settings, 3, organizations="[{name: default, max_workspaces: 1, max_per_owner: 1}]")
     turn(well.database, well.settings)
-    cause = "quota: 1 of 1 workspaces of the organization default exist"
+    cause = "quota: 1 of 1 allowed workspaces of the organization default exist"
     told(well.run("explain", PRESET), cause, "prebuild apply FILE")
     well.run("claim", PRESET, "--owner", "ada")
     told(well.run("claim", PRESET, "--owner", "ada", expect=5), "ada has 1 workspaces, the limit is 1", "next: ")

@@ -1,6 +1,6 @@
 """Collect the facts for `prebuild doctor` from the database, Redis, the provisioners and the disk.
 
-Each part is asked separately, so that one that does not answer hides nothing of the others.
+Each part is asked separately, so that one that does not answer does not hide the others.
 """
 
 from __future__ import annotations

@@ -95,4 +95,4 @@ class Examination:
     provisioners: Sequence[ProvisionerFact] = ()
     disk: DiskFact | None = None
     paused_by: str = ""
-    """Who paused all pools; not a fault, but worth showing to somebody who looks for one."""
+    """Who paused all pools; empty: nobody. It is not a fault, but it explains why nothing happens."""

@@ -27,13 +27,13 @@ class Step:
 
 def steps(facts: Facts) -> tuple[Step, ...]:
     """Return the steps in the order in which to take them; empty when nothing is wrong."""
-    others = [*_other_problems(facts), *_by_reason(facts)]
+    ordered = [*_other_problems(facts), *_by_reason(facts)]
     if facts.lock.unreachable:
         # Last where only a message is missing; elsewhere first, because no worker starts without Redis.
         redis = Step(Remedy(RemedyKind.DIAGNOSE), "Redis does not answer, so no message is delivered")
         last = facts.reason in (Reason.TICK_STALE, Reason.NOT_YET)
-        others = [*others, redis] if last else [redis, *others]
-    return tuple(dict.fromkeys(others))
+        ordered = [*ordered, redis] if last else [redis, *ordered]
+    return tuple(dict.fromkeys(ordered))
 
 
 def _other_problems(facts: Facts) -> list[Step]:

@@ -154,14 +154,13 @@ def _backoff(facts: Facts) -> Iterator[Link]:
 def _limit(facts: Facts) -> Iterator[Link]:
     if (budget := facts.budget) is None:
         return
-    used = f"{budget.used} of {budget.most}"
+    used, owner = f"{budget.used} of {budget.most} allowed", f"the organization {budget.organization}"
     sentence = {
         LimitReason.SLOW_START: f"slow start after a failure: {used} builds of this pool are in flight",
         LimitReason.PRESET_BUILDS: f"{used} builds of this pool are in flight (max_builds_in_flight)",
-        LimitReason.ORGANIZATION_BUILDS: f"{used} builds of the organization {budget.organization} are in flight",
+        LimitReason.ORGANIZATION_BUILDS: f"{used} builds of {owner} are in flight",
         LimitReason.GLOBAL_BUILDS: f"{used} builds of all pools are in flight (PREBUILD_MAX_BUILDS_IN_FLIGHT)",
-        LimitReason.QUOTA: f"quota: {used} workspaces of the organization {budget.organization} exist, "
-        f"{budget.claimed} of them claimed",
+        LimitReason.QUOTA: f"quota: {used} workspaces of {owner} exist, {budget.claimed} of them claimed",
     }[budget.limit]
     sentence += "; the rest is reserved for pools that have fewer" if budget.rest_is_shared else ""
     yield Link(About.LIMIT, sentence, Reason(budget.limit.value))

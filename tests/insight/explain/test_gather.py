@@ -166,7 +166,7 @@ def test_the_quota(database: Database, settings: Settings) -> None:
     claim(database, ClaimRequest("ada", [PRESET]))
     found = why(database, settings)
     assert found.facts.reason is Reason.QUOTA
-    assert "quota: 3 of 3 workspaces of the organization default exist, 1 of them claimed" in said(found)
+    assert "quota: 3 of 3 allowed workspaces of the organization default exist, 1 of them claimed" in said(found)
 
 
 def test_an_older_version_is_explained_by_its_own_name(database: Database, settings: Settings) -> None:

@@ -162,31 +162,31 @@ CASES: list[tuple[Facts, About, str, list[str]]] = [
     (
         facts(Reason.SLOW_START, budget=Budget(LimitReason.SLOW_START, 1, 1), failed=FAILED),
         About.LIMIT,
-        "slow start after a failure: 1 of 1 builds of this pool are in flight",
+        "slow start after a failure: 1 of 1 allowed builds of this pool are in flight",
         ["prebuild logs 33333333"],
     ),
     (
         facts(Reason.PRESET_BUILDS, budget=Budget(LimitReason.PRESET_BUILDS, 5, 5)),
         About.LIMIT,
-        "5 of 5 builds of this pool are in flight (max_builds_in_flight)",
+        "5 of 5 allowed builds of this pool are in flight (max_builds_in_flight)",
         ["prebuild builds --preset dev/small", "prebuild apply FILE"],
     ),
     (
         facts(Reason.ORGANIZATION_BUILDS, budget=Budget(LimitReason.ORGANIZATION_BUILDS, 5, 5, "default")),
         About.LIMIT,
-        "5 of 5 builds of the organization default are in flight",
+        "5 of 5 allowed builds of the organization default are in flight",
         ["prebuild builds --preset dev/small", "prebuild apply FILE"],
     ),
     (
         facts(Reason.GLOBAL_BUILDS, budget=Budget(LimitReason.GLOBAL_BUILDS, 9, 9)),
         About.LIMIT,
-        "9 of 9 builds of all pools are in flight (PREBUILD_MAX_BUILDS_IN_FLIGHT)",
+        "9 of 9 allowed builds of all pools are in flight (PREBUILD_MAX_BUILDS_IN_FLIGHT)",
         ["prebuild builds --status running"],
     ),
     (
         facts(Reason.QUOTA, budget=Budget(LimitReason.QUOTA, 4, 4, "default", 3)),
         About.LIMIT,
-        "quota: 4 of 4 workspaces of the organization default exist, 3 of them claimed",
+        "quota: 4 of 4 allowed workspaces of the organization default exist, 3 of them claimed",
         ["prebuild workspaces", "prebuild apply FILE"],
     ),
     (

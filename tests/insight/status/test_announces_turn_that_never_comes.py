@@ -88,6 +88,6 @@ templates: [{name: dev, config: {start: 'true'}, presets: [{name: a, desired: 6}
     ]
     found = explain_preset(database, settings, None, "dev/a")
     assert found.facts.reason is Reason.ORGANIZATION_BUILDS
-    words = "2 of 4 builds of the organization default are in flight; the rest is reserved for pools that have fewer"
-    assert words in said(found)
+    words = "2 of 4 allowed builds of the organization default are in flight"
+    assert f"{words}; the rest is reserved for pools that have fewer" in said(found)
     assert (turn(database, settings, "dev/a").created, turn(database, settings, "dev/b").created) == (0, 2)
