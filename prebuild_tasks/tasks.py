@@ -9,6 +9,7 @@ from prebuild_tasks import upkeep
 from prebuild_tasks.bootstrap import runtime
 from prebuild_tasks.celery import app
 from prebuild_tasks.claims import ClaimRequest, claim_and_wake
+from prebuild_tasks.model.json_values import JsonValue
 from prebuild_tasks.reconcile import Reconciler
 from prebuild_tasks.upkeep import ask_for_probes, ask_for_resources, probe_on_host, run_sweep
 from prebuild_tasks.worker.config import HARD_LIMIT, SOFT_LIMIT
@@ -16,19 +17,19 @@ from prebuild_tasks.workspaces import send
 
 
 @app.task(name="prebuild_tasks.reconcile_all", time_limit=HARD_LIMIT, soft_time_limit=SOFT_LIMIT)
-def reconcile_all(force: bool = False, **_: Any) -> dict[str, object]:
+def reconcile_all(force: bool = False, **_: Any) -> dict[str, JsonValue]:
     """Run one tick: take a snapshot of everything, then send one message per preset that may need its turn."""
     reconciler: Reconciler = runtime().reconciler
-    return dict(reconciler.reconcile_all(force=force))
+    return reconciler.reconcile_all(force=force).to_json()
 
 
 @app.task(name="prebuild_tasks.reconcile_preset", time_limit=HARD_LIMIT, soft_time_limit=SOFT_LIMIT)
-def reconcile_preset(preset: str | int, tick: int = 0, **_: Any) -> dict[str, object]:
+def reconcile_preset(preset: str | int, tick: int = 0, **_: Any) -> dict[str, JsonValue]:
     """Drive one preset, named by id or as template/preset, to its desired size."""
     tick = tick if isinstance(tick, int) else 0
     again = bool((reconcile_preset.request.delivery_info or {}).get("redelivered"))
     reconciler: Reconciler = runtime().reconciler
-    return dict(reconciler.reconcile_preset(str(preset), tick=tick, redelivered=again))
+    return reconciler.reconcile_preset(str(preset), tick=tick, redelivered=again).to_json()
 
 
 @app.task(name="prebuild_tasks.run_build", acks_late=False, reject_on_worker_lost=False)

@@ -9,7 +9,7 @@ from prebuild_tasks.faces import lazy
 if TYPE_CHECKING:
     from prebuild_tasks.reconcile.locks import Locks
     from prebuild_tasks.reconcile.loop import PoolReconciler
-    from prebuild_tasks.reconcile.port import Reconciler, ReconciliationOrchestrator
+    from prebuild_tasks.reconcile.port import Reconciler, ReconciliationOrchestrator, TickNotDue, TickReport, TurnReport
     from prebuild_tasks.reconcile.rules.backoff import backoff_until, retry_at, slow_start_after
     from prebuild_tasks.reconcile.rules.decide import decide, order_presets
     from prebuild_tasks.reconcile.rules.limits import Grant, LimitReason, Limits, SharedLimit, contender, share_limits
@@ -85,6 +85,9 @@ __all__ = [
     "Rolling",
     "RunningPrebuild",
     "SharedLimit",
+    "TickNotDue",
+    "TickReport",
+    "TurnReport",
     "Usage",
     "Wanted",
     "WorkerAvailability",
@@ -135,6 +138,9 @@ if not TYPE_CHECKING:  # mypy would take every name for defined
             "port": (
                 "Reconciler",
                 "ReconciliationOrchestrator",
+                "TickNotDue",
+                "TickReport",
+                "TurnReport",
             ),
             "rules.backoff": (
                 "backoff_until",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from datetime import timedelta
 
 import structlog
@@ -16,8 +15,9 @@ from prebuild_tasks.faultpoints import step
 from prebuild_tasks.fleet import note_tick
 from prebuild_tasks.messaging import Publisher
 from prebuild_tasks.reconcile.locks import Locks
+from prebuild_tasks.reconcile.port import TickNotDue, TickReport, TurnReport
 from prebuild_tasks.reconcile.rules.backoff import rest_after_lost_turns
-from prebuild_tasks.reconcile.turn import plan_tick, reconcile_preset, tick_report
+from prebuild_tasks.reconcile.turn import plan_tick, reconcile_preset
 from prebuild_tasks.schema import tables as m
 from prebuild_tasks.schema.lookup import resolve_preset
 from prebuild_tasks.workspaces import send
@@ -34,20 +34,20 @@ class PoolReconciler:
         self._locks = locks
         self._publisher = publisher
 
-    def reconcile_all(self, *, force: bool = False) -> Mapping[str, object]:
+    def reconcile_all(self, *, force: bool = False) -> TickReport | TickNotDue:
         started = monotonic()
         tick = self._locks.tick(self._settings.reconcile_interval, force=force)
         if tick is None:
-            return {"outcome": "not due"}
+            return TickNotDue()
         snapshot, preset_ids = plan_tick(self._database, self._settings)
         sent = self._publisher.reconcile(preset_ids, tick=tick, shown=snapshot.refs(preset_ids))
-        report = tick_report(snapshot, sent, tick)
+        report = TickReport(tick, len(snapshot.presets), sent, snapshot.paused)
         seconds = monotonic() - started
-        note_tick(self._database, snapshot.now, report, seconds)
-        log.info("tick", **report, seconds=round(seconds, 3))
+        note_tick(self._database, snapshot.now, report.to_json(), seconds)
+        log.info("tick", **report.to_json(), seconds=round(seconds, 3))
         return report
 
-    def reconcile_preset(self, preset: str, *, tick: int = 0, redelivered: bool = False) -> Mapping[str, object]:
+    def reconcile_preset(self, preset: str, *, tick: int = 0, redelivered: bool = False) -> TurnReport:
         if preset.isdecimal():
             preset_id = int(preset)
         else:
@@ -64,7 +64,7 @@ class PoolReconciler:
 
         with self._locks.preset(str(preset_id), tick=tick, on_again=once_more) as lease:
             if not lease.go:
-                return {"preset": preset, "outcome": lease.outcome}
+                return TurnReport(preset, lease.outcome)
             step("turn.locked")
             result = reconcile_preset(self._database, self._settings, preset_id)
             shown[str(preset_id)] = result.preset

@@ -2,21 +2,74 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from typing import Protocol, runtime_checkable
+
+from prebuild_tasks.model.json_values import JsonValue
+
+
+@dataclass(frozen=True, slots=True)
+class TickReport:
+    """What a tick did, in a few numbers."""
+
+    tick: int
+    """Its number."""
+    presets: int
+    sent: int
+    """Messages that were sent, one per preset that may need its turn."""
+    paused: bool
+    """Whether everything is paused."""
+
+    def to_json(self) -> dict[str, JsonValue]:
+        """Return the report as a task's result."""
+        return asdict(self)
+
+
+@dataclass(frozen=True, slots=True)
+class TickNotDue:
+    """There was no tick: the last one is too recent."""
+
+    def to_json(self) -> dict[str, JsonValue]:
+        """Return the report as a task's result."""
+        return {"outcome": "not due"}
+
+
+@dataclass(frozen=True, slots=True)
+class TurnReport:
+    """What one turn did; small, and worth reading in Flower."""
+
+    preset: str
+    outcome: str
+    """`steady`, `changed`, `blocked`, `paused` or `gone`; or why there was no turn, such as `busy`."""
+    desired: int | None = None
+    """None: there was no turn; so is the next one."""
+    eligible: int | None = None
+    starting: int = 0
+    created: int = 0
+    deleted: int = 0
+    canceled: int = 0
+    lost_turns: int = 0
+    """How many turns before this one crashed their worker."""
+    reason: str = ""
+    """The reason code for creating fewer than are missing."""
+
+    def to_json(self) -> dict[str, JsonValue]:
+        """Return the report as a task's result, without what is empty."""
+        always = () if self.desired is None else ("desired", "eligible")
+        return {name: value for name, value in asdict(self).items() if value or name in always}
 
 
 @runtime_checkable
 class Reconciler(Protocol):
     """Drives pools to their desired size. Both calls are safe at any moment, from anywhere, any number of times."""
 
-    def reconcile_all(self, *, force: bool = False) -> Mapping[str, object]:
+    def reconcile_all(self, *, force: bool = False) -> TickReport | TickNotDue:
         """Take one global snapshot and send one `reconcile_preset` per preset that may need it.
 
         `force` bypasses the tick's key.
         """
 
-    def reconcile_preset(self, preset: str, *, tick: int = 0, redelivered: bool = False) -> Mapping[str, object]:
+    def reconcile_preset(self, preset: str, *, tick: int = 0, redelivered: bool = False) -> TurnReport:
         """Drive one preset, named by id or as template/preset, to its desired size; a stale `tick` is dropped.
 
         `redelivered`: this turn was begun before, and its process died. After three in a row the pool rests.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 
@@ -16,6 +15,7 @@ from prebuild_tasks.errors import BusyError
 from prebuild_tasks.faultpoints import step
 from prebuild_tasks.model.vocabulary import RECONCILER, PresetStatus
 from prebuild_tasks.reconcile.budgets import lock_limits
+from prebuild_tasks.reconcile.port import TurnReport
 from prebuild_tasks.reconcile.rules.decide import choose, order_presets
 from prebuild_tasks.reconcile.rules.limits import assign_slots
 from prebuild_tasks.reconcile.rules.model import GlobalSnapshot
@@ -56,11 +56,10 @@ class PresetResult:
     follow_up: FollowUp = field(default_factory=FollowUp)
     """The builds, and other presets that can go on now and that nobody else would wake before the tick."""
 
-    def report(self) -> dict[str, object]:
-        """The result without what is empty or for the caller only."""
-        values = {name: getattr(self, name) for name in self.__slots__ if name != "follow_up"}
-        values["reason"] = self.reason.value if self.reason else ""
-        return {name: value for name, value in values.items() if value or name in ("desired", "eligible")}
+    def report(self) -> TurnReport:
+        """Return the result without what is for the caller only."""
+        values = {name: getattr(self, name) for name in self.__slots__ if name not in ("follow_up", "reason")}
+        return TurnReport(**values, reason=self.reason.value if self.reason else "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,7 +163,7 @@ def _reconcile_locked(connection: Connection, database: Database, settings: Sett
     result = _apply(connection, seen, settings)
     step("reconcile.after_insert")
     bump_generation(connection, preset_id, seen.view.now)
-    log.info("reconciled", **result.report())
+    log.info("reconciled", **result.report().to_json())
     step("reconcile.before_commit")
     return result
 
@@ -206,8 +205,3 @@ def _apply(connection: Connection, seen: Look, settings: Settings) -> PresetResu
     done = replace(seen, turn=turn._replace(outcome=outcome)).result
     follow_up = done.follow_up | FollowUp.of(builds)
     return replace(done, created=len(created), deleted=deleted, canceled=canceled, follow_up=follow_up)
-
-
-def tick_report(snapshot: GlobalSnapshot, sent: int, tick: int) -> Mapping[str, object]:
-    """What a tick did, in a few numbers."""
-    return {"tick": tick, "presets": len(snapshot.presets), "sent": sent, "paused": snapshot.paused}

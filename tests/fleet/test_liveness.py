@@ -21,6 +21,7 @@ from prebuild_tasks.fleet.liveness import note_tick, read_liveness
 from prebuild_tasks.fleet.presence import Presence, Role
 from prebuild_tasks.fleet.rules import Liveness
 from prebuild_tasks.pools.operations import pause
+from prebuild_tasks.reconcile.port import TickNotDue
 from prebuild_tasks.schema import tables as m
 from prebuild_tasks.upkeep.retention.run import prune
 from tests.support.builders import declare, fill, jump
@@ -118,11 +119,11 @@ def test_a_tick_is_noted_and_grows_stale(database: Database, settings: Settings,
     try:
         found = read(database, settings)
         assert found.tick_age is None
-        assert here.reconciler.reconcile_all()["sent"] == 1
+        assert here.reconciler.reconcile_all().sent == 1
         found = read(database, settings)
         assert found.tick_age == pytest.approx(0, abs=5)
         assert not found.tick_stale
-        assert here.reconciler.reconcile_all() == {"outcome": "not due"}
+        assert here.reconciler.reconcile_all() == TickNotDue()
         ticked_at = found.now - timedelta(seconds=found.tick_age)
         assert not read(database, settings, ticked_at + timedelta(seconds=44.9)).tick_stale
         assert read(database, settings, ticked_at + timedelta(seconds=45.1)).tick_stale
@@ -131,7 +132,7 @@ def test_a_tick_is_noted_and_grows_stale(database: Database, settings: Settings,
         assert found.tick_stale
         assert found.tick_age == pytest.approx(46, abs=5)
         pause(database, actor="ada")
-        assert here.reconciler.reconcile_all(force=True)["paused"]
+        assert here.reconciler.reconcile_all(force=True).paused
         assert not read(database, settings).tick_stale, "a pause is no silence"
     finally:
         here.close()

@@ -36,9 +36,9 @@ def test_three_in_a_row_and_the_pool_rests_until_its_time(
     for _ in range(3):
         loop.note(database, settings, preset_id(database))
     report = pools.reconcile_preset(PRESET)
-    assert (report["outcome"], report["reason"], live(database)) == ("blocked", "lost_turns", 0)
+    assert (report.outcome, report.reason, live(database)) == ("blocked", "lost_turns", 0)
     jump(database, settings.backoff_interval + 1)
-    assert pools.reconcile_preset(PRESET)["created"] == 2
+    assert pools.reconcile_preset(PRESET).created == 2
     assert lost(database) == []
 
 
@@ -61,7 +61,7 @@ def test_a_turn_that_comes_to_its_end_clears_the_account(
     declare(database, settings, 1)
     fill(database, settings)
     for _ in range(5):
-        assert pools.reconcile_preset(PRESET, redelivered=True)["outcome"] == "steady"
+        assert pools.reconcile_preset(PRESET, redelivered=True).outcome == "steady"
         assert lost(database) == []
 
 

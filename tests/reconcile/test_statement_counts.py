@@ -27,7 +27,7 @@ def test_a_turn_with_nothing_to_do_is_few_round_trips(
     identity = str(preset_id(database))
     reconciler.reconcile_preset(identity)  # Redis learns the scripts, once
     with asked_of_postgresql() as statements, asked_of_redis() as commands:
-        assert reconciler.reconcile_preset(identity)["outcome"] == "steady"
+        assert reconciler.reconcile_preset(identity).outcome == "steady"
     client.close()
     database.close()
     assert len(statements) <= 4
@@ -46,7 +46,7 @@ def test_a_turn_that_creates_asks_the_same_for_a_hundred_as_for_one(
         declare(database, settings, desired)
         reconciler = PoolReconciler(database, settings, Locks(client, "test", 60), RecordingPublisher())
         with asked_of_postgresql() as statements, asked_of_redis() as commands:
-            assert reconciler.reconcile_preset(str(preset_id(database)))["created"] in (1, 100)
+            assert reconciler.reconcile_preset(str(preset_id(database))).created in (1, 100)
         asked.append([words.split()[0] for words in statements])
         assert len([command for command in commands if "EVALSHA" in command]) >= 2
     client.close()

@@ -10,7 +10,7 @@ import shutil
 import socket
 import sys
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack, nullcontext, suppress
 from pathlib import Path
 from typing import TextIO
@@ -33,7 +33,7 @@ from prebuild_tasks.errors import PrebuildError, RefusedError, WaitTimeoutError
 from prebuild_tasks.insight import PoolStatus, pools
 from prebuild_tasks.messaging import require_redis
 from prebuild_tasks.pools import ApplyOptions, apply, is_declared, load_pools
-from prebuild_tasks.reconcile import Reason
+from prebuild_tasks.reconcile import Reason, TickNotDue, TickReport, TurnReport
 from prebuild_tasks.upkeep import take_back_lost
 from prebuild_tasks.workspaces import leave_to_upkeep, send
 
@@ -70,11 +70,11 @@ class Embedded:
         self._runtime = Runtime(settings)
         self._children = Children(_environment(settings), settings.data_dir / "logs", settings.data_dir)
 
-    def reconcile_all(self, *, force: bool = False) -> Mapping[str, object]:
+    def reconcile_all(self, *, force: bool = False) -> TickReport | TickNotDue:
         """Run one tick in this process."""
         return self._runtime.reconciler.reconcile_all(force=force)
 
-    def reconcile_preset(self, preset: str, *, tick: int = 0, redelivered: bool = False) -> Mapping[str, object]:
+    def reconcile_preset(self, preset: str, *, tick: int = 0, redelivered: bool = False) -> TurnReport:
         """Run one preset's turn in this process."""
         return self._runtime.reconciler.reconcile_preset(preset, tick=tick, redelivered=redelivered)
 
