@@ -78,7 +78,6 @@ _TOGETHER = {
     "tests/faults/test_mixed.py": "deployment",
     "tests/e2e/test_operating.py": "operating",
     "tests/e2e/test_docs_commands.py": "docs",
-    "tests/e2e/test_upgrade.py": "upgrade",
 }
 """Files whose tests share a running service: with several test processes, one has it and all that need it."""
 
@@ -105,6 +104,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker("servers")
         if item.path.parent.name in ("provisioners", "faults") or item.path.name == "test_runner.py":
             item.add_marker("slow")
+    # What takes minutes begins first: at the end it would run alone.
+    items.sort(key=lambda item: item.path.name != "test_upgrade.py")
 
 
 @pytest.fixture(autouse=True)

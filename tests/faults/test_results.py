@@ -145,7 +145,7 @@ def test_every_row_can_be_reproduced() -> None:
 
 
 def test_a_document_without_its_place_is_refused() -> None:
-    with pytest.raises(ValueError, match="not one place"):
+    with pytest.raises(ValueError, match="expected one place"):
         printed(f"{BEGIN}\nbut no end", {})
     assert END in DOCUMENT.read_text()
 

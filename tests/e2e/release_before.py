@@ -1,0 +1,102 @@
+"""The release before this one, v0.1.0, installed beside the code under test in an environment of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import sysconfig
+import tarfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+COMMIT = "3ea5ea6"
+"""v0.1.0. By its commit, because a clone may lack tags."""
+_FROM_OUTSIDE = ("PIP_", "UV_", "SSL_", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY")
+_SENDER = Path(__file__).with_name("send_as_before.py")
+
+
+@dataclass(frozen=True, slots=True)
+class Environment:
+    """A virtual environment with one release of prebuild_tasks in its site-packages."""
+
+    place: Path
+
+    def program(self, name: str) -> str:
+        """Return the path of one of its commands."""
+        return str(self.place / "bin" / name)
+
+    @property
+    def packages(self) -> Path:
+        """Where its packages are."""
+        variables = {"base": str(self.place), "platbase": str(self.place)}
+        return Path(sysconfig.get_path("purelib", "venv", variables))
+
+
+def install(source: Path, place: Path) -> Environment:
+    """Install the project in `source`, with the packages that its own requirements.lock names."""
+    made = Environment(place)
+    uv = str(Path(sys.executable).parent / "uv")
+    python = ["--quiet", "--python", made.program("python")]
+    _run([uv, "venv", "--quiet", "--python", sys.executable, str(place)])
+    _run([uv, "pip", "sync", *python, "--require-hashes", str(source / "requirements.lock")])
+    # Built in the new environment, as `make install` does: hatchling is among the locked packages.
+    _run([uv, "pip", "install", *python, "--no-deps", "--no-build-isolation", str(source)])
+    return made
+
+
+def source_of_release_before(place: Path) -> Path:
+    """Unpack v0.1.0; skip the test in a checkout whose history does not reach back so far."""
+    archive = subprocess.run(["git", "archive", COMMIT], cwd=ROOT, capture_output=True, check=False)
+    if archive.returncode:
+        pytest.skip(
+            f"this checkout does not have the commit {COMMIT} (v0.1.0), from which these tests install the release "
+            "before; in a clone without history: git fetch --unshallow"
+        )
+    with tarfile.open(fileobj=BytesIO(archive.stdout)) as files:
+        files.extractall(place, filter="data")
+    return place
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Queued:
+    """What the old release is to send, `each` times every kind of message."""
+
+    each: int
+    presets: Sequence[str]
+    """Ids, to be reconciled."""
+    builds: Mapping[str, Sequence[str]]
+    """Ids, to be run, by host; "" is any. `each` in all."""
+    host: str
+    claimed: str
+    """The pool that is claimed from."""
+    owner: str
+    """The claims' owners begin with it; so do their request ids."""
+
+
+def send_from(environment: Environment, variables: Mapping[str, str], queued: Queued) -> list[str]:
+    """Send with the old release's own code; the ids of the claim tasks."""
+    words = {
+        "each": queued.each, "presets": queued.presets, "builds": queued.builds, "host": queued.host,
+        "claimed": queued.claimed, "owner": queued.owner,
+    }  # fmt: skip
+    done = subprocess.run(
+        [environment.program("python"), str(_SENDER)], input=json.dumps(words), env=dict(variables),
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    sent: list[str] = json.loads(done.stdout)
+    return sent
+
+
+def _run(command: Sequence[str]) -> None:
+    kept = {name: value for name, value in os.environ.items() if name.upper().startswith(_FROM_OUTSIDE)}
+    environment = {**kept, "PATH": os.environ["PATH"], "HOME": os.environ.get("HOME", "/")}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, f"{command}: {done.stdout}{done.stderr}"

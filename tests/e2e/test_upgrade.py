@@ -1,0 +1,188 @@
+"""From v0.1.0 to the code under test and back: side by side, and the package replaced under running processes."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+import redis as redis_py
+
+from prebuild_tasks.clock import monotonic
+from tests.e2e.release_before import ROOT, Environment, install, source_of_release_before
+from tests.e2e.service import Service
+from tests.e2e.two_releases import (
+    CLAIM,
+    PATIENCE,
+    People,
+    ask_again,
+    builds,
+    check_all_is_well,
+    check_claims,
+    ended,
+    in_hand,
+    kept_running,
+    kill_at_work,
+    let_visibility_pass,
+    queue_old,
+    ready,
+    signal_groups,
+    wait_until_carried_out,
+    waiting,
+)
+from tests.support.wait import wait_until
+
+pytestmark = [pytest.mark.e2e, pytest.mark.deploys, pytest.mark.timeout(1500)]
+MIX = 120.0
+"""Seconds that the releases serve together, at least."""
+POOLS = """
+schema: 1
+templates:
+  - name: dev
+    provisioner: simulated
+    config: {build_time: {uniform: [0.2, 1]}}
+    presets: [{name: small, desired: 4}]
+  - name: many
+    provisioner: simulated
+    config: {build_time: 0}
+    presets: [{name: small, desired: 60}]
+  - name: real
+    provisioner: process
+    config: {start: "sleep 0.3; echo made", claim: "echo for you"}
+    presets: [{name: small, desired: 2}]
+"""
+
+
+@pytest.fixture(scope="module")
+def source_before(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return source_of_release_before(tmp_path_factory.mktemp("source"))
+
+
+@pytest.fixture
+def before(source_before: Path, tmp_path: Path) -> Environment:
+    """v0.1.0, in an environment of its own."""
+    return install(source_before, tmp_path / "before")
+
+
+@pytest.fixture
+def service(postgres_server: str, redis_url: str, tmp_path: Path, before: Environment) -> Iterator[Service]:
+    """A deployment on a database that v0.1.0 made."""
+    name, where = "before", {"host": postgres_server.partition("host=")[2], "user": "postgres"}
+    with psycopg.connect(**where, dbname="postgres", autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name} TEMPLATE template0")
+    service = Service(
+        tmp_path / "x" / "d",
+        PREBUILD_DATABASE_URL=postgres_server.format(name),
+        PREBUILD_REDIS_URL=redis_url,
+        PREBUILD_RECONCILE_INTERVAL="1s",
+        # Processes start while builds run: a build whose heart is silent for 2 s meanwhile would rightly begin anew.
+        PREBUILD_HEARTBEAT_TIMEOUT="20s",
+        PREBUILD_LOG_FORMAT="json",
+    )
+    service.data_dir.mkdir()
+    (tmp_path / "x" / "pools.yaml").write_text(POOLS)
+    prebuild = before.program("prebuild")
+    try:
+        service.run("db", "upgrade", program=prebuild)
+        service.run("apply", "pools.yaml", program=prebuild)
+        yield service
+    finally:
+        service.kill()
+        with psycopg.connect(**where, dbname="postgres", autocommit=True) as connection:
+            connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.mark.timeout(2400)
+def test_side_by_side_and_back(service: Service, before: Environment, redis_url: str) -> None:
+    """Old beat and new workers, new beat and old workers, each for two minutes, with all workers together at first."""
+
+    def start(kind: str, age: str) -> subprocess.Popen[str]:
+        return kept_running(service, kind, age, before if age == "old" else None)
+
+    workers = {(kind, age): start(kind, age) for kind, age in (("worker", "old"), ("builds", "old"))}
+    beat = start("beat", "old")
+    service.wait_full(PATIENCE)
+    service.run("db", "upgrade")
+    with redis_py.Redis.from_url(redis_url) as client:
+        for beats, leaves in (("old", "old"), ("new", "new")):
+            for kind, age in (("worker", "old"), ("builds", "old"), ("worker", "new"), ("builds", "new")):
+                if (kind, age) not in workers:
+                    workers[kind, age] = start(kind, age)
+            ready(service, *workers.values())
+            if beats == "new":
+                new_beat = start("beat", "new")
+                assert ended(beat) == [0]
+                beat = new_beat
+            began, owner = monotonic(), f"{beats}-beat"
+            with People(service) as people:
+                # Both control workers rest until all is queued. Then the old one begins, and dies with a claim in hand.
+                signal_groups(signal.SIGSTOP, workers["worker", "old"], workers["worker", "new"])
+                claims = queue_old(service, before, owner)
+                queued = waiting(client, service)
+                assert set(claims) <= queued.keys()
+                signal_groups(signal.SIGCONT, workers["worker", "old"])
+                wait_until(lambda: CLAIM in in_hand(client), timeout=PATIENCE, what="a claim in hand", pause=0)
+                signal_groups(signal.SIGKILL, workers["worker", "old"])
+                signal_groups(signal.SIGCONT, workers["worker", "new"])
+                let_visibility_pass(client)
+                workers["worker", "old"] = start("worker", "old")
+                wait_until_carried_out(client, service, queued)
+                print(f"{beats} beat: all carried out after {monotonic() - began:.0f} s")
+                check_claims(service, client, ask_again(service, client, claims, owner), owner)
+                assert ended(*(workers.pop((kind, leaves)) for kind in ("worker", "builds"))) == [0, 0]
+                time.sleep(max(began + MIX - monotonic(), 10))
+            people.check()
+            check_all_is_well(service)
+            print(f"{beats} beat: {monotonic() - began:.0f} s, {len(people.answers)} claims", flush=True)
+    old_beat = start("beat", "old")
+    assert ended(beat) == [0]
+    with People(service) as people:
+        wait_until(lambda: len(people.answers) > 5, timeout=PATIENCE, what="claims after the way back")
+    people.check()
+    check_all_is_well(service, before.program("prebuild"))
+    assert ended(old_beat, *workers.values()) == [0, 0, 0]
+
+
+def test_the_package_is_replaced_under_a_running_deployment(
+    service: Service, before: Environment, tmp_path: Path
+) -> None:
+    """All site-packages change at once, as a package manager would in the end; then each process starts anew."""
+    new = install(ROOT, tmp_path / "after")
+    running = {name: kept_running(service, name[:-1], name, before) for name in ("worker1", "builds1", "builds2")}
+    running["beat1"] = kept_running(service, "beat", "", before)
+    ready(service, *running.values())
+    service.wait_full(PATIENCE)
+    with People(service) as people:
+        wait_until(lambda: len(people.answers) > 2, timeout=PATIENCE, what="claims of the old release")
+        before.packages.rename(tmp_path / "replaced")
+        new.packages.rename(before.packages)
+        assert "0.1.0" not in service.run("--version", program=before.program("prebuild"))
+        asked = len(people.answers)
+        wait_until(
+            lambda: len(people.answers) > asked + 9, timeout=PATIENCE, what="claims of old processes on new files"
+        )
+        assert {row.attempt for row in builds(service)} <= {0, 1}, "no attempt is lost"
+        # What loses its worker is tried again by another old process, in a process of its own, whose code is new.
+        victim = kill_at_work(service, running)
+        wait_until(
+            lambda: ("succeeded", 2) in {(row.status, row.attempt) for row in builds(service)},
+            timeout=PATIENCE, what="a second attempt", pause=0.2,
+        )  # fmt: skip
+        running[victim] = kept_running(service, "builds", victim, before)
+        ready(service, running[victim])
+        service.run("db", "upgrade", program=before.program("prebuild"))
+        for name in list(running):
+            if name == victim:
+                continue
+            asked = len(people.answers)
+            assert ended(running.pop(name)) == [0]
+            running[name] = kept_running(service, name[:-1], name, before)
+            ready(service, running[name])
+            wait_until(lambda asked=asked: len(people.answers) > asked + 1, timeout=PATIENCE, what="a claim")  # type: ignore[misc]
+    people.check()
+    check_all_is_well(service)
+    assert {row.attempt for row in builds(service) if row.status == "succeeded"} == {1, 2}

@@ -1,0 +1,252 @@
+"""A deployment whose processes are of two releases, and what must be true of it."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import threading
+import time
+from collections import Counter, defaultdict
+from collections.abc import Mapping
+from itertools import cycle, islice
+from typing import Any, Self
+
+import redis as redis_py
+from celery import Celery
+from sqlalchemy import select, text
+
+from prebuild_tasks.claims.types import ClaimAnswer
+from prebuild_tasks.client import Client
+from prebuild_tasks.clock import monotonic
+from prebuild_tasks.config import Settings, load_settings
+from prebuild_tasks.errors import PrebuildError
+from prebuild_tasks.messaging.queues import QUEUES
+from prebuild_tasks.messaging.transport import broker_url
+from prebuild_tasks.schema import tables as m
+from tests.e2e.release_before import Environment, Queued, send_from
+from tests.e2e.service import BIN, Service, procfile
+from tests.support.wait import wait_until
+
+EACH = 500
+"""Messages of each kind that the old release queues before a mix begins."""
+CLAIM = "prebuild_tasks.claim"
+PATIENCE = 240.0
+"""Seconds after which something that is waited for will not happen."""
+NEVER_SAID = ("unregistered task", "unknown message", "ImportError", "ModuleNotFoundError", "deadlock detected")
+
+
+class People:
+    """Claim and give back for as long as the block lasts; every claim is answered, each with a workspace of its own."""
+
+    def __init__(self, service: Service) -> None:
+        self._client, self._over = Client(settings=load_settings(service.environment)), threading.Event()
+        self._thread = threading.Thread(target=self._run, name="people")
+        self.answers: list[ClaimAnswer] = []
+        self.refused: list[str] = []
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        self._thread.join(PATIENCE)
+        self._client.close()
+
+    def _run(self) -> None:
+        pools = ["dev/small", "real/small"]
+        while not self._over.wait(0.3):
+            asked = len(self.answers) + len(self.refused)
+            try:
+                answer = self._client.claim(pools[asked % 2], owner=f"p-{os.urandom(3).hex()}", wait=PATIENCE)
+                self.answers.append(answer)
+                if asked % 3:
+                    self._client.release(f"{answer.owner}/{answer.workspace}", actor="test")
+            except PrebuildError as error:
+                self.refused.append(repr(error))
+
+    def check(self) -> None:
+        """Assert that everybody was served, and nobody got what another had."""
+        assert self.refused == []
+        names = [f"{answer.owner}/{answer.workspace}" for answer in self.answers]
+        assert len(names) == len(set(names)) > 0
+
+
+def kept_running(service: Service, kind: str, age: str, environment: Environment | None) -> subprocess.Popen[str]:
+    """Start a process of a release, as its supervisor would; the code under test without an environment."""
+    name = [] if kind == "beat" else ["-n", f"{kind}-{age}@%h"]
+    program = environment.program("celery") if environment else str(BIN / "celery")
+    return service.start(*procfile()[kind], *name, program=program)
+
+
+def signal_groups(number: signal.Signals, *processes: subprocess.Popen[str]) -> None:
+    """Signal processes together with their children."""
+    for process in processes:
+        os.killpg(process.pid, number)
+
+
+def ended(*processes: subprocess.Popen[str]) -> list[int]:
+    """Tell processes to stop; how each did."""
+    for process in processes:
+        process.send_signal(signal.SIGTERM)
+    return [process.wait(PATIENCE) for process in processes]
+
+
+def ready(service: Service, *processes: subprocess.Popen[str]) -> None:
+    """Wait until workers say that they consume."""
+    for process in processes:
+        wait_until(lambda process=process: here(service, process), timeout=PATIENCE, what=f"{process.args}")  # type: ignore[misc]
+
+
+def here(service: Service, process: subprocess.Popen[str]) -> bool:
+    assert process.poll() is None, process.args
+    return any(str(process.pid) in each.name.split("/") and each.alive for each in service.liveness().processes)
+
+
+def waiting(client: redis_py.Redis, service: Service) -> dict[str, str]:
+    """The messages that lie in a queue or in somebody's hands: their ids, with their tasks."""
+    settings = load_settings(service.environment)
+    with client.pipeline(transaction=True) as at_once:
+        at_once.hvals("unacked")
+        for name in (*map(settings.queue, QUEUES), settings.queue("builds", settings.host)):
+            at_once.lrange(name, 0, -1)
+        held, *queues = at_once.execute()
+    found = [json.loads(each)[0] for each in held] + [json.loads(each) for queue in queues for each in queue]
+    return {message["headers"]["id"]: message["headers"]["task"] for message in found}
+
+
+def in_hand(client: redis_py.Redis) -> set[str]:
+    """The tasks of which a worker has a message in its hands."""
+    return {json.loads(held)[0]["headers"]["task"] for held in client.hvals("unacked")}  # type: ignore[union-attr]
+
+
+def let_visibility_pass(client: redis_py.Redis) -> None:
+    """What was in a dead worker's hands is delivered again after five minutes: here they pass at once."""
+    for tag, score in client.zrange("unacked_index", 0, -1, withscores=True):  # type: ignore[union-attr]
+        client.zadd("unacked_index", {tag: score - 600}, xx=True)
+
+
+def builds(service: Service) -> list[Any]:
+    query = select(m.Build.id, m.Build.queue, m.Build.status, m.Build.reason, m.Build.attempt, m.Build.error)
+    with service.asked(lambda database, _: database).read() as connection:
+        return list(connection.execute(query))
+
+
+def queue_old(service: Service, before: Environment, owner: str) -> list[str]:
+    """Queue `EACH` messages of every kind by the old release; the claim tasks' ids."""
+    with service.asked(lambda database, _: database).read() as connection:
+        presets = [str(identity) for identity in connection.execute(select(m.Preset.id)).scalars()]
+    tokens = defaultdict[str, list[str]](list)
+    for row in islice(cycle(builds(service)), EACH):
+        tokens[row.queue].append(str(row.id))
+    queued = Queued(
+        each=EACH, presets=presets, builds=tokens, owner=owner, claimed="many/small",
+        host=load_settings(service.environment).host,
+    )  # fmt: skip
+    return send_from(before, service.environment, queued)
+
+
+def ask_again(service: Service, client: redis_py.Redis, ids: list[str], owner: str) -> list[str]:
+    """As whoever hears nothing of a claim does, with the same request id; the ids of the tasks that have an answer.
+
+    Between a message's way out of its queue and its entry in `unacked` [kombu 5.7] a SIGKILL loses it: at most one for
+    the worker that was killed.
+    """
+    settings = load_settings(service.environment)
+    silent = [number for number, identity in enumerate(ids) if not client.exists(result_key(settings, identity))]
+    assert len(silent) <= 1, "no other claim goes without an answer"
+    for number in silent:
+        words = {"owner": f"{owner}-{number}", "request_id": f"{owner}-{number}"}
+        with service_app(settings) as app:
+            ids[number] = app.send_task(CLAIM, args=[["many/small"]], kwargs=words, queue=settings.queue("claims")).id
+        wait_until(
+            lambda number=number: client.exists(result_key(settings, ids[number])), timeout=PATIENCE, what="an answer"
+        )  # type: ignore[misc]
+    return ids
+
+
+def result_key(settings: Settings, identity: str) -> str:
+    return f"{settings.namespace}:celery-task-meta-{identity}"
+
+
+def service_app(settings: Settings) -> Celery:
+    """An app that only sends."""
+    return Celery("asks-again", broker=broker_url(settings))
+
+
+def check_claims(service: Service, client: redis_py.Redis, ids: list[str], owner: str) -> None:
+    """Assert that every claim task has one answer, and that no request and no workspace has two."""
+    settings = load_settings(service.environment)
+    stored: list[Any] = [client.get(result_key(settings, identity)) for identity in ids]
+    assert None not in stored, "every claim is answered"
+    answers = [json.loads(answer) for answer in stored]
+    assert {answer["status"] for answer in answers} <= {"SUCCESS", "FAILURE"}
+    given = {f"{owner}-{number}" for number, answer in enumerate(answers) if answer["status"] == "SUCCESS"}
+    missed = {f"{owner}-{number}" for number in range(len(ids))} - given
+    query = "SELECT request_id, hit, count(*) FROM claim_events WHERE request_id LIKE :like GROUP BY 1, 2"
+    with service.asked(lambda database, _: database).read() as connection:
+        events = {(row[0], row[1]): row[2] for row in connection.execute(text(query), {"like": f"{owner}-%"})}
+    assert {request for request, hit in events if hit} == given, "who was told of a workspace has one"
+    assert missed <= {request for request, hit in events if not hit}, "who was told of none missed"
+    assert {count for (_, hit), count in events.items() if hit} == {1}
+    hits = [answer["result"]["workspace"] for answer in answers if answer["status"] == "SUCCESS"]
+    assert len(set(hits)) == len(hits) > 0
+
+
+def check_logs(service: Service) -> None:
+    """Assert that no process of either release met something that it does not know."""
+    for number, process in enumerate(service.processes):
+        said = service.output(number)
+        found = [line for line in said.splitlines() if any(words in line for words in NEVER_SAID)]
+        assert found == [], process.args
+
+
+def unfinished(service: Service) -> list[Any]:
+    return [row for row in builds(service) if row.status not in ("succeeded", "failed", "canceled")]
+
+
+def went_well(build: Any) -> bool:
+    """Whoever gives a workspace back while it is personalised cancels that, and nothing else is canceled."""
+    return build.status == "succeeded" or (build.status, build.reason) == ("canceled", "claim")
+
+
+def check_all_is_well(service: Service, program: str = "prebuild") -> None:
+    """Assert that every pool is full, every build went well, and nothing is left over."""
+    service.wait_full(PATIENCE)
+    wait_until(lambda: not unfinished(service), timeout=PATIENCE, what="the builds' ends", pause=0.5)
+    assert [row for row in builds(service) if not went_well(row)] == []
+    wait_until(lambda: service._call(["audit"], program).stdout == "clean\n", timeout=PATIENCE, what="clean", pause=1)
+    check_logs(service)
+
+
+def wait_until_carried_out(client: redis_py.Redis, service: Service, queued: Mapping[str, str]) -> None:
+    """Wait until none of the messages is in a queue or in hand: it is acknowledged when its task has ended.
+
+    A token for a build is acknowledged before. Whether its build has ended, the database tells in the end.
+    """
+    deadline = monotonic() + 3 * PATIENCE
+    while left := queued.keys() & waiting(client, service).keys():
+        assert monotonic() < deadline, Counter(queued[identity] for identity in left)
+        time.sleep(1)
+
+
+def busy(service: Service, running: Mapping[str, subprocess.Popen[str]]) -> str:
+    """Which builds worker has a build under way."""
+    with service.asked(lambda database, _: database).read() as connection:
+        found = connection.execute(select(m.Build.runner).where(m.Build.status == "running")).scalars().all()
+    owners = {part for runner in found for part in runner.split("/")}
+    return next((name for name, process in running.items() if str(process.pid) in owners), "")
+
+
+def kill_at_work(service: Service, running: dict[str, subprocess.Popen[str]]) -> str:
+    """SIGKILL a builds worker that has a build under way; its name."""
+    while True:
+        name = wait_until(lambda: busy(service, running), timeout=PATIENCE, what="a build under way", pause=0.01)
+        os.killpg(running[name].pid, signal.SIGSTOP)
+        time.sleep(0.2)  # for what it had sent to the database
+        if busy(service, {name: running[name]}):
+            os.killpg(running.pop(name).pid, signal.SIGKILL)
+            return name
+        os.killpg(running[name].pid, signal.SIGCONT)
