@@ -21,6 +21,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from prebuild_tasks.errors import InputError
 from prebuild_tasks.model.durations import Duration, Lasting
+from prebuild_tasks.model.invalid import invalid_values
 from prebuild_tasks.remedies import Remedy, RemedyKind
 
 _PASSWORD = re.compile(r"^([a-z][a-z0-9+.-]*://[^/?#:@]*:).+@", re.IGNORECASE | re.DOTALL)
@@ -243,9 +244,7 @@ def load_settings(environ: Mapping[str, str] | None = None, /, **overrides: Any)
         }
         return Settings(**{**from_files, **values, **overrides})
     except ValidationError as error:
-        problems = "; ".join(
-            f"{_variable(item['loc'])}: {item['msg'].removeprefix('Value error, ')}" for item in error.errors()
-        )
+        problems = "; ".join(f"{_variable(item.path)}: {item.message}" for item in invalid_values(error))
         raise InputError(
             problems, hint="see the settings table in README.md, or run", remedy=Remedy(RemedyKind.SHOW_SETTINGS)
         ) from None

@@ -12,6 +12,7 @@ from pydantic import ValidationError
 
 from prebuild_tasks.config import stable_json
 from prebuild_tasks.errors import CannotBuildError, InputError, NotFoundError, PoolsFileError, PrebuildError, Problem
+from prebuild_tasks.model.invalid import invalid_values
 from prebuild_tasks.model.vocabulary import Schedule
 from prebuild_tasks.pools.file import nodes as pools_yaml
 from prebuild_tasks.pools.file.model import (
@@ -137,12 +138,12 @@ def _normalized(template: TemplateModel) -> DeclaredTemplate:
 def _schema_problems(root: Node, error: ValidationError) -> Iterator[Problem]:
     """Convert pydantic's errors to problems, each once."""
     seen: set[tuple[int, int, str]] = set()
-    for item in error.errors():
-        if item["loc"] and item["loc"][-1] == "str" and isinstance(item.get("input"), Mapping):
+    for item in invalid_values(error):
+        if item.path and item.path[-1] == "str" and isinstance(item.value, Mapping):
             continue  # a mapping is a reference to a secret, so the error that it is not text is not reported
         # The path also holds names of alternatives in the schema, with capitals or brackets.
-        path: Where = tuple(step for step in item["loc"] if not _is_choice(step))
-        key, kind, value = str(path[-1]) if path else "", item["type"], item.get("input")
+        path: Where = tuple(step for step in item.path if not _is_choice(step))
+        key, kind, value = str(path[-1]) if path else "", item.kind, item.value
         named = ".".join(str(step) for step in path if isinstance(step, str) and step[:1].islower())
         if kind == "extra_forbidden":
             known = _known_keys(path)
@@ -154,10 +155,9 @@ def _schema_problems(root: Node, error: ValidationError) -> Iterator[Problem]:
         elif kind == "literal_error" and key == "schema":
             problem = root.problem(path, f"unknown schema {value!r}", "write schema: 1")
         elif kind in ("greater_than_equal", "greater_than"):
-            problem = root.problem(path, f"{named or key} is {value}, which is too small", str(item["msg"]))
+            problem = root.problem(path, f"{named or key} is {value}, which is too small", item.message)
         else:
-            message = str(item["msg"]).removeprefix("Value error, ")
-            problem = root.problem(path, f"{key}: {message}" if key else message, "")
+            problem = root.problem(path, f"{key}: {item.message}" if key else item.message, "")
         identity = (problem.line, problem.column, problem.message)
         if identity not in seen:
             seen.add(identity)

@@ -10,6 +10,7 @@ from typing import Annotated, TypeVar
 from pydantic import AfterValidator, BaseModel, ValidationError
 
 from prebuild_tasks.errors import CannotBuildError
+from prebuild_tasks.model.invalid import invalid_values
 
 _SIZE = re.compile(r"([0-9]+)([bkmgt]?)", re.IGNORECASE)
 
@@ -61,12 +62,12 @@ def validated(model: type[M], config: Mapping[str, object], forms: Mapping[str, 
     try:
         return model.model_validate(dict(config))
     except ValidationError as error:
-        first = error.errors()[0]
-        key = str(first["loc"][0]) if first["loc"] else ""
+        first = next(invalid_values(error))
+        key = first.key
         message = f"config.{key} {(forms or {}).get(key, 'must be a script or a list of strings, and not empty')}"
-        if first["loc"] == (key,):
+        if first.path == (key,):
             missing = f"config.{key} is required"
             unknown = f"config.{key} is not a known key; the keys are {', '.join(model.model_fields)}"
-            message = {"missing": missing, "extra_forbidden": unknown}.get(first["type"], message)
-        near = get_close_matches(key, model.model_fields, n=1) if first["type"] == "extra_forbidden" else []
+            message = {"missing": missing, "extra_forbidden": unknown}.get(first.kind, message)
+        near = get_close_matches(key, model.model_fields, n=1) if first.kind == "extra_forbidden" else []
         raise BadConfigError(message, key=key, hint=f"did you mean {near[0]}?" if near else "") from None
