@@ -9,7 +9,7 @@ import os
 from collections.abc import Callable, Sequence
 from functools import cached_property
 
-from prebuild_tasks.builds import HARD_GRACE, Apart, BuildRunner
+from prebuild_tasks.builds import HARD_GRACE, BuildRunner, IsolatedProcesses
 from prebuild_tasks.config import Settings, load_settings
 from prebuild_tasks.db.engine import Database
 from prebuild_tasks.fleet import Presence, Role
@@ -46,8 +46,8 @@ class Runtime:
 
     @cached_property
     def build_runner(self) -> BuildRunner:
-        apart = Apart(self.settings, grace=2 * HARD_GRACE)
-        return BuildRunner(self.database, self.settings, self.provisioners, apart)
+        isolated = IsolatedProcesses(self.settings, grace=2 * HARD_GRACE)
+        return BuildRunner(self.database, self.settings, self.provisioners, isolated)
 
     def presence(self, role: Role, queues: Callable[[], Sequence[str]] = tuple) -> Presence:
         """Return what announces this process in the database, over connections of its own."""

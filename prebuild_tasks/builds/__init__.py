@@ -8,7 +8,7 @@ from prebuild_tasks.faces import lazy
 
 if TYPE_CHECKING:
     from prebuild_tasks.builds.failures import failed_builds, record_failure, record_unhealthy
-    from prebuild_tasks.builds.isolation import Apart
+    from prebuild_tasks.builds.isolation import IsolatedProcesses
     from prebuild_tasks.builds.lease import HARD_GRACE
     from prebuild_tasks.builds.masking import masked
     from prebuild_tasks.builds.runner import BuildRunner
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "HARD_GRACE",
-    "Apart",
     "BuildRunner",
+    "IsolatedProcesses",
     "LostBuild",
     "StoredSpec",
     "failed_builds",
@@ -43,7 +43,7 @@ if not TYPE_CHECKING:  # mypy would take every name for defined
                 "record_failure",
                 "record_unhealthy",
             ),
-            "isolation": ("Apart",),
+            "isolation": ("IsolatedProcesses",),
             "lease": ("HARD_GRACE",),
             "masking": ("masked",),
             "runner": ("BuildRunner",),

@@ -1,4 +1,4 @@
-"""What a pool remembers of builds that failed: on its own row, where clean-up and retention do not reach."""
+"""A pool's record of failed builds, kept on its own row so that clean-up and retention do not remove it."""
 
 from __future__ import annotations
 
@@ -14,11 +14,12 @@ from prebuild_tasks.schema import tables as m
 from prebuild_tasks.schema.row_locks import for_no_key_update
 
 _RECENT_FAILURES_KEPT = 50
+"""The newest instants that are kept, of failed builds and of unhealthy prebuilds each."""
 _WIDER = slow_start_after_sql(m.Preset.slow_start)
 
 
 def record_success(connection: Connection, preset_id: int) -> None:
-    """A start succeeded: the row of failures ends. Writes nothing when there was none."""
+    """Record that a start succeeded, which ends a series of failures. Writes nothing where there was none."""
     connection.execute(
         update(m.Preset)
         .where(m.Preset.id == preset_id, or_(m.Preset.failures_in_row > 0, m.Preset.slow_start.is_not(None)))
@@ -27,7 +28,7 @@ def record_success(connection: Connection, preset_id: int) -> None:
 
 
 def record_failure(connection: Connection, preset_id: int, created_at: datetime, error: str) -> None:
-    """A start failed: remember it on the preset, where clean-up and retention don't reach. Locks the preset's row."""
+    """Record that a start failed. Locks the preset's row."""
     query = select(m.Preset.recent_failures).where(m.Preset.id == preset_id)
     row = connection.execute(for_no_key_update(query)).one()
     recent = [*row.recent_failures, created_at.isoformat()][-_RECENT_FAILURES_KEPT:]
@@ -44,14 +45,14 @@ def record_failure(connection: Connection, preset_id: int, created_at: datetime,
 
 
 def record_unhealthy(connection: Connection, preset_id: int, now: datetime) -> None:
-    """A prebuild had to be taken out. The caller holds the preset's row lock."""
+    """Record that an unhealthy prebuild was removed from the pool. The caller holds the preset's row lock."""
     stored = connection.execute(select(m.Preset.recent_unhealthy).where(m.Preset.id == preset_id)).scalar_one()
     recent = [*(stored or ()), now.isoformat()][-_RECENT_FAILURES_KEPT:]
     connection.execute(update(m.Preset).where(m.Preset.id == preset_id).values(recent_unhealthy=recent))
 
 
 def failed_builds() -> ScalarSelect[int]:
-    """How many builds of a workspace failed; to be correlated with it."""
+    """Build the number of a workspace's failed builds, a subquery that correlates with `Workspace`."""
     counted = aliased(m.Build)
     return (
         select(func.count())

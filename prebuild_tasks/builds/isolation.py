@@ -1,8 +1,8 @@
-"""A build whose worker died with it is tried again in a process of its own: what kills one then kills nothing else.
+"""Processes of their own for builds whose worker died, so that a build that kills its process harms no other.
 
-One process runs many builds in threads, and nobody can tell afterwards which of them brought it down. Each is suspect
-once; from its second attempt on a build stands alone: the innocent ones succeed there, and the guilty one uses up its
-attempts without company.
+A worker runs many builds in threads, and nobody can tell afterwards which of them brought it down. Each of them is
+suspected: from its second attempt on it runs in a process of its own. The innocent ones succeed there, and the guilty
+one uses up its attempts alone.
 """
 
 from __future__ import annotations
@@ -17,45 +17,55 @@ from contextlib import contextmanager
 
 import structlog
 
-from prebuild_tasks.builds.lease import BEATS_PER_TIMEOUT
+from prebuild_tasks.builds.lease import RENEWALS_PER_TIMEOUT
 from prebuild_tasks.clock import monotonic
 from prebuild_tasks.config import Settings
 
 log = structlog.get_logger(__name__)
 
 MODULE = "prebuild_tasks.worker.isolated"
-"""What is run; arguments and descriptors are the same in the releases before and after this one."""
+"""The module that is run. Its arguments and descriptors must not change between one release and the next."""
 AT_ONCE = 4
-"""Such processes per worker: each costs as much memory as a small worker."""
+"""Processes per worker: each costs as much memory as a small worker."""
 _PAUSE = 0.1
+"""Seconds between two looks at whether the process has ended."""
 _START_LIMIT = 60.0
-"""Seconds a process may take to begin; after that its build goes back with its lease."""
+"""Seconds that a process may take to begin. After that its lease runs out, and the build goes back to pending."""
 
 
-class Apart:
-    """Runs `python -m prebuild_tasks.worker.isolated BUILD RUNNER FD`. Safe to share between threads."""
+class IsolatedProcesses:
+    """Run builds as `python -m prebuild_tasks.worker.isolated BUILD RUNNER FD`. Safe to share between threads."""
 
     def __init__(self, settings: Settings, *, grace: float) -> None:
         self._limit = settings.build_timeout + grace
-        self._interval = settings.heartbeat_timeout / BEATS_PER_TIMEOUT
-        self._places = threading.BoundedSemaphore(AT_ONCE)
+        self._interval = settings.heartbeat_timeout / RENEWALS_PER_TIMEOUT
+        self._free = threading.BoundedSemaphore(AT_ONCE)
 
     @contextmanager
-    def place(self, *, wait: bool) -> Iterator[bool]:
-        """Hold a free place, after waiting for one with `wait`; whether there is one."""
-        found = self._places.acquire(blocking=wait)
+    def reserve(self, *, wait: bool) -> Iterator[bool]:
+        """Reserve one of the processes for the block; yield whether one was free.
+
+        Args:
+            wait: Block until one is free.
+        """
+        reserved = self._free.acquire(blocking=wait)
         try:
-            yield found
+            yield reserved
         finally:
-            if found:
-                self._places.release()
+            if reserved:
+                self._free.release()
 
-    def run(self, build_id: str, runner: str, beat: Callable[[], None]) -> int:
-        """Run the build, taken in the name of `runner`, to its end over there; the process's exit code.
+    def run(self, build_id: str, runner: str, renew: Callable[[], None]) -> int:
+        """Run a build that was taken in the name of `runner` in a process of its own, and return its exit code.
 
-        `beat` is called now and then until the process, whose start may take longer than the lease on a busy machine,
-        has a heart of its own. The process ends with us, however we end. It heeds the build's own time limits; one that
-        does not even end then is killed.
+        The process ends when this one does, for whatever reason. It enforces the build's time limits itself, and is
+        killed if it exceeds them.
+
+        Args:
+            build_id: The build to run.
+            runner: The runner's name that the build's row holds.
+            renew: Renews the lease. Called until the process renews it itself, because starting it may take longer
+                than the lease lasts on a busy machine.
         """
         begun, begins = os.pipe()
         try:
@@ -68,7 +78,7 @@ class Apart:
                 )
             finally:
                 os.close(begins)
-            self._keep_until(begun, beat)
+            self._renew_until(begun, renew)
         finally:
             os.close(begun)
         deadline = monotonic() + self._limit
@@ -84,8 +94,8 @@ class Apart:
             log.warning("build_apart_died", build=build_id, exit=process.returncode)
         return process.returncode
 
-    def _keep_until(self, begun: int, beat: Callable[[], None]) -> None:
-        """Beat until the other end is closed: by the process that has begun, or because it died."""
+    def _renew_until(self, begun: int, renew: Callable[[], None]) -> None:
+        """Renew the lease until the pipe's other end is closed: by the process once it has begun, or by its death."""
         deadline = monotonic() + _START_LIMIT
         while monotonic() < deadline and not select.select([begun], [], [], self._interval)[0]:
-            beat()
+            renew()

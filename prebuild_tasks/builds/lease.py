@@ -1,4 +1,4 @@
-"""One heart per process: keeps the leases of all its builds, learns of cancellations, saves their output."""
+"""The leases of a process's builds: renewed in one thread, which also notices cancellations and saves output."""
 
 from __future__ import annotations
 
@@ -20,16 +20,17 @@ from prebuild_tasks.faultpoints import step
 
 log = structlog.get_logger(__name__)
 
-BEATS_PER_TIMEOUT = 4
+RENEWALS_PER_TIMEOUT = 4
 LOG_HEAD = LOG_TAIL = 512 * 1024
-"""Characters of a build's output kept: the beginning says what was tried, the end what failed."""
+"""Characters of a build's output that are kept: the beginning shows what was tried, the end what failed."""
 _FLUSH_INTERVAL = 1.0
+"""Seconds between two writes of output."""
 HARD_GRACE = 30.0
-"""Seconds between a build's time limit, which its provisioner is told of, and the end without it."""
+"""Seconds between a build's time limit, at which its provisioner is told to stop, and its end regardless of it."""
 
 
 class RunningBuild:
-    """The context a provisioner gets (provisioners.BuildContext): output goes out through it, stop requests come in."""
+    """A running build: the `provisioners.BuildContext` that takes its output and passes on requests to stop."""
 
     def __init__(self, build: TakenBuild, timeout: float, secrets: Iterable[str] = ()) -> None:
         self.build = build
@@ -50,7 +51,7 @@ class RunningBuild:
             self._append(self._masking.take(text))
 
     def masked(self, text: str) -> str:
-        """The text with every secret value replaced."""
+        """Return the text with every secret value replaced."""
         return self._masking.masked(text)
 
     def check(self) -> None:
@@ -65,18 +66,22 @@ class RunningBuild:
         self.check()
 
     def stop(self, reason: str) -> None:
-        """Ask the build to end; the first reason counts."""
+        """Ask the build to stop. Only the first reason counts."""
         if not self._stopped.is_set():
             self._reason = reason
             self._stopped.set()
 
     @property
     def is_overdue(self) -> bool:
-        """Its provisioner was told to end, and has not."""
+        """Return whether the provisioner was told to stop `HARD_GRACE` ago, and has not."""
         return monotonic() > self._hard_deadline
 
     def drain(self, *, last: bool = False) -> list[LogChunk]:
-        """Output not yet carried to the database."""
+        """Return the output that has not been saved yet.
+
+        Args:
+            last: No more output follows, so what was held back is returned, too.
+        """
         with self._lock:
             if last:
                 self._append(self._masking.rest())
@@ -103,12 +108,19 @@ class RunningBuild:
 
 
 def runner_name(host: str) -> str:
-    """A fresh name for whoever runs builds."""
+    """Make a new, unique runner's name, which begins with the host."""
     return f"{host}/{os.getpid()}/{socket.gethostname()}/{uuid.uuid4().hex[:8]}"
 
 
-class Heart:
-    """Beats as long as a build runs here. One per process; `runner` is its name in the database."""
+class LeaseKeeper:
+    """Renew the leases of one runner's builds, in a thread that lives as long as one runs.
+
+    Args:
+        database: The database.
+        runner: The runner's name in the database.
+        timeout: Seconds that a lease lasts.
+        on_overdue: Ends a build whose provisioner did not stop when it was told to.
+    """
 
     def __init__(
         self,
@@ -124,44 +136,44 @@ class Heart:
         self._builds: dict[str, RunningBuild] = {}
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
-        self._last_beat = monotonic()
+        self._renewed_at = monotonic()
         self._wake = threading.Event()
 
     def add(self, running: RunningBuild) -> None:
-        """Watch a build that was just taken."""
+        """Renew the lease of a build that was just taken from now on."""
         with self._lock:
             self._builds[running.build.id] = running
             if self._thread is None or not self._thread.is_alive():
-                self._last_beat = monotonic()
-                self._thread = threading.Thread(target=self._run, name="heart", daemon=True)
+                self._renewed_at = monotonic()
+                self._thread = threading.Thread(target=self._run, name="leases", daemon=True)
                 self._thread.start()
 
     def remove(self, running: RunningBuild) -> None:
-        """The build has ended."""
+        """Stop renewing the lease of a build that has ended."""
         with self._lock:
             self._builds.pop(running.build.id, None)
             if not self._builds:
                 self._wake.set()
 
     def flush(self, running: RunningBuild) -> None:
-        """Carry the last of a build's output to the database; output is no reason to fail a build."""
+        """Save the rest of a build's output. An error is only logged: output is not a reason to fail a build."""
         self._write_logs(running.drain(last=True))
 
     def close(self) -> None:
-        """Wait until it rests, so that its connection can be closed. Every build has ended by then."""
+        """Wait for the thread to end, so that its connection can be closed. Call it after every build has ended."""
         if thread := self._thread:
             thread.join(self._timeout)
 
     def _run(self) -> None:
-        interval = self._timeout / BEATS_PER_TIMEOUT
+        interval = self._timeout / RENEWALS_PER_TIMEOUT
         while True:
             with self._lock:
                 builds = list(self._builds.values())
                 if not builds:
                     self._thread = None
                     return
-            if monotonic() - self._last_beat >= interval:
-                self._beat(builds)
+            if monotonic() - self._renewed_at >= interval:
+                self._renew(builds)
             self._write_logs([row for running in builds for row in running.drain()])
             for running in builds:
                 if running.is_overdue and self._on_overdue is not None:
@@ -170,35 +182,35 @@ class Heart:
                 self._wake.clear()
 
     def _give_up(self, running: RunningBuild, on_overdue: Callable[[RunningBuild], None]) -> None:
-        """Its thread is lost to whatever it hangs in; the build is not."""
+        """End a build whose thread hangs in its provisioner. The thread is lost, the build is not."""
         log.error("build_overdue", build=running.build.id, provisioner=running.build.provisioner)
         try:
             on_overdue(running)
-        except Exception as error:  # noqa: BLE001 - the heart goes on, and asks again
+        except Exception as error:  # noqa: BLE001 - leases are still to be renewed; the next round tries again
             log.warning("build_not_ended", build=running.build.id, error=str(error))
             return
         running.stop("lost")
         self.remove(running)
 
-    def _beat(self, builds: list[RunningBuild]) -> None:
+    def _renew(self, builds: list[RunningBuild]) -> None:
         try:
             with self._database.write() as connection:
                 ids = [running.build.id for running in builds]
                 now = self._database.now(connection)
-                beats = {item.id: item for item in store.beat(connection, self.runner, ids, now)}
-        except Exception as error:  # noqa: BLE001 - the heart must not die of one missed beat
+                leases = {item.id: item for item in store.renew_leases(connection, self.runner, ids, now)}
+        except Exception as error:  # noqa: BLE001 - one failed renewal must not end the thread
             log.warning("heart_missed", error=str(error))
-            if monotonic() - self._last_beat > self._timeout:
-                # By now somebody else may run them.
+            if monotonic() - self._renewed_at > self._timeout:
+                # The leases have run out: other runners may have these builds by now.
                 for running in builds:
                     running.stop("lost")
             return
-        self._last_beat = monotonic()
+        self._renewed_at = monotonic()
         for running in builds:
-            beat = beats.get(running.build.id)
-            if beat is None or beat.attempt != running.build.attempt:
+            lease = leases.get(running.build.id)
+            if lease is None or lease.attempt != running.build.attempt:
                 running.stop("lost")
-            elif beat.canceling:
+            elif lease.canceling:
                 running.stop("canceled")
 
     def _write_logs(self, rows: list[LogChunk]) -> None:
@@ -208,5 +220,5 @@ class Heart:
             with self._database.write() as connection:
                 now = self._database.now(connection)
                 store.add_logs(connection, rows, now)
-        except Exception as error:  # noqa: BLE001 - output is worth neither a build nor the heart
+        except Exception as error:  # noqa: BLE001 - lost output is not a reason to lose a build or the leases
             log.warning("output_lost", pieces=len(rows), error=str(error))

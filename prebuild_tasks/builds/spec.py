@@ -1,4 +1,4 @@
-"""A workspace as its provisioner takes it: its parameters are resolved here, where builds run, and nowhere stored."""
+"""Workspaces as provisioners take them. Parameters are resolved where builds run, and are not stored anywhere."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from prebuild_tasks.schema.conditions import TEMPLATE_OF_VERSION, VERSION_OF_PRE
 
 
 def workspace_spec(stored: TakenBuild | StoredSpec, parameters: Mapping[str, str], *, attempt: int) -> WorkspaceSpec:
-    """A workspace as its provisioner takes it, with its parameters resolved."""
+    """Make the specification that a provisioner takes, with resolved parameters."""
     return WorkspaceSpec(
         installation=stored.installation,
         workspace_id=stored.workspace_id,
@@ -35,9 +35,15 @@ def workspace_spec(stored: TakenBuild | StoredSpec, parameters: Mapping[str, str
 
 
 def resolve_parameters(parameters: Sequence[StoredParameter], *, ends: bool) -> tuple[dict[str, str], list[str]]:
-    """The parameters' values, and which are secret. Raises CannotBuildError for a reference that leads nowhere.
+    """Return the parameters' values by name, and the secret values among them.
 
-    `ends`: ending a workspace does without such a parameter; what can't be built must still be removable.
+    Args:
+        parameters: The parameters as stored.
+        ends: The workspace is stopped or deleted. Parameters that cannot be resolved are then left out, because a
+            workspace that cannot be built must still be removable.
+
+    Raises:
+        CannotBuildError: A variable is not set, or a file cannot be read.
     """
     values: dict[str, str] = {}
     secrets: list[str] = []
@@ -63,17 +69,17 @@ def resolve_parameters(parameters: Sequence[StoredParameter], *, ends: bool) -> 
 
 
 def _read(path: Path) -> str:
-    """The text of a regular file. A pipe would be waited for, and the build has no heart yet. Raises OSError."""
-    # Opened so that a pipe that takes the file's place this very moment is not waited for either.
+    """Read a regular file. Reading a pipe would block, and nothing renews the build's lease yet. Raises OSError."""
+    # Non-blocking, in case a pipe takes the file's place at this moment.
     with open(path, opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)) as file:
         if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-            raise OSError("it is no regular file")
+            raise OSError("it is not a regular file")
         return file.read()
 
 
 @dataclass(frozen=True, slots=True)
 class StoredSpec:
-    """One workspace with its recipe; parameters unresolved."""
+    """A workspace with its recipe, and parameters that are not resolved yet."""
 
     installation: str
     workspace_id: str
@@ -86,11 +92,12 @@ class StoredSpec:
     provisioner: str
     config: Mapping[str, object]
     ready_timeout: float
+    """Seconds."""
     parameters: Sequence[StoredParameter]
 
 
 def read_specs(connection: Connection, workspace_ids: Collection[str]) -> dict[str, StoredSpec]:
-    """By workspace. Three statements."""
+    """Read the specifications of these workspaces, by workspace id. Three statements."""
     if not workspace_ids:
         return {}
     installation = installation_id(connection)

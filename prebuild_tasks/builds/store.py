@@ -1,4 +1,7 @@
-"""The build's row: taken, kept alive, ended. Each by compare-and-set; the row count says whether it was still ours."""
+"""Statements that take a build, renew its lease and end it.
+
+Each is a compare-and-set: the number of rows tells whether the build still belonged to the runner.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,7 @@ from datetime import datetime
 
 from sqlalchemy import Connection, and_, func, insert, select, update
 
-from prebuild_tasks.builds.types import Beat, LogChunk, LostBuild, NextBuild, StoredParameter, TakenBuild
+from prebuild_tasks.builds.types import LogChunk, LostBuild, NextBuild, RenewedLease, StoredParameter, TakenBuild
 from prebuild_tasks.db.base import ERROR_LENGTH
 from prebuild_tasks.model.vocabulary import ACTIVE_STATUSES, BuildStatus
 from prebuild_tasks.schema import tables as m
@@ -21,15 +24,20 @@ _UUID_LENGTH = 36
 def next_in_queue(
     connection: Connection, build_id: str, now: datetime, *, only: bool = False, untried: bool = False
 ) -> NextBuild | None:
-    """The most urgent pending build of the named build's queue, locked; the named one among equals, or `only` it.
+    """Lock and return the most urgent pending build of the named build's queue.
 
-    `untried`: of those that have lost no worker yet.
+    A message is a token: it stands for one build's worth of work, not for a certain build. Only the row that will be
+    taken is locked: two runners that each locked one row and took another would deadlock.
 
-    A message is a token: it stands for one build's worth of work, not for a certain build. Exactly the row that will be
-    taken is locked: whoever locked one and took another would wait in a circle with his neighbour.
+    Args:
+        connection: The connection to read with.
+        build_id: The build that the message names; preferred among equally urgent ones.
+        now: The database's time.
+        only: Consider only the named build.
+        untried: Consider only builds that have not lost a worker yet.
     """
     if len(build_id) != _UUID_LENGTH or build_id.strip("0123456789abcdef-"):
-        return None  # nobody of ours sent this, and PostgreSQL would refuse to compare it
+        return None  # the project sends no such id, and PostgreSQL would refuse to compare it
     queue = connection.execute(select(m.Build.queue).where(m.Build.id == build_id)).scalar_one_or_none() or ""
     query = (
         select(m.Build.id, m.Build.attempt)
@@ -47,7 +55,15 @@ def next_in_queue(
 
 
 def take(connection: Connection, build_id: str, runner: str, host: str, now: datetime) -> bool:
-    """pending -> running, with the next attempt number. `host` pins a local workspace to this machine."""
+    """Set a pending build to running, with the next attempt number; return False if it is not pending any more.
+
+    Args:
+        connection: The connection to write with.
+        build_id: The build.
+        runner: The name of the runner that takes it.
+        host: The machine to bind the workspace to; empty: none.
+        now: The database's time.
+    """
     taken = connection.execute(
         update(m.Build)
         .where(m.Build.id == build_id, m.Build.status == BuildStatus.PENDING)
@@ -75,7 +91,7 @@ def take(connection: Connection, build_id: str, runner: str, host: str, now: dat
 
 
 def provisioner_of(connection: Connection, build_id: str) -> str:
-    """The name of the provisioner a build needs."""
+    """Return the name of the provisioner that a build needs."""
     return connection.execute(
         select(m.TemplateVersion.provisioner)
         .join(m.Preset, m.Preset.template_version_id == m.TemplateVersion.id)
@@ -85,12 +101,12 @@ def provisioner_of(connection: Connection, build_id: str) -> str:
 
 
 def initiator_of(connection: Connection, build_id: str) -> str:
-    """Who asked for the build; of a canceled one, who asked for its end."""
+    """Return who asked for the build, or, if it was canceled, who asked for its end."""
     return connection.execute(select(m.Build.initiator).where(m.Build.id == build_id)).scalar_one()
 
 
 def read_taken(connection: Connection, build_id: str, runner: str) -> TakenBuild | None:
-    """Everything about a build that was just taken in the name of `runner`; None when it is no longer his."""
+    """Read a build that was just taken by `runner`; None if it no longer belongs to that runner."""
     row = connection.execute(
         select(
             m.Build.id,
@@ -127,10 +143,11 @@ def read_taken(connection: Connection, build_id: str, runner: str) -> TakenBuild
     return TakenBuild(**row._mapping, parameters=[StoredParameter(*item) for item in parameters])  # noqa: SLF001 - SQLAlchemy's documented name
 
 
-def beat(connection: Connection, runner: str, build_ids: Collection[str], now: datetime) -> list[Beat]:
-    """One heart for all builds of a process, in one statement; what does not come back is no longer ours.
+def renew_leases(connection: Connection, runner: str, build_ids: Collection[str], now: datetime) -> list[RenewedLease]:
+    """Renew the leases of a process's builds in one statement. A build that is not returned has another runner.
 
-    Only for those that really run: one whose taking was committed while the answer got lost must go back.
+    Name only builds that really run: if a build was taken but the answer to the commit got lost, its lease must run out
+    so that it goes back to pending.
     """
     rows = connection.execute(
         update(m.Build)
@@ -138,10 +155,10 @@ def beat(connection: Connection, runner: str, build_ids: Collection[str], now: d
         .values(heartbeat_at=now)
         .returning(m.Build.id, m.Build.attempt, m.Build.status)
     )
-    return [Beat(row.id, row.attempt, row.status is BuildStatus.CANCELING) for row in rows]
+    return [RenewedLease(row.id, row.attempt, row.status is BuildStatus.CANCELING) for row in rows]
 
 
-def finish(
+def finish(  # everything that the two rows get, in one compare-and-set
     connection: Connection,
     build: TakenBuild,
     runner: str,
@@ -152,13 +169,23 @@ def finish(
     error_code: str = "",
     workspace: Mapping[str, object] | None = None,
 ) -> BuildStatus | None:
-    """End the build and write the same on its workspace; answers what the build was until now, running or canceling.
+    """End the build, and write its outcome on its workspace. A workspace that failed or is gone frees its slot.
 
-    None when a later attempt owns it: nothing is written. `workspace` holds further columns of the workspace. A
-    workspace that failed or is gone gives its slot back.
+    Args:
+        connection: The connection to write with.
+        build: The build as it was taken.
+        runner: The name in which it was taken.
+        status: Its final status.
+        now: The database's time.
+        error: The error, if it failed.
+        error_code: The error's code.
+        workspace: Further columns of the workspace to write.
+
+    Returns:
+        The build's previous status, running or canceling; None, with nothing written, if a later attempt owns it.
     """
     for before in ACTIVE_STATUSES:
-        # One after the other, not both at once: who asks for its end does so at any moment, and must not be overlooked.
+        # One status after the other: a request to cancel may arrive between the two, and must not be overlooked.
         ended = connection.execute(
             update(m.Build)
             .where(
@@ -184,7 +211,7 @@ def write_outcome(
     *,
     error: str = "",
 ) -> None:
-    """Write an ended build's outcome on its workspace, if it is still the latest."""
+    """Write an ended build's outcome on its workspace, if it is still the workspace's latest build."""
     freed: dict[str, object] = {} if status is BuildStatus.SUCCEEDED else {"slot": None, "reason": error[:ERROR_LENGTH]}
     connection.execute(
         update(m.Workspace)
@@ -200,13 +227,19 @@ def add_logs(connection: Connection, chunks: Collection[LogChunk], now: datetime
 
 
 def pending_by_queue(connection: Connection) -> dict[str, int]:
-    """How many builds wait in each queue that has any; `""`: in the one that every host serves."""
+    """Return the number of pending builds by the queue's host; `""` is the queue that every host serves."""
     query = select(m.Build.queue, func.count()).where(m.Build.status == BuildStatus.PENDING).group_by(m.Build.queue)
     return {row[0]: row[1] for row in connection.execute(query)}
 
 
 def lost_builds(connection: Connection, before: datetime, runner_prefix: str = "") -> list[LostBuild]:
-    """Builds whose heart has not beaten since `before` (any time, with `runner_prefix`: the runners known dead)."""
+    """Read the builds whose lease was not renewed since `before`.
+
+    Args:
+        connection: The connection to read with.
+        before: The database's time at which the oldest valid lease was renewed.
+        runner_prefix: Read instead all builds of runners whose name begins so, which are known to be dead.
+    """
     silent = (
         m.Build.runner.startswith(runner_prefix, autoescape=True) if runner_prefix else m.Build.heartbeat_at < before
     )
@@ -238,7 +271,7 @@ def lost_builds(connection: Connection, before: datetime, runner_prefix: str = "
 def take_back(
     connection: Connection, row: LostBuild, status: BuildStatus, now: datetime, error: str, code: str
 ) -> bool:
-    """running or canceling -> pending (to be tried again) or an end, if its heart has still not beaten."""
+    """Set a lost build back to pending or to a final status; return False if its lease was renewed in the meantime."""
     values: dict[str, object] = {"status": status, "runner": ""}
     if status is BuildStatus.PENDING:
         values |= {"published_at": None, "publications": 0, "queue": row.host}

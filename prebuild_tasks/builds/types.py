@@ -1,4 +1,4 @@
-"""Builds as builds workers and the sweep read them."""
+"""Builds as read from the database by builds workers and by the sweep."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from prebuild_tasks.model.vocabulary import BuildStatus, Transition
 
 @dataclass(frozen=True, slots=True)
 class StoredParameter:
-    """A preset's parameter: its value, or where builds workers find it."""
+    """A preset's parameter: its value, or the place where builds workers read it."""
 
     name: str
     value: str | None
@@ -24,7 +24,7 @@ class StoredParameter:
 
 @dataclass(frozen=True, slots=True)
 class TakenBuild:
-    """A build this process runs now, with all that its provisioner needs."""
+    """A build that this process has taken, with everything that its provisioner needs."""
 
     id: str
     attempt: int
@@ -34,16 +34,18 @@ class TakenBuild:
     workspace_id: str
     build_number: int
     name: str
+    """The workspace's name."""
     owner: str
     preset_id: int
     preset: str
     template: str
     version: str
     active: bool
-    """Whether that is the template's active version."""
+    """Whether `version` is the template's active version."""
     provisioner: str
     config: Mapping[str, object]
     ready_timeout: float
+    """Seconds."""
     parameters: Sequence[StoredParameter]
     installation: str
 
@@ -53,28 +55,29 @@ class TakenBuild:
 
 
 @dataclass(frozen=True, slots=True)
-class Beat:
-    """What the heart learns about one of its builds."""
+class RenewedLease:
+    """A build whose lease was renewed."""
 
     id: str
     attempt: int
     canceling: bool
+    """Whether somebody asked for the build's end."""
 
 
 @dataclass(frozen=True, slots=True)
 class LogChunk:
-    """A piece of a build's output. Fields are named as the table's columns."""
+    """A piece of a build's output. Its fields have the names of the table's columns."""
 
     build_id: str
     attempt: int
     seq: int
-    """Counts the pieces of one attempt."""
+    """The piece's number within the attempt, from 1."""
     text: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LostBuild:
-    """A build whose runner is no longer heard of, as it was read."""
+    """A build whose lease has run out or whose runner is known to be dead, as it was read."""
 
     id: str
     attempt: int
@@ -87,17 +90,18 @@ class LostBuild:
     preset_id: int
     created_at: datetime
     host: str
-    """The machine that its workspace is bound to; empty: none."""
+    """The machine that the workspace is bound to; empty: none."""
     owner: str
     name: str
-    """The workspace's."""
+    """The workspace's name."""
     initiator: str
     reason: str
 
 
 @dataclass(frozen=True, slots=True)
 class NextBuild:
-    """A pending build, locked. `attempt`: how many have been made, all of which lost their worker."""
+    """A pending build whose row is locked."""
 
     id: str
     attempt: int
+    """The number of attempts so far, all of which lost their worker."""

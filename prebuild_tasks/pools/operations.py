@@ -12,7 +12,7 @@ from prebuild_tasks.db.engine import Database
 from prebuild_tasks.errors import NotFoundError, RefusedError
 from prebuild_tasks.model.vocabulary import PresetStatus
 from prebuild_tasks.pools.store.revision import bump_revision
-from prebuild_tasks.reconcile import HAS_FALLEN_ILL
+from prebuild_tasks.reconcile import WAS_UNHEALTHY
 from prebuild_tasks.remedies import Remedy, RemedyKind
 from prebuild_tasks.schema import tables as m
 from prebuild_tasks.schema.conditions import IS_ACTIVE, IS_LIVE_PREBUILD, TEMPLATE_OF_VERSION, VERSION_OF_PRESET
@@ -140,7 +140,7 @@ def unblock(database: Database, name: str, *, actor: str) -> OperationResult:
             update(m.Preset)
             .where(
                 m.Preset.id == preset_id,
-                or_(m.Preset.status != PresetStatus.HEALTHY, m.Preset.failures_in_row > 0, HAS_FALLEN_ILL),
+                or_(m.Preset.status != PresetStatus.HEALTHY, m.Preset.failures_in_row > 0, WAS_UNHEALTHY),
             )
             .values(
                 status=PresetStatus.HEALTHY,

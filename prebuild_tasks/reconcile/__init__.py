@@ -37,13 +37,20 @@ if TYPE_CHECKING:
         is_replacing,
         other_versions,
     )
-    from prebuild_tasks.reconcile.rules.schedule import desired_at, find_overlap, holding, is_usable, next_change, parse
+    from prebuild_tasks.reconcile.rules.schedule import (
+        desired_at,
+        find_overlap,
+        is_usable,
+        next_change,
+        parse,
+        schedule_at,
+    )
     from prebuild_tasks.reconcile.rules.shortage import WorkerAvailability, why_short
     from prebuild_tasks.reconcile.rules.state import desired_now
     from prebuild_tasks.reconcile.rules.wants import Quantities, Wanted, wants
     from prebuild_tasks.reconcile.store.backoff import slow_start_after_sql
     from prebuild_tasks.reconcile.store.declared import (
-        HAS_FALLEN_ILL,
+        WAS_UNHEALTHY,
         DeclaredRow,
         presets_query,
         read_schedules,
@@ -51,14 +58,14 @@ if TYPE_CHECKING:
     )
     from prebuild_tasks.reconcile.store.expiry import fresh_since_sql, is_expired_sql, is_past_ttl_sql
     from prebuild_tasks.reconcile.store.in_flight import SHARED_BY_AT_MOST, read_in_flight, read_sharers, read_usage
-    from prebuild_tasks.reconcile.store.siblings import read_running, read_versions, second_choices, successors
+    from prebuild_tasks.reconcile.store.other_versions import read_running, read_versions, second_choices, successors
     from prebuild_tasks.reconcile.store.snapshots import PoolRow, read_global, read_pools
     from prebuild_tasks.reconcile.store.write import set_preset_status
 
 __all__ = [
     "ALONE",
-    "HAS_FALLEN_ILL",
     "SHARED_BY_AT_MOST",
+    "WAS_UNHEALTHY",
     "Action",
     "BackOff",
     "CancelPending",
@@ -98,7 +105,6 @@ __all__ = [
     "desired_now",
     "find_overlap",
     "fresh_since_sql",
-    "holding",
     "is_expired_sql",
     "is_past_ttl_sql",
     "is_replacing",
@@ -118,6 +124,7 @@ __all__ = [
     "read_usage",
     "read_versions",
     "retry_at",
+    "schedule_at",
     "second_choices",
     "set_preset_status",
     "share_limits",
@@ -186,7 +193,7 @@ if not TYPE_CHECKING:  # mypy would take every name for defined
             "rules.schedule": (
                 "desired_at",
                 "find_overlap",
-                "holding",
+                "schedule_at",
                 "is_usable",
                 "next_change",
                 "parse",
@@ -204,7 +211,7 @@ if not TYPE_CHECKING:  # mypy would take every name for defined
             "store.backoff": ("slow_start_after_sql",),
             "store.declared": (
                 "DeclaredRow",
-                "HAS_FALLEN_ILL",
+                "WAS_UNHEALTHY",
                 "presets_query",
                 "read_schedules",
                 "to_preset",
@@ -220,7 +227,7 @@ if not TYPE_CHECKING:  # mypy would take every name for defined
                 "read_sharers",
                 "read_usage",
             ),
-            "store.siblings": (
+            "store.other_versions": (
                 "read_running",
                 "read_versions",
                 "second_choices",

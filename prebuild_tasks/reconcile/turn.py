@@ -25,8 +25,8 @@ from prebuild_tasks.reconcile.rules.rollout import ALONE, PoolVersion, Rolling
 from prebuild_tasks.reconcile.rules.state import count
 from prebuild_tasks.reconcile.rules.wants import Wanted, wants
 from prebuild_tasks.reconcile.store import preset_view, snapshots
+from prebuild_tasks.reconcile.store.other_versions import read_other_versions
 from prebuild_tasks.reconcile.store.preset_view import PresetView
-from prebuild_tasks.reconcile.store.siblings import read_other_versions
 from prebuild_tasks.reconcile.store.write import bump_generation, create_prebuilds, move_slots, set_preset_status
 from prebuild_tasks.schema.conditions import ROLLING
 from prebuild_tasks.schema.history import add_history

@@ -32,9 +32,9 @@ from prebuild_tasks.workspaces import (
     FailedBuild,
     FollowUp,
     NewBuild,
+    awaiting_owner,
     delete_workspaces,
     repeat_failed,
-    waits_for_it,
     work_of,
 )
 
@@ -138,7 +138,7 @@ def _take_back(connection: Connection, settings: Settings, row: LostBuild, now: 
         again = NewBuild(row.id, row.host, work_of(row.transition, row.reason, row.name))
         return SweepResult(retaken=1, follow_up=FollowUp.of([again], [row.preset_id]))
     builds: list[NewBuild] = []
-    if row.transition is Transition.START and (canceling or waits_for_it(connection, row.workspace_id)):
+    if row.transition is Transition.START and (canceling or awaiting_owner(connection, row.workspace_id)):
         reason = "canceled" if canceling else "not_built"
         builds = delete_workspaces(connection, [row.workspace_id], reason=reason, initiator=row.initiator, now=now)
     return SweepResult(ended=1, follow_up=FollowUp.of(builds, [row.preset_id]))

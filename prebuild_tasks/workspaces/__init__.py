@@ -9,15 +9,22 @@ from prebuild_tasks.faces import lazy
 if TYPE_CHECKING:
     from prebuild_tasks.workspaces.handover import (
         WAIT_REASON,
+        awaiting_owner,
         claim_build,
         hand_over,
         handed_over,
         handed_over_sql,
         has_hook,
         has_hook_sql,
-        waits_for_it,
     )
-    from prebuild_tasks.workspaces.new_builds import BuildOrigin, NewBuild, insert_builds, work_of
+    from prebuild_tasks.workspaces.new_builds import (
+        BuildOrigin,
+        NewBuild,
+        insert_builds,
+        is_pool_start,
+        is_pool_start_sql,
+        work_of,
+    )
     from prebuild_tasks.workspaces.outbox import FollowUp, leave_to_upkeep, send, send_within
     from prebuild_tasks.workspaces.release import end_workspace, extend
     from prebuild_tasks.workspaces.states import is_usable, workspace_state, workspace_state_sql
@@ -36,6 +43,7 @@ __all__ = [
     "FailedBuild",
     "FollowUp",
     "NewBuild",
+    "awaiting_owner",
     "cancel_pending",
     "cancel_starts",
     "choose_for_deletion",
@@ -49,12 +57,13 @@ __all__ = [
     "has_hook",
     "has_hook_sql",
     "insert_builds",
+    "is_pool_start",
+    "is_pool_start_sql",
     "is_usable",
     "leave_to_upkeep",
     "repeat_failed",
     "send",
     "send_within",
-    "waits_for_it",
     "work_of",
     "workspace_state",
     "workspace_state_sql",
@@ -72,12 +81,14 @@ if not TYPE_CHECKING:  # mypy would take every name for defined
                 "handed_over_sql",
                 "has_hook",
                 "has_hook_sql",
-                "waits_for_it",
+                "awaiting_owner",
             ),
             "new_builds": (
                 "BuildOrigin",
                 "NewBuild",
                 "insert_builds",
+                "is_pool_start",
+                "is_pool_start_sql",
                 "work_of",
             ),
             "outbox": (

@@ -74,7 +74,7 @@ def claim_build(connection: Connection, workspace: BuildOrigin, *, now: datetime
     )
 
 
-def waits_for_it(connection: Connection, workspace_id: str) -> str:
+def awaiting_owner(connection: Connection, workspace_id: str) -> str:
     """The person for whom this unclaimed workspace is being built; empty: it is the pool's."""
     row = connection.execute(
         select(m.Workspace.owner, m.Workspace.claimed_at).where(m.Workspace.id == workspace_id)
@@ -84,7 +84,7 @@ def waits_for_it(connection: Connection, workspace_id: str) -> str:
 
 def hand_over(connection: Connection, workspace_id: str, *, now: datetime) -> list[NewBuild]:
     """A workspace that was built for a person is ready: it is theirs from now on. Empty if it is no such workspace."""
-    owner = waits_for_it(connection, workspace_id)
+    owner = awaiting_owner(connection, workspace_id)
     if not owner:
         return []
     recipe = connection.execute(

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, insert
+from sqlalchemy import ColumnElement, Connection, Row, and_, insert
 
 from prebuild_tasks.model.vocabulary import CLAIM_REASON, BuildPriority, BuildStatus, Transition
 from prebuild_tasks.schema import tables as m
@@ -31,6 +31,16 @@ class NewBuild:
 def work_of(transition: Transition, reason: str, workspace: str) -> str:
     """`start of prebuild-calm-otter`; personalising is a start by its reason."""
     return f"{'claim' if reason == CLAIM_REASON else transition} of {workspace}"
+
+
+def is_pool_start(transition: Transition, reason: str) -> bool:
+    """Return whether a build starts a workspace; a claimed workspace's personalisation is a start, too, but not one."""
+    return transition is Transition.START and reason != CLAIM_REASON
+
+
+def is_pool_start_sql() -> ColumnElement[bool]:
+    """Build the condition of `is_pool_start`, of a build's row."""
+    return and_(m.Build.transition == Transition.START, m.Build.reason != CLAIM_REASON)
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from collections.abc import Callable
 
 from sqlalchemy import select, update
 
-from prebuild_tasks.builds.isolation import Apart
+from prebuild_tasks.builds.isolation import IsolatedProcesses
 from prebuild_tasks.builds.runner import BuildRunner
 from prebuild_tasks.config import Settings
 from prebuild_tasks.db.engine import Database
@@ -23,17 +23,17 @@ from tests.support.builders import declare, turn
 TOKENS = 6
 
 
-class InThisProcess(Apart):
-    """Does what the process does, here, and notes it; all of them begin before one ends."""
+class InThisProcess(IsolatedProcesses):
+    """Do what the process does in this one, and record it."""
 
     def __init__(self, database: Database, settings: Settings) -> None:
         super().__init__(settings, grace=1)
         self._database, self._settings = database, settings
         self.runs: list[str] = []
 
-    def run(self, build_id: str, runner: str, beat: Callable[[], None]) -> int:
+    def run(self, build_id: str, runner: str, renew: Callable[[], None]) -> int:
         self.runs.append(build_id)
-        beat()
+        renew()
         there = BuildRunner(self._database, self._settings, Provisioners(self._settings), name=runner)
         assert there.run_taken(build_id).outcome == "succeeded"
         assert there.run_taken(build_id).outcome == "idle", "once"
@@ -47,8 +47,8 @@ def test_one_process_for_one_attempt_and_a_build_for_each_token(database: Databa
     with database.write() as connection:
         connection.execute(update(m.Build).values(attempt=1))
         ids = list(connection.execute(select(m.Build.id)).scalars())
-    apart = InThisProcess(database, settings)
-    runner = BuildRunner(database, settings, Provisioners(settings), apart)
+    isolated = InThisProcess(database, settings)
+    runner = BuildRunner(database, settings, Provisioners(settings), isolated)
     barrier, outcomes = threading.Barrier(TOKENS), list[str]()
 
     def take(build_id: str) -> None:
@@ -63,6 +63,6 @@ def test_one_process_for_one_attempt_and_a_build_for_each_token(database: Databa
         thread.join()
     runner.close()
     assert outcomes == ["apart"] * TOKENS
-    assert Counter(apart.runs) == Counter(ids)
+    assert Counter(isolated.runs) == Counter(ids)
     with database.read() as connection:
         assert set(connection.execute(select(m.Build.attempt)).scalars()) == {2}

@@ -12,7 +12,7 @@ import sys
 import pytest
 from sqlalchemy import update
 
-from prebuild_tasks.builds.isolation import Apart
+from prebuild_tasks.builds.isolation import IsolatedProcesses
 from prebuild_tasks.builds.runner import BuildRunner
 from prebuild_tasks.config import Settings
 from prebuild_tasks.db.engine import Database
@@ -33,7 +33,7 @@ def test_nothing_ignores_it(
     [build] = turn(database, settings).follow_up.builds
     with database.write() as connection:
         connection.execute(update(m.Build).values(attempt=1))
-    runner = BuildRunner(database, settings, Provisioners(settings), Apart(settings, grace=1))
+    runner = BuildRunner(database, settings, Provisioners(settings), IsolatedProcesses(settings, grace=1))
     assert runner.run(build.id).outcome == "apart"
     runner.close()
     [row] = workspaces(database)

@@ -8,10 +8,11 @@ hook was done there for as long as a build takes.
 from __future__ import annotations
 
 import threading
+from contextlib import ExitStack
 
 from sqlalchemy import select, update
 
-from prebuild_tasks.builds.isolation import AT_ONCE, Apart
+from prebuild_tasks.builds.isolation import AT_ONCE, IsolatedProcesses
 from prebuild_tasks.builds.runner import BuildRunner
 from prebuild_tasks.config import Settings
 from prebuild_tasks.db.engine import Database
@@ -27,17 +28,17 @@ def test_a_token_is_used_for_what_needs_no_place(database: Database, settings: S
         suspect, other = connection.execute(select(m.Build.id).order_by(m.Build.id)).scalars()
     with database.write() as connection:
         connection.execute(update(m.Build).where(m.Build.id == suspect).values(attempt=1, priority=0))
-    apart = Apart(settings, grace=1)
-    runner = BuildRunner(database, settings, Provisioners(settings), apart=apart)
+    isolated = IsolatedProcesses(settings, grace=1)
+    runner = BuildRunner(database, settings, Provisioners(settings), isolated)
+    processes = ExitStack()
     for _ in range(AT_ONCE):
-        assert apart._places.acquire()
+        assert processes.enter_context(isolated.reserve(wait=True))
     assert runner.run(suspect).outcome == "succeeded"
     assert (_status(database, suspect), _status(database, other)) == ("pending", "succeeded")
     outcomes: list[str] = []
     waiting = threading.Thread(target=lambda: outcomes.append(runner.run(suspect).outcome))
     waiting.start()
-    for _ in range(AT_ONCE):
-        apart._places.release()
+    processes.close()
     waiting.join(60)
     runner.close()
     assert outcomes == ["apart"]

@@ -1,7 +1,7 @@
-"""A build's output that the database refuses costs neither the build nor the heart.
+"""A build's output that the database refuses costs neither the build nor the leases.
 
-Before: any error of the database but the known ones ended the heart's thread for the rest of the process: no build of
-that worker had a lease, a time limit or an ear for its end any more, and each was taken over while it ran.
+Before: any error of the database but the known ones ended the thread that renews leases for the rest of the process: no
+build of that worker had a lease, a time limit or an ear for its end any more, and each was taken over while it ran.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from prebuild_tasks.schema import tables as m
 from tests.support.builders import declare, turn
 
 
-def test_the_heart_goes_on(database: Database, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_leases_are_still_renewed(database: Database, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     settings = settings.model_copy(update={"heartbeat_timeout": 1.0})
     refused = []
 
@@ -37,6 +37,6 @@ def test_the_heart_goes_on(database: Database, settings: Settings, monkeypatch: 
         with database.read() as connection:
             query = select(m.Build.heartbeat_at, m.Build.started_at).where(m.Build.id == build_id)
             row = connection.execute(query).one()
-        assert row.heartbeat_at > row.started_at, "it beat while the build ran"
+        assert row.heartbeat_at > row.started_at, "renewed while the build ran"
     runner.close()
     assert len(refused) >= 2

@@ -1,4 +1,4 @@
-"""Builds that hang whatever they are told, that never become ready, and 200 at once with one heart."""
+"""Builds that hang whatever they are told, that never become ready, and 200 at once under one lease keeper."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def test_what_is_never_ready_counts_as_failed_and_is_deleted(
 @pytest.mark.parametrize(
     "database_url", ["postgresql", pytest.param("sqlite", marks=pytest.mark.faults)], indirect=True
 )
-def test_two_hundred_builds_beat_in_time(database: Database, settings: Settings) -> None:
+def test_two_hundred_leases_are_renewed_in_time(database: Database, settings: Settings) -> None:
     count = 200 if database.dialect == "postgresql" else 100
     settings = settings.model_copy(update={"build_timeout": 60.0, "heartbeat_timeout": 6.0})
     declare_simulated(database, settings, count, config="{build_time: 7}")

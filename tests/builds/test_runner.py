@@ -202,7 +202,7 @@ def test_the_late_result_of_a_lost_attempt_is_refused(
     thread, results = in_background(runner, pending(database)[0])
     wait_until(lambda: workspaces(database, m.Workspace.status == BuildStatus.RUNNING), what="the start")
 
-    def is_taken() -> bool:  # a heart that beats in between is believed, so perhaps not at once
+    def is_taken() -> bool:  # not at once if the lease is renewed in between
         return take_back_lost(database, settings, runner_prefix="here/").retaken == 1
 
     wait_until(is_taken, what="its loss")
@@ -233,7 +233,9 @@ def test_a_worker_that_dies_too_often_fails_the_build(database: Database, settin
 
 
 @pytest.mark.timed
-def test_a_beating_heart_is_left_alone(database: Database, settings: Settings, runner: BuildRunner) -> None:
+def test_a_build_with_a_renewed_lease_is_left_alone(
+    database: Database, settings: Settings, runner: BuildRunner
+) -> None:
     declare(database, settings, 1, start="sleep 2.2")
     turn(database, settings)
     thread, results = in_background(runner, pending(database)[0])

@@ -1,6 +1,6 @@
 """A parameter is read from a regular file; anything else is refused in a sentence.
 
-Before: a named pipe was opened and waited for. The build had no heart yet, so that its lease ran out while the worker's
+Before: a named pipe was opened and waited for. Nothing renewed the build's lease yet, so it ran out while the worker's
 thread stood still for ever, and the next attempt did the same with another one.
 """
 
@@ -21,7 +21,7 @@ from tests.support.builders import declare, turn
 @pytest.mark.timeout(60)
 @pytest.mark.parametrize(
     ("kind", "words"),
-    [("pipe", "it is no regular file"), ("/dev/zero", "it is no regular file"), ("directory", "Is a directory")],
+    [("pipe", "it is not a regular file"), ("/dev/zero", "it is not a regular file"), ("directory", "Is a directory")],
 )
 def test_it_is_refused(database: Database, settings: Settings, tmp_path: Path, kind: str, words: str) -> None:
     path = tmp_path / kind if kind != "/dev/zero" else Path(kind)

@@ -34,6 +34,7 @@ from prebuild_tasks.schema import tables as m
 from prebuild_tasks.schema.conditions import IS_ACTIVE, TEMPLATE_OF_VERSION, VERSION_OF_PRESET
 from prebuild_tasks.upkeep.strays.store import stray_state, stray_state_sql
 from prebuild_tasks.workspaces.handover import handed_over, handed_over_sql, has_hook, has_hook_sql
+from prebuild_tasks.workspaces.new_builds import is_pool_start, is_pool_start_sql
 from prebuild_tasks.workspaces.states import MARK_REASON, is_usable, is_usable_sql, workspace_state, workspace_state_sql
 from tests.support.builders import declare, turn
 
@@ -44,6 +45,7 @@ TWINS: Mapping[Callable[..., object], Callable[..., object]] = {
     is_usable: is_usable_sql,
     workspace_state: workspace_state_sql,
     has_hook: has_hook_sql,
+    is_pool_start: is_pool_start_sql,
     handed_over: handed_over_sql,
     is_alive: is_alive_sql,
     stray_state: stray_state_sql,
@@ -177,6 +179,14 @@ def test_state(
     state, usable = rows.execute(select(workspace_state_sql(), is_usable_sql()).select_from(m.Workspace)).one()
     assert state == workspace_state(owner, transition, status, reason, is_ready=is_ready)
     assert bool(usable) is is_usable(status, reason)
+
+
+@bounded
+@given(transition=transitions, reason=reasons)
+def test_pool_start(rows: Connection, transition: Transition, reason: str) -> None:
+    rows.execute(update(m.Build).values(transition=transition, reason=reason))
+    starts = rows.execute(select(is_pool_start_sql()).select_from(m.Build)).scalar_one()
+    assert bool(starts) is is_pool_start(transition, reason)
 
 
 json_values = st.recursive(

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from prebuild_tasks.builds import isolation
-from prebuild_tasks.builds.isolation import Apart
+from prebuild_tasks.builds.isolation import IsolatedProcesses
 from prebuild_tasks.config import Settings
 from prebuild_tasks.provisioners.shared import disk
 from prebuild_tasks.provisioners.shared.run import run
@@ -32,7 +32,9 @@ def test_a_file_that_is_not_written_whole_is_gone(tmp_path: Path, monkeypatch: p
     assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {"state": "before"}
 
 
-def test_a_process_apart_that_does_not_start_keeps_no_pipe(monkeypatch: pytest.MonkeyPatch, settings: Settings) -> None:
+def test_an_isolated_process_that_does_not_start_keeps_no_pipe(
+    monkeypatch: pytest.MonkeyPatch, settings: Settings
+) -> None:
     monkeypatch.setattr(isolation.sys, "executable", "/nowhere/python")
     pipes: list[int] = []
     really_pipe = os.pipe
@@ -44,7 +46,7 @@ def test_a_process_apart_that_does_not_start_keeps_no_pipe(monkeypatch: pytest.M
 
     monkeypatch.setattr(os, "pipe", pipe)
     with pytest.raises(FileNotFoundError):
-        Apart(settings, grace=1).run("b", "r", lambda: None)
+        IsolatedProcesses(settings, grace=1).run("b", "r", lambda: None)
     assert len(pipes) >= 2
     for end in pipes:
         with pytest.raises(OSError, match="Bad file descriptor"):

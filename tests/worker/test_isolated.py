@@ -36,7 +36,7 @@ def test_both_names_run_the_build(
     [build] = turn(database, settings).follow_up.builds
     with database.write() as connection:
         connection.execute(update(m.Build).values(attempt=1))
-    runner = BuildRunner(database, settings, Provisioners(settings), isolation.Apart(settings, grace=1))
+    runner = BuildRunner(database, settings, Provisioners(settings), isolation.IsolatedProcesses(settings, grace=1))
     assert runner.run(build.id).outcome == "apart"
     runner.close()
     [row] = workspaces(database)

@@ -12,7 +12,7 @@ from prebuild_tasks.insight.explain.facts import BuildFact, Facts
 from prebuild_tasks.insight.explain.remedies import Step, steps
 from prebuild_tasks.model.text import instant, listed, number, span
 from prebuild_tasks.model.vocabulary import NEVER_READY_CODE, PresetStatus
-from prebuild_tasks.reconcile import LimitReason, Reason, backoff_until, holding, is_usable, next_change
+from prebuild_tasks.reconcile import LimitReason, Reason, backoff_until, is_usable, next_change, schedule_at
 
 
 class About(StrEnum):
@@ -61,7 +61,7 @@ def _desired(facts: Facts) -> Iterator[Link]:
     preset = facts.counted.preset
     if not preset.active:
         return
-    held = holding(preset, facts.now)
+    held = schedule_at(preset, facts.now)
     sentence = f"{facts.state.desired}, by the schedule {held.cron!r}" if held else f"{preset.desired}, the base size"
     if preset.schedules and not is_usable(preset):
         zone = preset.timezone or "none"

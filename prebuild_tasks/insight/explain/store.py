@@ -12,10 +12,11 @@ from sqlalchemy.orm import aliased
 
 from prebuild_tasks.builds import failed_builds
 from prebuild_tasks.insight.explain.facts import Activation, BuildFact, FailedDeletion, FailedProbe
-from prebuild_tasks.model.vocabulary import CLAIM_REASON, OPEN_STATUSES, BuildStatus, Transition
+from prebuild_tasks.model.vocabulary import OPEN_STATUSES, BuildStatus, Transition
 from prebuild_tasks.reconcile import retry_at
 from prebuild_tasks.schema import tables as m
 from prebuild_tasks.schema.conditions import IS_LIVE_PREBUILD, TEMPLATE_OF_VERSION, VERSION_OF_PRESET
+from prebuild_tasks.workspaces import is_pool_start_sql
 
 _SHOWN = 20
 """Rows of each kind: enough to name the cause."""
@@ -121,7 +122,7 @@ def _starts(preset_id: int) -> Select[*tuple[Any, ...]]:
         m.Build.attempt,
         m.Build.error,
         m.Build.error_code,
-    ).where(m.Build.preset_id == preset_id, m.Build.transition == Transition.START, m.Build.reason != CLAIM_REASON)
+    ).where(m.Build.preset_id == preset_id, is_pool_start_sql())
 
 
 def _facts(rows: Sequence[Row[*tuple[Any, ...]]]) -> tuple[BuildFact, ...]:

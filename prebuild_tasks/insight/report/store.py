@@ -15,12 +15,11 @@ from sqlalchemy.orm import InstrumentedAttribute, aliased
 
 from prebuild_tasks.db.types import UtcDateTime, age_seconds, bucket_of
 from prebuild_tasks.insight.report.rules import QUARTER, Demand
-from prebuild_tasks.model.vocabulary import CLAIM_REASON, BuildStatus, Transition
+from prebuild_tasks.model.vocabulary import BuildStatus, Transition
 from prebuild_tasks.schema import tables as m
 from prebuild_tasks.schema.conditions import MISSED_BEFORE, VERSION_OF_PRESET
+from prebuild_tasks.workspaces import is_pool_start_sql
 
-IS_POOL_START = and_(m.Build.transition == Transition.START, m.Build.reason != CLAIM_REASON)
-"""A build that creates a workspace, not one that personalises a claimed workspace."""
 _POOL = (m.TemplateVersion.template_id.label("template_id"), m.Preset.name.label("preset_name"))
 """The columns that identify a pool over all versions of its template."""
 
@@ -121,7 +120,7 @@ def read_outcomes(connection: Connection, span: Span) -> dict[tuple[int, BuildSt
     """Count the start builds that ended in the period, by preset and final status."""
     query = (
         select(m.Build.preset_id, m.Build.status, func.count().label("n"))
-        .where(IS_POOL_START, span.holds(m.Build.completed_at, m.Build.preset_id))
+        .where(is_pool_start_sql(), span.holds(m.Build.completed_at, m.Build.preset_id))
         .group_by(m.Build.preset_id, m.Build.status)
     )
     return {(row.preset_id, row.status): row.n for row in connection.execute(query)}
@@ -181,7 +180,7 @@ def read_idle(connection: Connection, span: Span) -> dict[int, float]:
 
 def _times_to_ready(span: Span) -> Select[Any]:
     return select(age_seconds(m.Build.completed_at, m.Build.created_at).label("value")).where(
-        IS_POOL_START,
+        is_pool_start_sql(),
         m.Build.status == BuildStatus.SUCCEEDED,
         span.holds(m.Build.completed_at, m.Build.preset_id),
     )

@@ -81,7 +81,7 @@ def desired_at(preset: Preset, now: datetime) -> int:
     return next((desired for held, desired in usable.ranges if held.holds(local)), preset.desired)
 
 
-def holding(preset: Preset, now: datetime) -> Schedule | None:
+def schedule_at(preset: Preset, now: datetime) -> Schedule | None:
     """The schedule that holds at `now`, if one does."""
     if not preset.schedules or (usable := _usable(preset.schedules, preset.timezone)) is None:
         return None
@@ -117,8 +117,8 @@ def search_change(
         local = instant.astimezone(usable.zone)
         if local.date() != today:
             today = local.date()
-            holding = [(held.hours, size) for held, size in usable.ranges if held.holds_on(today)]
-            by_hour = [next((size for hours, size in holding if h in hours), base) for h in range(24)]
+            applying = [(held.hours, size) for held, size in usable.ranges if held.holds_on(today)]
+            by_hour = [next((size for hours, size in applying if h in hours), base) for h in range(24)]
         if by_hour[local.hour] != current:
             return instant, by_hour[local.hour]
         if set(by_hour) == {current}:

@@ -39,7 +39,7 @@ def read_declared(connection: Connection, *conditions: ColumnElement[bool]) -> l
 
 
 _NONE: ColumnElement[Any] = literal_column("'[]'")
-HAS_FALLEN_ILL = func.nullif(m.Preset.recent_unhealthy, _NONE).is_not(None)
+WAS_UNHEALTHY = func.nullif(m.Preset.recent_unhealthy, _NONE).is_not(None)
 """Prebuilds of the pool had to be taken out of late."""
 _COUNTED = (
     m.Preset.id,

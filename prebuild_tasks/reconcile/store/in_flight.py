@@ -9,15 +9,14 @@ from datetime import datetime
 from sqlalchemy import ColumnElement, Connection, and_, func, select, true
 from sqlalchemy.orm import InstrumentedAttribute
 
-from prebuild_tasks.model.vocabulary import CLAIM_REASON, OPEN_STATUSES, PREBUILDS_OWNER, PresetStatus, Transition
+from prebuild_tasks.model.vocabulary import OPEN_STATUSES, PREBUILDS_OWNER, PresetStatus
 from prebuild_tasks.reconcile.rules.model import PresetCounts, Usage
 from prebuild_tasks.reconcile.store.snapshots import read_counts
 from prebuild_tasks.schema import tables as m
 from prebuild_tasks.schema.conditions import IS_ACTIVE, TEMPLATE_OF_VERSION, VERSION_OF_PRESET
+from prebuild_tasks.workspaces import is_pool_start_sql
 
-IS_IN_FLIGHT = and_(
-    m.Build.transition == Transition.START, m.Build.status.in_(OPEN_STATUSES), m.Build.reason != CLAIM_REASON
-)
+IS_IN_FLIGHT = and_(is_pool_start_sql(), m.Build.status.in_(OPEN_STATUSES))
 """A claim's own build makes nothing: it takes no room from those that do."""
 
 SHARED_BY_AT_MOST = 2000

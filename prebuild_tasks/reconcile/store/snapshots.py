@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import ColumnElement, Connection, Row, Select, and_, case, exists, func, null, or_, select
 
 from prebuild_tasks.db.engine import Database
-from prebuild_tasks.model.vocabulary import CLAIM_REASON, BuildStatus, Preset, PresetStatus, Schedule, Transition
+from prebuild_tasks.model.vocabulary import BuildStatus, Preset, PresetStatus, Schedule, Transition
 from prebuild_tasks.reconcile.rules.model import Counts, GlobalSnapshot, PresetCounts
 from prebuild_tasks.reconcile.store.declared import (
     DeclaredRow,
@@ -30,6 +30,7 @@ from prebuild_tasks.schema.conditions import (
     ROLLING,
 )
 from prebuild_tasks.schema.pauses import StoredPause, global_pause, pause_holds
+from prebuild_tasks.workspaces import is_pool_start_sql
 
 
 class PoolRow(NamedTuple):
@@ -205,8 +206,7 @@ def _failure() -> ColumnElement[str]:
     """The error code of a failing preset's last start; not looked for where none failed."""
     last = (
         select(m.Build.error_code)
-        .where(m.Build.preset_id == m.Preset.id, m.Build.transition == Transition.START)
-        .where(m.Build.status == BuildStatus.FAILED, m.Build.reason != CLAIM_REASON)
+        .where(m.Build.preset_id == m.Preset.id, is_pool_start_sql(), m.Build.status == BuildStatus.FAILED)
         .order_by(m.Build.created_at.desc())
         .limit(1)
         .scalar_subquery()

@@ -1,0 +1,139 @@
+"""The end of a build, written in one transaction with everything that follows from it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import Connection
+
+from prebuild_tasks.builds import failures, store
+from prebuild_tasks.builds.types import TakenBuild
+from prebuild_tasks.errors import CannotBuildError
+from prebuild_tasks.model.vocabulary import CLAIM_REASON, NEVER_READY_CODE, BuildStatus, PresetStatus, Transition
+from prebuild_tasks.provisioners import Resource
+from prebuild_tasks.reconcile import set_preset_status
+from prebuild_tasks.schema.history import add_history
+from prebuild_tasks.workspaces import NewBuild, awaiting_owner, delete_workspaces, hand_over, is_pool_start
+
+_DELETION_REASONS = {"canceled": "canceled", NEVER_READY_CODE: NEVER_READY_CODE}
+"""The reason for deleting a workspace right after its start failed, by the build's error code."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """The provisioner's result for a build."""
+
+    status: BuildStatus
+    error: str = ""
+    """The error, with secrets masked; empty: none."""
+    code: str = ""
+    """The error code; `lost`: another runner has the build."""
+    resource: Resource | None = None
+    """The resource of a start that succeeded."""
+
+
+def write_end(
+    connection: Connection, build: TakenBuild, outcome: Outcome, *, runner: str, actor: str, now: datetime
+) -> list[NewBuild] | None:
+    """Write the end of a build, and return the builds that follow from it.
+
+    Args:
+        connection: The connection to write with.
+        build: The build that ended.
+        outcome: Its outcome.
+        runner: The name in which the build was taken.
+        actor: The actor in the workspace's history.
+        now: The database's time.
+
+    Returns:
+        None if another attempt owns the build by now. The caller then rolls back.
+    """
+    # Lock the preset's row before the build's: row_locks has this order for every transaction that takes both.
+    if is_pool_start(build.transition, build.reason):
+        _record_outcome(connection, build, outcome)
+    previous = store.finish(
+        connection,
+        build,
+        runner,
+        outcome.status,
+        now,
+        error=outcome.error,
+        error_code=outcome.code,
+        workspace=_workspace_values(build, outcome, now),
+    )
+    if previous is None:
+        return None
+    kind = "claim" if build.reason == CLAIM_REASON else build.transition
+    add_history(
+        connection,
+        f"{kind}_{outcome.status}",
+        now=now,
+        actor=actor,
+        workspace_ids=[build.workspace_id],
+        preset_id=build.preset_id,
+        reason=outcome.error or build.reason,
+    )
+    # The build may have succeeded before it noticed that it was being canceled.
+    unwanted = previous is BuildStatus.CANCELING or outcome.status is BuildStatus.CANCELED
+    return _next_builds(connection, build, outcome, now, unwanted=unwanted)
+
+
+def _workspace_values(build: TakenBuild, outcome: Outcome, now: datetime) -> Mapping[str, object]:
+    """Return the workspace's columns that change with the end of the build, besides its status."""
+    if outcome.status is not BuildStatus.SUCCEEDED:
+        return {}
+    if build.transition is Transition.DELETE:
+        return {"deleted_at": now, "slot": None}
+    if outcome.resource is None:
+        return {}
+    return {
+        "ready_at": now,
+        "resource_id": outcome.resource.resource_id,
+        "url": outcome.resource.url,
+        "directory": outcome.resource.directory,
+    }
+
+
+def _record_outcome(connection: Connection, build: TakenBuild, outcome: Outcome) -> None:
+    """Count the failure or success of a start for its preset's backoff and hard limit."""
+    if outcome.status is BuildStatus.FAILED:
+        failures.record_failure(connection, build.preset_id, build.created_at, outcome.error)
+        if outcome.code == CannotBuildError.code:
+            set_preset_status(connection, build.preset_id, PresetStatus.VALIDATION_FAILED, outcome.error)
+    elif outcome.status is BuildStatus.SUCCEEDED:
+        failures.record_success(connection, build.preset_id)
+
+
+def _is_useless(connection: Connection, build: TakenBuild, outcome: Outcome) -> bool:
+    """Return whether a failed start's workspace is deleted: it exists but never became ready, or a person waited."""
+    return outcome.code == NEVER_READY_CODE or bool(awaiting_owner(connection, build.workspace_id))
+
+
+def _next_builds(
+    connection: Connection, build: TakenBuild, outcome: Outcome, now: datetime, *, unwanted: bool
+) -> list[NewBuild]:
+    """Begin the build that follows a start: personalising the workspace, or deleting one that is of no use.
+
+    Args:
+        connection: The connection to write with.
+        build: The build that ended.
+        outcome: Its outcome.
+        now: The database's time.
+        unwanted: The build was canceled, or was being canceled when it ended.
+    """
+    if build.transition is not Transition.START:
+        return []
+    starts_for_pool = is_pool_start(build.transition, build.reason)
+    if starts_for_pool and outcome.status is BuildStatus.SUCCEEDED and not unwanted:
+        return hand_over(connection, build.workspace_id, now=now)
+    if not unwanted and not (starts_for_pool and _is_useless(connection, build, outcome)):
+        return []
+    return delete_workspaces(
+        connection,
+        [build.workspace_id],
+        reason="canceled" if unwanted else _DELETION_REASONS.get(outcome.code, "not_built"),
+        initiator=store.initiator_of(connection, build.id),
+        now=now,
+    )
