@@ -1,4 +1,4 @@
-"""What a claim answers, the first time and whenever the same request is repeated."""
+"""Answers of claims, for the first request and for repeated ones."""
 
 from __future__ import annotations
 
@@ -35,7 +35,12 @@ def answer_of(row: ClaimedRow, ref: str, request_id: str) -> ClaimAnswer:
 
 
 def answered(connection: Connection, request_id: str, owner: str) -> Claimed | BeingBuilt | None:
-    """Find what the same request was given before. Raises ClaimMissError when that could not be built."""
+    """Return what this request got before; None if it is new.
+
+    Raises:
+        ClaimMissError: The workspace that was being built for the request could not be built.
+        RefusedError: Another owner made a request with this id.
+    """
     row = connection.execute(
         select(
             *ANSWER_COLUMNS,
@@ -52,9 +57,9 @@ def answered(connection: Connection, request_id: str, owner: str) -> Claimed | B
     if row is None:
         return None
     if row.claimant != owner:
-        raise RefusedError("this request id was used by another owner", hint="make a new one for each request")
+        raise RefusedError("another owner already used this request id", hint="make a new id for each request")
     ref = ref_of(row)
-    # The pool is woken again: who repeats a request may have lost the first message with the answer.
+    # Wake the pool again: if the first answer was lost, the first message may be lost as well.
     follow_up = FollowUp.of(wake=[row.preset_id], ref=ref)
     if row.claimed_at is not None:
         return Claimed(answer_of(claimed_row(row), ref, request_id), follow_up)

@@ -1,4 +1,4 @@
-"""Which pools a claim may take from: the presets it names, or the one its parameters match, and the owner's limit."""
+"""The pools that a claim may take from, and the owner's limit."""
 
 from __future__ import annotations
 
@@ -7,9 +7,8 @@ from dataclasses import replace
 
 from sqlalchemy import Connection
 
-from prebuild_tasks.claims.store import _matching, _pools, has_workspaces
+from prebuild_tasks.claims.store import count_workspaces, find_matching, read_candidates
 from prebuild_tasks.claims.types import Pool
-from prebuild_tasks.db.engine import Database
 from prebuild_tasks.errors import InputError, RefusedError
 from prebuild_tasks.reconcile import second_choices
 from prebuild_tasks.remedies import Remedy, RemedyKind
@@ -20,33 +19,46 @@ from prebuild_tasks.schema.row_locks import lock_owner
 def find_pools(
     connection: Connection, presets: Sequence[str], template: str, parameters: Mapping[str, str]
 ) -> list[Pool]:
-    """The pools meant, in order of preference. Raises InputError, NotFoundError."""
+    """Return the pools that a request means, in order of preference.
+
+    Args:
+        connection: The connection to read with.
+        presets: Presets, each by name or id. Name either presets or a template.
+        template: The template whose preset matches the parameters.
+        parameters: Values by parameter.
+
+    Raises:
+        InputError: Both presets and a template were named, or neither.
+        NotFoundError: There is no such preset or template, or none matches.
+    """
     if bool(presets) == bool(template):
-        raise InputError("name presets, or a template with parameters", remedy=Remedy(RemedyKind.CLAIM_WORKSPACE))
+        raise InputError(
+            "name either presets, or a template with parameters", remedy=Remedy(RemedyKind.CLAIM_WORKSPACE)
+        )
     if presets:
         ids = [resolve_preset(connection, name) for name in presets]
     else:
-        ids = [_matching(connection, template, parameters)]
-    return _pools(connection, list(dict.fromkeys(ids)))
+        ids = [find_matching(connection, template, parameters)]
+    return read_candidates(connection, list(dict.fromkeys(ids)))
 
 
-def second_choice(connection: Connection, pool: Pool) -> list[Pool]:
-    """Where to turn when the pool has no eligible prebuild while it is being replaced by and by, newest first."""
+def second_choice_pools(connection: Connection, pool: Pool) -> list[Pool]:
+    """Return where a claim may find a second choice, newest version first; empty unless the pool replaces gradually."""
     if not pool.rolling or not pool.active:
         return []
-    return [replace(item, outdated=True) for item in _pools(connection, second_choices(connection, pool.id))]
+    candidates = read_candidates(connection, second_choices(connection, pool.id))
+    return [replace(candidate, outdated=True) for candidate in candidates]
 
 
-def check_owner_limit(connection: Connection, database: Database, owner: str, pools: Sequence[Pool]) -> None:
-    """Raises RefusedError when the owner has as many workspaces as an organization allows."""
+def check_owner_limit(connection: Connection, owner: str, pools: Sequence[Pool]) -> None:
+    """Raise RefusedError if the owner has as many workspaces as the organization of one of the pools allows."""
     limits = {pool.organization_id: pool.max_per_owner for pool in pools if pool.max_per_owner is not None}
     for organization_id, limit in limits.items():
-        if database.dialect == "postgresql":
-            lock_owner(connection, owner)
-        has = connection.execute(has_workspaces(owner, organization_id)).scalar_one()
-        if has >= limit:
+        lock_owner(connection, owner)
+        number = connection.execute(count_workspaces(owner, organization_id)).scalar_one()
+        if number >= limit:
             raise RefusedError(
-                f"{owner} has {has} workspaces, the limit is {limit}",
+                f"{owner} has {number} workspaces, the limit is {limit}",
                 hint="release one",
                 remedy=Remedy(RemedyKind.RELEASE_WORKSPACE),
             )

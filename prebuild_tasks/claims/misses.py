@@ -1,4 +1,4 @@
-"""Why a claim found nothing."""
+"""The reason why a claim found no prebuild."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from prebuild_tasks.reconcile import is_expired_sql
 from prebuild_tasks.schema import tables as m
 from prebuild_tasks.schema.conditions import IS_CLAIMABLE, IS_LIVE_PREBUILD
 
-MISS_WORDS = {
+MISS_MESSAGES = {
     MissReason.EMPTY_POOL: "the pool is empty and nothing is being built",
-    MissReason.STARTING: "all are taken, more are starting; try again soon, or add --wait",
-    MissReason.EXPIRED: "those that are left have expired and are being replaced; add --wait",
-    MissReason.INACTIVE: "it is no longer offered, and nothing of it is left",
-    MissReason.NOT_DESIRED: "its desired size is 0 right now; to have one built: --wait",
+    MissReason.STARTING: "all are taken, and more are starting; try again soon, or add --wait",
+    MissReason.EXPIRED: "the remaining ones have expired and are being replaced; add --wait",
+    MissReason.INACTIVE: "the preset is no longer offered, and no prebuild of it is left",
+    MissReason.NOT_DESIRED: "its desired size is 0 right now; to have one built, add --wait",
 }
 
 
 def miss_reason(connection: Connection, pools: Sequence[Pool], now: datetime) -> MissReason:
-    """The reason that helps most: what is on its way before what has gone."""
+    """Return the most helpful reason: prebuilds that are starting come before those that have expired."""
     ids = [pool.id for pool in pools]
     row = connection.execute(
         select(

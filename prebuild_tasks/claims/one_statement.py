@@ -1,7 +1,7 @@
-"""The claim of a pool that has what is asked for, as one statement: one round trip instead of a dozen.
+"""Claim a pool's oldest eligible prebuild in one statement: one round trip instead of a dozen.
 
-PostgreSQL alone writes to several tables in one statement. What this can't give it leaves to the claim in steps, which
-finds out why: it answers a repeated request, looks at further presets and second choices, names misses and refusals.
+Only PostgreSQL can write to several tables in one statement. Where it finds nothing, `take.py` claims in steps: it
+answers repeated requests, tries further presets and second choices, and tells the reasons of misses and refusals.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from sqlalchemy.dialects.postgresql import psycopg
 from sqlalchemy.orm import DeclarativeBase
 
 from prebuild_tasks.claims.answers import answer_of
-from prebuild_tasks.claims.store import ANSWER_COLUMNS, has_workspaces
+from prebuild_tasks.claims.store import ANSWER_COLUMNS, count_workspaces
 from prebuild_tasks.claims.types import Claimed, ClaimedRow
 from prebuild_tasks.db.base import UuidText
 from prebuild_tasks.db.connections import one_line, run_by_driver
@@ -51,32 +51,44 @@ from prebuild_tasks.schema.row_locks import lock_owner, skip_locked
 from prebuild_tasks.workspaces import FollowUp, NewBuild, handed_over_sql, has_hook_sql, work_of
 
 
-def claim_at_once(
+def claim_in_one_statement(
     database: Database, preset: str, *, owner: str, name: str, request_id: str, elapsed_ms: float
 ) -> Claimed | None:
-    """Give the preset's oldest eligible prebuild to `owner`, with its event, history and build; None: go step by step.
+    """Give the preset's oldest eligible prebuild to `owner`, and write the claim's event, history and build.
 
-    `elapsed_ms` is what the request has taken so far. Raises InputError for what is no preset's name, and
-    IntegrityError for a name the owner has already, and for a request that has its answer: that is not looked for here,
-    the schema knows it.
+    Args:
+        database: The database.
+        preset: The preset's name.
+        owner: The person who claims.
+        name: The workspace's new name; empty: the prebuild's, without its prefix.
+        request_id: The request's id.
+        elapsed_ms: Milliseconds that the request has taken so far.
+
+    Returns:
+        None if the claim has to be made in steps.
+
+    Raises:
+        InputError: `preset` is not a preset name.
+        IntegrityError: The owner already has a workspace of this name, or the request has been answered before, which
+            only the schema checks.
     """
     if database.dialect != "postgresql" or preset.isdecimal():
         return None
     ref = PresetRef.parse(preset)
     now, clock = database.now_sql()
-    words = statement_text(now, versioned=ref.version is not None)
+    statement = statement_text(now, versioned=ref.version is not None)
     values = clock | {
         "template": ref.template, "preset": ref.preset, "version": ref.version, "owner": owner, "name": name,
         "request_id": request_id, "build_id": uuid.uuid4(), "elapsed_ms": elapsed_ms, "below_limit": False,
     }  # fmt: skip
-    hit = _read(database.run(words, values))
+    hit = _read(database.run(statement, values))
     if hit and hit.max_per_owner is not None:
         with database.write() as connection:
-            # Lock, then count in a further statement: in one with the lock the count is from before it.
+            # Lock, then count in another statement: a count in the locking statement would be from before the lock.
             lock_owner(connection, owner)
-            has = connection.execute(has_workspaces(owner, hit.limited_by)).scalar_one()
-            values["below_limit"] = has < hit.max_per_owner
-            hit = _read(run_by_driver(connection.connection, words, values).fetchone())
+            number = connection.execute(count_workspaces(owner, hit.limited_by)).scalar_one()
+            values["below_limit"] = number < hit.max_per_owner
+            hit = _read(run_by_driver(connection.connection, statement, values).fetchone())
     if hit is None or hit.row is None:
         return None
     row = hit.row
@@ -86,26 +98,26 @@ def claim_at_once(
 
 @dataclass(frozen=True, slots=True)
 class _Hit:
-    """What the statement answers of a preset that exists."""
+    """The statement's result for a preset that exists."""
 
     row: ClaimedRow | None
-    """None: it gave nothing away."""
+    """The claimed workspace; None: no prebuild was claimed."""
     ref: str
     max_per_owner: int | None
-    """None: no limit, or none that was left to be looked at."""
+    """The limit of the organization; None: there is none, or it was checked before."""
     limited_by: int
-    """The organization whose limit that is."""
+    """The organization that has the limit."""
 
 
 _ANSWERED = [column.name for column in ANSWER_COLUMNS]
-_FOUND = [*_ANSWERED, *(column.name for column in REF_COLUMNS), "max_per_owner", "limited_by"]
+_RESULT_NAMES = [*_ANSWERED, *(column.name for column in REF_COLUMNS), "max_per_owner", "limited_by"]
 
 
-def _read(found: Sequence[Any] | None) -> _Hit | None:
-    """Name the values, which come as the driver gives them."""
-    if found is None:
+def _read(result: Sequence[Any] | None) -> _Hit | None:
+    """Make a typed result of the values that the driver returns."""
+    if result is None:
         return None
-    values = dict(zip(_FOUND, found, strict=True))
+    values = dict(zip(_RESULT_NAMES, result, strict=True))
     row = None
     if values["id"] is not None:
         until = values["claimed_until"]
@@ -124,6 +136,12 @@ def _read(found: Sequence[Any] | None) -> _Hit | None:
 
 @cache
 def statement_text(now: ColumnElement[datetime], *, versioned: bool) -> str:
+    """Compile the statement for psycopg.
+
+    Args:
+        now: The database's time, or a parameter for it.
+        versioned: The preset's name includes a version.
+    """
     return one_line(_statement(now, versioned=versioned).compile(dialect=psycopg.dialect()))  # type: ignore[no-untyped-call]
 
 
@@ -131,7 +149,7 @@ def _statement(now: ColumnElement[datetime], *, versioned: bool) -> Select[*tupl
     owner, pool = bindparam("owner", type_=Text()), _pool(now, versioned=versioned)
 
     def of_pool(column: str) -> ColumnElement[Any]:
-        # By itself, never joined: joined, the oldest would be found by sorting all.
+        # A scalar subquery and not a join: with a join, PostgreSQL would sort all prebuilds to find the oldest.
         return select(pool.c[column]).scalar_subquery()
 
     oldest = (
@@ -174,9 +192,9 @@ def _statement(now: ColumnElement[datetime], *, versioned: bool) -> Select[*tupl
         initiator=owner, priority=literal_column(str(BuildPriority.PERSON_WAITS)), queue=hit.c.host,
         created_at=hit.c.claimed_at,
     )  # fmt: skip
-    known = (pool.c[column.name] for column in REF_COLUMNS)
+    names = (pool.c[column.name] for column in REF_COLUMNS)
     return (
-        select(*hit.c, *known, pool.c.max_per_owner, pool.c.organization_id.label("limited_by"))
+        select(*hit.c, *names, pool.c.max_per_owner, pool.c.organization_id.label("limited_by"))
         .select_from(pool.outerjoin(hit, true()))
         .add_cte(event, history, build)
     )
@@ -186,7 +204,7 @@ _MS_SINCE_STATEMENT = extract("epoch", func.clock_timestamp() - func.statement_t
 
 
 def _pool(now: ColumnElement[datetime], *, versioned: bool) -> CTE:
-    """What the claim must know of the preset it names; no row where there is no such preset to claim from."""
+    """Select what the claim needs to know about the preset; no row if there is no such preset to claim from."""
     if versioned:
         named = m.TemplateVersion.name == bindparam("version", type_=Text())
     else:
@@ -216,7 +234,7 @@ def _pool(now: ColumnElement[datetime], *, versioned: bool) -> CTE:
 
 
 def _insert(table: type[DeclarativeBase], source: CTE, **values: ColumnElement[Any]) -> CTE:
-    """One row of `table` for each row of `source`; what is not named gets the model's default."""
+    """Insert one row into `table` for each row of `source`. Columns that are not named get the model's default."""
     defaults: dict[str, ColumnElement[Any]] = {
         column.name: literal_column(repr(column.default.arg))
         for column in table.__table__.columns

@@ -1,7 +1,7 @@
-"""A person who waits: when no prebuild is ready, one is built for them, ahead of the pool.
+"""Reserve a build for a person who waits, when no prebuild is ready.
 
-A start that the pool has under way already is theirs soonest, so that one is given to them and the pool builds another.
-Where none is under way, a new one is begun, within the limits.
+A start that the pool has already begun will be ready first, so the person gets that one, and the pool builds another.
+If the pool has begun none, a new one begins, within the limits.
 """
 
 from __future__ import annotations
@@ -29,10 +29,21 @@ from prebuild_tasks.workspaces import WAIT_REASON, BuildOrigin, FollowUp, insert
 def reserve(
     connection: Connection, pools: Sequence[Pool], owner: str, name: str, now: datetime, max_builds_in_flight: int
 ) -> Reserved | None:
-    """Let one be built for `owner` from the first pool where that is possible.
+    """Have a workspace built for `owner` from the first pool where that is possible.
 
-    None when it must wait: paused, or too many builds in flight. Raises RefusedError when none can be built: blocked,
-    no longer active, or the organization is full; `max_builds_in_flight` is the global limit, 0 meaning none.
+    Args:
+        connection: The connection to write with.
+        pools: The pools, in order of preference.
+        owner: The person who waits.
+        name: The workspace's name; empty: a random one.
+        now: The database's time.
+        max_builds_in_flight: The installation's limit; 0: none.
+
+    Returns:
+        None if the person has to wait, because the pool is paused or too many builds are in flight.
+
+    Raises:
+        RefusedError: No pool can build one: each is blocked, no longer active, or its organization is full.
     """
     for pool in pools:
         if adopted := _adopt(connection, pool, owner, name, now):
@@ -54,18 +65,21 @@ def reserve(
 
 def _check(pool: Pool) -> None:
     if not pool.active:
-        raise RefusedError(f"{pool.ref} is no longer active: nothing is built for it")
+        raise RefusedError(f"{pool.ref} is no longer active, so no prebuild of it is built")
     if pool.status is not PresetStatus.HEALTHY:
-        words = pool.status.value.replace("_", " ")
+        status = pool.status.value.replace("_", " ")
         raise RefusedError(
-            f"{pool.ref} is not built at present ({words}): {pool.status_reason}",
-            hint="once that is mended",
+            f"{pool.ref} is not built at present ({status}): {pool.status_reason}",
+            hint="once that is fixed",
             remedy=Remedy(RemedyKind.UNBLOCK_POOL, pool.ref),
         )
 
 
 def _adopt(connection: Connection, pool: Pool, owner: str, name: str, now: datetime) -> Reserved | None:
-    """The pool's start that is furthest on. The build is locked first, as by everybody who ends or cancels it."""
+    """Give the pool's most advanced start to the person.
+
+    The build is locked before the workspace, the order in which every transaction that ends or cancels it locks them.
+    """
     query = (
         select(m.Build.id, m.Build.workspace_id, m.Build.status)
         .join(m.Workspace, and_(m.Workspace.id == m.Build.workspace_id, m.Workspace.build_number == m.Build.number))
@@ -109,8 +123,8 @@ def _begin(
     lock_organization(connection, pool.organization_id)
     if max_builds_in_flight:
         lock_installation(connection)
-    flying = read_in_flight(connection, pool.id, pool.organization_id)
-    usage, quota = flying.organization, flying.organization.max_workspaces
+    in_flight = read_in_flight(connection, pool.id, pool.organization_id)
+    usage, quota = in_flight.organization, in_flight.organization.max_workspaces
     if quota is not None and usage.workspaces >= quota:
         raise RefusedError(
             f"organization {usage.name} has {usage.workspaces} workspaces, the limit is {quota}",
@@ -118,9 +132,9 @@ def _begin(
             remedy=Remedy(RemedyKind.RELEASE_WORKSPACE),
         )
     limits = (
-        (flying.preset, pool.max_builds_in_flight),
+        (in_flight.preset, pool.max_builds_in_flight),
         (usage.builds_in_flight, usage.max_builds_in_flight),
-        (flying.everywhere, max_builds_in_flight or None),
+        (in_flight.everywhere, max_builds_in_flight or None),
     )
     if any(limit is not None and used >= limit for used, limit in limits):
         return None

@@ -1,4 +1,4 @@
-"""Claim on behalf of a caller that answers a person: at once, or after a wait."""
+"""Claim for a caller that answers a person: at once, or after waiting."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def ask_again(request: ClaimRequest) -> str:
 
 
 class ClaimSession:
-    """The database, and the messages of those who claim from it. Safe to share between threads."""
+    """The connections of a process that claims. Safe to share between threads."""
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
@@ -36,7 +36,9 @@ class ClaimSession:
     def claim(self, request: ClaimRequest) -> Claimed:
         """Claim without sending the refill message: show the answer first, then `send` its follow-up.
 
-        Raises what `claims.claim` does, and BeingBuiltError.
+        Raises:
+            BeingBuiltError: A workspace is being built for the owner; the same request, repeated, returns it.
+            PrebuildError: Any error that `claims.claim` raises.
         """
         claimed = self._claim(request)
         if isinstance(claimed, BeingBuilt):
@@ -47,11 +49,18 @@ class ClaimSession:
     def claim_waiting(
         self, request: ClaimRequest, seconds: float, *, on_wait: Callable[[ClaimMissError], None] | None = None
     ) -> Claimed:
-        """Repeat the claim until it is answered, without sending the refill message.
+        """Repeat the claim until it succeeds, without sending the refill message.
 
-        `on_wait` is called once for each new reason to wait. Raises WaitTimeoutError after `seconds`: a workspace that
-        was begun for the owner stays theirs, and the same request answers with it later. Raises ClaimMissError only
-        when that workspace could not be built, and everything else that `claim` raises.
+        Args:
+            request: The request.
+            seconds: Seconds to wait.
+            on_wait: Called once for each new reason to wait.
+
+        Raises:
+            WaitTimeoutError: No workspace was ready in time. One that is being built for the owner stays reserved, and
+                the same request returns it later.
+            ClaimMissError: The workspace that was being built for the owner could not be built.
+            PrebuildError: Any other error that `claim` raises.
         """
         deadline, last_reason = monotonic() + seconds, ""
         while True:
@@ -60,7 +69,7 @@ class ClaimSession:
                 if isinstance(claimed, Claimed):
                     return claimed
                 miss: ClaimMissError = claimed.error()
-                if miss.message != last_reason:  # a repeated request tells the same follow-up: it was sent
+                if miss.message != last_reason:  # a repeated request has the same follow-up, which was already sent
                     self.send(claimed.follow_up)
             except ClaimMissError as error:
                 if error.reason == MissReason.BUILD_FAILED:
@@ -78,7 +87,7 @@ class ClaimSession:
             time.sleep(_WAIT_PAUSE)
 
     def send(self, follow_up: FollowUp) -> None:
-        """Send what a commit leaves to do, within 200 ms or not at all: the tick and the sweep see it too."""
+        """Send a follow-up within 200 ms or not at all. The tick and the sweep make up for what was not sent."""
         if self._messages is None:
             self._messages = Messages(self.settings, timeout=CLIENT_DEADLINE)
         send_within(self.database, self._messages, follow_up, CLIENT_DEADLINE)

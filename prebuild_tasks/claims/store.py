@@ -1,4 +1,4 @@
-"""Statements that a claim sends."""
+"""The statements of a claim."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Row, Select, and_, func, insert, literal, or_, select, update
 
-from prebuild_tasks.claims.types import ClaimedRow, Pool, _Attempt
+from prebuild_tasks.claims.types import Attempt, ClaimedRow, Pool
 from prebuild_tasks.clock import monotonic
 from prebuild_tasks.errors import NotFoundError
 from prebuild_tasks.model.names import PREBUILD_PREFIX
@@ -28,8 +28,11 @@ from prebuild_tasks.schema.row_locks import skip_locked
 from prebuild_tasks.workspaces import handed_over, has_hook
 
 
-def _take(connection: Connection, pool: Pool, owner: str, name: str, now: datetime) -> ClaimedRow | None:
-    """The claim itself. The base row is locked and others' are skipped: k claimers of n get min(k, n), nobody waits."""
+def take_oldest(connection: Connection, pool: Pool, owner: str, name: str, now: datetime) -> ClaimedRow | None:
+    """Give the pool's oldest eligible prebuild to `owner`; None if there is none.
+
+    Rows that other claims have locked are skipped: k claims of n prebuilds get min(k, n) of them, and none waits.
+    """
     oldest = (
         select(m.Workspace.id)
         .join(m.Preset, m.Preset.id == m.Workspace.preset_id)
@@ -55,7 +58,8 @@ def _still_good(pool: Pool, now: datetime) -> ColumnElement[bool]:
     return ~is_past_ttl_sql(now) if pool.outdated else ~is_expired_sql(now)
 
 
-def _claimable(connection: Connection, pools: Sequence[Pool], now: datetime) -> bool:
+def has_claimable(connection: Connection, pools: Sequence[Pool], now: datetime) -> bool:
+    """Return whether one of the pools has a prebuild that can be claimed, or that another claim is taking."""
     query = (
         select(literal(1))
         .select_from(m.Workspace)
@@ -69,15 +73,16 @@ def _claimable(connection: Connection, pools: Sequence[Pool], now: datetime) -> 
     return connection.execute(query).first() is not None
 
 
-def _event(
+def record_event(
     connection: Connection,
-    attempt: _Attempt,
+    attempt: Attempt,
     preset_id: int,
     now: datetime,
     *,
     workspace_id: str | None = None,
     miss_reason: MissReason | None = None,
 ) -> None:
+    """Insert the event of a claim: a hit, unless there is a reason for a miss."""
     connection.execute(
         insert(m.ClaimEvent).values(
             at=now,
@@ -108,15 +113,16 @@ ANSWER_COLUMNS = (
     m.Workspace.organization_id,
     m.Workspace.host,
 )
+"""The columns of a claimed workspace that its answer, its build and its follow-up are made of."""
 
 
 def claimed_row(row: Row[*tuple[Any, ...]]) -> ClaimedRow:
-    """Read ANSWER_COLUMNS, by name, from a row that may have more."""
+    """Make a ClaimedRow from a row that has ANSWER_COLUMNS, and possibly more."""
     return ClaimedRow(**{column.name: getattr(row, column.name) for column in ANSWER_COLUMNS})
 
 
-def has_workspaces(owner: str, organization_id: int) -> Select[int]:
-    """How many workspaces of the organization are the owner's, those that are built for them included."""
+def count_workspaces(owner: str, organization_id: int) -> Select[int]:
+    """Select the number of the owner's workspaces in the organization, including those being built for them."""
     return (
         select(func.count())
         .select_from(m.Workspace)
@@ -128,7 +134,8 @@ def has_workspaces(owner: str, organization_id: int) -> Select[int]:
     )
 
 
-def _pools(connection: Connection, ids: Sequence[int]) -> list[Pool]:
+def read_candidates(connection: Connection, ids: Sequence[int]) -> list[Pool]:
+    """Read the presets with these ids, in this order."""
     if not ids:
         return []
     rows = connection.execute(
@@ -153,7 +160,7 @@ def _pools(connection: Connection, ids: Sequence[int]) -> list[Pool]:
         .join(m.Organization, m.Organization.id == m.Template.organization_id)
         .where(m.Preset.id.in_(ids))
     ).all()
-    found = {
+    pools = {
         row.id: Pool(
             id=row.id,
             ref=ref_of(row),
@@ -172,11 +179,17 @@ def _pools(connection: Connection, ids: Sequence[int]) -> list[Pool]:
         )
         for row in rows
     }
-    return [found[preset_id] for preset_id in ids if preset_id in found]
+    return [pools[preset_id] for preset_id in ids if preset_id in pools]
 
 
-def _matching(connection: Connection, template: str, given: Mapping[str, str]) -> int:
-    """The preset whose every parameter is given; of several the one with most parameters, then the first by name."""
+def find_matching(connection: Connection, template: str, parameters: Mapping[str, str]) -> int:
+    """Return the preset of the active version whose parameters all have the requested values.
+
+    If several match, the one with the most parameters wins, then the first by name.
+
+    Raises:
+        NotFoundError: There is no such template, or none of its presets matches.
+    """
     rows = connection.execute(
         select(m.Preset.id, m.Preset.name, m.PresetParameter.name.label("parameter"), m.PresetParameter.value)
         .join(*VERSION_OF_PRESET)
@@ -190,8 +203,8 @@ def _matching(connection: Connection, template: str, given: Mapping[str, str]) -
     for row in rows:
         matches = wanted.setdefault((row.name, row.id), [])
         if row.parameter is not None:
-            # A secret's value is NULL here: it never matches.
-            matches.append(row.value is not None and given.get(row.parameter) == row.value)
+            # The value of a secret is NULL and never matches.
+            matches.append(row.value is not None and parameters.get(row.parameter) == row.value)
     fitting = [(-len(matches), name, preset_id) for (name, preset_id), matches in wanted.items() if all(matches)]
     if not fitting:
         raise NotFoundError(f"no preset of {template} has these parameters", remedy=Remedy(RemedyKind.LIST_POOLS))

@@ -1,4 +1,4 @@
-"""Claims: one owner change, one event, one transaction. They need nothing but the database."""
+"""Claim a workspace: change its owner and record the event in one transaction. Only the database is needed."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from sqlalchemy import Connection
 from sqlalchemy.exc import IntegrityError
 
 from prebuild_tasks.claims.answers import answer_of, answered
-from prebuild_tasks.claims.candidates import check_owner_limit, find_pools, second_choice
-from prebuild_tasks.claims.misses import MISS_WORDS, miss_reason
-from prebuild_tasks.claims.one_statement import claim_at_once
+from prebuild_tasks.claims.candidates import check_owner_limit, find_pools, second_choice_pools
+from prebuild_tasks.claims.misses import MISS_MESSAGES, miss_reason
+from prebuild_tasks.claims.one_statement import claim_in_one_statement
 from prebuild_tasks.claims.reserve import reserve
-from prebuild_tasks.claims.store import _claimable, _event, _take
-from prebuild_tasks.claims.types import BeingBuilt, ClaimAnswer, Claimed, ClaimedRow, ClaimRequest, Pool, _Attempt
+from prebuild_tasks.claims.store import has_claimable, record_event, take_oldest
+from prebuild_tasks.claims.types import Attempt, BeingBuilt, ClaimAnswer, Claimed, ClaimedRow, ClaimRequest, Pool
 from prebuild_tasks.clock import monotonic
 from prebuild_tasks.config import Settings
 from prebuild_tasks.db.engine import Database
@@ -32,16 +32,25 @@ log = structlog.get_logger(__name__)
 
 _TRIES = 3
 _PAUSE = 0.02
-"""Seconds between tries while every free prebuild is in somebody else's hands: their commits take milliseconds."""
+"""Seconds between tries while other claims have locked every free prebuild. Their commits take milliseconds."""
 _REQUEST_ID_MAX = 100
 
 
 def claim(database: Database, request: ClaimRequest, *, max_builds_in_flight: int = 0) -> Claimed | BeingBuilt:
     """Give the oldest eligible prebuild of the first preset that has one to `request.owner`, or have one built.
 
-    Either way the caller sends the follow-up. Raises ClaimMissError when none is claimable and none is built for them,
-    NotFoundError for an unknown preset, InputError for a bad owner or name, RefusedError for a taken name, an owner at
-    their limit or a preset that can't be built. `max_builds_in_flight` is the global limit for what is built; 0: none.
+    In both cases the caller sends the follow-up.
+
+    Args:
+        database: The database.
+        request: The request.
+        max_builds_in_flight: The installation's limit on builds in flight; 0: none.
+
+    Raises:
+        ClaimMissError: No prebuild can be claimed, and none is being built for the owner.
+        InputError: The request is malformed.
+        NotFoundError: There is no such preset.
+        RefusedError: The owner has a workspace of this name, or is at their limit, or the preset cannot be built.
     """
     started = monotonic()
     _require_texts(request)
@@ -50,12 +59,12 @@ def claim(database: Database, request: ClaimRequest, *, max_builds_in_flight: in
         check_name("workspace", request.name)
     if not request.request_id or len(request.request_id) > _REQUEST_ID_MAX or not request.request_id.isprintable():
         raise InputError(f"the request id must be 1 to {_REQUEST_ID_MAX} printable characters")
-    attempt = _Attempt(request, owner, started, max_builds_in_flight)
+    attempt = Attempt(request, owner, started, max_builds_in_flight)
     try:
-        return _at_once(database, attempt) or _in_steps(database, attempt)
+        return _in_one_statement(database, attempt) or _in_steps(database, attempt)
     except IntegrityError as error:
         if "uq_claim_events_" in str(error) or "claim_events.request_id" in str(error):
-            # The same request came before, or comes at the same time on another connection: it has the answer.
+            # The request was already answered, or is being answered on another connection: return that answer.
             return _in_steps(database, attempt)
         if "uq_workspaces_owner_name" in str(error) or "workspaces.owner" in str(error):
             raise RefusedError(
@@ -65,24 +74,29 @@ def claim(database: Database, request: ClaimRequest, *, max_builds_in_flight: in
 
 
 def _require_texts(request: ClaimRequest) -> None:
-    """What comes in a message or from a portal may be anything that JSON can carry."""
+    """Raise InputError unless every field of a request, which may come from a message, has the right type."""
     presets, parameters = request.presets, request.parameters
     if not isinstance(presets, (list, tuple)) or not isinstance(parameters, Mapping):
-        raise InputError("presets must be a list of names, parameters must map names to texts")
-    named = {
+        raise InputError("presets must be a list of names, and parameters must map names to strings")
+    texts = {
         "owner": request.owner,
         "name": request.name,
         "template": request.template,
         "request id": request.request_id,
     }
-    named |= {f"preset {number}": preset for number, preset in enumerate(presets, 1)}
-    named |= {f"parameter {name}": value for name, value in parameters.items()}
-    if wrong := [name for name, value in named.items() if not isinstance(value, str)]:
-        raise InputError(f"{', '.join(wrong)}: not a text")
+    texts |= {f"preset {number}": preset for number, preset in enumerate(presets, 1)}
+    texts |= {f"parameter {name}": value for name, value in parameters.items()}
+    if wrong := [name for name, value in texts.items() if not isinstance(value, str)]:
+        raise InputError(f"{', '.join(wrong)}: not a string")
 
 
 def claim_and_wake(database: Database, settings: Settings, publisher: Publisher, request: ClaimRequest) -> ClaimAnswer:
-    """Claim, and send the messages that follow from it. Raises what `claim` does, and BeingBuiltError."""
+    """Claim a workspace and send the messages that follow from it.
+
+    Raises:
+        BeingBuiltError: A workspace is being built for the owner; the same request, repeated, returns it.
+        PrebuildError: Any error that `claim` raises.
+    """
     claimed = claim(database, request, max_builds_in_flight=settings.max_builds_in_flight)
     if isinstance(claimed, BeingBuilt):
         send(database, publisher, claimed.follow_up)
@@ -90,26 +104,26 @@ def claim_and_wake(database: Database, settings: Settings, publisher: Publisher,
     try:
         send(database, publisher, claimed.follow_up)
     except PrebuildError as error:
-        # What was committed is answered, whatever happens to the database now; the sweep and the tick see the rest.
+        # The claim is committed, so it is answered even if the database fails now. The sweep and the tick do the rest.
         log.warning("claim_not_followed_up", preset=claimed.answer.preset, error=str(error))
     return claimed.answer
 
 
-def _in_steps(database: Database, attempt: _Attempt) -> Claimed | BeingBuilt:
+def _in_steps(database: Database, attempt: Attempt) -> Claimed | BeingBuilt:
     request = attempt.request
     with database.write() as connection:
-        if known := answered(connection, request.request_id, attempt.owner):
-            return known
+        if previous := answered(connection, request.request_id, attempt.owner):
+            return previous
         pools = find_pools(connection, request.presets, request.template, request.parameters)
         now = database.now(connection)
-        check_owner_limit(connection, database, attempt.owner, pools)
+        check_owner_limit(connection, attempt.owner, pools)
         if hit := _try(connection, attempt, pools, now):
             return hit
         reason, reserved = miss_reason(connection, pools, now), None
         if request.wait:
             reserved = reserve(connection, pools, attempt.owner, request.name, now, attempt.max_builds_in_flight)
         if reserved or not request.repeated:
-            _event(
+            record_event(
                 connection, attempt, pools[0].id, now,
                 workspace_id=reserved.workspace_id if reserved else None, miss_reason=reason,
             )  # fmt: skip
@@ -117,41 +131,41 @@ def _in_steps(database: Database, attempt: _Attempt) -> Claimed | BeingBuilt:
     if reserved:
         return BeingBuilt(reserved, attempt.owner, names)
     raise ClaimMissError(
-        f"no prebuild of {names} can be claimed: {MISS_WORDS[reason]}",
+        f"no prebuild of {names} can be claimed: {MISS_MESSAGES[reason]}",
         reason=reason.value,
         remedy=Remedy(RemedyKind.LIST_POOLS) if reason is MissReason.EMPTY_POOL else None,
     )
 
 
-def _at_once(database: Database, attempt: _Attempt) -> Claimed | None:
+def _in_one_statement(database: Database, attempt: Attempt) -> Claimed | None:
     request = attempt.request
     if not request.presets or request.template or request.repeated:
         return None
-    return claim_at_once(
+    return claim_in_one_statement(
         database, request.presets[0], owner=attempt.owner, name=request.name, request_id=request.request_id,
         elapsed_ms=(monotonic() - attempt.started) * 1000,
     )  # fmt: skip
 
 
-def _try(connection: Connection, attempt: _Attempt, pools: Sequence[Pool], now: datetime) -> Claimed | None:
-    """A few times over, for as long as a plain read still finds one that is in somebody else's hands."""
+def _try(connection: Connection, attempt: Attempt, pools: Sequence[Pool], now: datetime) -> Claimed | None:
+    """Try each pool, and try again while a plain read finds a prebuild that another claim has locked."""
     choices = list(pools)
     for number in range(_TRIES):
         for pool in choices:
-            if not pool.deleted and (row := _take(connection, pool, attempt.owner, attempt.request.name, now)):
+            if not pool.deleted and (row := take_oldest(connection, pool, attempt.owner, attempt.request.name, now)):
                 return _hit(connection, attempt, pool, row, now)
         if number == 0 and any(pool.rolling for pool in pools):
-            # Asked for only now: a claim that finds a fresh one does not pay for it.
-            choices = [choice for pool in pools for choice in (pool, *second_choice(connection, pool))]
+            # Second choices are read only now, so that a claim that finds a fresh prebuild does not pay for them.
+            choices = [choice for pool in pools for choice in (pool, *second_choice_pools(connection, pool))]
         elif number + 1 < _TRIES:
             time.sleep(_PAUSE)
-        if not _claimable(connection, choices, now):
+        if not has_claimable(connection, choices, now):
             return None
     return None
 
 
-def _hit(connection: Connection, attempt: _Attempt, pool: Pool, row: ClaimedRow, now: datetime) -> Claimed:
-    _event(connection, attempt, pool.id, now, workspace_id=row.id)
+def _hit(connection: Connection, attempt: Attempt, pool: Pool, row: ClaimedRow, now: datetime) -> Claimed:
+    record_event(connection, attempt, pool.id, now, workspace_id=row.id)
     add_history(
         connection, "claimed", now=now, actor=attempt.owner, workspace_ids=[row.id], preset_id=pool.id,
         reason=CLAIM_REASON,

@@ -1,4 +1,4 @@
-"""What a claim is asked with, and what it answers."""
+"""Requests for workspaces, and the answers to them."""
 
 from __future__ import annotations
 
@@ -19,33 +19,40 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class ClaimRequest:
-    """Who wants what. `presets` in order of preference, or `template` with `parameters` for the matching preset."""
+    """A person's request for a workspace. It names either presets, or a template with parameters."""
 
     owner: str
     presets: Sequence[str] = ()
+    """Presets, in order of preference."""
     template: str = ""
+    """The template whose preset matches the parameters."""
     parameters: Mapping[str, str] = field(default_factory=dict)
     name: str = ""
-    """Empty: the prebuild's own, without its prefix."""
+    """The workspace's name; empty: the prebuild's, without its prefix."""
     request_id: str = field(default_factory=lambda: str(uuid.uuid4()))
-    """Made before the first try: a retry with the same id answers the same workspace."""
+    """Made before the first try, so that a retry with the same id returns the same workspace."""
     wait: bool = False
-    """When none is ready, let one be built for the owner; repeat the request to get it."""
+    """If no prebuild is ready, have one built for the owner; repeat the request to get it."""
     repeated: bool = False
-    """Asked before, and counted as a miss then: who waits asks often, and missed once."""
+    """The request was made before. It is then not counted as another miss."""
 
 
 @dataclass(frozen=True, slots=True)
-class _Attempt:
+class Attempt:
+    """A request that is being answered."""
+
     request: ClaimRequest
     owner: str
+    """The owner's checked name."""
     started: float
+    """The monotonic clock at its beginning, in seconds."""
     max_builds_in_flight: int
+    """The installation's limit; 0: none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClaimedRow:
-    """A claimed workspace as the database tells it; the columns of `store.ANSWER_COLUMNS`."""
+    """A claimed workspace as read from the database: the columns of `store.ANSWER_COLUMNS`."""
 
     id: str
     name: str
@@ -56,7 +63,7 @@ class ClaimedRow:
     claimed_at: datetime
     claimed_until: datetime | None
     status: BuildStatus
-    """Of its latest build; so is the number."""
+    """The status of its latest build, whose number is `build_number`."""
     reason: str
     preset_id: int
     build_number: int
@@ -66,7 +73,7 @@ class ClaimedRow:
 
 @dataclass(frozen=True, slots=True)
 class ClaimAnswer:
-    """A claimed workspace, in the words of every port."""
+    """A claimed workspace, with the same fields in every interface."""
 
     workspace: str
     """Its name."""
@@ -84,11 +91,11 @@ class ClaimAnswer:
     claimed_at: datetime
     state: ClaimState
     claimed_until: datetime | None = None
-    """The end of its `claimed_ttl`; None where the preset has none, and then it is not in the report."""
+    """The end of its `claimed_ttl`; None, and left out of the report, if the preset has none."""
 
     def report(self) -> dict[str, str]:
-        """As JSON."""
-        told = {
+        """Return the answer as JSON."""
+        answer = {
             "workspace": self.workspace,
             "workspace_id": self.workspace_id,
             "preset": self.preset,
@@ -101,27 +108,30 @@ class ClaimAnswer:
             "claimed_at": self.claimed_at.isoformat(),
             "state": self.state.value,
         }
-        return told if self.claimed_until is None else {**told, "claimed_until": self.claimed_until.isoformat()}
+        return answer if self.claimed_until is None else {**answer, "claimed_until": self.claimed_until.isoformat()}
 
 
 @dataclass(frozen=True, slots=True)
 class Claimed:
-    """The answer, and what the claim's commit leaves to do."""
+    """A successful claim."""
 
     answer: ClaimAnswer
     follow_up: FollowUp
-    """The refill of the pool, and the build that makes the workspace its owner's."""
+    """The pool's refill, and the build that personalises the workspace."""
 
 
 @dataclass(frozen=True, slots=True)
 class Pool:
-    """A preset, as far as a claim must know it."""
+    """A preset that a claim may take from."""
 
     id: int
     ref: str
+    """The preset's name."""
     organization_id: int
     claimed_ttl: float | None
+    """Seconds."""
     hook: bool
+    """Whether the recipe personalises claimed workspaces."""
     max_per_owner: int | None
     max_builds_in_flight: int | None
     recipe_digest: str
@@ -131,42 +141,43 @@ class Pool:
     active: bool
     deleted: bool
     rolling: bool
+    """Whether prebuilds are replaced gradually."""
     outdated: bool = False
-    """Taken as second choice: invalidated ones count too, only those past their TTL do not."""
+    """Whether the pool is a second choice: invalidated prebuilds can then be claimed, too, unless past their TTL."""
 
 
 @dataclass(frozen=True, slots=True)
 class Reserved:
-    """A workspace that is being built for somebody."""
+    """A workspace that is being built for a person."""
 
     workspace_id: str
     name: str
     preset_id: int
     follow_up: FollowUp
-    """Without a build when that is under way already."""
+    """The pool's turn, and the workspace's build unless that has already begun."""
 
 
 @dataclass(frozen=True, slots=True)
 class BeingBuilt:
-    """No prebuild was ready, so one is being built for the owner. The same request, repeated, answers it."""
+    """An answer without a workspace yet: one is being built for the owner. Repeating the request returns it."""
 
     reserved: Reserved
     owner: str
     presets: str
-    """The names of the presets that were asked for."""
+    """The names of the requested presets."""
 
     @property
     def follow_up(self) -> FollowUp:
-        """What the reservation's commit leaves to do."""
+        """Return what remains to be done after the reservation's commit."""
         return self.reserved.follow_up
 
     def error(self) -> BeingBuiltError:
-        """Make the miss that a face raises, once it has sent the follow-up."""
+        """Make the error that an interface raises once it has sent the follow-up."""
         name = self.reserved.name
         return BeingBuiltError(
             f"no prebuild of {self.presets} is ready: {name} is being built for {self.owner}",
             workspace=name,
             preset_id=self.reserved.preset_id,
-            hint="see it grow",
+            hint="watch its progress",
             remedy=Remedy(RemedyKind.FOLLOW_LOG, f"{self.owner}/{name}"),
         )

@@ -132,7 +132,7 @@ def test_bad_input_is_one_sentence(
         (["dev/small", "--owner", "ada", "--name", "No Name"], 2, "'No Name' is not a valid workspace name"),
         (["dev/small", "--owner", "bob"], 5, "bob has 2 workspaces, the limit is 2"),
         (["dev/nothing", "--owner", "ada"], 3, "there is no preset dev/nothing"),
-        (["dev/drained", "--owner", "ada"], 4, "it is no longer offered, and nothing of it is left"),
+        (["dev/drained", "--owner", "ada"], 4, "the preset is no longer offered, and no prebuild of it is left"),
         (["--template", "dev", "--param", "REGION=mars", "--owner", "ada"], 3, "no preset of dev has these parameters"),
     ],
 )
