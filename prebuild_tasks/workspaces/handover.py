@@ -1,4 +1,4 @@
-"""What makes a built workspace its owner's: the end of its time, and the provisioner's `claim`."""
+"""Hand a built workspace over to its owner: set the end of its time, and personalise it."""
 
 from __future__ import annotations
 
@@ -16,26 +16,32 @@ from prebuild_tasks.workspaces.new_builds import ORIGIN_COLUMNS, BuildOrigin, Ne
 from prebuild_tasks.workspaces.states import MARK_REASON
 
 WAIT_REASON = "claim_wait"
-"""The reason of a workspace that is built for a person who waits for it."""
+"""The reason of a workspace that is being built for a person who waits."""
 
 
-_NOTHING = [literal_column(f"'{value}'::jsonb", JSONB()) for value in ("null", "false", '""', "[]", "{}", "0")]
-"""The values of JSON that count as false in Python."""
+_FALSE_VALUES = [literal_column(f"'{value}'::jsonb", JSONB()) for value in ("null", "false", '""', "[]", "{}", "0")]
+"""The JSON values that are false in Python."""
 
 
 def has_hook(config: Mapping[str, object]) -> bool:
-    """Whether the recipe personalises."""
+    """Return whether a recipe has a `claim` hook, which personalises a claimed workspace."""
     return bool(config.get("claim"))
 
 
 def has_hook_sql() -> ColumnElement[bool]:
-    """Build the condition of `has_hook`, of a version's row. PostgreSQL only."""
+    """Build the condition of `has_hook` for the row of a template version. PostgreSQL only."""
     claim = func.jsonb_extract_path(m.TemplateVersion.config, constant("claim"))
-    return func.coalesce(claim, _NOTHING[0]).not_in(_NOTHING)
+    return func.coalesce(claim, _FALSE_VALUES[0]).not_in(_FALSE_VALUES)
 
 
 def handed_over(now: datetime, claimed_ttl: float | None, *, hook: bool) -> dict[str, object]:
-    """The workspace's columns from the moment it is somebody's."""
+    """Return the columns that change when a workspace is handed over.
+
+    Args:
+        now: The database's time.
+        claimed_ttl: Seconds until the workspace is deleted; None or 0: never.
+        hook: Whether the recipe personalises the workspace.
+    """
     return {
         "claimed_at": now,
         "claimed_until": now + timedelta(seconds=claimed_ttl) if claimed_ttl else None,
@@ -49,7 +55,7 @@ def handed_over(now: datetime, claimed_ttl: float | None, *, hook: bool) -> dict
 def handed_over_sql(
     now: ColumnElement[datetime], claimed_ttl: ColumnElement[float | None], hook: ColumnElement[bool]
 ) -> dict[str, object]:
-    """`handed_over` of what only the statement knows. PostgreSQL only."""
+    """Build the columns of `handed_over` from expressions. PostgreSQL only."""
     return {
         "claimed_at": now,
         "claimed_until": now
@@ -62,7 +68,7 @@ def handed_over_sql(
 
 
 def claim_build(connection: Connection, workspace: BuildOrigin, *, now: datetime, owner: str) -> list[NewBuild]:
-    """Insert the build that leaves the durable mark on a claimed workspace and personalises it."""
+    """Insert the build that marks a workspace as claimed on its host, and personalises it."""
     return insert_builds(
         connection,
         [workspace],
@@ -75,7 +81,7 @@ def claim_build(connection: Connection, workspace: BuildOrigin, *, now: datetime
 
 
 def awaiting_owner(connection: Connection, workspace_id: str) -> str:
-    """The person for whom this unclaimed workspace is being built; empty: it is the pool's."""
+    """Return the person for whom a workspace is being built; empty if it is the pool's, or claimed."""
     row = connection.execute(
         select(m.Workspace.owner, m.Workspace.claimed_at).where(m.Workspace.id == workspace_id)
     ).one()
@@ -83,7 +89,11 @@ def awaiting_owner(connection: Connection, workspace_id: str) -> str:
 
 
 def hand_over(connection: Connection, workspace_id: str, *, now: datetime) -> list[NewBuild]:
-    """A workspace that was built for a person is ready: it is theirs from now on. Empty if it is no such workspace."""
+    """Hand a ready workspace over to the person for whom it was built.
+
+    Returns:
+        The build that personalises the workspace; empty if it was not built for a person.
+    """
     owner = awaiting_owner(connection, workspace_id)
     if not owner:
         return []

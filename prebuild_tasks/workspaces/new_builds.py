@@ -1,4 +1,4 @@
-"""Builds that are written and wait to be published."""
+"""Pending builds, and what kinds of builds there are."""
 
 from __future__ import annotations
 
@@ -13,50 +13,52 @@ from sqlalchemy import ColumnElement, Connection, Row, and_, insert
 from prebuild_tasks.model.vocabulary import CLAIM_REASON, BuildPriority, BuildStatus, Transition
 from prebuild_tasks.schema import tables as m
 
-# With RETURNING the rows go in one statement of many values; without, the driver executes one for each.
+# RETURNING makes SQLAlchemy insert all rows in one statement; without it, the driver executes one statement a row.
 _MANY_BUILDS = insert(m.Build).returning(m.Build.id)
 
 
 @dataclass(frozen=True, slots=True)
 class NewBuild:
-    """A build that was written and waits to be published."""
+    """A pending build that has no message yet."""
 
     id: str
     queue: str
-    """The host its queue belongs to; empty: the shared one."""
+    """The host whose queue it is in; empty: the shared queue."""
     work: str = ""
-    """What it does and to which workspace, for people; empty where that was not read."""
+    """What it does to which workspace, for people; empty if that was not read."""
 
 
 def work_of(transition: Transition, reason: str, workspace: str) -> str:
-    """`start of prebuild-calm-otter`; personalising is a start by its reason."""
+    """Describe a build for people, for example `start of prebuild-calm-otter` or `claim of calm-otter`."""
     return f"{'claim' if reason == CLAIM_REASON else transition} of {workspace}"
 
 
 def is_pool_start(transition: Transition, reason: str) -> bool:
-    """Return whether a build starts a workspace; a claimed workspace's personalisation is a start, too, but not one."""
+    """Return whether a build starts a workspace. The build that personalises a claimed one is also a `start`."""
     return transition is Transition.START and reason != CLAIM_REASON
 
 
 def is_pool_start_sql() -> ColumnElement[bool]:
-    """Build the condition of `is_pool_start`, of a build's row."""
+    """Build the condition of `is_pool_start` for the row of a build."""
     return and_(m.Build.transition == Transition.START, m.Build.reason != CLAIM_REASON)
 
 
 @dataclass(frozen=True, slots=True)
 class BuildOrigin:
-    """What a build inherits from its workspace."""
+    """The columns of a workspace that its next build inherits."""
 
     id: str
     build_number: int
+    """The next build's number."""
     organization_id: int
     preset_id: int
     name: str
     host: str = ""
+    """The machine that the workspace is bound to; empty: none."""
 
     @classmethod
     def of(cls, rows: Iterable[Row[*tuple[Any, ...]]]) -> list[BuildOrigin]:
-        """Read them from rows with ORIGIN_COLUMNS."""
+        """Make one of each row with ORIGIN_COLUMNS."""
         return [cls(*row) for row in rows]
 
 
@@ -68,10 +70,10 @@ ORIGIN_COLUMNS = (
     m.Workspace.name,
     m.Workspace.host,
 )
-"""What a BuildOrigin consists of, in its order."""
+"""The columns of a BuildOrigin, in its order."""
 
 
-def insert_builds(
+def insert_builds(  # every argument after the workspaces is a column of the builds
     connection: Connection,
     workspaces: Collection[BuildOrigin],
     *,
@@ -82,7 +84,7 @@ def insert_builds(
     priority: int = BuildPriority.DELETE,
     next_attempt_at: datetime | None = None,
 ) -> list[NewBuild]:
-    """Insert the pending build that each workspace's row already announces."""
+    """Insert a pending build for each workspace, whose row already has the build's number, transition and status."""
     ids = [str(uuid.uuid4()) for _ in workspaces]
     builds = [
         {

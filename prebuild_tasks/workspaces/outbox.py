@@ -1,4 +1,4 @@
-"""Send what a commit leaves to do."""
+"""Follow-ups of commits: the messages that remain to be sent."""
 
 from __future__ import annotations
 
@@ -26,20 +26,26 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class FollowUp:
-    """What a commit leaves to do. Falsy when there is nothing; `|` joins two.
+    """The messages that remain to be sent after a commit. False if there are none; `|` joins two.
 
-    A service that writes returns one, alone or in its result, and its caller sends it after the commit. It must not be
-    dropped: until the sweep or the tick finds what was lost, nobody builds and no pool is refilled.
+    A service that writes returns one, alone or in its result, and its caller sends it after the commit. Do not drop it:
+    nothing is built and no pool is refilled until the sweep or the tick makes up for it.
     """
 
     builds: tuple[NewBuild, ...] = ()
-    """Pending builds that have no message yet, in the order in which they are to be sent."""
+    """Pending builds that have no message yet, in the order in which they are sent."""
     wake: Mapping[int, str] = field(default_factory=dict)
-    """Presets that are to get a turn: the name that people are shown by id, empty where it was not read."""
+    """Presets that get a turn: the name for people by id, empty if it was not read."""
 
     @classmethod
     def of(cls, builds: Iterable[NewBuild] = (), wake: Iterable[int] = (), *, ref: str = "") -> FollowUp:
-        """Make one of builds and preset ids. `ref`: the presets' name, where it is known."""
+        """Make a follow-up.
+
+        Args:
+            builds: Builds to send.
+            wake: Ids of presets that get a turn.
+            ref: The presets' name; empty if it is not known.
+        """
         return cls(tuple(builds), dict.fromkeys(wake, ref))
 
     def __bool__(self) -> bool:
@@ -52,24 +58,24 @@ class FollowUp:
         return FollowUp(self.builds + other.builds, {**self.wake, **named})
 
     def builds_by_host(self) -> dict[str, list[NewBuild]]:
-        """Group the builds by the host whose queue they belong to, in their order."""
-        found: dict[str, list[NewBuild]] = {}
+        """Return the builds by the host whose queue they are in, in their order."""
+        by_host: dict[str, list[NewBuild]] = {}
         for build in self.builds:
-            found.setdefault(build.queue, []).append(build)
-        return found
+            by_host.setdefault(build.queue, []).append(build)
+        return by_host
 
 
 class DeadlinePublisher(Publisher, Protocol):
-    """A publisher that can also give up in time."""
+    """A publisher that can also send within a deadline."""
 
     def wake(self, preset_ids: Sequence[str], deadline: float, *, shown: Mapping[str, str] = NOTHING_SHOWN) -> bool:
-        """Enqueue one reconcile per preset within `deadline` seconds or not at all; whether they were sent."""
+        """Enqueue a turn per preset within `deadline` seconds, and return whether that succeeded."""
 
 
 def send(database: Database, publisher: Publisher, follow_up: FollowUp) -> int:
-    """Send the builds, then the turns; return how many builds were sent. Call it after the commit.
+    """Send a follow-up, builds first, and return the number of builds sent. Call it after the commit.
 
-    The sweep sends again what is lost of the builds, and the tick sees to the presets.
+    If messages are lost, the sweep sends the builds again, and the tick gives the presets their turn.
     """
     sent = _publish(database, publisher, follow_up)
     if follow_up.wake:
@@ -78,10 +84,10 @@ def send(database: Database, publisher: Publisher, follow_up: FollowUp) -> int:
 
 
 def send_within(database: Database, publisher: DeadlinePublisher, follow_up: FollowUp, deadline: float) -> None:
-    """Send what `deadline` seconds allow, the turns first, and give up the rest with a warning.
+    """Send as much of a follow-up as `deadline` seconds allow, turns first, and log what was not sent.
 
-    For callers whose answer must not wait for Redis. Raises nothing for a database that is away: what was committed is
-    answered, and the sweep and the tick see to the rest.
+    For callers whose answer must not wait for Redis. An unreachable database raises nothing, because the commit has to
+    be answered; the sweep and the tick make up for what was not sent.
     """
     if not follow_up:
         return
@@ -96,15 +102,15 @@ def send_within(database: Database, publisher: DeadlinePublisher, follow_up: Fol
 
 
 def leave_to_upkeep(follow_up: FollowUp) -> None:
-    """Send nothing, on purpose: for callers that can't, and for which the sweep and the tick are soon enough."""
+    """Send nothing. For callers that cannot send, and for which the sweep and the tick are soon enough."""
     log.debug("follow_up_left", builds=len(follow_up.builds), presets=len(follow_up.wake))
 
 
 def _publish(database: Database, publisher: Publisher, follow_up: FollowUp) -> int:
-    """Send one token per build, remembered before it is sent.
+    """Send one message per build, after marking the builds as published.
 
-    Else a builds worker that gets the token at once could find the row locked by us, pass over it, and leave the build
-    without a token.
+    If the builds were marked afterwards, a builds worker that receives a message at once could find the row locked by
+    that, skip it, and leave the build without a message.
     """
     if not follow_up.builds:
         return 0
@@ -125,26 +131,29 @@ def _publish(database: Database, publisher: Publisher, follow_up: FollowUp) -> i
 
 
 def _names(database: Database, wake: Mapping[int, str]) -> Mapping[str, str]:
-    """Names by id; in one statement if any is unknown, and none when the database has no time for it."""
-    known = {str(preset_id): ref for preset_id, ref in wake.items()}
-    if all(known.values()):
-        return known
+    """Return the presets' names by id. They are read if one is missing; if that fails, no name is returned."""
+    names = {str(preset_id): ref for preset_id, ref in wake.items()}
+    if all(names.values()):
+        return names
     try:
         with database.read() as connection:
-            return read_names(connection, list(known))
+            return read_names(connection, list(names))
     except PrebuildError:
         return NOTHING_SHOWN
 
 
 def _is_one_of(connection: Connection, column: Any, ids: Collection[str]) -> ColumnElement[bool]:
-    """One value for all on PostgreSQL: a hundred parameters take longer to convert than a hundred rows to write."""
+    """Build the condition that the column has one of these ids.
+
+    On PostgreSQL they are one parameter: converting a hundred parameters takes longer than writing a hundred rows.
+    """
     if connection.dialect.name != "postgresql":
         return cast("ColumnElement[bool]", column.in_(list(ids)))
     return cast("ColumnElement[bool]", column == any_(literal(list(ids), ARRAY(UuidText))))
 
 
 def mark_published(connection: Connection, build_ids: Collection[str], now: datetime) -> None:
-    """Remember that the builds were sent, so that the sweep sends only what may have been lost."""
+    """Record that messages of these builds are sent, so that the sweep sends again only what may have been lost."""
     connection.execute(
         update(m.Build)
         .where(_is_one_of(connection, m.Build.id, build_ids), m.Build.status == BuildStatus.PENDING)
@@ -153,7 +162,7 @@ def mark_published(connection: Connection, build_ids: Collection[str], now: date
 
 
 def mark_unpublished(connection: Connection, build_ids: Collection[str]) -> None:
-    """They could not be sent after all."""
+    """Record that the messages of these builds could not be sent."""
     connection.execute(
         update(m.Build)
         .where(_is_one_of(connection, m.Build.id, build_ids), m.Build.status == BuildStatus.PENDING)

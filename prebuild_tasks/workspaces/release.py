@@ -1,4 +1,4 @@
-"""Ending workspaces by hand: `release` by their owner, `delete` by an operator."""
+"""End a workspace by command: `release` by its owner, `delete` by an operator."""
 
 from __future__ import annotations
 
@@ -26,14 +26,21 @@ class Ending:
 
     workspace_id: str
     follow_up: FollowUp
-    """Its deletion, unless that is under way already, and its pool's turn."""
+    """Its deletion, unless that has already begun, and its pool's turn."""
 
 
 def end_workspace(database: Database, name: str, *, actor: str, operator: bool = False) -> Ending:
-    """Begin deleting a workspace.
+    """Begin deleting a workspace. It is not an error if it is already being deleted.
 
-    `release` (not `operator`) takes claimed workspaces only. Ending one that is being deleted already is no error.
-    Raises NotFoundError, RefusedError.
+    Args:
+        database: The database.
+        name: The workspace's name or id.
+        actor: The person who asks.
+        operator: Also delete prebuilds; otherwise only claimed workspaces.
+
+    Raises:
+        NotFoundError: There is no such workspace.
+        RefusedError: It is not claimed, or changed at the same moment.
     """
     reason = "operator" if operator else "released"
     with database.write() as connection:
@@ -59,51 +66,67 @@ def end_workspace(database: Database, name: str, *, actor: str, operator: bool =
 def _end_open_build(
     connection: Connection, row: FoundWorkspace, reason: str, actor: str, now: datetime
 ) -> list[NewBuild]:
-    """A build is under way: pending ones end here, running ones are asked to, and their end deletes the workspace."""
-    # Locked before it is looked at: between two statements it could be taken, put back, or end.
+    """End the workspace's unfinished build: cancel a pending one, and ask a running one to stop.
+
+    The end of a running build deletes its workspace.
+    """
+    # Lock the build with the statement that reads it: between two statements it could be taken, put back, or end.
     query = select(m.Build.id, m.Build.status, m.Build.transition).where(
         m.Build.workspace_id == row.id, m.Build.status.not_in(FINAL_STATUSES)
     )
     build = connection.execute(for_no_key_update(query)).one_or_none()
     owner = connection.execute(select(m.Workspace.owner).where(m.Workspace.id == row.id)).scalar_one()
     if owner != row.owner:
-        raise RefusedError(f"{row.name} was just claimed by {owner}", hint="if it is to go all the same, delete theirs")
+        raise RefusedError(f"{row.name} was just claimed by {owner}", hint="to delete it anyway, delete theirs")
     if build is None:
-        # It ended since the workspace was read, so now that can be deleted as anything that rests.
+        # The build ended after the workspace was read, so the workspace can be deleted now.
         builds = transitions.delete_workspaces(
             connection, [row.id], reason=reason, initiator=actor, now=now, only=[m.Workspace.owner == owner]
         )
-        if not builds and not _is_going(connection, row.id):
+        if not builds and not _is_being_deleted(connection, row.id):
             raise RefusedError(f"{row.name} has just begun another build", hint="run the command again")
         return builds
     if build.transition is Transition.DELETE or build.status is BuildStatus.CANCELING:
-        return []  # somebody else has asked already
-    mine = update(m.Build).where(m.Build.id == build.id)
+        return []  # another command has already ended it
+    unfinished = update(m.Build).where(m.Build.id == build.id)
     workspace = update(m.Workspace).where(m.Workspace.id == row.id)
     if build.status is BuildStatus.PENDING:
-        connection.execute(mine.values(status=BuildStatus.CANCELED, completed_at=now, error_code=reason))
+        connection.execute(unfinished.values(status=BuildStatus.CANCELED, completed_at=now, error_code=reason))
         connection.execute(workspace.values(status=BuildStatus.CANCELED))
         return transitions.delete_workspaces(connection, [row.id], reason=reason, initiator=actor, now=now)
-    connection.execute(mine.values(status=BuildStatus.CANCELING, initiator=actor))
-    # Its slot is free from now on: what is being canceled will never be claimed.
+    connection.execute(unfinished.values(status=BuildStatus.CANCELING, initiator=actor))
+    # Free the slot now: a workspace whose start is being canceled will never be claimed.
     connection.execute(workspace.values(status=BuildStatus.CANCELING, slot=None))
     return []
 
 
-def _is_going(connection: Connection, workspace_id: str) -> bool:
+def _is_being_deleted(connection: Connection, workspace_id: str) -> bool:
     query = select(m.Workspace.transition, m.Workspace.deleted_at).where(m.Workspace.id == workspace_id)
     row = connection.execute(query).one_or_none()
     return row is None or row.deleted_at is not None or row.transition is Transition.DELETE
 
 
 def extend(database: Database, workspace: str, seconds: float, *, actor: str) -> datetime:
-    """Move the end of a claimed workspace's `claimed_ttl`; the new end. Raises NotFoundError, RefusedError."""
+    """Move the end of a claimed workspace's time, and return the new end.
+
+    Args:
+        database: The database.
+        workspace: The workspace's name or id.
+        seconds: Seconds to add to the end, or to now if the end has passed.
+        actor: The person who asks.
+
+    Raises:
+        NotFoundError: There is no such workspace.
+        RefusedError: It is not claimed, has no end, is being deleted, or changed at the same moment.
+    """
     with database.write() as connection:
         row = find_workspace(connection, workspace)
         if row.owner == PREBUILDS_OWNER:
             raise RefusedError(f"{row.name} is not claimed", hint="only claimed workspaces have an end to move")
         if row.claimed_until is None:
-            raise RefusedError(f"{row.name} has no end", hint="its preset has no claimed_ttl: it stays until released")
+            raise RefusedError(
+                f"{row.name} has no end", hint="its preset has no claimed_ttl, so it stays until it is released"
+            )
         if row.transition is Transition.DELETE:
             raise RefusedError(
                 f"{row.name} is being deleted", hint="claim another", remedy=Remedy(RemedyKind.CLAIM_WORKSPACE)
@@ -117,7 +140,7 @@ def extend(database: Database, workspace: str, seconds: float, *, actor: str) ->
             .values(claimed_until=until)
         )
         if changed.rowcount != 1:
-            raise RefusedError(f"{row.name} changed meanwhile", hint="look again, then repeat")
+            raise RefusedError(f"{row.name} has changed in the meantime", hint="check its state, then try again")
         add_history(
             connection, "extended", now=now, actor=actor, workspace_ids=[row.id], preset_id=row.preset_id,
             reason=f"until {until.isoformat()}",

@@ -1,4 +1,4 @@
-"""The state of a workspace in one word, and what it takes to be its owner's: in Python and in SQL."""
+"""The state of a workspace, in Python and in SQL."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from prebuild_tasks.schema import tables as m
 from prebuild_tasks.schema.conditions import IN_PROGRESS, constant
 
 MARK_REASON = "claimed"
-"""The workspace's reason where its claim has no hook to run: only the durable mark is left, nobody waits for it."""
+"""The reason of a claimed workspace whose recipe has no hook: only the claim marker is missing, which nobody awaits."""
 
 
 def is_usable(status: BuildStatus, reason: str) -> bool:
-    """Whether a claimed workspace is already its owner's in every respect they can see."""
+    """Return whether the owner of a claimed workspace can use it: it is personalised, or there is no hook to run."""
     return status is BuildStatus.SUCCEEDED or reason == MARK_REASON
 
 
@@ -25,7 +25,15 @@ def is_usable_sql() -> ColumnElement[bool]:
 def workspace_state(
     owner: str, transition: Transition, status: BuildStatus, reason: str, *, is_ready: bool
 ) -> WorkspaceState:
-    """Return the state of a workspace that is not deleted. `is_ready`: its readiness probe has passed once."""
+    """Return the state of a workspace that is not deleted.
+
+    Args:
+        owner: Its owner.
+        transition: The transition of its latest build.
+        status: The status of its latest build.
+        reason: The workspace's reason.
+        is_ready: Its readiness probe has passed once.
+    """
     if transition is Transition.DELETE:
         return WorkspaceState.DELETE_FAILED if status is BuildStatus.FAILED else WorkspaceState.DELETING
     if transition is Transition.STOP:
@@ -46,7 +54,7 @@ def workspace_state(
 
 
 def workspace_state_sql() -> ColumnElement[str]:
-    """Build the column of `workspace_state`, so that a state can be asked for."""
+    """Build the expression of `workspace_state`, so that a query can filter by state."""
     is_ready = m.Workspace.ready_at.is_not(None)
     return case(
         (

@@ -1,6 +1,7 @@
-"""Guarded transitions. Each write carries its expectation in `where`, and the rows it answers are the proof of it.
+"""Guarded transitions of workspaces.
 
-Locks are taken in the order of `schema/row_locks.py`.
+The WHERE clause of each write repeats what the caller expects of the row, so only rows for which it still holds are
+written and returned. Locks are taken in the order of `schema/row_locks.py`.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from prebuild_tasks.workspaces.new_builds import ORIGIN_COLUMNS, BuildOrigin, Ne
 def choose_for_deletion(
     connection: Connection, workspace_ids: Collection[str], *, reason: str, initiator: str, now: datetime
 ) -> list[NewBuild]:
-    """Begin deleting running prebuilds. One that was claimed, or chosen before, in the meantime is left alone."""
+    """Begin deleting running prebuilds, except those that were claimed or chosen in the meantime."""
     if not workspace_ids:
         return []
     chosen = connection.execute(
@@ -43,9 +44,11 @@ def choose_for_deletion(
 def cancel_pending(
     connection: Connection, preset_id: int, count: int, *, reason: str, initiator: str, now: datetime
 ) -> tuple[int, list[NewBuild]]:
-    """Cancel first start builds no runner has, newest first. Returns how many, and the deletions that follow.
+    """Cancel up to `count` pending start builds of a preset, builds without an attempt first, then the newest.
 
-    A build that a runner once had may own resources: its workspace is deleted, not just closed.
+    Returns:
+        The number of canceled builds, and the deletions that follow: a build that has been attempted may have created
+        resources, so its workspace is deleted.
     """
     if count <= 0:
         return 0, []
@@ -65,7 +68,7 @@ def cancel_pending(
     return cancel_starts(connection, list(candidates), reason=reason, initiator=initiator, now=now)
 
 
-def cancel_starts(
+def cancel_starts(  # what is canceled, whose it is, and what is recorded of it
     connection: Connection,
     build_ids: Collection[str],
     *,
@@ -75,33 +78,44 @@ def cancel_starts(
     whose: ColumnElement[bool] = IS_LIVE_PREBUILD,
     error: str = "",
 ) -> tuple[int, list[NewBuild]]:
-    """Cancel those of these start builds that no runner has and whose workspace is the pool's, or as `whose` says.
+    """Cancel those of these start builds that are pending and whose workspace is still the pool's.
 
-    Answers as `cancel_pending`. `error`: words for who waits for the build.
+    Args:
+        connection: The connection to write with.
+        build_ids: The builds.
+        reason: The reason code of the cancellation.
+        initiator: Who cancels them.
+        now: The database's time.
+        whose: The condition for their workspaces.
+        error: A message for the person who waits for the build.
+
+    Returns:
+        The number of canceled builds, and the deletions of workspaces whose builds have been attempted.
     """
     canceled = connection.execute(
         update(m.Build)
         .where(
             m.Build.id.in_(build_ids),
             m.Build.status == BuildStatus.PENDING,
-            # Read again, now that the build is locked: a person may have been given it in the meantime.
+            # Checked again once the build is locked: it may have been reserved for a person in the meantime.
             m.Build.workspace_id.in_(select(m.Workspace.id).where(whose)),
         )
         .values(status=BuildStatus.CANCELED, completed_at=now, error=error, error_code=reason)
         .returning(m.Build.workspace_id, m.Build.attempt)
     ).all()
-    begun = [row.workspace_id for row in canceled if row.attempt > 0]
-    for ids, closed in (([row.workspace_id for row in canceled if row.attempt == 0], now), (begun, None)):
+    attempted = [row.workspace_id for row in canceled if row.attempt > 0]
+    untried = [row.workspace_id for row in canceled if row.attempt == 0]
+    for ids, deleted_at in ((untried, now), (attempted, None)):
         if ids:
             connection.execute(
                 update(m.Workspace)
                 .where(m.Workspace.id.in_(ids))
-                .values(status=BuildStatus.CANCELED, deleted_at=closed, slot=None, reason=reason)
+                .values(status=BuildStatus.CANCELED, deleted_at=deleted_at, slot=None, reason=reason)
             )
-    return len(canceled), delete_workspaces(connection, begun, reason=reason, initiator=initiator, now=now)
+    return len(canceled), delete_workspaces(connection, attempted, reason=reason, initiator=initiator, now=now)
 
 
-def delete_workspaces(
+def delete_workspaces(  # every argument after the workspaces is a column of the builds, but for `only`
     connection: Connection,
     workspace_ids: Collection[str],
     *,
@@ -111,9 +125,19 @@ def delete_workspaces(
     priority: int = BuildPriority.DELETE,
     only: Collection[ColumnElement[bool]] = (),
 ) -> list[NewBuild]:
-    """Begin deleting workspaces whose latest build has ended, whoever owns them. The caller answers for the owner.
+    """Begin deleting workspaces whose latest build has ended.
 
-    `only`: why they were chosen. It may no longer be true once the row's lock is had, and then they stay.
+    Ownership is not checked: the caller must know that their owners lose nothing, or name it in `only`.
+
+    Args:
+        connection: The connection to write with.
+        workspace_ids: The workspaces.
+        reason: The reason code of the deletion.
+        initiator: Who deletes them.
+        now: The database's time.
+        priority: The builds' priority.
+        only: The conditions for which they were chosen. A workspace for which one no longer holds once its row is
+            locked is left alone.
     """
     if not workspace_ids:
         return []
@@ -122,7 +146,7 @@ def delete_workspaces(
         .where(
             m.Workspace.id.in_(sorted(workspace_ids)),
             m.Workspace.deleted_at.is_(None),
-            # The workspace's own column: a subquery on builds would not be read again after waiting for the row.
+            # The workspace's column and not the build's: after waiting for the row, a subquery is not read again.
             m.Workspace.status.in_(FINAL_STATUSES),
             *only,
         )
@@ -152,7 +176,7 @@ class FailedBuild:
 def repeat_failed(
     connection: Connection, failed: FailedBuild, *, reason: str, initiator: str, now: datetime, priority: int
 ) -> list[NewBuild]:
-    """Begin a workspace's latest build once more, if that is still the failed one."""
+    """Begin a workspace's latest build again, if that is still the one that failed."""
     chosen = connection.execute(
         update(m.Workspace)
         .where(
