@@ -1,4 +1,4 @@
-"""Drive pools to their desired size: the tick and a preset's turn."""
+"""Drive pools to their desired size: the tick, and the turns of presets."""
 
 from __future__ import annotations
 

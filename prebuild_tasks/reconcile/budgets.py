@@ -1,4 +1,4 @@
-"""Read the limits of a creation under the row locks that make the counts hold."""
+"""Read the limits on creation, under the row locks that keep the counts true until the commit."""
 
 from __future__ import annotations
 
@@ -15,25 +15,25 @@ from prebuild_tasks.schema.row_locks import lock_installation, lock_organization
 
 
 def lock_limits(connection: Connection, view: PresetView, wanted: int, settings: Settings) -> Limits:
-    """Lock and read what limits the creation of `wanted` prebuilds.
+    """Lock and read the limits on the creation of `wanted` prebuilds.
 
-    Locks the organization's row, and the installation's where there is a global limit. Limits that the pool shares are
-    read and divided only where the others let something through.
+    Locks the organization's row, and the installation's row if the installation has a limit. Limits that the pool
+    shares with others are read and divided only if its own limits allow a creation.
     """
     lock_organization(connection, view.organization_id)
     if settings.max_builds_in_flight:
         lock_installation(connection)
-    flying = read_in_flight(connection, view.preset_id, view.organization_id)
+    in_flight = read_in_flight(connection, view.preset_id, view.organization_id)
     limits = Limits(
-        in_flight=flying.preset,
+        in_flight=in_flight.preset,
         max_in_flight=view.max_builds_in_flight,
         slow_start=view.slow_start,
-        organization=flying.organization,
-        everywhere=flying.everywhere,
+        organization=in_flight.organization,
+        everywhere=in_flight.everywhere,
         max_everywhere=settings.max_builds_in_flight,
     )
     preset_id = str(view.preset_id)
-    is_shared = flying.organization.is_limited or settings.max_builds_in_flight
+    is_shared = in_flight.organization.is_limited or settings.max_builds_in_flight
     if not is_shared or not limits.grant(preset_id, wanted).number:
         return limits
     organization_id = None if settings.max_builds_in_flight else view.organization_id
@@ -45,7 +45,7 @@ def lock_limits(connection: Connection, view: PresetView, wanted: int, settings:
         item.preset.id: contender(item, sharers[1].get(int(item.preset.id), 0), view.now, interval)
         for item in sharers[0]
     }
-    contenders.setdefault(preset_id, Contender(preset_id, flying.preset, 0, organization_id=view.organization_id))
-    usage = {view.organization_id: flying.organization}
+    contenders.setdefault(preset_id, Contender(preset_id, in_flight.preset, 0, organization_id=view.organization_id))
+    usage = {view.organization_id: in_flight.organization}
     divided = share_limits(usage, list(contenders.values()), settings.max_builds_in_flight)
     return replace(limits, shared=divided[view.organization_id])

@@ -1,8 +1,8 @@
-"""The preset's lock and the tick's key, one Lua script each way.
+"""The lock of a preset and the key of the tick, in Redis.
 
-The lock only saves work: losing it, or Redis, changes nothing but cost. What keeps a pool from growing too large is the
-row lock with the re-read, in the database. The tick's number is for dropping stale messages and never a fencing token:
-Redis restarts empty.
+The lock only saves work: if it is lost, or Redis is, turns cost more but do nothing wrong. The database's row lock with
+the re-read keeps a pool from growing too large. The tick's number serves to drop stale messages; it must not become a
+fencing token, because Redis may restart empty.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ if redis.call('SET', KEYS[1], ARGV[1], 'NX', 'PX', ARGV[2]) then return 'held' e
 redis.call('SET', KEYS[2], '1', 'PX', ARGV[3])
 return 'busy'
 """
-# KEYS: lock, again. ARGV: token. A lock that is no longer ours leaves `again` to its present holder.
+# KEYS: lock, again. ARGV: token. If the lock has another holder by now, `again` is left to that holder.
 RELEASE = """
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 'lost' end
 redis.call('DEL', KEYS[1])
@@ -50,23 +50,23 @@ if not free and ARGV[2] ~= '1' then return 0 end
 return redis.call('INCR', KEYS[2])
 """
 _AGAIN_TTL_FACTOR = 5
-"""`again` outlives the lock it waits for, so that the next holder still finds it when this one dies."""
+"""The TTL of `again` in TTLs of the lock: it outlives the lock, so that the next holder finds it if this one dies."""
 _TICK_KEY_SHARE = 0.9
-"""Of the interval: shorter, so that a punctual beat never meets its own last key; long enough to swallow a second
-beat."""
+"""The TTL of the tick's key as a share of the interval: short enough for the next tick of the same scheduler, and long
+enough to stop the tick of a second scheduler."""
 
 
 @dataclass(slots=True)
 class Lease:
-    """What came of asking for a preset's lock.
-
-    `busy`: somebody else holds it, and was asked to come again. `stale`: the message is of an older tick. `unlocked`:
-    Redis did not answer. `again` and `lost` stand after the block: somebody asked meanwhile; the lock ended before us.
-    """
+    """The result of trying to get a preset's lock. `again` and `lost` are set when the block ends."""
 
     outcome: Outcome
+    """`held`; `busy`: another turn holds it, and will be repeated; `stale`: the message is from an older tick;
+    `unlocked`: Redis did not answer."""
     again: bool = False
+    """Another turn was wanted while the lock was held."""
     lost: bool = False
+    """The lock ended before the block did."""
 
     @property
     def held(self) -> bool:
@@ -74,12 +74,18 @@ class Lease:
 
     @property
     def go(self) -> bool:
-        """Do the work: with the lock, or without Redis, as the lock only saves work."""
+        """Return whether to do the work: with the lock, or without Redis, because the lock only saves work."""
         return self.outcome in ("held", "unlocked")
 
 
 class Locks:
-    """The locks of one namespace. `ttl` is in seconds."""
+    """The locks of one namespace.
+
+    Args:
+        client: The Redis client.
+        namespace: The prefix of the keys.
+        ttl: Seconds after which a preset's lock ends by itself.
+    """
 
     def __init__(self, client: redis.Redis, namespace: str, ttl: float) -> None:
         self._client = client
@@ -91,21 +97,24 @@ class Locks:
 
     @contextmanager
     def preset(self, preset_id: str, *, tick: int = 0, on_again: Callable[[], None] = lambda: None) -> Iterator[Lease]:
-        """Yield a lease; nobody waits.
+        """Try to lock a preset for the block, without waiting, and yield the result.
 
-        `on_again` is called after the release when somebody asked in the meantime, also after an error in the body:
-        their wake-up must not be lost. A holder that dies calls nothing: the lock ends with its TTL, `again` outlives
-        it and goes to the next holder, which the next tick sends at the latest.
+        Args:
+            preset_id: The preset.
+            tick: The tick of the message; 0: the message is not from a tick.
+            on_again: Called after the release if another turn was wanted in the meantime, even after an error in the
+                block: that wake-up must not be lost. If the holder dies, the lock ends with its TTL, and `again` goes
+                to the next holder, at the latest that of the next tick.
         """
         lock, again = self._key("lock", preset_id), self._key("again", preset_id)
-        # Whose it is, for people who wonder; and what nobody else can have.
+        # The holder, for people who look at the lock, and a random part that is unique.
         token = f"{socket.gethostname()}/{os.getpid()}/{secrets.token_hex(16)}"
         arguments = [token, self._ttl_ms, self._ttl_ms * _AGAIN_TTL_FACTOR, tick]
         lease = Lease(cast("Outcome", self._run(self._acquire, [lock, again, self._key("tick-number")], arguments)))
         try:
             yield lease
         finally:
-            # Also when the acquire got no answer: Redis may have set the lock all the same, and nobody would end it.
+            # Release it even if Redis did not answer: it may have set the lock, which nobody else would release.
             if lease.go:
                 released = self._run(self._release, [lock, again], [token])
                 lease.lost = lease.held and released == "lost"
@@ -114,10 +123,16 @@ class Locks:
                     on_again()
 
     def tick(self, interval: float, *, force: bool = False) -> int | None:
-        """The number of the tick that may begin now; None while another one of this interval holds the key.
+        """Return the number of the tick that may begin now; None if there was one within this interval.
 
-        `force` begins one whatever the key says. The key is never released, so two beats that know nothing of each
-        other still make one tick per interval. Raises UnreachableError without Redis.
+        The key is never released, so that two schedulers that do not know of each other make one tick per interval.
+
+        Args:
+            interval: Seconds between ticks.
+            force: Begin a tick in any case.
+
+        Raises:
+            UnreachableError: Redis did not answer.
         """
         ttl = _milliseconds(interval * _TICK_KEY_SHARE)
         try:
@@ -129,7 +144,12 @@ class Locks:
         return number or None
 
     def look(self, preset_id: str, queues: Sequence[str] = ()) -> Lock:
-        """Who holds a preset's lock, and how many messages wait in queues, by their full names. One round trip."""
+        """Return who holds a preset's lock, and the number of messages in each queue. One round trip.
+
+        Args:
+            preset_id: The preset.
+            queues: The queues' full names.
+        """
         try:
             with self._client.pipeline(transaction=False) as pipeline:
                 pipeline.get(self._key("lock", preset_id))

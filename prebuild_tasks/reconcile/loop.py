@@ -1,4 +1,4 @@
-"""The Reconciler that everybody uses: tasks, the command line, tests. Locks save work, the services do it."""
+"""The Reconciler of the tasks and the command line: ticks and turns, guarded by locks that save work."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ log = structlog.get_logger(__name__)
 
 
 class PoolReconciler:
-    """reconcile.Reconciler over a database, Redis locks and a publisher."""
+    """A `Reconciler` with a database, locks in Redis and a publisher of messages."""
 
     def __init__(self, database: Database, settings: Settings, locks: Locks, publisher: Publisher) -> None:
         self._database = database
@@ -55,14 +55,14 @@ class PoolReconciler:
                 preset_id = resolve_preset(connection, preset)
 
         if redelivered:
-            note(self._database, self._settings, preset_id)
+            count_lost_turn(self._database, self._settings, preset_id)
 
         shown: dict[str, str] = {}
 
-        def once_more() -> None:
+        def send_again() -> None:
             self._publisher.reconcile([str(preset_id)], shown=shown)
 
-        with self._locks.preset(str(preset_id), tick=tick, on_again=once_more) as lease:
+        with self._locks.preset(str(preset_id), tick=tick, on_again=send_again) as lease:
             if not lease.go:
                 return TurnReport(preset, lease.outcome)
             step("turn.locked")
@@ -70,12 +70,16 @@ class PoolReconciler:
             shown[str(preset_id)] = result.preset
         send(self._database, self._publisher, result.follow_up)
         if result.lost_turns:
-            forget(self._database, preset_id)
+            clear_lost_turns(self._database, preset_id)
         return result.report()
 
 
-def note(database: Database, settings: Settings, preset_id: int) -> int:
-    """A turn of this pool was delivered again: its process died. Returns how many have in a row; 0: no such pool."""
+def count_lost_turn(database: Database, settings: Settings, preset_id: int) -> int:
+    """Count a turn that crashed its worker, and let the pool rest if there were too many in a row.
+
+    Returns:
+        The number of such turns in a row; 0 if there is no such preset.
+    """
     with database.write() as connection:
         if connection.execute(select(m.Preset.id).where(m.Preset.id == preset_id)).one_or_none() is None:
             return 0
@@ -91,7 +95,7 @@ def note(database: Database, settings: Settings, preset_id: int) -> int:
     return count
 
 
-def forget(database: Database, preset_id: int) -> None:
-    """A turn of this pool came to its end."""
+def clear_lost_turns(database: Database, preset_id: int) -> None:
+    """Record that a turn of this pool ended, so that the count of lost turns begins anew."""
     with database.write() as connection:
         connection.execute(delete(m.LostTurn).where(m.LostTurn.preset_id == preset_id))

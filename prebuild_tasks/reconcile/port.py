@@ -1,4 +1,4 @@
-"""The promise of reconciliation: what drives pools to their desired size, whoever runs it."""
+"""The interfaces of whatever drives pools to their desired size."""
 
 from __future__ import annotations
 
@@ -61,18 +61,22 @@ class TurnReport:
 
 @runtime_checkable
 class Reconciler(Protocol):
-    """Drives pools to their desired size. Both calls are safe at any moment, from anywhere, any number of times."""
+    """Drives pools to their desired size. Both methods may be called at any time, by any process, and repeatedly."""
 
     def reconcile_all(self, *, force: bool = False) -> TickReport | TickNotDue:
-        """Take one global snapshot and send one `reconcile_preset` per preset that may need it.
+        """Take one global snapshot, and send one `reconcile_preset` per preset that may need it.
 
-        `force` bypasses the tick's key.
+        Args:
+            force: Make a tick even if there was one within this interval.
         """
 
     def reconcile_preset(self, preset: str, *, tick: int = 0, redelivered: bool = False) -> TurnReport:
-        """Drive one preset, named by id or as template/preset, to its desired size; a stale `tick` is dropped.
+        """Drive one preset to its desired size.
 
-        `redelivered`: this turn was begun before, and its process died. After three in a row the pool rests.
+        Args:
+            preset: The preset's id or its name, `template/preset`.
+            tick: The tick that sent the message; the message is dropped if there is a newer one. 0: no tick sent it.
+            redelivered: The turn was delivered before, and its process died. After three in a row the pool rests.
         """
 
 
@@ -81,7 +85,7 @@ class ReconciliationOrchestrator(Reconciler, Protocol):
     """A Reconciler that runs by itself."""
 
     def run_loop(self) -> int:
-        """Run until stopped; returns the process's exit code."""
+        """Run until stopped, and return the process's exit code."""
 
     def stop(self, cause: str) -> None:
-        """Ask `run_loop` to end gracefully; the first cause is logged. Safe in a signal handler."""
+        """Ask `run_loop` to end gracefully. Only the first cause is logged. Safe to call in a signal handler."""

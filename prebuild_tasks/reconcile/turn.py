@@ -1,4 +1,4 @@
-"""Gather, decide, apply: what a tick and a preset's turn do. No Celery here; messages go through a port."""
+"""The tick and the turn of a preset: read, decide, write. Messages are left to the caller."""
 
 from __future__ import annotations
 
@@ -38,11 +38,11 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class PresetResult:
-    """What one turn did; small, and worth reading in Flower."""
+    """The result of one turn, which Flower shows."""
 
     preset: str
     outcome: str
-    """steady, changed, blocked, paused, gone, or held (somebody else has the pool's lock)."""
+    """`steady`, `changed`, `blocked`, `paused`, `gone`, or `held` (another turn has the preset's row lock)."""
     desired: int = 0
     eligible: int = 0
     starting: int = 0
@@ -50,11 +50,11 @@ class PresetResult:
     deleted: int = 0
     canceled: int = 0
     lost_turns: int = 0
-    """How many turns before this one ended with their process."""
+    """The number of turns right before this one that crashed their worker."""
     reason: Reason | None = None
-    """Why fewer were created than are missing."""
+    """Why fewer prebuilds were created than are missing."""
     follow_up: FollowUp = field(default_factory=FollowUp)
-    """The builds, and other presets that can go on now and that nobody else would wake before the tick."""
+    """The builds, and other presets that can proceed now and would otherwise wait for the tick."""
 
     def report(self) -> TurnReport:
         """Return the result without what is for the caller only."""
@@ -64,7 +64,7 @@ class PresetResult:
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """A pool as it was read, and what its turn would do if there were no limits."""
+    """A pool as it was read, and what its turn would do without limits."""
 
     view: PresetView
     wanted: Wanted
@@ -72,7 +72,7 @@ class Look:
 
     @property
     def result(self) -> PresetResult:
-        """Return the result of a turn that ends here, because there is nothing to write."""
+        """Return the result of a turn that writes nothing."""
         state, is_suspended = self.wanted.state, self.wanted.pool.is_suspended(self.view.now)
         return PresetResult(
             self.view.ref,
@@ -87,7 +87,7 @@ class Look:
 
 
 def plan_tick(database: Database, settings: Settings) -> tuple[GlobalSnapshot, list[str]]:
-    """Take the global snapshot and choose whom to send a message, in order. Reads only."""
+    """Take the global snapshot, and choose the presets that get a message, in order. Reads only."""
     with database.snapshot() as connection:
         snapshot = snapshots.read_global(database, connection, settings.backoff_lookback)
     if snapshot.paused:
@@ -96,10 +96,10 @@ def plan_tick(database: Database, settings: Settings) -> tuple[GlobalSnapshot, l
 
 
 def reconcile_preset(database: Database, settings: Settings, preset_id: int) -> PresetResult:
-    """Drive one pool to its desired size, in one transaction; the caller sends the follow-up after it.
+    """Drive one pool to its desired size in one transaction. The caller then sends the follow-up.
 
-    First without a lock: a pool that is as desired costs three reads and writes nothing. What is decided then counts
-    for nothing: everything is read again under the row lock.
+    The pool is first read without a lock, so that one that has its desired size costs three reads and no write. If
+    there is something to do, that reading is thrown away, and everything is read again under the row lock.
     """
     with database.read() as connection:
         seen = look(connection, database, settings, preset_id)
@@ -114,13 +114,14 @@ def reconcile_preset(database: Database, settings: Settings, preset_id: int) -> 
     except BusyError:
         return replace(seen.result, outcome="held", reason=Reason.ROW_LOCK)
     except IntegrityError as error:
-        # The schema's backstop held what the decision should have: nothing was written, the next turn decides anew.
+        # The schema refused a surplus that the decision should have prevented. Nothing was written; the next turn
+        # decides again.
         log.error("slot_conflict", preset=seen.view.ref, error=str(error.orig))
         return replace(seen.result, outcome="held", reason=Reason.SLOT_CONFLICT)
 
 
 def look(connection: Connection, database: Database, settings: Settings, preset_id: int) -> Look | None:
-    """Read a pool and what it wants of its next turn, limits aside; None when it is gone."""
+    """Read a pool, and compute its next turn without limits; None if there is no such preset."""
     view = preset_view.read_preset(database, connection, preset_id, settings.backoff_lookback)
     if view is None:
         return None
@@ -148,7 +149,7 @@ def _pool(view: PresetView, settings: Settings) -> PoolVersion:
 
 
 def _reconcile_locked(connection: Connection, database: Database, settings: Settings, preset_id: int) -> PresetResult:
-    # Lock, then count in further statements: in one statement with the lock the counts are from before it.
+    # Lock, then count in other statements: counts in the locking statement would be from before the lock.
     if not lock_preset(connection, preset_id):
         return PresetResult(str(preset_id), "gone")
     step("reconcile.after_lock")
@@ -176,10 +177,10 @@ def _set_status(connection: Connection, view: PresetView, status: PresetStatus) 
 
 
 def _apply(connection: Connection, seen: Look, settings: Settings) -> PresetResult:
-    """Delete first, then cancel, then create into the slots that are free by then."""
+    """Delete, then cancel, then create into the slots that are free by then."""
     view, wanted, turn = seen.view, seen.wanted, seen.turn
     if turn.does.create:
-        # Before any workspace is locked, as schema/row_locks.py has it.
+        # schema/row_locks.py has the organization's lock before those of workspaces.
         turn = next_turn(wanted, lock_limits(connection, view, turn.does.create, settings), view.now)
     held = dict(view.held_slots)
     builds: list[NewBuild] = []
@@ -200,7 +201,7 @@ def _apply(connection: Connection, seen: Look, settings: Settings) -> PresetResu
     move_slots(connection, slots.moves)
     created = create_prebuilds(connection, view, slots.new, reason="deficit", initiator=RECONCILER, now=view.now)
     builds += created
-    # What was decided may not have come about: a claim may have taken what was to go.
+    # Less may have been done than was decided: a claim may have taken a prebuild that was to be deleted.
     outcome = "changed" if builds or canceled else "blocked" if turn.reason else "steady"
     done = replace(seen, turn=turn._replace(outcome=outcome)).result
     follow_up = done.follow_up | FollowUp.of(builds)

@@ -34,7 +34,7 @@ def test_three_in_a_row_and_the_pool_rests_until_its_time(
 ) -> None:
     declare(database, settings, 2)
     for _ in range(3):
-        loop.note(database, settings, preset_id(database))
+        loop.count_lost_turn(database, settings, preset_id(database))
     report = pools.reconcile_preset(PRESET)
     assert (report.outcome, report.reason, live(database)) == ("blocked", "lost_turns", 0)
     jump(database, settings.backoff_interval + 1)
@@ -46,7 +46,7 @@ def test_each_further_one_rests_twice_as_long(database: Database, settings: Sett
     declare(database, settings, 1)
     rests = []
     for _ in range(5):
-        loop.note(database, settings, preset_id(database))
+        loop.count_lost_turn(database, settings, preset_id(database))
         with database.read() as connection:
             now = database.now(connection)
         until = lost(database)[0].rests_until
@@ -66,5 +66,5 @@ def test_a_turn_that_comes_to_its_end_clears_the_account(
 
 
 def test_a_turn_of_a_pool_that_is_gone_leaves_nothing(database: Database, settings: Settings) -> None:
-    assert loop.note(database, settings, 4711) == 0
+    assert loop.count_lost_turn(database, settings, 4711) == 0
     assert lost(database) == []

@@ -1,1 +1,1 @@
-"""Decide what a pool needs: pure functions over frozen data."""
+"""Decide what a pool needs, with pure functions over frozen data."""

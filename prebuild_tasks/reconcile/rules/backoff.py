@@ -1,4 +1,4 @@
-"""Waiting after failures. It holds back creation only, never a deletion."""
+"""Waiting after failures. It delays creation only, never deletion."""
 
 from __future__ import annotations
 
@@ -8,10 +8,9 @@ from prebuild_tasks.reconcile.rules.model import RecentFailures
 
 
 def backoff_until(failures: RecentFailures | None, interval: timedelta, now: datetime) -> datetime | None:
-    """The last instant at which nothing is created; None when creation may go on.
+    """Return the last instant at which nothing is created; None if prebuilds may be created.
 
-    Linear: each recent failure adds one interval, counted from the newest failed build's creation. The end instant
-    itself still waits.
+    The wait is linear: each recent failure adds one interval, counted from the creation of the newest failed build.
     """
     if failures is None or failures.num_failed <= 0:
         return None
@@ -20,14 +19,18 @@ def backoff_until(failures: RecentFailures | None, interval: timedelta, now: dat
 
 
 SLOW_START_ENDS_AT = 64
-"""So many at once after failures is full width again."""
+"""From this number of builds in flight on, a pool that recovers from failures is not limited any more."""
 
 
 def slow_start_after(limit: int | None, *, succeeded: bool) -> int | None:
-    """How many start builds may be in flight after one more has ended; None: no limit of this kind.
+    """Return how many start builds may be in flight after one more has ended; None: not limited.
 
-    One after a failure, until one succeeds; each success then doubles it. So a broken recipe wastes one build at a
-    time, and one that fails now and then does not get a whole pool of attempts for each success.
+    After a failure it is one, and each success doubles it. A broken recipe thus wastes one build at a time, and a
+    recipe that fails now and then does not get a whole pool of attempts for each success.
+
+    Args:
+        limit: The limit so far.
+        succeeded: Whether the build that ended has succeeded.
     """
     if not succeeded:
         return 1
@@ -35,23 +38,31 @@ def slow_start_after(limit: int | None, *, succeeded: bool) -> int | None:
 
 
 RETRY_FIRST = timedelta(seconds=30)
+"""The wait after the first failure; each further failure doubles it."""
 RETRY_MAX = timedelta(hours=1)
+"""The longest wait."""
 
 
 def retry_at(failures: int, ended_at: datetime) -> datetime:
-    """When a failed deletion or claim hook is tried again: later each time, at most an hour after it failed."""
+    """Return when a failed deletion or claim hook is tried again.
+
+    Args:
+        failures: The number of failures in a row.
+        ended_at: The end of the last one.
+    """
     doublings: int = 2 ** min(max(failures - 1, 0), 10)
     return ended_at + min(RETRY_FIRST * doublings, RETRY_MAX)
 
 
 LOST_TURNS_FREE = 2
-"""Turns in a row that may end with their process before the pool rests: a deploy, a killed worker."""
+"""Turns in a row that may lose their worker before the pool rests: deployments and killed workers cause a few."""
 
 
 def rest_after_lost_turns(lost: int, interval: timedelta) -> timedelta | None:
-    """How long a pool rests after so many turns in a row ended with their process; None: not at all.
+    """Return how long a pool rests after `lost` turns in a row crashed their worker; None: not at all.
 
-    One interval, then twice as long each time, at most an hour. Celery alone would deliver such a turn again for ever.
+    It rests one interval first, then twice as long each time, at most an hour. Without the rest, Celery would deliver
+    such a turn again and again.
     """
     if lost <= LOST_TURNS_FREE:
         return None

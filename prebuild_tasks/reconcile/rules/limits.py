@@ -1,4 +1,4 @@
-"""Limits on creation, shares of limits that pools have in common, and slots for new prebuilds."""
+"""Limits on creation, a pool's share of limits that several pools have in common, and slots of new prebuilds."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from prebuild_tasks.reconcile.rules.wants import quantities
 
 
 class LimitReason(StrEnum):
-    """Which limit cut a creation."""
+    """The limit that cut a creation."""
 
     SLOW_START = "slow_start"
     PRESET_BUILDS = "preset_builds_in_flight"
@@ -30,42 +30,44 @@ class Limit(NamedTuple):
 
     reason: LimitReason
     most: int | None
-    """None: there is no such limit; 0 lets nothing through."""
+    """The limit; None: there is none; 0: nothing may be created."""
     used: int
 
 
 class Grant(NamedTuple):
-    """How many prebuilds may be created."""
+    """The number of prebuilds that may be created."""
 
     number: int
     limit: Limit | None = None
-    """The limit that holds back the rest; None: none does."""
+    """The limit that prevents the rest; None: nothing does."""
     is_share: bool = False
-    """What is left of the limit is the share of other pools, which have less."""
+    """Whether the rest of the limit belongs to other pools, which have less."""
     left_for: tuple[int, ...] = ()
-    """Those pools: they can go on, and nobody else would wake them before the next tick."""
+    """Those pools: they can proceed, and would otherwise wait for the next tick."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """What limits the creations of one pool's turn."""
+    """The limits on the creations of one pool's turn."""
 
     in_flight: int
-    """Start builds in flight of the pool."""
+    """The pool's start builds in flight."""
     max_in_flight: int | None
+    """The pool's own limit; None: there is none."""
     slow_start: int | None
-    """So many may be in flight at once after a failure; None: no failure, or enough succeeded since."""
+    """The limit after a failure; None: there was no failure, or enough builds succeeded since."""
     organization: Usage
+    """The organization's limits, and how much of them is used."""
     everywhere: int
-    """Start builds in flight of all pools."""
+    """The installation's start builds in flight."""
     max_everywhere: int
-    """0: no such limit."""
+    """The installation's limit; 0: there is none."""
     shared: tuple[SharedLimit, ...] = ()
-    """The limits that the pool has in common with others, divided."""
+    """The limits that the pool shares with others, divided; empty if they were not read."""
 
     @property
     def each(self) -> tuple[Limit, ...]:
-        """Return every limit; of equally narrow ones the first is named."""
+        """Return every limit; if several are equally narrow, the first is reported."""
         usage = self.organization
         return (
             Limit(LimitReason.SLOW_START, self.slow_start, self.in_flight),
@@ -76,7 +78,7 @@ class Limits:
         )
 
     def grant(self, preset_id: str, wanted: int) -> Grant:
-        """Cut what a pool wants to the narrowest limit, and to its share of those that it shares."""
+        """Return how many of the wanted prebuilds the narrowest limit and the pool's share of shared limits allow."""
         granted = Grant(max(wanted, 0))
         for limit in self.each:
             if limit.most is not None and (room := max(limit.most - limit.used, 0)) < granted.number:
@@ -92,9 +94,9 @@ class Limits:
 
 
 def fair_share(wants: Mapping[str, int], limit: int) -> dict[str, int]:
-    """Divide a limit: who wants little gets all of it, the others get equally much of what is left.
+    """Divide a limit: those that want little get all of it, and the others get equal parts of the rest.
 
-    What does not divide goes one each to those that come first in `wants`, so give the most urgent first.
+    A remainder goes to the first ones in `wants`, one each, so put the most urgent first.
     """
     left = max(limit, 0)
     short = dict.fromkeys(wants)
@@ -114,18 +116,20 @@ def fair_share(wants: Mapping[str, int], limit: int) -> dict[str, int]:
 
 @dataclass(frozen=True, slots=True)
 class Contender:
-    """A pool that shares a limit: what it has in flight, and what it would create if it were alone."""
+    """A pool that shares a limit with others."""
 
     preset_id: str
     in_flight: int
+    """Its start builds in flight."""
     wants: int
+    """The number of prebuilds that it would create if it did not share the limit."""
     fullness: float = 0.0
-    """Eligible / desired; what does not divide goes to the emptiest."""
+    """Eligible / desired; a remainder goes to the emptiest pools."""
     organization_id: int = 0
 
 
 def contender(item: PresetCounts, in_flight: int, now: datetime, backoff_interval: timedelta) -> Contender:
-    """Return what a pool would create within its own limits."""
+    """Return a pool as a contender: what it would create within its own limits."""
     desired = desired_now(item.preset, now)
     wanted = quantities(item.preset, item.counts, desired).create
     if backoff_until(item.failures, backoff_interval, now):
@@ -139,35 +143,35 @@ def contender(item: PresetCounts, in_flight: int, now: datetime, backoff_interva
 
 @dataclass(frozen=True, slots=True)
 class SharedLimit:
-    """A limit divided among the pools that share it, once for all of them."""
+    """A limit that is divided among the pools that share it."""
 
     reason: LimitReason
     limit: int
     contenders: Mapping[str, Contender]
     shares: Mapping[str, int]
-    """By preset, how many builds it may have in flight."""
+    """The number of builds that each preset may have in flight."""
 
     @classmethod
     def divided(cls, reason: LimitReason, limit: int, contenders: Collection[Contender]) -> SharedLimit:
-        """Divide a limit so that builds in flight come out equal where not all wants fit under it."""
+        """Divide a limit so that, if not all wants fit, pools have equally many builds in flight."""
         by_need = sorted(contenders, key=lambda item: (item.fullness, item.preset_id))
         shares = fair_share({item.preset_id: item.in_flight + item.wants for item in by_need}, limit)
         return cls(reason, limit, {item.preset_id: item for item in contenders}, shares)
 
     def allowance(self, preset_id: str, wanted: int) -> int:
-        """Return how many more a pool may start that wants `wanted`, where that is fewer.
+        """Return how many more builds a pool may start that wants `wanted`. The result may exceed `wanted`.
 
-        What is in flight is never taken back, so a pool above its share just waits.
+        Builds in flight are never taken back, so a pool above its share waits.
         """
-        known = self.contenders[preset_id]
-        if wanted <= known.wants:
-            # A pool that wants less than was divided by leaves the others no less, and gets no more.
-            return max(self.shares[preset_id] - known.in_flight, 0)
-        contenders = {**self.contenders, preset_id: replace(known, wants=wanted)}.values()
+        divided = self.contenders[preset_id]
+        if wanted <= divided.wants:
+            # A pool that wants less than when the limit was divided takes nothing from the others.
+            return max(self.shares[preset_id] - divided.in_flight, 0)
+        contenders = {**self.contenders, preset_id: replace(divided, wants=wanted)}.values()
         return SharedLimit.divided(self.reason, self.limit, contenders).allowance(preset_id, wanted)
 
     def waiting(self, preset_id: str) -> tuple[int, ...]:
-        """Return the other pools that want something, those with the least in flight first."""
+        """Return the other pools that want prebuilds, those with the fewest builds in flight first."""
         others = [item for item in self.contenders.values() if item.wants and item.preset_id != preset_id]
         return tuple(int(item.preset_id) for item in sorted(others, key=lambda item: item.in_flight))
 
@@ -177,40 +181,43 @@ def share_limits(
 ) -> Mapping[int, tuple[SharedLimit, ...]]:
     """Divide the limits of these organizations, and the installation's, among the pools that share them.
 
-    Returns the shared limits of each organization's pools.
+    Returns:
+        The shared limits of each organization's pools, by organization.
     """
-    kin: dict[int, list[Contender]] = defaultdict(list)
+    by_organization: dict[int, list[Contender]] = defaultdict(list)
     for item in contenders:
-        kin[item.organization_id].append(item)
+        by_organization[item.organization_id].append(item)
     everywhere: list[SharedLimit] = []
     if max_everywhere:
         everywhere.append(SharedLimit.divided(LimitReason.GLOBAL_BUILDS, max_everywhere, contenders))
-    found: dict[int, tuple[SharedLimit, ...]] = {}
-    for organization_id in usage.keys() & kin.keys():
-        used, members, limits = usage[organization_id], kin[organization_id], list[SharedLimit]()
+    shared: dict[int, tuple[SharedLimit, ...]] = {}
+    for organization_id in usage.keys() & by_organization.keys():
+        used, members, limits = usage[organization_id], by_organization[organization_id], list[SharedLimit]()
         if used.max_builds_in_flight is not None:
             limits.append(SharedLimit.divided(LimitReason.ORGANIZATION_BUILDS, used.max_builds_in_flight, members))
         if used.max_workspaces is not None:
-            # What is in flight has its place in the quota already.
+            # Builds in flight already count towards the quota.
             room = used.max_workspaces - used.workspaces + sum(item.in_flight for item in members)
             limits.append(SharedLimit.divided(LimitReason.QUOTA, room, members))
-        found[organization_id] = (*limits, *everywhere)
-    return found
+        shared[organization_id] = (*limits, *everywhere)
+    return shared
 
 
 @dataclass(frozen=True, slots=True)
 class SlotPlan:
-    """Which holders move where, and which slots new prebuilds take."""
+    """The slots to assign in one turn."""
 
     moves: Mapping[str, int]
+    """New slots of workspaces that hold one at or above the ceiling."""
     new: tuple[int, ...]
+    """The slots of new prebuilds."""
 
 
 def assign_slots(held: Mapping[str, int], ceiling: int, wanted: int) -> SlotPlan:
-    """Bring holders at or above the ceiling below it as far as there is room, then find room for up to `wanted` more.
+    """Move holders of slots at or above the ceiling to free ones below it, then assign up to `wanted` free slots.
 
-    Without the move, survivors of a shrunken pool would sit above the ceiling and leave the slots below it free for a
-    surplus.
+    Without the moves, the remaining prebuilds of a pool whose desired size fell would keep high slots, and the free
+    slots below the ceiling would allow a surplus.
     """
     free = sorted(set(range(ceiling)) - set(held.values()))
     above = sorted((slot, workspace_id) for workspace_id, slot in held.items() if slot >= ceiling)

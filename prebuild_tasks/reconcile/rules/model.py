@@ -1,4 +1,4 @@
-"""What a decision about a pool reads, and what it decides."""
+"""Inputs and results of decisions about pools."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from prebuild_tasks.model.vocabulary import Preset
 
 @dataclass(frozen=True, slots=True)
 class Lock:
-    """What Redis says of the pool: who has its turn right now, and how many messages wait."""
+    """A pool's lock and the queues, as read from Redis."""
 
     holder: str = ""
-    """Host and process; empty: nobody."""
+    """The host and process that hold the lock; empty: none."""
     left: timedelta = timedelta()
-    """Until the lock ends by itself."""
+    """The time until the lock ends by itself."""
     waiting: Mapping[str, int] | None = None
-    """Messages by queue."""
+    """The number of messages by queue; None: unknown."""
     unreachable: str = ""
-    """Why Redis could not be asked; all else is from the database and stands."""
+    """The error, if Redis did not answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,14 +43,14 @@ class RecentFailures:
 
 
 class Counts(NamedTuple):
-    """One preset's prebuilds, counted. This is what the tick's snapshot holds."""
+    """The numbers of one preset's prebuilds, as in the tick's snapshot."""
 
     live: int = 0
     """Running and not expired."""
     expired: int = 0
     """Running and expired."""
     ready: int = 0
-    """Running, not expired, readiness probe passed."""
+    """Running, not expired, and its readiness probe has passed."""
     starting: int = 0
     """Start builds pending or running."""
     stopping: int = 0
@@ -58,21 +58,21 @@ class Counts(NamedTuple):
     pending: int = 0
     """First start builds that no runner has taken yet; part of `starting`."""
     aging: int = 0
-    """Live, past half of the TTL, where replacing is rolling: the replacement may be due."""
+    """Live and past half of the TTL, in a pool that replaces gradually: the replacement may be due."""
 
 
 class ReconciliationState(NamedTuple):
-    """The numbers a decision rests on."""
+    """The numbers that a decision is based on."""
 
     actual: int = 0
-    """Running prebuilds, expired ones too."""
+    """Running prebuilds, including expired ones."""
     expired: int = 0
     desired: int = 0
-    """What the preset should have right now; 0 while it is inactive."""
+    """The desired size right now; 0 while the preset is inactive."""
     eligible: int = 0
-    """Ready and not expired: what a claim can take."""
+    """Ready prebuilds that have not expired: those that a claim can take."""
     extraneous: int = 0
-    """Running beyond desired."""
+    """Running prebuilds in excess of the desired size."""
     starting: int = 0
     stopping: int = 0
     deleting: int = 0
@@ -80,7 +80,7 @@ class ReconciliationState(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class PresetSnapshot:
-    """All that a decision for one preset needs."""
+    """Everything that the decision for one preset needs."""
 
     preset: Preset
     running: tuple[RunningPrebuild, ...] = ()
@@ -92,21 +92,21 @@ class PresetSnapshot:
 
 
 class PresetCounts(NamedTuple):
-    """One preset as the tick sees it: declared and counted, no workspace rows."""
+    """One preset as the tick reads it: its declaration and its counts, without workspaces."""
 
     preset: Preset
     counts: Counts
     failures: RecentFailures | None = None
     creation_blocked: bool = False
-    """Hard-limited, validation failed or paused: a shortage is no reason to send a message."""
+    """Hard-limited, invalid or paused: a shortage is not a reason to send a message."""
     last_reconciled_at: datetime | None = None
     organization_id: int = 0
     max_builds_in_flight: int | None = None
     """The preset's own limit on start builds in flight; None: no limit."""
     slow_start: int | None = None
-    """The same after a failure; None: none was, or enough succeeded since."""
+    """The limit on start builds in flight after a failure; None: there was none, or enough builds succeeded since."""
     ref: str = ""
-    """Its name for people: `template/preset`, with `@version` unless that is the active one."""
+    """The preset's name: `template/preset`, with `@version` unless that is the active version."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,10 +117,11 @@ class Usage:
     max_workspaces: int | None
     max_builds_in_flight: int | None
     workspaces: int
-    """Workspaces whose resource may still exist."""
+    """The number of workspaces whose resource may still exist."""
     builds_in_flight: int
+    """The number of start builds in flight."""
     claimed: int = 0
-    """Workspaces that are claimed; read for people only."""
+    """The number of claimed workspaces; read only to be shown."""
 
     @property
     def is_limited(self) -> bool:
@@ -129,14 +130,14 @@ class Usage:
 
 @dataclass(frozen=True, slots=True)
 class GlobalSnapshot:
-    """What the tick needs: every preset that is desired or still has prebuilds, read in one transaction."""
+    """Every preset that is active or still has prebuilds, read in one transaction for the tick."""
 
     now: datetime
     presets: tuple[PresetCounts, ...] = ()
     paused: bool = False
 
     def refs(self, preset_ids: Collection[str]) -> dict[str, str]:
-        """The names of these, by id, for people; nothing is looked for where there are none."""
+        """Return the names of these presets by id."""
         wanted = set(preset_ids)
         return {item.preset.id: item.ref for item in self.presets if item.preset.id in wanted} if wanted else {}
 
@@ -176,8 +177,9 @@ Action = Create | Delete | CancelPending | BackOff
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """The state of one preset and what is to be done about it, in order."""
+    """The state of one preset, and the actions to take, in order."""
 
     state: ReconciliationState
     actions: tuple[Action, ...] = field(default=())
     can_skip: bool = False
+    """Whether the preset is inactive and has nothing to do."""

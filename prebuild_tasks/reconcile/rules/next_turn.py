@@ -1,4 +1,4 @@
-"""Compute what a pool's next turn does of what the pool wants."""
+"""Compute what a pool's next turn does, from what the pool wants and what the limits allow."""
 
 from __future__ import annotations
 
@@ -15,43 +15,52 @@ _NOTHING = Quantities(0, 0, 0)
 
 
 class NextTurn(NamedTuple):
-    """What a pool's next turn does."""
+    """A pool's next turn."""
 
     outcome: str
-    """steady, changed, blocked or paused."""
+    """`steady`, `changed`, `blocked` or `paused`."""
     does: Quantities
+    """The numbers of prebuilds that the turn deletes, cancels and creates."""
     grant: Grant
-    """How many creations the limits let through, if nothing else holds them back."""
+    """The number of creations that the limits allow, before backoff and the pool's status are considered."""
     reason: Reason | None = None
-    """Why it creates fewer than it wants."""
+    """Why the turn creates fewer prebuilds than the pool wants."""
     status: PresetStatus | None = None
     """The pool's new status; None: unchanged."""
     wake: tuple[int, ...] = ()
-    """Other presets that can go on now, and that nobody else would wake before the tick."""
+    """Other presets that can proceed now, and would otherwise wait for the tick."""
 
     @property
     def writes(self) -> bool:
-        """Whether there is anything to write."""
+        """Return whether there is anything to write."""
         return any(self.does) or self.status is not None
 
 
 def next_turn(wanted: Wanted, limits: Limits | None, now: datetime) -> NextTurn:
-    """Return what the next turn does; `limits` None: they were not read, because nothing is to be created or yet."""
+    """Return what the next turn does.
+
+    Args:
+        wanted: What the pool wants.
+        limits: The limits on creation; None: not read, because nothing is to be created, or not yet.
+        now: The database's time.
+    """
     pool, wish = wanted.pool, wanted.turn
     grant = limits.grant(pool.preset.id, wish.create) if limits else Grant(wish.create)
     if pool.is_suspended(now):
         outcome, why = ("paused", Reason.PAUSED) if pool.paused else ("blocked", Reason.LOST_TURNS)
         return NextTurn(outcome, _NOTHING, grant, why)
-    unwell = pool.hard_limit and pool.status is PresetStatus.HEALTHY and pool.failures_in_row >= pool.hard_limit
+    has_failed_too_often = pool.hard_limit and pool.failures_in_row >= pool.hard_limit
+    reaches_hard_limit = has_failed_too_often and pool.status is PresetStatus.HEALTHY
     reason: Reason | None = None
     if pool.preset.active and backoff_until(pool.failures, pool.backoff_interval, now):
         reason = Reason.BACKOFF
     elif wish.create and pool.status is not PresetStatus.HEALTHY:
         reason = Reason(pool.status.value)
-    elif unwell:
+    elif reaches_hard_limit:
         reason = Reason.HARD_LIMITED
     does, wake = Quantities(wish.delete, wish.cancel, 0 if reason else grant.number), wanted.wake
     if wish.create and not reason:
         reason, wake = Reason(grant.limit.reason.value) if grant.limit else None, wake + grant.left_for
     outcome = "changed" if any(does) else "blocked" if reason else "steady"
-    return NextTurn(outcome, does, grant, reason, PresetStatus.HARD_LIMITED if unwell else None, wake)
+    status = PresetStatus.HARD_LIMITED if reaches_hard_limit else None
+    return NextTurn(outcome, does, grant, reason, status, wake)

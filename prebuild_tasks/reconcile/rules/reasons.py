@@ -1,4 +1,4 @@
-"""Why a pool holds fewer eligible prebuilds than desired: one closed set, for status, explain, logs and metrics."""
+"""The reasons why a pool has fewer eligible prebuilds than desired, for status, explain, logs and metrics."""
 
 from __future__ import annotations
 
@@ -9,23 +9,23 @@ from prebuild_tasks.reconcile.rules.limits import LimitReason
 
 
 class Reason(StrEnum):
-    """What holds a pool back; where several do, what waits for a person first, then what mends itself."""
+    """A reason why a pool lacks prebuilds. Of several, those that wait for a person come first."""
 
     NONE = "none"
-    """Nothing: the pool has what it should have."""
+    """The pool lacks nothing."""
     INACTIVE = "inactive"
-    """Another version is active, or the template is deprecated or no longer declared: it is to have none."""
+    """Another version is active, or the template is deprecated or no longer declared, so the pool is to have none."""
     PAUSED = "paused"
     VALIDATION_FAILED = PresetStatus.VALIDATION_FAILED.value
     HARD_LIMITED = PresetStatus.HARD_LIMITED.value
     NO_WORKER = "no_worker"
-    """No control worker is alive: nobody decides."""
+    """No control worker is running, so pools get no turns."""
     NO_BUILDS_WORKER = "no_builds_worker"
-    """No builds worker is alive: nobody builds."""
+    """No builds worker is running, so builds stay pending."""
     TICK_STALE = "tick_stale"
-    """No tick came for too long: beat is down, or the ticks are not carried out."""
+    """The last tick is too long ago: no scheduler is running, or ticks are not carried out."""
     LOST_TURNS = "lost_turns"
-    """Its last turns ended with their process, so the pool rests."""
+    """The last turns for this pool crashed their worker, so it rests."""
     BACKOFF = "backoff"
     SLOW_START = LimitReason.SLOW_START.value
     PRESET_BUILDS = LimitReason.PRESET_BUILDS.value
@@ -33,14 +33,14 @@ class Reason(StrEnum):
     GLOBAL_BUILDS = LimitReason.GLOBAL_BUILDS.value
     QUOTA = LimitReason.QUOTA.value
     NEVER_READY = NEVER_READY_CODE
-    """The last start ran, and its readiness probe never passed; it is being tried again."""
+    """The last start ended, but its readiness probe never passed. Another start follows."""
     FAILING = "failing"
-    """The last start failed; it is being tried again."""
+    """The last start failed. Another start follows."""
     STARTING = "starting"
-    """Enough are on their way."""
+    """Enough prebuilds are starting."""
     NOT_YET = "not_yet"
-    """Nothing holds it back: its turn will create what is missing."""
+    """Nothing prevents it: the pool's next turn creates what is missing."""
     ROW_LOCK = "row_lock"
-    """Of one turn: somebody else held the pool's row."""
+    """Of one turn: another transaction held the preset's row lock."""
     SLOT_CONFLICT = "slot_conflict"
-    """Of one turn: the schema held back what the decision should have."""
+    """Of one turn: the schema refused a surplus that the decision should have prevented."""

@@ -1,8 +1,8 @@
-"""Gradual replacement: which prebuilds are outdated or due, and what versions of a pool must know of each other.
+"""Gradual replacement of outdated prebuilds, and the versions of a pool that take part in it.
 
-A prebuild that is merely outdated (invalidated, or of an older version) stays claimable as second choice until its
-replacement is ready; one past its TTL never does, so its replacement begins ahead of the expiry. While it replaces, a
-pool holds up to `max_surge` more than desired.
+A prebuild that is invalidated or of an older version stays claimable as second choice until its replacement is ready.
+One that is past its TTL does not, so its replacement begins before the expiry. Meanwhile a pool may hold up to
+`max_surge` more prebuilds than desired.
 """
 
 from __future__ import annotations
@@ -19,19 +19,19 @@ from prebuild_tasks.reconcile.rules.state import desired_now, is_expired, is_pas
 
 @dataclass(frozen=True, slots=True)
 class Rolling:
-    """How an active pool replaces what it holds."""
+    """The settings of an active pool's gradual replacement."""
 
     max_surge: int
-    """How many more than desired there may be meanwhile; at least 1."""
+    """The number of prebuilds beyond the desired size while some are replaced; at least 1."""
     lead: timedelta
-    """The longest that one replacement takes until it is ready."""
+    """The longest time until one replacement is ready."""
 
 
 class Outdated(NamedTuple):
-    """What of a version's running prebuilds is replaced gradually."""
+    """The numbers of a version's running prebuilds that are replaced gradually."""
 
     second_choices: int = 0
-    """Outdated prebuilds that a claim may still take."""
+    """Outdated prebuilds that can still be claimed."""
     due: int = 0
     """Prebuilds whose replacement must begin now to be ready before their TTL ends."""
 
@@ -41,25 +41,25 @@ _NOTHING_OUTDATED = Outdated()
 
 @dataclass(frozen=True, slots=True)
 class Successor:
-    """The active pool that replaces an older version's, as far as the older one must know it."""
+    """The active version of a pool, which replaces an older one."""
 
     desired: int
     eligible: int
-    """Ready ones of the successor, and second choices of versions between the two."""
+    """Its ready prebuilds, and the second choices of versions between the two."""
 
 
 @dataclass(frozen=True, slots=True)
 class OtherVersions:
-    """What a version's turn must know of its preset in other versions of the template."""
+    """The other versions of a pool, as far as the turn of one of its versions depends on them."""
 
     second_choices: int = 0
-    """Prebuilds of older versions that a claim of the active one still gets."""
+    """Prebuilds of older versions that a claim of the active one may take."""
     successor: Successor | None = None
-    """What replaces an older version gradually; None: nothing does, so all of it goes at once."""
+    """The version that replaces an older one gradually; None: there is none, so all prebuilds are deleted at once."""
     preset_ids: tuple[int, ...] = ()
-    """Whom a move here lets go on: older versions that hold prebuilds, or the successor.
+    """Presets that can proceed after this version's turn: older versions with prebuilds, or the successor.
 
-    A ready replacement lets an old prebuild go, whose going makes room for the next replacement.
+    A ready replacement allows the deletion of an old prebuild, which makes room for the next replacement.
     """
 
 
@@ -67,46 +67,46 @@ ALONE = OtherVersions()
 
 
 class PoolVersion(NamedTuple):
-    """A pool's preset in one version: its prebuilds counted, and what can hold its turn back."""
+    """One version of a pool: its preset, the counts of its prebuilds, and what can delay its turn."""
 
     preset: Preset
     counts: Counts
     rolling: Rolling | None = None
-    """How it replaces prebuilds gradually while it is the active version; None: all at once."""
+    """The settings of gradual replacement by the active version; None: all prebuilds are replaced at once."""
     outdated: Outdated = _NOTHING_OUTDATED
-    """From rows. Counts alone leave it empty, which is exact unless the pool `is_replacing`."""
+    """Only rows tell it. Without them it is empty, which is exact unless the pool `is_replacing`."""
     failures: RecentFailures | None = None
     backoff_interval: timedelta = timedelta()
-    """Added to the wait by each of the recent failures."""
+    """The wait that each recent failure adds."""
     failures_in_row: int = 0
     hard_limit: int = 0
-    """After so many failures in a row creation stops until the pool is unblocked; 0: never."""
+    """The number of failures in a row after which creation stops until the pool is unblocked; 0: never."""
     status: PresetStatus = PresetStatus.HEALTHY
     paused: bool = False
-    """By itself or with everything."""
+    """Whether the preset or the installation is paused."""
     rests_until: datetime | None = None
-    """No turn before this instant, because the last ones crashed their worker."""
+    """The pool gets no turn before this instant, because the last ones crashed their worker; None: it may get one."""
 
     def with_rows(self, running: Sequence[RunningPrebuild], now: datetime) -> PoolVersion:
-        """Return this version with its running prebuilds looked at."""
+        """Return this version with `outdated` computed from its running prebuilds."""
         return self._replace(outdated=outdated(self.preset, running, self.rolling, now))
 
     def is_suspended(self, now: datetime) -> bool:
-        """Whether the pool gets no turn at all."""
+        """Return whether the pool gets no turn at all."""
         return self.paused or (self.rests_until is not None and now < self.rests_until)
 
 
 def outdated(preset: Preset, running: Sequence[RunningPrebuild], rolling: Rolling | None, now: datetime) -> Outdated:
-    """Count what of these prebuilds is replaced gradually."""
+    """Count the prebuilds that are replaced gradually."""
     if not preset.active:
-        return Outdated(sum(_stands_in(preset, item, now) for item in running))
+        return Outdated(sum(_is_second_choice(preset, item, now) for item in running))
     if rolling is None:
         return _NOTHING_OUTDATED
     live: list[RunningPrebuild] = []
     second_choices = 0
     for item in running:
         if is_expired(preset, item.created_at, now):
-            second_choices += _stands_in(preset, item, now)
+            second_choices += _is_second_choice(preset, item, now)
         else:
             live.append(item)
     return Outdated(second_choices, len(due_for_replacement(preset, live, rolling, now)))
@@ -115,10 +115,10 @@ def outdated(preset: Preset, running: Sequence[RunningPrebuild], rolling: Rollin
 def due_for_replacement(
     preset: Preset, live: Sequence[RunningPrebuild], rolling: Rolling, now: datetime
 ) -> list[RunningPrebuild]:
-    """Return those whose replacement must begin now, to be ready before the TTL ends.
+    """Return the prebuilds whose replacement must begin now to be ready before their TTL ends.
 
-    Replacements come `max_surge` at a time, so the first of many that expire together begins that much earlier; but
-    nothing is replaced in the first half of its life.
+    Only `max_surge` are replaced at a time, so if many expire together, the first replacements begin earlier. No
+    prebuild is replaced in the first half of its TTL.
     """
     ttl = preset.ttl
     if ttl is None or ttl <= timedelta():
@@ -136,7 +136,7 @@ def due_for_replacement(
 
 
 def is_replacing(versions: Sequence[PoolVersion]) -> bool:
-    """Whether counts do not tell what these versions of one pool want, so that their rows must be read."""
+    """Return whether the rows of these versions of one pool must be read, because counts do not tell what they want."""
     active = _replacing(versions)
     if active is None:
         return False
@@ -145,19 +145,19 @@ def is_replacing(versions: Sequence[PoolVersion]) -> bool:
 
 
 def other_versions(versions: Sequence[PoolVersion], now: datetime) -> Mapping[str, OtherVersions]:
-    """Return, by preset, what each version of one pool must know of the others."""
+    """Return the other versions of each version of one pool, by preset."""
     active = _replacing(versions)
     if active is None:
         return {item.preset.id: ALONE for item in versions}
-    found: dict[str, OtherVersions] = {}
+    others: dict[str, OtherVersions] = {}
     desired, eligible, second_choices = desired_now(active.preset, now), active.counts.ready, 0
-    # A newer version has a higher id; its prebuilds are the better second choice, so they stay longer.
+    # A newer version has a higher id. Its prebuilds are the better second choices, so they stay longer.
     for item in sorted(versions, key=lambda one: int(one.preset.id), reverse=True):
         if item is not active:
-            found[item.preset.id] = OtherVersions(successor=Successor(desired, eligible + second_choices))
+            others[item.preset.id] = OtherVersions(successor=Successor(desired, eligible + second_choices))
             second_choices += item.outdated.second_choices
-    found[active.preset.id] = OtherVersions(second_choices)
-    return found
+    others[active.preset.id] = OtherVersions(second_choices)
+    return others
 
 
 def _replacing(versions: Sequence[PoolVersion]) -> PoolVersion | None:
@@ -170,6 +170,6 @@ def missing(desired: int, eligible: int) -> int:
     return max(desired - eligible, 0)
 
 
-def _stands_in(preset: Preset, item: RunningPrebuild, now: datetime) -> bool:
-    """Whether a claim may still take an outdated prebuild."""
+def _is_second_choice(preset: Preset, item: RunningPrebuild, now: datetime) -> bool:
+    """Return whether an outdated prebuild can still be claimed."""
     return item.ready and not is_past_ttl(preset, item.created_at, now)

@@ -1,8 +1,8 @@
-"""Time ranges with a desired size of their own: `MIN HOUR DOM MONTH DOW`, the minute being `*`.
+"""Schedules: times at which a pool has another desired size, written as `MIN HOUR DOM MONTH DOW` with `*` as minute.
 
-A range is a set of hours, days and months, so membership is a test on sets and overlap is exact: no minute is walked.
-The fields are read here and not by cronsim, which takes 7 as Sunday (also as the end of `1/2`), reads `9-9/2` as
-`9-23/2`, and lets `*/2` in one day field turn "either suffices" into "both must".
+A schedule is a set of hours, days and months, so membership is a test on sets, and overlap is exact without walking
+through minutes. The fields are not read by cronsim, which takes 7 as Sunday (also as the end of `1/2`), reads `9-9/2`
+as `9-23/2`, and lets `*/2` in one day field turn "either suffices" into "both must".
 """
 
 from __future__ import annotations
@@ -21,27 +21,29 @@ from prebuild_tasks.model.vocabulary import Preset, Schedule
 
 _EARLIEST = date(2024, 1, 1).toordinal()
 _LATEST = date(2052, 1, 1).toordinal()
-"""28 years pair every date with every weekday, Feb 29 too, as long as no century breaks the leap-year rule."""
+"""28 years combine every date, including Feb 29, with every weekday, unless a century breaks the leap-year rule."""
 _QUARTER = timedelta(minutes=15)
-"""Zones differ from UTC by multiples of this, so every local hour begins on a quarter of an hour of UTC."""
+"""Time zones differ from UTC by multiples of this, so every local hour begins at a quarter of an hour in UTC."""
 _SEARCH = timedelta(days=400)
+"""The time span in which the next change of the desired size is searched."""
 _CACHED = 1 << 14
-"""More than the presets of a big installation: a cache that is too small by one is no cache for a tick."""
+"""The size of caches, above the number of presets of a big installation: a tick visits all presets in turn, so that a
+cache with one entry too few would never hit."""
 
 
 @dataclass(frozen=True, slots=True)
 class CronRange:
-    """The minutes a schedule holds in, as local wall-clock sets. Weekdays: 0 is Sunday."""
+    """The local times at which a schedule applies."""
 
     hours: frozenset[int]
     days: frozenset[int] | None
-    """None: any day of the month."""
+    """Days of the month; None: any."""
     months: frozenset[int]
     weekdays: frozenset[int] | None
-    """None: any weekday. Both day fields restricted: either suffices."""
+    """Weekdays, where 0 is Sunday; None: any. If days are restricted as well, either suffices."""
 
     def holds_on(self, day: date) -> bool:
-        """Whether the range holds at some hour of this day."""
+        """Return whether the schedule applies at some hour of this day."""
         if day.month not in self.months:
             return False
         by_day = self.days is not None and day.day in self.days
@@ -49,54 +51,60 @@ class CronRange:
         return by_day or by_weekday or (self.days is None and self.weekdays is None)
 
     def holds(self, local: datetime) -> bool:
-        """Whether the range holds at this local time."""
+        """Return whether the schedule applies at this local time."""
         return local.hour in self.hours and self.holds_on(local)
 
 
 class Overlap(NamedTuple):
-    """Two schedules, by position, that hold at one same instant: the first after 2023, in the zone asked for."""
+    """Two schedules that apply at the same time."""
 
     first: int
+    """The position of one of them."""
     second: int
+    """The position of the other."""
     at: datetime
+    """The first such time after 2023, in the schedules' time zone."""
 
 
 def parse(cron: str) -> CronRange:
-    """Read five fields. Raises ValueError that says what is wrong and how to write it instead."""
-    held = read_range(cron)
-    if not _dates(held):
-        raise ValueError(f"{cron!r} never holds: no such month has such a day")
-    return held
+    """Read a schedule's five fields.
+
+    Raises:
+        ValueError: A field cannot be read, or no date matches. The message tells how to write it instead.
+    """
+    cron_range = read_range(cron)
+    if not _dates(cron_range):
+        raise ValueError(f"{cron!r} never applies: these months do not have these days")
+    return cron_range
 
 
 def desired_at(preset: Preset, now: datetime) -> int:
-    """The target size at `now`: that of the schedule which holds, else the base size.
+    """Return the desired size at `now`: that of the schedule that applies, or else the preset's own.
 
-    Bad declarations (unknown zone, overlap, an expression that can't be read) count as no schedule at all; `apply`
-    refuses them.
+    Invalid schedules (an unknown time zone, an overlap, an unreadable expression) are ignored; `apply` refuses them.
     """
     if not preset.schedules or (usable := _usable(preset.schedules, preset.timezone)) is None:
         return preset.desired
     local = now.astimezone(usable.zone)
-    return next((desired for held, desired in usable.ranges if held.holds(local)), preset.desired)
+    return next((desired for cron_range, desired in usable.ranges if cron_range.holds(local)), preset.desired)
 
 
 def schedule_at(preset: Preset, now: datetime) -> Schedule | None:
-    """The schedule that holds at `now`, if one does."""
+    """Return the schedule that applies at `now`; None if none does."""
     if not preset.schedules or (usable := _usable(preset.schedules, preset.timezone)) is None:
         return None
     local = now.astimezone(usable.zone)
-    found = zip(preset.schedules, usable.ranges, strict=True)
-    return next((schedule for schedule, (held, _) in found if held.holds(local)), None)
+    pairs = zip(preset.schedules, usable.ranges, strict=True)
+    return next((schedule for schedule, (cron_range, _) in pairs if cron_range.holds(local)), None)
 
 
 def is_usable(preset: Preset) -> bool:
-    """Whether its schedules count: they don't where the zone is unknown on this machine, or two of them overlap."""
+    """Return whether the preset's schedules are valid: the machine knows the time zone, and no two of them overlap."""
     return not preset.schedules or _usable(preset.schedules, preset.timezone) is not None
 
 
 def next_change(preset: Preset, now: datetime) -> tuple[datetime, int] | None:
-    """When (UTC) the target size changes next, and to what; None when it does not within 400 days."""
+    """Return when (in UTC) and to what the desired size changes next; None if it does not within 400 days."""
     if not preset.schedules or _usable(preset.schedules, preset.timezone) is None:
         return None
     instant = now.astimezone(UTC)
@@ -108,7 +116,10 @@ def next_change(preset: Preset, now: datetime) -> tuple[datetime, int] | None:
 def search_change(
     schedules: tuple[Schedule, ...], timezone: str, base: int, current: int, instant: datetime
 ) -> tuple[datetime, int] | None:
-    """The same from a quarter of an hour on. Remembered: up to 400 days are walked, and people look each second."""
+    """Search the next change from a quarter of an hour on.
+
+    Cached, because the search may walk through 400 days, and a watched status repeats it every second.
+    """
     if (usable := _usable(schedules, timezone)) is None:
         return None
     end, today, by_hour = instant + _SEARCH, date.min, [current] * 24
@@ -117,20 +128,22 @@ def search_change(
         local = instant.astimezone(usable.zone)
         if local.date() != today:
             today = local.date()
-            applying = [(held.hours, size) for held, size in usable.ranges if held.holds_on(today)]
+            applying = [(item.hours, size) for item, size in usable.ranges if item.holds_on(today)]
             by_hour = [next((size for hours, size in applying if h in hours), base) for h in range(24)]
         if by_hour[local.hour] != current:
             return instant, by_hour[local.hour]
         if set(by_hour) == {current}:
-            # Skip the day, but not its last hours: a clock change may make it shorter.
+            # Skip the day without its last hours, because a change of the clock may make it shorter.
             instant += max(timedelta(hours=20 - local.hour), timedelta())
     return None
 
 
 def find_overlap(schedules: Sequence[Schedule], timezone: str = "UTC") -> Overlap | None:
-    """The first two of them that hold at one same instant, exact over the whole calendar; None when none do.
+    """Return the first two schedules that apply at the same time; None if no two do. The whole calendar is covered.
 
-    Raises ValueError for an expression that can't be read, ZoneInfoNotFoundError for an unknown zone.
+    Raises:
+        ValueError: An expression cannot be read.
+        ZoneInfoNotFoundError: The time zone is unknown.
     """
     zone = ZoneInfo(timezone)
     ranges = [read_range(schedule.cron) for schedule in schedules]
@@ -141,7 +154,7 @@ def find_overlap(schedules: Sequence[Schedule], timezone: str = "UTC") -> Overla
 
 
 class _Usable(NamedTuple):
-    # Held here because ZoneInfo itself keeps only 8 zones from being read from disk again.
+    # Kept with the ranges because ZoneInfo caches only 8 zones and reads the others from disk again.
     zone: ZoneInfo
     ranges: tuple[tuple[CronRange, int], ...]
 
@@ -158,7 +171,7 @@ def _usable(schedules: tuple[Schedule, ...], timezone: str) -> _Usable | None:
 
 @lru_cache(maxsize=1)
 def _tables() -> tuple[dict[int, int], dict[int, int], dict[int, int]]:
-    """Bit sets over all pairs of a date (Feb 29 too) and a weekday: by month, by day of the month, by weekday."""
+    """Return bit sets of all pairs of a date and a weekday, by month, by day of the month, and by weekday."""
     months, days, weekdays = dict.fromkeys(range(13), 0), dict.fromkeys(range(32), 0), dict.fromkeys(range(7), 0)
     bit = 1
     for month in range(1, 13):
@@ -172,23 +185,23 @@ def _tables() -> tuple[dict[int, int], dict[int, int], dict[int, int]]:
 
 
 @lru_cache(maxsize=_CACHED)
-def _dates(held: CronRange) -> int:
-    """The pairs of date and weekday it holds on, as bits: two ranges share a day exactly when their bits do."""
+def _dates(cron_range: CronRange) -> int:
+    """Return the pairs of date and weekday on which a range applies, as bits. Ranges share a day if their bits do."""
     months, days, weekdays = _tables()
     in_month = in_day = 0
-    for month in held.months:
+    for month in cron_range.months:
         in_month |= months[month]
-    if held.days is None and held.weekdays is None:
+    if cron_range.days is None and cron_range.weekdays is None:
         return in_month
-    for day in held.days or ():
+    for day in cron_range.days or ():
         in_day |= days[day]
-    for weekday in held.weekdays or ():
+    for weekday in cron_range.weekdays or ():
         in_day |= weekdays[weekday]
     return in_month & in_day
 
 
 def _first_common(a: CronRange, b: CronRange, hours: frozenset[int], zone: ZoneInfo) -> datetime | None:
-    """The first real instant of both; None when clock changes leave out each of them."""
+    """Return the first time that exists and at which both apply; None if clock changes skip all of them."""
     for ordinal in range(_EARLIEST, _LATEST):
         day = date.fromordinal(ordinal)
         if a.holds_on(day) and b.holds_on(day):
@@ -205,20 +218,21 @@ _PART = re.compile(r"(?:\*|([0-9]{1,4}|[a-z]{3})(?:-([0-9]{1,4}|[a-z]{3}))?)(?:/
 
 @dataclass(frozen=True, slots=True)
 class _Field:
-    """One field: its name in messages, its bounds, and the words that stand for its numbers from `low` on."""
+    """One of a schedule's five fields."""
 
     name: str
     low: int
     high: int
-    words: tuple[str, ...] = ()
+    names: tuple[str, ...] = ()
+    """Names of its numbers, from `low` on."""
 
     def read(self, text: str) -> frozenset[int] | None:
-        """Its values; None when it is `*`, alone or in a list."""
+        """Return the field's values; None if it is `*`, alone or in a list."""
         values: set[int] = set()
         unrestricted = False
         for part in text.split(","):
             if not (match := _PART.fullmatch(part)):
-                raise ValueError(f"the {self.name} {part!r} is not taken: use *, numbers, lists, ranges and steps")
+                raise ValueError(f"the {self.name} {part!r} is not supported: use *, numbers, lists, ranges and steps")
             start, end, every = match.groups()
             if not (step := int(every or 1)):
                 raise ValueError(f"the {self.name} {part!r} has step 0: the smallest step is 1")
@@ -226,26 +240,26 @@ class _Field:
             last = self._number(end, part) if end else first if start and not every else self.high
             if first > last:
                 fix = self._unwrapped(first, last, step)
-                raise ValueError(f"the {self.name} {part!r} wraps around, which is not taken: write {fix}")
+                raise ValueError(f"the {self.name} {part!r} wraps around, which is not supported: write {fix}")
             values.update(range(first, last + 1, step))
             unrestricted = unrestricted or (not start and step == 1)
         return None if unrestricted else frozenset(values)
 
     def _number(self, text: str, part: str) -> int:
-        if text.lower() in self.words:
-            return self.low + self.words.index(text.lower())
+        if text.lower() in self.names:
+            return self.low + self.names.index(text.lower())
         if not text.isdecimal():
-            raise ValueError(f"the {self.name} {part!r} is not taken: {text!r} is no name of one")
+            raise ValueError(f"the {self.name} {part!r} is not supported: {text!r} is not a {self.name}")
         if self.name == "day of week" and int(text) == 7:
-            raise ValueError(f"the {self.name} {part!r} is not taken: Sunday is 0, not 7")
+            raise ValueError(f"the {self.name} {part!r} is not supported: Sunday is 0, not 7")
         if not self.low <= int(text) <= self.high:
             raise ValueError(f"the {self.name} {part!r} is outside {self.low}-{self.high}")
         return int(text)
 
     def _unwrapped(self, first: int, last: int, step: int) -> str:
         if step > 1:
-            turns = [*range(first, self.high + 1), *range(self.low, last + 1)][::step]
-            return ",".join(str(value) for value in turns)
+            values = [*range(first, self.high + 1), *range(self.low, last + 1)][::step]
+            return ",".join(str(value) for value in values)
         left = f"{first}-{self.high}" if first < self.high else f"{first}"
         right = f"{self.low}-{last}" if last > self.low else f"{last}"
         return f"{left},{right}"
@@ -259,13 +273,13 @@ _WEEKDAY = _Field("day of week", 0, 6, ("sun", "mon", "tue", "wed", "thu", "fri"
 
 @lru_cache(maxsize=_CACHED)
 def read_range(cron: str) -> CronRange:
-    """As `parse`, but takes ranges that never hold, such as 30 February: they are readable."""
+    """Read a schedule's five fields, also where no date matches, such as 30 February."""
     fields = cron.split()
     if len(fields) != 5:
-        raise ValueError(f"{cron!r} has {len(fields)} fields; a range has five, as in * 8-18 * * 1-5")
+        raise ValueError(f"{cron!r} has {len(fields)} fields; a schedule has five, as in * 8-18 * * 1-5")
     minute, hour, day, month, weekday = fields
     if minute != "*":
-        raise ValueError(f"the minute is {minute!r} but must be *: a range covers whole hours, as in * 8-18 * * 1-5")
+        raise ValueError(f"the minute is {minute!r} but must be *: a schedule covers whole hours, as in * 8-18 * * 1-5")
     return CronRange(
         hours=_HOUR.read(hour) or frozenset(range(24)),
         days=_DAY.read(day),

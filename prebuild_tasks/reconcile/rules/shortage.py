@@ -1,4 +1,4 @@
-"""Find the one reason why a pool is short of eligible prebuilds, as people are told."""
+"""Find the reason, as shown to people, why a pool lacks eligible prebuilds."""
 
 from __future__ import annotations
 
@@ -12,20 +12,24 @@ from prebuild_tasks.reconcile.rules.wants import Wanted
 
 @dataclass(frozen=True, slots=True)
 class WorkerAvailability:
-    """Which processes are running to do the work."""
+    """The processes that are running."""
 
     control: bool = True
     """A worker consumes every queue of the control tasks."""
     builds: bool = True
     """A worker consumes the shared queue of builds."""
     scheduler: bool = True
-    """The last tick is not too long ago."""
+    """A scheduler is running: the last tick is not too long ago."""
 
 
 def why_short(wanted: Wanted, turn: NextTurn, workers: WorkerAvailability, failure: str | None) -> Reason:
-    """Return the one reason why a pool is short of eligible prebuilds.
+    """Return the reason why a pool lacks eligible prebuilds. Reasons that wait for a person come first.
 
-    What waits for a person comes first. `failure` is the error code of the pool's last start; None: it did not fail.
+    Args:
+        wanted: What the pool wants.
+        turn: Its next turn.
+        workers: The processes that are running.
+        failure: The error code of the pool's last start; None: it did not fail.
     """
     pool, create = wanted.pool, wanted.turn.create
     if not pool.preset.active:

@@ -1,4 +1,4 @@
-"""The numbers a decision rests on. One set of formulas, for rows (a preset's turn) and for counts (the tick)."""
+"""The numbers that decisions are based on, from rows in a preset's turn and from counts in the tick."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from prebuild_tasks.reconcile.rules.schedule import desired_at
 
 
 def is_expired(preset: Preset, created_at: datetime, now: datetime) -> bool:
-    """Created strictly before the last invalidation, or strictly older than the TTL."""
+    """Return whether a prebuild was created before the last invalidation, or is older than the TTL, both strictly."""
     if preset.last_invalidated_at is not None and created_at < preset.last_invalidated_at:
         return True
     return is_past_ttl(preset, created_at, now)
 
 
 def is_past_ttl(preset: Preset, created_at: datetime, now: datetime) -> bool:
-    """Strictly older than the TTL: never to be claimed again, not even as second choice."""
+    """Return whether a prebuild is strictly older than the TTL, so that not even a second choice may claim it."""
     return preset.ttl is not None and preset.ttl.total_seconds() > 0 and now - created_at > preset.ttl
 
 
 def count(snapshot: PresetSnapshot, now: datetime) -> Counts:
-    """One preset's rows, counted."""
+    """Count one preset's rows."""
     live = ready = expired = 0
     for prebuild in snapshot.running:
         if is_expired(snapshot.preset, prebuild.created_at, now):
@@ -42,12 +42,12 @@ def count(snapshot: PresetSnapshot, now: datetime) -> Counts:
 
 
 def desired_now(preset: Preset, now: datetime) -> int:
-    """What the preset should have at `now`; 0 while it is inactive."""
+    """Return the desired size at `now`; 0 while the preset is inactive."""
     return desired_at(preset, now) if preset.active else 0
 
 
 def compute_state(preset: Preset, counts: Counts, now: datetime) -> ReconciliationState:
-    """What there is, and what there should be."""
+    """Return the preset's state at `now`."""
     active, desired = preset.active, desired_now(preset, now)
     return ReconciliationState(
         actual=counts.live + counts.expired,

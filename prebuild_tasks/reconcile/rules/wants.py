@@ -1,4 +1,4 @@
-"""Compute how many prebuilds a pool wants created, deleted and cancelled, before anything holds its turn back."""
+"""Compute how many prebuilds a pool wants to create, delete and cancel, before backoff and limits."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from prebuild_tasks.reconcile.rules.state import compute_state
 
 
 class Quantities(NamedTuple):
-    """Numbers of prebuilds for each action."""
+    """The number of prebuilds for each action."""
 
     delete: int
     cancel: int
@@ -20,22 +20,22 @@ class Quantities(NamedTuple):
 
 
 class Wanted(NamedTuple):
-    """How many prebuilds a pool wants created, deleted and cancelled by its next turn, and why."""
+    """How many prebuilds a pool wants to create, delete and cancel, and why."""
 
     pool: PoolVersion
     state: ReconciliationState
     total: Quantities
-    """By however many turns: outdated prebuilds that stay until they are replaced are counted, too."""
+    """In all turns to come, including the deletion of outdated prebuilds that stay until they are replaced."""
     turn: Quantities
-    """By the next turn, if neither backoff nor limits hold it back."""
+    """In the next turn, before backoff and limits."""
     ceiling: int
-    """Live prebuilds may hold slots below this: desired, plus the surge while replacing."""
+    """The number of slots for live prebuilds: the desired size, plus the surge while prebuilds are replaced."""
     wake: tuple[int, ...] = ()
-    """Other versions that can go on because of what is wanted here."""
+    """Presets in other versions that can proceed because of this turn."""
 
     @property
     def deletions(self) -> tuple[tuple[str, int], ...]:
-        """Return how many running prebuilds go, by reason code, in the order in which they are chosen."""
+        """Return the number of running prebuilds to delete by reason code, in the order in which they are chosen."""
         if not self.pool.preset.active:
             return (("inactive", self.turn.delete),)
         extraneous = self.state.extraneous
@@ -43,7 +43,7 @@ class Wanted(NamedTuple):
 
 
 def quantities(preset: Preset, counts: Counts, desired: int) -> Quantities:
-    """Return the difference between what there is and what is desired, all of it to be made up for at once."""
+    """Return the actions that bring a preset to its desired size at once."""
     live, expired, _, starting, _, _, pending, _ = counts
     if not preset.active:
         return Quantities(live + expired, pending, 0)
@@ -55,47 +55,47 @@ def quantities(preset: Preset, counts: Counts, desired: int) -> Quantities:
 
 
 def wants(pool: PoolVersion, others: OtherVersions, now: datetime) -> Wanted:
-    """Return what the pool wants, given the other versions of its preset."""
+    """Return what a pool wants, given the other versions of its preset."""
     state = compute_state(pool.preset, pool.counts, now)
     total = quantities(pool.preset, pool.counts, state.desired)
     if pool.preset.active:
         turn, ceiling = _active(pool, others, state)
-        goes_on = pool.rolling is not None and others.second_choices > missing(state.desired, state.eligible)
+        frees_others = pool.rolling is not None and others.second_choices > missing(state.desired, state.eligible)
     else:
-        ceiling = _standing_in(pool, others)
+        ceiling = _kept_for_successor(pool, others)
         turn = Quantities(total.delete - ceiling, total.cancel, 0)
-        goes_on = any(turn)
-    return Wanted(pool, state, total, turn, ceiling, others.preset_ids if goes_on else ())
+        frees_others = any(turn)
+    return Wanted(pool, state, total, turn, ceiling, others.preset_ids if frees_others else ())
 
 
 def _active(pool: PoolVersion, others: OtherVersions, state: ReconciliationState) -> tuple[Quantities, int]:
-    """Return the numbers of the active version, and its ceiling.
+    """Return the actions of the active version, and its ceiling.
 
-    Where it replaces gradually, outdated prebuilds go one by one as ready ones take their place, and aging ones are
-    replaced ahead of their expiry. Creation is measured so that live prebuilds, second choices included, stay within
-    desired plus the surge.
+    A pool that replaces gradually deletes an outdated prebuild for each ready one that takes its place, and replaces
+    aging prebuilds ahead of their expiry. It creates only as many as keep live prebuilds, including second choices,
+    within the desired size plus the surge.
     """
     live, expired, _, starting, _, _, pending, _ = pool.counts
-    standing = due = older = surge = 0
+    kept = due = older = surge = 0
     if pool.rolling is not None:
-        standing = min(pool.outdated.second_choices, missing(state.desired, state.eligible))
+        kept = min(pool.outdated.second_choices, missing(state.desired, state.eligible))
         due = pool.outdated.due
-        older = min(others.second_choices, missing(state.desired, state.eligible + standing))
-        surge = max(pool.rolling.max_surge, 1) if standing or due or older else 0
+        older = min(others.second_choices, missing(state.desired, state.eligible + kept))
+        surge = max(pool.rolling.max_surge, 1) if kept or due or older else 0
     ceiling = state.desired + surge
     fresh = live - due + starting
-    held = live + starting + standing
+    held = live + starting + kept
     surplus = max(fresh - state.desired, held - ceiling, 0)
     turn = Quantities(
-        delete=expired - standing + state.extraneous,
+        delete=expired - kept + state.extraneous,
         cancel=min(surplus, pending, starting),
         create=max(min(state.desired - fresh, ceiling - held - older), 0),
     )
     return turn, ceiling
 
 
-def _standing_in(pool: PoolVersion, others: OtherVersions) -> int:
-    """Return how many prebuilds of an older version stay, because its successor still lacks as many."""
+def _kept_for_successor(pool: PoolVersion, others: OtherVersions) -> int:
+    """Return how many prebuilds of an older version stay because its successor still lacks them."""
     successor = others.successor
     if successor is None:
         return 0

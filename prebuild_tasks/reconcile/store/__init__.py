@@ -1,1 +1,1 @@
-"""Read what a decision needs, and write what it decided."""
+"""Read the inputs of decisions, and write their results."""

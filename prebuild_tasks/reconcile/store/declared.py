@@ -1,4 +1,4 @@
-"""Presets as declared, without their prebuilds, as the core takes them."""
+"""Presets as declared, without their prebuilds, in the form that the rules take."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from prebuild_tasks.schema.pauses import PAUSED_KEY
 
 @dataclass(frozen=True, slots=True)
 class Declared:
-    """One preset as declared, without its prebuilds."""
+    """A preset as declared, without its prebuilds."""
 
     preset_id: int
     preset: Preset
@@ -29,7 +29,7 @@ class Declared:
 
 
 def read_declared(connection: Connection, *conditions: ColumnElement[bool]) -> list[Declared]:
-    """Presets as declared that meet conditions on preset, version and template. Two statements."""
+    """Read the presets that meet conditions on preset, version and template. Two statements."""
     rows = connection.execute(presets_query().where(*conditions)).all()
     schedules = read_schedules(connection, select(m.Preset.id).where(m.Preset.id.in_([row.id for row in rows])))
     return [
@@ -40,7 +40,7 @@ def read_declared(connection: Connection, *conditions: ColumnElement[bool]) -> l
 
 _NONE: ColumnElement[Any] = literal_column("'[]'")
 WAS_UNHEALTHY = func.nullif(m.Preset.recent_unhealthy, _NONE).is_not(None)
-"""Prebuilds of the pool had to be taken out of late."""
+"""The condition that unhealthy prebuilds of a preset were removed recently."""
 _COUNTED = (
     m.Preset.id,
     m.Preset.desired,
@@ -50,7 +50,7 @@ _COUNTED = (
     m.Preset.ttl_s,
     m.Preset.last_invalidated_at,
     m.Preset.timezone,
-    # A list without elements counts as none: nothing to read where nothing failed.
+    # Empty lists are read as NULL, which spares parsing them where nothing failed.
     func.nullif(m.Preset.recent_failures, _NONE, type_=Json).label("recent_failures"),
     func.nullif(m.Preset.recent_unhealthy, _NONE, type_=Json).label("recent_unhealthy"),
     (m.Preset.status != PresetStatus.HEALTHY).label("creation_blocked"),
@@ -66,21 +66,22 @@ _COUNTED = (
 
 
 class DeclaredRow(NamedTuple):
-    """A preset as it is stored, with its template and version: what `counted_query` selects, in its order."""
+    """A preset with its template and version: the columns of `counted_query`, in its order."""
 
     id: int
     desired: int
     using_active_version: bool
     deleted: bool
-    """The template was deleted, or the preset taken out of it."""
+    """Whether the template was deleted, or the preset removed from it."""
     deprecated: bool
     ttl_s: float | None
+    """Seconds."""
     last_invalidated_at: datetime | None
     timezone: str
     recent_failures: Sequence[str] | None
-    """Instants in ISO format; None where there are none."""
+    """The creation times of failed builds, in ISO format; None: there are none."""
     recent_unhealthy: Sequence[str] | None
-    """Instants in ISO format; None where there are none."""
+    """The times at which unhealthy prebuilds were removed, in ISO format; None: there are none."""
     creation_blocked: bool
     last_reconciled_at: datetime | None
     organization_id: int
@@ -93,23 +94,23 @@ class DeclaredRow(NamedTuple):
 
     @classmethod
     def of(cls, row: Sequence[Any]) -> DeclaredRow:
-        """Take the columns of a row of `counted_query` or `presets_query`."""
-        # By position and at once: a tick does this for every preset.
+        """Make one from a row of `counted_query` or `presets_query`."""
+        # By position, which is fastest: a tick does this for every preset.
         return cls._make(row[: len(_COUNTED)])
 
     @property
     def ref(self) -> str:
-        """The preset's name, for people."""
+        """Return the preset's name: `template/preset`, with `@version` unless that is the active version."""
         return str(PresetRef.of(self.template_name, self.name, self.version_name, active=self.using_active_version))
 
 
 def counted_query() -> Select[*tuple[Any, ...]]:
-    """Select the columns of a DeclaredRow, of every preset."""
+    """Select the columns of a DeclaredRow for every preset."""
     return select(*_COUNTED).join(*VERSION_OF_PRESET).join(*TEMPLATE_OF_VERSION)
 
 
 def presets_query() -> Select[*tuple[Any, ...]]:
-    """Select the columns of a DeclaredRow, and then all the rest that is said of a preset."""
+    """Select the columns of a DeclaredRow for every preset, followed by those that only its turn needs."""
     return counted_query().add_columns(
         m.Preset.recipe_digest,
         m.Preset.status,
@@ -126,7 +127,7 @@ def global_pause_column() -> ColumnElement[Any]:
 
 
 def to_preset(row: DeclaredRow, schedules: tuple[Schedule, ...]) -> Preset:
-    """Make of a row what the rules take."""
+    """Make the `Preset` of the rules from a row."""
     return Preset(
         str(row.id),
         row.desired,
@@ -141,7 +142,7 @@ def to_preset(row: DeclaredRow, schedules: tuple[Schedule, ...]) -> Preset:
 
 
 def to_counted(row: DeclaredRow, schedules: tuple[Schedule, ...], counts: Counts, since: datetime) -> PresetCounts:
-    """Make of a row what the tick takes; failures before `since` no longer count."""
+    """Make the `PresetCounts` of the tick from a row. Failures before `since` do not count."""
     return PresetCounts(
         to_preset(row, schedules),
         counts,
@@ -158,25 +159,36 @@ def to_counted(row: DeclaredRow, schedules: tuple[Schedule, ...], counts: Counts
 def recent_failures(
     desired: int, failed: Sequence[str] | None, unhealthy: Sequence[str] | None, since: datetime
 ) -> RecentFailures | None:
-    """Failed builds of late, and prebuilds that fell ill beyond one pool's worth: a flapping pool waits, too."""
+    """Return the failures that count for backoff; None if there are none.
+
+    Besides failed builds these are unhealthy prebuilds beyond the desired size, so that a pool whose prebuilds become
+    unhealthy again and again waits, too.
+
+    Args:
+        desired: The preset's desired size.
+        failed: The creation times of failed builds, in ISO format.
+        unhealthy: The times at which unhealthy prebuilds were removed, in ISO format, oldest first.
+        since: The beginning of the look-back.
+    """
     if not failed and not unhealthy:
         return None
 
     def recent(stored: Sequence[str] | None) -> list[datetime]:
         return [instant for text in stored or () if (instant := datetime.fromisoformat(text)) >= since]
 
-    counting = recent(failed) + recent(unhealthy)[max(desired, 1) :]
-    return RecentFailures(num_failed=len(counting), last_build_at=max(counting)) if counting else None
+    instants = recent(failed) + recent(unhealthy)[max(desired, 1) :]
+    return RecentFailures(num_failed=len(instants), last_build_at=max(instants)) if instants else None
 
 
 def read_schedules(connection: Connection, preset_ids: Select[int]) -> dict[int, tuple[Schedule, ...]]:
+    """Read the schedules of these presets, by preset id. One statement."""
     table = m.PresetSchedule
-    found: dict[int, list[Schedule]] = defaultdict(list)
+    by_preset: dict[int, list[Schedule]] = defaultdict(list)
     rows = connection.execute(
         select(table.preset_id, table.cron, table.desired)
         .where(table.preset_id.in_(preset_ids))
         .order_by(table.preset_id, table.position)
     ).all()
     for preset_id, cron, desired in rows:
-        found[preset_id].append(Schedule(cron, desired))
-    return {preset_id: tuple(schedules) for preset_id, schedules in found.items()}
+        by_preset[preset_id].append(Schedule(cron, desired))
+    return {preset_id: tuple(schedules) for preset_id, schedules in by_preset.items()}

@@ -1,4 +1,4 @@
-"""`rules/state.py`'s rules of expiry, in SQL. Each is true of the same workspaces as the function without `_sql`."""
+"""The rules of expiry of `rules/state.py`, in SQL. Each is true of the same workspaces as the rule without `_sql`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Instant = datetime | ColumnElement[datetime]
 
 
 def is_expired_sql(now: Instant) -> ColumnElement[bool]:
-    """Whether a workspace, joined with its preset, is expired at `now`."""
+    """Build the condition that a workspace, joined with its preset, is expired at `now`."""
     return func.coalesce(
         or_(m.Workspace.created_at < m.Preset.last_invalidated_at, is_older_than_sql(now, m.Preset.ttl_s)),
         literal(value=False),
@@ -21,25 +21,25 @@ def is_expired_sql(now: Instant) -> ColumnElement[bool]:
 
 
 def is_past_ttl_sql(now: Instant) -> ColumnElement[bool]:
-    """Whether a workspace, joined with its preset, is older than the TTL: no claim may take it any more."""
+    """Build the condition that a workspace, joined with its preset, is older than the TTL."""
     return func.coalesce(is_older_than_sql(now, m.Preset.ttl_s), literal(value=False))
 
 
 def is_past_half_ttl_sql(now: Instant) -> ColumnElement[bool]:
-    """Whether a workspace, joined with its preset, has more than half of its TTL behind it; NULL without a TTL."""
+    """Build the condition that a workspace, joined with its preset, is older than half of the TTL; NULL without one."""
     return is_older_than_sql(now, m.Preset.ttl_s / 2)
 
 
 def is_older_than_sql(now: Instant, seconds: SQLColumnExpression[float | None]) -> ColumnElement[bool]:
-    """Whether a workspace, joined with its preset, has a TTL and is older than so many seconds."""
+    """Build the condition that a workspace, joined with its preset, has a TTL and is older than `seconds`."""
     instant = literal(now, UtcDateTime()) if isinstance(now, datetime) else now
     return and_(m.Preset.ttl_s > 0, age_seconds(instant, m.Workspace.created_at) > seconds)
 
 
 def fresh_since_sql(now: ColumnElement[datetime]) -> ColumnElement[datetime]:
-    """Return the instant from which on a preset's workspaces are not expired, which an index can be read from.
+    """Build the creation time from which on a preset's workspaces are not expired. PostgreSQL only.
 
-    PostgreSQL only.
+    Unlike `is_expired_sql` it can be compared with an indexed column.
     """
     ttl = func.nullif(m.Preset.ttl_s, literal_column("0")) * literal_column("interval '1 second'", Interval())
     return func.greatest(literal_column("'-infinity'::timestamptz"), m.Preset.last_invalidated_at, now - ttl)

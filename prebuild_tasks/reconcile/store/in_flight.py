@@ -1,4 +1,4 @@
-"""What limits are compared with, and who shares them. Call these under the row locks of what is counted."""
+"""Read how much of the limits is used, and which pools share them. Call these functions under the row locks."""
 
 from __future__ import annotations
 
@@ -17,26 +17,26 @@ from prebuild_tasks.schema.conditions import IS_ACTIVE, TEMPLATE_OF_VERSION, VER
 from prebuild_tasks.workspaces import is_pool_start_sql
 
 IS_IN_FLIGHT = and_(is_pool_start_sql(), m.Build.status.in_(OPEN_STATUSES))
-"""A claim's own build makes nothing: it takes no room from those that do."""
+"""Unfinished start builds. The build that personalises a claimed workspace does not count."""
 
 SHARED_BY_AT_MOST = 2000
-"""With more active presets than this, who comes first is served first: the tick sends the emptiest first anyway, and
-counting them all for each creation would cost more than it mends."""
+"""With more active presets than this, limits are not divided, and the first pool to ask is served first: the tick sends
+the emptiest first anyway, and counting all of them for each creation would cost too much."""
 
 
 @dataclass(frozen=True, slots=True)
 class InFlight:
-    """What limits are compared with, counted under the organization's and the global row lock."""
+    """How much of the limits is used, counted under the row locks of the organization and the installation."""
 
     preset: int
-    """Start builds in flight of the preset."""
+    """The preset's start builds in flight."""
     everywhere: int
-    """Start builds in flight of all presets."""
+    """The installation's start builds in flight."""
     organization: Usage
 
 
 def read_in_flight(connection: Connection, preset_id: int, organization_id: int) -> InFlight:
-    """Start builds in flight and workspaces there are, for the limits. Two statements; call it under the row locks."""
+    """Count start builds in flight and workspaces, for the limits. Two statements. Call it under the row locks."""
     organization = connection.execute(
         select(
             m.Organization.name,
@@ -49,12 +49,10 @@ def read_in_flight(connection: Connection, preset_id: int, organization_id: int)
             .label("workspaces"),
         ).where(m.Organization.id == organization_id)
     ).one()
-    mine = m.Build.preset_id == preset_id
-    ours = m.Build.organization_id == organization_id
     builds = connection.execute(
         select(
-            func.count().filter(mine).label("preset"),
-            func.count().filter(ours).label("organization"),
+            func.count().filter(m.Build.preset_id == preset_id).label("preset"),
+            func.count().filter(m.Build.organization_id == organization_id).label("organization"),
             func.count().label("everywhere"),
         ).where(IS_IN_FLIGHT)
     ).one()
@@ -69,8 +67,8 @@ def read_in_flight(connection: Connection, preset_id: int, organization_id: int)
 
 
 def read_usage(connection: Connection) -> tuple[dict[int, Usage], dict[int, int]]:
-    """Every organization's usage by its id, and start builds in flight by preset. Four statements."""
-    there = {
+    """Read each organization's usage by its id, and the start builds in flight by preset. Four statements."""
+    workspaces = {
         row.organization_id: row
         for row in connection.execute(
             select(
@@ -82,15 +80,15 @@ def read_usage(connection: Connection) -> tuple[dict[int, Usage], dict[int, int]
             .group_by(m.Workspace.organization_id)
         )
     }
-    flying = _in_flight_by(connection, m.Build.organization_id)
+    in_flight = _in_flight_by(connection, m.Build.organization_id)
     usage = {
         row.id: Usage(
             row.name,
             row.max_workspaces,
             row.max_builds_in_flight,
-            there[row.id].workspaces if row.id in there else 0,
-            flying.get(row.id, 0),
-            there[row.id].claimed if row.id in there else 0,
+            workspaces[row.id].workspaces if row.id in workspaces else 0,
+            in_flight.get(row.id, 0),
+            workspaces[row.id].claimed if row.id in workspaces else 0,
         )
         for row in connection.execute(
             select(
@@ -112,9 +110,16 @@ def _in_flight_by(connection: Connection, column: InstrumentedAttribute[int]) ->
 def read_sharers(
     connection: Connection, now: datetime, backoff_lookback: float, organization_id: int | None
 ) -> tuple[Sequence[PresetCounts], dict[int, int]] | None:
-    """The active presets that share a budget, of the organization or (None) of all, and what each has in flight.
+    """Read the active presets that share a limit, and how many builds each has in flight. At most five statements.
 
-    None when they are too many to be asked. Five statements at most.
+    Args:
+        connection: The connection to read with.
+        now: The database's time.
+        backoff_lookback: Seconds in which failures count.
+        organization_id: The organization whose limit is shared; None: the installation's limit.
+
+    Returns:
+        None if there are more than `SHARED_BY_AT_MOST`, or only one.
     """
     scope: ColumnElement[bool] = true() if organization_id is None else m.Template.organization_id == organization_id
     sharers = (IS_ACTIVE, m.Preset.status == PresetStatus.HEALTHY, scope)

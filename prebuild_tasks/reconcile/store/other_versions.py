@@ -1,4 +1,4 @@
-"""Read presets of one name in several versions of a template, which replace each other gradually."""
+"""Read the versions of a pool, which replace each other gradually."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ from prebuild_tasks.schema.conditions import (
 
 
 def read_other_versions(connection: Connection, view: PresetView) -> OtherVersions:
-    """Read what the pool's turn must know of its preset's other versions.
+    """Read the other versions of a pool, as far as a turn depends on them.
 
-    One statement for an active version that replaces gradually, up to three for an older one that holds prebuilds, and
-    none for the rest.
+    This takes one statement for an active version that replaces gradually, up to three for an older version that holds
+    prebuilds, and none for others.
     """
     if view.snapshot.preset.active:
         return _older(connection, view) if view.replace_strategy == ROLLING else ALONE
@@ -39,7 +39,7 @@ def read_other_versions(connection: Connection, view: PresetView) -> OtherVersio
 
 
 def _older(connection: Connection, view: PresetView) -> OtherVersions:
-    """Read the older versions' prebuilds of an active pool."""
+    """Read the prebuilds of versions that are older than an active one."""
     query = select(
         m.Workspace.preset_id, func.count().filter(IS_READY, ~is_past_ttl_sql(view.now)).label("second_choices")
     ).group_by(m.Workspace.preset_id)
@@ -52,10 +52,9 @@ def _older(connection: Connection, view: PresetView) -> OtherVersions:
 
 
 def _successor(connection: Connection, view: PresetView) -> OtherVersions:
-    """Read the active pool that replaces an older version's one by one, if any does.
+    """Read the active version that replaces an older one gradually, if there is one.
 
-    Versions newer than ours, but not active either, count with the successor: their prebuilds are the better second
-    choice.
+    The prebuilds of versions between the two count with the successor's: they are better second choices than these.
     """
     declared = read_declared(connection, *_same_pool(view))
     active = next((item for item in declared if item.preset.active and item.replace_strategy == ROLLING), None)
@@ -82,31 +81,31 @@ def _successor(connection: Connection, view: PresetView) -> OtherVersions:
 
 
 def second_choices(connection: Connection, preset_id: int) -> list[int]:
-    """Which presets a claim turns to when this one has no eligible prebuild: itself and older ones, newest first.
+    """Return the presets in which a claim may find a second choice: this one and older versions, newest first.
 
     Empty unless the preset is active and replaces gradually.
     """
-    mine = (
+    query = (
         select(m.Preset.name, m.TemplateVersion.template_id, m.Template.active_version_id, m.TemplateVersion.id)
         .join(*VERSION_OF_PRESET)
         .join(m.Template, m.Template.id == m.TemplateVersion.template_id)
         .where(m.Preset.id == preset_id, m.Preset.replace_strategy == ROLLING)
     )
-    row = connection.execute(mine).one_or_none()
+    row = connection.execute(query).one_or_none()
     if row is None or row.active_version_id != row.id:
         return []
     ready = select(m.Workspace.preset_id).where(IS_CLAIMABLE, m.Workspace.preset_id == m.Preset.id)
-    query = (
+    versions = (
         select(m.Preset.id)
         .join(*VERSION_OF_PRESET)
         .where(m.TemplateVersion.template_id == row.template_id, m.Preset.name == row.name, ready.exists())
         .order_by(m.Preset.id != preset_id, m.Preset.id.desc())
     )
-    return list(connection.execute(query).scalars())
+    return list(connection.execute(versions).scalars())
 
 
 def successors(connection: Connection) -> dict[str, str]:
-    """Every preset, of any version, whose active namesake replaces gradually; and that one, which may be itself."""
+    """Return the active preset of each pool that replaces gradually, by the preset of each of its versions."""
     active = aliased(m.Preset)
     version = aliased(m.TemplateVersion)
     query = (
@@ -122,31 +121,31 @@ def successors(connection: Connection) -> dict[str, str]:
 
 
 def read_versions(connection: Connection, preset_id: int) -> list[int]:
-    """A preset, and its namesakes in other versions that are active or still have prebuilds. One statement."""
-    mine, version = aliased(m.Preset), aliased(m.TemplateVersion)
+    """Return a preset, and those of its other versions that are active or still have prebuilds. One statement."""
+    named, version = aliased(m.Preset), aliased(m.TemplateVersion)
     has_prebuilds = exists().where(m.Workspace.preset_id == m.Preset.id, IS_LIVE_PREBUILD)
     query = (
         select(m.Preset.id)
         .join(*VERSION_OF_PRESET)
         .join(*TEMPLATE_OF_VERSION)
         .join(version, version.template_id == m.Template.id)
-        .join(mine, (mine.template_version_id == version.id) & (mine.name == m.Preset.name))
-        .where(mine.id == preset_id, or_(m.Preset.id == preset_id, IS_ACTIVE, has_prebuilds))
+        .join(named, (named.template_version_id == version.id) & (named.name == m.Preset.name))
+        .where(named.id == preset_id, or_(m.Preset.id == preset_id, IS_ACTIVE, has_prebuilds))
     )
     return list(connection.execute(query).scalars())
 
 
 def read_running(connection: Connection, preset_ids: Sequence[int]) -> dict[int, list[RunningPrebuild]]:
-    """The running prebuilds of these presets, however many they are. One statement."""
-    # The ids stand in the statement itself: as parameters they could be more than a database takes.
+    """Read the running prebuilds of any number of presets, by preset. One statement."""
+    # The ids are written into the statement, because databases limit the number of parameters.
     ids: BindParameter[int] = bindparam("ids", list(preset_ids), expanding=True, literal_execute=True)
     query = select(m.Workspace.preset_id, m.Workspace.id, m.Workspace.created_at, m.Workspace.ready_at)
-    found: dict[int, list[RunningPrebuild]] = defaultdict(list)
+    running: dict[int, list[RunningPrebuild]] = defaultdict(list)
     for preset_id, identity, created_at, ready_at in connection.execute(
         query.where(IS_LIVE_PREBUILD, IS_RUNNING, m.Workspace.preset_id.in_(ids))
     ):
-        found[preset_id].append(RunningPrebuild(identity, created_at, ready_at is not None))
-    return found
+        running[preset_id].append(RunningPrebuild(identity, created_at, ready_at is not None))
+    return running
 
 
 def _same_pool(view: PresetView) -> tuple[ColumnElement[bool], ColumnElement[bool]]:

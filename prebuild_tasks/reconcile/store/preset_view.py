@@ -1,4 +1,4 @@
-"""One preset with its prebuilds, as its decision sees it. A fixed number of statements, whatever the number of rows."""
+"""Read one preset with its prebuilds for its decision, in a fixed number of statements."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from prebuild_tasks.schema.pauses import pause_holds
 
 @dataclass(frozen=True, slots=True)
 class PresetView:
-    """One preset as its decision sees it: the pure snapshot, and what gates and carries it out."""
+    """One preset as its decision reads it: the snapshot for the rules, and what is needed to carry the decision out."""
 
     snapshot: PresetSnapshot
     now: datetime
@@ -46,29 +46,31 @@ class PresetView:
     replace_strategy: str
     max_surge: int
     ready_timeout: float
+    """Seconds."""
     lost_turns: int
-    """Turns in a row that ended with their process."""
+    """The number of turns in a row that crashed their worker."""
     rests_until: datetime | None
+    """The end of the rest after lost turns; None: there was none."""
     held_slots: Mapping[str, int]
-    """Slot by workspace, of every live prebuild that holds one."""
+    """The slots of live prebuilds, by workspace."""
 
 
 def read_preset(
     database: Database, connection: Connection, preset_id: int, backoff_lookback: float
 ) -> PresetView | None:
-    """One preset with its live prebuilds; None when it is gone. Two statements, and a third where it has schedules."""
-    now, values = database.now_sql()
-    mine = {"preset_id": preset_id, **values}
+    """Read one preset with its live prebuilds, in two statements or, with schedules, three; None: no such preset."""
+    now, clock = database.now_sql()
+    values = {"preset_id": preset_id, **clock}
     preset, schedules, prebuilds = _statements(now)
-    found = preset.rows(connection, mine)
-    if not found:
+    rows = preset.rows(connection, values)
+    if not rows:
         return None
-    row = found[0]
+    row = rows[0]
     declared = DeclaredRow.of(row)
     times: tuple[Schedule, ...] = ()
     if row.has_schedules:
-        times = tuple(Schedule(cron, desired) for cron, desired in schedules.rows(connection, mine))
-    workspaces = prebuilds.rows(connection, mine)
+        times = tuple(Schedule(cron, desired) for cron, desired in schedules.rows(connection, values))
+    workspaces = prebuilds.rows(connection, values)
     tally: dict[tuple[Transition, BuildStatus], int] = defaultdict(int)
     for item in workspaces:
         tally[item.transition, item.status] += 1
@@ -116,18 +118,21 @@ def read_preset(
 
 @cache
 def _statements(now: ColumnElement[datetime]) -> tuple[PreparedQuery, PreparedQuery, PreparedQuery]:
-    """The preset, its schedules, its prebuilds. Built once: in most turns the making of them would be most of it."""
-    mine = bindparam("preset_id", type_=m.Preset.id.type)
+    """Prepare the statements for the preset, its schedules and its prebuilds.
+
+    Cached, because building them would take most of the time of most turns.
+    """
+    wanted_id = bindparam("preset_id", type_=m.Preset.id.type)
     has_schedules = exists().where(m.PresetSchedule.preset_id == m.Preset.id)
     lost = (m.LostTurn.count.label("lost_turns"), m.LostTurn.rests_until)
     preset = (
         presets_query()
         .add_columns(now.label("now"), global_pause_column(), has_schedules.label("has_schedules"), *lost)
         .outerjoin(m.LostTurn, m.LostTurn.preset_id == m.Preset.id)
-        .where(m.Preset.id == mine)
+        .where(m.Preset.id == wanted_id)
     )
     table = m.PresetSchedule
-    schedules = select(table.cron, table.desired).where(table.preset_id == mine).order_by(table.position)
+    schedules = select(table.cron, table.desired).where(table.preset_id == wanted_id).order_by(table.position)
     prebuilds = select(
         m.Workspace.id,
         m.Workspace.created_at,
@@ -135,12 +140,12 @@ def _statements(now: ColumnElement[datetime]) -> tuple[PreparedQuery, PreparedQu
         m.Workspace.transition,
         m.Workspace.status,
         m.Workspace.slot,
-    ).where(m.Workspace.preset_id == mine, IS_LIVE_PREBUILD)
+    ).where(m.Workspace.preset_id == wanted_id, IS_LIVE_PREBUILD)
     return PreparedQuery(preset), PreparedQuery(schedules), PreparedQuery(prebuilds)
 
 
 def read_slots(connection: Connection, preset_id: int) -> dict[str, int]:
-    """Slot by workspace, as they stand inside this transaction."""
+    """Read the slots of a preset's workspaces as they are within this transaction, by workspace."""
     query = select(m.Workspace.id, m.Workspace.slot).where(
         m.Workspace.preset_id == preset_id, m.Workspace.slot.is_not(None)
     )

@@ -1,4 +1,4 @@
-"""Every pool at once, as counts: for the tick, for budgets, and for people. A fixed number of statements each."""
+"""Read all pools as counts, for the tick, for shared limits and for people, in a fixed number of statements."""
 
 from __future__ import annotations
 
@@ -34,30 +34,30 @@ from prebuild_tasks.workspaces import is_pool_start_sql
 
 
 class PoolRow(NamedTuple):
-    """One pool as people look at it."""
+    """One pool, as status, explain and the metrics show it."""
 
     counted: PresetCounts
     failed: int
-    """Failed prebuilds kept for study."""
+    """The number of failed prebuilds that are kept for study."""
     failed_deletions: int
     status: PresetStatus
     status_reason: str
     last_error: str
     failures_in_row: int
     failure: str | None
-    """The error code of its last start; None when that did not fail."""
+    """The error code of its last start; None: it did not fail."""
     paused: StoredPause | None
     paused_everything: bool
-    """The pause is everybody's."""
+    """Whether the whole installation is paused."""
     rolling: bool
     max_surge: int
     ready_timeout: timedelta
     version: str
     cost_per_hour: float | None
     lost_turns: int
-    """Turns in a row that ended with their process."""
+    """The number of turns in a row that crashed their worker."""
     rests_until: datetime | None
-    """For which it rests; None: it does not."""
+    """The end of its rest after lost turns; None: it does not rest."""
 
     @property
     def ref(self) -> str:
@@ -79,25 +79,36 @@ class PoolRow(NamedTuple):
 def read_global(
     database: Database, connection: Connection, backoff_lookback: float, *, paused_too: bool = False
 ) -> GlobalSnapshot:
-    """Every preset that is active or still has prebuilds, declared and counted. Five statements.
+    """Read every preset that is active or still has prebuilds, with its counts. Five statements.
 
-    `paused_too`: also those that are paused by themselves, of which the tick need not know.
+    Args:
+        database: The database.
+        connection: The connection to read with.
+        backoff_lookback: Seconds in which failures count.
+        paused_too: Include presets that are paused, which the tick does not need.
     """
     now = database.now(connection)
     paused = pause_holds(global_pause(connection), now)
-    found = _declared_and_counted(connection, now, counted_query())
+    presets = _read_presets(connection, now, counted_query())
     if paused_too:
         since = now - timedelta(seconds=backoff_lookback)
-        return GlobalSnapshot(now, tuple(found.counted(row, since) for row in found.rows), paused)
-    return GlobalSnapshot(now=now, presets=tuple(found.unpaused(now, backoff_lookback)), paused=paused)
+        return GlobalSnapshot(now, tuple(presets.counted(row, since) for row in presets.rows), paused)
+    return GlobalSnapshot(now=now, presets=tuple(presets.unpaused(now, backoff_lookback)), paused=paused)
 
 
 def read_pools(
     database: Database, connection: Connection, backoff_lookback: float, only: Sequence[int] | None = None
 ) -> tuple[datetime, list[PoolRow]]:
-    """Every pool that is active or still has prebuilds, paused ones too, by name. A fixed number of statements.
+    """Read every pool that is active or still has prebuilds, including paused ones, in the order of their names.
 
-    `only`: these presets, whether or not they are active or have any.
+    Args:
+        database: The database.
+        connection: The connection to read with.
+        backoff_lookback: Seconds in which failures count.
+        only: Read these presets instead, whether or not they are active or have prebuilds.
+
+    Returns:
+        The database's time, and the pools.
     """
     now = database.now(connection)
     everything = global_pause(connection)
@@ -107,9 +118,9 @@ def read_pools(
         .add_columns(m.LostTurn.count.label("lost_turns"), m.LostTurn.rests_until)
         .outerjoin(m.LostTurn, m.LostTurn.preset_id == m.Preset.id)
     )
-    found = _declared_and_counted(connection, now, query, only)
+    presets = _read_presets(connection, now, query, only)
     since = now - timedelta(seconds=backoff_lookback)
-    mine = [] if only is None else [m.Workspace.preset_id.in_(only)]
+    of_presets = [] if only is None else [m.Workspace.preset_id.in_(only)]
     failed: dict[int, Row[*tuple[Any, ...]]] = {
         row.preset_id: row
         for row in connection.execute(
@@ -118,13 +129,13 @@ def read_pools(
                 func.count().filter(IS_LIVE_PREBUILD, IS_START).label("starts"),
                 func.count().filter(m.Workspace.transition == Transition.DELETE).label("deletions"),
             )
-            .where(m.Workspace.deleted_at.is_(None), m.Workspace.status == BuildStatus.FAILED, *mine)
+            .where(m.Workspace.deleted_at.is_(None), m.Workspace.status == BuildStatus.FAILED, *of_presets)
             .group_by(m.Workspace.preset_id)
         )
     }
     pools = [
         PoolRow(
-            counted=found.counted(row, since),
+            counted=presets.counted(row, since),
             failed=failed[row.id].starts if row.id in failed else 0,
             failed_deletions=failed[row.id].deletions if row.id in failed else 0,
             status=row.status,
@@ -142,7 +153,7 @@ def read_pools(
             lost_turns=row.lost_turns or 0,
             rests_until=row.rests_until if row.rests_until and now < row.rests_until else None,
         )
-        for row in found.rows
+        for row in presets.rows
     ]
     return now, sorted(pools, key=lambda pool: pool.ref)
 
@@ -150,20 +161,20 @@ def read_pools(
 def read_counts(
     connection: Connection, now: datetime, backoff_lookback: float, *conditions: ColumnElement[bool]
 ) -> list[PresetCounts]:
-    """Presets that meet conditions on preset, version and template, declared and counted. Three statements."""
+    """Read the unpaused presets that meet conditions on preset, version and template, with counts. Three statements."""
     chosen = counted_query().where(*conditions)
     ids = chosen.with_only_columns(m.Preset.id)
-    found = _Found(
+    presets = _Presets(
         rows=connection.execute(chosen).all(),
         schedules=read_schedules(connection, ids),
         counts=_counts(connection, now, m.Workspace.preset_id.in_(ids)),
     )
-    return found.unpaused(now, backoff_lookback)
+    return presets.unpaused(now, backoff_lookback)
 
 
 @dataclass(frozen=True, slots=True)
-class _Found:
-    """Rows of `counted_query`, or of more, with what belongs to them."""
+class _Presets:
+    """Rows of `counted_query`, possibly with more columns, and the schedules and counts of their presets."""
 
     rows: Sequence[Row[*tuple[Any, ...]]]
     schedules: Mapping[int, tuple[Schedule, ...]]
@@ -181,21 +192,18 @@ class _Found:
 _NOTHING = Counts()
 
 
-def _declared_and_counted(
+def _read_presets(
     connection: Connection, now: datetime, query: Select[*tuple[Any, ...]], only: Sequence[int] | None = None
-) -> _Found:
-    """What the query tells of every preset that is active or still has prebuilds; all schedules; all counts.
-
-    `only`: these presets alone, whatever they are.
-    """
+) -> _Presets:
+    """Run the query for presets that are active or still have prebuilds, or `only` for these, and read their counts."""
     if only is not None:
-        return _Found(
+        return _Presets(
             rows=connection.execute(query.where(m.Preset.id.in_(only))).all(),
             schedules=read_schedules(connection, select(m.Preset.id).where(m.Preset.id.in_(only))),
             counts=_counts(connection, now, m.Workspace.preset_id.in_(only)),
         )
     has_prebuilds = exists().where(m.Workspace.preset_id == m.Preset.id, IS_LIVE_PREBUILD)
-    return _Found(
+    return _Presets(
         rows=connection.execute(query.where(or_(IS_ACTIVE, has_prebuilds)).order_by(m.Preset.id)).all(),
         schedules=read_schedules(connection, select(m.Preset.id).where(m.Preset.removed_at.is_(None))),
         counts=_counts(connection, now),
@@ -203,7 +211,7 @@ def _declared_and_counted(
 
 
 def _failure() -> ColumnElement[str]:
-    """The error code of a failing preset's last start; not looked for where none failed."""
+    """Build the error code of a preset's last failed start; NULL, without a search, if the last one did not fail."""
     last = (
         select(m.Build.error_code)
         .where(m.Build.preset_id == m.Preset.id, is_pool_start_sql(), m.Build.status == BuildStatus.FAILED)
@@ -215,7 +223,7 @@ def _failure() -> ColumnElement[str]:
 
 
 def _counts(connection: Connection, now: datetime, *conditions: ColumnElement[bool]) -> dict[int, Counts]:
-    # Whether a workspace is expired is the dear part: asked last, and once less for what can be subtracted.
+    # The test for expiry is the expensive part, so it comes last, and `live` is a difference instead of another test.
     is_expired = is_expired_sql(now)
     is_ready = m.Workspace.ready_at.is_not(None)
     is_aging = and_(m.Preset.replace_strategy == ROLLING, is_past_half_ttl_sql(now), ~is_expired)

@@ -1,4 +1,4 @@
-"""Write what a turn decided."""
+"""Write the decisions of turns."""
 
 from __future__ import annotations
 
@@ -14,14 +14,18 @@ from prebuild_tasks.reconcile.store.preset_view import PresetView
 from prebuild_tasks.schema import tables as m
 from prebuild_tasks.workspaces import BuildOrigin, NewBuild, insert_builds
 
-# With RETURNING the rows go in one statement of many values; without, the driver executes one for each.
+# RETURNING makes SQLAlchemy insert all rows in one statement; without it, the driver executes one statement a row.
 _MANY_WORKSPACES = insert(m.Workspace).returning(m.Workspace.id)
 
 
 def create_prebuilds(
     connection: Connection, view: PresetView, slots: Sequence[int], *, reason: str, initiator: str, now: datetime
 ) -> list[NewBuild]:
-    """Insert one workspace and its start build per slot. A slot that is taken is an IntegrityError, never a surplus."""
+    """Insert a workspace and its start build for each slot.
+
+    Raises:
+        IntegrityError: A slot is taken. The schema thus prevents a surplus.
+    """
     if not slots:
         return []
     origins = [BuildOrigin(str(uuid.uuid4()), 1, view.organization_id, view.preset_id, prebuild_name()) for _ in slots]
@@ -57,7 +61,7 @@ def create_prebuilds(
 
 
 def move_slots(connection: Connection, moves: Mapping[str, int]) -> None:
-    """Move live prebuilds into free lower slots, one by one, so that no two ever hold the same."""
+    """Move live prebuilds to free lower slots, one after the other, so that no two ever have the same slot."""
     for workspace_id, slot in moves.items():
         connection.execute(
             update(m.Workspace).where(m.Workspace.id == workspace_id, m.Workspace.slot.is_not(None)).values(slot=slot)
@@ -65,7 +69,7 @@ def move_slots(connection: Connection, moves: Mapping[str, int]) -> None:
 
 
 def bump_generation(connection: Connection, preset_id: int, now: datetime) -> None:
-    """Count a writing decision."""
+    """Increment a preset's generation after a turn that wrote something."""
     connection.execute(
         update(m.Preset)
         .where(m.Preset.id == preset_id)
@@ -74,7 +78,7 @@ def bump_generation(connection: Connection, preset_id: int, now: datetime) -> No
 
 
 def set_preset_status(connection: Connection, preset_id: int, status: PresetStatus, reason: str) -> bool:
-    """Store that a preset may (not) be built; False when it stood so already."""
+    """Store a preset's status, and return whether it changed."""
     changed = connection.execute(
         update(m.Preset)
         .where(m.Preset.id == preset_id, m.Preset.status != status)

@@ -136,7 +136,7 @@ def test_a_pool_whose_turns_end_with_their_process(database: Database, settings:
     staffed(database, settings)
     declare(database, settings, 1)
     for _ in range(3):
-        loop.note(database, settings, preset_id(database))
+        loop.count_lost_turn(database, settings, preset_id(database))
     found = why(database, settings)
     assert found.facts.reason is Reason.LOST_TURNS
     assert "the last 3 turns for this pool crashed their worker; the next one waits until" in said(found)

@@ -52,7 +52,7 @@ def test_overlapping(first: str, second: str, at: str) -> None:
         ("* */2 * * *", "* 1/2 * * *"),
         ("* 9 1 * 1", "* 10 1 * 1"),
         ("* 9 31 * *", "* 9 * 2,4,6,9,11 *"),  # no such month has a 31st
-        ("* 9 30 2 *", "* 9 * * *"),  # never holds, so with nothing
+        ("* 9 30 2 *", "* 9 * * *"),  # never applies, so it overlaps with nothing
         ("* 9 30 2 *", "* 9 30 2 *"),
         ("* 9 * * 1/2", "* 9 * * 0"),  # not Sunday as cronsim's 7
     ],

@@ -71,7 +71,7 @@ def test_a_range_is_sets(
         ("* 9 0 * *", "outside 1-31"),
         ("* 9 * 13 *", "outside 1-12"),
         ("* */0 * * *", "step 0"),
-        ("* 9 31 2 *", "never holds"),
+        ("* 9 31 2 *", "never applies"),
         ("* 9 L * *", "day of month 'L'"),
         ("* 9 LW * *", "day of month"),
         ("* 9 * * 1#2", "day of week"),
