@@ -83,7 +83,7 @@ def test_a_range_is_sets(
         ("* 1,,2 * * *", "hour"),
         ("* 1-2-3 * * *", "hour"),
         ("* ٣ * * *", "hour"),
-        ("* 9 * mon *", "no name of one"),
+        ("* 9 * mon *", "is not a month"),
         ("* 9 * *", "has 4 fields"),
         ("0 * 9 * * *", "has 6 fields"),
         ("@daily", "has 1 fields"),
