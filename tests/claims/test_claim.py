@@ -145,7 +145,7 @@ def test_matching_parameters_choose_the_preset(
         ({"owner": "a\x1b[31m"}, InputError, "printable"),
         ({"name": "../x"}, InputError, "lower-case"),
         ({"request_id": ""}, InputError, "request id"),
-        ({"presets": []}, InputError, "name presets"),
+        ({"presets": []}, InputError, "name either presets"),
         ({"presets": [], "template": "none"}, NotFoundError, "template none"),
     ],
 )

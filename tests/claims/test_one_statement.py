@@ -56,7 +56,7 @@ def test_it_writes_what_the_claim_in_steps_writes(
     declare(database, settings, 2, config="claim: 'true'", extra="claimed_ttl: 1h")
     fill(database, settings)
     first = take(database, "ada")
-    monkeypatch.setattr(claims, "claim_at_once", lambda *_, **__: None)
+    monkeypatch.setattr(claims, "claim_in_one_statement", lambda *_args, **_kwargs: None)
     second = take(database, "bob")
     told = [{**claimed.answer.report(), "builds": len(claimed.follow_up.builds)} for claimed in (first, second)]
     assert told[0].keys() == told[1].keys()
