@@ -10,10 +10,11 @@ if TYPE_CHECKING:
     from prebuild_tasks.builds.failures import failed_builds, record_failure, record_unhealthy
     from prebuild_tasks.builds.isolation import IsolatedProcesses
     from prebuild_tasks.builds.lease import HARD_GRACE
+    from prebuild_tasks.builds.lost import lost_builds, take_back
     from prebuild_tasks.builds.masking import masked
     from prebuild_tasks.builds.runner import BuildRunner
     from prebuild_tasks.builds.spec import StoredSpec, read_specs, resolve_parameters, workspace_spec
-    from prebuild_tasks.builds.store import lost_builds, pending_by_queue, take_back
+    from prebuild_tasks.builds.store import pending_by_queue
     from prebuild_tasks.builds.types import LostBuild
 
 __all__ = [
@@ -45,6 +46,10 @@ if not TYPE_CHECKING:  # mypy would take every name for defined
             ),
             "isolation": ("IsolatedProcesses",),
             "lease": ("HARD_GRACE",),
+            "lost": (
+                "lost_builds",
+                "take_back",
+            ),
             "masking": ("masked",),
             "runner": ("BuildRunner",),
             "spec": (
@@ -53,11 +58,7 @@ if not TYPE_CHECKING:  # mypy would take every name for defined
                 "resolve_parameters",
                 "workspace_spec",
             ),
-            "store": (
-                "lost_builds",
-                "pending_by_queue",
-                "take_back",
-            ),
+            "store": ("pending_by_queue",),
             "types": ("LostBuild",),
         },
     )
