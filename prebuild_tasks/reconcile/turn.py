@@ -57,7 +57,7 @@ class PresetResult:
     """The builds, and other presets that can proceed now and would otherwise wait for the tick."""
 
     def report(self) -> TurnReport:
-        """Return the result without what is for the caller only."""
+        """Return the result without the follow-up."""
         values = {name: getattr(self, name) for name in self.__slots__ if name not in ("follow_up", "reason")}
         return TurnReport(**values, reason=self.reason.value if self.reason else "")
 
