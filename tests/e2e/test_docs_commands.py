@@ -12,6 +12,7 @@ import re
 import shlex
 import subprocess
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -26,6 +27,8 @@ pytestmark = [pytest.mark.e2e, pytest.mark.timeout(240)]
 README = (ROOT / "README.md").read_text()
 GETTING_STARTED = (ROOT / "docs" / "getting-started.md").read_text()
 ADOPTING = (ROOT / "docs" / "adopting.md").read_text()
+PYTHON_API = (ROOT / "docs" / "python-api.md").read_text()
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 
 ELSEWHERE = {
     "git clone": "how this checkout came to be",
@@ -181,12 +184,38 @@ def test_the_portals_recipe(service: Service, shell: Callable[[str], tuple[int, 
         portal["client"].close()
 
 
-def test_every_exception_is_needed_and_every_link_leads_somewhere() -> None:
+def test_the_example_of_the_python_api(service: Service, shell: Callable[[str], tuple[int, str]]) -> None:
+    """As it stands, but for the URLs, which are this service's."""
+    [example] = blocks(PYTHON_API, "python")
+    urls = '"postgresql://…", redis_url="redis://…"'
+    assert urls in example
+    ready = {"preset": "python-dev/small", "state": "ready"}
+    wait_until(
+        lambda: any(ready.items() <= row.items() for row in service.workspaces("prebuilds")),
+        timeout=60,
+        what="a prebuild",
+    )
+    exec(compile(example.replace(urls, ""), "python-api.md", "exec"), {})
+    wait_until(lambda: not service.workspaces("grace"), timeout=60, what="it is gone")
+
+
+def test_every_exception_is_needed() -> None:
     lines = [line for page in (README, GETTING_STARTED) for line, _ in commands(page)]
     assert all(any(line.startswith(begin) for line in lines) for begin in ELSEWHERE)
-    for place, page in ((ROOT, README), (ROOT / "docs", GETTING_STARTED), (ROOT / "docs", ADOPTING)):
-        for target in re.findall(r"\]\(([^)#:]+)\)", page):
-            assert (place / target).exists(), target
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_every_link_leads_somewhere(page: Path) -> None:
+    for target, anchor in re.findall(r"\]\(([^)#:]*)#?([^):]*)\)", page.read_text()):
+        file = page.parent / target if target else page
+        assert file.exists(), target
+        assert not anchor or anchor in anchors(file.read_text()), f"{target}#{anchor}"
+
+
+def anchors(page: str) -> set[str]:
+    """The anchors of a page's headings, as GitHub makes them."""
+    headings = re.findall(r"^#+ (.*)$", page, re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
 def test_the_words_that_are_compared() -> None:
