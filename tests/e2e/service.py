@@ -83,6 +83,10 @@ class Service:
             self._call(["reconcile"])
         return done.stdout if expect == 0 else done.stdout + done.stderr
 
+    def output_of(self, *arguments: str, program: str = "prebuild") -> str:
+        """The standard output of a command, however it ends."""
+        return self._call(arguments, program).stdout
+
     def _call(self, arguments: Sequence[str], program: str = "prebuild") -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             [str(BIN / program), *arguments], env=self.environment, cwd=self.data_dir.parent, capture_output=True,

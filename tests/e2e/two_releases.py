@@ -217,7 +217,9 @@ def check_all_is_well(service: Service, program: str = "prebuild") -> None:
     service.wait_full(PATIENCE)
     wait_until(lambda: not unfinished(service), timeout=PATIENCE, what="the builds' ends", pause=0.5)
     assert [row for row in builds(service) if not went_well(row)] == []
-    wait_until(lambda: service._call(["audit"], program).stdout == "clean\n", timeout=PATIENCE, what="clean", pause=1)
+    wait_until(
+        lambda: service.output_of("audit", program=program) == "clean\n", timeout=PATIENCE, what="clean", pause=1
+    )
     check_logs(service)
 
 
