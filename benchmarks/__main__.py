@@ -26,31 +26,31 @@ def main() -> int:
     parser.add_argument("--quick", action="store_true", help="smaller and fewer: all of it in under two minutes")
     parser.add_argument("--fleet", action="store_true", help="also the long fleet run (row 11)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write everything that was measured")
-    given = parser.parse_args()
+    options = parser.parse_args()
     for name in [name for name in os.environ if name.startswith(("PREBUILD_", "DATABASE_URL", "REDIS_URL", "CELERY_"))]:
         del os.environ[name]
     configure_command_logging()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # whoever ends us ends the workers and servers, too
-    chosen = {int(number) for number in given.rows.split(",") if number}
+    chosen = {int(number) for number in options.rows.split(",") if number}
     results: list[Result] = []
     started = time.perf_counter()
     print_head()
-    with Bench(quick=given.quick) as bench:
-        for found in rows.discover():
-            if found.number in chosen or (not chosen and (given.fleet or not found.long)):
-                for result in found.run(bench):
+    with Bench(quick=options.quick) as bench:
+        for row in rows.discover():
+            if row.number in chosen or (not chosen and (options.fleet or not row.long)):
+                for result in row.run(bench):
                     print_row(result)
                     results.append(result)
-                    if given.json:  # what was measured is kept when the run is ended
-                        write_json(given.json, results, {"quick": given.quick})
+                    if options.json:  # what was measured is kept when the run is ended
+                        write_json(options.json, results, {"quick": options.quick})
     seconds = time.perf_counter() - started
     missed = [f"{result.number} ({result.what})" for result in results if result.missed]
     noisy = any(result.verdict == "TOO NOISY" for result in results)
     sys.stdout.write(f"{seconds:.0f} s" + (f"; missed: {', '.join(missed)}" if missed else "; every bound met") + "\n")
     if noisy:
         sys.stdout.write("the floor against itself did not come out at 1: this machine is too noisy to judge by\n")
-    if given.json:
-        write_json(given.json, results, {"quick": given.quick, "seconds": round(seconds), "too_noisy": noisy})
+    if options.json:
+        write_json(options.json, results, {"quick": options.quick, "seconds": round(seconds), "too_noisy": noisy})
     return int(bool(missed))
 
 

@@ -1,4 +1,4 @@
-"""What rows share: servers that start when first asked for, databases with pools in them, settings."""
+"""Resources that rows share: servers that start when first asked for, databases with pools in them, settings."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Bench:
         self._stack.close()
 
     def scaled(self, full: int, quick: int) -> int:
-        """A size or a number of pairs: the full one, or the one of a quick run."""
+        """Return a size or a number of pairs: the full one, or the one of a quick run."""
         return quick if self.quick else full
 
     @cached_property
@@ -58,21 +58,21 @@ class Bench:
         return self._stack.enter_context(servers.restartable_postgres(POSTGRES_OPTIONS)).url
 
     def settings(self, database: Database | None = None, **values: Any) -> Settings:
-        """Settings for this run's servers, and nothing from the environment's."""
+        """Return settings for this run's servers, and nothing from the environment's."""
         url = database.url if database else ""
         return Settings(
             data_dir=self.directory / "data", host="bench", redis_url=self.redis_url, database_url=url, **values
         )
 
     def database(self, name: str) -> Database:
-        """A new migrated database under this name; the caller closes it."""
+        """Make a new migrated database under this name; the caller closes it."""
         self._administer(f'CREATE DATABASE "{name}" TEMPLATE template0')
         database = Database(self.postgres.format(name))
         database.upgrade()
         return database
 
     def populated(self, presets: int, each: int, history: int = 0) -> Database:
-        """A database with so many full pools, made once per run: rows that share it leave it as they found it."""
+        """Return a database with so many full pools, made once per run; rows that share it restore it."""
         key = (presets, each, history)
         if key not in self._populated:
             self._populated[key] = database = self.database(f"p{presets}x{each}h{history}")
@@ -80,7 +80,7 @@ class Bench:
         return self._populated[key]
 
     def connect(self, database: Database, **options: Any) -> psycopg.Connection[Any]:
-        """A plain psycopg connection to it, set as the product's are, for floors. The caller closes it."""
+        """Open a plain psycopg connection to it, set as the product's are, for floors. The caller closes it."""
         connection = psycopg.connect(dsn(database), **options)
         connection.execute("SET TIME ZONE 'UTC'")
         connection.commit()

@@ -1,4 +1,4 @@
-"""What the client processes of the claim's row call."""
+"""Functions that the client processes of the claim's row call."""
 
 from __future__ import annotations
 

@@ -67,7 +67,7 @@ def clients(target: str, processes: int, threads: int, *arguments: str) -> Itera
 
 
 def percentile(figures: list[float], share: float) -> float:
-    """The figure that this share of them does not exceed."""
+    """Return the figure that this share of them does not exceed."""
     return sorted(figures)[min(int(len(figures) * share), len(figures) - 1)]
 
 

@@ -139,7 +139,7 @@ def compare(
 
 
 def self_check(floor: Work, *, pairs: int, what: str = "floor against itself", unit: str = "s") -> SelfCheck:
-    """The same with the floor in both places: what this machine's noise alone does to a ratio."""
+    """Compare the floor with itself: what this machine's noise alone does to a ratio."""
     row = SelfCheck(0, what, [], [], None, unit)
     _paired(row, floor, floor, pairs)
     return row
@@ -154,7 +154,7 @@ def absolute(
 
 
 def reported(number: int, what: str, figures: dict[str, Any]) -> Reported:
-    """A line without a ratio."""
+    """Make a line without a ratio."""
     return Reported(number, what, figures)
 
 
@@ -179,8 +179,8 @@ def _measure(work: Work, pair: int) -> float:
 
 def _interval(number: int, estimate: Callable[[Sequence[int]], float]) -> tuple[float, float]:
     draw = random.Random(20231)  # seeded: the same figures always give the same verdict
-    found = sorted(estimate(draw.choices(range(number), k=number)) for _ in range(_RESAMPLES))
-    return found[int(0.025 * _RESAMPLES)], found[int(0.975 * _RESAMPLES) - 1]
+    ratios = sorted(estimate(draw.choices(range(number), k=number)) for _ in range(_RESAMPLES))
+    return ratios[int(0.025 * _RESAMPLES)], ratios[int(0.975 * _RESAMPLES) - 1]
 
 
 def _spread(figures: Sequence[float]) -> float:

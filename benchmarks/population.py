@@ -18,7 +18,7 @@ _VERSIONS = """
 INSERT INTO template_versions (id, template_id, name, provisioner, config, config_digest, created_at)
 SELECT n, n, 'v1', 'simulated', '{}', md5(n::text), now() - interval '30 days' FROM generate_series(1, :templates) n
 """
-# Half of the presets have a TTL, a quarter a schedule, a tenth is replaced by and by. The schedule asks for the same
+# Half of the presets have a TTL, a quarter a schedule, a tenth is replaced gradually. The schedule asks for the same
 # size as the base, so that the pools are full at every hour of the day.
 _PRESETS = """
 INSERT INTO presets (id, template_version_id, name, recipe_digest, desired, timezone, ttl_s, ready_timeout_s,
@@ -97,6 +97,6 @@ def stock(database: Database, presets: int, each: int) -> None:
 
 
 def vacuum(database: Database) -> None:
-    """Settle what was written, as autovacuum would by and by."""
+    """Settle what was written, as autovacuum would in time."""
     with database.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
         connection.execute(text("VACUUM ANALYZE"))

@@ -40,7 +40,7 @@ def environment(settings: Settings, **more: str) -> dict[str, str]:
 
 @contextmanager
 def running(arguments: Sequence[str], environ: Mapping[str, str], log: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """A Celery command, from when it is started until the block ends."""
+    """Run a Celery command until the block ends."""
     with log.open("wb") as output:
         process = subprocess.Popen(
             [str(BIN / "celery"), *arguments], env=environ, cwd=log.parent, stdout=output, stderr=output,
@@ -76,13 +76,13 @@ def worked_off(client: redis.Redis, queue: str) -> bool:
 
 @contextmanager
 def staffed(settings: Settings, *names: str, **more: str) -> Iterator[list[subprocess.Popen[bytes]]]:
-    """The Procfile's lines of these names, running on these settings' servers."""
+    """Run the Procfile's lines of these names on these settings' servers."""
     lines, environ = procfile(), environment(settings, **more)
     with ExitStack() as stack:
         yield [stack.enter_context(running(lines[name], environ, settings.data_dir / f"{name}.log")) for name in names]
 
 
 def family(process: subprocess.Popen[bytes]) -> list[psutil.Process]:
-    """A worker and its pool."""
+    """Return a worker and its pool."""
     parent = psutil.Process(process.pid)
     return [parent, *parent.children(recursive=True)]

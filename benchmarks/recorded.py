@@ -15,13 +15,13 @@ from prebuild_tasks.db.engine import Database
 @contextmanager
 def recorded(database: Database) -> Iterator[list[Statement]]:
     """Every statement sent while the block runs, with its values as the driver got them."""
-    found: list[Statement] = []
+    statements: list[Statement] = []
 
-    def note(_connection: Any, _cursor: Any, words: str, values: Any, *_: Any) -> None:
-        found.append((words, dict(values or {})))
+    def note(_connection: Any, _cursor: Any, text: str, values: Any, *_: Any) -> None:
+        statements.append((text, dict(values or {})))
 
     event.listen(database.engine, "before_cursor_execute", note)
     try:
-        yield found
+        yield statements
     finally:
         event.remove(database.engine, "before_cursor_execute", note)

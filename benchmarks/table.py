@@ -1,4 +1,4 @@
-"""What a run shows: a table for people, JSON for machines."""
+"""The output of a run: a table for people, JSON for machines."""
 
 from __future__ import annotations
 

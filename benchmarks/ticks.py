@@ -1,4 +1,4 @@
-"""What the rows about the tick share: the product's tick, its floors, and a queue that is emptied between them."""
+"""Parts that rows about the tick share: the product's tick, its floors, and a queue that is emptied between them."""
 
 from __future__ import annotations
 
@@ -35,12 +35,12 @@ class Ticks:
     fanout: str
 
     @cached_property
-    def here(self) -> Runtime:
+    def runtime(self) -> Runtime:
         return Runtime(self.bench.settings(self.database, fanout=self.fanout))
 
     @cached_property
     def queue(self) -> str:
-        return self.here.settings.queue(RECONCILE)
+        return self.runtime.settings.queue(RECONCILE)
 
     @cached_property
     def redis(self) -> redis.Redis:
@@ -48,7 +48,7 @@ class Ticks:
 
     @cached_property
     def app(self) -> Celery:
-        return publish.make_app(self.here.settings.celery_broker_url, self.queue)
+        return publish.make_app(self.runtime.settings.celery_broker_url, self.queue)
 
     @cached_property
     def connection(self) -> psycopg.Connection[Any]:
@@ -57,18 +57,18 @@ class Ticks:
     @cached_property
     def statements(self) -> list[Statement]:
         """The snapshot's."""
-        with self.database.snapshot() as connection, recorded(self.database) as found:
-            read_global(self.database, connection, self.here.settings.backoff_lookback)
-        return found
+        with self.database.snapshot() as connection, recorded(self.database) as statements:
+            read_global(self.database, connection, self.runtime.settings.backoff_lookback)
+        return statements
 
     @cached_property
     def calls(self) -> list[tuple[list[Any], dict[str, Any]]]:
         """The arguments of the messages the product sends."""
-        _, preset_ids = plan_tick(self.database, self.here.settings)
+        _, preset_ids = plan_tick(self.database, self.runtime.settings)
         return [([preset_id], {"tick": 1}) for preset_id in preset_ids]
 
     def product(self, _: int) -> float:
-        return self._timed(lambda: self.here.reconciler.reconcile_all(force=True))
+        return self._timed(lambda: self.runtime.reconciler.reconcile_all(force=True))
 
     def snapshot(self, _: int = 0) -> None:
         fetch(self.connection, self.statements)
@@ -86,8 +86,8 @@ class Ticks:
     def close(self) -> None:
         self.connection.close()
         self.app.close()
-        self.here.messages.close()
-        self.here.close()
+        self.runtime.messages.close()
+        self.runtime.close()
         self.redis.close()
 
     def _timed(self, work: Callable[[], object]) -> float:
@@ -113,7 +113,7 @@ def ticks(bench: Bench, database: Database, fanout: str) -> Iterator[Ticks]:
 
 @contextmanager
 def drifted(database: Database) -> Iterator[None]:
-    """A tenth of the pools two short of their size while the block runs, so that ordering has something to order."""
+    """Leave a tenth of the pools two short of their size while the block runs, so that there is something to order."""
     with database.write() as connection:
         connection.execute(text("UPDATE presets SET desired = desired + 2 WHERE id % 10 = 1"))
     try:

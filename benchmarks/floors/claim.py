@@ -74,9 +74,9 @@ def in_steps(dsn: str, template: str, preset: str) -> Callable[[str], object]:
         take, event, history, build = _STEPS
         cursor = connection.cursor()
         cursor.execute(_ANSWERED, (request,)).fetchone()
-        found = cursor.execute(_PRESET, (template, preset)).fetchone()
-        assert found
-        hit = cursor.execute(take, {"owner": owner, "now": found[7], "preset": found[0]}).fetchone()
+        pool = cursor.execute(_PRESET, (template, preset)).fetchone()
+        assert pool
+        hit = cursor.execute(take, {"owner": owner, "now": pool[7], "preset": pool[0]}).fetchone()
         assert hit
         workspace, *_, at, preset_id, number, organization, host = hit
         cursor.execute(event, (at, preset_id, workspace, owner, request))

@@ -14,7 +14,7 @@ TASK = "floor.task"
 
 
 def make_app(url: str, queue: str) -> Celery:
-    """An app with one queue and one task that does nothing."""
+    """Make an app with one queue and one task that does nothing."""
     app = Celery("floor", broker=url)
     app.conf.update(
         task_ignore_result=True,
@@ -27,7 +27,7 @@ def make_app(url: str, queue: str) -> Celery:
 
 
 def batch(app: Celery, queue: str, task: str, calls: Sequence[tuple[list[Any], dict[str, Any]]]) -> None:
-    """kombu's `Producer.batch` with Celery's own `as_task_v2`, straight into the queue's list."""
+    """Use kombu's `Producer.batch` with Celery's own `as_task_v2`, straight into the queue's list."""
     with app.producer_pool.acquire(block=True) as producer, producer.batch(BATCH):
         for args, kwargs in calls:
             # As `apply_async` says it of a task that keeps no result; unsaid, a worker would keep one.
@@ -43,7 +43,7 @@ def batch(app: Celery, queue: str, task: str, calls: Sequence[tuple[list[Any], d
 
 
 def loop(app: Celery, calls: Sequence[tuple[list[Any], dict[str, Any]]]) -> None:
-    """A plain `apply_async` per call."""
+    """Call plain `apply_async` for each."""
     task = app.tasks[TASK]
     for args, kwargs in calls:
         task.apply_async(args, kwargs)

@@ -1,7 +1,7 @@
 """A worker whose task makes given Redis calls and SQL statements, and nothing else.
 
 celery -A benchmarks.floors.worker worker; FLOOR names a JSON file: broker, redis, queue, dsn, the task's time limits
-(hard, soft), statements (words, values) and scripts (words, keys, arguments). `{id}` in keys, and the value
+(hard, soft), statements (text, values) and scripts (text, keys, arguments). `{id}` in keys, and the value
 `preset_id`, are the task's argument.
 """
 
@@ -48,7 +48,7 @@ app.conf.update(
 def _connected(_process: int) -> tuple[psycopg.Connection[Any], redis.Redis, list[Any]]:
     connection = psycopg.connect(GIVEN["dsn"], autocommit=True)
     client = redis.Redis.from_url(GIVEN["redis"])
-    return connection, client, [client.register_script(words) for words, *_ in GIVEN["scripts"]]
+    return connection, client, [client.register_script(script) for script, *_ in GIVEN["scripts"]]
 
 
 @app.task(name="floor.turn", time_limit=GIVEN.get("hard"), soft_time_limit=GIVEN.get("soft"))
@@ -61,8 +61,8 @@ def turn(preset: str) -> None:
     ]
     for script, keys, arguments in calls[:1]:
         script(keys=keys, args=arguments)
-    for words, values in GIVEN["statements"]:
-        connection.execute(words, {**values, "preset_id": int(preset)}).fetchall()
+    for statement, values in GIVEN["statements"]:
+        connection.execute(statement, {**values, "preset_id": int(preset)}).fetchall()
     for script, keys, arguments in calls[1:]:
         script(keys=keys, args=arguments)
 

@@ -1,5 +1,7 @@
-"""The rows, a module each: `row_NN_name.py` with `run(bench)`, which yields results; `LONG = True` leaves a row out of
-a run unless it is asked for."""
+"""The rows, a module each: `row_NN_name.py` with `run(bench)`, which yields results.
+
+`LONG = True` leaves a row out of a run unless it is asked for.
+"""
 
 from __future__ import annotations
 
@@ -23,13 +25,13 @@ class Found:
 
 def discover() -> list[Found]:
     """Every row, in the order of their numbers. Raises ValueError when two share one."""
-    found: dict[int, Found] = {}
+    rows: dict[int, Found] = {}
     for info in pkgutil.iter_modules(__path__):
         if not info.name.startswith("row_"):
             continue
         number = int(info.name.split("_")[1])
-        if number in found:
+        if number in rows:
             raise ValueError(f"two modules measure row {number}")
         module = import_module(f"{__name__}.{info.name}")
-        found[number] = Found(number, module.run, getattr(module, "LONG", False))
-    return [found[number] for number in sorted(found)]
+        rows[number] = Found(number, module.run, getattr(module, "LONG", False))
+    return [rows[number] for number in sorted(rows)]

@@ -1,4 +1,4 @@
-"""The same tick against a plain `apply_async` loop."""
+"""A tick of the same size against a plain `apply_async` loop."""
 
 from __future__ import annotations
 

@@ -74,13 +74,13 @@ def _read(tick: Ticks) -> GlobalSnapshot:
 
 
 def _statements(tick: Ticks) -> int:
-    with recorded(tick.database) as found:
+    with recorded(tick.database) as statements:
         _read(tick)
-    return len(found)
+    return len(statements)
 
 
 def _memory(tick: Ticks) -> int:
-    """The most Python held at once for it, over what it held before."""
+    """Measure the most memory that Python held at once for it, over what it held before."""
     gc.collect()  # also empties the free lists, out of which a small snapshot would be made for nothing
     tracemalloc.start()
     try:

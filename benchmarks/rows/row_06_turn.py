@@ -36,28 +36,28 @@ def run(bench: Bench) -> Iterator[Result]:
     database = bench.database("turns")
     bulk.pools(database, _PRESETS, 10)
     bulk.stock(database, 10)
-    here = Runtime(bench.settings(database))
-    given = _given(bench, database, here)
-    product = ["-A", "prebuild_tasks", "worker", "-n", "product@%h", "-c", "2", "-Q", here.settings.queue(RECONCILE)]
+    runtime = Runtime(bench.settings(database))
+    instructions = _instructions(bench, database, runtime)
+    product = ["-A", "prebuild_tasks", "worker", "-n", "product@%h", "-c", "2", "-Q", runtime.settings.queue(RECONCILE)]
     floor = ["-A", "benchmarks.floors.worker", "worker", "-n", "floor@%h", "-c", "2"]
-    environ = environment(here.settings, FLOOR=str(given))
+    environ = environment(runtime.settings, FLOOR=str(instructions))
     with (
         redis.Redis.from_url(bench.redis_url) as client,
         running(product, environ, bench.directory / "product.log"),
         running(floor, environ, bench.directory / "floor.log"),
     ):
-        app = publish.make_app(here.settings.celery_broker_url, _STAGE)
+        app = publish.make_app(runtime.settings.celery_broker_url, _STAGE)
 
         def rate(queue: str, task: str) -> Callable[[int], float]:
             return lambda _: tasks / _worked(client, app, queue, task, tasks)
 
         yield compare(
-            6, "turns with nothing to do, through a worker; same calls", rate(here.settings.queue(RECONCILE),
+            6, "turns with nothing to do, through a worker; same calls", rate(runtime.settings.queue(RECONCILE),
             RECONCILE_PRESET), rate(_FLOOR, "floor.turn"), pairs=bench.scaled(15, 7), bound=Bound(0.75, "higher"),
             unit="/s",
         )  # fmt: skip
         app.close()
-    here.close()
+    runtime.close()
     database.close()
 
 
@@ -70,13 +70,13 @@ def _worked(client: redis.Redis, app: Celery, queue: str, task: str, number: int
     return time.perf_counter() - started
 
 
-def _given(bench: Bench, database: Database, here: Runtime) -> Path:
-    """What the floor's task does: what a turn does, as recorded, and the lock's scripts."""
+def _instructions(bench: Bench, database: Database, runtime: Runtime) -> Path:
+    """Write what the floor's task does: the statements of a turn, as recorded, and the lock's scripts."""
     with recorded(database) as statements:
-        assert reconcile_preset(database, here.settings, 1).outcome == "steady"
+        assert reconcile_preset(database, runtime.settings, 1).outcome == "steady"
     names = [f"floor:{name}:{{id}}" for name in ("lock", "again")]
-    given = {
-        "broker": here.settings.celery_broker_url,
+    instructions = {
+        "broker": runtime.settings.celery_broker_url,
         "redis": bench.redis_url,
         "queue": _FLOOR,
         "hard": HARD_LIMIT,
@@ -89,5 +89,5 @@ def _given(bench: Bench, database: Database, here: Runtime) -> Path:
         ],
     }
     path = bench.directory / "floor.json"
-    path.write_text(json.dumps(given, default=lambda wrapped: json.dumps(wrapped.obj)))  # psycopg wraps JSON
+    path.write_text(json.dumps(instructions, default=lambda wrapped: json.dumps(wrapped.obj)))  # psycopg wraps JSON
     return path

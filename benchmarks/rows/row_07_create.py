@@ -29,7 +29,7 @@ def run(bench: Bench) -> Iterator[Result]:
     number = 2 * (pairs + 1) * _EACH
     bulk.pools(database, number, COUNT)
     bulk.analyze(database)
-    here = Runtime(bench.settings(database))
+    runtime = Runtime(bench.settings(database))
     connection = bench.connect(database)
     with database.read() as reading:
         now = database.now(reading)
@@ -38,7 +38,7 @@ def run(bench: Bench) -> Iterator[Result]:
 
     def product(_: int) -> None:
         for _turn in range(_EACH):
-            result = reconcile_preset(database, here.settings, next(presets))
+            result = reconcile_preset(database, runtime.settings, next(presets))
             assert result.created == COUNT
             follow_ups[:] = [result.follow_up]
 
@@ -49,14 +49,14 @@ def run(bench: Bench) -> Iterator[Result]:
     yield compare(
         7, f"turn that creates {COUNT}; two multi-row inserts", product, insert, pairs=pairs, bound=Bound(1.5)
     )
-    queue = here.settings.queue(BUILDS)
-    app = floor.make_app(here.settings.celery_broker_url, queue)
+    queue = runtime.settings.queue(BUILDS)
+    app = floor.make_app(runtime.settings.celery_broker_url, queue)
     calls = [([build.id], {}) for build in follow_ups[0].builds]
     with redis.Redis.from_url(bench.redis_url) as client:
 
         def send(_: int) -> None:
             for _turn in range(_EACH):
-                assert outbox.send(database, here.messages, follow_ups[0]) == COUNT
+                assert outbox.send(database, runtime.messages, follow_ups[0]) == COUNT
             assert client.delete(queue)
 
         def batch(_: int) -> None:
@@ -69,5 +69,5 @@ def run(bench: Bench) -> Iterator[Result]:
         )
     app.close()
     connection.close()
-    here.messages.close()
-    here.close()
+    runtime.messages.close()
+    runtime.close()

@@ -18,12 +18,12 @@ def run(bench: Bench) -> Iterator[Result]:
     each = bench.scaled(200, 100)
     database = bench.database("locks")
     bulk.pools(database, each, 1)
-    here = Runtime(bench.settings(database))
+    runtime = Runtime(bench.settings(database))
     connection = bench.connect(database)
 
     def product(_: int) -> None:
         for preset_id in range(1, each + 1):
-            with here.locks.preset(str(preset_id)) as lease, database.write() as writing:
+            with runtime.locks.preset(str(preset_id)) as lease, database.write() as writing:
                 assert lease.held
                 assert lock_preset(writing, preset_id)
 
@@ -36,4 +36,4 @@ def run(bench: Bench) -> Iterator[Result]:
         what = f"lock and row lock, {each} times; SET NX PX, row lock, DEL"
         yield compare(8, what, product, floor, pairs=bench.scaled(21, 11), bound=Bound(2))
     connection.close()
-    here.close()
+    runtime.close()

@@ -39,34 +39,34 @@ def run(bench: Bench) -> Iterator[Result]:
         for statement in ("DELETE FROM builds WHERE preset_id <= :n", "DELETE FROM workspaces WHERE preset_id <= :n"):
             connection.execute(text(statement), {"n": _CLAIMED})
     settings = bench.settings(database)
-    here = Runtime(settings)
+    runtime = Runtime(settings)
     with redis.Redis.from_url(bench.redis_url) as client, staffed(settings, "worker", "builds"):
         client.flushdb()
-        here.messages.reconcile([str(preset) for preset in range(1, _CLAIMED + 1)])
+        runtime.messages.reconcile([str(preset) for preset in range(1, _CLAIMED + 1)])
         until(lambda: _ready(database) == _CLAIMED, "the pools that are claimed from are full")
         taken, left = [], []
         for number in range(claims):
             if client.llen(settings.queue(RECONCILE)) < _PRESETS // 2:
-                here.messages.reconcile([str(preset) for preset in range(1, _PRESETS + 1)], tick=1)
-            taken.append(_refill(here, database, number % _CLAIMED + 1, number))
+                runtime.messages.reconcile([str(preset) for preset in range(1, _PRESETS + 1)], tick=1)
+            taken.append(_refill(runtime, database, number % _CLAIMED + 1, number))
             left.append(client.llen(settings.queue(RECONCILE)))
     assert min(left) > 0
     notes = {"p50, ms": 1000 * statistics.median(taken), "claims": claims, "fewest messages queued": min(left)}
     what = f"refill behind {_PRESETS:,} messages, p99"
     yield Absolute(9, what, [percentile(taken, 0.99)], Bound(1.0), notes=notes)
-    here.messages.close()
-    here.close()
+    runtime.messages.close()
+    runtime.close()
     database.close()
 
 
-def _refill(here: Runtime, database: Database, preset: int, number: int) -> float:
+def _refill(runtime: Runtime, database: Database, preset: int, number: int) -> float:
     """Seconds from the answer until a builds worker has the replacement."""
     until(lambda: _ready(database, preset) == 1, "the pool is full again")
     before = _started(database, preset)
     request = ClaimRequest(owner=f"person-{number}", presets=[f"template-{preset}/preset-{preset}"])
     claimed = claim(database, request)
     answered = time.perf_counter()
-    send(database, here.messages, claimed.follow_up)
+    send(database, runtime.messages, claimed.follow_up)
     until(lambda: _started(database, preset) > before, "the replacement's build is taken", pause=0.005)
     return time.perf_counter() - answered
 

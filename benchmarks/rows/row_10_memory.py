@@ -36,26 +36,26 @@ def run(bench: Bench) -> Iterator[Result]:
     database = bench.database("memory")
     bulk.pools(database, _PRESETS, 10)
     bulk.stock(database, 10)
-    here = Runtime(bench.settings(database))
-    given = bench.directory / "memory.json"
-    given.write_text(
-        json.dumps({"broker": here.settings.celery_broker_url, "queue": _FLOOR, "imports": _imported(here)})
+    runtime = Runtime(bench.settings(database))
+    instructions = bench.directory / "memory.json"
+    instructions.write_text(
+        json.dumps({"broker": runtime.settings.celery_broker_url, "queue": _FLOOR, "imports": _imported(runtime)})
     )
-    environ = environment(here.settings, FLOOR=str(given))
-    product = ["-A", "prebuild_tasks", "worker", "-n", "product@%h", "-c", "2", "-Q", here.settings.queue(EVENTS)]
+    environ = environment(runtime.settings, FLOOR=str(instructions))
+    product = ["-A", "prebuild_tasks", "worker", "-n", "product@%h", "-c", "2", "-Q", runtime.settings.queue(EVENTS)]
     floor = ["-A", "benchmarks.floors.worker", "worker", "-n", "bare@%h", "-c", "2"]
     with (
         redis.Redis.from_url(bench.redis_url) as client,
         running(product, environ, bench.directory / "product.log") as worker,
         running(floor, environ, bench.directory / "bare.log") as bare,
     ):
-        app = publish.make_app(here.settings.celery_broker_url, _FLOOR)
+        app = publish.make_app(runtime.settings.celery_broker_url, _FLOOR)
 
         def work(queue: str, task: str, tasks: int) -> None:
             publish.batch(app, queue, task, [([str(turn % _PRESETS + 1)], {}) for turn in range(tasks)])
             until(lambda: worked_off(client, queue), f"{task} worked off", timeout=900, pause=0.05)
 
-        turns = here.settings.queue(EVENTS)
+        turns = runtime.settings.queue(EVENTS)
         work(turns, RECONCILE_PRESET, early)
         work(_FLOOR, "floor.nothing", early)
         first, least = _pss(worker), _pss(bare)
@@ -63,7 +63,7 @@ def run(bench: Bench) -> Iterator[Result]:
         work(_FLOOR, "floor.nothing", late - early)
         last, bare_last = _pss(worker), _pss(bare)
         app.close()
-    here.close()
+    runtime.close()
     database.close()
     more = statistics.mean(last) - statistics.mean(bare_last)
     notes = {
@@ -79,16 +79,16 @@ def _rounded(sizes: list[float]) -> list[int]:
     return [round(size) for size in sizes]
 
 
-def _imported(here: Runtime) -> list[str]:
+def _imported(runtime: Runtime) -> list[str]:
     """Everything the worker imports that is not the product's."""
     done = subprocess.run(
-        [sys.executable, "-c", _IMPORTED], env=environment(here.settings), capture_output=True, text=True, check=True
+        [sys.executable, "-c", _IMPORTED], env=environment(runtime.settings), capture_output=True, text=True, check=True
     )
-    found: list[str] = json.loads(done.stdout)
-    return found
+    modules: list[str] = json.loads(done.stdout)
+    return modules
 
 
 def _pss(process: subprocess.Popen[bytes]) -> list[float]:
     """MiB that each process of the worker answers for, what is shared being divided among those that share it."""
     rollups = [Path(f"/proc/{each.pid}/smaps_rollup").read_text() for each in family(process)]
-    return [int(found[1]) / _MIB for text in rollups if (found := re.search(r"^Pss:\s+(\d+) kB", text, re.MULTILINE))]
+    return [int(match[1]) / _MIB for text in rollups if (match := re.search(r"^Pss:\s+(\d+) kB", text, re.MULTILINE))]

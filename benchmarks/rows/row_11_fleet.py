@@ -42,7 +42,7 @@ def run(bench: Bench) -> Iterator[Result]:
         query = text("UPDATE template_versions SET config = CAST(:config AS jsonb)")
         connection.execute(query, {"config": '{"build_time": {"exponential": 0.2}}'})
     settings = bench.settings(database)
-    here = Runtime(settings)
+    runtime = Runtime(settings)
     more = {"PREBUILD_PROBE_INTERVAL": _NEVER, "PREBUILD_RESOURCE_SWEEP_INTERVAL": _NEVER}
     more |= {"PREBUILD_BUILD_CONCURRENCY": "16", "PREBUILD_TASK_EVENTS": "0"}
     with (
@@ -54,7 +54,7 @@ def run(bench: Bench) -> Iterator[Result]:
         until(lambda: _ready(database) == presets, "every pool is full", timeout=1_800, pause=1)
         filled = time.perf_counter() - begun
         before = sum(_cpu(process) for process in staff)
-        figures = _claims(here, database, presets, seconds)
+        figures = _claims(runtime, database, presets, seconds)
         last = time.perf_counter()
         until(lambda: _ready(database) == presets, "every pool is full again", timeout=600, pause=0.1)
         figures["full again after the last claim, s"] = time.perf_counter() - last
@@ -70,12 +70,12 @@ def run(bench: Bench) -> Iterator[Result]:
         "statements per tick": len(statements),
     }
     yield reported(11, f"fleet of {presets:,} pools, {_RATE:g} claims a second for {seconds} s", figures)
-    here.messages.close()
-    here.close()
+    runtime.messages.close()
+    runtime.close()
     database.close()
 
 
-def _claims(here: Runtime, database: Database, presets: int, seconds: float) -> dict[str, Any]:
+def _claims(runtime: Runtime, database: Database, presets: int, seconds: float) -> dict[str, Any]:
     """People come one by one, to pools by chance; a tenth of the pools gets half of them."""
     chance, hits, misses, lowest, taken = random.Random(7), 0, 0, presets, []
     begun = time.perf_counter()
@@ -86,7 +86,7 @@ def _claims(here: Runtime, database: Database, presets: int, seconds: float) -> 
         request = ClaimRequest(owner=f"person-{hits + misses}", presets=[f"template-{preset}/preset-{preset}"])
         started = time.perf_counter()
         try:
-            claim_and_wake(database, here.settings, here.messages, request)
+            claim_and_wake(database, runtime.settings, runtime.messages, request)
             hits += 1
         except ClaimMissError:
             misses += 1
