@@ -216,7 +216,7 @@ MUTATIONS = (
     ),
     _same(
         "where: the output of a claimed workspace's builds is pruned",
-        "m.Build.status.in_(FINAL_STATUSES), ~IS_HAD)", "m.Build.status.in_(FINAL_STATUSES))",
+        "m.Build.status.in_(FINAL_STATUSES), ~IS_OWNED)", "m.Build.status.in_(FINAL_STATUSES))",
         ("storage/pruning.py", "services/test_retention.py"), ("upkeep/retention/store.py", "upkeep/test_retention.py"),
     ),
     _same("sweep: one failed prebuild fewer is kept", "kept.c.place > settings", "kept.c.place >= settings", *_SWEEP),
