@@ -51,7 +51,7 @@ def test_the_port_is_imported_without_anything_else() -> None:
     )
     done = subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True)
     assert done.stdout.split() == [
-        "prebuild_tasks", "prebuild_tasks.provisioners", "prebuild_tasks.provisioners.port"
+        "prebuild_tasks", "prebuild_tasks.faces", "prebuild_tasks.provisioners", "prebuild_tasks.provisioners.port"
     ]  # fmt: skip
 
 

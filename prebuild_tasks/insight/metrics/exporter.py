@@ -241,9 +241,9 @@ class _FixedMetrics(Collector):
 
 def _registry(collector: Collector) -> CollectorRegistry:
     """Return a registry with this collector alone, without metrics of the exporter's own process."""
-    registry = CollectorRegistry()
-    registry.register(collector)
-    return registry
+    single = CollectorRegistry()
+    single.register(collector)
+    return single
 
 
 def _with_keepalive(url: str) -> str:
