@@ -1,4 +1,4 @@
-"""Write the migration that `schema/tables.py` needs: python -m tests.support.new_migration WORDS."""
+"""Write the migration that a change of the tables needs: python -m tests.support.new_migration WORDS."""
 
 from __future__ import annotations
 
