@@ -1,4 +1,4 @@
-"""An output that may go away: a pipe's reader that has ended, a terminal that was closed, a disk that is full."""
+"""Output that survives a pipe whose reader has ended, a terminal that was closed and a full disk."""
 
 from __future__ import annotations
 
@@ -8,21 +8,21 @@ from contextlib import suppress
 from typing import IO, cast
 
 
-class Lossy:
-    """A text stream that loses what can't be written, for whom the work counts and not what is said about it."""
+class SafeOutput:
+    """A text stream that drops what cannot be written, so that a failed write does not end the service."""
 
     def __init__(self, stream: IO[str]) -> None:
         """Wrap a stream."""
         self._stream = stream
 
     def write(self, text: str) -> int:
-        """Write what can be written; return the length of all of it."""
+        """Write the text, or drop it, and return its length."""
         with suppress(OSError):
             self._stream.write(text)
         return len(text)
 
     def flush(self) -> None:
-        """Flush the stream, if it still takes anything."""
+        """Flush the stream if that is possible."""
         with suppress(OSError):
             self._stream.flush()
 
@@ -32,12 +32,15 @@ class Lossy:
 
 
 def standard_output() -> IO[str] | None:
-    """This process's, made lossy; None when it was started without one."""
-    return cast("IO[str]", Lossy(sys.stdout)) if sys.stdout else None
+    """Return standard output as a SafeOutput; None when the process was started without one."""
+    return cast("IO[str]", SafeOutput(sys.stdout)) if sys.stdout else None
 
 
-def forget_unwritten() -> None:
-    """Drop what standard output and error hold and can't write: Python's own last try would make the exit code 120."""
+def drop_unwritten() -> None:
+    """Drop buffered output that cannot be written.
+
+    Otherwise Python tries once more when it exits, fails, and makes the exit code 120.
+    """
     for stream in (sys.stdout, sys.stderr):
         try:
             if stream:

@@ -53,8 +53,8 @@ def test_a_session_ends_while_its_number_is_ours(
     if by == "stop":
         service.stop(["one"], 1)
     else:
-        (sentence,) = wait_until(service.revive)
-        assert "one ended with 3 and is started again" in sentence
+        (sentence,) = wait_until(service.restart_ended)
+        assert "one ended with 3 and is restarted" in sentence
     assert groups == [psutil.STATUS_ZOMBIE]
     wait_until(lambda: state(left) in ("gone", psutil.STATUS_ZOMBIE), what="the end of what was left")
 
@@ -74,9 +74,9 @@ def test_a_fork_that_fails_is_said_and_tried_again(service: Children, tmp_path: 
     first = service.start("one", [str(program)])
     program.chmod(0o600)
     first.kill()
-    (sentence,) = wait_until(service.revive)
-    assert "one ended with -9 and can't be started again now" in sentence
+    (sentence,) = wait_until(service.restart_ended)
+    assert "one ended with -9 and cannot be restarted now" in sentence
     program.chmod(0o700)
-    (sentence,) = wait_until(service.revive)
-    assert "is started again" in sentence
+    (sentence,) = wait_until(service.restart_ended)
+    assert "is restarted" in sentence
     assert service.names == ["one"]

@@ -16,7 +16,7 @@ from typing import IO, cast
 import pytest
 from rich.console import Console
 
-from prebuild_tasks.cli.safe_output import Lossy
+from prebuild_tasks.cli.safe_output import SafeOutput
 from prebuild_tasks.cli.up.watch import PoolView
 from prebuild_tasks.insight.status.pools import PoolStatus
 from tests.e2e.service import BIN, Service
@@ -57,10 +57,10 @@ def test_what_can_not_be_said_raises_nothing(gone: Callable[[], int], terminal: 
     with os.fdopen(gone(), "wb", buffering=0) as raw, pytest.raises(OSError, match=r"\[Errno (5|28|32)\]"):
         raw.write(b"a word")
     stream = os.fdopen(gone(), "w", encoding="utf-8")
-    console = Console(file=cast("IO[str]", Lossy(stream)), force_terminal=terminal, highlight=False)
+    console = Console(file=cast("IO[str]", SafeOutput(stream)), force_terminal=terminal, highlight=False)
     with PoolView(console, console.print) as view:
         view.show([ROW])
-        view.trouble("the database is away")
+        view.show_error("the database is away")
         console.print("restart", "x" * 20_000, soft_wrap=True)
     console.print("stopping")
     with pytest.raises(OSError, match=r"\[Errno (5|28|32)\]"):

@@ -50,10 +50,10 @@ def test_trouble_is_said_once_and_what_was_shown_stays() -> None:
     said: list[str] = []
     with PoolView(Console(file=io.StringIO()), said.append) as view:
         view.show([ROW])
-        view.trouble("the database is away")
-        view.trouble("the database is away")
+        view.show_error("the database is away")
+        view.show_error("the database is away")
         view.show([ROW])
-        view.trouble("the database is away")
+        view.show_error("the database is away")
     assert said[1:] == ["the database is away", "the database is away"]
 
 
@@ -62,7 +62,7 @@ def shown(rows: Sequence[PoolStatus], *, height: int = 40, trouble: str = "") ->
     with PoolView(console, lambda _: None) as view:
         view.show(rows)
         if trouble:
-            view.trouble(trouble)
+            view.show_error(trouble)
     assert isinstance(console.file, io.StringIO)
     return console.file.getvalue()
 

@@ -1,4 +1,4 @@
-"""`apply`, `status`, `reconcile`."""
+"""The commands `apply`, `status` and `reconcile`."""
 
 from __future__ import annotations
 
@@ -39,13 +39,13 @@ from prebuild_tasks.upkeep import waiting
 from prebuild_tasks.workspaces import send_within
 
 _WATCH_PAUSE = 1.0
-"""Seconds between two looks."""
+"""Seconds between two reads."""
 STATUS_COLUMNS = {key: heading for key, heading in POOL_COLUMNS.items() if key != "reason"}
-"""The next action says the reason, in words."""
+"""Without the reason, which the next action includes."""
 
 
 def config_check(provisioners: Provisioners) -> ConfigCheck:
-    """Asks the provisioner of each version whether its config can work."""
+    """Return a check of a template version's config by its provisioner."""
 
     def check(name: str, config: Mapping[str, object]) -> None:
         provisioners.get(name).check_config(config)
@@ -53,85 +53,95 @@ def config_check(provisioners: Provisioners) -> ConfigCheck:
     return check
 
 
+# More than six parameters: typer makes an argument or an option of each.
 def apply(
     file: Annotated[Path, typer.Argument(help="The pools file")],
-    overlays: Annotated[list[Path] | None, typer.Argument(help="Files laid over it, in order")] = None,
+    overlays: Annotated[list[Path] | None, typer.Argument(help="Overlay files, in order")] = None,
     *,
     source: Annotated[
-        str, typer.Option(help="Whose declaration this is; only its own are ever removed")
+        str, typer.Option(help="Name of the declaration's source; --prune removes only pools of this source")
     ] = DEFAULT_SOURCE,
-    prune: Annotated[bool, typer.Option("--prune", help="Drain what this source no longer declares")] = False,
+    prune: Annotated[bool, typer.Option("--prune", help="Drain pools that this source no longer declares")] = False,
     no_promote: Annotated[bool, typer.Option("--no-promote", help="Store a new version without activating it")] = False,
-    yes: Annotated[bool, typer.Option("--yes", help="Even if more than half of all eligible prebuilds go")] = False,
+    yes: Annotated[
+        bool, typer.Option("--yes", help="Apply even if more than half of all eligible prebuilds are deleted")
+    ] = False,
     if_revision: Annotated[
-        int | None, typer.Option(min=0, help="Refuse if the declared configuration changed since this plan's revision")
+        int | None,
+        typer.Option(min=0, help="Refuse if the configuration has changed since this revision, which plan prints"),
     ] = None,
     actor: ActorOption,
     as_json: JsonOption = False,
 ) -> None:
-    """Make the declared pools the stored ones. The same file twice changes nothing."""
-    here = opened(Runtime(load_settings()))
+    """Store the pools that a file declares.
+
+    Applying the same file again changes nothing.
+    """
+    runtime = opened(Runtime(load_settings()))
     with Working(f"reading {file}", quiet=as_json) as working:
-        declared = load_pools([file, *(overlays or [])], check_config=config_check(here.provisioners))
-        working.say("storing what is declared")
+        declared = load_pools([file, *(overlays or [])], check_config=config_check(runtime.provisioners))
+        working.say("storing the pools")
         options = ApplyOptions(
             actor=actor, source=source, prune=prune, promote=not no_promote, yes=yes, if_revision=if_revision
         )
-        report = apply_pools(here.database, here.settings, declared, options)
+        report = apply_pools(runtime.database, runtime.settings, declared, options)
     if as_json:
         write_json(apply_json(report))
     else:
         for change in report.changes:
             write(str(change))
         write(f"revision {report.revision}" + ("" if report.changed else ", nothing changed"))
-    send_within(here.database, here.messages, report.follow_up, CLIENT_DEADLINE)
+    send_within(runtime.database, runtime.messages, report.follow_up, CLIENT_DEADLINE)
 
 
 def status(
-    watch: Annotated[bool, typer.Option("--watch", help="Go on until Ctrl-C, showing what changes")] = False,
+    watch: Annotated[bool, typer.Option("--watch", help="Show changes until Ctrl-C")] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Show every pool: desired, eligible, starting, failed, next action."""
-    here = opened(Runtime(load_settings()))
+    """Show the state and the next action of every pool."""
+    runtime = opened(Runtime(load_settings()))
     if watch:
         with suppress(KeyboardInterrupt):
-            _watch_json(here) if as_json else _watch(here)
+            _watch_json(runtime) if as_json else _watch(runtime)
         return
     keep_everything()
-    rows = rows_of(pools(here.database, here.settings))
+    rows = rows_of(pools(runtime.database, runtime.settings))
     if as_json:
         write_json(rows)
     else:
         write_rows(rows, STATUS_COLUMNS, empty="nothing is declared yet; run: prebuild apply FILE")
-        if unknown := waiting(here.database):
-            write(f"{unknown} unknown resources wait for confirmation; see: prebuild sweep")
+        if unknown := waiting(runtime.database):
+            write(f"{unknown} strays wait for confirmation; see: prebuild sweep")
 
 
-def _watch(here: Runtime) -> None:
+def _watch(runtime: Runtime) -> None:
     from rich.console import Console
 
     from prebuild_tasks.cli.up.watch import PoolView
 
-    def say(sentence: str) -> None:
+    def write_now(sentence: str) -> None:
         write(f"{utcnow():%H:%M:%S} {sentence}")
         sys.stdout.flush()
 
-    with PoolView(Console(highlight=False), say) as view:
-        view.show(pools(here.database, here.settings))
+    with PoolView(Console(highlight=False), write_now) as view:
+        view.show(pools(runtime.database, runtime.settings))
         while True:
             time.sleep(_WATCH_PAUSE)
             try:
-                view.show(pools(here.database, here.settings))
+                view.show(pools(runtime.database, runtime.settings))
             except (UnreachableError, BusyError) as error:
-                view.trouble(error.message)
+                view.show_error(error.message)
 
 
-def _watch_json(here: Runtime) -> None:
-    """One array per line, whenever something changed."""
+def _watch_json(runtime: Runtime) -> None:
+    """Write an array on a line whenever a pool has changed.
+
+    Only the first read may fail; later errors are waited out.
+    """
     shown: list[PoolStatus] | None = None
     while True:
         with suppress(UnreachableError, BusyError) if shown is not None else nullcontext():
-            if (rows := pools(here.database, here.settings)) != shown:
+            if (rows := pools(runtime.database, runtime.settings)) != shown:
                 write_json_line(rows_of(rows))
                 shown = rows
         time.sleep(_WATCH_PAUSE)
@@ -140,20 +150,20 @@ def _watch_json(here: Runtime) -> None:
 def reconcile(
     preset: Annotated[
         str | None,
-        typer.Argument(help="template/preset; left out: every pool, by a tick", autocompletion=complete_preset),
+        typer.Argument(help="template/preset; by default, every pool", autocompletion=complete_preset),
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Ask for a tick, or for one preset's turn, now."""
-    here = opened(Runtime(load_settings()))
+    """Reconcile every pool, or one, without waiting for the next tick."""
+    runtime = opened(Runtime(load_settings()))
     if preset is not None:
-        with here.database.read() as connection:
+        with runtime.database.read() as connection:
             preset_id = resolve_preset(connection, preset)
-    require_redis(here.settings)
+    require_redis(runtime.settings)
     if preset is not None:
-        sent = here.messages.reconcile([str(preset_id)], shown={str(preset_id): preset})
+        sent = runtime.messages.reconcile([str(preset_id)], shown={str(preset_id): preset})
     else:
-        sent = here.messages.tick()
+        sent = runtime.messages.tick()
     if not sent:
         raise UnreachableError("Redis did not take the message", hint="run the command again")
     if as_json:
@@ -163,5 +173,5 @@ def reconcile(
 
 
 def is_full(rows: list[PoolStatus]) -> bool:
-    """Every pool has what it should have."""
+    """Return whether there are pools and every one is full."""
     return bool(rows) and all(row.full for row in rows)

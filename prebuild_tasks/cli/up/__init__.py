@@ -1,1 +1,1 @@
-"""`prebuild up`: the whole service on one machine."""
+"""The command `up`, which runs the whole service on one machine."""

@@ -1,4 +1,4 @@
-"""The processes `prebuild up` runs beside itself: started in sessions of their own, restarted, ended with it."""
+"""Child processes of `prebuild up`: each has its own session, is restarted when it ends, and ends with `up`."""
 
 from __future__ import annotations
 
@@ -23,12 +23,13 @@ log = structlog.get_logger(__name__)
 _PR_SET_PDEATHSIG = 1
 RESTART_PAUSE = 1.0
 _RESTART_PAUSE_MAX = 30.0
+"""Seconds between a start and the next restart, which double with each restart."""
 _POLL = 0.02
 
 
 @dataclass(slots=True)
 class Child:
-    """One process and how it is kept alive."""
+    """A child process and the command that restarts it."""
 
     name: str
     arguments: Sequence[str]
@@ -38,18 +39,19 @@ class Child:
 
     @property
     def has_ended(self) -> bool:
-        """Looked at, not polled, which would reap it: while it is a zombie, no stranger's process or group has its
-        number."""
-        pid = self.process.pid
-        return self.process.returncode is not None or not is_running(pid)
+        """Whether the process has ended, without reaping it.
 
-    def ask_to_end(self) -> None:
-        """SIGTERM, to the process alone."""
+        As long as it is a zombie, the system gives its number to no other process or group.
+        """
+        return self.process.returncode is not None or not is_running(self.process.pid)
+
+    def terminate(self) -> None:
+        """Send SIGTERM to the process, but not to its session."""
         if self.process.returncode is None:
             os.kill(self.process.pid, signal.SIGTERM)
 
-    def bury(self) -> int:
-        """Kill it, if it has not ended, and what is left of its session; returns its exit code."""
+    def reap(self) -> int:
+        """Kill what is left of the process and its session, and return the process's exit code."""
         if self.process.returncode is None:
             with suppress(ProcessLookupError, PermissionError):
                 os.killpg(self.process.pid, signal.SIGKILL)
@@ -57,7 +59,7 @@ class Child:
 
 
 class Children:
-    """Starts, watches and ends processes. Their output goes to files."""
+    """Starts, restarts and ends child processes, whose output goes to log files."""
 
     def __init__(self, environment: Mapping[str, str], logs: Path, cwd: Path) -> None:
         """Keep each process's output in a file below `logs`, and start it in `cwd`."""
@@ -65,56 +67,60 @@ class Children:
         self._logs = logs
         self._cwd = cwd
         self._children: list[Child] = []
-        # First the one, then the other: `parents` makes directories that everybody may read.
+        # One after the other, because `parents` makes missing directories that everyone may read.
         cwd.mkdir(mode=0o700, parents=True, exist_ok=True)
         logs.mkdir(mode=0o700, parents=True, exist_ok=True)
 
     def start(self, name: str, arguments: Sequence[str]) -> subprocess.Popen[bytes]:
-        """Run it in a session of its own, so that Ctrl-C reaches only us; it ends when we die, whatever kills us."""
+        """Start a process in a session of its own, so that Ctrl-C does not reach it.
+
+        On Linux it gets SIGTERM when this process dies, even by SIGKILL.
+        """
         process = self._spawn(name, arguments)
         self._children.append(Child(name, arguments, process, monotonic()))
         return process
 
     def set_environment(self, name: str, value: str) -> None:
-        """A variable for the processes started from now on: secrets never stand on a command line."""
+        """Set a variable of the processes that are started later. Secrets go here rather than on a command line."""
         self._environment[name] = value
 
-    def revive(self) -> list[str]:
-        """Start those again that have ended; returns sentences about them. Pauses grow with each restart.
+    def restart_ended(self) -> list[str]:
+        """Restart the processes that have ended, and return a sentence about each.
 
-        Where that fails, for want of memory or processes, it is said too, and tried again after the next pause.
+        A process is restarted only after a pause, which doubles each time. A restart that fails, because memory or
+        process ids have run out, is reported, and is tried again after the next pause.
         """
-        said = []
+        sentences = []
         for child in self._children:
             pause = min(RESTART_PAUSE * 2**child.restarts, _RESTART_PAUSE_MAX)
             if not child.has_ended or monotonic() - child.started < pause:
                 continue
-            ended = f"{child.name} ended with {child.bury()}"
+            ended = f"{child.name} ended with {child.reap()}"
             child.restarts += 1
             child.started = monotonic()
             try:
                 child.process = self._spawn(child.name, child.arguments)
             except (OSError, subprocess.SubprocessError) as error:
-                said.append(f"{ended} and can't be started again now: {error}")
+                sentences.append(f"{ended} and cannot be restarted now: {error}")
             else:
-                said.append(f"{ended} and is started again; see {self._logs / child.name}.log")
-        return said
+                sentences.append(f"{ended} and is restarted; see {self._logs / child.name}.log")
+        return sentences
 
     def stop(self, names: Sequence[str], grace: float) -> None:
-        """Ask these to end, all at once, then kill what is left of their sessions."""
+        """Terminate these processes at once, then kill what is left of their sessions after `grace` seconds."""
         chosen = [child for child in self._children if child.name in names]
         for child in chosen:
-            child.ask_to_end()
+            child.terminate()
         deadline = monotonic() + grace
         while monotonic() < deadline and not all(child.has_ended for child in chosen):
             time.sleep(_POLL)
         for child in chosen:
-            child.bury()
+            child.reap()
         self._children = [child for child in self._children if child not in chosen]
 
     @property
     def names(self) -> list[str]:
-        """Return the names of the processes."""
+        """Return the names of all processes, in the order of their start."""
         return [child.name for child in self._children]
 
     def _spawn(self, name: str, arguments: Sequence[str]) -> subprocess.Popen[bytes]:
@@ -127,7 +133,7 @@ class Children:
                 stdout=output,
                 stderr=output,
                 start_new_session=True,
-                # Only ever called from the main thread, before any other thread runs.
+                # Safe, because only the main thread starts processes, before any other thread runs.
                 preexec_fn=_die_with_parent if sys.platform == "linux" else None,  # noqa: PLW1509
             )
 

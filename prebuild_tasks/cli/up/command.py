@@ -1,4 +1,4 @@
-"""`prebuild up`: parse its options, and run the service until it is told to stop."""
+"""Parse the options of `prebuild up`, and run the service until it is stopped."""
 
 from __future__ import annotations
 
@@ -20,15 +20,18 @@ from prebuild_tasks.reconcile import ReconciliationOrchestrator
 
 def up(
     file: Annotated[
-        list[Path] | None, typer.Option("--file", help="Pools file, then overlays; applied at start")
+        list[Path] | None, typer.Option("--file", help="Pools file to apply at the start; again for each overlay")
     ] = None,
-    flower: Annotated[bool, typer.Option("--flower", help="Run Flower too")] = False,
+    flower: Annotated[bool, typer.Option("--flower", help="Also run Flower")] = False,
     until_full: Annotated[
-        bool, typer.Option("--until-full", help="Stop, with exit 0, once every pool is full")
+        bool, typer.Option("--until-full", help="Stop with exit code 0 once every pool is full")
     ] = False,
-    timeout: Annotated[str, typer.Option(help="With --until-full: give up after this long (exit 6)")] = "",
+    timeout: Annotated[str, typer.Option(help="With --until-full, give up after this long with exit code 6")] = "",
 ) -> None:
-    """Run everything on this machine: Redis, migrations, worker, builds, beat and a live table."""
+    """Run the whole service on this machine, and show its pools.
+
+    Starts Redis, migrates the database, and runs a worker, a builds worker and beat until Ctrl-C.
+    """
     try:
         limit = parse_duration(timeout) if timeout else None
     except ValueError as error:
@@ -43,12 +46,12 @@ def up(
 def orchestrator(
     settings: Settings, *, files: list[Path], flower: bool, until_full: bool, timeout: float | None
 ) -> ReconciliationOrchestrator:
-    """Return what `up` runs."""
+    """Return the service that `up` runs."""
     return Embedded(settings, files=files, flower=flower, until_full=until_full, timeout=timeout)
 
 
 def end_on_signals(stop: Callable[[str], None]) -> None:
-    """Let Ctrl-C, SIGTERM and a closed terminal end it, the last not where `nohup` has it ignored."""
+    """Call `stop` with the signal's name on Ctrl-C, SIGTERM and SIGHUP, unless `nohup` has SIGHUP ignored."""
 
     def on_signal(number: int, _frame: FrameType | None) -> None:
         stop(signal.Signals(number).name)

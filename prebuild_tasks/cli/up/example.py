@@ -1,4 +1,4 @@
-"""The pools that `prebuild up` declares where none are, and the repository that their workspaces clone."""
+"""The example that `prebuild up` declares when there are no pools, and the repository that it clones."""
 
 from __future__ import annotations
 
@@ -10,25 +10,28 @@ from prebuild_tasks.errors import InputError
 
 
 def example(data_dir: Path) -> tuple[list[Path], list[dict[str, object]]]:
-    """The example's pools file and its overlay. Raises InputError when it is not installed, or git is missing."""
+    """Return the example's pools files and overlays.
+
+    Raises InputError when the example is not installed or git is missing.
+    """
     return [_pools_file()], [_overlay(_checkout() or _seed_repository(data_dir))]
 
 
 def _pools_file() -> Path:
-    for place in (Path(__file__).parents[3] / "examples", Path(__file__).parents[2] / "examples"):
-        if (place / "pools.yaml").exists():
-            return place / "pools.yaml"
-    raise InputError("the example pools file is not installed", hint="name one: prebuild up --file pools.yaml")
+    for directory in (Path(__file__).parents[3] / "examples", Path(__file__).parents[2] / "examples"):
+        if (directory / "pools.yaml").exists():
+            return directory / "pools.yaml"
+    raise InputError("the example pools file is not installed", hint="name a file: prebuild up --file pools.yaml")
 
 
 def _checkout() -> Path | None:
-    """The project's own checkout, when the command runs from one."""
+    """Return the project's checkout that the command runs from; None without one."""
     root = Path(__file__).parents[3]
     return root if (root / ".git").exists() and (root / "pyproject.toml").exists() else None
 
 
 def _seed_repository(data_dir: Path) -> Path:
-    """A small repository to clone where there is no checkout: the example must work from the wheel alone too."""
+    """Make a small repository to clone, so that the example also works with an installed package."""
     repository = data_dir / "example-repository"
     if (repository / ".git").exists():
         return repository

