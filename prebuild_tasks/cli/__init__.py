@@ -1,1 +1,1 @@
-"""The `prebuild` command. Each command sits in a module of its own, imported when it is called."""
+"""The `prebuild` command line. Each subcommand has a module of its own, imported when it is called."""

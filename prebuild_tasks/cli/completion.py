@@ -1,4 +1,4 @@
-"""Names that the shell completes, read from the database: few, quickly, and none at all when it is away."""
+"""Shell completion of names in the database: at most 200, within a second, and none if it cannot be reached."""
 
 from __future__ import annotations
 
@@ -13,75 +13,76 @@ import typer
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
-    Question = Callable[[Connection], Sequence[str]]
+    Query = Callable[[Connection], Sequence[str]]
 
-PATIENCE = 1.0
-"""Seconds: whoever presses Tab does not wait longer for a database that does not answer."""
-_MOST = 200
+TIMEOUT = 1.0
+"""Seconds to wait for the database after Tab was pressed."""
+_LIMIT = 200
+"""The most names that are offered."""
 
 
 def complete_preset(incomplete: str) -> list[str]:
-    """`template/preset` of every active preset that begins so."""
+    """Return the active presets, as template/preset, that start with this text."""
 
-    def ask(connection: Connection) -> Sequence[str]:
+    def query(connection: Connection) -> Sequence[str]:
         from prebuild_tasks.schema.lookup import preset_names
 
         return [name for name in preset_names(connection) if name.startswith(incomplete)]
 
-    return _asked(ask)
+    return _answer(query)
 
 
 def complete_workspace(incomplete: str) -> list[str]:
-    """Workspaces that are not deleted, claimed ones first."""
-    return _asked(lambda connection: _workspaces(connection, incomplete, claimed=False))
+    """Return the names, starting with this text, of workspaces that are not deleted. Claimed ones come first."""
+    return _answer(lambda connection: _workspaces(connection, incomplete, claimed=False))
 
 
 def complete_claimed(incomplete: str) -> list[str]:
-    """Workspaces that somebody has."""
-    return _asked(lambda connection: _workspaces(connection, incomplete, claimed=True))
+    """Return the names of claimed workspaces that start with this text."""
+    return _answer(lambda connection: _workspaces(connection, incomplete, claimed=True))
 
 
 def complete_template(incomplete: str) -> list[str]:
-    """Templates."""
+    """Return the names of templates that start with this text."""
 
-    def ask(connection: Connection) -> Sequence[str]:
+    def query(connection: Connection) -> Sequence[str]:
         from sqlalchemy import select
 
         from prebuild_tasks.schema import tables as m
 
-        named = m.Template.name.startswith(incomplete, autoescape=True)
-        query = select(m.Template.name).where(m.Template.deleted_at.is_(None), named)
-        return connection.execute(query.order_by(m.Template.name).limit(_MOST)).scalars().all()
+        matches = m.Template.name.startswith(incomplete, autoescape=True)
+        names = select(m.Template.name).where(m.Template.deleted_at.is_(None), matches)
+        return connection.execute(names.order_by(m.Template.name).limit(_LIMIT)).scalars().all()
 
-    return _asked(ask)
+    return _answer(query)
 
 
 def complete_host(incomplete: str) -> list[str]:
-    """Hosts that hold workspaces or had a builds worker."""
+    """Return the hosts, starting with this text, that hold workspaces or had a builds worker."""
     from prebuild_tasks.upkeep import known_hosts
 
-    def ask(connection: Connection) -> Sequence[str]:
+    def query(connection: Connection) -> Sequence[str]:
         return [host for host in known_hosts(connection) if host.startswith(incomplete)]
 
-    return _asked(ask)
+    return _answer(query)
 
 
 def complete_status(incomplete: str) -> list[str]:
-    """Where a build can be."""
+    """Return the statuses of builds that start with this text."""
     from prebuild_tasks.model.vocabulary import BuildStatus
 
     return [status.value for status in BuildStatus if status.value.startswith(incomplete)]
 
 
 def complete_state(incomplete: str) -> list[str]:
-    """Where a workspace can be."""
+    """Return the states of workspaces that start with this text."""
     from prebuild_tasks.model.vocabulary import WorkspaceState
 
     return [state.value for state in WorkspaceState if state.value.startswith(incomplete)]
 
 
 PresetArgument = Annotated[str, typer.Argument(help="template/preset", autocompletion=complete_preset)]
-PresetOption = Annotated[str, typer.Option(help="Only of this template/preset", autocompletion=complete_preset)]
+PresetOption = Annotated[str, typer.Option(help="Only those of this template/preset", autocompletion=complete_preset)]
 WorkspaceArgument = Annotated[str, typer.Argument(help="Name, owner/name or id", autocompletion=complete_workspace)]
 ClaimedArgument = Annotated[str, typer.Argument(help="Name, owner/name or id", autocompletion=complete_claimed)]
 
@@ -93,29 +94,32 @@ def _workspaces(connection: Connection, incomplete: str, *, claimed: bool) -> Se
     from prebuild_tasks.schema import tables as m
 
     is_prebuild = m.Workspace.owner == PREBUILDS_OWNER
-    named = m.Workspace.name.startswith(incomplete, autoescape=True)
-    query = select(m.Workspace.name).where(m.Workspace.deleted_at.is_(None), named)
+    matches = m.Workspace.name.startswith(incomplete, autoescape=True)
+    query = select(m.Workspace.name).where(m.Workspace.deleted_at.is_(None), matches)
     query = query.where(~is_prebuild) if claimed else query
-    return connection.execute(query.order_by(is_prebuild, m.Workspace.name).limit(_MOST)).scalars().all()
+    return connection.execute(query.order_by(is_prebuild, m.Workspace.name).limit(_LIMIT)).scalars().all()
 
 
-def _asked(question: Question) -> list[str]:
-    """The answer; empty when there is none soon, whatever the reason: an error would garble the line being typed."""
+def _answer(query: Query) -> list[str]:
+    """Return the names that the query finds; empty after any error and after `TIMEOUT`.
+
+    An error is not shown, because it would garble the line that is being typed.
+    """
     with suppress(Exception):
-        import prebuild_tasks.db.engine  # noqa: F401 - before the clock runs: only the database is short of time
-    found: list[str] = []
+        import prebuild_tasks.db.engine  # noqa: F401 - imported first, so that the timeout is for the database alone
+    names: list[str] = []
 
-    def ask() -> None:
+    def read() -> None:
         with suppress(Exception):
-            found.extend(_names(question))
+            names.extend(_names(query))
 
-    thread = Thread(target=ask, daemon=True)  # a driver that hangs is left behind
+    thread = Thread(target=read, daemon=True)  # so that a driver that hangs does not keep the process
     thread.start()
-    thread.join(PATIENCE)
-    return found[:_MOST]
+    thread.join(TIMEOUT)
+    return names[:_LIMIT]
 
 
-def _names(question: Question) -> Sequence[str]:
+def _names(query: Query) -> Sequence[str]:
     from sqlalchemy.engine import make_url
 
     from prebuild_tasks.config import load_settings
@@ -123,10 +127,10 @@ def _names(question: Question) -> Sequence[str]:
 
     url = make_url(load_settings().resolved_database_url)
     if url.get_backend_name() == "sqlite" and not Path(url.database or "").exists():
-        return []  # opening it would make it
+        return []  # opening the database would create it
     database = Database(url.render_as_string(hide_password=False))
     try:
         with database.read() as connection:
-            return question(connection)
+            return query(connection)
     finally:
         database.close()

@@ -1,4 +1,4 @@
-"""JSON of what services answer: the one place that decides what `--json` prints."""
+"""The JSON that `--json` prints, made from the views that services return."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from prebuild_tasks.cli.remedies import spell, why_of
 
-if TYPE_CHECKING:  # A claim loads this module, and needs none of these.
+if TYPE_CHECKING:  # a claim imports this module and must be quick
     from prebuild_tasks.cli.remedies import StartCommands
     from prebuild_tasks.insight import BuildView, Explained, LogPage, Plan, PoolReport, Recommendation, Report
     from prebuild_tasks.model.json_values import JsonValue
@@ -18,7 +18,11 @@ if TYPE_CHECKING:  # A claim loads this module, and needs none of these.
 
 
 def to_json(value: object) -> JsonValue:
-    """A view as JSON: its fields by name, instants in ISO 8601, enumerations by value; anything unknown as text."""
+    """Return a value as JSON.
+
+    A dataclass becomes an object of its fields, an instant a text in ISO 8601, an enumeration its value, and any other
+    type a text.
+    """
     if isinstance(value, Enum):
         return to_json(value.value)
     if value is None or isinstance(value, (str, int, float)):
@@ -35,36 +39,36 @@ def to_json(value: object) -> JsonValue:
 
 
 def fields_of(view: object) -> dict[str, JsonValue]:
-    """The fields of a view (a dataclass) as a JSON object."""
+    """Return the fields of a view as a JSON object. Raises TypeError for what is not a dataclass."""
     if not is_dataclass(view) or isinstance(view, type):
         raise TypeError(f"{type(view).__name__} is not a view")
     return {field.name: to_json(getattr(view, field.name)) for field in fields(view)}
 
 
 def rows_of(views: Iterable[object]) -> list[dict[str, JsonValue]]:
-    """Views of one kind as JSON objects."""
+    """Return each view as a JSON object."""
     return [fields_of(view) for view in views]
 
 
 def build_json(view: BuildView) -> dict[str, JsonValue]:
-    """One build of `prebuild builds`."""
-    told = fields_of(view)
-    ended = {key: told.pop(key) for key in ("error_code", "error")}
-    return {**told, "seconds": view.seconds, **ended}
+    """Return one build of `prebuild builds`."""
+    row = fields_of(view)
+    error = {key: row.pop(key) for key in ("error_code", "error")}
+    return {**row, "seconds": view.seconds, **error}
 
 
 def log_json(build: str, page: LogPage) -> dict[str, JsonValue]:
-    """One page of `prebuild logs`; `build` as the user named it."""
+    """Return one page of `prebuild logs`. `build` is the text by which the user named the build."""
     return {"build": build, "ended": page.ended, "text": page.text}
 
 
 def apply_json(report: ApplyReport) -> dict[str, JsonValue]:
-    """The answer of `prebuild apply`."""
+    """Return the output of `prebuild apply`."""
     return {"revision": report.revision, "changes": to_json(report.changes)}
 
 
 def plan_json(plan: Plan) -> dict[str, JsonValue]:
-    """The answer of `prebuild plan`."""
+    """Return the output of `prebuild plan`."""
     return {
         "revision": plan.revision,
         "changed": plan.changed,
@@ -76,9 +80,9 @@ def plan_json(plan: Plan) -> dict[str, JsonValue]:
     }
 
 
-def explained_json(found: Explained, start: StartCommands) -> dict[str, JsonValue]:
-    """The answer of `prebuild explain`; `start`: how processes are started by hand."""
-    facts, why = found.facts, found.explanation
+def explained_json(explained: Explained, start: StartCommands) -> dict[str, JsonValue]:
+    """Return the output of `prebuild explain`. `start` has the commands that start each process by hand."""
+    facts, why = explained.facts, explained.explanation
     return {
         "preset": facts.ref,
         "at": to_json(facts.now),
@@ -95,24 +99,24 @@ def explained_json(found: Explained, start: StartCommands) -> dict[str, JsonValu
     }
 
 
-def report_json(report: Report, words: Callable[[Recommendation], str]) -> dict[str, JsonValue]:
-    """The answer of `prebuild report`; `words` spells a recommendation."""
+def report_json(report: Report, spell_out: Callable[[Recommendation], str]) -> dict[str, JsonValue]:
+    """Return the output of `prebuild report`. `spell_out` makes a sentence of a recommendation."""
     return {
         "since": to_json(report.since),
         "until": to_json(report.until),
         "data_since": {"claims": to_json(report.claims_since), "builds": to_json(report.builds_since)},
         "notes": to_json(report.notes),
         "total": {**fields_of(report.total), "heat_map": to_json(report.heat)},
-        "presets": [_pool_report(pool, words) for pool in report.pools],
+        "presets": [_pool_report(pool, spell_out) for pool in report.pools],
         "over_time": {
             "seconds": report.width,
             "claims": [{"at": to_json(at), "hits": hits, "misses": misses} for at, hits, misses in report.hit_curve],
-            "time_to_ready_s": [{"at": to_json(at), **fields_of(found)} for at, found in report.ready_curve],
+            "time_to_ready_s": [{"at": to_json(at), **fields_of(seconds)} for at, seconds in report.ready_curve],
         },
     }
 
 
-def _pool_report(pool: PoolReport, words: Callable[[Recommendation], str]) -> dict[str, JsonValue]:
+def _pool_report(pool: PoolReport, spell_out: Callable[[Recommendation], str]) -> dict[str, JsonValue]:
     return {
         "preset": pool.preset,
         "active": pool.active,
@@ -120,5 +124,5 @@ def _pool_report(pool: PoolReport, words: Callable[[Recommendation], str]) -> di
         "cost_per_hour": pool.cost_per_hour,
         **fields_of(pool.figures),
         "heat_map": to_json(pool.heat),
-        "recommendations": [words(item) for item in pool.recommendations],
+        "recommendations": [spell_out(item) for item in pool.recommendations],
     }

@@ -1,4 +1,4 @@
-"""The entry point. `--help` imports no command: each is loaded when it is called."""
+"""Entry point of the `prebuild` command. A subcommand is imported when it is called, so `--help` imports none."""
 
 from __future__ import annotations
 
@@ -21,34 +21,34 @@ if TYPE_CHECKING:
     from typer._click import Command, Context
 
 COMMANDS = {
-    "up": ("up.command", "Run everything on this machine: Redis, migrations, worker, builds, beat and a live table"),
-    "apply": ("commands.pools", "Make the declared pools the stored ones"),
-    "plan": ("commands.plan", "Show what apply would change, and what would become of each pool then"),
-    "status": ("commands.pools", "Show every pool: desired, eligible, starting, failed, next action"),
-    "explain": ("commands.explain", "Say why a pool is as it is, and what would mend it"),
-    "claim": ("commands.claims", "Take a ready workspace"),
+    "up": ("up.command", "Run the whole service on this machine and show its pools"),
+    "apply": ("commands.pools", "Store the pools that a file declares"),
+    "plan": ("commands.plan", "Show what apply would change and how each pool would react"),
+    "status": ("commands.pools", "Show the state and the next action of every pool"),
+    "explain": ("commands.explain", "Explain the state of a pool and how to fix it"),
+    "claim": ("commands.claims", "Claim a ready workspace"),
     "workspaces": ("commands.claims", "List workspaces"),
-    "release": ("commands.claims", "Give a claimed workspace back: it is deleted"),
-    "delete": ("commands.claims", "Delete any workspace (operators)"),
-    "extend": ("commands.operate", "Move the end of a claimed workspace"),
-    "pause": ("commands.operate", "Stop creating and deleting in one pool, or in all; claims go on"),
-    "resume": ("commands.operate", "Reconcile one pool, or all, again"),
-    "promote": ("commands.operate", "Make a stored version of a template the active one"),
-    "invalidate": ("commands.operate", "Replace every prebuild a pool has now"),
-    "unblock": ("commands.operate", "Let a pool build again after its hard limit or a failed validation"),
-    "forget": ("commands.operate", "Close what a machine held that is gone for good"),
-    "reconcile": ("commands.pools", "Ask for a tick, or for one preset's turn, now"),
+    "release": ("commands.claims", "Give a claimed workspace back, which deletes it"),
+    "delete": ("commands.claims", "Delete any workspace (for operators)"),
+    "extend": ("commands.operate", "Let a claimed workspace live longer"),
+    "pause": ("commands.operate", "Stop creating and deleting prebuilds; claims go on"),
+    "resume": ("commands.operate", "End a pause"),
+    "promote": ("commands.operate", "Activate a stored version of a template"),
+    "invalidate": ("commands.operate", "Replace every current prebuild of a pool"),
+    "unblock": ("commands.operate", "Let a pool build again after repeated failures"),
+    "forget": ("commands.operate", "Give up the workspaces of a host that will not come back"),
+    "reconcile": ("commands.pools", "Reconcile every pool, or one, now"),
     "builds": ("commands.builds", "List builds, newest first"),
     "logs": ("commands.builds", "Show the output of a build"),
-    "history": ("commands.builds", "Show who did what to a workspace or a pool, why and when"),
-    "report": ("commands.report", "Show hit rate, cold starts, time to ready, idle hours and cost, and waste"),
-    "audit": ("commands.audit", "Check the invariants on the live system"),
-    "sweep": ("commands.audit", "Show resources that nobody knows of, and look again; --confirm to remove many"),
-    "doctor": ("commands.doctor", "Look for what is wrong around it all, and say what to do"),
-    "health": ("commands.doctor", "For probes: is a worker, the builds worker, beat, the database or Redis alive"),
+    "history": ("commands.builds", "Show who changed a workspace or a pool, when and why"),
+    "report": ("commands.report", "Report how well pools served claims, and what they cost"),
+    "audit": ("commands.audit", "Check the invariants of the running system"),
+    "sweep": ("commands.audit", "Show resources that belong to no known workspace"),
+    "doctor": ("commands.doctor", "Diagnose the service and say how to fix what is wrong"),
+    "health": ("commands.doctor", "Check one part of the service, for health probes"),
     "exporter": ("commands.exporter", "Serve Prometheus metrics"),
-    "db": ("commands.admin", "Database: upgrade"),
-    "config": ("commands.admin", "Settings and the pools file's schema"),
+    "db": ("commands.admin", "Manage the database schema"),
+    "config": ("commands.admin", "Show settings and the schema of the pools file"),
     "decide": ("commands.admin", "Answer decision cases"),
 }
 _HIDDEN = {"decide"}
@@ -56,40 +56,40 @@ _USAGE = 2
 
 
 class LazyGroup(TyperGroup):
-    """Knows its commands by name and one line each; imports the one that is called."""
+    """A group that lists its commands without importing them, and imports the one that is called."""
 
     def list_commands(self, ctx: Context) -> list[str]:
-        """Return the names of all commands."""
+        """Return the names of all commands, in the order of the help."""
         return list(COMMANDS)
 
     def get_command(self, ctx: Context, cmd_name: str) -> Command | None:
-        """Return a command with its short help alone; it cannot be run."""
+        """Return a stand-in that has only the command's name and short help; None for an unknown command."""
         if cmd_name not in COMMANDS:
             return None
         return TyperCommand(cmd_name, short_help=COMMANDS[cmd_name][1], hidden=cmd_name in _HIDDEN)
 
     def resolve_command(self, ctx: Context, args: list[str]) -> tuple[str | None, Command | None, list[str]]:
-        """Import the command that is called."""
+        """Return the name, the imported command and the arguments that are left for it."""
         if args and args[0] in COMMANDS:
             return args[0], load(args[0]), args[1:]
         return super().resolve_command(ctx, args)
 
 
 def load(name: str) -> Command:
-    """The command itself: a function of its module, or a Typer group under that name."""
+    """Import a command, which is a function or a Typer group of that name in its module."""
     from prebuild_tasks.logs import configure_command_logging
 
     configure_command_logging()
-    module, line = COMMANDS[name]
+    module, short_help = COMMANDS[name]
     target = getattr(import_module(f"prebuild_tasks.cli.{module}"), name)
     if isinstance(target, typer.Typer):
         return typer.main.get_command(target)
     single = typer.Typer(add_completion=False, rich_markup_mode=None)
-    single.command(name, help=(target.__doc__ or line))(target)
+    single.command(name, help=(target.__doc__ or short_help))(target)
     return typer.main.get_command(single)
 
 
-# No markup anywhere: rich's help would take longer to import than all else that --help does.
+# Without markup, because importing rich for the help would take longer than the rest of --help.
 app = typer.Typer(cls=LazyGroup, no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode=None)
 
 
@@ -105,45 +105,49 @@ def root(
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version and exit")
     ] = False,
 ) -> None:
-    """Pools of ready-to-claim developer workspaces, kept at their desired size."""
+    """Keep pools of ready-to-claim developer workspaces at their desired size."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a command; returns the exit code. Every error is one sentence with the next step."""
-    given = list(sys.argv[1:] if arguments is None else arguments)
+    """Run a command and return its exit code.
+
+    An error is printed to standard error as one sentence with the next step, or as JSON with `--json`. `arguments`
+    default to those of the process.
+    """
+    argv = list(sys.argv[1:] if arguments is None else arguments)
     code = 0
     try:
-        code = _run(given)
+        code = _run(argv)
         if sys.stdout:
             sys.stdout.flush()
-    except BrokenPipeError:  # who reads has read enough
+    except BrokenPipeError:  # the reader of standard output has ended, as `head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return code
 
 
-def _run(given: list[str]) -> int:
+def _run(argv: list[str]) -> int:
     try:
-        typer.main.get_command(app).main(given, prog_name="prebuild")
-    except SystemExit as done:  # how typer ends, after printing what was wrong with the arguments
+        typer.main.get_command(app).main(argv, prog_name="prebuild")
+    except SystemExit as done:  # typer exits so, after it has printed what was wrong with the arguments
         if isinstance(done.__context__, BrokenPipeError):
             raise done.__context__ from None
         code = done.code if isinstance(done.code, int) else int(done.code is not None)
-        # Of a command that says something by its exit code, what typer says by the same is an error like any other.
+        # `plan --detailed-exitcode` exits 2 for changes, so a usage error, for which typer exits 2, must exit 1.
         is_usage = code == _USAGE and not isinstance(done.__context__, typer.Exit)
-        return 1 if is_usage and "--detailed-exitcode" in given else code
+        return 1 if is_usage and "--detailed-exitcode" in argv else code
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:
         raise
     except PrebuildError as error:
         with suppress(BrokenPipeError):
-            _report(error, as_json="--json" in given)
+            _report(error, as_json="--json" in argv)
         return error.exit_code
     except Exception as error:
         if os.environ.get("PREBUILD_DEBUG"):
             raise
-        words = f"{type(error).__name__}: {str(error).strip().splitlines()[0] if str(error).strip() else ''}"
-        _report(PrebuildError(f"unexpected: {words}", hint="set PREBUILD_DEBUG=1 for the traceback"), as_json=False)
+        summary = f"{type(error).__name__}: {str(error).strip().splitlines()[0] if str(error).strip() else ''}"
+        _report(PrebuildError(f"unexpected: {summary}", hint="set PREBUILD_DEBUG=1 for the traceback"), as_json=False)
         return 1
     finally:
         if output := sys.modules.get("prebuild_tasks.cli.output"):

@@ -1,4 +1,4 @@
-"""How commands print: JSON for scripts, a table for people, plain columns where no terminal is."""
+"""Output of commands: JSON for scripts, tables on a terminal, and plain columns elsewhere."""
 
 from __future__ import annotations
 
@@ -15,7 +15,6 @@ import typer
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON")]
 
-
 POOL_COLUMNS = {
     "preset": "PRESET",
     "desired": "DESIRED",
@@ -26,73 +25,87 @@ POOL_COLUMNS = {
     "next_action": "NEXT ACTION",
     "last_error": "LAST ERROR",
 }
-"""A pool as `status` and `status --watch` show it."""
+"""Columns of `up`, `status` and `status --watch`: the key in a row and the heading."""
 
 _opened = ExitStack()
 
 
 class Closable(Protocol):
-    """Something with connections."""
+    """A resource that must be closed when a command ends."""
 
     def close(self) -> None:
-        """Close the connections."""
+        """Close the resource's connections."""
 
 
 C = TypeVar("C", bound=Closable)
 
 
-def opened(thing: C) -> C:
-    """The thing itself; it is closed when the command ends, however it ends."""
-    _opened.callback(thing.close)
-    return thing
+def opened(resource: C) -> C:
+    """Return the resource unchanged, and close it when the command ends, even by an error."""
+    _opened.callback(resource.close)
+    return resource
 
 
 def close_opened() -> None:
-    """Close what the command opened."""
+    """Close every resource that the command opened."""
     _opened.close()
 
 
 def os_user() -> str:
-    """Who runs the command; the default of --actor."""
+    """Return the name of the user who runs the command, which is the default of --actor."""
     try:
         return getpass.getuser()
     except (KeyError, OSError):
         return "unknown"
 
 
-ActorOption = Annotated[str, typer.Option("--actor", default_factory=os_user, help="Who does this, for history")]
+ActorOption = Annotated[
+    str,
+    typer.Option(
+        "--actor", default_factory=os_user, show_default="your user name", help="Name to record in the history"
+    ),
+]
 
 
 def keep_everything() -> None:
-    """For a command that reads much and ends: looking for garbage would take a third of its time."""
+    """Switch garbage collection off until the command ends.
+
+    For a short command that reads many rows, collection would take a third of its time.
+    """
     gc.disable()
     _opened.callback(gc.enable)
 
 
 def write(text: str) -> None:
-    """One line on standard output."""
+    """Write a line to standard output."""
     sys.stdout.write(text + "\n")
 
 
 def write_json(value: object) -> None:
-    """Indented JSON on standard output. Raises ValueError for infinity and NaN, which JSON has no words for."""
+    """Write indented JSON to standard output. Raises ValueError for infinity and NaN, which JSON does not have."""
     write(json.dumps(value, indent=2, default=str, ensure_ascii=False, allow_nan=False))
 
 
 def write_json_line(value: object) -> None:
-    """JSON on one line of standard output, at once: one of several values that come by and by."""
+    """Write JSON on one line and flush it, so that a reader gets each of several values as it comes."""
     write(json.dumps(value, default=str, ensure_ascii=False, allow_nan=False))
     sys.stdout.flush()
 
 
 def write_rows(rows: Sequence[Mapping[str, object]], columns: Mapping[str, str], *, empty: str) -> None:
-    """Rows as columns (`columns`: key to heading), or the sentence for none."""
+    """Write rows as a table.
+
+    Args:
+        rows: The rows.
+        columns: The heading of each key to show.
+        empty: The sentence to write when there are no rows.
+    """
     if not rows:
         write(empty)
         return
     cells = [[_cell(row.get(key)) for key in columns] for row in rows]
     lines = [list(columns.values()), *cells]
-    # Names and URLs are to be copied, so only columns of sentences are broken into several lines.
+    # Only columns of sentences are wrapped, so that names and URLs can be copied.
     sentences = [any(" " in cell for cell in column) for column in zip(*cells, strict=True)]
     if sys.stdout.isatty() and _narrowest(lines, sentences) <= get_terminal_size().columns:
         from rich.console import Console
@@ -111,13 +124,16 @@ def write_rows(rows: Sequence[Mapping[str, object]], columns: Mapping[str, str],
 
 
 def write_more(rows: Sequence[object], limit: int, which: str) -> None:
-    """That there may be more than the `limit` rows that were asked for; `which` they are: newest, first."""
+    """Write that there may be more rows, when as many as the limit were read.
+
+    `which` says which rows were read: "newest" or "first".
+    """
     if len(rows) == limit:
         write(f"(the {which} {limit}; more with --limit)")
 
 
 def _narrowest(lines: Sequence[Sequence[str]], sentences: Sequence[bool]) -> int:
-    """How narrow a table can be made; any narrower, and it would leave out letters."""
+    """Return the fewest columns of a terminal that a table fits without cutting words."""
     columns = zip(zip(*lines, strict=True), sentences, strict=True)
     parts = ([word for cell in column for word in cell.split()] if breaks else column for column, breaks in columns)
     return sum(max(map(len, part), default=0) + 2 for part in parts)

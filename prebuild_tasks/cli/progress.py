@@ -1,4 +1,4 @@
-"""What a command shows while it takes long, on standard error: a moving line on a terminal, plain lines elsewhere."""
+"""Progress of a command that takes long, on standard error: a spinner on a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 
@@ -6,21 +6,27 @@ import sys
 from threading import Timer
 from typing import TYPE_CHECKING, Self
 
-if TYPE_CHECKING:  # a claim does not pay for it before it waits
+if TYPE_CHECKING:  # imported when it is first shown, because a claim that need not wait must be quick
     from rich.progress import Progress
 
-_PATIENCE = 1.0
-"""Seconds a plain line waits for, as most commands are done by then."""
+_DELAY = 1.0
+"""Seconds until a plain line is written. Most commands have ended by then."""
 
 
 class Working:
-    """Shows what is being done until the `with` ends. Nothing when `quiet`, which is what --json asks for."""
+    """A context manager that shows what the command is doing."""
 
-    def __init__(self, words: str, *, quiet: bool = False, patience: float = _PATIENCE) -> None:
-        """Prepare the line; it is shown after `patience` seconds where there is no terminal."""
-        self._words = words
+    def __init__(self, activity: str, *, quiet: bool = False, delay: float = _DELAY) -> None:
+        """Show nothing yet.
+
+        Args:
+            activity: What is being done.
+            quiet: Whether to show nothing, as with --json.
+            delay: Seconds until a plain line is written.
+        """
+        self._activity = activity
         self._quiet = quiet
-        self._patience = patience
+        self._delay = delay
         self._bar: Progress | None = None
         self._timer: Timer | None = None
 
@@ -31,44 +37,44 @@ class Working:
             from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
             from rich.table import Column
 
-            room = Column(ratio=1, no_wrap=True, overflow="ellipsis")  # a long sentence gives way to the clock
+            room = Column(ratio=1, no_wrap=True, overflow="ellipsis")  # cut a long sentence, not the clock
             text = TextColumn("{task.description}", markup=False, table_column=room)
             columns = (SpinnerColumn(), text, TimeElapsedColumn())
             self._bar = Progress(*columns, console=Console(stderr=True), transient=True, expand=True)
-            self._bar.add_task(self._words, total=None)
+            self._bar.add_task(self._activity, total=None)
             self._bar.start()
         elif not self._quiet:
-            self._line_later(self._words)
+            self._write_later(self._activity)
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Take the line away."""
-        self._forget_line()
+        """Remove the spinner, or cancel the line."""
+        self._cancel_line()
         if self._bar:
             self._bar.stop()
 
-    def say(self, words: str) -> None:
-        """Something else is being done, or waited for, from now on."""
-        self._words = words
+    def say(self, activity: str) -> None:
+        """Show another activity from now on."""
+        self._activity = activity
         if self._bar:
-            self._bar.update(self._bar.task_ids[0], description=words)
+            self._bar.update(self._bar.task_ids[0], description=activity)
         elif not self._quiet:
-            self._line_later(words)
+            self._write_later(activity)
 
-    def _line_later(self, words: str) -> None:
-        self._forget_line()
-        if self._patience <= 0:
-            self._line(words)
+    def _write_later(self, line: str) -> None:
+        self._cancel_line()
+        if self._delay <= 0:
+            self._write(line)
             return
-        self._timer = Timer(self._patience, self._line, (words,))
+        self._timer = Timer(self._delay, self._write, (line,))
         self._timer.daemon = True
         self._timer.start()
 
-    def _forget_line(self) -> None:
+    def _cancel_line(self) -> None:
         if self._timer:
             self._timer.cancel()
 
-    def _line(self, words: str) -> None:
-        self._forget_line()
-        sys.stderr.write(f"{words}\n")
+    def _write(self, line: str) -> None:
+        self._cancel_line()
+        sys.stderr.write(f"{line}\n")
         sys.stderr.flush()

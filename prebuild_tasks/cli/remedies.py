@@ -1,4 +1,4 @@
-"""Spell remedies as commands: the only table of what to run, for whom a terminal is the face."""
+"""Spell remedies as commands of this command line."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from prebuild_tasks.remedies import Remedy, RemedyKind
 
-if TYPE_CHECKING:  # what a worker that refuses to start prints must not wait for the settings
+if TYPE_CHECKING:  # a worker that refuses to start spells its error without importing the settings
     from prebuild_tasks.config import Settings
     from prebuild_tasks.errors import PrebuildError
     from prebuild_tasks.insight import Recommendation, Step
@@ -16,7 +16,7 @@ if TYPE_CHECKING:  # what a worker that refuses to start prints must not wait fo
 
 @dataclass(frozen=True, slots=True)
 class StartCommands:
-    """How each process is started."""
+    """The shell command that starts each process."""
 
     worker: str
     builds: str
@@ -24,18 +24,19 @@ class StartCommands:
 
 
 EMBEDDED = StartCommands("prebuild up", "prebuild up", "prebuild up")
-"""One command runs all of them on one machine."""
+"""On one machine, `prebuild up` starts all of them."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Spelling:
-    """A command, and what introduces it where the error says nothing itself."""
+    """The command for a kind of remedy."""
 
     command: str
-    """With `{subject}` and `{version}`."""
+    """A template with the fields `{subject}` and `{version}`."""
     lead: str = "run"
+    """The words before the command, when the error has no hint."""
     placeholder: str = ""
-    """Stands for a subject that is not known."""
+    """Replaces a subject that is not known."""
 
 
 _SPELLINGS: Mapping[RemedyKind, _Spelling] = {
@@ -69,12 +70,12 @@ _SPELLINGS: Mapping[RemedyKind, _Spelling] = {
 
 
 def spell(remedy: Remedy, start: StartCommands = EMBEDDED) -> str:
-    """Return the command that carries the remedy out; `start`: how processes are started here."""
+    """Return the command that carries out the remedy. `start` has the commands that start each process."""
     return _spelling(remedy, start).command
 
 
 def next_step(hint: str, remedy: Remedy | None, start: StartCommands = EMBEDDED) -> str:
-    """Return what to do next: the hint, then the command; the command's own lead where there is no hint."""
+    """Return the hint and the command, as in "see: prebuild status". Without a hint, the command's lead precedes it."""
     if remedy is None:
         return hint
     spelling = _spelling(remedy, start)
@@ -82,24 +83,25 @@ def next_step(hint: str, remedy: Remedy | None, start: StartCommands = EMBEDDED)
 
 
 def next_step_of(error: PrebuildError) -> str:
-    """Return what to do about an error; empty where there is nothing to say."""
+    """Return what to do about an error; empty when it has neither a hint nor a remedy."""
     return next_step(error.hint, error.remedy)
 
 
 def why_of(step: Step) -> str:
-    """Return what a step of `explain` is for, and the other way to the same end."""
+    """Return the purpose of a step of `explain`, with the alternative command if there is one."""
     return f"{step.why}; on one machine, {spell(step.instead)} runs all of them" if step.instead else step.why
 
 
-def recommendation_words(item: Recommendation) -> str:
-    """Return a recommendation of the report, with the command to look further."""
+def spell_recommendation(item: Recommendation) -> str:
+    """Return a recommendation of the report as a sentence, with the command to investigate."""
     return f"{item.sentence}; {next_step('', item.remedy)}" if item.remedy else item.sentence
 
 
 def celery_arguments(settings: Settings, host: str = "%h") -> Mapping[str, Sequence[str]]:
-    """Return what follows `celery -A prebuild_tasks` to start a worker, the builds and beat, by these names.
+    """Return the arguments after `celery -A prebuild_tasks` that start a worker, the builds worker and beat.
 
-    This is the one place that says so: `up`, the remedies, the Procfile, compose and the documentation agree with it.
+    The keys are `worker`, `builds` and `beat`. Nothing else spells these commands, except the Procfile, compose file and
+    documentation, which are tested against this.
     """
     from prebuild_tasks.messaging import BUILDS, CONTROL
 
@@ -113,14 +115,17 @@ def celery_arguments(settings: Settings, host: str = "%h") -> Mapping[str, Seque
 
 
 def start_commands(settings: Settings) -> StartCommands:
-    """Return how each process is started by hand, as in the Procfile."""
+    """Return the commands that start each process by hand, as in the Procfile."""
     return StartCommands(
         **{name: " ".join(("celery -A prebuild_tasks", *rest)) for name, rest in celery_arguments(settings).items()}
     )
 
 
 def usual_start_commands(settings: Settings) -> StartCommands:
-    """Return how processes are started where nothing but one machine is configured, or by hand elsewhere."""
+    """Return the start commands that suit the settings.
+
+    Without a database or Redis URL there is only one machine, where `prebuild up` starts everything.
+    """
     return start_commands(settings) if settings.database_url or settings.redis_url else EMBEDDED
 
 
@@ -133,9 +138,9 @@ def _spelling(remedy: Remedy, start: StartCommands) -> _Spelling:
         case RemedyKind.START_BEAT:
             return _Spelling(start.beat, "start one")
         case RemedyKind.RESTART_OR_FORGET_HOST:
-            again = f"PREBUILD_HOST={remedy.subject} {start.builds}"
-            gone = f"is it gone for good: prebuild forget {remedy.subject}"
-            return _Spelling(f"{again}; {gone}", "there, start")
+            restart = f"PREBUILD_HOST={remedy.subject} {start.builds}"
+            forget = f"prebuild forget {remedy.subject}"
+            return _Spelling(f"{restart}; if the host will not come back: {forget}", "on that host, start")
         case RemedyKind.LIST_BUILDS:
             return _Spelling(
                 f"prebuild builds --preset {remedy.subject}" if remedy.subject else "prebuild builds", "see"

@@ -1,4 +1,4 @@
-"""Instants as people give them: how long ago, or a date."""
+"""Instants on the command line, given as a duration before now or as a date."""
 
 from __future__ import annotations
 
@@ -8,14 +8,23 @@ from datetime import UTC, datetime, timedelta
 from prebuild_tasks.errors import InputError
 from prebuild_tasks.model.durations import parse_duration
 
-FORMS = "how long ago, as 12h or 7d, or a date or time as 2026-03-01 or 2026-03-01T08:00+01:00"
+FORMS = "an age such as 12h or 7d, or a date or time such as 2026-03-01 or 2026-03-01T08:00+01:00"
 
 
-def instant(text: str, option: str, now: datetime) -> datetime:
-    """The instant meant; without an offset it is UTC. Raises InputError that names the option."""
+def parse_instant(text: str, option: str, now: datetime) -> datetime:
+    """Return the instant that a text means. A date or time without an offset is UTC.
+
+    Args:
+        text: One of `FORMS`.
+        option: The option, for the error.
+        now: The current time.
+
+    Raises:
+        InputError: When the text cannot be read as a time.
+    """
     day = text.strip()
     if len(day) == 8 and day.isascii() and day.isdecimal():
-        # A date without dashes: it is no number of seconds that anybody has in mind.
+        # Eight digits are a date without dashes rather than a number of seconds.
         with suppress(ValueError):
             return datetime.fromisoformat(day).replace(tzinfo=UTC)
     try:
@@ -27,5 +36,5 @@ def instant(text: str, option: str, now: datetime) -> datetime:
     try:
         at = datetime.fromisoformat(text.strip())
     except ValueError:
-        raise InputError(f"{option} {text!r} is no time", hint=f"write {FORMS}") from None
+        raise InputError(f"cannot read {option} {text!r} as a time", hint=f"write {FORMS}") from None
     return (at if at.tzinfo else at.replace(tzinfo=UTC)).astimezone(UTC)

@@ -440,7 +440,7 @@ def test_paused(well: Here) -> None:
     told(well.run("explain", PRESET), "paused by ada since ", f"prebuild resume {PRESET}")
     well.run("pause", "--actor", "eve")
     told(well.run("explain", PRESET), "everything is paused by eve since ", "prebuild resume ")
-    told(well.run("doctor"), "paused    everything, by eve; to go on: prebuild resume", "nothing is wrong")
+    told(well.run("doctor"), "paused    everything, by eve; to end the pause: prebuild resume", "nothing is wrong")
 
 
 def test_quota(well: Here) -> None:

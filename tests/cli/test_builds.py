@@ -57,7 +57,7 @@ def test_the_tables_say_when_why_and_that_there_is_more(cli: Any, failed_and_men
     ("arguments", "code", "words"),
     [
         (["builds", "--preset", "dev/none"], 3, "there is no preset dev/none"),
-        (["builds", "--since", "soon"], 2, "--since 'soon' is no time"),
+        (["builds", "--since", "soon"], 2, "cannot read --since 'soon' as a time"),
         (["history", "--preset", "dev/none"], 3, "there is no preset dev/none"),
         (["history", "nothing"], 3, "there is no history of nothing"),
         (["history", "a", "--preset", "dev/small"], 2, "not both"),

@@ -103,7 +103,7 @@ def test_a_claim_without_redis_answers_and_says_nothing_wrong(cli: Any, database
         (["logs", "nothing"], 3, "there is no build nothing"),
         (["builds", "--status", "bad"], 2, "unknown"),
         (["apply", "/nowhere/pools.yaml"], 2, "can't be read"),
-        (["decide", "/nowhere/case.json"], 2, "can't be read"),
+        (["decide", "/nowhere/case.json"], 2, "cannot be read"),
         (["reconcile"], 7, "did not answer"),
         (["explain", "dev/none"], 3, "there is no preset dev/none"),
         (["pause", "dev/none"], 3, "there is no preset dev/none"),

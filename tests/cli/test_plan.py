@@ -48,7 +48,7 @@ def test_a_plan_and_applying_exactly_it(cli: Any, pools: Any, database: Database
     fill(database, settings)
     text = cli("plan", pools(2, start="false"))
     assert "~ dev/small  replace 2, but held back: no worker (version auto-" in text
-    assert "apply will ask for --yes: it deletes 2 of all 2 eligible prebuilds" in text
+    assert "apply requires --yes, because it deletes 2 of all 2 eligible prebuilds" in text
     assert text.rstrip().endswith("--if-revision 1 --yes")
 
 

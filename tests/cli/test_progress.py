@@ -24,7 +24,7 @@ class Terminal(io.StringIO):
 def test_without_a_terminal_a_line_comes_only_when_it_takes_long(capsys: pytest.CaptureFixture[str]) -> None:
     with Working("quick"):
         pass
-    with Working("slow", patience=0.01) as working:
+    with Working("slow", delay=0.01) as working:
         said = wait_until(lambda: capsys.readouterr().err, what="the line")
         assert said == "slow\n"
         working.say("something else")
@@ -32,7 +32,7 @@ def test_without_a_terminal_a_line_comes_only_when_it_takes_long(capsys: pytest.
 
 
 def test_where_waiting_is_certain_it_is_said_at_once(capsys: pytest.CaptureFixture[str]) -> None:
-    with Working("waiting", patience=0) as working:
+    with Working("waiting", delay=0) as working:
         working.say("still")
     assert capsys.readouterr().err == "waiting\nstill\n"
 

@@ -29,7 +29,8 @@ SPELLED = {
     Remedy(K.START_BEAT): ("start one", "start beat"),
     Remedy(K.START_REDIS): ("start it with", UNREACHABLE),
     Remedy(K.RESTART_OR_FORGET_HOST, "box"): (
-        "there, start", "PREBUILD_HOST=box start builds; is it gone for good: prebuild forget box",
+        "on that host, start",
+        "PREBUILD_HOST=box start builds; if the host will not come back: prebuild forget box",
     ),
     Remedy(K.FORGET_HOST_AND_CLAIMED, "box"): ("run", "prebuild forget box --claimed"),
     Remedy(K.CREATE_DATABASE): ("create it with", "prebuild up, or: prebuild db upgrade"),

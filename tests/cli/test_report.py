@@ -13,7 +13,7 @@ from xml.etree import ElementTree as ET
 import pytest
 
 from prebuild_tasks.cli.commands.report import heat_lines
-from prebuild_tasks.cli.when import instant
+from prebuild_tasks.cli.when import parse_instant
 from prebuild_tasks.config import Settings
 from prebuild_tasks.db.engine import Database
 from prebuild_tasks.errors import InputError
@@ -87,7 +87,7 @@ def test_the_terminal_shows_figures_heat_and_what_follows(cli: Any, past: Past) 
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["--since", "soon"], "--since 'soon' is no time"),
+        (["--since", "soon"], "cannot read --since 'soon' as a time"),
         (["--since", "1h", "--until", "2h"], "--since must be before --until"),
         (["--since", "999999999999d"], "too long ago"),
         (["--since", "2999-01-01"], "not in the future"),
@@ -141,10 +141,10 @@ def test_a_heat_map_shows_what_happened_once() -> None:
 
 def test_times_as_people_give_them(past: Past) -> None:
     now = past.now
-    assert instant("90m", "--since", now) == now - 1.5 * HOUR
-    assert instant("2026-03-01T08:00+02:00", "--since", now).isoformat() == "2026-03-01T06:00:00+00:00"
+    assert parse_instant("90m", "--since", now) == now - 1.5 * HOUR
+    assert parse_instant("2026-03-01T08:00+02:00", "--since", now).isoformat() == "2026-03-01T06:00:00+00:00"
     for day in ("2026-03-01", "20260301", " 20260301 "):
-        assert instant(day, "--since", now).isoformat() == "2026-03-01T00:00:00+00:00"
-    assert instant("20261301", "--since", now) == now - timedelta(seconds=20261301), "no date"
-    with pytest.raises(InputError, match="--until 'x' is no time"):
-        instant("x", "--until", now)
+        assert parse_instant(day, "--since", now).isoformat() == "2026-03-01T00:00:00+00:00"
+    assert parse_instant("20261301", "--since", now) == now - timedelta(seconds=20261301), "no date"
+    with pytest.raises(InputError, match="cannot read --until 'x' as a time"):
+        parse_instant("x", "--until", now)

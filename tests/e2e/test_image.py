@@ -63,7 +63,7 @@ def test_its_steps_make_a_service_of_the_locked_packages_alone(place: Path) -> N
     assert ran == sum(word == "RUN" for word, _ in stages()[0]) > 0
 
     environment = {"PATH": f"{place}/opt/prebuild/bin:/usr/bin:/bin", "PREBUILD_DATA_DIR": str(place / "data")}
-    assert "Pools of ready-to-claim developer workspaces" in run("prebuild", "--help")
+    assert "pools of ready-to-claim developer workspaces" in run("prebuild", "--help")
     assert "celery:5." in run("celery", "-A", "prebuild_tasks", "report")
     run("python", "-c", "import psycopg, docker")
     frozen = run(str(place / "python/bin/uv"), "pip", "freeze", "--python", str(place / "opt/prebuild/bin/python"))

@@ -1,4 +1,4 @@
-"""`db upgrade`, `config show|schema`, `decide`."""
+"""The commands `db upgrade`, `config show`, `config schema` and `decide`."""
 
 from __future__ import annotations
 
@@ -15,26 +15,32 @@ from prebuild_tasks.cli.progress import Working
 from prebuild_tasks.config import EMPTY_IS_NONE, Settings, load_settings, masked_url
 from prebuild_tasks.errors import InputError
 
-db = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode=None, help="Database: upgrade")
+db = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode=None, help="Manage the database schema")
 config = typer.Typer(
-    no_args_is_help=True, add_completion=False, rich_markup_mode=None, help="Settings and the pools file's schema"
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    help="Show settings and the schema of the pools file",
 )
 _SECRET = {"flower_basic_auth"}
 
 
 @db.callback()
 def _db() -> None:
-    """The database's schema."""
+    """Manage the database schema."""
 
 
 @db.command()
 def upgrade(as_json: JsonOption = False) -> None:
-    """Migrate the database to the newest schema. Safe to run twice, and from several machines at once."""
+    """Migrate the database to the newest schema.
+
+    It is safe to run this twice, and from several machines at once.
+    """
     from prebuild_tasks.db.engine import Database
 
     settings = load_settings()
     database = opened(Database(settings.resolved_database_url))
-    # Another one that is at work is waited for.
+    # This waits for a migration that runs elsewhere.
     with Working("migrating the database", quiet=as_json):
         steps = database.upgrade()
     if as_json:
@@ -46,7 +52,10 @@ def upgrade(as_json: JsonOption = False) -> None:
 
 @config.command()
 def show(as_json: JsonOption = False) -> None:
-    """Show every setting, its value and where it came from; secrets are masked."""
+    """Show every setting, its value and its source.
+
+    Secrets are masked.
+    """
     settings = load_settings()
     rows = []
     for name in Settings.model_fields:
@@ -76,18 +85,18 @@ def schema() -> None:
 
 
 def decide(
-    file: Annotated[Path, typer.Argument(help="A decision case or a list of them, as JSON; - for stdin")],
+    file: Annotated[Path, typer.Argument(help="JSON with a decision case or a list of them; - for stdin")],
 ) -> None:
-    """Answer decision cases: the state and the actions of each."""
+    """Answer decision cases with the state and the actions of each."""
     from prebuild_tasks.cli.commands.decide_cases import decide_cases
 
     try:
         text = sys.stdin.read() if str(file) == "-" else file.read_text(encoding="utf-8")
         cases = json.loads(text)
     except OSError as error:
-        raise InputError(f"{file} can't be read: {error.strerror}") from None
+        raise InputError(f"{file} cannot be read: {error.strerror}") from None
     except ValueError as error:
-        raise InputError(f"{file} is no JSON: {error}") from None
+        raise InputError(f"{file} is not JSON: {error}") from None
     answers = decide_cases(cases)
     write_json(answers if isinstance(cases, list) else answers[0])
 

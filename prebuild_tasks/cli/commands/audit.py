@@ -1,4 +1,4 @@
-"""`audit` and `sweep`."""
+"""The commands `audit` and `sweep`."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from prebuild_tasks.insight import audit_twice
 from prebuild_tasks.upkeep import StrayState, ask_for_resources, list_strays
 
 _PAUSE = 2.0
+"""Seconds between the two readings of an audit."""
 _STRAY_COLUMNS = {
     "provisioner": "PROVISIONER",
     "host": "HOST",
@@ -29,19 +30,26 @@ _STRAY_COLUMNS = {
 
 
 def audit(
-    database_only: Annotated[bool, typer.Option("--database-only", help="Do not ask the provisioners")] = False,
+    database_only: Annotated[
+        bool, typer.Option("--database-only", help="Check the database without asking the provisioners")
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Check the invariants on the live system; exit 8 and name the rows when one is broken."""
-    here = opened(Runtime(load_settings()))
-    provisioners = None if database_only else here.provisioners
-    with Working("asking the provisioners what there is" if provisioners else "reading", quiet=as_json) as working:
+    """Check the invariants of the running system.
+
+    Exits with 8 and names the rows when one is violated.
+    """
+    runtime = opened(Runtime(load_settings()))
+    provisioners = None if database_only else runtime.provisioners
+    with Working(
+        "listing the resources of the provisioners" if provisioners else "reading the database", quiet=as_json
+    ) as working:
 
         def pause() -> None:
-            working.say("something was found: looking again, for it may be on its way")
+            working.say("checking again, because a finding may only be a change in progress")
             time.sleep(_PAUSE)
 
-        findings = audit_twice(lambda: insight.audit(here.database, here.settings, provisioners), pause)
+        findings = audit_twice(lambda: insight.audit(runtime.database, runtime.settings, provisioners), pause)
     if as_json:
         write_json({"clean": not findings, "findings": rows_of(findings)})
     elif not findings:
@@ -54,23 +62,27 @@ def audit(
 
 
 def sweep(
-    confirm: Annotated[bool, typer.Option("--confirm", help="Remove what waits for confirmation")] = False,
+    confirm: Annotated[bool, typer.Option("--confirm", help="Remove resources that wait for confirmation")] = False,
     *,
     actor: ActorOption,
     as_json: JsonOption = False,
 ) -> None:
-    """Show resources that carry our mark and that no workspace knows of, and have every host look again."""
-    here = opened(Runtime(load_settings()))
-    confirmed = upkeep.confirm(here.database, actor=actor) if confirm else 0
-    with Working("asking the hosts to look", quiet=as_json):
-        asked = ask_for_resources(here.database, here.settings, here.messages)["asked"]
-    rows = list_strays(here.database)
+    """Show strays, and ask every host to look for more.
+
+    A stray is a resource with this installation's mark that belongs to no known workspace. Strays are removed after a
+    while; if there are suspiciously many, only after --confirm.
+    """
+    runtime = opened(Runtime(load_settings()))
+    confirmed = upkeep.confirm(runtime.database, actor=actor) if confirm else 0
+    with Working("asking the hosts to look for strays", quiet=as_json):
+        asked = ask_for_resources(runtime.database, runtime.settings, runtime.messages)["asked"]
+    rows = list_strays(runtime.database)
     if as_json:
         write_json({"confirmed": confirmed, "asked": asked, "resources": rows_of(rows)})
         return
-    write_rows(rows_of(rows), _STRAY_COLUMNS, empty="nothing unknown")
+    write_rows(rows_of(rows), _STRAY_COLUMNS, empty="no strays")
     if confirmed:
-        write(f"{confirmed} confirmed: they are removed at the next look")
+        write(f"{confirmed} confirmed; the next sweep removes them")
     elif waiting := sum(row.state is StrayState.WAITING for row in rows):
-        write(f"{waiting} are too many to be an accident, so none is removed; if they may go: prebuild sweep --confirm")
-    write(f"{asked} hosts were asked to look" if asked else "no builds worker is there to look; see: prebuild status")
+        write(f"{waiting} strays are suspiciously many, so none is removed; to remove them: prebuild sweep --confirm")
+    write(f"{asked} hosts were asked to look" if asked else "no builds worker is running to look; see: prebuild status")

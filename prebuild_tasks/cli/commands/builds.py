@@ -1,4 +1,4 @@
-"""`builds`, `logs` and `history`."""
+"""The commands `builds`, `logs` and `history`."""
 
 from __future__ import annotations
 
@@ -14,13 +14,14 @@ from prebuild_tasks.bootstrap import Runtime
 from prebuild_tasks.cli.completion import PresetOption, complete_preset, complete_status, complete_workspace
 from prebuild_tasks.cli.json_views import build_json, fields_of, log_json, rows_of
 from prebuild_tasks.cli.output import JsonOption, opened, write_json, write_json_line, write_more, write_rows
-from prebuild_tasks.cli.when import FORMS, instant
+from prebuild_tasks.cli.when import FORMS, parse_instant
 from prebuild_tasks.config import load_settings
 from prebuild_tasks.errors import InputError
 from prebuild_tasks.insight import build_log, read_history
 from prebuild_tasks.model.vocabulary import BuildStatus
 
 _FOLLOW_PAUSE = 0.5
+"""Seconds between two reads of a log."""
 _COLUMNS = {
     "at": "WHEN (UTC)",
     "build": "BUILD",
@@ -46,21 +47,22 @@ _HISTORY_COLUMNS = {
 def builds(
     preset: PresetOption = "",
     only: Annotated[
-        str, typer.Option("--status", help="Only with this status, e.g. failed", autocompletion=complete_status)
+        str,
+        typer.Option("--status", help="Only those with this status, such as failed", autocompletion=complete_status),
     ] = "",
-    since: Annotated[str, typer.Option(help=f"Only asked for from then on: {FORMS}")] = "",
-    limit: Annotated[int, typer.Option(min=1, help="How many at most")] = 50,
+    since: Annotated[str, typer.Option(help=f"Only those requested since then: {FORMS}")] = "",
+    limit: Annotated[int, typer.Option(min=1, help="The most builds to show")] = 50,
     as_json: JsonOption = False,
 ) -> None:
     """List builds, newest first."""
     if only and only not in list(BuildStatus):
         raise InputError(f"--status {only!r} is unknown", hint=f"use one of {', '.join(BuildStatus)}")
-    here = opened(Runtime(load_settings()))
+    runtime = opened(Runtime(load_settings()))
     rows = insight.builds(
-        here.database,
+        runtime.database,
         status=only,
         preset=preset,
-        since=(lambda now: instant(since, "--since", now)) if since else None,
+        since=(lambda now: parse_instant(since, "--since", now)) if since else None,
         limit=limit,
     )
     if as_json:
@@ -75,14 +77,17 @@ def logs(
     build: Annotated[
         str,
         typer.Argument(
-            help="A build's id or its beginning, or a workspace's name for its newest",
+            help="A build's id or the start of it, or a workspace's name for its newest build",
             autocompletion=complete_workspace,
         ),
     ],
-    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until the build has ended")] = False,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until the build ends")] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Show the output of a build, from any host. With --follow, --json is one object per line, as it comes."""
+    """Show the output of a build, whichever host it ran on.
+
+    With --follow and --json, each piece is a JSON object on a line of its own.
+    """
     database = opened(Runtime(load_settings())).database
     page = build_log(database, build)
     if as_json and not follow:
@@ -104,17 +109,20 @@ def history(
     workspace: Annotated[
         str,
         typer.Argument(
-            help="Name, owner/name or id; a template/preset too; left out: everything",
+            help="Name, owner/name or id, or a template/preset; by default, everything",
             autocompletion=complete_workspace,
         ),
     ] = "",
     preset: Annotated[
-        str, typer.Option(help="Instead: a pool's, over all its versions", autocompletion=complete_preset)
+        str, typer.Option(help="Instead, the history of a pool over all its versions", autocompletion=complete_preset)
     ] = "",
-    limit: Annotated[int, typer.Option(min=1, help="How many at most, the newest")] = 200,
+    limit: Annotated[int, typer.Option(min=1, help="The most events to show; the newest ones")] = 200,
     as_json: JsonOption = False,
 ) -> None:
-    """Show who did what to a workspace or a pool, why and when; also of what is gone."""
+    """Show who changed a workspace or a pool, when and why.
+
+    Deleted workspaces and pools have a history, too.
+    """
     rows = read_history(opened(Runtime(load_settings())).database, workspace, preset=preset, limit=limit)
     if as_json:
         write_json(rows_of(rows))

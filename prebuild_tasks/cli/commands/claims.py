@@ -1,4 +1,7 @@
-"""`claim`, `workspaces`, `release`, `delete`. Imports what a claim needs before the arguments are read, and no more."""
+"""The commands `claim`, `workspaces`, `release` and `delete`.
+
+The module imports only what a claim needs, so that a claim is quick.
+"""
 
 from __future__ import annotations
 
@@ -42,27 +45,32 @@ _COLUMNS = {
 }
 
 
+# More than six parameters: typer makes an argument or an option of each.
 def claim(
     presets: Annotated[
         list[str] | None,
-        typer.Argument(help="template/preset, in order of preference", autocompletion=complete_preset),
+        typer.Argument(help="One or more template/preset, in order of preference", autocompletion=complete_preset),
     ] = None,
     *,
-    owner: Annotated[str, typer.Option(help="Who gets it")],
-    name: Annotated[str, typer.Option(help="What it is to be called")] = "",
+    owner: Annotated[str, typer.Option(help="The user who gets the workspace")],
+    name: Annotated[str, typer.Option(help="A name for the workspace")] = "",
     template: Annotated[
         str,
         typer.Option(
-            help="Instead of presets: the preset of this template that matches", autocompletion=complete_template
+            help="Instead of presets: claim from the preset of this template that matches",
+            autocompletion=complete_template,
         ),
     ] = "",
-    param: Annotated[list[str] | None, typer.Option(help="With --template: NAME=VALUE")] = None,
-    wait: Annotated[bool, typer.Option("--wait", help="When none is ready: have one built, and wait for it")] = False,
-    timeout: Annotated[str, typer.Option(help="How long --wait waits")] = "10m",
-    request_id: Annotated[str, typer.Option(help="Repeat a request with its id to get the same answer")] = "",
+    param: Annotated[list[str] | None, typer.Option(help="With --template, a parameter to match: NAME=VALUE")] = None,
+    wait: Annotated[bool, typer.Option("--wait", help="If none is ready, have one built and wait for it")] = False,
+    timeout: Annotated[str, typer.Option(help="With --wait, the longest time to wait")] = "10m",
+    request_id: Annotated[str, typer.Option(help="Id of the request; repeat it to get the same answer")] = "",
     as_json: JsonOption = False,
 ) -> None:
-    """Take a ready workspace: the oldest eligible one of the first preset that has one."""
+    """Claim a ready workspace.
+
+    It is the oldest eligible one of the first preset that has one.
+    """
     parameters = dict(_pair(text) for text in param or [])
     try:
         patience = parse_duration(timeout)
@@ -78,45 +86,44 @@ def claim(
         request_id=request_id or str(uuid.uuid4()),
         wait=wait,
     )
-    claimed = _waited_for(session, request, patience, quiet=as_json) if wait else session.claim(request)
+    claimed = _claim_waiting(session, request, patience, quiet=as_json) if wait else session.claim(request)
     show_answer(claimed, as_json=as_json)
     session.send(claimed.follow_up)
 
 
 def workspaces(
-    owner: Annotated[str, typer.Option(help="Only this owner's")] = "",
+    owner: Annotated[str, typer.Option(help="Only those of this owner")] = "",
     preset: PresetOption = "",
     state: Annotated[
-        str, typer.Option(help="Only in this state, e.g. ready, usable, failed", autocompletion=complete_state)
+        str,
+        typer.Option(help="Only those in this state, such as ready, usable or failed", autocompletion=complete_state),
     ] = "",
-    disk: Annotated[
-        bool, typer.Option("--disk", help="Also how much disk each takes, of those on this machine")
-    ] = False,
-    limit: Annotated[int, typer.Option(min=1, help="How many at most")] = 1000,
+    disk: Annotated[bool, typer.Option("--disk", help="Also show the disk use of those on this machine")] = False,
+    limit: Annotated[int, typer.Option(min=1, help="The most workspaces to show")] = 1000,
     as_json: JsonOption = False,
 ) -> None:
-    """List workspaces that are not deleted; claimed ones first."""
+    """List workspaces that are not deleted, claimed ones first."""
     if state and state not in list(WorkspaceState):
         raise InputError(f"--state {state!r} is unknown", hint=f"use one of {', '.join(WorkspaceState)}")
-    # Not needed for a claim, which this module is kept quick for.
+    # Imported late, because a claim does not need it.
     from prebuild_tasks.insight import workspaces as list_workspaces
 
     rows = list_workspaces(
         opened(ClaimSession(load_settings())).database, owner=owner, preset=preset, state=state, limit=limit
     )
-    told = [fields_of(row) for row in rows]
+    items = [fields_of(row) for row in rows]
     sizes: list[int | None] = [None] * len(rows)
     if disk:
         from prebuild_tasks.provisioners import disk_use
 
         sizes = [disk_use(Path(row.directory)) if row.directory else None for row in rows]
-        told = [{**item, "disk_bytes": size} for item, size in zip(told, sizes, strict=True)]
+        items = [{**item, "disk_bytes": size} for item, size in zip(items, sizes, strict=True)]
     if as_json:
-        write_json(told)
+        write_json(items)
         return
     columns = {**_COLUMNS, "disk": "DISK"} if disk else _COLUMNS
     shown = [
-        {**item, "until": _until(row), "disk": _size(size)} for item, row, size in zip(told, rows, sizes, strict=True)
+        {**item, "until": _until(row), "disk": _size(size)} for item, row, size in zip(items, rows, sizes, strict=True)
     ]
     write_rows(shown, columns, empty="no workspaces")
     write_more(rows, limit, "first")
@@ -127,7 +134,7 @@ def _size(count: int | None) -> str:
 
 
 def _until(row: WorkspaceView) -> str:
-    """The end of a claimed workspace, with a warning when it is near, or the next try of a failed deletion."""
+    """Return when a claimed workspace ends, marked if that is soon, or when a failed deletion is tried again."""
     if row.retry_at:
         return f"tried again at {row.retry_at.isoformat()}"
     if row.claimed_until is None:
@@ -141,7 +148,7 @@ def release(
     actor: ActorOption,
     as_json: JsonOption = False,
 ) -> None:
-    """Give a claimed workspace back: it is deleted, with everything in it."""
+    """Give a claimed workspace back, which deletes it and everything in it."""
     _end(workspace, actor=actor, operator=False, as_json=as_json)
 
 
@@ -151,7 +158,10 @@ def delete(
     actor: ActorOption,
     as_json: JsonOption = False,
 ) -> None:
-    """Delete any workspace, a prebuild or somebody's (operators)."""
+    """Delete any workspace, whether a prebuild or claimed.
+
+    This is for operators; a user releases a workspace.
+    """
     _end(workspace, actor=actor, operator=True, as_json=as_json)
 
 
@@ -165,24 +175,27 @@ def _end(workspace: str, *, actor: str, operator: bool, as_json: bool) -> None:
     session.send(ending.follow_up)
 
 
-def _waited_for(session: ClaimSession, request: ClaimRequest, seconds: float, *, quiet: bool) -> Claimed:
-    """Says beside the answer what it is waiting for; on Ctrl-C, how to get what goes on being built all the same."""
+def _claim_waiting(session: ClaimSession, request: ClaimRequest, seconds: float, *, quiet: bool) -> Claimed:
+    """Claim, and show the reason for waiting on standard error.
+
+    The build goes on after Ctrl-C, so WaitStoppedError says how to claim what it makes.
+    """
     with ExitStack() as stack:
         shown: list[Working] = []
-        waits_for = "there is no answer yet"
+        reason = "there is no answer yet"
 
         def say(miss: ClaimMissError) -> None:
-            nonlocal waits_for
-            waits_for = miss.message
+            nonlocal reason
+            reason = miss.message
             if shown:
                 shown[0].say(miss.message)
             else:
-                shown.append(stack.enter_context(Working(miss.message, quiet=quiet, patience=0)))
+                shown.append(stack.enter_context(Working(miss.message, quiet=quiet, delay=0)))
 
         try:
             return session.claim_waiting(request, seconds, on_wait=say)
         except KeyboardInterrupt:
-            raise WaitStoppedError(f"no longer waited for: {waits_for}", hint=ask_again(request)) from None
+            raise WaitStoppedError(f"no longer waiting: {reason}", hint=ask_again(request)) from None
 
 
 def show_answer(claimed: Claimed, *, as_json: bool) -> None:
@@ -194,12 +207,12 @@ def show_answer(claimed: Claimed, *, as_json: bool) -> None:
     place = answer.url or answer.directory or answer.resource_id
     notes = [] if answer.state == "usable" else ["being personalised"]
     notes += [f"yours until {answer.claimed_until:%Y-%m-%d %H:%M} UTC"] if answer.claimed_until else []
-    told = f" ({', '.join(notes)})" if notes else ""
-    write(f"{answer.workspace}  {answer.preset}  {place}  {answer.directory if answer.url else ''}{told}".rstrip())
+    note = f" ({', '.join(notes)})" if notes else ""
+    write(f"{answer.workspace}  {answer.preset}  {place}  {answer.directory if answer.url else ''}{note}".rstrip())
 
 
 def _pair(text: str) -> tuple[str, str]:
     key, equals, value = text.partition("=")
     if not equals or not key:
-        raise InputError(f"--param {text!r} is no NAME=VALUE")
+        raise InputError(f"--param {text!r} is not NAME=VALUE")
     return key, value

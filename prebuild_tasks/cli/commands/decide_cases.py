@@ -1,4 +1,4 @@
-"""`prebuild decide FILE`: decision cases in, states and actions out. The way other implementations are compared."""
+"""Answer decision cases, by which other implementations of the rules are compared with this one."""
 
 from __future__ import annotations
 
@@ -22,13 +22,16 @@ from prebuild_tasks.reconcile import (
 
 
 def decide_cases(data: object) -> list[dict[str, object]]:
-    """The answer to one case or to each of a list. Raises InputError naming the case and the field it can't read."""
+    """Return the answer to a case, or to each case of a list.
+
+    Raises InputError that names the case and the field that cannot be read.
+    """
     cases = data if isinstance(data, list) else [data]
     return [_answer(case, position) for position, case in enumerate(cases)]
 
 
 class _Fields:
-    """The fields of one object of a case. Knows where it stands, so that an error can say so."""
+    """The fields of one object of a case, with its path for errors."""
 
     def __init__(self, values: object, case: object, where: str = "") -> None:
         self._case, self._where = case, where
@@ -81,7 +84,7 @@ class _Fields:
             self._refuse(key, f"must be an ISO 8601 instant, not {text!r}")
         return value if value.tzinfo else value.replace(tzinfo=UTC)
 
-    def given(self, key: str) -> bool:
+    def has(self, key: str) -> bool:
         return self._values.get(key) is not None
 
     def inner(self, key: str) -> _Fields:
@@ -94,7 +97,7 @@ class _Fields:
         return [_Fields(item, self._case, f"{self._path(key)}[{number}]") for number, item in enumerate(items)]
 
     def belongs_to(self, preset_id: str) -> bool:
-        """Whether a row is this preset's: null is nobody's, but the field must be there."""
+        """Return whether the row belongs to this preset. The field is required; null belongs to no preset."""
         if "preset" not in self._values:
             self._refuse("preset", "is missing")
         return bool(self._values["preset"] == preset_id)
@@ -136,7 +139,7 @@ def _snapshot(case: _Fields, now: datetime) -> PresetSnapshot:
         if row.belongs_to(preset.id):
             in_progress[row.choice("transition", in_progress)] += row.count("count")
     failures = None
-    if case.given("backoff"):
+    if case.has("backoff"):
         backoff = case.inner("backoff")
         failures = RecentFailures(backoff.whole("num_failed"), backoff.before("last_build_ago_s", now))
     return PresetSnapshot(
@@ -155,14 +158,14 @@ def _snapshot(case: _Fields, now: datetime) -> PresetSnapshot:
 
 
 def _preset(declared: _Fields, now: datetime) -> Preset:
-    invalidated = declared.given("last_invalidated_ago_s")
+    invalidated = declared.has("last_invalidated_ago_s")
     return Preset(
         id=declared.text("id"),
         desired=declared.count("desired"),
         using_active_version=declared.flag("using_active_version", default=True),
         deleted=declared.flag("deleted", default=False),
         deprecated=declared.flag("deprecated", default=False),
-        ttl=declared.seconds("ttl_s") if declared.given("ttl_s") else None,
+        ttl=declared.seconds("ttl_s") if declared.has("ttl_s") else None,
         last_invalidated_at=declared.before("last_invalidated_ago_s", now) if invalidated else None,
         timezone=declared.text("timezone", ""),
         schedules=tuple(Schedule(item.text("cron"), item.count("desired")) for item in declared.rows("schedules")),

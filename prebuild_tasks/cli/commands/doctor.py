@@ -1,4 +1,4 @@
-"""`doctor` and `health`."""
+"""The commands `doctor` and `health`."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from prebuild_tasks.model.text import span
 
 
 class HealthRole(StrEnum):
-    """What can be asked about."""
+    """A part of the service that a health probe can check."""
 
     WORKER = "worker"
     BUILDS = "builds"
@@ -30,15 +30,16 @@ class HealthRole(StrEnum):
 
 
 def health(
-    role: Annotated[HealthRole, typer.Option("--role", help="What must be alive")],
-    host: Annotated[str, typer.Option("--host", help="On this PREBUILD_HOST instead of on this machine")] = "",
-    anywhere: Annotated[bool, typer.Option("--any", help="On whichever host")] = False,
+    role: Annotated[HealthRole, typer.Option("--role", help="The part to check")],
+    host: Annotated[str, typer.Option("--host", help="Check on this PREBUILD_HOST instead of this machine")] = "",
+    anywhere: Annotated[bool, typer.Option("--any", help="Check on any host")] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """For probes: exit 0 when it is alive, 8 when not, 7 when the database or Redis does not answer.
+    """Check one part of the service, for health probes.
 
-    Workers and beat say in the database that they are there; nobody is pinged. In a container it is the container's own
-    process that is asked about.
+    Exits with 0 when it is healthy, 8 when it is not, and 7 when the database or Redis does not answer. Workers and
+    beat announce themselves in the database, so this sends them nothing. In a container, only the container's own
+    process is checked, unless --host or --any is used.
     """
     settings = load_settings()
     if role is HealthRole.REDIS:
@@ -63,32 +64,34 @@ def _ask_database(settings: Settings, role: HealthRole, host: str, *, anywhere: 
     try:
         with database.read() as connection:
             life = read_liveness(connection, settings, database.now(connection))
-    except InputError as error:  # it answers, and can't be worked on
+    except InputError as error:  # the database answers, but its schema cannot be used
         return False, error.message
     if role is HealthRole.DB:
         return True, f"the database {masked_url(settings.resolved_database_url)} answers"
     queue = {HealthRole.WORKER: settings.queue(RECONCILE), HealthRole.BUILDS: settings.queue(BUILDS)}.get(role, "")
-    mine = not host and not anywhere
+    only_this_machine = not host and not anywhere
     where = "" if anywhere else host or settings.host
-    return check_role(life, role.value, queue, host=where, machine=socket.gethostname() if mine else "")
+    machine = socket.gethostname() if only_this_machine else ""
+    return check_role(life, role.value, queue, host=where, machine=machine)
 
 
 def doctor(
     ignore: Annotated[
-        list[Symptom] | None, typer.Option("--ignore", help="A finding's code that is meant to be so")
+        list[Symptom] | None,
+        typer.Option("--ignore", metavar="CODE", help="Code of a finding to leave out; may be repeated"),
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Look for what is wrong with the database, Redis, workers, beat, provisioners and this machine.
+    """Diagnose the database, Redis, workers, beat, provisioners and this machine.
 
-    Exit 8 if anything is. Changes nothing. What is wrong with one pool tells: prebuild explain PRESET.
+    Exits with 8 if anything is wrong, and changes nothing. For a single pool, run: prebuild explain PRESET.
     """
     from prebuild_tasks.bootstrap import Runtime
     from prebuild_tasks.insight import examine
 
-    here = opened(Runtime(load_settings()))
-    facts = examine(here.database, here.settings, here.provisioners)
-    start = usual_start_commands(here.settings)
+    runtime = opened(Runtime(load_settings()))
+    facts = examine(runtime.database, runtime.settings, runtime.provisioners)
+    start = usual_start_commands(runtime.settings)
     findings = [finding for finding in diagnose(facts) if finding.symptom not in (ignore or ())]
     if as_json:
         rows = [
@@ -97,7 +100,7 @@ def doctor(
         ]
         write_json({"healthy": not findings, "findings": rows})
     else:
-        for line in _seen(here.settings, facts):
+        for line in _working_parts(runtime.settings, facts):
             write(line)
         for finding in findings:
             write(f"{finding.symptom}: {finding.sentence}\n  next: {next_step(finding.hint, finding.remedy, start)}")
@@ -106,8 +109,8 @@ def doctor(
         raise typer.Exit(AuditError.exit_code)
 
 
-def _seen(settings: Settings, facts: Examination) -> list[str]:
-    """What was looked at and answered."""
+def _working_parts(settings: Settings, facts: Examination) -> list[str]:
+    """Return a line about each part that answered."""
     lines = []
     if facts.schema:
         lines.append(f"database  {masked_url(settings.resolved_database_url)}, schema {facts.schema.current or 'none'}")
@@ -122,9 +125,9 @@ def _seen(settings: Settings, facts: Examination) -> list[str]:
             f"tick      {'none yet' if life.tick_age is None else f'{span(timedelta(seconds=life.tick_age))} ago'}"
         )
     if facts.paused_by:
-        lines.append(f"paused    everything, by {facts.paused_by}; to go on: prebuild resume")
-    well = [item for item in facts.provisioners if item.trouble is None]
-    lines += [f"templates {', '.join(item.templates)}, by {item.name}" for item in well]
+        lines.append(f"paused    everything, by {facts.paused_by}; to end the pause: prebuild resume")
+    usable = [item for item in facts.provisioners if item.trouble is None]
+    lines += [f"templates {', '.join(item.templates)}, by {item.name}" for item in usable]
     if facts.disk:
         lines.append(f"disk      {facts.disk.free_bytes / 1024**3:.1f} GiB free at {facts.disk.path}")
     return lines

@@ -1,4 +1,4 @@
-"""`explain`."""
+"""The command `explain`."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from prebuild_tasks.insight import Explained, explain_preset
 from prebuild_tasks.messaging import connect
 from prebuild_tasks.reconcile import Locks, Reason
 
-_REDIS_PATIENCE = 0.5
-"""Seconds Redis is waited for; what it adds is not worth more."""
+_REDIS_TIMEOUT = 0.5
+"""Seconds to wait for Redis, which adds only a detail."""
 
 
 def explain(
@@ -27,20 +27,20 @@ def explain(
     ],
     as_json: JsonOption = False,
 ) -> None:
-    """Say why a pool is as it is, from what is desired to what is eligible, and what would mend it."""
-    here = opened(Runtime(load_settings()))
-    settings = here.settings
-    client = opened(connect(settings.resolved_redis_url, connect_timeout=_REDIS_PATIENCE, timeout=_REDIS_PATIENCE))
+    """Explain the state of a pool, from the desired to the eligible prebuilds, and how to fix it."""
+    runtime = opened(Runtime(load_settings()))
+    settings = runtime.settings
+    client = opened(connect(settings.resolved_redis_url, connect_timeout=_REDIS_TIMEOUT, timeout=_REDIS_TIMEOUT))
     locks = Locks(client, settings.namespace, settings.lock_ttl)
-    found = explain_preset(here.database, settings, locks, preset)
+    explained = explain_preset(runtime.database, settings, locks, preset)
     if as_json:
-        write_json(explained_json(found, start_commands(settings)))
+        write_json(explained_json(explained, start_commands(settings)))
     else:
-        _print(found, start_commands(settings))
+        _print(explained, start_commands(settings))
 
 
-def _print(found: Explained, start: StartCommands) -> None:
-    facts, why = found.facts, found.explanation
+def _print(explained: Explained, start: StartCommands) -> None:
+    facts, why = explained.facts, explained.explanation
     state = facts.state
     because = "" if why.reason is Reason.NONE else f": {why.reason.value.replace('_', ' ')}"
     write(f"{facts.ref}: {state.eligible} of {state.desired} eligible{because}\n")

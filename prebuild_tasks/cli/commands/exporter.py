@@ -1,4 +1,4 @@
-"""`exporter`: Prometheus metrics over HTTP."""
+"""The command `exporter`, which serves Prometheus metrics over HTTP."""
 
 from __future__ import annotations
 
@@ -19,31 +19,39 @@ from prebuild_tasks.logs import configure_logging
 
 
 def exporter(
-    port: Annotated[int | None, typer.Option(help="Port; by default PREBUILD_EXPORTER_PORT", min=0, max=65535)] = None,
-    bind: Annotated[str, typer.Option(help="Address to listen on; by default PREBUILD_EXPORTER_BIND")] = "",
+    port: Annotated[
+        int | None, typer.Option(help="Port to listen on; by default, PREBUILD_EXPORTER_PORT", min=0, max=65535)
+    ] = None,
+    bind: Annotated[str, typer.Option(help="Address to listen on; by default, PREBUILD_EXPORTER_BIND")] = "",
     once: Annotated[bool, typer.Option("--once", help="Print the metrics and exit")] = False,
 ) -> None:
-    """Serve Prometheus metrics, read from the database when they are scraped. Runs until it is told to stop."""
+    """Serve Prometheus metrics until stopped.
+
+    Each scrape reads them from the database.
+    """
     settings = load_settings()
     if once:
-        here = opened(Exporter(settings, __version__))
-        sys.stdout.write(render(here.families(here.read_or_raise())))
+        source = opened(Exporter(settings, __version__))
+        sys.stdout.write(render(source.families(source.read_or_raise())))
         return
     configure_logging(settings)
     _require_schema(settings.resolved_database_url)
-    over = threading.Event()
+    stopping = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: over.set())
-    here = opened(Exporter(settings, __version__))
+        signal.signal(number, lambda *_: stopping.set())
+    source = opened(Exporter(settings, __version__))
     address = bind or settings.exporter_bind
-    served = serve(here, address, settings.exporter_port if port is None else port)
-    write(f"metrics: http://{f'[{address}]' if ':' in address else address}:{served}/metrics")
+    listening_port = serve(source, address, settings.exporter_port if port is None else port)
+    write(f"metrics: http://{f'[{address}]' if ':' in address else address}:{listening_port}/metrics")
     sys.stdout.flush()
-    over.wait()
+    stopping.wait()
 
 
 def _require_schema(url: str) -> None:
-    """A database that is away comes back; one without our tables needs somebody."""
+    """Raise InputError for a database without a usable schema.
+
+    One that cannot be reached is accepted, because it may come back while the exporter runs.
+    """
     database = Database(url)
     try:
         database.require_schema()

@@ -1,4 +1,4 @@
-"""`pause`, `resume`, `promote`, `invalidate`, `unblock`, `extend`, `forget`."""
+"""The commands `pause`, `resume`, `promote`, `invalidate`, `unblock`, `extend` and `forget`."""
 
 from __future__ import annotations
 
@@ -25,71 +25,71 @@ from prebuild_tasks.pools import OperationResult
 from prebuild_tasks.upkeep import forget_host
 from prebuild_tasks.workspaces import send_within
 
-MaybePreset = Annotated[
-    str, typer.Argument(help="template/preset; left out: everything", autocompletion=complete_preset)
+PresetOrAll = Annotated[
+    str, typer.Argument(help="template/preset; by default, every pool", autocompletion=complete_preset)
 ]
 
 
 def pause(
-    preset: MaybePreset = "",
+    preset: PresetOrAll = "",
     *,
-    reason: Annotated[str, typer.Option(help="Why; shown to everybody who wonders")] = "",
-    until: Annotated[str, typer.Option("--for", help="End by itself after this long, e.g. 2h")] = "",
+    reason: Annotated[str, typer.Option(help="The reason, shown to everyone")] = "",
+    until: Annotated[str, typer.Option("--for", help="End the pause after this long, such as 2h")] = "",
     actor: ActorOption,
     as_json: JsonOption = False,
 ) -> None:
-    """Stop creating and deleting in one pool, or in all. Claims go on."""
-    here = _here()
+    """Stop creating and deleting prebuilds in one pool or in all. Claims go on."""
+    runtime = _open_runtime()
     seconds = _seconds(until, "--for") if until else None
-    done = pools.pause(here.database, preset, actor=actor, reason=reason, seconds=seconds)
-    _report(here, done, f"{preset or 'everything'} is paused" + (f" for {until}" if until else ""), as_json=as_json)
+    done = pools.pause(runtime.database, preset, actor=actor, reason=reason, seconds=seconds)
+    _report(runtime, done, f"{preset or 'everything'} is paused" + (f" for {until}" if until else ""), as_json=as_json)
 
 
-def resume(preset: MaybePreset = "", *, actor: ActorOption, as_json: JsonOption = False) -> None:
-    """Reconcile one pool, or all, again."""
-    here = _here()
-    done = pools.resume(here.database, preset, actor=actor)
-    words = "is no longer paused" if done.changed else "was not paused"
-    _report(here, done, f"{preset or 'everything'} {words}", as_json=as_json)
+def resume(preset: PresetOrAll = "", *, actor: ActorOption, as_json: JsonOption = False) -> None:
+    """End the pause of one pool or of all."""
+    runtime = _open_runtime()
+    done = pools.resume(runtime.database, preset, actor=actor)
+    outcome = "is no longer paused" if done.changed else "was not paused"
+    _report(runtime, done, f"{preset or 'everything'} {outcome}", as_json=as_json)
 
 
 def promote(
-    template: Annotated[str, typer.Argument(help="The template", autocompletion=complete_template)],
-    version: Annotated[str, typer.Argument(help="The version to activate")],
+    template: Annotated[str, typer.Argument(help="Name of the template", autocompletion=complete_template)],
+    version: Annotated[str, typer.Argument(help="Version to activate")],
     *,
     actor: ActorOption,
     as_json: JsonOption = False,
 ) -> None:
-    """Make a stored version the active one: its pools fill, the old ones drain."""
-    here = _here()
-    done = pools.promote(here.database, template, version, actor=actor)
-    words = "is now active" if done.changed else "was active already"
-    _report(here, done, f"{template}@{version} {words}", as_json=as_json)
+    """Activate a stored version of a template. Its pools fill, and those of the old version drain."""
+    runtime = _open_runtime()
+    done = pools.promote(runtime.database, template, version, actor=actor)
+    outcome = "is now active" if done.changed else "was active already"
+    _report(runtime, done, f"{template}@{version} {outcome}", as_json=as_json)
 
 
 def invalidate(preset: PresetArgument, *, actor: ActorOption, as_json: JsonOption = False) -> None:
-    """Replace every prebuild there is now, as if its TTL had ended."""
-    here = _here()
-    done = pools.invalidate(here.database, preset, actor=actor)
-    _report(here, done, f"the prebuilds of {preset} are being replaced", as_json=as_json)
+    """Replace every current prebuild of a pool, as if its TTL had ended."""
+    runtime = _open_runtime()
+    done = pools.invalidate(runtime.database, preset, actor=actor)
+    _report(runtime, done, f"the prebuilds of {preset} are being replaced", as_json=as_json)
 
 
 def unblock(preset: PresetArgument, *, actor: ActorOption, as_json: JsonOption = False) -> None:
-    """Let a pool build again after its hard limit or a failed validation."""
-    here = _here()
-    done = pools.unblock(here.database, preset, actor=actor)
-    _report(here, done, f"{preset} builds again" if done.changed else f"{preset} was not blocked", as_json=as_json)
+    """Let a pool build again after it reached its hard limit of failures or failed its validation."""
+    runtime = _open_runtime()
+    done = pools.unblock(runtime.database, preset, actor=actor)
+    _report(runtime, done, f"{preset} builds again" if done.changed else f"{preset} was not blocked", as_json=as_json)
 
 
 def extend(
     workspace: ClaimedArgument,
-    duration: Annotated[str, typer.Argument(help="How much longer, e.g. 3d")],
+    duration: Annotated[str, typer.Argument(help="How much longer it lives, such as 3d")],
     *,
     actor: ActorOption,
     as_json: JsonOption = False,
 ) -> None:
-    """Move the end of a claimed workspace."""
-    until = workspaces.extend(_here().database, workspace, _seconds(duration, "DURATION"), actor=actor)
+    """Move the end of a claimed workspace to a later time."""
+    until = workspaces.extend(_open_runtime().database, workspace, _seconds(duration, "DURATION"), actor=actor)
     if as_json:
         write_json({"workspace": workspace, "claimed_until": until.isoformat()})
     else:
@@ -97,24 +97,24 @@ def extend(
 
 
 def forget(
-    host: Annotated[str, typer.Argument(help="Its PREBUILD_HOST", autocompletion=complete_host)],
+    host: Annotated[str, typer.Argument(help="PREBUILD_HOST of the host", autocompletion=complete_host)],
     *,
-    claimed: Annotated[bool, typer.Option("--claimed", help="The workspaces that people have there, too")] = False,
+    claimed: Annotated[bool, typer.Option("--claimed", help="Also give up claimed workspaces")] = False,
     actor: ActorOption,
     as_json: JsonOption = False,
 ) -> None:
-    """Close what a machine held that is gone for good: nothing waits for it any longer."""
-    here = _here()
-    done = forget_host(here.database, here.settings, host, actor=actor, claimed=claimed)
+    """Give up the workspaces of a host that will not come back, so that nothing waits for it."""
+    runtime = _open_runtime()
+    done = forget_host(runtime.database, runtime.settings, host, actor=actor, claimed=claimed)
     if as_json:
         write_json({"host": host, "workspaces": done.workspaces, "claimed": done.claimed})
     else:
-        theirs = f", {done.claimed} of them people's" if done.claimed else ""
-        write(f"{host} is forgotten: {number(done.workspaces, 'workspace')} closed{theirs}")
-    send_within(here.database, here.messages, done.follow_up, CLIENT_DEADLINE)
+        claims = f", {done.claimed} of them claimed" if done.claimed else ""
+        write(f"{host} is forgotten: {number(done.workspaces, 'workspace')} closed{claims}")
+    send_within(runtime.database, runtime.messages, done.follow_up, CLIENT_DEADLINE)
 
 
-def _here() -> Runtime:
+def _open_runtime() -> Runtime:
     return opened(Runtime(load_settings()))
 
 
@@ -125,9 +125,9 @@ def _seconds(text: str, name: str) -> float:
         raise InputError(f"{name}: {error}") from None
 
 
-def _report(here: Runtime, done: OperationResult, sentence: str, *, as_json: bool) -> None:
+def _report(runtime: Runtime, done: OperationResult, sentence: str, *, as_json: bool) -> None:
     if as_json:
         write_json({"changed": done.changed})
     else:
         write(sentence)
-    send_within(here.database, here.messages, done.follow_up, CLIENT_DEADLINE)
+    send_within(runtime.database, runtime.messages, done.follow_up, CLIENT_DEADLINE)

@@ -1,4 +1,4 @@
-"""`plan`."""
+"""The command `plan`."""
 
 from __future__ import annotations
 
@@ -20,31 +20,36 @@ from prebuild_tasks.insight import Cost, Plan, PoolPlan, make_plan
 from prebuild_tasks.pools import DEFAULT_SOURCE, ApplyOptions, load_pools
 
 _CHANGES = 2
+"""Exit code of --detailed-exitcode when there are changes."""
 _COLORS = {"+": "green", "-": "red", "~": "yellow", "!": "magenta"}
 
 
+# More than six parameters: typer makes an argument or an option of each.
 def plan(
     file: Annotated[Path, typer.Argument(help="The pools file")],
-    overlays: Annotated[list[Path] | None, typer.Argument(help="Files laid over it, in order")] = None,
+    overlays: Annotated[list[Path] | None, typer.Argument(help="Overlay files, in order")] = None,
     *,
-    source: Annotated[str, typer.Option(help="Whose declaration this is, as for apply")] = DEFAULT_SOURCE,
-    prune: Annotated[bool, typer.Option("--prune", help="Drain what this source no longer declares")] = False,
+    source: Annotated[str, typer.Option(help="Name of the declaration's source, as for apply")] = DEFAULT_SOURCE,
+    prune: Annotated[bool, typer.Option("--prune", help="Drain pools that this source no longer declares")] = False,
     no_promote: Annotated[bool, typer.Option("--no-promote", help="Store a new version without activating it")] = False,
     detailed_exitcode: Annotated[
-        bool, typer.Option("--detailed-exitcode", help="Exit 0: no changes, 1: an error, 2: changes")
+        bool, typer.Option("--detailed-exitcode", help="Exit with 0 for no changes, 1 for an error, 2 for changes")
     ] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Show what apply would change, and what would become of each pool then. Changes nothing."""
+    """Show what apply would change, and how each pool would react.
+
+    This changes nothing.
+    """
     keep_everything()
     files = [file, *(overlays or [])]
     try:
-        here = opened(Runtime(load_settings()))
+        runtime = opened(Runtime(load_settings()))
         with Working(f"reading {file}", quiet=as_json) as working:
-            declared = load_pools(files, check_config=config_check(here.provisioners))
+            declared = load_pools(files, check_config=config_check(runtime.provisioners))
             working.say("planning")
             options = ApplyOptions(actor=os_user(), source=source, prune=prune, promote=not no_promote)
-            made = make_plan(here.database, here.settings, declared, options)
+            result = make_plan(runtime.database, runtime.settings, declared, options)
     except PrebuildError as error:
         if not detailed_exitcode:
             raise
@@ -52,31 +57,31 @@ def plan(
         failed.message = error.message
         raise failed from None
     if as_json:
-        write_json(plan_json(made))
+        write_json(plan_json(result))
     else:
-        _print(made, _apply_command(files, made, source=source, prune=prune, no_promote=no_promote))
-    if detailed_exitcode and made.changed:
+        _print(result, _apply_command(files, result, source=source, prune=prune, no_promote=no_promote))
+    if detailed_exitcode and result.changed:
         raise typer.Exit(_CHANGES)
 
 
-def _print(made: Plan, command: str) -> None:
-    for change in made.report.changes:
+def _print(result: Plan, command: str) -> None:
+    for change in result.report.changes:
         _write_colored(str(change))
-    for drift in made.report.drift:
+    for drift in result.report.drift:
         when = f"{drift.by} promoted {drift.active} at {drift.at:%Y-%m-%d %H:%M} UTC"
-        _write_colored(f"! drift of {drift.template}: {when}, the file names {drift.declared}")
-    if made.pools:
+        _write_colored(f"! drift of {drift.template}: {when}, but the file declares {drift.declared}")
+    if result.pools:
         write("\nthen:")
-        width = max(len(pool.preset) for pool in made.pools)
-        for pool in made.pools:
+        width = max(len(pool.preset) for pool in result.pools)
+        for pool in result.pools:
             _write_colored(f"{pool.sign} {pool.preset:<{width}}  {_pool(pool)}")
-    cost = f", {_cost(made.cost)}" if made.cost else ""
-    if not made.changed:
-        write(f"{'' if not made.report.changes else chr(10)}no changes at revision {made.revision}{cost}")
+    cost = f", {_cost(result.cost)}" if result.cost else ""
+    if not result.changed:
+        write(f"{'' if not result.report.changes else chr(10)}no changes at revision {result.revision}{cost}")
         return
-    write(f"\nat revision {made.revision}{cost}")
-    if made.report.deletes:
-        write(f"apply will ask for --yes: it deletes {made.report.deletes}")
+    write(f"\nat revision {result.revision}{cost}")
+    if result.report.deletes:
+        write(f"apply requires --yes, because it deletes {result.report.deletes}")
     write(f"to apply exactly this: {command}")
 
 
@@ -88,19 +93,19 @@ def _pool(pool: PoolPlan) -> str:
 
 
 def _cost(cost: Cost) -> str:
-    words = f"{cost.before:.2f} -> {cost.after:.2f} an hour"
+    usual = f"{cost.before:.2f} -> {cost.after:.2f} an hour"
     if (cost.before, cost.after) == (cost.peak_before, cost.peak_after):
-        return words
-    return f"{words} ({cost.peak_before:.2f} -> {cost.peak_after:.2f} at the busiest)"
+        return usual
+    return f"{usual} ({cost.peak_before:.2f} -> {cost.peak_after:.2f} at the busiest)"
 
 
-def _apply_command(files: list[Path], made: Plan, *, source: str, prune: bool, no_promote: bool) -> str:
-    words = ["prebuild", "apply", *(str(path) for path in files), "--if-revision", str(made.revision)]
-    words += ["--source", source] if source != DEFAULT_SOURCE else []
-    words += ["--prune"] if prune else []
-    words += ["--no-promote"] if no_promote else []
-    words += ["--yes"] if made.report.deletes else []
-    return shlex.join(words)
+def _apply_command(files: list[Path], result: Plan, *, source: str, prune: bool, no_promote: bool) -> str:
+    arguments = ["prebuild", "apply", *(str(path) for path in files), "--if-revision", str(result.revision)]
+    arguments += ["--source", source] if source != DEFAULT_SOURCE else []
+    arguments += ["--prune"] if prune else []
+    arguments += ["--no-promote"] if no_promote else []
+    arguments += ["--yes"] if result.report.deletes else []
+    return shlex.join(arguments)
 
 
 def _write_colored(line: str) -> None:

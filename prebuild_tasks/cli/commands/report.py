@@ -1,4 +1,4 @@
-"""`report`: in the terminal, as JSON, or as a page."""
+"""The command `report`, which prints text or JSON and can write an HTML page."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from prebuild_tasks.bootstrap import Runtime
 from prebuild_tasks.cli.completion import PresetOption
 from prebuild_tasks.cli.json_views import report_json
 from prebuild_tasks.cli.output import JsonOption, opened, write, write_json, write_rows
-from prebuild_tasks.cli.remedies import recommendation_words
-from prebuild_tasks.cli.when import FORMS, instant
+from prebuild_tasks.cli.remedies import spell_recommendation
+from prebuild_tasks.cli.when import FORMS, parse_instant
 from prebuild_tasks.config import load_settings
 from prebuild_tasks.errors import InputError
 from prebuild_tasks.insight import DAYS, Figures, Percentiles, Report
@@ -41,57 +41,62 @@ _PLAIN_SHADES = " .+x#"
 
 
 def report(
-    since: Annotated[str, typer.Option(help=f"From when on: {FORMS}")] = "7d",
-    until: Annotated[str, typer.Option(help="Up to when; left out: now")] = "",
+    since: Annotated[str, typer.Option(help=f"Start of the report: {FORMS}")] = "7d",
+    until: Annotated[str, typer.Option(help="End of the report; by default, now")] = "",
     preset: PresetOption = "",
-    html: Annotated[Path | None, typer.Option(help="Also write a page with plots, which needs nothing else")] = None,
+    html: Annotated[
+        Path | None, typer.Option(help="Also write a self-contained HTML page with charts to this file")
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Show hit rate, cold starts, time to ready, idle hours and their cost, waste: per pool and in total."""
-    here = opened(Runtime(load_settings()))
-    found = make_report(
-        here.database,
-        here.settings,
-        since=lambda now: instant(since, "--since", now),
-        until=lambda now: instant(until, "--until", now) if until else now,
+    """Report how well pools served claims, and what they cost.
+
+    Shows hit rate, cold starts, time to ready, idle hours and their cost, and wasted builds, per pool and in total.
+    """
+    runtime = opened(Runtime(load_settings()))
+    result = make_report(
+        runtime.database,
+        runtime.settings,
+        since=lambda now: parse_instant(since, "--since", now),
+        until=lambda now: parse_instant(until, "--until", now) if until else now,
         preset=preset,
     )
     if html:
         try:
-            html.write_text(page(found, recommendation_words), encoding="utf-8")
+            html.write_text(page(result, spell_recommendation), encoding="utf-8")
         except OSError as error:
-            raise InputError(f"{html} can't be written: {error.strerror}") from None
+            raise InputError(f"{html} cannot be written: {error.strerror}") from None
     if as_json:
-        write_json(report_json(found, recommendation_words))
+        write_json(report_json(result, spell_recommendation))
         return
-    _show(found)
+    _show(result)
     if html:
         write(f"\nwritten: {html}")
 
 
-def _show(found: Report) -> None:
-    write(f"{found.since:%Y-%m-%d %H:%M} to {found.until:%Y-%m-%d %H:%M} UTC")
-    for note in found.notes:
+def _show(result: Report) -> None:
+    write(f"{result.since:%Y-%m-%d %H:%M} to {result.until:%Y-%m-%d %H:%M} UTC")
+    for note in result.notes:
         write(f"({note})")
     write("")
-    rows = [_row(pool.preset, pool.figures) for pool in found.pools]
+    rows = [_row(pool.preset, pool.figures) for pool in result.pools]
     if len(rows) > 1:
-        rows.append(_row("total", found.total))
+        rows.append(_row("total", result.total))
     write_rows(rows, _COLUMNS, empty="nothing is declared yet; run: prebuild apply FILE")
-    reasons = ", ".join(f"{count} {reason}" for reason, count in found.total.wasted_by_reason.items())
-    if found.pools:
+    reasons = ", ".join(f"{count} {reason}" for reason, count in result.total.wasted_by_reason.items())
+    if result.pools:
         write("(claim and ready: p50/p95; cold: misses for which one was built; wasted: ready once, deleted unclaimed)")
     if reasons:
         write(f"\nwasted: {reasons}")
-    if found.total.claims:
-        zones = sorted({pool.timezone for pool in found.pools if pool.figures.claims})
-        where = zones[0] if len(zones) == 1 else "each pool's own time"
-        for what, cells in (("Claims", found.heat.claims), ("Misses", found.heat.misses)):
+    if result.total.claims:
+        zones = sorted({pool.timezone for pool in result.pools if pool.figures.claims})
+        timezone = zones[0] if len(zones) == 1 else "each pool's own time"
+        for title, cells in (("Claims", result.heat.claims), ("Misses", result.heat.misses)):
             write("")
-            for line in heat_lines(what, cells, where, _shades()):
+            for line in heat_lines(title, cells, timezone, _shades()):
                 write(line)
     sentences = [
-        f"{pool.preset}: {recommendation_words(item)}" for pool in found.pools for item in pool.recommendations
+        f"{pool.preset}: {spell_recommendation(item)}" for pool in result.pools for item in pool.recommendations
     ]
     if sentences:
         write("\nRecommendations:")
@@ -99,17 +104,20 @@ def _show(found: Report) -> None:
             write(f"  {sentence}")
 
 
-def heat_lines(what: str, cells: Sequence[Sequence[int]], where: str, shades: str) -> list[str]:
-    """The week as text: a row per day, two characters per hour, darker for more."""
+def heat_lines(title: str, cells: Sequence[Sequence[int]], timezone: str, shades: str) -> list[str]:
+    """Return a heat map of the week: a line per day, two characters per hour, darker for more.
+
+    `shades` are the characters from the lightest, a blank, to the darkest.
+    """
     most = max(max(row) for row in cells)
     if not most:
-        return [f"{what}: none"]
+        return [f"{title}: none"]
     hours = "".join(f"{hour:<6}" for hour in range(0, 24, 3)).rstrip()
-    lines = [f"{what} by weekday and hour ({where}); {shades[-1]} is {most}", f"     {hours}"]
+    lines = [f"{title} by weekday and hour ({timezone}); {shades[-1]} is {most}", f"     {hours}"]
     for day, row in zip(DAYS, cells, strict=True):
-        # Whatever happened is seen: only none at all is blank.
-        marks = "".join(shades[-(-count * (len(shades) - 1) // most)] * 2 for count in row)
-        lines.append(f"{day}  {marks}".rstrip())
+        # Rounded up, so that only a count of 0 is blank.
+        line = "".join(shades[-(-count * (len(shades) - 1) // most)] * 2 for count in row)
+        lines.append(f"{day}  {line}".rstrip())
     return lines
 
 
@@ -140,5 +148,5 @@ def _row(name: str, figures: Figures) -> dict[str, object]:
 
 
 def _pair(values: Percentiles | None) -> str:
-    """The median, and what all but a twentieth do not exceed."""
+    """Return the median and the 95th percentile as text."""
     return f"{values.p50:.1f}/{values.p95:.1f}" if values else "-"

@@ -200,6 +200,7 @@ class ProcessProvisioner:
                 raise
             return True
 
+    # Seven arguments, self included: which command, where it runs, and for which build.
     def _run(
         self,
         name: str,

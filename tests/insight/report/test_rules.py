@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from prebuild_tasks.cli.remedies import recommendation_words
+from prebuild_tasks.cli.remedies import spell_recommendation
 from prebuild_tasks.insight.report.advice import UsageSummary, desired_in, recommend
 from prebuild_tasks.insight.report.rules import (
     QUARTER,
@@ -158,7 +158,7 @@ QUIET: dict[str, Any] = {
     ],
 )  # fmt: skip
 def test_recommendations_follow_from_the_figures(usage: dict[str, Any], words: list[str]) -> None:
-    said = [recommendation_words(item) for item in recommend(UsageSummary(**{**QUIET, **usage}))]
+    said = [spell_recommendation(item) for item in recommend(UsageSummary(**{**QUIET, **usage}))]
     assert len(said) == len(words)
     assert all(part in sentence for part, sentence in zip(words, said, strict=True)), said
 
