@@ -4,8 +4,8 @@ celery -A prebuild_tasks worker -Q prebuild.events,prebuild.reconcile,prebuild.c
 celery -A prebuild_tasks worker -P threads -Q prebuild.builds                                            (builds)
 celery -A prebuild_tasks beat
 
-The configuration, in `worker/config.py`, is read when the app is used. One exception: on Flower's command line the
-import checks that Flower has a password, because Flower reads its options before it uses the app.
+The configuration, in `worker/config.py`, is read when the app is first used. There is one exception: when the command
+line is Flower's, the import checks that Flower has a password, because Flower reads its options before it uses the app.
 """
 
 from __future__ import annotations

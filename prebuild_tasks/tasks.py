@@ -1,4 +1,4 @@
-"""The tasks: each parses its arguments, calls one service and reports. Every one is safe to run twice, at any time."""
+"""The Celery tasks. Each parses its arguments, calls one service and reports, and is safe to run twice at any time."""
 
 from __future__ import annotations
 
@@ -18,23 +18,23 @@ from prebuild_tasks.workspaces import send
 
 @app.task(name="prebuild_tasks.reconcile_all", time_limit=HARD_LIMIT, soft_time_limit=SOFT_LIMIT)
 def reconcile_all(force: bool = False, **_: Any) -> dict[str, JsonValue]:
-    """Run one tick: take a snapshot of everything, then send one message per preset that may need its turn."""
+    """Run one tick: take a snapshot of all presets, and send a message for each one that may need a turn."""
     reconciler: Reconciler = runtime().reconciler
     return reconciler.reconcile_all(force=force).to_json()
 
 
 @app.task(name="prebuild_tasks.reconcile_preset", time_limit=HARD_LIMIT, soft_time_limit=SOFT_LIMIT)
 def reconcile_preset(preset: str | int, tick: int = 0, **_: Any) -> dict[str, JsonValue]:
-    """Drive one preset, named by id or as template/preset, to its desired size."""
+    """Run one turn of a preset, given by id or as template/preset, towards its desired size."""
     tick = tick if isinstance(tick, int) else 0
-    again = bool((reconcile_preset.request.delivery_info or {}).get("redelivered"))
+    redelivered = bool((reconcile_preset.request.delivery_info or {}).get("redelivered"))
     reconciler: Reconciler = runtime().reconciler
-    return reconciler.reconcile_preset(str(preset), tick=tick, redelivered=again).to_json()
+    return reconciler.reconcile_preset(str(preset), tick=tick, redelivered=redelivered).to_json()
 
 
 @app.task(name="prebuild_tasks.run_build", acks_late=False, reject_on_worker_lost=False)
 def run_build(build: str, **_: Any) -> dict[str, object]:
-    """Run the named build, or a more urgent one of its queue: the message is a token for one build."""
+    """Run this build, or a more urgent one of the same queue: a message allows one build, whichever it is."""
     current = runtime()
     result = current.build_runner.run(str(build))
     send(current.database, current.messages, result.follow_up)
@@ -43,9 +43,14 @@ def run_build(build: str, **_: Any) -> dict[str, object]:
 
 @app.task(name="prebuild_tasks.claim", ignore_result=False, time_limit=HARD_LIMIT, soft_time_limit=SOFT_LIMIT)
 def claim(presets: Sequence[str] = (), owner: str = "", request_id: str = "", **options: Any) -> dict[str, str]:
-    """Claim a prebuild; the result is the claim's answer. Without a request id, the task's own is one.
+    """Claim a prebuild, and return the claim's answer.
 
-    Options: name, template and parameters, wait (one is begun for the owner; call again with the same request id).
+    Args:
+        presets: Presets as template/preset, in order of preference.
+        owner: The user who gets the workspace.
+        request_id: Id of the request, by which it can be repeated; by default, the id of the task.
+        **options: `name`, `template`, `parameters`, `repeated`, and `wait`, which starts a build for the owner if no
+            prebuild is ready; call again with the same request id. Others are ignored.
     """
     known = {
         key: value for key, value in options.items() if key in ("name", "template", "parameters", "wait", "repeated")
@@ -57,9 +62,9 @@ def claim(presets: Sequence[str] = (), owner: str = "", request_id: str = "", **
 
 @app.task(name="prebuild_tasks.sweep", time_limit=HARD_LIMIT, soft_time_limit=SOFT_LIMIT)
 def sweep(resources: bool = False, here: bool = False, shared: bool = False, **_: Any) -> dict[str, object]:
-    """Mend what messages and workers lost; with `resources`, ask the hosts to look for strays instead.
+    """Repair what lost messages and workers left behind, or with `resources`, ask the hosts to look for strays.
 
-    `here` and `shared` are how release 0.1 asks one host to look: `sweep_resources_on_host`.
+    `here` and `shared` are understood for release 0.1, which sends them instead of `sweep_resources_on_host`.
     """
     current = runtime()
     if resources:
@@ -71,7 +76,7 @@ def sweep(resources: bool = False, here: bool = False, shared: bool = False, **_
 
 @app.task(name="prebuild_tasks.sweep_resources_on_host", time_limit=HARD_LIMIT, soft_time_limit=SOFT_LIMIT)
 def sweep_resources_on_host(shared: bool = False, **_: Any) -> dict[str, object]:
-    """Look for strays on the host of this worker; with `shared`, also where any host can look."""
+    """Look for strays on this worker's host, and with `shared`, also among resources that any host can list."""
     current = runtime()
     return upkeep.sweep_resources_on_host(
         current.database, current.settings, current.messages, current.provisioners, shared=shared
@@ -80,9 +85,9 @@ def sweep_resources_on_host(shared: bool = False, **_: Any) -> dict[str, object]
 
 @app.task(name="prebuild_tasks.probe_prebuilds", time_limit=HARD_LIMIT, soft_time_limit=SOFT_LIMIT)
 def probe_prebuilds(host: str | None = None, **_: Any) -> dict[str, object]:
-    """Ask the hosts that have something due to probe it.
+    """Ask each host that has prebuilds due for a probe to probe them.
 
-    `host` is how release 0.1 asks one host: `probe_prebuilds_on_host`.
+    `host` is understood for release 0.1, which sends it instead of `probe_prebuilds_on_host`.
     """
     if host is not None:
         return dict(probe_prebuilds_on_host(host))
@@ -92,6 +97,9 @@ def probe_prebuilds(host: str | None = None, **_: Any) -> dict[str, object]:
 
 @app.task(name="prebuild_tasks.probe_prebuilds_on_host", time_limit=HARD_LIMIT, soft_time_limit=SOFT_LIMIT)
 def probe_prebuilds_on_host(host: str = "", **_: Any) -> dict[str, object]:
-    """Probe the prebuilds of `host` that are due, or with `""` those that any host can reach; replace what fails."""
+    """Probe the due prebuilds of a host, and replace those that fail.
+
+    An empty `host` means the prebuilds that any host can reach.
+    """
     current = runtime()
     return probe_on_host(current.database, current.settings, current.messages, current.provisioners, host)

@@ -1,1 +1,1 @@
-"""Run under Celery: configuration, signal handlers, beat's scheduler, isolated builds, the check before Flower."""
+"""Code that runs in Celery's processes: configuration, signal handlers, beat's scheduler and isolated builds."""

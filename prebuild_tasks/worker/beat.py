@@ -1,4 +1,4 @@
-"""Keep beat's schedule in memory, and end beat in order."""
+"""A scheduler for beat that keeps its schedule in memory, and an orderly end of beat."""
 
 from __future__ import annotations
 
@@ -14,14 +14,15 @@ from prebuild_tasks.clock import utcnow
 log = logging.getLogger(__name__)
 
 LONG_AGO = datetime(2000, 1, 1, tzinfo=UTC)
+"""Time of the last run that makes an entry due."""
 
 
 class Scheduler(beat.Scheduler):
-    """Send every entry once at the start, then by its interval.
+    """A scheduler that sends every entry at the start of beat, and then by its interval.
 
-    Celery's own scheduler stores on disk when it last sent each entry. Two beats in one directory, as there are while
-    one release replaces another, would overwrite each other's file; and a beat whose disk is new with each start, as in
-    a container, would never send an entry whose interval is longer than it lives. Sending too often does no harm.
+    Celery's own scheduler stores on disk when it last sent each entry. Two beats in one directory, as during an
+    upgrade, would overwrite each other's file. A beat with a new disk at each start, as in a container, would never
+    send an entry whose interval is longer than the container lives. Sending an entry too often does no harm.
     """
 
     stopping = False
@@ -33,13 +34,13 @@ class Scheduler(beat.Scheduler):
         self._make_all_due()
 
     def tick(self, *args: Any, **options: Any) -> float:
-        """Send what is due; returns the seconds to sleep."""
+        """Send the due entries, and return the seconds to sleep."""
         if self.stopping:
             raise SystemExit
         now = utcnow()
         if now < self._seen:
-            # Celery waits for instants of the machine's clock. Set back by an hour, it would send nothing for an hour.
-            log.warning("the machine's clock was set back by %s: everything is sent now", self._seen - now)
+            # Celery compares with the machine's clock, so it would send nothing until the clock has caught up.
+            log.warning("the machine's clock was set back by %s: every entry is sent now", self._seen - now)
             self._make_all_due()
         self._seen = now
         return super().tick(*args, **options)
@@ -51,14 +52,14 @@ class Scheduler(beat.Scheduler):
 
 
 def end_on_signals(service: beat.Service) -> None:
-    """Let SIGTERM and SIGINT end beat with exit code 0 wherever it is, in the midst of sending a message, too.
+    """Let SIGTERM and SIGINT end beat with exit code 0 at any moment, even while it sends a message.
 
-    Celery's own handler closes the connection first. What is being sent over it then fails, the failure is logged as
-    that message's instead of ending anything, and the loop goes on with what is closed.
+    Celery's own handler closes the connection first. A message that is being sent then fails, the failure is only
+    logged, and the loop goes on with a closed connection.
     """
 
     def end(*_: object) -> Never:
-        # For the case that the exception below is lost, as it is in a destructor.
+        # In case the exception below is lost, as in a destructor; the next tick then ends beat.
         if isinstance(service.scheduler, Scheduler):
             service.scheduler.stopping = True
         raise SystemExit

@@ -1,6 +1,6 @@
 """Celery's configuration, made from the settings when the app is first used.
 
-The app names `prebuild_tasks.worker.config:configuration`; Celery looks that attribute up when it needs the first
+The app names `prebuild_tasks.worker.config:configuration`. Celery looks this attribute up when it needs the first
 value, so importing the app reads no settings.
 """
 
@@ -31,17 +31,22 @@ from prebuild_tasks.messaging import (
 
 HARD_LIMIT = 45
 SOFT_LIMIT = 40
-"""Seconds a control task may take; below the lock's TTL (60), which is below the visibility timeout."""
+"""Seconds that a control task may take. The lock's TTL (60) is longer, and the visibility timeout longer still."""
 VISIBILITY_TIMEOUT = 300
-"""Seconds until an unacknowledged control message is delivered again. Builds are acknowledged early: they have leases
-in the database."""
+"""Seconds until an unacknowledged control message is delivered again.
+
+Builds are acknowledged when they start, because they have leases in the database.
+"""
 SOFT_SHUTDOWN = 10
+"""Seconds that running tasks get to end when a worker stops."""
 SOCKET_TIMEOUT = 5
+"""Seconds to wait for a connection to Redis, and for an answer."""
 RESULT_TTL = 600
+"""Seconds that the result of a claim is kept."""
 
 
 class UnusableSettingsError(click.ClickException):
-    """A bad setting, in the form that the `celery` command prints as a sentence instead of a traceback."""
+    """An invalid setting, which the `celery` command prints as a sentence instead of a traceback."""
 
     exit_code = InputError.exit_code
 
@@ -49,7 +54,7 @@ class UnusableSettingsError(click.ClickException):
         super().__init__(sentence(error))
 
     def show(self, file: IO[str] | None = None) -> None:
-        """Print the sentence alone, without click's "Error:" before it."""
+        """Print the sentence without click's prefix "Error:"."""
         click.echo(self.message, file=file, err=True, nl=False)
 
 
@@ -60,7 +65,7 @@ def __getattr__(name: str) -> dict[str, object]:
 
 
 def sentence(error: InputError) -> str:
-    """Return the error and its next step as people read them on standard error."""
+    """Return the error and its next step, as printed on standard error."""
     from prebuild_tasks.cli.remedies import next_step_of
 
     step = next_step_of(error)
@@ -68,7 +73,7 @@ def sentence(error: InputError) -> str:
 
 
 def queue_of(settings: Settings, name: str, host: str = "") -> Queue:
-    """Return a queue of this installation, by its short name; with `host`, the host's own."""
+    """Return a queue of this installation by its short name, or with `host`, that of the host."""
     full = settings.queue(name, host)
     return Queue(full, Exchange(full, type="direct"), routing_key=full)
 
@@ -83,7 +88,7 @@ def celery_configuration(settings: Settings) -> dict[str, object]:
         "redis_socket_timeout": SOCKET_TIMEOUT,
         "redis_socket_connect_timeout": SOCKET_TIMEOUT,
         "result_backend_transport_options": {"global_keyprefix": f"{settings.namespace}:"},
-        "task_ignore_result": True,  # the claim alone keeps one
+        "task_ignore_result": True,  # except for claims
         "task_serializer": "json",
         "result_serializer": "json",
         "accept_content": ["json"],
@@ -94,18 +99,18 @@ def celery_configuration(settings: Settings) -> dict[str, object]:
         "task_default_exchange": default,
         "task_default_routing_key": default,
         "task_routes": {
-            # Called by hand a preset is an event; the tick names its own queue.
+            # For calls by hand, which count as events. The tick names another queue.
             RECONCILE_PRESET: {"queue": settings.queue(EVENTS)},
             RUN_BUILD: {"queue": builds},
             SWEEP_RESOURCES_ON_HOST: {"queue": builds},
             PROBE_PREBUILDS_ON_HOST: {"queue": builds},
             "prebuild_tasks.claim": {"queue": settings.queue(CLAIMS)},
         },
-        # Control tasks may run again after a crash; every one is safe to repeat.
+        # A control task runs again after a crash, because every one is safe to repeat.
         "task_acks_late": True,
         "task_reject_on_worker_lost": True,
         "worker_prefetch_multiplier": 1,
-        "worker_concurrency": settings.build_concurrency,  # of workers started without -c: builds workers
+        "worker_concurrency": settings.build_concurrency,  # for workers started without -c, which are builds workers
         "worker_soft_shutdown_timeout": SOFT_SHUTDOWN,
         "worker_cancel_long_running_tasks_on_connection_loss": False,
         "worker_send_task_events": settings.task_events,
@@ -125,7 +130,7 @@ def _transport_options() -> dict[str, object]:
         "unacked_restore_throttle": 1,
         "health_check_interval": 10,
         "socket_connect_timeout": SOCKET_TIMEOUT,
-        # Without it an acknowledgement waits for ever on a route that was dropped, and the health checks never run.
+        # Without it, an acknowledgement over a dropped route waits for ever, and health checks never run.
         "socket_timeout": SOCKET_TIMEOUT,
         "socket_keepalive": True,
         "queue_order_strategy": "priority",  # events before the tick's messages, in the order of -Q
@@ -147,7 +152,7 @@ def _beat_schedule(settings: Settings) -> dict[str, dict[str, object]]:
 
 
 def _settings() -> Settings:
-    """Read the settings. Raises InputError, or what the `celery` command prints where it is that which asks."""
+    """Read the settings. Raises InputError, or UnusableSettingsError under the `celery` command."""
     try:
         return load_settings()
     except InputError as error:

@@ -17,10 +17,9 @@ _USAGE = InputError.exit_code
 
 
 def check_command_line() -> None:
-    """Check Flower's options, when this process was started as `celery … flower`.
+    """Check Flower's options if this process was started as `celery … flower`. Raises SystemExit.
 
-    Called while the app is imported, because Flower reads its options, and its environment, before it uses the app.
-    Raises SystemExit.
+    It is called while the app is imported, because Flower reads its options and environment before it uses the app.
     """
     if COMMAND not in sys.argv:
         return
@@ -28,50 +27,51 @@ def check_command_line() -> None:
 
     context = click.get_current_context(silent=True)
     if context is None or context.invoked_subcommand != COMMAND:
-        return  # the word is something else's: the name of a worker or a queue
+        return  # "flower" is another argument, such as the name of a queue
     if "--help" not in sys.argv:
         require_flower_password(sys.argv[1:], os.environ)
         require_flower_port(sys.argv[1:], os.environ)
 
 
 def require_flower_password(arguments: Sequence[str], environ: MutableMapping[str, str]) -> None:
-    """Exit unless Flower will ask for a password: it can stop workers, and shows the arguments of every task.
+    """Exit unless Flower will ask for a password. Raises SystemExit.
 
-    One from our settings is handed on in `environ`, so that it never stands on a command line. Raises SystemExit.
+    Flower can stop workers, and shows the arguments of every task. A password from the settings is put into `environ`,
+    so that it is not visible on a command line.
     """
     if COMMAND not in arguments:
         return
-    given = dict(_named(item) for item in arguments)
-    if given.get("auth") or given.get("basic_auth"):
+    options = dict(_parse_option(item) for item in arguments)
+    if options.get("auth") or options.get("basic_auth"):
         return
     if not environ.get("FLOWER_BASIC_AUTH"):
         environ["FLOWER_BASIC_AUTH"] = _password_from_settings()
-    # An empty option wins over the environment, and leaves Flower open.
-    if "basic_auth" in given or not environ["FLOWER_BASIC_AUTH"]:
-        sys.stderr.write("Flower would be open to everybody\n  next: set FLOWER_BASIC_AUTH=user:password\n")
+    # An empty option takes precedence over the environment, and leaves Flower open.
+    if "basic_auth" in options or not environ["FLOWER_BASIC_AUTH"]:
+        sys.stderr.write("Flower would be open to everyone\n  next: set FLOWER_BASIC_AUTH=user:password\n")
         raise SystemExit(_USAGE)
 
 
 def require_flower_port(arguments: Sequence[str], environ: Mapping[str, str]) -> None:
-    """Exit with a sentence where Flower would fail with a traceback: its port is taken. Raises SystemExit."""
+    """Exit with an error message if Flower's port is in use, for which it has only a traceback. Raises SystemExit."""
     if COMMAND not in arguments:
         return
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     parser.add_argument("--port", default=environ.get("FLOWER_PORT") or "5555")
     parser.add_argument("--address", default=environ.get("FLOWER_ADDRESS", ""))
-    given, _ = parser.parse_known_args(list(arguments))
-    with socket.socket() as trial:
-        trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    options, _ = parser.parse_known_args(list(arguments))
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            trial.bind((given.address, int(given.port)))
+            probe.bind((options.address, int(options.port)))
         except (OSError, ValueError, OverflowError) as error:
             if getattr(error, "errno", None) == errno.EADDRINUSE:
-                sys.stderr.write(f"Flower's port {given.port} is taken\n  next: name another with --port=N\n")
+                sys.stderr.write(f"Flower's port {options.port} is in use\n  next: choose another with --port=N\n")
                 raise SystemExit(_USAGE) from None
 
 
-def _named(argument: str) -> tuple[str, str]:
-    """Return an option's name and value as Flower spells them: `--basic-auth=x` and `-basic_auth=x` are the same."""
+def _parse_option(argument: str) -> tuple[str, str]:
+    """Return the name and value of an option, which Flower accepts as `--basic-auth=x` and as `-basic_auth=x`."""
     name, _, value = argument.lstrip("-").partition("=")
     return name.replace("-", "_"), value
 

@@ -1,6 +1,6 @@
-"""Run one build that lost its worker before, in a process of its current.
+"""Run one build in an isolated process, because an earlier attempt ended with its worker.
 
-`builds/isolation.py` starts it as `python -m prebuild_tasks.worker.isolated BUILD RUNNER FD` and holds its input open.
+`builds/isolation.py` runs `python -m prebuild_tasks.worker.isolated BUILD RUNNER FD`, and keeps its standard input open.
 """
 
 from __future__ import annotations
@@ -17,25 +17,28 @@ from prebuild_tasks.logs import configure_logging
 from prebuild_tasks.workspaces import send
 
 
-def main(build_id: str, name: str, begins: str) -> None:
-    """Run the build, taken in the name of the runner `name`, to its end, and send what follows from it.
+def main(build_id: str, name: str, started: str) -> None:
+    """Run a build to its end, and send its follow-up.
 
-    `begins` is the number of the descriptor whose closing tells the parent that this process renews the lease now.
+    Args:
+        build_id: The build.
+        name: The runner in whose name the build was taken.
+        started: The number of a file descriptor. Closing it tells the parent that this process renews the lease now.
     """
     threading.Thread(target=_end_with_parent, daemon=True).start()
     current = runtime()
     configure_logging(current.settings)
     result = BuildRunner(current.database, current.settings, current.provisioners, name=name).run_taken(
-        build_id, lambda: os.close(int(begins))
+        build_id, lambda: os.close(int(started))
     )
     send(current.database, current.messages, result.follow_up)
     sys.stdout.flush()
-    os._exit(0)  # a provisioner's thread that never comes back must not keep the process
+    os._exit(0)  # a provisioner's thread that never ends must not keep the process
 
 
 def run(arguments: Sequence[str]) -> None:
-    """Run as a command. Ctrl-C is left to the parent, which lets running builds finish."""
-    # A handler instead of SIG_IGN, which everything that the build starts would inherit.
+    """Run as a command, and ignore Ctrl-C, because the parent lets running builds finish."""
+    # Not SIG_IGN, which all processes of the build would inherit.
     signal.signal(signal.SIGINT, lambda *_: None)
     main(*arguments)
 

@@ -1,4 +1,4 @@
-"""Signal handlers of workers and beat. They are connected when the app is imported, and act when Celery calls them."""
+"""Handlers of Celery's signals in workers and beat, connected when the app is imported."""
 
 from __future__ import annotations
 
@@ -29,21 +29,21 @@ if TYPE_CHECKING:
 
 @setup_logging.connect
 def configure_logs(**_: Any) -> None:
-    """Log in the project's format, and make the data directory."""
+    """Configure logging in the project's format, and make the data directory."""
     from prebuild_tasks.logs import configure_logging
 
     settings = load_settings()
     configure_logging(settings)
-    # Before anything is put there: it is nobody else's to read.
+    # Made before its first use, because nobody else may read it.
     with suppress(OSError):
         settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
 
 
 @celeryd_after_setup.connect
 def consume_own_host(instance: Any, **_: Any) -> None:
-    """Let a builds worker also serve the queue of its host, where local workspaces are deleted and probed.
+    """Let a builds worker also consume the queue of its host, for deletions and probes of local workspaces.
 
-    Before the shared queue, whose starts could otherwise keep it from deleting anything for as long as they last.
+    That queue comes before the shared one, whose many starts could otherwise delay deletions for as long as they last.
     """
     from prebuild_tasks.worker.config import queue_of
 
@@ -57,7 +57,10 @@ def consume_own_host(instance: Any, **_: Any) -> None:
 
 @worker_init.connect
 def require_schema(**_: Any) -> None:
-    """Exit, with a sentence, when the database's schema is too old; wait when the database cannot be reached."""
+    """Exit with an error message if the database's schema is too old.
+
+    A database that cannot be reached is no reason to exit, because the worker waits for it.
+    """
     from prebuild_tasks.db.engine import Database
     from prebuild_tasks.errors import InputError, PrebuildError
     from prebuild_tasks.worker.config import sentence
@@ -71,16 +74,16 @@ def require_schema(**_: Any) -> None:
     except PrebuildError:
         return
     finally:
-        # Before any fork: a connection must not be shared.
+        # Before any fork, because processes must not share a connection.
         database.close()
 
 
 @worker_init.connect
 def shorten_shutdown(**_: Any) -> None:
-    """Wait one second, not half a minute, for a child to take the message that it was just handed.
+    """Let a child of a stopping worker wait one second, not 30, until the worker has read its messages.
 
-    A worker told to stop puts that message back into the queue and reads no more of the child, which waits for it for
-    as long as billiard says [billiard 4.3].
+    A worker that stops puts the message that it just handed to a child back into the queue, and reads nothing more from
+    the child, which waits for that as long as billiard's limit says [billiard 4.3].
     """
     from billiard import pool
 
@@ -89,9 +92,9 @@ def shorten_shutdown(**_: Any) -> None:
 
 @worker_ready.connect
 def announce_worker(sender: Any, **_: Any) -> None:
-    """Announce this worker in the database, and with each word the queues that it consumes by then.
+    """Announce this worker in the database, and let a builds worker serve its host's workspaces again.
 
-    They may change while it runs: `celery control cancel_consumer`.
+    Each announcement has the current queues, which `celery control cancel_consumer` can change.
     """
     from prebuild_tasks.messaging import forget_time_limits_that_were_met
 
@@ -109,29 +112,29 @@ def announce_worker(sender: Any, **_: Any) -> None:
 
 @beat_init.connect
 def announce_beat(sender: Any, **_: Any) -> None:
-    """Announce this beat in the database, and let signals end it in order."""
+    """Announce this beat in the database, and let signals end it in an orderly way."""
     from prebuild_tasks.worker.beat import end_on_signals
 
     end_on_signals(sender)
-    # There is no signal for the end of beat.
+    # Celery has no signal for the end of beat.
     atexit.register(_announce("beat").stop)
 
 
 @worker_before_create_process.connect
 def freeze_imports(**_: Any) -> None:
-    """Exempt what is imported by now from garbage collection.
+    """Exempt all imported modules from garbage collection, so that processes share their memory.
 
-    Each full collection, and Celery makes one before every fork, writes to each object's page, of which every other
-    process of the worker is then left with a copy.
+    A full collection, which Celery makes before every fork, writes to the page of every object, so that each process of
+    the worker gets its own copy.
     """
-    if not gc.get_freeze_count():  # once: what a busy worker holds when it replaces a child is not there to stay
+    if not gc.get_freeze_count():  # only once, because objects of a running worker are temporary
         gc.collect()
         gc.freeze()
 
 
 @worker_process_init.connect
 def prepare_child(**_: Any) -> None:
-    """Let a new child use no connection of its parent, and collect nothing that came from it."""
+    """Reset the connections that a new child has from its parent, and exempt the parent's objects from collection."""
     from kombu import pools
 
     pools.reset()
@@ -139,7 +142,7 @@ def prepare_child(**_: Any) -> None:
 
 
 def _serve_again() -> None:
-    """Serve what was served here before the machine, or the container, went down: those that claimed it expect it."""
+    """Serve the workspaces that this host served before it, or its container, went down, because people use them."""
     from prebuild_tasks.bootstrap import runtime
 
     for adapter in runtime().provisioners.resting_with_host():

@@ -22,7 +22,7 @@ def test_without_a_password_it_does_not_start() -> None:
     celery = str(Path(sys.executable).with_name("celery"))
     done = subprocess.run([celery, *FLOWER], capture_output=True, text=True, check=False, timeout=60, env={})
     assert done.returncode == 2
-    assert done.stderr == "Flower would be open to everybody\n  next: set FLOWER_BASIC_AUTH=user:password\n"
+    assert done.stderr == "Flower would be open to everyone\n  next: set FLOWER_BASIC_AUTH=user:password\n"
 
 
 @pytest.mark.parametrize(
@@ -50,7 +50,7 @@ def test_a_taken_port_is_named() -> None:
         environment = {"FLOWER_BASIC_AUTH": "user:password"}
         done = subprocess.run(line, capture_output=True, text=True, check=False, timeout=60, env=environment)
     assert done.returncode == 2
-    assert done.stderr == f"Flower's port {port} is taken\n  next: name another with --port=N\n"
+    assert done.stderr == f"Flower's port {port} is in use\n  next: choose another with --port=N\n"
 
 
 def test_a_password_of_our_settings_is_handed_on(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -78,7 +78,9 @@ def _ask_database(settings: Settings, role: HealthRole, host: str, *, anywhere: 
 def doctor(
     ignore: Annotated[
         list[Symptom] | None,
-        typer.Option("--ignore", metavar="CODE", help="Code of a finding to leave out; may be repeated"),
+        typer.Option(
+            "--ignore", metavar="CODE", help="Code of a finding to leave out, such as two_beats; may be repeated"
+        ),
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
