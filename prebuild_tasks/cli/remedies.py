@@ -100,8 +100,8 @@ def spell_recommendation(item: Recommendation) -> str:
 def celery_arguments(settings: Settings, host: str = "%h") -> Mapping[str, Sequence[str]]:
     """Return the arguments after `celery -A prebuild_tasks` that start a worker, the builds worker and beat.
 
-    The keys are `worker`, `builds` and `beat`. Nothing else spells these commands, except the Procfile, compose file and
-    documentation, which are tested against this.
+    The keys are `worker`, `builds` and `beat`. These commands are spelled elsewhere only in the Procfile, the compose
+    file and the documentation, which are tested against this.
     """
     from prebuild_tasks.messaging import BUILDS, CONTROL
 

@@ -1,4 +1,4 @@
-"""Make, probe and destroy the resources of workspaces, by provisioners that are found by name."""
+"""Provisioners, which make, probe and delete the resources of workspaces and are found by name."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
         is_listed,
     )
     from prebuild_tasks.provisioners.registry import GROUP, Provisioners, load, names
+    from prebuild_tasks.provisioners.shared.claim_markers import refuse_claimed
     from prebuild_tasks.provisioners.shared.disk import disk_use
-    from prebuild_tasks.provisioners.shared.marks import refuse_claimed
     from prebuild_tasks.provisioners.shared.processes import is_running
 
 __all__ = [
@@ -67,7 +67,7 @@ if not TYPE_CHECKING:  # mypy would take every name for defined
                 "names",
             ),
             "shared.disk": ("disk_use",),
-            "shared.marks": ("refuse_claimed",),
+            "shared.claim_markers": ("refuse_claimed",),
             "shared.processes": ("is_running",),
         },
     )

@@ -1,6 +1,6 @@
-"""Adapters written for release 0.1, whose `rest` and `serve_again` are named `suspend` and `resume`.
+"""Support for adapters of release 0.1, which name `rest` and `serve_again` `suspend` and `resume`.
 
-Understood for release 0.2 only; remove this module after it.
+This module is for release 0.2 only.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ class Suspendable(Protocol):
     """The former name of RestsWithHost."""
 
     def suspend(self) -> int:
-        """Do as RestsWithHost.rest."""
+        """See RestsWithHost.rest."""
 
     def resume(self) -> int:
-        """Do as RestsWithHost.serve_again."""
+        """See RestsWithHost.serve_again."""
 
 
 class UnderNewNames:
-    """A RestsWithHost made of a Suspendable."""
+    """A RestsWithHost that calls a Suspendable."""
 
     def __init__(self, adapter: Suspendable) -> None:
         self._adapter = adapter
@@ -38,7 +38,7 @@ class UnderNewNames:
 
 
 def as_rests_with_host(adapter: object) -> RestsWithHost | None:
-    """Return the adapter as a RestsWithHost, under whichever names it is one; None when it is not."""
+    """Return the adapter as a RestsWithHost, whether it has the new or the former names; None if it has neither."""
     if isinstance(adapter, RestsWithHost):
         return adapter
     if not isinstance(adapter, Suspendable):

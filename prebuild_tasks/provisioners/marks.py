@@ -1,10 +1,10 @@
-"""The former place of `refuse_claimed`, kept for release 0.2: import it from `prebuild_tasks.provisioners`."""
+"""Deprecated: `refuse_claimed` under the name it had in release 0.1. Import it from `prebuild_tasks.provisioners`."""
 
 from __future__ import annotations
 
 import warnings
 
-from prebuild_tasks.provisioners.shared.marks import refuse_claimed
+from prebuild_tasks.provisioners.shared.claim_markers import refuse_claimed
 
 __all__ = ["refuse_claimed"]
 

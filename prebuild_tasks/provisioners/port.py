@@ -1,4 +1,4 @@
-"""The port between the service and its provisioners. Its contract is in the docstrings."""
+"""The interface between the service and its provisioners. The docstrings are its contract."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ class WorkspaceSpec:
     """A workspace as a provisioner sees it: identity, template and parameters, with secrets resolved."""
 
     installation: str
-    """Random id of the database. It marks every resource, so that those of other installations are never touched."""
+    """Random id of the database. Every resource is marked with it, so that other installations' are never touched."""
     workspace_id: str
     attempt: int
-    """Number of the build's attempt. What lower attempts left is ended first, and their late results are refused."""
+    """Number of the build's attempt. The processes of lower attempts are ended, and their late results are refused."""
     name: str
     owner: str
     template: str
@@ -40,7 +40,7 @@ class Resource:
     directory: str = ""
     installation: str = ""
     claimed: bool = False
-    """Whether it carries the durable mark of a claim. A marked resource is never destroyed as a stray."""
+    """Whether it has the durable marker of a claim. A resource with it is never deleted as a stray."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,9 +67,9 @@ class BuildContext(Protocol):
 
 
 class Provisioner(Protocol):
-    """Makes, probes and destroys the resources of workspaces.
+    """The operations on the resources of workspaces.
 
-    Every operation is idempotent by workspace id: it is safe to repeat, on a half-made resource and on one that no
+    Every operation is idempotent by workspace id: it can be repeated, also on a half-made resource and on one that no
     longer exists. `start` and `delete` first end what lower attempts left running; `claim` ends what is left of their
     claim hooks.
 
@@ -98,10 +98,10 @@ class Provisioner(Protocol):
         """Return within 30 seconds whether the workspace is ready. One that no longer exists is not."""
 
     def claim(self, spec: WorkspaceSpec, context: BuildContext) -> None:
-        """Leave the durable mark of the claim, then run the claim hook, if there is one, for `spec.owner`."""
+        """Leave the durable marker of the claim, then run the claim hook, if there is one, for `spec.owner`."""
 
     def stop(self, spec: WorkspaceSpec, context: BuildContext) -> None:
-        """End what runs and keep what is stored."""
+        """End the workspace's processes and keep its data."""
 
     def delete(self, spec: WorkspaceSpec, context: BuildContext) -> None:
         """End and remove everything of this workspace. Succeed when nothing is left of it."""
@@ -110,18 +110,21 @@ class Provisioner(Protocol):
         """Return every resource with this installation's mark, half-made ones included.
 
         Args:
-            installation: The id in the marks.
+            installation: The id that the resources are marked with.
             configs: The configs of all template versions, for adapters that need them to know where to look.
 
         Raises:
-            ProvisionerError: When one of those places cannot be asked, because what an incomplete list leaves out
-                would be taken for lost.
+            ProvisionerError: When one of those places cannot be asked. Workspaces that are missing from an incomplete
+                list would be treated as lost.
         """
 
 
 @runtime_checkable
 class MayNotList(Protocol):
-    """A provisioner whose list leaves out the workspaces of some configs, so that they are not lost when missing."""
+    """A provisioner whose list does not include the workspaces of some configs.
+
+    They are not treated as lost when the list lacks them.
+    """
 
     def lists(self, config: Mapping[str, object]) -> bool:
         """Return whether the list includes workspaces of this config."""
@@ -129,7 +132,7 @@ class MayNotList(Protocol):
 
 @runtime_checkable
 class ListsOnce(Protocol):
-    """A MayNotList for which many configs, such as those of one template's versions, lead to the same list."""
+    """A MayNotList for which several configs, such as those of one template's versions, have the same list."""
 
     def list_key(self, config: Mapping[str, object]) -> str:
         """Return a key that configs with the same list share; empty for a config without a list."""
@@ -137,19 +140,19 @@ class ListsOnce(Protocol):
 
 @runtime_checkable
 class RestsWithHost(Protocol):
-    """A provisioner whose workspaces are processes of this machine and rest while its service is down."""
+    """A provisioner whose workspaces are processes of a host, and rest while the service there is down."""
 
     def rest(self) -> int:
-        """End every process of every workspace on this machine, and keep files, ports and marks.
+        """End every process of every workspace on this machine, and keep files, ports and markers.
 
-        Returns how many workspaces were served.
+        Returns the number of workspaces that were served.
         """
 
     def serve_again(self) -> int:
         """Serve every published workspace again, claimed ones included, without running `start`.
 
-        Called once when a builds worker starts, possibly while others work on the same machine. Returns how many
-        workspaces are served.
+        Called once when a builds worker starts, possibly while others work on the same machine. Returns the number
+        of workspaces that are served.
         """
 
 

@@ -1,4 +1,4 @@
-"""Find provisioners by name in the entry-point group `prebuild_tasks.provisioners`."""
+"""A registry of provisioners, found by name in the entry-point group `prebuild_tasks.provisioners`."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ GROUP = "prebuild_tasks.provisioners"
 
 
 def names() -> list[str]:
-    """Return the names of all installed provisioners, third parties' included."""
+    """Return the names of all installed provisioners, including third-party ones."""
     return sorted({entry.name for entry in entry_points(group=GROUP)})
 
 
@@ -25,13 +25,13 @@ def names() -> list[str]:
 def load(name: str, settings: Settings) -> Provisioner:
     """Return the provisioner of this name, made once per process.
 
-    Raises NotFoundError, which lists the installed ones, and ProvisionerError when it cannot be loaded.
+    Raises NotFoundError, with the names of the installed ones, or ProvisionerError when it cannot be loaded.
     """
     entries = list(entry_points(group=GROUP, name=name))
     if not entries:
         near = get_close_matches(name, names(), n=1)
-        there_are = f"there are: {', '.join(names())}"
-        hint = f"did you mean {near[0]}? {there_are}" if near else there_are
+        installed = f"there are: {', '.join(names())}"
+        hint = f"did you mean {near[0]}? {installed}" if near else installed
         raise NotFoundError(f"there is no provisioner {name!r}", hint=hint)
     try:
         adapter: Provisioner = entries[0].load()(settings)
@@ -51,17 +51,14 @@ class Provisioners:
         return load(name, self._settings)
 
     def get_or_missing(self, name: str) -> Provisioner:
-        """Return the provisioner, or a stand-in that fails every build with the reason why it cannot be used here."""
+        """Return the provisioner, or a stand-in that fails every build with the reason why it cannot be used."""
         try:
             return self.get(name)
         except PrebuildError as error:
             return Missing(name, self._settings.host, error)
 
     def resting_with_host(self) -> list[RestsWithHost]:
-        """Return the adapters whose workspaces end with the machine and are served again after it.
-
-        An adapter that cannot be loaded is left out.
-        """
+        """Return the adapters whose workspaces rest with their host. Those that cannot be loaded are left out."""
         adapters = []
         for name in names():
             with suppress(ProvisionerError):

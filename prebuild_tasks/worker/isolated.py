@@ -1,6 +1,6 @@
 """Run one build in an isolated process, because an earlier attempt ended with its worker.
 
-`builds/isolation.py` runs `python -m prebuild_tasks.worker.isolated BUILD RUNNER FD`, and keeps its standard input open.
+`builds/isolation.py` runs `python -m prebuild_tasks.worker.isolated BUILD RUNNER FD`, and holds its input open.
 """
 
 from __future__ import annotations

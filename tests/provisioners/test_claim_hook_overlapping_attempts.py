@@ -24,7 +24,7 @@ from prebuild_tasks.config import Settings
 from prebuild_tasks.provisioners import WorkspaceSpec
 from prebuild_tasks.provisioners.command import CommandProvisioner
 from prebuild_tasks.provisioners.process import ProcessProvisioner
-from prebuild_tasks.provisioners.process.directory import ClaimMark, WorkspaceDirectory
+from prebuild_tasks.provisioners.process.directory import ClaimMarker, WorkspaceDirectory
 from prebuild_tasks.provisioners.shared import processes as tree
 from tests.provisioners.context import Context
 from tests.provisioners.lost import Worker
@@ -96,7 +96,7 @@ def test_of_a_process(
     state = place.published()
     assert state is not None
     assert tree.is_alive(state.pid, state.born)
-    assert place.claim_mark() == ClaimMark("ada", personalised=True)
+    assert place.claim_marker() == ClaimMarker("ada", personalised=True)
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP])

@@ -27,7 +27,7 @@ OPERATION = "PREBUILD_OPERATION"
 
 
 class CommandProvisioner:
-    """Runs the executables. What they leave running on this host is ended with them."""
+    """Calls the executables, and ends what they leave running on this host."""
 
     name: ClassVar[str] = "command"
     local: ClassVar[bool] = False
@@ -90,7 +90,7 @@ class CommandProvisioner:
         return parse(config).list is not None
 
     def list_key(self, config: Mapping[str, object]) -> str:
-        """Return a key of `list` and of the settings it is given."""
+        """Return a key made of `list` and of the settings that are passed to it."""
         declared = parse(config)
         return json.dumps([declared.list, declared.settings], sort_keys=True) if declared.list is not None else ""
 
@@ -108,11 +108,11 @@ class CommandProvisioner:
             yield from resources(call("list", declared.list, question, env, timeout=timeout), installation)
 
     def rest(self) -> int:
-        """End the processes that the builds worker left on this host. Returns how many there were."""
+        """End the processes that the builds worker left on this host. Returns their number."""
         return clear_abandoned()
 
     def serve_again(self) -> int:
-        """Clear what a killed builds worker left behind. Returns 0, because this provisioner serves nothing."""
+        """Remove what a killed builds worker left behind. Returns 0, because this provisioner serves nothing."""
         clear_abandoned()
         return 0
 
@@ -152,7 +152,7 @@ def _is_claim(environ: Mapping[str, str]) -> bool:
 
 
 def _runs_of(spec: WorkspaceSpec, below: int | None = None) -> Callable[[], list[Process]]:
-    """Find what runs on this host for the workspace, in all attempts or in those below a number."""
+    """Return a function that finds the workspace's processes on this host, of all attempts or of lower ones."""
 
     def is_older(environ: Mapping[str, str]) -> bool:
         number = environ.get(processes.ATTEMPT, "")

@@ -1,4 +1,4 @@
-"""Call an executable with a question in JSON, and read its exit code and its answer in JSON."""
+"""Calls of executables: a question in JSON on standard input, an exit code and an answer in JSON."""
 
 from __future__ import annotations
 

@@ -24,11 +24,11 @@ class CommandConfig(BaseModel):
     start: Command
     delete: Command
     probe: Command | None = None
-    """Without it, a workspace is ready once it was started."""
+    """By default, a workspace is ready once it was started."""
     claim: Command | None = None
-    """Leaves the durable mark, which `list` shows as `claimed`, and personalises the workspace."""
+    """Leaves the durable marker of the claim, which `list` shows as `claimed`, and personalises the workspace."""
     stop: Command | None = None
-    """Without it, stopping changes nothing."""
+    """By default, stopping changes nothing."""
     list: Command | None = None
     """Without it, neither strays nor lost workspaces are found."""
     settings: dict[str, object] = {}
@@ -46,7 +46,7 @@ def check(config: Mapping[str, object]) -> None:
     """Raise BadConfigError for a config that is invalid or has a list without a claim."""
     parsed = parse(config)
     if parsed.list is not None and parsed.claim is None:
-        # Otherwise the sweep, with an older database, would take a person's workspace for a stray.
+        # Otherwise the sweep would treat a claimed workspace as a stray after an older database was restored.
         raise BadConfigError(
             "config has a list but no claim; claim must leave the mark that list shows as claimed", key="list"
         )

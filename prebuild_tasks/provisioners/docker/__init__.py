@@ -1,23 +1,15 @@
-"""Workspaces as containers."""
+"""A provisioner whose workspaces are containers."""
 
 from __future__ import annotations
 
-from importlib import import_module
 from typing import TYPE_CHECKING
 
+from prebuild_tasks.faces import lazy
+
 if TYPE_CHECKING:
-    from prebuild_tasks.provisioners.docker.adapter import DockerProvisioner as DockerProvisioner
+    from prebuild_tasks.provisioners.docker.adapter import DockerProvisioner
 
 __all__ = ["DockerProvisioner"]
 
-_MODULES = {
-    "DockerProvisioner": "adapter",
-}
-
-if not TYPE_CHECKING:  # so that mypy still refuses a name that does not exist
-
-    def __getattr__(name: str) -> object:
-        """Import the module of a public name when the name is first used."""
-        if name in _MODULES:
-            return getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+if not TYPE_CHECKING:  # mypy would accept every name as defined
+    __getattr__ = lazy(__name__, {"adapter": ("DockerProvisioner",)})

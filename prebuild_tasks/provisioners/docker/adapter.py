@@ -15,9 +15,9 @@ from prebuild_tasks.provisioners.docker.exec import end, run
 from prebuild_tasks.provisioners.docker.make import Attempt, containers_of, find_published, published, remove_volumes
 from prebuild_tasks.provisioners.docker.names import Container
 from prebuild_tasks.provisioners.port import BuildContext, Probe, Resource, WorkspaceSpec
+from prebuild_tasks.provisioners.shared.claim_markers import refuse_claimed
 from prebuild_tasks.provisioners.shared.config import argv_of
 from prebuild_tasks.provisioners.shared.environment import bind_address, of_owner
-from prebuild_tasks.provisioners.shared.marks import refuse_claimed
 from prebuild_tasks.provisioners.shared.output import last_lines
 from prebuild_tasks.provisioners.shared.workspace_id import check_id
 
@@ -31,7 +31,7 @@ _GONE = "the container is gone"
 
 
 class DockerProvisioner:
-    """Workspaces as containers of the engine at DOCKER_HOST."""
+    """Makes workspaces as containers of the engine at DOCKER_HOST."""
 
     name: ClassVar[str] = "docker"
 
@@ -60,7 +60,7 @@ class DockerProvisioner:
             elif not container.running:
                 it = container.id
                 engine.interruptibly(lambda: api.start(it), context)
-                ready.until_ready(api, it, spec, config, context, follow=False)
+                ready.until_ready(api, it, spec, config, context, copy_output=False)
             return self._resource(container)
 
     def probe(self, spec: WorkspaceSpec) -> Probe:
@@ -74,7 +74,7 @@ class DockerProvisioner:
         return Probe(ready=False, message=_GONE, gone=True)
 
     def claim(self, spec: WorkspaceSpec, context: BuildContext) -> None:
-        """Leave the mark first, so that the workspace is not taken for a stray while the hook runs."""
+        """Leave the claim marker, then run the hook, during which the workspace must not be treated as a stray."""
         config = parse(spec.config)
         with engine.connect() as api:
             container = published(containers_of(api, spec))
@@ -87,7 +87,7 @@ class DockerProvisioner:
             if not container.is_claimed:
                 api.rename(container.id, names.claimed(spec.workspace_id, spec.owner))
             if config.claim is not None:
-                context.check()  # an attempt that a later one has replaced must not end the later one's hook
+                context.check()  # so that a replaced attempt does not end the hook of the later one
                 end(api, container.id, f"{_HOOK}=claim", context)
                 code, output = run(
                     api,
@@ -103,7 +103,7 @@ class DockerProvisioner:
             api.rename(container.id, names.claimed(spec.workspace_id, spec.owner, personalised=True))
 
     def stop(self, spec: WorkspaceSpec, context: BuildContext) -> None:
-        """End what runs, and keep the container and its volumes."""
+        """Stop the container, and keep it and its volumes."""
         with engine.connect() as api:
             for container in containers_of(api, spec):
                 context.check()
@@ -112,7 +112,7 @@ class DockerProvisioner:
                         engine.interruptibly(lambda it=container.id: api.stop(it, timeout=_STOP_GRACE), context)  # type: ignore[misc]
 
     def delete(self, spec: WorkspaceSpec, context: BuildContext) -> None:
-        """Remove every container of the workspace, then its own volumes, but none that workspaces share."""
+        """Remove every container of the workspace, then its own volumes. Volumes that workspaces share are kept."""
         check_id(spec.workspace_id)
         context.check()
         with engine.connect() as api:
@@ -125,11 +125,11 @@ class DockerProvisioner:
             remove_volumes(api, spec)
 
     def list(self, installation: str, configs: Iterable[Mapping[str, object]] = ()) -> Iterator[Resource]:
-        """Return every workspace with this installation's mark, even if only its volume is left."""
-        mark = {names.INSTALLATION: installation}
+        """Return every workspace that is marked with this installation, even if only its volume is left."""
+        label = {names.INSTALLATION: installation}
         with engine.connect() as api:
-            volumes = engine.volumes(api, mark)
-            containers = [names.read(item) for item in engine.containers(api, mark)]
+            volumes = engine.volumes(api, label)
+            containers = [names.read(item) for item in engine.containers(api, label)]
         resources = {}
         for volume in volumes:
             workspace_id = (volume.get("Labels") or {}).get(names.WORKSPACE, "")

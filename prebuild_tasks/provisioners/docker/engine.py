@@ -1,4 +1,4 @@
-"""Talk to the container engine, with errors in sentences and with requests that a canceled build can interrupt.
+"""Requests to the container engine, with readable errors and with interruption by a canceled build.
 
 Every operation has a connection of its own, because builds run in threads and a connection is not thread-safe.
 """
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 TIMEOUT = 60.0
 """Seconds the engine may take for one response."""
 _STOP_TIMEOUT = 5.0
-"""Seconds for a request to end whose build was stopped, so that what it makes can be removed."""
+"""Seconds that the request of a stopped build gets to end, so that its result can be removed."""
 _POLL_INTERVAL = 0.2
 T = TypeVar("T")
 EngineObject: TypeAlias = Mapping[str, Any]
@@ -123,7 +123,7 @@ def unless_gone() -> Iterator[None]:
 class Stream(Generic[T]):
     """A streamed response, read in a thread of its own so that the build's thread can check for cancellation.
 
-    With `limit`, for a response of bytes, reading ends once more than that many were read.
+    Reading a response of bytes ends once more than `limit` bytes were read.
     """
 
     def __init__(self, open_source: Callable[[], Iterable[T]], *, limit: float = inf) -> None:
@@ -136,7 +136,7 @@ class Stream(Generic[T]):
         threading.Thread(target=self._read, args=(open_source,), name="engine-stream", daemon=True).start()
 
     def take(self) -> list[T]:
-        """Return what was received since the last call. Once all is taken, raises the error that ended the stream."""
+        """Return what was received since the last call, or else raise the error that ended the stream."""
         ended, received = self._ended.is_set(), list[T]()
         with suppress(Empty):
             while True:
@@ -147,7 +147,7 @@ class Stream(Generic[T]):
         return received
 
     def wait(self, seconds: float) -> bool:
-        """Wait until the stream ends, at most this long. Returns whether it has ended."""
+        """Wait at most this many seconds for the end of the stream. Returns whether it has ended."""
         return self._ended.wait(seconds)
 
     def close(self) -> None:
@@ -191,7 +191,7 @@ def interruptibly(call: Callable[[], T], context: BuildContext) -> T:
 
 
 def kill(api: APIClient, container_id: str) -> None:
-    """Kill everything in the container. Do nothing when it does not run or does not exist."""
+    """Kill everything in the container. Succeed when it does not run or does not exist."""
     from docker.errors import APIError
 
     with suppress(APIError):  # engines differ in how they report one that is not running, removed or restarting

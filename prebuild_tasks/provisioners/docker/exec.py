@@ -1,4 +1,4 @@
-"""Run a command in a container, and end it when its build or its time is over."""
+"""Run a command in a container, and end it when its build is stopped or its time is over."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _POLL_INTERVAL = 0.2
 _TAIL = 2000
 _SETTLE = 5.0
 
-# An engine cannot end a command in a running container, so a second command does, if the image has sh, tr and grep.
+# No engine can end a command in a running container, so a second command does, if the image has sh, tr and grep.
 _ENDER = r"""
 rounds=20 found=1  # repeated, for what was forked meanwhile
 while [ "$found" ] && [ $((rounds -= 1)) -gt 0 ]; do
@@ -92,11 +92,11 @@ def _exit_code(api: APIClient, execution: str) -> int:
 
 
 def end(api: APIClient, container_id: str, variable: str, context: BuildContext) -> None:
-    """Kill every process with this NAME=value in its environment. Does nothing if the image has no `sh`."""
+    """Kill every process with this NAME=value in its environment. This has no effect if the image has no `sh`."""
     from docker.errors import APIError
 
     ender = api.exec_create(container_id, ["sh", "-c", _ENDER, "sh", variable], user="0")
-    with suppress(APIError):  # for a missing command some engines answer with an error, others exit with 127
+    with suppress(APIError):  # for a missing command, some engines answer with an error and others exit with 127
         interruptibly(lambda: api.exec_start(ender["Id"]), context)
 
 

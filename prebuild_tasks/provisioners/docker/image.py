@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 _POLL_INTERVAL = 0.2
 _REPORT_INTERVAL = 5.0
 _SILENCE_TIMEOUT = 900.0
-"""Seconds without progress that end a pull: an engine reports nothing while it unpacks a large layer."""
+"""Seconds without progress that end a pull. An engine reports nothing while it unpacks a large layer."""
 _PERMANENT = re.compile(
     r"manifest unknown|name unknown|not found|does not exist|denied|invalid reference|short-name", re.IGNORECASE
 )
@@ -49,7 +49,7 @@ def _pull(image: str, context: BuildContext) -> None:
     with connect(timeout=_SILENCE_TIMEOUT) as api:
         stream = Stream(lambda: api.pull(repository, tag=tag or "latest", stream=True, decode=True))
         try:
-            _follow(image, stream, context)
+            _watch_pull(image, stream, context)
         except APIError as error:
             raise _failed(image, message_of(error), permanent=status(error) in (400, 403, 404)) from error
         finally:
@@ -57,7 +57,7 @@ def _pull(image: str, context: BuildContext) -> None:
     context.log(f"pulled {image}\n")
 
 
-def _follow(image: str, stream: Stream[EngineObject], context: BuildContext) -> None:
+def _watch_pull(image: str, stream: Stream[EngineObject], context: BuildContext) -> None:
     layers: dict[str, tuple[int, int]] = {}
     reported, problem, ended = monotonic(), "", False
     while not ended:

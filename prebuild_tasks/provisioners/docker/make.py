@@ -1,9 +1,9 @@
-"""Make a workspace's container in one attempt, beside other attempts that may be suspended, late or under way.
+"""Make a workspace's container, while other attempts may be running, suspended or late.
 
 An attempt creates its container under a name of its own, and only then looks for other attempts. It starts the
-container if there is no later attempt and nothing is published. Of two attempts at least one sees the other, so an
-attempt that was suspended, at whatever line, does no harm when it goes on. The winner takes the workspace's name (see
-`names`).
+container if there is no later attempt and nothing is published. Of two attempts, at least one sees the other, so an
+attempt that was suspended at any line does no harm when it goes on. The winner renames its container to the workspace's
+name (see `names`).
 """
 
 from __future__ import annotations
@@ -38,12 +38,12 @@ def containers_of(api: APIClient, spec: WorkspaceSpec) -> list[Container]:
 
 
 def published(containers: Iterable[Container]) -> Container | None:
-    """Return the container that is the workspace, if there is one."""
+    """Return the published container; None without one."""
     return next((container for container in containers if container.is_published), None)
 
 
 def find_published(api: APIClient, spec: WorkspaceSpec) -> Container | None:
-    """Return the published container. Raises BuildStoppedError while a later attempt makes one."""
+    """Return the published container; None without one. Raises BuildStoppedError if a later attempt is making one."""
     containers = containers_of(api, spec)
     container = published(containers)
     if container is None and any(other.attempt > spec.attempt for other in containers):
@@ -89,7 +89,7 @@ class Attempt:
         try:
             container = self._begin(bind, ports)
             if not container.is_published:
-                until_ready(self._api, container.id, self._spec, self._config, self._context, follow=True)
+                until_ready(self._api, container.id, self._spec, self._config, self._context, copy_output=True)
                 self._publish(container)
             return container
         except BaseException as error:
@@ -140,7 +140,7 @@ class Attempt:
             remove_volumes(self._api, self._spec, up_to=self._spec.attempt - bool(but))
 
     def _free_port(self, ports: range) -> int:
-        """Return a port that no container of any installation has. The engine finds out whether it is free."""
+        """Return a port that no container of any installation has. The engine may still find it in use."""
         taken = {names.read(item).port for item in engine.containers(self._api, {names.PORT: ""})}
         free = [port for port in ports if port not in taken]
         if not free:
@@ -226,7 +226,7 @@ class Attempt:
             raise
 
     def _why_removed(self) -> ProvisionerError:
-        """Return the reason why this attempt's container no longer exists."""
+        """Return an error with the reason why this attempt's container no longer exists."""
         if find_published(self._api, self._spec) is not None:
             return BuildStoppedError("another attempt made the workspace", reason="lost")
         return ProvisionerError("the container was removed while it was being made")

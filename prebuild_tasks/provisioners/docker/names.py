@@ -27,7 +27,7 @@ _ESCAPED = re.compile(rb"_([0-9a-f]{2})")
 
 
 def of_attempt(workspace_id: str, attempt: int) -> str:
-    """Return the name of an attempt's container, which is that of its volume, too."""
+    """Return the name of an attempt's container, which is also the name of its volume."""
     return f"prebuild-{workspace_id}-a{attempt}"
 
 
@@ -57,7 +57,7 @@ class Container:
 
     @property
     def is_published(self) -> bool:
-        """Whether it is the workspace, rather than what an attempt works on or has left."""
+        """Whether it is the workspace's container, rather than one that an attempt is making or has left."""
         return not self.name.startswith(f"{published(self.workspace_id)}-a")
 
     @property
@@ -67,7 +67,7 @@ class Container:
 
     @property
     def is_claimed(self) -> bool:
-        """Whether it carries the mark of a claim."""
+        """Whether its name has the marker of a claim."""
         return self.is_personalised or self.name.startswith(f"claimed-{self.workspace_id}-")
 
     @property
@@ -80,7 +80,7 @@ class Container:
 
 
 def read(listed: EngineObject) -> Container:
-    """Return a container of the engine's list."""
+    """Return a container from an entry of the engine's list."""
     labels = listed.get("Labels") or {}
     names = [name.removeprefix("/") for name in listed.get("Names") or []]
     return Container(

@@ -22,16 +22,17 @@ if TYPE_CHECKING:
 PROBE_TIMEOUT = 15.0
 """Seconds for the command `ready` in the container."""
 _SETTLED = 1.0
-"""Seconds that a container without a probe must have been running: those that fail mostly fail at once."""
+"""Seconds that a container without a probe must run to count as ready. Most failures happen at once."""
 _PAUSE = (0.1, 0.5)
 _POLL_INTERVAL = 0.3
-"""Seconds between two reads of the output; ten times as many once it is more than _OUTPUT_MUCH bytes."""
+"""Seconds between two reads of the output; ten times as many once it exceeds _OUTPUT_MUCH bytes."""
 _OUTPUT_MUCH = 1 << 16
 OUTPUT_MAX = 1 << 20
+"""The most bytes of output that are copied to the build's log."""
 
 
 class NeverReadyError(ProvisionerError):
-    """The container was started and did not become ready in time."""
+    """A container that was started did not become ready in time."""
 
     code = NEVER_READY_CODE
 
@@ -39,12 +40,15 @@ class NeverReadyError(ProvisionerError):
 def probe(
     api: APIClient, container_id: str, config: DockerConfig, *, between: Callable[[], None] | None = None
 ) -> tuple[Probe, bool]:
-    """Return the result of the probe and whether the container runs. Raises the engine's NotFound without it."""
+    """Return the result of the probe, and whether the container runs.
+
+    Raises the engine's NotFound when there is no such container.
+    """
     from docker.errors import APIError, NotFound
 
     state = api.inspect_container(container_id)["State"]
     if not state.get("Running"):
-        return Probe(ready=False, message=how_it_ended(api, container_id, state)), False
+        return Probe(ready=False, message=why_not_running(api, container_id, state)), False
     if config.ready is None:
         return _health(state), True
     try:
@@ -71,8 +75,8 @@ def _health(state: EngineObject) -> Probe:
     return Probe(ready=False, message=f"the health check of the container is {status}: {last_lines(last)}")
 
 
-def how_it_ended(api: APIClient, container_id: str, state: EngineObject) -> str:
-    """Return a sentence about a container that does not run."""
+def why_not_running(api: APIClient, container_id: str, state: EngineObject) -> str:
+    """Return a sentence that says why a container does not run."""
     if state.get("Status") in ("created", "configured", "initialized"):
         return "the container was never started"
     output = api.logs(container_id, tail=20).decode("utf-8", "replace")
@@ -81,14 +85,20 @@ def how_it_ended(api: APIClient, container_id: str, state: EngineObject) -> str:
 
 
 def until_ready(
-    api: APIClient, container_id: str, spec: WorkspaceSpec, config: DockerConfig, context: BuildContext, *, follow: bool
+    api: APIClient,
+    container_id: str,
+    spec: WorkspaceSpec,
+    config: DockerConfig,
+    context: BuildContext,
+    *,
+    copy_output: bool,
 ) -> None:
-    """Return when the container is ready. With `follow`, its output goes to the build's log until then.
+    """Wait until the container is ready. With `copy_output`, its output goes to the build's log until then.
 
     Raises ProvisionerError when the container ends, NeverReadyError when the time is over, and the engine's NotFound
     when the container no longer exists.
     """
-    output = Output(api, container_id, context) if follow else None
+    output = Output(api, container_id, context) if copy_output else None
 
     def between() -> None:
         if output is not None:

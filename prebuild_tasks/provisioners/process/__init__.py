@@ -1,23 +1,15 @@
-"""Workspaces as directories and processes of this machine."""
+"""A provisioner whose workspaces are directories and processes of the worker's machine."""
 
 from __future__ import annotations
 
-from importlib import import_module
 from typing import TYPE_CHECKING
 
+from prebuild_tasks.faces import lazy
+
 if TYPE_CHECKING:
-    from prebuild_tasks.provisioners.process.adapter import ProcessProvisioner as ProcessProvisioner
+    from prebuild_tasks.provisioners.process.adapter import ProcessProvisioner
 
 __all__ = ["ProcessProvisioner"]
 
-_MODULES = {
-    "ProcessProvisioner": "adapter",
-}
-
-if not TYPE_CHECKING:  # so that mypy still refuses a name that does not exist
-
-    def __getattr__(name: str) -> object:
-        """Import the module of a public name when the name is first used."""
-        if name in _MODULES:
-            return getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+if not TYPE_CHECKING:  # mypy would accept every name as defined
+    __getattr__ = lazy(__name__, {"adapter": ("ProcessProvisioner",)})

@@ -20,10 +20,10 @@ from prebuild_tasks.provisioners.process.config import ProcessConfig, parse
 from prebuild_tasks.provisioners.process.directory import Published, WorkspaceDirectory, workspace_directories
 from prebuild_tasks.provisioners.process.environment import Environment
 from prebuild_tasks.provisioners.shared import processes
+from prebuild_tasks.provisioners.shared.claim_markers import refuse_claimed
 from prebuild_tasks.provisioners.shared.config import Command, argv_of
 from prebuild_tasks.provisioners.shared.disk import tail
 from prebuild_tasks.provisioners.shared.environment import of_owner
-from prebuild_tasks.provisioners.shared.marks import refuse_claimed
 from prebuild_tasks.provisioners.shared.output import last_lines
 from prebuild_tasks.provisioners.shared.run import run, spawn
 
@@ -34,7 +34,7 @@ PROBE_TIMEOUT = 30.0
 
 @contextmanager
 def _os_errors() -> Iterator[None]:
-    """Raise ProvisionerError for an OSError: a full disk or a missing permission is a failure, not a crash."""
+    """Raise ProvisionerError for an OSError, because a full disk or a missing permission is a failed operation."""
     try:
         yield
     except OSError as error:
@@ -42,7 +42,7 @@ def _os_errors() -> Iterator[None]:
 
 
 class ProcessProvisioner:
-    """Workspaces below the data directory. Their layout on disk is described in `directory`."""
+    """Makes workspaces below the data directory. The module `directory` describes their layout."""
 
     name: ClassVar[str] = "process"
     local: ClassVar[bool] = True
@@ -60,12 +60,12 @@ class ProcessProvisioner:
 
     @_os_errors()
     def start(self, spec: WorkspaceSpec, context: BuildContext) -> Resource:
-        """Run `start`, publish the attempt, run `serve`. A published workspace is returned, and served if it is not."""
+        """Run `start`, publish the attempt, and run `serve`. A published workspace is only served, if it is not yet."""
         config, workspace = parse(spec.config), self._workspace(spec)
-        context.check()  # before anything is made: a later attempt may have begun meanwhile
+        context.check()  # a later attempt may have begun
         state = workspace.begin(spec.installation, spec.attempt)
         if state is None:
-            # Only now, because no lower attempt can begin anything from here on.
+            # After `begin`, because from then on no lower attempt can start anything.
             processes.end(_lower_attempts(workspace, spec.attempt), pause=context.wait)
             directory = workspace.make_attempt_directory(spec.attempt, context)
             port = workspace.reserve_port(self._ports) if config.serve else 0
@@ -97,18 +97,18 @@ class ProcessProvisioner:
 
     @_os_errors()
     def claim(self, spec: WorkspaceSpec, context: BuildContext) -> None:
-        """Leave the mark first, so that the workspace is not taken for a stray while the hook runs."""
+        """Leave the claim marker, then run the hook, during which the workspace must not be treated as a stray."""
         config, workspace = parse(spec.config), self._workspace(spec)
-        mark = workspace.claim_mark()
-        if mark.owner not in ("", spec.owner):
-            raise ProvisionerError(f"the workspace was claimed by {mark.owner}")
-        if mark.personalised:
+        marker = workspace.claim_marker()
+        if marker.owner not in ("", spec.owner):
+            raise ProvisionerError(f"the workspace was claimed by {marker.owner}")
+        if marker.personalised:
             return
         workspace.mark_claimed(spec.owner)
         if (state := workspace.published()) is None:
             raise ProvisionerError("the workspace's directory is gone")
         if config.claim is not None:
-            context.check()  # an attempt that a later one has replaced must not end the later one's hook
+            context.check()  # so that a replaced attempt does not end the hook of the later one
             processes.end(_claim_hooks(workspace, spec.owner), pause=context.wait)
             own = self._environment.own(spec, workspace.attempt_directory(state.attempt), state.port)
             self._run("claim", config, config.claim, workspace, own, context)
@@ -126,24 +126,24 @@ class ProcessProvisioner:
         """End every process of the workspace, then remove its directory."""
         WorkspaceDirectory(self.root, spec.workspace_id).make_writable()
         workspace = self._workspace(spec)
-        refuse_claimed(workspace.claim_mark().owner, spec)
-        workspace.unpublish()  # so that a worker that starts meanwhile does not serve it again
+        refuse_claimed(workspace.claim_marker().owner, spec)
+        workspace.unpublish()  # so that a worker that is starting does not serve it again
         processes.end(_processes(workspace), pause=context.wait)
         context.check()
         workspace.clear(context)
-        # A start that was suspended until now may have published and served it. From here on it can do neither.
+        # A `start` that was suspended may have published and served it meanwhile. It no longer can.
         processes.end(_processes(workspace), pause=context.wait)
         workspace.remove(context)
 
     def list(self, installation: str, configs: Iterable[Mapping[str, object]] = ()) -> Iterator[Resource]:
-        """Return every workspace with this installation's mark."""
+        """Return every workspace that is marked with this installation."""
         for workspace in workspace_directories(self.root):
             if workspace.installation() == installation:
                 yield self._resource(workspace, workspace.published())
 
     def rest(self) -> int:
-        """End every process of every workspace. Returns how many were served."""
-        workspaces = [one for one in workspace_directories(self.root) if one.path.is_dir()]
+        """End every process of every workspace. Returns the number of workspaces that were served."""
+        workspaces = [workspace for workspace in workspace_directories(self.root) if workspace.path.is_dir()]
         states = [state for workspace in workspaces if (state := workspace.published())]
         served = sum(processes.is_alive(state.pid, state.born) for state in states)
         sessions = [leader for workspace in workspaces for leader in workspace.sessions()]
@@ -157,13 +157,13 @@ class ProcessProvisioner:
 
     def serve_again(self) -> int:
         """Serve every published workspace again on the port it had, except those stopped on purpose."""
-        resumed = 0
+        served = 0
         for workspace in workspace_directories(self.root):
             try:
-                resumed += self.serve(workspace, again=True)
+                served += self.serve(workspace, again=True)
             except (OSError, ProvisionerError) as error:
                 log.warning("workspace %s cannot be served again: %s", workspace.id, error)
-        return resumed
+        return served
 
     def _workspace(self, spec: WorkspaceSpec) -> WorkspaceDirectory:
         workspace = WorkspaceDirectory(self.root, spec.workspace_id)
@@ -176,7 +176,7 @@ class ProcessProvisioner:
     ) -> bool:
         """Start the served process unless it runs, and record its pid. Returns whether the workspace is served.
 
-        `again`: leave a workspace alone that was stopped on purpose.
+        With `again`, a workspace that was stopped on purpose is skipped.
         """
         with workspace.serving():
             state = workspace.published()
@@ -184,10 +184,10 @@ class ProcessProvisioner:
                 return False
             if processes.is_alive(state.pid, state.born):
                 return True
-            # A worker may have died after starting it and before recording its pid; only one may hold the port.
+            # A worker may have died between starting the process and recording its pid; the port must be free.
             processes.end(_processes(workspace, _is_served), pause=pause)
-            # It may have been claimed since; then only the mark has the owner.
-            owner = workspace.claim_mark().owner
+            # The workspace may have been claimed since it was published; only the claim marker has the owner.
+            owner = workspace.claim_marker().owner
             env = self._environment.whole(state.env | (of_owner(owner) if owner else {}))
             leader = spawn(
                 state.serve, cwd=workspace.attempt_directory(state.attempt), env=env, log_file=workspace.serve_log
@@ -195,7 +195,7 @@ class ProcessProvisioner:
             try:
                 workspace.record_session(replace(leader, attempt=state.attempt))
                 workspace.publish(replace(state, pid=leader.pid, born=leader.born))
-            except BaseException:  # deleted meanwhile, or the disk is full: the process would never be found again
+            except BaseException:  # it was deleted or the disk is full, so that nothing would find the process later
                 processes.end(lambda: processes.marked([workspace.id], _is_served, [leader]))
                 raise
             return True
@@ -258,9 +258,9 @@ def _is_served(environ: Mapping[str, str]) -> bool:
 
 
 def _claim_hooks(workspace: WorkspaceDirectory, owner: str) -> Callable[[], list[Process]]:
-    """Find what a claim hook left running whose worker died or is suspended.
+    """Return a function that finds processes of claim hooks, left by a worker that died or is suspended.
 
-    Probes are left out because they have another owner, and the served process because it has no run.
+    It does not find probes, which have another owner, nor the served process, which has no run.
     """
     return lambda: processes.marked(
         [workspace.id], lambda environ: processes.RUN in environ and environ.get("PREBUILD_OWNER") == owner

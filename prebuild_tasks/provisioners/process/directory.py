@@ -6,7 +6,7 @@
                     processes      the sessions that were started, one line of JSON each
                     a1/, a2/, …    a working directory for each attempt
                     state.json     the published attempt; written atomically
-                    claimed        the durable mark of a claim, with the owner
+                    claimed        the durable marker of a claim, with the owner
                     stopped        present when the workspace was stopped on purpose and is not to be served again
                     serve.log      the output of the served process
 
@@ -51,8 +51,8 @@ class Published:
 
 
 @dataclass(frozen=True, slots=True)
-class ClaimMark:
-    """The durable mark of a claim."""
+class ClaimMarker:
+    """The durable marker of a claim."""
 
     owner: str = ""
     """Empty when the workspace is not claimed."""
@@ -79,7 +79,7 @@ class WorkspaceDirectory:
         return self.path / f"a{attempt}"
 
     def begin(self, installation: str, attempt: int) -> Published | None:
-        """Record this as the highest attempt, so that no lower one can publish. Returns what is published already.
+        """Record this as the highest attempt, so that no lower one can publish. Returns what is already published.
 
         Raises BuildStoppedError when a higher attempt has begun.
         """
@@ -129,13 +129,12 @@ class WorkspaceDirectory:
         a workspace must be deletable on a full disk.
         """
         with ExitStack() as held:
-            with suppress(
-                OSError
-            ):  # it does not exist, or the disk is too full for the lock's file, so no worker serves it either
+            # An error means that it does not exist, or that the disk is too full for the lock's file; then no worker
+            # serves it either.
+            with suppress(OSError):
                 held.enter_context(self.serving())
-            with suppress(
-                OSError
-            ):  # it does not exist or cannot be changed; `delete` ends the served process once more
+            # An error means that it does not exist or cannot be changed; `delete` ends the served process once more.
+            with suppress(OSError):
                 (self.path / "state.json").unlink(missing_ok=True)
 
     def published(self) -> Published | None:
@@ -165,18 +164,18 @@ class WorkspaceDirectory:
         """Return whether a person has claimed the workspace."""
         return (self.path / "claimed").exists()
 
-    def claim_mark(self) -> ClaimMark:
-        """Return the mark of the claim; without an owner when there is none or it cannot be read."""
+    def claim_marker(self) -> ClaimMarker:
+        """Return the claim marker; one without an owner when there is none or it cannot be read."""
         with suppress(ValueError, TypeError, AttributeError):
             values = json.loads(read(self.path / "claimed") or "{}")
-            return ClaimMark(owner=str(values.get("owner", "")), personalised=bool(values.get("personalised")))
-        return ClaimMark()
+            return ClaimMarker(owner=str(values.get("owner", "")), personalised=bool(values.get("personalised")))
+        return ClaimMarker()
 
     def mark_claimed(self, owner: str, *, personalised: bool = False) -> None:
-        """Leave the durable mark. Raises ProvisionerError when the workspace no longer exists."""
+        """Leave the claim marker. Raises ProvisionerError when the workspace no longer exists."""
         if not self.path.is_dir():
             raise ProvisionerError("the workspace's directory is gone")
-        write(self.path / "claimed", json.dumps(asdict(ClaimMark(owner, personalised=personalised))))
+        write(self.path / "claimed", json.dumps(asdict(ClaimMarker(owner, personalised=personalised))))
 
     def is_stopped(self) -> bool:
         """Return whether the workspace was stopped on purpose."""
@@ -188,11 +187,11 @@ class WorkspaceDirectory:
             write(self.path / "stopped", "")
 
     def unmark_stopped(self) -> None:
-        """Forget that the workspace was stopped."""
+        """Remove the record that the workspace was stopped."""
         (self.path / "stopped").unlink(missing_ok=True)
 
     def record_session(self, leader: Leader) -> None:
-        """Record a session, to find its processes that clear their environment."""
+        """Record a session, by which processes are found that clear their environment."""
         with open_for_owner(self.path / "processes", os.O_APPEND) as file:
             file.write(json.dumps(asdict(leader)) + "\n")
 
@@ -225,12 +224,12 @@ class WorkspaceDirectory:
             yield
 
     def clear(self, context: BuildContext) -> None:
-        """Remove everything but the marks of the installation and of the sessions."""
+        """Remove everything but the files `installation` and `processes`."""
         if self.path.exists():
             remove([path for path in self.path.iterdir() if path.name not in ("installation", "processes")], context)
 
     def remove(self, context: BuildContext) -> None:
-        """Remove everything, the installation's mark last, because that tells whose a half-removed directory is."""
+        """Remove everything; `installation` last, because it says to whom a half-removed directory belongs."""
         self.clear(context)
         (self.path / "processes").unlink(missing_ok=True)
         remove([self.path], context)
@@ -241,7 +240,7 @@ class WorkspaceDirectory:
 
 
 def workspace_directories(root: Path) -> Iterator[WorkspaceDirectory]:
-    """Return every workspace below the root."""
+    """Yield every workspace below the root."""
     for path in sorted(root.glob("*/installation")):
         with suppress(ProvisionerError):
             yield WorkspaceDirectory(root, path.parent.name)

@@ -11,7 +11,7 @@ from prebuild_tasks.provisioners.shared.environment import bind_address, check_v
 
 
 class Environment:
-    """Builds the environments of commands, and knows the address that workspaces are served on."""
+    """The environments of commands, and the address that probes of served workspaces connect to."""
 
     def __init__(self, settings: Settings) -> None:
         self._cache = settings.data_dir / "cache"
@@ -20,7 +20,7 @@ class Environment:
         self.probe_address = "127.0.0.1" if self._bind in ("0.0.0.0", "::", "") else self._bind  # noqa: S104
 
     def own(self, spec: WorkspaceSpec, directory: Path, port: int) -> dict[str, str]:
-        """Return the variables of this workspace alone. Raises CannotBuildError for a parameter that cannot be one."""
+        """Return the workspace's own variables. Raises CannotBuildError for a parameter that cannot be a variable."""
         check_variables(spec.parameters)
         self._cache.mkdir(mode=0o700, parents=True, exist_ok=True)
         own = dict(spec.parameters)
@@ -38,5 +38,5 @@ class Environment:
         )
 
     def whole(self, own: Mapping[str, str]) -> dict[str, str]:
-        """Return the whole environment: what the worker passes on, and the workspace's own variables."""
+        """Return the whole environment: the variables that the worker passes on, and the workspace's own."""
         return passed_on(self._patterns) | dict(own)

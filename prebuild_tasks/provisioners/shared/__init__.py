@@ -1,1 +1,1 @@
-"""Shared by the provisioners: configs, environments, output, files, processes and the mark of a claim."""
+"""Code that the provisioners share: configs, environments, output, files, processes and claim markers."""

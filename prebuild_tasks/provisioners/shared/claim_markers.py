@@ -1,4 +1,4 @@
-"""Honour the durable mark that a claim leaves on a resource."""
+"""Protection of claimed resources by the durable marker that a claim leaves on them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ def refuse_claimed(owner: str, spec: WorkspaceSpec) -> None:
     That happens after an older database was restored, which does not know of the claim.
 
     Args:
-        owner: The owner in the resource's mark; empty when it has none.
+        owner: The owner in the resource's claim marker; empty when it has none.
         spec: The workspace as the database knows it.
     """
     if owner and spec.owner == PREBUILDS_OWNER:

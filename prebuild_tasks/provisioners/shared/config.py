@@ -1,4 +1,4 @@
-"""Validate the `config` of a template, with one-sentence errors."""
+"""Validation of a template's `config`, with one sentence for each error."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def validated(model: type[M], config: Mapping[str, object], forms: Mapping[str, 
     Args:
         model: The class.
         config: The template's config.
-        forms: Descriptions, by key, of what is not a command: "must be a list of ...".
+        forms: The description of each key that is not a command, such as "must be a list of ...".
 
     Raises:
         BadConfigError: With a message for the author of the template.

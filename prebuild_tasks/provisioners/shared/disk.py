@@ -38,7 +38,7 @@ def remove(paths: Sequence[Path], context: BuildContext | None = None) -> None:
 
 
 def disk_use(path: Path) -> int | None:
-    """Return the bytes that a tree takes on disk; None when it is not on this host or cannot be read."""
+    """Return the bytes that a directory uses on disk; None when it is not on this host or cannot be read."""
     if not path.is_dir():
         return None
     env = {"PATH": os.environ.get("PATH", os.defpath), "LANG": "C.UTF-8"}

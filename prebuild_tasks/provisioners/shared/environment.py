@@ -16,7 +16,7 @@ from prebuild_tasks.provisioners.shared import processes
 _NEVER_PASSED = re.compile(
     r"(PREBUILD_.*|DATABASE_URL|REDIS_URL|CELERY_.*|FLOWER_.*|PG(PASSWORD|USER|HOST|DATABASE|PASSFILE|SERVICE.*))(_FILE)?"
 )
-"""Never passed on, whatever the patterns say: the service's own addresses and credentials."""
+"""The service's own addresses and credentials, which are never passed on, whatever the patterns match."""
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
@@ -48,7 +48,7 @@ def check_variables(parameters: Mapping[str, str]) -> None:
 
 
 def identity(spec: WorkspaceSpec) -> dict[str, str]:
-    """Return the variables that tell which workspace it is, and its owner."""
+    """Return the variables that identify the workspace and its owner."""
     return {
         processes.WORKSPACE: spec.workspace_id,
         processes.ATTEMPT: str(spec.attempt),
@@ -60,7 +60,7 @@ def identity(spec: WorkspaceSpec) -> dict[str, str]:
 
 
 def of_owner(owner: str) -> dict[str, str]:
-    """Return the owner under both names of the variable."""
+    """Return the two variables that have the owner."""
     return {"PREBUILD_WORKSPACE_OWNER": owner, "PREBUILD_OWNER": owner}
 
 

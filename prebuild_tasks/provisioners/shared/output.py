@@ -1,13 +1,13 @@
-"""Make a message of what a failed command printed."""
+"""The output of failed commands, as part of an error message."""
 
 from __future__ import annotations
 
 _LONGEST = 500
-"""Characters."""
+"""The most characters of a message."""
 
 
 def last_lines(text: str, otherwise: str = "no output") -> str:
-    """Return the last two lines that are not blank, joined to one line that is short enough for `status`.
+    """Return the last two lines that are not blank as one line, short enough for `status`.
 
     The line is cut between words, because half of a secret would no longer be recognised and masked.
     """

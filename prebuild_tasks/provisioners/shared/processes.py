@@ -24,7 +24,7 @@ from prebuild_tasks.errors import ProvisionerError
 WORKSPACE = "PREBUILD_WORKSPACE_ID"
 ATTEMPT = "PREBUILD_WORKSPACE_ATTEMPT"
 RUN = "PREBUILD_WORKSPACE_RUN"
-"""Set for what ends with its command (`start`, `ready`, `claim`), and not for the served process."""
+"""Variable of processes that end with their command (`start`, `ready`, `claim`). The served process lacks it."""
 GRACE = 3.0
 """Seconds between SIGTERM and SIGKILL."""
 
@@ -37,7 +37,7 @@ class Leader:
 
     pid: int
     born: str
-    """When it started, so that a later process with this pid is not taken for it; see `start_marker`."""
+    """When it started, which distinguishes it from a later process with this pid; see `start_marker`."""
     attempt: int = 0
 
 
@@ -89,7 +89,7 @@ def with_variable(name: str, value: str) -> list[psutil.Process]:
 def end(
     find: Callable[[], list[psutil.Process]], *, grace: float = GRACE, pause: Callable[[float], None] = time.sleep
 ) -> int:
-    """Terminate every process that `find` returns, then kill those left. Returns how many there were at first.
+    """Terminate every process that `find` returns, then kill those left. Returns their number at the first call.
 
     `find` is called repeatedly, because a process may fork while it is being ended. Raises ProvisionerError when a
     process survives SIGKILL, and whatever `pause` raises.
@@ -104,7 +104,7 @@ def end(
                     asked.add(process.pid)
                     with suppress(psutil.Error):
                         getattr(process, name)()
-            # Inspected, since a pid does not vanish: a zombie keeps it until its parent waits for it.
+            # Inspected, because a zombie keeps its pid until its parent waits for it.
             pause(_POLL_INTERVAL)
             left = [process for process in left if _inspect(process.pid)[1] and process.is_running()] or find()
         if not left:
@@ -116,7 +116,7 @@ def end(
 
 
 def start_marker(pid: int) -> str:
-    """Return when this process started, as a text that no other process with this pid has; empty without a process.
+    """Return a text for when this process started, unique among processes with this pid; empty without a process.
 
     It can be compared across restarts of the service and of the machine.
     """
@@ -138,7 +138,7 @@ def _inspect(pid: int) -> tuple[str, bool]:
     """Return when a process started, and whether it is alive, which a zombie is not."""
     try:
         if psutil.LINUX:
-            # In ticks since the boot, which setting the clock does not change. The process's name may hold a bracket.
+            # In ticks since the boot, which setting the clock does not change. The process's name may have a bracket.
             fields = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()
             return f"{_boot()}:{int(fields[19])}", fields[0] not in (b"Z", b"X")
         process = psutil.Process(pid)
@@ -155,7 +155,7 @@ def _boot() -> str:
 def _environ_or_none(pid: int) -> Mapping[str, str]:
     """Return the environment; empty for a process of this user that forbids reading it, as ssh-agent does.
 
-    Its session then tells whose it is. Raises the system's error for other users' processes, such as those of `sudo`.
+    Its session then says where it belongs. Raises the system's error for other users' processes, such as `sudo`'s.
     """
     try:
         return _environ(pid)

@@ -1,6 +1,6 @@
-"""Run a workspace's commands: those that are waited for, and the served process, which outlives the worker.
+"""Run a workspace's commands to their end, and start the served process, which outlives the worker.
 
-There is no `preexec_fn` and no `os.fork` in this process, because builds run in threads.
+Builds run in threads, so this process uses neither `preexec_fn` nor `os.fork`.
 """
 
 from __future__ import annotations
@@ -94,7 +94,7 @@ def run(
         try:
             if started is not None:
                 started(leader)
-            _follow(leader, output, context, timeout)
+            _pass_on_output(leader, output, context, timeout)
         except TimeoutError:
             grace = 0
             raise
@@ -142,18 +142,18 @@ def _pipes(process: subprocess.Popen[bytes], context: BuildContext | None, dialo
     try:
         return Pipes(process, context, dialogue)
     except BaseException:
-        _kill(process)  # otherwise leaving `with` would wait for it while nobody reads its output
+        _kill(process)  # otherwise the end of `with` would wait for it while nobody reads its output
         raise
 
 
 def _kill(process: subprocess.Popen[bytes]) -> None:
-    """Kill the process group at once, which takes no file descriptor."""
+    """Kill the process group, which works without a free file descriptor."""
     with suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
 
 
-def _follow(leader: Leader, output: Pipes, context: BuildContext | None, timeout: float | None) -> None:
-    """Pass on output until the command itself has ended, whatever it left in the background."""
+def _pass_on_output(leader: Leader, output: Pipes, context: BuildContext | None, timeout: float | None) -> None:
+    """Pass on output until the command itself has ended, even if its background processes go on."""
     deadline = None if timeout is None else monotonic() + timeout
     pause = 0.005
     while processes.is_alive(leader.pid, leader.born):
@@ -177,8 +177,10 @@ def _end(
     try:
         processes.end(lambda: processes.marked([workspace_id], of_this_run, [leader], cwd), grace=grace)
     except ProvisionerError as error:
-        log.warning("workspace %s: %s", workspace_id, error)  # the error that ended the run is more useful
-    except OSError as error:  # no file descriptor is left to look for its processes
+        log.warning(
+            "workspace %s: %s", workspace_id, error
+        )  # not raised, because the error that ended the run is more useful
+    except OSError as error:  # there is no free file descriptor for finding its processes
         log.warning("workspace %s: %s", workspace_id, error)
         _kill(process)
     with suppress(subprocess.TimeoutExpired):

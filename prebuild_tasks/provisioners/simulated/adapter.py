@@ -18,8 +18,8 @@ from prebuild_tasks.clock import utcnow
 from prebuild_tasks.config import Settings
 from prebuild_tasks.errors import BuildStoppedError, CannotBuildError, ProvisionerError
 from prebuild_tasks.provisioners.port import BuildContext, Probe, Resource, WorkspaceSpec
+from prebuild_tasks.provisioners.shared.claim_markers import refuse_claimed
 from prebuild_tasks.provisioners.shared.disk import locked, private, read, write
-from prebuild_tasks.provisioners.shared.marks import refuse_claimed
 from prebuild_tasks.provisioners.shared.workspace_id import check_id
 from prebuild_tasks.provisioners.simulated.config import draw_start, parse, random_for
 
@@ -41,7 +41,7 @@ class _State:
 
 
 class SimulatedProvisioner:
-    """Workspaces without resources."""
+    """Makes workspaces that are files only."""
 
     name: ClassVar[str] = "simulated"
     local: ClassVar[bool] = False
@@ -97,7 +97,7 @@ class SimulatedProvisioner:
         return Probe(ready=True)
 
     def claim(self, spec: WorkspaceSpec, context: BuildContext) -> None:
-        """Leave the mark of the claim."""
+        """Leave the claim marker."""
         context.check()
         with self._state(spec) as (state, save):
             if state is None or not state.started_at:
@@ -190,7 +190,7 @@ class SimulatedProvisioner:
 
 
 def _parse(path: Path) -> _State | None:
-    """Read a state file; None without it. Keys of newer releases are ignored. Raises ProvisionerError."""
+    """Return the state in a file; None without one. Keys of newer releases are ignored. Raises ProvisionerError."""
     if not (text := read(path)):
         return None
     try:
