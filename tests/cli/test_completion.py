@@ -26,7 +26,7 @@ def complete(
 
     def ask(line: str) -> list[str]:
         with monkeypatch.context() as patch:
-            patch.setattr(completion, "TIMEOUT", 30.0)  # what is completed is looked at here, not how soon
+            patch.setattr(completion, "TIMEOUT", 30.0)  # the test is about the names, not about the time
             patch.setenv("_PREBUILD_COMPLETE", "complete_bash")
             patch.setenv("COMP_WORDS", line)
             patch.setenv("COMP_CWORD", str(len(line.split(" ")) - 1))

@@ -91,7 +91,7 @@ def test_the_terminal_shows_figures_heat_and_what_follows(cli: Any, past: Past) 
         (["--since", "1h", "--until", "2h"], "--since must be before --until"),
         (["--since", "999999999999d"], "too long ago"),
         (["--since", "2999-01-01"], "not in the future"),
-        (["--html", "/nowhere/report.html"], "can't be written"),
+        (["--html", "/nowhere/report.html"], "cannot be written"),
     ],
 )
 def test_bad_input(cli: Any, past: Past, arguments: list[str], words: str) -> None:
