@@ -48,5 +48,6 @@ def check(config: Mapping[str, object]) -> None:
     if parsed.list is not None and parsed.claim is None:
         # Otherwise the sweep would treat a claimed workspace as a stray after an older database was restored.
         raise BadConfigError(
-            "config has a list but no claim; claim must leave the mark that list shows as claimed", key="list"
+            "config has a list but no claim; add a claim, which leaves the marker that list shows as claimed",
+            key="list",
         )

@@ -1,6 +1,6 @@
-"""The directory of one call of an executable: empty, private, and locked while its worker lives.
+"""The directory of one call of an executable, which is empty, private, and locked while its worker lives.
 
-What a killed worker left behind can therefore be found: directories without a lock, perhaps with secrets in them, and
+Whatever a killed worker left behind can therefore be found: directories without a lock, which may hold secrets, and
 the processes whose environment names one of those directories.
 """
 
@@ -28,7 +28,7 @@ _PREFIX = "prebuild-call-"
 
 @contextmanager
 def call_directory() -> Iterator[Path]:
-    """Make the directory among the system's temporary files, as paths must be short: Terraform puts sockets there."""
+    """Make a directory among the system's temporary files, whose paths are short enough for Terraform's sockets."""
     made, lock = _make()
     try:
         with made:
@@ -38,9 +38,9 @@ def call_directory() -> Iterator[Path]:
 
 
 def clear_abandoned() -> int:
-    """End the processes of calls whose workers died, and remove their directories. Returns how many were ended.
+    """End the processes of calls whose workers died, and remove their directories. Returns the number of processes.
 
-    Calls of all services of this user are cleared.
+    This includes the calls of all services of this user.
     """
     ended = 0
     for path in sorted(Path(tempfile.gettempdir()).glob(f"{_PREFIX}*")):
@@ -67,7 +67,7 @@ def _make() -> tuple[tempfile.TemporaryDirectory[str], int]:
             if os.path.lexists(made.name):
                 return made, lock
             os.close(lock)
-        made.cleanup()  # another process took it for abandoned before it was locked
+        made.cleanup()  # another process treated it as abandoned before it was locked
 
 
 def _lock(path: Path, how: int) -> int:

@@ -19,15 +19,15 @@ class Limits(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     memory: Size | None = None
-    """Address space of one process, such as 2g."""
+    """Bytes of address space of one process; declared as a size such as 2g."""
     file_size: Size | None = None
-    """Size of the largest file that may be written."""
+    """Bytes of the largest file that may be written."""
     files: AtLeastOne | None = None
-    """Open files of one process."""
+    """The most open files of one process."""
     processes: AtLeastOne | None = None
-    """Processes of the user that the builds worker runs as, in all workspaces. It does not limit root."""
+    """The most processes of the builds worker's user, in all workspaces together. Root is not limited."""
     cpu_seconds: AtLeastOne | None = None
-    """CPU time of one process, the served one excepted."""
+    """Seconds of CPU time of one process, except the served one."""
 
     def wrap(self, argv: list[str], *, served: bool = False) -> list[str]:
         """Return the command that runs another under these limits.
