@@ -66,18 +66,11 @@ KEPT = {
 }
 """Public names of the release before, by the files that explain or still understand them."""
 REMAINING: dict[str, int] = {
-    "prebuild_tasks/bootstrap.py": 2,
-    "prebuild_tasks/builds": 49,
-    "prebuild_tasks/claims": 10,
     "prebuild_tasks/cli": 61,
-    "prebuild_tasks/insight": 21,
     "prebuild_tasks/provisioners": 6,
-    "prebuild_tasks/reconcile": 37,
     "prebuild_tasks/remedies.py": 1,
     "prebuild_tasks/tasks.py": 1,
-    "prebuild_tasks/web": 1,
     "prebuild_tasks/worker": 2,
-    "prebuild_tasks/workspaces": 5,
 }
 """Hits that are still to go, by package or directory."""
 

@@ -50,7 +50,6 @@ _BACKOFF = (
     ("reconcile/rules/backoff.py", "reconcile/rules/test_backoff.py"),
 )
 _ROLLOUT = "core/test_rollout.py services/test_rolling.py", "reconcile/rules/test_rollout.py reconcile/test_rolling.py"
-_SWEEP = ("services/sweep.py", "services/test_reconcile.py"), ("upkeep/sweep.py", "reconcile/test_turn.py")
 _EXTEND = (
     "services/test_operate.py regressions/test_a_workspace_is_extended_while_the_sweep_ends_it.py",
     "pools/test_operations.py upkeep/test_sweep_races_extend.py",
@@ -109,7 +108,7 @@ MUTATIONS = (
     _each(
         "rolling: no surge",
         ("core/rollout.py", "(max(rolling.max_surge, 1) if replacing else 0)", "0", _ROLLOUT[0]),
-        ("reconcile/rules/wants.py", "max(pool.rolling.max_surge, 1) if standing or due or older else 0", "0",
+        ("reconcile/rules/wants.py", "max(pool.rolling.max_surge, 1) if kept or due or older else 0", "0",
          _ROLLOUT[1]),
     ),
     _same(
@@ -160,9 +159,10 @@ MUTATIONS = (
         ("services/claim_at_once.py", "services/test_claim.py services/test_rolling.py"),
         ("claims/one_statement.py", "claims/test_claim.py reconcile/test_rolling.py"),
     ),
-    _same(
-        "claim: one above the owner's limit", "if has >= limit", "if has > limit",
-        ("services/claim_pools.py", "services/test_claim.py"), ("claims/candidates.py", "claims/test_claim.py"),
+    _each(
+        "claim: one above the owner's limit",
+        ("services/claim_pools.py", "if has >= limit", "if has > limit", "services/test_claim.py"),
+        ("claims/candidates.py", "if number >= limit", "if number > limit", "claims/test_claim.py"),
     ),
     _each(
         "follow-up: a claim refills nothing",
@@ -214,19 +214,26 @@ MUTATIONS = (
         "where: an older attempt ends the build", "                m.Build.attempt == build.attempt,\n", "",
         ("storage/builds.py", "services/test_build.py"), ("builds/store.py", "builds/test_runner.py"),
     ),
-    _same(
+    _each(
         "where: the output of a claimed workspace's builds is pruned",
-        "m.Build.status.in_(FINAL_STATUSES), ~IS_OWNED)", "m.Build.status.in_(FINAL_STATUSES))",
-        ("storage/pruning.py", "services/test_retention.py"), ("upkeep/retention/store.py", "upkeep/test_retention.py"),
+        ("storage/pruning.py", "m.Build.status.in_(FINAL_STATUSES), ~IS_HAD)", "m.Build.status.in_(FINAL_STATUSES))",
+         "services/test_retention.py"),
+        ("upkeep/retention/store.py", "m.Build.status.in_(FINAL_STATUSES), ~IS_OWNED)",
+         "m.Build.status.in_(FINAL_STATUSES))", "upkeep/test_retention.py"),
     ),
-    _same("sweep: one failed prebuild fewer is kept", "kept.c.place > settings", "kept.c.place >= settings", *_SWEEP),
+    _each(
+        "sweep: one failed prebuild fewer is kept",
+        ("services/sweep.py", "kept.c.place > settings", "kept.c.place >= settings", "services/test_reconcile.py"),
+        ("upkeep/sweep.py", "kept.c.rank > settings", "kept.c.rank >= settings", "reconcile/test_turn.py"),
+    ),
     _same(
         "probes: one failure more", "item.failures + 1 < settings", "item.failures < settings",
         ("services/health.py", "services/test_health.py"), ("upkeep/probes.py", "upkeep/test_probes.py"),
     ),
-    _same(
-        "lost hosts: without a witness", " and witnesses - {host}]", "]",
-        ("services/hosts.py", "services/test_hosts.py"), ("upkeep/lost_hosts.py", "upkeep/test_lost_hosts.py"),
+    _each(
+        "lost hosts: without an observer",
+        ("services/hosts.py", " and witnesses - {host}]", "]", "services/test_hosts.py"),
+        ("upkeep/lost_hosts.py", " and observers - {host}]", "]", "upkeep/test_lost_hosts.py"),
     ),
     _same("strays: too few are held back", "unknown > max(FEW", "unknown >= max(FEW", *_STRAYS),
     _same(
