@@ -1,4 +1,4 @@
-"""What can be done about a problem, as a closed set: a face spells each remedy for its users.
+"""Remedies of problems, as a closed set: a face spells each remedy for its users.
 
 Beside `errors`, below every package, because errors and settings name remedies too.
 """

@@ -59,7 +59,7 @@ def consume_own_host(instance: Any, **_: Any) -> None:
 def require_schema(**_: Any) -> None:
     """Exit with an error message if the database's schema is too old.
 
-    A database that cannot be reached is no reason to exit, because the worker waits for it.
+    A database that cannot be reached does not end the worker, which waits for it.
     """
     from prebuild_tasks.db.engine import Database
     from prebuild_tasks.errors import InputError, PrebuildError
