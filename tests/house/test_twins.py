@@ -26,10 +26,10 @@ from prebuild_tasks.db.types import UtcDateTime
 from prebuild_tasks.fleet.alive import is_alive, is_alive_sql
 from prebuild_tasks.model.vocabulary import BuildStatus, Preset, Transition
 from prebuild_tasks.reconcile.rules.backoff import SLOW_START_ENDS_AT, slow_start_after
-from prebuild_tasks.reconcile.rules.state import count, is_expired, is_past_ttl
+from prebuild_tasks.reconcile.rules.state import count, is_expired, is_past_half_ttl, is_past_ttl
 from prebuild_tasks.reconcile.store import preset_view, snapshots
 from prebuild_tasks.reconcile.store.backoff import slow_start_after_sql
-from prebuild_tasks.reconcile.store.expiry import fresh_since_sql, is_expired_sql, is_past_ttl_sql
+from prebuild_tasks.reconcile.store.expiry import fresh_since_sql, is_expired_sql, is_past_half_ttl_sql, is_past_ttl_sql
 from prebuild_tasks.schema import tables as m
 from prebuild_tasks.schema.conditions import IS_ACTIVE, TEMPLATE_OF_VERSION, VERSION_OF_PRESET
 from prebuild_tasks.upkeep.strays.store import stray_state, stray_state_sql
@@ -41,6 +41,7 @@ from tests.support.builders import declare, turn
 TWINS: Mapping[Callable[..., object], Callable[..., object]] = {
     is_expired: is_expired_sql,
     is_past_ttl: is_past_ttl_sql,
+    is_past_half_ttl: is_past_half_ttl_sql,
     slow_start_after: slow_start_after_sql,
     is_usable: is_usable_sql,
     workspace_state: workspace_state_sql,
@@ -54,7 +55,6 @@ SINGLE = {
     "fresh_since_sql": "is_expired_sql as an instant, for an index to be read from; compared with is_expired below",
     "is_due_sql": "asked by the database alone; no code has a pending build in its hands",
     "is_older_than_sql": "a part of the conditions of expiry",
-    "is_past_half_ttl_sql": "when the tick looks closer; the turn decides from the rows",
     "now_sql": "the database's clock",
 }
 """Functions in SQL that have no twin, and why."""
@@ -111,7 +111,7 @@ def test_twins_share_a_name_and_a_package() -> None:
 
 @dataclass(frozen=True)
 class Aged:
-    """A workspace near the end of its time."""
+    """A workspace near the half or the end of its TTL."""
 
     ttl: float | None
     created_at: datetime
@@ -130,7 +130,8 @@ class Aged:
 @st.composite
 def aged(draw: st.DrawFn) -> Aged:
     ttl = draw(ttls)
-    created_at = NOW - timedelta(seconds=ttl or 5.0) + draw(offsets) * MICRO
+    lived = timedelta(seconds=ttl or 5.0) * draw(st.sampled_from([0.5, 1]))
+    created_at = NOW - lived + draw(offsets) * MICRO
     off = draw(st.none() | offsets)
     return Aged(ttl, created_at, None if off is None else created_at + off * MICRO)
 
@@ -139,10 +140,22 @@ def aged(draw: st.DrawFn) -> Aged:
 @given(row=aged())
 def test_expiry(rows: Connection, row: Aged) -> None:
     row.store(rows)
-    query = select(is_expired_sql(NOW), is_past_ttl_sql(NOW)).join(m.Preset, m.Preset.id == m.Workspace.preset_id)
-    expired, past_ttl = rows.execute(query).one()
+    columns = is_expired_sql(NOW), is_past_ttl_sql(NOW), is_past_half_ttl_sql(NOW)
+    query = select(*columns).join(m.Preset, m.Preset.id == m.Workspace.preset_id)
+    expired, past_ttl, past_half = rows.execute(query).one()
     assert bool(expired) is is_expired(row.preset, row.created_at, NOW)
     assert bool(past_ttl) is is_past_ttl(row.preset, row.created_at, NOW)
+    assert bool(past_half) is is_past_half_ttl(row.preset, row.created_at, NOW)
+
+
+@pytest.mark.parametrize(("micros", "past"), [(-1, False), (0, True), (1, True)])
+def test_half_of_the_ttl_counts_as_past_it(rows: Connection, micros: int, *, past: bool) -> None:
+    row = Aged(3600.0, NOW - timedelta(seconds=1800) - micros * MICRO, None)
+    row.store(rows)
+    query = select(is_past_half_ttl_sql(NOW)).select_from(m.Workspace)
+    query = query.join(m.Preset, m.Preset.id == m.Workspace.preset_id)
+    assert is_past_half_ttl(row.preset, row.created_at, NOW) is past
+    assert bool(rows.execute(query).scalar_one()) is past
 
 
 @on_postgresql

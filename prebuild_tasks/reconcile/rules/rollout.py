@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from prebuild_tasks.model.vocabulary import Preset, PresetStatus
 from prebuild_tasks.reconcile.rules.model import Counts, RecentFailures, RunningPrebuild
-from prebuild_tasks.reconcile.rules.state import desired_now, is_expired, is_past_ttl
+from prebuild_tasks.reconcile.rules.state import desired_now, is_expired, is_past_half_ttl, is_past_ttl
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +131,7 @@ def due_for_replacement(
         batch = oldest[start : start + at_once]
         expires = batch[0].created_at + ttl
         latest = (expires if latest is None else min(expires, latest)) - rolling.lead
-        due = [item for item in batch if now >= max(latest, item.created_at + ttl / 2)] + due
+        due = [item for item in batch if now >= latest and is_past_half_ttl(preset, item.created_at, now)] + due
     return due
 
 

@@ -21,6 +21,11 @@ def is_past_ttl(preset: Preset, created_at: datetime, now: datetime) -> bool:
     return preset.ttl is not None and preset.ttl.total_seconds() > 0 and now - created_at > preset.ttl
 
 
+def is_past_half_ttl(preset: Preset, created_at: datetime, now: datetime) -> bool:
+    """Return whether a prebuild has lived for half of its TTL or longer, so that it may be replaced gradually."""
+    return preset.ttl is not None and preset.ttl.total_seconds() > 0 and (now - created_at) * 2 >= preset.ttl
+
+
 def count(snapshot: PresetSnapshot, now: datetime) -> Counts:
     """Count one preset's rows."""
     live = ready = expired = 0

@@ -26,14 +26,18 @@ def is_past_ttl_sql(now: Instant) -> ColumnElement[bool]:
 
 
 def is_past_half_ttl_sql(now: Instant) -> ColumnElement[bool]:
-    """Build the condition that a workspace, joined with its preset, is older than half of the TTL; NULL without one."""
-    return is_older_than_sql(now, m.Preset.ttl_s / 2)
+    """Build the condition of `is_past_half_ttl` on a workspace joined with its preset; NULL without a TTL."""
+    return and_(m.Preset.ttl_s > 0, _age(now) * 2 >= m.Preset.ttl_s)
 
 
 def is_older_than_sql(now: Instant, seconds: SQLColumnExpression[float | None]) -> ColumnElement[bool]:
     """Build the condition that a workspace, joined with its preset, has a TTL and is older than `seconds`."""
+    return and_(m.Preset.ttl_s > 0, _age(now) > seconds)
+
+
+def _age(now: Instant) -> ColumnElement[float]:
     instant = literal(now, UtcDateTime()) if isinstance(now, datetime) else now
-    return and_(m.Preset.ttl_s > 0, age_seconds(instant, m.Workspace.created_at) > seconds)
+    return age_seconds(instant, m.Workspace.created_at)
 
 
 def fresh_since_sql(now: ColumnElement[datetime]) -> ColumnElement[datetime]:
