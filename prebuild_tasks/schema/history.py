@@ -10,6 +10,7 @@ from sqlalchemy import Connection, insert
 from prebuild_tasks.schema import tables as m
 
 
+# The arguments are the columns of the table.
 def add_history(
     connection: Connection,
     event: str,

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
 import structlog
-from sqlalchemy import Connection, Select, case, delete, or_, select, update
+from sqlalchemy import ColumnElement, Connection, Row, Select, case, delete, or_, select, update
 
 from prebuild_tasks.config import Settings
 from prebuild_tasks.db.engine import Database
@@ -46,55 +48,71 @@ def forget_host(database: Database, settings: Settings, host: str, *, actor: str
     """
     with database.write() as connection:
         now = database.now(connection)
-        live = live_hosts(connection, settings, now)
-        if host in live:
-            raise RefusedError(
-                f"the builds worker of {host} is alive",
-                hint="forget only machines that will not come back; stop its builds worker first",
-            )
-        silent = [known for known in known_hosts(connection) if known not in live]
-        if host not in silent:
-            known = f"silent hosts: {', '.join(silent[:10])}" if silent else "no host is silent"
-            raise NotFoundError(f"there is no host {host}", hint=known)
+        _require_silent(connection, settings, host, now)
         on_host = m.Workspace.host == host, m.Workspace.deleted_at.is_(None)
         is_unclaimed = or_(m.Workspace.owner == PREBUILDS_OWNER, m.Workspace.transition == Transition.DELETE)
         if not claimed:
             _refuse_claimed(
                 connection, host, select(m.Workspace.owner, m.Workspace.name).where(*on_host, ~is_unclaimed)
             )
-        # Builds are locked first, and the workspaces are read again under their locks: see `schema.row_locks`.
-        builds = (
-            select(m.Build.id)
-            .join(m.Workspace, m.Workspace.id == m.Build.workspace_id)
-            .where(*on_host, m.Build.status.in_(OPEN_STATUSES))
-            .order_by(m.Build.id)
-        )
-        ids = connection.execute(for_no_key_update(builds, of=m.Build)).scalars().all()
-        is_closed = on_host if claimed else (*on_host, is_unclaimed)
-        connection.execute(
-            update(m.Build)
-            .where(m.Build.id.in_(ids), m.Build.status.in_(OPEN_STATUSES))
-            .where(m.Build.workspace_id.in_(select(m.Workspace.id).where(*is_closed)))
-            .values(status=BuildStatus.CANCELED, completed_at=now, error_code=REASON)
-        )
-        closed = connection.execute(
-            update(m.Workspace)
-            .where(*is_closed)
-            .values(
-                deleted_at=now,
-                slot=None,
-                reason=REASON,
-                status=case((m.Workspace.status.in_(OPEN_STATUSES), BuildStatus.CANCELED), else_=m.Workspace.status),
-            )
-            .returning(m.Workspace.id, m.Workspace.preset_id, m.Workspace.owner, m.Workspace.transition)
-        ).all()
+        closed = _close(connection, on_host, on_host if claimed else (*on_host, is_unclaimed), now)
         connection.execute(delete(m.Worker).where(m.Worker.host == host, m.Worker.role == BUILDS_ROLE))
         for preset_id in sorted({row.preset_id for row in closed}):
-            ids = [row.id for row in closed if row.preset_id == preset_id]
-            add_history(connection, REASON, now=now, actor=actor, workspace_ids=ids, preset_id=preset_id, reason=host)
+            workspace_ids = [row.id for row in closed if row.preset_id == preset_id]
+            add_history(
+                connection, REASON, now=now, actor=actor, workspace_ids=workspace_ids, preset_id=preset_id, reason=host
+            )
     lost_claims = sum(row.owner != PREBUILDS_OWNER and row.transition is not Transition.DELETE for row in closed)
     log.warning("host_forgotten", host=host, workspaces=len(closed), claimed=lost_claims, actor=actor)
     return Forgotten(len(closed), lost_claims, FollowUp.of(wake=sorted({row.preset_id for row in closed})))
+
+
+def _require_silent(connection: Connection, settings: Settings, host: str, now: datetime) -> None:
+    """Raise RefusedError if the host's builds worker is alive, NotFoundError if the host is unknown."""
+    live = live_hosts(connection, settings, now)
+    if host in live:
+        raise RefusedError(
+            f"the builds worker of {host} is alive",
+            hint="forget only machines that will not come back; stop its builds worker first",
+        )
+    silent = [known for known in known_hosts(connection) if known not in live]
+    if host not in silent:
+        hint = f"silent hosts: {', '.join(silent[:10])}" if silent else "no host is silent"
+        raise NotFoundError(f"there is no host {host}", hint=hint)
+
+
+def _close(
+    connection: Connection,
+    on_host: tuple[ColumnElement[bool], ...],
+    is_closed: tuple[ColumnElement[bool], ...],
+    now: datetime,
+) -> Sequence[Row[str, int, str, Transition]]:
+    """Cancel the builds of the workspaces that are to be closed, and close these. Return the closed ones."""
+    # Builds are locked first, and the workspaces are read again under their locks: see `schema.row_locks`.
+    builds = (
+        select(m.Build.id)
+        .join(m.Workspace, m.Workspace.id == m.Build.workspace_id)
+        .where(*on_host, m.Build.status.in_(OPEN_STATUSES))
+        .order_by(m.Build.id)
+    )
+    ids = connection.execute(for_no_key_update(builds, of=m.Build)).scalars().all()
+    connection.execute(
+        update(m.Build)
+        .where(m.Build.id.in_(ids), m.Build.status.in_(OPEN_STATUSES))
+        .where(m.Build.workspace_id.in_(select(m.Workspace.id).where(*is_closed)))
+        .values(status=BuildStatus.CANCELED, completed_at=now, error_code=REASON)
+    )
+    return connection.execute(
+        update(m.Workspace)
+        .where(*is_closed)
+        .values(
+            deleted_at=now,
+            slot=None,
+            reason=REASON,
+            status=case((m.Workspace.status.in_(OPEN_STATUSES), BuildStatus.CANCELED), else_=m.Workspace.status),
+        )
+        .returning(m.Workspace.id, m.Workspace.preset_id, m.Workspace.owner, m.Workspace.transition)
+    ).all()
 
 
 def _refuse_claimed(connection: Connection, host: str, claimed: Select[str, str]) -> None:
