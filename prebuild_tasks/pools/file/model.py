@@ -130,7 +130,7 @@ class ReplaceModel(Model):
     def _room_to_roll(self) -> ReplaceModel:
         if self.strategy == "rolling" and self.max_surge < 1:
             raise ValueError(
-                "rolling needs a max_surge of at least 1: a replacement is built before what it replaces goes"
+                "rolling needs a max_surge of at least 1: a replacement is built before the old prebuild is deleted"
             )
         return self
 
