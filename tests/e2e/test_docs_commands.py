@@ -12,13 +12,14 @@ import re
 import shlex
 import subprocess
 from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
-from prebuild_tasks.cli.main import main
+from prebuild_tasks.cli.main import COMMANDS, load, main
 from tests.e2e.service import BIN, ROOT, Service
 from tests.support.wait import wait_until
 
@@ -210,6 +211,32 @@ def test_every_link_leads_somewhere(page: Path) -> None:
         file = page.parent / target if target else page
         assert file.exists(), target
         assert not anchor or anchor in anchors(file.read_text()), f"{target}#{anchor}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_every_command_and_option_exists(page: Path) -> None:
+    """In the text and the tables, too; what is run above is a part of them."""
+    for line in re.findall(r"prebuild ([a-z]+\b[^`\n#|]*)", "\n".join(code(page.read_text()))):
+        name, *rest = line.split()
+        assert name in COMMANDS, line
+        known = set(re.findall(r"--[a-z-]+", help_of(name)))
+        assert {word.partition("=")[0] for word in rest if word.startswith("--")} <= known, line
+
+
+def code(page: str) -> list[str]:
+    """The code in a page: the commands of its blocks, and what stands between backticks."""
+    lines = [line for line, _ in commands(page)]
+    text = re.sub(r"^```.*?^```", "", page, flags=re.MULTILINE | re.DOTALL)
+    return [line for line in lines + re.findall(r"`([^`]+)`", text) if line.startswith("prebuild ")]
+
+
+@cache
+def help_of(name: str) -> str:
+    """A command's help, and that of its own commands, where it has some."""
+    command = load(name)
+    context = command.make_context(name, [], resilient_parsing=True)
+    parts = getattr(command, "commands", {}).values()
+    return "\n".join([command.get_help(context), *(part.get_help(context) for part in parts)])
 
 
 def anchors(page: str) -> set[str]:
