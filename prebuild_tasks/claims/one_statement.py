@@ -145,8 +145,8 @@ def statement_text(now: ColumnElement[datetime], *, versioned: bool) -> str:
     return one_line(_statement(now, versioned=versioned).compile(dialect=psycopg.dialect()))  # type: ignore[no-untyped-call]
 
 
-def _statement(now: ColumnElement[datetime], *, versioned: bool) -> Select[*tuple[Any, ...]]:
-    owner, pool = bindparam("owner", type_=Text()), _pool(now, versioned=versioned)
+def _take_oldest(pool: CTE, owner: ColumnElement[str]) -> CTE:
+    """Give the oldest eligible prebuild to the owner; no row if there is none, or the owner is at their limit."""
 
     def of_pool(column: str) -> ColumnElement[Any]:
         # A scalar subquery and not a join: with a join, PostgreSQL would sort all prebuilds to find the oldest.
@@ -165,7 +165,7 @@ def _statement(now: ColumnElement[datetime], *, versioned: bool) -> Select[*tupl
     )
     chosen = skip_locked(oldest).scalar_subquery()
     name = func.nullif(bindparam("name", type_=m.Workspace.name.type), constant(""))
-    hit = (
+    return (
         update(m.Workspace)
         .where(m.Workspace.id == chosen, IS_CLAIMABLE)
         .values(
@@ -176,6 +176,11 @@ def _statement(now: ColumnElement[datetime], *, versioned: bool) -> Select[*tupl
         .returning(*ANSWER_COLUMNS)
         .cte("hit")
     )
+
+
+def _statement(now: ColumnElement[datetime], *, versioned: bool) -> Select[*tuple[Any, ...]]:
+    owner, pool = bindparam("owner", type_=Text()), _pool(now, versioned=versioned)
+    hit = _take_oldest(pool, owner)
     latency: ColumnElement[Any] = bindparam("elapsed_ms", type_=Double()) + _MS_SINCE_STATEMENT
     event = _insert(
         m.ClaimEvent, hit, at=hit.c.claimed_at, preset_id=hit.c.preset_id, workspace_id=hit.c.id, owner=owner,

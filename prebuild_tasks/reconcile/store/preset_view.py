@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cache
+from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, bindparam, exists, select
+from sqlalchemy import ColumnElement, Connection, Row, bindparam, exists, select
 
 from prebuild_tasks.db.connections import PreparedQuery
 from prebuild_tasks.db.engine import Database
-from prebuild_tasks.model.vocabulary import BuildStatus, PresetStatus, Schedule, Transition
-from prebuild_tasks.reconcile.rules.model import PresetSnapshot, RunningPrebuild
+from prebuild_tasks.model.vocabulary import BuildStatus, Preset, PresetStatus, Schedule, Transition
+from prebuild_tasks.reconcile.rules.model import PresetSnapshot, RecentFailures, RunningPrebuild
 from prebuild_tasks.reconcile.store.declared import (
     DeclaredRow,
     global_pause_column,
@@ -71,28 +72,9 @@ def read_preset(
     if row.has_schedules:
         times = tuple(Schedule(cron, desired) for cron, desired in schedules.rows(connection, values))
     workspaces = prebuilds.rows(connection, values)
-    tally: dict[tuple[Transition, BuildStatus], int] = defaultdict(int)
-    for item in workspaces:
-        tally[item.transition, item.status] += 1
-
-    def in_progress(transition: Transition) -> int:
-        return tally[transition, BuildStatus.PENDING] + tally[transition, BuildStatus.RUNNING]
-
-    snapshot = PresetSnapshot(
-        preset=to_preset(declared, times),
-        running=tuple(
-            RunningPrebuild(item.id, item.created_at, item.ready_at is not None)
-            for item in workspaces
-            if item.transition is Transition.START and item.status is BuildStatus.SUCCEEDED
-        ),
-        starting=in_progress(Transition.START),
-        stopping=in_progress(Transition.STOP),
-        deleting=in_progress(Transition.DELETE),
-        pending=tally[Transition.START, BuildStatus.PENDING],
-        failures=recent_failures(
-            row.desired, row.recent_failures, row.recent_unhealthy, row.now - timedelta(seconds=backoff_lookback)
-        ),
-    )
+    since = row.now - timedelta(seconds=backoff_lookback)
+    failures = recent_failures(row.desired, row.recent_failures, row.recent_unhealthy, since)
+    snapshot = _snapshot(to_preset(declared, times), workspaces, failures)
     return PresetView(
         snapshot=snapshot,
         now=row.now,
@@ -113,6 +95,31 @@ def read_preset(
         lost_turns=row.lost_turns or 0,
         rests_until=row.rests_until,
         held_slots={item.id: item.slot for item in workspaces if item.slot is not None},
+    )
+
+
+def _snapshot(
+    preset: Preset, workspaces: Sequence[Row[*tuple[Any, ...]]], failures: RecentFailures | None
+) -> PresetSnapshot:
+    tally: dict[tuple[Transition, BuildStatus], int] = defaultdict(int)
+    for item in workspaces:
+        tally[item.transition, item.status] += 1
+
+    def in_progress(transition: Transition) -> int:
+        return tally[transition, BuildStatus.PENDING] + tally[transition, BuildStatus.RUNNING]
+
+    return PresetSnapshot(
+        preset=preset,
+        running=tuple(
+            RunningPrebuild(item.id, item.created_at, item.ready_at is not None)
+            for item in workspaces
+            if item.transition is Transition.START and item.status is BuildStatus.SUCCEEDED
+        ),
+        starting=in_progress(Transition.START),
+        stopping=in_progress(Transition.STOP),
+        deleting=in_progress(Transition.DELETE),
+        pending=tally[Transition.START, BuildStatus.PENDING],
+        failures=failures,
     )
 
 

@@ -121,23 +121,12 @@ def read_pools(
     presets = _read_presets(connection, now, query, only)
     since = now - timedelta(seconds=backoff_lookback)
     of_presets = [] if only is None else [m.Workspace.preset_id.in_(only)]
-    failed: dict[int, Row[*tuple[Any, ...]]] = {
-        row.preset_id: row
-        for row in connection.execute(
-            select(
-                m.Workspace.preset_id,
-                func.count().filter(IS_LIVE_PREBUILD, IS_START).label("starts"),
-                func.count().filter(m.Workspace.transition == Transition.DELETE).label("deletions"),
-            )
-            .where(m.Workspace.deleted_at.is_(None), m.Workspace.status == BuildStatus.FAILED, *of_presets)
-            .group_by(m.Workspace.preset_id)
-        )
-    }
+    failed = _read_failed(connection, *of_presets)
     pools = [
         PoolRow(
             counted=presets.counted(row, since),
-            failed=failed[row.id].starts if row.id in failed else 0,
-            failed_deletions=failed[row.id].deletions if row.id in failed else 0,
+            failed=failed.get(row.id, _NO_FAILED).starts,
+            failed_deletions=failed.get(row.id, _NO_FAILED).deletions,
             status=row.status,
             status_reason=row.status_reason,
             last_error=row.last_error,
@@ -156,6 +145,32 @@ def read_pools(
         for row in presets.rows
     ]
     return now, sorted(pools, key=lambda pool: pool.ref)
+
+
+class _Failed(NamedTuple):
+    """The numbers of a preset's workspaces whose latest build failed."""
+
+    starts: int = 0
+    """Unclaimed workspaces that could not be started."""
+    deletions: int = 0
+    """Workspaces that could not be deleted."""
+
+
+_NO_FAILED = _Failed()
+
+
+def _read_failed(connection: Connection, *conditions: ColumnElement[bool]) -> dict[int, _Failed]:
+    """Count the failed workspaces that meet conditions, by preset. One statement."""
+    query = (
+        select(
+            m.Workspace.preset_id,
+            func.count().filter(IS_LIVE_PREBUILD, IS_START).label("starts"),
+            func.count().filter(m.Workspace.transition == Transition.DELETE).label("deletions"),
+        )
+        .where(m.Workspace.deleted_at.is_(None), m.Workspace.status == BuildStatus.FAILED, *conditions)
+        .group_by(m.Workspace.preset_id)
+    )
+    return {row.preset_id: _Failed(row.starts, row.deletions) for row in connection.execute(query)}
 
 
 def read_counts(
