@@ -120,9 +120,9 @@ ROWS = (
     Row(
         "", "100 builds at once in one process on SQLite: every lease renewed in time; a million deleted "
         "workspaces: no decision slower; all prebuilds of a pool replaced at once", "1 each",
-        ("test_two_hundred_builds_beat_in_time", "test_history_costs_what_lives_nothing",
+        ("test_two_hundred_leases_are_renewed_in_time", "test_history_costs_what_lives_nothing",
          "test_promote_and_invalidate"),
-        "tests -k 'two_hundred_builds or history_costs or promote_and'",
+        "tests -k 'two_hundred_leases or history_costs or promote_and'",
     ),
 )  # fmt: skip
 
