@@ -111,9 +111,11 @@ MUTATIONS = (
         ("reconcile/rules/wants.py", "max(pool.rolling.max_surge, 1) if kept or due or older else 0", "0",
          _ROLLOUT[1]),
     ),
-    _same(
-        "rolling: replaced in the first half of its life", "item.created_at + ttl / 2", "item.created_at",
-        ("core/rollout.py", _ROLLOUT[0]), ("reconcile/rules/rollout.py", _ROLLOUT[1]),
+    _each(
+        "rolling: replaced in the first half of its life",
+        ("core/rollout.py", "item.created_at + ttl / 2", "item.created_at", _ROLLOUT[0]),
+        ("reconcile/rules/rollout.py", "now >= latest and is_past_half_ttl(preset, item.created_at, now)",
+         "now >= latest", _ROLLOUT[1]),
     ),
     _same(
         "deletion guard: what grows makes up for what goes", "count for count in fewer.values() if count > 0",
