@@ -28,6 +28,16 @@ RENAMED = {
         "tests/insight/explain/test_rules.py::test_a_full_pool_has_nothing_to_fix",
     "tests/provisioners/test_process.py::test_suspend_leaves_no_process_and_resume_serves_the_same_again":
         "tests/provisioners/test_process.py::test_rest_leaves_no_process_and_serve_again_serves_the_same_again",
+    "tests/e2e/test_docs_commands.py::test_every_exception_is_needed_and_every_link_leads_somewhere":
+        "tests/e2e/test_docs_commands.py::test_every_exception_is_needed",
+    "tests/regressions/test_output_that_can_not_be_stored.py::test_the_heart_goes_on":
+        "tests/builds/test_lease_ends_on_refused_output.py::test_leases_are_still_renewed",
+    "tests/regressions/test_what_fails_leaves_nothing_behind.py::test_a_process_apart_that_does_not_start_keeps_no_pipe":
+        "tests/provisioners/test_leftovers_without_space.py::test_an_isolated_process_that_does_not_start_keeps_no_pipe",
+    "tests/services/test_build.py::test_a_beating_heart_is_left_alone":
+        "tests/builds/test_runner.py::test_a_build_with_a_renewed_lease_is_left_alone",
+    "tests/services/test_build_limits.py::test_two_hundred_builds_beat_in_time":
+        "tests/builds/test_limits.py::test_two_hundred_leases_are_renewed_in_time",
 }  # fmt: skip
 """Tests that have another name in the file that theirs became."""
 FELL = {
