@@ -225,8 +225,8 @@ class Life(RuleBasedStateMachine):
         self.provisioner.fails = fails
         for build_id in self._builds(BuildStatus.PENDING)[:count]:
             result = self.runner.run(build_id)
-            if result.preset_id is not None:
-                self._turn(result.preset_id)
+            for preset_id in result.follow_up.wake:
+                self._turn(preset_id)
         self.provisioner.fails = ""
 
     @rule(pick=PICK)

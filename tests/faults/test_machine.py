@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 
 import pytest
-from hypothesis import HealthCheck, seed
+from hypothesis import HealthCheck, Phase, seed
 from hypothesis import settings as profile
 from hypothesis.stateful import run_state_machine_as_test
 
@@ -35,6 +35,8 @@ def test_the_invariants_hold_after_every_step(
             max_examples=lives,
             stateful_step_count=steps,
             deadline=None,
+            # To explain a failure takes longer than the test may, and then nothing of it is shown.
+            phases=[Phase.generate, Phase.shrink],
             database=None,
             print_blob=True,
             suppress_health_check=list(HealthCheck),
