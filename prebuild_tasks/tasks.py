@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 from prebuild_tasks import upkeep
@@ -42,20 +43,40 @@ def run_build(build: str, **_: Any) -> dict[str, object]:
 
 
 @app.task(name="prebuild_tasks.claim", ignore_result=False, time_limit=HARD_LIMIT, soft_time_limit=SOFT_LIMIT)
-def claim(presets: Sequence[str] = (), owner: str = "", request_id: str = "", **options: Any) -> dict[str, str]:
+def claim(  # many arguments: the task's names are those of a request's fields
+    presets: Sequence[str] = (),
+    owner: str = "",
+    request_id: str = "",
+    name: str = "",
+    template: str = "",
+    parameters: Mapping[str, str] = MappingProxyType({}),
+    wait: bool = False,
+    repeated: bool = False,
+    **_: Any,
+) -> dict[str, str]:
     """Claim a prebuild, and return the claim's answer.
 
     Args:
         presets: Presets as template/preset, in order of preference.
         owner: The user who gets the workspace.
         request_id: Id of the request, by which it can be repeated; by default, the id of the task.
-        **options: `name`, `template`, `parameters`, `repeated`, and `wait`, which starts a build for the owner if no
-            prebuild is ready; call again with the same request id. Others are ignored.
+        name: The workspace's name; by default the prebuild's, without its prefix.
+        template: The template whose preset matches the parameters, in place of `presets`.
+        parameters: Its parameters.
+        wait: If no prebuild is ready, start a build for the owner; call again with the same request id.
+        repeated: The request was made before. It is then not counted as another miss.
+        **_: Ignored.
     """
-    known = {
-        key: value for key, value in options.items() if key in ("name", "template", "parameters", "wait", "repeated")
-    }
-    request = ClaimRequest(owner, presets, request_id=request_id or claim.request.id or "", **known)
+    request = ClaimRequest(
+        owner,
+        presets,
+        template=template,
+        parameters=parameters,
+        name=name,
+        request_id=request_id or claim.request.id or "",
+        wait=wait,
+        repeated=repeated,
+    )
     current = runtime()
     return claim_and_wake(current.database, current.settings, current.messages, request).report()
 

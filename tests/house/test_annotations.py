@@ -14,8 +14,8 @@ GENERIC = {
     "TypeEngine",
 }  # fmt: skip
 """SQLAlchemy's generic types: which columns a statement has is often known to the statement alone."""
-FACES = ("cli", "client.py", "web")
-"""What people and programs call. Tasks are left out: Celery passes keyword arguments of later releases."""
+FACES = ("cli", "client.py", "tasks.py", "web")
+"""What people and programs call."""
 
 
 def annotations(tree: ast.AST) -> Iterator[tuple[str, ast.expr]]:
