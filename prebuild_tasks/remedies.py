@@ -59,13 +59,13 @@ class RemedyKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Remedy:
-    """What to do, and to what."""
+    """An action that solves a problem, and the object that it is applied to."""
 
     kind: RemedyKind
     subject: str = ""
     """The name of the pool, workspace, build, host or template; empty where the kind needs none."""
     version: str = ""
-    """Which version of the template; of PROMOTE_VERSION only."""
+    """The template version to promote; empty for every other kind."""
 
     def __str__(self) -> str:
         """Return plain words, for logs and for who prints an error in Python."""

@@ -96,17 +96,17 @@ class Assessment(NamedTuple):
 
     @property
     def turn(self) -> Quantities:
-        """What the next turn will do, if nothing stops it."""
+        """The quantities of the next turn, if it is not held back."""
         return self.wanted.turn._replace(create=self.grant.number)
 
     @property
     def limited_by(self) -> LimitReason | None:
-        """The limit because of which the next turn creates only a part."""
+        """The limit that lets the next turn create only some of the wanted prebuilds; None: no limit does."""
         return self.grant.limit.reason if self.grant.limit and self.grant.number else None
 
     @property
     def second_choices(self) -> int:
-        """How many outdated prebuilds can be claimed as second choice until they are replaced."""
+        """The number of outdated prebuilds can be claimed as second choice until they are replaced."""
         return max(self.wanted.total.delete - self.wanted.turn.delete, 0)
 
 

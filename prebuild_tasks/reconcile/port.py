@@ -10,11 +10,12 @@ from prebuild_tasks.model.json_values import JsonValue
 
 @dataclass(frozen=True, slots=True)
 class TickReport:
-    """What a tick did, in a few numbers."""
+    """The result of a tick."""
 
     tick: int
-    """Its number."""
+    """The tick's number; a message of an older tick is dropped."""
     presets: int
+    """Presets in the snapshot."""
     sent: int
     """Messages that were sent, one per preset that may need its turn."""
     paused: bool
@@ -36,14 +37,15 @@ class TickNotDue:
 
 @dataclass(frozen=True, slots=True)
 class TurnReport:
-    """What one turn did; small, and worth reading in Flower."""
+    """The result of one turn, as Flower shows it."""
 
     preset: str
     outcome: str
     """`steady`, `changed`, `blocked`, `paused` or `gone`; or why there was no turn, such as `busy`."""
     desired: int | None = None
-    """None: there was no turn; so is the next one."""
+    """Desired prebuilds; None if there was no turn."""
     eligible: int | None = None
+    """Eligible prebuilds; None if there was no turn."""
     starting: int = 0
     created: int = 0
     deleted: int = 0

@@ -131,7 +131,7 @@ class Stray(Base):
     resource_id: Mapped[str] = mapped_column(Text)
     first_seen_at: Mapped[datetime]
     claimed: Mapped[bool]
-    """Whether its mark says that it was claimed: such a stray is reported, but never destroyed."""
+    """Whether it has a claim marker: such a stray is reported, but never destroyed."""
     waiting: Mapped[bool]
     """Whether its destruction waits for a confirmation, because too many strays were found at once."""
     confirmed_by: Mapped[str] = mapped_column(String(100), default="")

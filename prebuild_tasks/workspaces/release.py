@@ -26,7 +26,7 @@ class Ending:
 
     workspace_id: str
     follow_up: FollowUp
-    """Its deletion, unless that has already begun, and its pool's turn."""
+    """The build that deletes it, unless it has already begun, and a turn of its pool."""
 
 
 def end_workspace(database: Database, name: str, *, actor: str, operator: bool = False) -> Ending:

@@ -22,11 +22,13 @@ class WorkspaceView:
     """`template/preset`, with `@version` unless that is the active version."""
     state: WorkspaceState
     url: str
-    """Empty if the provisioner has none; the next three likewise."""
+    """The address that the workspace serves; empty if it serves none."""
     directory: str
+    """The directory of its files; empty if the provisioner has none."""
     resource_id: str
+    """The provisioner's name for its resource; empty before it is made."""
     host: str
-    """The host that a local workspace is bound to."""
+    """The host that a local workspace is bound to; empty if it is not local."""
     created_at: datetime
     claimed_at: datetime | None
     claimed_until: datetime | None
