@@ -279,7 +279,7 @@ def _forget_claimed(database: Database, resources: Sequence[Resource]) -> StrayR
                 continue
             add_history(
                 connection, "forgotten", now=now, actor=RECONCILER, workspace_ids=[item.workspace_id],
-                preset_id=preset_id, reason="its resource has the claim marker of a claim that this database does not know",
+                preset_id=preset_id, reason="its resource has a claim marker that this database does not know",
             )  # fmt: skip
         log.warning("claimed_elsewhere", workspace=item.workspace_id, resource=item.resource_id)
         result |= StrayResult(forgotten=1, follow_up=FollowUp.of(wake=[preset_id]))
