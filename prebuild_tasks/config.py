@@ -22,10 +22,9 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from prebuild_tasks.errors import InputError
 from prebuild_tasks.model.durations import Duration, Lasting
 from prebuild_tasks.model.invalid import invalid_values
-from prebuild_tasks.remedies import Remedy, RemedyKind
 
 _PASSWORD = re.compile(r"^([a-z][a-z0-9+.-]*://[^/?#:@]*:).+@", re.IGNORECASE | re.DOTALL)
-"""Matches to the last @, because an @ that should have been encoded belongs to the password."""
+"""Matches up to the last @: an earlier @ is part of a password that was not encoded."""
 _QUERY_PASSWORD = re.compile(r"([?&][^=&]*password=)[^&]*", re.IGNORECASE)
 _REDIS_SCHEMES = ("redis", "rediss", "unix", "redis+socket")
 
@@ -39,8 +38,8 @@ DEFAULT_PASS_ENV = (
 
 _NAMESPACE = re.compile(r"[a-z0-9]([a-z0-9._-]{0,61}[a-z0-9])?")
 _LEVELS = ("CRITICAL", "ERROR", "WARNING", "INFO", "DEBUG")
-EMPTY_IS_NONE = "provisioner_pass_env"
-"""The only setting for which an empty variable counts: it then passes no names at all."""
+EMPTY_MEANS_NO_NAMES = "provisioner_pass_env"
+"""The only setting whose empty variable is not ignored: no names are passed."""
 _FILE_BACKED = ("DATABASE_URL", "REDIS_URL", "FLOWER_BASIC_AUTH")
 
 
@@ -62,7 +61,7 @@ class Settings(BaseSettings):
     namespace: str = "prebuild"
     """Prefix of the names of queues and locks, so that several installations can share one Redis."""
     host: str = Field(default_factory=socket.gethostname)
-    """Name of this machine in the database. Only a workspace's own host probes and deletes it if it is local."""
+    """Name of this machine in the database. A local workspace is probed and deleted only by its own host."""
 
     reconcile_interval: Lasting = 15
     """Seconds between two ticks."""
@@ -70,9 +69,9 @@ class Settings(BaseSettings):
     """Presets for which a tick sends a message. all: every preset; drifted: those that need an action; auto: every
     preset up to 1,000 presets, those that need an action beyond that."""
     backoff_interval: Duration = 60
-    """Seconds that a pool waits before it creates again, per recent failed build."""
+    """Seconds that a pool waits before it creates prebuilds again, for each recent failed build."""
     backoff_lookback: Duration = 3600
-    """Seconds for which a failed build counts for the backoff."""
+    """Seconds for which a failed build counts towards the backoff."""
     failure_hard_limit: int = Field(3, ge=0)
     """Number of failed builds in a row after which a pool creates nothing until `prebuild unblock`. 0: no limit."""
     max_builds_in_flight: int = Field(0, ge=0)
@@ -80,31 +79,32 @@ class Settings(BaseSettings):
     build_timeout: Lasting = 3600
     """Seconds after which a running build is ended."""
     build_attempts: int = Field(3, ge=1)
-    """How often a build whose worker died is taken up again before it fails."""
+    """Maximum number of attempts at a build: one that has lost its worker this many times fails."""
     build_concurrency: int = Field(4, ge=1)
     """Maximum number of builds that one builds worker runs at a time."""
     heartbeat_timeout: Lasting = 30
-    """Seconds without a renewed lease after which another worker takes a build up."""
+    """Seconds without a renewed lease after which another worker takes over a build."""
     sweep_interval: Lasting = 30
-    """Seconds between two sweeps: lost builds, unpublished builds, retries."""
+    """Seconds between two sweeps, which recover lost builds, publish unpublished ones and retry deletions."""
     republish_after: Lasting = 30
     """Seconds after which a build that is still pending gets another message, because the first may be lost; the time
     doubles with each message. A build whose message was never sent gets one after a sixth of that."""
     probe_interval: Lasting = 60
-    """Approximate seconds between two probes of a prebuild; one that fails is probed four times as often."""
+    """Approximate seconds between two probes of a prebuild; a prebuild whose last probe failed is probed four times as
+    often."""
     probe_failures: int = Field(3, ge=1)
     """Number of failed probes in a row after which a prebuild is replaced. One that no longer exists is replaced at
     once."""
     host_lost: Lasting = 600
     """Seconds of silence after which a host's local prebuilds are replaced on other hosts."""
     resource_sweep_interval: Lasting = 300
-    """Seconds between two searches for strays: resources that no workspace knows of."""
+    """Seconds between two searches for strays: resources that belong to no known workspace."""
     stray_grace: Duration = 600
     """Seconds for which a stray must have been seen before it is removed."""
     failed_keep: int = Field(2, ge=0)
-    """Number of failed prebuilds kept for diagnosis, per preset; older ones are deleted."""
+    """Number of failed, stopped and canceled prebuilds kept for diagnosis, per preset; older ones are deleted."""
     failed_keep_for: Duration = 86400
-    """Seconds after which failed prebuilds are deleted."""
+    """Age, since their creation, at which failed, stopped and canceled prebuilds are deleted."""
     retention_events: Lasting = 180 * 86400
     """Seconds for which claim events and history are kept. Those of a claimed workspace are kept while it exists."""
     retention_builds: Lasting = 30 * 86400
@@ -112,19 +112,21 @@ class Settings(BaseSettings):
     retention_logs: Lasting = 7 * 86400
     """Seconds for which the output of builds is kept."""
     lock_ttl: Lasting = 60
-    """Seconds after which a preset's Redis lock expires; longer than the hard time limit of the control tasks."""
+    """Seconds after which a preset's Redis lock expires; it must exceed the hard time limit of the control tasks."""
     public_host: str = "127.0.0.1"
     """Host in the URLs of served workspaces."""
     workspace_bind: str = ""
     """Address that served workspaces are told to listen on. Empty: 127.0.0.1, or 0.0.0.0 with another public host."""
     workspace_ports: str = "20000-29999"
-    """Ports of served workspaces, outside the kernels' ephemeral ranges, so that a resting workspace keeps its port."""
+    """Ports of served workspaces, outside the kernels' ephemeral ranges, so that a workspace that is stopped together
+    with its host keeps its port."""
     provisioner_pass_env: Annotated[tuple[str, ...], NoDecode] = tuple(DEFAULT_PASS_ENV.split(","))
     """Names (or NAME* patterns) of the worker's variables that workspaces may see. Empty: none."""
     task_events: bool = True
     """Whether to send Celery events, which Flower shows."""
     flower_basic_auth: str = ""
-    """user:password of Flower, which does not start without one. `FLOWER_BASIC_AUTH` sets it, too."""
+    """`user:password` for Flower. `celery flower` does not start without one; `prebuild up --flower` generates one.
+    Flower also accepts `FLOWER_BASIC_AUTH`."""
     exporter_bind: str = "127.0.0.1"
     """Address that `prebuild exporter` listens on."""
     exporter_port: int = Field(9464, ge=0, le=65535)
@@ -166,11 +168,15 @@ class Settings(BaseSettings):
             readable = not value or (parts.scheme in _REDIS_SCHEMES and (parts.port or 1) > 0)
         except ValueError:
             readable = False
-        # Celery shows a password in the query string in its reports.
-        if not readable or _QUERY_PASSWORD.search(value):
+        if not readable:
             raise ValueError(
                 f"{masked_url(value)} is not a valid Redis URL; write redis://:PASSWORD@host:6379/0 "
                 "or unix://:PASSWORD@/path, with special characters of the password as %XX"
+            )
+        if _QUERY_PASSWORD.search(value):
+            raise ValueError(
+                f"{masked_url(value)} has the password in its query, which Celery shows in its reports; "
+                "write redis://:PASSWORD@host:6379/0"
             )
         return value
 
@@ -208,7 +214,7 @@ class Settings(BaseSettings):
 
     @property
     def resolved_redis_url(self) -> str:
-        """The Redis URL in the form of redis-py; Celery's form is `celery_broker_url`."""
+        """The Redis URL in the form that redis-py expects; Celery's form is `celery_broker_url`."""
         url = self.redis_url
         if not url:
             try:
@@ -219,7 +225,7 @@ class Settings(BaseSettings):
 
     @property
     def celery_broker_url(self) -> str:
-        """The Redis URL in the form of Celery."""
+        """The Redis URL in the form that Celery expects."""
         url = self.resolved_redis_url
         return "redis+socket://" + url.removeprefix("unix://") if url.startswith("unix://") else url
 
@@ -229,11 +235,11 @@ class Settings(BaseSettings):
 
 
 def load_settings(environ: Mapping[str, str] | None = None, /, **overrides: Any) -> Settings:
-    """Read the settings from the environment. Raises InputError that names each bad variable."""
+    """Read the settings from the environment. Raises an InputError that names each bad variable."""
     source = os.environ if environ is None else environ
     from_files: dict[str, Any] = dict(_from_files(source))
-    if source.get(f"PREBUILD_{EMPTY_IS_NONE.upper()}") == "":
-        from_files[EMPTY_IS_NONE] = ()
+    if source.get(f"PREBUILD_{EMPTY_MEANS_NO_NAMES.upper()}") == "":
+        from_files[EMPTY_MEANS_NO_NAMES] = ()
     try:
         if environ is None:
             return Settings(**{**from_files, **overrides})
@@ -245,9 +251,7 @@ def load_settings(environ: Mapping[str, str] | None = None, /, **overrides: Any)
         return Settings(**{**from_files, **values, **overrides})
     except ValidationError as error:
         problems = "; ".join(f"{_variable(item.path)}: {item.message}" for item in invalid_values(error))
-        raise InputError(
-            problems, hint="see the settings table in README.md, or run", remedy=Remedy(RemedyKind.SHOW_SETTINGS)
-        ) from None
+        raise InputError(problems, hint="every variable is described in docs/settings.md") from None
 
 
 def _from_files(environ: Mapping[str, str]) -> Iterator[tuple[str, str]]:
@@ -257,7 +261,7 @@ def _from_files(environ: Mapping[str, str]) -> Iterator[tuple[str, str]]:
             try:
                 yield name.lower(), Path(path).read_text(encoding="utf-8").strip()
             except OSError as error:
-                raise InputError(f"PREBUILD_{name}_FILE={path} can't be read: {error.strerror}") from None
+                raise InputError(f"PREBUILD_{name}_FILE={path} cannot be read: {error.strerror}") from None
             except UnicodeDecodeError:
                 raise InputError(f"PREBUILD_{name}_FILE={path} is not UTF-8 text", hint="save it as UTF-8") from None
 
@@ -268,7 +272,10 @@ def _variable(location: tuple[int | str, ...]) -> str:
 
 
 def masked_url(url: str) -> str:
-    """Replace the password in a URL by `***`, and in a URL that cannot be parsed perhaps more than the password."""
+    """Replace the password in a URL with `***`.
+
+    In a URL that cannot be parsed, more than the password may be replaced.
+    """
     return _QUERY_PASSWORD.sub(r"\1***", _PASSWORD.sub(r"\1***@", url))
 
 
@@ -280,7 +287,7 @@ def stable_json(value: object) -> str:
 if not TYPE_CHECKING:  # hidden from mypy, which would otherwise accept any name
 
     def __getattr__(name: str) -> object:
-        """Serve `parse_duration` at its former place for release 0.2, with a DeprecationWarning."""
+        """Provide `parse_duration` under its former name in release 0.2, with a DeprecationWarning."""
         if name != "parse_duration":
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
         from prebuild_tasks.model.durations import parse_duration

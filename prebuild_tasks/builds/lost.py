@@ -17,8 +17,9 @@ def lost_builds(connection: Connection, before: datetime, runner_prefix: str = "
 
     Args:
         connection: The connection to read with.
-        before: The database's time at which the oldest valid lease was renewed.
-        runner_prefix: Read instead all builds of runners whose name begins so, which are known to be dead.
+        before: Leases last renewed before this time have run out.
+        runner_prefix: If given, read instead all active builds of the runners whose names begin with it; the caller
+            knows that they are dead.
     """
     silent = (
         m.Build.runner.startswith(runner_prefix, autoescape=True) if runner_prefix else m.Build.heartbeat_at < before
@@ -51,7 +52,7 @@ def lost_builds(connection: Connection, before: datetime, runner_prefix: str = "
 def take_back(
     connection: Connection, row: LostBuild, status: BuildStatus, now: datetime, error: str, code: str
 ) -> bool:
-    """Set a lost build back to pending or to a final status; return False if its lease was renewed in the meantime."""
+    """Set a lost build back to pending or to a final status; return False if it has changed in the meantime."""
     values: dict[str, object] = {"status": status, "runner": ""}
     if status is BuildStatus.PENDING:
         values |= {"published_at": None, "publications": 0, "queue": row.host}

@@ -60,7 +60,7 @@ def resolve_parameters(parameters: Sequence[StoredParameter], *, ends: bool) -> 
             except (OSError, UnicodeError) as error:
                 if ends:
                     continue
-                raise CannotBuildError(f"parameter {item.name}: {item.from_file} can't be read: {error}") from None
+                raise CannotBuildError(f"parameter {item.name}: {item.from_file} cannot be read: {error}") from None
         else:
             values[item.name] = item.value or ""
             continue

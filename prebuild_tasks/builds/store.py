@@ -1,6 +1,7 @@
 """Statements that take a build, renew its lease and end it.
 
-Each is a compare-and-set: the number of rows tells whether the build still belonged to the runner.
+`take`, `renew_leases` and `finish` are compare-and-sets: the rows that they change or return tell whether the build was
+still pending, or still the runner's.
 """
 
 from __future__ import annotations
@@ -26,8 +27,8 @@ def next_in_queue(
 ) -> NextBuild | None:
     """Lock and return the most urgent pending build of the named build's queue.
 
-    A message is a token: it stands for one build's worth of work, not for a certain build. Only the row that will be
-    taken is locked: two runners that each locked one row and took another would deadlock.
+    A message is a token: it allows a runner to take one build, not a particular one. Only the row that will be taken is
+    locked: two runners that each lock one row and then take the other's could deadlock.
 
     Args:
         connection: The connection to read with.
@@ -55,7 +56,7 @@ def next_in_queue(
 
 
 def take(connection: Connection, build_id: str, runner: str, host: str, now: datetime) -> bool:
-    """Set a pending build to running, with the next attempt number; return False if it is not pending any more.
+    """Set a pending build to running, with the next attempt number; return False if it is no longer pending.
 
     Args:
         connection: The connection to write with.
@@ -101,7 +102,7 @@ def provisioner_of(connection: Connection, build_id: str) -> str:
 
 
 def initiator_of(connection: Connection, build_id: str) -> str:
-    """Return who asked for the build, or, if it was canceled, who asked for its end."""
+    """Return who asked for the build, or, if it was canceled, who canceled it."""
     return connection.execute(select(m.Build.initiator).where(m.Build.id == build_id)).scalar_one()
 
 
@@ -144,10 +145,12 @@ def read_taken(connection: Connection, build_id: str, runner: str) -> TakenBuild
 
 
 def renew_leases(connection: Connection, runner: str, build_ids: Collection[str], now: datetime) -> list[RenewedLease]:
-    """Renew the leases of a process's builds in one statement. A build that is not returned has another runner.
+    """Renew the leases of a process's builds in one statement.
 
-    Name only builds that really run: if a build was taken but the answer to the commit got lost, its lease must run out
-    so that it goes back to pending.
+    A build that is not returned no longer belongs to the runner: it has ended, is pending again, or has another runner.
+
+    Pass only builds that are really running. If the reply to the commit that took a build was lost, nobody runs it: its
+    lease must run out, so that it becomes pending again.
     """
     rows = connection.execute(
         update(m.Build)
@@ -158,7 +161,7 @@ def renew_leases(connection: Connection, runner: str, build_ids: Collection[str]
     return [RenewedLease(row.id, row.attempt, row.status is BuildStatus.CANCELING) for row in rows]
 
 
-def finish(  # everything that the two rows get, in one compare-and-set
+def finish(  # many arguments: all values of the build's and the workspace's row
     connection: Connection,
     build: TakenBuild,
     runner: str,
@@ -169,7 +172,9 @@ def finish(  # everything that the two rows get, in one compare-and-set
     error_code: str = "",
     workspace: Mapping[str, object] | None = None,
 ) -> BuildStatus | None:
-    """End the build, and write its outcome on its workspace. A workspace that failed or is gone frees its slot.
+    """End the build, and write its outcome to its workspace.
+
+    If the build failed or was canceled, the workspace's slot is freed.
 
     Args:
         connection: The connection to write with.
@@ -177,15 +182,17 @@ def finish(  # everything that the two rows get, in one compare-and-set
         runner: The name in which it was taken.
         status: Its final status.
         now: The database's time.
-        error: The error, if it failed.
+        error: The error, if it failed or was canceled; also stored as the workspace's reason.
         error_code: The error's code.
         workspace: Further columns of the workspace to write.
 
     Returns:
-        The build's previous status, running or canceling; None, with nothing written, if a later attempt owns it.
+        The build's previous status, running or canceling. None, with nothing written, if the runner no longer has this
+        attempt: it has ended, is pending again, or a later attempt has begun.
     """
     for before in ACTIVE_STATUSES:
-        # One status after the other: a request to cancel may arrive between the two, and must not be overlooked.
+        # One statement per status, because the caller needs the previous one. Running first: if a request to cancel
+        # arrives in between, the second statement finds it.
         ended = connection.execute(
             update(m.Build)
             .where(
@@ -211,7 +218,7 @@ def write_outcome(
     *,
     error: str = "",
 ) -> None:
-    """Write an ended build's outcome on its workspace, if it is still the workspace's latest build."""
+    """Write an ended build's outcome to its workspace, if it is still the workspace's latest build."""
     freed: dict[str, object] = {} if status is BuildStatus.SUCCEEDED else {"slot": None, "reason": error[:ERROR_LENGTH]}
     connection.execute(
         update(m.Workspace)

@@ -65,7 +65,11 @@ def reserve(
 
 def _check(pool: Pool) -> None:
     if not pool.active:
-        raise RefusedError(f"{pool.ref} is no longer active, so no prebuild of it is built")
+        raise RefusedError(
+            f"{pool.ref} is not active, so nothing is built for it",
+            hint="another version is active, or the template is deprecated or no longer declared; see",
+            remedy=Remedy(RemedyKind.EXPLAIN_POOL, pool.ref),
+        )
     if pool.status is not PresetStatus.HEALTHY:
         status = pool.status.value.replace("_", " ")
         raise RefusedError(

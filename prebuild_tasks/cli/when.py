@@ -15,7 +15,7 @@ def parse_instant(text: str, option: str, now: datetime) -> datetime:
     """Return the instant that a text means. A date or time without an offset is UTC.
 
     Args:
-        text: One of `FORMS`.
+        text: The text, in one of the forms that `FORMS` describes.
         option: The option, for the error.
         now: The current time.
 

@@ -59,7 +59,7 @@ class Database:
             if type(error) is ValueError:  # its message may hold a part of the password
                 error = ArgumentError("it cannot be parsed; write special characters of the password as %XX")
             raise InputError(
-                f"PREBUILD_DATABASE_URL={masked_url(url)} can't be used: {error}",
+                f"PREBUILD_DATABASE_URL={masked_url(url)} cannot be used: {error}",
                 hint="use sqlite:///path/file.db, or postgresql://user@host/name and install the extra [postgres]",
             ) from None
         self._clock = clock if clock is not None else (utcnow if self.dialect == "sqlite" else None)
@@ -241,7 +241,7 @@ def alembic_config() -> Config:
 
 def _unusable_value(error: object) -> InputError:
     line = str(error).strip().split("\n", maxsplit=1)[0][:200]
-    return InputError(f"a value can't be stored or compared: {line}", hint="use printable text and plain numbers")
+    return InputError(f"a value cannot be stored or compared: {line}", hint="use printable text and plain numbers")
 
 
 def _no_schema() -> InputError:

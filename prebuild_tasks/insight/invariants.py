@@ -35,14 +35,14 @@ class Violation:
     """A row that breaks an invariant."""
 
     invariant: int
-    """The number of the invariant in DESIGN."""
+    """Its number in the list of guarantees in docs/reliability.md."""
     what: str
     subject: str
     """The name or id of the row."""
 
 
 def audit(database: Database, settings: Settings, provisioners: Provisioners | None = None) -> list[Violation]:
-    """Return everything that breaks an invariant at present.
+    """Return every row and resource that breaks an invariant at present.
 
     With `provisioners`, the resources that they list are compared too. A transaction in progress can look wrong for a
     moment: use `audit_twice`, or compare two results.
@@ -102,7 +102,7 @@ def _over_desired(database: Database, connection: Connection, settings: Settings
         allowed = max([allowed, *(item.desired for item in pool.preset.schedules)])
         allowed += pool.max_surge if pool.rolling else 0
         if live > allowed and not pool.paused:
-            yield Violation(1, f"{live} live prebuilds, {allowed} desired", pool.ref)
+            yield Violation(1, f"{live} live prebuilds, at most {allowed} allowed", pool.ref)
 
 
 def _slots(connection: Connection, _settings: Settings, _now: datetime) -> Iterator[Violation]:
@@ -142,7 +142,7 @@ def _builds(connection: Connection, settings: Settings, now: datetime) -> Iterat
         )
         .where(
             m.Workspace.deleted_at.is_(None),
-            # A claim without a hook has no build of its own: the start stays the latest build.
+            # Every claim has a build, with or without a hook; its transition is start, as that of the build before it.
             or_(
                 latest.id.is_(None),
                 latest.status != m.Workspace.status,
@@ -167,7 +167,7 @@ def _builds(connection: Connection, settings: Settings, now: datetime) -> Iterat
 
 
 def audit_twice(check: Callable[[], list[Violation]], pause: Callable[[], None]) -> list[Violation]:
-    """Return the violations that two checks agree on.
+    """Return the violations that both of two checks found.
 
     The second check runs after `pause`, and only if the first one found something.
     """

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from prebuild_tasks.messaging.redis import connect, refused, require_redis
     from prebuild_tasks.messaging.transport import (
         broker_url,
-        forget_time_limits_that_were_met,
+        remove_canceled_timers_regularly,
         tolerate_unreadable_messages,
     )
 
@@ -47,8 +47,8 @@ __all__ = [
     "Publisher",
     "broker_url",
     "connect",
-    "forget_time_limits_that_were_met",
     "refused",
+    "remove_canceled_timers_regularly",
     "require_redis",
     "tolerate_unreadable_messages",
 ]
@@ -87,7 +87,7 @@ if not TYPE_CHECKING:  # mypy would take every name for defined
             ),
             "transport": (
                 "broker_url",
-                "forget_time_limits_that_were_met",
+                "remove_canceled_timers_regularly",
                 "tolerate_unreadable_messages",
             ),
         },

@@ -64,7 +64,8 @@ class PresetRef(NamedTuple):
         match = _REF.fullmatch(value)
         if not match:
             raise InputError(
-                f"{_shown(value)} is not a preset name", hint="write template/preset, or template/preset@version"
+                f"{_shown(value)} is not a preset name",
+                hint="write template/preset or template/preset@version, without spaces",
             )
         return cls(*match.groups())
 

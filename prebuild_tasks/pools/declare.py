@@ -50,7 +50,7 @@ def apply_in(
     revision = read_revision(connection)
     if options.if_revision not in (None, revision):
         raise RefusedError(
-            f"the declared configuration is at revision {revision}, no longer at {options.if_revision}",
+            f"the declared configuration is at revision {revision}, not at {options.if_revision}",
             hint="plan again",
             remedy=Remedy(RemedyKind.PLAN_POOLS_FILE),
         )

@@ -98,7 +98,7 @@ def promote(database: Database, template: str, version: str, *, actor: str) -> O
         }
         if version not in versions:
             raise NotFoundError(
-                f"template {template} has no version {version}", hint=f"there are: {', '.join(sorted(versions))}"
+                f"template {template} has no version {version}", hint=f"its versions: {', '.join(sorted(versions))}"
             )
         if versions[version] == stored.active_version_id:
             return OperationResult(changed=False)

@@ -30,7 +30,7 @@ def load(name: str, settings: Settings) -> Provisioner:
     entries = list(entry_points(group=GROUP, name=name))
     if not entries:
         near = get_close_matches(name, names(), n=1)
-        installed = f"there are: {', '.join(names())}"
+        installed = f"installed: {', '.join(names())}"
         hint = f"did you mean {near[0]}? {installed}" if near else installed
         raise NotFoundError(f"there is no provisioner {name!r}", hint=hint)
     try:

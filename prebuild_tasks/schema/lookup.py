@@ -19,7 +19,10 @@ from prebuild_tasks.schema.conditions import IS_ACTIVE, TEMPLATE_OF_VERSION, USE
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FoundWorkspace:
-    """The columns of a workspace that are needed to end or extend it. Fields are named as the table's columns."""
+    """The columns of a workspace that are needed to end or extend it.
+
+    The fields have the names of the table's columns.
+    """
 
     id: str
     name: str
@@ -59,12 +62,15 @@ REF_COLUMNS = (
 
 
 def ref_of(row: Row[*tuple[Any, ...]]) -> str:
-    """Return the name `template/preset[@version]` of a row with REF_COLUMNS."""
+    """Return the name `template/preset[@version]` of the preset in a row with REF_COLUMNS."""
     return str(PresetRef.of(row.template_name, row.preset_name, row.version_name, active=bool(row.is_active)))
 
 
 def resolve_preset(connection: Connection, name: str) -> int:
-    """Find a preset's id by id or `template/preset[@version]`. Raises NotFoundError that lists the known presets."""
+    """Find a preset's id by id or `template/preset[@version]`.
+
+    Raises InputError for a name of another form, and NotFoundError, which for a name lists up to ten active presets.
+    """
     if name.isdecimal():
         preset_id = connection.execute(select(m.Preset.id).where(m.Preset.id == int(name))).scalar_one_or_none()
         if preset_id is None:
@@ -85,17 +91,20 @@ def resolve_preset(connection: Connection, name: str) -> int:
     if preset_id is None:
         known = sorted(preset_names(connection))
         if known:
-            raise NotFoundError(f"there is no preset {name}", hint=f"there are: {', '.join(known[:10])}")
+            listed = f"{', '.join(known[:10])}{', …' if len(known) > 10 else ''}"
+            raise NotFoundError(f"there is no preset {name}", hint=f"active presets: {listed}")
         apply = Remedy(RemedyKind.APPLY_POOLS_FILE)
-        raise NotFoundError(f"there is no preset {name}", hint="nothing is declared yet; run", remedy=apply)
+        raise NotFoundError(f"there is no preset {name}", hint="no preset is active; run", remedy=apply)
     return preset_id
 
 
 def pool_presets(connection: Connection, name: str) -> Sequence[int]:
     """Find the ids of a pool's presets, with the active version's last.
 
-    These are the presets of all versions, also of those that are no longer declared. For an id or a name with
-    `@version` it is that preset alone. Raises NotFoundError that lists the known presets.
+    They are the presets of all versions, including versions that are no longer declared. For an id or a name with
+    `@version`, only that preset is returned.
+
+    Raises InputError for a name of another form, and NotFoundError, which for a name lists up to ten active presets.
     """
     if name.isdecimal():
         return [resolve_preset(connection, name)]

@@ -47,25 +47,29 @@ _DOUBLINGS = 7
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SweepResult:
-    """The outcome of a sweep, or of a part of it. `|` adds two outcomes."""
+    """The outcome of a sweep, or of a part of it. `|` combines two."""
 
     retaken: int = 0
     """Builds set back to pending, because their worker died."""
     ended: int = 0
-    """Builds that lost their worker too often, or while they were canceled."""
+    """Builds that lost their worker too often, or while they were being canceled."""
     republished: int = 0
-    """Builds whose message was sent again."""
+    """Pending builds for which the follow-up holds a message, because theirs may have been lost or was never sent."""
     retried: int = 0
     """Failed deletions and claim hooks that are tried again."""
     cleaned: int = 0
-    """Failed and ended workspaces whose deletion has begun."""
+    """Failed, stopped and canceled prebuilds, and claimed workspaces past their `claimed_ttl`, whose deletion has
+    begun."""
     given_up: int = 0
-    """Prebuilds of lost hosts."""
+    """Workspaces of lost hosts whose deletion has begun."""
     pruned: Pruned = field(default_factory=Pruned)
     follow_up: FollowUp = field(default_factory=FollowUp)
 
     def __or__(self, other: SweepResult) -> SweepResult:
-        """Add two results up."""
+        """Add up the counts and join the follow-ups.
+
+        `pruned` is not added: the later report that is not empty is kept.
+        """
         return SweepResult(
             retaken=self.retaken + other.retaken,
             ended=self.ended + other.ended,
@@ -97,7 +101,7 @@ def sweep(database: Database, settings: Settings, waiting: Callable[[str], int |
         repaired |= _clean_failed(connection, settings, now)
         repaired |= _end_claims(connection, now)
     result |= repaired
-    result |= _republish(database, settings, waiting, result.follow_up)
+    result |= _choose_for_republication(database, settings, waiting, result.follow_up)
     given_up = give_up_lost(database, settings)
     result |= SweepResult(given_up=len(given_up.builds), follow_up=given_up)
     result |= SweepResult(pruned=prune_if_due(database, settings))
@@ -107,9 +111,10 @@ def sweep(database: Database, settings: Settings, waiting: Callable[[str], int |
 
 
 def take_back_lost(database: Database, settings: Settings, runner_prefix: str = "") -> SweepResult:
-    """Take back the builds whose lease ran out, or whose runner begins with `runner_prefix`.
+    """Take back the builds whose lease has run out.
 
-    A host gives its prefix at its start, when it knows that its former runners are dead.
+    If `runner_prefix` is given, take back only those of runners whose name begins with it. `prebuild up` passes its
+    host's prefix when it starts on its own database: its former runners are then known to be dead.
     """
     with database.read() as connection:
         before = database.now(connection) - timedelta(seconds=settings.heartbeat_timeout)
@@ -127,7 +132,8 @@ def _take_back(connection: Connection, settings: Settings, row: LostBuild, now: 
     spent = row.attempt >= settings.build_attempts
     pool_start = row.transition is Transition.START and row.owner == PREBUILDS_OWNER
     status = BuildStatus.CANCELED if canceling else BuildStatus.FAILED if spent else BuildStatus.PENDING
-    error = "canceled" if canceling else f"its worker died {row.attempt} times" if spent else ""
+    times = "once" if row.attempt == 1 else f"{row.attempt} times"
+    error = "canceled" if canceling else f"it lost its worker {times}" if spent else ""
     if status is BuildStatus.FAILED and pool_start:
         record_failure(connection, row.preset_id, row.created_at, error)
     if not take_back(connection, row, status, now, error, "canceled" if canceling else "lost"):
@@ -144,36 +150,37 @@ def _take_back(connection: Connection, settings: Settings, row: LostBuild, now: 
     return SweepResult(ended=1, follow_up=FollowUp.of(builds, [row.preset_id]))
 
 
-def _republish(
-    database: Database, settings: Settings, waiting: Callable[[str], int | None], about_to_be_sent: FollowUp
+def _choose_for_republication(
+    database: Database, settings: Settings, waiting: Callable[[str], int | None], unsent: FollowUp
 ) -> SweepResult:
-    """Choose pending builds whose message may be lost.
+    """Choose pending builds whose message may have been lost. The caller of the sweep sends them.
 
     The limit is per queue, so that builds for a host that is gone do not displace those of other hosts.
     """
     lost: list[NewBuild] = []
     with database.read() as connection:
         pending = pending_by_queue(connection)
-    to_send = about_to_be_sent.builds_by_host()
+    to_send = unsent.builds_by_host()
     for host, count in sorted(pending.items()):
         own_ids = [build.id for build in to_send.get(host, ())]
-        # At most as many as are missing: messages in the queue are not lost.
+        # At most as many as there are pending builds without a message in the queue.
         queued = waiting(host)
         missing = BATCH if queued is None else min(count - queued - len(own_ids), BATCH)
         if missing > 0:
             with database.read() as connection:
                 now = database.now(connection)
-                due = _unpublished(connection, host, settings.republish_after, now, own_ids, missing)
+                due = _due_for_message(connection, host, settings.republish_after, now, own_ids, missing)
             lost += due
     return SweepResult(republished=len(lost), follow_up=FollowUp.of(lost))
 
 
-def _unpublished(
+def _due_for_message(
     connection: Connection, host: str, interval: float, now: datetime, excluded: Collection[str], limit: int
 ) -> list[NewBuild]:
     """Read the pending builds that are due for a message.
 
-    They were never published, or were last published longer ago than `interval` seconds, doubled per publication.
+    They were last published more than `interval` seconds ago, doubled for each publication after the first; or were
+    never published, and created more than a sixth of `interval` ago.
     """
 
     def before(seconds: float) -> ColumnElement[datetime]:
@@ -219,13 +226,13 @@ def _due_for_retry(connection: Connection, now: datetime) -> list[FailedBuild]:
         )
         .order_by(m.Workspace.transition == Transition.DELETE, m.Build.completed_at)
     )
-    # The limit applies to those that are due, so that the others do not hide them.
+    # The limit is applied after the check, so that builds that are not yet due do not use it up.
     due = (row for row in rows if now >= retry_at(row.failures, row.completed_at))
     return [FailedBuild(row.id, row.build_number, row.transition) for row in islice(due, BATCH)]
 
 
 def _retry(connection: Connection, failed: list[FailedBuild], now: datetime) -> SweepResult:
-    """Create new builds for failed deletions and claim hooks. They never return a claimed workspace to its pool."""
+    """Retry failed deletions and claim hooks. The new builds never return a claimed workspace to its pool."""
     builds: list[NewBuild] = []
     for row in failed:
         is_claim = row.transition is Transition.START
@@ -241,11 +248,11 @@ def _retry(connection: Connection, failed: list[FailedBuild], now: datetime) -> 
 
 
 def _clean_failed(connection: Connection, settings: Settings, now: datetime) -> SweepResult:
-    """Delete failed, stopped and canceled prebuilds beyond the number and the age up to which they are kept."""
+    """Delete failed, stopped and canceled prebuilds that exceed `failed_keep` or are older than `failed_keep_for`."""
     rank = func.row_number().over(
         partition_by=m.Workspace.preset_id, order_by=(m.Workspace.created_at.desc(), m.Workspace.id)
     )
-    kept = (
+    candidates = (
         select(m.Workspace.id, m.Workspace.created_at, rank.label("rank"))
         .where(
             m.Workspace.owner == PREBUILDS_OWNER,
@@ -260,7 +267,9 @@ def _clean_failed(connection: Connection, settings: Settings, now: datetime) -> 
     )
     oldest = now - timedelta(seconds=settings.failed_keep_for)
     ids = connection.execute(
-        select(kept.c.id).where(or_(kept.c.rank > settings.failed_keep, kept.c.created_at < oldest)).limit(BATCH)
+        select(candidates.c.id)
+        .where(or_(candidates.c.rank > settings.failed_keep, candidates.c.created_at < oldest))
+        .limit(BATCH)
     ).scalars()
     builds = delete_workspaces(
         connection,
@@ -274,7 +283,10 @@ def _clean_failed(connection: Connection, settings: Settings, now: datetime) -> 
 
 
 def _end_claims(connection: Connection, now: datetime) -> SweepResult:
-    """Delete claimed workspaces past their `claimed_ttl`: the only claimed ones that are ended without a request."""
+    """Begin deleting claimed workspaces that are past their `claimed_ttl`.
+
+    No other claimed workspace is deleted without a request.
+    """
     past = m.Workspace.claimed_until < now
     ids = connection.execute(
         select(m.Workspace.id)

@@ -96,14 +96,14 @@ def announce_worker(sender: Any, **_: Any) -> None:
 
     Each announcement has the current queues, which `celery control cancel_consumer` can change.
     """
-    from prebuild_tasks.messaging import forget_time_limits_that_were_met
+    from prebuild_tasks.messaging import remove_canceled_timers_regularly
 
     queues = sender.app.amqp.queues
 
     def consumed() -> list[str]:
         return sorted(queues.consume_from)
 
-    forget_time_limits_that_were_met()
+    remove_canceled_timers_regularly()
     builds = load_settings().queue(BUILDS) in consumed()
     _announce("builds" if builds else "worker", consumed)
     if builds:

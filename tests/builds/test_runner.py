@@ -229,7 +229,7 @@ def test_a_worker_that_dies_too_often_fails_the_build(database: Database, settin
         result = sweep(database, settings, lambda _: 0)
         assert (result.retaken, result.ended) == ((1, 0) if attempt < 3 else (0, 1))
     [row] = workspaces(database)
-    assert (row.status, row.slot, row.reason) == (BuildStatus.FAILED, None, "its worker died 3 times")
+    assert (row.status, row.slot, row.reason) == (BuildStatus.FAILED, None, "it lost its worker 3 times")
 
 
 @pytest.mark.timed
@@ -276,7 +276,7 @@ def test_failed_deletions_and_hooks_are_tried_again_and_leftovers_cleaned(
     finish_builds(database, status=BuildStatus.FAILED, limit=1)
     finish_builds(database, status=BuildStatus.FAILED)
     result = sweep(database, settings, lambda _: 0)
-    assert (result.cleaned, result.retried) == (2, 0), "of four failed prebuilds two are kept for study"
+    assert (result.cleaned, result.retried) == (2, 0), "of four failed prebuilds two are kept for diagnosis"
     with database.write() as connection:
         connection.execute(update(m.Build).values(completed_at=database.now(connection) - timedelta(seconds=31)))
     assert sweep(database, settings, lambda _: 0).retried == 1

@@ -35,5 +35,5 @@ def test_it_is_refused(database: Database, settings: Settings, tmp_path: Path, k
     result = runner.run(build.id)
     runner.close()
     assert result.outcome == "failed"
-    assert result.error.startswith(f"parameter T: {path} can't be read: ")
+    assert result.error.startswith(f"parameter T: {path} cannot be read: ")
     assert words in result.error

@@ -228,5 +228,5 @@ def test_a_lost_build_for_a_person_is_taken_up_again(database: Database, setting
             assert store.take(connection, begun.follow_up.builds[0].id, "runner", "", database.now(connection)), attempt
         take_back_lost(database, settings, "runner")
     assert [(w.transition, w.reason) for w in mine(database)] == [(Transition.DELETE, "not_built")]  # type: ignore[attr-defined]
-    with pytest.raises(ClaimMissError, match="its worker died 3 times"):
+    with pytest.raises(ClaimMissError, match="it lost its worker 3 times"):
         claim(database, request)

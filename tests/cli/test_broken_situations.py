@@ -515,7 +515,7 @@ def test_a_broken_pools_file(well: Here, tmp_path: Path, old: str, new: str, cau
 def test_no_pools_file(here: Here) -> None:
     told(
         here.run("apply", "/nowhere.yaml", expect=2),
-        "/nowhere.yaml: can't be read: No such file",
+        "/nowhere.yaml: cannot be read: No such file",
         "Fix: check the path",
     )
 

@@ -43,7 +43,7 @@ def test_a_plan_and_applying_exactly_it(cli: Any, pools: Any, database: Database
     command = text.splitlines()[-1].removeprefix("to apply exactly this: prebuild ").split()
     assert command == ["apply", file, "--if-revision", "0"]
     assert "revision 1" in cli(*command)
-    assert "is at revision 1, no longer at 0" in cli(*command, expect=5)
+    assert "is at revision 1, not at 0" in cli(*command, expect=5)
     assert cli("plan", file) == "no changes at revision 1\n"
     fill(database, settings)
     text = cli("plan", pools(2, start="false"))

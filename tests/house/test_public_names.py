@@ -150,7 +150,7 @@ def test_a_workspace_still_answers_items_as_in_release_0_1() -> None:
     )  # fmt: skip
     with pytest.warns(DeprecationWarning, match=r"use \.state instead"):
         assert view["state"] == "usable"
-    with pytest.warns(DeprecationWarning, match="not a dict any longer"):
+    with pytest.warns(DeprecationWarning, match="no longer a dict"):
         assert (view["created_at"], view["claimed_until"]) == (at.isoformat(), None)
     with pytest.raises(KeyError):
         view["colour"]

@@ -175,7 +175,7 @@ def test_an_overlay_can_come_from_a_program(tmp_path: Path) -> None:
 
 
 def test_a_file_that_is_not_there(tmp_path: Path) -> None:
-    with pytest.raises(PoolsFileError, match="can't be read: No such file"):
+    with pytest.raises(PoolsFileError, match="cannot be read: No such file"):
         load_pools([tmp_path / "none.yaml"])
 
 

@@ -182,7 +182,7 @@ def test_list_is_asked_once_per_different_command(
     found = list(provisioner.list("i", configs))
     assert [(item.workspace_id, item.claimed, item.installation) for item in found] == [("w", True, "i")]
     assert (tmp_path / "asked").read_text() == "x\n"
-    with pytest.raises(ProvisionerError, match="list must print a JSON list"):
+    with pytest.raises(ProvisionerError, match="list must print a JSON array, not dict"):
         list(provisioner.list("i", [having(spec, list="echo '{}'").config]))
 
 

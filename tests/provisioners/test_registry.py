@@ -36,9 +36,9 @@ def test_the_default_is_found_and_kept(settings: Settings) -> None:
 
 
 def test_an_unknown_name_says_what_there_is(settings: Settings) -> None:
-    with pytest.raises(NotFoundError, match=r"no provisioner 'proces' \(did you mean process\? there are: .*process"):
+    with pytest.raises(NotFoundError, match=r"no provisioner 'proces' \(did you mean process\? installed: .*process"):
         load("proces", settings)
-    with pytest.raises(NotFoundError, match=r"no provisioner 'xyz' \(there are: .*process"):
+    with pytest.raises(NotFoundError, match=r"no provisioner 'xyz' \(installed: .*process"):
         load("xyz", settings)
 
 

@@ -12,7 +12,7 @@ import typer
 
 from prebuild_tasks.cli.output import JsonOption, opened, write, write_json, write_rows
 from prebuild_tasks.cli.progress import Working
-from prebuild_tasks.config import EMPTY_IS_NONE, Settings, load_settings, masked_url
+from prebuild_tasks.config import EMPTY_MEANS_NO_NAMES, Settings, load_settings, masked_url
 from prebuild_tasks.errors import InputError
 
 db = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode=None, help="Manage the database schema")
@@ -104,6 +104,6 @@ def decide(
 def _source(name: str) -> str:
     aliases = {"database_url": ("DATABASE_URL",), "redis_url": ("REDIS_URL", "CELERY_BROKER_URL")}.get(name, ())
     own = f"PREBUILD_{name.upper()}"
-    if name == EMPTY_IS_NONE and own in os.environ:
+    if name == EMPTY_MEANS_NO_NAMES and own in os.environ:
         return own
     return next((v for v in (own, f"{own}_FILE", *aliases) if os.environ.get(v)), "default")

@@ -24,7 +24,7 @@ from prebuild_tasks.reconcile import (
 def decide_cases(data: object) -> list[dict[str, object]]:
     """Return the answer to a case, or to each case of a list.
 
-    Raises InputError that names the case and the field that cannot be read.
+    Raises an InputError that names the case and the field that cannot be read.
     """
     cases = data if isinstance(data, list) else [data]
     return [_answer(case, position) for position, case in enumerate(cases)]

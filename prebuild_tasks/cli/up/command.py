@@ -20,17 +20,21 @@ from prebuild_tasks.reconcile import ReconciliationOrchestrator
 
 def up(
     file: Annotated[
-        list[Path] | None, typer.Option("--file", help="Pools file to apply at the start; again for each overlay")
+        list[Path] | None,
+        typer.Option("--file", help="Pools file to apply at startup; repeat the option for each overlay"),
     ] = None,
     flower: Annotated[bool, typer.Option("--flower", help="Also run Flower")] = False,
     until_full: Annotated[
         bool, typer.Option("--until-full", help="Stop with exit code 0 once every pool is full")
     ] = False,
-    timeout: Annotated[str, typer.Option(help="With --until-full, give up after this long with exit code 6")] = "",
+    timeout: Annotated[
+        str, typer.Option(help="Give up with exit code 6 if the pools are not full after this long, such as 90s or 5m")
+    ] = "",
 ) -> None:
     """Run the whole service on this machine, and show its pools.
 
-    Starts Redis, migrates the database, and runs a worker, a builds worker and beat until Ctrl-C.
+    Starts Redis unless PREBUILD_REDIS_URL is set, migrates the database, and runs a control worker, a builds worker and
+    beat until Ctrl-C.
     """
     try:
         limit = parse_duration(timeout) if timeout else None
@@ -51,7 +55,10 @@ def orchestrator(
 
 
 def end_on_signals(stop: Callable[[str], None]) -> None:
-    """Call `stop` with the signal's name on Ctrl-C, SIGTERM and SIGHUP, unless `nohup` has SIGHUP ignored."""
+    """Call `stop` with the signal's name on Ctrl-C, SIGTERM and SIGHUP.
+
+    A SIGHUP that is already ignored, as under `nohup`, stays ignored.
+    """
 
     def on_signal(number: int, _frame: FrameType | None) -> None:
         stop(signal.Signals(number).name)

@@ -162,7 +162,8 @@ def _socket_for(directory: Path) -> Path:
             if len(os.fsencode(path)) <= _SOCKET_PATH_MAX:
                 return path
     raise UnreachableError(
-        f"the path {directory} is too long for a unix socket, and there is no shorter directory that can be written to",
+        f"the path {directory} is too long for a unix socket, and neither XDG_RUNTIME_DIR nor the temporary directory "
+        "can be used instead",
         hint="set PREBUILD_DATA_DIR or TMPDIR to a shorter path",
     )
 

@@ -160,5 +160,5 @@ class Facts:
     failed_probes: tuple[FailedProbe, ...] = ()
     failed_deletions: tuple[FailedDeletion, ...] = ()
     failed_kept: int = 0
-    """Failed prebuilds kept for study."""
+    """Failed prebuilds kept for diagnosis."""
     lock: Lock = field(default_factory=Lock)

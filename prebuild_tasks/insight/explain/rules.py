@@ -235,7 +235,7 @@ def _deletions(facts: Facts) -> Iterator[Link]:
         again = f"; next attempt {instant(item.retry_at, facts.now)}" if item.retry_at else ""
         yield Link(About.DELETIONS, f"{item.workspace} could not be deleted: {' '.join(item.error.split())}{again}")
     if facts.failed_kept:
-        yield Link(About.DELETIONS, f"{number(facts.failed_kept, 'failed prebuild')} kept for study")
+        yield Link(About.DELETIONS, f"{number(facts.failed_kept, 'failed prebuild')} kept for diagnosis")
 
 
 def _eligible(facts: Facts) -> Iterator[Link]:

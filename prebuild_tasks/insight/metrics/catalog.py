@@ -80,7 +80,7 @@ _ALL = (
     ),
     Metric(
         "prebuild_failed_kept", "gauge", POOL,
-        "Failed prebuilds that are kept for study"
+        "Failed prebuilds that are kept for diagnosis"
     ),
     Metric(
         "prebuild_failed_deletions", "gauge", POOL,

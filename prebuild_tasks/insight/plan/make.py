@@ -27,7 +27,7 @@ class Plan:
     report: ApplyReport
     """The answer of `apply`; its revision is the next one."""
     pools: list[PoolPlan]
-    """The pools that would change, by name."""
+    """The pools that would change, sorted by name."""
     cost: Cost | None
     """Of all pools; None: none has a cost, or nothing changes."""
 

@@ -1,4 +1,4 @@
-"""The effect of a changed declaration on each pool, from its versions before and after. Pure."""
+"""The effect of a changed declaration on each pool, from its versions before and after. The functions are pure."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ class VersionState:
     amount: Quantities
     """How many prebuilds its next turns delete, cancel and create in total."""
     reason: Reason
-    """What would hold a creation back."""
+    """Why the pool is short; the codes in `_NOT_HELD_BACK` hold no creation back."""
     rolling: bool = False
     cost_per_hour: float | None = None
     paused: bool = False
-    """Whether the pool, or all pools, are paused: then deletions wait too."""
+    """Whether the pool is paused, alone or with all others. Deletions then wait, too."""
 
     @property
     def cost(self) -> float:
@@ -56,21 +56,29 @@ class Cost:
 
 @dataclass(frozen=True, slots=True)
 class PoolPlan:
-    """The change of one pool: how many prebuilds are created, deleted and replaced."""
+    """The change of one pool.
+
+    A replaced prebuild counts neither as created nor as deleted; a canceled start counts as deleted.
+    """
 
     preset: str
+    """The pool, `template/preset`."""
     create: int
     delete: int
     replace: int
     why: str
     waits: Reason | None
-    """What would hold the change back: a pause all of it, any other reason the creation; None: nothing."""
+    """What would hold the change back. `paused` holds back all of it, any other reason only creation. None: nothing
+    does."""
     cost: Cost | None
     """None: the pool never had a cost."""
 
     @property
     def sign(self) -> str:
-        """`+`, `-` or `~`, for a pool that grows, shrinks or only changes."""
+        """`+` or `-` for a pool that only creates or only deletes.
+
+        `~` for any other, even one that replaces some and creates more.
+        """
         if self.replace or (self.create and self.delete):
             return "~"
         return "+" if self.create else "-" if self.delete else "~"
@@ -81,7 +89,7 @@ Pools = Mapping[str, Sequence[VersionState]]
 
 
 def plan_pools(before: Pools, after: Pools) -> list[PoolPlan]:
-    """Return the plan of each pool that would behave differently, by name."""
+    """Return the plan of each pool that would behave differently, sorted by name."""
     plans = []
     for name in sorted({*before, *after}):
         old, new = before.get(name, ()), after.get(name, ())
@@ -119,7 +127,7 @@ def _why(old: Sequence[VersionState], new: Sequence[VersionState]) -> str:
         return "active again" if old else "new"
     changes = []
     if was.version != now.version:
-        manner = "one by one" if now.rolling else "all at once"
+        manner = "gradually" if now.rolling else "all at once"
         changes.append(f"version {was.version} -> {now.version}, {manner}")
     if was.preset.desired != now.preset.desired:
         changes.append(f"desired {was.preset.desired} -> {now.preset.desired}")
@@ -133,7 +141,7 @@ def _why(old: Sequence[VersionState], new: Sequence[VersionState]) -> str:
 
 
 def _outlook(versions: Sequence[VersionState]) -> tuple[object, ...]:
-    """Return a key that differs if the pool would behave differently."""
+    """Return a key that two sets of versions share if and only if the pool behaves the same."""
     active = _active(versions)
     amounts = [(item.amount.create, item.amount.delete, item.amount.cancel) for item in versions if any(_amounts(item))]
     if active is None:

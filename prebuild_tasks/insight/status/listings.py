@@ -44,9 +44,10 @@ _WORKSPACE_COLUMNS = (
 def workspaces(
     database: Database, *, owner: str = "", preset: str = "", state: str = "", limit: int | None = None
 ) -> list[WorkspaceView]:
-    """List workspaces that are not deleted: claimed ones before prebuilds, oldest first.
+    """List workspaces that are not deleted.
 
-    `preset` stands for all its versions. Raises NotFoundError for an unknown preset.
+    Those of people (claimed or being built for them) come before prebuilds, each oldest first. `preset` stands for all
+    its versions, unless it names one with `@version` or is an id. Raises NotFoundError for an unknown preset.
     """
     query = (
         select(*_WORKSPACE_COLUMNS)
@@ -121,8 +122,8 @@ def builds(
 ) -> list[BuildView]:
     """List builds, newest first.
 
-    `preset` stands for all its versions. `since` computes from the database's time when the oldest build was requested.
-    Raises NotFoundError for an unknown preset.
+    `preset` stands for all its versions, unless it names one with `@version` or is an id. `since` is called with the
+    database's time, and returns the time from which builds are listed. Raises NotFoundError for an unknown preset.
     """
     query = _builds_query().limit(limit)
     if status:
@@ -182,7 +183,7 @@ def _build(row: Row[*tuple[Any, ...]]) -> BuildView:
 def build_log(database: Database, name: str, after: tuple[int, int] = (0, 0)) -> LogPage:
     """Return the output of a build after the position `after`. Raises NotFoundError.
 
-    `name` is the id of a build or at least its first six characters, or the name of a workspace, which stands for its
+    `name` is a build's id, or at least the first six characters of it; or the name of a workspace, which stands for its
     newest build.
     """
     with database.read() as connection:
@@ -219,5 +220,9 @@ def _find_build(connection: Connection, name: str) -> _BuildKey:
             text = func.replace(func.cast(m.Build.id, m.BuildLog.text.type), "-", "")
             build = connection.execute(newest.where(text.startswith(wanted, autoescape=True))).one_or_none()
     if build is None:
-        raise NotFoundError(f"there is no build {name}", remedy=Remedy(RemedyKind.LIST_BUILDS))
+        raise NotFoundError(
+            f"there is no build or workspace {name}",
+            hint="give at least six characters of a build's id; see",
+            remedy=Remedy(RemedyKind.LIST_BUILDS),
+        )
     return _BuildKey(build.id, build.status)

@@ -45,7 +45,7 @@ class WorkspaceView:
         if key not in self.__slots__:
             raise KeyError(key)
         warnings.warn(
-            f"a workspace is not a dict any longer: use .{key} instead of [{key!r}]", DeprecationWarning, stacklevel=2
+            f"a workspace is no longer a dict: use .{key} instead of [{key!r}]", DeprecationWarning, stacklevel=2
         )
         value = getattr(self, key)
         return value.isoformat() if isinstance(value, datetime) else value

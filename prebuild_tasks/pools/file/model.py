@@ -44,7 +44,7 @@ DurationSeconds = Annotated[
 
 def _no_bool(value: object) -> object:
     if isinstance(value, bool):
-        raise ValueError("must be a number")
+        raise ValueError("must be a number, not true or false")
     return value
 
 
@@ -56,7 +56,7 @@ def _finite(value: dict[str, object]) -> dict[str, object]:
     while remaining:
         item = remaining.pop()
         if isinstance(item, float) and not isfinite(item):
-            raise ValueError("holds .inf or .nan, which can't be stored; quote it if it is text")
+            raise ValueError("holds .inf or .nan, which cannot be stored; quote it if it is text")
         remaining += item.values() if isinstance(item, dict) else item if isinstance(item, list) else ()
     return value
 
@@ -154,7 +154,7 @@ class PresetModel(Model):
     def _parameter_names(self) -> PresetModel:
         for name in self.parameters:
             if not _VARIABLE.fullmatch(name):
-                raise ValueError(f"the parameter {name!r} can't be an environment variable: use letters, digits and _")
+                raise ValueError(f"the parameter {name!r} cannot be an environment variable: use letters, digits and _")
             if len(name) > _PARAMETER_MAX:
                 raise ValueError(
                     f"the parameter {name[:20]}… has a name of more than {_PARAMETER_MAX} characters: shorten it"

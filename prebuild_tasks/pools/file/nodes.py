@@ -81,7 +81,7 @@ def read(path: Path) -> Node:
             raise PoolsFileError([Problem(f"larger than {MAX_BYTES // 1_000_000} MB", "split it", str(path))])
         text = path.read_text(encoding="utf-8")
     except OSError as error:
-        raise PoolsFileError([Problem(f"can't be read: {error.strerror}", "check the path", str(path))]) from None
+        raise PoolsFileError([Problem(f"cannot be read: {error.strerror}", "check the path", str(path))]) from None
     except UnicodeDecodeError:
         raise PoolsFileError([Problem("is not UTF-8 text", "save it as UTF-8", str(path))]) from None
     return read_text(text, str(path))

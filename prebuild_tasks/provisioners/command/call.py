@@ -94,7 +94,7 @@ def resources(answer: object, installation: str) -> list[Resource]:
     """Return the answer of `list`. Raises ProvisionerError."""
     items = [] if answer is None else answer
     if not isinstance(items, list):
-        raise ProvisionerError("list must print a JSON list")
+        raise ProvisionerError(f"list must print a JSON array, not {type(items).__name__}")
     return [resource("list", mapping("list", item), installation) for item in items]
 
 

@@ -3,7 +3,7 @@
 Labels cannot be changed, so a container's state is in its name:
 
     prebuild-<workspace>-a<attempt>   being made
-    prebuild-<workspace>              published; the engine gives the name to one attempt only
+    prebuild-<workspace>              published; names are unique in the engine, so only one attempt gets it
     claimed-<workspace>-<owner>       claimed; the claim hook has not succeeded yet
     owned-<workspace>-<owner>         claimed and personalised
 """
@@ -19,7 +19,7 @@ INSTALLATION = "prebuild_tasks.installation"
 WORKSPACE = "prebuild_tasks.workspace"
 ATTEMPT = "prebuild_tasks.attempt"
 PORT = "prebuild_tasks.port"
-"""The port on the engine's host."""
+"""The label that holds the port on the engine's host."""
 DIRECTORY = "prebuild_tasks.directory"
 
 _UNSAFE = re.compile(rb"[^A-Za-z0-9.-]")
@@ -49,6 +49,7 @@ class Container:
     id: str
     name: str
     running: bool
+    """Whether it runs, is paused, or is being restarted."""
     workspace_id: str
     installation: str
     attempt: int
@@ -57,7 +58,10 @@ class Container:
 
     @property
     def is_published(self) -> bool:
-        """Whether it is the workspace's container, rather than one that an attempt is making or has left."""
+        """Whether it is the workspace's container, claimed or not.
+
+        The others are containers that an attempt is making or has left behind.
+        """
         return not self.name.startswith(f"{published(self.workspace_id)}-a")
 
     @property
@@ -72,7 +76,7 @@ class Container:
 
     @property
     def owner(self) -> str:
-        """The owner who claimed it; empty for a prebuild."""
+        """The person who claimed it; empty for a prebuild."""
         if not self.is_claimed:
             return ""
         safe = self.name.partition(f"-{self.workspace_id}-")[2].encode()

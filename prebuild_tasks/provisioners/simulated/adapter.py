@@ -74,7 +74,7 @@ class SimulatedProvisioner:
             raise (CannotBuildError if outcome.never else ProvisionerError)(config.error)
         with self._state(spec) as (state, save):
             if state is None or state.attempt != spec.attempt:
-                raise BuildStoppedError("a later attempt has begun, or it was deleted", reason="lost")
+                raise BuildStoppedError("a later attempt has begun, or the workspace was deleted", reason="lost")
             state.started_at = utcnow().timestamp()
             save(state)
             return self._resource(spec.workspace_id, state)
@@ -150,7 +150,7 @@ class SimulatedProvisioner:
             seconds -= _POLL_INTERVAL
             state = self._read(spec)
             if state is None or state.attempt != spec.attempt:
-                raise BuildStoppedError("a later attempt has begun, or it was deleted", reason="lost")
+                raise BuildStoppedError("a later attempt has begun, or the workspace was deleted", reason="lost")
         context.check()
 
     def _path(self, spec: WorkspaceSpec) -> Path:

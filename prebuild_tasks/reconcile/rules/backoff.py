@@ -19,7 +19,7 @@ def backoff_until(failures: RecentFailures | None, interval: timedelta, now: dat
 
 
 SLOW_START_ENDS_AT = 64
-"""From this number of builds in flight on, a pool that recovers from failures is not limited any more."""
+"""From this number of builds in flight on, a pool that recovers from failures is no longer limited."""
 
 
 def slow_start_after(limit: int | None, *, succeeded: bool) -> int | None:
@@ -47,7 +47,7 @@ def retry_at(failures: int, ended_at: datetime) -> datetime:
     """Return when a failed deletion or claim hook is tried again.
 
     Args:
-        failures: The number of failures in a row.
+        failures: The number of failed builds of the workspace.
         ended_at: The end of the last one.
     """
     doublings: int = 2 ** min(max(failures - 1, 0), 10)

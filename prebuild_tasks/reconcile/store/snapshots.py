@@ -38,7 +38,7 @@ class PoolRow(NamedTuple):
 
     counted: PresetCounts
     failed: int
-    """The number of failed prebuilds that are kept for study."""
+    """The number of failed prebuilds that are kept for diagnosis."""
     failed_deletions: int
     status: PresetStatus
     status_reason: str

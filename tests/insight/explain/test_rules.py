@@ -340,7 +340,7 @@ def test_what_else_is_wrong_is_named_beside() -> None:
         "2 prebuilds failed the last probe; b: HTTP 500",
         "1 prebuild expired and will be replaced",
         "c could not be deleted: device busy; next attempt 12:01:00 UTC (in 60 s)",
-        "2 failed prebuilds kept for study",
+        "2 failed prebuilds kept for diagnosis",
         "box/1234 holds the pool's lock; it expires in 50 s",
         "some builds can run only on box, where no builds worker is running",
     ):

@@ -50,7 +50,7 @@ def old(name: str, held: int, **more: Any) -> VersionState:
         (
             [version("a", 2, 2)],
             [version("b", 3, rolling=True), old("a", 2)],
-            ("~", 1, 0, 2, "version a -> b, one by one, desired 2 -> 3", None),
+            ("~", 1, 0, 2, "version a -> b, gradually, desired 2 -> 3", None),
         ),
         ([version("a", 2, 2)], [version("a", 2, 2, deleted=True)], ("-", 0, 2, 0, "no longer declared", None)),
         ([version("a", 2)], [], ("~", 0, 0, 0, "no longer declared", None)),
