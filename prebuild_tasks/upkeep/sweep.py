@@ -113,8 +113,8 @@ def sweep(database: Database, settings: Settings, waiting: Callable[[str], int |
 def take_back_lost(database: Database, settings: Settings, runner_prefix: str = "") -> SweepResult:
     """Take back the builds whose lease has run out.
 
-    If `runner_prefix` is given, take back only those of runners whose name begins with it. `prebuild up` passes its
-    host's prefix when it starts on its own database: its former runners are then known to be dead.
+    If `runner_prefix` is given, take back instead all active builds of runners whose name begins with it. `prebuild up`
+    passes its host's prefix when it starts on its own database: its former runners are then known to be dead.
     """
     with database.read() as connection:
         before = database.now(connection) - timedelta(seconds=settings.heartbeat_timeout)
