@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import fields, is_dataclass
 from datetime import datetime
 from enum import Enum
+from functools import cache
 from typing import TYPE_CHECKING
 
 from prebuild_tasks.cli.remedies import spell, why_of
@@ -15,6 +16,10 @@ if TYPE_CHECKING:  # a claim imports this module and must be quick
     from prebuild_tasks.insight import BuildView, Explained, LogPage, Plan, PoolReport, Recommendation, Report
     from prebuild_tasks.model.json_values import JsonValue
     from prebuild_tasks.pools import ApplyReport
+
+
+_PLAIN = frozenset({str, int, float, bool, type(None)})
+"""Types whose values are JSON already: most fields of the thousands of rows that a listing has."""
 
 
 def to_json(value: object) -> JsonValue:
@@ -40,9 +45,17 @@ def to_json(value: object) -> JsonValue:
 
 def fields_of(view: object) -> dict[str, JsonValue]:
     """Return the fields of a view as a JSON object. Raises TypeError for what is not a dataclass."""
-    if not is_dataclass(view) or isinstance(view, type):
-        raise TypeError(f"{type(view).__name__} is not a view")
-    return {field.name: to_json(getattr(view, field.name)) for field in fields(view)}
+    return {
+        name: value if (value := getattr(view, name)).__class__ in _PLAIN else to_json(value)
+        for name in _field_names(type(view))  # type: ignore[arg-type]  # mypy takes a type for its instance here
+    }
+
+
+@cache
+def _field_names(kind: type) -> tuple[str, ...]:
+    if not is_dataclass(kind):
+        raise TypeError(f"{kind.__name__} is not a view")
+    return tuple(field.name for field in fields(kind))
 
 
 def rows_of(views: Iterable[object]) -> list[dict[str, JsonValue]]:
