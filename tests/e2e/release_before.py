@@ -7,17 +7,14 @@ import os
 import subprocess
 import sys
 import sysconfig
-import tarfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from io import BytesIO
 from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
-COMMIT = "3ea5ea6"
-"""v0.1.0. By its commit, because a clone may lack tags."""
+from tests.support.old_tree import NoHistoryError, unpack
+
 _FROM_OUTSIDE = ("PIP_", "UV_", "SSL_", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY")
 _SENDER = Path(__file__).with_name("send_as_before.py")
 
@@ -53,15 +50,10 @@ def install(source: Path, place: Path) -> Environment:
 
 def source_of_release_before(place: Path) -> Path:
     """Unpack v0.1.0; skip the test in a checkout whose history does not reach back so far."""
-    archive = subprocess.run(["git", "archive", COMMIT], cwd=ROOT, capture_output=True, check=False)
-    if archive.returncode:
-        pytest.skip(
-            f"this checkout does not have the commit {COMMIT} (v0.1.0), from which these tests install the release "
-            "before; in a clone without history: git fetch --unshallow"
-        )
-    with tarfile.open(fileobj=BytesIO(archive.stdout)) as files:
-        files.extractall(place, filter="data")
-    return place
+    try:
+        return unpack(place)
+    except NoHistoryError as error:
+        pytest.skip(str(error))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,7 +13,7 @@ import pytest
 import redis as redis_py
 
 from prebuild_tasks.clock import monotonic
-from tests.e2e.release_before import ROOT, Environment, install, source_of_release_before
+from tests.e2e.release_before import Environment, install, source_of_release_before
 from tests.e2e.service import Service
 from tests.e2e.two_releases import (
     CLAIM,
@@ -34,6 +34,7 @@ from tests.e2e.two_releases import (
     wait_until_carried_out,
     waiting,
 )
+from tests.support.old_tree import ROOT
 from tests.support.wait import wait_until
 
 pytestmark = [pytest.mark.e2e, pytest.mark.deploys, pytest.mark.timeout(1500)]
