@@ -22,7 +22,7 @@ from prebuild_tasks.builds.runner import BuildRunner
 from prebuild_tasks.config import Settings
 from prebuild_tasks.db.engine import Database
 from prebuild_tasks.provisioners import Provisioners
-from tests.faults.results import Recorder
+from tests.faults.results import Missing, Recorder
 from tests.support import servers
 
 freezegun.configure(
@@ -63,12 +63,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """The results are written by the process that hears of all tests."""
-    file = config.getoption("--fault-results")
-    if file and not hasattr(config, "workerinput"):
-        config.pluginmanager.register(Recorder(file, missing=config.getoption("--missing")))
-    elif config.getoption("--missing") and not file:
+    """Register what reads and writes the results of the fault tests."""
+    file, missing = config.getoption("--fault-results"), config.getoption("--missing")
+    if missing and not file:
         raise pytest.UsageError("--missing needs --fault-results; make faults ARGS=--missing gives both")
+    if missing:
+        config.pluginmanager.register(Missing(file))
+    if file and not hasattr(config, "workerinput"):
+        config.pluginmanager.register(Recorder(file))
 
 
 _TOGETHER = {
@@ -87,6 +89,8 @@ class Together(LoadScopeScheduling):
     pytest 9.2 no longer allows: each process started a deployment of its own.)"""
 
     def _split_scope(self, nodeid: str) -> str:
+        if self.config.getoption("--fault-results"):
+            return nodeid  # hours, mostly of waiting: each test process has a deployment of its own
         return _TOGETHER.get(nodeid.partition("::")[0], nodeid)
 
 
@@ -94,7 +98,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Together:
     return Together(config, log)
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """What needs a server says so by its fixtures, what waits by its place; `make test-fast` leaves both out."""
     for item in items:
         names = set(getattr(item, "fixturenames", ()))
@@ -106,6 +110,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker("slow")
     # What takes minutes begins first: at the end it would run alone.
     items.sort(key=lambda item: item.path.name != "test_upgrade.py")
+    if config.getoption("--fault-results"):
+        items.sort(key=lambda item: "deployment" not in getattr(item, "fixturenames", ()))
 
 
 @pytest.fixture(autouse=True)

@@ -1,4 +1,4 @@
-"""What `make faults` has shown: one result per test in faults.json, written as soon as the test has ended."""
+"""The results of `make faults`: one per test in faults.json, written as soon as the test has ended."""
 
 from __future__ import annotations
 
@@ -75,26 +75,32 @@ def _unchanged_since(commit: str, root: Path) -> bool:
     return _git(root, "diff", "--name-only", commit, "--", "prebuild_tasks") == ""
 
 
-class Recorder:
-    """A plugin of pytest: note each test's result, and with `missing` leave out those that have a current one."""
+class Missing:
+    """A pytest plugin: leave out the tests that have a current result. Every test process needs it."""
 
-    def __init__(self, file: Path, *, missing: bool, root: Path = ROOT) -> None:
-        self._file, self._missing, self._root = file, missing, root
-        self._commit = commit_of(root)
+    def __init__(self, file: Path, root: Path = ROOT) -> None:
+        self._file, self._root = file, root
 
+    @pytest.hookimpl(trylast=True)
     def pytest_collection_modifyitems(self, config: pytest.Config, items: list[pytest.Item]) -> None:
-        """Leave out what has a current result. Last: others choose by marker before."""
-        if not self._missing:
-            return
-        if self._commit == UNKNOWN:
+        """Deselect them, after the tests were chosen by marker."""
+        if commit_of(self._root) == UNKNOWN:
             raise pytest.UsageError("--missing asks Git what has changed since a result, and this is not a repository")
         seen = {name for name, result in load(self._file).items() if is_current(result, self._root)}
         left_out = [item for item in items if item.nodeid in seen]
         items[:] = [item for item in items if item.nodeid not in seen]
         config.hook.pytest_deselected(items=left_out)
 
+
+class Recorder:
+    """A pytest plugin: write the result of each test. Of several test processes only the controlling one needs it."""
+
+    def __init__(self, file: Path, root: Path = ROOT) -> None:
+        self._file = file
+        self._commit = commit_of(root)
+
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        """Write the result of a test that has run; of one that failed before or after, that it did."""
+        """Write the result of a test that has run, or whose fixtures failed."""
         if report.skipped or (report.when != "call" and report.passed):
             return
         noted = dict(report.user_properties)

@@ -1,4 +1,4 @@
-"""faults.json is written test by test, `--missing` goes on where a run stopped, and the document is printed from it."""
+"""faults.json is written test by test, `--missing` continues an interrupted run, and the document is printed from it."""
 
 from __future__ import annotations
 
@@ -31,9 +31,11 @@ def test_third():
 RUN = """
 import sys, pytest
 from pathlib import Path
-from tests.faults.results import Recorder
-recorder = Recorder(Path("faults.json"), missing="missing" in sys.argv, root=Path.cwd())
-sys.exit(pytest.main(["-q", "test_it.py"], plugins=[recorder]))
+from tests.faults.results import Missing, Recorder
+file, here = Path("faults.json"), Path.cwd()
+plugins = [Recorder(file, here), *([Missing(file, here)] if "missing" in sys.argv else [])]
+options = [word for word in sys.argv[1:] if word != "missing"]
+sys.exit(pytest.main(["-q", "test_it.py", *options], plugins=[] if options else plugins))
 """
 
 
@@ -159,3 +161,24 @@ def test_the_file_is_replaced_at_once(tmp_path: Path) -> None:
     assert load(tmp_path / "faults.json") == one
     assert [path.name for path in tmp_path.iterdir()] == ["faults.json"]
     assert load(tmp_path / "none.json") == {}
+
+
+IN_EVERY_PROCESS = """
+from pathlib import Path
+from tests.faults.results import Missing, Recorder
+
+def pytest_configure(config):
+    config.pluginmanager.register(Missing(Path("faults.json"), Path.cwd()))
+    if not hasattr(config, "workerinput"):
+        config.pluginmanager.register(Recorder(Path("faults.json"), Path.cwd()))
+"""
+
+
+def test_several_test_processes_leave_out_the_same_tests(project: Path) -> None:
+    (project / "conftest.py").write_text(IN_EVERY_PROCESS)
+    (project / "broken").touch()
+    commit(project)
+    assert "1 failed, 2 passed" in run(project, "-p", "xdist", "-n", "2")[1]
+    assert len(load(project / "faults.json")) == 3
+    (project / "broken").unlink()
+    assert "1 passed" in run(project, "-p", "xdist", "-n", "2")[1]
