@@ -1,4 +1,4 @@
-"""faults.json is written test by test, `--missing` continues an interrupted run, and the document is printed from it."""
+"""Each result is written to faults.json, `--missing` continues a run, and the document is printed from the file."""
 
 from __future__ import annotations
 
