@@ -1,4 +1,4 @@
-"""Real servers, one set per test process; a fresh database per test."""
+"""Real servers, one set per test process, and a fresh database per test."""
 
 from __future__ import annotations
 
@@ -40,11 +40,11 @@ freezegun.configure(
     ]
 )
 
-# How long an example takes depends on who else is on the machine.
+# The duration of an example depends on what else runs on the machine.
 hypothesis.settings.register_profile("unhurried", deadline=None)
 hypothesis.settings.load_profile("unhurried")
 
-# Events of the code under test go where pytest collects logs, never to standard output.
+# The code under test logs where pytest collects logs, never to standard output.
 structlog.configure(
     logger_factory=structlog.stdlib.LoggerFactory(), processors=[structlog.processors.KeyValueRenderer()]
 )
@@ -81,12 +81,14 @@ _TOGETHER = {
     "tests/e2e/test_operating.py": "operating",
     "tests/e2e/test_docs_commands.py": "docs",
 }
-"""Files whose tests share a running service: with several test processes, one has it and all that need it."""
+"""Files whose tests share a running service: with several test processes, one of them runs all of a file."""
 
 
 class Together(LoadScopeScheduling):
-    """Every test by itself, but for those that share a service. (xdist's own groups need nodes to be renamed, which
-    pytest 9.2 no longer allows: each process started a deployment of its own.)"""
+    """Distributes each test by itself, except those that share a service.
+
+    xdist's own groups rename nodes, which pytest 9.2 no longer allows: each process started its own deployment.
+    """
 
     def _split_scope(self, nodeid: str) -> str:
         if self.config.getoption("--fault-results"):
@@ -99,16 +101,16 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Together:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """What needs a server says so by its fixtures, what waits by its place; `make test-fast` leaves both out."""
+    """Mark tests that need a server, by their fixtures, or wait, by their file; `make test-fast` leaves both out."""
     for item in items:
         names = set(getattr(item, "fixturenames", ()))
         parameters = getattr(getattr(item, "callspec", None), "params", {})
-        # The SQLite variant of a test needs no server.
+        # The SQLite variant of a test does not need a server.
         if names & _SERVERS or parameters.get("database_url") == "postgresql":
             item.add_marker("servers")
         if item.path.parent.name in ("provisioners", "faults") or item.path.name == "test_runner.py":
             item.add_marker("slow")
-    # What takes minutes begins first: at the end it would run alone.
+    # Tests that take minutes begin first: at the end, they would run alone.
     items.sort(key=lambda item: item.path.name != "test_upgrade.py")
     if config.getoption("--fault-results"):
         items.sort(key=lambda item: "deployment" not in getattr(item, "fixturenames", ()))
@@ -211,7 +213,7 @@ def runner(database: Database, settings: Settings) -> Iterator[BuildRunner]:
 
 def _copy(server: str, template: str, name: str) -> None:
     with _administered(server) as connection:
-        # Half the time of copying by the log; before PostgreSQL 15 there is no other way.
+        # Takes half the time of copying by the write-ahead log, the only way before PostgreSQL 15.
         how = "STRATEGY file_copy" if connection.info.server_version >= 150000 else ""
         connection.execute(f'CREATE DATABASE "{name}" TEMPLATE "{template}" {how}')
 

@@ -1,6 +1,6 @@
-"""Podman with networks and names, as the engine that docker-compose drives; no registry is asked.
+"""Podman with networks and names, as the engine for docker-compose, without a registry.
 
-The base is Debian's Python, and one image of Debian's Redis and PostgreSQL stands for the two that compose names.
+The base image is Debian's Python; one image of Debian's Redis and PostgreSQL stands in for the two of the compose file.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ ENV PATH=/usr/lib/postgresql/15/bin:/usr/local/bin:/usr/bin:/bin PGDATA=/var/lib
 """
 POSTGRES = "FROM servers\nUSER postgres\nVOLUME /var/lib/postgresql/data\nSTOPSIGNAL SIGINT\nCMD initdb-and-serve\n"
 REDIS = "FROM servers\nWORKDIR /data\nVOLUME /data\n"
-# As PostgreSQL's own image does: the first start makes the user and the database.
+# As in PostgreSQL's own image, the first start creates the user and the database.
 INITDB = """#!/bin/sh
 set -eu
 cd /
@@ -59,7 +59,7 @@ exec postgres -c 'listen_addresses=*'
 
 
 class ComposeHost:
-    """One engine, with its storage below `place`."""
+    """An engine with its storage below `place`."""
 
     def __init__(self, place: Path) -> None:
         self.place = place
@@ -68,7 +68,7 @@ class ComposeHost:
         self.environment = {
             **os.environ,
             "CONTAINERS_CONF": f"{place}/containers.conf",
-            # Where the machine is a container itself, builds may not have another.
+            # If the machine is itself a container, builds may not be allowed to start another.
             "BUILDAH_ISOLATION": "chroot",
             "DOCKER_HOST": self.socket,
             "COMPOSE_HTTP_TIMEOUT": "600",
@@ -76,7 +76,7 @@ class ComposeHost:
         self.podman = ["podman", "--root", f"{place}/root", "--runroot", f"{place}/run", "--storage-driver=overlay"]
 
     def run(self, *words: str, cwd: Path = ROOT, timeout: float = 900) -> str:
-        """A command to its end; what it printed."""
+        """Run a command to its end, and return its output."""
         done = subprocess.run(
             words, cwd=cwd, env=self.environment, stdin=subprocess.DEVNULL, capture_output=True, text=True,
             timeout=timeout, check=False,
@@ -85,17 +85,17 @@ class ComposeHost:
         return done.stdout
 
     def fill(self, python: str, redis: str, postgres: str) -> None:
-        """Make the images of these names."""
+        """Build the images with these names."""
         base, servers = self.place / "base", self.place / "servers"
         packages = "python3,python3-venv,python3-pip,ca-certificates"
         self.run("debootstrap", "--variant=minbase", f"--include={packages}", "bookworm", str(base))
         (base / "usr/bin/python").symlink_to("python3")
         for marker in base.glob("usr/lib/python3*/EXTERNALLY-MANAGED"):
             marker.unlink()
-        (base / "usr/sbin/policy-rc.d").write_text("#!/bin/sh\nexit 101\n")  # a package's service stays down
+        (base / "usr/sbin/policy-rc.d").write_text("#!/bin/sh\nexit 101\n")  # starts no services
         (base / "usr/sbin/policy-rc.d").chmod(0o755)
         certificates = os.environ.get("SSL_CERT_FILE", "")
-        if certificates:  # an authority of this machine's own
+        if certificates:  # this machine may have its own certificate authority
             shutil.copy(certificates, base / "etc/ssl/certs/ca-certificates.crt")
         change = ["--change", "ENV SSL_CERT_FILE=/etc/ssl/certs/ca-certificates.crt"] if certificates else []
         self.run("tar", "-C", str(base), "-cf", f"{base}.tar", ".")
@@ -111,7 +111,7 @@ class ComposeHost:
             self.run(*self.podman, "build", "--pull=never", "--network=host", "-t", tag, str(servers))
 
     def look_at_health(self) -> None:
-        """Podman leaves the rhythm of health checks to systemd, which is not everywhere: run each now."""
+        """Run each health check now: Podman leaves their schedule to systemd, which may not be running."""
         listed = self.run(*self.podman, "ps", "--quiet", "--filter", "status=running").split()
         for container in listed:
             subprocess.run(
@@ -121,7 +121,7 @@ class ComposeHost:
 
 @contextmanager
 def compose_host(place: Path) -> Iterator[ComposeHost]:
-    """The engine, serving as long as the block lasts; nothing of it is left."""
+    """Run the engine for as long as the block lasts, and remove everything it made."""
     host = ComposeHost(place)
     ended = Event()
 

@@ -1,4 +1,4 @@
-"""Asking what listens on a port."""
+"""Requests to a local port."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ def free_port() -> int:
 
 
 def fetch(url: str, password: str = "") -> bytes:
-    """The body; `password` is user:password."""
+    """Return the body of the response; `password` is user:password."""
     headers = {"Authorization": f"Basic {b64encode(password.encode()).decode()}"} if password else {}
     with urllib.request.urlopen(urllib.request.Request(url, headers=headers), timeout=10) as response:
         return bytes(response.read())
 
 
 def answer(url: str, password: str = "") -> int:
-    """The status; 0 while nothing listens."""
+    """Return the status of the response; 0 while nothing listens."""
     try:
         fetch(url, password)
     except urllib.error.HTTPError as error:

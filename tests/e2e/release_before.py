@@ -1,4 +1,4 @@
-"""The release before this one, v0.1.0, installed beside the code under test in an environment of its own."""
+"""The previous release, v0.1.0, installed beside the code under test in its own environment."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ class Environment:
 
     @property
     def packages(self) -> Path:
-        """Where its packages are."""
+        """Return its site-packages directory."""
         variables = {"base": str(self.place), "platbase": str(self.place)}
         return Path(sysconfig.get_path("purelib", "venv", variables))
 
 
 def install(source: Path, place: Path) -> Environment:
-    """Install the project in `source`, with the packages that its own requirements.lock names."""
+    """Install the project in `source`, with the packages of its own requirements.lock."""
     made = Environment(place)
     uv = str(Path(sys.executable).parent / "uv")
     python = ["--quiet", "--python", made.program("python")]
@@ -49,7 +49,7 @@ def install(source: Path, place: Path) -> Environment:
 
 
 def source_of_release_before(place: Path) -> Path:
-    """Unpack v0.1.0; skip the test in a checkout whose history does not reach back so far."""
+    """Unpack v0.1.0; skip the test if the checkout's history does not reach back to it."""
     try:
         return unpack(place)
     except NoHistoryError as error:
@@ -58,22 +58,22 @@ def source_of_release_before(place: Path) -> Path:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Queued:
-    """What the old release is to send, `each` times every kind of message."""
+    """The messages that v0.1.0 is to send: every kind, `each` times."""
 
     each: int
     presets: Sequence[str]
-    """Ids, to be reconciled."""
+    """Ids of presets to reconcile."""
     builds: Mapping[str, Sequence[str]]
-    """Ids, to be run, by host; "" is any. `each` in all."""
+    """Ids of builds to run, by host ("" for any); `each` in all."""
     host: str
     claimed: str
-    """The pool that is claimed from."""
+    """The pool to claim from."""
     owner: str
-    """The claims' owners begin with it; so do their request ids."""
+    """Prefix of the claims' owners and request ids."""
 
 
 def send_from(environment: Environment, variables: Mapping[str, str], queued: Queued) -> list[str]:
-    """Send with the old release's own code; the ids of the claim tasks."""
+    """Send with v0.1.0's own code, and return the ids of the claim tasks."""
     words = {
         "each": queued.each, "presets": queued.presets, "builds": queued.builds, "host": queued.host,
         "claimed": queued.claimed, "owner": queued.owner,

@@ -1,5 +1,5 @@
-"""Run by v0.1.0's own Python: send every kind of message that release knows. Imports nothing of the tests."""
-# ruff: noqa: I001 - one of these modules is only there in v0.1.0, for which ruff takes it for somebody else's
+"""Send every kind of message that v0.1.0 knows. Run by v0.1.0's own Python; imports nothing of the tests."""
+# ruff: noqa: I001 - one of these modules exists only in v0.1.0, so ruff takes it for a third party's
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`prebuild` as its users run it: in processes of its own."""
+"""`prebuild` run as its users run it, in its own processes."""
 
 from __future__ import annotations
 
@@ -34,13 +34,13 @@ T = TypeVar("T")
 
 
 def procfile() -> dict[str, list[str]]:
-    """The Procfile's lines, by name, without the program; variables for the shell have their defaults."""
+    """Return the Procfile's commands by name, without the program, and with the defaults of shell variables."""
     lines = [line.partition(":") for line in (ROOT / "Procfile").read_text().splitlines() if line and line[0] != "#"]
     return {name: shlex.split(re.sub(r"\$\{\w+:-(\w*)\}", r"\1", command))[1:] for name, _, command in lines}
 
 
 class Service:
-    """One data directory and the commands run on it."""
+    """A data directory, and the commands run on it."""
 
     def __init__(self, data_dir: Path, **environment: str) -> None:
         self.data_dir = data_dir
@@ -49,7 +49,7 @@ class Service:
             "PATH": f"{BIN}:{os.environ['PATH']}",
             "HOME": str(data_dir.parent),
             "PREBUILD_DATA_DIR": str(data_dir),
-            # No tick after the first: whatever happens soon happens by an event.
+            # No tick after the first, so that whatever happens soon was caused by an event.
             "PREBUILD_RECONCILE_INTERVAL": "1h",
             "PREBUILD_HEARTBEAT_TIMEOUT": "2s",
             "PREBUILD_SWEEP_INTERVAL": "1s",
@@ -58,7 +58,7 @@ class Service:
         self.processes: list[subprocess.Popen[str]] = []
 
     def start(self, *arguments: str, program: str = "prebuild") -> subprocess.Popen[str]:
-        """A long-running command; its output is in a file."""
+        """Start a long-running command, with its output in a file."""
         log = (self.data_dir.parent / f"out-{len(self.processes)}").open("w+")
         process = subprocess.Popen(
             [str(BIN / program), *arguments], env=self.environment, cwd=self.data_dir.parent, stdout=log, stderr=log,
@@ -69,22 +69,22 @@ class Service:
         return process
 
     def output(self, position: int = -1) -> str:
-        """What the n-th long-running command printed."""
+        """Return the output of the n-th long-running command."""
         return (self.data_dir.parent / f"out-{position % len(self.processes)}").read_text()
 
     def run(self, *arguments: str, program: str = "prebuild", expect: int = 0) -> str:
-        """A command to its end; its standard output."""
+        """Run a command to its end, and return its standard output."""
         done = self._call(arguments, program)
         assert done.returncode == expect, f"{arguments} exited with {done.returncode}: {done.stdout} {done.stderr}"
         assert "Traceback" not in done.stderr, done.stderr
-        # A command wakes the workers within 200 ms or not at all, and here the next tick may be an hour away. Where
-        # this fails, too, there is no Redis to wake anybody by, and nobody waits for it.
+        # A command wakes the workers within 200 ms or not at all, and the next tick may be an hour away. If this fails,
+        # too, there is no Redis, and the test does not depend on a wake-up.
         if "wake_up_not_sent" in done.stderr and self.processes and expect == 0:
             self._call(["reconcile"])
         return done.stdout if expect == 0 else done.stdout + done.stderr
 
     def output_of(self, *arguments: str, program: str = "prebuild") -> str:
-        """The standard output of a command, however it ends."""
+        """Run a command, and return its standard output whatever its exit code."""
         return self._call(arguments, program).stdout
 
     def _call(self, arguments: Sequence[str], program: str = "prebuild") -> subprocess.CompletedProcess[str]:
@@ -97,7 +97,7 @@ class Service:
         return json.loads(self.run(*arguments, "--json"))
 
     def is_full(self) -> bool:
-        """Whether every pool is, and nothing is under way."""
+        """Tell whether every pool is full and no build is under way."""
         try:
             rows = self.asked(pools)
         except PrebuildError:
@@ -105,11 +105,11 @@ class Service:
         return bool(rows) and all(row.full and not row.starting for row in rows)
 
     def workspaces(self, owner: str = "") -> list[dict[str, Any]]:
-        """As `prebuild workspaces --json` answers, for whoever asks again and again."""
+        """Return the answer of `prebuild workspaces --json` without a process, for polling."""
         return self.asked(lambda database, _: rows_of(workspaces(database, owner=owner)))
 
     def liveness(self) -> Liveness:
-        """Which processes are here, and when the last tick ended."""
+        """Read which processes are alive, and when the last tick ended."""
 
         def ask(database: Database, settings: Settings) -> Liveness:
             with database.read() as connection:
@@ -118,7 +118,7 @@ class Service:
         return self.asked(ask)
 
     def asked(self, question: Callable[[Database, Settings], T]) -> T:
-        """Asked in this process: a command of its own each time would slow down what is waited for."""
+        """Ask in this process: starting a command for each poll would slow down the processes under test."""
         database, settings = self._connected
         return question(database, settings)
 
@@ -135,7 +135,7 @@ class Service:
         return process.wait(60)
 
     def left(self) -> list[str]:
-        """Every process that has anything to do with this data directory."""
+        """List every process that refers to this data directory."""
         found = []
         for process in psutil.process_iter():
             try:
@@ -143,7 +143,7 @@ class Service:
                     continue
                 try:
                     environ = process.environ()
-                except psutil.AccessDenied:  # one that lets nobody look into it may still be ours
+                except psutil.AccessDenied:  # a process whose environment is unreadable may still be ours
                     environ = {}
                 seen = (environ.get("PREBUILD_DATA_DIR", ""), environ.get("HOME", ""), *process.cmdline())
                 if any(str(self.data_dir) in value for value in seen):
@@ -153,14 +153,14 @@ class Service:
         return found
 
     def wait_gone(self) -> None:
-        """Nothing is left: what a process started may end a moment after it."""
+        """Wait until no process is left; children may end a moment after their parent."""
         try:
             wait_until(lambda: not self.left(), pause=0.1)
         except AssertionError:
             raise AssertionError(f"still there: {self.left()}") from None
 
     def kill(self) -> None:
-        """End whatever a failed test left."""
+        """Kill the processes that a failed test left."""
         if "_connected" in self.__dict__:
             self._connected[0].close()
         for process in self.processes:
@@ -185,7 +185,7 @@ class Service:
 
 @contextmanager
 def deployed(place: Path, pools: str, postgres_url: str, redis_url: str, **environment: str) -> Iterator[Service]:
-    """A migrated PostgreSQL and a Redis, with `pools` in pools.yaml; whoever uses it starts the workers."""
+    """Run a migrated PostgreSQL and a Redis, with `pools` in pools.yaml; the test starts the workers."""
     service = Service(
         place / "x" / "d",
         PREBUILD_DATABASE_URL=postgres_url,

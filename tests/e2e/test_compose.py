@@ -1,6 +1,6 @@
-"""What docker-compose.yml starts, as processes of this machine: its commands, its environment, its health checks.
+"""The services of docker-compose.yml as processes of this machine: commands, environment and health checks.
 
-The addresses of the two servers and the directory stand for what compose's network and volume give.
+The addresses of the two servers and the directory stand in for compose's network and volume.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ NAMES = ("worker", "builds", "beat", "exporter", "flower")
 
 
 def filled(value: str) -> str:
-    """The value with compose's variables replaced, as with a .env of nothing but passwords."""
+    """Replace compose's variables in a value, as with a .env that has only passwords."""
     return re.sub(r"\$\{(\w+):[-?]([^}]*)\}", lambda match: DOTENV.get(match[1], match[2]), value)
 
 

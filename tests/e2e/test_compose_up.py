@@ -1,4 +1,4 @@
-"""docker-compose.yml itself, and every compose command that docs/operating.md shows, by docker-compose on Podman."""
+"""docker-compose.yml, and every compose command of docs/operating.md, run by docker-compose on Podman."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def host() -> Iterator[ComposeHost]:
 def test_the_commands_of_operating_fill_a_pool_and_stop_it(host: ComposeHost) -> None:
     site = host.place / "prebuild"
     host.run("git", "clone", "--quiet", str(ROOT), str(site))
-    for name in ("docker-compose.yml", "Dockerfile", ".env.example"):  # as they stand here
+    for name in ("docker-compose.yml", "Dockerfile", ".env.example"):  # as they are in the page
         shutil.copy(ROOT / name, site / name)
     ports = {"FLOWER_PORT": str(free_port()), "EXPORTER_PORT": str(free_port())}
     text = (site / ".env.example").read_text()

@@ -1,6 +1,6 @@
-"""The commands that README.md, docs/getting-started.md and docs/adopting.md show, run in order against one service.
+"""Run the commands of README.md, docs/getting-started.md and docs/adopting.md in order against one service.
 
-Each is held to what the page says it prints: every plain word of it must come again. Names, paths and numbers differ.
+Each must print every plain word that the page shows as its output. Names, paths and numbers may differ.
 """
 
 from __future__ import annotations
@@ -41,9 +41,9 @@ ELSEWHERE = {
     "FLOWER_BASIC_AUTH": "tests/worker/test_flower.py",
     "prebuild up --flower": "tests/e2e/test_up.py",
 }
-"""Commands that are not run here, by how they begin, and why."""
+"""Beginnings of commands that this test does not run, with the reason."""
 CHANGES = ("apply", "claim", "release")
-"""Run once; what only reads is asked until it says what the page says, as people look again a moment later."""
+"""Commands to run once. Reading commands are repeated until they print what the page shows."""
 
 
 def blocks(page: str, language: str) -> list[str]:
@@ -51,7 +51,7 @@ def blocks(page: str, language: str) -> list[str]:
 
 
 def commands(page: str) -> list[tuple[str, str]]:
-    """Each `$ ` line of the page's console blocks, with what is printed below it."""
+    """Return each `$ ` line of the page's console blocks, with the output shown below it."""
     found: list[tuple[str, str]] = []
     for block in blocks(page, "console"):
         for command, output in re.findall(r"^\$ (.*?)\n((?:(?!\$ ).*\n)*)", block, re.MULTILINE):
@@ -60,19 +60,19 @@ def commands(page: str) -> list[tuple[str, str]]:
 
 
 def words(output: str) -> set[str]:
-    """The words that are no names, paths, times or versions: what is printed whenever it is run, of one or several."""
+    """Return the words that are the same in every run: no names, paths, times or versions; plurals as singulars."""
     plain = (re.sub(r"^\W+|\W+$", "", token) for token in output.split())
     return {word.removesuffix("s") for word in plain if re.fullmatch(r"[A-Za-z_]{4,}|[a-z-]+/[a-z]+", word)}
 
 
 def labels(output: str) -> set[str]:
-    """What the lines that `up` prints are about."""
+    """Return the labels that begin the lines of `up`."""
     return set(re.findall(r"^(\w+)  ", output, re.MULTILINE))
 
 
 @pytest.fixture(scope="module")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    """`prebuild up --file site.yaml` of getting-started, with the README's pools beside it, quickly built."""
+    """Run `prebuild up --file site.yaml` as in getting-started, with quickly built pools of the README's names."""
     place = tmp_path_factory.mktemp("docs")
     service = Service(place / "d", LOGNAME="sam")
     pools = yaml.safe_load((ROOT / "examples" / "pools.yaml").read_text())
@@ -95,7 +95,7 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
 
 @pytest.fixture
 def shell(service: Service, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], tuple[int, str]]:
-    """Runs a line where the service was started: `prebuild` in this process, for speed, all else in a shell."""
+    """Run a line in the service's directory: `prebuild` in this process, for speed, everything else in a shell."""
     for name, value in service.environment.items():
         monkeypatch.setenv(name, value)
     monkeypatch.chdir(service.data_dir.parent)
@@ -119,7 +119,7 @@ def shell(service: Service, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], 
 
 
 def follow(page: str, shell: Callable[[str], tuple[int, str]], service: Service) -> list[str]:
-    """Run the page's commands; returns those that were left to other tests."""
+    """Run the page's commands, and return the beginnings of those in `ELSEWHERE`."""
     left = []
     for line, output in commands(page):
         if line.startswith("prebuild up --file"):
@@ -186,7 +186,7 @@ def test_the_portals_recipe(service: Service, shell: Callable[[str], tuple[int, 
 
 
 def test_the_example_of_the_python_api(service: Service, shell: Callable[[str], tuple[int, str]]) -> None:
-    """As it stands, but for the URLs, which are this service's."""
+    """Run the page's example with this service's URLs."""
     [example] = blocks(PYTHON_API, "python")
     urls = '"postgresql://…", redis_url="redis://…"'
     assert urls in example
@@ -215,7 +215,7 @@ def test_every_link_leads_somewhere(page: Path) -> None:
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 def test_every_command_and_option_exists(page: Path) -> None:
-    """In the text and the tables, too; what is run above is a part of them."""
+    """Check commands in text and tables, too, of which the tests above run only some."""
     for line in re.findall(r"prebuild ([a-z]+\b[^`\n#|]*)", "\n".join(code(page.read_text()))):
         name, *rest = line.split()
         assert name in COMMANDS, line
@@ -224,7 +224,7 @@ def test_every_command_and_option_exists(page: Path) -> None:
 
 
 def code(page: str) -> list[str]:
-    """The code in a page: the commands of its blocks, and what stands between backticks."""
+    """Return the commands in a page, from its console blocks and between backticks."""
     lines = [line for line, _ in commands(page)]
     text = re.sub(r"^```.*?^```", "", page, flags=re.MULTILINE | re.DOTALL)
     return [line for line in lines + re.findall(r"`([^`]+)`", text) if line.startswith("prebuild ")]
@@ -232,7 +232,7 @@ def code(page: str) -> list[str]:
 
 @cache
 def help_of(name: str) -> str:
-    """A command's help, and that of its own commands, where it has some."""
+    """Return the help of a command and of its subcommands."""
     command = load(name)
     context = command.make_context(name, [], resilient_parsing=True)
     parts = getattr(command, "commands", {}).values()
@@ -240,7 +240,7 @@ def help_of(name: str) -> str:
 
 
 def anchors(page: str) -> set[str]:
-    """The anchors of a page's headings, as GitHub makes them."""
+    """Return the anchors that GitHub makes from a page's headings."""
     headings = re.findall(r"^#+ (.*)$", page, re.MULTILINE)
     return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
 

@@ -1,4 +1,4 @@
-"""Real workers, real processes: what falls ill, vanishes or falls silent is replaced, by nobody's hand."""
+"""Unhealthy or vanished prebuilds, and those of silent hosts, are replaced without help, by real workers."""
 
 from __future__ import annotations
 
@@ -104,7 +104,7 @@ def test_two_hosts_each_with_its_own_and_one_lost_for_good(service: Service, tmp
         what="all of it rebuilt on the host that is left",
     )
     assert {row["host"] for row in service.workspaces() if row["state"] == "deleting"} == {"two"}
-    # It comes back after all: what it still holds is deleted there.
+    # The host comes back after all: its leftovers are deleted there.
     service.environment |= {"PREBUILD_HOST": "two", "PREBUILD_DATA_DIR": str(tmp_path / "x" / "two")}
     service.start(*procfile()["builds"], "-n", "builds@two", program="celery")
     wait_until(lambda: len(service.workspaces()) == 8, timeout=60, what="the lost host's own clean-up")
@@ -112,7 +112,7 @@ def test_two_hosts_each_with_its_own_and_one_lost_for_good(service: Service, tmp
 
 
 def _is_served(process: psutil.Process, workspace_id: str) -> bool:
-    """A readiness probe that runs just now has the same environment."""
+    """Tell whether this is the workspace's served process; a probe's process has the same environment."""
     try:
         mine = process.environ().get("PREBUILD_WORKSPACE_ID") == workspace_id
         return mine and process.cmdline() == ["sleep", "1000"]

@@ -1,4 +1,4 @@
-"""The Dockerfile: its steps as somebody who is not root, and the image itself, made by Podman without a registry."""
+"""The Dockerfile: its steps run as an unprivileged user, and the image built by Podman without a registry."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ DEVELOPERS = ("pytest", "mypy", "ruff", "hypothesis", "honcho", "uv")
 
 @pytest.fixture
 def place() -> Iterator[Path]:
-    """A directory of its own for somebody who is not root."""
-    with tempfile.TemporaryDirectory(prefix="pt-image-", dir="/tmp") as name:  # pytest's are closed to others
+    """Make a directory for an unprivileged user."""
+    with tempfile.TemporaryDirectory(prefix="pt-image-", dir="/tmp") as name:  # others can't read pytest's
         who = unprivileged()
         os.chown(name, who.get("user", -1), who.get("group", -1))
         yield Path(name)
@@ -44,7 +44,7 @@ def test_its_steps_make_a_service_of_the_locked_packages_alone(place: Path) -> N
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
 
-    # What `FROM python` stands for: a Python whose pip installs where we may write.
+    # Stands in for `FROM python`: a Python whose pip installs where we may write.
     run(python_for(who), "-m", "venv", str(place / "python"))
     here = place
     ran = 0
@@ -95,7 +95,7 @@ def test_nothing_but_what_it_copies_is_sent_to_the_engine() -> None:
 
 @pytest.mark.faults
 def test_the_image_is_built_and_fills_a_pool(place: Path) -> None:
-    """By Podman, on a base of Debian's own Python: no registry is asked."""
+    """Podman builds it on Debian's own Python, without a registry."""
     if os.geteuid() != 0 or not all(map(shutil.which, ("podman", "runc", "debootstrap"))):
         pytest.skip("needs root, and: apt-get install podman runc debootstrap")
     podman = ["podman", "--root", f"{place}/root", "--runroot", f"{place}/run", "--runtime", "runc",
@@ -115,7 +115,7 @@ def test_the_image_is_built_and_fills_a_pool(place: Path) -> None:
     for marker in base.glob("usr/lib/python3*/EXTERNALLY-MANAGED"):
         marker.unlink()
     certificates = os.environ.get("SSL_CERT_FILE", "")
-    if certificates:  # an authority of this machine's own
+    if certificates:  # this machine may have its own certificate authority
         shutil.copy(certificates, base / "etc/ssl/certs/ca-certificates.crt")
     change = ["--change", "ENV SSL_CERT_FILE=/etc/ssl/certs/ca-certificates.crt"] if certificates else []
     name = next(rest.split()[0] for word, rest in stages()[0] if word == "FROM")
@@ -137,7 +137,7 @@ def test_the_image_is_built_and_fills_a_pool(place: Path) -> None:
 
 
 def python_for(who: dict[str, Any]) -> str:
-    """A Python for somebody who is not root: ours may be in a home that is closed to others."""
+    """Return a Python that an unprivileged user can run: ours may be in a directory that others can't read."""
     look = "import ensurepip, ssl, sys, venv; sys.exit(sys.version_info < (3, 11))"
     for candidate in (str(Path(sys.executable).resolve()), "/usr/local/bin/python3", "/usr/bin/python3"):
         with suppress(OSError):

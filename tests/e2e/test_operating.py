@@ -1,4 +1,4 @@
-"""What operators and owners do, carried out by a real worker: no tick comes to help, so each acts at once."""
+"""Operators' and owners' commands, carried out by a real worker immediately: no tick runs during the test."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ templates:
 
 
 class Pool:
-    """One pool of its own on the deployment that the tests share."""
+    """A test's own pool on the deployment that the tests share."""
 
     def __init__(self, service: Service, name: str) -> None:
         self.service, self.template, self.name = service, name, f"{name}/small"
@@ -56,7 +56,7 @@ class Pool:
 def service(
     tmp_path_factory: pytest.TempPathFactory, module_postgres_url: str, module_redis_url: str
 ) -> Iterator[Service]:
-    """Control and builds workers, without beat."""
+    """Run control and builds workers, without beat."""
     place = tmp_path_factory.mktemp("operating")
     with deployed(place, "", module_postgres_url, module_redis_url, PREBUILD_RECONCILE_INTERVAL="1h") as service:
         for name in ("worker", "builds"):

@@ -1,4 +1,4 @@
-"""The shipped Procfile under honcho, from an empty database to a full pool, to the end of every process."""
+"""The shipped Procfile under honcho, from an empty database to a full pool and the end of every process."""
 
 from __future__ import annotations
 
@@ -68,9 +68,9 @@ def test_from_an_empty_database_to_a_full_pool(tmp_path: Path, postgres_url: str
 
 
 def finished(flower: str) -> dict[str, dict[str, Any]]:
-    """The tasks that Flower saw succeed, one per name; empty until both that matter are there.
+    """Return the tasks that Flower saw succeed, one per name; empty until both expected ones are there.
 
-    A turn that found the pool's lock taken knows no more than the pool's number.
+    A turn that found the pool's lock taken reports only the pool's number.
     """
     tasks = json.loads(fetch(f"{flower}/api/tasks?state=SUCCESS", PASSWORD)).values()
     seen = {task["name"]: task for task in tasks if "busy" not in str(task["result"])}

@@ -1,4 +1,4 @@
-"""New workers start, the database is migrated, old workers are told to stop: nothing is lost and nobody waits."""
+"""A rolling deployment with a migration loses no build, and makes no claim wait."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ templates:
 
 
 def test_a_release_after_another(tmp_path: Path, postgres_url: str, redis_url: str) -> None:
-    # Six processes start while builds run: a build whose heart is silent for 2 s meanwhile would rightly begin anew.
+    # Six processes start while builds run: with a lease of 2 s, a delayed build would rightly begin again.
     with deployed(tmp_path, POOLS, postgres_url, redis_url, PREBUILD_HEARTBEAT_TIMEOUT="10s") as service:
         lines = procfile()
         kinds = ("worker", "builds", "beat")
@@ -66,7 +66,7 @@ def unique(name: str, age: str) -> list[str]:
 
 
 def expand(url: str) -> None:
-    """What a migration of a coming release does: it only adds, and this release is still served."""
+    """Migrate like a future release: the migration only adds, so that this release still works."""
     database = Database(url)
     with database.write() as connection:
         connection.execute(text("ALTER TABLE workspaces ADD COLUMN coming text"))

@@ -1,9 +1,9 @@
-"""A whole service with passwords and secret parameters that recipes shout out: then everything is searched for them.
+"""Run a whole service whose recipes print their passwords and secret parameters, and search everything for them.
 
-The passwords of PostgreSQL, Redis and Flower; a parameter from the environment, one from a file, of several lines;
-recipes, probes, hooks and executables that print what they know and fail. Searched are every command's output, what
-every process printed, Flower, the metrics, every row of every table, every key of Redis and every command that it was
-sent, the command lines of all processes all the time, and every file but the one that the README names.
+The secrets are the passwords of PostgreSQL, Redis and Flower, a parameter from the environment, and one of several
+lines from a file. Recipes, probes, hooks and executables print them and fail. The test searches the output of every
+command and process, Flower, the metrics, every row of every table, every key of Redis and every command sent to it,
+the command lines of all processes all the time, and every file except the one that the README names.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ PROCESSES = ("worker", "builds", "beat", "exporter", "flower")
 
 @dataclass
 class Search:
-    """What was seen, by where; and where a secret stood in it."""
+    """Collects texts by their origin, and reports the origins of those that contain a secret."""
 
     seen: set[str] = field(default_factory=set)
     found: list[str] = field(default_factory=list)
@@ -120,7 +120,7 @@ def test_no_secret_is_anywhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 
 
 def all_has_happened(service: Service) -> bool:
-    """The good pool is full, and each of the others has failed until it was stopped."""
+    """Tell whether the good pool is full, and each of the others has failed until its hard limit."""
     rows = {row["preset"]: row for row in service.json("status")}
     good = rows.pop("good/small")
     return good["eligible"] == 2 and all(row["reason"] == "hard_limited" for row in rows.values())
@@ -132,7 +132,7 @@ def hook_has_failed(service: Service, workspace: str) -> bool:
 
 
 def answered(arguments: list[str]) -> str:
-    """What a command says on both its outputs, whatever it exits with; here, since ninety processes take a minute."""
+    """Return a command's outputs whatever its exit code, run in this process: ninety processes take a minute."""
     said = io.StringIO()
     with redirect_stdout(said), redirect_stderr(said):
         main(arguments)
@@ -140,7 +140,7 @@ def answered(arguments: list[str]) -> str:
 
 
 def ask_everything(search: Search, service: Service, workspace: str) -> None:
-    """Every command that answers something, as text and as JSON."""
+    """Run every command that prints something, as text and as JSON."""
     builds = service.json("builds", "--limit", "100")
     presets = [f"{name}/small" for name in ("good", "fails", "cold", "asks")]
     questions: dict[str, list[list[str]]] = {
@@ -187,7 +187,7 @@ def look_at_flower(search: Search, flower: str) -> None:
 
 
 def hold_messages_back(search: Search, service: Service, redis_url: str) -> None:
-    """Without workers what is asked for stays in the queues, where it is looked at."""
+    """Stop the workers, so that requests stay in the queues, and search the messages."""
     for process in service.processes[:2]:
         service.interrupt(process, signal.SIGTERM)
     service.run("claim", "good/small", "--owner", "bob")
@@ -228,7 +228,7 @@ def look_at_the_database(search: Search, url: str) -> None:
 
 
 def look_at_the_files(search: Search, tmp_path: Path) -> None:
-    """But the file of a workspace that the README names, where its parameters are, for its user alone."""
+    """Search all files except the one that the README names, which only its user can read and holds the parameters."""
     private = list(tmp_path.glob("x/d/workspaces/*/state.json"))
     assert private
     assert all(TOKEN in path.read_text() and path.stat().st_mode & 0o077 == 0 for path in private)
@@ -241,7 +241,7 @@ def look_at_the_files(search: Search, tmp_path: Path) -> None:
 
 @contextmanager
 def servers(place: Path) -> Iterator[tuple[str, str]]:
-    """A PostgreSQL and a Redis that ask for a password."""
+    """Run a PostgreSQL and a Redis that require a password."""
     with restartable_postgres() as server:
         with psycopg.connect(server.url.format("postgres").replace("+psycopg", ""), autocommit=True) as connection:
             connection.execute(sql.SQL("ALTER USER postgres PASSWORD {}").format(POSTGRES))
@@ -264,7 +264,7 @@ def servers(place: Path) -> Iterator[tuple[str, str]]:
 
 @contextmanager
 def watched(search: Search, redis_url: str) -> Iterator[None]:
-    """Every command that Redis gets, and the command line of every process, for as long as the block lasts."""
+    """Record every command that Redis gets, and the command lines of all processes, while the block runs."""
     over = threading.Event()
     lines: set[str] = set()
 
@@ -287,7 +287,7 @@ def watched(search: Search, redis_url: str) -> Iterator[None]:
     finally:
         over.set()
         with redis.Redis.from_url(redis_url) as client:
-            client.ping()  # one command more, for who waits for the next
+            client.ping()  # one more command, to wake the thread that waits for the next
         for thread in threads:
             thread.join()
     search.look("command lines", "\n".join(lines))

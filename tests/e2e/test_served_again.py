@@ -1,4 +1,4 @@
-"""A machine or a container goes down with all its processes: what people claimed is served again when it is back."""
+"""After a machine or container went down with all its processes, claimed workspaces are served again."""
 
 from __future__ import annotations
 

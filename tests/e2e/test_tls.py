@@ -1,4 +1,4 @@
-"""PostgreSQL and Redis over TLS, with passwords: the service works, and what is wrong is said without a secret."""
+"""PostgreSQL and Redis over TLS, with passwords: the service works, and error messages contain no secret."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ def accepts(directory: Path, port: int) -> bool:
 
 
 def refused(service: Service, urls: Urls, variable: str, url: str, command: str) -> None:
-    """Another authority and another password: one sentence, what to do next, and no secret."""
+    """Assert that an unknown authority or wrong password gets one sentence, a remedy, and no secret."""
     mine = url.rpartition("=")[2]
     for wrong in (url.replace(mine, urls.other_authority), url.replace(SECRET, "another-" + SECRET)):
         before, service.environment = service.environment, {**service.environment, variable: wrong}

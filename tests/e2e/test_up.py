@@ -1,4 +1,4 @@
-"""`prebuild up` from nothing: fills, refills at once, stops clean, comes back with the same workspaces."""
+"""`prebuild up` from nothing: it fills, refills immediately, stops cleanly, and restarts with the same workspaces."""
 
 from __future__ import annotations
 
@@ -55,12 +55,12 @@ def test_the_main_job(make: Callable[..., Service]) -> None:
     assert claimed["state"] == "personalising"
     with urlopen(claimed["url"], timeout=60) as page:
         assert page.status == 200
-    service.wait_full()  # no tick for an hour: the claim itself brought the refill
+    service.wait_full()  # no tick for an hour: the claim itself caused the refill
     mine = wait_until(lambda: service.json("workspaces", "--owner", "ada", "--state", "usable"), what="personalised")
     assert (Path(mine[0]["directory"]) / "owner").read_text() == "ada\n"
     assert service.run("audit") == "clean\n"
 
-    # By hand, with the variables that `up` prints.
+    # As a user would, with the variables that `up` prints.
     assert f"export PREBUILD_DATA_DIR={service.data_dir}" in service.output()
     assert "worker is running" not in service.output(), "workers that are starting are no trouble"
     for call in (["prebuild_tasks.reconcile_all"], ["prebuild_tasks.reconcile_preset", "--args", '["dev/small"]']):
@@ -84,7 +84,7 @@ def test_the_main_job(make: Callable[..., Service]) -> None:
     assert {i: [r[k] for k in kept] for i, r in after.items()} == {i: [r[k] for k in kept] for i, r in before.items()}
     for row in after.values():
         assert (Path(row["directory"]) / "starts").read_text() == "once\n"
-        # It is started again, and listens a moment later.
+        # It is restarted, and listens a moment later.
         wait_until(lambda url=row["url"]: answer(url) == 200, timeout=60, what=row["url"])  # type: ignore[misc]
     assert service.run("audit") == "clean\n"
 
@@ -129,7 +129,7 @@ def test_killed_with_9_nothing_is_lost_and_nothing_double(make: Callable[..., Se
     up.wait()
     assert service.json("workspaces", "--owner", "ada")[0]["workspace"] == answer["workspace"]
     again = service.start("up")
-    # The pool was full all the time: only what it prints tells that it is up, and listens to signals.
+    # The pool was full all the time, so only the output shows that it is up and handles signals.
     wait_until(lambda: "In a second terminal" in service.output(), timeout=60, what="up, again")
     service.wait_full()
     assert service.json("workspaces", "--owner", "ada")[0]["url"] == answer["url"]
@@ -212,7 +212,7 @@ def test_flower_shows_the_workers_and_asks_for_a_password(make: Callable[..., Se
         workers = json.loads(fetch("/api/workers?refresh=1", with_password=True)[1] or b"{}")
         return {name.split("@")[0] for name in workers}
 
-    # It shows who has answered by then: perhaps one of them.
+    # It lists the processes that have answered by then: perhaps only one.
     wait_until(lambda: names() == {"worker", "builds"}, timeout=60, what="both workers in Flower")
     assert service.interrupt(up) == 0
     service.wait_gone()

@@ -1,4 +1,4 @@
-"""From v0.1.0 to the code under test and back: side by side, and the package replaced under running processes."""
+"""Upgrade from v0.1.0 and back: releases side by side, and the package replaced under running processes."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ from tests.support.wait import wait_until
 
 pytestmark = [pytest.mark.e2e, pytest.mark.deploys, pytest.mark.timeout(1500)]
 MIX = 120.0
-"""Seconds that the releases serve together, at least."""
+"""Minimum seconds for which both releases serve together."""
 POOLS = """
 schema: 1
 templates:
@@ -65,13 +65,13 @@ def source_before(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def before(source_before: Path, tmp_path: Path) -> Environment:
-    """v0.1.0, in an environment of its own."""
+    """Install v0.1.0 in its own environment."""
     return install(source_before, tmp_path / "before")
 
 
 @pytest.fixture
 def service(postgres_server: str, redis_url: str, tmp_path: Path, before: Environment) -> Iterator[Service]:
-    """A deployment on a database that v0.1.0 made."""
+    """Deploy on a database that v0.1.0 made."""
     name, where = "before", {"host": postgres_server.partition("host=")[2], "user": "postgres"}
     with psycopg.connect(**where, dbname="postgres", autocommit=True) as connection:
         connection.execute(f"CREATE DATABASE {name} TEMPLATE template0")
@@ -80,7 +80,7 @@ def service(postgres_server: str, redis_url: str, tmp_path: Path, before: Enviro
         PREBUILD_DATABASE_URL=postgres_server.format(name),
         PREBUILD_REDIS_URL=redis_url,
         PREBUILD_RECONCILE_INTERVAL="1s",
-        # Processes start while builds run: a build whose heart is silent for 2 s meanwhile would rightly begin anew.
+        # Processes start while builds run: with a lease of 2 s, a delayed build would rightly begin again.
         PREBUILD_HEARTBEAT_TIMEOUT="20s",
         PREBUILD_LOG_FORMAT="json",
     )
@@ -99,7 +99,7 @@ def service(postgres_server: str, redis_url: str, tmp_path: Path, before: Enviro
 
 @pytest.mark.timeout(2400)
 def test_side_by_side_and_back(service: Service, before: Environment, redis_url: str) -> None:
-    """Old beat and new workers, new beat and old workers, each for two minutes, with all workers together at first."""
+    """All workers together, then old beat with new workers and new beat with old workers, for two minutes each."""
 
     def start(kind: str, age: str) -> subprocess.Popen[str]:
         return kept_running(service, kind, age, before if age == "old" else None)
@@ -120,7 +120,7 @@ def test_side_by_side_and_back(service: Service, before: Environment, redis_url:
                 beat = new_beat
             began, owner = monotonic(), f"{beats}-beat"
             with People(service) as people:
-                # Both control workers rest until all is queued. Then the old one begins, and dies with a claim in hand.
+                # Both control workers are stopped until all is queued; the old one resumes, and dies with a claim.
                 signal_groups(signal.SIGSTOP, workers["worker", "old"], workers["worker", "new"])
                 claims = queue_old(service, before, owner)
                 queued = waiting(client, service)
@@ -151,7 +151,7 @@ def test_side_by_side_and_back(service: Service, before: Environment, redis_url:
 def test_the_package_is_replaced_under_a_running_deployment(
     service: Service, before: Environment, tmp_path: Path
 ) -> None:
-    """All site-packages change at once, as a package manager would in the end; then each process starts anew."""
+    """Replace all site-packages at once, then restart the processes one after another."""
     new = install(ROOT, tmp_path / "after")
     running = {name: kept_running(service, name[:-1], name, before) for name in ("worker1", "builds1", "builds2")}
     running["beat1"] = kept_running(service, "beat", "", before)
@@ -167,7 +167,7 @@ def test_the_package_is_replaced_under_a_running_deployment(
             lambda: len(people.answers) > asked + 9, timeout=PATIENCE, what="claims of old processes on new files"
         )
         assert {row.attempt for row in builds(service)} <= {0, 1}, "no attempt is lost"
-        # What loses its worker is tried again by another old process, in a process of its own, whose code is new.
+        # A build that lost its worker is retried by another old process, in an isolated process that runs the new code.
         victim = kill_at_work(service, running)
         wait_until(
             lambda: ("succeeded", 2) in {(row.status, row.attempt) for row in builds(service)},

@@ -1,4 +1,4 @@
-"""A deployment whose processes are of two releases, and what must be true of it."""
+"""A deployment whose processes are of two releases, and the assertions on it."""
 
 from __future__ import annotations
 
@@ -30,15 +30,15 @@ from tests.e2e.service import BIN, Service, procfile
 from tests.support.wait import wait_until
 
 EACH = 500
-"""Messages of each kind that the old release queues before a mix begins."""
+"""Number of messages of each kind that v0.1.0 queues before a mix begins."""
 CLAIM = "prebuild_tasks.claim"
 PATIENCE = 240.0
-"""Seconds after which something that is waited for will not happen."""
+"""Seconds after which a wait fails."""
 NEVER_SAID = ("unregistered task", "unknown message", "ImportError", "ModuleNotFoundError", "deadlock detected")
 
 
 class People:
-    """Claim and give back for as long as the block lasts; every claim is answered, each with a workspace of its own."""
+    """Claims and releases for as long as the block lasts; every claim must be answered with its own workspace."""
 
     def __init__(self, service: Service) -> None:
         self._client, self._over = Client(settings=load_settings(service.environment)), threading.Event()
@@ -68,14 +68,14 @@ class People:
                 self.refused.append(repr(error))
 
     def check(self) -> None:
-        """Assert that everybody was served, and nobody got what another had."""
+        """Assert that every claim was served, each with its own workspace."""
         assert self.refused == []
         names = [f"{answer.owner}/{answer.workspace}" for answer in self.answers]
         assert len(names) == len(set(names)) > 0
 
 
 def kept_running(service: Service, kind: str, age: str, environment: Environment | None) -> subprocess.Popen[str]:
-    """Start a process of a release, as its supervisor would; the code under test without an environment."""
+    """Start a process of v0.1.0's `environment`, or without one, of the code under test."""
     name = [] if kind == "beat" else ["-n", f"{kind}-{age}@%h"]
     program = environment.program("celery") if environment else str(BIN / "celery")
     return service.start(*procfile()[kind], *name, program=program)
@@ -88,14 +88,14 @@ def signal_groups(number: signal.Signals, *processes: subprocess.Popen[str]) -> 
 
 
 def ended(*processes: subprocess.Popen[str]) -> list[int]:
-    """Tell processes to stop; how each did."""
+    """Stop processes with SIGTERM, and return their exit codes."""
     for process in processes:
         process.send_signal(signal.SIGTERM)
     return [process.wait(PATIENCE) for process in processes]
 
 
 def ready(service: Service, *processes: subprocess.Popen[str]) -> None:
-    """Wait until workers say that they consume."""
+    """Wait until workers report that they consume."""
     for process in processes:
         wait_until(lambda process=process: here(service, process), timeout=PATIENCE, what=f"{process.args}")  # type: ignore[misc]
 
@@ -106,7 +106,7 @@ def here(service: Service, process: subprocess.Popen[str]) -> bool:
 
 
 def waiting(client: redis_py.Redis, service: Service) -> dict[str, str]:
-    """The messages that lie in a queue or in somebody's hands: their ids, with their tasks."""
+    """Return the messages that are in a queue or held by a worker: their tasks by id."""
     settings = load_settings(service.environment)
     with client.pipeline(transaction=True) as at_once:
         at_once.hvals("unacked")
@@ -118,12 +118,12 @@ def waiting(client: redis_py.Redis, service: Service) -> dict[str, str]:
 
 
 def in_hand(client: redis_py.Redis) -> set[str]:
-    """The tasks of which a worker has a message in its hands."""
+    """Return the tasks of the messages that workers hold."""
     return {json.loads(held)[0]["headers"]["task"] for held in client.hvals("unacked")}  # type: ignore[union-attr]
 
 
 def let_visibility_pass(client: redis_py.Redis) -> None:
-    """What was in a dead worker's hands is delivered again after five minutes: here they pass at once."""
+    """Let the five minutes pass after which messages of dead workers are delivered again."""
     for tag, score in client.zrange("unacked_index", 0, -1, withscores=True):  # type: ignore[union-attr]
         client.zadd("unacked_index", {tag: score - 600}, xx=True)
 
@@ -135,7 +135,7 @@ def builds(service: Service) -> list[Any]:
 
 
 def queue_old(service: Service, before: Environment, owner: str) -> list[str]:
-    """Queue `EACH` messages of every kind by the old release; the claim tasks' ids."""
+    """Queue `EACH` messages of every kind with v0.1.0's code, and return the claim tasks' ids."""
     with service.asked(lambda database, _: database).read() as connection:
         presets = [str(identity) for identity in connection.execute(select(m.Preset.id)).scalars()]
     tokens = defaultdict[str, list[str]](list)
@@ -149,10 +149,10 @@ def queue_old(service: Service, before: Environment, owner: str) -> list[str]:
 
 
 def ask_again(service: Service, client: redis_py.Redis, ids: list[str], owner: str) -> list[str]:
-    """As whoever hears nothing of a claim does, with the same request id; the ids of the tasks that have an answer.
+    """Repeat the claims that got no answer, with the same request ids; return the ids of the answered tasks.
 
-    Between a message's way out of its queue and its entry in `unacked` [kombu 5.7] a SIGKILL loses it: at most one for
-    the worker that was killed.
+    A SIGKILL between taking a message from its queue and entering it in `unacked` [kombu 5.7] loses it: at most one
+    per killed worker.
     """
     settings = load_settings(service.environment)
     silent = [number for number, identity in enumerate(ids) if not client.exists(result_key(settings, identity))]
@@ -172,7 +172,7 @@ def result_key(settings: Settings, identity: str) -> str:
 
 
 def service_app(settings: Settings) -> Celery:
-    """An app that only sends."""
+    """Return an app that only sends."""
     return Celery("asks-again", broker=broker_url(settings))
 
 
@@ -196,7 +196,7 @@ def check_claims(service: Service, client: redis_py.Redis, ids: list[str], owner
 
 
 def check_logs(service: Service) -> None:
-    """Assert that no process of either release met something that it does not know."""
+    """Assert that no process of either release met something unknown to it."""
     for number, process in enumerate(service.processes):
         said = service.output(number)
         found = [line for line in said.splitlines() if any(words in line for words in NEVER_SAID)]
@@ -208,7 +208,7 @@ def unfinished(service: Service) -> list[Any]:
 
 
 def went_well(build: Any) -> bool:
-    """Whoever gives a workspace back while it is personalised cancels that, and nothing else is canceled."""
+    """Tell whether a build succeeded, or was a claim's canceled by an early release; others are never canceled."""
     return build.status == "succeeded" or (build.status, build.reason) == ("canceled", "claim")
 
 
@@ -224,9 +224,9 @@ def check_all_is_well(service: Service, program: str = "prebuild") -> None:
 
 
 def wait_until_carried_out(client: redis_py.Redis, service: Service, queued: Mapping[str, str]) -> None:
-    """Wait until none of the messages is in a queue or in hand: it is acknowledged when its task has ended.
+    """Wait until no message is queued or held by a worker; a message is acknowledged when its task has ended.
 
-    A token for a build is acknowledged before. Whether its build has ended, the database tells in the end.
+    A build's message is acknowledged earlier; the database shows whether the build has ended.
     """
     deadline = monotonic() + 3 * PATIENCE
     while left := queued.keys() & waiting(client, service).keys():
@@ -235,7 +235,7 @@ def wait_until_carried_out(client: redis_py.Redis, service: Service, queued: Map
 
 
 def busy(service: Service, running: Mapping[str, subprocess.Popen[str]]) -> str:
-    """Which builds worker has a build under way."""
+    """Return the name of a builds worker that is running a build."""
     with service.asked(lambda database, _: database).read() as connection:
         found = connection.execute(select(m.Build.runner).where(m.Build.status == "running")).scalars().all()
     owners = {part for runner in found for part in runner.split("/")}
@@ -243,11 +243,11 @@ def busy(service: Service, running: Mapping[str, subprocess.Popen[str]]) -> str:
 
 
 def kill_at_work(service: Service, running: dict[str, subprocess.Popen[str]]) -> str:
-    """SIGKILL a builds worker that has a build under way; its name."""
+    """Kill a builds worker that is running a build with SIGKILL, and return its name."""
     while True:
         name = wait_until(lambda: busy(service, running), timeout=PATIENCE, what="a build under way", pause=0.01)
         os.killpg(running[name].pid, signal.SIGSTOP)
-        time.sleep(0.2)  # for what it had sent to the database
+        time.sleep(0.2)  # its last statements reach the database
         if busy(service, {name: running[name]}):
             os.killpg(running.pop(name).pid, signal.SIGKILL)
             return name

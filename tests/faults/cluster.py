@@ -1,4 +1,4 @@
-"""A deployment of real processes that faults are made to: what dies is started again, as a supervisor would."""
+"""A deployment of real processes to inject faults into. Processes that die are restarted, as by a supervisor."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ NAMES = [f"pool{number}/small" for number in range(POOLS)]
 
 
 def pools_file(desired: int = DESIRED, build_time: str = "{uniform: [0.02, 0.2]}", extra: str = "") -> str:
-    """The pools that the faults are made under, on the simulated provisioner."""
+    """Return the pools file of the deployment; its pools use the simulated provisioner."""
     lines = ["schema: 1", "templates:"]
     for name in NAMES:
         config = f"{{build_time: {build_time}, delete_time: {{uniform: [0, 0.05]}}}}"
@@ -77,7 +77,7 @@ class Member:
 
 
 class Cluster(Service):
-    """The deployment, its servers behind proxies, its sampler."""
+    """The deployment: its processes, its servers behind proxies, and its sampler."""
 
     def __init__(
         self, place: Path, postgres: PostgresServer, redis: SpawnedRedis, proxies: tuple[Proxy, Proxy]
@@ -129,7 +129,7 @@ class Cluster(Service):
         self._stop_recording()
 
     def apply(self, text: str, *, prune: bool = False) -> None:
-        """As `prebuild apply --yes`, without a process of its own."""
+        """Apply like `prebuild apply --yes`, without starting a process."""
         path = self.data_dir.parent / "pools.yaml"
         path.write_text(text)
         here = Runtime(self.settings)
@@ -147,7 +147,7 @@ class Cluster(Service):
         self.add(name, procfile()["beat"])
 
     def is_here(self, name: str) -> bool:
-        """Whether a member has said in the database that it is."""
+        """Tell whether a member has reported its presence in the database."""
         pid = str(self.members[name].process.pid)
         return any(pid in process.name.split("/") for process in self.liveness().processes)
 
@@ -159,7 +159,7 @@ class Cluster(Service):
         member.process.wait(60)
 
     def signal(self, name: str, number: signal.Signals) -> None:
-        """To the whole process group of a member."""
+        """Send a signal to the whole process group of a member."""
         self.signal_group(self.members[name], number)
 
     def signal_group(self, member: Member, number: signal.Signals) -> None:
@@ -167,13 +167,13 @@ class Cluster(Service):
             os.killpg(member.process.pid, number)
 
     def arm(self, step: str, action: str) -> None:
-        # At once: whoever comes to the step while the file is still empty would take it for nothing.
+        # Written atomically: a process that reached the step while the file was empty would ignore it.
         written = self.faults / f"{step}.new"
         written.write_text(action)
         written.rename(self.faults / step)
 
     def struck(self, step: str) -> bool:
-        """Whether somebody came to the armed step."""
+        """Tell whether a process reached the armed step."""
         return not (self.faults / step).exists()
 
     def disarm(self) -> None:
@@ -181,7 +181,7 @@ class Cluster(Service):
             path.unlink(missing_ok=True)
 
     def frozen(self) -> list[psutil.Process]:
-        """Our processes that are stopped."""
+        """Return our processes that are stopped (SIGSTOP)."""
         found = []
         for member in list(self.members.values()):
             with suppress(psutil.Error):
@@ -195,7 +195,7 @@ class Cluster(Service):
                 process.send_signal(signal.SIGCONT)
 
     def restart(self, *names: str) -> None:
-        """Kill members, and wait until all are there again."""
+        """Kill members, and wait until all have reported their presence again."""
         before = {name: self.members[name].restarts for name in names}
         for name in names:
             self.signal(name, signal.SIGKILL)
@@ -206,7 +206,7 @@ class Cluster(Service):
         return self._load
 
     def recover(self) -> None:
-        """End every fault, and the load of a test that failed."""
+        """End every fault, and the load that a failed test left."""
         self.postgres_proxy.lose_commits(0)
         self.redis_proxy.heal()
         self.disarm()
@@ -218,11 +218,11 @@ class Cluster(Service):
         self.sampler.violations.clear()
 
     def redis_client(self) -> redis_py.Redis:
-        """Straight to the server, past the proxy."""
+        """Return a client that connects to the server directly, not through the proxy."""
         return redis_py.Redis.from_url(self.redis.url)
 
     def kill_redis(self) -> None:
-        """SIGKILL, and everything in it is lost."""
+        """Kill Redis with SIGKILL; its content is lost."""
         process = self.redis.process
         assert process
         process.kill()
@@ -234,7 +234,7 @@ class Cluster(Service):
         self.redis.wait_ready(self.redis.process)
 
     def calm(self, timeout: float = 60.0, *, sampled: bool = True) -> None:
-        """Every pool is full, nothing is under way, the audit is clean, resources and all; and was all the time."""
+        """Wait until every pool is full and no build runs; assert a clean audit, and that no invariant ever broke."""
         self.thaw()
         self.wait_full(timeout)
         if sampled:
@@ -253,7 +253,7 @@ class Cluster(Service):
         assert self.postgres.log.count("deadlock detected") == 0
 
     def _spawn(self, name: str, arguments: list[str], environment: dict[str, str]) -> subprocess.Popen[str]:
-        """Under the guard: it changes `environment`, and the keeper starts processes, too."""
+        """Start a process. Call it with the guard held: the keeper thread starts processes, too."""
         before = self.environment
         self.environment = {**before, **environment}
         try:
@@ -273,7 +273,7 @@ class Cluster(Service):
 
 @contextmanager
 def cluster(place: Path) -> Iterator[Cluster]:
-    """A whole deployment on servers of its own."""
+    """Run a whole deployment on its own servers."""
     with ExitStack() as stack:
         postgres = stack.enter_context(restartable_postgres())
         redis = SpawnedRedis(place / "redis")

@@ -1,4 +1,4 @@
-"""People who claim and give back, and an eye on the invariants, while faults are made."""
+"""Users who claim and release workspaces, and a sampler that checks the invariants, while faults are injected."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from prebuild_tasks.insight.status.listings import workspaces
 from prebuild_tasks.workspaces.release import end_workspace
 
 _MOMENTARY = {"running without a heartbeat"}
-"""What may be true while a fault lasts; it is asked for when all is calm."""
+"""Findings that are legitimate while a fault lasts; they are checked once it is over."""
 
 
 class Sampler:
-    """Looks at the database all the time; `violations` is what it saw that must never be."""
+    """Reads the database continuously; `violations` lists what must never happen, and did."""
 
     def __init__(self, settings: Settings) -> None:
         self._client = Client(settings=settings)
@@ -43,12 +43,12 @@ class Sampler:
         self._client.close()
 
     def answered(self, workspace: str) -> None:
-        """An acknowledged claim, as owner/name: from now on it must stay."""
+        """Note an answered claim, as owner/name: from now on it must persist."""
         with self._guard:
             self._held.add(workspace)
 
     def gives_back(self, workspace: str) -> None:
-        """Its owner is about to say so."""
+        """Note that the owner is about to release it."""
         with self._guard:
             self._held.discard(workspace)
 
@@ -78,7 +78,7 @@ class Sampler:
 
 
 class Load:
-    """Claims from random pools and gives back, at about `rate` a second, until it is told to end."""
+    """Claims from random pools and releases again, at about `rate` a second, until it is stopped."""
 
     def __init__(self, settings: Settings, sampler: Sampler, pools: Sequence[str], chance: random.Random) -> None:
         self._settings = settings
@@ -99,7 +99,7 @@ class Load:
         return self
 
     def stop(self) -> None:
-        """End, and give everything back."""
+        """Stop, and release everything."""
         self._over.set()
         for thread in self._threads:
             thread.join(60)
@@ -127,7 +127,7 @@ class Load:
                 self.latencies.append(monotonic() - started)
                 return
             except (UnreachableError, BusyError):
-                # The outcome is unknown: the same request again.
+                # The outcome is unknown, so the same request is sent again.
                 self.unreachable += 1
                 if self._over.wait(0.1):
                     return
@@ -165,4 +165,4 @@ class Load:
             except NotFoundError:
                 if not unknown:
                     raise
-                return  # it was done, only the answer got lost; by now it is deleted
+                return  # it was released, only the answer got lost; by now it is deleted

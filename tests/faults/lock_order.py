@@ -1,4 +1,4 @@
-"""Compares recorded orders of locks with the order of `schema/row_locks.py`."""
+"""Compare recorded lock orders with the order of `schema/row_locks.py`."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ RANK = {name: rank for rank, name in enumerate(ORDER)}
 
 
 def recorded(directory: Path) -> list[tuple[str, ...]]:
-    """Every order that any process wrote, once."""
+    """Return each lock order that any process recorded, once."""
     lines = {line for path in directory.iterdir() for line in path.read_text().splitlines() if line}
     return sorted(tuple(line.split()) for line in lines)
 
 
 def name_of(step: str) -> str:
-    """The lock of one recorded step, by its name in `ORDER`."""
+    """Return the name in `ORDER` of the lock of a recorded step."""
     how, name, _ = step.split(":")
     return NAMES.get(name, name) if how == "advisory" else name
 
 
 def violation(order: Sequence[str]) -> str:
-    """What is wrong with the locks of one transaction; empty: nothing.
+    """Describe what is wrong with the locks of one transaction; empty if nothing is.
 
-    Rows that a transaction has locked by a clause, it may change at any time.
+    A transaction may change rows that it has locked by a clause at any later time.
     """
     held, chosen, highest, last = set[str](), set[str](), "", ""
     for step in order:

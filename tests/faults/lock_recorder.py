@@ -1,8 +1,8 @@
-"""Records in which order the transactions of a process take their locks: from the statements that psycopg sends.
+"""Record the order in which a process's transactions take their locks, from the statements that psycopg sends.
 
-A statement that found no row has locked none. Of each order of locks one line is written, when it is seen first, so
-that a process may die at any moment and a long run writes little. Standard library and psycopg only: it is loaded into
-processes under test.
+A statement that found no row has locked none. Each order is written once, as one line, when it is first seen, so
+that a process may die at any moment and a long run writes little. This module imports only the standard library and
+psycopg, because it is loaded into processes under test.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _UPSERTED = re.compile(r"\bINSERT INTO (\w+)\b.*\bON CONFLICT\b.*\bDO UPDATE\b")
 
 @lru_cache(10_000)
 def locks_of(statement: str) -> tuple[tuple[str, str], ...]:
-    """What a statement locks, as (lock, how), in this order: `advisory`, `select`, `skip` (never waits), `change`."""
+    """Return a statement's locks as (lock, how), in order; how is `advisory`, `select`, `skip` or `change`."""
     words = " ".join(statement.split())
     found = [("advisory", "advisory")] if "pg_advisory_xact_lock" in words else []
     for clause in _CLAUSE.finditer(words):
@@ -35,7 +35,7 @@ def locks_of(statement: str) -> tuple[tuple[str, str], ...]:
 
 
 def _selected_from(words: str) -> str:
-    """The first table of the SELECT that these words end in, leaving out those of subqueries."""
+    """Return the first table of the SELECT that these words end in, ignoring subqueries."""
     closed = 0
     for part in reversed(list(_FROM.finditer(words))):
         closed += {")": 1, "(": -1}.get(part[0], 0)
@@ -45,14 +45,14 @@ def _selected_from(words: str) -> str:
 
 
 class Recorder:
-    """The orders that were seen by this process, and where they are written."""
+    """Holds the orders that this process has seen, and where to write them."""
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
         self._seen: set[tuple[str, ...]] = set()
 
     def note(self, connection: Any, statement: object, values: object, rows: int) -> None:
-        """A statement was executed."""
+        """Note an executed statement."""
         if not isinstance(statement, str):
             return
         taken: list[str] = connection.__dict__.setdefault("_locks_taken", [])
@@ -78,7 +78,7 @@ class Recorder:
 
 
 def install(directory: Path) -> Callable[[], None]:
-    """Record from now on; returns what ends it."""
+    """Start recording, and return a function that ends it."""
     import psycopg
 
     recorder = Recorder(directory)

@@ -1,7 +1,7 @@
-"""A random life of an installation: the real services on a real database, the invariants checked after every step.
+"""Random operations on an installation: real services, a real database, invariants checked after every step.
 
-Only the provisioner is a stand-in, which ends its builds as the step says. What the database says is compared with what
-the machine remembers of every claim it was answered.
+Only the provisioner is a stand-in; each step says how its builds end. The content of the database is compared with
+the claims that the machine has seen answered.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ PRESETS = ("small", "large")
 REFS = [f"{template}/{preset}" for template in TEMPLATES for preset in PRESETS]
 ACTOR = "machine"
 PICK = st.integers(0, 1000)
-"""Which of what there is, modulo its number: what is drawn must not depend on random ids or on the clock."""
+"""An index, taken modulo the number of candidates, so that draws depend neither on random ids nor on the clock."""
 EXTRAS = [
     "",
     ", ttl: 1h",
@@ -61,7 +61,7 @@ EXTRAS = [
 
 
 class Scripted:
-    """provisioners.Provisioner whose resources are a set, and whose builds end as it was told last."""
+    """A provisioners.Provisioner whose resources are a set, and whose builds end as the test last set."""
 
     name: ClassVar[str] = "process"
     local: ClassVar[bool] = False
@@ -109,7 +109,7 @@ class Scripted:
 
 @dataclass(frozen=True)
 class Shelf:
-    """Stands where services.build looks up provisioners."""
+    """The registry in which the builds service looks up its provisioner."""
 
     provisioner: Scripted
 
@@ -137,7 +137,7 @@ def files(draw: st.DrawFn) -> str:
 
 
 class Life(RuleBasedStateMachine):
-    """The steps. `database` and `settings` are set by whoever runs it."""
+    """The steps. The test that runs them sets `database` and `settings`."""
 
     database: ClassVar[Database]
     settings: ClassVar[Settings]
@@ -159,7 +159,7 @@ class Life(RuleBasedStateMachine):
     def teardown(self) -> None:
         self.runner.close()
 
-    # What operators do
+    # Steps of operators
 
     @initialize(file=files())
     def begin(self, file: str) -> None:
@@ -200,7 +200,7 @@ class Life(RuleBasedStateMachine):
         with self.database.write() as connection:
             connection.execute(update(m.Template).where(m.Template.name == template).values(deprecated=deprecated))
 
-    # What the loop does
+    # Steps of the loop
 
     @rule(pick=PICK, times=st.integers(1, 2))
     def turn(self, pick: int, times: int) -> None:
@@ -250,7 +250,7 @@ class Life(RuleBasedStateMachine):
     def time_passes(self, seconds: float) -> None:
         jump(self.database, seconds)
 
-    # What people do
+    # Steps of users
 
     @rule(
         refs=st.permutations(REFS),
@@ -290,11 +290,11 @@ class Life(RuleBasedStateMachine):
         if ids:
             self._end(ids[pick % len(ids)], operator=True)
 
-    # What always holds
+    # Invariants
 
     @invariant()
     def the_audit_finds_nothing(self) -> None:
-        # What is above desired is so until its turn, which `_turn` looks at; a dead worker's build until the sweep.
+        # A surplus lasts until the pool's turn, where `_turn` checks it; a dead worker's build lasts until the sweep.
         transient = ("desired", "heartbeat")
         found = [
             item for item in audit(self.database, self.settings) if not any(word in item.what for word in transient)
@@ -349,7 +349,7 @@ class Life(RuleBasedStateMachine):
         return result
 
     def _used(self) -> tuple[int, int]:
-        """Start builds in flight, and workspaces whose resource may exist: all are of one organization."""
+        """Count start builds in flight, and workspaces whose resource may exist; all belong to one organization."""
         is_open = m.Build.status.in_([BuildStatus.PENDING, BuildStatus.RUNNING, BuildStatus.CANCELING])
         starts = (m.Build.transition == Transition.START, m.Build.reason != "claim")
         builds = select(func.count()).select_from(m.Build).where(is_open, *starts)

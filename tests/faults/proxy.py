@@ -1,4 +1,4 @@
-"""A TCP proxy in front of a server, which can hang, and which can lose the answer to a commit."""
+"""A TCP proxy in front of a server, which can stop forwarding, and can lose the answer to a commit."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ _PIECE = 65536
 
 
 class Proxy:
-    """Forwards connections to a unix socket, with `tls` from encrypted ones. `port` is on 127.0.0.1.
+    """Forwards TCP connections to a unix socket; with `tls`, clients connect encrypted. `port` is on 127.0.0.1.
 
-    While it hangs it takes connections and bytes, and nothing comes out: what a dropped route looks like. Connections
-    from before stay dead for ever, as a load balancer's do that forgot them.
+    While it hangs, it accepts connections and bytes but forwards nothing, like a dropped route. Connections opened
+    before stay dead permanently, as they do behind a load balancer that has lost its state.
     """
 
     def __init__(self, target: Path, tls: ssl.SSLContext | None = None) -> None:
@@ -31,7 +31,7 @@ class Proxy:
         self._hangs = False
         self._cuts = 0
         self.cut = 0
-        """Commits whose answer was lost so far."""
+        """Number of commits whose answer was lost so far."""
         self.port = 0
 
     @contextmanager
@@ -42,7 +42,7 @@ class Proxy:
             server = await asyncio.start_server(self._accepted, "127.0.0.1", 0, ssl=self._tls)
             self.port = server.sockets[0].getsockname()[1]
             ready.set()
-            # It serves already. `serve_forever` would, when it is canceled, wait for every connection [Python 3.12].
+            # The server accepts connections already. A canceled `serve_forever` waits for all of them [Python 3.12].
             try:
                 await asyncio.get_running_loop().create_future()
             finally:
@@ -71,12 +71,12 @@ class Proxy:
             self._loop.close()
 
     def hang(self) -> None:
-        """From now on nothing passes."""
+        """Stop forwarding."""
         self._hangs = True
         self._dead |= self._live
 
     def heal(self) -> None:
-        """New connections pass again; those of before stay dead."""
+        """Forward new connections again; older ones stay dead."""
         self._hangs = False
 
     def lose_commits(self, count: int = 1) -> None:
@@ -84,7 +84,7 @@ class Proxy:
         self._cuts = count
 
     def _accepted(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Ends with the connection closed even when its task is canceled before its first line."""
+        """Serve one connection, and close it even if the task is canceled before its first line."""
         self._count += 1
         number = self._count
         self._live.add(number)

@@ -1,4 +1,4 @@
-"""Claimers against a reconciler that deletes and refills the same rows. The short form runs in `make test`."""
+"""Claimers compete with a reconciler that deletes and refills the same rows. `make test` runs a short form."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ LONG = [pytest.mark.faults, pytest.mark.timeout(3600)]
 
 @pytest.fixture
 def _short_turns() -> Iterator[None]:
-    """Python lets a thread that only computes, as the reconciler does, keep the others waiting for 5 ms each time."""
+    """Shorten Python's switch interval: a thread that only computes, like the reconciler, delays others by 5 ms."""
     usual = sys.getswitchinterval()
     sys.setswitchinterval(0.0002)
     yield

@@ -1,5 +1,6 @@
-"""Hostile values for every door: refused with one of our errors, or harmless. Never another exception, never a change
-that breaks an invariant, never a file outside, nothing executed."""
+"""Hostile values at every interface are refused with one of our errors, or harmless.
+
+They never cause another exception, break an invariant, touch a file outside the data directory, or execute anything."""
 
 from __future__ import annotations
 
@@ -54,7 +55,7 @@ how_long = pytest.mark.parametrize(
 
 @pytest.fixture
 def profile(request: pytest.FixtureRequest, examples: settings) -> Profile:
-    """How examples are drawn: the same each time in the short run, by a seed that is noted in the long one."""
+    """Choose how examples are drawn: the same each time in the short run, by a recorded seed in the long one."""
     if examples is SHORT:
         return SHORT
     chance: random.Random = request.getfixturevalue("chance")
@@ -111,7 +112,7 @@ def test_what_operators_name(pool: Database, profile: Profile) -> None:
 def test_task_messages(
     pool: Database, settings: Settings, profile: Profile, redis_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What JSON can carry, as every argument, and arguments that nobody knows."""
+    """Send any JSON value as each argument, and unknown arguments."""
     here = Runtime(settings.model_copy(update={"database_url": pool.url, "redis_url": redis_url}))
     here.__dict__["messages"] = RecordingPublisher()
     monkeypatch.setattr(tasks, "runtime", lambda: here)

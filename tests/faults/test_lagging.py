@@ -1,4 +1,4 @@
-"""The fault table, row 13: turns that begin from a snapshot which is out of date create the deficit exactly."""
+"""The fault table, row 13: turns that start from an outdated snapshot create exactly the deficit."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def test_row_13_a_lagging_snapshot(
     seen = threading.local()
 
     def lagging(*arguments: Any) -> Any:
-        """The first look of each turn is of when the pool was empty."""
+        """Make each turn's first read answer with the state in which the pool was empty."""
         if not getattr(seen, "once", False):
             seen.once = True
             return stale

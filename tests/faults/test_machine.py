@@ -1,4 +1,4 @@
-"""The random life of an installation, short in `make test`, long in `make faults`."""
+"""Random operations on an installation: a few in `make test`, many in `make faults`."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def test_the_invariants_hold_after_every_step(
             max_examples=lives,
             stateful_step_count=steps,
             deadline=None,
-            # To explain a failure takes longer than the test may, and then nothing of it is shown.
+            # Explaining a failure takes longer than the test's time limit, and then none of the explanation is shown.
             phases=[Phase.generate, Phase.shrink],
             database=None,
             print_blob=True,

@@ -1,4 +1,4 @@
-"""The fault table, rows 14 and 15: everything mixed at random, and a large fleet for a long time."""
+"""The fault table, rows 14 and 15: all faults mixed at random, and a large fleet for a long time."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ from tests.support.wait import wait_until
 pytestmark = IN_CLUSTER
 MEMBERS = ["worker1", "worker2", "builds1", "builds2", "beat"]
 WATCHED = ("worker2", "builds2", "beat")
-"""Of a soak: those that are left alone."""
+"""Processes that the soak test does not kill."""
 
 
 class Mischief:
-    """One random fault, or one ordinary change, per step."""
+    """Injects one random fault, or makes one ordinary change, per step."""
 
     def __init__(self, deployment: Cluster, chance: random.Random) -> None:
         self._it, self._chance = deployment, chance
@@ -103,7 +103,7 @@ class Mischief:
         self._it.postgres_proxy.lose_commits(self._chance.randint(1, 3))
 
     def hang(self) -> None:
-        """For some seconds: every step that sends something waits meanwhile, and steps are what is counted."""
+        """Hang for a few seconds only: steps that send something wait meanwhile, and the test counts steps."""
         self._it.redis_proxy.hang()
         self._heals_at = monotonic() + 1 + 4 * self._chance.random()
 
@@ -153,7 +153,7 @@ def test_row_14_all_mixed(deployment: Cluster, chance: random.Random, report: Re
 
 
 def memory(deployment: Cluster, name: str) -> int:
-    """Bytes of the member's own process, shared pages by their share."""
+    """Return the memory of a member's main process in bytes (PSS)."""
     return int(psutil.Process(deployment.members[name].process.pid).memory_full_info().pss)
 
 
@@ -167,7 +167,7 @@ SOAKS = [
 def test_row_15_soak(
     tmp_path: Path, chance: random.Random, report: Report, presets: int, kills: int, every: float
 ) -> None:
-    """One worker or one builds worker is killed every few seconds; the others' memory is watched, once it is warm."""
+    """A worker or builds worker is killed every few seconds; the memory of the others must not grow once warm."""
     lines = ["schema: 1", "templates:"]
     for number in range(presets):
         lines.append(f"  - name: many{number}\n    provisioner: simulated\n    config: {{build_time: 0.1}}")

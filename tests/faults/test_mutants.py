@@ -1,4 +1,4 @@
-"""The suite notices when a safeguard is gone: each is switched off here, and what the others assert must then fail."""
+"""Each safeguard is switched off in turn, and the assertions of the other tests must then fail."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ on_postgresql = pytest.mark.parametrize("database_url", ["postgresql"], indirect
 
 
 def two_at_once(database: Database, settings: Settings, identity: int, patch: pytest.MonkeyPatch) -> list[PresetResult]:
-    """Two turns that meet after each has looked, if nothing keeps them from it."""
+    """Run two turns that both read before either writes, unless something prevents that."""
     meeting, look, results = threading.Barrier(2), service.look, list[PresetResult]()
     looked = threading.local()
 
     def look_and_wait(*args: Any) -> Any:
         found = look(*args)
-        # The first look holds nothing. At the second the other one may wait for our row lock, which it does for 2 s.
+        # The first read takes no lock. At the second, the other turn may have to wait for our row lock, for up to 2 s.
         patience, looked.before = 1.0 if hasattr(looked, "before") else 10.0, True
         with suppress(threading.BrokenBarrierError):
             meeting.wait(patience)
@@ -49,7 +49,7 @@ def two_at_once(database: Database, settings: Settings, identity: int, patch: py
 
 
 def assert_exactly_the_deficit(database: Database, results: list[PresetResult]) -> None:
-    """What every test of turns at the same time asserts: no surplus, and the schema's backstop was not needed."""
+    """Assert that concurrent turns created no surplus, and that the slots in the schema did not have to prevent one."""
     assert live(database) == DESIRED
     assert sum(result.created for result in results) == DESIRED
     assert "slot_conflict" not in [result.reason for result in results]
@@ -93,7 +93,7 @@ def test_without_the_second_look_it_fails(
 
 
 def stale_turn_after_desired_fell(database: Database, settings: Settings, patch: pytest.MonkeyPatch) -> PresetResult:
-    """A turn decided while the pool was empty, carried out when it has grown and shrunk again meanwhile."""
+    """Decide a turn while the pool is empty, and apply it after the pool has grown and shrunk again."""
     declare(database, settings, DESIRED)
     identity = preset_id(database)
     with database.read() as connection:
@@ -130,7 +130,7 @@ def test_without_the_slot_rule_a_stale_decision_makes_a_surplus(
 
 
 def wake_ups(redis_url: str) -> int:
-    """How many wake-ups follow from one that came while the lock was held."""
+    """Count the wake-ups that follow from one that arrived while the lock was held."""
     with redis.Redis.from_url(redis_url) as client:
         lock, calls = locks.Locks(client, "n", 60), list[str]()
         with lock.preset("1", on_again=lambda: calls.append("again")), lock.preset("1") as other:

@@ -1,4 +1,4 @@
-"""The fault table, rows 9, 10 and 11: clocks apart, what kills or blocks whoever touches it, provisioners that fail."""
+"""The fault table, rows 9 to 11: skewed clocks, builds and turns that kill their worker, failing provisioners."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def count_of(deployment: Cluster, query: str, **values: object) -> int:
 
 @trials(2, 100)
 def test_row_9_clocks_an_hour_apart(deployment: Cluster, chance: random.Random, report: Report, count: int) -> None:
-    """One of each kind of worker an hour ahead, the other an hour behind; the pools' TTL is half an hour."""
+    """One worker of each kind is an hour ahead, the other an hour behind; the pools' TTL is half an hour."""
     skews = {"worker1": 3600, "builds1": 3600, "worker2": -3600, "builds2": -3600}
     attempts = count_of(deployment, "SELECT count(*) FROM builds WHERE attempt > 1")
     try:
@@ -94,7 +94,7 @@ def test_row_10_messages_that_mean_nothing(
 def test_row_10_turns_that_kill_their_worker(
     deployment: Cluster, chance: random.Random, report: Report, count: int
 ) -> None:
-    """Each turn of one pool that would write dies at a step, again and again; the pool rests longer and longer."""
+    """Every turn of one pool that would write dies at a step; the pool rests longer after each."""
     deadly, query = "deadly", "SELECT coalesce(max(count), 0) FROM lost_turns"
     deaths, over = [0], threading.Event()
 
@@ -111,11 +111,11 @@ def test_row_10_turns_that_kill_their_worker(
     deployment.apply(pools_file() + extra)
     over.wait(12 * count)
     in_time = deaths[0]
-    # While it is armed: the first turn that comes to its end takes the count away.
+    # While the step is armed: the first turn that ends resets the count.
     lost = wait_until(lambda: max(count_of(deployment, query) - 2, 0), timeout=120, what="three lost turns") + 2
     over.set()
     reaper.join()
-    deaths[0] += deployment.struck("reconcile.after_lock")  # one that the thread did not see any more
+    deaths[0] += deployment.struck("reconcile.after_lock")  # a failure that the thread did not see any more
     deployment.disarm()
     # A lock ends after 1 s: without the cap there are ten; rests of 1, 2, 4 s leave room for six or seven.
     assert in_time <= 8
@@ -130,7 +130,7 @@ def test_row_10_turns_that_kill_their_worker(
 @pytest.mark.timed
 @trials(1, 6)
 def test_row_10_builds_that_are_poison(deployment: Cluster, chance: random.Random, report: Report, count: int) -> None:
-    """One kills its process, one fails, one never ends: their attempts have an end, and what is beside them goes on."""
+    """One build kills its process, one fails, one never ends: their attempts are bounded, and other builds go on."""
     settings = deployment.settings
     attempts = f"SELECT coalesce(sum(b.attempt), 0) {BUILDS_OF_TEMPLATE} true"
     most = f"SELECT coalesce(max(b.attempt), 0) {BUILDS_OF_TEMPLATE} true"
@@ -138,7 +138,7 @@ def test_row_10_builds_that_are_poison(deployment: Cluster, chance: random.Rando
     usual = [refill(deployment, 60, chance.choice(NAMES)) for _ in range(5)]
     failed = count_of(deployment, failures, name="pool%")
     beside: list[float] = []
-    # One that never ends takes its time limit each time: too long for the short form.
+    # A build that never ends takes its whole time limit each time: too long for the short form.
     kinds = [kind for kind in POISON if kind != "hangs" or count > 1]
     made = dict.fromkeys(kinds, 0)
     for number in range(count):
@@ -162,7 +162,7 @@ def test_row_10_builds_that_are_poison(deployment: Cluster, chance: random.Rando
             made[kind] += count_of(deployment, attempts, name=name)
         deployment.apply(pools_file(), prune=True)
         wait_until(lambda: all(row["preset"] in NAMES for row in deployment.workspaces()), timeout=90)
-        # Before and after: what else this machine does at the time, it does to both.
+        # Measured before and after, so that other load on this machine affects both.
         usual += [refill(deployment, 60, chance.choice(NAMES)) for _ in range(5)]
     assert count_of(deployment, failures, name="pool%") == failed, "what ran beside it is built again, not failed"
     deployment.calm()
@@ -172,7 +172,7 @@ def test_row_10_builds_that_are_poison(deployment: Cluster, chance: random.Rando
 
 
 def refill_of(deployment: Cluster, pool: str) -> float:
-    """As `refill`, while another pool can't be full."""
+    """Measure like `refill`, while another pool can't be full."""
     client = Client(settings=deployment.settings)
     started = monotonic()
     answer = client.claim(pool, owner="somebody", wait=60)
@@ -190,7 +190,7 @@ def refill_of(deployment: Cluster, pool: str) -> float:
 
 @trials(8, 200)
 def test_row_11_provisioners_that_fail(deployment: Cluster, chance: random.Random, report: Report, count: int) -> None:
-    """Starts that fail, hang and are never ready, deletions that fail; mended by a new version of the template."""
+    """Starts fail, hang or are never ready, and deletions fail; a new version of the template fixes them."""
     bad = (
         f"  - name: bad\n    provisioner: simulated\n    config: {{seed: {chance.randrange(1000)}, failure_rate: 0.2, "
         "hang_rate: 0.05, never_ready_rate: 0.1, delete_failure_rate: 0.1, build_time: 0.05}\n"
@@ -212,7 +212,7 @@ def test_row_11_provisioners_that_fail(deployment: Cluster, chance: random.Rando
     )
 
     def deleted() -> bool:
-        """A failed deletion is tried again after 30 s, then twice as long each time: here that time passes at once."""
+        """Tell whether all is deleted; skip the wait before each retry, which begins at 30 s and doubles each time."""
         with client.database.write() as connection:
             connection.execute(text(
                 "UPDATE builds SET completed_at = completed_at - interval '1 hour' "

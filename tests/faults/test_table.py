@@ -1,7 +1,7 @@
-"""The fault table, rows 1 to 11: real workers, beats, Redis and PostgreSQL, and what is done to them.
+"""The fault table, rows 1 to 11: faults injected into real workers, beats, Redis and PostgreSQL.
 
-Each row is a number of trials under load. A sampler asks for the invariants all the time; at the end everything is as
-desired, without help. `make test` has a few trials of each, `make faults` all of them.
+Each row is a number of trials under load. A sampler checks the invariants all the time; at the end, everything must
+be as desired again without help. `make test` runs a few trials of each row, `make faults` all of them.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def test_row_1_killed_at_each_step(deployment: Cluster, chance: random.Random, r
     load = deployment.load(chance)
     steps = in_turn(TURN_STEPS + BUILD_STEPS, count, chance)
     for number, step in enumerate(steps):
-        # One process, which of a control worker is a child; or the whole worker.
+        # One process (a child, in a control worker), or the whole worker.
         deployment.arm(step, "SIGKILL" if number % 2 else "SIGKILL group")
         wait_until(lambda step=step: deployment.struck(step), timeout=60, what=f"a death at {step}")  # type: ignore[misc]
         time.sleep(chance.random() * 0.3)
@@ -184,20 +184,20 @@ def ticks(deployment: Cluster) -> int:
 
 
 SATURATED = 90.0
-"""Percent of all processors' time. Above it nothing says how many of the ticks that were due had their turn."""
+"""Percentage of all processors' time. Above it, the number of ticks that should have been made is unknown."""
 
 
 def window_with_ticks(deployment: Cluster, count: int) -> tuple[int, float]:
-    """Count ticks, and the intervals that passed, until as many ticks as `count` intervals should have were made.
+    """Count ticks and elapsed intervals until there are as many ticks as `count` intervals should have.
 
-    At most one tick per interval holds always. At least one per two intervals holds wherever the machine has time to
-    spare; on a saturated one the ticks only have to come, in window after window.
+    There is never more than one tick per interval. There is at least one per two intervals if the machine has time to
+    spare; on a saturated machine, ticks only have to keep coming, in one window after another.
     """
     deadline = monotonic() + 300
     made, passed = 0, 0.0
     while made < count * 0.5:
         psutil.cpu_percent()
-        # In this order, so that what passed is never less than what the ticks had.
+        # In this order, so that the elapsed time is never less than the time the ticks had.
         started, before = monotonic(), ticks(deployment)
         time.sleep(count * TICK)
         now, intervals = ticks(deployment) - before, (monotonic() - started) / TICK
@@ -240,7 +240,7 @@ def test_row_8_a_beat_killed_and_a_beat_frozen(
             deployment.signal("beat", signal.SIGCONT)
             time.sleep(TICK)
             made = ticks(deployment) - before
-            # Two, unless we woke up late ourselves: then those that had the time, and none more.
+            # Two, unless this test woke up late: then as many as fit into the time, and no more.
             due = int((monotonic() - started) / (0.9 * TICK))
             assert made <= 1 + due, "at most the one to catch up, and the next"
             worst = max(worst, made)
@@ -254,7 +254,7 @@ def test_row_8_a_beat_killed_and_a_beat_frozen(
 def test_row_11_builds_frozen_past_their_lease(
     deployment: Cluster, chance: random.Random, report: Report, count: int
 ) -> None:
-    """The old attempt wakes up after the new one has ended: its late result is refused."""
+    """The old attempt wakes up after the new one has ended, and its late result is refused."""
     database = Database(deployment.settings.resolved_database_url)
     query = text("SELECT count(*) FILTER (WHERE attempt > 1), count(*) FILTER (WHERE status = 'failed') FROM builds")
     with database.read() as connection:
@@ -272,5 +272,5 @@ def test_row_11_builds_frozen_past_their_lease(
         after = connection.execute(query).one()
     database.close()
     again, failed = (now - then for now, then in zip(after, before, strict=True))
-    assert failed == 0, "a lost worker is no failure"
+    assert failed == 0, "a lost worker does not count as a failure"
     report(f"{count} frozen, {again} builds tried again so far, none failed")

@@ -1,4 +1,4 @@
-"""What the rows of the fault table share."""
+"""Helpers that the rows of the fault table share."""
 
 from __future__ import annotations
 
@@ -29,20 +29,20 @@ BUILD_STEPS = [
 
 
 def trials(short: int, long: int) -> pytest.MarkDecorator:
-    """How many in `make test`, and how many in `make faults`."""
+    """Choose the number of trials: the first in `make test`, the second in `make faults`."""
     many = pytest.param(long, marks=[pytest.mark.faults, pytest.mark.timeout(5400)])
     return pytest.mark.parametrize("count", [short, many])
 
 
 def in_turn(steps: list[str], count: int, chance: random.Random) -> list[str]:
-    """`count` steps, each as often as any other, in a random order."""
+    """Return `count` steps in random order, each as often as any other."""
     chosen = [steps[number % len(steps)] for number in range(count)]
     chance.shuffle(chosen)
     return chosen
 
 
 def refill(deployment: Cluster, limit: float, pool: str = "") -> float:
-    """Seconds until a claim made now is refilled: both kinds of workers consume."""
+    """Measure the seconds until a claim made now is refilled, which shows that both kinds of workers consume."""
     client = Client(settings=deployment.settings)
     started = monotonic()
     answer = wait_until(lambda: _claimed(client, [pool] if pool else NAMES), timeout=limit, what="a claim")

@@ -1,4 +1,4 @@
-"""Pools and workspaces for tests, made through the same functions the service uses."""
+"""Pools and workspaces for tests, made by the functions that the service uses."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ PRESET = "dev/small"
 
 
 class RecordingPublisher:
-    """Stands for Redis, which is outside these tests' reach: remembers what was sent."""
+    """Stands in for Redis, which these tests do not use: records what was sent."""
 
     def __init__(self) -> None:
         self.reconciled: list[tuple[str, int]] = []
@@ -62,7 +62,7 @@ def declare(
     organizations: str = "[]",
     **options: Any,
 ) -> ApplyReport:
-    """One template `dev` with one preset `small`; `extra` are further keys of the preset, `config` of the config."""
+    """Declare a template `dev` with a preset `small`; `extra` and `config` add keys to the preset and its config."""
     text = f"""
 schema: 1
 organizations: {organizations}
@@ -78,7 +78,7 @@ templates:
 def declare_simulated(
     database: Database, settings: Settings, desired: int = 2, *, config: str = "{}", extra: str = ""
 ) -> ApplyReport:
-    """The same pool, on the simulated provisioner."""
+    """Declare a template `dev` with a preset `small` on the simulated provisioner."""
     text = f"""
 schema: 1
 templates:
@@ -92,7 +92,7 @@ templates:
 
 
 def staffed(database: Database, settings: Settings, *roles: Role) -> None:
-    """Workers and beat (or only these roles) that are there right now, and a tick that has just ended."""
+    """Report workers and beat (or only these roles) as alive, and a tick as just ended."""
     control = [settings.queue(name) for name in (EVENTS, RECONCILE, CLAIMS, DEFAULT)]
     builds = [settings.queue(BUILDS, settings.host), settings.queue(BUILDS)]
     queues: dict[Role, list[str]] = {"worker": control, "builds": builds, "beat": []}
@@ -103,14 +103,14 @@ def staffed(database: Database, settings: Settings, *roles: Role) -> None:
 
 
 def ticked(database: Database) -> None:
-    """A tick that has just ended."""
+    """Record a tick that has just ended."""
     with database.read() as connection:
         now = database.now(connection)
     note_tick(database, now, {"tick": 1}, 0.1)
 
 
 def build_all(database: Database, runner: BuildRunner) -> int:
-    """Run every pending build to its end; how many there were."""
+    """Run every pending build to its end, and return how many there were."""
     with database.read() as connection:
         query = select(m.Build.id).where(m.Build.status == BuildStatus.PENDING).order_by(m.Build.priority, m.Build.id)
         ids = connection.execute(query).scalars().all()
@@ -120,7 +120,7 @@ def build_all(database: Database, runner: BuildRunner) -> int:
 
 
 def fill_really(database: Database, settings: Settings, runner: BuildRunner, name: str = PRESET) -> int:
-    """Turn and build, with the real provisioner, until nothing is left to do."""
+    """Alternate turns and builds, with the real provisioner, until nothing is left to do."""
     for _ in range(20):
         result = turn(database, settings, name)
         if not build_all(database, runner) and result.outcome != "changed":
@@ -134,7 +134,7 @@ def preset_id(database: Database, name: str = PRESET) -> int:
 
 
 def turn(database: Database, settings: Settings, name: str = PRESET) -> PresetResult:
-    """One turn of the preset."""
+    """Run one turn of the preset."""
     return reconcile_preset(database, settings, preset_id(database, name))
 
 
@@ -176,7 +176,7 @@ def finish_builds(
 
 
 def fill(database: Database, settings: Settings, name: str = PRESET) -> int:
-    """Turn and build until nothing is left to do."""
+    """Alternate turns and builds until nothing is left to do."""
     for _ in range(20):
         result = turn(database, settings, name)
         if not finish_builds(database) and result.outcome != "changed":
@@ -185,14 +185,14 @@ def fill(database: Database, settings: Settings, name: str = PRESET) -> int:
 
 
 def workspaces(database: Database, *conditions: Any) -> list[Any]:
-    """Workspace rows that are not deleted."""
+    """Return the workspace rows that are not deleted."""
     with database.read() as connection:
         query = select(m.Workspace).where(m.Workspace.deleted_at.is_(None), *conditions)
         return list(connection.execute(query.order_by(m.Workspace.created_at, m.Workspace.id)).all())
 
 
 def live(database: Database) -> int:
-    """Prebuilds pending, starting or running, not chosen for deletion."""
+    """Count the prebuilds that are pending, starting or running, and not chosen for deletion."""
     alive = (BuildStatus.PENDING, BuildStatus.RUNNING, BuildStatus.SUCCEEDED)
     return len(
         workspaces(
@@ -213,7 +213,7 @@ def age(database: Database, seconds: float, ids: Iterable[str] | None = None) ->
 
 
 def jump(database: Database, seconds: float) -> None:
-    """Let time pass: everything stored becomes older by that much."""
+    """Let time pass: make everything stored older by that much."""
     with database.write() as connection:
         for table in Base.metadata.sorted_tables:
             columns = {

@@ -1,4 +1,4 @@
-"""Many rows at once, by `INSERT … SELECT`, for what only shows in a large database. PostgreSQL only."""
+"""Insert many rows at once, by `INSERT … SELECT`, for effects that only a large database shows. PostgreSQL only."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ WHERE deleted_at IS NOT NULL AND claimed_at IS NOT NULL
 
 
 def pools(database: Database, number: int, desired: int) -> None:
-    """So many presets, `preset-1` and so on, each of a template of its own, without prebuilds."""
+    """Insert presets without prebuilds, `preset-1` and so on, each with its own template."""
     with database.write() as connection:
         for statement in _POOLS:
             sizes = {"number": number, "desired": desired}
@@ -85,7 +85,7 @@ def stock(database: Database, each: int, *, first_slot: int = 0) -> None:
 
 
 def bury(database: Database, each: int) -> None:
-    """Give every preset `each` workspaces that are gone, half of them claimed once, with builds, events and history."""
+    """Give every preset `each` deleted workspaces, half of them once claimed, with builds, events and history."""
     with database.write() as connection:
         connection.execute(text(_BURIED), {"each": each})
         for statement in (_BUILDS, _CLAIMS, _HISTORY):
@@ -94,6 +94,6 @@ def bury(database: Database, each: int) -> None:
 
 
 def analyze(database: Database) -> None:
-    """What autovacuum does by and by: statistics, and pages known to be visible to all."""
-    with database.read() as connection:  # the one that begins no transaction
+    """Do what autovacuum would do gradually: update statistics and the visibility map."""
+    with database.read() as connection:  # it begins no transaction, in which VACUUM can't run
         connection.execute(text("VACUUM ANALYZE"))

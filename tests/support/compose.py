@@ -1,4 +1,4 @@
-"""What the tests of docker-compose.yml start: a pools file, and a .env of nothing but passwords."""
+"""Inputs for the tests of docker-compose.yml: a pools file, and a .env that has only passwords."""
 
 from __future__ import annotations
 

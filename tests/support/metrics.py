@@ -1,4 +1,4 @@
-"""The metrics as a scrape names them."""
+"""Names of metrics in a scrape."""
 
 from __future__ import annotations
 
@@ -6,5 +6,5 @@ from prebuild_tasks.insight.metrics.catalog import Metric
 
 
 def full_name(metric: Metric) -> str:
-    """The name in a scrape of what is no histogram."""
+    """Return the name in a scrape of a metric that is not a histogram."""
     return f"{metric.name}_total" if metric.kind == "counter" else metric.name

@@ -1,4 +1,4 @@
-"""What is shipped for Prometheus and Grafana, read."""
+"""Readers of the shipped Prometheus rules and Grafana dashboard."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Print where each test of the release before is now, or why it fell.
+"""Print where each test of v0.1.0 is now, or why it was dropped.
 
 `python -m tests.support.moved_tests`: a table in Markdown, from both collections. Exits with 1 if a test is missing
-without a reason, or if 20 or more fell.
+without a reason, or if 20 or more were dropped.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ RENAMED = {
     "tests/services/test_build_limits.py::test_two_hundred_builds_beat_in_time":
         "tests/builds/test_limits.py::test_two_hundred_leases_are_renewed_in_time",
 }  # fmt: skip
-"""Tests that have another name in the file that theirs became."""
+"""Tests that have another name in their file's successor."""
 FELL = {
     "tests/core/test_schedule.py::test_english":
         "the description of a schedule in words, which only this test called, is gone",
@@ -49,11 +49,11 @@ FELL = {
 
 @dataclass(frozen=True, slots=True)
 class Moved:
-    """A test of the release before, and the test that it became."""
+    """A test of v0.1.0, and its successor."""
 
     old: str
     new: str
-    """Empty if it fell."""
+    """Empty if the test was dropped."""
     reason: str = ""
 
 
@@ -75,7 +75,7 @@ def function_of(test: str) -> str:
 
 
 def compare(old: Sequence[str], new: Sequence[str], files: Mapping[str, str]) -> Iterator[Moved]:
-    """Match the tests: by id, else by their place among a function's cases, whose texts may have been reworded."""
+    """Match tests by id, else by their position among a function's cases, whose texts may have been reworded."""
     ids = set(new)
     cases: dict[str, list[str]] = defaultdict(list)
     for test in new:
@@ -97,7 +97,7 @@ def compare(old: Sequence[str], new: Sequence[str], files: Mapping[str, str]) ->
 
 
 def table(rows: Iterable[Moved]) -> str:
-    """Lay the rows out in Markdown; a function's cases take one line where they all moved alike."""
+    """Format the rows in Markdown; a function's cases share one line if they all moved alike."""
     grouped: dict[tuple[str, str, str], int] = defaultdict(int)
     for row in rows:
         grouped[function_of(row.old), function_of(row.new), row.reason] += 1
@@ -109,7 +109,7 @@ def table(rows: Iterable[Moved]) -> str:
 
 
 def moved_files() -> dict[str, str]:
-    """Read which file became which."""
+    """Read the table of moved files."""
     return dict(line.split() for line in FILES.read_text().splitlines())
 
 

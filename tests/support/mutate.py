@@ -23,7 +23,7 @@ from tests.support.mutations import MUTATIONS, Change, Mutation
 from tests.support.old_tree import ROOT, NoHistoryError, install, unpack
 
 PATIENCE = 900
-"""Seconds for one run: a mutation may make a test wait for ever."""
+"""Seconds for one run, because a mutation may make a test wait forever."""
 _LEFT_OUT = shutil.ignore_patterns(".git", ".venv", ".prebuild", "__pycache__", ".*_cache", ".hypothesis")
 _FAILED = re.compile(r"^(?:FAILED|ERROR) (tests/\S+::\w+(?:\[.*?\])?)(?= - |$)", re.MULTILINE)
 
@@ -39,13 +39,13 @@ class Outcome(StrEnum):
 
     @property
     def is_caught(self) -> bool:
-        """Whether a test noticed the mutation."""
+        """Tell whether a test noticed the mutation."""
         return self in (Outcome.CAUGHT, Outcome.HUNG)
 
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """What pytest answered: its exit code, None if it did not end, and the tests that failed."""
+    """The result of a pytest run: the exit code, None if it did not end, and the failed tests."""
 
     code: int | None
     failed: tuple[str, ...] = ()
@@ -64,7 +64,7 @@ class Tree:
             str(self.python), "-m", "pytest", "-q", "-rfE", "-p", "no:cacheprovider", *options,
             "-m", "not faults and not docker and not deploys and not monitoring", *tests,
         ]  # fmt: skip
-        # No bytecode: a file that is changed twice within a second would not be compiled again.
+        # Without bytecode, because a file that is changed twice within a second would not be compiled again.
         environment = os.environ | {"PYTHONPATH": str(self.directory), "PYTHONDONTWRITEBYTECODE": "1"}
         try:
             done = subprocess.run(

@@ -1,4 +1,4 @@
-"""Mutations of rules, each spelled for the release before and for this tree, with the tests that should notice it."""
+"""Mutations of rules, each spelled for v0.1.0 and for this tree, with the tests that should notice it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One text in one file, replaced where it stands exactly once."""
+    """A replacement of one text, which must occur exactly once, in one file."""
 
     path: str
     """Under prebuild_tasks/."""

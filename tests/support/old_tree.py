@@ -1,4 +1,4 @@
-"""The tree of the release before this one, v0.1.0, from the history of this checkout."""
+"""The tree of the previous release, v0.1.0, from the history of this checkout."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 COMMIT = "3ea5ea6"
-"""The commit of v0.1.0: a clone may lack the tag."""
+"""The commit of v0.1.0, because a clone may lack the tag."""
 
 
 class NoHistoryError(Exception):
-    """This checkout does not contain the commit of the release before."""
+    """This checkout does not contain the commit of v0.1.0."""
 
 
 def unpack(directory: Path) -> Path:
-    """Write the tree of the release before into `directory`. Raises NoHistoryError."""
+    """Write the tree of v0.1.0 into `directory`. Raises NoHistoryError."""
     found = subprocess.run(["git", "archive", COMMIT], cwd=ROOT, capture_output=True, check=False)
     if found.returncode:
         raise NoHistoryError(
@@ -31,7 +31,7 @@ def unpack(directory: Path) -> Path:
 
 
 def install(tree: Path) -> Path:
-    """Make an environment for an unpacked tree with what its own lock names; return its Python."""
+    """Create an environment for an unpacked tree with the packages of its own lock; return its Python."""
     uv = Path(sys.executable).with_name("uv")
     python = tree / ".venv" / "bin" / "python"
     for command in (

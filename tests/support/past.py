@@ -1,4 +1,4 @@
-"""A past for the report: claims, builds and workspaces as they would have been left, written into the tables."""
+"""History for the report: rows of claims, builds and workspaces as the service would have left them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.support.builders import PRESET, preset_id
 
 
 class Past:
-    """What happened to one preset. Every method notes one fact; `write` stores them all."""
+    """Collects events of one preset. Every method notes one fact; `write` stores them all."""
 
     def __init__(self, database: Database, name: str = PRESET) -> None:
         self.database = database
@@ -26,12 +26,12 @@ class Past:
             self.organization_id = connection.execute(select(m.Organization.id)).scalar_one()
 
     def installed(self, at: datetime) -> None:
-        """When the installation was made; stored at once."""
+        """Store the time at which the installation was created."""
         with self.database.write() as connection:
             connection.execute(update(m.Installation).values(created_at=at))
 
     def write(self) -> None:
-        """Store what was noted since."""
+        """Store the facts noted so far."""
         with self.database.write() as connection:
             for table, rows in self._rows.items():
                 if rows:
@@ -62,7 +62,7 @@ class Past:
         gone: datetime | None = None,
         reason: str = "expired",
     ) -> str:
-        """One workspace with its builds: started at `created`, ready, claimed, and chosen for deletion at `gone`."""
+        """Note a workspace with its builds: started at `created`, ready, claimed, and chosen for deletion at `gone`."""
         workspace_id = str(uuid.uuid4())
         values = {
             "id": workspace_id,

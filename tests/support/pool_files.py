@@ -18,7 +18,7 @@ templates:
 
 
 def many(number: int, *, desired: int = 1, start: str = "true") -> str:
-    """A template per ten presets, each with a parameter and a schedule."""
+    """Return a pools file with a template per ten presets, each with a parameter and a schedule."""
     lines = ["schema: 1", "templates:"]
     for position in range(0, number, 10):
         lines += [f"  - name: t{position}", f'    config: {{start: "{start}"}}', "    presets:"]
@@ -31,5 +31,5 @@ def many(number: int, *, desired: int = 1, start: str = "true") -> str:
 
 
 def load_text(text: str, file: str = "<text>", *, check_config: ConfigCheck | None = None) -> DeclaredPools:
-    """Load a text as the pools file of this name."""
+    """Load a text as if it were the pools file of this name."""
     return load_nodes([read_text(text, file)], check_config)

@@ -1,4 +1,4 @@
-"""Counts what is asked of PostgreSQL and of Redis where it leaves the process, below SQLAlchemy and below our code."""
+"""Record what the process sends to PostgreSQL and Redis, below SQLAlchemy and below our own code."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from redis.connection import AbstractConnection
 
 @contextmanager
 def asked_of_postgresql() -> Iterator[list[str]]:
-    """The statements that psycopg sends while the block runs, BEGIN and COMMIT among them."""
+    """Record the statements that psycopg sends while the block runs, including BEGIN and COMMIT."""
     found: list[str] = []
     execute, commit = psycopg.Cursor.execute, psycopg.Connection.commit
 
@@ -35,7 +35,7 @@ def asked_of_postgresql() -> Iterator[list[str]]:
 
 @contextmanager
 def asked_of_redis() -> Iterator[list[str]]:
-    """The commands that redis-py sends while the block runs, one for each round trip."""
+    """Record the commands that redis-py sends while the block runs, one for each round trip."""
     found: list[str] = []
     send = AbstractConnection.send_packed_command
 

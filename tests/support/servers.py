@@ -1,6 +1,6 @@
-"""Real servers for the tests: Redis as `prebuild up` runs it, and PostgreSQL, also as root, where it refuses to run.
+"""Real servers for the tests: Redis as `prebuild up` runs it, and PostgreSQL, even for root, as which it won't run.
 
-Every server has a directory, a socket and a name of its own, so that any number of test runs live side by side.
+Every server has its own directory, socket and name, so that any number of test runs can go on side by side.
 """
 
 from __future__ import annotations
@@ -24,17 +24,17 @@ from tests.support.spawned_redis import SpawnedRedis
 from tests.support.wait import wait_until
 
 _SOCKET_DIRECTORY_MAX = 80
-"""Bytes, so that `.s.PGSQL.5432` still fits into a unix socket's path, on macOS too."""
+"""Maximum length of a server's directory in bytes: a unix socket's path must fit, on macOS too."""
 _IN_MEMORY_MIN = 1 << 30
-"""Free bytes that make a memory disk worth it: containers often have 64 MB."""
+"""Free bytes from which a memory disk is used: containers often have only 64 MB."""
 _STOP_GRACE = 10.0
 _RESTART_GRACE = 60.0
-"""A restart in the midst of a test waits for whatever the disk has to do before."""
+"""Seconds for a restart during a test, which may have to wait for the disk."""
 
 
 @contextmanager
 def redis_server() -> Iterator[str]:
-    """The URL of a Redis that lives as long as the block."""
+    """Run Redis for as long as the block lasts, and yield its URL."""
     with _directory("pt-redis-", {}) as directory:
         server = SpawnedRedis(directory)
         try:
@@ -47,13 +47,13 @@ def redis_server() -> Iterator[str]:
 
 @contextmanager
 def postgres_server() -> Iterator[str]:
-    """The URL, without a database's name, of a PostgreSQL that lives as long as the block."""
+    """Run PostgreSQL for as long as the block lasts, and yield its URL without a database's name."""
     with restartable_postgres() as server:
         yield server.url
 
 
 class PostgresServer:
-    """One cluster of our own, on a unix socket, that can be stopped hard and started again."""
+    """A PostgreSQL cluster on a unix socket that can be killed and started again."""
 
     def __init__(self, directory: Path, who: dict[str, Any]) -> None:
         self._who, self._directory = who, directory
@@ -61,7 +61,7 @@ class PostgresServer:
         self._environment = {"PATH": os.environ["PATH"], "LC_ALL": "C", "HOME": str(directory)}
         self._data = str(directory / "data")
         self.options: dict[str, str] = {}
-        """Further settings, from the next start on."""
+        """Further settings, which take effect at the next start."""
         self.data = directory / "data"
         self.url = f"postgresql+psycopg://postgres@/{{}}?host={directory}"
         self.socket = directory / ".s.PGSQL.5432"
@@ -74,13 +74,13 @@ class PostgresServer:
     def start(self) -> subprocess.Popen[bytes]:
         settings = {
             "unix_socket_directories": str(self._directory),
-            "unix_socket_permissions": "0700",  # initdb trusts whoever can connect
+            "unix_socket_permissions": "0700",  # initdb's default lets anybody in who can connect
             "listen_addresses": "",
             "fsync": "off",
             "full_page_writes": "off",
             "max_connections": "200",
             "shared_buffers": "64MB",
-            "max_wal_size": "128MB",  # a database per test writes 8 MB of it each
+            "max_wal_size": "128MB",  # each test's database writes 8 MB of it
             **self.options,
         }
         options = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
@@ -95,7 +95,7 @@ class PostgresServer:
 
     @property
     def log(self) -> str:
-        """What it has logged since it was made."""
+        """Return everything it has logged."""
         return (self._directory / "log").read_text()
 
     def wait_ready(self) -> None:
@@ -103,7 +103,7 @@ class PostgresServer:
         assert self.process.poll() is None, (self._directory / "log").read_text()
 
     def restart(self, how: signal.Signals) -> None:
-        """Stop it, SIGINT: fast, SIGQUIT: immediate, as in a crash; and start it again."""
+        """Stop it (SIGINT: fast; SIGQUIT: immediate, as in a crash), and start it again."""
         self.process.send_signal(how)
         self.process.wait(_RESTART_GRACE)
         self.start()
@@ -112,7 +112,7 @@ class PostgresServer:
 
 @contextmanager
 def restartable_postgres(options: Mapping[str, str] | None = None) -> Iterator[PostgresServer]:
-    """A PostgreSQL that lives as long as the block, with its handle; `options` are settings over those of the tests."""
+    """Run PostgreSQL for as long as the block lasts, and yield its handle; `options` override the tests' settings."""
     who = unprivileged()
     with _directory("pt-pg-", who) as directory:
         server = PostgresServer(directory, who)
@@ -123,7 +123,7 @@ def restartable_postgres(options: Mapping[str, str] | None = None) -> Iterator[P
 
 
 def migrate(url: str) -> None:
-    """As `prebuild db upgrade`, without a process of its own."""
+    """Migrate like `prebuild db upgrade`, without starting a process."""
     database = Database(url)
     try:
         database.upgrade()
@@ -132,7 +132,7 @@ def migrate(url: str) -> None:
 
 
 def postgres_binaries(who: dict[str, Any], directory: Path) -> Path:
-    """Where an initdb and a postgres are that this user can run. An error with the way out when they are nowhere."""
+    """Find the directory of an initdb and a postgres that this user can run; if there is none, fail with the remedy."""
     candidates = [Path(found).resolve().parent] if (found := shutil.which("initdb")) else []
     candidates += sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)
     packaged: list[Path] = []
@@ -143,7 +143,7 @@ def postgres_binaries(who: dict[str, Any], directory: Path) -> Path:
         if _runs(candidate, who):
             return candidate
     if who and packaged:
-        # Root's own .venv, as /root itself, is closed to everybody else: a copy of the server is not.
+        # Other users can't read root's .venv, or /root itself, but they can read a copy of the server.
         copy = directory / "server"
         shutil.copytree(packaged[0].parent, copy, symlinks=True)
         if _runs(copy / "bin", who):
@@ -156,7 +156,7 @@ def postgres_binaries(who: dict[str, Any], directory: Path) -> Path:
 
 @contextmanager
 def _directory(prefix: str, who: dict[str, Any]) -> Iterator[Path]:
-    """A private directory with a short path; in memory where there is room, which makes a database 7 times faster."""
+    """Create a private directory with a short path; in memory if there is room: databases are 7 times faster there."""
     for place in (Path("/dev/shm"), Path(tempfile.gettempdir()), Path("/tmp")):
         if _fits(place, who):
             break
@@ -183,9 +183,9 @@ def _guarded(
     how: signal.Signals,
     present: Callable[[], subprocess.Popen[bytes]] | None = None,
 ) -> Iterator[None]:
-    """End the server after the block (the `present` one, where it may be another by then), and when we are killed.
+    """End the server after the block (the `present` one, if it has been replaced), and when we are killed.
 
-    Then nothing of ours runs any more, so a shell does it: its input ends when we do, however that happens.
+    If we are killed, none of our code runs, so a shell does it: its input ends when we do, however that happens.
     """
     script = 'read -r _ || { kill -s "$1" "$2"; sleep 1; rm -rf "$3"; }'
     guard = subprocess.Popen(
@@ -206,7 +206,7 @@ def _guarded(
 
 
 def unprivileged() -> dict[str, Any]:
-    """For subprocess: somebody who is not root, if we are."""
+    """Return arguments for subprocess that run it as another user if we are root."""
     if os.geteuid() != 0:
         return {}
     for name in ("postgres", "nobody"):

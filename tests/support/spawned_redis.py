@@ -1,4 +1,4 @@
-"""The embedded Redis without the supervisor that `prebuild up` is for it."""
+"""The embedded Redis without `prebuild up` as its supervisor."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ class SpawnedRedis(RedisServer):
     process: subprocess.Popen[bytes] | None = None
 
     def spawn(self) -> subprocess.Popen[bytes]:
-        """Start it, in a session of its own so that Ctrl-C is not for it; `wait_ready` waits for its answer."""
+        """Start it in its own session, so that Ctrl-C does not reach it; `wait_ready` waits for its answer."""
         arguments = self.arguments()
-        with (self.directory / "redis.log").open("ab") as log:  # what it says before it opens its log itself
+        with (self.directory / "redis.log").open("ab") as log:  # its output until it opens its own log
             self.process = subprocess.Popen(
                 arguments, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
             )
         return self.process
 
     def stop(self) -> None:
-        """End what `spawn` started, and clean up."""
+        """End the process that `spawn` started, and clean up."""
         if self.process:
             self.process.terminate()
             try:

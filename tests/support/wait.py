@@ -1,4 +1,4 @@
-"""Waiting for a condition, with a limit. No test sleeps for luck."""
+"""Wait for a condition, up to a limit. Tests wait for conditions, never for a fixed time."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ T = TypeVar("T")
 
 
 def wait_until(condition: Callable[[], T], *, timeout: float = 60.0, what: str = "", pause: float = 0.02) -> T:
-    """The first true value of the condition. Fails with its last one."""
+    """Return the condition's first true value; at the limit, fail with its last value."""
     deadline = time.monotonic() + timeout
     while not (value := condition()):
         assert time.monotonic() < deadline, f"{what or condition} did not happen within {timeout} s: {value!r}"

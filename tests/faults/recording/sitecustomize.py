@@ -1,4 +1,4 @@
-"""On PYTHONPATH, it makes a process record its locks in the directory that LOCK_ORDER_DIR names."""
+"""Make a process with this directory on PYTHONPATH record its locks in the directory LOCK_ORDER_DIR."""
 
 import os
 import sys

@@ -1,6 +1,6 @@
-"""On PYTHONPATH, it makes a process believe that it is PREBUILD_FAULT_SKEW seconds later than it is.
+"""Shift the clock of a process with this directory on PYTHONPATH by PREBUILD_FAULT_SKEW seconds.
 
-What Celery and kombu read, and what we do; psycopg's own datetimes can't be replaced, and read no clock.
+It replaces the clocks that Celery, kombu and this project read. psycopg's datetimes can't be replaced, and read none.
 """
 
 import os
