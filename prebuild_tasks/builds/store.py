@@ -141,7 +141,8 @@ def read_taken(connection: Connection, build_id: str, runner: str) -> TakenBuild
     parameters = connection.execute(
         select(table.name, table.value, table.from_env, table.from_file).where(table.preset_id == row.preset_id)
     )
-    return TakenBuild(**row._mapping, parameters=[StoredParameter(*item) for item in parameters])  # noqa: SLF001 - SQLAlchemy's documented name
+    stored = [StoredParameter(item.name, item.value, item.from_env, item.from_file) for item in parameters]
+    return TakenBuild(**row._mapping, parameters=stored)  # noqa: SLF001 - SQLAlchemy's documented name
 
 
 def renew_leases(connection: Connection, runner: str, build_ids: Collection[str], now: datetime) -> list[RenewedLease]:
@@ -235,5 +236,9 @@ def add_logs(connection: Connection, chunks: Collection[LogChunk], now: datetime
 
 def pending_by_queue(connection: Connection) -> dict[str, int]:
     """Return the number of pending builds by the queue's host; `""` is the queue that every host serves."""
-    query = select(m.Build.queue, func.count()).where(m.Build.status == BuildStatus.PENDING).group_by(m.Build.queue)
-    return {row[0]: row[1] for row in connection.execute(query)}
+    query = (
+        select(m.Build.queue, func.count().label("number"))
+        .where(m.Build.status == BuildStatus.PENDING)
+        .group_by(m.Build.queue)
+    )
+    return {row.queue: row.number for row in connection.execute(query)}

@@ -49,13 +49,7 @@ if TYPE_CHECKING:
     from prebuild_tasks.reconcile.rules.state import desired_now
     from prebuild_tasks.reconcile.rules.wants import Quantities, Wanted, wants
     from prebuild_tasks.reconcile.store.backoff import slow_start_after_sql
-    from prebuild_tasks.reconcile.store.declared import (
-        WAS_UNHEALTHY,
-        DeclaredRow,
-        presets_query,
-        read_schedules,
-        to_preset,
-    )
+    from prebuild_tasks.reconcile.store.declared import WAS_UNHEALTHY, read_declared
     from prebuild_tasks.reconcile.store.expiry import fresh_since_sql, is_expired_sql, is_past_ttl_sql
     from prebuild_tasks.reconcile.store.in_flight import SHARED_BY_AT_MOST, read_in_flight, read_sharers, read_usage
     from prebuild_tasks.reconcile.store.other_versions import read_running, read_versions, second_choices, successors
@@ -70,7 +64,6 @@ __all__ = [
     "BackOff",
     "CancelPending",
     "Create",
-    "DeclaredRow",
     "GlobalSnapshot",
     "Grant",
     "LimitReason",
@@ -114,12 +107,11 @@ __all__ = [
     "order_presets",
     "other_versions",
     "parse",
-    "presets_query",
+    "read_declared",
     "read_global",
     "read_in_flight",
     "read_pools",
     "read_running",
-    "read_schedules",
     "read_sharers",
     "read_usage",
     "read_versions",
@@ -131,7 +123,6 @@ __all__ = [
     "slow_start_after",
     "slow_start_after_sql",
     "successors",
-    "to_preset",
     "wants",
     "why_short",
 ]
@@ -210,11 +201,8 @@ if not TYPE_CHECKING:  # mypy would take every name for defined
             ),
             "store.backoff": ("slow_start_after_sql",),
             "store.declared": (
-                "DeclaredRow",
                 "WAS_UNHEALTHY",
-                "presets_query",
-                "read_schedules",
-                "to_preset",
+                "read_declared",
             ),
             "store.expiry": (
                 "fresh_since_sql",

@@ -63,7 +63,7 @@ def read_totals(connection: Connection) -> Tally:
     table = m.Total
     value = _whole(table.value).label("value")
     for row in connection.execute(select(table.series, table.template, table.preset, table.detail, value)):
-        tally[Key(*row[:4])] += row.value
+        tally[Key(row.series, row.template, row.preset, row.detail)] += row.value
     return tally
 
 

@@ -58,8 +58,8 @@ class BuildOrigin:
 
     @classmethod
     def of(cls, rows: Iterable[Row[*tuple[Any, ...]]]) -> list[BuildOrigin]:
-        """Make one of each row with ORIGIN_COLUMNS."""
-        return [cls(*row) for row in rows]
+        """Make one of each row with ORIGIN_COLUMNS, and possibly more."""
+        return [cls(row.id, row.build_number, row.organization_id, row.preset_id, row.name, row.host) for row in rows]
 
 
 ORIGIN_COLUMNS = (
@@ -70,7 +70,7 @@ ORIGIN_COLUMNS = (
     m.Workspace.name,
     m.Workspace.host,
 )
-"""The columns of a BuildOrigin, in its order."""
+"""The columns of a BuildOrigin, by the names of its fields."""
 
 
 def insert_builds(  # every argument after the workspaces is a column of the builds

@@ -132,10 +132,10 @@ def _paused_for(paused: StoredPause | None, now: datetime) -> float:
 
 
 def _organizations(connection: Connection) -> dict[str, str]:
-    query = select(m.Template.name, m.Organization.name).join(
+    query = select(m.Template.name, m.Organization.name.label("organization")).join(
         m.Organization, m.Organization.id == m.Template.organization_id
     )
-    return {row[0]: row[1] for row in connection.execute(query)}
+    return {row.name: row.organization for row in connection.execute(query)}
 
 
 def _pending_age(connection: Connection, settings: Settings, now: datetime) -> dict[str, float]:
@@ -155,6 +155,6 @@ def _pending_age(connection: Connection, settings: Settings, now: datetime) -> d
 
 def _strays(connection: Connection) -> dict[str, int]:
     counted = select(stray_state_sql().label("state")).subquery()
-    query = select(counted.c.state, func.count()).group_by(counted.c.state)
-    counts = {row[0]: row[1] for row in connection.execute(query)}
+    query = select(counted.c.state, func.count().label("number")).group_by(counted.c.state)
+    counts = {row.state: row.number for row in connection.execute(query)}
     return {state.value: counts.get(state.value, 0) for state in StrayState}

@@ -33,7 +33,7 @@ from prebuild_tasks.insight.report.store import Percentiles, Span
 from prebuild_tasks.insight.report.types import Figures, PoolReport, Report
 from prebuild_tasks.model.names import PresetRef
 from prebuild_tasks.model.vocabulary import BuildStatus, Preset
-from prebuild_tasks.reconcile import DeclaredRow, presets_query, read_schedules, to_preset
+from prebuild_tasks.reconcile import read_declared
 from prebuild_tasks.schema import tables as m
 from prebuild_tasks.schema.lookup import resolve_preset
 
@@ -133,26 +133,24 @@ def _count(connection: Connection, span: Span, pools: dict[str, _Pool], ids: Map
 
 def _pools(connection: Connection, preset: str) -> tuple[dict[str, _Pool], dict[int, _Pool]]:
     """Return the pools by name, and the same pools by the id of each of their presets. Two statements."""
-    query = presets_query().add_columns(m.Preset.cost_per_hour).order_by(m.Preset.id)
     wanted = PresetRef.parse(preset) if preset else None
-    if wanted:
-        query = query.where(m.Template.name == wanted.template, m.Preset.name == wanted.preset)
-        query = query.where(m.TemplateVersion.name == wanted.version) if wanted.version else query
-    rows = connection.execute(query).all()
-    if wanted and not rows:
+    conditions = [] if wanted is None else [m.Template.name == wanted.template, m.Preset.name == wanted.preset]
+    if wanted and wanted.version:
+        conditions.append(m.TemplateVersion.name == wanted.version)
+    presets = read_declared(connection, *conditions)
+    if wanted and not presets:
         resolve_preset(connection, preset)
-    schedules = read_schedules(connection, select(m.Preset.id).where(m.Preset.id.in_([row.id for row in rows])))
     pools: dict[str, _Pool] = {}
     ids: dict[int, _Pool] = {}
-    for row in rows:
-        ref = str(PresetRef(row.template_name, row.name, wanted.version if wanted else None))
-        pool = ids[row.id] = pools.setdefault(ref, _Pool(ref, (row.template_id, row.name)))
-        pool.costs[row.id] = row.cost_per_hour
-        declared = to_preset(DeclaredRow.of(row), schedules.get(row.id, ()))
+    for item in presets:
+        ref = str(PresetRef(*item.pool, wanted.version if wanted else None))
+        pool = ids[item.preset_id] = pools.setdefault(ref, _Pool(ref, (item.template_id, item.pool.preset)))
+        pool.costs[item.preset_id] = item.cost_per_hour
+        declared = item.preset
         if declared.active:
             pool.declared = declared
         if declared.active or not pool.declared:
-            pool.timezone = row.timezone
+            pool.timezone = declared.timezone
     return pools, ids
 
 

@@ -124,12 +124,12 @@ def busy_hours(misses: tuple[tuple[int, ...], ...], share: float = 0.75) -> Busy
 
     A run does not cross midnight.
     """
-    by_hour = [sum(row[hour] for row in misses) for hour in range(24)]
+    by_hour = [sum(day[hour] for day in misses) for hour in range(24)]
     total = sum(by_hour)
     if not total:
         return None
     spans = ((first, last) for first in range(24) for last in range(first, 24))
     enough = ((f, n) for f, n in spans if sum(by_hour[f : n + 1]) >= share * total)
     first, last = min(enough, key=lambda span: (span[1] - span[0], -sum(by_hour[span[0] : span[1] + 1]), span))
-    inside = [sum(row[first : last + 1]) for row in misses]
+    inside = [sum(day[first : last + 1]) for day in misses]
     return BusyHours(first, last, tuple(day for day, count in enumerate(inside) if count), sum(inside))

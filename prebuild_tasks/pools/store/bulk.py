@@ -21,7 +21,8 @@ def insert_rows(
         return []
     columns = table.__table__.c
     query = insert(table).returning(columns.id, *(columns[name] for name in key))
-    ids = {tuple(row[1:]): row[0] for row in connection.execute(query, list(rows))}
+    inserted = connection.execute(query, list(rows)).mappings()
+    ids = {tuple(row[name] for name in key): row["id"] for row in inserted}
     return [ids[tuple(row[name] for name in key)] for row in rows]
 
 

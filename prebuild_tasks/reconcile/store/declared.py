@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from operator import attrgetter
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, Select, func, literal_column, or_, select
+from sqlalchemy import ColumnElement, Connection, Row, Select, func, literal_column, or_, select
 
 from prebuild_tasks.db.base import Json
-from prebuild_tasks.model.names import PresetRef
+from prebuild_tasks.model.names import PoolName, PresetRef
 from prebuild_tasks.model.vocabulary import Preset, PresetStatus, Schedule
 from prebuild_tasks.reconcile.rules.model import Counts, PresetCounts, RecentFailures
 from prebuild_tasks.schema import tables as m
 from prebuild_tasks.schema.conditions import TEMPLATE_OF_VERSION, USES_ACTIVE_VERSION, VERSION_OF_PRESET
-from prebuild_tasks.schema.pauses import PAUSED_KEY
+from prebuild_tasks.schema.pauses import PAUSED_KEY, StoredPause
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,17 +26,29 @@ class Declared:
 
     preset_id: int
     preset: Preset
+    pool: PoolName
+    template_id: int
     replace_strategy: str
+    cost_per_hour: float | None
 
 
 def read_declared(connection: Connection, *conditions: ColumnElement[bool]) -> list[Declared]:
-    """Read the presets that meet conditions on preset, version and template. Two statements."""
-    rows = connection.execute(presets_query().where(*conditions)).all()
+    """Read the presets that meet conditions on preset, version and template, by id. Two statements."""
+    query = presets_query().add_columns(m.Preset.cost_per_hour).where(*conditions).order_by(m.Preset.id)
+    rows = connection.execute(query).all()
     schedules = read_schedules(connection, select(m.Preset.id).where(m.Preset.id.in_([row.id for row in rows])))
-    return [
-        Declared(row.id, to_preset(DeclaredRow.of(row), schedules.get(row.id, ())), row.replace_strategy)
-        for row in rows
-    ]
+    return [_declared(PresetRow.of(row), schedules.get(row.id, ()), row.cost_per_hour) for row in rows]
+
+
+def _declared(row: PresetRow, schedules: tuple[Schedule, ...], cost_per_hour: float | None) -> Declared:
+    return Declared(
+        row.declared.id,
+        to_preset(row.declared, schedules),
+        PoolName(row.declared.template_name, row.declared.name),
+        row.template_id,
+        row.replace_strategy,
+        cost_per_hour,
+    )
 
 
 _NONE: ColumnElement[Any] = literal_column("'[]'")
@@ -66,7 +79,7 @@ _COUNTED = (
 
 
 class DeclaredRow(NamedTuple):
-    """A preset with its template and version: the columns of `counted_query`, in its order."""
+    """A preset with its template and version. The fields have the names of the columns of `counted_query`."""
 
     id: int
     desired: int
@@ -90,18 +103,50 @@ class DeclaredRow(NamedTuple):
     template_name: str
     name: str
     version_name: str
-    paused: Mapping[str, Any] | None
+    paused: StoredPause | None
 
     @classmethod
-    def of(cls, row: Sequence[Any]) -> DeclaredRow:
-        """Make one from a row of `counted_query` or `presets_query`."""
-        # By position, which is fastest: a tick does this for every preset.
-        return cls._make(row[: len(_COUNTED)])
+    def of(cls, row: Row[*tuple[Any, ...]]) -> DeclaredRow:
+        """Make one from a row with the columns of `counted_query`, and possibly more."""
+        return cls._make(_declared_columns(row))
 
     @property
     def ref(self) -> str:
         """Return the preset's name: `template/preset`, with `@version` unless that is the active version."""
         return str(PresetRef.of(self.template_name, self.name, self.version_name, active=self.using_active_version))
+
+
+_declared_columns = attrgetter(*DeclaredRow._fields)
+"""Reads the columns of a DeclaredRow from a row, by their names and in one call: a tick does this for every preset."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PresetRow:
+    """A preset with what only its turn needs. The other fields have the names of the columns of `presets_query`."""
+
+    declared: DeclaredRow
+    recipe_digest: str
+    status: PresetStatus
+    failures_in_row: int
+    replace_strategy: str
+    max_surge: int
+    ready_timeout_s: float
+    """Seconds."""
+    template_id: int
+
+    @classmethod
+    def of(cls, row: Row[*tuple[Any, ...]]) -> PresetRow:
+        """Make one from a row with the columns of `presets_query`, and possibly more."""
+        return cls(
+            declared=DeclaredRow.of(row),
+            recipe_digest=row.recipe_digest,
+            status=row.status,
+            failures_in_row=row.failures_in_row,
+            replace_strategy=row.replace_strategy,
+            max_surge=row.max_surge,
+            ready_timeout_s=row.ready_timeout_s,
+            template_id=row.template_id,
+        )
 
 
 def counted_query() -> Select[*tuple[Any, ...]]:
@@ -110,7 +155,7 @@ def counted_query() -> Select[*tuple[Any, ...]]:
 
 
 def presets_query() -> Select[*tuple[Any, ...]]:
-    """Select the columns of a DeclaredRow for every preset, followed by those that only its turn needs."""
+    """Select the columns of a PresetRow for every preset: a DeclaredRow's, and those that only its turn needs."""
     return counted_query().add_columns(
         m.Preset.recipe_digest,
         m.Preset.status,
@@ -189,6 +234,6 @@ def read_schedules(connection: Connection, preset_ids: Select[int]) -> dict[int,
         .where(table.preset_id.in_(preset_ids))
         .order_by(table.preset_id, table.position)
     ).all()
-    for preset_id, cron, desired in rows:
-        by_preset[preset_id].append(Schedule(cron, desired))
+    for row in rows:
+        by_preset[row.preset_id].append(Schedule(row.cron, row.desired))
     return {preset_id: tuple(schedules) for preset_id, schedules in by_preset.items()}

@@ -103,8 +103,8 @@ def read_usage(connection: Connection) -> tuple[dict[int, Usage], dict[int, int]
 
 
 def _in_flight_by(connection: Connection, column: InstrumentedAttribute[int]) -> dict[int, int]:
-    query = select(column, func.count().label("number")).where(IS_IN_FLIGHT).group_by(column)
-    return {row[0]: row.number for row in connection.execute(query)}
+    query = select(column.label("key"), func.count().label("number")).where(IS_IN_FLIGHT).group_by(column)
+    return {row.key: row.number for row in connection.execute(query)}
 
 
 def read_sharers(

@@ -109,7 +109,7 @@ def successors(connection: Connection) -> dict[str, str]:
     active = aliased(m.Preset)
     version = aliased(m.TemplateVersion)
     query = (
-        select(m.Preset.id, active.id)
+        select(m.Preset.id, active.id.label("successor_id"))
         .join(*VERSION_OF_PRESET)
         .join(*TEMPLATE_OF_VERSION)
         .join(version, version.id == m.Template.active_version_id)
@@ -117,7 +117,7 @@ def successors(connection: Connection) -> dict[str, str]:
         .where(active.replace_strategy == ROLLING, active.removed_at.is_(None))
         .where(m.Template.deleted_at.is_(None), m.Template.deprecated.is_(False))
     )
-    return {str(preset_id): str(successor_id) for preset_id, successor_id in connection.execute(query)}
+    return {str(row.id): str(row.successor_id) for row in connection.execute(query)}
 
 
 def read_versions(connection: Connection, preset_id: int) -> list[int]:
@@ -141,10 +141,8 @@ def read_running(connection: Connection, preset_ids: Sequence[int]) -> dict[int,
     ids: BindParameter[int] = bindparam("ids", list(preset_ids), expanding=True, literal_execute=True)
     query = select(m.Workspace.preset_id, m.Workspace.id, m.Workspace.created_at, m.Workspace.ready_at)
     running: dict[int, list[RunningPrebuild]] = defaultdict(list)
-    for preset_id, identity, created_at, ready_at in connection.execute(
-        query.where(IS_LIVE_PREBUILD, IS_RUNNING, m.Workspace.preset_id.in_(ids))
-    ):
-        running[preset_id].append(RunningPrebuild(identity, created_at, ready_at is not None))
+    for row in connection.execute(query.where(IS_LIVE_PREBUILD, IS_RUNNING, m.Workspace.preset_id.in_(ids))):
+        running[row.preset_id].append(RunningPrebuild(row.id, row.created_at, row.ready_at is not None))
     return running
 
 

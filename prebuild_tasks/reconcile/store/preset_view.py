@@ -16,7 +16,7 @@ from prebuild_tasks.db.engine import Database
 from prebuild_tasks.model.vocabulary import BuildStatus, Preset, PresetStatus, Schedule, Transition
 from prebuild_tasks.reconcile.rules.model import PresetSnapshot, RecentFailures, RunningPrebuild
 from prebuild_tasks.reconcile.store.declared import (
-    DeclaredRow,
+    PresetRow,
     global_pause_column,
     presets_query,
     recent_failures,
@@ -67,31 +67,32 @@ def read_preset(
     if not rows:
         return None
     row = rows[0]
-    declared = DeclaredRow.of(row)
+    stored = PresetRow.of(row)
+    declared = stored.declared
     times: tuple[Schedule, ...] = ()
     if row.has_schedules:
-        times = tuple(Schedule(cron, desired) for cron, desired in schedules.rows(connection, values))
+        times = tuple(Schedule(item.cron, item.desired) for item in schedules.rows(connection, values))
     workspaces = prebuilds.rows(connection, values)
     since = row.now - timedelta(seconds=backoff_lookback)
-    failures = recent_failures(row.desired, row.recent_failures, row.recent_unhealthy, since)
+    failures = recent_failures(declared.desired, declared.recent_failures, declared.recent_unhealthy, since)
     snapshot = _snapshot(to_preset(declared, times), workspaces, failures)
     return PresetView(
         snapshot=snapshot,
         now=row.now,
         preset_id=preset_id,
         ref=declared.ref,
-        organization_id=row.organization_id,
-        recipe_digest=row.recipe_digest,
-        status=row.status,
-        failures_in_row=row.failures_in_row,
-        slow_start=row.slow_start,
-        template_id=row.template_id,
-        name=row.name,
-        replace_strategy=row.replace_strategy,
-        max_surge=row.max_surge,
-        ready_timeout=row.ready_timeout_s,
-        paused=pause_holds(row.paused, row.now) or pause_holds(row.global_pause, row.now),
-        max_builds_in_flight=row.max_builds_in_flight,
+        organization_id=declared.organization_id,
+        recipe_digest=stored.recipe_digest,
+        status=stored.status,
+        failures_in_row=stored.failures_in_row,
+        slow_start=declared.slow_start,
+        template_id=stored.template_id,
+        name=declared.name,
+        replace_strategy=stored.replace_strategy,
+        max_surge=stored.max_surge,
+        ready_timeout=stored.ready_timeout_s,
+        paused=pause_holds(declared.paused, row.now) or pause_holds(row.global_pause, row.now),
+        max_builds_in_flight=declared.max_builds_in_flight,
         lost_turns=row.lost_turns or 0,
         rests_until=row.rests_until,
         held_slots={item.id: item.slot for item in workspaces if item.slot is not None},

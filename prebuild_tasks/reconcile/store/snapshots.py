@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from operator import attrgetter
 from typing import Any, NamedTuple
 
 from sqlalchemy import ColumnElement, Connection, Row, Select, and_, case, exists, func, null, or_, select
@@ -14,6 +15,7 @@ from prebuild_tasks.model.vocabulary import BuildStatus, Preset, PresetStatus, S
 from prebuild_tasks.reconcile.rules.model import Counts, GlobalSnapshot, PresetCounts
 from prebuild_tasks.reconcile.store.declared import (
     DeclaredRow,
+    PresetRow,
     counted_query,
     presets_query,
     read_schedules,
@@ -92,7 +94,7 @@ def read_global(
     presets = _read_presets(connection, now, counted_query())
     if paused_too:
         since = now - timedelta(seconds=backoff_lookback)
-        return GlobalSnapshot(now, tuple(presets.counted(row, since) for row in presets.rows), paused)
+        return GlobalSnapshot(now, tuple(presets.counted(DeclaredRow.of(row), since) for row in presets.rows), paused)
     return GlobalSnapshot(now=now, presets=tuple(presets.unpaused(now, backoff_lookback)), paused=paused)
 
 
@@ -122,28 +124,31 @@ def read_pools(
     since = now - timedelta(seconds=backoff_lookback)
     of_presets = [] if only is None else [m.Workspace.preset_id.in_(only)]
     failed = _read_failed(connection, *of_presets)
-    pools = [
-        PoolRow(
-            counted=presets.counted(row, since),
-            failed=failed.get(row.id, _NO_FAILED).starts,
-            failed_deletions=failed.get(row.id, _NO_FAILED).deletions,
-            status=row.status,
-            status_reason=row.status_reason,
-            last_error=row.last_error,
-            failures_in_row=row.failures_in_row,
-            failure=(row.failure or "") if row.failures_in_row else None,
-            paused=next((p for p in (everything, row.paused) if pause_holds(p, now)), None),
-            paused_everything=pause_holds(everything, now),
-            rolling=row.replace_strategy == ROLLING,
-            max_surge=row.max_surge,
-            ready_timeout=timedelta(seconds=row.ready_timeout_s),
-            version=row.version_name,
-            cost_per_hour=row.cost_per_hour,
-            lost_turns=row.lost_turns or 0,
-            rests_until=row.rests_until if row.rests_until and now < row.rests_until else None,
+    pools = []
+    for row in presets.rows:
+        preset = PresetRow.of(row)
+        own = preset.declared
+        pools.append(
+            PoolRow(
+                counted=presets.counted(own, since),
+                failed=failed.get(own.id, _NO_FAILED).starts,
+                failed_deletions=failed.get(own.id, _NO_FAILED).deletions,
+                status=preset.status,
+                status_reason=row.status_reason,
+                last_error=row.last_error,
+                failures_in_row=preset.failures_in_row,
+                failure=(row.failure or "") if preset.failures_in_row else None,
+                paused=next((p for p in (everything, own.paused) if pause_holds(p, now)), None),
+                paused_everything=pause_holds(everything, now),
+                rolling=preset.replace_strategy == ROLLING,
+                max_surge=preset.max_surge,
+                ready_timeout=timedelta(seconds=preset.ready_timeout_s),
+                version=own.version_name,
+                cost_per_hour=row.cost_per_hour,
+                lost_turns=row.lost_turns or 0,
+                rests_until=row.rests_until if row.rests_until and now < row.rests_until else None,
+            )
         )
-        for row in presets.rows
-    ]
     return now, sorted(pools, key=lambda pool: pool.ref)
 
 
@@ -195,16 +200,18 @@ class _Presets:
     schedules: Mapping[int, tuple[Schedule, ...]]
     counts: Mapping[int, Counts]
 
-    def counted(self, row: Row[*tuple[Any, ...]], since: datetime) -> PresetCounts:
-        declared = DeclaredRow.of(row)
-        return to_counted(declared, self.schedules.get(declared.id, ()), self.counts.get(declared.id, _NOTHING), since)
+    def counted(self, row: DeclaredRow, since: datetime) -> PresetCounts:
+        return to_counted(row, self.schedules.get(row.id, ()), self.counts.get(row.id, _NOTHING), since)
 
     def unpaused(self, now: datetime, backoff_lookback: float) -> list[PresetCounts]:
         since = now - timedelta(seconds=backoff_lookback)
-        return [self.counted(row, since) for row in self.rows if not (row.paused and pause_holds(row.paused, now))]
+        rows = (DeclaredRow.of(row) for row in self.rows)
+        return [self.counted(row, since) for row in rows if not (row.paused and pause_holds(row.paused, now))]
 
 
 _NOTHING = Counts()
+_counts_columns = attrgetter(*Counts._fields)
+"""Reads the columns of Counts from a row, by their names."""
 
 
 def _read_presets(
@@ -259,4 +266,4 @@ def _counts(connection: Connection, now: datetime, *conditions: ColumnElement[bo
         .where(IS_LIVE_PREBUILD, *conditions)
         .group_by(m.Workspace.preset_id)
     )
-    return {row[0]: Counts._make(row[1:]) for row in connection.execute(query).all()}
+    return {row.preset_id: Counts._make(_counts_columns(row)) for row in connection.execute(query).all()}
