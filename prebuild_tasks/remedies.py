@@ -55,6 +55,17 @@ class RemedyKind(StrEnum):
     """Subject: the build or the workspace."""
     DIAGNOSE = "diagnose_installation"
     MOVE_EXPORTER = "serve_metrics_elsewhere"
+    FIND_LARGE_REDIS_KEYS = "find_the_large_keys_in_redis"
+    WAIT_FOR_WORKSPACE = "wait_for_workspace"
+    """Repeat the claim as one that waits: a workspace is built if none is ready."""
+    NAME_OWNER = "name_the_owner"
+    CHOOSE_OTHER_NAME = "choose_another_name_or_leave_it_out"
+    REPEAT_REQUEST = "repeat_request"
+    """Subject: the id of the claim's request."""
+    APPLY_AS_SOURCE = "apply_as_source"
+    """Subject: the source that declares the template. Or that source drops it first, and prunes."""
+    CONFIRM_DELETION = "confirm_deletion"
+    CORRECT_PERIOD = "begin_the_period_before_its_end_and_not_in_the_future"
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,24 +2,44 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 from sqlalchemy import Connection, func, literal, or_, select
 
 from prebuild_tasks.claims.types import Pool
+from prebuild_tasks.errors import ClaimMissError
 from prebuild_tasks.model.vocabulary import BuildStatus, MissReason
 from prebuild_tasks.reconcile import is_expired_sql
+from prebuild_tasks.remedies import Remedy, RemedyKind
 from prebuild_tasks.schema import tables as m
 from prebuild_tasks.schema.conditions import IS_CLAIMABLE, IS_LIVE_PREBUILD
 
-MISS_MESSAGES = {
+_SENTENCES: Mapping[MissReason, str] = {
     MissReason.EMPTY_POOL: "the pool is empty and nothing is being built",
-    MissReason.STARTING: "all are taken, and more are starting; try again soon, or add --wait",
-    MissReason.EXPIRED: "the remaining ones have expired and are being replaced; add --wait",
+    MissReason.STARTING: "all are taken, and more are starting",
+    MissReason.EXPIRED: "the remaining ones have expired and are being replaced",
     MissReason.INACTIVE: "the preset is no longer offered, and no prebuild of it is left",
-    MissReason.NOT_DESIRED: "its desired size is 0 right now; to have one built, add --wait",
+    MissReason.NOT_DESIRED: "its desired size is 0 right now",
 }
+_WAIT = Remedy(RemedyKind.WAIT_FOR_WORKSPACE)
+_REMEDIES: Mapping[MissReason, Remedy] = {
+    MissReason.EMPTY_POOL: Remedy(RemedyKind.LIST_POOLS),
+    MissReason.STARTING: _WAIT,
+    MissReason.EXPIRED: _WAIT,
+    MissReason.NOT_DESIRED: _WAIT,
+}
+_HINTS: Mapping[MissReason, str] = {MissReason.STARTING: "try again soon, or have one built"}
+
+
+def miss(presets: str, reason: MissReason) -> ClaimMissError:
+    """Make the error for a claim that found no prebuild of these presets."""
+    return ClaimMissError(
+        f"no prebuild of {presets} can be claimed: {_SENTENCES[reason]}",
+        reason=reason.value,
+        hint=_HINTS.get(reason, ""),
+        remedy=_REMEDIES.get(reason),
+    )
 
 
 def miss_reason(connection: Connection, pools: Sequence[Pool], now: datetime) -> MissReason:

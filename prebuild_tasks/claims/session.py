@@ -14,15 +14,16 @@ from prebuild_tasks.db.engine import Database
 from prebuild_tasks.errors import ClaimMissError, WaitTimeoutError
 from prebuild_tasks.messaging import CLIENT_DEADLINE, Messages
 from prebuild_tasks.model.vocabulary import MissReason
+from prebuild_tasks.remedies import Remedy, RemedyKind
 from prebuild_tasks.workspaces import FollowUp, send_within
 
 _WAIT_PAUSE = 0.5
 """Seconds between two attempts of a claim that waits."""
 
 
-def ask_again(request: ClaimRequest) -> str:
-    """Return the hint for a caller that stops waiting while its workspace is still being built."""
-    return f"ask again for the same one: --request-id {request.request_id}"
+def ask_again(request: ClaimRequest) -> Remedy:
+    """Return the remedy for a caller that stops waiting while its workspace is still being built."""
+    return Remedy(RemedyKind.REPEAT_REQUEST, request.request_id)
 
 
 class ClaimSession:
@@ -81,7 +82,7 @@ class ClaimSession:
             if monotonic() > deadline:
                 raise WaitTimeoutError(
                     f"nothing was ready within {seconds:g} s: {miss.message}",
-                    hint=ask_again(request),
+                    remedy=ask_again(request),
                 )
             request = replace(request, repeated=True)
             time.sleep(_WAIT_PAUSE)

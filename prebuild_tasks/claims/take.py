@@ -12,7 +12,7 @@ from sqlalchemy.exc import IntegrityError
 
 from prebuild_tasks.claims.answers import answer_of, answered
 from prebuild_tasks.claims.candidates import check_owner_limit, find_pools, second_choice_pools
-from prebuild_tasks.claims.misses import MISS_MESSAGES, miss_reason
+from prebuild_tasks.claims.misses import miss, miss_reason
 from prebuild_tasks.claims.one_statement import claim_in_one_statement
 from prebuild_tasks.claims.reserve import reserve
 from prebuild_tasks.claims.store import has_claimable, record_event, take_oldest
@@ -20,10 +20,10 @@ from prebuild_tasks.claims.types import Attempt, BeingBuilt, ClaimAnswer, Claime
 from prebuild_tasks.clock import monotonic
 from prebuild_tasks.config import Settings
 from prebuild_tasks.db.engine import Database
-from prebuild_tasks.errors import ClaimMissError, InputError, PrebuildError, RefusedError
+from prebuild_tasks.errors import InputError, PrebuildError, RefusedError
 from prebuild_tasks.messaging import Publisher
 from prebuild_tasks.model.names import check_name, check_owner
-from prebuild_tasks.model.vocabulary import CLAIM_REASON, MissReason
+from prebuild_tasks.model.vocabulary import CLAIM_REASON
 from prebuild_tasks.remedies import Remedy, RemedyKind
 from prebuild_tasks.schema.history import add_history
 from prebuild_tasks.workspaces import BuildOrigin, FollowUp, claim_build, send
@@ -68,7 +68,7 @@ def claim(database: Database, request: ClaimRequest, *, max_builds_in_flight: in
             return _in_steps(database, attempt)
         if "uq_workspaces_owner_name" in str(error) or "workspaces.owner" in str(error):
             raise RefusedError(
-                f"{owner} already has a workspace named {request.name}", hint="choose another --name, or leave it out"
+                f"{owner} already has a workspace named {request.name}", remedy=Remedy(RemedyKind.CHOOSE_OTHER_NAME)
             ) from None
         raise
 
@@ -130,11 +130,7 @@ def _in_steps(database: Database, attempt: Attempt) -> Claimed | BeingBuilt:
     names = ", ".join(pool.ref for pool in pools)
     if reserved:
         return BeingBuilt(reserved, attempt.owner, names)
-    raise ClaimMissError(
-        f"no prebuild of {names} can be claimed: {MISS_MESSAGES[reason]}",
-        reason=reason.value,
-        remedy=Remedy(RemedyKind.LIST_POOLS) if reason is MissReason.EMPTY_POOL else None,
-    )
+    raise miss(names, reason)
 
 
 def _in_one_statement(database: Database, attempt: Attempt) -> Claimed | None:

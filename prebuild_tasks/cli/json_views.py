@@ -9,13 +9,14 @@ from enum import Enum
 from functools import cache
 from typing import TYPE_CHECKING
 
-from prebuild_tasks.cli.remedies import spell, why_of
+from prebuild_tasks.cli.remedies import detail_of, why_of
+from prebuild_tasks.remedy_commands import spell
 
 if TYPE_CHECKING:  # a claim imports this module and must be quick
-    from prebuild_tasks.cli.remedies import StartCommands
     from prebuild_tasks.insight import BuildView, Explained, LogPage, Plan, PoolReport, Recommendation, Report
     from prebuild_tasks.model.json_values import JsonValue
-    from prebuild_tasks.pools import ApplyReport
+    from prebuild_tasks.pools import ApplyReport, Change
+    from prebuild_tasks.remedy_commands import StartCommands
 
 
 _PLAIN = frozenset({str, int, float, bool, type(None)})
@@ -77,7 +78,11 @@ def log_json(build: str, page: LogPage) -> dict[str, JsonValue]:
 
 def apply_json(report: ApplyReport) -> dict[str, JsonValue]:
     """Return the output of `prebuild apply`."""
-    return {"revision": report.revision, "changes": to_json(report.changes)}
+    return {"revision": report.revision, "changes": [_change_json(change) for change in report.changes]}
+
+
+def _change_json(change: Change) -> dict[str, JsonValue]:
+    return {"action": change.action, "what": change.what, "detail": detail_of(change)}
 
 
 def plan_json(plan: Plan) -> dict[str, JsonValue]:
@@ -85,7 +90,7 @@ def plan_json(plan: Plan) -> dict[str, JsonValue]:
     return {
         "revision": plan.revision,
         "changed": plan.changed,
-        "changes": to_json(plan.report.changes),
+        "changes": [_change_json(change) for change in plan.report.changes],
         "drift": to_json(plan.report.drift),
         "pools": [{**fields_of(pool), "sign": pool.sign} for pool in plan.pools],
         "cost": to_json(plan.cost),

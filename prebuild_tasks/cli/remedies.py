@@ -1,90 +1,16 @@
-"""Spell remedies as commands of this command line."""
+"""Words of the command line for what services answer: remedies, steps, changes, and how processes are started."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from prebuild_tasks.remedies import Remedy, RemedyKind
+from prebuild_tasks.remedy_commands import EMBEDDED, StartCommands, next_step, spell
 
-if TYPE_CHECKING:  # a worker that refuses to start spells its error without importing the settings
+if TYPE_CHECKING:  # a claim imports this module and must be quick
     from prebuild_tasks.config import Settings
-    from prebuild_tasks.errors import PrebuildError
     from prebuild_tasks.insight import Recommendation, Step
-
-
-@dataclass(frozen=True, slots=True)
-class StartCommands:
-    """The shell command that starts each process."""
-
-    worker: str
-    builds: str
-    beat: str
-
-
-EMBEDDED = StartCommands("prebuild up", "prebuild up", "prebuild up")
-"""On one machine, `prebuild up` starts all of them."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Spelling:
-    """The command for a kind of remedy."""
-
-    command: str
-    """A template with the fields `{subject}` and `{version}`."""
-    lead: str = "run"
-    """The words before the command, when the error has no hint."""
-    placeholder: str = ""
-    """Replaces a subject that is not known."""
-
-
-_SPELLINGS: Mapping[RemedyKind, _Spelling] = {
-    RemedyKind.START_EVERYTHING: _Spelling("prebuild up"),
-    RemedyKind.START_REDIS: _Spelling("prebuild up, or point PREBUILD_REDIS_URL at one that runs", "start it with"),
-    RemedyKind.FORGET_HOST_AND_CLAIMED: _Spelling("prebuild forget {subject} --claimed"),
-    RemedyKind.CREATE_DATABASE: _Spelling("prebuild up, or: prebuild db upgrade", "create it with"),
-    RemedyKind.UPGRADE_SCHEMA: _Spelling("prebuild db upgrade"),
-    RemedyKind.SHOW_SETTINGS: _Spelling("prebuild config show", "see"),
-    RemedyKind.SHOW_FILE_SCHEMA: _Spelling("prebuild config schema", "see"),
-    RemedyKind.APPLY_POOLS_FILE: _Spelling("prebuild apply FILE"),
-    RemedyKind.PLAN_POOLS_FILE: _Spelling("prebuild plan FILE"),
-    RemedyKind.LIST_POOLS: _Spelling("prebuild status", "see"),
-    RemedyKind.EXPLAIN_POOL: _Spelling("prebuild explain {subject}", "see"),
-    RemedyKind.RECONCILE: _Spelling("prebuild reconcile {subject}"),
-    RemedyKind.RESUME: _Spelling("prebuild resume {subject}"),
-    RemedyKind.UNBLOCK_POOL: _Spelling("prebuild unblock {subject}"),
-    RemedyKind.PROMOTE_VERSION: _Spelling("prebuild promote {subject} {version}"),
-    RemedyKind.CLAIM_WORKSPACE: _Spelling("prebuild claim {subject} --owner NAME", placeholder="template/preset"),
-    RemedyKind.RELEASE_WORKSPACE: _Spelling("prebuild release {subject}", placeholder="WORKSPACE"),
-    RemedyKind.DELETE_WORKSPACE: _Spelling("prebuild delete {subject}"),
-    RemedyKind.LIST_WORKSPACES: _Spelling("prebuild workspaces", "see"),
-    RemedyKind.SHOW_DISK_USE: _Spelling("prebuild workspaces --disk", "see"),
-    RemedyKind.LIST_RUNNING_BUILDS: _Spelling("prebuild builds --status running", "see"),
-    RemedyKind.LIST_FAILED_BUILDS: _Spelling("prebuild builds --status failed", "see"),
-    RemedyKind.SHOW_LOG: _Spelling("prebuild logs {subject}", "see"),
-    RemedyKind.FOLLOW_LOG: _Spelling("prebuild logs {subject} --follow", "see"),
-    RemedyKind.DIAGNOSE: _Spelling("prebuild doctor"),
-    RemedyKind.MOVE_EXPORTER: _Spelling("prebuild exporter --port N --bind ADDRESS"),
-}
-
-
-def spell(remedy: Remedy, start: StartCommands = EMBEDDED) -> str:
-    """Return the command that carries out the remedy. `start` has the commands that start each process."""
-    return _spelling(remedy, start).command
-
-
-def next_step(hint: str, remedy: Remedy | None, start: StartCommands = EMBEDDED) -> str:
-    """Return the hint and the command, as in "see: prebuild status". Without a hint, the command's lead precedes it."""
-    if remedy is None:
-        return hint
-    spelling = _spelling(remedy, start)
-    return f"{hint or spelling.lead}: {spelling.command}"
-
-
-def next_step_of(error: PrebuildError) -> str:
-    """Return what to do about an error; empty when it has neither a hint nor a remedy."""
-    return next_step(error.hint, error.remedy)
+    from prebuild_tasks.pools import Change
 
 
 def why_of(step: Step) -> str:
@@ -129,23 +55,11 @@ def usual_start_commands(settings: Settings) -> StartCommands:
     return start_commands(settings) if settings.database_url or settings.redis_url else EMBEDDED
 
 
-def _spelling(remedy: Remedy, start: StartCommands) -> _Spelling:
-    match remedy.kind:
-        case RemedyKind.START_WORKER:
-            return _Spelling(start.worker, "start one")
-        case RemedyKind.START_BUILDS_WORKER:
-            return _Spelling(start.builds, "start one")
-        case RemedyKind.START_BEAT:
-            return _Spelling(start.beat, "start one")
-        case RemedyKind.RESTART_OR_FORGET_HOST:
-            restart = f"PREBUILD_HOST={remedy.subject} {start.builds}"
-            forget = f"prebuild forget {remedy.subject}"
-            return _Spelling(f"{restart}; if the host will not come back: {forget}", "on that host, start")
-        case RemedyKind.LIST_BUILDS:
-            return _Spelling(
-                f"prebuild builds --preset {remedy.subject}" if remedy.subject else "prebuild builds", "see"
-            )
-        case kind:
-            entry = _SPELLINGS[kind]
-            subject = remedy.subject or entry.placeholder
-            return _Spelling(entry.command.format(subject=subject, version=remedy.version).rstrip(), entry.lead)
+def detail_of(change: Change) -> str:
+    """Return the details of a change, with the option that makes it if `apply` only announces it."""
+    return f"{change.detail}; with --prune {change.if_pruned}" if change.if_pruned else change.detail
+
+
+def line_of(change: Change) -> str:
+    """Return a change as one line."""
+    return change.line(detail_of(change))

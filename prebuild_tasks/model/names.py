@@ -11,12 +11,14 @@ from coolname import generate_slug
 
 from prebuild_tasks.errors import InputError
 from prebuild_tasks.model.vocabulary import PREBUILDS_OWNER
+from prebuild_tasks.remedies import Remedy, RemedyKind
 
 PREBUILD_PREFIX = "prebuild-"
 _NAME = re.compile(r"[a-z0-9]([a-z0-9._-]{0,61}[a-z0-9])?")
 _REF = re.compile(r"([^/@\s]+)/([^/@\s]+)(?:@([^/@\s]+))?")
 _OWNER_MAX = 100
 _SHOWN = 60
+_NAME_OWNER = Remedy(RemedyKind.NAME_OWNER)
 
 
 class PoolName(NamedTuple):
@@ -100,10 +102,10 @@ def check_owner(value: str) -> str:
     """
     owner = value.strip()
     if not owner:
-        raise InputError("the owner is empty", hint="name the person who gets the workspace: --owner NAME")
+        raise InputError("the owner is empty", remedy=_NAME_OWNER)
     if owner.casefold() == PREBUILDS_OWNER:
         raise InputError(
-            f"{PREBUILDS_OWNER} is the reserved owner of the pools", hint="claim for a person: --owner NAME"
+            f"{PREBUILDS_OWNER} is the reserved owner of the pools", hint="claim for a person", remedy=_NAME_OWNER
         )
     if len(owner) > _OWNER_MAX or not owner.isprintable() or "/" in owner or "\\" in owner:
         raise InputError(

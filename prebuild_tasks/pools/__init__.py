@@ -11,13 +11,14 @@ if TYPE_CHECKING:
     from prebuild_tasks.pools.file.load import ConfigCheck, DeclaredPools, load_pools
     from prebuild_tasks.pools.file.model import config_schema
     from prebuild_tasks.pools.operations import OperationResult, invalidate, pause, promote, resume, unblock
-    from prebuild_tasks.pools.options import DEFAULT_SOURCE, ApplyOptions, ApplyReport
+    from prebuild_tasks.pools.options import DEFAULT_SOURCE, ApplyOptions, ApplyReport, Change
     from prebuild_tasks.pools.store.revision import read_revision
 
 __all__ = [
     "DEFAULT_SOURCE",
     "ApplyOptions",
     "ApplyReport",
+    "Change",
     "ConfigCheck",
     "DeclaredPools",
     "OperationResult",
@@ -60,6 +61,7 @@ if not TYPE_CHECKING:  # mypy would take every name for defined
             "options": (
                 "ApplyOptions",
                 "ApplyReport",
+                "Change",
                 "DEFAULT_SOURCE",
             ),
             "store.revision": ("read_revision",),

@@ -120,7 +120,7 @@ def limit_changes(
 ) -> Iterator[tuple[int, dict[str, object], Change]]:
     """Yield the changes of organizations' limits: row id, new values, and the change for the report.
 
-    The values are empty if only `--prune` would change them. An organization may be used by several sources; its limits
+    The values are empty if only pruning would change them. An organization may be used by several sources; its limits
     belong to the source that changed them last.
     """
     wanted = {organization.name: organization.model_dump(exclude={"name"}) for organization in declared}
@@ -134,4 +134,4 @@ def limit_changes(
             if options.prune:
                 yield row.id, none | {"source": NO_SOURCE}, Change("update", what, f"no longer declared, {detail}")
             else:
-                yield row.id, {}, Change("would_drain", what, f"no longer declared; with --prune {detail}")
+                yield row.id, {}, Change("would_drain", what, "no longer declared", if_pruned=detail)

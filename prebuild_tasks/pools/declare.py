@@ -63,7 +63,11 @@ def apply_in(
     after = read_pools()
     report.deletes = _mass_deletion(before, PoolSnapshot(after, successors(connection)))
     if report.deletes and not options.yes:
-        raise RefusedError(f"this would delete {report.deletes}", hint="if that is intended, add --yes")
+        raise RefusedError(
+            f"this would delete {report.deletes}",
+            hint="if that is intended",
+            remedy=Remedy(RemedyKind.CONFIRM_DELETION),
+        )
     report.revision = bump_revision(connection, now, options.actor)
     add_history(
         connection,

@@ -17,11 +17,17 @@ class Change:
     action: str
     what: str
     detail: str = ""
+    if_pruned: str = ""
+    """What `apply` would do if it pruned, for `would_drain`; empty for any other action."""
 
     def __str__(self) -> str:
-        """Return the change as one line, with a sign."""
+        """Return the change as one line, as history keeps it."""
+        return self.line(f"{self.detail}; if pruned, {self.if_pruned}" if self.if_pruned else self.detail)
+
+    def line(self, detail: str) -> str:
+        """Return the change as one line, with a sign and this text for its details."""
         sign = {"create": "+", "drain": "-", "would_drain": "!"}.get(self.action, "~")
-        return f"{sign} {self.what}" + (f": {self.detail}" if self.detail else "")
+        return f"{sign} {self.what}" + (f": {detail}" if detail else "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +57,7 @@ class ApplyReport:
 
     @property
     def changed(self) -> bool:
-        """Whether anything was changed. What --prune would drain does not count."""
+        """Whether anything was changed. What pruning would drain does not count."""
         return any(change.action != "would_drain" for change in self.changes)
 
 

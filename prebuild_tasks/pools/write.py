@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -34,6 +33,7 @@ from prebuild_tasks.pools.options import ApplyOptions, ApplyReport, Change, Drif
 from prebuild_tasks.pools.store.bulk import insert_rows, update_rows
 from prebuild_tasks.pools.store.read import Stored, read_organizations, read_stored
 from prebuild_tasks.pools.store.revision import read_promotions
+from prebuild_tasks.remedies import Remedy, RemedyKind
 from prebuild_tasks.schema import tables as m
 
 _FIRST, _LAST = -1, 1 << 31
@@ -125,8 +125,7 @@ class Declaration:
             if row.deleted_at is None and row.source != self._options.source:
                 raise RefusedError(
                     f"template {template.name} is declared by source {row.source or repr('')}",
-                    hint=f"apply with --source {shlex.quote(row.source)}; or remove it from that source's file, "
-                    "and apply that file with --prune",
+                    remedy=Remedy(RemedyKind.APPLY_AS_SOURCE, row.source),
                 )
             if detail := difference(row, values, {of: name for name, of in organizations.items()}):
                 updates.append((row.id, values))
@@ -293,7 +292,7 @@ class Declaration:
             if self._options.prune:
                 self._changed("drain", what, at=position)
             else:
-                detail = "no longer declared; with --prune its prebuilds are deleted"
-                self._changed("would_drain", what, detail, at=position)
+                change = Change("would_drain", what, "no longer declared", if_pruned="its prebuilds are deleted")
+                self._changes.append((position, change))
         if self._options.prune:
             update_rows(self._connection, table, [(row_id, dict(values)) for row_id, _, _ in gone])

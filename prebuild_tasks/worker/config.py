@@ -28,6 +28,7 @@ from prebuild_tasks.messaging import (
     SWEEP_RESOURCES_ON_HOST,
     broker_url,
 )
+from prebuild_tasks.remedy_commands import next_step_of
 
 HARD_LIMIT = 45
 SOFT_LIMIT = 40
@@ -66,8 +67,6 @@ def __getattr__(name: str) -> dict[str, object]:
 
 def sentence(error: InputError) -> str:
     """Return the error and its next step, as printed on standard error."""
-    from prebuild_tasks.cli.remedies import next_step_of
-
     step = next_step_of(error)
     return f"{error.message}\n" + (f"  next: {step}\n" if step else "")
 

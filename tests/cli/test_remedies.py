@@ -12,11 +12,16 @@ import click
 import pytest
 
 import prebuild_tasks
+from prebuild_tasks.claims.misses import miss
+from prebuild_tasks.cli.json_views import apply_json
 from prebuild_tasks.cli.main import COMMANDS, load
-from prebuild_tasks.cli.remedies import StartCommands, next_step, next_step_of, spell, start_commands
+from prebuild_tasks.cli.remedies import line_of, start_commands
 from prebuild_tasks.config import Settings
 from prebuild_tasks.errors import NotFoundError, PoolsFileError, Problem
+from prebuild_tasks.model.vocabulary import MissReason
+from prebuild_tasks.pools.options import ApplyReport, Change
 from prebuild_tasks.remedies import Remedy, RemedyKind
+from prebuild_tasks.remedy_commands import StartCommands, next_step, next_step_of, spell
 
 PACKAGE = Path(prebuild_tasks.__file__).parent
 START = StartCommands("start worker", "start builds", "start beat")
@@ -62,7 +67,22 @@ SPELLED = {
     Remedy(K.FOLLOW_LOG, "ada/one"): ("see", "prebuild logs ada/one --follow"),
     Remedy(K.DIAGNOSE): ("run", "prebuild doctor"),
     Remedy(K.MOVE_EXPORTER): ("run", "prebuild exporter --port N --bind ADDRESS"),
+    Remedy(K.FIND_LARGE_REDIS_KEYS): ("run", "redis-cli --bigkeys"),
+    Remedy(K.WAIT_FOR_WORKSPACE): ("to have one built and wait for it", "add --wait"),
+    Remedy(K.NAME_OWNER): ("name the person who gets the workspace", "--owner NAME"),
+    Remedy(K.CHOOSE_OTHER_NAME): ("choose another", "--name NAME, or leave it out"),
+    Remedy(K.REPEAT_REQUEST, "r-1"): ("ask again for the same one", "--request-id r-1"),
+    Remedy(K.CONFIRM_DELETION): ("if that is intended", "add --yes"),
+    Remedy(K.CORRECT_PERIOD): ("correct it", "--since must be before --until, and not in the future"),
+    Remedy(K.APPLY_AS_SOURCE, "team a"): (
+        "apply with", "--source 'team a'; or remove it from that source's file, and apply that file with --prune"
+    ),
 }  # fmt: skip
+OPTIONS_OF = {
+    K.WAIT_FOR_WORKSPACE: "claim", K.NAME_OWNER: "claim", K.CHOOSE_OTHER_NAME: "claim", K.REPEAT_REQUEST: "claim",
+    K.CONFIRM_DELETION: "apply", K.APPLY_AS_SOURCE: "apply", K.CORRECT_PERIOD: "report",
+}  # fmt: skip
+"""The commands whose options a remedy names without the command."""
 
 
 @pytest.mark.parametrize("remedy", SPELLED, ids=str)
@@ -88,6 +108,15 @@ def test_every_command_and_option_exists() -> None:
             assert {word for word in arguments if word.startswith("--")} <= options, text
 
 
+def test_every_option_without_a_command_exists() -> None:
+    for remedy, (_, spelled) in SPELLED.items():
+        named = re.findall(r"--[a-z-]+", "" if "prebuild " in spelled or "redis-cli" in spelled else spelled)
+        assert bool(named) is (remedy.kind in OPTIONS_OF), remedy
+        if named:
+            options = {option for parameter in load(OPTIONS_OF[remedy.kind]).params for option in parameter.opts}
+            assert set(named) <= options, remedy
+
+
 def test_an_error_is_spelled_by_the_command_line_and_plain_in_python() -> None:
     error = NotFoundError("there is no workspace x", remedy=Remedy(K.LIST_WORKSPACES))
     assert next_step_of(error) == "see: prebuild workspaces"
@@ -102,6 +131,47 @@ def test_an_error_is_spelled_by_the_command_line_and_plain_in_python() -> None:
     assert next_step_of(broken) == "correct it and run the command again; its schema: prebuild config schema"
 
 
+def test_a_change_that_pruning_would_make_names_the_option() -> None:
+    change = Change("would_drain", "template dev", "no longer declared", if_pruned="its prebuilds are deleted")
+    assert line_of(change) == "! template dev: no longer declared; with --prune its prebuilds are deleted"
+    assert str(change) == "! template dev: no longer declared; if pruned, its prebuilds are deleted"
+    assert apply_json(ApplyReport(changes=[change, Change("drain", "template web")]))["changes"] == [
+        {
+            "action": "would_drain",
+            "what": "template dev",
+            "detail": "no longer declared; with --prune its prebuilds are deleted",
+        },
+        {"action": "drain", "what": "template web", "detail": ""},
+    ]
+    assert line_of(Change("update", "template dev", "ttl 1h")) == "~ template dev: ttl 1h"
+
+
+@pytest.mark.parametrize(
+    ("reason", "sentence", "step"),
+    [
+        (MissReason.EMPTY_POOL, "the pool is empty and nothing is being built", "see: prebuild status"),
+        (
+            MissReason.STARTING, "all are taken, and more are starting",
+            "try again soon, or have one built: add --wait",
+        ),
+        (
+            MissReason.EXPIRED, "the remaining ones have expired and are being replaced",
+            "to have one built and wait for it: add --wait",
+        ),
+        (MissReason.INACTIVE, "the preset is no longer offered, and no prebuild of it is left", ""),
+        (
+            MissReason.NOT_DESIRED, "its desired size is 0 right now",
+            "to have one built and wait for it: add --wait",
+        ),
+    ],
+)  # fmt: skip
+def test_a_miss_says_what_to_do(reason: MissReason, sentence: str, step: str) -> None:
+    error = miss("dev/small", reason)
+    assert error.message == f"no prebuild of dev/small can be claimed: {sentence}"
+    assert error.reason == reason
+    assert next_step_of(error) == step
+
+
 def test_processes_are_started_as_the_procfile_starts_them() -> None:
     start = start_commands(Settings())
     assert start.worker == (
@@ -112,7 +182,11 @@ def test_processes_are_started_as_the_procfile_starts_them() -> None:
     assert start.beat == "celery -A prebuild_tasks beat"
 
 
-_COMMAND = re.compile(rf"\bprebuild (?:{'|'.join(COMMANDS)})\b|\bcelery -A\b")
+_COMMAND = re.compile(rf"\bprebuild (?:{'|'.join(COMMANDS)})\b|\bcelery -A\b|(?<![\w-])--[a-z]")
+_FACES = {"cli", "remedy_commands.py"}
+"""Where commands and options of the command line are spelled."""
+_FLOWER = "worker/flower.py"
+"""It reads Flower's own options, which are not those of the command line."""
 
 
 def _strings(tree: ast.Module) -> Iterator[tuple[int, str]]:
@@ -129,7 +203,7 @@ def test_only_the_command_line_spells_commands() -> None:
     spelled = [
         f"{path.relative_to(PACKAGE)}:{line}: {text}"
         for path in sorted(PACKAGE.rglob("*.py"))
-        if path.relative_to(PACKAGE).parts[0] != "cli"
+        if path.relative_to(PACKAGE).parts[0] not in _FACES and path.relative_to(PACKAGE).as_posix() != _FLOWER
         for line, text in _strings(ast.parse(path.read_text()))
         if _COMMAND.search(text)
     ]
@@ -137,5 +211,6 @@ def test_only_the_command_line_spells_commands() -> None:
 
 
 def test_that_search_finds_a_command() -> None:
-    tree = ast.parse('"""Run prebuild status."""\nhint = f"see: prebuild logs {name}"\n')
-    assert [text for _, text in _strings(tree) if _COMMAND.search(text)] == ["see: prebuild logs "]
+    tree = ast.parse('"""Run prebuild status."""\nhint = f"see: prebuild logs {name}", "add --wait", "a--b", "---"\n')
+    found = [text for _, text in _strings(tree) if _COMMAND.search(text)]
+    assert sorted(found) == ["add --wait", "see: prebuild logs "]

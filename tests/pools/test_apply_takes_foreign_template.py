@@ -16,6 +16,7 @@ from prebuild_tasks.errors import RefusedError
 from prebuild_tasks.insight.plan.make import make_plan
 from prebuild_tasks.pools.declare import apply
 from prebuild_tasks.pools.options import ApplyOptions
+from prebuild_tasks.remedy_commands import next_step_of
 from tests.support.builders import preset_id
 from tests.support.pool_files import load_text
 
@@ -45,8 +46,9 @@ def test_it_is_taken_over_when_it_was_dropped(database: Database, settings: Sett
     for _ in range(2):
         with pytest.raises(RefusedError, match="template web is declared by source one") as refused:
             put(database, settings, WEB.replace("desired: 2", "desired: 6"), "two")
-        assert "--source one" in refused.value.hint
-        assert "--prune" in refused.value.hint
+        assert "--source one" in next_step_of(refused.value)
+        assert "--prune" in next_step_of(refused.value)
+        assert "apply as source one" in str(refused.value)
         put(database, settings, DEV, "one")  # without --prune it still is its
     before = preset_id(database, "web/small")
     assert put(database, settings, DEV, "one", prune=True) == ["- template web"]

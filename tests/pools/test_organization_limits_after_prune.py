@@ -37,8 +37,8 @@ def limits(database: Database) -> dict[str, Any]:
 def test_its_limits_go_with_prune(database: Database, settings: Settings) -> None:
     put(database, settings, LIMITED)
     assert put(database, settings) == [
-        "! organization default: no longer declared; with --prune max_workspaces 5 -> none",
-        "! organization team: no longer declared; with --prune max_per_owner 2 -> none",
+        "! organization default: no longer declared; if pruned, max_workspaces 5 -> none",
+        "! organization team: no longer declared; if pruned, max_per_owner 2 -> none",
     ]
     assert limits(database) == {"default": (5, None), "team": (None, 2)}
     assert put(database, settings, source="two", prune=True) == [], "they are not its"

@@ -18,11 +18,11 @@ import pytest
 import redis
 from freezegun import freeze_time
 
-from prebuild_tasks.cli.remedies import next_step_of
 from prebuild_tasks.config import Settings
 from prebuild_tasks.errors import UnreachableError
 from prebuild_tasks.messaging.redis import connect, require_redis
 from prebuild_tasks.reconcile.locks import Locks
+from prebuild_tasks.remedy_commands import next_step_of
 from tests.support.spawned_redis import SpawnedRedis
 from tests.support.wait import wait_until
 

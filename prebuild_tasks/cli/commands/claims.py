@@ -195,7 +195,7 @@ def _claim_waiting(session: ClaimSession, request: ClaimRequest, seconds: float,
         try:
             return session.claim_waiting(request, seconds, on_wait=say)
         except KeyboardInterrupt:
-            raise WaitStoppedError(f"no longer waiting: {reason}", hint=ask_again(request)) from None
+            raise WaitStoppedError(f"no longer waiting: {reason}", remedy=ask_again(request)) from None
 
 
 def show_answer(claimed: Claimed, *, as_json: bool) -> None:

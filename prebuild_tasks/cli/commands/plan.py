@@ -14,6 +14,7 @@ from prebuild_tasks.cli.commands.pools import config_check
 from prebuild_tasks.cli.json_views import plan_json
 from prebuild_tasks.cli.output import JsonOption, keep_everything, opened, os_user, write, write_json
 from prebuild_tasks.cli.progress import Working
+from prebuild_tasks.cli.remedies import line_of
 from prebuild_tasks.config import load_settings
 from prebuild_tasks.errors import PrebuildError
 from prebuild_tasks.insight import Cost, Plan, PoolPlan, make_plan
@@ -66,7 +67,7 @@ def plan(
 
 def _print(result: Plan, command: str) -> None:
     for change in result.report.changes:
-        _write_colored(str(change))
+        _write_colored(line_of(change))
     for drift in result.report.drift:
         when = f"{drift.by} promoted {drift.active} at {drift.at:%Y-%m-%d %H:%M} UTC"
         _write_colored(f"! drift of {drift.template}: {when}, but the file declares {drift.declared}")

@@ -26,6 +26,7 @@ from prebuild_tasks.cli.output import (
     write_rows,
 )
 from prebuild_tasks.cli.progress import Working
+from prebuild_tasks.cli.remedies import line_of
 from prebuild_tasks.clock import utcnow
 from prebuild_tasks.config import load_settings
 from prebuild_tasks.errors import BusyError, UnreachableError
@@ -89,7 +90,7 @@ def apply(
         write_json(apply_json(report))
     else:
         for change in report.changes:
-            write(str(change))
+            write(line_of(change))
         write(f"revision {report.revision}" + ("" if report.changed else ", nothing changed"))
     send_within(runtime.database, runtime.messages, report.follow_up, CLIENT_DEADLINE)
 

@@ -104,7 +104,8 @@ def _redis(facts: Examination) -> Iterator[Finding]:
         yield Finding(Symptom.REDIS_EVICTS, sentence, fix)
     if redis.limit and redis.used > redis.limit * REDIS_FILL_MAX:
         sentence = f"Redis has used {redis.used / redis.limit:.0%} of its maxmemory and will soon refuse messages"
-        yield Finding(Symptom.REDIS_FULL, sentence, "raise maxmemory, and find out what fills it: redis-cli --bigkeys")
+        fix = "raise maxmemory, and find out what fills it"
+        yield Finding(Symptom.REDIS_FULL, sentence, fix, Remedy(RemedyKind.FIND_LARGE_REDIS_KEYS))
     if redis.not_writable:
         sentence = f"Redis refuses writes: {redis.not_writable}"
         yield Finding(Symptom.REDIS_READ_ONLY, sentence, "see the output of redis-cli info, and the log of Redis")

@@ -34,6 +34,7 @@ from prebuild_tasks.insight.report.types import Figures, PoolReport, Report
 from prebuild_tasks.model.names import PresetRef
 from prebuild_tasks.model.vocabulary import BuildStatus, Preset
 from prebuild_tasks.reconcile import read_declared
+from prebuild_tasks.remedies import Remedy, RemedyKind
 from prebuild_tasks.schema import tables as m
 from prebuild_tasks.schema.lookup import resolve_preset
 
@@ -112,7 +113,7 @@ def _period(first: datetime, last: datetime) -> tuple[datetime, datetime]:
     if first >= last:
         raise InputError(
             f"the period from {first:%Y-%m-%d %H:%M} to {last:%Y-%m-%d %H:%M} UTC is empty",
-            hint="--since must be before --until, and not in the future",
+            remedy=Remedy(RemedyKind.CORRECT_PERIOD),
         )
     return first, last
 

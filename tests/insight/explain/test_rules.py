@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from prebuild_tasks.cli.remedies import StartCommands, spell, why_of
+from prebuild_tasks.cli.remedies import why_of
 from prebuild_tasks.insight.explain.facts import (
     Activation,
     Budget,
@@ -28,6 +28,7 @@ from prebuild_tasks.reconcile.rules.reasons import Reason
 from prebuild_tasks.reconcile.rules.shortage import WorkerAvailability
 from prebuild_tasks.reconcile.rules.state import compute_state
 from prebuild_tasks.reconcile.rules.wants import Quantities
+from prebuild_tasks.remedy_commands import StartCommands, spell
 
 NOW = datetime(2026, 3, 2, 12, tzinfo=UTC)  # a Monday
 MINUTE = timedelta(minutes=1)
