@@ -92,7 +92,7 @@ class Together(LoadScopeScheduling):
 
     def _split_scope(self, nodeid: str) -> str:
         if self.config.getoption("--fault-results"):
-            return nodeid  # hours, mostly of waiting: each test process has a deployment of its own
+            return nodeid  # takes hours, mostly waiting, so each test process has its own deployment
         return _TOGETHER.get(nodeid.partition("::")[0], nodeid)
 
 

@@ -1,4 +1,4 @@
-"""The harness judges what it should: known figures in, known verdicts out; no servers."""
+"""The harness gives known verdicts on known figures, without servers."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""A build that had lost its worker got a process of its own for every token that came while it was pending.
+"""A build that had lost its worker got an isolated process for every token that arrived while it was pending.
 
-Seen in row 11 of the fault table on a busy machine: five processes for one attempt of one build, which made the machine
-busier; and the tokens they had used up were those of other builds, which then lay pending until the sweep sent others.
+Seen in row 11 of the fault table on a busy machine: five processes for one attempt of one build, which slowed the
+machine further; the tokens they used up belonged to other builds, which stayed pending until the sweep sent new ones.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ TOKENS = 6
 
 
 class InThisProcess(IsolatedProcesses):
-    """Do what the process does in this one, and record it."""
+    """Runs builds in this process instead of an isolated one, and records them."""
 
     def __init__(self, database: Database, settings: Settings) -> None:
         super().__init__(settings, grace=1)
@@ -55,7 +55,7 @@ def test_one_process_for_one_attempt_and_a_build_for_each_token(database: Databa
         barrier.wait()
         outcomes.append(runner.run(build_id).outcome)
 
-    # Every token names the same build: each still stands for one of the six.
+    # Every token names the same build, yet there must be one token for each of the six.
     threads = [threading.Thread(target=take, args=(ids[0],)) for _ in ids]
     for thread in threads:
         thread.start()

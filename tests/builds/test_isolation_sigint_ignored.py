@@ -1,7 +1,7 @@
-"""What a build starts in a process of its own listens to Ctrl-C like what others start.
+"""Processes started by an isolated build react to Ctrl-C, like those of other builds.
 
-Before: that process ignored SIGINT, and what is ignored stays so in all that it starts: in a workspace whose start had
-lost its worker once, no Ctrl-C worked in any terminal.
+Previously the isolated process ignored SIGINT, which its children inherit: in a workspace whose start had once lost
+its worker, Ctrl-C worked in no terminal.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""Builds that lost their worker and wait to run in a process of their own keep no thread from other builds.
+"""Builds that lost their worker and wait for an isolated process occupy no thread that other builds need.
 
-Before: with more threads than such processes (`PREBUILD_BUILD_CONCURRENCY` above 4) a worker that was killed with all
-its threads at work began again with every thread waiting for one of four places: no deletion, no probe and no claim's
-hook was done there for as long as a build takes.
+Previously, with more threads than isolated processes (`PREBUILD_BUILD_CONCURRENCY` above 4), a worker that was killed
+with all threads busy restarted with every thread waiting for one of four processes: for the duration of a build, it
+ran no deletion, no probe and no claim hook.
 """
 
 from __future__ import annotations

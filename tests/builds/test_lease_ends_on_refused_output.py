@@ -1,7 +1,7 @@
-"""A build's output that the database refuses costs neither the build nor the leases.
+"""Build output that the database refuses ends neither the build nor the renewal of leases.
 
-Before: any error of the database but the known ones ended the thread that renews leases for the rest of the process: no
-build of that worker had a lease, a time limit or an ear for its end any more, and each was taken over while it ran.
+Previously, an unexpected database error ended the thread that renews leases for the rest of the process: that worker's
+builds had no lease and no time limit, missed cancellations, and were all taken over while they ran.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Builds that hang whatever they are told, that never become ready, and 200 at once under one lease keeper."""
+"""Builds that ignore every request to stop, that never become ready, and 200 at once under one lease keeper."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""Output that never ends a line is not held in memory until the build ends, and hides no secret where it is cut.
+"""Output without line ends is not kept in memory until the build ends, and secrets are masked where it is cut.
 
-Before: where a template had a secret, the unfinished line was held back whole, and joined with each new piece: 20 MB of
-a progress bar, or of a binary, took 6.5 s of the one thread that reads, and stood in memory until the end. And a NUL in
-the middle of a secret kept it from being known, and was then taken out.
+Previously, if a template had a secret, the unfinished line was kept whole and joined with each new piece: 20 MB of a
+progress bar or of a binary took 6.5 s of the only reading thread, and stayed in memory until the end. And a secret
+with a NUL in the middle was not recognized, and the NUL was removed afterwards.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def test_wherever_it_is_cut_no_secret_shows(monkeypatch: pytest.MonkeyPatch, hel
 
 @pytest.mark.parametrize("held", [0, 5])
 def test_it_is_the_same_as_in_one_piece(monkeypatch: pytest.MonkeyPatch, held: int) -> None:
-    """Secrets that do not overlap themselves: one may still be the beginning, or a part, of another."""
+    """Draw secrets that do not overlap themselves; one may still be a prefix or a part of another."""
     monkeypatch.setattr(masking, "HELD", held)
     secrets = ["token", "token-of-mine", "of-m", "mine!"]
 

@@ -1,4 +1,4 @@
-"""One build from pending to its end, with the real process provisioner."""
+"""A build from pending to its end, with the real process provisioner."""
 
 from __future__ import annotations
 
@@ -267,7 +267,7 @@ def test_failed_deletions_and_hooks_are_tried_again_and_leftovers_cleaned(
     turn(database, settings)
     finish_builds(database, limit=1)
     claim(database, ClaimRequest(owner="ada", presets=[PRESET]))
-    with database.write() as connection:  # the personalising build first
+    with database.write() as connection:  # the claim's build comes first
         connection.execute(
             update(m.Build)
             .where(m.Build.reason == "claim")

@@ -1,7 +1,7 @@
-"""A parameter is read from a regular file; anything else is refused in a sentence.
+"""A parameter is read only from a regular file; anything else is refused with a clear message.
 
-Before: a named pipe was opened and waited for. Nothing renewed the build's lease yet, so it ran out while the worker's
-thread stood still for ever, and the next attempt did the same with another one.
+Previously, opening a named pipe blocked. The build's lease was not being renewed yet, so it expired while the worker's
+thread hung forever, and the next attempt lost another thread.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
-"""A token must lead to a build, however many workers take at the same moment.
+"""Every token must lead to a build, however many workers take builds at the same moment.
 
-Before: three messages on PostgreSQL, four threads; one taker locked the most urgent row and then took the one its
-message named, another did the reverse, PostgreSQL ended one as a deadlock, and its build lay pending until the sweep
-sent it again, 30 s later. And a taker that came while the publisher was noting `published_at` passed over the locked
-row: the same wait. Seen end to end with beat alone: 35 s to a pool of three instead of 4.
+Previously, on PostgreSQL with three messages and four threads, one thread locked the most urgent row and then the one
+its message named, another did the reverse, PostgreSQL aborted one as a deadlock, and its build stayed pending until
+the sweep resent it 30 s later. And a thread that arrived while the publisher was writing `published_at` skipped the
+locked row, with the same delay. End to end with beat alone, a pool of three took 35 s to fill instead of 4.
 """
 
 from __future__ import annotations

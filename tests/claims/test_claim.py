@@ -1,4 +1,4 @@
-"""Claims: one owner each, whatever happens at the same time."""
+"""Claims give each workspace one owner, whatever happens concurrently."""
 
 from __future__ import annotations
 
@@ -211,7 +211,7 @@ def test_a_claimer_does_not_wait_for_anothers_transaction(settings: Settings, po
 
 
 def test_claim_against_delete_of_the_same_rows(database: Database, settings: Settings) -> None:
-    """Exactly one wins each row: nothing claimed is chosen for deletion, nothing chosen is claimed."""
+    """Exactly one side wins each row: no claimed workspace is chosen for deletion, and no chosen one is claimed."""
     declare(database, settings, 24)
     fill(database, settings)
     declare(database, settings, 0, yes=True)

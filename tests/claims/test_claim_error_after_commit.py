@@ -1,5 +1,5 @@
-"""A claim was committed, then the database went away before its builds were published: the caller got the error of that
-instead of the workspace, and had no request id to ask again with. Seen when PostgreSQL restarted under claims."""
+"""A claim was committed, then the database failed before its builds were published: the caller got that error instead
+of the workspace, and had no request id with which to repeat the claim. Seen when PostgreSQL restarted during claims."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Claims need only the database: Redis refused or black-holed costs them nothing but the bounded wake-up."""
+"""Claims need only the database: without Redis, only the wake-up takes longer, up to its deadline."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def dead_redis(request: pytest.FixtureRequest) -> Iterator[str]:
     with socket.create_server(("127.0.0.1", 0), backlog=64) as listener:
         port = listener.getsockname()[1]
         if request.param == "black hole":
-            # The kernel takes the connections and the bytes; nobody ever answers.
+            # The kernel accepts connections and bytes, but nothing answers.
             yield f"redis://127.0.0.1:{port}/0"
             return
     yield f"redis://127.0.0.1:{port}/0"
@@ -35,7 +35,7 @@ def session(settings: Settings, database: Database, redis_url: str) -> ClaimSess
 
 
 def take(one: ClaimSession, owner: str) -> tuple[float, float]:
-    """Seconds until the answer, and from there until the wake-up was sent or given up."""
+    """Measure the seconds until the answer, and from there until the wake-up was sent or abandoned."""
     started = monotonic()
     claimed = one.claim(ClaimRequest(owner, [PRESET]))
     answered = monotonic()
@@ -47,7 +47,7 @@ def take(one: ClaimSession, owner: str) -> tuple[float, float]:
 def test_claims_answer_at_their_usual_speed(
     database: Database, settings: Settings, redis_url: str, dead_redis: str
 ) -> None:
-    """In pairs, one of each: whatever else the machine does at the time, it does to both."""
+    """Measured in pairs, so that other load on the machine affects both sides."""
     declare(database, settings, 2 * CLAIMS)
     fill(database, settings)
     healthy, broken = session(settings, database, redis_url), session(settings, database, dead_redis)

@@ -1,4 +1,4 @@
-"""The claim in one statement means what the claim in steps means. PostgreSQL only: SQLite always goes in steps."""
+"""The claim in one statement is equivalent to the claim in steps. PostgreSQL only: SQLite always claims in steps."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ _OWN |= {"owner", "initiator", "actor", "latency_ms", "resource_id"}
 
 
 def _written(database: Database, owner: str) -> list[tuple[str, dict[str, Any]]]:
-    """The rows of the owner's claim, without what is each row's own."""
+    """Return the rows of the owner's claim, without ids and times."""
     found = []
     with database.read() as connection:
         for table, who in (

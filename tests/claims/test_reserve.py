@@ -1,4 +1,4 @@
-"""Claims that wait: one is built for the owner, ahead of the pool."""
+"""Claims that wait: a workspace is built for the owner, ahead of the pool."""
 
 from __future__ import annotations
 
@@ -189,7 +189,7 @@ def test_the_same_request_twice_at_once_begins_one(database: Database, settings:
 
 
 def test_many_who_wait_get_one_each_and_cancelling_takes_none_of_theirs(database: Database, settings: Settings) -> None:
-    """The pool shrinks while people are given its starts: whoever was given one keeps it."""
+    """The pool shrinks while its starts are given to waiting claims, which keep them."""
     declare(database, settings, 6)
     turn(database, settings)
     declare(database, settings, 0, yes=True)

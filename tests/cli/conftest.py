@@ -1,4 +1,4 @@
-"""`prebuild` in this process, on a real database and, where a test asks for one, a real Redis."""
+"""`prebuild` in this process, on a real database and, if a test asks for one, a real Redis."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ class Here:
     database: Database
     settings: Settings
     run: Callable[..., str]
-    """Arguments, and `expect`, the exit code; answers what was printed, on both outputs."""
+    """Run a command with these arguments, assert its exit code `expect`, and return both outputs."""
     presences: list[tuple[Role, Presence]] = field(default_factory=list)
 
     def alive(self, *roles: Role, host: str = "here", queues: Sequence[str] | None = None) -> None:
-        """What a process of each role says of itself; all three when none is named."""
+        """Report a process of each role, all three by default, as alive."""
         usual: dict[Role, Sequence[str]] = {"worker": CONTROL, "builds": BUILDS, "beat": ()}
         settings = self.settings.model_copy(update={"host": host})
         for role in roles or tuple(usual):
@@ -40,7 +40,7 @@ class Here:
             self.presences.append((role, presence))
 
     def alive_still(self, *, but: Role | None = None) -> None:
-        """All of them again, except one role's."""
+        """Report all processes again, except one role's."""
         for role, presence in self.presences:
             if role != but:
                 presence.announce()
@@ -71,7 +71,7 @@ def here(
 
 @pytest.fixture
 def redis_config(redis_server: str) -> Any:
-    """Changes Redis's configuration until the test's end."""
+    """Change Redis's configuration until the end of the test."""
     import redis
 
     client = redis.Redis.from_url(redis_server)

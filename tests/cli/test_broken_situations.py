@@ -1,6 +1,6 @@
-"""Whatever is broken, the command in which a user meets it says in one sentence why, and what to run next.
+"""Whatever is broken, the command that shows it to a user says in one sentence why, and which command to run next.
 
-Each on a real database, and where it matters a real Redis, a real PostgreSQL and real builds.
+Each test uses a real database and, where it matters, a real Redis, a real PostgreSQL and real builds.
 """
 
 from __future__ import annotations
@@ -35,12 +35,12 @@ from tests.support.builders import PRESET, build_all, declare, fill, jump, turn
 from tests.support.wait import wait_until
 
 ONE_DATABASE = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
-"""For what is the same whichever it is."""
+"""For tests that do not depend on the kind of database."""
 
 
 @pytest.fixture
 def well(here: Here) -> Here:
-    """One full pool, every process alive, a tick just now; each test breaks one thing."""
+    """Set up a full pool, live processes and a recent tick; each test breaks one thing."""
     here.settings.data_dir.mkdir(exist_ok=True)
     declare(here.database, here.settings, 1)
     fill(here.database, here.settings)
@@ -56,7 +56,7 @@ def ticked(here: Here) -> None:
 
 
 def silent(here: Here, role: Role) -> None:
-    """A process of this role was heard of for the last time some minutes ago; the others go on."""
+    """Make a role's process last seen some minutes ago, while the others are alive."""
     jump(here.database, 200)
     here.alive_still(but=role)
     if role == "builds":
@@ -64,7 +64,7 @@ def silent(here: Here, role: Role) -> None:
 
 
 class Built(Protocol):
-    """Declares a pool and lets its builds run for real, `rounds` times; then a turn, and everybody is alive."""
+    """Declare a pool and really run its builds, `rounds` times; then run a turn, and report all processes as alive."""
 
     def __call__(
         self, start: str = "true", *, rounds: int = 1, workspace_ports: str = "", declared: bool = False, **options: Any
@@ -98,7 +98,7 @@ def built(here: Here) -> Iterator[Built]:
 
 
 def told(said: str, cause: str, then: str) -> None:
-    """One sentence, in one line, names the cause; a command follows it."""
+    """Assert that one sentence, on one line, names the cause, and that a command follows it."""
     lines = said.splitlines()
     found = [position for position, line in enumerate(lines) if cause in line]
     assert found, f"nobody says {cause!r}:\n{said}"
@@ -107,7 +107,7 @@ def told(said: str, cause: str, then: str) -> None:
     assert then in following, f"no {then!r} after it:\n{said}"
 
 
-# The processes.
+# Processes.
 
 
 def test_worker_down(well: Here) -> None:
@@ -178,7 +178,7 @@ def test_a_host_that_is_silent_while_builds_wait_for_it(well: Here) -> None:
     told(well.run("doctor", expect=8), cause, "PREBUILD_HOST=gone celery -A prebuild_tasks worker")
 
 
-# The servers.
+# Servers.
 
 
 @ONE_DATABASE
@@ -267,7 +267,7 @@ def test_the_database_refuses_the_password(postgres_url: str, here: Here, monkey
     hba = Path(directory) / "data" / "pg_hba.conf"
     hba.write_text(f"local all ada scram-sha-256\n{hba.read_text()}")
     administer(directory, "CREATE ROLE ada LOGIN PASSWORD 's3cret'", "SELECT pg_reload_conf()")
-    # The server reads it some time after it was told to.
+    # The server reads it some time after the reload.
     wait_until(lambda: refuses(directory, "ada"), timeout=60, what="the new pg_hba.conf")
     try:
         for user in ("ada:wr0ng", "ada", "nobody"):
@@ -332,12 +332,12 @@ def test_schema_ahead(well: Here) -> None:
     )
 
 
-# This machine.
+# The machine.
 
 
 @pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
 def test_clocks_apart(well: Here) -> None:
-    # It goes on, as the database's does.
+    # The clock goes on, like the database's.
     with freezegun.freeze_time(datetime.now(tz=UTC) - timedelta(seconds=90), tick=True):
         said = well.run("doctor", expect=8)
     assert re.search("this machine's clock is 9[0-9] s behind the database's", said)
@@ -346,7 +346,7 @@ def test_clocks_apart(well: Here) -> None:
 
 @pytest.fixture
 def mounted(tmp_path: Path) -> Iterator[Callable[[str], Path]]:
-    """Mounts a small disk with these options."""
+    """Return a function that mounts a small disk with the given options."""
     place = tmp_path / "mounted"
 
     def mount(options: str) -> Path:
@@ -456,7 +456,7 @@ def test_a_wrong_timezone(well: Here, tmp_path: Path) -> None:
     pools = POOLS.replace("desired: 1", "desired: 1, timezone: Europe/Berlim")
     cause = "pools.yaml:6:45: unknown timezone Europe/Berlim"
     told(apply(well, tmp_path, pools, expect=2), cause, "Fix: did you mean Europe/Berlin?")
-    with well.database.write() as connection:  # as after a downgrade of the zones' package
+    with well.database.write() as connection:  # as after a downgrade of the time zone package
         connection.execute(update(m.Preset).values(timezone="Mars/Olympus"))
     told(
         well.run("doctor", expect=8),
@@ -493,7 +493,7 @@ def test_a_container_engine_that_does_not_answer(here: Here, monkeypatch: pytest
     cause = "the provisioner docker of dev fails: the container engine at unix://"
     with warnings.catch_warnings(action="ignore", category=ResourceWarning):
         told(here.run("doctor", expect=8), cause, "next: start it, or set DOCKER_HOST to its address")
-        gc.collect()  # the docker package leaves the socket of a failed connection to the collector
+        gc.collect()  # the docker package leaves the socket of a failed connection to the garbage collector
 
 
 @ONE_DATABASE

@@ -1,4 +1,4 @@
-"""`builds` and `history` as people ask them."""
+"""`builds` and `history` at the command line."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.support.builders import declare, fill, finish_builds, jump, turn
 
 @pytest.fixture
 def failed_and_mended(database: Database, settings: Settings) -> None:
-    """Two failed builds of a first version, two hours ago; two good ones of a second."""
+    """Make two failed builds of a first version, two hours ago, and two successful ones of a second."""
     declare(database, settings, 2)
     turn(database, settings)
     finish_builds(database, status=BuildStatus.FAILED, error="no disk")

@@ -1,4 +1,4 @@
-"""The command line as a port: exit codes, JSON keys, sentences. A golden test: changing it is changing a promise."""
+"""The command line's public interface: exit codes, JSON keys and messages. Changing this test breaks a promise."""
 
 from __future__ import annotations
 
@@ -259,7 +259,7 @@ def test_a_claim_takes_less_than_100_ms(cli: Any, database: Database, settings: 
 
 
 def test_explain_ends_in_the_command_that_mends_it(cli: Any, database: Database, settings: Settings) -> None:
-    """Also while nothing but the database is there."""
+    """Also if only the database is running."""
     declare(database, settings, 2)
     text = cli("explain", "dev/small")
     assert text.startswith("dev/small: 0 of 2 eligible: no worker\n")

@@ -1,4 +1,4 @@
-"""What the shell completes, and that it never hangs or says anything else."""
+"""Shell completion gives the right names, and never hangs or prints anything else."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ from tests.support.hosts import place_on
 def complete(
     cli: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> Callable[[str], list[str]]:
-    """As bash asks: the line so far, the last word being completed."""
+    """Complete as bash does: given the line so far, of which the last word is to be completed."""
 
     def ask(line: str) -> list[str]:
         with monkeypatch.context() as patch:
-            patch.setattr(completion, "TIMEOUT", 30.0)  # the test is about the names, not about the time
+            patch.setattr(completion, "TIMEOUT", 30.0)  # this tests the names, not the time limit
             patch.setenv("_PREBUILD_COMPLETE", "complete_bash")
             patch.setenv("COMP_WORDS", line)
             patch.setenv("COMP_CWORD", str(len(line.split(" ")) - 1))
@@ -69,6 +69,6 @@ def test_a_database_that_is_away_completes_nothing_and_makes_nothing(
 
 
 def test_the_shells_scripts_are_offered(cli: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    # Typer asks which shell it was started from; a CI job may have been started from none.
+    # Typer detects the shell it was started from; a CI job may have none.
     monkeypatch.setenv("_TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION", "1")
     assert "complete -o default -F _prebuild_completion prebuild" in cli("--show-completion", "bash")

@@ -1,4 +1,4 @@
-"""`up`, `apply` and `db upgrade` made the data directory for everybody to read, and the database in it with it."""
+"""`up`, `apply` and `db upgrade` made a data directory that everybody could read, including its database."""
 
 from __future__ import annotations
 

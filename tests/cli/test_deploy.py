@@ -1,4 +1,4 @@
-"""What is shipped for deployment agrees with itself: compose, Procfile, README, Makefile."""
+"""The deployment files agree with each other: compose, Procfile, README, Makefile."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def test_compose_and_procfile_run_the_same_commands(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["worker", "builds", "beat"])
 def test_the_procfile_starts_what_the_remedies_name(name: str) -> None:
-    """The builds' concurrency is left to the settings there, so that PREBUILD_BUILD_CONCURRENCY counts."""
+    """The Procfile leaves the builds' concurrency to the settings, so that PREBUILD_BUILD_CONCURRENCY takes effect."""
     told = getattr(start_commands(Settings()), name)
     if name == "builds":
         told = told.replace(f" -c {Settings().build_concurrency}", "")
@@ -51,7 +51,7 @@ def test_the_procfile_starts_what_the_remedies_name(name: str) -> None:
 
 @pytest.mark.parametrize("path", ["README.md", "prebuild_tasks/celery.py", *sorted(f"docs/{p.name}" for p in DOCS)])
 def test_the_documentation_starts_them_so(path: str) -> None:
-    """Each command in a document begins one of the commands that are told."""
+    """Each start command in a document is a prefix of one that remedies name."""
     known = {re.sub(r" (-n \S+|-c \d+)", "", command) for command in astuple(start_commands(Settings()))}
     shown = re.findall(
         r"celery -A prebuild_tasks (?:worker|beat)\b(?: -\S+(?: [^-\s`]\S*)?)*", (ROOT / path).read_text()
@@ -180,7 +180,7 @@ def test_compose_itself_reads_it(tmp_path: Path) -> None:
 
 @pytest.mark.servers
 def test_the_redis_of_compose_keeps_its_password_to_itself(tmp_path: Path) -> None:
-    """The command as it stands, with this machine's server, on a socket."""
+    """Run compose's own command with this machine's server, on a socket."""
     [shell, option, script] = SERVICES["redis"]["command"]
     (tmp_path / "redis-server").symlink_to(find_redis_binary()[0])
     script = script.replace("$$", "$").replace("redis-server -", f"redis-server - --port 0 --unixsocket {tmp_path}/s")

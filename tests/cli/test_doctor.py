@@ -1,4 +1,4 @@
-"""`prebuild doctor` and `prebuild health`: exit codes, words and JSON, on real servers."""
+"""`prebuild doctor` and `prebuild health`: exit codes, text and JSON, on real servers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`prebuild exporter` as it runs: one reading for many scrapes, bounded in time, gone when it is told to go."""
+"""`prebuild exporter` as a process: one reading for many scrapes, a time limit, a prompt end."""
 
 from __future__ import annotations
 
@@ -147,7 +147,7 @@ def test_a_database_without_tables(
 
 @contextmanager
 def running(tmp_path: Path, **environment: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
-    """The command in a process of its own, and the address it printed."""
+    """Run the command in a process, and yield the address it prints."""
     process = subprocess.Popen(
         [str(Path(sys.executable).parent / "prebuild"), "exporter", "--port", "0"],
         env={"PATH": "/usr/bin:/bin", "PREBUILD_DATA_DIR": str(tmp_path), **environment},
@@ -189,7 +189,7 @@ def ended_by(ask: Callable[[str], str], url: str) -> None:
 
 @pytest.mark.slow
 def test_a_database_that_is_silent_holds_up_neither_a_scrape_nor_the_end(tmp_path: Path) -> None:
-    """It takes connections and says nothing."""
+    """The server accepts connections and never answers."""
     with socket.create_server(("127.0.0.1", 0)) as silent:
         silent.settimeout(15)
         address = f"postgresql://u@127.0.0.1:{silent.getsockname()[1]}/x"
@@ -201,7 +201,7 @@ def test_a_database_that_is_silent_holds_up_neither_a_scrape_nor_the_end(tmp_pat
         with silent.accept()[0], running(tmp_path, PREBUILD_DATABASE_URL=address, PREBUILD_REDIS_URL=NO_REDIS) as it:
             process, url = it
             scrape = threading.Thread(target=lambda: ended_by(get, url), daemon=True)
-            with silent.accept()[0]:  # it looked at the schema, in vain
+            with silent.accept()[0]:  # it tried to read the schema
                 scrape.start()
                 with silent.accept()[0]:  # the scrape is under way
                     began = time.monotonic()
@@ -213,12 +213,12 @@ def test_a_database_that_is_silent_holds_up_neither_a_scrape_nor_the_end(tmp_pat
 
 @pytest.mark.servers
 def test_a_connection_whose_server_is_frozen_is_given_up(postgres_url: str) -> None:
-    """Stopped, it acknowledges and never answers; whoever comes after it does."""
+    """A stopped server's kernel acknowledges, but nothing answers; a new connection gets an answer."""
     exporter = Exporter(Settings(database_url=postgres_url, redis_url=NO_REDIS), "1", give_up=1.0)
     assert exporter.read().numbers is not None
     with psycopg.connect(postgres_url.replace("+psycopg", ""), autocommit=True) as connection:
         mine = "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid() "
-        mine += "AND backend_type = 'client backend'"  # autovacuum may be here, too
+        mine += "AND backend_type = 'client backend'"  # autovacuum may be connected, too
         [(backend,)] = connection.execute(mine).fetchall()
         os.kill(backend, signal.SIGSTOP)
         try:

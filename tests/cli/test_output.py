@@ -1,4 +1,4 @@
-"""Tables: nothing is left out, however narrow the terminal is."""
+"""Tables omit nothing, however narrow the terminal is."""
 
 from __future__ import annotations
 

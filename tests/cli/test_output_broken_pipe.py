@@ -1,5 +1,5 @@
-"""A command whose reader had read enough (`prebuild config schema | head -1`) exited 1, or 120, as if it had failed;
-and Ctrl-C in `claim --wait` ended it without a word, while a workspace went on being built for the owner."""
+"""A command whose reader stopped reading (`prebuild config schema | head -1`) exited with 1 or 120, as after an error;
+and Ctrl-C in `claim --wait` ended it silently, although a workspace was still being built for the owner."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from prebuild_tasks.schema import tables as m
 from tests.support.builders import PRESET, declare, finish_builds, workspaces
 from tests.support.wait import wait_until
 
-# Whoever runs the tests in the background has SIGINT ignored, and so has every process below.
+# A shell starts background jobs with SIGINT ignored, which the processes below inherit.
 RUN = "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler); "
 RUN += "from prebuild_tasks.cli.main import main; sys.exit(main())"
 
@@ -36,7 +36,7 @@ def started(*arguments: str, stdout: int = subprocess.PIPE, **environment: str) 
 
 @pytest.mark.parametrize("arguments", [("config", "schema"), ("--help",), ("config", "show")])
 def test_nobody_reads_its_output(arguments: tuple[str, ...]) -> None:
-    """Long output breaks while it is written, short output when it ends."""
+    """Long output fails while it is written, short output when the process ends."""
     reading, writing = os.pipe()
     os.close(reading)
     process = started(*arguments, stdout=writing)

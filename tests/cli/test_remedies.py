@@ -1,4 +1,4 @@
-"""Remedies: every kind has a command of its own, and nothing below the command line spells one."""
+"""Every kind of remedy has its own command, and nothing below the command line spells one."""
 
 from __future__ import annotations
 
@@ -190,7 +190,7 @@ _FLOWER = "worker/flower.py"
 
 
 def _strings(tree: ast.Module) -> Iterator[tuple[int, str]]:
-    """Every string with its line, but for those that stand alone: they are documentation."""
+    """Yield every string with its line, except docstrings."""
     documentation = {
         id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
     }

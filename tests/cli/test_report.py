@@ -1,4 +1,4 @@
-"""`prebuild report` as it is read: JSON keys, the terminal, the page."""
+"""`prebuild report`: JSON keys, the terminal's table, the page."""
 
 from __future__ import annotations
 

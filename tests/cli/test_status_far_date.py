@@ -1,5 +1,5 @@
-"""`status` named a change of size 156 days away by its weekday alone, "desired 4 at Sat 00:00", and by the clocks of
-whoever ran it; `explain` had both right.
+"""`status` showed a change of size 156 days away with its weekday only, "desired 4 at Sat 00:00", and in the time zone
+of the user's machine; `explain` was right in both respects.
 """
 
 from __future__ import annotations

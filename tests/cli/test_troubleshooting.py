@@ -1,4 +1,4 @@
-"""docs/troubleshooting.md names everything the doctor can find, and nothing else."""
+"""docs/troubleshooting.md names everything that the doctor can find, and nothing else."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
-"""What a reading of cli/children.py found. The kill of a session came after its leader was reaped, when the number may
-already be another session's; and one fork that failed ended `up` instead of being tried again.
+"""Bugs found by reading cli/children.py: a session was killed after its leader had been reaped, when the number might
+already belong to another session; and one failed fork ended `up` instead of being retried.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def test_a_session_ends_while_its_number_is_ours(
     kill = os.killpg
 
     def look_and_kill(group: int, number: int) -> None:
-        groups.append(state(group))  # a leader that is gone by now has given its number away
+        groups.append(state(group))  # the number of a leader that is gone may have been reused
         kill(group, number)
 
     monkeypatch.setattr(os, "killpg", look_and_kill)

@@ -1,7 +1,7 @@
-"""Ctrl-C under `prebuild up | tee up.log` ended tee first; the first sentence of the shutdown then ended the shutdown.
+"""Ctrl-C under `prebuild up | tee up.log` ended tee first; the first message of the shutdown then aborted the shutdown.
 
-Served workspaces went on, the Redis note and socket stayed, the exit code was 1. The same after a closed terminal; and
-one full disk under `prebuild up > file` ended a service that was well.
+Served workspaces kept running, the Redis note and socket stayed, and the exit code was 1. So it was after a closed
+terminal, too; and a full disk under `prebuild up > file` ended a healthy service.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ def closed_terminal() -> int:
 @pytest.mark.parametrize("gone", [pipe_without_reader, full_disk, closed_terminal])
 @pytest.mark.parametrize("terminal", [False, True])
 def test_what_can_not_be_said_raises_nothing(gone: Callable[[], int], terminal: bool) -> None:
-    # Unbuffered below, so that what was never written does not fail once more when it is closed.
+    # Unbuffered, so that unwritten output does not fail once more when the file is closed.
     with os.fdopen(gone(), "wb", buffering=0) as raw, pytest.raises(OSError, match=r"\[Errno (5|28|32)\]"):
         raw.write(b"a word")
     stream = os.fdopen(gone(), "w", encoding="utf-8")

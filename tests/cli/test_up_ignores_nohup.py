@@ -1,4 +1,4 @@
-"""`nohup prebuild up &` ended at logout all the same: its own handler took the place of the ignored SIGHUP."""
+"""`nohup prebuild up &` ended at logout nevertheless: its own handler replaced the ignored SIGHUP."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`status --watch`: a live table on a terminal, else a line per change; Ctrl-C is a good end."""
+"""`status --watch`: a live table on a terminal, else a line per change; Ctrl-C ends it successfully."""
 
 from __future__ import annotations
 
@@ -107,7 +107,7 @@ def test_it_goes_on_until_ctrl_c(database: Database, settings: Settings, tmp_pat
     options = ["--json"] if as_json else []
 
     def is_full() -> bool:
-        # A look between the turn's commit and the build's end shows 0/1, on a line of its own.
+        # A reading between the turn's commit and the build's end adds a line with 0/1.
         last = path.read_text().splitlines(keepends=True)[-1]
         if not last.endswith("\n"):
             return False

@@ -1,4 +1,4 @@
-"""The engine: migrations, transactions, time, and errors in plain words."""
+"""The engine: migrations, transactions, time, and readable errors."""
 
 from __future__ import annotations
 

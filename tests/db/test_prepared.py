@@ -1,4 +1,4 @@
-"""What PreparedQuery answers is what SQLAlchemy would have."""
+"""PreparedQuery answers exactly like SQLAlchemy."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _EARLY, _LATE = ({"since": datetime(year, 1, 1, tzinfo=UTC)} for year in (2000, 
 
 
 def _query() -> Select[*tuple[Any, ...]]:
-    # Types of ours as a column, as a constant, and as what is given.
+    # Our own types as a column, as a constant, and as a parameter.
     columns = (m.Workspace.id, m.Workspace.created_at, m.Workspace.transition, m.Workspace.status, m.Preset.paused)
     return (
         select(*columns, m.Preset.recent_failures)

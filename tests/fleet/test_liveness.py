@@ -1,4 +1,4 @@
-"""Who is here and when the last tick ended: what the processes say of themselves, read back."""
+"""Presence and the last tick, as the processes report them."""
 
 from __future__ import annotations
 
@@ -65,12 +65,12 @@ def test_silence_and_good_bye_end_a_life(database: Database, settings: Settings)
     jump(database, 3)
     found = read(database, settings)
     assert found.serving(EVENTS) == ()
-    # Jumped over, and no more on top of it than what really passed.
+    # The jump, plus no more than the time that really passed.
     assert 0 <= found.processes[0].age - (settings.heartbeat_timeout + 1) <= monotonic() - started + 0.1
 
 
 def test_a_machine_that_slept_begins_anew(database: Database, settings: Settings) -> None:
-    """On SQLite the new beginning was stored as text, and nobody could read the table any more."""
+    """On SQLite, the new start time was once stored as text, and the table became unreadable."""
     presence = announce(database, settings, "worker", EVENTS)
     jump(database, 8 * 3600)
     presence.announce()
@@ -133,7 +133,7 @@ def test_a_tick_is_noted_and_grows_stale(database: Database, settings: Settings,
         assert found.tick_age == pytest.approx(46, abs=5)
         pause(database, actor="ada")
         assert here.reconciler.reconcile_all(force=True).paused
-        assert not read(database, settings).tick_stale, "a pause is no silence"
+        assert not read(database, settings).tick_stale, "a pause does not count as silence"
     finally:
         here.close()
     with database.read() as connection:
@@ -187,7 +187,7 @@ def test_the_long_gone_are_forgotten_but_not_whose_host_holds_workspaces(
 
 
 def test_a_fork_waits_for_a_word_and_inherits_no_connection(database_url: str, settings: Settings) -> None:
-    """A prefork worker replaces its children at any moment, also while its presence speaks."""
+    """A prefork worker may replace its children while its presence thread is writing."""
     speaking, go_on = threading.Event(), threading.Event()
 
     def queues() -> list[str]:
@@ -219,7 +219,7 @@ def test_a_fork_waits_for_a_word_and_inherits_no_connection(database_url: str, s
 
 
 def descriptors() -> set[str]:
-    """What this process has open of databases and sockets."""
+    """Return this process's open databases and sockets."""
     names = set()
     for link in Path("/proc/self/fd").iterdir():
         with suppress(OSError):

@@ -1,4 +1,4 @@
-"""`Any` is counted in annotations: it switches the type checker off for whatever it touches."""
+"""Count `Any` in annotations, because it switches the type checker off for whatever it touches."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ GENERIC = {
     "ColumnElement", "CursorResult", "Insert", "InstrumentedAttribute", "Result", "Row", "Select", "TypeDecorator",
     "TypeEngine",
 }  # fmt: skip
-"""SQLAlchemy's generic types: which columns a statement has is often known to the statement alone."""
+"""SQLAlchemy's generic types, whose parameters may be `Any`: often only the statement knows its columns."""
 FACES = ("cli", "client.py", "tasks.py", "web")
-"""What people and programs call."""
+"""The modules that users and other programs call."""
 
 
 def annotations(tree: ast.AST) -> Iterator[tuple[str, ast.expr]]:
-    """Every annotation, with what it annotates. `**_` is left out: handlers of Celery's signals must take it."""
+    """Yield every annotation with its node, except that of `**_`, which Celery's signal handlers must accept."""
     for node in ast.walk(tree):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             given = node.args
@@ -38,14 +38,14 @@ def annotations(tree: ast.AST) -> Iterator[tuple[str, ast.expr]]:
 
 
 def unquoted(annotation: ast.expr) -> ast.expr:
-    """The annotation itself where it stands in quotes."""
+    """Return the annotation, parsed if it is quoted."""
     if isinstance(annotation, ast.Constant) and isinstance(annotation.value, str):
         return ast.parse(annotation.value, mode="eval").body
     return annotation
 
 
 def spelled_out(annotation: ast.AST) -> Iterator[ast.AST]:
-    """The nodes of an annotation, but for the parameters of GENERIC."""
+    """Yield the nodes of an annotation, except the parameters of GENERIC."""
     yield annotation
     if isinstance(annotation, ast.Subscript) and ast.unparse(annotation.value).rpartition(".")[2] in GENERIC:
         return
@@ -54,7 +54,7 @@ def spelled_out(annotation: ast.AST) -> Iterator[ast.AST]:
 
 
 def found(*below: str) -> tuple[list[str], list[str]]:
-    """Where `Any` stands, and `dict[str, Any]`, in modules below these places."""
+    """Find `Any` and `dict[str, Any]` in the modules below these places."""
     anys, dicts = [], []
     for path in sorted(ROOT.rglob("*.py")):
         name = path.relative_to(ROOT).as_posix()
@@ -70,7 +70,7 @@ def found(*below: str) -> tuple[list[str], list[str]]:
 
 
 def test_what_is_counted() -> None:
-    """The search itself finds what it is for, and nothing else."""
+    """The search finds what it should, and nothing else."""
     code = "def f(a: Any, *b: list[Any], c: 'Any', d: Select[Any], **_: Any) -> dict[str, Any]: ...\nx: Any = 1\n"
     nodes = [node for _, item in annotations(ast.parse(code)) for node in spelled_out(unquoted(item))]
     assert sum(isinstance(node, ast.Name) and node.id == "Any" for node in nodes) == 5

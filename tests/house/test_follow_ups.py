@@ -1,8 +1,8 @@
-"""Every follow-up that a service returns is sent or handed on: read from the sources, so that none can be forgotten.
+"""Every follow-up that a service returns is sent or handed on, as checked in the sources.
 
-A carrier is `FollowUp`, `NewBuild`, or a class with a field of such a type. The value of each call that returns one is
-to be sent, returned, joined, or passed to a function that does so. To look at its other fields, or whether it is empty,
-is not enough.
+A carrier is `FollowUp`, `NewBuild`, or a class with a field of such a type. The value of each call that returns one
+must be sent, returned, joined, or passed to a function that does so. Reading its other fields, or testing whether it
+is empty, is not enough.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ import pytest
 ROOT = Path(__file__).parents[2] / "prebuild_tasks"
 CARRIED = {"FollowUp", "NewBuild"}
 ROLLED_BACK = {"Plan"}
-"""Their transaction is rolled back: nothing follows from it."""
+"""Functions whose transaction is rolled back, so that there is nothing to send."""
 HANDED_ON = {"follow_up", "builds", "wake"}
-"""Attributes that are what a carrier carries."""
+"""Attributes of a carrier that hold its follow-up."""
 REGROUPS = "builds_by_host"
 """Shows what its caller has in another order."""
 LEFT_ON_PURPOSE = "leave_to_upkeep"
@@ -30,7 +30,7 @@ Function = ast.FunctionDef | ast.AsyncFunctionDef
 
 @dataclass
 class Module:
-    """A module's functions, by `name` or `Class.name`, and what its names stand for."""
+    """A module's functions, by `name` or `Class.name`, and the objects that its names refer to."""
 
     name: str
     tree: ast.Module
@@ -54,7 +54,7 @@ class Module:
                 self.functions[f"{owner.name}.{node.name}" if isinstance(owner, ast.ClassDef) else node.name] = node
 
     def around(self, node: ast.AST, kind: type[ast.AST] | tuple[type[ast.AST], ...]) -> ast.AST | None:
-        """The nearest enclosing node of a kind."""
+        """Return the nearest enclosing node of a kind."""
         while (found := self.parents.get(node)) is not None and not isinstance(found, kind):
             node = found
         return found
@@ -68,7 +68,7 @@ class Sources:
 
     @cached_property
     def carriers(self) -> set[str]:
-        """The classes that carry something, by name."""
+        """Return the carrier classes, by name."""
         found = set(CARRIED)
         while True:
             fields = {
@@ -85,7 +85,7 @@ class Sources:
 
     @cached_property
     def methods(self) -> Mapping[str, list[tuple[Module, Function]]]:
-        """Every function by its last name."""
+        """Return all functions, by the last part of their names."""
         found: dict[str, list[tuple[Module, Function]]] = {}
         for module in self.modules.values():
             for name, node in module.functions.items():
@@ -93,7 +93,7 @@ class Sources:
         return found
 
     def callee(self, module: Module, call: ast.Call) -> tuple[Module, Function] | None:
-        """The function that is called, where that can be told."""
+        """Return the called function, if it can be determined."""
         target = call.func
         if isinstance(target, ast.Name):
             return self._named(module, target.id)
@@ -117,7 +117,7 @@ class Sources:
         return self._named(self.modules[owner], original) if owner in self.modules else None
 
     def dropped(self, *only: str) -> Iterator[str]:
-        """Each call whose follow-up is lost, as `module:line function`, in some modules or in all."""
+        """List each call whose follow-up is lost, as `module:line function`, in some modules or in all."""
         for module in (self.modules[name] for name in only or self.modules):
             for call in (node for node in ast.walk(module.tree) if isinstance(node, ast.Call)):
                 found = self.callee(module, call)
@@ -129,7 +129,7 @@ class Sources:
                     yield f"{module.name}:{call.lineno} {ast.unparse(call.func)}"
 
     def is_handed_on(self, module: Module, value: ast.AST, kind: ast.expr | None = None) -> bool:
-        """Whether the value of an expression goes to somebody who may send it."""
+        """Tell whether the value of an expression goes to code that may send it."""
         parent = module.parents[value]
         match parent:
             case ast.Expr() | ast.If() | ast.While() | ast.Assert() | ast.UnaryOp() | ast.Compare():
@@ -165,7 +165,7 @@ class Sources:
 
     def _is_used(self, module: Module, statement: ast.AST, target: ast.AST) -> bool:
         if not isinstance(target, ast.Name):
-            return True  # an attribute: whoever has the object
+            return True  # an attribute: code that has the object
         scope = module.around(statement, (*Function.__args__, ast.Module))
         assert scope is not None
         return self._is_used_in(module, scope, target.id, statement)
@@ -178,7 +178,7 @@ class Sources:
         )
 
     def _is_taken(self, module: Module, call: ast.Call, value: ast.AST, keyword: str | None = None) -> bool:
-        """Whether the function called does something with an argument; unknown ones are believed to."""
+        """Tell whether the called function uses an argument; unknown functions are assumed to."""
         if isinstance(call.func, ast.Name) and call.func.id in LOOKED_AT:
             return False
         found = self.callee(module, call)
@@ -210,7 +210,7 @@ def _mentions(annotation: ast.AST, names: set[str]) -> bool:
 
 
 def _places(annotation: ast.expr | None, carriers: set[str]) -> list[int]:
-    """Where in the tuple that a function returns the carriers are."""
+    """Return the positions of carriers in the tuple that a function returns."""
     match annotation:
         case ast.Subscript(value=ast.Name(id="tuple"), slice=ast.Tuple(elts=kinds)):
             return [place for place, kind in enumerate(kinds) if _mentions(kind, carriers)]
@@ -228,7 +228,7 @@ def read() -> Sources:
 
 
 def dropped_in(text: str) -> list[str]:
-    """What one more module would drop."""
+    """List the calls whose follow-up one more module would lose."""
     return list(Sources({**read().modules, "one_more": Module("one_more", ast.parse(text))}).dropped("one_more"))
 
 

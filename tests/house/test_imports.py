@@ -1,4 +1,4 @@
-"""Who may import what: the contracts of import-linter notice what they are for, and faces and rules load nothing."""
+"""The contracts of import-linter catch the imports that they forbid, and faces and rules load nothing else."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "prebuild_tasks"
 GROUND = {"cli", "db", "examples", "model", "schema", "worker"}
-"""Packages whose modules others import, or that nothing imports."""
+"""Packages without a face: others import their modules, or nothing does."""
 DOMAINS = sorted({file.parent.name for file in PACKAGE.glob("*/__init__.py")} - GROUND)
 FACES = sorted(
     ".".join(("prebuild_tasks", *file.parent.relative_to(PACKAGE).parts))
@@ -53,12 +53,12 @@ FORBIDDEN = [
     ("Other domains import web", "cli.main", "prebuild_tasks.web.charts"),
     ("Other domains import workspaces", "cli.main", "prebuild_tasks.workspaces.outbox"),
 ]
-"""Which contract refuses which import, and where."""
+"""Forbidden imports: the contract that refuses each, and the module it is added to."""
 
 
 @pytest.fixture(scope="module")
 def linted(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """What import-linter says of a copy with all forbidden imports."""
+    """Return import-linter's output for a copy with all forbidden imports."""
     copy = tmp_path_factory.mktemp("copy")
     shutil.copytree(PACKAGE, copy / PACKAGE.name, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(ROOT / "pyproject.toml", copy)
@@ -66,7 +66,7 @@ def linted(tmp_path_factory: pytest.TempPathFactory) -> str:
         with (copy / PACKAGE.name / f"{importer.replace('.', '/')}.py").open("a") as module:
             module.write(f"\nimport {imported}\n")
     command = [str(Path(sys.executable).with_name("lint-imports")), "--no-cache"]
-    wide = {**os.environ, "COLUMNS": "500"}  # it breaks long lines
+    wide = {**os.environ, "COLUMNS": "500"}  # import-linter wraps long lines
     done = subprocess.run(command, cwd=copy, env=wide, capture_output=True, text=True, check=False)
     assert done.returncode == 1, done.stderr
     return done.stdout
@@ -94,9 +94,9 @@ def test_every_contract_has_such_an_import() -> None:
 
 
 def loaded_by(modules: list[str]) -> dict[str, list[str]]:
-    """Import each module in a fresh process; the modules that are loaded then.
+    """Import each module in a fresh process, and return the modules that are then loaded.
 
-    Each process is a fork of one that has imported nothing, so that a bare interpreter is started only once.
+    Each process is a fork of one that has imported nothing, so that an interpreter is started only once.
     """
     script = """
 import importlib, json, os, sys
@@ -147,7 +147,7 @@ def test_a_face_resolves_each_name(face: str) -> None:
 
 @pytest.mark.parametrize("face", FACES)
 def test_a_face_tells_the_type_checker_the_same_names(face: str) -> None:
-    """What is imported for mypy is what `__all__` lists: a name that is missing there would be unknown to it."""
+    """The imports for mypy match `__all__`: mypy would not know a missing name."""
     tree = ast.parse((ROOT / face.replace(".", "/") / "__init__.py").read_text())
     [block] = [node for node in tree.body if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"]
     typed = {

@@ -1,4 +1,4 @@
-"""Every lock is a function or a clause of `schema/row_locks.py`, where the order of all of them can be read."""
+"""Every lock is a function or clause of `schema/row_locks.py`, which lists the order of all locks."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ ADVISORY = {"migration", "declaration", "owner"}
 
 
 def locking(tree: ast.AST) -> Iterator[int]:
-    """Lines that lock rows, or call one of PostgreSQL's advisory locks in a statement's text."""
+    """Yield lines that lock rows, or call one of PostgreSQL's advisory locks in a statement's text."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Attribute) and node.attr == "with_for_update":
             yield node.lineno
@@ -37,7 +37,7 @@ def test_no_other_module_locks() -> None:
 
 
 def test_every_kind_of_lock_is_found() -> None:
-    """The search itself finds what it is for."""
+    """The search finds what it should."""
     code = 'query.with_for_update()\ntext("SELECT pg_advisory_xact_lock(1)")\ntext("SELECT id FROM x FOR UPDATE")\n'
     assert list(locking(ast.parse(code))) == [1, 2, 3]
 

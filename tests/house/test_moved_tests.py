@@ -1,4 +1,4 @@
-"""The table of moved tests, and the mutations, name what there is."""
+"""The table of moved tests and the mutations name existing files and tests."""
 
 from __future__ import annotations
 

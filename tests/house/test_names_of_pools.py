@@ -1,4 +1,4 @@
-"""Names of pools and presets are taken apart and put together by their types alone."""
+"""Only their own types split and join the names of pools and presets."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ import pytest
 ROOT = Path(__file__).parents[2] / "prebuild_tasks"
 TYPES = ROOT / "model" / "names.py"
 URLS = {ROOT / "messaging" / "transport.py"}
-"""Where the @ is an address's."""
+"""Places in which the @ belongs to an address."""
 TEMPLATE_AND_PRESET = re.compile(r"\{[^{}]*template[^{}]*\}/\{[^{}]*\}")
 
 
 def by_hand(tree: ast.Module) -> Iterator[int]:
-    """Lines that take a name apart at its @, or put a template's and a preset's name together."""
+    """Yield lines that split a name at its @, or join a template's and a preset's name."""
     for node in ast.walk(tree):
         match node:
             case ast.Call(func=ast.Attribute(attr="partition" | "rpartition" | "split"), args=[ast.Constant("@"), *_]):

@@ -1,4 +1,4 @@
-"""The public Python names: what users import, with signatures. A change here is a change for them."""
+"""The public Python names that users import, with their signatures. A change here affects users."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ DEPRECATED = (
 
 
 def methods(kind: type) -> dict[str, str]:
-    """The public methods of a class, with their signatures."""
+    """Return the public methods of a class, with their signatures."""
     return {
         name: str(inspect.signature(value))
         for name, value in vars(kind).items()

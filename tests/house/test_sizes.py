@@ -22,7 +22,7 @@ def arguments(function: Function) -> int:
 
 
 def is_explained(function: Function, lines: list[str]) -> bool:
-    """Whether a comment stands directly above the function, or in its signature."""
+    """Tell whether a comment is directly above the function, or in its signature."""
     first = min([function.lineno, *(item.lineno for item in function.decorator_list)]) - 1
     signature = lines[function.lineno - 1 : function.body[0].lineno]
     return lines[first - 1].strip().startswith("#") or any("#" in line.partition("fmt:")[0] for line in signature)

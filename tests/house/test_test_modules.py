@@ -1,4 +1,4 @@
-"""Tests stand by themselves: none imports another, and none uses a private name of the product."""
+"""No test module imports another, and none uses a private name of the product."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from pathlib import Path
 
 TESTS = Path(__file__).parents[1]
 RELEASED = "provisioners/release_0_1/"
-"""Code of the release before, as it was."""
+"""Unchanged code of release 0.1."""
 
 
 def is_private(name: str) -> bool:
-    """Whether a name is for its own module or class alone."""
+    """Tell whether a name is private to its module or class."""
     return name.startswith("_") and not name.endswith("__")
 
 
 def imported(tree: ast.AST) -> Iterator[tuple[str, str, str]]:
-    """Yield module, name and local name of everything imported from; the name is empty for a whole module."""
+    """Yield module, name and local name of every import; the name is empty for a whole module."""
     for node in ast.walk(tree):
         if isinstance(node, ast.ImportFrom):
             for alias in node.names:
@@ -36,8 +36,8 @@ def imports_of_tests(tree: ast.AST) -> list[str]:
 def private_names(tree: ast.AST) -> list[str]:
     """Return the private names of the product that a module imports, reads, or sets.
 
-    An attribute counts if it is read from a name of the product, from what was made of one, or from any name but `self`
-    whose value cannot be seen here. Named tuples' and SQLAlchemy's documented methods begin with an underscore, too.
+    An attribute counts if it is read from a name of the product, from an object made by one, or from any name except
+    `self` whose value is unknown. Documented methods of named tuples and SQLAlchemy begin with an underscore, too.
     """
     product = {local for module, _, local in imported(tree) if module.partition(".")[0] == "prebuild_tasks"}
     foreign = {local for module, _, local in imported(tree)} - product
@@ -67,7 +67,7 @@ def private_names(tree: ast.AST) -> list[str]:
 
 SETTERS = {"setattr", "getattr", "delattr"}
 DOCUMENTED = {"_asdict", "_replace", "_fields", "_make", "_mapping", "_columns"}
-"""Of named tuples, and of SQLAlchemy's rows and tables."""
+"""Public attributes of named tuples, and of SQLAlchemy's rows and tables."""
 
 
 def modules() -> dict[str, ast.Module]:

@@ -1,7 +1,7 @@
-"""A rule that exists in Python and in SQL: both stand in one package under one name, and answer alike on any row.
+"""Rules that exist in Python and in SQL are in one package under one name, and agree on any row.
 
-`TWINS` lists the pairs. Each is asked about rows that hypothesis makes up, on both databases; times lie within a
-microsecond of where a rule changes its mind.
+`TWINS` lists the pairs. Each pair is tested on rows that hypothesis generates, on both databases; times are within a
+microsecond of the limits at which a rule's answer changes.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ SINGLE = {
     "is_older_than_sql": "a part of the conditions of expiry",
     "now_sql": "the database's clock",
 }
-"""Functions in SQL that have no twin, and why."""
+"""Functions in SQL that have no twin, with the reason."""
 
 NOW = datetime(2026, 3, 29, 0, 30, tzinfo=UTC)
 MICRO = timedelta(microseconds=1)
@@ -73,7 +73,7 @@ reasons = st.sampled_from(["", "claim", MARK_REASON, "deficit"])
 
 @pytest.fixture
 def frozen(database_url: str, settings: Settings) -> Iterator[Database]:
-    """A database whose clock stands still, with one pool and one workspace."""
+    """Make a database with a frozen clock, one pool and one workspace."""
     database = Database(database_url, clock=lambda: NOW)
     declare(database, settings, 1)
     turn(database, settings)
@@ -83,7 +83,7 @@ def frozen(database_url: str, settings: Settings) -> Iterator[Database]:
 
 @pytest.fixture
 def rows(frozen: Database) -> Iterator[Connection]:
-    """A transaction in which the one row of each table may be changed."""
+    """Begin a transaction in which the single row of each table may be changed."""
     with frozen.write() as connection:
         yield connection
 
@@ -265,7 +265,7 @@ def test_stray(rows: Connection, confirmed_by: str, *, claimed: bool, waiting: b
 def test_active(
     frozen: Database, active: str | None, *, template_deleted: bool, deprecated: bool, removed: bool
 ) -> None:
-    """`Preset.active` of a row that was read, and the condition `IS_ACTIVE`."""
+    """Compare `Preset.active` of a row that was read with the condition `IS_ACTIVE`."""
     with frozen.write() as connection:
         version = connection.execute(select(m.TemplateVersion.id)).scalar_one()
         connection.execute(
@@ -303,7 +303,7 @@ def populations(draw: st.DrawFn) -> tuple[Aged, list[Mapping[str, Any]]]:
 @bounded
 @given(population=populations())
 def test_counts(frozen: Database, population: tuple[Aged, list[Mapping[str, Any]]]) -> None:
-    """What the tick counts in SQL is what a turn counts of the rows."""
+    """The tick's counts in SQL equal a turn's counts of the rows."""
     base, workspaces = population
     with frozen.write() as connection:
         connection.execute(delete(m.Build))

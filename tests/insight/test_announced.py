@@ -1,4 +1,4 @@
-"""What `status` and `explain` announce is what the very next turn does: read before each turn of a random life."""
+"""`status` and `explain` announce exactly what the next turn does, before each turn of a random sequence."""
 
 from __future__ import annotations
 
@@ -29,17 +29,17 @@ _STEPS = 8
 
 
 def announced(words: str, verb: str) -> int:
-    """The number that `status` gives an action of the next turn."""
+    """Return the number that `status` announces for an action of the next turn."""
     found = re.search(rf"\b{verb} (\d+)(?! again)\b", words)
     return int(found[1]) if found else 0
 
 
 def turns(database: Database, settings: Settings) -> list[Reason]:
-    """Every pool's turn, each preceded by the announcement of what it does; the reasons that were given."""
+    """Run every pool's turn, comparing each with its announcement; return the announced reasons."""
     reasons = []
     names = [row.preset for row in pools(database, settings)]
     for name in names:
-        staffed(database, settings)  # anew: on a busy machine half a minute may pass between two turns
+        staffed(database, settings)  # reported anew: on a busy machine, half a minute may pass between two turns
         [row] = [row for row in pools(database, settings) if row.preset == name]
         with database.read() as connection:
             preset = resolve_preset(connection, name)
@@ -61,7 +61,7 @@ def turns(database: Database, settings: Settings) -> list[Reason]:
 
 
 def live_on(database: Database, settings: Settings, chance: random.Random, pool: dict[str, object]) -> None:
-    """Something that happens to a pool."""
+    """Let something happen to a pool."""
     match chance.randrange(7):
         case 0:
             pool["start"] = f"true # {chance.random()}"

@@ -1,9 +1,9 @@
-"""Secrets where they were seen before.
+"""Secrets in the places where they once leaked.
 
-A traceback in a worker's log showed the values of local variables, passwords and secret parameters among them; a
-crash of an adapter showed its words unmasked; a URL showed a password that stood behind the question mark, or that
-should have been encoded and was not; a secret of several lines was masked only where all of it came in one piece; and
-an error that was cut to 500 characters could begin with the second half of a secret.
+A traceback in a worker's log showed the values of local variables, including passwords and secret parameters; the
+message of a crashed adapter was not masked; a URL showed a password that followed the question mark, or that should
+have been percent-encoded and was not; a multi-line secret was masked only if all of it arrived in one piece; and an
+error that was cut to 500 characters could begin with the second half of a secret.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Names made and names checked."""
+"""Names are generated and checked."""
 
 from __future__ import annotations
 

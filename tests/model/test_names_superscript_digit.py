@@ -1,5 +1,5 @@
-"""A preset named ¹ was taken for an id, and ended the command with a ValueError instead of a sentence. 2,000 hostile
-names found it (tests/faults/test_hostile.py). `isdigit` takes what `int` refuses; `isdecimal` does not."""
+"""A preset named ¹ was taken for an id, and the command ended with a ValueError instead of a message. 2,000 hostile
+names found it (tests/faults/test_hostile.py). `isdigit` accepts digits that `int` refuses; `isdecimal` does not."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A real Prometheus scrapes a real exporter; promtool checks what is exported and what is shipped."""
+"""A real Prometheus scrapes a real exporter; promtool checks the metrics and the shipped rules."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def test_every_alert_fires() -> None:
 
 
 def test_an_alert_that_does_not_fire_is_noticed(tmp_path: Path) -> None:
-    """That promtool's word counts for something: a threshold that nothing reaches fails."""
+    """promtool's verdict means something: a threshold that nothing reaches fails."""
     rules = (PROMETHEUS / "alerts.yml").read_text()
     (tmp_path / "alerts_test.yml").write_text((PROMETHEUS / "alerts_test.yml").read_text())
     (tmp_path / "alerts.yml").write_text(rules.replace('{state="waiting"} > 0', '{state="waiting"} > 99'))
@@ -60,7 +60,7 @@ def test_an_alert_that_does_not_fire_is_noticed(tmp_path: Path) -> None:
 
 @pytest.fixture
 def service(tmp_path: Path, database: Database, redis_url: str) -> Iterator[Service]:
-    """An installation that has lived a little: starts that succeeded and failed, a claim, workers, a tick."""
+    """Run an installation with some history: starts that succeeded and failed, a claim, workers, a tick."""
     service = Service(
         tmp_path / "x" / "d", PREBUILD_DATABASE_URL=database.url, PREBUILD_REDIS_URL=redis_url,
         PREBUILD_EXPORTER_CACHE="0", PREBUILD_HEARTBEAT_TIMEOUT="10m",
@@ -84,7 +84,7 @@ def test_promtool_finds_nothing_wrong_with_a_scrape(service: Service) -> None:
 
 
 class Prometheus:
-    """One server with the shipped configuration, on our exporter, in a hurry."""
+    """A server with the shipped configuration, but short intervals, that scrapes our exporter."""
 
     def __init__(self, directory: Path, target: str) -> None:
         shipped = (PROMETHEUS / "prometheus.yml").read_text()
@@ -150,7 +150,7 @@ def it_has_the_numbers(prometheus: Prometheus) -> None:
     assert prometheus.value(f"prebuild_failed_total{{{POOL}}}") == 1
     assert prometheus.value(f"histogram_quantile(1, prebuild_claim_duration_seconds_bucket{{{POOL}}})") is not None
     seen = {item["metric"]: item for item in prometheus.ask("targets/metadata", match_target='{job="prebuild"}')}
-    # Prometheus asks for OpenMetrics, where a counter's name is without its suffix.
+    # Prometheus requests OpenMetrics, in which a counter's name has no suffix.
     declared = {name: (metric.kind, metric.meaning) for name, metric in METRICS.items()}
     assert {name: (item["type"], item["help"]) for name, item in seen.items()}.items() <= declared.items()
     assert len(seen) > 35
@@ -166,7 +166,7 @@ def it_understands_the_dashboard(prometheus: Prometheus) -> None:
 
 
 def it_evaluates_the_rules(prometheus: Prometheus) -> None:
-    # One prebuild is missing since the claim; it takes 15 minutes to be worth a word.
+    # One prebuild has been missing since the claim; the alert fires after 15 minutes.
     silent = {rule["alert"] for rule in RULES} - {"PrebuildBelowDesired"}
 
     def well() -> bool:

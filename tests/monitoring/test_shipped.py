@@ -1,4 +1,4 @@
-"""What is shipped for Prometheus and Grafana agrees with the metrics there are, and with its documentation."""
+"""The shipped Prometheus rules and Grafana dashboard agree with the metrics and with the documentation."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ NAMES = {full_name(metric) for metric in METRICS.values() if metric.kind != "his
 
 
 def selectors(expression: str) -> list[tuple[str, set[str]]]:
-    """The metrics of an expression, each with the labels it is chosen by."""
+    """Return the metrics of an expression, each with the labels that select it."""
     found = re.findall(r"\b(prebuild_\w+)(?:\{([^}]*)\})?", expression)
     return [(name, set(re.findall(r"(\w+)\s*=", matchers))) for name, matchers in found]
 
@@ -69,7 +69,7 @@ def test_every_alert_is_fired_by_a_unit_test_and_silent_while_all_is_well() -> N
     [well] = [test for test in UNIT_TESTS if test["name"] == "all is well"]
     given = {series["series"].partition("{")[0] for series in well["input_series"]}
     needed = {name for rule in RULES for name, _ in selectors(rule["expr"])}
-    # These two are absent while all is well.
+    # These two are absent while nothing is wrong.
     assert needed - given == {"prebuild_preset_hard_limited", "prebuild_preset_validation_failed"}
 
 

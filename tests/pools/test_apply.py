@@ -1,4 +1,4 @@
-"""`apply`: what is declared becomes what is stored, and nothing else does."""
+"""`apply` stores exactly what is declared."""
 
 from __future__ import annotations
 
@@ -190,7 +190,7 @@ def test_the_number_of_statements_does_not_grow_with_the_file(database: Database
     changed = statements(many(20, desired=3))
     replaced = statements(many(20, start="false"))
     drained = statements("schema: 1\ntemplates: []\n", prune=True)
-    # Many rows in one statement are sent in some batches: their number depends on the driver, not on us.
+    # The driver decides in how many batches it sends the rows of one statement.
     assert statements(many(200)) <= created + 10
     assert statements(many(200, desired=3)) <= changed + 10
     assert statements(many(200, start="false")) <= replaced + 10

@@ -1,7 +1,7 @@
-"""`apply` ended with a KeyError for a template that had been pruned a retention ago, while somebody still had a
-workspace of one of its older versions: the active version's row was gone, and the template still named it.
+"""`apply` ended with a KeyError for a template pruned longer ago than the retention, while somebody still had a
+workspace of one of its older versions: the active version's row was deleted, but the template still referred to it.
 
-The random life of tests/faults/test_machine.py found it, in 400 lives of 80 steps.
+Found by tests/faults/test_machine.py, in 400 sequences of 80 steps.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from tests.support.pool_files import load_text
 
 @pytest.fixture
 def drained(database: Database, settings: Settings) -> int:
-    """A template whose active version is gone, and whose older one somebody has a workspace of; its old active id."""
+    """Make a template whose active version is deleted, with a claimed workspace of an older one; return the old id."""
     declare(database, settings, 1, start="true # old")
     fill(database, settings)
     claim(database, ClaimRequest("ada", [PRESET]))
@@ -49,7 +49,7 @@ def test_it_names_no_version_that_is_gone(database: Database, drained: int) -> N
 
 @pytest.mark.parametrize("start", ["true # new", "true # old"])
 def test_it_is_declared_again(database: Database, settings: Settings, drained: int, start: str) -> None:
-    with database.write() as connection:  # as releases before this one left it
+    with database.write() as connection:  # as earlier releases left it
         connection.execute(update(m.Template).values(active_version_id=drained))
     declare(database, settings, 1, start=start)
     assert fill(database, settings) == 1

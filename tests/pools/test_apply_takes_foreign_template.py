@@ -1,7 +1,7 @@
-"""A template belongs to the source that declared it, until that one drops it.
+"""A template belongs to the source that declared it, until that source drops it.
 
-Before, another source's `apply` changed it and said nothing, while it stayed the first one's: that one's next `--prune`
-deleted the pool, the other one's next `apply` brought it back, and so on.
+Previously, another source's `apply` silently changed it, though it still belonged to the first: the first one's next
+`--prune` deleted the pool, the other's next `apply` recreated it, and so on.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ DEV, WEB = (
 
 
 def put(database: Database, settings: Settings, templates: str, source: str, **options: Any) -> list[str]:
-    """What it changed, in words; `plan` says the same or is refused alike."""
+    """Apply and return the changes in words; assert that `plan` announces or refuses them alike."""
     declared = load_text(f"schema: 1\ntemplates:\n{templates}")
     chosen = ApplyOptions(actor="ada", source=source, **options)
     try:
@@ -49,7 +49,7 @@ def test_it_is_taken_over_when_it_was_dropped(database: Database, settings: Sett
         assert "--source one" in next_step_of(refused.value)
         assert "--prune" in next_step_of(refused.value)
         assert "apply as source one" in str(refused.value)
-        put(database, settings, DEV, "one")  # without --prune it still is its
+        put(database, settings, DEV, "one")  # without --prune it still belongs to it
     before = preset_id(database, "web/small")
     assert put(database, settings, DEV, "one", prune=True) == ["- template web"]
     [change] = put(database, settings, WEB, "two")

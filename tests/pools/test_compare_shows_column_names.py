@@ -1,7 +1,7 @@
-"""What `apply` and `plan` say of a change stands in the words of the pools file.
+"""`apply` and `plan` describe changes in the terms of the pools file.
 
-Before, it was the columns' and the language's: "deleted_at 2026-… -> None", "organization_id 1 -> 2", "ttl_s None ->
-3600.0".
+Previously they used column names and Python values: "deleted_at 2026-… -> None", "organization_id 1 -> 2", "ttl_s None
+-> 3600.0".
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ def test_a_preset_that_comes_back(database: Database, settings: Settings) -> Non
 
 
 def test_an_organization_is_no_promotion(database: Database, settings: Settings) -> None:
-    """The history tells by the words of a change who promoted a version."""
+    """The history recognizes promotions by the text of a change."""
     versions = "".join(
         f"\n  - {{name: {name}, config: {{start: 'echo {name}'}}, presets: []}}" for name in ("v1", "v2")
     )

@@ -1,8 +1,8 @@
-"""What would delete more than half of all eligible prebuilds at once takes `--yes`, in a rolling pool, too.
+"""Deleting more than half of all eligible prebuilds at once requires `--yes`, also in a rolling pool.
 
-Before, a rolling pool was left out of the count, as if nothing of it could go before its replacement is ready: from 10
-desired to 0, or with a TTL that all had outlived, `apply` asked nothing, `plan` said nothing, and the next turn deleted
-all. A shorter TTL was not counted in any pool, and nothing was in one that is paused: resuming it emptied it.
+Previously, rolling pools were not counted, as if each prebuild always stayed until its replacement was ready: when
+`desired` fell from 10 to 0, or with a TTL that all prebuilds had exceeded, `apply` and `plan` gave no warning, and the
+next turn deleted all. A shorter TTL was counted in no pool, and a paused pool not at all: resuming it emptied it.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ FILE = "schema: 1\ntemplates: [{{name: dev, config: {{start: '{start}'}}, preset
 
 
 def refused(database: Database, settings: Settings, words: str, desired: int, extra: str, start: str = "true") -> None:
-    """By `apply`; `plan` says the same."""
+    """Assert that `apply` refuses the change, and that `plan` announces the refusal."""
     text = FILE.format(start=start, preset=f"desired: {desired}, {extra}")
     assert make_plan(database, settings, load_text(text), ApplyOptions(actor="test")).report.deletes == words
     with pytest.raises(RefusedError, match=f"this would delete {words}"):

@@ -1,4 +1,4 @@
-"""A broken pools file: each problem with its line, its column and its fix; nothing else ever comes out."""
+"""Every problem of a broken pools file is reported with its line, column and fix, and never as another exception."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
-"""`cost_per_hour: .inf` and `1e400` were accepted, and then `plan --json` and `report --json` printed Infinity and NaN,
-which no JSON reader takes; `true` was taken for 1.0."""
+"""`cost_per_hour: .inf` and `1e400` were accepted, so that `plan --json` and `report --json` printed Infinity and NaN,
+which JSON readers reject; `true` was read as 1.0."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What operators do by hand, and what it does to the pools."""
+"""Operators' commands, and their effects on pools."""
 
 from __future__ import annotations
 

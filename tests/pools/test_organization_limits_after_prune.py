@@ -1,6 +1,6 @@
-"""An organization that its file no longer names has no limits after `--prune`, and is listed without.
+"""After `--prune`, an organization that its file no longer names has no limits, and is listed without any.
 
-Before, its last limits held for good, and nothing said so.
+Previously its last limits stayed in force forever, invisibly.
 """
 
 from __future__ import annotations

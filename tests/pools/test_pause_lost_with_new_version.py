@@ -1,7 +1,7 @@
-"""A pause is the pool's, whichever version is the active one, and resuming it lets all of them go on.
+"""A pause belongs to the pool, whichever version is active, and resuming it resumes all versions.
 
-Before, it was stored with the active version alone: `apply` of a new version or `promote` lifted it, the older version
-was left alone for ever, and `resume` said that the pool was not paused. Pausing in the middle of a rollout stopped only
+Previously it was stored with the active version only: `apply` of a new version or `promote` lifted it, the older
+version stayed paused forever, and `resume` said that the pool was not paused. Pausing during a rollout stopped only
 the new version.
 """
 

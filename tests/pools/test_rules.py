@@ -1,4 +1,4 @@
-"""What a changed declaration does away with: as a table."""
+"""Prebuilds that a changed declaration deletes, as a table."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def old(identity: str, ready: int) -> Any:
 
 
 def pools(*items: Any, rolling: str = "") -> PoolSnapshot:
-    """`rolling`: the active preset of the one pool there is, if it replaces gradually."""
+    """Return a snapshot of one pool; `rolling` is its active preset, if it replaces gradually."""
     successors = {item.preset.id: rolling for item in items} if rolling else {}
     return PoolSnapshot(GlobalSnapshot(NOW, tuple(items)), successors)
 

@@ -1,7 +1,7 @@
-"""`prebuild unblock` ends every wait that `prebuild explain` names it for.
+"""`prebuild unblock` ends every wait for which `prebuild explain` suggests it.
 
-Before: a pool that waited because its prebuilds fell ill one after the other was told to run it, and it answered "was
-not blocked" and changed nothing.
+Previously, `explain` suggested it for a pool that waited because its prebuilds became unhealthy one after another, but
+it answered "was not blocked" and changed nothing.
 """
 
 from __future__ import annotations

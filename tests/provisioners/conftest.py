@@ -19,7 +19,7 @@ def session_engine() -> Iterator[Engine]:
 
 @pytest.fixture
 def engine(session_engine: Engine, monkeypatch: pytest.MonkeyPatch) -> Iterator[Engine]:
-    """The engine that the provisioner finds; afterwards nothing of the test is left in it."""
+    """Make the provisioner use the engine, and remove everything that the test made in it."""
     monkeypatch.setenv("DOCKER_HOST", session_engine.host)
     yield session_engine
     for installation in INSTALLATIONS:

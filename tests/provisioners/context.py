@@ -8,7 +8,7 @@ from prebuild_tasks.errors import BuildStoppedError
 
 
 class Context:
-    """provisioners.BuildContext that remembers the output and can be told to stop."""
+    """A provisioners.BuildContext that records the output and can be canceled."""
 
     def __init__(self) -> None:
         self.text = ""
@@ -30,7 +30,7 @@ class Context:
 
 
 class PausingContext(Context):
-    """Of a worker that is frozen at its n-th look, as by a suspended machine, until it is woken up."""
+    """The context of a worker that freezes at its n-th check, as on a suspended machine, until it is woken up."""
 
     def __init__(self, pause_at: int) -> None:
         super().__init__()

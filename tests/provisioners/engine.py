@@ -1,4 +1,4 @@
-"""A real container engine for the tests: the one of DOCKER_HOST, else Podman's, started with a storage of its own."""
+"""A real container engine for the tests: the one at DOCKER_HOST, else Podman, started with its own storage."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ from tests.support.wait import wait_until
 
 PLAIN = "localhost/prebuild-tasks-test:plain"
 HEALTH = "localhost/prebuild-tasks-test:health"
-"""Healthy once there is a file /tmp/ok."""
+"""An image that is healthy once the file /tmp/ok exists."""
 LIMITS = {"nofile": 1024, "nproc": 1024}
-"""Where the tests' machine is a container itself, higher ones are refused."""
+"""Limits of the test containers: if the test machine is itself a container, higher ones are refused."""
 WAY_OUT = (
     "the docker tests need a container engine: set DOCKER_HOST to one that answers, "
     "or as root: apt-get install podman runc busybox-static"
 )
 
-# Whatever happens to the tests: containers first, which hold mounts, then the service, then its storage.
+# Runs even if the tests are killed. Containers, which hold mounts, go first, then the service, then its storage.
 _CLEAN = """
 root="$1" service="$2"; shift 2
 "$@" rm --all --force --time 0 --volumes >/dev/null 2>&1
@@ -46,19 +46,19 @@ rm -rf "$root"
 
 @dataclass
 class Engine:
-    """An engine that answers, with the test images in it."""
+    """A running engine that has the test images."""
 
     host: str
     registry: Registry
 
     @contextmanager
     def api(self) -> Iterator[Any]:
-        """A client of the test's own."""
+        """Return a client for the test."""
         with docker.APIClient(base_url=self.host, version="auto", timeout=60) as api:
             yield api
 
     def running(self, workspace_id: str) -> Sequence[object]:
-        """What runs of a workspace."""
+        """Return the running containers of a workspace."""
         with self.api() as api:
             return list(api.containers(filters={"label": f"prebuild_tasks.workspace={workspace_id}"}))
 
@@ -73,7 +73,7 @@ class Engine:
                     api.remove_volume(volume["Name"])
 
     def look_at_health(self, container_id: str) -> None:
-        """Podman leaves the rhythm of health checks to systemd, which is not everywhere: run one now."""
+        """Run a health check now: Podman leaves their schedule to systemd, which may not be running."""
         with self.api() as api:
             if "Podman" in str(api.version().get("Components")):
                 api.get(f"http+docker://localhost/v4.0.0/libpod/containers/{container_id}/healthcheck")
@@ -81,7 +81,7 @@ class Engine:
 
 @contextmanager
 def container_engine() -> Iterator[Engine]:
-    """One that lives as long as the block."""
+    """Run an engine for as long as the block lasts."""
     with registry() as images:
         host = os.environ.get("DOCKER_HOST", "")
         if host:
@@ -112,7 +112,7 @@ def _podman(images: Registry) -> Iterator[str]:
             [*podman, "system", "service", "--time=0", host],
             stdin=subprocess.DEVNULL, stdout=output, stderr=output, env=environment, cwd="/", start_new_session=True,
         )  # fmt: skip
-    # Its input ends when we do, however that happens.
+    # Its input ends when this process does, however that happens.
     cleaner = subprocess.Popen(
         ["sh", "-c", f"read -r _; {_CLEAN}", "clean", str(directory), str(service.pid), *podman],
         stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd="/", start_new_session=True,
@@ -124,12 +124,12 @@ def _podman(images: Registry) -> Iterator[str]:
     finally:
         assert cleaner.stdin is not None
         cleaner.stdin.close()
-        service.wait(60)  # reaped here, else the cleaner would see a zombie
+        service.wait(60)  # reaped here, or the cleaner would see a zombie
         cleaner.wait(60)
 
 
 def _answers(host: str) -> bool:
-    if host.startswith("unix://"):  # the package leaves a socket open that it can't connect
+    if host.startswith("unix://"):  # the package leaves a socket open if connecting fails
         with socket.socket(socket.AF_UNIX) as probe:
             if probe.connect_ex(host.removeprefix("unix://")):
                 return False

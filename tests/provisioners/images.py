@@ -1,4 +1,4 @@
-"""Container images made from busybox, in memory, and a registry on this machine that hands them out."""
+"""Container images made from busybox in memory, and a local registry that serves them."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ _MACHINES = {"x86_64": "amd64", "aarch64": "arm64"}
 
 @cache
 def layer() -> bytes:
-    """A file system with busybox and nothing else."""
+    """Make a file system that contains only busybox."""
     busybox = shutil.which("busybox", path="/bin:/usr/bin")
     if busybox is None:
         raise RuntimeError("the docker tests need a static busybox to make images of: apt-get install busybox-static")
@@ -59,7 +59,7 @@ def layer() -> bytes:
 
 
 def config(**extra: Any) -> bytes:
-    """The image's own config; `extra` as in the engine's API, such as Healthcheck."""
+    """Make the image's config; `extra` has keys of the engine's API, such as Healthcheck."""
     return json.dumps(
         {
             "architecture": _MACHINES.get(platform.machine(), platform.machine()),
@@ -71,7 +71,7 @@ def config(**extra: Any) -> bytes:
 
 
 def archive(tag: str, **extra: Any) -> bytes:
-    """An image to load."""
+    """Make an image archive to load."""
     buffer = io.BytesIO()
     manifest = [{"Config": "config.json", "RepoTags": [tag], "Layers": ["layer.tar"]}]
     with tarfile.open(fileobj=buffer, mode="w") as file:
@@ -83,17 +83,17 @@ def archive(tag: str, **extra: Any) -> bytes:
 
 @dataclass
 class Registry:
-    """Hands out `good:1`; begins to hand out `stalled:1` and waits; knows nothing else."""
+    """Serves `good:1`, begins to serve `stalled:1` and stalls, and knows no other image."""
 
     address: str
     stalling: threading.Event = field(default_factory=threading.Event)
-    """Somebody waits for the layer of `stalled:1`."""
+    """Set once a client waits for the layer of `stalled:1`."""
     ended: threading.Event = field(default_factory=threading.Event)
 
 
 @contextmanager
 def registry() -> Iterator[Registry]:
-    """On a free port of 127.0.0.1, without TLS."""
+    """Run a registry on a free port of 127.0.0.1, without TLS."""
     blobs = {_digest(blob): blob for blob in (gzip.compress(layer(), 1, mtime=0), config())}
     (layer_digest, layer_blob), (config_digest, config_blob) = blobs.items()
     manifest = json.dumps(

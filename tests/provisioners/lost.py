@@ -1,4 +1,4 @@
-"""A worker of the test's own, to be lost."""
+"""A worker process for tests to kill or stop."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 
 class Worker:
-    """A process that claims, until it is killed or stopped."""
+    """A process that runs a claim until it is killed or stopped."""
 
     def __init__(self, claim: Callable[[], None]) -> None:
         self.pid = os.fork()

@@ -1,9 +1,9 @@
-"""The claim hook of a worker that died, or sleeps, is ended before the hook runs again.
+"""The claim hook of a worker that died or is suspended is ended before the hook runs again.
 
-Before: only `start` and `delete` ended what lower attempts had left. The hook of the first attempt, in a session of its
-own, went on beside that of the second (`begin begin end end`), and after it, in a workspace that a person had by then.
+Previously only `start` and `delete` ended processes of lower attempts. The first attempt's hook, in its own session,
+ran beside the second one (`begin begin end end`) and after it, in a workspace that a person already used.
 
-In a container: test_docker.py.
+test_docker.py has the test for containers.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ def pids(place: Path) -> list[int]:
 def claim_after_a_loss(
     adapter: ProcessProvisioner | CommandProvisioner, spec: WorkspaceSpec, place: Path, number: int
 ) -> None:
-    """The second attempt's hook begins when nothing of the first one runs any more, and ends well."""
+    """Assert that the second attempt's hook begins when no process of the first one runs, and succeeds."""
     first = Worker(lambda: adapter.claim(spec, Context()))
     try:
         wait_until(lambda: pids(place), what="the first hook")
@@ -82,7 +82,7 @@ def process(settings: Settings) -> Iterator[ProcessProvisioner]:
 def test_of_a_process(
     process: ProcessProvisioner, settings: Settings, tmp_path: Path, hook: str, number: signal.Signals
 ) -> None:
-    """And neither a probe nor what is served is ended with it."""
+    """A probe and the served process are not ended with it."""
     pool = spec_of("prebuilds", start="true", serve="exec sleep 1000", claim=hook)
     process.start(pool, Context())
     probe = {tree.WORKSPACE: pool.workspace_id, tree.RUN: "a probe's", "PREBUILD_OWNER": "prebuilds"}

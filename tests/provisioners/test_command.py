@@ -1,4 +1,4 @@
-"""What only the command provisioner promises: its protocol."""
+"""The command provisioner's protocol."""
 
 from __future__ import annotations
 

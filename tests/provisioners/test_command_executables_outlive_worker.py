@@ -1,5 +1,5 @@
-"""Ctrl-C under `prebuild up` left the executables of the command provisioner running when they took longer to end than
-the builds worker was given; and after a SIGKILL the directory of each call, credentials in it perhaps, stayed for ever.
+"""Ctrl-C under `prebuild up` left executables of the command provisioner running if they took longer to end than the
+builds worker was given; and after a SIGKILL, the directory of each call, possibly with credentials, stayed forever.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ call("start", sys.argv[1], {}, {"PATH": sys.argv[2], "PREBUILD_WORKSPACE_ID": "w
 
 @pytest.fixture(autouse=True)
 def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Temporary files of this test alone."""
+    """Give this test its own directory for temporary files."""
     (tmp_path / "t").mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "t"))
     return tmp_path / "t"
@@ -44,7 +44,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def left(tmp_path: Path, place: Path) -> Iterator[list[psutil.Process]]:
-    """The processes of an executable whose worker was killed."""
+    """Return the processes of an executable whose worker was killed."""
     note = tmp_path / "note"
     worker = subprocess.Popen(
         [sys.executable, "-c", WORKER, LONG.format(note=note), os.environ["PATH"]],

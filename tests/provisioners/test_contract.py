@@ -33,7 +33,7 @@ INSTALLATION = "11111111-1111-4111-8111-111111111111"
 
 @dataclass(frozen=True)
 class Adapter:
-    """A provisioner and configs for it: one that works, one that fails, one that hangs, one it must refuse."""
+    """A provisioner with configs for it: one that works, one that fails, one that hangs, one that it must refuse."""
 
     provisioner: Provisioner
     works: dict[str, Any]
@@ -41,7 +41,7 @@ class Adapter:
     hangs: dict[str, Any]
     refused: dict[str, Any]
     running: Callable[[str], Sequence[object]]
-    """What still runs of a workspace."""
+    """Lists the running processes of a workspace."""
 
 
 def _process(request: pytest.FixtureRequest, settings: Settings) -> Iterator[Adapter]:
@@ -103,7 +103,7 @@ def _third_party(request: pytest.FixtureRequest, settings: Settings) -> Iterator
 
 
 def _third_party_of_0_1(request: pytest.FixtureRequest, settings: Settings) -> Iterator[Adapter]:
-    """The example as release 0.1 had it, which imports the former names."""
+    """The example of release 0.1, which imports deprecated names."""
     monkeypatch = request.getfixturevalue("monkeypatch")
     for shim in ("prebuild_tasks.ports", "prebuild_tasks.provisioners.marks"):
         monkeypatch.delitem(sys.modules, shim, raising=False)
@@ -111,7 +111,7 @@ def _third_party_of_0_1(request: pytest.FixtureRequest, settings: Settings) -> I
     monkeypatch.delitem(sys.modules, "noop_dir_0_1", raising=False)
     with pytest.warns(DeprecationWarning, match="is deprecated: import") as warned:
         module = import_module("noop_dir_0_1")
-    # parse_duration's comes twice: `from` looks whether there is such a name before it takes it.
+    # parse_duration's warning comes twice, because `from` tests for the name before it imports it.
     assert {str(one.message).partition(" is ")[0] for one in warned} == {
         "prebuild_tasks.config.parse_duration", "prebuild_tasks.ports", "prebuild_tasks.provisioners.marks"
     }  # fmt: skip
@@ -313,7 +313,7 @@ def test_claim_of_what_is_gone_is_an_error(adapter: Adapter, spec: WorkspaceSpec
 
 
 def test_what_somebody_claimed_is_not_given_to_another(adapter: Adapter, spec: WorkspaceSpec) -> None:
-    """As after an older database was restored."""
+    """Such a request comes from an older database that was restored."""
     adapter.provisioner.start(spec, Context())
     adapter.provisioner.claim(replace(spec, owner="ada"), Context())
     with pytest.raises(ProvisionerError, match="ada"):

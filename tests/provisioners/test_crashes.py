@@ -1,5 +1,5 @@
-"""A builds worker killed with -9 at each step of a build, with real processes and a real engine: nothing is stuck,
-nothing is left over, nothing is there twice."""
+"""A builds worker is killed with SIGKILL at each step of a build, with real processes and a real engine: no build is
+stuck, no resource is left over, and none exists twice."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ STEPS = [
         )
     ),
 ]
-"""In `make test-docker` between the provisioner's success and the commit; the rest, and processes, in `make faults`."""
+"""`make test-docker` kills between the provisioner's success and the commit; `make faults` runs everything."""
 PROCESS = 'provisioner: process\n    config: {start: "sleep 0.5", serve: "exec sleep 1000", ready: "true"}'
 
 
@@ -82,9 +82,9 @@ def test_killed_at_a_step(
         what="what is desired, and no more",
     )
     builds = service.json("builds")
-    assert {row["status"] for row in builds} == {"succeeded"}, "a dead worker is no failure"
+    assert {row["status"] for row in builds} == {"succeeded"}, "a dead worker does not count as a failure"
     assert max(row["attempt"] for row in builds) == 2
     assert service.run("audit") == "clean\n"
-    # The databases of the tests are copies of one installation, the engine is the same one: leave nothing in it.
+    # The tests' databases are copies of one installation and share the engine, so nothing may be left in it.
     declare(service, recipe, 0)
     wait_until(lambda: not service.workspaces(), timeout=60, what="the end of all")

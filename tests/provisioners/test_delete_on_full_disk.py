@@ -1,8 +1,8 @@
-"""A disk without room for one more file, and a place that its own commands made read-only, can be emptied.
+"""A workspace can be deleted on a full disk, and after its own commands made its directory read-only.
 
-Before: `delete` began with a mark in a new file. With no inode left, over quota, or after `chmod a-w ..` by what ran in
-the workspace, that failed, so no process was ended and nothing was removed, each time again: the one thing that would
-have made room needed room.
+Previously, `delete` began by writing a mark to a new file. Without a free inode, over quota, or after `chmod a-w ..` in
+the workspace, that failed every time, so no process was ended and nothing was removed: the operation that would have
+made room needed room.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def spec() -> WorkspaceSpec:
 
 @pytest.fixture(params=[errno.ENOSPC, errno.EDQUOT])
 def full(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
-    """From now on the system makes no file and no directory; what is there can be written to and removed."""
+    """Refuse to create files and directories; existing ones can be written and removed."""
     really_open = os.open
 
     def no_room(path: Any) -> OSError:
@@ -81,7 +81,7 @@ def test_a_served_workspace_is_deleted(
 def test_a_half_made_one_is_deleted(
     provisioner: ProcessProvisioner, settings: Settings, spec: WorkspaceSpec, full: Callable[[], None]
 ) -> None:
-    """It was never served, so that not even the lock's file is there."""
+    """It was never served, so even the lock file is missing."""
     place = WorkspaceDirectory(settings.data_dir / "workspaces", spec.workspace_id)
     place.begin("i", 1)
     (place.make_attempt_directory(1) / "file").touch()
@@ -108,7 +108,7 @@ def test_a_place_that_was_made_read_only_is_deleted(settings: Settings, spec: Wo
 def test_a_start_that_slept_until_now_leaves_nothing(
     provisioner: ProcessProvisioner, settings: Settings, spec: WorkspaceSpec
 ) -> None:
-    """It publishes and serves after the delete's look at the processes, even what clears its environment."""
+    """It publishes and serves after the deletion has listed the processes, even one that clears its environment."""
     place = WorkspaceDirectory(settings.data_dir / "workspaces", spec.workspace_id)
     place.begin("i", 1)
     place.make_attempt_directory(1)
@@ -131,7 +131,7 @@ def test_a_start_that_slept_until_now_leaves_nothing(
 
 
 def test_what_is_deleted_is_never_served_again(provisioner: ProcessProvisioner, spec: WorkspaceSpec) -> None:
-    """By a worker that starts while the delete, or its next try, still goes on."""
+    """A worker that starts during the deletion, or before its next attempt, does not serve it."""
 
     class Stopped(Context):
         def check(self) -> None:

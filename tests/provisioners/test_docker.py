@@ -1,4 +1,4 @@
-"""What only the docker provisioner promises: the container, its limits, port and volumes, and whose it is."""
+"""The docker provisioner's containers: limits, port, volumes, and ownership."""
 
 from __future__ import annotations
 
@@ -113,7 +113,7 @@ def test_the_published_port_answers_and_stays_after_a_stop(
 
 @pytest.mark.docker
 def test_a_taken_port_is_tried_no_further(engine: Engine, settings: Settings, spec: WorkspaceSpec) -> None:
-    """Two ports, one of them taken by a stranger: the workspace gets the other one, whichever was tried first."""
+    """Another process uses one of two ports: the workspace gets the other one, whichever is tried first."""
     with socket.socket() as stranger:
         stranger.bind(("127.0.0.1", 0))
         stranger.listen()
@@ -152,7 +152,7 @@ def test_the_workspaces_own_volume_comes_and_goes_with_it_and_a_shared_one_stays
 def test_a_volume_alone_is_listed_and_deleted(
     engine: Engine, provisioner: DockerProvisioner, spec: WorkspaceSpec
 ) -> None:
-    """As when the worker died between the volume and the container."""
+    """A worker may die after it has made the volume and before the container."""
     labels = {"prebuild_tasks.installation": INSTALLATION, "prebuild_tasks.workspace": spec.workspace_id}
     with engine.api() as api:
         api.create_volume(f"prebuild-{spec.workspace_id}-a1", labels=labels)
@@ -227,7 +227,7 @@ def test_never_ready_says_what_the_probe_said_and_leaves_nothing_running(
 def test_a_container_that_ends_is_a_sentence(
     provisioner: DockerProvisioner, spec: WorkspaceSpec, command: object, words: str
 ) -> None:
-    """Without any probe: running for a moment is not being ready."""
+    """Without a probe, a container that runs only for a moment is not ready."""
     config = {key: value for key, value in recipe(command=command).items() if key != "ready"}
     with pytest.raises(ProvisionerError, match=words):
         provisioner.start(replace(spec, config=config), Context())
@@ -240,7 +240,7 @@ def test_output_up_to_readiness_is_in_the_builds_log(provisioner: DockerProvisio
     )
     context = Context()
     provisioner.start(replace(spec, config=recipe(command=command, ready="test -f /tmp/x")), context)
-    # The engine reads two pipes: what went to standard error may stand in the middle of a line.
+    # The engine reads two pipes: standard error may appear in the middle of a line of standard output.
     assert context.text.count("err\n") == 1
     assert context.text.replace("err\n", "").splitlines() == ["grüße", *(f"line {i}" for i in range(3000))]
 
@@ -326,7 +326,7 @@ def test_a_hook_whose_build_is_stopped_ends(
 def test_the_hook_of_a_worker_that_died_is_ended_before_the_next(
     engine: Engine, provisioner: DockerProvisioner, spec: WorkspaceSpec
 ) -> None:
-    """An exec outlives its client: it went on beside the second, and after it, in a workspace that a person had."""
+    """An exec outlives its client: it ran beside the second one and after it, in a workspace that a person had."""
     hook = 'echo "$$" >> /tmp/pids; echo begun; while test ! -e /tmp/go; do sleep 0.05; done'
     claimed = replace(spec, config=recipe(claim=hook), owner="ada")
     made = provisioner.start(spec, Context())

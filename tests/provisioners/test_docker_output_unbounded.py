@@ -1,7 +1,7 @@
-"""Of a container that says very much, no more is read than goes into the build's log.
+"""No more of a container's output is read than the build's log takes.
 
-Before: at the end of a start all that it had said was read into the builds worker at once, also when the log had long
-been full; a gigabyte of it ended the worker, and with it the builds beside.
+Previously, at the end of a start, the builds worker read all output into memory, even if the log was already full; a
+gigabyte of it ended the worker, and with it the other builds.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ CHUNKS = 5_000
 
 
 class Engine:
-    """One whose container has said eighty megabytes, and whose answer is read as far as anybody asks for it."""
+    """An engine whose container has printed 80 MB, and which counts how much of that is read."""
 
     def __init__(self) -> None:
         self.read = 0

@@ -1,4 +1,4 @@
-"""A declared pool of containers: filled, claimed from, personalised, refilled, removed."""
+"""A declared pool of containers is filled, claimed from, personalised, refilled and removed."""
 
 from __future__ import annotations
 

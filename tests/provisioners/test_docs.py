@@ -1,4 +1,4 @@
-"""docs/provisioners.md says what the adapters read."""
+"""docs/provisioners.md documents the keys that the adapters read."""
 
 from __future__ import annotations
 

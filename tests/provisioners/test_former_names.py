@@ -1,4 +1,4 @@
-"""What was written for release 0.1 works for one release more, and is told what to change."""
+"""Code written for release 0.1 works for one more release, with warnings that say what to change."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def test_suspend_and_resume_are_understood(tmp_path: Path, monkeypatch: pytest.M
 
 
 def test_the_example_of_release_0_1_is_a_true_copy() -> None:
-    """tests/provisioners/test_contract.py holds it to the contract, as it was."""
+    """tests/provisioners/test_contract.py tests the unchanged copy."""
     path = "3ea5ea6:examples/third-party-provisioner/prebuild_noop_dir.py"
     released = subprocess.run(["git", "show", path], cwd=ROOT, capture_output=True, text=True, check=False)
     if released.returncode:

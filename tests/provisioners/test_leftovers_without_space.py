@@ -1,8 +1,8 @@
-"""What fails for want of room or of descriptors gives back what it had taken.
+"""Operations that fail for lack of disk space or file descriptors leave nothing behind.
 
-Before: a file that could not be written whole stayed behind under its temporary name, on a full disk of all places; a
-process apart that could not be started leaked both ends of its pipe; and a command whose pipes could not be watched was
-waited for without being heard, however long it took.
+Previously, a file that could not be written completely stayed under its temporary name, on a full disk; an isolated
+process that could not be started leaked both ends of its pipe; and a command whose pipes could not be watched was
+waited for, however long it took, without reading its output.
 """
 
 from __future__ import annotations

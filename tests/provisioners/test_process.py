@@ -1,4 +1,4 @@
-"""What only the process provisioner promises: the environment, the port, the processes, the directory."""
+"""The process provisioner's environment, ports, processes and directories."""
 
 from __future__ import annotations
 
@@ -136,7 +136,7 @@ def test_what_start_leaves_running_is_ended(provisioner: ProcessProvisioner, spe
 def test_serve_answers_on_its_port_and_survives_the_death_of_its_worker(
     provisioner: ProcessProvisioner, spec: WorkspaceSpec, settings: Settings
 ) -> None:
-    """Started by another process, which is then killed with -9."""
+    """It is started by another process, which is then killed with SIGKILL."""
     script = f"""
 import os, signal
 from dataclasses import replace
@@ -149,7 +149,7 @@ settings = Settings(data_dir=Path({str(settings.data_dir)!r}))
 ProcessProvisioner(settings).start({replace(spec, config={"start": "true", "serve": SERVE})!r}, Context())
 os.kill(os.getpid(), signal.SIGKILL)
 """.replace("parameters=<hidden>", "")
-    # repr leaves the parameters out, on purpose; they are put in again here.
+    # repr omits the parameters on purpose; add them again.
     script = script.replace("ready_timeout=", f"parameters={dict(spec.parameters)!r}, ready_timeout=")
     ended = subprocess.run([sys.executable, "-c", script], cwd=Path(__file__).parents[2], check=False)
     assert ended.returncode == -9
@@ -206,7 +206,7 @@ def test_a_pid_given_to_somebody_else_is_not_ours(spec: WorkspaceSpec) -> None:
     assert not tree.is_alive(us, "")
     assert not tree.is_alive(0, "")
     assert not tree.is_alive(psutil.pids()[-1] + 100_000, "")
-    # A session of the test's own: the leader of the one it runs in may be dead, or outside its namespace.
+    # In a new session: the leader of the test's own may be dead, or outside its namespace.
     with subprocess.Popen(["sleep", "1000"], start_new_session=True) as leader:
         try:
             ours = tree.Leader(leader.pid, tree.start_marker(leader.pid))
@@ -280,7 +280,7 @@ def test_what_cleared_its_environment_is_still_ours(provisioner: ProcessProvisio
 
 
 def test_what_is_served_can_be_interrupted(provisioner: ProcessProvisioner, spec: WorkspaceSpec) -> None:
-    """A served editor's terminals inherit its signals; with SIGINT ignored no Ctrl-C ever worked in them."""
+    """A served editor's terminals inherit its signal handling; with SIGINT ignored, Ctrl-C never worked in them."""
     handler = "import signal; print(signal.getsignal(signal.SIGINT) is signal.default_int_handler)"
     serving = replace(spec, config={"start": "true", "serve": [sys.executable, "-c", handler]})
     provisioner.start(serving, Context())

@@ -1,7 +1,7 @@
-"""A process that forbids to read its environment, as ssh-agent does, ends with the session it was started in.
+"""A process whose environment is unreadable, such as ssh-agent, ends with the session it was started in.
 
-Before: where the service is not root, the refusal was taken for "gone", and the process outlived its run, its build and
-its workspace.
+Previously, if the service was not root, an unreadable process was taken for gone, and outlived its command, its build
+and its workspace.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def test_its_session_says_whose_it_is() -> None:
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can make somebody else's process")
 def test_what_became_somebody_elses_is_left_alone() -> None:
-    """As what `sudo` started: it can't be ended, and must not keep a workspace from being deleted."""
+    """A process started by `sudo` can't be ended, and must not prevent the workspace's deletion."""
     ready, begun = os.pipe()
     pid = os.fork()
     if not pid:

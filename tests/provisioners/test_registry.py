@@ -1,4 +1,4 @@
-"""Provisioners are found by name, those of third parties too."""
+"""Provisioners are found by name, including those of third parties."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from prebuild_tasks.provisioners.process import ProcessProvisioner
 
 @pytest.fixture
 def third_party(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """An installed distribution with a provisioner, and one that can't be imported."""
+    """Install a distribution with a provisioner, and one whose import fails."""
     (tmp_path / "cloudy.py").write_text("class Cloudy:\n    def __init__(self, settings): self.settings = settings\n")
     info = tmp_path / "cloudy-1.0.dist-info"
     info.mkdir()
@@ -43,7 +43,7 @@ def test_an_unknown_name_says_what_there_is(settings: Settings) -> None:
 
 
 def test_the_port_is_imported_without_anything_else() -> None:
-    """So that the face costs nothing on the way of a claim."""
+    """A claim imports the face, so it must cost nothing."""
     script = (
         "import sys; before = set(sys.modules); from prebuild_tasks.provisioners import Probe, WorkspaceSpec; "
         "new = set(sys.modules) - before; "

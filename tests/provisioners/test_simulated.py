@@ -1,4 +1,4 @@
-"""What only the simulated provisioner promises: chances and times, the same for the same seed."""
+"""The simulated provisioner's failures and times, which are the same for the same seed."""
 
 from __future__ import annotations
 
@@ -114,7 +114,7 @@ def test_a_start_takes_its_time(provisioner: SimulatedProvisioner) -> None:
 
 
 def test_two_hundred_at_once_cost_next_to_nothing(provisioner: SimulatedProvisioner) -> None:
-    """Builds that wait hold no processor, and none waits for another."""
+    """Waiting builds use no processor time, and no build waits for another."""
     many = [spec(number, build_time=1) for number in range(200)]
     started, worked = monotonic(), process_time()
     with ThreadPoolExecutor(len(many)) as pool:
@@ -140,7 +140,7 @@ def test_never_ready_and_falling_ill(provisioner: SimulatedProvisioner) -> None:
 
 
 def test_deletions_can_fail_and_end_well_when_tried_again(provisioner: SimulatedProvisioner) -> None:
-    """Each try is a build of its own, so its attempt is 1 again."""
+    """Each retry is a new build, so its attempt is 1 again."""
     tries = []
     for number in range(20):
         one = spec(number, delete_failure_rate=0.5)

@@ -1,7 +1,7 @@
-"""A start that removes what lower attempts left hears, while it does, that its build is to end.
+"""A start can be canceled while it removes what lower attempts left.
 
-Before: that removal knew nothing of the build. A cancel, a lost lease or the time limit was not heard while `rm` went
-through a big tree, or stood still on a file system that did not answer.
+Previously the removal did not check the build's context. A cancellation, a lost lease or the time limit had no effect
+while `rm` went through a big tree, or hung on a file system that did not answer.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The example package, installed as a third party's would be: found by its entry point, applied, built, claimed."""
+"""The example package, installed like a third party's, is found by its entry point, applied, built and claimed."""
 
 from __future__ import annotations
 

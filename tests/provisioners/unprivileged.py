@@ -1,4 +1,4 @@
-"""What root never meets: modes that forbid, and processes that can't be looked into."""
+"""Run code without root's rights, to meet file permissions and unreadable processes."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ NOBODY = 65534
 
 
 def become_nobody() -> None:
-    """Give up root's rights for good, where this process has them."""
+    """Give up root's rights permanently, if this process has them."""
     if os.geteuid() == 0:
         os.setgroups([])
         os.setgid(NOBODY)
@@ -22,7 +22,7 @@ def become_nobody() -> None:
 
 
 def unprivileged(work: Callable[[], None]) -> None:
-    """Do it in a process without root's rights; it must not import anything there."""
+    """Run a function in a process without root's rights; it must not import anything there."""
     child = os.fork()
     if not child:
         code = 1
@@ -39,7 +39,7 @@ def unprivileged(work: Callable[[], None]) -> None:
 
 @contextmanager
 def anybodys_directory() -> Iterator[Path]:
-    """A directory that such a process may use; the tests' own are for their user only."""
+    """Make a directory that such a process may use; pytest's are private to their user."""
     directory = Path(tempfile.mkdtemp(prefix="prebuild-test-"))
     if os.geteuid() == 0:
         os.chown(directory, NOBODY, NOBODY)

@@ -1,4 +1,4 @@
-"""A short budget, shared fairly: through the real decisions on a real database."""
+"""A scarce limit is shared fairly, by real decisions on a real database."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ NAMES = ("a", "b", "c")
 def three(
     database: Database, settings: Settings, *, desired: int = 10, first: int | None = None, organization: str = ""
 ) -> list[int]:
-    """Three pools of `desired`, the first perhaps of another size."""
+    """Declare three pools of size `desired`; the first may have another size."""
     sizes = [desired if first is None else first, desired, desired]
     presets = "\n".join(f"      - {{name: {name}, desired: {size}}}" for name, size in zip(NAMES, sizes, strict=True))
     text = f"""

@@ -103,7 +103,7 @@ def test_the_wake_up_survives_an_error_of_the_holder(locks: Locks) -> None:
 
 
 def test_no_wake_up_is_lost(locks: Locks) -> None:
-    """After every change somebody runs who began after it: `done` is what a run saw when it began."""
+    """Every change is followed by a run that began after it; `done` is the last change that a run saw at its start."""
     threads, rounds = 4, 40
     guard = threading.Lock()
     wanted = done = busy = runs = 0
@@ -122,7 +122,7 @@ def test_no_wake_up_is_lost(locks: Locks) -> None:
             with locks.preset("p", on_again=lambda: queue.append(None)) as lease:
                 if lease.held:
                     seen = wanted
-                    # A change made now is not seen by this run; long enough for the others to meet it.
+                    # This run does not see later changes; the pause is long enough for others to meet the held lock.
                     time.sleep(0.005)
                     done = seen
                 else:
@@ -297,7 +297,7 @@ def test_redis_ends_while_the_lock_is_held_and_comes_back(tmp_path: Path) -> Non
 
 
 def test_an_answer_that_is_lost_leaves_no_lock_behind(redis_url: str, client: redis.Redis, tmp_path: Path) -> None:
-    """Before: the lock was set, nobody knew that it was his, and the pool stood still for the lock's whole TTL."""
+    """Previously the lock was set, but its caller did not know, and the pool stood still for the lock's TTL."""
     with Locks(client, "test", ttl=60).preset("warm"):
         pass
     calls: list[str] = []
@@ -317,7 +317,7 @@ def test_an_answer_that_is_lost_leaves_no_lock_behind(redis_url: str, client: re
 
 
 class _LosesOneAnswer:
-    """A proxy that passes everything on but the first answer of a script: there it hangs up."""
+    """A proxy that forwards everything, but closes the connection instead of the first answer of a script."""
 
     def __init__(self, path: Path, upstream: str) -> None:
         self._upstream, self.evalshas = upstream, 0

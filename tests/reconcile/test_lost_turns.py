@@ -1,4 +1,4 @@
-"""A pool whose turns end with their process rests; whatever comes to its end is forgiven."""
+"""A pool whose turns crash their worker rests; a turn that ends resets the count."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def test_each_further_one_rests_twice_as_long(database: Database, settings: Sett
 def test_a_turn_that_comes_to_its_end_clears_the_account(
     database: Database, settings: Settings, pools: PoolReconciler
 ) -> None:
-    """A deploy stops workers in the middle of a turn: the same message again, which ends."""
+    """A deployment stops workers during a turn; the message is redelivered, and that turn ends."""
     declare(database, settings, 1)
     fill(database, settings)
     for _ in range(5):

@@ -1,4 +1,4 @@
-"""What the ports promise is what their implementations take: mypy checks it, and so does this, for readers of tests."""
+"""The implementations' parameters match their ports. mypy checks this, too; this test documents it."""
 
 from __future__ import annotations
 

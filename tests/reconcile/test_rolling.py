@@ -1,4 +1,4 @@
-"""Rolling replacement on a real database: a promotion, an invalidation, a TTL, with claims arriving."""
+"""Rolling replacement on a real database after a promotion, an invalidation or a TTL, during claims."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def take(database: Database, owner: str = "ada") -> ClaimAnswer:
 
 
 def standing(database: Database) -> list[str]:
-    """What a claim could get, by name."""
+    """Return the names of the prebuilds that a claim could get."""
     return [
         row.name
         for row in workspaces(
@@ -38,7 +38,7 @@ def standing(database: Database) -> list[str]:
 
 
 def promoted(database: Database, settings: Settings, desired: int, start: str = "true # changed") -> tuple[int, int]:
-    """A full pool whose template has a new version since: both presets."""
+    """Fill a pool, promote a new version of its template, and return both presets."""
     declare(database, settings, desired, extra=ROLLING)
     fill(database, settings)
     old = preset_id(database)
@@ -47,7 +47,7 @@ def promoted(database: Database, settings: Settings, desired: int, start: str = 
 
 
 def both_turns(database: Database, settings: Settings, first: int, second: int) -> bool:
-    """A turn of each pool; whether anything was done."""
+    """Run a turn of each preset; return whether anything was done."""
     outcomes = [reconcile_preset(database, settings, identity).outcome for identity in (first, second)]
     return "changed" in outcomes
 

@@ -1,4 +1,4 @@
-"""One prebuild in every transition and status, its template active, inactive or deleted: what a turn makes of it."""
+"""A turn on one prebuild in every transition and status, with its template active, inactive or deleted."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ LIVE = (BuildStatus.PENDING, BuildStatus.RUNNING, BuildStatus.SUCCEEDED)
 
 
 class Outcome(NamedTuple):
-    """What a turn of a pool of one does."""
+    """The effect of a turn of a pool of one."""
 
     created: int = 0
     deleted: int = 0
@@ -34,17 +34,17 @@ class Outcome(NamedTuple):
 STEADY = Outcome()
 REPLACED = Outcome(created=1)
 ACTIVE = {
-    # It is there, or on its way.
+    # It exists, or is being made.
     (START, BuildStatus.PENDING): STEADY,
     (START, BuildStatus.RUNNING): STEADY,
     (START, BuildStatus.SUCCEEDED): STEADY,
 }
-"""Everything else counts for nothing: another is created, whatever becomes of it."""
+"""Anything else does not count: another prebuild is created."""
 DRAINED = {
     (START, BuildStatus.PENDING): Outcome(canceled=1),
     (START, BuildStatus.SUCCEEDED): Outcome(deleted=1),
 }
-"""A running start is deleted when it has ended; everything else is over, or on its way out."""
+"""A running start is deleted when it has ended; everything else is over, or being removed."""
 COUNTED = {
     (START, BuildStatus.PENDING): ("starting", "pending"),
     (START, BuildStatus.RUNNING): ("starting",),

@@ -1,4 +1,4 @@
-"""What a turn asks of PostgreSQL and of Redis, counted where it leaves the process."""
+"""A turn's requests to PostgreSQL and Redis, counted where they leave the process."""
 
 from __future__ import annotations
 

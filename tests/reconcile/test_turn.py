@@ -1,4 +1,4 @@
-"""One preset's turn on a real database: what is written, what is not, and what can't be."""
+"""A preset's turn on a real database: what it writes, and what it must not and cannot write."""
 
 from __future__ import annotations
 
@@ -225,7 +225,7 @@ def test_publishing_is_remembered(database: Database, settings: Settings) -> Non
 
 @pytest.mark.parametrize("deciders", [8])
 def test_many_turns_at_once_create_exactly_the_deficit(database: Database, settings: Settings, deciders: int) -> None:
-    """No Redis lock here at all: the row lock with the re-read has to keep the promise alone."""
+    """Without the Redis lock, the row lock and the second read prevent a surplus on their own."""
     declare(database, settings, 10)
     identity = preset_id(database)
     barrier = threading.Barrier(deciders)
@@ -271,7 +271,7 @@ templates:
 def test_a_stale_first_look_creates_nothing(
     database: Database, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The look without a lock lags behind a second decider: what it saw must not count."""
+    """The read without a lock is older than another turn's decision, and must not decide how many are created."""
     declare(database, settings, 3)
     identity = preset_id(database)
     with database.read() as connection:
@@ -285,7 +285,7 @@ def test_a_stale_first_look_creates_nothing(
 
 
 def test_the_schema_refuses_a_second_holder_of_a_slot(database: Database, settings: Settings) -> None:
-    """The backstop: a wrong count becomes a conflict and a retry, never a surplus."""
+    """The schema turns a wrong count into a conflict and a retry, never a surplus."""
     declare(database, settings, 2)
     turn(database, settings)
     with database.read() as connection:

@@ -1,4 +1,4 @@
-"""What the service does all day reads what lives, however much history there is: by EXPLAIN of its own statements."""
+"""Routine statements read only live rows, however long the history is; checked by EXPLAIN of the real statements."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def _claim(database: Database) -> Statement:
 
 
 def statements(database: Database, settings: Settings, work: Work) -> list[Statement]:
-    """What the product sends for it, with its values."""
+    """Record the statements that the product sends, with their values."""
     found: list[Statement] = []
 
     def note(_connection: Any, _cursor: Any, words: str, values: Any, _context: Any, many: bool) -> None:
@@ -60,7 +60,7 @@ def statements(database: Database, settings: Settings, work: Work) -> list[State
 
 
 def plans(database: Database, sent: list[Statement]) -> Iterator[dict[str, Any]]:
-    """Each statement's plan as it ran; what it wrote is rolled back."""
+    """Return each statement's plan with its actual costs; its writes are rolled back."""
     for words, values in sent:
         with database.engine.connect() as connection:
             driver: Any = connection.connection.driver_connection
@@ -71,7 +71,7 @@ def plans(database: Database, sent: list[Statement]) -> Iterator[dict[str, Any]]
 
 
 def scans(plan: dict[str, Any]) -> Iterator[tuple[str, int]]:
-    """Every table or index that is read, and the pages it took."""
+    """Yield every table or index that a plan reads, with the number of pages."""
     children = [scan for child in plan.get("Plans", ()) for scan in scans(child)]
     yield from children
     if "Scan" in plan["Node Type"] and ("Relation Name" in plan or "Index Name" in plan):
@@ -85,7 +85,7 @@ def _pages(plan: dict[str, Any]) -> int:
 
 
 def pages(database: Database, settings: Settings) -> dict[str, int]:
-    """The pages that each kind of work reads; what an insert does to its own indexes is not reading."""
+    """Return the pages that each kind of work reads, not counting those of the indexes that an insert updates."""
     sent = {name: statements(database, settings, work) for name, work in WORKS.items()}
     sent["claim"] = [_claim(database)]
     return {
@@ -102,11 +102,11 @@ LONG = [pytest.mark.faults, pytest.mark.timeout(3600)]
     ("presets", "buried"), [(200, 200), pytest.param(10_000, 100, marks=LONG)], ids=["small", "a million"]
 )
 def test_history_costs_what_lives_nothing(postgres_url: str, settings: Settings, presets: int, buried: int) -> None:
-    """200 x 10 live and 40,000 gone; in the long run 100,000 live and 1,000,000 gone."""
+    """200 x 10 live and 40,000 deleted workspaces; in the long form 100,000 live and 1,000,000 deleted."""
     database = Database(postgres_url)
     bulk.pools(database, presets, EACH)
     bulk.stock(database, EACH)
-    _sweep(database, settings)  # takes the turn of what is pruned now and then, which is about history
+    _sweep(database, settings)  # claims the occasional run of pruning, which reads history
     before = pages(database, settings)
     bulk.bury(database, buried)
     after = pages(database, settings)
@@ -118,7 +118,7 @@ def test_history_costs_what_lives_nothing(postgres_url: str, settings: Settings,
 
 
 def test_a_plan_that_is_kept_uses_the_partial_indexes_too(postgres_url: str) -> None:
-    """As a parameter, the owner `prebuilds` could be anybody: a kept plan could not use the index of what is his."""
+    """If the owner `prebuilds` were a parameter, a cached plan could not use the partial index on that owner."""
     database = Database(postgres_url)
     bulk.pools(database, 50, EACH)
     bulk.stock(database, EACH)

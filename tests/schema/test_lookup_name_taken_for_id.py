@@ -1,5 +1,5 @@
-"""`owner/name` of 36 characters with four dashes was taken for an id: PostgreSQL refused it, and nobody could release
-that workspace by its name. Seen when row 6 of the fault table was run 500 times."""
+"""An `owner/name` of 36 characters with four dashes was taken for an id, which PostgreSQL refused, so the workspace
+could not be released by its name. Seen when row 6 of the fault table was run 500 times."""
 
 from __future__ import annotations
 

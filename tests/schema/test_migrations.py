@@ -1,4 +1,4 @@
-"""Up from every earlier revision, with data in it: nothing is lost, and the service works on what comes out."""
+"""Migrations from every earlier revision, with data: nothing is lost, and the service works on the result."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ NOT_CARRIED = {"alembic_version", "installation"}
 
 @pytest.fixture
 def empty_url(request: pytest.FixtureRequest, database_url: str, tmp_path: Path) -> Iterator[str]:
-    """A second database of the same kind, without a single table."""
+    """Create a second database of the same kind, without tables."""
     if database_url.startswith("sqlite"):
         yield f"sqlite:///{tmp_path / 'old.db'}"
         return
@@ -46,7 +46,7 @@ def tables(connection: Connection) -> MetaData:
 
 @pytest.mark.parametrize("revision", REVISIONS)
 def test_up_from(revision: str, empty_url: str, database: Database, settings: Settings) -> None:
-    """The rows are those of a life with today's release, as far as the old tables have columns for them."""
+    """The rows are made by today's release, as far as the old tables have columns for them."""
     declare(database, settings, 3, extra="ttl: 8h", organizations="[{name: default, max_workspaces: 100}]")
     fill(database, settings)
     claim(database, ClaimRequest("ada", [PRESET]))
@@ -77,10 +77,10 @@ def test_up_from(revision: str, empty_url: str, database: Database, settings: Se
 
 
 def carry(source: Connection, target: Connection) -> dict[str, int]:
-    """Copy every row into the older tables, without what they have no column for; the rows per table."""
+    """Copy every row into the older tables, without the columns they lack; return the number of rows per table."""
     new, old = tables(source), tables(target)
     postgresql = target.dialect.name == "postgresql"
-    # Templates and versions point at each other.
+    # Templates and versions refer to each other.
     target.exec_driver_sql("SET session_replication_role = replica" if postgresql else "PRAGMA defer_foreign_keys = ON")
     copied = {}
     for table in old.sorted_tables:
@@ -96,7 +96,7 @@ def carry(source: Connection, target: Connection) -> dict[str, int]:
 
 
 def _copy(source: Connection, target: Connection, table: str, columns: str) -> None:
-    """As PostgreSQL writes it, so that no driver's types come between."""
+    """Copy in PostgreSQL's own text format, so that no driver converts types."""
     read, write = source.connection.driver_connection, target.connection.driver_connection
     assert read
     assert write

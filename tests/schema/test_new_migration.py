@@ -1,4 +1,4 @@
-"""The command of CONTRIBUTING.md that writes a migration."""
+"""The command in CONTRIBUTING.md that writes a migration."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A machine that is gone for good: what it held is closed without it."""
+"""Everything that a permanently lost machine held is closed without it."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def test_what_people_have_goes_only_when_that_is_said(database: Database, settin
 
 
 def test_a_start_that_somebody_waits_for(database: Database, settings: Settings) -> None:
-    """It is hers already, so it goes with the others' only; and then she hears of it."""
+    """It already belongs to a person, so only `--claimed` closes it, and then the claim ends."""
     declare(database, settings, 1)
     turn(database, settings)
     request = ClaimRequest("ada", [PRESET], wait=True)

@@ -1,8 +1,8 @@
-"""A person who waits for a build hears of its end, also when the machine it began on never comes back.
+"""A claim that waits for a build ends, even if the build's machine never comes back.
 
-Before: the start was put back to its host's queue and stayed there for ever, because a lost host's prebuilds were given
-up and it was no longer a prebuild. The same request answered "being built" as long as anybody asked, and the build
-counted as in flight: with a limit of one the pool was not refilled either.
+Previously, the start was put back into its host's queue and stayed there forever: only prebuilds of a lost host were
+given up, and it was no longer a prebuild. The request was answered "being built" forever, and the build counted as in
+flight: with a limit of one, the pool was not refilled either.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ def test_her_start_is_given_up_with_its_host(database: Database, settings: Setti
 
 
 def test_what_she_has_is_left_alone(database: Database, settings: Settings) -> None:
-    """Its claim's hook lost its worker with the host."""
+    """The workspace's claim hook lost its worker with the host."""
     declare(database, settings, 1)
     turn(database, settings)
     finish_builds(database)

@@ -1,4 +1,4 @@
-"""A host that falls silent: its prebuilds are replaced elsewhere, its claimed workspaces are left alone."""
+"""When a host goes silent, its prebuilds are replaced elsewhere, and its claimed workspaces are left alone."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def test_a_start_that_is_bound_to_a_lost_host_is_given_up(database: Database, se
 
 
 def test_after_a_night_switched_off_nobody_is_lost(database: Database, settings: Settings) -> None:
-    """The one that is back first has not watched the other fall silent."""
+    """The process that is back first has not been up long enough to judge that the other is silent."""
     declare(database, settings, 1)
     turn(database, settings)
     finish_builds(database)

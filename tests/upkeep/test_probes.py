@@ -1,4 +1,4 @@
-"""Prebuilds that stop being healthy, on the simulated provisioner: found, replaced, told of; no verdict too many."""
+"""Unhealthy prebuilds, on the simulated provisioner, are found, replaced and reported; healthy ones are not."""
 
 from __future__ import annotations
 

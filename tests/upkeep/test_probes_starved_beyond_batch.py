@@ -1,7 +1,7 @@
-"""Every prebuild is probed, however many there are.
+"""Every prebuild is probed, however many exist.
 
-Before: a run of probes took 64, and on PostgreSQL those that had never been probed came last: a fleet that used up its
-runs never looked at its new prebuilds at all.
+Previously a run probed 64, and on PostgreSQL those that had never been probed came last: a fleet that filled its runs
+never probed its new prebuilds.
 """
 
 from __future__ import annotations
@@ -57,5 +57,5 @@ def test_what_was_never_probed_has_its_turn(database: Database, settings: Settin
 
 
 def _probed_in_one_batch(database: Database, settings: Settings) -> int:
-    """With an interval that has passed before its first batch has ended."""
+    """Probe with an interval that has elapsed before the first batch ends."""
     return probe_prebuilds(database, settings, Provisioners(settings), "").probed

@@ -1,4 +1,4 @@
-"""Old rows go in batches; nothing of a workspace that somebody has; drained pools leave nothing behind."""
+"""Old rows are deleted in batches, except those of claimed workspaces; drained pools leave nothing behind."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def rows(database: Database, table: type[Base]) -> int:
 
 
 def write_logs(database: Database) -> None:
-    """A line of output for every build."""
+    """Write a line of output for every build."""
     with database.write() as connection:
         now = database.now(connection)
         for build_id in connection.execute(select(m.Build.id)).scalars().all():
@@ -40,7 +40,7 @@ def write_logs(database: Database) -> None:
 
 
 def drop(database: Database, settings: Settings) -> None:
-    """Take everything out of the file."""
+    """Apply a file from which every template has been removed."""
     apply(database, settings, load_text("schema: 1\ntemplates: []\n"), ApplyOptions(actor="t", prune=True, yes=True))
 
 

@@ -1,7 +1,7 @@
-"""What is declared at the moment when it would be pruned stays.
+"""A preset that is declared again just when it would be pruned is kept.
 
-Before, on PostgreSQL: pruning held the preset's lock alone, which a declaration that changes nothing of the preset does
-not take: the preset of a version that was just made the active one again could be deleted.
+Previously, on PostgreSQL, pruning held only the preset's lock, which a declaration that does not change the preset does
+not take: the preset of a version that had just become active again could be deleted.
 """
 
 from __future__ import annotations

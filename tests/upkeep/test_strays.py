@@ -1,4 +1,4 @@
-"""Resources that nobody knows of: removed after a while, but never many, never claimed ones, never foreign ones."""
+"""Stray resources are removed after a while, but never many at once, never claimed ones, never foreign ones."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def installation(database: Database) -> str:
 
 
 def make(database: Database, settings: Settings, count: int = 1, *, owner: str = "", of: str = "") -> list[Path]:
-    """Resources without a row, as a lost database or an attempt that came late leaves them."""
+    """Make resources without a row, as a lost database or a late attempt leaves them."""
     directory = settings.data_dir / "simulated" / (of or installation(database))
     directory.mkdir(parents=True, exist_ok=True)
     paths = []
@@ -141,7 +141,7 @@ def test_an_older_database_that_was_put_back_gives_no_claimed_one_away(
     build_all(database, runner)
     [hers] = workspaces(database, m.Workspace.owner == "ada")
     with database.write() as connection:
-        # As it was before she came.
+        # As it was before the claim.
         connection.execute(m.ClaimEvent.__table__.delete())
         held = connection.execute(select(m.Workspace.slot).where(m.Workspace.slot.is_not(None))).scalar_one()
         values = {"owner": "prebuilds", "claimed_at": None, "claimed_until": None, "name": "prebuild-back"}
@@ -176,7 +176,7 @@ def test_a_provisioner_that_can_not_be_asked_is_left_out(
 
 
 def test_a_stray_is_ended_by_the_recipe_that_listed_it(database: Database, settings: Settings, tmp_path: Path) -> None:
-    """Two templates on the command provisioner: the other's `delete` would succeed, and remove nothing."""
+    """With two templates on the command provisioner, the other one's `delete` would succeed and remove nothing."""
     workspace_id = str(uuid.uuid4())
     templates = []
     for name in ("mine", "other"):

@@ -1,7 +1,7 @@
-"""A sweep asks for a list once, however many versions of a recipe have it.
+"""A sweep requests each list once, however many versions of a recipe share it.
 
-Before: each version's config was handed over alone, so that the provisioner could not see that it was asked the same
-again: two hundred versions meant as many calls of `list`, each a question to a cloud, in every sweep of the resources.
+Previously, each version's config was passed on its own, so that the provisioner could not recognize equal ones: two
+hundred versions meant two hundred calls of `list`, each perhaps a request to a cloud, in every search for resources.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""A workspace whose owner was told that it stays until tomorrow stays.
+"""A workspace that was extended is not deleted before its new end.
 
-Before, on PostgreSQL: the sweep read which claimed workspaces were past their end, and deleted those without asking
-again; one that was extended in between was deleted. And one that was being deleted could be extended: it was answered a
-new end, and went all the same.
+Previously, on PostgreSQL, the sweep read which claimed workspaces were past their end, and deleted them without
+checking again; one extended in between was deleted. And a workspace that was being deleted could be extended: the
+owner got a new end, and the workspace was deleted nevertheless.
 """
 
 from __future__ import annotations

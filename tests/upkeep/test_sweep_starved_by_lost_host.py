@@ -1,8 +1,8 @@
-"""What waits for a host that is gone, or for a later time, keeps the sweep from nothing else.
+"""Builds that wait for a lost host, or for a later time, do not keep the sweep from other builds.
 
-Before: the sweep looked at the 500 most urgent pending builds of all queues. Deletions for a host that was taken away
-wait for ever, and are more urgent than the pools' starts: 500 of them, and no start whose message was lost was ever
-sent again. Failed deletions that were not to be tried yet could hide a failed claim hook in the same way.
+Previously, the sweep read the 500 most urgent pending builds of all queues. Deletions for a host that was removed wait
+forever, and are more urgent than the pools' starts: with 500 of them, no start whose message was lost was ever sent
+again. Failed deletions whose next attempt was not yet due could hide a failed claim hook in the same way.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Importing the app does nothing; its settings are read when it is used, and a bad one is told in a sentence."""
+"""Importing the app does nothing; settings are read when it is used, and a bad one gets a clear message."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def run(script: str, environment: dict[str, str]) -> subprocess.CompletedProcess
 
 @pytest.mark.parametrize("module", ["prebuild_tasks", "prebuild_tasks.celery", "prebuild_tasks.tasks"])
 def test_importing_reads_no_settings_and_patches_nothing(module: str) -> None:
-    """With settings that nobody can read, on a command line that has Flower's name in it."""
+    """Even with invalid settings, and on a command line that contains Flower's name."""
     script = (
         "import sys; sys.argv = ['celery', 'worker', '-n', 'flower']\n"
         "from kombu.transport import redis; before = redis.Transport.Channel\n"

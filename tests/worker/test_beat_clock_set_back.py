@@ -1,6 +1,6 @@
-"""A clock set back by an hour silenced beat for an hour: no tick, no sweep, no probe, while its heart-beats went on.
+"""A clock set back by an hour silenced beat for an hour: no tick, sweep or probe, though it still reported presence.
 
-A machine that boots with a wrong clock, and is corrected over the network a minute later, is all it takes.
+A machine that boots with a wrong clock, corrected over the network a minute later, is enough.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ PERIOD = timedelta(minutes=10)
 
 
 class Recorded(Scheduler):
-    """Notes what it would send."""
+    """A scheduler that records instead of sending."""
 
     producer: Any = None
 
@@ -33,11 +33,11 @@ class Recorded(Scheduler):
         self.sent[entry.name] += 1
 
     def run(self, clock: FrozenDateTimeFactory, period: timedelta) -> Counter[str]:
-        """As beat's loop does: sleep as long as each turn says. Returns what was sent meanwhile."""
+        """Loop like beat, sleeping as long as the scheduler says, and return what was sent meanwhile."""
         self.sent.clear()
         left = period.total_seconds()
         while left > 0:
-            pause = max(self.tick(), 0.005)  # frozen, the clock would stand still between two turns
+            pause = max(self.tick(), 0.005)  # a frozen clock would stand still between two rounds
             clock.tick(pause)
             left -= pause
         return self.sent
@@ -47,7 +47,7 @@ class Recorded(Scheduler):
 def test_after_the_step_it_sends_as_often_as_before(step: timedelta) -> None:
     with freeze_time("2026-03-02 12:00:00") as clock:
         beat = Recorded()
-        beat.run(clock, timedelta(seconds=30))  # whatever is due at the start
+        beat.run(clock, timedelta(seconds=30))  # the tasks due at the start
         before = dict(beat.run(clock, PERIOD))
         clock.tick(-step)
         after = dict(beat.run(clock, PERIOD))

@@ -1,8 +1,8 @@
-"""SIGTERM that met beat in the midst of sending a message ended it with 1, by "invalid operation on closed shelf".
+"""SIGTERM while beat was sending a message made it exit with 1, by "invalid operation on closed shelf".
 
-Celery's handler closed the schedule's file and the connection before it raised SystemExit; the sending failed first,
-its error was logged as the message's, and the loop went on with a closed file. One in about twelve rolling deploys on a
-busy machine showed it; with a Redis that answers late, nearly every SIGTERM did.
+Celery's handler closed the schedule file and the connection before it raised SystemExit; sending failed first, the
+error was logged as the message's, and the loop went on with a closed file. About one in twelve rolling deployments on
+a busy machine showed it; with a slow Redis, nearly every SIGTERM did.
 """
 
 from __future__ import annotations

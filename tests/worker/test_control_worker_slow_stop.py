@@ -1,7 +1,7 @@
-"""A control worker that got SIGTERM while it handed a turn to a child took half a minute to end.
+"""A control worker that got SIGTERM while handing a turn to a child took half a minute to end.
 
-Celery forgets such a turn, since its message goes back into the queue, and never reads the child's result; billiard's
-child waits 30 s for that to happen. On a busy machine one in two did [celery 5.7, billiard 4.3].
+Celery forgets such a turn, because its message is requeued, and never reads the child's result; billiard's child waits
+30 s for that. On a busy machine, every second stop was slow [celery 5.7, billiard 4.3].
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def test_a_worker_ends_while_it_hands_out_a_turn(tmp_path: Path, redis_url: str)
             wait_until(lambda: "Stopping Pool" in service.output(), timeout=60, what="the wait for the children")
             for child in children:
                 child.resume()
-            assert worker.wait(25) == 0, service.output()  # with the fault it was 30 s and more
+            assert worker.wait(25) == 0, service.output()  # with the bug it took 30 s or more
             assert client.llen(settings.queue(EVENTS)) == 2, "whoever comes next does them"
     finally:
         service.kill()

@@ -1,4 +1,4 @@
-"""Flower starts with a password and on a free port, or says what is wrong."""
+"""Flower starts with a password and on a free port, or prints the problem."""
 
 from __future__ import annotations
 
@@ -103,7 +103,7 @@ def test_it_listens_with_a_password_only(given: str, redis_url: str, tmp_path: P
     )
 
     def status(auth: str = "") -> int:
-        """Flower's answer; 0 while nobody listens."""
+        """Return the status of Flower's response; 0 while nothing listens."""
         headers = {"Authorization": "Basic " + base64.b64encode(auth.encode()).decode()} if auth else {}
         try:
             with urlopen(Request(f"http://127.0.0.1:{port}/workers", headers=headers), timeout=5) as answer:

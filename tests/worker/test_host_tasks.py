@@ -1,4 +1,4 @@
-"""Hosts are asked by names of release 0.2 once all of their workers know them, and in the form of 0.1 until then."""
+"""Tasks for hosts use the names of release 0.2 once all of the host's workers know them, and the 0.1 form before."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tests.support.builders import declare, fill, jump
 
 OLD, NEW = "0.1.0", __version__
 SECONDS = 30.0
-"""Heart-beat time-out of these tests' settings; a host counts as lost after ten minutes."""
+"""Heartbeat timeout in these tests; a host counts as lost after ten minutes."""
 
 
 @pytest.fixture
@@ -33,7 +33,7 @@ def own(database: Database, settings: Settings, redis_url: str, monkeypatch: pyt
 
 
 def announce(own: Runtime, version: str, *, role: str = "builds", silent: float = 0, ended: bool = False) -> None:
-    """A process of the host `here` that was last heard of `silent` seconds ago."""
+    """Report a process of the host `here` that was last seen `silent` seconds ago."""
     with own.database.write() as connection:
         seen = own.database.now(connection) - timedelta(seconds=silent)
         connection.execute(
@@ -45,7 +45,7 @@ def announce(own: Runtime, version: str, *, role: str = "builds", silent: float 
 
 
 def messages(own: Runtime, host: str = "") -> list[tuple[str, dict[str, Any]]]:
-    """Task and arguments of each message in a builds queue, as a worker reads them."""
+    """Return task and arguments of each message in a builds queue, as a worker reads them."""
     found = []
     with app.connection_for_read(own.settings.celery_broker_url) as connection:
         queue = connection.SimpleQueue(own.settings.queue(BUILDS, host))
@@ -58,7 +58,7 @@ def messages(own: Runtime, host: str = "") -> list[tuple[str, dict[str, Any]]]:
 
 
 def due(own: Runtime) -> None:
-    """One prebuild that any host can reach, due for a probe."""
+    """Make a prebuild that any host can reach, and that is due for a probe."""
     declare(own.database, own.settings, 1)
     fill(own.database, own.settings)
     jump(own.database, 2 * own.settings.probe_interval)
@@ -77,7 +77,7 @@ def test_by_their_own_names_when_every_builds_worker_is_of_this_release(own: Run
 
 @pytest.mark.parametrize("silent", [0, 2 * SECONDS])
 def test_in_the_old_form_while_one_is_of_the_release_before(own: Runtime, silent: float) -> None:
-    """Also while it is silent without having said good-bye: it may only be slow."""
+    """Also while it is silent but has not reported its end, because it may only be slow."""
     due(own)
     announce(own, NEW)
     announce(own, OLD, silent=silent)
@@ -88,7 +88,7 @@ def test_in_the_old_form_while_one_is_of_the_release_before(own: Runtime, silent
 
 
 def test_in_the_old_form_while_nobody_is_there(own: Runtime) -> None:
-    """Whoever comes next may be of the release before, as after a step back."""
+    """The next worker may be of release 0.1, as after a rollback."""
     due(own)
     announce(own, NEW, ended=True)
     assert tasks.probe_prebuilds() == {"asked": 1}

@@ -1,4 +1,4 @@
-"""A suspect build runs in a process of its own, by the module's present name and by that of release 0.1."""
+"""The module of isolated builds can be run by its present name and by that of release 0.1."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def test_both_names_run_the_build(
     redis_url: str,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """An old worker spawns by the old name when the package is replaced under it."""
+    """A running worker of release 0.1 uses the old name after the package has been replaced."""
     monkeypatch.setenv("PREBUILD_DATABASE_URL", database_url)
     monkeypatch.setenv("PREBUILD_REDIS_URL", redis_url)
     monkeypatch.setenv("PREBUILD_DATA_DIR", str(settings.data_dir))

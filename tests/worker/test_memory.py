@@ -1,4 +1,4 @@
-"""What a worker's processes share they go on sharing."""
+"""Memory that a worker's processes share after the fork stays shared."""
 
 from __future__ import annotations
 
@@ -36,12 +36,12 @@ os.wait()
 
 @pytest.mark.skipif(not Path("/proc/self/smaps_rollup").exists(), reason="only Linux says what a process shares")
 def test_a_collection_after_the_fork_leaves_the_children_their_share() -> None:
-    """It used to copy nearly all that was imported, in the parent after some 10,000 tasks and before each fork."""
+    """It used to copy nearly all imported objects, in the parent after some 10,000 tasks and before each fork."""
 
     def copied(how: str) -> int:
         command = [sys.executable, "-c", _COLLECTED, how]
         return int(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
 
     told, untold = copied("told"), copied("not told")
-    assert untold > 10_000  # KiB: what there is to lose
+    assert untold > 10_000  # KiB that are shared, and could be lost
     assert told < untold / 10

@@ -1,5 +1,5 @@
-"""A host's own queue stood after the shared one, in a worker that empties its queues in order: with a thousand starts
-waiting, nothing local was deleted or probed until the last of them was done."""
+"""A worker serves its queues in order, and the host's own queue came after the shared one: with a thousand starts
+waiting, no local workspace was deleted or probed until the last of them was done."""
 
 from __future__ import annotations
 

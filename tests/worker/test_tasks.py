@@ -1,4 +1,4 @@
-"""The tasks are thin: names, options, delegation. What they do is tested with the services."""
+"""The tasks are thin: names, options, delegation. The services' tests cover the rest."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def test_the_limits_stand_in_the_right_order() -> None:
 
 
 def test_nothing_expires_and_nothing_waits_for_a_time() -> None:
-    """Both compare the clocks of machines."""
+    """Both would compare clocks of different machines."""
     assert all("expires" not in entry.get("options", {}) for entry in app.conf.beat_schedule.values())
     assert app.conf.beat_schedule["reconcile_all"]["schedule"] == 15
     assert app.conf.accept_content == ["json"]
@@ -121,7 +121,7 @@ def test_a_build_that_ends_wakes_its_preset(here: Runtime) -> None:
 
 
 def test_a_message_in_celerys_own_form(here: Runtime) -> None:
-    """Sent by kombu alone, read by Celery."""
+    """A message sent by kombu alone can be read by Celery."""
     here.messages.reconcile(["7"])
     message = _taken(here, EVENTS)
     assert message.payload[0] == ["7"]
@@ -148,12 +148,12 @@ def test_people_are_shown_names_and_workers_get_ids(here: Runtime) -> None:
     assert (message.payload[0], message.headers["argsrepr"]) == ([identity], pool)
     message = _taken(here, "builds", here.settings.host)
     assert message.headers["argsrepr"] == f"('{message.payload[0][0]}: claim of {claimed['workspace']}',)"
-    send(here.database, here.messages, FollowUp.of(wake=[int(identity), 999]))  # as a sweep, who knows numbers alone
+    send(here.database, here.messages, FollowUp.of(wake=[int(identity), 999]))  # like a sweep, which knows only numbers
     assert [_taken(here, EVENTS).headers["argsrepr"] for _ in range(2)] == [pool, "('999',)"]
 
 
 def _taken(here: Runtime, queue: str, host: str = "") -> Any:
-    """The queue's next message, as Celery reads it."""
+    """Return the queue's next message, as Celery reads it."""
     with app.connection_for_read(here.settings.celery_broker_url) as connection:
         message = connection.SimpleQueue(here.settings.queue(queue, host)).get(timeout=60)
         message.ack()

@@ -1,7 +1,7 @@
-"""`prebuild delete` of a prebuild takes nobody's workspace.
+"""`prebuild delete` of a prebuild never deletes a workspace that was claimed meanwhile.
 
-Before, on PostgreSQL: the operator's command read a prebuild, it was claimed and the claim answered, and the command
-then canceled the claim's own build, or found it ended, and deleted the workspace under its new owner.
+Previously, on PostgreSQL, the command read a prebuild, the prebuild was claimed and the claim answered, and the command
+then canceled the claim's build, or found it ended, and deleted the new owner's workspace.
 """
 
 from __future__ import annotations

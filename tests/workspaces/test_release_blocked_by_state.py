@@ -1,8 +1,8 @@
-"""What somebody wants gone goes, whatever state it is in.
+"""Workspaces that somebody releases or deletes are removed, whatever state they are in.
 
-Before: a workspace released while its claim hook ran was canceled and then stayed for ever; one released while its hook
-or its start was ending, so that the runner never heard of it, stayed as if nobody had asked; and one whose secret could
-not be found failed its deletion with the same words again and again.
+Previously, the hook of a workspace released while it ran was canceled, and the workspace stayed forever; if the hook
+or start was just ending, so that the runner missed the cancellation, the release had no effect; and a workspace whose
+secret could not be found failed its deletion again and again.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def pending(database: Database) -> list[str]:
 def claimed_with_hook(
     database: Database, settings: Settings, runner: BuildRunner, command: str
 ) -> tuple[str, threading.Thread]:
-    """The name of a claimed workspace, and the thread in which its hook runs."""
+    """Return the name of a claimed workspace, and the thread in which its hook runs."""
     declare(database, settings, 1, config=f'claim: "{command}"')
     turn(database, settings)
     assert runner.run(pending(database)[0]).outcome == "succeeded"
@@ -68,7 +68,7 @@ def test_a_workspace_released_while_it_is_personalised(database: Database, setti
 def test_a_build_that_ends_before_it_hears_that_it_should(
     database: Database, settings: Settings, tmp_path: Path, how: str, claimed: bool
 ) -> None:
-    """The heart beats every ten seconds, and the build is done long before."""
+    """Leases are renewed every ten seconds, and the build is done long before."""
     last = "true" if how == "succeeds" else "exit 1"
     work = f"touch {tmp_path}/begun; until test -e {tmp_path}/go; do sleep 0.02; done; {last}"
     runner = BuildRunner(database, settings, Provisioners(settings))
@@ -105,7 +105,7 @@ def test_a_workspace_whose_secret_is_not_there(database: Database, settings: Set
 
 
 def test_asked_again_while_the_hook_is_being_stopped_is_no_error(database: Database, settings: Settings) -> None:
-    """The answer to the first may have got lost. Before: "it is usable, try again in a moment"."""
+    """The answer to the first request may have been lost. Previously: "it is usable, try again in a moment"."""
     settings = settings.model_copy(update={"heartbeat_timeout": 60.0})
     runner = BuildRunner(database, settings, Provisioners(settings))
     name, hook = claimed_with_hook(database, settings, runner, "sleep 4")

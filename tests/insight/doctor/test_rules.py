@@ -1,4 +1,4 @@
-"""Each thing that can be wrong: one finding, and nothing that merely follows from it."""
+"""Each problem gives one finding, and none for its consequences."""
 
 from __future__ import annotations
 

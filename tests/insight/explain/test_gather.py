@@ -1,4 +1,4 @@
-"""`explain` on a real database: what was gathered is what happened."""
+"""`explain` on a real database gathers what happened."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def last_command(found: Explained) -> str:
 
 
 def commands(found: Explained) -> list[str]:
-    """The steps as the command line spells them."""
+    """Return the steps as the command line spells them."""
     return [spell(step.remedy, START) for step in found.explanation.steps]
 
 

@@ -1,4 +1,4 @@
-"""Every cause of a short pool: the sentence, whether it counts, and the command that fixes it."""
+"""Every cause of a short pool: its sentence, whether it is decisive, and the command that fixes it."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def facts(
     failures: RecentFailures | None = None,
     **more: Any,
 ) -> Facts:
-    """A pool of two with nothing in it, and nothing said about why."""
+    """Return the facts of an empty pool of two, without a cause."""
     counted = PresetCounts(preset or Preset("1", desired=2), counts or Counts(), failures)
     state = compute_state(counted.preset, counted.counts, NOW)
     values: dict[str, Any] = {
@@ -62,7 +62,7 @@ def facts(
 
 
 def commands(why: Explanation) -> list[str]:
-    """The steps as the command line spells them."""
+    """Return the steps as the command line spells them."""
     return [spell(step.remedy, START) for step in why.steps]
 
 

@@ -1,6 +1,6 @@
-"""The `_sum` of a histogram fell by a rounding unit when the mark moved: what had been added row by row was then added
-as one kept total and the rest. Prometheus takes any fall as a restart, and adds the whole sum once more. 17 of 144
-readings fell so, by 1e-12.
+"""The `_sum` of a histogram fell by a rounding unit when the mark moved, because rows that had been added one by one
+were then added as one stored total. Prometheus takes any fall for a restart, and adds the whole sum once more. 17 of
+144 readings fell, by 1e-12.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def test_not_a_bit_is_lost_while_the_mark_moves(database: Database, settings: Se
         for identity in connection.execute(select(m.ClaimEvent.id)).scalars().all():
             values = {"at": now - chance.random() * HOUR, "latency_ms": chance.random() * 20}
             connection.execute(update(m.ClaimEvent).where(m.ClaimEvent.id == identity).values(values))
-        # What releases before this one kept was rounded otherwise.
+        # Earlier releases rounded their stored totals differently.
         keep(connection, {Key("claim_seconds", "dev", "small", "sum"): 0.0})
         keep(connection, {Key("build_seconds", "dev", "", "start sum"): 0.1 + 0.2})
     before = sums(database)

@@ -1,4 +1,4 @@
-"""What the exporter shows: right, in a fixed number of statements, and never falling when rows go."""
+"""The exporter's metrics are right, take a fixed number of statements, and never fall when rows are deleted."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def exporter(database_url: str, settings: Settings) -> Iterator[Exporter]:
 
 @pytest.fixture
 def scrape(exporter: Exporter) -> Callable[[], Scrape]:
-    """What a scrape gets now, as `name{label=value,…}` in the order of the declared labels."""
+    """Scrape, and return values by `name{label=value,…}`, with labels in their declared order."""
 
     def now() -> Scrape:
         found: Scrape = {}
@@ -70,7 +70,7 @@ def miss(database: Database) -> None:
 
 
 def live_a_little(database: Database, settings: Settings) -> None:
-    """Starts that succeed and fail, claims that hit and miss, one that falls ill."""
+    """Make starts that succeed and fail, claims that hit and miss, and a prebuild that becomes unhealthy."""
     declare(database, settings, 4)
     turn(database, settings)
     finish_builds(database, status=BuildStatus.FAILED, limit=1, error="no disk")
@@ -92,7 +92,7 @@ def live_a_little(database: Database, settings: Settings) -> None:
 
 
 def counted(scraped: Scrape) -> Scrape:
-    """Counters and histograms."""
+    """Return the counters and histograms."""
     return {name: value for name, value in scraped.items() if re.match(r"\w+_(total|bucket|count|sum)\b", name)}
 
 
@@ -292,7 +292,7 @@ def test_counters_never_fall(database: Database, settings: Settings, scrape: Cal
         with database.write() as connection:
             counters.move_mark(connection, database.now(connection))
         assert counted(scrape()) == before, "kept, once"
-    live_a_little(database, settings)  # what the mark has not passed yet
+    live_a_little(database, settings)  # rows that the mark has not passed yet
     before = counted(scrape())
     gone: dict[str, int] = {}
     for days in (31, 150, 1):
@@ -360,7 +360,7 @@ def test_counters_outlive_versions_and_their_fresh_builds(
     finish_builds(database)
     before = counted(scrape())
     with database.write() as connection:
-        # As a template that is drained goes at once, with what ended a moment ago.
+        # A drained template is deleted immediately, with builds that ended a moment ago.
         connection.execute(update(m.Preset).where(m.Preset.id == old).values(removed_at=database.now(connection)))
     assert prune(database, settings).presets == 1
     assert counted(scrape()) == before

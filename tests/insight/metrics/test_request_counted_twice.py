@@ -1,6 +1,6 @@
-"""One claim was counted several times by the metrics, and not so by the report: a claim that waited missed, and missed
-again when one was begun for it; one that missed and got what the pool had built meanwhile was a miss and a hit; and
-each resending of a request that missed was a miss more. The report said one miss, but gave the latency of that hit."""
+"""The metrics counted one claim several times, unlike the report: a claim that waited missed, and missed again when a
+build was begun for it; one that missed and then got a prebuild built meanwhile was a miss and a hit; and each
+repetition of a missed request was another miss. The report counted one miss, but included the latency of that hit."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def test_as_a_miss_by_the_metrics_and_by_the_report(
 
 
 def test_a_span_that_begins_between_the_two_counts_neither(database: Database, settings: Settings) -> None:
-    """Adjacent reports add up: the first has the miss, and what the same request got later is no hit of the second."""
+    """Adjacent reports add up: the first has the miss, and the request's later success is not a hit in the second."""
     declare(database, settings, 1)
     request = ClaimRequest("ada", [PRESET])
     _missed(database, request)

@@ -1,8 +1,8 @@
-"""The critical alert PrebuildPoolEmpty fired in every rolling replacement longer than two minutes: no prebuild
-was eligible and people claimed, but each of them got an outdated one at once. After 15 minutes PrebuildBelowDesired
-fired, too. No metric told of what stands in.
+"""The critical alert PrebuildPoolEmpty fired in every rolling replacement longer than two minutes: no prebuild was
+eligible, though every claim immediately got an outdated one. After 15 minutes PrebuildBelowDesired fired, too. No
+metric showed the second choices.
 
-deploy/prometheus/alerts_test.yml has the rules' part: pools that are replaced by and by, or whose every claim hits.
+deploy/prometheus/alerts_test.yml tests the alerts: pools that are replaced gradually, or whose every claim hits.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""`plan` says what `apply` then does, and changes nothing: on a real database."""
+"""`plan` announces what `apply` then does, and changes nothing, on a real database."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def text(*, start: str = "true", small: int = 2, big: int = 1, extra: str = "") 
 
 
 def planned(database: Database, settings: Settings, file: str, **options: Any) -> Plan:
-    """The plan; every table is as before, and applying at its revision changes exactly what it said."""
+    """Plan; assert that no table changed, and that applying at its revision changes exactly what it announced."""
     before = everything(database)
     made = make_plan(database, settings, load_text(file), ApplyOptions(actor="ada", **options))
     assert everything(database) == before

@@ -1,6 +1,6 @@
-"""What a plan says of a paused pool is held back until somebody resumes it: its deletions and replacements, too.
+"""A plan says that a paused pool's deletions and replacements, too, wait until somebody resumes it.
 
-Before, it said "delete 3" or "replace 4, all at once" as if that came next; only of creations it said that they wait.
+Previously it announced "delete 3" or "replace 4, all at once" as if that came next; only creations were said to wait.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What a changed declaration makes of a pool: as a table."""
+"""The effects of a changed declaration on a pool, as a table."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`prebuild report`, counted by both databases from a known past."""
+"""`prebuild report`, computed by both databases from known events."""
 
 from __future__ import annotations
 
@@ -205,7 +205,7 @@ def test_what_there_is_no_data_of_is_said(database: Database, settings: Settings
 
 
 def test_the_real_life_of_a_pool(database: Database, settings: Settings) -> None:
-    """What the service itself writes adds up: two ready, two claims, a miss that has one built, one failure."""
+    """The service's own rows add up: two ready, two claims, a miss for which one is built, one failure."""
     declare(database, settings, 2)
     fill(database, settings)
     for owner in ("ada", "bob"):
@@ -218,7 +218,7 @@ def test_the_real_life_of_a_pool(database: Database, settings: Settings) -> None
     total = compile_report(database, settings, since=ago(HOUR)).total
     assert (total.hits, total.misses, total.cold_starts, total.built, total.failed_builds) == (2, 1, 1, 3, 0)
     assert total.time_to_ready_s is not None
-    assert total.time_to_ready_s.count == 3, "handing over is no start"
+    assert total.time_to_ready_s.count == 3, "a handover is not a start"
 
 
 def test_a_fixed_number_of_statements(database: Database, settings: Settings) -> None:

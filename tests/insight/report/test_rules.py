@@ -1,4 +1,4 @@
-"""Demand folded into a week, its peaks, and what follows from a past."""
+"""Demand folded into a week, its peaks, and the recommendations."""
 
 from __future__ import annotations
 

@@ -1,9 +1,9 @@
-"""`status` and `explain` told of turns that never came, because they left out what a turn asks beside the arithmetic.
+"""`status` and `explain` announced turns that never came, because they ignored the limits that a turn reads.
 
-In a rolling replacement, with one start in flight: "replace 10, create 9", reason `not_yet`, "its next turn creates 9",
-and as the command `prebuild reconcile`, whose turn did nothing, until the last one was replaced. Of an older version
-that stood in as second choice: "delete 3". Under `max_builds_in_flight: 3`: "its next turn creates 10". Of a pool that
-had its share of the organization's limit: "its next turn creates 4".
+During a rolling replacement with one start in flight, they said "replace 10, create 9", reason `not_yet`, "its next
+turn creates 9", and named `prebuild reconcile`, whose turn did nothing, until the last one was replaced. For an older
+version that served as second choice: "delete 3". Under `max_builds_in_flight: 3`: "its next turn creates 10". For a
+pool that had used its share of the organization's limit: "its next turn creates 4".
 """
 
 from __future__ import annotations

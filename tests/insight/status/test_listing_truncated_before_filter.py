@@ -1,6 +1,6 @@
-"""`prebuild workspaces --state ready` said "no workspaces" while two prebuilds were ready: it looked for them among the
-first 1,000 workspaces, and the claimed ones, which come first, were as many. The whole list was cut there without a
-word, for `Client.workspaces` too, and a mistyped state or preset was answered with "no workspaces"."""
+"""`prebuild workspaces --state ready` said "no workspaces" while two prebuilds were ready: it searched only the first
+1,000 workspaces, and there were as many claimed ones, which come first. The whole list was cut silently, in
+`Client.workspaces` too, and a mistyped state or preset was answered with "no workspaces"."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ CLAIMED = 1000
 
 @pytest.fixture
 def many(database: Database, settings: Settings) -> None:
-    """Two ready prebuilds, and as many claimed ones as the list shows when nothing is said."""
+    """Make two ready prebuilds, and as many claimed workspaces as the list shows by default."""
     declare(database, settings, 2)
     fill(database, settings)
     ready = dict(workspaces(database)[0]._mapping)

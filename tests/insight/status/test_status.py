@@ -1,4 +1,4 @@
-"""What people see: what holds a pool back, when a claim ends, what happened."""
+"""Views: what holds a pool back, when a claim ends, what happened."""
 
 from __future__ import annotations
 
@@ -111,7 +111,7 @@ def test_what_an_old_version_has_left_is_inactive(database: Database, settings: 
 
 
 def test_the_quota_is_named(database: Database, settings: Settings) -> None:
-    """Claimed workspaces never starve a pool silently."""
+    """If claimed workspaces use up the quota, the status says so."""
     staffed(database, settings)
     declare(database, settings, 3, organizations="[{name: default, max_workspaces: 4}]")
     fill(database, settings)

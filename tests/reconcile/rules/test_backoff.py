@@ -1,4 +1,4 @@
-"""Waiting after failures."""
+"""Backoff after failures."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every decision case, exactly; and what the definition says beyond them."""
+"""Every decision case, exactly, and the parts of the definition that no case covers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a decision may never do, whatever it is given; and the order the tick sends messages in."""
+"""Properties of decisions on any input, and the order in which the tick sends messages."""
 
 from __future__ import annotations
 
@@ -76,10 +76,10 @@ def test_what_a_decision_never_does(snapshot: PresetSnapshot) -> None:
     created = sum(action.count for action in decision.actions if isinstance(action, Create))
     canceled = sum(action.count for action in decision.actions if isinstance(action, CancelPending))
     deleted = [name for action in decision.actions if isinstance(action, Delete) for name in action.ids]
-    # Never more than is missing, and never while it waits or is inactive.
+    # Never creates more than is missing, and never while the preset backs off or is inactive.
     assert created <= max(state.desired - live - state.starting, 0)
     assert not created or (active and not any(isinstance(action, BackOff) for action in decision.actions))
-    # Only what is there, nothing twice, and never below what is desired.
+    # Deletes only existing prebuilds, none twice, and never leaves fewer than desired.
     assert len(deleted) == len(set(deleted))
     assert set(deleted) <= {row.id for row in snapshot.running}
     if active:
@@ -88,7 +88,7 @@ def test_what_a_decision_never_does(snapshot: PresetSnapshot) -> None:
         assert live + state.starting - canceled >= min(live + state.starting, state.desired)
     else:
         assert len(deleted) == len(snapshot.running)
-    # It says nothing empty, and never creates and cancels at once.
+    # Contains no empty action, and never creates and cancels at once.
     assert all(getattr(action, "count", 1) > 0 for action in decision.actions)
     assert all(action.ids for action in decision.actions if isinstance(action, Delete))
     assert not (created and canceled)
@@ -122,13 +122,13 @@ def test_deciding_again_after_doing_it_does_nothing(snapshot: PresetSnapshot) ->
 
 
 def gets_a_message(item: PresetCounts) -> bool:
-    """Whether a tick that sends to nobody but who has something to do sends to this one."""
+    """Tell whether a tick that sends only to presets that need an action sends to this one."""
     return order_presets(GlobalSnapshot(NOW, (item,)), MINUTE, "drifted") != []
 
 
 @given(snapshots(), st.booleans())
 def test_rows_and_counts_agree(snapshot: PresetSnapshot, blocked: bool) -> None:
-    """The tick, which has counts only, sends a message exactly when the preset's turn would do something."""
+    """The tick, which has only counts, sends a message exactly if the preset's turn would do something."""
     counts = count(snapshot, NOW)
     item = PresetCounts(snapshot.preset, counts, snapshot.failures, creation_blocked=blocked)
     does = [action for action in decide(snapshot, NOW, MINUTE).actions if not isinstance(action, BackOff)]
@@ -168,7 +168,7 @@ def test_what_needs_a_turn(item: PresetCounts, needed: bool) -> None:
 def pool(
     name: str, counts: Counts | None = None, *, desired: int = 4, visited: int | None = 1, **kwargs
 ) -> PresetCounts:
-    """`visited`: how many minutes ago it had its last turn."""
+    """Make a pool that had its last turn `visited` minutes ago."""
     last = None if visited is None else NOW - visited * MINUTE
     active = kwargs.pop("active", True)
     preset = Preset(name, desired, using_active_version=active)
@@ -253,7 +253,7 @@ def test_the_order_is_a_permutation(drawn: list[tuple[PresetSnapshot, timedelta 
 
 
 def test_ten_thousand_presets_are_ordered_in_no_time() -> None:
-    """Every one with a schedule of its own; the bound is ten times what a slow laptop needs."""
+    """Each has its own schedule; the bound is ten times what a slow laptop needs."""
     items = tuple(
         PresetCounts(
             Preset(

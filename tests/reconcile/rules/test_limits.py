@@ -1,4 +1,4 @@
-"""Budgets and slots."""
+"""Limits on creation, and slots."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ UNLIMITED: dict[str, Any] = {
 
 
 def cap(wanted: int, limits: dict[str, Any]) -> tuple[int, LimitReason | None]:
-    """How many may be created, and which limit holds back the rest."""
+    """Return how many may be created, and which limit holds back the rest."""
     values = UNLIMITED | limits
     usage = Usage(
         "default",
@@ -67,10 +67,10 @@ def cap(wanted: int, limits: dict[str, Any]) -> tuple[int, LimitReason | None]:
         ({"slow_start_limit": 1}, (1, LimitReason.SLOW_START)),
         ({"slow_start_limit": 1, "preset_in_flight": 1}, (0, LimitReason.SLOW_START)),
         ({"preset_max": 0}, (0, LimitReason.PRESET_BUILDS)),
-        # The narrowest is named; of equals the first.
+        # The tightest limit is named; of equal ones, the first.
         ({"preset_max": 5, "organization_max": 3, "global_max": 4}, (3, LimitReason.ORGANIZATION_BUILDS)),
         ({"preset_max": 3, "organization_max": 3, "global_max": 3}, (3, LimitReason.PRESET_BUILDS)),
-        # In flight counts against a limit only.
+        # Builds in flight count only against a limit.
         ({"preset_in_flight": 99, "organization_in_flight": 99, "global_in_flight": 99}, (10, None)),
     ],
 )
@@ -89,9 +89,9 @@ def test_nothing_wanted_is_cut_by_nothing() -> None:
     [
         ({"a": 2, "b": 3}, 5, {"a": 2, "b": 3}),
         ({"a": 2, "b": 3}, 100, {"a": 2, "b": 3}),
-        ({"a": 1, "b": 9, "c": 9}, 9, {"a": 1, "b": 4, "c": 4}),  # who wants little gets all of it
+        ({"a": 1, "b": 9, "c": 9}, 9, {"a": 1, "b": 4, "c": 4}),  # a pool that wants little gets all of it
         ({"a": 500, "b": 1, "c": 2}, 6, {"a": 3, "b": 1, "c": 2}),
-        ({"c": 9, "a": 9, "b": 9}, 5, {"c": 2, "a": 2, "b": 1}),  # what is over goes to the first named
+        ({"c": 9, "a": 9, "b": 9}, 5, {"c": 2, "a": 2, "b": 1}),  # the remainder goes to the first contenders
         ({"a": 9, "b": 9, "c": 9}, 2, {"a": 1, "b": 1, "c": 0}),
         ({"a": 9, "b": 0}, 4, {"a": 4, "b": 0}),
         ({"a": 9, "b": -2}, 4, {"a": 4, "b": 0}),
@@ -112,7 +112,7 @@ def test_a_share_wastes_nothing_and_favours_nobody(wants: dict[str, int], budget
     assert all(0 <= shares[name] <= wants[name] for name in wants)
     short = [name for name in wants if shares[name] < wants[name]]
     for name in short:
-        # Nobody has more than one more than somebody who is short, and then it was named earlier.
+        # A contender has at most one more than a short one, and then it comes earlier in the list.
         assert max(shares.values()) <= shares[name] + 1
     given_to_short = [shares[name] for name in short]
     assert given_to_short == sorted(given_to_short, reverse=True)
@@ -128,7 +128,7 @@ CONTENDERS = st.builds(
 
 
 def fair_allowance(preset_id: str, contenders: list[Contender], limit: int) -> int:
-    """How many more the preset may start so that builds in flight come out equal: by one division of its own."""
+    """Return how many more builds the preset may start so that builds in flight are shared equally."""
     by_need = sorted(contenders, key=lambda item: (item.fullness, item.preset_id))
     shares = fair_share({item.preset_id: item.in_flight + item.wants for item in by_need}, limit)
     return max(shares[preset_id] - next(item.in_flight for item in by_need if item.preset_id == preset_id), 0)
@@ -156,7 +156,7 @@ def test_divided_once_everybody_gets_what_asking_gets(contenders: list[Contender
         ({"a": 0, "b": 1, "c": 2}, 3, 2, {}, ()),
         ({"a": 5}, 3, 3, {"a": 0}, (1, 2)),  # a pool shrunk from 6 to 3 and lost five since
         ({"a": 4, "b": 3, "c": 1}, 3, 1, {"b": 0, "a": 2}, ()),
-        ({"a": 4, "b": 3}, 1, 1, {"b": 0}, ()),  # not room for all: the rest stay where they are
+        ({"a": 4, "b": 3}, 1, 1, {"b": 0}, ()),  # no room for all: the others stay where they are
         ({"a": 4}, 0, 2, {}, ()),
         ({"a": 4}, 5, 0, {}, ()),
         ({"a": 7}, 5, -1, {"a": 0}, ()),
@@ -172,13 +172,13 @@ def test_slots_stay_unique_and_below_the_ceiling(slots: set[int], ceiling: int, 
     held = {f"w{slot}": slot for slot in slots}
     plan = assign_slots(held, ceiling, wanted)
     assert len(plan.new) <= wanted
-    assert not (set(plan.new) | set(plan.moves.values())) & slots  # never one that is held, not even for a moment
+    assert not (set(plan.new) | set(plan.moves.values())) & slots  # never a slot that is held, not even for a moment
     after = [*(held | dict(plan.moves)).values(), *plan.new]
     assert len(after) == len(set(after))
     assert all(slot < ceiling for slot in (*plan.new, *plan.moves.values()))
     assert all(held[workspace_id] >= ceiling for workspace_id in plan.moves)
     if plan.new:
-        # Nobody is left above while new ones settle below.
+        # No prebuild stays above the ceiling while new ones take free slots below.
         assert all(slot < ceiling for slot in after)
     below = sum(slot < ceiling for slot in after)
     assert below == min(ceiling, len(held) + wanted)

@@ -1,4 +1,4 @@
-"""Two ranges that hold at one same instant, anywhere in the calendar."""
+"""Overlaps: instants at which two ranges hold, anywhere in the calendar."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def overlap(*crons: str, timezone: str = "UTC") -> tuple[int, int, datetime] | N
 @pytest.mark.parametrize(
     ("first", "second", "at"),
     [
-        ("* 9 1 * 1", "* 9 * * 2", "2024-10-01T09"),  # a Tuesday the 1st, which the reference lets pass
+        ("* 9 1 * 1", "* 9 * * 2", "2024-10-01T09"),  # Tuesday the 1st, which the reference misses
         ("* 9-12 * * 1-5", "* 12-14 * * 1-5", "2024-01-01T12"),
         ("* 9 * * *", "* 9 29 2 *", "2024-02-29T09"),
         ("* 9 29 2 *", "* 9 * 2 0", "2032-02-29T09"),  # Feb 29 on a Sunday
@@ -78,7 +78,7 @@ def test_the_instant_is_in_the_zone() -> None:
 
 
 def test_an_hour_the_clock_leaves_out_is_no_instant() -> None:
-    """Only hour 2 of the last Sunday of March is in both, and there Berlin goes from 2 to 3."""
+    """Both ranges share only hour 2 of the last Sunday of March, which Berlin skips."""
     ranges = ("* 2 25-31 3 *", "* 2 * 3 0")
     assert overlap(*ranges, timezone="Europe/Berlin") is None
     assert overlap(*ranges) is not None
@@ -115,7 +115,7 @@ def written(fields: tuple[frozenset[int] | None, ...]) -> str:
 
 
 def days_of(fields: tuple[frozenset[int] | None, ...]) -> set[date]:
-    """Every day of 28 years it holds on, by the words of the definition."""
+    """Return every day of 28 years on which a range holds, directly by the definition."""
     _, days, months, weekdays = fields
 
     def holds(day: date) -> bool:

@@ -1,4 +1,4 @@
-"""The reason codes are a port: metrics, scripts and alerts are built on them. And which of several counts."""
+"""The reason codes, on which metrics, scripts and alerts rely, and the precedence between them."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def why(
 
 
 def test_of_several_the_one_that_waits_for_a_person_comes_first() -> None:
-    """Take away the cause that was named, and the next one is: until nothing is left."""
+    """Remove the named cause, and the next one is named, until none is left."""
     facts, order = dict(EVERYTHING), []
     mended: list[tuple[str, Any]] = [
         ("paused", False),

@@ -1,4 +1,4 @@
-"""What a pool wants while it is replaced gradually."""
+"""The wants of a pool during a rolling replacement."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ NO_BACKOFF = timedelta()
 
 
 def prebuilds(**ages: float) -> tuple[RunningPrebuild, ...]:
-    """Ready ones by name and age in minutes; a name that ends in _ is not ready."""
+    """Make prebuilds from names and ages in minutes; one whose name ends in _ is not ready."""
     return tuple(
         RunningPrebuild(name, NOW - timedelta(minutes=minutes), ready=not name.endswith("_"))
         for name, minutes in ages.items()
@@ -44,7 +44,7 @@ def prebuilds(**ages: float) -> tuple[RunningPrebuild, ...]:
 
 
 def by_rows(snapshot: PresetSnapshot, rolling: Rolling | None, others: OtherVersions = ALONE) -> Wanted:
-    """What a pool wants, whose rows were read."""
+    """Return the wants of a pool from its rows."""
     pool = PoolVersion(preset=snapshot.preset, counts=count(snapshot, NOW), rolling=rolling, failures=snapshot.failures)
     pool = pool.with_rows(snapshot.running, NOW)
     return wants(pool, others, NOW)
@@ -52,7 +52,7 @@ def by_rows(snapshot: PresetSnapshot, rolling: Rolling | None, others: OtherVers
 
 @dataclass(frozen=True)
 class Case:
-    """An active pool of `desired`, invalidated 10 minutes ago, with a TTL of 60 minutes and a lead of 5."""
+    """An active pool with this desired size, invalidated 10 minutes ago, a TTL of 60 minutes and a lead of 5."""
 
     name: str
     running: tuple[RunningPrebuild, ...] = ()
@@ -172,13 +172,13 @@ def test_recreate_is_not_gated() -> None:
     [
         ((55.1,), 1, 1),  # 5 minutes before its end
         ((54.9,), 1, 0),
-        ((50.1, 50.1), 1, 1),  # two together: the first begins a lead earlier
+        ((50.1, 50.1), 1, 1),  # two expire together: the first replacement begins a lead earlier
         ((49.9, 49.9), 1, 0),
         ((50.1, 50.1), 2, 0),  # both at once
         ((55.1, 55.1), 2, 2),
         ((45.1, 45.1, 45.1), 1, 1),
-        ((50.1, 45, 10), 1, 0),  # staggered: each has its own time
-        ((29,) * 20, 1, 0),  # too many for their life: never in the first half
+        ((50.1, 45, 10), 1, 0),  # staggered: each begins at its own time
+        ((29,) * 20, 1, 0),  # too many for their lifetime: never in its first half
         ((31,) * 20, 1, 15),
     ],
 )
@@ -219,6 +219,6 @@ def test_it_never_grows_past_the_surge_nor_gives_up_what_is_needed(
     assert not (created and cancelled)
     claimable = [item for item in running if item.ready and NOW - item.created_at <= 100 * MINUTE]
     assert len([item for item in left if item in claimable]) >= min(len(claimable), desired)
-    # And it gets there: something is done until the pool is all fresh and of its size.
+    # It terminates: every turn does something until all prebuilds are fresh and the size is right.
     if not any(wanted.turn) and not starting and not older:
         assert len(running) == desired or decision.actions == ()

@@ -1,4 +1,4 @@
-"""Which size is desired when: reading ranges, local time, clock changes, the next change."""
+"""The desired size by schedule: parsing ranges, local time, clock changes, the next change."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ def test_a_range_that_cannot_be_taken_says_why(cron: str, words: str) -> None:
 
 
 def ranged(low: int, high: int) -> st.SearchStrategy[str]:
-    """`*`, or one range with or without a step; never what cronsim reads its own way."""
+    """Draw `*`, or one range with or without a step, without forms that cronsim reads differently."""
     bounds = st.lists(st.integers(low, high), min_size=2, max_size=2, unique=True).map(sorted)
     one = st.builds(lambda ends, step: f"{ends[0]}-{ends[1]}" + f"/{step}" * (step > 1), bounds, st.integers(1, 3))
     return st.just("*") | st.integers(low, high).map(str) | st.lists(one, min_size=1, max_size=3).map(",".join)
@@ -156,12 +156,12 @@ def test_whether_a_range_holds(cron: str, now: str, held: bool) -> None:
         ("Europe/Berlin", "* 8 * * *", "2026-03-28T07:00:00Z", True),
         ("Europe/Berlin", "* 8 * * *", "2026-03-29T06:00:00Z", True),
         ("Europe/Berlin", "* 8 * * *", "2026-03-29T07:00:00Z", False),
-        # Berlin, autumn: hour 2 comes twice on 2026-10-25, and both times it holds.
+        # Berlin, autumn: hour 2 comes twice on 2026-10-25, and the range holds both times.
         ("Europe/Berlin", "* 2 * * *", "2026-10-24T23:59:59Z", False),
         ("Europe/Berlin", "* 2 * * *", "2026-10-25T00:00:00Z", True),
         ("Europe/Berlin", "* 2 * * *", "2026-10-25T01:59:59Z", True),
         ("Europe/Berlin", "* 2 * * *", "2026-10-25T02:00:00Z", False),
-        # The weekday is the zone's: Sunday evening in UTC is Monday in Berlin and Auckland.
+        # The weekday is local: Sunday evening in UTC is Monday in Berlin and Auckland.
         ("Europe/Berlin", "* 0 * * 1", "2026-03-01T23:30:00Z", True),
         ("Pacific/Auckland", "* 8 * * 1", "2026-03-01T19:00:00Z", True),
         ("America/Los_Angeles", "* 16 28 2 *", "2026-03-01T00:00:00Z", True),
@@ -191,7 +191,7 @@ def test_one_bad_expression_means_base_for_all() -> None:
 
 
 def test_a_range_that_never_holds_spoils_nothing() -> None:
-    """30 February is readable: `apply` refuses it, a decision takes it for what it says."""
+    """30 February can be parsed: `apply` refuses it, and to a decision it never holds."""
     assert desired_at(preset(("* 9 30 2 *", 4), ("* 9 * * *", 9)), at("2026-03-02T09:00")) == 9
 
 
@@ -267,7 +267,7 @@ def test_the_next_change_is_the_first_minute_that_differs(
 
 @pytest.mark.parametrize("zone", ["Europe/Berlin", "Australia/Lord_Howe", "Asia/Kathmandu"])
 def test_what_is_remembered_is_what_is_found(zone: str) -> None:
-    """Through a change of clocks and two of sizes, another pool's answers in between."""
+    """Cached answers are right across a clock change and two size changes, between another pool's answers."""
     pool = preset(("* 9-10 * * *", 9), ("* 20 * * 6", 4), timezone=zone)
     other = preset(("* 9-10 * * *", 9), ("* 20 * * 6", 4), timezone=zone, desired=BASE + 1)
     moments = [at("2026-10-24T06:00") + timedelta(minutes=7 * step, seconds=step) for step in range(400)]

@@ -1,4 +1,4 @@
-"""The numbers: one formula for rows and for counts."""
+"""The counts of a state: one formula for rows and for counts."""
 
 from __future__ import annotations
 

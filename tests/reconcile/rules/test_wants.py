@@ -1,4 +1,4 @@
-"""What a pool wants of its next turn, from counts and from rows; and what the turn does of it."""
+"""A pool's wants, from counts and from rows, and what its next turn does about them."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ ROLLING = Rolling(max_surge=1, lead=5 * MINUTE)
 
 @st.composite
 def snapshots(draw: st.DrawFn, number: int, *, active: bool) -> PresetSnapshot:
-    """One version of a pool, with prebuilds on both sides of every limit of age."""
+    """Draw one version of a pool, with prebuilds on both sides of every age limit."""
     ages = draw(st.lists(st.tuples(st.sampled_from([0, 20, 29, 31, 44, 56, 61, 90]), st.booleans()), max_size=6))
     invalidated = draw(st.sampled_from([None, None, 30]))
     starting = draw(st.integers(0, 3))
@@ -47,7 +47,7 @@ def snapshots(draw: st.DrawFn, number: int, *, active: bool) -> PresetSnapshot:
 
 @st.composite
 def pools(draw: st.DrawFn) -> tuple[list[PresetSnapshot], Rolling | None]:
-    """Up to three versions of a pool, of which at most one is active, and how that one replaces."""
+    """Draw up to three versions of a pool, at most one of them active, and its replacement strategy."""
     numbers = draw(st.lists(st.integers(1, 9), min_size=1, max_size=3, unique=True))
     active = draw(st.sampled_from([*numbers, 0]))
     rolling = draw(st.sampled_from([None, ROLLING, Rolling(max_surge=3, lead=5 * MINUTE)]))
@@ -55,7 +55,7 @@ def pools(draw: st.DrawFn) -> tuple[list[PresetSnapshot], Rolling | None]:
 
 
 def counted(snapshot: PresetSnapshot, rolling: Rolling | None) -> PoolVersion:
-    """As the tick and people count it."""
+    """Count like the tick and the views."""
     preset = snapshot.preset
     aging = sum(
         not is_expired(preset, item.created_at, NOW) and NOW - item.created_at > preset.ttl / 2
@@ -100,7 +100,7 @@ def wanting(create: int = 3, **facts: Any) -> PoolVersion:
 def limits(
     most: int | None = None, contenders: Sequence[Contender] = (), *, max_in_flight: int | None = None
 ) -> Limits:
-    """Limits of an organization with so many builds in flight at most, shared by these."""
+    """Make limits of an organization with this maximum of builds in flight, shared by these pools."""
     usage = Usage("default", None, most, workspaces=0, builds_in_flight=0)
     shared = share_limits({0: usage}, contenders, 0).get(0, ())
     return Limits(
