@@ -336,7 +336,7 @@ def test_schema_ahead(well: Here) -> None:
 
 
 @pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
-def test_clocks_apart(well: Here) -> None:
+def test_skewed_clock(well: Here) -> None:
     # The clock goes on, like the database's.
     with freezegun.freeze_time(datetime.now(tz=UTC) - timedelta(seconds=90), tick=True):
         said = well.run("doctor", expect=8)

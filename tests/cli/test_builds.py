@@ -17,13 +17,13 @@ from tests.support.builders import declare, fill, finish_builds, jump, turn
 
 
 @pytest.fixture
-def failed_and_mended(database: Database, settings: Settings) -> None:
+def failed_and_fixed(database: Database, settings: Settings) -> None:
     """Make two failed builds of a first version, two hours ago, and two successful ones of a second."""
     declare(database, settings, 2)
     turn(database, settings)
     finish_builds(database, status=BuildStatus.FAILED, error="no disk")
     jump(database, 7200)
-    declare(database, settings, 2, start="echo mended")
+    declare(database, settings, 2, start="echo fixed")
     fill(database, settings)
 
 
@@ -36,14 +36,14 @@ def failed_and_mended(database: Database, settings: Settings) -> None:
         (["--since", "2020-01-01", "--preset", "dev/small", "--status", "failed"], 2),
     ],
 )  # fmt: skip
-def test_builds_are_found(cli: Any, failed_and_mended: None, arguments: list[str], count: int) -> None:
+def test_builds_are_found(cli: Any, failed_and_fixed: None, arguments: list[str], count: int) -> None:
     rows = json.loads(cli("builds", *arguments, "--json"))
     assert len(rows) == count
     assert rows == sorted(rows, key=lambda row: row["created_at"], reverse=True)
     assert all(row["error"] == ("no disk" if row["status"] == "failed" else "") for row in rows)
 
 
-def test_the_tables_say_when_why_and_that_there_is_more(cli: Any, failed_and_mended: None) -> None:
+def test_the_tables_say_when_why_and_that_there_is_more(cli: Any, failed_and_fixed: None) -> None:
     text = cli("builds", "--status", "failed")
     assert text.startswith("WHEN (UTC)")
     assert text.count("no disk") == 2
@@ -64,7 +64,7 @@ def test_the_tables_say_when_why_and_that_there_is_more(cli: Any, failed_and_men
     ],
 )
 def test_bad_questions_are_one_sentence(
-    cli: Any, failed_and_mended: None, arguments: list[str], code: int, words: str
+    cli: Any, failed_and_fixed: None, arguments: list[str], code: int, words: str
 ) -> None:
     assert words in cli(*arguments, expect=code)
 

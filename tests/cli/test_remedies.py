@@ -122,10 +122,10 @@ def test_an_error_is_spelled_by_the_command_line_and_plain_in_python() -> None:
     assert next_step_of(error) == "see: prebuild workspaces"
     assert str(error) == "there is no workspace x (list workspaces)"
     hinted = NotFoundError(
-        "dev/small is blocked", hint="once that is mended", remedy=Remedy(K.UNBLOCK_POOL, "dev/small")
+        "dev/small is blocked", hint="once that is fixed", remedy=Remedy(K.UNBLOCK_POOL, "dev/small")
     )
-    assert next_step_of(hinted) == "once that is mended: prebuild unblock dev/small"
-    assert str(hinted) == "dev/small is blocked (once that is mended: unblock pool dev/small)"
+    assert next_step_of(hinted) == "once that is fixed: prebuild unblock dev/small"
+    assert str(hinted) == "dev/small is blocked (once that is fixed: unblock pool dev/small)"
     assert next_step_of(NotFoundError("no")) == ""
     broken = PoolsFileError([Problem("bad")])
     assert next_step_of(broken) == "correct it and run the command again; its schema: prebuild config schema"

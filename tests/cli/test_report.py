@@ -22,7 +22,7 @@ from prebuild_tasks.insight.report.compile import compile_report
 from prebuild_tasks.remedies import Remedy, RemedyKind
 from prebuild_tasks.web.report_page import page
 from tests.support.builders import declare
-from tests.support.past import Past
+from tests.support.past import PastEvents
 
 FIGURES = {
     "claims", "hits", "misses", "hit_rate", "cold_starts", "claim_latency_ms", "time_to_ready_s", "built",
@@ -32,9 +32,9 @@ HOUR = timedelta(hours=1)
 
 
 @pytest.fixture
-def past(database: Database, settings: Settings) -> Past:
+def past(database: Database, settings: Settings) -> PastEvents:
     declare(database, settings, 1, extra="cost_per_hour: 0.5")
-    past = Past(database)
+    past = PastEvents(database)
     past.installed(past.now - 10 * 24 * HOUR)
     for hours in range(1, 40):
         at = past.now - hours * HOUR
@@ -46,7 +46,7 @@ def past(database: Database, settings: Settings) -> Past:
 
 
 def test_a_recommendation_ends_with_the_command(
-    cli: Any, past: Past, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    cli: Any, past: PastEvents, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     advice = [Recommendation("3 failed", Remedy(RemedyKind.LIST_FAILED_BUILDS)), Recommendation("more")]
     monkeypatch.setattr("prebuild_tasks.insight.report.compile.recommend", lambda _: advice)
@@ -58,7 +58,7 @@ def test_a_recommendation_ends_with_the_command(
     assert f"{words}</li>" in written.read_text()
 
 
-def test_the_keys_are_a_promise(cli: Any, past: Past) -> None:
+def test_the_keys_are_a_promise(cli: Any, past: PastEvents) -> None:
     found = json.loads(cli("report", "--json"))
     assert found.keys() == {"since", "until", "data_since", "notes", "total", "presets", "over_time"}
     assert found["data_since"].keys() == {"claims", "builds"}
@@ -74,7 +74,7 @@ def test_the_keys_are_a_promise(cli: Any, past: Past) -> None:
     assert (pool["claims"], pool["misses"], pool["cold_starts"], pool["wasted_builds"]) == (39, 9, 9, 1)
 
 
-def test_the_terminal_shows_figures_heat_and_what_follows(cli: Any, past: Past) -> None:
+def test_the_terminal_shows_figures_heat_and_what_follows(cli: Any, past: PastEvents) -> None:
     text = cli("report")
     assert re.search(r"dev/small +39 +30 +9 +76\.9% +9 +5\.0/5\.0 +1800\.0/1800\.0 +40 +0 +1 ", text)
     assert "Claims by weekday and hour (UTC); █ is" in text
@@ -94,7 +94,7 @@ def test_the_terminal_shows_figures_heat_and_what_follows(cli: Any, past: Past) 
         (["--html", "/nowhere/report.html"], "cannot be written"),
     ],
 )
-def test_bad_input(cli: Any, past: Past, arguments: list[str], words: str) -> None:
+def test_bad_input(cli: Any, past: PastEvents, arguments: list[str], words: str) -> None:
     text = cli("report", *arguments, expect=2)
     assert words in text
     assert "Traceback" not in text
@@ -105,7 +105,7 @@ def test_nothing_declared_and_nothing_happened(cli: Any, tmp_path: Path) -> None
     assert "There were no claims in this period." in (tmp_path / "empty.html").read_text()
 
 
-def test_the_page_needs_nothing_else_and_is_well_formed(cli: Any, past: Past, tmp_path: Path) -> None:
+def test_the_page_needs_nothing_else_and_is_well_formed(cli: Any, past: PastEvents, tmp_path: Path) -> None:
     path = tmp_path / "report.html"
     assert f"written: {path}" in cli("report", "--html", str(path))
     text = path.read_text()
@@ -119,7 +119,7 @@ def test_the_page_needs_nothing_else_and_is_well_formed(cli: Any, past: Past, tm
     assert max(numbers) <= 760, "everything lies inside its drawing"
 
 
-def test_values_are_escaped(database: Database, settings: Settings, past: Past) -> None:
+def test_values_are_escaped(database: Database, settings: Settings, past: PastEvents) -> None:
     evil = '<script>alert("x")</script>'
     found = compile_report(database, settings, since=lambda now: now - 48 * HOUR)
     pool = replace(found.pools[0], preset=evil, timezone=evil, recommendations=(Recommendation(evil),))
@@ -139,7 +139,7 @@ def test_a_heat_map_shows_what_happened_once() -> None:
     assert heat_lines("Misses", [[0] * 24] * 7, "UTC", " .+x#") == ["Misses: none"]
 
 
-def test_times_as_people_give_them(past: Past) -> None:
+def test_times_as_people_give_them(past: PastEvents) -> None:
     now = past.now
     assert parse_instant("90m", "--since", now) == now - 1.5 * HOUR
     assert parse_instant("2026-03-01T08:00+02:00", "--since", now).isoformat() == "2026-03-01T06:00:00+00:00"

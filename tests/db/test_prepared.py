@@ -34,13 +34,13 @@ def _query() -> Select[*tuple[Any, ...]]:
 def test_rows_and_values_are_sqlalchemys(database: Database, settings: Settings) -> None:
     declare(database, settings, 3)
     fill(database, settings)
-    prepared = PreparedQuery(_query())
+    statement = PreparedQuery(_query())
     with database.read() as connection:
         expected = connection.execute(_query(), _EARLY).all()
         for _ in range(2):
-            assert [tuple(row) for row in prepared.rows(connection, _EARLY)] == [tuple(row) for row in expected]
-        first = prepared.rows(connection, _EARLY)[0]
-        assert prepared.rows(connection, _LATE) == []
+            assert [tuple(row) for row in statement.rows(connection, _EARLY)] == [tuple(row) for row in expected]
+        first = statement.rows(connection, _EARLY)[0]
+        assert statement.rows(connection, _LATE) == []
     assert len(expected) == 3
     assert (first.transition, first.status) == (Transition.START, BuildStatus.SUCCEEDED)
     assert (first.created_at, first.recent_failures) == (expected[0].created_at, [])
@@ -49,11 +49,11 @@ def test_rows_and_values_are_sqlalchemys(database: Database, settings: Settings)
 def test_listeners_see_it_and_errors_are_translated(database: Database, settings: Settings) -> None:
     seen: list[str] = []
     event.listen(database.engine, "before_cursor_execute", lambda *args: seen.append(args[2]))
-    prepared = PreparedQuery(_query())
+    statement = PreparedQuery(_query())
     with database.read() as connection:
-        prepared.rows(connection, _EARLY)
+        statement.rows(connection, _EARLY)
     assert len([words for words in seen if words.startswith("SELECT")]) == 1
     with database.write() as connection:
         connection.exec_driver_sql("ALTER TABLE workspaces RENAME TO elsewhere")
     with pytest.raises(InputError, match="no prebuild tables yet"), database.read() as connection:
-        prepared.rows(connection, _EARLY)
+        statement.rows(connection, _EARLY)

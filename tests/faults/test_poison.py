@@ -39,7 +39,7 @@ def count_of(deployment: Cluster, query: str, **values: object) -> int:
 
 
 @trials(2, 100)
-def test_row_9_clocks_an_hour_apart(deployment: Cluster, chance: random.Random, report: Report, count: int) -> None:
+def test_row_9_clocks_skewed_by_an_hour(deployment: Cluster, chance: random.Random, report: Report, count: int) -> None:
     """One worker of each kind is an hour ahead, the other an hour behind; the pools' TTL is half an hour."""
     skews = {"worker1": 3600, "builds1": 3600, "worker2": -3600, "builds2": -3600}
     attempts = count_of(deployment, "SELECT count(*) FROM builds WHERE attempt > 1")

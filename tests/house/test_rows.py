@@ -58,7 +58,7 @@ def test_no_row_is_read_by_position() -> None:
 
 
 def test_no_module_hands_out_rows() -> None:
-    """A PreparedQuery answers rows as SQLAlchemy does; whoever prepared it makes typed values of them."""
+    """A PreparedQuery answers rows as SQLAlchemy does; the code that uses it converts them to typed values."""
     names = {
         f"{path.relative_to(ROOT)}: {name}"
         for path in sorted(ROOT.rglob("*.py"))

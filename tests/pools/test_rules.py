@@ -57,7 +57,7 @@ def pools(*items: Any, rolling: str = "") -> PoolSnapshot:
         "fewer are desired", "more are", "what is not ready goes first", "what would go anyway", "a shorter TTL",
         "no longer declared", "a new version", "a rolling one", "that needs fewer", "and has some already",
         "a rollout that is given up", "a rollout that goes back",
-        "one pool's gain is no other's", "nothing yet",
+        "one pool's gain does not make up for another's loss", "nothing yet",
     ],
 )  # fmt: skip
 def test_what_goes(before: PoolSnapshot, after: PoolSnapshot, found: tuple[int, int]) -> None:

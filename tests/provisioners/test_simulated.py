@@ -36,21 +36,21 @@ def spec(number: int = 0, **config: Any) -> WorkspaceSpec:
 
 
 def test_the_same_seed_the_same_fate(provisioner: SimulatedProvisioner) -> None:
-    def fates(seed: int) -> list[bool]:
-        found = []
+    def results(seed: int) -> list[bool]:
+        succeeded = []
         for number in range(30):
             one = spec(number, seed=seed, failure_rate=0.3)
             try:
                 provisioner.start(one, Context())
-                found.append(True)
+                succeeded.append(True)
             except ProvisionerError:
-                found.append(False)
+                succeeded.append(False)
             provisioner.delete(one, Context())
-        return found
+        return succeeded
 
-    first = fates(7)
-    assert first == fates(7)
-    assert first != fates(8)
+    first = results(7)
+    assert first == results(7)
+    assert first != results(8)
 
 
 def test_rates_are_kept_and_do_not_move_each_other() -> None:
@@ -58,12 +58,12 @@ def test_rates_are_kept_and_do_not_move_each_other() -> None:
         config = parse({"build_time": {"exponential": 10}, **rates})
         return [draw_start(config, spec(number)) for number in range(1000)]
 
-    fates = starts(failure_rate=0.2, cannot_build_rate=0.05, hang_rate=0.1)
-    assert 160 < sum(fate.fails for fate in fates) < 240
-    assert 30 < sum(fate.never for fate in fates) < 75
-    assert 70 < sum(fate.seconds == float("inf") for fate in fates) < 130
+    drawn = starts(failure_rate=0.2, cannot_build_rate=0.05, hang_rate=0.1)
+    assert 160 < sum(start.fails for start in drawn) < 240
+    assert 30 < sum(start.never for start in drawn) < 75
+    assert 70 < sum(start.seconds == float("inf") for start in drawn) < 130
     others = starts(failure_rate=0.9, cannot_build_rate=0.05)
-    assert [fate.never for fate in others] == [fate.never for fate in fates]
+    assert [start.never for start in others] == [start.never for start in drawn]
     one = parse({"failure_rate": 0.5})
     attempts = [draw_start(one, replace(spec(1), attempt=number)).fails for number in range(1, 30)]
     assert len(set(attempts)) == 2, "an attempt is drawn anew"

@@ -24,6 +24,9 @@ MOST_FALLEN = 19
 RENAMED = {
     "tests/cli/test_deploy.py::test_the_readmes_table_names_every_setting":
         "tests/cli/test_deploy.py::test_the_settings_page_names_every_setting",
+    "tests/cli/test_broken_situations.py::test_clocks_apart": "tests/cli/test_broken_situations.py::test_skewed_clock",
+    "tests/faults/test_poison.py::test_row_9_clocks_an_hour_apart":
+        "tests/faults/test_poison.py::test_row_9_clocks_skewed_by_an_hour",
     "tests/core/test_explain.py::test_a_full_pool_has_nothing_to_mend":
         "tests/insight/explain/test_rules.py::test_a_full_pool_has_nothing_to_fix",
     "tests/provisioners/test_process.py::test_suspend_leaves_no_process_and_resume_serves_the_same_again":

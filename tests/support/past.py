@@ -14,7 +14,7 @@ from prebuild_tasks.schema import tables as m
 from tests.support.builders import PRESET, preset_id
 
 
-class Past:
+class PastEvents:
     """Collects events of one preset. Every method notes one fact; `write` stores them all."""
 
     def __init__(self, database: Database, name: str = PRESET) -> None:

@@ -19,7 +19,7 @@ from prebuild_tasks.insight.report.types import Report
 from prebuild_tasks.model.vocabulary import BuildStatus, Transition
 from prebuild_tasks.schema import tables as m
 from tests.support.builders import PRESET, declare, fill, finish_builds
-from tests.support.past import Past
+from tests.support.past import PastEvents
 
 HOUR = timedelta(hours=1)
 DAY = timedelta(days=1)
@@ -34,15 +34,15 @@ def made(database: Database, settings: Settings, days: float = 7, **options: Any
 
 
 @pytest.fixture
-def past(database: Database, settings: Settings) -> Past:
+def past(database: Database, settings: Settings) -> PastEvents:
     declare(database, settings, 0, extra="cost_per_hour: 0.5, timezone: Asia/Kathmandu")
-    past = Past(database)
+    past = PastEvents(database)
     past.installed(past.now - 400 * DAY)
     return past
 
 
 def test_requests_count_once_and_as_a_miss_if_they_ever_missed(
-    database: Database, settings: Settings, past: Past
+    database: Database, settings: Settings, past: PastEvents
 ) -> None:
     at = past.now - DAY
     workspace = past.workspace(at)
@@ -60,7 +60,7 @@ def test_requests_count_once_and_as_a_miss_if_they_ever_missed(
     assert made(database, settings, 9, until=ago(2 * DAY)).total.claims == 1
 
 
-def test_heat_maps_and_curves_hold_every_request(database: Database, settings: Settings, past: Past) -> None:
+def test_heat_maps_and_curves_hold_every_request(database: Database, settings: Settings, past: PastEvents) -> None:
     at = (past.now - 2 * DAY).replace(hour=3, minute=20)  # 09:05 in Kathmandu
     for hit in (True, True, False):
         past.claim(at, hit=hit)
@@ -79,7 +79,7 @@ def test_heat_maps_and_curves_hold_every_request(database: Database, settings: S
     [([7], 7, 7), ([1, 2], 1, 2), ([4, 1, 3, 2], 2, 4), (list(range(1, 21)), 10, 19), (list(range(1, 101)), 50, 95)],
 )
 def test_percentiles_are_values_that_occurred(
-    database: Database, settings: Settings, past: Past, values: list[int], p50: int, p95: int
+    database: Database, settings: Settings, past: PastEvents, values: list[int], p50: int, p95: int
 ) -> None:
     for number in values:
         at = past.now - DAY
@@ -111,7 +111,7 @@ def test_percentiles_are_values_that_occurred(
 def test_idle_is_the_time_from_ready_to_claimed_or_chosen_for_deletion(
     database: Database,
     settings: Settings,
-    past: Past,
+    past: PastEvents,
     ready: float | None,
     claimed: float | None,
     gone: float | None,
@@ -127,7 +127,9 @@ def test_idle_is_the_time_from_ready_to_claimed_or_chosen_for_deletion(
     assert figures.idle_cost == pytest.approx(hours * 0.5, abs=0.01)
 
 
-def test_waste_counts_what_was_ready_and_never_claimed(database: Database, settings: Settings, past: Past) -> None:
+def test_waste_counts_what_was_ready_and_never_claimed(
+    database: Database, settings: Settings, past: PastEvents
+) -> None:
     at = past.now - DAY
     past.workspace(at - HOUR, ready=at, gone=at + HOUR, reason="expired")
     past.workspace(at - HOUR, ready=at, gone=at + HOUR, reason="unhealthy")
@@ -143,9 +145,9 @@ def test_waste_counts_what_was_ready_and_never_claimed(database: Database, setti
 
 def test_versions_of_a_pool_are_one_line_each_at_its_own_price(database: Database, settings: Settings) -> None:
     declare(database, settings, 0, extra="cost_per_hour: 1")
-    old = Past(database)
+    old = PastEvents(database)
     declare(database, settings, 0, start="echo new", extra="cost_per_hour: 3, timezone: Europe/Berlin")
-    new = Past(database)
+    new = PastEvents(database)
     assert old.preset_id != new.preset_id
     for past in (old, new):
         past.installed(past.now - 40 * DAY)
@@ -168,7 +170,7 @@ def test_versions_of_a_pool_are_one_line_each_at_its_own_price(database: Databas
 
 def test_one_preset_only(database: Database, settings: Settings) -> None:
     declare(database, settings, 0)
-    past = Past(database)
+    past = PastEvents(database)
     past.claim(past.now - HOUR)
     past.write()
     with database.write() as connection:
@@ -190,7 +192,7 @@ def test_one_preset_only(database: Database, settings: Settings) -> None:
         made(database, settings, until=ago(8 * DAY))
 
 
-def test_what_there_is_no_data_of_is_said(database: Database, settings: Settings, past: Past) -> None:
+def test_what_there_is_no_data_of_is_said(database: Database, settings: Settings, past: PastEvents) -> None:
     found = made(database, settings, 7)
     assert (found.notes, found.claims_since, found.builds_since) == ((), found.since, found.since)
     [builds] = made(database, settings, 60).notes
@@ -233,7 +235,7 @@ def test_a_fixed_number_of_statements(database: Database, settings: Settings) ->
     nothing = count()
     for number in range(3):
         declare(database, settings, 0, start=f"echo {number}", extra="schedules: [], cost_per_hour: 1")
-        past = Past(database)
+        past = PastEvents(database)
         for hours in range(1, 30):
             at = past.now - hours * HOUR
             workspace = past.workspace(at, ready=at + HOUR / 60, claimed=at + HOUR / 30)
@@ -242,7 +244,7 @@ def test_a_fixed_number_of_statements(database: Database, settings: Settings) ->
     assert count() == nothing == 12
 
 
-def test_a_failed_start_is_no_time_to_ready(database: Database, settings: Settings, past: Past) -> None:
+def test_a_failed_start_is_no_time_to_ready(database: Database, settings: Settings, past: PastEvents) -> None:
     past.workspace(past.now - HOUR)
     canceled = past.workspace(past.now - HOUR)
     past.build(canceled, 2, past.now - HOUR, past.now - HOUR, status=BuildStatus.CANCELED)

@@ -87,7 +87,7 @@ def why(
 def test_of_several_the_one_that_waits_for_a_person_comes_first() -> None:
     """Remove the named cause, and the next one is named, until none is left."""
     facts, order = dict(EVERYTHING), []
-    mended: list[tuple[str, Any]] = [
+    fixes: list[tuple[str, Any]] = [
         ("paused", False),
         ("status", PresetStatus.HEALTHY),
         ("workers", WorkerAvailability(builds=False, scheduler=False)),
@@ -100,7 +100,7 @@ def test_of_several_the_one_that_waits_for_a_person_comes_first() -> None:
         ("failure", None),
     ]
     failures: RecentFailures | None = FAILED
-    for name, value in mended:
+    for name, value in fixes:
         order.append(why(Counts(), 2, failures, **facts).value)
         if name == "failures":
             failures = value
