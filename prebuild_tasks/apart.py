@@ -8,11 +8,11 @@ from __future__ import annotations
 import sys
 import warnings
 
-from prebuild_tasks.worker.isolated import main, run
+from prebuild_tasks.worker.isolated import main, run_as_command
 
 __all__ = ["main"]
 
 warnings.warn("prebuild_tasks.apart is prebuild_tasks.worker.isolated now", DeprecationWarning, stacklevel=2)
 
 if __name__ == "__main__":
-    run(sys.argv[1:4])
+    run_as_command(sys.argv[1:4])

@@ -71,11 +71,11 @@ class LazyGroup(TyperGroup):
     def resolve_command(self, ctx: Context, args: list[str]) -> tuple[str | None, Command | None, list[str]]:
         """Return the name, the imported command and the arguments that are left for it."""
         if args and args[0] in COMMANDS:
-            return args[0], load(args[0]), args[1:]
+            return args[0], load_command(args[0]), args[1:]
         return super().resolve_command(ctx, args)
 
 
-def load(name: str) -> Command:
+def load_command(name: str) -> Command:
     """Import a command, which is a function or a Typer group of that name in its module."""
     from prebuild_tasks.logs import configure_command_logging
 

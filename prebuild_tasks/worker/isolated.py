@@ -36,7 +36,7 @@ def main(build_id: str, name: str, started: str) -> None:
     os._exit(0)  # a provisioner's thread that never ends must not keep the process
 
 
-def run(arguments: Sequence[str]) -> None:
+def run_as_command(arguments: Sequence[str]) -> None:
     """Run as a command, and ignore Ctrl-C, because the parent lets running builds finish."""
     # Not SIG_IGN, which all processes of the build would inherit.
     signal.signal(signal.SIGINT, lambda *_: None)
@@ -49,4 +49,4 @@ def _end_with_parent() -> None:
 
 
 if __name__ == "__main__":
-    run(sys.argv[1:4])
+    run_as_command(sys.argv[1:4])

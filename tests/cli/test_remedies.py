@@ -14,7 +14,7 @@ import pytest
 import prebuild_tasks
 from prebuild_tasks.claims.misses import miss
 from prebuild_tasks.cli.json_views import apply_json
-from prebuild_tasks.cli.main import COMMANDS, load
+from prebuild_tasks.cli.main import COMMANDS, load_command
 from prebuild_tasks.cli.remedies import line_of, start_commands
 from prebuild_tasks.config import Settings
 from prebuild_tasks.errors import NotFoundError, PoolsFileError, Problem
@@ -101,7 +101,7 @@ def test_every_command_and_option_exists() -> None:
     for remedy in SPELLED:
         for text in re.findall(r"prebuild [^;,]+", spell(remedy, START)):
             _, name, *arguments = shlex.split(text)
-            command = load(name)
+            command = load_command(name)
             if isinstance(command, click.Group):
                 command = command.commands[arguments.pop(0)]
             options = {option for parameter in command.params for option in parameter.opts}
@@ -113,7 +113,9 @@ def test_every_option_without_a_command_exists() -> None:
         named = re.findall(r"--[a-z-]+", "" if "prebuild " in spelled or "redis-cli" in spelled else spelled)
         assert bool(named) is (remedy.kind in OPTIONS_OF), remedy
         if named:
-            options = {option for parameter in load(OPTIONS_OF[remedy.kind]).params for option in parameter.opts}
+            options = {
+                option for parameter in load_command(OPTIONS_OF[remedy.kind]).params for option in parameter.opts
+            }
             assert set(named) <= options, remedy
 
 

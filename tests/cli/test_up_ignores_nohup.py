@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from prebuild_tasks.cli.up.command import end_on_signals
+from prebuild_tasks.cli.up.command import stop_on_signals
 
 NUMBERS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
@@ -25,7 +25,7 @@ def _handlers_are_put_back() -> Iterator[None]:
 def test_a_sighup_that_is_ignored_stays_so(inherited: signal.Handlers, ends: list[str]) -> None:
     signal.signal(signal.SIGHUP, inherited)
     said: list[str] = []
-    end_on_signals(said.append)
+    stop_on_signals(said.append)
     os.kill(os.getpid(), signal.SIGHUP)
     assert said == ends
     os.kill(os.getpid(), signal.SIGTERM)

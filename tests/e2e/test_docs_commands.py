@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 import yaml
 
-from prebuild_tasks.cli.main import COMMANDS, load, main
+from prebuild_tasks.cli.main import COMMANDS, load_command, main
 from tests.e2e.service import BIN, ROOT, Service
 from tests.support.wait import wait_until
 
@@ -233,7 +233,7 @@ def code(page: str) -> list[str]:
 @cache
 def help_of(name: str) -> str:
     """Return the help of a command and of its subcommands."""
-    command = load(name)
+    command = load_command(name)
     context = command.make_context(name, [], resilient_parsing=True)
     parts = getattr(command, "commands", {}).values()
     return "\n".join([command.get_help(context), *(part.get_help(context) for part in parts)])

@@ -62,7 +62,7 @@ def claim_after_a_loss(
         second = threading.Thread(target=adapter.claim, args=(replace(spec, attempt=2), Context()))
         second.start()
         wait_until(lambda: len(pids(place)) == 2, what="the second hook")
-        assert not tree.is_alive(orphan, tree.start_marker(orphan))
+        assert not tree.still_runs(orphan, tree.start_marker(orphan))
         assert psutil.pid_exists(pids(place)[1])
         (place / "go").touch()
         second.join(60)
@@ -95,7 +95,7 @@ def test_of_a_process(
     place = WorkspaceDirectory(settings.data_dir / "workspaces", pool.workspace_id)
     state = place.published()
     assert state is not None
-    assert tree.is_alive(state.pid, state.born)
+    assert tree.still_runs(state.pid, state.born)
     assert place.claim_marker() == ClaimMarker("ada", personalised=True)
 
 

@@ -124,7 +124,7 @@ def test_a_start_that_slept_until_now_leaves_nothing(
 
     provisioner.delete(spec, WakesItUp())
     assert len(served) == 1
-    assert not tree.is_alive(served[0].pid, served[0].born)
+    assert not tree.still_runs(served[0].pid, served[0].born)
     assert not place.path.exists()
     with pytest.raises(BuildStoppedError, match="deleted meanwhile"):
         place.publish(late)

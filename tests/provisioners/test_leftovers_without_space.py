@@ -25,10 +25,10 @@ def test_a_file_that_is_not_written_whole_is_gone(tmp_path: Path, monkeypatch: p
     def no_room(_: int) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    disk.write(tmp_path / "state", "before")
+    disk.replace_file(tmp_path / "state", "before")
     monkeypatch.setattr(os, "fsync", no_room)
     with pytest.raises(OSError, match="No space left"):
-        disk.write(tmp_path / "state", "after")
+        disk.replace_file(tmp_path / "state", "after")
     assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {"state": "before"}
 
 

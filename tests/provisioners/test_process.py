@@ -201,11 +201,11 @@ def test_descendants_with_sessions_of_their_own_end_with_the_workspace(
 
 def test_a_pid_given_to_somebody_else_is_not_ours(spec: WorkspaceSpec) -> None:
     us = os.getpid()
-    assert tree.is_alive(us, tree.start_marker(us))
-    assert not tree.is_alive(us, "born at another time")
-    assert not tree.is_alive(us, "")
-    assert not tree.is_alive(0, "")
-    assert not tree.is_alive(psutil.pids()[-1] + 100_000, "")
+    assert tree.still_runs(us, tree.start_marker(us))
+    assert not tree.still_runs(us, "born at another time")
+    assert not tree.still_runs(us, "")
+    assert not tree.still_runs(0, "")
+    assert not tree.still_runs(psutil.pids()[-1] + 100_000, "")
     # In a new session: the leader of the test's own may be dead, or outside its namespace.
     with subprocess.Popen(["sleep", "1000"], start_new_session=True) as leader:
         try:
@@ -276,7 +276,7 @@ def test_what_cleared_its_environment_is_still_ours(provisioner: ProcessProvisio
     wait_until(lambda: tree.marked([spec.workspace_id]) == [], what="the cleared environment")
     assert provisioner.probe(serving).ready
     provisioner.delete(serving, Context())
-    wait_until(lambda: not tree.is_alive(state.pid, state.born), what="its end")
+    wait_until(lambda: not tree.still_runs(state.pid, state.born), what="its end")
 
 
 def test_what_is_served_can_be_interrupted(provisioner: ProcessProvisioner, spec: WorkspaceSpec) -> None:
@@ -292,7 +292,7 @@ def test_a_zombie_is_not_alive() -> None:
     process = subprocess.Popen(["true"])
     born = tree.start_marker(process.pid)
     wait_until(lambda: psutil.Process(process.pid).status() == psutil.STATUS_ZOMBIE, what="its end")
-    assert not tree.is_alive(process.pid, born)
+    assert not tree.still_runs(process.pid, born)
     process.wait()
 
 

@@ -43,7 +43,7 @@ def up(
     settings = load_settings()
     configure_logging(settings)
     service = orchestrator(settings, files=file or [], flower=flower, until_full=until_full, timeout=limit)
-    end_on_signals(service.stop)
+    stop_on_signals(service.stop)
     raise typer.Exit(service.run_loop())
 
 
@@ -54,7 +54,7 @@ def orchestrator(
     return Embedded(settings, files=files, flower=flower, until_full=until_full, timeout=timeout)
 
 
-def end_on_signals(stop: Callable[[str], None]) -> None:
+def stop_on_signals(stop: Callable[[str], None]) -> None:
     """Call `stop` with the signal's name on Ctrl-C, SIGTERM and SIGHUP.
 
     A SIGHUP that is already ignored, as under `nohup`, stays ignored.

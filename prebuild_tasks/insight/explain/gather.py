@@ -80,7 +80,7 @@ def _facts(connection: Connection, settings: Settings, row: PoolRow, context: As
         hard_limit=settings.failure_hard_limit,
         last_error=row.last_error,
         budget=assessment.budget,
-        in_flight=store.read_in_flight(connection, row.preset_id),
+        in_flight=store.read_open_starts(connection, row.preset_id),
         failed=store.read_failed(connection, row.preset_id),
         usual=store.read_usual(connection, row.preset_id),
         failed_probes=store.read_failed_probes(connection, row.preset_id),

@@ -12,7 +12,7 @@ from prebuild_tasks.insight.explain.facts import BuildFact, Facts
 from prebuild_tasks.insight.explain.remedies import Step, steps
 from prebuild_tasks.model.text import instant, listed, number, span
 from prebuild_tasks.model.vocabulary import NEVER_READY_CODE, PresetStatus
-from prebuild_tasks.reconcile import LimitReason, Reason, backoff_until, is_usable, next_change, schedule_at
+from prebuild_tasks.reconcile import LimitReason, Reason, backoff_until, has_usable_schedules, next_change, schedule_at
 
 
 class About(StrEnum):
@@ -63,7 +63,7 @@ def _desired(facts: Facts) -> Iterator[Link]:
         return
     held = schedule_at(preset, facts.now)
     sentence = f"{facts.state.desired}, by the schedule {held.cron!r}" if held else f"{preset.desired}, the base size"
-    if preset.schedules and not is_usable(preset):
+    if not has_usable_schedules(preset):
         zone = preset.timezone or "none"
         sentence += (
             f"; its schedules are ignored: the timezone ({zone}) is unknown on this machine, or two of them overlap"

@@ -51,7 +51,7 @@ def read_activation(connection: Connection, preset_id: int) -> Activation:
     )
 
 
-def read_in_flight(connection: Connection, preset_id: int) -> tuple[BuildFact, ...]:
+def read_open_starts(connection: Connection, preset_id: int) -> tuple[BuildFact, ...]:
     """Read the start builds of a pool that are pending or running, oldest first."""
     query = _starts(preset_id).where(m.Build.status.in_(OPEN_STATUSES))
     return _facts(connection.execute(query.order_by(m.Build.created_at, m.Build.id).limit(_IN_FLIGHT)).all())

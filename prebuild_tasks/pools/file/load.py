@@ -26,7 +26,7 @@ from prebuild_tasks.pools.file.model import (
     VersionModel,
 )
 from prebuild_tasks.pools.file.nodes import Node, Where, nearest
-from prebuild_tasks.reconcile import find_overlap, parse
+from prebuild_tasks.reconcile import find_overlap, parse_cron
 
 _ZONES_OF_A_MACHINE = {"localtime", "posixrules", "posix", "right"}
 """First parts of names that are listed among the zones, but are not IANA names."""
@@ -248,7 +248,7 @@ def _schedule_problems(root: Node, where: Where, preset: PresetModel) -> Iterato
     readable = True
     for number, schedule in enumerate(preset.schedules):
         try:
-            parse(schedule.cron)
+            parse_cron(schedule.cron)
         except ValueError as error:
             readable = False
             yield root.problem((*where, "schedules", number, "cron"), str(error), "write it as in * 8-18 * * 1-5")

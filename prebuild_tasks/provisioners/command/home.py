@@ -17,7 +17,7 @@ from pathlib import Path
 
 from prebuild_tasks.errors import ProvisionerError
 from prebuild_tasks.provisioners.shared import processes
-from prebuild_tasks.provisioners.shared.disk import remove
+from prebuild_tasks.provisioners.shared.disk import remove_trees
 
 log = logging.getLogger(__name__)
 
@@ -51,7 +51,7 @@ def clear_abandoned() -> int:
         try:
             if os.fstat(lock).st_uid == os.geteuid():
                 ended += processes.end(partial(processes.with_variable, CALL, str(path)))
-                remove([path])
+                remove_trees([path])
         except ProvisionerError as error:
             log.error("%s: %s", path, error)  # not raised, so that the worker's start or end goes on
         finally:

@@ -11,8 +11,14 @@ from prebuild_tasks.config import Settings
 from prebuild_tasks.errors import ProvisionerError
 from prebuild_tasks.provisioners.docker import engine, image, names, ready
 from prebuild_tasks.provisioners.docker.config import environment, parse
-from prebuild_tasks.provisioners.docker.exec import end, run
-from prebuild_tasks.provisioners.docker.make import Attempt, containers_of, find_published, published, remove_volumes
+from prebuild_tasks.provisioners.docker.exec import end_in_container, run_in_container
+from prebuild_tasks.provisioners.docker.make import (
+    ContainerAttempt,
+    containers_of,
+    find_published,
+    published_among,
+    remove_volumes,
+)
 from prebuild_tasks.provisioners.docker.names import Container
 from prebuild_tasks.provisioners.port import BuildContext, Probe, Resource, WorkspaceSpec
 from prebuild_tasks.provisioners.shared.claim_markers import refuse_claimed
@@ -56,7 +62,7 @@ class DockerProvisioner:
             container = find_published(api, spec)
             if container is None:
                 image.ensure(api, config, context)
-                container = Attempt(api, spec, config, variables, context).make(self._bind, self._ports)
+                container = ContainerAttempt(api, spec, config, variables, context).make(self._bind, self._ports)
             elif not container.running:
                 it = container.id
                 engine.interruptibly(lambda: api.start(it), context)
@@ -67,7 +73,7 @@ class DockerProvisioner:
         """Check that the container runs, and that `ready` or the image's health check succeeds."""
         config = parse(spec.config)
         with engine.connect(_PROBE_REQUEST_TIMEOUT) as api:
-            container = published(containers_of(api, spec))
+            container = published_among(containers_of(api, spec))
             with engine.unless_gone():
                 if container is not None:
                     return ready.probe(api, container.id, config)[0]
@@ -77,7 +83,7 @@ class DockerProvisioner:
         """Leave the claim marker, then run the hook, during which the workspace must not be treated as a stray."""
         config = parse(spec.config)
         with engine.connect() as api:
-            container = published(containers_of(api, spec))
+            container = published_among(containers_of(api, spec))
             if container is None:
                 raise ProvisionerError(_GONE)
             if container.owner not in ("", spec.owner):
@@ -88,8 +94,8 @@ class DockerProvisioner:
                 api.rename(container.id, names.claimed(spec.workspace_id, spec.owner))
             if config.claim is not None:
                 context.check()  # so that a replaced attempt does not end the hook of the later one
-                end(api, container.id, f"{_HOOK}=claim", context)
-                code, output = run(
+                end_in_container(api, container.id, f"{_HOOK}=claim", context)
+                code, output = run_in_container(
                     api,
                     container.id,
                     argv_of(config.claim),
@@ -129,7 +135,7 @@ class DockerProvisioner:
         label = {names.INSTALLATION: installation}
         with engine.connect() as api:
             volumes = engine.volumes(api, label)
-            containers = [names.read(item) for item in engine.containers(api, label)]
+            containers = [names.container_from(item) for item in engine.containers(api, label)]
         resources = {}
         for volume in volumes:
             workspace_id = (volume.get("Labels") or {}).get(names.WORKSPACE, "")

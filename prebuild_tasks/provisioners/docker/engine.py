@@ -100,7 +100,7 @@ def message_of(error: Exception) -> str:
     return " ".join(str(getattr(error, "explanation", None) or error).split())
 
 
-def status(error: Exception) -> int:
+def status_of(error: Exception) -> int:
     """Return the HTTP status of an error of the engine; 0 when it has none."""
     return int(getattr(getattr(error, "response", None), "status_code", 0) or 0)
 

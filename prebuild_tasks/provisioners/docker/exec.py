@@ -34,7 +34,7 @@ done 2> /dev/null
 
 
 # Seven arguments: the last four are keywords, named by the callers.
-def run(
+def run_in_container(
     api: APIClient,
     container_id: str,
     argv: Sequence[str],
@@ -91,7 +91,7 @@ def _exit_code(api: APIClient, execution: str) -> int:
     return 1 if code is None else int(code)
 
 
-def end(api: APIClient, container_id: str, variable: str, context: BuildContext) -> None:
+def end_in_container(api: APIClient, container_id: str, variable: str, context: BuildContext) -> None:
     """Kill every process with this NAME=value in its environment. This has no effect if the image has no `sh`."""
     from docker.errors import APIError
 

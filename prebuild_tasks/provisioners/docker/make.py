@@ -31,13 +31,13 @@ _PORT_TAKEN = re.compile(r"port is already allocated|address already in use|port
 
 def containers_of(api: APIClient, spec: WorkspaceSpec) -> list[Container]:
     """Return every container of the workspace. Raises ProvisionerError when they belong to another installation."""
-    containers = [names.read(item) for item in engine.containers(api, {names.WORKSPACE: spec.workspace_id})]
+    containers = [names.container_from(item) for item in engine.containers(api, {names.WORKSPACE: spec.workspace_id})]
     if any(container.installation != spec.installation for container in containers):
         raise ProvisionerError(f"the container of {spec.workspace_id} belongs to another installation")
     return containers
 
 
-def published(containers: Iterable[Container]) -> Container | None:
+def published_among(containers: Iterable[Container]) -> Container | None:
     """Return the published container; None without one."""
     return next((container for container in containers if container.is_published), None)
 
@@ -45,7 +45,7 @@ def published(containers: Iterable[Container]) -> Container | None:
 def find_published(api: APIClient, spec: WorkspaceSpec) -> Container | None:
     """Return the published container; None without one. Raises BuildStoppedError if a later attempt is making one."""
     containers = containers_of(api, spec)
-    container = published(containers)
+    container = published_among(containers)
     if container is None and any(other.attempt > spec.attempt for other in containers):
         raise BuildStoppedError("a later attempt of this build has begun", reason="lost")
     return container
@@ -63,7 +63,7 @@ def remove_volumes(api: APIClient, spec: WorkspaceSpec, *, up_to: int | None = N
                 api.remove_volume(volume["Name"])
 
 
-class Attempt:
+class ContainerAttempt:
     """Makes the container of one attempt."""
 
     def __init__(
@@ -136,12 +136,12 @@ class Attempt:
         for container in lower:
             if container.attempt <= self._spec.attempt:
                 engine.remove(self._api, container.id, self._context)
-        if published(containers_of(self._api, self._spec)) is None:
+        if published_among(containers_of(self._api, self._spec)) is None:
             remove_volumes(self._api, self._spec, up_to=self._spec.attempt - bool(but))
 
     def _free_port(self, ports: range) -> int:
         """Return a port that no container of any installation has. The engine may still find it in use."""
-        taken = {names.read(item).port for item in engine.containers(self._api, {names.PORT: ""})}
+        taken = {names.container_from(item).port for item in engine.containers(self._api, {names.PORT: ""})}
         free = [port for port in ports if port not in taken]
         if not free:
             hint = "widen PREBUILD_WORKSPACE_PORTS"
@@ -179,7 +179,7 @@ class Attempt:
                 self._context,
             )
         except APIError as error:
-            if engine.status(error) == 400:  # the request is invalid, because the config is
+            if engine.status_of(error) == 400:  # the request is invalid, because the config is
                 raise CannotBuildError(f"the engine rejects the config: {engine.message_of(error)}") from error
             raise
         return Container(
@@ -221,7 +221,7 @@ class Attempt:
         try:
             self._api.rename(container.id, names.published(self._spec.workspace_id))
         except APIError as error:
-            if engine.status(error) == 409 and published(containers_of(self._api, self._spec)):
+            if engine.status_of(error) == 409 and published_among(containers_of(self._api, self._spec)):
                 raise BuildStoppedError("another attempt made the workspace", reason="lost") from error
             raise
 

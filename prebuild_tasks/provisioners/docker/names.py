@@ -83,7 +83,7 @@ class Container:
         return _ESCAPED.sub(lambda match: bytes.fromhex(match[1].decode()), safe).decode("utf-8", "replace")
 
 
-def read(listed: EngineObject) -> Container:
+def container_from(listed: EngineObject) -> Container:
     """Return a container from an entry of the engine's list."""
     labels = listed.get("Labels") or {}
     names = [name.removeprefix("/") for name in listed.get("Names") or []]

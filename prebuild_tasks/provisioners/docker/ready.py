@@ -11,7 +11,7 @@ from prebuild_tasks.errors import ProvisionerError
 from prebuild_tasks.model.vocabulary import NEVER_READY_CODE
 from prebuild_tasks.provisioners.docker.config import DockerConfig
 from prebuild_tasks.provisioners.docker.engine import EngineObject, Stream, message_of
-from prebuild_tasks.provisioners.docker.exec import run
+from prebuild_tasks.provisioners.docker.exec import run_in_container
 from prebuild_tasks.provisioners.port import BuildContext, Probe, WorkspaceSpec
 from prebuild_tasks.provisioners.shared.config import argv_of
 from prebuild_tasks.provisioners.shared.output import last_lines
@@ -53,7 +53,7 @@ def probe(
         return _health(state), True
     try:
         argv, deadline = argv_of(config.ready), monotonic() + PROBE_TIMEOUT
-        code, output = run(api, container_id, argv, environment={}, deadline=deadline, between=between)
+        code, output = run_in_container(api, container_id, argv, environment={}, deadline=deadline, between=between)
     except TimeoutError:
         return Probe(ready=False, message=f"ready did not end within {PROBE_TIMEOUT:g} s"), True
     except NotFound:

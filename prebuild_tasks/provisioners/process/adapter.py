@@ -84,7 +84,7 @@ class ProcessProvisioner:
         state = workspace.published()
         if state is None:
             return Probe(ready=False, message="the workspace's directory is gone", gone=True)
-        if state.serve and not processes.is_alive(state.pid, state.born):
+        if state.serve and not processes.still_runs(state.pid, state.born):
             output = last_lines(tail(workspace.serve_log))
             return Probe(ready=False, message=f"the served process ended: {output}", gone=True)
         if config.ready is None:
@@ -145,7 +145,7 @@ class ProcessProvisioner:
         """End every process of every workspace. Returns the number of workspaces that were served."""
         workspaces = [workspace for workspace in workspace_directories(self.root) if workspace.path.is_dir()]
         states = [state for workspace in workspaces if (state := workspace.published())]
-        served = sum(processes.is_alive(state.pid, state.born) for state in states)
+        served = sum(processes.still_runs(state.pid, state.born) for state in states)
         sessions = [leader for workspace in workspaces for leader in workspace.sessions()]
         try:
             processes.end(
@@ -182,7 +182,7 @@ class ProcessProvisioner:
             state = workspace.published()
             if state is None or not state.serve or (again and workspace.is_stopped()):
                 return False
-            if processes.is_alive(state.pid, state.born):
+            if processes.still_runs(state.pid, state.born):
                 return True
             # A worker may have died between starting the process and recording its pid; the port must be free.
             processes.end(_processes(workspace, _is_served), pause=pause)

@@ -13,7 +13,7 @@ Size = Annotated[int, BeforeValidator(size_in_bytes)]
 AtLeastOne = Annotated[int, Field(ge=1, strict=True)]
 
 
-class Limits(BaseModel):
+class ResourceLimits(BaseModel):
     """The kernel's resource limits for each command of a workspace and each process that it starts."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -58,10 +58,10 @@ class ProcessConfig(BaseModel):
     """Exits with 0 when the workspace is ready. Without it, the port must answer if there is a `serve`."""
     claim: Command | None = None
     """Run for the new owner, $PREBUILD_OWNER, until it has succeeded once."""
-    limits: Limits = Limits()
+    limits: ResourceLimits = ResourceLimits()
 
 
 def parse(config: Mapping[str, object]) -> ProcessConfig:
     """Return the validated config. Raises BadConfigError with a message for the author of the template."""
-    names = ", ".join(Limits.model_fields)
+    names = ", ".join(ResourceLimits.model_fields)
     return validated(ProcessConfig, config, {"limits": f"takes {names}: sizes such as 512m, or whole numbers"})

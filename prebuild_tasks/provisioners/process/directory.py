@@ -28,7 +28,14 @@ from pathlib import Path
 
 from prebuild_tasks.errors import BuildStoppedError, ProvisionerError
 from prebuild_tasks.provisioners.port import BuildContext
-from prebuild_tasks.provisioners.shared.disk import locked, open_for_owner, private, read, remove, write
+from prebuild_tasks.provisioners.shared.disk import (
+    locked,
+    open_for_owner,
+    private,
+    read_if_present,
+    remove_trees,
+    replace_file,
+)
 from prebuild_tasks.provisioners.shared.processes import Leader
 from prebuild_tasks.provisioners.shared.workspace_id import check_id
 
@@ -86,20 +93,20 @@ class WorkspaceDirectory:
         private(self.root)
         private(self.path)
         with locked(self.root / ".lock"):
-            write(self.path / "installation", installation)
+            replace_file(self.path / "installation", installation)
             if (state := self.published()) is not None:
                 return state
             self._refuse_below(attempt)
             if self.is_claimed():
                 raise ProvisionerError(f"{self.path} was claimed and has lost its files; it is kept for its owner")
             (self.path / "state.json").unlink(missing_ok=True)
-            write(self.path / "attempt", str(attempt))
+            replace_file(self.path / "attempt", str(attempt))
         return None
 
     def make_attempt_directory(self, attempt: int, context: BuildContext | None = None) -> Path:
         """Make an empty directory for this attempt, and remove those of lower ones."""
         lower = [path for path in self.path.iterdir() if (n := _ATTEMPT.fullmatch(path.name)) and int(n[1]) <= attempt]
-        remove(lower, context)
+        remove_trees(lower, context)
         with locked(self.root / ".lock"):
             self._refuse_below(attempt)
             private(self.attempt_directory(attempt))
@@ -115,7 +122,7 @@ class WorkspaceDirectory:
             self._refuse_below(state.attempt)
             if not self.attempt_directory(state.attempt).is_dir():
                 raise BuildStoppedError("the workspace was deleted meanwhile", reason="lost")
-            write(self.path / "state.json", json.dumps(asdict(state)))
+            replace_file(self.path / "state.json", json.dumps(asdict(state)))
 
     def make_writable(self) -> None:
         """Restore the directory's mode, which the workspace's own commands may have changed."""
@@ -139,7 +146,7 @@ class WorkspaceDirectory:
 
     def published(self) -> Published | None:
         """Return the published attempt; None when there is none or its directory no longer exists."""
-        text = read(self.path / "state.json")
+        text = read_if_present(self.path / "state.json")
         if not text:
             return None
         try:
@@ -153,12 +160,12 @@ class WorkspaceDirectory:
 
     def highest_attempt(self) -> int:
         """Return the highest attempt that has begun; 0 for none."""
-        text = read(self.path / "attempt")
+        text = read_if_present(self.path / "attempt")
         return int(text) if text else 0
 
     def installation(self) -> str:
         """Return the installation's id; empty when the directory does not exist."""
-        return read(self.path / "installation")
+        return read_if_present(self.path / "installation")
 
     def is_claimed(self) -> bool:
         """Return whether a person has claimed the workspace."""
@@ -167,7 +174,7 @@ class WorkspaceDirectory:
     def claim_marker(self) -> ClaimMarker:
         """Return the claim marker; one without an owner when there is none or it cannot be read."""
         with suppress(ValueError, TypeError, AttributeError):
-            values = json.loads(read(self.path / "claimed") or "{}")
+            values = json.loads(read_if_present(self.path / "claimed") or "{}")
             return ClaimMarker(owner=str(values.get("owner", "")), personalised=bool(values.get("personalised")))
         return ClaimMarker()
 
@@ -175,7 +182,7 @@ class WorkspaceDirectory:
         """Leave the claim marker. Raises ProvisionerError when the workspace no longer exists."""
         if not self.path.is_dir():
             raise ProvisionerError("the workspace's directory is gone")
-        write(self.path / "claimed", json.dumps(asdict(ClaimMarker(owner, personalised=personalised))))
+        replace_file(self.path / "claimed", json.dumps(asdict(ClaimMarker(owner, personalised=personalised))))
 
     def is_stopped(self) -> bool:
         """Return whether the workspace was stopped on purpose."""
@@ -184,7 +191,7 @@ class WorkspaceDirectory:
     def mark_stopped(self) -> None:
         """Record that the workspace was stopped on purpose."""
         if self.path.is_dir():
-            write(self.path / "stopped", "")
+            replace_file(self.path / "stopped", "")
 
     def unmark_stopped(self) -> None:
         """Remove the record that the workspace was stopped."""
@@ -198,7 +205,7 @@ class WorkspaceDirectory:
     def sessions(self) -> list[Leader]:
         """Return the leaders of all recorded sessions."""
         leaders = []
-        for line in read(self.path / "processes").splitlines():
+        for line in read_if_present(self.path / "processes").splitlines():
             with suppress(ValueError, TypeError):
                 leaders.append(Leader(**json.loads(line)))
         return leaders
@@ -206,12 +213,12 @@ class WorkspaceDirectory:
     def reserve_port(self, ports: range) -> int:
         """Return the workspace's port, and reserve one the first time. Raises ProvisionerError when none is free."""
         with locked(self.root / ".lock"):
-            if text := read(self.path / "port"):
+            if text := read_if_present(self.path / "port"):
                 return int(text)
-            taken = {read(path) for path in self.root.glob("*/port")}
+            taken = {read_if_present(path) for path in self.root.glob("*/port")}
             for port in random.sample(ports, len(ports)):  # at random, so that installations on one host rarely collide
                 if str(port) not in taken and _is_free(port):
-                    write(self.path / "port", str(port))
+                    replace_file(self.path / "port", str(port))
                     return port
         raise ProvisionerError(
             f"no free port between {ports.start} and {ports.stop - 1}", hint="widen PREBUILD_WORKSPACE_PORTS"
@@ -226,13 +233,15 @@ class WorkspaceDirectory:
     def clear(self, context: BuildContext) -> None:
         """Remove everything but the files `installation` and `processes`."""
         if self.path.exists():
-            remove([path for path in self.path.iterdir() if path.name not in ("installation", "processes")], context)
+            remove_trees(
+                [path for path in self.path.iterdir() if path.name not in ("installation", "processes")], context
+            )
 
     def remove(self, context: BuildContext) -> None:
         """Remove everything; `installation` last, because it says to whom a half-removed directory belongs."""
         self.clear(context)
         (self.path / "processes").unlink(missing_ok=True)
-        remove([self.path], context)
+        remove_trees([self.path], context)
 
     def _refuse_below(self, attempt: int) -> None:
         if self.highest_attempt() > attempt:

@@ -17,7 +17,7 @@ from prebuild_tasks.provisioners.shared.run import run
 _DISK_USE_TIMEOUT = 30.0
 
 
-def remove(paths: Sequence[Path], context: BuildContext | None = None) -> None:
+def remove_trees(paths: Sequence[Path], context: BuildContext | None = None) -> None:
     """Remove whole trees, read-only ones included.
 
     `rm` does it, because it handles paths longer and deeper than Python may, follows no links, and can be stopped at
@@ -60,7 +60,7 @@ def open_for_owner(path: Path, flags: int) -> TextIO:
     return os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | flags, 0o600), "w", encoding="utf-8")
 
 
-def read(path: Path) -> str:
+def read_if_present(path: Path) -> str:
     """Return the file's text; empty when there is no such file."""
     try:
         return path.read_text(encoding="utf-8", errors="replace")
@@ -78,7 +78,7 @@ def tail(path: Path) -> str:
         return ""
 
 
-def write(path: Path, text: str) -> None:
+def replace_file(path: Path, text: str) -> None:
     """Replace a file atomically. When this returns, its content and its name are on disk."""
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
     try:

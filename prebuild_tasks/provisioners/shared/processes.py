@@ -123,7 +123,7 @@ def start_marker(pid: int) -> str:
     return _inspect(pid)[0]
 
 
-def is_alive(pid: int, born: str) -> bool:
+def still_runs(pid: int, born: str) -> bool:
     """Return whether the process with this pid and start marker still runs and is not a zombie."""
     seen, alive = _inspect(pid)
     return bool(pid and born) and alive and seen == born

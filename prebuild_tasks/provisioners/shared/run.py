@@ -156,7 +156,7 @@ def _pass_on_output(leader: Leader, output: Pipes, context: BuildContext | None,
     """Pass on output until the command itself has ended, even if its background processes go on."""
     deadline = None if timeout is None else monotonic() + timeout
     pause = 0.005
-    while processes.is_alive(leader.pid, leader.born):
+    while processes.still_runs(leader.pid, leader.born):
         if output.is_open:
             output.read(_POLL)
         else:

@@ -19,7 +19,7 @@ from prebuild_tasks.config import Settings
 from prebuild_tasks.errors import BuildStoppedError, CannotBuildError, ProvisionerError
 from prebuild_tasks.provisioners.port import BuildContext, Probe, Resource, WorkspaceSpec
 from prebuild_tasks.provisioners.shared.claim_markers import refuse_claimed
-from prebuild_tasks.provisioners.shared.disk import locked, private, read, write
+from prebuild_tasks.provisioners.shared.disk import locked, private, read_if_present, replace_file
 from prebuild_tasks.provisioners.shared.workspace_id import check_id
 from prebuild_tasks.provisioners.simulated.config import draw_start, parse, random_for
 
@@ -166,7 +166,7 @@ class SimulatedProvisioner:
 
         def save(state: _State) -> None:
             private(path.parent)
-            write(path, json.dumps(asdict(state)))
+            replace_file(path, json.dumps(asdict(state)))
 
         with locked(self._lock_file()):
             yield _parse(path), save
@@ -191,7 +191,7 @@ class SimulatedProvisioner:
 
 def _parse(path: Path) -> _State | None:
     """Return the state in a file; None without one. Keys of newer releases are ignored. Raises ProvisionerError."""
-    if not (text := read(path)):
+    if not (text := read_if_present(path)):
         return None
     try:
         values = json.loads(text)

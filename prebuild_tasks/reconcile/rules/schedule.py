@@ -66,7 +66,7 @@ class Overlap(NamedTuple):
     """The first such time after 2023, in the schedules' time zone."""
 
 
-def parse(cron: str) -> CronRange:
+def parse_cron(cron: str) -> CronRange:
     """Read a schedule's five fields.
 
     Raises:
@@ -98,7 +98,7 @@ def schedule_at(preset: Preset, now: datetime) -> Schedule | None:
     return next((schedule for schedule, (cron_range, _) in pairs if cron_range.holds(local)), None)
 
 
-def is_usable(preset: Preset) -> bool:
+def has_usable_schedules(preset: Preset) -> bool:
     """Return whether the preset's schedules are valid: the machine knows the time zone, and no two of them overlap."""
     return not preset.schedules or _usable(preset.schedules, preset.timezone) is not None
 

@@ -74,14 +74,14 @@ def prune(database: Database, settings: Settings) -> Pruned:
     with database.write() as connection:
         counters.move_mark(connection, database.now(connection))
     done = Pruned(
-        logs=until_done(store.delete_logs, settings.retention_logs),
-        builds=until_done(store.delete_builds, settings.retention_builds),
-        workspaces=until_done(store.delete_workspaces, settings.retention_builds),
-        events=until_done(store.delete_events, settings.retention_events),
+        logs=until_done(store.prune_logs, settings.retention_logs),
+        builds=until_done(store.prune_builds, settings.retention_builds),
+        workspaces=until_done(store.prune_workspaces, settings.retention_builds),
+        events=until_done(store.prune_events, settings.retention_events),
     )
     with database.write() as connection:
-        store.delete_probes(connection)
-        store.delete_workers(connection, database.now(connection) - timedelta(seconds=KEEP_WORKERS))
+        store.prune_probes(connection)
+        store.prune_workers(connection, database.now(connection) - timedelta(seconds=KEEP_WORKERS))
     with database.read() as connection:
         before = database.now(connection) - timedelta(seconds=settings.retention_builds)
         drained = store.drained_presets(connection, before, BATCH)
@@ -89,7 +89,7 @@ def prune(database: Database, settings: Settings) -> Pruned:
     with database.write() as connection:
         if presets:
             lock_declaration(connection)  # so that no unused version becomes the active one meanwhile
-            recipes = store.delete_empty_recipes(connection)
+            recipes = store.prune_empty_recipes(connection)
         counters.delete_orphans(connection)
     return replace(done, presets=presets, recipes=recipes)
 
@@ -103,7 +103,7 @@ def _forget(database: Database, preset_id: int, before: datetime) -> bool:
                 lock_preset(connection, preset_id)
                 if preset_id not in store.drained_presets(connection, before, BATCH):
                     return False
-                if store.delete_preset(connection, preset_id, BATCH):
+                if store.prune_preset(connection, preset_id, BATCH):
                     now = database.now(connection)
                     add_history(connection, "forgotten", now=now, actor=RECONCILER, preset_id=preset_id)
                     return True

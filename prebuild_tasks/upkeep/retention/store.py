@@ -24,7 +24,7 @@ IS_OWNED = and_(m.Workspace.owner != PREBUILDS_OWNER, m.Workspace.deleted_at.is_
 """The workspace belongs to a person."""
 
 
-def delete_logs(connection: Connection, before: datetime, limit: int) -> int:
+def prune_logs(connection: Connection, before: datetime, limit: int) -> int:
     """Delete output older than `before`, of at most `limit` ended builds. Return the number of these builds."""
     builds = (
         select(m.BuildLog.build_id)
@@ -40,7 +40,7 @@ def delete_logs(connection: Connection, before: datetime, limit: int) -> int:
     return len(ids)
 
 
-def delete_builds(connection: Connection, before: datetime, limit: int) -> int:
+def prune_builds(connection: Connection, before: datetime, limit: int) -> int:
     """Delete builds that ended before `before`, with their output, but never the latest build of a live workspace."""
     query = (
         select(m.Build.id)
@@ -62,7 +62,7 @@ def delete_builds(connection: Connection, before: datetime, limit: int) -> int:
     return _delete_builds(connection, connection.execute(query).scalars().all())
 
 
-def delete_workspaces(connection: Connection, before: datetime, limit: int) -> int:
+def prune_workspaces(connection: Connection, before: datetime, limit: int) -> int:
     """Delete rows of workspaces that were deleted before `before`, if no build and no claim event refers to them."""
     ids = (
         select(m.Workspace.id)
@@ -76,7 +76,7 @@ def delete_workspaces(connection: Connection, before: datetime, limit: int) -> i
     return connection.execute(delete(m.Workspace).where(m.Workspace.id.in_(ids))).rowcount
 
 
-def delete_events(connection: Connection, before: datetime, limit: int) -> int:
+def prune_events(connection: Connection, before: datetime, limit: int) -> int:
     """Delete claim events and history older than `before`."""
     owned = select(m.Workspace.id).where(IS_OWNED)
     before = min(before, counted_until(connection))
@@ -91,13 +91,13 @@ def delete_events(connection: Connection, before: datetime, limit: int) -> int:
     return count
 
 
-def delete_probes(connection: Connection) -> int:
+def prune_probes(connection: Connection) -> int:
     """Delete the probes of workspaces that are no longer prebuilds."""
     prebuilds = select(m.Workspace.id).where(m.Workspace.owner == PREBUILDS_OWNER, m.Workspace.deleted_at.is_(None))
     return connection.execute(delete(m.ProbeState).where(m.ProbeState.workspace_id.not_in(prebuilds))).rowcount
 
 
-def delete_workers(connection: Connection, before: datetime) -> int:
+def prune_workers(connection: Connection, before: datetime) -> int:
     """Delete processes that have been silent since `before`.
 
     For a host that still holds workspaces, the latest row of its builds workers stays, because it shows that the host
@@ -138,7 +138,7 @@ def drained_presets(connection: Connection, before: datetime, limit: int) -> Seq
     return connection.execute(query).scalars().all()
 
 
-def delete_preset(connection: Connection, preset_id: int, limit: int) -> bool:
+def prune_preset(connection: Connection, preset_id: int, limit: int) -> bool:
     """Delete a drained preset with all that refers to it. Return False while more than `limit` rows of a kind are left.
 
     Claim events stay, but lose their reference to the preset. The caller holds the preset's row lock.
@@ -167,7 +167,7 @@ def delete_preset(connection: Connection, preset_id: int, limit: int) -> bool:
     return connection.execute(delete(m.Preset).where(m.Preset.id == preset_id)).rowcount == 1
 
 
-def delete_empty_recipes(connection: Connection) -> int:
+def prune_empty_recipes(connection: Connection) -> int:
     """Delete versions without presets that are no longer active, and deleted templates without versions.
 
     A deleted template that keeps an older version loses the id of its deleted active version, because SQLite gives the

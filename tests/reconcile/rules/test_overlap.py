@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from prebuild_tasks.model.vocabulary import Schedule
-from prebuild_tasks.reconcile.rules.schedule import find_overlap, parse, read_range
+from prebuild_tasks.reconcile.rules.schedule import find_overlap, parse_cron, read_range
 
 CYCLE = [date.fromordinal(day) for day in range(date(2024, 1, 1).toordinal(), date(2052, 1, 1).toordinal())]
 
@@ -38,8 +38,8 @@ def overlap(*crons: str, timezone: str = "UTC") -> tuple[int, int, datetime] | N
 def test_overlapping(first: str, second: str, at: str) -> None:
     found = overlap(first, second)
     assert found == (0, 1, datetime.fromisoformat(at).replace(tzinfo=UTC))
-    assert parse(first).holds(found[2])
-    assert parse(second).holds(found[2])
+    assert parse_cron(first).holds(found[2])
+    assert parse_cron(second).holds(found[2])
 
 
 @pytest.mark.parametrize(
@@ -149,7 +149,7 @@ def test_the_verdict_is_that_of_walking_every_day(
 def test_the_verdict_is_that_of_walking_real_time(
     a: tuple[frozenset[int] | None, ...], b: tuple[frozenset[int] | None, ...], timezone: str
 ) -> None:
-    # Not `parse`, which refuses 30 February.
+    # Not `parse_cron`, which refuses 30 February.
     zone, one, other = ZoneInfo(timezone), read_range(written(a)), read_range(written(b))
     found = overlap(written(a), written(b), timezone=timezone)
     moment = datetime(2024, 1, 1, tzinfo=zone).astimezone(UTC)

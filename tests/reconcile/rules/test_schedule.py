@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from prebuild_tasks.model.vocabulary import Preset, Schedule
-from prebuild_tasks.reconcile.rules.schedule import desired_at, next_change, parse, search_change
+from prebuild_tasks.reconcile.rules.schedule import desired_at, next_change, parse_cron, search_change
 
 BASE = 1
 WEEKDAYS = frozenset({1, 2, 3, 4, 5})
@@ -49,7 +49,7 @@ def preset(*schedules: tuple[str, int], timezone: str = "UTC", desired: int = BA
 def test_a_range_is_sets(
     cron: str, hours: set[int], days: set[int] | None, months: set[int], weekdays: set[int] | None
 ) -> None:
-    held = parse(cron)
+    held = parse_cron(cron)
     assert held.hours == set(hours)
     assert (held.days, held.months, held.weekdays) == (days, months, weekdays)
 
@@ -93,7 +93,7 @@ def test_a_range_is_sets(
 )
 def test_a_range_that_cannot_be_taken_says_why(cron: str, words: str) -> None:
     with pytest.raises(ValueError, match=words):
-        parse(cron)
+        parse_cron(cron)
     assert desired_at(preset((cron, 9)), at("2026-03-02T09:30")) == BASE
 
 
@@ -108,7 +108,7 @@ def ranged(low: int, high: int) -> st.SearchStrategy[str]:
 def test_ordinary_ranges_are_read_as_cronsim_reads_them(hour: str, day: str, month: str, weekday: str) -> None:
     cron = f"* {hour} {day} {month} {weekday}"
     theirs = CronSim(cron, datetime(2024, 1, 1, tzinfo=UTC))
-    held = parse(cron)
+    held = parse_cron(cron)
     assert held.hours == theirs.hours
     assert held.months == theirs.months
     moment = datetime(2024, 1, 1, 12, tzinfo=UTC)
