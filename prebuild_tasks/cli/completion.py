@@ -46,13 +46,9 @@ def complete_template(incomplete: str) -> list[str]:
     """Return the names of templates that start with this text."""
 
     def query(connection: Connection) -> Sequence[str]:
-        from sqlalchemy import select
+        from prebuild_tasks.schema.lookup import template_names
 
-        from prebuild_tasks.schema import tables as m
-
-        matches = m.Template.name.startswith(incomplete, autoescape=True)
-        names = select(m.Template.name).where(m.Template.deleted_at.is_(None), matches)
-        return connection.execute(names.order_by(m.Template.name).limit(_LIMIT)).scalars().all()
+        return template_names(connection, incomplete, _LIMIT)
 
     return _answer(query)
 
@@ -88,16 +84,9 @@ ClaimedArgument = Annotated[str, typer.Argument(help="Name, owner/name or id", a
 
 
 def _workspaces(connection: Connection, incomplete: str, *, claimed: bool) -> Sequence[str]:
-    from sqlalchemy import select
+    from prebuild_tasks.schema.lookup import workspace_names
 
-    from prebuild_tasks.model.vocabulary import PREBUILDS_OWNER
-    from prebuild_tasks.schema import tables as m
-
-    is_prebuild = m.Workspace.owner == PREBUILDS_OWNER
-    matches = m.Workspace.name.startswith(incomplete, autoescape=True)
-    query = select(m.Workspace.name).where(m.Workspace.deleted_at.is_(None), matches)
-    query = query.where(~is_prebuild) if claimed else query
-    return connection.execute(query.order_by(is_prebuild, m.Workspace.name).limit(_LIMIT)).scalars().all()
+    return workspace_names(connection, incomplete, _LIMIT, claimed=claimed)
 
 
 def _answer(query: Query) -> list[str]:

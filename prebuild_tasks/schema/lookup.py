@@ -1,4 +1,4 @@
-"""Find presets and workspaces by the names that people use."""
+"""Find presets and workspaces by the names that people use, and list these names."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from sqlalchemy import Connection, Row, select
 
 from prebuild_tasks.errors import NotFoundError, RefusedError
 from prebuild_tasks.model.names import PoolName, PresetRef, as_id
-from prebuild_tasks.model.vocabulary import Transition
+from prebuild_tasks.model.vocabulary import PREBUILDS_OWNER, Transition
 from prebuild_tasks.remedies import Remedy, RemedyKind
 from prebuild_tasks.schema import tables as m
 from prebuild_tasks.schema.conditions import IS_ACTIVE, TEMPLATE_OF_VERSION, USES_ACTIVE_VERSION, VERSION_OF_PRESET
@@ -131,6 +131,25 @@ def preset_names(connection: Connection) -> Sequence[str]:
         .where(IS_ACTIVE)
     )
     return [str(PoolName(row.template, row.name)) for row in connection.execute(query)]
+
+
+def template_names(connection: Connection, prefix: str, limit: int) -> Sequence[str]:
+    """List the names of templates that start with a prefix, at most `limit`."""
+    matches = m.Template.name.startswith(prefix, autoescape=True)
+    query = select(m.Template.name).where(m.Template.deleted_at.is_(None), matches)
+    return connection.execute(query.order_by(m.Template.name).limit(limit)).scalars().all()
+
+
+def workspace_names(connection: Connection, prefix: str, limit: int, *, claimed: bool) -> Sequence[str]:
+    """List the names of workspaces that are not deleted and start with a prefix, at most `limit`.
+
+    Claimed ones come first; with `claimed`, only they are listed.
+    """
+    is_prebuild = m.Workspace.owner == PREBUILDS_OWNER
+    matches = m.Workspace.name.startswith(prefix, autoescape=True)
+    query = select(m.Workspace.name).where(m.Workspace.deleted_at.is_(None), matches)
+    query = query.where(~is_prebuild) if claimed else query
+    return connection.execute(query.order_by(is_prebuild, m.Workspace.name).limit(limit)).scalars().all()
 
 
 def read_names(connection: Connection, preset_ids: Sequence[str]) -> dict[str, str]:

@@ -37,6 +37,7 @@ FORBIDDEN = [
     ("Rules are pure", "model.names", "prebuild_tasks.db.engine"),
     ("Rules are pure", "reconcile.rules.state", "prebuild_tasks.schema.conditions"),
     ("Rules are pure", "reconcile.rules.limits", "prebuild_tasks.reconcile.store.in_flight"),
+    ("Faces have no queries", "cli.completion", "prebuild_tasks.schema.tables"),
     ("Only the app, the tasks and the workers", "upkeep.sweep", "celery"),
     ("Only the command line imports", "claims.take", "typer"),
     ("Only the command line imports", "worker.signals", "rich"),
