@@ -127,29 +127,39 @@ def read_pools(
     pools = []
     for row in presets.rows:
         preset = PresetRow.of(row)
-        own = preset.declared
-        pools.append(
-            PoolRow(
-                counted=presets.counted(own, since),
-                failed=failed.get(own.id, _NO_FAILED).starts,
-                failed_deletions=failed.get(own.id, _NO_FAILED).deletions,
-                status=preset.status,
-                status_reason=row.status_reason,
-                last_error=row.last_error,
-                failures_in_row=preset.failures_in_row,
-                failure=(row.failure or "") if preset.failures_in_row else None,
-                paused=next((p for p in (everything, own.paused) if pause_holds(p, now)), None),
-                paused_everything=pause_holds(everything, now),
-                rolling=preset.replace_strategy == ROLLING,
-                max_surge=preset.max_surge,
-                ready_timeout=timedelta(seconds=preset.ready_timeout_s),
-                version=own.version_name,
-                cost_per_hour=row.cost_per_hour,
-                lost_turns=row.lost_turns or 0,
-                rests_until=row.rests_until if row.rests_until and now < row.rests_until else None,
-            )
-        )
+        counted = presets.counted(preset.declared, since)
+        pools.append(_pool(row, preset, counted, failed.get(preset.declared.id, _NO_FAILED), everything, now))
     return now, sorted(pools, key=lambda pool: pool.ref)
+
+
+def _pool(
+    row: Row[*tuple[Any, ...]],
+    preset: PresetRow,
+    counted: PresetCounts,
+    failed: _Failed,
+    everything: StoredPause | None,
+    now: datetime,
+) -> PoolRow:
+    """Make a pool of its row. `everything` is the pause of the whole installation."""
+    return PoolRow(
+        counted=counted,
+        failed=failed.starts,
+        failed_deletions=failed.deletions,
+        status=preset.status,
+        status_reason=row.status_reason,
+        last_error=row.last_error,
+        failures_in_row=preset.failures_in_row,
+        failure=(row.failure or "") if preset.failures_in_row else None,
+        paused=next((p for p in (everything, preset.declared.paused) if pause_holds(p, now)), None),
+        paused_everything=pause_holds(everything, now),
+        rolling=preset.replace_strategy == ROLLING,
+        max_surge=preset.max_surge,
+        ready_timeout=timedelta(seconds=preset.ready_timeout_s),
+        version=preset.declared.version_name,
+        cost_per_hour=row.cost_per_hour,
+        lost_turns=row.lost_turns or 0,
+        rests_until=row.rests_until if row.rests_until and now < row.rests_until else None,
+    )
 
 
 class _Failed(NamedTuple):
