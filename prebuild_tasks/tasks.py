@@ -10,6 +10,7 @@ from prebuild_tasks import upkeep
 from prebuild_tasks.bootstrap import runtime
 from prebuild_tasks.celery import app
 from prebuild_tasks.claims import ClaimRequest, claim_and_wake
+from prebuild_tasks.json_views import fields_of, result_of
 from prebuild_tasks.model.json_values import JsonValue
 from prebuild_tasks.reconcile import Reconciler
 from prebuild_tasks.upkeep import ask_for_probes, ask_for_resources, probe_on_host, run_sweep
@@ -21,7 +22,7 @@ from prebuild_tasks.workspaces import send
 def reconcile_all(force: bool = False, **_: Any) -> dict[str, JsonValue]:
     """Run one tick: take a snapshot of all presets, and send a message for each one that may need a turn."""
     reconciler: Reconciler = runtime().reconciler
-    return reconciler.reconcile_all(force=force).to_json()
+    return fields_of(reconciler.reconcile_all(force=force))
 
 
 @app.task(name="prebuild_tasks.reconcile_preset", time_limit=HARD_LIMIT, soft_time_limit=SOFT_LIMIT)
@@ -30,16 +31,16 @@ def reconcile_preset(preset: str | int, tick: int = 0, **_: Any) -> dict[str, Js
     tick = tick if isinstance(tick, int) else 0
     redelivered = bool((reconcile_preset.request.delivery_info or {}).get("redelivered"))
     reconciler: Reconciler = runtime().reconciler
-    return reconciler.reconcile_preset(str(preset), tick=tick, redelivered=redelivered).to_json()
+    return result_of(reconciler.reconcile_preset(str(preset), tick=tick, redelivered=redelivered))
 
 
 @app.task(name="prebuild_tasks.run_build", acks_late=False, reject_on_worker_lost=False)
-def run_build(build: str, **_: Any) -> dict[str, object]:
+def run_build(build: str, **_: Any) -> dict[str, JsonValue]:
     """Run this build, or a more urgent one of the same queue: a message allows one build, whichever it is."""
     current = runtime()
     result = current.build_runner.run(str(build))
     send(current.database, current.messages, result.follow_up)
-    return result.report()
+    return result_of(result.report())
 
 
 @app.task(name="prebuild_tasks.claim", ignore_result=False, time_limit=HARD_LIMIT, soft_time_limit=SOFT_LIMIT)
@@ -82,30 +83,31 @@ def claim(  # many arguments: the task's names are those of a request's fields
 
 
 @app.task(name="prebuild_tasks.sweep", time_limit=HARD_LIMIT, soft_time_limit=SOFT_LIMIT)
-def sweep(resources: bool = False, here: bool = False, shared: bool = False, **_: Any) -> dict[str, object]:
+def sweep(resources: bool = False, here: bool = False, shared: bool = False, **_: Any) -> dict[str, JsonValue]:
     """Repair what lost messages and workers left behind, or with `resources`, ask the hosts to look for strays.
 
     `here` and `shared` are understood for release 0.1, which sends them instead of `sweep_resources_on_host`.
     """
     current = runtime()
     if resources:
-        return ask_for_resources(current.database, current.settings, current.messages)
+        return fields_of(ask_for_resources(current.database, current.settings, current.messages))
     if here:
         return dict(sweep_resources_on_host(shared=shared))
-    return run_sweep(current.database, current.settings, current.messages)
+    return result_of(run_sweep(current.database, current.settings, current.messages))
 
 
 @app.task(name="prebuild_tasks.sweep_resources_on_host", time_limit=HARD_LIMIT, soft_time_limit=SOFT_LIMIT)
-def sweep_resources_on_host(shared: bool = False, **_: Any) -> dict[str, object]:
+def sweep_resources_on_host(shared: bool = False, **_: Any) -> dict[str, JsonValue]:
     """Look for strays on this worker's host, and with `shared`, also among resources that any host can list."""
     current = runtime()
-    return upkeep.sweep_resources_on_host(
+    report = upkeep.sweep_resources_on_host(
         current.database, current.settings, current.messages, current.provisioners, shared=shared
     )
+    return result_of(report)
 
 
 @app.task(name="prebuild_tasks.probe_prebuilds", time_limit=HARD_LIMIT, soft_time_limit=SOFT_LIMIT)
-def probe_prebuilds(host: str | None = None, **_: Any) -> dict[str, object]:
+def probe_prebuilds(host: str | None = None, **_: Any) -> dict[str, JsonValue]:
     """Ask each host that has prebuilds due for a probe to probe them.
 
     `host` is understood for release 0.1, which sends it instead of `probe_prebuilds_on_host`.
@@ -113,14 +115,15 @@ def probe_prebuilds(host: str | None = None, **_: Any) -> dict[str, object]:
     if host is not None:
         return dict(probe_prebuilds_on_host(host))
     current = runtime()
-    return ask_for_probes(current.database, current.settings, current.messages)
+    return fields_of(ask_for_probes(current.database, current.settings, current.messages))
 
 
 @app.task(name="prebuild_tasks.probe_prebuilds_on_host", time_limit=HARD_LIMIT, soft_time_limit=SOFT_LIMIT)
-def probe_prebuilds_on_host(host: str = "", **_: Any) -> dict[str, object]:
+def probe_prebuilds_on_host(host: str = "", **_: Any) -> dict[str, JsonValue]:
     """Probe the due prebuilds of a host, and replace those that fail.
 
     An empty `host` means the prebuilds that any host can reach.
     """
     current = runtime()
-    return probe_on_host(current.database, current.settings, current.messages, current.provisioners, host)
+    report = probe_on_host(current.database, current.settings, current.messages, current.provisioners, host)
+    return fields_of(report)

@@ -23,6 +23,7 @@ from prebuild_tasks.config import Settings
 from prebuild_tasks.db.engine import Database
 from prebuild_tasks.errors import BuildStoppedError, BusyError, CannotBuildError, PrebuildError, UnreachableError
 from prebuild_tasks.faultpoints import step
+from prebuild_tasks.model.records import changed_fields, part_of
 from prebuild_tasks.model.vocabulary import CLAIM_REASON, NEVER_READY_CODE, BuildStatus, Transition
 from prebuild_tasks.provisioners import Provisioner, Provisioners, Resource, WorkspaceSpec
 from prebuild_tasks.workspaces import FollowUp, leave_to_upkeep
@@ -37,8 +38,8 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
-class BuildResult:
-    """The result of one build's run."""
+class BuildReport:
+    """The result of one build's run, as Flower shows it."""
 
     outcome: str
     """`succeeded`, `failed`, `canceled`, `lost` (another runner has the build), `apart` (run in an isolated process,
@@ -49,13 +50,18 @@ class BuildResult:
     transition: str = ""
     attempt: int = 0
     error: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class BuildResult(BuildReport):
+    """The result of one build's run, and what it leaves to do."""
+
     follow_up: FollowUp = field(default_factory=FollowUp)
     """Builds that follow from it, and its pool's turn; empty when another runner has the build."""
 
-    def report(self) -> dict[str, object]:
-        """Return the fields that are set, without the follow-up."""
-        names = [name for name in self.__slots__ if name != "follow_up"]
-        return {name: value for name in names if (value := getattr(self, name))}
+    def report(self) -> BuildReport:
+        """Return the result without the follow-up."""
+        return part_of(self, BuildReport)
 
 
 class BuildRunner:
@@ -158,7 +164,12 @@ class BuildRunner:
             self._leases.flush(running)
             self._leases.remove(running)
         result = self._retrying(lambda: self._end(build, outcome, provisioner))
-        log.info("build_ended", **result.report(), reason=build.reason, seconds=round(monotonic() - started, 3))
+        log.info(
+            "build_ended",
+            **changed_fields(result.report()),
+            reason=build.reason,
+            seconds=round(monotonic() - started, 3),
+        )
         return result
 
     def _abandon(self, running: RunningBuild) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from datetime import timedelta
 
 import structlog
@@ -43,8 +44,8 @@ class PoolReconciler:
         sent = self._publisher.reconcile(preset_ids, tick=tick, shown=snapshot.refs(preset_ids))
         report = TickReport(tick, len(snapshot.presets), sent, snapshot.paused)
         seconds = monotonic() - started
-        note_tick(self._database, snapshot.now, report.to_json(), seconds)
-        log.info("tick", **report.to_json(), seconds=round(seconds, 3))
+        note_tick(self._database, snapshot.now, asdict(report), seconds)
+        log.info("tick", **asdict(report), seconds=round(seconds, 3))
         return report
 
     def reconcile_preset(self, preset: str, *, tick: int = 0, redelivered: bool = False) -> TurnReport:

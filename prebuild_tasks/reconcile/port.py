@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
-
-from prebuild_tasks.model.json_values import JsonValue
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,18 +19,12 @@ class TickReport:
     paused: bool
     """Whether everything is paused."""
 
-    def to_json(self) -> dict[str, JsonValue]:
-        """Return the report as a task's result."""
-        return asdict(self)
-
 
 @dataclass(frozen=True, slots=True)
 class TickNotDue:
     """There was no tick: the last one is too recent."""
 
-    def to_json(self) -> dict[str, JsonValue]:
-        """Return the report as a task's result."""
-        return {"outcome": "not due"}
+    outcome: str = "not due"
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,11 +46,6 @@ class TurnReport:
     """How many turns before this one crashed their worker."""
     reason: str = ""
     """The reason code for creating fewer than are missing."""
-
-    def to_json(self) -> dict[str, JsonValue]:
-        """Return the report as a task's result, without what is empty."""
-        always = () if self.desired is None else ("desired", "eligible")
-        return {name: value for name, value in asdict(self).items() if value or name in always}
 
 
 @runtime_checkable

@@ -13,6 +13,7 @@ from prebuild_tasks.config import Settings
 from prebuild_tasks.db.engine import Database
 from prebuild_tasks.errors import BusyError
 from prebuild_tasks.faultpoints import step
+from prebuild_tasks.model.records import changed_fields
 from prebuild_tasks.model.vocabulary import RECONCILER, PresetStatus
 from prebuild_tasks.reconcile.budgets import lock_limits
 from prebuild_tasks.reconcile.port import TurnReport
@@ -164,7 +165,7 @@ def _reconcile_locked(connection: Connection, database: Database, settings: Sett
     result = _apply(connection, seen, settings)
     step("reconcile.after_insert")
     bump_generation(connection, preset_id, seen.view.now)
-    log.info("reconciled", **result.report().to_json())
+    log.info("reconciled", **changed_fields(result.report()))
     step("reconcile.before_commit")
     return result
 

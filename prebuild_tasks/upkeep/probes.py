@@ -11,7 +11,7 @@ import random
 import traceback
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timedelta
 
 import structlog
@@ -29,6 +29,7 @@ from prebuild_tasks.schema import tables as m
 from prebuild_tasks.schema.conditions import IS_CLAIMABLE
 from prebuild_tasks.schema.history import add_history
 from prebuild_tasks.schema.row_locks import lock_preset
+from prebuild_tasks.upkeep.types import HealthResult
 from prebuild_tasks.workspaces import FollowUp, choose_for_deletion
 
 log = structlog.get_logger(__name__)
@@ -42,32 +43,6 @@ PROBE_RUNS = 4
 """Runs per `probe_interval`."""
 SOONER = 4
 """A prebuild that failed its probe is probed again this many times as early."""
-
-
-@dataclass(frozen=True, slots=True)
-class HealthResult:
-    """The outcome of a run of probes, or of a part of it. `|` adds two outcomes."""
-
-    probed: int = 0
-    failing: int = 0
-    unknown: int = 0
-    """Prebuilds whose provisioner could not be asked."""
-    replaced: int = 0
-    follow_up: FollowUp = field(default_factory=FollowUp)
-    """Deletions of the replaced prebuilds, and turns of their pools."""
-
-    def __or__(self, other: HealthResult) -> HealthResult:
-        """Add two results up."""
-        return HealthResult(
-            self.probed + other.probed,
-            self.failing + other.failing,
-            self.unknown + other.unknown,
-            self.replaced + other.replaced,
-            self.follow_up | other.follow_up,
-        )
-
-    def report(self) -> dict[str, object]:
-        return {name: getattr(self, name) for name in ("probed", "failing", "unknown", "replaced")}
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +87,7 @@ def probe_prebuilds(database: Database, settings: Settings, provisioners: Provis
                 if spec is not None:
                     result |= _evaluate(database, settings, spec, item, probe)
     if result.failing or result.unknown:
-        log.info("probed", host=host, **result.report())
+        log.info("probed", host=host, **asdict(result.report()))
     return result
 
 

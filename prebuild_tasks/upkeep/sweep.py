@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
-from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from itertools import islice
 
@@ -14,6 +13,7 @@ from prebuild_tasks.builds import LostBuild, failed_builds, lost_builds, pending
 from prebuild_tasks.config import Settings
 from prebuild_tasks.db.engine import Database
 from prebuild_tasks.db.types import UtcDateTime
+from prebuild_tasks.model.records import changed_fields
 from prebuild_tasks.model.vocabulary import (
     CLAIM_REASON,
     FINAL_STATUSES,
@@ -27,7 +27,8 @@ from prebuild_tasks.reconcile import retry_at
 from prebuild_tasks.schema import tables as m
 from prebuild_tasks.schema.conditions import is_due_sql
 from prebuild_tasks.upkeep.lost_hosts import give_up_lost
-from prebuild_tasks.upkeep.retention.run import Pruned, prune_if_due
+from prebuild_tasks.upkeep.retention.run import prune_if_due
+from prebuild_tasks.upkeep.types import SweepReport, SweepResult
 from prebuild_tasks.workspaces import (
     FailedBuild,
     FollowUp,
@@ -43,48 +44,6 @@ log = structlog.get_logger(__name__)
 BATCH = 500
 _DOUBLINGS = 7
 """Maximum number of doublings of the interval after which a build is published again."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SweepResult:
-    """The outcome of a sweep, or of a part of it. `|` combines two."""
-
-    retaken: int = 0
-    """Builds set back to pending, because their worker died."""
-    ended: int = 0
-    """Builds that lost their worker too often, or while they were being canceled."""
-    republished: int = 0
-    """Pending builds for which the follow-up holds a message, because theirs may have been lost or was never sent."""
-    retried: int = 0
-    """Failed deletions and claim hooks that are tried again."""
-    cleaned: int = 0
-    """Failed, stopped and canceled prebuilds, and claimed workspaces past their `claimed_ttl`, whose deletion has
-    begun."""
-    given_up: int = 0
-    """Workspaces of lost hosts whose deletion has begun."""
-    pruned: Pruned = field(default_factory=Pruned)
-    follow_up: FollowUp = field(default_factory=FollowUp)
-
-    def __or__(self, other: SweepResult) -> SweepResult:
-        """Add up the counts and join the follow-ups.
-
-        `pruned` is not added: the later report that is not empty is kept.
-        """
-        return SweepResult(
-            retaken=self.retaken + other.retaken,
-            ended=self.ended + other.ended,
-            republished=self.republished + other.republished,
-            retried=self.retried + other.retried,
-            cleaned=self.cleaned + other.cleaned,
-            given_up=self.given_up + other.given_up,
-            pruned=other.pruned if other.pruned.report() else self.pruned,
-            follow_up=self.follow_up | other.follow_up,
-        )
-
-    def report(self) -> dict[str, object]:
-        names = ("retaken", "ended", "republished", "retried", "cleaned", "given_up")
-        counts: dict[str, object] = {name: value for name in names if (value := getattr(self, name))}
-        return {**counts, "pruned": pruned} if (pruned := self.pruned.report()) else counts
 
 
 def sweep(database: Database, settings: Settings, waiting: Callable[[str], int | None]) -> SweepResult:
@@ -105,8 +64,8 @@ def sweep(database: Database, settings: Settings, waiting: Callable[[str], int |
     given_up = give_up_lost(database, settings)
     result |= SweepResult(given_up=len(given_up.builds), follow_up=given_up)
     result |= SweepResult(pruned=prune_if_due(database, settings))
-    if result.report():
-        log.info("swept", **result.report())
+    if (report := result.report()) != SweepReport():
+        log.info("swept", **changed_fields(report))
     return result
 
 

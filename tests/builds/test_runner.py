@@ -24,6 +24,7 @@ from prebuild_tasks.provisioners import Provisioners
 from prebuild_tasks.provisioners.shared import processes as tree
 from prebuild_tasks.schema import tables as m
 from prebuild_tasks.upkeep.sweep import sweep, take_back_lost
+from prebuild_tasks.upkeep.types import SweepReport
 from prebuild_tasks.workspaces.outbox import mark_published
 from prebuild_tasks.workspaces.release import end_workspace
 from tests.support.builders import PRESET, declare, finish_builds, turn, workspaces
@@ -241,7 +242,7 @@ def test_a_build_with_a_renewed_lease_is_left_alone(
     thread, results = in_background(runner, pending(database)[0])
     wait_until(lambda: workspaces(database, m.Workspace.status == BuildStatus.RUNNING), what="the start")
     while thread.is_alive():
-        assert sweep(database, settings, lambda _: 0).report() == {}
+        assert sweep(database, settings, lambda _: 0).report() == SweepReport()
         thread.join(0.1)
     assert results[0].outcome == "succeeded"
 

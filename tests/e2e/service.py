@@ -17,7 +17,6 @@ from typing import Any, TypeVar
 
 import psutil
 
-from prebuild_tasks.cli.json_views import rows_of
 from prebuild_tasks.config import Settings, load_settings
 from prebuild_tasks.db.engine import Database
 from prebuild_tasks.errors import PrebuildError
@@ -25,6 +24,7 @@ from prebuild_tasks.fleet.liveness import read_liveness
 from prebuild_tasks.fleet.rules import Liveness
 from prebuild_tasks.insight.status.listings import workspaces
 from prebuild_tasks.insight.status.pools import pools
+from prebuild_tasks.json_views import rows_of
 from tests.support.servers import migrate
 from tests.support.wait import wait_until
 

@@ -17,6 +17,7 @@ from prebuild_tasks.remedy_commands import next_step_of
 from prebuild_tasks.schema import tables as m
 from prebuild_tasks.upkeep.retired_hosts import forget_host
 from prebuild_tasks.upkeep.sweep import sweep
+from prebuild_tasks.upkeep.types import SweepReport
 from prebuild_tasks.workspaces.release import end_workspace
 from tests.support.builders import PRESET, declare, fill, finish_builds, jump, turn, workspaces
 from tests.support.hosts import place_on, report_presence
@@ -49,7 +50,7 @@ def test_prebuilds_and_what_was_still_to_be_deleted_there(database: Database, se
     assert ("host_forgotten", "op") in {(row.event, row.actor) for row in read_history(database, deleted.id)}
     assert turn(database, settings).created == 3
     finish_builds(database)
-    assert not sweep(database, settings, lambda _: 0).report()
+    assert sweep(database, settings, lambda _: 0).report() == SweepReport()
     assert audit(database, settings) == []
     with pytest.raises(NotFoundError, match="there is no host gone"):
         forget_host(database, settings, "gone", actor="op")

@@ -19,7 +19,8 @@ from prebuild_tasks.provisioners import Probe, Provisioners, WorkspaceSpec
 from prebuild_tasks.provisioners.simulated import SimulatedProvisioner
 from prebuild_tasks.schema import tables as m
 from prebuild_tasks.upkeep import probes
-from prebuild_tasks.upkeep.probes import HealthResult, due_hosts, probe_prebuilds
+from prebuild_tasks.upkeep.probes import due_hosts, probe_prebuilds
+from prebuild_tasks.upkeep.types import HealthResult
 from tests.support.builders import (
     PRESET,
     build_all,
@@ -51,7 +52,7 @@ def test_what_is_gone_is_replaced_at_the_first_look(
     fill_really(database, settings, runner)
     [gone, kept] = workspaces(database)
     remove_behind_its_back(settings, gone.id)
-    assert probe(database, settings).report()["probed"] == 0, "not due yet"
+    assert probe(database, settings).report().probed == 0, "not due yet"
     jump(database, INTERVAL)
     assert due_hosts(database, settings) == [""]
     result = probe(database, settings)

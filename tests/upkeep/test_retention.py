@@ -19,6 +19,7 @@ from prebuild_tasks.schema import tables as m
 from prebuild_tasks.upkeep.retention import run
 from prebuild_tasks.upkeep.retention.run import prune
 from prebuild_tasks.upkeep.sweep import sweep
+from prebuild_tasks.upkeep.types import Pruned
 from prebuild_tasks.workspaces.release import end_workspace
 from tests.support.builders import PRESET, declare, fill, finish_builds, jump, preset_id, turn, workspaces
 from tests.support.pool_files import load_text
@@ -55,19 +56,19 @@ def test_each_kind_has_its_own_time(database: Database, settings: Settings) -> N
     write_logs(database)
     fill(database, settings)
     jump(database, 7 * DAY - 10)
-    assert prune(database, settings).report() == {}
+    assert prune(database, settings) == Pruned()
     jump(database, 20)
-    assert prune(database, settings).report() == {"logs": 5}
+    assert prune(database, settings) == Pruned(logs=5)
     jump(database, 23 * DAY)
-    assert prune(database, settings).report() == {"builds": 3}, "the deleted one's; the others' are their latest"
+    assert prune(database, settings) == Pruned(builds=3), "the deleted one's; the others' are their latest"
     assert rows(database, m.Workspace) == 4, "its claim event still tells of it"
     jump(database, 150 * DAY)
     assert prune(database, settings).events > 1
-    assert prune(database, settings).report() == {"workspaces": 1}, "nothing tells of it any more"
+    assert prune(database, settings) == Pruned(workspaces=1), "nothing tells of it any more"
     assert rows(database, m.ClaimEvent) == 0
     assert len(workspaces(database)) == 3
     assert audit(database, settings) == []
-    assert prune(database, settings).report() == {}, "and nothing more"
+    assert prune(database, settings) == Pruned(), "and nothing more"
 
 
 def test_nothing_of_a_claimed_workspace_goes(database: Database, settings: Settings) -> None:
@@ -107,7 +108,7 @@ def test_the_sweep_prunes_once_an_hour(database: Database, settings: Settings) -
     assert sweep(database, settings, lambda _: 0).pruned.presets == 1
     declare(database, settings, 0)
     drop(database, settings)
-    assert sweep(database, settings, lambda _: 0).pruned.report() == {}
+    assert sweep(database, settings, lambda _: 0).pruned == Pruned()
     jump(database, 3601)
     assert sweep(database, settings, lambda _: 0).pruned.presets == 1
 
@@ -138,14 +139,14 @@ def test_a_pruned_templates_rows_go_when_it_is_drained(database: Database, setti
     finish_builds(database)
     identity = preset_id(database)
     drop(database, settings)
-    assert prune(database, settings).report() == {}, "it holds prebuilds"
+    assert prune(database, settings) == Pruned(), "it holds prebuilds"
     reconcile_preset(database, settings, identity)
     finish_builds(database)
-    assert prune(database, settings).report() == {}, "a claimed one stays, and with it what is needed to end it"
+    assert prune(database, settings) == Pruned(), "a claimed one stays, and with it what is needed to end it"
     [mine] = workspaces(database)
     end_workspace(database, mine.name, actor="ada")
     finish_builds(database)
-    assert prune(database, settings).report() == {"presets": 1, "recipes": 2}
+    assert prune(database, settings) == Pruned(presets=1, recipes=2)
     tables = (m.Template, m.TemplateVersion, m.Preset, m.PresetParameter, m.PresetSchedule, m.Workspace, m.Build)
     assert [rows(database, table) for table in tables] == [0] * len(tables)
     assert rows(database, m.ClaimEvent) == 1, "the claim was one"
@@ -162,7 +163,7 @@ def test_declared_again_while_it_drains(database: Database, settings: Settings) 
     reconcile_preset(database, settings, identity)
     finish_builds(database)
     declare(database, settings, 1)
-    assert prune(database, settings).report() == {}
+    assert prune(database, settings) == Pruned()
     assert preset_id(database) == identity
     assert fill(database, settings) == 1
 
@@ -174,7 +175,7 @@ def test_superseded_versions_go_once_their_builds_are_gone(database: Database, s
     declare(database, settings, 1, start="true # changed", yes=True)
     reconcile_preset(database, settings, old)
     fill(database, settings)
-    assert prune(database, settings).report() == {}
+    assert prune(database, settings) == Pruned()
     jump(database, 31 * DAY)
     done = prune(database, settings)
     assert (done.presets, done.recipes) == (1, 1)

@@ -19,8 +19,9 @@ from prebuild_tasks.pools.declare import apply
 from prebuild_tasks.pools.options import ApplyOptions
 from prebuild_tasks.provisioners import Provisioners
 from prebuild_tasks.schema import tables as m
-from prebuild_tasks.upkeep.strays.compare import StrayResult, sweep_resources, too_many
+from prebuild_tasks.upkeep.strays.compare import sweep_resources, too_many
 from prebuild_tasks.upkeep.strays.store import confirm, list_strays, waiting
+from prebuild_tasks.upkeep.types import StrayReport, StrayResult
 from tests.support.builders import PRESET, build_all, declare_simulated, fill_really, jump, workspaces
 from tests.support.pool_files import load_text
 
@@ -60,7 +61,7 @@ def test_a_stray_goes_after_its_grace(database: Database, settings: Settings, ru
     declare_simulated(database, settings, 2)
     fill_really(database, settings, runner)
     [path] = make(database, settings)
-    assert look(database, settings).report() == {"resources": 3, "unknown": 1}
+    assert look(database, settings).report() == StrayReport(resources=3, unknown=1)
     assert [row.state for row in list_strays(database)] == ["grace"]
     assert look(database, settings).destroyed == 0
     jump(database, GRACE)
@@ -81,7 +82,7 @@ def test_what_is_known_again_is_left_alone(database: Database, settings: Setting
     with database.write() as connection:
         connection.execute(update(m.Workspace).values(deleted_at=None, slot=0))
     jump(database, GRACE)
-    assert look(database, settings).report() == {"resources": 1}
+    assert look(database, settings).report() == StrayReport(resources=1)
     assert list_strays(database) == []
 
 
@@ -128,7 +129,7 @@ def test_foreign_installations_are_not_touched(database: Database, settings: Set
     [path] = make(database, settings, of=str(uuid.uuid4()))
     look(database, settings)
     jump(database, GRACE)
-    assert look(database, settings).report() == {}
+    assert look(database, settings).report() == StrayReport()
     assert path.exists()
 
 
@@ -152,7 +153,7 @@ def test_an_older_database_that_was_put_back_gives_no_claimed_one_away(
     assert len(result.follow_up.wake) == 1
     assert fill_really(database, settings, runner) == 2
     jump(database, 10 * GRACE)
-    assert look(database, settings).report()["claimed"] == 1
+    assert look(database, settings).report().claimed == 1
     [path] = settings.data_dir.glob(f"simulated/*/{hers.id}.json")
     assert json.loads(path.read_text())["claimed_by"] == "ada"
 
@@ -240,4 +241,4 @@ def test_what_its_recipe_does_not_list_has_not_vanished(
     apply(database, settings, load_text(declared), ApplyOptions(actor="t"))
     assert fill_really(database, settings, runner) == 1
     jump(database, GRACE)
-    assert look(database, settings).report() == {}
+    assert look(database, settings).report() == StrayReport()

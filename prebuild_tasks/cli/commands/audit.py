@@ -9,12 +9,12 @@ import typer
 
 from prebuild_tasks import insight, upkeep
 from prebuild_tasks.bootstrap import Runtime
-from prebuild_tasks.cli.json_views import rows_of
 from prebuild_tasks.cli.output import ActorOption, JsonOption, opened, write, write_json, write_rows
 from prebuild_tasks.cli.progress import Working
 from prebuild_tasks.config import load_settings
 from prebuild_tasks.errors import AuditError
 from prebuild_tasks.insight import audit_twice
+from prebuild_tasks.json_views import rows_of
 from prebuild_tasks.upkeep import StrayState, ask_for_resources, list_strays
 
 _PAUSE = 2.0
@@ -75,7 +75,7 @@ def sweep(
     runtime = opened(Runtime(load_settings()))
     confirmed = upkeep.confirm(runtime.database, actor=actor) if confirm else 0
     with Working("asking the hosts to look for strays", quiet=as_json):
-        asked = ask_for_resources(runtime.database, runtime.settings, runtime.messages)["asked"]
+        asked = ask_for_resources(runtime.database, runtime.settings, runtime.messages).asked
     rows = list_strays(runtime.database)
     if as_json:
         write_json({"confirmed": confirmed, "asked": asked, "resources": rows_of(rows)})

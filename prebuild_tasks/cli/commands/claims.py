@@ -21,11 +21,11 @@ from prebuild_tasks.cli.completion import (
     complete_state,
     complete_template,
 )
-from prebuild_tasks.cli.json_views import fields_of
 from prebuild_tasks.cli.output import ActorOption, JsonOption, opened, write, write_json, write_more, write_rows
 from prebuild_tasks.cli.progress import Working
 from prebuild_tasks.config import load_settings
 from prebuild_tasks.errors import ClaimMissError, InputError, WaitStoppedError
+from prebuild_tasks.json_views import fields_of
 from prebuild_tasks.model.durations import parse_duration
 from prebuild_tasks.model.vocabulary import WorkspaceState
 from prebuild_tasks.workspaces import end_workspace

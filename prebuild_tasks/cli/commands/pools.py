@@ -13,7 +13,7 @@ import typer
 
 from prebuild_tasks.bootstrap import Runtime
 from prebuild_tasks.cli.completion import complete_preset
-from prebuild_tasks.cli.json_views import apply_json, rows_of
+from prebuild_tasks.cli.json_views import apply_json
 from prebuild_tasks.cli.output import (
     POOL_COLUMNS,
     ActorOption,
@@ -31,6 +31,7 @@ from prebuild_tasks.clock import utcnow
 from prebuild_tasks.config import load_settings
 from prebuild_tasks.errors import BusyError, UnreachableError
 from prebuild_tasks.insight import PoolStatus, pools
+from prebuild_tasks.json_views import rows_of
 from prebuild_tasks.messaging import CLIENT_DEADLINE, require_redis
 from prebuild_tasks.pools import DEFAULT_SOURCE, ApplyOptions, ConfigCheck, load_pools
 from prebuild_tasks.pools import apply as apply_pools

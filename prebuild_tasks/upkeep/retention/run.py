@@ -6,7 +6,7 @@ It is a part of the sweep and works in short transactions, so that others need n
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 from sqlalchemy import Connection
@@ -20,6 +20,7 @@ from prebuild_tasks.schema.history import add_history
 from prebuild_tasks.schema.intervals import claim_turn
 from prebuild_tasks.schema.row_locks import lock_declaration, lock_preset
 from prebuild_tasks.upkeep.retention import store
+from prebuild_tasks.upkeep.types import Pruned
 
 BATCH = 500
 """Rows per transaction, which then takes a few milliseconds, also for SQLite's only writer."""
@@ -30,23 +31,6 @@ EVERY = 3600.0
 KEEP_WORKERS = 3600.0
 """Seconds for which the row of an ended process is kept."""
 PRUNED_KEY = "pruned"
-
-
-@dataclass(frozen=True, slots=True)
-class Pruned:
-    """The numbers of deleted rows."""
-
-    logs: int = 0
-    """Builds whose output was deleted."""
-    builds: int = 0
-    workspaces: int = 0
-    events: int = 0
-    presets: int = 0
-    recipes: int = 0
-    """Versions and templates that were deleted."""
-
-    def report(self) -> dict[str, int]:
-        return {name: value for name, value in asdict(self).items() if value}
 
 
 def prune_if_due(database: Database, settings: Settings) -> Pruned:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 import structlog
@@ -17,6 +16,7 @@ from sqlalchemy import Connection, delete, select, update
 from prebuild_tasks.config import Settings
 from prebuild_tasks.db.engine import Database
 from prebuild_tasks.errors import BusyError, PrebuildError
+from prebuild_tasks.model.records import changed_fields
 from prebuild_tasks.model.vocabulary import PREBUILDS_OWNER, RECONCILER
 from prebuild_tasks.provisioners import (
     Provisioner,
@@ -31,6 +31,7 @@ from prebuild_tasks.schema.history import add_history
 from prebuild_tasks.upkeep.probes import take_out
 from prebuild_tasks.upkeep.strays import store
 from prebuild_tasks.upkeep.strays.listing import ListedResource, list_resources, read_configs
+from prebuild_tasks.upkeep.types import StrayReport, StrayResult
 from prebuild_tasks.workspaces import FollowUp
 
 log = structlog.get_logger(__name__)
@@ -38,48 +39,6 @@ log = structlog.get_logger(__name__)
 FEW = 3
 SHARE = 0.05
 """More strays than FEW and than this share of all resources wait for a confirmation."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StrayResult:
-    """The outcome of a sweep of resources, or of a part of it. `|` adds two outcomes."""
-
-    resources: int = 0
-    """Listed resources."""
-    unknown: int = 0
-    """Strays."""
-    claimed: int = 0
-    """Strays with a claim marker: reported, never destroyed."""
-    waiting: int = 0
-    """Strays that wait for a confirmation."""
-    destroyed: int = 0
-    forgotten: int = 0
-    """Prebuilds whose resource carries the marker of a claim that this database does not know."""
-    problems: tuple[str, ...] = ()
-    """Errors of provisioners."""
-    vanished: int = 0
-    """Prebuilds that their provisioner did not list."""
-    follow_up: FollowUp = field(default_factory=FollowUp)
-    """Deletions of vanished prebuilds, and turns of the pools that lost prebuilds."""
-
-    def __or__(self, other: StrayResult) -> StrayResult:
-        """Add two results up."""
-        return StrayResult(
-            resources=self.resources + other.resources,
-            unknown=self.unknown + other.unknown,
-            claimed=self.claimed + other.claimed,
-            waiting=self.waiting + other.waiting,
-            destroyed=self.destroyed + other.destroyed,
-            forgotten=self.forgotten + other.forgotten,
-            problems=self.problems + other.problems,
-            vanished=self.vanished + other.vanished,
-            follow_up=self.follow_up | other.follow_up,
-        )
-
-    def report(self) -> dict[str, object]:
-        names = ("resources", "unknown", "claimed", "waiting", "destroyed", "forgotten", "vanished")
-        counts: dict[str, object] = {name: value for name in names if (value := getattr(self, name))}
-        return {**counts, "problems": list(self.problems)} if self.problems else counts
 
 
 class _NoContext:
@@ -130,8 +89,8 @@ def sweep_resources(
         result |= _compare(database, settings, name, adapter, listing)
         listed = {item.resource.workspace_id for item in listing}
         result |= _replace_vanished(database, settings, name, adapter, listed, asked)
-    if result.report():
-        log.info("resources_swept", **result.report())
+    if (report := result.report()) != StrayReport():
+        log.info("resources_swept", **changed_fields(report))
     return result
 
 

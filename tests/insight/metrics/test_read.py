@@ -6,6 +6,7 @@ import re
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict
 from datetime import timedelta
 from pathlib import Path
 
@@ -32,6 +33,7 @@ from prebuild_tasks.schema import counters
 from prebuild_tasks.schema import tables as m
 from prebuild_tasks.upkeep.probes import take_out
 from prebuild_tasks.upkeep.retention.run import prune
+from prebuild_tasks.upkeep.types import Pruned
 from tests.support.builders import PRESET, declare, fill, finish_builds, jump, preset_id, staffed, turn, workspaces
 from tests.support.metrics import full_name
 from tests.support.pool_files import load_text
@@ -297,8 +299,8 @@ def test_counters_never_fall(database: Database, settings: Settings, scrape: Cal
     gone: dict[str, int] = {}
     for days in (31, 150, 1):
         jump(database, days * DAY)
-        while done := prune(database, settings).report():
-            gone = {name: gone.get(name, 0) + done.get(name, 0) for name in {*gone, *done}}
+        while (done := prune(database, settings)) != Pruned():
+            gone = {name: gone.get(name, 0) + number for name, number in asdict(done).items()}
             assert counted(scrape()) == before
     assert gone["builds"] > 5
     assert gone["events"] > 5

@@ -1,0 +1,29 @@
+"""Read the fields of frozen dataclasses."""
+
+from __future__ import annotations
+
+from dataclasses import MISSING, fields, is_dataclass
+from typing import TYPE_CHECKING, TypeVar
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+T = TypeVar("T", bound="DataclassInstance")
+
+
+def part_of(record: DataclassInstance, kind: type[T]) -> T:
+    """Make a `kind` of those fields of a record that it has, too."""
+    return kind(**{field.name: getattr(record, field.name) for field in fields(kind)})
+
+
+def changed_fields(record: DataclassInstance) -> dict[str, object]:
+    """Return the fields of a record that differ from their defaults, by name; of a record in it likewise."""
+    changed = {}
+    for field in fields(record):
+        value = getattr(record, field.name)
+        default = field.default if field.default_factory is MISSING else field.default_factory()
+        if value != default:
+            changed[field.name] = (
+                changed_fields(value) if is_dataclass(value) and not isinstance(value, type) else value
+            )
+    return changed
