@@ -1,0 +1,56 @@
+#!/bin/sh
+# A workspace is a pod. For the command provisioner of prebuild_tasks; needs kubectl and jq. Not tested against a cluster.
+set -eu
+request=$(cat)
+ask() { printf %s "$request" | jq -r "$1"; }
+namespace=$(ask '.config.namespace')
+k() { kubectl --namespace "$namespace" "$@"; }
+mine="prebuild-installation=$PREBUILD_INSTALLATION"
+this="$mine,prebuild-workspace=${PREBUILD_WORKSPACE_ID:-}"
+pod=ws-${PREBUILD_WORKSPACE_ID:-}
+refuse_if_claimed() {
+    owner=$(k get pods -l "$this" -o json | jq -r '.items[].metadata.annotations["prebuild-owner"] // empty')
+    if [ -n "$owner" ] && [ "$owner" != "$PREBUILD_OWNER" ]; then
+        echo "it was claimed by $owner" >&2
+        exit 1
+    fi
+}
+case $1 in
+start)
+    # One name for all attempts, and apply: every attempt finds or makes the same pod, never a second.
+    printf %s "$request" | jq '
+        {name: ("ws-" + .workspace_id),
+         labels: {"prebuild-installation": .installation, "prebuild-workspace": .workspace_id}} as $meta
+        | {apiVersion: "v1", kind: "List", items: [
+            {apiVersion: "v1", kind: "Secret", metadata: $meta, stringData: .parameters},
+            {apiVersion: "v1", kind: "Pod", metadata: $meta, spec: {containers: [
+                {name: "workspace", image: .config.image, envFrom: [{secretRef: {name: $meta.name}}]}]}}]}' |
+        k apply -f - >&2
+    k wait --for=condition=Ready --timeout=10m "pod/$pod" >&2
+    k get pod "$pod" -o json |
+        jq '{resource_id: (.metadata.namespace + "/" + .metadata.name), url: ("http://" + .status.podIP + ":8080")}'
+    ;;
+probe)
+    found=$(k get pod "$pod" --ignore-not-found -o json)
+    if [ -z "$found" ]; then
+        echo '{"ready": false, "gone": true, "message": "the pod is gone"}'
+    else
+        printf %s "$found" | jq '{ready: any(.status.conditions[]?; .type == "Ready" and .status == "True"),
+                                  message: .status.phase, gone: (.status.phase | . == "Failed" or . == "Succeeded")}'
+    fi
+    ;;
+claim)
+    refuse_if_claimed
+    k annotate --overwrite pod "$pod" "prebuild-owner=$PREBUILD_OWNER" >&2
+    k exec "$pod" -- git config --global user.name "$PREBUILD_OWNER" >&2
+    ;;
+delete)
+    refuse_if_claimed
+    k delete pods,secrets -l "$this" --wait >&2
+    ;;
+list)
+    k get pods,secrets -l "$mine" -o json | jq '[.items | group_by(.metadata.labels["prebuild-workspace"])[] |
+        {workspace_id: .[0].metadata.labels["prebuild-workspace"], resource_id: .[0].metadata.name,
+         claimed: any(.[]; .metadata.annotations["prebuild-owner"] != null)}]'
+    ;;
+esac
