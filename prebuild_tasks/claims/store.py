@@ -17,11 +17,11 @@ from prebuild_tasks.reconcile import is_expired_sql, is_past_ttl_sql
 from prebuild_tasks.remedies import Remedy, RemedyKind
 from prebuild_tasks.schema import tables as m
 from prebuild_tasks.schema.conditions import (
-    IS_ACTIVE,
     IS_CLAIMABLE,
     ROLLING,
     TEMPLATE_OF_VERSION,
     VERSION_OF_PRESET,
+    is_active_sql,
 )
 from prebuild_tasks.schema.lookup import REF_COLUMNS, ref_of
 from prebuild_tasks.schema.row_locks import skip_locked
@@ -152,7 +152,7 @@ def read_candidates(connection: Connection, ids: Sequence[int]) -> list[Pool]:
             m.Organization.max_per_owner,
             m.Organization.id.label("organization_id"),
             m.Template.deleted_at,
-            IS_ACTIVE.label("active"),
+            is_active_sql().label("active"),
             *REF_COLUMNS,
         )
         .join(*VERSION_OF_PRESET)

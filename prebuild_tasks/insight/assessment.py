@@ -47,6 +47,7 @@ from prebuild_tasks.reconcile import (
     wants,
     why_short,
 )
+from prebuild_tasks.schema.rules import is_active
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -211,7 +212,7 @@ def _sharers(rows: Sequence[PoolRow], *, everywhere: bool) -> list[PresetCounts]
     """Return the pools that share limits: with all others if `everywhere`, else within an organization."""
     groups: dict[int, list[PoolRow]] = defaultdict(list)
     for row in rows:
-        if row.preset.active and row.status is PresetStatus.HEALTHY:
+        if is_active(row.preset) and row.status is PresetStatus.HEALTHY:
             groups[0 if everywhere else row.counted.organization_id].append(row)
     sharing = (group for group in groups.values() if 1 < len(group) <= SHARED_BY_AT_MOST)
     return [row.counted for group in sharing for row in group if row.paused is None]

@@ -24,6 +24,7 @@ from prebuild_tasks.provisioners import Provisioners, is_listed
 from prebuild_tasks.reconcile import desired_at, read_pools
 from prebuild_tasks.schema import tables as m
 from prebuild_tasks.schema.conditions import IS_LIVE_PREBUILD, IS_RUNNING, VERSION_OF_PRESET, installation_id
+from prebuild_tasks.schema.rules import is_active
 
 IS_LIVE_START = (m.Workspace.transition == Transition.START) & m.Workspace.status.in_(
     (BuildStatus.PENDING, BuildStatus.RUNNING, BuildStatus.SUCCEEDED)
@@ -98,7 +99,7 @@ def _over_desired(database: Database, connection: Connection, settings: Settings
     now, pools = read_pools(database, connection, settings.backoff_lookback)
     for pool in pools:
         live = pool.counts.live + pool.counts.expired + pool.counts.starting
-        allowed = max(desired_at(pool.preset, now), pool.preset.desired) if pool.preset.active else live
+        allowed = max(desired_at(pool.preset, now), pool.preset.desired) if is_active(pool.preset) else live
         allowed = max([allowed, *(item.desired for item in pool.preset.schedules)])
         allowed += pool.max_surge if pool.rolling else 0
         if live > allowed and not pool.paused:

@@ -125,7 +125,3 @@ class Preset(NamedTuple):
     timezone: str = ""
     """IANA name of the time zone of the schedules."""
     schedules: tuple[Schedule, ...] = ()
-
-    @property
-    def active(self) -> bool:
-        return self.using_active_version and not self.deleted and not self.deprecated

@@ -15,7 +15,7 @@ from prebuild_tasks.pools.store.revision import bump_revision
 from prebuild_tasks.reconcile import WAS_UNHEALTHY
 from prebuild_tasks.remedies import Remedy, RemedyKind
 from prebuild_tasks.schema import tables as m
-from prebuild_tasks.schema.conditions import IS_ACTIVE, IS_LIVE_PREBUILD, TEMPLATE_OF_VERSION, VERSION_OF_PRESET
+from prebuild_tasks.schema.conditions import IS_LIVE_PREBUILD, TEMPLATE_OF_VERSION, VERSION_OF_PRESET, is_active_sql
 from prebuild_tasks.schema.history import add_history
 from prebuild_tasks.schema.lookup import pool_presets, resolve_preset
 from prebuild_tasks.schema.pauses import PAUSED_KEY, StoredPause
@@ -175,7 +175,7 @@ def _presets_with_prebuilds(connection: Connection) -> Sequence[int]:
         select(m.Preset.id)
         .join(*VERSION_OF_PRESET)
         .join(*TEMPLATE_OF_VERSION)
-        .where(or_(IS_ACTIVE, m.Preset.id.in_(live)))
+        .where(or_(is_active_sql(), m.Preset.id.in_(live)))
         .order_by(m.Preset.id)
     )
     return connection.execute(query).scalars().all()

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from prebuild_tasks.model.names import PoolName
 from prebuild_tasks.reconcile import GlobalSnapshot, PresetCounts, desired_now
+from prebuild_tasks.schema.rules import is_active
 
 
 class PoolSnapshot(NamedTuple):
@@ -34,7 +35,7 @@ def deletions(before: PoolSnapshot, after: PoolSnapshot) -> Deletions:
     total = 0
     fewer: Counter[PoolName] = Counter()
     for item in before.snapshot.presets:
-        total += item.counts.ready if item.preset.active else kept_before[item.preset.id]
+        total += item.counts.ready if is_active(item.preset) else kept_before[item.preset.id]
         fewer[_pool(item)] += kept_before[item.preset.id]
     for item in after.snapshot.presets:
         fewer[_pool(item)] -= kept_after[item.preset.id]
@@ -48,7 +49,7 @@ def _kept(pools_at: PoolSnapshot) -> dict[str, int]:
     older: dict[str, list[PresetCounts]] = defaultdict(list)
     for identity, item in items.items():
         kept[identity] = min(item.counts.ready, desired_now(item.preset, pools_at.snapshot.now))
-        if not item.preset.active and identity in pools_at.successors:
+        if not is_active(item.preset) and identity in pools_at.successors:
             older[pools_at.successors[identity]].append(item)
     for identity, others in older.items():
         needed = desired_now(items[identity].preset, pools_at.snapshot.now) - items[identity].counts.ready

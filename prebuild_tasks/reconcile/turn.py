@@ -32,6 +32,7 @@ from prebuild_tasks.reconcile.store.write import bump_generation, create_prebuil
 from prebuild_tasks.schema.conditions import ROLLING
 from prebuild_tasks.schema.history import add_history
 from prebuild_tasks.schema.row_locks import lock_preset
+from prebuild_tasks.schema.rules import is_active
 from prebuild_tasks.workspaces import FollowUp, NewBuild, cancel_pending, choose_for_deletion
 
 log = structlog.get_logger(__name__)
@@ -191,7 +192,7 @@ def _apply(connection: Connection, seen: Look, settings: Settings) -> PresetResu
             held.pop(workspace_id, None)
     deleted, canceled = len(builds), 0
     if turn.does.cancel:
-        reason = "extraneous" if view.snapshot.preset.active else "inactive"
+        reason = "extraneous" if is_active(view.snapshot.preset) else "inactive"
         canceled, deletions = cancel_pending(
             connection, view.preset_id, turn.does.cancel, reason=reason, initiator=RECONCILER, now=view.now
         )

@@ -41,12 +41,6 @@ IS_READY = and_(IS_RUNNING, m.Workspace.ready_at.is_not(None))
 IS_CLAIMABLE = and_(IS_LIVE_PREBUILD, IS_READY)
 """The workspace is a prebuild that can be claimed, unless it has expired."""
 IN_PROGRESS = m.Workspace.status.in_((constant(BuildStatus.PENDING), constant(BuildStatus.RUNNING)))
-IS_ACTIVE = and_(
-    m.Template.active_version_id == m.TemplateVersion.id,
-    m.Template.deleted_at.is_(None),
-    m.Template.deprecated.is_(False),
-    m.Preset.removed_at.is_(None),
-)
 
 _EARLIER = aliased(m.ClaimEvent)
 MISSED_BEFORE = (
@@ -64,6 +58,16 @@ MISSED_BEFORE = (
 USES_ACTIVE_VERSION: ColumnElement[bool] = func.coalesce(
     m.Template.active_version_id == m.TemplateVersion.id, literal(value=False)
 )
+
+
+def is_active_sql() -> ColumnElement[bool]:
+    """Build the condition of `is_active` on a preset with its version and template."""
+    return and_(
+        m.Template.active_version_id == m.TemplateVersion.id,
+        m.Template.deleted_at.is_(None),
+        m.Template.deprecated.is_(False),
+        m.Preset.removed_at.is_(None),
+    )
 
 
 def is_due_sql(now: datetime) -> ColumnElement[bool]:

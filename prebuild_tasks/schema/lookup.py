@@ -14,7 +14,7 @@ from prebuild_tasks.model.names import PoolName, PresetRef, as_id
 from prebuild_tasks.model.vocabulary import PREBUILDS_OWNER, Transition
 from prebuild_tasks.remedies import Remedy, RemedyKind
 from prebuild_tasks.schema import tables as m
-from prebuild_tasks.schema.conditions import IS_ACTIVE, TEMPLATE_OF_VERSION, USES_ACTIVE_VERSION, VERSION_OF_PRESET
+from prebuild_tasks.schema.conditions import TEMPLATE_OF_VERSION, USES_ACTIVE_VERSION, VERSION_OF_PRESET, is_active_sql
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -128,7 +128,7 @@ def preset_names(connection: Connection) -> Sequence[str]:
         .select_from(m.Preset)
         .join(*VERSION_OF_PRESET)
         .join(*TEMPLATE_OF_VERSION)
-        .where(IS_ACTIVE)
+        .where(is_active_sql())
     )
     return [str(PoolName(row.template, row.name)) for row in connection.execute(query)]
 

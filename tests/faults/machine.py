@@ -40,6 +40,7 @@ from prebuild_tasks.reconcile.store.preset_view import read_preset
 from prebuild_tasks.reconcile.turn import PresetResult, plan_tick, reconcile_preset
 from prebuild_tasks.schema import tables as m
 from prebuild_tasks.schema.lookup import preset_names
+from prebuild_tasks.schema.rules import is_active
 from prebuild_tasks.upkeep.sweep import sweep, take_back_lost
 from prebuild_tasks.workspaces.release import end_workspace
 from tests.support.builders import jump
@@ -334,7 +335,7 @@ class Life(RuleBasedStateMachine):
             organization = connection.execute(select(m.Organization)).first()
         assert view is not None
         preset = view.snapshot.preset
-        ceiling = desired_at(preset, view.now) if preset.active else 0
+        ceiling = desired_at(preset, view.now) if is_active(preset) else 0
         if view.replace_strategy == "rolling":
             ceiling += view.max_surge
         if result.created:

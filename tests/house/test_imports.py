@@ -87,6 +87,13 @@ def test_each_domain_is_protected(domain: str) -> None:
     assert f'protected_modules = ["prebuild_tasks.{domain}.*"]' in configured
 
 
+def test_rules_may_import_nothing_of_schema_but_its_rules() -> None:
+    configured = (ROOT / "pyproject.toml").read_text()
+    contract = configured.split('name = "Rules are pure')[1].split("[[")[0]
+    modules = {path.stem for path in (PACKAGE / "schema").glob("[a-z]*.py")} - {"rules"}
+    assert {name for name in modules if f'"prebuild_tasks.schema.{name}"' not in contract} == set()
+
+
 def test_every_contract_has_such_an_import() -> None:
     configured = (ROOT / "pyproject.toml").read_text().split("[tool.importlinter]")[1]
     names = re.findall(r'^name = "(.*)"$', configured, re.MULTILINE)

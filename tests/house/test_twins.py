@@ -31,7 +31,8 @@ from prebuild_tasks.reconcile.store import preset_view, snapshots
 from prebuild_tasks.reconcile.store.backoff import slow_start_after_sql
 from prebuild_tasks.reconcile.store.expiry import fresh_since_sql, is_expired_sql, is_past_half_ttl_sql, is_past_ttl_sql
 from prebuild_tasks.schema import tables as m
-from prebuild_tasks.schema.conditions import IS_ACTIVE, TEMPLATE_OF_VERSION, VERSION_OF_PRESET
+from prebuild_tasks.schema.conditions import TEMPLATE_OF_VERSION, VERSION_OF_PRESET, is_active_sql
+from prebuild_tasks.schema.rules import is_active
 from prebuild_tasks.upkeep.strays.store import stray_state, stray_state_sql
 from prebuild_tasks.workspaces.handover import handed_over, handed_over_sql, has_hook, has_hook_sql
 from prebuild_tasks.workspaces.new_builds import is_pool_start, is_pool_start_sql
@@ -39,6 +40,7 @@ from prebuild_tasks.workspaces.states import MARK_REASON, is_usable, is_usable_s
 from tests.support.builders import declare, turn
 
 TWINS: Mapping[Callable[..., object], Callable[..., object]] = {
+    is_active: is_active_sql,
     is_expired: is_expired_sql,
     is_past_ttl: is_past_ttl_sql,
     is_past_half_ttl: is_past_half_ttl_sql,
@@ -265,7 +267,7 @@ def test_stray(rows: Connection, confirmed_by: str, *, claimed: bool, waiting: b
 def test_active(
     frozen: Database, active: str | None, *, template_deleted: bool, deprecated: bool, removed: bool
 ) -> None:
-    """Compare `Preset.active` of a row that was read with the condition `IS_ACTIVE`."""
+    """Compare `is_active` of a preset that was read with `is_active_sql`."""
     with frozen.write() as connection:
         version = connection.execute(select(m.TemplateVersion.id)).scalar_one()
         connection.execute(
@@ -276,12 +278,12 @@ def test_active(
             )
         )
         connection.execute(update(m.Preset).values(removed_at=NOW if removed else None))
-        query = select(IS_ACTIVE).select_from(m.Preset).join(*VERSION_OF_PRESET).join(*TEMPLATE_OF_VERSION)
+        query = select(is_active_sql()).select_from(m.Preset).join(*VERSION_OF_PRESET).join(*TEMPLATE_OF_VERSION)
         in_sql = bool(connection.execute(query).scalar_one())
         identity = connection.execute(select(m.Preset.id)).scalar_one()
         view = preset_view.read_preset(frozen, connection, identity, LOOKBACK)
     assert view is not None
-    assert view.snapshot.preset.active is in_sql
+    assert is_active(view.snapshot.preset) is in_sql
 
 
 @st.composite

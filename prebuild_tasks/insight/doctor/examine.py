@@ -35,7 +35,7 @@ from prebuild_tasks.model.names import PoolName
 from prebuild_tasks.provisioners import Provisioner, Provisioners
 from prebuild_tasks.remedies import Remedy, RemedyKind
 from prebuild_tasks.schema import tables as m
-from prebuild_tasks.schema.conditions import IS_ACTIVE, TEMPLATE_OF_VERSION, VERSION_OF_PRESET, installation_id
+from prebuild_tasks.schema.conditions import TEMPLATE_OF_VERSION, VERSION_OF_PRESET, installation_id, is_active_sql
 from prebuild_tasks.schema.pauses import global_pause, pause_holds
 
 _PATIENCE = 15.0
@@ -140,7 +140,7 @@ def _bad_timezones(connection: Connection) -> Iterator[tuple[str, str]]:
         select(m.Template.name, m.Preset.name, m.Preset.timezone)
         .join(*VERSION_OF_PRESET)
         .join(*TEMPLATE_OF_VERSION)
-        .where(IS_ACTIVE, m.Preset.timezone != "")
+        .where(is_active_sql(), m.Preset.timezone != "")
     )
     for template, preset, zone in connection.execute(query):
         try:

@@ -9,6 +9,7 @@ from prebuild_tasks.model.text import listed
 from prebuild_tasks.model.vocabulary import PresetStatus
 from prebuild_tasks.reconcile import Reason
 from prebuild_tasks.remedies import Remedy, RemedyKind
+from prebuild_tasks.schema.rules import is_active
 
 _UP = Remedy(RemedyKind.START_EVERYTHING)
 """The alternative to starting one process: start all of them on one machine."""
@@ -58,7 +59,7 @@ def _other_problems(facts: Facts) -> list[Step]:
         others.append(Step(Remedy(RemedyKind.START_BEAT), "start beat"))
     if facts.pause is not None and facts.reason is not Reason.PAUSED:
         others.append(_resume(facts, "the pool is paused, so nothing is created or deleted"))
-    blocked = facts.status is not PresetStatus.HEALTHY and facts.counted.preset.active
+    blocked = facts.status is not PresetStatus.HEALTHY and is_active(facts.counted.preset)
     if blocked and facts.reason.value != facts.status.value:
         others.append(
             Step(Remedy(RemedyKind.UNBLOCK_POOL, facts.ref), f"the pool is also {facts.status.value.replace('_', ' ')}")

@@ -13,6 +13,7 @@ from prebuild_tasks.insight.explain.remedies import Step, steps
 from prebuild_tasks.model.text import instant, listed, number, span
 from prebuild_tasks.model.vocabulary import NEVER_READY_CODE, PresetStatus
 from prebuild_tasks.reconcile import LimitReason, Reason, backoff_until, has_usable_schedules, next_change, schedule_at
+from prebuild_tasks.schema.rules import is_active
 
 
 class About(StrEnum):
@@ -59,7 +60,7 @@ def explain(facts: Facts) -> Explanation:
 
 def _desired(facts: Facts) -> Iterator[Link]:
     preset = facts.counted.preset
-    if not preset.active:
+    if not is_active(preset):
         return
     held = schedule_at(preset, facts.now)
     sentence = f"{facts.state.desired}, by the schedule {held.cron!r}" if held else f"{preset.desired}, the base size"
@@ -76,7 +77,7 @@ def _desired(facts: Facts) -> Iterator[Link]:
 
 def _active(facts: Facts) -> Iterator[Link]:
     activation = facts.activation
-    if facts.counted.preset.active:
+    if is_active(facts.counted.preset):
         return
     why = []
     if activation.template_deleted:
@@ -143,7 +144,7 @@ def _processes(facts: Facts) -> Iterator[Link]:
 def _backoff(facts: Facts) -> Iterator[Link]:
     failures = facts.counted.failures
     until = backoff_until(failures, facts.backoff_interval, facts.now)
-    if failures is None or until is None or not facts.counted.preset.active:
+    if failures is None or until is None or not is_active(facts.counted.preset):
         return
     builds = [build for build in facts.failed if build.created_at <= failures.last_build_at][: failures.num_failed]
     which = f" ({listed([_dated(build, facts.now) for build in builds])})" if builds else ""
@@ -225,7 +226,7 @@ def _health(facts: Facts) -> Iterator[Link]:
         )
         yield Link(About.HEALTH, sentence.rstrip(": "))
     if facts.state.expired:
-        claimable = min(facts.second_choices, facts.state.expired) if facts.counted.preset.active else 0
+        claimable = min(facts.second_choices, facts.state.expired) if is_active(facts.counted.preset) else 0
         second = f"; {claimable} can be claimed as second choice until then" if claimable else ""
         yield Link(About.HEALTH, f"{number(facts.state.expired, 'prebuild')} expired and will be replaced{second}")
 

@@ -24,6 +24,7 @@ from prebuild_tasks.schema import tables as m
 from prebuild_tasks.schema.conditions import is_due_sql
 from prebuild_tasks.schema.counters import Tally, read_totals
 from prebuild_tasks.schema.pauses import StoredPause, global_pause, pause_holds
+from prebuild_tasks.schema.rules import is_active
 from prebuild_tasks.upkeep import StrayState, stray_state_sql
 
 STATEMENT_TIMEOUT_MS = 6000
@@ -99,11 +100,11 @@ def _pools(
     for row, assessment in assessed:
         pool = PoolName.of_ref(row.ref)
         second[pool] += assessment.second_choices
-        if not row.preset.active:
+        if not is_active(row.preset):
             outdated[pool] += assessment.state.actual + assessment.state.starting
     numbers = []
     for row, assessment in assessed:
-        if row.preset.active:
+        if is_active(row.preset):
             pool = PoolName.of_ref(row.ref)
             numbers.append(
                 PoolNumbers(

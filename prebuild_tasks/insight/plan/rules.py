@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from prebuild_tasks.model.vocabulary import Preset
 from prebuild_tasks.reconcile import Quantities, Reason, ReconciliationState
+from prebuild_tasks.schema.rules import is_active
 
 _NOT_HELD_BACK = (Reason.NONE, Reason.INACTIVE, Reason.STARTING, Reason.NOT_YET)
 
@@ -35,7 +36,7 @@ class VersionState:
     @property
     def peak(self) -> float:
         """Cost per hour of the largest size that is ever desired."""
-        return self._most * (self.cost_per_hour or 0.0) if self.preset.active else 0.0
+        return self._most * (self.cost_per_hour or 0.0) if is_active(self.preset) else 0.0
 
     @property
     def _most(self) -> int:
@@ -157,7 +158,7 @@ def _amounts(item: VersionState) -> tuple[int, int, int]:
 
 
 def _active(versions: Sequence[VersionState]) -> VersionState | None:
-    return next((item for item in versions if item.preset.active), None)
+    return next((item for item in versions if is_active(item.preset)), None)
 
 
 def _cost(old: Sequence[VersionState], new: Sequence[VersionState]) -> Cost | None:

@@ -37,6 +37,7 @@ from prebuild_tasks.reconcile import read_declared
 from prebuild_tasks.remedies import Remedy, RemedyKind
 from prebuild_tasks.schema import tables as m
 from prebuild_tasks.schema.lookup import resolve_preset
+from prebuild_tasks.schema.rules import is_active
 
 REMOVED = "(removed)"
 """The name for all deleted pools, of which only claim events are left."""
@@ -148,9 +149,9 @@ def _pools(connection: Connection, preset: str) -> tuple[dict[str, _Pool], dict[
         pool = ids[item.preset_id] = pools.setdefault(ref, _Pool(ref, (item.template_id, item.pool.preset)))
         pool.costs[item.preset_id] = item.cost_per_hour
         declared = item.preset
-        if declared.active:
+        if is_active(declared):
             pool.declared = declared
-        if declared.active or not pool.declared:
+        if is_active(declared) or not pool.declared:
             pool.timezone = declared.timezone
     return pools, ids
 

@@ -10,6 +10,7 @@ from prebuild_tasks.insight.assessment import Assessment, AssessmentContext, ass
 from prebuild_tasks.insight.explain.facts import Budget
 from prebuild_tasks.model.text import local, number
 from prebuild_tasks.reconcile import LimitReason, PoolRow, Reason, backoff_until, next_change, read_pools
+from prebuild_tasks.schema.rules import is_active
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +67,7 @@ def _next_action(row: PoolRow, assessment: Assessment, context: AssessmentContex
     turn, outdated = assessment.turn, assessment.second_choices
     parts = []
     if outdated:
-        parts.append(f"replace {outdated}" if row.preset.active else f"{outdated} can be claimed until replaced")
+        parts.append(f"replace {outdated}" if is_active(row.preset) else f"{outdated} can be claimed until replaced")
     parts += [f"delete {turn.delete}"] if turn.delete else []
     parts += [f"cancel {turn.cancel}"] if turn.cancel else []
     if assessment.wanted.turn.create:
@@ -75,7 +76,7 @@ def _next_action(row: PoolRow, assessment: Assessment, context: AssessmentContex
         parts.append(f"wait for {assessment.state.starting}" + _but(row, assessment.reason))
     if row.failed_deletions:
         parts.append(f"delete {row.failed_deletions} again")
-    if not parts and row.preset.active and (change := next_change(row.preset, context.now)):
+    if not parts and is_active(row.preset) and (change := next_change(row.preset, context.now)):
         parts.append(f"desired {change[1]} at {local(change[0], context.now, row.preset.timezone)}")
     return ", ".join(parts)
 

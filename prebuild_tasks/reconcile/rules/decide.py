@@ -23,6 +23,7 @@ from prebuild_tasks.reconcile.rules.model import (
 from prebuild_tasks.reconcile.rules.rollout import ALONE, PoolVersion
 from prebuild_tasks.reconcile.rules.state import count, desired_now, is_expired
 from prebuild_tasks.reconcile.rules.wants import Wanted, quantities, wants
+from prebuild_tasks.schema.rules import is_active
 
 AUTO_FANOUT_LIMIT = 1000
 """Up to this number of presets, a tick sends a message to each: it is cheap, and corrects unforeseen errors."""
@@ -36,7 +37,7 @@ def decide(snapshot: PresetSnapshot, now: datetime, backoff_interval: timedelta)
     wanted = wants(PoolVersion(preset=snapshot.preset, counts=count(snapshot, now)), ALONE, now)
     deletions = choose(snapshot, wanted, now)
     cancel = (CancelPending(wanted.turn.cancel),) if wanted.turn.cancel else ()
-    if not snapshot.preset.active:
+    if not is_active(snapshot.preset):
         return Decision(wanted.state, cancel + deletions, can_skip=not (cancel or deletions))
     create: tuple[Action, ...] = (Create(wanted.turn.create),) if wanted.turn.create else ()
     if until := backoff_until(snapshot.failures, backoff_interval, now):
@@ -83,7 +84,7 @@ def order_presets(
     ranked: list[tuple[int, float, datetime, str]] = []
     for item in snapshot.presets:
         urgency, fullness = _urgency(item, snapshot.now, backoff_interval)
-        if urgency != _REST or (sends_all and item.preset.active):
+        if urgency != _REST or (sends_all and is_active(item.preset)):
             ranked.append((urgency, fullness, item.last_reconciled_at or _NEVER, item.preset.id))
     ranked.sort()
     return [preset_id for *_, preset_id in ranked]

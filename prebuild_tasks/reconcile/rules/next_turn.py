@@ -10,6 +10,7 @@ from prebuild_tasks.reconcile.rules.backoff import backoff_until
 from prebuild_tasks.reconcile.rules.limits import Grant, Limits
 from prebuild_tasks.reconcile.rules.reasons import Reason
 from prebuild_tasks.reconcile.rules.wants import Quantities, Wanted
+from prebuild_tasks.schema.rules import is_active
 
 _NOTHING = Quantities(0, 0, 0)
 
@@ -52,7 +53,7 @@ def next_turn(wanted: Wanted, limits: Limits | None, now: datetime) -> NextTurn:
     has_failed_too_often = pool.hard_limit and pool.failures_in_row >= pool.hard_limit
     reaches_hard_limit = has_failed_too_often and pool.status is PresetStatus.HEALTHY
     reason: Reason | None = None
-    if pool.preset.active and backoff_until(pool.failures, pool.backoff_interval, now):
+    if is_active(pool.preset) and backoff_until(pool.failures, pool.backoff_interval, now):
         reason = Reason.BACKOFF
     elif wish.create and pool.status is not PresetStatus.HEALTHY:
         reason = Reason(pool.status.value)

@@ -15,6 +15,7 @@ from typing import NamedTuple
 from prebuild_tasks.model.vocabulary import Preset, PresetStatus
 from prebuild_tasks.reconcile.rules.model import Counts, RecentFailures, RunningPrebuild
 from prebuild_tasks.reconcile.rules.state import desired_now, is_expired, is_past_half_ttl, is_past_ttl
+from prebuild_tasks.schema.rules import is_active
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +99,7 @@ class PoolVersion(NamedTuple):
 
 def outdated(preset: Preset, running: Sequence[RunningPrebuild], rolling: Rolling | None, now: datetime) -> Outdated:
     """Count the prebuilds that are replaced gradually."""
-    if not preset.active:
+    if not is_active(preset):
         return Outdated(sum(_is_second_choice(preset, item, now) for item in running))
     if rolling is None:
         return _NOTHING_OUTDATED
@@ -162,7 +163,7 @@ def other_versions(versions: Sequence[PoolVersion], now: datetime) -> Mapping[st
 
 def _replacing(versions: Sequence[PoolVersion]) -> PoolVersion | None:
     """Return the active version if it replaces the others gradually."""
-    return next((item for item in versions if item.preset.active and item.rolling), None)
+    return next((item for item in versions if is_active(item.preset) and item.rolling), None)
 
 
 def missing(desired: int, eligible: int) -> int:

@@ -8,6 +8,7 @@ from prebuild_tasks.model.vocabulary import NEVER_READY_CODE, PresetStatus
 from prebuild_tasks.reconcile.rules.next_turn import NextTurn
 from prebuild_tasks.reconcile.rules.reasons import Reason
 from prebuild_tasks.reconcile.rules.wants import Wanted
+from prebuild_tasks.schema.rules import is_active
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +33,7 @@ def why_short(wanted: Wanted, turn: NextTurn, workers: WorkerAvailability, failu
         failure: The error code of the pool's last start; None: it did not fail.
     """
     pool, create = wanted.pool, wanted.turn.create
-    if not pool.preset.active:
+    if not is_active(pool.preset):
         return Reason.INACTIVE
     if wanted.state.eligible >= wanted.state.desired:
         return Reason.NONE

@@ -7,6 +7,7 @@ from datetime import datetime
 from prebuild_tasks.model.vocabulary import Preset
 from prebuild_tasks.reconcile.rules.model import Counts, PresetSnapshot, ReconciliationState
 from prebuild_tasks.reconcile.rules.schedule import desired_at
+from prebuild_tasks.schema.rules import is_active
 
 
 def is_expired(preset: Preset, created_at: datetime, now: datetime) -> bool:
@@ -48,12 +49,12 @@ def count(snapshot: PresetSnapshot, now: datetime) -> Counts:
 
 def desired_now(preset: Preset, now: datetime) -> int:
     """Return the desired size at `now`; 0 while the preset is inactive."""
-    return desired_at(preset, now) if preset.active else 0
+    return desired_at(preset, now) if is_active(preset) else 0
 
 
 def compute_state(preset: Preset, counts: Counts, now: datetime) -> ReconciliationState:
     """Return the preset's state at `now`."""
-    active, desired = preset.active, desired_now(preset, now)
+    active, desired = is_active(preset), desired_now(preset, now)
     return ReconciliationState(
         actual=counts.live + counts.expired,
         expired=counts.expired,

@@ -9,6 +9,7 @@ from prebuild_tasks.model.vocabulary import Preset
 from prebuild_tasks.reconcile.rules.model import Counts, ReconciliationState
 from prebuild_tasks.reconcile.rules.rollout import OtherVersions, PoolVersion, missing
 from prebuild_tasks.reconcile.rules.state import compute_state
+from prebuild_tasks.schema.rules import is_active
 
 
 class Quantities(NamedTuple):
@@ -36,7 +37,7 @@ class Wanted(NamedTuple):
     @property
     def deletions(self) -> tuple[tuple[str, int], ...]:
         """Return the number of running prebuilds to delete by reason code, in the order in which they are chosen."""
-        if not self.pool.preset.active:
+        if not is_active(self.pool.preset):
             return (("inactive", self.turn.delete),)
         extraneous = self.state.extraneous
         return (("expired", self.turn.delete - extraneous), ("extraneous", extraneous))
@@ -45,7 +46,7 @@ class Wanted(NamedTuple):
 def quantities(preset: Preset, counts: Counts, desired: int) -> Quantities:
     """Return the actions that bring a preset to its desired size at once."""
     live, expired, _, starting, _, _, pending, _ = counts
-    if not preset.active:
+    if not is_active(preset):
         return Quantities(live + expired, pending, 0)
     delete = expired + live - desired if live > desired else expired
     lacking = desired - live - starting
@@ -58,7 +59,7 @@ def wants(pool: PoolVersion, others: OtherVersions, now: datetime) -> Wanted:
     """Return what a pool wants, given the other versions of its preset."""
     state = compute_state(pool.preset, pool.counts, now)
     total = quantities(pool.preset, pool.counts, state.desired)
-    if pool.preset.active:
+    if is_active(pool.preset):
         turn, ceiling = _active(pool, others, state)
         frees_others = pool.rolling is not None and others.second_choices > missing(state.desired, state.eligible)
     else:

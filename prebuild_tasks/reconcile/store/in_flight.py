@@ -13,7 +13,7 @@ from prebuild_tasks.model.vocabulary import OPEN_STATUSES, PREBUILDS_OWNER, Pres
 from prebuild_tasks.reconcile.rules.model import PresetCounts, Usage
 from prebuild_tasks.reconcile.store.snapshots import read_counts
 from prebuild_tasks.schema import tables as m
-from prebuild_tasks.schema.conditions import IS_ACTIVE, TEMPLATE_OF_VERSION, VERSION_OF_PRESET
+from prebuild_tasks.schema.conditions import TEMPLATE_OF_VERSION, VERSION_OF_PRESET, is_active_sql
 from prebuild_tasks.workspaces import is_pool_start_sql
 
 IS_IN_FLIGHT = and_(is_pool_start_sql(), m.Build.status.in_(OPEN_STATUSES))
@@ -122,7 +122,7 @@ def read_sharers(
         None if there are more than `SHARED_BY_AT_MOST`, or only one.
     """
     scope: ColumnElement[bool] = true() if organization_id is None else m.Template.organization_id == organization_id
-    sharers = (IS_ACTIVE, m.Preset.status == PresetStatus.HEALTHY, scope)
+    sharers = (is_active_sql(), m.Preset.status == PresetStatus.HEALTHY, scope)
     number = select(func.count()).select_from(m.Preset).join(*VERSION_OF_PRESET).join(*TEMPLATE_OF_VERSION)
     if not 1 < connection.execute(number.where(*sharers)).scalar_one() <= SHARED_BY_AT_MOST:
         return None

@@ -16,7 +16,6 @@ from prebuild_tasks.reconcile.store.expiry import is_expired_sql, is_past_ttl_sq
 from prebuild_tasks.reconcile.store.preset_view import PresetView
 from prebuild_tasks.schema import tables as m
 from prebuild_tasks.schema.conditions import (
-    IS_ACTIVE,
     IS_CLAIMABLE,
     IS_LIVE_PREBUILD,
     IS_READY,
@@ -24,7 +23,9 @@ from prebuild_tasks.schema.conditions import (
     ROLLING,
     TEMPLATE_OF_VERSION,
     VERSION_OF_PRESET,
+    is_active_sql,
 )
+from prebuild_tasks.schema.rules import is_active
 
 
 def read_other_versions(connection: Connection, view: PresetView) -> OtherVersions:
@@ -33,7 +34,7 @@ def read_other_versions(connection: Connection, view: PresetView) -> OtherVersio
     This takes one statement for an active version that replaces gradually, up to three for an older version that holds
     prebuilds, and none for others.
     """
-    if view.snapshot.preset.active:
+    if is_active(view.snapshot.preset):
         return _older(connection, view) if view.replace_strategy == ROLLING else ALONE
     return _successor(connection, view) if view.snapshot.running else ALONE
 
@@ -57,7 +58,7 @@ def _successor(connection: Connection, view: PresetView) -> OtherVersions:
     The prebuilds of versions between the two count with the successor's: they are better second choices than these.
     """
     declared = read_declared(connection, *_same_pool(view))
-    active = next((item for item in declared if item.preset.active and item.replace_strategy == ROLLING), None)
+    active = next((item for item in declared if is_active(item.preset) and item.replace_strategy == ROLLING), None)
     if active is None:
         return ALONE
     rows = connection.execute(
@@ -130,7 +131,7 @@ def read_versions(connection: Connection, preset_id: int) -> list[int]:
         .join(*TEMPLATE_OF_VERSION)
         .join(version, version.template_id == m.Template.id)
         .join(named, (named.template_version_id == version.id) & (named.name == m.Preset.name))
-        .where(named.id == preset_id, or_(m.Preset.id == preset_id, IS_ACTIVE, has_prebuilds))
+        .where(named.id == preset_id, or_(m.Preset.id == preset_id, is_active_sql(), has_prebuilds))
     )
     return list(connection.execute(query).scalars())
 

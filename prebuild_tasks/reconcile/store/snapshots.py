@@ -25,11 +25,11 @@ from prebuild_tasks.reconcile.store.expiry import is_expired_sql, is_past_half_t
 from prebuild_tasks.schema import tables as m
 from prebuild_tasks.schema.conditions import (
     IN_PROGRESS,
-    IS_ACTIVE,
     IS_LIVE_PREBUILD,
     IS_RUNNING,
     IS_START,
     ROLLING,
+    is_active_sql,
 )
 from prebuild_tasks.schema.pauses import StoredPause, global_pause, pause_holds
 from prebuild_tasks.workspaces import is_pool_start_sql
@@ -236,7 +236,7 @@ def _read_presets(
         )
     has_prebuilds = exists().where(m.Workspace.preset_id == m.Preset.id, IS_LIVE_PREBUILD)
     return _Presets(
-        rows=connection.execute(query.where(or_(IS_ACTIVE, has_prebuilds)).order_by(m.Preset.id)).all(),
+        rows=connection.execute(query.where(or_(is_active_sql(), has_prebuilds)).order_by(m.Preset.id)).all(),
         schedules=read_schedules(connection, select(m.Preset.id).where(m.Preset.removed_at.is_(None))),
         counts=_counts(connection, now),
     )

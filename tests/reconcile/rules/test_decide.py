@@ -28,6 +28,7 @@ from prebuild_tasks.reconcile.rules.model import (
 )
 from prebuild_tasks.reconcile.rules.state import count, desired_now
 from prebuild_tasks.reconcile.rules.wants import quantities
+from prebuild_tasks.schema.rules import is_active
 
 NOW = datetime(2026, 3, 2, 12, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)
@@ -71,7 +72,7 @@ def snapshots(draw: st.DrawFn) -> PresetSnapshot:
 @given(snapshots())
 def test_what_a_decision_never_does(snapshot: PresetSnapshot) -> None:
     decision = decide(snapshot, NOW, MINUTE)
-    state, active = decision.state, snapshot.preset.active
+    state, active = decision.state, is_active(snapshot.preset)
     live = state.actual - state.expired
     created = sum(action.count for action in decision.actions if isinstance(action, Create))
     canceled = sum(action.count for action in decision.actions if isinstance(action, CancelPending))
@@ -114,7 +115,7 @@ def test_deciding_again_after_doing_it_does_nothing(snapshot: PresetSnapshot) ->
     after = replace(
         snapshot,
         running=tuple(row for row in snapshot.running if row.id not in gone),
-        starting=snapshot.starting + created - (canceled if snapshot.preset.active else 0),
+        starting=snapshot.starting + created - (canceled if is_active(snapshot.preset) else 0),
         pending=pending,
         failures=None,
     )
@@ -247,7 +248,7 @@ def test_the_order_is_a_permutation(drawn: list[tuple[PresetSnapshot, timedelta 
     everyone = order_presets(snapshot, MINUTE, "all")
     drifted = order_presets(snapshot, MINUTE, "drifted")
     assert len(everyone) == len(set(everyone))
-    assert set(everyone) == acting | {item.preset.id for item in items if item.preset.active}
+    assert set(everyone) == acting | {item.preset.id for item in items if is_active(item.preset)}
     assert set(drifted) == acting
     assert everyone[: len(drifted)] == drifted
 
