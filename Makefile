@@ -32,8 +32,8 @@ test: install ## Run the tests, including a few trials of every fault; starts it
 
 .PHONY: faults
 faults: install ## Test every fault as often as docs/reliability.md says; ARGS=--missing continues an interrupted run
-	$(BIN)/pytest -n 3 -m "faults and not timed and not docker" --fault-results docs/faults.json $(ARGS); status=$$?; \
-	$(BIN)/pytest -m "faults and timed and not docker" --fault-results docs/faults.json $(ARGS); timed=$$?; \
+	$(BIN)/pytest -n 3 -m "faults and not timed and not docker" --fault-results=docs/faults.json $(ARGS); status=$$?; \
+	$(BIN)/pytest -m "faults and timed and not docker" --fault-results=docs/faults.json $(ARGS); timed=$$?; \
 	$(BIN)/python -m tests.faults.table && for code in $$status $$timed; do case $$code in 0|5) ;; *) exit $$code ;; esac; done # 5: nothing is missing
 
 .PHONY: test-deploys
