@@ -50,7 +50,7 @@ class Runtime:
         return BuildRunner(self.database, self.settings, self.provisioners, isolated)
 
     def presence(self, role: Role, queues: Callable[[], Sequence[str]] = tuple) -> Presence:
-        """Return what announces this process in the database, over connections of its own."""
+        """Return what announces this process in the database, over its own connections."""
         return Presence(Database(self.settings.resolved_database_url), self.settings, role, queues)
 
     def close(self) -> None:

@@ -1,7 +1,7 @@
-"""Processes of their own for builds whose worker died, so that a build that kills its process harms no other.
+"""Isolated processes for builds whose worker died, so that a build that kills its process harms no other.
 
-A worker runs many builds in threads, and nobody can tell afterwards which of them brought it down. Each of them is
-suspected: from its second attempt on it runs in a process of its own. The innocent ones succeed there, and the guilty
+A worker runs many builds in threads, and nothing shows afterwards which of them crashed it. Each of them is
+suspected: from its second attempt on it runs in its own process. The harmless ones succeed there, and the harmful
 one uses up its attempts alone.
 """
 

@@ -99,7 +99,7 @@ class BuildRunner:
             if isinstance(build, NextBuild):
                 if self._run_isolated(build.id, wait=wait):
                     return BuildResult("apart", build.id)
-                # Another runner took it, or every process is busy. The message still stands for one build: any other.
+                # Another runner took it, or every process is busy. The message still allows one build: take any other.
                 build = self._retrying(lambda: self._take(build_id, untried=True))
                 if build is None:
                     wait = True
@@ -122,9 +122,9 @@ class BuildRunner:
         self._leases.close()
 
     def _run_isolated(self, build_id: str, *, wait: bool) -> bool:
-        """Run a build in a process of its own; return False if it could not be taken, or no process was free.
+        """Run a build in an isolated process; return False if it could not be taken, or no process was free.
 
-        The build is taken before the process starts, in the name that the process gets: so each attempt has one.
+        The build is taken before the process starts, in the name that the process gets, so that each attempt has one.
 
         Args:
             build_id: The build.

@@ -1,1 +1,1 @@
-"""The `prebuild` command line. Each subcommand has a module of its own, imported when it is called."""
+"""The `prebuild` command line. Each subcommand's module is imported when it is called."""

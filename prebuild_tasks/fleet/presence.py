@@ -38,7 +38,7 @@ def recent(settings: Settings, now: datetime) -> datetime:
 
 
 class Presence:
-    """Announces this process from a thread of its own.
+    """Announces this process from its own thread.
 
     `database` must not be shared, because it is closed after each announcement. A prefork worker replaces its children
     at any time, and a child must not inherit a connection, or a lock that SQLite holds at that moment; so a fork waits

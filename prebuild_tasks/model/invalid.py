@@ -1,4 +1,4 @@
-"""Read pydantic's validation errors, for whoever words them: settings, a template's config, a pools file."""
+"""Read pydantic's validation errors, to be worded for settings, a template's config or a pools file."""
 
 from __future__ import annotations
 

@@ -97,6 +97,6 @@ def count_lost_turn(database: Database, settings: Settings, preset_id: int) -> i
 
 
 def clear_lost_turns(database: Database, preset_id: int) -> None:
-    """Record that a turn of this pool ended, so that the count of lost turns begins anew."""
+    """Record that a turn of this pool ended, so that the count of lost turns is reset."""
     with database.write() as connection:
         connection.execute(delete(m.LostTurn).where(m.LostTurn.preset_id == preset_id))

@@ -129,7 +129,7 @@ def _transport_options() -> dict[str, object]:
         "unacked_restore_throttle": 1,
         "health_check_interval": 10,
         "socket_connect_timeout": SOCKET_TIMEOUT,
-        # Without it, an acknowledgement over a dropped route waits for ever, and health checks never run.
+        # Without it, an acknowledgement over a dropped route waits forever, and health checks never run.
         "socket_timeout": SOCKET_TIMEOUT,
         "socket_keepalive": True,
         "queue_order_strategy": "priority",  # events before the tick's messages, in the order of -Q

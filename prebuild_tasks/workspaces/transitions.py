@@ -68,7 +68,7 @@ def cancel_pending(
     return cancel_starts(connection, list(candidates), reason=reason, initiator=initiator, now=now)
 
 
-def cancel_starts(  # what is canceled, whose it is, and what is recorded of it
+def cancel_starts(  # the builds, whose they must be, and the columns that record why
     connection: Connection,
     build_ids: Collection[str],
     *,

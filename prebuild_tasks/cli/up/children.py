@@ -72,7 +72,7 @@ class Children:
         logs.mkdir(mode=0o700, parents=True, exist_ok=True)
 
     def start(self, name: str, arguments: Sequence[str]) -> subprocess.Popen[bytes]:
-        """Start a process in a session of its own, so that Ctrl-C does not reach it.
+        """Start a process in its own session, so that Ctrl-C does not reach it.
 
         On Linux it gets SIGTERM when this process dies, even by SIGKILL.
         """

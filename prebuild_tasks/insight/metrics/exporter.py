@@ -119,7 +119,7 @@ class OpenConnections:
             event.listen(engine, "connect", lambda connection, _record: self._open.add(connection), insert=True)
 
     def cut(self) -> None:
-        """Shut all connections down: whoever waits on one gets an error at once."""
+        """Shut all connections down: a thread that waits on one gets an error at once."""
         for connection in [connection for connection in self._open if not connection.closed]:
             # A duplicate of the descriptor, because the original is closed by its owner.
             with suppress(Exception), socket.socket(fileno=os.dup(connection.fileno())) as copy:

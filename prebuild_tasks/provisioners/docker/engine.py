@@ -1,6 +1,6 @@
 """Requests to the container engine, with readable errors and with interruption by a canceled build.
 
-Every operation has a connection of its own, because builds run in threads and a connection is not thread-safe.
+Every operation has its own connection, because builds run in threads and a connection is not thread-safe.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Make a workspace's container, while other attempts may be running, suspended or late.
 
-An attempt creates its container under a name of its own, and only then looks for other attempts. It starts the
+An attempt creates its container under its own name, and only then looks for other attempts. It starts the
 container if there is no later attempt and nothing is published. Of two attempts, at least one sees the other, so an
 attempt that was suspended at any line does no harm when it goes on. The winner renames its container to the workspace's
 name (see `names`).

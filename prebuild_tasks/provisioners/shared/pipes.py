@@ -18,7 +18,7 @@ from prebuild_tasks.provisioners.port import BuildContext
 _CHUNK = 65536
 _TAIL = 2000
 _DRAIN = 1.0
-"""Seconds for output that is still in the pipe. An unknown process may hold it open and write for ever."""
+"""Seconds for output that is still in the pipe. An unknown process may hold it open and write forever."""
 
 
 @dataclass(slots=True)

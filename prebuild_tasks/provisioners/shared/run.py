@@ -67,7 +67,7 @@ def run(
 ) -> tuple[int, str]:
     """Run a command to its end. Returns the exit code and the last of its output.
 
-    However it ends, every process that it started is ended with it, those in sessions of their own included.
+    However it ends, every process that it started is ended with it, including those in their own sessions.
 
     Args:
         argv: The argument list.

@@ -1,6 +1,6 @@
 """Deletions of retention and pruning, in batches. Each statement checks again whether its rows may be deleted.
 
-Nothing of a claimed workspace is ever deleted: neither its builds and their output, nor its events and history. Rows
+A claimed workspace keeps its builds and their output, its events and its history. Rows
 that metrics count stay until they are in the totals.
 """
 
