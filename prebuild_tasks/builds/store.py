@@ -17,7 +17,7 @@ from prebuild_tasks.db.base import ERROR_LENGTH
 from prebuild_tasks.model.vocabulary import ACTIVE_STATUSES, BuildStatus
 from prebuild_tasks.schema import tables as m
 from prebuild_tasks.schema.conditions import TEMPLATE_OF_VERSION, USES_ACTIVE_VERSION, VERSION_OF_PRESET, is_due_sql
-from prebuild_tasks.schema.row_locks import skip_locked
+from prebuild_tasks.schema.row_locks import in_key_order, skip_locked
 
 _UUID_LENGTH = 36
 
@@ -155,7 +155,14 @@ def renew_leases(connection: Connection, runner: str, build_ids: Collection[str]
     """
     rows = connection.execute(
         update(m.Build)
-        .where(m.Build.runner == runner, m.Build.id.in_(build_ids), m.Build.status.in_(ACTIVE_STATUSES))
+        .where(
+            in_key_order(
+                m.Build.id,
+                m.Build.runner == runner,
+                m.Build.id.in_(build_ids),
+                m.Build.status.in_(ACTIVE_STATUSES),
+            )
+        )
         .values(heartbeat_at=now)
         .returning(m.Build.id, m.Build.attempt, m.Build.status)
     )

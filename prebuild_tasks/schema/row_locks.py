@@ -1,18 +1,31 @@
 """Row locks and advisory locks, in the order in which they may be taken.
 
-A transaction that holds a lock of `ORDER` waits only for locks of the same kind or of a later one, so that no two
-transactions wait for each other. An UPDATE or DELETE locks the rows that it changes, like the clauses below. Rows may
-be locked with `skip_locked` at any time, because that never waits.
+A transaction that holds a lock of `ORDER` waits only for locks of the same kind or of a later one. An UPDATE or DELETE
+locks the rows that it changes, like the clauses below. Rows may be locked with `skip_locked` at any time, because that
+never waits.
+
+Several rows of one table are locked in one of three ways, so that two transactions cannot each wait for the other's:
+
+- in the order of their key: by `in_key_order` or `lock_workspaces`, by a query with ORDER BY, or row by row;
+- in any order under a lock that every other transaction takes that locks several of the same rows: a preset's for its
+  workspaces, the declaration for presets, organizations and what is in `GUARDED`, the mark of the counters for what
+  retention deletes;
+- with `skip_locked`, after which the same transaction may change these rows in any order.
+
+The locks that foreign keys take are not listed: an insert keeps the rows that it refers to from being deleted, and
+waits only for a transaction that deletes them.
 
 On SQLite a writing transaction holds the only lock there is: the advisory locks do nothing, the clauses are left out.
 """
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from datetime import datetime
 from typing import TypeVar
 
-from sqlalchemy import Connection, Select, bindparam, select, text
+from sqlalchemy import ColumnElement, Connection, Select, bindparam, select, text
+from sqlalchemy.orm import InstrumentedAttribute
 
 from prebuild_tasks.db.base import Base
 from prebuild_tasks.schema import tables as m
@@ -89,6 +102,25 @@ def for_no_key_update(query: _Query, of: type[Base] | None = None) -> _Query:
 def skip_locked(query: _Query, of: type[Base] | None = None) -> _Query:
     """Lock the selected rows, and leave out those that are locked. `of` is as in `for_no_key_update`."""
     return query.with_for_update(key_share=True, skip_locked=True, of=of)
+
+
+def in_key_order(key: InstrumentedAttribute[str], *conditions: ColumnElement[bool]) -> ColumnElement[bool]:
+    """Build the condition of an UPDATE or DELETE that locks its rows in the order of their key.
+
+    Without it, the query plan decides: two statements that change some of the same rows could wait for each other.
+
+    Args:
+        key: The table's key.
+        *conditions: The rows. They are checked again for a row that had to be waited for, but their subqueries are not.
+    """
+    return key.in_(for_no_key_update(select(key).where(*conditions).order_by(key)))
+
+
+def lock_workspaces(connection: Connection, workspace_ids: Collection[str]) -> None:
+    """Lock workspaces in the order of their ids, so that later statements may change them in any order."""
+    if workspace_ids:
+        query = select(m.Workspace.id).where(m.Workspace.id.in_(sorted(set(workspace_ids)))).order_by(m.Workspace.id)
+        connection.execute(for_no_key_update(query)).all()
 
 
 _PRESET = for_no_key_update(select(m.Preset.id).where(m.Preset.id == bindparam("preset_id")))

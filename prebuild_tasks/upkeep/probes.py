@@ -108,7 +108,7 @@ def take_due(connection: Connection, settings: Settings, host: str, now: datetim
         .limit(BATCH)
     ).all()
     taken = []
-    for row in rows:
+    for row in sorted(rows, key=lambda row: row.id):  # rows are locked in the order of their key
         values = {"workspace_id": row.id, "next_at": _later(settings, now), "failures": 0, "message": ""}
         if row.next_at is None:
             statement: Insert | Update = (

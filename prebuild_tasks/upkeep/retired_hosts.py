@@ -18,7 +18,7 @@ from prebuild_tasks.model.vocabulary import OPEN_STATUSES, PREBUILDS_OWNER, Buil
 from prebuild_tasks.remedies import Remedy, RemedyKind
 from prebuild_tasks.schema import tables as m
 from prebuild_tasks.schema.history import add_history
-from prebuild_tasks.schema.row_locks import for_no_key_update
+from prebuild_tasks.schema.row_locks import for_no_key_update, in_key_order, lock_declaration
 from prebuild_tasks.workspaces import FollowUp
 
 log = structlog.get_logger(__name__)
@@ -55,8 +55,11 @@ def forget_host(database: Database, settings: Settings, host: str, *, actor: str
             _refuse_claimed(
                 connection, host, select(m.Workspace.owner, m.Workspace.name).where(*on_host, ~is_unclaimed)
             )
+        _lock_pools(connection, on_host)
         closed = _close(connection, on_host, on_host if claimed else (*on_host, is_unclaimed), now)
-        connection.execute(delete(m.Worker).where(m.Worker.host == host, m.Worker.role == BUILDS_ROLE))
+        connection.execute(
+            delete(m.Worker).where(in_key_order(m.Worker.name, m.Worker.host == host, m.Worker.role == BUILDS_ROLE))
+        )
         for preset_id in sorted({row.preset_id for row in closed}):
             workspace_ids = [row.id for row in closed if row.preset_id == preset_id]
             add_history(
@@ -79,6 +82,14 @@ def _require_silent(connection: Connection, settings: Settings, host: str, now: 
     if host not in silent:
         hint = f"silent hosts: {', '.join(silent[:10])}" if silent else "no host is silent"
         raise NotFoundError(f"there is no host {host}", hint=hint)
+
+
+def _lock_pools(connection: Connection, on_host: tuple[ColumnElement[bool], ...]) -> None:
+    """Lock the pools that have workspaces on the host, because their turns change workspaces in any order."""
+    lock_declaration(connection)
+    presets = select(m.Workspace.preset_id).where(*on_host)
+    query = select(m.Preset.id).where(m.Preset.id.in_(presets)).order_by(m.Preset.id)
+    connection.execute(for_no_key_update(query)).all()
 
 
 def _close(
@@ -104,7 +115,7 @@ def _close(
     )
     return connection.execute(
         update(m.Workspace)
-        .where(*is_closed)
+        .where(in_key_order(m.Workspace.id, *is_closed))
         .values(
             deleted_at=now,
             slot=None,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from datetime import datetime, timedelta
 from itertools import islice
 
@@ -26,6 +26,7 @@ from prebuild_tasks.model.vocabulary import (
 from prebuild_tasks.reconcile import retry_at
 from prebuild_tasks.schema import tables as m
 from prebuild_tasks.schema.conditions import is_due_sql
+from prebuild_tasks.schema.row_locks import lock_workspaces
 from prebuild_tasks.upkeep.lost_hosts import give_up_lost
 from prebuild_tasks.upkeep.retention.run import prune_if_due
 from prebuild_tasks.upkeep.types import SweepReport, SweepResult
@@ -56,9 +57,11 @@ def sweep(database: Database, settings: Settings, waiting: Callable[[str], int |
         failed = _due_for_retry(connection, database.now(connection))
     with database.write() as connection:
         now = database.now(connection)
+        spent, past = _spent(connection, settings, now), _past_their_time(connection, now)
+        lock_workspaces(connection, [*(row.workspace_id for row in failed), *spent, *past])
         repaired = _retry(connection, failed, now)
-        repaired |= _clean_failed(connection, settings, now)
-        repaired |= _end_claims(connection, now)
+        repaired |= _clean_failed(connection, spent, now)
+        repaired |= _end_claims(connection, past, now)
     result |= repaired
     result |= _choose_for_republication(database, settings, waiting, result.follow_up)
     given_up = give_up_lost(database, settings)
@@ -206,8 +209,8 @@ def _retry(connection: Connection, failed: list[FailedBuild], now: datetime) -> 
     return SweepResult(retried=len(builds), follow_up=FollowUp.of(builds))
 
 
-def _clean_failed(connection: Connection, settings: Settings, now: datetime) -> SweepResult:
-    """Delete failed, stopped and canceled prebuilds that exceed `failed_keep` or are older than `failed_keep_for`."""
+def _spent(connection: Connection, settings: Settings, now: datetime) -> Sequence[str]:
+    """Read the failed, stopped and canceled prebuilds beyond `failed_keep`, or older than `failed_keep_for`."""
     rank = func.row_number().over(
         partition_by=m.Workspace.preset_id, order_by=(m.Workspace.created_at.desc(), m.Workspace.id)
     )
@@ -225,34 +228,31 @@ def _clean_failed(connection: Connection, settings: Settings, now: datetime) -> 
         .subquery()
     )
     oldest = now - timedelta(seconds=settings.failed_keep_for)
-    ids = connection.execute(
-        select(candidates.c.id)
-        .where(or_(candidates.c.rank > settings.failed_keep, candidates.c.created_at < oldest))
-        .limit(BATCH)
-    ).scalars()
-    builds = delete_workspaces(
-        connection,
-        list(ids),
-        reason="clean_up",
-        initiator=RECONCILER,
-        now=now,
-        only=[m.Workspace.owner == PREBUILDS_OWNER],
-    )
+    is_spent = or_(candidates.c.rank > settings.failed_keep, candidates.c.created_at < oldest)
+    return connection.execute(select(candidates.c.id).where(is_spent).limit(BATCH)).scalars().all()
+
+
+def _clean_failed(connection: Connection, spent: Sequence[str], now: datetime) -> SweepResult:
+    """Begin deleting spent prebuilds."""
+    only = [m.Workspace.owner == PREBUILDS_OWNER]
+    builds = delete_workspaces(connection, spent, reason="clean_up", initiator=RECONCILER, now=now, only=only)
     return SweepResult(cleaned=len(builds), follow_up=FollowUp.of(builds))
 
 
-def _end_claims(connection: Connection, now: datetime) -> SweepResult:
-    """Begin deleting claimed workspaces that are past their `claimed_ttl`.
+def _past_their_time(connection: Connection, now: datetime) -> Sequence[str]:
+    """Read the claimed workspaces that are past their `claimed_ttl`."""
+    query = select(m.Workspace.id).where(
+        m.Workspace.owner != PREBUILDS_OWNER,
+        m.Workspace.deleted_at.is_(None),
+        m.Workspace.claimed_until < now,
+        m.Workspace.transition != Transition.DELETE,
+    )
+    return connection.execute(query.limit(BATCH)).scalars().all()
 
-    No other claimed workspace is deleted without a request.
-    """
-    past = m.Workspace.claimed_until < now
-    ids = connection.execute(
-        select(m.Workspace.id)
-        .where(m.Workspace.owner != PREBUILDS_OWNER, m.Workspace.deleted_at.is_(None), past)
-        .where(m.Workspace.transition != Transition.DELETE)
-        .limit(BATCH)
-    ).scalars()
+
+def _end_claims(connection: Connection, ids: Sequence[str], now: datetime) -> SweepResult:
+    """Begin deleting claimed workspaces that are past their time. No other one is deleted without a request."""
     # Checked again under the row's lock, because the owner may have extended it meanwhile.
-    builds = delete_workspaces(connection, list(ids), reason="claimed_ttl", initiator=RECONCILER, now=now, only=[past])
+    past = m.Workspace.claimed_until < now
+    builds = delete_workspaces(connection, ids, reason="claimed_ttl", initiator=RECONCILER, now=now, only=[past])
     return SweepResult(cleaned=len(builds), follow_up=FollowUp.of(builds))

@@ -19,6 +19,7 @@ from prebuild_tasks.messaging import NOTHING_SHOWN, Publisher
 from prebuild_tasks.model.vocabulary import BuildStatus
 from prebuild_tasks.schema import tables as m
 from prebuild_tasks.schema.lookup import read_names
+from prebuild_tasks.schema.row_locks import in_key_order
 from prebuild_tasks.workspaces.new_builds import NewBuild
 
 log = structlog.get_logger(__name__)
@@ -156,15 +157,18 @@ def mark_published(connection: Connection, build_ids: Collection[str], now: date
     """Record that messages of these builds are sent, so that the sweep sends again only what may have been lost."""
     connection.execute(
         update(m.Build)
-        .where(_is_one_of(connection, m.Build.id, build_ids), m.Build.status == BuildStatus.PENDING)
+        .where(_are_pending(connection, build_ids))
         .values(published_at=now, publications=m.Build.publications + 1)
     )
 
 
 def mark_unpublished(connection: Connection, build_ids: Collection[str]) -> None:
     """Record that the messages of these builds could not be sent."""
-    connection.execute(
-        update(m.Build)
-        .where(_is_one_of(connection, m.Build.id, build_ids), m.Build.status == BuildStatus.PENDING)
-        .values(published_at=None)
+    connection.execute(update(m.Build).where(_are_pending(connection, build_ids)).values(published_at=None))
+
+
+def _are_pending(connection: Connection, build_ids: Collection[str]) -> ColumnElement[bool]:
+    """Build the condition for those of these builds that are pending, which the sweep may be sending, too."""
+    return in_key_order(
+        m.Build.id, _is_one_of(connection, m.Build.id, build_ids), m.Build.status == BuildStatus.PENDING
     )

@@ -2,6 +2,9 @@
 
 The WHERE clause of each write repeats what the caller expects of the row, so only rows for which it still holds are
 written and returned. Locks are taken in the order of `schema/row_locks.py`.
+
+Several workspaces are locked in any order, over several statements, only under their preset's lock, or after they were
+locked in the order of their ids. Nobody else changes several of them at a time.
 """
 
 from __future__ import annotations
@@ -80,6 +83,8 @@ def cancel_starts(  # the builds, whose they must be, and the columns that recor
 ) -> tuple[int, list[NewBuild]]:
     """Cancel those of these start builds that are pending and whose workspace is still the pool's.
 
+    The caller has locked the builds with `skip_locked`, so this waits for none of them.
+
     Args:
         connection: The connection to write with.
         build_ids: The builds.
@@ -97,7 +102,7 @@ def cancel_starts(  # the builds, whose they must be, and the columns that recor
         .where(
             m.Build.id.in_(build_ids),
             m.Build.status == BuildStatus.PENDING,
-            # Checked again once the build is locked: it may have been reserved for a person in the meantime.
+            # Checked again now that the build is locked: it may have been reserved for a person in the meantime.
             m.Build.workspace_id.in_(select(m.Workspace.id).where(whose)),
         )
         .values(status=BuildStatus.CANCELED, completed_at=now, error=error, error_code=reason)

@@ -27,7 +27,10 @@ def insert_rows(
 
 
 def update_rows(connection: Connection, table: type[Base], rows: Sequence[tuple[int, Mapping[str, object]]]) -> None:
-    """Update rows by id. All rows change the same columns. Raises RefusedError if a row no longer exists."""
+    """Update rows by id. All rows change the same columns. Raises RefusedError if a row no longer exists.
+
+    The rows are locked in the order given, because only the holder of the declaration lock changes several of them.
+    """
     if not rows:
         return
     columns = rows[0][1].keys()

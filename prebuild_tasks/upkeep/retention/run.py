@@ -49,6 +49,7 @@ def prune(database: Database, settings: Settings) -> Pruned:
         total = 0
         for _ in range(BATCHES):
             with database.write() as connection:
+                counters.lock_mark(connection)
                 count = delete(connection, database.now(connection) - timedelta(seconds=keep), BATCH)
             total += count
             if count < BATCH:

@@ -1,7 +1,10 @@
 """Deletions of retention and pruning, in batches. Each statement checks again whether its rows may be deleted.
 
-A claimed workspace keeps its builds and their output, its events and its history. Rows
-that metrics count stay until they are in the totals.
+Rows that only this module still changes are locked in any order: the caller holds the mark of the counters, so that one
+transaction at a time deletes them.
+
+A claimed workspace keeps its builds and their output, its events and its history. Rows that metrics count stay until
+they are in the totals.
 """
 
 from __future__ import annotations
@@ -16,6 +19,7 @@ from prebuild_tasks.model.vocabulary import FINAL_STATUSES, PREBUILDS_OWNER
 from prebuild_tasks.schema import tables as m
 from prebuild_tasks.schema.conditions import TEMPLATE_OF_VERSION, VERSION_OF_PRESET
 from prebuild_tasks.schema.counters import counted_until, keep_builds, keep_preset
+from prebuild_tasks.schema.row_locks import in_key_order
 
 AUTO_VERSION = "auto-"
 """Prefix of the names of `auto` versions. A named version stays for `promote` until its template is deleted."""
@@ -94,7 +98,8 @@ def prune_events(connection: Connection, before: datetime, limit: int) -> int:
 def prune_probes(connection: Connection) -> int:
     """Delete the probes of workspaces that are no longer prebuilds."""
     prebuilds = select(m.Workspace.id).where(m.Workspace.owner == PREBUILDS_OWNER, m.Workspace.deleted_at.is_(None))
-    return connection.execute(delete(m.ProbeState).where(m.ProbeState.workspace_id.not_in(prebuilds))).rowcount
+    gone = in_key_order(m.ProbeState.workspace_id, m.ProbeState.workspace_id.not_in(prebuilds))
+    return connection.execute(delete(m.ProbeState).where(gone)).rowcount
 
 
 def prune_workers(connection: Connection, before: datetime) -> int:
@@ -109,7 +114,8 @@ def prune_workers(connection: Connection, before: datetime) -> int:
         exists().where(m.Workspace.host == m.Worker.host, m.Workspace.deleted_at.is_(None)),
         ~exists().where(newer.host == m.Worker.host, newer.role == m.Worker.role, newer.seen_at > m.Worker.seen_at),
     )
-    return connection.execute(delete(m.Worker).where(m.Worker.seen_at < before, ~is_latest_of_host)).rowcount
+    silent = in_key_order(m.Worker.name, m.Worker.seen_at < before, ~is_latest_of_host)
+    return connection.execute(delete(m.Worker).where(silent)).rowcount
 
 
 def drained_presets(connection: Connection, before: datetime, limit: int) -> Sequence[int]:

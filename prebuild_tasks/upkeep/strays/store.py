@@ -15,6 +15,7 @@ from prebuild_tasks.db.types import conflict_insert
 from prebuild_tasks.provisioners import Resource
 from prebuild_tasks.schema import tables as m
 from prebuild_tasks.schema.history import add_history
+from prebuild_tasks.schema.row_locks import for_no_key_update
 
 
 class StrayState(StrEnum):
@@ -48,9 +49,9 @@ class StrayView:
 def confirm(database: Database, *, actor: str) -> int:
     """Confirm the removal of all waiting strays, and return their number."""
     with database.write() as connection:
-        changed = connection.execute(
-            update(m.Stray).where(m.Stray.waiting.is_(True), m.Stray.confirmed_by == "").values(confirmed_by=actor)
-        )
+        is_open = m.Stray.waiting.is_(True), m.Stray.confirmed_by == ""
+        _lock(connection, *is_open)
+        changed = connection.execute(update(m.Stray).where(*is_open).values(confirmed_by=actor))
         if changed.rowcount:
             now = database.now(connection)
             add_history(connection, "sweep_confirmed", now=now, actor=actor, reason=f"{changed.rowcount} resources")
@@ -106,8 +107,9 @@ def remember(
     """
     table = m.Stray
     of_listing = (table.provisioner == name, table.host == host)
+    _lock(connection, *of_listing)
     connection.execute(delete(table).where(*of_listing, table.workspace_id.not_in(list(unknown))))
-    for item in unknown.values():
+    for _, item in sorted(unknown.items()):
         waits = held_back and not item.claimed
         insert = conflict_insert(connection, table).values(
             provisioner=name, host=host, workspace_id=item.workspace_id, resource_id=item.resource_id,
@@ -118,6 +120,13 @@ def remember(
         connection.execute(insert.on_conflict_do_update(index_elements=keys, set_=updated))
     query = select(table.workspace_id).where(*of_listing, table.confirmed_by != "", table.claimed.is_(False))
     return list(connection.execute(query).scalars())
+
+
+def _lock(connection: Connection, *conditions: ColumnElement[bool]) -> None:
+    """Lock strays in the order of their key, so that two sweeps of resources, or a confirmation, only queue up."""
+    table = m.Stray
+    query = select(table.workspace_id).where(*conditions)
+    connection.execute(for_no_key_update(query.order_by(table.provisioner, table.host, table.workspace_id))).all()
 
 
 def due(
