@@ -1,1 +1,1 @@
-"""Measurements against floors: what Celery, Redis and SQL cost by themselves for the same work, in the same run."""
+"""Benchmarks against floors: the cost of the same work with Celery, Redis and SQL alone, in the same run."""

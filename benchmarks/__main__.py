@@ -1,4 +1,4 @@
-"""`make bench`: what the product costs over its floors, measured in one run; exits 1 when a bound is missed.
+"""`make bench`: compare the product's costs with its floors in one run; exits with 1 when a bound is missed.
 
 python -m benchmarks [--rows 1,2] [--quick] [--fleet] [--json FILE]
 """
@@ -20,7 +20,7 @@ from prebuild_tasks.logs import configure_command_logging
 
 
 def main() -> int:
-    """Run the rows that were asked for, print each as it is measured."""
+    """Run the requested rows, and print each as soon as it is measured."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("--rows", default="", help="numbers of the rows to run, such as 1,2,4; 0 is the self-check")
     parser.add_argument("--quick", action="store_true", help="smaller and fewer: all of it in under two minutes")
@@ -30,7 +30,7 @@ def main() -> int:
     for name in [name for name in os.environ if name.startswith(("PREBUILD_", "DATABASE_URL", "REDIS_URL", "CELERY_"))]:
         del os.environ[name]
     configure_command_logging()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # whoever ends us ends the workers and servers, too
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # SIGTERM ends the workers and servers, too
     chosen = {int(number) for number in options.rows.split(",") if number}
     results: list[Result] = []
     started = time.perf_counter()
@@ -41,7 +41,7 @@ def main() -> int:
                 for result in row.run(bench):
                     print_row(result)
                     results.append(result)
-                    if options.json:  # what was measured is kept when the run is ended
+                    if options.json:  # an interrupted run keeps its results
                         write_json(options.json, results, {"quick": options.quick})
     seconds = time.perf_counter() - started
     missed = [f"{result.number} ({result.what})" for result in results if result.missed]

@@ -1,4 +1,4 @@
-"""Resources that rows share: servers that start when first asked for, databases with pools in them, settings."""
+"""Resources that rows share: servers that start when first needed, databases with pools, settings."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ POSTGRES_OPTIONS = {
 
 
 class Bench:
-    """One run: real Redis, real PostgreSQL, gone when the block ends."""
+    """One run with a real Redis and a real PostgreSQL, which end with the block."""
 
     def __init__(self, *, quick: bool = False) -> None:
         self.quick = quick
@@ -41,7 +41,7 @@ class Bench:
         self._stack.close()
 
     def scaled(self, full: int, quick: int) -> int:
-        """Return a size or a number of pairs: the full one, or the one of a quick run."""
+        """Return a size or a number of pairs, for a full or a quick run."""
         return quick if self.quick else full
 
     @cached_property
@@ -54,11 +54,11 @@ class Bench:
 
     @cached_property
     def postgres(self) -> str:
-        """The server's URL with `{}` for a database's name."""
+        """Return the server's URL with `{}` for a database's name."""
         return self._stack.enter_context(servers.restartable_postgres(POSTGRES_OPTIONS)).url
 
     def settings(self, database: Database | None = None, **values: Any) -> Settings:
-        """Return settings for this run's servers, and nothing from the environment's."""
+        """Return settings for this run's servers, ignoring the environment."""
         url = database.url if database else ""
         return Settings(
             data_dir=self.directory / "data", host="bench", redis_url=self.redis_url, database_url=url, **values
@@ -72,7 +72,7 @@ class Bench:
         return database
 
     def populated(self, presets: int, each: int, history: int = 0) -> Database:
-        """Return a database with so many full pools, made once per run; rows that share it restore it."""
+        """Return a database with this number of full pools, made once per run; rows that share it restore it."""
         key = (presets, each, history)
         if key not in self._populated:
             self._populated[key] = database = self.database(f"p{presets}x{each}h{history}")
@@ -80,7 +80,7 @@ class Bench:
         return self._populated[key]
 
     def connect(self, database: Database, **options: Any) -> psycopg.Connection[Any]:
-        """Open a plain psycopg connection to it, set as the product's are, for floors. The caller closes it."""
+        """Open a plain psycopg connection for floors, with the product's options. The caller closes it."""
         connection = psycopg.connect(dsn(database), **options)
         connection.execute("SET TIME ZONE 'UTC'")
         connection.commit()
@@ -93,5 +93,5 @@ class Bench:
 
 
 def dsn(database: Database) -> str:
-    """Where the database is, in libpq's words."""
+    """Return the database's address as a libpq connection string."""
     return database.url.replace("postgresql+psycopg://", "postgresql://", 1)

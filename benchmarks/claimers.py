@@ -1,4 +1,4 @@
-"""Functions that the client processes of the claim's row call."""
+"""Functions that the client processes of the claims' row call."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from prebuild_tasks.logs import configure_command_logging
 
 
 def product(url: str, template: str, preset: str) -> Callable[[str], object]:
-    """Claims as a portal's process makes them: one Database for all its threads."""
+    """Claim like a portal's process, with one Database for all threads."""
     configure_command_logging()
     database, presets = Database(url), [f"{template}/{preset}"]
     return lambda who: claim(database, ClaimRequest(owner=f"person-{who}", presets=presets))

@@ -1,7 +1,7 @@
-"""Client processes with threads that do one thing again and again on command, and say how long each time took.
+"""Client processes whose threads repeat a call on command, and report how long each call took.
 
-python -m benchmarks.clients MODULE:FACTORY THREADS NUMBER ARGUMENT…: the factory makes what each thread calls, with a
-word that no other call gets. Nothing here imports the product: floors run in the same kind of process as it does.
+python -m benchmarks.clients MODULE:FACTORY THREADS NUMBER ARGUMENT…: the factory makes each thread's function, which
+gets a unique word per call. Nothing here imports the product, so that floors run in the same kind of process.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ Call = Callable[[str], object]
 
 
 class Clients:
-    """So many threads, spread over processes, that wait for a command."""
+    """Threads, spread over processes, that wait for a command."""
 
     def __init__(self, target: str, processes: int, threads: int, *arguments: str) -> None:
         self.threads = threads
@@ -37,7 +37,7 @@ class Clients:
             self._answer(process)
 
     def run(self, calls: int) -> list[float]:
-        """Every thread calls that often; the seconds of each call."""
+        """Let every thread make this number of calls, and return the seconds of each call."""
         for process in self._processes:
             assert process.stdin
             process.stdin.write(f"{calls}\n")
@@ -67,7 +67,7 @@ def clients(target: str, processes: int, threads: int, *arguments: str) -> Itera
 
 
 def percentile(figures: list[float], share: float) -> float:
-    """Return the figure that this share of them does not exceed."""
+    """Return the value that this share of the figures does not exceed."""
     return sorted(figures)[min(int(len(figures) * share), len(figures) - 1)]
 
 

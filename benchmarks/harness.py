@@ -1,7 +1,7 @@
-"""Floor and product side by side: interleaved runs, the ratio of their medians, how sure it is, and what it must reach.
+"""Compare product and floor: interleaved runs, the ratio of their medians, its interval, and its bound.
 
-Whatever else the machine does meets both alike, so ratios hold where absolute times don't. A ratio is judged on the
-unfavourable end of its interval: "met" means met with the noise of this run counted against us.
+Other load on the machine affects both alike, so ratios are stable where absolute times are not. A ratio is judged by
+the unfavorable end of its interval: "met" means met even with this run's noise counted against the product.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 Work = Callable[[int], float | None]
-"""One run, given the number of its pair. What it returns is the figure; None: the seconds the call took."""
+"""Makes one run, given the number of its pair. Its result is the figure; None: the seconds that the call took."""
 
 PAIRS_MIN = 7
 _RESAMPLES = 2000
@@ -24,7 +24,7 @@ _ABOUT_ONE = (0.95, 1.05)
 
 @dataclass(frozen=True, slots=True)
 class Bound:
-    """What must be reached: at most, or at least, this much."""
+    """The bound of a figure: at most, or at least, this value."""
 
     limit: float
     better: Literal["lower", "higher"] = "lower"
@@ -39,7 +39,7 @@ class Bound:
 
 @dataclass(slots=True)
 class Row:
-    """One line of the table: figures of the product and of its floor, pair by pair."""
+    """A line of the table: figures of the product and of its floor, pair by pair."""
 
     number: int
     what: str
@@ -47,9 +47,9 @@ class Row:
     floor: list[float]
     bound: Bound | None
     unit: str = "s"
-    """Of the figures: `s`, or what is counted, such as `/s` or `MiB`."""
+    """Unit of the figures, such as `s`, `/s` or `MiB`."""
     notes: dict[str, Any] = field(default_factory=dict)
-    """Further figures of this row, printed under it."""
+    """Further figures, printed under the row."""
 
     @property
     def ratio(self) -> float:
@@ -57,7 +57,7 @@ class Row:
 
     @property
     def interval(self) -> tuple[float, float]:
-        """The bootstrap interval (95 %) of the ratio of medians; pairs are drawn whole, as they were run."""
+        """Return the bootstrap interval (95 %) of the ratio of medians; whole pairs are drawn."""
         return _interval(
             len(self.product),
             lambda drawn: (
@@ -67,7 +67,7 @@ class Row:
 
     @property
     def spread(self) -> float:
-        """The product's interquartile range as a share of its median."""
+        """Return the product's interquartile range as a share of its median."""
         return _spread(self.product)
 
     @property
@@ -80,7 +80,7 @@ class Row:
 
 
 class SelfCheck(Row):
-    """The floor against itself. Far from 1, or not sure to be near it, the run was too noisy to judge by."""
+    """The floor against itself. If the ratio is far from 1, or its interval is wide, the run is too noisy to judge."""
 
     @property
     def verdict(self) -> str:
@@ -134,12 +134,12 @@ Result = Row | Absolute | Reported
 def compare(
     number: int, what: str, product: Work, floor: Work, *, pairs: int, bound: Bound | None, unit: str = "s"
 ) -> Row:
-    """Run both once to warm up, then in turns, the first of each pair being the second of the next."""
+    """Run both once to warm up, then in pairs, alternating which of the two comes first."""
     return _paired(Row(number, what, [], [], bound, unit), product, floor, pairs)
 
 
 def self_check(floor: Work, *, pairs: int, what: str = "floor against itself", unit: str = "s") -> SelfCheck:
-    """Compare the floor with itself: what this machine's noise alone does to a ratio."""
+    """Compare the floor with itself, which shows the effect of this machine's noise on a ratio."""
     row = SelfCheck(0, what, [], [], None, unit)
     _paired(row, floor, floor, pairs)
     return row
@@ -148,7 +148,7 @@ def self_check(floor: Work, *, pairs: int, what: str = "floor against itself", u
 def absolute(
     number: int, what: str, product: Work, *, times: int, bound: Bound, unit: str = "s", notes: Any = None
 ) -> Absolute:
-    """Run it so many times, after once to warm up, and judge its median by itself."""
+    """Run once to warm up, then this number of times, and judge the median by itself."""
     _measure(product, -1)
     return Absolute(number, what, [_measure(product, turn) for turn in range(times)], bound, unit, dict(notes or {}))
 
@@ -171,7 +171,7 @@ def _paired(row: Row, product: Work, floor: Work, pairs: int) -> Row:
 
 
 def _measure(work: Work, pair: int) -> float:
-    gc.collect()  # what the run before left behind is not this one's cost
+    gc.collect()  # garbage of the previous run must not count for this one
     started = time.perf_counter()
     figure = work(pair)
     return time.perf_counter() - started if figure is None else figure

@@ -1,4 +1,4 @@
-"""Pools for measurements, written by the database itself: full, steady, and of every kind a fleet has."""
+"""Pools for measurements, written by the database itself: full, steady, and of every kind in a fleet."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ SELECT gen_random_uuid(), 'prebuild-' || p || '-' || s, 'prebuilds', 1, p, md5('
     'resource-' || p || '-' || s, 'http://127.0.0.1/', ''
 FROM generate_series(1, :presets) p, generate_series(0, :each - 1) s
 """
-# What was: claimed by somebody, deleted since.
+# History: claimed by somebody, deleted since.
 _HISTORY = """
 INSERT INTO workspaces (id, name, owner, organization_id, preset_id, recipe_digest, created_at, ready_at, claimed_at,
     deleted_at, transition, status, build_number, reason, host, resource_id, url, directory)
@@ -75,7 +75,7 @@ FROM unnest(ARRAY['organizations', 'templates', 'template_versions', 'presets'])
 
 
 def populate(database: Database, presets: int, each: int, history: int = 0) -> None:
-    """So many pools, each full with so many ready prebuilds, and `history` workspaces that were. PostgreSQL only."""
+    """Make full pools of ready prebuilds, and `history` deleted workspaces. PostgreSQL only."""
     sizes = {"presets": presets, "each": each, "history": history, "templates": min(TEMPLATES, presets)}
     statements = [_ORGANIZATIONS, _TEMPLATES, _VERSIONS, _PRESETS, _SCHEDULES, _WORKSPACES]
     statements += [_HISTORY] if history else []
@@ -89,7 +89,7 @@ def populate(database: Database, presets: int, each: int, history: int = 0) -> N
 
 
 def stock(database: Database, presets: int, each: int) -> None:
-    """Fill so many declared pools, whose ids run from 1."""
+    """Fill this number of declared pools, whose ids begin with 1."""
     with database.write() as connection:
         connection.execute(text(_WORKSPACES), {"presets": presets, "each": each})
         connection.execute(text(_BUILDS))
@@ -97,6 +97,6 @@ def stock(database: Database, presets: int, each: int) -> None:
 
 
 def vacuum(database: Database) -> None:
-    """Settle what was written, as autovacuum would in time."""
+    """Update statistics and the visibility map, as autovacuum would in time."""
     with database.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
         connection.execute(text("VACUUM ANALYZE"))

@@ -1,4 +1,4 @@
-"""Worker processes of a run: started with an environment of their own, ended with it."""
+"""Worker processes of a run, with their own environment; they end with the run."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _GRACE = 15.0
 
 
 def environment(settings: Settings, **more: str) -> dict[str, str]:
-    """Of processes that work on these settings' servers."""
+    """Return the environment of processes that use these settings' servers."""
     settings.data_dir.mkdir(parents=True, exist_ok=True)
     return {
         "PATH": f"{BIN}:{os.environ['PATH']}",
@@ -58,7 +58,7 @@ def running(arguments: Sequence[str], environ: Mapping[str, str], log: Path) -> 
 
 
 def until(true: Callable[[], bool], what: str, timeout: float = 60.0, pause: float = 0.002) -> None:
-    """Wait for it. Raises TimeoutError."""
+    """Wait for a condition. Raises TimeoutError."""
     end = time.perf_counter() + timeout
     while not true():
         if time.perf_counter() > end:
@@ -67,7 +67,7 @@ def until(true: Callable[[], bool], what: str, timeout: float = 60.0, pause: flo
 
 
 def worked_off(client: redis.Redis, queue: str) -> bool:
-    """Whether nothing lies in the queue, and nothing taken from it waits for its acknowledgement."""
+    """Tell whether the queue is empty, and every message taken from it is acknowledged."""
     with client.pipeline() as pipeline:
         pipeline.llen(queue)
         pipeline.hlen("unacked")
@@ -83,6 +83,6 @@ def staffed(settings: Settings, *names: str, **more: str) -> Iterator[list[subpr
 
 
 def family(process: subprocess.Popen[bytes]) -> list[psutil.Process]:
-    """Return a worker and its pool."""
+    """Return a worker and its child processes."""
     parent = psutil.Process(process.pid)
     return [parent, *parent.children(recursive=True)]

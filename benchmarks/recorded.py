@@ -1,4 +1,4 @@
-"""The statements that product code sends, so that a floor can send the very same."""
+"""Record the statements that the product sends, so that a floor can send exactly the same ones."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from prebuild_tasks.db.engine import Database
 
 @contextmanager
 def recorded(database: Database) -> Iterator[list[Statement]]:
-    """Every statement sent while the block runs, with its values as the driver got them."""
+    """Record every statement sent while the block runs, with its values as the driver gets them."""
     statements: list[Statement] = []
 
     def note(_connection: Any, _cursor: Any, text: str, values: Any, *_: Any) -> None:

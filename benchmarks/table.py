@@ -1,4 +1,4 @@
-"""The output of a run: a table for people, JSON for machines."""
+"""Print the results of a run as a table, and write them as JSON."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def print_head() -> None:
 
 
 def print_row(result: Result) -> None:
-    """One line, and its further figures under it; printed as soon as it is measured."""
+    """Print a line, and its further figures under it."""
     if isinstance(result, Reported):
         _line((str(result.number), result.what, *[""] * 7))
     elif isinstance(result, Absolute):
@@ -42,7 +42,7 @@ def print_row(result: Result) -> None:
 
 
 def write_json(path: Path, results: Sequence[Result], about: dict[str, Any]) -> None:
-    """Everything that was measured, run by run."""
+    """Write every figure of every run."""
     machine = {"python": platform.python_version(), "machine": platform.machine(), **about}
     path.write_text(json.dumps({**machine, "rows": [_as_json(result) for result in results]}, indent=1) + "\n")
 

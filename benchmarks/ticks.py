@@ -1,4 +1,4 @@
-"""Parts that rows about the tick share: the product's tick, its floors, and a queue that is emptied between them."""
+"""Parts of the rows about the tick: the product's tick, its floors, and a queue that is emptied in between."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from prebuild_tasks.reconcile.turn import plan_tick
 
 @dataclass
 class Ticks:
-    """One database's ticks with one fan-out, and the same work without the product."""
+    """Ticks on one database with one fan-out, and the same work without the product."""
 
     bench: Bench
     database: Database
@@ -56,14 +56,14 @@ class Ticks:
 
     @cached_property
     def statements(self) -> list[Statement]:
-        """The snapshot's."""
+        """Return the snapshot's statements."""
         with self.database.snapshot() as connection, recorded(self.database) as statements:
             read_global(self.database, connection, self.runtime.settings.backoff_lookback)
         return statements
 
     @cached_property
     def calls(self) -> list[tuple[list[Any], dict[str, Any]]]:
-        """The arguments of the messages the product sends."""
+        """Return the arguments of the messages that the product sends."""
         _, preset_ids = plan_tick(self.database, self.runtime.settings)
         return [([preset_id], {"tick": 1}) for preset_id in preset_ids]
 
@@ -113,7 +113,7 @@ def ticks(bench: Bench, database: Database, fanout: str) -> Iterator[Ticks]:
 
 @contextmanager
 def drifted(database: Database) -> Iterator[None]:
-    """Leave a tenth of the pools two short of their size while the block runs, so that there is something to order."""
+    """Leave a tenth of the pools two short of their size while the block runs, so that there is work to order."""
     with database.write() as connection:
         connection.execute(text("UPDATE presets SET desired = desired + 2 WHERE id % 10 = 1"))
     try:

@@ -1,1 +1,1 @@
-"""The floors: psycopg, redis-py, kombu and Celery alone. Nothing here may import the product."""
+"""Floors made of psycopg, redis-py, kombu and Celery alone. Nothing here may import the product."""

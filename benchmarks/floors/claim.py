@@ -1,6 +1,6 @@
-"""A claim as one would write it by hand with psycopg: the same reads and the same writes.
+"""A claim written by hand with psycopg, with the product's reads and writes.
 
-By `in_steps`, a transaction with a statement for each; by `at_once`, everything in one statement.
+`in_steps` is a transaction with a statement for each; `at_once` does everything in one statement.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ _ONE = _TOGETHER.format(
 
 
 def in_steps(dsn: str, template: str, preset: str) -> Callable[[str], object]:
-    """Claims by one transaction of several statements."""
+    """Claim by one transaction of several statements."""
     connected = _PerThread(dsn, autocommit=False)
 
     def claim(who: str) -> object:
@@ -89,7 +89,7 @@ def in_steps(dsn: str, template: str, preset: str) -> Callable[[str], object]:
 
 
 def at_once(dsn: str, template: str, preset: str) -> Callable[[str], object]:
-    """Claims by one statement that is a transaction by itself."""
+    """Claim by one statement that is a transaction by itself."""
     connected = _PerThread(dsn, autocommit=True)
 
     def claim(who: str) -> object:
@@ -105,7 +105,7 @@ def at_once(dsn: str, template: str, preset: str) -> Callable[[str], object]:
 
 
 class _PerThread(threading.local):
-    """A connection of its own for every thread."""
+    """Gives every thread its own connection."""
 
     def __init__(self, dsn: str, *, autocommit: bool) -> None:
         self._dsn, self._autocommit = dsn, autocommit

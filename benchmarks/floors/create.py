@@ -1,4 +1,4 @@
-"""A hundred new prebuilds as two multi-row inserts; a lock as SET NX PX, DEL and a row lock."""
+"""Floors for creating prebuilds, two multi-row inserts, and for locking, SET NX PX, DEL and a row lock."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _BUILD = "(%s, %s, 1, %s, 1, 'start', 'pending', 'deficit', 'reconciler', 2, '',
 
 
 def insert(connection: psycopg.Connection[Any], preset_id: int, count: int, now: datetime) -> list[str]:
-    """Insert and commit so many workspaces with their builds; the builds' ids."""
+    """Insert and commit this number of workspaces with their builds; return the builds' ids."""
     workspaces = [uuid.uuid4() for _ in range(count)]
     builds = [uuid.uuid4() for _ in range(count)]
     values: list[Any] = []
@@ -38,7 +38,7 @@ def insert(connection: psycopg.Connection[Any], preset_id: int, count: int, now:
 
 
 def lock(client: redis.Redis, connection: psycopg.Connection[Any], preset_id: int) -> None:
-    """Take and give back a key, and a preset's row lock in between."""
+    """Acquire and release a key, with a preset's row lock in between."""
     key = f"floor:lock:{preset_id}"
     assert client.set(key, "token", nx=True, px=60_000)
     connection.execute("SELECT id FROM presets WHERE id = %s FOR NO KEY UPDATE", (preset_id,)).fetchone()

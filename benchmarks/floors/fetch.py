@@ -1,4 +1,4 @@
-"""SQL statements through psycopg, fetched and dropped."""
+"""Run SQL statements through psycopg, and discard the rows."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from typing import Any
 import psycopg
 
 Statement = tuple[str, Mapping[str, Any]]
-"""The text of a statement and its values."""
+"""A statement's text and values."""
 
 
 def fetch(connection: psycopg.Connection[Any], statements: Sequence[Statement]) -> int:
-    """Run them in one read-only transaction that sees one instant; how many rows came."""
+    """Run statements in one read-only, repeatable-read transaction; return the number of rows."""
     rows = 0
     connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
     for statement, values in statements:

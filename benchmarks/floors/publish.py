@@ -1,4 +1,4 @@
-"""Task messages through Celery and kombu alone: one pipelined batch, or one `apply_async` after the other."""
+"""Send task messages through Celery and kombu alone: in one pipelined batch, or one `apply_async` after another."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def batch(app: Celery, queue: str, task: str, calls: Sequence[tuple[list[Any], d
     """Use kombu's `Producer.batch` with Celery's own `as_task_v2`, straight into the queue's list."""
     with app.producer_pool.acquire(block=True) as producer, producer.batch(BATCH):
         for args, kwargs in calls:
-            # As `apply_async` says it of a task that keeps no result; unsaid, a worker would keep one.
+            # As in `apply_async` for a task that keeps no result; without it, a worker would store one.
             message = app.amqp.as_task_v2(uuid(), task, args, kwargs, ignore_result=True)
             producer.publish(
                 message.body,
@@ -43,11 +43,11 @@ def batch(app: Celery, queue: str, task: str, calls: Sequence[tuple[list[Any], d
 
 
 def loop(app: Celery, calls: Sequence[tuple[list[Any], dict[str, Any]]]) -> None:
-    """Call plain `apply_async` for each."""
+    """Call plain `apply_async` for each message."""
     task = app.tasks[TASK]
     for args, kwargs in calls:
         task.apply_async(args, kwargs)
 
 
 def _nothing(*_: Any, **__: Any) -> None:
-    """Never run: there is no worker."""
+    """Do nothing; never called, because there is no worker."""

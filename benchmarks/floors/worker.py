@@ -1,4 +1,4 @@
-"""A worker whose task makes given Redis calls and SQL statements, and nothing else.
+"""A worker whose task makes only the Redis calls and SQL statements listed in a file.
 
 celery -A benchmarks.floors.worker worker; FLOOR names a JSON file: broker, redis, queue, dsn, the task's time limits
 (hard, soft), statements (text, values) and scripts (text, keys, arguments). `{id}` in keys, and the value
@@ -69,7 +69,7 @@ def turn(preset: str) -> None:
 
 @app.task(name="floor.nothing")
 def nothing(*_: Any) -> None:
-    """For what a worker costs by itself."""
+    """Do nothing, to measure the cost of the worker itself."""
 
 
 for _name in GIVEN.get("imports", ()):

@@ -24,7 +24,7 @@ class Found:
 
 
 def discover() -> list[Found]:
-    """Every row, in the order of their numbers. Raises ValueError when two share one."""
+    """Return all rows in the order of their numbers. Raises ValueError when two share one."""
     rows: dict[int, Found] = {}
     for info in pkgutil.iter_modules(__path__):
         if not info.name.startswith("row_"):

@@ -1,4 +1,4 @@
-"""The floor against itself: what this machine's noise alone does to a ratio."""
+"""The floor against itself, which shows the effect of this machine's noise on a ratio."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A tick that sends every pool a message, against the same messages and statements without the product."""
+"""A tick that sends a message for every pool, against the same messages and statements without the product."""
 
 from __future__ import annotations
 

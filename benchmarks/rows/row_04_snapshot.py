@@ -1,4 +1,4 @@
-"""The global snapshot at two sizes: time, statements and memory, and what of it is fetching, what deciding."""
+"""The global snapshot at two sizes: time, statements and memory, split into fetching and deciding."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def _snapshot(bench: Bench, tick: Ticks, presets: int) -> Row:
 
 
 def _decisions(bench: Bench, tick: Ticks, presets: int) -> Row:
-    """Deciding in pure Python takes less time than fetching the rows it is decided on."""
+    """Deciding in pure Python takes less time than fetching the rows that are decided on."""
     snapshot = _read(tick)
 
     def decide(_: int) -> None:
@@ -80,8 +80,8 @@ def _statements(tick: Ticks) -> int:
 
 
 def _memory(tick: Ticks) -> int:
-    """Measure the most memory that Python held at once for it, over what it held before."""
-    gc.collect()  # also empties the free lists, out of which a small snapshot would be made for nothing
+    """Measure the peak memory that Python allocates for a call, over what it held before."""
+    gc.collect()  # also empties the free lists, from which a small snapshot could be made without allocating
     tracemalloc.start()
     try:
         _read(tick)

@@ -1,7 +1,7 @@
 """Claims from client processes, against the same reads and writes in plain SQL from as many.
 
-The floor that is judged does them by hand, a statement each in one transaction; the notes also compare with the
-sharpest SQL there is, everything in one statement.
+The judged floor has a statement for each in one transaction; the notes also compare with everything in one
+hand-written statement.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from tests.support import bulk
 PREBUILDS = 10_000
 _TEMPLATE, _PRESET = "template-1", "preset-1"
 _SIZES = {1: (1, 1), 8: (2, 4), 32: (2, 16)}
-"""Clients: processes, and threads in each."""
+"""Numbers of clients: processes, and threads in each."""
 
 
 def run(bench: Bench) -> Iterator[Result]:
@@ -74,7 +74,7 @@ def _free(database: Database) -> int:
 
 
 def _check(database: Database) -> None:
-    """Raise AssertionError when a workspace was given away twice, or a claim left no event."""
+    """Raise AssertionError if a workspace was claimed twice, or a claim left no event."""
     with database.read() as connection:
         query = text("SELECT count(*), count(DISTINCT workspace_id) FROM claim_events WHERE hit")
         events, distinct = connection.execute(query).one()

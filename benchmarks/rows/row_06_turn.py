@@ -1,6 +1,6 @@
 """Turns that find nothing to do, end to end through a worker, against a task with the same Redis calls and statements.
 
-Both workers have Celery's options alike: acknowledging late, one message at a time, time limits, events.
+Both workers have the same options of Celery: late acknowledgement, one message at a time, time limits, events.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ def run(bench: Bench) -> Iterator[Result]:
 
 
 def _worked(client: redis.Redis, app: Celery, queue: str, task: str, number: int) -> float:
-    """Seconds from when so many messages are there, all at once, until they are worked off."""
+    """Send messages all at once, and measure the seconds until the queue is empty."""
     publish.batch(app, _STAGE, task, [([str(turn % _PRESETS + 1)], {}) for turn in range(number)])
     started = time.perf_counter()
     client.rename(_STAGE, queue)
@@ -71,7 +71,7 @@ def _worked(client: redis.Redis, app: Celery, queue: str, task: str, number: int
 
 
 def _instructions(bench: Bench, database: Database, runtime: Runtime) -> Path:
-    """Write what the floor's task does: the statements of a turn, as recorded, and the lock's scripts."""
+    """Write the floor's instructions: the recorded statements of a turn, and the lock's scripts."""
     with recorded(database) as statements:
         assert reconcile_preset(database, runtime.settings, 1).outcome == "steady"
     names = [f"floor:{name}:{{id}}" for name in ("lock", "again")]

@@ -20,7 +20,7 @@ from tests.support import bulk
 
 COUNT = 100
 _EACH = 4
-"""Presets in one run."""
+"""Number of presets in one run."""
 
 
 def run(bench: Bench) -> Iterator[Result]:

@@ -1,4 +1,4 @@
-"""A preset's lock with its row lock, taken and given back, against the bare commands."""
+"""Acquiring and releasing a preset's lock with its row lock, against the bare commands."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""From a claim's answer until the replacement's build is taken, while a whole tick's messages are queued.
+"""The time from a claim's answer until the replacement's build is taken, while a whole tick's messages are queued.
 
-Worker and builds worker run as the Procfile starts them. Absolute: it is what people wait for when a pool is empty.
+Worker and builds worker run as the Procfile starts them. Judged absolutely, as users wait for it if a pool is empty.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from tests.support import bulk
 
 _PRESETS = 10_000
 _CLAIMED = 20
-"""So many of the presets are really built, and claimed from in turns."""
+"""Number of presets that are really built, and claimed from in turn."""
 _TAKEN = text("SELECT count(*) FROM builds WHERE preset_id = :preset AND reason = 'deficit' AND attempt > 0")
 
 
@@ -60,7 +60,7 @@ def run(bench: Bench) -> Iterator[Result]:
 
 
 def _refill(runtime: Runtime, database: Database, preset: int, number: int) -> float:
-    """Seconds from the answer until a builds worker has the replacement."""
+    """Measure the seconds from the answer until a builds worker has taken the replacement."""
     until(lambda: _ready(database, preset) == 1, "the pool is full again")
     before = _started(database, preset)
     request = ClaimRequest(owner=f"person-{number}", presets=[f"template-{preset}/preset-{preset}"])

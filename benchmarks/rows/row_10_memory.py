@@ -80,7 +80,7 @@ def _rounded(sizes: list[float]) -> list[int]:
 
 
 def _imported(runtime: Runtime) -> list[str]:
-    """Everything the worker imports that is not the product's."""
+    """List everything that the worker imports, except the product."""
     done = subprocess.run(
         [sys.executable, "-c", _IMPORTED], env=environment(runtime.settings), capture_output=True, text=True, check=True
     )
@@ -89,6 +89,6 @@ def _imported(runtime: Runtime) -> list[str]:
 
 
 def _pss(process: subprocess.Popen[bytes]) -> list[float]:
-    """MiB that each process of the worker answers for, what is shared being divided among those that share it."""
+    """Return the PSS of each process of the worker in MiB, in which shared pages are divided among their users."""
     rollups = [Path(f"/proc/{each.pid}/smaps_rollup").read_text() for each in family(process)]
     return [int(match[1]) / _MIB for text in rollups if (match := re.search(r"^Pss:\s+(\d+) kB", text, re.MULTILINE))]

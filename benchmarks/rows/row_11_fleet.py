@@ -1,7 +1,7 @@
-"""A fleet: 10,000 pools on the simulated provisioner through real Celery, while people claim for three minutes.
+"""A fleet of 10,000 pools on the simulated provisioner through real Celery, while people claim for three minutes.
 
-Beat, a worker and a builds worker run as the Procfile starts them, on pools that they filled themselves. Reported, not
-judged; it fails only when the pools do not get full again.
+Beat, a worker and a builds worker run as the Procfile starts them, on pools that they have filled. Reported, not
+judged; it fails only if the pools do not become full again.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ from tests.support import bulk
 
 LONG = True
 _RATE = 10.0
-"""Claims a second."""
+"""Claims per second."""
 _NEVER = "86400"
-"""Seconds: the run is shorter than what would otherwise look for strays and probe."""
+"""Seconds between searches for strays, and between probes: longer than the run, so that there are none."""
 _READY = "SELECT count(*) FROM workspaces WHERE owner = 'prebuilds' AND ready_at IS NOT NULL AND deleted_at IS NULL"
 
 
@@ -76,7 +76,7 @@ def run(bench: Bench) -> Iterator[Result]:
 
 
 def _claims(runtime: Runtime, database: Database, presets: int, seconds: float) -> dict[str, Any]:
-    """People come one by one, to pools by chance; a tenth of the pools gets half of them."""
+    """Claim one after another from random pools; a tenth of the pools gets half of the claims."""
     chance, hits, misses, lowest, taken = random.Random(7), 0, 0, presets, []
     begun = time.perf_counter()
     while (now := time.perf_counter() - begun) < seconds:
@@ -109,7 +109,7 @@ def _ready(database: Database) -> int:
 
 
 def _cpu(process: Any) -> float:
-    """Seconds that a process and its pool have used so far."""
+    """Return the CPU seconds that a worker and its children have used so far."""
     used = 0.0
     for each in family(process):
         times = each.cpu_times()

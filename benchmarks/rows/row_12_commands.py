@@ -1,4 +1,4 @@
-"""Commands that people wait for: `status` and `plan` on a big fleet by the clock, `--help` against its libraries."""
+"""Interactive commands: `status` and `plan` on a big fleet in seconds, `--help` against its libraries."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def _call(arguments: Sequence[str | Path], environ: dict[str, str]) -> None:
 
 
 def _pools(presets: int, each: int, changed: int = 0) -> str:
-    """Write a pools file; with `changed` every tenth preset asks for that many."""
+    """Write a pools file in which every tenth preset has the size `changed`, if it is given."""
     lines = ["schema: 1", "templates:"]
     for template in range(TEMPLATES):
         lines += [f"  - name: template-{template}", "    provisioner: simulated", "    config: {}", "    presets:"]

@@ -186,9 +186,9 @@ def test_processes_are_started_as_the_procfile_starts_them() -> None:
 
 _COMMAND = re.compile(rf"\bprebuild (?:{'|'.join(COMMANDS)})\b|\bcelery -A\b|(?<![\w-])--[a-z]")
 _FACES = {"cli", "remedy_commands.py"}
-"""Where commands and options of the command line are spelled."""
+"""Modules that may spell commands and options."""
 _FLOWER = "worker/flower.py"
-"""It reads Flower's own options, which are not those of the command line."""
+"""The module that reads Flower's own options, which are not those of the command line."""
 
 
 def _strings(tree: ast.Module) -> Iterator[tuple[int, str]]:

@@ -1,5 +1,5 @@
-"""With an empty PREBUILD_DATABASE_URL beside a set DATABASE_URL the service wrote to a SQLite file of its own, while
-`config show` named DATABASE_URL as the source; Redis the same. Compose and CI hand on what nobody has set as empty."""
+"""With an empty PREBUILD_DATABASE_URL beside a set DATABASE_URL, the service used its own SQLite file, while
+`config show` named DATABASE_URL as the source; likewise for Redis. Compose and CI pass unset variables as empty."""
 
 from __future__ import annotations
 

@@ -94,7 +94,7 @@ class Cluster(Service):
             **SCALED,
         )
         self.locks = place / "locks"
-        """Where every process writes in which order its transactions lock."""
+        """Directory in which every process records the lock order of its transactions."""
         self.locks.mkdir(parents=True)
         self._stop_recording = lock_recorder.install(self.locks)
         self.faults = place / "faults"
@@ -152,7 +152,7 @@ class Cluster(Service):
         return any(pid in process.name.split("/") for process in self.liveness().processes)
 
     def remove(self, name: str) -> None:
-        """End a process for good."""
+        """End a process permanently."""
         with self._guard:
             member = self.members.pop(name)
         self.signal_group(member, signal.SIGKILL)

@@ -46,7 +46,7 @@ class Proxy:
             try:
                 await asyncio.get_running_loop().create_future()
             finally:
-                await asyncio.sleep(0.01)  # what is being accepted comes to `_accepted`: from a closed server it can't
+                await asyncio.sleep(0.01)  # pending connections reach `_accepted` before the server closes
                 server.close()
 
         def main() -> None:

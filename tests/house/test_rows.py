@@ -14,7 +14,7 @@ def is_row(node: ast.expr) -> bool:
 
 
 def by_position(tree: ast.AST) -> Iterator[int]:
-    """The lines that read a row by position: `row[0]`, `row[1:]`, `f(*row)`, `made._make(row)`."""
+    """Yield the lines that read a row by position: `row[0]`, `row[1:]`, `f(*row)`, `made._make(row)`."""
     for node in ast.walk(tree):
         match node:
             case ast.Subscript(value=value, slice=ast.Slice() | ast.Constant(value=int())) if is_row(value):
@@ -32,7 +32,7 @@ def takes_row(annotation: ast.expr | None) -> bool:
 
 
 def returned_rows(tree: ast.AST) -> Iterator[str]:
-    """The public functions and methods that return rows of SQLAlchemy."""
+    """Yield the public functions and methods that return rows of SQLAlchemy."""
     for node in ast.walk(tree):
         if isinstance(node, ast.FunctionDef) and not node.name.startswith("_") and takes_row(node.returns):
             yield node.name

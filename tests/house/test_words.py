@@ -55,11 +55,11 @@ PHRASES = {
     "a noun or an imperative": r"\bWhom\b",
     "a sentence that stands by itself": r"\"\"\"The same\b|\bThe same, for\b",
 }
-"""What to write, and what not to."""
+"""The words to write, and a pattern of those not to."""
 NAMES = frozenset({"found", "words", "given", "said", "here", "mine", "everybody"})
-"""Names of variables and fields that do not say what they hold."""
+"""Names of variables and fields that do not say what they hold. Tests may still use them."""
 OPENINGS = re.compile(r"(?:What|How|Who|Whom)\b")
-"""A module's docstring begins with a noun phrase or an imperative."""
+"""Openings that a module's docstring must not have: it begins with a noun phrase or an imperative."""
 KEPT = {
     "prebuild_tasks/tasks.py": "here",  # an argument of a task, as release 0.1 sends it
     "prebuild_tasks/ports.py": "Suspendable",
