@@ -24,7 +24,7 @@ from prebuild_tasks.reconcile.rules.next_turn import NextTurn, next_turn
 from prebuild_tasks.reconcile.rules.reasons import Reason
 from prebuild_tasks.reconcile.rules.rollout import ALONE, PoolVersion, Rolling
 from prebuild_tasks.reconcile.rules.state import count
-from prebuild_tasks.reconcile.rules.wants import Wanted, wants
+from prebuild_tasks.reconcile.rules.wants import Quantities, Wanted, wants
 from prebuild_tasks.reconcile.store import preset_view, snapshots
 from prebuild_tasks.reconcile.store.other_versions import read_other_versions
 from prebuild_tasks.reconcile.store.preset_view import PresetView
@@ -204,7 +204,6 @@ def _apply(connection: Connection, seen: Look, settings: Settings) -> PresetResu
     created = create_prebuilds(connection, view, slots.new, reason="deficit", initiator=RECONCILER, now=view.now)
     builds += created
     # Less may have been done than was decided: a claim may have taken a prebuild that was to be deleted.
-    outcome = "changed" if builds or canceled else "blocked" if turn.reason else "steady"
-    done = replace(seen, turn=turn._replace(outcome=outcome)).result
+    done = replace(seen, turn=turn._replace(does=Quantities(deleted, canceled, len(created)))).result
     follow_up = done.follow_up | FollowUp.of(builds)
     return replace(done, created=len(created), deleted=deleted, canceled=canceled, follow_up=follow_up)

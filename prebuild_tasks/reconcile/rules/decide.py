@@ -7,7 +7,6 @@ from datetime import UTC, datetime, timedelta
 from typing import Literal
 
 from prebuild_tasks.model.vocabulary import Preset
-from prebuild_tasks.reconcile.rules.backoff import backoff_until
 from prebuild_tasks.reconcile.rules.model import (
     Action,
     BackOff,
@@ -20,9 +19,10 @@ from prebuild_tasks.reconcile.rules.model import (
     PresetSnapshot,
     RunningPrebuild,
 )
+from prebuild_tasks.reconcile.rules.next_turn import next_turn, turn_of_counts
 from prebuild_tasks.reconcile.rules.rollout import ALONE, PoolVersion
 from prebuild_tasks.reconcile.rules.state import count, desired_now, is_expired
-from prebuild_tasks.reconcile.rules.wants import Wanted, quantities, wants
+from prebuild_tasks.reconcile.rules.wants import Wanted, wants
 from prebuild_tasks.schema.rules import is_active
 
 AUTO_FANOUT_LIMIT = 1000
@@ -34,14 +34,18 @@ _CREATE, _REMOVE, _REST = range(3)
 
 def decide(snapshot: PresetSnapshot, now: datetime, backoff_interval: timedelta) -> Decision:
     """Return one preset's state and its actions, in order. Outdated prebuilds are all replaced at once."""
-    wanted = wants(PoolVersion(preset=snapshot.preset, counts=count(snapshot, now)), ALONE, now)
+    pool = PoolVersion(
+        snapshot.preset, count(snapshot, now), failures=snapshot.failures, backoff_interval=backoff_interval
+    )
+    wanted = wants(pool, ALONE, now)
+    turn = next_turn(wanted, None, now)
     deletions = choose(snapshot, wanted, now)
-    cancel = (CancelPending(wanted.turn.cancel),) if wanted.turn.cancel else ()
+    cancel = (CancelPending(turn.does.cancel),) if turn.does.cancel else ()
     if not is_active(snapshot.preset):
-        return Decision(wanted.state, cancel + deletions, can_skip=not (cancel or deletions))
-    create: tuple[Action, ...] = (Create(wanted.turn.create),) if wanted.turn.create else ()
-    if until := backoff_until(snapshot.failures, backoff_interval, now):
-        create = (BackOff(until),)
+        return Decision(wanted.state, cancel + deletions, can_skip=not turn.writes)
+    create: tuple[Action, ...] = (Create(turn.does.create),) if turn.does.create else ()
+    if turn.backs_off_until:
+        create = (BackOff(turn.backs_off_until),)
     return Decision(wanted.state, deletions + cancel + create)
 
 
@@ -92,13 +96,11 @@ def order_presets(
 
 def _urgency(item: PresetCounts, now: datetime, backoff_interval: timedelta) -> tuple[int, float]:
     """Return the urgency of a preset's turn, and, if it would create, how full the pool is."""
-    preset, counts = item.preset, item.counts
-    desired = desired_now(preset, now)
-    delete, cancel, create = quantities(preset, counts, desired)
-    if create and not item.creation_blocked and backoff_until(item.failures, backoff_interval, now) is None:
-        return _CREATE, counts.ready / desired
+    does = turn_of_counts(item, backoff_interval, now)
+    if does.create:
+        return _CREATE, item.counts.fullness(desired_now(item.preset, now))
     # Aging prebuilds may be due for replacement, which only their rows tell.
-    return (_REMOVE if delete or cancel or counts.aging else _REST), 0.0
+    return (_REMOVE if any(does) or item.counts.aging else _REST), 0.0
 
 
 def victims(rows: Sequence[RunningPrebuild], n: int) -> tuple[str, ...]:

@@ -60,6 +60,10 @@ class Counts(NamedTuple):
     aging: int = 0
     """Live and past half of the TTL, in a pool that replaces gradually: the replacement may be due."""
 
+    def fullness(self, desired: int) -> float:
+        """Return the part of the desired size that is ready; 1 if nothing is desired."""
+        return self.ready / desired if desired else 1.0
+
 
 class ReconciliationState(NamedTuple):
     """The numbers that a decision is based on."""
@@ -98,7 +102,7 @@ class PresetCounts(NamedTuple):
     counts: Counts
     failures: RecentFailures | None = None
     creation_blocked: bool = False
-    """Hard-limited, invalid or paused: a shortage is not a reason to send a message."""
+    """Hard-limited or invalid: a shortage is not a reason to send a message."""
     last_reconciled_at: datetime | None = None
     organization_id: int = 0
     max_builds_in_flight: int | None = None

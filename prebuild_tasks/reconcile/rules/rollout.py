@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 from typing import NamedTuple
 
 from prebuild_tasks.model.vocabulary import Preset, PresetStatus
-from prebuild_tasks.reconcile.rules.model import Counts, RecentFailures, RunningPrebuild
+from prebuild_tasks.reconcile.rules.model import Counts, PresetCounts, RecentFailures, RunningPrebuild
 from prebuild_tasks.reconcile.rules.state import desired_now, is_expired, is_past_half_ttl, is_past_ttl
 from prebuild_tasks.schema.rules import is_active
 
@@ -87,6 +87,14 @@ class PoolVersion(NamedTuple):
     """Whether the preset or the installation is paused."""
     rests_until: datetime | None = None
     """The pool gets no turn before this instant, because the last ones crashed their worker; None: it may get one."""
+
+    @classmethod
+    def of(cls, item: PresetCounts, backoff_interval: timedelta) -> PoolVersion:
+        """Make one from what the tick reads, which does not tell how the pool replaces."""
+        # Every status but HEALTHY prevents creation alike.
+        status = PresetStatus.HARD_LIMITED if item.creation_blocked else PresetStatus.HEALTHY
+        failures = item.failures
+        return cls(item.preset, item.counts, failures=failures, backoff_interval=backoff_interval, status=status)
 
     def with_rows(self, running: Sequence[RunningPrebuild], now: datetime) -> PoolVersion:
         """Return this version with `outdated` computed from its running prebuilds."""

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from prebuild_tasks.model.vocabulary import Preset, Schedule
+from prebuild_tasks.model.vocabulary import Preset, PresetStatus, Schedule
 from prebuild_tasks.reconcile.rules.decide import decide, order_presets
 from prebuild_tasks.reconcile.rules.model import (
     BackOff,
@@ -26,8 +26,10 @@ from prebuild_tasks.reconcile.rules.model import (
     RecentFailures,
     RunningPrebuild,
 )
+from prebuild_tasks.reconcile.rules.next_turn import next_turn, turn_of_counts
+from prebuild_tasks.reconcile.rules.rollout import ALONE, PoolVersion
 from prebuild_tasks.reconcile.rules.state import count, desired_now
-from prebuild_tasks.reconcile.rules.wants import quantities
+from prebuild_tasks.reconcile.rules.wants import quantities, wants
 from prebuild_tasks.schema.rules import is_active
 
 NOW = datetime(2026, 3, 2, 12, tzinfo=UTC)
@@ -139,6 +141,28 @@ def test_rows_and_counts_agree(snapshot: PresetSnapshot, blocked: bool) -> None:
     amount = quantities(snapshot.preset, counts, desired_now(snapshot.preset, NOW))
     assert amount.delete == sum(len(action.ids) for action in does if isinstance(action, Delete))
     assert amount.cancel == sum(action.count for action in does if isinstance(action, CancelPending))
+
+
+@given(snapshots())
+def test_a_decision_is_what_the_next_turn_does(snapshot: PresetSnapshot) -> None:
+    pool = PoolVersion(snapshot.preset, count(snapshot, NOW), failures=snapshot.failures, backoff_interval=MINUTE)
+    turn = next_turn(wants(pool, ALONE, NOW), None, NOW)
+    actions = decide(snapshot, NOW, MINUTE).actions
+    deleted = sum(len(action.ids) for action in actions if isinstance(action, Delete))
+    canceled = sum(action.count for action in actions if isinstance(action, CancelPending))
+    created = sum(action.count for action in actions if isinstance(action, Create))
+    assert turn.does == (deleted, canceled, created)
+    waits = [action.until for action in actions if isinstance(action, BackOff)]
+    assert waits == ([turn.backs_off_until] if turn.backs_off_until else [])
+
+
+@given(snapshots(), st.booleans())
+def test_the_tick_asks_for_the_turn_that_counts_give(snapshot: PresetSnapshot, blocked: bool) -> None:
+    """Also of pools that want nothing, for which the turn is not computed."""
+    item = PresetCounts(snapshot.preset, count(snapshot, NOW), snapshot.failures, creation_blocked=blocked)
+    pool = PoolVersion.of(item, MINUTE)
+    assert (pool.status is PresetStatus.HEALTHY) == (not blocked)
+    assert turn_of_counts(item, MINUTE, NOW) == next_turn(wants(pool, ALONE, NOW), None, NOW).does
 
 
 @pytest.mark.parametrize(

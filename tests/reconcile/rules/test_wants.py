@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 
 from prebuild_tasks.model.vocabulary import Preset, PresetStatus
 from prebuild_tasks.reconcile.rules.decide import choose
-from prebuild_tasks.reconcile.rules.limits import Contender, LimitReason, Limits, share_limits
+from prebuild_tasks.reconcile.rules.limits import Contender, Grant, LimitReason, Limits, share_limits
 from prebuild_tasks.reconcile.rules.model import Counts, PresetSnapshot, RecentFailures, RunningPrebuild, Usage
-from prebuild_tasks.reconcile.rules.next_turn import next_turn
+from prebuild_tasks.reconcile.rules.next_turn import NextTurn, next_turn
 from prebuild_tasks.reconcile.rules.reasons import Reason
 from prebuild_tasks.reconcile.rules.rollout import ALONE, PoolVersion, Rolling, is_replacing, other_versions
 from prebuild_tasks.reconcile.rules.state import count, is_expired
@@ -147,6 +147,24 @@ def test_what_holds_a_turn_back(
     assert (turn.outcome, turn.reason, turn.does.create, turn.status) == (outcome, reason, create, status)
     assert turn.grant.number == 3, "what the limits let through, whatever else holds it back"
     assert turn.writes == (outcome == "changed" or status is not None)
+
+
+@pytest.mark.parametrize(
+    ("done", "reason", "outcome"),
+    [
+        (Quantities(0, 0, 0), None, "steady"),
+        (Quantities(0, 0, 0), Reason.BACKOFF, "blocked"),
+        (Quantities(0, 0, 0), Reason.LOST_TURNS, "blocked"),
+        (Quantities(0, 0, 0), Reason.PAUSED, "paused"),
+        (Quantities(1, 0, 0), Reason.BACKOFF, "changed"),
+        (Quantities(0, 1, 0), None, "changed"),
+        (Quantities(0, 0, 1), Reason.QUOTA, "changed"),
+    ],
+)
+def test_the_outcome_follows_from_what_is_done_and_what_is_not(
+    done: Quantities, reason: Reason | None, outcome: str
+) -> None:
+    assert NextTurn(done, Grant(0), reason).outcome == outcome
 
 
 @pytest.mark.parametrize("facts", [{"paused": True}, {"rests_until": NOW + MINUTE}])
