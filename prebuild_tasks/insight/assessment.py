@@ -18,10 +18,8 @@ from prebuild_tasks.fleet import Liveness, read_liveness
 from prebuild_tasks.insight.explain.facts import Budget
 from prebuild_tasks.messaging import BUILDS, DEFAULT, EVENTS, RECONCILE
 from prebuild_tasks.model.names import PoolName
-from prebuild_tasks.model.vocabulary import PresetStatus
 from prebuild_tasks.reconcile import (
     ALONE,
-    SHARED_BY_AT_MOST,
     Grant,
     LimitReason,
     Limits,
@@ -37,7 +35,8 @@ from prebuild_tasks.reconcile import (
     Usage,
     Wanted,
     WorkerAvailability,
-    contender,
+    contenders,
+    is_divided_among,
     is_replacing,
     next_turn,
     other_versions,
@@ -47,7 +46,6 @@ from prebuild_tasks.reconcile import (
     wants,
     why_short,
 )
-from prebuild_tasks.schema.rules import is_active
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,11 +71,8 @@ class AssessmentContext:
 
     def shared_by(self, pools: Sequence[PresetCounts]) -> AssessmentContext:
         """Return this context with the shared limits divided among these pools."""
-        contenders = [
-            contender(item, self.in_flight.get(int(item.preset.id), 0), self.now, self.backoff_interval)
-            for item in pools
-        ]
-        return replace(self, shared=share_limits(self.usage, contenders, self.global_max))
+        sharing = contenders(pools, self.in_flight, self.backoff_interval, self.now)
+        return replace(self, shared=share_limits(self.usage, sharing, self.global_max))
 
 
 class Assessment(NamedTuple):
@@ -107,7 +102,7 @@ class Assessment(NamedTuple):
 
     @property
     def second_choices(self) -> int:
-        """The number of outdated prebuilds can be claimed as second choice until they are replaced."""
+        """The number of outdated prebuilds that can be claimed as second choice until they are replaced."""
         return max(self.wanted.total.delete - self.wanted.turn.delete, 0)
 
 
@@ -151,7 +146,8 @@ def unserved(liveness: Liveness, settings: Settings) -> tuple[str, ...]:
 
 def assess(row: PoolRow, context: AssessmentContext) -> Assessment:
     """Assess one pool by the rules of its turn."""
-    pool, others = context.versions.get(row.preset_id) or (_pool(row, context.backoff_interval), ALONE)
+    known = context.versions.get(row.preset_id)
+    pool, others = known or (_pool(row, context.backoff_interval), ALONE)
     wanted = wants(pool, others, context.now)
     limits = _limits(row, context) if wanted.turn.create else None
     turn = next_turn(wanted, limits, context.now)
@@ -212,7 +208,7 @@ def _sharers(rows: Sequence[PoolRow], *, everywhere: bool) -> list[PresetCounts]
     """Return the pools that share limits: with all others if `everywhere`, else within an organization."""
     groups: dict[int, list[PoolRow]] = defaultdict(list)
     for row in rows:
-        if is_active(row.preset) and row.status is PresetStatus.HEALTHY:
+        if row.shares_limits:
             groups[0 if everywhere else row.counted.organization_id].append(row)
-    sharing = (group for group in groups.values() if 1 < len(group) <= SHARED_BY_AT_MOST)
+    sharing = (group for group in groups.values() if is_divided_among(len(group)))
     return [row.counted for group in sharing for row in group if row.paused is None]

@@ -11,8 +11,9 @@ if TYPE_CHECKING:
     from prebuild_tasks.reconcile.loop import PoolReconciler
     from prebuild_tasks.reconcile.port import Reconciler, ReconciliationOrchestrator, TickNotDue, TickReport, TurnReport
     from prebuild_tasks.reconcile.rules.backoff import backoff_until, retry_at, slow_start_after
+    from prebuild_tasks.reconcile.rules.contenders import contenders, is_divided_among
     from prebuild_tasks.reconcile.rules.decide import decide, order_presets
-    from prebuild_tasks.reconcile.rules.limits import Grant, LimitReason, Limits, SharedLimit, contender, share_limits
+    from prebuild_tasks.reconcile.rules.limits import Grant, LimitReason, Limits, SharedLimit, share_limits
     from prebuild_tasks.reconcile.rules.model import (
         Action,
         BackOff,
@@ -51,14 +52,13 @@ if TYPE_CHECKING:
     from prebuild_tasks.reconcile.store.backoff import slow_start_after_sql
     from prebuild_tasks.reconcile.store.declared import WAS_UNHEALTHY, read_declared
     from prebuild_tasks.reconcile.store.expiry import fresh_since_sql, is_expired_sql, is_past_ttl_sql
-    from prebuild_tasks.reconcile.store.in_flight import SHARED_BY_AT_MOST, read_in_flight, read_sharers, read_usage
+    from prebuild_tasks.reconcile.store.in_flight import read_in_flight, read_sharers, read_usage
     from prebuild_tasks.reconcile.store.other_versions import read_running, read_versions, second_choices, successors
     from prebuild_tasks.reconcile.store.snapshots import PoolRow, read_global, read_pools
     from prebuild_tasks.reconcile.store.write import set_preset_status
 
 __all__ = [
     "ALONE",
-    "SHARED_BY_AT_MOST",
     "WAS_UNHEALTHY",
     "Action",
     "BackOff",
@@ -92,13 +92,14 @@ __all__ = [
     "Wanted",
     "WorkerAvailability",
     "backoff_until",
-    "contender",
+    "contenders",
     "decide",
     "desired_at",
     "desired_now",
     "find_overlap",
     "fresh_since_sql",
     "has_usable_schedules",
+    "is_divided_among",
     "is_expired_sql",
     "is_past_ttl_sql",
     "is_replacing",
@@ -145,6 +146,10 @@ if not TYPE_CHECKING:  # mypy would take every name for defined
                 "retry_at",
                 "slow_start_after",
             ),
+            "rules.contenders": (
+                "contenders",
+                "is_divided_among",
+            ),
             "rules.decide": (
                 "decide",
                 "order_presets",
@@ -154,7 +159,6 @@ if not TYPE_CHECKING:  # mypy would take every name for defined
                 "LimitReason",
                 "Limits",
                 "SharedLimit",
-                "contender",
                 "share_limits",
             ),
             "rules.model": (
@@ -210,7 +214,6 @@ if not TYPE_CHECKING:  # mypy would take every name for defined
                 "is_past_ttl_sql",
             ),
             "store.in_flight": (
-                "SHARED_BY_AT_MOST",
                 "read_in_flight",
                 "read_sharers",
                 "read_usage",

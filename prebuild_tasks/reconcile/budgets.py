@@ -8,9 +8,11 @@ from datetime import timedelta
 from sqlalchemy import Connection
 
 from prebuild_tasks.config import Settings
-from prebuild_tasks.reconcile.rules.limits import Contender, Limits, contender, share_limits
-from prebuild_tasks.reconcile.store.in_flight import read_in_flight, read_sharers
+from prebuild_tasks.reconcile.rules.contenders import contenders
+from prebuild_tasks.reconcile.rules.limits import Contender, Limits, share_limits
+from prebuild_tasks.reconcile.store.in_flight import in_flight_by, read_in_flight, read_sharers
 from prebuild_tasks.reconcile.store.preset_view import PresetView
+from prebuild_tasks.schema import tables as m
 from prebuild_tasks.schema.row_locks import lock_installation, lock_organization
 
 
@@ -38,14 +40,12 @@ def lock_limits(connection: Connection, view: PresetView, wanted: int, settings:
         return limits
     organization_id = None if settings.max_builds_in_flight else view.organization_id
     sharers = read_sharers(connection, view.now, settings.backoff_lookback, organization_id)
-    if sharers is None:
+    if not sharers:
         return limits
-    interval = timedelta(seconds=settings.backoff_interval)
-    contenders = {
-        item.preset.id: contender(item, sharers[1].get(int(item.preset.id), 0), view.now, interval)
-        for item in sharers[0]
-    }
-    contenders.setdefault(preset_id, Contender(preset_id, in_flight.preset, 0, organization_id=view.organization_id))
+    builds, interval = in_flight_by(connection, m.Build.preset_id), timedelta(seconds=settings.backoff_interval)
+    sharing = {item.preset_id: item for item in contenders(sharers, builds, interval, view.now)}
+    # The pool is missing if it was replaced by another version since it was read.
+    sharing.setdefault(preset_id, Contender(preset_id, in_flight.preset, 0, organization_id=view.organization_id))
     usage = {view.organization_id: in_flight.organization}
-    divided = share_limits(usage, list(contenders.values()), settings.max_builds_in_flight)
+    divided = share_limits(usage, list(sharing.values()), settings.max_builds_in_flight)
     return replace(limits, shared=divided[view.organization_id])

@@ -3,12 +3,24 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import replace
+from datetime import UTC, datetime
+from itertools import pairwise
+from typing import Any
+
+import pytest
+from sqlalchemy import update
 
 from prebuild_tasks.config import Settings
 from prebuild_tasks.db.engine import Database
-from prebuild_tasks.model.vocabulary import BuildStatus
+from prebuild_tasks.insight.assessment import read_context
+from prebuild_tasks.model.vocabulary import BuildStatus, PresetStatus
 from prebuild_tasks.pools.declare import apply
 from prebuild_tasks.pools.options import ApplyOptions
+from prebuild_tasks.reconcile.budgets import lock_limits
+from prebuild_tasks.reconcile.rules.limits import LimitReason
+from prebuild_tasks.reconcile.store.preset_view import read_preset
+from prebuild_tasks.reconcile.store.snapshots import read_pools
 from prebuild_tasks.reconcile.turn import PresetResult, reconcile_preset
 from prebuild_tasks.schema import tables as m
 from tests.support.builders import declare, finish_builds, preset_id, turn, workspaces
@@ -90,6 +102,38 @@ def test_who_can_not_build_takes_no_share(database: Database, settings: Settings
     assert reconcile_preset(database, settings, second).reason == "backoff"
     assert reconcile_preset(database, settings, first).created == 3
     assert reconcile_preset(database, settings, third).created == 3
+
+
+STATES: dict[str, dict[str, Any]] = {
+    "healthy": {"status": PresetStatus.HEALTHY},
+    "hard-limited": {"status": PresetStatus.HARD_LIMITED},
+    "invalid": {"status": PresetStatus.VALIDATION_FAILED},
+    "paused": {"paused": {"by": "ada"}},
+    "paused until now": {"paused": {"by": "ada", "until": "2026-01-01T00:00:00+00:00"}},
+    "removed": {"removed_at": datetime(2026, 1, 1, tzinfo=UTC)},
+}
+
+
+@pytest.mark.parametrize("everywhere", [0, 5])
+@pytest.mark.parametrize(("second", "third"), [*zip(STATES, STATES, strict=True), *pairwise(STATES)])
+def test_people_are_shown_the_shares_that_the_turn_gets(
+    database: Database, settings: Settings, second: str, third: str, everywhere: int
+) -> None:
+    settings = settings.model_copy(update={"max_builds_in_flight": everywhere})
+    ids = three(database, settings, organization=", max_builds_in_flight: 6, max_workspaces: 20")
+    for identity, state in zip(ids[1:], (second, third), strict=True):
+        with database.write() as connection:
+            connection.execute(update(m.Preset).where(m.Preset.id == identity).values(STATES[state]))
+    with database.write() as connection:
+        now, rows = read_pools(database, connection, settings.backoff_lookback)
+        context = read_context(connection, settings, now, rows)
+        view = read_preset(database, connection, ids[0], settings.backoff_lookback)
+        assert view is not None
+        shared = lock_limits(connection, replace(view, now=now), 10, settings).shared
+    assert context.shared.get(view.organization_id, ()) == shared
+    kinds = [LimitReason.ORGANIZATION_BUILDS, LimitReason.QUOTA] + [LimitReason.GLOBAL_BUILDS] * bool(everywhere)
+    number = sum(state.startswith(("healthy", "paused")) for state in (second, third))
+    assert [item.reason for item in shared] == (kinds if number else [])
 
 
 def test_presets_that_decide_at_the_same_time_never_pass_a_limit(database: Database, settings: Settings) -> None:

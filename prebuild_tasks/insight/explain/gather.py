@@ -46,8 +46,7 @@ def explain_preset(database: Database, settings: Settings, locks: Locks | None, 
         usage = context.usage[row.counted.organization_id]
         if context.global_max or usage.is_limited:
             organization = None if context.global_max else row.counted.organization_id
-            sharers = read_sharers(connection, now, settings.backoff_lookback, organization)
-            context = context.shared_by(sharers[0] if sharers else ())
+            context = context.shared_by(read_sharers(connection, now, settings.backoff_lookback, organization))
         facts = _facts(connection, settings, row, context)
     if locks is not None:
         queues = [settings.queue(item) for item in (EVENTS, RECONCILE, DEFAULT, BUILDS)]

@@ -5,14 +5,10 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import NamedTuple
 
-from prebuild_tasks.reconcile.rules.backoff import backoff_until
-from prebuild_tasks.reconcile.rules.model import PresetCounts, Usage
-from prebuild_tasks.reconcile.rules.state import desired_now
-from prebuild_tasks.reconcile.rules.wants import quantities
+from prebuild_tasks.reconcile.rules.model import Usage
 
 
 class LimitReason(StrEnum):
@@ -46,6 +42,9 @@ class Grant(NamedTuple):
     """Those pools: they can proceed, and would otherwise wait for the next tick."""
 
 
+_NO_LIMITS = Usage("", None, None, workspaces=0, builds_in_flight=0)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
     """The limits on the creations of one pool's turn."""
@@ -56,11 +55,11 @@ class Limits:
     """The pool's own limit; None: there is none."""
     slow_start: int | None
     """The limit after a failure; None: there was no failure, or enough builds succeeded since."""
-    organization: Usage
+    organization: Usage = _NO_LIMITS
     """The organization's limits, and how much of them is used."""
-    everywhere: int
+    everywhere: int = 0
     """The installation's start builds in flight."""
-    max_everywhere: int
+    max_everywhere: int = 0
     """The installation's limit; 0: there is none."""
     shared: tuple[SharedLimit, ...] = ()
     """The limits that the pool shares with others, divided; empty if they were not read."""
@@ -126,19 +125,6 @@ class Contender:
     fullness: float = 0.0
     """Eligible / desired; a remainder goes to the emptiest pools."""
     organization_id: int = 0
-
-
-def contender(item: PresetCounts, in_flight: int, now: datetime, backoff_interval: timedelta) -> Contender:
-    """Return a pool as a contender: what it would create within its own limits."""
-    desired = desired_now(item.preset, now)
-    wanted = quantities(item.preset, item.counts, desired).create
-    if backoff_until(item.failures, backoff_interval, now):
-        wanted = 0
-    for limit in (item.max_builds_in_flight, item.slow_start):
-        if limit is not None:
-            wanted = min(wanted, max(limit - in_flight, 0))
-    fullness = item.counts.ready / desired if desired else 1.0
-    return Contender(item.preset.id, in_flight, wanted, fullness, item.organization_id)
 
 
 @dataclass(frozen=True, slots=True)

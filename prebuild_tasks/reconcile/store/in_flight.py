@@ -9,19 +9,16 @@ from datetime import datetime
 from sqlalchemy import ColumnElement, Connection, and_, func, select, true
 from sqlalchemy.orm import InstrumentedAttribute
 
-from prebuild_tasks.model.vocabulary import OPEN_STATUSES, PREBUILDS_OWNER, PresetStatus
+from prebuild_tasks.model.vocabulary import OPEN_STATUSES, PREBUILDS_OWNER
+from prebuild_tasks.reconcile.rules.contenders import is_divided_among
 from prebuild_tasks.reconcile.rules.model import PresetCounts, Usage
-from prebuild_tasks.reconcile.store.snapshots import read_counts
+from prebuild_tasks.reconcile.store.snapshots import SHARES_LIMITS, read_counts
 from prebuild_tasks.schema import tables as m
-from prebuild_tasks.schema.conditions import TEMPLATE_OF_VERSION, VERSION_OF_PRESET, is_active_sql
+from prebuild_tasks.schema.conditions import TEMPLATE_OF_VERSION, VERSION_OF_PRESET
 from prebuild_tasks.workspaces import is_pool_start_sql
 
 IS_IN_FLIGHT = and_(is_pool_start_sql(), m.Build.status.in_(OPEN_STATUSES))
 """Unfinished start builds. The build that personalises a claimed workspace does not count."""
-
-SHARED_BY_AT_MOST = 2000
-"""With more active presets than this, limits are not divided, and the first pool to ask is served first: the tick sends
-the emptiest first anyway, and counting all of them for each creation would cost too much."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +77,7 @@ def read_usage(connection: Connection) -> tuple[dict[int, Usage], dict[int, int]
             .group_by(m.Workspace.organization_id)
         )
     }
-    in_flight = _in_flight_by(connection, m.Build.organization_id)
+    in_flight = in_flight_by(connection, m.Build.organization_id)
     usage = {
         row.id: Usage(
             row.name,
@@ -99,31 +96,28 @@ def read_usage(connection: Connection) -> tuple[dict[int, Usage], dict[int, int]
             )
         )
     }
-    return usage, _in_flight_by(connection, m.Build.preset_id)
+    return usage, in_flight_by(connection, m.Build.preset_id)
 
 
-def _in_flight_by(connection: Connection, column: InstrumentedAttribute[int]) -> dict[int, int]:
+def in_flight_by(connection: Connection, column: InstrumentedAttribute[int]) -> dict[int, int]:
+    """Count start builds in flight by a column of theirs."""
     query = select(column.label("key"), func.count().label("number")).where(IS_IN_FLIGHT).group_by(column)
     return {row.key: row.number for row in connection.execute(query)}
 
 
 def read_sharers(
     connection: Connection, now: datetime, backoff_lookback: float, organization_id: int | None
-) -> tuple[Sequence[PresetCounts], dict[int, int]] | None:
-    """Read the active presets that share a limit, and how many builds each has in flight. At most five statements.
+) -> Sequence[PresetCounts]:
+    """Read the presets that share a limit; none if it is not divided among them. At most four statements.
 
     Args:
         connection: The connection to read with.
         now: The database's time.
         backoff_lookback: Seconds in which failures count.
         organization_id: The organization whose limit is shared; None: the installation's limit.
-
-    Returns:
-        None if there are more than `SHARED_BY_AT_MOST`, or only one.
     """
     scope: ColumnElement[bool] = true() if organization_id is None else m.Template.organization_id == organization_id
-    sharers = (is_active_sql(), m.Preset.status == PresetStatus.HEALTHY, scope)
     number = select(func.count()).select_from(m.Preset).join(*VERSION_OF_PRESET).join(*TEMPLATE_OF_VERSION)
-    if not 1 < connection.execute(number.where(*sharers)).scalar_one() <= SHARED_BY_AT_MOST:
-        return None
-    return read_counts(connection, now, backoff_lookback, *sharers), _in_flight_by(connection, m.Build.preset_id)
+    if not is_divided_among(connection.execute(number.where(SHARES_LIMITS, scope)).scalar_one()):
+        return ()
+    return read_counts(connection, now, backoff_lookback, SHARES_LIMITS, scope)

@@ -34,6 +34,9 @@ from prebuild_tasks.schema.conditions import (
 from prebuild_tasks.schema.pauses import StoredPause, global_pause, pause_holds
 from prebuild_tasks.workspaces import is_pool_start_sql
 
+SHARES_LIMITS = and_(is_active_sql(), m.Preset.status == PresetStatus.HEALTHY)
+"""The condition that a pool shares limits with others; while it is paused, it wants nothing of them."""
+
 
 class PoolRow(NamedTuple):
     """One pool, as status, explain and the metrics show it."""
@@ -42,6 +45,8 @@ class PoolRow(NamedTuple):
     failed: int
     """The number of failed prebuilds that are kept for diagnosis."""
     failed_deletions: int
+    shares_limits: bool
+    """Whether it shares limits with other pools."""
     status: PresetStatus
     status_reason: str
     last_error: str
@@ -117,7 +122,7 @@ def read_pools(
     query = (
         presets_query()
         .add_columns(m.Preset.status_reason, m.Preset.last_error, m.Preset.cost_per_hour, _failure())
-        .add_columns(m.LostTurn.count.label("lost_turns"), m.LostTurn.rests_until)
+        .add_columns(m.LostTurn.count.label("lost_turns"), m.LostTurn.rests_until, SHARES_LIMITS.label("shares_limits"))
         .outerjoin(m.LostTurn, m.LostTurn.preset_id == m.Preset.id)
     )
     presets = _read_presets(connection, now, query, only)
@@ -145,6 +150,7 @@ def _pool(
         counted=counted,
         failed=failed.starts,
         failed_deletions=failed.deletions,
+        shares_limits=row.shares_limits,
         status=preset.status,
         status_reason=row.status_reason,
         last_error=row.last_error,
