@@ -62,6 +62,8 @@ class AssessmentContext:
     global_max: int
     """The setting PREBUILD_MAX_BUILDS_IN_FLIGHT; 0: no limit."""
     backoff_interval: timedelta
+    hard_limit: int
+    """The setting PREBUILD_FAILURE_HARD_LIMIT; 0: no limit."""
     workers: WorkerAvailability
     liveness: Liveness
     versions: Mapping[int, tuple[PoolVersion, OtherVersions]]
@@ -117,7 +119,7 @@ def read_context(
     backoff_interval = timedelta(seconds=settings.backoff_interval)
     pools: dict[PoolName, list[PoolVersion]] = defaultdict(list)
     for row in rows:
-        pools[PoolName.of_ref(row.ref)].append(_pool(row, backoff_interval))
+        pools[PoolName.of_ref(row.ref)].append(_pool(row, backoff_interval, settings.failure_hard_limit))
     usage, in_flight = read_usage(connection)
     liveness = read_liveness(connection, settings, now)
     context = AssessmentContext(
@@ -127,6 +129,7 @@ def read_context(
         everywhere=sum(in_flight.values()),
         global_max=settings.max_builds_in_flight,
         backoff_interval=backoff_interval,
+        hard_limit=settings.failure_hard_limit,
         workers=WorkerAvailability(
             control=not unserved(liveness, settings),
             builds=bool(liveness.serving(settings.queue(BUILDS))),
@@ -147,7 +150,7 @@ def unserved(liveness: Liveness, settings: Settings) -> tuple[str, ...]:
 def assess(row: PoolRow, context: AssessmentContext) -> Assessment:
     """Assess one pool by the rules of its turn."""
     known = context.versions.get(row.preset_id)
-    pool, others = known or (_pool(row, context.backoff_interval), ALONE)
+    pool, others = known or (_pool(row, context.backoff_interval, context.hard_limit), ALONE)
     wanted = wants(pool, others, context.now)
     limits = _limits(row, context) if wanted.turn.create else None
     turn = next_turn(wanted, limits, context.now)
@@ -172,14 +175,15 @@ def _limits(row: PoolRow, context: AssessmentContext) -> Limits:
     )
 
 
-def _pool(row: PoolRow, backoff_interval: timedelta) -> PoolVersion:
-    # Without the hard limit: a pool counts as hard-limited only once its turn has stored that status.
+def _pool(row: PoolRow, backoff_interval: timedelta, hard_limit: int) -> PoolVersion:
     return PoolVersion(
         preset=row.preset,
         counts=row.counts,
         rolling=Rolling(row.max_surge, row.ready_timeout) if row.rolling else None,
         failures=row.counted.failures,
         backoff_interval=backoff_interval,
+        failures_in_row=row.failures_in_row,
+        hard_limit=hard_limit,
         status=row.status,
         paused=row.paused is not None,
         rests_until=row.rests_until,

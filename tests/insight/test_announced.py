@@ -14,6 +14,7 @@ from prebuild_tasks.config import Settings
 from prebuild_tasks.db.engine import Database
 from prebuild_tasks.errors import ClaimMissError
 from prebuild_tasks.insight.explain.gather import explain_preset
+from prebuild_tasks.insight.explain.rules import About
 from prebuild_tasks.insight.status.pools import pools
 from prebuild_tasks.model.vocabulary import BuildStatus
 from prebuild_tasks.pools.declare import apply
@@ -21,8 +22,9 @@ from prebuild_tasks.pools.operations import invalidate
 from prebuild_tasks.pools.options import ApplyOptions
 from prebuild_tasks.reconcile.rules.reasons import Reason
 from prebuild_tasks.reconcile.turn import reconcile_preset
+from prebuild_tasks.remedies import RemedyKind
 from prebuild_tasks.schema.lookup import resolve_preset
-from tests.support.builders import PRESET, age, declare, finish_builds, staffed, workspaces
+from tests.support.builders import PRESET, age, declare, finish_builds, jump, staffed, workspaces
 from tests.support.pool_files import load_text
 
 _STEPS = 8
@@ -49,7 +51,7 @@ def turns(database: Database, settings: Settings) -> list[Reason]:
         did = {"delete": result.deleted, "cancel": result.canceled, "create": result.created}
         told = f"{name}: {row.next_action} ({row.reason}); {[link.sentence for link in explained.explanation.chain]}"
         assert {verb: announced(row.next_action, verb) for verb in did} == did, told
-        if row.reason != "backoff":
+        if row.reason not in ("backoff", "hard_limited"):
             assert explained.facts.turn._asdict() == did, told
         assert row.reason == explained.facts.reason.value, told
         if row.reason == "not_yet":
@@ -106,6 +108,28 @@ def test_the_next_turn_does_what_was_announced(
         seen.update(turns(database, settings))
     held = Reason.PRESET_BUILDS if limited else Reason.STARTING
     assert {Reason.NOT_YET, held} <= seen, "a life in which nothing happens shows nothing"
+
+
+@pytest.mark.parametrize("limit", [1, 2, 3])
+def test_no_creation_is_announced_before_the_turn_that_stores_the_hard_limit(
+    database: Database, settings: Settings, limit: int
+) -> None:
+    settings = settings.model_copy(update={"failure_hard_limit": limit, "backoff_lookback": 1.0})
+    declare(database, settings, 1)
+    told = []
+    for _ in range(limit):
+        told += turns(database, settings)
+        assert finish_builds(database, status=BuildStatus.FAILED, error="no disk") == 1
+        jump(database, 3600)
+    staffed(database, settings)
+    [row] = pools(database, settings)
+    assert (row.reason, row.next_action) == ("hard_limited", "hard limited")
+    explained = explain_preset(database, settings, None, PRESET)
+    assert [link.about for link in explained.explanation.chain if link.reason is Reason.HARD_LIMITED] == [About.STATUS]
+    assert [step.remedy.kind for step in explained.explanation.steps][-1:] == [RemedyKind.UNBLOCK_POOL]
+    told += turns(database, settings)
+    told += turns(database, settings)
+    assert told == [Reason.NOT_YET] + [Reason.FAILING] * (limit - 1) + [Reason.HARD_LIMITED] * 2
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,8 @@ from prebuild_tasks.insight.explain import store
 from prebuild_tasks.insight.explain.facts import Facts, Pause, Processes
 from prebuild_tasks.insight.explain.rules import Explanation, explain
 from prebuild_tasks.messaging import BUILDS, DEFAULT, EVENTS, RECONCILE
-from prebuild_tasks.reconcile import Locks, PoolRow, read_pools, read_sharers, read_versions
+from prebuild_tasks.model.vocabulary import PresetStatus
+from prebuild_tasks.reconcile import Locks, PoolRow, Reason, read_pools, read_sharers, read_versions
 from prebuild_tasks.schema.lookup import resolve_preset
 
 
@@ -71,7 +72,8 @@ def _facts(connection: Connection, settings: Settings, row: PoolRow, context: As
         processes=_processes(settings, context, store.read_bound(connection, row.preset_id)),
         backoff_interval=context.backoff_interval,
         pause=_pause(row),
-        status=row.status,
+        # A pool that has failed too often is explained as its turn will find it, not as its status was stored.
+        status=PresetStatus.HARD_LIMITED if assessment.reason is Reason.HARD_LIMITED else row.status,
         status_reason=row.status_reason,
         lost_turns=row.lost_turns,
         rests_until=row.rests_until,
