@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import shutil
+import sys
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -23,7 +25,7 @@ from prebuild_tasks.config import Settings
 from prebuild_tasks.db.engine import Database
 from prebuild_tasks.provisioners import Provisioners
 from tests.faults.results import Missing, Recorder
-from tests.support import servers
+from tests.support import compiled_once, servers
 
 freezegun.configure(
     extend_ignore_list=[
@@ -48,6 +50,12 @@ hypothesis.settings.load_profile("unhurried")
 structlog.configure(
     logger_factory=structlog.stdlib.LoggerFactory(), processors=[structlog.processors.KeyValueRenderer()]
 )
+
+# With it, as some images set it, each test process compiles every module anew.
+if os.environ.pop("PYTHONDONTWRITEBYTECODE", ""):
+    sys.dont_write_bytecode = False
+
+compiled_once.install()
 
 _OURS = ("PREBUILD_", "DATABASE_URL", "REDIS_URL", "CELERY_")
 _SERVERS = {"redis_server", "redis_url", "module_redis_url", "postgres_server", "postgres_url", "module_postgres_url"}
@@ -114,6 +122,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     items.sort(key=lambda item: item.path.name != "test_upgrade.py")
     if config.getoption("--fault-results"):
         items.sort(key=lambda item: "deployment" not in getattr(item, "fixturenames", ()))
+
+
+def pytest_collection_finish() -> None:
+    """Exclude modules and collected tests from garbage collection, because they stay until the end."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True)
