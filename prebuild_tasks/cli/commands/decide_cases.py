@@ -1,4 +1,8 @@
-"""Answer decision cases, by which other implementations of the rules are compared with this one."""
+"""Answer decision cases, by which other implementations of the rules are compared with this one.
+
+The fields are read by hand, because pydantic's models would be longer: rows of other presets are skipped unread, some
+values are refused only because of the case's `now`, null mostly counts as missing, and each message is worded here.
+"""
 
 from __future__ import annotations
 
