@@ -8,6 +8,8 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import event, func, select, update
 
+from prebuild_tasks.claims.take import claim
+from prebuild_tasks.claims.types import ClaimRequest
 from prebuild_tasks.config import Settings
 from prebuild_tasks.db.engine import Database
 from prebuild_tasks.model.vocabulary import BuildStatus, PresetStatus, Transition
@@ -169,6 +171,24 @@ def test_a_success_ends_the_row_of_failures(database: Database, settings: Settin
     finish_builds(database, status=BuildStatus.FAILED, limit=2)
     finish_builds(database)
     assert turn(database, settings).created == 2
+
+
+@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+@pytest.mark.parametrize(("claims", "outcome", "deleted"), [(0, "changed", 2), (1, "changed", 1), (2, "steady", 0)])
+def test_the_outcome_of_a_turn_is_what_claims_left_to_do(
+    database: Database, settings: Settings, monkeypatch: pytest.MonkeyPatch, claims: int, outcome: str, deleted: int
+) -> None:
+    declare(database, settings, 2)
+    fill(database, settings)
+    declare(database, settings, 0, yes=True)
+
+    def step(name: str) -> None:
+        for number in range(claims if name == "reconcile.after_reread" else 0):
+            claim(database, ClaimRequest(f"owner{number}", [PRESET]))
+
+    monkeypatch.setattr(service, "step", step)
+    result = turn(database, settings)
+    assert (result.outcome, result.deleted, len(result.follow_up.builds)) == (outcome, deleted, deleted)
 
 
 def test_backoff_never_holds_back_a_deletion(database: Database, settings: Settings) -> None:
