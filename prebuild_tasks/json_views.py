@@ -9,6 +9,7 @@ from enum import Enum
 from functools import cache
 from typing import TYPE_CHECKING
 
+from prebuild_tasks.model.names import PoolName, PresetRef
 from prebuild_tasks.model.records import changed_fields
 
 if TYPE_CHECKING:  # a claim imports this module and must be quick
@@ -25,8 +26,10 @@ def to_json(value: object) -> JsonValue:
     """Return a value as JSON.
 
     A dataclass becomes an object of its fields, an instant a text in ISO 8601, an enumeration its value, and any other
-    type a text.
+    type a text; so does the name of a pool or a preset.
     """
+    if isinstance(value, (PoolName, PresetRef)):
+        return str(value)
     if isinstance(value, Enum):
         return to_json(value.value)
     if value is None or isinstance(value, (str, int, float)):

@@ -267,7 +267,7 @@ class BuildRunner:
             outcome.status.value,
             build.id,
             build.name,
-            build.ref,
+            str(build.ref),
             build.transition.value,
             build.attempt,
             outcome.error,

@@ -50,8 +50,8 @@ class TakenBuild:
     installation: str
 
     @property
-    def ref(self) -> str:
-        return str(PresetRef.of(self.template, self.preset, self.version, active=self.active))
+    def ref(self) -> PresetRef:
+        return PresetRef.of(self.template, self.preset, self.version, active=self.active)
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ from sqlalchemy import Connection, select
 from prebuild_tasks.claims.store import ANSWER_COLUMNS, claimed_row
 from prebuild_tasks.claims.types import BeingBuilt, ClaimAnswer, Claimed, ClaimedRow, Reserved
 from prebuild_tasks.errors import ClaimMissError, RefusedError
+from prebuild_tasks.model.names import PresetRef
 from prebuild_tasks.model.vocabulary import BuildStatus, ClaimState, MissReason, Transition
 from prebuild_tasks.remedies import Remedy, RemedyKind
 from prebuild_tasks.schema import tables as m
@@ -15,13 +16,13 @@ from prebuild_tasks.schema.lookup import REF_COLUMNS, ref_of
 from prebuild_tasks.workspaces import FollowUp, is_usable
 
 
-def answer_of(row: ClaimedRow, ref: str, request_id: str) -> ClaimAnswer:
+def answer_of(row: ClaimedRow, ref: PresetRef, request_id: str) -> ClaimAnswer:
     """Make the answer of a workspace that was claimed; `ref` names its preset."""
     usable = is_usable(row.status, row.reason)
     return ClaimAnswer(
         workspace=row.name,
         workspace_id=row.id,
-        preset=ref,
+        preset=str(ref),
         owner=row.owner,
         url=row.url,
         directory=row.directory,
@@ -64,7 +65,7 @@ def answered(connection: Connection, request_id: str, owner: str) -> Claimed | B
     if row.claimed_at is not None:
         return Claimed(answer_of(claimed_row(row), ref, request_id), follow_up)
     if row.transition is Transition.START and row.status in (BuildStatus.PENDING, BuildStatus.RUNNING):
-        return BeingBuilt(Reserved(row.id, row.name, row.preset_id, follow_up), owner, ref)
+        return BeingBuilt(Reserved(row.id, row.name, row.preset_id, follow_up), owner, str(ref))
     error = connection.execute(
         select(m.Build.error)
         .where(m.Build.workspace_id == row.id, m.Build.transition == Transition.START)

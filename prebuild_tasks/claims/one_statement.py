@@ -102,7 +102,7 @@ class _Hit:
 
     row: ClaimedRow | None
     """The claimed workspace; None: no prebuild was claimed."""
-    ref: str
+    ref: PresetRef
     max_per_owner: int | None
     """The limit of the organization; None: there is none, or it was checked before."""
     limited_by: int
@@ -131,7 +131,7 @@ def _read(result: Sequence[Any] | None) -> _Hit | None:
     ref = PresetRef.of(
         values["template_name"], values["preset_name"], values["version_name"], active=bool(values["is_active"])
     )
-    return _Hit(row, str(ref), values["max_per_owner"], values["limited_by"])
+    return _Hit(row, ref, values["max_per_owner"], values["limited_by"])
 
 
 @cache

@@ -68,14 +68,14 @@ def _check(pool: Pool) -> None:
         raise RefusedError(
             f"{pool.ref} is not active, so nothing is built for it",
             hint="another version is active, or the template is deprecated or no longer declared; see",
-            remedy=Remedy(RemedyKind.EXPLAIN_POOL, pool.ref),
+            remedy=Remedy(RemedyKind.EXPLAIN_POOL, str(pool.ref)),
         )
     if pool.status is not PresetStatus.HEALTHY:
         status = pool.status.value.replace("_", " ")
         raise RefusedError(
             f"{pool.ref} is not built at present ({status}): {pool.status_reason}",
             hint="once that is fixed",
-            remedy=Remedy(RemedyKind.UNBLOCK_POOL, pool.ref),
+            remedy=Remedy(RemedyKind.UNBLOCK_POOL, str(pool.ref)),
         )
 
 

@@ -127,7 +127,7 @@ def _in_steps(database: Database, attempt: Attempt) -> Claimed | BeingBuilt:
                 connection, attempt, pools[0].id, now,
                 workspace_id=reserved.workspace_id if reserved else None, miss_reason=reason,
             )  # fmt: skip
-    names = ", ".join(pool.ref for pool in pools)
+    names = ", ".join(str(pool.ref) for pool in pools)
     if reserved:
         return BeingBuilt(reserved, attempt.owner, names)
     raise miss(names, reason)

@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from prebuild_tasks.errors import BeingBuiltError
+from prebuild_tasks.model.names import PresetRef
 from prebuild_tasks.model.vocabulary import BuildStatus, ClaimState, PresetStatus
 from prebuild_tasks.remedies import Remedy, RemedyKind
 from prebuild_tasks.workspaces import FollowUp
@@ -125,8 +126,7 @@ class Pool:
     """A preset that a claim may take from."""
 
     id: int
-    ref: str
-    """The preset's name."""
+    ref: PresetRef
     organization_id: int
     claimed_ttl: float | None
     """Seconds."""

@@ -54,7 +54,7 @@ def explained_json(explained: Explained, start: StartCommands) -> dict[str, Json
     """Return the output of `prebuild explain`. `start` has the commands that start each process by hand."""
     facts, why = explained.facts, explained.explanation
     return {
-        "preset": facts.ref,
+        "preset": str(facts.ref),
         "at": to_json(facts.now),
         "desired": facts.state.desired,
         "eligible": facts.state.eligible,

@@ -119,7 +119,7 @@ def read_context(
     backoff_interval = timedelta(seconds=settings.backoff_interval)
     pools: dict[PoolName, list[PoolVersion]] = defaultdict(list)
     for row in rows:
-        pools[PoolName.of_ref(row.ref)].append(_pool(row, backoff_interval, settings.failure_hard_limit))
+        pools[row.ref.pool].append(_pool(row, backoff_interval, settings.failure_hard_limit))
     usage, in_flight = read_usage(connection)
     liveness = read_liveness(connection, settings, now)
     context = AssessmentContext(

@@ -36,8 +36,8 @@ class HistoryEvent:
     event: str
     workspace: str | None
     """Its name, or its id once the row is deleted; None: the event is not about a single workspace."""
-    preset: str | None
-    """`template/preset[@version]`; None: the event is not about a single pool."""
+    preset: PresetRef | None
+    """None: the event is not about a single pool."""
     reason: str
     details: JsonObject | None
     """Further values of this kind of event, such as the changes of an `apply` or the id of a build."""

@@ -103,7 +103,7 @@ def _over_desired(database: Database, connection: Connection, settings: Settings
         allowed = max([allowed, *(item.desired for item in pool.preset.schedules)])
         allowed += pool.max_surge if pool.rolling else 0
         if live > allowed and not pool.paused:
-            yield Violation(1, f"{live} live prebuilds, at most {allowed} allowed", pool.ref)
+            yield Violation(1, f"{live} live prebuilds, at most {allowed} allowed", str(pool.ref))
 
 
 def _slots(connection: Connection, _settings: Settings, _now: datetime) -> Iterator[Violation]:

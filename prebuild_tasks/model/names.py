@@ -31,12 +31,6 @@ class PoolName(NamedTuple):
         """Return `template/preset`."""
         return f"{self.template}/{self.preset}"
 
-    @classmethod
-    def of_ref(cls, ref: str) -> PoolName:
-        """Return the pool of a preset's name. The name must be valid, because it is not checked."""
-        template, _, preset = ref.partition("@")[0].partition("/")
-        return cls(template, preset)
-
 
 class PresetRef(NamedTuple):
     """The name of a preset: `template/preset` for the active version, or `template/preset@version`."""

@@ -79,7 +79,7 @@ def apply_in(
     )
     ids = order_presets(after, timedelta(seconds=settings.backoff_interval), "drifted")
     refs = after.refs(ids)
-    report.follow_up = FollowUp(wake={int(preset_id): refs[preset_id] for preset_id in ids})
+    report.follow_up = FollowUp(wake={int(preset_id): str(refs[preset_id]) for preset_id in ids})
     return report
 
 

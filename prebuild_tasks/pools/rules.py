@@ -60,4 +60,4 @@ def _kept(pools_at: PoolSnapshot) -> dict[str, int]:
 
 
 def _pool(item: PresetCounts) -> PoolName:
-    return PoolName.of_ref(item.ref)
+    return item.ref.pool

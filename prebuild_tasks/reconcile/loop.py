@@ -41,7 +41,8 @@ class PoolReconciler:
         if tick is None:
             return TickNotDue()
         snapshot, preset_ids = plan_tick(self._database, self._settings)
-        sent = self._publisher.reconcile(preset_ids, tick=tick, shown=snapshot.refs(preset_ids))
+        shown = {preset_id: str(ref) for preset_id, ref in snapshot.refs(preset_ids).items()}
+        sent = self._publisher.reconcile(preset_ids, tick=tick, shown=shown)
         report = TickReport(tick, len(snapshot.presets), sent, snapshot.paused)
         seconds = monotonic() - started
         note_tick(self._database, snapshot.now, asdict(report), seconds)

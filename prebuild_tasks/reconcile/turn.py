@@ -77,7 +77,7 @@ class Look:
         """Return the result of a turn that writes nothing."""
         state, is_suspended = self.wanted.state, self.wanted.pool.is_suspended(self.view.now)
         return PresetResult(
-            self.view.ref,
+            str(self.view.ref),
             self.turn.outcome,
             state.desired,
             state.eligible,
@@ -118,7 +118,7 @@ def reconcile_preset(database: Database, settings: Settings, preset_id: int) -> 
     except IntegrityError as error:
         # The schema refused a surplus that the decision should have prevented. Nothing was written; the next turn
         # decides again.
-        log.error("slot_conflict", preset=seen.view.ref, error=str(error.orig))
+        log.error("slot_conflict", preset=str(seen.view.ref), error=str(error.orig))
         return replace(seen.result, outcome="held", reason=Reason.SLOT_CONFLICT)
 
 
@@ -175,7 +175,7 @@ def _set_status(connection: Connection, view: PresetView, status: PresetStatus) 
     reason = f"{view.failures_in_row} builds in a row failed"
     set_preset_status(connection, view.preset_id, status, reason)
     add_history(connection, status.value, now=view.now, actor=RECONCILER, preset_id=view.preset_id, reason=reason)
-    log.warning(status.value, preset=view.ref, failures_in_row=view.failures_in_row)
+    log.warning(status.value, preset=str(view.ref), failures_in_row=view.failures_in_row)
 
 
 def _apply(connection: Connection, seen: Look, settings: Settings) -> PresetResult:

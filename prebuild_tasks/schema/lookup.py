@@ -61,9 +61,9 @@ REF_COLUMNS = (
 )
 
 
-def ref_of(row: Row[*tuple[Any, ...]]) -> str:
-    """Return the name `template/preset[@version]` of the preset in a row with REF_COLUMNS."""
-    return str(PresetRef.of(row.template_name, row.preset_name, row.version_name, active=bool(row.is_active)))
+def ref_of(row: Row[*tuple[Any, ...]]) -> PresetRef:
+    """Return the name of the preset in a row with REF_COLUMNS, and possibly more."""
+    return PresetRef.of(row.template_name, row.preset_name, row.version_name, active=bool(row.is_active))
 
 
 def resolve_preset(connection: Connection, name: str) -> int:
@@ -152,8 +152,8 @@ def workspace_names(connection: Connection, prefix: str, limit: int, *, claimed:
     return connection.execute(query.order_by(is_prebuild, m.Workspace.name).limit(limit)).scalars().all()
 
 
-def read_names(connection: Connection, preset_ids: Sequence[str]) -> dict[str, str]:
-    """Read the names `template/preset[@version]` of presets, by preset id."""
+def read_names(connection: Connection, preset_ids: Sequence[str]) -> dict[str, PresetRef]:
+    """Read the names of presets, by preset id."""
     query = select(m.Preset.id, *REF_COLUMNS).join(*VERSION_OF_PRESET).join(*TEMPLATE_OF_VERSION)
     rows = connection.execute(query.where(m.Preset.id.in_([int(identity) for identity in preset_ids])))
     return {str(row.id): ref_of(row) for row in rows}

@@ -16,6 +16,7 @@ from prebuild_tasks.db.engine import Database
 from prebuild_tasks.errors import PrebuildError
 from prebuild_tasks.faultpoints import step
 from prebuild_tasks.messaging import NOTHING_SHOWN, Publisher
+from prebuild_tasks.model.names import PresetRef
 from prebuild_tasks.model.vocabulary import BuildStatus
 from prebuild_tasks.schema import tables as m
 from prebuild_tasks.schema.lookup import read_names
@@ -39,15 +40,15 @@ class FollowUp:
     """Presets that get a turn: the name for people by id, empty if it was not read."""
 
     @classmethod
-    def of(cls, builds: Iterable[NewBuild] = (), wake: Iterable[int] = (), *, ref: str = "") -> FollowUp:
+    def of(cls, builds: Iterable[NewBuild] = (), wake: Iterable[int] = (), *, ref: PresetRef | None = None) -> FollowUp:
         """Make a follow-up.
 
         Args:
             builds: Builds to send.
             wake: Ids of presets that get a turn.
-            ref: The presets' name; empty if it is not known.
+            ref: The presets' name; None: it was not read.
         """
-        return cls(tuple(builds), dict.fromkeys(wake, ref))
+        return cls(tuple(builds), dict.fromkeys(wake, str(ref or "")))
 
     def __bool__(self) -> bool:
         """Return whether there is anything to send."""
@@ -138,7 +139,7 @@ def _names(database: Database, wake: Mapping[int, str]) -> Mapping[str, str]:
         return names
     try:
         with database.read() as connection:
-            return read_names(connection, list(names))
+            return {preset_id: str(ref) for preset_id, ref in read_names(connection, list(names)).items()}
     except PrebuildError:
         return NOTHING_SHOWN
 

@@ -22,11 +22,12 @@ from prebuild_tasks.cli.up.watch import PoolView
 from prebuild_tasks.config import Settings
 from prebuild_tasks.db.engine import Database
 from prebuild_tasks.insight.status.pools import PoolStatus
+from prebuild_tasks.model.names import PresetRef
 from tests.support.builders import declare, fill
 from tests.support.wait import wait_until
 
-ROW = PoolStatus("dev/small", 2, 0, 0, 0, 0, 0, "no_worker", "create 2, but no worker is running", "")
-FULL = replace(ROW, preset="dev/full", eligible=2, reason="none", next_action="")
+ROW = PoolStatus(PresetRef("dev", "small"), 2, 0, 0, 0, 0, 0, "no_worker", "create 2, but no worker is running", "")
+FULL = replace(ROW, preset=PresetRef("dev", "full"), eligible=2, reason="none", next_action="")
 
 
 def lines(*looks: Sequence[PoolStatus]) -> list[str]:

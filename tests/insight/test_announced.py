@@ -39,10 +39,10 @@ def announced(words: str, verb: str) -> int:
 def turns(database: Database, settings: Settings) -> list[Reason]:
     """Run every pool's turn, comparing each with its announcement; return the announced reasons."""
     reasons = []
-    names = [row.preset for row in pools(database, settings)]
+    names = [str(row.preset) for row in pools(database, settings)]
     for name in names:
         staffed(database, settings)  # reported anew: on a busy machine, half a minute may pass between two turns
-        [row] = [row for row in pools(database, settings) if row.preset == name]
+        [row] = [row for row in pools(database, settings) if str(row.preset) == name]
         with database.read() as connection:
             preset = resolve_preset(connection, name)
         explained = explain_preset(database, settings, None, name)

@@ -106,7 +106,7 @@ def test_owners_that_are_not(owner: str, words: str) -> None:
 def test_a_preset_is_named(value: str, ref: PresetRef) -> None:
     assert PresetRef.parse(value) == ref
     assert str(ref) == value
-    assert PoolName.of_ref(value) == ref.pool
+    assert ref.pool == PoolName(ref.template, ref.preset)
     assert str(ref.pool) == f"{ref.template}/{ref.preset}"
 
 

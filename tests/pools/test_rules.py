@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from prebuild_tasks.model.names import PresetRef
 from prebuild_tasks.model.vocabulary import Preset
 from prebuild_tasks.pools.rules import Deletions, PoolSnapshot, deletions
 from prebuild_tasks.reconcile.rules.model import Counts, GlobalSnapshot, PresetCounts
@@ -18,7 +19,7 @@ OLD, NEW = "1", "2"
 
 def pool(identity: str, desired: int, ready: int, *, unready: int = 0, ref: str = "dev/small", **more: Any) -> Any:
     counts = Counts(live=ready + unready, ready=ready)
-    return PresetCounts(Preset(identity, desired, **more), counts, ref=ref)
+    return PresetCounts(Preset(identity, desired, **more), counts, ref=PresetRef.parse(ref))
 
 
 def old(identity: str, ready: int) -> Any:

@@ -73,9 +73,9 @@ def _print(result: Plan, command: str) -> None:
         _write_colored(f"! drift of {drift.template}: {when}, but the file declares {drift.declared}")
     if result.pools:
         write("\nthen:")
-        width = max(len(pool.preset) for pool in result.pools)
+        width = max(len(str(pool.preset)) for pool in result.pools)
         for pool in result.pools:
-            _write_colored(f"{pool.sign} {pool.preset:<{width}}  {_pool(pool)}")
+            _write_colored(f"{pool.sign} {pool.preset!s:<{width}}  {_pool(pool)}")
     cost = f", {_cost(result.cost)}" if result.cost else ""
     if not result.changed:
         write(f"{'' if not result.report.changes else chr(10)}no changes at revision {result.revision}{cost}")

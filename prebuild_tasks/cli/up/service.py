@@ -167,7 +167,7 @@ class Embedded:
         prebuild = shutil.which("prebuild") or f"{sys.executable} -m prebuild_tasks.cli.main"
         with suppress(PrebuildError):
             rows = pools(self._runtime.database, self._settings)
-            preset = next((row.preset for row in rows if row.desired), "template/preset")
+            preset = next((str(row.preset) for row in rows if row.desired), "template/preset")
             data_dir = shlex.quote(str(self._settings.data_dir))
             self._console.print("\nIn a second terminal:", markup=False)
             line = f"  export PREBUILD_DATA_DIR={data_dir}"

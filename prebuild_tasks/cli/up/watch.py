@@ -13,6 +13,7 @@ from rich.text import Text
 
 from prebuild_tasks.cli.output import POOL_COLUMNS
 from prebuild_tasks.insight import PoolStatus
+from prebuild_tasks.model.names import PresetRef
 from prebuild_tasks.reconcile import Reason
 
 _STYLES = {
@@ -45,7 +46,7 @@ class PoolView:
         self._console = console
         self._say = say
         self._live = Live(console=console, auto_refresh=False) if console.is_terminal else None
-        self._shown: dict[str, PoolStatus] | None = None
+        self._shown: dict[PresetRef, PoolStatus] | None = None
         self._error = ""
 
     def __enter__(self) -> Self:
@@ -71,7 +72,7 @@ class PoolView:
         before = before or {}
         if changed := [row for row in rows if before.get(row.preset) != row]:
             self._say("; ".join(line(row) for row in changed))
-        if gone := sorted(before.keys() - self._shown.keys()):
+        if gone := sorted(map(str, before.keys() - self._shown.keys())):
             self._say(f"gone: {', '.join(gone)}")
 
     def show_error(self, sentence: str) -> None:

@@ -135,7 +135,7 @@ def _clock_skew(database: Database, connection: Connection) -> float | None:
     return (before + (utcnow() - before) / 2 - of_database).total_seconds()
 
 
-def _bad_timezones(connection: Connection) -> Iterator[tuple[str, str]]:
+def _bad_timezones(connection: Connection) -> Iterator[tuple[PoolName, str]]:
     query = (
         select(m.Template.name, m.Preset.name, m.Preset.timezone)
         .join(*VERSION_OF_PRESET)
@@ -146,7 +146,7 @@ def _bad_timezones(connection: Connection) -> Iterator[tuple[str, str]]:
         try:
             ZoneInfo(zone)
         except (KeyError, ValueError, OSError):
-            yield str(PoolName(template, preset)), zone
+            yield PoolName(template, preset), zone
 
 
 def _read_declared(connection: Connection) -> _Declared:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from prebuild_tasks.fleet import Liveness
+from prebuild_tasks.model.names import PoolName
 from prebuild_tasks.remedies import Remedy
 
 
@@ -90,7 +91,7 @@ class Examination:
     liveness: Liveness | None = None
     bound_builds: Mapping[str, int] = field(default_factory=dict)
     """Pending builds that only one host can run, by that host."""
-    bad_timezones: Mapping[str, str] = field(default_factory=dict)
+    bad_timezones: Mapping[PoolName, str] = field(default_factory=dict)
     """Timezones that cannot be loaded on this machine, by preset."""
     provisioners: Sequence[ProvisionerFact] = ()
     disk: DiskFact | None = None

@@ -223,7 +223,7 @@ def _clock(facts: Examination) -> Iterator[Finding]:
 
 
 def _declared(facts: Examination) -> Iterator[Finding]:
-    for preset, zone in sorted(facts.bad_timezones.items()):
+    for preset, zone in sorted(facts.bad_timezones.items(), key=lambda item: str(item[0])):
         sentence = f"the timezone {zone} of {preset} is unknown on this machine, so its schedules are ignored"
         fix = "update the timezones (pip install -U tzdata), or correct it in the pools file and run"
         yield Finding(Symptom.TIMEZONE_UNKNOWN, sentence, fix, Remedy(RemedyKind.APPLY_POOLS_FILE))

@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
+from prebuild_tasks.model.names import PresetRef
 from prebuild_tasks.model.vocabulary import PresetStatus
 from prebuild_tasks.reconcile import (
     LimitReason,
@@ -123,7 +124,7 @@ class Facts:
     """The facts about one pool at `now`."""
 
     now: datetime
-    ref: str
+    ref: PresetRef
     counted: PresetCounts
     state: ReconciliationState
     missing: int

@@ -62,13 +62,16 @@ def _other_problems(facts: Facts) -> list[Step]:
     blocked = facts.status is not PresetStatus.HEALTHY and is_active(facts.counted.preset)
     if blocked and facts.reason.value != facts.status.value:
         others.append(
-            Step(Remedy(RemedyKind.UNBLOCK_POOL, facts.ref), f"the pool is also {facts.status.value.replace('_', ' ')}")
+            Step(
+                Remedy(RemedyKind.UNBLOCK_POOL, str(facts.ref)),
+                f"the pool is also {facts.status.value.replace('_', ' ')}",
+            )
         )
     return others
 
 
 def _by_reason(facts: Facts) -> list[Step]:
-    ref = facts.ref
+    ref = str(facts.ref)
     look = [Step(Remedy(RemedyKind.SHOW_LOG, facts.failed[0].short), "the output of the build")] if facts.failed else []
     builds, unblock = Remedy(RemedyKind.LIST_BUILDS, ref), Remedy(RemedyKind.UNBLOCK_POOL, ref)
     match facts.reason:
@@ -112,7 +115,7 @@ def _by_reason(facts: Facts) -> list[Step]:
 
 def _resume(facts: Facts, why: str) -> Step:
     everything = facts.pause is not None and facts.pause.everything
-    return Step(Remedy(RemedyKind.RESUME, "" if everything else facts.ref), why)
+    return Step(Remedy(RemedyKind.RESUME, "" if everything else str(facts.ref)), why)
 
 
 def _inactive(facts: Facts) -> list[Step]:

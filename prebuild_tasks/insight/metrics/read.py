@@ -98,14 +98,14 @@ def _pools(
     outdated: defaultdict[PoolName, int] = defaultdict(int)
     second: defaultdict[PoolName, int] = defaultdict(int)
     for row, assessment in assessed:
-        pool = PoolName.of_ref(row.ref)
+        pool = row.ref.pool
         second[pool] += assessment.second_choices
         if not is_active(row.preset):
             outdated[pool] += assessment.state.actual + assessment.state.starting
     numbers = []
     for row, assessment in assessed:
         if is_active(row.preset):
-            pool = PoolName.of_ref(row.ref)
+            pool = row.ref.pool
             numbers.append(
                 PoolNumbers(
                     template=pool.template,

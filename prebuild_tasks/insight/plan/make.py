@@ -65,10 +65,10 @@ def make_plan(database: Database, settings: Settings, declared: DeclaredPools, o
 
 
 def _pools(rows: Sequence[PoolRow], context: AssessmentContext) -> Pools:
-    pools: dict[str, list[VersionState]] = defaultdict(list)
+    pools: dict[PoolName, list[VersionState]] = defaultdict(list)
     for row in rows:
         assessment = assess(row, context)
-        pools[str(PoolName.of_ref(row.ref))].append(
+        pools[row.ref.pool].append(
             VersionState(
                 row.version,
                 row.preset,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from prebuild_tasks.model.names import PoolName
 from prebuild_tasks.model.vocabulary import Preset
 from prebuild_tasks.reconcile import Quantities, Reason, ReconciliationState
 from prebuild_tasks.schema.rules import is_active
@@ -62,8 +63,7 @@ class PoolPlan:
     A replaced prebuild counts neither as created nor as deleted; a canceled start counts as deleted.
     """
 
-    preset: str
-    """The pool, `template/preset`."""
+    preset: PoolName
     create: int
     delete: int
     replace: int
@@ -85,14 +85,14 @@ class PoolPlan:
         return "+" if self.create else "-" if self.delete else "~"
 
 
-Pools = Mapping[str, Sequence[VersionState]]
-"""Every version that is active or has prebuilds, by `template/preset`."""
+Pools = Mapping[PoolName, Sequence[VersionState]]
+"""Every version that is active or has prebuilds, by pool."""
 
 
 def plan_pools(before: Pools, after: Pools) -> list[PoolPlan]:
     """Return the plan of each pool that would behave differently, sorted by name."""
     plans = []
-    for name in sorted({*before, *after}):
+    for name in sorted({*before, *after}, key=str):
         old, new = before.get(name, ()), after.get(name, ())
         if _outlook(old) != _outlook(new):
             plans.append(_plan(name, old, new))
@@ -106,7 +106,7 @@ def total_cost(before: Pools, after: Pools) -> Cost | None:
     )
 
 
-def _plan(name: str, old: Sequence[VersionState], new: Sequence[VersionState]) -> PoolPlan:
+def _plan(name: PoolName, old: Sequence[VersionState], new: Sequence[VersionState]) -> PoolPlan:
     create = sum(item.amount.create for item in new)
     delete = sum(item.amount.delete + item.amount.cancel for item in new)
     replace = min(create, delete)

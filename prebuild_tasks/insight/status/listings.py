@@ -98,7 +98,7 @@ def _workspace(row: Row[*tuple[Any, ...]], now: datetime) -> WorkspaceView:
         workspace=row.name,
         id=row.id,
         owner=row.owner,
-        preset=ref_of(row),
+        preset=str(ref_of(row)),
         state=workspace_state(row.owner, row.transition, row.status, row.reason, is_ready=row.ready_at is not None),
         url=row.url,
         directory=row.directory,
@@ -166,7 +166,7 @@ def _build(row: Row[*tuple[Any, ...]]) -> BuildView:
     return BuildView(
         build=row.id,
         workspace=row.name,
-        preset=str(PoolName(row.template_name, row.preset_name)),
+        preset=PoolName(row.template_name, row.preset_name),
         transition="claim" if row.reason == CLAIM_REASON else row.transition.value,
         status=row.status,
         reason=row.reason,

@@ -8,6 +8,7 @@ from prebuild_tasks.config import Settings
 from prebuild_tasks.db.engine import Database
 from prebuild_tasks.insight.assessment import Assessment, AssessmentContext, assess, read_context
 from prebuild_tasks.insight.explain.facts import Budget
+from prebuild_tasks.model.names import PresetRef
 from prebuild_tasks.model.text import local, number
 from prebuild_tasks.reconcile import LimitReason, PoolRow, Reason, backoff_until, next_change, read_pools
 from prebuild_tasks.schema.rules import is_active
@@ -17,7 +18,7 @@ from prebuild_tasks.schema.rules import is_active
 class PoolStatus:
     """One pool, as in a line of `prebuild status`."""
 
-    preset: str
+    preset: PresetRef
     desired: int
     eligible: int
     starting: int

@@ -6,6 +6,7 @@ import warnings
 from dataclasses import dataclass
 from datetime import datetime
 
+from prebuild_tasks.model.names import PoolName
 from prebuild_tasks.model.vocabulary import BuildStatus, WorkspaceState
 
 
@@ -59,8 +60,7 @@ class BuildView:
     """The id of the build."""
     workspace: str
     """The name of the workspace it works on."""
-    preset: str
-    """`template/preset`."""
+    preset: PoolName
     transition: str
     """`start`, `stop` or `delete`; `claim` for the start that personalises a claimed workspace."""
     status: BuildStatus

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
+from prebuild_tasks.model.names import PresetRef
 from prebuild_tasks.model.vocabulary import Preset
 
 
@@ -109,8 +110,8 @@ class PresetCounts(NamedTuple):
     """The preset's own limit on start builds in flight; None: no limit."""
     slow_start: int | None = None
     """The limit on start builds in flight after a failure; None: there was none, or enough builds succeeded since."""
-    ref: str = ""
-    """The preset's name: `template/preset`, with `@version` unless that is the active version."""
+    ref: PresetRef = PresetRef("", "")
+    """The preset's name; the tick reads it always."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +141,7 @@ class GlobalSnapshot:
     presets: tuple[PresetCounts, ...] = ()
     paused: bool = False
 
-    def refs(self, preset_ids: Collection[str]) -> dict[str, str]:
+    def refs(self, preset_ids: Collection[str]) -> dict[str, PresetRef]:
         """Return the names of these presets by id."""
         wanted = set(preset_ids)
         return {item.preset.id: item.ref for item in self.presets if item.preset.id in wanted} if wanted else {}

@@ -44,7 +44,7 @@ def _declared(row: PresetRow, schedules: tuple[Schedule, ...], cost_per_hour: fl
     return Declared(
         row.declared.id,
         to_preset(row.declared, schedules),
-        PoolName(row.declared.template_name, row.declared.name),
+        row.declared.ref.pool,
         row.template_id,
         row.replace_strategy,
         cost_per_hour,
@@ -111,9 +111,9 @@ class DeclaredRow(NamedTuple):
         return cls._make(_declared_columns(row))
 
     @property
-    def ref(self) -> str:
-        """Return the preset's name: `template/preset`, with `@version` unless that is the active version."""
-        return str(PresetRef.of(self.template_name, self.name, self.version_name, active=self.using_active_version))
+    def ref(self) -> PresetRef:
+        """Return the preset's name."""
+        return PresetRef.of(self.template_name, self.name, self.version_name, active=self.using_active_version)
 
 
 _declared_columns = attrgetter(*DeclaredRow._fields)

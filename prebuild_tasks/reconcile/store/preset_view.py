@@ -13,6 +13,7 @@ from sqlalchemy import ColumnElement, Connection, Row, bindparam, exists, select
 
 from prebuild_tasks.db.connections import PreparedQuery
 from prebuild_tasks.db.engine import Database
+from prebuild_tasks.model.names import PresetRef
 from prebuild_tasks.model.vocabulary import BuildStatus, Preset, PresetStatus, Schedule, Transition
 from prebuild_tasks.reconcile.rules.model import PresetSnapshot, RecentFailures, RunningPrebuild
 from prebuild_tasks.reconcile.store.declared import (
@@ -34,7 +35,7 @@ class PresetView:
     snapshot: PresetSnapshot
     now: datetime
     preset_id: int
-    ref: str
+    ref: PresetRef
     organization_id: int
     recipe_digest: str
     status: PresetStatus

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import ColumnElement, Connection, Row, Select, and_, case, exists, func, null, or_, select
 
 from prebuild_tasks.db.engine import Database
+from prebuild_tasks.model.names import PresetRef
 from prebuild_tasks.model.vocabulary import BuildStatus, Preset, PresetStatus, Schedule, Transition
 from prebuild_tasks.reconcile.rules.model import Counts, GlobalSnapshot, PresetCounts
 from prebuild_tasks.reconcile.store.declared import (
@@ -67,7 +68,7 @@ class PoolRow(NamedTuple):
     """The end of its rest after lost turns; None: it does not rest."""
 
     @property
-    def ref(self) -> str:
+    def ref(self) -> PresetRef:
         return self.counted.ref
 
     @property
@@ -134,7 +135,7 @@ def read_pools(
         preset = PresetRow.of(row)
         counted = presets.counted(preset.declared, since)
         pools.append(_pool(row, preset, counted, failed.get(preset.declared.id, _NO_FAILED), everything, now))
-    return now, sorted(pools, key=lambda pool: pool.ref)
+    return now, sorted(pools, key=lambda pool: str(pool.ref))
 
 
 def _pool(

@@ -20,6 +20,7 @@ from prebuild_tasks.insight.doctor.facts import (
 )
 from prebuild_tasks.insight.doctor.roles import check_role
 from prebuild_tasks.insight.doctor.rules import Symptom, diagnose
+from prebuild_tasks.model.names import PoolName
 from prebuild_tasks.remedy_commands import StartCommands, next_step
 
 NOW = datetime(2026, 11, 25, 12, tzinfo=UTC)
@@ -172,7 +173,7 @@ def test_nothing_is_wrong() -> None:
             "logs",
         ),
         (
-            {"bad_timezones": {"dev/small": "Europe/Berlim"}},
+            {"bad_timezones": {PoolName("dev", "small"): "Europe/Berlim"}},
             Symptom.TIMEZONE_UNKNOWN,
             "the timezone Europe/Berlim of dev/small is unknown on this machine",
             "tzdata",

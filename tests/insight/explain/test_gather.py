@@ -177,11 +177,11 @@ def test_an_older_version_is_explained_by_its_own_name(database: Database, setti
     declare(database, settings, 1, start="false", yes=True)
     found = why(database, settings, str(old))
     assert found.facts.reason is Reason.INACTIVE
-    assert found.facts.ref.startswith("dev/small@auto-")
+    assert str(found.facts.ref).startswith("dev/small@auto-")
     assert "its 1 prebuild will be removed" in said(found)
     assert last_command(found).startswith("prebuild promote dev auto-")
     declare(database, settings, 1, yes=True)
-    fill(database, settings, found.facts.ref.split("@")[0])
+    fill(database, settings, str(found.facts.ref.pool))
     with pytest.raises(NotFoundError):
         why(database, settings, "dev/none")
 

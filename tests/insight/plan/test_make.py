@@ -52,7 +52,7 @@ def everything(database: Database) -> dict[str, list[Any]]:
 
 
 def lines(made: Plan) -> list[tuple[str, str, int, int, int, str]]:
-    return [(item.sign, item.preset, item.create, item.delete, item.replace, item.why) for item in made.pools]
+    return [(item.sign, str(item.preset), item.create, item.delete, item.replace, item.why) for item in made.pools]
 
 
 def put(database: Database, settings: Settings, file: str, made: Plan, **options: Any) -> None:
@@ -113,9 +113,9 @@ def test_what_holds_the_creation_back(database: Database, settings: Settings) ->
     declare(database, settings, 1)
     pause(database, "dev/small", actor="ada")
     [pool] = planned(database, settings, text(small=3, big=0)).pools[1:]
-    assert (pool.preset, pool.create, pool.waits) == ("dev/small", 3, Reason.PAUSED)
+    assert (str(pool.preset), pool.create, pool.waits) == ("dev/small", 3, Reason.PAUSED)
     [big] = planned(database, settings, text(small=1, big=2)).pools[:1]
-    assert (big.preset, big.create, big.waits) == ("dev/big", 2, None)
+    assert (str(big.preset), big.create, big.waits) == ("dev/big", 2, None)
 
 
 def test_a_promotion_that_would_be_undone(database: Database, settings: Settings) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from prebuild_tasks.insight.plan.rules import Cost, VersionState, plan_pools, total_cost
+from prebuild_tasks.model.names import PoolName
 from prebuild_tasks.model.vocabulary import Preset, Schedule
 from prebuild_tasks.reconcile.rules.model import Counts
 from prebuild_tasks.reconcile.rules.reasons import Reason
@@ -16,7 +17,7 @@ from prebuild_tasks.reconcile.rules.wants import quantities
 
 NOW = datetime(2026, 3, 2, 12, tzinfo=UTC)  # a Monday
 
-NAME = "dev/small"
+NAME = PoolName("dev", "small")
 RANGE = (Schedule("* 8-18 * * 1-5", 10),)  # holds at NOW
 
 
@@ -75,10 +76,10 @@ def test_each_change_of_a_pool(
 
 
 def test_what_it_costs_now_and_at_the_busiest() -> None:
-    before = {NAME: [version("a", 2, 2, cost=0.5)], "dev/free": [version("a", 9)]}
+    before = {NAME: [version("a", 2, 2, cost=0.5)], PoolName("dev", "free"): [version("a", 9)]}
     after = {
         NAME: [version("a", 3, 2, cost=0.5, schedules=(Schedule("* 20 * * *", 10),))],
-        "dev/free": before["dev/free"],
+        PoolName("dev", "free"): before[PoolName("dev", "free")],
     }
     [plan] = plan_pools(before, after)
     assert plan.cost == total_cost(before, after) == Cost(1.0, 1.5, 1.0, 5.0)

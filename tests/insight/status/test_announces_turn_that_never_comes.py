@@ -52,9 +52,9 @@ def test_an_older_version_stands_in(database: Database, settings: Settings) -> N
     declare(database, settings, 3, extra=ROLLING, start="false")
     [new, old] = pools(database, settings)
     assert (new.next_action, old.next_action) == ("create 1 of 3", "3 can be claimed until replaced")
-    words = said(explain_preset(database, settings, None, old.preset))
+    words = said(explain_preset(database, settings, None, str(old.preset)))
     assert any(text.endswith("; 3 prebuilds can be claimed as second choice until replaced") for text in words), words
-    assert turn(database, settings, old.preset).outcome == "steady"
+    assert turn(database, settings, str(old.preset)).outcome == "steady"
 
 
 def test_a_limit_lets_a_part_through(database: Database, settings: Settings) -> None:

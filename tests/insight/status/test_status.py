@@ -227,7 +227,7 @@ def test_history_tells_who_what_why_and_when(database: Database, settings: Setti
     assert [(row.event, row.actor, row.reason) for row in rows if row.event.endswith("requested")] == [
         ("start_requested", "reconciler", "deficit")
     ], "who deleted it is told by the event of that name"
-    assert {row.preset for row in rows} == {PRESET}
+    assert {str(row.preset) for row in rows} == {PRESET}
     assert [(row.event, row.actor) for row in rows if row.event in ("claimed", "operator")] == [
         ("claimed", "ada"),
         ("operator", "bob"),
@@ -264,8 +264,8 @@ def test_history_of_a_pool_goes_over_its_versions_and_tells_who_changed_it(
         [f"+ preset {PRESET}: desired 2"],
     ]
     assert (rows[-1].event, rows[-1].actor) == ("paused", "bob"), "what held all pools held this one"
-    [version] = {row.preset for row in rows if row.workspace == old}
+    [version] = {str(row.preset) for row in rows if row.workspace == old}
     assert version.startswith(f"{PRESET}@")
-    assert {row.preset for row in read_history(database, preset=version) if row.workspace} == {version}
+    assert {str(row.preset) for row in read_history(database, preset=version) if row.workspace} == {version}
     with pytest.raises(InputError, match="not both"):
         read_history(database, old, preset=PRESET)
