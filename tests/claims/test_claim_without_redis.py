@@ -56,4 +56,5 @@ def test_claims_answer_at_their_usual_speed(
     broken.close()
     usual, slow = median(pair[0][0] for pair in pairs), median(pair[1][0] for pair in pairs)
     assert slow < 2 * usual + 0.005
-    assert max(pair[1][1] for pair in pairs) < CLIENT_DEADLINE + 0.3, "and the wake-up is given up in time"
+    delay = max(pair[0][1] for pair in pairs)  # what else runs on the machine keeps both waiting
+    assert max(pair[1][1] for pair in pairs) < CLIENT_DEADLINE + 0.3 + delay, "and the wake-up is given up in time"

@@ -66,9 +66,9 @@ def test_what_hangs_holds_up_one_scrape_and_is_asked_once() -> None:
     began = time.monotonic()
     assert shared.get() is None
     first = time.monotonic() - began
-    assert [shared.get() for _ in range(5)] == [None] * 5
-    assert 0.2 <= first < 2
-    assert time.monotonic() - began < first + 1, "the others do not wait anew"
+    assert [shared.get() for _ in range(50)] == [None] * 50
+    assert 0.2 <= first < 10
+    assert time.monotonic() - began < first + 5, "the others do not wait anew, which would take 10 s"
     assert len(asked) == 1
     gate.set()
 
@@ -224,7 +224,7 @@ def test_a_connection_whose_server_is_frozen_is_given_up(postgres_url: str) -> N
         try:
             began = time.monotonic()
             frozen = exporter.read()
-            assert 0.9 < time.monotonic() - began < 5
+            assert 0.9 < time.monotonic() - began < 30  # without the limit it would never end
             assert frozen.numbers is None
             assert exporter.read().numbers is not None
         finally:

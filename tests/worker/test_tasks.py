@@ -169,7 +169,10 @@ def _build_ids(here: Runtime) -> list[str]:
 def test_a_wake_up_without_redis_takes_no_longer_than_its_deadline(tmp_path: Path) -> None:
     import time
 
-    messages = Messages(Settings(redis_url="redis://127.0.0.1:1/0"), timeout=0.2)
-    started = time.monotonic()
-    assert messages.wake(["1"], deadline=0.2) is False
-    assert time.monotonic() - started < 0.5
+    took = []
+    for _ in range(5):
+        messages = Messages(Settings(redis_url="redis://127.0.0.1:1/0"), timeout=0.2)
+        started = time.monotonic()
+        assert messages.wake(["1"], deadline=0.2) is False
+        took.append(time.monotonic() - started)
+    assert sorted(took)[2] < 0.5  # the median: a busy machine may hold up one
