@@ -29,18 +29,22 @@ def live_hosts(connection: Connection, settings: Settings, now: datetime) -> Seq
 
 
 def all_know_host_tasks(connection: Connection, settings: Settings, now: datetime) -> bool:
-    """Return whether every builds worker runs a release that knows the tasks for hosts, as `SWEEP_RESOURCES_ON_HOST`.
+    """Return whether every builds worker is alive and runs a release that knows the tasks for hosts.
 
-    A silent worker that has not announced its end counts until its host counts as lost: it may only be slow, and an
-    older release would drop a message that it does not know. Without any worker the answer is False, because the next
-    one to start may be of an older release.
+    Both releases understand the form of release 0.1, so it is sent whenever the next reader may be of that release.
+    A silent worker that has not announced its end counts until its host counts as lost: if it is of release 0.1, it may
+    only be slow; if it is of this one, it may have crashed, and release 0.1 may be started in its place. Without any
+    worker the answer is False for the same reason.
     """
-    since = min(recent(settings, now), now - timedelta(seconds=settings.host_lost))
-    query = select(m.Worker.version).where(
+    alive_since = recent(settings, now)
+    since = min(alive_since, now - timedelta(seconds=settings.host_lost))
+    query = select(m.Worker.version, m.Worker.seen_at).where(
         m.Worker.role == BUILDS_ROLE, m.Worker.ended_at.is_(None), m.Worker.seen_at >= since
     )
-    versions = connection.execute(query.distinct()).scalars().all()
-    return bool(versions) and all(_release(version) >= _HOST_TASKS_SINCE for version in versions)
+    workers = connection.execute(query).all()
+    return bool(workers) and all(
+        row.seen_at >= alive_since and _release(row.version) >= _HOST_TASKS_SINCE for row in workers
+    )
 
 
 def _release(version: str) -> tuple[int, ...]:

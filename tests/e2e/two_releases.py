@@ -129,7 +129,9 @@ def let_visibility_pass(client: redis_py.Redis) -> None:
 
 
 def builds(service: Service) -> list[Any]:
-    query = select(m.Build.id, m.Build.queue, m.Build.status, m.Build.reason, m.Build.attempt, m.Build.error)
+    query = select(
+        m.Build.id, m.Build.queue, m.Build.status, m.Build.reason, m.Build.attempt, m.Build.error, m.Build.completed_at
+    )
     with service.asked(lambda database, _: database).read() as connection:
         return list(connection.execute(query))
 
@@ -236,19 +238,24 @@ def wait_until_carried_out(client: redis_py.Redis, service: Service, queued: Map
 
 def busy(service: Service, running: Mapping[str, subprocess.Popen[str]]) -> str:
     """Return the name of a builds worker that is running a build."""
+    return next((name for name, process in running.items() if builds_of(service, process)), "")
+
+
+def builds_of(service: Service, process: subprocess.Popen[str]) -> frozenset[str]:
+    """Return the ids of the builds that a worker is running."""
+    query = select(m.Build.id, m.Build.runner).where(m.Build.status == "running")
     with service.asked(lambda database, _: database).read() as connection:
-        found = connection.execute(select(m.Build.runner).where(m.Build.status == "running")).scalars().all()
-    owners = {part for runner in found for part in runner.split("/")}
-    return next((name for name, process in running.items() if str(process.pid) in owners), "")
+        found = connection.execute(query).all()
+    return frozenset(str(row.id) for row in found if str(process.pid) in row.runner.split("/"))
 
 
-def kill_at_work(service: Service, running: dict[str, subprocess.Popen[str]]) -> str:
-    """Kill a builds worker that is running a build with SIGKILL, and return its name."""
+def kill_at_work(service: Service, running: dict[str, subprocess.Popen[str]]) -> tuple[str, frozenset[str]]:
+    """Kill a builds worker that is running a build, and return its name and the ids of its builds."""
     while True:
         name = wait_until(lambda: busy(service, running), timeout=PATIENCE, what="a build under way", pause=0.01)
         os.killpg(running[name].pid, signal.SIGSTOP)
         time.sleep(0.2)  # its last statements reach the database
-        if busy(service, {name: running[name]}):
+        if under_way := builds_of(service, running[name]):
             os.killpg(running.pop(name).pid, signal.SIGKILL)
-            return name
+            return name, under_way
         os.killpg(running[name].pid, signal.SIGCONT)

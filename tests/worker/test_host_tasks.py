@@ -95,6 +95,14 @@ def test_in_the_old_form_while_nobody_is_there(own: Runtime) -> None:
     assert messages(own) == [("probe_prebuilds", {"host": ""})]
 
 
+def test_in_the_old_form_while_one_of_this_release_is_silent(own: Runtime) -> None:
+    """It may have crashed, and release 0.1 may be started in its place."""
+    announce(own, NEW)
+    announce(own, NEW, silent=2 * SECONDS)
+    tasks.sweep(resources=True)
+    assert messages(own, "here") == [("sweep", {"here": True, "shared": True})]
+
+
 def test_one_that_was_lost_long_ago_no_longer_counts(own: Runtime) -> None:
     announce(own, NEW)
     announce(own, OLD, silent=2 * own.settings.host_lost)
