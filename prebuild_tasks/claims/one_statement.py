@@ -172,6 +172,7 @@ def _take_oldest(pool: CTE, owner: ColumnElement[str]) -> CTE:
             owner=owner,
             name=func.coalesce(name, func.replace(m.Workspace.name, constant(PREBUILD_PREFIX), constant(""))),
             **handed_over_sql(of_pool("now"), of_pool("claimed_ttl_s"), of_pool("has_hook")),
+            build_number=m.Workspace.build_number + literal_column("1"),
         )
         .returning(*ANSWER_COLUMNS)
         .cte("hit")

@@ -48,6 +48,7 @@ def take_oldest(connection: Connection, pool: Pool, owner: str, name: str, now: 
             owner=owner,
             name=name or func.replace(m.Workspace.name, PREBUILD_PREFIX, ""),
             **handed_over(now, pool.claimed_ttl, hook=pool.hook),
+            build_number=m.Workspace.build_number + 1,
         )
         .returning(*ANSWER_COLUMNS)
     ).one_or_none()

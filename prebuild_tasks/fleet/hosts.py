@@ -9,14 +9,12 @@ import structlog
 from sqlalchemy import ColumnElement, Connection, select
 
 from prebuild_tasks.config import Settings
-from prebuild_tasks.fleet.alive import is_alive_sql
 from prebuild_tasks.fleet.presence import BUILDS_ROLE, recent
+from prebuild_tasks.fleet.rules import knows_host_tasks
+from prebuild_tasks.fleet.store import is_alive_sql
 from prebuild_tasks.schema import tables as m
 
 log = structlog.get_logger(__name__)
-
-_HOST_TASKS_SINCE = (0, 2)
-"""The first release whose builds workers know the separate names of the tasks that are sent to hosts."""
 
 
 def live_hosts(connection: Connection, settings: Settings, now: datetime) -> Sequence[str]:
@@ -42,15 +40,7 @@ def all_know_host_tasks(connection: Connection, settings: Settings, now: datetim
         m.Worker.role == BUILDS_ROLE, m.Worker.ended_at.is_(None), m.Worker.seen_at >= since
     )
     workers = connection.execute(query).all()
-    return bool(workers) and all(
-        row.seen_at >= alive_since and _release(row.version) >= _HOST_TASKS_SINCE for row in workers
-    )
-
-
-def _release(version: str) -> tuple[int, ...]:
-    """Return the first two numbers of a version, or an empty tuple, which is older than any, if it has none."""
-    parts = version.split(".")[:2]
-    return tuple(int(part) for part in parts) if all(part.isdecimal() for part in parts) else ()
+    return bool(workers) and all(row.seen_at >= alive_since and knows_host_tasks(row.version) for row in workers)
 
 
 def has_live_builds_process(settings: Settings, now: datetime) -> tuple[ColumnElement[bool], ...]:

@@ -12,9 +12,8 @@ from prebuild_tasks.config import Settings
 from prebuild_tasks.db.engine import Database
 from prebuild_tasks.db.types import conflict_insert
 from prebuild_tasks.errors import PrebuildError
-from prebuild_tasks.fleet.alive import is_alive
 from prebuild_tasks.fleet.presence import BUILDS_ROLE, recent
-from prebuild_tasks.fleet.rules import Liveness, Process
+from prebuild_tasks.fleet.rules import Liveness, Process, is_alive
 from prebuild_tasks.messaging import BUILDS
 from prebuild_tasks.model.vocabulary import RECONCILER
 from prebuild_tasks.schema import counters

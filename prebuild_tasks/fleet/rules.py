@@ -1,9 +1,12 @@
-"""Liveness of the processes and of the tick, as frozen data."""
+"""Liveness of the processes and of the tick."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
+
+_HOST_TASKS_SINCE = (0, 2)
+"""The first release whose builds workers know the separate names of the tasks that are sent to hosts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,3 +74,17 @@ class Liveness:
     def alive(self, role: str) -> tuple[Process, ...]:
         """Select the live processes with a role."""
         return tuple(process for process in self.processes if process.alive and process.role == role)
+
+
+def is_alive(ended_at: datetime | None, seen_at: datetime, since: datetime) -> bool:
+    """Return whether a process has announced itself at `since` or later, and has not announced its end."""
+    return ended_at is None and seen_at >= since
+
+
+def knows_host_tasks(version: str) -> bool:
+    """Return whether the builds workers of a release know the separate names of the tasks that are sent to hosts.
+
+    A version that does not begin with two numbers counts as older than any.
+    """
+    parts = version.split(".")[:2]
+    return all(part.isdecimal() for part in parts) and tuple(int(part) for part in parts) >= _HOST_TASKS_SINCE

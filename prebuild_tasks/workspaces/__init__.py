@@ -7,27 +7,25 @@ from typing import TYPE_CHECKING
 from prebuild_tasks.faces import lazy
 
 if TYPE_CHECKING:
-    from prebuild_tasks.workspaces.handover import (
-        WAIT_REASON,
-        awaiting_owner,
-        claim_build,
-        hand_over,
-        handed_over,
-        handed_over_sql,
-        has_hook,
-        has_hook_sql,
-    )
-    from prebuild_tasks.workspaces.new_builds import (
-        BuildOrigin,
-        NewBuild,
-        insert_builds,
-        is_pool_start,
-        is_pool_start_sql,
-        work_of,
-    )
+    from prebuild_tasks.workspaces.handover import awaiting_owner, claim_build, hand_over
+    from prebuild_tasks.workspaces.new_builds import BuildOrigin, NewBuild, insert_builds
     from prebuild_tasks.workspaces.outbox import FollowUp, leave_to_upkeep, send, send_within
     from prebuild_tasks.workspaces.release import end_workspace, extend
-    from prebuild_tasks.workspaces.states import is_usable, workspace_state, workspace_state_sql
+    from prebuild_tasks.workspaces.rules import (
+        WAIT_REASON,
+        handed_over,
+        has_hook,
+        is_pool_start,
+        is_usable,
+        work_of,
+        workspace_state,
+    )
+    from prebuild_tasks.workspaces.store import (
+        handed_over_sql,
+        has_hook_sql,
+        is_pool_start_sql,
+        workspace_state_sql,
+    )
     from prebuild_tasks.workspaces.transitions import (
         FailedBuild,
         cancel_pending,
@@ -74,22 +72,14 @@ if not TYPE_CHECKING:  # mypy would take every name for defined
         __name__,
         {
             "handover": (
-                "WAIT_REASON",
+                "awaiting_owner",
                 "claim_build",
                 "hand_over",
-                "handed_over",
-                "handed_over_sql",
-                "has_hook",
-                "has_hook_sql",
-                "awaiting_owner",
             ),
             "new_builds": (
                 "BuildOrigin",
                 "NewBuild",
                 "insert_builds",
-                "is_pool_start",
-                "is_pool_start_sql",
-                "work_of",
             ),
             "outbox": (
                 "FollowUp",
@@ -101,9 +91,19 @@ if not TYPE_CHECKING:  # mypy would take every name for defined
                 "end_workspace",
                 "extend",
             ),
-            "states": (
+            "rules": (
+                "WAIT_REASON",
+                "handed_over",
+                "has_hook",
+                "is_pool_start",
                 "is_usable",
+                "work_of",
                 "workspace_state",
+            ),
+            "store": (
+                "handed_over_sql",
+                "has_hook_sql",
+                "is_pool_start_sql",
                 "workspace_state_sql",
             ),
             "transitions": (

@@ -2,69 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from datetime import datetime, timedelta
+from datetime import datetime
 
-from sqlalchemy import ColumnElement, Connection, Interval, case, func, literal_column, null, select, update
-from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy import Connection, select, update
 
-from prebuild_tasks.model.vocabulary import CLAIM_REASON, PREBUILDS_OWNER, BuildPriority, BuildStatus, Transition
+from prebuild_tasks.model.vocabulary import CLAIM_REASON, PREBUILDS_OWNER, BuildPriority, Transition
 from prebuild_tasks.schema import tables as m
-from prebuild_tasks.schema.conditions import constant
 from prebuild_tasks.schema.history import add_history
 from prebuild_tasks.workspaces.new_builds import ORIGIN_COLUMNS, BuildOrigin, NewBuild, insert_builds
-from prebuild_tasks.workspaces.states import MARK_REASON
-
-WAIT_REASON = "claim_wait"
-"""The reason of a workspace that is being built for a person who waits."""
-
-
-_FALSE_VALUES = [literal_column(f"'{value}'::jsonb", JSONB()) for value in ("null", "false", '""', "[]", "{}", "0")]
-"""The JSON values that are false in Python."""
-
-
-def has_hook(config: Mapping[str, object]) -> bool:
-    """Return whether a recipe has a `claim` hook, which personalises a claimed workspace."""
-    return bool(config.get("claim"))
-
-
-def has_hook_sql() -> ColumnElement[bool]:
-    """Build the condition of `has_hook` for the row of a template version. PostgreSQL only."""
-    claim = func.jsonb_extract_path(m.TemplateVersion.config, constant("claim"))
-    return func.coalesce(claim, _FALSE_VALUES[0]).not_in(_FALSE_VALUES)
-
-
-def handed_over(now: datetime, claimed_ttl: float | None, *, hook: bool) -> dict[str, object]:
-    """Return the columns that change when a workspace is handed over.
-
-    Args:
-        now: The database's time.
-        claimed_ttl: Seconds until the workspace is deleted; None or 0: never.
-        hook: Whether the recipe personalises the workspace.
-    """
-    return {
-        "claimed_at": now,
-        "claimed_until": now + timedelta(seconds=claimed_ttl) if claimed_ttl else None,
-        "slot": None,
-        "reason": CLAIM_REASON if hook else MARK_REASON,
-        "status": BuildStatus.PENDING,
-        "build_number": m.Workspace.build_number + 1,
-    }
-
-
-def handed_over_sql(
-    now: ColumnElement[datetime], claimed_ttl: ColumnElement[float | None], hook: ColumnElement[bool]
-) -> dict[str, object]:
-    """Build the columns of `handed_over` from expressions. PostgreSQL only."""
-    return {
-        "claimed_at": now,
-        "claimed_until": now
-        + func.nullif(claimed_ttl, literal_column("0")) * literal_column("interval '1 second'", Interval()),
-        "slot": null(),
-        "reason": case((hook, constant(CLAIM_REASON)), else_=constant(MARK_REASON)),
-        "status": constant(BuildStatus.PENDING),
-        "build_number": m.Workspace.build_number + literal_column("1"),
-    }
+from prebuild_tasks.workspaces.rules import WAIT_REASON, handed_over, has_hook
 
 
 def claim_build(connection: Connection, workspace: BuildOrigin, *, now: datetime, owner: str) -> list[NewBuild]:
@@ -106,7 +52,10 @@ def hand_over(connection: Connection, workspace_id: str, *, now: datetime) -> li
     rows = connection.execute(
         update(m.Workspace)
         .where(m.Workspace.id == workspace_id, m.Workspace.owner == owner, m.Workspace.claimed_at.is_(None))
-        .values(handed_over(now, recipe.claimed_ttl_s, hook=has_hook(recipe.config)))
+        .values(
+            **handed_over(now, recipe.claimed_ttl_s, hook=has_hook(recipe.config)),
+            build_number=m.Workspace.build_number + 1,
+        )
         .returning(*ORIGIN_COLUMNS)
     ).all()
     if not rows:

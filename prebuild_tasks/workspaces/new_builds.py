@@ -1,4 +1,4 @@
-"""Pending builds, and what kinds of builds there are."""
+"""Pending builds: their type, and how they are inserted."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, and_, insert
+from sqlalchemy import Connection, Row, insert
 
-from prebuild_tasks.model.vocabulary import CLAIM_REASON, BuildPriority, BuildStatus, Transition
+from prebuild_tasks.model.vocabulary import BuildPriority, BuildStatus, Transition
 from prebuild_tasks.schema import tables as m
+from prebuild_tasks.workspaces.rules import work_of
 
 # RETURNING makes SQLAlchemy insert all rows in one statement; without it, the driver executes one statement a row.
 _MANY_BUILDS = insert(m.Build).returning(m.Build.id)
@@ -26,21 +27,6 @@ class NewBuild:
     """The host whose queue it is in; empty: the shared queue."""
     work: str = ""
     """What it does to which workspace, for people; empty if that was not read."""
-
-
-def work_of(transition: Transition, reason: str, workspace: str) -> str:
-    """Describe a build for people, for example `start of prebuild-calm-otter` or `claim of calm-otter`."""
-    return f"{'claim' if reason == CLAIM_REASON else transition} of {workspace}"
-
-
-def is_pool_start(transition: Transition, reason: str) -> bool:
-    """Return whether a build starts a workspace. The build that personalises a claimed one is also a `start`."""
-    return transition is Transition.START and reason != CLAIM_REASON
-
-
-def is_pool_start_sql() -> ColumnElement[bool]:
-    """Build the condition of `is_pool_start` for the row of a build."""
-    return and_(m.Build.transition == Transition.START, m.Build.reason != CLAIM_REASON)
 
 
 @dataclass(frozen=True, slots=True)

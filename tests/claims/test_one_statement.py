@@ -22,7 +22,8 @@ from prebuild_tasks.errors import ClaimMissError, RefusedError
 from prebuild_tasks.model.vocabulary import BuildStatus
 from prebuild_tasks.reconcile.store.expiry import fresh_since_sql, is_expired_sql
 from prebuild_tasks.schema import tables as m
-from prebuild_tasks.workspaces.handover import has_hook, has_hook_sql
+from prebuild_tasks.workspaces.rules import has_hook
+from prebuild_tasks.workspaces.store import has_hook_sql
 from tests.support.builders import PRESET, declare, fill, preset_id, workspaces
 from tests.support.roundtrips import asked_of_postgresql
 

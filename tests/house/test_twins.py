@@ -23,7 +23,8 @@ import prebuild_tasks
 from prebuild_tasks.config import Settings
 from prebuild_tasks.db.engine import Database
 from prebuild_tasks.db.types import UtcDateTime
-from prebuild_tasks.fleet.alive import is_alive, is_alive_sql
+from prebuild_tasks.fleet.rules import is_alive
+from prebuild_tasks.fleet.store import is_alive_sql
 from prebuild_tasks.model.vocabulary import BuildStatus, Preset, Transition
 from prebuild_tasks.reconcile.rules.backoff import SLOW_START_ENDS_AT, slow_start_after
 from prebuild_tasks.reconcile.rules.state import count, is_expired, is_past_half_ttl, is_past_ttl
@@ -34,9 +35,21 @@ from prebuild_tasks.schema import tables as m
 from prebuild_tasks.schema.conditions import TEMPLATE_OF_VERSION, VERSION_OF_PRESET, is_active_sql
 from prebuild_tasks.schema.rules import is_active
 from prebuild_tasks.upkeep.strays.store import stray_state, stray_state_sql
-from prebuild_tasks.workspaces.handover import handed_over, handed_over_sql, has_hook, has_hook_sql
-from prebuild_tasks.workspaces.new_builds import is_pool_start, is_pool_start_sql
-from prebuild_tasks.workspaces.states import MARK_REASON, is_usable, is_usable_sql, workspace_state, workspace_state_sql
+from prebuild_tasks.workspaces.rules import (
+    MARK_REASON,
+    handed_over,
+    has_hook,
+    is_pool_start,
+    is_usable,
+    workspace_state,
+)
+from prebuild_tasks.workspaces.store import (
+    handed_over_sql,
+    has_hook_sql,
+    is_pool_start_sql,
+    is_usable_sql,
+    workspace_state_sql,
+)
 from tests.support.builders import declare, turn
 
 TWINS: Mapping[Callable[..., object], Callable[..., object]] = {

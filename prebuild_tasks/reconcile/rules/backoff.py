@@ -2,9 +2,34 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from prebuild_tasks.reconcile.rules.model import RecentFailures
+
+
+def recent_failures(
+    desired: int, failed: Sequence[str] | None, unhealthy: Sequence[str] | None, since: datetime
+) -> RecentFailures | None:
+    """Return the failures that count for backoff; None if there are none.
+
+    Besides failed builds these are unhealthy prebuilds beyond the desired size, so that a pool whose prebuilds become
+    unhealthy again and again waits, too.
+
+    Args:
+        desired: The preset's desired size.
+        failed: The creation times of failed builds, in ISO format.
+        unhealthy: The times at which unhealthy prebuilds were removed, in ISO format, oldest first.
+        since: The beginning of the look-back.
+    """
+    if not failed and not unhealthy:
+        return None
+
+    def recent(stored: Sequence[str] | None) -> list[datetime]:
+        return [instant for text in stored or () if (instant := datetime.fromisoformat(text)) >= since]
+
+    instants = recent(failed) + recent(unhealthy)[max(desired, 1) :]
+    return RecentFailures(num_failed=len(instants), last_build_at=max(instants)) if instants else None
 
 
 def backoff_until(failures: RecentFailures | None, interval: timedelta, now: datetime) -> datetime | None:

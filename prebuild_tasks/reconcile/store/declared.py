@@ -14,7 +14,8 @@ from sqlalchemy import ColumnElement, Connection, Row, Select, func, literal_col
 from prebuild_tasks.db.base import Json
 from prebuild_tasks.model.names import PoolName, PresetRef
 from prebuild_tasks.model.vocabulary import Preset, PresetStatus, Schedule
-from prebuild_tasks.reconcile.rules.model import Counts, PresetCounts, RecentFailures
+from prebuild_tasks.reconcile.rules.backoff import recent_failures
+from prebuild_tasks.reconcile.rules.model import Counts, PresetCounts
 from prebuild_tasks.schema import tables as m
 from prebuild_tasks.schema.conditions import TEMPLATE_OF_VERSION, USES_ACTIVE_VERSION, VERSION_OF_PRESET
 from prebuild_tasks.schema.pauses import PAUSED_KEY, StoredPause
@@ -199,30 +200,6 @@ def to_counted(row: DeclaredRow, schedules: tuple[Schedule, ...], counts: Counts
         row.slow_start,
         row.ref,
     )
-
-
-def recent_failures(
-    desired: int, failed: Sequence[str] | None, unhealthy: Sequence[str] | None, since: datetime
-) -> RecentFailures | None:
-    """Return the failures that count for backoff; None if there are none.
-
-    Besides failed builds these are unhealthy prebuilds beyond the desired size, so that a pool whose prebuilds become
-    unhealthy again and again waits, too.
-
-    Args:
-        desired: The preset's desired size.
-        failed: The creation times of failed builds, in ISO format.
-        unhealthy: The times at which unhealthy prebuilds were removed, in ISO format, oldest first.
-        since: The beginning of the look-back.
-    """
-    if not failed and not unhealthy:
-        return None
-
-    def recent(stored: Sequence[str] | None) -> list[datetime]:
-        return [instant for text in stored or () if (instant := datetime.fromisoformat(text)) >= since]
-
-    instants = recent(failed) + recent(unhealthy)[max(desired, 1) :]
-    return RecentFailures(num_failed=len(instants), last_build_at=max(instants)) if instants else None
 
 
 def read_schedules(connection: Connection, preset_ids: Select[int]) -> dict[int, tuple[Schedule, ...]]:

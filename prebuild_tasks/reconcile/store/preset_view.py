@@ -15,12 +15,12 @@ from prebuild_tasks.db.connections import PreparedQuery
 from prebuild_tasks.db.engine import Database
 from prebuild_tasks.model.names import PresetRef
 from prebuild_tasks.model.vocabulary import BuildStatus, Preset, PresetStatus, Schedule, Transition
+from prebuild_tasks.reconcile.rules.backoff import recent_failures
 from prebuild_tasks.reconcile.rules.model import PresetSnapshot, RecentFailures, RunningPrebuild
 from prebuild_tasks.reconcile.store.declared import (
     PresetRow,
     global_pause_column,
     presets_query,
-    recent_failures,
     to_preset,
 )
 from prebuild_tasks.schema import tables as m

@@ -17,7 +17,7 @@ from prebuild_tasks.db.engine import Database
 from prebuild_tasks.insight.status.listings import workspaces as listed
 from prebuild_tasks.model.vocabulary import BuildStatus, Transition, WorkspaceState
 from prebuild_tasks.schema import tables as m
-from prebuild_tasks.workspaces.states import MARK_REASON
+from prebuild_tasks.workspaces.rules import MARK_REASON
 from tests.cli.conftest import cli
 from tests.support.builders import declare, fill, workspaces
 

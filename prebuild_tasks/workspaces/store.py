@@ -1,56 +1,24 @@
-"""The state of a workspace, in Python and in SQL."""
+"""The rules of `rules.py` in SQL, for queries that filter, count or update by them."""
 
 from __future__ import annotations
 
-from sqlalchemy import ColumnElement, and_, case, or_
+from datetime import datetime
 
-from prebuild_tasks.model.vocabulary import PREBUILDS_OWNER, BuildStatus, Transition, WorkspaceState
+from sqlalchemy import ColumnElement, Interval, and_, case, func, literal_column, null, or_
+from sqlalchemy.dialects.postgresql import JSONB
+
+from prebuild_tasks.model.vocabulary import CLAIM_REASON, PREBUILDS_OWNER, BuildStatus, Transition, WorkspaceState
 from prebuild_tasks.schema import tables as m
 from prebuild_tasks.schema.conditions import IN_PROGRESS, constant
+from prebuild_tasks.workspaces.rules import MARK_REASON
 
-MARK_REASON = "claimed"
-"""The reason of a claimed workspace whose recipe has no hook: only the claim marker is missing, which nobody awaits."""
-
-
-def is_usable(status: BuildStatus, reason: str) -> bool:
-    """Return whether the owner of a claimed workspace can use it: it is personalised, or there is no hook to run."""
-    return status is BuildStatus.SUCCEEDED or reason == MARK_REASON
+_FALSE_VALUES = [literal_column(f"'{value}'::jsonb", JSONB()) for value in ("null", "false", '""', "[]", "{}", "0")]
+"""The JSON values that are false in Python."""
 
 
 def is_usable_sql() -> ColumnElement[bool]:
     """Build the condition of `is_usable`."""
     return or_(m.Workspace.status == constant(BuildStatus.SUCCEEDED), m.Workspace.reason == constant(MARK_REASON))
-
-
-def workspace_state(
-    owner: str, transition: Transition, status: BuildStatus, reason: str, *, is_ready: bool
-) -> WorkspaceState:
-    """Return the state of a workspace that is not deleted.
-
-    Args:
-        owner: Its owner.
-        transition: The transition of its latest build.
-        status: The status of its latest build.
-        reason: The workspace's reason.
-        is_ready: Its readiness probe has passed once.
-    """
-    if transition is Transition.DELETE:
-        return WorkspaceState.DELETE_FAILED if status is BuildStatus.FAILED else WorkspaceState.DELETING
-    if transition is Transition.STOP:
-        return WorkspaceState.STOPPED if status is BuildStatus.SUCCEEDED else WorkspaceState.STOPPING
-    if owner != PREBUILDS_OWNER and is_ready:
-        return WorkspaceState.USABLE if is_usable(status, reason) else WorkspaceState.PERSONALISING
-    match status:
-        case BuildStatus.SUCCEEDED:
-            return WorkspaceState.READY if is_ready else WorkspaceState.RUNNING
-        case BuildStatus.PENDING | BuildStatus.RUNNING:
-            return WorkspaceState.STARTING
-        case BuildStatus.CANCELING:
-            return WorkspaceState.CANCELING
-        case BuildStatus.CANCELED:
-            return WorkspaceState.CANCELED
-        case BuildStatus.FAILED:
-            return WorkspaceState.FAILED
 
 
 def workspace_state_sql() -> ColumnElement[str]:
@@ -90,3 +58,28 @@ def workspace_state_sql() -> ColumnElement[str]:
         (m.Workspace.status == constant(BuildStatus.CANCELED), constant(WorkspaceState.CANCELED)),
         else_=constant(WorkspaceState.FAILED),
     )
+
+
+def has_hook_sql() -> ColumnElement[bool]:
+    """Build the condition of `has_hook` for the row of a template version. PostgreSQL only."""
+    claim = func.jsonb_extract_path(m.TemplateVersion.config, constant("claim"))
+    return func.coalesce(claim, _FALSE_VALUES[0]).not_in(_FALSE_VALUES)
+
+
+def handed_over_sql(
+    now: ColumnElement[datetime], claimed_ttl: ColumnElement[float | None], hook: ColumnElement[bool]
+) -> dict[str, object]:
+    """Build the columns of `handed_over` from expressions. PostgreSQL only."""
+    return {
+        "claimed_at": now,
+        "claimed_until": now
+        + func.nullif(claimed_ttl, literal_column("0")) * literal_column("interval '1 second'", Interval()),
+        "slot": null(),
+        "reason": case((hook, constant(CLAIM_REASON)), else_=constant(MARK_REASON)),
+        "status": constant(BuildStatus.PENDING),
+    }
+
+
+def is_pool_start_sql() -> ColumnElement[bool]:
+    """Build the condition of `is_pool_start` for the row of a build."""
+    return and_(m.Build.transition == Transition.START, m.Build.reason != CLAIM_REASON)
