@@ -15,7 +15,8 @@ if TYPE_CHECKING:
         sweep_resources_on_host,
     )
     from prebuild_tasks.upkeep.retired_hosts import forget_host, known_hosts
-    from prebuild_tasks.upkeep.strays.store import StrayState, confirm, list_strays, stray_state_sql, waiting
+    from prebuild_tasks.upkeep.rules import StrayState
+    from prebuild_tasks.upkeep.strays.store import confirm, list_strays, stray_state_sql, waiting
     from prebuild_tasks.upkeep.sweep import take_back_lost
 
 __all__ = [
@@ -49,8 +50,8 @@ if not TYPE_CHECKING:  # mypy would take every name for defined
                 "forget_host",
                 "known_hosts",
             ),
+            "rules": ("StrayState",),
             "strays.store": (
-                "StrayState",
                 "confirm",
                 "list_strays",
                 "stray_state_sql",

@@ -19,6 +19,7 @@ from prebuild_tasks.schema import tables as m
 from prebuild_tasks.schema.conditions import IS_AWAITED, IS_LIVE_PREBUILD, IS_RUNNING, IS_START
 from prebuild_tasks.schema.history import add_history
 from prebuild_tasks.schema.row_locks import lock_preset, skip_locked
+from prebuild_tasks.upkeep.rules import lost_hosts
 from prebuild_tasks.workspaces import FollowUp, NewBuild, cancel_starts, choose_for_deletion
 
 log = structlog.get_logger(__name__)
@@ -27,7 +28,7 @@ log = structlog.get_logger(__name__)
 REASON = "host_lost"
 
 
-def lost(connection: Connection, settings: Settings, now: datetime) -> list[str]:
+def read_lost_hosts(connection: Connection, settings: Settings, now: datetime) -> list[str]:
     """List the lost hosts: silent for too long, still holding prebuilds, and observed by another host all that time.
 
     Without another host nothing is known: after a night with all machines switched off, no host is lost.
@@ -44,8 +45,7 @@ def lost(connection: Connection, settings: Settings, now: datetime) -> list[str]
     last: dict[str, datetime] = {row.host: row.at for row in connection.execute(seen)}
     present = select(m.Worker.host).where(m.Worker.started_at <= before, *has_live_builds_process(settings, now))
     observers = set(connection.execute(present).scalars())
-    # A host without an announcement had a worker of an older release.
-    return [host for host in holding if host in last and last[host] < before and observers - {host}]
+    return lost_hosts(holding, last, observers, before)
 
 
 def give_up_lost(database: Database, settings: Settings) -> FollowUp:
@@ -56,7 +56,7 @@ def give_up_lost(database: Database, settings: Settings) -> FollowUp:
     """
     follow_up = FollowUp()
     with database.read() as connection:
-        hosts = lost(connection, settings, database.now(connection))
+        hosts = read_lost_hosts(connection, settings, database.now(connection))
         is_on_lost_host = m.Workspace.host.in_(hosts)
         prebuilds = select(m.Workspace.preset_id).where(
             IS_LIVE_PREBUILD,

@@ -29,6 +29,7 @@ from prebuild_tasks.schema.conditions import is_due_sql
 from prebuild_tasks.schema.row_locks import lock_workspaces
 from prebuild_tasks.upkeep.lost_hosts import give_up_lost
 from prebuild_tasks.upkeep.retention.run import prune_if_due
+from prebuild_tasks.upkeep.rules import after_loss, messages_missing
 from prebuild_tasks.upkeep.types import SweepReport, SweepResult
 from prebuild_tasks.workspaces import (
     FailedBuild,
@@ -90,12 +91,9 @@ def take_back_lost(database: Database, settings: Settings, runner_prefix: str = 
 
 
 def _take_back(connection: Connection, settings: Settings, row: LostBuild, now: datetime) -> SweepResult:
-    canceling = row.status is BuildStatus.CANCELING
-    spent = row.attempt >= settings.build_attempts
+    status, error = after_loss(row.status, row.attempt, settings.build_attempts)
+    canceling = status is BuildStatus.CANCELED
     pool_start = row.transition is Transition.START and row.owner == PREBUILDS_OWNER
-    status = BuildStatus.CANCELED if canceling else BuildStatus.FAILED if spent else BuildStatus.PENDING
-    times = "once" if row.attempt == 1 else f"{row.attempt} times"
-    error = "canceled" if canceling else f"it lost its worker {times}" if spent else ""
     if status is BuildStatus.FAILED and pool_start:
         record_failure(connection, row.preset_id, row.created_at, error)
     if not take_back(connection, row, status, now, error, "canceled" if canceling else "lost"):
@@ -126,8 +124,7 @@ def _choose_for_republication(
     for host, count in sorted(pending.items()):
         own_ids = [build.id for build in to_send.get(host, ())]
         # At most as many as there are pending builds without a message in the queue.
-        queued = waiting(host)
-        missing = BATCH if queued is None else min(count - queued - len(own_ids), BATCH)
+        missing = messages_missing(count, waiting(host), len(own_ids), BATCH)
         if missing > 0:
             with database.read() as connection:
                 now = database.now(connection)

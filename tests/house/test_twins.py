@@ -7,6 +7,7 @@ microsecond of the limits at which a rule's answer changes.
 from __future__ import annotations
 
 import ast
+import inspect
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -34,7 +35,8 @@ from prebuild_tasks.reconcile.store.expiry import fresh_since_sql, is_expired_sq
 from prebuild_tasks.schema import tables as m
 from prebuild_tasks.schema.conditions import TEMPLATE_OF_VERSION, VERSION_OF_PRESET, is_active_sql
 from prebuild_tasks.schema.rules import is_active
-from prebuild_tasks.upkeep.strays.store import stray_state, stray_state_sql
+from prebuild_tasks.upkeep.rules import stray_state
+from prebuild_tasks.upkeep.strays.store import stray_state_sql
 from prebuild_tasks.workspaces.rules import (
     MARK_REASON,
     handed_over,
@@ -122,6 +124,13 @@ def test_twins_share_a_name_and_a_package() -> None:
     for rule, twin in TWINS.items():
         assert twin.__name__ == f"{rule.__name__}_sql"
         assert rule.__module__.split(".")[:2] == twin.__module__.split(".")[:2]
+
+
+def test_a_rule_stands_in_a_module_of_rules_without_its_twin() -> None:
+    for rule, twin in TWINS.items():
+        assert "rules" in rule.__module__.split("."), rule
+        assert "rules" not in twin.__module__.split("."), twin
+        assert twin.__module__ not in Path(inspect.getfile(rule)).read_text(), rule
 
 
 @dataclass(frozen=True)

@@ -55,6 +55,7 @@ _EXTEND = (
     "pools/test_operations.py upkeep/test_sweep_races_extend.py",
 )
 _STRAYS = ("services/strays.py", "services/test_strays.py"), ("upkeep/strays/compare.py", "upkeep/test_strays.py")
+_HELD_BACK = _STRAYS[0], ("upkeep/rules.py", "upkeep/test_strays.py")
 
 MUTATIONS = (
     _same("ttl: not strictly older", "now - created_at > preset.ttl", "now - created_at >= preset.ttl", *_STATE),
@@ -235,9 +236,9 @@ MUTATIONS = (
     _each(
         "lost hosts: without an observer",
         ("services/hosts.py", " and witnesses - {host}]", "]", "services/test_hosts.py"),
-        ("upkeep/lost_hosts.py", " and observers - {host}]", "]", "upkeep/test_lost_hosts.py"),
+        ("upkeep/rules.py", " and set(observers) - {host}]", "]", "upkeep/test_lost_hosts.py"),
     ),
-    _same("strays: too few are held back", "unknown > max(FEW", "unknown >= max(FEW", *_STRAYS),
+    _same("strays: too few are held back", "unknown > max(FEW", "unknown >= max(FEW", *_HELD_BACK),
     _same(
         "strays: a prebuild that a list lags behind is replaced",
         "                m.Workspace.ready_at < asked - timedelta(seconds=settings.stray_grace),\n", "", *_STRAYS,

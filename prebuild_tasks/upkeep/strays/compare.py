@@ -7,7 +7,7 @@ there are more strays than a few, none is removed before a person confirms it.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 import structlog
@@ -29,16 +29,13 @@ from prebuild_tasks.schema import tables as m
 from prebuild_tasks.schema.conditions import IS_CLAIMABLE, IS_LIVE_PREBUILD, VERSION_OF_PRESET, installation_id
 from prebuild_tasks.schema.history import add_history
 from prebuild_tasks.upkeep.probes import take_out
+from prebuild_tasks.upkeep.rules import possible_ids, too_many
 from prebuild_tasks.upkeep.strays import store
 from prebuild_tasks.upkeep.strays.listing import ListedResource, list_resources, read_configs
 from prebuild_tasks.upkeep.types import StrayReport, StrayResult
 from prebuild_tasks.workspaces import FollowUp
 
 log = structlog.get_logger(__name__)
-
-FEW = 3
-SHARE = 0.05
-"""More strays than FEW and than this share of all resources wait for a confirmation."""
 
 
 class _NoContext:
@@ -52,11 +49,6 @@ class _NoContext:
 
     def wait(self, seconds: float) -> None:
         time.sleep(seconds)
-
-
-def too_many(unknown: int, resources: int) -> bool:
-    """Return whether there are so many strays among all resources that none is removed without a confirmation."""
-    return unknown > max(FEW, SHARE * resources)
 
 
 def sweep_resources(
@@ -129,16 +121,12 @@ def _known(connection: Connection, workspace_ids: Sequence[str]) -> dict[str, bo
     for start in range(0, len(workspace_ids), 500):
         rows = connection.execute(
             select(m.Workspace.id, m.Workspace.owner).where(
-                m.Workspace.id.in_(_uuids(workspace_ids[start : start + 500])), m.Workspace.deleted_at.is_(None)
+                m.Workspace.id.in_(possible_ids(workspace_ids[start : start + 500])),
+                m.Workspace.deleted_at.is_(None),
             )
         )
         known.update({row.id: row.owner == PREBUILDS_OWNER for row in rows})
     return known
-
-
-def _uuids(texts: Iterable[str]) -> list[str]:
-    """Select the texts that can be a workspace id, because an adapter may list anything."""
-    return [text for text in texts if len(text) == 36 and set(text) <= set("0123456789abcdef-")]
 
 
 def _destroy(database: Database, adapter: Provisioner, name: str, listed: ListedResource) -> StrayResult:
@@ -151,7 +139,7 @@ def _destroy(database: Database, adapter: Provisioner, name: str, listed: Listed
             select(m.TemplateVersion.config)
             .join(m.Preset, m.Preset.template_version_id == m.TemplateVersion.id)
             .join(m.Workspace, m.Workspace.preset_id == m.Preset.id)
-            .where(m.Workspace.id.in_(_uuids([item.workspace_id])))
+            .where(m.Workspace.id.in_(possible_ids([item.workspace_id])))
         ).scalar_one_or_none()
     spec = WorkspaceSpec(
         installation=item.installation,
@@ -176,7 +164,7 @@ def _destroy(database: Database, adapter: Provisioner, name: str, listed: Listed
             "stray_destroyed",
             now=now,
             actor=RECONCILER,
-            workspace_ids=_uuids([item.workspace_id]) or [None],
+            workspace_ids=possible_ids([item.workspace_id]) or [None],
             reason=f"{name}: {item.resource_id}",
         )
         connection.execute(

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from enum import StrEnum
 
 from sqlalchemy import ColumnElement, Connection, case, delete, func, or_, select, update
 
@@ -16,19 +15,7 @@ from prebuild_tasks.provisioners import Resource
 from prebuild_tasks.schema import tables as m
 from prebuild_tasks.schema.history import add_history
 from prebuild_tasks.schema.row_locks import for_no_key_update
-
-
-class StrayState(StrEnum):
-    """The next step for a stray."""
-
-    CLAIMED = "claimed"
-    """It carries a claim marker: it is reported, and never removed."""
-    WAITING = "waiting"
-    """Too many strays were found at once, so a person must confirm the removal."""
-    CONFIRMED = "confirmed"
-    """The removal is confirmed, and takes place in the next sweep of resources."""
-    GRACE = "grace"
-    """It is removed once it has been known for `stray_grace`."""
+from prebuild_tasks.upkeep.rules import StrayState, stray_state
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,15 +67,6 @@ def waiting(database: Database) -> int:
     with database.read() as connection:
         query = select(func.count()).where(m.Stray.waiting.is_(True), m.Stray.confirmed_by == "")
         return connection.execute(query).scalar_one()
-
-
-def stray_state(*, claimed: bool, waiting: bool, confirmed: bool) -> StrayState:
-    """Return the next step for a stray."""
-    if claimed:
-        return StrayState.CLAIMED
-    if waiting:
-        return StrayState.CONFIRMED if confirmed else StrayState.WAITING
-    return StrayState.GRACE
 
 
 def stray_state_sql() -> ColumnElement[str]:
