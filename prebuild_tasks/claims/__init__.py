@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 from prebuild_tasks.faces import lazy
 
 if TYPE_CHECKING:
-    from prebuild_tasks.claims.session import ClaimSession, ask_again
+    from prebuild_tasks.claims.rules import ask_again
+    from prebuild_tasks.claims.session import ClaimSession
     from prebuild_tasks.claims.take import claim, claim_and_wake
     from prebuild_tasks.claims.types import BeingBuilt, ClaimAnswer, Claimed, ClaimRequest
 
@@ -26,10 +27,8 @@ if not TYPE_CHECKING:  # mypy would take every name for defined
     __getattr__ = lazy(
         __name__,
         {
-            "session": (
-                "ClaimSession",
-                "ask_again",
-            ),
+            "rules": ("ask_again",),
+            "session": ("ClaimSession",),
             "take": (
                 "claim",
                 "claim_and_wake",

@@ -7,9 +7,10 @@ from dataclasses import replace
 
 from sqlalchemy import Connection
 
+from prebuild_tasks.claims.rules import refuse_at_limit
 from prebuild_tasks.claims.store import count_workspaces, find_matching, read_candidates
 from prebuild_tasks.claims.types import Pool
-from prebuild_tasks.errors import InputError, RefusedError
+from prebuild_tasks.errors import InputError
 from prebuild_tasks.reconcile import second_choices
 from prebuild_tasks.remedies import Remedy, RemedyKind
 from prebuild_tasks.schema.lookup import resolve_preset
@@ -56,9 +57,4 @@ def check_owner_limit(connection: Connection, owner: str, pools: Sequence[Pool])
     for organization_id, limit in limits.items():
         lock_owner(connection, owner)
         number = connection.execute(count_workspaces(owner, organization_id)).scalar_one()
-        if number >= limit:
-            raise RefusedError(
-                f"{owner} has {number} workspaces, the limit is {limit}",
-                hint="release one",
-                remedy=Remedy(RemedyKind.RELEASE_WORKSPACE),
-            )
+        refuse_at_limit(owner, number, limit)

@@ -12,12 +12,12 @@ from datetime import datetime
 
 from sqlalchemy import Connection, and_, func, insert, select, update
 
+from prebuild_tasks.claims.rules import check_buildable, check_quota, is_below
 from prebuild_tasks.claims.types import Pool, Reserved
 from prebuild_tasks.errors import RefusedError
 from prebuild_tasks.model.names import PREBUILD_PREFIX, claimed_name, prebuild_name
-from prebuild_tasks.model.vocabulary import BuildPriority, BuildStatus, PresetStatus, Transition
+from prebuild_tasks.model.vocabulary import BuildPriority, BuildStatus, Transition
 from prebuild_tasks.reconcile import read_in_flight
-from prebuild_tasks.remedies import Remedy, RemedyKind
 from prebuild_tasks.schema import tables as m
 from prebuild_tasks.schema.conditions import IS_LIVE_PREBUILD, IS_START
 from prebuild_tasks.schema.history import add_history
@@ -51,7 +51,7 @@ def reserve(
     refused: RefusedError | None = None
     for pool in pools:
         try:
-            _check(pool)
+            check_buildable(pool)
             if not pause_holds(pool.paused, now) and not pause_holds(global_pause(connection), now):
                 return _begin(connection, pool, owner, name, now, max_builds_in_flight)
         except RefusedError as error:
@@ -61,22 +61,6 @@ def reserve(
     if refused:
         raise refused
     return None
-
-
-def _check(pool: Pool) -> None:
-    if not pool.active:
-        raise RefusedError(
-            f"{pool.ref} is not active, so nothing is built for it",
-            hint="another version is active, or the template is deprecated or no longer declared; see",
-            remedy=Remedy(RemedyKind.EXPLAIN_POOL, str(pool.ref)),
-        )
-    if pool.status is not PresetStatus.HEALTHY:
-        status = pool.status.value.replace("_", " ")
-        raise RefusedError(
-            f"{pool.ref} is not built at present ({status}): {pool.status_reason}",
-            hint="once that is fixed",
-            remedy=Remedy(RemedyKind.UNBLOCK_POOL, str(pool.ref)),
-        )
 
 
 def _adopt(connection: Connection, pool: Pool, owner: str, name: str, now: datetime) -> Reserved | None:
@@ -128,19 +112,13 @@ def _begin(
     if max_builds_in_flight:
         lock_installation(connection)
     in_flight = read_in_flight(connection, pool.id, pool.organization_id)
-    usage, quota = in_flight.organization, in_flight.organization.max_workspaces
-    if quota is not None and usage.workspaces >= quota:
-        raise RefusedError(
-            f"organization {usage.name} has {usage.workspaces} workspaces, the limit is {quota}",
-            hint="release one",
-            remedy=Remedy(RemedyKind.RELEASE_WORKSPACE),
-        )
-    limits = (
+    usage = in_flight.organization
+    check_quota(usage)
+    if not is_below(
         (in_flight.preset, pool.max_builds_in_flight),
         (usage.builds_in_flight, usage.max_builds_in_flight),
         (in_flight.everywhere, max_builds_in_flight or None),
-    )
-    if any(limit is not None and used >= limit for used, limit in limits):
+    ):
         return None
     workspace_id, name = str(uuid.uuid4()), name or claimed_name(prebuild_name())
     connection.execute(

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 
+from prebuild_tasks.claims.rules import ask_again
 from prebuild_tasks.claims.take import claim
 from prebuild_tasks.claims.types import BeingBuilt, Claimed, ClaimRequest
 from prebuild_tasks.clock import monotonic
@@ -14,16 +15,10 @@ from prebuild_tasks.db.engine import Database
 from prebuild_tasks.errors import ClaimMissError, WaitTimeoutError
 from prebuild_tasks.messaging import CLIENT_DEADLINE, Messages
 from prebuild_tasks.model.vocabulary import MissReason
-from prebuild_tasks.remedies import Remedy, RemedyKind
 from prebuild_tasks.workspaces import FollowUp, send_within
 
 _WAIT_PAUSE = 0.5
 """Seconds between two attempts of a claim that waits."""
-
-
-def ask_again(request: ClaimRequest) -> Remedy:
-    """Return the remedy for a caller that stops waiting while its workspace is still being built."""
-    return Remedy(RemedyKind.REPEAT_REQUEST, request.request_id)
 
 
 class ClaimSession:

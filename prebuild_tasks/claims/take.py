@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 
 import structlog
@@ -12,17 +12,17 @@ from sqlalchemy.exc import IntegrityError
 
 from prebuild_tasks.claims.answers import answer_of, answered
 from prebuild_tasks.claims.candidates import check_owner_limit, find_pools, second_choice_pools
-from prebuild_tasks.claims.misses import miss, miss_reason
+from prebuild_tasks.claims.misses import miss_reason
 from prebuild_tasks.claims.one_statement import claim_in_one_statement
 from prebuild_tasks.claims.reserve import reserve
+from prebuild_tasks.claims.rules import check_request, miss
 from prebuild_tasks.claims.store import has_claimable, record_event, take_oldest
 from prebuild_tasks.claims.types import Attempt, BeingBuilt, ClaimAnswer, Claimed, ClaimedRow, ClaimRequest, Pool
 from prebuild_tasks.clock import monotonic
 from prebuild_tasks.config import Settings
 from prebuild_tasks.db.engine import Database
-from prebuild_tasks.errors import InputError, PrebuildError, RefusedError
+from prebuild_tasks.errors import PrebuildError, RefusedError
 from prebuild_tasks.messaging import Publisher
-from prebuild_tasks.model.names import check_name, check_owner
 from prebuild_tasks.model.vocabulary import CLAIM_REASON
 from prebuild_tasks.remedies import Remedy, RemedyKind
 from prebuild_tasks.schema.history import add_history
@@ -33,7 +33,6 @@ log = structlog.get_logger(__name__)
 _TRIES = 3
 _PAUSE = 0.02
 """Seconds between tries while other claims have locked every free prebuild. Their commits take milliseconds."""
-_REQUEST_ID_MAX = 100
 
 
 def claim(database: Database, request: ClaimRequest, *, max_builds_in_flight: int = 0) -> Claimed | BeingBuilt:
@@ -53,12 +52,7 @@ def claim(database: Database, request: ClaimRequest, *, max_builds_in_flight: in
         RefusedError: The owner has a workspace of this name, or is at their limit, or the preset cannot be built.
     """
     started = monotonic()
-    _require_texts(request)
-    owner = check_owner(request.owner)
-    if request.name:
-        check_name("workspace", request.name)
-    if not request.request_id or len(request.request_id) > _REQUEST_ID_MAX or not request.request_id.isprintable():
-        raise InputError(f"the request id must be 1 to {_REQUEST_ID_MAX} printable characters")
+    owner = check_request(request)
     attempt = Attempt(request, owner, started, max_builds_in_flight)
     try:
         return _in_one_statement(database, attempt) or _in_steps(database, attempt)
@@ -71,23 +65,6 @@ def claim(database: Database, request: ClaimRequest, *, max_builds_in_flight: in
                 f"{owner} already has a workspace named {request.name}", remedy=Remedy(RemedyKind.CHOOSE_OTHER_NAME)
             ) from None
         raise
-
-
-def _require_texts(request: ClaimRequest) -> None:
-    """Raise InputError unless every field of a request, which may come from a message, has the right type."""
-    presets, parameters = request.presets, request.parameters
-    if not isinstance(presets, (list, tuple)) or not isinstance(parameters, Mapping):
-        raise InputError("presets must be a list of names, and parameters must map names to strings")
-    texts = {
-        "owner": request.owner,
-        "name": request.name,
-        "template": request.template,
-        "request id": request.request_id,
-    }
-    texts |= {f"preset {number}": preset for number, preset in enumerate(presets, 1)}
-    texts |= {f"parameter {name}": value for name, value in parameters.items()}
-    if wrong := [name for name, value in texts.items() if not isinstance(value, str)]:
-        raise InputError(f"{', '.join(wrong)}: not a string")
 
 
 def claim_and_wake(database: Database, settings: Settings, publisher: Publisher, request: ClaimRequest) -> ClaimAnswer:

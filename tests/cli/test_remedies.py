@@ -12,7 +12,7 @@ import click
 import pytest
 
 import prebuild_tasks
-from prebuild_tasks.claims.misses import miss
+from prebuild_tasks.claims.rules import miss
 from prebuild_tasks.cli.json_views import apply_json
 from prebuild_tasks.cli.main import COMMANDS, load_command
 from prebuild_tasks.cli.remedies import line_of, start_commands

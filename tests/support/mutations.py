@@ -165,7 +165,7 @@ MUTATIONS = (
     _each(
         "claim: one above the owner's limit",
         ("services/claim_pools.py", "if has >= limit", "if has > limit", "services/test_claim.py"),
-        ("claims/candidates.py", "if number >= limit", "if number > limit", "claims/test_claim.py"),
+        ("claims/rules.py", "if number >= limit", "if number > limit", "claims/test_claim.py"),
     ),
     _each(
         "follow-up: a claim refills nothing",

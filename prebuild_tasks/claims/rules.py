@@ -1,0 +1,132 @@
+"""Rules of claims: which requests are well formed, whether a workspace may be built, and what a miss is called."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from prebuild_tasks.errors import ClaimMissError, InputError, RefusedError
+from prebuild_tasks.model.names import check_name, check_owner
+from prebuild_tasks.model.vocabulary import MissReason, PresetStatus
+from prebuild_tasks.remedies import Remedy, RemedyKind
+
+if TYPE_CHECKING:  # these modules load SQLAlchemy
+    from prebuild_tasks.claims.types import ClaimRequest, Pool
+    from prebuild_tasks.reconcile import Usage
+
+_REQUEST_ID_MAX = 100
+_SENTENCES: Mapping[MissReason, str] = {
+    MissReason.EMPTY_POOL: "the pool is empty and nothing is being built",
+    MissReason.STARTING: "all are taken, and more are starting",
+    MissReason.EXPIRED: "the remaining ones have expired and are being replaced",
+    MissReason.INACTIVE: "the preset is no longer offered, and no prebuild of it is left",
+    MissReason.NOT_DESIRED: "its desired size is 0 right now",
+}
+_WAIT = Remedy(RemedyKind.WAIT_FOR_WORKSPACE)
+_REMEDIES: Mapping[MissReason, Remedy] = {
+    MissReason.EMPTY_POOL: Remedy(RemedyKind.LIST_POOLS),
+    MissReason.STARTING: _WAIT,
+    MissReason.EXPIRED: _WAIT,
+    MissReason.NOT_DESIRED: _WAIT,
+}
+_HINTS: Mapping[MissReason, str] = {MissReason.STARTING: "try again soon, or have one built"}
+
+
+def check_request(request: ClaimRequest) -> str:
+    """Return the owner's name as it is stored. Raises InputError for a request that is malformed."""
+    _require_texts(request)
+    owner = check_owner(request.owner)
+    if request.name:
+        check_name("workspace", request.name)
+    if not request.request_id or len(request.request_id) > _REQUEST_ID_MAX or not request.request_id.isprintable():
+        raise InputError(f"the request id must be 1 to {_REQUEST_ID_MAX} printable characters")
+    return owner
+
+
+def _require_texts(request: ClaimRequest) -> None:
+    """Raise InputError unless every field of a request, which may come from a message, has the right type."""
+    presets, parameters = request.presets, request.parameters
+    if not isinstance(presets, (list, tuple)) or not isinstance(parameters, Mapping):
+        raise InputError("presets must be a list of names, and parameters must map names to strings")
+    texts = {
+        "owner": request.owner,
+        "name": request.name,
+        "template": request.template,
+        "request id": request.request_id,
+    }
+    texts |= {f"preset {number}": preset for number, preset in enumerate(presets, 1)}
+    texts |= {f"parameter {name}": value for name, value in parameters.items()}
+    if wrong := [name for name, value in texts.items() if not isinstance(value, str)]:
+        raise InputError(f"{', '.join(wrong)}: not a string")
+
+
+def ask_again(request: ClaimRequest) -> Remedy:
+    """Return the remedy for a caller that stops waiting while its workspace is still being built."""
+    return Remedy(RemedyKind.REPEAT_REQUEST, request.request_id)
+
+
+def refuse_at_limit(owner: str, number: int, limit: int) -> None:
+    """Raise RefusedError if the owner has as many workspaces as the limit allows."""
+    if number >= limit:
+        _refuse(f"{owner} has {number} workspaces, the limit is {limit}")
+
+
+def check_quota(usage: Usage) -> None:
+    """Raise RefusedError if the organization has as many workspaces as it may have."""
+    if usage.max_workspaces is not None and usage.workspaces >= usage.max_workspaces:
+        _refuse(f"organization {usage.name} has {usage.workspaces} workspaces, the limit is {usage.max_workspaces}")
+
+
+def _refuse(message: str) -> None:
+    raise RefusedError(message, hint="release one", remedy=Remedy(RemedyKind.RELEASE_WORKSPACE))
+
+
+def is_below(*limits: tuple[int, int | None]) -> bool:
+    """Return whether no limit is reached. Each is given as what is used of it, and the limit; None: no limit."""
+    return all(limit is None or used < limit for used, limit in limits)
+
+
+def check_buildable(pool: Pool) -> None:
+    """Raise RefusedError unless the pool builds workspaces at present."""
+    if not pool.active:
+        raise RefusedError(
+            f"{pool.ref} is not active, so nothing is built for it",
+            hint="another version is active, or the template is deprecated or no longer declared; see",
+            remedy=Remedy(RemedyKind.EXPLAIN_POOL, str(pool.ref)),
+        )
+    if pool.status is not PresetStatus.HEALTHY:
+        status = pool.status.value.replace("_", " ")
+        raise RefusedError(
+            f"{pool.ref} is not built at present ({status}): {pool.status_reason}",
+            hint="once that is fixed",
+            remedy=Remedy(RemedyKind.UNBLOCK_POOL, str(pool.ref)),
+        )
+
+
+def miss_reason_of(pools: Sequence[Pool], *, starting: int, expired: int) -> MissReason | None:
+    """Return the most helpful reason for a miss; None if the pools are empty.
+
+    Prebuilds that are starting come before those that have expired.
+
+    Args:
+        pools: The pools that were asked for.
+        starting: The prebuilds of the pools that are starting.
+        expired: Those that have expired.
+    """
+    if all(pool.deleted for pool in pools):
+        return MissReason.INACTIVE
+    if starting:
+        return MissReason.STARTING
+    if not any(pool.active for pool in pools):
+        return MissReason.INACTIVE
+    return MissReason.EXPIRED if expired else None
+
+
+def miss(presets: str, reason: MissReason) -> ClaimMissError:
+    """Make the error for a claim that found no prebuild of these presets."""
+    return ClaimMissError(
+        f"no prebuild of {presets} can be claimed: {_SENTENCES[reason]}",
+        reason=reason.value,
+        hint=_HINTS.get(reason, ""),
+        remedy=_REMEDIES.get(reason),
+    )
