@@ -7,14 +7,13 @@ from datetime import datetime
 from sqlalchemy import Connection, ScalarSelect, func, or_, select, update
 from sqlalchemy.orm import aliased
 
+from prebuild_tasks.builds.rules import with_instant
 from prebuild_tasks.db.base import ERROR_LENGTH
 from prebuild_tasks.model.vocabulary import BuildStatus
 from prebuild_tasks.reconcile import slow_start_after, slow_start_after_sql
 from prebuild_tasks.schema import tables as m
 from prebuild_tasks.schema.row_locks import for_no_key_update
 
-_RECENT_FAILURES_KEPT = 50
-"""The newest instants that are kept, of failed builds and of unhealthy prebuilds each."""
 _WIDER = slow_start_after_sql(m.Preset.slow_start)
 
 
@@ -31,7 +30,7 @@ def record_failure(connection: Connection, preset_id: int, created_at: datetime,
     """Record that a start failed. Locks the preset's row."""
     query = select(m.Preset.recent_failures).where(m.Preset.id == preset_id)
     row = connection.execute(for_no_key_update(query)).one()
-    recent = [*row.recent_failures, created_at.isoformat()][-_RECENT_FAILURES_KEPT:]
+    recent = with_instant(row.recent_failures, created_at)
     connection.execute(
         update(m.Preset)
         .where(m.Preset.id == preset_id)
@@ -47,7 +46,7 @@ def record_failure(connection: Connection, preset_id: int, created_at: datetime,
 def record_unhealthy(connection: Connection, preset_id: int, now: datetime) -> None:
     """Record that an unhealthy prebuild was removed from the pool. The caller holds the preset's row lock."""
     stored = connection.execute(select(m.Preset.recent_unhealthy).where(m.Preset.id == preset_id)).scalar_one()
-    recent = [*(stored or ()), now.isoformat()][-_RECENT_FAILURES_KEPT:]
+    recent = with_instant(stored or (), now)
     connection.execute(update(m.Preset).where(m.Preset.id == preset_id).values(recent_unhealthy=recent))
 
 

@@ -2,36 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import datetime
 
 from sqlalchemy import Connection
 
 from prebuild_tasks.builds import failures, store
-from prebuild_tasks.builds.types import TakenBuild
+from prebuild_tasks.builds.rules import deletion_reason, workspace_values
+from prebuild_tasks.builds.types import Outcome, TakenBuild
 from prebuild_tasks.errors import CannotBuildError
 from prebuild_tasks.model.vocabulary import CLAIM_REASON, NEVER_READY_CODE, BuildStatus, PresetStatus, Transition
-from prebuild_tasks.provisioners import Resource
 from prebuild_tasks.reconcile import set_preset_status
 from prebuild_tasks.schema.history import add_history
 from prebuild_tasks.workspaces import NewBuild, awaiting_owner, delete_workspaces, hand_over, is_pool_start
-
-_DELETION_REASONS = {"canceled": "canceled", NEVER_READY_CODE: NEVER_READY_CODE}
-"""The reason for deleting a workspace right after its start failed, by the build's error code."""
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """The provisioner's result for a build."""
-
-    status: BuildStatus
-    error: str = ""
-    """The error, with secrets masked; empty: none."""
-    code: str = ""
-    """The error code; `lost`: another runner has the build."""
-    resource: Resource | None = None
-    """The resource of a start that succeeded."""
 
 
 def write_end(
@@ -61,7 +43,7 @@ def write_end(
         now,
         error=outcome.error,
         error_code=outcome.code,
-        workspace=_workspace_values(build, outcome, now),
+        workspace=workspace_values(build, outcome, now),
     )
     if previous is None:
         return None
@@ -78,22 +60,6 @@ def write_end(
     # The build may have succeeded before it noticed that it was being canceled.
     unwanted = previous is BuildStatus.CANCELING or outcome.status is BuildStatus.CANCELED
     return _next_builds(connection, build, outcome, now, unwanted=unwanted)
-
-
-def _workspace_values(build: TakenBuild, outcome: Outcome, now: datetime) -> Mapping[str, object]:
-    """Return the workspace's columns that change with the end of the build, besides its status."""
-    if outcome.status is not BuildStatus.SUCCEEDED:
-        return {}
-    if build.transition is Transition.DELETE:
-        return {"deleted_at": now, "slot": None}
-    if outcome.resource is None:
-        return {}
-    return {
-        "ready_at": now,
-        "resource_id": outcome.resource.resource_id,
-        "url": outcome.resource.url,
-        "directory": outcome.resource.directory,
-    }
 
 
 def _record_outcome(connection: Connection, build: TakenBuild, outcome: Outcome) -> None:
@@ -133,7 +99,7 @@ def _next_builds(
     return delete_workspaces(
         connection,
         [build.workspace_id],
-        reason="canceled" if unwanted else _DELETION_REASONS.get(outcome.code, "not_built"),
+        reason=deletion_reason(outcome.code, unwanted=unwanted),
         initiator=store.initiator_of(connection, build.id),
         now=now,
     )

@@ -15,9 +15,9 @@ import structlog
 from prebuild_tasks.builds import store
 from prebuild_tasks.builds.isolation import IsolatedProcesses
 from prebuild_tasks.builds.lease import LeaseKeeper, RunningBuild, runner_name
-from prebuild_tasks.builds.outcome import Outcome, write_end
+from prebuild_tasks.builds.outcome import write_end
 from prebuild_tasks.builds.spec import resolve_parameters, workspace_spec
-from prebuild_tasks.builds.types import NextBuild, TakenBuild
+from prebuild_tasks.builds.types import NextBuild, Outcome, TakenBuild
 from prebuild_tasks.clock import monotonic
 from prebuild_tasks.config import Settings
 from prebuild_tasks.db.engine import Database

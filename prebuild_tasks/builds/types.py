@@ -1,13 +1,17 @@
-"""Builds as read from the database by builds workers and by the sweep."""
+"""Builds as read from the database by builds workers and by the sweep, and their outcome."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import TYPE_CHECKING
 
 from prebuild_tasks.model.names import PresetRef
 from prebuild_tasks.model.vocabulary import BuildStatus, Transition
+
+if TYPE_CHECKING:
+    from prebuild_tasks.provisioners import Resource
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,3 +109,16 @@ class NextBuild:
     id: str
     attempt: int
     """The number of attempts so far, all of which lost their worker."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """The provisioner's result for a build."""
+
+    status: BuildStatus
+    error: str = ""
+    """The error, with secrets masked; empty: none."""
+    code: str = ""
+    """The error code; `lost`: another runner has the build."""
+    resource: Resource | None = None
+    """The resource of a start that succeeded."""

@@ -13,7 +13,7 @@ from prebuild_tasks.db.engine import Database
 from prebuild_tasks.errors import RefusedError
 from prebuild_tasks.pools.file.load import DeclaredPools
 from prebuild_tasks.pools.options import ApplyOptions, ApplyReport
-from prebuild_tasks.pools.rules import PoolSnapshot, deletions
+from prebuild_tasks.pools.rules import PoolSnapshot, mass_deletion
 from prebuild_tasks.pools.store.revision import bump_revision, read_revision
 from prebuild_tasks.pools.write import Declaration
 from prebuild_tasks.reconcile import GlobalSnapshot, order_presets, read_global, successors
@@ -61,7 +61,7 @@ def apply_in(
     if not report.changed:
         return report
     after = read_pools()
-    report.deletes = _mass_deletion(before, PoolSnapshot(after, successors(connection)))
+    report.deletes = mass_deletion(before, PoolSnapshot(after, successors(connection)))
     if report.deletes and not options.yes:
         raise RefusedError(
             f"this would delete {report.deletes}",
@@ -86,9 +86,3 @@ def apply_in(
 def is_declared(connection: Connection) -> bool:
     """Return whether a declaration was ever applied to this database."""
     return connection.execute(select(m.Template.id).limit(1)).first() is not None
-
-
-def _mass_deletion(before: PoolSnapshot, after: PoolSnapshot) -> str:
-    """Describe the deletion of more than half of all eligible prebuilds; empty if it is not that many."""
-    lost, total = deletions(before, after)
-    return f"{lost} of all {total} eligible prebuilds" if lost * 2 > total else ""

@@ -42,6 +42,12 @@ def deletions(before: PoolSnapshot, after: PoolSnapshot) -> Deletions:
     return Deletions(sum(count for count in fewer.values() if count > 0), total)
 
 
+def mass_deletion(before: PoolSnapshot, after: PoolSnapshot) -> str:
+    """Describe the deletion of more than half of all eligible prebuilds; empty if it is not that many."""
+    lost, total = deletions(before, after)
+    return f"{lost} of all {total} eligible prebuilds" if lost * 2 > total else ""
+
+
 def _kept(pools_at: PoolSnapshot) -> dict[str, int]:
     """Count the ready prebuilds that the next turns keep, by preset. Prebuilds that are not ready are deleted first."""
     items = {item.preset.id: item for item in pools_at.snapshot.presets}

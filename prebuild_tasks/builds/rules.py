@@ -1,0 +1,45 @@
+"""Rules about the end of builds: what is stored of it, and what follows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+
+from prebuild_tasks.builds.types import Outcome, TakenBuild
+from prebuild_tasks.model.vocabulary import NEVER_READY_CODE, BuildStatus, Transition
+
+_DELETION_REASONS = {"canceled": "canceled", NEVER_READY_CODE: NEVER_READY_CODE}
+"""The reason for deleting a workspace right after its start failed, by the build's error code."""
+_INSTANTS_KEPT = 50
+"""The newest instants that are kept, of failed builds and of unhealthy prebuilds each."""
+
+
+def workspace_values(build: TakenBuild, outcome: Outcome, now: datetime) -> Mapping[str, object]:
+    """Return the workspace's columns that change with the end of the build, besides its status."""
+    if outcome.status is not BuildStatus.SUCCEEDED:
+        return {}
+    if build.transition is Transition.DELETE:
+        return {"deleted_at": now, "slot": None}
+    if outcome.resource is None:
+        return {}
+    return {
+        "ready_at": now,
+        "resource_id": outcome.resource.resource_id,
+        "url": outcome.resource.url,
+        "directory": outcome.resource.directory,
+    }
+
+
+def deletion_reason(error_code: str, *, unwanted: bool) -> str:
+    """Return the reason for deleting a workspace right after its start.
+
+    Args:
+        error_code: The build's error code; empty: none.
+        unwanted: The build was canceled, or was being canceled when it ended.
+    """
+    return "canceled" if unwanted else _DELETION_REASONS.get(error_code, "not_built")
+
+
+def with_instant(stored: Sequence[str], instant: datetime) -> list[str]:
+    """Return the stored instants, in ISO format, with one more; the oldest are dropped."""
+    return [*stored, instant.isoformat()][-_INSTANTS_KEPT:]
