@@ -19,6 +19,7 @@ from prebuild_tasks.config import Settings, load_settings
 from prebuild_tasks.db.engine import Database
 from prebuild_tasks.schema import tables as m
 from tests.support.builders import PRESET, declare, fill
+from tests.support.commands import OTHERS, SEARCHED
 from tests.support.hosts import place_on
 
 KEYS = {
@@ -226,6 +227,10 @@ def test_decide_answers_one_case_and_a_list(cli: Any, tmp_path: Path) -> None:
     (tmp_path / "all.json").write_text(json.dumps(cases))
     assert json.loads(cli("decide", str(tmp_path / "one.json")))["id"] == cases[0]["id"]
     assert len(json.loads(cli("decide", str(tmp_path / "all.json")))) == len(cases)
+
+
+def test_every_command_is_searched_for_secrets_or_named_among_the_others() -> None:
+    assert set(COMMANDS) <= SEARCHED | OTHERS, "add it to tests/support/commands.py and tests/e2e/test_secrets.py"
 
 
 def test_every_command_has_help_and_help_loads_none_of_them(cli: Any) -> None:

@@ -134,6 +134,25 @@ def test_rules_load_no_database_and_no_queue() -> None:
     } == {}
 
 
+def test_rules_import_nothing_when_they_are_called() -> None:
+    """The tests above see only what a module imports when it is loaded."""
+    late = {
+        name: [ast.unparse(node) for function in functions_of(name) for node in ast.walk(function) if is_import(node)]
+        for name in RULES
+    }
+    assert {name: imports for name, imports in late.items() if imports} == {}
+
+
+def functions_of(module: str) -> list[ast.AST]:
+    path = ROOT / f"{module.replace('.', '/')}.py"
+    file = path if path.exists() else path.with_suffix("") / "__init__.py"
+    return [node for node in ast.walk(ast.parse(file.read_text())) if isinstance(node, ast.FunctionDef)]
+
+
+def is_import(node: ast.AST) -> bool:
+    return isinstance(node, ast.Import | ast.ImportFrom)
+
+
 def test_a_face_loads_nothing() -> None:
     found = loaded_by(["json", *FACES])
     assert set(DOMAINS) <= {face.split(".")[1] for face in FACES if "." in face}

@@ -46,3 +46,4 @@ def test_every_table_has_its_place() -> None:
     assert tables.Preset.metadata is Base.metadata
     known = (set(ORDER) - ADVISORY) | set(GUARDED) | set(LAST)
     assert known == set(Base.metadata.tables) | {"alembic_version"}
+    assert {mapper.class_.__name__ for mapper in Base.registry.mappers} <= set(tables.__all__)

@@ -8,6 +8,7 @@ import uuid
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from importlib import import_module
+from importlib.metadata import distribution
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -129,6 +130,7 @@ def _noop_dir(module: ModuleType, settings: Settings) -> Adapter:
     )
 
 
+ENTRY_POINTS = "prebuild_tasks.provisioners"
 ADAPTERS = {
     "process": _process,
     "docker": _docker,
@@ -137,6 +139,12 @@ ADAPTERS = {
     "third-party": _third_party,
     "third-party-of-0.1": _third_party_of_0_1,
 }
+
+
+def test_every_provisioner_of_the_package_passes_the_contract() -> None:
+    ours = {point.name for point in distribution("prebuild-tasks").entry_points if point.group == ENTRY_POINTS}
+    assert ours
+    assert ours <= ADAPTERS.keys()
 
 
 @pytest.fixture(
