@@ -51,10 +51,6 @@ structlog.configure(
     logger_factory=structlog.stdlib.LoggerFactory(), processors=[structlog.processors.KeyValueRenderer()]
 )
 
-# With it, as some images set it, each test process compiles every module anew.
-if os.environ.pop("PYTHONDONTWRITEBYTECODE", ""):
-    sys.dont_write_bytecode = False
-
 compiled_once.install()
 
 _OURS = ("PREBUILD_", "DATABASE_URL", "REDIS_URL", "CELERY_")
@@ -71,7 +67,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Register what reads and writes the results of the fault tests."""
+    """Register what reads and writes the results of the fault tests, and keep the bytecode of the tests."""
+    # Some images forbid bytecode: each test process would compile every module. `-p no:cacheprovider` forbids it, too.
+    if config.pluginmanager.has_plugin("cacheprovider") and os.environ.pop("PYTHONDONTWRITEBYTECODE", ""):
+        sys.dont_write_bytecode = False
     file, missing = config.getoption("--fault-results"), config.getoption("--missing")
     if missing and not file:
         raise pytest.UsageError("--missing needs --fault-results; make faults ARGS=--missing gives both")
