@@ -22,6 +22,16 @@ FILES = Path(__file__).with_name("moved_tests.txt")
 """`old.py new.py`, one moved file a line."""
 MOST_FALLEN = 19
 RENAMED = {
+    "tests/cli/test_report.py::test_the_page_needs_nothing_else_and_is_well_formed":
+        "tests/web/test_report_page.py::test_the_page_needs_nothing_else_and_is_well_formed",
+    "tests/cli/test_report.py::test_values_are_escaped":
+        "tests/web/test_report_page.py::test_values_are_escaped",
+    "tests/locks/test_locks.py::test_a_redis_that_is_not_there_is_one_sentence":
+        "tests/messaging/test_redis.py::test_a_redis_that_is_not_there_is_one_sentence",
+    "tests/tasks/test_tasks.py::test_a_message_in_celerys_own_form":
+        "tests/messaging/test_publisher.py::test_a_message_in_celerys_own_form",
+    "tests/tasks/test_tasks.py::test_a_wake_up_without_redis_takes_no_longer_than_its_deadline":
+        "tests/messaging/test_publisher.py::test_a_wake_up_without_redis_takes_no_longer_than_its_deadline",
     "tests/cli/test_deploy.py::test_the_readmes_table_names_every_setting":
         "tests/cli/test_deploy.py::test_the_settings_page_names_every_setting",
     "tests/cli/test_broken_situations.py::test_clocks_apart": "tests/cli/test_broken_situations.py::test_skewed_clock",

@@ -8,10 +8,11 @@ from typing import Any
 
 from sqlalchemy import insert, select, update
 
+from prebuild_tasks.config import Settings
 from prebuild_tasks.db.engine import Database
 from prebuild_tasks.model.vocabulary import BuildStatus, Transition
 from prebuild_tasks.schema import tables as m
-from tests.support.builders import PRESET, preset_id
+from tests.support.builders import PRESET, declare, preset_id
 
 
 class PastEvents:
@@ -115,3 +116,17 @@ class PastEvents:
             "error": "no disk" if status is BuildStatus.FAILED else "",
         }
         self._rows[m.Build].append(values)
+
+
+def two_busy_days(database: Database, settings: Settings) -> PastEvents:
+    """Declare a pool, and store ten days of it with claims in the last 40 hours."""
+    declare(database, settings, 1, extra="cost_per_hour: 0.5")
+    past, hour = PastEvents(database), timedelta(hours=1)
+    past.installed(past.now - 10 * 24 * hour)
+    for hours in range(1, 40):
+        at = past.now - hours * hour
+        workspace = past.workspace(at - hour, ready=at - hour / 2, claimed=at)
+        past.claim(at, hit=hours % 4 > 0, workspace=workspace)
+    past.workspace(past.now - 9 * hour, ready=past.now - 8 * hour, gone=past.now - hour)
+    past.write()
+    return past

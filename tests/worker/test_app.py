@@ -41,16 +41,6 @@ def test_a_program_that_uses_the_app_gets_an_exception_it_can_catch() -> None:
     assert run(script, BAD).stdout.startswith(SENTENCE)
 
 
-@pytest.mark.servers
-def test_a_used_app_tolerates_unreadable_messages() -> None:
-    script = (
-        "from prebuild_tasks import app\n"
-        "with app.connection_for_read() as connection:\n    print(connection.transport.Channel.__module__)\n"
-    )
-    done = run(script, {"PREBUILD_REDIS_URL": "redis://127.0.0.1:1/0"})
-    assert done.stdout == "prebuild_tasks.messaging.transport\n"
-
-
 @pytest.mark.parametrize(
     "command",
     [

@@ -16,7 +16,6 @@ from prebuild_tasks.bootstrap import Runtime
 from prebuild_tasks.celery import app
 from prebuild_tasks.config import Settings
 from prebuild_tasks.db.engine import Database
-from prebuild_tasks.messaging.publisher import Messages
 from prebuild_tasks.messaging.queues import EVENTS, RECONCILE
 from prebuild_tasks.schema import tables as m
 from prebuild_tasks.worker.config import HARD_LIMIT, VISIBILITY_TIMEOUT
@@ -120,15 +119,6 @@ def test_a_build_that_ends_wakes_its_preset(here: Runtime) -> None:
     assert tasks.sweep() == {}
 
 
-def test_a_message_in_celerys_own_form(here: Runtime) -> None:
-    """A message sent by kombu alone can be read by Celery."""
-    here.messages.reconcile(["7"])
-    message = _taken(here, EVENTS)
-    assert message.payload[0] == ["7"]
-    assert message.headers["task"] == "prebuild_tasks.reconcile_preset"
-    assert message.headers["argsrepr"] == "('7',)"
-
-
 def test_people_are_shown_names_and_workers_get_ids(here: Runtime) -> None:
     declare(here.database, here.settings, 1)
     identity, pool = str(preset_id(here.database)), f"('{PRESET}',)"
@@ -163,16 +153,3 @@ def _taken(here: Runtime, queue: str, host: str = "") -> Any:
 def _build_ids(here: Runtime) -> list[str]:
     with here.database.read() as connection:
         return list(connection.execute(select(m.Build.id)).scalars())
-
-
-@pytest.mark.timed
-def test_a_wake_up_without_redis_takes_no_longer_than_its_deadline(tmp_path: Path) -> None:
-    import time
-
-    took = []
-    for _ in range(5):
-        messages = Messages(Settings(redis_url="redis://127.0.0.1:1/0"), timeout=0.2)
-        started = time.monotonic()
-        assert messages.wake(["1"], deadline=0.2) is False
-        took.append(time.monotonic() - started)
-    assert sorted(took)[2] < 0.5  # the median: a busy machine may hold up one
