@@ -88,7 +88,7 @@ def report_json(report: Report, spell_out: Callable[[Recommendation], str]) -> d
 
 def _pool_report(pool: PoolReport, spell_out: Callable[[Recommendation], str]) -> dict[str, JsonValue]:
     return {
-        "preset": pool.preset,
+        "preset": pool.name,
         "active": pool.active,
         "timezone": pool.timezone,
         "cost_per_hour": pool.cost_per_hour,

@@ -64,9 +64,9 @@ def page(report: Report, spell: Callable[[Recommendation], str] = str) -> str:
         notes=[note[0].upper() + note[1:] for note in report.notes],
         tiles=list(_tiles(report.total)),
         plots=_plots(report),
-        advice=[_Advice(pool.preset, spell(item)) for pool in report.pools for item in pool.recommendations],
+        advice=[_Advice(pool.name, spell(item)) for pool in report.pools for item in pool.recommendations],
         headings=_HEADINGS,
-        rows=[*(_row(pool.preset, pool.figures, "") for pool in report.pools), _row("Total", report.total, "total")],
+        rows=[*(_row(pool.name, pool.figures, "") for pool in report.pools), _row("Total", report.total, "total")],
         version=__version__,
     )
 
@@ -118,8 +118,8 @@ def _idle(report: Report) -> _Plot:
     def amount(pool: PoolReport) -> float:
         return (pool.figures.idle_cost or 0.0) if by_cost else pool.figures.idle_hours
 
-    pools = sorted(report.pools, key=lambda pool: (-amount(pool), pool.preset))
-    bars = [(pool.preset, amount(pool), _idle_words(pool.figures, by_cost=by_cost)) for pool in pools[:_BARS]]
+    pools = sorted(report.pools, key=lambda pool: (-amount(pool), pool.name))
+    bars = [(pool.name, amount(pool), _idle_words(pool.figures, by_cost=by_cost)) for pool in pools[:_BARS]]
     what = "Idle cost" if by_cost else "Idle hours"
     rest = f", the {_BARS} largest" if len(pools) > _BARS else ""
     return _Plot(f"{what} per pool{rest}", bar_chart(bars, f"{what} per pool"))

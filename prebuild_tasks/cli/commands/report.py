@@ -79,7 +79,7 @@ def _show(result: Report) -> None:
     for note in result.notes:
         write(f"({note})")
     write("")
-    rows = [_row(pool.preset, pool.figures) for pool in result.pools]
+    rows = [_row(pool.name, pool.figures) for pool in result.pools]
     if len(rows) > 1:
         rows.append(_row("total", result.total))
     write_rows(rows, _COLUMNS, empty="nothing is declared yet; run: prebuild apply FILE")
@@ -95,9 +95,7 @@ def _show(result: Report) -> None:
             write("")
             for line in heat_lines(title, cells, timezone, _shades()):
                 write(line)
-    sentences = [
-        f"{pool.preset}: {spell_recommendation(item)}" for pool in result.pools for item in pool.recommendations
-    ]
+    sentences = [f"{pool.name}: {spell_recommendation(item)}" for pool in result.pools for item in pool.recommendations]
     if sentences:
         write("\nRecommendations:")
         for sentence in sentences:

@@ -39,15 +39,13 @@ from prebuild_tasks.schema import tables as m
 from prebuild_tasks.schema.lookup import resolve_preset
 from prebuild_tasks.schema.rules import is_active
 
-REMOVED = "(removed)"
-"""The name for all deleted pools, of which only claim events are left."""
-
 
 @dataclass(slots=True)
 class _Pool:
     """The figures of one pool while they are being collected."""
 
-    ref: str
+    ref: PresetRef | None
+    """None: all deleted pools together, or all pools."""
     key: tuple[int, str] = (0, "")
     declared: Preset | None = None
     """The preset of the active version; None: there is none."""
@@ -100,7 +98,7 @@ def compile_report(
         builds_since=builds_since,
         total=_total(shown, latency, ready),
         heat=heat_map((item, zone_of(pool.timezone)) for pool in shown for item in pool.demand),
-        pools=tuple(_pool_report(pool, last) for pool in sorted(shown, key=lambda pool: pool.ref)),
+        pools=tuple(sorted((_pool_report(pool, last) for pool in shown), key=lambda pool: pool.name)),
         width=width,
         hit_curve=tuple(over_time(everything, width)),
         ready_curve=tuple(
@@ -119,10 +117,10 @@ def _period(first: datetime, last: datetime) -> tuple[datetime, datetime]:
     return first, last
 
 
-def _count(connection: Connection, span: Span, pools: dict[str, _Pool], ids: Mapping[int, _Pool]) -> None:
+def _count(connection: Connection, span: Span, pools: dict[PresetRef | None, _Pool], ids: Mapping[int, _Pool]) -> None:
     """Add requests, builds, waste and idle time to the pools. Four statements."""
     for preset_id, demand in store.read_demand(connection, span):
-        pool = ids.get(preset_id or 0) or pools.setdefault(REMOVED, _Pool(REMOVED))
+        pool = ids.get(preset_id or 0) or pools.setdefault(None, _Pool(None))
         pool.demand.append(demand)
     for (build_preset, status), count in store.read_outcomes(connection, span).items():
         ids[build_preset].built += count if status is BuildStatus.SUCCEEDED else 0
@@ -133,7 +131,7 @@ def _count(connection: Connection, span: Span, pools: dict[str, _Pool], ids: Map
         ids[build_preset].idle[build_preset] = seconds
 
 
-def _pools(connection: Connection, preset: str) -> tuple[dict[str, _Pool], dict[int, _Pool]]:
+def _pools(connection: Connection, preset: str) -> tuple[dict[PresetRef | None, _Pool], dict[int, _Pool]]:
     """Return the pools by name, and the same pools by the id of each of their presets. Two statements."""
     wanted = PresetRef.parse(preset) if preset else None
     conditions = [] if wanted is None else [m.Template.name == wanted.template, m.Preset.name == wanted.preset]
@@ -142,10 +140,10 @@ def _pools(connection: Connection, preset: str) -> tuple[dict[str, _Pool], dict[
     presets = read_declared(connection, *conditions)
     if wanted and not presets:
         resolve_preset(connection, preset)
-    pools: dict[str, _Pool] = {}
+    pools: dict[PresetRef | None, _Pool] = {}
     ids: dict[int, _Pool] = {}
     for item in presets:
-        ref = str(PresetRef(*item.pool, wanted.version if wanted else None))
+        ref = PresetRef(*item.pool, wanted.version if wanted else None)
         pool = ids[item.preset_id] = pools.setdefault(ref, _Pool(ref, (item.template_id, item.pool.preset)))
         pool.costs[item.preset_id] = item.cost_per_hour
         declared = item.preset
@@ -177,7 +175,7 @@ def _figures(pool: _Pool) -> Figures:
 
 
 def _total(pools: Iterable[_Pool], latency: Percentiles | None, ready: Percentiles | None) -> Figures:
-    whole = _Pool("", latency=latency, ready=ready)
+    whole = _Pool(None, latency=latency, ready=ready)
     for pool in pools:
         whole.demand += pool.demand
         whole.built += pool.built

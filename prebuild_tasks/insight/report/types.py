@@ -9,6 +9,10 @@ from datetime import datetime
 from prebuild_tasks.insight.report.advice import Recommendation
 from prebuild_tasks.insight.report.rules import HeatMap
 from prebuild_tasks.insight.report.store import Percentiles
+from prebuild_tasks.model.names import PresetRef
+
+REMOVED = "(removed)"
+"""The name for all deleted pools together."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +48,8 @@ class Figures:
 class PoolReport:
     """The report on one pool."""
 
-    preset: str
+    preset: PresetRef | None
+    """None: all deleted pools together, of which only claim events are left."""
     active: bool
     """Whether the active version of its template has it."""
     timezone: str
@@ -53,6 +58,11 @@ class PoolReport:
     heat: HeatMap
     """Requests by weekday and hour, in the timezone of the pool."""
     recommendations: tuple[Recommendation, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """Its name for readers of the report."""
+        return REMOVED if self.preset is None else str(self.preset)
 
 
 @dataclass(frozen=True, slots=True)

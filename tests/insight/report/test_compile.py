@@ -14,8 +14,8 @@ from prebuild_tasks.claims.types import BeingBuilt, ClaimRequest
 from prebuild_tasks.config import Settings
 from prebuild_tasks.db.engine import Database
 from prebuild_tasks.errors import InputError, NotFoundError
-from prebuild_tasks.insight.report.compile import REMOVED, compile_report
-from prebuild_tasks.insight.report.types import Report
+from prebuild_tasks.insight.report.compile import compile_report
+from prebuild_tasks.insight.report.types import REMOVED, Report
 from prebuild_tasks.model.vocabulary import BuildStatus, Transition
 from prebuild_tasks.schema import tables as m
 from tests.support.builders import PRESET, declare, fill, finish_builds
@@ -155,7 +155,7 @@ def test_versions_of_a_pool_are_one_line_each_at_its_own_price(database: Databas
         past.claim(past.now - HOUR, latency=float(past.preset_id))
         past.write()
     [pool] = made(database, settings).pools
-    assert (pool.preset, pool.timezone, pool.active) == (PRESET, "Europe/Berlin", True)
+    assert (pool.name, pool.timezone, pool.active) == (PRESET, "Europe/Berlin", True)
     assert (pool.figures.claims, pool.figures.built) == (2, 2)
     assert pool.figures.idle_hours == pytest.approx(2, abs=0.01)
     assert pool.figures.idle_cost == pytest.approx(4, abs=0.01)
@@ -178,13 +178,13 @@ def test_one_preset_only(database: Database, settings: Settings) -> None:
     past.claim(past.now - HOUR, hit=False)
     past.write()
     found = made(database, settings)
-    assert [(pool.preset, pool.figures.hits, pool.figures.misses) for pool in found.pools] == [
+    assert [(pool.name, pool.figures.hits, pool.figures.misses) for pool in found.pools] == [
         (REMOVED, 1, 0),
         (PRESET, 0, 1),
     ]
     assert found.total.claims == 2
     only = made(database, settings, preset=PRESET)
-    assert [pool.preset for pool in only.pools] == [PRESET]
+    assert [pool.name for pool in only.pools] == [PRESET]
     assert only.total.claims == 1
     with pytest.raises(NotFoundError, match="dev/none"):
         made(database, settings, preset="dev/none")
