@@ -6,12 +6,12 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from operator import attrgetter
 from typing import Any, NamedTuple
 
 from sqlalchemy import ColumnElement, Connection, Row, Select, func, literal_column, or_, select
 
 from prebuild_tasks.db.base import Json
+from prebuild_tasks.db.rows import values_by_name
 from prebuild_tasks.model.names import PoolName, PresetRef
 from prebuild_tasks.model.vocabulary import Preset, PresetStatus, Schedule
 from prebuild_tasks.reconcile.rules.backoff import recent_failures
@@ -38,7 +38,10 @@ def read_declared(connection: Connection, *conditions: ColumnElement[bool]) -> l
     query = presets_query().add_columns(m.Preset.cost_per_hour).where(*conditions).order_by(m.Preset.id)
     rows = connection.execute(query).all()
     schedules = read_schedules(connection, select(m.Preset.id).where(m.Preset.id.in_([row.id for row in rows])))
-    return [_declared(PresetRow.of(row), schedules.get(row.id, ()), row.cost_per_hour) for row in rows]
+    return [
+        _declared(PresetRow.of(row, declared), schedules.get(declared.id, ()), row.cost_per_hour)
+        for row, declared in zip(rows, DeclaredRow.of(rows), strict=True)
+    ]
 
 
 def _declared(row: PresetRow, schedules: tuple[Schedule, ...], cost_per_hour: float | None) -> Declared:
@@ -107,18 +110,14 @@ class DeclaredRow(NamedTuple):
     paused: StoredPause | None
 
     @classmethod
-    def of(cls, row: Row[*tuple[Any, ...]]) -> DeclaredRow:
-        """Make one from a row with the columns of `counted_query`, and possibly more."""
-        return cls._make(_declared_columns(row))
+    def of(cls, rows: Sequence[Row[*tuple[Any, ...]]]) -> list[DeclaredRow]:
+        """Make one of each row with the columns of `counted_query`, and possibly more."""
+        return [cls._make(values) for values in values_by_name(rows, cls._fields)]
 
     @property
     def ref(self) -> PresetRef:
         """Return the preset's name."""
         return PresetRef.of(self.template_name, self.name, self.version_name, active=self.using_active_version)
-
-
-_declared_columns = attrgetter(*DeclaredRow._fields)
-"""Reads the columns of a DeclaredRow from a row, by their names and in one call: a tick does this for every preset."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -136,10 +135,10 @@ class PresetRow:
     template_id: int
 
     @classmethod
-    def of(cls, row: Row[*tuple[Any, ...]]) -> PresetRow:
-        """Make one from a row with the columns of `presets_query`, and possibly more."""
+    def of(cls, row: Row[*tuple[Any, ...]], declared: DeclaredRow) -> PresetRow:
+        """Make one from a row with the columns of `presets_query`, and possibly more; `declared` is made of it, too."""
         return cls(
-            declared=DeclaredRow.of(row),
+            declared=declared,
             recipe_digest=row.recipe_digest,
             status=row.status,
             failures_in_row=row.failures_in_row,

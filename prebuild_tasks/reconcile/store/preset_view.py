@@ -18,6 +18,7 @@ from prebuild_tasks.model.vocabulary import BuildStatus, Preset, PresetStatus, S
 from prebuild_tasks.reconcile.rules.backoff import recent_failures
 from prebuild_tasks.reconcile.rules.model import PresetSnapshot, RecentFailures, RunningPrebuild
 from prebuild_tasks.reconcile.store.declared import (
+    DeclaredRow,
     PresetRow,
     global_pause_column,
     presets_query,
@@ -68,8 +69,8 @@ def read_preset(
     if not rows:
         return None
     row = rows[0]
-    stored = PresetRow.of(row)
-    declared = stored.declared
+    [declared] = DeclaredRow.of(rows)
+    stored = PresetRow.of(row, declared)
     times: tuple[Schedule, ...] = ()
     if row.has_schedules:
         times = tuple(Schedule(item.cron, item.desired) for item in schedules.rows(connection, values))

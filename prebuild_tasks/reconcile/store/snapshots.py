@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from operator import attrgetter
 from typing import Any, NamedTuple
 
 from sqlalchemy import ColumnElement, Connection, Row, Select, and_, case, exists, func, null, or_, select
 
 from prebuild_tasks.db.engine import Database
+from prebuild_tasks.db.rows import values_by_name
 from prebuild_tasks.model.names import PresetRef
 from prebuild_tasks.model.vocabulary import BuildStatus, Preset, PresetStatus, Schedule, Transition
 from prebuild_tasks.reconcile.rules.model import Counts, GlobalSnapshot, PresetCounts
@@ -100,7 +100,7 @@ def read_global(
     presets = _read_presets(connection, now, counted_query())
     if paused_too:
         since = now - timedelta(seconds=backoff_lookback)
-        return GlobalSnapshot(now, tuple(presets.counted(DeclaredRow.of(row), since) for row in presets.rows), paused)
+        return GlobalSnapshot(now, tuple(presets.counted(row, since) for row in DeclaredRow.of(presets.rows)), paused)
     return GlobalSnapshot(now=now, presets=tuple(presets.unpaused(now, backoff_lookback)), paused=paused)
 
 
@@ -131,8 +131,8 @@ def read_pools(
     of_presets = [] if only is None else [m.Workspace.preset_id.in_(only)]
     failed = _read_failed(connection, *of_presets)
     pools = []
-    for row in presets.rows:
-        preset = PresetRow.of(row)
+    for row, declared in zip(presets.rows, DeclaredRow.of(presets.rows), strict=True):
+        preset = PresetRow.of(row, declared)
         counted = presets.counted(preset.declared, since)
         pools.append(_pool(row, preset, counted, failed.get(preset.declared.id, _NO_FAILED), everything, now))
     return now, sorted(pools, key=lambda pool: str(pool.ref))
@@ -222,13 +222,11 @@ class _Presets:
 
     def unpaused(self, now: datetime, backoff_lookback: float) -> list[PresetCounts]:
         since = now - timedelta(seconds=backoff_lookback)
-        rows = (DeclaredRow.of(row) for row in self.rows)
+        rows = DeclaredRow.of(self.rows)
         return [self.counted(row, since) for row in rows if not (row.paused and pause_holds(row.paused, now))]
 
 
 _NOTHING = Counts()
-_counts_columns = attrgetter(*Counts._fields)
-"""Reads the columns of Counts from a row, by their names."""
 
 
 def _read_presets(
@@ -283,4 +281,5 @@ def _counts(connection: Connection, now: datetime, *conditions: ColumnElement[bo
         .where(IS_LIVE_PREBUILD, *conditions)
         .group_by(m.Workspace.preset_id)
     )
-    return {row.preset_id: Counts._make(_counts_columns(row)) for row in connection.execute(query).all()}
+    rows = values_by_name(connection.execute(query).all(), ("preset_id", *Counts._fields))
+    return {preset_id: Counts._make(numbers) for preset_id, *numbers in rows}
