@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, Row, Select, func, or_, select
@@ -12,6 +12,7 @@ from sqlalchemy import Connection, Row, Select, func, or_, select
 from prebuild_tasks.builds import failed_builds
 from prebuild_tasks.db.engine import Database
 from prebuild_tasks.errors import NotFoundError
+from prebuild_tasks.insight.status.rules import ends_soon
 from prebuild_tasks.insight.status.views import BuildView, LogPage, WorkspaceView
 from prebuild_tasks.model.names import PoolName, as_id
 from prebuild_tasks.model.vocabulary import CLAIM_REASON, PREBUILDS_OWNER, BuildStatus, Transition, WorkspaceState
@@ -86,11 +87,6 @@ def _retries(connection: Connection) -> dict[str, datetime]:
         )
     )
     return {row.id: retry_at(row.failures, row.completed_at) for row in rows}
-
-
-def ends_soon(claimed_at: datetime, claimed_until: datetime, now: datetime) -> bool:
-    """Return whether to warn the owner: at most a tenth of the time is left, and at most a day."""
-    return claimed_until - now <= min((claimed_until - claimed_at) / 10, timedelta(days=1))
 
 
 def _workspace(row: Row[*tuple[Any, ...]], now: datetime) -> WorkspaceView:

@@ -14,9 +14,9 @@ from prebuild_tasks.config import Settings
 from prebuild_tasks.db.engine import Database
 from prebuild_tasks.errors import InputError, NotFoundError
 from prebuild_tasks.insight.history import read_history
-from prebuild_tasks.insight.status.listings import ends_soon
 from prebuild_tasks.insight.status.listings import workspaces as listed
 from prebuild_tasks.insight.status.pools import PoolStatus, pools
+from prebuild_tasks.insight.status.rules import ends_soon
 from prebuild_tasks.model.vocabulary import BuildStatus, PresetStatus, Transition
 from prebuild_tasks.pools.declare import apply
 from prebuild_tasks.pools.operations import invalidate, pause
