@@ -12,11 +12,14 @@ from typing import Any
 import psutil
 import pytest
 
+from prebuild_tasks.clock import monotonic
 from tests.e2e.service import Service, deployed, procfile
 from tests.support.wait import wait_until
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(240)]
 PROBE_INTERVAL = 3.0
+SATURATED = 90.0
+"""Percent of all processors' time. Above it, probes and builds wait for a processor, and no duration is asserted."""
 TIMES = {
     "PREBUILD_PROBE_INTERVAL": f"{PROBE_INTERVAL}s",
     "PREBUILD_HEARTBEAT_TIMEOUT": "2s",
@@ -54,6 +57,8 @@ def test_a_killed_process_and_a_removed_directory_are_replaced(service: Service)
     [served] = wait_until(
         lambda: [p for p in psutil.process_iter() if _is_served(p, one["id"])], what="the served process"
     )
+    psutil.cpu_percent()
+    began = monotonic()
     served.kill()
     shutil.rmtree(two["directory"])
     wait_until(
@@ -61,9 +66,11 @@ def test_a_killed_process_and_a_removed_directory_are_replaced(service: Service)
             {one["id"], two["id"]}.isdisjoint({row["id"] for row in prebuilds(service)})
             and len(prebuilds(service)) == 2
         ),
-        timeout=2 * PROBE_INTERVAL + 8,
-        what="both replaced, within two probe intervals and a build",
+        timeout=120,
+        what="both replaced",
     )
+    if psutil.cpu_percent() < SATURATED:
+        assert monotonic() - began < 2 * PROBE_INTERVAL + 8, "within two probe intervals and a build"
     told = service.json("history", two["id"])
     assert ("unhealthy", "the workspace's directory is gone") in [(row["event"], row["reason"]) for row in told]
     wait_until(lambda: len(service.workspaces()) == 2, timeout=60, what="the sick ones' end")

@@ -249,12 +249,28 @@ def builds_of(service: Service, process: subprocess.Popen[str]) -> frozenset[str
     return frozenset(str(row.id) for row in found if str(process.pid) in row.runner.split("/"))
 
 
+def statements_under_way(service: Service) -> set[tuple[int, object]]:
+    """Return the database's running statements, each by its connection and start."""
+    query = text(
+        "SELECT pid, query_start FROM pg_stat_activity WHERE datname = current_database() "
+        "AND state = 'active' AND pid <> pg_backend_pid()"
+    )
+    with service.asked(lambda database, _: database).read() as connection:
+        return {(row.pid, row.query_start) for row in connection.execute(query)}
+
+
+def let_statements_end(service: Service) -> None:
+    """Wait until the statements that run now have ended."""
+    last = statements_under_way(service)
+    wait_until(lambda: not last & statements_under_way(service), timeout=PATIENCE, what="the last statements' end")
+
+
 def kill_at_work(service: Service, running: dict[str, subprocess.Popen[str]]) -> tuple[str, frozenset[str]]:
     """Kill a builds worker that is running a build, and return its name and the ids of its builds."""
     while True:
         name = wait_until(lambda: busy(service, running), timeout=PATIENCE, what="a build under way", pause=0.01)
         os.killpg(running[name].pid, signal.SIGSTOP)
-        time.sleep(0.2)  # its last statements reach the database
+        let_statements_end(service)  # its last ones among them
         if under_way := builds_of(service, running[name]):
             os.killpg(running.pop(name).pid, signal.SIGKILL)
             return name, under_way

@@ -99,3 +99,9 @@ def test_no_test_module_imports_another() -> None:
 def test_no_private_name_of_the_product() -> None:
     found = {name: private_names(tree) for name, tree in modules().items()}
     assert {name: names for name, names in found.items() if names} == {}
+
+
+def test_every_package_has_its_folder() -> None:
+    """A stranger looks for a package's tests under its name."""
+    packages = {path.parent.name for path in (TESTS.parent / "prebuild_tasks").glob("*/__init__.py")}
+    assert {name for name in packages if not list((TESTS / name).rglob("test_*.py"))} == set()

@@ -9,19 +9,27 @@ import pytest
 from prebuild_tasks.celery import app
 from prebuild_tasks.config import Settings
 from prebuild_tasks.messaging.publisher import Messages
-from prebuild_tasks.messaging.queues import EVENTS
+from prebuild_tasks.messaging.queues import DEFAULT, EVENTS
 
 
-def test_a_message_in_celerys_own_form(settings: Settings, redis_url: str) -> None:
+@pytest.mark.parametrize(
+    ("queue", "task", "arguments", "shown"),
+    [(EVENTS, "reconcile_preset", ["7"], "('7',)"), (DEFAULT, "reconcile_all", [], "()")],
+    ids=["turn", "tick"],
+)
+def test_a_message_in_celerys_own_form(
+    settings: Settings, redis_url: str, queue: str, task: str, arguments: list[str], shown: str
+) -> None:
     """A message sent by kombu alone can be read by Celery."""
     settings = settings.model_copy(update={"redis_url": redis_url})
-    Messages(settings).reconcile(["7"])
+    messages = Messages(settings)
+    assert messages.reconcile(arguments) if arguments else messages.tick()
     with app.connection_for_read(settings.celery_broker_url) as connection:
-        message = connection.SimpleQueue(settings.queue(EVENTS)).get(timeout=60)
+        message = connection.SimpleQueue(settings.queue(queue)).get(timeout=60)
         message.ack()
-    assert message.payload[0] == ["7"]
-    assert message.headers["task"] == "prebuild_tasks.reconcile_preset"
-    assert message.headers["argsrepr"] == "('7',)"
+    assert message.payload[0] == arguments
+    assert message.headers["task"] == f"prebuild_tasks.{task}"
+    assert message.headers["argsrepr"] == shown
 
 
 @pytest.mark.timed
