@@ -38,3 +38,30 @@ def test_no_module_spells_or_reads_them_by_hand() -> None:
 )
 def test_what_is_done_by_hand_is_found(text: str) -> None:
     assert list(by_hand(ast.parse(text))) == [1]
+
+
+PARTS = {
+    "PoolName.preset", "PresetRef.preset", "TakenBuild.preset", "StoredSpec.preset", "WorkspaceSpec.preset",
+    "PoolNumbers.preset", "Key.preset",
+}  # fmt: skip
+"""Fields that hold only the preset's part of a pool's name, beside the template's."""
+TEXTS = {
+    "ClaimAnswer.preset", "WorkspaceView.preset", "BeingBuilt.presets", "BuildReport.preset", "TurnReport.preset",
+    "PresetResult.preset", "_Advice.preset",
+}  # fmt: skip
+"""Answers of Client, results as Flower shows them, and words of a message or a page."""
+
+
+def texts_in(tree: ast.Module) -> Iterator[str]:
+    """Yield the fields that hold the name of a preset or a pool as text."""
+    for kind in (node for node in ast.walk(tree) if isinstance(node, ast.ClassDef)):
+        for item in kind.body:
+            match item:
+                case ast.AnnAssign(target=ast.Name(id="preset" | "presets" | "ref" as name), annotation=annotation):
+                    if ast.unparse(annotation) in ("str", "str | None"):
+                        yield f"{kind.name}.{name}"
+
+
+def test_views_hold_names_as_values() -> None:
+    modules = sorted(ROOT.rglob("*.py"))
+    assert {field for path in modules for field in texts_in(ast.parse(path.read_text()))} == PARTS | TEXTS
