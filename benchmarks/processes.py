@@ -15,7 +15,7 @@ import psutil
 import redis
 
 from prebuild_tasks.config import Settings
-from tests.e2e.service import procfile
+from tests.support.service import procfile
 
 BIN = Path(sys.executable).parent
 ROOT = Path(__file__).parents[1]

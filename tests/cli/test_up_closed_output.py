@@ -20,7 +20,7 @@ from prebuild_tasks.cli.safe_output import SafeOutput
 from prebuild_tasks.cli.up.watch import PoolView
 from prebuild_tasks.insight.status.pools import PoolStatus
 from prebuild_tasks.model.names import PresetRef
-from tests.e2e.service import BIN, Service
+from tests.support.service import BIN, Service
 from tests.support.wait import wait_until
 
 ROW = PoolStatus(PresetRef("dev", "small"), 2, 0, 0, 0, 0, 0, "no_worker", "create 2, but no worker is running", "")

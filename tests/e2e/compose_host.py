@@ -13,7 +13,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from threading import Event, Thread
 
-from tests.e2e.service import ROOT
+from tests.support.service import ROOT
 from tests.support.wait import wait_until
 
 TOOLS = ("podman", "runc", "debootstrap", "docker-compose", "catatonit")

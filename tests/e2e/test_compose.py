@@ -16,9 +16,9 @@ import pytest
 import yaml
 
 from tests.e2e.http import answer, free_port
-from tests.e2e.service import ROOT, Service
 from tests.support.compose import DOTENV, POOLS
 from tests.support.servers import empty
+from tests.support.service import ROOT, Service
 from tests.support.wait import wait_until
 
 pytestmark = [pytest.mark.e2e, pytest.mark.deploys, pytest.mark.timeout(240)]

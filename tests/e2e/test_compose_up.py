@@ -15,9 +15,9 @@ import yaml
 
 from tests.e2e.compose_host import TOOLS, WAY_OUT, ComposeHost, compose_host
 from tests.e2e.http import answer, free_port
-from tests.e2e.service import ROOT
 from tests.support.compose import DOTENV, POOLS
 from tests.support.dockerfile import stages
+from tests.support.service import ROOT
 from tests.support.wait import wait_until
 
 pytestmark = [pytest.mark.docker, pytest.mark.faults, pytest.mark.timeout(1800)]

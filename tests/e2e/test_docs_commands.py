@@ -20,7 +20,7 @@ import pytest
 import yaml
 
 from prebuild_tasks.cli.main import COMMANDS, load_command, main
-from tests.e2e.service import BIN, ROOT, Service
+from tests.support.service import BIN, ROOT, Service
 from tests.support.wait import wait_until
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(240)]

@@ -13,7 +13,7 @@ import psutil
 import pytest
 
 from prebuild_tasks.clock import monotonic
-from tests.e2e.service import Service, deployed, procfile
+from tests.support.service import Service, deployed, procfile
 from tests.support.wait import wait_until
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(240)]

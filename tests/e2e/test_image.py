@@ -15,9 +15,9 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.service import ROOT
 from tests.support.dockerfile import stages
 from tests.support.servers import unprivileged
+from tests.support.service import ROOT
 
 pytestmark = [pytest.mark.docker, pytest.mark.timeout(1800)]
 _PASSED = ("PIP_", "UV_", "SSL_", "HTTPS_PROXY", "HTTP_PROXY", "NO_PROXY")

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.service import Service, deployed, procfile
+from tests.support.service import Service, deployed, procfile
 from tests.support.wait import wait_until
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(240)]

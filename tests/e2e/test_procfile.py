@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from tests.e2e.http import answer, fetch, free_port
-from tests.e2e.service import ROOT, Service
 from tests.support.servers import empty
+from tests.support.service import ROOT, Service
 from tests.support.wait import wait_until
 
 pytestmark = [pytest.mark.e2e, pytest.mark.deploys, pytest.mark.timeout(180)]

@@ -13,7 +13,7 @@ from sqlalchemy import text
 from prebuild_tasks.client import Client
 from prebuild_tasks.config import load_settings
 from prebuild_tasks.db.engine import Database
-from tests.e2e.service import deployed, procfile
+from tests.support.service import deployed, procfile
 
 pytestmark = [pytest.mark.e2e, pytest.mark.deploys, pytest.mark.timeout(240)]
 POOLS = """

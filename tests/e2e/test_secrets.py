@@ -26,9 +26,9 @@ from psycopg import sql
 
 from prebuild_tasks.cli.main import main
 from tests.e2e.http import answer, fetch, free_port
-from tests.e2e.service import Service, deployed, procfile
 from tests.support.commands import SEARCHED
 from tests.support.servers import restartable_postgres
+from tests.support.service import Service, deployed, procfile
 from tests.support.spawned_redis import SpawnedRedis
 from tests.support.wait import wait_until
 

@@ -9,7 +9,7 @@ import psutil
 import pytest
 
 from tests.e2e.http import answer
-from tests.e2e.service import deployed, procfile
+from tests.support.service import deployed, procfile
 from tests.support.wait import wait_until
 
 pytestmark = [pytest.mark.e2e, pytest.mark.deploys, pytest.mark.timeout(240)]

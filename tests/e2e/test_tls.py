@@ -16,9 +16,9 @@ import pytest
 import redis as redis_py
 import trustme
 
-from tests.e2e.service import Service, deployed, procfile
 from tests.faults.proxy import Proxy
 from tests.support.servers import restartable_postgres
+from tests.support.service import Service, deployed, procfile
 from tests.support.spawned_redis import SpawnedRedis
 from tests.support.wait import wait_until
 

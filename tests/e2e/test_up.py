@@ -12,7 +12,7 @@ import psutil
 import pytest
 
 from tests.e2e.http import answer
-from tests.e2e.service import Service
+from tests.support.service import Service
 from tests.support.wait import wait_until
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(240)]

@@ -14,7 +14,6 @@ import redis as redis_py
 
 from prebuild_tasks.clock import monotonic
 from tests.e2e.release_before import Environment, install, source_of_release_before
-from tests.e2e.service import Service
 from tests.e2e.two_releases import (
     CLAIM,
     PATIENCE,
@@ -35,6 +34,7 @@ from tests.e2e.two_releases import (
     waiting,
 )
 from tests.support.old_tree import ROOT
+from tests.support.service import Service
 from tests.support.wait import wait_until
 
 pytestmark = [pytest.mark.e2e, pytest.mark.deploys, pytest.mark.timeout(1500)]

@@ -13,7 +13,7 @@ import redis as redis_py
 from sqlalchemy import text
 
 from prebuild_tasks.db.engine import Database
-from tests.e2e.service import Service, deployed, procfile
+from tests.support.service import Service, deployed, procfile
 from tests.support.wait import wait_until
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(240)]

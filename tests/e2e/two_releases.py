@@ -26,7 +26,7 @@ from prebuild_tasks.messaging.queues import QUEUES
 from prebuild_tasks.messaging.transport import broker_url
 from prebuild_tasks.schema import tables as m
 from tests.e2e.release_before import Environment, Queued, send_from
-from tests.e2e.service import BIN, Service, procfile
+from tests.support.service import BIN, Service, procfile
 from tests.support.wait import wait_until
 
 EACH = 500

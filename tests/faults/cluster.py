@@ -26,12 +26,12 @@ from prebuild_tasks.pools.file.load import load_pools
 from prebuild_tasks.pools.options import ApplyOptions
 from prebuild_tasks.provisioners import Provisioners
 from prebuild_tasks.workspaces.outbox import send_within
-from tests.e2e.service import Service, procfile
 from tests.faults import lock_recorder
 from tests.faults.load import Load, Sampler
 from tests.faults.lock_order import violations
 from tests.faults.proxy import Proxy
 from tests.support.servers import PostgresServer, migrate, restartable_postgres
+from tests.support.service import Service, procfile
 from tests.support.spawned_redis import SpawnedRedis
 from tests.support.wait import wait_until
 

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.service import Service, deployed, procfile
 from tests.provisioners.engine import LIMITS, PLAIN, Engine
+from tests.support.service import Service, deployed, procfile
 from tests.support.wait import wait_until
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(240)]

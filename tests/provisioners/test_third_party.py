@@ -7,7 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.e2e.service import BIN
+from tests.support.service import BIN
 
 ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "examples" / "third-party-provisioner"

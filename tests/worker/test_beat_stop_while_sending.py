@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import redis as redis_py
 
-from tests.e2e.service import Service, procfile
+from tests.support.service import Service, procfile
 from tests.support.wait import wait_until
 
 pytestmark = [pytest.mark.e2e]

@@ -16,8 +16,8 @@ import redis as redis_py
 from prebuild_tasks.config import load_settings
 from prebuild_tasks.messaging.publisher import Messages
 from prebuild_tasks.messaging.queues import EVENTS
-from tests.e2e.service import Service, procfile
 from tests.support.servers import migrate
+from tests.support.service import Service, procfile
 from tests.support.wait import wait_until
 
 pytestmark = [pytest.mark.e2e]
