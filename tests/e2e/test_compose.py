@@ -15,8 +15,8 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.e2e.http import answer, free_port
 from tests.support.compose import DOTENV, POOLS
+from tests.support.http import answer, free_port
 from tests.support.servers import empty
 from tests.support.service import ROOT, Service
 from tests.support.wait import wait_until

@@ -14,9 +14,9 @@ import pytest
 import yaml
 
 from tests.e2e.compose_host import TOOLS, WAY_OUT, ComposeHost, compose_host
-from tests.e2e.http import answer, free_port
 from tests.support.compose import DOTENV, POOLS
 from tests.support.dockerfile import stages
+from tests.support.http import answer, free_port
 from tests.support.service import ROOT
 from tests.support.wait import wait_until
 

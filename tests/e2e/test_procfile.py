@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.http import answer, fetch, free_port
+from tests.support.http import answer, fetch, free_port
 from tests.support.servers import empty
 from tests.support.service import ROOT, Service
 from tests.support.wait import wait_until

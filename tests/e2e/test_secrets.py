@@ -25,8 +25,8 @@ import redis
 from psycopg import sql
 
 from prebuild_tasks.cli.main import main
-from tests.e2e.http import answer, fetch, free_port
 from tests.support.commands import SEARCHED
+from tests.support.http import answer, fetch, free_port
 from tests.support.servers import restartable_postgres
 from tests.support.service import Service, deployed, procfile
 from tests.support.spawned_redis import SpawnedRedis

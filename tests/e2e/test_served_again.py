@@ -8,7 +8,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.e2e.http import answer
+from tests.support.http import answer
 from tests.support.service import deployed, procfile
 from tests.support.wait import wait_until
 

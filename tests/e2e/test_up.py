@@ -11,7 +11,7 @@ from urllib.request import urlopen
 import psutil
 import pytest
 
-from tests.e2e.http import answer
+from tests.support.http import answer
 from tests.support.service import Service
 from tests.support.wait import wait_until
 

@@ -19,8 +19,8 @@ from prebuild_tasks.config import load_settings
 from prebuild_tasks.db.engine import Database
 from prebuild_tasks.insight.metrics.catalog import METRICS
 from prebuild_tasks.model.vocabulary import BuildStatus
-from tests.e2e.http import free_port
 from tests.support.builders import PRESET, declare, fill, finish_builds, staffed, turn
+from tests.support.http import free_port
 from tests.support.monitoring import DASHBOARD, PROMETHEUS, RULES, expressions
 from tests.support.service import Service
 from tests.support.wait import wait_until
