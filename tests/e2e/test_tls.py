@@ -16,7 +16,7 @@ import pytest
 import redis as redis_py
 import trustme
 
-from tests.faults.proxy import Proxy
+from tests.support.proxy import Proxy
 from tests.support.servers import restartable_postgres
 from tests.support.service import Service, deployed, procfile
 from tests.support.spawned_redis import SpawnedRedis

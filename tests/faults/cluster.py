@@ -29,7 +29,7 @@ from prebuild_tasks.workspaces.outbox import send_within
 from tests.faults import lock_recorder
 from tests.faults.load import Load, Sampler
 from tests.faults.lock_order import violations
-from tests.faults.proxy import Proxy
+from tests.support.proxy import Proxy
 from tests.support.servers import PostgresServer, migrate, restartable_postgres
 from tests.support.service import Service, procfile
 from tests.support.spawned_redis import SpawnedRedis
