@@ -24,8 +24,8 @@ from prebuild_tasks.builds.runner import BuildRunner
 from prebuild_tasks.config import Settings
 from prebuild_tasks.db.engine import Database
 from prebuild_tasks.provisioners import Provisioners
-from tests.faults.results import Missing, Recorder
 from tests.support import compiled_once, servers
+from tests.support.results import Missing, Recorder
 
 freezegun.configure(
     extend_ignore_list=[

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from tests.faults.results import FILE, ROOT, Result, load
+from tests.support.results import FILE, ROOT, Result, load
 
 DOCUMENT = ROOT / "docs" / "reliability.md"
 BEGIN = "<!-- Generated from faults.json by `make faults`. Do not edit. -->"

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.results import FILE, ROOT, Result, load, save
 from tests.faults.table import BEGIN, DOCUMENT, END, ROWS, printed, render, row_of
+from tests.support.results import FILE, ROOT, Result, load, save
 
 TESTS = """
 import os, pytest
@@ -31,7 +31,7 @@ def test_third():
 RUN = """
 import sys, pytest
 from pathlib import Path
-from tests.faults.results import Missing, Recorder
+from tests.support.results import Missing, Recorder
 file, here = Path("faults.json"), Path.cwd()
 plugins = [Recorder(file, here), *([Missing(file, here)] if "missing" in sys.argv else [])]
 options = [word for word in sys.argv[1:] if word != "missing"]
@@ -165,7 +165,7 @@ def test_the_file_is_replaced_at_once(tmp_path: Path) -> None:
 
 IN_EVERY_PROCESS = """
 from pathlib import Path
-from tests.faults.results import Missing, Recorder
+from tests.support.results import Missing, Recorder
 
 def pytest_configure(config):
     config.pluginmanager.register(Missing(Path("faults.json"), Path.cwd()))
