@@ -25,6 +25,27 @@ from typing import ClassVar
 
 from prebuild_tasks.remedies import Remedy, RemedyKind
 
+__all__ = [
+    "AuditError",
+    "BeingBuiltError",
+    "BuildStoppedError",
+    "BusyError",
+    "CannotBuildError",
+    "ClaimMissError",
+    "InputError",
+    "NotFoundError",
+    "PoolsFileError",
+    "PrebuildError",
+    "Problem",
+    "ProvisionerError",
+    "RefusedError",
+    "Remedy",
+    "RemedyKind",
+    "UnreachableError",
+    "WaitStoppedError",
+    "WaitTimeoutError",
+]
+
 _LENGTH_MAX = 1500
 """Maximum length of a message in characters, so that a refused value of 10 MB is not repeated in full."""
 
@@ -32,8 +53,9 @@ _LENGTH_MAX = 1500
 class PrebuildError(Exception):
     """Base class of the project's errors. The message is one sentence for people.
 
-    `hint` and `remedy` say what to do next. The hint is free text that does not name a command; each face spells the
-    remedy in its own way. If both are given, the hint introduces the remedy.
+    `hint` and `remedy` say what to do next. The hint is a sentence that stands by itself and does not name a command;
+    without one it is the remedy's own sentence, and it is empty if the message already tells the next step. Each face
+    spells the remedy in its own way, with the words that join it to the hint.
     """
 
     exit_code: ClassVar[int] = 1
@@ -41,14 +63,14 @@ class PrebuildError(Exception):
 
     def __init__(self, message: str, *, hint: str = "", remedy: Remedy | None = None) -> None:
         self.message = message if len(message) <= _LENGTH_MAX else f"{message[:_LENGTH_MAX]}…"
+        hint = hint or (str(remedy) if remedy else "")
         self.hint = hint if len(hint) <= _LENGTH_MAX else f"{hint[:_LENGTH_MAX]}…"
         self.remedy = remedy
         super().__init__(self.message)
 
     def __str__(self) -> str:
-        """Return the message with the hint and the remedy."""
-        step = ": ".join(str(part) for part in (self.hint, self.remedy) if part)
-        return f"{self.message} ({step})" if step else self.message
+        """Return the message with the hint."""
+        return f"{self.message} ({self.hint})" if self.hint else self.message
 
 
 class InputError(PrebuildError):
@@ -81,9 +103,7 @@ class PoolsFileError(InputError):
 
     def __init__(self, problems: Sequence[Problem]) -> None:
         self.problems = tuple(problems)
-        super().__init__(
-            "", hint="correct it and run the command again; its schema", remedy=Remedy(RemedyKind.SHOW_FILE_SCHEMA)
-        )
+        super().__init__("", hint="correct it and run the command again", remedy=Remedy(RemedyKind.SHOW_FILE_SCHEMA))
         self.message = "\n".join(str(problem) for problem in self.problems)  # not truncated: the file's size bounds it
 
 

@@ -5,6 +5,7 @@ Beside `errors`, below every package, because errors and settings name remedies 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -79,5 +80,61 @@ class Remedy:
     """The template version to promote; empty for every other kind."""
 
     def __str__(self) -> str:
-        """Return plain words, for logs and for who prints an error in Python."""
-        return " ".join(part for part in (self.kind.value.replace("_", " "), self.subject, self.version) if part)
+        """Return a plain sentence, for logs and for programs that show an error to people."""
+        return _SENTENCES[self.kind].format(subject=self.subject or _ANY.get(self.kind, "it"), version=self.version)
+
+
+_SENTENCES: Mapping[RemedyKind, str] = {
+    RemedyKind.START_EVERYTHING: "start Redis, the workers and beat",
+    RemedyKind.START_WORKER: "start a control worker",
+    RemedyKind.START_BUILDS_WORKER: "start a builds worker",
+    RemedyKind.START_BEAT: "start beat",
+    RemedyKind.START_REDIS: "start Redis, or point PREBUILD_REDIS_URL at one that runs",
+    RemedyKind.RESTART_OR_FORGET_HOST: "start the builds worker of {subject}, or forget the host if it is lost",
+    RemedyKind.FORGET_HOST_AND_CLAIMED: "forget {subject} with its claimed workspaces",
+    RemedyKind.CREATE_DATABASE: "create the database and its tables",
+    RemedyKind.UPGRADE_SCHEMA: "upgrade the schema of the database",
+    RemedyKind.SHOW_SETTINGS: "look up the settings",
+    RemedyKind.SHOW_FILE_SCHEMA: "look up the schema of pools files",
+    RemedyKind.APPLY_POOLS_FILE: "apply the pools file",
+    RemedyKind.PLAN_POOLS_FILE: "plan the pools file",
+    RemedyKind.LIST_POOLS: "look at the list of pools",
+    RemedyKind.EXPLAIN_POOL: "ask for the explanation of {subject}",
+    RemedyKind.RECONCILE: "reconcile {subject}",
+    RemedyKind.RESUME: "resume {subject}",
+    RemedyKind.UNBLOCK_POOL: "unblock {subject}",
+    RemedyKind.PROMOTE_VERSION: "promote version {version} of {subject}",
+    RemedyKind.CLAIM_WORKSPACE: "claim {subject} for an owner",
+    RemedyKind.RELEASE_WORKSPACE: "release {subject}",
+    RemedyKind.DELETE_WORKSPACE: "delete {subject}",
+    RemedyKind.LIST_WORKSPACES: "look at the list of workspaces",
+    RemedyKind.SHOW_DISK_USE: "look up the disk use of workspaces",
+    RemedyKind.LIST_BUILDS: "look at the builds of {subject}",
+    RemedyKind.LIST_RUNNING_BUILDS: "look at the running builds",
+    RemedyKind.LIST_FAILED_BUILDS: "look at the failed builds",
+    RemedyKind.SHOW_LOG: "read the log of {subject}",
+    RemedyKind.FOLLOW_LOG: "follow the log of {subject}",
+    RemedyKind.DIAGNOSE: "diagnose the installation",
+    RemedyKind.MOVE_EXPORTER: "serve the metrics on another port or address",
+    RemedyKind.FIND_LARGE_REDIS_KEYS: "find the large keys in Redis",
+    RemedyKind.WAIT_FOR_WORKSPACE: "have one built and wait for it",
+    RemedyKind.NAME_OWNER: "name the person who gets the workspace",
+    RemedyKind.CHOOSE_OTHER_NAME: "choose another name, or leave it out",
+    RemedyKind.REPEAT_REQUEST: "repeat the request with the id {subject}",
+    RemedyKind.APPLY_AS_SOURCE: "apply as source {subject}, or remove it from that source's file and prune there",
+    RemedyKind.CONFIRM_DELETION: "confirm the deletion, if it is intended",
+    RemedyKind.CORRECT_PERIOD: "begin the period before its end, and not in the future",
+}
+"""What each remedy is, without a word of any face."""
+
+_ANY: Mapping[RemedyKind, str] = {
+    RemedyKind.EXPLAIN_POOL: "the pool",
+    RemedyKind.RECONCILE: "all pools",
+    RemedyKind.RESUME: "everything",
+    RemedyKind.CLAIM_WORKSPACE: "a workspace of template/preset",
+    RemedyKind.RELEASE_WORKSPACE: "a workspace",
+    RemedyKind.LIST_BUILDS: "all pools",
+    RemedyKind.REPEAT_REQUEST: "that it had",
+    RemedyKind.APPLY_AS_SOURCE: "''",
+}
+"""Replaces a subject that is left out, where `it` does not."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from prebuild_tasks.errors import PrebuildError
 from prebuild_tasks.remedies import Remedy, RemedyKind
@@ -34,7 +34,9 @@ class _Spelling:
     command: str
     """A template with the fields `{subject}` and `{version}`."""
     lead: str = "run"
-    """The words before the command, when the error has no hint."""
+    """The words before the command, when the error has no hint of its own."""
+    joint: str = ""
+    """The words between a hint and the command, for a command that does not itself do what the hint says."""
     placeholder: str = ""
     """Replaces a subject that is not known."""
 
@@ -46,11 +48,11 @@ _SPELLINGS: Mapping[RemedyKind, _Spelling] = {
     RemedyKind.CREATE_DATABASE: _Spelling("prebuild up, or: prebuild db upgrade", "create it with"),
     RemedyKind.UPGRADE_SCHEMA: _Spelling("prebuild db upgrade"),
     RemedyKind.SHOW_SETTINGS: _Spelling("prebuild config show", "see"),
-    RemedyKind.SHOW_FILE_SCHEMA: _Spelling("prebuild config schema", "see"),
+    RemedyKind.SHOW_FILE_SCHEMA: _Spelling("prebuild config schema", "see", "; its schema"),
     RemedyKind.APPLY_POOLS_FILE: _Spelling("prebuild apply FILE"),
     RemedyKind.PLAN_POOLS_FILE: _Spelling("prebuild plan FILE"),
     RemedyKind.LIST_POOLS: _Spelling("prebuild status", "see"),
-    RemedyKind.EXPLAIN_POOL: _Spelling("prebuild explain {subject}", "see"),
+    RemedyKind.EXPLAIN_POOL: _Spelling("prebuild explain {subject}", "see", "; see"),
     RemedyKind.RECONCILE: _Spelling("prebuild reconcile {subject}"),
     RemedyKind.RESUME: _Spelling("prebuild resume {subject}"),
     RemedyKind.UNBLOCK_POOL: _Spelling("prebuild unblock {subject}"),
@@ -58,8 +60,8 @@ _SPELLINGS: Mapping[RemedyKind, _Spelling] = {
     RemedyKind.CLAIM_WORKSPACE: _Spelling("prebuild claim {subject} --owner NAME", placeholder="template/preset"),
     RemedyKind.RELEASE_WORKSPACE: _Spelling("prebuild release {subject}", placeholder="WORKSPACE"),
     RemedyKind.DELETE_WORKSPACE: _Spelling("prebuild delete {subject}"),
-    RemedyKind.LIST_WORKSPACES: _Spelling("prebuild workspaces", "see"),
-    RemedyKind.SHOW_DISK_USE: _Spelling("prebuild workspaces --disk", "see"),
+    RemedyKind.LIST_WORKSPACES: _Spelling("prebuild workspaces", "see", "; see"),
+    RemedyKind.SHOW_DISK_USE: _Spelling("prebuild workspaces --disk", "see", "; to see what uses it"),
     RemedyKind.LIST_RUNNING_BUILDS: _Spelling("prebuild builds --status running", "see"),
     RemedyKind.LIST_FAILED_BUILDS: _Spelling("prebuild builds --status failed", "see"),
     RemedyKind.SHOW_LOG: _Spelling("prebuild logs {subject}", "see"),
@@ -83,11 +85,17 @@ def spell(remedy: Remedy, start: StartCommands = EMBEDDED) -> str:
 
 
 def next_step(hint: str, remedy: Remedy | None, start: StartCommands = EMBEDDED) -> str:
-    """Return the hint and the command, as in "see: prebuild status". Without a hint, the command's lead precedes it."""
+    """Return the hint and the command, as in "release one: prebuild release WORKSPACE".
+
+    Without a hint, or with the remedy's own sentence as the hint, the command's lead precedes it, as in
+    "see: prebuild status".
+    """
     if remedy is None:
         return hint
     spelling = _spelling(remedy, start)
-    return f"{hint or spelling.lead}: {spelling.command}"
+    if hint in ("", str(remedy)):
+        return f"{spelling.lead}: {spelling.command}"
+    return f"{hint}{spelling.joint}: {spelling.command}"
 
 
 def next_step_of(error: PrebuildError) -> str:
@@ -109,7 +117,7 @@ def _spelling(remedy: Remedy, start: StartCommands) -> _Spelling:
             return _Spelling(f"{restart}; if the host will not come back: {forget}", "on that host, start")
         case RemedyKind.LIST_BUILDS:
             return _Spelling(
-                f"prebuild builds --preset {remedy.subject}" if remedy.subject else "prebuild builds", "see"
+                f"prebuild builds --preset {remedy.subject}" if remedy.subject else "prebuild builds", "see", "; see"
             )
         case RemedyKind.APPLY_AS_SOURCE:
             drop = "or remove it from that source's file, and apply that file with --prune"
@@ -117,4 +125,4 @@ def _spelling(remedy: Remedy, start: StartCommands) -> _Spelling:
         case kind:
             entry = _SPELLINGS[kind]
             subject = remedy.subject or entry.placeholder
-            return _Spelling(entry.command.format(subject=subject, version=remedy.version).rstrip(), entry.lead)
+            return replace(entry, command=entry.command.format(subject=subject, version=remedy.version).rstrip())

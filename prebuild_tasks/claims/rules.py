@@ -91,14 +91,14 @@ def check_buildable(pool: Pool) -> None:
     if not pool.active:
         raise RefusedError(
             f"{pool.ref} is not active, so nothing is built for it",
-            hint="another version is active, or the template is deprecated or no longer declared; see",
+            hint="another version is active, or the template is deprecated or no longer declared",
             remedy=Remedy(RemedyKind.EXPLAIN_POOL, str(pool.ref)),
         )
     if pool.status is not PresetStatus.HEALTHY:
         status = pool.status.value.replace("_", " ")
         raise RefusedError(
             f"{pool.ref} is not built at present ({status}): {pool.status_reason}",
-            hint="once that is fixed",
+            hint="unblock the pool once that is fixed",
             remedy=Remedy(RemedyKind.UNBLOCK_POOL, str(pool.ref)),
         )
 

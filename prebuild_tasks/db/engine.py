@@ -269,7 +269,9 @@ def _next_step(message: str, dialect: str) -> tuple[str, Remedy | None]:
     if dialect == "sqlite":
         return "", Remedy(RemedyKind.CREATE_DATABASE)
     if "does not exist" in message:
-        return "create it with createdb, or correct PREBUILD_DATABASE_URL; then", Remedy(RemedyKind.UPGRADE_SCHEMA)
+        return "create it with createdb, or correct PREBUILD_DATABASE_URL; then upgrade its schema", Remedy(
+            RemedyKind.UPGRADE_SCHEMA
+        )
     return "start it, or point PREBUILD_DATABASE_URL at one that runs", None
 
 

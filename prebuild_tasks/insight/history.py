@@ -23,7 +23,7 @@ from prebuild_tasks.schema.lookup import REF_COLUMNS, pool_presets, ref_of
 
 _GONE = (
     "a workspace deleted longer ago than PREBUILD_RETENTION_BUILDS is found only by its id, and one deleted longer ago "
-    "than PREBUILD_RETENTION_EVENTS not at all; see"
+    "than PREBUILD_RETENTION_EVENTS not at all"
 )
 
 

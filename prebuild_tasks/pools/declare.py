@@ -65,7 +65,7 @@ def apply_in(
     if report.deletes and not options.yes:
         raise RefusedError(
             f"this would delete {report.deletes}",
-            hint="if that is intended",
+            hint="confirm it, if that is intended",
             remedy=Remedy(RemedyKind.CONFIRM_DELETION),
         )
     report.revision = bump_revision(connection, now, options.actor)

@@ -94,7 +94,7 @@ def resolve_preset(connection: Connection, name: str) -> int:
             listed = f"{', '.join(known[:10])}{', …' if len(known) > 10 else ''}"
             raise NotFoundError(f"there is no preset {name}", hint=f"active presets: {listed}")
         apply = Remedy(RemedyKind.APPLY_POOLS_FILE)
-        raise NotFoundError(f"there is no preset {name}", hint="no preset is active; run", remedy=apply)
+        raise NotFoundError(f"there is no preset {name}", hint="no preset is active; apply a pools file", remedy=apply)
     return preset_id
 
 

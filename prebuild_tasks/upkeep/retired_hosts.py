@@ -133,7 +133,7 @@ def _refuse_claimed(connection: Connection, host: str, claimed: Select[str, str]
         names = ", ".join(f"{row.owner}/{row.name}" for row in rows[:_SHOWN]) + (", ..." if len(rows) > _SHOWN else "")
         raise RefusedError(
             f"{number(len(rows), 'claimed workspace')} on {host} would be closed, too: {names}",
-            hint="if they are lost with the machine",
+            hint="if they are lost with the machine, forget them, too",
             remedy=Remedy(RemedyKind.FORGET_HOST_AND_CLAIMED, host),
         )
 

@@ -49,7 +49,7 @@ def end_workspace(database: Database, name: str, *, actor: str, operator: bool =
         if not operator and row.owner == PREBUILDS_OWNER:
             raise RefusedError(
                 f"{row.name} is not claimed",
-                hint="to remove a prebuild",
+                hint="to remove a prebuild, delete it",
                 remedy=Remedy(RemedyKind.DELETE_WORKSPACE, row.name),
             )
         builds = transitions.delete_workspaces(

@@ -78,6 +78,11 @@ SPELLED = {
         "apply with", "--source 'team a'; or remove it from that source's file, and apply that file with --prune"
     ),
 }  # fmt: skip
+JOINTS = {
+    K.SHOW_FILE_SCHEMA: "; its schema", K.SHOW_DISK_USE: "; to see what uses it", K.EXPLAIN_POOL: "; see",
+    K.LIST_WORKSPACES: "; see", K.LIST_BUILDS: "; see",
+}  # fmt: skip
+"""The words between a hint and a command that does not itself do what the hint says."""
 OPTIONS_OF = {
     K.WAIT_FOR_WORKSPACE: "claim", K.NAME_OWNER: "claim", K.CHOOSE_OTHER_NAME: "claim", K.REPEAT_REQUEST: "claim",
     K.CONFIRM_DELETION: "apply", K.APPLY_AS_SOURCE: "apply", K.CORRECT_PERIOD: "report",
@@ -90,7 +95,7 @@ def test_each_remedy_has_its_words(remedy: Remedy) -> None:
     lead, command = SPELLED[remedy]
     assert spell(remedy, START) == command
     assert next_step("", remedy, START) == f"{lead}: {command}"
-    assert next_step("with a hint", remedy, START) == f"with a hint: {command}"
+    assert next_step("with a hint", remedy, START) == f"with a hint{JOINTS.get(remedy.kind, '')}: {command}"
 
 
 def test_every_kind_is_in_the_table() -> None:
@@ -122,14 +127,15 @@ def test_every_option_without_a_command_exists() -> None:
 def test_an_error_is_spelled_by_the_command_line_and_plain_in_python() -> None:
     error = NotFoundError("there is no workspace x", remedy=Remedy(K.LIST_WORKSPACES))
     assert next_step_of(error) == "see: prebuild workspaces"
-    assert str(error) == "there is no workspace x (list workspaces)"
+    assert str(error) == "there is no workspace x (look at the list of workspaces)"
     hinted = NotFoundError(
-        "dev/small is blocked", hint="once that is fixed", remedy=Remedy(K.UNBLOCK_POOL, "dev/small")
+        "dev/small is blocked", hint="unblock it once that is fixed", remedy=Remedy(K.UNBLOCK_POOL, "dev/small")
     )
-    assert next_step_of(hinted) == "once that is fixed: prebuild unblock dev/small"
-    assert str(hinted) == "dev/small is blocked (once that is fixed: unblock pool dev/small)"
-    assert next_step_of(NotFoundError("no")) == ""
+    assert next_step_of(hinted) == "unblock it once that is fixed: prebuild unblock dev/small"
+    assert str(hinted) == "dev/small is blocked (unblock it once that is fixed)"
+    assert NotFoundError("no").hint == next_step_of(NotFoundError("no")) == ""
     broken = PoolsFileError([Problem("bad")])
+    assert broken.hint == "correct it and run the command again"
     assert next_step_of(broken) == "correct it and run the command again; its schema: prebuild config schema"
 
 

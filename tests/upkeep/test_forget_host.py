@@ -61,7 +61,10 @@ def test_what_people_have_goes_only_when_that_is_said(database: Database, settin
     claim(database, ClaimRequest("ada", [PRESET]))
     with pytest.raises(RefusedError, match="1 claimed workspace on gone would be closed, too: ada/") as refused:
         forget_host(database, settings, "gone", actor="op")
-    assert next_step_of(refused.value) == "if they are lost with the machine: prebuild forget gone --claimed"
+    assert (
+        next_step_of(refused.value)
+        == "if they are lost with the machine, forget them, too: prebuild forget gone --claimed"
+    )
     assert len(workspaces(database)) == 2, "nothing has changed"
     assert open_builds(database) == 1
     done = forget_host(database, settings, "gone", actor="op", claimed=True)

@@ -199,7 +199,7 @@ def _refusal(check: Callable[[], object]) -> Trouble | None:
         trouble = _trouble(error)
         if trouble.hint or trouble.remedy:
             return trouble
-        return replace(trouble, hint="correct the pools file and run", remedy=Remedy(RemedyKind.APPLY_POOLS_FILE))
+        return replace(trouble, hint="correct the pools file and apply it", remedy=Remedy(RemedyKind.APPLY_POOLS_FILE))
     except PrebuildError as error:
         return _trouble(error)
     return None

@@ -16,7 +16,7 @@ class Trouble:
 
     message: str
     hint: str = ""
-    """What to do; before a remedy, its introduction."""
+    """What to do, as a sentence that does not name a command."""
     remedy: Remedy | None = None
 
 

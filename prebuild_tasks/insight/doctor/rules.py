@@ -57,7 +57,7 @@ class Finding:
     symptom: Symptom
     sentence: str
     hint: str = ""
-    """What to do, without naming a command; before a remedy, its introduction."""
+    """What to do, as a sentence that does not name a command."""
     remedy: Remedy | None = None
 
 
@@ -112,7 +112,7 @@ def _redis(facts: Examination) -> Iterator[Finding]:
     if _numbers(redis.version) < REDIS_MIN:
         oldest = ".".join(map(str, REDIS_MIN))
         sentence = f"Redis {redis.version} is older than {oldest}, the oldest release that was tested"
-        fix = "upgrade it, or use the Redis that is started by"
+        fix = "upgrade it, or use the Redis that the project starts"
         yield Finding(Symptom.REDIS_OLD, sentence, fix, Remedy(RemedyKind.START_EVERYTHING))
 
 
@@ -133,9 +133,7 @@ def _disk(facts: Examination) -> Iterator[Finding]:
     if disk.free_bytes < DISK_FREE_MIN or few:
         left = f"room for {disk.free_files} files" if few else f"{disk.free_bytes / 1024**2:.0f} MiB"
         sentence = f"the disk of {disk.path} is nearly full: {left} left"
-        yield Finding(
-            Symptom.DISK_FULL, sentence, "free some space; to see what uses it", Remedy(RemedyKind.SHOW_DISK_USE)
-        )
+        yield Finding(Symptom.DISK_FULL, sentence, "free some space", Remedy(RemedyKind.SHOW_DISK_USE))
 
 
 def _processes(facts: Examination) -> Iterator[Finding]:
@@ -211,7 +209,7 @@ def _tick(facts: Examination) -> Iterator[Finding]:
     count = facts.waiting.get(queue)
     waiting = f"; {number(count, 'message')} wait in the queue {queue}" if count else ""
     sentence = f"{age} although beat and a control worker are running: one of them hangs or cannot reach Redis{waiting}"
-    fix = "restart beat and the worker, and read their logs; then run"
+    fix = "restart beat and the worker, and read their logs; then reconcile"
     yield Finding(Symptom.TICK_STALE, sentence, fix, Remedy(RemedyKind.RECONCILE))
 
 
@@ -225,7 +223,7 @@ def _clock(facts: Examination) -> Iterator[Finding]:
 def _declared(facts: Examination) -> Iterator[Finding]:
     for preset, zone in sorted(facts.bad_timezones.items(), key=lambda item: str(item[0])):
         sentence = f"the timezone {zone} of {preset} is unknown on this machine, so its schedules are ignored"
-        fix = "update the timezones (pip install -U tzdata), or correct it in the pools file and run"
+        fix = "update the timezones (pip install -U tzdata), or correct it in the pools file and apply that"
         yield Finding(Symptom.TIMEZONE_UNKNOWN, sentence, fix, Remedy(RemedyKind.APPLY_POOLS_FILE))
     for item in facts.provisioners:
         if item.trouble is None:
@@ -233,7 +231,7 @@ def _declared(facts: Examination) -> Iterator[Finding]:
         templates = ", ".join(item.templates)
         if item.unknown:
             sentence = f"{item.trouble.message}, which {templates} needs ({item.trouble.hint})"
-            fix = f"install {item.name} where workers run, or correct the pools file and run"
+            fix = f"install {item.name} where workers run, or correct the pools file and apply it"
             yield Finding(Symptom.PROVISIONER_UNKNOWN, sentence, fix, Remedy(RemedyKind.APPLY_POOLS_FILE))
         else:
             sentence = f"the provisioner {item.name} of {templates} fails: {item.trouble.message}"

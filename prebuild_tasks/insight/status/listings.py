@@ -218,7 +218,7 @@ def _find_build(connection: Connection, name: str) -> _BuildKey:
     if build is None:
         raise NotFoundError(
             f"there is no build or workspace {name}",
-            hint="give at least six characters of a build's id; see",
+            hint="give at least six characters of a build's id",
             remedy=Remedy(RemedyKind.LIST_BUILDS),
         )
     return _BuildKey(build.id, build.status)

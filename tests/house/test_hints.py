@@ -1,0 +1,59 @@
+"""The hints of errors stand by themselves: portals show them to people who have no command line."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from prebuild_tasks.errors import NotFoundError
+from prebuild_tasks.remedies import Remedy, RemedyKind
+
+ROOT = Path(__file__).parents[2]
+_OPEN_END = re.compile(r"(?:[:;,]|\b(?:see|(?:and|then|;) run|then|with|by|its schema))$")
+"""The end of a sentence that lacks its second half."""
+_CLAUSE = re.compile(r"(?:once|if|to|when|before|after)\b[^,;:]*$")
+"""A clause without the main clause."""
+_SUBJECT = "ada/one"
+
+
+def _hints() -> Iterator[tuple[str, str]]:
+    """Yield each hint that is written as a string, with its place; what an f-string inserts becomes `x`."""
+    for path in sorted((ROOT / "prebuild_tasks").rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text())):
+            match node:
+                case ast.keyword(arg="hint", value=value) | ast.Assign(targets=[ast.Name(id="hint")], value=value):
+                    for text in _texts(value):
+                        yield f"{path.relative_to(ROOT)}:{value.lineno}", text
+
+
+def _texts(value: ast.expr) -> Iterator[str]:
+    match value:
+        case ast.Constant(value=str() as text) if text:
+            yield text
+        case ast.JoinedStr(values=parts):
+            yield "".join(part.value if isinstance(part, ast.Constant) else "x" for part in parts)
+        case ast.IfExp(body=one, orelse=other):
+            yield from _texts(one)
+            yield from _texts(other)
+
+
+def test_no_hint_lacks_its_second_half() -> None:
+    hints = list(_hints())
+    assert len(hints) > 40
+    assert [(place, hint) for place, hint in hints if _OPEN_END.search(hint) or _CLAUSE.match(hint)] == []
+
+
+@pytest.mark.parametrize("kind", RemedyKind)
+def test_a_remedy_without_a_hint_is_the_hint(kind: RemedyKind) -> None:
+    for subject in ("", _SUBJECT):
+        hint = NotFoundError("no", remedy=Remedy(kind, subject, "v2")).hint
+        assert len(hint.split()) >= 2
+        assert hint == " ".join(hint.split())
+        assert "{" not in hint
+        assert not re.search(r"prebuild |celery|--[a-z]", hint)
+        assert not _OPEN_END.search(hint)
+        assert not _CLAUSE.match(hint)
