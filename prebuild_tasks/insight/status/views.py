@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import dataclass
 from datetime import datetime
 
+from prebuild_tasks.insight.status.former_rows import FormerRow
 from prebuild_tasks.model.names import PoolName
 from prebuild_tasks.model.vocabulary import BuildStatus, WorkspaceState
 
 
+def _iso(instant: datetime | None) -> str | None:
+    return None if instant is None else instant.isoformat()
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
-class WorkspaceView:
+class WorkspaceView(FormerRow):
     """One workspace that is not deleted."""
 
     workspace: str
@@ -41,15 +45,25 @@ class WorkspaceView:
     retry_at: datetime | None = None
     """When its failed deletion will be tried again; None: it has not failed."""
 
-    def __getitem__(self, key: str) -> object:
-        """Answer a field by its name, an instant as text: for release 0.2, as `Client.workspaces` did in 0.1."""
-        if key not in self.__slots__:
-            raise KeyError(key)
-        warnings.warn(
-            f"a workspace is no longer a dict: use .{key} instead of [{key!r}]", DeprecationWarning, stacklevel=2
-        )
-        value = getattr(self, key)
-        return value.isoformat() if isinstance(value, datetime) else value
+    def report(self) -> dict[str, str | bool | None]:
+        """Return the workspace as JSON."""
+        return {
+            "workspace": self.workspace,
+            "id": self.id,
+            "owner": self.owner,
+            "preset": self.preset,
+            "state": self.state.value,
+            "url": self.url,
+            "directory": self.directory,
+            "resource_id": self.resource_id,
+            "host": self.host,
+            "created_at": self.created_at.isoformat(),
+            "claimed_at": _iso(self.claimed_at),
+            "claimed_until": _iso(self.claimed_until),
+            "ends_soon": self.ends_soon,
+            "reason": self.reason,
+            "retry_at": _iso(self.retry_at),
+        }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
