@@ -8,11 +8,16 @@ from prebuild_tasks.faces import lazy
 
 if TYPE_CHECKING:
     from prebuild_tasks.celery import app as app
+    from prebuild_tasks.claims import ClaimAnswer
     from prebuild_tasks.client import Client
+    from prebuild_tasks.insight import WorkspaceView
 
 __version__ = "0.2.0.dev0"
 
-__all__ = ["Client"]
+__all__ = ["ClaimAnswer", "Client", "WorkspaceView"]
 
 if not TYPE_CHECKING:  # lazily, so that the client and the claim command never import Celery
-    __getattr__ = lazy(__name__, {"celery": ("app",), "client": ("Client",)})
+    __getattr__ = lazy(
+        __name__,
+        {"celery": ("app",), "claims": ("ClaimAnswer",), "client": ("Client",), "insight": ("WorkspaceView",)},
+    )

@@ -293,7 +293,7 @@ if not TYPE_CHECKING:  # hidden from mypy, which would otherwise accept any name
         from prebuild_tasks.model.durations import parse_duration
 
         warnings.warn(
-            "prebuild_tasks.config.parse_duration is deprecated: import it from prebuild_tasks.model.durations",
+            "prebuild_tasks.config.parse_duration is deprecated: import it from prebuild_tasks.provisioners",
             DeprecationWarning,
             stacklevel=2,
         )

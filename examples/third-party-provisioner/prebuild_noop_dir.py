@@ -20,8 +20,7 @@ from typing import Any, ClassVar
 
 from prebuild_tasks.config import Settings
 from prebuild_tasks.errors import BuildStoppedError, CannotBuildError, ProvisionerError
-from prebuild_tasks.model.durations import parse_duration
-from prebuild_tasks.provisioners import BuildContext, Probe, Resource, WorkspaceSpec, refuse_claimed
+from prebuild_tasks.provisioners import BuildContext, Probe, Resource, WorkspaceSpec, parse_duration, refuse_claimed
 
 CHECK_INTERVAL = 0.5
 """Seconds between two checks for cancellation; the port allows one second."""

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from prebuild_tasks.provisioners.registry import GROUP, Provisioners, load, names
     from prebuild_tasks.provisioners.shared.claim_markers import refuse_claimed
     from prebuild_tasks.provisioners.shared.disk import disk_use
+    from prebuild_tasks.provisioners.shared.durations import parse_duration
     from prebuild_tasks.provisioners.shared.processes import is_running
 
 __all__ = [
@@ -41,6 +42,7 @@ __all__ = [
     "is_running",
     "load",
     "names",
+    "parse_duration",
     "refuse_claimed",
 ]
 
@@ -68,6 +70,7 @@ if not TYPE_CHECKING:  # mypy would take every name for defined
             ),
             "shared.disk": ("disk_use",),
             "shared.claim_markers": ("refuse_claimed",),
+            "shared.durations": ("parse_duration",),
             "shared.processes": ("is_running",),
         },
     )

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import inspect
+import json
 import re
 import subprocess
 import sys
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -18,9 +20,12 @@ from prebuild_tasks.claims.types import ClaimAnswer
 from prebuild_tasks.config import Settings
 from prebuild_tasks.db.engine import Database
 from prebuild_tasks.insight.status.views import WorkspaceView
+from prebuild_tasks.json_views import rows_of
+from prebuild_tasks.model.vocabulary import WorkspaceState
 from tests.support.builders import PRESET, declare, fill
 
-PAGE = (Path(__file__).parents[2] / "docs" / "python-api.md").read_text()
+PAGES = Path(__file__).parents[2] / "docs"
+PAGE = (PAGES / "python-api.md").read_text()
 CLIENT = {
     "Client": "(database_url: 'str' = '', *, redis_url: 'str' = '', settings: 'Settings | None' = None) -> 'None'",
     "claim": "(self, *presets: 'str', owner: 'str', name: 'str' = '', template: 'str' = '', "
@@ -29,6 +34,25 @@ CLIENT = {
     "workspaces": "(self, *, owner: 'str' = '') -> 'list[WorkspaceView]'",
     "close": "(self) -> 'None'",
 }
+ANSWERS = {
+    "ClaimAnswer": "(workspace: 'str', workspace_id: 'str', preset: 'str', owner: 'str', url: 'str', directory: 'str', "
+    "resource_id: 'str', host: 'str', request_id: 'str', claimed_at: 'datetime', state: 'ClaimState', "
+    "claimed_until: 'datetime | None' = None) -> None",
+    "WorkspaceView": "(*, workspace: 'str', id: 'str', owner: 'str', preset: 'str', state: 'WorkspaceState', "
+    "url: 'str', directory: 'str', resource_id: 'str', host: 'str', created_at: 'datetime', "
+    "claimed_at: 'datetime | None', claimed_until: 'datetime | None', ends_soon: 'bool', reason: 'str', "
+    "retry_at: 'datetime | None' = None) -> None",
+}
+REMEDY = "(kind: 'RemedyKind', subject: 'str' = '', version: 'str' = '') -> None"
+REMEDY_KINDS = (
+    "start_everything start_control_worker start_builds_worker start_beat start_redis restart_or_forget_host "
+    "forget_host_and_its_claimed_workspaces create_database upgrade_schema show_settings show_schema_of_pools_file "
+    "apply_pools_file plan_pools_file list_pools explain_pool reconcile resume unblock_pool promote_version "
+    "claim_workspace release_workspace delete_workspace list_workspaces show_disk_use_of_workspaces list_builds "
+    "list_running_builds list_failed_builds show_log follow_log diagnose_installation serve_metrics_elsewhere "
+    "find_the_large_keys_in_redis wait_for_workspace name_the_owner choose_another_name_or_leave_it_out "
+    "repeat_request apply_as_source confirm_deletion begin_the_period_before_its_end_and_not_in_the_future"
+)
 MESSAGE = "(message: 'str', *, hint: 'str' = '', remedy: 'Remedy | None' = None) -> 'None'"
 ERRORS = {
     "PrebuildError": (MESSAGE, 1, "error"),
@@ -75,7 +99,11 @@ VALUES = {
     "template: 'str', version: 'str', preset: 'str', config: 'Mapping[str, object]', "
     "parameters: 'Mapping[str, str]', ready_timeout: 'float' = 300.0) -> None",
     "refuse_claimed": "(owner: 'str', spec: 'WorkspaceSpec') -> 'None'",
+    "parse_duration": "(value: 'object') -> 'float'",
 }
+AT = datetime(2026, 7, 1, tzinfo=UTC)
+SETTINGS_FOR_PROCESSES: set[str] = set()
+"""Variables of the page that no field holds, because one process reads them from its environment."""
 DEPRECATED = (
     "prebuild_tasks.ports",
     "prebuild_tasks.provisioners.marks",
@@ -105,6 +133,29 @@ def test_the_errors() -> None:
     assert {name: (str(inspect.signature(kind)), kind.exit_code, kind.code) for name, kind in kinds.items()} == ERRORS
 
 
+def test_the_answers() -> None:
+    assert {name: str(inspect.signature(getattr(prebuild_tasks, name))) for name in ANSWERS} == ANSWERS
+    assert {*ANSWERS, "Client"} == set(prebuild_tasks.__all__)
+    assert prebuild_tasks.ClaimAnswer is ClaimAnswer
+    assert prebuild_tasks.WorkspaceView is WorkspaceView
+
+
+def test_the_remedy_of_an_error() -> None:
+    assert str(inspect.signature(errors.Remedy)) == REMEDY
+    assert [kind.value for kind in errors.RemedyKind] == REMEDY_KINDS.split()
+    refused = errors.RefusedError("no", remedy=errors.Remedy(errors.RemedyKind.RELEASE_WORKSPACE))
+    assert refused.remedy == errors.Remedy(errors.RemedyKind.RELEASE_WORKSPACE)
+    assert refused.hint == "release a workspace"
+
+
+def test_the_settings_that_provisioners_get() -> None:
+    page = (PAGES / "settings.md").read_text()
+    variables = re.findall(r"^\| `PREBUILD_([A-Z_]+)`", page, re.MULTILINE)
+    listed = {name.lower() for name in variables}
+    assert len(listed) > 30
+    assert listed - {*Settings.model_fields} == SETTINGS_FOR_PROCESSES
+
+
 def test_the_port_of_provisioners() -> None:
     assert {name: methods(getattr(provisioners, name)) for name in PORT} == PORT
     assert {name: str(inspect.signature(getattr(provisioners, name))) for name in VALUES} == VALUES
@@ -117,6 +168,8 @@ def test_the_page_lists_them() -> None:
     assert 'Client(database_url="", *, redis_url="", settings=None)' in public
     named = set(re.findall(r"`([\w.]+)`", public))
     assert {"prebuild_tasks.errors", "prebuild_tasks.provisioners", *PORT, *VALUES} <= named
+    assert {"prebuild_tasks.ClaimAnswer", "prebuild_tasks.WorkspaceView", "prebuild_tasks.config.Settings"} <= named
+    assert {"message", "hint", "remedy", "code", "exit_code", "Remedy", "RemedyKind"} <= named
     assert [name for name in DEPRECATED if name not in deprecated] == []
 
 
@@ -142,15 +195,52 @@ def test_a_client_in_a_with_statement(database: Database, settings: Settings, re
         assert [row.state for row in client.workspaces(owner="ada")] == ["deleting"]
 
 
-def test_a_workspace_still_answers_items_as_in_release_0_1() -> None:
-    at = datetime(2026, 7, 1, tzinfo=UTC)
-    view = WorkspaceView(
-        workspace="w", id="1", owner="ada", preset="dev/small", state="usable", url="", directory="", resource_id="",  # type: ignore[arg-type]
-        host="", created_at=at, claimed_at=at, claimed_until=None, ends_soon=False, reason="",
+@pytest.fixture
+def view() -> WorkspaceView:
+    return WorkspaceView(
+        workspace="w", id="1", owner="ada", preset="dev/small", state=WorkspaceState.USABLE, url="", directory="",
+        resource_id="", host="", created_at=AT, claimed_at=AT, claimed_until=None, ends_soon=False, reason="",
     )  # fmt: skip
+
+
+def test_a_workspace_still_answers_items_as_in_release_0_1(view: WorkspaceView) -> None:
     with pytest.warns(DeprecationWarning, match=r"use \.state instead"):
         assert view["state"] == "usable"
     with pytest.warns(DeprecationWarning, match="no longer a dict"):
-        assert (view["created_at"], view["claimed_until"]) == (at.isoformat(), None)
+        assert (view["created_at"], view["claimed_until"]) == (AT.isoformat(), None)
     with pytest.raises(KeyError):
         view["colour"]
+
+
+ROW_0_1: dict[str, Callable[[WorkspaceView], object]] = {
+    "get": lambda row: (row.get("state"), row.get("claimed_until", 1), row.get("colour"), row.get("colour", 7)),
+    "in": lambda row: ("state" in row, "colour" in row),
+    "iter": list,
+    "len": len,
+    "keys": lambda row: list(row.keys()),
+    "values": lambda row: list(row.values()),
+    "items": lambda row: list(row.items()),
+    "dict": dict,
+    "splat": lambda row: {**row},  # type: ignore[dict-item]
+}
+"""What programs written for release 0.1 do with a row, which was a dict."""
+
+
+@pytest.mark.parametrize("use", ROW_0_1)
+def test_a_workspace_can_be_used_as_the_dict_of_release_0_1(use: str, view: WorkspaceView) -> None:
+    row = {
+        "workspace": "w", "id": "1", "owner": "ada", "preset": "dev/small", "state": "usable", "url": "",
+        "directory": "", "resource_id": "", "host": "", "created_at": AT.isoformat(), "claimed_at": AT.isoformat(),
+        "claimed_until": None, "ends_soon": False, "reason": "", "retry_at": None,
+    }  # fmt: skip
+    with pytest.warns(DeprecationWarning, match="no longer a dict") as warned:
+        assert ROW_0_1[use](view) == ROW_0_1[use](row)  # type: ignore[arg-type]
+    assert {one.filename for one in warned} == {__file__}, "the caller is named"
+
+
+def test_a_workspace_reports_itself_as_json_without_a_warning(view: WorkspaceView) -> None:
+    assert view
+    assert [view.report()] == rows_of([view])
+    assert json.loads(json.dumps(view.report())) == view.report()
+    with pytest.raises(TypeError):
+        json.dumps(view)

@@ -14,8 +14,7 @@ import prebuild_tasks.messaging
 import prebuild_tasks.provisioners
 import prebuild_tasks.reconcile
 from prebuild_tasks.config import Settings
-from prebuild_tasks.model.durations import parse_duration
-from prebuild_tasks.provisioners import Provisioners, RestsWithHost
+from prebuild_tasks.provisioners import Provisioners, RestsWithHost, parse_duration
 
 ROOT = Path(__file__).parents[2]
 COPY = Path(__file__).parent / "release_0_1" / "noop_dir_0_1.py"
@@ -56,7 +55,9 @@ def test_a_former_module_warns_and_gives_the_same_names(module: str, monkeypatch
 
 
 def test_parse_duration_warns_where_it_stood() -> None:
-    with pytest.warns(DeprecationWarning, match="config.parse_duration is deprecated"):
+    with pytest.warns(
+        DeprecationWarning, match="config.parse_duration is deprecated: import it from prebuild_tasks.provisioners"
+    ):
         former = getattr(prebuild_tasks.config, "parse_duration")  # noqa: B009 - mypy does not know it
     assert former is parse_duration
 
