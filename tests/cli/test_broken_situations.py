@@ -30,8 +30,8 @@ from prebuild_tasks.fleet.liveness import note_tick
 from prebuild_tasks.fleet.presence import Role
 from prebuild_tasks.provisioners import Provisioners
 from prebuild_tasks.schema import tables as m
-from tests.cli.conftest import CONTROL, Here
 from tests.support.builders import PRESET, build_all, declare, fill, jump, turn
+from tests.support.command_line import CONTROL, Here
 from tests.support.wait import wait_until
 
 ONE_DATABASE = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)

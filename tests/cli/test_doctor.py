@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from tests.cli.conftest import Here
 from tests.support.builders import declare, fill, jump
+from tests.support.command_line import Here
 
 
 def test_a_well_kept_installation(here: Here) -> None:

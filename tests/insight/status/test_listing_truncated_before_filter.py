@@ -18,8 +18,8 @@ from prebuild_tasks.insight.status.listings import workspaces as listed
 from prebuild_tasks.model.vocabulary import BuildStatus, Transition, WorkspaceState
 from prebuild_tasks.schema import tables as m
 from prebuild_tasks.workspaces.rules import MARK_REASON
-from tests.cli.conftest import cli
 from tests.support.builders import declare, fill, workspaces
+from tests.support.command_line import cli
 
 __all__ = ["cli"]
 CLAIMED = 1000
