@@ -1,10 +1,12 @@
-"""No test module imports another, and none uses a private name of the product."""
+"""What tests may import: helpers of their own folder and of `tests/support/`, and no private name of the product."""
 
 from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
 from pathlib import Path
+
+import pytest
 
 TESTS = Path(__file__).parents[1]
 RELEASED = "provisioners/release_0_1/"
@@ -27,10 +29,18 @@ def imported(tree: ast.AST) -> Iterator[tuple[str, str, str]]:
                 yield alias.name, "", alias.asname or alias.name.partition(".")[0]
 
 
-def imports_of_tests(tree: ast.AST) -> list[str]:
-    """Return the test modules that a module imports."""
-    modules = (f"{module}.{name}" if name else module for module, name, _ in imported(tree))
-    return [path for path in modules if path.startswith("tests.") and ".test_" in path]
+def forbidden_imports(name: str, tree: ast.AST) -> list[str]:
+    """Return what a module of the tests imports from another test module, a conftest, or another folder's helpers."""
+    own = name.partition("/")[0]
+    found = []
+    for module, member, _ in imported(tree):
+        path = f"{module}.{member}" if member else module
+        parts = path.split(".")
+        if parts[0] != "tests" or len(parts) == 1:
+            continue
+        if parts[1] not in (own, "support") or any(part.startswith(("test_", "conftest")) for part in parts):
+            found.append(path)
+    return found
 
 
 def private_names(tree: ast.AST) -> list[str]:
@@ -85,15 +95,34 @@ def test_what_is_noticed() -> None:
         "d._e\nos._exit(0)\nself._f\nrow._mapping\nd.made()._g\n"
         "monkeypatch.setattr(d, '_h', 1)\nmonkeypatch.setattr('prebuild_tasks.d._i', 1)\n"
     )
-    assert imports_of_tests(code) == ["tests.a.test_b.c"]
+    assert forbidden_imports("a/test_d.py", code) == ["tests.a.test_b.c"]
     assert private_names(code) == [
         "prebuild_tasks.a._b", "d._e", "d.made()._g", "monkeypatch.setattr(d, '_h', 1)",
         "monkeypatch.setattr('prebuild_tasks.d._i', 1)",
     ]  # fmt: skip
 
 
-def test_no_test_module_imports_another() -> None:
-    assert {name: names for name, tree in modules().items() if (names := imports_of_tests(tree))} == {}
+@pytest.mark.parametrize(
+    ("code", "is_forbidden"),
+    [
+        ("from tests.a.helper import b", False),
+        ("from tests.support.wait import wait_until", False),
+        ("from tests.support import servers", False),
+        ("from prebuild_tasks.a import b", False),
+        ("from tests.other.helper import b", True),
+        ("from tests.other import helper", True),
+        ("import tests.other.helper", True),
+        ("from tests.a import test_b", True),
+        ("from tests.a.conftest import b", True),
+        ("from tests import conftest", True),
+    ],
+)
+def test_which_imports_are_forbidden(code: str, *, is_forbidden: bool) -> None:
+    assert bool(forbidden_imports("a/deeper/test_c.py", ast.parse(code))) == is_forbidden
+
+
+def test_no_test_module_imports_another_or_another_folders_helper() -> None:
+    assert {name: names for name, tree in modules().items() if (names := forbidden_imports(name, tree))} == {}
 
 
 def test_no_private_name_of_the_product() -> None:

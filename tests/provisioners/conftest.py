@@ -6,9 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.provisioners.engine import Engine, container_engine
-
-INSTALLATIONS = ("11111111-1111-4111-8111-111111111111", "22222222-2222-4222-8222-222222222222")
+from tests.provisioners.engine import INSTALLATIONS, Engine, container_engine
 
 
 @pytest.fixture(scope="session")

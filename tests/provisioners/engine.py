@@ -19,6 +19,8 @@ from docker.errors import APIError, DockerException
 from tests.provisioners.images import Registry, archive, registry
 from tests.support.wait import wait_until
 
+INSTALLATIONS = ("11111111-1111-4111-8111-111111111111", "22222222-2222-4222-8222-222222222222")
+"""Those that own what the tests make in the engine."""
 PLAIN = "localhost/prebuild-tasks-test:plain"
 HEALTH = "localhost/prebuild-tasks-test:health"
 """An image that is healthy once the file /tmp/ok exists."""

@@ -19,9 +19,8 @@ from prebuild_tasks.provisioners import Provisioner, Provisioners, WorkspaceSpec
 from prebuild_tasks.provisioners.docker import DockerProvisioner, ready
 from prebuild_tasks.provisioners.docker.config import parse
 from prebuild_tasks.provisioners.shared.config import BadConfigError
-from tests.provisioners.conftest import INSTALLATIONS
 from tests.provisioners.context import Context, PausingContext
-from tests.provisioners.engine import HEALTH, LIMITS, PLAIN, Engine
+from tests.provisioners.engine import HEALTH, INSTALLATIONS, LIMITS, PLAIN, Engine
 from tests.provisioners.lost import Worker
 from tests.support.wait import wait_until
 
