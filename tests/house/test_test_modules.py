@@ -1,4 +1,4 @@
-"""What tests may import: helpers of their own folder and of `tests/support/`, and no private name of the product."""
+"""Tests import only helpers of their own folder and of `tests/support/`, and no private name of the product."""
 
 from __future__ import annotations
 
