@@ -102,8 +102,6 @@ VALUES = {
     "parse_duration": "(value: 'object') -> 'float'",
 }
 AT = datetime(2026, 7, 1, tzinfo=UTC)
-SETTINGS_FOR_PROCESSES: set[str] = set()
-"""Variables of the page that no field holds, because one process reads them from its environment."""
 DEPRECATED = (
     "prebuild_tasks.ports",
     "prebuild_tasks.provisioners.marks",
@@ -153,7 +151,7 @@ def test_the_settings_that_provisioners_get() -> None:
     variables = re.findall(r"^\| `PREBUILD_([A-Z_]+)`", page, re.MULTILINE)
     listed = {name.lower() for name in variables}
     assert len(listed) > 30
-    assert listed - {*Settings.model_fields} == SETTINGS_FOR_PROCESSES
+    assert listed - {*Settings.model_fields} == set()
 
 
 def test_the_port_of_provisioners() -> None:
