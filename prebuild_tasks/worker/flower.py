@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
-import argparse
 import errno
 import os
 import socket
 import sys
 from collections.abc import Mapping, MutableMapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Never
 
 from prebuild_tasks.config import load_settings
 from prebuild_tasks.errors import InputError
 
+if TYPE_CHECKING:
+    from tornado.options import OptionParser
+
 COMMAND = "flower"
 _USAGE = InputError.exit_code
+_CONFIGURATION_FILE = "flowerconfig.py"
+"""The file that Flower reads, if it exists, without the option --conf."""
 
 
 def check_command_line() -> None:
@@ -28,9 +34,8 @@ def check_command_line() -> None:
     context = click.get_current_context(silent=True)
     if context is None or context.invoked_subcommand != COMMAND:
         return  # "flower" is another argument, such as the name of a queue
-    if "--help" not in sys.argv:
-        require_flower_password(sys.argv[1:], os.environ)
-        require_flower_port(sys.argv[1:], os.environ)
+    require_flower_password(sys.argv[1:], os.environ)
+    require_flower_port(sys.argv[1:], os.environ)
 
 
 def require_flower_password(arguments: Sequence[str], environ: MutableMapping[str, str]) -> None:
@@ -39,41 +44,95 @@ def require_flower_password(arguments: Sequence[str], environ: MutableMapping[st
     Flower can stop workers, and shows the arguments of every task. A password from the settings is put into `environ`,
     so that it is not visible on a command line.
     """
-    if COMMAND not in arguments:
+    own = _flower_arguments(arguments)
+    if own is None:
         return
-    options = dict(_parse_option(item) for item in arguments)
-    if options.get("auth") or options.get("basic_auth"):
-        return
-    if not environ.get("FLOWER_BASIC_AUTH"):
-        environ["FLOWER_BASIC_AUTH"] = _password_from_settings()
-    # An empty option takes precedence over the environment, and leaves Flower open.
-    if "basic_auth" in options or not environ["FLOWER_BASIC_AUTH"]:
-        sys.stderr.write("Flower would be open to everyone\n  next: set FLOWER_BASIC_AUTH=user:password\n")
-        raise SystemExit(_USAGE)
+    if not _asks_for_password(_options(own, environ)):
+        if not environ.get("FLOWER_BASIC_AUTH"):
+            environ["FLOWER_BASIC_AUTH"] = _password_from_settings()
+        # An empty option, or one in the configuration file, takes precedence over the environment.
+        if not _asks_for_password(_options(own, environ)):
+            _exit("Flower would be open to everyone", "set FLOWER_BASIC_AUTH=user:password")
 
 
 def require_flower_port(arguments: Sequence[str], environ: Mapping[str, str]) -> None:
     """Exit with an error message if Flower's port is in use, for which it has only a traceback. Raises SystemExit."""
-    if COMMAND not in arguments:
+    own = _flower_arguments(arguments)
+    if own is None:
         return
-    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    parser.add_argument("--port", default=environ.get("FLOWER_PORT") or "5555")
-    parser.add_argument("--address", default=environ.get("FLOWER_ADDRESS", ""))
-    options, _ = parser.parse_known_args(list(arguments))
+    options = _options(own, environ)
+    if options.unix_socket:
+        return
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            probe.bind((options.address, int(options.port)))
-        except (OSError, ValueError, OverflowError) as error:
+            probe.bind((options.address, options.port))
+        except (OSError, OverflowError) as error:
             if getattr(error, "errno", None) == errno.EADDRINUSE:
-                sys.stderr.write(f"Flower's port {options.port} is in use\n  next: choose another with --port=N\n")
-                raise SystemExit(_USAGE) from None
+                _exit(f"Flower's port {options.port} is in use", "choose another with --port=N")
 
 
-def _parse_option(argument: str) -> tuple[str, str]:
-    """Return the name and value of an option, which Flower accepts as `--basic-auth=x` and as `-basic_auth=x`."""
-    name, _, value = argument.lstrip("-").partition("=")
-    return name.replace("-", "_"), value
+def _flower_arguments(arguments: Sequence[str]) -> list[str] | None:
+    """Return the options after the command `flower`; None for another command, and if they ask for help.
+
+    Raises SystemExit for anything but an option, because Flower ignores the options that follow it.
+    """
+    import click
+    from celery.bin.celery import celery
+
+    _, rest, _ = celery.make_parser(click.Context(celery)).parse_args(list(arguments))
+    if rest[:1] != [COMMAND]:
+        return None
+    own = rest[1:]
+    for argument in own:
+        if argument == "--help":
+            return None
+        if argument in {"-", "--"} or not argument.startswith("-"):
+            _exit(f"Flower takes only options, not {argument!r}", "write each as --name=value")
+    return own
+
+
+def _options(arguments: Sequence[str], environ: Mapping[str, str]) -> OptionParser:
+    """Read the options that matter here as Flower does: environment, command line, file, command line again."""
+    from tornado.options import Error, OptionParser
+
+    options = OptionParser()
+    options.define("conf", default=_CONFIGURATION_FILE)
+    options.define("auth", default="")
+    options.define("basic_auth", type=str, multiple=True)
+    options.define("address", default="")
+    options.define("port", default=5555)
+    options.define("unix_socket", default="")
+    known = {name: f"FLOWER_{name.upper()}" for name in options if name != "help"}
+    from_environment = [f"--{name}={environ[variable]}" for name, variable in known.items() if variable in environ]
+    own = [argument for argument in arguments if _name(argument) in known]
+    try:
+        options.parse_command_line([COMMAND, *from_environment, *own], final=False)
+    except (Error, ValueError) as error:
+        _exit(f"Flower cannot read its options: {error}", "write each as --name=value")
+    file = Path(options.conf).absolute()
+    if options.conf == _CONFIGURATION_FILE and not file.exists():
+        return options
+    try:
+        options.parse_config_file(str(file), final=False)
+    except Exception as error:  # noqa: BLE001 - the file is a program, which can raise anything
+        _exit(f"Flower cannot read its configuration file {options.conf}: {error}", "correct it, or name another")
+    options.parse_command_line([COMMAND, *own], final=False)
+    return options
+
+
+def _name(argument: str) -> str:
+    """Return the name of an option, which Flower accepts as `--basic-auth=x` and as `-basic_auth=x`."""
+    return argument.lstrip("-").partition("=")[0].replace("-", "_")
+
+
+def _asks_for_password(options: OptionParser) -> bool:
+    return bool(options.auth) or any(options.basic_auth)
+
+
+def _exit(problem: str, step: str) -> Never:
+    sys.stderr.write(f"{problem}\n  next: {step}\n")
+    raise SystemExit(_USAGE)
 
 
 def _password_from_settings() -> str:

@@ -70,6 +70,67 @@ def test_an_option_that_leaves_it_open_is_no_password(option: str) -> None:
     assert ended.value.code == 2
 
 
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["--", "debug", "--basic-auth=user:secret", "--help"],
+        ["--basic-auth", "user:secret"],
+        ["-", "--basic-auth=user:secret"],
+        ["--port=many", "--basic-auth=user:secret"],
+    ],
+    ids=" ".join,
+)
+def test_options_that_flower_would_not_read_end_it(options: list[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        require_flower_password([*FLOWER, *options], {"FLOWER_BASIC_AUTH": "user:secret"})
+    assert ended.value.code == 2
+
+
+@pytest.mark.parametrize(
+    ("file", "options", "open_to_everyone"),
+    [
+        ("basic_auth = ['user:secret']", [], False),
+        ("basic_auth = 'user:secret'", [], False),
+        ("auth = 'someone@example.com'", [], False),
+        ("max_tasks = 10", ["-basic_auth=user:secret"], False),
+        ("basic_auth = []", ["--basic-auth=user:secret"], False),
+        ("max_tasks = 10", [], True),
+        ("basic_auth = []", ["--auth="], True),
+        ("basic_auth = ['user:secret']", ["--basic-auth="], True),
+        ("basic_auth = 1", [], True),
+        ("1 / 0", [], True),
+        (None, [], True),
+    ],
+)
+@pytest.mark.parametrize("named", ["option", "variable", "default"])
+def test_the_configuration_file_counts(  # the fixtures are two of them
+    file: str | None,
+    options: list[str],
+    open_to_everyone: bool,
+    named: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    name = "flowerconfig.py" if named == "default" else "other.py"
+    if file is not None:
+        (tmp_path / name).write_text(file)
+    environ = {"FLOWER_CONF": name} if named == "variable" else {}
+    options = [f"--conf={name}", *options] if named == "option" else options
+    if open_to_everyone:
+        with pytest.raises(SystemExit) as ended:
+            require_flower_password([*FLOWER, *options], environ)
+        assert ended.value.code == 2
+    else:
+        require_flower_password([*FLOWER, *options], environ)
+
+
+def test_a_configuration_file_wins_over_the_environment(tmp_path: Path) -> None:
+    (tmp_path / "open.py").write_text("basic_auth = []")
+    with pytest.raises(SystemExit):
+        require_flower_password([*FLOWER, f"--conf={tmp_path / 'open.py'}"], {"FLOWER_BASIC_AUTH": "user:password"})
+
+
 def test_an_empty_option_wins_over_the_environment_and_is_refused() -> None:
     with pytest.raises(SystemExit):
         require_flower_password([*FLOWER, "--basic-auth="], {"FLOWER_BASIC_AUTH": "user:password"})
@@ -83,21 +144,53 @@ def test_help_needs_no_password() -> None:
     assert done.stdout.startswith("Usage: celery flower")
 
 
+def test_a_word_that_is_no_option_is_named() -> None:
+    celery = str(Path(sys.executable).with_name("celery"))
+    line = [celery, "-A", "prebuild_tasks", "flower", "debug", "--basic-auth=user:secret"]
+    done = subprocess.run(line, capture_output=True, text=True, check=False, timeout=60, env={})
+    assert done.returncode == 2
+    assert done.stderr == "Flower takes only options, not 'debug'\n  next: write each as --name=value\n"
+
+
+def test_a_word_of_the_celery_command_is_no_password() -> None:
+    with pytest.raises(SystemExit) as ended:
+        require_flower_password(["--workdir", "basic_auth=user:password", *FLOWER], {})
+    assert ended.value.code == 2
+
+
 @pytest.mark.servers
-@pytest.mark.parametrize("given", ["variable", "setting", "file", "option", "nothing"])
-def test_it_listens_with_a_password_only(given: str, redis_url: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("given", "options", "listens"),
+    [
+        ("variable", [], True),
+        ("setting", [], True),
+        ("file", [], True),
+        ("nothing", ["--basic-auth=user:secret"], True),
+        ("nothing", ["--conf=open.py", "--basic-auth=user:secret"], True),
+        ("nothing", [], False),
+        ("nothing", ["basic_auth=user:secret"], False),
+        ("nothing", ["debug", "--basic-auth=user:secret"], False),
+        ("nothing", ["port=58999", "--basic-auth=user:secret"], False),
+        ("nothing", ["--", "--basic-auth=user:secret"], False),
+        ("variable", ["--conf=open.py"], False),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "_".join(value) if isinstance(value, list) else None,
+)
+def test_it_listens_with_a_password_only(
+    given: str, options: list[str], listens: bool, redis_url: str, tmp_path: Path
+) -> None:
     celery = str(Path(sys.executable).with_name("celery"))
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     (tmp_path / "password").write_text("user:secret\n")
+    (tmp_path / "open.py").write_text("basic_auth = []\n")
     environment = {
         "variable": {"FLOWER_BASIC_AUTH": "user:secret"},
         "setting": {"PREBUILD_FLOWER_BASIC_AUTH": "user:secret"},
         "file": {"PREBUILD_FLOWER_BASIC_AUTH_FILE": str(tmp_path / "password")},
     }.get(given, {})
-    option = ["--basic-auth=user:secret"] if given == "option" else []
-    line = [celery, "-A", "prebuild_tasks", "flower", "--address=127.0.0.1", f"--port={port}", *option]
+    line = [celery, "-A", "prebuild_tasks", "flower", "--address=127.0.0.1", f"--port={port}", *options]
     process = subprocess.Popen(
         line, cwd=tmp_path, env={"PREBUILD_REDIS_URL": redis_url, **environment}, stderr=subprocess.PIPE, text=True
     )
@@ -117,10 +210,10 @@ def test_it_listens_with_a_password_only(given: str, redis_url: str, tmp_path: P
     answers = set()
     try:
         wait_until(lambda: process.poll() is not None or answers.add(status()) or answers != {0}, timeout=60)
-        if given == "nothing":
-            assert (process.wait(60), answers - {0}) == (2, set())
-        else:
+        if listens:
             assert (answers - {0}, status("user:secret")) == ({401}, 200)
+        else:
+            assert (process.wait(60), answers - {0}) == (2, set())
     finally:
         process.kill()
         process.communicate()
