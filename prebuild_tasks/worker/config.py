@@ -152,10 +152,23 @@ def _beat_schedule(settings: Settings) -> dict[str, dict[str, object]]:
 
 def _settings() -> Settings:
     """Read the settings. Raises InputError, or UnusableSettingsError under the `celery` command."""
-    try:
+    context = click.get_current_context(silent=True)
+    if context is None or context.find_root().command.name != "celery":
         return load_settings()
+    try:
+        settings = load_settings()
+        _require_usable_database_url(settings)
     except InputError as error:
-        context = click.get_current_context(silent=True)
-        if context is not None and context.find_root().command.name == "celery":
-            raise UnusableSettingsError(error) from None
-        raise
+        raise UnusableSettingsError(error) from None
+    return settings
+
+
+def _require_usable_database_url(settings: Settings) -> None:
+    """Check the database's URL and driver, without connecting. Raises InputError.
+
+    Checked here, because Celery only logs what a handler of its signals raises. A program that only sends tasks needs
+    no database, and thus no driver.
+    """
+    from prebuild_tasks.db.engine import Database
+
+    Database(settings.resolved_database_url).close()

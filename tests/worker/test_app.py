@@ -41,6 +41,12 @@ def test_a_program_that_uses_the_app_gets_an_exception_it_can_catch() -> None:
     assert run(script, BAD).stdout.startswith(SENTENCE)
 
 
+BAD_SETTINGS = [
+    (BAD, SENTENCE),
+    ({"PREBUILD_DATABASE_URL": "mysql://x"}, "PREBUILD_DATABASE_URL=mysql://x cannot be used: mysql is not supported"),
+]
+
+
 @pytest.mark.parametrize(
     "command",
     [
@@ -54,14 +60,30 @@ def test_a_program_that_uses_the_app_gets_an_exception_it_can_catch() -> None:
     ],
     ids=" ".join,
 )
-def test_a_bad_setting_ends_the_command_with_a_sentence(command: list[str]) -> None:
+@pytest.mark.parametrize(("environment", "sentence"), BAD_SETTINGS, ids=["interval", "database"])
+def test_a_bad_setting_ends_the_command_with_a_sentence(
+    command: list[str], environment: dict[str, str], sentence: str
+) -> None:
+    if environment is not BAD and command == ["flower", "--port=0"]:
+        environment = {**environment, "FLOWER_BASIC_AUTH": "user:password"}  # missing, it would end Flower first
     done = subprocess.run(
-        [CELERY, "-A", "prebuild_tasks", *command], env=BAD, capture_output=True, text=True, check=False, timeout=60
+        [CELERY, "-A", "prebuild_tasks", *command],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
     )
     assert done.returncode == 2, done.stderr
     problem, step = done.stderr.splitlines()
-    assert problem.startswith(SENTENCE)
+    assert problem.startswith(sentence)
     assert step.startswith("  next: ")
+
+
+def test_a_program_that_only_sends_needs_no_driver_of_the_database() -> None:
+    script = "from prebuild_tasks import app; print(app.conf.task_default_queue)"
+    done = run(script, {"PREBUILD_DATABASE_URL": "mysql://x"})
+    assert (done.stdout, done.stderr) == ("prebuild.default\n", "")
 
 
 def test_help_needs_no_settings() -> None:
