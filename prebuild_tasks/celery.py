@@ -13,10 +13,11 @@ from __future__ import annotations
 from typing import Any
 
 from celery import Celery
+from celery.signals import import_modules
 
-from prebuild_tasks.worker import flower, signals
+from prebuild_tasks.worker import flower
 
-__all__ = ["app", "signals"]
+__all__ = ["app"]
 
 app = Celery("prebuild_tasks", include=["prebuild_tasks.tasks"])
 app.config_from_object("prebuild_tasks.worker.config:configuration")
@@ -27,6 +28,14 @@ def _tolerate_unreadable_messages(**_: Any) -> None:
     from prebuild_tasks.messaging import tolerate_unreadable_messages
 
     tolerate_unreadable_messages()
+
+
+@import_modules.connect(sender=app)
+def _connect_handlers(**_: Any) -> None:
+    """Connect the handlers of signals, now that this app starts as a worker or beat."""
+    from prebuild_tasks.worker.signals import connect_handlers
+
+    connect_handlers()
 
 
 flower.check_command_line()

@@ -1,4 +1,8 @@
-"""Handlers of Celery's signals in workers and beat, connected when the app is imported."""
+"""Handlers of Celery's signals in our workers and in our beat.
+
+They are connected only when our own app starts as one of these, because Celery sends its signals to the handlers of
+every app in the process: a worker of another app that imports our tasks must not notice them.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +31,18 @@ if TYPE_CHECKING:
     from prebuild_tasks.fleet import Presence, Role
 
 
-@setup_logging.connect
+def connect_handlers() -> None:
+    """Connect all handlers of this module; again has no effect."""
+    setup_logging.connect(configure_logs)
+    celeryd_after_setup.connect(consume_own_host)
+    worker_init.connect(require_schema)
+    worker_init.connect(shorten_shutdown)
+    worker_ready.connect(announce_worker)
+    beat_init.connect(announce_beat)
+    worker_before_create_process.connect(freeze_imports)
+    worker_process_init.connect(prepare_child)
+
+
 def configure_logs(**_: Any) -> None:
     """Configure logging in the project's format, and make the data directory."""
     from prebuild_tasks.logs import configure_logging
@@ -39,7 +54,6 @@ def configure_logs(**_: Any) -> None:
         settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
 
 
-@celeryd_after_setup.connect
 def consume_own_host(instance: Any, **_: Any) -> None:
     """Let a builds worker also consume the queue of its host, for deletions and probes of local workspaces.
 
@@ -55,7 +69,6 @@ def consume_own_host(instance: Any, **_: Any) -> None:
         queues.select([own.name, *others])
 
 
-@worker_init.connect
 def require_schema(**_: Any) -> None:
     """Exit with an error message if the database's schema is too old.
 
@@ -65,20 +78,20 @@ def require_schema(**_: Any) -> None:
     from prebuild_tasks.errors import InputError, PrebuildError
     from prebuild_tasks.worker.config import sentence
 
-    database = Database(load_settings().resolved_database_url)
     try:
-        database.require_schema()
+        database = Database(load_settings().resolved_database_url)
+        try:
+            database.require_schema()
+        finally:
+            # Before any fork, because processes must not share a connection.
+            database.close()
     except InputError as error:
         sys.stderr.write(sentence(error))
         raise SystemExit(error.exit_code) from None
     except PrebuildError:
         return
-    finally:
-        # Before any fork, because processes must not share a connection.
-        database.close()
 
 
-@worker_init.connect
 def shorten_shutdown(**_: Any) -> None:
     """Let a child of a stopping worker wait one second, not 30, until the worker has read its messages.
 
@@ -90,7 +103,6 @@ def shorten_shutdown(**_: Any) -> None:
     pool.GUARANTEE_MESSAGE_CONSUMPTION_RETRY_LIMIT = round(1 / pool.GUARANTEE_MESSAGE_CONSUMPTION_RETRY_INTERVAL)
 
 
-@worker_ready.connect
 def announce_worker(sender: Any, **_: Any) -> None:
     """Announce this worker in the database, and let a builds worker serve its host's workspaces again.
 
@@ -110,7 +122,6 @@ def announce_worker(sender: Any, **_: Any) -> None:
         _serve_again()
 
 
-@beat_init.connect
 def announce_beat(sender: Any, **_: Any) -> None:
     """Announce this beat in the database, and let signals end it in an orderly way."""
     from prebuild_tasks.worker.beat import end_on_signals
@@ -120,7 +131,6 @@ def announce_beat(sender: Any, **_: Any) -> None:
     atexit.register(_announce("beat").stop)
 
 
-@worker_before_create_process.connect
 def freeze_imports(**_: Any) -> None:
     """Exempt all imported modules from garbage collection, so that processes share their memory.
 
@@ -132,7 +142,6 @@ def freeze_imports(**_: Any) -> None:
         gc.freeze()
 
 
-@worker_process_init.connect
 def prepare_child(**_: Any) -> None:
     """Reset the connections that a new child has from its parent, and exempt the parent's objects from collection."""
     from kombu import pools
