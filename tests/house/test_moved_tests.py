@@ -24,6 +24,16 @@ def test_tests_are_matched_by_name_then_by_place() -> None:
     ]
 
 
+def test_a_test_is_found_in_a_part_of_its_file() -> None:
+    new = ["tests/d/test_a_words.py::test_b[x]", "tests/d/test_a_words.py::test_c", "tests/d/test_a_files.py::test_c"]
+    old = ["tests/test_a.py::test_b[x]", "tests/test_a.py::test_c"]
+    rows = list(compare(old, new, {"tests/test_a.py": "tests/d/test_a.py"}))
+    assert rows == [
+        Moved("tests/test_a.py::test_b[x]", "tests/d/test_a_words.py::test_b[x]"),
+        Moved("tests/test_a.py::test_c", ""),
+    ]
+
+
 def test_moved_files_are_there() -> None:
     assert [new for new in moved_files().values() if not (ROOT / new).exists()] == []
     for new in RENAMED.values():

@@ -40,7 +40,7 @@ RENAMED = {
     "tests/core/test_explain.py::test_a_full_pool_has_nothing_to_mend":
         "tests/insight/explain/test_rules.py::test_a_full_pool_has_nothing_to_fix",
     "tests/provisioners/test_process.py::test_suspend_leaves_no_process_and_resume_serves_the_same_again":
-        "tests/provisioners/test_process.py::test_rest_leaves_no_process_and_serve_again_serves_the_same_again",
+        "tests/provisioners/test_process_serve.py::test_rest_leaves_no_process_and_serve_again_serves_the_same_again",
     "tests/e2e/test_docs_commands.py::test_every_exception_is_needed_and_every_link_leads_somewhere":
         "tests/e2e/test_docs_commands.py::test_every_exception_is_needed",
     "tests/regressions/test_output_that_can_not_be_stored.py::test_the_heart_goes_on":
@@ -87,6 +87,16 @@ def function_of(test: str) -> str:
     return test.partition("[")[0]
 
 
+def in_part(function: str, cases: Mapping[str, Sequence[str]]) -> str:
+    """Return the function's id in the part of its file, `test_a_part.py` of `test_a.py`, that it went to."""
+    if cases.get(function):
+        return function
+    file, _, name = function.partition("::")
+    stem = file.removesuffix(".py") + "_"
+    parts = [found for found in cases if found.startswith(stem) and found.endswith(f"::{name}")]
+    return parts[0] if len(parts) == 1 else function
+
+
 def compare(old: Sequence[str], new: Sequence[str], files: Mapping[str, str]) -> Iterator[Moved]:
     """Match tests by id, else by their position among a function's cases, whose texts may have been reworded."""
     ids = set(new)
@@ -99,7 +109,7 @@ def compare(old: Sequence[str], new: Sequence[str], files: Mapping[str, str]) ->
         place = places[function]
         places[function] += 1
         file, _, rest = RENAMED.get(function, function).partition("::")
-        moved = f"{files.get(file, file)}::{rest}"
+        moved = in_part(f"{files.get(file, file)}::{rest}", cases)
         same = moved + test.removeprefix(function)
         if same in ids:
             yield Moved(test, same)
