@@ -12,7 +12,9 @@ _COLLECTED = """
 import gc, os, re, sys
 from pathlib import Path
 from celery.signals import worker_before_create_process
-import prebuild_tasks.tasks
+from prebuild_tasks.celery import app
+
+app.loader.init_worker()  # as at the start of a worker: imports the tasks, and connects the handlers
 
 
 def own():
