@@ -115,7 +115,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         # The SQLite variant of a test does not need a server.
         if names & _SERVERS or parameters.get("database_url") == "postgresql":
             item.add_marker("servers")
-        if item.path.parent.name in ("provisioners", "faults") or item.path.name == "test_runner.py":
+        if item.path.parent.name in ("provisioners", "faults") or item.path.name.startswith("test_runner"):
             item.add_marker("slow")
     # Tests that take minutes begin first: at the end, they would run alone.
     items.sort(key=lambda item: item.path.name != "test_upgrade.py")
