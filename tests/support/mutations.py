@@ -196,7 +196,7 @@ MUTATIONS = (
         ("storage/writes.py", "IS_LIVE_PREBUILD, IS_RUNNING)", "IS_RUNNING)",
          "services/test_reconcile.py faults/test_claim_race.py"),
         ("workspaces/transitions.py", "IS_LIVE_PREBUILD, IS_RUNNING)", "IS_RUNNING)",
-         "reconcile/test_turn.py faults/test_claim_race.py"),
+         "reconcile/test_turn.py reconcile/test_turn_concurrent.py faults/test_claim_race.py"),
     ),
     _same(
         "where: a build under way is overtaken by a deletion",
@@ -245,6 +245,7 @@ MUTATIONS = (
     ),
     _same(
         "wake-up: lost while a turn runs", "redis.call('SET', KEYS[2], '1', 'PX', ARGV[3])\n", "\n",
-        ("locks.py", "locks/test_locks.py"), ("reconcile/locks.py", "reconcile/test_locks.py"),
+        ("locks.py", "locks/test_locks.py"),
+        ("reconcile/locks.py", "reconcile/test_locks.py reconcile/test_locks_without_redis.py"),
     ),
 )  # fmt: skip
