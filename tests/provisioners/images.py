@@ -10,7 +10,7 @@ import platform
 import shutil
 import tarfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache
@@ -95,25 +95,7 @@ class Registry:
 def registry() -> Iterator[Registry]:
     """Run a registry on a free port of 127.0.0.1, without TLS."""
     blobs = {_digest(blob): blob for blob in (gzip.compress(layer(), 1, mtime=0), config())}
-    (layer_digest, layer_blob), (config_digest, config_blob) = blobs.items()
-    manifest = json.dumps(
-        {
-            "schemaVersion": 2,
-            "mediaType": "application/vnd.docker.distribution.manifest.v2+json",
-            "config": {
-                "mediaType": "application/vnd.docker.container.image.v1+json",
-                "size": len(config_blob),
-                "digest": config_digest,
-            },
-            "layers": [
-                {
-                    "mediaType": "application/vnd.docker.image.rootfs.diff.tar.gzip",
-                    "size": len(layer_blob),
-                    "digest": layer_digest,
-                }
-            ],
-        }
-    ).encode()
+    manifest = _manifest(blobs)
     here: Registry
 
     class Handler(BaseHTTPRequestHandler):
@@ -160,6 +142,29 @@ def registry() -> Iterator[Registry]:
             here.ended.set()
             server.shutdown()
             thread.join()
+
+
+def _manifest(blobs: Mapping[str, bytes]) -> bytes:
+    """Make the manifest of an image of one layer; the blobs are the layer and the config."""
+    (layer_digest, layer_blob), (config_digest, config_blob) = blobs.items()
+    return json.dumps(
+        {
+            "schemaVersion": 2,
+            "mediaType": "application/vnd.docker.distribution.manifest.v2+json",
+            "config": {
+                "mediaType": "application/vnd.docker.container.image.v1+json",
+                "size": len(config_blob),
+                "digest": config_digest,
+            },
+            "layers": [
+                {
+                    "mediaType": "application/vnd.docker.image.rootfs.diff.tar.gzip",
+                    "size": len(layer_blob),
+                    "digest": layer_digest,
+                }
+            ],
+        }
+    ).encode()
 
 
 def _add(archive: tarfile.TarFile, name: str, content: bytes) -> None:

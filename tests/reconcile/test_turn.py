@@ -199,6 +199,7 @@ def test_backoff_never_holds_back_a_deletion(database: Database, settings: Setti
     assert (result.deleted, result.created, result.reason) == (2, 0, "backoff")
 
 
+# Fixtures, and the columns of a case.
 @pytest.mark.parametrize(
     ("organizations", "extra", "setting", "created", "reason"),
     [

@@ -51,6 +51,7 @@ class RecordingPublisher:
         return len(ids)
 
 
+# What the pools of tests differ in.
 def declare(
     database: Database,
     settings: Settings,

@@ -87,6 +87,7 @@ class PastEvents:
             self.build(workspace_id, 2, gone, gone + timedelta(seconds=9), transition=Transition.DELETE, reason=reason)
         return workspace_id
 
+    # The columns of a row.
     def build(
         self,
         workspace_id: str,

@@ -95,6 +95,7 @@ def test_percentiles_are_values_that_occurred(
     assert [(v.count, v.p95) for _, v in found.ready_curve] == [(len(values), p95)]
 
 
+# Fixtures, and the columns of a case.
 @pytest.mark.parametrize(
     ("ready", "claimed", "gone", "hours"),
     [
