@@ -8,28 +8,25 @@ from __future__ import annotations
 
 import ast
 import inspect
-import uuid
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import Connection, delete, insert, literal, select, update
 
 import prebuild_tasks
-from prebuild_tasks.config import Settings
 from prebuild_tasks.db.engine import Database
 from prebuild_tasks.db.types import UtcDateTime
 from prebuild_tasks.fleet.rules import is_alive
 from prebuild_tasks.fleet.store import is_alive_sql
-from prebuild_tasks.model.vocabulary import BuildStatus, Preset, Transition
+from prebuild_tasks.model.vocabulary import BuildStatus, Transition
 from prebuild_tasks.reconcile.rules.backoff import SLOW_START_ENDS_AT, slow_start_after
-from prebuild_tasks.reconcile.rules.state import count, is_expired, is_past_half_ttl, is_past_ttl
-from prebuild_tasks.reconcile.store import preset_view, snapshots
+from prebuild_tasks.reconcile.rules.state import is_expired, is_past_half_ttl, is_past_ttl
+from prebuild_tasks.reconcile.store import preset_view
 from prebuild_tasks.reconcile.store.backoff import slow_start_after_sql
 from prebuild_tasks.reconcile.store.expiry import fresh_since_sql, is_expired_sql, is_past_half_ttl_sql, is_past_ttl_sql
 from prebuild_tasks.schema import tables as m
@@ -38,7 +35,6 @@ from prebuild_tasks.schema.rules import is_active
 from prebuild_tasks.upkeep.rules import stray_state
 from prebuild_tasks.upkeep.strays.store import stray_state_sql
 from prebuild_tasks.workspaces.rules import (
-    MARK_REASON,
     handed_over,
     has_hook,
     is_pool_start,
@@ -52,7 +48,23 @@ from prebuild_tasks.workspaces.store import (
     is_usable_sql,
     workspace_state_sql,
 )
-from tests.support.builders import declare, turn
+from tests.house.aged import (
+    LOOKBACK,
+    MICRO,
+    NOW,
+    Aged,
+    aged,
+    bounded,
+    frozen,
+    offsets,
+    reasons,
+    rows,
+    statuses,
+    transitions,
+    ttls,
+)
+
+__all__ = ["frozen", "rows"]
 
 TWINS: Mapping[Callable[..., object], Callable[..., object]] = {
     is_active: is_active_sql,
@@ -75,34 +87,7 @@ SINGLE = {
     "now_sql": "the database's clock",
 }
 """Functions in SQL that have no twin, with the reason."""
-
-NOW = datetime(2026, 3, 29, 0, 30, tzinfo=UTC)
-MICRO = timedelta(microseconds=1)
-LOOKBACK = 600.0
 PACKAGE = Path(prebuild_tasks.__file__).parent
-
-bounded = settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-ttls = st.one_of(st.none(), st.sampled_from([0.0, 0.1, 1.0, 3600.0, 86_400.123457]), st.integers(1, 10**7).map(float))
-offsets = st.integers(-2, 2) | st.integers(-(10**9), 10**9)
-statuses, transitions = st.sampled_from(BuildStatus), st.sampled_from(Transition)
-reasons = st.sampled_from(["", "claim", MARK_REASON, "deficit"])
-
-
-@pytest.fixture
-def frozen(database_url: str, settings: Settings) -> Iterator[Database]:
-    """Make a database with a frozen clock, one pool and one workspace."""
-    database = Database(database_url, clock=lambda: NOW)
-    declare(database, settings, 1)
-    turn(database, settings)
-    yield database
-    database.close()
-
-
-@pytest.fixture
-def rows(frozen: Database) -> Iterator[Connection]:
-    """Begin a transaction in which the single row of each table may be changed."""
-    with frozen.write() as connection:
-        yield connection
 
 
 on_postgresql = pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
@@ -131,33 +116,6 @@ def test_a_rule_stands_in_a_module_of_rules_without_its_twin() -> None:
         assert "rules" in rule.__module__.split("."), rule
         assert "rules" not in twin.__module__.split("."), twin
         assert twin.__module__ not in Path(inspect.getfile(rule)).read_text(), rule
-
-
-@dataclass(frozen=True)
-class Aged:
-    """A workspace near the half or the end of its TTL."""
-
-    ttl: float | None
-    created_at: datetime
-    invalidated_at: datetime | None
-
-    @property
-    def preset(self) -> Preset:
-        ttl = timedelta(seconds=self.ttl) if self.ttl else None
-        return Preset("1", 1, ttl=ttl, last_invalidated_at=self.invalidated_at)
-
-    def store(self, connection: Connection) -> None:
-        connection.execute(update(m.Preset).values(ttl_s=self.ttl, last_invalidated_at=self.invalidated_at))
-        connection.execute(update(m.Workspace).values(created_at=self.created_at))
-
-
-@st.composite
-def aged(draw: st.DrawFn) -> Aged:
-    ttl = draw(ttls)
-    lived = timedelta(seconds=ttl or 5.0) * draw(st.sampled_from([0.5, 1]))
-    created_at = NOW - lived + draw(offsets) * MICRO
-    off = draw(st.none() | offsets)
-    return Aged(ttl, created_at, None if off is None else created_at + off * MICRO)
 
 
 @bounded
@@ -306,46 +264,3 @@ def test_active(
         view = preset_view.read_preset(frozen, connection, identity, LOOKBACK)
     assert view is not None
     assert is_active(view.snapshot.preset) is in_sql
-
-
-@st.composite
-def populations(draw: st.DrawFn) -> tuple[Aged, list[Mapping[str, Any]]]:
-    base = draw(aged())
-    one = st.fixed_dictionaries(
-        {
-            "owner": st.sampled_from(["prebuilds", "prebuilds", "ada"]),
-            "transition": transitions,
-            "status": statuses,
-            "created_at": st.sampled_from([base.created_at, base.created_at + MICRO, NOW]),
-            "ready_at": st.sampled_from([None, NOW]),
-            "deleted_at": st.sampled_from([None, None, None, NOW]),
-        }
-    )
-    return base, draw(st.lists(one, max_size=8))
-
-
-@bounded
-@given(population=populations())
-def test_counts(frozen: Database, population: tuple[Aged, list[Mapping[str, Any]]]) -> None:
-    """The tick's counts in SQL equal a turn's counts of the rows."""
-    base, workspaces = population
-    with frozen.write() as connection:
-        connection.execute(delete(m.Build))
-        template = connection.execute(select(m.Workspace)).first()
-        assert template is not None
-        identity = template.preset_id
-        connection.execute(delete(m.Workspace).where(m.Workspace.id != template.id))
-        base.store(connection)
-        connection.execute(update(m.Workspace).values(deleted_at=NOW, slot=None, owner="nobody"))
-        for number, values in enumerate(workspaces):
-            connection.execute(
-                insert(m.Workspace).values(
-                    id=str(uuid.uuid4()), name=f"w{number}", organization_id=template.organization_id,
-                    preset_id=identity, recipe_digest="", build_number=1, **values,
-                )
-            )  # fmt: skip
-        view = preset_view.read_preset(frozen, connection, identity, LOOKBACK)
-        everything = snapshots.read_global(frozen, connection, LOOKBACK, paused_too=True)
-    assert view is not None
-    [item] = [item for item in everything.presets if item.preset.id == str(identity)]
-    assert item.counts._replace(aging=0) == count(view.snapshot, NOW)
