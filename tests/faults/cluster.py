@@ -9,7 +9,7 @@ import signal
 import subprocess
 import threading
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -132,11 +132,10 @@ class Cluster(Service):
         """Apply like `prebuild apply --yes`, without starting a process."""
         path = self.data_dir.parent / "pools.yaml"
         path.write_text(text)
-        here = Runtime(self.settings)
-        declared = load_pools([path], check_config=config_check(here.provisioners))
-        report = apply_pools(here.database, self.settings, declared, ApplyOptions("test", prune=prune, yes=True))
-        send_within(here.database, here.messages, report.follow_up, CLIENT_DEADLINE)
-        here.close()
+        with closing(Runtime(self.settings)) as here:
+            declared = load_pools([path], check_config=config_check(here.provisioners))
+            report = apply_pools(here.database, self.settings, declared, ApplyOptions("test", prune=prune, yes=True))
+            send_within(here.database, here.messages, report.follow_up, CLIENT_DEADLINE)
 
     def add(self, name: str, arguments: list[str], **environment: str) -> None:
         """Start a process that is kept running."""
