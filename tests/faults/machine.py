@@ -296,7 +296,7 @@ class Life(RuleBasedStateMachine):
     @invariant()
     def the_audit_finds_nothing(self) -> None:
         # A surplus lasts until the pool's turn, where `_turn` checks it; a dead worker's build lasts until the sweep.
-        transient = ("desired", "heartbeat")
+        transient = ("live prebuilds, at most", "without a heartbeat")
         found = [
             item for item in audit(self.database, self.settings) if not any(word in item.what for word in transient)
         ]
