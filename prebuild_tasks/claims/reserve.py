@@ -12,7 +12,7 @@ from datetime import datetime
 
 from sqlalchemy import Connection, and_, func, insert, select, update
 
-from prebuild_tasks.claims.rules import check_buildable, check_quota, is_below
+from prebuild_tasks.claims.rules import check_buildable, check_quota, is_below, is_buildable
 from prebuild_tasks.claims.types import Pool, Reserved
 from prebuild_tasks.errors import RefusedError
 from prebuild_tasks.model.names import PREBUILD_PREFIX, claimed_name, prebuild_name
@@ -22,7 +22,7 @@ from prebuild_tasks.schema import tables as m
 from prebuild_tasks.schema.conditions import IS_LIVE_PREBUILD, IS_START
 from prebuild_tasks.schema.history import add_history
 from prebuild_tasks.schema.pauses import global_pause, pause_holds
-from prebuild_tasks.schema.row_locks import lock_installation, lock_organization, skip_locked
+from prebuild_tasks.schema.row_locks import lock_installation, lock_organizations, skip_locked
 from prebuild_tasks.workspaces import WAIT_REASON, BuildOrigin, FollowUp, insert_builds
 
 
@@ -48,6 +48,11 @@ def reserve(
     for pool in pools:
         if adopted := _adopt(connection, pool, owner, name, now):
             return adopted
+    # Before any pool is tried: a pool whose organization is full leaves its locks held while the next pool is tried.
+    organizations = {pool.organization_id for pool in pools if is_buildable(pool) and not pause_holds(pool.paused, now)}
+    lock_organizations(connection, organizations)
+    if max_builds_in_flight and organizations:
+        lock_installation(connection)
     refused: RefusedError | None = None
     for pool in pools:
         try:
@@ -108,9 +113,7 @@ def _adopt(connection: Connection, pool: Pool, owner: str, name: str, now: datet
 def _begin(
     connection: Connection, pool: Pool, owner: str, name: str, now: datetime, max_builds_in_flight: int
 ) -> Reserved | None:
-    lock_organization(connection, pool.organization_id)
-    if max_builds_in_flight:
-        lock_installation(connection)
+    """Begin a build for the person, under the locks of the pool's organization and the installation."""
     in_flight = read_in_flight(connection, pool.id, pool.organization_id)
     usage = in_flight.organization
     check_quota(usage)

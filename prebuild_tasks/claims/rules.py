@@ -86,21 +86,27 @@ def is_below(*limits: tuple[int, int | None]) -> bool:
     return all(limit is None or used < limit for used, limit in limits)
 
 
+def is_buildable(pool: Pool) -> bool:
+    """Return whether the pool builds workspaces at present, apart from pauses and limits."""
+    return pool.active and pool.status is PresetStatus.HEALTHY
+
+
 def check_buildable(pool: Pool) -> None:
-    """Raise RefusedError unless the pool builds workspaces at present."""
+    """Raise RefusedError unless `is_buildable`."""
+    if is_buildable(pool):
+        return
     if not pool.active:
         raise RefusedError(
             f"{pool.ref} is not active, so nothing is built for it",
             hint="another version is active, or the template is deprecated or no longer declared",
             remedy=Remedy(RemedyKind.EXPLAIN_POOL, str(pool.ref)),
         )
-    if pool.status is not PresetStatus.HEALTHY:
-        status = pool.status.value.replace("_", " ")
-        raise RefusedError(
-            f"{pool.ref} is not built at present ({status}): {pool.status_reason}",
-            hint="unblock the pool once that is fixed",
-            remedy=Remedy(RemedyKind.UNBLOCK_POOL, str(pool.ref)),
-        )
+    status = pool.status.value.replace("_", " ")
+    raise RefusedError(
+        f"{pool.ref} is not built at present ({status}): {pool.status_reason}",
+        hint="unblock the pool once that is fixed",
+        remedy=Remedy(RemedyKind.UNBLOCK_POOL, str(pool.ref)),
+    )
 
 
 def miss_reason_of(pools: Sequence[Pool], *, starting: int, expired: int) -> MissReason | None:

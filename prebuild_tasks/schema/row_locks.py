@@ -140,6 +140,13 @@ def lock_organization(connection: Connection, organization_id: int) -> None:
     connection.execute(for_no_key_update(query)).one()
 
 
+def lock_organizations(connection: Connection, organization_ids: Collection[int]) -> None:
+    """Lock organizations in the order of their ids, for a transaction that may build for any of them."""
+    if organization_ids:
+        query = select(m.Organization.id).where(m.Organization.id.in_(sorted(set(organization_ids))))
+        connection.execute(for_no_key_update(query.order_by(m.Organization.id))).all()
+
+
 def lock_installation(connection: Connection) -> None:
     """Let all pools count the builds in flight one after the other. Needed only with a global limit."""
     connection.execute(for_no_key_update(select(m.Installation.id))).one()
