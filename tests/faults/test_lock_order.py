@@ -12,6 +12,8 @@ from itertools import combinations
 
 import pytest
 
+from prebuild_tasks.claims.take import claim
+from prebuild_tasks.claims.types import BeingBuilt, ClaimRequest
 from prebuild_tasks.client import Client
 from prebuild_tasks.errors import BusyError, ClaimMissError, RefusedError, UnreachableError
 from prebuild_tasks.pools import operations
@@ -25,7 +27,15 @@ from tests.faults.trials import IN_CLUSTER, Report, trials
 from tests.support.wait import wait_until
 
 pytestmark = IN_CLUSTER
-LIMITED = "organizations: [{name: default, max_builds_in_flight: 30, max_per_owner: 50}]\n"
+LIMITED = """\
+  - {name: full, organization: full, provisioner: simulated, config: {build_time: 0.05}, presets: [{name: small}]}
+  - {name: roomy, organization: roomy, provisioner: simulated, config: {build_time: 0.05}, presets: [{name: small}]}
+organizations:
+  - {name: default, max_builds_in_flight: 30, max_per_owner: 50}
+  - {name: full, max_workspaces: 0}
+  - {name: roomy, max_builds_in_flight: 30}
+"""
+"""The end of a pools file: empty pools of two further organizations, one of which may have no workspace; limits."""
 SEEN = {
     ("declaration", "presets"),
     ("presets", "organizations"),
@@ -52,7 +62,7 @@ class Operators:
         """Presets whose rows are deleted, once their workspaces are."""
         self._ways: list[Callable[[], object]] = [
             self.turn, self.turn, self.invalidate, self.pause, self.resume, self.resume, self.prune, self.change,
-            self.template_comes, self.template_goes, self.claim_with_name,
+            self.template_comes, self.template_goes, self.claim_with_name, self.claim_of_two_organizations,
         ]  # fmt: skip
 
     def step(self, number: int) -> None:
@@ -72,7 +82,7 @@ class Operators:
         """Delete the rows of a preset that has builds: the steps before may have removed it ahead of its first one."""
         self.template_comes()
         wait_until(self._extra_is_full, timeout=60, what="a full pool extra/small")
-        self._it.apply(pools_file(), prune=True)
+        self._it.apply(pools_file(extra=LIMITED), prune=True)
         before = self.forgotten
 
         def is_deleted() -> bool:
@@ -80,6 +90,7 @@ class Operators:
             return self.forgotten > before
 
         wait_until(is_deleted, timeout=60, what="a deleted preset")
+        self._it.apply(pools_file(), prune=True)
 
     def _extra_is_full(self) -> bool:
         return any(row["preset"] == "extra/small" and row["state"] == "ready" for row in self._it.workspaces())
@@ -121,6 +132,13 @@ class Operators:
         answer = self._client.claim(self._chance.choice(NAMES), owner="operator")
         self._client.release(f"{answer.owner}/{answer.workspace}", actor="operator")
 
+    def claim_of_two_organizations(self) -> None:
+        """Have a workspace built by the second pool, because the first one's organization is full."""
+        request = ClaimRequest("operator", ["full/small", "roomy/small"], wait=True)
+        begun = claim(self._database, request, max_builds_in_flight=30)
+        assert isinstance(begun, BeingBuilt)
+        self._client.release(f"operator/{begun.reserved.name}", actor="operator")
+
 
 def names_of(order: tuple[str, ...]) -> list[str]:
     """The locks, each where it was taken first."""
@@ -136,6 +154,9 @@ def test_locks_are_taken_in_order(deployment: Cluster, chance: random.Random, re
     operators.end()
     deployment.calm(120)
     orders = recorded(deployment.locks)
+    assert any(step == "select:organizations:many" for order in orders for step in order), (
+        "no claim of two organizations"
+    )
     pairs = {pair for order in orders for pair in combinations(names_of(order), 2)}
     assert pairs >= SEEN
     report(f"{count} operations, {load.hits} claims, {len(orders)} orders of locks")
@@ -149,6 +170,9 @@ def test_locks_are_taken_in_order(deployment: Cluster, chance: random.Random, re
         ("select:presets change:workspaces select:organizations", "organizations after workspaces"),
         ("change:workspaces change:builds", "builds after workspaces"),
         ("change:workspaces skip:builds change:builds change:workspaces", ""),
+        ("select:organizations select:installation select:organizations", "organizations after installation"),
+        ("select:builds select:workspaces change:builds", ""),
+        ("select:settings change:builds select:settings", ""),
         ("change:workers change:builds", "builds after workers"),
         ("change:templates", "templates without declaration"),
         ("change:unknown", "unknown is not in the order"),

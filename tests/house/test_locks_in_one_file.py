@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 from pathlib import Path
+
+import pytest
 
 import prebuild_tasks
 from prebuild_tasks.db.base import Base
@@ -13,6 +16,10 @@ from prebuild_tasks.schema.row_locks import GUARDED, LAST, ORDER
 
 PACKAGE = Path(prebuild_tasks.__file__).parent
 ADVISORY = {"migration", "declaration", "owner"}
+LOCKS = re.compile(
+    r"pg_(try_)?advisory|\bfor (no key )?update\b|\bfor (key )?share\b|\block table\b|\block [\w, ]+ in [\w ]+ mode\b",
+    re.IGNORECASE,
+)
 
 
 def locking(tree: ast.AST) -> Iterator[int]:
@@ -20,10 +27,9 @@ def locking(tree: ast.AST) -> Iterator[int]:
     for node in ast.walk(tree):
         if isinstance(node, ast.Attribute) and node.attr == "with_for_update":
             yield node.lineno
-        if isinstance(node, ast.Constant) and isinstance(node.value, str):
-            words = node.value.lower()
-            if "pg_advisory" in words or "pg_try_advisory" in words or "for update" in words or "lock table" in words:
-                yield node.lineno
+        text = node.value if isinstance(node, ast.Constant) else None
+        if isinstance(text, str) and LOCKS.search(" ".join(text.split())):
+            yield node.lineno
 
 
 def test_no_other_module_locks() -> None:
@@ -40,6 +46,23 @@ def test_every_kind_of_lock_is_found() -> None:
     """The search finds what it should."""
     code = 'query.with_for_update()\ntext("SELECT pg_advisory_xact_lock(1)")\ntext("SELECT id FROM x FOR UPDATE")\n'
     assert list(locking(ast.parse(code))) == [1, 2, 3]
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "SELECT pg_try_advisory_lock(1)",
+        "SELECT pg_advisory_lock_shared(1)",
+        "SELECT id FROM x FOR NO KEY UPDATE",
+        "SELECT id FROM x\nFOR  UPDATE OF x",
+        "SELECT id FROM x for share",
+        "SELECT id FROM x FOR KEY SHARE NOWAIT",
+        "LOCK TABLE x",
+        "LOCK x IN SHARE MODE",
+    ],
+)
+def test_every_locking_statement_is_found(statement: str) -> None:
+    assert list(locking(ast.parse(f"text({statement!r})"))) == [1]
 
 
 def test_every_table_has_its_place() -> None:
