@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from prebuild_tasks.builds.lease import HARD_GRACE
     from prebuild_tasks.builds.lost import lost_builds, take_back
     from prebuild_tasks.builds.masking import masked
+    from prebuild_tasks.builds.rules import deletion_reason
     from prebuild_tasks.builds.runner import BuildRunner
     from prebuild_tasks.builds.spec import StoredSpec, read_specs, resolve_parameters, workspace_spec
     from prebuild_tasks.builds.store import pending_by_queue
@@ -23,6 +24,7 @@ __all__ = [
     "IsolatedProcesses",
     "LostBuild",
     "StoredSpec",
+    "deletion_reason",
     "failed_builds",
     "lost_builds",
     "masked",
@@ -51,6 +53,7 @@ if not TYPE_CHECKING:  # mypy would take every name for defined
                 "take_back",
             ),
             "masking": ("masked",),
+            "rules": ("deletion_reason",),
             "runner": ("BuildRunner",),
             "spec": (
                 "StoredSpec",

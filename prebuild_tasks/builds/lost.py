@@ -37,7 +37,6 @@ def lost_builds(connection: Connection, before: datetime, runner_prefix: str = "
             m.Build.preset_id,
             m.Build.created_at,
             m.Workspace.host,
-            m.Workspace.owner,
             m.Workspace.name,
             m.Build.initiator,
             m.Build.reason,

@@ -95,7 +95,6 @@ class LostBuild:
     created_at: datetime
     host: str
     """The machine that the workspace is bound to; empty: none."""
-    owner: str
     name: str
     """The workspace's name."""
     initiator: str

@@ -9,7 +9,15 @@ from itertools import islice
 import structlog
 from sqlalchemy import ColumnElement, Connection, and_, case, func, literal, or_, select
 
-from prebuild_tasks.builds import LostBuild, failed_builds, lost_builds, pending_by_queue, record_failure, take_back
+from prebuild_tasks.builds import (
+    LostBuild,
+    deletion_reason,
+    failed_builds,
+    lost_builds,
+    pending_by_queue,
+    record_failure,
+    take_back,
+)
 from prebuild_tasks.config import Settings
 from prebuild_tasks.db.engine import Database
 from prebuild_tasks.db.types import UtcDateTime
@@ -37,6 +45,7 @@ from prebuild_tasks.workspaces import (
     NewBuild,
     awaiting_owner,
     delete_workspaces,
+    is_pool_start,
     repeat_failed,
     work_of,
 )
@@ -44,6 +53,8 @@ from prebuild_tasks.workspaces import (
 log = structlog.get_logger(__name__)
 
 BATCH = 500
+_LOST_CODE = "lost"
+"""The error code of a build that lost its worker."""
 _DOUBLINGS = 7
 """Maximum number of doublings of the interval after which a build is published again."""
 
@@ -93,10 +104,9 @@ def take_back_lost(database: Database, settings: Settings, runner_prefix: str = 
 def _take_back(connection: Connection, settings: Settings, row: LostBuild, now: datetime) -> SweepResult:
     status, error = after_loss(row.status, row.attempt, settings.build_attempts)
     canceling = status is BuildStatus.CANCELED
-    pool_start = row.transition is Transition.START and row.owner == PREBUILDS_OWNER
-    if status is BuildStatus.FAILED and pool_start:
+    if status is BuildStatus.FAILED and is_pool_start(row.transition, row.reason):
         record_failure(connection, row.preset_id, row.created_at, error)
-    if not take_back(connection, row, status, now, error, "canceled" if canceling else "lost"):
+    if not take_back(connection, row, status, now, error, "canceled" if canceling else _LOST_CODE):
         connection.rollback()
         return SweepResult()
     log.warning("build_lost", build=str(row.id), attempt=row.attempt, runner=row.runner, now=status.value)
@@ -105,7 +115,7 @@ def _take_back(connection: Connection, settings: Settings, row: LostBuild, now: 
         return SweepResult(retaken=1, follow_up=FollowUp.of([again], [row.preset_id]))
     builds: list[NewBuild] = []
     if row.transition is Transition.START and (canceling or awaiting_owner(connection, row.workspace_id)):
-        reason = "canceled" if canceling else "not_built"
+        reason = deletion_reason(_LOST_CODE, unwanted=canceling)
         builds = delete_workspaces(connection, [row.workspace_id], reason=reason, initiator=row.initiator, now=now)
     return SweepResult(ended=1, follow_up=FollowUp.of(builds, [row.preset_id]))
 

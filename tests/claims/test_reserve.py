@@ -228,5 +228,8 @@ def test_a_lost_build_for_a_person_is_taken_up_again(database: Database, setting
             assert store.take(connection, begun.follow_up.builds[0].id, "runner", "", database.now(connection)), attempt
         take_back_lost(database, settings, "runner")
     assert [(w.transition, w.reason) for w in mine(database)] == [(Transition.DELETE, "not_built")]  # type: ignore[attr-defined]
+    with database.read() as connection:
+        failures = connection.execute(select(m.Preset.failures_in_row)).scalar_one()
+    assert failures == 1, "it counts for the pool like a start that the provisioner failed"
     with pytest.raises(ClaimMissError, match="it lost its worker 3 times"):
         claim(database, request)
