@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
-from sqlalchemy import Connection, func, literal, or_, select
+from sqlalchemy import Connection, func, select
 
 from prebuild_tasks.claims.rules import miss_reason_of
 from prebuild_tasks.claims.types import Pool
 from prebuild_tasks.model.vocabulary import BuildStatus, MissReason
-from prebuild_tasks.reconcile import is_expired_sql
+from prebuild_tasks.reconcile import desired_now, is_expired_sql, read_declared
 from prebuild_tasks.schema import tables as m
 from prebuild_tasks.schema.conditions import IS_CLAIMABLE, IS_LIVE_PREBUILD
 
@@ -29,8 +29,6 @@ def miss_reason(connection: Connection, pools: Sequence[Pool], now: datetime) ->
     ).one()
     if reason := miss_reason_of(pools, starting=row.starting, expired=row.expired):
         return reason
-    has_schedule = select(m.PresetSchedule.preset_id).where(m.PresetSchedule.preset_id.in_(ids))
-    wanted = select(literal(1)).where(
-        or_(select(m.Preset.id).where(m.Preset.id.in_(ids), m.Preset.desired > 0).exists(), has_schedule.exists())
-    )
-    return MissReason.EMPTY_POOL if connection.execute(wanted).first() else MissReason.NOT_DESIRED
+    declared = read_declared(connection, m.Preset.id.in_(ids))
+    is_desired = any(desired_now(item.preset, now) for item in declared)
+    return MissReason.EMPTY_POOL if is_desired else MissReason.NOT_DESIRED

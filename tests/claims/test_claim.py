@@ -108,6 +108,29 @@ templates:
     assert miss.value.reason == "not_desired"
 
 
+@pytest.mark.parametrize(
+    ("desired", "hours", "scheduled", "reason"),
+    [
+        (3, "*", 0, "not_desired"),
+        (0, "*", 3, "empty_pool"),
+        (0, "other", 3, "not_desired"),
+        (3, "other", 0, "empty_pool"),
+    ],
+)
+def test_a_miss_asks_for_the_size_that_is_desired_now(
+    database: Database, settings: Settings, desired: int, hours: str, scheduled: int, reason: str
+) -> None:
+    """Previously, any schedule counted as a desire, and a schedule to 0 as none."""
+    if hours == "other":
+        with database.read() as connection:
+            hours = str((database.now(connection).hour + 12) % 24)
+    cron = f'schedules: [{{cron: "* {hours} * * *", desired: {scheduled}}}]'
+    declare(database, settings, desired, extra=f"timezone: UTC, {cron}")
+    with pytest.raises(ClaimMissError) as miss:
+        take(database)
+    assert miss.value.reason == reason
+
+
 MATCH = """
 schema: 1
 templates:
