@@ -160,7 +160,7 @@ def _only_changes_of(event: HistoryEvent, mentions: Sequence[str]) -> HistoryEve
 def _workspace(connection: Connection, name: str) -> str | None:
     """Return the id of the workspace of this name, or the newest of several; None: there is none.
 
-    A workspace that exists goes before deleted ones.
+    A workspace that exists goes before deleted ones. Of several created at the same time, the first by owner is chosen.
     """
     table = m.Workspace
     if identity := as_id(name):
@@ -168,5 +168,6 @@ def _workspace(connection: Connection, name: str) -> str | None:
     owner, _, short = name.rpartition("/")
     # A claimed workspace can also be found by the name that it had as a prebuild.
     named = table.name.in_((short, short.removeprefix(PREBUILD_PREFIX)))
-    query = select(table.id).where(named).order_by(table.deleted_at.is_not(None), table.created_at.desc()).limit(1)
+    order = (table.deleted_at.is_not(None), table.created_at.desc(), table.owner, table.id)
+    query = select(table.id).where(named).order_by(*order).limit(1)
     return connection.execute(query.where(table.owner == owner) if owner else query).scalar_one_or_none()

@@ -38,7 +38,7 @@ _FOUND_COLUMNS = [m.Workspace.__table__.c[field.name] for field in fields(FoundW
 def find_workspace(connection: Connection, name: str) -> FoundWorkspace:
     """Find a workspace by id, `owner/name` or name. Raises NotFoundError, or RefusedError if several match."""
     owner, _, short = name.rpartition("/")
-    query = select(*_FOUND_COLUMNS).where(m.Workspace.deleted_at.is_(None))
+    query = select(*_FOUND_COLUMNS).where(m.Workspace.deleted_at.is_(None)).order_by(m.Workspace.owner, m.Workspace.id)
     if identity := as_id(name):
         query = query.where(m.Workspace.id == identity)
     else:
