@@ -34,7 +34,7 @@ class _Spelling:
     command: str
     """A template with the fields `{subject}` and `{version}`."""
     lead: str = "run"
-    """The words before the command, when the error has no hint of its own."""
+    """The words before the command, when the error has no hint of its own; empty: the command stands by itself."""
     joint: str = ""
     """The words between a hint and the command, for a command that does not itself do what the hint says."""
     placeholder: str = ""
@@ -57,7 +57,7 @@ _SPELLINGS: Mapping[RemedyKind, _Spelling] = {
     RemedyKind.RESUME: _Spelling("prebuild resume {subject}"),
     RemedyKind.UNBLOCK_POOL: _Spelling("prebuild unblock {subject}"),
     RemedyKind.PROMOTE_VERSION: _Spelling("prebuild promote {subject} {version}"),
-    RemedyKind.CLAIM_WORKSPACE: _Spelling("prebuild claim {subject} --owner NAME", placeholder="template/preset"),
+    RemedyKind.CLAIM_WORKSPACE: _Spelling("prebuild claim {subject} --owner NAME", "", placeholder="template/preset"),
     RemedyKind.RELEASE_WORKSPACE: _Spelling("prebuild release {subject}", placeholder="WORKSPACE"),
     RemedyKind.DELETE_WORKSPACE: _Spelling("prebuild delete {subject}"),
     RemedyKind.LIST_WORKSPACES: _Spelling("prebuild workspaces", "see", "; see"),
@@ -94,7 +94,7 @@ def next_step(hint: str, remedy: Remedy | None, start: StartCommands = EMBEDDED)
         return hint
     spelling = _spelling(remedy, start)
     if hint in ("", str(remedy)):
-        return f"{spelling.lead}: {spelling.command}"
+        return f"{spelling.lead}: {spelling.command}" if spelling.lead else spelling.command
     return f"{hint}{spelling.joint}: {spelling.command}"
 
 

@@ -53,7 +53,7 @@ SPELLED = {
     Remedy(K.RESUME, "dev/small"): ("run", "prebuild resume dev/small"),
     Remedy(K.UNBLOCK_POOL, "dev/small"): ("run", "prebuild unblock dev/small"),
     Remedy(K.PROMOTE_VERSION, "dev", "v2"): ("run", "prebuild promote dev v2"),
-    Remedy(K.CLAIM_WORKSPACE): ("run", "prebuild claim template/preset --owner NAME"),
+    Remedy(K.CLAIM_WORKSPACE): ("", "prebuild claim template/preset --owner NAME"),
     Remedy(K.RELEASE_WORKSPACE): ("run", "prebuild release WORKSPACE"),
     Remedy(K.RELEASE_WORKSPACE, "ada/one"): ("run", "prebuild release ada/one"),
     Remedy(K.DELETE_WORKSPACE, "prebuild-1"): ("run", "prebuild delete prebuild-1"),
@@ -94,7 +94,7 @@ OPTIONS_OF = {
 def test_each_remedy_has_its_words(remedy: Remedy) -> None:
     lead, command = SPELLED[remedy]
     assert spell(remedy, START) == command
-    assert next_step("", remedy, START) == f"{lead}: {command}"
+    assert next_step("", remedy, START) == (f"{lead}: {command}" if lead else command)
     assert next_step("with a hint", remedy, START) == f"with a hint{JOINTS.get(remedy.kind, '')}: {command}"
 
 
