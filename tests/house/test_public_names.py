@@ -8,6 +8,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -219,6 +220,9 @@ ROW_0_1: dict[str, Callable[[WorkspaceView], object]] = {
     "values": lambda row: list(row.values()),
     "items": lambda row: list(row.items()),
     "dict": dict,
+    "copy": lambda row: row.copy(),
+    "or": lambda row: (row | {"state": "x", "colour": 7}, {"state": "x", "colour": 7} | row),
+    "eq": lambda row: (row == dict(row), dict(row) == row, row == {}, row != dict(row)),
     "splat": lambda row: {**row},  # type: ignore[dict-item]
 }
 """What programs written for release 0.1 do with a row, which was a dict."""
@@ -234,6 +238,22 @@ def test_a_workspace_can_be_used_as_the_dict_of_release_0_1(use: str, view: Work
     with pytest.warns(DeprecationWarning, match="no longer a dict") as warned:
         assert ROW_0_1[use](view) == ROW_0_1[use](row)  # type: ignore[arg-type]
     assert {one.filename for one in warned} == {__file__}, "the caller is named"
+
+
+def test_workspaces_are_compared_without_a_warning(view: WorkspaceView) -> None:
+    other = replace(view, owner="bob")
+    assert view == replace(view)
+    assert view not in (other, None, 7)
+    assert {view: 1, other: 2}[replace(view)] == 1
+
+
+def test_a_workspace_cannot_be_changed(view: WorkspaceView) -> None:
+    """The documentation lists what broke."""
+    for name in ("pop", "popitem", "setdefault", "update", "clear"):
+        assert not hasattr(view, name)
+        assert f"`{name}`" in (Path(__file__).parents[2] / "docs/python-api.md").read_text()
+    with pytest.raises(TypeError):
+        view["state"] = "x"  # type: ignore[index]
 
 
 def test_a_workspace_reports_itself_as_json_without_a_warning(view: WorkspaceView) -> None:

@@ -6,12 +6,12 @@ This module is for release 0.2 only.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
 from datetime import datetime
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class FormerRow:
     """A view whose fields can also be read as items of a dict, an instant as text, with a DeprecationWarning."""
 
@@ -60,6 +60,38 @@ class FormerRow:
         """Return the names and values of the fields."""
         _warn("use report() for a dict")
         return [(name, self._item(name)) for name in self._names()]
+
+    def copy(self) -> dict[str, object]:
+        """Return the fields as a dict."""
+        _warn("use report() for a dict")
+        return self._row()
+
+    def __or__(self, other: Mapping[str, object]) -> dict[str, object]:
+        """Return the fields as a dict, with other items added or replaced."""
+        _warn("use report() for a dict")
+        return {**self._row(), **other}
+
+    def __ror__(self, other: Mapping[str, object]) -> dict[str, object]:
+        """Return a dict with the fields added or replaced."""
+        _warn("use report() for a dict")
+        return {**other, **self._row()}
+
+    def __eq__(self, other: object) -> bool:
+        """Compare the fields with those of another view, or with the items of a dict."""
+        if isinstance(other, dict):
+            _warn("compare attributes, or report()")
+            return self._row() == other
+        return self._values() == other._values() if isinstance(other, type(self)) else NotImplemented
+
+    def __hash__(self) -> int:
+        """Return the hash of the fields."""
+        return hash(self._values())
+
+    def _row(self) -> dict[str, object]:
+        return {name: self._item(name) for name in self._names()}
+
+    def _values(self) -> tuple[object, ...]:
+        return tuple(getattr(self, name) for name in self._names())
 
     def _names(self) -> list[str]:
         return [field.name for field in fields(self)]

@@ -14,7 +14,7 @@ def _iso(instant: datetime | None) -> str | None:
     return None if instant is None else instant.isoformat()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)  # FormerRow compares
 class WorkspaceView(FormerRow):
     """One workspace that is not deleted."""
 
