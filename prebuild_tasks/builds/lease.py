@@ -199,7 +199,7 @@ class LeaseKeeper:
                 now = self._database.now(connection)
                 leases = {item.id: item for item in store.renew_leases(connection, self.runner, ids, now)}
         except Exception as error:  # noqa: BLE001 - one failed renewal must not end the thread
-            log.warning("heart_missed", error=str(error))
+            log.warning("lease_not_renewed", error=str(error))
             if monotonic() - self._renewed_at > self._timeout:
                 # The leases have run out: other runners may have these builds by now.
                 for running in builds:

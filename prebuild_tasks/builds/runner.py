@@ -144,7 +144,7 @@ class BuildRunner:
             with self._database.write() as connection:
                 store.renew_leases(connection, name, [build_id], self._database.now(connection))
         except PrebuildError as error:
-            log.warning("heart_missed", build=build_id, error=str(error))
+            log.warning("lease_not_renewed", build=build_id, error=str(error))
 
     def _run(self, build: TakenBuild, on_begin: Callable[[], None] = lambda: None) -> BuildResult:
         started = monotonic()

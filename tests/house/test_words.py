@@ -35,7 +35,7 @@ LEFT_OUT = (
 )
 
 PHRASES = {
-    "lease": r"\b[Hh]eart\b|_heart\b",
+    "lease": r"\b[Hh]eart\b|_heart\b|\bheart_",
     "isolated": r"\bApart\b|\b(?:is|are|runs?|ran|builds?|built|attempt) apart\b|\bapart_|_apart\b",
     "contender": r"[Hh]ungry",
     "shared limit": r"\b[Pp]ots?\b",
@@ -50,7 +50,8 @@ PHRASES = {
     "gradually": r"\bby and by\b",
     "RestsWithHost": r"\bSuspendable\b",
     "is not a": r"(?<![Tt]here )\bis no\b(?! (?:longer|more)\b)",
-    "no scheduler is running": r"\bno beat is alive\b",
+    "no scheduler is running": r"\bno beat is alive\b|\bno tick (?:comes|has come)\b",
+    "running, or not being reconciled": r"\bis alive, so nothing\b|\bso nothing is decided\b",
     "crashed their worker": r"\bended with their process\b",
     "a noun or an imperative": r"\bWhom\b",
     "a sentence that stands by itself": r"\"\"\"The same\b|\bThe same, for\b",
