@@ -99,9 +99,11 @@ class BuildRunner:
             if isinstance(build, NextBuild):
                 if self._run_isolated(build.id, wait=wait):
                     return BuildResult("apart", build.id)
-                # Another runner took it, or every process is busy. The message still allows one build: take any other.
+                # Another runner took it, or every isolated process is busy. The message still allows one build: take
+                # any other that this process may run itself.
                 build = self._retrying(lambda: self._take(build_id, untried=True))
                 if build is None:
+                    # Those that are left, if any, have lost a worker before and need an isolated process: wait for one.
                     wait = True
                     continue
             return self._run(build) if isinstance(build, TakenBuild) else BuildResult("idle")

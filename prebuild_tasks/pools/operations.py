@@ -62,7 +62,7 @@ def resume(database: Database, name: str = "", *, actor: str) -> OperationResult
         now = database.now(connection)
         if name:
             presets = pool_presets(connection, name)
-            preset_id = presets[-1]
+            preset_id = presets[-1]  # the active version's: history names one preset of the pool
             cleared = update(m.Preset).where(m.Preset.id.in_(presets), m.Preset.paused.is_not(None))
             changed = connection.execute(cleared.values(paused=null())).rowcount > 0
             ids = presets
@@ -160,7 +160,7 @@ def _store_pause(connection: Connection, name: str, paused: StoredPause, actor: 
     if name:
         presets = pool_presets(connection, name)
         connection.execute(update(m.Preset).where(m.Preset.id.in_(presets)).values(paused=dict(paused)))
-        return presets[-1]
+        return presets[-1]  # the active version's: history names one preset of the pool
     values = {"value": dict(paused), "updated_at": now, "updated_by": actor}
     changed = connection.execute(update(m.Setting).where(m.Setting.key == PAUSED_KEY).values(values))
     if changed.rowcount == 0:

@@ -59,6 +59,7 @@ class PoolReconciler:
         if redelivered:
             count_lost_turn(self._database, self._settings, preset_id)
 
+        # Flower shows the pool's name with a message. `send_again` is called after the turn, which tells the name.
         shown: dict[str, str] = {}
 
         def send_again() -> None:

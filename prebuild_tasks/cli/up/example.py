@@ -8,6 +8,9 @@ from pathlib import Path
 
 from prebuild_tasks.errors import InputError
 
+_PACKAGE = Path(__file__).parents[2]
+"""The directory of `prebuild_tasks`."""
+
 
 def example(data_dir: Path) -> tuple[list[Path], list[dict[str, object]]]:
     """Return the example's pools files and overlays.
@@ -18,7 +21,8 @@ def example(data_dir: Path) -> tuple[list[Path], list[dict[str, object]]]:
 
 
 def _pools_file() -> Path:
-    for directory in (Path(__file__).parents[3] / "examples", Path(__file__).parents[2] / "examples"):
+    # In a checkout, `examples` stands beside the package; a wheel has it inside the package.
+    for directory in (_PACKAGE.parent / "examples", _PACKAGE / "examples"):
         if (directory / "pools.yaml").exists():
             return directory / "pools.yaml"
     raise InputError("the example pools file is not installed", hint="name a file: prebuild up --file pools.yaml")
@@ -26,7 +30,7 @@ def _pools_file() -> Path:
 
 def _checkout() -> Path | None:
     """Return the project's checkout that the command runs from; None without one."""
-    root = Path(__file__).parents[3]
+    root = _PACKAGE.parent
     return root if (root / ".git").exists() and (root / "pyproject.toml").exists() else None
 
 

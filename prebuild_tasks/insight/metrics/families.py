@@ -47,14 +47,14 @@ class Families:
 
 def add_numbers(families: Families, numbers: Numbers) -> None:
     """Add everything that was read from the database."""
-    _everything(families, numbers)
+    _installation(families, numbers)
     for pool in numbers.pools:
         _pool(families, pool)
     _counted(families, numbers)
     _histograms(families, numbers)
 
 
-def _everything(families: Families, numbers: Numbers) -> None:
+def _installation(families: Families, numbers: Numbers) -> None:
     families.add("prebuild_reconciliation_paused", (), numbers.paused_for > 0)
     families.add("prebuild_reconciliation_paused_seconds", (), numbers.paused_for)
     for queue, age in numbers.pending_age.items():

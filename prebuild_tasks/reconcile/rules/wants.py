@@ -77,20 +77,21 @@ def _active(pool: PoolVersion, others: OtherVersions, state: ReconciliationState
     within the desired size plus the surge.
     """
     live, expired, _, starting, _, _, pending, _ = pool.counts
-    kept = due = older = surge = 0
+    own_outdated = due = older_versions = surge = 0
     if pool.rolling is not None:
-        kept = min(pool.outdated.second_choices, missing(state.desired, state.eligible))
+        # Second choices stay, the newest first, only for as many as lack a ready replacement.
+        own_outdated = min(pool.outdated.second_choices, missing(state.desired, state.eligible))
         due = pool.outdated.due
-        older = min(others.second_choices, missing(state.desired, state.eligible + kept))
-        surge = max(pool.rolling.max_surge, 1) if kept or due or older else 0
+        older_versions = min(others.second_choices, missing(state.desired, state.eligible + own_outdated))
+        surge = max(pool.rolling.max_surge, 1) if own_outdated or due or older_versions else 0
     ceiling = state.desired + surge
-    fresh = live - due + starting
-    held = live + starting + kept
-    surplus = max(fresh - state.desired, held - ceiling, 0)
+    lasting = live - due + starting  # those that need no replacement yet
+    occupied = live + starting + own_outdated  # those of this version that count against the ceiling
+    surplus = max(lasting - state.desired, occupied - ceiling, 0)
     turn = Quantities(
-        delete=expired - kept + state.extraneous,
+        delete=expired - own_outdated + state.extraneous,
         cancel=min(surplus, pending, starting),
-        create=max(min(state.desired - fresh, ceiling - held - older), 0),
+        create=max(min(state.desired - lasting, ceiling - occupied - older_versions), 0),
     )
     return turn, ceiling
 
