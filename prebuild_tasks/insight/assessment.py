@@ -20,9 +20,9 @@ from prebuild_tasks.messaging import BUILDS, DEFAULT, EVENTS, RECONCILE
 from prebuild_tasks.model.names import PoolName
 from prebuild_tasks.reconcile import (
     ALONE,
-    Grant,
     LimitReason,
     Limits,
+    NextTurn,
     OtherVersions,
     PoolRow,
     PoolVersion,
@@ -81,9 +81,9 @@ class Assessment(NamedTuple):
     """The numbers of one pool, what its next turn does, and what holds it back."""
 
     wanted: Wanted
-    grant: Grant
-    """How many creations the limits allow."""
+    next_turn: NextTurn
     reason: Reason
+    """Why the pool lacks eligible prebuilds."""
     budget: Budget | None
     """The limit that allows no further creation at present."""
 
@@ -94,13 +94,14 @@ class Assessment(NamedTuple):
 
     @property
     def turn(self) -> Quantities:
-        """The quantities of the next turn, if it is not held back."""
-        return self.wanted.turn._replace(create=self.grant.number)
+        """What the next turn does, as soon as there is a worker for it."""
+        return self.next_turn.does
 
     @property
     def limited_by(self) -> LimitReason | None:
         """The limit that lets the next turn create only some of the wanted prebuilds; None: no limit does."""
-        return self.grant.limit.reason if self.grant.limit and self.grant.number else None
+        limit = self.next_turn.grant.limit
+        return limit.reason if limit and self.turn.create else None
 
     @property
     def second_choices(self) -> int:
@@ -159,7 +160,7 @@ def assess(row: PoolRow, context: AssessmentContext) -> Assessment:
         usage = context.usage[row.counted.organization_id]
         budget = Budget(limit.reason, limit.used, limit.most or 0, usage.name, usage.claimed, turn.grant.is_share)
     reason = why_short(wanted, turn, context.workers, row.failure)
-    return Assessment(wanted, turn.grant, reason, budget)
+    return Assessment(wanted, turn, reason, budget)
 
 
 def _limits(row: PoolRow, context: AssessmentContext) -> Limits:

@@ -10,10 +10,10 @@ if TYPE_CHECKING:
     from prebuild_tasks.reconcile.locks import Locks
     from prebuild_tasks.reconcile.loop import PoolReconciler
     from prebuild_tasks.reconcile.port import Reconciler, ReconciliationOrchestrator, TickNotDue, TickReport, TurnReport
-    from prebuild_tasks.reconcile.rules.backoff import backoff_until, retry_at, slow_start_after
+    from prebuild_tasks.reconcile.rules.backoff import retry_at, slow_start_after
     from prebuild_tasks.reconcile.rules.contenders import contenders, is_divided_among
     from prebuild_tasks.reconcile.rules.decide import decide, order_presets
-    from prebuild_tasks.reconcile.rules.limits import Grant, LimitReason, Limits, SharedLimit, share_limits
+    from prebuild_tasks.reconcile.rules.limits import LimitReason, Limits, SharedLimit, share_limits
     from prebuild_tasks.reconcile.rules.model import (
         Action,
         BackOff,
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
         RunningPrebuild,
         Usage,
     )
-    from prebuild_tasks.reconcile.rules.next_turn import next_turn
+    from prebuild_tasks.reconcile.rules.next_turn import NextTurn, next_turn
     from prebuild_tasks.reconcile.rules.reasons import Reason
     from prebuild_tasks.reconcile.rules.rollout import (
         ALONE,
@@ -65,11 +65,11 @@ __all__ = [
     "CancelPending",
     "Create",
     "GlobalSnapshot",
-    "Grant",
     "LimitReason",
     "Limits",
     "Lock",
     "Locks",
+    "NextTurn",
     "OtherVersions",
     "PoolReconciler",
     "PoolRow",
@@ -91,7 +91,6 @@ __all__ = [
     "Usage",
     "Wanted",
     "WorkerAvailability",
-    "backoff_until",
     "contenders",
     "decide",
     "desired_at",
@@ -142,7 +141,6 @@ if not TYPE_CHECKING:  # mypy would take every name for defined
                 "TurnReport",
             ),
             "rules.backoff": (
-                "backoff_until",
                 "retry_at",
                 "slow_start_after",
             ),
@@ -155,7 +153,6 @@ if not TYPE_CHECKING:  # mypy would take every name for defined
                 "order_presets",
             ),
             "rules.limits": (
-                "Grant",
                 "LimitReason",
                 "Limits",
                 "SharedLimit",
@@ -175,7 +172,10 @@ if not TYPE_CHECKING:  # mypy would take every name for defined
                 "RunningPrebuild",
                 "Usage",
             ),
-            "rules.next_turn": ("next_turn",),
+            "rules.next_turn": (
+                "NextTurn",
+                "next_turn",
+            ),
             "rules.reasons": ("Reason",),
             "rules.rollout": (
                 "ALONE",

@@ -5,9 +5,12 @@ from __future__ import annotations
 import random
 import re
 from contextlib import suppress
+from datetime import timedelta
+from typing import Any
 
 import pytest
 
+from prebuild_tasks.builds.failures import record_failure
 from prebuild_tasks.claims.take import claim
 from prebuild_tasks.claims.types import ClaimRequest
 from prebuild_tasks.config import Settings
@@ -16,15 +19,18 @@ from prebuild_tasks.errors import ClaimMissError
 from prebuild_tasks.insight.explain.gather import explain_preset
 from prebuild_tasks.insight.explain.rules import About
 from prebuild_tasks.insight.status.pools import pools
-from prebuild_tasks.model.vocabulary import BuildStatus
+from prebuild_tasks.model.vocabulary import BuildStatus, PresetStatus
 from prebuild_tasks.pools.declare import apply
-from prebuild_tasks.pools.operations import invalidate
+from prebuild_tasks.pools.operations import invalidate, pause
 from prebuild_tasks.pools.options import ApplyOptions
+from prebuild_tasks.reconcile.loop import count_lost_turn
+from prebuild_tasks.reconcile.rules.backoff import LOST_TURNS_FREE
 from prebuild_tasks.reconcile.rules.reasons import Reason
+from prebuild_tasks.reconcile.store.write import set_preset_status
 from prebuild_tasks.reconcile.turn import reconcile_preset
 from prebuild_tasks.remedies import RemedyKind
 from prebuild_tasks.schema.lookup import resolve_preset
-from tests.support.builders import PRESET, age, declare, finish_builds, jump, staffed, workspaces
+from tests.support.builders import PRESET, age, declare, fill, finish_builds, jump, preset_id, staffed, workspaces
 from tests.support.pool_files import load_text
 
 _STEPS = 8
@@ -51,8 +57,7 @@ def turns(database: Database, settings: Settings) -> list[Reason]:
         did = {"delete": result.deleted, "cancel": result.canceled, "create": result.created}
         told = f"{name}: {row.next_action} ({row.reason}); {[link.sentence for link in explained.explanation.chain]}"
         assert {verb: announced(row.next_action, verb) for verb in did} == did, told
-        if row.reason not in ("backoff", "hard_limited"):
-            assert explained.facts.turn._asdict() == did, told
+        assert explained.facts.turn._asdict() == did, told
         assert row.reason == explained.facts.reason.value, told
         if row.reason == "not_yet":
             assert result.outcome == "changed", f"have its turn now, it says: {told}"
@@ -162,3 +167,67 @@ templates: [{{name: dev, config: {config}, presets: [{sizes}]}}]
         finish_builds(database, limit=chance.randint(0, 6))
     assert Reason.NOT_YET in seen
     assert seen & {Reason.ORGANIZATION_BUILDS, Reason.QUOTA, Reason.GLOBAL_BUILDS}
+
+
+WANTS: dict[str, dict[str, Any]] = {
+    "fewer": {"desired": 2},
+    "more": {"desired": 7},
+    "others": {"start": "false"},
+    "others gradually": {"start": "false", "extra": "replace: {strategy: rolling, max_surge: 2}"},
+}
+HELD_BACK = (Reason.PAUSED, Reason.LOST_TURNS, Reason.BACKOFF, Reason.HARD_LIMITED, Reason.VALIDATION_FAILED)
+
+
+def hold_back(database: Database, settings: Settings, why: Reason) -> None:
+    """Let the pool get no turns, or create nothing in them."""
+    preset = preset_id(database)
+    if why is Reason.PAUSED:
+        pause(database, PRESET, actor="ada")
+    elif why is Reason.LOST_TURNS:
+        for _ in range(LOST_TURNS_FREE + 1):
+            count_lost_turn(database, settings, preset)
+    else:
+        with database.write() as connection:
+            now = database.now(connection)
+            if why is Reason.VALIDATION_FAILED:
+                set_preset_status(connection, preset, PresetStatus.VALIDATION_FAILED, "no TOKEN")
+            elif why is Reason.BACKOFF:
+                record_failure(connection, preset, now, "no disk")
+            else:
+                for _ in range(settings.failure_hard_limit):
+                    record_failure(connection, preset, now - timedelta(hours=2), "no disk")
+
+
+@pytest.mark.parametrize("wants", WANTS)
+@pytest.mark.parametrize("why", HELD_BACK)
+def test_a_pool_that_is_held_back(database: Database, settings: Settings, why: Reason, wants: str) -> None:
+    """Of a pool that rested, `status` used to announce `delete 2`; of a paused one, `next_turn` did."""
+    declare(database, settings, 4)
+    fill(database, settings)
+    staffed(database, settings)
+    declare(database, settings, yes=True, **{"desired": 4, **WANTS[wants]})
+    hold_back(database, settings, why)
+    row = pools(database, settings)[0]
+    assert row.next_action.startswith("rest until ") is (why is Reason.LOST_TURNS)
+    assert row.reason == (Reason.NONE if wants == "fewer" else why)
+    assert len(turns(database, settings) + turns(database, settings)) >= 2
+
+
+def test_a_full_pool_that_creates_nothing(database: Database, settings: Settings) -> None:
+    """A blocked pool that was full, but had to replace some ahead of their expiry, used to announce `create 1`."""
+    declare(database, settings, 4, extra="ttl: 1h, ready_timeout: 1m, replace: {strategy: rolling}")
+    fill(database, settings)
+    staffed(database, settings)
+    age(database, 3580)
+    hold_back(database, settings, Reason.HARD_LIMITED)
+    [row] = pools(database, settings)
+    assert (row.reason, row.next_action) == ("none", "hard limited")
+    turns(database, settings)
+
+
+def test_a_rest_without_workers(database: Database, settings: Settings) -> None:
+    declare(database, settings, 4)
+    hold_back(database, settings, Reason.LOST_TURNS)
+    [row] = pools(database, settings)
+    assert row.reason == Reason.NO_WORKER
+    assert row.next_action.endswith(": its last turns crashed their worker, but no worker is running")

@@ -132,15 +132,16 @@ class Facts:
     reason: Reason
     activation: Activation
     processes: Processes
-    backoff_interval: timedelta
     turn: Quantities = field(default_factory=lambda: Quantities(0, 0, 0))
-    """What the next turn will do, if nothing stops it."""
+    """What the next turn does, as soon as there is a worker for it."""
     second_choices: int = 0
     """Outdated prebuilds that can be claimed as second choice until they are replaced."""
     surge: int | None = None
     """The `max_surge` that holds back a part of `missing`; None: it holds nothing back."""
     limited_by: LimitReason | None = None
     """The limit because of which the next turn creates only a part."""
+    backs_off_until: datetime | None = None
+    """The last instant at which the pool creates nothing because of failures; None: it does not wait."""
     pause: Pause | None = None
     status: PresetStatus = PresetStatus.HEALTHY
     status_reason: str = ""

@@ -70,7 +70,7 @@ def _facts(connection: Connection, settings: Settings, row: PoolRow, context: As
         reason=assessment.reason,
         activation=store.read_activation(connection, row.preset_id),
         processes=_processes(settings, context, store.read_bound(connection, row.preset_id)),
-        backoff_interval=context.backoff_interval,
+        backs_off_until=assessment.next_turn.backs_off_until,
         pause=_pause(row),
         # A pool that has failed too often is explained as its turn will find it, not as its status was stored.
         status=PresetStatus.HARD_LIMITED if assessment.reason is Reason.HARD_LIMITED else row.status,

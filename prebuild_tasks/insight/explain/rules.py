@@ -12,7 +12,7 @@ from prebuild_tasks.insight.explain.facts import BuildFact, Facts
 from prebuild_tasks.insight.explain.remedies import Step, steps
 from prebuild_tasks.model.text import instant, listed, number, span
 from prebuild_tasks.model.vocabulary import NEVER_READY_CODE, PresetStatus
-from prebuild_tasks.reconcile import LimitReason, Reason, backoff_until, has_usable_schedules, next_change, schedule_at
+from prebuild_tasks.reconcile import LimitReason, Reason, has_usable_schedules, next_change, schedule_at
 from prebuild_tasks.schema.rules import is_active
 
 
@@ -143,8 +143,8 @@ def _processes(facts: Facts) -> Iterator[Link]:
 
 def _backoff(facts: Facts) -> Iterator[Link]:
     failures = facts.counted.failures
-    until = backoff_until(failures, facts.backoff_interval, facts.now)
-    if failures is None or until is None or not is_active(facts.counted.preset):
+    until = facts.backs_off_until
+    if failures is None or until is None:
         return
     builds = [build for build in facts.failed if build.created_at <= failures.last_build_at][: failures.num_failed]
     which = f" ({listed([_dated(build, facts.now) for build in builds])})" if builds else ""

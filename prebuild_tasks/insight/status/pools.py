@@ -10,7 +10,7 @@ from prebuild_tasks.insight.assessment import Assessment, AssessmentContext, ass
 from prebuild_tasks.insight.explain.facts import Budget
 from prebuild_tasks.model.names import PresetRef
 from prebuild_tasks.model.text import local, number
-from prebuild_tasks.reconcile import LimitReason, PoolRow, Reason, backoff_until, next_change, read_pools
+from prebuild_tasks.reconcile import LimitReason, PoolRow, Reason, next_change, read_pools
 from prebuild_tasks.schema.rules import is_active
 
 
@@ -65,16 +65,19 @@ def _next_action(row: PoolRow, assessment: Assessment, context: AssessmentContex
     if row.paused:
         until = row.paused.get("until")
         return f"paused by {row.paused.get('by', 'somebody')}" + (f" until {until}" if until else "")
-    turn, outdated = assessment.turn, assessment.second_choices
+    turn, outdated, reason = assessment.turn, assessment.second_choices, assessment.reason
     parts = []
     if outdated:
         parts.append(f"replace {outdated}" if is_active(row.preset) else f"{outdated} can be claimed until replaced")
     parts += [f"delete {turn.delete}"] if turn.delete else []
     parts += [f"cancel {turn.cancel}"] if turn.cancel else []
-    if assessment.wanted.turn.create:
-        parts.append(_creation(row, assessment, context))
+    if row.rests_until:
+        until = f"{row.rests_until.astimezone():%H:%M:%S}"
+        parts.append(f"rest until {until}: its last turns crashed their worker" + _but(row, reason))
+    elif assessment.wanted.turn.create:
+        parts.append(_creation(row, assessment))
     elif assessment.state.starting:
-        parts.append(f"wait for {assessment.state.starting}" + _but(row, assessment.reason))
+        parts.append(f"wait for {assessment.state.starting}" + _but(row, reason))
     if row.failed_deletions:
         parts.append(f"delete {row.failed_deletions} again")
     if not parts and is_active(row.preset) and (change := next_change(row.preset, context.now)):
@@ -82,14 +85,15 @@ def _next_action(row: PoolRow, assessment: Assessment, context: AssessmentContex
     return ", ".join(parts)
 
 
-def _creation(row: PoolRow, assessment: Assessment, context: AssessmentContext) -> str:
-    reason, budget = assessment.reason, assessment.budget
+def _creation(row: PoolRow, assessment: Assessment) -> str:
+    reason, budget, turn = assessment.reason, assessment.budget, assessment.next_turn
     missing = max(assessment.wanted.total.create, assessment.wanted.turn.create)
-    if reason in (Reason.HARD_LIMITED, Reason.VALIDATION_FAILED):
-        return reason.value.replace("_", " ")
-    if reason is Reason.BACKOFF:
-        until = backoff_until(row.counted.failures, context.backoff_interval, context.now)
-        return f"back off until {until.astimezone():%H:%M:%S}" if until else "back off"
+    # The pool's reason comes first: it names a status that waits for a person, while the turn's may be a backoff.
+    for blocked in (reason, turn.reason):
+        if blocked in (Reason.HARD_LIMITED, Reason.VALIDATION_FAILED):
+            return blocked.value.replace("_", " ")
+    if until := turn.backs_off_until:
+        return f"back off until {until.astimezone():%H:%M:%S}" + _but(row, reason)
     if budget is None:
         create = assessment.turn.create
         return f"create {create}" + (f" of {missing}" if create < missing else "") + _but(row, reason)
@@ -121,9 +125,6 @@ def _but(row: PoolRow, reason: Reason) -> str:
             return ", but no builds worker is running"
         case Reason.TICK_STALE:
             return ", but no ticks arrive"
-        case Reason.LOST_TURNS:
-            until = f" until {row.rests_until.astimezone():%H:%M:%S}" if row.rests_until else ""
-            return f", but the pool rests{until}: its last turns crashed their worker"
         case Reason.FAILING | Reason.NEVER_READY:
             return f", after {number(row.failures_in_row, 'failure')}"
         case _:

@@ -50,7 +50,6 @@ def facts(
         "reason": reason,
         "activation": Activation("dev", "v1", "v1"),
         "processes": Processes(),
-        "backoff_interval": MINUTE,
     }
     return Facts(**{**values, **more})
 
@@ -148,7 +147,10 @@ CASES: list[tuple[Facts, About, str, list[str]]] = [
         ["prebuild doctor"],
     ),
     (
-        facts(Reason.BACKOFF, failures=RecentFailures(2, NOW - MINUTE), failed=FAILED[:2], failures_in_row=2),
+        facts(
+            Reason.BACKOFF, failures=RecentFailures(2, NOW - MINUTE), backs_off_until=NOW + MINUTE, failed=FAILED[:2],
+            failures_in_row=2,
+        ),
         About.BACKOFF,
         ("creation waits until 12:01:00 UTC (in 60 s), after 2 failures (build 33333333, 60 s ago and build 22222222, "
         "2 min ago)"),
