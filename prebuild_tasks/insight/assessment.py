@@ -98,6 +98,12 @@ class Assessment(NamedTuple):
         return self.next_turn.does
 
     @property
+    def suspended(self) -> Reason | None:
+        """Why the pool gets no turn at all: `paused` or `lost_turns`; None: it gets turns."""
+        reason = self.next_turn.reason
+        return reason if reason in (Reason.PAUSED, Reason.LOST_TURNS) else None
+
+    @property
     def limited_by(self) -> LimitReason | None:
         """The limit that lets the next turn create only some of the wanted prebuilds; None: no limit does."""
         limit = self.next_turn.grant.limit

@@ -57,10 +57,13 @@ def make_plan(database: Database, settings: Settings, declared: DeclaredPools, o
             report = apply_in(connection, settings, read_snapshot, declared, replace(options, yes=True))
             if not report.changed:
                 return Plan(revision, report, [], None)
-            context = read_context(connection, settings, database.now(connection))
+            # The limits are shared by the pools as they are after the change.
+            context = read_context(connection, settings, database.now(connection), readings[-1])
         finally:
             connection.rollback()
-    before, after = (_pools(rows, context) for rows in readings)
+    # The context knows the versions as they are after the change; those before it are assessed from their counts.
+    rows_before, rows_after = readings
+    before, after = _pools(rows_before, replace(context, versions={})), _pools(rows_after, context)
     return Plan(revision, report, plan_pools(before, after), total_cost(before, after))
 
 
@@ -77,7 +80,7 @@ def _pools(rows: Sequence[PoolRow], context: AssessmentContext) -> Pools:
                 assessment.reason,
                 row.rolling,
                 row.cost_per_hour,
-                paused=row.paused is not None,
+                suspended=assessment.suspended,
             )
         )
     return pools

@@ -26,8 +26,8 @@ class VersionState:
     """Why the pool is short; the codes in `_NOT_HELD_BACK` hold no creation back."""
     rolling: bool = False
     cost_per_hour: float | None = None
-    paused: bool = False
-    """Whether the pool is paused, alone or with all others. Deletions then wait, too."""
+    suspended: Reason | None = None
+    """Why the pool gets no turn, so that its deletions wait, too: `paused` or `lost_turns`; None: it gets turns."""
 
     @property
     def cost(self) -> float:
@@ -69,8 +69,8 @@ class PoolPlan:
     replace: int
     why: str
     waits: Reason | None
-    """What would hold the change back. `paused` holds back all of it, any other reason only creation. None: nothing
-    does."""
+    """What would hold the change back. `paused` and `lost_turns` hold back all of it, any other reason only creation.
+    None: nothing does, except that a limit may let only a part through at a time."""
     cost: Cost | None
     """None: the pool never had a cost."""
 
@@ -112,8 +112,8 @@ def _plan(name: PoolName, old: Sequence[VersionState], new: Sequence[VersionStat
     replace = min(create, delete)
     active = _active(new)
     waits = active.reason if active and create and active.reason not in _NOT_HELD_BACK else None
-    if any(item.paused and any(_amounts(item)) for item in new):
-        waits = Reason.PAUSED
+    suspended = next((item.suspended for item in new if item.suspended and any(_amounts(item))), None)
+    waits = suspended or waits
     return PoolPlan(name, create - replace, delete - replace, replace, _why(old, new), waits, _cost(old, new))
 
 
