@@ -22,6 +22,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from prebuild_tasks.errors import InputError
 from prebuild_tasks.model.durations import Duration, Lasting
 from prebuild_tasks.model.invalid import invalid_values
+from prebuild_tasks.remedies import Remedy, RemedyKind
 
 _PASSWORD = re.compile(r"^([a-z][a-z0-9+.-]*://[^/?#:@]*:).+@", re.IGNORECASE | re.DOTALL)
 """Matches up to the last @: an earlier @ is part of a password that was not encoded."""
@@ -251,7 +252,7 @@ def load_settings(environ: Mapping[str, str] | None = None, /, **overrides: Any)
         return Settings(**{**from_files, **values, **overrides})
     except ValidationError as error:
         problems = "; ".join(f"{_variable(item.path)}: {item.message}" for item in invalid_values(error))
-        raise InputError(problems, hint="every variable is described in docs/settings.md") from None
+        raise InputError(problems, remedy=Remedy(RemedyKind.SHOW_SETTINGS)) from None
 
 
 def _from_files(environ: Mapping[str, str]) -> Iterator[tuple[str, str]]:

@@ -75,7 +75,7 @@ _SPELLINGS: Mapping[RemedyKind, _Spelling] = {
     RemedyKind.CHOOSE_OTHER_NAME: _Spelling("--name NAME, or leave it out", "choose another"),
     RemedyKind.REPEAT_REQUEST: _Spelling("--request-id {subject}", "ask again for the same one"),
     RemedyKind.CONFIRM_DELETION: _Spelling("add --yes", "if that is intended"),
-    RemedyKind.CORRECT_PERIOD: _Spelling("--since must be before --until, and not in the future", "correct it"),
+    RemedyKind.CORRECT_PERIOD: _Spelling("--since must be before --until, and not in the future", lead=""),
 }
 
 

@@ -160,7 +160,8 @@ class Database:
             )
         if head < (lowest := self.serves_from()):
             raise InputError(
-                f"this release has schema {head}, but the database {masked_url(self.url)} serves {lowest} and later",
+                f"this release (schema {head}) is too old for the database {masked_url(self.url)}, "
+                f"which needs {lowest} or later",
                 hint="install the release that the other workers run",
             )
 

@@ -98,9 +98,7 @@ def check_owner(value: str) -> str:
     if not owner:
         raise InputError("the owner is empty", remedy=_NAME_OWNER)
     if owner.casefold() == PREBUILDS_OWNER:
-        raise InputError(
-            f"{PREBUILDS_OWNER} is the reserved owner of the pools", hint="claim for a person", remedy=_NAME_OWNER
-        )
+        raise InputError(f"{PREBUILDS_OWNER} is the reserved owner of the pools", remedy=_NAME_OWNER)
     if len(owner) > _OWNER_MAX or not owner.isprintable() or "/" in owner or "\\" in owner:
         raise InputError(
             f"{_shown(owner)} is not a valid owner",

@@ -52,7 +52,7 @@ def require_flower_password(arguments: Sequence[str], environ: MutableMapping[st
             environ["FLOWER_BASIC_AUTH"] = _password_from_settings()
         # An empty option, or one in the configuration file, takes precedence over the environment.
         if not _asks_for_password(_options(own, environ)):
-            _exit("Flower would be open to everyone", "set FLOWER_BASIC_AUTH=user:password")
+            _exit("Flower has no password", "set FLOWER_BASIC_AUTH=user:password")
 
 
 def require_flower_port(arguments: Sequence[str], environ: Mapping[str, str]) -> None:

@@ -128,7 +128,7 @@ def test_bad_input_is_one_sentence(
     ("arguments", "code", "words"),
     [
         (["dev/small", "--owner", ""], 2, "the owner is empty"),
-        (["dev/small", "--owner", "Prebuilds"], 2, "prebuilds is the reserved owner"),
+        (["dev/small", "--owner", "Prebuilds"], 2, "next: name the person who gets the workspace: --owner NAME"),
         (["dev/small", "--owner", "ada", "--name", "mine"], 5, "ada already has a workspace named mine"),
         (["dev/small", "--owner", "ada", "--name", "No Name"], 2, "'No Name' is not a valid workspace name"),
         (["dev/small", "--owner", "bob"], 5, "bob has 2 workspaces, the limit is 2"),

@@ -73,7 +73,7 @@ SPELLED = {
     Remedy(K.CHOOSE_OTHER_NAME): ("choose another", "--name NAME, or leave it out"),
     Remedy(K.REPEAT_REQUEST, "r-1"): ("ask again for the same one", "--request-id r-1"),
     Remedy(K.CONFIRM_DELETION): ("if that is intended", "add --yes"),
-    Remedy(K.CORRECT_PERIOD): ("correct it", "--since must be before --until, and not in the future"),
+    Remedy(K.CORRECT_PERIOD): ("", "--since must be before --until, and not in the future"),
     Remedy(K.APPLY_AS_SOURCE, "team a"): (
         "apply with", "--source 'team a'; or remove it from that source's file, and apply that file with --prune"
     ),

@@ -76,7 +76,7 @@ def test_the_terminal_shows_figures_heat_and_what_follows(cli: Any, past: PastEv
     ("arguments", "words"),
     [
         (["--since", "soon"], "cannot read --since 'soon' as a time"),
-        (["--since", "1h", "--until", "2h"], "--since must be before --until"),
+        (["--since", "1h", "--until", "2h"], "next: --since must be before --until, and not in the future"),
         (["--since", "999999999999d"], "too long ago"),
         (["--since", "2999-01-01"], "not in the future"),
         (["--html", "/nowhere/report.html"], "cannot be written"),

@@ -22,7 +22,7 @@ def test_without_a_password_it_does_not_start() -> None:
     celery = str(Path(sys.executable).with_name("celery"))
     done = subprocess.run([celery, *FLOWER], capture_output=True, text=True, check=False, timeout=60, env={})
     assert done.returncode == 2
-    assert done.stderr == "Flower would be open to everyone\n  next: set FLOWER_BASIC_AUTH=user:password\n"
+    assert done.stderr == "Flower has no password\n  next: set FLOWER_BASIC_AUTH=user:password\n"
 
 
 @pytest.mark.parametrize(
