@@ -273,10 +273,7 @@ def _variable(location: tuple[int | str, ...]) -> str:
 
 
 def masked_url(url: str) -> str:
-    """Replace the password in a URL with `***`.
-
-    In a URL that cannot be parsed, more than the password may be replaced.
-    """
+    """Replace the password in a URL with `***`, and perhaps more in a URL that cannot be parsed."""
     return _QUERY_PASSWORD.sub(r"\1***", _PASSWORD.sub(r"\1***@", url))
 
 

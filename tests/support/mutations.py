@@ -109,8 +109,8 @@ MUTATIONS = (
     _each(
         "rolling: no surge",
         ("core/rollout.py", "(max(rolling.max_surge, 1) if replacing else 0)", "0", _ROLLOUT[0]),
-        ("reconcile/rules/wants.py", "max(pool.rolling.max_surge, 1) if kept or due or older else 0", "0",
-         _ROLLOUT[1]),
+        ("reconcile/rules/wants.py", "max(pool.rolling.max_surge, 1) if own_outdated or due or older_versions else 0",
+         "0", _ROLLOUT[1]),
     ),
     _each(
         "rolling: replaced in the first half of its life",
