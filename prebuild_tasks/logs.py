@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import sys
+from typing import TextIO
 
 import structlog
-from structlog.typing import Processor
+from structlog.typing import EventDict, ExcInfo, Processor, WrappedLogger
 
 from prebuild_tasks.config import Settings
+from prebuild_tasks.model.terminal import escaped
 
 _QUIET = ("kombu", "amqp", "urllib3", "alembic", "tornado.access")
 _EACH_TASK = ("celery.worker.strategy", "celery.app.trace")
@@ -17,6 +20,20 @@ project logs changes itself, Flower shows every task, and failures are logged as
 
 # Local variables hold passwords and secret parameters, and structlog shows their values by default.
 _TRACEBACKS = structlog.processors.ExceptionRenderer(structlog.tracebacks.ExceptionDictTransformer(show_locals=False))
+
+
+def _escape_values(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    """Escape the texts of an event, which the console would otherwise get as they are: a recipe's output is among them.
+
+    Values of other types are shown by their `repr`, which escapes.
+    """
+    return {key: escaped(value) if isinstance(value, str) else value for key, value in event.items()}
+
+
+def _escaped_traceback(stream: TextIO, error: ExcInfo) -> None:
+    text = io.StringIO()
+    structlog.dev.plain_traceback(text, error)
+    stream.write(escaped(text.getvalue()))
 
 
 def configure_command_logging() -> None:
@@ -43,7 +60,7 @@ def _configure(level: str, log_format: str) -> None:
     last: list[Processor] = (
         [_TRACEBACKS, structlog.processors.JSONRenderer(default=str)]
         if as_json
-        else [structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)]
+        else [_escape_values, structlog.dev.ConsoleRenderer(exception_formatter=_escaped_traceback)]
     )
     structlog.configure(
         processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],

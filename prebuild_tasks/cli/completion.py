@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from prebuild_tasks.model.terminal import escaped
+
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
@@ -100,7 +102,8 @@ def _answer(query: Query) -> list[str]:
 
     def read() -> None:
         with suppress(Exception):
-            names.extend(_names(query))
+            # A name that would change the terminal when it is offered is left out; `workspaces` shows it escaped.
+            names.extend(name for name in _names(query) if escaped(name) == name)
 
     thread = Thread(target=read, daemon=True)  # so that a driver that hangs does not keep the process
     thread.start()

@@ -6,15 +6,16 @@ import json
 import os
 import sys
 from collections.abc import Sequence
-from contextlib import suppress
+from contextlib import AbstractContextManager, nullcontext, redirect_stderr, suppress
 from importlib import import_module
-from typing import TYPE_CHECKING, Annotated
+from typing import IO, TYPE_CHECKING, Annotated, cast
 
 import typer
 from typer.core import TyperCommand, TyperGroup
 
 from prebuild_tasks import __version__
 from prebuild_tasks.errors import PrebuildError
+from prebuild_tasks.model.terminal import escaped
 from prebuild_tasks.remedy_commands import next_step_of
 
 if TYPE_CHECKING:
@@ -117,12 +118,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
     argv = list(sys.argv[1:] if arguments is None else arguments)
     code = 0
     try:
-        code = _run(argv)
+        with _escaped_usage(argv):
+            code = _run(argv)
         if sys.stdout:
             sys.stdout.flush()
     except BrokenPipeError:  # the reader of standard output has ended, as `head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return code
+
+
+def _escaped_usage(argv: Sequence[str]) -> AbstractContextManager[object]:
+    """Escape all that is written to standard error if an argument has control characters, which typer repeats."""
+    if all(map(str.isprintable, argv)) or not sys.stderr:
+        return nullcontext()
+    from prebuild_tasks.cli.safe_output import EscapedOutput
+
+    return redirect_stderr(cast("IO[str]", EscapedOutput(sys.stderr)))
 
 
 def _run(argv: list[str]) -> int:
@@ -163,7 +174,7 @@ def _report(error: PrebuildError, *, as_json: bool) -> None:
         sys.stderr.write(json.dumps(body) + "\n")
         return
     step = next_step_of(error)
-    sys.stderr.write(f"prebuild: {error.message}\n" + (f"  next: {step}\n" if step else ""))
+    sys.stderr.write(escaped(f"prebuild: {error.message}\n" + (f"  next: {step}\n" if step else "")))
 
 
 if __name__ == "__main__":

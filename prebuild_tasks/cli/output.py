@@ -9,9 +9,11 @@ import sys
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from shutil import get_terminal_size
-from typing import Annotated, Protocol, TypeVar
+from typing import Annotated, Protocol, TextIO, TypeVar
 
 import typer
+
+from prebuild_tasks.model.terminal import escaped, escaped_json
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON")]
 
@@ -76,20 +78,35 @@ def keep_everything() -> None:
     _opened.callback(gc.enable)
 
 
-def write(text: str) -> None:
-    """Write a line to standard output."""
-    sys.stdout.write(text + "\n")
+def write(text: str, *, color: str | None = None, bold: bool = False) -> None:
+    """Write a line to standard output, with its control characters escaped; colored on a terminal only."""
+    line = escaped(text)
+    sys.stdout.write((typer.style(line, fg=color, bold=bold) if _is_styled(color, bold=bold) else line) + "\n")
+
+
+def _is_styled(color: str | None, *, bold: bool) -> bool:
+    return (color is not None or bold) and sys.stdout.isatty()
 
 
 def write_json(value: object) -> None:
     """Write indented JSON to standard output. Raises ValueError for infinity and NaN, which JSON does not have."""
-    write(json.dumps(value, indent=2, default=str, ensure_ascii=False, allow_nan=False))
+    _write_json(value, indent=2)
 
 
 def write_json_line(value: object) -> None:
     """Write JSON on one line and flush it, so that a reader gets each of several values as it comes."""
-    write(json.dumps(value, default=str, ensure_ascii=False, allow_nan=False))
+    _write_json(value)
     sys.stdout.flush()
+
+
+def _write_json(value: object, *, indent: int | None = None) -> None:
+    # A letter that the stream cannot encode would be written as \\xe4, which JSON does not have.
+    text = json.dumps(value, indent=indent, default=str, ensure_ascii=not _is_unicode(sys.stdout), allow_nan=False)
+    sys.stdout.write(escaped_json(text) + "\n")
+
+
+def _is_unicode(stream: TextIO) -> bool:
+    return (stream.encoding or "utf-8").lower().replace("-", "").replace("_", "").startswith("utf")
 
 
 def write_rows(rows: Sequence[Mapping[str, object]], columns: Mapping[str, str], *, empty: str) -> None:
@@ -110,12 +127,13 @@ def write_rows(rows: Sequence[Mapping[str, object]], columns: Mapping[str, str],
     if sys.stdout.isatty() and _narrowest(lines, sentences) <= get_terminal_size().columns:
         from rich.console import Console
         from rich.table import Column, Table
+        from rich.text import Text
 
         headings = zip(columns.values(), sentences, strict=True)
         breakable = [Column(name, no_wrap=not sentence, overflow="fold") for name, sentence in headings]
         table = Table(*breakable, box=None, pad_edge=False)
         for line in cells:
-            table.add_row(*(cell.replace("[", "\\[") for cell in line))
+            table.add_row(*(Text(cell) for cell in line))
         Console().print(table)
         return
     widths = [max(len(line[position]) for line in lines) for position in range(len(columns))]
@@ -141,4 +159,4 @@ def _narrowest(lines: Sequence[Sequence[str]], sentences: Sequence[bool]) -> int
 
 def _cell(value: object) -> str:
     text = "" if value is None else f"{value:.1f}" if isinstance(value, float) else str(value)
-    return " ".join(text.split())
+    return escaped(" ".join(text.split()))

@@ -6,6 +6,8 @@ import sys
 from threading import Timer
 from typing import TYPE_CHECKING, Self
 
+from prebuild_tasks.model.terminal import escaped
+
 if TYPE_CHECKING:  # imported when it is first shown, because a claim that need not wait must be quick
     from rich.progress import Progress
 
@@ -24,7 +26,7 @@ class Working:
             quiet: Whether to show nothing, as with --json.
             delay: Seconds until a plain line is written.
         """
-        self._activity = activity
+        self._activity = escaped(activity)
         self._quiet = quiet
         self._delay = delay
         self._bar: Progress | None = None
@@ -55,7 +57,7 @@ class Working:
 
     def say(self, activity: str) -> None:
         """Show another activity from now on."""
-        self._activity = activity
+        self._activity = activity = escaped(activity)
         if self._bar:
             self._bar.update(self._bar.task_ids[0], description=activity)
         elif not self._quiet:

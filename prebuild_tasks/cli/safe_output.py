@@ -7,6 +7,8 @@ import sys
 from contextlib import suppress
 from typing import IO, cast
 
+from prebuild_tasks.model.terminal import escaped
+
 
 class SafeOutput:
     """A text stream that drops what cannot be written, so that a failed write does not end the service."""
@@ -25,6 +27,27 @@ class SafeOutput:
         """Flush the stream if that is possible."""
         with suppress(OSError):
             self._stream.flush()
+
+    def __getattr__(self, name: str) -> object:
+        """Return everything else from the stream itself."""
+        return getattr(self._stream, name)
+
+
+class EscapedOutput:
+    """A text stream that escapes control characters, and so is not a terminal for those who ask."""
+
+    def __init__(self, stream: IO[str]) -> None:
+        """Wrap a stream."""
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        """Write the text escaped, and return its length."""
+        self._stream.write(escaped(text))
+        return len(text)
+
+    def isatty(self) -> bool:
+        """Return False, so that nobody writes a control sequence."""
+        return False
 
     def __getattr__(self, name: str) -> object:
         """Return everything else from the stream itself."""

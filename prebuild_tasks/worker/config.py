@@ -28,6 +28,7 @@ from prebuild_tasks.messaging import (
     SWEEP_RESOURCES_ON_HOST,
     broker_url,
 )
+from prebuild_tasks.model.terminal import escaped
 from prebuild_tasks.remedy_commands import next_step_of
 
 HARD_LIMIT = 45
@@ -68,7 +69,7 @@ def __getattr__(name: str) -> dict[str, object]:
 def sentence(error: InputError) -> str:
     """Return the error and its next step, as printed on standard error."""
     step = next_step_of(error)
-    return f"{error.message}\n" + (f"  next: {step}\n" if step else "")
+    return escaped(f"{error.message}\n" + (f"  next: {step}\n" if step else ""))
 
 
 def queue_of(settings: Settings, name: str, host: str = "") -> Queue:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Never
 
 from prebuild_tasks.config import load_settings
 from prebuild_tasks.errors import InputError
+from prebuild_tasks.model.terminal import escaped
 
 if TYPE_CHECKING:
     from tornado.options import OptionParser
@@ -131,7 +132,7 @@ def _asks_for_password(options: OptionParser) -> bool:
 
 
 def _exit(problem: str, step: str) -> Never:
-    sys.stderr.write(f"{problem}\n  next: {step}\n")
+    sys.stderr.write(escaped(f"{problem}\n  next: {step}\n"))
     raise SystemExit(_USAGE)
 
 

@@ -19,6 +19,7 @@ from prebuild_tasks.config import load_settings
 from prebuild_tasks.errors import InputError
 from prebuild_tasks.insight import build_log, read_history
 from prebuild_tasks.json_views import fields_of, rows_of
+from prebuild_tasks.model.terminal import OutputPieces
 from prebuild_tasks.model.vocabulary import BuildStatus
 
 _FOLLOW_PAUSE = 0.5
@@ -87,23 +88,28 @@ def logs(
 ) -> None:
     """Show the output of a build, whichever host it ran on.
 
-    With --follow and --json, each piece is a JSON object on a line of its own.
+    Colors are kept, and every other control sequence is shown escaped; --json has the output unchanged. With --follow
+    and --json, each piece is a JSON object on a line of its own.
     """
     database = opened(Runtime(load_settings())).database
     page = build_log(database, build)
     if as_json and not follow:
         write_json(log_json(build, page))
         return
-    while True:
-        if not as_json:
-            sys.stdout.write(page.text)
-            sys.stdout.flush()
-        elif page.text or page.ended:
-            write_json_line(log_json(build, page))
-        if page.ended or not follow:
-            return
-        time.sleep(_FOLLOW_PAUSE)
-        page = build_log(database, build, page.cursor)
+    pieces = OutputPieces()
+    try:
+        while True:
+            if not as_json:
+                sys.stdout.write(pieces.add(page.text))
+                sys.stdout.flush()
+            elif page.text or page.ended:
+                write_json_line(log_json(build, page))
+            if page.ended or not follow:
+                return
+            time.sleep(_FOLLOW_PAUSE)
+            page = build_log(database, build, page.cursor)
+    finally:
+        sys.stdout.write(pieces.end())
 
 
 def history(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from typing import Annotated
 
 import typer
@@ -49,7 +48,7 @@ def _print(explained: Explained, start: StartCommands) -> None:
     for link in why.chain:
         counts = link.reason is why.reason
         line = f"{'>' if counts else ' '} {link.about.value:<{width}}  {link.sentence}"
-        write(typer.style(line, bold=True) if counts and sys.stdout.isatty() else line)
+        write(line, bold=counts)
     if why.steps:
         commands = [spell(step.remedy, start) for step in why.steps]
         width = max(map(len, commands))

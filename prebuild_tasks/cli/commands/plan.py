@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shlex
-import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -110,5 +109,4 @@ def _apply_command(files: list[Path], result: Plan, *, source: str, prune: bool,
 
 
 def _write_colored(line: str) -> None:
-    color = _COLORS.get(line[:1])
-    write(typer.style(line, fg=color) if color and sys.stdout.isatty() else line)
+    write(line, color=_COLORS.get(line[:1]))

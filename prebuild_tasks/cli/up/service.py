@@ -31,6 +31,7 @@ from prebuild_tasks.config import Settings, masked_url
 from prebuild_tasks.errors import PrebuildError, RefusedError, WaitTimeoutError
 from prebuild_tasks.insight import PoolStatus, pools
 from prebuild_tasks.messaging import require_redis
+from prebuild_tasks.model.terminal import escaped
 from prebuild_tasks.pools import ApplyOptions, apply, is_declared, load_pools
 from prebuild_tasks.reconcile import Reason, TickNotDue, TickReport, TurnReport
 from prebuild_tasks.upkeep import take_back_lost
@@ -171,9 +172,9 @@ class Embedded:
             data_dir = shlex.quote(str(self._settings.data_dir))
             self._console.print("\nIn a second terminal:", markup=False)
             line = f"  export PREBUILD_DATA_DIR={data_dir}"
-            self._console.print(line, markup=False, soft_wrap=True)
+            self._console.print(escaped(line), markup=False, soft_wrap=True)
             line = f"  {prebuild} claim {preset} --owner {shlex.quote(os_user())}"
-            self._console.print(line + "\n", markup=False, soft_wrap=True)
+            self._console.print(escaped(line) + "\n", markup=False, soft_wrap=True)
 
     def _watch(self, started: float) -> int:
         shown: list[PoolStatus] = []
@@ -227,7 +228,7 @@ class Embedded:
             self._settings.redis_note.unlink(missing_ok=True)
 
     def _say(self, what: str, sentence: str) -> None:
-        self._console.print(f"{what:<9} {sentence}", markup=False, soft_wrap=True)
+        self._console.print(escaped(f"{what:<9} {sentence}"), markup=False, soft_wrap=True)
 
 
 def still_starting(rows: Sequence[PoolStatus], seconds: float) -> bool:

@@ -14,6 +14,7 @@ from rich.text import Text
 from prebuild_tasks.cli.output import POOL_COLUMNS
 from prebuild_tasks.insight import PoolStatus
 from prebuild_tasks.model.names import PresetRef
+from prebuild_tasks.model.terminal import escaped
 from prebuild_tasks.reconcile import Reason
 
 _STYLES = {
@@ -82,7 +83,7 @@ class PoolView:
         self._error = sentence
         if self._live:
             shown = table(list((self._shown or {}).values()), self._console.height - _OTHER_LINES)
-            shown.caption = Text(sentence, style="red")
+            shown.caption = Text(escaped(sentence), style="red")
             self._live.update(shown, refresh=True)
         else:
             self._say(sentence)
@@ -109,7 +110,7 @@ def table(rows: Sequence[PoolStatus], height: int | None = None) -> Table:
         cells = {key: getattr(row, key) for key in POOL_COLUMNS}
         cells["reason"] = "" if row.reason == Reason.NONE else row.reason.replace("_", " ")
         style = _STYLES.get(Reason(row.reason), _DEFAULT_STYLE)
-        rendered.add_row(*(Text(" ".join(str(cell).split())) for cell in cells.values()), style=style)
+        rendered.add_row(*(Text(escaped(" ".join(str(cell).split()))) for cell in cells.values()), style=style)
     if left := len(rows) - len(shown):
         full = sum(row.full for row in rows)
         rendered.add_row(Text(f"… {left} more; {full} of {len(rows)} are full"), style="dim")
