@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import sys
@@ -14,6 +15,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from prebuild_tasks import __version__
+from prebuild_tasks.cli.safe_output import EscapedOutput, drop_unwritten, make_writable
 from prebuild_tasks.errors import PrebuildError
 from prebuild_tasks.model.terminal import escaped
 from prebuild_tasks.remedy_commands import next_step_of
@@ -54,6 +56,7 @@ COMMANDS = {
 }
 _HIDDEN = {"decide"}
 _USAGE = 2
+_UNWRITABLE = (errno.EPIPE, errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EBADF)
 
 
 class LazyGroup(TyperGroup):
@@ -117,22 +120,26 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     argv = list(sys.argv[1:] if arguments is None else arguments)
     code = 0
+    make_writable()
     try:
         with _escaped_usage(argv):
             code = _run(argv)
-        if sys.stdout:
-            sys.stdout.flush()
-    except BrokenPipeError:  # the reader of standard output has ended, as `head` does
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.stdout.flush()
+    except OSError as error:
+        if not _is_of_stream(error):
+            raise
+        if not isinstance(error, BrokenPipeError):  # which means that the reader has ended, as `head` does
+            code = code or PrebuildError.exit_code
+            with suppress(OSError):
+                sys.stderr.write(f"prebuild: standard output cannot be written: {error.strerror or error}\n")
+        drop_unwritten()
     return code
 
 
 def _escaped_usage(argv: Sequence[str]) -> AbstractContextManager[object]:
     """Escape all that is written to standard error if an argument has control characters, which typer repeats."""
-    if all(map(str.isprintable, argv)) or not sys.stderr:
+    if all(map(str.isprintable, argv)):
         return nullcontext()
-    from prebuild_tasks.cli.safe_output import EscapedOutput
-
     return redirect_stderr(cast("IO[str]", EscapedOutput(sys.stderr)))
 
 
@@ -148,22 +155,27 @@ def _run(argv: list[str]) -> int:
         return 1 if is_usage and "--detailed-exitcode" in argv else code
     except KeyboardInterrupt:
         return 130
-    except BrokenPipeError:
-        raise
     except PrebuildError as error:
-        with suppress(BrokenPipeError):
+        with suppress(OSError):
             _report(error, as_json="--json" in argv)
         return error.exit_code
     except Exception as error:
-        if os.environ.get("PREBUILD_DEBUG"):
+        if _is_of_stream(error) or os.environ.get("PREBUILD_DEBUG"):
             raise
         summary = f"{type(error).__name__}: {str(error).strip().splitlines()[0] if str(error).strip() else ''}"
-        _report(PrebuildError(f"unexpected: {summary}", hint="set PREBUILD_DEBUG=1 for the traceback"), as_json=False)
-        return 1
+        with suppress(OSError):
+            hint = "set PREBUILD_DEBUG=1 for the traceback"
+            _report(PrebuildError(f"unexpected: {summary}", hint=hint), as_json=False)
+        return PrebuildError.exit_code
     finally:
         if output := sys.modules.get("prebuild_tasks.cli.output"):
             output.close_opened()
     return 0
+
+
+def _is_of_stream(error: Exception) -> bool:
+    """Return whether a standard stream could not be written; the error of a file has the file's name."""
+    return isinstance(error, OSError) and error.filename is None and error.errno in _UNWRITABLE
 
 
 def _report(error: PrebuildError, *, as_json: bool) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from contextlib import suppress
+from io import TextIOWrapper
 from typing import IO, cast
 
 from prebuild_tasks.model.terminal import escaped
@@ -57,6 +58,24 @@ class EscapedOutput:
 def standard_output() -> IO[str] | None:
     """Return standard output as a SafeOutput; None when the process was started without one."""
     return cast("IO[str]", SafeOutput(sys.stdout)) if sys.stdout else None
+
+
+def make_writable() -> None:
+    r"""Make the standard streams usable, however the command was started.
+
+    A closed stream becomes one to nowhere: Python has None for it, and the next file or connection to be opened would
+    get its number. A letter that a stream cannot encode is written as `\xe4`.
+    """
+    for number, (name, mode) in enumerate((("stdin", "r"), ("stdout", "w"), ("stderr", "w"))):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)  # noqa: FBT003 - the lowest free number, which is this one
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(number, mode, encoding="utf-8", closefd=False))  # noqa: SIM115
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def drop_unwritten() -> None:

@@ -15,10 +15,10 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, SQLAlchemyError
 
 from prebuild_tasks.clock import Clock, utcnow
-from prebuild_tasks.config import masked_url
 from prebuild_tasks.db.connections import BEGIN, SNAPSHOT, WRITE, make_engine, raw_connection, run_by_driver
 from prebuild_tasks.db.types import UtcDateTime, db_now
 from prebuild_tasks.errors import BusyError, InputError, PrebuildError, UnreachableError
+from prebuild_tasks.model.addresses import masked_url
 from prebuild_tasks.remedies import Remedy, RemedyKind
 
 if TYPE_CHECKING:  # importing Alembic takes a third of a claim's start-up, and a claim never migrates

@@ -7,8 +7,9 @@ from redis.backoff import NoBackoff
 from redis.exceptions import AuthenticationError, NoPermissionError, RedisError
 from redis.retry import Retry
 
-from prebuild_tasks.config import Settings, masked_url
+from prebuild_tasks.config import Settings
 from prebuild_tasks.errors import UnreachableError
+from prebuild_tasks.model.addresses import masked_url
 from prebuild_tasks.remedies import Remedy, RemedyKind
 
 

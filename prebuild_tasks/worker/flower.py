@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Never
 
 from prebuild_tasks.config import load_settings
 from prebuild_tasks.errors import InputError
+from prebuild_tasks.model.addresses import is_ipv6
 from prebuild_tasks.model.terminal import escaped
 
 if TYPE_CHECKING:
@@ -64,7 +65,7 @@ def require_flower_port(arguments: Sequence[str], environ: Mapping[str, str]) ->
     options = _options(own, environ)
     if options.unix_socket:
         return
-    with socket.socket() as probe:
+    with socket.socket(socket.AF_INET6 if is_ipv6(options.address) else socket.AF_INET) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((options.address, options.port))

@@ -12,8 +12,9 @@ import typer
 
 from prebuild_tasks.cli.output import JsonOption, opened, write, write_json, write_rows
 from prebuild_tasks.cli.progress import Working
-from prebuild_tasks.config import EMPTY_MEANS_NO_NAMES, Settings, load_settings, masked_url
+from prebuild_tasks.config import EMPTY_MEANS_NO_NAMES, Settings, load_settings
 from prebuild_tasks.errors import InputError
+from prebuild_tasks.model.addresses import masked_url
 
 db = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode=None, help="Manage the database schema")
 config = typer.Typer(

@@ -87,8 +87,10 @@ def claim(
         wait=wait,
     )
     claimed = _claim_waiting(session, request, patience, quiet=as_json) if wait else session.claim(request)
-    show_answer(claimed, as_json=as_json)
-    session.send(claimed.follow_up)
+    try:
+        show_answer(claimed, as_json=as_json)
+    finally:  # the pool is refilled even if nobody reads the answer
+        session.send(claimed.follow_up)
 
 
 def workspaces(

@@ -13,9 +13,10 @@ from prebuild_tasks import __version__
 from prebuild_tasks.cli.output import opened, write
 from prebuild_tasks.config import load_settings
 from prebuild_tasks.db.engine import Database
-from prebuild_tasks.errors import UnreachableError
+from prebuild_tasks.errors import InputError, UnreachableError
 from prebuild_tasks.insight import Exporter, render, serve
 from prebuild_tasks.logs import configure_logging
+from prebuild_tasks.model.addresses import host_in_url, plain_host
 
 
 def exporter(
@@ -40,9 +41,12 @@ def exporter(
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stopping.set())
     source = opened(Exporter(settings, __version__))
-    address = bind or settings.exporter_bind
+    try:
+        address = plain_host(bind or settings.exporter_bind)
+    except ValueError as error:
+        raise InputError(f"--bind: {error}") from None
     listening_port = serve(source, address, settings.exporter_port if port is None else port)
-    write(f"metrics: http://{f'[{address}]' if ':' in address else address}:{listening_port}/metrics")
+    write(f"metrics: http://{host_in_url(address)}:{listening_port}/metrics")
     sys.stdout.flush()
     stopping.wait()
 

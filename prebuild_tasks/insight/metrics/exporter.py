@@ -32,6 +32,7 @@ from prebuild_tasks.errors import InputError, PrebuildError
 from prebuild_tasks.insight.metrics.families import Families, add_numbers
 from prebuild_tasks.insight.metrics.read import Numbers, read_numbers
 from prebuild_tasks.messaging import BUILDS, CLAIMS, DEFAULT, EVENTS, RECONCILE, connect
+from prebuild_tasks.model.addresses import host_in_url
 from prebuild_tasks.remedies import Remedy, RemedyKind
 
 log = structlog.get_logger(__name__)
@@ -219,7 +220,7 @@ def serve(exporter: Exporter, bind: str, port: int) -> int:
         server, _ = start_http_server(port, bind, _registry(exporter))
     except OSError as error:
         raise InputError(
-            f"the exporter cannot listen on {bind}:{port}: {error.strerror or error}",
+            f"the exporter cannot listen on {host_in_url(bind)}:{port}: {error.strerror or error}",
             hint="choose another port or address",
             remedy=Remedy(RemedyKind.MOVE_EXPORTER),
         ) from None
