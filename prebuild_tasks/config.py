@@ -20,13 +20,11 @@ from pydantic import AliasChoices, Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from prebuild_tasks.errors import InputError
+from prebuild_tasks.model.addresses import has_password_in_query, masked_url, path_in_url, plain_host
 from prebuild_tasks.model.durations import Duration, Lasting
 from prebuild_tasks.model.invalid import invalid_values
 from prebuild_tasks.remedies import Remedy, RemedyKind
 
-_PASSWORD = re.compile(r"^([a-z][a-z0-9+.-]*://[^/?#:@]*:).+@", re.IGNORECASE | re.DOTALL)
-"""Matches up to the last @: an earlier @ is part of a password that was not encoded."""
-_QUERY_PASSWORD = re.compile(r"([?&][^=&]*password=)[^&]*", re.IGNORECASE)
 _REDIS_SCHEMES = ("redis", "rediss", "unix", "redis+socket")
 
 DEFAULT_PASS_ENV = (
@@ -115,9 +113,10 @@ class Settings(BaseSettings):
     lock_ttl: Lasting = 60
     """Seconds after which a preset's Redis lock expires; it must exceed the hard time limit of the control tasks."""
     public_host: str = "127.0.0.1"
-    """Host in the URLs of served workspaces."""
+    """Host in the URLs of served workspaces: a name, or an IPv4 or IPv6 address."""
     workspace_bind: str = ""
-    """Address that served workspaces are told to listen on. Empty: 127.0.0.1, or 0.0.0.0 with another public host."""
+    """Address that served workspaces are told to listen on. Empty: 127.0.0.1 or ::1 with a public host on
+    loopback, else 0.0.0.0, or :: with an IPv6 address as the public host."""
     workspace_ports: str = "20000-29999"
     """Ports of served workspaces, outside the kernels' ephemeral ranges, so that a workspace that is stopped together
     with its host keeps its port."""
@@ -174,7 +173,7 @@ class Settings(BaseSettings):
                 f"{masked_url(value)} is not a valid Redis URL; write redis://:PASSWORD@host:6379/0 "
                 "or unix://:PASSWORD@/path, with special characters of the password as %XX"
             )
-        if _QUERY_PASSWORD.search(value):
+        if has_password_in_query(value):
             raise ValueError(
                 f"{masked_url(value)} has the password in its query, which Celery shows in its reports; "
                 "write redis://:PASSWORD@host:6379/0"
@@ -189,6 +188,11 @@ class Settings(BaseSettings):
             raise ValueError(f"{value!r} is not a range of ports; write it as 20000-29999")
         return value
 
+    @field_validator("public_host", "workspace_bind", "exporter_bind")
+    @classmethod
+    def _host_or_address(cls, value: str) -> str:
+        return plain_host(value)
+
     @field_validator("data_dir")
     @classmethod
     def _absolute(cls, value: Path) -> Path:
@@ -197,7 +201,7 @@ class Settings(BaseSettings):
     @property
     def resolved_database_url(self) -> str:
         """The database URL to connect to, with its driver."""
-        url = self.database_url or f"sqlite:///{self.data_dir / 'prebuild.db'}"
+        url = self.database_url or f"sqlite:///{path_in_url(self.data_dir / 'prebuild.db')}"
         for old in ("postgres://", "postgresql://"):
             if url.startswith(old):
                 return "postgresql+psycopg://" + url.removeprefix(old)
@@ -221,7 +225,7 @@ class Settings(BaseSettings):
             try:
                 url = self.redis_note.read_text().strip()
             except OSError:
-                url = f"unix://{self.redis_socket}"
+                url = f"unix://{path_in_url(self.redis_socket)}"
         return "unix://" + url.removeprefix("redis+socket://") if url.startswith("redis+socket://") else url
 
     @property
@@ -270,11 +274,6 @@ def _from_files(environ: Mapping[str, str]) -> Iterator[tuple[str, str]]:
 def _variable(location: tuple[int | str, ...]) -> str:
     name = str(location[0]) if location else "?"
     return name if name.isupper() else f"PREBUILD_{name.upper()}"
-
-
-def masked_url(url: str) -> str:
-    """Replace the password in a URL with `***`, and perhaps more in a URL that cannot be parsed."""
-    return _QUERY_PASSWORD.sub(r"\1***", _PASSWORD.sub(r"\1***@", url))
 
 
 def stable_json(value: object) -> str:

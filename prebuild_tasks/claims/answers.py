@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 from sqlalchemy import Connection, select
 
+from prebuild_tasks.claims.rules import warning_about
 from prebuild_tasks.claims.store import ANSWER_COLUMNS, claimed_row
 from prebuild_tasks.claims.types import BeingBuilt, ClaimAnswer, Claimed, ClaimedRow, Reserved
 from prebuild_tasks.errors import ClaimMissError, RefusedError
+from prebuild_tasks.fleet import served_column
 from prebuild_tasks.model.names import PresetRef
 from prebuild_tasks.model.vocabulary import BuildStatus, ClaimState, MissReason, Transition
 from prebuild_tasks.remedies import Remedy, RemedyKind
@@ -32,11 +36,14 @@ def answer_of(row: ClaimedRow, ref: PresetRef, request_id: str) -> ClaimAnswer:
         claimed_at=row.claimed_at,
         state=ClaimState.USABLE if usable else ClaimState.PERSONALISING,
         claimed_until=row.claimed_until,
+        warning=warning_about(row.host, is_served=row.is_served),
     )
 
 
-def answered(connection: Connection, request_id: str, owner: str) -> Claimed | BeingBuilt | None:
-    """Return what this request got before; None if it is new.
+def answered(
+    connection: Connection, request_id: str, owner: str, *, alive_since: datetime
+) -> Claimed | BeingBuilt | None:
+    """Return what this request got before; None if it is new. Live processes announced themselves at `alive_since`.
 
     Raises:
         ClaimMissError: The workspace that was being built for the request could not be built.
@@ -45,6 +52,7 @@ def answered(connection: Connection, request_id: str, owner: str) -> Claimed | B
     row = connection.execute(
         select(
             *ANSWER_COLUMNS,
+            served_column(m.Workspace.host, alive_since).label("is_served"),
             m.Workspace.transition,
             m.ClaimEvent.owner.label("claimant"),
             *REF_COLUMNS,

@@ -60,6 +60,15 @@ def _require_texts(request: ClaimRequest) -> None:
         raise InputError(f"{', '.join(wrong)}: not a string")
 
 
+def warning_about(host: str, *, is_served: bool) -> str:
+    """Return the warning of a claim's answer: no builds worker is alive that can reach the workspace."""
+    if is_served:
+        return ""
+    where = f"no builds worker is running on {host}" if host else "no builds worker is running"
+    step = Remedy(RemedyKind.START_BUILDS_WORKER)
+    return f"{where}, so the workspace may not answer, and is not personalised until one does; {step}"
+
+
 def ask_again(request: ClaimRequest) -> Remedy:
     """Return the remedy for a caller that stops waiting while its workspace is still being built."""
     return Remedy(RemedyKind.REPEAT_REQUEST, request.request_id)

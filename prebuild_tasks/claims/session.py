@@ -13,6 +13,7 @@ from prebuild_tasks.clock import monotonic
 from prebuild_tasks.config import Settings
 from prebuild_tasks.db.engine import Database
 from prebuild_tasks.errors import ClaimMissError, WaitTimeoutError
+from prebuild_tasks.fleet import announced_within
 from prebuild_tasks.messaging import CLIENT_DEADLINE, Messages
 from prebuild_tasks.model.vocabulary import MissReason
 from prebuild_tasks.workspaces import FollowUp, send_within
@@ -93,4 +94,6 @@ class ClaimSession:
         self.database.close()
 
     def _claim(self, request: ClaimRequest) -> Claimed | BeingBuilt:
-        return claim(self.database, request, max_builds_in_flight=self.settings.max_builds_in_flight)
+        settings = self.settings
+        most, within = settings.max_builds_in_flight, announced_within(settings)
+        return claim(self.database, request, max_builds_in_flight=most, alive_within=within)

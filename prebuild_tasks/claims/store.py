@@ -3,14 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, Select, and_, func, insert, literal, or_, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Row,
+    Select,
+    String,
+    and_,
+    func,
+    insert,
+    literal,
+    literal_column,
+    or_,
+    select,
+    update,
+)
 
 from prebuild_tasks.claims.types import Attempt, ClaimedRow, Pool
 from prebuild_tasks.clock import monotonic
 from prebuild_tasks.errors import NotFoundError
+from prebuild_tasks.fleet import served_column
 from prebuild_tasks.model.names import PREBUILD_PREFIX
 from prebuild_tasks.model.vocabulary import MissReason
 from prebuild_tasks.reconcile import is_expired_sql, is_past_ttl_sql
@@ -28,8 +43,8 @@ from prebuild_tasks.schema.row_locks import skip_locked
 from prebuild_tasks.workspaces import handed_over, has_hook
 
 
-def take_oldest(connection: Connection, pool: Pool, owner: str, name: str, now: datetime) -> ClaimedRow | None:
-    """Give the pool's oldest eligible prebuild to `owner`; None if there is none.
+def take_oldest(connection: Connection, pool: Pool, attempt: Attempt, now: datetime) -> ClaimedRow | None:
+    """Give the pool's oldest eligible prebuild to the owner; None if there is none.
 
     Rows that other claims have locked are skipped: k claims of n prebuilds get min(k, n) of them, and none waits.
     """
@@ -45,14 +60,23 @@ def take_oldest(connection: Connection, pool: Pool, owner: str, name: str, now: 
         update(m.Workspace)
         .where(m.Workspace.id == candidate, IS_CLAIMABLE)
         .values(
-            owner=owner,
-            name=name or func.replace(m.Workspace.name, PREBUILD_PREFIX, ""),
+            owner=attempt.owner,
+            name=attempt.request.name or func.replace(m.Workspace.name, PREBUILD_PREFIX, ""),
             **handed_over(now, pool.claimed_ttl, hook=pool.hook),
             build_number=m.Workspace.build_number + 1,
         )
-        .returning(*ANSWER_COLUMNS)
+        .returning(*ANSWER_COLUMNS, served_column(_HOST, alive_since(attempt, now)).label("is_served"))
     ).one_or_none()
     return None if row is None else claimed_row(row)
+
+
+_HOST: ColumnElement[str] = literal_column(f"{m.Workspace.__tablename__}.host", String())
+"""With its table: on SQLite, RETURNING names columns without theirs, and a subquery would take `workers.host`."""
+
+
+def alive_since(attempt: Attempt, now: datetime) -> datetime:
+    """Return the instant since which a live process must have announced itself."""
+    return now - timedelta(seconds=attempt.alive_within)
 
 
 def _still_good(pool: Pool, now: datetime) -> ColumnElement[bool]:
@@ -118,8 +142,9 @@ ANSWER_COLUMNS = (
 
 
 def claimed_row(row: Row[*tuple[Any, ...]]) -> ClaimedRow:
-    """Make a ClaimedRow from a row that has ANSWER_COLUMNS, and possibly more."""
-    return ClaimedRow(**{column.name: getattr(row, column.name) for column in ANSWER_COLUMNS})
+    """Make a ClaimedRow from a row that has ANSWER_COLUMNS and `is_served`, and possibly more."""
+    answer = {column.name: getattr(row, column.name) for column in ANSWER_COLUMNS}
+    return ClaimedRow(**answer, is_served=bool(row.is_served))
 
 
 def count_workspaces(owner: str, organization_id: int) -> Select[int]:

@@ -16,12 +16,13 @@ from prebuild_tasks.claims.misses import miss_reason
 from prebuild_tasks.claims.one_statement import claim_in_one_statement
 from prebuild_tasks.claims.reserve import reserve
 from prebuild_tasks.claims.rules import check_request, miss
-from prebuild_tasks.claims.store import has_claimable, record_event, take_oldest
+from prebuild_tasks.claims.store import alive_since, has_claimable, record_event, take_oldest
 from prebuild_tasks.claims.types import Attempt, BeingBuilt, ClaimAnswer, Claimed, ClaimedRow, ClaimRequest, Pool
 from prebuild_tasks.clock import monotonic
 from prebuild_tasks.config import Settings
 from prebuild_tasks.db.engine import Database
 from prebuild_tasks.errors import PrebuildError, RefusedError
+from prebuild_tasks.fleet import announced_within
 from prebuild_tasks.messaging import Publisher
 from prebuild_tasks.model.vocabulary import CLAIM_REASON
 from prebuild_tasks.remedies import Remedy, RemedyKind
@@ -35,7 +36,9 @@ _PAUSE = 0.02
 """Seconds between tries while other claims have locked every free prebuild. Their commits take milliseconds."""
 
 
-def claim(database: Database, request: ClaimRequest, *, max_builds_in_flight: int = 0) -> Claimed | BeingBuilt:
+def claim(
+    database: Database, request: ClaimRequest, *, max_builds_in_flight: int = 0, alive_within: float = 30.0
+) -> Claimed | BeingBuilt:
     """Give the oldest eligible prebuild of the first preset that has one to `request.owner`, or have one built.
 
     In both cases the caller sends the follow-up.
@@ -44,6 +47,7 @@ def claim(database: Database, request: ClaimRequest, *, max_builds_in_flight: in
         database: The database.
         request: The request.
         max_builds_in_flight: The installation's limit on builds in flight; 0: none.
+        alive_within: Seconds within which a live process has announced itself.
 
     Raises:
         ClaimMissError: No prebuild can be claimed, and none is being built for the owner.
@@ -53,7 +57,7 @@ def claim(database: Database, request: ClaimRequest, *, max_builds_in_flight: in
     """
     started = monotonic()
     owner = check_request(request)
-    attempt = Attempt(request, owner, started, max_builds_in_flight)
+    attempt = Attempt(request, owner, started, max_builds_in_flight, alive_within)
     try:
         return _in_one_statement(database, attempt) or _in_steps(database, attempt)
     except IntegrityError as error:
@@ -74,7 +78,12 @@ def claim_and_wake(database: Database, settings: Settings, publisher: Publisher,
         BeingBuiltError: A workspace is being built for the owner; the same request, repeated, returns it.
         PrebuildError: Any error that `claim` raises.
     """
-    claimed = claim(database, request, max_builds_in_flight=settings.max_builds_in_flight)
+    claimed = claim(
+        database,
+        request,
+        max_builds_in_flight=settings.max_builds_in_flight,
+        alive_within=announced_within(settings),
+    )
     if isinstance(claimed, BeingBuilt):
         send(database, publisher, claimed.follow_up)
         raise claimed.error()
@@ -89,10 +98,11 @@ def claim_and_wake(database: Database, settings: Settings, publisher: Publisher,
 def _in_steps(database: Database, attempt: Attempt) -> Claimed | BeingBuilt:
     request = attempt.request
     with database.write() as connection:
-        if previous := answered(connection, request.request_id, attempt.owner):
+        now = database.now(connection)
+        since = alive_since(attempt, now)
+        if previous := answered(connection, request.request_id, attempt.owner, alive_since=since):
             return previous
         pools = find_pools(connection, request.presets, request.template, request.parameters)
-        now = database.now(connection)
         check_owner_limit(connection, attempt.owner, pools)
         if hit := _try(connection, attempt, pools, now):
             return hit
@@ -116,7 +126,7 @@ def _in_one_statement(database: Database, attempt: Attempt) -> Claimed | None:
         return None
     return claim_in_one_statement(
         database, request.presets[0], owner=attempt.owner, name=request.name, request_id=request.request_id,
-        elapsed_ms=(monotonic() - attempt.started) * 1000,
+        elapsed_ms=(monotonic() - attempt.started) * 1000, alive_within=attempt.alive_within,
     )  # fmt: skip
 
 
@@ -125,7 +135,7 @@ def _try(connection: Connection, attempt: Attempt, pools: Sequence[Pool], now: d
     choices = list(pools)
     for number in range(_TRIES):
         for pool in choices:
-            if not pool.deleted and (row := take_oldest(connection, pool, attempt.owner, attempt.request.name, now)):
+            if not pool.deleted and (row := take_oldest(connection, pool, attempt, now)):
                 return _hit(connection, attempt, pool, row, now)
         if number == 0 and any(pool.rolling for pool in pools):
             # Second choices are read only now, so that a claim that finds a fresh prebuild does not pay for them.

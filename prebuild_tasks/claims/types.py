@@ -49,6 +49,8 @@ class Attempt:
     """The monotonic clock at its beginning, in seconds."""
     max_builds_in_flight: int
     """The installation's limit; 0: none."""
+    alive_within: float
+    """Seconds within which a live process has announced itself."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,6 +72,8 @@ class ClaimedRow:
     build_number: int
     organization_id: int
     host: str
+    is_served: bool
+    """Whether a builds worker is alive that can reach it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +97,8 @@ class ClaimAnswer:
     state: ClaimState
     claimed_until: datetime | None = None
     """The end of its `claimed_ttl`; None, and left out of the report, if the preset has none."""
+    warning: str = ""
+    """Why the workspace may not answer, with the next step; empty, and left out of the report, if nothing is known."""
 
     def report(self) -> dict[str, str]:
         """Return the answer as JSON."""
@@ -109,7 +115,9 @@ class ClaimAnswer:
             "claimed_at": self.claimed_at.isoformat(),
             "state": self.state.value,
         }
-        return answer if self.claimed_until is None else {**answer, "claimed_until": self.claimed_until.isoformat()}
+        if self.claimed_until is not None:
+            answer["claimed_until"] = self.claimed_until.isoformat()
+        return {**answer, "warning": self.warning} if self.warning else answer
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,8 +9,9 @@ from prebuild_tasks.faces import lazy
 if TYPE_CHECKING:
     from prebuild_tasks.fleet.hosts import all_know_host_tasks, has_live_builds_process, live_hosts
     from prebuild_tasks.fleet.liveness import note_tick, read_liveness
-    from prebuild_tasks.fleet.presence import BUILDS_ROLE, Presence, Role
+    from prebuild_tasks.fleet.presence import BUILDS_ROLE, Presence, Role, announced_within
     from prebuild_tasks.fleet.rules import Liveness, Process
+    from prebuild_tasks.fleet.store import served_column
 
 __all__ = [
     "BUILDS_ROLE",
@@ -19,10 +20,12 @@ __all__ = [
     "Process",
     "Role",
     "all_know_host_tasks",
+    "announced_within",
     "has_live_builds_process",
     "live_hosts",
     "note_tick",
     "read_liveness",
+    "served_column",
 ]
 
 if not TYPE_CHECKING:  # mypy would take every name for defined
@@ -42,10 +45,12 @@ if not TYPE_CHECKING:  # mypy would take every name for defined
                 "BUILDS_ROLE",
                 "Presence",
                 "Role",
+                "announced_within",
             ),
             "rules": (
                 "Liveness",
                 "Process",
             ),
+            "store": ("served_column",),
         },
     )

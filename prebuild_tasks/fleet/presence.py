@@ -34,7 +34,12 @@ _FORK_PATIENCE = 10.0
 
 def recent(settings: Settings, now: datetime) -> datetime:
     """Return the instant since which a live process must have announced itself."""
-    return now - timedelta(seconds=max(settings.heartbeat_timeout, 5.0))
+    return now - timedelta(seconds=announced_within(settings))
+
+
+def announced_within(settings: Settings) -> float:
+    """Return the seconds within which a live process has announced itself."""
+    return max(settings.heartbeat_timeout, 5.0)
 
 
 class Presence:

@@ -42,7 +42,7 @@ KEYS = {
     },
     "claim": {
         "workspace", "workspace_id", "preset", "owner", "url", "directory", "resource_id", "host", "request_id",
-        "claimed_at", "state",
+        "claimed_at", "state", "warning",  # no builds worker is running
     },
 }  # fmt: skip
 

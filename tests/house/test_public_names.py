@@ -38,7 +38,7 @@ CLIENT = {
 ANSWERS = {
     "ClaimAnswer": "(workspace: 'str', workspace_id: 'str', preset: 'str', owner: 'str', url: 'str', directory: 'str', "
     "resource_id: 'str', host: 'str', request_id: 'str', claimed_at: 'datetime', state: 'ClaimState', "
-    "claimed_until: 'datetime | None' = None) -> None",
+    "claimed_until: 'datetime | None' = None, warning: 'str' = '') -> None",
     "WorkspaceView": "(*, workspace: 'str', id: 'str', owner: 'str', preset: 'str', state: 'WorkspaceState', "
     "url: 'str', directory: 'str', resource_id: 'str', host: 'str', created_at: 'datetime', "
     "claimed_at: 'datetime | None', claimed_until: 'datetime | None', ends_soon: 'bool', reason: 'str', "

@@ -5,6 +5,7 @@ The module imports only what a claim needs, so that a claim is quick.
 
 from __future__ import annotations
 
+import sys
 import uuid
 from contextlib import ExitStack
 from pathlib import Path
@@ -27,6 +28,7 @@ from prebuild_tasks.config import load_settings
 from prebuild_tasks.errors import ClaimMissError, InputError, WaitStoppedError
 from prebuild_tasks.json_views import fields_of
 from prebuild_tasks.model.durations import parse_duration
+from prebuild_tasks.model.terminal import escaped
 from prebuild_tasks.model.vocabulary import WorkspaceState
 from prebuild_tasks.workspaces import end_workspace
 
@@ -211,6 +213,8 @@ def show_answer(claimed: Claimed, *, as_json: bool) -> None:
     notes += [f"yours until {answer.claimed_until:%Y-%m-%d %H:%M} UTC"] if answer.claimed_until else []
     note = f" ({', '.join(notes)})" if notes else ""
     write(f"{answer.workspace}  {answer.preset}  {place}  {answer.directory if answer.url else ''}{note}".rstrip())
+    if answer.warning:
+        sys.stderr.write(escaped(f"warning: {answer.warning}\n"))
 
 
 def _pair(text: str) -> tuple[str, str]:

@@ -27,10 +27,11 @@ from prebuild_tasks.cli.up.example import example
 from prebuild_tasks.cli.up.redis_server import RedisServer
 from prebuild_tasks.cli.up.watch import PoolView, line
 from prebuild_tasks.clock import monotonic
-from prebuild_tasks.config import Settings, masked_url
+from prebuild_tasks.config import Settings
 from prebuild_tasks.errors import PrebuildError, RefusedError, WaitTimeoutError
 from prebuild_tasks.insight import PoolStatus, pools
 from prebuild_tasks.messaging import require_redis
+from prebuild_tasks.model.addresses import masked_url
 from prebuild_tasks.model.terminal import escaped
 from prebuild_tasks.pools import ApplyOptions, apply, is_declared, load_pools
 from prebuild_tasks.reconcile import Reason, TickNotDue, TickReport, TurnReport
@@ -116,7 +117,7 @@ class Embedded:
         self._say("database", f"{masked_url(settings.resolved_database_url)}, {done}")
         self._declare()
         self._recover()
-        for name, arguments in celery_arguments(settings, settings.host).items():
+        for name, arguments in celery_arguments(settings, node_host(settings.host)).items():
             options = () if name == "beat" else ("--without-gossip", "--without-mingle")
             self._children.start(name, [*_CELERY, *arguments, *options, "--loglevel", "INFO"])
         if self._flower:
@@ -229,6 +230,11 @@ class Embedded:
 
     def _say(self, what: str, sentence: str) -> None:
         self._console.print(escaped(f"{what:<9} {sentence}"), markup=False, soft_wrap=True)
+
+
+def node_host(host: str) -> str:
+    """Return a host as part of Celery's `-n`, which expands `%h` and the like."""
+    return host.replace("%", "%%")
 
 
 def still_starting(rows: Sequence[PoolStatus], seconds: float) -> bool:

@@ -110,6 +110,8 @@ class Processes:
     builds_queue: str = "prebuild.builds"
     silent_hosts: tuple[str, ...] = ()
     """Hosts without a running builds worker that are the only ones able to run pending builds, deletions included."""
+    silent_prebuilds: tuple[str, ...] = ()
+    """Hosts without a running builds worker that have prebuilds which can be claimed."""
     worker_seen: timedelta | None = None
     """How long ago the last control worker was seen; None: never."""
     builds_seen: timedelta | None = None

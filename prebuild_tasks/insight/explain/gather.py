@@ -69,7 +69,12 @@ def _facts(connection: Connection, settings: Settings, row: PoolRow, context: As
         limited_by=assessment.limited_by,
         reason=assessment.reason,
         activation=store.read_activation(connection, row.preset_id),
-        processes=_processes(settings, context, store.read_bound(connection, row.preset_id)),
+        processes=_processes(
+            settings,
+            context,
+            store.read_bound(connection, row.preset_id),
+            store.read_prebuild_hosts(connection, row.preset_id),
+        ),
         backs_off_until=assessment.next_turn.backs_off_until,
         pause=_pause(row),
         # A pool that has failed too often is explained as its turn will find it, not as its status was stored.
@@ -103,14 +108,21 @@ def _pause(row: PoolRow) -> Pause | None:
     )
 
 
-def _processes(settings: Settings, context: AssessmentContext, bound: Collection[str]) -> Processes:
+def _processes(
+    settings: Settings, context: AssessmentContext, bound: Collection[str], of_prebuilds: Collection[str]
+) -> Processes:
     liveness = context.liveness
+
+    def silent(hosts: Collection[str]) -> tuple[str, ...]:
+        return tuple(sorted(host for host in hosts if not liveness.serving(settings.queue(BUILDS, host))))
+
     age = liveness.tick_age
     return Processes(
         workers=context.workers,
         unserved=unserved(liveness, settings),
         builds_queue=settings.queue(BUILDS),
-        silent_hosts=tuple(sorted(host for host in bound if not liveness.serving(settings.queue(BUILDS, host)))),
+        silent_hosts=silent(bound),
+        silent_prebuilds=silent(of_prebuilds),
         worker_seen=_last_seen(liveness, settings.queue(EVENTS)),
         builds_seen=_last_seen(liveness, settings.queue(BUILDS)),
         tick_age=None if age is None else timedelta(seconds=age),

@@ -48,13 +48,8 @@ def _other_problems(facts: Facts) -> list[Step]:
         others.append(Step(Remedy(RemedyKind.START_WORKER), "start a control worker"))
     if not (processes.workers.builds or facts.reason is Reason.NO_BUILDS_WORKER):
         others.append(Step(Remedy(RemedyKind.START_BUILDS_WORKER), "start a builds worker"))
-    if processes.silent_hosts:
-        others.append(
-            Step(
-                Remedy(RemedyKind.START_BUILDS_WORKER),
-                f"start a builds worker on {listed(list(processes.silent_hosts))}",
-            )
-        )
+    if silent := sorted({*processes.silent_hosts, *processes.silent_prebuilds}):
+        others.append(Step(Remedy(RemedyKind.START_BUILDS_WORKER), f"start a builds worker on {listed(silent)}"))
     if processes.workers.control and not processes.workers.scheduler and facts.reason is not Reason.TICK_STALE:
         others.append(Step(Remedy(RemedyKind.START_BEAT), "start beat"))
     if facts.pause is not None and facts.reason is not Reason.PAUSED:

@@ -129,10 +129,15 @@ def _processes(facts: Facts) -> Iterator[Link]:
     if not processes.workers.builds:
         seen = _last_seen(processes.builds_seen)
         sentence = f"no builds worker consumes {processes.builds_queue}, so nothing is built ({seen})"
+        sentence += ", and what is claimed may not answer" if facts.state.eligible else ""
         yield Link(About.PROCESSES, sentence, Reason.NO_BUILDS_WORKER)
     if processes.silent_hosts:
         hosts = listed(list(processes.silent_hosts))
         sentence = f"some builds can run only on {hosts}, where no builds worker is running"
+        yield Link(About.PROCESSES, sentence, Reason.NO_BUILDS_WORKER)
+    if processes.silent_prebuilds and processes.workers.builds:
+        hosts = listed(list(processes.silent_prebuilds))
+        sentence = f"prebuilds on {hosts} can be claimed but may not answer: no builds worker is running there"
         yield Link(About.PROCESSES, sentence, Reason.NO_BUILDS_WORKER)
     if not processes.workers.scheduler:
         age = f"the last tick ended {span(processes.tick_age)} ago" if processes.tick_age is not None else "no tick yet"

@@ -15,7 +15,7 @@ from prebuild_tasks.insight.explain.facts import Activation, BuildFact, FailedDe
 from prebuild_tasks.model.vocabulary import OPEN_STATUSES, BuildStatus, Transition
 from prebuild_tasks.reconcile import retry_at
 from prebuild_tasks.schema import tables as m
-from prebuild_tasks.schema.conditions import IS_LIVE_PREBUILD, TEMPLATE_OF_VERSION, VERSION_OF_PRESET
+from prebuild_tasks.schema.conditions import IS_CLAIMABLE, IS_LIVE_PREBUILD, TEMPLATE_OF_VERSION, VERSION_OF_PRESET
 from prebuild_tasks.workspaces import is_pool_start_sql
 
 _SHOWN = 20
@@ -67,6 +67,12 @@ def read_bound(connection: Connection, preset_id: int) -> set[str]:
     """Read the hosts that are the only ones able to run pending builds of a pool, whatever their transition."""
     query = select(m.Build.queue).where(m.Build.preset_id == preset_id, m.Build.status == BuildStatus.PENDING)
     return set(connection.execute(query.where(m.Build.queue != "").distinct()).scalars())
+
+
+def read_prebuild_hosts(connection: Connection, preset_id: int) -> set[str]:
+    """Read the hosts of a pool's prebuilds that can be claimed, without those that any host reaches."""
+    query = select(m.Workspace.host).where(m.Workspace.preset_id == preset_id, IS_CLAIMABLE, m.Workspace.host != "")
+    return set(connection.execute(query.distinct()).scalars())
 
 
 def read_usual(connection: Connection, preset_id: int) -> timedelta | None:

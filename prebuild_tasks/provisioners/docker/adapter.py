@@ -9,6 +9,7 @@ from typing import ClassVar
 
 from prebuild_tasks.config import Settings
 from prebuild_tasks.errors import ProvisionerError
+from prebuild_tasks.model.addresses import host_in_url
 from prebuild_tasks.provisioners.docker import engine, image, names, ready
 from prebuild_tasks.provisioners.docker.config import environment, parse
 from prebuild_tasks.provisioners.docker.exec import end_in_container, run_in_container
@@ -44,7 +45,7 @@ class DockerProvisioner:
     def __init__(self, settings: Settings) -> None:
         self.local = engine.is_local(os.environ.get("DOCKER_HOST", ""))
         self._bind = bind_address(settings)
-        self._public_host = settings.public_host
+        self._public_host = host_in_url(settings.public_host)
         first, _, last = settings.workspace_ports.partition("-")
         self._ports = range(int(first), int(last) + 1)
 

@@ -15,6 +15,7 @@ from psutil import Process
 
 from prebuild_tasks.config import Settings
 from prebuild_tasks.errors import ProvisionerError
+from prebuild_tasks.model.addresses import host_in_url
 from prebuild_tasks.provisioners.port import BuildContext, Probe, Resource, WorkspaceSpec
 from prebuild_tasks.provisioners.process.config import ProcessConfig, parse
 from prebuild_tasks.provisioners.process.directory import Published, WorkspaceDirectory, workspace_directories
@@ -50,7 +51,7 @@ class ProcessProvisioner:
     def __init__(self, settings: Settings) -> None:
         self.root = settings.data_dir / "workspaces"
         self._environment = Environment(settings)
-        self._public_host = settings.public_host
+        self._public_host = host_in_url(settings.public_host)
         first, _, last = settings.workspace_ports.partition("-")
         self._ports = range(int(first), int(last) + 1)
 
@@ -230,11 +231,14 @@ class ProcessProvisioner:
     def _probe_port(self, port: int) -> Probe:
         if not port:
             return Probe(ready=True)
-        try:
-            with socket.create_connection((self._environment.probe_address, port), timeout=2):
-                return Probe(ready=True)
-        except OSError as error:
-            return Probe(ready=False, message=f"nothing answers on port {port}: {error.strerror or error}")
+        problem = ""
+        for address in self._environment.probe_addresses:
+            try:
+                with socket.create_connection((address, port), timeout=2):
+                    return Probe(ready=True)
+            except OSError as error:
+                problem = problem or f"nothing answers on port {port}: {error.strerror or error}"
+        return Probe(ready=False, message=problem)
 
     def _resource(self, workspace: WorkspaceDirectory, state: Published | None) -> Resource:
         return Resource(

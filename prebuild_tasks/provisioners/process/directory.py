@@ -15,6 +15,7 @@ A working directory is never renamed, because virtual environments hold absolute
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
 import os
@@ -256,9 +257,17 @@ def workspace_directories(root: Path) -> Iterator[WorkspaceDirectory]:
 
 
 def _is_free(port: int) -> bool:
-    with socket.socket() as probe:
-        try:
-            probe.bind(("", port))  # on all addresses, because the served process may listen on any of them
-        except OSError:
-            return False
+    # On all addresses, because the served process may listen on any of them.
+    return _can_bind(socket.AF_INET, "", port) and (not socket.has_ipv6 or _can_bind(socket.AF_INET6, "::", port))
+
+
+def _can_bind(family: socket.AddressFamily, address: str, port: int) -> bool:
+    """Return whether the port is free in this family of addresses; it is in one that the machine does not have."""
+    try:
+        with socket.socket(family) as probe:
+            if family == socket.AF_INET6:
+                probe.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+            probe.bind((address, port))
+    except OSError as error:
+        return error.errno in (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL)
     return True

@@ -9,15 +9,18 @@ from prebuild_tasks.config import Settings
 from prebuild_tasks.provisioners.port import WorkspaceSpec
 from prebuild_tasks.provisioners.shared.environment import bind_address, check_variables, identity, passed_on
 
+_PROBED = {"0.0.0.0": ("127.0.0.1",), "::": ("::1", "127.0.0.1")}  # noqa: S104
+"""Where a process that was told to listen on every address is probed; one that listens on :: may take IPv4, too."""
+
 
 class Environment:
-    """The environments of commands, and the address that probes of served workspaces connect to."""
+    """The environments of commands, and the addresses that probes of served workspaces try."""
 
     def __init__(self, settings: Settings) -> None:
         self._cache = settings.data_dir / "cache"
         self._patterns = settings.provisioner_pass_env
         self._bind = bind_address(settings)
-        self.probe_address = "127.0.0.1" if self._bind in ("0.0.0.0", "::", "") else self._bind  # noqa: S104
+        self.probe_addresses = _PROBED.get(self._bind, (self._bind,))
 
     def own(self, spec: WorkspaceSpec, directory: Path, port: int) -> dict[str, str]:
         """Return the workspace's own variables. Raises CannotBuildError for a parameter that cannot be a variable."""

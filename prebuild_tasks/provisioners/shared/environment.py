@@ -6,10 +6,10 @@ import os
 import re
 from collections.abc import Mapping, Sequence
 from fnmatch import fnmatchcase
-from ipaddress import ip_address
 
 from prebuild_tasks.config import Settings
 from prebuild_tasks.errors import CannotBuildError
+from prebuild_tasks.model.addresses import is_ipv6, is_loopback
 from prebuild_tasks.provisioners.port import WorkspaceSpec
 from prebuild_tasks.provisioners.shared import processes
 
@@ -32,7 +32,10 @@ def passed_on(patterns: Sequence[str]) -> dict[str, str]:
 
 def bind_address(settings: Settings) -> str:
     """Return the address that workspaces are served on."""
-    return settings.workspace_bind or ("127.0.0.1" if _is_loopback(settings.public_host) else "0.0.0.0")  # noqa: S104
+    if settings.workspace_bind:
+        return settings.workspace_bind
+    loopback, every = ("::1", "::") if is_ipv6(settings.public_host) else ("127.0.0.1", "0.0.0.0")  # noqa: S104
+    return loopback if is_loopback(settings.public_host) else every
 
 
 def is_variable(name: str, value: str) -> bool:
@@ -62,10 +65,3 @@ def identity(spec: WorkspaceSpec) -> dict[str, str]:
 def of_owner(owner: str) -> dict[str, str]:
     """Return the two variables that have the owner."""
     return {"PREBUILD_WORKSPACE_OWNER": owner, "PREBUILD_OWNER": owner}
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
