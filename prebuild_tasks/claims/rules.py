@@ -11,7 +11,7 @@ from prebuild_tasks.model.vocabulary import MissReason, PresetStatus
 from prebuild_tasks.remedies import Remedy, RemedyKind
 
 if TYPE_CHECKING:  # these modules load SQLAlchemy
-    from prebuild_tasks.claims.types import ClaimRequest, Pool
+    from prebuild_tasks.claims.types import ClaimRequest, PauseInForce, Pool
     from prebuild_tasks.reconcile import Usage
 
 _REQUEST_ID_MAX = 100
@@ -30,6 +30,9 @@ _REMEDIES: Mapping[MissReason, Remedy] = {
     MissReason.NOT_DESIRED: _WAIT,
 }
 _HINTS: Mapping[MissReason, str] = {MissReason.STARTING: "try again soon, or have one built"}
+
+
+_ENDED_BY_A_BUILD = (MissReason.EMPTY_POOL, MissReason.EXPIRED, MissReason.NOT_DESIRED)
 
 
 def check_request(request: ClaimRequest) -> str:
@@ -137,8 +140,14 @@ def miss_reason_of(pools: Sequence[Pool], *, starting: int, expired: int) -> Mis
     return MissReason.EXPIRED if expired else None
 
 
-def miss(presets: str, reason: MissReason) -> ClaimMissError:
-    """Make the error for a claim that found no prebuild of these presets."""
+def miss(presets: str, reason: MissReason, pause: PauseInForce | None = None) -> ClaimMissError:
+    """Make the error for a claim that found no prebuild of these presets. It names the pause, if there is one."""
+    if pause and reason in _ENDED_BY_A_BUILD:
+        return ClaimMissError(
+            f"no prebuild of {presets} can be claimed, and none is being built: {pause.sentence}",
+            reason=reason.value,
+            remedy=Remedy(RemedyKind.RESUME, pause.pool),
+        )
     return ClaimMissError(
         f"no prebuild of {presets} can be claimed: {_SENTENCES[reason]}",
         reason=reason.value,

@@ -12,7 +12,7 @@ from sqlalchemy.exc import IntegrityError
 
 from prebuild_tasks.claims.answers import answer_of, answered
 from prebuild_tasks.claims.candidates import check_owner_limit, find_pools, second_choice_pools
-from prebuild_tasks.claims.misses import miss_reason
+from prebuild_tasks.claims.misses import miss_reason, pause_in_force
 from prebuild_tasks.claims.one_statement import claim_in_one_statement
 from prebuild_tasks.claims.reserve import reserve
 from prebuild_tasks.claims.rules import check_request, miss
@@ -107,6 +107,7 @@ def _in_steps(database: Database, attempt: Attempt) -> Claimed | BeingBuilt:
         if hit := _try(connection, attempt, pools, now):
             return hit
         reason, reserved = miss_reason(connection, pools, now), None
+        pause = pause_in_force(connection, pools, now)
         if request.wait:
             reserved = reserve(connection, pools, attempt.owner, request.name, now, attempt.max_builds_in_flight)
         if reserved or not request.repeated:
@@ -117,7 +118,7 @@ def _in_steps(database: Database, attempt: Attempt) -> Claimed | BeingBuilt:
     names = ", ".join(str(pool.ref) for pool in pools)
     if reserved:
         return BeingBuilt(reserved, attempt.owner, names)
-    raise miss(names, reason)
+    raise miss(names, reason, pause)
 
 
 def _in_one_statement(database: Database, attempt: Attempt) -> Claimed | None:

@@ -155,6 +155,22 @@ class Pool:
 
 
 @dataclass(frozen=True, slots=True)
+class PauseInForce:
+    """The pause that keeps a pool from building."""
+
+    stored: StoredPause
+    pool: str
+    """The paused pool; empty: everything is paused."""
+
+    @property
+    def sentence(self) -> str:
+        """The pause as a part of a sentence: who paused what, until when and why."""
+        until, why = self.stored.get("until"), self.stored.get("reason")
+        what = f"{self.pool or 'everything'} is paused by {self.stored.get('by', 'somebody')}"
+        return what + (f" until {until}" if until else "") + (f": {why}" if why else "")
+
+
+@dataclass(frozen=True, slots=True)
 class Reserved:
     """A workspace that is being built for a person."""
 
