@@ -89,8 +89,8 @@ class Settings(BaseSettings):
     """Seconds after which a build that is still pending gets another message, because the first may be lost; the time
     doubles with each message. A build whose message was never sent gets one after a sixth of that."""
     probe_interval: Lasting = 60
-    """Approximate seconds between two probes of a prebuild; a prebuild whose last probe failed is probed four times as
-    often."""
+    """Approximate seconds between two probes of a prebuild, or of a claimed workspace; a prebuild whose last probe
+    failed is probed four times as often."""
     probe_failures: int = Field(3, ge=1)
     """Number of failed probes in a row after which a prebuild is replaced. One that no longer exists is replaced at
     once."""

@@ -40,6 +40,13 @@ IS_RUNNING = and_(IS_START, m.Workspace.status == constant(BuildStatus.SUCCEEDED
 IS_READY = and_(IS_RUNNING, m.Workspace.ready_at.is_not(None))
 IS_CLAIMABLE = and_(IS_LIVE_PREBUILD, IS_READY)
 """The workspace is a prebuild that can be claimed, unless it has expired."""
+IS_USED = and_(
+    m.Workspace.owner != constant(PREBUILDS_OWNER),
+    m.Workspace.deleted_at.is_(None),
+    m.Workspace.claimed_at.is_not(None),
+    IS_READY,
+)
+"""The workspace is claimed, and its owner can use it."""
 IN_PROGRESS = m.Workspace.status.in_((constant(BuildStatus.PENDING), constant(BuildStatus.RUNNING)))
 
 _EARLIER = aliased(m.ClaimEvent)

@@ -14,7 +14,7 @@ from prebuild_tasks.messaging import (
     Messages,
 )
 from prebuild_tasks.provisioners import Provisioners
-from prebuild_tasks.upkeep import probes
+from prebuild_tasks.upkeep import claimed_probes, probes
 from prebuild_tasks.upkeep import sweep as sweeps
 from prebuild_tasks.upkeep.strays import compare
 from prebuild_tasks.upkeep.types import Asked, ProbeReport, StrayReport, SweepReport
@@ -52,8 +52,8 @@ def sweep_resources_on_host(
 
 
 def ask_for_probes(database: Database, settings: Settings, messages: Messages) -> Asked:
-    """Ask each host with prebuilds that are due for a probe to probe them; `""` is any host."""
-    hosts = probes.due_hosts(database, settings)
+    """Ask each host with workspaces that are due for a probe to probe them; `""` is any host."""
+    hosts = sorted({*probes.due_hosts(database, settings), *claimed_probes.due_hosts(database, settings)})
     if not hosts:
         return Asked(0)
     with database.read() as connection:
@@ -66,7 +66,8 @@ def ask_for_probes(database: Database, settings: Settings, messages: Messages) -
 def probe_on_host(
     database: Database, settings: Settings, messages: Messages, provisioners: Provisioners, host: str
 ) -> ProbeReport:
-    """Probe the prebuilds that are due on `host` (`""`: those that any host can reach), and replace failing ones."""
+    """Probe what is due on `host` (`""`: what any host can reach), and replace failing prebuilds."""
     result = probes.probe_prebuilds(database, settings, provisioners, host)
     send(database, messages, result.follow_up)
+    claimed_probes.probe_claimed(database, settings, provisioners, host)
     return result.report()

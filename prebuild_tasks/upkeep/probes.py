@@ -81,7 +81,9 @@ def probe_prebuilds(database: Database, settings: Settings, provisioners: Provis
                 specs = read_specs(connection, [item.workspace_id for item in due])
             if not due:
                 break
-            probes = list(pool.map(lambda item, specs=specs: _probe(provisioners, specs.get(item.workspace_id)), due))
+            probes = list(
+                pool.map(lambda item, specs=specs: ask_provisioner(provisioners, specs.get(item.workspace_id)), due)
+            )
             for item, probe in zip(due, probes, strict=True):
                 spec = specs.get(item.workspace_id)
                 if spec is not None:
@@ -109,7 +111,7 @@ def take_due(connection: Connection, settings: Settings, host: str, now: datetim
     ).all()
     taken = []
     for row in sorted(rows, key=lambda row: row.id):  # rows are locked in the order of their key
-        values = {"workspace_id": row.id, "next_at": _later(settings, now), "failures": 0, "message": ""}
+        values = {"workspace_id": row.id, "next_at": next_probe(settings, now), "failures": 0, "message": ""}
         if row.next_at is None:
             statement: Insert | Update = (
                 conflict_insert(connection, m.ProbeState).values(values).on_conflict_do_nothing()
@@ -125,12 +127,12 @@ def take_due(connection: Connection, settings: Settings, host: str, now: datetim
     return taken
 
 
-def _later(settings: Settings, now: datetime, sooner: int = 1) -> datetime:
+def next_probe(settings: Settings, now: datetime, sooner: int = 1) -> datetime:
     """Return the next time, varied at random, so that prebuilds created together are not always probed together."""
     return now + timedelta(seconds=settings.probe_interval / sooner * random.uniform(0.85, 1.0))  # noqa: S311
 
 
-def _probe(provisioners: Provisioners, spec: StoredSpec | None) -> Probe | None:
+def ask_provisioner(provisioners: Provisioners, spec: StoredSpec | None) -> Probe | None:
     """Probe a workspace. Return None if the provisioner could not be asked."""
     if spec is None:
         return None
@@ -196,6 +198,6 @@ def take_out(database: Database, workspace_id: str, preset_id: int, message: str
 
 def _store(database: Database, settings: Settings, item: _Due, values: Mapping[str, object], *, sooner: int) -> None:
     with database.write() as connection:
-        next_at = _later(settings, database.now(connection), sooner)
+        next_at = next_probe(settings, database.now(connection), sooner)
         statement = update(m.ProbeState).where(m.ProbeState.workspace_id == item.workspace_id)
         connection.execute(statement.values(**values, next_at=next_at))

@@ -7,19 +7,19 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, Row, Select, func, or_, select
+from sqlalchemy import Connection, Row, Select, case, func, or_, select
 
 from prebuild_tasks.builds import failed_builds
 from prebuild_tasks.db.engine import Database
 from prebuild_tasks.errors import NotFoundError
-from prebuild_tasks.insight.status.rules import ends_soon
+from prebuild_tasks.insight.status.rules import ends_soon, unhealthy_claim
 from prebuild_tasks.insight.status.views import BuildView, LogPage, WorkspaceView
 from prebuild_tasks.model.names import PoolName, as_id
 from prebuild_tasks.model.vocabulary import CLAIM_REASON, PREBUILDS_OWNER, BuildStatus, Transition, WorkspaceState
 from prebuild_tasks.reconcile import retry_at
 from prebuild_tasks.remedies import Remedy, RemedyKind
 from prebuild_tasks.schema import tables as m
-from prebuild_tasks.schema.conditions import TEMPLATE_OF_VERSION, VERSION_OF_PRESET, constant
+from prebuild_tasks.schema.conditions import IS_USED, TEMPLATE_OF_VERSION, VERSION_OF_PRESET, constant
 from prebuild_tasks.schema.lookup import REF_COLUMNS, pool_presets, ref_of
 from prebuild_tasks.workspaces import workspace_state, workspace_state_sql
 
@@ -38,6 +38,8 @@ _WORKSPACE_COLUMNS = (
     m.Workspace.resource_id,
     m.Workspace.host,
     m.Workspace.reason,
+    case((IS_USED, m.ProbeState.failures), else_=0).label("failures"),
+    m.ProbeState.message,
     *REF_COLUMNS,
 )
 
@@ -55,6 +57,7 @@ def workspaces(
         .join(m.Preset, m.Preset.id == m.Workspace.preset_id)
         .join(*VERSION_OF_PRESET)
         .join(*TEMPLATE_OF_VERSION)
+        .outerjoin(m.ProbeState, m.ProbeState.workspace_id == m.Workspace.id)
         .where(m.Workspace.deleted_at.is_(None))
         .order_by(m.Workspace.owner == PREBUILDS_OWNER, m.Workspace.created_at, m.Workspace.id)
         .limit(limit)
@@ -104,7 +107,7 @@ def _workspace(row: Row[*tuple[Any, ...]], now: datetime) -> WorkspaceView:
         claimed_at=row.claimed_at,
         claimed_until=row.claimed_until,
         ends_soon=bool(row.claimed_until and ends_soon(row.claimed_at, row.claimed_until, now)),
-        reason=row.reason,
+        reason=unhealthy_claim(row.failures, row.message) if row.failures else row.reason,
     )
 
 

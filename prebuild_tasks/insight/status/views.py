@@ -41,7 +41,7 @@ class WorkspaceView(FormerRow):
     ends_soon: bool
     """Whether `claimed_until` is near enough to warn the owner."""
     reason: str
-    """Why the latest transition began, or failed."""
+    """Why the latest transition began, or failed; how a claimed workspace fails its probes, and the way out."""
     retry_at: datetime | None = None
     """When its failed deletion will be tried again; None: it has not failed."""
 

@@ -17,7 +17,7 @@ from sqlalchemy.orm import aliased
 
 from prebuild_tasks.model.vocabulary import FINAL_STATUSES, PREBUILDS_OWNER
 from prebuild_tasks.schema import tables as m
-from prebuild_tasks.schema.conditions import TEMPLATE_OF_VERSION, VERSION_OF_PRESET
+from prebuild_tasks.schema.conditions import IS_LIVE_PREBUILD, IS_USED, TEMPLATE_OF_VERSION, VERSION_OF_PRESET
 from prebuild_tasks.schema.counters import counted_until, keep_builds, keep_preset
 from prebuild_tasks.schema.row_locks import in_key_order
 
@@ -96,9 +96,9 @@ def prune_events(connection: Connection, before: datetime, limit: int) -> int:
 
 
 def prune_probes(connection: Connection) -> int:
-    """Delete the probes of workspaces that are no longer prebuilds."""
-    prebuilds = select(m.Workspace.id).where(m.Workspace.owner == PREBUILDS_OWNER, m.Workspace.deleted_at.is_(None))
-    gone = in_key_order(m.ProbeState.workspace_id, m.ProbeState.workspace_id.not_in(prebuilds))
+    """Delete the probes of workspaces that are neither prebuilds nor in use."""
+    probed = select(m.Workspace.id).where(or_(IS_LIVE_PREBUILD, IS_USED))
+    gone = in_key_order(m.ProbeState.workspace_id, m.ProbeState.workspace_id.not_in(probed))
     return connection.execute(delete(m.ProbeState).where(gone)).rowcount
 
 

@@ -1,0 +1,76 @@
+"""A claimed workspace whose process had died was `usable` for ever, and nobody said so."""
+
+from __future__ import annotations
+
+import pytest
+from sqlalchemy import select, update
+
+from prebuild_tasks.builds.runner import BuildRunner
+from prebuild_tasks.claims.take import claim
+from prebuild_tasks.claims.types import ClaimRequest
+from prebuild_tasks.config import Settings
+from prebuild_tasks.db.engine import Database
+from prebuild_tasks.insight.invariants import audit
+from prebuild_tasks.insight.status.listings import workspaces as listed
+from prebuild_tasks.insight.status.views import WorkspaceView
+from prebuild_tasks.provisioners import Provisioners
+from prebuild_tasks.schema import tables as m
+from prebuild_tasks.upkeep import probes
+from prebuild_tasks.upkeep.claimed_probes import due_hosts, probe_claimed
+from prebuild_tasks.upkeep.retention.store import prune_probes
+from tests.support.builders import PRESET, build_all, declare_simulated, fill_really, jump
+
+INTERVAL = 61.0
+
+
+@pytest.fixture
+def claimed(database: Database, settings: Settings, runner: BuildRunner) -> str:
+    """Claim a simulated workspace, and return its id."""
+    declare_simulated(database, settings, 1)
+    fill_really(database, settings, runner)
+    answer = claim(database, ClaimRequest("ada", [PRESET], name="mine")).answer  # type: ignore[union-attr]
+    build_all(database, runner)
+    return answer.workspace_id
+
+
+def look(database: Database, settings: Settings) -> tuple[int, WorkspaceView]:
+    """Let the interval pass, probe, and return how many fail and ada's workspace as listed."""
+    jump(database, INTERVAL)
+    failing = probe_claimed(database, settings, Provisioners(settings), "")
+    return failing, listed(database, owner="ada")[0]
+
+
+def test_it_is_said_with_the_way_out_and_nothing_else_happens(
+    database: Database, settings: Settings, claimed: str
+) -> None:
+    assert (due_hosts(database, settings), probe_claimed(database, settings, Provisioners(settings), "")) == ([], 0)
+    assert look(database, settings)[0] == 0
+    [path] = settings.data_dir.glob(f"simulated/*/{claimed}.json")
+    kept = path.read_bytes()
+    path.unlink()
+    jump(database, INTERVAL)
+    assert due_hosts(database, settings) == [""]
+    for number in (1, 2, 3, 4):
+        failing, view = look(database, settings)
+        assert (failing, view.state, view.owner) == (1, "usable", "ada")
+        assert f"unhealthy: failed {number} probe" in view.reason
+        assert view.reason.endswith("; release it and claim another one")
+    assert probes.due_hosts(database, settings) == [], "prebuilds alone"
+    assert audit(database, settings) == []
+    path.write_bytes(kept)
+    failing, view = look(database, settings)
+    assert (failing, "unhealthy" in view.reason) == (0, False)
+
+
+def test_two_workers_do_not_probe_the_same_one(database: Database, settings: Settings, claimed: str) -> None:
+    look(database, settings)
+    assert due_hosts(database, settings) == []
+
+
+def test_retention_keeps_the_probes_of_what_is_in_use(database: Database, settings: Settings, claimed: str) -> None:
+    look(database, settings)
+    with database.write() as connection:
+        assert prune_probes(connection) == 0
+        connection.execute(update(m.Workspace).values(deleted_at=database.now(connection)))
+        assert prune_probes(connection) == 1
+        assert connection.execute(select(m.ProbeState.workspace_id)).all() == []
