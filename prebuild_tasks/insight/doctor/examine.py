@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from zoneinfo import ZoneInfo
 
-from redis.exceptions import RedisError
+from redis.exceptions import NoPermissionError, RedisError
 from sqlalchemy import Connection, select
 
 from prebuild_tasks.builds import pending_by_queue
@@ -91,13 +91,18 @@ def examine(database: Database, settings: Settings, provisioners: Provisioners) 
 
 
 def _look_at_redis(settings: Settings, queues: list[str]) -> tuple[RedisFact | Trouble, dict[str, int]]:
-    client = connect(settings.resolved_redis_url)
+    client = connect(settings.resolved_redis_url, health_check_interval=0)
     try:
         pipeline = client.pipeline(transaction=False)
         pipeline.info()
+        # A write that changes nothing, because only a write shows whether writes are refused.
+        pipeline.persist(settings.queue("doctor"))
         for queue in queues:
             pipeline.llen(queue)
-        info, *lengths = pipeline.execute()
+        info, written, *lengths = pipeline.execute(raise_on_error=False)
+        for answer in (info, *lengths):
+            if isinstance(answer, Exception):
+                raise answer
     except (RedisError, OSError) as error:
         trouble = refused(settings, error)
         return _trouble(trouble), {}
@@ -108,18 +113,25 @@ def _look_at_redis(settings: Settings, queues: list[str]) -> tuple[RedisFact | T
         policy=str(info.get("maxmemory_policy", "noeviction")),
         used=int(info.get("used_memory", 0)),
         limit=int(info.get("maxmemory", 0)),
-        not_writable=_why_not_writable(info),
+        not_writable=_why_not_writable(info, written),
+        not_saved="" if isinstance(written, Exception) else _unsaved(info),
     )
     return fact, dict(zip(queues, lengths, strict=True))
 
 
-def _why_not_writable(info: Mapping[str, object]) -> str:
+def _why_not_writable(info: Mapping[str, object], written: object) -> str:
     if info.get("role") == "slave":
         return f"it is a replica of {info.get('master_host')}:{info.get('master_port')}"
-    for key, what in (("aof_last_write_status", "append-only file"), ("rdb_last_bgsave_status", "snapshot")):
-        if info.get(key, "ok") != "ok":
-            return f"it could not write its {what}, as on a full disk"
-    return ""
+    if not isinstance(written, RedisError) or isinstance(written, NoPermissionError):
+        return ""
+    unsaved = _unsaved(info)
+    return f"it could not write its {unsaved}, as on a full disk" if unsaved else str(written)
+
+
+def _unsaved(info: Mapping[str, object]) -> str:
+    """Return what Redis could not write to its disk."""
+    files = (("aof_last_write_status", "append-only file"), ("rdb_last_bgsave_status", "snapshot"))
+    return next((what for key, what in files if info.get(key, "ok") != "ok"), "")
 
 
 def _schema(database: Database) -> SchemaFact:

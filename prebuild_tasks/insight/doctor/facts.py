@@ -45,6 +45,8 @@ class RedisFact:
     """Its `maxmemory`, in bytes; 0: no limit."""
     not_writable: str = ""
     """Why it refuses writes; empty: it accepts them."""
+    not_saved: str = ""
+    """What it could not write to its disk, although it accepts writes; empty: nothing."""
 
 
 @dataclass(frozen=True, slots=True)

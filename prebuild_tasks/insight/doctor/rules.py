@@ -109,6 +109,9 @@ def _redis(facts: Examination) -> Iterator[Finding]:
     if redis.not_writable:
         sentence = f"Redis refuses writes: {redis.not_writable}"
         yield Finding(Symptom.REDIS_READ_ONLY, sentence, "see the output of redis-cli info, and the log of Redis")
+    if redis.not_saved:
+        sentence = f"Redis could not write its {redis.not_saved}, as on a full disk: it loses messages when it ends"
+        yield Finding(Symptom.REDIS_FULL, sentence, "free some space on its disk, and read its log")
     if _numbers(redis.version) < REDIS_MIN:
         oldest = ".".join(map(str, REDIS_MIN))
         sentence = f"Redis {redis.version} is older than {oldest}, the oldest release that was tested"
