@@ -19,7 +19,7 @@ from prebuild_tasks.provisioners.command.home import clear_abandoned
 from prebuild_tasks.provisioners.port import BuildContext, Probe, Resource, WorkspaceSpec
 from prebuild_tasks.provisioners.shared import processes
 from prebuild_tasks.provisioners.shared.config import Command
-from prebuild_tasks.provisioners.shared.environment import identity, passed_on
+from prebuild_tasks.provisioners.shared.environment import identity, own_addresses, passed_on, proxy_exceptions
 
 PROBE_TIMEOUT = 25.0
 LIST_TIMEOUT = 120.0
@@ -34,6 +34,7 @@ class CommandProvisioner:
 
     def __init__(self, settings: Settings) -> None:
         self._patterns = settings.provisioner_pass_env
+        self._addresses = own_addresses(settings)
 
     def check_config(self, config: Mapping[str, object]) -> None:
         """Refuse a config without `start` or `delete`, with an unknown key, or with `list` and without `claim`."""
@@ -144,7 +145,9 @@ class CommandProvisioner:
         return call(name, script, question, env, context=context, timeout=timeout)
 
     def _environment(self, operation: str, installation: str) -> dict[str, str]:
-        return passed_on(self._patterns) | {OPERATION: operation, "PREBUILD_INSTALLATION": installation}
+        passed = passed_on(self._patterns)
+        own = {OPERATION: operation, "PREBUILD_INSTALLATION": installation}
+        return passed | proxy_exceptions(passed, self._addresses) | own
 
 
 def _is_claim(environ: Mapping[str, str]) -> bool:

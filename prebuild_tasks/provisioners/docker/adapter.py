@@ -24,7 +24,7 @@ from prebuild_tasks.provisioners.docker.names import Container
 from prebuild_tasks.provisioners.port import BuildContext, Probe, Resource, WorkspaceSpec
 from prebuild_tasks.provisioners.shared.claim_markers import refuse_claimed
 from prebuild_tasks.provisioners.shared.config import argv_of
-from prebuild_tasks.provisioners.shared.environment import bind_address, of_owner
+from prebuild_tasks.provisioners.shared.environment import bind_address, of_owner, own_addresses, proxy_exceptions
 from prebuild_tasks.provisioners.shared.output import last_lines
 from prebuild_tasks.provisioners.shared.workspace_id import check_id
 
@@ -45,6 +45,7 @@ class DockerProvisioner:
     def __init__(self, settings: Settings) -> None:
         self.local = engine.is_local(os.environ.get("DOCKER_HOST", ""))
         self._bind = bind_address(settings)
+        self._addresses = own_addresses(settings)
         self._public_host = host_in_url(settings.public_host)
         first, _, last = settings.workspace_ports.partition("-")
         self._ports = range(int(first), int(last) + 1)
@@ -63,6 +64,8 @@ class DockerProvisioner:
             container = find_published(api, spec)
             if container is None:
                 image.ensure(api, config, context)
+                passed = image.variables(api, config.image) | engine.proxies(api) | variables
+                variables |= proxy_exceptions(passed, self._addresses)
                 container = ContainerAttempt(api, spec, config, variables, context).make(self._bind, self._ports)
             elif not container.running:
                 it = container.id

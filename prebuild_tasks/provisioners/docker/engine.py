@@ -237,3 +237,9 @@ def volumes(api: APIClient, labels: Mapping[str, str]) -> list[EngineObject]:
     """Return all volumes with these labels."""
     filters = {"label": [f"{name}={value}" for name, value in labels.items()]}
     return list(api.volumes(filters=filters).get("Volumes") or [])
+
+
+def proxies(api: APIClient) -> dict[str, str]:
+    """Return the proxy variables that the client's own configuration adds to every container."""
+    added: dict[str, str] = api._proxy_configs.get_environment()  # noqa: SLF001 - the client has no public access to it
+    return added

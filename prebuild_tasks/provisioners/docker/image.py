@@ -40,6 +40,12 @@ def ensure(api: APIClient, config: DockerConfig, context: BuildContext) -> None:
     _pull(config.image, context)
 
 
+def variables(api: APIClient, image: str) -> dict[str, str]:
+    """Return the environment variables that an image sets."""
+    pairs = (api.inspect_image(image).get("Config") or {}).get("Env") or []
+    return {name: value for name, _, value in (pair.partition("=") for pair in pairs)}
+
+
 def _pull(image: str, context: BuildContext) -> None:
     from docker.errors import APIError
     from docker.utils import parse_repository_tag

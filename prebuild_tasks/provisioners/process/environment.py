@@ -7,7 +7,14 @@ from pathlib import Path
 
 from prebuild_tasks.config import Settings
 from prebuild_tasks.provisioners.port import WorkspaceSpec
-from prebuild_tasks.provisioners.shared.environment import bind_address, check_variables, identity, passed_on
+from prebuild_tasks.provisioners.shared.environment import (
+    bind_address,
+    check_variables,
+    identity,
+    own_addresses,
+    passed_on,
+    proxy_exceptions,
+)
 
 _PROBED = {"0.0.0.0": ("127.0.0.1",), "::": ("::1", "127.0.0.1")}  # noqa: S104
 """Where a process that was told to listen on every address is probed; one that listens on :: may take IPv4, too."""
@@ -20,6 +27,7 @@ class Environment:
         self._cache = settings.data_dir / "cache"
         self._patterns = settings.provisioner_pass_env
         self._bind = bind_address(settings)
+        self._addresses = own_addresses(settings)
         self.probe_addresses = _PROBED.get(self._bind, (self._bind,))
 
     def own(self, spec: WorkspaceSpec, directory: Path, port: int) -> dict[str, str]:
@@ -41,5 +49,9 @@ class Environment:
         )
 
     def whole(self, own: Mapping[str, str]) -> dict[str, str]:
-        """Return the whole environment: the variables that the worker passes on, and the workspace's own."""
-        return passed_on(self._patterns) | dict(own)
+        """Return the whole environment: the variables that the worker passes on, and the workspace's own.
+
+        The workspace's own addresses are excepted from a proxy in either.
+        """
+        whole = passed_on(self._patterns) | dict(own)
+        return whole | proxy_exceptions(whole, self._addresses)

@@ -18,6 +18,9 @@ _NEVER_PASSED = re.compile(
 )
 """The service's own addresses and credentials, which are never passed on, whatever the patterns match."""
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_NO_PROXY = ("NO_PROXY", "no_proxy")
+_ITSELF = ("localhost", "127.0.0.1", "::1", "0.0.0.0", "::")  # noqa: S104 - nothing is bound to them here
+"""A workspace's names for itself; clients also connect to the addresses that a server is bound to."""
 
 
 def passed_on(patterns: Sequence[str]) -> dict[str, str]:
@@ -28,6 +31,36 @@ def passed_on(patterns: Sequence[str]) -> dict[str, str]:
         if any(fnmatchcase(name, pattern) for pattern in patterns) and not _NEVER_PASSED.fullmatch(name)
     }
     return {"PATH": os.environ.get("PATH", os.defpath), "LANG": "C.UTF-8"} | passed
+
+
+def own_addresses(settings: Settings) -> tuple[str, ...]:
+    """Return the addresses at which workspaces are served, besides those that every machine has for itself."""
+    return (bind_address(settings), settings.public_host)
+
+
+def proxy_exceptions(environment: Mapping[str, str], addresses: Sequence[str]) -> dict[str, str]:
+    """Return the variables that keep a workspace's requests to itself away from a proxy.
+
+    Without them, a proxy in the environment gets the requests that a probe makes to the workspace, and cannot reach it.
+
+    Args:
+        environment: The environment that the workspace gets.
+        addresses: The workspace's own addresses, besides loopback ones.
+
+    Returns:
+        Both spellings, because programs read either, with the exceptions of both. Empty if the environment has no proxy
+        or excepts everything.
+    """
+    if not any(value for name, value in environment.items() if _is_proxy(name)):
+        return {}
+    listed = [entry for name in _NO_PROXY for entry in re.split(r"[,\s]+", environment.get(name, "")) if entry]
+    if "*" in listed:  # only valid alone
+        return dict.fromkeys(_NO_PROXY, "*")
+    own = [spelling for address in (*_ITSELF, *addresses) for spelling in _spellings(address)]
+    entries: dict[str, str] = {}
+    for entry in (*listed, *own):
+        entries.setdefault(entry.lower(), entry)
+    return dict.fromkeys(_NO_PROXY, ",".join(entries.values()))
 
 
 def bind_address(settings: Settings) -> str:
@@ -65,3 +98,13 @@ def identity(spec: WorkspaceSpec) -> dict[str, str]:
 def of_owner(owner: str) -> dict[str, str]:
     """Return the two variables that have the owner."""
     return {"PREBUILD_WORKSPACE_OWNER": owner, "PREBUILD_OWNER": owner}
+
+
+def _is_proxy(name: str) -> bool:
+    return name.lower().endswith("_proxy") and name not in _NO_PROXY
+
+
+def _spellings(address: str) -> list[str]:
+    """Return what clients compare with the list: some keep the brackets of an IPv6 address."""
+    bare = address.strip("[]")
+    return [bare, f"[{bare}]"] if ":" in bare else [bare] if bare else []
