@@ -13,12 +13,14 @@ COPY examples examples
 RUN uv pip install --python /opt/prebuild/bin/python --no-deps --build-constraints requirements.lock --compile-bytecode .
 
 FROM python:3.11-slim-bookworm
-# What recipes of the process provisioner usually need.
-RUN apt-get update && apt-get install -y --no-install-recommends git ca-certificates && rm -rf /var/lib/apt/lists/*
+# What recipes of the process provisioner usually need, and an init.
+RUN apt-get update && apt-get install -y --no-install-recommends git ca-certificates tini && rm -rf /var/lib/apt/lists/*
 RUN useradd --create-home --uid 10001 prebuild && install -d -o prebuild -g prebuild -m 0700 /data
 COPY --from=build /opt/prebuild /opt/prebuild
 ENV PATH=/opt/prebuild/bin:$PATH PYTHONUNBUFFERED=1 PREBUILD_DATA_DIR=/data
 USER prebuild
 WORKDIR /data
 VOLUME /data
+# Reaps what workspaces leave behind; with -s also where it is not process 1, as with `docker run --init` or in a shared namespace.
+ENTRYPOINT ["tini", "-s", "--"]
 CMD ["prebuild", "--help"]

@@ -26,6 +26,7 @@ from celery.signals import (
 
 from prebuild_tasks.config import load_settings
 from prebuild_tasks.messaging import BUILDS
+from prebuild_tasks.worker.init import warn_without_init
 
 if TYPE_CHECKING:
     from prebuild_tasks.fleet import Presence, Role
@@ -119,6 +120,7 @@ def announce_worker(sender: Any, **_: Any) -> None:
     builds = load_settings().queue(BUILDS) in consumed()
     _announce("builds" if builds else "worker", consumed)
     if builds:
+        warn_without_init()
         _serve_again()
 
 
