@@ -14,12 +14,14 @@ if TYPE_CHECKING:
         run_sweep,
         sweep_resources_on_host,
     )
+    from prebuild_tasks.upkeep.lease_watch import LeaseWatch
     from prebuild_tasks.upkeep.retired_hosts import forget_host, known_hosts
     from prebuild_tasks.upkeep.rules import StrayState
     from prebuild_tasks.upkeep.strays.store import confirm, list_strays, stray_state_sql, waiting
     from prebuild_tasks.upkeep.sweep import take_back_lost
 
 __all__ = [
+    "LeaseWatch",
     "StrayState",
     "ask_for_probes",
     "ask_for_resources",
@@ -46,6 +48,7 @@ if not TYPE_CHECKING:  # mypy would take every name for defined
                 "run_sweep",
                 "sweep_resources_on_host",
             ),
+            "lease_watch": ("LeaseWatch",),
             "retired_hosts": (
                 "forget_host",
                 "known_hosts",

@@ -121,6 +121,7 @@ def announce_worker(sender: Any, **_: Any) -> None:
     _announce("builds" if builds else "worker", consumed)
     if builds:
         warn_without_init()
+        _watch_leases(sender.pool)
         _serve_again()
 
 
@@ -158,6 +159,21 @@ def _serve_again() -> None:
 
     for adapter in runtime().provisioners.resting_with_host():
         adapter.serve_again()
+
+
+def _watch_leases(pool: Any) -> None:
+    """Take back builds of workers that died, unless the pool forks: its children must not inherit connections."""
+    from celery.concurrency.prefork import TaskPool as Forking
+
+    from prebuild_tasks.bootstrap import runtime
+    from prebuild_tasks.upkeep import LeaseWatch
+
+    if isinstance(pool, Forking):
+        return
+    current = runtime()
+    watch = LeaseWatch(current.database, current.settings, current.messages)
+    watch.start()
+    worker_shutdown.connect(lambda **_: watch.stop(), weak=False)
 
 
 def _announce(role: Role, queues: Callable[[], Sequence[str]] = tuple) -> Presence:
