@@ -45,9 +45,12 @@ class Runtime:
         return PoolReconciler(self.database, self.settings, self.locks, self.messages)
 
     @cached_property
+    def isolated(self) -> IsolatedProcesses:
+        return IsolatedProcesses(self.settings, grace=2 * HARD_GRACE)
+
+    @cached_property
     def build_runner(self) -> BuildRunner:
-        isolated = IsolatedProcesses(self.settings, grace=2 * HARD_GRACE)
-        return BuildRunner(self.database, self.settings, self.provisioners, isolated)
+        return BuildRunner(self.database, self.settings, self.provisioners, self.isolated)
 
     def presence(self, role: Role, queues: Callable[[], Sequence[str]] = tuple) -> Presence:
         """Return what announces this process in the database, over its own connections."""

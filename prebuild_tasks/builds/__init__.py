@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from prebuild_tasks.builds.runner import BuildRunner
     from prebuild_tasks.builds.spec import StoredSpec, read_specs, resolve_parameters, workspace_spec
     from prebuild_tasks.builds.store import pending_by_queue
-    from prebuild_tasks.builds.types import LostBuild
+    from prebuild_tasks.builds.types import LostBuild, WaitingBuild
+    from prebuild_tasks.builds.waiting import waiting_builds
 
 __all__ = [
     "HARD_GRACE",
@@ -24,6 +25,7 @@ __all__ = [
     "IsolatedProcesses",
     "LostBuild",
     "StoredSpec",
+    "WaitingBuild",
     "deletion_reason",
     "failed_builds",
     "lost_builds",
@@ -34,6 +36,7 @@ __all__ = [
     "record_unhealthy",
     "resolve_parameters",
     "take_back",
+    "waiting_builds",
     "workspace_spec",
 ]
 
@@ -62,6 +65,10 @@ if not TYPE_CHECKING:  # mypy would take every name for defined
                 "workspace_spec",
             ),
             "store": ("pending_by_queue",),
-            "types": ("LostBuild",),
+            "types": (
+                "LostBuild",
+                "WaitingBuild",
+            ),
+            "waiting": ("waiting_builds",),
         },
     )

@@ -55,6 +55,11 @@ class IsolatedProcesses:
             if reserved:
                 self._free.release()
 
+    def is_one_free(self) -> bool:
+        """Return whether a process is free at this moment."""
+        with self.reserve(wait=False) as reserved:
+            return reserved
+
     def run(self, build_id: str, runner: str, renew: Callable[[], None]) -> int:
         """Run a build that was taken in the name of `runner` in a process of its own, and return its exit code.
 

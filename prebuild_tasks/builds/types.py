@@ -111,6 +111,17 @@ class NextBuild:
 
 
 @dataclass(frozen=True, slots=True)
+class WaitingBuild:
+    """A pending build that may be taken now, whether or not it has a message."""
+
+    id: str
+    queue: str
+    """The host whose queue it is in; empty: the shared queue."""
+    work: str
+    """What it does to which workspace, for people."""
+
+
+@dataclass(frozen=True, slots=True)
 class Outcome:
     """The provisioner's result for a build."""
 

@@ -20,7 +20,7 @@ from prebuild_tasks.workspaces import send
 log = structlog.get_logger(__name__)
 
 LOOKS_PER_TIMEOUT = 8
-"""With two looks until a lease counts as run out, a build is taken back within 1.25 times the timeout."""
+"""A lease that has run out is noticed after 1.125 times the timeout at most; right after a gap, after 1.25 times."""
 _STOP_PATIENCE = 5.0
 """Seconds that the end of the worker waits for a look in progress."""
 

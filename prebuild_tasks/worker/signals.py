@@ -22,6 +22,7 @@ from celery.signals import (
     worker_process_init,
     worker_ready,
     worker_shutdown,
+    worker_shutting_down,
 )
 
 from prebuild_tasks.config import load_settings
@@ -121,7 +122,7 @@ def announce_worker(sender: Any, **_: Any) -> None:
     _announce("builds" if builds else "worker", consumed)
     if builds:
         warn_without_init()
-        _watch_leases(sender.pool)
+        _look_after_builds(sender)
         _serve_again()
 
 
@@ -161,19 +162,27 @@ def _serve_again() -> None:
         adapter.serve_again()
 
 
-def _watch_leases(pool: Any) -> None:
-    """Take back builds of workers that died, unless the pool forks: its children must not inherit connections."""
+def _look_after_builds(consumer: Any) -> None:
+    """Take back the builds of workers that died, and run what waits elsewhere in free threads.
+
+    Not if the pool forks, because its children must not inherit connections.
+    """
     from celery.concurrency.prefork import TaskPool as Forking
+    from celery.concurrency.thread import TaskPool as Threads
 
     from prebuild_tasks.bootstrap import runtime
     from prebuild_tasks.upkeep import LeaseWatch
+    from prebuild_tasks.worker.free_slots import FreeSlots
 
-    if isinstance(pool, Forking):
-        return
     current = runtime()
-    watch = LeaseWatch(current.database, current.settings, current.messages)
-    watch.start()
-    worker_shutdown.connect(lambda **_: watch.stop(), weak=False)
+    if not isinstance(consumer.pool, Forking):
+        watch = LeaseWatch(current.database, current.settings, current.messages)
+        watch.start()
+        worker_shutdown.connect(lambda **_: watch.stop(), weak=False)
+    if isinstance(consumer.pool, Threads):
+        slots = FreeSlots(consumer, current.database, current.settings, current.isolated)
+        slots.start()
+        worker_shutting_down.connect(lambda **_: slots.stop(), weak=False)
 
 
 def _announce(role: Role, queues: Callable[[], Sequence[str]] = tuple) -> Presence:

@@ -113,6 +113,13 @@ ROWS = (
         ("test_killed_at_a_step",), "tests/provisioners/test_crashes.py",
     ),
     Row(
+        "", "8 builds at once on two builds workers of 4 threads: none waits behind a busy worker; a builds worker "
+        "killed while it builds, with one and with two left: taken over within 1.3 times a lease, without beat",
+        "200 rounds, 20 each",
+        ("test_no_build_waits_behind_a_busy_worker", "test_builds_of_a_dead_worker_are_taken_over_in_time"),
+        "tests/faults/test_builds_workers.py",
+    ),
+    Row(
         "", "a builds worker's machine lost, and back later: prebuilds replaced elsewhere, its leftovers deleted",
         "1",
         ("test_two_hosts_each_with_its_own_and_one_lost_for_good",), "tests/e2e/test_healing.py",

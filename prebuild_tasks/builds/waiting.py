@@ -1,0 +1,41 @@
+"""Pending builds that a runner with room could take now."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from datetime import datetime
+
+from sqlalchemy import Connection, select
+
+from prebuild_tasks.builds.types import WaitingBuild
+from prebuild_tasks.model.vocabulary import BuildStatus
+from prebuild_tasks.schema import tables as m
+from prebuild_tasks.schema.conditions import is_due_sql
+from prebuild_tasks.workspaces import work_of
+
+
+def waiting_builds(
+    connection: Connection, queues: Collection[str], now: datetime, limit: int, *, untried: bool = False
+) -> list[WaitingBuild]:
+    """Read the most urgent pending builds of some queues.
+
+    Args:
+        connection: The connection to read with.
+        queues: The hosts whose queues to look at; `""` is the shared queue.
+        now: The database's time.
+        limit: The most to return.
+        untried: Only builds that have not lost a worker yet.
+    """
+    rows = connection.execute(
+        select(m.Build.id, m.Build.queue, m.Build.transition, m.Build.reason, m.Workspace.name)
+        .join(m.Workspace, m.Workspace.id == m.Build.workspace_id)
+        .where(
+            m.Build.status == BuildStatus.PENDING,
+            m.Build.queue.in_(queues),
+            *([m.Build.attempt == 0] if untried else []),
+            is_due_sql(now),
+        )
+        .order_by(m.Build.priority, m.Build.created_at, m.Build.id)
+        .limit(limit)
+    )
+    return [WaitingBuild(row.id, row.queue, work_of(row.transition, row.reason, row.name)) for row in rows]
