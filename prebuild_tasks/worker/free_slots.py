@@ -87,9 +87,12 @@ class FreeSlots:
     def _receive(self, builds: Sequence[WaitingBuild]) -> None:
         """Treat each build as if its message had just been received. Runs in the event loop."""
         self._given_at = -inf
-        for build in builds:
-            message = self._message(build)
-            self._consumer.strategies[RUN_BUILD](message, None, _nothing, _nothing, ())
+        try:
+            for build in builds:
+                message = self._message(build)
+                self._consumer.strategies[RUN_BUILD](message, None, _nothing, _nothing, ())
+        except Exception as error:  # noqa: BLE001 - it would end the worker; the builds are still pending
+            log.warning("pending_builds_not_taken", builds=len(builds), error=str(error))
 
     def _message(self, build: WaitingBuild) -> Message:
         shown = f"{build.id}: {build.work}"

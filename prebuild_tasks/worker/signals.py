@@ -182,7 +182,8 @@ def _look_after_builds(consumer: Any) -> None:
     if isinstance(consumer.pool, Threads):
         slots = FreeSlots(consumer, current.database, current.settings, current.isolated)
         slots.start()
-        worker_shutting_down.connect(lambda **_: slots.stop(), weak=False)
+        for signal in (worker_shutting_down, worker_shutdown):  # `control shutdown` sends only the second
+            signal.connect(lambda **_: slots.stop(), weak=False)
 
 
 def _announce(role: Role, queues: Callable[[], Sequence[str]] = tuple) -> Presence:

@@ -150,6 +150,14 @@ def test_a_worker_that_stops_takes_nothing_more(
     assert consumer.received == []
 
 
+def test_an_error_of_celery_does_not_reach_its_event_loop(
+    database: Database, settings: Settings, slots: FreeSlots, consumer: Consumer
+) -> None:
+    pending(database, settings, 1)
+    consumer.strategies.clear()  # any error would end the worker there
+    assert [slots.look(), slots.look()] == [1, 1]
+
+
 def test_one_hand_over_at_a_time_while_the_event_loop_is_away(
     database: Database, settings: Settings, slots: FreeSlots, consumer: Consumer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
