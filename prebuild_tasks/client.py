@@ -63,7 +63,8 @@ class Client:
         """Claim the oldest eligible prebuild of the first of `presets` that has one, or of the preset that matches.
 
         A preset matches by `template` and `parameters`. With `wait` (seconds), a workspace is built for the owner when
-        none is ready. A retry with the same `request_id` answers with the same workspace.
+        none is ready. A retry with the same `request_id` answers with the same workspace,
+        and raises RequestEndedError once that is gone or being deleted.
 
         Raises ClaimMissError, NotFoundError, InputError, RefusedError, UnreachableError, WaitTimeoutError.
         """

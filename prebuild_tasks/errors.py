@@ -7,7 +7,8 @@ PrebuildError                    the base class of all of them                  
 ├── ClaimMissError               no prebuild can be claimed at the moment                             exit 4
 │   └── BeingBuiltError          one is being built for the owner; repeat the request to get it       exit 4
 ├── RefusedError                 valid but refused: quota, paused, name taken, conflict               exit 5
-│   └── BusyError                another process holds the row; nothing was changed, try again        exit 5
+│   ├── BusyError                another process holds the row; nothing was changed, try again        exit 5
+│   └── RequestEndedError        a repeated claim whose workspace is gone, or is being deleted        exit 5
 ├── WaitTimeoutError             the awaited state was not reached in time                            exit 6
 ├── WaitStoppedError             the caller stopped waiting                                           exit 130
 ├── UnreachableError             the database or Redis did not answer                                 exit 7
@@ -41,6 +42,7 @@ __all__ = [
     "RefusedError",
     "Remedy",
     "RemedyKind",
+    "RequestEndedError",
     "UnreachableError",
     "WaitStoppedError",
     "WaitTimeoutError",
@@ -147,6 +149,41 @@ class BusyError(RefusedError):
     """Another transaction held the row for longer than the lock timeout. Nothing was changed; try again."""
 
     code = "busy"
+
+
+class RequestEndedError(RefusedError):
+    """A repeated claim: the workspace that the request got is gone, or is being deleted.
+
+    The arguments after the message have defaults and hold plain text, so that the result of a task carries them.
+    """
+
+    code = "request_ended"
+
+    def __init__(  # many arguments: each is a key of the error's JSON
+        self,
+        message: str,
+        state: str = "ended",
+        workspace: str = "",
+        workspace_id: str = "",
+        ended_at: str = "",
+        ended_by: str = "",
+        reason: str = "",
+    ) -> None:
+        """Take the sentence, and what is known of the end.
+
+        Args:
+            message: The sentence for people.
+            state: `ending` while the workspace is being deleted, then `ended`.
+            workspace: The workspace's name.
+            workspace_id: Its id.
+            ended_at: The time at which its end began, in ISO 8601.
+            ended_by: Who ended it.
+            reason: The code of the reason, such as `released`, `operator` or `claimed_ttl`.
+        """
+        super().__init__(message, remedy=Remedy(RemedyKind.NEW_REQUEST))
+        self.state, self.workspace, self.workspace_id = state, workspace, workspace_id
+        self.ended_at, self.ended_by, self.reason = ended_at, ended_by, reason
+        self.args = (self.message, state, workspace, workspace_id, ended_at, ended_by, reason)
 
 
 class WaitTimeoutError(PrebuildError):

@@ -63,6 +63,7 @@ class RemedyKind(StrEnum):
     CHOOSE_OTHER_NAME = "choose_another_name_or_leave_it_out"
     REPEAT_REQUEST = "repeat_request"
     """Subject: the id of the claim's request."""
+    NEW_REQUEST = "make_a_new_request_id"
     APPLY_AS_SOURCE = "apply_as_source"
     """Subject: the source that declares the template. Or that source drops it first, and prunes."""
     CONFIRM_DELETION = "confirm_deletion"
@@ -121,6 +122,7 @@ _SENTENCES: Mapping[RemedyKind, str] = {
     RemedyKind.NAME_OWNER: "name the person who gets the workspace",
     RemedyKind.CHOOSE_OTHER_NAME: "choose another name, or leave it out",
     RemedyKind.REPEAT_REQUEST: "repeat the request with the id {subject}",
+    RemedyKind.NEW_REQUEST: "make a new request id",
     RemedyKind.APPLY_AS_SOURCE: "apply as source {subject}, or remove it from that source's file and prune there",
     RemedyKind.CONFIRM_DELETION: "confirm the deletion, if it is intended",
     RemedyKind.CORRECT_PERIOD: "begin the period before its end, and not in the future",

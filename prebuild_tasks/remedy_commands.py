@@ -74,6 +74,7 @@ _SPELLINGS: Mapping[RemedyKind, _Spelling] = {
     RemedyKind.NAME_OWNER: _Spelling("--owner NAME", "name the person who gets the workspace"),
     RemedyKind.CHOOSE_OTHER_NAME: _Spelling("--name NAME, or leave it out", "choose another"),
     RemedyKind.REPEAT_REQUEST: _Spelling("--request-id {subject}", "ask again for the same one"),
+    RemedyKind.NEW_REQUEST: _Spelling("another --request-id, or leave it out", "make a new request id"),
     RemedyKind.CONFIRM_DELETION: _Spelling("add --yes", "if that is intended"),
     RemedyKind.CORRECT_PERIOD: _Spelling("--since must be before --until, and not in the future", lead=""),
 }

@@ -6,8 +6,8 @@ from datetime import datetime
 
 from sqlalchemy import Connection, select
 
-from prebuild_tasks.claims.rules import warning_about
-from prebuild_tasks.claims.store import ANSWER_COLUMNS, claimed_row
+from prebuild_tasks.claims.rules import has_ended, request_ended, warning_about
+from prebuild_tasks.claims.store import ANSWER_COLUMNS, claimed_row, read_end
 from prebuild_tasks.claims.types import BeingBuilt, ClaimAnswer, Claimed, ClaimedRow, Reserved
 from prebuild_tasks.errors import ClaimMissError, RefusedError
 from prebuild_tasks.fleet import served_column
@@ -48,12 +48,14 @@ def answered(
     Raises:
         ClaimMissError: The workspace that was being built for the request could not be built.
         RefusedError: Another owner made a request with this id.
+        RequestEndedError: What the request got is gone, or is being deleted.
     """
     row = connection.execute(
         select(
             *ANSWER_COLUMNS,
             served_column(m.Workspace.host, alive_since).label("is_served"),
             m.Workspace.transition,
+            m.Workspace.deleted_at,
             m.ClaimEvent.owner.label("claimant"),
             *REF_COLUMNS,
         )
@@ -67,6 +69,10 @@ def answered(
         return None
     if row.claimant != owner:
         raise RefusedError("another owner already used this request id", hint="make a new id for each request")
+    if has_ended(row.transition, row.status, deleted=row.deleted_at is not None):
+        end = read_end(connection, row.id, row.name, gone=row.deleted_at is not None)
+        if row.claimed_at is not None or end.by_command:
+            raise request_ended(request_id, row.id, end)
     ref = ref_of(row)
     # Wake the pool again: if the first answer was lost, the first message may be lost as well.
     follow_up = FollowUp.of(wake=[row.preset_id], ref=ref)
@@ -79,7 +85,7 @@ def answered(
         .where(m.Build.workspace_id == row.id, m.Build.transition == Transition.START)
         .order_by(m.Build.number.desc())
         .limit(1)
-    ).scalar_one()
+    ).scalar_one_or_none()
     raise ClaimMissError(
         f"{row.name} could not be built for {owner}: {error or row.reason}",
         reason=MissReason.BUILD_FAILED.value,

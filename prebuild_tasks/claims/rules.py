@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from prebuild_tasks.errors import ClaimMissError, InputError, RefusedError
+from prebuild_tasks.errors import ClaimMissError, InputError, RefusedError, RequestEndedError
 from prebuild_tasks.model.names import check_name, check_owner
-from prebuild_tasks.model.vocabulary import MissReason, PresetStatus
+from prebuild_tasks.model.vocabulary import BuildStatus, MissReason, PresetStatus, Transition
 from prebuild_tasks.remedies import Remedy, RemedyKind
 
 if TYPE_CHECKING:  # these modules load SQLAlchemy
-    from prebuild_tasks.claims.types import ClaimRequest, PauseInForce, Pool
+    from prebuild_tasks.claims.types import ClaimRequest, End, PauseInForce, Pool
     from prebuild_tasks.reconcile import Usage
 
 _REQUEST_ID_MAX = 100
@@ -29,6 +29,13 @@ _REMEDIES: Mapping[MissReason, Remedy] = {
     MissReason.EXPIRED: _WAIT,
     MissReason.NOT_DESIRED: _WAIT,
 }
+_ENDS: Mapping[str, str] = {
+    "released": "it was released by {by}",
+    "operator": "it was deleted by {by}",
+    "claimed_ttl": "its claimed_ttl ended",
+    "host_forgotten": "it was lost with its host, which {by} gave up",
+}
+"""How a workspace ended, by the code of the reason."""
 _HINTS: Mapping[MissReason, str] = {MissReason.STARTING: "try again soon, or have one built"}
 
 
@@ -153,4 +160,28 @@ def miss(presets: str, reason: MissReason, pause: PauseInForce | None = None) ->
         reason=reason.value,
         hint=_HINTS.get(reason, ""),
         remedy=_REMEDIES.get(reason),
+    )
+
+
+def has_ended(transition: Transition, status: BuildStatus, *, deleted: bool) -> bool:
+    """Return whether a workspace that was given or reserved is gone, being deleted, or about to be."""
+    return deleted or transition is Transition.DELETE or status in (BuildStatus.CANCELING, BuildStatus.CANCELED)
+
+
+def request_ended(request_id: str, workspace_id: str, end: End) -> RequestEndedError:
+    """Make the error for a repeated request whose workspace has ended. Another one is never given in its place."""
+    how = _ENDS.get(end.reason, "it was deleted by {by}" if end.by else "it was deleted").format(by=end.by)
+    when = f" at {end.at:%Y-%m-%d %H:%M:%S} UTC" if end.at else ""
+    name = f"the workspace {end.workspace} of request {request_id}" if end.workspace else f"request {request_id}"
+    state, is_now = ("ended", "is gone") if end.gone else ("ending", "is being deleted")
+    if not end.workspace:
+        is_now = "has ended"
+    return RequestEndedError(
+        f"{name} {is_now}: {how}{when}",
+        state,
+        end.workspace,
+        workspace_id,
+        end.at.isoformat() if end.at else "",
+        end.by,
+        end.reason,
     )

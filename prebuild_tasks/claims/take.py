@@ -54,6 +54,7 @@ def claim(
         InputError: The request is malformed.
         NotFoundError: There is no such preset.
         RefusedError: The owner has a workspace of this name, or is at their limit, or the preset cannot be built.
+        RequestEndedError: The request is repeated, and what it got is gone, or is being deleted.
     """
     started = monotonic()
     owner = check_request(request)
@@ -61,14 +62,26 @@ def claim(
     try:
         return _in_one_statement(database, attempt) or _in_steps(database, attempt)
     except IntegrityError as error:
-        if "uq_claim_events_" in str(error) or "claim_events.request_id" in str(error):
-            # The request was already answered, or is being answered on another connection: return that answer.
-            return _in_steps(database, attempt)
-        if "uq_workspaces_owner_name" in str(error) or "workspaces.owner" in str(error):
-            raise RefusedError(
-                f"{owner} already has a workspace named {request.name}", remedy=Remedy(RemedyKind.CHOOSE_OTHER_NAME)
-            ) from None
-        raise
+        if not (_is_answered(error) or _is_name_taken(error)):
+            raise
+    # The request was already answered, or is being answered on another connection: return that answer. The name may be
+    # taken by the very workspace that the request got.
+    try:
+        return _in_steps(database, attempt)
+    except IntegrityError as error:
+        if not _is_name_taken(error):
+            raise
+        raise RefusedError(
+            f"{owner} already has a workspace named {request.name}", remedy=Remedy(RemedyKind.CHOOSE_OTHER_NAME)
+        ) from None
+
+
+def _is_answered(error: IntegrityError) -> bool:
+    return "uq_claim_events_" in str(error) or "claim_events.request_id" in str(error)
+
+
+def _is_name_taken(error: IntegrityError) -> bool:
+    return "uq_workspaces_owner_name" in str(error) or "workspaces.owner" in str(error)
 
 
 def claim_and_wake(database: Database, settings: Settings, publisher: Publisher, request: ClaimRequest) -> ClaimAnswer:

@@ -76,6 +76,23 @@ class ClaimedRow:
     """Whether a builds worker is alive that can reach it."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class End:
+    """How the workspace of a request ended."""
+
+    workspace: str
+    """Its name; empty if its row is no longer kept."""
+    gone: bool
+    """Whether it is deleted; else it is being deleted."""
+    at: datetime | None
+    """When its end began. None: it is no longer known."""
+    by: str
+    reason: str
+    """The code of the reason."""
+    by_command: bool = False
+    """Whether a person ended it by a command."""
+
+
 @dataclass(frozen=True, slots=True)
 class ClaimAnswer:
     """A claimed workspace, with the same fields in every interface."""

@@ -16,7 +16,7 @@ from typer.core import TyperCommand, TyperGroup
 
 from prebuild_tasks import __version__
 from prebuild_tasks.cli.safe_output import EscapedOutput, drop_unwritten, make_writable
-from prebuild_tasks.errors import PrebuildError
+from prebuild_tasks.errors import PrebuildError, RequestEndedError
 from prebuild_tasks.model.terminal import escaped
 from prebuild_tasks.remedy_commands import next_step_of
 
@@ -57,6 +57,8 @@ COMMANDS = {
 _HIDDEN = {"decide"}
 _USAGE = 2
 _UNWRITABLE = (errno.EPIPE, errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EBADF)
+_KEYS_OF_ENDED = ("state", "workspace", "workspace_id", "ended_at", "ended_by")
+"""The further keys of a repeated request whose workspace is gone."""
 
 
 class LazyGroup(TyperGroup):
@@ -183,6 +185,8 @@ def _report(error: PrebuildError, *, as_json: bool) -> None:
         body = {"error": error.code, "message": error.message, "hint": next_step_of(error)}
         if reason := getattr(error, "reason", ""):
             body["reason"] = reason
+        if isinstance(error, RequestEndedError):
+            body |= {name: getattr(error, name) for name in _KEYS_OF_ENDED}
         sys.stderr.write(json.dumps(body) + "\n")
         return
     step = next_step_of(error)

@@ -12,7 +12,7 @@ from prebuild_tasks.claims.take import claim
 from prebuild_tasks.claims.types import BeingBuilt, ClaimRequest
 from prebuild_tasks.config import Settings
 from prebuild_tasks.db.engine import Database
-from prebuild_tasks.errors import BeingBuiltError, ClaimMissError, RefusedError
+from prebuild_tasks.errors import BeingBuiltError, ClaimMissError, RefusedError, RequestEndedError
 from prebuild_tasks.insight.invariants import audit
 from prebuild_tasks.model.vocabulary import BuildPriority, BuildStatus, ClaimState, PresetStatus, Transition
 from prebuild_tasks.pools.operations import pause
@@ -112,9 +112,9 @@ def test_it_can_be_given_up_while_it_is_built(database: Database, settings: Sett
     end_workspace(database, f"ada/{begun.reserved.name}", actor="ada")
     finish_builds(database)
     assert mine(database) == []
-    with pytest.raises(ClaimMissError) as miss:
+    with pytest.raises(RequestEndedError) as ended:
         claim(database, request)
-    assert miss.value.reason == "build_failed"
+    assert (ended.value.reason, ended.value.ended_by) == ("released", "ada")
 
 
 @pytest.mark.parametrize("status", [PresetStatus.HARD_LIMITED, PresetStatus.VALIDATION_FAILED])

@@ -91,6 +91,21 @@ def test_a_claim_without_redis_answers_and_says_nothing_wrong(cli: Any, database
     )
 
 
+def test_a_repeated_request_whose_workspace_is_gone(cli: Any, database: Database, settings: Settings) -> None:
+    declare(database, settings, 1)
+    fill(database, settings)
+    arguments = ("claim", "dev/small", "--owner", "ada", "--name", "one", "--request-id", "r-1")
+    cli(*arguments)
+    cli("release", "ada/one", "--actor", "grace")
+    body = json.loads(cli(*arguments, "--json", expect=5))
+    assert body.keys() == {
+        "error", "message", "hint", "reason", "state", "workspace", "workspace_id", "ended_at", "ended_by",
+    }  # fmt: skip
+    assert (body["error"], body["state"], body["reason"]) == ("request_ended", "ending", "released")
+    assert (body["workspace"], body["ended_by"]) == ("one", "grace")
+    assert "make a new request id: another --request-id, or leave it out" in cli(*arguments, expect=5)
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "words"),
     [

@@ -72,6 +72,7 @@ SPELLED = {
     Remedy(K.NAME_OWNER): ("name the person who gets the workspace", "--owner NAME"),
     Remedy(K.CHOOSE_OTHER_NAME): ("choose another", "--name NAME, or leave it out"),
     Remedy(K.REPEAT_REQUEST, "r-1"): ("ask again for the same one", "--request-id r-1"),
+    Remedy(K.NEW_REQUEST): ("make a new request id", "another --request-id, or leave it out"),
     Remedy(K.CONFIRM_DELETION): ("if that is intended", "add --yes"),
     Remedy(K.CORRECT_PERIOD): ("", "--since must be before --until, and not in the future"),
     Remedy(K.APPLY_AS_SOURCE, "team a"): (
@@ -85,6 +86,7 @@ JOINTS = {
 """The words between a hint and a command that does not itself do what the hint says."""
 OPTIONS_OF = {
     K.WAIT_FOR_WORKSPACE: "claim", K.NAME_OWNER: "claim", K.CHOOSE_OTHER_NAME: "claim", K.REPEAT_REQUEST: "claim",
+    K.NEW_REQUEST: "claim",
     K.CONFIRM_DELETION: "apply", K.APPLY_AS_SOURCE: "apply", K.CORRECT_PERIOD: "report",
 }  # fmt: skip
 """The commands whose options a remedy names without the command."""
