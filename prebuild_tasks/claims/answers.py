@@ -57,18 +57,22 @@ def answered(
             m.Workspace.transition,
             m.Workspace.deleted_at,
             m.ClaimEvent.owner.label("claimant"),
+            m.ClaimEvent.workspace_id,
             *REF_COLUMNS,
         )
-        .join(m.ClaimEvent, m.ClaimEvent.workspace_id == m.Workspace.id)
-        .join(m.Preset, m.Preset.id == m.Workspace.preset_id)
-        .join(*VERSION_OF_PRESET)
-        .join(*TEMPLATE_OF_VERSION)
+        .select_from(m.ClaimEvent)
+        .outerjoin(m.Workspace, m.Workspace.id == m.ClaimEvent.workspace_id)
+        .outerjoin(m.Preset, m.Preset.id == m.Workspace.preset_id)
+        .outerjoin(*VERSION_OF_PRESET)
+        .outerjoin(*TEMPLATE_OF_VERSION)
         .where(m.ClaimEvent.request_id == request_id, m.ClaimEvent.workspace_id.is_not(None))
     ).one_or_none()
     if row is None:
         return None
     if row.claimant != owner:
         raise RefusedError("another owner already used this request id", hint="make a new id for each request")
+    if row.id is None:  # its row is no longer kept
+        raise request_ended(request_id, row.workspace_id, read_end(connection, row.workspace_id, "", gone=True))
     if has_ended(row.transition, row.status, deleted=row.deleted_at is not None):
         end = read_end(connection, row.id, row.name, gone=row.deleted_at is not None)
         if row.claimed_at is not None or end.by_command:
@@ -80,14 +84,14 @@ def answered(
         return Claimed(answer_of(claimed_row(row), ref, request_id), follow_up)
     if row.transition is Transition.START and row.status in (BuildStatus.PENDING, BuildStatus.RUNNING):
         return BeingBuilt(Reserved(row.id, row.name, row.preset_id, follow_up), owner, str(ref))
-    error = connection.execute(
-        select(m.Build.error)
-        .where(m.Build.workspace_id == row.id, m.Build.transition == Transition.START)
-        .order_by(m.Build.number.desc())
-        .limit(1)
-    ).scalar_one_or_none()
+    error = _error_of_start(connection, row.id) or row.reason
     raise ClaimMissError(
-        f"{row.name} could not be built for {owner}: {error or row.reason}",
+        f"{row.name} could not be built for {owner}: {error}",
         reason=MissReason.BUILD_FAILED.value,
         remedy=Remedy(RemedyKind.SHOW_LOG, f"{owner}/{row.name}"),
     )
+
+
+def _error_of_start(connection: Connection, workspace_id: str) -> str | None:
+    query = select(m.Build.error).where(m.Build.workspace_id == workspace_id, m.Build.transition == Transition.START)
+    return connection.execute(query.order_by(m.Build.number.desc()).limit(1)).scalar_one_or_none()

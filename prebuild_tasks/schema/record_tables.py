@@ -60,7 +60,8 @@ class ClaimEvent(Base):
     id: Mapped[int] = mapped_column(AutoId, primary_key=True)
     at: Mapped[datetime]
     preset_id: Mapped[int | None] = mapped_column(ForeignKey("presets.id"))
-    workspace_id: Mapped[str | None] = mapped_column(UuidText, ForeignKey("workspaces.id"))
+    workspace_id: Mapped[str | None] = mapped_column(UuidText)
+    """It may refer to a row that is no longer kept: the request stays bound to what it got."""
     owner: Mapped[str] = mapped_column(String(100))
     request_id: Mapped[str] = mapped_column(String(100))
     hit: Mapped[bool]

@@ -40,7 +40,7 @@ ORDER = {
     "settings": "The mark of the counters is held while counted rows are deleted.",
     "build_logs": "A build's output is deleted before the build.",
     "builds": "A build is ended, canceled, taken or reserved before its workspace is locked.",
-    "claim_events": "Events lose their reference to a workspace or preset before that is deleted.",
+    "claim_events": "Events lose their reference to a preset before that is deleted.",
     "workspaces": "A claim locks only the workspace that it takes.",
 }
 """The locks that are waited for, with the purpose of each: advisory locks by name, row locks by table.
@@ -72,6 +72,15 @@ def lock_migration(connection: Connection) -> None:
     if connection.dialect.name == "postgresql":
         connection.execute(text(f"SET LOCAL lock_timeout = '{_MIGRATION_TIMEOUT_S}s'"))
         connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": ADVISORY_KEYS["migration"]})
+
+
+def lock_tables(connection: Connection, *names: str) -> None:
+    """Lock whole tables for a migration, in this order.
+
+    A migration that changes several of them names them in the order in which claims use them.
+    """
+    if connection.dialect.name == "postgresql":
+        connection.execute(text(f"LOCK TABLE {', '.join(names)} IN ACCESS EXCLUSIVE MODE"))
 
 
 def lock_declaration(connection: Connection) -> None:

@@ -19,8 +19,13 @@ from prebuild_tasks.client import Client
 from prebuild_tasks.config import Settings
 from prebuild_tasks.db.engine import Database
 from prebuild_tasks.errors import ClaimMissError, RefusedError, RequestEndedError
+from prebuild_tasks.insight.invariants import audit
 from prebuild_tasks.model.vocabulary import BuildStatus
+from prebuild_tasks.pools.declare import apply
+from prebuild_tasks.pools.options import ApplyOptions
+from prebuild_tasks.reconcile.turn import reconcile_preset
 from prebuild_tasks.schema import tables as m
+from prebuild_tasks.upkeep.retention.run import prune
 from prebuild_tasks.upkeep.retired_hosts import forget_host
 from prebuild_tasks.upkeep.sweep import sweep
 from prebuild_tasks.workspaces.release import end_workspace
@@ -32,6 +37,7 @@ from tests.support.builders import (
     jump,
     workspaces,
 )
+from tests.support.pool_files import load_text
 
 REQUEST = ClaimRequest("ada", [PRESET], name="one", request_id="r-1")
 Ends = Callable[[Database, Settings], None]
@@ -202,3 +208,46 @@ def test_a_repeat_with_a_name_is_answered_although_another_prebuild_is_ready(
     assert take(database) == take(database)
     with pytest.raises(RefusedError, match="already has a workspace named one"):
         claim(database, ClaimRequest("ada", [PRESET], name="one"))
+
+
+@pytest.mark.parametrize("wait", [False, True])
+def test_it_is_told_when_the_row_of_the_workspace_is_no_longer_kept(
+    database: Database, settings: Settings, wait: bool
+) -> None:
+    """The request was given another workspace, once its template was dropped, pruned and declared again."""
+    declare(database, settings, 0 if wait else 1)
+    fill(database, settings)
+    request = ClaimRequest("ada", [PRESET], name="one", request_id="r-1", wait=wait)
+    claim(database, request)
+    release(database, settings)
+    finish_builds(database)
+    gone = ApplyOptions(actor="t", prune=True, yes=True)
+    apply(database, settings, load_text("schema: 1\ntemplates: []\n"), gone)
+    reconcile_preset(database, settings, 1)
+    finish_builds(database)
+    assert prune(database, settings).presets == 1
+    declare(database, settings, 1)
+    fill(database, settings)
+    error = ended(database, request)
+    assert (error.state, error.workspace, error.ended_by, error.reason) == ("ended", "", "grace", "released")
+    assert error.message.startswith("request r-1 has ended: it was released by grace at ")
+    with pytest.raises(RefusedError, match="another owner"):
+        claim(database, ClaimRequest("bob", [PRESET], request_id="r-1"))
+    assert audit(database, settings) == []
+
+
+def test_it_is_told_although_the_claim_is_older_than_events_are_kept(database: Database, settings: Settings) -> None:
+    """Once the workspace had ended, its event went at once, and the request was given another workspace."""
+    declare(database, settings, 2)
+    fill(database, settings)
+    take(database)
+    finish_builds(database)
+    jump(database, settings.retention_events + 86400)
+    release(database, settings)
+    finish_builds(database)
+    prune(database, settings)
+    fill(database, settings)
+    assert ended(database).ended_by == "grace"
+    jump(database, settings.retention_events + 86400)
+    prune(database, settings)
+    assert take(database).state == "usable", "after that, nothing knows of the request"

@@ -81,9 +81,13 @@ def prune_workspaces(connection: Connection, before: datetime, limit: int) -> in
 
 
 def prune_events(connection: Connection, before: datetime, limit: int) -> int:
-    """Delete claim events and history older than `before`."""
-    owned = select(m.Workspace.id).where(IS_OWNED)
+    """Delete claim events and history older than `before`, but not those of a workspace that a person had since then.
+
+    A request is repeated long after the claim: its end is told for as long as the events are kept.
+    """
     before = min(before, counted_until(connection))
+    since = or_(m.Workspace.deleted_at.is_(None), m.Workspace.deleted_at >= before)
+    owned = select(m.Workspace.id).where(m.Workspace.owner != PREBUILDS_OWNER, since)
     count = 0
     for table in (m.ClaimEvent, m.History):
         ids = (
@@ -147,7 +151,8 @@ def drained_presets(connection: Connection, before: datetime, limit: int) -> Seq
 def prune_preset(connection: Connection, preset_id: int, limit: int) -> bool:
     """Delete a drained preset with all that refers to it. Return False while more than `limit` rows of a kind are left.
 
-    Claim events stay, but lose their reference to the preset. The caller holds the preset's row lock.
+    Claim events stay, but lose their reference to the preset; they keep that to the workspace, so that its request is
+    never answered with another one. The caller holds the preset's row lock.
     """
     still_there = exists().where(m.Workspace.preset_id == preset_id, m.Workspace.deleted_at.is_(None))
     if connection.execute(select(still_there)).scalar_one():
@@ -159,8 +164,6 @@ def prune_preset(connection: Connection, preset_id: int, limit: int) -> bool:
     without_builds = workspaces.where(~exists().where(m.Build.workspace_id == m.Workspace.id)).limit(limit)
     ids = connection.execute(without_builds).scalars().all()
     is_last = len(builds) < limit and len(ids) < limit
-    if ids:
-        connection.execute(update(m.ClaimEvent).where(m.ClaimEvent.workspace_id.in_(ids)).values(workspace_id=None))
     if is_last:
         keep_preset(connection, preset_id)
         connection.execute(update(m.ClaimEvent).where(m.ClaimEvent.preset_id == preset_id).values(preset_id=None))
