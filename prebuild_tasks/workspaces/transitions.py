@@ -47,7 +47,10 @@ def choose_for_deletion(
 def cancel_pending(
     connection: Connection, preset_id: int, count: int, *, reason: str, initiator: str, now: datetime
 ) -> tuple[int, list[NewBuild]]:
-    """Cancel up to `count` pending start builds of a preset, builds without an attempt first, then the newest.
+    """Cancel up to `count` pending first builds of a preset, builds without an attempt first, then the newest.
+
+    A later start of a workspace is left alone: its first build made a resource. It ends by itself, and what is then too
+    much is deleted.
 
     Returns:
         The number of canceled builds, and the deletions that follow: a build that has been attempted may have created
@@ -62,6 +65,7 @@ def cancel_pending(
             m.Build.preset_id == preset_id,
             m.Build.transition == Transition.START,
             m.Build.status == BuildStatus.PENDING,
+            m.Build.number == 1,
             IS_LIVE_PREBUILD,
         )
         .order_by(m.Build.attempt, m.Build.created_at.desc(), m.Build.id)
@@ -95,7 +99,8 @@ def cancel_starts(  # the builds, whose they must be, and the columns that recor
         error: A message for the person who waits for the build.
 
     Returns:
-        The number of canceled builds, and the deletions of workspaces whose builds have been attempted.
+        The number of canceled builds, and the deletions of workspaces that may have resources: their builds have been
+        attempted, or are not their first.
     """
     canceled = connection.execute(
         update(m.Build)
@@ -106,10 +111,10 @@ def cancel_starts(  # the builds, whose they must be, and the columns that recor
             m.Build.workspace_id.in_(select(m.Workspace.id).where(whose)),
         )
         .values(status=BuildStatus.CANCELED, completed_at=now, error=error, error_code=reason)
-        .returning(m.Build.workspace_id, m.Build.attempt)
+        .returning(m.Build.workspace_id, m.Build.attempt, m.Build.number)
     ).all()
-    attempted = [row.workspace_id for row in canceled if row.attempt > 0]
-    untried = [row.workspace_id for row in canceled if row.attempt == 0]
+    attempted = [row.workspace_id for row in canceled if row.attempt > 0 or row.number > 1]
+    untried = [row.workspace_id for row in canceled if row.attempt == 0 and row.number == 1]
     for ids, deleted_at in ((untried, now), (attempted, None)):
         if ids:
             connection.execute(
