@@ -6,11 +6,12 @@ from collections.abc import Callable
 from datetime import timedelta
 from functools import partial
 
+import structlog
 from sqlalchemy import Connection, select
 
 from prebuild_tasks.config import Settings
 from prebuild_tasks.db.engine import Database
-from prebuild_tasks.errors import RefusedError
+from prebuild_tasks.errors import PrebuildError, RefusedError
 from prebuild_tasks.pools.file.load import DeclaredPools
 from prebuild_tasks.pools.options import ApplyOptions, ApplyReport
 from prebuild_tasks.pools.rules import PoolSnapshot, mass_deletion
@@ -21,7 +22,9 @@ from prebuild_tasks.remedies import Remedy, RemedyKind
 from prebuild_tasks.schema import tables as m
 from prebuild_tasks.schema.history import add_history
 from prebuild_tasks.schema.row_locks import lock_declaration
-from prebuild_tasks.workspaces import FollowUp
+from prebuild_tasks.workspaces import FollowUp, follow_templates
+
+log = structlog.get_logger(__name__)
 
 
 def apply(database: Database, settings: Settings, declared: DeclaredPools, options: ApplyOptions) -> ApplyReport:
@@ -32,7 +35,14 @@ def apply(database: Database, settings: Settings, declared: DeclaredPools, optio
     """
     with database.write() as connection:
         read_pools = partial(read_global, database, connection, settings.backoff_lookback, paused_too=True)
-        return apply_in(connection, settings, read_pools, declared, options)
+        report = apply_in(connection, settings, read_pools, declared, options)
+    if report.changed:
+        try:
+            follow_templates(database)  # before the turns of the pools, which count by it
+        except PrebuildError as error:
+            # The declaration is committed, so it is reported. The sweep makes up for this.
+            log.warning("organizations_not_changed", error=str(error))
+    return report
 
 
 def apply_in(

@@ -45,6 +45,7 @@ from prebuild_tasks.workspaces import (
     NewBuild,
     awaiting_owner,
     delete_workspaces,
+    follow_templates,
     is_pool_start,
     repeat_failed,
     work_of,
@@ -65,6 +66,7 @@ def sweep(database: Database, settings: Settings, waiting: Callable[[str], int |
     `waiting` returns the number of messages in a host's builds queue, or None if it is unknown.
     """
     result = take_back_lost(database, settings)
+    follow_templates(database)
     with database.read() as connection:
         failed = _due_for_retry(connection, database.now(connection))
     with database.write() as connection:

@@ -9,6 +9,7 @@ from prebuild_tasks.faces import lazy
 if TYPE_CHECKING:
     from prebuild_tasks.workspaces.handover import awaiting_owner, claim_build, hand_over
     from prebuild_tasks.workspaces.new_builds import BuildOrigin, NewBuild, insert_builds
+    from prebuild_tasks.workspaces.organizations import follow_templates
     from prebuild_tasks.workspaces.outbox import FollowUp, leave_to_upkeep, send, send_within
     from prebuild_tasks.workspaces.release import end_workspace, extend
     from prebuild_tasks.workspaces.rules import (
@@ -49,6 +50,7 @@ __all__ = [
     "delete_workspaces",
     "end_workspace",
     "extend",
+    "follow_templates",
     "hand_over",
     "handed_over",
     "handed_over_sql",
@@ -81,6 +83,7 @@ if not TYPE_CHECKING:  # mypy would take every name for defined
                 "NewBuild",
                 "insert_builds",
             ),
+            "organizations": ("follow_templates",),
             "outbox": (
                 "FollowUp",
                 "leave_to_upkeep",
