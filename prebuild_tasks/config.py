@@ -34,7 +34,6 @@ DEFAULT_PASS_ENV = (
     "NPM_CONFIG_*,npm_config_*,CARGO_REGISTRIES_*,GOPROXY,GONOSUMDB,GOPRIVATE"
 )
 
-
 _NAMESPACE = re.compile(r"[a-z0-9]([a-z0-9._-]{0,61}[a-z0-9])?")
 _LEVELS = ("CRITICAL", "ERROR", "WARNING", "INFO", "DEBUG")
 EMPTY_MEANS_NO_NAMES = "provisioner_pass_env"
@@ -92,8 +91,7 @@ class Settings(BaseSettings):
     """Approximate seconds between two probes of a prebuild, or of a claimed workspace; a prebuild whose last probe
     failed is probed four times as often."""
     probe_failures: int = Field(3, ge=1)
-    """Number of failed probes in a row after which a prebuild is replaced. One that no longer exists is replaced at
-    once."""
+    """Number of failed probes in a row after which a prebuild is replaced; one that is gone is replaced at once."""
     host_lost: Lasting = 600
     """Seconds of silence after which a host's local prebuilds are replaced on other hosts."""
     resource_sweep_interval: Lasting = 300
@@ -120,6 +118,8 @@ class Settings(BaseSettings):
     workspace_ports: str = "20000-29999"
     """Ports of served workspaces, outside the kernels' ephemeral ranges, so that a workspace that is stopped together
     with its host keeps its port."""
+    port_rest: Duration = 600
+    """Seconds that a port rests after its workspace is gone, where the range has room for that."""
     provisioner_pass_env: Annotated[tuple[str, ...], NoDecode] = tuple(DEFAULT_PASS_ENV.split(","))
     """Names (or NAME* patterns) of the worker's variables that workspaces may see. Empty: none."""
     task_events: bool = True

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from prebuild_tasks.provisioners.shared.claim_markers import refuse_claimed
     from prebuild_tasks.provisioners.shared.disk import disk_use
     from prebuild_tasks.provisioners.shared.durations import parse_duration
+    from prebuild_tasks.provisioners.shared.ports import Ports
     from prebuild_tasks.provisioners.shared.processes import is_running
 
 __all__ = [
@@ -30,6 +31,7 @@ __all__ = [
     "BuildContext",
     "ListsOnce",
     "MayNotList",
+    "Ports",
     "Probe",
     "Provisioner",
     "Provisioners",
@@ -71,6 +73,7 @@ if not TYPE_CHECKING:  # mypy would take every name for defined
             "shared.disk": ("disk_use",),
             "shared.claim_markers": ("refuse_claimed",),
             "shared.durations": ("parse_duration",),
+            "shared.ports": ("Ports",),
             "shared.processes": ("is_running",),
         },
     )

@@ -32,7 +32,7 @@ from prebuild_tasks.insight.doctor.facts import (
 )
 from prebuild_tasks.messaging import BUILDS, CONTROL, connect, refused
 from prebuild_tasks.model.names import PoolName
-from prebuild_tasks.provisioners import Provisioner, Provisioners
+from prebuild_tasks.provisioners import Ports, Provisioner, Provisioners
 from prebuild_tasks.remedies import Remedy, RemedyKind
 from prebuild_tasks.schema import tables as m
 from prebuild_tasks.schema.conditions import TEMPLATE_OF_VERSION, VERSION_OF_PRESET, installation_id, is_active_sql
@@ -61,7 +61,8 @@ def examine(database: Database, settings: Settings, provisioners: Provisioners) 
     A part that does not answer is recorded as a `Trouble`; nothing is raised for it.
     """
     control = tuple(settings.queue(name) for name in CONTROL)
-    facts = Examination(control, settings.queue(BUILDS), disk=_disk(settings))
+    short_ports = settings.workspace_ports if Ports(settings).is_short(utcnow()) else ""
+    facts = Examination(control, settings.queue(BUILDS), disk=_disk(settings), short_ports=short_ports)
     redis, waiting = _look_at_redis(settings, [*control, facts.builds_queue])
     facts = replace(facts, redis=redis, waiting=waiting)
     try:

@@ -97,5 +97,7 @@ class Examination:
     """Timezones that cannot be loaded on this machine, by preset."""
     provisioners: Sequence[ProvisionerFact] = ()
     disk: DiskFact | None = None
+    short_ports: str = ""
+    """The range of ports of this machine, if a port went to another workspace before its rest ended."""
     paused_by: str = ""
     """Who paused all pools; empty: nobody. It is not a fault, but it explains why nothing happens."""

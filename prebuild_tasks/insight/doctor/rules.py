@@ -48,6 +48,7 @@ class Symptom(StrEnum):
     PROVISIONER_FAILS = "provisioner_fails"
     DATA_DIR_UNWRITABLE = "data_dir_unwritable"
     DISK_FULL = "disk_full"
+    PORTS_SHORT = "ports_short"
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +68,7 @@ def diagnose(facts: Examination) -> list[Finding]:
         _database,
         _redis,
         _disk,
+        _ports,
         _processes,
         _queues,
         _tick,
@@ -137,6 +139,15 @@ def _disk(facts: Examination) -> Iterator[Finding]:
         left = f"room for {disk.free_files} files" if few else f"{disk.free_bytes / 1024**2:.0f} MiB"
         sentence = f"the disk of {disk.path} is nearly full: {left} left"
         yield Finding(Symptom.DISK_FULL, sentence, "free some space", Remedy(RemedyKind.SHOW_DISK_USE))
+
+
+def _ports(facts: Examination) -> Iterator[Finding]:
+    if facts.short_ports:
+        sentence = (
+            f"the ports {facts.short_ports} of this machine are too few: a port went to another workspace before its "
+            "rest ended, so an old address may lead to somebody else's workspace"
+        )
+        yield Finding(Symptom.PORTS_SHORT, sentence, "widen PREBUILD_WORKSPACE_PORTS, or shorten PREBUILD_PORT_REST")
 
 
 def _processes(facts: Examination) -> Iterator[Finding]:

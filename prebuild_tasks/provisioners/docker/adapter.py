@@ -26,6 +26,7 @@ from prebuild_tasks.provisioners.shared.claim_markers import refuse_claimed
 from prebuild_tasks.provisioners.shared.config import argv_of
 from prebuild_tasks.provisioners.shared.environment import bind_address, of_owner, own_addresses, proxy_exceptions
 from prebuild_tasks.provisioners.shared.output import last_lines
+from prebuild_tasks.provisioners.shared.ports import Ports
 from prebuild_tasks.provisioners.shared.workspace_id import check_id
 
 _STOP_GRACE = 10
@@ -47,8 +48,7 @@ class DockerProvisioner:
         self._bind = bind_address(settings)
         self._addresses = own_addresses(settings)
         self._public_host = host_in_url(settings.public_host)
-        first, _, last = settings.workspace_ports.partition("-")
-        self._ports = range(int(first), int(last) + 1)
+        self._ports = Ports(settings)
 
     def check_config(self, config: Mapping[str, object]) -> None:
         """Refuse a config without `image`, with an unknown key or a bad value, without asking the engine."""
@@ -130,6 +130,7 @@ class DockerProvisioner:
                 for container in containers:
                     refuse_claimed(container.owner, spec)
                 for container in containers:
+                    self._ports.let_go(container.port)
                     engine.remove(api, container.id, context)
                     context.check()
             remove_volumes(api, spec)

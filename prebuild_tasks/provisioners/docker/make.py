@@ -8,7 +8,6 @@ name (see `names`).
 
 from __future__ import annotations
 
-import random
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
@@ -21,6 +20,7 @@ from prebuild_tasks.provisioners.docker.names import Container
 from prebuild_tasks.provisioners.docker.ready import until_ready
 from prebuild_tasks.provisioners.port import BuildContext, WorkspaceSpec
 from prebuild_tasks.provisioners.shared.config import argv_of
+from prebuild_tasks.provisioners.shared.ports import Ports
 
 if TYPE_CHECKING:
     from docker import APIClient
@@ -78,7 +78,7 @@ class ContainerAttempt:
         self._environment = environment
         self._name = names.of_attempt(spec.workspace_id, spec.attempt)
 
-    def make(self, bind: str, ports: range) -> Container:
+    def make(self, bind: str, ports: Ports) -> Container:
         """Create the container, start it, wait until it is ready, and publish it.
 
         Returns another attempt's container if that was published meanwhile. On an error the attempt's container is
@@ -104,7 +104,7 @@ class ContainerAttempt:
             if container.attempt == self._spec.attempt and not container.is_published:
                 engine.kill(self._api, container.id)
 
-    def _begin(self, bind: str, ports: range) -> Container:
+    def _begin(self, bind: str, ports: Ports) -> Container:
         from docker.errors import APIError
 
         for tries_left in range(_PORT_TRIES, -1, -1):
@@ -139,14 +139,10 @@ class ContainerAttempt:
         if published_among(containers_of(self._api, self._spec)) is None:
             remove_volumes(self._api, self._spec, up_to=self._spec.attempt - bool(but))
 
-    def _free_port(self, ports: range) -> int:
+    def _free_port(self, ports: Ports) -> int:
         """Return a port that no container of any installation has. The engine may still find it in use."""
         taken = {names.container_from(item).port for item in engine.containers(self._api, {names.PORT: ""})}
-        free = [port for port in ports if port not in taken]
-        if not free:
-            hint = "widen PREBUILD_WORKSPACE_PORTS"
-            raise ProvisionerError(f"no free port between {ports.start} and {ports.stop - 1}", hint=hint)
-        return random.choice(free)  # noqa: S311 - not for secrecy, but so that installations rarely collide
+        return ports.choose(taken, self._context)
 
     def _create(self, bind: str, port: int) -> Container:
         from docker.errors import APIError

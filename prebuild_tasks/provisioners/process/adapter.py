@@ -26,6 +26,7 @@ from prebuild_tasks.provisioners.shared.config import Command, argv_of
 from prebuild_tasks.provisioners.shared.disk import tail
 from prebuild_tasks.provisioners.shared.environment import of_owner
 from prebuild_tasks.provisioners.shared.output import last_lines
+from prebuild_tasks.provisioners.shared.ports import Ports
 from prebuild_tasks.provisioners.shared.run import run, spawn
 
 log = logging.getLogger(__name__)
@@ -52,8 +53,7 @@ class ProcessProvisioner:
         self.root = settings.data_dir / "workspaces"
         self._environment = Environment(settings)
         self._public_host = host_in_url(settings.public_host)
-        first, _, last = settings.workspace_ports.partition("-")
-        self._ports = range(int(first), int(last) + 1)
+        self._ports = Ports(settings)
 
     def check_config(self, config: Mapping[str, object]) -> None:
         """Refuse a config without `start` or with an unknown key."""
@@ -69,7 +69,7 @@ class ProcessProvisioner:
             # After `begin`, because from then on no lower attempt can start anything.
             processes.end(_lower_attempts(workspace, spec.attempt), pause=context.wait)
             directory = workspace.make_attempt_directory(spec.attempt, context)
-            port = workspace.reserve_port(self._ports) if config.serve else 0
+            port = workspace.reserve_port(self._ports, context) if config.serve else 0
             own = self._environment.own(spec, directory, port)
             self._run("start", config, config.start, workspace, own, context)
             serve = tuple(config.limits.wrap(argv_of(config.serve), served=True)) if config.serve else ()
@@ -131,6 +131,7 @@ class ProcessProvisioner:
         workspace.unpublish()  # so that a worker that is starting does not serve it again
         processes.end(_processes(workspace), pause=context.wait)
         context.check()
+        self._ports.let_go(workspace.port())
         workspace.clear(context)
         # A `start` that was suspended may have published and served it meanwhile. It no longer can.
         processes.end(_processes(workspace), pause=context.wait)

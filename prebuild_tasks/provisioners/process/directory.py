@@ -19,7 +19,6 @@ import errno
 import json
 import logging
 import os
-import random
 import re
 import socket
 from collections.abc import Iterator
@@ -37,6 +36,7 @@ from prebuild_tasks.provisioners.shared.disk import (
     remove_trees,
     replace_file,
 )
+from prebuild_tasks.provisioners.shared.ports import Ports
 from prebuild_tasks.provisioners.shared.processes import Leader
 from prebuild_tasks.provisioners.shared.workspace_id import check_id
 
@@ -211,19 +211,20 @@ class WorkspaceDirectory:
                 leaders.append(Leader(**json.loads(line)))
         return leaders
 
-    def reserve_port(self, ports: range) -> int:
+    def reserve_port(self, ports: Ports, context: BuildContext) -> int:
         """Return the workspace's port, and reserve one the first time. Raises ProvisionerError when none is free."""
         with locked(self.root / ".lock"):
-            if text := read_if_present(self.path / "port"):
-                return int(text)
-            taken = {read_if_present(path) for path in self.root.glob("*/port")}
-            for port in random.sample(ports, len(ports)):  # at random, so that installations on one host rarely collide
-                if str(port) not in taken and _is_free(port):
-                    replace_file(self.path / "port", str(port))
-                    return port
-        raise ProvisionerError(
-            f"no free port between {ports.start} and {ports.stop - 1}", hint="widen PREBUILD_WORKSPACE_PORTS"
-        )
+            if port := self.port():
+                return port
+            taken = {int(text) for path in self.root.glob("*/port") if (text := read_if_present(path)).isdecimal()}
+            port = ports.choose(taken, context, _is_free)
+            replace_file(self.path / "port", str(port))
+            return port
+
+    def port(self) -> int:
+        """Return the workspace's port; 0 for none."""
+        text = read_if_present(self.path / "port")
+        return int(text) if text else 0
 
     @contextmanager
     def serving(self) -> Iterator[None]:

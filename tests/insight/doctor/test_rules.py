@@ -193,6 +193,7 @@ def test_nothing_is_wrong() -> None:
         ({"disk": replace(DISK, writable=False)}, Symptom.DATA_DIR_UNWRITABLE, "cannot write to /data", "chown"),
         ({"disk": replace(DISK, free_bytes=5 << 20)}, Symptom.DISK_FULL, "nearly full: 5 MiB left", "free some space"),
         ({"disk": replace(DISK, free_files=3)}, Symptom.DISK_FULL, "room for 3 files left", "free some space"),
+        ({"short_ports": "20000-20001"}, Symptom.PORTS_SHORT, "the ports 20000-20001 of this machine", "widen"),
     ],
 )  # fmt: skip
 def test_one_thing_is_wrong(changed: dict[str, Any], symptom: Symptom, sentence: str, then: str) -> None:
