@@ -181,6 +181,7 @@ def test_the_portals_recipe(service: Service, shell: Callable[[str], tuple[int, 
         assert service.workspaces("eve")
         portal["close_workspace"]("eve", answer["workspace"])
         wait_until(lambda: not service.workspaces("eve"), timeout=60, what="it is gone")
+        assert portal["open_workspace"]("eve", "python-dev/small", "r1")[0] == 410
     finally:
         portal["client"].close()
 

@@ -119,6 +119,21 @@ def test_a_build_that_ends_wakes_its_preset(here: Runtime) -> None:
     assert tasks.sweep() == {}
 
 
+def test_a_claims_task_id_is_its_request_id_unless_one_is_given(here: Runtime) -> None:
+    """A caller that timed out repeats the request by the only id that it has; Celery may deliver twice."""
+    declare(here.database, here.settings, 3)
+    tasks.reconcile_preset(PRESET)
+    for build_id in _build_ids(here):
+        tasks.run_build(build_id)
+    answer = tasks.claim.apply([[PRESET], "ada"], task_id="t-1").get()
+    assert answer["request_id"] == "t-1"
+    assert tasks.claim.apply([[PRESET], "ada"], task_id="t-1").get() == answer, "delivered twice"
+    assert tasks.claim.apply([[PRESET], "ada"], {"request_id": "t-1"}, task_id="t-2").get() == answer, "called again"
+    other = tasks.claim.apply([[PRESET], "ada"], {"request_id": "r-1"}, task_id="t-1").get()
+    assert (other["request_id"], other["workspace"] != answer["workspace"]) == ("r-1", True)
+    assert len(workspaces(here.database, m.Workspace.owner == "ada")) == 2
+
+
 def test_people_are_shown_names_and_workers_get_ids(here: Runtime) -> None:
     declare(here.database, here.settings, 1)
     identity, pool = str(preset_id(here.database)), f"('{PRESET}',)"
