@@ -14,12 +14,13 @@ from prebuild_tasks.config import Settings
 from prebuild_tasks.db.engine import Database
 from prebuild_tasks.errors import RefusedError, UnreachableError
 from prebuild_tasks.insight.invariants import audit
+from prebuild_tasks.insight.plan.make import make_plan
 from prebuild_tasks.pools import declare
 from prebuild_tasks.pools.declare import apply
 from prebuild_tasks.pools.options import ApplyOptions
 from prebuild_tasks.schema import tables as m
 from prebuild_tasks.upkeep.sweep import sweep
-from tests.support.builders import fill, turn, workspaces
+from tests.support.builders import fill, staffed, turn, workspaces
 from tests.support.pool_files import load_text
 
 LIMITS = "{name: red, max_workspaces: 4, max_per_owner: 1}, {name: blue, max_workspaces: 3, max_per_owner: 1}"
@@ -113,3 +114,12 @@ def test_the_sweep_moves_what_was_left_behind(
         connection.execute(update(m.Workspace).values(organization_id=red))
     sweep(database, settings, lambda _: 0)
     assert owners(database) == [("prebuilds", "blue")] * 4
+
+
+def test_the_plan_counts_by_the_new_organization(database: Database, settings: Settings) -> None:
+    """It said that the quota held the new pool back."""
+    store(database, settings, BEFORE)
+    fill(database, settings, "t/s")
+    staffed(database, settings)
+    made = make_plan(database, settings, load_text(AFTER), ApplyOptions(actor="test"))
+    assert [(str(item.preset), item.create, item.waits) for item in made.pools] == [("new/s", 2, None)]

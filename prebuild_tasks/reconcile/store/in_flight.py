@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import ColumnElement, Connection, and_, func, select, true
+from sqlalchemy import BigInteger, ColumnElement, Connection, and_, cast, func, select, true
 from sqlalchemy.orm import InstrumentedAttribute
 
 from prebuild_tasks.model.vocabulary import OPEN_STATUSES, PREBUILDS_OWNER
@@ -64,20 +64,37 @@ def read_in_flight(connection: Connection, preset_id: int, organization_id: int)
 
 
 def read_usage(connection: Connection) -> tuple[dict[int, Usage], dict[int, int]]:
-    """Read each organization's usage by its id, and the start builds in flight by preset. Four statements."""
+    """Read each organization's usage by its id, and the start builds in flight by preset. Four statements.
+
+    They count for the organization of the template, also in a plan that moves it, where nothing has followed it yet.
+    """
+    by_preset = (
+        select(
+            m.Workspace.preset_id,
+            func.count().label("workspaces"),
+            func.count().filter(m.Workspace.owner != PREBUILDS_OWNER).label("claimed"),
+        )
+        .where(m.Workspace.deleted_at.is_(None))
+        .group_by(m.Workspace.preset_id)
+        .subquery()
+    )
+    owner = m.Template.organization_id
     workspaces = {
         row.organization_id: row
         for row in connection.execute(
             select(
-                m.Workspace.organization_id,
-                func.count().label("workspaces"),
-                func.count().filter(m.Workspace.owner != PREBUILDS_OWNER).label("claimed"),
+                owner,
+                cast(func.sum(by_preset.c.workspaces), BigInteger).label("workspaces"),
+                cast(func.sum(by_preset.c.claimed), BigInteger).label("claimed"),
             )
-            .where(m.Workspace.deleted_at.is_(None))
-            .group_by(m.Workspace.organization_id)
+            .select_from(by_preset)
+            .join(m.Preset, m.Preset.id == by_preset.c.preset_id)
+            .join(*VERSION_OF_PRESET)
+            .join(*TEMPLATE_OF_VERSION)
+            .group_by(owner)
         )
     }
-    in_flight = in_flight_by(connection, m.Build.organization_id)
+    in_flight = in_flight_by(connection, owner)
     usage = {
         row.id: Usage(
             row.name,
@@ -100,8 +117,12 @@ def read_usage(connection: Connection) -> tuple[dict[int, Usage], dict[int, int]
 
 
 def in_flight_by(connection: Connection, column: InstrumentedAttribute[int]) -> dict[int, int]:
-    """Count start builds in flight by a column of theirs."""
-    query = select(column.label("key"), func.count().label("number")).where(IS_IN_FLIGHT).group_by(column)
+    """Count start builds in flight by a column of theirs, or of their template."""
+    query = select(column.label("key"), func.count().label("number")).select_from(m.Build)
+    if column.class_ is m.Template:
+        query = query.join(m.Preset, m.Preset.id == m.Build.preset_id)
+        query = query.join(*VERSION_OF_PRESET).join(*TEMPLATE_OF_VERSION)
+    query = query.where(IS_IN_FLIGHT).group_by(column)
     return {row.key: row.number for row in connection.execute(query)}
 
 
