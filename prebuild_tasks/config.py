@@ -23,6 +23,7 @@ from prebuild_tasks.errors import InputError
 from prebuild_tasks.model.addresses import has_password_in_query, masked_url, path_in_url, plain_host
 from prebuild_tasks.model.durations import Duration, Lasting
 from prebuild_tasks.model.invalid import invalid_values
+from prebuild_tasks.model.urls import with_driver
 from prebuild_tasks.remedies import Remedy, RemedyKind
 
 _REDIS_SCHEMES = ("redis", "rediss", "unix", "redis+socket")
@@ -201,11 +202,7 @@ class Settings(BaseSettings):
     @property
     def resolved_database_url(self) -> str:
         """The database URL to connect to, with its driver."""
-        url = self.database_url or f"sqlite:///{path_in_url(self.data_dir / 'prebuild.db')}"
-        for old in ("postgres://", "postgresql://"):
-            if url.startswith(old):
-                return "postgresql+psycopg://" + url.removeprefix(old)
-        return url
+        return with_driver(self.database_url or f"sqlite:///{path_in_url(self.data_dir / 'prebuild.db')}")
 
     @property
     def redis_socket(self) -> Path:
