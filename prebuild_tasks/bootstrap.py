@@ -26,7 +26,7 @@ class Runtime:
 
     @cached_property
     def database(self) -> Database:
-        return Database(self.settings.resolved_database_url)
+        return Database.of(self.settings)
 
     @cached_property
     def locks(self) -> Locks:
@@ -54,7 +54,7 @@ class Runtime:
 
     def presence(self, role: Role, queues: Callable[[], Sequence[str]] = tuple) -> Presence:
         """Return what announces this process in the database, over its own connections."""
-        return Presence(Database(self.settings.resolved_database_url), self.settings, role, queues)
+        return Presence(Database.of(self.settings), self.settings, role, queues)
 
     def close(self) -> None:
         """Stop renewing leases and close the connections to the database; call it when no build runs any more."""

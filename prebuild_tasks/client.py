@@ -78,13 +78,16 @@ class Client:
         )
         if request_id:
             request = replace(request, request_id=request_id)
-        claimed = self._session.claim_waiting(request, wait) if wait > 0 else self._session.claim(request)
+        with self.database.no_driver_errors():
+            claimed = self._session.claim_waiting(request, wait) if wait > 0 else self._session.claim(request)
         self._session.send(claimed.follow_up)
         return claimed.answer
 
     def release(self, workspace: str, *, actor: str) -> None:
         """Give a workspace back, named by id or as owner/name: it is deleted. Raises NotFoundError, RefusedError."""
-        self._session.send(end_workspace(self.database, workspace, actor=actor).follow_up)
+        with self.database.no_driver_errors():
+            ended = end_workspace(self.database, workspace, actor=actor)
+        self._session.send(ended.follow_up)
 
     def workspaces(self, *, owner: str = "") -> list[WorkspaceView]:
         """List the owner's workspaces, or all that are not deleted."""

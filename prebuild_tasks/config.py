@@ -52,6 +52,8 @@ class Settings(BaseSettings):
 
     database_url: str = Field("", validation_alias=AliasChoices("PREBUILD_DATABASE_URL", "DATABASE_URL"))
     """SQLAlchemy URL of the database. Empty: SQLite in the data directory."""
+    database_pooler: Literal["", "transaction"] = ""
+    """transaction: PREBUILD_DATABASE_URL leads through a pooler in transaction mode. Empty: it does not."""
     redis_url: str = Field("", validation_alias=AliasChoices("PREBUILD_REDIS_URL", "REDIS_URL", "CELERY_BROKER_URL"))
     """URL of the Redis that holds the broker and the locks. Empty: the socket of the Redis that `prebuild up` starts in
     the data directory."""

@@ -27,7 +27,7 @@ class ClaimSession:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
-        self.database = Database(settings.resolved_database_url)
+        self.database = Database.of(settings)
         self._messages: Messages | None = None
 
     def claim(self, request: ClaimRequest) -> Claimed:

@@ -77,11 +77,13 @@ def claim(
 
 
 def _is_answered(error: IntegrityError) -> bool:
-    return "uq_claim_events_" in str(error) or "claim_events.request_id" in str(error)
+    violated = str(error.orig)  # without the statement, which names the columns too
+    return "uq_claim_events_" in violated or "claim_events.request_id" in violated
 
 
 def _is_name_taken(error: IntegrityError) -> bool:
-    return "uq_workspaces_owner_name" in str(error) or "workspaces.owner" in str(error)
+    violated = str(error.orig)  # without the statement, which names the columns too
+    return "uq_workspaces_owner_name" in violated or "workspaces.owner" in violated
 
 
 def claim_and_wake(database: Database, settings: Settings, publisher: Publisher, request: ClaimRequest) -> ClaimAnswer:

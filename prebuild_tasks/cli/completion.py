@@ -117,10 +117,11 @@ def _names(query: Query) -> Sequence[str]:
     from prebuild_tasks.config import load_settings
     from prebuild_tasks.db.engine import Database
 
-    url = make_url(load_settings().resolved_database_url)
+    settings = load_settings()
+    url = make_url(settings.resolved_database_url)
     if url.get_backend_name() == "sqlite" and not Path(url.database or "").exists():
         return []  # opening the database would create it
-    database = Database(url.render_as_string(hide_password=False))
+    database = Database.of(settings)
     try:
         with database.read() as connection:
             return query(connection)

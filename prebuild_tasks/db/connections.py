@@ -1,34 +1,24 @@
-"""Engines and connections: creation, timeouts, checks before use, and execution by the driver alone."""
+"""Engines and connections: creation, and execution by the driver alone."""
 
 from __future__ import annotations
 
-import select
+import json
 import sqlite3
 from collections import namedtuple
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any, Protocol, cast
 
 from sqlalchemy import Compiled, Connection, Dialect, Engine, Row, Select, create_engine, event
-from sqlalchemy.engine.interfaces import DBAPIConnection
-from sqlalchemy.exc import DBAPIError, InvalidatePoolError
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import ConnectionPoolEntry, PoolProxiedConnection
 from sqlalchemy.types import TypeEngine
 
-from prebuild_tasks.clock import monotonic
+from prebuild_tasks.db.sessions import BEGIN, WRITE, Driver, PooledSessions, Sessions, end_lost_connection
 
-LOCK_TIMEOUT_MS = 2000
-"""Milliseconds that a statement waits for a row lock of another process; a later tick tries again."""
-IDLE_IN_TRANSACTION_MS = 30_000
-"""Milliseconds after which PostgreSQL ends an idle transaction, so that a frozen process does not keep its locks."""
 SQLITE_BUSY_MS = 15_000
 """Milliseconds that SQLite waits for the database file."""
-PING_AFTER = 5.0
-"""Seconds without use after which a connection is pinged first: only a ping notices a silently dropped route."""
-
-BEGIN = "prebuild_begin"
-"""Execution option that names the kind of transaction: WRITE or SNAPSHOT. Without it: short reads."""
-WRITE, SNAPSHOT = "write", "snapshot"
-_POSTGRESQL_BEGIN = {WRITE: "BEGIN", SNAPSHOT: "BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY"}
 _POOL_SIZE = 30
 """Connections that are opened when needed, and kept. There is no overflow, which would reconnect for every use."""
 
@@ -48,22 +38,8 @@ class _Cursor(Protocol):
     def fetchall(self) -> Sequence[Sequence[object]]: ...
 
 
-class _Driver(Protocol):
-    """The part of psycopg's connection that is used; the package is optional."""
-
-    Error: type[Exception]
-    closed: bool
-    broken: bool
-
-    def execute(self, statement: str, values: Mapping[str, object] | None = None, /) -> _Cursor: ...
-    def fileno(self) -> int: ...
-    def close(self) -> None: ...
-
-
-def make_engine(url: str, dialect: str) -> Engine:
-    """Create the engine with its pool. Raises ArgumentError, NoSuchModuleError or ModuleNotFoundError for a bad URL."""
-    if dialect == "postgresql":
-        return _postgresql(url)
+def sqlite_engine(url: str) -> Engine:
+    """Create the engine of a SQLite database. Raises ArgumentError for a bad URL."""
     engine = create_engine(url, pool_size=10, max_overflow=20, connect_args={"timeout": SQLITE_BUSY_MS / 1000})
 
     @event.listens_for(engine, "connect")
@@ -82,48 +58,44 @@ def make_engine(url: str, dialect: str) -> Engine:
     return engine
 
 
-def _postgresql(url: str) -> Engine:
+def postgresql_engine(url: str, *, pooled: bool) -> tuple[Engine, Sessions]:
+    """Create the engine of a PostgreSQL database. Raises ArgumentError or ModuleNotFoundError for a bad URL.
+
+    `pooled` says that a pooler in transaction mode is in between.
+    """
+    parsed = make_url(url)
+    arguments: dict[str, object] = {
+        "connect_timeout": 5, "application_name": "prebuild_tasks", "client_encoding": "UTF8",
+        "autocommit": True,  # we send BEGIN ourselves
+    }  # fmt: skip
+    if _has_several_hosts(parsed) and "target_session_attrs" not in parsed.query:
+        arguments["target_session_attrs"] = "read-write"  # the first that answers may be a standby
+    if pooled:
+        arguments["prepare_threshold"] = None  # a prepared statement would stay on somebody else's connection
     engine = create_engine(
-        url,
+        parsed,
         pool_size=_POOL_SIZE,
         max_overflow=0,
         pool_timeout=10,
         pool_use_lifo=True,
-        isolation_level="AUTOCOMMIT",  # of the driver: we send BEGIN ourselves
-        connect_args={"connect_timeout": 5, "application_name": "prebuild_tasks"},
+        isolation_level="AUTOCOMMIT",
+        # Escaped letters in JSON are refused by a database that is not in UTF-8.
+        json_serializer=partial(json.dumps, ensure_ascii=False),
+        connect_args=arguments,
     )
-
-    @event.listens_for(engine, "connect")
-    def _session_limits(connection: _Driver, _record: ConnectionPoolEntry) -> None:
-        # Set after connecting: connection poolers refuse them as start-up options.
-        try:
-            connection.execute(f"SET lock_timeout = {LOCK_TIMEOUT_MS}")
-            connection.execute(f"SET idle_in_transaction_session_timeout = {IDLE_IN_TRANSACTION_MS}")
-            connection.execute("SET TIME ZONE 'UTC'")
-        except Exception:
-            connection.close()  # the pool does not know the connection yet, so it would stay open
-            raise
+    sessions = PooledSessions(engine) if pooled else Sessions(engine)
 
     @event.listens_for(engine, "begin")
     def _begin(connection: Connection) -> None:
-        # Reads need no transaction: at READ COMMITTED it would change nothing, and cost two round trips.
-        if begin := _POSTGRESQL_BEGIN.get(connection.get_execution_options().get(BEGIN, "")):
+        if begin := sessions.begin_statement(connection):
             run_by_driver(connection.connection, begin)
 
-    @event.listens_for(engine, "checkout")
-    def _check_before_use(connection: _Driver, record: ConnectionPoolEntry, _fairy: PoolProxiedConnection) -> None:
-        # A ping for each use would take a fifth of a claim's time. A server that went away has closed its end, which
-        # the socket shows without a round trip.
-        now, used = monotonic(), record.info.get("used_at")
-        record.info["used_at"] = now
-        if used is None or (now - used < PING_AFTER and not _is_readable(connection)):
-            return
-        try:
-            engine.dialect.do_ping(cast("DBAPIConnection", connection))
-        except engine.dialect.loaded_dbapi.Error as error:
-            raise InvalidatePoolError from error
+    return engine, sessions
 
-    return engine
+
+def _has_several_hosts(url: URL) -> bool:
+    host = url.query.get("host", "")
+    return len(host) > 1 if isinstance(host, tuple) else "," in host
 
 
 def raw_connection(engine: Engine) -> PoolProxiedConnection:
@@ -148,25 +120,14 @@ def run_by_driver(
     A lost connection is invalidated. Meant for the most frequent statements: SQLAlchemy's part of an execution takes
     longer than the driver's and the server's together.
     """
-    driver = cast("_Driver", connection.driver_connection)
+    driver = cast("Driver", connection.driver_connection)
     try:
-        return driver.execute(statement, values)
+        return cast("_Cursor", driver.execute(statement, values))
     except driver.Error as error:
-        lost = driver.closed or driver.broken
-        if lost:
-            connection.invalidate(error)
+        lost = end_lost_connection(connection, error)
         raise DBAPIError.instance(
             statement, dict(values or {}), error, driver.Error, connection_invalidated=lost
         ) from error
-
-
-def _is_readable(connection: _Driver) -> bool:
-    """Return whether an idle connection's socket can be read, which means that the server closes or closed it."""
-    if connection.closed:
-        return True
-    poll = select.poll()
-    poll.register(connection.fileno(), select.POLLIN)
-    return bool(poll.poll(0))
 
 
 _Convert = Callable[[Any], Any]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
@@ -12,22 +11,22 @@ from typing import TYPE_CHECKING, Literal
 
 from sqlalchemy import ColumnElement, Connection, bindparam, literal, select, text
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, SQLAlchemyError
+from sqlalchemy.exc import ArgumentError, IntegrityError, NoSuchModuleError
 
 from prebuild_tasks.clock import Clock, utcnow
-from prebuild_tasks.db.connections import BEGIN, SNAPSHOT, WRITE, make_engine, raw_connection, run_by_driver
+from prebuild_tasks.config import Settings
+from prebuild_tasks.db.connections import postgresql_engine, raw_connection, run_by_driver, sqlite_engine
+from prebuild_tasks.db.errors import Translator
+from prebuild_tasks.db.sessions import BEGIN, SNAPSHOT, WRITE, Sessions
 from prebuild_tasks.db.types import UtcDateTime, db_now
-from prebuild_tasks.errors import BusyError, InputError, PrebuildError, UnreachableError
+from prebuild_tasks.errors import InputError
 from prebuild_tasks.model.addresses import masked_url
+from prebuild_tasks.model.urls import with_driver
 from prebuild_tasks.remedies import Remedy, RemedyKind
 
 if TYPE_CHECKING:  # importing Alembic takes a third of a claim's start-up, and a claim never migrates
     from alembic.config import Config
 
-_BUSY_STATES = {"55P03", "40P01", "40001"}
-"""SQLSTATEs of PostgreSQL: lock not available, deadlock detected, serialization failure."""
-_FORBIDDEN_STATES = {"42501", "25006"}
-"""SQLSTATEs of PostgreSQL: insufficient privilege, read-only transaction (on a standby, or the user's default)."""
 _MIGRATIONS = Path(__file__).parents[1] / "schema" / "migrations"
 
 
@@ -47,14 +46,23 @@ class Database:
     value that it cannot store.
     """
 
-    def __init__(self, url: str, clock: Clock | None = None) -> None:
-        self.url = url
+    def __init__(self, url: str, clock: Clock | None = None, *, pooler: str = "") -> None:
+        """Take the URL, and `transaction` for a pooler in that mode. Nothing is connected to before the first use.
+
+        Raises InputError for a URL that cannot be used.
+        """
+        self.url = url = with_driver(url)
+        self.sessions: Sessions | None = None
+        """Those of PostgreSQL."""
         try:
             parsed = make_url(url)
             if "@" in (parsed.host or ""):
                 raise ArgumentError("write an @ in the password as %40")
             self.dialect: Literal["postgresql", "sqlite"] = _supported(parsed.get_backend_name())
-            self.engine = make_engine(url, self.dialect)
+            if self.dialect == "postgresql":
+                self.engine, self.sessions = postgresql_engine(url, pooled=pooler == "transaction")
+            else:
+                self.engine = sqlite_engine(url)
         except (ArgumentError, NoSuchModuleError, ModuleNotFoundError, ValueError) as error:
             if type(error) is ValueError:  # its message may hold a part of the password
                 error = ArgumentError("it cannot be parsed; write special characters of the password as %XX")
@@ -63,6 +71,12 @@ class Database:
                 hint="use sqlite:///path/file.db, or postgresql://user@host/name and install the extra [postgres]",
             ) from None
         self._clock = clock if clock is not None else (utcnow if self.dialect == "sqlite" else None)
+        self._errors = Translator(url, self.sessions)
+
+    @classmethod
+    def of(cls, settings: Settings, url: str = "") -> Database:
+        """Return the database of the settings; `url` may be another form of its URL. Raises as the constructor."""
+        return cls(url or settings.resolved_database_url, pooler=settings.database_pooler)
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
@@ -72,7 +86,7 @@ class Database:
 
     def run(self, statement: str, values: Mapping[str, object]) -> Sequence[object] | None:
         """Execute one statement as a transaction and return its row, or None. PostgreSQL only. Raises like `write`."""
-        with self._translated():
+        with self._errors.translated():
             connection = raw_connection(self.engine)
             try:
                 return run_by_driver(connection, statement, values).fetchone()
@@ -94,7 +108,7 @@ class Database:
     @contextmanager
     def _transaction(self, kind: str = "") -> Iterator[Connection]:
         with (
-            self._translated(),
+            self._errors.translated(),
             self.engine.connect().execution_options(**{BEGIN: kind}) as connection,
             connection.begin(),
         ):
@@ -165,69 +179,17 @@ class Database:
                 hint="install the release that the other workers run",
             )
 
+    @contextmanager
+    def no_driver_errors(self) -> Iterator[None]:
+        """Raise an error of this project for an IntegrityError too, for a caller outside of it."""
+        try:
+            yield
+        except IntegrityError as error:
+            raise self._errors.translate(error) from error
+
     def close(self) -> None:
         """Close every connection."""
         self.engine.dispose()
-
-    @contextmanager
-    def _translated(self) -> Iterator[None]:
-        try:
-            yield
-        except (UnicodeEncodeError, OverflowError) as error:
-            raise _unusable_value(error) from error
-        except DBAPIError as error:
-            if translated := self._translate(error):
-                raise translated from error
-            raise
-        except SQLAlchemyError as error:
-            if "QueuePool limit" in str(error):
-                raise BusyError("every database connection of this process is in use") from error
-            raise
-
-    def _translate(self, error: DBAPIError) -> PrebuildError | None:
-        original = error.orig
-        state = getattr(original, "sqlstate", None)
-        if state in _BUSY_STATES:
-            return BusyError("another process held the row for too long")
-        if isinstance(original, sqlite3.OperationalError):
-            message = str(original)
-            if "locked" in message:
-                return BusyError("another process held the database file for too long")
-            if "unable to open" in message or "readonly" in message or "disk I/O" in message or "full" in message:
-                return self._unreachable(message)
-            if "no such table" in message:
-                return _no_schema()
-            return _old_schema(message) if "no such column" in message or "has no column" in message else None
-        if type(original).__name__ == "DataError" or (state or "").startswith("22"):
-            return _unusable_value(original)
-        if state == "42P01":
-            return _no_schema()
-        if state == "42703":
-            return _old_schema(str(original))
-        if state in _FORBIDDEN_STATES:
-            return self._forbidden(str(original).strip().splitlines()[0])
-        # 53: out of disk, memory or connections.
-        lost = error.connection_invalidated or (state or "").startswith(("08", "57P0", "28", "3D", "53"))
-        # By name, because the driver is optional; with base classes, because psycopg has subclasses, as for timeouts.
-        kinds = {kind.__name__ for kind in type(original).__mro__}
-        if lost or (state is None and kinds & {"OperationalError", "InterfaceError"}):
-            return self._unreachable(str(original).strip().splitlines()[0] if str(original).strip() else "no answer")
-        return None
-
-    def _forbidden(self, message: str) -> InputError:
-        return InputError(
-            f"the user of the database {masked_url(self.url)} may not do this: {message}",
-            hint="let it write to all tables, or name another user in PREBUILD_DATABASE_URL; "
-            "a plan writes, too, and rolls back",
-        )
-
-    def _unreachable(self, message: str) -> UnreachableError:
-        hint, remedy = _next_step(message, self.dialect)
-        return UnreachableError(
-            f"the database {masked_url(self.url)} could not be used: {message}",
-            hint=hint,
-            remedy=remedy,
-        )
 
 
 def alembic_config() -> Config:
@@ -238,42 +200,6 @@ def alembic_config() -> Config:
     config.set_main_option("script_location", str(_MIGRATIONS).replace("%", "%%"))
     config.set_main_option("path_separator", "os")
     return config
-
-
-def _unusable_value(error: object) -> InputError:
-    line = str(error).strip().split("\n", maxsplit=1)[0][:200]
-    return InputError(f"a value cannot be stored or compared: {line}", hint="use printable text and plain numbers")
-
-
-def _no_schema() -> InputError:
-    return InputError("the database has no prebuild tables yet", remedy=Remedy(RemedyKind.UPGRADE_SCHEMA))
-
-
-def _old_schema(message: str) -> InputError:
-    line = message.strip().split("\n", maxsplit=1)[0]
-    return InputError(f"the database is older than this release: {line}", remedy=Remedy(RemedyKind.UPGRADE_SCHEMA))
-
-
-_NEXT_STEPS = (
-    (("password", "authentication failed", "role "), "correct the user and password in PREBUILD_DATABASE_URL"),
-    (("disk is full", "No space left"), "make room on its disk"),
-    (("too many clients", "connection slots"), "raise its max_connections, or run fewer workers"),
-    (("readonly",), "let this user write to the file and its directory"),
-)
-"""Parts of a database's message, and the hint that belongs to them."""
-
-
-def _next_step(message: str, dialect: str) -> tuple[str, Remedy | None]:
-    for parts, hint in _NEXT_STEPS:
-        if any(part in message for part in parts):
-            return hint, None
-    if dialect == "sqlite":
-        return "", Remedy(RemedyKind.CREATE_DATABASE)
-    if "does not exist" in message:
-        return "create it with createdb, or correct PREBUILD_DATABASE_URL; then upgrade its schema", Remedy(
-            RemedyKind.UPGRADE_SCHEMA
-        )
-    return "start it, or point PREBUILD_DATABASE_URL at one that runs", None
 
 
 def _supported(backend: str) -> Literal["postgresql", "sqlite"]:

@@ -172,4 +172,4 @@ def _require_usable_database_url(settings: Settings) -> None:
     """
     from prebuild_tasks.db.engine import Database
 
-    Database(settings.resolved_database_url).close()
+    Database.of(settings).close()

@@ -81,7 +81,7 @@ def require_schema(**_: Any) -> None:
     from prebuild_tasks.worker.config import sentence
 
     try:
-        database = Database(load_settings().resolved_database_url)
+        database = Database.of(load_settings())
         try:
             database.require_schema()
         finally:

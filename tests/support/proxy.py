@@ -79,6 +79,10 @@ class Proxy:
         """Forward new connections again; older ones stay dead."""
         self._hangs = False
 
+    def lead_to(self, target: Path) -> None:
+        """Forward new connections to another socket, as after a change of a name; older ones stay where they are."""
+        self._target = target
+
     def lose_commits(self, count: int = 1) -> None:
         """Forward the next commits, and cut the connection instead of answering."""
         self._cuts = count

@@ -40,7 +40,7 @@ def upgrade(as_json: JsonOption = False) -> None:
     from prebuild_tasks.db.engine import Database
 
     settings = load_settings()
-    database = opened(Database(settings.resolved_database_url))
+    database = opened(Database.of(settings))
     # This waits for a migration that runs elsewhere.
     with Working("migrating the database", quiet=as_json):
         steps = database.upgrade()

@@ -62,7 +62,7 @@ def health(
 def _ask_database(settings: Settings, role: HealthRole, host: str, *, anywhere: bool) -> tuple[bool, str]:
     from prebuild_tasks.fleet import read_liveness
 
-    database = opened(Database(settings.resolved_database_url))
+    database = opened(Database.of(settings))
     try:
         with database.read() as connection:
             life = read_liveness(connection, settings, database.now(connection))

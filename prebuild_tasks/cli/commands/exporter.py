@@ -11,7 +11,7 @@ import typer
 
 from prebuild_tasks import __version__
 from prebuild_tasks.cli.output import opened, write
-from prebuild_tasks.config import load_settings
+from prebuild_tasks.config import Settings, load_settings
 from prebuild_tasks.db.engine import Database
 from prebuild_tasks.errors import InputError, UnreachableError
 from prebuild_tasks.insight import Exporter, render, serve
@@ -36,7 +36,7 @@ def exporter(
         sys.stdout.write(render(source.families(source.read_or_raise())))
         return
     configure_logging(settings)
-    _require_schema(settings.resolved_database_url)
+    _require_schema(settings)
     stopping = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stopping.set())
@@ -51,12 +51,12 @@ def exporter(
     stopping.wait()
 
 
-def _require_schema(url: str) -> None:
+def _require_schema(settings: Settings) -> None:
     """Raise InputError for a database without a usable schema.
 
     One that cannot be reached is accepted, because it may come back while the exporter runs.
     """
-    database = Database(url)
+    database = Database.of(settings)
     try:
         database.require_schema()
     except UnreachableError:

@@ -132,7 +132,7 @@ class Exporter(Collector):
 
     def __init__(self, settings: Settings, version: str, patience: float = PATIENCE, give_up: float = GIVE_UP) -> None:
         self._settings, self._version = settings, version
-        self.database = Database(_with_keepalive(settings.resolved_database_url))
+        self.database = Database.of(settings, _with_keepalive(settings.resolved_database_url))
         self._connections, self._give_up = OpenConnections(self.database.engine), give_up
         self._redis = connect(settings.resolved_redis_url, connect_timeout=_REDIS_TIMEOUT, timeout=_REDIS_TIMEOUT)
         self._cached = CachedReading(self.read, settings.exporter_cache, patience)

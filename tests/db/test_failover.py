@@ -1,0 +1,133 @@
+"""After a failover, processes find the new primary by themselves.
+
+They used to stay on the old primary, a read-only standby by then, until they were restarted.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import suppress
+
+import pytest
+from sqlalchemy import insert, text
+
+from prebuild_tasks.client import Client
+from prebuild_tasks.clock import utcnow
+from prebuild_tasks.db import sessions
+from prebuild_tasks.db.engine import Database
+from prebuild_tasks.errors import PrebuildError, UnreachableError
+from prebuild_tasks.schema import tables as m
+from tests.support.proxy import Proxy
+from tests.support.servers import migrate, restartable_postgres
+from tests.support.standby import Pair, asked, with_standby
+from tests.support.wait import wait_until
+
+IN_USE = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'prebuild_tasks'"
+
+
+@pytest.fixture(scope="module")
+def pair() -> Iterator[Pair]:
+    with restartable_postgres() as primary:
+        migrate(primary.url.format("postgres"))
+        with with_standby(primary) as pair:
+            yield pair
+
+
+@pytest.fixture
+def proxy(pair: Pair) -> Iterator[Proxy]:
+    with Proxy(pair.primary.socket).run() as proxy:
+        yield proxy
+
+
+def write(database: Database, key: str = "k") -> None:
+    with database.write() as connection:
+        connection.execute(text("DELETE FROM settings WHERE key = :key"), {"key": key})
+        connection.execute(insert(m.Setting).values(key=key, value={}, updated_at=utcnow(), updated_by="t"))
+
+
+def is_standby(database: Database) -> bool:
+    with database.read() as connection:
+        return bool(connection.execute(text("SELECT pg_is_in_recovery()")).scalar_one())
+
+
+def through(proxy: Proxy) -> str:
+    return f"postgresql+psycopg://postgres@127.0.0.1:{proxy.port}/postgres"
+
+
+def test_writes_go_to_the_new_primary_as_soon_as_the_name_means_it(pair: Pair, proxy: Proxy) -> None:
+    client = Client(through(proxy))
+    database = client.database
+    several(database, 4)
+    pair.fail_over()
+    for _ in range(3):  # the name still leads to the old primary
+        with pytest.raises(UnreachableError, match="read-only") as caught:
+            write(database)
+        assert "without a restart" in caught.value.hint
+    with pytest.raises(UnreachableError):
+        client.claim("dev/small", owner="ada")
+    several(database, 4)
+    proxy.lead_to(pair.primary.socket)
+    with suppress(UnreachableError):  # at most the connections that it finds are lost
+        write(database)
+    write(database)
+    assert not is_standby(database)
+    wait_until(lambda: asked(pair.standby, IN_USE) == 0, what="no connection to the standby")
+    client.close()
+
+
+def several(database: Database, count: int) -> None:
+    """Use several connections at the same time."""
+    together = threading.Barrier(count)
+
+    def use() -> None:
+        with suppress(PrebuildError), database.read() as connection:
+            connection.execute(text("SELECT 1"))
+            together.wait(60)
+
+    threads = [threading.Thread(target=use) for _ in range(count)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+
+def test_who_only_reads_leaves_a_standby_too(pair: Pair, proxy: Proxy, monkeypatch: pytest.MonkeyPatch) -> None:
+    database = Database(through(proxy))
+    pair.fail_over()
+    assert is_standby(database)
+    proxy.lead_to(pair.primary.socket)
+    assert is_standby(database), "the same connection"
+    monkeypatch.setattr(sessions, "AGE_MAX_ON_STANDBY", 0.0)
+    assert not is_standby(database)
+    database.close()
+
+
+def test_connections_have_a_maximum_age(pair: Pair, proxy: Proxy, monkeypatch: pytest.MonkeyPatch) -> None:
+    database = Database(through(proxy))
+    first = _pid(database)
+    assert _pid(database) == first
+    monkeypatch.setattr(sessions, "AGE_MAX", 0.2)
+    wait_until(lambda: _pid(database) != first, what="a new connection")
+    database.close()
+
+
+def _pid(database: Database) -> int:
+    row = database.run("SELECT pg_backend_pid()", {})
+    assert row
+    return int(str(row[0]))
+
+
+def test_of_several_hosts_the_primary_is_used(pair: Pair) -> None:
+    with Proxy(pair.standby.socket).run() as standby, Proxy(pair.primary.socket).run() as primary:
+        hosts = f"127.0.0.1:{standby.port},127.0.0.1:{primary.port}"
+        database = Database(f"postgresql://postgres@{hosts}/postgres")
+        write(database)
+        pair.fail_over()
+        with suppress(UnreachableError):
+            write(database)
+        write(database)
+        database.close()
+        replica = Database(f"postgresql://postgres@{hosts}/postgres?target_session_attrs=standby")
+        assert is_standby(replica)
+        replica.close()

@@ -1,0 +1,115 @@
+"""Whatever a server, a database or a user defaults to, every session has the values that the statements need."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import psycopg
+import pytest
+from sqlalchemy import select, text
+
+from prebuild_tasks.claims.take import claim
+from prebuild_tasks.claims.types import Claimed, ClaimRequest
+from prebuild_tasks.config import Settings
+from prebuild_tasks.db.engine import Database
+from prebuild_tasks.db.sessions import differing, session_values
+from prebuild_tasks.errors import UnreachableError
+from prebuild_tasks.schema import tables as m
+from tests.support import servers
+from tests.support.builders import PRESET, declare, fill
+
+HOSTILE = {
+    "statement_timeout": "20", "lock_timeout": "5", "idle_in_transaction_session_timeout": "50",
+    "idle_session_timeout": "50", "default_transaction_isolation": "serializable",
+    "standard_conforming_strings": "off", "TimeZone": "Asia/Kathmandu", "DateStyle": "German",
+    "IntervalStyle": "sql_standard", "extra_float_digits": "-15", "client_encoding": "LATIN1",
+}  # fmt: skip
+
+
+@contextmanager
+def administered(url: str) -> Iterator[psycopg.Connection]:
+    with psycopg.connect(url.replace("+psycopg", ""), autocommit=True) as connection:
+        yield connection
+
+
+@pytest.fixture
+def hostile_url(postgres_url: str) -> Iterator[str]:
+    """The URL for a user whose own defaults contradict all that the statements need."""
+    role = f"hostile_{uuid.uuid4().hex[:8]}"
+    with administered(postgres_url) as connection:
+        connection.execute(f"CREATE ROLE {role} LOGIN SUPERUSER".encode())
+        for name, value in HOSTILE.items():
+            connection.execute(f"ALTER ROLE {role} SET {name} = '{value}'".encode())
+        yield postgres_url.replace("postgres@", f"{role}@")
+        connection.execute(f"DROP ROLE {role}".encode())
+
+
+def test_a_users_defaults_do_not_matter(hostile_url: str, settings: Settings) -> None:
+    """A DateStyle ended every command with NotImplementedError, and a short limit ended long statements."""
+    database = Database(hostile_url)
+    query = text("SELECT name, setting FROM pg_settings WHERE name = ANY(:names)")
+    with database.read() as connection:
+        version = connection.execute(text("SELECT current_setting('server_version_num')::int")).scalar_one()
+        values = session_values(version)
+        rows = connection.execute(query, {"names": [value.name for value in values]}).all()
+        held = {row.name: row.setting for row in rows}
+        assert connection.execute(text("SHOW client_encoding")).scalar_one() == "UTF8"
+    assert [value.name for value in values if not value.holds(held[value.name])] == []
+    assert set(HOSTILE) - {"client_encoding"} <= {value.name for value in values}
+    claims_one(database, settings)
+    with database.write() as connection:
+        assert connection.execute(text("SHOW transaction_isolation")).scalar_one() == "read committed"
+    database.close()
+
+
+def claims_one(database: Database, settings: Settings) -> None:
+    declare(database, settings, 1, start="echo Ä€λ")
+    fill(database, settings)
+    claimed = claim(database, ClaimRequest(owner="Zoë", presets=[PRESET], name="strasse"))
+    assert isinstance(claimed, Claimed)
+    assert claimed.answer.claimed_at.tzinfo
+    with database.read() as connection:
+        assert connection.execute(select(m.Workspace.owner, m.Workspace.name)).all()[0] == ("Zoë", "strasse")
+        assert connection.execute(select(m.TemplateVersion.config)).scalar_one()["start"] == "echo Ä€λ"
+
+
+@pytest.mark.parametrize("encoding", ["SQL_ASCII", "EUC_JIS_2004", "WIN1252"])
+def test_a_database_in_another_encoding(postgres_url: str, settings: Settings, encoding: str) -> None:
+    """SQL_ASCII, initdb's choice where the locale is C, ended every command with a TypeError about bytes."""
+    name = f"e{uuid.uuid4().hex[:12]}"
+    with administered(postgres_url) as connection:
+        how = f"ENCODING '{encoding}' TEMPLATE template0 LC_COLLATE 'C' LC_CTYPE 'C'"
+        connection.execute(f"CREATE DATABASE {name} {how}".encode())
+    url = postgres_url.replace(f"/{postgres_url.partition('@/')[2].partition('?')[0]}?", f"/{name}?")
+    servers.migrate(url)
+    database = Database(url)
+    if encoding == "SQL_ASCII":
+        claims_one(database, settings)
+    declare(database, settings, 1)
+    database.close()
+    with administered(postgres_url) as connection:
+        connection.execute(f"DROP DATABASE {name} WITH (FORCE)".encode())
+
+
+def test_a_database_that_takes_writes_again_is_found_without_a_restart(postgres_url: str) -> None:
+    """A session keeps the default that it began with, so processes refused to write until they were restarted."""
+    database, name = Database(postgres_url), postgres_url.partition("@/")[2].partition("?")[0]
+    with administered(postgres_url) as connection:
+        connection.execute(f"ALTER DATABASE {name} SET default_transaction_read_only = on".encode())
+    for _ in range(2):
+        with pytest.raises(UnreachableError, match="read-only transaction"), database.write() as connection:
+            connection.execute(text("DELETE FROM settings"))
+    with administered(f"{postgres_url}&options=-cdefault_transaction_read_only%3Doff") as connection:
+        connection.execute(f"ALTER DATABASE {name} RESET default_transaction_read_only".encode())
+    with database.write() as connection:
+        connection.execute(text("DELETE FROM settings"))
+    database.close()
+
+
+def test_what_differs_is_what_a_statement_by_itself_needs() -> None:
+    current = [("lock_timeout", "0"), ("TimeZone", "Etc/UTC"), ("DateStyle", "ISO, DMY"), ("statement_timeout", "0")]
+    current += [("idle_in_transaction_session_timeout", "0"), ("default_transaction_isolation", "serializable")]
+    found = [(value.name, is_now) for value, is_now in differing(current, 150_000)]
+    assert found == [("lock_timeout", "0"), ("default_transaction_isolation", "serializable")]
