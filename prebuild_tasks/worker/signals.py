@@ -10,7 +10,7 @@ import atexit
 import gc
 import sys
 from collections.abc import Callable, Sequence
-from contextlib import suppress
+from contextlib import closing, suppress
 from typing import TYPE_CHECKING, Any
 
 from celery.signals import (
@@ -30,6 +30,7 @@ from prebuild_tasks.messaging import BUILDS
 from prebuild_tasks.worker.init import warn_without_init
 
 if TYPE_CHECKING:
+    from prebuild_tasks.db.engine import Database
     from prebuild_tasks.fleet import Presence, Role
 
 
@@ -84,6 +85,7 @@ def require_schema(**_: Any) -> None:
         database = Database.of(load_settings())
         try:
             database.require_schema()
+            _name_pooler(database)
         finally:
             # Before any fork, because processes must not share a connection.
             database.close()
@@ -131,6 +133,7 @@ def announce_beat(sender: Any, **_: Any) -> None:
     from prebuild_tasks.worker.beat import end_on_signals
 
     end_on_signals(sender)
+    name_pooler_of_beat()
     # Celery has no signal for the end of beat.
     atexit.register(_announce("beat").stop)
 
@@ -184,6 +187,25 @@ def _look_after_builds(consumer: Any) -> None:
         slots.start()
         for signal in (worker_shutting_down, worker_shutdown):  # `control shutdown` sends only the second
             signal.connect(lambda **_: slots.stop(), weak=False)
+
+
+def _name_pooler(database: Database) -> None:
+    """Say on standard error that a pooler in transaction mode is in between, which the settings do not name."""
+    from prebuild_tasks.db.pooler import pooler_problem, shares_connections
+    from prebuild_tasks.worker.config import sentence
+
+    if shares_connections(database):
+        sys.stderr.write(sentence(pooler_problem(database)))
+
+
+def name_pooler_of_beat() -> None:
+    """Say the same when beat starts."""
+    from prebuild_tasks.db.engine import Database
+    from prebuild_tasks.errors import PrebuildError
+
+    # A database that cannot be reached does not end beat, which waits for it.
+    with suppress(PrebuildError), closing(Database.of(load_settings())) as database:
+        _name_pooler(database)
 
 
 def _announce(role: Role, queues: Callable[[], Sequence[str]] = tuple) -> Presence:

@@ -17,11 +17,12 @@ import structlog
 
 from prebuild_tasks.builds.runner import BuildRunner
 from prebuild_tasks.cli.main import main
-from prebuild_tasks.config import Settings, masked_url
+from prebuild_tasks.config import Settings
 from prebuild_tasks.db.engine import Database
 from prebuild_tasks.errors import BuildStoppedError
 from prebuild_tasks.insight.status.listings import build_log, builds
 from prebuild_tasks.logs import configure_logging
+from prebuild_tasks.model.addresses import masked_url
 from prebuild_tasks.provisioners import Provisioners
 from prebuild_tasks.provisioners.shared.output import last_lines
 from prebuild_tasks.provisioners.simulated import SimulatedProvisioner

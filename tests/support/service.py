@@ -125,7 +125,7 @@ class Service:
     @cached_property
     def _connected(self) -> tuple[Database, Settings]:
         settings = load_settings(self.environment)
-        return Database(settings.resolved_database_url), settings
+        return Database.of(settings), settings
 
     def wait_full(self, timeout: float = 60.0) -> None:
         wait_until(self.is_full, timeout=timeout, what=f"a full pool: {self._logs()}", pause=0.1)

@@ -20,6 +20,7 @@ from prebuild_tasks.builds import pending_by_queue
 from prebuild_tasks.clock import utcnow
 from prebuild_tasks.config import Settings
 from prebuild_tasks.db.engine import Database
+from prebuild_tasks.db.pooler import pooler_problem, role_defaults, shares_connections
 from prebuild_tasks.errors import CannotBuildError, NotFoundError, PrebuildError
 from prebuild_tasks.fleet import Liveness, read_liveness
 from prebuild_tasks.insight.doctor.facts import (
@@ -67,10 +68,12 @@ def examine(database: Database, settings: Settings, provisioners: Provisioners) 
     facts = replace(facts, redis=redis, waiting=waiting)
     try:
         schema = _schema(database)
-        facts = replace(facts, schema=schema)
+        pooler = _trouble(pooler_problem(database)) if shares_connections(database) else None
+        facts = replace(facts, schema=schema, pooler=pooler)
         if schema.current < schema.needed:
             return facts
         with database.read() as connection:
+            facts = replace(facts, role_defaults=role_defaults(database, connection))
             skew = _clock_skew(database, connection)
             now = database.now(connection)
             life = read_liveness(connection, settings, now)

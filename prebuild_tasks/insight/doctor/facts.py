@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from prebuild_tasks.db.pooler import RoleDefaults
 from prebuild_tasks.fleet import Liveness
 from prebuild_tasks.model.names import PoolName
 from prebuild_tasks.remedies import Remedy
@@ -85,6 +86,10 @@ class Examination:
     """Full name of the queue of builds that any host can run."""
     database: Trouble | None = None
     schema: SchemaFact | None = None
+    pooler: Trouble | None = None
+    """A pooler in transaction mode between this process and the database, which the settings do not name."""
+    role_defaults: RoleDefaults | None = None
+    """What the database user's defaults lack for a pooler that the settings name."""
     redis: Trouble | RedisFact | None = None
     waiting: Mapping[str, int] = field(default_factory=dict)
     """Messages by the full name of their queue."""

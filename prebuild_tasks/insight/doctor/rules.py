@@ -28,6 +28,8 @@ class Symptom(StrEnum):
     """The code of a finding. A closed set, because scripts read it."""
 
     DATABASE_UNREACHABLE = "database_unreachable"
+    DATABASE_POOLER = "database_pooler"
+    DATABASE_ROLE = "database_role"
     SCHEMA_BEHIND = "schema_behind"
     SCHEMA_AHEAD = "schema_ahead"
     REDIS_UNREACHABLE = "redis_unreachable"
@@ -81,6 +83,14 @@ def diagnose(facts: Examination) -> list[Finding]:
 def _database(facts: Examination) -> Iterator[Finding]:
     if facts.database:
         yield Finding(Symptom.DATABASE_UNREACHABLE, facts.database.message, facts.database.hint, facts.database.remedy)
+    if facts.pooler:
+        yield Finding(Symptom.DATABASE_POOLER, facts.pooler.message, facts.pooler.hint)
+    defaults = facts.role_defaults
+    if defaults and defaults.differing:
+        values = ", ".join(f"{value.name} {current or 'empty'}" for value, current in defaults.differing)
+        sentence = f"statements through the connection pooler have unsuitable defaults of their user: {values}"
+        fix = f"run in the database, then let the pooler reconnect: {defaults.statements}"
+        yield Finding(Symptom.DATABASE_ROLE, sentence, fix)
     schema = facts.schema
     if schema and schema.current < schema.needed:
         state = f"is at schema {schema.current}" if schema.current else "has no prebuild tables yet"

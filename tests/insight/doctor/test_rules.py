@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 
+from prebuild_tasks.db.pooler import RoleDefaults
+from prebuild_tasks.db.sessions import SessionValue
 from prebuild_tasks.fleet.rules import Liveness, Process
 from prebuild_tasks.insight.doctor.facts import (
     DiskFact,
@@ -80,6 +82,18 @@ def test_nothing_is_wrong() -> None:
             Symptom.DATABASE_UNREACHABLE,
             "could not be used: refused",
             "start it",
+        ),
+        (
+            {"pooler": Trouble("the database x is behind a pooler", "set PREBUILD_DATABASE_POOLER=transaction")},
+            Symptom.DATABASE_POOLER,
+            "behind a pooler",
+            "set PREBUILD_DATABASE_POOLER=transaction",
+        ),
+        (
+            {"role_defaults": RoleDefaults("app", ((SessionValue("lock_timeout", "2000"), "0"),))},
+            Symptom.DATABASE_ROLE,
+            "unsuitable defaults of their user: lock_timeout 0",
+            "ALTER ROLE \"app\" SET lock_timeout = '2000';",
         ),
         (
             {"schema": SchemaFact("0004", "0005"), "liveness": None},
