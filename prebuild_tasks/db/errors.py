@@ -51,7 +51,7 @@ class Translator:
         except DBAPIError as error:
             raise self.translate(error) from error
         except InvalidRequestError as error:
-            if "connection is closed" in str(error):  # made anew, and lost again before its first use
+            if "connection is closed" in str(error).lower():  # made anew, and lost again before its first use
                 raise self._unreachable("the connection was lost") from error
             raise
         except SQLAlchemyError as error:

@@ -199,8 +199,9 @@ class Sessions:
         """End the connection of a statement that SQLAlchemy executed, if its error says so."""
         state = getattr(context.original_exception, "sqlstate", None) or ""
         context.is_disconnect = context.is_disconnect or ends_connections(state)
-        if context.is_disconnect and context.connection is not None and not context.connection.invalidated:
-            _end_all(context.connection.connection)
+        connection = context.connection
+        if context.is_disconnect and connection is not None and not (connection.closed or connection.invalidated):
+            _end_all(connection.connection)
 
 
 class PooledSessions(Sessions):

@@ -93,6 +93,10 @@ ROWS = (
         ("test_row_15_",), "tests/faults/test_mixed.py -k row_15",
     ),
     Row(
+        "17", "PostgreSQL fails over: its name leads to the old primary, by then a standby, for 1 to 3 s more", "20",
+        ("test_row_17_",), "tests/faults/test_failover.py -k row_17",
+    ),
+    Row(
         "", "a random sequence of files, claims, failures, promotions, time jumps and lost workers; the audit clean "
         "after every step", "400 sequences of 80 steps, on each database",
         ("test_the_invariants_hold_after_every_step",), "tests/faults/test_machine.py",
