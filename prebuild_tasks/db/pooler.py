@@ -6,11 +6,11 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection, text
 
-from prebuild_tasks.config import masked_url
 from prebuild_tasks.db.engine import Database
 from prebuild_tasks.db.errors import POOLER_HINT
 from prebuild_tasks.db.sessions import SessionValue, differing
 from prebuild_tasks.errors import InputError
+from prebuild_tasks.model.addresses import masked_url
 
 _LOOKS = 20
 """How often two connections are compared; a pooler may have that many connections of its own."""
