@@ -28,6 +28,7 @@ from prebuild_tasks.errors import (
     PrebuildError,
     ProvisionerError,
     RefusedError,
+    RequestEndedError,
 )
 from prebuild_tasks.insight.invariants import audit
 from prebuild_tasks.model.vocabulary import BuildStatus, Transition
@@ -364,12 +365,23 @@ class Life(RuleBasedStateMachine):
             if isinstance(claimed, BeingBuilt):
                 raise claimed.error()
             answer = claimed.answer
+        except RequestEndedError as ended:
+            assert self._has_ended(ended.workspace_id), "what was answered is answered until it ends"
+            return
         except (ClaimMissError, NotFoundError, RefusedError):
             assert request.request_id not in self.answers, "what was answered once is answered for ever"
             return
+        assert not self._has_ended(answer.workspace_id), "what is gone is never answered"
         taken = {other.resource_id for key, other in self.answers.items() if key != request.request_id}
         assert answer.resource_id not in taken, "one workspace, two owners"
         self.answers[request.request_id] = answer
+
+    def _has_ended(self, workspace_id: str) -> bool:
+        with self.database.read() as connection:
+            row = connection.execute(select(m.Workspace).where(m.Workspace.id == workspace_id)).one_or_none()
+        if row is None or row.deleted_at is not None or row.transition is Transition.DELETE:
+            return True
+        return row.status in (BuildStatus.CANCELING, BuildStatus.CANCELED)
 
     def _end(self, name: str, *, operator: bool) -> None:
         try:
