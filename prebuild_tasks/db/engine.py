@@ -192,6 +192,14 @@ class Database:
         self.engine.dispose()
 
 
+def is_read_only(database: Database, connection: Connection) -> bool:
+    """Return whether the database takes no writes: as a standby, or by its own settings and not only by its user's."""
+    if database.sessions is None:
+        return False
+    setting = connection.execute(text("SELECT current_setting('transaction_read_only')")).scalar_one()
+    return bool(setting == "on") and not database.sessions.role_is_read_only
+
+
 def alembic_config() -> Config:
     """Create Alembic's configuration, for code and for `alembic check`; there is no ini file."""
     from alembic.config import Config

@@ -15,7 +15,7 @@ from sqlalchemy import insert, text
 from prebuild_tasks.client import Client
 from prebuild_tasks.clock import utcnow
 from prebuild_tasks.db import sessions
-from prebuild_tasks.db.engine import Database
+from prebuild_tasks.db.engine import Database, is_read_only
 from prebuild_tasks.errors import PrebuildError, UnreachableError
 from prebuild_tasks.schema import tables as m
 from tests.support.proxy import Proxy
@@ -96,10 +96,14 @@ def test_who_only_reads_leaves_a_standby_too(pair: Pair, proxy: Proxy, monkeypat
     database = Database(through(proxy))
     pair.fail_over()
     assert is_standby(database)
+    with database.read() as connection:
+        assert is_read_only(database, connection)
     proxy.lead_to(pair.primary.socket)
     assert is_standby(database), "the same connection"
     monkeypatch.setattr(sessions, "AGE_MAX_ON_STANDBY", 0.0)
     assert not is_standby(database)
+    with database.read() as connection:
+        assert not is_read_only(database, connection)
     database.close()
 
 

@@ -19,7 +19,7 @@ from sqlalchemy import Connection, select
 from prebuild_tasks.builds import pending_by_queue
 from prebuild_tasks.clock import utcnow
 from prebuild_tasks.config import Settings
-from prebuild_tasks.db.engine import Database
+from prebuild_tasks.db.engine import Database, is_read_only
 from prebuild_tasks.db.pooler import pooler_problem, role_defaults, shares_connections
 from prebuild_tasks.errors import CannotBuildError, NotFoundError, PrebuildError
 from prebuild_tasks.fleet import Liveness, read_liveness
@@ -73,7 +73,8 @@ def examine(database: Database, settings: Settings, provisioners: Provisioners) 
         if schema.current < schema.needed:
             return facts
         with database.read() as connection:
-            facts = replace(facts, role_defaults=role_defaults(database, connection))
+            lacking, refuses = role_defaults(database, connection), is_read_only(database, connection)
+            facts = replace(facts, role_defaults=lacking, database_is_read_only=refuses)
             skew = _clock_skew(database, connection)
             now = database.now(connection)
             life = read_liveness(connection, settings, now)

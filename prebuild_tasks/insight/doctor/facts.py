@@ -86,6 +86,8 @@ class Examination:
     """Full name of the queue of builds that any host can run."""
     database: Trouble | None = None
     schema: SchemaFact | None = None
+    database_is_read_only: bool = False
+    """Whether the database takes no writes, whoever asks."""
     pooler: Trouble | None = None
     """A pooler in transaction mode between this process and the database, which the settings do not name."""
     role_defaults: RoleDefaults | None = None

@@ -28,6 +28,7 @@ class Symptom(StrEnum):
     """The code of a finding. A closed set, because scripts read it."""
 
     DATABASE_UNREACHABLE = "database_unreachable"
+    DATABASE_READ_ONLY = "database_read_only"
     DATABASE_POOLER = "database_pooler"
     DATABASE_ROLE = "database_role"
     SCHEMA_BEHIND = "schema_behind"
@@ -83,6 +84,10 @@ def diagnose(facts: Examination) -> list[Finding]:
 def _database(facts: Examination) -> Iterator[Finding]:
     if facts.database:
         yield Finding(Symptom.DATABASE_UNREACHABLE, facts.database.message, facts.database.hint, facts.database.remedy)
+    if facts.database_is_read_only:
+        sentence = "the database takes no writes, as a standby or by its own settings"
+        fix = "promote it, or point PREBUILD_DATABASE_URL at the primary; processes find it without a restart"
+        yield Finding(Symptom.DATABASE_READ_ONLY, sentence, fix)
     if facts.pooler:
         yield Finding(Symptom.DATABASE_POOLER, facts.pooler.message, facts.pooler.hint)
     defaults = facts.role_defaults

@@ -84,6 +84,12 @@ def test_nothing_is_wrong() -> None:
             "start it",
         ),
         (
+            {"database_is_read_only": True},
+            Symptom.DATABASE_READ_ONLY,
+            "takes no writes",
+            "point PREBUILD_DATABASE_URL at the primary",
+        ),
+        (
             {"pooler": Trouble("the database x is behind a pooler", "set PREBUILD_DATABASE_POOLER=transaction")},
             Symptom.DATABASE_POOLER,
             "behind a pooler",
