@@ -59,19 +59,20 @@ class Workers:
 
     def start(self, number: int, threads: int) -> list[subprocess.Popen[str]]:
         """Start workers, and wait until they consume."""
-        before = self.alive()
         names = [f"b{len(self.service.processes) + index}@%h" for index in range(number)]
         line = procfile()["builds"]
         made = [
             self.service.start(*line, "-n", name, "-c", str(threads), "--loglevel=INFO", program="celery")
             for name in names
         ]
-        wait_until(lambda: self.alive() >= before + number, timeout=60, what="the workers")
+        pids = {process.pid for process in made}
+        wait_until(lambda: pids <= self.announced(), timeout=120, what="the workers", pause=0.1)
         return made
 
-    def alive(self) -> int:
+    def announced(self) -> set[int]:
+        """Return the processes of all workers that have ever announced themselves."""
         with self.database.read() as connection:
-            return len(connection.execute(select(m.Worker.name)).all())
+            return {int(name.split("/")[1]) for name in connection.execute(select(m.Worker.name)).scalars()}
 
     def build(self, number: int, build_time: float) -> list[str]:
         """Have so many prebuilds built, in place of all former ones, and return the ids of their builds."""
