@@ -102,7 +102,8 @@ class Settings(BaseSettings):
     stray_grace: Duration = 600
     """Seconds for which a stray must have been seen before it is removed."""
     failed_keep: int = Field(2, ge=0)
-    """Number of failed, stopped and canceled prebuilds kept for diagnosis, per preset; older ones are deleted."""
+    """Number of failed, stopped and canceled prebuilds kept for diagnosis, per preset; older ones are deleted, and
+    all of them yield to pools that want their place in a full quota."""
     failed_keep_for: Duration = 86400
     """Age, since their creation, at which failed, stopped and canceled prebuilds are deleted."""
     retention_events: Lasting = 180 * 86400

@@ -187,7 +187,10 @@ def read_end(connection: Connection, workspace_id: str, name: str, *, gone: bool
 
 
 def count_workspaces(owner: str, organization_id: int) -> Select[int]:
-    """Select the number of the owner's workspaces in the organization, including those being built for them."""
+    """Select the number of the owner's workspaces in the organization, including those being built for them.
+
+    What is being deleted does not count, even if that fails: its owner has given it up.
+    """
     return (
         select(func.count())
         .select_from(m.Workspace)
@@ -195,6 +198,7 @@ def count_workspaces(owner: str, organization_id: int) -> Select[int]:
             m.Workspace.owner == owner,
             m.Workspace.organization_id == organization_id,
             m.Workspace.deleted_at.is_(None),
+            m.Workspace.transition != Transition.DELETE,
         )
     )
 

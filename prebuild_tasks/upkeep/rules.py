@@ -41,6 +41,11 @@ def after_loss(status: BuildStatus, attempt: int, attempts: int) -> tuple[BuildS
     return BuildStatus.FAILED, f"it lost its worker {'once' if attempt == 1 else f'{attempt} times'}"
 
 
+def place_wanted(pools: Iterable[tuple[int, int]], leaving: int) -> int:
+    """Return how many places are wanted: `pools` has each one's desired and live prebuilds; `leaving` go anyway."""
+    return max(sum(max(desired - live, 0) for desired, live in pools) - leaving, 0)
+
+
 def messages_missing(pending: int, queued: int | None, unsent: int, limit: int) -> int:
     """Return how many pending builds of a queue lack a message at least; not positive: perhaps none.
 

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from itertools import islice
 
 import structlog
-from sqlalchemy import ColumnElement, Connection, and_, case, func, literal, or_, select
+from sqlalchemy import ColumnElement, Connection, and_, case, literal, or_, select
 
 from prebuild_tasks.builds import (
     LostBuild,
@@ -24,7 +24,6 @@ from prebuild_tasks.db.types import UtcDateTime
 from prebuild_tasks.model.records import changed_fields
 from prebuild_tasks.model.vocabulary import (
     CLAIM_REASON,
-    FINAL_STATUSES,
     PREBUILDS_OWNER,
     RECONCILER,
     BuildPriority,
@@ -35,6 +34,7 @@ from prebuild_tasks.reconcile import retry_at
 from prebuild_tasks.schema import tables as m
 from prebuild_tasks.schema.conditions import is_due_sql
 from prebuild_tasks.schema.row_locks import lock_workspaces
+from prebuild_tasks.upkeep.failed_prebuilds import BATCH, spent_prebuilds
 from prebuild_tasks.upkeep.lost_hosts import give_up_lost
 from prebuild_tasks.upkeep.retention.run import prune_if_due
 from prebuild_tasks.upkeep.rules import after_loss, messages_missing
@@ -53,7 +53,6 @@ from prebuild_tasks.workspaces import (
 
 log = structlog.get_logger(__name__)
 
-BATCH = 500
 _LOST_CODE = "lost"
 """The error code of a build that lost its worker."""
 _DOUBLINGS = 7
@@ -71,7 +70,7 @@ def sweep(database: Database, settings: Settings, waiting: Callable[[str], int |
         failed = _due_for_retry(connection, database.now(connection))
     with database.write() as connection:
         now = database.now(connection)
-        spent, past = _spent(connection, settings, now), _past_their_time(connection, now)
+        spent, past = spent_prebuilds(connection, settings, now), _past_their_time(connection, now)
         lock_workspaces(connection, [*(row.workspace_id for row in failed), *spent, *past])
         repaired = _retry(connection, failed, now)
         repaired |= _clean_failed(connection, spent, now)
@@ -216,29 +215,6 @@ def _retry(connection: Connection, failed: list[FailedBuild], now: datetime) -> 
             priority=BuildPriority.PERSON_WAITS if is_claim else BuildPriority.DELETE,
         )
     return SweepResult(retried=len(builds), follow_up=FollowUp.of(builds))
-
-
-def _spent(connection: Connection, settings: Settings, now: datetime) -> Sequence[str]:
-    """Read the failed, stopped and canceled prebuilds beyond `failed_keep`, or older than `failed_keep_for`."""
-    rank = func.row_number().over(
-        partition_by=m.Workspace.preset_id, order_by=(m.Workspace.created_at.desc(), m.Workspace.id)
-    )
-    candidates = (
-        select(m.Workspace.id, m.Workspace.created_at, rank.label("rank"))
-        .where(
-            m.Workspace.owner == PREBUILDS_OWNER,
-            m.Workspace.deleted_at.is_(None),
-            or_(
-                (m.Workspace.transition == Transition.START)
-                & m.Workspace.status.in_((BuildStatus.FAILED, BuildStatus.CANCELED)),
-                (m.Workspace.transition == Transition.STOP) & m.Workspace.status.in_(FINAL_STATUSES),
-            ),
-        )
-        .subquery()
-    )
-    oldest = now - timedelta(seconds=settings.failed_keep_for)
-    is_spent = or_(candidates.c.rank > settings.failed_keep, candidates.c.created_at < oldest)
-    return connection.execute(select(candidates.c.id).where(is_spent).limit(BATCH)).scalars().all()
 
 
 def _clean_failed(connection: Connection, spent: Sequence[str], now: datetime) -> SweepResult:

@@ -165,4 +165,6 @@ class Facts:
     failed_deletions: tuple[FailedDeletion, ...] = ()
     failed_kept: int = 0
     """Failed prebuilds kept for diagnosis."""
+    holding: tuple[str, ...] = ()
+    """Failed workspaces, and those that could not be deleted, of the organization, while its quota is full."""
     lock: Lock = field(default_factory=Lock)

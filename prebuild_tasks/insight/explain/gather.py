@@ -92,6 +92,9 @@ def _facts(connection: Connection, settings: Settings, row: PoolRow, context: As
         failed_probes=store.read_failed_probes(connection, row.preset_id),
         failed_deletions=store.read_failed_deletions(connection, row.preset_id),
         failed_kept=row.failed,
+        holding=store.read_holding(connection, row.counted.organization_id)
+        if assessment.reason is Reason.QUOTA
+        else (),
     )
 
 

@@ -99,7 +99,11 @@ def _by_reason(facts: Facts) -> list[Step]:
             return [Step(Remedy(RemedyKind.LIST_RUNNING_BUILDS), "see what is in flight in all pools")]
         case Reason.QUOTA:
             release = Step(Remedy(RemedyKind.LIST_WORKSPACES), "find workspaces to release")
-            return [release, Step(_APPLY, "with a higher max_workspaces")]
+            holding = [
+                Step(Remedy(RemedyKind.DELETE_WORKSPACE, name), "it has failed, and holds a place")
+                for name in facts.holding[:1]
+            ]
+            return [*holding, release, Step(_APPLY, "with a higher max_workspaces")]
         case Reason.STARTING:
             return [Step(builds, "see how far its builds are")]
         case Reason.NOT_YET:

@@ -169,6 +169,7 @@ def _limit(facts: Facts) -> Iterator[Link]:
         LimitReason.QUOTA: f"quota: {used} workspaces of {owner} exist, {budget.claimed} of them claimed",
     }[budget.limit]
     sentence += "; the rest is reserved for pools that have fewer" if budget.rest_is_shared else ""
+    sentence += f"; {listed(list(facts.holding))} failed or could not be deleted" if facts.holding else ""
     yield Link(About.LIMIT, sentence, Reason(budget.limit.value))
 
 

@@ -7,7 +7,7 @@ from datetime import timedelta
 from statistics import median
 from typing import Any
 
-from sqlalchemy import Connection, Row, Select, select
+from sqlalchemy import Connection, Row, Select, or_, select
 from sqlalchemy.orm import aliased
 
 from prebuild_tasks.builds import failed_builds
@@ -73,6 +73,22 @@ def read_prebuild_hosts(connection: Connection, preset_id: int) -> set[str]:
     """Read the hosts of a pool's prebuilds that can be claimed, without those that any host reaches."""
     query = select(m.Workspace.host).where(m.Workspace.preset_id == preset_id, IS_CLAIMABLE, m.Workspace.host != "")
     return set(connection.execute(query.distinct()).scalars())
+
+
+def read_holding(connection: Connection, organization_id: int) -> tuple[str, ...]:
+    """Read the workspaces of an organization that failed, or could not be deleted, and hold a place of its quota."""
+    rows = connection.execute(
+        select(m.Workspace.name)
+        .where(
+            m.Workspace.organization_id == organization_id,
+            m.Workspace.deleted_at.is_(None),
+            m.Workspace.status == BuildStatus.FAILED,
+            or_(m.Workspace.transition == Transition.DELETE, IS_LIVE_PREBUILD),
+        )
+        .order_by(m.Workspace.created_at, m.Workspace.id)
+        .limit(_SHOWN)
+    )
+    return tuple(rows.scalars())
 
 
 def read_usual(connection: Connection, preset_id: int) -> timedelta | None:
