@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import socket
 import warnings
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -23,6 +22,7 @@ from prebuild_tasks.errors import InputError
 from prebuild_tasks.model.addresses import has_password_in_query, masked_url, path_in_url, plain_host
 from prebuild_tasks.model.durations import Duration, Lasting
 from prebuild_tasks.model.invalid import invalid_values
+from prebuild_tasks.model.machine import default_host
 from prebuild_tasks.model.urls import with_driver
 from prebuild_tasks.remedies import Remedy, RemedyKind
 
@@ -61,7 +61,7 @@ class Settings(BaseSettings):
     """Directory of the embedded servers, logs and workspaces."""
     namespace: str = "prebuild"
     """Prefix of the names of queues and locks, so that several installations can share one Redis."""
-    host: str = Field(default_factory=socket.gethostname)
+    host: str = Field(default_factory=default_host)
     """Name of this machine in the database. A local workspace is probed and deleted only by its own host."""
 
     reconcile_interval: Lasting = 15

@@ -17,6 +17,7 @@ from prebuild_tasks import __version__
 from prebuild_tasks.config import Settings
 from prebuild_tasks.db.engine import Database
 from prebuild_tasks.db.types import UtcDateTime, conflict_insert
+from prebuild_tasks.model.machine import machine_id
 from prebuild_tasks.schema import tables as m
 
 log = structlog.get_logger(__name__)
@@ -59,6 +60,7 @@ class Presence:
         self._role = role
         self._queues = queues
         self._name = f"{settings.host}/{os.getpid()}/{socket.gethostname()}/{uuid.uuid4().hex[:8]}"
+        self._name += f"/{machine_id()}" if machine_id() else ""
         self._pause = max(min(settings.heartbeat_timeout / _ANNOUNCEMENTS_PER_TIMEOUT, _PAUSE_MAX), _PAUSE_MIN)
         self._stopped = threading.Event()
         self._writing = threading.Lock()

@@ -14,7 +14,7 @@ class Process:
     """A worker or a beat, as it last announced itself."""
 
     name: str
-    """`host/process id/machine/random`."""
+    """`host/process id/machine/random/machine id`; release 0.1 has no machine id."""
     role: str
     """`worker`, `builds` or `beat`."""
     host: str
@@ -40,6 +40,12 @@ class Process:
         """Name of its machine or container, which differs where several share a host's name. Empty if unknown."""
         parts = self._parts()
         return parts[1] if len(parts) > 2 else ""
+
+    @property
+    def machine_id(self) -> str:
+        """Id of its machine, which stays when the name changes. Empty if unknown."""
+        parts = self._parts()
+        return parts[3] if len(parts) > 3 else ""
 
     def _parts(self) -> list[str]:
         return self.name.removeprefix(f"{self.host}/").split("/")

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
         sweep_resources_on_host,
     )
     from prebuild_tasks.upkeep.lease_watch import LeaseWatch
-    from prebuild_tasks.upkeep.retired_hosts import forget_host, known_hosts
+    from prebuild_tasks.upkeep.retired_hosts import forget_host, host_of_workspaces, known_hosts
     from prebuild_tasks.upkeep.rules import StrayState
     from prebuild_tasks.upkeep.strays.store import confirm, list_strays, stray_state_sql, waiting
     from prebuild_tasks.upkeep.sweep import take_back_lost
@@ -27,6 +27,7 @@ __all__ = [
     "ask_for_resources",
     "confirm",
     "forget_host",
+    "host_of_workspaces",
     "known_hosts",
     "list_strays",
     "probe_on_host",
@@ -51,6 +52,7 @@ if not TYPE_CHECKING:  # mypy would take every name for defined
             "lease_watch": ("LeaseWatch",),
             "retired_hosts": (
                 "forget_host",
+                "host_of_workspaces",
                 "known_hosts",
             ),
             "rules": ("StrayState",),

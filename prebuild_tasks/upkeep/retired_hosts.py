@@ -7,12 +7,13 @@ from dataclasses import dataclass
 from datetime import datetime
 
 import structlog
-from sqlalchemy import ColumnElement, Connection, Row, Select, case, delete, or_, select, update
+from sqlalchemy import ColumnElement, Connection, Row, Select, case, delete, func, or_, select, update
 
 from prebuild_tasks.config import Settings
 from prebuild_tasks.db.engine import Database
 from prebuild_tasks.errors import NotFoundError, RefusedError
 from prebuild_tasks.fleet import BUILDS_ROLE, live_hosts
+from prebuild_tasks.model.names import as_id
 from prebuild_tasks.model.text import number
 from prebuild_tasks.model.vocabulary import OPEN_STATUSES, PREBUILDS_OWNER, BuildStatus, Transition
 from prebuild_tasks.remedies import Remedy, RemedyKind
@@ -143,3 +144,15 @@ def known_hosts(connection: Connection) -> list[str]:
     holding = select(m.Workspace.host).where(m.Workspace.deleted_at.is_(None), m.Workspace.host != "")
     announced = select(m.Worker.host).where(m.Worker.role == BUILDS_ROLE)
     return sorted(connection.execute(holding.union(announced)).scalars())
+
+
+def host_of_workspaces(connection: Connection, names: Sequence[str], *, anywhere: bool) -> str:
+    """Return the host that most of the workspaces with these ids have; empty if there are none.
+
+    With `anywhere`, all workspaces that are bound to a host count, as in a database that only one machine uses.
+    """
+    query = select(m.Workspace.host).where(m.Workspace.deleted_at.is_(None), m.Workspace.host != "")
+    if not anywhere:
+        query = query.where(m.Workspace.id.in_([name for name in names if as_id(name)]))
+    query = query.group_by(m.Workspace.host).order_by(func.count().desc(), m.Workspace.host).limit(1)
+    return connection.execute(query).scalar_one_or_none() or ""

@@ -10,6 +10,7 @@ from typing import Annotated
 
 import typer
 
+from prebuild_tasks.cli.up.host import with_kept_host
 from prebuild_tasks.cli.up.service import Embedded
 from prebuild_tasks.config import Settings, load_settings
 from prebuild_tasks.errors import InputError
@@ -42,6 +43,7 @@ def up(
         raise InputError(f"--timeout: {error}") from None
     settings = load_settings()
     configure_logging(settings)
+    settings = with_kept_host(settings)
     service = orchestrator(settings, files=file or [], flower=flower, until_full=until_full, timeout=limit)
     stop_on_signals(service.stop)
     raise typer.Exit(service.run_loop())

@@ -24,6 +24,7 @@ from prebuild_tasks.cli.remedies import celery_arguments
 from prebuild_tasks.cli.safe_output import drop_unwritten, standard_output
 from prebuild_tasks.cli.up.children import Children
 from prebuild_tasks.cli.up.example import example
+from prebuild_tasks.cli.up.host import refuse_second_machine
 from prebuild_tasks.cli.up.redis_server import RedisServer
 from prebuild_tasks.cli.up.watch import PoolView, line
 from prebuild_tasks.clock import monotonic
@@ -115,6 +116,7 @@ class Embedded:
         steps = self._runtime.database.upgrade()
         done = f"migrated to {steps[-1]}" if steps else "schema is up to date"
         self._say("database", f"{masked_url(settings.resolved_database_url)}, {done}")
+        refuse_second_machine(self._runtime.database, settings)
         self._declare()
         self._recover()
         for name, arguments in celery_arguments(settings, node_host(settings.host)).items():
@@ -265,13 +267,14 @@ def _locked(data_dir: Path) -> Iterator[None]:
 
 
 def _environment(settings: Settings) -> dict[str, str]:
-    """Return the environment of the children: that of this process, with the chosen database, Redis and directory."""
+    """Return the environment of the children: that of this process, with the chosen settings."""
     own_bin = str(Path(sys.executable).parent)
     path = os.environ.get("PATH", os.defpath)
     return {
         **os.environ,
         "PATH": path if own_bin in path.split(os.pathsep) else own_bin + os.pathsep + path,
         "PREBUILD_DATA_DIR": str(settings.data_dir),
+        "PREBUILD_HOST": settings.host,
         "PREBUILD_DATABASE_URL": settings.resolved_database_url,
         "PREBUILD_REDIS_URL": settings.resolved_redis_url,
         "PYTHONUNBUFFERED": "1",

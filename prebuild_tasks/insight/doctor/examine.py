@@ -14,7 +14,7 @@ from functools import partial
 from zoneinfo import ZoneInfo
 
 from redis.exceptions import NoPermissionError, RedisError
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, func, select
 
 from prebuild_tasks.builds import pending_by_queue
 from prebuild_tasks.clock import utcnow
@@ -80,6 +80,7 @@ def examine(database: Database, settings: Settings, provisioners: Provisioners) 
             life = read_liveness(connection, settings, now)
             paused = global_pause(connection)
             bound = {host: count for host, count in pending_by_queue(connection).items() if host}
+            at = _workspaces_at(connection)
             zones = dict(_bad_timezones(connection))
             declared = _read_declared(connection)
     except PrebuildError as error:
@@ -89,6 +90,7 @@ def examine(database: Database, settings: Settings, provisioners: Provisioners) 
         clock_skew=skew,
         liveness=life,
         bound_builds=bound,
+        workspaces_at=at,
         bad_timezones=zones,
         paused_by=str(paused.get("by", "somebody")) if paused and pause_holds(paused, now) else "",
         provisioners=list(_ask(declared, provisioners, may_list=_builds_on_this_host(life, settings))),
@@ -150,6 +152,12 @@ def _clock_skew(database: Database, connection: Connection) -> float | None:
     before = utcnow()
     of_database = database.now(connection)
     return (before + (utcnow() - before) / 2 - of_database).total_seconds()
+
+
+def _workspaces_at(connection: Connection) -> dict[str, int]:
+    query = select(m.Workspace.host, func.count().label("number"))
+    query = query.where(m.Workspace.deleted_at.is_(None), m.Workspace.host != "").group_by(m.Workspace.host)
+    return {row.host: row.number for row in connection.execute(query)}
 
 
 def _bad_timezones(connection: Connection) -> Iterator[tuple[PoolName, str]]:

@@ -100,6 +100,8 @@ class Examination:
     liveness: Liveness | None = None
     bound_builds: Mapping[str, int] = field(default_factory=dict)
     """Pending builds that only one host can run, by that host."""
+    workspaces_at: Mapping[str, int] = field(default_factory=dict)
+    """Workspaces by the host that they are bound to."""
     bad_timezones: Mapping[PoolName, str] = field(default_factory=dict)
     """Timezones that cannot be loaded on this machine, by preset."""
     provisioners: Sequence[ProvisionerFact] = ()

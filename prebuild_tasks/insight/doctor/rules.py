@@ -212,10 +212,12 @@ def _queues(facts: Examination) -> Iterator[Finding]:
                 yield Finding(Symptom.QUEUE_UNSERVED, sentence, fix, Remedy(RemedyKind.START_WORKER))
     if not life.serving(facts.builds_queue):
         return
-    for host, count in sorted(facts.bound_builds.items()):
+    for host in sorted({*facts.bound_builds, *facts.workspaces_at}):
         if not life.serving(f"{facts.builds_queue}.{host}"):
             seen = last_seen([process for process in of_role(life, "builds") if process.host == host])
-            only = f"{number(count, 'build')} can run only on the host {host}"
+            builds, there = facts.bound_builds.get(host), facts.workspaces_at.get(host)
+            only = f"{number(builds, 'build')} can run only on the host {host}" if builds else ""
+            only = only or f"{number(there or 0, 'workspace')} can be reached only on the host {host}"
             sentence = f"{only}, and its builds worker is not running; {seen}"
             remedy = Remedy(RemedyKind.RESTART_OR_FORGET_HOST, host)
             yield Finding(Symptom.HOST_SILENT, sentence, remedy=remedy)
