@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from prebuild_tasks.insight.report.rules import DAYS
     from prebuild_tasks.insight.report.store import Percentiles
     from prebuild_tasks.insight.report.types import Figures, PoolReport, Report
+    from prebuild_tasks.insight.short_ttl import short_ttls
     from prebuild_tasks.insight.status.listings import build_log, builds, workspaces
     from prebuild_tasks.insight.status.pools import PoolStatus, pools
     from prebuild_tasks.insight.status.views import BuildView, LogPage, WorkspaceView
@@ -61,6 +62,7 @@ __all__ = [
     "read_history",
     "render",
     "serve",
+    "short_ttls",
     "workspaces",
 ]
 
@@ -110,6 +112,7 @@ if not TYPE_CHECKING:  # mypy would take every name for defined
                 "PoolReport",
                 "Report",
             ),
+            "short_ttl": ("short_ttls",),
             "status.listings": (
                 "build_log",
                 "builds",

@@ -30,9 +30,10 @@ from prebuild_tasks.cli.remedies import line_of
 from prebuild_tasks.clock import utcnow
 from prebuild_tasks.config import load_settings
 from prebuild_tasks.errors import BusyError, UnreachableError
-from prebuild_tasks.insight import PoolStatus, pools
+from prebuild_tasks.insight import PoolStatus, pools, short_ttls
 from prebuild_tasks.json_views import rows_of
 from prebuild_tasks.messaging import CLIENT_DEADLINE, require_redis
+from prebuild_tasks.model.terminal import escaped
 from prebuild_tasks.pools import DEFAULT_SOURCE, ApplyOptions, ConfigCheck, load_pools
 from prebuild_tasks.pools import apply as apply_pools
 from prebuild_tasks.provisioners import Provisioners
@@ -87,12 +88,15 @@ def apply(
             actor=actor, source=source, prune=prune, promote=not no_promote, yes=yes, if_revision=if_revision
         )
         report = apply_pools(runtime.database, runtime.settings, declared, options)
+        warnings = short_ttls(runtime.database)
     if as_json:
-        write_json(apply_json(report))
+        write_json(apply_json(report) | ({"warnings": [*warnings]} if warnings else {}))
     else:
         for change in report.changes:
             write(line_of(change))
         write(f"revision {report.revision}" + ("" if report.changed else ", nothing changed"))
+        for warning in warnings:
+            sys.stderr.write(escaped(f"warning: {warning}\n"))
     send_within(runtime.database, runtime.messages, report.follow_up, CLIENT_DEADLINE)
 
 

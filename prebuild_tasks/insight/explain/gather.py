@@ -17,7 +17,7 @@ from prebuild_tasks.fleet import Liveness
 from prebuild_tasks.insight.assessment import AssessmentContext, assess, read_context, unserved
 from prebuild_tasks.insight.explain import store
 from prebuild_tasks.insight.explain.facts import Facts, Pause, Processes
-from prebuild_tasks.insight.explain.rules import Explanation, explain
+from prebuild_tasks.insight.explain.rules import Explanation, explain, is_ttl_too_short
 from prebuild_tasks.messaging import BUILDS, DEFAULT, EVENTS, RECONCILE
 from prebuild_tasks.model.vocabulary import PresetStatus
 from prebuild_tasks.reconcile import Locks, PoolRow, Reason, read_pools, read_sharers, read_versions
@@ -57,6 +57,10 @@ def explain_preset(database: Database, settings: Settings, locks: Locks | None, 
 
 def _facts(connection: Connection, settings: Settings, row: PoolRow, context: AssessmentContext) -> Facts:
     assessment = assess(row, context)
+    usual = store.read_usual(connection, row.preset_id)
+    reason = assessment.reason
+    if reason in (Reason.STARTING, Reason.NOT_YET) and is_ttl_too_short(row.preset.ttl, usual):
+        reason = Reason.TTL_TOO_SHORT
     return Facts(
         now=context.now,
         ref=row.ref,
@@ -67,7 +71,7 @@ def _facts(connection: Connection, settings: Settings, row: PoolRow, context: As
         second_choices=assessment.second_choices,
         surge=row.max_surge if assessment.wanted.turn.create < assessment.wanted.total.create else None,
         limited_by=assessment.limited_by,
-        reason=assessment.reason,
+        reason=reason,
         activation=store.read_activation(connection, row.preset_id),
         processes=_processes(
             settings,
@@ -88,7 +92,7 @@ def _facts(connection: Connection, settings: Settings, row: PoolRow, context: As
         budget=assessment.budget,
         in_flight=store.read_open_starts(connection, row.preset_id),
         failed=store.read_failed(connection, row.preset_id),
-        usual=store.read_usual(connection, row.preset_id),
+        usual=usual,
         failed_probes=store.read_failed_probes(connection, row.preset_id),
         failed_deletions=store.read_failed_deletions(connection, row.preset_id),
         failed_kept=row.failed,

@@ -104,6 +104,8 @@ def _by_reason(facts: Facts) -> list[Step]:
                 for name in facts.holding[:1]
             ]
             return [*holding, release, Step(_APPLY, "with a higher max_workspaces")]
+        case Reason.TTL_TOO_SHORT:
+            return [Step(_APPLY, "with a ttl that is well above the time that a start takes")]
         case Reason.STARTING:
             return [Step(builds, "see how far its builds are")]
         case Reason.NOT_YET:

@@ -58,6 +58,11 @@ def explain(facts: Facts) -> Explanation:
     return Explanation(facts.reason, tuple(chain), steps(facts))
 
 
+def is_ttl_too_short(ttl: timedelta | None, usual: timedelta | None) -> bool:
+    """Return whether prebuilds expire before they are ready; `usual` is how long a start takes, None: unknown."""
+    return bool(ttl) and usual is not None and ttl is not None and ttl <= usual
+
+
 def _desired(facts: Facts) -> Iterator[Link]:
     preset = facts.counted.preset
     if not is_active(preset):
@@ -231,6 +236,10 @@ def _health(facts: Facts) -> Iterator[Link]:
             f"{number(len(facts.failed_probes), 'prebuild')} failed the last probe; {worst.workspace}: {worst.message}"
         )
         yield Link(About.HEALTH, sentence.rstrip(": "))
+    ttl = facts.counted.preset.ttl
+    if facts.reason is Reason.TTL_TOO_SHORT and ttl and facts.usual is not None:
+        sentence = f"its ttl of {span(ttl)} is not longer than a start takes ({span(facts.usual)})"
+        yield Link(About.HEALTH, f"{sentence}, so every prebuild expires before it is ready", Reason.TTL_TOO_SHORT)
     if facts.state.expired:
         claimable = min(facts.second_choices, facts.state.expired) if is_active(facts.counted.preset) else 0
         second = f"; {claimable} can be claimed as second choice until then" if claimable else ""

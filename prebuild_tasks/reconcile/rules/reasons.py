@@ -36,6 +36,8 @@ class Reason(StrEnum):
     """The last start ended, but its readiness probe never passed. Another start follows."""
     FAILING = "failing"
     """The last start failed. Another start follows."""
+    TTL_TOO_SHORT = "ttl_too_short"
+    """The TTL is not longer than a start takes, so every prebuild expires before it is ready. Only for `explain`."""
     STARTING = "starting"
     """Enough prebuilds are starting."""
     NOT_YET = "not_yet"
