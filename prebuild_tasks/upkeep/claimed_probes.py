@@ -32,7 +32,7 @@ class _Due:
     failures: int
 
 
-def due_hosts(database: Database, settings: Settings) -> list[str]:
+def hosts_of_due_claims(database: Database, settings: Settings) -> list[str]:
     """List the live hosts with claimed workspaces that are due for a probe; `""` stands for those any host reaches."""
     with database.read() as connection:
         now = database.now(connection)

@@ -53,7 +53,7 @@ def sweep_resources_on_host(
 
 def ask_for_probes(database: Database, settings: Settings, messages: Messages) -> Asked:
     """Ask each host with workspaces that are due for a probe to probe them; `""` is any host."""
-    hosts = sorted({*probes.due_hosts(database, settings), *claimed_probes.due_hosts(database, settings)})
+    hosts = sorted({*probes.due_hosts(database, settings), *claimed_probes.hosts_of_due_claims(database, settings)})
     if not hosts:
         return Asked(0)
     with database.read() as connection:

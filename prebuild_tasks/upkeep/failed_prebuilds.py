@@ -41,10 +41,10 @@ def spent_prebuilds(connection: Connection, settings: Settings, now: datetime) -
     rank = func.row_number().over(
         partition_by=m.Workspace.preset_id, order_by=(m.Workspace.created_at.desc(), m.Workspace.id)
     )
-    kept = select(m.Workspace.id, m.Workspace.created_at, rank.label("rank")).where(_IS_KEPT).subquery()
+    candidates = select(m.Workspace.id, m.Workspace.created_at, rank.label("rank")).where(_IS_KEPT).subquery()
     oldest = now - timedelta(seconds=settings.failed_keep_for)
-    is_spent = or_(kept.c.rank > settings.failed_keep, kept.c.created_at < oldest)
-    spent = connection.execute(select(kept.c.id).where(is_spent).limit(BATCH)).scalars().all()
+    is_spent = or_(candidates.c.rank > settings.failed_keep, candidates.c.created_at < oldest)
+    spent = connection.execute(select(candidates.c.id).where(is_spent).limit(BATCH)).scalars().all()
     return list(dict.fromkeys([*spent, *_in_the_way(connection)]))[:BATCH]
 
 

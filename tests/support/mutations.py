@@ -227,7 +227,8 @@ MUTATIONS = (
     _each(
         "sweep: one failed prebuild fewer is kept",
         ("services/sweep.py", "kept.c.place > settings", "kept.c.place >= settings", "services/test_reconcile.py"),
-        ("upkeep/sweep.py", "candidates.c.rank > settings", "candidates.c.rank >= settings", "reconcile/test_turn.py"),
+        ("upkeep/failed_prebuilds.py", "candidates.c.rank > settings", "candidates.c.rank >= settings",
+         "reconcile/test_turn.py"),
     ),
     _same(
         "probes: one failure more", "item.failures + 1 < settings", "item.failures < settings",

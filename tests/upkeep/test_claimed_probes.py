@@ -16,7 +16,7 @@ from prebuild_tasks.insight.status.views import WorkspaceView
 from prebuild_tasks.provisioners import Provisioners
 from prebuild_tasks.schema import tables as m
 from prebuild_tasks.upkeep import probes
-from prebuild_tasks.upkeep.claimed_probes import due_hosts, probe_claimed
+from prebuild_tasks.upkeep.claimed_probes import hosts_of_due_claims, probe_claimed
 from prebuild_tasks.upkeep.retention.store import prune_probes
 from tests.support.builders import PRESET, build_all, declare_simulated, fill_really, jump
 
@@ -43,13 +43,16 @@ def look(database: Database, settings: Settings) -> tuple[int, WorkspaceView]:
 def test_it_is_said_with_the_way_out_and_nothing_else_happens(
     database: Database, settings: Settings, claimed: str
 ) -> None:
-    assert (due_hosts(database, settings), probe_claimed(database, settings, Provisioners(settings), "")) == ([], 0)
+    assert (hosts_of_due_claims(database, settings), probe_claimed(database, settings, Provisioners(settings), "")) == (
+        [],
+        0,
+    )
     assert look(database, settings)[0] == 0
     [path] = settings.data_dir.glob(f"simulated/*/{claimed}.json")
     kept = path.read_bytes()
     path.unlink()
     jump(database, INTERVAL)
-    assert due_hosts(database, settings) == [""]
+    assert hosts_of_due_claims(database, settings) == [""]
     for number in (1, 2, 3, 4):
         failing, view = look(database, settings)
         assert (failing, view.state, view.owner) == (1, "usable", "ada")
@@ -64,7 +67,7 @@ def test_it_is_said_with_the_way_out_and_nothing_else_happens(
 
 def test_two_workers_do_not_probe_the_same_one(database: Database, settings: Settings, claimed: str) -> None:
     look(database, settings)
-    assert due_hosts(database, settings) == []
+    assert hosts_of_due_claims(database, settings) == []
 
 
 def test_retention_keeps_the_probes_of_what_is_in_use(database: Database, settings: Settings, claimed: str) -> None:
