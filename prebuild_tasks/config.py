@@ -13,7 +13,6 @@ import warnings
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
-from urllib.parse import urlsplit
 
 from pydantic import AliasChoices, Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
@@ -23,10 +22,9 @@ from prebuild_tasks.model.addresses import has_password_in_query, masked_url, pa
 from prebuild_tasks.model.durations import Duration, Lasting
 from prebuild_tasks.model.invalid import invalid_values
 from prebuild_tasks.model.machine import default_host
+from prebuild_tasks.model.redis_url import parse_redis_url
 from prebuild_tasks.model.urls import with_driver
 from prebuild_tasks.remedies import Remedy, RemedyKind
-
-_REDIS_SCHEMES = ("redis", "rediss", "unix", "redis+socket")
 
 DEFAULT_PASS_ENV = (
     "HTTP_PROXY,HTTPS_PROXY,NO_PROXY,ALL_PROXY,http_proxy,https_proxy,no_proxy,all_proxy,"
@@ -167,21 +165,15 @@ class Settings(BaseSettings):
     @field_validator("redis_url")
     @classmethod
     def _readable(cls, value: str) -> str:
-        try:
-            parts = urlsplit(value)
-            readable = not value or (parts.scheme in _REDIS_SCHEMES and (parts.port or 1) > 0)
-        except ValueError:
-            readable = False
-        if not readable:
-            raise ValueError(
-                f"{masked_url(value)} is not a valid Redis URL; write redis://:PASSWORD@host:6379/0 "
-                "or unix://:PASSWORD@/path, with special characters of the password as %XX"
-            )
         if has_password_in_query(value):
             raise ValueError(
                 f"{masked_url(value)} has the password in its query, which Celery shows in its reports; "
                 "write redis://:PASSWORD@host:6379/0"
             )
+        try:
+            parse_redis_url(value or "redis://")
+        except ValueError as error:
+            raise ValueError(f"{masked_url(value)} {error}") from None
         return value
 
     @field_validator("workspace_ports")
@@ -220,19 +212,18 @@ class Settings(BaseSettings):
     @property
     def resolved_redis_url(self) -> str:
         """The Redis URL in the form that redis-py expects; Celery's form is `celery_broker_url`."""
-        url = self.redis_url
-        if not url:
-            try:
-                url = self.redis_note.read_text().strip()
-            except OSError:
-                url = f"unix://{path_in_url(self.redis_socket)}"
-        return "unix://" + url.removeprefix("redis+socket://") if url.startswith("redis+socket://") else url
+        return parse_redis_url(self._any_redis_url()).for_redis_py
 
     @property
     def celery_broker_url(self) -> str:
         """The Redis URL in the form that Celery expects."""
-        url = self.resolved_redis_url
-        return "redis+socket://" + url.removeprefix("unix://") if url.startswith("unix://") else url
+        return parse_redis_url(self._any_redis_url()).for_celery
+
+    def _any_redis_url(self) -> str:
+        try:
+            return self.redis_url or self.redis_note.read_text().strip()
+        except OSError:
+            return f"unix://{path_in_url(self.redis_socket)}"
 
     def queue(self, name: str, host: str = "") -> str:
         """Return the full name of a queue: `prebuild.builds`, or `prebuild.builds.<host>`."""
