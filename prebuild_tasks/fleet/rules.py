@@ -19,7 +19,7 @@ class Process:
     """`worker`, `builds` or `beat`."""
     host: str
     queues: tuple[str, ...]
-    """Full names of the queues that it consumes."""
+    """Full names of the queues that it consumes; none while it has no connection to Redis."""
     version: str
     started_at: datetime
     """Start of its uninterrupted presence."""
@@ -76,6 +76,10 @@ class Liveness:
             any((self.now - process.started_at).total_seconds() > self.stale_after for process in self.alive(role))
             for role in ("beat", "worker")
         )
+
+    def disconnected(self, role: str) -> tuple[Process, ...]:
+        """Select the live workers with a role that consume nothing, because Redis refuses them or is away."""
+        return tuple(process for process in self.alive(role) if not process.queues)
 
     def alive(self, role: str) -> tuple[Process, ...]:
         """Select the live processes with a role."""

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
         Messages,
     )
     from prebuild_tasks.messaging.queues import BUILDS, CLAIMS, CONTROL, DEFAULT, EVENTS, RECONCILE
-    from prebuild_tasks.messaging.redis import connect, refused, require_redis
+    from prebuild_tasks.messaging.redis import access_refused, connect, refused, require_redis
     from prebuild_tasks.messaging.transport import (
         broker_url,
         remove_canceled_timers_regularly,
@@ -45,6 +45,7 @@ __all__ = [
     "SWEEP_RESOURCES_ON_HOST",
     "Messages",
     "Publisher",
+    "access_refused",
     "broker_url",
     "connect",
     "refused",
@@ -81,6 +82,7 @@ if not TYPE_CHECKING:  # mypy would take every name for defined
                 "RECONCILE",
             ),
             "redis": (
+                "access_refused",
                 "connect",
                 "refused",
                 "require_redis",

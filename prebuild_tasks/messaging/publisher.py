@@ -15,7 +15,7 @@ import structlog
 from kombu import Connection, pools
 from kombu.exceptions import KombuError
 from kombu.transport import redis as _transport  # noqa: F401 - otherwise kombu imports it within the first message's deadline
-from redis.exceptions import RedisError
+from redis.exceptions import RedisError, ResponseError
 
 from prebuild_tasks.config import Settings
 from prebuild_tasks.messaging.port import NOTHING_SHOWN
@@ -119,6 +119,15 @@ class Messages:
             return 0
 
     def _send(self, messages: Iterable[Message]) -> int:
+        try:
+            return self._publish(messages)
+        except ResponseError:
+            # As when the server has become a replica. A new connection may lead to the new primary.
+            pools.producers[self._connection].force_close_all()
+            pools.connections[self._connection].force_close_all()
+            raise
+
+    def _publish(self, messages: Iterable[Message]) -> int:
         sent = 0
         with pools.producers[self._connection].acquire(block=True, timeout=5) as producer, producer.batch(_BATCH):
             for queue, task, args, kwargs, shown in messages:

@@ -1,7 +1,10 @@
-"""Changes to kombu's Redis transport: unreadable messages, passwords of unix sockets, and canceled timers.
+"""Changes to kombu's Redis transport: unreadable messages, lost connections, namespaces, passwords, canceled timers.
 
 An unreadable message is dropped. Kombu 5.7 raises the error out of the event loop, which ends the worker. The message
 has left Redis by then, so each one would cost a restart, and a queue full of them would stop the service.
+
+Closing a channel whose connection is gone does not fail. Kombu then wants to put the messages in hand back, without a
+connection. They stay in Redis, and a worker delivers them again after the visibility timeout.
 
 The password of a Redis on a unix socket is kept out of the broker URL, which workers show to others.
 
@@ -22,6 +25,7 @@ from kombu.transport import redis, virtual
 from redis.credentials import CredentialProvider
 
 from prebuild_tasks.config import Settings, load_settings
+from prebuild_tasks.messaging.redis import TcpConnection, TlsConnection
 
 log = structlog.get_logger(__name__)
 
@@ -41,10 +45,24 @@ class Message(virtual.Message):
             raise UnreadableMessageError(f"{type(error).__name__}: {error}") from error
 
 
+class QoS(redis.QoS):
+    """The messages that were taken and not yet acknowledged."""
+
+    def restore_unacked_once(self, stderr: object = None) -> None:
+        """Put messages back into their queues when the channel is closed, if Redis can still be reached."""
+        try:
+            super().restore_unacked_once(stderr)
+        except Exception as error:  # noqa: BLE001 - the connection is given up in any case
+            log.warning("messages_left_unacknowledged", error=f"{type(error).__name__}: {error}")
+
+
 class Channel(redis.Channel):
-    """A channel that logs and drops payloads that are not messages."""
+    """A channel that drops payloads that are not messages, and leaves a server that has become a replica."""
 
     Message = Message
+    QoS = QoS
+    connection_class = TcpConnection
+    connection_class_ssl = TlsConnection
 
     def _brpop_read(self, **options: object) -> object:
         try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any, Never
 
@@ -10,6 +11,7 @@ from celery import beat
 from celery.platforms import signals
 
 from prebuild_tasks.clock import utcnow
+from prebuild_tasks.worker.reconnect import reconnect_pause
 
 log = logging.getLogger(__name__)
 
@@ -26,6 +28,7 @@ class Scheduler(beat.Scheduler):
     """
 
     stopping = False
+    _failures = 0
     _seen = LONG_AGO
 
     def setup_schedule(self) -> None:
@@ -43,7 +46,25 @@ class Scheduler(beat.Scheduler):
             log.warning("the machine's clock was set back by %s: every entry is sent now", self._seen - now)
             self._make_all_due()
         self._seen = now
-        return super().tick(*args, **options)
+        try:
+            delay = super().tick(*args, **options)
+        except Exception as error:  # noqa: BLE001 - Celery lets errors of the broker end beat
+            return self._reconnect_after(error)
+        if delay:  # it sends nothing now, so what was due has been sent
+            self._failures = 0
+        return delay
+
+    def _reconnect_after(self, error: Exception) -> float:
+        """Drop the connection, make every entry due, and return the seconds to wait before the next attempt."""
+        log.error("beat lost its connection to Redis: %s: %s", type(error).__name__, error)
+        self._failures += 1
+        for name in ("producer", "connection"):
+            dropped = self.__dict__.pop(name, None)
+            if name == "connection" and dropped is not None:
+                with suppress(Exception):
+                    dropped.close()
+        self._make_all_due()
+        return reconnect_pause(self._failures + 1)
 
     def _make_all_due(self) -> None:
         for entry in self.schedule.values():

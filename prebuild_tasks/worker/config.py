@@ -12,7 +12,7 @@ import click
 from kombu import Exchange, Queue
 
 from prebuild_tasks.config import Settings, load_settings
-from prebuild_tasks.errors import InputError
+from prebuild_tasks.errors import InputError, PrebuildError
 from prebuild_tasks.messaging import (
     BUILDS,
     CLAIMS,
@@ -66,7 +66,7 @@ def __getattr__(name: str) -> dict[str, object]:
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
-def sentence(error: InputError) -> str:
+def sentence(error: PrebuildError) -> str:
     """Return the error and its next step, as printed on standard error."""
     step = next_step_of(error)
     return escaped(f"{error.message}\n" + (f"  next: {step}\n" if step else ""))
@@ -116,6 +116,8 @@ def celery_configuration(settings: Settings) -> dict[str, object]:
         "worker_send_task_events": settings.task_events,
         "task_send_sent_event": settings.task_events,
         "broker_connection_retry_on_startup": True,
+        "broker_connection_max_retries": None,
+        "worker_consumer": "prebuild_tasks.worker.consumer:Consumer",
         "broker_transport_options": _transport_options(),
         "beat_schedule": _beat_schedule(settings),
         "beat_scheduler": "prebuild_tasks.worker.beat:Scheduler",

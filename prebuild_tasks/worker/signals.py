@@ -39,6 +39,7 @@ def connect_handlers() -> None:
     setup_logging.connect(configure_logs)
     celeryd_after_setup.connect(consume_own_host)
     worker_init.connect(require_schema)
+    worker_init.connect(require_redis_access)
     worker_init.connect(shorten_shutdown)
     worker_ready.connect(announce_worker)
     beat_init.connect(announce_beat)
@@ -96,6 +97,13 @@ def require_schema(**_: Any) -> None:
         return
 
 
+def require_redis_access(**_: Any) -> None:
+    """Exit with an error message if Redis refuses this worker."""
+    from prebuild_tasks.worker.access import require_access
+
+    require_access()
+
+
 def shorten_shutdown(**_: Any) -> None:
     """Let a child of a stopping worker wait one second, not 30, until the worker has read its messages.
 
@@ -110,14 +118,15 @@ def shorten_shutdown(**_: Any) -> None:
 def announce_worker(sender: Any, **_: Any) -> None:
     """Announce this worker in the database, and let a builds worker serve its host's workspaces again.
 
-    Each announcement has the current queues, which `celery control cancel_consumer` can change.
+    Each announcement has the current queues, which `celery control cancel_consumer` can change. A worker that has lost
+    its connection to Redis consumes none.
     """
     from prebuild_tasks.messaging import remove_canceled_timers_regularly
 
     queues = sender.app.amqp.queues
 
     def consumed() -> list[str]:
-        return sorted(queues.consume_from)
+        return sorted(queues.consume_from) if sender.is_connected else []
 
     remove_canceled_timers_regularly()
     builds = load_settings().queue(BUILDS) in consumed()
@@ -130,8 +139,10 @@ def announce_worker(sender: Any, **_: Any) -> None:
 
 def announce_beat(sender: Any, **_: Any) -> None:
     """Announce this beat in the database, and let signals end it in an orderly way."""
+    from prebuild_tasks.worker.access import require_access
     from prebuild_tasks.worker.beat import end_on_signals
 
+    require_access()
     end_on_signals(sender)
     name_pooler_of_beat()
     # Celery has no signal for the end of beat.

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
+import redis as redis_py
+from redis.exceptions import AuthenticationError, MovedError, NoPermissionError, ResponseError
 
 from prebuild_tasks.config import Settings
 from prebuild_tasks.errors import UnreachableError
-from prebuild_tasks.messaging.redis import require_redis
+from prebuild_tasks.messaging.redis import connect, refused, require_redis
 from prebuild_tasks.remedy_commands import next_step_of
+from tests.support.proxy import Proxy
+from tests.support.spawned_redis import SpawnedRedis
 
 
 def test_a_redis_that_is_not_there_is_one_sentence() -> None:
@@ -15,3 +21,47 @@ def test_a_redis_that_is_not_there_is_one_sentence() -> None:
         require_redis(Settings(redis_url="redis://:s3cret@127.0.0.1:1/0"))
     assert "s3cret" not in str(caught.value)
     assert "prebuild up" in next_step_of(caught.value)
+
+
+@pytest.mark.servers
+@pytest.mark.parametrize("script", [False, True])
+def test_a_connection_to_what_has_become_a_replica_is_not_used_again(tmp_path: Path, script: bool) -> None:
+    """A failover leaves connections open: locks and messages then failed until the process was restarted."""
+    redis = SpawnedRedis(tmp_path / "redis")
+    redis.spawn()
+    redis.wait_ready(redis.process)
+    try:
+        with (
+            Proxy(redis.socket).run() as proxy,
+            connect(f"redis://127.0.0.1:{proxy.port}/0") as client,
+            redis_py.Redis.from_url(redis.url) as server,
+        ):
+            before = client.client_id()
+            assert client.client_id() == before
+            server.replicaof("127.0.0.1", 1)
+            with pytest.raises(ResponseError, match="replica"):
+                client.eval("redis.call('set', 'a', 'b')", 0) if script else client.set("a", "b")
+            server.execute_command("REPLICAOF", "NO", "ONE")
+            assert client.client_id() != before
+            with pytest.raises(ResponseError):
+                client.eval("no lua", 0)
+            after = client.client_id()
+            assert client.client_id() == after, "other errors leave the connection"
+    finally:
+        redis.stop()
+
+
+@pytest.mark.parametrize(
+    ("error", "words", "then"),
+    [
+        (MovedError("1 127.0.0.1:7000"), "runs in cluster mode, which is not supported", "without cluster mode"),
+        (AuthenticationError("WRONGPASS"), "refused the credentials: WRONGPASS", "correct the user and password"),
+        (NoPermissionError("no key"), "refused the credentials: no key", "the rights that docs/security.md lists"),
+        (TimeoutError("late"), "did not answer: late", "prebuild up"),
+    ],
+)
+def test_each_refusal_names_its_remedy(error: Exception, words: str, then: str) -> None:
+    settings = Settings(redis_url="redis://127.0.0.1:1/0")
+    found = refused(settings, error)
+    assert words in found.message
+    assert then in next_step_of(found)

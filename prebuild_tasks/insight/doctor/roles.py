@@ -25,6 +25,10 @@ def check_role(liveness: Liveness, role: str, queue: str, *, host: str = "", mac
     running = [
         process for process in (liveness.serving(queue) if queue else liveness.alive(role)) if is_wanted(process)
     ]
+    waiting = [process for process in liveness.disconnected(role) if is_wanted(process)] if queue else []
+    if not running and waiting:
+        pid = waiting[0].pid
+        return False, f"no {kind} is running{where} with a connection to Redis, which refuses process {pid} or is away"
     if not running:
         seen = last_seen([process for process in of_role(liveness, role) if is_wanted(process)])
         return False, f"no {kind} is running{where}; {seen}"

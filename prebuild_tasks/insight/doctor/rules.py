@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from prebuild_tasks.fleet import Process
+from prebuild_tasks.fleet import Liveness, Process
 from prebuild_tasks.insight.doctor.facts import Examination, RedisFact, Trouble
 from prebuild_tasks.insight.doctor.roles import last_seen, of_role, span_of
 from prebuild_tasks.model.text import number
@@ -170,13 +170,11 @@ def _processes(facts: Examination) -> Iterator[Finding]:
     if life is None:
         return
     if not any(life.serving(queue) for queue in facts.control_queues):
-        seen = last_seen(of_role(life, "worker"))
-        sentence = f"no control worker is running, so pools are not being reconciled; {seen}"
-        yield Finding(Symptom.NO_WORKER, sentence, remedy=Remedy(RemedyKind.START_WORKER))
+        sentence = "so pools are not being reconciled"
+        yield _missing(life, "worker", Symptom.NO_WORKER, sentence, RemedyKind.START_WORKER)
     if not life.serving(facts.builds_queue):
-        seen = last_seen(of_role(life, "builds"))
-        sentence = f"no builds worker is running, so nothing is built or deleted; {seen}"
-        yield Finding(Symptom.NO_BUILDS_WORKER, sentence, remedy=Remedy(RemedyKind.START_BUILDS_WORKER))
+        sentence = "so nothing is built or deleted"
+        yield _missing(life, "builds", Symptom.NO_BUILDS_WORKER, sentence, RemedyKind.START_BUILDS_WORKER)
     beats = _concurrent(life.alive("beat"))
     if not beats:
         seen = last_seen(of_role(life, "beat"))
@@ -188,6 +186,17 @@ def _processes(facts: Examination) -> Iterator[Finding]:
             f"{len(beats)} schedulers (beat) are running, on {hosts}: ticks are not doubled, but sweeps and probes are"
         )
         yield Finding(Symptom.TWO_BEATS, sentence, f"stop all but one, e.g. on {beats[0].host}: kill {beats[0].pid}")
+
+
+def _missing(life: Liveness, role: str, symptom: Symptom, effect: str, start: RemedyKind) -> Finding:
+    kind = {"worker": "control worker", "builds": "builds worker"}[role]
+    if waiting := life.disconnected(role):
+        where = ", ".join(sorted({process.host for process in waiting}))
+        refused = f"Redis refuses {len(waiting)} on {where}, or is away"
+        sentence = f"no {kind} is running with a connection to Redis, {effect}; {refused}"
+        return Finding(symptom, sentence, "read the worker's log; it consumes again as soon as Redis lets it")
+    seen = last_seen(of_role(life, role))
+    return Finding(symptom, f"no {kind} is running, {effect}; {seen}", remedy=Remedy(start))
 
 
 def _concurrent(beats: Sequence[Process]) -> list[Process]:

@@ -241,6 +241,15 @@ def test_a_beat_or_a_worker_that_has_just_begun_has_time() -> None:
         assert check_role(late, "beat", "")[0]
 
 
+def test_workers_without_a_connection_are_not_called_missing() -> None:
+    facts = replace(WELL, liveness=life(process("worker", host="b"), process("worker"), process("builds"), BEAT))
+    control, builds = diagnose(facts)
+    assert (control.symptom, builds.symptom) == (Symptom.NO_WORKER, Symptom.NO_BUILDS_WORKER)
+    assert control.sentence.endswith("so pools are not being reconciled; Redis refuses 2 on a, b, or is away")
+    assert builds.sentence.startswith("no builds worker is running with a connection to Redis")
+    assert control.remedy is None
+
+
 def test_several_things_are_told_causes_first() -> None:
     changed = replace(
         WELL, redis=Trouble("no answer", "start it"), liveness=life(tick_age=600, stale=True), clock_skew=60
@@ -261,6 +270,13 @@ def test_several_things_are_told_causes_first() -> None:
         ([process("builds", BUILDS, *CONTROL)], "worker", {}, True, "is running"),
         ([process("worker", *CONTROL, age=90)], "worker", {"host": "a"}, False, "the last was seen 90 s ago on a"),
         ([BUILDER], "builds", {"host": "a"}, True, "builds worker on a is running"),
+        (
+            [process("builds")],
+            "builds",
+            {"host": "a"},
+            False,
+            "on a with a connection to Redis, which refuses process 7",
+        ),
         ([process("builds")], "builds", {}, False, "no builds worker is running"),
         ([BEAT], "beat", {}, True, "beat is running"),
         ([WORKER], "beat", {}, False, "no beat is running"),

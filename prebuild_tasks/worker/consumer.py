@@ -1,0 +1,114 @@
+"""The worker's connection to the broker: whatever fails there, the worker reconnects.
+
+Celery ends a worker on every error but a lost connection: when Redis has become a replica, refuses writes because its
+disk is full, or takes away the user's rights; and when Celery's own clean-up after a lost connection fails.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import structlog
+from celery.worker import consumer
+from celery.worker.state import maybe_shutdown
+from redis.exceptions import AuthenticationError, NoPermissionError
+
+from prebuild_tasks.clock import monotonic
+from prebuild_tasks.worker.reconnect import reconnect_pause
+
+log = structlog.get_logger(__name__)
+
+STEADY = 30.0
+"""Seconds of undisturbed consuming after which earlier failures no longer lengthen the pause."""
+GRACE = 5.0
+"""Seconds without a connection after which the worker says that it consumes nothing."""
+_SLICE = 0.2
+"""Seconds between two looks whether the worker was asked to end."""
+
+
+class BrokerFailedError(Exception):
+    """The broker answered with an error, or the clean-up after one failed. The worker reconnects."""
+
+
+class Consumer(consumer.Consumer):
+    """Celery's consumer, which reconnects after every error once the worker has been ready.
+
+    Before that, refused credentials end the worker with an error message, and errors that do not come from Redis end
+    it as in Celery. Gossip and mingle are off, which only make workers talk to each other; Flower and `celery inspect`
+    do not need them.
+
+    `tests/worker/test_consumer.py` fails if Celery changes what this class relies on.
+    """
+
+    class Blueprint(consumer.Consumer.Blueprint):  # type: ignore[misc,valid-type]  # a variable in Celery's stubs
+        """The steps of connecting and consuming."""
+
+        def start(self, parent: Any) -> None:
+            """Connect and consume. Raises only errors after which the consumer reconnects, or the worker must end."""
+            try:
+                super().start(parent)
+            except (*parent.connection_errors, MemoryError):
+                raise
+            except Exception as error:
+                raise parent.converted(error) from error
+
+    connection_errors: tuple[type[BaseException], ...]
+    channel_errors: tuple[type[BaseException], ...]
+
+    def __init__(self, on_task_request: Any, worker_options: dict[str, object] | None = None, **options: Any) -> None:
+        self.was_ready = False
+        self._failures = 0
+        self._consuming_since: float | None = None
+        self._failing_since: float | None = None
+        alone = {"without_gossip": True, "without_mingle": True}
+        super().__init__(on_task_request, worker_options={**(worker_options or {}), **alone}, **options)
+        self.connection_errors = (*self.connection_errors, BrokerFailedError)
+
+    @property
+    def is_connected(self) -> bool:
+        """Whether the worker consumes its queues, or has lost its connection only a moment ago."""
+        since = self._failing_since
+        return since is None or monotonic() - since < GRACE
+
+    def on_ready(self) -> None:
+        """Note that the worker consumes now."""
+        self.was_ready = True
+        self._consuming_since, self._failing_since = monotonic(), None
+        super().on_ready()
+
+    def converted(self, error: Exception) -> BaseException:
+        """Return what to raise for an error that Celery would end the worker for."""
+        if self.was_ready:
+            log.error("broker_failed", error=f"{type(error).__name__}: {error}", exc_info=error)
+            return BrokerFailedError(f"{type(error).__name__}: {error}")
+        if isinstance(error, AuthenticationError | NoPermissionError):
+            from prebuild_tasks.worker.access import refuse
+
+            return refuse(error)
+        return BrokerFailedError(str(error)) if isinstance(error, self.channel_errors) else error
+
+    def on_connection_error_before_connected(self, exc: Exception) -> None:
+        """Wait before the next attempt, longer after each failure."""
+        super().on_connection_error_before_connected(exc)
+        self._wait()
+
+    def on_connection_error_after_connected(self, exc: Exception) -> None:
+        """Close the connection, whatever fails while doing so, and wait before the next attempt."""
+        try:
+            super().on_connection_error_after_connected(exc)
+        except Exception as error:  # noqa: BLE001 - the connection is given up in any case
+            log.warning("connection_not_closed", error=f"{type(error).__name__}: {error}")
+            self.connection = None
+        self._wait()
+
+    def _wait(self) -> None:
+        now = monotonic()
+        steady = self._consuming_since is not None and now - self._consuming_since > STEADY
+        self._failures = 1 if steady else self._failures + 1
+        self._consuming_since = None
+        self._failing_since = self._failing_since or now
+        until = now + reconnect_pause(self._failures)
+        while (left := until - monotonic()) > 0:
+            maybe_shutdown()
+            time.sleep(min(left, _SLICE))
