@@ -70,7 +70,7 @@ def worked_off(client: redis.Redis, queue: str) -> bool:
     """Tell whether the queue is empty, and every message taken from it is acknowledged."""
     with client.pipeline() as pipeline:
         pipeline.llen(queue)
-        pipeline.hlen("unacked")
+        pipeline.hlen(f"{queue.partition('.')[0]}.unacked")
         return pipeline.execute() == [0, 0]
 
 

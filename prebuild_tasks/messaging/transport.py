@@ -6,6 +6,9 @@ has left Redis by then, so each one would cost a restart, and a queue full of th
 Closing a channel whose connection is gone does not fail. Kombu then wants to put the messages in hand back, without a
 connection. They stay in Redis, and a worker delivers them again after the visibility timeout.
 
+The keys of unacknowledged messages carry the namespace. Release 0.1 kept them under names that every application in
+the database shared, so for one release workers also deliver this installation's messages from there again.
+
 The password of a Redis on a unix socket is kept out of the broker URL, which workers show to others.
 
 Canceled timers are removed. Each task's time limit is a timer, and kombu keeps a canceled timer until it would have
@@ -15,6 +18,10 @@ expired. In a worker that had run 100,000 turns, they took 11 MiB [measured].
 from __future__ import annotations
 
 import heapq
+import json
+import math
+from collections.abc import Sequence
+from functools import partial
 from json import JSONDecodeError
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -23,11 +30,20 @@ import structlog
 from kombu.asynchronous import get_event_loop
 from kombu.transport import redis, virtual
 from redis.credentials import CredentialProvider
+from redis.exceptions import NoPermissionError, RedisError
 
+from prebuild_tasks.clock import monotonic, utcnow
 from prebuild_tasks.config import Settings, load_settings
 from prebuild_tasks.messaging.redis import TcpConnection, TlsConnection
 
 log = structlog.get_logger(__name__)
+
+FORMER_UNACKED, FORMER_INDEX = "unacked", "unacked_index"
+"""Keys under which release 0.1 kept unacknowledged messages."""
+_FORMER_EVERY = 10.0
+"""Seconds between two looks at them."""
+_FORMER_BATCH = 1000
+"""Number of messages looked at each time."""
 
 
 class UnreadableMessageError(ValueError):
@@ -48,12 +64,27 @@ class Message(virtual.Message):
 class QoS(redis.QoS):
     """The messages that were taken and not yet acknowledged."""
 
+    channel: Channel
+    _next_look = 0.0
+
     def restore_unacked_once(self, stderr: object = None) -> None:
         """Put messages back into their queues when the channel is closed, if Redis can still be reached."""
         try:
             super().restore_unacked_once(stderr)
         except Exception as error:  # noqa: BLE001 - the connection is given up in any case
             log.warning("messages_left_unacknowledged", error=f"{type(error).__name__}: {error}")
+
+    def restore_visible(self, *args: Any, **options: Any) -> None:
+        """Deliver messages again that were not acknowledged in time, and from time to time those of release 0.1."""
+        super().restore_visible(*args, **options)
+        if self.channel.former_queues and monotonic() >= self._next_look:
+            self._next_look = monotonic() + _FORMER_EVERY
+            try:
+                restore_former(self.channel, utcnow().timestamp() - self.visibility_timeout)
+            except NoPermissionError:  # this user never could use release 0.1
+                self._next_look = math.inf
+            except RedisError as error:
+                log.warning("former_messages_not_restored", error=str(error))
 
 
 class Channel(redis.Channel):
@@ -63,6 +94,9 @@ class Channel(redis.Channel):
     QoS = QoS
     connection_class = TcpConnection
     connection_class_ssl = TlsConnection
+    former_queues: tuple[str, ...] = ()
+    """Prefixes of the queues of this installation, whose messages may lie under the keys of release 0.1."""
+    from_transport_options = (*redis.Channel.from_transport_options, "keyprefix_binding_deadlines", "former_queues")
 
     def _brpop_read(self, **options: object) -> object:
         try:
@@ -70,6 +104,43 @@ class Channel(redis.Channel):
         except (JSONDecodeError, UnicodeDecodeError, RecursionError, UnreadableMessageError) as error:
             log.error("unreadable_message_dropped", error=str(error)[:200])
             return True
+
+
+def restore_former(channel: Channel, before: float) -> int:
+    """Deliver messages of this installation again that release 0.1 took before a time and never acknowledged.
+
+    Messages of other installations and applications stay. Return the number of messages that went back.
+    """
+    restored = 0
+    with channel.conn_or_acquire() as client:
+        for tag in client.zrange(FORMER_INDEX, 0, before, byscore=True, offset=0, num=_FORMER_BATCH):
+            held = client.hget(FORMER_UNACKED, tag)
+            if held and _is_ours(held, channel.former_queues):
+                restored += client.transaction(
+                    partial(_put_back, channel, tag), FORMER_UNACKED, value_from_callable=True
+                )
+    return restored
+
+
+def _put_back(channel: Channel, tag: bytes, pipe: Any) -> int:
+    held = pipe.hget(FORMER_UNACKED, tag)
+    pipe.multi()
+    pipe.zrem(FORMER_INDEX, tag)
+    pipe.hdel(FORMER_UNACKED, tag)
+    if held is None:  # another worker was faster
+        return 0
+    channel._do_restore_message(  # type: ignore[attr-defined]  # noqa: SLF001 - as kombu's own QoS does
+        *json.loads(held), pipe
+    )
+    return 1
+
+
+def _is_ours(held: bytes, queues: Sequence[str]) -> bool:
+    try:
+        _, _, routing_key = json.loads(held)
+    except (ValueError, TypeError):
+        return False
+    return any(routing_key == queue or str(routing_key).startswith(f"{queue}.") for queue in queues)
 
 
 def tolerate_unreadable_messages() -> None:

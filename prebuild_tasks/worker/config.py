@@ -118,15 +118,28 @@ def celery_configuration(settings: Settings) -> dict[str, object]:
         "broker_connection_retry_on_startup": True,
         "broker_connection_max_retries": None,
         "worker_consumer": "prebuild_tasks.worker.consumer:Consumer",
-        "broker_transport_options": _transport_options(),
+        "broker_transport_options": transport_options(settings),
+        # Queues and their bindings have the namespace anyway; these are what else Celery keeps in Redis.
+        "control_exchange": settings.namespace,
+        "event_exchange": f"{settings.namespace}.celeryev",
+        "event_queue_prefix": f"{settings.namespace}.celeryev",
         "beat_schedule": _beat_schedule(settings),
         "beat_scheduler": "prebuild_tasks.worker.beat:Scheduler",
         "beat_max_loop_interval": max(min(settings.reconcile_interval, 5), 0.1),
     }
 
 
-def _transport_options() -> dict[str, object]:
+def transport_options(settings: Settings) -> dict[str, object]:
+    """Return the options of kombu's Redis transport."""
+    space = settings.namespace
     return {
+        "unacked_key": f"{space}.unacked",
+        "unacked_index_key": f"{space}.unacked_index",
+        "unacked_mutex_key": f"{space}.unacked_mutex",
+        "keyprefix_binding_deadlines": f"_kombu.binding_deadlines.{space}",
+        # kombu cuts the prefix off at the first dot.
+        "fanout_prefix": f"/{space.replace('.', ':')}/{{db}}.",
+        "former_queues": tuple(settings.queue(name) for name in (EVENTS, RECONCILE, CLAIMS, DEFAULT, BUILDS)),
         "visibility_timeout": VISIBILITY_TIMEOUT,
         "unacked_restore_interval": 1,
         "unacked_restore_throttle": 1,

@@ -94,6 +94,10 @@ def ended(*processes: subprocess.Popen[str]) -> list[int]:
     return [process.wait(PATIENCE) for process in processes]
 
 
+UNACKED = ("unacked", "prebuild.unacked")
+"""Keys of the messages in hand, of v0.1.0 and of this release."""
+
+
 def ready(service: Service, *processes: subprocess.Popen[str]) -> None:
     """Wait until workers report that they consume."""
     for process in processes:
@@ -109,23 +113,26 @@ def waiting(client: redis_py.Redis, service: Service) -> dict[str, str]:
     """Return the messages that are in a queue or held by a worker: their tasks by id."""
     settings = load_settings(service.environment)
     with client.pipeline(transaction=True) as at_once:
-        at_once.hvals("unacked")
+        for name in UNACKED:
+            at_once.hvals(name)
         for name in (*map(settings.queue, QUEUES), settings.queue("builds", settings.host)):
             at_once.lrange(name, 0, -1)
-        held, *queues = at_once.execute()
-    found = [json.loads(each)[0] for each in held] + [json.loads(each) for queue in queues for each in queue]
+        old, new, *queues = at_once.execute()
+    found = [json.loads(each)[0] for each in (*old, *new)] + [json.loads(each) for queue in queues for each in queue]
     return {message["headers"]["id"]: message["headers"]["task"] for message in found}
 
 
 def in_hand(client: redis_py.Redis) -> set[str]:
     """Return the tasks of the messages that workers hold."""
-    return {json.loads(held)[0]["headers"]["task"] for held in client.hvals("unacked")}  # type: ignore[union-attr]
+    held: list[bytes] = [each for name in UNACKED for each in client.hvals(name)]  # type: ignore[union-attr]
+    return {json.loads(each)[0]["headers"]["task"] for each in held}
 
 
 def let_visibility_pass(client: redis_py.Redis) -> None:
     """Let the five minutes pass after which messages of dead workers are delivered again."""
-    for tag, score in client.zrange("unacked_index", 0, -1, withscores=True):  # type: ignore[union-attr]
-        client.zadd("unacked_index", {tag: score - 600}, xx=True)
+    for index in (f"{name}_index" for name in UNACKED):
+        for tag, score in client.zrange(index, 0, -1, withscores=True):  # type: ignore[union-attr]
+            client.zadd(index, {tag: score - 600}, xx=True)
 
 
 def builds(service: Service) -> list[Any]:

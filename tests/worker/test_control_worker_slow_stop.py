@@ -36,7 +36,7 @@ def test_a_worker_ends_while_it_hands_out_a_turn(tmp_path: Path, redis_url: str)
             for child in children:
                 child.suspend()
             Messages(settings).reconcile(["998", "999"])
-            wait_until(lambda: client.hlen("unacked") == 2, timeout=60, what="two turns that are handed out")
+            wait_until(lambda: client.hlen("prebuild.unacked") == 2, timeout=60, what="two turns that are handed out")
             worker.send_signal(signal.SIGTERM)
             wait_until(lambda: "Stopping Pool" in service.output(), timeout=60, what="the wait for the children")
             for child in children:
