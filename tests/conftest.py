@@ -86,6 +86,7 @@ _TOGETHER = {
     "tests/faults/test_poison.py": "deployment",
     "tests/faults/test_mixed.py": "deployment",
     "tests/faults/test_failover.py": "deployment",
+    "tests/faults/test_outages.py": "deployment",
     "tests/e2e/test_operating.py": "operating",
     "tests/e2e/test_docs_commands.py": "docs",
 }

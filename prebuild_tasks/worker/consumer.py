@@ -68,13 +68,12 @@ class Consumer(consumer.Consumer):
     @property
     def is_connected(self) -> bool:
         """Whether the worker consumes its queues, or has lost its connection only a moment ago."""
-        since = self._failing_since
-        return since is None or monotonic() - since < GRACE
+        return self._failing_since is None or self._consumed_for() >= GRACE or monotonic() - self._failing_since < GRACE
 
     def on_ready(self) -> None:
         """Note that the worker consumes now."""
         self.was_ready = True
-        self._consuming_since, self._failing_since = monotonic(), None
+        self._consuming_since = monotonic()
         super().on_ready()
 
     def converted(self, error: Exception) -> BaseException:
@@ -103,12 +102,15 @@ class Consumer(consumer.Consumer):
         self._wait()
 
     def _wait(self) -> None:
-        now = monotonic()
-        steady = self._consuming_since is not None and now - self._consuming_since > STEADY
-        self._failures = 1 if steady else self._failures + 1
+        now, consumed = monotonic(), self._consumed_for()
+        self._failures = 1 if consumed > STEADY else self._failures + 1
+        if self._failing_since is None or consumed >= GRACE:
+            self._failing_since = now
         self._consuming_since = None
-        self._failing_since = self._failing_since or now
         until = now + reconnect_pause(self._failures)
         while (left := until - monotonic()) > 0:
             maybe_shutdown()
             time.sleep(min(left, _SLICE))
+
+    def _consumed_for(self) -> float:
+        return monotonic() - self._consuming_since if self._consuming_since is not None else 0.0

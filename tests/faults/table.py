@@ -93,6 +93,11 @@ ROWS = (
         ("test_row_15_",), "tests/faults/test_mixed.py -k row_15",
     ),
     Row(
+        "16", "Redis fails two or three times, 1 to 15 s apart: killed, frozen, a replica, without rights or memory, "
+        "connections cut", "200, new processes after 20",
+        ("test_row_16_",), "tests/faults/test_outages.py",
+    ),
+    Row(
         "17", "PostgreSQL fails over: its name leads to the old primary, by then a standby, for 1 to 3 s more", "20",
         ("test_row_17_",), "tests/faults/test_failover.py -k row_17",
     ),
