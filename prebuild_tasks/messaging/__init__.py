@@ -20,7 +20,7 @@ if TYPE_CHECKING:
         Messages,
     )
     from prebuild_tasks.messaging.queues import BUILDS, CLAIMS, CONTROL, DEFAULT, EVENTS, RECONCILE
-    from prebuild_tasks.messaging.redis import access_refused, connect, refused, require_redis
+    from prebuild_tasks.messaging.redis import access_refused, connect, in_cluster_mode, refused, require_redis
     from prebuild_tasks.messaging.transport import (
         broker_url,
         remove_canceled_timers_regularly,
@@ -48,6 +48,7 @@ __all__ = [
     "access_refused",
     "broker_url",
     "connect",
+    "in_cluster_mode",
     "refused",
     "remove_canceled_timers_regularly",
     "require_redis",
@@ -84,6 +85,7 @@ if not TYPE_CHECKING:  # mypy would take every name for defined
             "redis": (
                 "access_refused",
                 "connect",
+                "in_cluster_mode",
                 "refused",
                 "require_redis",
             ),

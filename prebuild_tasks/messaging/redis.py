@@ -98,7 +98,7 @@ def require_no_cluster(settings: Settings, client: redis.Redis) -> None:
     except NoPermissionError:
         return
     if clustered:
-        raise _cluster(settings)
+        raise in_cluster_mode(settings)
 
 
 def access_refused(settings: Settings) -> UnreachableError | None:
@@ -121,7 +121,7 @@ def refused(settings: Settings, error: Exception) -> UnreachableError:
     """Convert an error of Redis or of the connection to an UnreachableError with the next step."""
     where = masked_url(settings.resolved_redis_url)
     if isinstance(error, _CLUSTER):
-        return _cluster(settings)
+        return in_cluster_mode(settings)
     if isinstance(error, (AuthenticationError, NoPermissionError)):
         hint = "correct the user and password in PREBUILD_REDIS_URL"
         if isinstance(error, NoPermissionError):
@@ -136,7 +136,8 @@ def refused(settings: Settings, error: Exception) -> UnreachableError:
     return UnreachableError(f"Redis at {where} did not answer: {error}", remedy=Remedy(RemedyKind.START_REDIS))
 
 
-def _cluster(settings: Settings) -> UnreachableError:
+def in_cluster_mode(settings: Settings) -> UnreachableError:
+    """Return the error for a Redis in cluster mode, in which a claim's or a turn's keys lie on several servers."""
     where = masked_url(settings.resolved_redis_url)
     return UnreachableError(f"Redis at {where} runs in cluster mode, which is not supported", hint=_CLUSTER_HINT)
 

@@ -16,6 +16,8 @@ import pytest
 import redis as redis_py
 import trustme
 
+from prebuild_tasks.config import load_settings
+from prebuild_tasks.messaging.publisher import Messages
 from tests.support.proxy import Proxy
 from tests.support.servers import restartable_postgres
 from tests.support.service import Service, deployed, procfile
@@ -71,7 +73,7 @@ def urls(tmp_path: Path) -> Iterator[Urls]:
             mine = tmp_path / "ca.pem"
             yield Urls(
                 f"postgresql://postgres:{SECRET}@localhost:{port}/postgres?sslmode=verify-full&sslrootcert={mine}",
-                f"rediss://:{SECRET}@localhost:{proxy.port}/0?ssl_cert_reqs=required&ssl_ca_certs={mine}",
+                f"rediss://:{SECRET}@localhost:{proxy.port}/0?ssl_ca_certs={mine}",
                 str(tmp_path / "other.pem"),
             )
         redis.stop()
@@ -91,6 +93,11 @@ def test_everything_over_tls_with_passwords(tmp_path: Path, urls: Urls) -> None:
             assert SECRET not in service.output(position)
         refused(service, urls, "PREBUILD_DATABASE_URL", urls.postgres, "status")
         refused(service, urls, "PREBUILD_REDIS_URL", urls.redis, "reconcile")
+        refused(service, urls, "PREBUILD_REDIS_URL", urls.redis, "health", "--role", "redis")
+        for process in service.processes:
+            process.send_signal(signal.SIGTERM)
+        assert [process.wait(60) for process in service.processes] == [0, 0, 0]
+        nobody_trusts(service, urls)
 
 
 def accepts(directory: Path, port: int) -> bool:
@@ -101,12 +108,35 @@ def accepts(directory: Path, port: int) -> bool:
     return True
 
 
-def refused(service: Service, urls: Urls, variable: str, url: str, command: str) -> None:
+def nobody_trusts(service: Service, urls: Urls) -> None:
+    """A plain rediss:// URL verifies, too: commands and clients used to send the password to any server."""
+    plain = urls.redis.partition("?")[0]
+    queue = load_settings(service.environment).queue("events")
+    with redis_py.Redis.from_url(urls.redis) as client:
+        for url in (plain, urls.redis.replace(urls.redis.rpartition("=")[2], urls.other_authority)):
+            before, service.environment = service.environment, {**service.environment, "PREBUILD_REDIS_URL": url}
+            for name in ("worker", "builds", "beat"):
+                process = service.start(*procfile()[name], program="celery")
+                assert process.wait(60) == 7
+                assert "has a certificate that is not trusted" in service.output()
+                assert "next: name the authority's file" in service.output()
+                assert SECRET not in service.output()
+            waiting = client.llen(queue)
+            assert Messages(load_settings(service.environment)).reconcile(["1"]) == 0
+            assert client.llen(queue) == waiting
+            service.environment = before
+    trusted = {"PREBUILD_REDIS_URL": plain, "SSL_CERT_FILE": urls.redis.rpartition("=")[2]}
+    before, service.environment = service.environment, {**service.environment, **trusted}
+    service.run("health", "--role", "redis")
+    service.environment = before
+
+
+def refused(service: Service, urls: Urls, variable: str, url: str, *command: str) -> None:
     """Assert that an unknown authority or wrong password gets one sentence, a remedy, and no secret."""
     mine = url.rpartition("=")[2]
     for wrong in (url.replace(mine, urls.other_authority), url.replace(SECRET, "another-" + SECRET)):
         before, service.environment = service.environment, {**service.environment, variable: wrong}
-        said = service.run(command, expect=7)
+        said = service.run(*command, expect=7)
         service.environment = before
         assert SECRET not in said
         assert "next:" in said

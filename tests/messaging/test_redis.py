@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ from redis.exceptions import AuthenticationError, MovedError, NoPermissionError,
 
 from prebuild_tasks.config import Settings
 from prebuild_tasks.errors import UnreachableError
-from prebuild_tasks.messaging.redis import connect, refused, require_redis
+from prebuild_tasks.messaging.redis import access_refused, connect, refused, require_redis
 from prebuild_tasks.remedy_commands import next_step_of
 from tests.support.proxy import Proxy
 from tests.support.spawned_redis import SpawnedRedis
@@ -65,3 +66,39 @@ def test_each_refusal_names_its_remedy(error: Exception, words: str, then: str) 
     found = refused(settings, error)
     assert words in found.message
     assert then in next_step_of(found)
+
+
+class Clustered(SpawnedRedis):
+    """A Redis in cluster mode, which has no slots."""
+
+    def arguments(self) -> list[str]:
+        return [*super().arguments(), "--cluster-enabled", "yes", "--port", str(free_port())]
+
+
+def free_port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return int(free.getsockname()[1]) % 50000 + 5000  # the cluster's own port is 10,000 above
+
+
+@pytest.mark.servers
+def test_cluster_mode_is_refused_in_a_sentence(tmp_path: Path) -> None:
+    redis = Clustered(tmp_path / "redis")
+    redis.spawn()
+    redis.wait_ready(redis.process)
+    settings = Settings(redis_url=redis.url)
+    try:
+        with pytest.raises(UnreachableError, match="runs in cluster mode, which is not supported") as caught:
+            require_redis(settings)
+        assert "without cluster mode" in next_step_of(caught.value)
+        found = access_refused(settings)
+        assert found is not None
+        assert "cluster mode" in found.message
+    finally:
+        redis.stop()
+
+
+@pytest.mark.servers
+def test_a_redis_that_is_away_ends_nothing_that_starts(redis_url: str) -> None:
+    assert access_refused(Settings(redis_url="redis://127.0.0.1:1/0")) is None
+    assert access_refused(Settings(redis_url=redis_url)) is None

@@ -31,7 +31,7 @@ from prebuild_tasks.insight.doctor.facts import (
     SchemaFact,
     Trouble,
 )
-from prebuild_tasks.messaging import BUILDS, CONTROL, connect, refused
+from prebuild_tasks.messaging import BUILDS, CONTROL, connect, in_cluster_mode, refused
 from prebuild_tasks.model.names import PoolName
 from prebuild_tasks.provisioners import Ports, Provisioner, Provisioners
 from prebuild_tasks.remedies import Remedy, RemedyKind
@@ -115,6 +115,8 @@ def _look_at_redis(settings: Settings, queues: list[str]) -> tuple[RedisFact | T
         return _trouble(trouble), {}
     finally:
         client.close()
+    if info.get("cluster_enabled"):
+        return _trouble(in_cluster_mode(settings)), {}
     fact = RedisFact(
         version=str(info.get("redis_version")),
         policy=str(info.get("maxmemory_policy", "noeviction")),
