@@ -98,7 +98,7 @@ class Settings(BaseSettings):
     resource_sweep_interval: Lasting = 300
     """Seconds between two searches for strays: resources that belong to no known workspace."""
     stray_grace: Duration = 600
-    """Seconds for which a stray must have been seen before it is removed."""
+    """Seconds before a stray is removed, and between two probes that find gone what the list lacks, too."""
     failed_keep: int = Field(2, ge=0)
     """Number of failed, stopped and canceled prebuilds kept for diagnosis, per preset; older ones are deleted, and
     all of them yield to pools that want their place in a full quota."""

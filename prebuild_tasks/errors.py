@@ -14,6 +14,7 @@ PrebuildError                    the base class of all of them                  
 ├── UnreachableError             the database or Redis did not answer                                 exit 7
 ├── AuditError                   the audit or the doctor found a problem                              exit 8
 └── ProvisionerError             the provisioner failed; its output is the message                    exit 1
+    ├── CannotAskError           the provisioner could not be asked: no verdict, ask again later           exit 1
     ├── CannotBuildError         the recipe can never be built: do not retry until it changes         exit 1
     └── BuildStoppedError        the build was canceled, ran out of time, or lost its lease           exit 1
 """
@@ -31,6 +32,7 @@ __all__ = [
     "BeingBuiltError",
     "BuildStoppedError",
     "BusyError",
+    "CannotAskError",
     "CannotBuildError",
     "ClaimMissError",
     "InputError",
@@ -218,6 +220,15 @@ class ProvisionerError(PrebuildError):
     """The provisioner failed this time; another attempt may succeed."""
 
     code = "provisioner_failed"
+
+
+class CannotAskError(ProvisionerError):
+    """The provisioner could not be asked, as while its API is away. That says nothing about any workspace.
+
+    A build is held and asked again, and a probe or a list decides nothing.
+    """
+
+    code = "provisioner_unreachable"
 
 
 class CannotBuildError(ProvisionerError):

@@ -4,12 +4,16 @@ set -eu
 request=$(cat)
 ask() { printf %s "$request" | jq -r "$1"; }
 namespace=$(ask '.config.namespace')
-k() { kubectl --namespace "$namespace" "$@"; }
+# A call that fails while the API answers has failed (exit code 1). Without an answer, nothing is known (exit code 4).
+k() { kubectl --namespace "$namespace" "$@" || unanswered; }
+unanswered() { kubectl get --raw /readyz >/dev/null 2>&1 && exit 1 || exit 4; }
 mine="prebuild-installation=$PREBUILD_INSTALLATION"
 this="$mine,prebuild-workspace=${PREBUILD_WORKSPACE_ID:-}"
 pod=ws-${PREBUILD_WORKSPACE_ID:-}
+# Answers are first stored: in a pipe, the exit code of kubectl would be lost.
 refuse_if_claimed() {
-    owner=$(k get pods -l "$this" -o json | jq -r '.items[].metadata.annotations["prebuild-owner"] // empty')
+    pods=$(k get pods -l "$this" -o json)
+    owner=$(printf %s "$pods" | jq -r '.items[].metadata.annotations["prebuild-owner"] // empty')
     if [ -n "$owner" ] && [ "$owner" != "$PREBUILD_OWNER" ]; then
         echo "it was claimed by $owner" >&2
         exit 1
@@ -27,7 +31,8 @@ start)
                 {name: "workspace", image: .config.image, envFrom: [{secretRef: {name: $meta.name}}]}]}}]}' |
         k apply -f - >&2
     k wait --for=condition=Ready --timeout=10m "pod/$pod" >&2
-    k get pod "$pod" -o json |
+    made=$(k get pod "$pod" -o json)
+    printf %s "$made" |
         jq '{resource_id: (.metadata.namespace + "/" + .metadata.name), url: ("http://" + .status.podIP + ":8080")}'
     ;;
 probe)
@@ -49,8 +54,11 @@ delete)
     k delete pods,secrets -l "$this" --wait >&2
     ;;
 list)
-    k get pods,secrets -l "$mine" -o json | jq '[.items | group_by(.metadata.labels["prebuild-workspace"])[] |
+    # A list without items is [], and no answer at all is not a list.
+    found=$(k get pods,secrets -l "$mine" -o json)
+    printf %s "$found" | jq '[.items | group_by(.metadata.labels["prebuild-workspace"])[] |
         {workspace_id: .[0].metadata.labels["prebuild-workspace"], resource_id: .[0].metadata.name,
+         owner: ([.[].metadata.annotations["prebuild-owner"] // empty] | first // ""),
          claimed: any(.[]; .metadata.annotations["prebuild-owner"] != null)}]'
     ;;
 esac

@@ -28,6 +28,7 @@ def lost_builds(connection: Connection, before: datetime, runner_prefix: str = "
         select(
             m.Build.id,
             m.Build.attempt,
+            m.Build.holds,
             m.Build.status,
             m.Build.transition,
             m.Build.runner,

@@ -9,7 +9,7 @@ from sqlalchemy import Connection
 from prebuild_tasks.builds import failures, store
 from prebuild_tasks.builds.rules import deletion_reason, workspace_values
 from prebuild_tasks.builds.types import Outcome, TakenBuild
-from prebuild_tasks.errors import CannotBuildError
+from prebuild_tasks.errors import CannotAskError, CannotBuildError
 from prebuild_tasks.model.vocabulary import CLAIM_REASON, NEVER_READY_CODE, BuildStatus, PresetStatus, Transition
 from prebuild_tasks.reconcile import set_preset_status
 from prebuild_tasks.schema.history import add_history
@@ -64,6 +64,8 @@ def write_end(
 
 def _record_outcome(connection: Connection, build: TakenBuild, outcome: Outcome) -> None:
     """Count the failure or success of a start for its preset's backoff and hard limit."""
+    if outcome.code == CannotAskError.code:
+        return  # the build was canceled while its provisioner could not be asked
     if outcome.status is BuildStatus.FAILED:
         failures.record_failure(connection, build.preset_id, build.created_at, outcome.error)
         if outcome.code == CannotBuildError.code:

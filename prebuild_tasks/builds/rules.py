@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from prebuild_tasks.builds.types import Outcome, TakenBuild
 from prebuild_tasks.model.vocabulary import NEVER_READY_CODE, BuildStatus, Transition
 
 _DELETION_REASONS = {"canceled": "canceled", NEVER_READY_CODE: NEVER_READY_CODE}
 """The reason for deleting a workspace right after its start failed, by the build's error code."""
+_HOLD_FIRST = timedelta(seconds=5)
+_HOLD_MAX = timedelta(minutes=1)
 _INSTANTS_KEPT = 50
 """The newest instants that are kept, of failed builds and of unhealthy prebuilds each."""
 
@@ -43,3 +45,16 @@ def deletion_reason(error_code: str, *, unwanted: bool) -> str:
 def with_instant(stored: Sequence[str], instant: datetime) -> list[str]:
     """Return the stored instants, in ISO format, with one more; the oldest are dropped."""
     return [*stored, instant.isoformat()][-_INSTANTS_KEPT:]
+
+
+def held_until(holds: int, now: datetime) -> datetime:
+    """Return when a build is tried again whose provisioner could not be asked.
+
+    The wait doubles from hold to hold, up to a minute, so that an outage costs little and ends soon for the builds.
+
+    Args:
+        holds: How often the build was held before.
+        now: The database's time.
+    """
+    doublings: int = 2 ** min(holds, 10)
+    return now + min(_HOLD_FIRST * doublings, _HOLD_MAX)

@@ -13,9 +13,11 @@ from typing import TypeVar
 import structlog
 
 from prebuild_tasks.builds import store
+from prebuild_tasks.builds.held import hold
 from prebuild_tasks.builds.isolation import IsolatedProcesses
 from prebuild_tasks.builds.lease import LeaseKeeper, RunningBuild, runner_name
 from prebuild_tasks.builds.outcome import write_end
+from prebuild_tasks.builds.readiness import until_ready
 from prebuild_tasks.builds.spec import resolve_parameters, workspace_spec
 from prebuild_tasks.builds.types import NextBuild, Outcome, TakenBuild
 from prebuild_tasks.clock import monotonic
@@ -24,14 +26,12 @@ from prebuild_tasks.db.engine import Database
 from prebuild_tasks.errors import BuildStoppedError, BusyError, CannotBuildError, PrebuildError, UnreachableError
 from prebuild_tasks.faultpoints import step
 from prebuild_tasks.model.records import changed_fields, part_of
-from prebuild_tasks.model.vocabulary import CLAIM_REASON, NEVER_READY_CODE, BuildStatus, Transition
-from prebuild_tasks.provisioners import Provisioner, Provisioners, Resource, WorkspaceSpec
+from prebuild_tasks.model.vocabulary import CLAIM_REASON, BuildStatus, Transition
+from prebuild_tasks.provisioners import Provisioner, Provisioners
 from prebuild_tasks.workspaces import FollowUp, leave_to_upkeep
 
 log = structlog.get_logger(__name__)
 
-_PROBE_PAUSE = 0.5
-"""Seconds between two readiness probes of a start."""
 _RETRY_PAUSE = 0.2
 """Seconds between two tries while a row is locked or the database cannot be reached."""
 T = TypeVar("T")
@@ -42,7 +42,8 @@ class BuildReport:
     """The result of one build's run, as Flower shows it."""
 
     outcome: str
-    """`succeeded`, `failed`, `canceled`, `lost` (another runner has the build), `apart` (run in an isolated process,
+    """`succeeded`, `failed`, `canceled`, `held` (its provisioner could not be asked; it is pending again), `lost`
+    (another runner has the build), `apart` (run in an isolated process,
     which also sends its follow-up), or `idle` (no build was pending)."""
     build: str = ""
     workspace: str = ""
@@ -199,7 +200,7 @@ class BuildRunner:
             chosen = store.next_in_queue(connection, build_id, now, only=bool(name), untried=untried)
             if chosen is None:
                 return None
-            if chosen.attempt and self._isolated and not name:
+            if chosen.lost_attempts and self._isolated and not name:
                 return chosen
             local = self._provisioners.get_or_missing(store.provisioner_of(connection, chosen.id)).local
             host = self._settings.host if local else ""
@@ -236,7 +237,7 @@ class BuildRunner:
                 provisioner.claim(spec, running)
             else:
                 resource = provisioner.start(spec, running)
-                return self._until_ready(provisioner, spec, resource, running)
+                return until_ready(provisioner, spec, resource, running)
         except BuildStoppedError as error:
             if error.reason == "canceled":
                 return Outcome(BuildStatus.CANCELED, "canceled", "canceled")
@@ -249,19 +250,6 @@ class BuildRunner:
             log.error("provisioner_crashed", build=build.id, provisioner=provisioner.name, traceback=details)
             return _failed(error, running)
         return Outcome(BuildStatus.SUCCEEDED)
-
-    def _until_ready(
-        self, provisioner: Provisioner, spec: WorkspaceSpec, resource: Resource, running: RunningBuild
-    ) -> Outcome:
-        """Probe a started workspace until it is ready; fail the start if it is not within its `ready_timeout`."""
-        deadline = monotonic() + spec.ready_timeout
-        while not (probe := provisioner.probe(spec)).ready:
-            if monotonic() > deadline:
-                message = f"not ready within {spec.ready_timeout:g} s: {running.masked(probe.message)}"
-                running.log(f"{message}\n")
-                return Outcome(BuildStatus.FAILED, message, NEVER_READY_CODE)
-            running.wait(_PROBE_PAUSE)
-        return Outcome(BuildStatus.SUCCEEDED, resource=resource)
 
     def _end(self, build: TakenBuild, outcome: Outcome, provisioner: Provisioner) -> BuildResult:
         """Write the end of a build, in one transaction with everything that follows from it."""
@@ -280,6 +268,8 @@ class BuildRunner:
         with self._database.write() as connection:
             now = self._database.now(connection)
             runner, actor = self._leases.runner, provisioner.name
+            if hold(connection, build, outcome, runner=runner, actor=actor, now=now):
+                return replace(result, outcome="held")
             builds = write_end(connection, build, outcome, runner=runner, actor=actor, now=now)
             if builds is None:
                 connection.rollback()

@@ -41,18 +41,18 @@ def next_in_queue(
         return None  # the project sends no such id, and PostgreSQL would refuse to compare it
     queue = connection.execute(select(m.Build.queue).where(m.Build.id == build_id)).scalar_one_or_none() or ""
     query = (
-        select(m.Build.id, m.Build.attempt)
+        select(m.Build.id, m.Build.attempt, m.Build.holds)
         .where(
             m.Build.status == BuildStatus.PENDING,
             m.Build.id == build_id if only else m.Build.queue == queue,
-            *([m.Build.attempt == 0] if untried else []),
+            *([m.Build.attempt == m.Build.holds] if untried else []),
             is_due_sql(now),
         )
         .order_by(m.Build.priority, m.Build.id != build_id, m.Build.created_at, m.Build.id)
         .limit(1)
     )
     row = connection.execute(skip_locked(query)).one_or_none()
-    return NextBuild(row.id, row.attempt) if row else None
+    return NextBuild(row.id, row.attempt - row.holds) if row else None
 
 
 def take(connection: Connection, build_id: str, runner: str, host: str, now: datetime) -> bool:
@@ -75,6 +75,8 @@ def take(connection: Connection, build_id: str, runner: str, host: str, now: dat
             heartbeat_at=now,
             started_at=now,
             next_attempt_at=None,
+            error="",
+            error_code="",
         )
         .returning(m.Build.workspace_id, m.Build.number)
     ).one_or_none()
@@ -112,6 +114,7 @@ def read_taken(connection: Connection, build_id: str, runner: str) -> TakenBuild
         select(
             m.Build.id,
             m.Build.attempt,
+            m.Build.holds,
             m.Build.transition,
             m.Build.reason,
             m.Build.created_at,

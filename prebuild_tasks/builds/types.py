@@ -52,6 +52,8 @@ class TakenBuild:
     """Seconds."""
     parameters: Sequence[StoredParameter]
     installation: str
+    holds: int = 0
+    """How many earlier attempts were held, because the provisioner could not be asked."""
 
     @property
     def ref(self) -> PresetRef:
@@ -85,6 +87,8 @@ class LostBuild:
 
     id: str
     attempt: int
+    holds: int
+    """How many of its attempts were held. The others lost their worker."""
     status: BuildStatus
     transition: Transition
     runner: str
@@ -106,8 +110,8 @@ class NextBuild:
     """A pending build whose row is locked."""
 
     id: str
-    attempt: int
-    """The number of attempts so far, all of which lost their worker."""
+    lost_attempts: int
+    """The number of attempts so far that lost their worker."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,7 +32,7 @@ def waiting_builds(
         .where(
             m.Build.status == BuildStatus.PENDING,
             m.Build.queue.in_(queues),
-            *([m.Build.attempt == 0] if untried else []),
+            *([m.Build.attempt == m.Build.holds] if untried else []),
             is_due_sql(now),
         )
         .order_by(m.Build.priority, m.Build.created_at, m.Build.id)

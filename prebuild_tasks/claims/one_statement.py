@@ -1,7 +1,8 @@
 """Claim a pool's oldest eligible prebuild in one statement: one round trip instead of a dozen.
 
 Only PostgreSQL can write to several tables in one statement. Where it finds nothing, `take.py` claims in steps: it
-answers repeated requests, tries further presets and second choices, and tells the reasons of misses and refusals.
+answers repeated requests, tries prebuilds in doubt, further presets and second choices, and tells the reasons of misses
+and refusals.
 """
 
 from __future__ import annotations
@@ -38,14 +39,14 @@ from sqlalchemy.dialects.postgresql import psycopg
 from sqlalchemy.orm import DeclarativeBase
 
 from prebuild_tasks.claims.answers import answer_of
-from prebuild_tasks.claims.store import ANSWER_COLUMNS, count_workspaces
+from prebuild_tasks.claims.store import ANSWER_COLUMNS, IS_DOUBTFUL, count_workspaces
 from prebuild_tasks.claims.types import Claimed, ClaimedRow
 from prebuild_tasks.db.base import UuidText
 from prebuild_tasks.db.connections import one_line, run_by_driver
 from prebuild_tasks.db.engine import Database
 from prebuild_tasks.fleet import served_column
 from prebuild_tasks.model.names import PREBUILD_PREFIX, PresetRef
-from prebuild_tasks.model.vocabulary import CLAIM_REASON, BuildPriority, BuildStatus, Transition
+from prebuild_tasks.model.vocabulary import CLAIM_REASON, PREBUILDS_OWNER, BuildPriority, BuildStatus, Transition
 from prebuild_tasks.reconcile import fresh_since_sql
 from prebuild_tasks.schema import tables as m
 from prebuild_tasks.schema.conditions import IS_CLAIMABLE, TEMPLATE_OF_VERSION, VERSION_OF_PRESET, constant
@@ -158,7 +159,7 @@ _NEEDLESS_NAME = re.compile(r"(\b\w+\.(\w+)) AS \2\b| AS anon_\d+")
 
 
 def _take_oldest(pool: CTE, owner: ColumnElement[str]) -> CTE:
-    """Give the oldest eligible prebuild to the owner; no row if there is none, or the owner is at their limit."""
+    """Give the oldest eligible prebuild without doubts to the owner; no row without one, or at the owner's limit."""
 
     def of_pool(column: str) -> ColumnElement[Any]:
         # A scalar subquery and not a join: with a join, PostgreSQL would sort all prebuilds to find the oldest.
@@ -170,6 +171,7 @@ def _take_oldest(pool: CTE, owner: ColumnElement[str]) -> CTE:
             m.Workspace.preset_id == of_pool("id"),
             IS_CLAIMABLE,
             m.Workspace.created_at >= of_pool("fresh_since"),
+            ~IS_DOUBTFUL,
             or_(of_pool("max_per_owner").is_(None), bindparam("below_limit", type_=Boolean())),
         )
         .order_by(m.Workspace.created_at, m.Workspace.id)
@@ -179,7 +181,9 @@ def _take_oldest(pool: CTE, owner: ColumnElement[str]) -> CTE:
     name = func.nullif(bindparam("name", type_=m.Workspace.name.type), constant(""))
     return (
         update(m.Workspace)
-        .where(m.Workspace.id == chosen, IS_CLAIMABLE)
+        # The row is locked, and was checked again under its lock. All conditions again would make the statement longer
+        # than psycopg prepares.
+        .where(m.Workspace.id == chosen, m.Workspace.owner == constant(PREBUILDS_OWNER))
         .values(
             owner=owner,
             name=func.coalesce(name, func.replace(m.Workspace.name, constant(PREBUILD_PREFIX), constant(""))),

@@ -41,6 +41,8 @@ class Resource:
     installation: str = ""
     claimed: bool = False
     """Whether it has the durable marker of a claim. A resource with it is never deleted as a stray."""
+    owner: str = ""
+    """The owner in the claim marker; empty: not claimed, or unknown."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +52,9 @@ class Probe:
     ready: bool
     message: str = ""
     gone: bool = False
-    """Whether the resource no longer exists or can never become ready again. It is then not probed a second time."""
+    """Whether the resource no longer exists or can never become ready again."""
+    unknown: bool = False
+    """Whether the probe could not tell, for example because it took too long. `ready` is then no verdict."""
 
 
 class BuildContext(Protocol):
@@ -76,8 +80,8 @@ class Provisioner(Protocol):
     An operation that takes long calls `context.check()` or `context.wait()` at least once a second. When they raise, it
     cleans up nothing: a later attempt or a `delete` does.
 
-    Raise CannotBuildError when another try is pointless, and ProvisionerError otherwise. People read the message in
-    `status`.
+    Raise CannotBuildError when another try is pointless, CannotAskError when what makes the resources could not be
+    asked, and ProvisionerError otherwise. People read the message in `status`.
     """
 
     @property
@@ -95,7 +99,10 @@ class Provisioner(Protocol):
         """Make the workspace, or return the one that this or another attempt has made already."""
 
     def probe(self, spec: WorkspaceSpec) -> Probe:
-        """Return within 30 seconds whether the workspace is ready. One that no longer exists is not."""
+        """Return within 30 seconds whether the workspace is ready. One that no longer exists is not.
+
+        Every error means that this could not be found out. It is not a verdict about the workspace.
+        """
 
     def claim(self, spec: WorkspaceSpec, context: BuildContext) -> None:
         """Leave the durable marker of the claim, then run the claim hook, if there is one, for `spec.owner`."""
@@ -115,7 +122,7 @@ class Provisioner(Protocol):
 
         Raises:
             ProvisionerError: When one of those places cannot be asked. Workspaces that are missing from an incomplete
-                list would be treated as lost.
+                list would be suspected to be lost.
         """
 
 
@@ -123,7 +130,7 @@ class Provisioner(Protocol):
 class MayNotList(Protocol):
     """A provisioner whose list does not include the workspaces of some configs.
 
-    They are not treated as lost when the list lacks them.
+    They are not suspected to be lost when the list lacks them.
     """
 
     def lists(self, config: Mapping[str, object]) -> bool:
@@ -136,6 +143,17 @@ class ListsOnce(Protocol):
 
     def list_key(self, config: Mapping[str, object]) -> str:
         """Return a key that configs with the same list share; empty for a config without a list."""
+
+
+@runtime_checkable
+class MayNotProbe(Protocol):
+    """A provisioner whose probe cannot tell anything about the workspaces of some configs.
+
+    Such a workspace that the list lacks cannot be asked for by itself.
+    """
+
+    def probes(self, config: Mapping[str, object]) -> bool:
+        """Return whether the probe finds out whether a workspace of this config exists."""
 
 
 @runtime_checkable
@@ -159,3 +177,8 @@ class RestsWithHost(Protocol):
 def is_listed(adapter: Provisioner, config: Mapping[str, object]) -> bool:
     """Return whether the adapter's list includes the workspaces of this config."""
     return not isinstance(adapter, MayNotList) or adapter.lists(config)
+
+
+def is_probed(adapter: Provisioner, config: Mapping[str, object]) -> bool:
+    """Return whether the adapter's probe tells whether a workspace of this config exists."""
+    return not isinstance(adapter, MayNotProbe) or adapter.probes(config)

@@ -8,6 +8,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, and_, func, literal, literal_column, or_, select
 from sqlalchemy.orm import aliased
 
+from prebuild_tasks.errors import CannotAskError
 from prebuild_tasks.model.vocabulary import PREBUILDS_OWNER, BuildStatus, Transition
 from prebuild_tasks.schema import tables as m
 
@@ -47,6 +48,8 @@ IS_USED = and_(
     IS_READY,
 )
 """The workspace is claimed, and its owner can use it."""
+IS_HELD = and_(m.Build.status == constant(BuildStatus.PENDING), m.Build.error_code == constant(CannotAskError.code))
+"""The build waits until its provisioner can be asked again."""
 IN_PROGRESS = m.Workspace.status.in_((constant(BuildStatus.PENDING), constant(BuildStatus.RUNNING)))
 
 _EARLIER = aliased(m.ClaimEvent)

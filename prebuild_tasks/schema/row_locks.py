@@ -57,7 +57,7 @@ GUARDED = {
     "totals": "settings",
 }
 """Tables whose rows are changed only under the named lock, and therefore in any order."""
-LAST = frozenset({"history", "lost_turns", "probes", "strays", "workers"})
+LAST = frozenset({"history", "lost_turns", "probes", "strays", "unanswered_lists", "workers"})
 """Tables whose rows are locked only by transactions that wait for no lock of `ORDER` afterwards."""
 
 ADVISORY_KEYS = {"migration": 7233690146, "owner": 7233690147, "declaration": 7233690148}

@@ -27,6 +27,7 @@ from prebuild_tasks.schema.workspace_tables import (
     BuildLog,
     ProbeState,
     Stray,
+    UnansweredList,
     Workspace,
 )
 
@@ -50,6 +51,7 @@ __all__ = [
     "Template",
     "TemplateVersion",
     "Total",
+    "UnansweredList",
     "Worker",
     "Workspace",
 ]

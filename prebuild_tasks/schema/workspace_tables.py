@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from sqlalchemy import CheckConstraint, ForeignKey, Index, String, Text, UniqueConstraint
+from sqlalchemy import CheckConstraint, ForeignKey, Index, String, Text, UniqueConstraint, false
 from sqlalchemy.orm import Mapped, mapped_column
 
 from prebuild_tasks.db.base import Base, UuidText, partial_index
@@ -16,6 +16,7 @@ from prebuild_tasks.model.vocabulary import BuildStatus, Transition
 
 LIVE_PREBUILD = "owner = 'prebuilds' AND deleted_at IS NULL"
 CLAIMABLE = f"{LIVE_PREBUILD} AND transition = 'start' AND status = 'succeeded' AND ready_at IS NOT NULL"
+HELD_BUILD = "status = 'pending' AND error_code = 'provisioner_unreachable'"
 OPEN_BUILD = "status IN ('pending', 'running', 'canceling')"
 
 
@@ -71,6 +72,7 @@ class Build(Base):
             "ix_builds_in_flight", "organization_id", "preset_id", where=f"transition = 'start' AND {OPEN_BUILD}"
         ),
         Index("ix_builds_preset_created", "preset_id", "created_at"),
+        partial_index("ix_builds_held", "preset_id", where=HELD_BUILD),
         Index("ix_builds_completed", "completed_at"),
     )
     id: Mapped[str] = mapped_column(UuidText, primary_key=True)
@@ -91,6 +93,8 @@ class Build(Base):
     publications: Mapped[int] = mapped_column(default=0)
     attempt: Mapped[int] = mapped_column(default=0)
     """How often a runner took it. 0: never, so it owns no resources."""
+    holds: Mapped[int] = mapped_column(default=0, server_default="0")
+    """How many of the attempts were held, because the provisioner could not be asked. They were not lost."""
     runner: Mapped[str] = mapped_column(String(300), default="")
     heartbeat_at: Mapped[datetime | None]
     started_at: Mapped[datetime | None]
@@ -112,13 +116,40 @@ class BuildLog(Base):
 
 
 class ProbeState(Base):
-    """The probes of a prebuild: next time, and failures in a row. Not on the workspace's row, which claims lock."""
+    """The probes of a prebuild, and what speaks against it. Not on the workspace's row, which claims lock."""
 
     __tablename__ = "probes"
+    __table_args__ = (
+        partial_index("ix_probes_condemned", "condemned_at", where="condemned_at IS NOT NULL"),
+        partial_index("ix_probes_missing", "missing_since", where="missing_since IS NOT NULL"),
+    )
     workspace_id: Mapped[str] = mapped_column(UuidText, primary_key=True)
     next_at: Mapped[datetime] = mapped_column(index=True)
     failures: Mapped[int] = mapped_column(default=0)
     message: Mapped[str] = mapped_column(Text, default="")
+    doubtful: Mapped[bool] = mapped_column(default=False, server_default=false())
+    """Whether its last probe was not passed or not answered. Claims take other prebuilds first."""
+    unanswered_since: Mapped[datetime | None]
+    """Time since which its provisioner could not be asked about it. NULL: the last probe was answered."""
+    missing_since: Mapped[datetime | None]
+    """Time since which its provisioner's list lacks it. NULL: it is listed, or no list was read since it is ready."""
+    gone_since: Mapped[datetime | None]
+    """Time of the first of its own probes that found it gone while the list lacked it, too."""
+    waiting: Mapped[bool] = mapped_column(default=False, server_default=false())
+    """Whether its replacement waits for a confirmation, because no probe can tell and many are missing."""
+    condemned_at: Mapped[datetime | None]
+    """When it was found to be lost. It is replaced as soon as its pool may lose it."""
+
+
+class UnansweredList(Base):
+    """A provisioner whose list could not be read on a host. The row is deleted when the list is read."""
+
+    __tablename__ = "unanswered_lists"
+    provisioner: Mapped[str] = mapped_column(String(63), primary_key=True)
+    host: Mapped[str] = mapped_column(String(255), primary_key=True)
+    """Empty: any host can read it."""
+    since: Mapped[datetime]
+    message: Mapped[str] = mapped_column(Text)
 
 
 class Stray(Base):
@@ -136,3 +167,9 @@ class Stray(Base):
     """Whether its destruction waits for a confirmation, because too many strays were found at once."""
     confirmed_by: Mapped[str] = mapped_column(String(100), default="")
     """Who confirmed its destruction. Empty: nobody."""
+    removed_by: Mapped[str] = mapped_column(String(100), default="", server_default="")
+    """Who had it removed although it has a claim marker. Empty: nobody."""
+    owner: Mapped[str] = mapped_column(String(100), default="", server_default="")
+    """The owner in its claim marker. Empty: unknown, or not claimed."""
+    url: Mapped[str] = mapped_column(Text, default="", server_default="")
+    directory: Mapped[str] = mapped_column(Text, default="", server_default="")

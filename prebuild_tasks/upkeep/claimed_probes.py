@@ -86,7 +86,7 @@ def _take_due(connection: Connection, settings: Settings, host: str, now: dateti
 
 def _keep(database: Database, item: _Due, probe: Probe | None) -> bool:
     """Store the result of a probe, and return whether it failed; one that could not be asked says nothing."""
-    if probe is None or (probe.ready and not item.failures):
+    if probe is None or probe.unknown or (probe.ready and not item.failures):
         return False
     failures, message = (0, "") if probe.ready else (item.failures + 1, probe.message[:2000])
     with database.write() as connection:

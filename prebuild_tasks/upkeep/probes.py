@@ -1,40 +1,40 @@
-"""Probes of ready prebuilds on a schedule. Failing ones are replaced, with the reason in the history.
+"""Probes of ready prebuilds on a schedule. Lost ones are replaced, with the reason in the history.
 
-A local prebuild is probed by its host's builds worker. If a provisioner cannot be asked, the prebuild does not count as
-failing. A pool that loses more prebuilds than it holds within the backoff's look-back waits as after failed builds, so
-that a flapping recipe is not rebuilt all the time.
+A local prebuild is probed by its host's builds worker. If a provisioner cannot be asked, that decides nothing: the
+prebuild stays as it is, and claims take others first. A pool that loses more prebuilds than it holds within the
+backoff's look-back waits as after failed builds, so that a flapping recipe is not rebuilt all the time.
 """
 
 from __future__ import annotations
 
 import random
 import traceback
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from datetime import datetime, timedelta
+from typing import Any
 
 import structlog
-from sqlalchemy import ColumnElement, Connection, Insert, Update, and_, delete, func, or_, select, update
+from sqlalchemy import ColumnElement, Connection, Insert, Row, Update, and_, func, or_, select, update
 
-from prebuild_tasks.builds import StoredSpec, masked, read_specs, record_unhealthy, resolve_parameters, workspace_spec
+from prebuild_tasks.builds import StoredSpec, masked, read_specs, resolve_parameters, workspace_spec
 from prebuild_tasks.clock import monotonic
 from prebuild_tasks.config import Settings
 from prebuild_tasks.db.engine import Database
 from prebuild_tasks.db.types import conflict_insert
-from prebuild_tasks.errors import BusyError, PrebuildError
+from prebuild_tasks.errors import PrebuildError
 from prebuild_tasks.fleet import live_hosts
-from prebuild_tasks.provisioners import Probe, Provisioners
+from prebuild_tasks.provisioners import Probe, Provisioners, is_probed
 from prebuild_tasks.schema import tables as m
 from prebuild_tasks.schema.conditions import IS_CLAIMABLE
-from prebuild_tasks.schema.history import add_history
-from prebuild_tasks.schema.row_locks import lock_preset
+from prebuild_tasks.upkeep.lost_prebuilds import replace_lost
+from prebuild_tasks.upkeep.rules import Doubts
 from prebuild_tasks.upkeep.types import HealthResult
-from prebuild_tasks.workspaces import FollowUp, choose_for_deletion
+from prebuild_tasks.workspaces import FollowUp
 
 log = structlog.get_logger(__name__)
 
-REASON = "unhealthy"
 AT_ONCE = 8
 """Number of concurrent probes per run."""
 BATCH = 64
@@ -42,13 +42,16 @@ BATCH = 64
 PROBE_RUNS = 4
 """Runs per `probe_interval`."""
 SOONER = 4
-"""A prebuild that failed its probe is probed again this many times as early."""
+"""A prebuild that did not pass its probe is probed again this many times as early."""
+_MESSAGE_MAX = 2000
 
 
 @dataclass(frozen=True, slots=True)
-class _Due:
+class Due:
+    """A prebuild to be probed, and what speaks against it so far."""
+
     workspace_id: str
-    failures: int
+    doubts: Doubts
 
 
 def due_hosts(database: Database, settings: Settings) -> list[str]:
@@ -81,15 +84,49 @@ def probe_prebuilds(database: Database, settings: Settings, provisioners: Provis
                 specs = read_specs(connection, [item.workspace_id for item in due])
             if not due:
                 break
-            probes = list(
-                pool.map(lambda item, specs=specs: ask_provisioner(provisioners, specs.get(item.workspace_id)), due)
-            )
-            for item, probe in zip(due, probes, strict=True):
-                spec = specs.get(item.workspace_id)
-                if spec is not None:
-                    result |= _evaluate(database, settings, spec, item, probe)
+            result |= _probe_all(database, settings, provisioners, pool, (due, specs))
     if result.failing or result.unknown:
         log.info("probed", host=host, **asdict(result.report()))
+    return result
+
+
+def probe_now(
+    database: Database, settings: Settings, provisioners: Provisioners, due: Sequence[Due], *, seconds: float
+) -> HealthResult:
+    """Probe these prebuilds at once, for about as many seconds, and replace lost ones."""
+    result = HealthResult()
+    started = monotonic()
+    with ThreadPoolExecutor(AT_ONCE, thread_name_prefix="probe") as pool:
+        for start in range(0, len(due), AT_ONCE):
+            batch = due[start : start + AT_ONCE]
+            if monotonic() - started > seconds:
+                break
+            with database.read() as connection:
+                specs = read_specs(connection, [item.workspace_id for item in batch])
+            result |= _probe_all(database, settings, provisioners, pool, (batch, specs))
+    return result
+
+
+def _probe_all(
+    database: Database,
+    settings: Settings,
+    provisioners: Provisioners,
+    pool: ThreadPoolExecutor,
+    taken: tuple[Sequence[Due], Mapping[str, StoredSpec]],
+) -> HealthResult:
+    """Probe prebuilds, each with its specification by workspace id, and replace lost ones."""
+    due, specs = taken
+    result = HealthResult()
+    probes = list(pool.map(lambda item: ask_provisioner(provisioners, specs.get(item.workspace_id)), due))
+    with database.read() as connection:
+        now = database.now(connection)
+    for item, probe in zip(due, probes, strict=True):
+        spec = specs.get(item.workspace_id)
+        if spec is None or probe is None:
+            result |= HealthResult(probed=1 if spec else 0)
+        else:
+            doubts = item.doubts.after(probe, now, failures_max=settings.probe_failures, grace=_grace(settings))
+            result |= _evaluate(database, settings, spec, item, (probe, doubts))
     return result
 
 
@@ -99,10 +136,10 @@ def _is_due(settings: Settings, now: datetime) -> ColumnElement[bool]:
     return or_(m.ProbeState.next_at <= now, and_(m.ProbeState.workspace_id.is_(None), m.Workspace.ready_at <= fresh))
 
 
-def take_due(connection: Connection, settings: Settings, host: str, now: datetime) -> list[_Due]:
+def take_due(connection: Connection, settings: Settings, host: str, now: datetime) -> list[Due]:
     """Choose prebuilds that are due, and postpone their next probe, so that no other worker probes them meanwhile."""
     rows = connection.execute(
-        select(m.Workspace.id, m.ProbeState.next_at, m.ProbeState.failures)
+        select(m.Workspace.id, m.ProbeState.next_at, *DOUBTS)
         .outerjoin(m.ProbeState, m.ProbeState.workspace_id == m.Workspace.id)
         .where(IS_CLAIMABLE, m.Workspace.host == host, _is_due(settings, now))
         # A prebuild that was never probed has no next time, and databases sort NULL differently.
@@ -123,8 +160,18 @@ def take_due(connection: Connection, settings: Settings, host: str, now: datetim
                 .values(next_at=values["next_at"])
             )
         if connection.execute(statement.returning(m.ProbeState.workspace_id)).first() is not None:
-            taken.append(_Due(row.id, row.failures or 0))
+            taken.append(Due(row.id, doubts_of(row)))
     return taken
+
+
+DOUBTS = tuple(getattr(m.ProbeState, item.name) for item in fields(Doubts))
+"""The columns of the probes that `doubts_of` reads."""
+
+
+def doubts_of(row: Row[*tuple[Any, ...]]) -> Doubts:
+    """Make Doubts from a row with the columns of `DOUBTS`, all of which are NULL if the prebuild was never probed."""
+    values = {item.name: getattr(row, item.name) for item in fields(Doubts)}
+    return Doubts(**{name: value for name, value in values.items() if value is not None})
 
 
 def next_probe(settings: Settings, now: datetime, sooner: int = 1) -> datetime:
@@ -133,71 +180,50 @@ def next_probe(settings: Settings, now: datetime, sooner: int = 1) -> datetime:
 
 
 def ask_provisioner(provisioners: Provisioners, spec: StoredSpec | None) -> Probe | None:
-    """Probe a workspace. Return None if the provisioner could not be asked."""
+    """Probe a workspace. The answer is unknown if the provisioner could not be asked, and None if no probe can tell."""
     if spec is None:
         return None
     secrets: list[str] = []
     try:
         adapter = provisioners.get(spec.provisioner)
+        if not is_probed(adapter, spec.config):
+            return None
         parameters, secrets = resolve_parameters(spec.parameters, ends=False)
         probe = adapter.probe(workspace_spec(spec, parameters, attempt=1))
         # The message is stored in the history.
         return replace(probe, message=masked(probe.message, secrets))
     except PrebuildError as error:
-        log.warning("probe_unknown", workspace=spec.name, error=masked(str(error), secrets))
-    except Exception:  # noqa: BLE001 - an adapter's bug says nothing about the workspace
-        text = masked(traceback.format_exc(), secrets)
+        message = masked(error.message, secrets)
+        log.warning("probe_unknown", workspace=spec.name, error=message)
+    except Exception as error:  # noqa: BLE001 - an adapter's bug says nothing about the workspace
+        text, message = masked(traceback.format_exc(), secrets), masked(f"{type(error).__name__}: {error}", secrets)
         log.error("probe_crashed", workspace=spec.name, provisioner=spec.provisioner, traceback=text)
-    return None
+    return Probe(ready=False, message=message, unknown=True)
+
+
+def _grace(settings: Settings) -> timedelta:
+    return timedelta(seconds=settings.stray_grace)
 
 
 def _evaluate(
-    database: Database, settings: Settings, spec: StoredSpec, item: _Due, probe: Probe | None
+    database: Database, settings: Settings, spec: StoredSpec, item: Due, answer: tuple[Probe, Doubts]
 ) -> HealthResult:
-    """Store the result of a probe, and replace the prebuild if it is gone or has failed too often."""
-    if probe is None:
+    """Store the doubts after a probe, and replace the prebuild if it is lost and its pool may lose it now."""
+    probe, doubts = answer[0], replace(answer[1], message=answer[1].message[:_MESSAGE_MAX])
+    # A provisioner that stays away costs no write.
+    if doubts != replace(item.doubts, message=doubts.message):
+        store_doubts(database, settings, item.workspace_id, doubts)
+    if probe.unknown:
         return HealthResult(probed=1, unknown=1)
     if probe.ready:
-        if item.failures:
-            _store(database, settings, item, {"failures": 0, "message": ""}, sooner=1)
         return HealthResult(probed=1)
-    failing = HealthResult(probed=1, failing=1)
-    if not probe.gone and item.failures + 1 < settings.probe_failures:
-        values = {"failures": item.failures + 1, "message": probe.message[:2000]}
-        _store(database, settings, item, values, sooner=SOONER)
-        return failing
-    try:
-        follow_up = take_out(database, item.workspace_id, spec.preset_id, probe.message)
-    except BusyError:
-        _store(database, settings, item, {"failures": item.failures}, sooner=SOONER)
-        return failing
-    return replace(failing, replaced=1 if follow_up else 0, follow_up=follow_up)
+    follow_up = replace_lost(database, settings, spec.preset_id) if doubts.condemned_at else FollowUp()
+    return HealthResult(probed=1, failing=1, replaced=len(follow_up.builds), follow_up=follow_up)
 
 
-def take_out(database: Database, workspace_id: str, preset_id: int, message: str) -> FollowUp:
-    """Take an unhealthy prebuild out of its pool and begin to delete it.
-
-    The follow-up is empty if the prebuild no longer belongs to the pool. Raises BusyError while its pool has its turn.
-    """
+def store_doubts(database: Database, settings: Settings, workspace_id: str, doubts: Doubts) -> None:
+    """Store what speaks against a prebuild. A doubtful one is probed again soon."""
     with database.write() as connection:
-        lock_preset(connection, preset_id)
-        now = database.now(connection)
-        builds = choose_for_deletion(connection, [workspace_id], reason=REASON, initiator="health", now=now)
-        connection.execute(delete(m.ProbeState).where(m.ProbeState.workspace_id == workspace_id))
-        if builds:
-            record_unhealthy(connection, preset_id, now)
-            add_history(
-                connection, REASON, now=now, actor="health", workspace_ids=[workspace_id], preset_id=preset_id,
-                reason=message,
-            )  # fmt: skip
-    if not builds:
-        return FollowUp()
-    log.warning("unhealthy", workspace=workspace_id, preset=preset_id, message=message)
-    return FollowUp.of(builds, [preset_id])
-
-
-def _store(database: Database, settings: Settings, item: _Due, values: Mapping[str, object], *, sooner: int) -> None:
-    with database.write() as connection:
-        next_at = next_probe(settings, database.now(connection), sooner)
-        statement = update(m.ProbeState).where(m.ProbeState.workspace_id == item.workspace_id)
-        connection.execute(statement.values(**values, next_at=next_at))
+        next_at = next_probe(settings, database.now(connection), SOONER if doubts.is_serious else 1)
+        values = asdict(doubts) | {"doubtful": doubts.is_serious, "waiting": False, "next_at": next_at}
+        connection.execute(update(m.ProbeState).where(m.ProbeState.workspace_id == workspace_id).values(values))

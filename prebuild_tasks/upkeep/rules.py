@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
-from datetime import datetime
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 from enum import StrEnum
 
 from prebuild_tasks.model.vocabulary import BuildStatus
+from prebuild_tasks.provisioners import Probe
 
 FEW = 3
 SHARE = 0.05
@@ -24,6 +26,78 @@ class StrayState(StrEnum):
     """The removal is confirmed, and takes place in the next sweep of resources."""
     GRACE = "grace"
     """It is removed once it has been known for `stray_grace`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Doubts:
+    """What speaks against a prebuild. Its fields have the names of the columns of the probes."""
+
+    failures: int = 0
+    """Probes in a row that found it not ready."""
+    message: str = ""
+    """What the last of its probes said that was not passed."""
+    unanswered_since: datetime | None = None
+    missing_since: datetime | None = None
+    gone_since: datetime | None = None
+    condemned_at: datetime | None = None
+
+    def after(self, probe: Probe, now: datetime, *, failures_max: int, grace: timedelta) -> Doubts:
+        """Return the doubts after one more probe.
+
+        A probe that could not tell decides nothing. One that says `gone` settles it, unless the list lacks the prebuild
+        as well: then what both are read from may be wrong for a moment, and it takes two such probes.
+
+        Args:
+            probe: The answer.
+            now: The database's time.
+            failures_max: The number of failed probes in a row after which the prebuild is lost.
+            grace: The least time between two probes that find a prebuild gone that the list lacks.
+        """
+        if probe.unknown:
+            return replace(self, unanswered_since=self.unanswered_since or now, message=probe.message)
+        if probe.ready:
+            return Doubts(missing_since=self.missing_since)
+        if not probe.gone:
+            doubts = replace(self, failures=self.failures + 1, gone_since=None)
+            is_lost = doubts.failures >= failures_max
+        else:
+            doubts = replace(self, gone_since=self.gone_since or now)
+            is_lost = self.missing_since is None or (doubts.gone_since or now) <= now - grace
+        condemned_at = self.condemned_at or (now if is_lost else None)
+        return replace(doubts, condemned_at=condemned_at, unanswered_since=None, message=probe.message)
+
+    @property
+    def is_serious(self) -> bool:
+        """Whether claims take other prebuilds first."""
+        return bool(self.failures or self.unanswered_since or self.gone_since or self.condemned_at)
+
+
+def outstanding(lost: Sequence[datetime], begun: Sequence[datetime]) -> int:
+    """Return how many of a pool's lost prebuilds have no replacement yet.
+
+    Args:
+        lost: When prebuilds were taken out of the pool.
+        begun: When the starts were begun that have succeeded; each replaces one prebuild that was lost before.
+    """
+    number = 0
+    for _, change in sorted([(at, 1) for at in lost] + [(at, -1) for at in begun]):
+        number = max(number + change, 0)
+    return number
+
+
+def may_lose(*, size: int, max_surge: int, missing: int, unreplaced: int) -> int:
+    """Return how many more prebuilds may be taken out of a pool as lost, before some of them are replaced.
+
+    It is a third of the pool, or `max_surge` if that is more. If what replaces them fails too, or the verdict was
+    wrong, the rest of the pool is still there.
+
+    Args:
+        size: The pool's size.
+        max_surge: The pool's `max_surge`.
+        missing: The prebuilds that the pool lacks.
+        unreplaced: The prebuilds that were taken out as lost and have no replacement yet.
+    """
+    return max(max(size // 3, max_surge, 1) - min(missing, unreplaced), 0)
 
 
 def after_loss(status: BuildStatus, attempt: int, attempts: int) -> tuple[BuildStatus, str]:

@@ -36,6 +36,7 @@ from prebuild_tasks.schema.conditions import is_due_sql
 from prebuild_tasks.schema.row_locks import lock_workspaces
 from prebuild_tasks.upkeep.failed_prebuilds import BATCH, spent_prebuilds
 from prebuild_tasks.upkeep.lost_hosts import give_up_lost
+from prebuild_tasks.upkeep.lost_prebuilds import replace_lost
 from prebuild_tasks.upkeep.retention.run import prune_if_due
 from prebuild_tasks.upkeep.rules import after_loss, messages_missing
 from prebuild_tasks.upkeep.types import SweepReport, SweepResult
@@ -77,6 +78,8 @@ def sweep(database: Database, settings: Settings, waiting: Callable[[str], int |
         repaired |= _end_claims(connection, past, now)
     result |= repaired
     result |= _choose_for_republication(database, settings, waiting, result.follow_up)
+    replaced = replace_lost(database, settings)
+    result |= SweepResult(replaced=len(replaced.builds), follow_up=replaced)
     given_up = give_up_lost(database, settings)
     result |= SweepResult(given_up=len(given_up.builds), follow_up=given_up)
     result |= SweepResult(pruned=prune_if_due(database, settings))
@@ -103,7 +106,7 @@ def take_back_lost(database: Database, settings: Settings, runner_prefix: str = 
 
 
 def _take_back(connection: Connection, settings: Settings, row: LostBuild, now: datetime) -> SweepResult:
-    status, error = after_loss(row.status, row.attempt, settings.build_attempts)
+    status, error = after_loss(row.status, row.attempt - row.holds, settings.build_attempts)
     canceling = status is BuildStatus.CANCELED
     if status is BuildStatus.FAILED and is_pool_start(row.transition, row.reason):
         record_failure(connection, row.preset_id, row.created_at, error)

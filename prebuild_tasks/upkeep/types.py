@@ -37,6 +37,8 @@ class SweepReport:
     cleaned: int = 0
     """Failed, stopped and canceled prebuilds, and claimed workspaces past their `claimed_ttl`, whose deletion has
     begun."""
+    replaced: int = 0
+    """Lost prebuilds whose deletion has begun, because their pools may lose them by now."""
     given_up: int = 0
     """Workspaces of lost hosts whose deletion has begun."""
     pruned: Pruned = field(default_factory=Pruned)
@@ -59,6 +61,7 @@ class SweepResult(SweepReport):
             republished=self.republished + other.republished,
             retried=self.retried + other.retried,
             cleaned=self.cleaned + other.cleaned,
+            replaced=self.replaced + other.replaced,
             given_up=self.given_up + other.given_up,
             pruned=other.pruned if other.pruned != Pruned() else self.pruned,
             follow_up=self.follow_up | other.follow_up,
@@ -84,10 +87,12 @@ class StrayReport:
     destroyed: int = 0
     forgotten: int = 0
     """Prebuilds whose resource carries the marker of a claim that this database does not know."""
+    missing: int = 0
+    """Prebuilds that their provisioner does not list."""
     vanished: int = 0
-    """Prebuilds that their provisioner did not list."""
+    """Prebuilds whose deletion has begun, because they are not listed and their own probes found them gone, too."""
     problems: tuple[str, ...] = ()
-    """Errors of provisioners."""
+    """Errors of provisioners. What could not be listed is left as it is."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,6 +112,7 @@ class StrayResult(StrayReport):
             destroyed=self.destroyed + other.destroyed,
             forgotten=self.forgotten + other.forgotten,
             problems=self.problems + other.problems,
+            missing=self.missing + other.missing,
             vanished=self.vanished + other.vanished,
             follow_up=self.follow_up | other.follow_up,
         )

@@ -44,8 +44,8 @@ def test_every_key_is_told() -> None:
 def test_the_public_names_are_told_and_kept() -> None:
     told = set(re.findall(r"`(\w+)`", "".join(re.findall(r"^\|(.*?)\|", PARTS["Writing your own"], re.MULTILINE))))
     assert told == {
-        "BuildContext", "ListsOnce", "MayNotList", "Probe", "Provisioner", "Resource", "RestsWithHost", "WorkspaceSpec",
-        "refuse_claimed",
+        "BuildContext", "ListsOnce", "MayNotList", "MayNotProbe", "Probe", "Provisioner", "Resource", "RestsWithHost",
+        "WorkspaceSpec", "refuse_claimed",
     }  # fmt: skip
     assert told <= set(prebuild_tasks.provisioners.__all__)
     assert all(hasattr(prebuild_tasks.provisioners, name) for name in prebuild_tasks.provisioners.__all__)
@@ -65,3 +65,8 @@ def test_the_examples_are_accepted(settings: Settings, file: str) -> None:
 @pytest.mark.parametrize("example", ["command-kubernetes", "command-shell", "command-terraform"])
 def test_the_scripts_are_shell(example: str) -> None:
     subprocess.run(["sh", "-n", ROOT / "examples" / example / "workspace.sh"], check=True)
+
+
+def test_the_page_shows_the_script_for_kubernetes() -> None:
+    script = (ROOT / "examples" / "command-kubernetes" / "workspace.sh").read_text()
+    assert script in blocks("sh", PARTS["command"])

@@ -41,8 +41,8 @@ def probe(database: Database, settings: Settings, host: str = "") -> HealthResul
 
 
 def remove_behind_its_back(settings: Settings, workspace_id: str) -> None:
-    [path] = settings.data_dir.glob(f"simulated/*/{workspace_id}.json")
-    path.unlink()
+    for path in settings.data_dir.glob(f"simulated/*/{workspace_id}.json"):
+        path.unlink()
 
 
 def test_what_is_gone_is_replaced_at_the_first_look(
@@ -110,7 +110,7 @@ def test_a_flapping_pool_backs_off(database: Database, settings: Settings, runne
     declare_simulated(database, settings, 2)
     fill_really(database, settings, runner)
     created = []
-    for _ in range(4):
+    for _ in range(6):
         for row in workspaces(database, m.Workspace.transition == Transition.START):
             remove_behind_its_back(settings, row.id)
         jump(database, INTERVAL)
@@ -118,7 +118,7 @@ def test_a_flapping_pool_backs_off(database: Database, settings: Settings, runne
         result = turn(database, settings)
         created.append((result.created, result.reason))
         build_all(database, runner)
-    assert created[0] == (2, None), "one pool's worth is replaced at once"
+    assert created[:2] == [(1, None), (1, None)], "one pool's worth is replaced without a wait, one after the other"
     assert ("backoff") in [reason for _, reason in created]
     with database.read() as connection:
         preset = connection.execute(select(m.Preset)).one()

@@ -25,7 +25,7 @@ def declare(database: Database, settings: Settings, config: dict[str, object]) -
 
 
 def test_a_list_is_asked_once(database: Database, settings: Settings, tmp_path: Path) -> None:
-    listing = f"cat >> {tmp_path}/asked; echo >> {tmp_path}/asked"
+    listing = f"cat >> {tmp_path}/asked; echo >> {tmp_path}/asked; echo []"
     for number in range(5):
         declare(database, settings, {"start": f"echo version {number}", "list": listing, "settings": {"region": "eu"}})
     declare(database, settings, {"start": "true", "list": listing, "settings": {"region": "us"}})

@@ -12,8 +12,8 @@ from typing import ClassVar
 from psutil import Process
 
 from prebuild_tasks.config import Settings
-from prebuild_tasks.errors import ProvisionerError
-from prebuild_tasks.provisioners.command.call import call, mapping, resource, resources, text
+from prebuild_tasks.errors import CannotAskError, ProvisionerError
+from prebuild_tasks.provisioners.command.call import NoAnswerError, call, mapping, resource, resources, text
 from prebuild_tasks.provisioners.command.config import check, parse
 from prebuild_tasks.provisioners.command.home import clear_abandoned
 from prebuild_tasks.provisioners.port import BuildContext, Probe, Resource, WorkspaceSpec
@@ -47,11 +47,14 @@ class CommandProvisioner:
         processes.end(_runs_of(spec, below=spec.attempt), pause=context.wait)
         answer = mapping("start", self._run("start", config.start, spec, context, config.timeout))
         # `start` does not decide which workspace it is, nor whether it is claimed.
-        own = {"workspace_id": spec.workspace_id, "claimed": False}
+        own = {"workspace_id": spec.workspace_id, "claimed": False, "owner": ""}
         return resource("start", {**answer, **own}, spec.installation)
 
     def probe(self, spec: WorkspaceSpec) -> Probe:
-        """Run `probe`: exit code 0 means ready unless the answer says otherwise."""
+        """Run `probe`: exit code 0 means ready unless the answer says otherwise.
+
+        Exit code 4 raises CannotAskError. One that takes too long, or whose answer is not understood, decides nothing.
+        """
         config = parse(spec.config)
         if config.probe is None:
             return Probe(ready=True)
@@ -59,6 +62,10 @@ class CommandProvisioner:
         try:
             answer = mapping("probe", self._run("probe", config.probe, spec, None, timeout))
             message = text("probe", answer, "message")
+        except CannotAskError:
+            raise
+        except NoAnswerError as error:
+            return Probe(ready=False, message=error.message, unknown=True)
         except ProvisionerError as error:
             return Probe(ready=False, message=error.message)
         return Probe(
@@ -85,6 +92,10 @@ class CommandProvisioner:
         context.check()
         processes.end(_runs_of(spec), pause=context.wait)
         self._run("delete", config.delete, spec, context, config.timeout)
+
+    def probes(self, config: Mapping[str, object]) -> bool:
+        """Return whether the config has a `probe`."""
+        return parse(config).probe is not None
 
     def lists(self, config: Mapping[str, object]) -> bool:
         """Return whether the config has a `list`."""

@@ -6,7 +6,7 @@ import json
 import re
 from collections.abc import Mapping
 
-from prebuild_tasks.errors import BuildStoppedError, CannotBuildError, ProvisionerError
+from prebuild_tasks.errors import BuildStoppedError, CannotAskError, CannotBuildError, ProvisionerError
 from prebuild_tasks.provisioners.command.home import CALL, call_directory
 from prebuild_tasks.provisioners.port import BuildContext, Resource
 from prebuild_tasks.provisioners.shared.config import Command, argv_of
@@ -16,7 +16,13 @@ from prebuild_tasks.provisioners.shared.run import run
 
 ANSWER_LIMIT = 1 << 20
 """The most bytes on standard output."""
-_CANNOT_BUILD, _SUPERSEDED = 2, 3
+_CANNOT_BUILD, _SUPERSEDED, _CANNOT_ASK = 2, 3, 4
+
+
+class NoAnswerError(ProvisionerError):
+    """The executable did not answer in time, or its answer cannot be understood."""
+
+
 _UNSTORABLE = re.compile("[\\0\\ud800-\\udfff]")
 
 
@@ -45,7 +51,9 @@ def call(
     Raises:
         CannotBuildError: For exit code 2.
         BuildStoppedError: For exit code 3.
-        ProvisionerError: For any other failure, a timeout, and an answer that is not JSON.
+        CannotAskError: For exit code 4.
+        NoAnswerError: For a timeout, and an answer that is not JSON.
+        ProvisionerError: For any other failure.
     """
     dialogue = Dialogue(json.dumps(question).encode(), ANSWER_LIMIT)
     with call_directory() as place:
@@ -55,28 +63,30 @@ def call(
                 context=context, timeout=timeout, dialogue=dialogue,
             )  # fmt: skip
         except TimeoutError:
-            raise ProvisionerError(f"{name} did not end within {timeout:g} s") from None
+            raise NoAnswerError(f"{name} did not end within {timeout:g} s") from None
     if code:
         raise _failure(name, code, output)
     return _read(name, dialogue.answer)
 
 
 def mapping(name: str, answer: object) -> dict[str, object]:
-    """Return the answer as an object; empty when nothing was printed. Raises ProvisionerError for other JSON."""
+    """Return the answer as an object; empty when nothing was printed. Raises NoAnswerError for other JSON."""
     if answer is None:
         return {}
     if not isinstance(answer, dict):
-        raise ProvisionerError(f"{name} must print a JSON object, not {type(answer).__name__}")
+        raise NoAnswerError(f"{name} must print a JSON object, not {type(answer).__name__}")
     return answer
 
 
 def resource(name: str, answer: Mapping[str, object], installation: str) -> Resource:
     """Return the answer as a resource, whose id is the workspace's by default. Raises ProvisionerError."""
-    texts = {key: text(name, answer, key) for key in ("workspace_id", "resource_id", "url", "directory")}
+    texts = {key: text(name, answer, key) for key in ("workspace_id", "resource_id", "url", "directory", "owner")}
     if not texts["workspace_id"]:
         raise ProvisionerError(f"{name}: workspace_id must be a string")
     texts["resource_id"] = texts["resource_id"] or texts["workspace_id"]
-    return Resource(**texts, installation=installation, claimed=bool(answer.get("claimed", False)))
+    texts["owner"] = texts["owner"][:100]
+    claimed = bool(answer.get("claimed", False)) or bool(texts["owner"])
+    return Resource(**texts, installation=installation, claimed=claimed)
 
 
 def text(name: str, answer: Mapping[str, object], key: str) -> str:
@@ -91,8 +101,10 @@ def text(name: str, answer: Mapping[str, object], key: str) -> str:
 
 
 def resources(answer: object, installation: str) -> list[Resource]:
-    """Return the answer of `list`. Raises ProvisionerError."""
-    items = [] if answer is None else answer
+    """Return the answer of `list`. Raises CannotAskError when it printed nothing, else ProvisionerError."""
+    if answer is None:
+        raise CannotAskError("list printed nothing, so it is unknown what there is; a list without resources is []")
+    items = answer
     if not isinstance(items, list):
         raise ProvisionerError(f"list must print a JSON array, not {type(items).__name__}")
     return [resource("list", mapping("list", item), installation) for item in items]
@@ -104,6 +116,8 @@ def _failure(name: str, code: int, output: str) -> ProvisionerError:
         return CannotBuildError(f"{name}: {message}")
     if code == _SUPERSEDED:
         return BuildStoppedError(f"{name}: {message}", reason="lost")
+    if code == _CANNOT_ASK:
+        return CannotAskError(f"{name}: {message}")
     how = f"exited with {code}" if code > 0 else f"was ended by signal {-code}"
     return ProvisionerError(f"{name} {how}: {message}")
 
@@ -116,4 +130,4 @@ def _read(name: str, answer: bytearray) -> object:
         value: object = json.loads(printed)
         return value
     except (ValueError, RecursionError) as error:
-        raise ProvisionerError(f"{name} must print JSON, or nothing, on standard output: {error}") from None
+        raise NoAnswerError(f"{name} must print JSON, or nothing, on standard output: {error}") from None

@@ -157,4 +157,5 @@ class DockerProvisioner:
             directory=container.directory,
             installation=container.installation,
             claimed=container.is_claimed,
+            owner=container.owner,
         )

@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 from weakref import WeakSet
 
 from prebuild_tasks.clock import monotonic
-from prebuild_tasks.errors import BuildStoppedError, ProvisionerError
+from prebuild_tasks.errors import BuildStoppedError, CannotAskError, ProvisionerError
 from prebuild_tasks.provisioners.port import BuildContext
 
 if TYPE_CHECKING:
@@ -78,7 +78,7 @@ def _close_responses(answers: Iterable[Response]) -> None:
 
 @contextmanager
 def engine_errors() -> Iterator[None]:
-    """Raise ProvisionerError for errors of the engine and of the connection to it."""
+    """Raise ProvisionerError for errors of the engine, and CannotAskError for those of the connection to it."""
     import requests
     import urllib3
     from docker.errors import APIError, DockerException
@@ -89,7 +89,7 @@ def engine_errors() -> Iterator[None]:
         raise ProvisionerError(message_of(error)) from error
     except (DockerException, requests.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
         where = os.environ.get("DOCKER_HOST") or "its default socket"
-        raise ProvisionerError(
+        raise CannotAskError(
             f"the container engine at {where} does not answer: {_innermost(error)}",
             hint="start it, or set DOCKER_HOST to its address",
         ) from error

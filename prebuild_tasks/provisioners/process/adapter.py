@@ -249,6 +249,7 @@ class ProcessProvisioner:
             directory=str(workspace.attempt_directory(state.attempt)) if state else "",
             installation=workspace.installation(),
             claimed=workspace.is_claimed(),
+            owner=workspace.claim_marker().owner,
         )
 
 

@@ -186,6 +186,7 @@ class SimulatedProvisioner:
             url=f"simulated://{workspace_id}",
             installation=state.installation,
             claimed=bool(state.claimed_by),
+            owner=state.claimed_by,
         )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 
+from prebuild_tasks.errors import CannotAskError
 from prebuild_tasks.model.vocabulary import NEVER_READY_CODE, PresetStatus
 from prebuild_tasks.reconcile.rules.limits import LimitReason
 
@@ -24,6 +25,8 @@ class Reason(StrEnum):
     """No builds worker is running, so builds stay pending."""
     TICK_STALE = "tick_stale"
     """The last tick is too long ago: no scheduler is running, or ticks are not carried out."""
+    PROVISIONER_UNREACHABLE = CannotAskError.code
+    """Its provisioner could not be asked, so its starts are held, and tried again and again."""
     LOST_TURNS = "lost_turns"
     """The last turns for this pool crashed their worker, so it rests."""
     BACKOFF = "backoff"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from prebuild_tasks.errors import CannotAskError
 from prebuild_tasks.model.vocabulary import NEVER_READY_CODE, PresetStatus
 from prebuild_tasks.reconcile.rules.next_turn import NextTurn
 from prebuild_tasks.reconcile.rules.reasons import Reason
@@ -30,7 +31,7 @@ def why_short(wanted: Wanted, turn: NextTurn, workers: WorkerAvailability, failu
         wanted: What the pool wants.
         turn: Its next turn.
         workers: The processes that are running.
-        failure: The error code of the pool's last start; None: it did not fail.
+        failure: The error code of the pool's last start, or of one that is held; None: it did not fail.
     """
     pool, create = wanted.pool, wanted.turn.create
     if not is_active(pool.preset):
@@ -47,6 +48,8 @@ def why_short(wanted: Wanted, turn: NextTurn, workers: WorkerAvailability, failu
         return Reason.NO_BUILDS_WORKER
     if create and not workers.scheduler:
         return Reason.TICK_STALE
+    if failure == CannotAskError.code:
+        return Reason.PROVISIONER_UNREACHABLE
     if create and turn.reason and not turn.does.create:
         return turn.reason
     if failure is not None:

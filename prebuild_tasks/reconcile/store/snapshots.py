@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, Row, Select, and_, case, exists, func, null, or_, select
+from sqlalchemy import ColumnElement, Connection, Row, Select, and_, case, exists, func, literal, null, or_, select
 
 from prebuild_tasks.db.engine import Database
 from prebuild_tasks.db.rows import values_by_name
+from prebuild_tasks.errors import CannotAskError
 from prebuild_tasks.model.names import PresetRef
 from prebuild_tasks.model.vocabulary import BuildStatus, Preset, PresetStatus, Schedule, Transition
 from prebuild_tasks.reconcile.rules.model import Counts, GlobalSnapshot, PresetCounts
@@ -26,6 +27,7 @@ from prebuild_tasks.reconcile.store.expiry import is_expired_sql, is_past_half_t
 from prebuild_tasks.schema import tables as m
 from prebuild_tasks.schema.conditions import (
     IN_PROGRESS,
+    IS_HELD,
     IS_LIVE_PREBUILD,
     IS_RUNNING,
     IS_START,
@@ -53,7 +55,7 @@ class PoolRow(NamedTuple):
     last_error: str
     failures_in_row: int
     failure: str | None
-    """The error code of its last start; None: it did not fail."""
+    """The error code of its last start, or of one that is held; None: it did not fail."""
     paused: StoredPause | None
     paused_everything: bool
     """Whether the whole installation is paused."""
@@ -156,7 +158,7 @@ def _pool(
         status_reason=row.status_reason,
         last_error=row.last_error,
         failures_in_row=preset.failures_in_row,
-        failure=(row.failure or "") if preset.failures_in_row else None,
+        failure=(row.failure or "") if preset.failures_in_row or row.failure else None,
         paused=next((p for p in (everything, preset.declared.paused) if pause_holds(p, now)), None),
         paused_everything=pause_holds(everything, now),
         rolling=preset.replace_strategy == ROLLING,
@@ -248,7 +250,11 @@ def _read_presets(
 
 
 def _failure() -> ColumnElement[str]:
-    """Build the error code of a preset's last failed start; NULL, without a search, if the last one did not fail."""
+    """Build the error code of a preset's held start, or else of its last one; NULL if that did not fail.
+
+    Only starts that failed are searched for; those that are held have an index of their own.
+    """
+    held = exists().where(m.Build.preset_id == m.Preset.id, IS_HELD, is_pool_start_sql())
     last = (
         select(m.Build.error_code)
         .where(m.Build.preset_id == m.Preset.id, is_pool_start_sql(), m.Build.status == BuildStatus.FAILED)
@@ -256,7 +262,8 @@ def _failure() -> ColumnElement[str]:
         .limit(1)
         .scalar_subquery()
     )
-    return case((m.Preset.failures_in_row > 0, last), else_=null()).label("failure")
+    of_held = (held, literal(CannotAskError.code))
+    return case(of_held, (m.Preset.failures_in_row > 0, last), else_=null()).label("failure")
 
 
 def _counts(connection: Connection, now: datetime, *conditions: ColumnElement[bool]) -> dict[int, Counts]:

@@ -7,15 +7,14 @@ there are more strays than a few, none is removed before a person confirms it.
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
-from datetime import datetime, timedelta
+from collections.abc import Mapping, Sequence
 
 import structlog
 from sqlalchemy import Connection, delete, select, update
 
 from prebuild_tasks.config import Settings
 from prebuild_tasks.db.engine import Database
-from prebuild_tasks.errors import BusyError, PrebuildError
+from prebuild_tasks.errors import PrebuildError
 from prebuild_tasks.model.records import changed_fields
 from prebuild_tasks.model.vocabulary import PREBUILDS_OWNER, RECONCILER
 from prebuild_tasks.provisioners import (
@@ -23,15 +22,15 @@ from prebuild_tasks.provisioners import (
     Provisioners,
     Resource,
     WorkspaceSpec,
-    is_listed,
 )
 from prebuild_tasks.schema import tables as m
-from prebuild_tasks.schema.conditions import IS_CLAIMABLE, IS_LIVE_PREBUILD, VERSION_OF_PRESET, installation_id
+from prebuild_tasks.schema.conditions import IS_LIVE_PREBUILD, installation_id
 from prebuild_tasks.schema.history import add_history
-from prebuild_tasks.upkeep.probes import take_out
+from prebuild_tasks.upkeep.lost_prebuilds import replace_lost
 from prebuild_tasks.upkeep.rules import possible_ids, too_many
 from prebuild_tasks.upkeep.strays import store
-from prebuild_tasks.upkeep.strays.listing import ListedResource, list_resources, read_configs
+from prebuild_tasks.upkeep.strays.listing import ListedResource, Listing, list_resources, read_configs
+from prebuild_tasks.upkeep.strays.unlisted import Listed, doubt_unlisted, note_unanswered
 from prebuild_tasks.upkeep.types import StrayReport, StrayResult
 from prebuild_tasks.workspaces import FollowUp
 
@@ -66,31 +65,46 @@ def sweep_resources(
     for name in sorted(configs):
         try:
             adapter = provisioners.get(name)
-            if not adapter.local and not shared:
-                continue
-            with database.read() as connection:
-                asked = database.now(connection)
-            listing = list_resources(adapter, installation, configs[name])
         except PrebuildError as error:
             result |= StrayResult(problems=(f"{name}: {error.message}",))
             continue
-        except Exception as error:  # an adapter's bug must not end the sweep of the others
-            log.exception("list_crashed", provisioner=name)
-            result |= StrayResult(problems=(f"{name}: {error}",))
-            continue
-        result |= _compare(database, settings, name, adapter, listing)
-        listed = {item.resource.workspace_id for item in listing}
-        result |= _replace_vanished(database, settings, name, adapter, listed, asked)
+        if adapter.local or shared:
+            result |= _sweep_one(database, settings, provisioners, (name, adapter), (installation, configs[name]))
+    follow_up = replace_lost(database, settings)
+    result |= StrayResult(vanished=len(follow_up.builds), follow_up=follow_up)
     if (report := result.report()) != StrayReport():
         log.info("resources_swept", **changed_fields(report))
     return result
 
 
-def _compare(
-    database: Database, settings: Settings, name: str, adapter: Provisioner, listing: Sequence[ListedResource]
+def _sweep_one(
+    database: Database,
+    settings: Settings,
+    provisioners: Provisioners,
+    named: tuple[str, Provisioner],
+    lists: tuple[str, Sequence[Mapping[str, object]]],
 ) -> StrayResult:
+    """Compare the resources that one provisioner lists. `lists` has the installation and all versions' configs."""
+    name, adapter = named
+    host = settings.host if adapter.local else ""
+    with database.read() as connection:
+        asked = database.now(connection)
+    try:
+        listing = list_resources(adapter, *lists)
+    except PrebuildError as error:
+        listing = Listing((), (error.message,), tuple(lists[1]))
+    except Exception as error:  # an adapter's bug must not end the sweep of the others
+        log.exception("list_crashed", provisioner=name)
+        listing = Listing((), (str(error),), tuple(lists[1]))
+    note_unanswered(database, name, host, "; ".join(listing.problems))
+    result = StrayResult(problems=tuple(f"{name}: {problem}" for problem in listing.problems))
+    result |= _compare(database, settings, name, adapter, listing)
+    return result | doubt_unlisted(database, settings, provisioners, Listed(name, host, adapter, listing, asked))
+
+
+def _compare(database: Database, settings: Settings, name: str, adapter: Provisioner, listing: Listing) -> StrayResult:
     """Store the strays among the listed resources, and destroy those that are due."""
-    resources = [item.resource for item in listing]
+    resources = [item.resource for item in listing.resources]
     host = settings.host if adapter.local else ""
     with database.read() as connection:
         known = _known(connection, [resource.workspace_id for resource in resources])
@@ -100,6 +114,8 @@ def _compare(
     held_back = too_many(unclaimed, len(resources))
     with database.write() as connection:
         now = database.now(connection)
+        if not listing.unread:
+            store.forget_unlisted(connection, name, host, unknown)
         confirmed = store.remember(connection, name, host, unknown, now, held_back=held_back)
         due = store.due(connection, settings, name, host, now, confirmed_only=held_back)
     result |= StrayResult(
@@ -108,7 +124,7 @@ def _compare(
         claimed=len(unknown) - unclaimed,
         waiting=unclaimed - len(confirmed) if held_back else 0,
     )
-    by_id = {item.resource.workspace_id: item for item in listing}
+    by_id = {item.resource.workspace_id: item for item in listing.resources}
     for workspace_id in due:
         if workspace_id in unknown:
             result |= _destroy(database, adapter, name, by_id[workspace_id])
@@ -171,43 +187,6 @@ def _destroy(database: Database, adapter: Provisioner, name: str, listed: Listed
             delete(m.Stray).where(m.Stray.provisioner == name, m.Stray.workspace_id == item.workspace_id)
         )
     return StrayResult(destroyed=1)
-
-
-def _replace_vanished(
-    database: Database,
-    settings: Settings,
-    name: str,
-    adapter: Provisioner,
-    listed: set[str],
-    asked: datetime,
-) -> StrayResult:
-    """Replace prebuilds that their provisioner does not list. Claimed workspaces are left alone.
-
-    Only prebuilds that were ready for `stray_grace` before the listing at `asked` count, because a list may lag. Probes
-    notice a missing prebuild sooner, if the provisioner has them.
-    """
-    with database.read() as connection:
-        rows = connection.execute(
-            select(m.Workspace.id, m.Workspace.preset_id, m.TemplateVersion.config)
-            .join(m.Preset, m.Preset.id == m.Workspace.preset_id)
-            .join(*VERSION_OF_PRESET)
-            .where(
-                IS_CLAIMABLE,
-                m.TemplateVersion.provisioner == name,
-                m.Workspace.host == (settings.host if adapter.local else ""),
-                m.Workspace.ready_at < asked - timedelta(seconds=settings.stray_grace),
-            )
-        ).all()
-    result = StrayResult()
-    for row in rows:
-        if row.id in listed or not is_listed(adapter, row.config):
-            continue
-        try:
-            follow_up = take_out(database, row.id, row.preset_id, f"{name} no longer lists it")
-        except BusyError:
-            continue  # the next sweep of resources tries again
-        result |= StrayResult(vanished=1 if follow_up else 0, follow_up=follow_up)
-    return result
 
 
 def _forget_claimed(database: Database, resources: Sequence[Resource]) -> StrayResult:

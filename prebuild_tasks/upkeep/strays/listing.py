@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection, select
 
-from prebuild_tasks.provisioners import ListsOnce, MayNotList, Provisioner, Resource
+from prebuild_tasks.errors import ProvisionerError
+from prebuild_tasks.provisioners import ListsOnce, MayNotList, Provisioner, Resource, is_listed
 from prebuild_tasks.schema import tables as m
 
 
@@ -28,17 +29,49 @@ def read_configs(connection: Connection) -> dict[str, list[Mapping[str, object]]
     return configs
 
 
-def list_resources(
-    adapter: Provisioner, installation: str, configs: Sequence[Mapping[str, object]]
-) -> list[ListedResource]:
-    """List the installation's resources of a provisioner. Raises the adapter's errors."""
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """What a provisioner lists."""
+
+    resources: Sequence[ListedResource]
+    problems: tuple[str, ...] = ()
+    """Why some of its lists could not be read."""
+    unread: tuple[Mapping[str, object], ...] = ()
+    """The configs of those lists."""
+
+    @property
+    def ids(self) -> set[str]:
+        """The workspace ids of the listed resources."""
+        return {item.resource.workspace_id for item in self.resources}
+
+    def covers(self, adapter: Provisioner, config: Mapping[str, object]) -> bool:
+        """Return whether a workspace of this config would be among the resources if it existed."""
+        if not is_listed(adapter, config):
+            return False
+        if isinstance(adapter, ListsOnce):
+            key = adapter.list_key(config)
+            return all(adapter.list_key(item) != key for item in self.unread)
+        return config not in self.unread
+
+
+def list_resources(adapter: Provisioner, installation: str, configs: Sequence[Mapping[str, object]]) -> Listing:
+    """List the installation's resources of a provisioner, and say which lists could not be read.
+
+    Raises the errors of an adapter that has a single list, and those that an adapter should not raise.
+    """
     if not isinstance(adapter, MayNotList):
-        return [ListedResource(resource, configs[0]) for resource in adapter.list(installation, configs)]
+        return Listing([ListedResource(resource, configs[0]) for resource in adapter.list(installation, configs)])
     resources: dict[str, ListedResource] = {}
+    problems: list[str] = []
+    unread: list[Mapping[str, object]] = []
     for config in _with_different_lists(adapter, configs) if isinstance(adapter, ListsOnce) else configs:
-        for resource in adapter.list(installation, [config]):
-            resources.setdefault(resource.workspace_id, ListedResource(resource, config))
-    return list(resources.values())
+        try:
+            for resource in list(adapter.list(installation, [config])):
+                resources.setdefault(resource.workspace_id, ListedResource(resource, config))
+        except ProvisionerError as error:
+            problems.append(error.message)
+            unread.append(config)
+    return Listing(list(resources.values()), tuple(dict.fromkeys(problems)), tuple(unread))
 
 
 def _with_different_lists(

@@ -16,6 +16,7 @@ from prebuild_tasks.schema import tables as m
 from prebuild_tasks.schema.history import add_history
 from prebuild_tasks.schema.row_locks import for_no_key_update
 from prebuild_tasks.upkeep.rules import StrayState, stray_state
+from prebuild_tasks.upkeep.strays.unlisted import confirm_missing, count_waiting
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,15 +35,18 @@ class StrayView:
 
 
 def confirm(database: Database, *, actor: str) -> int:
-    """Confirm the removal of all waiting strays, and return their number."""
+    """Confirm the removal of all waiting strays, and that the missing prebuilds are lost. Return their number."""
     with database.write() as connection:
         is_open = m.Stray.waiting.is_(True), m.Stray.confirmed_by == ""
         _lock(connection, *is_open)
         changed = connection.execute(update(m.Stray).where(*is_open).values(confirmed_by=actor))
+        now = database.now(connection)
+        missing = confirm_missing(connection, now)
         if changed.rowcount:
-            now = database.now(connection)
             add_history(connection, "sweep_confirmed", now=now, actor=actor, reason=f"{changed.rowcount} resources")
-    return changed.rowcount
+        if missing:
+            add_history(connection, "loss_confirmed", now=now, actor=actor, reason=f"{missing} prebuilds")
+    return changed.rowcount + missing
 
 
 def list_strays(database: Database) -> list[StrayView]:
@@ -63,10 +67,10 @@ def list_strays(database: Database) -> list[StrayView]:
 
 
 def waiting(database: Database) -> int:
-    """Count the strays that wait for a confirmation."""
+    """Count the strays and the missing prebuilds that wait for a confirmation."""
     with database.read() as connection:
         query = select(func.count()).where(m.Stray.waiting.is_(True), m.Stray.confirmed_by == "")
-        return connection.execute(query).scalar_one()
+        return connection.execute(query).scalar_one() + count_waiting(connection)
 
 
 def stray_state_sql() -> ColumnElement[str]:
@@ -75,10 +79,17 @@ def stray_state_sql() -> ColumnElement[str]:
     return case((m.Stray.claimed, StrayState.CLAIMED.value), (m.Stray.waiting, confirmed), else_=StrayState.GRACE.value)
 
 
+def forget_unlisted(connection: Connection, name: str, host: str, unknown: Mapping[str, Resource]) -> None:
+    """Delete the strays that a provisioner no longer lists on a host. `unknown` are those that it does list."""
+    of_listing = (m.Stray.provisioner == name, m.Stray.host == host)
+    _lock(connection, *of_listing)
+    connection.execute(delete(m.Stray).where(*of_listing, m.Stray.workspace_id.not_in(list(unknown))))
+
+
 def remember(
     connection: Connection, name: str, host: str, unknown: Mapping[str, Resource], now: datetime, *, held_back: bool
 ) -> list[str]:
-    """Store the strays that a provisioner lists on a host, and delete those that it no longer lists.
+    """Store the strays that a provisioner lists on a host.
 
     `unknown` are the listed strays by workspace id. With `held_back` they wait for a confirmation. Return the workspace
     ids of those whose removal is confirmed.
@@ -86,7 +97,6 @@ def remember(
     table = m.Stray
     of_listing = (table.provisioner == name, table.host == host)
     _lock(connection, *of_listing)
-    connection.execute(delete(table).where(*of_listing, table.workspace_id.not_in(list(unknown))))
     for _, item in sorted(unknown.items()):
         waits = held_back and not item.claimed
         insert = conflict_insert(connection, table).values(

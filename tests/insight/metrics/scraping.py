@@ -18,7 +18,7 @@ from prebuild_tasks.insight.metrics.catalog import METRICS
 from prebuild_tasks.insight.metrics.exporter import Exporter, render
 from prebuild_tasks.model.vocabulary import BuildStatus
 from prebuild_tasks.schema import tables as m
-from prebuild_tasks.upkeep.probes import take_out
+from prebuild_tasks.upkeep.lost_prebuilds import take_out
 from tests.support.builders import PRESET, declare, fill, finish_builds, preset_id, turn, workspaces
 
 DAY = 86400.0
@@ -64,7 +64,8 @@ def live_a_little(database: Database, settings: Settings) -> None:
         claim(database, ClaimRequest("ada", [PRESET]))
     finish_builds(database)
     [ill, *_] = workspaces(database, m.Workspace.owner == "prebuilds", m.Workspace.status == BuildStatus.SUCCEEDED)
-    take_out(database, ill.id, preset_id(database), "it does not answer")
+    with database.write() as connection:
+        take_out(connection, preset_id(database), {ill.id: "it does not answer"}, database.now(connection))
     finish_builds(database)
     with database.write() as connection:
         connection.execute(update(m.Preset).values(desired=0))
