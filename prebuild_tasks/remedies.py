@@ -67,6 +67,8 @@ class RemedyKind(StrEnum):
     APPLY_AS_SOURCE = "apply_as_source"
     """Subject: the source that declares the template. Or that source drops it first, and prunes."""
     CONFIRM_DELETION = "confirm_deletion"
+    CONFIRM_LOSS = "confirm_loss"
+    """What waits for a confirmation: strays to be removed, and missing prebuilds to be replaced."""
     CORRECT_PERIOD = "begin_the_period_before_its_end_and_not_in_the_future"
 
 
@@ -125,6 +127,7 @@ _SENTENCES: Mapping[RemedyKind, str] = {
     RemedyKind.NEW_REQUEST: "make a new request id",
     RemedyKind.APPLY_AS_SOURCE: "apply as source {subject}, or remove it from that source's file and prune there",
     RemedyKind.CONFIRM_DELETION: "confirm the deletion, if it is intended",
+    RemedyKind.CONFIRM_LOSS: "confirm the sweep",
     RemedyKind.CORRECT_PERIOD: "begin the period before its end, and not in the future",
 }
 """What each remedy is, without a word of any face."""

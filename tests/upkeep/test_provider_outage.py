@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -15,24 +14,26 @@ from prebuild_tasks.claims.types import ClaimRequest
 from prebuild_tasks.config import Settings
 from prebuild_tasks.db.engine import Database
 from prebuild_tasks.errors import CannotAskError
+from prebuild_tasks.insight.doctor.facts import Examination
+from prebuild_tasks.insight.doctor.rules import diagnose
+from prebuild_tasks.insight.doctor.silences import read_silences
+from prebuild_tasks.insight.explain.gather import explain_preset
 from prebuild_tasks.insight.invariants import audit
 from prebuild_tasks.model.vocabulary import BuildStatus, PresetStatus, Transition
 from prebuild_tasks.pools.declare import apply
 from prebuild_tasks.pools.options import ApplyOptions
 from prebuild_tasks.provisioners import Probe, Provisioners
+from prebuild_tasks.reconcile.rules.reasons import Reason
 from prebuild_tasks.schema import tables as m
 from prebuild_tasks.upkeep.lost_prebuilds import replace_lost
 from prebuild_tasks.upkeep.probes import probe_prebuilds
-from prebuild_tasks.upkeep.rules import Doubts, may_lose, outstanding
 from prebuild_tasks.upkeep.strays.compare import sweep_resources
 from prebuild_tasks.upkeep.strays.store import confirm, waiting
 from prebuild_tasks.upkeep.types import StrayResult
-from tests.support.builders import PRESET, build_all, fill_really, jump, turn, workspaces
+from tests.support.builders import PRESET, build_all, fill_really, jump, staffed, turn, workspaces
 from tests.support.pool_files import load_text
 
-NOW = datetime(2026, 3, 29, tzinfo=UTC)
 GRACE = 601.0
-SECOND = timedelta(seconds=1)
 SCRIPT = """
 case $1 in
 start) touch "$PLACE/$PREBUILD_WORKSPACE_ID"; [ ! -e "$PLACE/away" ] || exit 4 ;;
@@ -86,6 +87,25 @@ def ready(database: Database) -> set[str]:
     return {row.id for row in rows if row.status is BuildStatus.SUCCEEDED}
 
 
+TOLD = {
+    "away": ("6 prebuilds could not be probed since", "the provisioner command could not be asked since"),
+    "silent": ("a list of its provisioner could not be read since", "list printed nothing"),
+    "flap": ("6 prebuilds missing from its provisioner's list", ""),
+}
+
+
+def told_by(database: Database, settings: Settings) -> dict[str, str]:
+    """Return what explain and doctor say."""
+    links = explain_preset(database, settings, None, PRESET).explanation.chain
+    with database.read() as connection:
+        silences = read_silences(connection)
+    findings = diagnose(Examination((), "", silences=silences))
+    return {
+        "explain": "\n".join(link.sentence for link in links),
+        "doctor": "\n".join(finding.sentence for finding in findings),
+    }
+
+
 @pytest.mark.parametrize("trouble", ["away", "silent", "flap"])
 def test_a_hiccup_takes_nothing_out(
     database: Database, settings: Settings, runner: BuildRunner, place: Path, trouble: str
@@ -98,6 +118,9 @@ def test_a_hiccup_takes_nothing_out(
         jump(database, GRACE)
         assert look(database, settings).vanished == 0
         assert probe(database, settings) == 0
+    told = told_by(database, settings)
+    assert TOLD[trouble][0] in told["explain"]
+    assert TOLD[trouble][1] in told["doctor"]
     (place / trouble).unlink()
     jump(database, GRACE)
     assert (look(database, settings).missing, probe(database, settings)) == (0, 0)
@@ -141,6 +164,7 @@ def test_where_no_probe_can_tell_a_person_confirms(
         assert look(database, settings).vanished == 0
         jump(database, GRACE)
     assert waiting(database) == 6
+    assert "no probe can tell, and 6 wait for a confirmation" in told_by(database, settings)["explain"]
     assert confirm(database, actor="ada") == 6
     assert waiting(database) == 0
     for _ in range(3):
@@ -207,6 +231,9 @@ def test_builds_are_held_and_count_as_no_failure(
     assert (preset.failures_in_row, preset.status) == (0, PresetStatus.HEALTHY)
     assert events.count("start_held") == 3, "told once for each"
     assert turn(database, settings).created == 0
+    staffed(database, settings)
+    assert explain_preset(database, settings, None, PRESET).explanation.reason is Reason.PROVISIONER_UNREACHABLE
+    assert "3 builds on hold" in told_by(database, settings)["doctor"]
     (place / "away").unlink()
     assert build_all(database, runner) == 3
     assert len(ready(database)) == 3
@@ -242,44 +269,3 @@ def test_claims_prefer_what_answered(database: Database, settings: Settings, run
         assert probe(database, settings) == 0
     taken = [claim(database, ClaimRequest(f"o{number}", [PRESET])).answer.workspace_id for number in range(3)]
     assert taken == [middle, oldest, newest], "those in doubt are still better than a miss"
-
-
-@pytest.mark.parametrize(
-    ("answers", "lost_at"),
-    [
-        (["gone"], 0),
-        (["failing", "failing", "failing"], 2),
-        (["failing", "unknown", "failing", "failing"], 3),
-        (["failing", "failing", "ready", "failing", "failing"], None),
-        (["unknown"] * 9, None),
-    ],
-)
-def test_what_probes_say(answers: list[str], lost_at: int | None) -> None:
-    doubts = Doubts()
-    for number, kind in enumerate(answers):
-        told = Probe(ready=kind == "ready", gone=kind == "gone", unknown=kind == "unknown", message=kind)
-        doubts = doubts.after(told, NOW, failures_max=3, grace=GRACE * SECOND)
-        assert (doubts.condemned_at is not None) == (lost_at is not None and number >= lost_at)
-
-
-def test_gone_and_not_listed_takes_two_looks() -> None:
-    gone, doubts = Probe(ready=False, gone=True), Doubts(missing_since=NOW)
-    for seconds, is_lost in ((0, False), (300, False), (600, False), (601, True)):
-        doubts = doubts.after(gone, NOW + seconds * SECOND, failures_max=3, grace=GRACE * SECOND)
-        assert (doubts.condemned_at is not None) == is_lost
-    assert doubts.after(Probe(ready=True), NOW, failures_max=3, grace=GRACE * SECOND) == Doubts(missing_since=NOW)
-
-
-@pytest.mark.parametrize(
-    ("lost", "begun", "number"), [([], [], 0), ([1, 1, 1], [], 3), ([1, 1, 1], [2, 3], 1), ([5], [1, 2], 1)]
-)
-def test_what_is_not_replaced_yet(lost: list[int], begun: list[int], number: int) -> None:
-    assert outstanding([NOW + SECOND * at for at in lost], [NOW + SECOND * at for at in begun]) == number
-
-
-@pytest.mark.parametrize(
-    ("size", "surge", "missing", "unreplaced", "more"),
-    [(6, 1, 0, 0, 2), (6, 1, 2, 2, 0), (6, 1, 5, 0, 2), (6, 5, 2, 2, 3), (1, 0, 0, 0, 1), (2, 1, 1, 1, 0)],
-)
-def test_how_many_a_pool_may_lose(size: int, surge: int, missing: int, unreplaced: int, more: int) -> None:
-    assert may_lose(size=size, max_surge=surge, missing=missing, unreplaced=unreplaced) == more

@@ -31,6 +31,7 @@ from prebuild_tasks.insight.doctor.facts import (
     SchemaFact,
     Trouble,
 )
+from prebuild_tasks.insight.doctor.silences import read_silences
 from prebuild_tasks.messaging import BUILDS, CONTROL, connect, in_cluster_mode, refused
 from prebuild_tasks.model.names import PoolName
 from prebuild_tasks.provisioners import Ports, Provisioner, Provisioners
@@ -83,6 +84,7 @@ def examine(database: Database, settings: Settings, provisioners: Provisioners) 
             at = _workspaces_at(connection)
             zones = dict(_bad_timezones(connection))
             declared = _read_declared(connection)
+            silences = read_silences(connection)
     except PrebuildError as error:
         return replace(facts, database=_trouble(error))
     return replace(
@@ -92,6 +94,7 @@ def examine(database: Database, settings: Settings, provisioners: Provisioners) 
         bound_builds=bound,
         workspaces_at=at,
         bad_timezones=zones,
+        silences=silences,
         paused_by=str(paused.get("by", "somebody")) if paused and pause_holds(paused, now) else "",
         provisioners=list(_ask(declared, provisioners, may_list=_builds_on_this_host(life, settings))),
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 
 from prebuild_tasks.db.pooler import RoleDefaults
 from prebuild_tasks.fleet import Liveness
@@ -63,6 +64,28 @@ class ProvisionerFact:
 
 
 @dataclass(frozen=True, slots=True)
+class SilenceFact:
+    """What could not be asked of a provisioner, as the workers have stored it."""
+
+    provisioner: str
+    since: datetime | None = None
+    message: str = ""
+    probes: int = 0
+    """Prebuilds whose last probe was not answered."""
+    builds: int = 0
+    """Builds that are held."""
+    lists: int = 0
+    """Hosts on which its list could not be read."""
+    waiting: int = 0
+    """Missing prebuilds that wait for a confirmation."""
+
+    @property
+    def is_silent(self) -> bool:
+        """Whether something of it is not answered."""
+        return bool(self.probes or self.builds or self.lists)
+
+
+@dataclass(frozen=True, slots=True)
 class DiskFact:
     """The file system that holds servers, logs and workspaces on this machine."""
 
@@ -105,6 +128,7 @@ class Examination:
     bad_timezones: Mapping[PoolName, str] = field(default_factory=dict)
     """Timezones that cannot be loaded on this machine, by preset."""
     provisioners: Sequence[ProvisionerFact] = ()
+    silences: Sequence[SilenceFact] = ()
     disk: DiskFact | None = None
     short_ports: str = ""
     """The range of ports of this machine, if a port went to another workspace before its rest ended."""

@@ -49,6 +49,8 @@ class Symptom(StrEnum):
     TIMEZONE_UNKNOWN = "timezone_unknown"
     PROVISIONER_UNKNOWN = "provisioner_unknown"
     PROVISIONER_FAILS = "provisioner_fails"
+    PROVISIONER_UNREACHABLE = "provisioner_unreachable"
+    PREBUILDS_MISSING = "prebuilds_missing"
     DATA_DIR_UNWRITABLE = "data_dir_unwritable"
     DISK_FULL = "disk_full"
     PORTS_SHORT = "ports_short"
@@ -77,6 +79,7 @@ def diagnose(facts: Examination) -> list[Finding]:
         _tick,
         _clock,
         _declared,
+        _silences,
     )
     return [finding for check in checks for finding in check(facts)]
 
@@ -279,3 +282,23 @@ def _declared(facts: Examination) -> Iterator[Finding]:
             if not (hint or remedy):
                 hint, remedy = "fix it, and check again", Remedy(RemedyKind.DIAGNOSE)
             yield Finding(Symptom.PROVISIONER_FAILS, sentence, hint, remedy)
+
+
+def _silences(facts: Examination) -> Iterator[Finding]:
+    """Find provisioners that workers could not ask, and prebuilds of which nobody can tell whether they are lost."""
+    for item in facts.silences:
+        if item.is_silent:
+            parts = [number(item.probes, "probe")] if item.probes else []
+            parts += [number(item.lists, "list")] if item.lists else []
+            parts += [f"{number(item.builds, 'build')} on hold"] if item.builds else []
+            since = f" since {item.since:%Y-%m-%d %H:%M:%S} UTC" if item.since else ""
+            sentence = (
+                f"the provisioner {item.provisioner} could not be asked{since} ({', '.join(parts)}): {item.message}"
+            )
+            fix = "make what is behind it answer; its prebuilds stay as they are, and the builds then go on"
+            yield Finding(Symptom.PROVISIONER_UNREACHABLE, sentence, fix)
+        if item.waiting:
+            who = number(item.waiting, "prebuild")
+            sentence = f"{who} missing from the list of the provisioner {item.provisioner}, and no probe can tell more"
+            fix = "if they are really lost, confirm it"
+            yield Finding(Symptom.PREBUILDS_MISSING, sentence, fix, Remedy(RemedyKind.CONFIRM_LOSS))

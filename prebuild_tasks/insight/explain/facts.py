@@ -101,6 +101,27 @@ class FailedProbe:
 
 
 @dataclass(frozen=True, slots=True)
+class Doubted:
+    """The prebuilds of a pool of which it is not known whether they still are what they were."""
+
+    unanswered: int = 0
+    """Prebuilds whose last probe was not answered."""
+    unanswered_since: datetime | None = None
+    message: str = ""
+    """What one of these probes said."""
+    missing: int = 0
+    """Prebuilds that their provisioner's list lacks."""
+    lost: int = 0
+    """Prebuilds that were found to be lost, and wait until the pool may lose them."""
+    waiting: int = 0
+    """Missing prebuilds that wait for a confirmation, because no probe can tell."""
+    unread_since: datetime | None = None
+    """Time since which a list of the provisioner could not be read."""
+    unread: str = ""
+    """Why."""
+
+
+@dataclass(frozen=True, slots=True)
 class Processes:
     """The processes that do the work, and those that are missing."""
 
@@ -162,6 +183,7 @@ class Facts:
     usual: timedelta | None = None
     """The median duration of the last start builds that succeeded."""
     failed_probes: tuple[FailedProbe, ...] = ()
+    doubted: Doubted = field(default_factory=Doubted)
     failed_deletions: tuple[FailedDeletion, ...] = ()
     failed_kept: int = 0
     """Failed prebuilds kept for diagnosis."""

@@ -94,6 +94,7 @@ def _facts(connection: Connection, settings: Settings, row: PoolRow, context: As
         failed=store.read_failed(connection, row.preset_id),
         usual=usual,
         failed_probes=store.read_failed_probes(connection, row.preset_id),
+        doubted=store.read_doubted(connection, row.preset_id),
         failed_deletions=store.read_failed_deletions(connection, row.preset_id),
         failed_kept=row.failed,
         holding=store.read_holding(connection, row.counted.organization_id)

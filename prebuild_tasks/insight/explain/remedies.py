@@ -43,6 +43,8 @@ def _other_problems(facts: Facts) -> list[Step]:
         Step(Remedy(RemedyKind.SHOW_LOG, item.build[:8]), f"why {item.workspace} could not be deleted")
         for item in facts.failed_deletions[:1]
     ]
+    if facts.doubted.waiting:
+        others.append(Step(Remedy(RemedyKind.CONFIRM_LOSS), "replace the missing prebuilds, if they are really lost"))
     processes = facts.processes
     if not processes.workers.control and facts.reason is not Reason.NO_WORKER:
         others.append(Step(Remedy(RemedyKind.START_WORKER), "start a control worker"))
@@ -85,6 +87,8 @@ def _by_reason(facts: Facts) -> list[Step]:
             return [Step(Remedy(RemedyKind.START_BUILDS_WORKER), "start a builds worker", _UP)]
         case Reason.TICK_STALE:
             return [Step(Remedy(RemedyKind.START_BEAT), "start beat", _UP)]
+        case Reason.PROVISIONER_UNREACHABLE:
+            return [Step(Remedy(RemedyKind.DIAGNOSE), "see why its provisioner does not answer; then builds go on")]
         case Reason.LOST_TURNS:
             return [
                 Step(Remedy(RemedyKind.DIAGNOSE), "find out what crashes the workers; the pool tries again by itself")

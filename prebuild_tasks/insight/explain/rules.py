@@ -208,6 +208,9 @@ def _builds(facts: Facts) -> Iterator[Link]:
         oldest = max(now - started for build in running if (started := build.started_at))
         parts.append(f"{len(running)} running for {span(oldest)}")
     usual = f"; a start usually takes {span(facts.usual)}" if facts.usual is not None else "; none has succeeded yet"
+    if held := [build for build in waiting if build.error_code == Reason.PROVISIONER_UNREACHABLE.value]:
+        why = f"{number(len(held), 'start')} held and tried again, because the provisioner cannot be asked"
+        yield Link(About.BUILDS, f"{why}: {' '.join(held[0].error.split())}", Reason.PROVISIONER_UNREACHABLE)
     attempt = max(build.attempt for build in facts.in_flight)
     sentence = f"{number(len(facts.in_flight), 'start')} in flight: {', '.join(parts)}{usual}"
     sentence += f"; attempt {attempt}, because an earlier worker died" if attempt > 1 else ""
@@ -236,6 +239,7 @@ def _health(facts: Facts) -> Iterator[Link]:
             f"{number(len(facts.failed_probes), 'prebuild')} failed the last probe; {worst.workspace}: {worst.message}"
         )
         yield Link(About.HEALTH, sentence.rstrip(": "))
+    yield from _doubted(facts)
     ttl = facts.counted.preset.ttl
     if facts.reason is Reason.TTL_TOO_SHORT and ttl and facts.usual is not None:
         sentence = f"its ttl of {span(ttl)} is not longer than a start takes ({span(facts.usual)})"
@@ -244,6 +248,27 @@ def _health(facts: Facts) -> Iterator[Link]:
         claimable = min(facts.second_choices, facts.state.expired) if is_active(facts.counted.preset) else 0
         second = f"; {claimable} can be claimed as second choice until then" if claimable else ""
         yield Link(About.HEALTH, f"{number(facts.state.expired, 'prebuild')} expired and will be replaced{second}")
+
+
+def _doubted(facts: Facts) -> Iterator[Link]:
+    doubted = facts.doubted
+    if doubted.unanswered:
+        who, since = number(doubted.unanswered, "prebuild"), instant(doubted.unanswered_since or facts.now, facts.now)
+        sentence = f"{who} could not be probed since {since}, so nothing is done, and claims take others first"
+        yield Link(About.HEALTH, f"{sentence}: {' '.join(doubted.message.split())}")
+    if doubted.unread_since:
+        since = instant(doubted.unread_since, facts.now)
+        sentence = f"a list of its provisioner could not be read since {since}, so nothing is concluded from it"
+        yield Link(About.HEALTH, f"{sentence}: {' '.join(doubted.unread.split())}")
+    if doubted.missing:
+        who = number(doubted.missing, "prebuild")
+        rest = "each is replaced when its own probe has found it gone for long enough"
+        if doubted.waiting:
+            rest = f"no probe can tell, and {doubted.waiting} wait for a confirmation"
+        yield Link(About.HEALTH, f"{who} missing from its provisioner's list: {rest}")
+    if doubted.lost:
+        who = number(doubted.lost, "lost prebuild")
+        yield Link(About.HEALTH, f"{who} to be replaced, at most a third of the pool at a time")
 
 
 def _deletions(facts: Facts) -> Iterator[Link]:

@@ -7,11 +7,11 @@ from datetime import timedelta
 from statistics import median
 from typing import Any
 
-from sqlalchemy import Connection, Row, Select, or_, select
+from sqlalchemy import Connection, Row, Select, func, or_, select, true
 from sqlalchemy.orm import aliased
 
 from prebuild_tasks.builds import failed_builds
-from prebuild_tasks.insight.explain.facts import Activation, BuildFact, FailedDeletion, FailedProbe
+from prebuild_tasks.insight.explain.facts import Activation, BuildFact, Doubted, FailedDeletion, FailedProbe
 from prebuild_tasks.model.vocabulary import OPEN_STATUSES, BuildStatus, Transition
 from prebuild_tasks.reconcile import retry_at
 from prebuild_tasks.schema import tables as m
@@ -113,6 +113,44 @@ def read_failed_probes(connection: Connection, preset_id: int) -> tuple[FailedPr
     return tuple(FailedProbe(row.name, row.failures, row.message) for row in rows)
 
 
+def read_doubted(connection: Connection, preset_id: int) -> Doubted:
+    """Count the prebuilds of a pool that are in doubt, and read whether their provisioner's lists can be read."""
+    probe, unread = m.ProbeState, m.UnansweredList
+    is_unanswered = probe.unanswered_since.is_not(None)
+    lists = (
+        select(func.min(unread.since).label("since"), func.min(unread.message).label("unread"))
+        .join(m.TemplateVersion, m.TemplateVersion.provisioner == unread.provisioner)
+        .join(m.Preset, m.Preset.template_version_id == m.TemplateVersion.id)
+        .where(m.Preset.id == preset_id)
+        .subquery()
+    )
+    counted = (
+        select(
+            func.count().filter(is_unanswered).label("unanswered"),
+            func.min(probe.unanswered_since).label("unanswered_since"),
+            func.min(probe.message).filter(is_unanswered).label("message"),
+            func.count().filter(probe.missing_since.is_not(None)).label("missing"),
+            func.count().filter(probe.condemned_at.is_not(None)).label("lost"),
+            func.count().filter(probe.waiting).label("waiting"),
+        )
+        .select_from(m.Workspace)
+        .join(probe, probe.workspace_id == m.Workspace.id)
+        .where(m.Workspace.preset_id == preset_id, IS_CLAIMABLE)
+        .subquery()
+    )
+    row = connection.execute(select(*counted.c, *lists.c).select_from(counted.join(lists, true()))).one()
+    return Doubted(
+        unanswered=row.unanswered,
+        unanswered_since=row.unanswered_since,
+        message=row.message or "",
+        missing=row.missing,
+        lost=row.lost,
+        waiting=row.waiting,
+        unread_since=row.since,
+        unread=row.unread or "",
+    )
+
+
 def read_failed_deletions(connection: Connection, preset_id: int) -> tuple[FailedDeletion, ...]:
     """Read the workspaces of a pool whose deletion failed, released ones included."""
     rows = connection.execute(
@@ -141,7 +179,7 @@ def _starts(preset_id: int) -> Select[*tuple[Any, ...]]:
         m.Build.started_at,
         m.Build.completed_at,
         m.Build.status,
-        m.Build.attempt,
+        (m.Build.attempt - m.Build.holds).label("attempt"),
         m.Build.error,
         m.Build.error_code,
     ).where(m.Build.preset_id == preset_id, is_pool_start_sql())

@@ -18,6 +18,7 @@ from prebuild_tasks.insight.doctor.facts import (
     ProvisionerFact,
     RedisFact,
     SchemaFact,
+    SilenceFact,
     Trouble,
 )
 from prebuild_tasks.insight.doctor.roles import check_role
@@ -209,6 +210,18 @@ def test_nothing_is_wrong() -> None:
             Symptom.PROVISIONER_FAILS,
             "the provisioner docker of dev, web fails: no answer",
             "start it",
+        ),
+        (
+            {"silences": [SilenceFact("command", None, "no route", probes=5, builds=1, lists=1)]},
+            Symptom.PROVISIONER_UNREACHABLE,
+            "the provisioner command could not be asked (5 probes, 1 list, 1 build on hold): no route",
+            "make what is behind it answer",
+        ),
+        (
+            {"silences": [SilenceFact("command", waiting=6)]},
+            Symptom.PREBUILDS_MISSING,
+            "6 prebuilds missing from the list of the provisioner command",
+            "prebuild sweep --confirm",
         ),
         ({"disk": replace(DISK, writable=False)}, Symptom.DATA_DIR_UNWRITABLE, "cannot write to /data", "chown"),
         ({"disk": replace(DISK, free_bytes=5 << 20)}, Symptom.DISK_FULL, "nearly full: 5 MiB left", "free some space"),

@@ -200,6 +200,16 @@ CASES: list[tuple[Facts, About, str, list[str]]] = [
     ),
     (
         facts(
+            Reason.PROVISIONER_UNREACHABLE,
+            counts=Counts(starting=2),
+            in_flight=(build(4, 3, error="no\n route", error_code="provisioner_unreachable"), build(5, 1)),
+        ),
+        About.BUILDS,
+        "1 start held and tried again, because the provisioner cannot be asked: no route",
+        ["prebuild doctor"],
+    ),
+    (
+        facts(
             Reason.STARTING,
             counts=Counts(starting=2),
             in_flight=(build(4, 3, started_at=NOW - 2 * MINUTE, attempt=2), build(5, 1)),

@@ -28,7 +28,7 @@ def test_the_reason_codes_are_those_of_the_port() -> None:
         "none", "inactive", "paused", "validation_failed", "hard_limited", "no_worker", "no_builds_worker",
         "tick_stale", "backoff", "slow_start", "preset_builds_in_flight", "organization_builds_in_flight",
         "global_builds_in_flight", "organization_quota", "never_ready", "failing", "starting", "not_yet", "row_lock",
-        "lost_turns", "slot_conflict",
+        "lost_turns", "slot_conflict", "provisioner_unreachable",
     }  # fmt: skip
 
 
@@ -122,6 +122,13 @@ def test_of_several_the_one_that_waits_for_a_person_comes_first() -> None:
         (Counts(starting=2), 0, {"workers": WorkerAvailability(builds=False)}, Reason.NO_BUILDS_WORKER),
         (Counts(starting=2), 0, {"failure": "exit"}, Reason.FAILING),
         (Counts(starting=2), 0, {"status": PresetStatus.HARD_LIMITED}, Reason.STARTING),
+        (Counts(starting=2), 0, {"failure": "provisioner_unreachable"}, Reason.PROVISIONER_UNREACHABLE),
+        (
+            Counts(starting=1),
+            1,
+            {"failure": "provisioner_unreachable", "resting": True},
+            Reason.PROVISIONER_UNREACHABLE,
+        ),
     ],
 )
 def test_what_is_on_its_way_needs_only_the_builds_worker(

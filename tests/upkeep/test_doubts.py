@@ -1,0 +1,55 @@
+"""Doubts about a prebuild after each probe, and how many prebuilds a pool may lose at a time, without a database."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from prebuild_tasks.provisioners import Probe
+from prebuild_tasks.upkeep.rules import Doubts, may_lose, outstanding
+
+NOW = datetime(2026, 3, 29, tzinfo=UTC)
+GRACE = 601.0
+SECOND = timedelta(seconds=1)
+
+
+@pytest.mark.parametrize(
+    ("answers", "lost_at"),
+    [
+        (["gone"], 0),
+        (["failing", "failing", "failing"], 2),
+        (["failing", "unknown", "failing", "failing"], 3),
+        (["failing", "failing", "ready", "failing", "failing"], None),
+        (["unknown"] * 9, None),
+    ],
+)
+def test_what_probes_say(answers: list[str], lost_at: int | None) -> None:
+    doubts = Doubts()
+    for number, kind in enumerate(answers):
+        told = Probe(ready=kind == "ready", gone=kind == "gone", unknown=kind == "unknown", message=kind)
+        doubts = doubts.after(told, NOW, failures_max=3, grace=GRACE * SECOND)
+        assert (doubts.condemned_at is not None) == (lost_at is not None and number >= lost_at)
+
+
+def test_gone_and_not_listed_takes_two_looks() -> None:
+    gone, doubts = Probe(ready=False, gone=True), Doubts(missing_since=NOW)
+    for seconds, is_lost in ((0, False), (300, False), (600, False), (601, True)):
+        doubts = doubts.after(gone, NOW + seconds * SECOND, failures_max=3, grace=GRACE * SECOND)
+        assert (doubts.condemned_at is not None) == is_lost
+    assert doubts.after(Probe(ready=True), NOW, failures_max=3, grace=GRACE * SECOND) == Doubts(missing_since=NOW)
+
+
+@pytest.mark.parametrize(
+    ("lost", "begun", "number"), [([], [], 0), ([1, 1, 1], [], 3), ([1, 1, 1], [2, 3], 1), ([5], [1, 2], 1)]
+)
+def test_what_is_not_replaced_yet(lost: list[int], begun: list[int], number: int) -> None:
+    assert outstanding([NOW + SECOND * at for at in lost], [NOW + SECOND * at for at in begun]) == number
+
+
+@pytest.mark.parametrize(
+    ("size", "surge", "missing", "unreplaced", "more"),
+    [(6, 1, 0, 0, 2), (6, 1, 2, 2, 0), (6, 1, 5, 0, 2), (6, 5, 2, 2, 3), (1, 0, 0, 0, 1), (2, 1, 1, 1, 0)],
+)
+def test_how_many_a_pool_may_lose(size: int, surge: int, missing: int, unreplaced: int, more: int) -> None:
+    assert may_lose(size=size, max_surge=surge, missing=missing, unreplaced=unreplaced) == more
