@@ -69,6 +69,7 @@ class RemedyKind(StrEnum):
     CONFIRM_DELETION = "confirm_deletion"
     CONFIRM_LOSS = "confirm_loss"
     """What waits for a confirmation: strays to be removed, and missing prebuilds to be replaced."""
+    SWEEP = "look_for_strays"
     CORRECT_PERIOD = "begin_the_period_before_its_end_and_not_in_the_future"
 
 
@@ -128,6 +129,7 @@ _SENTENCES: Mapping[RemedyKind, str] = {
     RemedyKind.APPLY_AS_SOURCE: "apply as source {subject}, or remove it from that source's file and prune there",
     RemedyKind.CONFIRM_DELETION: "confirm the deletion, if it is intended",
     RemedyKind.CONFIRM_LOSS: "confirm the sweep",
+    RemedyKind.SWEEP: "look for strays",
     RemedyKind.CORRECT_PERIOD: "begin the period before its end, and not in the future",
 }
 """What each remedy is, without a word of any face."""

@@ -67,6 +67,7 @@ _SPELLINGS: Mapping[RemedyKind, _Spelling] = {
     RemedyKind.SHOW_LOG: _Spelling("prebuild logs {subject}", "see"),
     RemedyKind.FOLLOW_LOG: _Spelling("prebuild logs {subject} --follow", "see"),
     RemedyKind.CONFIRM_LOSS: _Spelling("prebuild sweep --confirm"),
+    RemedyKind.SWEEP: _Spelling("prebuild sweep"),
     RemedyKind.DIAGNOSE: _Spelling("prebuild doctor"),
     RemedyKind.MOVE_EXPORTER: _Spelling("prebuild exporter --port N --bind ADDRESS"),
     RemedyKind.FIND_LARGE_REDIS_KEYS: _Spelling("redis-cli --bigkeys"),

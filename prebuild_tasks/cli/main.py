@@ -47,6 +47,7 @@ COMMANDS = {
     "report": ("commands.report", "Report how well pools served claims, and what they cost"),
     "audit": ("commands.audit", "Check the invariants of the running system"),
     "sweep": ("commands.audit", "Show resources that belong to no known workspace"),
+    "adopt": ("commands.audit", "Give a resource with a claim marker back to its owner, after a restore"),
     "doctor": ("commands.doctor", "Diagnose the service and say how to fix what is wrong"),
     "health": ("commands.doctor", "Check one part of the service, for health probes"),
     "exporter": ("commands.exporter", "Serve Prometheus metrics"),

@@ -17,20 +17,25 @@ if TYPE_CHECKING:
     from prebuild_tasks.upkeep.lease_watch import LeaseWatch
     from prebuild_tasks.upkeep.retired_hosts import forget_host, host_of_workspaces, known_hosts
     from prebuild_tasks.upkeep.rules import StrayState
+    from prebuild_tasks.upkeep.strays.adopt import Adoption, Wishes, give_back, remove_stray
     from prebuild_tasks.upkeep.strays.store import confirm, list_strays, stray_state_sql, waiting
     from prebuild_tasks.upkeep.sweep import take_back_lost
 
 __all__ = [
+    "Adoption",
     "LeaseWatch",
     "StrayState",
+    "Wishes",
     "ask_for_probes",
     "ask_for_resources",
     "confirm",
     "forget_host",
+    "give_back",
     "host_of_workspaces",
     "known_hosts",
     "list_strays",
     "probe_on_host",
+    "remove_stray",
     "run_sweep",
     "stray_state_sql",
     "sweep_resources_on_host",
@@ -56,6 +61,12 @@ if not TYPE_CHECKING:  # mypy would take every name for defined
                 "known_hosts",
             ),
             "rules": ("StrayState",),
+            "strays.adopt": (
+                "Adoption",
+                "Wishes",
+                "give_back",
+                "remove_stray",
+            ),
             "strays.store": (
                 "confirm",
                 "list_strays",

@@ -1,4 +1,4 @@
-"""The commands `audit` and `sweep`."""
+"""The commands `audit`, `sweep` and `adopt`."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from prebuild_tasks.cli.progress import Working
 from prebuild_tasks.config import load_settings
 from prebuild_tasks.errors import AuditError
 from prebuild_tasks.insight import audit_twice
-from prebuild_tasks.json_views import rows_of
+from prebuild_tasks.json_views import fields_of, rows_of
 from prebuild_tasks.upkeep import StrayState, ask_for_resources, list_strays
 
 _PAUSE = 2.0
@@ -24,6 +24,7 @@ _STRAY_COLUMNS = {
     "host": "HOST",
     "workspace_id": "WORKSPACE",
     "resource_id": "RESOURCE",
+    "owner": "OWNER",
     "first_seen_at": "SINCE",
     "state": "STATE",
 }
@@ -63,6 +64,9 @@ def audit(
 
 def sweep(
     confirm: Annotated[bool, typer.Option("--confirm", help="Remove resources that wait for confirmation")] = False,
+    remove: Annotated[
+        str, typer.Option("--remove", metavar="RESOURCE", help="Remove this stray, even if a person claimed it")
+    ] = "",
     *,
     actor: ActorOption,
     as_json: JsonOption = False,
@@ -70,19 +74,54 @@ def sweep(
     """Show strays, and ask every host to look for more.
 
     A stray is a resource with this installation's mark that belongs to no known workspace. Strays are removed after a
-    while; if there are suspiciously many, only after --confirm.
+    while; if there are suspiciously many, only after --confirm. One with a claim marker stays until it is adopted, or
+    removed by name.
     """
     runtime = opened(Runtime(load_settings()))
+    claimed_by = upkeep.remove_stray(runtime.database, remove, actor=actor) if remove else ""
     confirmed = upkeep.confirm(runtime.database, actor=actor) if confirm else 0
     with Working("asking the hosts to look for strays", quiet=as_json):
         asked = ask_for_resources(runtime.database, runtime.settings, runtime.messages).asked
     rows = list_strays(runtime.database)
     if as_json:
-        write_json({"confirmed": confirmed, "asked": asked, "resources": rows_of(rows)})
+        write_json({"confirmed": confirmed, "removed": remove, "asked": asked, "resources": rows_of(rows)})
         return
+    if remove:
+        of_whom = f", which {claimed_by} had claimed" if claimed_by else ""
+        write(f"{remove}{of_whom} is removed by the next sweep")
     write_rows(rows_of(rows), _STRAY_COLUMNS, empty="no strays")
     if confirmed:
         write(f"{confirmed} confirmed; the next sweep removes them")
     elif waiting := sum(row.state is StrayState.WAITING for row in rows):
         write(f"{waiting} strays are suspiciously many, so none is removed; to remove them: prebuild sweep --confirm")
     write(f"{asked} hosts were asked to look" if asked else "no builds worker is running to look; see: prebuild status")
+
+
+def adopt(
+    resource: Annotated[str, typer.Argument(help="The resource or workspace id that prebuild sweep lists")],
+    *,
+    owner: Annotated[str, typer.Option(help="Its owner, if the claim marker does not tell")] = "",
+    preset: Annotated[str, typer.Option(help="template/preset, if it is not known")] = "",
+    name: Annotated[str, typer.Option(help="The name of the workspace; by default its former one")] = "",
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what would be done")] = False,
+    actor: ActorOption,
+    as_json: JsonOption = False,
+) -> None:
+    """Give a resource with a claim marker that no workspace knows back to its owner.
+
+    After a restore, this makes a claimed workspace of it again. It shows whose it is, and then does it.
+    """
+    runtime = opened(Runtime(load_settings()))
+    wishes = upkeep.Wishes(owner, preset, name)
+    seen = upkeep.give_back(runtime.database, resource, wishes, actor=actor, dry_run=True)
+    if not as_json:
+        until = f", until {seen.claimed_until:%Y-%m-%d %H:%M} UTC" if seen.claimed_until else ""
+        write(f"{seen.resource_id} was claimed by {seen.owner}: {seen.owner}/{seen.workspace} of {seen.preset}{until}")
+        for place in (seen.url, seen.directory, seen.host and f"on {seen.host}"):
+            if place:
+                write(f"  {place}")
+    done = seen if dry_run else upkeep.give_back(runtime.database, resource, wishes, actor=actor)
+    if as_json:
+        write_json(fields_of(done) | {"adopted": not dry_run})
+    elif not dry_run:
+        write(f"{done.owner}/{done.workspace} is a workspace of {done.owner} again")

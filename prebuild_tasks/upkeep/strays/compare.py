@@ -29,6 +29,7 @@ from prebuild_tasks.schema.history import add_history
 from prebuild_tasks.upkeep.lost_prebuilds import replace_lost
 from prebuild_tasks.upkeep.rules import possible_ids, too_many
 from prebuild_tasks.upkeep.strays import store
+from prebuild_tasks.upkeep.strays.adopt import removal_owner
 from prebuild_tasks.upkeep.strays.listing import ListedResource, Listing, list_resources, read_configs
 from prebuild_tasks.upkeep.strays.unlisted import Listed, doubt_unlisted, note_unanswered
 from prebuild_tasks.upkeep.types import StrayReport, StrayResult
@@ -150,7 +151,8 @@ def _destroy(database: Database, adapter: Provisioner, name: str, listed: Listed
     item = listed.resource
     with database.read() as connection:
         if item.workspace_id in _known(connection, [item.workspace_id]):
-            return StrayResult()  # the database may have been restored meanwhile
+            return StrayResult()  # the database may have been restored meanwhile, or the stray adopted
+        owner = removal_owner(connection, name, item.workspace_id)
         config = connection.execute(
             select(m.TemplateVersion.config)
             .join(m.Preset, m.Preset.template_version_id == m.TemplateVersion.id)
@@ -162,7 +164,7 @@ def _destroy(database: Database, adapter: Provisioner, name: str, listed: Listed
         workspace_id=item.workspace_id,
         attempt=1_000_000,  # higher than that of any attempt that may still work on it
         name="",
-        owner=PREBUILDS_OWNER,
+        owner=owner or PREBUILDS_OWNER,
         template="",
         version="",
         preset="",

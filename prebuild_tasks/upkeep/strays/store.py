@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import ColumnElement, Connection, case, delete, func, or_, select, update
+from sqlalchemy import ColumnElement, Connection, and_, case, delete, func, or_, select, update
 
 from prebuild_tasks.config import Settings
 from prebuild_tasks.db.engine import Database
@@ -30,6 +30,8 @@ class StrayView:
     """The workspace id in its mark."""
     resource_id: str
     """Its name in the provisioner."""
+    owner: str
+    """The owner in its claim marker; empty: not claimed, or unknown."""
     first_seen_at: datetime
     state: StrayState
 
@@ -59,6 +61,7 @@ def list_strays(database: Database) -> list[StrayView]:
             host=row.host,
             workspace_id=row.workspace_id,
             resource_id=row.resource_id,
+            owner=row.owner,
             first_seen_at=row.first_seen_at,
             state=stray_state(claimed=row.claimed, waiting=row.waiting, confirmed=bool(row.confirmed_by)),
         )
@@ -102,8 +105,10 @@ def remember(
         insert = conflict_insert(connection, table).values(
             provisioner=name, host=host, workspace_id=item.workspace_id, resource_id=item.resource_id,
             first_seen_at=now, claimed=item.claimed, waiting=waits, confirmed_by="",
+            owner=item.owner, url=item.url, directory=item.directory,
         )  # fmt: skip
         updated = {"claimed": item.claimed, "waiting": waits, "resource_id": item.resource_id}
+        updated |= {"owner": item.owner, "url": item.url, "directory": item.directory}
         keys = ["provisioner", "host", "workspace_id"]
         connection.execute(insert.on_conflict_do_update(index_elements=keys, set_=updated))
     query = select(table.workspace_id).where(*of_listing, table.confirmed_by != "", table.claimed.is_(False))
@@ -122,12 +127,12 @@ def due(
 ) -> list[str]:
     """Read the workspace ids of the strays that may be removed now, oldest first.
 
-    They have been known for `stray_grace`, or are confirmed; with `confirmed_only` they must be confirmed.
+    They have been known for `stray_grace`, or are confirmed; with `confirmed_only` they must be confirmed. One with a
+    claim marker may be removed only if a person named it.
     """
     table = m.Stray
     old = table.first_seen_at <= now - timedelta(seconds=settings.stray_grace)
     may_go = table.confirmed_by != "" if confirmed_only else or_(old, table.confirmed_by != "")
-    query = select(table.workspace_id).where(
-        table.provisioner == name, table.host == host, table.claimed.is_(False), may_go
-    )
+    goes = or_(table.removed_by != "", and_(table.claimed.is_(False), may_go))
+    query = select(table.workspace_id).where(table.provisioner == name, table.host == host, goes)
     return list(connection.execute(query.order_by(table.first_seen_at)).scalars())

@@ -1,0 +1,267 @@
+"""Decisions about a single stray: give one with a claim marker back to its owner, or remove it.
+
+After a restore of an older database, what people claimed since then has a claim marker, and no row knows it.
+"""
+
+from __future__ import annotations
+
+import uuid
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import Connection, Row, delete, exists, insert, or_, select, update
+
+from prebuild_tasks.db.engine import Database
+from prebuild_tasks.errors import InputError, NotFoundError, RefusedError
+from prebuild_tasks.model.names import PREBUILD_PREFIX, check_name, check_owner
+from prebuild_tasks.model.vocabulary import CLAIM_REASON, BuildPriority, BuildStatus, Transition
+from prebuild_tasks.remedies import Remedy, RemedyKind
+from prebuild_tasks.schema import tables as m
+from prebuild_tasks.schema.conditions import TEMPLATE_OF_VERSION, VERSION_OF_PRESET, is_active_sql
+from prebuild_tasks.schema.history import add_history
+from prebuild_tasks.schema.lookup import REF_COLUMNS, ref_of, resolve_preset
+from prebuild_tasks.schema.row_locks import for_no_key_update
+from prebuild_tasks.upkeep.rules import possible_ids
+
+EVENT = "adopted"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Adoption:
+    """A workspace that is given back to its owner."""
+
+    workspace: str
+    workspace_id: str
+    owner: str
+    preset: str
+    resource_id: str
+    host: str
+    url: str
+    directory: str
+    claimed_until: datetime | None
+    """The end of its `claimed_ttl`, counted from now; None: no end."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wishes:
+    """What a person says about a resource that its marks do not tell. Empty: nothing."""
+
+    owner: str = ""
+    preset: str = ""
+    name: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class _Pool:
+    id: int
+    organization_id: int
+    ref: str
+    claimed_ttl: float | None
+
+
+def give_back(database: Database, resource: str, wishes: Wishes, *, actor: str, dry_run: bool = False) -> Adoption:
+    """Give a stray with a claim marker back to its owner, as a claimed workspace whose resource it is.
+
+    Args:
+        database: The database.
+        resource: The resource's name in its provisioner, or the workspace id in its mark.
+        wishes: Its owner, preset and name, where they are not known.
+        actor: The person who asks.
+        dry_run: Change nothing.
+
+    Raises:
+        NotFoundError: No sweep has found such a stray.
+        RefusedError: It has no claim marker, belongs to somebody else, or is being removed.
+        InputError: Its owner or preset is not known.
+    """
+    with database.write() as connection:
+        now = database.now(connection)
+        stray = _find(connection, resource)
+        former = _former(connection, stray)
+        owner = _owner(stray, wishes)
+        pool = _pool(connection, stray, former, wishes)
+        name = _name(connection, owner, wishes.name or _former_name(former, stray))
+        adoption = Adoption(
+            workspace=name,
+            workspace_id=stray.workspace_id,
+            owner=owner,
+            preset=pool.ref,
+            resource_id=stray.resource_id,
+            host=stray.host,
+            url=stray.url,
+            directory=stray.directory,
+            claimed_until=now + timedelta(seconds=pool.claimed_ttl) if pool.claimed_ttl else None,
+        )
+        if not dry_run:
+            _write(connection, adoption, pool, former, now)
+            _record(connection, adoption, pool, stray, (actor, now))
+    return adoption
+
+
+def remove_stray(database: Database, resource: str, *, actor: str) -> str:
+    """Have a stray removed, even one with a claim marker, and return its owner's name; empty if it is not known.
+
+    The next sweep of resources removes it. Raises NotFoundError if no sweep has found such a stray.
+    """
+    with database.write() as connection:
+        stray = _find(connection, resource)
+        key = (m.Stray.provisioner == stray.provisioner, m.Stray.host == stray.host)
+        # Shown as confirmed from now on. The marker itself is found again when it is next listed.
+        values = {"removed_by": actor, "confirmed_by": actor, "waiting": True, "claimed": False}
+        connection.execute(update(m.Stray).where(*key, m.Stray.workspace_id == stray.workspace_id).values(values))
+        add_history(
+            connection, "stray_removed", now=database.now(connection), actor=actor,
+            workspace_ids=possible_ids([stray.workspace_id]) or [None],
+            reason=f"{stray.provisioner}: {stray.resource_id}",
+        )  # fmt: skip
+    return str(stray.owner)
+
+
+def removal_owner(connection: Connection, provisioner: str, workspace_id: str) -> str:
+    """Return the owner in whose name a stray that a person had removed is deleted; empty: nobody had it removed."""
+    query = select(m.Stray.owner, m.Stray.removed_by).where(
+        m.Stray.provisioner == provisioner, m.Stray.workspace_id == workspace_id, m.Stray.removed_by != ""
+    )
+    row = connection.execute(query).first()
+    return (row.owner or row.removed_by) if row else ""
+
+
+def _find(connection: Connection, resource: str) -> Row[*tuple[Any, ...]]:
+    """Find a stray and lock it, after which no sweep may begin to remove it."""
+    query = select(*m.Stray.__table__.columns).where(
+        or_(m.Stray.resource_id == resource, m.Stray.workspace_id == resource)
+    )
+    rows = connection.execute(for_no_key_update(query.order_by(m.Stray.provisioner, m.Stray.host))).all()
+    if not rows:
+        raise NotFoundError(
+            f"no stray is known by the name {resource}", hint="look for strays", remedy=Remedy(RemedyKind.SWEEP)
+        )
+    if len(rows) > 1:
+        several = ", ".join(f"{row.workspace_id} of {row.provisioner}" for row in rows)
+        raise RefusedError(f"{resource} matches several strays", hint=f"name one by its workspace id: {several}")
+    return rows[0]
+
+
+def _owner(stray: Row[*tuple[Any, ...]], wishes: Wishes) -> str:
+    if stray.removed_by:
+        raise RefusedError(f"{stray.resource_id} is being removed, as {stray.removed_by} asked")
+    if not stray.claimed:
+        raise RefusedError(
+            f"{stray.resource_id} has no claim marker, so it has no owner", hint="it is removed after a while by itself"
+        )
+    if stray.owner and wishes.owner and stray.owner != wishes.owner:
+        raise RefusedError(f"{stray.resource_id} was claimed by {stray.owner}, not by {wishes.owner}")
+    if not (stray.owner or wishes.owner):
+        raise InputError(
+            f"the claim marker of {stray.resource_id} does not tell the owner", remedy=Remedy(RemedyKind.NAME_OWNER)
+        )
+    return check_owner(stray.owner or wishes.owner)
+
+
+def _former(connection: Connection, stray: Row[*tuple[Any, ...]]) -> Row[*tuple[Any, ...]] | None:
+    """Read the row of the workspace, if the database once knew it. Raises RefusedError if it exists."""
+    query = select(
+        m.Workspace.id, m.Workspace.name, m.Workspace.preset_id, m.Workspace.deleted_at, m.Workspace.build_number
+    ).where(m.Workspace.id.in_(possible_ids([stray.workspace_id])))
+    row = connection.execute(query).one_or_none()
+    if row is not None and row.deleted_at is None:
+        raise RefusedError(f"{stray.resource_id} is the resource of {row.name}, which the database knows")
+    return row
+
+
+def _former_name(former: Row[*tuple[Any, ...]] | None, stray: Row[*tuple[Any, ...]]) -> str:
+    return former.name.removeprefix(PREBUILD_PREFIX) if former else f"adopted-{stray.workspace_id[:8]}"
+
+
+def _pool(
+    connection: Connection, stray: Row[*tuple[Any, ...]], former: Row[*tuple[Any, ...]] | None, wishes: Wishes
+) -> _Pool:
+    """Find the preset: that of the former row, the named one, or the only active one of the provisioner."""
+    query = (
+        select(m.Preset.id, m.Preset.claimed_ttl_s, m.Template.organization_id, *REF_COLUMNS)
+        .join(*VERSION_OF_PRESET)
+        .join(*TEMPLATE_OF_VERSION)
+        .where(m.TemplateVersion.provisioner == stray.provisioner)
+    )
+    if former is not None:
+        query = query.where(m.Preset.id == former.preset_id)
+    elif wishes.preset:
+        query = query.where(m.Preset.id == resolve_preset(connection, wishes.preset))
+    else:
+        query = query.where(is_active_sql())
+    rows = connection.execute(query.order_by(m.Preset.id)).all()
+    if len(rows) != 1:
+        names = ", ".join(str(ref_of(row)) for row in rows[:10])
+        raise InputError(
+            f"it is not known which preset {stray.resource_id} is of",
+            hint=f"name it with --preset; presets of {stray.provisioner}: {names or 'none'}",
+        )
+    return _Pool(rows[0].id, rows[0].organization_id, str(ref_of(rows[0])), rows[0].claimed_ttl_s)
+
+
+def _name(connection: Connection, owner: str, wanted: str) -> str:
+    """Return the name, with a number if the owner already has a workspace of it."""
+    check_name("workspace", wanted)
+    taken = select(m.Workspace.name).where(m.Workspace.owner == owner, m.Workspace.deleted_at.is_(None))
+    names = set(connection.execute(taken).scalars())
+    choices = (wanted, *(f"{wanted[:60]}-{number}" for number in range(2, len(names) + 3)))
+    return next(name for name in choices if name not in names)
+
+
+def _write(
+    connection: Connection, adoption: Adoption, pool: _Pool, former: Row[*tuple[Any, ...]] | None, now: datetime
+) -> None:
+    """Write the workspace and its build, which has succeeded: it was personalised before the restore."""
+    values: dict[str, object] = {
+        "name": adoption.workspace, "owner": adoption.owner, "slot": None, "ready_at": now, "claimed_at": now,
+        "claimed_until": adoption.claimed_until, "deleted_at": None, "transition": Transition.START,
+        "status": BuildStatus.SUCCEEDED, "reason": EVENT, "host": adoption.host,
+        "resource_id": adoption.resource_id, "url": adoption.url, "directory": adoption.directory,
+    }  # fmt: skip
+    number = former.build_number + 1 if former else 1
+    values["build_number"] = number
+    if former:
+        changed = connection.execute(
+            update(m.Workspace)
+            .where(m.Workspace.id == adoption.workspace_id, m.Workspace.deleted_at.is_not(None))
+            .values(values)
+        )
+        if changed.rowcount != 1:
+            raise RefusedError(f"{adoption.resource_id} was adopted at the same moment")
+    else:
+        digest = select(m.Preset.recipe_digest).where(m.Preset.id == pool.id).scalar_subquery()
+        values |= {"id": adoption.workspace_id, "organization_id": pool.organization_id, "preset_id": pool.id}
+        connection.execute(insert(m.Workspace).values(**values, recipe_digest=digest, created_at=now))
+    connection.execute(
+        insert(m.Build).values(
+            id=str(uuid.uuid4()), workspace_id=adoption.workspace_id, organization_id=pool.organization_id,
+            preset_id=pool.id, number=number, transition=Transition.START, status=BuildStatus.SUCCEEDED,
+            reason=CLAIM_REASON, initiator=adoption.owner, priority=BuildPriority.PERSON_WAITS, queue=adoption.host,
+            created_at=now, started_at=now, completed_at=now, attempt=1,
+        )
+    )  # fmt: skip
+
+
+def _record(
+    connection: Connection, adoption: Adoption, pool: _Pool, stray: Row[*tuple[Any, ...]], by: tuple[str, datetime]
+) -> None:
+    """Record the claim, unless it is still known, and the adoption; the stray is none any more."""
+    (actor, now), workspace_id = by, adoption.workspace_id
+    known = select(exists().where(m.ClaimEvent.workspace_id == workspace_id))
+    if not connection.execute(known).scalar_one():
+        connection.execute(
+            insert(m.ClaimEvent).values(
+                at=now, preset_id=pool.id, workspace_id=workspace_id, owner=adoption.owner,
+                request_id=f"adopted-{workspace_id}", hit=True, latency_ms=0.0,
+            )
+        )  # fmt: skip
+    add_history(
+        connection, EVENT, now=now, actor=actor, workspace_ids=[workspace_id], preset_id=pool.id,
+        reason=f"{stray.provisioner}: {stray.resource_id}",
+    )  # fmt: skip
+    connection.execute(
+        delete(m.Stray).where(
+            m.Stray.provisioner == stray.provisioner, m.Stray.host == stray.host, m.Stray.workspace_id == workspace_id
+        )
+    )
