@@ -48,6 +48,7 @@ SCALED = {
     "PREBUILD_BACKOFF_INTERVAL": "1s",
     "PREBUILD_BUILD_TIMEOUT": "10s",
     "PREBUILD_PROBE_INTERVAL": "20s",
+    "PREBUILD_STRAY_GRACE": "3s",
     "PREBUILD_BUILD_ATTEMPTS": "10",  # faults come far closer together than in life
     "PREBUILD_FAILED_KEEP": "0",
     "PREBUILD_TASK_EVENTS": "0",

@@ -102,6 +102,11 @@ ROWS = (
         ("test_row_17_",), "tests/faults/test_failover.py -k row_17",
     ),
     Row(
+        "18", "a provisioner's API away for seconds; lists that are empty for a moment; all resources of a pool really "
+        "deleted", "60",
+        ("test_row_18_",), "tests/faults/test_provider_outage.py -k row_18",
+    ),
+    Row(
         "", "a random sequence of files, claims, failures, promotions, time jumps and lost workers; the audit clean "
         "after every step", "400 sequences of 80 steps, on each database",
         ("test_the_invariants_hold_after_every_step",), "tests/faults/test_machine.py",

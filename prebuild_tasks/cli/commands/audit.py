@@ -97,6 +97,7 @@ def sweep(
     write(f"{asked} hosts were asked to look" if asked else "no builds worker is running to look; see: prebuild status")
 
 
+# Seven arguments: one for each option of the command.
 def adopt(
     resource: Annotated[str, typer.Argument(help="The resource or workspace id that prebuild sweep lists")],
     *,

@@ -1,0 +1,133 @@
+"""The fault table, row 18: a provisioner that does not answer, answers incompletely, or has lost everything."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from sqlalchemy import func, select
+
+from prebuild_tasks.clock import monotonic
+from prebuild_tasks.db.engine import Database
+from prebuild_tasks.messaging.publisher import Messages
+from prebuild_tasks.model.vocabulary import PresetStatus
+from prebuild_tasks.schema import tables as m
+from prebuild_tasks.schema.conditions import IS_CLAIMABLE
+from prebuild_tasks.upkeep.dispatch import ask_for_resources
+from tests.faults.cluster import Cluster, pools_file
+from tests.faults.trials import IN_CLUSTER, Report, trials
+from tests.support.wait import wait_until
+
+pytestmark = IN_CLUSTER
+POOL, DESIRED = "pods/small", 6
+REFILL_MAX = 60.0
+"""Seconds until a pool that has lost everything must be full again, in looks a second apart."""
+SCRIPT = """
+if [ "$1" != claim ] && [ -e "$PLACE/away" ]; then echo "no route to the API" >&2; exit 4; fi
+case $1 in
+start) : >"$PLACE/$PREBUILD_WORKSPACE_ID" ;;
+probe) [ -e "$PLACE/$PREBUILD_WORKSPACE_ID" ] || echo '{"ready": false, "gone": true, "message": "no such pod"}' ;;
+delete) rm -f "$PLACE/$PREBUILD_WORKSPACE_ID" ;;
+list)
+    if [ -e "$PLACE/flap" ]; then echo '[]'; exit 0; fi
+    cd "$PLACE" && ls | grep -- - | sed 's/.*/{"workspace_id": "&"}/' | paste -sd, | sed 's/.*/[&]/' ;;
+esac
+"""
+
+
+class Pods:
+    """A pool of pods, which are files, and the API in front of them."""
+
+    def __init__(self, deployment: Cluster, place: Path) -> None:
+        self._it, self.place = deployment, place
+        place.mkdir(exist_ok=True)
+        script = place.parent / "workspace.sh"
+        script.write_text(f"PLACE={place}\n{SCRIPT}")
+        config = ", ".join(f"{name}: [sh, {script}, {name}]" for name in ("start", "probe", "claim", "delete", "list"))
+        template = f"  - name: pods\n    provisioner: command\n    config: {{{config}}}\n"
+        deployment.apply(pools_file(extra=f"{template}    presets: [{{name: small, desired: {DESIRED}}}]\n"))
+        self.database = Database(deployment.settings.resolved_database_url)
+        self._messages = Messages(deployment.settings)
+
+    def ready(self) -> set[str]:
+        """Return the ids of the prebuilds that can be claimed."""
+        query = (
+            select(m.Workspace.id)
+            .join(m.Preset, m.Preset.id == m.Workspace.preset_id)
+            .join(m.TemplateVersion, m.TemplateVersion.id == m.Preset.template_version_id)
+            .where(IS_CLAIMABLE, m.TemplateVersion.provisioner == "command")
+        )
+        with self.database.read() as connection:
+            return set(connection.execute(query).scalars())
+
+    def taken_out(self) -> int:
+        """Return how many prebuilds were ever taken out of a pool as lost."""
+        with self.database.read() as connection:
+            query = select(func.count()).select_from(m.History).where(m.History.event == "unhealthy")
+            return connection.execute(query).scalar_one()
+
+    def all_healthy(self) -> bool:
+        with self.database.read() as connection:
+            found = connection.execute(select(m.Preset.status, m.Preset.failures_in_row)).all()
+        return all(row.status is PresetStatus.HEALTHY and not row.failures_in_row for row in found)
+
+    def look(self) -> None:
+        """Have the resources listed, as beat does every few minutes."""
+        ask_for_resources(self.database, self._it.settings, self._messages)
+
+    @contextmanager
+    def trouble(self, name: str) -> Iterator[None]:
+        (self.place / name).touch()
+        try:
+            yield
+        finally:
+            (self.place / name).unlink()
+
+
+def lose_everything(pods: Pods) -> float:
+    """Delete every pod, and return the seconds until all of them are replaced."""
+    before = pods.ready()
+    for path in pods.place.iterdir():
+        path.unlink()
+    started = monotonic()
+
+    def replaced() -> bool:
+        pods.look()
+        now = pods.ready()
+        return len(now) == DESIRED and not now & before
+
+    wait_until(replaced, timeout=REFILL_MAX, what="a full pool", pause=1.0)
+    return monotonic() - started
+
+
+@trials(3, 60)
+def test_row_18_a_provisioner_does_not_answer(
+    deployment: Cluster, tmp_path: Path, chance: random.Random, report: Report, count: int
+) -> None:
+    pods = Pods(deployment, tmp_path / "pods")
+    deployment.wait_full(60)
+    hits, times = 0, list[float]()
+    for number in range(count):
+        if number % 3 == 2:
+            times.append(lose_everything(pods))
+            continue
+        before, load = pods.taken_out(), deployment.load(chance, POOL)
+        with pods.trouble("away" if number % 3 else "flap"):
+            ends = monotonic() + 3 + 4 * chance.random()
+            while monotonic() < ends:
+                pods.look()
+                time.sleep(0.5)
+        load.stop()
+        hits += load.hits
+        deployment.wait_full(90)
+        assert pods.taken_out() == before, "nothing was lost"
+        assert pods.all_healthy(), "what could not be asked is not a failure"
+    deployment.calm(120)
+    pods.database.close()
+    deployment.apply(pools_file(), prune=True)
+    deployment.calm(120)
+    slowest = f", all replaced within {max(times):.1f} s" if times else ""
+    report(f"{count} times, {hits} claims, none taken out while it did not answer{slowest}")
