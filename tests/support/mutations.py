@@ -147,7 +147,7 @@ MUTATIONS = (
     _each(
         "lock: a probe replaces without the pool's row",
         ("services/health.py", "        writes.lock_preset(connection, preset_id)\n", "", "services/test_health.py"),
-        ("upkeep/probes.py", "        lock_preset(connection, preset_id)\n", "", "upkeep/test_probes.py"),
+        ("upkeep/lost_prebuilds.py", "                lock_preset(connection, number)\n", "", "upkeep/test_probes.py"),
     ),
     _each(
         "lock: an owner's claims are counted at once",
@@ -230,9 +230,11 @@ MUTATIONS = (
         ("upkeep/failed_prebuilds.py", "candidates.c.rank > settings", "candidates.c.rank >= settings",
          "reconcile/test_turn.py"),
     ),
-    _same(
-        "probes: one failure more", "item.failures + 1 < settings", "item.failures < settings",
-        ("services/health.py", "services/test_health.py"), ("upkeep/probes.py", "upkeep/test_probes.py"),
+    _each(
+        "probes: one failure more",
+        ("services/health.py", "item.failures + 1 < settings", "item.failures < settings", "services/test_health.py"),
+        ("upkeep/rules.py", "doubts.failures >= failures_max", "doubts.failures > failures_max",
+         "upkeep/test_doubts.py"),
     ),
     _each(
         "lost hosts: without an observer",
@@ -240,9 +242,11 @@ MUTATIONS = (
         ("upkeep/rules.py", " and set(observers) - {host}]", "]", "upkeep/test_lost_hosts.py"),
     ),
     _same("strays: too few are held back", "unknown > max(FEW", "unknown >= max(FEW", *_HELD_BACK),
-    _same(
+    _each(
         "strays: a prebuild that a list lags behind is replaced",
-        "                m.Workspace.ready_at < asked - timedelta(seconds=settings.stray_grace),\n", "", *_STRAYS,
+        ("services/strays.py", "m.Workspace.ready_at < asked - timedelta(seconds=settings.stray_grace)", "true()",
+         "services/test_strays.py"),
+        ("upkeep/rules.py", "is_lost = self.missing_since is None or", "is_lost = True or", "upkeep/test_doubts.py"),
     ),
     _same(
         "wake-up: lost while a turn runs", "redis.call('SET', KEYS[2], '1', 'PX', ARGV[3])\n", "\n",
