@@ -47,9 +47,9 @@ PARTS = {
 """Fields that hold only the preset's part of a pool's name, beside the template's."""
 TEXTS = {
     "ClaimAnswer.preset", "WorkspaceView.preset", "BeingBuilt.presets", "BuildReport.preset", "TurnReport.preset",
-    "PresetResult.preset", "_Advice.preset",
+    "PresetResult.preset", "_Advice.preset", "Wishes.preset",
 }  # fmt: skip
-"""Answers of Client, results as Flower shows them, and words of a message or a page."""
+"""Answers of Client, results as Flower shows them, words of a message or a page, and what a person typed."""
 
 
 def texts_in(tree: ast.Module) -> Iterator[str]:

@@ -59,7 +59,7 @@ def files(settings: Settings, workspace_id: str) -> list[Path]:
 
 def test_it_goes_back_to_its_owner(database: Database, settings: Settings, runner: BuildRunner, lost: str) -> None:
     seen = give_back(database, f"simulated-{lost}", NO_WISH, actor="bob", dry_run=True)
-    assert (seen.owner, seen.preset, seen.claimed_until is not None) == ("ada", PRESET, True)
+    assert (seen.owner, str(seen.preset), seen.claimed_until is not None) == ("ada", PRESET, True)
     assert len(findings(database, settings)) == 1, "only shown"
     done = give_back(database, f"simulated-{lost}", NO_WISH, actor="bob")
     [hers] = workspaces(database, m.Workspace.owner == "ada")
@@ -87,7 +87,7 @@ def test_what_the_pool_had_forgotten_gets_its_name_back(
     fill_really(database, settings, runner)
     look(database, settings)
     done = give_back(database, prebuild.id, NO_WISH, actor="bob")
-    assert (done.owner, f"prebuild-{done.workspace}", done.preset) == ("ada", prebuild.name, PRESET)
+    assert (done.owner, f"prebuild-{done.workspace}", str(done.preset)) == ("ada", prebuild.name, PRESET)
     with database.read() as connection:
         builds = connection.execute(select(m.Build).where(m.Build.workspace_id == prebuild.id)).all()
     assert {(row.number, row.status) for row in builds} == {(1, BuildStatus.SUCCEEDED), (2, BuildStatus.SUCCEEDED)}

@@ -14,7 +14,7 @@ from sqlalchemy import Connection, Row, delete, exists, insert, or_, select, upd
 
 from prebuild_tasks.db.engine import Database
 from prebuild_tasks.errors import InputError, NotFoundError, RefusedError
-from prebuild_tasks.model.names import PREBUILD_PREFIX, check_name, check_owner
+from prebuild_tasks.model.names import PREBUILD_PREFIX, PresetRef, check_name, check_owner
 from prebuild_tasks.model.vocabulary import CLAIM_REASON, BuildPriority, BuildStatus, Transition
 from prebuild_tasks.remedies import Remedy, RemedyKind
 from prebuild_tasks.schema import tables as m
@@ -34,7 +34,7 @@ class Adoption:
     workspace: str
     workspace_id: str
     owner: str
-    preset: str
+    preset: PresetRef
     resource_id: str
     host: str
     url: str
@@ -56,7 +56,7 @@ class Wishes:
 class _Pool:
     id: int
     organization_id: int
-    ref: str
+    ref: PresetRef
     claimed_ttl: float | None
 
 
@@ -197,7 +197,7 @@ def _pool(
             f"it is not known which preset {stray.resource_id} is of",
             hint=f"name it with --preset; presets of {stray.provisioner}: {names or 'none'}",
         )
-    return _Pool(rows[0].id, rows[0].organization_id, str(ref_of(rows[0])), rows[0].claimed_ttl_s)
+    return _Pool(rows[0].id, rows[0].organization_id, ref_of(rows[0]), rows[0].claimed_ttl_s)
 
 
 def _name(connection: Connection, owner: str, wanted: str) -> str:
