@@ -13,7 +13,9 @@ _PAUSE = 0.5
 """Seconds between two probes."""
 
 
-def until_ready(provisioner: Provisioner, spec: WorkspaceSpec, resource: Resource, running: RunningBuild) -> Outcome:
+def wait_for_readiness(
+    provisioner: Provisioner, spec: WorkspaceSpec, resource: Resource, running: RunningBuild
+) -> Outcome:
     """Probe a started workspace until it is ready; fail the start if it is not within its `ready_timeout`.
 
     Raises CannotAskError if the provisioner still cannot be asked by then.

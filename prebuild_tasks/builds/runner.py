@@ -17,7 +17,7 @@ from prebuild_tasks.builds.held import hold
 from prebuild_tasks.builds.isolation import IsolatedProcesses
 from prebuild_tasks.builds.lease import LeaseKeeper, RunningBuild, runner_name
 from prebuild_tasks.builds.outcome import write_end
-from prebuild_tasks.builds.readiness import until_ready
+from prebuild_tasks.builds.readiness import wait_for_readiness
 from prebuild_tasks.builds.spec import resolve_parameters, workspace_spec
 from prebuild_tasks.builds.types import NextBuild, Outcome, TakenBuild
 from prebuild_tasks.clock import monotonic
@@ -237,7 +237,7 @@ class BuildRunner:
                 provisioner.claim(spec, running)
             else:
                 resource = provisioner.start(spec, running)
-                return until_ready(provisioner, spec, resource, running)
+                return wait_for_readiness(provisioner, spec, resource, running)
         except BuildStoppedError as error:
             if error.reason == "canceled":
                 return Outcome(BuildStatus.CANCELED, "canceled", "canceled")
