@@ -6,8 +6,9 @@ from datetime import datetime
 
 from sqlalchemy import Connection, select
 
+from prebuild_tasks.claims.ends import read_end
 from prebuild_tasks.claims.rules import has_ended, request_ended, warning_about
-from prebuild_tasks.claims.store import ANSWER_COLUMNS, claimed_row, read_end
+from prebuild_tasks.claims.store import ANSWER_COLUMNS, claimed_row
 from prebuild_tasks.claims.types import BeingBuilt, ClaimAnswer, Claimed, ClaimedRow, Reserved
 from prebuild_tasks.errors import ClaimMissError, RefusedError
 from prebuild_tasks.fleet import served_column

@@ -9,8 +9,9 @@ from prebuild_tasks.faces import lazy
 if TYPE_CHECKING:
     from prebuild_tasks.insight.doctor.examine import examine
     from prebuild_tasks.insight.doctor.facts import Examination, RedisFact
+    from prebuild_tasks.insight.doctor.findings import Symptom
     from prebuild_tasks.insight.doctor.roles import check_role
-    from prebuild_tasks.insight.doctor.rules import Symptom, diagnose
+    from prebuild_tasks.insight.doctor.rules import diagnose
     from prebuild_tasks.insight.explain.gather import Explained, explain_preset
     from prebuild_tasks.insight.explain.remedies import Step
     from prebuild_tasks.insight.history import read_history
@@ -75,11 +76,9 @@ if not TYPE_CHECKING:  # mypy would take every name for defined
                 "Examination",
                 "RedisFact",
             ),
+            "doctor.findings": ("Symptom",),
             "doctor.roles": ("check_role",),
-            "doctor.rules": (
-                "Symptom",
-                "diagnose",
-            ),
+            "doctor.rules": ("diagnose",),
             "explain.gather": (
                 "Explained",
                 "explain_preset",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from prebuild_tasks.insight.doctor.rules import Symptom
+from prebuild_tasks.insight.doctor.findings import Symptom
 
 PAGE = (Path(__file__).parents[2] / "docs" / "troubleshooting.md").read_text()
 

@@ -15,7 +15,8 @@ from prebuild_tasks.errors import RefusedError
 from prebuild_tasks.fleet import presence
 from prebuild_tasks.fleet.presence import Presence
 from prebuild_tasks.insight.doctor.examine import examine
-from prebuild_tasks.insight.doctor.rules import Symptom, diagnose
+from prebuild_tasks.insight.doctor.findings import Symptom
+from prebuild_tasks.insight.doctor.rules import diagnose
 from prebuild_tasks.model.machine import host_note
 from prebuild_tasks.provisioners import Provisioners
 from tests.support.builders import declare, fill, workspaces

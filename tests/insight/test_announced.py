@@ -17,7 +17,7 @@ from prebuild_tasks.config import Settings
 from prebuild_tasks.db.engine import Database
 from prebuild_tasks.errors import ClaimMissError
 from prebuild_tasks.insight.explain.gather import explain_preset
-from prebuild_tasks.insight.explain.rules import About
+from prebuild_tasks.insight.explain.links import About
 from prebuild_tasks.insight.status.pools import pools
 from prebuild_tasks.model.vocabulary import BuildStatus, PresetStatus
 from prebuild_tasks.pools.declare import apply

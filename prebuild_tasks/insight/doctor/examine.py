@@ -24,6 +24,7 @@ from prebuild_tasks.db.pooler import pooler_problem, role_defaults, shares_conne
 from prebuild_tasks.errors import CannotBuildError, NotFoundError, PrebuildError
 from prebuild_tasks.fleet import Liveness, read_liveness
 from prebuild_tasks.insight.doctor.facts import (
+    DefaultsFact,
     DiskFact,
     Examination,
     ProvisionerFact,
@@ -74,8 +75,8 @@ def examine(database: Database, settings: Settings, provisioners: Provisioners) 
         if schema.current < schema.needed:
             return facts
         with database.read() as connection:
-            lacking, refuses = role_defaults(database, connection), is_read_only(database, connection)
-            facts = replace(facts, role_defaults=lacking, database_is_read_only=refuses)
+            refuses = is_read_only(database, connection)
+            facts = replace(facts, role_defaults=_defaults(database, connection), database_is_read_only=refuses)
             skew = _clock_skew(database, connection)
             now = database.now(connection)
             life = read_liveness(connection, settings, now)
@@ -98,6 +99,13 @@ def examine(database: Database, settings: Settings, provisioners: Provisioners) 
         paused_by=str(paused.get("by", "somebody")) if paused and pause_holds(paused, now) else "",
         provisioners=list(_ask(declared, provisioners, may_list=_builds_on_this_host(life, settings))),
     )
+
+
+def _defaults(database: Database, connection: Connection) -> DefaultsFact | None:
+    lacking = role_defaults(database, connection)
+    if lacking is None:
+        return None
+    return DefaultsFact([(value.name, current) for value, current in lacking.differing], lacking.statements)
 
 
 def _look_at_redis(settings: Settings, queues: list[str]) -> tuple[RedisFact | Trouble, dict[str, int]]:

@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from prebuild_tasks.db.pooler import RoleDefaults
 from prebuild_tasks.fleet import Liveness
 from prebuild_tasks.model.names import PoolName
 from prebuild_tasks.remedies import Remedy
@@ -32,6 +31,16 @@ class SchemaFact:
     """The revision that this release needs."""
     serves_from: str = ""
     """The lowest revision whose releases may still use the database."""
+
+
+@dataclass(frozen=True, slots=True)
+class DefaultsFact:
+    """The database user's defaults that a pooler in transaction mode needs to be others."""
+
+    differing: Sequence[tuple[str, str]]
+    """The name of each, and its value so far."""
+    statements: str
+    """The SQL that corrects them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +122,7 @@ class Examination:
     """Whether the database takes no writes, whoever asks."""
     pooler: Trouble | None = None
     """A pooler in transaction mode between this process and the database, which the settings do not name."""
-    role_defaults: RoleDefaults | None = None
+    role_defaults: DefaultsFact | None = None
     """What the database user's defaults lack for a pooler that the settings name."""
     redis: Trouble | RedisFact | None = None
     waiting: Mapping[str, int] = field(default_factory=dict)

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from enum import StrEnum
 
 from prebuild_tasks.fleet import Liveness, Process
 from prebuild_tasks.insight.doctor.facts import Examination, RedisFact, Trouble
+from prebuild_tasks.insight.doctor.findings import Finding, Symptom
 from prebuild_tasks.insight.doctor.roles import last_seen, of_role, span_of
 from prebuild_tasks.model.text import number
 from prebuild_tasks.remedies import Remedy, RemedyKind
@@ -22,49 +21,6 @@ REDIS_FILL_MAX = 0.9
 DISK_FREE_MIN = 1 << 30
 """Bytes."""
 FILES_FREE_MIN = 10_000
-
-
-class Symptom(StrEnum):
-    """The code of a finding. A closed set, because scripts read it."""
-
-    DATABASE_UNREACHABLE = "database_unreachable"
-    DATABASE_READ_ONLY = "database_read_only"
-    DATABASE_POOLER = "database_pooler"
-    DATABASE_ROLE = "database_role"
-    SCHEMA_BEHIND = "schema_behind"
-    SCHEMA_AHEAD = "schema_ahead"
-    REDIS_UNREACHABLE = "redis_unreachable"
-    REDIS_EVICTS = "redis_evicts"
-    REDIS_FULL = "redis_full"
-    REDIS_READ_ONLY = "redis_read_only"
-    REDIS_OLD = "redis_old"
-    CLOCK_SKEW = "clock_skew"
-    NO_WORKER = "no_worker"
-    NO_BUILDS_WORKER = "no_builds_worker"
-    NO_BEAT = "no_beat"
-    TWO_BEATS = "two_beats"
-    QUEUE_UNSERVED = "queue_unserved"
-    HOST_SILENT = "host_silent"
-    TICK_STALE = "tick_stale"
-    TIMEZONE_UNKNOWN = "timezone_unknown"
-    PROVISIONER_UNKNOWN = "provisioner_unknown"
-    PROVISIONER_FAILS = "provisioner_fails"
-    PROVISIONER_UNREACHABLE = "provisioner_unreachable"
-    PREBUILDS_MISSING = "prebuilds_missing"
-    DATA_DIR_UNWRITABLE = "data_dir_unwritable"
-    DISK_FULL = "disk_full"
-    PORTS_SHORT = "ports_short"
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One thing that is wrong: a sentence that names the cause, and what to do about it."""
-
-    symptom: Symptom
-    sentence: str
-    hint: str = ""
-    """What to do, as a sentence that does not name a command."""
-    remedy: Remedy | None = None
 
 
 def diagnose(facts: Examination) -> list[Finding]:
@@ -95,7 +51,7 @@ def _database(facts: Examination) -> Iterator[Finding]:
         yield Finding(Symptom.DATABASE_POOLER, facts.pooler.message, facts.pooler.hint)
     defaults = facts.role_defaults
     if defaults and defaults.differing:
-        values = ", ".join(f"{value.name} {current or 'empty'}" for value, current in defaults.differing)
+        values = ", ".join(f"{name} {current or 'empty'}" for name, current in defaults.differing)
         sentence = f"statements through the connection pooler have unsuitable defaults of their user: {values}"
         fix = f"run in the database, then let the pooler reconnect: {defaults.statements}"
         yield Finding(Symptom.DATABASE_ROLE, sentence, fix)

@@ -5,42 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from enum import StrEnum
 from zoneinfo import ZoneInfo
 
+from prebuild_tasks.insight.explain.doubts import doubted_prebuilds
 from prebuild_tasks.insight.explain.facts import BuildFact, Facts
+from prebuild_tasks.insight.explain.links import About, Link
 from prebuild_tasks.insight.explain.remedies import Step, steps
 from prebuild_tasks.model.text import instant, listed, number, span
 from prebuild_tasks.model.vocabulary import NEVER_READY_CODE, PresetStatus
 from prebuild_tasks.reconcile import LimitReason, Reason, has_usable_schedules, next_change, schedule_at
 from prebuild_tasks.schema.rules import is_active
-
-
-class About(StrEnum):
-    """The topics of the links, in the order of the chain."""
-
-    DESIRED = "desired"
-    ACTIVE = "active"
-    PAUSE = "pause"
-    STATUS = "status"
-    PROCESSES = "processes"
-    BACKOFF = "backoff"
-    LIMIT = "limit"
-    TURN = "turn"
-    BUILDS = "builds"
-    ERROR = "error"
-    HEALTH = "health"
-    DELETIONS = "deletions"
-    ELIGIBLE = "eligible"
-
-
-@dataclass(frozen=True, slots=True)
-class Link:
-    """One cause, as a sentence. `reason` is set where it holds the pool back."""
-
-    about: About
-    sentence: str
-    reason: Reason | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -239,7 +213,7 @@ def _health(facts: Facts) -> Iterator[Link]:
             f"{number(len(facts.failed_probes), 'prebuild')} failed the last probe; {worst.workspace}: {worst.message}"
         )
         yield Link(About.HEALTH, sentence.rstrip(": "))
-    yield from _doubted(facts)
+    yield from doubted_prebuilds(facts)
     ttl = facts.counted.preset.ttl
     if facts.reason is Reason.TTL_TOO_SHORT and ttl and facts.usual is not None:
         sentence = f"its ttl of {span(ttl)} is not longer than a start takes ({span(facts.usual)})"
@@ -248,27 +222,6 @@ def _health(facts: Facts) -> Iterator[Link]:
         claimable = min(facts.second_choices, facts.state.expired) if is_active(facts.counted.preset) else 0
         second = f"; {claimable} can be claimed as second choice until then" if claimable else ""
         yield Link(About.HEALTH, f"{number(facts.state.expired, 'prebuild')} expired and will be replaced{second}")
-
-
-def _doubted(facts: Facts) -> Iterator[Link]:
-    doubted = facts.doubted
-    if doubted.unanswered:
-        who, since = number(doubted.unanswered, "prebuild"), instant(doubted.unanswered_since or facts.now, facts.now)
-        sentence = f"{who} could not be probed since {since}, so nothing is done, and claims take others first"
-        yield Link(About.HEALTH, f"{sentence}: {' '.join(doubted.message.split())}")
-    if doubted.unread_since:
-        since = instant(doubted.unread_since, facts.now)
-        sentence = f"a list of its provisioner could not be read since {since}, so nothing is concluded from it"
-        yield Link(About.HEALTH, f"{sentence}: {' '.join(doubted.unread.split())}")
-    if doubted.missing:
-        who = number(doubted.missing, "prebuild")
-        rest = "each is replaced when its own probe has found it gone for long enough"
-        if doubted.waiting:
-            rest = f"no probe can tell, and {doubted.waiting} wait for a confirmation"
-        yield Link(About.HEALTH, f"{who} missing from its provisioner's list: {rest}")
-    if doubted.lost:
-        who = number(doubted.lost, "lost prebuild")
-        yield Link(About.HEALTH, f"{who} to be replaced, at most a third of the pool at a time")
 
 
 def _deletions(facts: Facts) -> Iterator[Link]:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
-from sqlalchemy import BigInteger, ColumnElement, Connection, and_, cast, func, select, true
+from sqlalchemy import BigInteger, ColumnElement, Connection, Row, and_, cast, func, select, true
 from sqlalchemy.orm import InstrumentedAttribute
 
 from prebuild_tasks.model.vocabulary import OPEN_STATUSES, PREBUILDS_OWNER
@@ -68,33 +69,7 @@ def read_usage(connection: Connection) -> tuple[dict[int, Usage], dict[int, int]
 
     They count for the organization of the template, also in a plan that moves it, where nothing has followed it yet.
     """
-    by_preset = (
-        select(
-            m.Workspace.preset_id,
-            func.count().label("workspaces"),
-            func.count().filter(m.Workspace.owner != PREBUILDS_OWNER).label("claimed"),
-        )
-        .where(m.Workspace.deleted_at.is_(None))
-        .group_by(m.Workspace.preset_id)
-        .subquery()
-    )
-    owner = m.Template.organization_id
-    workspaces = {
-        row.organization_id: row
-        for row in connection.execute(
-            select(
-                owner,
-                cast(func.sum(by_preset.c.workspaces), BigInteger).label("workspaces"),
-                cast(func.sum(by_preset.c.claimed), BigInteger).label("claimed"),
-            )
-            .select_from(by_preset)
-            .join(m.Preset, m.Preset.id == by_preset.c.preset_id)
-            .join(*VERSION_OF_PRESET)
-            .join(*TEMPLATE_OF_VERSION)
-            .group_by(owner)
-        )
-    }
-    in_flight = in_flight_by(connection, owner)
+    workspaces, in_flight = _workspaces(connection), in_flight_by(connection, m.Template.organization_id)
     usage = {
         row.id: Usage(
             row.name,
@@ -114,6 +89,36 @@ def read_usage(connection: Connection) -> tuple[dict[int, Usage], dict[int, int]
         )
     }
     return usage, in_flight_by(connection, m.Build.preset_id)
+
+
+def _workspaces(connection: Connection) -> dict[int, Row[*tuple[Any, ...]]]:
+    """Count the workspaces of each organization's templates, and the claimed ones among them."""
+    by_preset = (
+        select(
+            m.Workspace.preset_id,
+            func.count().label("workspaces"),
+            func.count().filter(m.Workspace.owner != PREBUILDS_OWNER).label("claimed"),
+        )
+        .where(m.Workspace.deleted_at.is_(None))
+        .group_by(m.Workspace.preset_id)
+        .subquery()
+    )
+    owner = m.Template.organization_id
+    return {
+        row.organization_id: row
+        for row in connection.execute(
+            select(
+                owner,
+                cast(func.sum(by_preset.c.workspaces), BigInteger).label("workspaces"),
+                cast(func.sum(by_preset.c.claimed), BigInteger).label("claimed"),
+            )
+            .select_from(by_preset)
+            .join(m.Preset, m.Preset.id == by_preset.c.preset_id)
+            .join(*VERSION_OF_PRESET)
+            .join(*TEMPLATE_OF_VERSION)
+            .group_by(owner)
+        )
+    }
 
 
 def in_flight_by(connection: Connection, column: InstrumentedAttribute[int]) -> dict[int, int]:

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
-from prebuild_tasks.db.pooler import RoleDefaults
-from prebuild_tasks.db.sessions import SessionValue
-from prebuild_tasks.fleet.rules import Liveness, Process
 from prebuild_tasks.insight.doctor.facts import (
+    DefaultsFact,
     DiskFact,
     Examination,
     ProvisionerFact,
@@ -21,42 +17,16 @@ from prebuild_tasks.insight.doctor.facts import (
     SilenceFact,
     Trouble,
 )
+from prebuild_tasks.insight.doctor.findings import Symptom
 from prebuild_tasks.insight.doctor.roles import check_role
-from prebuild_tasks.insight.doctor.rules import Symptom, diagnose
+from prebuild_tasks.insight.doctor.rules import diagnose
 from prebuild_tasks.model.names import PoolName
 from prebuild_tasks.remedy_commands import StartCommands, next_step
+from tests.insight.doctor.processes import BEAT, BUILDER, BUILDS, CONTROL, WORKER, life, process
 
-NOW = datetime(2026, 11, 25, 12, tzinfo=UTC)
-CONTROL = ("p.events", "p.reconcile", "p.claims", "p.default")
-BUILDS = "p.builds"
 START = StartCommands("celery worker", "celery builds", "celery beat")
 REDIS = RedisFact("7.0.15", "noeviction", used=10, limit=0)
 DISK = DiskFact("/data", writable=True, free_bytes=50 << 30, free_files=10**6)
-
-
-def process(role: str, *queues: str, host: str = "a", pid: int = 7, age: float = 2, old: float = 900) -> Process:
-    return Process(
-        name=f"{host}/{pid}/{host}-machine/ffff",
-        role=role,
-        host=host,
-        queues=queues,
-        version="1",
-        started_at=NOW - timedelta(seconds=old),
-        seen_at=NOW - timedelta(seconds=age),
-        age=age,
-        alive=age <= 30,
-    )
-
-
-WORKER = process("worker", *CONTROL)
-BUILDER = process("builds", BUILDS, f"{BUILDS}.a")
-BEAT = process("beat")
-
-
-def life(*processes: Process, tick_age: float | None = 3, stale: bool = False) -> Liveness:
-    return Liveness(NOW, processes, tick_age, stale)
-
-
 UNKNOWN = Trouble("there is no provisioner 'doker'", "did you mean docker?")
 WELL = Examination(
     CONTROL,
@@ -97,7 +67,7 @@ def test_nothing_is_wrong() -> None:
             "set PREBUILD_DATABASE_POOLER=transaction",
         ),
         (
-            {"role_defaults": RoleDefaults("app", ((SessionValue("lock_timeout", "2000"), "0"),))},
+            {"role_defaults": DefaultsFact([("lock_timeout", "0")], "ALTER ROLE \"app\" SET lock_timeout = '2000';")},
             Symptom.DATABASE_ROLE,
             "unsuitable defaults of their user: lock_timeout 0",
             "ALTER ROLE \"app\" SET lock_timeout = '2000';",
@@ -270,41 +240,3 @@ def test_several_things_are_told_causes_first() -> None:
     assert [finding.symptom for finding in diagnose(changed)] == [
         Symptom.REDIS_UNREACHABLE, Symptom.NO_WORKER, Symptom.NO_BUILDS_WORKER, Symptom.NO_BEAT, Symptom.CLOCK_SKEW,
     ]  # fmt: skip
-
-
-@pytest.mark.parametrize(
-    ("processes", "role", "where", "healthy", "words"),
-    [
-        ([WORKER], "worker", {}, True, "control worker is running, last seen 2 s ago (process 7)"),
-        ([WORKER], "worker", {"host": "a", "machine": "a-machine"}, True, "control worker on a is running"),
-        ([WORKER], "worker", {"host": "a", "machine": "another"}, False, "no control worker is running on a; none has"),
-        ([WORKER], "worker", {"host": "b"}, False, "no control worker is running on b; none has been seen"),
-        ([BUILDER], "worker", {}, False, "no control worker is running; none has been seen"),
-        ([process("builds", BUILDS, *CONTROL)], "worker", {}, True, "is running"),
-        ([process("worker", *CONTROL, age=90)], "worker", {"host": "a"}, False, "the last was seen 90 s ago on a"),
-        ([BUILDER], "builds", {"host": "a"}, True, "builds worker on a is running"),
-        (
-            [process("builds")],
-            "builds",
-            {"host": "a"},
-            False,
-            "on a with a connection to Redis, which refuses process 7",
-        ),
-        ([process("builds")], "builds", {}, False, "no builds worker is running"),
-        ([BEAT], "beat", {}, True, "beat is running"),
-        ([WORKER], "beat", {}, False, "no beat is running"),
-    ],
-)
-def test_a_role(processes: Sequence[Process], role: str, where: dict[str, str], healthy: bool, words: str) -> None:
-    queue = {"worker": "p.reconcile", "builds": BUILDS, "beat": ""}[role]
-    answer = check_role(life(*processes), role, queue, **where)
-    assert answer[0] is healthy
-    assert words in answer[1]
-
-
-def test_a_beat_whose_ticks_do_not_come_is_stuck_unless_there_is_no_worker() -> None:
-    assert check_role(life(WORKER, BEAT, tick_age=300, stale=True), "beat", "") == (
-        False,
-        "beat is running, but no tick has ended for 5 min",
-    )
-    assert check_role(life(BEAT, tick_age=300, stale=True), "beat", "")[0]

@@ -14,7 +14,8 @@ from prebuild_tasks.insight.explain.facts import (
     Pause,
     Processes,
 )
-from prebuild_tasks.insight.explain.rules import About, Explanation
+from prebuild_tasks.insight.explain.links import About
+from prebuild_tasks.insight.explain.rules import Explanation
 from prebuild_tasks.model.vocabulary import Preset, PresetStatus
 from prebuild_tasks.reconcile.rules.limits import LimitReason
 from prebuild_tasks.reconcile.rules.model import Counts, Lock, PresetCounts, RecentFailures

@@ -15,7 +15,8 @@ from prebuild_tasks.insight.explain.facts import (
     Pause,
     Processes,
 )
-from prebuild_tasks.insight.explain.rules import About, explain
+from prebuild_tasks.insight.explain.links import About
+from prebuild_tasks.insight.explain.rules import explain
 from prebuild_tasks.model.text import instant, listed, number, span
 from prebuild_tasks.model.vocabulary import Preset, PresetStatus, Schedule
 from prebuild_tasks.reconcile.rules.model import Counts, Lock

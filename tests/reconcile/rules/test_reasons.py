@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from prebuild_tasks.insight.explain.rules import About
+from prebuild_tasks.insight.explain.links import About
 from prebuild_tasks.model.vocabulary import Preset, PresetStatus
 from prebuild_tasks.reconcile.rules.limits import LimitReason, Limits
 from prebuild_tasks.reconcile.rules.model import Counts, RecentFailures, Usage
@@ -28,7 +28,7 @@ def test_the_reason_codes_are_those_of_the_port() -> None:
         "none", "inactive", "paused", "validation_failed", "hard_limited", "no_worker", "no_builds_worker",
         "tick_stale", "backoff", "slow_start", "preset_builds_in_flight", "organization_builds_in_flight",
         "global_builds_in_flight", "organization_quota", "never_ready", "failing", "starting", "not_yet", "row_lock",
-        "lost_turns", "slot_conflict", "provisioner_unreachable",
+        "lost_turns", "slot_conflict", "provisioner_unreachable", "ttl_too_short",
     }  # fmt: skip
 
 
