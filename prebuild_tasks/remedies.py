@@ -60,6 +60,7 @@ class RemedyKind(StrEnum):
     WAIT_FOR_WORKSPACE = "wait_for_workspace"
     """Repeat the claim as one that waits: a workspace is built if none is ready."""
     NAME_OWNER = "name_the_owner"
+    NAME_PRESET = "name_the_preset"
     CHOOSE_OTHER_NAME = "choose_another_name_or_leave_it_out"
     REPEAT_REQUEST = "repeat_request"
     """Subject: the id of the claim's request."""
@@ -123,6 +124,7 @@ _SENTENCES: Mapping[RemedyKind, str] = {
     RemedyKind.FIND_LARGE_REDIS_KEYS: "find the large keys in Redis",
     RemedyKind.WAIT_FOR_WORKSPACE: "have one built and wait for it",
     RemedyKind.NAME_OWNER: "name the person who gets the workspace",
+    RemedyKind.NAME_PRESET: "name the preset",
     RemedyKind.CHOOSE_OTHER_NAME: "choose another name, or leave it out",
     RemedyKind.REPEAT_REQUEST: "repeat the request with the id {subject}",
     RemedyKind.NEW_REQUEST: "make a new request id",

@@ -74,6 +74,7 @@ _SPELLINGS: Mapping[RemedyKind, _Spelling] = {
     # Options, to be added to the command that was refused.
     RemedyKind.WAIT_FOR_WORKSPACE: _Spelling("add --wait", "to have one built and wait for it"),
     RemedyKind.NAME_OWNER: _Spelling("--owner NAME", "name the person who gets the workspace"),
+    RemedyKind.NAME_PRESET: _Spelling("--preset NAME", "name the preset"),
     RemedyKind.CHOOSE_OTHER_NAME: _Spelling("--name NAME, or leave it out", "choose another"),
     RemedyKind.REPEAT_REQUEST: _Spelling("--request-id {subject}", "ask again for the same one"),
     RemedyKind.NEW_REQUEST: _Spelling("another --request-id, or leave it out", "make a new request id"),

@@ -32,8 +32,8 @@ def machine_id() -> str:
     """Return a short id of the machine, the same in all its containers that have none of their own; empty: unknown."""
     for path in _IDS:
         try:
-            if found := path.read_text(encoding="ascii").strip():
-                return hashlib.sha256(found.encode()).hexdigest()[:12]
+            if content := path.read_text(encoding="ascii").strip():
+                return hashlib.sha256(content.encode()).hexdigest()[:12]
         except (OSError, ValueError):
             continue
     return ""

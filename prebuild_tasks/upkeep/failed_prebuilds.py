@@ -58,13 +58,13 @@ def _in_the_way(connection: Connection) -> list[str]:
         .group_by(m.Organization.id)
         .having(existing >= m.Organization.max_workspaces, func.count().filter(_IS_KEPT) > 0)
     )
-    found: list[str] = []
+    in_the_way: list[str] = []
     for organization_id in full.scalars().all():
         if wanted := _wanted(connection, organization_id):
             query = select(m.Workspace.id).where(m.Workspace.organization_id == organization_id, _IS_KEPT)
             query = query.order_by(m.Workspace.created_at, m.Workspace.id).limit(min(wanted, BATCH))
-            found += connection.execute(query).scalars()
-    return found
+            in_the_way += connection.execute(query).scalars()
+    return in_the_way
 
 
 def _wanted(connection: Connection, organization_id: int) -> int:

@@ -70,6 +70,7 @@ SPELLED = {
     Remedy(K.FIND_LARGE_REDIS_KEYS): ("run", "redis-cli --bigkeys"),
     Remedy(K.WAIT_FOR_WORKSPACE): ("to have one built and wait for it", "add --wait"),
     Remedy(K.NAME_OWNER): ("name the person who gets the workspace", "--owner NAME"),
+    Remedy(K.NAME_PRESET): ("name the preset", "--preset NAME"),
     Remedy(K.CHOOSE_OTHER_NAME): ("choose another", "--name NAME, or leave it out"),
     Remedy(K.REPEAT_REQUEST, "r-1"): ("ask again for the same one", "--request-id r-1"),
     Remedy(K.NEW_REQUEST): ("make a new request id", "another --request-id, or leave it out"),
@@ -85,7 +86,7 @@ JOINTS = {
 }  # fmt: skip
 """The words between a hint and a command that does not itself do what the hint says."""
 OPTIONS_OF = {
-    K.WAIT_FOR_WORKSPACE: "claim", K.NAME_OWNER: "claim", K.CHOOSE_OTHER_NAME: "claim", K.REPEAT_REQUEST: "claim",
+    K.WAIT_FOR_WORKSPACE: "claim", K.NAME_OWNER: "claim", K.NAME_PRESET: "adopt", K.CHOOSE_OTHER_NAME: "claim", K.REPEAT_REQUEST: "claim",
     K.NEW_REQUEST: "claim",
     K.CONFIRM_DELETION: "apply", K.APPLY_AS_SOURCE: "apply", K.CORRECT_PERIOD: "report",
 }  # fmt: skip
@@ -195,8 +196,8 @@ def test_processes_are_started_as_the_procfile_starts_them() -> None:
 _COMMAND = re.compile(rf"\bprebuild (?:{'|'.join(COMMANDS)})\b|\bcelery -A\b|(?<![\w-])--[a-z]")
 _FACES = {"cli", "remedy_commands.py"}
 """Modules that may spell commands and options."""
-_FLOWER = "worker/flower.py"
-"""The module that reads Flower's own options, which are not those of the command line."""
+_OF_OTHERS = {"worker/flower.py", "worker/init.py"}
+"""The modules that name options of Flower and of container engines, which are not those of the command line."""
 
 
 def _strings(tree: ast.Module) -> Iterator[tuple[int, str]]:
@@ -213,7 +214,7 @@ def test_only_the_command_line_spells_commands() -> None:
     spelled = [
         f"{path.relative_to(PACKAGE)}:{line}: {text}"
         for path in sorted(PACKAGE.rglob("*.py"))
-        if path.relative_to(PACKAGE).parts[0] not in _FACES and path.relative_to(PACKAGE).as_posix() != _FLOWER
+        if path.relative_to(PACKAGE).parts[0] not in _FACES and path.relative_to(PACKAGE).as_posix() not in _OF_OTHERS
         for line, text in _strings(ast.parse(path.read_text()))
         if _COMMAND.search(text)
     ]

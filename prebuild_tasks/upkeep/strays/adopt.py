@@ -195,7 +195,8 @@ def _pool(
         names = ", ".join(str(ref_of(row)) for row in rows[:10])
         raise InputError(
             f"it is not known which preset {stray.resource_id} is of",
-            hint=f"name it with --preset; presets of {stray.provisioner}: {names or 'none'}",
+            hint=f"name one of the presets of {stray.provisioner} ({names or 'none'})",
+            remedy=Remedy(RemedyKind.NAME_PRESET),
         )
     return _Pool(rows[0].id, rows[0].organization_id, ref_of(rows[0]), rows[0].claimed_ttl_s)
 

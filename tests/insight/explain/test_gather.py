@@ -257,4 +257,4 @@ def test_the_number_of_statements_is_fixed(database: Database, settings: Setting
     turn(database, settings)
     finish_builds(database, limit=5)
     finish_builds(database, status=BuildStatus.FAILED, limit=2)
-    assert statements() == empty <= 22
+    assert statements() == empty <= 23
