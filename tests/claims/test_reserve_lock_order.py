@@ -11,7 +11,7 @@ from sqlalchemy import select, text
 from prebuild_tasks.claims.take import claim
 from prebuild_tasks.claims.types import BeingBuilt, ClaimRequest
 from prebuild_tasks.config import Settings
-from prebuild_tasks.db import connections
+from prebuild_tasks.db import sessions
 from prebuild_tasks.db.engine import Database
 from prebuild_tasks.pools.declare import apply
 from prebuild_tasks.pools.options import ApplyOptions
@@ -27,8 +27,8 @@ LIMIT = 5
 @pytest.fixture
 def database(postgres_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Database]:
     # A busy machine may need long to see who waits.
-    monkeypatch.setattr(connections, "LOCK_TIMEOUT_MS", 60_000)
-    monkeypatch.setattr(connections, "IDLE_IN_TRANSACTION_MS", 120_000)
+    monkeypatch.setattr(sessions, "LOCK_TIMEOUT_MS", 60_000)
+    monkeypatch.setattr(sessions, "IDLE_IN_TRANSACTION_MS", 120_000)
     database = Database(postgres_url)
     yield database
     database.close()

@@ -86,8 +86,8 @@ JOINTS = {
 }  # fmt: skip
 """The words between a hint and a command that does not itself do what the hint says."""
 OPTIONS_OF = {
-    K.WAIT_FOR_WORKSPACE: "claim", K.NAME_OWNER: "claim", K.NAME_PRESET: "adopt", K.CHOOSE_OTHER_NAME: "claim", K.REPEAT_REQUEST: "claim",
-    K.NEW_REQUEST: "claim",
+    K.WAIT_FOR_WORKSPACE: "claim", K.NAME_OWNER: "claim", K.CHOOSE_OTHER_NAME: "claim", K.REPEAT_REQUEST: "claim",
+    K.NEW_REQUEST: "claim", K.NAME_PRESET: "adopt",
     K.CONFIRM_DELETION: "apply", K.APPLY_AS_SOURCE: "apply", K.CORRECT_PERIOD: "report",
 }  # fmt: skip
 """The commands whose options a remedy names without the command."""

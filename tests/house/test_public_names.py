@@ -52,8 +52,8 @@ REMEDY_KINDS = (
     "claim_workspace release_workspace delete_workspace list_workspaces show_disk_use_of_workspaces list_builds "
     "list_running_builds list_failed_builds show_log follow_log diagnose_installation serve_metrics_elsewhere "
     "find_the_large_keys_in_redis wait_for_workspace name_the_owner name_the_preset "
-    "choose_another_name_or_leave_it_out repeat_request make_a_new_request_id apply_as_source confirm_deletion confirm_loss look_for_strays "
-    "begin_the_period_before_its_end_and_not_in_the_future"
+    "choose_another_name_or_leave_it_out repeat_request make_a_new_request_id apply_as_source confirm_deletion "
+    "confirm_loss look_for_strays begin_the_period_before_its_end_and_not_in_the_future"
 )
 MESSAGE = "(message: 'str', *, hint: 'str' = '', remedy: 'Remedy | None' = None) -> 'None'"
 ERRORS = {
