@@ -41,7 +41,7 @@ def _sweep(database: Database, settings: Settings) -> None:
 def _claim(database: Database) -> Statement:
     now, values = database.now_sql()
     named = {"template": "template-7", "preset": "preset-7", "version": None, "owner": "ada", "name": ""}
-    ids = {"request_id": "r", "build_id": uuid.uuid4(), "elapsed_ms": 1.0, "below_limit": False}
+    ids = {"request_id": "r", "build_id": uuid.uuid4(), "elapsed_ms": 1.0, "below_limit": False, "alive_s": 30.0}
     return statement_text(now, versioned=False), {**values, **named, **ids}
 
 

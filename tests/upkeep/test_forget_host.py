@@ -9,7 +9,7 @@ from prebuild_tasks.claims.take import claim
 from prebuild_tasks.claims.types import BeingBuilt, ClaimRequest
 from prebuild_tasks.config import Settings
 from prebuild_tasks.db.engine import Database
-from prebuild_tasks.errors import ClaimMissError, NotFoundError, RefusedError
+from prebuild_tasks.errors import NotFoundError, RefusedError, RequestEndedError
 from prebuild_tasks.insight.history import read_history
 from prebuild_tasks.insight.invariants import audit
 from prebuild_tasks.model.vocabulary import OPEN_STATUSES
@@ -86,7 +86,7 @@ def test_a_start_that_somebody_waits_for(database: Database, settings: Settings)
     with pytest.raises(RefusedError, match="ada/"):
         forget_host(database, settings, "gone", actor="op")
     forget_host(database, settings, "gone", actor="op", claimed=True)
-    with pytest.raises(ClaimMissError, match="could not be built for ada: host_forgotten"):
+    with pytest.raises(RequestEndedError, match="it was lost with its host, which op gave up"):
         claim(database, request)
     assert open_builds(database) == 0
 
