@@ -75,6 +75,8 @@ SPELLED = {
     Remedy(K.REPEAT_REQUEST, "r-1"): ("ask again for the same one", "--request-id r-1"),
     Remedy(K.NEW_REQUEST): ("make a new request id", "another --request-id, or leave it out"),
     Remedy(K.CONFIRM_DELETION): ("if that is intended", "add --yes"),
+    Remedy(K.CONFIRM_LOSS): ("run", "prebuild sweep --confirm"),
+    Remedy(K.SWEEP): ("run", "prebuild sweep"),
     Remedy(K.CORRECT_PERIOD): ("", "--since must be before --until, and not in the future"),
     Remedy(K.APPLY_AS_SOURCE, "team a"): (
         "apply with", "--source 'team a'; or remove it from that source's file, and apply that file with --prune"
