@@ -13,8 +13,8 @@ from urllib.request import urlopen
 import pytest
 
 from prebuild_tasks.config import Settings, load_settings
-from prebuild_tasks.errors import InputError
-from prebuild_tasks.provisioners import WorkspaceSpec
+from prebuild_tasks.errors import InputError, ProvisionerError
+from prebuild_tasks.provisioners import Ports, WorkspaceSpec
 from prebuild_tasks.provisioners.process import ProcessProvisioner
 from prebuild_tasks.provisioners.process.directory import WorkspaceDirectory
 from prebuild_tasks.provisioners.shared.environment import bind_address
@@ -52,12 +52,14 @@ def test_a_host_with_a_port_is_refused() -> None:
         load_settings({"PREBUILD_PUBLIC_HOST": "box:80"})
 
 
-def test_a_port_that_is_taken_on_ipv6_is_not_given(tmp_path: Path) -> None:
+def test_a_port_that_is_taken_on_ipv6_is_not_given(settings: Settings, tmp_path: Path) -> None:
     with closing(listening()) as taken:
         port = taken.getsockname()[1]
         workspace = WorkspaceDirectory(tmp_path, str(uuid.uuid4()))
         workspace.begin("i", 1)
-        assert workspace.reserve_port(range(port, port + 20)) != port
+        ports = Ports(settings.model_copy(update={"workspace_ports": f"{port}-{port}"}))
+        with pytest.raises(ProvisionerError, match="no free port"):
+            workspace.reserve_port(ports, Context())
 
 
 @pytest.fixture
