@@ -22,6 +22,7 @@ from xdist.scheduler import LoadScopeScheduling
 
 from prebuild_tasks.builds.runner import BuildRunner
 from prebuild_tasks.config import Settings
+from prebuild_tasks.db import connections
 from prebuild_tasks.db.engine import Database
 from prebuild_tasks.provisioners import Provisioners
 from tests.support import compiled_once, servers
@@ -207,6 +208,16 @@ def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 @pytest.fixture
 def database(database_url: str) -> Iterator[Database]:
     database = Database(database_url)
+    yield database
+    database.close()
+
+
+@pytest.fixture
+def patient_database(postgres_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Database]:
+    """Waits for locks so long that even a busy machine sees who waits for whom."""
+    monkeypatch.setattr(connections, "LOCK_TIMEOUT_MS", 60_000)
+    monkeypatch.setattr(connections, "IDLE_IN_TRANSACTION_MS", 120_000)
+    database = Database(postgres_url)
     yield database
     database.close()
 
