@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection
 
-from prebuild_tasks.claims.store import ANSWER_COLUMNS, claimed_row
+from prebuild_tasks.claims.store import read_requested, read_start_error
 from prebuild_tasks.claims.types import BeingBuilt, ClaimAnswer, Claimed, ClaimedRow, Reserved
 from prebuild_tasks.errors import ClaimMissError, RefusedError
 from prebuild_tasks.model.names import PresetRef
 from prebuild_tasks.model.vocabulary import BuildStatus, ClaimState, MissReason, Transition
 from prebuild_tasks.remedies import Remedy, RemedyKind
-from prebuild_tasks.schema import tables as m
-from prebuild_tasks.schema.conditions import TEMPLATE_OF_VERSION, VERSION_OF_PRESET
-from prebuild_tasks.schema.lookup import REF_COLUMNS, ref_of
 from prebuild_tasks.workspaces import FollowUp, is_usable
 
 
@@ -42,38 +39,21 @@ def answered(connection: Connection, request_id: str, owner: str) -> Claimed | B
         ClaimMissError: The workspace that was being built for the request could not be built.
         RefusedError: Another owner made a request with this id.
     """
-    row = connection.execute(
-        select(
-            *ANSWER_COLUMNS,
-            m.Workspace.transition,
-            m.ClaimEvent.owner.label("claimant"),
-            *REF_COLUMNS,
-        )
-        .join(m.ClaimEvent, m.ClaimEvent.workspace_id == m.Workspace.id)
-        .join(m.Preset, m.Preset.id == m.Workspace.preset_id)
-        .join(*VERSION_OF_PRESET)
-        .join(*TEMPLATE_OF_VERSION)
-        .where(m.ClaimEvent.request_id == request_id, m.ClaimEvent.workspace_id.is_not(None))
-    ).one_or_none()
-    if row is None:
+    requested = read_requested(connection, request_id)
+    if requested is None:
         return None
-    if row.claimant != owner:
+    if requested.claimant != owner:
         raise RefusedError("another owner already used this request id", hint="make a new id for each request")
-    ref = ref_of(row)
+    name, ref = requested.name, requested.ref
     # Wake the pool again: if the first answer was lost, the first message may be lost as well.
-    follow_up = FollowUp.of(wake=[row.preset_id], ref=ref)
-    if row.claimed_at is not None:
-        return Claimed(answer_of(claimed_row(row), ref, request_id), follow_up)
-    if row.transition is Transition.START and row.status in (BuildStatus.PENDING, BuildStatus.RUNNING):
-        return BeingBuilt(Reserved(row.id, row.name, row.preset_id, follow_up), owner, str(ref))
-    error = connection.execute(
-        select(m.Build.error)
-        .where(m.Build.workspace_id == row.id, m.Build.transition == Transition.START)
-        .order_by(m.Build.number.desc())
-        .limit(1)
-    ).scalar_one()
+    follow_up = FollowUp.of(wake=[requested.preset_id], ref=ref)
+    if requested.claimed is not None:
+        return Claimed(answer_of(requested.claimed, ref, request_id), follow_up)
+    if requested.transition is Transition.START and requested.status in (BuildStatus.PENDING, BuildStatus.RUNNING):
+        return BeingBuilt(Reserved(requested.id, name, requested.preset_id, follow_up), owner, str(ref))
+    error = read_start_error(connection, requested.id)
     raise ClaimMissError(
-        f"{row.name} could not be built for {owner}: {error or row.reason}",
+        f"{name} could not be built for {owner}: {error or requested.reason}",
         reason=MissReason.BUILD_FAILED.value,
-        remedy=Remedy(RemedyKind.SHOW_LOG, f"{owner}/{row.name}"),
+        remedy=Remedy(RemedyKind.SHOW_LOG, f"{owner}/{name}"),
     )

@@ -8,11 +8,11 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Row, Select, and_, func, insert, literal, or_, select, update
 
-from prebuild_tasks.claims.types import Attempt, ClaimedRow, Pool
+from prebuild_tasks.claims.types import Attempt, ClaimedRow, Pool, RequestedRow
 from prebuild_tasks.clock import monotonic
 from prebuild_tasks.errors import NotFoundError
-from prebuild_tasks.model.names import PREBUILD_PREFIX
-from prebuild_tasks.model.vocabulary import MissReason
+from prebuild_tasks.model.names import PREBUILD_PREFIX, PresetRef
+from prebuild_tasks.model.vocabulary import MissReason, Transition
 from prebuild_tasks.reconcile import is_expired_sql, is_past_ttl_sql
 from prebuild_tasks.remedies import Remedy, RemedyKind
 from prebuild_tasks.schema import tables as m
@@ -23,7 +23,7 @@ from prebuild_tasks.schema.conditions import (
     VERSION_OF_PRESET,
     is_active_sql,
 )
-from prebuild_tasks.schema.lookup import REF_COLUMNS, ref_of
+from prebuild_tasks.schema.lookup import REF_COLUMNS
 from prebuild_tasks.schema.row_locks import skip_locked
 from prebuild_tasks.workspaces import handed_over, has_hook
 
@@ -52,7 +52,7 @@ def take_oldest(connection: Connection, pool: Pool, owner: str, name: str, now: 
         )
         .returning(*ANSWER_COLUMNS)
     ).one_or_none()
-    return None if row is None else claimed_row(row)
+    return None if row is None else _claimed_row(row)
 
 
 def _still_good(pool: Pool, now: datetime) -> ColumnElement[bool]:
@@ -117,9 +117,49 @@ ANSWER_COLUMNS = (
 """The columns of a claimed workspace that its answer, its build and its follow-up are made of."""
 
 
-def claimed_row(row: Row[*tuple[Any, ...]]) -> ClaimedRow:
+def _claimed_row(row: Row[*tuple[Any, ...]]) -> ClaimedRow:
     """Make a ClaimedRow from a row that has ANSWER_COLUMNS, and possibly more."""
     return ClaimedRow(**{column.name: getattr(row, column.name) for column in ANSWER_COLUMNS})
+
+
+def read_requested(connection: Connection, request_id: str) -> RequestedRow | None:
+    """Read the workspace that a request got; None if it got none."""
+    row = connection.execute(
+        select(
+            *ANSWER_COLUMNS,
+            m.Workspace.transition,
+            m.ClaimEvent.owner.label("claimant"),
+            *REF_COLUMNS,
+        )
+        .join(m.ClaimEvent, m.ClaimEvent.workspace_id == m.Workspace.id)
+        .join(m.Preset, m.Preset.id == m.Workspace.preset_id)
+        .join(*VERSION_OF_PRESET)
+        .join(*TEMPLATE_OF_VERSION)
+        .where(m.ClaimEvent.request_id == request_id, m.ClaimEvent.workspace_id.is_not(None))
+    ).one_or_none()
+    if row is None:
+        return None
+    return RequestedRow(
+        id=row.id,
+        name=row.name,
+        claimant=row.claimant,
+        preset_id=row.preset_id,
+        ref=PresetRef.of(row.template_name, row.preset_name, row.version_name, active=row.is_active),
+        transition=row.transition,
+        status=row.status,
+        reason=row.reason,
+        claimed=None if row.claimed_at is None else _claimed_row(row),
+    )
+
+
+def read_start_error(connection: Connection, workspace_id: str) -> str:
+    """Read the error of a workspace's latest start build; empty if that did not fail."""
+    return connection.execute(
+        select(m.Build.error)
+        .where(m.Build.workspace_id == workspace_id, m.Build.transition == Transition.START)
+        .order_by(m.Build.number.desc())
+        .limit(1)
+    ).scalar_one()
 
 
 def count_workspaces(owner: str, organization_id: int) -> Select[int]:
@@ -164,7 +204,7 @@ def read_candidates(connection: Connection, ids: Sequence[int]) -> list[Pool]:
     pools = {
         row.id: Pool(
             id=row.id,
-            ref=ref_of(row),
+            ref=PresetRef.of(row.template_name, row.preset_name, row.version_name, active=row.is_active),
             organization_id=row.organization_id,
             claimed_ttl=row.claimed_ttl_s,
             hook=has_hook(row.config),

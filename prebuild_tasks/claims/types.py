@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from prebuild_tasks.errors import BeingBuiltError
 from prebuild_tasks.model.names import PresetRef
-from prebuild_tasks.model.vocabulary import BuildStatus, ClaimState, PresetStatus
+from prebuild_tasks.model.vocabulary import BuildStatus, ClaimState, PresetStatus, Transition
 from prebuild_tasks.remedies import Remedy, RemedyKind
 from prebuild_tasks.workspaces import FollowUp
 
@@ -70,6 +70,24 @@ class ClaimedRow:
     build_number: int
     organization_id: int
     host: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RequestedRow:
+    """The workspace that an earlier request got, as read from the database."""
+
+    id: str
+    name: str
+    claimant: str
+    """The owner who made the request."""
+    preset_id: int
+    ref: PresetRef
+    transition: Transition
+    status: BuildStatus
+    """The status of its latest build, which has this transition."""
+    reason: str
+    claimed: ClaimedRow | None
+    """None: it was being built for the claimant, and has not been handed over."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,8 +8,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, String, and_, cast, or_, select
+from sqlalchemy import ColumnElement, Connection, Row, String, and_, cast, or_, select
 
 from prebuild_tasks.db.engine import Database
 from prebuild_tasks.errors import InputError, NotFoundError
@@ -19,7 +20,7 @@ from prebuild_tasks.model.vocabulary import CLAIM_REASON, RECONCILER
 from prebuild_tasks.remedies import Remedy, RemedyKind
 from prebuild_tasks.schema import tables as m
 from prebuild_tasks.schema.conditions import TEMPLATE_OF_VERSION, VERSION_OF_PRESET
-from prebuild_tasks.schema.lookup import REF_COLUMNS, pool_presets, ref_of
+from prebuild_tasks.schema.lookup import REF_COLUMNS, pool_presets
 
 _GONE = (
     "a workspace deleted longer ago than PREBUILD_RETENTION_BUILDS is found only by its id, and one deleted longer ago "
@@ -103,7 +104,7 @@ def _read(connection: Connection, condition: ColumnElement[bool] | None, limit: 
             actor=row.actor,
             event=row.event,
             workspace=row.workspace or row.workspace_id,
-            preset=ref_of(row) if row.preset_name else None,
+            preset=_ref(row) if row.preset_name else None,
             reason=row.reason,
             details=row.details,
         )
@@ -133,13 +134,17 @@ def _requests(connection: Connection, workspace_id: str, known: Sequence[History
             actor=RECONCILER if row.reason == "deficit" else row.initiator,
             event=f"{row.transition}_requested",
             workspace=row.name,
-            preset=ref_of(row),
+            preset=_ref(row),
             reason=row.reason,
             details={"build": row.id},
         )
         for row in connection.execute(query)
         if row.reason not in events
     ]
+
+
+def _ref(row: Row[*tuple[Any, ...]]) -> PresetRef:
+    return PresetRef.of(row.template_name, row.preset_name, row.version_name, active=row.is_active)
 
 
 def _mentions(ref: str) -> list[str]:

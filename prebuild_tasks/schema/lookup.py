@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime
-from typing import Any
 
-from sqlalchemy import Connection, Row, select
+from sqlalchemy import Connection, select
 
 from prebuild_tasks.errors import NotFoundError, RefusedError
 from prebuild_tasks.model.names import PoolName, PresetRef, as_id
@@ -60,10 +59,7 @@ REF_COLUMNS = (
     (m.Template.active_version_id == m.TemplateVersion.id).label("is_active"),
 )
 
-
-def ref_of(row: Row[*tuple[Any, ...]]) -> PresetRef:
-    """Return the name of the preset in a row with REF_COLUMNS, and possibly more."""
-    return PresetRef.of(row.template_name, row.preset_name, row.version_name, active=bool(row.is_active))
+"""The columns that `PresetRef.of` takes."""
 
 
 def resolve_preset(connection: Connection, name: str) -> int:
@@ -156,4 +152,7 @@ def read_names(connection: Connection, preset_ids: Sequence[str]) -> dict[str, P
     """Read the names of presets, by preset id."""
     query = select(m.Preset.id, *REF_COLUMNS).join(*VERSION_OF_PRESET).join(*TEMPLATE_OF_VERSION)
     rows = connection.execute(query.where(m.Preset.id.in_([int(identity) for identity in preset_ids])))
-    return {str(row.id): ref_of(row) for row in rows}
+    return {
+        str(row.id): PresetRef.of(row.template_name, row.preset_name, row.version_name, active=row.is_active)
+        for row in rows
+    }

@@ -9,7 +9,7 @@ from sqlalchemy import Connection, select, update
 from prebuild_tasks.model.vocabulary import CLAIM_REASON, PREBUILDS_OWNER, BuildPriority, Transition
 from prebuild_tasks.schema import tables as m
 from prebuild_tasks.schema.history import add_history
-from prebuild_tasks.workspaces.new_builds import ORIGIN_COLUMNS, BuildOrigin, NewBuild, insert_builds
+from prebuild_tasks.workspaces.new_builds import BuildOrigin, NewBuild, insert_builds, update_workspaces
 from prebuild_tasks.workspaces.rules import WAIT_REASON, handed_over, has_hook
 
 
@@ -49,18 +49,18 @@ def hand_over(connection: Connection, workspace_id: str, *, now: datetime) -> li
         .join(m.Workspace, m.Workspace.preset_id == m.Preset.id)
         .where(m.Workspace.id == workspace_id)
     ).one()
-    rows = connection.execute(
+    origins = update_workspaces(
+        connection,
         update(m.Workspace)
         .where(m.Workspace.id == workspace_id, m.Workspace.owner == owner, m.Workspace.claimed_at.is_(None))
         .values(
             **handed_over(now, recipe.claimed_ttl_s, hook=has_hook(recipe.config)),
             build_number=m.Workspace.build_number + 1,
-        )
-        .returning(*ORIGIN_COLUMNS)
-    ).all()
-    if not rows:
+        ),
+    )
+    if not origins:
         return []
-    [origin] = BuildOrigin.of(rows)
+    [origin] = origins
     add_history(
         connection, "claimed", now=now, actor=owner, workspace_ids=[workspace_id], preset_id=recipe.id,
         reason=WAIT_REASON,

@@ -14,13 +14,13 @@ from prebuild_tasks.db.engine import Database
 from prebuild_tasks.errors import NotFoundError
 from prebuild_tasks.insight.status.rules import ends_soon
 from prebuild_tasks.insight.status.views import BuildView, LogPage, WorkspaceView
-from prebuild_tasks.model.names import PoolName, as_id
+from prebuild_tasks.model.names import PoolName, PresetRef, as_id
 from prebuild_tasks.model.vocabulary import CLAIM_REASON, PREBUILDS_OWNER, BuildStatus, Transition, WorkspaceState
 from prebuild_tasks.reconcile import retry_at
 from prebuild_tasks.remedies import Remedy, RemedyKind
 from prebuild_tasks.schema import tables as m
 from prebuild_tasks.schema.conditions import TEMPLATE_OF_VERSION, VERSION_OF_PRESET, constant
-from prebuild_tasks.schema.lookup import REF_COLUMNS, pool_presets, ref_of
+from prebuild_tasks.schema.lookup import REF_COLUMNS, pool_presets
 from prebuild_tasks.workspaces import workspace_state, workspace_state_sql
 
 _WORKSPACE_COLUMNS = (
@@ -94,7 +94,7 @@ def _workspace(row: Row[*tuple[Any, ...]], now: datetime) -> WorkspaceView:
         workspace=row.name,
         id=row.id,
         owner=row.owner,
-        preset=str(ref_of(row)),
+        preset=str(PresetRef.of(row.template_name, row.preset_name, row.version_name, active=row.is_active)),
         state=workspace_state(row.owner, row.transition, row.status, row.reason, is_ready=row.ready_at is not None),
         url=row.url,
         directory=row.directory,

@@ -13,6 +13,7 @@ from sqlalchemy import ColumnElement, Connection, Row, bindparam, exists, select
 
 from prebuild_tasks.db.connections import PreparedQuery
 from prebuild_tasks.db.engine import Database
+from prebuild_tasks.db.rows import records
 from prebuild_tasks.model.names import PresetRef
 from prebuild_tasks.model.vocabulary import BuildStatus, Preset, PresetStatus, Schedule, Transition
 from prebuild_tasks.reconcile.rules.backoff import recent_failures
@@ -69,8 +70,7 @@ def read_preset(
     if not rows:
         return None
     row = rows[0]
-    [declared] = DeclaredRow.of(rows)
-    stored = PresetRow.of(row, declared)
+    [declared], [stored] = records(DeclaredRow, rows), records(PresetRow, rows)
     times: tuple[Schedule, ...] = ()
     if row.has_schedules:
         times = tuple(Schedule(item.cron, item.desired) for item in schedules.rows(connection, values))

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import ColumnElement, Connection, Row, Select, and_, case, exists, func, null, or_, select
 
 from prebuild_tasks.db.engine import Database
-from prebuild_tasks.db.rows import values_by_name
+from prebuild_tasks.db.rows import records, values_by_name
 from prebuild_tasks.model.names import PresetRef
 from prebuild_tasks.model.vocabulary import BuildStatus, Preset, PresetStatus, Schedule, Transition
 from prebuild_tasks.reconcile.rules.model import Counts, GlobalSnapshot, PresetCounts
@@ -100,7 +100,8 @@ def read_global(
     presets = _read_presets(connection, now, counted_query())
     if paused_too:
         since = now - timedelta(seconds=backoff_lookback)
-        return GlobalSnapshot(now, tuple(presets.counted(row, since) for row in DeclaredRow.of(presets.rows)), paused)
+        rows = records(DeclaredRow, presets.rows)
+        return GlobalSnapshot(now, tuple(presets.counted(row, since) for row in rows), paused)
     return GlobalSnapshot(now=now, presets=tuple(presets.unpaused(now, backoff_lookback)), paused=paused)
 
 
@@ -131,16 +132,16 @@ def read_pools(
     of_presets = [] if only is None else [m.Workspace.preset_id.in_(only)]
     failed = _read_failed(connection, *of_presets)
     pools = []
-    for row, declared in zip(presets.rows, DeclaredRow.of(presets.rows), strict=True):
-        preset = PresetRow.of(row, declared)
-        counted = presets.counted(preset.declared, since)
-        pools.append(_pool(row, preset, counted, failed.get(preset.declared.id, _NO_FAILED), everything, now))
+    declared = records(DeclaredRow, presets.rows)
+    for row, preset, stored in zip(presets.rows, declared, records(PresetRow, presets.rows), strict=True):
+        counted = presets.counted(preset, since)
+        pools.append(_pool(row, stored, counted, failed.get(preset.id, _NO_FAILED), everything, now))
     return now, sorted(pools, key=lambda pool: str(pool.ref))
 
 
 def _pool(
     row: Row[*tuple[Any, ...]],
-    preset: PresetRow,
+    stored: PresetRow,
     counted: PresetCounts,
     failed: _Failed,
     everything: StoredPause | None,
@@ -152,17 +153,17 @@ def _pool(
         failed=failed.starts,
         failed_deletions=failed.deletions,
         shares_limits=row.shares_limits,
-        status=preset.status,
+        status=stored.status,
         status_reason=row.status_reason,
         last_error=row.last_error,
-        failures_in_row=preset.failures_in_row,
-        failure=(row.failure or "") if preset.failures_in_row else None,
-        paused=next((p for p in (everything, preset.declared.paused) if pause_holds(p, now)), None),
+        failures_in_row=stored.failures_in_row,
+        failure=(row.failure or "") if stored.failures_in_row else None,
+        paused=next((p for p in (everything, row.paused) if pause_holds(p, now)), None),
         paused_everything=pause_holds(everything, now),
-        rolling=preset.replace_strategy == ROLLING,
-        max_surge=preset.max_surge,
-        ready_timeout=timedelta(seconds=preset.ready_timeout_s),
-        version=preset.declared.version_name,
+        rolling=stored.replace_strategy == ROLLING,
+        max_surge=stored.max_surge,
+        ready_timeout=timedelta(seconds=stored.ready_timeout_s),
+        version=row.version_name,
         cost_per_hour=row.cost_per_hour,
         lost_turns=row.lost_turns or 0,
         rests_until=row.rests_until if row.rests_until and now < row.rests_until else None,
@@ -222,7 +223,7 @@ class _Presets:
 
     def unpaused(self, now: datetime, backoff_lookback: float) -> list[PresetCounts]:
         since = now - timedelta(seconds=backoff_lookback)
-        rows = DeclaredRow.of(self.rows)
+        rows = records(DeclaredRow, self.rows)
         return [self.counted(row, since) for row in rows if not (row.paused and pause_holds(row.paused, now))]
 
 
