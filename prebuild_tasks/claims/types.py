@@ -6,9 +6,10 @@ import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from prebuild_tasks.errors import BeingBuiltError
+from prebuild_tasks.json_views import result_of
 from prebuild_tasks.model.names import PresetRef
 from prebuild_tasks.model.vocabulary import BuildStatus, ClaimState, PresetStatus, Transition
 from prebuild_tasks.remedies import Remedy, RemedyKind
@@ -114,20 +115,7 @@ class ClaimAnswer:
 
     def report(self) -> dict[str, str]:
         """Return the answer as JSON."""
-        answer = {
-            "workspace": self.workspace,
-            "workspace_id": self.workspace_id,
-            "preset": self.preset,
-            "owner": self.owner,
-            "url": self.url,
-            "directory": self.directory,
-            "resource_id": self.resource_id,
-            "host": self.host,
-            "request_id": self.request_id,
-            "claimed_at": self.claimed_at.isoformat(),
-            "state": self.state.value,
-        }
-        return answer if self.claimed_until is None else {**answer, "claimed_until": self.claimed_until.isoformat()}
+        return cast("dict[str, str]", result_of(self))
 
 
 @dataclass(frozen=True, slots=True)

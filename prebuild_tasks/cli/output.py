@@ -13,6 +13,8 @@ from typing import Annotated, Protocol, TypeVar
 
 import typer
 
+from prebuild_tasks.model.json_values import JsonValue
+
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON")]
 
 POOL_COLUMNS = {
@@ -81,14 +83,14 @@ def write(text: str) -> None:
     sys.stdout.write(text + "\n")
 
 
-def write_json(value: object) -> None:
+def write_json(value: JsonValue) -> None:
     """Write indented JSON to standard output. Raises ValueError for infinity and NaN, which JSON does not have."""
-    write(json.dumps(value, indent=2, default=str, ensure_ascii=False, allow_nan=False))
+    write(json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False))
 
 
-def write_json_line(value: object) -> None:
+def write_json_line(value: JsonValue) -> None:
     """Write JSON on one line and flush it, so that a reader gets each of several values as it comes."""
-    write(json.dumps(value, default=str, ensure_ascii=False, allow_nan=False))
+    write(json.dumps(value, ensure_ascii=False, allow_nan=False))
     sys.stdout.flush()
 
 

@@ -22,7 +22,7 @@ from prebuild_tasks.config import Settings
 from prebuild_tasks.db.engine import Database
 from prebuild_tasks.insight.status.views import WorkspaceView
 from prebuild_tasks.json_views import rows_of
-from prebuild_tasks.model.vocabulary import WorkspaceState
+from prebuild_tasks.model.vocabulary import ClaimState, WorkspaceState
 from tests.support.builders import PRESET, declare, fill
 
 PAGES = Path(__file__).parents[2] / "docs"
@@ -262,3 +262,15 @@ def test_a_workspace_reports_itself_as_json_without_a_warning(view: WorkspaceVie
     assert json.loads(json.dumps(view.report())) == view.report()
     with pytest.raises(TypeError):
         json.dumps(view)
+
+
+def test_the_json_of_a_claims_answer_stays_as_it_is() -> None:
+    """`prebuild claim --json`, the task and `report()` have these keys in this order."""
+    texts = dict.fromkeys(
+        ("workspace", "workspace_id", "preset", "owner", "url", "directory", "resource_id", "host", "request_id"), "x"
+    )
+    answer = ClaimAnswer(**texts, claimed_at=AT, state=ClaimState.PERSONALISING)
+    expected = {**texts, "claimed_at": "2026-07-01T00:00:00+00:00", "state": "personalising"}
+    assert json.dumps(answer.report()) == json.dumps(expected)
+    ending = replace(answer, claimed_until=AT)
+    assert json.dumps(ending.report()) == json.dumps({**expected, "claimed_until": "2026-07-01T00:00:00+00:00"})
