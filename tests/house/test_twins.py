@@ -25,10 +25,18 @@ from prebuild_tasks.fleet.rules import is_alive
 from prebuild_tasks.fleet.store import is_alive_sql
 from prebuild_tasks.model.vocabulary import BuildStatus, Transition
 from prebuild_tasks.reconcile.rules.backoff import SLOW_START_ENDS_AT, slow_start_after
+from prebuild_tasks.reconcile.rules.model import RunningPrebuild
+from prebuild_tasks.reconcile.rules.rollout import is_second_choice
 from prebuild_tasks.reconcile.rules.state import is_expired, is_past_half_ttl, is_past_ttl
 from prebuild_tasks.reconcile.store import preset_view
 from prebuild_tasks.reconcile.store.backoff import slow_start_after_sql
-from prebuild_tasks.reconcile.store.expiry import fresh_since_sql, is_expired_sql, is_past_half_ttl_sql, is_past_ttl_sql
+from prebuild_tasks.reconcile.store.expiry import (
+    fresh_since_sql,
+    is_expired_sql,
+    is_past_half_ttl_sql,
+    is_past_ttl_sql,
+    is_second_choice_sql,
+)
 from prebuild_tasks.schema import tables as m
 from prebuild_tasks.schema.conditions import TEMPLATE_OF_VERSION, VERSION_OF_PRESET, is_active_sql
 from prebuild_tasks.schema.rules import is_active
@@ -71,6 +79,7 @@ TWINS: Mapping[Callable[..., object], Callable[..., object]] = {
     is_expired: is_expired_sql,
     is_past_ttl: is_past_ttl_sql,
     is_past_half_ttl: is_past_half_ttl_sql,
+    is_second_choice: is_second_choice_sql,
     slow_start_after: slow_start_after_sql,
     is_usable: is_usable_sql,
     workspace_state: workspace_state_sql,
@@ -128,6 +137,21 @@ def test_expiry(rows: Connection, row: Aged) -> None:
     assert bool(expired) is is_expired(row.preset, row.created_at, NOW)
     assert bool(past_ttl) is is_past_ttl(row.preset, row.created_at, NOW)
     assert bool(past_half) is is_past_half_ttl(row.preset, row.created_at, NOW)
+
+
+@bounded
+@given(row=aged(), ready=st.booleans(), status=statuses, transition=transitions)
+def test_second_choices(
+    rows: Connection, row: Aged, status: BuildStatus, transition: Transition, *, ready: bool
+) -> None:
+    row.store(rows)
+    rows.execute(update(m.Workspace).values(ready_at=NOW if ready else None, status=status, transition=transition))
+    query = select(is_second_choice_sql(NOW)).select_from(m.Workspace)
+    query = query.join(m.Preset, m.Preset.id == m.Workspace.preset_id)
+    # The rule is asked about running prebuilds only.
+    running = (status, transition) == (BuildStatus.SUCCEEDED, Transition.START)
+    item = RunningPrebuild("1", row.created_at, ready)
+    assert bool(rows.execute(query).scalar_one()) is (running and is_second_choice(row.preset, item, NOW))
 
 
 @pytest.mark.parametrize(("micros", "past"), [(-1, False), (0, True), (1, True)])

@@ -104,7 +104,7 @@ MUTATIONS = (
         ("core/rollout.py", "standing = min(len(second), _missing(successor.desired, successor.eligible))",
          "standing = 0", _ROLLOUT[0]),
         ("reconcile/rules/wants.py",
-         "min(pool.outdated.second_choices, missing(successor.desired, successor.eligible))", "0", _ROLLOUT[1]),
+         "return successor.keeps(pool.outdated.second_choices) if successor else 0", "return 0", _ROLLOUT[1]),
     ),
     _each(
         "rolling: no surge",

@@ -10,9 +10,9 @@ from sqlalchemy.orm import aliased
 
 from prebuild_tasks.reconcile.rules.model import RunningPrebuild
 from prebuild_tasks.reconcile.rules.rollout import ALONE, OtherVersions, Successor
-from prebuild_tasks.reconcile.rules.schedule import desired_at
+from prebuild_tasks.reconcile.rules.state import desired_now
 from prebuild_tasks.reconcile.store.declared import read_declared
-from prebuild_tasks.reconcile.store.expiry import is_expired_sql, is_past_ttl_sql
+from prebuild_tasks.reconcile.store.expiry import is_expired_sql, is_second_choice_sql
 from prebuild_tasks.reconcile.store.preset_view import PresetView
 from prebuild_tasks.schema import tables as m
 from prebuild_tasks.schema.conditions import (
@@ -42,7 +42,7 @@ def read_other_versions(connection: Connection, view: PresetView) -> OtherVersio
 def _older(connection: Connection, view: PresetView) -> OtherVersions:
     """Read the prebuilds of versions that are older than an active one."""
     query = select(
-        m.Workspace.preset_id, func.count().filter(IS_READY, ~is_past_ttl_sql(view.now)).label("second_choices")
+        m.Workspace.preset_id, func.count().filter(is_second_choice_sql(view.now)).label("second_choices")
     ).group_by(m.Workspace.preset_id)
     rows = connection.execute(
         query.join(m.Preset, m.Preset.id == m.Workspace.preset_id)
@@ -65,19 +65,20 @@ def _successor(connection: Connection, view: PresetView) -> OtherVersions:
         select(
             m.Workspace.preset_id,
             func.count().filter(IS_READY, ~is_expired_sql(view.now)).label("eligible"),
-            func.count().filter(IS_READY, ~is_past_ttl_sql(view.now)).label("second_choices"),
+            func.count().filter(is_second_choice_sql(view.now)).label("second_choices"),
         )
         .join(m.Preset, m.Preset.id == m.Workspace.preset_id)
         .where(IS_LIVE_PREBUILD, m.Workspace.preset_id.in_([item.preset_id for item in declared]))
         .group_by(m.Workspace.preset_id)
     )
     eligible = 0
+    older: dict[int, int] = {}
     for row in rows:
         if row.preset_id == active.preset_id:
-            eligible += row.eligible
-        elif row.preset_id > view.preset_id:
-            eligible += row.second_choices
-    successor = Successor(desired_at(active.preset, view.now), eligible)
+            eligible = row.eligible
+        else:
+            older[row.preset_id] = row.second_choices
+    successor = Successor.of(view.preset_id, desired_now(active.preset, view.now), eligible, older)
     return OtherVersions(successor=successor, preset_ids=(active.preset_id,))
 
 
@@ -87,13 +88,13 @@ def second_choices(connection: Connection, preset_id: int) -> list[int]:
     Empty unless the preset is active and replaces gradually.
     """
     query = (
-        select(m.Preset.name, m.TemplateVersion.template_id, m.Template.active_version_id, m.TemplateVersion.id)
+        select(m.Preset.name, m.TemplateVersion.template_id)
         .join(*VERSION_OF_PRESET)
-        .join(m.Template, m.Template.id == m.TemplateVersion.template_id)
-        .where(m.Preset.id == preset_id, m.Preset.replace_strategy == ROLLING)
+        .join(*TEMPLATE_OF_VERSION)
+        .where(m.Preset.id == preset_id, m.Preset.replace_strategy == ROLLING, is_active_sql())
     )
     row = connection.execute(query).one_or_none()
-    if row is None or row.active_version_id != row.id:
+    if row is None:
         return []
     ready = select(m.Workspace.preset_id).where(IS_CLAIMABLE, m.Workspace.preset_id == m.Preset.id)
     versions = (
