@@ -6,7 +6,7 @@ The rules are those of the turn itself (`wants`, `next_turn`), applied without l
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import NamedTuple
@@ -37,14 +37,12 @@ from prebuild_tasks.reconcile import (
     WorkerAvailability,
     contenders,
     is_divided_among,
-    is_replacing,
     next_turn,
-    other_versions,
-    read_running,
     read_usage,
     share_limits,
     wants,
     why_short,
+    with_other_versions,
 )
 
 
@@ -143,7 +141,7 @@ def read_context(
             scheduler=not liveness.tick_stale,
         ),
         liveness=liveness,
-        versions=_versions(connection, pools.values(), now),
+        versions=with_other_versions(connection, pools.values(), now),
     )
     return context.shared_by(_sharers(rows, everywhere=bool(settings.max_builds_in_flight)))
 
@@ -195,24 +193,6 @@ def _pool(row: PoolRow, backoff_interval: timedelta, hard_limit: int) -> PoolVer
         paused=row.paused is not None,
         rests_until=row.rests_until,
     )
-
-
-def _versions(
-    connection: Connection, pools: Collection[Sequence[PoolVersion]], now: datetime
-) -> dict[int, tuple[PoolVersion, OtherVersions]]:
-    """Return every version with its other versions, by preset.
-
-    The prebuilds of pools that are being replaced gradually are read in one statement; without such pools in none.
-    """
-    by_preset = {int(item.preset.id): (item, ALONE) for versions in pools for item in versions}
-    replacing = [versions for versions in pools if is_replacing(versions)]
-    preset_ids = [int(item.preset.id) for versions in replacing for item in versions]
-    running = read_running(connection, preset_ids) if preset_ids else {}
-    for versions in replacing:
-        by_rows = [item.with_rows(running.get(int(item.preset.id), ()), now) for item in versions]
-        others = other_versions(by_rows, now)
-        by_preset.update({int(item.preset.id): (item, others[item.preset.id]) for item in by_rows})
-    return by_preset
 
 
 def _sharers(rows: Sequence[PoolRow], *, everywhere: bool) -> list[PresetCounts]:

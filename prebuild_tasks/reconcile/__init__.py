@@ -35,8 +35,6 @@ if TYPE_CHECKING:
         OtherVersions,
         PoolVersion,
         Rolling,
-        is_replacing,
-        other_versions,
     )
     from prebuild_tasks.reconcile.rules.schedule import (
         desired_at,
@@ -48,12 +46,17 @@ if TYPE_CHECKING:
     )
     from prebuild_tasks.reconcile.rules.shortage import WorkerAvailability, why_short
     from prebuild_tasks.reconcile.rules.state import desired_now
-    from prebuild_tasks.reconcile.rules.wants import Quantities, Wanted, wants
+    from prebuild_tasks.reconcile.rules.wants import Quantities, Wanted, kept_claimable, wants
     from prebuild_tasks.reconcile.store.backoff import slow_start_after_sql
     from prebuild_tasks.reconcile.store.declared import WAS_UNHEALTHY, read_declared
     from prebuild_tasks.reconcile.store.expiry import fresh_since_sql, is_expired_sql, is_past_ttl_sql
     from prebuild_tasks.reconcile.store.in_flight import read_in_flight, read_sharers, read_usage
-    from prebuild_tasks.reconcile.store.other_versions import read_running, read_versions, second_choices, successors
+    from prebuild_tasks.reconcile.store.other_versions import (
+        read_rolling,
+        read_versions,
+        second_choices,
+        with_other_versions,
+    )
     from prebuild_tasks.reconcile.store.snapshots import PoolRow, read_global, read_pools
     from prebuild_tasks.reconcile.store.write import set_preset_status
 
@@ -101,17 +104,16 @@ __all__ = [
     "is_divided_among",
     "is_expired_sql",
     "is_past_ttl_sql",
-    "is_replacing",
+    "kept_claimable",
     "next_change",
     "next_turn",
     "order_presets",
-    "other_versions",
     "parse_cron",
     "read_declared",
     "read_global",
     "read_in_flight",
     "read_pools",
-    "read_running",
+    "read_rolling",
     "read_sharers",
     "read_usage",
     "read_versions",
@@ -122,9 +124,9 @@ __all__ = [
     "share_limits",
     "slow_start_after",
     "slow_start_after_sql",
-    "successors",
     "wants",
     "why_short",
+    "with_other_versions",
 ]
 
 if not TYPE_CHECKING:  # mypy would take every name for defined
@@ -182,8 +184,6 @@ if not TYPE_CHECKING:  # mypy would take every name for defined
                 "OtherVersions",
                 "PoolVersion",
                 "Rolling",
-                "is_replacing",
-                "other_versions",
             ),
             "rules.schedule": (
                 "desired_at",
@@ -201,6 +201,7 @@ if not TYPE_CHECKING:  # mypy would take every name for defined
             "rules.wants": (
                 "Quantities",
                 "Wanted",
+                "kept_claimable",
                 "wants",
             ),
             "store.backoff": ("slow_start_after_sql",),
@@ -219,10 +220,10 @@ if not TYPE_CHECKING:  # mypy would take every name for defined
                 "read_usage",
             ),
             "store.other_versions": (
-                "read_running",
+                "read_rolling",
                 "read_versions",
                 "second_choices",
-                "successors",
+                "with_other_versions",
             ),
             "store.snapshots": (
                 "PoolRow",

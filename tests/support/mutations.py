@@ -118,10 +118,11 @@ MUTATIONS = (
         ("reconcile/rules/rollout.py", "now >= latest and is_past_half_ttl(preset, item.created_at, now)",
          "now >= latest", _ROLLOUT[1]),
     ),
-    _same(
-        "deletion guard: what grows makes up for what goes", "count for count in fewer.values() if count > 0",
-        "count for count in fewer.values()",
-        ("core/losses.py", "core/test_losses.py"), ("pools/rules.py", "pools/test_rules.py"),
+    _each(
+        "deletion guard: what grows makes up for what goes",
+        ("core/losses.py", "count for count in fewer.values() if count > 0", "count for count in fewer.values()",
+         "core/test_losses.py"),
+        ("pools/rules.py", "count for count in fewer if count > 0", "count for count in fewer", "pools/test_rules.py"),
     ),
     _each(
         "lock: a turn without its pool's row",

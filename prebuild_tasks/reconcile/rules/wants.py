@@ -8,7 +8,7 @@ from typing import NamedTuple
 from prebuild_tasks.model.vocabulary import Preset
 from prebuild_tasks.reconcile.rules.model import Counts, ReconciliationState
 from prebuild_tasks.reconcile.rules.rollout import OtherVersions, PoolVersion, kept_second_choices, missing
-from prebuild_tasks.reconcile.rules.state import compute_state
+from prebuild_tasks.reconcile.rules.state import compute_state, desired_now
 from prebuild_tasks.schema.rules import is_active
 
 
@@ -77,6 +77,12 @@ def kept_outdated(pool: PoolVersion, others: OtherVersions, desired: int) -> int
     if pool.rolling is None:
         return 0
     return kept_second_choices(pool.outdated.second_choices, desired, pool.counts.ready)
+
+
+def kept_claimable(pool: PoolVersion, others: OtherVersions, now: datetime) -> int:
+    """Return how many prebuilds that can be claimed outlast the next turn, which deletes those not ready first."""
+    desired = desired_now(pool.preset, now)
+    return min(pool.counts.ready, desired) + kept_outdated(pool, others, desired)
 
 
 def _active(pool: PoolVersion, others: OtherVersions, state: ReconciliationState) -> tuple[Quantities, int]:
