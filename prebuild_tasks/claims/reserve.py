@@ -12,7 +12,7 @@ from datetime import datetime
 
 from sqlalchemy import Connection, and_, func, insert, select, update
 
-from prebuild_tasks.claims.rules import check_buildable, check_quota, is_below, is_buildable
+from prebuild_tasks.claims.rules import check_buildable, is_buildable, may_begin
 from prebuild_tasks.claims.types import Pool, Reserved
 from prebuild_tasks.errors import RefusedError
 from prebuild_tasks.model.names import PREBUILD_PREFIX, claimed_name, prebuild_name
@@ -113,15 +113,15 @@ def _adopt(connection: Connection, pool: Pool, owner: str, name: str, now: datet
 def _begin(
     connection: Connection, pool: Pool, owner: str, name: str, now: datetime, max_builds_in_flight: int
 ) -> Reserved | None:
-    """Begin a build for the person, under the locks of the pool's organization and the installation."""
+    """Begin a build for the person, under the locks of the pool's organization and the installation.
+
+    Neither backoff nor slow start prevents it: they limit what a pool builds on its own after failures.
+    """
     in_flight = read_in_flight(connection, pool.id, pool.organization_id)
-    usage = in_flight.organization
-    check_quota(usage)
-    if not is_below(
-        (in_flight.preset, pool.max_builds_in_flight),
-        (usage.builds_in_flight, usage.max_builds_in_flight),
-        (in_flight.everywhere, max_builds_in_flight or None),
-    ):
+    limits = in_flight.limits(
+        max_in_flight=pool.max_builds_in_flight, slow_start=None, max_everywhere=max_builds_in_flight
+    )
+    if not may_begin(limits):
         return None
     workspace_id, name = str(uuid.uuid4()), name or claimed_name(prebuild_name())
     connection.execute(

@@ -26,12 +26,9 @@ def lock_limits(connection: Connection, view: PresetView, wanted: int, settings:
     if settings.max_builds_in_flight:
         lock_installation(connection)
     in_flight = read_in_flight(connection, view.preset_id, view.organization_id)
-    limits = Limits(
-        in_flight=in_flight.preset,
+    limits = in_flight.limits(
         max_in_flight=view.max_builds_in_flight,
         slow_start=view.slow_start,
-        organization=in_flight.organization,
-        everywhere=in_flight.everywhere,
         max_everywhere=settings.max_builds_in_flight,
     )
     preset_id = str(view.preset_id)

@@ -150,6 +150,15 @@ def test_the_global_limit_holds_too(database: Database, settings: Settings) -> N
     assert not isinstance(miss.value, BeingBuiltError)
 
 
+def test_slow_start_does_not_hold_for_people(database: Database, settings: Settings) -> None:
+    declare(database, settings, 0)
+    with database.write() as connection:
+        connection.execute(update(m.Preset).values(slow_start=1))
+    begin(database, wanted("ada"))
+    begin(database, wanted("bob"))
+    assert len(mine(database)) == len(mine(database, "bob")) == 1
+
+
 def test_while_paused_nothing_is_begun_but_a_start_under_way_can_be_had(database: Database, settings: Settings) -> None:
     declare(database, settings, 1)
     turn(database, settings)

@@ -71,8 +71,7 @@ MUTATIONS = (
         "limits: the last of equals is named",
         ("core/limits.py", "max(limit - used, 0) < allowed.count", "max(limit - used, 0) <= allowed.count",
          "core/test_limits.py services/test_budgets.py"),
-        ("reconcile/rules/limits.py", "(room := max(limit.most - limit.used, 0)) < granted.number",
-         "(room := max(limit.most - limit.used, 0)) <= granted.number",
+        ("reconcile/rules/limits.py", "room < granted.number", "room <= granted.number",
          "reconcile/rules/test_limits.py reconcile/test_budgets.py"),
     ),
     _same(

@@ -11,6 +11,7 @@ from sqlalchemy.orm import InstrumentedAttribute
 
 from prebuild_tasks.model.vocabulary import OPEN_STATUSES, PREBUILDS_OWNER
 from prebuild_tasks.reconcile.rules.contenders import is_divided_among
+from prebuild_tasks.reconcile.rules.limits import Limits
 from prebuild_tasks.reconcile.rules.model import PresetCounts, Usage
 from prebuild_tasks.reconcile.store.snapshots import SHARES_LIMITS, read_counts
 from prebuild_tasks.schema import tables as m
@@ -30,6 +31,23 @@ class InFlight:
     everywhere: int
     """The installation's start builds in flight."""
     organization: Usage
+
+    def limits(self, *, max_in_flight: int | None, slow_start: int | None, max_everywhere: int) -> Limits:
+        """Return the limits on the preset's creations, without the shares of other presets.
+
+        Args:
+            max_in_flight: The preset's own limit; None: there is none.
+            slow_start: The preset's limit after a failure; None: there is none.
+            max_everywhere: The installation's limit; 0: there is none.
+        """
+        return Limits(
+            in_flight=self.preset,
+            max_in_flight=max_in_flight,
+            slow_start=slow_start,
+            organization=self.organization,
+            everywhere=self.everywhere,
+            max_everywhere=max_everywhere,
+        )
 
 
 def read_in_flight(connection: Connection, preset_id: int, organization_id: int) -> InFlight:
