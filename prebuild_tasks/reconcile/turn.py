@@ -13,7 +13,7 @@ from prebuild_tasks.config import Settings
 from prebuild_tasks.db.engine import Database
 from prebuild_tasks.errors import BusyError
 from prebuild_tasks.faultpoints import step
-from prebuild_tasks.model.records import changed_fields
+from prebuild_tasks.model.records import changed_fields, part_of
 from prebuild_tasks.model.vocabulary import RECONCILER, PresetStatus
 from prebuild_tasks.reconcile.budgets import lock_limits
 from prebuild_tasks.reconcile.port import TurnReport
@@ -60,8 +60,7 @@ class PresetResult:
 
     def report(self) -> TurnReport:
         """Return the result without the follow-up."""
-        values = {name: getattr(self, name) for name in self.__slots__ if name not in ("follow_up", "reason")}
-        return TurnReport(**values, reason=self.reason.value if self.reason else "")
+        return replace(part_of(self, TurnReport), reason=self.reason.value if self.reason else "")
 
 
 @dataclass(frozen=True, slots=True)
