@@ -67,31 +67,31 @@ def apply_in(
         )
     snapshot = read_pools()
     before, now = _claimable(connection, snapshot), snapshot.now
-    report = Declaration(connection, now, options).store(declared)
-    report.revision = revision
-    if not report.changed:
-        return report
+    written = Declaration(connection, now, options).store(declared)
+    changes, drift = written.changes, written.drift
+    if not written.changed:
+        return ApplyReport(changes=changes, drift=drift, revision=revision, follow_up=FollowUp())
     after = read_pools()
-    report.deletes = mass_deletion(before, _claimable(connection, after))
-    if report.deletes and not options.yes:
+    deletes = mass_deletion(before, _claimable(connection, after))
+    if deletes and not options.yes:
         raise RefusedError(
-            f"this would delete {report.deletes}",
+            f"this would delete {deletes}",
             hint="confirm it, if that is intended",
             remedy=Remedy(RemedyKind.CONFIRM_DELETION),
         )
-    report.revision = bump_revision(connection, now, options.actor)
+    revision = bump_revision(connection, now, options.actor)
     add_history(
         connection,
         "applied",
         now=now,
         actor=options.actor,
         reason=options.source,
-        details={"revision": report.revision, "changes": [str(change) for change in report.changes]},
+        details={"revision": revision, "changes": [str(change) for change in changes]},
     )
     ids = order_presets(after, timedelta(seconds=settings.backoff_interval), "drifted")
     refs = after.refs(ids)
-    report.follow_up = FollowUp(wake={int(preset_id): str(refs[preset_id]) for preset_id in ids})
-    return report
+    follow_up = FollowUp(wake={int(preset_id): str(refs[preset_id]) for preset_id in ids})
+    return ApplyReport(changes=changes, drift=drift, revision=revision, deletes=deletes, follow_up=follow_up)
 
 
 def is_declared(connection: Connection) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from sqlalchemy import Connection, delete, insert, null, or_, select, update
@@ -29,7 +29,7 @@ class OperationResult:
 
     changed: bool
     """Whether anything was changed."""
-    follow_up: FollowUp = field(default_factory=FollowUp)
+    follow_up: FollowUp
     """Turns of the affected pools."""
 
 
@@ -49,7 +49,7 @@ def pause(
         paused = StoredPause(by=actor, reason=reason, since=now.isoformat(), until=until)
         preset_id = _store_pause(connection, name, paused, actor, now)
         _record(connection, "paused", now, actor, preset_id, reason)
-    return OperationResult(changed=True)
+    return OperationResult(changed=True, follow_up=FollowUp())
 
 
 def resume(database: Database, name: str = "", *, actor: str) -> OperationResult:
@@ -101,7 +101,7 @@ def promote(database: Database, template: str, version: str, *, actor: str) -> O
                 f"template {template} has no version {version}", hint=f"its versions: {', '.join(sorted(versions))}"
             )
         if versions[version] == stored.active_version_id:
-            return OperationResult(changed=False)
+            return OperationResult(changed=False, follow_up=FollowUp())
         changed = connection.execute(
             update(m.Template)
             .where(

@@ -55,7 +55,7 @@ class PresetResult:
     """The number of turns right before this one that crashed their worker."""
     reason: Reason | None = None
     """Why fewer prebuilds were created than are missing."""
-    follow_up: FollowUp = field(default_factory=FollowUp)
+    follow_up: FollowUp = field(kw_only=True)
     """The builds, and other presets that can proceed now and would otherwise wait for the tick."""
 
     def report(self) -> TurnReport:
@@ -105,7 +105,7 @@ def reconcile_preset(database: Database, settings: Settings, preset_id: int) -> 
     with database.read() as connection:
         seen = look(connection, database, settings, preset_id)
     if seen is None:
-        return PresetResult(str(preset_id), "gone")
+        return PresetResult(str(preset_id), "gone", follow_up=FollowUp())
     if not seen.turn.writes:
         return seen.result
     step("turn.looked")
@@ -152,12 +152,12 @@ def _pool(view: PresetView, settings: Settings) -> PoolVersion:
 def _reconcile_locked(connection: Connection, database: Database, settings: Settings, preset_id: int) -> PresetResult:
     # Lock, then count in other statements: counts in the locking statement would be from before the lock.
     if not lock_preset(connection, preset_id):
-        return PresetResult(str(preset_id), "gone")
+        return PresetResult(str(preset_id), "gone", follow_up=FollowUp())
     step("reconcile.after_lock")
     seen = look(connection, database, settings, preset_id)
     step("reconcile.after_reread")
     if seen is None:
-        return PresetResult(str(preset_id), "gone")
+        return PresetResult(str(preset_id), "gone", follow_up=FollowUp())
     if seen.wanted.pool.is_suspended(seen.view.now):
         return seen.result
     if seen.turn.status is not None:

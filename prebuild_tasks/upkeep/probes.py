@@ -71,7 +71,7 @@ def probe_prebuilds(database: Database, settings: Settings, provisioners: Provis
 
     With `""` as `host`, these are the prebuilds that any host can reach.
     """
-    result = HealthResult()
+    result = HealthResult(follow_up=FollowUp())
     started = monotonic()
     with ThreadPoolExecutor(AT_ONCE, thread_name_prefix="probe") as pool:
         # Until nothing is due, or it is time for the next run: a large fleet takes many batches.
@@ -154,12 +154,12 @@ def _evaluate(
 ) -> HealthResult:
     """Store the result of a probe, and replace the prebuild if it is gone or has failed too often."""
     if probe is None:
-        return HealthResult(probed=1, unknown=1)
+        return HealthResult(probed=1, unknown=1, follow_up=FollowUp())
     if probe.ready:
         if item.failures:
             _store(database, settings, item, {"failures": 0, "message": ""}, sooner=1)
-        return HealthResult(probed=1)
-    failing = HealthResult(probed=1, failing=1)
+        return HealthResult(probed=1, follow_up=FollowUp())
+    failing = HealthResult(probed=1, failing=1, follow_up=FollowUp())
     if not probe.gone and item.failures + 1 < settings.probe_failures:
         values = {"failures": item.failures + 1, "message": probe.message[:2000]}
         _store(database, settings, item, values, sooner=SOONER)

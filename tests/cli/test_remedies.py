@@ -22,6 +22,7 @@ from prebuild_tasks.model.vocabulary import MissReason
 from prebuild_tasks.pools.options import ApplyReport, Change
 from prebuild_tasks.remedies import Remedy, RemedyKind
 from prebuild_tasks.remedy_commands import StartCommands, next_step, next_step_of, spell
+from prebuild_tasks.workspaces.outbox import FollowUp
 
 PACKAGE = Path(prebuild_tasks.__file__).parent
 START = StartCommands("start worker", "start builds", "start beat")
@@ -143,7 +144,9 @@ def test_a_change_that_pruning_would_make_names_the_option() -> None:
     change = Change("would_drain", "template dev", "no longer declared", if_pruned="its prebuilds are deleted")
     assert line_of(change) == "! template dev: no longer declared; with --prune its prebuilds are deleted"
     assert str(change) == "! template dev: no longer declared; if pruned, its prebuilds are deleted"
-    assert apply_json(ApplyReport(changes=[change, Change("drain", "template web")]))["changes"] == [
+    changes = [change, Change("drain", "template web")]
+    report = ApplyReport(changes=changes, drift=[], revision=1, follow_up=FollowUp())
+    assert apply_json(report)["changes"] == [
         {
             "action": "would_drain",
             "what": "template dev",

@@ -25,6 +25,19 @@ def test_the_results_of_services_are_known_to_carry_one() -> None:
     }  # fmt: skip
 
 
+def test_a_result_cannot_be_made_without_its_follow_up() -> None:
+    """A default would let a service forget it, which the type checker could not see."""
+    optional = [
+        f"{module.name}:{field.lineno}"
+        for module in read().modules.values()
+        for node in module.classes.values()
+        for field in node.body
+        if isinstance(field, ast.AnnAssign) and ast.unparse(field.annotation) == "FollowUp"
+        if field.value is not None and ast.unparse(field.value) != "field(kw_only=True)"
+    ]
+    assert optional == []
+
+
 @pytest.mark.parametrize("name", sorted(OTHERS))
 def test_every_exception_is_needed(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delitem(OTHERS, name)

@@ -26,6 +26,7 @@ FIELDS = [(kind, field.name) for kind in KINDS for field in fields(kind)]
 @pytest.mark.parametrize(("kind", "name"), FIELDS, ids=[f"{kind.__name__}.{name}" for kind, name in FIELDS])
 def test_each_field_is_added_up(kind: type[SweepResult | StrayResult | HealthResult], name: str) -> None:
     one, two = ONE_AND_TWO.get(name, (1, 2))
-    assert replace(kind(), **{name: one}) | replace(kind(), **{name: two}) == replace(
-        kind(), **{name: BOTH.get(name, 3)}
+    nothing = kind(follow_up=FollowUp())
+    assert replace(nothing, **{name: one}) | replace(nothing, **{name: two}) == replace(
+        nothing, **{name: BOTH.get(name, 3)}
     )

@@ -59,7 +59,7 @@ def sweep_resources(
     A provisioner that fails is skipped, with a problem in the result. With `shared`, provisioners that any host can
     reach are included; one host is enough for them.
     """
-    result = StrayResult()
+    result = StrayResult(follow_up=FollowUp())
     with database.read() as connection:
         installation = installation_id(connection)
         configs = read_configs(connection)
@@ -72,11 +72,11 @@ def sweep_resources(
                 asked = database.now(connection)
             listing = list_resources(adapter, installation, configs[name])
         except PrebuildError as error:
-            result |= StrayResult(problems=(f"{name}: {error.message}",))
+            result |= StrayResult(problems=(f"{name}: {error.message}",), follow_up=FollowUp())
             continue
         except Exception as error:  # an adapter's bug must not end the sweep of the others
             log.exception("list_crashed", provisioner=name)
-            result |= StrayResult(problems=(f"{name}: {error}",))
+            result |= StrayResult(problems=(f"{name}: {error}",), follow_up=FollowUp())
             continue
         result |= _compare(database, settings, name, adapter, listing)
         listed = {item.resource.workspace_id for item in listing}
@@ -107,6 +107,7 @@ def _compare(
         unknown=len(unknown),
         claimed=len(unknown) - unclaimed,
         waiting=unclaimed - len(confirmed) if held_back else 0,
+        follow_up=FollowUp(),
     )
     by_id = {item.resource.workspace_id: item for item in listing}
     for workspace_id in due:
@@ -134,7 +135,7 @@ def _destroy(database: Database, adapter: Provisioner, name: str, listed: Listed
     item = listed.resource
     with database.read() as connection:
         if item.workspace_id in _known(connection, [item.workspace_id]):
-            return StrayResult()  # the database may have been restored meanwhile
+            return StrayResult(follow_up=FollowUp())  # the database may have been restored meanwhile
         config = connection.execute(
             select(m.TemplateVersion.config)
             .join(m.Preset, m.Preset.template_version_id == m.TemplateVersion.id)
@@ -156,7 +157,7 @@ def _destroy(database: Database, adapter: Provisioner, name: str, listed: Listed
     try:
         adapter.delete(spec, _NoContext())
     except PrebuildError as error:
-        return StrayResult(problems=(f"{item.resource_id}: {error.message}",))
+        return StrayResult(problems=(f"{item.resource_id}: {error.message}",), follow_up=FollowUp())
     with database.write() as connection:
         now = database.now(connection)
         add_history(
@@ -170,7 +171,7 @@ def _destroy(database: Database, adapter: Provisioner, name: str, listed: Listed
         connection.execute(
             delete(m.Stray).where(m.Stray.provisioner == name, m.Stray.workspace_id == item.workspace_id)
         )
-    return StrayResult(destroyed=1)
+    return StrayResult(destroyed=1, follow_up=FollowUp())
 
 
 def _replace_vanished(
@@ -198,7 +199,7 @@ def _replace_vanished(
                 m.Workspace.ready_at < asked - timedelta(seconds=settings.stray_grace),
             )
         ).all()
-    result = StrayResult()
+    result = StrayResult(follow_up=FollowUp())
     for row in rows:
         if row.id in listed or not is_listed(adapter, row.config):
             continue
@@ -212,7 +213,7 @@ def _replace_vanished(
 
 def _forget_claimed(database: Database, resources: Sequence[Resource]) -> StrayResult:
     """Drop prebuilds whose resource carries a claim marker: they were claimed, but this database is older than that."""
-    result = StrayResult()
+    result = StrayResult(follow_up=FollowUp())
     for item in resources:
         with database.write() as connection:
             now = database.now(connection)
