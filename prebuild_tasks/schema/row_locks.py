@@ -1,8 +1,8 @@
 """Row locks and advisory locks, in the order in which they may be taken.
 
 A transaction that holds a lock of `ORDER` waits only for locks of the same kind or of a later one. An UPDATE or DELETE
-locks the rows that it changes, like the clauses below. Rows may be locked with `skip_locked` at any time, because that
-never waits.
+locks the rows that it changes, like the clauses below. `skip_locked` may lock rows at any time, because it never waits,
+but the transaction then holds them like others. A rollback to a savepoint releases what was locked since.
 
 Several rows of one table are locked in one of three ways, so that two transactions cannot each wait for the other's:
 
