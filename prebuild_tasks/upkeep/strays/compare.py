@@ -112,7 +112,7 @@ def _compare(
     by_id = {item.resource.workspace_id: item for item in listing}
     for workspace_id in due:
         if workspace_id in unknown:
-            result |= _destroy(database, adapter, name, by_id[workspace_id])
+            result |= _destroy(database, adapter, name, host, by_id[workspace_id])
     return result
 
 
@@ -130,8 +130,8 @@ def _known(connection: Connection, workspace_ids: Sequence[str]) -> dict[str, bo
     return known
 
 
-def _destroy(database: Database, adapter: Provisioner, name: str, listed: ListedResource) -> StrayResult:
-    """Destroy a stray and record it, unless the database knows its workspace by now."""
+def _destroy(database: Database, adapter: Provisioner, name: str, host: str, listed: ListedResource) -> StrayResult:
+    """Destroy a stray and record it, unless the database knows its workspace by now. `host` is that of the listing."""
     item = listed.resource
     with database.read() as connection:
         if item.workspace_id in _known(connection, [item.workspace_id]):
@@ -168,9 +168,8 @@ def _destroy(database: Database, adapter: Provisioner, name: str, listed: Listed
             workspace_ids=possible_ids([item.workspace_id]) or [None],
             reason=f"{name}: {item.resource_id}",
         )
-        connection.execute(
-            delete(m.Stray).where(m.Stray.provisioner == name, m.Stray.workspace_id == item.workspace_id)
-        )
+        key = m.Stray.provisioner == name, m.Stray.host == host, m.Stray.workspace_id == item.workspace_id
+        connection.execute(delete(m.Stray).where(*key))
     return StrayResult(destroyed=1, follow_up=FollowUp())
 
 
