@@ -15,7 +15,7 @@ from sqlalchemy import ColumnElement, Connection, Row, String, and_, cast, or_, 
 from prebuild_tasks.db.engine import Database
 from prebuild_tasks.errors import InputError, NotFoundError
 from prebuild_tasks.model.json_values import JsonObject
-from prebuild_tasks.model.names import PREBUILD_PREFIX, PresetRef, as_id
+from prebuild_tasks.model.names import PresetRef, WorkspaceName, as_id, claimed_name
 from prebuild_tasks.model.vocabulary import CLAIM_REASON, RECONCILER
 from prebuild_tasks.remedies import Remedy, RemedyKind
 from prebuild_tasks.schema import tables as m
@@ -170,9 +170,9 @@ def _workspace(connection: Connection, name: str) -> str | None:
     table = m.Workspace
     if identity := as_id(name):
         return identity
-    owner, _, short = name.rpartition("/")
+    wanted = WorkspaceName.parse(name)
     # A claimed workspace can also be found by the name that it had as a prebuild.
-    named = table.name.in_((short, short.removeprefix(PREBUILD_PREFIX)))
+    named = table.name.in_((wanted.name, claimed_name(wanted.name)))
     order = (table.deleted_at.is_not(None), table.created_at.desc(), table.owner, table.id)
     query = select(table.id).where(named).order_by(*order).limit(1)
-    return connection.execute(query.where(table.owner == owner) if owner else query).scalar_one_or_none()
+    return connection.execute(query.where(table.owner == wanted.owner) if wanted.owner else query).scalar_one_or_none()

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime
 
-from sqlalchemy import Connection, select
+from sqlalchemy import ColumnElement, Connection, select
 
 from prebuild_tasks.errors import NotFoundError, RefusedError
-from prebuild_tasks.model.names import PoolName, PresetRef, as_id
+from prebuild_tasks.model.names import PoolName, PresetRef, WorkspaceName, as_id
 from prebuild_tasks.model.vocabulary import PREBUILDS_OWNER, Transition
 from prebuild_tasks.remedies import Remedy, RemedyKind
 from prebuild_tasks.schema import tables as m
@@ -36,13 +36,9 @@ _FOUND_COLUMNS = [m.Workspace.__table__.c[field.name] for field in fields(FoundW
 
 def find_workspace(connection: Connection, name: str) -> FoundWorkspace:
     """Find a workspace by id, `owner/name` or name. Raises NotFoundError, or RefusedError if several match."""
-    owner, _, short = name.rpartition("/")
     query = select(*_FOUND_COLUMNS).where(m.Workspace.deleted_at.is_(None)).order_by(m.Workspace.owner, m.Workspace.id)
-    if identity := as_id(name):
-        query = query.where(m.Workspace.id == identity)
-    else:
-        query = query.where(m.Workspace.name == short)
-        query = query.where(m.Workspace.owner == owner) if owner else query
+    identity = as_id(name)
+    query = query.where(m.Workspace.id == identity) if identity else query.where(*is_named(name))
     rows = [FoundWorkspace(**row) for row in connection.execute(query).mappings()]
     if not rows:
         raise NotFoundError(f"there is no workspace {name}", remedy=Remedy(RemedyKind.LIST_WORKSPACES))
@@ -50,6 +46,12 @@ def find_workspace(connection: Connection, name: str) -> FoundWorkspace:
         several = ", ".join(f"{row.owner}/{row.name}" for row in rows)
         raise RefusedError(f"{name} matches several workspaces", hint=f"name one of them: {several}")
     return rows[0]
+
+
+def is_named(name: str) -> list[ColumnElement[bool]]:
+    """Build the conditions that a workspace is named `owner/name`, or `name` whoever owns it."""
+    wanted = WorkspaceName.parse(name)
+    return [m.Workspace.name == wanted.name, *([m.Workspace.owner == wanted.owner] if wanted.owner else [])]
 
 
 REF_COLUMNS = (

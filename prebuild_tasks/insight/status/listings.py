@@ -20,7 +20,7 @@ from prebuild_tasks.reconcile import retry_at
 from prebuild_tasks.remedies import Remedy, RemedyKind
 from prebuild_tasks.schema import tables as m
 from prebuild_tasks.schema.conditions import TEMPLATE_OF_VERSION, VERSION_OF_PRESET, constant
-from prebuild_tasks.schema.lookup import REF_COLUMNS, pool_presets
+from prebuild_tasks.schema.lookup import REF_COLUMNS, is_named, pool_presets
 from prebuild_tasks.workspaces import workspace_state, workspace_state_sql
 
 _WORKSPACE_COLUMNS = (
@@ -209,9 +209,7 @@ def _find_build(connection: Connection, name: str) -> _BuildKey:
     if identity := as_id(name):
         build = connection.execute(columns.where(m.Build.id == identity)).one_or_none()
     else:
-        owner, _, short = name.rpartition("/")
-        query = newest.where(m.Workspace.name == short)
-        build = connection.execute(query.where(m.Workspace.owner == owner) if owner else query).one_or_none()
+        build = connection.execute(newest.where(*is_named(name))).one_or_none()
         if build is None and len(wanted) >= 6:
             text = func.replace(func.cast(m.Build.id, m.BuildLog.text.type), "-", "")
             build = connection.execute(newest.where(text.startswith(wanted, autoescape=True))).one_or_none()
