@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from prebuild_tasks.reconcile.loop import PoolReconciler
     from prebuild_tasks.reconcile.port import Reconciler, ReconciliationOrchestrator, TickNotDue, TickReport, TurnReport
     from prebuild_tasks.reconcile.rules.backoff import retry_at, slow_start_after
-    from prebuild_tasks.reconcile.rules.contenders import contenders, is_divided_among
+    from prebuild_tasks.reconcile.rules.contenders import contenders, shared_within
     from prebuild_tasks.reconcile.rules.decide import decide, order_presets
     from prebuild_tasks.reconcile.rules.limits import LimitReason, Limits, SharedLimit, share_limits
     from prebuild_tasks.reconcile.rules.model import (
@@ -34,7 +34,6 @@ if TYPE_CHECKING:
         ALONE,
         OtherVersions,
         PoolVersion,
-        Rolling,
     )
     from prebuild_tasks.reconcile.rules.schedule import (
         desired_at,
@@ -50,7 +49,13 @@ if TYPE_CHECKING:
     from prebuild_tasks.reconcile.store.backoff import slow_start_after_sql
     from prebuild_tasks.reconcile.store.declared import WAS_UNHEALTHY, read_declared
     from prebuild_tasks.reconcile.store.expiry import fresh_since_sql, is_expired_sql, is_past_ttl_sql
-    from prebuild_tasks.reconcile.store.in_flight import read_in_flight, read_sharers, read_usage
+    from prebuild_tasks.reconcile.store.in_flight import (
+        InFlight,
+        read_in_flight,
+        read_sharers,
+        read_usage,
+        sharers_among,
+    )
     from prebuild_tasks.reconcile.store.other_versions import (
         read_rolling,
         read_versions,
@@ -68,6 +73,7 @@ __all__ = [
     "CancelPending",
     "Create",
     "GlobalSnapshot",
+    "InFlight",
     "LimitReason",
     "Limits",
     "Lock",
@@ -85,7 +91,6 @@ __all__ = [
     "Reconciler",
     "ReconciliationOrchestrator",
     "ReconciliationState",
-    "Rolling",
     "RunningPrebuild",
     "SharedLimit",
     "TickNotDue",
@@ -101,7 +106,6 @@ __all__ = [
     "find_overlap",
     "fresh_since_sql",
     "has_usable_schedules",
-    "is_divided_among",
     "is_expired_sql",
     "is_past_ttl_sql",
     "kept_claimable",
@@ -122,6 +126,8 @@ __all__ = [
     "second_choices",
     "set_preset_status",
     "share_limits",
+    "shared_within",
+    "sharers_among",
     "slow_start_after",
     "slow_start_after_sql",
     "wants",
@@ -148,7 +154,7 @@ if not TYPE_CHECKING:  # mypy would take every name for defined
             ),
             "rules.contenders": (
                 "contenders",
-                "is_divided_among",
+                "shared_within",
             ),
             "rules.decide": (
                 "decide",
@@ -183,7 +189,6 @@ if not TYPE_CHECKING:  # mypy would take every name for defined
                 "ALONE",
                 "OtherVersions",
                 "PoolVersion",
-                "Rolling",
             ),
             "rules.schedule": (
                 "desired_at",
@@ -215,9 +220,11 @@ if not TYPE_CHECKING:  # mypy would take every name for defined
                 "is_past_ttl_sql",
             ),
             "store.in_flight": (
+                "InFlight",
                 "read_in_flight",
                 "read_sharers",
                 "read_usage",
+                "sharers_among",
             ),
             "store.other_versions": (
                 "read_rolling",

@@ -22,14 +22,12 @@ from prebuild_tasks.reconcile.rules.limits import assign_slots
 from prebuild_tasks.reconcile.rules.model import GlobalSnapshot
 from prebuild_tasks.reconcile.rules.next_turn import NextTurn, next_turn
 from prebuild_tasks.reconcile.rules.reasons import Reason
-from prebuild_tasks.reconcile.rules.rollout import ALONE, PoolVersion, Rolling
-from prebuild_tasks.reconcile.rules.state import count
+from prebuild_tasks.reconcile.rules.rollout import ALONE, PoolVersion
 from prebuild_tasks.reconcile.rules.wants import Quantities, Wanted, wants
 from prebuild_tasks.reconcile.store import preset_view, snapshots
 from prebuild_tasks.reconcile.store.other_versions import read_other_versions
 from prebuild_tasks.reconcile.store.preset_view import PresetView
 from prebuild_tasks.reconcile.store.write import bump_generation, create_prebuilds, move_slots, set_preset_status
-from prebuild_tasks.schema.conditions import ROLLING
 from prebuild_tasks.schema.history import add_history
 from prebuild_tasks.schema.row_locks import lock_preset
 from prebuild_tasks.schema.rules import is_active
@@ -126,27 +124,11 @@ def look(connection: Connection, database: Database, settings: Settings, preset_
     view = preset_view.read_preset(database, connection, preset_id, settings.backoff_lookback)
     if view is None:
         return None
-    pool = _pool(view, settings)
+    pool = PoolVersion.of_stored(view, timedelta(seconds=settings.backoff_interval), settings.failure_hard_limit)
+    pool = pool.with_rows(view.snapshot.running, view.now)
     others = ALONE if pool.is_suspended(view.now) else read_other_versions(connection, view)
     wanted = wants(pool, others, view.now)
     return Look(view, wanted, next_turn(wanted, None, view.now))
-
-
-def _pool(view: PresetView, settings: Settings) -> PoolVersion:
-    rolling = Rolling(view.max_surge, timedelta(seconds=view.ready_timeout))
-    pool = PoolVersion(
-        preset=view.snapshot.preset,
-        counts=count(view.snapshot, view.now),
-        rolling=rolling if view.replace_strategy == ROLLING else None,
-        failures=view.snapshot.failures,
-        backoff_interval=timedelta(seconds=settings.backoff_interval),
-        failures_in_row=view.failures_in_row,
-        hard_limit=settings.failure_hard_limit,
-        status=view.status,
-        paused=view.paused,
-        rests_until=view.rests_until,
-    )
-    return pool.with_rows(view.snapshot.running, view.now)
 
 
 def _reconcile_locked(connection: Connection, database: Database, settings: Settings, preset_id: int) -> PresetResult:

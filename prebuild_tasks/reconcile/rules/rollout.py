@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from prebuild_tasks.model.vocabulary import Preset, PresetStatus
 from prebuild_tasks.reconcile.rules.model import Counts, PresetCounts, RecentFailures, RunningPrebuild
@@ -85,6 +85,27 @@ class OtherVersions:
 ALONE = OtherVersions()
 
 
+class StoredPool(Protocol):
+    """A pool as the store reads it: alone for its turn, or with all others for people. The fields of `PoolVersion`."""
+
+    @property
+    def preset(self) -> Preset: ...
+    @property
+    def counts(self) -> Counts: ...
+    @property
+    def rolling(self) -> Rolling | None: ...
+    @property
+    def failures(self) -> RecentFailures | None: ...
+    @property
+    def failures_in_row(self) -> int: ...
+    @property
+    def status(self) -> PresetStatus: ...
+    @property
+    def is_paused(self) -> bool: ...
+    @property
+    def rests_until(self) -> datetime | None: ...
+
+
 class PoolVersion(NamedTuple):
     """One version of a pool: its preset, the counts of its prebuilds, and what can delay its turn."""
 
@@ -113,6 +134,22 @@ class PoolVersion(NamedTuple):
         status = PresetStatus.HARD_LIMITED if item.creation_blocked else PresetStatus.HEALTHY
         failures = item.failures
         return cls(item.preset, item.counts, failures=failures, backoff_interval=backoff_interval, status=status)
+
+    @classmethod
+    def of_stored(cls, pool: StoredPool, backoff_interval: timedelta, hard_limit: int) -> PoolVersion:
+        """Make one from what a turn or a person's question reads, without the rows of its prebuilds."""
+        return cls(
+            preset=pool.preset,
+            counts=pool.counts,
+            rolling=pool.rolling,
+            failures=pool.failures,
+            backoff_interval=backoff_interval,
+            failures_in_row=pool.failures_in_row,
+            hard_limit=hard_limit,
+            status=pool.status,
+            paused=pool.is_paused,
+            rests_until=pool.rests_until,
+        )
 
     def with_rows(self, running: Sequence[RunningPrebuild], now: datetime) -> PoolVersion:
         """Return this version with `outdated` computed from its running prebuilds."""

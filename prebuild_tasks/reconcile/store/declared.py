@@ -16,8 +16,9 @@ from prebuild_tasks.model.names import PoolName, PresetRef
 from prebuild_tasks.model.vocabulary import Preset, PresetStatus, Schedule
 from prebuild_tasks.reconcile.rules.backoff import recent_failures
 from prebuild_tasks.reconcile.rules.model import Counts, PresetCounts
+from prebuild_tasks.reconcile.rules.rollout import Rolling
 from prebuild_tasks.schema import tables as m
-from prebuild_tasks.schema.conditions import TEMPLATE_OF_VERSION, USES_ACTIVE_VERSION, VERSION_OF_PRESET
+from prebuild_tasks.schema.conditions import ROLLING, TEMPLATE_OF_VERSION, USES_ACTIVE_VERSION, VERSION_OF_PRESET
 from prebuild_tasks.schema.pauses import PAUSED_KEY, StoredPause
 
 
@@ -122,6 +123,12 @@ class PresetRow(NamedTuple):
     ready_timeout_s: float
     """Seconds."""
     template_id: int
+
+    @property
+    def rolling(self) -> Rolling | None:
+        """The settings of gradual replacement; None: all prebuilds are replaced at once."""
+        lead = timedelta(seconds=self.ready_timeout_s)
+        return Rolling(self.max_surge, lead) if self.replace_strategy == ROLLING else None
 
 
 def counted_query() -> Select[*tuple[Any, ...]]:

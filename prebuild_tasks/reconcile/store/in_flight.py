@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -10,10 +11,10 @@ from sqlalchemy import ColumnElement, Connection, and_, func, select, true
 from sqlalchemy.orm import InstrumentedAttribute
 
 from prebuild_tasks.model.vocabulary import OPEN_STATUSES, PREBUILDS_OWNER
-from prebuild_tasks.reconcile.rules.contenders import is_divided_among
+from prebuild_tasks.reconcile.rules.contenders import is_divided_among, shared_within
 from prebuild_tasks.reconcile.rules.limits import Limits
 from prebuild_tasks.reconcile.rules.model import PresetCounts, Usage
-from prebuild_tasks.reconcile.store.snapshots import SHARES_LIMITS, read_counts
+from prebuild_tasks.reconcile.store.snapshots import SHARES_LIMITS, PoolRow, read_counts
 from prebuild_tasks.schema import tables as m
 from prebuild_tasks.schema.conditions import TEMPLATE_OF_VERSION, VERSION_OF_PRESET
 from prebuild_tasks.workspaces import is_pool_start_sql
@@ -139,3 +140,16 @@ def read_sharers(
     if not is_divided_among(connection.execute(number.where(SHARES_LIMITS, scope)).scalar_one()):
         return ()
     return read_counts(connection, now, backoff_lookback, SHARES_LIMITS, scope)
+
+
+def sharers_among(rows: Sequence[PoolRow], max_everywhere: int) -> list[PresetCounts]:
+    """Return those that share a limit, as `read_sharers` reads them, of pools that were read already.
+
+    `max_everywhere` is the installation's limit; 0: there is none.
+    """
+    groups: dict[int | None, list[PoolRow]] = defaultdict(list)
+    for row in rows:
+        if row.shares_limits:
+            groups[shared_within(row.counted.organization_id, max_everywhere)].append(row)
+    sharing = (group for group in groups.values() if is_divided_among(len(group)))
+    return [row.counted for group in sharing for row in group if not row.is_paused]

@@ -13,7 +13,8 @@ from prebuild_tasks.db.engine import Database
 from prebuild_tasks.db.rows import records, values_by_name
 from prebuild_tasks.model.names import PresetRef
 from prebuild_tasks.model.vocabulary import BuildStatus, Preset, PresetStatus, Schedule, Transition
-from prebuild_tasks.reconcile.rules.model import Counts, GlobalSnapshot, PresetCounts
+from prebuild_tasks.reconcile.rules.model import Counts, GlobalSnapshot, PresetCounts, RecentFailures
+from prebuild_tasks.reconcile.rules.rollout import Rolling
 from prebuild_tasks.reconcile.store.declared import (
     DeclaredRow,
     PresetRow,
@@ -57,9 +58,9 @@ class PoolRow(NamedTuple):
     paused: StoredPause | None
     paused_everything: bool
     """Whether the whole installation is paused."""
-    rolling: bool
+    rolling: Rolling | None
+    """The settings of gradual replacement; None: all prebuilds are replaced at once."""
     max_surge: int
-    ready_timeout: timedelta
     version: str
     cost_per_hour: float | None
     lost_turns: int
@@ -78,6 +79,15 @@ class PoolRow(NamedTuple):
     @property
     def counts(self) -> Counts:
         return self.counted.counts
+
+    @property
+    def failures(self) -> RecentFailures | None:
+        return self.counted.failures
+
+    @property
+    def is_paused(self) -> bool:
+        """Whether the preset or the installation is paused."""
+        return self.paused is not None
 
     @property
     def preset_id(self) -> int:
@@ -160,9 +170,8 @@ def _pool(
         failure=(row.failure or "") if stored.failures_in_row else None,
         paused=next((p for p in (everything, row.paused) if pause_holds(p, now)), None),
         paused_everything=pause_holds(everything, now),
-        rolling=stored.replace_strategy == ROLLING,
+        rolling=stored.rolling,
         max_surge=stored.max_surge,
-        ready_timeout=timedelta(seconds=stored.ready_timeout_s),
         version=row.version_name,
         cost_per_hour=row.cost_per_hour,
         lost_turns=row.lost_turns or 0,
