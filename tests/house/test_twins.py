@@ -30,6 +30,7 @@ from prebuild_tasks.upkeep.strays.store import stray_state_sql
 from prebuild_tasks.workspaces.rules import (
     handed_over,
     has_hook,
+    is_awaited,
     is_pool_start,
     is_usable,
     workspace_state,
@@ -37,6 +38,7 @@ from prebuild_tasks.workspaces.rules import (
 from prebuild_tasks.workspaces.store import (
     handed_over_sql,
     has_hook_sql,
+    is_awaited_sql,
     is_pool_start_sql,
     is_usable_sql,
     workspace_state_sql,
@@ -49,6 +51,7 @@ TWINS: Mapping[Callable[..., object], Callable[..., object]] = {
     is_past_half_ttl: is_past_half_ttl_sql,
     is_second_choice: is_second_choice_sql,
     slow_start_after: slow_start_after_sql,
+    is_awaited: is_awaited_sql,
     is_usable: is_usable_sql,
     workspace_state: workspace_state_sql,
     has_hook: has_hook_sql,

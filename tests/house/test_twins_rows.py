@@ -7,7 +7,7 @@ at which a rule's answer changes.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
@@ -41,6 +41,7 @@ from prebuild_tasks.upkeep.strays.store import stray_state_sql
 from prebuild_tasks.workspaces.rules import (
     handed_over,
     has_hook,
+    is_awaited,
     is_pool_start,
     is_usable,
     workspace_state,
@@ -48,6 +49,7 @@ from prebuild_tasks.workspaces.rules import (
 from prebuild_tasks.workspaces.store import (
     handed_over_sql,
     has_hook_sql,
+    is_awaited_sql,
     is_pool_start_sql,
     is_usable_sql,
     workspace_state_sql,
@@ -144,6 +146,15 @@ def test_state(
     state, usable = rows.execute(select(workspace_state_sql(), is_usable_sql()).select_from(m.Workspace)).one()
     assert state == workspace_state(owner, transition, status, reason, is_ready=is_ready)
     assert bool(usable) is is_usable(status, reason)
+
+
+@pytest.mark.parametrize("owner", ["prebuilds", "ada"])
+@pytest.mark.parametrize("claimed_at", [None, NOW])
+@pytest.mark.parametrize("deleted_at", [None, NOW])
+def test_awaited(rows: Connection, owner: str, claimed_at: datetime | None, deleted_at: datetime | None) -> None:
+    rows.execute(update(m.Workspace).values(owner=owner, claimed_at=claimed_at, deleted_at=deleted_at, slot=None))
+    awaited = rows.execute(select(is_awaited_sql()).select_from(m.Workspace)).scalar_one()
+    assert bool(awaited) is is_awaited(owner, claimed_at, deleted_at)
 
 
 @bounded
