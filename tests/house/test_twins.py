@@ -15,8 +15,9 @@ from prebuild_tasks.fleet.rules import is_alive
 from prebuild_tasks.fleet.store import is_alive_sql
 from prebuild_tasks.reconcile.rules.backoff import slow_start_after
 from prebuild_tasks.reconcile.rules.rollout import is_second_choice
-from prebuild_tasks.reconcile.rules.state import is_expired, is_past_half_ttl, is_past_ttl
+from prebuild_tasks.reconcile.rules.state import count, is_expired, is_past_half_ttl, is_past_ttl
 from prebuild_tasks.reconcile.store.backoff import slow_start_after_sql
+from prebuild_tasks.reconcile.store.counts import count_sql
 from prebuild_tasks.reconcile.store.expiry import (
     is_expired_sql,
     is_past_half_ttl_sql,
@@ -45,6 +46,7 @@ from prebuild_tasks.workspaces.store import (
 )
 
 TWINS: Mapping[Callable[..., object], Callable[..., object]] = {
+    count: count_sql,
     is_active: is_active_sql,
     is_expired: is_expired_sql,
     is_past_ttl: is_past_ttl_sql,

@@ -15,6 +15,7 @@ from prebuild_tasks.model.names import PresetRef
 from prebuild_tasks.model.vocabulary import BuildStatus, Preset, PresetStatus, Schedule, Transition
 from prebuild_tasks.reconcile.rules.model import Counts, GlobalSnapshot, PresetCounts, RecentFailures
 from prebuild_tasks.reconcile.rules.rollout import Rolling
+from prebuild_tasks.reconcile.store.counts import count_sql
 from prebuild_tasks.reconcile.store.declared import (
     DeclaredRow,
     PresetRow,
@@ -23,14 +24,10 @@ from prebuild_tasks.reconcile.store.declared import (
     read_schedules,
     to_counted,
 )
-from prebuild_tasks.reconcile.store.expiry import is_expired_sql, is_past_half_ttl_sql
 from prebuild_tasks.schema import tables as m
 from prebuild_tasks.schema.conditions import (
-    IN_PROGRESS,
     IS_LIVE_PREBUILD,
-    IS_RUNNING,
     IS_START,
-    ROLLING,
     is_active_sql,
 )
 from prebuild_tasks.schema.pauses import StoredPause, global_pause, pause_holds
@@ -214,7 +211,7 @@ def read_counts(
     presets = _Presets(
         rows=connection.execute(chosen).all(),
         schedules=read_schedules(connection, ids),
-        counts=_counts(connection, now, m.Workspace.preset_id.in_(ids)),
+        counts=_count_prebuilds(connection, now, m.Workspace.preset_id.in_(ids)),
     )
     return presets.unpaused(now, backoff_lookback)
 
@@ -247,13 +244,13 @@ def _read_presets(
         return _Presets(
             rows=connection.execute(query.where(m.Preset.id.in_(only))).all(),
             schedules=read_schedules(connection, select(m.Preset.id).where(m.Preset.id.in_(only))),
-            counts=_counts(connection, now, m.Workspace.preset_id.in_(only)),
+            counts=_count_prebuilds(connection, now, m.Workspace.preset_id.in_(only)),
         )
     has_prebuilds = exists().where(m.Workspace.preset_id == m.Preset.id, IS_LIVE_PREBUILD)
     return _Presets(
         rows=connection.execute(query.where(or_(is_active_sql(), has_prebuilds)).order_by(m.Preset.id)).all(),
         schedules=read_schedules(connection, select(m.Preset.id).where(m.Preset.removed_at.is_(None))),
-        counts=_counts(connection, now),
+        counts=_count_prebuilds(connection, now),
     )
 
 
@@ -269,24 +266,10 @@ def _failure() -> ColumnElement[str]:
     return case((m.Preset.failures_in_row > 0, last), else_=null()).label("failure")
 
 
-def _counts(connection: Connection, now: datetime, *conditions: ColumnElement[bool]) -> dict[int, Counts]:
-    # The test for expiry is the expensive part, so it comes last, and `live` is a difference instead of another test.
-    is_expired = is_expired_sql(now)
-    is_ready = m.Workspace.ready_at.is_not(None)
-    is_aging = and_(m.Preset.replace_strategy == ROLLING, is_past_half_ttl_sql(now), ~is_expired)
-    number_expired = func.count().filter(IS_RUNNING, is_expired)
+def _count_prebuilds(connection: Connection, now: datetime, *conditions: ColumnElement[bool]) -> dict[int, Counts]:
+    """Count the live prebuilds that meet conditions, by preset. One statement."""
     query = (
-        select(
-            m.Workspace.preset_id,
-            (func.count().filter(IS_RUNNING) - number_expired).label("live"),
-            number_expired.label("expired"),
-            func.count().filter(IS_RUNNING, is_ready, ~is_expired).label("ready"),
-            func.count().filter(IS_START, IN_PROGRESS).label("starting"),
-            func.count().filter(m.Workspace.transition == Transition.STOP, IN_PROGRESS).label("stopping"),
-            func.count().filter(m.Workspace.transition == Transition.DELETE, IN_PROGRESS).label("deleting"),
-            func.count().filter(IS_START, m.Workspace.status == BuildStatus.PENDING).label("pending"),
-            func.count().filter(IS_RUNNING, is_aging).label("aging"),
-        )
+        select(m.Workspace.preset_id, *count_sql(now))
         .join(m.Preset, m.Preset.id == m.Workspace.preset_id)
         .where(IS_LIVE_PREBUILD, *conditions)
         .group_by(m.Workspace.preset_id)
