@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from sqlalchemy import Connection, delete, insert, literal, select, update
 
@@ -122,7 +122,10 @@ def test_what_is_fresh_is_not_expired(rows: Connection, row: Aged) -> None:
     assert rows.execute(query).scalar_one() is not is_expired(row.preset, row.created_at, NOW)
 
 
-@pytest.mark.parametrize("limit", [None, *(2**power for power in range(SLOW_START_ENDS_AT.bit_length()))])
+@bounded
+@given(limit=st.none() | st.integers(1, 2 * SLOW_START_ENDS_AT))
+@example(limit=SLOW_START_ENDS_AT // 2 - 1)
+@example(limit=SLOW_START_ENDS_AT // 2)
 def test_slow_start(rows: Connection, limit: int | None) -> None:
     rows.execute(update(m.Preset).values(slow_start=limit))
     widened = rows.execute(select(slow_start_after_sql(m.Preset.slow_start))).scalar_one()
