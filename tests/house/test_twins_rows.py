@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
-from sqlalchemy import Connection, delete, insert, literal, select, update
+from sqlalchemy import ColumnElement, Connection, delete, insert, literal, select, true, update
+from sqlalchemy.exc import DBAPIError
 
 from prebuild_tasks.db.engine import Database
 from prebuild_tasks.db.types import UtcDateTime
@@ -72,6 +73,7 @@ from tests.house.aged import (
 
 __all__ = ["frozen", "rows"]
 
+_NOW = literal(NOW, UtcDateTime())
 on_postgresql = pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
 
 
@@ -112,12 +114,22 @@ def test_half_of_the_ttl_counts_as_past_it(rows: Connection, micros: int, *, pas
     assert bool(rows.execute(query).scalar_one()) is past
 
 
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+@pytest.mark.parametrize(
+    "columns",
+    [[fresh_since_sql(_NOW)], [has_hook_sql()], list(handed_over_sql(_NOW, m.Preset.claimed_ttl_s, true()).values())],
+)
+def test_what_sqlite_does_not_understand(rows: Connection, columns: list[ColumnElement[Any]]) -> None:
+    with pytest.raises(DBAPIError):
+        rows.execute(select(*columns))
+
+
 @on_postgresql
 @bounded
 @given(row=aged())
 def test_what_is_fresh_is_not_expired(rows: Connection, row: Aged) -> None:
     row.store(rows)
-    fresh = m.Workspace.created_at >= fresh_since_sql(literal(NOW, UtcDateTime()))
+    fresh = m.Workspace.created_at >= fresh_since_sql(_NOW)
     query = select(fresh).join(m.Preset, m.Preset.id == m.Workspace.preset_id)
     assert rows.execute(query).scalar_one() is not is_expired(row.preset, row.created_at, NOW)
 
@@ -188,9 +200,7 @@ def test_hook(rows: Connection, config: Mapping[str, Any]) -> None:
 @given(ttl=ttls, hook=st.booleans())
 def test_hand_over(rows: Connection, ttl: float | None, *, hook: bool) -> None:
     rows.execute(update(m.Preset).values(claimed_ttl_s=ttl))
-    in_sql = handed_over_sql(
-        literal(NOW, UtcDateTime()), select(m.Preset.claimed_ttl_s).scalar_subquery(), literal(hook)
-    )
+    in_sql = handed_over_sql(_NOW, select(m.Preset.claimed_ttl_s).scalar_subquery(), literal(hook))
     found = []
     for values in (handed_over(NOW, ttl, hook=hook), in_sql):
         with rows.begin_nested() as savepoint:

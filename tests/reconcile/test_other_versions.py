@@ -16,7 +16,8 @@ from prebuild_tasks.config import Settings
 from prebuild_tasks.db.engine import Database
 from prebuild_tasks.reconcile.rules.rollout import PoolVersion
 from prebuild_tasks.reconcile.rules.wants import wants
-from prebuild_tasks.reconcile.store.other_versions import read_rolling, with_other_versions
+from prebuild_tasks.reconcile.store.other_versions import read_other_versions, read_rolling, with_other_versions
+from prebuild_tasks.reconcile.store.preset_view import read_preset
 from prebuild_tasks.reconcile.store.snapshots import read_global
 from prebuild_tasks.reconcile.turn import look, reconcile_preset
 from prebuild_tasks.schema import tables as m
@@ -112,3 +113,8 @@ def test_a_turn_agrees_with_the_rows_of_all_versions(
             seen = look(connection, database, settings, int(item.preset.id))
             assert seen is not None
             assert (seen.wanted.turn, seen.wanted.ceiling) == (by_rows.turn, by_rows.ceiling)
+            view = read_preset(database, connection, int(item.preset.id), settings.backoff_lookback)
+            assert view is not None
+            read = read_other_versions(connection, view)
+            assert read.second_choices == others.second_choices
+            assert not view.snapshot.running or read.successor == others.successor
