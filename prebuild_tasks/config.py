@@ -14,7 +14,7 @@ import warnings
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
-from urllib.parse import urlsplit
+from urllib.parse import quote
 
 from pydantic import AliasChoices, Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
@@ -22,12 +22,12 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from prebuild_tasks.errors import InputError
 from prebuild_tasks.model.durations import Duration, Lasting
 from prebuild_tasks.model.invalid import invalid_values
+from prebuild_tasks.model.redis_url import RedisUrl, parse_redis_url
 from prebuild_tasks.remedies import Remedy, RemedyKind
 
 _PASSWORD = re.compile(r"^([a-z][a-z0-9+.-]*://[^/?#:@]*:).+@", re.IGNORECASE | re.DOTALL)
 """Matches up to the last @: an earlier @ is part of a password that was not encoded."""
 _QUERY_PASSWORD = re.compile(r"([?&][^=&]*password=)[^&]*", re.IGNORECASE)
-_REDIS_SCHEMES = ("redis", "rediss", "unix", "redis+socket")
 
 DEFAULT_PASS_ENV = (
     "HTTP_PROXY,HTTPS_PROXY,NO_PROXY,ALL_PROXY,http_proxy,https_proxy,no_proxy,all_proxy,"
@@ -164,21 +164,15 @@ class Settings(BaseSettings):
     @field_validator("redis_url")
     @classmethod
     def _readable(cls, value: str) -> str:
-        try:
-            parts = urlsplit(value)
-            readable = not value or (parts.scheme in _REDIS_SCHEMES and (parts.port or 1) > 0)
-        except ValueError:
-            readable = False
-        if not readable:
-            raise ValueError(
-                f"{masked_url(value)} is not a valid Redis URL; write redis://:PASSWORD@host:6379/0 "
-                "or unix://:PASSWORD@/path, with special characters of the password as %XX"
-            )
         if _QUERY_PASSWORD.search(value):
             raise ValueError(
                 f"{masked_url(value)} has the password in its query, which Celery shows in its reports; "
                 "write redis://:PASSWORD@host:6379/0"
             )
+        try:
+            parse_redis_url(value or "redis://")
+        except ValueError as error:
+            raise ValueError(f"{masked_url(value)} {error}") from None
         return value
 
     @field_validator("workspace_ports")
@@ -216,19 +210,22 @@ class Settings(BaseSettings):
     @property
     def resolved_redis_url(self) -> str:
         """The Redis URL in the form that redis-py expects; Celery's form is `celery_broker_url`."""
-        url = self.redis_url
-        if not url:
-            try:
-                url = self.redis_note.read_text().strip()
-            except OSError:
-                url = f"unix://{self.redis_socket}"
-        return "unix://" + url.removeprefix("redis+socket://") if url.startswith("redis+socket://") else url
+        return self._redis().for_redis_py
 
     @property
     def celery_broker_url(self) -> str:
         """The Redis URL in the form that Celery expects."""
-        url = self.resolved_redis_url
-        return "redis+socket://" + url.removeprefix("unix://") if url.startswith("unix://") else url
+        return self._redis().for_celery
+
+    def _redis(self) -> RedisUrl:
+        try:
+            url = self.redis_url or self.redis_note.read_text().strip()
+        except OSError:
+            url = f"unix://{quote(str(self.redis_socket))}"
+        try:
+            return parse_redis_url(url)
+        except ValueError as error:  # of a URL that was not a setting, and thus not validated
+            raise InputError(f"the URL in {self.redis_note} {error}", remedy=Remedy(RemedyKind.SHOW_SETTINGS)) from None
 
     def queue(self, name: str, host: str = "") -> str:
         """Return the full name of a queue: `prebuild.builds`, or `prebuild.builds.<host>`."""

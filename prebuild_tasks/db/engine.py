@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from sqlalchemy import ColumnElement, Connection, bindparam, literal, select, text
-from sqlalchemy.engine import make_url
+from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, SQLAlchemyError
 
 from prebuild_tasks.clock import Clock, utcnow
@@ -54,6 +54,8 @@ class Database:
             if "@" in (parsed.host or ""):
                 raise ArgumentError("write an @ in the password as %40")
             self.dialect: Literal["postgresql", "sqlite"] = _supported(parsed.get_backend_name())
+            if self.dialect == "sqlite":
+                _require_file(parsed)
             self.engine = make_engine(url, self.dialect)
         except (ArgumentError, NoSuchModuleError, ModuleNotFoundError, ValueError) as error:
             if type(error) is ValueError:  # its message may hold a part of the password
@@ -282,6 +284,13 @@ def _supported(backend: str) -> Literal["postgresql", "sqlite"]:
     if backend == "sqlite":
         return "sqlite"
     raise ArgumentError(f"{backend} is not supported; use PostgreSQL or SQLite")
+
+
+def _require_file(url: URL) -> None:
+    """Raise ArgumentError for a database in memory, which no other connection could see."""
+    name = url.database or ":memory:"
+    if ":memory:" in name or url.query.get("mode") == "memory":
+        raise ArgumentError("a database in memory cannot be shared with workers and commands; name a file")
 
 
 def _current(connection: Connection) -> str | None:

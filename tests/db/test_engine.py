@@ -18,6 +18,16 @@ from prebuild_tasks.remedy_commands import next_step_of
 from prebuild_tasks.schema import tables as m
 
 
+@pytest.mark.parametrize(
+    "url",
+    ["sqlite://", "sqlite:///:memory:", "sqlite:///file::memory:?uri=true", "sqlite:///file:x?mode=memory&uri=true"],
+)
+def test_a_database_in_memory_is_refused(url: str) -> None:
+    with pytest.raises(InputError, match="a database in memory cannot be shared") as refused:
+        Database(url)
+    assert "sqlite:///path/file.db" in refused.value.hint
+
+
 def test_upgrade_twice_changes_nothing(database: Database) -> None:
     assert database.upgrade() == []
     database.require_schema()
