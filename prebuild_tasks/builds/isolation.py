@@ -91,7 +91,7 @@ class IsolatedProcesses:
         if process.stdin:
             process.stdin.close()
         if process.returncode:
-            log.warning("build_apart_died", build=build_id, exit=process.returncode)
+            log.warning("isolated_build_died", build=build_id, exit=process.returncode)
         return process.returncode
 
     def _renew_until(self, begun: int, renew: Callable[[], None]) -> None:

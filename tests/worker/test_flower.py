@@ -66,7 +66,7 @@ def test_a_password_of_our_settings_is_handed_on(monkeypatch: pytest.MonkeyPatch
 
 
 @pytest.mark.parametrize("option", ["--basic-auth=", "--basic_auth=", "--auth=", "--auth-provider=some.Handler"])
-def test_an_option_that_leaves_it_open_is_no_password(option: str) -> None:
+def test_an_option_that_leaves_it_open_is_not_a_password(option: str) -> None:
     with pytest.raises(SystemExit) as ended:
         require_flower_password([*FLOWER, option], {})
     assert ended.value.code == 2
@@ -159,7 +159,7 @@ def test_help_needs_no_password() -> None:
     assert done.stdout.startswith("Usage: celery flower")
 
 
-def test_a_word_that_is_no_option_is_named() -> None:
+def test_a_word_that_is_not_an_option_is_named() -> None:
     celery = str(Path(sys.executable).with_name("celery"))
     line = [celery, "-A", "prebuild_tasks", "flower", "debug", "--basic-auth=user:secret"]
     done = subprocess.run(line, capture_output=True, text=True, check=False, timeout=60, env={})
@@ -167,7 +167,7 @@ def test_a_word_that_is_no_option_is_named() -> None:
     assert done.stderr == "Flower takes only options, not 'debug'\n  next: write each as --name=value\n"
 
 
-def test_a_word_of_the_celery_command_is_no_password() -> None:
+def test_a_word_of_the_celery_command_is_not_a_password() -> None:
     with pytest.raises(SystemExit) as ended:
         require_flower_password(["--workdir", "basic_auth=user:password", *FLOWER], {})
     assert ended.value.code == 2
