@@ -43,6 +43,11 @@ FORBIDDEN = [
     ("Rules are pure", "reconcile.rules.state", "prebuild_tasks.schema.conditions"),
     ("Rules are pure", "reconcile.rules.limits", "prebuild_tasks.reconcile.store.in_flight"),
     ("Faces have no queries", "cli.completion", "prebuild_tasks.schema.tables"),
+    ("Faces have no queries", "cli.main", "sqlalchemy"),
+    ("Faces have no queries", "web.charts", "sqlalchemy"),
+    ("Faces have no queries", "web.charts", "prebuild_tasks.schema.workspace_tables"),
+    ("The page, the Python API and the tasks", "web.report_page", "prebuild_tasks.db.engine"),
+    ("The page, the Python API and the tasks", "client", "prebuild_tasks.schema.lookup"),
     ("Only the app, the tasks and the workers", "upkeep.sweep", "celery"),
     ("Only the command line imports", "claims.take", "typer"),
     ("Only the command line imports", "worker.signals", "rich"),
@@ -97,6 +102,13 @@ def test_rules_may_import_nothing_of_schema_but_its_rules() -> None:
     configured = (ROOT / "pyproject.toml").read_text()
     contract = configured.split('name = "Rules are pure')[1].split("[[")[0]
     modules = {path.stem for path in (PACKAGE / "schema").glob("[a-z]*.py")} - {"rules"}
+    assert {name for name in modules if f'"prebuild_tasks.schema.{name}"' not in contract} == set()
+
+
+def test_faces_may_import_nothing_of_schema_but_its_lookup() -> None:
+    configured = (ROOT / "pyproject.toml").read_text()
+    contract = configured.split('name = "Faces have no queries')[1].split("[[")[0]
+    modules = {path.stem for path in (PACKAGE / "schema").glob("[a-z]*.py")} - {"lookup"}
     assert {name for name in modules if f'"prebuild_tasks.schema.{name}"' not in contract} == set()
 
 
