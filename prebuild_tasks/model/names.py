@@ -80,6 +80,17 @@ class WorkspaceName(NamedTuple):
         return cls(owner, name)
 
 
+class VersionName(NamedTuple):
+    """The name of a version of a template, `template@version`, as messages and the history write it."""
+
+    template: str
+    version: str
+
+    def __str__(self) -> str:
+        """Return `template@version`."""
+        return f"{self.template}@{self.version}"
+
+
 def prebuild_name() -> str:
     """Make a random name such as `prebuild-amber-otter-3f2a`. A rare duplicate is refused by the schema."""
     return f"{PREBUILD_PREFIX}{generate_slug(2)}-{secrets.token_hex(2)}"

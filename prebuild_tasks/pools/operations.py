@@ -10,6 +10,7 @@ from sqlalchemy import Connection, delete, insert, null, or_, select, update
 
 from prebuild_tasks.db.engine import Database
 from prebuild_tasks.errors import NotFoundError, RefusedError
+from prebuild_tasks.model.names import VersionName
 from prebuild_tasks.model.vocabulary import PresetStatus
 from prebuild_tasks.pools.store.revision import bump_revision
 from prebuild_tasks.reconcile import WAS_UNHEALTHY
@@ -115,7 +116,7 @@ def promote(database: Database, template: str, version: str, *, actor: str) -> O
             )
         # An earlier plan no longer shows what `apply` would do.
         bump_revision(connection, now, actor)
-        _record(connection, "promoted", now, actor, None, f"{template}@{version}")
+        _record(connection, "promoted", now, actor, None, str(VersionName(template, version)))
         both = (versions[version], stored.active_version_id)
         query = select(m.Preset.id).where(m.Preset.template_version_id.in_([i for i in both if i is not None]))
         ids = connection.execute(query.order_by(m.Preset.id)).scalars().all()

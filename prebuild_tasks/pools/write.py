@@ -10,7 +10,7 @@ from sqlalchemy import Connection, bindparam, delete, insert, select
 
 from prebuild_tasks.db.base import Base
 from prebuild_tasks.errors import RefusedError
-from prebuild_tasks.model.names import PoolName
+from prebuild_tasks.model.names import PoolName, VersionName
 from prebuild_tasks.model.vocabulary import PresetStatus
 from prebuild_tasks.pools.compare import (
     NO_SOURCE,
@@ -168,7 +168,7 @@ class Declaration:
                             "created_at": self._now,
                         }
                     )
-                    self._changed("create", f"version {template.name}@{name}", at=position)
+                    self._changed("create", f"version {VersionName(template.name, name)}", at=position)
                 versions.append(_Version(position, template.name, version, digests, known or _UNKNOWN))
         new = iter(insert_rows(self._connection, m.TemplateVersion, rows, "template_id", "name"))
         return [replace(item, id=next(new)) if item.id == _UNKNOWN else item for item in versions]

@@ -21,6 +21,7 @@ from prebuild_tasks.errors import InputError
 from prebuild_tasks.json_views import to_json
 from prebuild_tasks.messaging import CLIENT_DEADLINE
 from prebuild_tasks.model.durations import parse_duration
+from prebuild_tasks.model.names import VersionName
 from prebuild_tasks.model.text import number
 from prebuild_tasks.pools import OperationResult
 from prebuild_tasks.upkeep import forget_host
@@ -65,7 +66,7 @@ def promote(
     runtime = _open_runtime()
     done = pools.promote(runtime.database, template, version, actor=actor)
     outcome = "is now active" if done.changed else "was active already"
-    _report(runtime, done, f"{template}@{version} {outcome}", as_json=as_json)
+    _report(runtime, done, f"{VersionName(template, version)} {outcome}", as_json=as_json)
 
 
 def invalidate(preset: PresetArgument, *, actor: ActorOption, as_json: JsonOption = False) -> None:
