@@ -55,7 +55,7 @@ BY_POSITION = [
     "[item[8:15] for item in connection.execute(q).all()]", "{a: b for a, b in sorted(connection.execute(q))}",
     "dict(connection.execute(q).all())", "connection.execute(q).all()[0][0]", "next(connection.execute(q))[0]",
     "many = connection.execute(q)\nall_of_them = many.all()\nfor item in all_of_them[:9]:\n    item[0]",
-    "for item in prepared.rows(connection, values):\n    item[0]",
+    "for item in query.rows(connection, values):\n    item[0]",
     "def f(item: Row[int]): return item[0]", "def f(item: Row[int] | None): return item[0]",
     "def f(items: Sequence[Row[int]]): return [item[0] for item in items]",
     "def f() -> Row[int]: ...\nf()[0]", "def f() -> list[Row[int]]: ...\nfor a, b in f(): g(a)",
