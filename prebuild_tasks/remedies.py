@@ -57,6 +57,16 @@ class RemedyKind(StrEnum):
     DIAGNOSE = "diagnose_installation"
     MOVE_EXPORTER = "serve_metrics_elsewhere"
     FIND_LARGE_REDIS_KEYS = "find_the_large_keys_in_redis"
+    FORBID_REDIS_EVICTION = "forbid_eviction_in_redis"
+    SHOW_REDIS_STATE = "show_state_of_redis"
+    SERVE_QUEUE = "serve_queue"
+    """Subject: the full name of the queue."""
+    STOP_PROCESS = "stop_process"
+    """Subject: the process id."""
+    MAKE_DATA_DIR_WRITABLE = "make_data_directory_writable"
+    """Subject: the directory."""
+    SHOW_CLOCK_STATE = "show_state_of_clock"
+    UPDATE_TIMEZONES = "update_timezones"
     WAIT_FOR_WORKSPACE = "wait_for_workspace"
     """Repeat the claim as one that waits: a workspace is built if none is ready."""
     NAME_OWNER = "name_the_owner"
@@ -117,6 +127,13 @@ _SENTENCES: Mapping[RemedyKind, str] = {
     RemedyKind.DIAGNOSE: "diagnose the installation",
     RemedyKind.MOVE_EXPORTER: "serve the metrics on another port or address",
     RemedyKind.FIND_LARGE_REDIS_KEYS: "find the large keys in Redis",
+    RemedyKind.FORBID_REDIS_EVICTION: "set maxmemory-policy to noeviction, in Redis and in its configuration file",
+    RemedyKind.SHOW_REDIS_STATE: "look at the state of Redis, and at its log",
+    RemedyKind.SERVE_QUEUE: "have a control worker consume the queue {subject}",
+    RemedyKind.STOP_PROCESS: "stop process {subject}",
+    RemedyKind.MAKE_DATA_DIR_WRITABLE: "make {subject} writable for this user, or set PREBUILD_DATA_DIR",
+    RemedyKind.SHOW_CLOCK_STATE: "look at the state of this machine's clock",
+    RemedyKind.UPDATE_TIMEZONES: "update the timezones, or correct it in the pools file and apply that",
     RemedyKind.WAIT_FOR_WORKSPACE: "have one built and wait for it",
     RemedyKind.NAME_OWNER: "name the person who gets the workspace",
     RemedyKind.CHOOSE_OTHER_NAME: "choose another name, or leave it out",

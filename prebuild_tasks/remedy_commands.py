@@ -69,6 +69,16 @@ _SPELLINGS: Mapping[RemedyKind, _Spelling] = {
     RemedyKind.DIAGNOSE: _Spelling("prebuild doctor"),
     RemedyKind.MOVE_EXPORTER: _Spelling("prebuild exporter --port N --bind ADDRESS"),
     RemedyKind.FIND_LARGE_REDIS_KEYS: _Spelling("redis-cli --bigkeys"),
+    RemedyKind.FORBID_REDIS_EVICTION: _Spelling(
+        "redis-cli config set maxmemory-policy noeviction, and set the same in its configuration file"
+    ),
+    RemedyKind.SHOW_REDIS_STATE: _Spelling("redis-cli info, and the log of Redis", "see"),
+    RemedyKind.STOP_PROCESS: _Spelling("kill {subject}"),
+    RemedyKind.SHOW_CLOCK_STATE: _Spelling("timedatectl status", "see", "; see"),
+    RemedyKind.UPDATE_TIMEZONES: _Spelling(
+        "pip install -U tzdata; or correct it in the pools file and apply that: prebuild apply FILE",
+        "update the timezones",
+    ),
     # Options, to be added to the command that was refused.
     RemedyKind.WAIT_FOR_WORKSPACE: _Spelling("add --wait", "to have one built and wait for it"),
     RemedyKind.NAME_OWNER: _Spelling("--owner NAME", "name the person who gets the workspace"),
@@ -107,6 +117,8 @@ def _spelling(remedy: Remedy, start: StartCommands) -> _Spelling:
     match remedy.kind:
         case RemedyKind.START_WORKER:
             return _Spelling(start.worker, "start one")
+        case RemedyKind.SERVE_QUEUE:
+            return _Spelling(start.worker, "add it to the -Q option of a worker")
         case RemedyKind.START_BUILDS_WORKER:
             return _Spelling(start.builds, "start one")
         case RemedyKind.START_BEAT:
@@ -119,6 +131,8 @@ def _spelling(remedy: Remedy, start: StartCommands) -> _Spelling:
             return _Spelling(
                 f"prebuild builds --preset {remedy.subject}" if remedy.subject else "prebuild builds", "see", "; see"
             )
+        case RemedyKind.MAKE_DATA_DIR_WRITABLE:
+            return _Spelling(f"chown -R $(id -u) {shlex.quote(remedy.subject)}, or set PREBUILD_DATA_DIR")
         case RemedyKind.APPLY_AS_SOURCE:
             drop = "or remove it from that source's file, and apply that file with --prune"
             return _Spelling(f"--source {shlex.quote(remedy.subject)}; {drop}", "apply with")

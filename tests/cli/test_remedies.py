@@ -69,6 +69,18 @@ SPELLED = {
     Remedy(K.DIAGNOSE): ("run", "prebuild doctor"),
     Remedy(K.MOVE_EXPORTER): ("run", "prebuild exporter --port N --bind ADDRESS"),
     Remedy(K.FIND_LARGE_REDIS_KEYS): ("run", "redis-cli --bigkeys"),
+    Remedy(K.FORBID_REDIS_EVICTION): (
+        "run", "redis-cli config set maxmemory-policy noeviction, and set the same in its configuration file"
+    ),
+    Remedy(K.SHOW_REDIS_STATE): ("see", "redis-cli info, and the log of Redis"),
+    Remedy(K.SERVE_QUEUE, "p.claims"): ("add it to the -Q option of a worker", "start worker"),
+    Remedy(K.STOP_PROCESS, "7"): ("run", "kill 7"),
+    Remedy(K.MAKE_DATA_DIR_WRITABLE, "/my data"): ("run", "chown -R $(id -u) '/my data', or set PREBUILD_DATA_DIR"),
+    Remedy(K.SHOW_CLOCK_STATE): ("see", "timedatectl status"),
+    Remedy(K.UPDATE_TIMEZONES): (
+        "update the timezones",
+        "pip install -U tzdata; or correct it in the pools file and apply that: prebuild apply FILE",
+    ),
     Remedy(K.WAIT_FOR_WORKSPACE): ("to have one built and wait for it", "add --wait"),
     Remedy(K.NAME_OWNER): ("name the person who gets the workspace", "--owner NAME"),
     Remedy(K.CHOOSE_OTHER_NAME): ("choose another", "--name NAME, or leave it out"),
@@ -81,7 +93,7 @@ SPELLED = {
 }  # fmt: skip
 JOINTS = {
     K.SHOW_FILE_SCHEMA: "; its schema", K.SHOW_DISK_USE: "; to see what uses it", K.EXPLAIN_POOL: "; see",
-    K.LIST_WORKSPACES: "; see", K.LIST_BUILDS: "; see",
+    K.LIST_WORKSPACES: "; see", K.LIST_BUILDS: "; see", K.SHOW_CLOCK_STATE: "; see",
 }  # fmt: skip
 """The words between a hint and a command that does not itself do what the hint says."""
 OPTIONS_OF = {
@@ -193,7 +205,10 @@ def test_processes_are_started_as_the_procfile_starts_them() -> None:
     assert start.beat == "celery -A prebuild_tasks beat"
 
 
-_COMMAND = re.compile(rf"\bprebuild (?:{'|'.join(COMMANDS)})\b|\bcelery -A\b|(?<![\w-])--[a-z]")
+_COMMAND = re.compile(
+    rf"\bprebuild (?:{'|'.join(COMMANDS)})\b|\bcelery -A\b|(?<![\w-])--[a-z]"
+    r"|\brun: |\b(?:redis-cli|timedatectl)\b|\bchown -|\bpip install\b"
+)
 _FACES = {"cli", "remedy_commands.py"}
 """Modules that may spell commands and options."""
 _FLOWER = "worker/flower.py"

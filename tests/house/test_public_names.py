@@ -51,7 +51,9 @@ REMEDY_KINDS = (
     "apply_pools_file plan_pools_file list_pools explain_pool reconcile resume unblock_pool promote_version "
     "claim_workspace release_workspace delete_workspace list_workspaces show_disk_use_of_workspaces list_builds "
     "list_running_builds list_failed_builds show_log follow_log diagnose_installation serve_metrics_elsewhere "
-    "find_the_large_keys_in_redis wait_for_workspace name_the_owner choose_another_name_or_leave_it_out "
+    "find_the_large_keys_in_redis forbid_eviction_in_redis show_state_of_redis serve_queue stop_process "
+    "make_data_directory_writable show_state_of_clock update_timezones "
+    "wait_for_workspace name_the_owner choose_another_name_or_leave_it_out "
     "repeat_request apply_as_source confirm_deletion begin_the_period_before_its_end_and_not_in_the_future"
 )
 MESSAGE = "(message: 'str', *, hint: 'str' = '', remedy: 'Remedy | None' = None) -> 'None'"
