@@ -14,8 +14,8 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from prebuild_tasks import __version__
+from prebuild_tasks.cli.remedy_commands import next_step_of
 from prebuild_tasks.errors import PrebuildError
-from prebuild_tasks.remedy_commands import next_step_of
 
 if TYPE_CHECKING:
     from typer._click import Command, Context

@@ -11,6 +11,7 @@ from typing import IO
 import click
 from kombu import Exchange, Queue
 
+from prebuild_tasks.cli.remedy_commands import next_step_of
 from prebuild_tasks.config import Settings, load_settings
 from prebuild_tasks.errors import InputError
 from prebuild_tasks.messaging import (
@@ -28,7 +29,6 @@ from prebuild_tasks.messaging import (
     SWEEP_RESOURCES_ON_HOST,
     broker_url,
 )
-from prebuild_tasks.remedy_commands import next_step_of
 
 HARD_LIMIT = 45
 SOFT_LIMIT = 40

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from prebuild_tasks.cli.remedy_commands import next_step_of
 from prebuild_tasks.config import Settings
 from prebuild_tasks.errors import UnreachableError
 from prebuild_tasks.messaging.redis import require_redis
-from prebuild_tasks.remedy_commands import next_step_of
 
 
 def test_a_redis_that_is_not_there_is_one_sentence() -> None:

@@ -11,13 +11,13 @@ import typer
 
 from prebuild_tasks.cli.output import JsonOption, opened, write, write_json
 from prebuild_tasks.cli.remedies import usual_start_commands
+from prebuild_tasks.cli.remedy_commands import next_step
 from prebuild_tasks.config import Settings, load_settings, masked_url
 from prebuild_tasks.db.engine import Database
 from prebuild_tasks.errors import AuditError, InputError
 from prebuild_tasks.insight import Examination, RedisFact, Symptom, check_role, diagnose
 from prebuild_tasks.messaging import BUILDS, RECONCILE
 from prebuild_tasks.model.text import span
-from prebuild_tasks.remedy_commands import next_step
 
 
 class HealthRole(StrEnum):

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from prebuild_tasks.cli.remedy_commands import StartCommands, next_step
 from prebuild_tasks.fleet.rules import Liveness, Process
 from prebuild_tasks.insight.doctor.facts import (
     DiskFact,
@@ -21,7 +22,6 @@ from prebuild_tasks.insight.doctor.facts import (
 from prebuild_tasks.insight.doctor.roles import check_role
 from prebuild_tasks.insight.doctor.rules import Symptom, diagnose
 from prebuild_tasks.model.names import PoolName
-from prebuild_tasks.remedy_commands import StartCommands, next_step
 
 NOW = datetime(2026, 11, 25, 12, tzinfo=UTC)
 CONTROL = ("p.events", "p.reconcile", "p.claims", "p.default")

@@ -1,7 +1,7 @@
 """Spell remedies as commands and options, for people at a terminal.
 
-Both the command line and a worker that refuses to start tell a person what to run. This module stands below both, and
-above every package that answers remedies, so that none of these can spell one.
+The `celery` command, too, tells a person what to run when it refuses a setting: `worker.config` is the one module below
+the command line that imports this one.
 """
 
 from __future__ import annotations
