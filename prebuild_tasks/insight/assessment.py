@@ -96,7 +96,7 @@ class Assessment(NamedTuple):
         return self.next_turn.does
 
     @property
-    def suspended(self) -> Reason | None:
+    def no_turn_reason(self) -> Reason | None:
         """Why the pool gets no turn at all: `paused` or `lost_turns`; None: it gets turns."""
         reason = self.next_turn.reason
         return reason if reason in (Reason.PAUSED, Reason.LOST_TURNS) else None

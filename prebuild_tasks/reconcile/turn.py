@@ -72,14 +72,14 @@ class Look:
     @property
     def result(self) -> PresetResult:
         """Return the result of a turn that writes nothing."""
-        state, is_suspended = self.wanted.state, self.wanted.pool.is_suspended(self.view.now)
+        state, gets_no_turn = self.wanted.state, self.wanted.pool.gets_no_turn(self.view.now)
         return PresetResult(
             str(self.view.ref),
             self.turn.outcome,
             state.desired,
             state.eligible,
             state.starting,
-            lost_turns=0 if is_suspended else self.view.lost_turns,
+            lost_turns=0 if gets_no_turn else self.view.lost_turns,
             reason=self.turn.reason,
             follow_up=FollowUp.of(wake=self.turn.wake),
         )
@@ -126,7 +126,7 @@ def look(connection: Connection, database: Database, settings: Settings, preset_
         return None
     pool = PoolVersion.of_stored(view, timedelta(seconds=settings.backoff_interval), settings.failure_hard_limit)
     pool = pool.with_rows(view.snapshot.running, view.now)
-    others = ALONE if pool.is_suspended(view.now) else read_other_versions(connection, view)
+    others = ALONE if pool.gets_no_turn(view.now) else read_other_versions(connection, view)
     wanted = wants(pool, others, view.now)
     return Look(view, wanted, next_turn(wanted, None, view.now))
 
@@ -140,7 +140,7 @@ def _reconcile_locked(connection: Connection, database: Database, settings: Sett
     step("reconcile.after_reread")
     if seen is None:
         return PresetResult(str(preset_id), "gone", follow_up=FollowUp())
-    if seen.wanted.pool.is_suspended(seen.view.now):
+    if seen.wanted.pool.gets_no_turn(seen.view.now):
         return seen.result
     if seen.turn.status is not None:
         _set_status(connection, seen.view, seen.turn.status)

@@ -49,6 +49,7 @@ PHRASES = {
     "prepared statements": r"\bprepared\b(?! statement)",
     "gradually": r"\bby and by\b",
     "RestsWithHost": r"\bSuspendable\b",
+    "gets no turn": r"\bis_suspended\b|[Pp]ools? (?:is|are) suspended\b",
     "is not a": r"(?<![Tt]here )\bis no\b(?! (?:longer|more)\b)",
     "no scheduler is running": r"\bno beat is alive\b|\bno tick (?:comes|has come)\b",
     "running, or not being reconciled": r"\bis alive, so nothing\b|\bso nothing is decided\b",

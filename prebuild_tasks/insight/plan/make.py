@@ -80,7 +80,7 @@ def _pools(rows: Sequence[PoolRow], context: AssessmentContext) -> Pools:
                 assessment.reason,
                 row.rolling is not None,
                 row.cost_per_hour,
-                suspended=assessment.suspended,
+                no_turn_reason=assessment.no_turn_reason,
             )
         )
     return pools

@@ -155,7 +155,7 @@ class PoolVersion(NamedTuple):
         """Return this version with `outdated` computed from its running prebuilds."""
         return self._replace(outdated=outdated(self.preset, running, self.rolling, now))
 
-    def is_suspended(self, now: datetime) -> bool:
+    def gets_no_turn(self, now: datetime) -> bool:
         """Return whether the pool gets no turn at all."""
         return self.paused or (self.rests_until is not None and now < self.rests_until)
 
