@@ -42,7 +42,7 @@ BATCH = 64
 PROBE_RUNS = 4
 """Runs per `probe_interval`."""
 SOONER = 4
-"""A prebuild that failed its probe is probed again this many times as early."""
+"""After a failed probe, the time until the next one is divided by this."""
 
 
 @dataclass(frozen=True, slots=True)

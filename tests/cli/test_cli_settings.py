@@ -33,7 +33,7 @@ def test_a_bad_setting_names_its_variable(
     said = cli("status", expect=2)
     assert f"PREBUILD_{variable}: " in said
     assert words in said
-    assert "next: see: prebuild config show" in said
+    assert "next: look up the settings with: prebuild config show" in said
 
 
 def test_a_credential_that_is_not_text_is_reported_in_a_sentence(

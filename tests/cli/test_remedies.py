@@ -41,7 +41,7 @@ SPELLED = {
     Remedy(K.FORGET_HOST_AND_CLAIMED, "box"): ("run", "prebuild forget box --claimed"),
     Remedy(K.CREATE_DATABASE): ("create it with", "prebuild up, or: prebuild db upgrade"),
     Remedy(K.UPGRADE_SCHEMA): ("run", "prebuild db upgrade"),
-    Remedy(K.SHOW_SETTINGS): ("see", "prebuild config show"),
+    Remedy(K.SHOW_SETTINGS): ("look up the settings with", "prebuild config show"),
     Remedy(K.SHOW_FILE_SCHEMA): ("see", "prebuild config schema"),
     Remedy(K.APPLY_POOLS_FILE): ("run", "prebuild apply FILE"),
     Remedy(K.PLAN_POOLS_FILE): ("run", "prebuild plan FILE"),
@@ -92,7 +92,7 @@ SPELLED = {
     ),
 }  # fmt: skip
 JOINTS = {
-    K.SHOW_FILE_SCHEMA: "; its schema", K.SHOW_DISK_USE: "; to see what uses it", K.EXPLAIN_POOL: "; see",
+    K.SHOW_FILE_SCHEMA: "; for its schema, see", K.SHOW_DISK_USE: "; to see what uses it", K.EXPLAIN_POOL: "; see",
     K.LIST_WORKSPACES: "; see", K.LIST_BUILDS: "; see", K.SHOW_CLOCK_STATE: "; see",
 }  # fmt: skip
 """The words between a hint and a command that does not itself do what the hint says."""
@@ -149,7 +149,7 @@ def test_an_error_is_spelled_by_the_command_line_and_plain_in_python() -> None:
     assert NotFoundError("no").hint == next_step_of(NotFoundError("no")) == ""
     broken = PoolsFileError([Problem("bad")])
     assert broken.hint == "correct it and run the command again"
-    assert next_step_of(broken) == "correct it and run the command again; its schema: prebuild config schema"
+    assert next_step_of(broken) == "correct it and run the command again; for its schema, see: prebuild config schema"
 
 
 def test_a_change_that_pruning_would_make_names_the_option() -> None:

@@ -104,5 +104,9 @@ def test_a_mistyped_one(database: Database, settings: Settings) -> None:
     on_a_machine_that_is_gone(database, settings, 1)
     with pytest.raises(NotFoundError, match="there is no host gome") as refused:
         forget_host(database, settings, "gome", actor="op")
-    assert refused.value.hint == "silent hosts: gone"
+    assert refused.value.hint == "name a silent host: gone"
     assert len(workspaces(database)) == 1
+    forget_host(database, settings, "gone", actor="op")
+    with pytest.raises(NotFoundError, match="there is no host gone") as refused:
+        forget_host(database, settings, "gone", actor="op")
+    assert refused.value.hint == "check its name; no host is silent"

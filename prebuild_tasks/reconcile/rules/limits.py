@@ -44,7 +44,7 @@ class Grant(NamedTuple):
     is_share: bool = False
     """Whether the rest of the limit belongs to other pools, which have less."""
     left_for: tuple[int, ...] = ()
-    """Those pools: they can proceed, and would otherwise wait for the next tick."""
+    """The presets of those pools, to be woken: they can proceed, and would otherwise wait for the next tick."""
 
 
 _NO_LIMITS = Usage("", None, None, workspaces=0, builds_in_flight=0)

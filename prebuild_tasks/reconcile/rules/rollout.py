@@ -114,7 +114,7 @@ class PoolVersion(NamedTuple):
     rolling: Rolling | None = None
     """The settings of gradual replacement by the active version; None: all prebuilds are replaced at once."""
     outdated: Outdated = _NOTHING_OUTDATED
-    """Only rows tell it. Without them it is empty, which is exact unless the pool `is_replacing`."""
+    """Computed by `with_rows`. A version made from counts has none, which is exact unless its pool `is_replacing`."""
     failures: RecentFailures | None = None
     backoff_interval: timedelta = timedelta()
     """The wait that each recent failure adds."""
