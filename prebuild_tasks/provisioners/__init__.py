@@ -19,14 +19,13 @@ if TYPE_CHECKING:
         WorkspaceSpec,
         is_listed,
     )
-    from prebuild_tasks.provisioners.registry import GROUP, Provisioners, load, names
+    from prebuild_tasks.provisioners.registry import Provisioners, load, names
     from prebuild_tasks.provisioners.shared.claim_markers import refuse_claimed
     from prebuild_tasks.provisioners.shared.disk import disk_use
     from prebuild_tasks.provisioners.shared.durations import parse_duration
     from prebuild_tasks.provisioners.shared.processes import is_running
 
 __all__ = [
-    "GROUP",
     "BuildContext",
     "ListsOnce",
     "MayNotList",
@@ -63,7 +62,6 @@ if not TYPE_CHECKING:  # mypy would take every name for defined
                 "is_listed",
             ),
             "registry": (
-                "GROUP",
                 "Provisioners",
                 "load",
                 "names",
