@@ -24,6 +24,7 @@ class RemedyKind(StrEnum):
     FORGET_HOST_AND_CLAIMED = "forget_host_and_its_claimed_workspaces"
     """Subject: the host."""
     CREATE_DATABASE = "create_database"
+    CREATE_DATABASE_ON_SERVER = "create_database_on_server"
     UPGRADE_SCHEMA = "upgrade_schema"
     SHOW_SETTINGS = "show_settings"
     SHOW_FILE_SCHEMA = "show_schema_of_pools_file"
@@ -103,6 +104,9 @@ _SENTENCES: Mapping[RemedyKind, str] = {
     RemedyKind.RESTART_OR_FORGET_HOST: "start the builds worker of {subject}, or forget the host if it is lost",
     RemedyKind.FORGET_HOST_AND_CLAIMED: "forget {subject} with its claimed workspaces",
     RemedyKind.CREATE_DATABASE: "create the database and its tables",
+    RemedyKind.CREATE_DATABASE_ON_SERVER: (
+        "create the database on its server, or correct PREBUILD_DATABASE_URL; then upgrade the schema"
+    ),
     RemedyKind.UPGRADE_SCHEMA: "upgrade the schema of the database",
     RemedyKind.SHOW_SETTINGS: "look up the settings",
     RemedyKind.SHOW_FILE_SCHEMA: "look up the schema of pools files",

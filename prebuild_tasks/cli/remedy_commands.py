@@ -46,6 +46,9 @@ _SPELLINGS: Mapping[RemedyKind, _Spelling] = {
     RemedyKind.START_REDIS: _Spelling("prebuild up, or point PREBUILD_REDIS_URL at one that runs", "start it with"),
     RemedyKind.FORGET_HOST_AND_CLAIMED: _Spelling("prebuild forget {subject} --claimed"),
     RemedyKind.CREATE_DATABASE: _Spelling("prebuild up, or: prebuild db upgrade", "create it with"),
+    RemedyKind.CREATE_DATABASE_ON_SERVER: _Spelling(
+        "createdb, or correct PREBUILD_DATABASE_URL; then upgrade its schema: prebuild db upgrade", "create it with"
+    ),
     RemedyKind.UPGRADE_SCHEMA: _Spelling("prebuild db upgrade"),
     RemedyKind.SHOW_SETTINGS: _Spelling("prebuild config show", "look up the settings with"),
     RemedyKind.SHOW_FILE_SCHEMA: _Spelling("prebuild config schema", "see", "; for its schema, see"),

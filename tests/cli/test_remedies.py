@@ -40,6 +40,9 @@ SPELLED = {
     ),
     Remedy(K.FORGET_HOST_AND_CLAIMED, "box"): ("run", "prebuild forget box --claimed"),
     Remedy(K.CREATE_DATABASE): ("create it with", "prebuild up, or: prebuild db upgrade"),
+    Remedy(K.CREATE_DATABASE_ON_SERVER): (
+        "create it with", "createdb, or correct PREBUILD_DATABASE_URL; then upgrade its schema: prebuild db upgrade"
+    ),
     Remedy(K.UPGRADE_SCHEMA): ("run", "prebuild db upgrade"),
     Remedy(K.SHOW_SETTINGS): ("look up the settings with", "prebuild config show"),
     Remedy(K.SHOW_FILE_SCHEMA): ("see", "prebuild config schema"),
@@ -207,7 +210,7 @@ def test_processes_are_started_as_the_procfile_starts_them() -> None:
 
 _COMMAND = re.compile(
     rf"\bprebuild (?:{'|'.join(COMMANDS)})\b|\bcelery -A\b|(?<![\w-])--[a-z]"
-    r"|\brun: |\b(?:redis-cli|timedatectl)\b|\bchown -|\bpip install\b"
+    r"|\brun: |\b(?:redis-cli|timedatectl|createdb)\b|\bchown -|\bpip install\b"
 )
 _FACE = "cli"
 """The package that may spell commands and options."""

@@ -18,7 +18,7 @@ _OPEN_END = re.compile(r"(?:[:;,]|\b(?:see|(?:and|then|;) run|then|with|by|its s
 _CLAUSE = re.compile(r"(?:once|if|to|when|before|after)\b[^,;:]*$")
 """A clause without the main clause."""
 _COMMAND = re.compile(
-    r"\b(?:run|see): |\b(?:redis-cli|chown|pip|timedatectl)\b|\bkill (?:x|\d)|\bprebuild |\bcelery "
+    r"\b(?:run|see): |\b(?:redis-cli|createdb|chown|pip|timedatectl)\b|\bkill (?:x|\d)|\bprebuild |\bcelery "
     r"|(?<![\w-])--?[A-Za-z]"
 )
 """A command or an option, or the words that precede one."""

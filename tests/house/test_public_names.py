@@ -47,7 +47,8 @@ ANSWERS = {
 REMEDY = "(kind: 'RemedyKind', subject: 'str' = '', version: 'str' = '') -> None"
 REMEDY_KINDS = (
     "start_everything start_control_worker start_builds_worker start_beat start_redis restart_or_forget_host "
-    "forget_host_and_its_claimed_workspaces create_database upgrade_schema show_settings show_schema_of_pools_file "
+    "forget_host_and_its_claimed_workspaces create_database create_database_on_server "
+    "upgrade_schema show_settings show_schema_of_pools_file "
     "apply_pools_file plan_pools_file list_pools explain_pool reconcile resume unblock_pool promote_version "
     "claim_workspace release_workspace delete_workspace list_workspaces show_disk_use_of_workspaces list_builds "
     "list_running_builds list_failed_builds show_log follow_log diagnose_installation serve_metrics_elsewhere "
