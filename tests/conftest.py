@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import os
 import shutil
+import signal
 import sys
 import uuid
 from collections.abc import Iterator
@@ -72,6 +73,9 @@ def pytest_configure(config: pytest.Config) -> None:
     # Some images forbid bytecode: each test process would compile every module. `-p no:cacheprovider` forbids it, too.
     if config.pluginmanager.has_plugin("cacheprovider") and os.environ.pop("PYTHONDONTWRITEBYTECODE", ""):
         sys.dont_write_bytecode = False
+    # A shell starts what runs in the background with SIGINT ignored; the commands that tests interrupt would inherit it.
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     file, missing = config.getoption("--fault-results"), config.getoption("--missing")
     if missing and not file:
         raise pytest.UsageError("--missing needs --fault-results; make faults ARGS=--missing gives both")
