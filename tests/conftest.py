@@ -73,7 +73,7 @@ def pytest_configure(config: pytest.Config) -> None:
     # Some images forbid bytecode: each test process would compile every module. `-p no:cacheprovider` forbids it, too.
     if config.pluginmanager.has_plugin("cacheprovider") and os.environ.pop("PYTHONDONTWRITEBYTECODE", ""):
         sys.dont_write_bytecode = False
-    # A shell starts what runs in the background with SIGINT ignored; the commands that tests interrupt would inherit it.
+    # A shell ignores SIGINT in what it runs in the background, which the commands that tests interrupt inherit.
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
     file, missing = config.getoption("--fault-results"), config.getoption("--missing")
