@@ -131,6 +131,7 @@ class Reported:
 Result = Row | Absolute | Reported
 
 
+# A row's number and text, what it compares, and how it is judged: all but the first four are named by the caller.
 def compare(
     number: int, what: str, product: Work, floor: Work, *, pairs: int, bound: Bound | None, unit: str = "s"
 ) -> Row:
@@ -145,6 +146,7 @@ def self_check(floor: Work, *, pairs: int, what: str = "floor against itself", u
     return row
 
 
+# As for `compare`, with the notes that the row shows.
 def absolute(
     number: int, what: str, product: Work, *, times: int, bound: Bound, unit: str = "s", notes: Any = None
 ) -> Absolute:

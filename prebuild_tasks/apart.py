@@ -12,7 +12,13 @@ from prebuild_tasks.worker.isolated import main, run_as_command
 
 __all__ = ["main"]
 
-warnings.warn("prebuild_tasks.apart is prebuild_tasks.worker.isolated now", DeprecationWarning, stacklevel=2)
+_AS_COMMAND = __name__ == "__main__"
+# By default, Python shows a DeprecationWarning only where it points at a command's own module.
+warnings.warn(
+    "prebuild_tasks.apart is prebuild_tasks.worker.isolated now",
+    DeprecationWarning,
+    stacklevel=1 if _AS_COMMAND else 2,
+)
 
-if __name__ == "__main__":
+if _AS_COMMAND:
     run_as_command(sys.argv[1:4])

@@ -22,7 +22,7 @@ from prebuild_tasks.model.addresses import has_password_in_query, masked_url, pa
 from prebuild_tasks.model.durations import Duration, Lasting
 from prebuild_tasks.model.invalid import invalid_values
 from prebuild_tasks.model.machine import default_host
-from prebuild_tasks.model.redis_url import parse_redis_url
+from prebuild_tasks.model.redis_url import RedisUrl, parse_redis_url
 from prebuild_tasks.model.urls import with_driver
 from prebuild_tasks.remedies import Remedy, RemedyKind
 
@@ -212,18 +212,22 @@ class Settings(BaseSettings):
     @property
     def resolved_redis_url(self) -> str:
         """The Redis URL in the form that redis-py expects; Celery's form is `celery_broker_url`."""
-        return parse_redis_url(self._any_redis_url()).for_redis_py
+        return self._redis().for_redis_py
 
     @property
     def celery_broker_url(self) -> str:
         """The Redis URL in the form that Celery expects."""
-        return parse_redis_url(self._any_redis_url()).for_celery
+        return self._redis().for_celery
 
-    def _any_redis_url(self) -> str:
+    def _redis(self) -> RedisUrl:
         try:
-            return self.redis_url or self.redis_note.read_text().strip()
+            url = self.redis_url or self.redis_note.read_text().strip()
         except OSError:
-            return f"unix://{path_in_url(self.redis_socket)}"
+            url = f"unix://{path_in_url(self.redis_socket)}"
+        try:
+            return parse_redis_url(url)
+        except ValueError as error:  # of a URL that was not a setting, and thus not validated
+            raise InputError(f"the URL in {self.redis_note} {error}", remedy=Remedy(RemedyKind.SHOW_SETTINGS)) from None
 
     def queue(self, name: str, host: str = "") -> str:
         """Return the full name of a queue: `prebuild.builds`, or `prebuild.builds.<host>`."""

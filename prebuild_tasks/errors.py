@@ -97,7 +97,7 @@ class Problem:
     def __str__(self) -> str:
         """Return the message with its place in the file and the fix."""
         place = f"{self.file}:{self.line}:{self.column}: " if self.line else (f"{self.file}: " if self.file else "")
-        return f"{place}{self.message}" + (f" Fix: {self.fix}" if self.fix else "")
+        return f"{place}{self.message.rstrip('.')}. Fix: {self.fix}" if self.fix else f"{place}{self.message}"
 
 
 class PoolsFileError(InputError):

@@ -1,4 +1,4 @@
-"""The JSON of the views and results that services return, for every face."""
+"""The JSON of the views and results that services return: every face, and the Python API, makes it here."""
 
 from __future__ import annotations
 
@@ -65,6 +65,6 @@ def rows_of(views: Iterable[object]) -> list[dict[str, JsonValue]]:
     return [fields_of(view) for view in views]
 
 
-def result_of(report: DataclassInstance) -> dict[str, JsonValue]:
-    """Return the fields of a task's report that differ from their defaults: most counts are 0 most of the time."""
-    return {name: to_json(value) for name, value in changed_fields(report).items()}
+def result_of(result: DataclassInstance) -> dict[str, JsonValue]:
+    """Return the fields of a task's result that differ from their defaults: most counts are 0 most of the time."""
+    return {name: to_json(value) for name, value in changed_fields(result).items()}

@@ -19,11 +19,13 @@ class RemedyKind(StrEnum):
     START_BUILDS_WORKER = "start_builds_worker"
     START_BEAT = "start_beat"
     START_REDIS = "start_redis"
+    START_WITH_INIT = "start_container_with_init"
     RESTART_OR_FORGET_HOST = "restart_or_forget_host"
     """Subject: the host whose builds worker is silent."""
     FORGET_HOST_AND_CLAIMED = "forget_host_and_its_claimed_workspaces"
     """Subject: the host."""
     CREATE_DATABASE = "create_database"
+    CREATE_DATABASE_ON_SERVER = "create_database_on_server"
     UPGRADE_SCHEMA = "upgrade_schema"
     SHOW_SETTINGS = "show_settings"
     SHOW_FILE_SCHEMA = "show_schema_of_pools_file"
@@ -57,6 +59,16 @@ class RemedyKind(StrEnum):
     DIAGNOSE = "diagnose_installation"
     MOVE_EXPORTER = "serve_metrics_elsewhere"
     FIND_LARGE_REDIS_KEYS = "find_the_large_keys_in_redis"
+    FORBID_REDIS_EVICTION = "forbid_eviction_in_redis"
+    SHOW_REDIS_STATE = "show_state_of_redis"
+    SERVE_QUEUE = "serve_queue"
+    """Subject: the full name of the queue."""
+    STOP_PROCESS = "stop_process"
+    """Subject: the process id."""
+    MAKE_DATA_DIR_WRITABLE = "make_data_directory_writable"
+    """Subject: the directory."""
+    SHOW_CLOCK_STATE = "show_state_of_clock"
+    UPDATE_TIMEZONES = "update_timezones"
     WAIT_FOR_WORKSPACE = "wait_for_workspace"
     """Repeat the claim as one that waits: a workspace is built if none is ready."""
     NAME_OWNER = "name_the_owner"
@@ -95,9 +107,13 @@ _SENTENCES: Mapping[RemedyKind, str] = {
     RemedyKind.START_BUILDS_WORKER: "start a builds worker",
     RemedyKind.START_BEAT: "start beat",
     RemedyKind.START_REDIS: "start Redis, or point PREBUILD_REDIS_URL at one that runs",
+    RemedyKind.START_WITH_INIT: "start the container with an init: the image's own entry point, or another one",
     RemedyKind.RESTART_OR_FORGET_HOST: "start the builds worker of {subject}, or forget the host if it is lost",
     RemedyKind.FORGET_HOST_AND_CLAIMED: "forget {subject} with its claimed workspaces",
     RemedyKind.CREATE_DATABASE: "create the database and its tables",
+    RemedyKind.CREATE_DATABASE_ON_SERVER: (
+        "create the database on its server, or correct PREBUILD_DATABASE_URL; then upgrade the schema"
+    ),
     RemedyKind.UPGRADE_SCHEMA: "upgrade the schema of the database",
     RemedyKind.SHOW_SETTINGS: "look up the settings",
     RemedyKind.SHOW_FILE_SCHEMA: "look up the schema of pools files",
@@ -122,6 +138,13 @@ _SENTENCES: Mapping[RemedyKind, str] = {
     RemedyKind.DIAGNOSE: "diagnose the installation",
     RemedyKind.MOVE_EXPORTER: "serve the metrics on another port or address",
     RemedyKind.FIND_LARGE_REDIS_KEYS: "find the large keys in Redis",
+    RemedyKind.FORBID_REDIS_EVICTION: "set maxmemory-policy to noeviction, in Redis and in its configuration file",
+    RemedyKind.SHOW_REDIS_STATE: "look at the state of Redis, and at its log",
+    RemedyKind.SERVE_QUEUE: "have a control worker consume the queue {subject}",
+    RemedyKind.STOP_PROCESS: "stop process {subject}",
+    RemedyKind.MAKE_DATA_DIR_WRITABLE: "make {subject} writable for this user, or set PREBUILD_DATA_DIR",
+    RemedyKind.SHOW_CLOCK_STATE: "look at the state of this machine's clock",
+    RemedyKind.UPDATE_TIMEZONES: "update the timezones, or correct it in the pools file and apply that",
     RemedyKind.WAIT_FOR_WORKSPACE: "have one built and wait for it",
     RemedyKind.NAME_OWNER: "name the person who gets the workspace",
     RemedyKind.NAME_PRESET: "name the preset",

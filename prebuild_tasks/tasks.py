@@ -54,7 +54,7 @@ def claim(  # many arguments: the task's names are those of a request's fields
     wait: bool = False,
     repeated: bool = False,
     **_: Any,
-) -> dict[str, str]:
+) -> dict[str, JsonValue]:
     """Claim a prebuild, and return the claim's answer.
 
     Args:
@@ -79,7 +79,7 @@ def claim(  # many arguments: the task's names are those of a request's fields
         repeated=repeated,
     )
     current = runtime()
-    return claim_and_wake(current.database, current.settings, current.messages, request).report()
+    return result_of(claim_and_wake(current.database, current.settings, current.messages, request))
 
 
 @app.task(name="prebuild_tasks.sweep", time_limit=HARD_LIMIT, soft_time_limit=SOFT_LIMIT)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import os
 import shutil
+import signal
 import sys
 import uuid
 from collections.abc import Iterator
@@ -22,6 +23,7 @@ from xdist.scheduler import LoadScopeScheduling
 
 from prebuild_tasks.builds.runner import BuildRunner
 from prebuild_tasks.config import Settings
+from prebuild_tasks.db import sessions
 from prebuild_tasks.db.engine import Database
 from prebuild_tasks.provisioners import Provisioners
 from tests.support import compiled_once, servers
@@ -71,6 +73,9 @@ def pytest_configure(config: pytest.Config) -> None:
     # Some images forbid bytecode: each test process would compile every module. `-p no:cacheprovider` forbids it, too.
     if config.pluginmanager.has_plugin("cacheprovider") and os.environ.pop("PYTHONDONTWRITEBYTECODE", ""):
         sys.dont_write_bytecode = False
+    # A shell ignores SIGINT in what it runs in the background, which the commands that tests interrupt inherit.
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     file, missing = config.getoption("--fault-results"), config.getoption("--missing")
     if missing and not file:
         raise pytest.UsageError("--missing needs --fault-results; make faults ARGS=--missing gives both")
@@ -210,6 +215,16 @@ def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 @pytest.fixture
 def database(database_url: str) -> Iterator[Database]:
     database = Database(database_url)
+    yield database
+    database.close()
+
+
+@pytest.fixture
+def patient_database(postgres_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Database]:
+    """Waits for locks so long that even a busy machine sees who waits for whom."""
+    monkeypatch.setattr(sessions, "LOCK_TIMEOUT_MS", 60_000)
+    monkeypatch.setattr(sessions, "IDLE_IN_TRANSACTION_MS", 120_000)
+    database = Database(postgres_url)
     yield database
     database.close()
 

@@ -28,7 +28,7 @@ MODULE = "prebuild_tasks.worker.isolated"
 AT_ONCE = 4
 """Processes per worker: each costs as much memory as a small worker."""
 _PAUSE = 0.1
-"""Seconds between two looks at whether the process has ended."""
+"""Seconds between two checks that the process is still running."""
 _START_LIMIT = 60.0
 """Seconds that a process may take to begin. After that its lease runs out, and the build goes back to pending."""
 
@@ -96,7 +96,7 @@ class IsolatedProcesses:
         if process.stdin:
             process.stdin.close()
         if process.returncode:
-            log.warning("build_apart_died", build=build_id, exit=process.returncode)
+            log.warning("isolated_build_died", build=build_id, exit=process.returncode)
         return process.returncode
 
     def _renew_until(self, begun: int, renew: Callable[[], None]) -> None:

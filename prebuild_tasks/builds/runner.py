@@ -57,7 +57,7 @@ class BuildReport:
 class BuildResult(BuildReport):
     """The result of one build's run, and what it leaves to do."""
 
-    follow_up: FollowUp = field(default_factory=FollowUp)
+    follow_up: FollowUp = field(kw_only=True)
     """Builds that follow from it, and its pool's turn; empty when another runner has the build."""
 
     def report(self) -> BuildReport:
@@ -99,7 +99,7 @@ class BuildRunner:
             build = self._retrying(lambda: self._take(build_id))
             if isinstance(build, NextBuild):
                 if self._run_isolated(build.id, wait=wait):
-                    return BuildResult("apart", build.id)
+                    return BuildResult("apart", build.id, follow_up=FollowUp())
                 # Another runner took it, or every isolated process is busy. The message still allows one build: take
                 # any other that this process may run itself.
                 build = self._retrying(lambda: self._take(build_id, untried=True))
@@ -107,7 +107,7 @@ class BuildRunner:
                     # Those that are left, if any, have lost a worker before and need an isolated process: wait for one.
                     wait = True
                     continue
-            return self._run(build) if isinstance(build, TakenBuild) else BuildResult("idle")
+            return self._run(build) if isinstance(build, TakenBuild) else BuildResult("idle", follow_up=FollowUp())
 
     def run_taken(self, build_id: str, on_begin: Callable[[], None] = lambda: None) -> BuildResult:
         """Run a build that was taken in this runner's name to its end; `idle` if another runner has it by now.
@@ -118,7 +118,7 @@ class BuildRunner:
         """
         with self._database.read() as connection:
             build = store.read_taken(connection, build_id, self._leases.runner)
-        return self._run(build, on_begin) if build else BuildResult("idle")
+        return self._run(build, on_begin) if build else BuildResult("idle", follow_up=FollowUp())
 
     def close(self) -> None:
         """Wait for the last renewal of leases. Call it when no build runs any more."""
@@ -253,28 +253,24 @@ class BuildRunner:
 
     def _end(self, build: TakenBuild, outcome: Outcome, provisioner: Provisioner) -> BuildResult:
         """Write the end of a build, in one transaction with everything that follows from it."""
-        result = BuildResult(
-            outcome.status.value,
-            build.id,
-            build.name,
-            str(build.ref),
-            build.transition.value,
-            build.attempt,
-            outcome.error,
-        )
+        lost = BuildResult(
+            "lost", build.id, build.name, str(build.ref), build.transition.value, build.attempt, outcome.error,
+            follow_up=FollowUp(),
+        )  # fmt: skip
         if outcome.code == "lost":
-            return replace(result, outcome="lost")
+            return lost
         step(f"{build.transition}.before_end")
         with self._database.write() as connection:
             now = self._database.now(connection)
             runner, actor = self._leases.runner, provisioner.name
             if hold(connection, build, outcome, runner=runner, actor=actor, now=now):
-                return replace(result, outcome="held")
+                return replace(lost, outcome="held")
             builds = write_end(connection, build, outcome, runner=runner, actor=actor, now=now)
             if builds is None:
                 connection.rollback()
-                return replace(result, outcome="lost")
-        return replace(result, follow_up=FollowUp.of(builds, [build.preset_id], ref=build.ref))
+                return lost
+        follow_up = FollowUp.of(builds, [build.preset_id], ref=build.ref)
+        return replace(lost, outcome=outcome.status.value, follow_up=follow_up)
 
 
 def _failed(error: Exception, running: RunningBuild) -> Outcome:

@@ -123,8 +123,9 @@ def read_specs(connection: Connection, workspace_ids: Collection[str]) -> dict[s
     parameters: dict[int, list[StoredParameter]] = {}
     query = select(table.preset_id, table.name, table.value, table.from_env, table.from_file)
     stored = connection.execute(query.where(table.preset_id.in_({row.preset_id for row in rows})))
-    for preset_id, name, value, from_env, from_file in stored:
-        parameters.setdefault(preset_id, []).append(StoredParameter(name, value, from_env, from_file))
+    for row in stored:
+        parameter = StoredParameter(row.name, row.value, row.from_env, row.from_file)
+        parameters.setdefault(row.preset_id, []).append(parameter)
     return {
         row.id: StoredSpec(
             installation=installation,

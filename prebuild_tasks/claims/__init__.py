@@ -10,10 +10,9 @@ if TYPE_CHECKING:
     from prebuild_tasks.claims.rules import ask_again
     from prebuild_tasks.claims.session import ClaimSession
     from prebuild_tasks.claims.take import claim, claim_and_wake
-    from prebuild_tasks.claims.types import BeingBuilt, ClaimAnswer, Claimed, ClaimRequest
+    from prebuild_tasks.claims.types import ClaimAnswer, Claimed, ClaimRequest
 
 __all__ = [
-    "BeingBuilt",
     "ClaimAnswer",
     "ClaimRequest",
     "ClaimSession",
@@ -34,7 +33,6 @@ if not TYPE_CHECKING:  # mypy would take every name for defined
                 "claim_and_wake",
             ),
             "types": (
-                "BeingBuilt",
                 "ClaimAnswer",
                 "ClaimRequest",
                 "Claimed",

@@ -4,20 +4,16 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection
 
 from prebuild_tasks.claims.ends import read_end
 from prebuild_tasks.claims.rules import has_ended, request_ended, warning_about
-from prebuild_tasks.claims.store import ANSWER_COLUMNS, claimed_row
+from prebuild_tasks.claims.store import read_requested, read_start_error
 from prebuild_tasks.claims.types import BeingBuilt, ClaimAnswer, Claimed, ClaimedRow, Reserved
 from prebuild_tasks.errors import ClaimMissError, RefusedError
-from prebuild_tasks.fleet import served_column
 from prebuild_tasks.model.names import PresetRef
 from prebuild_tasks.model.vocabulary import BuildStatus, ClaimState, MissReason, Transition
 from prebuild_tasks.remedies import Remedy, RemedyKind
-from prebuild_tasks.schema import tables as m
-from prebuild_tasks.schema.conditions import TEMPLATE_OF_VERSION, VERSION_OF_PRESET
-from prebuild_tasks.schema.lookup import REF_COLUMNS, ref_of
 from prebuild_tasks.workspaces import FollowUp, is_usable
 
 
@@ -51,48 +47,28 @@ def answered(
         RefusedError: Another owner made a request with this id.
         RequestEndedError: What the request got is gone, or is being deleted.
     """
-    row = connection.execute(
-        select(
-            *ANSWER_COLUMNS,
-            served_column(m.Workspace.host, alive_since).label("is_served"),
-            m.Workspace.transition,
-            m.Workspace.deleted_at,
-            m.ClaimEvent.owner.label("claimant"),
-            m.ClaimEvent.workspace_id,
-            *REF_COLUMNS,
-        )
-        .select_from(m.ClaimEvent)
-        .outerjoin(m.Workspace, m.Workspace.id == m.ClaimEvent.workspace_id)
-        .outerjoin(m.Preset, m.Preset.id == m.Workspace.preset_id)
-        .outerjoin(*VERSION_OF_PRESET)
-        .outerjoin(*TEMPLATE_OF_VERSION)
-        .where(m.ClaimEvent.request_id == request_id, m.ClaimEvent.workspace_id.is_not(None))
-    ).one_or_none()
-    if row is None:
+    requested = read_requested(connection, request_id, alive_since)
+    if requested is None:
         return None
-    if row.claimant != owner:
+    if requested.claimant != owner:
         raise RefusedError("another owner already used this request id", hint="make a new id for each request")
-    if row.id is None:  # its row is no longer kept
-        raise request_ended(request_id, row.workspace_id, read_end(connection, row.workspace_id, "", gone=True))
-    if has_ended(row.transition, row.status, deleted=row.deleted_at is not None):
-        end = read_end(connection, row.id, row.name, gone=row.deleted_at is not None)
-        if row.claimed_at is not None or end.by_command:
-            raise request_ended(request_id, row.id, end)
-    ref = ref_of(row)
+    workspace_id, workspace = requested.workspace_id, requested.workspace
+    if workspace is None:
+        raise request_ended(request_id, workspace_id, read_end(connection, workspace_id, "", gone=True))
+    name, ref = workspace.name, workspace.ref
+    if has_ended(workspace.transition, workspace.status, deleted=workspace.deleted):
+        end = read_end(connection, workspace_id, name, gone=workspace.deleted)
+        if workspace.claimed or end.by_command:
+            raise request_ended(request_id, workspace_id, end)
     # Wake the pool again: if the first answer was lost, the first message may be lost as well.
-    follow_up = FollowUp.of(wake=[row.preset_id], ref=ref)
-    if row.claimed_at is not None:
-        return Claimed(answer_of(claimed_row(row), ref, request_id), follow_up)
-    if row.transition is Transition.START and row.status in (BuildStatus.PENDING, BuildStatus.RUNNING):
-        return BeingBuilt(Reserved(row.id, row.name, row.preset_id, follow_up), owner, str(ref))
-    error = _error_of_start(connection, row.id) or row.reason
+    follow_up = FollowUp.of(wake=[workspace.preset_id], ref=ref)
+    if workspace.claimed:
+        return Claimed(answer_of(workspace.claimed, ref, request_id), follow_up)
+    if workspace.transition is Transition.START and workspace.status in (BuildStatus.PENDING, BuildStatus.RUNNING):
+        return BeingBuilt(Reserved(workspace_id, name, workspace.preset_id, follow_up), owner, str(ref))
+    error = read_start_error(connection, workspace_id) or workspace.reason
     raise ClaimMissError(
-        f"{row.name} could not be built for {owner}: {error}",
+        f"{name} could not be built for {owner}: {error}",
         reason=MissReason.BUILD_FAILED.value,
-        remedy=Remedy(RemedyKind.SHOW_LOG, f"{owner}/{row.name}"),
+        remedy=Remedy(RemedyKind.SHOW_LOG, f"{owner}/{name}"),
     )
-
-
-def _error_of_start(connection: Connection, workspace_id: str) -> str | None:
-    query = select(m.Build.error).where(m.Build.workspace_id == workspace_id, m.Build.transition == Transition.START)
-    return connection.execute(query.order_by(m.Build.number.desc()).limit(1)).scalar_one_or_none()

@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, select
 
 from prebuild_tasks.claims.rules import refuse_at_limit
-from prebuild_tasks.claims.store import count_workspaces, find_matching, read_candidates
+from prebuild_tasks.claims.store import count_workspaces, read_candidates
 from prebuild_tasks.claims.types import Pool
-from prebuild_tasks.errors import InputError
+from prebuild_tasks.errors import InputError, NotFoundError
 from prebuild_tasks.reconcile import second_choices
 from prebuild_tasks.remedies import Remedy, RemedyKind
+from prebuild_tasks.schema import tables as m
+from prebuild_tasks.schema.conditions import VERSION_OF_PRESET
 from prebuild_tasks.schema.lookup import resolve_preset
 from prebuild_tasks.schema.row_locks import lock_owner
 
@@ -39,7 +41,7 @@ def find_pools(
     if presets:
         ids = [resolve_preset(connection, name) for name in presets]
     else:
-        ids = [find_matching(connection, template, parameters)]
+        ids = [_find_matching(connection, template, parameters)]
     return read_candidates(connection, list(dict.fromkeys(ids)))
 
 
@@ -58,3 +60,32 @@ def check_owner_limit(connection: Connection, owner: str, pools: Sequence[Pool])
         lock_owner(connection, owner)
         number = connection.execute(count_workspaces(owner, organization_id)).scalar_one()
         refuse_at_limit(owner, number, limit)
+
+
+def _find_matching(connection: Connection, template: str, parameters: Mapping[str, str]) -> int:
+    """Return the preset of the active version whose parameters all have the requested values.
+
+    If several match, the one with the most parameters wins, then the first by name.
+
+    Raises:
+        NotFoundError: There is no such template, or none of its presets matches.
+    """
+    rows = connection.execute(
+        select(m.Preset.id, m.Preset.name, m.PresetParameter.name.label("parameter"), m.PresetParameter.value)
+        .join(*VERSION_OF_PRESET)
+        .join(m.Template, m.Template.active_version_id == m.TemplateVersion.id)
+        .outerjoin(m.PresetParameter, m.PresetParameter.preset_id == m.Preset.id)
+        .where(m.Template.name == template, m.Preset.removed_at.is_(None))
+    ).all()
+    if not rows:
+        raise NotFoundError(f"there is no template {template} with presets", remedy=Remedy(RemedyKind.LIST_POOLS))
+    wanted: dict[tuple[str, int], list[bool]] = {}
+    for row in rows:
+        matches = wanted.setdefault((row.name, row.id), [])
+        if row.parameter is not None:
+            # The value of a secret is NULL and never matches.
+            matches.append(row.value is not None and parameters.get(row.parameter) == row.value)
+    fitting = [(-len(matches), name, preset_id) for (name, preset_id), matches in wanted.items() if all(matches)]
+    if not fitting:
+        raise NotFoundError(f"no preset of {template} has these parameters", remedy=Remedy(RemedyKind.LIST_POOLS))
+    return min(fitting)[2]

@@ -264,12 +264,12 @@ def _insert(table: type[DeclarativeBase], source: CTE, **values: ColumnElement[A
         for column in table.__table__.columns
         if column.default is not None and column.default.is_scalar and column.name not in values
     }
-    row = values | defaults
+    columns = values | defaults
     return (
         insert(table)
         .from_select(
-            list(row),
-            select(*row.values()).select_from(source).set_label_style(LABEL_STYLE_NONE),
+            list(columns),
+            select(*columns.values()).select_from(source).set_label_style(LABEL_STYLE_NONE),
             include_defaults=False,
         )
         .cte(f"new_{table.__name__}")

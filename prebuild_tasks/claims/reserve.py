@@ -12,7 +12,7 @@ from datetime import datetime
 
 from sqlalchemy import Connection, and_, func, insert, select, update
 
-from prebuild_tasks.claims.rules import check_buildable, check_quota, is_below, is_buildable
+from prebuild_tasks.claims.rules import check_buildable, is_buildable, may_begin
 from prebuild_tasks.claims.types import Pool, Reserved
 from prebuild_tasks.errors import RefusedError
 from prebuild_tasks.model.names import PREBUILD_PREFIX, claimed_name, prebuild_name
@@ -72,9 +72,11 @@ def _adopt(connection: Connection, pool: Pool, owner: str, name: str, now: datet
     """Give the pool's most advanced start to the person.
 
     The build is locked before the workspace, the order in which every transaction that ends or cancels it locks them.
+    If another transaction ended or adopted it meanwhile, its lock is released, because the caller goes on to locks that
+    come before it in the order. Without a start, nothing is locked, and this takes one statement.
     """
     query = (
-        select(m.Build.id, m.Build.workspace_id, m.Build.status)
+        select(m.Build.id, m.Build.workspace_id)
         .join(m.Workspace, and_(m.Workspace.id == m.Build.workspace_id, m.Workspace.build_number == m.Build.number))
         .where(
             m.Build.preset_id == pool.id,
@@ -85,13 +87,27 @@ def _adopt(connection: Connection, pool: Pool, owner: str, name: str, now: datet
         .order_by(m.Build.started_at.is_(None), m.Build.started_at, m.Build.created_at, m.Build.id)
         .limit(1)
     )
-    build = connection.execute(skip_locked(query, of=m.Build)).one_or_none()
-    if build is None:
+    if connection.execute(query).one_or_none() is None:
         return None
-    row = connection.execute(
+    with connection.begin_nested() as savepoint:
+        build = connection.execute(skip_locked(query, of=m.Build)).one_or_none()
+        adopted = build and _give(connection, build.workspace_id, owner, name)
+        if build is None or adopted is None:
+            savepoint.rollback()
+            return None
+    connection.execute(
+        update(m.Build).where(m.Build.id == build.id).values(priority=BuildPriority.PERSON_WAITS, initiator=owner)
+    )
+    _remember(connection, pool, build.workspace_id, owner, now)
+    return Reserved(build.workspace_id, adopted, pool.id, FollowUp.of(wake=[pool.id], ref=pool.ref))
+
+
+def _give(connection: Connection, workspace_id: str, owner: str, name: str) -> str | None:
+    """Give a prebuild that is being started to the person, and return its name; None: it no longer is one."""
+    return connection.execute(
         update(m.Workspace)
         .where(
-            m.Workspace.id == build.workspace_id,
+            m.Workspace.id == workspace_id,
             IS_LIVE_PREBUILD,
             IS_START,
             m.Workspace.status.in_((BuildStatus.PENDING, BuildStatus.RUNNING)),
@@ -100,28 +116,21 @@ def _adopt(connection: Connection, pool: Pool, owner: str, name: str, now: datet
             owner=owner, name=name or func.replace(m.Workspace.name, PREBUILD_PREFIX, ""), slot=None, reason=WAIT_REASON
         )
         .returning(m.Workspace.name)
-    ).one_or_none()
-    if row is None:
-        return None
-    connection.execute(
-        update(m.Build).where(m.Build.id == build.id).values(priority=BuildPriority.PERSON_WAITS, initiator=owner)
-    )
-    _remember(connection, pool, build.workspace_id, owner, now)
-    return Reserved(build.workspace_id, row.name, pool.id, FollowUp.of(wake=[pool.id], ref=pool.ref))
+    ).scalar_one_or_none()
 
 
 def _begin(
     connection: Connection, pool: Pool, owner: str, name: str, now: datetime, max_builds_in_flight: int
 ) -> Reserved | None:
-    """Begin a build for the person, under the locks of the pool's organization and the installation."""
+    """Begin a build for the person, under the locks of the pool's organization and the installation.
+
+    Neither backoff nor slow start prevents it: they limit what a pool builds on its own after failures.
+    """
     in_flight = read_in_flight(connection, pool.id, pool.organization_id)
-    usage = in_flight.organization
-    check_quota(usage)
-    if not is_below(
-        (in_flight.preset, pool.max_builds_in_flight),
-        (usage.builds_in_flight, usage.max_builds_in_flight),
-        (in_flight.everywhere, max_builds_in_flight or None),
-    ):
+    limits = in_flight.limits(
+        max_in_flight=pool.max_builds_in_flight, slow_start=None, max_everywhere=max_builds_in_flight
+    )
+    if not may_begin(limits):
         return None
     workspace_id, name = str(uuid.uuid4()), name or claimed_name(prebuild_name())
     connection.execute(

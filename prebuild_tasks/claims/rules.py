@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 from prebuild_tasks.errors import ClaimMissError, InputError, RefusedError, RequestEndedError
 from prebuild_tasks.model.names import check_name, check_owner
 from prebuild_tasks.model.vocabulary import BuildStatus, MissReason, PresetStatus, Transition
+from prebuild_tasks.reconcile import LimitReason, Limits
 from prebuild_tasks.remedies import Remedy, RemedyKind
 
-if TYPE_CHECKING:  # these modules load SQLAlchemy
+if TYPE_CHECKING:  # this module loads SQLAlchemy
     from prebuild_tasks.claims.types import ClaimRequest, End, PauseInForce, Pool
-    from prebuild_tasks.reconcile import Usage
 
 _REQUEST_ID_MAX = 100
 _SENTENCES: Mapping[MissReason, str] = {
@@ -90,19 +90,20 @@ def refuse_at_limit(owner: str, number: int, limit: int) -> None:
         _refuse(f"{owner} has {number} workspaces, the limit is {limit}")
 
 
-def check_quota(usage: Usage) -> None:
-    """Raise RefusedError if the organization has as many workspaces as it may have."""
-    if usage.max_workspaces is not None and usage.workspaces >= usage.max_workspaces:
-        _refuse(f"organization {usage.name} has {usage.workspaces} workspaces, the limit is {usage.max_workspaces}")
+def may_begin(limits: Limits) -> bool:
+    """Return whether the limits allow a build for a person; if not, it may begin once other builds have ended.
+
+    Raises RefusedError if the organization has as many workspaces as it may have, whichever other limit is reached.
+    """
+    reached = limits.reached
+    for limit in reached:
+        if limit.reason is LimitReason.QUOTA:
+            _refuse(f"organization {limits.organization.name} has {limit.used} workspaces, the limit is {limit.most}")
+    return not reached
 
 
 def _refuse(message: str) -> None:
     raise RefusedError(message, hint="release one", remedy=Remedy(RemedyKind.RELEASE_WORKSPACE))
-
-
-def is_below(*limits: tuple[int, int | None]) -> bool:
-    """Return whether no limit is reached. Each is given as what is used of it, and the limit; None: no limit."""
-    return all(limit is None or used < limit for used, limit in limits)
 
 
 def is_buildable(pool: Pool) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -23,14 +23,12 @@ from sqlalchemy import (
     update,
 )
 
-from prebuild_tasks.claims.types import Attempt, ClaimedRow, Pool
+from prebuild_tasks.claims.types import Attempt, ClaimedRow, Pool, RequestedRow, RequestedWorkspace
 from prebuild_tasks.clock import monotonic
-from prebuild_tasks.errors import NotFoundError
 from prebuild_tasks.fleet import served_column
-from prebuild_tasks.model.names import PREBUILD_PREFIX
+from prebuild_tasks.model.names import PREBUILD_PREFIX, PresetRef
 from prebuild_tasks.model.vocabulary import MissReason, Transition
 from prebuild_tasks.reconcile import is_expired_sql, is_past_ttl_sql
-from prebuild_tasks.remedies import Remedy, RemedyKind
 from prebuild_tasks.schema import tables as m
 from prebuild_tasks.schema.conditions import (
     IS_CLAIMABLE,
@@ -39,7 +37,7 @@ from prebuild_tasks.schema.conditions import (
     VERSION_OF_PRESET,
     is_active_sql,
 )
-from prebuild_tasks.schema.lookup import REF_COLUMNS, ref_of
+from prebuild_tasks.schema.lookup import REF_COLUMNS
 from prebuild_tasks.schema.row_locks import skip_locked
 from prebuild_tasks.workspaces import handed_over, has_hook
 
@@ -68,7 +66,7 @@ def take_oldest(connection: Connection, pool: Pool, attempt: Attempt, now: datet
         )
         .returning(*ANSWER_COLUMNS, served_column(_HOST, alive_since(attempt, now)).label("is_served"))
     ).one_or_none()
-    return None if row is None else claimed_row(row)
+    return None if row is None else _claimed_row(row)
 
 
 _HOST: ColumnElement[str] = literal_column(f"{m.Workspace.__tablename__}.host", String())
@@ -162,10 +160,57 @@ ANSWER_COLUMNS = (
 """The columns of a claimed workspace that its answer, its build and its follow-up are made of."""
 
 
-def claimed_row(row: Row[*tuple[Any, ...]]) -> ClaimedRow:
+def _claimed_row(row: Row[*tuple[Any, ...]]) -> ClaimedRow:
     """Make a ClaimedRow from a row that has ANSWER_COLUMNS and `is_served`, and possibly more."""
     answer = {column.name: getattr(row, column.name) for column in ANSWER_COLUMNS}
     return ClaimedRow(**answer, is_served=bool(row.is_served))
+
+
+def read_requested(connection: Connection, request_id: str, alive_since: datetime) -> RequestedRow | None:
+    """Read what a request got; None if it got nothing. Live processes announced themselves at `alive_since`."""
+    row = connection.execute(
+        select(
+            *ANSWER_COLUMNS,
+            served_column(m.Workspace.host, alive_since).label("is_served"),
+            m.Workspace.transition,
+            m.Workspace.deleted_at,
+            m.ClaimEvent.owner.label("claimant"),
+            m.ClaimEvent.workspace_id,
+            *REF_COLUMNS,
+        )
+        .select_from(m.ClaimEvent)
+        .outerjoin(m.Workspace, m.Workspace.id == m.ClaimEvent.workspace_id)
+        .outerjoin(m.Preset, m.Preset.id == m.Workspace.preset_id)
+        .outerjoin(*VERSION_OF_PRESET)
+        .outerjoin(*TEMPLATE_OF_VERSION)
+        .where(m.ClaimEvent.request_id == request_id, m.ClaimEvent.workspace_id.is_not(None))
+    ).one_or_none()
+    if row is None:
+        return None
+    workspace = None
+    if row.id is not None:
+        workspace = RequestedWorkspace(
+            name=row.name,
+            preset_id=row.preset_id,
+            ref=PresetRef.of(row.template_name, row.preset_name, row.version_name, active=row.is_active),
+            transition=row.transition,
+            status=row.status,
+            reason=row.reason,
+            deleted=row.deleted_at is not None,
+            claimed=None if row.claimed_at is None else _claimed_row(row),
+        )
+    return RequestedRow(claimant=row.claimant, workspace_id=row.workspace_id, workspace=workspace)
+
+
+def read_start_error(connection: Connection, workspace_id: str) -> str:
+    """Read the error of a workspace's latest start build; empty if that did not fail, or is no longer kept."""
+    error = connection.execute(
+        select(m.Build.error)
+        .where(m.Build.workspace_id == workspace_id, m.Build.transition == Transition.START)
+        .order_by(m.Build.number.desc())
+        .limit(1)
+    ).scalar_one_or_none()
+    return error or ""
 
 
 def count_workspaces(owner: str, organization_id: int) -> Select[int]:
@@ -214,7 +259,7 @@ def read_candidates(connection: Connection, ids: Sequence[int]) -> list[Pool]:
     pools = {
         row.id: Pool(
             id=row.id,
-            ref=ref_of(row),
+            ref=PresetRef.of(row.template_name, row.preset_name, row.version_name, active=row.is_active),
             organization_id=row.organization_id,
             claimed_ttl=row.claimed_ttl_s,
             hook=has_hook(row.config),
@@ -231,32 +276,3 @@ def read_candidates(connection: Connection, ids: Sequence[int]) -> list[Pool]:
         for row in rows
     }
     return [pools[preset_id] for preset_id in ids if preset_id in pools]
-
-
-def find_matching(connection: Connection, template: str, parameters: Mapping[str, str]) -> int:
-    """Return the preset of the active version whose parameters all have the requested values.
-
-    If several match, the one with the most parameters wins, then the first by name.
-
-    Raises:
-        NotFoundError: There is no such template, or none of its presets matches.
-    """
-    rows = connection.execute(
-        select(m.Preset.id, m.Preset.name, m.PresetParameter.name.label("parameter"), m.PresetParameter.value)
-        .join(*VERSION_OF_PRESET)
-        .join(m.Template, m.Template.active_version_id == m.TemplateVersion.id)
-        .outerjoin(m.PresetParameter, m.PresetParameter.preset_id == m.Preset.id)
-        .where(m.Template.name == template, m.Preset.removed_at.is_(None))
-    ).all()
-    if not rows:
-        raise NotFoundError(f"there is no template {template} with presets", remedy=Remedy(RemedyKind.LIST_POOLS))
-    wanted: dict[tuple[str, int], list[bool]] = {}
-    for row in rows:
-        matches = wanted.setdefault((row.name, row.id), [])
-        if row.parameter is not None:
-            # The value of a secret is NULL and never matches.
-            matches.append(row.value is not None and parameters.get(row.parameter) == row.value)
-    fitting = [(-len(matches), name, preset_id) for (name, preset_id), matches in wanted.items() if all(matches)]
-    if not fitting:
-        raise NotFoundError(f"no preset of {template} has these parameters", remedy=Remedy(RemedyKind.LIST_POOLS))
-    return min(fitting)[2]

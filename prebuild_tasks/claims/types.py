@@ -6,11 +6,12 @@ import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from prebuild_tasks.errors import BeingBuiltError
+from prebuild_tasks.json_views import result_of
 from prebuild_tasks.model.names import PresetRef
-from prebuild_tasks.model.vocabulary import BuildStatus, ClaimState, PresetStatus
+from prebuild_tasks.model.vocabulary import BuildStatus, ClaimState, PresetStatus, Transition
 from prebuild_tasks.remedies import Remedy, RemedyKind
 from prebuild_tasks.workspaces import FollowUp
 
@@ -93,6 +94,33 @@ class End:
     """Whether a person ended it by a command."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RequestedWorkspace:
+    """The workspace that an earlier request got, as read from the database."""
+
+    name: str
+    preset_id: int
+    ref: PresetRef
+    transition: Transition
+    status: BuildStatus
+    """The status of its latest build, which has this transition."""
+    reason: str
+    deleted: bool
+    claimed: ClaimedRow | None
+    """None: it was being built for the claimant, and has not been handed over."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RequestedRow:
+    """What an earlier request got."""
+
+    claimant: str
+    """The owner who made the request."""
+    workspace_id: str
+    workspace: RequestedWorkspace | None
+    """None: its row is no longer kept."""
+
+
 @dataclass(frozen=True, slots=True)
 class ClaimAnswer:
     """A claimed workspace, with the same fields in every interface."""
@@ -119,22 +147,7 @@ class ClaimAnswer:
 
     def report(self) -> dict[str, str]:
         """Return the answer as JSON."""
-        answer = {
-            "workspace": self.workspace,
-            "workspace_id": self.workspace_id,
-            "preset": self.preset,
-            "owner": self.owner,
-            "url": self.url,
-            "directory": self.directory,
-            "resource_id": self.resource_id,
-            "host": self.host,
-            "request_id": self.request_id,
-            "claimed_at": self.claimed_at.isoformat(),
-            "state": self.state.value,
-        }
-        if self.claimed_until is not None:
-            answer["claimed_until"] = self.claimed_until.isoformat()
-        return {**answer, "warning": self.warning} if self.warning else answer
+        return cast("dict[str, str]", result_of(self))
 
 
 @dataclass(frozen=True, slots=True)

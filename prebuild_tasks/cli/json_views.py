@@ -6,14 +6,14 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from prebuild_tasks.cli.remedies import detail_of, why_of
+from prebuild_tasks.cli.remedy_commands import spell
 from prebuild_tasks.json_views import fields_of, to_json
-from prebuild_tasks.remedy_commands import spell
 
 if TYPE_CHECKING:  # a claim imports this module and must be quick
+    from prebuild_tasks.cli.remedy_commands import StartCommands
     from prebuild_tasks.insight import BuildView, Explained, LogPage, Plan, PoolReport, Recommendation, Report
     from prebuild_tasks.model.json_values import JsonValue
     from prebuild_tasks.pools import ApplyReport, Change
-    from prebuild_tasks.remedy_commands import StartCommands
 
 
 def build_json(view: BuildView) -> dict[str, JsonValue]:

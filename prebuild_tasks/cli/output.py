@@ -13,6 +13,7 @@ from typing import Annotated, Protocol, TextIO, TypeVar
 
 import typer
 
+from prebuild_tasks.model.json_values import JsonValue
 from prebuild_tasks.model.terminal import escaped, escaped_json
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON")]
@@ -88,20 +89,20 @@ def _is_styled(color: str | None, *, bold: bool) -> bool:
     return (color is not None or bold) and sys.stdout.isatty()
 
 
-def write_json(value: object) -> None:
+def write_json(value: JsonValue) -> None:
     """Write indented JSON to standard output. Raises ValueError for infinity and NaN, which JSON does not have."""
     _write_json(value, indent=2)
 
 
-def write_json_line(value: object) -> None:
+def write_json_line(value: JsonValue) -> None:
     """Write JSON on one line and flush it, so that a reader gets each of several values as it comes."""
     _write_json(value)
     sys.stdout.flush()
 
 
-def _write_json(value: object, *, indent: int | None = None) -> None:
+def _write_json(value: JsonValue, *, indent: int | None = None) -> None:
     # A letter that the stream cannot encode would be written as \\xe4, which JSON does not have.
-    text = json.dumps(value, indent=indent, default=str, ensure_ascii=not _is_unicode(sys.stdout), allow_nan=False)
+    text = json.dumps(value, indent=indent, ensure_ascii=not _is_unicode(sys.stdout), allow_nan=False)
     sys.stdout.write(escaped_json(text) + "\n")
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from prebuild_tasks.remedy_commands import EMBEDDED, StartCommands, next_step, spell
+from prebuild_tasks.cli.remedy_commands import EMBEDDED, StartCommands, next_step, spell
 
 if TYPE_CHECKING:  # a claim imports this module and must be quick
     from prebuild_tasks.config import Settings

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from sqlalchemy import ColumnElement, Connection, bindparam, literal, select, text
-from sqlalchemy.engine import make_url
+from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, IntegrityError, NoSuchModuleError
 
 from prebuild_tasks.clock import Clock, utcnow
@@ -62,6 +62,7 @@ class Database:
             if self.dialect == "postgresql":
                 self.engine, self.sessions = postgresql_engine(url, pooled=pooler == "transaction")
             else:
+                _require_file(parsed)
                 self.engine = sqlite_engine(url)
         except (ArgumentError, NoSuchModuleError, ModuleNotFoundError, ValueError) as error:
             if type(error) is ValueError:  # its message may hold a part of the password
@@ -216,6 +217,13 @@ def _supported(backend: str) -> Literal["postgresql", "sqlite"]:
     if backend == "sqlite":
         return "sqlite"
     raise ArgumentError(f"{backend} is not supported; use PostgreSQL or SQLite")
+
+
+def _require_file(url: URL) -> None:
+    """Raise ArgumentError for a database in memory, which no other connection could see."""
+    name = url.database or ":memory:"
+    if ":memory:" in name or url.query.get("mode") == "memory":
+        raise ArgumentError("a database in memory cannot be shared with workers and commands; name a file")
 
 
 def _current(connection: Connection) -> str | None:

@@ -171,9 +171,7 @@ def _next_step(message: str, *, is_sqlite: bool) -> tuple[str, Remedy | None]:
     if is_sqlite:
         return "", Remedy(RemedyKind.CREATE_DATABASE)
     if "does not exist" in message:
-        return "create it with createdb, or correct PREBUILD_DATABASE_URL; then upgrade its schema", Remedy(
-            RemedyKind.UPGRADE_SCHEMA
-        )
+        return "", Remedy(RemedyKind.CREATE_DATABASE_ON_SERVER)
     return "start it, or point PREBUILD_DATABASE_URL at one that runs", None
 
 

@@ -4,9 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from operator import itemgetter
-from typing import Any
+from typing import Any, NamedTuple, TypeVar
 
 from sqlalchemy import Row
+
+T = TypeVar("T", bound=NamedTuple)
+
+
+def records(kind: type[T], rows: Sequence[Row[*tuple[Any, ...]]]) -> list[T]:
+    """Make a named tuple of each row of one statement, which may have more columns.
+
+    Its fields, at least two, have the names of columns.
+    """
+    return [kind._make(values) for values in values_by_name(rows, kind._fields)]
 
 
 def values_by_name(rows: Sequence[Row[*tuple[Any, ...]]], names: Sequence[str]) -> list[tuple[Any, ...]]:

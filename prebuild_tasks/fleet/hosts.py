@@ -10,7 +10,7 @@ from sqlalchemy import ColumnElement, Connection, select
 
 from prebuild_tasks.config import Settings
 from prebuild_tasks.fleet.presence import BUILDS_ROLE, recent
-from prebuild_tasks.fleet.rules import knows_host_tasks
+from prebuild_tasks.fleet.rules import is_alive, knows_host_tasks
 from prebuild_tasks.fleet.store import is_alive_sql
 from prebuild_tasks.schema import tables as m
 
@@ -36,11 +36,11 @@ def all_know_host_tasks(connection: Connection, settings: Settings, now: datetim
     """
     alive_since = recent(settings, now)
     since = min(alive_since, now - timedelta(seconds=settings.host_lost))
-    query = select(m.Worker.version, m.Worker.seen_at).where(
-        m.Worker.role == BUILDS_ROLE, m.Worker.ended_at.is_(None), m.Worker.seen_at >= since
+    query = select(m.Worker.version, m.Worker.ended_at, m.Worker.seen_at)
+    workers = connection.execute(query.where(m.Worker.role == BUILDS_ROLE, is_alive_sql(since))).all()
+    return bool(workers) and all(
+        is_alive(row.ended_at, row.seen_at, alive_since) and knows_host_tasks(row.version) for row in workers
     )
-    workers = connection.execute(query).all()
-    return bool(workers) and all(row.seen_at >= alive_since and knows_host_tasks(row.version) for row in workers)
 
 
 def has_live_builds_process(settings: Settings, now: datetime) -> tuple[ColumnElement[bool], ...]:

@@ -111,7 +111,7 @@ class Presence:
             try:
                 announcement()
             except Exception as error:  # noqa: BLE001 - one failure must not end the announcements
-                log.warning("presence_not_said", error=str(error))
+                log.warning("presence_not_announced", error=str(error))
             finally:
                 self._database.close()
 

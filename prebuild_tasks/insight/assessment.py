@@ -6,7 +6,7 @@ The rules are those of the turn itself (`wants`, `next_turn`), applied without l
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import NamedTuple
@@ -20,6 +20,7 @@ from prebuild_tasks.messaging import BUILDS, DEFAULT, EVENTS, RECONCILE
 from prebuild_tasks.model.names import PoolName
 from prebuild_tasks.reconcile import (
     ALONE,
+    InFlight,
     LimitReason,
     Limits,
     NextTurn,
@@ -30,21 +31,18 @@ from prebuild_tasks.reconcile import (
     Quantities,
     Reason,
     ReconciliationState,
-    Rolling,
     SharedLimit,
     Usage,
     Wanted,
     WorkerAvailability,
     contenders,
-    is_divided_among,
-    is_replacing,
     next_turn,
-    other_versions,
-    read_running,
     read_usage,
     share_limits,
+    sharers_among,
     wants,
     why_short,
+    with_other_versions,
 )
 
 
@@ -98,7 +96,7 @@ class Assessment(NamedTuple):
         return self.next_turn.does
 
     @property
-    def suspended(self) -> Reason | None:
+    def no_turn_reason(self) -> Reason | None:
         """Why the pool gets no turn at all: `paused` or `lost_turns`; None: it gets turns."""
         reason = self.next_turn.reason
         return reason if reason in (Reason.PAUSED, Reason.LOST_TURNS) else None
@@ -126,7 +124,7 @@ def read_context(
     backoff_interval = timedelta(seconds=settings.backoff_interval)
     pools: dict[PoolName, list[PoolVersion]] = defaultdict(list)
     for row in rows:
-        pools[row.ref.pool].append(_pool(row, backoff_interval, settings.failure_hard_limit))
+        pools[row.ref.pool].append(PoolVersion.of_stored(row, backoff_interval, settings.failure_hard_limit))
     usage, in_flight = read_usage(connection)
     liveness = read_liveness(connection, settings, now)
     context = AssessmentContext(
@@ -143,9 +141,9 @@ def read_context(
             scheduler=not liveness.tick_stale,
         ),
         liveness=liveness,
-        versions=_versions(connection, pools.values(), now),
+        versions=with_other_versions(connection, pools.values(), now),
     )
-    return context.shared_by(_sharers(rows, everywhere=bool(settings.max_builds_in_flight)))
+    return context.shared_by(sharers_among(rows, settings.max_builds_in_flight))
 
 
 def unserved(liveness: Liveness, settings: Settings) -> tuple[str, ...]:
@@ -157,7 +155,7 @@ def unserved(liveness: Liveness, settings: Settings) -> tuple[str, ...]:
 def assess(row: PoolRow, context: AssessmentContext) -> Assessment:
     """Assess one pool by the rules of its turn."""
     known = context.versions.get(row.preset_id)
-    pool, others = known or (_pool(row, context.backoff_interval, context.hard_limit), ALONE)
+    pool, others = known or (PoolVersion.of_stored(row, context.backoff_interval, context.hard_limit), ALONE)
     wanted = wants(pool, others, context.now)
     limits = _limits(row, context) if wanted.turn.create else None
     turn = next_turn(wanted, limits, context.now)
@@ -171,55 +169,10 @@ def assess(row: PoolRow, context: AssessmentContext) -> Assessment:
 
 def _limits(row: PoolRow, context: AssessmentContext) -> Limits:
     organization_id = row.counted.organization_id
-    return Limits(
-        in_flight=context.in_flight.get(row.preset_id, 0),
+    in_flight = InFlight(context.in_flight.get(row.preset_id, 0), context.everywhere, context.usage[organization_id])
+    limits = in_flight.limits(
         max_in_flight=row.counted.max_builds_in_flight,
         slow_start=row.counted.slow_start,
-        organization=context.usage[organization_id],
-        everywhere=context.everywhere,
         max_everywhere=context.global_max,
-        shared=context.shared.get(organization_id, ()),
     )
-
-
-def _pool(row: PoolRow, backoff_interval: timedelta, hard_limit: int) -> PoolVersion:
-    return PoolVersion(
-        preset=row.preset,
-        counts=row.counts,
-        rolling=Rolling(row.max_surge, row.ready_timeout) if row.rolling else None,
-        failures=row.counted.failures,
-        backoff_interval=backoff_interval,
-        failures_in_row=row.failures_in_row,
-        hard_limit=hard_limit,
-        status=row.status,
-        paused=row.paused is not None,
-        rests_until=row.rests_until,
-    )
-
-
-def _versions(
-    connection: Connection, pools: Collection[Sequence[PoolVersion]], now: datetime
-) -> dict[int, tuple[PoolVersion, OtherVersions]]:
-    """Return every version with its other versions, by preset.
-
-    The prebuilds of pools that are being replaced gradually are read in one statement; without such pools in none.
-    """
-    by_preset = {int(item.preset.id): (item, ALONE) for versions in pools for item in versions}
-    replacing = [versions for versions in pools if is_replacing(versions)]
-    preset_ids = [int(item.preset.id) for versions in replacing for item in versions]
-    running = read_running(connection, preset_ids) if preset_ids else {}
-    for versions in replacing:
-        by_rows = [item.with_rows(running.get(int(item.preset.id), ()), now) for item in versions]
-        others = other_versions(by_rows, now)
-        by_preset.update({int(item.preset.id): (item, others[item.preset.id]) for item in by_rows})
-    return by_preset
-
-
-def _sharers(rows: Sequence[PoolRow], *, everywhere: bool) -> list[PresetCounts]:
-    """Return the pools that share limits: with all others if `everywhere`, else within an organization."""
-    groups: dict[int, list[PoolRow]] = defaultdict(list)
-    for row in rows:
-        if row.shares_limits:
-            groups[0 if everywhere else row.counted.organization_id].append(row)
-    sharing = (group for group in groups.values() if is_divided_among(len(group)))
-    return [row.counted for group in sharing for row in group if row.paused is None]
+    return replace(limits, shared=context.shared.get(organization_id, ()))

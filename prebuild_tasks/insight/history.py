@@ -8,18 +8,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, String, and_, cast, or_, select
+from sqlalchemy import ColumnElement, Connection, Row, String, and_, cast, or_, select
 
 from prebuild_tasks.db.engine import Database
 from prebuild_tasks.errors import InputError, NotFoundError
 from prebuild_tasks.model.json_values import JsonObject
-from prebuild_tasks.model.names import PREBUILD_PREFIX, PresetRef, as_id
+from prebuild_tasks.model.names import PresetRef, WorkspaceName, as_id, claimed_name
 from prebuild_tasks.model.vocabulary import CLAIM_REASON, RECONCILER
 from prebuild_tasks.remedies import Remedy, RemedyKind
 from prebuild_tasks.schema import tables as m
 from prebuild_tasks.schema.conditions import TEMPLATE_OF_VERSION, VERSION_OF_PRESET
-from prebuild_tasks.schema.lookup import REF_COLUMNS, pool_presets, ref_of
+from prebuild_tasks.schema.lookup import REF_COLUMNS, pool_presets
 
 _GONE = (
     "a workspace deleted longer ago than PREBUILD_RETENTION_BUILDS is found only by its id, and one deleted longer ago "
@@ -103,7 +104,7 @@ def _read(connection: Connection, condition: ColumnElement[bool] | None, limit: 
             actor=row.actor,
             event=row.event,
             workspace=row.workspace or row.workspace_id,
-            preset=ref_of(row) if row.preset_name else None,
+            preset=_ref(row) if row.preset_name else None,
             reason=row.reason,
             details=row.details,
         )
@@ -133,13 +134,17 @@ def _requests(connection: Connection, workspace_id: str, known: Sequence[History
             actor=RECONCILER if row.reason == "deficit" else row.initiator,
             event=f"{row.transition}_requested",
             workspace=row.name,
-            preset=ref_of(row),
+            preset=_ref(row),
             reason=row.reason,
             details={"build": row.id},
         )
         for row in connection.execute(query)
         if row.reason not in events
     ]
+
+
+def _ref(row: Row[*tuple[Any, ...]]) -> PresetRef:
+    return PresetRef.of(row.template_name, row.preset_name, row.version_name, active=row.is_active)
 
 
 def _mentions(ref: str) -> list[str]:
@@ -165,9 +170,9 @@ def _workspace(connection: Connection, name: str) -> str | None:
     table = m.Workspace
     if identity := as_id(name):
         return identity
-    owner, _, short = name.rpartition("/")
+    wanted = WorkspaceName.parse(name)
     # A claimed workspace can also be found by the name that it had as a prebuild.
-    named = table.name.in_((short, short.removeprefix(PREBUILD_PREFIX)))
+    named = table.name.in_((wanted.name, claimed_name(wanted.name)))
     order = (table.deleted_at.is_not(None), table.created_at.desc(), table.owner, table.id)
     query = select(table.id).where(named).order_by(*order).limit(1)
-    return connection.execute(query.where(table.owner == owner) if owner else query).scalar_one_or_none()
+    return connection.execute(query.where(table.owner == wanted.owner) if wanted.owner else query).scalar_one_or_none()

@@ -66,6 +66,31 @@ class PresetRef(NamedTuple):
         return cls(*match.groups())
 
 
+class WorkspaceName(NamedTuple):
+    """The name of a workspace as people write it: `owner/name`, or `name` alone."""
+
+    owner: str
+    """Empty: whoever owns a workspace of that name."""
+    name: str
+
+    @classmethod
+    def parse(cls, value: str) -> WorkspaceName:
+        """Parse `owner/name` or `name`. The last slash ends the owner."""
+        owner, _, name = value.rpartition("/")
+        return cls(owner, name)
+
+
+class VersionName(NamedTuple):
+    """The name of a version of a template, `template@version`, as messages and the history write it."""
+
+    template: str
+    version: str
+
+    def __str__(self) -> str:
+        """Return `template@version`."""
+        return f"{self.template}@{self.version}"
+
+
 def prebuild_name() -> str:
     """Make a random name such as `prebuild-amber-otter-3f2a`. A rare duplicate is refused by the schema."""
     return f"{PREBUILD_PREFIX}{generate_slug(2)}-{secrets.token_hex(2)}"

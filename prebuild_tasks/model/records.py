@@ -1,4 +1,4 @@
-"""Read the fields of frozen dataclasses."""
+"""Read and combine the fields of frozen dataclasses."""
 
 from __future__ import annotations
 
@@ -14,6 +14,15 @@ T = TypeVar("T", bound="DataclassInstance")
 def part_of(record: DataclassInstance, kind: type[T]) -> T:
     """Make a `kind` of those fields of a record that it has, too."""
     return kind(**{field.name: getattr(record, field.name) for field in fields(kind)})
+
+
+def combined(first: T, second: T) -> T:
+    """Combine two records of one kind: numbers are added, tuples joined, and records in them combined by their `|`."""
+    values: dict[str, object] = {}
+    for field in fields(first):
+        one, other = getattr(first, field.name), getattr(second, field.name)
+        values[field.name] = one | other if is_dataclass(one) else one + other
+    return type(first)(**values)
 
 
 def changed_fields(record: DataclassInstance) -> dict[str, object]:

@@ -17,9 +17,10 @@ _VERIFY = {
     "none": "none", "cert_none": "none",
 }  # fmt: skip
 """Values of `ssl_cert_reqs`. For a client, an optional certificate is a required one."""
-_FILES = ("ssl_ca_certs", "ssl_ca_path", "ssl_certfile", "ssl_keyfile")
+_TEXTS = ("ssl_ca_certs", "ssl_ca_path", "ssl_ca_data", "ssl_certfile", "ssl_keyfile", "ssl_ciphers")
+"""Options of TLS that every library takes as they are."""
 _TRUE, _FALSE = ("true", "yes", "1"), ("false", "no", "0")
-_KNOWN = ("db", "ssl_cert_reqs", "ssl_check_hostname", *_FILES)
+_KNOWN = ("db", "ssl_cert_reqs", "ssl_check_hostname", *_TEXTS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,9 +75,9 @@ def parse_redis_url(url: str) -> RedisUrl:
         )
     scheme = _SCHEMES[parts.scheme]
     options = _options(parts.query)
-    numbers = [options.pop(name) for name in _DATABASE if name in options]
+    numbers = [options.pop(name).strip("/") for name in _DATABASE if name in options]
     if scheme != "unix" and parts.path.strip("/"):
-        numbers.append(parts.path.removeprefix("/").removesuffix("/"))
+        numbers.append(parts.path.strip("/"))
     return RedisUrl(
         scheme,
         parts.netloc,
@@ -116,7 +117,7 @@ def _tls(scheme: str, options: dict[str, str]) -> tuple[tuple[str, str], ...]:
     verify = _VERIFY.get(asked.lower())
     if verify is None:
         raise ValueError(f"has ssl_cert_reqs={asked}; write required, the default, or none to verify nothing")
-    chosen = {"ssl_cert_reqs": verify, **{name: options[name] for name in _FILES if options.get(name)}}
+    chosen = {"ssl_cert_reqs": verify, **{name: options[name] for name in _TEXTS if options.get(name)}}
     if "ssl_check_hostname" in options:
         asked = options["ssl_check_hostname"].lower()
         if asked not in (*_TRUE, *_FALSE):

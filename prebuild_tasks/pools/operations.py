@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from sqlalchemy import Connection, delete, insert, null, or_, select, update
 
 from prebuild_tasks.db.engine import Database
 from prebuild_tasks.errors import NotFoundError, RefusedError
+from prebuild_tasks.model.names import VersionName
 from prebuild_tasks.model.vocabulary import PresetStatus
 from prebuild_tasks.pools.store.revision import bump_revision
 from prebuild_tasks.reconcile import WAS_UNHEALTHY
@@ -29,7 +30,7 @@ class OperationResult:
 
     changed: bool
     """Whether anything was changed."""
-    follow_up: FollowUp = field(default_factory=FollowUp)
+    follow_up: FollowUp
     """Turns of the affected pools."""
 
 
@@ -49,7 +50,7 @@ def pause(
         paused = StoredPause(by=actor, reason=reason, since=now.isoformat(), until=until)
         preset_id = _store_pause(connection, name, paused, actor, now)
         _record(connection, "paused", now, actor, preset_id, reason)
-    return OperationResult(changed=True)
+    return OperationResult(changed=True, follow_up=FollowUp())
 
 
 def resume(database: Database, name: str = "", *, actor: str) -> OperationResult:
@@ -101,7 +102,7 @@ def promote(database: Database, template: str, version: str, *, actor: str) -> O
                 f"template {template} has no version {version}", hint=f"its versions: {', '.join(sorted(versions))}"
             )
         if versions[version] == stored.active_version_id:
-            return OperationResult(changed=False)
+            return OperationResult(changed=False, follow_up=FollowUp())
         changed = connection.execute(
             update(m.Template)
             .where(
@@ -115,7 +116,7 @@ def promote(database: Database, template: str, version: str, *, actor: str) -> O
             )
         # An earlier plan no longer shows what `apply` would do.
         bump_revision(connection, now, actor)
-        _record(connection, "promoted", now, actor, None, f"{template}@{version}")
+        _record(connection, "promoted", now, actor, None, str(VersionName(template, version)))
         both = (versions[version], stored.active_version_id)
         query = select(m.Preset.id).where(m.Preset.template_version_id.in_([i for i in both if i is not None]))
         ids = connection.execute(query.order_by(m.Preset.id)).scalars().all()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 
 from prebuild_tasks.workspaces import FollowUp
@@ -41,24 +41,30 @@ class Drift:
     at: datetime
 
 
-@dataclass(slots=True)
-class ApplyReport:
-    """The changes that `apply` made, and the follow-up to send."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Changes:
+    """The changes that `apply` wrote."""
 
-    revision: int = 0
-    """Revision of the declaration afterwards."""
-    changes: list[Change] = field(default_factory=list)
-    drift: list[Drift] = field(default_factory=list)
+    changes: list[Change]
+    drift: list[Drift]
     """Promotions that the file undoes."""
-    deletes: str = ""
-    """Text with the number of deleted prebuilds, if it is more than half of all eligible ones; `yes` is then needed."""
-    follow_up: FollowUp = field(default_factory=FollowUp)
-    """Turns of the presets that now need an action, the emptiest first; a file of thousands changes few."""
 
     @property
     def changed(self) -> bool:
         """Whether anything was changed. What pruning would drain does not count."""
         return any(change.action != "would_drain" for change in self.changes)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ApplyReport(Changes):
+    """The changes that `apply` made, and the follow-up to send."""
+
+    revision: int
+    """Revision of the declaration afterwards."""
+    deletes: str = ""
+    """Text with the number of deleted prebuilds, if it is more than half of all eligible ones; `yes` is then needed."""
+    follow_up: FollowUp
+    """Turns of the presets that now need an action, the emptiest first; a file of thousands changes few."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from sqlalchemy import Connection, bindparam, delete, insert, select
 
 from prebuild_tasks.db.base import Base
 from prebuild_tasks.errors import RefusedError
-from prebuild_tasks.model.names import PoolName
+from prebuild_tasks.model.names import PoolName, VersionName
 from prebuild_tasks.model.vocabulary import PresetStatus
 from prebuild_tasks.pools.compare import (
     NO_SOURCE,
@@ -29,7 +29,7 @@ from prebuild_tasks.pools.file.load import (
     recipe_digest,
 )
 from prebuild_tasks.pools.file.model import OrganizationModel, PresetModel, SecretReference
-from prebuild_tasks.pools.options import ApplyOptions, ApplyReport, Change, Drift
+from prebuild_tasks.pools.options import ApplyOptions, Change, Changes, Drift
 from prebuild_tasks.pools.store.bulk import insert_rows, update_rows
 from prebuild_tasks.pools.store.read import Stored, read_organizations, read_stored
 from prebuild_tasks.pools.store.revision import read_promotions
@@ -66,7 +66,7 @@ class Declaration:
         self._changes: list[tuple[int, Change]] = []
         self._drift: list[Drift] = []
 
-    def store(self, declared: DeclaredPools) -> ApplyReport:
+    def store(self, declared: DeclaredPools) -> Changes:
         """Write everything: organizations first, their limits last. Raises InputError and RefusedError, as `apply`."""
         organizations = self._organizations(declared)
         stored = read_stored(self._connection, [template.name for template in declared.templates])
@@ -78,7 +78,7 @@ class Declaration:
         # Last, because turns lock a preset before its organization.
         self._organization_limits(declared.organizations)
         changes = [change for _, change in sorted(self._changes, key=lambda item: item[0])]
-        return ApplyReport(changes=changes, drift=self._drift)
+        return Changes(changes=changes, drift=self._drift)
 
     def _changed(self, action: str, what: str, detail: str = "", *, at: int) -> None:
         self._changes.append((at, Change(action, what, detail)))
@@ -168,7 +168,7 @@ class Declaration:
                             "created_at": self._now,
                         }
                     )
-                    self._changed("create", f"version {template.name}@{name}", at=position)
+                    self._changed("create", f"version {VersionName(template.name, name)}", at=position)
                 versions.append(_Version(position, template.name, version, digests, known or _UNKNOWN))
         new = iter(insert_rows(self._connection, m.TemplateVersion, rows, "template_id", "name"))
         return [replace(item, id=next(new)) if item.id == _UNKNOWN else item for item in versions]

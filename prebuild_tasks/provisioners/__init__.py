@@ -21,7 +21,7 @@ if TYPE_CHECKING:
         is_listed,
         is_probed,
     )
-    from prebuild_tasks.provisioners.registry import GROUP, Provisioners, load, names
+    from prebuild_tasks.provisioners.registry import Provisioners, load, names
     from prebuild_tasks.provisioners.shared.claim_markers import refuse_claimed
     from prebuild_tasks.provisioners.shared.disk import disk_use
     from prebuild_tasks.provisioners.shared.durations import parse_duration
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from prebuild_tasks.provisioners.shared.processes import is_running
 
 __all__ = [
-    "GROUP",
     "BuildContext",
     "ListsOnce",
     "MayNotList",
@@ -71,7 +70,6 @@ if not TYPE_CHECKING:  # mypy would take every name for defined
                 "is_probed",
             ),
             "registry": (
-                "GROUP",
                 "Provisioners",
                 "load",
                 "names",

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from prebuild_tasks.reconcile.loop import PoolReconciler
     from prebuild_tasks.reconcile.port import Reconciler, ReconciliationOrchestrator, TickNotDue, TickReport, TurnReport
     from prebuild_tasks.reconcile.rules.backoff import retry_at, slow_start_after
-    from prebuild_tasks.reconcile.rules.contenders import contenders, is_divided_among
+    from prebuild_tasks.reconcile.rules.contenders import contenders, shared_within
     from prebuild_tasks.reconcile.rules.decide import decide, order_presets
     from prebuild_tasks.reconcile.rules.limits import LimitReason, Limits, SharedLimit, share_limits
     from prebuild_tasks.reconcile.rules.model import (
@@ -34,9 +34,6 @@ if TYPE_CHECKING:
         ALONE,
         OtherVersions,
         PoolVersion,
-        Rolling,
-        is_replacing,
-        other_versions,
     )
     from prebuild_tasks.reconcile.rules.schedule import (
         desired_at,
@@ -48,12 +45,23 @@ if TYPE_CHECKING:
     )
     from prebuild_tasks.reconcile.rules.shortage import WorkerAvailability, why_short
     from prebuild_tasks.reconcile.rules.state import desired_now
-    from prebuild_tasks.reconcile.rules.wants import Quantities, Wanted, wants
+    from prebuild_tasks.reconcile.rules.wants import Quantities, Wanted, kept_claimable, wants
     from prebuild_tasks.reconcile.store.backoff import slow_start_after_sql
     from prebuild_tasks.reconcile.store.declared import WAS_UNHEALTHY, read_declared
     from prebuild_tasks.reconcile.store.expiry import fresh_since_sql, is_expired_sql, is_past_ttl_sql
-    from prebuild_tasks.reconcile.store.in_flight import read_in_flight, read_sharers, read_usage
-    from prebuild_tasks.reconcile.store.other_versions import read_running, read_versions, second_choices, successors
+    from prebuild_tasks.reconcile.store.in_flight import (
+        InFlight,
+        read_in_flight,
+        read_sharers,
+        read_usage,
+        sharers_among,
+    )
+    from prebuild_tasks.reconcile.store.other_versions import (
+        read_rolling,
+        read_versions,
+        second_choices,
+        with_other_versions,
+    )
     from prebuild_tasks.reconcile.store.snapshots import PoolRow, read_global, read_pools
     from prebuild_tasks.reconcile.store.write import set_preset_status
 
@@ -65,6 +73,7 @@ __all__ = [
     "CancelPending",
     "Create",
     "GlobalSnapshot",
+    "InFlight",
     "LimitReason",
     "Limits",
     "Lock",
@@ -82,7 +91,6 @@ __all__ = [
     "Reconciler",
     "ReconciliationOrchestrator",
     "ReconciliationState",
-    "Rolling",
     "RunningPrebuild",
     "SharedLimit",
     "TickNotDue",
@@ -98,20 +106,18 @@ __all__ = [
     "find_overlap",
     "fresh_since_sql",
     "has_usable_schedules",
-    "is_divided_among",
     "is_expired_sql",
     "is_past_ttl_sql",
-    "is_replacing",
+    "kept_claimable",
     "next_change",
     "next_turn",
     "order_presets",
-    "other_versions",
     "parse_cron",
     "read_declared",
     "read_global",
     "read_in_flight",
     "read_pools",
-    "read_running",
+    "read_rolling",
     "read_sharers",
     "read_usage",
     "read_versions",
@@ -120,11 +126,13 @@ __all__ = [
     "second_choices",
     "set_preset_status",
     "share_limits",
+    "shared_within",
+    "sharers_among",
     "slow_start_after",
     "slow_start_after_sql",
-    "successors",
     "wants",
     "why_short",
+    "with_other_versions",
 ]
 
 if not TYPE_CHECKING:  # mypy would take every name for defined
@@ -146,7 +154,7 @@ if not TYPE_CHECKING:  # mypy would take every name for defined
             ),
             "rules.contenders": (
                 "contenders",
-                "is_divided_among",
+                "shared_within",
             ),
             "rules.decide": (
                 "decide",
@@ -181,9 +189,6 @@ if not TYPE_CHECKING:  # mypy would take every name for defined
                 "ALONE",
                 "OtherVersions",
                 "PoolVersion",
-                "Rolling",
-                "is_replacing",
-                "other_versions",
             ),
             "rules.schedule": (
                 "desired_at",
@@ -201,6 +206,7 @@ if not TYPE_CHECKING:  # mypy would take every name for defined
             "rules.wants": (
                 "Quantities",
                 "Wanted",
+                "kept_claimable",
                 "wants",
             ),
             "store.backoff": ("slow_start_after_sql",),
@@ -214,15 +220,17 @@ if not TYPE_CHECKING:  # mypy would take every name for defined
                 "is_past_ttl_sql",
             ),
             "store.in_flight": (
+                "InFlight",
                 "read_in_flight",
                 "read_sharers",
                 "read_usage",
+                "sharers_among",
             ),
             "store.other_versions": (
-                "read_running",
+                "read_rolling",
                 "read_versions",
                 "second_choices",
-                "successors",
+                "with_other_versions",
             ),
             "store.snapshots": (
                 "PoolRow",

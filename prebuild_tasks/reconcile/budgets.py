@@ -8,7 +8,7 @@ from datetime import timedelta
 from sqlalchemy import Connection
 
 from prebuild_tasks.config import Settings
-from prebuild_tasks.reconcile.rules.contenders import contenders
+from prebuild_tasks.reconcile.rules.contenders import contenders, shared_within
 from prebuild_tasks.reconcile.rules.limits import Contender, Limits, share_limits
 from prebuild_tasks.reconcile.store.in_flight import in_flight_by, read_in_flight, read_sharers
 from prebuild_tasks.reconcile.store.preset_view import PresetView
@@ -26,20 +26,17 @@ def lock_limits(connection: Connection, view: PresetView, wanted: int, settings:
     if settings.max_builds_in_flight:
         lock_installation(connection)
     in_flight = read_in_flight(connection, view.preset_id, view.organization_id)
-    limits = Limits(
-        in_flight=in_flight.preset,
+    limits = in_flight.limits(
         max_in_flight=view.max_builds_in_flight,
         slow_start=view.slow_start,
-        organization=in_flight.organization,
-        everywhere=in_flight.everywhere,
         max_everywhere=settings.max_builds_in_flight,
     )
     preset_id = str(view.preset_id)
     is_shared = in_flight.organization.is_limited or settings.max_builds_in_flight
     if not is_shared or not limits.grant(preset_id, wanted).number:
         return limits
-    organization_id = None if settings.max_builds_in_flight else view.organization_id
-    sharers = read_sharers(connection, view.now, settings.backoff_lookback, organization_id)
+    scope = shared_within(view.organization_id, settings.max_builds_in_flight)
+    sharers = read_sharers(connection, view.now, settings.backoff_lookback, scope)
     if not sharers:
         return limits
     builds, interval = in_flight_by(connection, m.Build.preset_id), timedelta(seconds=settings.backoff_interval)

@@ -13,7 +13,7 @@ from prebuild_tasks.config import Settings
 from prebuild_tasks.db.engine import Database
 from prebuild_tasks.errors import BusyError
 from prebuild_tasks.faultpoints import step
-from prebuild_tasks.model.records import changed_fields
+from prebuild_tasks.model.records import changed_fields, part_of
 from prebuild_tasks.model.vocabulary import RECONCILER, PresetStatus
 from prebuild_tasks.reconcile.budgets import lock_limits
 from prebuild_tasks.reconcile.port import TurnReport
@@ -22,14 +22,12 @@ from prebuild_tasks.reconcile.rules.limits import assign_slots
 from prebuild_tasks.reconcile.rules.model import GlobalSnapshot
 from prebuild_tasks.reconcile.rules.next_turn import NextTurn, next_turn
 from prebuild_tasks.reconcile.rules.reasons import Reason
-from prebuild_tasks.reconcile.rules.rollout import ALONE, PoolVersion, Rolling
-from prebuild_tasks.reconcile.rules.state import count
+from prebuild_tasks.reconcile.rules.rollout import ALONE, PoolVersion
 from prebuild_tasks.reconcile.rules.wants import Quantities, Wanted, wants
 from prebuild_tasks.reconcile.store import preset_view, snapshots
 from prebuild_tasks.reconcile.store.other_versions import read_other_versions
 from prebuild_tasks.reconcile.store.preset_view import PresetView
 from prebuild_tasks.reconcile.store.write import bump_generation, create_prebuilds, move_slots, set_preset_status
-from prebuild_tasks.schema.conditions import ROLLING
 from prebuild_tasks.schema.history import add_history
 from prebuild_tasks.schema.row_locks import lock_preset
 from prebuild_tasks.schema.rules import is_active
@@ -55,13 +53,12 @@ class PresetResult:
     """The number of turns right before this one that crashed their worker."""
     reason: Reason | None = None
     """Why fewer prebuilds were created than are missing."""
-    follow_up: FollowUp = field(default_factory=FollowUp)
+    follow_up: FollowUp = field(kw_only=True)
     """The builds, and other presets that can proceed now and would otherwise wait for the tick."""
 
     def report(self) -> TurnReport:
         """Return the result without the follow-up."""
-        values = {name: getattr(self, name) for name in self.__slots__ if name not in ("follow_up", "reason")}
-        return TurnReport(**values, reason=self.reason.value if self.reason else "")
+        return replace(part_of(self, TurnReport), reason=self.reason.value if self.reason else "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,14 +72,14 @@ class Look:
     @property
     def result(self) -> PresetResult:
         """Return the result of a turn that writes nothing."""
-        state, is_suspended = self.wanted.state, self.wanted.pool.is_suspended(self.view.now)
+        state, gets_no_turn = self.wanted.state, self.wanted.pool.gets_no_turn(self.view.now)
         return PresetResult(
             str(self.view.ref),
             self.turn.outcome,
             state.desired,
             state.eligible,
             state.starting,
-            lost_turns=0 if is_suspended else self.view.lost_turns,
+            lost_turns=0 if gets_no_turn else self.view.lost_turns,
             reason=self.turn.reason,
             follow_up=FollowUp.of(wake=self.turn.wake),
         )
@@ -106,7 +103,7 @@ def reconcile_preset(database: Database, settings: Settings, preset_id: int) -> 
     with database.read() as connection:
         seen = look(connection, database, settings, preset_id)
     if seen is None:
-        return PresetResult(str(preset_id), "gone")
+        return PresetResult(str(preset_id), "gone", follow_up=FollowUp())
     if not seen.turn.writes:
         return seen.result
     step("turn.looked")
@@ -127,39 +124,23 @@ def look(connection: Connection, database: Database, settings: Settings, preset_
     view = preset_view.read_preset(database, connection, preset_id, settings.backoff_lookback)
     if view is None:
         return None
-    pool = _pool(view, settings)
-    others = ALONE if pool.is_suspended(view.now) else read_other_versions(connection, view)
+    pool = PoolVersion.of_stored(view, timedelta(seconds=settings.backoff_interval), settings.failure_hard_limit)
+    pool = pool.with_rows(view.snapshot.running, view.now)
+    others = ALONE if pool.gets_no_turn(view.now) else read_other_versions(connection, view)
     wanted = wants(pool, others, view.now)
     return Look(view, wanted, next_turn(wanted, None, view.now))
-
-
-def _pool(view: PresetView, settings: Settings) -> PoolVersion:
-    rolling = Rolling(view.max_surge, timedelta(seconds=view.ready_timeout))
-    pool = PoolVersion(
-        preset=view.snapshot.preset,
-        counts=count(view.snapshot, view.now),
-        rolling=rolling if view.replace_strategy == ROLLING else None,
-        failures=view.snapshot.failures,
-        backoff_interval=timedelta(seconds=settings.backoff_interval),
-        failures_in_row=view.failures_in_row,
-        hard_limit=settings.failure_hard_limit,
-        status=view.status,
-        paused=view.paused,
-        rests_until=view.rests_until,
-    )
-    return pool.with_rows(view.snapshot.running, view.now)
 
 
 def _reconcile_locked(connection: Connection, database: Database, settings: Settings, preset_id: int) -> PresetResult:
     # Lock, then count in other statements: counts in the locking statement would be from before the lock.
     if not lock_preset(connection, preset_id):
-        return PresetResult(str(preset_id), "gone")
+        return PresetResult(str(preset_id), "gone", follow_up=FollowUp())
     step("reconcile.after_lock")
     seen = look(connection, database, settings, preset_id)
     step("reconcile.after_reread")
     if seen is None:
-        return PresetResult(str(preset_id), "gone")
-    if seen.wanted.pool.is_suspended(seen.view.now):
+        return PresetResult(str(preset_id), "gone", follow_up=FollowUp())
+    if seen.wanted.pool.gets_no_turn(seen.view.now):
         return seen.result
     if seen.turn.status is not None:
         _set_status(connection, seen.view, seen.turn.status)

@@ -30,12 +30,6 @@ def constant(word: str) -> ColumnElement[Any]:
 
 
 IS_LIVE_PREBUILD = and_(m.Workspace.owner == constant(PREBUILDS_OWNER), m.Workspace.deleted_at.is_(None))
-IS_AWAITED = and_(
-    m.Workspace.owner != constant(PREBUILDS_OWNER),
-    m.Workspace.deleted_at.is_(None),
-    m.Workspace.claimed_at.is_(None),
-)
-"""The workspace is being built for a person who waits for it, and is not handed over yet."""
 IS_START = m.Workspace.transition == constant(Transition.START)
 IS_RUNNING = and_(IS_START, m.Workspace.status == constant(BuildStatus.SUCCEEDED))
 IS_READY = and_(IS_RUNNING, m.Workspace.ready_at.is_not(None))

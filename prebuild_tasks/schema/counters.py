@@ -212,7 +212,12 @@ def _claims(connection: Connection, *conditions: ColumnElement[bool]) -> default
 def _events(connection: Connection, *conditions: ColumnElement[bool]) -> defaultdict[Key, float]:
     history = m.History
     query = (
-        select(m.Template.name, m.Preset.name, history.event, func.count())
+        select(
+            m.Template.name.label("template"),
+            m.Preset.name.label("preset"),
+            history.event,
+            func.count().label("number"),
+        )
         .join(m.Preset, m.Preset.id == history.preset_id)
         .join(*VERSION_OF_PRESET)
         .join(*TEMPLATE_OF_VERSION)
@@ -220,8 +225,8 @@ def _events(connection: Connection, *conditions: ColumnElement[bool]) -> default
         .group_by(m.Template.name, m.Preset.name, history.event)
     )
     tally: defaultdict[Key, float] = defaultdict(float)
-    for template, preset, event, number in connection.execute(query):
-        tally[Key("events", template, preset, event)] += number
+    for row in connection.execute(query):
+        tally[Key("events", row.template, row.preset, row.event)] += row.number
     return tally
 
 

@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime
-from typing import Any
 
-from sqlalchemy import Connection, Row, select
+from sqlalchemy import ColumnElement, Connection, select
 
 from prebuild_tasks.errors import NotFoundError, RefusedError
-from prebuild_tasks.model.names import PoolName, PresetRef, as_id
+from prebuild_tasks.model.names import PoolName, PresetRef, WorkspaceName, as_id
 from prebuild_tasks.model.vocabulary import PREBUILDS_OWNER, Transition
 from prebuild_tasks.remedies import Remedy, RemedyKind
 from prebuild_tasks.schema import tables as m
@@ -37,13 +36,9 @@ _FOUND_COLUMNS = [m.Workspace.__table__.c[field.name] for field in fields(FoundW
 
 def find_workspace(connection: Connection, name: str) -> FoundWorkspace:
     """Find a workspace by id, `owner/name` or name. Raises NotFoundError, or RefusedError if several match."""
-    owner, _, short = name.rpartition("/")
     query = select(*_FOUND_COLUMNS).where(m.Workspace.deleted_at.is_(None)).order_by(m.Workspace.owner, m.Workspace.id)
-    if identity := as_id(name):
-        query = query.where(m.Workspace.id == identity)
-    else:
-        query = query.where(m.Workspace.name == short)
-        query = query.where(m.Workspace.owner == owner) if owner else query
+    identity = as_id(name)
+    query = query.where(m.Workspace.id == identity) if identity else query.where(*is_named(name))
     rows = [FoundWorkspace(**row) for row in connection.execute(query).mappings()]
     if not rows:
         raise NotFoundError(f"there is no workspace {name}", remedy=Remedy(RemedyKind.LIST_WORKSPACES))
@@ -53,6 +48,12 @@ def find_workspace(connection: Connection, name: str) -> FoundWorkspace:
     return rows[0]
 
 
+def is_named(name: str) -> list[ColumnElement[bool]]:
+    """Build the conditions that a workspace is named `owner/name`, or `name` whoever owns it."""
+    wanted = WorkspaceName.parse(name)
+    return [m.Workspace.name == wanted.name, *([m.Workspace.owner == wanted.owner] if wanted.owner else [])]
+
+
 REF_COLUMNS = (
     m.Template.name.label("template_name"),
     m.Preset.name.label("preset_name"),
@@ -60,10 +61,7 @@ REF_COLUMNS = (
     (m.Template.active_version_id == m.TemplateVersion.id).label("is_active"),
 )
 
-
-def ref_of(row: Row[*tuple[Any, ...]]) -> PresetRef:
-    """Return the name of the preset in a row with REF_COLUMNS, and possibly more."""
-    return PresetRef.of(row.template_name, row.preset_name, row.version_name, active=bool(row.is_active))
+"""The columns that `PresetRef.of` takes."""
 
 
 def resolve_preset(connection: Connection, name: str) -> int:
@@ -156,4 +154,7 @@ def read_names(connection: Connection, preset_ids: Sequence[str]) -> dict[str, P
     """Read the names of presets, by preset id."""
     query = select(m.Preset.id, *REF_COLUMNS).join(*VERSION_OF_PRESET).join(*TEMPLATE_OF_VERSION)
     rows = connection.execute(query.where(m.Preset.id.in_([int(identity) for identity in preset_ids])))
-    return {str(row.id): ref_of(row) for row in rows}
+    return {
+        str(row.id): PresetRef.of(row.template_name, row.preset_name, row.version_name, active=row.is_active)
+        for row in rows
+    }

@@ -1,15 +1,15 @@
 """Row locks and advisory locks, in the order in which they may be taken.
 
 A transaction that holds a lock of `ORDER` waits only for locks of the same kind or of a later one. An UPDATE or DELETE
-locks the rows that it changes, like the clauses below. Rows may be locked with `skip_locked` at any time, because that
-never waits.
+locks the rows that it changes, like the clauses below. `skip_locked` may lock rows at any time, because it never waits,
+but the transaction then holds them like others. A rollback to a savepoint releases what was locked since.
 
 Several rows of one table are locked in one of three ways, so that two transactions cannot each wait for the other's:
 
 - in the order of their key: by `in_key_order` or `lock_workspaces`, by a query with ORDER BY, or row by row;
 - in any order under a lock that every other transaction takes that locks several of the same rows: a preset's for its
-  workspaces, the declaration for presets, organizations and what is in `GUARDED`, the mark of the counters for what
-  retention deletes;
+  workspaces, the declaration for presets and organizations, that of `GUARDED` for the tables in it, the mark of the
+  counters for what retention deletes;
 - with `skip_locked`, after which the same transaction may change these rows in any order.
 
 The locks that foreign keys take are not listed: an insert keeps the rows that it refers to from being deleted, and
@@ -37,7 +37,7 @@ ORDER = {
     "presets": "One decision about a pool at a time; more than one preset is locked only under the declaration lock.",
     "organizations": "The pools of one organization count their builds in flight one after the other.",
     "installation": "With a global limit on builds, all pools count the builds in flight one after the other.",
-    "settings": "The mark of the counters is held while counted rows are deleted.",
+    "settings": "The mark of the counters is held while counted rows are deleted, the last tick's while it is counted.",
     "build_logs": "A build's output is deleted before the build.",
     "builds": "A build is ended, canceled, taken or reserved before its workspace is locked.",
     "claim_events": "Events lose their reference to a preset before that is deleted.",
@@ -56,7 +56,11 @@ GUARDED = {
     "preset_schedules": "declaration",
     "totals": "settings",
 }
-"""Tables whose rows are changed only under the named lock, and therefore in any order."""
+"""Tables whose rows are changed only under the named lock, and therefore in any order.
+
+For `totals` it is one of two rows of the settings: the last tick's for the totals of the tick's duration, the mark of
+the counters for all others.
+"""
 LAST = frozenset({"history", "lost_turns", "probes", "strays", "unanswered_lists", "workers"})
 """Tables whose rows are locked only by transactions that wait for no lock of `ORDER` afterwards."""
 

@@ -16,11 +16,11 @@ from prebuild_tasks.errors import BusyError
 from prebuild_tasks.fleet import BUILDS_ROLE, has_live_builds_process
 from prebuild_tasks.model.vocabulary import RECONCILER, BuildStatus, Transition
 from prebuild_tasks.schema import tables as m
-from prebuild_tasks.schema.conditions import IS_AWAITED, IS_LIVE_PREBUILD, IS_RUNNING, IS_START
+from prebuild_tasks.schema.conditions import IS_LIVE_PREBUILD, IS_RUNNING, IS_START
 from prebuild_tasks.schema.history import add_history
 from prebuild_tasks.schema.row_locks import lock_preset, skip_locked
 from prebuild_tasks.upkeep.rules import lost_hosts
-from prebuild_tasks.workspaces import FollowUp, NewBuild, cancel_starts, choose_for_deletion
+from prebuild_tasks.workspaces import FollowUp, NewBuild, cancel_starts, choose_for_deletion, is_awaited_sql
 
 log = structlog.get_logger(__name__)
 
@@ -35,7 +35,7 @@ def read_lost_hosts(connection: Connection, settings: Settings, now: datetime) -
     """
     before = now - timedelta(seconds=settings.host_lost)
     prebuilds = select(m.Workspace.host).where(IS_LIVE_PREBUILD, IS_START, m.Workspace.host != "")
-    awaited = _untaken_starts(m.Workspace.host).where(IS_AWAITED, m.Workspace.host != "")
+    awaited = _untaken_starts(m.Workspace.host).where(is_awaited_sql(), m.Workspace.host != "")
     holding = connection.execute(prebuilds.union(awaited)).scalars()
     seen = (
         select(m.Worker.host, func.max(m.Worker.seen_at).label("at"))
@@ -64,7 +64,7 @@ def give_up_lost(database: Database, settings: Settings) -> FollowUp:
             is_on_lost_host,
             m.Workspace.status.in_((BuildStatus.SUCCEEDED, BuildStatus.PENDING)),
         )
-        awaited = _untaken_starts(m.Workspace.preset_id).where(IS_AWAITED, is_on_lost_host)
+        awaited = _untaken_starts(m.Workspace.preset_id).where(is_awaited_sql(), is_on_lost_host)
         preset_ids = sorted(connection.execute(prebuilds.union(awaited)).scalars()) if hosts else []
     for preset_id in preset_ids:
         try:
@@ -83,7 +83,7 @@ def _give_up(connection: Connection, preset_id: int, hosts: Sequence[str], now: 
     silent = f"not heard of: {', '.join(hosts)}"
     ready = list(connection.execute(select(m.Workspace.id).where(*affected, IS_LIVE_PREBUILD, IS_RUNNING)).scalars())
     builds = choose_for_deletion(connection, ready, reason=REASON, initiator=RECONCILER, now=now)
-    for whose, before, event in ((IS_LIVE_PREBUILD, ready, REASON), (IS_AWAITED, [], "start_canceled")):
+    for whose, before, event in ((IS_LIVE_PREBUILD, ready, REASON), (is_awaited_sql(), [], "start_canceled")):
         query = _untaken_starts(m.Build.id, m.Build.workspace_id).where(*affected, whose)
         starts = connection.execute(skip_locked(query, of=m.Build)).all()
         ids = [row.id for row in starts]

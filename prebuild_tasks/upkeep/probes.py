@@ -16,12 +16,13 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import structlog
-from sqlalchemy import ColumnElement, Connection, Insert, Row, Update, and_, func, or_, select, update
+from sqlalchemy import ColumnElement, Connection, Insert, Update, and_, func, or_, select, update
 
 from prebuild_tasks.builds import StoredSpec, masked, read_specs, resolve_parameters, workspace_spec
 from prebuild_tasks.clock import monotonic
 from prebuild_tasks.config import Settings
 from prebuild_tasks.db.engine import Database
+from prebuild_tasks.db.rows import values_by_name
 from prebuild_tasks.db.types import conflict_insert
 from prebuild_tasks.errors import PrebuildError
 from prebuild_tasks.fleet import live_hosts
@@ -42,7 +43,7 @@ BATCH = 64
 PROBE_RUNS = 4
 """Runs per `probe_interval`."""
 SOONER = 4
-"""A prebuild that did not pass its probe is probed again this many times as early."""
+"""After a probe that was not passed, the time until the next one is divided by this."""
 _MESSAGE_MAX = 2000
 
 
@@ -74,7 +75,7 @@ def probe_prebuilds(database: Database, settings: Settings, provisioners: Provis
 
     With `""` as `host`, these are the prebuilds that any host can reach.
     """
-    result = HealthResult()
+    result = HealthResult(follow_up=FollowUp())
     started = monotonic()
     with ThreadPoolExecutor(AT_ONCE, thread_name_prefix="probe") as pool:
         # Until nothing is due, or it is time for the next run: a large fleet takes many batches.
@@ -94,7 +95,7 @@ def probe_now(
     database: Database, settings: Settings, provisioners: Provisioners, due: Sequence[Due], *, seconds: float
 ) -> HealthResult:
     """Probe these prebuilds at once, for about as many seconds, and replace lost ones."""
-    result = HealthResult()
+    result = HealthResult(follow_up=FollowUp())
     started = monotonic()
     with ThreadPoolExecutor(AT_ONCE, thread_name_prefix="probe") as pool:
         for start in range(0, len(due), AT_ONCE):
@@ -116,14 +117,14 @@ def _probe_all(
 ) -> HealthResult:
     """Probe prebuilds, each with its specification by workspace id, and replace lost ones."""
     due, specs = taken
-    result = HealthResult()
+    result = HealthResult(follow_up=FollowUp())
     probes = list(pool.map(lambda item: ask_provisioner(provisioners, specs.get(item.workspace_id)), due))
     with database.read() as connection:
         now = database.now(connection)
     for item, probe in zip(due, probes, strict=True):
         spec = specs.get(item.workspace_id)
         if spec is None or probe is None:
-            result |= HealthResult(probed=1 if spec else 0)
+            result |= HealthResult(probed=1 if spec else 0, follow_up=FollowUp())
         else:
             doubts = item.doubts.after(probe, now, failures_max=settings.probe_failures, grace=_grace(settings))
             result |= _evaluate(database, settings, spec, item, (probe, doubts))
@@ -146,8 +147,9 @@ def take_due(connection: Connection, settings: Settings, host: str, now: datetim
         .order_by(func.coalesce(m.ProbeState.next_at, m.Workspace.ready_at), m.Workspace.id)
         .limit(BATCH)
     ).all()
+    doubts = [Doubts(*values) for values in values_by_name(rows, DOUBT_NAMES)]
     taken = []
-    for row in sorted(rows, key=lambda row: row.id):  # rows are locked in the order of their key
+    for row, known in sorted(zip(rows, doubts, strict=True), key=lambda pair: pair[0].id):  # locked in this order
         values = {"workspace_id": row.id, "next_at": next_probe(settings, now), "failures": 0, "message": ""}
         if row.next_at is None:
             statement: Insert | Update = (
@@ -160,18 +162,18 @@ def take_due(connection: Connection, settings: Settings, host: str, now: datetim
                 .values(next_at=values["next_at"])
             )
         if connection.execute(statement.returning(m.ProbeState.workspace_id)).first() is not None:
-            taken.append(Due(row.id, doubts_of(row)))
+            taken.append(Due(row.id, known))
     return taken
 
 
-DOUBTS = tuple(getattr(m.ProbeState, item.name) for item in fields(Doubts))
-"""The columns of the probes that `doubts_of` reads."""
-
-
-def doubts_of(row: Row[*tuple[Any, ...]]) -> Doubts:
-    """Make Doubts from a row with the columns of `DOUBTS`, all of which are NULL if the prebuild was never probed."""
-    values = {item.name: getattr(row, item.name) for item in fields(Doubts)}
-    return Doubts(**{name: value for name, value in values.items() if value is not None})
+DOUBT_NAMES = tuple(item.name for item in fields(Doubts))
+DOUBTS: tuple[ColumnElement[Any], ...] = tuple(
+    func.coalesce(getattr(m.ProbeState, item.name), item.default).label(item.name)
+    if item.default is not None
+    else getattr(m.ProbeState, item.name)
+    for item in fields(Doubts)
+)
+"""The columns of the probes for the fields of `Doubts`, outer-joined: a prebuild that was never probed has no row."""
 
 
 def next_probe(settings: Settings, now: datetime, sooner: int = 1) -> datetime:
@@ -214,9 +216,9 @@ def _evaluate(
     if doubts != replace(item.doubts, message=doubts.message):
         store_doubts(database, settings, item.workspace_id, doubts)
     if probe.unknown:
-        return HealthResult(probed=1, unknown=1)
+        return HealthResult(probed=1, unknown=1, follow_up=FollowUp())
     if probe.ready:
-        return HealthResult(probed=1)
+        return HealthResult(probed=1, follow_up=FollowUp())
     follow_up = replace_lost(database, settings, spec.preset_id) if doubts.condemned_at else FollowUp()
     return HealthResult(probed=1, failing=1, replaced=len(follow_up.builds), follow_up=follow_up)
 

@@ -81,7 +81,7 @@ def _require_silent(connection: Connection, settings: Settings, host: str, now: 
         )
     silent = [known for known in known_hosts(connection) if known not in live]
     if host not in silent:
-        hint = f"silent hosts: {', '.join(silent[:10])}" if silent else "no host is silent"
+        hint = f"name a silent host: {', '.join(silent[:10])}" if silent else "check its name; no host is silent"
         raise NotFoundError(f"there is no host {host}", hint=hint)
 
 

@@ -82,7 +82,7 @@ def sweep(database: Database, settings: Settings, waiting: Callable[[str], int |
     result |= SweepResult(replaced=len(replaced.builds), follow_up=replaced)
     given_up = give_up_lost(database, settings)
     result |= SweepResult(given_up=len(given_up.builds), follow_up=given_up)
-    result |= SweepResult(pruned=prune_if_due(database, settings))
+    result |= SweepResult(pruned=prune_if_due(database, settings), follow_up=FollowUp())
     if (report := result.report()) != SweepReport():
         log.info("swept", **changed_fields(report))
     return result
@@ -97,7 +97,7 @@ def take_back_lost(database: Database, settings: Settings, runner_prefix: str = 
     with database.read() as connection:
         before = database.now(connection) - timedelta(seconds=settings.heartbeat_timeout)
         lost = lost_builds(connection, before, runner_prefix)
-    result = SweepResult()
+    result = SweepResult(follow_up=FollowUp())
     for row in lost:
         with database.write() as connection:
             taken = _take_back(connection, settings, row, database.now(connection))
@@ -112,7 +112,7 @@ def _take_back(connection: Connection, settings: Settings, row: LostBuild, now: 
         record_failure(connection, row.preset_id, row.created_at, error)
     if not take_back(connection, row, status, now, error, "canceled" if canceling else _LOST_CODE):
         connection.rollback()
-        return SweepResult()
+        return SweepResult(follow_up=FollowUp())
     log.warning("build_lost", build=str(row.id), attempt=row.attempt, runner=row.runner, now=status.value)
     if status is BuildStatus.PENDING:
         again = NewBuild(row.id, row.host, work_of(row.transition, row.reason, row.name))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from prebuild_tasks.model.records import part_of
+from prebuild_tasks.model.records import combined, part_of
 from prebuild_tasks.workspaces import FollowUp
 
 
@@ -20,6 +20,10 @@ class Pruned:
     presets: int = 0
     recipes: int = 0
     """Versions and templates that were deleted."""
+
+    def __or__(self, other: Pruned) -> Pruned:
+        """Add two up."""
+        return combined(self, other)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,26 +50,13 @@ class SweepReport:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SweepResult(SweepReport):
-    """The outcome of a sweep or of a part of it, and what it leaves to do. `|` combines two."""
+    """The outcome of a sweep or of a part of it, and what it leaves to do. `|` adds two outcomes."""
 
-    follow_up: FollowUp = field(default_factory=FollowUp)
+    follow_up: FollowUp = field(kw_only=True)
 
     def __or__(self, other: SweepResult) -> SweepResult:
-        """Add up the counts and join the follow-ups.
-
-        `pruned` is not added: the later report that is not empty is kept.
-        """
-        return SweepResult(
-            retaken=self.retaken + other.retaken,
-            ended=self.ended + other.ended,
-            republished=self.republished + other.republished,
-            retried=self.retried + other.retried,
-            cleaned=self.cleaned + other.cleaned,
-            replaced=self.replaced + other.replaced,
-            given_up=self.given_up + other.given_up,
-            pruned=other.pruned if other.pruned != Pruned() else self.pruned,
-            follow_up=self.follow_up | other.follow_up,
-        )
+        """Add two results up."""
+        return combined(self, other)
 
     def report(self) -> SweepReport:
         """Return the outcome without the follow-up."""
@@ -99,23 +90,12 @@ class StrayReport:
 class StrayResult(StrayReport):
     """The outcome of a sweep of resources or of a part of it, and what it leaves to do. `|` adds two outcomes."""
 
-    follow_up: FollowUp = field(default_factory=FollowUp)
+    follow_up: FollowUp = field(kw_only=True)
     """Deletions of vanished prebuilds, and turns of the pools that lost prebuilds."""
 
     def __or__(self, other: StrayResult) -> StrayResult:
         """Add two results up."""
-        return StrayResult(
-            resources=self.resources + other.resources,
-            unknown=self.unknown + other.unknown,
-            claimed=self.claimed + other.claimed,
-            waiting=self.waiting + other.waiting,
-            destroyed=self.destroyed + other.destroyed,
-            forgotten=self.forgotten + other.forgotten,
-            problems=self.problems + other.problems,
-            missing=self.missing + other.missing,
-            vanished=self.vanished + other.vanished,
-            follow_up=self.follow_up | other.follow_up,
-        )
+        return combined(self, other)
 
     def report(self) -> StrayReport:
         """Return the outcome without the follow-up."""
@@ -137,18 +117,12 @@ class ProbeReport:
 class HealthResult(ProbeReport):
     """The outcome of a run of probes or of a part of it, and what it leaves to do. `|` adds two outcomes."""
 
-    follow_up: FollowUp = field(default_factory=FollowUp)
+    follow_up: FollowUp = field(kw_only=True)
     """Deletions of the replaced prebuilds, and turns of their pools."""
 
     def __or__(self, other: HealthResult) -> HealthResult:
         """Add two results up."""
-        return HealthResult(
-            self.probed + other.probed,
-            self.failing + other.failing,
-            self.unknown + other.unknown,
-            self.replaced + other.replaced,
-            self.follow_up | other.follow_up,
-        )
+        return combined(self, other)
 
     def report(self) -> ProbeReport:
         """Return the outcome without the follow-up."""

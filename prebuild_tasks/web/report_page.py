@@ -119,13 +119,13 @@ def _idle(report: Report) -> _Plot:
         return (pool.figures.idle_cost or 0.0) if by_cost else pool.figures.idle_hours
 
     pools = sorted(report.pools, key=lambda pool: (-amount(pool), pool.name))
-    bars = [(pool.name, amount(pool), _idle_words(pool.figures, by_cost=by_cost)) for pool in pools[:_BARS]]
+    bars = [(pool.name, amount(pool), _idle_text(pool.figures, by_cost=by_cost)) for pool in pools[:_BARS]]
     what = "Idle cost" if by_cost else "Idle hours"
     rest = f", the {_BARS} largest" if len(pools) > _BARS else ""
     return _Plot(f"{what} per pool{rest}", bar_chart(bars, f"{what} per pool"))
 
 
-def _idle_words(figures: Figures, *, by_cost: bool) -> str:
+def _idle_text(figures: Figures, *, by_cost: bool) -> str:
     hours = f"{figures.idle_hours:,.1f} h"
     if not by_cost:
         return hours

@@ -11,6 +11,7 @@ from typing import IO
 import click
 from kombu import Exchange, Queue
 
+from prebuild_tasks.cli.remedy_commands import next_step_of
 from prebuild_tasks.config import Settings, load_settings
 from prebuild_tasks.errors import InputError, PrebuildError
 from prebuild_tasks.messaging import (
@@ -29,7 +30,6 @@ from prebuild_tasks.messaging import (
     broker_url,
 )
 from prebuild_tasks.model.terminal import escaped
-from prebuild_tasks.remedy_commands import next_step_of
 
 HARD_LIMIT = 45
 SOFT_LIMIT = 40

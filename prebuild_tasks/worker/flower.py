@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 COMMAND = "flower"
 _USAGE = InputError.exit_code
+_PREFIX = "FLOWER_"
+"""Prefix of the environment variables that Flower reads."""
 _CONFIGURATION_FILE = "flowerconfig.py"
 """The file that Flower reads, if it exists, without the option --conf."""
 
@@ -105,8 +107,10 @@ def _options(arguments: Sequence[str], environ: Mapping[str, str]) -> OptionPars
     options.define("address", default="")
     options.define("port", default=5555)
     options.define("unix_socket", default="")
-    known = {name: f"FLOWER_{name.upper()}" for name in options if name != "help"}
-    from_environment = [f"--{name}={environ[variable]}" for name, variable in known.items() if variable in environ]
+    known = {name for name in options if name != "help"}
+    # As Flower reads them, in upper or lower case: of FLOWER_CONF and FLOWER_conf, the later in the environment wins.
+    variables = [variable for variable in environ if variable.startswith(_PREFIX) and _option_of(variable) in known]
+    from_environment = [f"--{_option_of(variable)}={environ[variable]}" for variable in variables]
     own = [argument for argument in arguments if _name(argument) in known]
     try:
         options.parse_command_line([COMMAND, *from_environment, *own], final=False)
@@ -121,6 +125,11 @@ def _options(arguments: Sequence[str], environ: Mapping[str, str]) -> OptionPars
         _exit(f"Flower cannot read its configuration file {options.conf}: {error}", "correct it, or name another")
     options.parse_command_line([COMMAND, *own], final=False)
     return options
+
+
+def _option_of(variable: str) -> str:
+    """Return the name of the option that an environment variable sets."""
+    return variable.removeprefix(_PREFIX).lower()
 
 
 def _name(argument: str) -> str:

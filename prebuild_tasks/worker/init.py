@@ -13,12 +13,11 @@ from pathlib import Path, PurePath
 
 import structlog
 
+from prebuild_tasks.remedies import Remedy, RemedyKind
+
 log = structlog.get_logger(__name__)
 
-ADVICE = (
-    "start the container with an init: the image's own entry point, `docker run --init`, or `shareProcessNamespace: "
-    "true` in a pod"
-)
+_REMEDY = Remedy(RemedyKind.START_WITH_INIT)
 
 
 def warn_without_init() -> None:
@@ -27,7 +26,7 @@ def warn_without_init() -> None:
     with suppress(OSError):
         command = Path("/proc/1/cmdline").read_text(errors="replace").split("\0")
     if lacks_init(os.getpid(), command):
-        log.warning("no_init", problem="ended processes of workspaces stay behind as zombies", next=ADVICE)
+        log.warning("no_init", problem="ended processes of workspaces stay behind as zombies", next=str(_REMEDY))
 
 
 def lacks_init(pid: int, command: Sequence[str]) -> bool:

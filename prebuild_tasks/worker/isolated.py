@@ -13,6 +13,7 @@ from collections.abc import Sequence
 
 from prebuild_tasks.bootstrap import runtime
 from prebuild_tasks.builds import BuildRunner
+from prebuild_tasks.errors import InputError
 from prebuild_tasks.logs import configure_logging
 from prebuild_tasks.workspaces import send
 
@@ -37,7 +38,13 @@ def main(build_id: str, name: str, started: str) -> None:
 
 
 def run_as_command(arguments: Sequence[str]) -> None:
-    """Run as a command, and ignore Ctrl-C, because the parent lets running builds finish."""
+    """Run as a command, and ignore Ctrl-C, because the parent lets running builds finish.
+
+    Raises SystemExit unless there are three arguments.
+    """
+    if len(arguments) != 3:
+        sys.stderr.write("a worker starts this process itself, with the arguments BUILD RUNNER FD\n")
+        raise SystemExit(InputError.exit_code)
     # Not SIG_IGN, which all processes of the build would inherit.
     signal.signal(signal.SIGINT, lambda *_: None)
     main(*arguments)

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from prebuild_tasks.workspaces.store import (
         handed_over_sql,
         has_hook_sql,
+        is_awaited_sql,
         is_pool_start_sql,
         workspace_state_sql,
     )
@@ -57,6 +58,7 @@ __all__ = [
     "has_hook",
     "has_hook_sql",
     "insert_builds",
+    "is_awaited_sql",
     "is_pool_start",
     "is_pool_start_sql",
     "is_usable",
@@ -106,6 +108,7 @@ if not TYPE_CHECKING:  # mypy would take every name for defined
             "store": (
                 "handed_over_sql",
                 "has_hook_sql",
+                "is_awaited_sql",
                 "is_pool_start_sql",
                 "workspace_state_sql",
             ),

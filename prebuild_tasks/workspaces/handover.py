@@ -6,11 +6,12 @@ from datetime import datetime
 
 from sqlalchemy import Connection, select, update
 
-from prebuild_tasks.model.vocabulary import CLAIM_REASON, PREBUILDS_OWNER, BuildPriority, Transition
+from prebuild_tasks.model.vocabulary import CLAIM_REASON, BuildPriority, Transition
 from prebuild_tasks.schema import tables as m
 from prebuild_tasks.schema.history import add_history
-from prebuild_tasks.workspaces.new_builds import ORIGIN_COLUMNS, BuildOrigin, NewBuild, insert_builds
-from prebuild_tasks.workspaces.rules import WAIT_REASON, handed_over, has_hook
+from prebuild_tasks.workspaces.new_builds import BuildOrigin, NewBuild, insert_builds, update_workspaces
+from prebuild_tasks.workspaces.rules import WAIT_REASON, handed_over, has_hook, is_awaited
+from prebuild_tasks.workspaces.store import is_awaited_sql
 
 
 def claim_build(connection: Connection, workspace: BuildOrigin, *, now: datetime, owner: str) -> list[NewBuild]:
@@ -27,11 +28,10 @@ def claim_build(connection: Connection, workspace: BuildOrigin, *, now: datetime
 
 
 def awaiting_owner(connection: Connection, workspace_id: str) -> str:
-    """Return the person for whom a workspace is being built; empty if it is the pool's, or claimed."""
-    row = connection.execute(
-        select(m.Workspace.owner, m.Workspace.claimed_at).where(m.Workspace.id == workspace_id)
-    ).one()
-    return row.owner if row.owner != PREBUILDS_OWNER and row.claimed_at is None else ""
+    """Return the person for whom a workspace is being built; empty if it is the pool's, claimed or deleted."""
+    query = select(m.Workspace.owner, m.Workspace.claimed_at, m.Workspace.deleted_at)
+    row = connection.execute(query.where(m.Workspace.id == workspace_id)).one()
+    return row.owner if is_awaited(row.owner, row.claimed_at, row.deleted_at) else ""
 
 
 def hand_over(connection: Connection, workspace_id: str, *, now: datetime) -> list[NewBuild]:
@@ -49,18 +49,18 @@ def hand_over(connection: Connection, workspace_id: str, *, now: datetime) -> li
         .join(m.Workspace, m.Workspace.preset_id == m.Preset.id)
         .where(m.Workspace.id == workspace_id)
     ).one()
-    rows = connection.execute(
+    origins = update_workspaces(
+        connection,
         update(m.Workspace)
-        .where(m.Workspace.id == workspace_id, m.Workspace.owner == owner, m.Workspace.claimed_at.is_(None))
+        .where(m.Workspace.id == workspace_id, m.Workspace.owner == owner, is_awaited_sql())
         .values(
             **handed_over(now, recipe.claimed_ttl_s, hook=has_hook(recipe.config)),
             build_number=m.Workspace.build_number + 1,
-        )
-        .returning(*ORIGIN_COLUMNS)
-    ).all()
-    if not rows:
+        ),
+    )
+    if not origins:
         return []
-    [origin] = BuildOrigin.of(rows)
+    [origin] = origins
     add_history(
         connection, "claimed", now=now, actor=owner, workspace_ids=[workspace_id], preset_id=recipe.id,
         reason=WAIT_REASON,

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Collection, Iterable
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
-from sqlalchemy import Connection, Row, insert
+from sqlalchemy import Connection, Update, insert
 
 from prebuild_tasks.model.vocabulary import BuildPriority, BuildStatus, Transition
 from prebuild_tasks.schema import tables as m
@@ -42,21 +41,24 @@ class BuildOrigin:
     host: str = ""
     """The machine that the workspace is bound to; empty: none."""
 
-    @classmethod
-    def of(cls, rows: Iterable[Row[*tuple[Any, ...]]]) -> list[BuildOrigin]:
-        """Make one of each row with ORIGIN_COLUMNS, and possibly more."""
-        return [cls(row.id, row.build_number, row.organization_id, row.preset_id, row.name, row.host) for row in rows]
 
-
-ORIGIN_COLUMNS = (
-    m.Workspace.id,
-    m.Workspace.build_number,
-    m.Workspace.organization_id,
-    m.Workspace.preset_id,
-    m.Workspace.name,
-    m.Workspace.host,
-)
-"""The columns of a BuildOrigin, by the names of its fields."""
+def update_workspaces(connection: Connection, change: Update) -> list[BuildOrigin]:
+    """Execute an update of workspaces, and return what the next builds of those that it changed inherit."""
+    w = m.Workspace
+    rows = connection.execute(
+        change.returning(w.id, w.build_number, w.organization_id, w.preset_id, w.name, w.host)
+    ).all()
+    return [
+        BuildOrigin(
+            id=row.id,
+            build_number=row.build_number,
+            organization_id=row.organization_id,
+            preset_id=row.preset_id,
+            name=row.name,
+            host=row.host,
+        )
+        for row in rows
+    ]
 
 
 def insert_builds(  # every argument after the workspaces is a column of the builds

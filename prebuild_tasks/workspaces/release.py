@@ -75,9 +75,10 @@ def _end_open_build(
         m.Build.workspace_id == row.id, m.Build.status.not_in(FINAL_STATUSES)
     )
     build = connection.execute(for_no_key_update(query)).one_or_none()
-    owner = connection.execute(select(m.Workspace.owner).where(m.Workspace.id == row.id)).scalar_one()
-    if owner != row.owner:
-        raise RefusedError(f"{row.name} was just claimed by {owner}", hint="to delete it anyway, delete theirs")
+    now_called = connection.execute(select(m.Workspace.owner, m.Workspace.name).where(m.Workspace.id == row.id)).one()
+    if (owner := now_called.owner) != row.owner:
+        hint = f"delete {owner}/{now_called.name} to delete it anyway"
+        raise RefusedError(f"{row.name} was just claimed by {owner}", hint=hint)
     if build is None:
         # The build ended after the workspace was read, so the workspace can be deleted now.
         builds = transitions.delete_workspaces(

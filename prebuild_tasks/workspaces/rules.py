@@ -13,6 +13,11 @@ MARK_REASON = "claimed"
 """The reason of a claimed workspace whose recipe has no hook: only the claim marker is missing, which nobody awaits."""
 
 
+def is_awaited(owner: str, claimed_at: datetime | None, deleted_at: datetime | None) -> bool:
+    """Return whether a workspace is being built for a person who waits for it, and is not handed over yet."""
+    return owner != PREBUILDS_OWNER and claimed_at is None and deleted_at is None
+
+
 def is_usable(status: BuildStatus, reason: str) -> bool:
     """Return whether the owner of a claimed workspace can use it: it is personalised, or there is no hook to run."""
     return status is BuildStatus.SUCCEEDED or reason == MARK_REASON

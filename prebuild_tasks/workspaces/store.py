@@ -16,6 +16,15 @@ _FALSE_VALUES = [literal_column(f"'{value}'::jsonb", JSONB()) for value in ("nul
 """The JSON values that are false in Python."""
 
 
+def is_awaited_sql() -> ColumnElement[bool]:
+    """Build the condition of `is_awaited`."""
+    return and_(
+        m.Workspace.owner != constant(PREBUILDS_OWNER),
+        m.Workspace.deleted_at.is_(None),
+        m.Workspace.claimed_at.is_(None),
+    )
+
+
 def is_usable_sql() -> ColumnElement[bool]:
     """Build the condition of `is_usable`."""
     return or_(m.Workspace.status == constant(BuildStatus.SUCCEEDED), m.Workspace.reason == constant(MARK_REASON))

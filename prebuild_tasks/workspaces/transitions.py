@@ -24,7 +24,7 @@ from prebuild_tasks.model.vocabulary import (
 from prebuild_tasks.schema import tables as m
 from prebuild_tasks.schema.conditions import IS_LIVE_PREBUILD, IS_RUNNING
 from prebuild_tasks.schema.row_locks import skip_locked
-from prebuild_tasks.workspaces.new_builds import ORIGIN_COLUMNS, BuildOrigin, NewBuild, insert_builds
+from prebuild_tasks.workspaces.new_builds import NewBuild, insert_builds, update_workspaces
 
 
 def choose_for_deletion(
@@ -33,15 +33,13 @@ def choose_for_deletion(
     """Begin deleting running prebuilds, except those that were claimed or chosen in the meantime."""
     if not workspace_ids:
         return []
-    chosen = connection.execute(
+    chosen = update_workspaces(
+        connection,
         update(m.Workspace)
         .where(m.Workspace.id.in_(sorted(workspace_ids)), IS_LIVE_PREBUILD, IS_RUNNING)
-        .values(_next_build(Transition.DELETE, reason))
-        .returning(*ORIGIN_COLUMNS)
-    ).all()
-    return insert_builds(
-        connection, BuildOrigin.of(chosen), transition=Transition.DELETE, reason=reason, initiator=initiator, now=now
+        .values(_next_build(Transition.DELETE, reason)),
     )
+    return insert_builds(connection, chosen, transition=Transition.DELETE, reason=reason, initiator=initiator, now=now)
 
 
 def cancel_pending(
@@ -151,7 +149,8 @@ def delete_workspaces(  # every argument after the workspaces is a column of the
     """
     if not workspace_ids:
         return []
-    chosen = connection.execute(
+    chosen = update_workspaces(
+        connection,
         update(m.Workspace)
         .where(
             m.Workspace.id.in_(sorted(workspace_ids)),
@@ -160,12 +159,11 @@ def delete_workspaces(  # every argument after the workspaces is a column of the
             m.Workspace.status.in_(FINAL_STATUSES),
             *only,
         )
-        .values(_next_build(Transition.DELETE, reason))
-        .returning(*ORIGIN_COLUMNS)
-    ).all()
+        .values(_next_build(Transition.DELETE, reason)),
+    )
     return insert_builds(
         connection,
-        BuildOrigin.of(chosen),
+        chosen,
         transition=Transition.DELETE,
         reason=reason,
         initiator=initiator,
@@ -187,19 +185,19 @@ def repeat_failed(
     connection: Connection, failed: FailedBuild, *, reason: str, initiator: str, now: datetime, priority: int
 ) -> list[NewBuild]:
     """Begin a workspace's latest build again, if that is still the one that failed."""
-    chosen = connection.execute(
+    chosen = update_workspaces(
+        connection,
         update(m.Workspace)
         .where(
             m.Workspace.id == failed.workspace_id,
             m.Workspace.build_number == failed.number,
             m.Workspace.status == BuildStatus.FAILED,
         )
-        .values(status=BuildStatus.PENDING, build_number=m.Workspace.build_number + 1)
-        .returning(*ORIGIN_COLUMNS)
-    ).all()
+        .values(status=BuildStatus.PENDING, build_number=m.Workspace.build_number + 1),
+    )
     return insert_builds(
         connection,
-        BuildOrigin.of(chosen),
+        chosen,
         transition=failed.transition,
         reason=reason,
         initiator=initiator,

@@ -43,7 +43,7 @@ def test_a_start_makes_the_workspace_ready(database: Database, settings: Setting
     assert audit(database, settings, Provisioners(settings)) == []
 
 
-def test_a_token_without_work_is_no_error(database: Database, settings: Settings, runner: BuildRunner) -> None:
+def test_a_token_without_work_is_not_an_error(database: Database, settings: Settings, runner: BuildRunner) -> None:
     assert runner.run("00000000-0000-4000-8000-000000000000").outcome == "idle"
     declare(database, settings, 1)
     turn(database, settings)

@@ -9,16 +9,17 @@ from sqlalchemy import select, update
 
 from prebuild_tasks.builds import store
 from prebuild_tasks.claims.take import claim
-from prebuild_tasks.claims.types import BeingBuilt, ClaimRequest
+from prebuild_tasks.claims.types import BeingBuilt, Claimed, ClaimRequest
+from prebuild_tasks.cli.remedy_commands import next_step_of
 from prebuild_tasks.config import Settings
 from prebuild_tasks.db.engine import Database
 from prebuild_tasks.errors import BeingBuiltError, ClaimMissError, RefusedError, RequestEndedError
 from prebuild_tasks.insight.invariants import audit
 from prebuild_tasks.model.vocabulary import BuildPriority, BuildStatus, ClaimState, PresetStatus, Transition
 from prebuild_tasks.pools.operations import pause
-from prebuild_tasks.remedy_commands import next_step_of
 from prebuild_tasks.schema import tables as m
 from prebuild_tasks.upkeep.sweep import take_back_lost
+from prebuild_tasks.workspaces.outbox import FollowUp
 from prebuild_tasks.workspaces.release import end_workspace
 from tests.support.builders import PRESET, declare, fill, finish_builds, preset_id, turn, workspaces
 
@@ -48,17 +49,22 @@ def test_where_nothing_is_under_way_one_is_begun(database: Database, settings: S
     request = wanted()
     begun = begin(database, request)
     assert len(begun.follow_up.builds) == 1
+    turn_of_the_pool = {preset_id(database): PRESET}
+    assert begun.follow_up.wake == turn_of_the_pool
     with database.read() as connection:
         build = connection.execute(select(m.Build)).one()
     assert (build.priority, build.initiator) == (BuildPriority.PERSON_WAITS, "ada")
     again = begin(database, request)
     assert again.reserved.name == begun.reserved.name
+    assert again.follow_up.wake == turn_of_the_pool, "the first message may be lost"
     assert len(mine(database)) == 1, "asking again begins nothing"
     finish_builds(database)
     answer = claim(database, request).answer
     assert (answer.workspace, answer.owner, answer.state) == (begun.reserved.name, "ada", ClaimState.USABLE)
     assert events(database) == [(False, "not_desired")], "it missed once, however often it asked"
-    assert claim(database, request).answer == answer
+    repeated = claim(database, request)
+    assert isinstance(repeated, Claimed)
+    assert (repeated.answer, repeated.follow_up.wake) == (answer, turn_of_the_pool)
     assert audit(database, settings) == []
 
 
@@ -69,7 +75,7 @@ def test_the_pools_start_that_is_furthest_on_is_theirs(database: Database, setti
         running = connection.execute(select(m.Build.id).order_by(m.Build.id.desc()).limit(1)).scalar_one()
         assert store.take(connection, running, "runner", "", database.now(connection))
     begun = begin(database, wanted())
-    assert begun.follow_up.builds == ()
+    assert begun.follow_up == FollowUp(wake={preset_id(database): PRESET}), "the pool has one fewer"
     with database.read() as connection:
         build = connection.execute(select(m.Build).where(m.Build.id == running)).one()
     assert (build.priority, build.status) == (BuildPriority.PERSON_WAITS, BuildStatus.RUNNING)
@@ -148,6 +154,15 @@ def test_the_global_limit_holds_too(database: Database, settings: Settings) -> N
     with pytest.raises(ClaimMissError) as miss:
         claim(database, wanted("bob"), max_builds_in_flight=1)
     assert not isinstance(miss.value, BeingBuiltError)
+
+
+def test_slow_start_does_not_hold_for_people(database: Database, settings: Settings) -> None:
+    declare(database, settings, 0)
+    with database.write() as connection:
+        connection.execute(update(m.Preset).values(slow_start=1))
+    begin(database, wanted("ada"))
+    begin(database, wanted("bob"))
+    assert len(mine(database)) == len(mine(database, "bob")) == 1
 
 
 def test_while_paused_nothing_is_begun_but_a_start_under_way_can_be_had(database: Database, settings: Settings) -> None:

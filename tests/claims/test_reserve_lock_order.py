@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
 
 import pytest
 from sqlalchemy import select, text
@@ -11,7 +10,6 @@ from sqlalchemy import select, text
 from prebuild_tasks.claims.take import claim
 from prebuild_tasks.claims.types import BeingBuilt, ClaimRequest
 from prebuild_tasks.config import Settings
-from prebuild_tasks.db import sessions
 from prebuild_tasks.db.engine import Database
 from prebuild_tasks.pools.declare import apply
 from prebuild_tasks.pools.options import ApplyOptions
@@ -25,13 +23,8 @@ LIMIT = 5
 
 
 @pytest.fixture
-def database(postgres_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Database]:
-    # A busy machine may need long to see who waits.
-    monkeypatch.setattr(sessions, "LOCK_TIMEOUT_MS", 60_000)
-    monkeypatch.setattr(sessions, "IDLE_IN_TRANSACTION_MS", 120_000)
-    database = Database(postgres_url)
-    yield database
-    database.close()
+def database(patient_database: Database) -> Database:
+    return patient_database
 
 
 def declare_full_but(database: Database, settings: Settings, roomy: str) -> list[str]:

@@ -8,9 +8,8 @@ import pytest
 
 from prebuild_tasks.claims.rules import (
     check_buildable,
-    check_quota,
     check_request,
-    is_below,
+    may_begin,
     miss_reason_of,
     refuse_at_limit,
 )
@@ -18,6 +17,7 @@ from prebuild_tasks.claims.types import ClaimRequest, Pool
 from prebuild_tasks.errors import InputError, RefusedError
 from prebuild_tasks.model.names import PresetRef
 from prebuild_tasks.model.vocabulary import MissReason, PresetStatus
+from prebuild_tasks.reconcile.rules.limits import Limits
 from prebuild_tasks.reconcile.rules.model import Usage
 
 
@@ -58,12 +58,32 @@ def test_a_limit_that_is_reached_refuses() -> None:
     refuse_at_limit("ada", 1, 2)
     with pytest.raises(RefusedError, match="ada has 2 workspaces, the limit is 2"):
         refuse_at_limit("ada", 2, 2)
-    check_quota(Usage("team", None, None, 9, 0))
-    check_quota(Usage("team", 10, None, 9, 0))
+
+
+def limits(organization: Usage, **values: Any) -> Limits:
+    usual: dict[str, Any] = {"in_flight": 1, "max_in_flight": None, "slow_start": None, "everywhere": 1}
+    return Limits(organization=organization, **(usual | values))
+
+
+@pytest.mark.parametrize(
+    ("reached", "below"),
+    [
+        ({"max_in_flight": 1}, {"max_in_flight": 2}),
+        ({"max_in_flight": 0}, {}),
+        ({"max_everywhere": 1}, {"max_everywhere": 2}),
+        ({"organization": Usage("team", 10, 1, 9, 1)}, {"organization": Usage("team", 10, 2, 9, 1)}),
+    ],
+)
+def test_a_build_for_a_person_waits_for_each_limit(reached: dict[str, Any], below: dict[str, Any]) -> None:
+    unlimited = {"organization": Usage("team", None, None, 9, 1)}
+    assert may_begin(limits(**(unlimited | below)))
+    assert not may_begin(limits(**(unlimited | reached)))
+
+
+@pytest.mark.parametrize("other", [{}, {"max_in_flight": 1}, {"max_everywhere": 1}])
+def test_a_full_organization_refuses_whatever_else_is_reached(other: dict[str, Any]) -> None:
     with pytest.raises(RefusedError, match="organization team has 10 workspaces, the limit is 10"):
-        check_quota(Usage("team", 10, None, 10, 0))
-    assert is_below((9, None), (1, 2))
-    assert not is_below((9, None), (2, 2))
+        may_begin(limits(Usage("team", 10, 1, 10, 1), **other))
 
 
 def test_only_an_active_and_healthy_pool_builds() -> None:

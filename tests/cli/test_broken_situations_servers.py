@@ -136,7 +136,7 @@ def administer(directory: str, *statements: str) -> None:
 def test_a_database_that_is_not_there(postgres_url: str, here: Here, monkeypatch: pytest.MonkeyPatch) -> None:
     name = postgres_url.partition("@/")[2].partition("?")[0]
     monkeypatch.setenv("PREBUILD_DATABASE_URL", postgres_url.replace(name, "nowhere"))
-    told(here.run("status", expect=7), 'database "nowhere" does not exist', "create it with createdb")
+    told(here.run("status", expect=7), 'database "nowhere" does not exist', "create it with: createdb")
 
 
 def test_schema_behind(well: Here) -> None:

@@ -245,7 +245,7 @@ def test_a_claim_takes_less_than_100_ms(cli: Any, database: Database, settings: 
     assert sorted(took)[4] < max(0.1, 10 * sorted(floor)[4])
 
 
-def test_explain_ends_in_the_command_that_mends_it(cli: Any, database: Database, settings: Settings) -> None:
+def test_explain_ends_in_the_command_that_fixes_it(cli: Any, database: Database, settings: Settings) -> None:
     """Also if only the database is running."""
     declare(database, settings, 2)
     text = cli("explain", "dev/small")

@@ -33,10 +33,10 @@ def test_a_bad_setting_names_its_variable(
     said = cli("status", expect=2)
     assert f"PREBUILD_{variable}: " in said
     assert words in said
-    assert "next: see: prebuild config show" in said
+    assert "next: look up the settings with: prebuild config show" in said
 
 
-def test_a_credential_that_is_no_text_is_said_in_a_sentence(
+def test_a_credential_that_is_not_text_is_reported_in_a_sentence(
     cli: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     (tmp_path / "secret").write_bytes(b"\xff\xfe")

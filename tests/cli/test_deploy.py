@@ -127,7 +127,7 @@ def test_the_example_names_every_variable_of_compose_and_no_other() -> None:
     assert named - {"COMPOSE_PROFILES"} == used
 
 
-def test_probes_look_at_the_heart_beats_of_their_own_role() -> None:
+def test_probes_look_at_the_heartbeats_of_their_own_role() -> None:
     for name, role in {"worker": "worker", "builds": "builds", "builds-docker": "builds", "beat": "beat"}.items():
         assert SERVICES[name]["healthcheck"]["test"] == ["CMD", "prebuild", "health", "--role", role]
 

@@ -16,12 +16,13 @@ from prebuild_tasks.claims.rules import miss
 from prebuild_tasks.cli.json_views import apply_json
 from prebuild_tasks.cli.main import COMMANDS, load_command
 from prebuild_tasks.cli.remedies import line_of, start_commands
+from prebuild_tasks.cli.remedy_commands import StartCommands, next_step, next_step_of, spell
 from prebuild_tasks.config import Settings
 from prebuild_tasks.errors import NotFoundError, PoolsFileError, Problem
 from prebuild_tasks.model.vocabulary import MissReason
 from prebuild_tasks.pools.options import ApplyReport, Change
 from prebuild_tasks.remedies import Remedy, RemedyKind
-from prebuild_tasks.remedy_commands import StartCommands, next_step, next_step_of, spell
+from prebuild_tasks.workspaces.outbox import FollowUp
 
 PACKAGE = Path(prebuild_tasks.__file__).parent
 START = StartCommands("start worker", "start builds", "start beat")
@@ -33,14 +34,20 @@ SPELLED = {
     Remedy(K.START_BUILDS_WORKER): ("start one", "start builds"),
     Remedy(K.START_BEAT): ("start one", "start beat"),
     Remedy(K.START_REDIS): ("start it with", UNREACHABLE),
+    Remedy(K.START_WITH_INIT): (
+        "start the container with an init", "docker run --init, or shareProcessNamespace: true in a pod"
+    ),
     Remedy(K.RESTART_OR_FORGET_HOST, "box"): (
         "on that host, start",
         "PREBUILD_HOST=box start builds; if the host will not come back: prebuild forget box",
     ),
     Remedy(K.FORGET_HOST_AND_CLAIMED, "box"): ("run", "prebuild forget box --claimed"),
     Remedy(K.CREATE_DATABASE): ("create it with", "prebuild up, or: prebuild db upgrade"),
+    Remedy(K.CREATE_DATABASE_ON_SERVER): (
+        "create it with", "createdb, or correct PREBUILD_DATABASE_URL; then upgrade its schema: prebuild db upgrade"
+    ),
     Remedy(K.UPGRADE_SCHEMA): ("run", "prebuild db upgrade"),
-    Remedy(K.SHOW_SETTINGS): ("see", "prebuild config show"),
+    Remedy(K.SHOW_SETTINGS): ("look up the settings with", "prebuild config show"),
     Remedy(K.SHOW_FILE_SCHEMA): ("see", "prebuild config schema"),
     Remedy(K.APPLY_POOLS_FILE): ("run", "prebuild apply FILE"),
     Remedy(K.PLAN_POOLS_FILE): ("run", "prebuild plan FILE"),
@@ -68,6 +75,18 @@ SPELLED = {
     Remedy(K.DIAGNOSE): ("run", "prebuild doctor"),
     Remedy(K.MOVE_EXPORTER): ("run", "prebuild exporter --port N --bind ADDRESS"),
     Remedy(K.FIND_LARGE_REDIS_KEYS): ("run", "redis-cli --bigkeys"),
+    Remedy(K.FORBID_REDIS_EVICTION): (
+        "run", "redis-cli config set maxmemory-policy noeviction, and set the same in its configuration file"
+    ),
+    Remedy(K.SHOW_REDIS_STATE): ("see", "redis-cli info, and the log of Redis"),
+    Remedy(K.SERVE_QUEUE, "p.claims"): ("add it to the -Q option of a worker", "start worker"),
+    Remedy(K.STOP_PROCESS, "7"): ("run", "kill 7"),
+    Remedy(K.MAKE_DATA_DIR_WRITABLE, "/my data"): ("run", "chown -R $(id -u) '/my data', or set PREBUILD_DATA_DIR"),
+    Remedy(K.SHOW_CLOCK_STATE): ("see", "timedatectl status"),
+    Remedy(K.UPDATE_TIMEZONES): (
+        "update the timezones",
+        "pip install -U tzdata; or correct it in the pools file and apply that: prebuild apply FILE",
+    ),
     Remedy(K.WAIT_FOR_WORKSPACE): ("to have one built and wait for it", "add --wait"),
     Remedy(K.NAME_OWNER): ("name the person who gets the workspace", "--owner NAME"),
     Remedy(K.NAME_PRESET): ("name the preset", "--preset NAME"),
@@ -83,8 +102,8 @@ SPELLED = {
     ),
 }  # fmt: skip
 JOINTS = {
-    K.SHOW_FILE_SCHEMA: "; its schema", K.SHOW_DISK_USE: "; to see what uses it", K.EXPLAIN_POOL: "; see",
-    K.LIST_WORKSPACES: "; see", K.LIST_BUILDS: "; see",
+    K.SHOW_FILE_SCHEMA: "; for its schema, see", K.SHOW_DISK_USE: "; to see what uses it", K.EXPLAIN_POOL: "; see",
+    K.LIST_WORKSPACES: "; see", K.LIST_BUILDS: "; see", K.SHOW_CLOCK_STATE: "; see",
 }  # fmt: skip
 """The words between a hint and a command that does not itself do what the hint says."""
 OPTIONS_OF = {
@@ -141,14 +160,16 @@ def test_an_error_is_spelled_by_the_command_line_and_plain_in_python() -> None:
     assert NotFoundError("no").hint == next_step_of(NotFoundError("no")) == ""
     broken = PoolsFileError([Problem("bad")])
     assert broken.hint == "correct it and run the command again"
-    assert next_step_of(broken) == "correct it and run the command again; its schema: prebuild config schema"
+    assert next_step_of(broken) == "correct it and run the command again; for its schema, see: prebuild config schema"
 
 
 def test_a_change_that_pruning_would_make_names_the_option() -> None:
     change = Change("would_drain", "template dev", "no longer declared", if_pruned="its prebuilds are deleted")
     assert line_of(change) == "! template dev: no longer declared; with --prune its prebuilds are deleted"
     assert str(change) == "! template dev: no longer declared; if pruned, its prebuilds are deleted"
-    assert apply_json(ApplyReport(changes=[change, Change("drain", "template web")]))["changes"] == [
+    changes = [change, Change("drain", "template web")]
+    report = ApplyReport(changes=changes, drift=[], revision=1, follow_up=FollowUp())
+    assert apply_json(report)["changes"] == [
         {
             "action": "would_drain",
             "what": "template dev",
@@ -195,11 +216,14 @@ def test_processes_are_started_as_the_procfile_starts_them() -> None:
     assert start.beat == "celery -A prebuild_tasks beat"
 
 
-_COMMAND = re.compile(rf"\bprebuild (?:{'|'.join(COMMANDS)})\b|\bcelery -A\b|(?<![\w-])--[a-z]")
-_FACES = {"cli", "remedy_commands.py"}
-"""Modules that may spell commands and options."""
-_OF_OTHERS = {"worker/flower.py", "worker/init.py"}
-"""The modules that name options of Flower and of container engines, which are not those of the command line."""
+_COMMAND = re.compile(
+    rf"\bprebuild (?:{'|'.join(COMMANDS)})\b|\bcelery -A\b|(?<![\w-])--[a-z]"
+    r"|\brun: |\b(?:redis-cli|timedatectl|createdb)\b|\bchown -|\bpip install\b"
+)
+_FACE = "cli"
+"""The package that may spell commands and options."""
+_FLOWER = "worker/flower.py"
+"""The module that reads Flower's own options, which are not those of the command line."""
 
 
 def _strings(tree: ast.Module) -> Iterator[tuple[int, str]]:
@@ -216,7 +240,7 @@ def test_only_the_command_line_spells_commands() -> None:
     spelled = [
         f"{path.relative_to(PACKAGE)}:{line}: {text}"
         for path in sorted(PACKAGE.rglob("*.py"))
-        if path.relative_to(PACKAGE).parts[0] not in _FACES and path.relative_to(PACKAGE).as_posix() not in _OF_OTHERS
+        if path.relative_to(PACKAGE).parts[0] != _FACE and path.relative_to(PACKAGE).as_posix() != _FLOWER
         for line, text in _strings(ast.parse(path.read_text()))
         if _COMMAND.search(text)
     ]

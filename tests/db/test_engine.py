@@ -11,11 +11,21 @@ from alembic import command
 from sqlalchemy import insert, select, text, update
 from sqlalchemy.exc import StatementError
 
+from prebuild_tasks.cli.remedy_commands import next_step_of
 from prebuild_tasks.db import connections
 from prebuild_tasks.db.engine import SERVES_FROM_KEY, Database, alembic_config
 from prebuild_tasks.errors import BusyError, InputError, UnreachableError
-from prebuild_tasks.remedy_commands import next_step_of
 from prebuild_tasks.schema import tables as m
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["sqlite://", "sqlite:///:memory:", "sqlite:///file::memory:?uri=true", "sqlite:///file:x?mode=memory&uri=true"],
+)
+def test_a_database_in_memory_is_refused(url: str) -> None:
+    with pytest.raises(InputError, match="a database in memory cannot be shared") as refused:
+        Database(url)
+    assert "sqlite:///path/file.db" in refused.value.hint
 
 
 def test_upgrade_twice_changes_nothing(database: Database) -> None:

@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from sqlalchemy import literal, select
 
 from prebuild_tasks.db.engine import Database
-from prebuild_tasks.db.rows import values_by_name
+from prebuild_tasks.db.rows import records, values_by_name
+
+
+class Pair(NamedTuple):
+    three: int
+    two: str
 
 
 def test_values_follow_the_names_and_not_the_columns(database: Database) -> None:
@@ -14,3 +21,5 @@ def test_values_follow_the_names_and_not_the_columns(database: Database) -> None
         rows = connection.execute(query).all()
     assert values_by_name(rows, ("three", "two")) == [(3, "b")]
     assert values_by_name([], ("three", "two")) == []
+    assert records(Pair, rows) == [Pair(three=3, two="b")]
+    assert records(Pair, []) == []

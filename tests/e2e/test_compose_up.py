@@ -74,7 +74,7 @@ def test_the_commands_of_operating_fill_a_pool_and_stop_it(host: ComposeHost) ->
 
     compose("stop")
     assert {name: state(host, name, "ExitCode") for name in PROCESSES} == dict.fromkeys(PROCESSES, "0")
-    assert "presence_not_said" not in compose("logs", "worker", "builds"), "the database went before them"
+    assert "presence_not_announced" not in compose("logs", "worker", "builds"), "the database went before them"
     compose("up", "--detach")
     eligible(compose, 2)
     wait_until(lambda: answer(claimed["url"]) == 200, timeout=60, what="the claimed URL, served again")

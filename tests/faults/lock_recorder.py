@@ -1,8 +1,8 @@
 """Record the order in which a process's transactions take their locks, from the statements that psycopg sends.
 
-A statement that found no row has locked none. Each order is written once, as one line, when it is first seen, so
-that a process may die at any moment and a long run writes little. This module imports only the standard library and
-psycopg, because it is loaded into processes under test.
+A statement that found no row has locked none, and a rollback to a savepoint releases what was locked since. Each order
+is written once, as one line, when it is first seen, so that a process may die at any moment and a long run writes
+little. This module imports only the standard library and psycopg, because it is loaded into processes under test.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from typing import Any
 _CLAUSE = re.compile(r"FOR (?:NO KEY )?UPDATE(?: OF (\w+))?( SKIP LOCKED)?")
 _FROM = re.compile(r"\bFROM (\w+)|[()]")
 _CHANGED = re.compile(r"\b(?:UPDATE (?!SET\b)(\w+) SET|DELETE FROM (\w+))")
+_SAVEPOINT = re.compile(r"(ROLLBACK TO )?SAVEPOINT (\w+)")
 _UPSERTED = re.compile(r"\bINSERT INTO (\w+)\b.*\bON CONFLICT\b.*\bDO UPDATE\b")
 
 
@@ -56,6 +57,11 @@ class Recorder:
         if not isinstance(statement, str):
             return
         taken: list[str] = connection.__dict__.setdefault("_locks_taken", [])
+        if savepoint := _SAVEPOINT.fullmatch(statement):
+            marks: dict[str, int] = connection.__dict__.setdefault("_savepoints", {})
+            if savepoint[1]:
+                del taken[marks[savepoint[2]] :]
+            marks[savepoint[2]] = len(taken)
         for name in self._names(statement, values, rows) if rows > 0 else ():
             if not taken or taken[-1] != name:
                 taken.append(name)

@@ -9,6 +9,8 @@ import random
 from collections.abc import Callable
 from contextlib import suppress
 from itertools import combinations
+from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -22,7 +24,7 @@ from prebuild_tasks.schema.lookup import resolve_preset
 from prebuild_tasks.upkeep.retention.run import prune
 from tests.faults.cluster import NAMES, Cluster, pools_file
 from tests.faults.lock_order import name_of, recorded, violation
-from tests.faults.lock_recorder import locks_of
+from tests.faults.lock_recorder import Recorder, locks_of
 from tests.faults.trials import IN_CLUSTER, Report, trials
 from tests.support.wait import wait_until
 
@@ -198,3 +200,14 @@ def test_an_order_is_compared_with_the_list(order: str, wrong: str) -> None:
 )  # fmt: skip
 def test_the_locks_of_a_statement(statement: str, locks: list[tuple[str, str]]) -> None:
     assert list(locks_of(statement)) == locks
+
+
+def test_a_rollback_to_a_savepoint_releases_later_locks(tmp_path: Path) -> None:
+    recorder, connection = Recorder(tmp_path), SimpleNamespace()
+    build = "SELECT id FROM builds FOR NO KEY UPDATE SKIP LOCKED"
+    for statement in ("UPDATE presets SET a=1", "SAVEPOINT s", build, "ROLLBACK TO SAVEPOINT s", "DELETE FROM workers"):
+        recorder.note(connection, statement, {}, 1)
+    for statement in ("SAVEPOINT s", build, "RELEASE SAVEPOINT s"):
+        recorder.note(connection, statement, {}, 1)
+    longest = max(recorded(tmp_path), key=len)
+    assert longest == ("change:presets:one", "change:workers:one", "skip:builds:one")

@@ -2,7 +2,8 @@
 
 A carrier is `FollowUp`, `NewBuild`, or a class with a field of such a type. The value of each call that returns one
 must be sent, returned, joined, or passed to a function that does so. Reading its other fields, or testing whether it
-is empty, is not enough.
+is empty, is not enough; nor is returning it from a function whose type does not say so. Whatever is done with it that
+is not listed here counts as losing it.
 
 A method of an object whose type is unknown may be any method of that name. A follow-up that is passed to an unknown
 function is lost. A function that returns a carrier is only called, never passed on.
@@ -11,153 +12,35 @@ function is lost. A function that returns a carrier is only called, never passed
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import cache, cached_property
+from functools import cache
 from pathlib import Path
 
+from tests.house.carriers import ROLLED_BACK, Function, Module, Sources, is_property, mentions
+
 ROOT = Path(__file__).parents[2] / "prebuild_tasks"
-CARRIED = {"FollowUp", "NewBuild"}
-ROLLED_BACK = {"Plan"}
-"""Functions whose transaction is rolled back, so that there is nothing to send."""
 HANDED_ON = {"follow_up", "builds", "wake"}
 """Attributes of a carrier that hold its follow-up."""
-REGROUPS = "builds_by_host"
-"""Shows what its caller has in another order."""
 LEFT_ON_PURPOSE = "leave_to_upkeep"
 PASSED_ON = {"replace", "list", "tuple", "sorted"}
 """Functions whose result holds their arguments."""
-OTHERS = {
-    "database.run": "returns rows",
-    "provisioner.claim": "a step of a build",
-    "self._isolated.run": "runs a build in a process that sends its follow-up",
-}
-"""Methods that return no carrier, although another method of the same name does, with what they are."""
 LOOKED_AT = {"len", "bool", "isinstance", "sum", "any", "all"}
-Function = ast.FunctionDef | ast.AsyncFunctionDef
 
 
 @dataclass
-class Module:
-    """A module's functions, by `name` or `Class.name`, and the objects that its names refer to."""
+class Search(Sources):
+    """Follows the value of each call that returns a carrier."""
 
-    name: str
-    tree: ast.Module
-    functions: dict[str, Function] = field(default_factory=dict)
-    classes: dict[str, ast.ClassDef] = field(default_factory=dict)
-    imported: dict[str, str] = field(default_factory=dict)
-    foreign: set[str] = field(default_factory=set)
-    """Modules that are imported as a whole, all from other packages."""
-    parents: dict[ast.AST, ast.AST] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        for node in ast.walk(self.tree):
-            self.parents.update((child, node) for child in ast.iter_child_nodes(node))
-            if isinstance(node, ast.ImportFrom):
-                self.imported.update(
-                    (alias.asname or alias.name, f"{node.module}.{alias.name}") for alias in node.names
-                )
-            elif isinstance(node, ast.Import):
-                self.foreign.update(alias.asname or alias.name.partition(".")[0] for alias in node.names)
-            elif isinstance(node, ast.ClassDef):
-                self.classes[node.name] = node
-        for node in ast.walk(self.tree):
-            if isinstance(node, Function):
-                owner = self.parents[node]
-                self.functions[f"{owner.name}.{node.name}" if isinstance(owner, ast.ClassDef) else node.name] = node
-
-    def around(self, node: ast.AST, kind: type[ast.AST] | tuple[type[ast.AST], ...]) -> ast.AST | None:
-        """Return the nearest enclosing node of a kind."""
-        while (found := self.parents.get(node)) is not None and not isinstance(found, kind):
-            node = found
-        return found
-
-
-@dataclass
-class Sources:
-    """All modules together."""
-
-    modules: Mapping[str, Module]
     followed: set[ast.AST] = field(default_factory=set)
     """Assignments whose target is being followed."""
-
-    @cached_property
-    def carriers(self) -> set[str]:
-        """Return the carrier classes, by name."""
-        found = set(CARRIED)
-        while True:
-            fields = {
-                name: [*(item.annotation for item in node.body if isinstance(item, ast.AnnAssign)), *_properties(node)]
-                for module in self.modules.values()
-                for name, node in module.classes.items()
-            }
-            more = {
-                name for name, kinds in fields.items() if any(_mentions(kind, found) for kind in kinds)
-            } - ROLLED_BACK
-            if more <= found:
-                return found
-            found |= more
-
-    @cached_property
-    def methods(self) -> Mapping[str, list[tuple[Module, Function]]]:
-        """Return all methods, by name."""
-        found: dict[str, list[tuple[Module, Function]]] = {}
-        for module in self.modules.values():
-            for name, node in module.functions.items():
-                owner, _, method = name.rpartition(".")
-                if owner:
-                    found.setdefault(method, []).append((module, node))
-        return found
-
-    def callees(self, module: Module, target: ast.expr) -> list[tuple[Module, Function]]:
-        """Return the function that a name refers to, or all methods of that name if the object's type is unknown."""
-        if isinstance(target, ast.Name):
-            return self._named(module, target.id)
-        if not isinstance(target, ast.Attribute) or ast.unparse(target) in OTHERS:
-            return []
-        if isinstance(target.value, ast.Name):
-            name = target.value.id
-            owner = module.imported.get(name, "")
-            if owner in self.modules:
-                return self._named(self.modules[owner], target.attr)
-            if (home := self.home_of(module, name)) is not None:
-                return self._named(home[0], f"{home[1]}.{target.attr}")
-            if name in module.foreign or owner:
-                return []
-            enclosing = module.around(target, ast.ClassDef)
-            if name == "self" and isinstance(enclosing, ast.ClassDef):
-                own = self._named(module, f"{enclosing.name}.{target.attr}")
-                return own or self.methods.get(target.attr, [])
-        return self.methods.get(target.attr, [])
-
-    def home_of(self, module: Module, name: str) -> tuple[Module, str] | None:
-        """Return the module that defines the class of this name, and its name there."""
-        if name in module.classes:
-            return module, name
-        owner, _, original = module.imported.get(name, "").rpartition(".")
-        return self.home_of(self.modules[owner], original) if owner in self.modules else None
-
-    def _named(self, module: Module, name: str) -> list[tuple[Module, Function]]:
-        if name in module.functions:
-            return [(module, module.functions[name])]
-        owner, _, original = module.imported.get(name, "").rpartition(".")
-        return self._named(self.modules[owner], original) if owner in self.modules else []
-
-    def answer_of(self, module: Module, target: ast.expr) -> ast.expr | None:
-        """Return the type of a function's result, if it carries a follow-up."""
-        if isinstance(target, ast.Name) and target.id in self.carriers:
-            return target
-        for _, function in self.callees(module, target):
-            if function.returns and function.name != REGROUPS and _mentions(function.returns, self.carriers):
-                return function.returns
-        return None
 
     def dropped(self, *only: str) -> Iterator[str]:
         """List each call whose follow-up is lost, as `module:line function`, in some modules or in all."""
         for module in (self.modules[name] for name in only or self.modules):
             for call in (node for node in ast.walk(module.tree) if isinstance(node, ast.Call)):
                 kind = self.answer_of(module, call.func)
-                if kind is not None and not self.is_handed_on(module, call, kind):
+                if kind is not None and not self.is_handed_on(module, call, _places(kind, self.carriers)):
                     yield f"{module.name}:{call.lineno} {ast.unparse(call.func)}"
             for node in ast.walk(module.tree):
                 if isinstance(node, ast.Name | ast.Attribute) and self._is_passed_on(module, node):
@@ -177,63 +60,114 @@ class Sources:
         if isinstance(name, ast.Name) and name.id in self.carriers:
             return False
         return any(
-            function.returns and _mentions(function.returns, self.carriers) and not _is_property(function)
+            function.returns and mentions(function.returns, self.carriers) and not is_property(function)
             for _, function in self.callees(module, name)
         )
 
-    def is_handed_on(self, module: Module, value: ast.AST, kind: ast.expr | None = None) -> bool:
-        """Tell whether the value of an expression goes to code that may send it."""
+    def is_handed_on(self, module: Module, value: ast.AST, places: Sequence[int] | None = None) -> bool:
+        """Tell whether the value of an expression goes to code that may send it.
+
+        `places` are the positions of carriers if the value is a tuple; None: it is not a tuple, or any may be one.
+        """
         parent = module.parents[value]
         match parent:
-            case ast.Expr() | ast.If() | ast.While() | ast.Assert() | ast.UnaryOp() | ast.Compare():
-                return False
-            case ast.IfExp(test=test) if test is value:
-                return False
+            case ast.Return() | ast.Yield() | ast.YieldFrom():
+                return self._returns_one(module, parent)
             case ast.Attribute():
                 if parent.attr not in HANDED_ON:
                     return self._is_method(parent)
                 return self.is_handed_on(module, parent)
-            case ast.Subscript(slice=ast.Constant(value=int(place))):
-                return place in _places(kind, self.carriers) and self.is_handed_on(module, parent)
-            case ast.Assign(targets=[ast.Tuple(elts=names)]):
-                carrying = [names[place] for place in _places(kind, self.carriers)]
-                return all(self._is_used(module, parent, name) for name in carrying)
-            case ast.Assign(targets=[target]) | ast.AnnAssign(target=target) | ast.AugAssign(target=target):
-                return self._is_used(module, parent, target)
+            case ast.Subscript(value=owner, slice=index) if owner is value:
+                place = index.value if isinstance(index, ast.Constant) else None
+                return (places is None or place in places) and self.is_handed_on(module, parent)
+            case ast.Assign() | ast.AnnAssign() | ast.AugAssign() if parent.value is value:
+                targets = parent.targets if isinstance(parent, ast.Assign) else [parent.target]
+                return any(self._is_received(module, parent, target, places) for target in targets)
             case ast.NamedExpr(target=target):
-                return self._is_used(module, parent, target)
-            case ast.IfExp() | ast.BoolOp() | ast.Starred() | ast.BinOp():
+                return self._is_used(module, parent, target, places) or self.is_handed_on(module, parent, places)
+            case ast.For(target=target, iter=items) if items is value:
+                return self._is_received(module, parent, target)
+            case ast.comprehension(target=target, iter=items) if items is value:
+                return isinstance(target, ast.Name) and self._is_used_in(module, module.parents[parent], target.id)
+            case ast.Tuple():
+                return self.is_handed_on(module, parent, [parent.elts.index(value)])  # type: ignore[arg-type]
+            case ast.IfExp(test=test):
+                return test is not value and self.is_handed_on(module, parent, places)
+            case ast.BoolOp(op=ast.And(), values=[*asked, _]) if value in asked:
+                return False
+            case ast.BoolOp():
+                return self.is_handed_on(module, parent, places)
+            case (
+                ast.Starred() | ast.BinOp() | ast.List() | ast.Set() | ast.Dict() | ast.Lambda()
+                | ast.ListComp() | ast.SetComp() | ast.DictComp() | ast.GeneratorExp()
+            ):  # fmt: skip
                 return self.is_handed_on(module, parent)
+            case ast.Call(func=function) if function is value:
+                return self.is_handed_on(module, parent)  # what a function returns that has a name
             case ast.Call():
                 return self._is_taken(module, parent, value)
             case ast.keyword():
                 call = module.parents[parent]
                 return isinstance(call, ast.Call) and self._is_taken(module, call, value, parent.arg)
-        return True
+        return False
+
+    def _returns_one(self, module: Module, statement: ast.AST) -> bool:
+        """Tell whether the function that returns something is known to return a carrier."""
+        function = module.around(statement, Function.__args__)
+        return (
+            isinstance(function, Function)
+            and function.returns is not None
+            and mentions(function.returns, self.carriers)
+        )
+
+    def _is_received(
+        self, module: Module, statement: ast.AST, target: ast.AST, places: Sequence[int] | None = None
+    ) -> bool:
+        """Tell whether what is assigned is used; of a tuple that is unpacked, each carrier."""
+        if not isinstance(target, ast.Tuple):
+            return self._is_used(module, statement, target, places)
+        return all(
+            self._is_used(module, statement, name)
+            for place, name in enumerate(target.elts)
+            if places is None or place in places
+        )
 
     def _is_method(self, attribute: ast.Attribute) -> bool:
         return any(
-            _mentions(node.returns, self.carriers) for _, node in self.methods.get(attribute.attr, ()) if node.returns
+            mentions(node.returns, self.carriers) for _, node in self.methods.get(attribute.attr, ()) if node.returns
         )
 
-    def _is_used(self, module: Module, statement: ast.AST, target: ast.AST) -> bool:
+    def _is_used(
+        self, module: Module, statement: ast.AST, target: ast.AST, places: Sequence[int] | None = None
+    ) -> bool:
+        if isinstance(target, ast.Subscript):
+            target, places = target.value, None
         if not isinstance(target, ast.Name):
-            return True  # an attribute: code that has the object
+            return isinstance(target, ast.Attribute)  # code that has the object
         scope = module.around(statement, (*Function.__args__, ast.Module))
         assert scope is not None
         if statement in self.followed:
             return False  # `x = replace(x)`: the other uses count
         self.followed.add(statement)
         try:
-            return self._is_used_in(module, scope, target.id, statement)
+            return self._is_used_in(module, scope, target.id, statement, places)
         finally:
             self.followed.remove(statement)
 
-    def _is_used_in(self, module: Module, scope: ast.AST, name: str, but: ast.AST | None = None) -> bool:
-        loads = (node for node in ast.walk(scope) if isinstance(node, ast.Name) and node.id == name)
+    def _is_used_in(
+        self,
+        module: Module,
+        scope: ast.AST,
+        name: str,
+        since: ast.AST | None = None,
+        places: Sequence[int] | None = None,
+    ) -> bool:
         return any(
-            isinstance(node.ctx, ast.Load) and module.parents[node] is not but and self.is_handed_on(module, node)
-            for node in loads
+            module.parents[node] is not since
+            and (since is None or module.may_reach(since, node))
+            and self.is_handed_on(module, node, places)
+            for node in ast.walk(scope)
+            if isinstance(node, ast.Name) and node.id == name and isinstance(node.ctx, ast.Load)
         )
 
     def _is_taken(self, module: Module, call: ast.Call, value: ast.AST, keyword: str | None = None) -> bool:
@@ -247,7 +181,11 @@ class Sources:
             if name in PASSED_ON:
                 return self.is_handed_on(module, call)
         found = self.callees(module, call.func)
-        return bool(found) and all(self._is_taken_by(*one, call, value, keyword) for one in found)
+        return bool(found) and all(
+            self.is_handed_on(module, call) if owner.returns_its_argument(function)
+            else self._is_taken_by(owner, function, call, value, keyword)
+            for owner, function in found
+        )  # fmt: skip
 
     def _is_taken_by(
         self, owner: Module, function: Function, call: ast.Call, value: ast.AST, keyword: str | None
@@ -262,37 +200,21 @@ class Sources:
         return self._is_used_in(owner, function, name)
 
 
-def _is_property(function: Function) -> bool:
-    return any("property" in ast.unparse(decorator) for decorator in function.decorator_list)
-
-
-def _properties(node: ast.ClassDef) -> Iterator[ast.expr]:
-    for item in node.body:
-        if (
-            isinstance(item, Function)
-            and item.returns
-            and any("property" in ast.unparse(d) for d in item.decorator_list)
-        ):
-            yield item.returns
-
-
-def _mentions(annotation: ast.AST, names: set[str]) -> bool:
-    return any(isinstance(node, ast.Name) and node.id in names for node in ast.walk(annotation))
-
-
-def _places(annotation: ast.expr | None, carriers: set[str]) -> list[int]:
-    """Return the positions of carriers in the tuple that a function returns."""
+def _places(annotation: ast.expr, carriers: set[str]) -> list[int] | None:
+    """Return the positions of carriers in the tuple that a function returns; None if it returns another type."""
     match annotation:
-        case ast.Subscript(value=ast.Name(id="tuple"), slice=ast.Tuple(elts=kinds)):
-            return [place for place, kind in enumerate(kinds) if _mentions(kind, carriers)]
-    return [0]
+        case ast.Subscript(value=ast.Name(id="tuple"), slice=ast.Tuple(elts=[*kinds])) if (
+            ast.unparse(kinds[-1]) != "..."
+        ):
+            return [place for place, kind in enumerate(kinds) if mentions(kind, carriers)]
+    return None
 
 
 @cache
-def read() -> Sources:
+def read() -> Search:
     """Parse the package."""
     found = {}
     for path in sorted(ROOT.rglob("*.py")):
         name = ".".join((ROOT.name, *path.relative_to(ROOT).with_suffix("").parts)).removesuffix(".__init__")
         found[name] = Module(name, ast.parse(path.read_text()))
-    return Sources(found)
+    return Search(found)

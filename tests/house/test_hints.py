@@ -17,6 +17,12 @@ _OPEN_END = re.compile(r"(?:[:;,]|\b(?:see|(?:and|then|;) run|then|with|by|its s
 """The end of a sentence that lacks its second half."""
 _CLAUSE = re.compile(r"(?:once|if|to|when|before|after)\b[^,;:]*$")
 """A clause without the main clause."""
+_COMMAND = re.compile(
+    r"\b(?:run|see): |\b(?:redis-cli|createdb|chown|pip|timedatectl)\b|\bkill (?:x|\d)|\bprebuild |\bcelery "
+    r"|(?<![\w-])--?[A-Za-z]"
+)
+"""A command or an option, or the words that precede one."""
+_FACE = "prebuild_tasks/cli/"
 _SUBJECT = "ada/one"
 
 
@@ -25,7 +31,12 @@ def _hints() -> Iterator[tuple[str, str]]:
     for path in sorted((ROOT / "prebuild_tasks").rglob("*.py")):
         for node in ast.walk(ast.parse(path.read_text())):
             match node:
-                case ast.keyword(arg="hint", value=value) | ast.Assign(targets=[ast.Name(id="hint")], value=value):
+                case (
+                    ast.keyword(arg="hint", value=value)
+                    | ast.Assign(targets=[ast.Name(id="hint")], value=value)
+                    | ast.Call(func=ast.Name(id="Finding"), args=[_, _, value, *_])
+                    | ast.Call(func=ast.Name(id="Trouble"), args=[_, value, *_])
+                ):
                     for text in _texts(value):
                         yield f"{path.relative_to(ROOT)}:{value.lineno}", text
 
@@ -47,6 +58,13 @@ def test_no_hint_lacks_its_second_half() -> None:
     assert [(place, hint) for place, hint in hints if _OPEN_END.search(hint) or _CLAUSE.match(hint)] == []
 
 
+def test_no_hint_below_the_command_line_names_a_command() -> None:
+    """The doctor's hints named commands of the shell, which this test did not look for."""
+    hints = [(place, hint) for place, hint in _hints() if not place.startswith(_FACE)]
+    assert any("/doctor/" in place for place, _ in hints)
+    assert [(place, hint) for place, hint in hints if _COMMAND.search(hint)] == []
+
+
 @pytest.mark.parametrize("kind", RemedyKind)
 def test_a_remedy_without_a_hint_is_the_hint(kind: RemedyKind) -> None:
     for subject in ("", _SUBJECT):
@@ -54,6 +72,6 @@ def test_a_remedy_without_a_hint_is_the_hint(kind: RemedyKind) -> None:
         assert len(hint.split()) >= 2
         assert hint == " ".join(hint.split())
         assert "{" not in hint
-        assert not re.search(r"prebuild |celery|--[a-z]", hint)
+        assert not _COMMAND.search(hint)
         assert not _OPEN_END.search(hint)
         assert not _CLAUSE.match(hint)

@@ -17,16 +17,20 @@ from prebuild_tasks.schema.row_locks import GUARDED, LAST, ORDER
 PACKAGE = Path(prebuild_tasks.__file__).parent
 ADVISORY = {"migration", "declaration", "owner"}
 LOCKS = re.compile(
-    r"pg_(try_)?advisory|\bfor (no key )?update\b|\bfor (key )?share\b|\block table\b|\block [\w, ]+ in [\w ]+ mode\b",
+    r"pg_(try_)?advisory|\bfor (no key )?update\b|\bfor (key )?share\b|\block table\b|\block [\w, ]+ in [\w ]+ mode\b"
+    r"|^lock (only )?\w+( nowait)?;?$",
     re.IGNORECASE,
 )
+ADVISORY_CALL = re.compile(r"pg_\w*advisory", re.IGNORECASE)
 
 
 def locking(tree: ast.AST) -> Iterator[int]:
-    """Yield lines that lock rows, or call one of PostgreSQL's advisory locks in a statement's text."""
+    """Yield lines that lock rows or tables, or call one of PostgreSQL's advisory locks, also in a statement's text."""
     for node in ast.walk(tree):
-        if isinstance(node, ast.Attribute) and node.attr == "with_for_update":
-            yield node.lineno
+        match node:
+            case ast.Attribute(attr=name) | ast.keyword(arg=str(name)):
+                if name == "with_for_update" or ADVISORY_CALL.match(name):
+                    yield node.lineno
         text = node.value if isinstance(node, ast.Constant) else None
         if isinstance(text, str) and LOCKS.search(" ".join(text.split())):
             yield node.lineno
@@ -49,6 +53,19 @@ def test_every_kind_of_lock_is_found() -> None:
 
 
 @pytest.mark.parametrize(
+    "code",
+    [
+        "select(func.pg_advisory_xact_lock(1))",
+        "select(func.pg_try_advisory_lock_shared(1))",
+        "session.get(Workspace, 1, with_for_update=True)",
+        "session.refresh(found, with_for_update={'nowait': True})",
+    ],
+)
+def test_every_locking_call_is_found(code: str) -> None:
+    assert list(locking(ast.parse(code))) == [1]
+
+
+@pytest.mark.parametrize(
     "statement",
     [
         "SELECT pg_try_advisory_lock(1)",
@@ -58,6 +75,8 @@ def test_every_kind_of_lock_is_found() -> None:
         "SELECT id FROM x for share",
         "SELECT id FROM x FOR KEY SHARE NOWAIT",
         "LOCK TABLE x",
+        "LOCK x",
+        "LOCK ONLY x NOWAIT;",
         "LOCK x IN SHARE MODE",
     ],
 )

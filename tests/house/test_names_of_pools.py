@@ -14,16 +14,25 @@ TYPES = ROOT / "model" / "names.py"
 URLS = {ROOT / "messaging" / "transport.py"}
 """Places in which the @ belongs to an address."""
 TEMPLATE_AND_PRESET = re.compile(r"\{[^{}]*template[^{}]*\}/\{[^{}]*\}")
+POOL_AND_VERSION = re.compile(r"\{[^{}]*\}@\{[^{}]*\}")
+SPLITTERS = {"partition", "rpartition", "split", "rsplit", "index", "rindex", "find", "rfind", "join"}
 
 
 def by_hand(tree: ast.Module) -> Iterator[int]:
     """Yield lines that split a name at its @, or join a template's and a preset's name."""
     for node in ast.walk(tree):
         match node:
-            case ast.Call(func=ast.Attribute(attr="partition" | "rpartition" | "split"), args=[ast.Constant("@"), *_]):
-                yield node.lineno
-            case ast.JoinedStr() if TEMPLATE_AND_PRESET.search(ast.unparse(node)):
-                yield node.lineno
+            case ast.Call(func=ast.Attribute(attr=name, value=value)) if name in SPLITTERS:
+                passed = [*node.args, *(keyword.value for keyword in node.keywords), value]
+                if any(isinstance(item, ast.Constant) and item.value == "@" for item in passed):
+                    yield node.lineno
+            case ast.JoinedStr():
+                text = ast.unparse(node)
+                if TEMPLATE_AND_PRESET.search(text) or POOL_AND_VERSION.search(text):
+                    yield node.lineno
+            case ast.BinOp(op=ast.Add(), left=ast.BinOp(op=ast.Add(), left=name, right=ast.Constant(sign))):
+                if sign == "@" or (sign == "/" and "template" in ast.unparse(name)):
+                    yield node.lineno
 
 
 def test_no_module_spells_or_reads_them_by_hand() -> None:
@@ -34,10 +43,29 @@ def test_no_module_spells_or_reads_them_by_hand() -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["ref.partition('@')[0]", "ref.rpartition('@')", "f'{row.template_name}/{row.name}'", "f'{template}/{name}'"],
+    [
+        "ref.partition('@')[0]",
+        "ref.rpartition('@')",
+        "f'{row.template_name}/{row.name}'",
+        "f'{template}/{name}'",
+        "ref.partition(sep='@')",
+        "ref.split(maxsplit=1, sep='@')",
+        "f'{pool}@{version}'",
+        "template + '/' + preset",
+        "pool + '@' + version",
+        "ref[:ref.index('@')]",
+        "ref[ref.rfind('@') + 1:]",
+        "'@'.join((pool, version))",
+        "row.template_name + '/' + row.preset_name",
+    ],
 )
 def test_what_is_done_by_hand_is_found(text: str) -> None:
     assert list(by_hand(ast.parse(text))) == [1]
+
+
+@pytest.mark.parametrize("text", ["f'{owner}/{name}'", "folder + '/' + name", "ref.partition('/')", "'@' in ref"])
+def test_what_is_something_else_is_not_found(text: str) -> None:
+    assert list(by_hand(ast.parse(text))) == []
 
 
 PARTS = {

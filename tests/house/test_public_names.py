@@ -22,7 +22,7 @@ from prebuild_tasks.config import Settings
 from prebuild_tasks.db.engine import Database
 from prebuild_tasks.insight.status.views import WorkspaceView
 from prebuild_tasks.json_views import rows_of
-from prebuild_tasks.model.vocabulary import WorkspaceState
+from prebuild_tasks.model.vocabulary import ClaimState, WorkspaceState
 from tests.support.builders import PRESET, declare, fill
 
 PAGES = Path(__file__).parents[2] / "docs"
@@ -46,14 +46,18 @@ ANSWERS = {
 }
 REMEDY = "(kind: 'RemedyKind', subject: 'str' = '', version: 'str' = '') -> None"
 REMEDY_KINDS = (
-    "start_everything start_control_worker start_builds_worker start_beat start_redis restart_or_forget_host "
-    "forget_host_and_its_claimed_workspaces create_database upgrade_schema show_settings show_schema_of_pools_file "
+    "start_everything start_control_worker start_builds_worker start_beat start_redis start_container_with_init "
+    "restart_or_forget_host "
+    "forget_host_and_its_claimed_workspaces create_database create_database_on_server "
+    "upgrade_schema show_settings show_schema_of_pools_file "
     "apply_pools_file plan_pools_file list_pools explain_pool reconcile resume unblock_pool promote_version "
     "claim_workspace release_workspace delete_workspace list_workspaces show_disk_use_of_workspaces list_builds "
     "list_running_builds list_failed_builds show_log follow_log diagnose_installation serve_metrics_elsewhere "
-    "find_the_large_keys_in_redis wait_for_workspace name_the_owner name_the_preset "
-    "choose_another_name_or_leave_it_out repeat_request make_a_new_request_id apply_as_source confirm_deletion "
-    "confirm_loss look_for_strays begin_the_period_before_its_end_and_not_in_the_future"
+    "find_the_large_keys_in_redis forbid_eviction_in_redis show_state_of_redis serve_queue stop_process "
+    "make_data_directory_writable show_state_of_clock update_timezones "
+    "wait_for_workspace name_the_owner name_the_preset choose_another_name_or_leave_it_out "
+    "repeat_request make_a_new_request_id apply_as_source confirm_deletion confirm_loss look_for_strays "
+    "begin_the_period_before_its_end_and_not_in_the_future"
 )
 MESSAGE = "(message: 'str', *, hint: 'str' = '', remedy: 'Remedy | None' = None) -> 'None'"
 ERRORS = {
@@ -272,3 +276,15 @@ def test_a_workspace_reports_itself_as_json_without_a_warning(view: WorkspaceVie
     assert json.loads(json.dumps(view.report())) == view.report()
     with pytest.raises(TypeError):
         json.dumps(view)
+
+
+def test_the_json_of_a_claims_answer_stays_as_it_is() -> None:
+    """`prebuild claim --json`, the task and `report()` have these keys in this order."""
+    texts = dict.fromkeys(
+        ("workspace", "workspace_id", "preset", "owner", "url", "directory", "resource_id", "host", "request_id"), "x"
+    )
+    answer = ClaimAnswer(**texts, claimed_at=AT, state=ClaimState.PERSONALISING)
+    expected = {**texts, "claimed_at": "2026-07-01T00:00:00+00:00", "state": "personalising"}
+    assert json.dumps(answer.report()) == json.dumps(expected)
+    ending = replace(answer, claimed_until=AT)
+    assert json.dumps(ending.report()) == json.dumps({**expected, "claimed_until": "2026-07-01T00:00:00+00:00"})

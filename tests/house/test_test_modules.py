@@ -75,7 +75,6 @@ def private_names(tree: ast.AST) -> list[str]:
     return found
 
 
-SETTERS = {"setattr", "getattr", "delattr"}
 DOCUMENTED = {"_asdict", "_replace", "_fields", "_make", "_mapping", "_columns"}
 """Public attributes of named tuples, and of SQLAlchemy's rows and tables."""
 

@@ -1,7 +1,6 @@
 """Rules that exist in Python and in SQL are in one package under one name, and agree on any row.
 
-`TWINS` lists the pairs. Each pair is tested on rows that hypothesis generates, on both databases; times are within a
-microsecond of the limits at which a rule's answer changes.
+`TWINS` lists the pairs, and `QUERIES` those whose SQL is a whole statement. The modules in `COMPARISONS` compare them.
 """
 
 from __future__ import annotations
@@ -9,34 +8,31 @@ from __future__ import annotations
 import ast
 import inspect
 from collections.abc import Callable, Iterator, Mapping
-from datetime import timedelta
 from pathlib import Path
-from typing import Any
-
-import pytest
-from hypothesis import given
-from hypothesis import strategies as st
-from sqlalchemy import Connection, delete, insert, literal, select, update
 
 import prebuild_tasks
-from prebuild_tasks.db.engine import Database
-from prebuild_tasks.db.types import UtcDateTime
 from prebuild_tasks.fleet.rules import is_alive
 from prebuild_tasks.fleet.store import is_alive_sql
-from prebuild_tasks.model.vocabulary import BuildStatus, Transition
-from prebuild_tasks.reconcile.rules.backoff import SLOW_START_ENDS_AT, slow_start_after
-from prebuild_tasks.reconcile.rules.state import is_expired, is_past_half_ttl, is_past_ttl
-from prebuild_tasks.reconcile.store import preset_view
+from prebuild_tasks.reconcile.rules.backoff import slow_start_after
+from prebuild_tasks.reconcile.rules.rollout import is_second_choice, other_versions
+from prebuild_tasks.reconcile.rules.state import count, is_expired, is_past_half_ttl, is_past_ttl
 from prebuild_tasks.reconcile.store.backoff import slow_start_after_sql
-from prebuild_tasks.reconcile.store.expiry import fresh_since_sql, is_expired_sql, is_past_half_ttl_sql, is_past_ttl_sql
-from prebuild_tasks.schema import tables as m
-from prebuild_tasks.schema.conditions import TEMPLATE_OF_VERSION, VERSION_OF_PRESET, is_active_sql
+from prebuild_tasks.reconcile.store.counts import count_sql
+from prebuild_tasks.reconcile.store.expiry import (
+    is_expired_sql,
+    is_past_half_ttl_sql,
+    is_past_ttl_sql,
+    is_second_choice_sql,
+)
+from prebuild_tasks.reconcile.store.other_versions import read_other_versions
+from prebuild_tasks.schema.conditions import is_active_sql
 from prebuild_tasks.schema.rules import is_active
 from prebuild_tasks.upkeep.rules import stray_state
 from prebuild_tasks.upkeep.strays.store import stray_state_sql
 from prebuild_tasks.workspaces.rules import (
     handed_over,
     has_hook,
+    is_awaited,
     is_pool_start,
     is_usable,
     workspace_state,
@@ -44,34 +40,21 @@ from prebuild_tasks.workspaces.rules import (
 from prebuild_tasks.workspaces.store import (
     handed_over_sql,
     has_hook_sql,
+    is_awaited_sql,
     is_pool_start_sql,
     is_usable_sql,
     workspace_state_sql,
 )
-from tests.house.aged import (
-    LOOKBACK,
-    MICRO,
-    NOW,
-    Aged,
-    aged,
-    bounded,
-    frozen,
-    offsets,
-    reasons,
-    rows,
-    statuses,
-    transitions,
-    ttls,
-)
-
-__all__ = ["frozen", "rows"]
 
 TWINS: Mapping[Callable[..., object], Callable[..., object]] = {
+    count: count_sql,
     is_active: is_active_sql,
     is_expired: is_expired_sql,
     is_past_ttl: is_past_ttl_sql,
     is_past_half_ttl: is_past_half_ttl_sql,
+    is_second_choice: is_second_choice_sql,
     slow_start_after: slow_start_after_sql,
+    is_awaited: is_awaited_sql,
     is_usable: is_usable_sql,
     workspace_state: workspace_state_sql,
     has_hook: has_hook_sql,
@@ -80,29 +63,93 @@ TWINS: Mapping[Callable[..., object], Callable[..., object]] = {
     is_alive: is_alive_sql,
     stray_state: stray_state_sql,
 }
+QUERIES: Mapping[Callable[..., object], Callable[..., object]] = {other_versions: read_other_versions}
+"""Rules that a turn asks of the database in one statement instead, with the function that reads the answer."""
 SINGLE = {
-    "fresh_since_sql": "is_expired_sql as an instant, for an index to be read from; compared with is_expired below",
+    "fresh_since_sql": "is_expired_sql as an instant, for an index to be read from; compared with is_expired",
     "is_due_sql": "asked by the database alone; no code has a pending build in its hands",
     "is_older_than_sql": "a part of the conditions of expiry",
     "now_sql": "the database's clock",
 }
 """Functions in SQL that have no twin, with the reason."""
+POSTGRESQL_ONLY = {"fresh_since_sql", "handed_over_sql", "has_hook_sql"}
+"""Functions in SQL that SQLite does not understand. They serve a claim in one statement, which only PostgreSQL makes.
+
+All others are compared on both databases.
+"""
 PACKAGE = Path(prebuild_tasks.__file__).parent
+COMPARISONS = [
+    Path(__file__).with_name("test_twins_rows.py"),
+    Path(__file__).with_name("test_twins_counts.py"),
+    Path(__file__).parents[1] / "reconcile" / "test_other_versions.py",
+]
 
 
-on_postgresql = pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+def functions(path: Path) -> Iterator[ast.FunctionDef]:
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.FunctionDef):
+            yield node
 
 
-def functions_in_sql() -> Iterator[tuple[str, Path]]:
+def is_member_of_protocol(function: ast.FunctionDef) -> bool:
+    return ast.unparse(function.body[-1]) == "..."
+
+
+def names(node: ast.AST) -> set[str]:
+    return {item.id for item in ast.walk(node) if isinstance(item, ast.Name)}
+
+
+def compared(*, everywhere: bool) -> set[str]:
+    """Return what the bodies of the comparisons name, or only those of tests on both databases."""
+    found: set[str] = set()
+    for path in COMPARISONS:
+        for test in functions(path):
+            on_one = any("on_postgresql" in names(decorator) for decorator in test.decorator_list)
+            if test.name.startswith("test_") and not (everywhere and on_one):
+                found.update(*map(names, test.body))
+    return found
+
+
+def functions_in_sql() -> Iterator[ast.FunctionDef]:
     for path in sorted(PACKAGE.rglob("*.py")):
-        for node in ast.walk(ast.parse(path.read_text())):
-            if isinstance(node, ast.FunctionDef) and node.name.endswith("_sql"):
-                yield node.name, path
+        yield from (function for function in functions(path) if function.name.endswith("_sql"))
 
 
 def test_every_function_in_sql_has_its_twin_in_the_table() -> None:
-    named = {name for name, _ in functions_in_sql()}
+    named = {function.name for function in functions_in_sql()}
     assert named == {twin.__name__ for twin in TWINS.values()} | set(SINGLE)
+
+
+def test_every_pair_is_compared() -> None:
+    tested = compared(everywhere=False)
+    assert [rule for rule, twin in TWINS.items() if not {rule.__name__, twin.__name__} & tested] == []
+    assert [rule for rule, query in QUERIES.items() if query.__name__ not in tested] == []
+
+
+def test_only_what_sqlite_does_not_understand_is_compared_on_postgresql_only() -> None:
+    """A pair counts as compared on both databases if one such test names the rule or its twin."""
+    rules = {twin.__name__: rule.__name__ for rule, twin in TWINS.items()}
+    both, one = compared(everywhere=True), compared(everywhere=False)
+    named = {function.name for function in functions_in_sql()}
+    assert {name for name in named if name in one and not {name, rules.get(name)} & both} == POSTGRESQL_ONLY
+    says_so = {item.name for item in functions_in_sql() if "PostgreSQL only" in (ast.get_docstring(item) or "")}
+    assert says_so == POSTGRESQL_ONLY
+
+
+def test_a_query_named_for_a_rule_is_listed_or_calls_it() -> None:
+    listed = {query.__name__ for query in QUERIES.values()}
+    for package in sorted(path for path in PACKAGE.iterdir() if path.is_dir()):
+        rules: set[str] = set()
+        queries: dict[str, ast.FunctionDef] = {}
+        for path in package.rglob("*.py"):
+            if "rules" in (path.stem, path.parent.name):
+                rules |= {function.name for function in functions(path) if not is_member_of_protocol(function)}
+            else:
+                queries |= {item.name: item for item in functions(path) if item.name.startswith("read_")}
+        for name, query in queries.items():
+            rule = name.removeprefix("read_")
+            assert rule not in rules or name in listed or rule in names(query), name
+    assert all(query.__name__ == f"read_{rule.__name__}" for rule, query in QUERIES.items())
 
 
 def test_twins_share_a_name_and_a_package() -> None:
@@ -112,155 +159,7 @@ def test_twins_share_a_name_and_a_package() -> None:
 
 
 def test_a_rule_stands_in_a_module_of_rules_without_its_twin() -> None:
-    for rule, twin in TWINS.items():
+    for rule, twin in (*TWINS.items(), *QUERIES.items()):
         assert "rules" in rule.__module__.split("."), rule
         assert "rules" not in twin.__module__.split("."), twin
         assert twin.__module__ not in Path(inspect.getfile(rule)).read_text(), rule
-
-
-@bounded
-@given(row=aged())
-def test_expiry(rows: Connection, row: Aged) -> None:
-    row.store(rows)
-    columns = is_expired_sql(NOW), is_past_ttl_sql(NOW), is_past_half_ttl_sql(NOW)
-    query = select(*columns).join(m.Preset, m.Preset.id == m.Workspace.preset_id)
-    expired, past_ttl, past_half = rows.execute(query).one()
-    assert bool(expired) is is_expired(row.preset, row.created_at, NOW)
-    assert bool(past_ttl) is is_past_ttl(row.preset, row.created_at, NOW)
-    assert bool(past_half) is is_past_half_ttl(row.preset, row.created_at, NOW)
-
-
-@pytest.mark.parametrize(("micros", "past"), [(-1, False), (0, True), (1, True)])
-def test_half_of_the_ttl_counts_as_past_it(rows: Connection, micros: int, *, past: bool) -> None:
-    row = Aged(3600.0, NOW - timedelta(seconds=1800) - micros * MICRO, None)
-    row.store(rows)
-    query = select(is_past_half_ttl_sql(NOW)).select_from(m.Workspace)
-    query = query.join(m.Preset, m.Preset.id == m.Workspace.preset_id)
-    assert is_past_half_ttl(row.preset, row.created_at, NOW) is past
-    assert bool(rows.execute(query).scalar_one()) is past
-
-
-@on_postgresql
-@bounded
-@given(row=aged())
-def test_what_is_fresh_is_not_expired(rows: Connection, row: Aged) -> None:
-    row.store(rows)
-    fresh = m.Workspace.created_at >= fresh_since_sql(literal(NOW, UtcDateTime()))
-    query = select(fresh).join(m.Preset, m.Preset.id == m.Workspace.preset_id)
-    assert rows.execute(query).scalar_one() is not is_expired(row.preset, row.created_at, NOW)
-
-
-@pytest.mark.parametrize("limit", [None, *(2**power for power in range(SLOW_START_ENDS_AT.bit_length()))])
-def test_slow_start(rows: Connection, limit: int | None) -> None:
-    rows.execute(update(m.Preset).values(slow_start=limit))
-    widened = rows.execute(select(slow_start_after_sql(m.Preset.slow_start))).scalar_one()
-    assert widened == slow_start_after(limit, succeeded=True)
-
-
-@bounded
-@given(
-    owner=st.sampled_from(["prebuilds", "ada"]), transition=transitions, status=statuses, reason=reasons,
-    is_ready=st.booleans(),
-)  # fmt: skip
-def test_state(
-    rows: Connection, owner: str, transition: Transition, status: BuildStatus, reason: str, *, is_ready: bool
-) -> None:
-    rows.execute(
-        update(m.Workspace).values(
-            owner=owner, transition=transition, status=status, reason=reason, slot=None,
-            ready_at=NOW if is_ready else None,
-        )
-    )  # fmt: skip
-    state, usable = rows.execute(select(workspace_state_sql(), is_usable_sql()).select_from(m.Workspace)).one()
-    assert state == workspace_state(owner, transition, status, reason, is_ready=is_ready)
-    assert bool(usable) is is_usable(status, reason)
-
-
-@bounded
-@given(transition=transitions, reason=reasons)
-def test_pool_start(rows: Connection, transition: Transition, reason: str) -> None:
-    rows.execute(update(m.Build).values(transition=transition, reason=reason))
-    starts = rows.execute(select(is_pool_start_sql()).select_from(m.Build)).scalar_one()
-    assert bool(starts) is is_pool_start(transition, reason)
-
-
-json_values = st.recursive(
-    st.none() | st.booleans() | st.integers(-3, 3) | st.sampled_from(["", "true", "x"]),
-    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.sampled_from("ab"), inner, max_size=2),
-    max_leaves=3,
-)
-
-
-@on_postgresql
-@bounded
-@given(config=st.fixed_dictionaries({"start": st.just("true")}, optional={"claim": json_values}))
-def test_hook(rows: Connection, config: Mapping[str, Any]) -> None:
-    rows.execute(update(m.TemplateVersion).values(config=config))
-    assert rows.execute(select(has_hook_sql()).select_from(m.TemplateVersion)).scalar_one() is has_hook(config)
-
-
-@on_postgresql
-@bounded
-@given(ttl=ttls, hook=st.booleans())
-def test_hand_over(rows: Connection, ttl: float | None, *, hook: bool) -> None:
-    rows.execute(update(m.Preset).values(claimed_ttl_s=ttl))
-    in_sql = handed_over_sql(
-        literal(NOW, UtcDateTime()), select(m.Preset.claimed_ttl_s).scalar_subquery(), literal(hook)
-    )
-    found = []
-    for values in (handed_over(NOW, ttl, hook=hook), in_sql):
-        with rows.begin_nested() as savepoint:
-            rows.execute(update(m.Workspace).values(owner="ada", **values))
-            found.append(rows.execute(select(m.Workspace)).one())
-            savepoint.rollback()
-    assert found[0] == found[1]
-
-
-@bounded
-@given(seen=offsets, ended=st.none() | offsets)
-def test_alive(rows: Connection, seen: int, ended: int | None) -> None:
-    seen_at, ended_at = NOW + seen * MICRO, None if ended is None else NOW + ended * MICRO
-    rows.execute(delete(m.Worker))
-    rows.execute(insert(m.Worker).values(name="w", host="h", started_at=NOW, seen_at=seen_at, ended_at=ended_at))
-    assert bool(rows.execute(select(is_alive_sql(NOW))).scalar_one()) is is_alive(ended_at, seen_at, NOW)
-
-
-@bounded
-@given(claimed=st.booleans(), waiting=st.booleans(), confirmed_by=st.sampled_from(["", "ada"]))
-def test_stray(rows: Connection, confirmed_by: str, *, claimed: bool, waiting: bool) -> None:
-    rows.execute(delete(m.Stray))
-    rows.execute(
-        insert(m.Stray).values(
-            provisioner="p", host="", workspace_id="w", resource_id="r", first_seen_at=NOW, claimed=claimed,
-            waiting=waiting, confirmed_by=confirmed_by,
-        )
-    )  # fmt: skip
-    state = rows.execute(select(stray_state_sql())).scalar_one()
-    assert state == stray_state(claimed=claimed, waiting=waiting, confirmed=bool(confirmed_by))
-
-
-@bounded
-@given(
-    active=st.sampled_from(["this", "another", None]), template_deleted=st.booleans(), deprecated=st.booleans(),
-    removed=st.booleans(),
-)  # fmt: skip
-def test_active(
-    frozen: Database, active: str | None, *, template_deleted: bool, deprecated: bool, removed: bool
-) -> None:
-    """Compare `is_active` of a preset that was read with `is_active_sql`."""
-    with frozen.write() as connection:
-        version = connection.execute(select(m.TemplateVersion.id)).scalar_one()
-        connection.execute(
-            update(m.Template).values(
-                active_version_id={"this": version, "another": version + 1, None: None}[active],
-                deleted_at=NOW if template_deleted else None,
-                deprecated=deprecated,
-            )
-        )
-        connection.execute(update(m.Preset).values(removed_at=NOW if removed else None))
-        query = select(is_active_sql()).select_from(m.Preset).join(*VERSION_OF_PRESET).join(*TEMPLATE_OF_VERSION)
-        in_sql = bool(connection.execute(query).scalar_one())
-        identity = connection.execute(select(m.Preset.id)).scalar_one()
-        view = preset_view.read_preset(frozen, connection, identity, LOOKBACK)
-    assert view is not None
-    assert is_active(view.snapshot.preset) is in_sql

@@ -1,17 +1,19 @@
-"""The tick's counts in SQL agree with a turn's counts of the rows."""
+"""The tick's counts, which `count_sql` builds, agree with a turn's `count` of the rows."""
 
 from __future__ import annotations
 
 import uuid
 from collections.abc import Mapping
+from datetime import datetime, timedelta
 from typing import Any
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from sqlalchemy import delete, insert, select, update
 
 from prebuild_tasks.db.engine import Database
-from prebuild_tasks.reconcile.rules.state import count
+from prebuild_tasks.model.vocabulary import BuildStatus, Transition
+from prebuild_tasks.reconcile.rules.state import count, is_expired, is_past_half_ttl
 from prebuild_tasks.reconcile.store import preset_view, snapshots
 from prebuild_tasks.schema import tables as m
 from tests.house.aged import LOOKBACK, MICRO, NOW, Aged, aged, bounded, frozen, rows, statuses, transitions
@@ -25,8 +27,8 @@ def populations(draw: st.DrawFn) -> tuple[Aged, list[Mapping[str, Any]]]:
     one = st.fixed_dictionaries(
         {
             "owner": st.sampled_from(["prebuilds", "prebuilds", "ada"]),
-            "transition": transitions,
-            "status": statuses,
+            "transition": st.just(Transition.START) | transitions,
+            "status": st.just(BuildStatus.SUCCEEDED) | statuses,
             "created_at": st.sampled_from([base.created_at, base.created_at + MICRO, NOW]),
             "ready_at": st.sampled_from([None, NOW]),
             "deleted_at": st.sampled_from([None, None, None, NOW]),
@@ -35,10 +37,19 @@ def populations(draw: st.DrawFn) -> tuple[Aged, list[Mapping[str, Any]]]:
     return base, draw(st.lists(one, max_size=8))
 
 
+def of_one(invalidated_at: datetime | None) -> tuple[Aged, list[Mapping[str, Any]]]:
+    """Return the population of one ready prebuild that has lived for half of its TTL."""
+    created_at = NOW - timedelta(hours=1)
+    prebuild = {"owner": "prebuilds", "transition": Transition.START, "status": BuildStatus.SUCCEEDED, "ready_at": NOW}
+    return Aged(7200.0, created_at, invalidated_at), [{**prebuild, "created_at": created_at, "deleted_at": None}]
+
+
 @bounded
-@given(population=populations())
-def test_counts(frozen: Database, population: tuple[Aged, list[Mapping[str, Any]]]) -> None:
-    """The tick's counts in SQL equal a turn's counts of the rows."""
+@example(population=of_one(None), rolling=True)
+@example(population=of_one(None), rolling=False)
+@example(population=of_one(NOW), rolling=True)
+@given(population=populations(), rolling=st.booleans())
+def test_counts(frozen: Database, population: tuple[Aged, list[Mapping[str, Any]]], *, rolling: bool) -> None:
     base, workspaces = population
     with frozen.write() as connection:
         connection.execute(delete(m.Build))
@@ -47,6 +58,7 @@ def test_counts(frozen: Database, population: tuple[Aged, list[Mapping[str, Any]
         identity = template.preset_id
         connection.execute(delete(m.Workspace).where(m.Workspace.id != template.id))
         base.store(connection)
+        connection.execute(update(m.Preset).values(replace_strategy="rolling" if rolling else "recreate"))
         connection.execute(update(m.Workspace).values(deleted_at=NOW, slot=None, owner="nobody"))
         for number, values in enumerate(workspaces):
             connection.execute(
@@ -59,4 +71,7 @@ def test_counts(frozen: Database, population: tuple[Aged, list[Mapping[str, Any]
         everything = snapshots.read_global(frozen, connection, LOOKBACK, paused_too=True)
     assert view is not None
     [item] = [item for item in everything.presets if item.preset.id == str(identity)]
-    assert item.counts._replace(aging=0) == count(view.snapshot, NOW)
+    preset, running = view.snapshot.preset, [prebuild.created_at for prebuild in view.snapshot.running]
+    live = [created_at for created_at in running if not is_expired(preset, created_at, NOW)]
+    aging = sum(is_past_half_ttl(preset, created_at, NOW) for created_at in live) if rolling else 0
+    assert item.counts == count(view.snapshot, NOW)._replace(aging=aging)

@@ -49,11 +49,14 @@ PHRASES = {
     "prepared statements": r"\bprepared\b(?! statement)",
     "gradually": r"\bby and by\b",
     "RestsWithHost": r"\bSuspendable\b",
+    "gets no turn": r"\bis_suspended\b|[Pp]ools? (?:is|are) suspended\b",
     "is not a": r"(?<![Tt]here )\bis no\b(?! (?:longer|more)\b)",
     "no scheduler is running": r"\bno beat is alive\b|\bno tick (?:comes|has come)\b",
     "running, or not being reconciled": r"\bis alive, so nothing\b|\bso nothing is decided\b",
     "crashed their worker": r"\bended with their process\b",
     "a noun or an imperative": r"\bWhom\b",
+    "announced, reported or noted": r"\bnot said\b",
+    "text, or what it says": r"\bdef (?!test_)\w+_words\b",
     "a sentence that stands by itself": r"\"\"\"The same\b|\bThe same, for\b",
 }
 """The words to write, and a pattern of those not to."""
@@ -87,12 +90,15 @@ class Hit:
 
 
 def phrases(path: str, text: str) -> Iterator[Hit]:
-    """Find the phrases in any text."""
+    """Find the phrases in any text, also if underscores join their words."""
     for number, line in enumerate(text.splitlines(), 1):
         for instead, pattern in PHRASES.items():
-            for match in re.finditer(pattern, line):
-                if match[0] != KEPT.get(path):
-                    yield Hit(path, number, match[0], instead)
+            matches = {
+                match[0]: None for form in (line, line.replace("_", " ")) for match in re.finditer(pattern, form)
+            }
+            for match in matches:
+                if match != KEPT.get(path):
+                    yield Hit(path, number, match, instead)
 
 
 def names(path: str, tree: ast.AST) -> Iterator[Hit]:
@@ -157,6 +163,9 @@ def helps() -> Iterator[tuple[str, str]]:
         ("a Heart beats", True), ("heartbeat_at", False), ("is replaced by and by", True),
         ("prepared statements", False), ("what is prepared", True), ("told apart", False),
         ("it runs apart", True), ("what mends it", True), ("recommended", False), ("spot", False),
+        ("def test_what_is_no_case()", True), ("def test_there_is_no_case()", False), ("build_apart_died", True),
+        ("presence_not_said", True), ("which_mends_it", True), ("heart_beats", True), ("the_same_fate", True),
+        ("def _idle_words()", True), ("def test_words()", False),
     ],
 )  # fmt: skip
 def test_the_patterns(text: str, bad: bool) -> None:

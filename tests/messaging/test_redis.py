@@ -9,10 +9,10 @@ import pytest
 import redis as redis_py
 from redis.exceptions import AuthenticationError, MovedError, NoPermissionError, ResponseError
 
+from prebuild_tasks.cli.remedy_commands import next_step_of
 from prebuild_tasks.config import Settings
 from prebuild_tasks.errors import UnreachableError
 from prebuild_tasks.messaging.redis import access_refused, connect, refused, require_redis
-from prebuild_tasks.remedy_commands import next_step_of
 from tests.support.proxy import Proxy
 from tests.support.spawned_redis import SpawnedRedis
 

@@ -9,7 +9,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from prebuild_tasks.errors import InputError
-from prebuild_tasks.model.names import PoolName, PresetRef, check_name, check_owner, claimed_name, prebuild_name
+from prebuild_tasks.model.names import (
+    PoolName,
+    PresetRef,
+    WorkspaceName,
+    check_name,
+    check_owner,
+    claimed_name,
+    prebuild_name,
+)
 
 
 def test_fresh_names_are_readable_valid_and_hardly_ever_alike() -> None:
@@ -19,6 +27,14 @@ def test_fresh_names_are_readable_valid_and_hardly_ever_alike() -> None:
         assert check_name("workspace", name) == name
         assert f"prebuild-{claimed_name(name)}" == name
     assert len(set(names)) > 1990
+
+
+@pytest.mark.parametrize(
+    ("value", "parsed"),
+    [("ada/amber", ("ada", "amber")), ("amber", ("", "amber")), ("/amber", ("", "amber")), ("a/b/c", ("a/b", "c"))],
+)
+def test_a_workspace_is_named_with_or_without_its_owner(value: str, parsed: tuple[str, str]) -> None:
+    assert WorkspaceName.parse(value) == parsed
 
 
 def test_a_claimed_name_drops_the_prefix_once() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import ssl
+from pathlib import Path
 
 import pytest
 import redis
@@ -22,6 +23,7 @@ from prebuild_tasks.model.redis_url import parse_redis_url
         ("redis://h", 0),
         ("redis://h/", 0),
         ("redis://:pw@h:1/3", 3),
+        ("redis://:pw@h:1//3/", 3),
         ("redis://h?db=2", 2),
         ("redis://u:pw@h/2?db=2", 2),
         ("rediss://h:1/4", 4),
@@ -29,6 +31,7 @@ from prebuild_tasks.model.redis_url import parse_redis_url
         ("unix:///run/redis.sock", 0),
         ("unix://:pw@/run/redis.sock?db=5", 5),
         ("redis+socket:///run/redis.sock?virtual_host=5", 5),
+        ("redis+socket:///run/redis.sock?virtual_host=/5", 5),
         ("redis+socket:///run/redis.sock?db=5", 5),
     ],
 )
@@ -55,6 +58,7 @@ def test_every_part_uses_the_same_database(url: str, database: int) -> None:
         ("?ssl_cert_reqs=none", ssl.CERT_NONE),
         ("?ssl_cert_reqs=CERT_NONE", ssl.CERT_NONE),
         ("?ssl_ca_certs=/x%20y/ca.pem", ssl.CERT_REQUIRED),
+        ("?ssl_ciphers=HIGH:!aNULL", ssl.CERT_REQUIRED),
     ],
 )
 def test_every_part_verifies_alike(query: str, verify: ssl.VerifyMode) -> None:
@@ -67,6 +71,8 @@ def test_every_part_verifies_alike(query: str, verify: ssl.VerifyMode) -> None:
     assert broker.ssl["ssl_cert_reqs"] is verify
     backend = RedisBackend(app=Celery(), url=settings.celery_broker_url)
     assert backend.connparams["ssl_cert_reqs"] is verify
+    if "ciphers" in query:
+        assert connection.ssl_ciphers == broker.ssl["ssl_ciphers"] == backend.connparams["ssl_ciphers"] == "HIGH:!aNULL"
     if "ca_certs" in query:
         assert connection.ca_certs == broker.ssl["ssl_ca_certs"] == backend.connparams["ssl_ca_certs"] == "/x y/ca.pem"
 
@@ -98,3 +104,15 @@ def test_anything_else_is_refused_in_a_sentence_without_the_password(url: str, w
         load_settings({"PREBUILD_REDIS_URL": url})
     assert words in refused.value.message
     assert "s3cret" not in refused.value.message
+
+
+def test_the_embedded_redis_is_found_and_its_unusable_note_refused_in_a_sentence(tmp_path: Path) -> None:
+    settings = load_settings({"PREBUILD_DATA_DIR": str(tmp_path / "a?b#c%20")})
+    assert redis.ConnectionPool.from_url(settings.resolved_redis_url).connection_kwargs["path"] == str(
+        settings.redis_socket
+    )
+    settings.redis_note.parent.mkdir(parents=True)
+    settings.redis_note.write_text("")
+    for read in (lambda: settings.resolved_redis_url, lambda: settings.celery_broker_url):
+        with pytest.raises(InputError, match="redis/url is not a valid Redis URL"):
+            read()

@@ -73,7 +73,7 @@ def test_going_back_to_an_old_recipe_activates_the_old_version(database: Databas
     assert preset_id(database) == old
 
 
-def test_another_preset_is_no_other_recipe(database: Database, settings: Settings) -> None:
+def test_another_preset_is_not_another_recipe(database: Database, settings: Settings) -> None:
     text = 'schema: 1\ntemplates:\n  - name: dev\n    config: {start: "true"}\n    presets:\n'
     text += "      - {name: small, desired: 1}\n"
     put(database, settings, text)

@@ -63,7 +63,7 @@ def test_a_preset_that_comes_back(database: Database, settings: Settings) -> Non
     assert put(database, settings, PAIR.format(both)) == ["~ preset dev/big: declared again"]
 
 
-def test_an_organization_is_no_promotion(database: Database, settings: Settings) -> None:
+def test_an_organization_is_not_a_promotion(database: Database, settings: Settings) -> None:
     """The history recognizes promotions by the text of a change."""
     versions = "".join(
         f"\n  - {{name: {name}, config: {{start: 'echo {name}'}}, presets: []}}" for name in ("v1", "v2")

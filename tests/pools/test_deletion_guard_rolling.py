@@ -3,6 +3,7 @@
 Previously, rolling pools were not counted, as if each prebuild always stayed until its replacement was ready: when
 `desired` fell from 10 to 0, or with a TTL that all prebuilds had exceeded, `apply` and `plan` gave no warning, and the
 next turn deleted all. A shorter TTL was counted in no pool, and a paused pool not at all: resuming it emptied it.
+Invalidated prebuilds, which a rolling pool keeps and gives to claims until they are replaced, were not counted either.
 """
 
 from __future__ import annotations
@@ -13,9 +14,10 @@ from prebuild_tasks.config import Settings
 from prebuild_tasks.db.engine import Database
 from prebuild_tasks.errors import RefusedError
 from prebuild_tasks.insight.plan.make import make_plan
-from prebuild_tasks.pools.operations import pause
+from prebuild_tasks.pools.operations import invalidate, pause
 from prebuild_tasks.pools.options import ApplyOptions
-from tests.support.builders import PRESET, age, declare, fill, finish_builds, turn
+from prebuild_tasks.reconcile.turn import reconcile_preset
+from tests.support.builders import PRESET, age, declare, fill, finish_builds, preset_id, turn
 from tests.support.pool_files import load_text
 
 ROLLING, RECREATE = "replace: {strategy: rolling}", "replace: {strategy: recreate}"
@@ -65,3 +67,27 @@ def test_a_new_version_needs_fewer(database: Database, settings: Settings) -> No
     refused(database, settings, "4 of all 4 eligible prebuilds", 0, ROLLING, start="true # new")
     declare(database, settings, 4, extra=ROLLING)
     assert fill(database, settings) == 4, "going back does away with nothing that is needed"
+
+
+def test_invalidated_ones_can_be_claimed(database: Database, settings: Settings) -> None:
+    declare(database, settings, 4, extra=ROLLING)
+    fill(database, settings)
+    invalidate(database, PRESET, actor="ada")
+    assert turn(database, settings).deleted == 0, "they stay until they are replaced"
+    refused(database, settings, "4 of all 4 eligible prebuilds", 0, ROLLING)
+    refused(database, settings, "3 of all 4 eligible prebuilds", 1, ROLLING)
+    declare(database, settings, 2, extra=ROLLING)
+    assert turn(database, settings).deleted == 2, "half of all"
+
+
+def test_an_older_versions_invalidated_ones_can_be_claimed(database: Database, settings: Settings) -> None:
+    declare(database, settings, 4, extra=ROLLING)
+    fill(database, settings)
+    old = preset_id(database)
+    invalidate(database, PRESET, actor="ada")
+    declare(database, settings, 4, extra=ROLLING, start="true # new")
+    assert reconcile_preset(database, settings, old).deleted == 0
+    refused(database, settings, "4 of all 4 eligible prebuilds", 0, ROLLING, start="true # new")
+    refused(database, settings, "3 of all 4 eligible prebuilds", 1, ROLLING, start="true # new")
+    declare(database, settings, 1, extra=ROLLING, start="true # new", yes=True)
+    assert reconcile_preset(database, settings, old).deleted == 3

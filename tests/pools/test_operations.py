@@ -59,8 +59,7 @@ def test_promote_drains_the_old_version_and_fills_the_new(database: Database, se
     with database.read() as connection:
         names = connection.execute(select(m.TemplateVersion.name).order_by(m.TemplateVersion.id)).scalars().all()
     done = operations.promote(database, "dev", names[1], actor="ada")
-    assert done.changed
-    assert old in done.follow_up.wake
+    assert (done.changed, done.follow_up.wake.keys()) == (True, {old, preset_id(database)})
     assert preset_id(database) != old
     assert reconcile_preset(database, settings, old).deleted == 2
     assert turn(database, settings).created == 2
@@ -74,7 +73,8 @@ def test_promote_drains_the_old_version_and_fills_the_new(database: Database, se
 def test_invalidate_replaces_what_is_there(database: Database, settings: Settings) -> None:
     declare(database, settings, 2)
     fill(database, settings)
-    operations.invalidate(database, PRESET, actor="ada")
+    done = operations.invalidate(database, PRESET, actor="ada")
+    assert (done.changed, list(done.follow_up.wake)) == (True, [preset_id(database)])
     result = turn(database, settings)
     assert (result.deleted, result.created) == (2, 2)
     fill(database, settings)

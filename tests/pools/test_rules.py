@@ -2,34 +2,52 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
-from typing import Any
+from collections import defaultdict
+from datetime import UTC, datetime, timedelta
+from typing import Any, NamedTuple
 
 import pytest
 
-from prebuild_tasks.model.names import PresetRef
+from prebuild_tasks.model.names import PoolName, PresetRef
 from prebuild_tasks.model.vocabulary import Preset
-from prebuild_tasks.pools.rules import Deletions, PoolSnapshot, deletions
-from prebuild_tasks.reconcile.rules.model import Counts, GlobalSnapshot, PresetCounts
+from prebuild_tasks.pools.rules import Claimable, Deletions, deletions
+from prebuild_tasks.reconcile.rules.model import Counts
+from prebuild_tasks.reconcile.rules.rollout import Outdated, PoolVersion, Rolling, other_versions
 
 NOW = datetime(2026, 3, 2, 12, tzinfo=UTC)  # a Monday
 
 OLD, NEW = "1", "2"
+ROLLING = Rolling(max_surge=1, lead=timedelta(minutes=5))
 
 
-def pool(identity: str, desired: int, ready: int, *, unready: int = 0, ref: str = "dev/small", **more: Any) -> Any:
-    counts = Counts(live=ready + unready, ready=ready)
-    return PresetCounts(Preset(identity, desired, **more), counts, ref=PresetRef.parse(ref))
+class Named(NamedTuple):
+    """A version of the pool with this name."""
+
+    pool: PoolName
+    version: PoolVersion
 
 
-def old(identity: str, ready: int) -> Any:
-    return pool(identity, 4, ready, ref=f"dev/small@{identity}", using_active_version=False)
+def pool(
+    identity: str, desired: int, ready: int, *, unready: int = 0, invalid: int = 0, ref: str = "dev/small", **more: Any
+) -> Named:
+    """Return a version; of its prebuilds, `invalid` are ready, and can only be claimed as second choices."""
+    preset = Preset(identity, desired, **more)
+    counts = Counts(live=ready + unready, expired=invalid, ready=ready)
+    second_choices = invalid if preset.using_active_version else ready + invalid
+    return Named(PresetRef.parse(ref).pool, PoolVersion(preset, counts, outdated=Outdated(second_choices)))
 
 
-def pools(*items: Any, rolling: str = "") -> PoolSnapshot:
-    """Return a snapshot of one pool; `rolling` is its active preset, if it replaces gradually."""
-    successors = {item.preset.id: rolling for item in items} if rolling else {}
-    return PoolSnapshot(GlobalSnapshot(NOW, tuple(items)), successors)
+def old(identity: str, ready: int, *, invalid: int = 0) -> Named:
+    return pool(identity, 4, ready, invalid=invalid, ref=f"dev/small@{identity}", using_active_version=False)
+
+
+def pools(*items: Named, rolling: str = "") -> Claimable:
+    """Count the claimable ones; `rolling` is the active preset that replaces gradually, if there is one."""
+    versions: dict[PoolName, list[PoolVersion]] = defaultdict(list)
+    for name, item in items:
+        versions[name].append(item._replace(rolling=ROLLING if item.preset.id == rolling else None))
+    others = {key: value for of in versions.values() for key, value in other_versions(of, NOW).items()}
+    return Claimable.of([(name, item, others[item.preset.id]) for name, of in versions.items() for item in of], NOW)
 
 
 @pytest.mark.parametrize(
@@ -53,13 +71,21 @@ def pools(*items: Any, rolling: str = "") -> PoolSnapshot:
             (4, 4),
         ),
         (pools(), pools(pool(OLD, 4, 0)), (0, 0)),
+        (pools(pool(OLD, 4, 1, invalid=3), rolling=OLD), pools(pool(OLD, 0, 1, invalid=3), rolling=OLD), (4, 4)),
+        (pools(pool(OLD, 2, 1, invalid=3), rolling=OLD), pools(pool(OLD, 1, 1, invalid=3), rolling=OLD), (1, 2)),
+        (pools(pool(NEW, 4, 0), old(OLD, 0, invalid=4), rolling=NEW),
+         pools(pool(NEW, 1, 0), old(OLD, 0, invalid=4), rolling=NEW), (3, 4)),
+        (pools(pool("3", 4, 0), old(NEW, 0, invalid=3), old(OLD, 4), rolling="3"),
+         pools(pool("3", 0, 0), old(NEW, 0, invalid=3), old(OLD, 4), rolling="3"), (4, 4)),
     ],
     ids=[
         "fewer are desired", "more are", "what is not ready goes first", "what would go anyway", "a shorter TTL",
         "no longer declared", "a new version", "a rolling one", "that needs fewer", "and has some already",
         "a rollout that is given up", "a rollout that goes back",
         "one pool's gain does not make up for another's loss", "nothing yet",
+        "invalidated ones that stay until they are replaced", "invalidated ones that have their replacement go anyway",
+        "an older version's invalidated ones", "a newer version's invalidated ones stay before older ones",
     ],
 )  # fmt: skip
-def test_what_goes(before: PoolSnapshot, after: PoolSnapshot, found: tuple[int, int]) -> None:
+def test_what_goes(before: Claimable, after: Claimable, found: tuple[int, int]) -> None:
     assert deletions(before, after) == Deletions(*found)

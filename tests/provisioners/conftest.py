@@ -1,11 +1,16 @@
-"""The container engine, one per test session."""
+"""The container engine, one per test session; the process provisioner, and a workspace for it."""
 
 from __future__ import annotations
 
+import sys
+import uuid
 from collections.abc import Iterator
 
 import pytest
 
+from prebuild_tasks.config import Settings
+from prebuild_tasks.provisioners import WorkspaceSpec
+from prebuild_tasks.provisioners.process import ProcessProvisioner
 from tests.provisioners.engine import INSTALLATIONS, Engine, container_engine
 
 
@@ -22,3 +27,19 @@ def engine(session_engine: Engine, monkeypatch: pytest.MonkeyPatch) -> Iterator[
     yield session_engine
     for installation in INSTALLATIONS:
         session_engine.sweep(f"prebuild_tasks.installation={installation}")
+
+
+@pytest.fixture
+def provisioner(settings: Settings) -> Iterator[ProcessProvisioner]:
+    """Make a process provisioner. Modules about another provisioner have a fixture of this name of their own."""
+    adapter = ProcessProvisioner(settings)
+    yield adapter
+    adapter.rest()
+
+
+@pytest.fixture
+def spec() -> WorkspaceSpec:
+    return WorkspaceSpec(
+        installation="i", workspace_id=str(uuid.uuid4()), attempt=1, name="n", owner="prebuilds", template="t",
+        version="v", preset="p", config={"start": "true"}, parameters={"PYTHON": sys.executable},
+    )  # fmt: skip

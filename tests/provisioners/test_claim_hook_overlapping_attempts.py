@@ -13,7 +13,6 @@ import signal
 import subprocess
 import threading
 import uuid
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -71,24 +70,17 @@ def claim_after_a_loss(
         (place / "go").touch()
 
 
-@pytest.fixture
-def process(settings: Settings) -> Iterator[ProcessProvisioner]:
-    adapter = ProcessProvisioner(settings)
-    yield adapter
-    adapter.rest()
-
-
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP])
 def test_of_a_process(
-    process: ProcessProvisioner, settings: Settings, tmp_path: Path, hook: str, number: signal.Signals
+    provisioner: ProcessProvisioner, settings: Settings, tmp_path: Path, hook: str, number: signal.Signals
 ) -> None:
     """A probe and the served process are not ended with it."""
     pool = spec_of("prebuilds", start="true", serve="exec sleep 1000", claim=hook)
-    process.start(pool, Context())
+    provisioner.start(pool, Context())
     probe = {tree.WORKSPACE: pool.workspace_id, tree.RUN: "a probe's", "PREBUILD_OWNER": "prebuilds"}
     with subprocess.Popen(["sleep", "1000"], env={**os.environ, **probe}) as probing:
         try:
-            claim_after_a_loss(process, replace(pool, owner="ada"), tmp_path, number)
+            claim_after_a_loss(provisioner, replace(pool, owner="ada"), tmp_path, number)
             assert probing.poll() is None
         finally:
             probing.kill()

@@ -29,14 +29,7 @@ def test_every_provisioner_of_the_package_passes_the_contract() -> None:
 
 
 @pytest.fixture(
-    params=[
-        "process",
-        "command",
-        "simulated",
-        "third-party",
-        "third-party-of-0.1",
-        pytest.param("docker", marks=pytest.mark.docker),
-    ]
+    params=[pytest.param(name, marks=pytest.mark.docker) if name == "docker" else name for name in ADAPTERS]
 )
 def adapter(request: pytest.FixtureRequest, settings: Settings) -> Iterator[Adapter]:
     yield from ADAPTERS[request.param](request, settings)

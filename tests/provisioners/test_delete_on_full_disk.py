@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import errno
 import os
-import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -30,18 +29,8 @@ SERVED = {"start": "true", "serve": "exec sleep 1000"}
 
 
 @pytest.fixture
-def provisioner(settings: Settings) -> Iterator[ProcessProvisioner]:
-    adapter = ProcessProvisioner(settings)
-    yield adapter
-    adapter.rest()
-
-
-@pytest.fixture
-def spec() -> WorkspaceSpec:
-    return WorkspaceSpec(
-        installation="i", workspace_id=str(uuid.uuid4()), attempt=1, name="n", owner="prebuilds", template="t",
-        version="v", preset="p", config=SERVED, parameters={},
-    )  # fmt: skip
+def spec(spec: WorkspaceSpec) -> WorkspaceSpec:
+    return replace(spec, config=SERVED)
 
 
 @pytest.fixture(params=[errno.ENOSPC, errno.EDQUOT])

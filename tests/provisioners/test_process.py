@@ -16,10 +16,8 @@ from prebuild_tasks.provisioners.process import ProcessProvisioner
 from prebuild_tasks.provisioners.process.directory import WorkspaceDirectory
 from prebuild_tasks.provisioners.shared import processes as tree
 from tests.provisioners.context import Context
-from tests.provisioners.process_workspace import provisioner, run, spec
+from tests.provisioners.process_workspace import run
 from tests.support.wait import wait_until
-
-__all__ = ["provisioner", "spec"]
 
 
 def test_a_command_that_does_not_exist_is_a_sentence(provisioner: ProcessProvisioner, spec: WorkspaceSpec) -> None:

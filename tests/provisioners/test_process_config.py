@@ -15,10 +15,8 @@ from prebuild_tasks.provisioners.process import ProcessProvisioner
 from prebuild_tasks.provisioners.process.directory import WorkspaceDirectory
 from prebuild_tasks.provisioners.shared.config import BadConfigError
 from tests.provisioners.context import Context
-from tests.provisioners.process_workspace import provisioner, run, spec
+from tests.provisioners.process_workspace import run
 from tests.support.wait import wait_until
-
-__all__ = ["provisioner", "spec"]
 
 
 def test_the_environment_is_built_from_nothing(

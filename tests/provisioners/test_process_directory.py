@@ -16,9 +16,7 @@ from prebuild_tasks.provisioners.process import ProcessProvisioner
 from prebuild_tasks.provisioners.process.directory import Published, WorkspaceDirectory
 from prebuild_tasks.provisioners.shared.disk import disk_use
 from tests.provisioners.context import Context
-from tests.provisioners.process_workspace import provisioner, run, spec
-
-__all__ = ["provisioner", "spec"]
+from tests.provisioners.process_workspace import run
 
 
 @pytest.mark.parametrize(

@@ -20,10 +20,8 @@ from prebuild_tasks.provisioners.process import ProcessProvisioner
 from prebuild_tasks.provisioners.process.directory import WorkspaceDirectory
 from prebuild_tasks.provisioners.shared import processes as tree
 from tests.provisioners.context import Context
-from tests.provisioners.process_workspace import SERVE, provisioner, spec
+from tests.provisioners.process_workspace import SERVE
 from tests.support.wait import wait_until
-
-__all__ = ["provisioner", "spec"]
 
 
 def test_serve_answers_on_its_port_and_survives_the_death_of_its_worker(

@@ -35,7 +35,7 @@ def spec(number: int = 0, **config: Any) -> WorkspaceSpec:
     )  # fmt: skip
 
 
-def test_the_same_seed_the_same_fate(provisioner: SimulatedProvisioner) -> None:
+def test_the_same_seed_gives_the_same_results(provisioner: SimulatedProvisioner) -> None:
     def results(seed: int) -> list[bool]:
         succeeded = []
         for number in range(30):

@@ -18,7 +18,9 @@ from prebuild_tasks.model.vocabulary import BuildStatus, PresetStatus
 from prebuild_tasks.pools.declare import apply
 from prebuild_tasks.pools.options import ApplyOptions
 from prebuild_tasks.reconcile.budgets import lock_limits
+from prebuild_tasks.reconcile.rules.contenders import shared_within
 from prebuild_tasks.reconcile.rules.limits import LimitReason
+from prebuild_tasks.reconcile.store.in_flight import read_sharers, sharers_among
 from prebuild_tasks.reconcile.store.preset_view import read_preset
 from prebuild_tasks.reconcile.store.snapshots import read_pools
 from prebuild_tasks.reconcile.turn import PresetResult, reconcile_preset
@@ -130,6 +132,9 @@ def test_people_are_shown_the_shares_that_the_turn_gets(
         view = read_preset(database, connection, ids[0], settings.backoff_lookback)
         assert view is not None
         shared = lock_limits(connection, replace(view, now=now), 10, settings).shared
+        scope = shared_within(view.organization_id, everywhere)
+        sharers = read_sharers(connection, now, settings.backoff_lookback, scope)
+    assert {item.ref: item for item in sharers} == {item.ref: item for item in sharers_among(rows, everywhere)}
     assert context.shared.get(view.organization_id, ()) == shared
     kinds = [LimitReason.ORGANIZATION_BUILDS, LimitReason.QUOTA] + [LimitReason.GLOBAL_BUILDS] * bool(everywhere)
     number = sum(state.startswith(("healthy", "paused")) for state in (second, third))

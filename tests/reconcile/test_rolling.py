@@ -110,7 +110,7 @@ def test_under_recreate_nothing_is_second_choice(database: Database, settings: S
         take(database)
 
 
-def test_a_rolling_promotion_is_no_mass_deletion(database: Database, settings: Settings) -> None:
+def test_a_rolling_promotion_is_not_a_mass_deletion(database: Database, settings: Settings) -> None:
     declare(database, settings, 4, extra=ROLLING)
     fill(database, settings)
     declare(database, settings, 4, extra=ROLLING, start="true # changed")

@@ -228,7 +228,7 @@ def test_a_paused_pool_is_left_alone(database: Database, settings: Settings) -> 
     assert plan_tick(database, settings)[1] == []
 
 
-def test_a_preset_that_is_gone_is_no_error(database: Database, settings: Settings) -> None:
+def test_a_preset_that_is_gone_is_not_an_error(database: Database, settings: Settings) -> None:
     assert service.reconcile_preset(database, settings, 4711).outcome == "gone"
 
 

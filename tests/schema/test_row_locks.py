@@ -11,7 +11,6 @@ from sqlalchemy import Connection, select, text, update
 
 from prebuild_tasks.builds import store as builds
 from prebuild_tasks.config import Settings
-from prebuild_tasks.db import sessions
 from prebuild_tasks.db.engine import Database
 from prebuild_tasks.db.types import conflict_insert
 from prebuild_tasks.model.vocabulary import BuildStatus
@@ -31,13 +30,8 @@ Table = type[m.Build | m.Workspace | m.Worker | m.Stray | m.ProbeState]
 
 
 @pytest.fixture
-def database(postgres_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Database]:
-    # A busy machine may need long to see who waits.
-    monkeypatch.setattr(sessions, "LOCK_TIMEOUT_MS", 60_000)
-    monkeypatch.setattr(sessions, "IDLE_IN_TRANSACTION_MS", 120_000)
-    database = Database(postgres_url)
-    yield database
-    database.close()
+def database(patient_database: Database) -> Database:
+    return patient_database
 
 
 def build_ids(connection: Connection) -> list[str]:

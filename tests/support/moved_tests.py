@@ -51,6 +51,38 @@ RENAMED = {
         "tests/builds/test_runner.py::test_a_build_with_a_renewed_lease_is_left_alone",
     "tests/services/test_build_limits.py::test_two_hundred_builds_beat_in_time":
         "tests/builds/test_limits.py::test_two_hundred_leases_are_renewed_in_time",
+    "tests/services/test_build.py::test_a_token_without_work_is_no_error":
+        "tests/builds/test_runner.py::test_a_token_without_work_is_not_an_error",
+    "tests/cli/test_cli.py::test_explain_ends_in_the_command_that_mends_it":
+        "tests/cli/test_cli.py::test_explain_ends_in_the_command_that_fixes_it",
+    "tests/cli/test_cli.py::test_a_credential_that_is_no_text_is_said_in_a_sentence":
+        "tests/cli/test_cli_settings.py::test_a_credential_that_is_not_text_is_reported_in_a_sentence",
+    "tests/cli/test_deploy.py::test_probes_look_at_the_heart_beats_of_their_own_role":
+        "tests/cli/test_deploy.py::test_probes_look_at_the_heartbeats_of_their_own_role",
+    "tests/services/test_report.py::test_a_failed_start_is_no_time_to_ready":
+        "tests/insight/report/test_compile.py::test_a_failed_start_has_no_time_to_ready",
+    "tests/services/test_pools.py::test_another_preset_is_no_other_recipe":
+        "tests/pools/test_apply.py::test_another_preset_is_not_another_recipe",
+    "tests/regressions/test_changes_are_told_in_the_files_words.py::test_an_organization_is_no_promotion":
+        "tests/pools/test_compare_shows_column_names.py::test_an_organization_is_not_a_promotion",
+    "tests/provisioners/test_simulated.py::test_the_same_seed_the_same_fate":
+        "tests/provisioners/test_simulated.py::test_the_same_seed_gives_the_same_results",
+    "tests/core/test_conformance.py::test_what_is_no_case_is_refused":
+        "tests/reconcile/rules/test_conformance.py::test_what_is_not_a_case_is_refused",
+    "tests/core/test_overlap.py::test_an_hour_the_clock_leaves_out_is_no_instant":
+        "tests/reconcile/rules/test_overlap.py::test_an_hour_the_clock_leaves_out_is_not_an_instant",
+    "tests/services/test_rolling.py::test_a_rolling_promotion_is_no_mass_deletion":
+        "tests/reconcile/test_rolling.py::test_a_rolling_promotion_is_not_a_mass_deletion",
+    "tests/services/test_reconcile.py::test_a_preset_that_is_gone_is_no_error":
+        "tests/reconcile/test_turn.py::test_a_preset_that_is_gone_is_not_an_error",
+    "tests/services/test_health.py::test_a_provisioner_that_can_not_be_asked_is_no_verdict":
+        "tests/upkeep/test_probes.py::test_a_provisioner_that_cannot_be_asked_is_not_a_verdict",
+    "tests/services/test_retention.py::test_a_claim_on_a_preset_that_goes_meanwhile_is_no_crash":
+        "tests/upkeep/test_retention.py::test_a_claim_on_a_preset_that_goes_meanwhile_does_not_crash",
+    "tests/regressions/test_ending_is_never_blocked.py::test_asked_again_while_the_hook_is_being_stopped_is_no_error":
+        "tests/workspaces/test_release_blocked_by_state.py::test_asked_again_while_the_hook_is_being_stopped_is_not_an_error",
+    "tests/services/test_report.py::test_what_there_is_no_data_of_is_said":
+        "tests/insight/report/test_compile.py::test_what_there_is_no_data_of_is_noted",
 }  # fmt: skip
 """Tests that have another name in their file's successor."""
 FELL = {

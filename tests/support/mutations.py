@@ -71,8 +71,7 @@ MUTATIONS = (
         "limits: the last of equals is named",
         ("core/limits.py", "max(limit - used, 0) < allowed.count", "max(limit - used, 0) <= allowed.count",
          "core/test_limits.py services/test_budgets.py"),
-        ("reconcile/rules/limits.py", "(room := max(limit.most - limit.used, 0)) < granted.number",
-         "(room := max(limit.most - limit.used, 0)) <= granted.number",
+        ("reconcile/rules/limits.py", "room < granted.number", "room <= granted.number",
          "reconcile/rules/test_limits.py reconcile/test_budgets.py"),
     ),
     _same(
@@ -104,7 +103,7 @@ MUTATIONS = (
         ("core/rollout.py", "standing = min(len(second), _missing(successor.desired, successor.eligible))",
          "standing = 0", _ROLLOUT[0]),
         ("reconcile/rules/wants.py",
-         "min(pool.outdated.second_choices, missing(successor.desired, successor.eligible))", "0", _ROLLOUT[1]),
+         "return successor.keeps(pool.outdated.second_choices) if successor else 0", "return 0", _ROLLOUT[1]),
     ),
     _each(
         "rolling: no surge",
@@ -118,10 +117,11 @@ MUTATIONS = (
         ("reconcile/rules/rollout.py", "now >= latest and is_past_half_ttl(preset, item.created_at, now)",
          "now >= latest", _ROLLOUT[1]),
     ),
-    _same(
-        "deletion guard: what grows makes up for what goes", "count for count in fewer.values() if count > 0",
-        "count for count in fewer.values()",
-        ("core/losses.py", "core/test_losses.py"), ("pools/rules.py", "pools/test_rules.py"),
+    _each(
+        "deletion guard: what grows makes up for what goes",
+        ("core/losses.py", "count for count in fewer.values() if count > 0", "count for count in fewer.values()",
+         "core/test_losses.py"),
+        ("pools/rules.py", "count for count in fewer if count > 0", "count for count in fewer", "pools/test_rules.py"),
     ),
     _each(
         "lock: a turn without its pool's row",

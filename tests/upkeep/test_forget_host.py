@@ -7,13 +7,13 @@ from sqlalchemy import func, select, update
 
 from prebuild_tasks.claims.take import claim
 from prebuild_tasks.claims.types import BeingBuilt, ClaimRequest
+from prebuild_tasks.cli.remedy_commands import next_step_of
 from prebuild_tasks.config import Settings
 from prebuild_tasks.db.engine import Database
 from prebuild_tasks.errors import NotFoundError, RefusedError, RequestEndedError
 from prebuild_tasks.insight.history import read_history
 from prebuild_tasks.insight.invariants import audit
 from prebuild_tasks.model.vocabulary import OPEN_STATUSES
-from prebuild_tasks.remedy_commands import next_step_of
 from prebuild_tasks.schema import tables as m
 from prebuild_tasks.upkeep.retired_hosts import forget_host
 from prebuild_tasks.upkeep.sweep import sweep
@@ -104,5 +104,9 @@ def test_a_mistyped_one(database: Database, settings: Settings) -> None:
     on_a_machine_that_is_gone(database, settings, 1)
     with pytest.raises(NotFoundError, match="there is no host gome") as refused:
         forget_host(database, settings, "gome", actor="op")
-    assert refused.value.hint == "silent hosts: gone"
+    assert refused.value.hint == "name a silent host: gone"
     assert len(workspaces(database)) == 1
+    forget_host(database, settings, "gone", actor="op")
+    with pytest.raises(NotFoundError, match="there is no host gone") as refused:
+        forget_host(database, settings, "gone", actor="op")
+    assert refused.value.hint == "check its name; no host is silent"

@@ -90,7 +90,7 @@ def test_one_good_probe_forgives(database: Database, settings: Settings, runner:
             assert probe(database, settings).replaced == 0
 
 
-def test_a_provisioner_that_can_not_be_asked_is_no_verdict(
+def test_a_provisioner_that_cannot_be_asked_is_not_a_verdict(
     database: Database, settings: Settings, runner: BuildRunner, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     declare_simulated(database, settings, 3)

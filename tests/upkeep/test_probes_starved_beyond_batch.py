@@ -6,8 +6,6 @@ never probed its new prebuilds.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 
 from prebuild_tasks.builds.runner import BuildRunner
@@ -17,13 +15,6 @@ from prebuild_tasks.provisioners import Provisioners
 from prebuild_tasks.upkeep import probes
 from prebuild_tasks.upkeep.probes import probe_prebuilds
 from tests.support.builders import build_all, declare_simulated, fill_really, jump, turn
-
-
-@pytest.fixture
-def runner(database: Database, settings: Settings) -> Iterator[BuildRunner]:
-    runner = BuildRunner(database, settings, Provisioners(settings))
-    yield runner
-    runner.close()
 
 
 @pytest.fixture(autouse=True)

@@ -182,7 +182,7 @@ def test_superseded_versions_go_once_their_builds_are_gone(database: Database, s
     assert (rows(database, m.TemplateVersion), rows(database, m.Preset)) == (1, 1)
 
 
-def test_a_claim_on_a_preset_that_goes_meanwhile_is_no_crash(database: Database, settings: Settings) -> None:
+def test_a_claim_on_a_preset_that_goes_meanwhile_does_not_crash(database: Database, settings: Settings) -> None:
     declare(database, settings, 0)
     identity = preset_id(database)
     drop(database, settings)

@@ -7,7 +7,7 @@ import uuid
 from pathlib import Path
 
 import pytest
-from sqlalchemy import select, update
+from sqlalchemy import insert, select, update
 
 from prebuild_tasks.builds.runner import BuildRunner
 from prebuild_tasks.claims.take import claim
@@ -71,6 +71,20 @@ def test_a_stray_goes_after_its_grace(database: Database, settings: Settings, ru
     assert list_strays(database) == []
     assert len(workspaces(database)) == 2
     assert audit(database, settings, Provisioners(settings)) == []
+
+
+def test_only_the_listing_of_its_host_forgets_a_stray(database: Database, settings: Settings) -> None:
+    declare_simulated(database, settings, 0)
+    [path] = make(database, settings)
+    with database.write() as connection:
+        values = {"provisioner": "simulated", "host": "elsewhere", "workspace_id": path.stem, "resource_id": "other"}
+        values |= {"first_seen_at": database.now(connection), "claimed": False, "waiting": False}
+        connection.execute(insert(m.Stray).values(values))
+    look(database, settings)
+    jump(database, GRACE)
+    assert look(database, settings).destroyed == 1
+    with database.read() as connection:
+        assert connection.execute(select(m.Stray.host)).scalars().all() == ["elsewhere"]
 
 
 def test_what_is_known_again_is_left_alone(database: Database, settings: Settings, runner: BuildRunner) -> None:

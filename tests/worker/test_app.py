@@ -41,26 +41,51 @@ def test_a_program_that_uses_the_app_gets_an_exception_it_can_catch() -> None:
     assert run(script, BAD).stdout.startswith(SENTENCE)
 
 
-BAD_SETTINGS = [
-    (BAD, SENTENCE),
-    ({"PREBUILD_DATABASE_URL": "mysql://x"}, "PREBUILD_DATABASE_URL=mysql://x cannot be used: mysql is not supported"),
-]
+BAD_SETTINGS = {
+    "interval": (BAD, SENTENCE),
+    "database": (
+        {"PREBUILD_DATABASE_URL": "mysql://x"},
+        "PREBUILD_DATABASE_URL=mysql://x cannot be used: mysql is not supported",
+    ),
+}
+BAD_URLS = {
+    "redis database": (
+        {"PREBUILD_REDIS_URL": "redis://h:6379/abc"},
+        "PREBUILD_REDIS_URL: redis://h:6379/abc has 'abc' where the number of the database belongs",
+    ),
+    "redis certificates": (
+        {"PREBUILD_REDIS_URL": "rediss://h:6379/0?ssl_cert_reqs=foo"},
+        "PREBUILD_REDIS_URL: rediss://h:6379/0?ssl_cert_reqs=foo has ssl_cert_reqs=foo; write required",
+    ),
+    "redis option": (
+        {"PREBUILD_REDIS_URL": "redis://h:6379/0?socket_timeout=x"},
+        "PREBUILD_REDIS_URL: redis://h:6379/0?socket_timeout=x has the unknown option socket_timeout",
+    ),
+    "database in memory": (
+        {"PREBUILD_DATABASE_URL": "sqlite://"},
+        "PREBUILD_DATABASE_URL=sqlite:// cannot be used: a database in memory cannot be shared",
+    ),
+}
+COMMANDS = (
+    "worker -c 1",
+    "beat",
+    "inspect ping",
+    "call prebuild_tasks.sweep",
+    "purge -f",
+    "flower --port=0",
+    "flower --port=0 --basic-auth=user:password",
+)
 
 
 @pytest.mark.parametrize(
-    "command",
+    ("command", "environment", "sentence"),
     [
-        ["worker", "-c", "1"],
-        ["beat"],
-        ["inspect", "ping"],
-        ["call", "prebuild_tasks.sweep"],
-        ["purge", "-f"],
-        ["flower", "--port=0"],
-        ["flower", "--port=0", "--basic-auth=user:password"],
+        pytest.param(command.split(), *bad, id=f"{command}-{name}")
+        for settings, commands in ((BAD_SETTINGS, COMMANDS), (BAD_URLS, ("worker -c 1", "inspect ping")))
+        for name, bad in settings.items()
+        for command in commands
     ],
-    ids=" ".join,
 )
-@pytest.mark.parametrize(("environment", "sentence"), BAD_SETTINGS, ids=["interval", "database"])
 def test_a_bad_setting_ends_the_command_with_a_sentence(
     command: list[str], environment: dict[str, str], sentence: str
 ) -> None:

@@ -32,6 +32,8 @@ def test_without_a_password_it_does_not_start() -> None:
         ([*FLOWER, "--basic-auth=user:password"], {}),
         ([*FLOWER, "--auth=.*@example.com", "--auth-provider=flower.views.auth.GoogleAuth2LoginHandler"], {}),
         (["-A", "prebuild_tasks", "worker"], {}),
+        (FLOWER, {"FLOWER_basic_auth": "user:password"}),
+        (FLOWER, {"FLOWER_basic_auth": "", "FLOWER_BASIC_AUTH": "user:password"}),
     ],
 )
 def test_with_one_it_does(arguments: list[str], environ: dict[str, str]) -> None:
@@ -64,7 +66,7 @@ def test_a_password_of_our_settings_is_handed_on(monkeypatch: pytest.MonkeyPatch
 
 
 @pytest.mark.parametrize("option", ["--basic-auth=", "--basic_auth=", "--auth=", "--auth-provider=some.Handler"])
-def test_an_option_that_leaves_it_open_is_no_password(option: str) -> None:
+def test_an_option_that_leaves_it_open_is_not_a_password(option: str) -> None:
     with pytest.raises(SystemExit) as ended:
         require_flower_password([*FLOWER, option], {})
     assert ended.value.code == 2
@@ -102,7 +104,7 @@ def test_options_that_flower_would_not_read_end_it(options: list[str]) -> None:
         (None, [], True),
     ],
 )
-@pytest.mark.parametrize("named", ["option", "variable", "default"])
+@pytest.mark.parametrize("named", ["option", "variable", "lower-case variable", "default"])
 def test_the_configuration_file_counts(  # the fixtures are two of them
     file: str | None,
     options: list[str],
@@ -115,7 +117,7 @@ def test_the_configuration_file_counts(  # the fixtures are two of them
     name = "flowerconfig.py" if named == "default" else "other.py"
     if file is not None:
         (tmp_path / name).write_text(file)
-    environ = {"FLOWER_CONF": name} if named == "variable" else {}
+    environ = {"variable": {"FLOWER_CONF": name}, "lower-case variable": {"FLOWER_conf": name}}.get(named, {})
     options = [f"--conf={name}", *options] if named == "option" else options
     if open_to_everyone:
         with pytest.raises(SystemExit) as ended:
@@ -136,6 +138,19 @@ def test_an_empty_option_wins_over_the_environment_and_is_refused() -> None:
         require_flower_password([*FLOWER, "--basic-auth="], {"FLOWER_BASIC_AUTH": "user:password"})
 
 
+@pytest.mark.parametrize("last", ["FLOWER_basic_auth", "FLOWER_Basic_Auth"])
+def test_the_last_of_two_variables_wins_as_in_flower(last: str) -> None:
+    with pytest.raises(SystemExit):
+        require_flower_password(FLOWER, {"FLOWER_BASIC_AUTH": "user:password", last: ""})
+
+
+def test_a_password_of_our_settings_wins_over_an_empty_variable(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PREBUILD_FLOWER_BASIC_AUTH", "a:b")
+    environ = {"FLOWER_basic_auth": ""}
+    require_flower_password(FLOWER, environ)
+    assert list(environ.items()) == [("FLOWER_basic_auth", ""), ("FLOWER_BASIC_AUTH", "a:b")]
+
+
 def test_help_needs_no_password() -> None:
     celery = str(Path(sys.executable).with_name("celery"))
     line = [celery, "-A", "prebuild_tasks", "flower", "--help"]
@@ -144,7 +159,7 @@ def test_help_needs_no_password() -> None:
     assert done.stdout.startswith("Usage: celery flower")
 
 
-def test_a_word_that_is_no_option_is_named() -> None:
+def test_a_word_that_is_not_an_option_is_named() -> None:
     celery = str(Path(sys.executable).with_name("celery"))
     line = [celery, "-A", "prebuild_tasks", "flower", "debug", "--basic-auth=user:secret"]
     done = subprocess.run(line, capture_output=True, text=True, check=False, timeout=60, env={})
@@ -152,7 +167,7 @@ def test_a_word_that_is_no_option_is_named() -> None:
     assert done.stderr == "Flower takes only options, not 'debug'\n  next: write each as --name=value\n"
 
 
-def test_a_word_of_the_celery_command_is_no_password() -> None:
+def test_a_word_of_the_celery_command_is_not_a_password() -> None:
     with pytest.raises(SystemExit) as ended:
         require_flower_password(["--workdir", "basic_auth=user:password", *FLOWER], {})
     assert ended.value.code == 2
@@ -165,6 +180,8 @@ def test_a_word_of_the_celery_command_is_no_password() -> None:
         ("variable", [], True),
         ("setting", [], True),
         ("file", [], True),
+        ("lower-case variable", [], True),
+        ("lower-case file", [], False),
         ("nothing", ["--basic-auth=user:secret"], True),
         ("nothing", ["--conf=open.py", "--basic-auth=user:secret"], True),
         ("nothing", [], False),
@@ -187,6 +204,8 @@ def test_it_listens_with_a_password_only(
     (tmp_path / "open.py").write_text("basic_auth = []\n")
     environment = {
         "variable": {"FLOWER_BASIC_AUTH": "user:secret"},
+        "lower-case variable": {"FLOWER_basic_auth": "user:secret"},
+        "lower-case file": {"FLOWER_BASIC_AUTH": "user:secret", "FLOWER_conf": "open.py"},
         "setting": {"PREBUILD_FLOWER_BASIC_AUTH": "user:secret"},
         "file": {"PREBUILD_FLOWER_BASIC_AUTH_FILE": str(tmp_path / "password")},
     }.get(given, {})

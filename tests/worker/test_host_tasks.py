@@ -118,7 +118,7 @@ def test_later_releases_know_them_too(own: Runtime, version: str) -> None:
 
 
 @pytest.mark.parametrize("version", ["", "0", "0.1.9", "unknown"])
-def test_what_is_no_later_release_does_not(own: Runtime, version: str) -> None:
+def test_what_is_not_a_later_release_does_not(own: Runtime, version: str) -> None:
     announce(own, version)
     tasks.sweep(resources=True)
     assert messages(own, "here") == [("sweep", {"here": True, "shared": True})]

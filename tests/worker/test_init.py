@@ -72,7 +72,7 @@ def test_a_worker_that_is_process_1_says_so_once(tmp_path: Path) -> None:
     printed = contained([], tmp_path, 2)
     assert "zombies 0" not in printed
     assert printed.count("no_init") == 1
-    assert "docker run --init" in printed
+    assert "start the container with an init" in printed
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib
+import subprocess
+import sys
 
 import pytest
 from sqlalchemy import update
@@ -41,6 +43,16 @@ def test_both_names_run_the_build(
     runner.close()
     [row] = workspaces(database)
     assert row.status == BuildStatus.SUCCEEDED
+
+
+@pytest.mark.parametrize(("module", "warns"), [(isolation.MODULE, False), ("prebuild_tasks.apart", True)])
+def test_by_hand_it_ends_with_a_sentence(module: str, warns: bool) -> None:
+    line = [sys.executable, "-m", module]
+    done = subprocess.run(line, env={}, capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 2
+    assert done.stderr.endswith("a worker starts this process itself, with the arguments BUILD RUNNER FD\n")
+    assert ("DeprecationWarning: prebuild_tasks.apart is prebuild_tasks.worker.isolated" in done.stderr) is warns
+    assert "Traceback" not in done.stderr
 
 
 def test_the_old_name_is_deprecated() -> None:

@@ -39,7 +39,7 @@ WITHOUT_DEFAULTS = [
     ),
     (BuildReport("idle"), {"outcome": "idle"}),
     (
-        BuildResult("failed", "b1", "calm-otter", "dev/small", "start", 1, "no disk", LEFT).report(),
+        BuildResult("failed", "b1", "calm-otter", "dev/small", "start", 1, "no disk", follow_up=LEFT).report(),
         {
             "outcome": "failed", "build": "b1", "workspace": "calm-otter", "preset": "dev/small",
             "transition": "start", "attempt": 1, "error": "no disk",

@@ -38,8 +38,9 @@ def test_claimed_after_the_operator_looked(
         return row
 
     monkeypatch.setattr(release, "find_workspace", find)
-    with pytest.raises(RefusedError, match="just claimed by ada"):
+    with pytest.raises(RefusedError, match="just claimed by ada") as refused:
         release.end_workspace(database, prebuild.name, actor="op", operator=True)
     [hers] = workspaces(database)
+    assert refused.value.hint == f"delete ada/{hers.name} to delete it anyway"
     assert (hers.owner, hers.transition) == ("ada", Transition.START)
     assert finish_builds(database) == (0 if marked else 1), "her claim's build goes on"

@@ -104,7 +104,7 @@ def test_a_workspace_whose_secret_is_not_there(database: Database, settings: Set
     assert workspaces(database) == []
 
 
-def test_asked_again_while_the_hook_is_being_stopped_is_no_error(database: Database, settings: Settings) -> None:
+def test_asked_again_while_the_hook_is_being_stopped_is_not_an_error(database: Database, settings: Settings) -> None:
     """The answer to the first request may have been lost. Previously: "it is usable, try again in a moment"."""
     settings = settings.model_copy(update={"heartbeat_timeout": 60.0})
     runner = BuildRunner(database, settings, Provisioners(settings))

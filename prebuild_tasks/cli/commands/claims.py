@@ -26,7 +26,7 @@ from prebuild_tasks.cli.output import ActorOption, JsonOption, opened, write, wr
 from prebuild_tasks.cli.progress import Working
 from prebuild_tasks.config import load_settings
 from prebuild_tasks.errors import ClaimMissError, InputError, WaitStoppedError
-from prebuild_tasks.json_views import fields_of
+from prebuild_tasks.json_views import fields_of, result_of
 from prebuild_tasks.model.durations import parse_duration
 from prebuild_tasks.model.terminal import escaped
 from prebuild_tasks.model.vocabulary import WorkspaceState
@@ -206,7 +206,7 @@ def show_answer(claimed: Claimed, *, as_json: bool) -> None:
     """Print the claim's answer."""
     answer = claimed.answer
     if as_json:
-        write_json(answer.report())
+        write_json(result_of(answer))
         return
     place = answer.url or answer.directory or answer.resource_id
     notes = [] if answer.state == "usable" else ["being personalised"]

@@ -12,6 +12,8 @@ from datetime import UTC, datetime, timedelta
 from typing import NoReturn
 
 from prebuild_tasks.errors import InputError
+from prebuild_tasks.json_views import to_json
+from prebuild_tasks.model.json_values import JsonValue
 from prebuild_tasks.model.vocabulary import Preset, Schedule
 from prebuild_tasks.reconcile import (
     Action,
@@ -25,7 +27,7 @@ from prebuild_tasks.reconcile import (
 )
 
 
-def decide_cases(data: object) -> list[dict[str, object]]:
+def decide_cases(data: object) -> list[dict[str, JsonValue]]:
     """Return the answer to a case, or to each case of a list.
 
     Raises an InputError that names the case and the field that cannot be read.
@@ -120,7 +122,7 @@ class _Fields:
         raise InputError(f"case {self._case}: {path} {problem}" if path else f"case {self._case} {problem}")
 
 
-def _answer(case: object, position: int) -> dict[str, object]:
+def _answer(case: object, position: int) -> dict[str, JsonValue]:
     name = case.get("id", position) if isinstance(case, Mapping) else position
     fields = _Fields(case, name)
     now = fields.instant("now")
@@ -129,8 +131,8 @@ def _answer(case: object, position: int) -> dict[str, object]:
     except OverflowError as error:
         raise InputError(f"case {name}: its times leave the calendar: {error}") from None
     return {
-        "id": name,
-        "state": decision.state._asdict(),
+        "id": to_json(name),
+        "state": to_json(decision.state._asdict()),
         "actions": [_action(action, now) for action in decision.actions],
         "can_skip": decision.can_skip,
     }
@@ -176,7 +178,7 @@ def _preset(declared: _Fields, now: datetime) -> Preset:
     )
 
 
-def _action(action: Action, now: datetime) -> dict[str, object]:
+def _action(action: Action, now: datetime) -> dict[str, JsonValue]:
     if isinstance(action, Create):
         return {"type": "create", "count": action.count}
     if isinstance(action, CancelPending):

@@ -11,6 +11,7 @@ import typer
 
 from prebuild_tasks.cli.output import JsonOption, opened, write, write_json
 from prebuild_tasks.cli.remedies import usual_start_commands
+from prebuild_tasks.cli.remedy_commands import next_step
 from prebuild_tasks.config import Settings, load_settings
 from prebuild_tasks.db.engine import Database
 from prebuild_tasks.errors import AuditError, InputError
@@ -18,7 +19,6 @@ from prebuild_tasks.insight import Examination, RedisFact, Symptom, check_role, 
 from prebuild_tasks.messaging import BUILDS, RECONCILE
 from prebuild_tasks.model.addresses import masked_url
 from prebuild_tasks.model.text import span
-from prebuild_tasks.remedy_commands import next_step
 
 
 class HealthRole(StrEnum):

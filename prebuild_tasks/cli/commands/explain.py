@@ -11,11 +11,11 @@ from prebuild_tasks.cli.completion import complete_preset
 from prebuild_tasks.cli.json_views import explained_json
 from prebuild_tasks.cli.output import JsonOption, opened, write, write_json
 from prebuild_tasks.cli.remedies import start_commands, why_of
+from prebuild_tasks.cli.remedy_commands import StartCommands, spell
 from prebuild_tasks.config import load_settings
 from prebuild_tasks.insight import Explained, explain_preset
 from prebuild_tasks.messaging import connect
 from prebuild_tasks.reconcile import Locks, Reason
-from prebuild_tasks.remedy_commands import StartCommands, spell
 
 _REDIS_TIMEOUT = 0.5
 """Seconds to wait for Redis, which adds only a detail."""

@@ -18,8 +18,10 @@ from prebuild_tasks.cli.completion import (
 from prebuild_tasks.cli.output import ActorOption, JsonOption, opened, write, write_json
 from prebuild_tasks.config import load_settings
 from prebuild_tasks.errors import InputError
+from prebuild_tasks.json_views import to_json
 from prebuild_tasks.messaging import CLIENT_DEADLINE
 from prebuild_tasks.model.durations import parse_duration
+from prebuild_tasks.model.names import VersionName
 from prebuild_tasks.model.text import number
 from prebuild_tasks.pools import OperationResult
 from prebuild_tasks.upkeep import forget_host
@@ -64,7 +66,7 @@ def promote(
     runtime = _open_runtime()
     done = pools.promote(runtime.database, template, version, actor=actor)
     outcome = "is now active" if done.changed else "was active already"
-    _report(runtime, done, f"{template}@{version} {outcome}", as_json=as_json)
+    _report(runtime, done, f"{VersionName(template, version)} {outcome}", as_json=as_json)
 
 
 def invalidate(preset: PresetArgument, *, actor: ActorOption, as_json: JsonOption = False) -> None:
@@ -91,7 +93,7 @@ def extend(
     """Move the end of a claimed workspace to a later time."""
     until = workspaces.extend(_open_runtime().database, workspace, _seconds(duration, "DURATION"), actor=actor)
     if as_json:
-        write_json({"workspace": workspace, "claimed_until": until.isoformat()})
+        write_json({"workspace": workspace, "claimed_until": to_json(until)})
     else:
         write(f"{workspace} stays until {until:%Y-%m-%d %H:%M} UTC")
 

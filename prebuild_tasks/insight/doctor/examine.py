@@ -175,16 +175,16 @@ def _workspaces_at(connection: Connection) -> dict[str, int]:
 
 def _bad_timezones(connection: Connection) -> Iterator[tuple[PoolName, str]]:
     query = (
-        select(m.Template.name, m.Preset.name, m.Preset.timezone)
+        select(m.Template.name.label("template"), m.Preset.name.label("preset"), m.Preset.timezone)
         .join(*VERSION_OF_PRESET)
         .join(*TEMPLATE_OF_VERSION)
         .where(is_active_sql(), m.Preset.timezone != "")
     )
-    for template, preset, zone in connection.execute(query):
+    for row in connection.execute(query):
         try:
-            ZoneInfo(zone)
+            ZoneInfo(row.timezone)
         except (KeyError, ValueError, OSError):
-            yield PoolName(template, preset), zone
+            yield PoolName(row.template, row.preset), row.timezone
 
 
 def _read_declared(connection: Connection) -> _Declared:

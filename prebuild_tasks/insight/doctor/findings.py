@@ -47,5 +47,5 @@ class Finding:
     symptom: Symptom
     sentence: str
     hint: str = ""
-    """What to do, as a sentence that does not name a command."""
+    """What to do, as a sentence that does not name a command; empty: the remedy says it."""
     remedy: Remedy | None = None

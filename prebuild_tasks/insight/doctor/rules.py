@@ -76,23 +76,22 @@ def _redis(facts: Examination) -> Iterator[Finding]:
         return
     if redis.policy != "noeviction":
         sentence = f"Redis may evict queued messages and locks: its maxmemory-policy is {redis.policy}"
-        fix = "run: redis-cli config set maxmemory-policy noeviction, and set the same in its configuration file"
-        yield Finding(Symptom.REDIS_EVICTS, sentence, fix)
+        yield Finding(Symptom.REDIS_EVICTS, sentence, remedy=Remedy(RemedyKind.FORBID_REDIS_EVICTION))
     if redis.limit and redis.used > redis.limit * REDIS_FILL_MAX:
         sentence = f"Redis has used {redis.used / redis.limit:.0%} of its maxmemory and will soon refuse messages"
-        fix = "raise maxmemory, and find out what fills it"
-        yield Finding(Symptom.REDIS_FULL, sentence, fix, Remedy(RemedyKind.FIND_LARGE_REDIS_KEYS))
+        hint = "raise maxmemory, and find out what fills it"
+        yield Finding(Symptom.REDIS_FULL, sentence, hint, Remedy(RemedyKind.FIND_LARGE_REDIS_KEYS))
     if redis.not_writable:
         sentence = f"Redis refuses writes: {redis.not_writable}"
-        yield Finding(Symptom.REDIS_READ_ONLY, sentence, "see the output of redis-cli info, and the log of Redis")
+        yield Finding(Symptom.REDIS_READ_ONLY, sentence, remedy=Remedy(RemedyKind.SHOW_REDIS_STATE))
     if redis.not_saved:
         sentence = f"Redis could not write its {redis.not_saved}, as on a full disk: it loses messages when it ends"
         yield Finding(Symptom.REDIS_FULL, sentence, "free some space on its disk, and read its log")
     if _numbers(redis.version) < REDIS_MIN:
         oldest = ".".join(map(str, REDIS_MIN))
         sentence = f"Redis {redis.version} is older than {oldest}, the oldest release that was tested"
-        fix = "upgrade it, or use the Redis that the project starts"
-        yield Finding(Symptom.REDIS_OLD, sentence, fix, Remedy(RemedyKind.START_EVERYTHING))
+        hint = "upgrade it, or use the Redis that the project starts"
+        yield Finding(Symptom.REDIS_OLD, sentence, hint, Remedy(RemedyKind.START_EVERYTHING))
 
 
 def _numbers(version: str) -> tuple[int, ...]:
@@ -105,9 +104,8 @@ def _disk(facts: Examination) -> Iterator[Finding]:
         return
     if not disk.writable:
         sentence = f"this user cannot write to {disk.path}"
-        yield Finding(
-            Symptom.DATA_DIR_UNWRITABLE, sentence, f"run: chown -R $(id -u) {disk.path}, or set PREBUILD_DATA_DIR"
-        )
+        remedy = Remedy(RemedyKind.MAKE_DATA_DIR_WRITABLE, disk.path)
+        yield Finding(Symptom.DATA_DIR_UNWRITABLE, sentence, remedy=remedy)
     few = disk.free_files is not None and disk.free_files < FILES_FREE_MIN
     if disk.free_bytes < DISK_FREE_MIN or few:
         left = f"room for {disk.free_files} files" if few else f"{disk.free_bytes / 1024**2:.0f} MiB"
@@ -144,7 +142,8 @@ def _processes(facts: Examination) -> Iterator[Finding]:
         sentence = (
             f"{len(beats)} schedulers (beat) are running, on {hosts}: ticks are not doubled, but sweeps and probes are"
         )
-        yield Finding(Symptom.TWO_BEATS, sentence, f"stop all but one, e.g. on {beats[0].host}: kill {beats[0].pid}")
+        hint = f"stop all but one, e.g. process {beats[0].pid} on {beats[0].host}"
+        yield Finding(Symptom.TWO_BEATS, sentence, hint, Remedy(RemedyKind.STOP_PROCESS, str(beats[0].pid)))
 
 
 def _missing(life: Liveness, role: str, symptom: Symptom, effect: str, start: RemedyKind) -> Finding:
@@ -176,8 +175,7 @@ def _queues(facts: Examination) -> Iterator[Finding]:
         for queue in facts.control_queues:
             if not life.serving(queue):
                 sentence = f"no worker consumes the queue {queue}{_waiting(facts, queue)}"
-                fix = "add it to the -Q option of a worker"
-                yield Finding(Symptom.QUEUE_UNSERVED, sentence, fix, Remedy(RemedyKind.START_WORKER))
+                yield Finding(Symptom.QUEUE_UNSERVED, sentence, remedy=Remedy(RemedyKind.SERVE_QUEUE, queue))
     if not life.serving(facts.builds_queue):
         return
     for host in sorted({*facts.bound_builds, *facts.workspaces_at}):
@@ -208,30 +206,30 @@ def _tick(facts: Examination) -> Iterator[Finding]:
     count = facts.waiting.get(queue)
     waiting = f"; {number(count, 'message')} wait in the queue {queue}" if count else ""
     sentence = f"{age} although beat and a control worker are running: one of them hangs or cannot reach Redis{waiting}"
-    fix = "restart beat and the worker, and read their logs; then reconcile"
-    yield Finding(Symptom.TICK_STALE, sentence, fix, Remedy(RemedyKind.RECONCILE))
+    hint = "restart beat and the worker, and read their logs; then reconcile"
+    yield Finding(Symptom.TICK_STALE, sentence, hint, Remedy(RemedyKind.RECONCILE))
 
 
 def _clock(facts: Examination) -> Iterator[Finding]:
     if facts.clock_skew is not None and abs(facts.clock_skew) > CLOCK_SKEW_MAX:
         direction = "ahead of" if facts.clock_skew > 0 else "behind"
         sentence = f"this machine's clock is {span_of(abs(facts.clock_skew))} {direction} the database's"
-        yield Finding(Symptom.CLOCK_SKEW, sentence, "synchronise both with NTP; see: timedatectl status")
+        hint = "synchronise both with NTP"
+        yield Finding(Symptom.CLOCK_SKEW, sentence, hint, Remedy(RemedyKind.SHOW_CLOCK_STATE))
 
 
 def _declared(facts: Examination) -> Iterator[Finding]:
     for preset, zone in sorted(facts.bad_timezones.items(), key=lambda item: str(item[0])):
         sentence = f"the timezone {zone} of {preset} is unknown on this machine, so its schedules are ignored"
-        fix = "update the timezones (pip install -U tzdata), or correct it in the pools file and apply that"
-        yield Finding(Symptom.TIMEZONE_UNKNOWN, sentence, fix, Remedy(RemedyKind.APPLY_POOLS_FILE))
+        yield Finding(Symptom.TIMEZONE_UNKNOWN, sentence, remedy=Remedy(RemedyKind.UPDATE_TIMEZONES))
     for item in facts.provisioners:
         if item.trouble is None:
             continue
         templates = ", ".join(item.templates)
         if item.unknown:
             sentence = f"{item.trouble.message}, which {templates} needs ({item.trouble.hint})"
-            fix = f"install {item.name} where workers run, or correct the pools file and apply it"
-            yield Finding(Symptom.PROVISIONER_UNKNOWN, sentence, fix, Remedy(RemedyKind.APPLY_POOLS_FILE))
+            hint = f"install {item.name} where workers run, or correct the pools file and apply it"
+            yield Finding(Symptom.PROVISIONER_UNKNOWN, sentence, hint, Remedy(RemedyKind.APPLY_POOLS_FILE))
         else:
             sentence = f"the provisioner {item.name} of {templates} fails: {item.trouble.message}"
             hint, remedy = item.trouble.hint, item.trouble.remedy

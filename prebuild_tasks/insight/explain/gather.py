@@ -20,7 +20,15 @@ from prebuild_tasks.insight.explain.facts import Facts, Pause, Processes
 from prebuild_tasks.insight.explain.rules import Explanation, explain, is_ttl_too_short
 from prebuild_tasks.messaging import BUILDS, DEFAULT, EVENTS, RECONCILE
 from prebuild_tasks.model.vocabulary import PresetStatus
-from prebuild_tasks.reconcile import Locks, PoolRow, Reason, read_pools, read_sharers, read_versions
+from prebuild_tasks.reconcile import (
+    Locks,
+    PoolRow,
+    Reason,
+    read_pools,
+    read_sharers,
+    read_versions,
+    shared_within,
+)
 from prebuild_tasks.schema.lookup import resolve_preset
 
 
@@ -46,8 +54,8 @@ def explain_preset(database: Database, settings: Settings, locks: Locks | None, 
         context = read_context(connection, settings, now, rows)
         usage = context.usage[row.counted.organization_id]
         if context.global_max or usage.is_limited:
-            organization = None if context.global_max else row.counted.organization_id
-            context = context.shared_by(read_sharers(connection, now, settings.backoff_lookback, organization))
+            scope = shared_within(row.counted.organization_id, context.global_max)
+            context = context.shared_by(read_sharers(connection, now, settings.backoff_lookback, scope))
         facts = _facts(connection, settings, row, context)
     if locks is not None:
         queues = [settings.queue(item) for item in (EVENTS, RECONCILE, DEFAULT, BUILDS)]

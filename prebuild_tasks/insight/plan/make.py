@@ -78,9 +78,9 @@ def _pools(rows: Sequence[PoolRow], context: AssessmentContext) -> Pools:
                 assessment.state,
                 assessment.wanted.total,
                 assessment.reason,
-                row.rolling,
+                row.rolling is not None,
                 row.cost_per_hour,
-                suspended=assessment.suspended,
+                no_turn_reason=assessment.no_turn_reason,
             )
         )
     return pools

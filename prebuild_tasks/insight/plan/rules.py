@@ -26,7 +26,7 @@ class VersionState:
     """Why the pool is short; the codes in `_NOT_HELD_BACK` hold no creation back."""
     rolling: bool = False
     cost_per_hour: float | None = None
-    suspended: Reason | None = None
+    no_turn_reason: Reason | None = None
     """Why the pool gets no turn, so that its deletions wait, too: `paused` or `lost_turns`; None: it gets turns."""
 
     @property
@@ -112,8 +112,8 @@ def _plan(name: PoolName, old: Sequence[VersionState], new: Sequence[VersionStat
     replace = min(create, delete)
     active = _active(new)
     waits = active.reason if active and create and active.reason not in _NOT_HELD_BACK else None
-    suspended = next((item.suspended for item in new if item.suspended and any(_amounts(item))), None)
-    waits = suspended or waits
+    no_turn_reason = next((item.no_turn_reason for item in new if item.no_turn_reason and any(_amounts(item))), None)
+    waits = no_turn_reason or waits
     return PoolPlan(name, create - replace, delete - replace, replace, _why(old, new), waits, _cost(old, new))
 
 

@@ -76,7 +76,8 @@ def compile_report(
     InputError for a period that is empty.
     """
     with database.snapshot() as connection:
-        now, installed_at = connection.execute(select(database.now_column(), m.Installation.created_at)).one()
+        clock = connection.execute(select(database.now_column(), m.Installation.created_at)).one()
+        now, installed_at = clock.now, clock.created_at
         first, last = _period(since(now), min(until(now), now))
         pools, ids = _pools(connection, preset)
         span = Span(first, last, sorted(ids) if preset else None)

@@ -8,7 +8,8 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
-from datetime import datetime
+
+from prebuild_tasks.json_views import fields_of, to_json
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -88,7 +89,7 @@ class FormerRow:
         return hash(self._values())
 
     def _row(self) -> dict[str, object]:
-        return {name: self._item(name) for name in self._names()}
+        return {**fields_of(self)}
 
     def _values(self) -> tuple[object, ...]:
         return tuple(getattr(self, name) for name in self._names())
@@ -97,8 +98,7 @@ class FormerRow:
         return [field.name for field in fields(self)]
 
     def _item(self, key: str) -> object:
-        value: object = getattr(self, key)
-        return value.isoformat() if isinstance(value, datetime) else value
+        return to_json(getattr(self, key))
 
 
 def _warn(advice: str) -> None:

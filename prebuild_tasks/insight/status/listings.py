@@ -14,13 +14,13 @@ from prebuild_tasks.db.engine import Database
 from prebuild_tasks.errors import NotFoundError
 from prebuild_tasks.insight.status.rules import ends_soon, unhealthy_claim
 from prebuild_tasks.insight.status.views import BuildView, LogPage, WorkspaceView
-from prebuild_tasks.model.names import PoolName, as_id
+from prebuild_tasks.model.names import PoolName, PresetRef, as_id
 from prebuild_tasks.model.vocabulary import CLAIM_REASON, PREBUILDS_OWNER, BuildStatus, Transition, WorkspaceState
 from prebuild_tasks.reconcile import retry_at
 from prebuild_tasks.remedies import Remedy, RemedyKind
 from prebuild_tasks.schema import tables as m
 from prebuild_tasks.schema.conditions import IS_USED, TEMPLATE_OF_VERSION, VERSION_OF_PRESET, constant
-from prebuild_tasks.schema.lookup import REF_COLUMNS, pool_presets, ref_of
+from prebuild_tasks.schema.lookup import REF_COLUMNS, is_named, pool_presets
 from prebuild_tasks.workspaces import workspace_state, workspace_state_sql
 
 _WORKSPACE_COLUMNS = (
@@ -97,7 +97,7 @@ def _workspace(row: Row[*tuple[Any, ...]], now: datetime) -> WorkspaceView:
         workspace=row.name,
         id=row.id,
         owner=row.owner,
-        preset=str(ref_of(row)),
+        preset=str(PresetRef.of(row.template_name, row.preset_name, row.version_name, active=row.is_active)),
         state=workspace_state(row.owner, row.transition, row.status, row.reason, is_ready=row.ready_at is not None),
         url=row.url,
         directory=row.directory,
@@ -212,9 +212,7 @@ def _find_build(connection: Connection, name: str) -> _BuildKey:
     if identity := as_id(name):
         build = connection.execute(columns.where(m.Build.id == identity)).one_or_none()
     else:
-        owner, _, short = name.rpartition("/")
-        query = newest.where(m.Workspace.name == short)
-        build = connection.execute(query.where(m.Workspace.owner == owner) if owner else query).one_or_none()
+        build = connection.execute(newest.where(*is_named(name))).one_or_none()
         if build is None and len(wanted) >= 6:
             text = func.replace(func.cast(m.Build.id, m.BuildLog.text.type), "-", "")
             build = connection.execute(newest.where(text.startswith(wanted, autoescape=True))).one_or_none()

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
+from typing import cast
 
 from prebuild_tasks.insight.status.former_rows import FormerRow
+from prebuild_tasks.json_views import fields_of
 from prebuild_tasks.model.names import PoolName
 from prebuild_tasks.model.vocabulary import BuildStatus, WorkspaceState
-
-
-def _iso(instant: datetime | None) -> str | None:
-    return None if instant is None else instant.isoformat()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)  # FormerRow compares
@@ -47,23 +45,7 @@ class WorkspaceView(FormerRow):
 
     def report(self) -> dict[str, str | bool | None]:
         """Return the workspace as JSON."""
-        return {
-            "workspace": self.workspace,
-            "id": self.id,
-            "owner": self.owner,
-            "preset": self.preset,
-            "state": self.state.value,
-            "url": self.url,
-            "directory": self.directory,
-            "resource_id": self.resource_id,
-            "host": self.host,
-            "created_at": self.created_at.isoformat(),
-            "claimed_at": _iso(self.claimed_at),
-            "claimed_until": _iso(self.claimed_until),
-            "ends_soon": self.ends_soon,
-            "reason": self.reason,
-            "retry_at": _iso(self.retry_at),
-        }
+        return cast("dict[str, str | bool | None]", fields_of(self))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,6 +11,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from prebuild_tasks.errors import InputError
 from prebuild_tasks.model.durations import LONGEST, parse_duration
+from prebuild_tasks.model.json_values import JsonValue
 from prebuild_tasks.model.names import check_name
 
 AUTO = "auto"
@@ -216,6 +217,6 @@ class PoolsModel(Model):
     organizations: list[OrganizationModel] = []
 
 
-def config_schema() -> dict[str, object]:
+def config_schema() -> dict[str, JsonValue]:
     """Return the JSON Schema of the pools file."""
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **PoolsModel.model_json_schema(by_alias=True)}

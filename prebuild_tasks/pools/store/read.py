@@ -138,6 +138,6 @@ def read_stored(connection: Connection, names: Collection[str]) -> Stored:
         .join(*TEMPLATE_OF_VERSION)
         .where(named)
     )
-    for preset_id, cron, desired in connection.execute(ranges.order_by(columns.preset_id, columns.position)):
-        schedules[preset_id].append((cron, desired))
+    for item in connection.execute(ranges.order_by(columns.preset_id, columns.position)):
+        schedules[item.preset_id].append((item.cron, item.desired))
     return Stored(templates, versions, presets, schedules)

@@ -8,6 +8,7 @@ from datetime import datetime
 
 from sqlalchemy import Connection, insert, select, update
 
+from prebuild_tasks.model.names import VersionName
 from prebuild_tasks.schema import tables as m
 
 _KEY = "revision"
@@ -45,7 +46,7 @@ def read_promotions(connection: Connection, active: Mapping[str, str]) -> dict[s
     """
     if not active:
         return {}
-    wanted = {f"{template}@{version}": template for template, version in active.items()}
+    wanted = {str(VersionName(template, version)): template for template, version in active.items()}
     table = m.History
     rows = connection.execute(
         select(table.id, table.at, table.actor, table.reason)

@@ -20,6 +20,14 @@ def is_divided_among(pools: int) -> bool:
     return 1 < pools <= SHARED_BY_AT_MOST
 
 
+def shared_within(organization_id: int, max_everywhere: int) -> int | None:
+    """Return the organization whose pools share limits with a pool of it; None: all pools of the installation do.
+
+    `max_everywhere` is the installation's limit; 0: there is none.
+    """
+    return None if max_everywhere else organization_id
+
+
 def contenders(
     pools: Iterable[PresetCounts], in_flight: Mapping[int, int], backoff_interval: timedelta, now: datetime
 ) -> list[Contender]:

@@ -29,6 +29,11 @@ class Limit(NamedTuple):
     """The limit; None: there is none; 0: nothing may be created."""
     used: int
 
+    @property
+    def room(self) -> int | None:
+        """Return how many more may be created; None: any number."""
+        return None if self.most is None else max(self.most - self.used, 0)
+
 
 class Grant(NamedTuple):
     """The number of prebuilds that may be created."""
@@ -39,7 +44,7 @@ class Grant(NamedTuple):
     is_share: bool = False
     """Whether the rest of the limit belongs to other pools, which have less."""
     left_for: tuple[int, ...] = ()
-    """Those pools: they can proceed, and would otherwise wait for the next tick."""
+    """The presets of those pools, to be woken: they can proceed, and would otherwise wait for the next tick."""
 
 
 _NO_LIMITS = Usage("", None, None, workspaces=0, builds_in_flight=0)
@@ -76,11 +81,16 @@ class Limits:
             Limit(LimitReason.QUOTA, usage.max_workspaces, usage.workspaces),
         )
 
+    @property
+    def reached(self) -> tuple[Limit, ...]:
+        """Return the limits that allow no further creation."""
+        return tuple(limit for limit in self.each if limit.room == 0)
+
     def grant(self, preset_id: str, wanted: int) -> Grant:
         """Return how many of the wanted prebuilds the narrowest limit and the pool's share of shared limits allow."""
         granted = Grant(max(wanted, 0))
         for limit in self.each:
-            if limit.most is not None and (room := max(limit.most - limit.used, 0)) < granted.number:
+            if (room := limit.room) is not None and room < granted.number:
                 granted = Grant(room, limit)
         if not granted.number:
             return granted

@@ -58,7 +58,7 @@ def next_turn(wanted: Wanted, limits: Limits | None, now: datetime) -> NextTurn:
     pool, wish = wanted.pool, wanted.turn
     grant = limits.grant(pool.preset.id, wish.create) if limits else Grant(wish.create)
     until = backoff_until(pool.failures, pool.backoff_interval, now) if is_active(pool.preset) else None
-    if pool.is_suspended(now):
+    if pool.gets_no_turn(now):
         return NextTurn(_NOTHING, grant, Reason.PAUSED if pool.paused else Reason.LOST_TURNS, until)
     has_failed_too_often = pool.hard_limit and pool.failures_in_row >= pool.hard_limit
     reaches_hard_limit = has_failed_too_often and pool.status is PresetStatus.HEALTHY

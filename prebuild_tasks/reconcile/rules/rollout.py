@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from prebuild_tasks.model.vocabulary import Preset, PresetStatus
 from prebuild_tasks.reconcile.rules.model import Counts, PresetCounts, RecentFailures, RunningPrebuild
@@ -48,6 +48,24 @@ class Successor:
     eligible: int
     """Its ready prebuilds, and the second choices of versions between the two."""
 
+    @classmethod
+    def of(cls, preset_id: int, desired: int, eligible: int, second_choices: Mapping[int, int]) -> Successor:
+        """Make the successor of one version out of the active version's numbers.
+
+        Args:
+            preset_id: The preset of the version that is replaced.
+            desired: The desired size of the active version.
+            eligible: Its ready prebuilds.
+            second_choices: Those of every version that it replaces, by preset.
+        """
+        # A newer version has a higher id. Its prebuilds are the better second choices, so they stay longer.
+        between = sum(number for other, number in second_choices.items() if other > preset_id)
+        return cls(desired, eligible + between)
+
+    def keeps(self, second_choices: int) -> int:
+        """Return how many second choices of the version that is replaced stay."""
+        return kept_second_choices(second_choices, self.desired, self.eligible)
+
 
 @dataclass(frozen=True, slots=True)
 class OtherVersions:
@@ -67,6 +85,27 @@ class OtherVersions:
 ALONE = OtherVersions()
 
 
+class StoredPool(Protocol):
+    """A pool as the store reads it: alone for its turn, or with all others for people. The fields of `PoolVersion`."""
+
+    @property
+    def preset(self) -> Preset: ...
+    @property
+    def counts(self) -> Counts: ...
+    @property
+    def rolling(self) -> Rolling | None: ...
+    @property
+    def failures(self) -> RecentFailures | None: ...
+    @property
+    def failures_in_row(self) -> int: ...
+    @property
+    def status(self) -> PresetStatus: ...
+    @property
+    def is_paused(self) -> bool: ...
+    @property
+    def rests_until(self) -> datetime | None: ...
+
+
 class PoolVersion(NamedTuple):
     """One version of a pool: its preset, the counts of its prebuilds, and what can delay its turn."""
 
@@ -75,7 +114,7 @@ class PoolVersion(NamedTuple):
     rolling: Rolling | None = None
     """The settings of gradual replacement by the active version; None: all prebuilds are replaced at once."""
     outdated: Outdated = _NOTHING_OUTDATED
-    """Only rows tell it. Without them it is empty, which is exact unless the pool `is_replacing`."""
+    """Computed by `with_rows`. A version made from counts has none, which is exact unless its pool `is_replacing`."""
     failures: RecentFailures | None = None
     backoff_interval: timedelta = timedelta()
     """The wait that each recent failure adds."""
@@ -96,11 +135,27 @@ class PoolVersion(NamedTuple):
         failures = item.failures
         return cls(item.preset, item.counts, failures=failures, backoff_interval=backoff_interval, status=status)
 
+    @classmethod
+    def of_stored(cls, pool: StoredPool, backoff_interval: timedelta, hard_limit: int) -> PoolVersion:
+        """Make one from what a turn or a person's question reads, without the rows of its prebuilds."""
+        return cls(
+            preset=pool.preset,
+            counts=pool.counts,
+            rolling=pool.rolling,
+            failures=pool.failures,
+            backoff_interval=backoff_interval,
+            failures_in_row=pool.failures_in_row,
+            hard_limit=hard_limit,
+            status=pool.status,
+            paused=pool.is_paused,
+            rests_until=pool.rests_until,
+        )
+
     def with_rows(self, running: Sequence[RunningPrebuild], now: datetime) -> PoolVersion:
         """Return this version with `outdated` computed from its running prebuilds."""
         return self._replace(outdated=outdated(self.preset, running, self.rolling, now))
 
-    def is_suspended(self, now: datetime) -> bool:
+    def gets_no_turn(self, now: datetime) -> bool:
         """Return whether the pool gets no turn at all."""
         return self.paused or (self.rests_until is not None and now < self.rests_until)
 
@@ -108,14 +163,14 @@ class PoolVersion(NamedTuple):
 def outdated(preset: Preset, running: Sequence[RunningPrebuild], rolling: Rolling | None, now: datetime) -> Outdated:
     """Count the prebuilds that are replaced gradually."""
     if not is_active(preset):
-        return Outdated(sum(_is_second_choice(preset, item, now) for item in running))
+        return Outdated(sum(is_second_choice(preset, item, now) for item in running))
     if rolling is None:
         return _NOTHING_OUTDATED
     live: list[RunningPrebuild] = []
     second_choices = 0
     for item in running:
         if is_expired(preset, item.created_at, now):
-            second_choices += _is_second_choice(preset, item, now)
+            second_choices += is_second_choice(preset, item, now)
         else:
             live.append(item)
     return Outdated(second_choices, len(due_for_replacement(preset, live, rolling, now)))
@@ -158,14 +213,13 @@ def other_versions(versions: Sequence[PoolVersion], now: datetime) -> Mapping[st
     active = _replacing(versions)
     if active is None:
         return {item.preset.id: ALONE for item in versions}
-    others: dict[str, OtherVersions] = {}
-    desired, eligible, second_choices = desired_now(active.preset, now), active.counts.ready, 0
-    # A newer version has a higher id. Its prebuilds are the better second choices, so they stay longer.
-    for item in sorted(versions, key=lambda one: int(one.preset.id), reverse=True):
-        if item is not active:
-            others[item.preset.id] = OtherVersions(successor=Successor(desired, eligible + second_choices))
-            second_choices += item.outdated.second_choices
-    others[active.preset.id] = OtherVersions(second_choices)
+    desired, eligible = desired_now(active.preset, now), active.counts.ready
+    older = {int(item.preset.id): item.outdated.second_choices for item in versions if item is not active}
+    others = {
+        str(preset_id): OtherVersions(successor=Successor.of(preset_id, desired, eligible, older))
+        for preset_id in older
+    }
+    others[active.preset.id] = OtherVersions(sum(older.values()))
     return others
 
 
@@ -179,6 +233,11 @@ def missing(desired: int, eligible: int) -> int:
     return max(desired - eligible, 0)
 
 
-def _is_second_choice(preset: Preset, item: RunningPrebuild, now: datetime) -> bool:
+def kept_second_choices(second_choices: int, desired: int, eligible: int) -> int:
+    """Return how many second choices stay, the newest first: as many as lack a ready replacement."""
+    return min(second_choices, missing(desired, eligible))
+
+
+def is_second_choice(preset: Preset, item: RunningPrebuild, now: datetime) -> bool:
     """Return whether an outdated prebuild can still be claimed."""
     return item.ready and not is_past_ttl(preset, item.created_at, now)

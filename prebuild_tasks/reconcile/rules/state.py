@@ -28,7 +28,7 @@ def is_past_half_ttl(preset: Preset, created_at: datetime, now: datetime) -> boo
 
 
 def count(snapshot: PresetSnapshot, now: datetime) -> Counts:
-    """Count one preset's rows."""
+    """Count one preset's rows. `aging` stays 0: with the rows at hand, `due_for_replacement` is exact."""
     live = ready = expired = 0
     for prebuild in snapshot.running:
         if is_expired(snapshot.preset, prebuild.created_at, now):

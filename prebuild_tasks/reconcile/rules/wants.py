@@ -7,8 +7,8 @@ from typing import NamedTuple
 
 from prebuild_tasks.model.vocabulary import Preset
 from prebuild_tasks.reconcile.rules.model import Counts, ReconciliationState
-from prebuild_tasks.reconcile.rules.rollout import OtherVersions, PoolVersion, missing
-from prebuild_tasks.reconcile.rules.state import compute_state
+from prebuild_tasks.reconcile.rules.rollout import OtherVersions, PoolVersion, kept_second_choices, missing
+from prebuild_tasks.reconcile.rules.state import compute_state, desired_now
 from prebuild_tasks.schema.rules import is_active
 
 
@@ -63,10 +63,26 @@ def wants(pool: PoolVersion, others: OtherVersions, now: datetime) -> Wanted:
         turn, ceiling = _active(pool, others, state)
         frees_others = pool.rolling is not None and others.second_choices > missing(state.desired, state.eligible)
     else:
-        ceiling = _kept_for_successor(pool, others)
+        ceiling = kept_outdated(pool, others, state.desired)
         turn = Quantities(total.delete - ceiling, total.cancel, 0)
         frees_others = any(turn)
     return Wanted(pool, state, total, turn, ceiling, others.preset_ids if frees_others else ())
+
+
+def kept_outdated(pool: PoolVersion, others: OtherVersions, desired: int) -> int:
+    """Return how many outdated prebuilds of a version stay, as second choices, until they are replaced."""
+    if not is_active(pool.preset):
+        successor = others.successor
+        return successor.keeps(pool.outdated.second_choices) if successor else 0
+    if pool.rolling is None:
+        return 0
+    return kept_second_choices(pool.outdated.second_choices, desired, pool.counts.ready)
+
+
+def kept_claimable(pool: PoolVersion, others: OtherVersions, now: datetime) -> int:
+    """Return how many prebuilds that can be claimed outlast the next turn, which deletes those not ready first."""
+    desired = desired_now(pool.preset, now)
+    return min(pool.counts.ready, desired) + kept_outdated(pool, others, desired)
 
 
 def _active(pool: PoolVersion, others: OtherVersions, state: ReconciliationState) -> tuple[Quantities, int]:
@@ -79,10 +95,9 @@ def _active(pool: PoolVersion, others: OtherVersions, state: ReconciliationState
     live, expired, _, starting, _, _, pending, _ = pool.counts
     own_outdated = due = older_versions = surge = 0
     if pool.rolling is not None:
-        # Second choices stay, the newest first, only for as many as lack a ready replacement.
-        own_outdated = min(pool.outdated.second_choices, missing(state.desired, state.eligible))
+        own_outdated = kept_outdated(pool, others, state.desired)
         due = pool.outdated.due
-        older_versions = min(others.second_choices, missing(state.desired, state.eligible + own_outdated))
+        older_versions = kept_second_choices(others.second_choices, state.desired, state.eligible + own_outdated)
         surge = max(pool.rolling.max_surge, 1) if own_outdated or due or older_versions else 0
     ceiling = state.desired + surge
     lasting = live - due + starting  # those that need no replacement yet
@@ -94,11 +109,3 @@ def _active(pool: PoolVersion, others: OtherVersions, state: ReconciliationState
         create=max(min(state.desired - lasting, ceiling - occupied - older_versions), 0),
     )
     return turn, ceiling
-
-
-def _kept_for_successor(pool: PoolVersion, others: OtherVersions) -> int:
-    """Return how many prebuilds of an older version stay because its successor still lacks them."""
-    successor = others.successor
-    if successor is None:
-        return 0
-    return min(pool.outdated.second_choices, missing(successor.desired, successor.eligible))

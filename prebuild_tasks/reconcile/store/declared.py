@@ -8,16 +8,17 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, Row, Select, func, literal_column, or_, select
+from sqlalchemy import ColumnElement, Connection, Select, func, literal_column, or_, select
 
 from prebuild_tasks.db.base import Json
-from prebuild_tasks.db.rows import values_by_name
+from prebuild_tasks.db.rows import records
 from prebuild_tasks.model.names import PoolName, PresetRef
 from prebuild_tasks.model.vocabulary import Preset, PresetStatus, Schedule
 from prebuild_tasks.reconcile.rules.backoff import recent_failures
 from prebuild_tasks.reconcile.rules.model import Counts, PresetCounts
+from prebuild_tasks.reconcile.rules.rollout import Rolling
 from prebuild_tasks.schema import tables as m
-from prebuild_tasks.schema.conditions import TEMPLATE_OF_VERSION, USES_ACTIVE_VERSION, VERSION_OF_PRESET
+from prebuild_tasks.schema.conditions import ROLLING, TEMPLATE_OF_VERSION, USES_ACTIVE_VERSION, VERSION_OF_PRESET
 from prebuild_tasks.schema.pauses import PAUSED_KEY, StoredPause
 
 
@@ -39,20 +40,16 @@ def read_declared(connection: Connection, *conditions: ColumnElement[bool]) -> l
     rows = connection.execute(query).all()
     schedules = read_schedules(connection, select(m.Preset.id).where(m.Preset.id.in_([row.id for row in rows])))
     return [
-        _declared(PresetRow.of(row, declared), schedules.get(declared.id, ()), row.cost_per_hour)
-        for row, declared in zip(rows, DeclaredRow.of(rows), strict=True)
+        Declared(
+            declared.id,
+            to_preset(declared, schedules.get(declared.id, ())),
+            declared.ref.pool,
+            stored.template_id,
+            stored.replace_strategy,
+            row.cost_per_hour,
+        )
+        for row, declared, stored in zip(rows, records(DeclaredRow, rows), records(PresetRow, rows), strict=True)
     ]
-
-
-def _declared(row: PresetRow, schedules: tuple[Schedule, ...], cost_per_hour: float | None) -> Declared:
-    return Declared(
-        row.declared.id,
-        to_preset(row.declared, schedules),
-        row.declared.ref.pool,
-        row.template_id,
-        row.replace_strategy,
-        cost_per_hour,
-    )
 
 
 _NONE: ColumnElement[Any] = literal_column("'[]'")
@@ -109,22 +106,15 @@ class DeclaredRow(NamedTuple):
     version_name: str
     paused: StoredPause | None
 
-    @classmethod
-    def of(cls, rows: Sequence[Row[*tuple[Any, ...]]]) -> list[DeclaredRow]:
-        """Make one of each row with the columns of `counted_query`, and possibly more."""
-        return [cls._make(values) for values in values_by_name(rows, cls._fields)]
-
     @property
     def ref(self) -> PresetRef:
         """Return the preset's name."""
         return PresetRef.of(self.template_name, self.name, self.version_name, active=self.using_active_version)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PresetRow:
-    """A preset with what only its turn needs. The other fields have the names of the columns of `presets_query`."""
+class PresetRow(NamedTuple):
+    """What only the turn of a preset needs. The fields have the names of columns that `presets_query` adds."""
 
-    declared: DeclaredRow
     recipe_digest: str
     status: PresetStatus
     failures_in_row: int
@@ -134,19 +124,11 @@ class PresetRow:
     """Seconds."""
     template_id: int
 
-    @classmethod
-    def of(cls, row: Row[*tuple[Any, ...]], declared: DeclaredRow) -> PresetRow:
-        """Make one from a row with the columns of `presets_query`, and possibly more; `declared` is made of it, too."""
-        return cls(
-            declared=declared,
-            recipe_digest=row.recipe_digest,
-            status=row.status,
-            failures_in_row=row.failures_in_row,
-            replace_strategy=row.replace_strategy,
-            max_surge=row.max_surge,
-            ready_timeout_s=row.ready_timeout_s,
-            template_id=row.template_id,
-        )
+    @property
+    def rolling(self) -> Rolling | None:
+        """The settings of gradual replacement; None: all prebuilds are replaced at once."""
+        lead = timedelta(seconds=self.ready_timeout_s)
+        return Rolling(self.max_surge, lead) if self.replace_strategy == ROLLING else None
 
 
 def counted_query() -> Select[*tuple[Any, ...]]:
@@ -155,7 +137,7 @@ def counted_query() -> Select[*tuple[Any, ...]]:
 
 
 def presets_query() -> Select[*tuple[Any, ...]]:
-    """Select the columns of a PresetRow for every preset: a DeclaredRow's, and those that only its turn needs."""
+    """Select the columns of a DeclaredRow and of a PresetRow for every preset."""
     return counted_query().add_columns(
         m.Preset.recipe_digest,
         m.Preset.status,

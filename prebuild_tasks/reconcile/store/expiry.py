@@ -1,4 +1,4 @@
-"""The rules of expiry of `rules/state.py`, in SQL. Each is true of the same workspaces as the rule without `_sql`."""
+"""The rules of expiry in SQL. Each is true of the same workspaces as the rule without `_sql`."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from sqlalchemy import ColumnElement, Interval, SQLColumnExpression, and_, func,
 
 from prebuild_tasks.db.types import UtcDateTime, age_seconds
 from prebuild_tasks.schema import tables as m
+from prebuild_tasks.schema.conditions import IS_READY
 
 Instant = datetime | ColumnElement[datetime]
 
@@ -23,6 +24,11 @@ def is_expired_sql(now: Instant) -> ColumnElement[bool]:
 def is_past_ttl_sql(now: Instant) -> ColumnElement[bool]:
     """Build the condition that a workspace, joined with its preset, is older than the TTL."""
     return func.coalesce(is_older_than_sql(now, m.Preset.ttl_s), literal(value=False))
+
+
+def is_second_choice_sql(now: Instant) -> ColumnElement[bool]:
+    """Build the condition of `is_second_choice` on a prebuild joined with its preset."""
+    return and_(IS_READY, ~is_past_ttl_sql(now))
 
 
 def is_past_half_ttl_sql(now: Instant) -> ColumnElement[bool]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -11,9 +12,10 @@ from sqlalchemy import BigInteger, ColumnElement, Connection, Row, and_, cast, f
 from sqlalchemy.orm import InstrumentedAttribute
 
 from prebuild_tasks.model.vocabulary import OPEN_STATUSES, PREBUILDS_OWNER
-from prebuild_tasks.reconcile.rules.contenders import is_divided_among
+from prebuild_tasks.reconcile.rules.contenders import is_divided_among, shared_within
+from prebuild_tasks.reconcile.rules.limits import Limits
 from prebuild_tasks.reconcile.rules.model import PresetCounts, Usage
-from prebuild_tasks.reconcile.store.snapshots import SHARES_LIMITS, read_counts
+from prebuild_tasks.reconcile.store.snapshots import SHARES_LIMITS, PoolRow, read_counts
 from prebuild_tasks.schema import tables as m
 from prebuild_tasks.schema.conditions import TEMPLATE_OF_VERSION, VERSION_OF_PRESET
 from prebuild_tasks.workspaces import is_pool_start_sql
@@ -31,6 +33,23 @@ class InFlight:
     everywhere: int
     """The installation's start builds in flight."""
     organization: Usage
+
+    def limits(self, *, max_in_flight: int | None, slow_start: int | None, max_everywhere: int) -> Limits:
+        """Return the limits on the preset's creations, without the shares of other presets.
+
+        Args:
+            max_in_flight: The preset's own limit; None: there is none.
+            slow_start: The preset's limit after a failure; None: there is none.
+            max_everywhere: The installation's limit; 0: there is none.
+        """
+        return Limits(
+            in_flight=self.preset,
+            max_in_flight=max_in_flight,
+            slow_start=slow_start,
+            organization=self.organization,
+            everywhere=self.everywhere,
+            max_everywhere=max_everywhere,
+        )
 
 
 def read_in_flight(connection: Connection, preset_id: int, organization_id: int) -> InFlight:
@@ -147,3 +166,16 @@ def read_sharers(
     if not is_divided_among(connection.execute(number.where(SHARES_LIMITS, scope)).scalar_one()):
         return ()
     return read_counts(connection, now, backoff_lookback, SHARES_LIMITS, scope)
+
+
+def sharers_among(rows: Sequence[PoolRow], max_everywhere: int) -> list[PresetCounts]:
+    """Return those that share a limit, as `read_sharers` reads them, of pools that were read already.
+
+    `max_everywhere` is the installation's limit; 0: there is none.
+    """
+    groups: dict[int | None, list[PoolRow]] = defaultdict(list)
+    for row in rows:
+        if row.shares_limits:
+            groups[shared_within(row.counted.organization_id, max_everywhere)].append(row)
+    sharing = (group for group in groups.values() if is_divided_among(len(group)))
+    return [row.counted for group in sharing for row in group if not row.is_paused]

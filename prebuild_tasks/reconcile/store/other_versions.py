@@ -3,16 +3,25 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from datetime import datetime, timedelta
 
 from sqlalchemy import BindParameter, ColumnElement, Connection, bindparam, exists, func, or_, select
 from sqlalchemy.orm import aliased
 
 from prebuild_tasks.reconcile.rules.model import RunningPrebuild
-from prebuild_tasks.reconcile.rules.rollout import ALONE, OtherVersions, Successor
-from prebuild_tasks.reconcile.rules.schedule import desired_at
+from prebuild_tasks.reconcile.rules.rollout import (
+    ALONE,
+    OtherVersions,
+    PoolVersion,
+    Rolling,
+    Successor,
+    is_replacing,
+    other_versions,
+)
+from prebuild_tasks.reconcile.rules.state import desired_now
 from prebuild_tasks.reconcile.store.declared import read_declared
-from prebuild_tasks.reconcile.store.expiry import is_expired_sql, is_past_ttl_sql
+from prebuild_tasks.reconcile.store.expiry import is_expired_sql, is_second_choice_sql
 from prebuild_tasks.reconcile.store.preset_view import PresetView
 from prebuild_tasks.schema import tables as m
 from prebuild_tasks.schema.conditions import (
@@ -42,7 +51,7 @@ def read_other_versions(connection: Connection, view: PresetView) -> OtherVersio
 def _older(connection: Connection, view: PresetView) -> OtherVersions:
     """Read the prebuilds of versions that are older than an active one."""
     query = select(
-        m.Workspace.preset_id, func.count().filter(IS_READY, ~is_past_ttl_sql(view.now)).label("second_choices")
+        m.Workspace.preset_id, func.count().filter(is_second_choice_sql(view.now)).label("second_choices")
     ).group_by(m.Workspace.preset_id)
     rows = connection.execute(
         query.join(m.Preset, m.Preset.id == m.Workspace.preset_id)
@@ -65,19 +74,20 @@ def _successor(connection: Connection, view: PresetView) -> OtherVersions:
         select(
             m.Workspace.preset_id,
             func.count().filter(IS_READY, ~is_expired_sql(view.now)).label("eligible"),
-            func.count().filter(IS_READY, ~is_past_ttl_sql(view.now)).label("second_choices"),
+            func.count().filter(is_second_choice_sql(view.now)).label("second_choices"),
         )
         .join(m.Preset, m.Preset.id == m.Workspace.preset_id)
         .where(IS_LIVE_PREBUILD, m.Workspace.preset_id.in_([item.preset_id for item in declared]))
         .group_by(m.Workspace.preset_id)
     )
     eligible = 0
+    older: dict[int, int] = {}
     for row in rows:
         if row.preset_id == active.preset_id:
-            eligible += row.eligible
-        elif row.preset_id > view.preset_id:
-            eligible += row.second_choices
-    successor = Successor(desired_at(active.preset, view.now), eligible)
+            eligible = row.eligible
+        else:
+            older[row.preset_id] = row.second_choices
+    successor = Successor.of(view.preset_id, desired_now(active.preset, view.now), eligible, older)
     return OtherVersions(successor=successor, preset_ids=(active.preset_id,))
 
 
@@ -87,13 +97,13 @@ def second_choices(connection: Connection, preset_id: int) -> list[int]:
     Empty unless the preset is active and replaces gradually.
     """
     query = (
-        select(m.Preset.name, m.TemplateVersion.template_id, m.Template.active_version_id, m.TemplateVersion.id)
+        select(m.Preset.name, m.TemplateVersion.template_id)
         .join(*VERSION_OF_PRESET)
-        .join(m.Template, m.Template.id == m.TemplateVersion.template_id)
-        .where(m.Preset.id == preset_id, m.Preset.replace_strategy == ROLLING)
+        .join(*TEMPLATE_OF_VERSION)
+        .where(m.Preset.id == preset_id, m.Preset.replace_strategy == ROLLING, is_active_sql())
     )
     row = connection.execute(query).one_or_none()
-    if row is None or row.active_version_id != row.id:
+    if row is None:
         return []
     ready = select(m.Workspace.preset_id).where(IS_CLAIMABLE, m.Workspace.preset_id == m.Preset.id)
     versions = (
@@ -105,20 +115,35 @@ def second_choices(connection: Connection, preset_id: int) -> list[int]:
     return list(connection.execute(versions).scalars())
 
 
-def successors(connection: Connection) -> dict[str, str]:
-    """Return the active preset of each pool that replaces gradually, by the preset of each of its versions."""
-    active = aliased(m.Preset)
-    version = aliased(m.TemplateVersion)
+def read_rolling(connection: Connection) -> dict[str, Rolling]:
+    """Read how each active preset that replaces gradually does so, by preset. One statement."""
     query = (
-        select(m.Preset.id, active.id.label("successor_id"))
+        select(m.Preset.id, m.Preset.max_surge, m.Preset.ready_timeout_s)
         .join(*VERSION_OF_PRESET)
         .join(*TEMPLATE_OF_VERSION)
-        .join(version, version.id == m.Template.active_version_id)
-        .join(active, (active.template_version_id == version.id) & (active.name == m.Preset.name))
-        .where(active.replace_strategy == ROLLING, active.removed_at.is_(None))
-        .where(m.Template.deleted_at.is_(None), m.Template.deprecated.is_(False))
+        .where(m.Preset.replace_strategy == ROLLING, is_active_sql())
     )
-    return {str(row.id): str(row.successor_id) for row in connection.execute(query)}
+    return {
+        str(row.id): Rolling(row.max_surge, timedelta(seconds=row.ready_timeout_s)) for row in connection.execute(query)
+    }
+
+
+def with_other_versions(
+    connection: Connection, pools: Collection[Sequence[PoolVersion]], now: datetime
+) -> dict[int, tuple[PoolVersion, OtherVersions]]:
+    """Return every version of these pools with its other versions, by preset.
+
+    The prebuilds of pools that are being replaced gradually are read in one statement; without such pools in none.
+    """
+    by_preset = {int(item.preset.id): (item, ALONE) for versions in pools for item in versions}
+    replacing = [versions for versions in pools if is_replacing(versions)]
+    preset_ids = [int(item.preset.id) for versions in replacing for item in versions]
+    running = read_running(connection, preset_ids) if preset_ids else {}
+    for versions in replacing:
+        by_rows = [item.with_rows(running.get(int(item.preset.id), ()), now) for item in versions]
+        others = other_versions(by_rows, now)
+        by_preset.update({int(item.preset.id): (item, others[item.preset.id]) for item in by_rows})
+    return by_preset
 
 
 def read_versions(connection: Connection, preset_id: int) -> list[int]:

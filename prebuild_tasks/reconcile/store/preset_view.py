@@ -13,10 +13,13 @@ from sqlalchemy import ColumnElement, Connection, Row, bindparam, exists, select
 
 from prebuild_tasks.db.connections import PreparedQuery
 from prebuild_tasks.db.engine import Database
+from prebuild_tasks.db.rows import records
 from prebuild_tasks.model.names import PresetRef
 from prebuild_tasks.model.vocabulary import BuildStatus, Preset, PresetStatus, Schedule, Transition
 from prebuild_tasks.reconcile.rules.backoff import recent_failures
-from prebuild_tasks.reconcile.rules.model import PresetSnapshot, RecentFailures, RunningPrebuild
+from prebuild_tasks.reconcile.rules.model import Counts, PresetSnapshot, RecentFailures, RunningPrebuild
+from prebuild_tasks.reconcile.rules.rollout import Rolling
+from prebuild_tasks.reconcile.rules.state import count
 from prebuild_tasks.reconcile.store.declared import (
     DeclaredRow,
     PresetRow,
@@ -42,20 +45,32 @@ class PresetView:
     status: PresetStatus
     failures_in_row: int
     slow_start: int | None
-    paused: bool
+    is_paused: bool
     max_builds_in_flight: int | None
     template_id: int
     name: str
     replace_strategy: str
     max_surge: int
-    ready_timeout: float
-    """Seconds."""
+    rolling: Rolling | None
+    """The settings of gradual replacement; None: all prebuilds are replaced at once."""
     lost_turns: int
     """The number of turns in a row that crashed their worker."""
     rests_until: datetime | None
     """The end of the rest after lost turns; None: there was none."""
     held_slots: Mapping[str, int]
     """The slots of live prebuilds, by workspace."""
+
+    @property
+    def preset(self) -> Preset:
+        return self.snapshot.preset
+
+    @property
+    def counts(self) -> Counts:
+        return count(self.snapshot, self.now)
+
+    @property
+    def failures(self) -> RecentFailures | None:
+        return self.snapshot.failures
 
 
 def read_preset(
@@ -69,8 +84,7 @@ def read_preset(
     if not rows:
         return None
     row = rows[0]
-    [declared] = DeclaredRow.of(rows)
-    stored = PresetRow.of(row, declared)
+    [declared], [stored] = records(DeclaredRow, rows), records(PresetRow, rows)
     times: tuple[Schedule, ...] = ()
     if row.has_schedules:
         times = tuple(Schedule(item.cron, item.desired) for item in schedules.rows(connection, values))
@@ -92,8 +106,8 @@ def read_preset(
         name=declared.name,
         replace_strategy=stored.replace_strategy,
         max_surge=stored.max_surge,
-        ready_timeout=stored.ready_timeout_s,
-        paused=pause_holds(declared.paused, row.now) or pause_holds(row.global_pause, row.now),
+        rolling=stored.rolling,
+        is_paused=pause_holds(declared.paused, row.now) or pause_holds(row.global_pause, row.now),
         max_builds_in_flight=declared.max_builds_in_flight,
         lost_turns=row.lost_turns or 0,
         rests_until=row.rests_until,

@@ -10,11 +10,13 @@ from typing import Any, NamedTuple
 from sqlalchemy import ColumnElement, Connection, Row, Select, and_, case, exists, func, literal, null, or_, select
 
 from prebuild_tasks.db.engine import Database
-from prebuild_tasks.db.rows import values_by_name
+from prebuild_tasks.db.rows import records, values_by_name
 from prebuild_tasks.errors import CannotAskError
 from prebuild_tasks.model.names import PresetRef
 from prebuild_tasks.model.vocabulary import BuildStatus, Preset, PresetStatus, Schedule, Transition
-from prebuild_tasks.reconcile.rules.model import Counts, GlobalSnapshot, PresetCounts
+from prebuild_tasks.reconcile.rules.model import Counts, GlobalSnapshot, PresetCounts, RecentFailures
+from prebuild_tasks.reconcile.rules.rollout import Rolling
+from prebuild_tasks.reconcile.store.counts import count_sql
 from prebuild_tasks.reconcile.store.declared import (
     DeclaredRow,
     PresetRow,
@@ -23,15 +25,11 @@ from prebuild_tasks.reconcile.store.declared import (
     read_schedules,
     to_counted,
 )
-from prebuild_tasks.reconcile.store.expiry import is_expired_sql, is_past_half_ttl_sql
 from prebuild_tasks.schema import tables as m
 from prebuild_tasks.schema.conditions import (
-    IN_PROGRESS,
     IS_HELD,
     IS_LIVE_PREBUILD,
-    IS_RUNNING,
     IS_START,
-    ROLLING,
     is_active_sql,
 )
 from prebuild_tasks.schema.pauses import StoredPause, global_pause, pause_holds
@@ -59,9 +57,9 @@ class PoolRow(NamedTuple):
     paused: StoredPause | None
     paused_everything: bool
     """Whether the whole installation is paused."""
-    rolling: bool
+    rolling: Rolling | None
+    """The settings of gradual replacement; None: all prebuilds are replaced at once."""
     max_surge: int
-    ready_timeout: timedelta
     version: str
     cost_per_hour: float | None
     lost_turns: int
@@ -80,6 +78,15 @@ class PoolRow(NamedTuple):
     @property
     def counts(self) -> Counts:
         return self.counted.counts
+
+    @property
+    def failures(self) -> RecentFailures | None:
+        return self.counted.failures
+
+    @property
+    def is_paused(self) -> bool:
+        """Whether the preset or the installation is paused."""
+        return self.paused is not None
 
     @property
     def preset_id(self) -> int:
@@ -102,7 +109,8 @@ def read_global(
     presets = _read_presets(connection, now, counted_query())
     if paused_too:
         since = now - timedelta(seconds=backoff_lookback)
-        return GlobalSnapshot(now, tuple(presets.counted(row, since) for row in DeclaredRow.of(presets.rows)), paused)
+        rows = records(DeclaredRow, presets.rows)
+        return GlobalSnapshot(now, tuple(presets.counted(row, since) for row in rows), paused)
     return GlobalSnapshot(now=now, presets=tuple(presets.unpaused(now, backoff_lookback)), paused=paused)
 
 
@@ -133,16 +141,16 @@ def read_pools(
     of_presets = [] if only is None else [m.Workspace.preset_id.in_(only)]
     failed = _read_failed(connection, *of_presets)
     pools = []
-    for row, declared in zip(presets.rows, DeclaredRow.of(presets.rows), strict=True):
-        preset = PresetRow.of(row, declared)
-        counted = presets.counted(preset.declared, since)
-        pools.append(_pool(row, preset, counted, failed.get(preset.declared.id, _NO_FAILED), everything, now))
+    declared = records(DeclaredRow, presets.rows)
+    for row, preset, stored in zip(presets.rows, declared, records(PresetRow, presets.rows), strict=True):
+        counted = presets.counted(preset, since)
+        pools.append(_pool(row, stored, counted, failed.get(preset.id, _NO_FAILED), everything, now))
     return now, sorted(pools, key=lambda pool: str(pool.ref))
 
 
 def _pool(
     row: Row[*tuple[Any, ...]],
-    preset: PresetRow,
+    stored: PresetRow,
     counted: PresetCounts,
     failed: _Failed,
     everything: StoredPause | None,
@@ -154,17 +162,16 @@ def _pool(
         failed=failed.starts,
         failed_deletions=failed.deletions,
         shares_limits=row.shares_limits,
-        status=preset.status,
+        status=stored.status,
         status_reason=row.status_reason,
         last_error=row.last_error,
-        failures_in_row=preset.failures_in_row,
-        failure=(row.failure or "") if preset.failures_in_row or row.failure else None,
-        paused=next((p for p in (everything, preset.declared.paused) if pause_holds(p, now)), None),
+        failures_in_row=stored.failures_in_row,
+        failure=(row.failure or "") if stored.failures_in_row or row.failure else None,
+        paused=next((p for p in (everything, row.paused) if pause_holds(p, now)), None),
         paused_everything=pause_holds(everything, now),
-        rolling=preset.replace_strategy == ROLLING,
-        max_surge=preset.max_surge,
-        ready_timeout=timedelta(seconds=preset.ready_timeout_s),
-        version=preset.declared.version_name,
+        rolling=stored.rolling,
+        max_surge=stored.max_surge,
+        version=row.version_name,
         cost_per_hour=row.cost_per_hour,
         lost_turns=row.lost_turns or 0,
         rests_until=row.rests_until if row.rests_until and now < row.rests_until else None,
@@ -206,7 +213,7 @@ def read_counts(
     presets = _Presets(
         rows=connection.execute(chosen).all(),
         schedules=read_schedules(connection, ids),
-        counts=_counts(connection, now, m.Workspace.preset_id.in_(ids)),
+        counts=_count_prebuilds(connection, now, m.Workspace.preset_id.in_(ids)),
     )
     return presets.unpaused(now, backoff_lookback)
 
@@ -224,7 +231,7 @@ class _Presets:
 
     def unpaused(self, now: datetime, backoff_lookback: float) -> list[PresetCounts]:
         since = now - timedelta(seconds=backoff_lookback)
-        rows = DeclaredRow.of(self.rows)
+        rows = records(DeclaredRow, self.rows)
         return [self.counted(row, since) for row in rows if not (row.paused and pause_holds(row.paused, now))]
 
 
@@ -239,13 +246,13 @@ def _read_presets(
         return _Presets(
             rows=connection.execute(query.where(m.Preset.id.in_(only))).all(),
             schedules=read_schedules(connection, select(m.Preset.id).where(m.Preset.id.in_(only))),
-            counts=_counts(connection, now, m.Workspace.preset_id.in_(only)),
+            counts=_count_prebuilds(connection, now, m.Workspace.preset_id.in_(only)),
         )
     has_prebuilds = exists().where(m.Workspace.preset_id == m.Preset.id, IS_LIVE_PREBUILD)
     return _Presets(
         rows=connection.execute(query.where(or_(is_active_sql(), has_prebuilds)).order_by(m.Preset.id)).all(),
         schedules=read_schedules(connection, select(m.Preset.id).where(m.Preset.removed_at.is_(None))),
-        counts=_counts(connection, now),
+        counts=_count_prebuilds(connection, now),
     )
 
 
@@ -266,24 +273,10 @@ def _failure() -> ColumnElement[str]:
     return case(of_held, (m.Preset.failures_in_row > 0, last), else_=null()).label("failure")
 
 
-def _counts(connection: Connection, now: datetime, *conditions: ColumnElement[bool]) -> dict[int, Counts]:
-    # The test for expiry is the expensive part, so it comes last, and `live` is a difference instead of another test.
-    is_expired = is_expired_sql(now)
-    is_ready = m.Workspace.ready_at.is_not(None)
-    is_aging = and_(m.Preset.replace_strategy == ROLLING, is_past_half_ttl_sql(now), ~is_expired)
-    number_expired = func.count().filter(IS_RUNNING, is_expired)
+def _count_prebuilds(connection: Connection, now: datetime, *conditions: ColumnElement[bool]) -> dict[int, Counts]:
+    """Count the live prebuilds that meet conditions, by preset. One statement."""
     query = (
-        select(
-            m.Workspace.preset_id,
-            (func.count().filter(IS_RUNNING) - number_expired).label("live"),
-            number_expired.label("expired"),
-            func.count().filter(IS_RUNNING, is_ready, ~is_expired).label("ready"),
-            func.count().filter(IS_START, IN_PROGRESS).label("starting"),
-            func.count().filter(m.Workspace.transition == Transition.STOP, IN_PROGRESS).label("stopping"),
-            func.count().filter(m.Workspace.transition == Transition.DELETE, IN_PROGRESS).label("deleting"),
-            func.count().filter(IS_START, m.Workspace.status == BuildStatus.PENDING).label("pending"),
-            func.count().filter(IS_RUNNING, is_aging).label("aging"),
-        )
+        select(m.Workspace.preset_id, *count_sql(now))
         .join(m.Preset, m.Preset.id == m.Workspace.preset_id)
         .where(IS_LIVE_PREBUILD, *conditions)
         .group_by(m.Workspace.preset_id)

@@ -20,7 +20,7 @@ from prebuild_tasks.remedies import Remedy, RemedyKind
 from prebuild_tasks.schema import tables as m
 from prebuild_tasks.schema.conditions import TEMPLATE_OF_VERSION, VERSION_OF_PRESET, is_active_sql
 from prebuild_tasks.schema.history import add_history
-from prebuild_tasks.schema.lookup import REF_COLUMNS, ref_of, resolve_preset
+from prebuild_tasks.schema.lookup import REF_COLUMNS, resolve_preset
 from prebuild_tasks.schema.row_locks import for_no_key_update
 from prebuild_tasks.upkeep.rules import possible_ids
 
@@ -191,14 +191,23 @@ def _pool(
     else:
         query = query.where(is_active_sql())
     rows = connection.execute(query.order_by(m.Preset.id)).all()
-    if len(rows) != 1:
-        names = ", ".join(str(ref_of(row)) for row in rows[:10])
+    pools = [
+        _Pool(
+            row.id,
+            row.organization_id,
+            PresetRef.of(row.template_name, row.preset_name, row.version_name, active=row.is_active),
+            row.claimed_ttl_s,
+        )
+        for row in rows
+    ]
+    if len(pools) != 1:
+        names = ", ".join(str(pool.ref) for pool in pools[:10])
         raise InputError(
             f"it is not known which preset {stray.resource_id} is of",
             hint=f"name one of the presets of {stray.provisioner} ({names or 'none'})",
             remedy=Remedy(RemedyKind.NAME_PRESET),
         )
-    return _Pool(rows[0].id, rows[0].organization_id, ref_of(rows[0]), rows[0].claimed_ttl_s)
+    return pools[0]
 
 
 def _name(connection: Connection, owner: str, wanted: str) -> str:

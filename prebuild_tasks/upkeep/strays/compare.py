@@ -59,7 +59,7 @@ def sweep_resources(
     A provisioner that fails is skipped, with a problem in the result. With `shared`, provisioners that any host can
     reach are included; one host is enough for them.
     """
-    result = StrayResult()
+    result = StrayResult(follow_up=FollowUp())
     with database.read() as connection:
         installation = installation_id(connection)
         configs = read_configs(connection)
@@ -67,7 +67,7 @@ def sweep_resources(
         try:
             adapter = provisioners.get(name)
         except PrebuildError as error:
-            result |= StrayResult(problems=(f"{name}: {error.message}",))
+            result |= StrayResult(problems=(f"{name}: {error.message}",), follow_up=FollowUp())
             continue
         if adapter.local or shared:
             result |= _sweep_one(database, settings, provisioners, (name, adapter), (installation, configs[name]))
@@ -98,7 +98,8 @@ def _sweep_one(
         log.exception("list_crashed", provisioner=name)
         listing = Listing((), (str(error),), tuple(lists[1]))
     note_unanswered(database, name, host, "; ".join(listing.problems))
-    result = StrayResult(problems=tuple(f"{name}: {problem}" for problem in listing.problems))
+    problems = tuple(f"{name}: {problem}" for problem in listing.problems)
+    result = StrayResult(problems=problems, follow_up=FollowUp())
     result |= _compare(database, settings, name, adapter, listing)
     return result | doubt_unlisted(database, settings, provisioners, Listed(name, host, adapter, listing, asked))
 
@@ -124,11 +125,12 @@ def _compare(database: Database, settings: Settings, name: str, adapter: Provisi
         unknown=len(unknown),
         claimed=len(unknown) - unclaimed,
         waiting=unclaimed - len(confirmed) if held_back else 0,
+        follow_up=FollowUp(),
     )
     by_id = {item.resource.workspace_id: item for item in listing.resources}
     for workspace_id in due:
         if workspace_id in unknown:
-            result |= _destroy(database, adapter, name, by_id[workspace_id])
+            result |= _destroy(database, adapter, name, host, by_id[workspace_id])
     return result
 
 
@@ -146,12 +148,12 @@ def _known(connection: Connection, workspace_ids: Sequence[str]) -> dict[str, bo
     return known
 
 
-def _destroy(database: Database, adapter: Provisioner, name: str, listed: ListedResource) -> StrayResult:
-    """Destroy a stray and record it, unless the database knows its workspace by now."""
+def _destroy(database: Database, adapter: Provisioner, name: str, host: str, listed: ListedResource) -> StrayResult:
+    """Destroy a stray and record it, unless the database knows its workspace by now. `host` is that of the listing."""
     item = listed.resource
     with database.read() as connection:
         if item.workspace_id in _known(connection, [item.workspace_id]):
-            return StrayResult()  # the database may have been restored meanwhile, or the stray adopted
+            return StrayResult(follow_up=FollowUp())  # the database may have been restored, or the stray adopted
         owner = removal_owner(connection, name, item.workspace_id)
         config = connection.execute(
             select(m.TemplateVersion.config)
@@ -174,7 +176,7 @@ def _destroy(database: Database, adapter: Provisioner, name: str, listed: Listed
     try:
         adapter.delete(spec, _NoContext())
     except PrebuildError as error:
-        return StrayResult(problems=(f"{item.resource_id}: {error.message}",))
+        return StrayResult(problems=(f"{item.resource_id}: {error.message}",), follow_up=FollowUp())
     with database.write() as connection:
         now = database.now(connection)
         add_history(
@@ -185,15 +187,14 @@ def _destroy(database: Database, adapter: Provisioner, name: str, listed: Listed
             workspace_ids=possible_ids([item.workspace_id]) or [None],
             reason=f"{name}: {item.resource_id}",
         )
-        connection.execute(
-            delete(m.Stray).where(m.Stray.provisioner == name, m.Stray.workspace_id == item.workspace_id)
-        )
-    return StrayResult(destroyed=1)
+        key = m.Stray.provisioner == name, m.Stray.host == host, m.Stray.workspace_id == item.workspace_id
+        connection.execute(delete(m.Stray).where(*key))
+    return StrayResult(destroyed=1, follow_up=FollowUp())
 
 
 def _forget_claimed(database: Database, resources: Sequence[Resource]) -> StrayResult:
     """Drop prebuilds whose resource carries a claim marker: they were claimed, but this database is older than that."""
-    result = StrayResult()
+    result = StrayResult(follow_up=FollowUp())
     for item in resources:
         with database.write() as connection:
             now = database.now(connection)

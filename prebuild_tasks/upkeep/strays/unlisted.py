@@ -7,25 +7,27 @@ a few are missing, a person must confirm it.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import Any, TypeVar
+from typing import TypeVar
 
-from sqlalchemy import ColumnElement, Connection, Row, Select, delete, func, or_, select, update
+from sqlalchemy import ColumnElement, Connection, Select, delete, func, or_, select, update
 from sqlalchemy.orm import InstrumentedAttribute
 
 from prebuild_tasks.config import Settings
 from prebuild_tasks.db.engine import Database
+from prebuild_tasks.db.rows import values_by_name
 from prebuild_tasks.db.types import conflict_insert
 from prebuild_tasks.provisioners import Provisioner, Provisioners, is_probed
 from prebuild_tasks.schema import tables as m
 from prebuild_tasks.schema.conditions import IS_CLAIMABLE, VERSION_OF_PRESET
 from prebuild_tasks.schema.row_locks import for_no_key_update
-from prebuild_tasks.upkeep.probes import DOUBTS, Due, doubts_of, probe_now
+from prebuild_tasks.upkeep.probes import DOUBT_NAMES, DOUBTS, Due, probe_now
 from prebuild_tasks.upkeep.rules import Doubts, too_many
 from prebuild_tasks.upkeep.strays.listing import Listing
 from prebuild_tasks.upkeep.types import StrayResult
+from prebuild_tasks.workspaces import FollowUp
 
 T = TypeVar("T")
 _PATIENCE = 60.0
@@ -44,6 +46,15 @@ class Listed:
     asked: datetime
 
 
+@dataclass(frozen=True, slots=True)
+class _Prebuild:
+    """A prebuild that the list should have."""
+
+    id: str
+    config: Mapping[str, object]
+    doubts: Doubts
+
+
 def doubt_unlisted(database: Database, settings: Settings, provisioners: Provisioners, listed: Listed) -> StrayResult:
     """Note which prebuilds the list lacks, and look at each of them by itself. Claimed workspaces are left alone."""
     with database.read() as connection:
@@ -51,14 +62,14 @@ def doubt_unlisted(database: Database, settings: Settings, provisioners: Provisi
     ids, adapter = listed.listing.ids, listed.adapter
     covered = [row for row in rows if listed.listing.covers(adapter, row.config)]
     missing = [row for row in covered if row.id not in ids]
-    back = [row.id for row in covered if row.id in ids and row.missing_since]
+    back = [row.id for row in covered if row.id in ids and row.doubts.missing_since]
     if not missing and not back:
-        return StrayResult()
+        return StrayResult(follow_up=FollowUp())
     with database.write() as connection:
         now = database.now(connection)
         _note_missing(connection, [row.id for row in missing], now)
         _note_back(connection, back, {row.id for row in covered if not is_probed(adapter, row.config)})
-    doubts = {row.id: replace(doubts_of(row), missing_since=row.missing_since or now) for row in missing}
+    doubts = {row.id: replace(row.doubts, missing_since=row.doubts.missing_since or now) for row in missing}
     blind = {row.id: doubts[row.id] for row in missing if not is_probed(adapter, row.config)}
     if blind:
         _judge_blindly(database, settings, listed, blind, held_back=too_many(len(blind), len(covered)))
@@ -109,7 +120,7 @@ def _waiting(column: ColumnElement[T] | InstrumentedAttribute[T]) -> Select[T]:
     return query.where(IS_CLAIMABLE, m.ProbeState.waiting.is_(True))
 
 
-def _read_prebuilds(connection: Connection, listed: Listed) -> Sequence[Row[*tuple[Any, ...]]]:
+def _read_prebuilds(connection: Connection, listed: Listed) -> list[_Prebuild]:
     """Read the prebuilds that the list should have, those not looked at for longest first."""
     query = (
         select(m.Workspace.id, m.TemplateVersion.config, *DOUBTS)
@@ -125,7 +136,9 @@ def _read_prebuilds(connection: Connection, listed: Listed) -> Sequence[Row[*tup
         )
         .order_by(func.coalesce(m.ProbeState.next_at, m.Workspace.ready_at), m.Workspace.id)
     )
-    return connection.execute(query).all()
+    rows = connection.execute(query).all()
+    doubts = [Doubts(*values) for values in values_by_name(rows, DOUBT_NAMES)]
+    return [_Prebuild(row.id, row.config, known) for row, known in zip(rows, doubts, strict=True)]
 
 
 def _note_missing(connection: Connection, ids: Sequence[str], now: datetime) -> None:

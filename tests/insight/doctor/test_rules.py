@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from prebuild_tasks.cli.remedy_commands import StartCommands, next_step
 from prebuild_tasks.insight.doctor.facts import (
     DefaultsFact,
     DiskFact,
@@ -21,7 +22,6 @@ from prebuild_tasks.insight.doctor.findings import Symptom
 from prebuild_tasks.insight.doctor.roles import check_role
 from prebuild_tasks.insight.doctor.rules import diagnose
 from prebuild_tasks.model.names import PoolName
-from prebuild_tasks.remedy_commands import StartCommands, next_step
 from tests.insight.doctor.processes import BEAT, BUILDER, BUILDS, CONTROL, WORKER, life, process
 
 START = StartCommands("celery worker", "celery builds", "celery beat")

@@ -21,6 +21,7 @@ NAME = PoolName("dev", "small")
 RANGE = (Schedule("* 8-18 * * 1-5", 10),)  # holds at NOW
 
 
+# The columns of a version in the tables below.
 def version(
     name: str, desired: int, held: int = 0, *, reason: Reason = Reason.NOT_YET, cost: float | None = None,
     rolling: bool = False, expired: int = 0, **preset: Any,

@@ -193,7 +193,7 @@ def test_one_preset_only(database: Database, settings: Settings) -> None:
         made(database, settings, until=ago(8 * DAY))
 
 
-def test_what_there_is_no_data_of_is_said(database: Database, settings: Settings, past: PastEvents) -> None:
+def test_what_there_is_no_data_of_is_noted(database: Database, settings: Settings, past: PastEvents) -> None:
     found = made(database, settings, 7)
     assert (found.notes, found.claims_since, found.builds_since) == ((), found.since, found.since)
     [builds] = made(database, settings, 60).notes
@@ -245,7 +245,7 @@ def test_a_fixed_number_of_statements(database: Database, settings: Settings) ->
     assert count() == nothing == 12
 
 
-def test_a_failed_start_is_no_time_to_ready(database: Database, settings: Settings, past: PastEvents) -> None:
+def test_a_failed_start_has_no_time_to_ready(database: Database, settings: Settings, past: PastEvents) -> None:
     past.workspace(past.now - HOUR)
     canceled = past.workspace(past.now - HOUR)
     past.build(canceled, 2, past.now - HOUR, past.now - HOUR, status=BuildStatus.CANCELED)

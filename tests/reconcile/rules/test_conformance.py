@@ -258,6 +258,6 @@ def test_a_case_that_cannot_be_read_is_named_with_its_field(change: dict[str, An
 
 
 @pytest.mark.parametrize("data", [None, "x", 3, [[]]])
-def test_what_is_no_case_is_refused(data: object) -> None:
+def test_what_is_not_a_case_is_refused(data: object) -> None:
     with pytest.raises(InputError, match="case 0 must be an object"):
         decide_cases(data)

@@ -53,6 +53,12 @@ def cap(wanted: int, limits: dict[str, Any]) -> tuple[int, LimitReason | None]:
     return granted.number, granted.limit.reason if granted.limit else None
 
 
+def test_a_limit_is_reached_when_it_leaves_no_room() -> None:
+    limits = Limits(in_flight=2, max_in_flight=2, slow_start=3, everywhere=3, max_everywhere=2)
+    assert [limit.reason for limit in limits.reached] == [LimitReason.PRESET_BUILDS, LimitReason.GLOBAL_BUILDS]
+    assert [limit.room for limit in limits.each] == [1, 0, None, 0, None]
+
+
 @pytest.mark.parametrize(
     ("limits", "capped"),
     [

@@ -77,7 +77,7 @@ def test_the_instant_is_in_the_zone() -> None:
     assert found[2].tzinfo == ZoneInfo("Asia/Kolkata")
 
 
-def test_an_hour_the_clock_leaves_out_is_no_instant() -> None:
+def test_an_hour_the_clock_leaves_out_is_not_an_instant() -> None:
     """Both ranges share only hour 2 of the last Sunday of March, which Berlin skips."""
     ranges = ("* 2 25-31 3 *", "* 2 * 3 0")
     assert overlap(*ranges, timezone="Europe/Berlin") is None

@@ -16,9 +16,16 @@ from prebuild_tasks.reconcile.rules.limits import Contender, Grant, LimitReason,
 from prebuild_tasks.reconcile.rules.model import Counts, PresetSnapshot, RecentFailures, RunningPrebuild, Usage
 from prebuild_tasks.reconcile.rules.next_turn import NextTurn, next_turn
 from prebuild_tasks.reconcile.rules.reasons import Reason
-from prebuild_tasks.reconcile.rules.rollout import ALONE, PoolVersion, Rolling, is_replacing, other_versions
+from prebuild_tasks.reconcile.rules.rollout import (
+    ALONE,
+    PoolVersion,
+    Rolling,
+    is_replacing,
+    is_second_choice,
+    other_versions,
+)
 from prebuild_tasks.reconcile.rules.state import count, is_expired
-from prebuild_tasks.reconcile.rules.wants import Quantities, wants
+from prebuild_tasks.reconcile.rules.wants import Quantities, kept_claimable, wants
 
 NOW = datetime(2026, 3, 2, 12, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)
@@ -91,6 +98,9 @@ def test_as_many_are_chosen_as_are_wanted(pool: tuple[list[PresetSnapshot], Roll
         assert min(wanted.turn) >= 0
         assert wanted.turn.cancel <= snapshot.pending
         assert not (wanted.turn.cancel and wanted.turn.create)
+        stay = [item for item in snapshot.running if item.id not in chosen]
+        claimable = sum(is_second_choice(snapshot.preset, item, NOW) for item in stay)
+        assert claimable == kept_claimable(version, others[version.preset.id], NOW)
 
 
 def wanting(create: int = 3, **facts: Any) -> PoolVersion:

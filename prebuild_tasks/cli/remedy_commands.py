@@ -1,7 +1,7 @@
 """Spell remedies as commands and options, for people at a terminal.
 
-Both the command line and a worker that refuses to start tell a person what to run. This module stands below both, and
-above every package that answers remedies, so that none of these can spell one.
+The `celery` command, too, tells a person what to run when it refuses a setting: `worker.config` is the one module below
+the command line that imports this one.
 """
 
 from __future__ import annotations
@@ -44,11 +44,17 @@ class _Spelling:
 _SPELLINGS: Mapping[RemedyKind, _Spelling] = {
     RemedyKind.START_EVERYTHING: _Spelling("prebuild up"),
     RemedyKind.START_REDIS: _Spelling("prebuild up, or point PREBUILD_REDIS_URL at one that runs", "start it with"),
+    RemedyKind.START_WITH_INIT: _Spelling(
+        "docker run --init, or shareProcessNamespace: true in a pod", "start the container with an init"
+    ),
     RemedyKind.FORGET_HOST_AND_CLAIMED: _Spelling("prebuild forget {subject} --claimed"),
     RemedyKind.CREATE_DATABASE: _Spelling("prebuild up, or: prebuild db upgrade", "create it with"),
+    RemedyKind.CREATE_DATABASE_ON_SERVER: _Spelling(
+        "createdb, or correct PREBUILD_DATABASE_URL; then upgrade its schema: prebuild db upgrade", "create it with"
+    ),
     RemedyKind.UPGRADE_SCHEMA: _Spelling("prebuild db upgrade"),
-    RemedyKind.SHOW_SETTINGS: _Spelling("prebuild config show", "see"),
-    RemedyKind.SHOW_FILE_SCHEMA: _Spelling("prebuild config schema", "see", "; its schema"),
+    RemedyKind.SHOW_SETTINGS: _Spelling("prebuild config show", "look up the settings with"),
+    RemedyKind.SHOW_FILE_SCHEMA: _Spelling("prebuild config schema", "see", "; for its schema, see"),
     RemedyKind.APPLY_POOLS_FILE: _Spelling("prebuild apply FILE"),
     RemedyKind.PLAN_POOLS_FILE: _Spelling("prebuild plan FILE"),
     RemedyKind.LIST_POOLS: _Spelling("prebuild status", "see"),
@@ -71,6 +77,16 @@ _SPELLINGS: Mapping[RemedyKind, _Spelling] = {
     RemedyKind.DIAGNOSE: _Spelling("prebuild doctor"),
     RemedyKind.MOVE_EXPORTER: _Spelling("prebuild exporter --port N --bind ADDRESS"),
     RemedyKind.FIND_LARGE_REDIS_KEYS: _Spelling("redis-cli --bigkeys"),
+    RemedyKind.FORBID_REDIS_EVICTION: _Spelling(
+        "redis-cli config set maxmemory-policy noeviction, and set the same in its configuration file"
+    ),
+    RemedyKind.SHOW_REDIS_STATE: _Spelling("redis-cli info, and the log of Redis", "see"),
+    RemedyKind.STOP_PROCESS: _Spelling("kill {subject}"),
+    RemedyKind.SHOW_CLOCK_STATE: _Spelling("timedatectl status", "see", "; see"),
+    RemedyKind.UPDATE_TIMEZONES: _Spelling(
+        "pip install -U tzdata; or correct it in the pools file and apply that: prebuild apply FILE",
+        "update the timezones",
+    ),
     # Options, to be added to the command that was refused.
     RemedyKind.WAIT_FOR_WORKSPACE: _Spelling("add --wait", "to have one built and wait for it"),
     RemedyKind.NAME_OWNER: _Spelling("--owner NAME", "name the person who gets the workspace"),
@@ -111,6 +127,8 @@ def _spelling(remedy: Remedy, start: StartCommands) -> _Spelling:
     match remedy.kind:
         case RemedyKind.START_WORKER:
             return _Spelling(start.worker, "start one")
+        case RemedyKind.SERVE_QUEUE:
+            return _Spelling(start.worker, "add it to the -Q option of a worker")
         case RemedyKind.START_BUILDS_WORKER:
             return _Spelling(start.builds, "start one")
         case RemedyKind.START_BEAT:
@@ -123,6 +141,8 @@ def _spelling(remedy: Remedy, start: StartCommands) -> _Spelling:
             return _Spelling(
                 f"prebuild builds --preset {remedy.subject}" if remedy.subject else "prebuild builds", "see", "; see"
             )
+        case RemedyKind.MAKE_DATA_DIR_WRITABLE:
+            return _Spelling(f"chown -R $(id -u) {shlex.quote(remedy.subject)}, or set PREBUILD_DATA_DIR")
         case RemedyKind.APPLY_AS_SOURCE:
             drop = "or remove it from that source's file, and apply that file with --prune"
             return _Spelling(f"--source {shlex.quote(remedy.subject)}; {drop}", "apply with")
