@@ -156,14 +156,15 @@ class Sessions:
             cursor = connection.execute("; ".join(statements))
             while cursor.nextset():
                 pass
-            standby, pid, source = cursor.fetchone()
+            names = [column.name for column in cursor.description]
+            found = dict(zip(names, cursor.fetchone(), strict=True))
             self._refuse_unreadable_dates(connection)
         except Exception:
             connection.close()  # the pool does not know the connection yet, so it would stay open
             raise
-        self.role_is_read_only = not standby and source in _ROLES_OWN
-        self.has_pooler = pid != connection.info.backend_pid
-        record.info[_SESSIONS] = _Session(self, self._generation, now, now, bool(standby))
+        self.role_is_read_only = not found["standby"] and found["source"] in _ROLES_OWN
+        self.has_pooler = found["pid"] != connection.info.backend_pid
+        record.info[_SESSIONS] = _Session(self, self._generation, now, now, bool(found["standby"]))
 
     def _refuse_unreadable_dates(self, connection: Driver) -> None:
         """Raise InputError for a DateStyle that psycopg cannot read, which only a pooler's sessions can have."""
@@ -226,8 +227,9 @@ class PooledSessions(Sessions):
 
 
 _ASK = (
-    "SELECT pg_is_in_recovery(), pg_backend_pid(), CASE current_setting('default_transaction_read_only') WHEN 'on' "
-    "THEN (SELECT source FROM pg_settings WHERE name = 'default_transaction_read_only') END"
+    "SELECT pg_is_in_recovery() AS standby, pg_backend_pid() AS pid, "
+    "CASE current_setting('default_transaction_read_only') WHEN 'on' "
+    "THEN (SELECT source FROM pg_settings WHERE name = 'default_transaction_read_only') END AS source"
 )
 """Whether the server is a standby; the process that serves the session; and who made its transactions read-only."""
 

@@ -147,7 +147,7 @@ def take_due(connection: Connection, settings: Settings, host: str, now: datetim
         .order_by(func.coalesce(m.ProbeState.next_at, m.Workspace.ready_at), m.Workspace.id)
         .limit(BATCH)
     ).all()
-    doubts = [Doubts(*values) for values in values_by_name(rows, DOUBT_NAMES)]
+    doubts = [to_doubts(values) for values in values_by_name(rows, DOUBT_NAMES)]
     taken = []
     for row, known in sorted(zip(rows, doubts, strict=True), key=lambda pair: pair[0].id):  # locked in this order
         values = {"workspace_id": row.id, "next_at": next_probe(settings, now), "failures": 0, "message": ""}
@@ -174,6 +174,11 @@ DOUBTS: tuple[ColumnElement[Any], ...] = tuple(
     for item in fields(Doubts)
 )
 """The columns of the probes for the fields of `Doubts`, outer-joined: a prebuild that was never probed has no row."""
+
+
+def to_doubts(values: tuple[Any, ...]) -> Doubts:
+    """Make Doubts of the values of the columns with the names in `DOUBT_NAMES`."""
+    return Doubts(**dict(zip(DOUBT_NAMES, values, strict=True)))
 
 
 def next_probe(settings: Settings, now: datetime, sooner: int = 1) -> datetime:

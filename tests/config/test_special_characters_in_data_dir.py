@@ -46,6 +46,6 @@ def test_every_client_of_redis_finds_the_socket(tmp_path: Path, name: str, note:
         assert f"/{url_to_parts(connection.info()['hostname']).path}" == str(settings.redis_socket)
 
 
-def test_a_percent_sign_in_the_host_is_no_format_of_celery() -> None:
+def test_celery_takes_no_percent_sign_in_the_host_for_a_format() -> None:
     name = celery_arguments(Settings(), node_host("a%nb%x"))["builds"][2]
     assert host_format(default_nodename(name)) == "builds@a%nb%x"

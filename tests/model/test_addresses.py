@@ -26,7 +26,7 @@ def test_brackets_are_taken_off(text: str, host: str) -> None:
 
 
 @pytest.mark.parametrize("text", ["http://box", "box:8080", "[::1]:80", "a/b", "[box]", "a b", "user@box", ":::1"])
-def test_what_is_no_host_is_refused(text: str) -> None:
+def test_what_is_not_a_host_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="not a host name or an address"):
         plain_host(text)
 

@@ -21,9 +21,6 @@ from prebuild_tasks.errors import ProvisionerError
 from prebuild_tasks.provisioners import Ports, WorkspaceSpec
 from prebuild_tasks.provisioners.process import ProcessProvisioner
 from tests.provisioners.context import Context
-from tests.provisioners.process_workspace import provisioner, spec
-
-__all__ = ["provisioner", "spec"]
 
 SERVE = {"start": "true", "serve": "exec sleep 1000", "ready": "true"}
 
@@ -77,7 +74,7 @@ def test_one_that_is_lost_without_a_word_rests_from_when_it_was_last_seen(narrow
     assert "has rested for" in context.text, "none has, as the lost one was seen just now"
 
 
-def test_a_clock_that_was_set_back_is_no_rest(narrow: Settings) -> None:
+def test_a_clock_that_was_set_back_does_not_count_as_rest(narrow: Settings) -> None:
     ports, context = Ports(narrow), Context()
     port = ports.choose([], context)
     rested(narrow, port, -86400)

@@ -10,10 +10,12 @@ from prebuild_tasks.claims.take import claim
 from prebuild_tasks.claims.types import ClaimRequest
 from prebuild_tasks.config import Settings
 from prebuild_tasks.db.engine import Database
+from prebuild_tasks.errors import CannotAskError
 from prebuild_tasks.insight.invariants import audit
 from prebuild_tasks.insight.status.listings import workspaces as listed
 from prebuild_tasks.insight.status.views import WorkspaceView
-from prebuild_tasks.provisioners import Provisioners
+from prebuild_tasks.provisioners import Probe, Provisioners, WorkspaceSpec
+from prebuild_tasks.provisioners.simulated import SimulatedProvisioner
 from prebuild_tasks.schema import tables as m
 from prebuild_tasks.upkeep import probes
 from prebuild_tasks.upkeep.claimed_probes import hosts_of_due_claims, probe_claimed
@@ -63,6 +65,31 @@ def test_it_is_said_with_the_way_out_and_nothing_else_happens(
     path.write_bytes(kept)
     failing, view = look(database, settings)
     assert (failing, "unhealthy" in view.reason) == (0, False)
+
+
+def test_one_that_could_not_be_asked_is_neither_gone_nor_unhealthy(
+    database: Database, settings: Settings, claimed: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def cannot_be_asked(self: SimulatedProvisioner, spec: WorkspaceSpec) -> Probe:
+        raise CannotAskError("the API is away")
+
+    [path] = settings.data_dir.glob(f"simulated/*/{claimed}.json")
+    kept = path.read_bytes()
+    path.unlink()
+    assert look(database, settings)[0] == 1
+    with monkeypatch.context() as outage:
+        outage.setattr(SimulatedProvisioner, "probe", cannot_be_asked)
+        for _ in range(4):
+            failing, view = look(database, settings)
+            assert (failing, view.state, view.owner) == (0, "usable", "ada")
+            assert "unhealthy: failed 1 probe" in view.reason, "what the last answer said stays"
+    path.write_bytes(kept)
+    assert "unhealthy" not in look(database, settings)[1].reason
+    with monkeypatch.context() as outage:
+        outage.setattr(SimulatedProvisioner, "probe", cannot_be_asked)
+        failing, view = look(database, settings)
+        assert (failing, view.state, "unhealthy" in view.reason) == (0, "usable", False)
+    assert audit(database, settings) == []
 
 
 def test_two_workers_do_not_probe_the_same_one(database: Database, settings: Settings, claimed: str) -> None:

@@ -164,3 +164,15 @@ def test_one_hand_over_at_a_time_while_the_event_loop_is_away(
     pending(database, settings, 1)
     monkeypatch.setattr(consumer, "call_soon", lambda *_: None)
     assert [slots.look(), slots.look()] == [1, 0]
+
+
+def test_an_attempt_that_was_held_has_lost_no_worker(database: Database, settings: Settings) -> None:
+    """A build whose provisioner could not be asked is not isolated like one that may have killed its worker."""
+    held, lost, fresh = pending(database, settings, 3)
+    change(database, held, attempt=2, holds=2)
+    change(database, lost, attempt=2, holds=1)
+    with database.read() as connection:
+        now = database.now(connection)
+        waiting = {build.id for build in waiting_builds(connection, [""], now, 5, untried=True)}
+        assert waiting == {held, fresh}
+        assert len(waiting_builds(connection, [""], now, 5)) == 3

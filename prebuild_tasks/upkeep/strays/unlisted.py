@@ -23,7 +23,7 @@ from prebuild_tasks.provisioners import Provisioner, Provisioners, is_probed
 from prebuild_tasks.schema import tables as m
 from prebuild_tasks.schema.conditions import IS_CLAIMABLE, VERSION_OF_PRESET
 from prebuild_tasks.schema.row_locks import for_no_key_update
-from prebuild_tasks.upkeep.probes import DOUBT_NAMES, DOUBTS, Due, probe_now
+from prebuild_tasks.upkeep.probes import DOUBT_NAMES, DOUBTS, Due, probe_now, to_doubts
 from prebuild_tasks.upkeep.rules import Doubts, too_many
 from prebuild_tasks.upkeep.strays.listing import Listing
 from prebuild_tasks.upkeep.types import StrayResult
@@ -137,7 +137,7 @@ def _read_prebuilds(connection: Connection, listed: Listed) -> list[_Prebuild]:
         .order_by(func.coalesce(m.ProbeState.next_at, m.Workspace.ready_at), m.Workspace.id)
     )
     rows = connection.execute(query).all()
-    doubts = [Doubts(*values) for values in values_by_name(rows, DOUBT_NAMES)]
+    doubts = [to_doubts(values) for values in values_by_name(rows, DOUBT_NAMES)]
     return [_Prebuild(row.id, row.config, known) for row, known in zip(rows, doubts, strict=True)]
 
 
