@@ -14,7 +14,7 @@ from sqlalchemy import Connection, Row, delete, exists, insert, or_, select, upd
 
 from prebuild_tasks.db.engine import Database
 from prebuild_tasks.errors import InputError, NotFoundError, RefusedError
-from prebuild_tasks.model.names import PREBUILD_PREFIX, PresetRef, check_name, check_owner
+from prebuild_tasks.model.names import PresetRef, check_name, check_owner, claimed_name
 from prebuild_tasks.model.vocabulary import CLAIM_REASON, BuildPriority, BuildStatus, Transition
 from prebuild_tasks.remedies import Remedy, RemedyKind
 from prebuild_tasks.schema import tables as m
@@ -171,7 +171,7 @@ def _former(connection: Connection, stray: Row[*tuple[Any, ...]]) -> Row[*tuple[
 
 
 def _former_name(former: Row[*tuple[Any, ...]] | None, stray: Row[*tuple[Any, ...]]) -> str:
-    return former.name.removeprefix(PREBUILD_PREFIX) if former else f"adopted-{stray.workspace_id[:8]}"
+    return claimed_name(former.name) if former else f"adopted-{stray.workspace_id[:8]}"
 
 
 def _pool(
