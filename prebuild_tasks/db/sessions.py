@@ -157,14 +157,14 @@ class Sessions:
             while cursor.nextset():
                 pass
             names = [column.name for column in cursor.description]
-            found = dict(zip(names, cursor.fetchone(), strict=True))
+            answer = dict(zip(names, cursor.fetchone(), strict=True))
             self._refuse_unreadable_dates(connection)
         except Exception:
             connection.close()  # the pool does not know the connection yet, so it would stay open
             raise
-        self.role_is_read_only = not found["standby"] and found["source"] in _ROLES_OWN
-        self.has_pooler = found["pid"] != connection.info.backend_pid
-        record.info[_SESSIONS] = _Session(self, self._generation, now, now, bool(found["standby"]))
+        self.role_is_read_only = not answer["standby"] and answer["source"] in _ROLES_OWN
+        self.has_pooler = answer["pid"] != connection.info.backend_pid
+        record.info[_SESSIONS] = _Session(self, self._generation, now, now, bool(answer["standby"]))
 
     def _refuse_unreadable_dates(self, connection: Driver) -> None:
         """Raise InputError for a DateStyle that psycopg cannot read, which only a pooler's sessions can have."""
