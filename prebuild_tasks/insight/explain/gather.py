@@ -65,6 +65,7 @@ def explain_preset(database: Database, settings: Settings, locks: Locks | None, 
 
 def _facts(connection: Connection, settings: Settings, row: PoolRow, context: AssessmentContext) -> Facts:
     assessment = assess(row, context)
+    is_held_back = assessment.wanted.turn.create < assessment.wanted.total.create
     return Facts(
         now=context.now,
         ref=row.ref,
@@ -73,7 +74,7 @@ def _facts(connection: Connection, settings: Settings, row: PoolRow, context: As
         missing=assessment.wanted.total.create,
         turn=assessment.turn,
         second_choices=assessment.second_choices,
-        surge=row.max_surge if assessment.wanted.turn.create < assessment.wanted.total.create else None,
+        surge=row.rolling.max_surge if row.rolling and is_held_back else None,
         limited_by=assessment.limited_by,
         reason=assessment.reason,
         activation=store.read_activation(connection, row.preset_id),

@@ -57,7 +57,6 @@ class PoolRow(NamedTuple):
     """Whether the whole installation is paused."""
     rolling: Rolling | None
     """The settings of gradual replacement; None: all prebuilds are replaced at once."""
-    max_surge: int
     version: str
     cost_per_hour: float | None
     lost_turns: int
@@ -168,7 +167,6 @@ def _pool(
         paused=next((p for p in (everything, row.paused) if pause_holds(p, now)), None),
         paused_everything=pause_holds(everything, now),
         rolling=stored.rolling,
-        max_surge=stored.max_surge,
         version=row.version_name,
         cost_per_hour=row.cost_per_hour,
         lost_turns=row.lost_turns or 0,
