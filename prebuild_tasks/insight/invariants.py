@@ -101,7 +101,7 @@ def _over_desired(database: Database, connection: Connection, settings: Settings
         live = pool.counts.live + pool.counts.expired + pool.counts.starting
         allowed = max(desired_at(pool.preset, now), pool.preset.desired) if is_active(pool.preset) else live
         allowed = max([allowed, *(item.desired for item in pool.preset.schedules)])
-        allowed += pool.max_surge if pool.rolling else 0
+        allowed += pool.rolling.max_surge if pool.rolling else 0
         if live > allowed and not pool.paused:
             yield Violation(1, f"{live} live prebuilds, at most {allowed} allowed", str(pool.ref))
 

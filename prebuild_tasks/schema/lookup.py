@@ -60,7 +60,6 @@ REF_COLUMNS = (
     m.TemplateVersion.name.label("version_name"),
     (m.Template.active_version_id == m.TemplateVersion.id).label("is_active"),
 )
-
 """The columns that `PresetRef.of` takes."""
 
 

@@ -90,9 +90,10 @@ def _room(database: Database, connection: Connection, settings: Settings, preset
     """Return how many prebuilds may be taken out of a pool now, by its size and what it lost within the look-back."""
     now, [pool] = read_pools(database, connection, settings.backoff_lookback, only=[preset_id])
     desired, running = desired_now(pool.preset, now), pool.counts.live + pool.counts.expired
-    stored = connection.execute(select(m.Preset.recent_unhealthy).where(m.Preset.id == preset_id)).scalar_one()
+    query = select(m.Preset.recent_unhealthy, m.Preset.max_surge).where(m.Preset.id == preset_id)
+    stored = connection.execute(query).one()
     since = now - timedelta(seconds=settings.backoff_lookback)
-    lost = [at for text in stored or () if (at := datetime.fromisoformat(text)) >= since]
+    lost = [at for text in stored.recent_unhealthy or () if (at := datetime.fromisoformat(text)) >= since]
     begun = select(m.Build.created_at).where(
         m.Build.preset_id == preset_id,
         is_pool_start_sql(),
@@ -101,7 +102,7 @@ def _room(database: Database, connection: Connection, settings: Settings, preset
     )
     return may_lose(
         size=max(desired, running),
-        max_surge=pool.max_surge,
+        max_surge=stored.max_surge,
         missing=max(desired - running, 0),
         unreplaced=outstanding(lost, list(connection.execute(begun).scalars())),
     )

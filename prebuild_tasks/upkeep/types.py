@@ -52,7 +52,7 @@ class SweepReport:
 class SweepResult(SweepReport):
     """The outcome of a sweep or of a part of it, and what it leaves to do. `|` adds two outcomes."""
 
-    follow_up: FollowUp = field(kw_only=True)
+    follow_up: FollowUp
 
     def __or__(self, other: SweepResult) -> SweepResult:
         """Add two results up."""
@@ -90,7 +90,7 @@ class StrayReport:
 class StrayResult(StrayReport):
     """The outcome of a sweep of resources or of a part of it, and what it leaves to do. `|` adds two outcomes."""
 
-    follow_up: FollowUp = field(kw_only=True)
+    follow_up: FollowUp
     """Deletions of vanished prebuilds, and turns of the pools that lost prebuilds."""
 
     def __or__(self, other: StrayResult) -> StrayResult:

@@ -19,7 +19,7 @@ def test_values_follow_the_names_and_not_the_columns(database: Database) -> None
     query = select(literal(1).label("one"), literal("b").label("two"), literal(3).label("three"))
     with database.read() as connection:
         rows = connection.execute(query).all()
-    assert values_by_name(rows, ("three", "two")) == [(3, "b")]
-    assert values_by_name([], ("three", "two")) == []
-    assert records(Pair, rows) == [Pair(three=3, two="b")]
-    assert records(Pair, []) == []
+    assert list(values_by_name(rows, ("three", "two"))) == [(3, "b")]
+    assert list(values_by_name([], ("three", "two"))) == []
+    assert list(records(Pair, rows)) == [Pair(three=3, two="b")]
+    assert list(records(Pair, [])) == []

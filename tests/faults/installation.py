@@ -61,8 +61,8 @@ class Installation(RuleBasedStateMachine):
         assert view is not None
         preset = view.snapshot.preset
         ceiling = desired_at(preset, view.now) if is_active(preset) else 0
-        if view.replace_strategy == "rolling":
-            ceiling += view.max_surge
+        if view.rolling:
+            ceiling += view.rolling.max_surge
         if result.created:
             assert after <= ceiling, "more than desired"
         else:

@@ -1,8 +1,9 @@
 """Record the order in which a process's transactions take their locks, from the statements that psycopg sends.
 
-A statement that found no row has locked none, and a rollback to a savepoint releases what was locked since. Each order
-is written once, as one line, when it is first seen, so that a process may die at any moment and a long run writes
-little. This module imports only the standard library and psycopg, because it is loaded into processes under test.
+A statement that found no row has locked none, except an upsert, which locks a row that its WHERE then leaves as it is.
+A rollback to a savepoint releases what was locked since. Each order is written once, as one line, when it is first
+seen, so that a process may die at any moment and a long run writes little. This module imports only the standard
+library and psycopg, because it is loaded into processes under test.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ _CLAUSE = re.compile(r"FOR (?:NO KEY )?UPDATE(?: OF (\w+))?( SKIP LOCKED)?")
 _FROM = re.compile(r"\bFROM (\w+)|[()]")
 _CHANGED = re.compile(r"\b(?:UPDATE (?!SET\b)(\w+) SET|DELETE FROM (\w+))")
 _SAVEPOINT = re.compile(r"(ROLLBACK TO )?SAVEPOINT (\w+)")
-_UPSERTED = re.compile(r"\bINSERT INTO (\w+)\b.*\bON CONFLICT\b.*\bDO UPDATE\b")
+_UPSERTED = re.compile(r"\bINSERT INTO (\w+)\b.*\bON CONFLICT\b.*\bDO UPDATE\b", re.DOTALL)
 
 
 @lru_cache(10_000)
@@ -62,7 +63,7 @@ class Recorder:
             if savepoint[1]:
                 del taken[marks[savepoint[2]] :]
             marks[savepoint[2]] = len(taken)
-        for name in self._names(statement, values, rows) if rows > 0 else ():
+        for name in self._names(statement, values, rows):
             if not taken or taken[-1] != name:
                 taken.append(name)
         if taken:
@@ -70,6 +71,8 @@ class Recorder:
 
     def _names(self, statement: str, values: object, rows: int) -> Iterator[str]:
         for lock, how in locks_of(statement):
+            if rows <= 0 and lock not in _UPSERTED.findall(statement):
+                continue
             name = lock
             if how == "advisory":
                 name = str(values.get("key", "?")) if isinstance(values, Mapping) else "?"

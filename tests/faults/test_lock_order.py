@@ -211,3 +211,11 @@ def test_a_rollback_to_a_savepoint_releases_later_locks(tmp_path: Path) -> None:
         recorder.note(connection, statement, {}, 1)
     longest = max(recorded(tmp_path), key=len)
     assert longest == ("change:presets:one", "change:workers:one", "skip:builds:one")
+
+
+def test_an_upsert_that_leaves_a_row_as_it_is_locks_it(tmp_path: Path) -> None:
+    recorder, connection = Recorder(tmp_path), SimpleNamespace()
+    upsert = "INSERT INTO settings (key) VALUES ('tick')\n ON CONFLICT (key) DO UPDATE SET a=1 WHERE settings.at < 2"
+    recorder.note(connection, upsert, {}, 0)
+    recorder.note(connection, "UPDATE presets SET a=1", {}, 0)
+    assert recorded(tmp_path) == [("change:settings:one",)]

@@ -98,6 +98,11 @@ class Recorder:
     def __init__(self, file: Path, root: Path = ROOT) -> None:
         self._file = file
         self._commit = commit_of(root)
+        self._terminal: pytest.TerminalReporter | None = None
+
+    def pytest_sessionstart(self, session: pytest.Session) -> None:
+        """Find the terminal, on which failures are shown at once."""
+        self._terminal = session.config.pluginmanager.get_plugin("terminalreporter")
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Write the result of a test that has run, or whose fixtures failed."""
@@ -114,6 +119,8 @@ class Recorder:
             said=tuple(str(words) for name, words in report.user_properties if name == "said"),
         )
         save(self._file, results)
+        if report.failed and self._terminal:  # now: pytest itself prints it when all tests have ended
+            self._terminal.write_line(f"\n{report.nodeid} failed:\n{report.longreprtext}")
 
 
 def _git(root: Path, *arguments: str) -> str | None:

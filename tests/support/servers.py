@@ -28,8 +28,9 @@ _SOCKET_DIRECTORY_MAX = 80
 _IN_MEMORY_MIN = 1 << 30
 """Free bytes from which a memory disk is used: containers often have only 64 MB."""
 _STOP_GRACE = 10.0
-_RESTART_GRACE = 60.0
-"""Seconds for a restart during a test, which may have to wait for the disk."""
+_RESTART_GRACE = 90.0
+"""Seconds for a restart during a test: a fast shutdown waits up to 60 s for a client that has only connected so far
+(PostgreSQL's `authentication_timeout`), and then for the disk."""
 
 
 @contextmanager

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 import pytest
-from sqlalchemy import select
+from sqlalchemy import select, update
 
 from prebuild_tasks.builds.runner import BuildRunner
 from prebuild_tasks.claims.take import claim
@@ -160,6 +162,21 @@ def test_each_host_probes_its_own(database: Database, settings: Settings) -> Non
         Presence(database, settings.model_copy(update={"host": host}), "builds").announce()
     assert due_hosts(database, settings) == ["host0", "host1"]
     assert probe(database, settings, "host0").probed == 1
+
+
+def test_prebuilds_are_taken_in_the_order_in_which_they_are_due(
+    database: Database, settings: Settings, runner: BuildRunner
+) -> None:
+    """Workers of release 0.1.0 lock them in this order; in another one each would wait for the other's."""
+    declare_simulated(database, settings, 3)
+    fill_really(database, settings, runner)
+    last_id_first = sorted((row.id for row in workspaces(database)), reverse=True)
+    with database.write() as connection:
+        now = database.now(connection)
+        for number, workspace_id in enumerate(last_id_first):
+            ready_at = now - timedelta(seconds=INTERVAL * (3 - number))
+            connection.execute(update(m.Workspace).where(m.Workspace.id == workspace_id).values(ready_at=ready_at))
+        assert [item.workspace_id for item in probes.take_due(connection, settings, "", now)] == last_id_first
 
 
 def test_a_prebuild_is_probed_by_one_at_a_time(database: Database, settings: Settings, runner: BuildRunner) -> None:

@@ -69,6 +69,7 @@ def _facts(connection: Connection, settings: Settings, row: PoolRow, context: As
     reason = assessment.reason
     if reason in (Reason.STARTING, Reason.NOT_YET) and is_ttl_too_short(row.preset.ttl, usual):
         reason = Reason.TTL_TOO_SHORT
+    is_held_back = assessment.wanted.turn.create < assessment.wanted.total.create
     return Facts(
         now=context.now,
         ref=row.ref,
@@ -77,7 +78,7 @@ def _facts(connection: Connection, settings: Settings, row: PoolRow, context: As
         missing=assessment.wanted.total.create,
         turn=assessment.turn,
         second_choices=assessment.second_choices,
-        surge=row.max_surge if assessment.wanted.turn.create < assessment.wanted.total.create else None,
+        surge=row.rolling.max_surge if row.rolling and is_held_back else None,
         limited_by=assessment.limited_by,
         reason=reason,
         activation=store.read_activation(connection, row.preset_id),

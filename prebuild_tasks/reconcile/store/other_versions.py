@@ -44,7 +44,7 @@ def read_other_versions(connection: Connection, view: PresetView) -> OtherVersio
     prebuilds, and none for others.
     """
     if is_active(view.snapshot.preset):
-        return _older(connection, view) if view.replace_strategy == ROLLING else ALONE
+        return _older(connection, view) if view.rolling else ALONE
     return _successor(connection, view) if view.snapshot.running else ALONE
 
 

@@ -49,8 +49,6 @@ class PresetView:
     max_builds_in_flight: int | None
     template_id: int
     name: str
-    replace_strategy: str
-    max_surge: int
     rolling: Rolling | None
     """The settings of gradual replacement; None: all prebuilds are replaced at once."""
     lost_turns: int
@@ -104,8 +102,6 @@ def read_preset(
         slow_start=declared.slow_start,
         template_id=stored.template_id,
         name=declared.name,
-        replace_strategy=stored.replace_strategy,
-        max_surge=stored.max_surge,
         rolling=stored.rolling,
         is_paused=pause_holds(declared.paused, row.now) or pause_holds(row.global_pause, row.now),
         max_builds_in_flight=declared.max_builds_in_flight,

@@ -59,7 +59,6 @@ class PoolRow(NamedTuple):
     """Whether the whole installation is paused."""
     rolling: Rolling | None
     """The settings of gradual replacement; None: all prebuilds are replaced at once."""
-    max_surge: int
     version: str
     cost_per_hour: float | None
     lost_turns: int
@@ -170,7 +169,6 @@ def _pool(
         paused=next((p for p in (everything, row.paused) if pause_holds(p, now)), None),
         paused_everything=pause_holds(everything, now),
         rolling=stored.rolling,
-        max_surge=stored.max_surge,
         version=row.version_name,
         cost_per_hour=row.cost_per_hour,
         lost_turns=row.lost_turns or 0,
@@ -236,6 +234,8 @@ class _Presets:
 
 
 _NOTHING = Counts()
+_CHUNK = 1_000
+"""The number of rows held at once while they are counted: fewer objects to search for the garbage collector."""
 
 
 def _read_presets(
@@ -281,5 +281,8 @@ def _count_prebuilds(connection: Connection, now: datetime, *conditions: ColumnE
         .where(IS_LIVE_PREBUILD, *conditions)
         .group_by(m.Workspace.preset_id)
     )
-    rows = values_by_name(connection.execute(query).all(), ("preset_id", *Counts._fields))
-    return {preset_id: Counts._make(numbers) for preset_id, *numbers in rows}
+    counts = {}
+    for rows in connection.execute(query).partitions(_CHUNK):
+        for preset_id, *numbers in values_by_name(rows, ("preset_id", *Counts._fields)):
+            counts[preset_id] = Counts._make(numbers)
+    return counts
