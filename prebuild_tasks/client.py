@@ -65,7 +65,13 @@ class Client:
         A preset matches by `template` and `parameters`. With `wait` (seconds), a workspace is built for the owner when
         none is ready. A retry with the same `request_id` answers with the same workspace.
 
-        Raises ClaimMissError, NotFoundError, InputError, RefusedError, UnreachableError, WaitTimeoutError.
+        Raises:
+            ClaimMissError: No workspace is ready, or the one that was being built could not be built.
+            WaitTimeoutError: No workspace was ready within `wait` seconds; the same request id returns it later.
+            NotFoundError: There is no such preset, or none that matches.
+            InputError: An argument is invalid.
+            RefusedError: The owner has as many workspaces as allowed, or the request id belongs to another request.
+            UnreachableError: The database cannot be reached.
         """
         request = ClaimRequest(
             owner=owner,
