@@ -66,7 +66,13 @@ class Client:
         none is ready. A retry with the same `request_id` answers with the same workspace,
         and raises RequestEndedError once that is gone or being deleted.
 
-        Raises ClaimMissError, NotFoundError, InputError, RefusedError, UnreachableError, WaitTimeoutError.
+        Raises:
+            ClaimMissError: No workspace is ready, or the one that was being built could not be built.
+            WaitTimeoutError: No workspace was ready within `wait` seconds; the same request id returns it later.
+            NotFoundError: There is no such preset, or none that matches.
+            InputError: An argument is invalid.
+            RefusedError: The owner has as many workspaces as allowed, or the request id belongs to another request.
+            UnreachableError: The database cannot be reached.
         """
         request = ClaimRequest(
             owner=owner,

@@ -6,7 +6,7 @@ from dataclasses import asdict
 from datetime import timedelta
 
 import structlog
-from sqlalchemy import delete, select, update
+from sqlalchemy import delete, or_, select, update
 
 from prebuild_tasks.clock import monotonic
 from prebuild_tasks.config import Settings
@@ -77,25 +77,28 @@ class PoolReconciler:
         return result.report()
 
 
-def count_lost_turn(database: Database, settings: Settings, preset_id: int) -> int:
+def count_lost_turn(database: Database, settings: Settings, preset_id: int) -> None:
     """Count a turn that crashed its worker, and let the pool rest if there were too many in a row.
 
-    Returns:
-        The number of such turns in a row; 0 if there is no such preset.
+    While the pool rests, it gets no turn that could crash a worker: a message that is delivered again meanwhile waited
+    with a worker that died of something else, and does not prolong the rest.
     """
     with database.write() as connection:
         if connection.execute(select(m.Preset.id).where(m.Preset.id == preset_id)).one_or_none() is None:
-            return 0
+            return
+        now = database.now(connection)
         insert = conflict_insert(connection, m.LostTurn).values(preset_id=preset_id, count=1)
-        values = {"count": m.LostTurn.count + 1}
-        upsert = insert.on_conflict_do_update(index_elements=["preset_id"], set_=values)
-        count: int = connection.execute(upsert.returning(m.LostTurn.count)).scalar_one()
-        rest = rest_after_lost_turns(count, timedelta(seconds=settings.backoff_interval))
+        upsert = insert.on_conflict_do_update(
+            index_elements=["preset_id"],
+            set_={"count": m.LostTurn.count + 1},
+            where=or_(m.LostTurn.rests_until.is_(None), m.LostTurn.rests_until <= now),
+        )
+        count = connection.execute(upsert.returning(m.LostTurn.count)).scalar_one_or_none()
+        rest = rest_after_lost_turns(count, timedelta(seconds=settings.backoff_interval)) if count else None
         if rest:
-            until = database.now(connection) + rest
+            until = now + rest
             connection.execute(update(m.LostTurn).where(m.LostTurn.preset_id == preset_id).values(rests_until=until))
             log.warning("turns_lost", preset=preset_id, count=count, rests_until=until.isoformat())
-    return count
 
 
 def clear_lost_turns(database: Database, preset_id: int) -> None:

@@ -24,6 +24,9 @@ TEXTS = (
     "docs/**/*.md",
     "deploy/**/*",
     "examples/**/*",
+    "prebuild_tasks/**/*.j2",
+    ".env.example",
+    "pyproject.toml",
 )
 CODE = ("prebuild_tasks/**/*.py", "benchmarks/**/*.py", "examples/**/*.py")
 TESTS = ("tests/**/*.py",)
@@ -70,7 +73,6 @@ KEPT = {
     "prebuild_tasks/provisioners/__init__.py": "Suspendable",
     "prebuild_tasks/provisioners/former_names.py": "Suspendable",
     "docs/python-api.md": "Suspendable",
-    "CHANGELOG.md": "Suspendable",
     "tests/support/mutations.py": "losses",  # a module of release 0.1 that a mutation changes
 }
 """Names of release 0.1, by the files that explain, quote or still understand them."""
@@ -108,7 +110,7 @@ def names(path: str, tree: ast.AST) -> Iterator[Hit]:
             name = node.arg
         elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
             name = node.id
-        elif isinstance(node, ast.FunctionDef):
+        elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             name = node.name
         else:
             continue

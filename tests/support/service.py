@@ -128,7 +128,11 @@ class Service:
         return Database.of(settings), settings
 
     def wait_full(self, timeout: float = 60.0) -> None:
-        wait_until(self.is_full, timeout=timeout, what=f"a full pool: {self._logs()}", pause=0.1)
+        try:
+            wait_until(self.is_full, timeout=timeout, what=f"a full pool: {self._logs()}", pause=0.1)
+        except AssertionError as error:
+            error.add_note("\n".join(str(row) for row in self.asked(pools) if not row.full or row.starting))
+            raise
 
     def interrupt(self, process: subprocess.Popen[str], number: int = signal.SIGINT) -> int:
         process.send_signal(number)
