@@ -9,6 +9,7 @@ from prebuild_tasks.faces import lazy
 if TYPE_CHECKING:
     from prebuild_tasks.fleet.hosts import all_know_host_tasks, has_live_builds_process, live_hosts
     from prebuild_tasks.fleet.liveness import note_tick, read_liveness
+    from prebuild_tasks.fleet.machines import refuse_second_machine
     from prebuild_tasks.fleet.presence import BUILDS_ROLE, Presence, Role, announced_within
     from prebuild_tasks.fleet.rules import Liveness, Process
     from prebuild_tasks.fleet.store import served_column
@@ -25,6 +26,7 @@ __all__ = [
     "live_hosts",
     "note_tick",
     "read_liveness",
+    "refuse_second_machine",
     "served_column",
 ]
 
@@ -41,6 +43,7 @@ if not TYPE_CHECKING:  # mypy would take every name for defined
                 "note_tick",
                 "read_liveness",
             ),
+            "machines": ("refuse_second_machine",),
             "presence": (
                 "BUILDS_ROLE",
                 "Presence",

@@ -39,6 +39,7 @@ def connect_handlers() -> None:
     setup_logging.connect(configure_logs)
     celeryd_after_setup.connect(consume_own_host)
     worker_init.connect(require_schema)
+    worker_init.connect(require_own_host)
     worker_init.connect(require_redis_access)
     worker_init.connect(shorten_shutdown)
     worker_ready.connect(announce_worker)
@@ -91,6 +92,29 @@ def require_schema(**_: Any) -> None:
             # Before any fork, because processes must not share a connection.
             database.close()
     except InputError as error:
+        sys.stderr.write(sentence(error))
+        raise SystemExit(error.exit_code) from None
+    except PrebuildError:
+        return
+
+
+def require_own_host(sender: Any, **_: Any) -> None:
+    """Exit with an error message if this is a builds worker, and another machine runs processes under its host's name.
+
+    A database that cannot be reached does not end the worker, which waits for it.
+    """
+    from prebuild_tasks.db.engine import Database
+    from prebuild_tasks.errors import PrebuildError, RefusedError
+    from prebuild_tasks.fleet import refuse_second_machine
+    from prebuild_tasks.worker.config import sentence
+
+    settings = load_settings()
+    if settings.queue(BUILDS) not in sender.app.amqp.queues.consume_from:
+        return
+    try:
+        with closing(Database.of(settings)) as database:  # before any fork, as above
+            refuse_second_machine(database, settings)
+    except RefusedError as error:
         sys.stderr.write(sentence(error))
         raise SystemExit(error.exit_code) from None
     except PrebuildError:

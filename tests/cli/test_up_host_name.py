@@ -7,12 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from prebuild_tasks.cli.up import host as up_host
-from prebuild_tasks.cli.up.host import refuse_second_machine, with_kept_host
+from prebuild_tasks.cli.up.host import with_kept_host
 from prebuild_tasks.config import Settings, load_settings
 from prebuild_tasks.db.engine import Database
-from prebuild_tasks.errors import RefusedError
-from prebuild_tasks.fleet import presence
 from prebuild_tasks.fleet.presence import Presence
 from prebuild_tasks.insight.doctor.examine import examine
 from prebuild_tasks.insight.doctor.findings import Symptom
@@ -77,23 +74,6 @@ def test_a_directory_without_rows_takes_the_machines_name(
         (tmp_path / "prebuild.db").touch()
     named.setenv("PREBUILD_DATA_DIR", str(tmp_path))
     assert with_kept_host(load_settings()).host == "home.lan"
-
-
-def test_a_second_machine_of_this_name_is_refused(
-    database: Database, settings: Settings, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    own = Presence(database, settings, "builds")
-    own.announce()
-    refuse_second_machine(database, settings)
-    monkeypatch.setattr(presence, "machine_id", lambda: "another")
-    other = Presence(database, settings, "builds")
-    other.announce()
-    with pytest.raises(RefusedError, match=f"another machine .* runs processes as the host {settings.host}"):
-        refuse_second_machine(database, settings)
-    refuse_second_machine(database, settings.model_copy(update={"host": "unlike"}))
-    monkeypatch.setattr(up_host, "machine_id", lambda: "another")
-    own.announce_end()
-    refuse_second_machine(database, settings)
 
 
 def test_doctor_names_the_old_host(database: Database, settings: Settings) -> None:

@@ -24,12 +24,12 @@ from prebuild_tasks.cli.remedies import celery_arguments
 from prebuild_tasks.cli.safe_output import drop_unwritten, standard_output
 from prebuild_tasks.cli.up.children import Children
 from prebuild_tasks.cli.up.example import example
-from prebuild_tasks.cli.up.host import refuse_second_machine
 from prebuild_tasks.cli.up.redis_server import RedisServer
 from prebuild_tasks.cli.up.watch import PoolView, line
 from prebuild_tasks.clock import monotonic
 from prebuild_tasks.config import Settings
 from prebuild_tasks.errors import PrebuildError, RefusedError, WaitTimeoutError
+from prebuild_tasks.fleet import refuse_second_machine
 from prebuild_tasks.insight import PoolStatus, pools
 from prebuild_tasks.messaging import require_redis
 from prebuild_tasks.model.addresses import masked_url
