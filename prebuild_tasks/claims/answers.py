@@ -33,7 +33,7 @@ def answer_of(row: ClaimedRow, ref: PresetRef, request_id: str) -> ClaimAnswer:
         claimed_at=row.claimed_at,
         state=ClaimState.USABLE if usable else ClaimState.PERSONALISING,
         claimed_until=row.claimed_until,
-        warning=warning_about(row.host, is_served=row.is_served),
+        warning=warning_about(row),
     )
 
 

@@ -10,9 +10,10 @@ from prebuild_tasks.model.names import check_name, check_owner
 from prebuild_tasks.model.vocabulary import BuildStatus, MissReason, PresetStatus, Transition
 from prebuild_tasks.reconcile import LimitReason, Limits
 from prebuild_tasks.remedies import Remedy, RemedyKind
+from prebuild_tasks.workspaces import unhealthy_claim
 
 if TYPE_CHECKING:  # this module loads SQLAlchemy
-    from prebuild_tasks.claims.types import ClaimRequest, End, PauseInForce, Pool
+    from prebuild_tasks.claims.types import ClaimedRow, ClaimRequest, End, PauseInForce, Pool
 
 _REQUEST_ID_MAX = 100
 _SENTENCES: Mapping[MissReason, str] = {
@@ -70,11 +71,11 @@ def _require_texts(request: ClaimRequest) -> None:
         raise InputError(f"{', '.join(wrong)}: not a string")
 
 
-def warning_about(host: str, *, is_served: bool) -> str:
-    """Return the warning of a claim's answer: no builds worker is alive that can reach the workspace."""
-    if is_served:
-        return ""
-    where = f"no builds worker is running on {host}" if host else "no builds worker is running"
+def warning_about(row: ClaimedRow) -> str:
+    """Return the warning of a claim's answer: no builds worker can reach the workspace, or it fails its probes."""
+    if row.is_served:
+        return unhealthy_claim(row.failures, row.probe_message) if row.failures else ""
+    where = f"no builds worker is running on {row.host}" if row.host else "no builds worker is running"
     step = Remedy(RemedyKind.START_BUILDS_WORKER)
     return f"{where}, so the workspace may not answer, and is not personalised until one does; {step}"
 

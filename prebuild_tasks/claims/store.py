@@ -13,6 +13,7 @@ from sqlalchemy import (
     Select,
     String,
     and_,
+    case,
     func,
     insert,
     literal,
@@ -32,6 +33,7 @@ from prebuild_tasks.reconcile import is_expired_sql, is_past_ttl_sql
 from prebuild_tasks.schema import tables as m
 from prebuild_tasks.schema.conditions import (
     IS_CLAIMABLE,
+    IS_USED,
     ROLLING,
     TEMPLATE_OF_VERSION,
     VERSION_OF_PRESET,
@@ -160,10 +162,10 @@ ANSWER_COLUMNS = (
 """The columns of a claimed workspace that its answer, its build and its follow-up are made of."""
 
 
-def _claimed_row(row: Row[*tuple[Any, ...]]) -> ClaimedRow:
+def _claimed_row(row: Row[*tuple[Any, ...]], failures: int = 0, probe_message: str = "") -> ClaimedRow:
     """Make a ClaimedRow from a row that has ANSWER_COLUMNS and `is_served`, and possibly more."""
     answer = {column.name: getattr(row, column.name) for column in ANSWER_COLUMNS}
-    return ClaimedRow(**answer, is_served=bool(row.is_served))
+    return ClaimedRow(**answer, is_served=bool(row.is_served), failures=failures, probe_message=probe_message)
 
 
 def read_requested(connection: Connection, request_id: str, alive_since: datetime) -> RequestedRow | None:
@@ -176,10 +178,13 @@ def read_requested(connection: Connection, request_id: str, alive_since: datetim
             m.Workspace.deleted_at,
             m.ClaimEvent.owner.label("claimant"),
             m.ClaimEvent.workspace_id,
+            case((IS_USED, m.ProbeState.failures), else_=0).label("failures"),
+            m.ProbeState.message,
             *REF_COLUMNS,
         )
         .select_from(m.ClaimEvent)
         .outerjoin(m.Workspace, m.Workspace.id == m.ClaimEvent.workspace_id)
+        .outerjoin(m.ProbeState, m.ProbeState.workspace_id == m.Workspace.id)
         .outerjoin(m.Preset, m.Preset.id == m.Workspace.preset_id)
         .outerjoin(*VERSION_OF_PRESET)
         .outerjoin(*TEMPLATE_OF_VERSION)
@@ -197,7 +202,7 @@ def read_requested(connection: Connection, request_id: str, alive_since: datetim
             status=row.status,
             reason=row.reason,
             deleted=row.deleted_at is not None,
-            claimed=None if row.claimed_at is None else _claimed_row(row),
+            claimed=None if row.claimed_at is None else _claimed_row(row, row.failures or 0, row.message or ""),
         )
     return RequestedRow(claimant=row.claimant, workspace_id=row.workspace_id, workspace=workspace)
 

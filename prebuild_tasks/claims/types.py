@@ -75,6 +75,10 @@ class ClaimedRow:
     host: str
     is_served: bool
     """Whether a builds worker is alive that can reach it."""
+    failures: int = 0
+    """The number of probes in a row that failed; read only when a request is repeated."""
+    probe_message: str = ""
+    """What the last of them said."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

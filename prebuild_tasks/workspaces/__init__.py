@@ -18,6 +18,7 @@ if TYPE_CHECKING:
         has_hook,
         is_pool_start,
         is_usable,
+        unhealthy_claim,
         work_of,
         workspace_state,
     )
@@ -66,6 +67,7 @@ __all__ = [
     "repeat_failed",
     "send",
     "send_within",
+    "unhealthy_claim",
     "work_of",
     "workspace_state",
     "workspace_state_sql",
@@ -102,6 +104,7 @@ if not TYPE_CHECKING:  # mypy would take every name for defined
                 "has_hook",
                 "is_pool_start",
                 "is_usable",
+                "unhealthy_claim",
                 "work_of",
                 "workspace_state",
             ),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 
+from prebuild_tasks.model.text import number
 from prebuild_tasks.model.vocabulary import CLAIM_REASON, PREBUILDS_OWNER, BuildStatus, Transition, WorkspaceState
 
 WAIT_REASON = "claim_wait"
@@ -21,6 +22,11 @@ def is_awaited(owner: str, claimed_at: datetime | None, deleted_at: datetime | N
 def is_usable(status: BuildStatus, reason: str) -> bool:
     """Return whether the owner of a claimed workspace can use it: it is personalised, or there is no hook to run."""
     return status is BuildStatus.SUCCEEDED or reason == MARK_REASON
+
+
+def unhealthy_claim(failures: int, message: str) -> str:
+    """Say that a claimed workspace fails its probes, with the way out."""
+    return f"unhealthy: failed {number(failures, 'probe')} in a row: {message}; release it and claim another one"
 
 
 def workspace_state(

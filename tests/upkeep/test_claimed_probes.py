@@ -7,7 +7,7 @@ from sqlalchemy import select, update
 
 from prebuild_tasks.builds.runner import BuildRunner
 from prebuild_tasks.claims.take import claim
-from prebuild_tasks.claims.types import ClaimRequest
+from prebuild_tasks.claims.types import ClaimAnswer, ClaimRequest
 from prebuild_tasks.config import Settings
 from prebuild_tasks.db.engine import Database
 from prebuild_tasks.errors import CannotAskError
@@ -21,6 +21,7 @@ from prebuild_tasks.upkeep import probes
 from prebuild_tasks.upkeep.claimed_probes import hosts_of_due_claims, probe_claimed
 from prebuild_tasks.upkeep.retention.store import prune_probes
 from tests.support.builders import PRESET, build_all, declare_simulated, fill_really, jump
+from tests.support.hosts import report_presence
 
 INTERVAL = 61.0
 
@@ -30,9 +31,16 @@ def claimed(database: Database, settings: Settings, runner: BuildRunner) -> str:
     """Claim a simulated workspace, and return its id."""
     declare_simulated(database, settings, 1)
     fill_really(database, settings, runner)
-    answer = claim(database, ClaimRequest("ada", [PRESET], name="mine")).answer  # type: ignore[union-attr]
+    answer = repeated(database, settings)
     build_all(database, runner)
     return answer.workspace_id
+
+
+def repeated(database: Database, settings: Settings) -> ClaimAnswer:
+    """Send ada's request, the first time or again, while a builds worker is running."""
+    report_presence(database, settings, "box")
+    request = ClaimRequest("ada", [PRESET], name="mine", request_id="r")
+    return claim(database, request).answer  # type: ignore[union-attr]
 
 
 def look(database: Database, settings: Settings) -> tuple[int, WorkspaceView]:
@@ -60,11 +68,12 @@ def test_it_is_said_with_the_way_out_and_nothing_else_happens(
         assert (failing, view.state, view.owner) == (1, "usable", "ada")
         assert f"unhealthy: failed {number} probe" in view.reason
         assert view.reason.endswith("; release it and claim another one")
+        assert repeated(database, settings).warning == view.reason
     assert probes.due_hosts(database, settings) == [], "prebuilds alone"
     assert audit(database, settings) == []
     path.write_bytes(kept)
     failing, view = look(database, settings)
-    assert (failing, "unhealthy" in view.reason) == (0, False)
+    assert (failing, "unhealthy" in view.reason, repeated(database, settings).warning) == (0, False, "")
 
 
 def test_one_that_could_not_be_asked_is_neither_gone_nor_unhealthy(

@@ -12,7 +12,7 @@ from sqlalchemy import Connection, Row, Select, case, func, or_, select
 from prebuild_tasks.builds import failed_builds
 from prebuild_tasks.db.engine import Database
 from prebuild_tasks.errors import NotFoundError
-from prebuild_tasks.insight.status.rules import ends_soon, unhealthy_claim
+from prebuild_tasks.insight.status.rules import ends_soon
 from prebuild_tasks.insight.status.views import BuildView, LogPage, WorkspaceView
 from prebuild_tasks.model.names import PoolName, PresetRef, as_id
 from prebuild_tasks.model.vocabulary import CLAIM_REASON, PREBUILDS_OWNER, BuildStatus, Transition, WorkspaceState
@@ -21,7 +21,7 @@ from prebuild_tasks.remedies import Remedy, RemedyKind
 from prebuild_tasks.schema import tables as m
 from prebuild_tasks.schema.conditions import IS_USED, TEMPLATE_OF_VERSION, VERSION_OF_PRESET, constant
 from prebuild_tasks.schema.lookup import REF_COLUMNS, is_named, pool_presets
-from prebuild_tasks.workspaces import workspace_state, workspace_state_sql
+from prebuild_tasks.workspaces import unhealthy_claim, workspace_state, workspace_state_sql
 
 _WORKSPACE_COLUMNS = (
     m.Workspace.id,
