@@ -233,7 +233,7 @@ class Cluster(Service):
 
     def start_redis(self) -> None:
         self.redis.spawn()
-        self.redis.wait_ready(self.redis.process)
+        self.redis.wait_ready(self.redis.process, timeout=60)
 
     def calm(self, timeout: float = 60.0, *, sampled: bool = True) -> None:
         """Wait until every pool is full and no build runs; assert a clean audit, and that no invariant ever broke."""

@@ -201,7 +201,8 @@ def summary(results: Mapping[str, Result]) -> str:
     passed = sum(result.outcome == "passed" for result in results.values())
     rows = sum(any(row_of(test) is row for test in results) for row in ROWS)
     return (
-        f"{rows} of {len(ROWS)} rows have been run, {passed} of {len(results)} tests passed, in {minutes:.0f} minutes."
+        f"{rows} of {len(ROWS)} rows have been run, {passed} of {len(results)} tests passed. "
+        f"They took {minutes:.0f} minutes, with up to three running at once."
     )
 
 

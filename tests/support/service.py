@@ -10,7 +10,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
@@ -129,9 +129,11 @@ class Service:
 
     def wait_full(self, timeout: float = 60.0) -> None:
         try:
-            wait_until(self.is_full, timeout=timeout, what=f"a full pool: {self._logs()}", pause=0.1)
+            wait_until(self.is_full, timeout=timeout, what="a full pool", pause=0.1)
         except AssertionError as error:
-            error.add_note("\n".join(str(row) for row in self.asked(pools) if not row.full or row.starting))
+            error.add_note(self._logs())
+            with suppress(PrebuildError):  # the database may be away
+                error.add_note("\n".join(str(row) for row in self.asked(pools) if not row.full or row.starting))
             raise
 
     def interrupt(self, process: subprocess.Popen[str], number: int = signal.SIGINT) -> int:
