@@ -10,6 +10,7 @@ import sys
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,7 @@ from prebuild_tasks.db import sessions
 from prebuild_tasks.db.engine import Database
 from prebuild_tasks.provisioners import Provisioners
 from tests.support import compiled_once, servers
-from tests.support.results import Missing, Recorder
+from tests.support.results import Missing, Recorder, load
 
 freezegun.configure(
     extend_ignore_list=[
@@ -127,8 +128,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             item.add_marker("slow")
     # Tests that take minutes begin first: at the end, they would run alone.
     items.sort(key=lambda item: item.path.name != "test_upgrade.py")
-    if config.getoption("--fault-results"):
-        items.sort(key=lambda item: "deployment" not in getattr(item, "fixturenames", ()))
+    if file := config.getoption("--fault-results"):
+        seen = load(file)
+        items.sort(key=lambda item: -seen[item.nodeid].seconds if item.nodeid in seen else -inf)
 
 
 def pytest_collection_finish() -> None:
