@@ -10,7 +10,7 @@ import pytest
 
 from prebuild_tasks.model.names import PoolName, PresetRef
 from prebuild_tasks.model.vocabulary import Preset
-from prebuild_tasks.pools.rules import Claimable, Deletions, deletions
+from prebuild_tasks.pools.rules import Claimable, Deletions, deletions, mass_deletion
 from prebuild_tasks.reconcile.rules.model import Counts
 from prebuild_tasks.reconcile.rules.rollout import Outdated, PoolVersion, Rolling, other_versions
 
@@ -53,30 +53,32 @@ def pools(*items: Named, rolling: str = "") -> Claimable:
 @pytest.mark.parametrize(
     ("before", "after", "found"),
     [
-        (pools(pool(OLD, 4, 4)), pools(pool(OLD, 1, 4)), (3, 4)),
-        (pools(pool(OLD, 4, 4)), pools(pool(OLD, 9, 4)), (0, 4)),
-        (pools(pool(OLD, 4, 2, unready=2)), pools(pool(OLD, 2, 2, unready=2)), (0, 2)),
-        (pools(pool(OLD, 2, 4)), pools(pool(OLD, 1, 4)), (1, 4)),
-        (pools(pool(OLD, 4, 4)), pools(pool(OLD, 4, 0)), (4, 4)),
-        (pools(pool(OLD, 4, 4)), pools(pool(OLD, 4, 4, deleted=True)), (4, 4)),
-        (pools(pool(OLD, 4, 4)), pools(pool(NEW, 4, 0), old(OLD, 4)), (4, 4)),
-        (pools(pool(OLD, 4, 4)), pools(pool(NEW, 4, 0), old(OLD, 4), rolling=NEW), (0, 4)),
-        (pools(pool(OLD, 4, 4)), pools(pool(NEW, 1, 0), old(OLD, 4), rolling=NEW), (3, 4)),
-        (pools(pool(OLD, 4, 4)), pools(pool(NEW, 4, 3), old(OLD, 4), rolling=NEW), (0, 4)),
-        (pools(pool("3", 4, 2), old(NEW, 1), old(OLD, 3), rolling="3"), pools(pool("3", 0, 2), old(NEW, 1)), (4, 4)),
-        (pools(pool(NEW, 4, 1), old(OLD, 3), rolling=NEW), pools(pool(OLD, 4, 3), old(NEW, 1), rolling=OLD), (0, 4)),
+        (pools(pool(OLD, 4, 4)), pools(pool(OLD, 1, 4)), (3, 3, 4)),
+        (pools(pool(OLD, 4, 4)), pools(pool(OLD, 9, 4)), (0, 0, 4)),
+        (pools(pool(OLD, 4, 2, unready=2)), pools(pool(OLD, 2, 2, unready=2)), (0, 0, 2)),
+        (pools(pool(OLD, 2, 4)), pools(pool(OLD, 1, 4)), (1, 1, 4)),
+        (pools(pool(OLD, 4, 4)), pools(pool(OLD, 4, 0)), (4, 0, 4)),
+        (pools(pool(OLD, 4, 4)), pools(pool(OLD, 4, 4, deleted=True)), (4, 0, 4)),
+        (pools(pool(OLD, 4, 4)), pools(pool(NEW, 4, 0), old(OLD, 4)), (4, 0, 4)),
+        (pools(pool(OLD, 4, 4)), pools(pool(NEW, 4, 0), old(OLD, 4), rolling=NEW), (0, 0, 4)),
+        (pools(pool(OLD, 4, 4)), pools(pool(NEW, 1, 0), old(OLD, 4), rolling=NEW), (3, 3, 4)),
+        (pools(pool(OLD, 4, 4)), pools(pool(NEW, 4, 3), old(OLD, 4), rolling=NEW), (0, 0, 4)),
+        (pools(pool("3", 4, 2), old(NEW, 1), old(OLD, 3), rolling="3"), pools(pool("3", 0, 2), old(NEW, 1)), (4, 4, 4)),
+        (pools(pool(NEW, 4, 1), old(OLD, 3), rolling=NEW), pools(pool(OLD, 4, 3), old(NEW, 1), rolling=OLD), (0, 0, 4)),
         (
             pools(pool(OLD, 4, 4), pool("9", 4, 0, ref="dev/big")),
             pools(pool(OLD, 0, 4), pool("9", 4, 4, ref="dev/big")),
-            (4, 4),
+            (4, 4, 4),
         ),
-        (pools(), pools(pool(OLD, 4, 0)), (0, 0)),
-        (pools(pool(OLD, 4, 1, invalid=3), rolling=OLD), pools(pool(OLD, 0, 1, invalid=3), rolling=OLD), (4, 4)),
-        (pools(pool(OLD, 2, 1, invalid=3), rolling=OLD), pools(pool(OLD, 1, 1, invalid=3), rolling=OLD), (1, 2)),
+        (pools(), pools(pool(OLD, 4, 0)), (0, 0, 0)),
+        (pools(pool(OLD, 4, 1, invalid=3), rolling=OLD), pools(pool(OLD, 0, 1, invalid=3), rolling=OLD), (4, 4, 4)),
+        (pools(pool(OLD, 2, 1, invalid=3), rolling=OLD), pools(pool(OLD, 1, 1, invalid=3), rolling=OLD), (1, 1, 2)),
         (pools(pool(NEW, 4, 0), old(OLD, 0, invalid=4), rolling=NEW),
-         pools(pool(NEW, 1, 0), old(OLD, 0, invalid=4), rolling=NEW), (3, 4)),
+         pools(pool(NEW, 1, 0), old(OLD, 0, invalid=4), rolling=NEW), (3, 3, 4)),
         (pools(pool("3", 4, 0), old(NEW, 0, invalid=3), old(OLD, 4), rolling="3"),
-         pools(pool("3", 0, 0), old(NEW, 0, invalid=3), old(OLD, 4), rolling="3"), (4, 4)),
+         pools(pool("3", 0, 0), old(NEW, 0, invalid=3), old(OLD, 4), rolling="3"), (4, 4, 4)),
+        (pools(pool(OLD, 4, 4)), pools(pool(NEW, 1, 0), old(OLD, 4)), (4, 3, 4)),
+        (pools(pool(OLD, 4, 4)), pools(pool(OLD, 2, 0)), (4, 2, 4)),
     ],
     ids=[
         "fewer are desired", "more are", "what is not ready goes first", "what would go anyway", "a shorter TTL",
@@ -85,7 +87,28 @@ def pools(*items: Named, rolling: str = "") -> Claimable:
         "one pool's gain does not make up for another's loss", "nothing yet",
         "invalidated ones that stay until they are replaced", "invalidated ones that have their replacement go anyway",
         "an older version's invalidated ones", "a newer version's invalidated ones stay before older ones",
+        "a new version that needs fewer", "fewer are desired, for a shorter TTL",
     ],
 )  # fmt: skip
-def test_what_goes(before: Claimable, after: Claimable, found: tuple[int, int]) -> None:
+def test_what_goes(before: Claimable, after: Claimable, found: tuple[int, int, int]) -> None:
     assert deletions(before, after) == Deletions(*found)
+
+
+@pytest.mark.parametrize(
+    ("after", "found"),
+    [
+        (pools(pool(OLD, 0, 4)), ""),
+        (pools(pool(OLD, 2, 0)), "4 of all 4 eligible prebuilds"),
+        (pools(pool(NEW, 1, 0), old(OLD, 4)), "4 of all 4 eligible prebuilds"),
+        (pools(pool(OLD, 4, 2)), ""),
+        (pools(pool(OLD, 4, 1)), "3 of all 4 eligible prebuilds"),
+        (pools(pool(OLD, 3, 1)), "3 of all 4 eligible prebuilds"),
+        (pools(pool(OLD, 2, 1)), ""),
+    ],
+    ids=[
+        "a smaller size alone needs no confirmation", "it does with a shorter TTL", "and with a new version",
+        "half are too old", "more are", "more of those that the new size leaves", "half of those that it leaves",
+    ],
+)  # fmt: skip
+def test_what_must_be_confirmed(after: Claimable, found: str) -> None:
+    assert mass_deletion(pools(pool(OLD, 4, 4)), after) == found

@@ -121,7 +121,8 @@ MUTATIONS = (
         "deletion guard: what grows makes up for what goes",
         ("core/losses.py", "count for count in fewer.values() if count > 0", "count for count in fewer.values()",
          "core/test_losses.py"),
-        ("pools/rules.py", "count for count in fewer if count > 0", "count for count in fewer", "pools/test_rules.py"),
+        ("pools/rules.py", "max(kept - after.kept.get(pool, 0), 0)", "kept - after.kept.get(pool, 0)",
+         "pools/test_rules.py"),
     ),
     _each(
         "lock: a turn without its pool's row",
