@@ -35,6 +35,9 @@ DEFAULT_PASS_ENV = (
 
 _NAMESPACE = re.compile(r"[a-z0-9]([a-z0-9._-]{0,61}[a-z0-9])?")
 _LEVELS = ("CRITICAL", "ERROR", "WARNING", "INFO", "DEBUG")
+EXAMPLE_REPO = "PREBUILD_EXAMPLE_REPO"
+"""The variable by which `prebuild up` names the repository that its example clones, the only one of the service's own
+that workspaces get."""
 EMPTY_MEANS_NO_NAMES = "provisioner_pass_env"
 """The only setting whose empty variable is not ignored: no names are passed."""
 _FILE_BACKED = ("DATABASE_URL", "REDIS_URL", "FLOWER_BASIC_AUTH")

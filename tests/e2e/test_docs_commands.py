@@ -79,12 +79,11 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     pools["templates"][0]["config"] = {"start": "true", "claim": "true"}
     (place / "pools.yaml").write_text(yaml.safe_dump(pools))
     (place / "site.yaml").write_text(blocks(GETTING_STARTED, "yaml")[0])
-    service.data_dir.mkdir()
-    service.run("db", "upgrade")
-    service.run("apply", "pools.yaml")
     [(up, _)] = [item for item in commands(GETTING_STARTED) if item[0].startswith("prebuild up --file")]
     service.start(*shlex.split(up)[1:])
     try:
+        wait_until(lambda: "In a second terminal" in service.output(), timeout=60, what="a service")
+        service.run("apply", "pools.yaml")
         service.wait_full()
         yield service
     finally:

@@ -167,13 +167,6 @@ def test_overlays_merge_lists_by_name(tmp_path: Path) -> None:
         load_pools([base, overlay])
 
 
-def test_an_overlay_can_come_from_a_program(tmp_path: Path) -> None:
-    (tmp_path / "p.yaml").write_text(GOOD)
-    change = {"templates": [{"name": "python-dev", "presets": [{"name": "small", "parameters": {"REPO": "/x"}}]}]}
-    [template] = load_pools([tmp_path / "p.yaml"], overlays=[change]).templates
-    assert template.versions[0].presets[0].parameters["REPO"] == "/x"
-
-
 def test_a_file_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(PoolsFileError, match="cannot be read: No such file"):
         load_pools([tmp_path / "none.yaml"])

@@ -52,6 +52,14 @@ def test_even_a_pattern_that_matches_them_passes_no_addresses(
     assert "REDIS_URL" not in text
 
 
+def test_the_repository_of_the_example_is_passed_whatever_the_patterns_are(
+    settings: Settings, spec: WorkspaceSpec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PREBUILD_EXAMPLE_REPO", "/a/checkout")
+    tight = ProcessProvisioner(settings.model_copy(update={"provisioner_pass_env": ()}))
+    assert run(tight, spec, 'echo "${REPO:-$PREBUILD_EXAMPLE_REPO}"', REPO="") == "/a/checkout\n"
+
+
 @pytest.mark.parametrize("value", ["a;b", "$(touch pwned)", "`touch pwned`", "'\"\\", "two\nlines", "ü€\t*?", "-n", ""])
 def test_parameters_arrive_verbatim_and_run_nothing(
     provisioner: ProcessProvisioner, spec: WorkspaceSpec, value: str

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
 
@@ -64,17 +65,24 @@ def plan(
         raise typer.Exit(_CHANGES)
 
 
-def _print(result: Plan, command: str) -> None:
+def plan_lines(result: Plan) -> Iterator[str]:
+    """Yield the lines of a plan: the changes, and what each pool does then. The first character of each is its sign."""
     for change in result.report.changes:
-        _write_colored(line_of(change))
+        yield line_of(change)
     for drift in result.report.drift:
         when = f"{drift.by} promoted {drift.active} at {drift.at:%Y-%m-%d %H:%M} UTC"
-        _write_colored(f"! drift of {drift.template}: {when}, but the file declares {drift.declared}")
+        yield f"! drift of {drift.template}: {when}, but the file declares {drift.declared}"
     if result.pools:
-        write("\nthen:")
+        yield ""
+        yield "then:"
         width = max(len(str(pool.preset)) for pool in result.pools)
         for pool in result.pools:
-            _write_colored(f"{pool.sign} {pool.preset!s:<{width}}  {_pool(pool)}")
+            yield f"{pool.sign} {pool.preset!s:<{width}}  {_pool(pool)}"
+
+
+def _print(result: Plan, command: str) -> None:
+    for line in plan_lines(result):
+        _write_colored(line)
     cost = f", {_cost(result.cost)}" if result.cost else ""
     if not result.changed:
         write(f"{'' if not result.report.changes else chr(10)}no changes at revision {result.revision}{cost}")

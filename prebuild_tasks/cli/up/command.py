@@ -10,6 +10,7 @@ from typing import Annotated
 
 import typer
 
+from prebuild_tasks.cli.up.declare import Chosen
 from prebuild_tasks.cli.up.host import with_kept_host
 from prebuild_tasks.cli.up.service import Embedded
 from prebuild_tasks.config import Settings, load_settings
@@ -19,11 +20,20 @@ from prebuild_tasks.model.durations import parse_duration
 from prebuild_tasks.reconcile import ReconciliationOrchestrator
 
 
+# More than six parameters: typer makes an argument or an option of each.
 def up(
     file: Annotated[
         list[Path] | None,
-        typer.Option("--file", help="Pools file to apply at startup; repeat the option for each overlay"),
+        typer.Option(
+            "--file", help="Pools file to apply if nothing is declared yet; repeat the option for each overlay"
+        ),
     ] = None,
+    apply: Annotated[
+        bool, typer.Option("--apply", help="Apply the file, or else the example, even if other pools are declared")
+    ] = False,
+    yes: Annotated[
+        bool, typer.Option("--yes", help="Like --apply, even if more than half of all eligible prebuilds are deleted")
+    ] = False,
     flower: Annotated[bool, typer.Option("--flower", help="Also run Flower")] = False,
     until_full: Annotated[
         bool, typer.Option("--until-full", help="Stop with exit code 0 once every pool is full")
@@ -35,7 +45,8 @@ def up(
     """Run the whole service on this machine, and show its pools.
 
     Starts Redis unless PREBUILD_REDIS_URL is set, migrates the database, and runs a control worker, a builds worker and
-    beat until Ctrl-C.
+    beat until Ctrl-C. Without a file, it declares an example. When pools are declared already, it shows how the file
+    differs from them, and starts with what is declared.
     """
     try:
         limit = parse_duration(timeout) if timeout else None
@@ -44,16 +55,17 @@ def up(
     settings = load_settings()
     configure_logging(settings)
     settings = with_kept_host(settings)
-    service = orchestrator(settings, files=file or [], flower=flower, until_full=until_full, timeout=limit)
+    chosen = Chosen(tuple(file or ()), apply=apply or yes, yes=yes)
+    service = orchestrator(settings, chosen=chosen, flower=flower, until_full=until_full, timeout=limit)
     stop_on_signals(service.stop)
     raise typer.Exit(service.run_loop())
 
 
 def orchestrator(
-    settings: Settings, *, files: list[Path], flower: bool, until_full: bool, timeout: float | None
+    settings: Settings, *, chosen: Chosen, flower: bool, until_full: bool, timeout: float | None
 ) -> ReconciliationOrchestrator:
     """Return the service that `up` runs."""
-    return Embedded(settings, files=files, flower=flower, until_full=until_full, timeout=timeout)
+    return Embedded(settings, chosen=chosen, flower=flower, until_full=until_full, timeout=timeout)
 
 
 def stop_on_signals(stop: Callable[[str], None]) -> None:

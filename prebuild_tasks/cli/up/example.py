@@ -12,20 +12,22 @@ _PACKAGE = Path(__file__).parents[2]
 """The directory of `prebuild_tasks`."""
 
 
-def example(data_dir: Path) -> tuple[list[Path], list[dict[str, object]]]:
-    """Return the example's pools files and overlays.
-
-    Raises InputError when the example is not installed or git is missing.
-    """
-    return [_pools_file()], [_overlay(_checkout() or _seed_repository(data_dir))]
-
-
-def _pools_file() -> Path:
+def example_file() -> Path:
+    """Return the example's pools file. Raises InputError when it is not installed."""
     # In a checkout, `examples` stands beside the package; a wheel has it inside the package.
     for directory in (_PACKAGE.parent / "examples", _PACKAGE / "examples"):
         if (directory / "pools.yaml").exists():
             return directory / "pools.yaml"
     raise InputError("the example pools file is not installed", hint="name a file: prebuild up --file pools.yaml")
+
+
+def example_repository(data_dir: Path) -> Path:
+    """Return the repository that the example clones where its parameter REPO is empty.
+
+    It is the checkout that the command runs from, or else a small one in the data directory, so that the example also
+    works with an installed package. Raises InputError when that cannot be made, because git is missing.
+    """
+    return _checkout() or _seed_repository(data_dir)
 
 
 def _checkout() -> Path | None:
@@ -35,7 +37,6 @@ def _checkout() -> Path | None:
 
 
 def _seed_repository(data_dir: Path) -> Path:
-    """Make a small repository to clone, so that the example also works with an installed package."""
     repository = data_dir / "example-repository"
     if (repository / ".git").exists():
         return repository
@@ -55,8 +56,3 @@ def _seed_repository(data_dir: Path) -> Path:
             f"the example needs git: {error}", hint="install git, or name a file: --file pools.yaml"
         ) from None
     return repository
-
-
-def _overlay(repository: Path) -> dict[str, object]:
-    presets = [{"name": name, "parameters": {"REPO": str(repository)}} for name in ("small", "postgres")]
-    return {"templates": [{"name": "python-dev", "presets": presets}]}

@@ -18,26 +18,26 @@ import structlog
 from rich.console import Console
 
 from prebuild_tasks.bootstrap import Runtime
-from prebuild_tasks.cli.commands.pools import config_check, is_full
+from prebuild_tasks.cli.commands.pools import is_full
 from prebuild_tasks.cli.output import os_user
 from prebuild_tasks.cli.remedies import celery_arguments
 from prebuild_tasks.cli.safe_output import drop_unwritten, standard_output
 from prebuild_tasks.cli.up.children import Children
-from prebuild_tasks.cli.up.example import example
+from prebuild_tasks.cli.up.declare import WITHOUT_WORKER, Chosen, PoolsAtStart
+from prebuild_tasks.cli.up.example import example_repository
 from prebuild_tasks.cli.up.redis_server import RedisServer
 from prebuild_tasks.cli.up.watch import PoolView, line
 from prebuild_tasks.clock import monotonic
-from prebuild_tasks.config import Settings
+from prebuild_tasks.config import EXAMPLE_REPO, Settings
 from prebuild_tasks.errors import PrebuildError, RefusedError, WaitTimeoutError
 from prebuild_tasks.fleet import refuse_second_machine
 from prebuild_tasks.insight import PoolStatus, pools
 from prebuild_tasks.messaging import require_redis
 from prebuild_tasks.model.addresses import masked_url
 from prebuild_tasks.model.terminal import escaped
-from prebuild_tasks.pools import ApplyOptions, apply, is_declared, load_pools
-from prebuild_tasks.reconcile import Reason, TickNotDue, TickReport, TurnReport
+from prebuild_tasks.reconcile import TickNotDue, TickReport, TurnReport
 from prebuild_tasks.upkeep import take_back_lost
-from prebuild_tasks.workspaces import leave_to_upkeep, send
+from prebuild_tasks.workspaces import send
 
 log = structlog.get_logger(__name__)
 
@@ -47,7 +47,6 @@ _STOP_GRACE = 4.0
 """Seconds that processes get to end before they are killed."""
 _STARTUP_GRACE = 20.0
 """Seconds that workers get to start before a pool is shown as without a worker."""
-_WITHOUT_WORKER = (Reason.NO_WORKER, Reason.NO_BUILDS_WORKER)
 _CELERY = (sys.executable, "-m", "celery", "-A", "prebuild_tasks")
 
 
@@ -55,10 +54,10 @@ class Embedded:
     """A ReconciliationOrchestrator that runs servers, workers and beat on this machine, and shows the pools."""
 
     def __init__(
-        self, settings: Settings, *, files: list[Path], flower: bool, until_full: bool, timeout: float | None
+        self, settings: Settings, *, chosen: Chosen, flower: bool, until_full: bool, timeout: float | None
     ) -> None:
         """Prepare the service; `timeout` is in seconds, None meaning no limit."""
-        self._files = files
+        self._chosen = chosen
         self._flower = flower
         self._until_full = until_full
         self._timeout = timeout
@@ -117,7 +116,9 @@ class Embedded:
         done = f"migrated to {steps[-1]}" if steps else "schema is up to date"
         self._say("database", f"{masked_url(settings.resolved_database_url)}, {done}")
         refuse_second_machine(self._runtime.database, settings)
-        self._declare()
+        PoolsAtStart(self._runtime, self._chosen, _prebuild(), self._say).make()
+        if not os.environ.get(EXAMPLE_REPO):
+            self._name_repository()
         self._recover()
         for name, arguments in celery_arguments(settings, node_host(settings.host)).items():
             options = () if name == "beat" else ("--without-gossip", "--without-mingle")
@@ -128,21 +129,10 @@ class Embedded:
         self._runtime.messages.tick()
         self._suggest_claim()
 
-    def _declare(self) -> None:
-        """Apply the files of the command line, or the example when there are no pools yet."""
-        settings = self._settings
-        with self._runtime.database.read() as connection:
-            declared = is_declared(connection)
-        files: list[Path] = self._files
-        overlays: list[dict[str, object]] = []
-        if not files:
-            if declared:
-                return
-            files, overlays = example(settings.data_dir)
-        loaded = load_pools(files, overlays=overlays, check_config=config_check(self._runtime.provisioners))
-        report = apply(self._runtime.database, settings, loaded, ApplyOptions(actor=os_user()))
-        leave_to_upkeep(report.follow_up)  # the tick after the start of the workers reconciles every pool
-        self._say("pools", f"{files[0]}, revision {report.revision}")
+    def _name_repository(self) -> None:
+        """Name the repository that the example clones to the workers that are started from now on."""
+        with suppress(PrebuildError):  # without git, a build of the example fails, and says why
+            self._children.set_environment(EXAMPLE_REPO, str(example_repository(self._settings.data_dir)))
 
     def _recover(self) -> None:
         """Serve the workspaces of the previous run again, and put the builds that it lost back into the queue.
@@ -168,7 +158,6 @@ class Embedded:
 
     def _suggest_claim(self) -> None:
         """Show how to claim a workspace from a second terminal."""
-        prebuild = shutil.which("prebuild") or f"{sys.executable} -m prebuild_tasks.cli.main"
         with suppress(PrebuildError):
             rows = pools(self._runtime.database, self._settings)
             preset = next((str(row.preset) for row in rows if row.desired), "template/preset")
@@ -176,7 +165,7 @@ class Embedded:
             self._console.print("\nIn a second terminal:", markup=False)
             line = f"  export PREBUILD_DATA_DIR={data_dir}"
             self._console.print(escaped(line), markup=False, soft_wrap=True)
-            line = f"  {prebuild} claim {preset} --owner {shlex.quote(os_user())}"
+            line = f"  {_prebuild()} claim {preset} --owner {shlex.quote(os_user())}"
             self._console.print(escaped(line) + "\n", markup=False, soft_wrap=True)
 
     def _watch(self, started: float) -> int:
@@ -231,7 +220,12 @@ class Embedded:
             self._settings.redis_note.unlink(missing_ok=True)
 
     def _say(self, what: str, sentence: str) -> None:
-        self._console.print(escaped(f"{what:<9} {sentence}"), markup=False, soft_wrap=True)
+        self._console.print(escaped(f"{what:<9} {sentence}".rstrip()), markup=False, soft_wrap=True)
+
+
+def _prebuild() -> str:
+    """Return the command `prebuild` as it can be pasted into another terminal."""
+    return shutil.which("prebuild") or f"{sys.executable} -m prebuild_tasks.cli.main"
 
 
 def node_host(host: str) -> str:
@@ -241,7 +235,7 @@ def node_host(host: str) -> str:
 
 def still_starting(rows: Sequence[PoolStatus], seconds: float) -> bool:
     """Return whether pools lack a worker only because the workers, started this long ago, are still starting."""
-    return seconds < _STARTUP_GRACE and any(row.reason in _WITHOUT_WORKER for row in rows)
+    return seconds < _STARTUP_GRACE and any(row.reason in WITHOUT_WORKER for row in rows)
 
 
 @contextmanager

@@ -66,12 +66,9 @@ class DeclaredPools:
     organizations: tuple[OrganizationModel, ...]
 
 
-def load_pools(
-    paths: Sequence[Path], *, overlays: Iterable[Mapping[str, object]] = (), check_config: ConfigCheck | None = None
-) -> DeclaredPools:
+def load_pools(paths: Sequence[Path], *, check_config: ConfigCheck | None = None) -> DeclaredPools:
     """Read a file and its overlays, in this order. Raises PoolsFileError with the position and fix of every problem."""
-    nodes = [pools_yaml.read(path) for path in paths]
-    return load_nodes([*nodes, *(pools_yaml.from_plain(overlay, "overlay") for overlay in overlays)], check_config)
+    return load_nodes([pools_yaml.read(path) for path in paths], check_config)
 
 
 def recipe_digest(provisioner: str, config: Mapping[str, object], parameters: Mapping[str, object]) -> str:

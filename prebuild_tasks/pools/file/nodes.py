@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from pathlib import Path
@@ -102,15 +102,6 @@ def read_text(text: str, file: str) -> Node:
         raise PoolsFileError([Problem(f"bad YAML: {message}", fix, file, *place)]) from None
     except (yaml.YAMLError, ValueError) as error:
         raise PoolsFileError([Problem(f"bad YAML: {' '.join(str(error).split())[:200]}", "", file, 1, 1)]) from None
-
-
-def from_plain(value: object, file: str) -> Node:
-    """Make nodes of plain values, for overlays that a program makes. Their positions are 0."""
-    if isinstance(value, Mapping):
-        return Node({key: from_plain(child, file) for key, child in value.items()}, file, 0, 0)
-    if isinstance(value, Sequence) and not isinstance(value, str):
-        return Node([from_plain(child, file) for child in value], file, 0, 0)
-    return Node(value, file, 0, 0)
 
 
 def merge(base: Node, overlay: Node) -> Node:

@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping, Sequence
 from fnmatch import fnmatchcase
 
-from prebuild_tasks.config import Settings
+from prebuild_tasks.config import EXAMPLE_REPO, Settings
 from prebuild_tasks.errors import CannotBuildError
 from prebuild_tasks.model.addresses import is_ipv6, is_loopback
 from prebuild_tasks.provisioners.port import WorkspaceSpec
@@ -24,12 +24,17 @@ _ITSELF = ("localhost", "127.0.0.1", "::1", "0.0.0.0", "::")  # noqa: S104 - not
 
 
 def passed_on(patterns: Sequence[str]) -> dict[str, str]:
-    """Return PATH, LANG and the worker's own variables whose names match one of the patterns."""
+    """Return PATH, LANG and the worker's own variables whose names match one of the patterns.
+
+    The repository of `prebuild up`'s example is among them, whatever the patterns are.
+    """
     passed = {
         name: value
         for name, value in os.environ.items()
         if any(fnmatchcase(name, pattern) for pattern in patterns) and not _NEVER_PASSED.fullmatch(name)
     }
+    if repository := os.environ.get(EXAMPLE_REPO):
+        passed[EXAMPLE_REPO] = repository
     return {"PATH": os.environ.get("PATH", os.defpath), "LANG": "C.UTF-8"} | passed
 
 

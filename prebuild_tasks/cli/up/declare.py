@@ -1,0 +1,145 @@
+"""The declaration of pools at the start of `prebuild up`, and how a pools file differs from what is declared."""
+
+from __future__ import annotations
+
+import os
+import shlex
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from prebuild_tasks.bootstrap import Runtime
+from prebuild_tasks.cli.commands.plan import plan_lines
+from prebuild_tasks.cli.commands.pools import config_check
+from prebuild_tasks.cli.output import os_user
+from prebuild_tasks.cli.up.example import example_file, example_repository
+from prebuild_tasks.config import Settings
+from prebuild_tasks.errors import InputError, PrebuildError
+from prebuild_tasks.insight import Plan, make_plan, pools
+from prebuild_tasks.pools import ApplyOptions, DeclaredPools, apply, is_declared, load_pools, read_revision
+from prebuild_tasks.reconcile import Reason
+from prebuild_tasks.workspaces import leave_to_upkeep
+
+WITHOUT_WORKER = (Reason.NO_WORKER, Reason.NO_BUILDS_WORKER)
+"""Why pools are short before the workers of `up` have started."""
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """The pools file of `up`, and whether it replaces what is declared."""
+
+    files: Sequence[Path] = ()
+    """The file and its overlays; empty: those of the last start, or else the example."""
+    apply: bool = False
+    """Whether to apply them if other pools are declared. They are applied in any case if there are none."""
+    yes: bool = False
+    """Whether to apply them even if more than half of all eligible prebuilds are deleted."""
+
+
+class PoolsAtStart:
+    """The pools that `up` starts with."""
+
+    def __init__(self, runtime: Runtime, chosen: Chosen, prebuild: str, say: Callable[[str, str], None]) -> None:
+        """Prepare it.
+
+        Args:
+            runtime: The installation.
+            chosen: The options of the command line.
+            prebuild: The command `prebuild` as it can be pasted into another terminal.
+            say: Called with the heading and the text of each line.
+        """
+        self._runtime = runtime
+        self._chosen = chosen
+        self._prebuild = prebuild
+        self._say = say
+
+    def make(self) -> None:
+        """Apply the file if nothing is declared or the options say so; otherwise say how it differs.
+
+        Raises InputError and RefusedError, as `apply`, but not for a file that nobody named at this start.
+        """
+        with self._runtime.database.read() as connection:
+            declared, revision = is_declared(connection), read_revision(connection)
+        if not declared:
+            if not self._chosen.files:
+                example_repository(self._runtime.settings.data_dir)  # raises what is missing for the example
+            self._apply(self._chosen.files or [example_file()])
+            return
+        try:
+            self._compare(revision)
+        except PrebuildError as error:
+            if self._chosen.files or self._chosen.apply:
+                raise
+            for line in error.message.splitlines():
+                self._say("pools", line)
+            self._say("pools", f"as declared, revision {revision}")
+
+    def _compare(self, revision: int) -> None:
+        files = self._chosen.files or files_of_last_start(self._runtime.settings)
+        known = bool(files)
+        files = files or [example_file()]
+        loaded = self._load(files)
+        if not known and not self._is_declared(loaded):
+            if self._chosen.apply:
+                raise InputError(
+                    "the declared pools are from another file than the example", hint="name it: --file FILE"
+                )
+            self._say("pools", f"as declared, revision {revision}")
+            return
+        plan = make_plan(self._runtime.database, self._runtime.settings, loaded, ApplyOptions(actor=os_user()))
+        if not plan.changed:
+            self._applied(files, plan.revision)
+        elif self._chosen.apply:
+            self._apply(files, loaded)
+        else:
+            self._show(files, plan)
+
+    def _load(self, files: Sequence[Path]) -> DeclaredPools:
+        return load_pools(files, check_config=config_check(self._runtime.provisioners))
+
+    def _is_declared(self, loaded: DeclaredPools) -> bool:
+        """Return whether every template of the file is declared: else the declaration has nothing to do with it."""
+        known = {row.preset.template for row in pools(self._runtime.database, self._runtime.settings)}
+        return known.issuperset(template.name for template in loaded.templates)
+
+    def _apply(self, files: Sequence[Path], loaded: DeclaredPools | None = None) -> None:
+        options = ApplyOptions(actor=os_user(), yes=self._chosen.yes)
+        report = apply(self._runtime.database, self._runtime.settings, loaded or self._load(files), options)
+        leave_to_upkeep(report.follow_up)  # the tick after the start of the workers reconciles every pool
+        self._applied(files, report.revision)
+
+    def _applied(self, files: Sequence[Path], revision: int) -> None:
+        with suppress(OSError):  # then a later start compares the example
+            _note(self._runtime.settings).write_bytes(b"\n".join(os.fsencode(file.absolute()) for file in files))
+        self._say("pools", f"{files[0]}, revision {revision}")
+
+    def _show(self, files: Sequence[Path], plan: Plan) -> None:
+        """Say what the file would change, and how to take it over."""
+        waits = [replace(pool, waits=None if pool.waits in WITHOUT_WORKER else pool.waits) for pool in plan.pools]
+        self._say("pools", f"{files[0]} differs from what is declared, revision {plan.revision}:")
+        self._say("", "")
+        for line in plan_lines(replace(plan, pools=waits)):
+            self._say("", line)
+        yes = " --yes" if plan.report.deletes else ""
+        warning = f", which deletes {plan.report.deletes}" if yes else ""
+        paths = shlex.join(str(file.absolute()) for file in files)
+        named = "".join(f" --file {shlex.quote(str(file))}" for file in self._chosen.files)
+        self._say("", "")
+        self._say("", f"take it over{warning}, in a second terminal:")
+        self._say("", f"  {self._prebuild} apply {paths}{yes}")
+        self._say("", f"or at the next start: prebuild up{named} --apply{yes}")
+        self._say("pools", f"as declared, revision {plan.revision}")
+
+
+def files_of_last_start(settings: Settings) -> list[Path]:
+    """Return the file and overlays that `up` took last from here; empty if they are unknown or gone."""
+    try:
+        files = [Path(os.fsdecode(line)) for line in _note(settings).read_bytes().split(b"\n")]
+    except OSError:
+        return []
+    return files if all(file.is_file() for file in files) else []
+
+
+def _note(settings: Settings) -> Path:
+    return settings.data_dir / "pools-files"

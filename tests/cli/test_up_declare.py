@@ -1,0 +1,156 @@
+"""`prebuild up` declares its pools at the start.
+
+Previously an edited example was ignored without a word, `up --file` ended with the advice to add an option that it did
+not have, and `prebuild apply examples/pools.yaml` changed the pools that `up` had declared from that very file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from prebuild_tasks.bootstrap import Runtime
+from prebuild_tasks.cli.up import declare as up_declare
+from prebuild_tasks.cli.up.declare import Chosen, PoolsAtStart
+from prebuild_tasks.config import Settings
+from prebuild_tasks.db.engine import Database
+from prebuild_tasks.errors import InputError, PoolsFileError, RefusedError
+from prebuild_tasks.insight.status.pools import pools
+from tests.support.builders import fill
+from tests.support.service import ROOT
+
+pytestmark = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+
+Start = Callable[..., list[str]]
+
+
+def text(desired: int = 2, start: str = "true") -> str:
+    return f"""
+schema: 1
+templates:
+  - name: dev
+    config: {{start: "{start}"}}
+    presets: [{{name: small, desired: {desired}}}]
+"""
+
+
+@pytest.fixture
+def start(database: Database, settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Start:
+    """Declare as `up` does at its start, with the text `edited` as its example, and return what it says."""
+    sample = tmp_path / "example.yaml"
+    monkeypatch.setattr(up_declare, "example_file", lambda: sample)
+    settings.data_dir.mkdir(exist_ok=True)
+    own = settings.model_copy(update={"database_url": database.url})
+
+    def declare(*files: Path, apply: bool = False, yes: bool = False, edited: str = "") -> list[str]:
+        sample.write_text(edited or text())
+        said: list[str] = []
+        runtime = Runtime(own)
+        try:
+            chosen = Chosen(files, apply=apply, yes=yes)
+            PoolsAtStart(runtime, chosen, "prebuild", lambda what, line: said.append(f"{what:<9} {line}")).make()
+        finally:
+            runtime.close()
+        return [line.replace(str(tmp_path), "…").rstrip() for line in said]
+
+    return declare
+
+
+def sizes(database: Database, settings: Settings) -> list[int]:
+    return [row.desired for row in pools(database, settings)]
+
+
+def test_an_edited_example_is_shown_and_taken_over_when_asked(
+    start: Start, database: Database, settings: Settings
+) -> None:
+    assert start() == ["pools     …/example.yaml, revision 1"]
+    assert fill(database, settings) == 2
+    assert start() == ["pools     …/example.yaml, revision 1"]
+    assert start(edited=text(3)) == [
+        "pools     …/example.yaml differs from what is declared, revision 1:",
+        "",
+        "          ~ preset dev/small: desired 2 -> 3",
+        "",
+        "          then:",
+        "          + dev/small  create 1 (desired 2 -> 3)",
+        "",
+        "          take it over, in a second terminal:",
+        "            prebuild apply …/example.yaml",
+        "          or at the next start: prebuild up --apply",
+        "pools     as declared, revision 1",
+    ]
+    assert sizes(database, settings) == [2], "it starts with what is declared"
+    assert start(apply=True, edited=text(3)) == ["pools     …/example.yaml, revision 2"]
+    assert sizes(database, settings) == [3]
+
+
+def test_a_named_file_that_differs_is_shown_and_taken_over_when_asked(
+    start: Start, database: Database, settings: Settings, tmp_path: Path
+) -> None:
+    file = tmp_path / "site.yaml"
+    file.write_text(text())
+    assert start(file) == ["pools     …/site.yaml, revision 1"]
+    assert fill(database, settings) == 2
+    file.write_text(text(start="echo new"))
+    said = start(file)
+    assert any(line.startswith("          ~ dev/small  replace 2 (version auto-") for line in said)
+    assert said[-4:] == [
+        "          take it over, which deletes 2 of all 2 eligible prebuilds, in a second terminal:",
+        "            prebuild apply …/site.yaml --yes",
+        "          or at the next start: prebuild up --file …/site.yaml --apply --yes",
+        "pools     as declared, revision 1",
+    ]
+    with pytest.raises(RefusedError, match="delete 2 of all 2"):
+        start(file, apply=True)
+    assert start(file, apply=True, yes=True) == ["pools     …/site.yaml, revision 2"]
+
+
+def test_a_later_start_compares_the_file_of_the_last_one(start: Start, tmp_path: Path) -> None:
+    file, overlay = tmp_path / "site.yaml", tmp_path / "production.yaml"
+    file.write_text(text(1))
+    overlay.write_text("templates: [{name: dev, presets: [{name: small, desired: 2}]}]")
+    start(file, overlay)
+    assert start(edited=text(9)) == ["pools     …/site.yaml, revision 1"]
+    overlay.write_text("templates: [{name: dev, presets: [{name: small, desired: 4}]}]")
+    assert "            prebuild apply …/site.yaml …/production.yaml" in start()
+    assert start(apply=True) == ["pools     …/site.yaml, revision 2"]
+
+
+def test_pools_of_another_file_are_not_compared_with_the_example(start: Start, tmp_path: Path) -> None:
+    file = tmp_path / "site.yaml"
+    file.write_text(text().replace("name: dev", "name: site"))
+    start(file)
+    file.unlink()
+    assert start() == ["pools     as declared, revision 1"]
+    with pytest.raises(InputError, match="another file than the example"):
+        start(apply=True)
+
+
+def test_an_example_with_errors_stops_nothing_that_is_declared(start: Start, tmp_path: Path) -> None:
+    start()
+    wrong = text().replace("desired: 2", "desird: 2")
+    assert start(edited=wrong) == [
+        "pools     …/example.yaml:6:29: unknown key desird. Fix: did you mean desired?",
+        "pools     as declared, revision 1",
+    ]
+    with pytest.raises(PoolsFileError):
+        start(apply=True, edited=wrong)
+    file = tmp_path / "site.yaml"
+    file.write_text(wrong)
+    with pytest.raises(PoolsFileError):
+        start(file)
+
+
+def test_the_example_is_applied_as_it_stands(database: Database, settings: Settings) -> None:
+    """Applying the file of the checkout changes nothing of what `up` made of it."""
+    runtime = Runtime(settings.model_copy(update={"database_url": database.url}))
+    file = ROOT / "examples" / "pools.yaml"
+    said: list[str] = []
+    try:
+        for chosen in (Chosen(), Chosen((file,))):
+            PoolsAtStart(runtime, chosen, "prebuild", lambda _, line: said.append(line)).make()
+    finally:
+        runtime.close()
+    assert said == [f"{file}, revision 1"] * 2
