@@ -1,20 +1,38 @@
 # Every target works on a machine with only Python 3.11+ and make: .venv is made when it is first needed.
 SHELL := /bin/bash
-PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 ARGS ?=
+
+# A .venv of another version than a given PYTHON is made anew, and so is one whose Python is gone or was replaced.
+NAMED := $(PYTHON)
+PYTHON ?= python3
+VERSION = $(shell $(1) -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null)
+OWN := $(if $(wildcard $(VENV)),$(or $(call VERSION,$(BIN)/python),none))
+WANTED := $(if $(NAMED),$(call VERSION,$(PYTHON)),$(OWN))
+STALE := $(if $(OWN),$(if $(filter $(OWN),$(WANTED)),$(if $(wildcard $(VENV)/lib/python$(OWN)),,stale),stale))
 export PATH := $(CURDIR)/$(BIN):$(PATH)
+
+# pip's mirror and certificates, from its files and variables, for uv: here, and in the workspaces of the example.
+UV_SETTINGS := eval "$$($(BIN)/python .ci/uv_settings.py)"
 
 .DEFAULT_GOAL := help
 
-$(BIN)/uv:
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "prebuild_tasks needs Python 3.11 or newer; name one with: make PYTHON=/path/to/python3.11"; exit 1; }
-	@$(PYTHON) -m venv $(VENV) || { echo "python's venv module is missing; on Debian and Ubuntu: apt-get install python3-venv"; rm -rf $(VENV); exit 1; }
-	@$(BIN)/pip install -q --disable-pip-version-check uv
+.PHONY: stale
+stale:
 
-$(VENV)/.installed: requirements.lock pyproject.toml | $(BIN)/uv
-	@$(BIN)/uv pip sync -q --require-hashes --compile-bytecode --python $(BIN)/python requirements.lock
+$(BIN)/uv: $(STALE)
+	@command -v $(PYTHON) >/dev/null || { echo "there is no $(PYTHON) here, so nothing was tried with it"; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "prebuild_tasks needs Python 3.11 or newer; name one with: make PYTHON=/path/to/python3.11"; exit 1; }
+	@$(if $(STALE),rm -rf $(VENV))
+	@echo "making $(VENV)$(if $(STALE), anew) with $$($(PYTHON) --version)$(if $(STALE),: $(if $(NAMED),it had Python $(OWN),its Python is gone or was replaced))"
+	@$(PYTHON) -m venv $(VENV) || { echo "python's venv module is missing; on Debian and Ubuntu: apt-get install python3-venv"; rm -rf $(VENV); exit 1; }
+	@echo "installing uv, which installs the rest"
+	@$(UV_SETTINGS) && $(BIN)/pip install -q --disable-pip-version-check uv
+
+$(VENV)/.installed: requirements.lock pyproject.toml $(STALE) | $(BIN)/uv
+	@echo "installing $$(grep -c '^[a-z].*==' requirements.lock) locked packages, which takes half a minute the first time"
+	@$(UV_SETTINGS) && $(BIN)/uv pip sync -q --require-hashes --compile-bytecode --python $(BIN)/python requirements.lock
 	@$(BIN)/uv pip install -q --no-deps --no-build-isolation --python $(BIN)/python -e .
 	@touch $@
 
@@ -23,10 +41,11 @@ install: $(VENV)/.installed ## Create .venv with the locked packages and the pro
 
 .PHONY: up
 up: install ## Start Redis, SQLite, worker, builds and beat on this machine, and fill the example pools (ARGS="--help")
-	@exec $(BIN)/prebuild up $(ARGS)
+	@$(UV_SETTINGS) && exec $(BIN)/prebuild up $(ARGS)
 
 .PHONY: test
 test: install ## Run the tests, including a few trials of every fault; starts its own Redis and PostgreSQL
+	@$(BIN)/python --version
 	$(BIN)/pytest -n 3 --dist loadscope -m "not timed and not faults and not deploys and not docker and not monitoring" $(ARGS)
 	$(BIN)/pytest -m "timed and not faults" $$(grep -rl mark.timed tests --include=test_*.py) $(ARGS) $(if $(ARGS),|| [ $$? = 5 ]) # 5: ARGS selects no such test
 
@@ -71,6 +90,7 @@ bench-fleet: install ## Run the long fleet benchmark: 10,000 presets through rea
 
 .PHONY: test-fast
 test-fast: install ## Run the tests that need no servers (under 30 seconds)
+	@$(BIN)/python --version
 	$(BIN)/pytest -n 2 -m "not servers and not e2e and not slow and not timed and not faults and not deploys and not docker and not monitoring" $(ARGS)
 
 .PHONY: check
@@ -87,7 +107,7 @@ format: install ## Format, and fix what ruff can fix
 
 .PHONY: lock
 lock: $(BIN)/uv ## Resolve the dependencies into requirements.lock
-	$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-annotate --no-header --no-emit-index-url --all-extras --group dev $(ARGS) -o requirements.lock pyproject.toml
+	@$(UV_SETTINGS) && $(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-annotate --no-header --no-emit-index-url --all-extras --group dev $(ARGS) -o requirements.lock pyproject.toml
 
 .PHONY: help
 help: ## Show this list

