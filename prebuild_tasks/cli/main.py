@@ -8,6 +8,7 @@ import os
 import sys
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext, redirect_stderr, suppress
+from dataclasses import replace
 from importlib import import_module
 from typing import IO, TYPE_CHECKING, Annotated, cast
 
@@ -17,7 +18,7 @@ from typer.core import TyperCommand, TyperGroup
 from prebuild_tasks import __version__
 from prebuild_tasks.cli.remedy_commands import next_step_of
 from prebuild_tasks.cli.safe_output import EscapedOutput, drop_unwritten, make_writable
-from prebuild_tasks.errors import PrebuildError, RequestEndedError
+from prebuild_tasks.errors import PoolsFileError, PrebuildError, RequestEndedError
 from prebuild_tasks.model.terminal import escaped
 
 if TYPE_CHECKING:
@@ -191,7 +192,18 @@ def _report(error: PrebuildError, *, as_json: bool) -> None:
         sys.stderr.write(json.dumps(body) + "\n")
         return
     step = next_step_of(error)
-    sys.stderr.write(escaped(f"prebuild: {error.message}\n" + (f"  next: {step}\n" if step else "")))
+    message = _problems(error) if isinstance(error, PoolsFileError) else error.message
+    sys.stderr.write(escaped(f"prebuild: {message}\n" + (f"  next: {step}\n" if step else "")))
+
+
+def _problems(error: PoolsFileError) -> str:
+    """Return the number of problems, and on lines of their own each problem and its fix."""
+    number = len(error.problems)
+    lines = [f"the pools file has {number} problems:" if number > 1 else "the pools file has a problem:"]
+    for problem in error.problems:
+        lines.append(f"  {replace(problem, fix='')}")
+        lines += [f"    Fix: {problem.fix}"] if problem.fix else []
+    return "\n".join(lines)
 
 
 if __name__ == "__main__":

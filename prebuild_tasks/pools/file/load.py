@@ -12,20 +12,18 @@ from pydantic import ValidationError
 
 from prebuild_tasks.config import stable_json
 from prebuild_tasks.errors import CannotBuildError, InputError, NotFoundError, PoolsFileError, PrebuildError, Problem
-from prebuild_tasks.model.invalid import invalid_values
 from prebuild_tasks.model.vocabulary import Schedule
 from prebuild_tasks.pools.file import nodes as pools_yaml
 from prebuild_tasks.pools.file.model import (
     AUTO,
-    Model,
     OrganizationModel,
     PoolsModel,
     PresetModel,
     SecretReference,
     TemplateModel,
-    VersionModel,
 )
 from prebuild_tasks.pools.file.nodes import Node, Where, nearest
+from prebuild_tasks.pools.file.problems import schema_problems, sound_part
 from prebuild_tasks.reconcile import find_overlap, parse_cron
 
 _ZONES_OF_A_MACHINE = {"localtime", "posixrules", "posix", "right"}
@@ -106,13 +104,27 @@ def load_nodes(nodes: Sequence[Node], check_config: ConfigCheck | None = None) -
         root = pools_yaml.merge(root, overlay)
     if not isinstance(root.value, dict):
         raise PoolsFileError([root.problem((), "is not a mapping", "begin with: schema: 1")])
+    problems: list[Problem] = []
     try:
         model = PoolsModel.model_validate(root.plain())
     except ValidationError as error:
-        raise PoolsFileError(list(_schema_problems(root, error))) from None
-    if problems := list(_checks(root, model, check_config)):
-        raise PoolsFileError(problems)
+        problems += schema_problems(root, error)
+        # The rest is checked, too, so that nobody corrects a file in several rounds.
+        root = sound_part(root, error)
+        try:
+            model = PoolsModel.model_validate(root.plain())
+        except ValidationError:
+            raise PoolsFileError(_in_order(problems, nodes)) from None
+    problems += _checks(root, model, check_config)
+    if problems:
+        raise PoolsFileError(_in_order(problems, nodes))
     return DeclaredPools(tuple(_normalized(template) for template in model.templates), tuple(model.organizations))
+
+
+def _in_order(problems: Iterable[Problem], nodes: Sequence[Node]) -> list[Problem]:
+    """Sort problems as they stand in the files, which were given in this order."""
+    files = {node.file: position for position, node in reversed(list(enumerate(nodes)))}
+    return sorted(problems, key=lambda problem: (files.get(problem.file, len(files)), problem.line, problem.column))
 
 
 def _normalized(template: TemplateModel) -> DeclaredTemplate:
@@ -130,56 +142,6 @@ def _normalized(template: TemplateModel) -> DeclaredTemplate:
         active_version=template.active_version or versions[0].name,
         pinned=template.active_version is not None,
     )
-
-
-def _schema_problems(root: Node, error: ValidationError) -> Iterator[Problem]:
-    """Convert pydantic's errors to problems, each once."""
-    seen: set[tuple[int, int, str]] = set()
-    for item in invalid_values(error):
-        if item.path and item.path[-1] == "str" and isinstance(item.value, Mapping):
-            continue  # a mapping is a reference to a secret, so the error that it is not text is not reported
-        # The path also holds names of alternatives in the schema, with capitals or brackets.
-        path: Where = tuple(step for step in item.path if not _is_choice(step))
-        key, kind, value = str(path[-1]) if path else "", item.kind, item.value
-        named = ".".join(str(step) for step in path if isinstance(step, str) and step[:1].islower())
-        if kind == "extra_forbidden":
-            known = _known_keys(path)
-            problem = root.problem(
-                path, f"unknown key {key}", nearest(key, known) if known else "remove it", at_key=True
-            )
-        elif kind == "missing":
-            problem = root.problem(path[:-1], f"{key} is missing", f"add {key}:", at_key=False)
-        elif kind == "literal_error" and key == "schema":
-            problem = root.problem(path, f"unknown schema {value!r}", "write schema: 1")
-        elif kind in ("greater_than_equal", "greater_than"):
-            problem = root.problem(path, f"{named or key} is {value}, which is too small", item.message)
-        else:
-            problem = root.problem(path, f"{key}: {item.message}" if key else item.message, "")
-        identity = (problem.line, problem.column, problem.message)
-        if identity not in seen:
-            seen.add(identity)
-            yield problem
-
-
-def _is_choice(step: str | int) -> bool:
-    return isinstance(step, str) and (step in ("str", "SecretReference") or "[" in step)
-
-
-def _known_keys(path: Where) -> list[str]:
-    parents = [step for step in path[:-1] if isinstance(step, str)]
-    models: dict[str, type[Model]] = {
-        "templates": TemplateModel,
-        "versions": VersionModel,
-        "presets": PresetModel,
-        "organizations": OrganizationModel,
-    }
-    if not parents:
-        return [field.alias or name for name, field in PoolsModel.model_fields.items()]
-    if parents[-1] == "schedules":
-        return ["cron", "desired"]
-    if parents[-1] == "replace":
-        return ["strategy", "max_surge"]
-    return list(models[parents[-1]].model_fields) if parents[-1] in models else []
 
 
 def _checks(root: Node, model: PoolsModel, check_config: ConfigCheck | None) -> Iterator[Problem]:
@@ -274,8 +236,9 @@ def _config_problems(
     except NotFoundError as error:
         yield root.problem((*template, "provisioner"), error.message, error.hint)
     except (CannotBuildError, InputError) as error:
-        key = getattr(error, "key", "")
-        yield root.problem((*place, key) if key else place, error.message, _hint(error))
+        for item in (error, *getattr(error, "others", ())):
+            key = getattr(item, "key", "")
+            yield root.problem((*place, key) if key else place, item.message, _hint(item))
 
 
 def _hint(error: PrebuildError) -> str:

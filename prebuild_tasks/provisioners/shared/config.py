@@ -10,7 +10,7 @@ from typing import Annotated, TypeVar
 from pydantic import AfterValidator, BaseModel, ValidationError
 
 from prebuild_tasks.errors import CannotBuildError
-from prebuild_tasks.model.invalid import invalid_values
+from prebuild_tasks.model.invalid import Invalid, invalid_values
 
 _SIZE = re.compile(r"([0-9]+)([bkmgt]?)", re.IGNORECASE)
 
@@ -27,11 +27,12 @@ M = TypeVar("M", bound=BaseModel)
 
 
 class BadConfigError(CannotBuildError):
-    """A config that can never work. `key` is the key to correct."""
+    """A config that can never work. `key` is the key to correct, and `others` are further errors in the config."""
 
-    def __init__(self, message: str, *, key: str, hint: str = "") -> None:
+    def __init__(self, message: str, *, key: str, hint: str = "", others: Sequence[BadConfigError] = ()) -> None:
         super().__init__(message, hint=hint)
         self.key = key
+        self.others = tuple(others)
 
 
 def size_in_bytes(value: object) -> int:
@@ -62,12 +63,17 @@ def validated(model: type[M], config: Mapping[str, object], forms: Mapping[str, 
     try:
         return model.model_validate(dict(config))
     except ValidationError as error:
-        first = next(invalid_values(error))
-        key = first.key
-        message = f"config.{key} {(forms or {}).get(key, 'must be a script or a list of strings, and not empty')}"
-        if first.path == (key,):
-            missing = f"config.{key} is required"
-            unknown = f"config.{key} is not a known key; the keys are {', '.join(model.model_fields)}"
-            message = {"missing": missing, "extra_forbidden": unknown}.get(first.kind, message)
-        near = get_close_matches(key, model.model_fields, n=1) if first.kind == "extra_forbidden" else []
-        raise BadConfigError(message, key=key, hint=f"did you mean {near[0]}?" if near else "") from None
+        by_key = {item.key: item for item in reversed(list(invalid_values(error)))}
+        first, *others = [_bad(model, item, forms or {}) for item in reversed(by_key.values())]
+        raise BadConfigError(first.message, key=first.key, hint=first.hint, others=others) from None
+
+
+def _bad(model: type[M], item: Invalid, forms: Mapping[str, str]) -> BadConfigError:
+    key = item.key
+    message = f"config.{key} {forms.get(key, 'must be a script or a list of strings, and not empty')}"
+    if item.path == (key,):
+        missing = f"config.{key} is required"
+        unknown = f"config.{key} is not a known key; the keys are {', '.join(model.model_fields)}"
+        message = {"missing": missing, "extra_forbidden": unknown}.get(item.kind, message)
+    near = get_close_matches(key, model.model_fields, n=1) if item.kind == "extra_forbidden" else []
+    return BadConfigError(message, key=key, hint=f"did you mean {near[0]}?" if near else "")

@@ -1,0 +1,67 @@
+"""Errors of the schema hid duplicates, time zones, references and the templates' configs until they were corrected.
+
+A config's second error waited for a third round, and the problems were not in the order of the file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import pytest
+
+from prebuild_tasks.errors import PoolsFileError
+from prebuild_tasks.provisioners.shared.config import BadConfigError
+from tests.support.pool_files import load_text
+
+
+def test_all_problems_are_named_at_once_in_the_order_of_the_file() -> None:
+    """Whatever the schema refuses, the rest is checked: duplicates, time zones, organizations, configs."""
+
+    def check(name: str, config: Mapping[str, object]) -> None:
+        if "srve" in config:
+            others = [BadConfigError("config.ready must be a script", key="ready")]
+            raise BadConfigError("config.srve is not a known key", key="srve", others=others)
+
+    text = """schema: 1
+templates:
+  - name: a
+    organization: other
+    config: {ready: [], srve: x}
+    presets:
+      - {name: small, desird: 2, timezone: Mars}
+      - {name: big, timezone: Mras/City}
+      - {name: big, desired: -1}
+      - {name: big}
+  - {name: b, bogus: 1, organization: nobody}
+  - {name: c, provisoner: none, organization: nobody}
+  - {name: a}
+organizations: [{name: mine}]
+"""
+    with pytest.raises(PoolsFileError) as caught:
+        load_text(text, check_config=check)
+    assert [(problem.line, problem.message.partition(":")[0]) for problem in caught.value.problems] == [
+        (4, "the organization other is not declared"),
+        (5, "config.ready must be a script"),
+        (5, "config.srve is not a known key"),
+        (7, "unknown key desird"),
+        (8, "unknown timezone Mras/City"),
+        (9, "templates.presets.desired is -1, which is too small"),
+        (10, "the preset name big is used twice, first in line 8"),
+        (11, "unknown key bogus"),
+        (11, "the organization nobody is not declared"),
+        (12, "unknown key provisoner"),
+        (13, "the template name a is used twice, first in line 3"),
+    ]
+    [wrong] = [problem for problem in caught.value.problems if problem.line == 9]
+    assert wrong.fix == "use a number greater than or equal to 0"
+
+
+def test_what_depends_on_a_refused_part_is_not_reported() -> None:
+    text = """schema: 2
+templates:
+  - {name: a, organization: mine, presets: [{name: small, timezone: 3, schedules: [{cron: "* 8 * * *", desired: 1}]}]}
+organizations: [{name: mine, bogus: 1}]
+"""
+    with pytest.raises(PoolsFileError) as caught:
+        load_text(text)
+    assert [problem.line for problem in caught.value.problems] == [1, 3, 4]
