@@ -73,7 +73,8 @@ def test_the_main_job(make: Callable[..., Service]) -> None:
 
     before = {row["id"]: row for row in service.json("workspaces")}
     assert service.interrupt(up) == 0
-    assert '"cause": "SIGINT"' in service.output()
+    assert service.output().splitlines()[-1] == "stopping  Ctrl-C", "once, in words"
+    assert "SIGINT" not in service.output()
     service.wait_gone()
 
     second = service.start("up")

@@ -69,13 +69,13 @@ def orchestrator(
 
 
 def stop_on_signals(stop: Callable[[str], None]) -> None:
-    """Call `stop` with the signal's name on Ctrl-C, SIGTERM and SIGHUP.
+    """Call `stop` with the cause on Ctrl-C, SIGTERM and SIGHUP.
 
     A SIGHUP that is already ignored, as under `nohup`, stays ignored.
     """
 
     def on_signal(number: int, _frame: FrameType | None) -> None:
-        stop(signal.Signals(number).name)
+        stop("Ctrl-C" if number == signal.SIGINT else signal.Signals(number).name)
 
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:

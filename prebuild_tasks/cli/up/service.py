@@ -14,7 +14,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from pathlib import Path
 
-import structlog
 from rich.console import Console
 
 from prebuild_tasks.bootstrap import Runtime
@@ -38,8 +37,6 @@ from prebuild_tasks.model.terminal import escaped
 from prebuild_tasks.reconcile import TickNotDue, TickReport, TurnReport
 from prebuild_tasks.upkeep import take_back_lost
 from prebuild_tasks.workspaces import send
-
-log = structlog.get_logger(__name__)
 
 _REFRESH = 0.5
 """Seconds between two reads of the pools."""
@@ -195,13 +192,10 @@ class Embedded:
         return 0
 
     def _end(self) -> None:
-        # On the screen for people, and in the log.
         self._say("stopping", self._cause or "an error")
-        log.info("stopping", cause=self._cause or "an error")
         served = [name for name in self._children.names if name != "redis"]
         with ExitStack() as steps:  # run from the last to the first, each one even if another failed
             steps.callback(drop_unwritten)
-            steps.callback(lambda: log.info("stopped", cause=self._cause or "an error"))
             steps.callback(self._runtime.close)
             steps.callback(self._clean_up_redis)
             steps.callback(self._children.stop, ["redis"], _STOP_GRACE)
