@@ -110,7 +110,9 @@ _SENTENCES: Mapping[RemedyKind, str] = {
     RemedyKind.START_WITH_INIT: "start the container with an init: the image's own entry point, or another one",
     RemedyKind.RESTART_OR_FORGET_HOST: "start the builds worker of {subject}, or forget the host if it is lost",
     RemedyKind.FORGET_HOST_AND_CLAIMED: "forget {subject} with its claimed workspaces",
-    RemedyKind.CREATE_DATABASE: "create the database and its tables",
+    RemedyKind.CREATE_DATABASE: (
+        "create the database and its tables, or name the directory that has it in PREBUILD_DATA_DIR"
+    ),
     RemedyKind.CREATE_DATABASE_ON_SERVER: (
         "create the database on its server, or correct PREBUILD_DATABASE_URL; then upgrade the schema"
     ),

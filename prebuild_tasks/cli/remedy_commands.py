@@ -48,7 +48,10 @@ _SPELLINGS: Mapping[RemedyKind, _Spelling] = {
         "docker run --init, or shareProcessNamespace: true in a pod", "start the container with an init"
     ),
     RemedyKind.FORGET_HOST_AND_CLAIMED: _Spelling("prebuild forget {subject} --claimed"),
-    RemedyKind.CREATE_DATABASE: _Spelling("prebuild up, or: prebuild db upgrade", "create it with"),
+    RemedyKind.CREATE_DATABASE: _Spelling(
+        "prebuild up, or: prebuild db upgrade; if it is in another directory: export PREBUILD_DATA_DIR=DIRECTORY",
+        "create it with",
+    ),
     RemedyKind.CREATE_DATABASE_ON_SERVER: _Spelling(
         "createdb, or correct PREBUILD_DATABASE_URL; then upgrade its schema: prebuild db upgrade", "create it with"
     ),

@@ -73,7 +73,10 @@ class Translator:
         if any(part in message for part in _SQLITE_UNUSABLE):
             return self._unreachable(message)
         if "no such table" in message:
-            return _no_schema()
+            return InputError(
+                f"the database {masked_url(self.url)} has no prebuild tables yet",
+                remedy=Remedy(RemedyKind.CREATE_DATABASE),  # SQLite makes an empty file wherever it is told to look
+            )
         if "no such column" in message or "has no column" in message:
             return _old_schema(message)
         if any(part in message for part in _SQLITE_VALUES):
@@ -107,7 +110,7 @@ class Translator:
 
     def _refused(self, code: str, message: str, original: object) -> InputError:
         if code == NO_TABLE:
-            return _no_schema()
+            return InputError("the database has no prebuild tables yet", remedy=Remedy(RemedyKind.UPGRADE_SCHEMA))
         if code == NO_COLUMN:
             return _old_schema(message)
         if code == NO_PRIVILEGE:
@@ -173,10 +176,6 @@ def _next_step(message: str, *, is_sqlite: bool) -> tuple[str, Remedy | None]:
     if "does not exist" in message:
         return "", Remedy(RemedyKind.CREATE_DATABASE_ON_SERVER)
     return "start it, or point PREBUILD_DATABASE_URL at one that runs", None
-
-
-def _no_schema() -> InputError:
-    return InputError("the database has no prebuild tables yet", remedy=Remedy(RemedyKind.UPGRADE_SCHEMA))
 
 
 def _old_schema(message: str) -> InputError:

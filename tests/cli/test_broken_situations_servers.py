@@ -10,6 +10,7 @@ import psycopg
 import pytest
 from sqlalchemy import text
 
+from prebuild_tasks.cli.main import main
 from prebuild_tasks.db.engine import Database
 from prebuild_tasks.schema import tables as m
 from tests.cli.broken import ONE_DATABASE, told, well
@@ -139,6 +140,17 @@ def test_a_database_that_is_not_there(postgres_url: str, here: Here, monkeypatch
     told(here.run("status", expect=7), 'database "nowhere" does not exist', "create it with: createdb")
 
 
+def test_a_data_directory_that_is_not_there(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """As in a second terminal without the variable that `up` prints."""
+    monkeypatch.chdir(tmp_path)
+    assert main(["status"]) == 7
+    said = capsys.readouterr().err
+    told(said, f"sqlite:///{tmp_path}/.prebuild/prebuild.db could not be used", "export PREBUILD_DATA_DIR=DIRECTORY")
+    told(said, "unable to open", "create it with: prebuild up, or: prebuild db upgrade")
+
+
 def test_schema_behind(well: Here) -> None:
     with well.database.write() as connection:
         connection.execute(text("UPDATE alembic_version SET version_num = '0004'"))
@@ -159,7 +171,7 @@ def test_no_schema(here: Here, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     database.close()
     monkeypatch.setenv("PREBUILD_DATABASE_URL", database.url)
     for command, code in (("status", 2), ("doctor", 8), ("claim dev/small --owner ada", 2)):
-        told(here.run(*command.split(), expect=code), "no prebuild tables yet", "run: prebuild db upgrade")
+        told(here.run(*command.split(), expect=code), "no prebuild tables yet", "prebuild db upgrade")
 
 
 def test_schema_ahead(well: Here) -> None:

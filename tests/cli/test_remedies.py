@@ -42,7 +42,10 @@ SPELLED = {
         "PREBUILD_HOST=box start builds; if the host will not come back: prebuild forget box",
     ),
     Remedy(K.FORGET_HOST_AND_CLAIMED, "box"): ("run", "prebuild forget box --claimed"),
-    Remedy(K.CREATE_DATABASE): ("create it with", "prebuild up, or: prebuild db upgrade"),
+    Remedy(K.CREATE_DATABASE): (
+        "create it with",
+        "prebuild up, or: prebuild db upgrade; if it is in another directory: export PREBUILD_DATA_DIR=DIRECTORY",
+    ),
     Remedy(K.CREATE_DATABASE_ON_SERVER): (
         "create it with", "createdb, or correct PREBUILD_DATABASE_URL; then upgrade its schema: prebuild db upgrade"
     ),
