@@ -157,6 +157,17 @@ class MayNotProbe(Protocol):
 
 
 @runtime_checkable
+class ChecksMachine(Protocol):
+    """A provisioner that can tell whether this machine has what it needs, such as an engine."""
+
+    def check_machine(self) -> None:
+        """Raise ProvisionerError, within a few seconds, when no workspace can be made from this machine.
+
+        `apply` warns of it, because builds may run on another machine.
+        """
+
+
+@runtime_checkable
 class RestsWithHost(Protocol):
     """A provisioner whose workspaces are processes of a host, and rest while the service there is down."""
 

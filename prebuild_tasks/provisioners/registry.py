@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from contextlib import suppress
 from difflib import get_close_matches
 from functools import cache
@@ -11,7 +12,7 @@ from prebuild_tasks.config import Settings
 from prebuild_tasks.errors import NotFoundError, PrebuildError, ProvisionerError
 from prebuild_tasks.provisioners.former_names import as_rests_with_host
 from prebuild_tasks.provisioners.missing import Missing
-from prebuild_tasks.provisioners.port import Provisioner, RestsWithHost
+from prebuild_tasks.provisioners.port import ChecksMachine, Provisioner, RestsWithHost
 
 GROUP = "prebuild_tasks.provisioners"
 
@@ -56,6 +57,19 @@ class Provisioners:
             return self.get(name)
         except PrebuildError as error:
             return Missing(name, self._settings.host, error)
+
+    def warnings(self, names: Iterable[str]) -> list[str]:
+        """Return a warning about each of these provisioners that cannot make workspaces from this machine."""
+        warnings = []
+        for name in sorted(set(names)):
+            try:
+                adapter = self.get(name)
+                if isinstance(adapter, ChecksMachine):
+                    adapter.check_machine()
+            except PrebuildError as error:
+                hint = f": {error.hint}" if error.hint else ""
+                warnings.append(f"{error.message}; builds of the provisioner {name} fail on such a machine{hint}")
+        return warnings
 
     def resting_with_host(self) -> list[RestsWithHost]:
         """Return the adapters whose workspaces rest with their host. Those that cannot be loaded are left out."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import json
+import sys
 import warnings
 from pathlib import Path
 
@@ -87,6 +88,14 @@ def test_an_unknown_provisioner(well: Here, tmp_path: Path) -> None:
     told(apply(well, tmp_path, pools, expect=2), cause, "did you mean process?")
 
 
+@ONE_DATABASE
+def test_a_provisioner_without_its_package(here: Here, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setitem(sys.modules, "docker", None)
+    apply(here, tmp_path, POOLS.replace("{start: 'true'}", "{image: x}\n    provisioner: docker"))
+    [warning] = json.loads(here.run("apply", str(tmp_path / "pools.yaml"), "--json"))["warnings"]
+    told(warning, "the docker provisioner needs the Python package docker", "install 'prebuild-tasks[docker]'")
+
+
 def test_a_provisioner_that_was_there_once(here: Here, built: Built) -> None:
     declare(here.database, here.settings, 1)
     with here.database.write() as connection:
@@ -103,10 +112,12 @@ def test_a_container_engine_that_does_not_answer(here: Here, monkeypatch: pytest
     pools = POOLS.replace("{start: 'true'}", "{image: 'busybox'}").replace(
         "config:", "provisioner: docker\n    config:"
     )
-    apply(here, tmp_path, pools)
-    here.alive()
     cause = "the provisioner docker of dev fails: the container engine at unix://"
     with warnings.catch_warnings(action="ignore", category=ResourceWarning):
+        apply(here, tmp_path, pools)
+        [warning] = json.loads(here.run("apply", str(tmp_path / "pools.yaml"), "--json"))["warnings"]
+        told(warning, "the container engine at unix://", "start it, or set DOCKER_HOST to its address")
+        here.alive()
         told(here.run("doctor", expect=8), cause, "next: start it, or set DOCKER_HOST to its address")
         gc.collect()  # the docker package leaves the socket of a failed connection to the garbage collector
 

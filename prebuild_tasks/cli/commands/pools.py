@@ -88,7 +88,8 @@ def apply(
             actor=actor, source=source, prune=prune, promote=not no_promote, yes=yes, if_revision=if_revision
         )
         report = apply_pools(runtime.database, runtime.settings, declared, options)
-        warnings = short_ttls(runtime.database)
+        used = (template.provisioner for template in declared.templates)
+        warnings = [*short_ttls(runtime.database), *runtime.provisioners.warnings(used)]
     if as_json:
         write_json(apply_json(report) | ({"warnings": [*warnings]} if warnings else {}))
     else:

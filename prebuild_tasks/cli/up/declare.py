@@ -96,7 +96,10 @@ class PoolsAtStart:
             self._show(files, plan)
 
     def _load(self, files: Sequence[Path]) -> DeclaredPools:
-        return load_pools(files, check_config=config_check(self._runtime.provisioners))
+        loaded = load_pools(files, check_config=config_check(self._runtime.provisioners))
+        for warning in self._runtime.provisioners.warnings(template.provisioner for template in loaded.templates):
+            self._say("warning", warning)
+        return loaded
 
     def _is_declared(self, loaded: DeclaredPools) -> bool:
         """Return whether every template of the file is declared: else the declaration has nothing to do with it."""

@@ -54,6 +54,11 @@ class DockerProvisioner:
         """Refuse a config without `image`, with an unknown key or a bad value, without asking the engine."""
         parse(config)
 
+    def check_machine(self) -> None:
+        """Ask the engine for its version. Raises ProvisionerError without an answer, or without the package docker."""
+        with engine.connect(_PROBE_REQUEST_TIMEOUT):
+            pass
+
     def start(self, spec: WorkspaceSpec, context: BuildContext) -> Resource:
         """Make the container, or start the published one if it has stopped, and wait until it is ready."""
         check_id(spec.workspace_id)
