@@ -10,14 +10,19 @@ if TYPE_CHECKING:
     from prebuild_tasks.celery import app as app
     from prebuild_tasks.claims import ClaimAnswer
     from prebuild_tasks.client import Client
-    from prebuild_tasks.insight import WorkspaceView
+    from prebuild_tasks.insight import PoolAvailability, WorkspaceView
 
 __version__ = "0.2.0.dev0"
 
-__all__ = ["ClaimAnswer", "Client", "WorkspaceView"]
+__all__ = ["ClaimAnswer", "Client", "PoolAvailability", "WorkspaceView"]
 
 if not TYPE_CHECKING:  # lazily, so that the client and the claim command never import Celery
     __getattr__ = lazy(
         __name__,
-        {"celery": ("app",), "claims": ("ClaimAnswer",), "client": ("Client",), "insight": ("WorkspaceView",)},
+        {
+            "celery": ("app",),
+            "claims": ("ClaimAnswer",),
+            "client": ("Client",),
+            "insight": ("PoolAvailability", "WorkspaceView"),
+        },
     )

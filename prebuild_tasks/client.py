@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Self
 
 from prebuild_tasks.claims import ClaimAnswer, ClaimRequest, ClaimSession
 from prebuild_tasks.config import Settings, load_settings
+from prebuild_tasks.portal import Portal
 from prebuild_tasks.workspaces import end_workspace
 
 if TYPE_CHECKING:
@@ -23,8 +24,8 @@ if TYPE_CHECKING:
 __all__ = ["Client"]
 
 
-class Client:
-    """Claim and release workspaces.
+class Client(Portal):
+    """Claim and release workspaces, wait for them and extend them, and see what can be claimed.
 
     A client can be shared between threads. URLs that are not passed are read from the environment. Close it, or use it
     in a `with` statement.
@@ -33,7 +34,8 @@ class Client:
     def __init__(self, database_url: str = "", *, redis_url: str = "", settings: Settings | None = None) -> None:
         """Take the URLs, or all settings at once; nothing is connected to before the first call.
 
-        Raises InputError for a setting that is not valid.
+        Raises:
+            InputError: A setting is not valid.
         """
         urls = {"database_url": database_url, "redis_url": redis_url}
         self.settings = settings or load_settings(**{name: url for name, url in urls.items() if url})
@@ -90,13 +92,25 @@ class Client:
         return claimed.answer
 
     def release(self, workspace: str, *, actor: str) -> None:
-        """Give a workspace back, named by id or as owner/name: it is deleted. Raises NotFoundError, RefusedError."""
+        """Give a workspace back, named by id or as owner/name: it is deleted.
+
+        It is not an error if it is already being deleted.
+
+        Raises:
+            NotFoundError: There is no such workspace, or it has been deleted.
+            RefusedError: It is not claimed, or was changed at the same moment.
+            UnreachableError: The database cannot be reached.
+        """
         with self.database.no_driver_errors():
             ended = end_workspace(self.database, workspace, actor=actor)
         self._session.send(ended.follow_up)
 
     def workspaces(self, *, owner: str = "") -> list[WorkspaceView]:
-        """List the owner's workspaces, or all that are not deleted."""
+        """List the owner's workspaces, or all that are not deleted.
+
+        Raises:
+            UnreachableError: The database cannot be reached.
+        """
         # Not needed for a claim, which this module is kept quick for.
         from prebuild_tasks.insight import workspaces
 

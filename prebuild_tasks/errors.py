@@ -107,7 +107,7 @@ class PoolsFileError(InputError):
 
     def __init__(self, problems: Sequence[Problem]) -> None:
         self.problems = tuple(problems)
-        super().__init__("", hint="correct it and run the command again", remedy=Remedy(RemedyKind.SHOW_FILE_SCHEMA))
+        super().__init__("", hint="correct it and try again", remedy=Remedy(RemedyKind.SHOW_FILE_SCHEMA))
         self.message = "\n".join(str(problem) for problem in self.problems)  # not truncated: the file's size bounds it
 
 

@@ -96,6 +96,7 @@ _TOGETHER = {
     "tests/faults/test_provider_outage.py": "deployment",
     "tests/e2e/test_operating.py": "operating",
     "tests/e2e/test_docs_commands.py": "docs",
+    "tests/journeys/test_machines.py": "machines",
 }
 """Files whose tests share a running service: with several test processes, one of them runs all of a file."""
 

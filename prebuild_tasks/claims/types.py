@@ -16,6 +16,7 @@ from prebuild_tasks.remedies import Remedy, RemedyKind
 from prebuild_tasks.workspaces import FollowUp
 
 if TYPE_CHECKING:
+    from prebuild_tasks.model.json_values import JsonValue
     from prebuild_tasks.schema.pauses import StoredPause
 
 
@@ -152,6 +153,10 @@ class ClaimAnswer:
     def report(self) -> dict[str, str]:
         """Return the answer as JSON."""
         return cast("dict[str, str]", result_of(self))
+
+    def to_json(self) -> dict[str, JsonValue]:
+        """Return the answer as JSON, with the keys of `prebuild claim --json`."""
+        return result_of(self)
 
 
 @dataclass(frozen=True, slots=True)

@@ -223,7 +223,7 @@ def _require_file(url: URL) -> None:
     """Raise ArgumentError for a database in memory, which no other connection could see."""
     name = url.database or ":memory:"
     if ":memory:" in name or url.query.get("mode") == "memory":
-        raise ArgumentError("a database in memory cannot be shared with workers and commands; name a file")
+        raise ArgumentError("a database in memory cannot be shared with other processes; name a file")
 
 
 def _current(connection: Connection) -> str | None:

@@ -25,9 +25,11 @@ if TYPE_CHECKING:
     from prebuild_tasks.insight.report.store import Percentiles
     from prebuild_tasks.insight.report.types import Figures, PoolReport, Report
     from prebuild_tasks.insight.short_ttl import short_ttls
-    from prebuild_tasks.insight.status.listings import build_log, builds, workspaces
+    from prebuild_tasks.insight.status.availability import availability
+    from prebuild_tasks.insight.status.listings import build_log, builds, read_workspace, workspaces
     from prebuild_tasks.insight.status.pools import PoolStatus, pools
-    from prebuild_tasks.insight.status.views import BuildView, LogPage, WorkspaceView
+    from prebuild_tasks.insight.status.views import BuildView, LogPage, PoolAvailability, WorkspaceView
+    from prebuild_tasks.insight.status.waiting import wait_until_usable
 
 __all__ = [
     "DAYS",
@@ -40,6 +42,7 @@ __all__ = [
     "LogPage",
     "Percentiles",
     "Plan",
+    "PoolAvailability",
     "PoolPlan",
     "PoolReport",
     "PoolStatus",
@@ -51,6 +54,7 @@ __all__ = [
     "WorkspaceView",
     "audit",
     "audit_twice",
+    "availability",
     "build_log",
     "builds",
     "check_role",
@@ -61,9 +65,11 @@ __all__ = [
     "make_plan",
     "pools",
     "read_history",
+    "read_workspace",
     "render",
     "serve",
     "short_ttls",
+    "wait_until_usable",
     "workspaces",
 ]
 
@@ -112,9 +118,11 @@ if not TYPE_CHECKING:  # mypy would take every name for defined
                 "Report",
             ),
             "short_ttl": ("short_ttls",),
+            "status.availability": ("availability",),
             "status.listings": (
                 "build_log",
                 "builds",
+                "read_workspace",
                 "workspaces",
             ),
             "status.pools": (
@@ -124,7 +132,9 @@ if not TYPE_CHECKING:  # mypy would take every name for defined
             "status.views": (
                 "BuildView",
                 "LogPage",
+                "PoolAvailability",
                 "WorkspaceView",
             ),
+            "status.waiting": ("wait_until_usable",),
         },
     )

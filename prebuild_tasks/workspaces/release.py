@@ -8,7 +8,8 @@ from datetime import datetime, timedelta
 from sqlalchemy import Connection, select, update
 
 from prebuild_tasks.db.engine import Database
-from prebuild_tasks.errors import RefusedError
+from prebuild_tasks.errors import InputError, RefusedError
+from prebuild_tasks.model.durations import LONGEST
 from prebuild_tasks.model.vocabulary import FINAL_STATUSES, PREBUILDS_OWNER, BuildStatus, Transition
 from prebuild_tasks.remedies import Remedy, RemedyKind
 from prebuild_tasks.schema import tables as m
@@ -85,7 +86,7 @@ def _end_open_build(
             connection, [row.id], reason=reason, initiator=actor, now=now, only=[m.Workspace.owner == owner]
         )
         if not builds and not _is_being_deleted(connection, row.id):
-            raise RefusedError(f"{row.name} has just begun another build", hint="run the command again")
+            raise RefusedError(f"{row.name} has just begun another build", hint="try again")
         return builds
     if build.transition is Transition.DELETE or build.status is BuildStatus.CANCELING:
         return []  # another command has already ended it
@@ -119,7 +120,10 @@ def extend(database: Database, workspace: str, seconds: float, *, actor: str) ->
     Raises:
         NotFoundError: There is no such workspace.
         RefusedError: It is not claimed, has no end, is being deleted, or changed at the same moment.
+        InputError: The number of seconds is negative, or longer than any duration.
     """
+    if not 0 <= seconds <= LONGEST:
+        raise InputError(f"cannot extend by {seconds} s", hint="use a number of seconds up to a hundred years")
     with database.write() as connection:
         row = find_workspace(connection, workspace)
         if row.owner == PREBUILDS_OWNER:

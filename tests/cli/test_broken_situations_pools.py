@@ -134,7 +134,7 @@ def test_a_container_engine_that_does_not_answer(here: Here, monkeypatch: pytest
 )
 def test_a_broken_pools_file(well: Here, tmp_path: Path, old: str, new: str, cause: str) -> None:
     said = apply(well, tmp_path, POOLS.replace(old, new), expect=2)
-    told(said, cause, "next: correct it and run the command again")
+    told(said, cause, "next: correct it and try again")
 
 
 @ONE_DATABASE

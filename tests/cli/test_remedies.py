@@ -162,8 +162,8 @@ def test_an_error_is_spelled_by_the_command_line_and_plain_in_python() -> None:
     assert str(hinted) == "dev/small is blocked (unblock it once that is fixed)"
     assert NotFoundError("no").hint == next_step_of(NotFoundError("no")) == ""
     broken = PoolsFileError([Problem("bad")])
-    assert broken.hint == "correct it and run the command again"
-    assert next_step_of(broken) == "correct it and run the command again; for its schema, see: prebuild config schema"
+    assert broken.hint == "correct it and try again"
+    assert next_step_of(broken) == "correct it and try again; for its schema, see: prebuild config schema"
 
 
 def test_a_change_that_pruning_would_make_names_the_option() -> None:

@@ -14,7 +14,7 @@ GENERIC = {
     "TypeEngine",
 }  # fmt: skip
 """SQLAlchemy's generic types, whose parameters may be `Any`: often only the statement knows its columns."""
-FACES = ("cli", "client.py", "tasks.py", "web")
+FACES = ("cli", "client.py", "portal.py", "tasks.py", "web")
 """The modules that users and other programs call."""
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from prebuild_tasks.cli.main import COMMANDS
 from prebuild_tasks.errors import NotFoundError
 from prebuild_tasks.remedies import Remedy, RemedyKind
 
@@ -23,6 +24,13 @@ _COMMAND = re.compile(
 )
 """A command or an option, or the words that precede one."""
 _FACE = "prebuild_tasks/cli/"
+_SHELL = re.compile(
+    rf"(?<![\w-])--[a-z]|\bcommands?\b|\brun [\w ]*again\b|(?<!no )\bprebuild (?:{'|'.join(sorted(COMMANDS))})\b"
+)
+"""Words of the command line: an option, a command, or that one runs it again."""
+_ELSEWHERE = ("cli/", "worker/", "provisioners/", "schema/migrations/")
+"""Faces for people with a shell, and provisioners, whose recipes consist of commands."""
+_PROVISIONER = "process, docker, command, simulated, or an installed one"
 _SUBJECT = "ada/one"
 
 
@@ -50,6 +58,42 @@ def _texts(value: ast.expr) -> Iterator[str]:
         case ast.IfExp(body=one, orelse=other):
             yield from _texts(one)
             yield from _texts(other)
+
+
+def _spoken(tree: ast.Module) -> Iterator[tuple[int, str]]:
+    """Yield each string of several words with its line, except docstrings and other strings that stand alone."""
+    alone = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+    for node in ast.walk(tree):
+        match node:
+            case ast.Constant(value=str() as text) if " " in text and id(node) not in alone and text != _PROVISIONER:
+                yield node.lineno, text
+
+
+def _of_the_shell() -> Iterator[str]:
+    """Yield each string below the faces that has words of the command line, with its place."""
+    root = ROOT / "prebuild_tasks"
+    for path in sorted(root.rglob("*.py")):
+        if not path.relative_to(root).as_posix().startswith(_ELSEWHERE):
+            for line, text in _spoken(ast.parse(path.read_text())):
+                if _SHELL.search(text):
+                    yield f"{path.relative_to(root)}:{line}: {text}"
+
+
+def test_no_message_below_the_faces_has_words_of_the_command_line() -> None:
+    """A program that called `Client.release` was told to run the command again."""
+    assert list(_of_the_shell()) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "bad"),
+    [
+        ("try it with --wait", True), ("run the command again", True), ("run apply again", True),
+        ("see prebuild up", True), ("no prebuild of dev/small is ready", False), ("try again", False),
+        ("a well-known one", False),
+    ],
+)  # fmt: skip
+def test_which_words_are_those_of_the_command_line(text: str, bad: bool) -> None:
+    assert bool(_SHELL.search(text)) is bad
 
 
 def test_no_hint_lacks_its_second_half() -> None:

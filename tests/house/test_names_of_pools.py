@@ -75,7 +75,7 @@ PARTS = {
 """Fields that hold only the preset's part of a pool's name, beside the template's."""
 TEXTS = {
     "ClaimAnswer.preset", "WorkspaceView.preset", "BeingBuilt.presets", "BuildReport.preset", "TurnReport.preset",
-    "PresetResult.preset", "_Advice.preset", "Wishes.preset",
+    "PresetResult.preset", "_Advice.preset", "Wishes.preset", "PoolAvailability.preset",
 }  # fmt: skip
 """Answers of Client, results as Flower shows them, words of a message or a page, and what a person typed."""
 

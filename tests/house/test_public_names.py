@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
 import inspect
 import json
 import re
 import subprocess
 import sys
-from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-
-import pytest
 
 import prebuild_tasks
 import prebuild_tasks.client
@@ -21,8 +19,7 @@ from prebuild_tasks.claims.types import ClaimAnswer
 from prebuild_tasks.config import Settings
 from prebuild_tasks.db.engine import Database
 from prebuild_tasks.insight.status.views import WorkspaceView
-from prebuild_tasks.json_views import rows_of
-from prebuild_tasks.model.vocabulary import ClaimState, WorkspaceState
+from prebuild_tasks.model.vocabulary import ClaimState
 from tests.support.builders import PRESET, declare, fill
 
 PAGES = Path(__file__).parents[2] / "docs"
@@ -33,6 +30,10 @@ CLIENT = {
     "parameters: 'Mapping[str, str] | None' = None, request_id: 'str' = '', wait: 'float' = 0.0) -> 'ClaimAnswer'",
     "release": "(self, workspace: 'str', *, actor: 'str') -> 'None'",
     "workspaces": "(self, *, owner: 'str' = '') -> 'list[WorkspaceView]'",
+    "availability": "(self, *presets: 'str') -> 'list[PoolAvailability]'",
+    "get": "(self, workspace: 'str') -> 'WorkspaceView'",
+    "wait_until_usable": "(self, workspace: 'str', timeout: 'float' = 60.0) -> 'WorkspaceView'",
+    "extend": "(self, workspace: 'str', seconds: 'float', *, actor: 'str') -> 'WorkspaceView'",
     "close": "(self) -> 'None'",
 }
 ANSWERS = {
@@ -43,6 +44,8 @@ ANSWERS = {
     "url: 'str', directory: 'str', resource_id: 'str', host: 'str', created_at: 'datetime', "
     "claimed_at: 'datetime | None', claimed_until: 'datetime | None', ends_soon: 'bool', reason: 'str', "
     "retry_at: 'datetime | None' = None) -> None",
+    "PoolAvailability": "(*, preset: 'str', available: 'int', eligible: 'int', desired: 'int', starting: 'int', "
+    "paused: 'bool', reason: 'str') -> None",
 }
 REMEDY = "(kind: 'RemedyKind', subject: 'str' = '', version: 'str' = '') -> None"
 REMEDY_KINDS = (
@@ -126,17 +129,32 @@ DEPRECATED = (
 
 
 def methods(kind: type) -> dict[str, str]:
-    """Return the public methods of a class, with their signatures."""
+    """Return the public methods of a class and of its bases, with their signatures."""
     return {
         name: str(inspect.signature(value))
-        for name, value in vars(kind).items()
+        for base in reversed(kind.__mro__)
+        for name, value in vars(base).items()
         if inspect.isfunction(value) and not name.startswith("_")
     }
+
+
+def raised(text: str) -> set[str]:
+    """Return the errors that the section `Raises:` of a docstring lists."""
+    section = text.partition("Raises:\n")[2].partition("\n\n")[0]
+    return set(re.findall(r"^ +(\w+Error): ", section, re.MULTILINE))
 
 
 def test_the_client() -> None:
     assert prebuild_tasks.Client is prebuild_tasks.client.Client
     assert {"Client": str(inspect.signature(prebuild_tasks.Client)), **methods(prebuild_tasks.Client)} == CLIENT
+
+
+def test_each_method_says_what_it_raises() -> None:
+    """Only `close` raises nothing."""
+    documented = {name: raised(getattr(prebuild_tasks.Client, name).__doc__) for name in CLIENT if name != "Client"}
+    assert {name for name, kinds in documented.items() if "UnreachableError" not in kinds} == {"close"}
+    assert set().union(*documented.values()) <= {name for name in ERRORS if hasattr(errors, name)}
+    assert raised(prebuild_tasks.Client.__init__.__doc__ or "") == {"InputError"}
 
 
 def test_the_errors() -> None:
@@ -151,6 +169,8 @@ def test_the_answers() -> None:
     assert {*ANSWERS, "Client"} == set(prebuild_tasks.__all__)
     assert prebuild_tasks.ClaimAnswer is ClaimAnswer
     assert prebuild_tasks.WorkspaceView is WorkspaceView
+    assert all(dataclasses.is_dataclass(getattr(prebuild_tasks, name)) for name in ANSWERS)
+    assert all(hasattr(getattr(prebuild_tasks, name), "to_json") for name in ANSWERS)
 
 
 def test_the_remedy_of_an_error() -> None:
@@ -179,9 +199,11 @@ def test_the_page_lists_them() -> None:
     public, deprecated = PAGE.split("## Public Python names")[1].split("## Deprecated names")
     assert "`prebuild_tasks.Client`, `prebuild_tasks.client.Client`" in public
     assert 'Client(database_url="", *, redis_url="", settings=None)' in public
-    named = set(re.findall(r"`([\w.]+)`", public))
+    named = set(re.findall(r"`([\w.]+)[`(]", public))
     assert {"prebuild_tasks.errors", "prebuild_tasks.provisioners", *PORT, *VALUES} <= named
-    assert {"prebuild_tasks.ClaimAnswer", "prebuild_tasks.WorkspaceView", "prebuild_tasks.config.Settings"} <= named
+    assert {f"prebuild_tasks.{name}" for name in ANSWERS} <= named
+    assert {f"Client.{name}" for name in CLIENT if name not in ("Client", "close")} <= named
+    assert {"to_json", "report", "prebuild_tasks.config.Settings"} <= named
     assert {"message", "hint", "remedy", "code", "exit_code", "Remedy", "RemedyKind"} <= named
     assert [name for name in DEPRECATED if name not in deprecated] == []
 
@@ -208,76 +230,6 @@ def test_a_client_in_a_with_statement(database: Database, settings: Settings, re
         assert [row.state for row in client.workspaces(owner="ada")] == ["deleting"]
 
 
-@pytest.fixture
-def view() -> WorkspaceView:
-    return WorkspaceView(
-        workspace="w", id="1", owner="ada", preset="dev/small", state=WorkspaceState.USABLE, url="", directory="",
-        resource_id="", host="", created_at=AT, claimed_at=AT, claimed_until=None, ends_soon=False, reason="",
-    )  # fmt: skip
-
-
-def test_a_workspace_still_answers_items_as_in_release_0_1(view: WorkspaceView) -> None:
-    with pytest.warns(DeprecationWarning, match=r"use \.state instead"):
-        assert view["state"] == "usable"
-    with pytest.warns(DeprecationWarning, match="no longer a dict"):
-        assert (view["created_at"], view["claimed_until"]) == (AT.isoformat(), None)
-    with pytest.raises(KeyError):
-        view["colour"]
-
-
-ROW_0_1: dict[str, Callable[[WorkspaceView], object]] = {
-    "get": lambda row: (row.get("state"), row.get("claimed_until", 1), row.get("colour"), row.get("colour", 7)),
-    "in": lambda row: ("state" in row, "colour" in row),
-    "iter": list,
-    "len": len,
-    "keys": lambda row: list(row.keys()),
-    "values": lambda row: list(row.values()),
-    "items": lambda row: list(row.items()),
-    "dict": dict,
-    "copy": lambda row: row.copy(),
-    "or": lambda row: (row | {"state": "x", "colour": 7}, {"state": "x", "colour": 7} | row),
-    "eq": lambda row: (row == dict(row), dict(row) == row, row == {}, row != dict(row)),
-    "splat": lambda row: {**row},  # type: ignore[dict-item]
-}
-"""What programs written for release 0.1 do with a row, which was a dict."""
-
-
-@pytest.mark.parametrize("use", ROW_0_1)
-def test_a_workspace_can_be_used_as_the_dict_of_release_0_1(use: str, view: WorkspaceView) -> None:
-    row = {
-        "workspace": "w", "id": "1", "owner": "ada", "preset": "dev/small", "state": "usable", "url": "",
-        "directory": "", "resource_id": "", "host": "", "created_at": AT.isoformat(), "claimed_at": AT.isoformat(),
-        "claimed_until": None, "ends_soon": False, "reason": "", "retry_at": None,
-    }  # fmt: skip
-    with pytest.warns(DeprecationWarning, match="no longer a dict") as warned:
-        assert ROW_0_1[use](view) == ROW_0_1[use](row)  # type: ignore[arg-type]
-    assert {one.filename for one in warned} == {__file__}, "the caller is named"
-
-
-def test_workspaces_are_compared_without_a_warning(view: WorkspaceView) -> None:
-    other = replace(view, owner="bob")
-    assert view == replace(view)
-    assert view not in (other, None, 7)
-    assert {view: 1, other: 2}[replace(view)] == 1
-
-
-def test_a_workspace_cannot_be_changed(view: WorkspaceView) -> None:
-    """The documentation lists what broke."""
-    for name in ("pop", "popitem", "setdefault", "update", "clear"):
-        assert not hasattr(view, name)
-        assert f"`{name}`" in (Path(__file__).parents[2] / "docs/python-api.md").read_text()
-    with pytest.raises(TypeError):
-        view["state"] = "x"  # type: ignore[index]
-
-
-def test_a_workspace_reports_itself_as_json_without_a_warning(view: WorkspaceView) -> None:
-    assert view
-    assert [view.report()] == rows_of([view])
-    assert json.loads(json.dumps(view.report())) == view.report()
-    with pytest.raises(TypeError):
-        json.dumps(view)
-
-
 def test_the_json_of_a_claims_answer_stays_as_it_is() -> None:
     """`prebuild claim --json`, the task and `report()` have these keys in this order."""
     texts = dict.fromkeys(
@@ -285,6 +237,6 @@ def test_the_json_of_a_claims_answer_stays_as_it_is() -> None:
     )
     answer = ClaimAnswer(**texts, claimed_at=AT, state=ClaimState.PERSONALISING)
     expected = {**texts, "claimed_at": "2026-07-01T00:00:00+00:00", "state": "personalising"}
-    assert json.dumps(answer.report()) == json.dumps(expected)
+    assert json.dumps(answer.report()) == json.dumps(answer.to_json()) == json.dumps(expected)
     ending = replace(answer, claimed_until=AT)
     assert json.dumps(ending.report()) == json.dumps({**expected, "claimed_until": "2026-07-01T00:00:00+00:00"})

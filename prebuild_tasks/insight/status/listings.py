@@ -20,7 +20,7 @@ from prebuild_tasks.reconcile import retry_at
 from prebuild_tasks.remedies import Remedy, RemedyKind
 from prebuild_tasks.schema import tables as m
 from prebuild_tasks.schema.conditions import IS_USED, TEMPLATE_OF_VERSION, VERSION_OF_PRESET, constant
-from prebuild_tasks.schema.lookup import REF_COLUMNS, is_named, pool_presets
+from prebuild_tasks.schema.lookup import REF_COLUMNS, find_workspace, is_named, pool_presets
 from prebuild_tasks.workspaces import unhealthy_claim, workspace_state, workspace_state_sql
 
 _WORKSPACE_COLUMNS = (
@@ -53,12 +53,7 @@ def workspaces(
     its versions, unless it names one with `@version` or is an id. Raises NotFoundError for an unknown preset.
     """
     query = (
-        select(*_WORKSPACE_COLUMNS)
-        .join(m.Preset, m.Preset.id == m.Workspace.preset_id)
-        .join(*VERSION_OF_PRESET)
-        .join(*TEMPLATE_OF_VERSION)
-        .outerjoin(m.ProbeState, m.ProbeState.workspace_id == m.Workspace.id)
-        .where(m.Workspace.deleted_at.is_(None))
+        _workspaces_query()
         .order_by(m.Workspace.owner == PREBUILDS_OWNER, m.Workspace.created_at, m.Workspace.id)
         .limit(limit)
     )
@@ -69,11 +64,54 @@ def workspaces(
     with database.read() as connection:
         if preset:
             query = query.where(m.Workspace.preset_id.in_(pool_presets(connection, preset)))
-        now = database.now(connection)
-        views = [_workspace(row, now) for row in connection.execute(query)]
-        if not any(view.state is WorkspaceState.DELETE_FAILED for view in views):
-            return views
-        retries = _retries(connection)
+        return _views(database, connection, query)
+
+
+def read_workspace(database: Database, name: str) -> WorkspaceView:
+    """Return a workspace that is not deleted, by id, `owner/name` or name.
+
+    Raises NotFoundError, or RefusedError if several match.
+    """
+    with database.read() as connection:
+        named = m.Workspace.id == find_workspace(connection, name).id
+        if views := _views(database, connection, _workspaces_query().where(named)):
+            return views[0]
+    raise NotFoundError(f"there is no workspace {name}", remedy=Remedy(RemedyKind.LIST_WORKSPACES))  # deleted just now
+
+
+def failed_start(database: Database, workspace_id: str) -> str:
+    """Return the error of a workspace's last start or claim hook that failed; empty if none did."""
+    query = (
+        select(m.Build.error)
+        .where(
+            m.Build.workspace_id == workspace_id,
+            m.Build.transition == Transition.START,
+            m.Build.status == BuildStatus.FAILED,
+        )
+        .order_by(m.Build.number.desc())
+        .limit(1)
+    )
+    with database.read() as connection:
+        return connection.execute(query).scalar_one_or_none() or ""
+
+
+def _workspaces_query() -> Select[*tuple[Any, ...]]:
+    return (
+        select(*_WORKSPACE_COLUMNS)
+        .join(m.Preset, m.Preset.id == m.Workspace.preset_id)
+        .join(*VERSION_OF_PRESET)
+        .join(*TEMPLATE_OF_VERSION)
+        .outerjoin(m.ProbeState, m.ProbeState.workspace_id == m.Workspace.id)
+        .where(m.Workspace.deleted_at.is_(None))
+    )
+
+
+def _views(database: Database, connection: Connection, query: Select[*tuple[Any, ...]]) -> list[WorkspaceView]:
+    now = database.now(connection)
+    views = [_workspace(row, now) for row in connection.execute(query)]
+    if not any(view.state is WorkspaceState.DELETE_FAILED for view in views):
+        return views
+    retries = _retries(connection)
     return [replace(view, retry_at=retries[view.id]) if view.id in retries else view for view in views]
 
 

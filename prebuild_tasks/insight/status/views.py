@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 from prebuild_tasks.insight.status.former_rows import FormerRow
 from prebuild_tasks.json_views import fields_of
 from prebuild_tasks.model.names import PoolName
 from prebuild_tasks.model.vocabulary import BuildStatus, WorkspaceState
+
+if TYPE_CHECKING:
+    from prebuild_tasks.model.json_values import JsonValue
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)  # FormerRow compares
@@ -46,6 +49,34 @@ class WorkspaceView(FormerRow):
     def report(self) -> dict[str, str | bool | None]:
         """Return the workspace as JSON."""
         return cast("dict[str, str | bool | None]", fields_of(self))
+
+    def to_json(self) -> dict[str, JsonValue]:
+        """Return the workspace as JSON, with the keys of `prebuild workspaces --json`."""
+        return fields_of(self)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PoolAvailability:
+    """How many prebuilds of a preset can be claimed at the moment."""
+
+    preset: str
+    """`template/preset`, with `@version` unless that is the active version."""
+    available: int
+    """The prebuilds that can be claimed: the eligible ones and, with gradual replacement, outdated ones."""
+    eligible: int
+    """The ready prebuilds that count for the desired size."""
+    desired: int
+    """The desired size at present."""
+    starting: int
+    """The prebuilds that are being built. A claim that waits gets one of them."""
+    paused: bool
+    """Whether no prebuild is built until the pause ends; claims go on."""
+    reason: str
+    """The code of the reason why fewer are eligible than desired; `none` if no prebuild is missing."""
+
+    def to_json(self) -> dict[str, JsonValue]:
+        """Return the availability as JSON."""
+        return fields_of(self)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -41,4 +41,4 @@ def update_rows(connection: Connection, table: type[Base], rows: Sequence[tuple[
     )
     values = [{"of": row_id, **{f"to_{key}": value for key, value in row.items()}} for row_id, row in rows]
     if connection.execute(statement, values).rowcount != len(rows):
-        raise RefusedError("the declared configuration changed meanwhile", hint="run apply again")
+        raise RefusedError("the declared configuration changed meanwhile", hint="apply it again")
