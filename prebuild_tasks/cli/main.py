@@ -27,7 +27,7 @@ COMMANDS = {
     "up": ("up.command", "Run the whole service on this machine and show its pools"),
     "apply": ("commands.pools", "Store the pools that a file declares"),
     "plan": ("commands.plan", "Show what apply would change and how each pool would react"),
-    "status": ("commands.pools", "Show the state and the next action of every pool"),
+    "status": ("commands.status", "Show the state and the next action of every pool"),
     "explain": ("commands.explain", "Explain the state of a pool and how to fix it"),
     "claim": ("commands.claims", "Claim a ready workspace"),
     "workspaces": ("commands.claims", "List workspaces"),

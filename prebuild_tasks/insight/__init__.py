@@ -26,8 +26,10 @@ if TYPE_CHECKING:
     from prebuild_tasks.insight.report.types import Figures, PoolReport, Report
     from prebuild_tasks.insight.short_ttl import short_ttls
     from prebuild_tasks.insight.status.listings import build_log, builds, workspaces
-    from prebuild_tasks.insight.status.pools import PoolStatus, pools
-    from prebuild_tasks.insight.status.views import BuildView, LogPage, WorkspaceView
+    from prebuild_tasks.insight.status.pools import pools
+    from prebuild_tasks.insight.status.problems import read_problems
+    from prebuild_tasks.insight.status.rules import PoolProblem
+    from prebuild_tasks.insight.status.views import BuildView, LogPage, PoolCheck, PoolStatus, WorkspaceView
 
 __all__ = [
     "DAYS",
@@ -40,7 +42,9 @@ __all__ = [
     "LogPage",
     "Percentiles",
     "Plan",
+    "PoolCheck",
     "PoolPlan",
+    "PoolProblem",
     "PoolReport",
     "PoolStatus",
     "Recommendation",
@@ -61,6 +65,7 @@ __all__ = [
     "make_plan",
     "pools",
     "read_history",
+    "read_problems",
     "render",
     "serve",
     "short_ttls",
@@ -117,13 +122,14 @@ if not TYPE_CHECKING:  # mypy would take every name for defined
                 "builds",
                 "workspaces",
             ),
-            "status.pools": (
-                "PoolStatus",
-                "pools",
-            ),
+            "status.pools": ("pools",),
+            "status.problems": ("read_problems",),
+            "status.rules": ("PoolProblem",),
             "status.views": (
                 "BuildView",
                 "LogPage",
+                "PoolCheck",
+                "PoolStatus",
                 "WorkspaceView",
             ),
         },
