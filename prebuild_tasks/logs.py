@@ -18,6 +18,9 @@ _EACH_TASK = ("celery.worker.strategy", "celery.app.trace")
 """Loggers of Celery that report each task's arrival and success: two lines for each turn that changes nothing. The
 project logs changes itself, Flower shows every task, and failures are logged as errors."""
 
+_NOT_SAID = frozenset({"event", "level", "logger", "timestamp", "exception"})
+"""Fields that do not stand in the sentences of a command."""
+
 # Local variables hold passwords and secret parameters, and structlog shows their values by default.
 _TRACEBACKS = structlog.processors.ExceptionRenderer(structlog.tracebacks.ExceptionDictTransformer(show_locals=False))
 
@@ -30,15 +33,28 @@ def _escape_values(_logger: WrappedLogger, _method: str, event: EventDict) -> Ev
     return {key: escaped(value) if isinstance(value, str) else value for key, value in event.items()}
 
 
+def _sentence(_logger: WrappedLogger, _method: str, event: EventDict) -> str:
+    """Write an event in words, such as `warning: wake up not sent (presets: 2, error: not within 0.2 s)`."""
+    fields = {key: value for key, value in event.items() if key not in _NOT_SAID and value not in ("", None)}
+    details = ", ".join(f"{key.replace('_', ' ')}: {value}" for key, value in fields.items())
+    what = str(event.get("event", "")).replace("_", " ")
+    cause = str(event.get("exception", "")).rpartition("\n")[2]
+    end = (f" ({details})" if details else "") + (f": {cause}" if cause else "")
+    return escaped(f"{event.get('level', 'warning')}: {what}{end}")
+
+
 def _escaped_traceback(stream: TextIO, error: ExcInfo) -> None:
     text = io.StringIO()
     structlog.dev.plain_traceback(text, error)
     stream.write(escaped(text.getvalue()))
 
 
-def configure_command_logging() -> None:
-    """Log warnings and errors to standard error, for one-shot commands; standard output is for the answer."""
-    _configure("WARNING", "auto")
+def configure_command_logging(*, as_json: bool = False) -> None:
+    """Log warnings and errors to standard error, for one-shot commands; standard output is for the answer.
+
+    They are sentences among the command's own, unless it prints JSON.
+    """
+    _configure("WARNING", "json" if as_json else "sentences")
     # A wake-up that outlives its deadline may log while the process ends; that must not print a traceback.
     logging.raiseExceptions = False
 
@@ -60,6 +76,8 @@ def _configure(level: str, log_format: str) -> None:
     last: list[Processor] = (
         [_TRACEBACKS, structlog.processors.JSONRenderer(default=str)]
         if as_json
+        else [structlog.processors.format_exc_info, _sentence]
+        if log_format == "sentences"
         else [_escape_values, structlog.dev.ConsoleRenderer(exception_formatter=_escaped_traceback)]
     )
     structlog.configure(

@@ -32,6 +32,7 @@ class RemedyKind(StrEnum):
     APPLY_POOLS_FILE = "apply_pools_file"
     PLAN_POOLS_FILE = "plan_pools_file"
     LIST_POOLS = "list_pools"
+    LIST_PROBLEMS = "list_pools_that_need_attention"
     EXPLAIN_POOL = "explain_pool"
     """Subject: the pool; empty: any."""
     RECONCILE = "reconcile"
@@ -122,6 +123,7 @@ _SENTENCES: Mapping[RemedyKind, str] = {
     RemedyKind.APPLY_POOLS_FILE: "apply the pools file",
     RemedyKind.PLAN_POOLS_FILE: "plan the pools file",
     RemedyKind.LIST_POOLS: "look at the list of pools",
+    RemedyKind.LIST_PROBLEMS: "look at the pools that need attention",
     RemedyKind.EXPLAIN_POOL: "ask for the explanation of {subject}",
     RemedyKind.RECONCILE: "reconcile {subject}",
     RemedyKind.RESUME: "resume {subject}",

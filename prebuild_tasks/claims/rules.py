@@ -88,7 +88,7 @@ def ask_again(request: ClaimRequest) -> Remedy:
 def refuse_at_limit(owner: str, number: int, limit: int) -> None:
     """Raise RefusedError if the owner has as many workspaces as the limit allows."""
     if number >= limit:
-        _refuse(f"{owner} has {number} workspaces, the limit is {limit}")
+        _refuse(f"{owner} has {_workspaces(number)}, the limit is {limit}")
 
 
 def may_begin(limits: Limits) -> bool:
@@ -99,8 +99,14 @@ def may_begin(limits: Limits) -> bool:
     reached = limits.reached
     for limit in reached:
         if limit.reason is LimitReason.QUOTA:
-            _refuse(f"organization {limits.organization.name} has {limit.used} workspaces, the limit is {limit.most}")
+            used = _workspaces(limit.used)
+            _refuse(f"organization {limits.organization.name} has {used}, the limit is {limit.most}")
     return not reached
+
+
+def _workspaces(count: int) -> str:
+    # Not by `model.text`, which loads timezones that a claim that hits does not need.
+    return "1 workspace" if count == 1 else f"{count} workspaces"
 
 
 def _refuse(message: str) -> None:

@@ -28,7 +28,7 @@ COMMANDS = {
     "up": ("up.command", "Run the whole service on this machine and show its pools"),
     "apply": ("commands.pools", "Store the pools that a file declares"),
     "plan": ("commands.plan", "Show what apply would change and how each pool would react"),
-    "status": ("commands.pools", "Show the state and the next action of every pool"),
+    "status": ("commands.status", "Show the state and the next action of every pool"),
     "explain": ("commands.explain", "Explain the state of a pool and how to fix it"),
     "claim": ("commands.claims", "Claim a ready workspace"),
     "workspaces": ("commands.claims", "List workspaces"),
@@ -44,7 +44,7 @@ COMMANDS = {
     "reconcile": ("commands.pools", "Reconcile every pool, or one, now"),
     "builds": ("commands.builds", "List builds, newest first"),
     "logs": ("commands.builds", "Show the output of a build"),
-    "history": ("commands.builds", "Show who changed a workspace or a pool, when and why"),
+    "history": ("commands.builds", "Show who changed a workspace or a pool, newest first"),
     "report": ("commands.report", "Report how well pools served claims, and what they cost"),
     "audit": ("commands.audit", "Check the invariants of the running system"),
     "sweep": ("commands.audit", "Show resources that belong to no known workspace"),
@@ -63,6 +63,14 @@ _KEYS_OF_ENDED = ("state", "workspace", "workspace_id", "ended_at", "ended_by")
 """The further keys of a repeated request whose workspace is gone."""
 
 
+class _Command(TyperCommand):
+    """A command that names its arguments in its usage as in `PRESET` and `[PRESET]`; typer would write `{preset}`."""
+
+    def collect_usage_pieces(self, ctx: Context) -> list[str]:
+        """Return the parts of the usage that follow the command's name."""
+        return [piece.replace("{", "").replace("}", "").upper() for piece in super().collect_usage_pieces(ctx)]
+
+
 class LazyGroup(TyperGroup):
     """A group that lists its commands without importing them, and imports the one that is called."""
 
@@ -79,21 +87,24 @@ class LazyGroup(TyperGroup):
     def resolve_command(self, ctx: Context, args: list[str]) -> tuple[str | None, Command | None, list[str]]:
         """Return the name, the imported command and the arguments that are left for it."""
         if args and args[0] in COMMANDS:
-            return args[0], load_command(args[0]), args[1:]
+            return args[0], load_command(args[0], as_json="--json" in args), args[1:]
         return super().resolve_command(ctx, args)
 
 
-def load_command(name: str) -> Command:
-    """Import a command, which is a function or a Typer group of that name in its module."""
+def load_command(name: str, *, as_json: bool = False) -> Command:
+    """Import a command, which is a function or a Typer group of that name in its module.
+
+    `as_json` tells that its output and errors are JSON, so that what it logs is JSON as well.
+    """
     from prebuild_tasks.logs import configure_command_logging
 
-    configure_command_logging()
+    configure_command_logging(as_json=as_json)
     module, short_help = COMMANDS[name]
     target = getattr(import_module(f"prebuild_tasks.cli.{module}"), name)
     if isinstance(target, typer.Typer):
         return typer.main.get_command(target)
     single = typer.Typer(add_completion=False, rich_markup_mode=None)
-    single.command(name, help=(target.__doc__ or short_help))(target)
+    single.command(name, cls=_Command, help=(target.__doc__ or short_help))(target)
     return typer.main.get_command(single)
 
 

@@ -6,29 +6,19 @@ import gc
 import getpass
 import json
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import ExitStack
+from datetime import datetime
 from shutil import get_terminal_size
 from typing import Annotated, Protocol, TextIO, TypeVar
 
 import typer
 
+from prebuild_tasks.cli.tables import lay_out
 from prebuild_tasks.model.json_values import JsonValue
 from prebuild_tasks.model.terminal import escaped, escaped_json
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON")]
-
-POOL_COLUMNS = {
-    "preset": "PRESET",
-    "desired": "DESIRED",
-    "eligible": "ELIGIBLE",
-    "starting": "STARTING",
-    "failed": "FAILED",
-    "reason": "REASON",
-    "next_action": "NEXT ACTION",
-    "last_error": "LAST ERROR",
-}
-"""Columns of `up`, `status` and `status --watch`: the key in a row and the heading."""
 
 _opened = ExitStack()
 
@@ -110,36 +100,37 @@ def _is_unicode(stream: TextIO) -> bool:
     return (stream.encoding or "utf-8").lower().replace("-", "").replace("_", "").startswith("utf")
 
 
-def write_rows(rows: Sequence[Mapping[str, object]], columns: Mapping[str, str], *, empty: str) -> None:
-    """Write rows as a table.
+def screen_width() -> int | None:
+    """Return the columns of the terminal that standard output is; None: it is none."""
+    return get_terminal_size().columns if sys.stdout.isatty() else None
+
+
+def write_rows(
+    rows: Sequence[Mapping[str, object]],
+    columns: Mapping[str, str],
+    *,
+    empty: str,
+    below: Collection[str] = (),
+    gives_way: Sequence[str] = (),
+    width: int | None = None,
+) -> None:
+    """Write rows as a table, which loses nothing in a narrow terminal.
 
     Args:
-        rows: The rows.
+        rows: The rows. A column that is empty in all of them is left out.
         columns: The heading of each key to show.
         empty: The sentence to write when there are no rows.
+        below: Keys whose cells stand on a line of their own below their row.
+        gives_way: Keys whose cells stand there in a terminal that is too narrow, the first of them first.
+        width: The widest that the table may be where there is no terminal; None: as wide as its rows.
     """
     if not rows:
         write(empty)
         return
-    cells = [[_cell(row.get(key)) for key in columns] for row in rows]
-    lines = [list(columns.values()), *cells]
-    # Only columns of sentences are wrapped, so that names and URLs can be copied.
-    sentences = [any(" " in cell for cell in column) for column in zip(*cells, strict=True)]
-    if sys.stdout.isatty() and _narrowest(lines, sentences) <= get_terminal_size().columns:
-        from rich.console import Console
-        from rich.table import Column, Table
-        from rich.text import Text
-
-        headings = zip(columns.values(), sentences, strict=True)
-        breakable = [Column(name, no_wrap=not sentence, overflow="fold") for name, sentence in headings]
-        table = Table(*breakable, box=None, pad_edge=False)
-        for line in cells:
-            table.add_row(*(Text(cell) for cell in line))
-        Console().print(table)
-        return
-    widths = [max(len(line[position]) for line in lines) for position in range(len(columns))]
-    for line in lines:
-        write("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
+    cells = [{key: cell_text(row.get(key)) for key in columns} for row in rows]
+    for lines in lay_out(cells, columns, screen_width() or width, below=below, gives_way=gives_way):
+        for line in lines:
+            write(line)
 
 
 def write_more(rows: Sequence[object], limit: int, which: str) -> None:
@@ -151,13 +142,15 @@ def write_more(rows: Sequence[object], limit: int, which: str) -> None:
         write(f"(the {which} {limit}; more with --limit)")
 
 
-def _narrowest(lines: Sequence[Sequence[str]], sentences: Sequence[bool]) -> int:
-    """Return the fewest columns of a terminal that a table fits without cutting words."""
-    columns = zip(zip(*lines, strict=True), sentences, strict=True)
-    parts = ([word for cell in column for word in cell.split()] if breaks else column for column, breaks in columns)
-    return sum(max(map(len, part), default=0) + 2 for part in parts)
-
-
-def _cell(value: object) -> str:
-    text = "" if value is None else f"{value:.1f}" if isinstance(value, float) else str(value)
+def cell_text(value: object) -> str:
+    """Return a value as the text of a cell: on one line, with its control characters escaped; a time to the second."""
+    match value:
+        case None:
+            return ""
+        case float():
+            text = f"{value:.1f}"
+        case datetime():
+            text = f"{value:%Y-%m-%d %H:%M:%S}"
+        case _:
+            text = str(value)
     return escaped(" ".join(text.split()))

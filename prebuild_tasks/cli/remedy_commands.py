@@ -61,6 +61,7 @@ _SPELLINGS: Mapping[RemedyKind, _Spelling] = {
     RemedyKind.APPLY_POOLS_FILE: _Spelling("prebuild apply FILE"),
     RemedyKind.PLAN_POOLS_FILE: _Spelling("prebuild plan FILE"),
     RemedyKind.LIST_POOLS: _Spelling("prebuild status", "see"),
+    RemedyKind.LIST_PROBLEMS: _Spelling("prebuild status --problems", "see"),
     RemedyKind.EXPLAIN_POOL: _Spelling("prebuild explain {subject}", "see", "; see"),
     RemedyKind.RECONCILE: _Spelling("prebuild reconcile {subject}"),
     RemedyKind.RESUME: _Spelling("prebuild resume {subject}"),

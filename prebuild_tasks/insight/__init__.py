@@ -27,8 +27,17 @@ if TYPE_CHECKING:
     from prebuild_tasks.insight.short_ttl import short_ttls
     from prebuild_tasks.insight.status.availability import availability
     from prebuild_tasks.insight.status.listings import build_log, builds, read_workspace, workspaces
-    from prebuild_tasks.insight.status.pools import PoolStatus, pools
-    from prebuild_tasks.insight.status.views import BuildView, LogPage, PoolAvailability, WorkspaceView
+    from prebuild_tasks.insight.status.pools import pools
+    from prebuild_tasks.insight.status.problems import read_problems
+    from prebuild_tasks.insight.status.rules import PoolProblem
+    from prebuild_tasks.insight.status.views import (
+        BuildView,
+        LogPage,
+        PoolAvailability,
+        PoolCheck,
+        PoolStatus,
+        WorkspaceView,
+    )
     from prebuild_tasks.insight.status.waiting import wait_until_usable
 
 __all__ = [
@@ -43,7 +52,9 @@ __all__ = [
     "Percentiles",
     "Plan",
     "PoolAvailability",
+    "PoolCheck",
     "PoolPlan",
+    "PoolProblem",
     "PoolReport",
     "PoolStatus",
     "Recommendation",
@@ -65,6 +76,7 @@ __all__ = [
     "make_plan",
     "pools",
     "read_history",
+    "read_problems",
     "read_workspace",
     "render",
     "serve",
@@ -125,14 +137,15 @@ if not TYPE_CHECKING:  # mypy would take every name for defined
                 "read_workspace",
                 "workspaces",
             ),
-            "status.pools": (
-                "PoolStatus",
-                "pools",
-            ),
+            "status.pools": ("pools",),
+            "status.problems": ("read_problems",),
+            "status.rules": ("PoolProblem",),
             "status.views": (
                 "BuildView",
                 "LogPage",
                 "PoolAvailability",
+                "PoolCheck",
+                "PoolStatus",
                 "WorkspaceView",
             ),
             "status.waiting": ("wait_until_usable",),

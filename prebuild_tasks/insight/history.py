@@ -5,7 +5,7 @@ Nothing is written. Deleted workspaces and pools have a history too.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
@@ -15,7 +15,7 @@ from sqlalchemy import ColumnElement, Connection, Row, String, and_, cast, or_, 
 from prebuild_tasks.db.engine import Database
 from prebuild_tasks.errors import InputError, NotFoundError
 from prebuild_tasks.model.json_values import JsonObject
-from prebuild_tasks.model.names import PresetRef, WorkspaceName, as_id, claimed_name
+from prebuild_tasks.model.names import PoolName, PresetRef, WorkspaceName, as_id, claimed_name
 from prebuild_tasks.model.vocabulary import CLAIM_REASON, RECONCILER
 from prebuild_tasks.remedies import Remedy, RemedyKind
 from prebuild_tasks.schema import tables as m
@@ -74,7 +74,7 @@ def read_history(database: Database, name: str = "", *, preset: str = "", limit:
         if not preset and "/" not in name:
             raise NotFoundError(f"there is no history of {name}", hint=_GONE, remedy=Remedy(RemedyKind.LIST_WORKSPACES))
         ref = preset or name
-        mentions = _mentions(ref)
+        mentions = mentions_of(PresetRef.parse(ref).pool)
         # `apply` changes many pools at once, so its row names none of them.
         applied = and_(
             m.History.event == "applied",
@@ -147,19 +147,22 @@ def _ref(row: Row[*tuple[Any, ...]]) -> PresetRef:
     return PresetRef.of(row.template_name, row.preset_name, row.version_name, active=row.is_active)
 
 
-def _mentions(ref: str) -> list[str]:
+def mentions_of(pool: PoolName) -> list[str]:
     """Return the phrases by which the changes of an `apply` name this pool, its template or its versions."""
-    wanted = PresetRef.parse(ref)
-    subjects = (f"preset {wanted.pool}", f"template {wanted.template}", f"version {wanted.template}")
+    subjects = (f"preset {pool}", f"template {pool.template}", f"version {pool.template}")
     return [f" {subject}{end}" for subject in subjects for end in ('"', ":", "@")]
+
+
+def changes_among(changes: Iterable[str], mentions: Sequence[str]) -> list[str]:
+    """Return those changes of an `apply` that use one of the phrases."""
+    return [text for text in changes if any(mention in f'{text}"' for mention in mentions)]
 
 
 def _only_changes_of(event: HistoryEvent, mentions: Sequence[str]) -> HistoryEvent:
     """Keep only those changes of an `apply` that concern the pool."""
     if event.event != "applied" or not event.details:
         return event
-    changes = [text for text in event.changes if any(mention in f'{text}"' for mention in mentions)]
-    return replace(event, details={**event.details, "changes": changes})
+    return replace(event, details={**event.details, "changes": changes_among(event.changes, mentions)})
 
 
 def _workspace(connection: Connection, name: str) -> str | None:

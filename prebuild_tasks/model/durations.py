@@ -32,6 +32,15 @@ def parse_duration(value: object) -> float:
     return total
 
 
+def duration_text(seconds: float) -> str:
+    """Return a duration as `parse_duration` reads it, with the largest unit of which it is a multiple: `90s`, `14d`."""
+    for unit in ("d", "h", "m"):
+        count, rest = divmod(seconds, _UNITS[unit])
+        if count and not rest:
+            return f"{count:.0f}{unit}"
+    return f"{seconds:g}s"
+
+
 LONGEST = 3_155_760_000
 """The longest duration in seconds: a hundred years, so that `now` minus a duration is a date that Python can hold."""
 

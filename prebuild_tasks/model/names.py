@@ -90,6 +90,12 @@ class VersionName(NamedTuple):
         """Return `template@version`."""
         return f"{self.template}@{self.version}"
 
+    @classmethod
+    def parse(cls, value: str) -> VersionName:
+        """Parse `template@version`."""
+        template, _, version = value.partition("@")
+        return cls(template, version)
+
 
 def prebuild_name() -> str:
     """Make a random name such as `prebuild-amber-otter-3f2a`. A rare duplicate is refused by the schema."""

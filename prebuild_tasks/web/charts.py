@@ -119,7 +119,8 @@ class _Frame:
         # A point stands for the span that begins at it, which may begin before `since`.
         self.since, self.until = since - margin, until
         self.step = _step(most, whole=whole)
-        self.most = max(ceil(most / self.step), 1) * self.step
+        self.steps = max(ceil(most / self.step), 1)
+        self.most = self.steps * self.step
 
     def x(self, at: datetime) -> float:
         share = (at - self.since) / (self.until - self.since)
@@ -129,11 +130,14 @@ class _Frame:
         return _HEIGHT - _BOTTOM - (_HEIGHT - _TOP - _BOTTOM) * value / self.most
 
     def grid(self, unit: str) -> Iterator[str]:
-        for number in range(round(self.most / self.step) + 1):
+        # As many decimals in each label, so that no 0 stands beside 0.5.
+        decimals = max(len(f"{number * self.step:g}".partition(".")[2]) for number in range(self.steps + 1))
+        for number in range(self.steps + 1):
             value = number * self.step
             y = self.y(value)
             yield f'<line class="grid" x1="{_LEFT}" x2="{_WIDTH - _RIGHT}" y1="{y:.1f}" y2="{y:.1f}"/>'
-            yield f'<text class="tick" x="{_LEFT - 6}" y="{y + 4:.1f}" text-anchor="end">{value:g}{escape(unit)}</text>'
+            label = f"{value:.{decimals}f}{escape(unit)}"
+            yield f'<text class="tick" x="{_LEFT - 6}" y="{y + 4:.1f}" text-anchor="end">{label}</text>'
         every = next((t for t in _TICKS if (self.until - self.since) / t <= _TICKS_MAX), _TICKS[-1])
         tick_format = "%H:%M" if every < timedelta(days=1) else "%a %d %b" if every == timedelta(days=1) else "%d %b"
         at = self.since + (-(self.since - _EPOCH) % every)

@@ -21,7 +21,8 @@ _HEADINGS = (
     "Preset", "Claims", "Hits", "Misses", "Hit rate", "Cold starts", "Claim p50 / p95", "Ready p50 / p95", "Built",
     "Failed", "Wasted", "Idle hours", "Idle cost",
 )  # fmt: skip
-_BARS = 30
+_BARS = 8
+"""Bars of the idle chart: it is then as high as the chart beside it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +102,7 @@ def _tiles(total: Figures) -> Iterator[_Tile]:
     yield _Tile("misses", f"{total.misses:,}")
     yield _Tile("cold starts", f"{total.cold_starts:,}")
     yield _Tile("ready in, p95", _seconds(ready.p95) if ready else "-")
-    yield _Tile("idle hours", f"{total.idle_hours:,.0f}")
+    yield _Tile("idle hours", f"{total.idle_hours:,.1f}")
     if total.idle_cost is not None:
         yield _Tile("idle cost", f"{total.idle_cost:,.2f}")
     yield _Tile("wasted builds", f"{total.wasted_builds:,}")

@@ -22,6 +22,9 @@ COMMAND = "flower"
 _USAGE = InputError.exit_code
 _PREFIX = "FLOWER_"
 """Prefix of the environment variables that Flower reads."""
+_COLUMNS_OPTION = "tasks_columns"
+TASKS_COLUMNS = "name,args,state,result,received,runtime,worker,uuid"
+"""The columns of Flower's list of tasks. Its own ones lack arguments and results."""
 _CONFIGURATION_FILE = "flowerconfig.py"
 """The file that Flower reads, if it exists, without the option --conf."""
 
@@ -40,6 +43,16 @@ def check_command_line() -> None:
         return  # "flower" is another argument, such as the name of a queue
     require_flower_password(sys.argv[1:], os.environ)
     require_flower_port(sys.argv[1:], os.environ)
+    show_pools_and_results(os.environ)
+
+
+def show_pools_and_results(environ: MutableMapping[str, str]) -> None:
+    """Have Flower's list of tasks show arguments and results, unless the environment names other columns.
+
+    They are the pool or the build of a task, and what was done. An option or a configuration file goes before it.
+    """
+    if not any(_option_of(variable) == _COLUMNS_OPTION for variable in environ if variable.startswith(_PREFIX)):
+        environ[f"{_PREFIX}{_COLUMNS_OPTION.upper()}"] = TASKS_COLUMNS
 
 
 def require_flower_password(arguments: Sequence[str], environ: MutableMapping[str, str]) -> None:

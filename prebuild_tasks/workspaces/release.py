@@ -148,6 +148,6 @@ def extend(database: Database, workspace: str, seconds: float, *, actor: str) ->
             raise RefusedError(f"{row.name} has changed in the meantime", hint="check its state, then try again")
         add_history(
             connection, "extended", now=now, actor=actor, workspace_ids=[row.id], preset_id=row.preset_id,
-            reason=f"until {until.isoformat()}",
+            reason=f"until {until.isoformat(timespec='seconds')}",
         )  # fmt: skip
     return until

@@ -65,7 +65,7 @@ def test_quota(well: Here) -> None:
     cause = "quota: 1 of 1 allowed workspaces of the organization default exist"
     told(well.run("explain", PRESET), cause, "prebuild apply FILE")
     well.run("claim", PRESET, "--owner", "ada")
-    told(well.run("claim", PRESET, "--owner", "ada", expect=5), "ada has 1 workspaces, the limit is 1", "next: ")
+    told(well.run("claim", PRESET, "--owner", "ada", expect=5), "ada has 1 workspace, the limit is 1", "next: ")
 
 
 def test_a_wrong_timezone(well: Here, tmp_path: Path) -> None:

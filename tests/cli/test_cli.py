@@ -25,7 +25,7 @@ from tests.support.hosts import place_on
 KEYS = {
     "status": {
         "preset", "desired", "eligible", "starting", "deleting", "failed", "failed_deletions", "reason", "next_action",
-        "last_error",
+        "last_error", "second_choices", "claimed",
     },
     "workspaces": {
         "workspace", "id", "owner", "preset", "state", "url", "directory", "resource_id", "host", "created_at",

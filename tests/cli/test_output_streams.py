@@ -28,7 +28,7 @@ def shell(database: Database, settings: Settings) -> Any:
     declare(database, settings, 2)
     fill(database, settings)
     with database.write() as connection:
-        connection.execute(update(m.Preset).values(status_reason="Größe 日本 \U0001f469"))
+        connection.execute(update(m.Preset).values(status_reason="Größe 日本 \U0001f469", desired=3))
 
     def run(line: str, **environment: str) -> tuple[int, str, str]:
         own = {"PREBUILD_DATABASE_URL": database.url, "PREBUILD_DATA_DIR": str(settings.data_dir)}

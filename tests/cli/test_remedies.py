@@ -55,6 +55,7 @@ SPELLED = {
     Remedy(K.APPLY_POOLS_FILE): ("run", "prebuild apply FILE"),
     Remedy(K.PLAN_POOLS_FILE): ("run", "prebuild plan FILE"),
     Remedy(K.LIST_POOLS): ("see", "prebuild status"),
+    Remedy(K.LIST_PROBLEMS): ("see", "prebuild status --problems"),
     Remedy(K.EXPLAIN_POOL): ("see", "prebuild explain"),
     Remedy(K.EXPLAIN_POOL, "dev/small"): ("see", "prebuild explain dev/small"),
     Remedy(K.RECONCILE): ("run", "prebuild reconcile"),

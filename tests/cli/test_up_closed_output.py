@@ -18,7 +18,7 @@ from rich.console import Console
 
 from prebuild_tasks.cli.safe_output import SafeOutput
 from prebuild_tasks.cli.up.watch import PoolView
-from prebuild_tasks.insight.status.pools import PoolStatus
+from prebuild_tasks.insight.status.views import PoolStatus
 from prebuild_tasks.model.names import PresetRef
 from tests.support.service import BIN, Service
 from tests.support.wait import wait_until

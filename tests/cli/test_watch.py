@@ -6,6 +6,7 @@ import io
 import json
 import os
 import pty
+import re
 import signal
 import subprocess
 import sys
@@ -21,7 +22,7 @@ from prebuild_tasks.cli.up.service import still_starting
 from prebuild_tasks.cli.up.watch import PoolView
 from prebuild_tasks.config import Settings
 from prebuild_tasks.db.engine import Database
-from prebuild_tasks.insight.status.pools import PoolStatus
+from prebuild_tasks.insight.status.views import PoolStatus
 from prebuild_tasks.model.names import PresetRef
 from tests.support.builders import declare, fill
 from tests.support.wait import wait_until
@@ -69,18 +70,26 @@ def shown(rows: Sequence[PoolStatus], *, height: int = 40, trouble: str = "") ->
 
 
 def test_on_a_terminal_the_state_is_a_colour_and_the_reason_stands_in_words() -> None:
-    text = shown([ROW, FULL, replace(ROW, reason="paused", next_action="paused by [ada]")], trouble="it is away")
-    assert "\x1b[31mno worker" in text
+    paused = replace(ROW, preset=PresetRef("dev", "held"), reason="paused", next_action="paused by [ada]")
+    text = shown([ROW, FULL, paused], trouble="it is away")
+    assert re.search(r"\x1b\[31mdev/small .*no worker", text)
     assert "\x1b[32mdev/full" in text
-    assert "\x1b[36mpaused by [ada]" in text
+    assert re.search(r"\x1b\[36mdev/held .*paused by \[ada\]", text)
     assert "it is away" in text
 
 
 def test_what_is_short_comes_first_where_not_all_fit() -> None:
-    many = [replace(FULL, preset=f"dev/p{number}") for number in range(100)]
+    many = [replace(FULL, preset=PresetRef("dev", f"p{number}")) for number in range(100)]
     text = shown([*many, ROW], height=10)
     assert "dev/small" in text
-    assert "… 95 more; 100 of 101 are full" in text
+    assert "101 pools" in text
+    assert "100 full, 95 more" in text
+
+
+def test_a_superseded_version_is_shown_only_while_its_deletions_fail() -> None:
+    old = replace(FULL, preset=PresetRef("dev", "full", "v1"), desired=0, eligible=0, reason="inactive")
+    assert "dev/full@v1" not in shown([FULL, old])
+    assert "dev/full@v1" in shown([FULL, replace(old, failed_deletions=1)])
 
 
 @contextmanager

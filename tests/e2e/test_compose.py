@@ -16,7 +16,7 @@ import pytest
 import yaml
 
 from tests.support.compose import DOTENV, POOLS
-from tests.support.http import answer, free_port
+from tests.support.http import answer, fetch, free_port
 from tests.support.servers import empty
 from tests.support.service import ROOT, Service
 from tests.support.wait import wait_until
@@ -69,6 +69,8 @@ def test_its_services_fill_a_pool_whose_urls_open_from_the_host(
         wait_until(
             lambda: answer(f"http://127.0.0.1:{flower}", DOTENV["FLOWER_BASIC_AUTH"]) == 200, timeout=30, what="Flower"
         )
+        page = fetch(f"http://127.0.0.1:{flower}/tasks", DOTENV["FLOWER_BASIC_AUTH"]).decode()
+        assert all(f'data-column="{column}"' in page for column in ("args", "result")), "the pool, and what was done"
         wait_until(lambda: answer(f"http://127.0.0.1:{metrics}/metrics") == 200, timeout=60, what="the exporter")
         assert "0.0.0.0" in service.output(NAMES.index("exporter"))
         ended = [service.interrupt(process, signal.SIGTERM) for process in service.processes]

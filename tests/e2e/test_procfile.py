@@ -54,6 +54,8 @@ def test_from_an_empty_database_to_a_full_pool(tmp_path: Path, postgres_url: str
         assert "prebuild_desired{" in metrics
         for role in ("worker", "builds", "beat", "db", "redis"):
             service.run("health", "--role", role)
+        page = fetch(f"{flower}/tasks", PASSWORD).decode()
+        assert all(f'data-column="{column}"' in page for column in ("args", "result")), "the pool, and what was done"
         seen = wait_until(lambda: finished(flower), timeout=60, what="tasks in Flower")
         assert seen["prebuild_tasks.reconcile_preset"]["result"].startswith("{'preset': 'dev/small', 'outcome': ")
         assert seen["prebuild_tasks.reconcile_preset"]["args"] == "('dev/small',)"

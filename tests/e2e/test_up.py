@@ -208,6 +208,8 @@ def test_flower_shows_the_workers_and_asks_for_a_password(make: Callable[..., Se
 
     wait_until(lambda: fetch("/api/workers?refresh=1", with_password=True)[0] == 200, timeout=60, what="Flower")
     assert fetch("/workers", with_password=False)[0] == 401
+    page = fetch("/tasks", with_password=True)[1].decode()
+    assert all(f'data-column="{column}"' in page for column in ("args", "result")), "the pool, and what was done"
 
     def names() -> set[str]:
         workers = json.loads(fetch("/api/workers?refresh=1", with_password=True)[1] or b"{}")

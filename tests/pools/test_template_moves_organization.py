@@ -65,7 +65,7 @@ def test_the_limits_of_both_organizations_count_them(database: Database, setting
     assert fill(database, settings, "new/s") == 2, "red has room again"
     take(database)
     assert turn(database, settings, "t/s").reason == "organization_quota", "blue has room for 3, and has 4"
-    with pytest.raises(RefusedError, match="ada has 1 workspaces, the limit is 1"):
+    with pytest.raises(RefusedError, match="ada has 1 workspace, the limit is 1"):
         take(database)
     take(database, preset="new/s")
     assert audit(database, settings) == []

@@ -90,7 +90,7 @@ def test_what_is_being_deleted_is_not_in_its_owners_way(database: Database, sett
     declare(database, settings, 3, organizations=limits)
     fill(database, settings)
     first = claim(database, ClaimRequest("ada", [PRESET])).answer  # type: ignore[union-attr]
-    with pytest.raises(RefusedError, match="ada has 1 workspaces, the limit is 1"):
+    with pytest.raises(RefusedError, match="ada has 1 workspace, the limit is 1"):
         claim(database, ClaimRequest("ada", [PRESET]))
     end_workspace(database, first.workspace_id, actor="ada")
     finish_builds(database, status=BuildStatus.FAILED, error="busy")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from xml.etree import ElementTree as ET
 
 import pytest
@@ -14,6 +14,7 @@ from prebuild_tasks.db.engine import Database
 from prebuild_tasks.insight.report.advice import Recommendation
 from prebuild_tasks.insight.report.compile import compile_report
 from prebuild_tasks.insight.report.types import Report
+from prebuild_tasks.web.charts import ready_chart
 from prebuild_tasks.web.report_page import page
 from tests.support.past import two_busy_days
 
@@ -43,3 +44,23 @@ def test_values_are_escaped(report: Report) -> None:
     text = page(replace(report, pools=(pool,), notes=(evil,), total=figures))
     assert "<script" not in text
     assert text.count("&lt;script&gt;") >= 5
+
+
+def test_what_to_do_comes_before_the_charts_and_small_amounts_are_no_zeros(report: Report) -> None:
+    advice = (Recommendation("try a smaller size"),)
+    pools = [replace(report.pools[0], preset=f"dev/p{n}", recommendations=advice) for n in range(300)]
+    total = replace(report.total, idle_hours=0.5)
+    text = page(replace(report, pools=tuple(pools), total=total))
+    assert text.index("try a smaller size") < text.index("<svg")
+    assert "<b>0.5</b>" in text
+    [idle] = re.findall(r'<svg[^>]*aria-label="Idle.*?</svg>', text, re.DOTALL)
+    height = float(idle.split('viewBox="0 0 ', 1)[1].split()[1].rstrip('"'))
+    assert height <= 280, "as high as the chart beside it"
+
+
+def test_labels_of_an_axis_have_as_many_decimals() -> None:
+    since = datetime(2026, 3, 2, tzinfo=UTC)
+    until = since + timedelta(hours=4)
+    drawing = ready_chart([(since, 1.0)], [(since, 1.7)], since, until, 900)
+    labels = re.findall(r'text-anchor="end">([\d.]+) s<', drawing)
+    assert labels == ["0.0", "0.5", "1.0", "1.5", "2.0"]

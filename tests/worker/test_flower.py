@@ -12,7 +12,8 @@ from urllib.request import Request, urlopen
 
 import pytest
 
-from prebuild_tasks.worker.flower import require_flower_password
+from prebuild_tasks.worker.flower import TASKS_COLUMNS, require_flower_password, show_pools_and_results
+from tests.support.service import ROOT
 from tests.support.wait import wait_until
 
 FLOWER = ["-A", "prebuild_tasks", "flower", "--port=5555"]
@@ -40,6 +41,21 @@ def test_with_one_it_does(arguments: list[str], environ: dict[str, str]) -> None
     before = dict(environ)
     require_flower_password(arguments, environ)
     assert environ == before
+
+
+def test_its_list_of_tasks_shows_pools_and_results() -> None:
+    environ: dict[str, str] = {}
+    show_pools_and_results(environ)
+    assert environ == {"FLOWER_TASKS_COLUMNS": TASKS_COLUMNS}
+    assert {"args", "result"} <= set(TASKS_COLUMNS.split(","))
+    assert f"FLOWER_TASKS_COLUMNS:-{TASKS_COLUMNS}}}" in (ROOT / "docker-compose.yml").read_text()
+
+
+@pytest.mark.parametrize("variable", ["FLOWER_TASKS_COLUMNS", "FLOWER_tasks_columns"])
+def test_columns_of_ones_own_are_left(variable: str) -> None:
+    environ = {variable: "name,uuid"}
+    show_pools_and_results(environ)
+    assert environ == {variable: "name,uuid"}
 
 
 def test_a_taken_port_is_named() -> None:

@@ -15,6 +15,7 @@ from prebuild_tasks.cli.progress import Working
 from prebuild_tasks.config import EMPTY_MEANS_NO_NAMES, Settings, load_settings
 from prebuild_tasks.errors import InputError
 from prebuild_tasks.model.addresses import masked_url
+from prebuild_tasks.model.durations import duration_text
 
 db = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode=None, help="Manage the database schema")
 config = typer.Typer(
@@ -24,6 +25,8 @@ config = typer.Typer(
     help="Show settings and the schema of the pools file",
 )
 _SECRET = {"flower_basic_auth"}
+_WIDTH = 100
+"""Columns of `config show` where there is no terminal: some values are lists of many names."""
 
 
 @db.callback()
@@ -59,8 +62,10 @@ def show(as_json: JsonOption = False) -> None:
     """
     settings = load_settings()
     rows = []
+    readable: dict[str, str] = {}
     for name in Settings.model_fields:
         value = getattr(settings, name)
+        readable[f"PREBUILD_{name.upper()}"] = _readable(name, value)
         shown = "***" if name in _SECRET and value else masked_url(value) if name.endswith("_url") else value
         rows.append(
             {
@@ -74,7 +79,9 @@ def show(as_json: JsonOption = False) -> None:
     if as_json:
         write_json(rows)
     else:
-        write_rows(rows, {"variable": "VARIABLE", "value": "VALUE", "source": "SOURCE"}, empty="")
+        shown = [{**row, "value": readable.get(row["variable"]) or row["value"]} for row in rows]
+        columns = {"variable": "VARIABLE", "value": "VALUE", "source": "SOURCE"}
+        write_rows(shown, columns, empty="", width=_WIDTH)
 
 
 @config.command()
@@ -100,6 +107,16 @@ def decide(
         raise InputError(f"{file} is not JSON: {error}") from None
     answers = decide_cases(cases)
     write_json(answers if isinstance(cases, list) else answers[0])
+
+
+def _readable(name: str, value: object) -> str:
+    """Return a value that is not a secret as it can be set: durations with their units, lists with blanks to wrap at.
+
+    Empty for every other value, which is shown as it is.
+    """
+    if isinstance(value, tuple):
+        return ", ".join(value)
+    return duration_text(value) if isinstance(value, float) and name not in _SECRET else ""
 
 
 def _source(name: str) -> str:

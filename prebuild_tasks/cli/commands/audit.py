@@ -15,6 +15,7 @@ from prebuild_tasks.config import load_settings
 from prebuild_tasks.errors import AuditError
 from prebuild_tasks.insight import audit_twice
 from prebuild_tasks.json_views import fields_of, rows_of
+from prebuild_tasks.model.text import number
 from prebuild_tasks.upkeep import StrayState, ask_for_resources, list_strays
 
 _PAUSE = 2.0
@@ -25,7 +26,7 @@ _STRAY_COLUMNS = {
     "workspace_id": "WORKSPACE",
     "resource_id": "RESOURCE",
     "owner": "OWNER",
-    "first_seen_at": "SINCE",
+    "first_seen_at": "SINCE (UTC)",
     "state": "STATE",
 }
 
@@ -89,12 +90,17 @@ def sweep(
     if remove:
         of_whom = f", which {claimed_by} had claimed" if claimed_by else ""
         write(f"{remove}{of_whom} is removed by the next sweep")
-    write_rows(rows_of(rows), _STRAY_COLUMNS, empty="no strays")
+    shown = [{**fields_of(row), "first_seen_at": row.first_seen_at} for row in rows]
+    write_rows(shown, _STRAY_COLUMNS, empty="no strays")
     if confirmed:
         write(f"{confirmed} confirmed; the next sweep removes them")
     elif waiting := sum(row.state is StrayState.WAITING for row in rows):
-        write(f"{waiting} strays are suspiciously many, so none is removed; to remove them: prebuild sweep --confirm")
-    write(f"{asked} hosts were asked to look" if asked else "no builds worker is running to look; see: prebuild status")
+        write(
+            f"{number(waiting, 'stray')} at once: suspiciously many, so none is removed; "
+            "to remove them: prebuild sweep --confirm"
+        )
+    looking = f"{number(asked, 'host')} {'was' if asked == 1 else 'were'} asked to look"
+    write(looking if asked else "no builds worker is running to look; see: prebuild status")
 
 
 # Seven arguments: one for each option of the command.

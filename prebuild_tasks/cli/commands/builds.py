@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 import time
-from datetime import datetime
 from typing import Annotated
 
 import typer
@@ -44,6 +43,9 @@ _HISTORY_COLUMNS = {
     "preset": "PRESET",
     "why": "WHY",
 }
+_BUILDS_GIVE_WAY = ("reason", "workspace", "attempt", "seconds", "preset")
+_EVENTS_GIVE_WAY = ("why", "workspace", "preset")
+"""Columns that stand below their row in a narrow terminal, the first of them first."""
 
 
 def builds(
@@ -70,8 +72,8 @@ def builds(
     if as_json:
         write_json([build_json(row) for row in rows])
         return
-    shown = [{**build_json(row), "build": row.build[:8], "at": _second(row.created_at)} for row in rows]
-    write_rows(shown, _COLUMNS, empty="no builds")
+    shown = [{**build_json(row), "build": row.build[:8], "at": row.created_at} for row in rows]
+    write_rows(shown, _COLUMNS, empty="no builds", below=("error",), gives_way=_BUILDS_GIVE_WAY)
     write_more(rows, limit, "newest")
 
 
@@ -126,7 +128,7 @@ def history(
     limit: Annotated[int, typer.Option(min=1, help="The most events to show; the newest ones")] = 200,
     as_json: JsonOption = False,
 ) -> None:
-    """Show who changed a workspace or a pool, when and why.
+    """Show who changed a workspace or a pool, when and why, newest first. With --json, oldest first.
 
     Deleted workspaces and pools have a history, too.
     """
@@ -134,10 +136,7 @@ def history(
     if as_json:
         write_json(rows_of(rows))
         return
-    shown = [{**fields_of(row), "at": _second(row.at), "why": "; ".join(row.changes) or row.reason} for row in rows]
-    write_rows(shown, _HISTORY_COLUMNS, empty="nothing happened yet")
+    # Newest first, as `builds`; the JSON is in the order of time, as it always was.
+    shown = [{**fields_of(row), "at": row.at, "why": "; ".join(row.changes) or row.reason} for row in reversed(rows)]
+    write_rows(shown, _HISTORY_COLUMNS, empty="nothing happened yet", gives_way=_EVENTS_GIVE_WAY)
     write_more(rows, limit, "newest")
-
-
-def _second(at: datetime) -> str:
-    return f"{at:%Y-%m-%d %H:%M:%S}"

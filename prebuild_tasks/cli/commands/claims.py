@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import sys
 import uuid
-from contextlib import ExitStack
+from collections.abc import Sequence
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -22,7 +23,16 @@ from prebuild_tasks.cli.completion import (
     complete_state,
     complete_template,
 )
-from prebuild_tasks.cli.output import ActorOption, JsonOption, opened, write, write_json, write_more, write_rows
+from prebuild_tasks.cli.output import (
+    ActorOption,
+    JsonOption,
+    cell_text,
+    opened,
+    write,
+    write_json,
+    write_more,
+    write_rows,
+)
 from prebuild_tasks.cli.progress import Working
 from prebuild_tasks.config import load_settings
 from prebuild_tasks.errors import ClaimMissError, InputError, WaitStoppedError
@@ -41,8 +51,8 @@ _COLUMNS = {
     "preset": "PRESET",
     "state": "STATE",
     "url": "URL",
-    "created_at": "CREATED",
-    "until": "UNTIL",
+    "created_at": "CREATED (UTC)",
+    "until": "UNTIL (UTC)",
     "reason": "REASON",
 }
 
@@ -74,6 +84,8 @@ def claim(
     It is the oldest eligible one of the first preset that has one.
     """
     parameters = dict(_pair(text) for text in param or [])
+    if wait:
+        _refuse_time_as_preset(presets or (), alone=not template)
     try:
         patience = parse_duration(timeout)
     except ValueError as error:
@@ -127,9 +139,10 @@ def workspaces(
         return
     columns = {**_COLUMNS, "disk": "DISK"} if disk else _COLUMNS
     shown = [
-        {**item, "until": _until(row), "disk": _size(size)} for item, row, size in zip(items, rows, sizes, strict=True)
+        {**item, "created_at": row.created_at, "until": _until(row), "disk": _size(size)}
+        for item, row, size in zip(items, rows, sizes, strict=True)
     ]
-    write_rows(shown, columns, empty="no workspaces")
+    write_rows(shown, columns, empty="no workspaces", gives_way=("reason", "disk", "until", "created_at", "url"))
     write_more(rows, limit, "first")
 
 
@@ -140,10 +153,10 @@ def _size(count: int | None) -> str:
 def _until(row: WorkspaceView) -> str:
     """Return when a claimed workspace ends, marked if that is soon, or when a failed deletion is tried again."""
     if row.retry_at:
-        return f"tried again at {row.retry_at.isoformat()}"
+        return f"tried again at {cell_text(row.retry_at)}"
     if row.claimed_until is None:
         return ""
-    return row.claimed_until.isoformat() + (" (soon)" if row.ends_soon else "")
+    return cell_text(row.claimed_until) + (" (soon)" if row.ends_soon else "")
 
 
 def release(
@@ -215,6 +228,14 @@ def show_answer(claimed: Claimed, *, as_json: bool) -> None:
     write(f"{answer.workspace}  {answer.preset}  {place}  {answer.directory if answer.url else ''}{note}".rstrip())
     if answer.warning:
         sys.stderr.write(escaped(f"warning: {answer.warning}\n"))
+
+
+def _refuse_time_as_preset(presets: Sequence[str], *, alone: bool) -> None:
+    """Raise InputError for the time of `--wait 10`, which is read as a further preset. `alone`: it may be an id."""
+    for preset in presets[1 if alone else 0 :] if len(presets) > alone else ():
+        with suppress(ValueError):
+            parse_duration(preset)
+            raise InputError(f"--wait takes no time, and {preset} is not a preset", hint=f"add --timeout {preset}")
 
 
 def _pair(text: str) -> tuple[str, str]:

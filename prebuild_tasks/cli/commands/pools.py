@@ -1,11 +1,9 @@
-"""The commands `apply`, `status` and `reconcile`."""
+"""The commands `apply` and `reconcile`."""
 
 from __future__ import annotations
 
 import sys
-import time
 from collections.abc import Mapping
-from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import Annotated
 
@@ -15,36 +13,24 @@ from prebuild_tasks.bootstrap import Runtime
 from prebuild_tasks.cli.completion import complete_preset
 from prebuild_tasks.cli.json_views import apply_json
 from prebuild_tasks.cli.output import (
-    POOL_COLUMNS,
     ActorOption,
     JsonOption,
-    keep_everything,
     opened,
     write,
     write_json,
-    write_json_line,
-    write_rows,
 )
 from prebuild_tasks.cli.progress import Working
 from prebuild_tasks.cli.remedies import line_of
-from prebuild_tasks.clock import utcnow
 from prebuild_tasks.config import load_settings
-from prebuild_tasks.errors import BusyError, UnreachableError
-from prebuild_tasks.insight import PoolStatus, pools, short_ttls
-from prebuild_tasks.json_views import rows_of
+from prebuild_tasks.errors import UnreachableError
+from prebuild_tasks.insight import PoolStatus, short_ttls
 from prebuild_tasks.messaging import CLIENT_DEADLINE, require_redis
 from prebuild_tasks.model.terminal import escaped
 from prebuild_tasks.pools import DEFAULT_SOURCE, ApplyOptions, ConfigCheck, load_pools
 from prebuild_tasks.pools import apply as apply_pools
 from prebuild_tasks.provisioners import Provisioners
 from prebuild_tasks.schema.lookup import resolve_preset
-from prebuild_tasks.upkeep import waiting
 from prebuild_tasks.workspaces import send_within
-
-_WATCH_PAUSE = 1.0
-"""Seconds between two reads."""
-STATUS_COLUMNS = {key: heading for key, heading in POOL_COLUMNS.items() if key != "reason"}
-"""Without the reason, which the next action includes."""
 
 
 def config_check(provisioners: Provisioners) -> ConfigCheck:
@@ -99,59 +85,6 @@ def apply(
         for warning in warnings:
             sys.stderr.write(escaped(f"warning: {warning}\n"))
     send_within(runtime.database, runtime.messages, report.follow_up, CLIENT_DEADLINE)
-
-
-def status(
-    watch: Annotated[bool, typer.Option("--watch", help="Show changes until Ctrl-C")] = False,
-    as_json: JsonOption = False,
-) -> None:
-    """Show the state and the next action of every pool."""
-    runtime = opened(Runtime(load_settings()))
-    if watch:
-        with suppress(KeyboardInterrupt):
-            _watch_json(runtime) if as_json else _watch(runtime)
-        return
-    keep_everything()
-    rows = rows_of(pools(runtime.database, runtime.settings))
-    if as_json:
-        write_json(rows)
-    else:
-        write_rows(rows, STATUS_COLUMNS, empty="nothing is declared yet; run: prebuild apply FILE")
-        if unknown := waiting(runtime.database):
-            write(f"{unknown} strays wait for confirmation; see: prebuild sweep")
-
-
-def _watch(runtime: Runtime) -> None:
-    from rich.console import Console
-
-    from prebuild_tasks.cli.up.watch import PoolView
-
-    def write_now(sentence: str) -> None:
-        write(f"{utcnow():%H:%M:%S} {sentence}")
-        sys.stdout.flush()
-
-    with PoolView(Console(highlight=False), write_now) as view:
-        view.show(pools(runtime.database, runtime.settings))
-        while True:
-            time.sleep(_WATCH_PAUSE)
-            try:
-                view.show(pools(runtime.database, runtime.settings))
-            except (UnreachableError, BusyError) as error:
-                view.show_error(error.message)
-
-
-def _watch_json(runtime: Runtime) -> None:
-    """Write an array on a line whenever a pool has changed.
-
-    Only the first read may fail; later errors are waited out.
-    """
-    shown: list[PoolStatus] | None = None
-    while True:
-        with suppress(UnreachableError, BusyError) if shown is not None else nullcontext():
-            if (rows := pools(runtime.database, runtime.settings)) != shown:
-                write_json_line(rows_of(rows))
-                shown = rows
-        time.sleep(_WATCH_PAUSE)
 
 
 def reconcile(

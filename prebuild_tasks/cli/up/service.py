@@ -34,7 +34,8 @@ from prebuild_tasks.insight import PoolStatus, pools
 from prebuild_tasks.messaging import require_redis
 from prebuild_tasks.model.addresses import masked_url
 from prebuild_tasks.model.terminal import escaped
-from prebuild_tasks.reconcile import TickNotDue, TickReport, TurnReport
+from prebuild_tasks.model.text import number
+from prebuild_tasks.reconcile import Reason, TickNotDue, TickReport, TurnReport
 from prebuild_tasks.upkeep import take_back_lost
 from prebuild_tasks.workspaces import send
 
@@ -138,7 +139,7 @@ class Embedded:
         """
         for adapter in self._runtime.provisioners.resting_with_host():
             if served := adapter.serve_again():
-                self._say("served", f"{served} workspaces again")
+                self._say("served", f"{number(served, 'workspace')} again")
         if self._owns_database:
             taken = take_back_lost(self._runtime.database, self._settings, runner_prefix=f"{self._settings.host}/")
             send(self._runtime.database, self._runtime.messages, taken.follow_up)

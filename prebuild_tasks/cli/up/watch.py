@@ -6,12 +6,11 @@ from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import Self
 
-from rich.console import Console
+from rich.console import Console, Group
 from rich.live import Live
-from rich.table import Table
 from rich.text import Text
 
-from prebuild_tasks.cli.output import POOL_COLUMNS
+from prebuild_tasks.cli.pool_table import is_shown, live_lines
 from prebuild_tasks.insight import PoolStatus
 from prebuild_tasks.model.names import PresetRef
 from prebuild_tasks.model.terminal import escaped
@@ -31,7 +30,7 @@ _STYLES = {
 }
 _DEFAULT_STYLE = "red"
 _OTHER_LINES = 4
-"""Lines of a terminal that rows cannot use: heading, count of omitted rows, caption and cursor."""
+"""Lines of a terminal that pools cannot use: heading, totals, error of a read, and cursor."""
 
 
 class PoolView:
@@ -40,10 +39,14 @@ class PoolView:
     Args:
         console: Where the table goes, if it is a terminal.
         say: Called with each line, if it is not a terminal.
+        select: Whether a pool is shown; by default, all but superseded versions.
     """
 
-    def __init__(self, console: Console, say: Callable[[str], None]) -> None:
+    def __init__(
+        self, console: Console, say: Callable[[str], None], select: Callable[[PoolStatus], bool] = is_shown
+    ) -> None:
         """Prepare a live table, or plain lines where the console is not a terminal."""
+        self._select = select
         self._console = console
         self._say = say
         self._live = Live(console=console, auto_refresh=False) if console.is_terminal else None
@@ -63,10 +66,11 @@ class PoolView:
 
     def show(self, rows: Sequence[PoolStatus]) -> None:
         """Show the current state of the pools."""
+        rows = [row for row in rows if self._select(row)]
         before, self._shown = self._shown, {row.preset: row for row in rows}
         self._error = ""
         if self._live:
-            self._live.update(table(rows, self._console.height - _OTHER_LINES), refresh=True)
+            self._live.update(self._table(rows), refresh=True)
             return
         if not rows and before is None:
             self._say("nothing is declared yet; run: prebuild apply FILE")
@@ -82,36 +86,29 @@ class PoolView:
             return
         self._error = sentence
         if self._live:
-            shown = table(list((self._shown or {}).values()), self._console.height - _OTHER_LINES)
-            shown.caption = Text(escaped(sentence), style="red")
-            self._live.update(shown, refresh=True)
+            shown = self._table(list((self._shown or {}).values()))
+            error = Text(escaped(sentence), style="red", no_wrap=True, overflow="ellipsis")
+            self._live.update(Group(shown, error), refresh=True)
         else:
             self._say(sentence)
+
+    def _table(self, rows: Sequence[PoolStatus]) -> Group:
+        """Return a line per pool, colored by its reason, as far as the terminal has room."""
+        lines = live_lines(rows, self._console.width, self._console.height - _OTHER_LINES)
+        return Group(
+            *(
+                Text(
+                    line.text,
+                    style=_STYLES.get(Reason(line.pool.reason), _DEFAULT_STYLE) if line.pool else "bold",
+                    no_wrap=True,
+                    overflow="ellipsis",
+                )
+                for line in lines
+            )
+        )
 
 
 def line(row: PoolStatus) -> str:
     """Return a pool as one line, such as `dev/small 1/3, back off until 10:32:05`."""
     action = f", {row.next_action}" if row.next_action else ""
     return f"{row.preset} {row.eligible}/{row.desired}{action}"
-
-
-def table(rows: Sequence[PoolStatus], height: int | None = None) -> Table:
-    """Return a table with a line per pool.
-
-    If there are more than `height` allows, pools that are not full come first and the rest is counted.
-    """
-    shown = list(rows)
-    if height is not None and len(shown) > max(height, 1):
-        shown = sorted(shown, key=lambda row: row.full)[: max(height, 1)]
-    rendered = Table(*POOL_COLUMNS.values(), box=None, pad_edge=False)
-    for column in rendered.columns:
-        column.no_wrap, column.overflow = True, "ellipsis"
-    for row in shown:
-        cells = {key: getattr(row, key) for key in POOL_COLUMNS}
-        cells["reason"] = "" if row.reason == Reason.NONE else row.reason.replace("_", " ")
-        style = _STYLES.get(Reason(row.reason), _DEFAULT_STYLE)
-        rendered.add_row(*(Text(escaped(" ".join(str(cell).split()))) for cell in cells.values()), style=style)
-    if left := len(rows) - len(shown):
-        full = sum(row.full for row in rows)
-        rendered.add_row(Text(f"… {left} more; {full} of {len(rows)} are full"), style="dim")
-    return rendered

@@ -33,6 +33,7 @@ from prebuild_tasks.insight.doctor.facts import (
     Trouble,
 )
 from prebuild_tasks.insight.doctor.silences import read_silences
+from prebuild_tasks.insight.status.problems import read_problems
 from prebuild_tasks.messaging import BUILDS, CONTROL, connect, in_cluster_mode, refused
 from prebuild_tasks.model.names import PoolName
 from prebuild_tasks.provisioners import Ports, Provisioner, Provisioners
@@ -86,6 +87,7 @@ def examine(database: Database, settings: Settings, provisioners: Provisioners) 
             zones = dict(_bad_timezones(connection))
             declared = _read_declared(connection)
             silences = read_silences(connection)
+        pools = read_problems(database, settings)
     except PrebuildError as error:
         return replace(facts, database=_trouble(error))
     return replace(
@@ -96,6 +98,7 @@ def examine(database: Database, settings: Settings, provisioners: Provisioners) 
         workspaces_at=at,
         bad_timezones=zones,
         silences=silences,
+        pools=pools,
         paused_by=str(paused.get("by", "somebody")) if paused and pause_holds(paused, now) else "",
         provisioners=list(_ask(declared, provisioners, may_list=_builds_on_this_host(life, settings))),
     )

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from prebuild_tasks.fleet import Liveness
+from prebuild_tasks.insight.status.views import PoolCheck
 from prebuild_tasks.model.names import PoolName
 from prebuild_tasks.remedies import Remedy
 
@@ -138,6 +139,7 @@ class Examination:
     """Timezones that cannot be loaded on this machine, by preset."""
     provisioners: Sequence[ProvisionerFact] = ()
     silences: Sequence[SilenceFact] = ()
+    pools: Sequence[PoolCheck] = ()
     disk: DiskFact | None = None
     short_ports: str = ""
     """The range of ports of this machine, if a port went to another workspace before its rest ended."""

@@ -38,6 +38,10 @@ class Symptom(StrEnum):
     DATA_DIR_UNWRITABLE = "data_dir_unwritable"
     DISK_FULL = "disk_full"
     PORTS_SHORT = "ports_short"
+    POOL_BLOCKED = "pool_blocked"
+    """Nothing is built for it until a person acts."""
+    POOL_EMPTY = "pool_empty"
+    """Nothing can be claimed from it, for longer than it usually takes until a prebuild is ready."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from prebuild_tasks.fleet import Liveness, Process
 from prebuild_tasks.insight.doctor.facts import Examination, RedisFact, Trouble
 from prebuild_tasks.insight.doctor.findings import Finding, Symptom
+from prebuild_tasks.insight.doctor.pools import pool_findings
 from prebuild_tasks.insight.doctor.roles import last_seen, of_role, span_of
 from prebuild_tasks.model.text import number
 from prebuild_tasks.remedies import Remedy, RemedyKind
@@ -36,6 +37,7 @@ def diagnose(facts: Examination) -> list[Finding]:
         _clock,
         _declared,
         _silences,
+        pool_findings,
     )
     return [finding for check in checks for finding in check(facts)]
 

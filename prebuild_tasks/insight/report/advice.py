@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from prebuild_tasks.insight.report.rules import QUARTER, BusyHours, zone_of
+from prebuild_tasks.model.text import number
 from prebuild_tasks.model.vocabulary import Preset
 from prebuild_tasks.reconcile import desired_at
 from prebuild_tasks.remedies import Remedy, RemedyKind
@@ -101,7 +102,8 @@ def _size(usage: UsageSummary) -> list[Recommendation]:
 def _waste(usage: UsageSummary) -> list[Recommendation]:
     expired = usage.wasted.get("expired", 0)
     if usage.hits and expired > usage.hits:
-        sentence = f"{expired} prebuilds expired unclaimed and {usage.hits} were claimed"
+        claimed = f"{usage.hits} {'was' if usage.hits == 1 else 'were'} claimed"
+        sentence = f"{number(expired, 'prebuild')} expired unclaimed and {claimed}"
         return [Recommendation(f"{sentence}: a longer ttl or a smaller desired size would waste less")]
     return []
 

@@ -2,51 +2,84 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections import defaultdict
+from collections.abc import Mapping
+from datetime import datetime
+from typing import NamedTuple
+
+from sqlalchemy import Connection, func, select
 
 from prebuild_tasks.config import Settings
 from prebuild_tasks.db.engine import Database
 from prebuild_tasks.insight.assessment import Assessment, AssessmentContext, assess, read_context
 from prebuild_tasks.insight.explain.facts import Budget
-from prebuild_tasks.model.names import PresetRef
+from prebuild_tasks.insight.status.views import PoolStatus
+from prebuild_tasks.model.names import PoolName
 from prebuild_tasks.model.text import local, number
+from prebuild_tasks.model.vocabulary import PREBUILDS_OWNER, Transition
 from prebuild_tasks.reconcile import LimitReason, PoolRow, Reason, next_change, read_pools
+from prebuild_tasks.schema import tables as m
+from prebuild_tasks.schema.conditions import TEMPLATE_OF_VERSION, VERSION_OF_PRESET, constant
 from prebuild_tasks.schema.rules import is_active
-
-
-@dataclass(frozen=True, slots=True)
-class PoolStatus:
-    """One pool, as in a line of `prebuild status`."""
-
-    preset: PresetRef
-    desired: int
-    eligible: int
-    starting: int
-    deleting: int
-    failed: int
-    failed_deletions: int
-    reason: str
-    """The value of the `Reason` why it is short; `none` when it is not."""
-    next_action: str
-    last_error: str
-
-    @property
-    def full(self) -> bool:
-        """Whether as many prebuilds are eligible as are desired."""
-        return self.eligible >= self.desired
 
 
 def pools(database: Database, settings: Settings) -> list[PoolStatus]:
     """Read the status of every pool, by name, in a fixed number of statements."""
     with database.snapshot() as connection:
-        now, rows = read_pools(database, connection, settings.backoff_lookback)
-        context = read_context(connection, settings, now, rows)
-    return [pool_status(row, context) for row in rows]
+        return [status for _, _, status in read_statuses(database, connection, settings)[1]]
 
 
-def pool_status(row: PoolRow, context: AssessmentContext) -> PoolStatus:
-    """Return the status of one pool."""
-    assessment = assess(row, context)
+class AssessedPool(NamedTuple):
+    """A pool as it was read, what was concluded from it, and what is shown of it."""
+
+    row: PoolRow
+    assessment: Assessment
+    status: PoolStatus
+
+
+def read_statuses(
+    database: Database, connection: Connection, settings: Settings
+) -> tuple[datetime, list[AssessedPool]]:
+    """Read the database's time and every pool, by name, in a fixed number of statements."""
+    now, rows = read_pools(database, connection, settings.backoff_lookback)
+    context = read_context(connection, settings, now, rows)
+    claimed = _read_claimed(connection)
+    pairs = [(row, assess(row, context)) for row in rows]
+    return now, [AssessedPool(row, assessment, _status(row, assessment, context, claimed)) for row, assessment in pairs]
+
+
+class _Claimed(NamedTuple):
+    """Claimed workspaces by version and by pool."""
+
+    versions: Mapping[int, int]
+    pools: Mapping[PoolName, int]
+
+
+def _read_claimed(connection: Connection) -> _Claimed:
+    """Count the claimed workspaces that are not being deleted. One statement."""
+    query = (
+        select(m.Preset.id, m.Template.name.label("template"), m.Preset.name, func.count().label("number"))
+        .join_from(m.Workspace, m.Preset, m.Preset.id == m.Workspace.preset_id)
+        .join(*VERSION_OF_PRESET)
+        .join(*TEMPLATE_OF_VERSION)
+        .where(
+            m.Workspace.owner != constant(PREBUILDS_OWNER),
+            m.Workspace.deleted_at.is_(None),
+            m.Workspace.claimed_at.is_not(None),
+            m.Workspace.transition != Transition.DELETE,
+        )
+        .group_by(m.Preset.id, m.Template.name, m.Preset.name)
+    )
+    versions: dict[int, int] = {}
+    of_pools: defaultdict[PoolName, int] = defaultdict(int)
+    for row in connection.execute(query):
+        versions[row.id] = row.number
+        of_pools[PoolName(row.template, row.name)] += row.number
+    return _Claimed(versions, of_pools)
+
+
+def _status(row: PoolRow, assessment: Assessment, context: AssessmentContext, claimed: _Claimed) -> PoolStatus:
+    active = is_active(row.preset)
     return PoolStatus(
         preset=row.ref,
         desired=assessment.state.desired,
@@ -58,13 +91,16 @@ def pool_status(row: PoolRow, context: AssessmentContext) -> PoolStatus:
         reason=assessment.reason.value,
         next_action=_next_action(row, assessment, context),
         last_error=row.status_reason or row.last_error,
+        second_choices=assessment.second_choices,
+        claimed=claimed.pools.get(row.ref.pool, 0) if active else claimed.versions.get(row.preset_id, 0),
     )
 
 
 def _next_action(row: PoolRow, assessment: Assessment, context: AssessmentContext) -> str:
     if row.paused:
         until = row.paused.get("until")
-        return f"paused by {row.paused.get('by', 'somebody')}" + (f" until {until}" if until else "")
+        end = f" until {datetime.fromisoformat(until):%Y-%m-%d %H:%M:%S} UTC" if until else ""
+        return f"paused by {row.paused.get('by', 'somebody')}{end}"
     turn, outdated, reason = assessment.turn, assessment.second_choices, assessment.reason
     parts = []
     if outdated:
@@ -111,9 +147,9 @@ def _limited(budget: Budget, missing: int) -> str:
         case LimitReason.GLOBAL_BUILDS:
             return f"wait: {used} builds in flight"
         case LimitReason.PRESET_BUILDS:
-            return f"wait: {budget.used} builds of this pool in flight, {missing} to go"
+            return f"wait: {number(budget.used, 'build')} of this pool in flight, {missing} to go"
         case LimitReason.SLOW_START:
-            return f"wait: {budget.used} builds in flight after a failure, {missing} to go"
+            return f"wait: {number(budget.used, 'build')} in flight after a failure, {missing} to go"
 
 
 def _but(row: PoolRow, reason: Reason) -> str:

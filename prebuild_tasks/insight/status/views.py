@@ -1,15 +1,18 @@
-"""Views of workspaces, builds and their output, as all faces show them."""
+"""Views of pools, workspaces, builds and their output, as all faces show them."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, cast
 
 from prebuild_tasks.insight.status.former_rows import FormerRow
+from prebuild_tasks.insight.status.rules import PoolProblem
 from prebuild_tasks.json_views import fields_of
-from prebuild_tasks.model.names import PoolName
+from prebuild_tasks.model.names import PoolName, PresetRef
+from prebuild_tasks.model.text import number, span
 from prebuild_tasks.model.vocabulary import BuildStatus, WorkspaceState
+from prebuild_tasks.reconcile import Reason
 
 if TYPE_CHECKING:
     from prebuild_tasks.model.json_values import JsonValue
@@ -120,3 +123,67 @@ class LogPage:
     """Attempt and sequence number of its last piece; the next page begins after it."""
     ended: bool
     """Whether no more output will come."""
+
+
+@dataclass(frozen=True, slots=True)
+class PoolStatus:
+    """One pool, as in a line of `prebuild status`."""
+
+    preset: PresetRef
+    desired: int
+    eligible: int
+    starting: int
+    deleting: int
+    failed: int
+    failed_deletions: int
+    reason: str
+    """The value of the `Reason` why it is short; `none` when it is not."""
+    next_action: str
+    last_error: str
+    second_choices: int = 0
+    """Outdated prebuilds that can be claimed until they are replaced."""
+    claimed: int = 0
+    """Claimed workspaces, over all versions; of a version that is not active, only its own."""
+
+    @property
+    def superseded(self) -> bool:
+        """Whether it is not the pool's active version: it only keeps the prebuilds that are left."""
+        return self.reason == Reason.INACTIVE
+
+    @property
+    def full(self) -> bool:
+        """Whether as many prebuilds are eligible as are desired."""
+        return self.eligible >= self.desired
+
+
+@dataclass(frozen=True, slots=True)
+class PoolCheck:
+    """A pool, and why it needs attention."""
+
+    pool: PoolStatus
+    problems: tuple[PoolProblem, ...] = ()
+    """Empty: it needs none."""
+    overdue: int = 0
+    """Places that have been empty for longer than `patience`."""
+    patience: timedelta = timedelta()
+    """How long a place may be empty."""
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing can be claimed from it although it has been wanted for long enough."""
+        return bool(self.overdue) and not self.pool.eligible and not self.pool.second_choices
+
+    @property
+    def sentence(self) -> str:
+        """What is wrong, in words; empty if nothing is."""
+        return ", ".join(self._words(problem) for problem in self.problems)
+
+    def _words(self, problem: PoolProblem) -> str:
+        match problem:
+            case PoolProblem.SHORT:
+                what = "empty" if self.is_empty else f"{self.overdue} short"
+                return f"{what} for more than {span(self.patience)}" if self.patience else what
+            case PoolProblem.DELETIONS_FAIL:
+                return f"{number(self.pool.failed_deletions, 'deletion')} failed"
+            case _:
+                return problem.value.replace("_", " ")

@@ -11,6 +11,7 @@ from sqlalchemy import ColumnElement, Connection, and_, case, delete, func, or_,
 from prebuild_tasks.config import Settings
 from prebuild_tasks.db.engine import Database
 from prebuild_tasks.db.types import conflict_insert
+from prebuild_tasks.model.text import number
 from prebuild_tasks.provisioners import Resource
 from prebuild_tasks.schema import tables as m
 from prebuild_tasks.schema.history import add_history
@@ -45,9 +46,11 @@ def confirm(database: Database, *, actor: str) -> int:
         now = database.now(connection)
         missing = confirm_missing(connection, now)
         if changed.rowcount:
-            add_history(connection, "sweep_confirmed", now=now, actor=actor, reason=f"{changed.rowcount} resources")
+            add_history(
+                connection, "sweep_confirmed", now=now, actor=actor, reason=number(changed.rowcount, "resource")
+            )
         if missing:
-            add_history(connection, "loss_confirmed", now=now, actor=actor, reason=f"{missing} prebuilds")
+            add_history(connection, "loss_confirmed", now=now, actor=actor, reason=number(missing, "prebuild"))
     return changed.rowcount + missing
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -21,11 +22,16 @@ from prebuild_tasks.insight.doctor.facts import (
 from prebuild_tasks.insight.doctor.findings import Symptom
 from prebuild_tasks.insight.doctor.roles import check_role
 from prebuild_tasks.insight.doctor.rules import diagnose
-from prebuild_tasks.model.names import PoolName
+from prebuild_tasks.insight.status.rules import PoolProblem
+from prebuild_tasks.insight.status.views import PoolCheck, PoolStatus
+from prebuild_tasks.model.names import PoolName, PresetRef
 from tests.insight.doctor.processes import BEAT, BUILDER, BUILDS, CONTROL, WORKER, life, process
 
 START = StartCommands("celery worker", "celery builds", "celery beat")
 REDIS = RedisFact("7.0.15", "noeviction", used=10, limit=0)
+POOL = PoolStatus(PresetRef("dev", "small"), 2, 0, 0, 0, 2, 0, "backoff", "", "no disk")
+EMPTY = PoolCheck(POOL, (PoolProblem.SHORT,), 2, timedelta(seconds=45))
+BLOCKED = PoolCheck(replace(POOL, reason="hard_limited"), (PoolProblem.HARD_LIMITED,))
 DISK = DiskFact("/data", writable=True, free_bytes=50 << 30, free_files=10**6)
 UNKNOWN = Trouble("there is no provisioner 'doker'", "did you mean docker?")
 WELL = Examination(
@@ -197,6 +203,8 @@ def test_nothing_is_wrong() -> None:
         ({"disk": replace(DISK, free_bytes=5 << 20)}, Symptom.DISK_FULL, "nearly full: 5 MiB left", "free some space"),
         ({"disk": replace(DISK, free_files=3)}, Symptom.DISK_FULL, "room for 3 files left", "free some space"),
         ({"short_ports": "20000-20001"}, Symptom.PORTS_SHORT, "the ports 20000-20001 of this machine", "widen"),
+        ({"pools": [EMPTY]}, Symptom.POOL_EMPTY, "dev/small has been empty for more than 45 s", "explain dev"),
+        ({"pools": [BLOCKED]}, Symptom.POOL_BLOCKED, "nothing is built for dev/small: hard limited", "explain dev"),
     ],
 )  # fmt: skip
 def test_one_thing_is_wrong(changed: dict[str, Any], symptom: Symptom, sentence: str, then: str) -> None:

@@ -15,8 +15,9 @@ from prebuild_tasks.db.engine import Database
 from prebuild_tasks.errors import InputError, NotFoundError
 from prebuild_tasks.insight.history import read_history
 from prebuild_tasks.insight.status.listings import workspaces as listed
-from prebuild_tasks.insight.status.pools import PoolStatus, pools
+from prebuild_tasks.insight.status.pools import pools
 from prebuild_tasks.insight.status.rules import ends_soon
+from prebuild_tasks.insight.status.views import PoolStatus
 from prebuild_tasks.model.vocabulary import BuildStatus, PresetStatus, Transition
 from prebuild_tasks.pools.declare import apply
 from prebuild_tasks.pools.operations import invalidate, pause
@@ -78,7 +79,7 @@ def test_the_reasons_of_a_shortage(database: Database, settings: Settings) -> No
     )
     turn(database, settings)
     row = only(database, settings)
-    assert (row.reason, row.next_action) == ("slow_start", "wait: 1 builds in flight after a failure, 1 to go")
+    assert (row.reason, row.next_action) == ("slow_start", "wait: 1 build in flight after a failure, 1 to go")
     with database.write() as connection:
         connection.execute(update(m.Preset).values(status=PresetStatus.HARD_LIMITED))
     assert (only(database, settings).reason, only(database, settings).next_action) == ("hard_limited", "hard limited")
@@ -128,7 +129,7 @@ def test_the_quota_is_named(database: Database, settings: Settings) -> None:
     [
         (", max_builds_in_flight: 1", "", 0, "wait: 1 of 1 builds of default in flight"),
         ("", "", 1, "wait: 1 of 1 builds in flight"),
-        ("", "max_builds_in_flight: 1", 0, "wait: 1 builds of this pool in flight, 2 to go"),
+        ("", "max_builds_in_flight: 1", 0, "wait: 1 build of this pool in flight, 2 to go"),
     ],
 )
 def test_builds_in_flight_are_named(

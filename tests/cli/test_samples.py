@@ -1,0 +1,35 @@
+"""Outputs that the documentation shows are those that commands print."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from prebuild_tasks.cli.pool_table import status_lines
+from prebuild_tasks.db.engine import Database
+from prebuild_tasks.insight.status.views import PoolStatus
+from prebuild_tasks.model.names import PresetRef
+from tests.support.service import ROOT
+
+FULL = PoolStatus(PresetRef("site", "small"), 2, 2, 0, 0, 0, 0, "none", "", "")
+POSTGRES = PoolStatus(
+    PresetRef("python-dev", "postgres"), 1, 1, 0, 0, 0, 0, "none", "desired 2 at Mon 08:00 Europe/Berlin", ""
+)
+SMALL = PoolStatus(PresetRef("python-dev", "small"), 2, 2, 0, 0, 0, 0, "none", "", "")
+
+
+@pytest.mark.parametrize(
+    ("page", "pools"), [("README.md", [POSTGRES, SMALL]), ("docs/getting-started.md", [FULL])], ids=["README", "start"]
+)
+def test_status(page: str, pools: list[PoolStatus]) -> None:
+    [sample] = re.findall(r"^\$ prebuild status\n((?:[^$`].*\n)+)", (ROOT / page).read_text(), re.MULTILINE)
+    assert sample.splitlines() == status_lines(pools)
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/getting-started.md"])
+def test_the_schema_that_up_migrates_to(page: str, tmp_path: Path) -> None:
+    database = Database(f"sqlite:///{tmp_path}/test.db")
+    assert re.findall(r"migrated to (\d+)", (ROOT / page).read_text()) == [database.head()]
+    database.close()
