@@ -25,7 +25,7 @@ def build_json(view: BuildView) -> dict[str, JsonValue]:
 
 def log_json(build: str, page: LogPage) -> dict[str, JsonValue]:
     """Return one page of `prebuild logs`. `build` is the text by which the user named the build."""
-    return {"build": build, "ended": page.ended, "text": page.text}
+    return {"build": build, "ended": page.ended, "text": page.text, "waits": page.waits}
 
 
 def apply_json(report: ApplyReport) -> dict[str, JsonValue]:

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from prebuild_tasks.insight.short_ttl import short_ttls
     from prebuild_tasks.insight.status.listings import build_log, builds, workspaces
     from prebuild_tasks.insight.status.pools import PoolStatus, pools
+    from prebuild_tasks.insight.status.served import served_output
     from prebuild_tasks.insight.status.views import BuildView, LogPage, WorkspaceView
 
 __all__ = [
@@ -63,6 +64,7 @@ __all__ = [
     "read_history",
     "render",
     "serve",
+    "served_output",
     "short_ttls",
     "workspaces",
 ]
@@ -121,6 +123,7 @@ if not TYPE_CHECKING:  # mypy would take every name for defined
                 "PoolStatus",
                 "pools",
             ),
+            "status.served": ("served_output",),
             "status.views": (
                 "BuildView",
                 "LogPage",

@@ -33,7 +33,7 @@ KEYS = {
     },
     "builds": {
         "build", "workspace", "preset", "transition", "status", "reason", "initiator", "attempt", "created_at",
-        "started_at", "completed_at", "seconds", "error_code", "error",
+        "started_at", "completed_at", "seconds", "error_code", "error", "waits",
     },
     "history": {"at", "actor", "event", "workspace", "preset", "reason", "details"},
     "explain": {
