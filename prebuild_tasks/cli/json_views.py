@@ -43,6 +43,7 @@ def plan_json(plan: Plan) -> dict[str, JsonValue]:
         "revision": plan.revision,
         "changed": plan.changed,
         "changes": [_change_json(change) for change in plan.report.changes],
+        "recipes": to_json(plan.recipes),
         "drift": to_json(plan.report.drift),
         "pools": [{**fields_of(pool), "sign": pool.sign} for pool in plan.pools],
         "cost": to_json(plan.cost),

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from prebuild_tasks.insight.status.listings import build_log, builds, workspaces
     from prebuild_tasks.insight.status.pools import PoolStatus, pools
     from prebuild_tasks.insight.status.served import served_output
+    from prebuild_tasks.insight.status.versions import VersionView, versions
     from prebuild_tasks.insight.status.views import BuildView, LogPage, WorkspaceView
 
 __all__ = [
@@ -49,6 +50,7 @@ __all__ = [
     "Report",
     "Step",
     "Symptom",
+    "VersionView",
     "WorkspaceView",
     "audit",
     "audit_twice",
@@ -66,6 +68,7 @@ __all__ = [
     "serve",
     "served_output",
     "short_ttls",
+    "versions",
     "workspaces",
 ]
 
@@ -124,6 +127,10 @@ if not TYPE_CHECKING:  # mypy would take every name for defined
                 "pools",
             ),
             "status.served": ("served_output",),
+            "status.versions": (
+                "VersionView",
+                "versions",
+            ),
             "status.views": (
                 "BuildView",
                 "LogPage",

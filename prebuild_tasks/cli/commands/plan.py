@@ -67,6 +67,13 @@ def plan(
 def _print(result: Plan, command: str) -> None:
     for change in result.report.changes:
         _write_colored(line_of(change))
+    for recipe in result.recipes:
+        write(f"\nrecipe of {recipe.template}, {recipe.before} -> {recipe.after}:")
+        for item in recipe.changes:
+            for line in item.lines():
+                _write_colored(line)
+    if result.recipes and result.report.drift:
+        write("")
     for drift in result.report.drift:
         when = f"{drift.by} promoted {drift.active} at {drift.at:%Y-%m-%d %H:%M} UTC"
         _write_colored(f"! drift of {drift.template}: {when}, but the file declares {drift.declared}")
