@@ -15,6 +15,7 @@ PrebuildError                    the base class of all of them                  
 ├── AuditError                   the audit or the doctor found a problem                              exit 8
 └── ProvisionerError             the provisioner failed; its output is the message                    exit 1
     ├── CannotAskError           the provisioner could not be asked: no verdict, ask again later           exit 1
+    ├── NeverReadyError          a started workspace did not become ready in time                     exit 1
     ├── CannotBuildError         the recipe can never be built: do not retry until it changes         exit 1
     └── BuildStoppedError        the build was canceled, ran out of time, or lost its lease           exit 1
 """
@@ -36,6 +37,7 @@ __all__ = [
     "CannotBuildError",
     "ClaimMissError",
     "InputError",
+    "NeverReadyError",
     "NotFoundError",
     "PoolsFileError",
     "PrebuildError",
@@ -229,6 +231,12 @@ class CannotAskError(ProvisionerError):
     """
 
     code = "provisioner_unreachable"
+
+
+class NeverReadyError(ProvisionerError):
+    """A workspace was started, and did not become ready within its preset's `ready_timeout`."""
+
+    code = "never_ready"
 
 
 class CannotBuildError(ProvisionerError):

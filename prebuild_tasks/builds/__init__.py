@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from prebuild_tasks.builds.lease import HARD_GRACE
     from prebuild_tasks.builds.lost import lost_builds, take_back
     from prebuild_tasks.builds.masking import masked
+    from prebuild_tasks.builds.not_ready import NotReady, read_not_ready
     from prebuild_tasks.builds.rules import deletion_reason
     from prebuild_tasks.builds.runner import BuildRunner
     from prebuild_tasks.builds.spec import StoredSpec, read_specs, resolve_parameters, workspace_spec
@@ -24,6 +25,7 @@ __all__ = [
     "BuildRunner",
     "IsolatedProcesses",
     "LostBuild",
+    "NotReady",
     "StoredSpec",
     "WaitingBuild",
     "deletion_reason",
@@ -31,6 +33,7 @@ __all__ = [
     "lost_builds",
     "masked",
     "pending_by_queue",
+    "read_not_ready",
     "read_specs",
     "record_failure",
     "record_unhealthy",
@@ -56,6 +59,10 @@ if not TYPE_CHECKING:  # mypy would take every name for defined
                 "take_back",
             ),
             "masking": ("masked",),
+            "not_ready": (
+                "NotReady",
+                "read_not_ready",
+            ),
             "rules": ("deletion_reason",),
             "runner": ("BuildRunner",),
             "spec": (

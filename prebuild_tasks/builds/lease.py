@@ -6,16 +6,17 @@ import os
 import socket
 import threading
 import uuid
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 import structlog
 
 from prebuild_tasks.builds import store
 from prebuild_tasks.builds.masking import Masking
+from prebuild_tasks.builds.not_ready import ReadinessWait, Waited
 from prebuild_tasks.builds.types import LogChunk, TakenBuild
 from prebuild_tasks.clock import monotonic
 from prebuild_tasks.db.engine import Database
-from prebuild_tasks.errors import BuildStoppedError
+from prebuild_tasks.errors import BuildStoppedError, NeverReadyError
 from prebuild_tasks.faultpoints import step
 
 log = structlog.get_logger(__name__)
@@ -30,10 +31,20 @@ HARD_GRACE = 30.0
 
 
 class RunningBuild:
-    """A running build: the `provisioners.BuildContext` that takes its output and passes on requests to stop."""
+    """A running build: the `provisioners.ReadinessContext` that takes its output and passes on requests to stop.
 
-    def __init__(self, build: TakenBuild, timeout: float, secrets: Iterable[str] = ()) -> None:
+    Args:
+        build: The build.
+        timeout: Seconds after which its provisioner is told to stop.
+        secrets: What its output must not show.
+        read_ready_timeout: Reads its preset's `ready_timeout` as it is declared now.
+    """
+
+    def __init__(
+        self, build: TakenBuild, timeout: float, secrets: Iterable[str], read_ready_timeout: Callable[[], float]
+    ) -> None:
         self.build = build
+        self.readiness = ReadinessWait(build.ready_timeout, read_ready_timeout)
         self._deadline = monotonic() + timeout
         self._hard_deadline = self._deadline + min(HARD_GRACE, timeout)
         self._masking = Masking(secrets)
@@ -64,6 +75,13 @@ class RunningBuild:
     def wait(self, seconds: float) -> None:
         self._stopped.wait(max(min(seconds, self._deadline - monotonic()), 0))
         self.check()
+
+    def not_ready(self, answer: str) -> None:
+        answer = self.masked(answer)
+        if line := self.readiness.note(answer):
+            self.log(line)
+        if self.readiness.is_over():
+            raise NeverReadyError(f"not ready within {self.readiness.timeout:g} s: {answer}")
 
     def stop(self, reason: str) -> None:
         """Ask the build to stop. Only the first reason counts."""
@@ -157,7 +175,7 @@ class LeaseKeeper:
 
     def flush(self, running: RunningBuild) -> None:
         """Save the rest of a build's output. An error is only logged: output is not a reason to fail a build."""
-        self._write_logs(running.drain(last=True))
+        self._write(running.drain(last=True))
 
     def close(self) -> None:
         """Wait for the thread to end, so that its connection can be closed. Call it after every build has ended."""
@@ -174,7 +192,8 @@ class LeaseKeeper:
                     return
             if monotonic() - self._renewed_at >= interval:
                 self._renew(builds)
-            self._write_logs([row for running in builds for row in running.drain()])
+            waits = [(running.build, wait) for running in builds if (wait := running.readiness.unsaved())]
+            self._write([row for running in builds for row in running.drain()], waits)
             for running in builds:
                 if running.is_overdue and self._on_overdue is not None:
                     self._give_up(running, self._on_overdue)
@@ -213,12 +232,15 @@ class LeaseKeeper:
             elif lease.canceling:
                 running.stop("canceled")
 
-    def _write_logs(self, rows: list[LogChunk]) -> None:
-        if not rows:
+    def _write(self, rows: list[LogChunk], waits: Sequence[tuple[TakenBuild, Waited]] = ()) -> None:
+        """Save output, and what builds wait for until they are ready."""
+        if not rows and not waits:
             return
         try:
             with self._database.write() as connection:
                 now = self._database.now(connection)
                 store.add_logs(connection, rows, now)
+                for build, wait in sorted(waits, key=lambda item: item[0].id):
+                    store.write_not_ready(connection, build, self.runner, wait.at(now))
         except Exception as error:  # noqa: BLE001 - lost output is not a reason to lose a build or the leases
             log.warning("output_lost", pieces=len(rows), error=str(error))

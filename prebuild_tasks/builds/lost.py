@@ -55,7 +55,7 @@ def take_back(
     """Set a lost build back to pending or to a final status; return False if it has changed in the meantime."""
     values: dict[str, object] = {"status": status, "runner": ""}
     if status is BuildStatus.PENDING:
-        values |= {"published_at": None, "publications": 0, "queue": row.host}
+        values |= {"published_at": None, "publications": 0, "queue": row.host, "error": "", "error_code": ""}
     else:
         values |= {"completed_at": now, "error": error, "error_code": code}
     changed = connection.execute(

@@ -2,39 +2,85 @@
 
 from __future__ import annotations
 
+import structlog
+
 from prebuild_tasks.builds.lease import RunningBuild
 from prebuild_tasks.builds.types import Outcome
 from prebuild_tasks.clock import monotonic
-from prebuild_tasks.errors import CannotAskError
-from prebuild_tasks.model.vocabulary import NEVER_READY_CODE, BuildStatus
-from prebuild_tasks.provisioners import Probe, Provisioner, Resource, WorkspaceSpec
+from prebuild_tasks.errors import BuildStoppedError, CannotAskError, NeverReadyError, PrebuildError, ProvisionerError
+from prebuild_tasks.model.vocabulary import BuildStatus
+from prebuild_tasks.provisioners import (
+    KeepsOutput,
+    Probe,
+    Provisioner,
+    Resource,
+    RestsWithHost,
+    WorkspaceSpec,
+    pause_between_probes,
+)
 
-_PAUSE = 0.5
-"""Seconds between two probes."""
+log = structlog.get_logger(__name__)
+
+_PAUSE_MIN = 0.5
+_PAUSE_GONE = 0.1
+"""Seconds until a workspace that is said to be gone is probed once more."""
 
 
 def wait_for_readiness(
     provisioner: Provisioner, spec: WorkspaceSpec, resource: Resource, running: RunningBuild
 ) -> Outcome:
-    """Probe a started workspace until it is ready; fail the start if it is not within its `ready_timeout`.
+    """Probe a started workspace until it is ready.
 
-    Raises CannotAskError if the provisioner still cannot be asked by then.
+    The start fails at once if the workspace can never become ready, because what it serves has ended, and otherwise
+    when its `ready_timeout` is over. Two probes must find it gone: an API may not know at once what it has just made.
+
+    Raises CannotAskError if the provisioner still cannot be asked when the time is over.
     """
-    deadline = monotonic() + spec.ready_timeout
-    while not (probe := _probe(provisioner, spec, deadline)).ready:
-        if monotonic() > deadline:
-            message = f"not ready within {spec.ready_timeout:g} s: {running.masked(probe.message)}"
-            running.log(f"{message}\n")
-            return Outcome(BuildStatus.FAILED, message, NEVER_READY_CODE)
-        running.wait(_PAUSE)
-    return Outcome(BuildStatus.SUCCEEDED, resource=resource)
+    began, was_gone = monotonic(), False
+    while True:
+        unasked = None
+        try:
+            probe = provisioner.probe(spec)
+        except CannotAskError as error:
+            unasked, probe = error, Probe(ready=False, message=error.message, unknown=True)
+        if probe.ready:
+            return Outcome(BuildStatus.SUCCEEDED, resource=resource)
+        if probe.gone and was_gone:
+            return _ended(provisioner, spec, running, probe)
+        try:
+            running.not_ready(probe.message)
+        except NeverReadyError as error:
+            if unasked is not None:
+                raise unasked from None
+            _log_output(provisioner, spec, running)
+            running.log(f"{error.message}\n")
+            return Outcome(BuildStatus.FAILED, error.message, error.code)
+        was_gone = probe.gone
+        running.wait(_PAUSE_GONE if was_gone else pause_between_probes(monotonic() - began, _PAUSE_MIN))
 
 
-def _probe(provisioner: Provisioner, spec: WorkspaceSpec, deadline: float) -> Probe:
-    """Probe a workspace. Until the deadline, a provisioner that cannot be asked is asked again."""
-    try:
-        return provisioner.probe(spec)
-    except CannotAskError as error:
-        if monotonic() > deadline:
+def _ended(provisioner: Provisioner, spec: WorkspaceSpec, running: RunningBuild, probe: Probe) -> Outcome:
+    """Fail the start. The workspace is kept for diagnosis, as after every other failure, but no longer served."""
+    message = running.masked(probe.message)
+    _log_output(provisioner, spec, running)
+    running.log(f"{message}\n")
+    if isinstance(provisioner, RestsWithHost):  # whose workspaces are served again when a builds worker starts
+        try:
+            provisioner.stop(spec, running)
+        except BuildStoppedError:
             raise
-        return Probe(ready=False, message=error.message, unknown=True)
+        except PrebuildError as error:
+            log.warning("failed_workspace_not_stopped", workspace=spec.workspace_id, error=running.masked(str(error)))
+    return Outcome(BuildStatus.FAILED, message, ProvisionerError.code)
+
+
+def _log_output(provisioner: Provisioner, spec: WorkspaceSpec, running: RunningBuild) -> None:
+    """Copy the end of what the served process has written to the build's log, because the workspace may be deleted."""
+    if not isinstance(provisioner, KeepsOutput):
+        return
+    try:
+        text = provisioner.served_output(spec).text
+    except PrebuildError as error:
+        text = f"its output cannot be read: {error.message}"
+    if text.strip():
+        running.log(f"output of the served process:\n{text.rstrip()}\n")

@@ -157,7 +157,7 @@ class BuildRunner:
             problem = None
         except CannotBuildError as error:
             parameters, secrets, problem = {}, [], error
-        running = RunningBuild(build, self._settings.build_timeout, secrets)
+        running = RunningBuild(build, self._settings.build_timeout, secrets, lambda: self._ready_timeout(build))
         self._leases.add(running)
         on_begin()
         try:
@@ -174,6 +174,10 @@ class BuildRunner:
             seconds=round(monotonic() - started, 3),
         )
         return result
+
+    def _ready_timeout(self, build: TakenBuild) -> float:
+        with self._database.read() as connection:
+            return store.ready_timeout_of(connection, build.preset_id)
 
     def _abandon(self, running: RunningBuild) -> None:
         """End a build whose provisioner does not return. Whatever it still writes is refused as late."""

@@ -12,6 +12,7 @@ from datetime import datetime
 
 from sqlalchemy import Connection, func, insert, select, update
 
+from prebuild_tasks.builds.not_ready import NOT_READY_YET, NotReady
 from prebuild_tasks.builds.types import LogChunk, NextBuild, RenewedLease, StoredParameter, TakenBuild
 from prebuild_tasks.db.base import ERROR_LENGTH
 from prebuild_tasks.model.vocabulary import ACTIVE_STATUSES, BuildStatus
@@ -170,6 +171,25 @@ def renew_leases(connection: Connection, runner: str, build_ids: Collection[str]
         .returning(m.Build.id, m.Build.attempt, m.Build.status)
     )
     return [RenewedLease(row.id, row.attempt, row.status is BuildStatus.CANCELING) for row in rows]
+
+
+def write_not_ready(connection: Connection, build: TakenBuild, runner: str, waits: NotReady) -> None:
+    """Write what a running start waits for; nothing if the runner no longer has this attempt, or it is being ended."""
+    connection.execute(
+        update(m.Build)
+        .where(
+            m.Build.id == build.id,
+            m.Build.runner == runner,
+            m.Build.attempt == build.attempt,
+            m.Build.status == BuildStatus.RUNNING,
+        )
+        .values(error=waits.stored()[:ERROR_LENGTH], error_code=NOT_READY_YET)
+    )
+
+
+def ready_timeout_of(connection: Connection, preset_id: int) -> float:
+    """Read the preset's `ready_timeout` in seconds, as it is declared now."""
+    return connection.execute(select(m.Preset.ready_timeout_s).where(m.Preset.id == preset_id)).scalar_one()
 
 
 def finish(  # many arguments: all values of the build's and the workspace's row

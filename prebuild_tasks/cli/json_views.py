@@ -25,7 +25,7 @@ def build_json(view: BuildView) -> dict[str, JsonValue]:
 
 def log_json(build: str, page: LogPage) -> dict[str, JsonValue]:
     """Return one page of `prebuild logs`. `build` is the text by which the user named the build."""
-    return {"build": build, "ended": page.ended, "text": page.text}
+    return {"build": build, "ended": page.ended, "text": page.text, "waits": page.waits}
 
 
 def apply_json(report: ApplyReport) -> dict[str, JsonValue]:
@@ -43,6 +43,7 @@ def plan_json(plan: Plan) -> dict[str, JsonValue]:
         "revision": plan.revision,
         "changed": plan.changed,
         "changes": [_change_json(change) for change in plan.report.changes],
+        "recipes": to_json(plan.recipes),
         "drift": to_json(plan.report.drift),
         "pools": [{**fields_of(pool), "sign": pool.sign} for pool in plan.pools],
         "cost": to_json(plan.cost),

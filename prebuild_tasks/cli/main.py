@@ -37,6 +37,7 @@ COMMANDS = {
     "extend": ("commands.operate", "Let a claimed workspace live longer"),
     "pause": ("commands.operate", "Stop creating and deleting prebuilds; claims go on"),
     "resume": ("commands.operate", "End a pause"),
+    "versions": ("commands.versions", "List the versions of a template"),
     "promote": ("commands.operate", "Activate a stored version of a template"),
     "invalidate": ("commands.operate", "Replace every current prebuild of a pool"),
     "unblock": ("commands.operate", "Let a pool build again after repeated failures"),

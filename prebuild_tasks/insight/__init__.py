@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from prebuild_tasks.insight.status.pools import pools
     from prebuild_tasks.insight.status.problems import read_problems
     from prebuild_tasks.insight.status.rules import PoolProblem
+    from prebuild_tasks.insight.status.served import served_output
+    from prebuild_tasks.insight.status.versions import VersionView, versions
     from prebuild_tasks.insight.status.views import (
         BuildView,
         LogPage,
@@ -62,6 +64,7 @@ __all__ = [
     "Report",
     "Step",
     "Symptom",
+    "VersionView",
     "WorkspaceView",
     "audit",
     "audit_twice",
@@ -80,7 +83,9 @@ __all__ = [
     "read_workspace",
     "render",
     "serve",
+    "served_output",
     "short_ttls",
+    "versions",
     "wait_until_usable",
     "workspaces",
 ]
@@ -140,6 +145,11 @@ if not TYPE_CHECKING:  # mypy would take every name for defined
             "status.pools": ("pools",),
             "status.problems": ("read_problems",),
             "status.rules": ("PoolProblem",),
+            "status.served": ("served_output",),
+            "status.versions": (
+                "VersionView",
+                "versions",
+            ),
             "status.views": (
                 "BuildView",
                 "LogPage",

@@ -7,9 +7,8 @@ import secrets
 from typing import NamedTuple
 from uuid import UUID
 
-from coolname import generate_slug
-
 from prebuild_tasks.errors import InputError
+from prebuild_tasks.model.name_words import ADJECTIVES, ANIMALS
 from prebuild_tasks.model.vocabulary import PREBUILDS_OWNER
 from prebuild_tasks.remedies import Remedy, RemedyKind
 
@@ -99,7 +98,7 @@ class VersionName(NamedTuple):
 
 def prebuild_name() -> str:
     """Make a random name such as `prebuild-amber-otter-3f2a`. A rare duplicate is refused by the schema."""
-    return f"{PREBUILD_PREFIX}{generate_slug(2)}-{secrets.token_hex(2)}"
+    return f"{PREBUILD_PREFIX}{secrets.choice(ADJECTIVES)}-{secrets.choice(ANIMALS)}-{secrets.token_hex(2)}"
 
 
 def claimed_name(name: str) -> str:

@@ -9,13 +9,15 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import NamedTuple
 
+from prebuild_tasks.errors import NeverReadyError
+
 PREBUILDS_OWNER = "prebuilds"
 """The reserved owner of every workspace that is not claimed yet."""
 RECONCILER = "reconciler"
 """The initiator of everything that the reconciliation loop does."""
 CLAIM_REASON = "claim"
 """The reason of the build that personalises a claimed workspace. Its transition is a start."""
-NEVER_READY_CODE = "never_ready"
+NEVER_READY_CODE = NeverReadyError.code
 """The error code of a start build that ran but whose readiness probe did not pass in time."""
 
 

@@ -10,12 +10,13 @@ if TYPE_CHECKING:
     from prebuild_tasks.pools.declare import apply, apply_in, is_declared
     from prebuild_tasks.pools.file.load import ConfigCheck, DeclaredPools, load_pools
     from prebuild_tasks.pools.file.model import config_schema
-    from prebuild_tasks.pools.operations import OperationResult, invalidate, pause, promote, resume, unblock
+    from prebuild_tasks.pools.operations import Affected, OperationResult, invalidate, pause, promote, resume, unblock
     from prebuild_tasks.pools.options import DEFAULT_SOURCE, ApplyOptions, ApplyReport, Change
     from prebuild_tasks.pools.store.revision import read_revision
 
 __all__ = [
     "DEFAULT_SOURCE",
+    "Affected",
     "ApplyOptions",
     "ApplyReport",
     "Change",
@@ -51,6 +52,7 @@ if not TYPE_CHECKING:  # mypy would take every name for defined
             ),
             "file.model": ("config_schema",),
             "operations": (
+                "Affected",
                 "OperationResult",
                 "invalidate",
                 "pause",

@@ -6,22 +6,44 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import Connection, delete, insert, null, or_, select, update
+from sqlalchemy import Connection, and_, delete, func, insert, null, or_, select, update
 
 from prebuild_tasks.db.engine import Database
 from prebuild_tasks.errors import NotFoundError, RefusedError
 from prebuild_tasks.model.names import VersionName
-from prebuild_tasks.model.vocabulary import PresetStatus
+from prebuild_tasks.model.vocabulary import BuildStatus, PresetStatus
 from prebuild_tasks.pools.store.revision import bump_revision
 from prebuild_tasks.reconcile import WAS_UNHEALTHY
 from prebuild_tasks.remedies import Remedy, RemedyKind
 from prebuild_tasks.schema import tables as m
-from prebuild_tasks.schema.conditions import IS_LIVE_PREBUILD, TEMPLATE_OF_VERSION, VERSION_OF_PRESET, is_active_sql
+from prebuild_tasks.schema.conditions import (
+    IN_PROGRESS,
+    IS_LIVE_PREBUILD,
+    IS_RUNNING,
+    IS_START,
+    TEMPLATE_OF_VERSION,
+    VERSION_OF_PRESET,
+    is_active_sql,
+)
 from prebuild_tasks.schema.history import add_history
 from prebuild_tasks.schema.lookup import pool_presets, resolve_preset
 from prebuild_tasks.schema.pauses import PAUSED_KEY, StoredPause
 from prebuild_tasks.schema.row_locks import lock_declaration
 from prebuild_tasks.workspaces import FollowUp
+
+
+@dataclass(frozen=True, slots=True)
+class Affected:
+    """What `invalidate` replaces, and what it leaves alone."""
+
+    replaced: int
+    """Running prebuilds of this version."""
+    starting: int
+    """Its starts under way. They are not interrupted, but what they build is replaced in its turn."""
+    failed: int
+    """Its failed prebuilds, which are kept for diagnosis."""
+    claimed: int
+    """Its claimed workspaces, which belong to their owners."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +54,8 @@ class OperationResult:
     """Whether anything was changed."""
     follow_up: FollowUp
     """Turns of the affected pools."""
+    affected: Affected | None = None
+    """What `invalidate` replaces and leaves alone; None for any other operation."""
 
 
 def pause(
@@ -130,7 +154,21 @@ def invalidate(database: Database, name: str, *, actor: str) -> OperationResult:
         now = database.now(connection)
         connection.execute(update(m.Preset).where(m.Preset.id == preset_id).values(last_invalidated_at=now))
         _record(connection, "invalidated", now, actor, preset_id, "")
-    return OperationResult(changed=True, follow_up=FollowUp.of(wake=[preset_id]))
+        affected = _read_affected(connection, preset_id)
+    return OperationResult(changed=True, follow_up=FollowUp.of(wake=[preset_id]), affected=affected)
+
+
+def _read_affected(connection: Connection, preset_id: int) -> Affected:
+    is_start = and_(IS_LIVE_PREBUILD, IS_START)
+    row = connection.execute(
+        select(
+            func.count().filter(IS_LIVE_PREBUILD, IS_RUNNING).label("replaced"),
+            func.count().filter(is_start, IN_PROGRESS).label("starting"),
+            func.count().filter(is_start, m.Workspace.status == BuildStatus.FAILED).label("failed"),
+            func.count().filter(~IS_LIVE_PREBUILD).label("claimed"),
+        ).where(m.Workspace.preset_id == preset_id, m.Workspace.deleted_at.is_(None))
+    ).one()
+    return Affected(**row._mapping)  # noqa: SLF001 - SQLAlchemy's documented name
 
 
 def unblock(database: Database, name: str, *, actor: str) -> OperationResult:

@@ -10,13 +10,16 @@ if TYPE_CHECKING:
     from prebuild_tasks.provisioners.former_names import Suspendable
     from prebuild_tasks.provisioners.port import (
         BuildContext,
+        KeepsOutput,
         ListsOnce,
         MayNotList,
         MayNotProbe,
         Probe,
         Provisioner,
+        ReadinessContext,
         Resource,
         RestsWithHost,
+        ServedOutput,
         WorkspaceSpec,
         is_listed,
         is_probed,
@@ -26,10 +29,12 @@ if TYPE_CHECKING:
     from prebuild_tasks.provisioners.shared.disk import disk_use
     from prebuild_tasks.provisioners.shared.durations import parse_duration
     from prebuild_tasks.provisioners.shared.ports import Ports
+    from prebuild_tasks.provisioners.shared.probe_pauses import pause_between_probes
     from prebuild_tasks.provisioners.shared.processes import is_running
 
 __all__ = [
     "BuildContext",
+    "KeepsOutput",
     "ListsOnce",
     "MayNotList",
     "MayNotProbe",
@@ -37,8 +42,10 @@ __all__ = [
     "Probe",
     "Provisioner",
     "Provisioners",
+    "ReadinessContext",
     "Resource",
     "RestsWithHost",
+    "ServedOutput",
     "Suspendable",
     "WorkspaceSpec",
     "disk_use",
@@ -48,6 +55,7 @@ __all__ = [
     "load",
     "names",
     "parse_duration",
+    "pause_between_probes",
     "refuse_claimed",
 ]
 
@@ -58,13 +66,16 @@ if not TYPE_CHECKING:  # mypy would take every name for defined
             "former_names": ("Suspendable",),
             "port": (
                 "BuildContext",
+                "KeepsOutput",
                 "ListsOnce",
                 "MayNotList",
                 "MayNotProbe",
                 "Probe",
                 "Provisioner",
+                "ReadinessContext",
                 "Resource",
                 "RestsWithHost",
+                "ServedOutput",
                 "WorkspaceSpec",
                 "is_listed",
                 "is_probed",
@@ -78,6 +89,7 @@ if not TYPE_CHECKING:  # mypy would take every name for defined
             "shared.claim_markers": ("refuse_claimed",),
             "shared.durations": ("parse_duration",),
             "shared.ports": ("Ports",),
+            "shared.probe_pauses": ("pause_between_probes",),
             "shared.processes": ("is_running",),
         },
     )

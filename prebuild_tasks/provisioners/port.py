@@ -57,6 +57,15 @@ class Probe:
     """Whether the probe could not tell, for example because it took too long. `ready` is then no verdict."""
 
 
+@dataclass(frozen=True, slots=True)
+class ServedOutput:
+    """The end of what the process that a workspace serves has written."""
+
+    text: str
+    parameters: Mapping[str, str] = field(default_factory=dict, repr=False)
+    """The parameters that it was started with, by which secrets in the text are found."""
+
+
 class BuildContext(Protocol):
     """A running build as a provisioner sees it."""
 
@@ -68,6 +77,18 @@ class BuildContext(Protocol):
 
     def wait(self, seconds: float) -> None:
         """Sleep, and raise BuildStoppedError as soon as `check` would."""
+
+
+@runtime_checkable
+class ReadinessContext(BuildContext, Protocol):
+    """The context of a start, for a provisioner whose `start` itself waits until the workspace is ready."""
+
+    def not_ready(self, answer: str) -> None:
+        """Report that the started workspace is not ready yet, and what it answered. People read it meanwhile.
+
+        The first call begins the wait. Raises NeverReadyError once it has lasted for the `ready_timeout` that is
+        declared by then, which may have changed since the start began.
+        """
 
 
 class Provisioner(Protocol):
@@ -183,6 +204,14 @@ class RestsWithHost(Protocol):
         Called once when a builds worker starts, possibly while others work on the same machine. Returns the number
         of workspaces that are served.
         """
+
+
+@runtime_checkable
+class KeepsOutput(Protocol):
+    """A provisioner that keeps what the process that a workspace serves writes."""
+
+    def served_output(self, spec: WorkspaceSpec) -> ServedOutput:
+        """Return the end of the output, at most about 64 KiB, empty without any. `spec` may lack parameters."""
 
 
 def is_listed(adapter: Provisioner, config: Mapping[str, object]) -> bool:

@@ -48,6 +48,12 @@ def find_workspace(connection: Connection, name: str) -> FoundWorkspace:
     return rows[0]
 
 
+def host_of(connection: Connection, workspace_id: str) -> str:
+    """Read the only host that can reach a workspace's resources; empty: any host."""
+    query = select(m.Workspace.host).where(m.Workspace.id == workspace_id)
+    return connection.execute(query).scalar_one_or_none() or ""
+
+
 def is_named(name: str) -> list[ColumnElement[bool]]:
     """Build the conditions that a workspace is named `owner/name`, or `name` whoever owns it."""
     wanted = WorkspaceName.parse(name)

@@ -89,5 +89,6 @@ def test_a_log_that_is_followed_is_json_line_by_line(cli: Any, database: Databas
     other.join(60)
     assert "".join(page["text"] for page in pages) == "one\ntwo\n"
     assert [page["ended"] for page in pages] == [False] * (len(pages) - 1) + [True]
-    assert json.loads(cli("logs", build.id, "--json")) == {"build": build.id, "ended": True, "text": "one\ntwo\n"}
+    whole = {"build": build.id, "ended": True, "text": "one\ntwo\n", "waits": ""}
+    assert json.loads(cli("logs", build.id, "--json")) == whole
     assert cli("logs", build.id, "--follow") == "one\ntwo\n"

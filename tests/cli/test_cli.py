@@ -33,7 +33,7 @@ KEYS = {
     },
     "builds": {
         "build", "workspace", "preset", "transition", "status", "reason", "initiator", "attempt", "created_at",
-        "started_at", "completed_at", "seconds", "error_code", "error",
+        "started_at", "completed_at", "seconds", "error_code", "error", "waits",
     },
     "history": {"at", "actor", "event", "workspace", "preset", "reason", "details"},
     "explain": {
@@ -71,7 +71,8 @@ def test_json_keys(cli: Any, database: Database, settings: Settings) -> None:
     assert json.loads(cli("release", answer["workspace"], "--json")).keys() == {"workspace", "id", "state"}
     assert "dev/small" in cli("status")
     for command in (["pause"], ["resume"], ["invalidate", "dev/small"], ["unblock", "dev/small"]):
-        assert json.loads(cli(*command, "--json")).keys() == {"changed"}
+        keys = {"changed", "affected"} if command[0] == "invalidate" else {"changed"}
+        assert json.loads(cli(*command, "--json")).keys() == keys
     assert cli("pause", "dev/small", "--for", "2h") == "dev/small is paused for 2h\n"
     assert cli("workspaces", "--owner", "nobody") == "no workspaces\n"
     place_on(database, "gone")

@@ -54,7 +54,7 @@ def test_a_plan_and_applying_exactly_it(cli: Any, pools: Any, database: Database
 
 def test_the_json_of_a_plan(cli: Any, pools: Any) -> None:
     made = json.loads(cli("plan", pools(2), "--json"))
-    assert made.keys() == {"revision", "changed", "changes", "drift", "pools", "cost", "needs_yes"}
+    assert made.keys() == {"revision", "changed", "changes", "recipes", "drift", "pools", "cost", "needs_yes"}
     [pool] = made["pools"]
     assert pool == {
         "preset": "dev/small", "create": 2, "delete": 0, "replace": 0, "why": "new", "waits": "no_worker", "sign": "+",

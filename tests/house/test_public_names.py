@@ -86,6 +86,7 @@ ERRORS = {
     "AuditError": (MESSAGE, 8, "audit"),
     "ProvisionerError": (MESSAGE, 1, "provisioner_failed"),
     "CannotAskError": (MESSAGE, 1, "provisioner_unreachable"),
+    "NeverReadyError": (MESSAGE, 1, "never_ready"),
     "CannotBuildError": (MESSAGE, 1, "validation_failed"),
     "BuildStoppedError": ("(message: 'str', *, reason: 'str') -> 'None'", 1, "build_stopped"),
 }
@@ -108,12 +109,15 @@ PORT = {
     "MayNotList": {"lists": f"(self, {CONFIG}) -> 'bool'"},
     "MayNotProbe": {"probes": f"(self, {CONFIG}) -> 'bool'"},
     "ListsOnce": {"list_key": f"(self, {CONFIG}) -> 'str'"},
+    "ReadinessContext": {"not_ready": "(self, answer: 'str') -> 'None'"},
+    "KeepsOutput": {"served_output": "(self, spec: 'WorkspaceSpec') -> 'ServedOutput'"},
     "RestsWithHost": {"rest": "(self) -> 'int'", "serve_again": "(self) -> 'int'"},
 }
 VALUES = {
     "Probe": "(ready: 'bool', message: 'str' = '', gone: 'bool' = False, unknown: 'bool' = False) -> None",
     "Resource": "(workspace_id: 'str', resource_id: 'str', url: 'str' = '', directory: 'str' = '', "
     "installation: 'str' = '', claimed: 'bool' = False, owner: 'str' = '') -> None",
+    "ServedOutput": "(text: 'str', parameters: 'Mapping[str, str]' = <factory>) -> None",
     "WorkspaceSpec": "(installation: 'str', workspace_id: 'str', attempt: 'int', name: 'str', owner: 'str', "
     "template: 'str', version: 'str', preset: 'str', config: 'Mapping[str, object]', "
     "parameters: 'Mapping[str, str]', ready_timeout: 'float' = 300.0) -> None",

@@ -2,7 +2,7 @@
 
 SEARCHED = frozenset({
     "status", "explain", "plan", "workspaces", "builds", "logs", "history", "report", "audit", "sweep", "doctor",
-    "health", "config", "db", "reconcile", "unblock", "pause", "resume", "forget",
+    "health", "config", "db", "reconcile", "unblock", "pause", "resume", "forget", "versions",
 })  # fmt: skip
 """Run with all their outputs searched, by `tests/e2e/test_secrets.py`."""
 OTHERS = frozenset({

@@ -12,11 +12,11 @@ from prebuild_tasks import insight
 from prebuild_tasks.bootstrap import Runtime
 from prebuild_tasks.cli.completion import PresetOption, complete_preset, complete_status, complete_workspace
 from prebuild_tasks.cli.json_views import build_json, log_json
-from prebuild_tasks.cli.output import JsonOption, opened, write_json, write_json_line, write_more, write_rows
+from prebuild_tasks.cli.output import JsonOption, opened, write, write_json, write_json_line, write_more, write_rows
 from prebuild_tasks.cli.when import FORMS, parse_instant
 from prebuild_tasks.config import load_settings
 from prebuild_tasks.errors import InputError
-from prebuild_tasks.insight import build_log, read_history
+from prebuild_tasks.insight import build_log, read_history, served_output
 from prebuild_tasks.json_views import fields_of, rows_of
 from prebuild_tasks.model.terminal import OutputPieces
 from prebuild_tasks.model.vocabulary import BuildStatus
@@ -72,7 +72,10 @@ def builds(
     if as_json:
         write_json([build_json(row) for row in rows])
         return
-    shown = [{**build_json(row), "build": row.build[:8], "at": row.created_at} for row in rows]
+    shown = [
+        {**build_json(row), "build": row.build[:8], "at": row.created_at, "error": row.error or row.waits}
+        for row in rows
+    ]
     write_rows(shown, _COLUMNS, empty="no builds", below=("error",), gives_way=_BUILDS_GIVE_WAY)
     write_more(rows, limit, "newest")
 
@@ -86,14 +89,22 @@ def logs(
         ),
     ],
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until the build ends")] = False,
+    serve: Annotated[
+        bool, typer.Option("--serve", help="Instead, the output of what the workspace serves, on its own host")
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Show the output of a build, whichever host it ran on.
 
+    While a start waits for its workspace to become ready, the last line says what was answered and until when it waits.
     Colors are kept, and every other control sequence is shown escaped; --json has the output unchanged. With --follow
     and --json, each piece is a JSON object on a line of its own.
     """
-    database = opened(Runtime(load_settings())).database
+    runtime = opened(Runtime(load_settings()))
+    if serve:
+        _write_served(runtime, build, follow=follow, as_json=as_json)
+        return
+    database = runtime.database
     page = build_log(database, build)
     if as_json and not follow:
         write_json(log_json(build, page))
@@ -107,11 +118,25 @@ def logs(
             elif page.text or page.ended:
                 write_json_line(log_json(build, page))
             if page.ended or not follow:
-                return
+                break
             time.sleep(_FOLLOW_PAUSE)
             page = build_log(database, build, page.cursor)
     finally:
         sys.stdout.write(pieces.end())
+    if page.waits and not as_json:
+        write(page.waits)
+
+
+def _write_served(runtime: Runtime, workspace: str, *, follow: bool, as_json: bool) -> None:
+    """Show the output of what a workspace serves."""
+    if follow:
+        raise InputError("--serve and --follow do not go together", hint="leave out --follow, and repeat the command")
+    text = served_output(runtime.database, runtime.settings, runtime.provisioners, workspace)
+    if as_json:
+        write_json({"workspace": workspace, "text": text})
+        return
+    pieces = OutputPieces()
+    sys.stdout.write(pieces.add(text) + pieces.end())
 
 
 def history(

@@ -18,12 +18,12 @@ from prebuild_tasks.cli.completion import (
 from prebuild_tasks.cli.output import ActorOption, JsonOption, opened, write, write_json
 from prebuild_tasks.config import load_settings
 from prebuild_tasks.errors import InputError
-from prebuild_tasks.json_views import to_json
+from prebuild_tasks.json_views import fields_of, to_json
 from prebuild_tasks.messaging import CLIENT_DEADLINE
 from prebuild_tasks.model.durations import parse_duration
 from prebuild_tasks.model.names import VersionName
-from prebuild_tasks.model.text import number
-from prebuild_tasks.pools import OperationResult
+from prebuild_tasks.model.text import listed, number
+from prebuild_tasks.pools import Affected, OperationResult
 from prebuild_tasks.upkeep import forget_host
 from prebuild_tasks.workspaces import send_within
 
@@ -70,10 +70,29 @@ def promote(
 
 
 def invalidate(preset: PresetArgument, *, actor: ActorOption, as_json: JsonOption = False) -> None:
-    """Replace every current prebuild of a pool, as if its TTL had ended."""
+    """Replace every current prebuild of a pool, as if its TTL had ended.
+
+    Starts under way go on, and what they build is replaced in its turn. Failed prebuilds and claimed workspaces are
+    left alone.
+    """
     runtime = _open_runtime()
     done = pools.invalidate(runtime.database, preset, actor=actor)
-    _report(runtime, done, f"the prebuilds of {preset} are being replaced", as_json=as_json)
+    _report(runtime, done, _invalidated(preset, done.affected) if done.affected else "", as_json=as_json)
+
+
+def _invalidated(preset: str, affected: Affected) -> str:
+    count = affected.replaced
+    sentence = f"{number(count, 'prebuild')} of {preset} {'is' if count == 1 else 'are'} being replaced"
+    left = [
+        kind
+        for count, kind in (
+            (affected.starting, f"{number(affected.starting, 'start')} under way, to be replaced once ready"),
+            (affected.failed, f"{number(affected.failed, 'failed prebuild')} (kept for diagnosis)"),
+            (affected.claimed, number(affected.claimed, "claimed workspace")),
+        )
+        if count
+    ]
+    return f"{sentence}; left alone: {listed(left, most=len(left))}" if left else sentence
 
 
 def unblock(preset: PresetArgument, *, actor: ActorOption, as_json: JsonOption = False) -> None:
@@ -129,7 +148,8 @@ def _seconds(text: str, name: str) -> float:
 
 def _report(runtime: Runtime, done: OperationResult, sentence: str, *, as_json: bool) -> None:
     if as_json:
-        write_json({"changed": done.changed})
+        affected = {"affected": fields_of(done.affected)} if done.affected else {}
+        write_json({"changed": done.changed, **affected})
     else:
         write(sentence)
     send_within(runtime.database, runtime.messages, done.follow_up, CLIENT_DEADLINE)

@@ -69,6 +69,13 @@ def plan_lines(result: Plan) -> Iterator[str]:
     """Yield the lines of a plan: the changes, and what each pool does then. The first character of each is its sign."""
     for change in result.report.changes:
         yield line_of(change)
+    for recipe in result.recipes:
+        yield ""
+        yield f"recipe of {recipe.template}, {recipe.before} -> {recipe.after}:"
+        for item in recipe.changes:
+            yield from item.lines()
+    if result.recipes and result.report.drift:
+        yield ""
     for drift in result.report.drift:
         when = f"{drift.by} promoted {drift.active} at {drift.at:%Y-%m-%d %H:%M} UTC"
         yield f"! drift of {drift.template}: {when}, but the file declares {drift.declared}"

@@ -35,7 +35,7 @@ from prebuild_tasks.messaging import require_redis
 from prebuild_tasks.model.addresses import masked_url
 from prebuild_tasks.model.terminal import escaped
 from prebuild_tasks.model.text import number
-from prebuild_tasks.reconcile import Reason, TickNotDue, TickReport, TurnReport
+from prebuild_tasks.reconcile import TickNotDue, TickReport, TurnReport
 from prebuild_tasks.upkeep import take_back_lost
 from prebuild_tasks.workspaces import send
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
+from prebuild_tasks.builds import NotReady
 from prebuild_tasks.model.names import PresetRef
 from prebuild_tasks.model.vocabulary import PresetStatus
 from prebuild_tasks.reconcile import (
@@ -33,6 +34,8 @@ class Activation:
     template_deleted: bool = False
     removed: bool = False
     """Whether the preset itself is no longer declared."""
+    last_good: str = ""
+    """The other version that was ready last, while this one never was; empty: there is none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +77,10 @@ class BuildFact:
     attempt: int = 0
     error: str = ""
     error_code: str = ""
+    not_ready: NotReady | None = None
+    """What it waits for until its workspace is ready; None: it does not, or not for long."""
+    ready_timeout: timedelta = timedelta(minutes=5)
+    """How long it may wait for that."""
 
     @property
     def short(self) -> str:

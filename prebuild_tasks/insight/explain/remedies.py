@@ -70,6 +70,7 @@ def _other_problems(facts: Facts) -> list[Step]:
 def _by_reason(facts: Facts) -> list[Step]:
     ref = str(facts.ref)
     look = [Step(Remedy(RemedyKind.SHOW_LOG, facts.failed[0].short), "the output of the build")] if facts.failed else []
+    back = _back(facts)
     builds, unblock = Remedy(RemedyKind.LIST_BUILDS, ref), Remedy(RemedyKind.UNBLOCK_POOL, ref)
     match facts.reason:
         case Reason.INACTIVE:
@@ -78,9 +79,9 @@ def _by_reason(facts: Facts) -> list[Step]:
             return [_resume(facts, "reconcile the pool again")]
         case Reason.VALIDATION_FAILED:
             apply = Step(_APPLY, "with a recipe that its provisioner accepts; if it was fixed elsewhere:")
-            return [*look, apply, Step(unblock, "try again")]
+            return [*look, *back, apply, Step(unblock, "try again")]
         case Reason.HARD_LIMITED:
-            return [*look, Step(unblock, "once that is fixed, build again")]
+            return [*look, *back, Step(unblock, "once that is fixed, build again")]
         case Reason.NO_WORKER:
             return [Step(Remedy(RemedyKind.START_WORKER), "start a control worker", _UP)]
         case Reason.NO_BUILDS_WORKER:
@@ -94,9 +95,9 @@ def _by_reason(facts: Facts) -> list[Step]:
                 Step(Remedy(RemedyKind.DIAGNOSE), "find out what crashes the workers; the pool tries again by itself")
             ]
         case Reason.BACKOFF:
-            return [*look, Step(unblock, "once that is fixed, build without waiting")]
+            return [*look, *back, Step(unblock, "once that is fixed, build without waiting")]
         case Reason.SLOW_START | Reason.NEVER_READY | Reason.FAILING:
-            return look or [Step(builds, "see how its builds ended")]
+            return [*(look or [Step(builds, "see how its builds ended")]), *back]
         case Reason.PRESET_BUILDS | Reason.ORGANIZATION_BUILDS:
             return [Step(builds, "see what is in flight"), Step(_APPLY, "with a higher limit")]
         case Reason.GLOBAL_BUILDS:
@@ -121,6 +122,15 @@ def _by_reason(facts: Facts) -> list[Step]:
 def _resume(facts: Facts, why: str) -> Step:
     everything = facts.pause is not None and facts.pause.everything
     return Step(Remedy(RemedyKind.RESUME, "" if everything else str(facts.ref)), why)
+
+
+def _back(facts: Facts) -> list[Step]:
+    """Return the step back to the version that worked, if a new one never did."""
+    activation = facts.activation
+    if not activation.last_good or not facts.failed:
+        return []
+    promote = Remedy(RemedyKind.PROMOTE_VERSION, activation.template, activation.last_good)
+    return [Step(promote, "back to the last version that was ready, until the next apply")]
 
 
 def _inactive(facts: Facts) -> list[Step]:

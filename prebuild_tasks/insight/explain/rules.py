@@ -189,6 +189,17 @@ def _builds(facts: Facts) -> Iterator[Link]:
     sentence = f"{number(len(facts.in_flight), 'start')} in flight: {', '.join(parts)}{usual}"
     sentence += f"; attempt {attempt}, because an earlier worker died" if attempt > 1 else ""
     yield Link(About.BUILDS, sentence, Reason.STARTING if facts.reason is Reason.STARTING else None)
+    yield from _waits(facts, running)
+
+
+def _waits(facts: Facts, running: list[BuildFact]) -> Iterator[Link]:
+    """Explain what the start that has waited longest to become ready waits for."""
+    waiting = [(build, build.not_ready) for build in running if build.not_ready is not None]
+    if not waiting:
+        return
+    build, wait = min(waiting, key=lambda item: item[1].since)
+    who = f"{number(len(waiting), 'start')} ran, and {'waits' if len(waiting) == 1 else 'wait'} to become ready"
+    yield Link(About.BUILDS, f"{who}; build {build.short} {wait.sentence(build.ready_timeout, facts.now)}")
 
 
 def _error(facts: Facts) -> Iterator[Link]:

@@ -7,12 +7,12 @@ from datetime import timedelta
 from statistics import median
 from typing import Any
 
-from sqlalchemy import Connection, Row, Select, func, or_, select, true
+from sqlalchemy import Connection, Row, ScalarSelect, Select, func, or_, select, true
 from sqlalchemy.orm import aliased
 
-from prebuild_tasks.builds import failed_builds
+from prebuild_tasks.builds import failed_builds, read_not_ready
 from prebuild_tasks.insight.explain.facts import Activation, BuildFact, Doubted, FailedDeletion, FailedProbe
-from prebuild_tasks.model.vocabulary import OPEN_STATUSES, BuildStatus, Transition
+from prebuild_tasks.model.vocabulary import ACTIVE_STATUSES, OPEN_STATUSES, BuildStatus, Transition
 from prebuild_tasks.reconcile import retry_at
 from prebuild_tasks.schema import tables as m
 from prebuild_tasks.schema.conditions import IS_CLAIMABLE, IS_LIVE_PREBUILD, TEMPLATE_OF_VERSION, VERSION_OF_PRESET
@@ -35,6 +35,7 @@ def read_activation(connection: Connection, preset_id: int) -> Activation:
             m.Template.deprecated,
             m.Template.deleted_at,
             m.Preset.removed_at,
+            _last_good(preset_id).label("last_good"),
         )
         .join_from(m.Preset, *VERSION_OF_PRESET)
         .join(*TEMPLATE_OF_VERSION)
@@ -48,6 +49,7 @@ def read_activation(connection: Connection, preset_id: int) -> Activation:
         deprecated=row.deprecated,
         template_deleted=row.deleted_at is not None,
         removed=row.removed_at is not None,
+        last_good=row.last_good or "",
     )
 
 
@@ -171,6 +173,28 @@ def read_failed_deletions(connection: Connection, preset_id: int) -> tuple[Faile
     )
 
 
+def _last_good(preset_id: int) -> ScalarSelect[str]:
+    """Select the other version of a pool that was ready last; none if this one ever was, too."""
+    this, other = aliased(m.Preset), aliased(m.Preset)
+    its_version, version = aliased(m.TemplateVersion), aliased(m.TemplateVersion)
+    own = aliased(m.Workspace)
+    was_ready = select(own.id).where(own.preset_id == this.id, own.ready_at.is_not(None))
+    return (
+        select(version.name)
+        .select_from(this)
+        .join(its_version, its_version.id == this.template_version_id)
+        .join(version, version.template_id == its_version.template_id)
+        .join(other, (other.template_version_id == version.id) & (other.name == this.name) & (other.id != this.id))
+        .join(m.Workspace, (m.Workspace.preset_id == other.id) & m.Workspace.ready_at.is_not(None))
+        .where(this.id == preset_id, ~was_ready.exists())
+        .group_by(version.name)
+        .order_by(func.max(m.Workspace.ready_at).desc(), version.name)
+        .limit(1)
+        .correlate(None)
+        .scalar_subquery()
+    )
+
+
 def _starts(preset_id: int) -> Select[*tuple[Any, ...]]:
     """Select the start builds of a pool, without those that only personalise a claimed workspace."""
     return select(
@@ -182,6 +206,7 @@ def _starts(preset_id: int) -> Select[*tuple[Any, ...]]:
         (m.Build.attempt - m.Build.holds).label("attempt"),
         m.Build.error,
         m.Build.error_code,
+        select(m.Preset.ready_timeout_s).where(m.Preset.id == preset_id).scalar_subquery().label("ready_timeout_s"),
     ).where(m.Build.preset_id == preset_id, is_pool_start_sql())
 
 
@@ -195,6 +220,8 @@ def _facts(rows: Sequence[Row[*tuple[Any, ...]]]) -> tuple[BuildFact, ...]:
             attempt=row.attempt,
             error=row.error,
             error_code=row.error_code,
+            not_ready=read_not_ready(row.error_code, row.error) if row.status in ACTIVE_STATUSES else None,
+            ready_timeout=timedelta(seconds=row.ready_timeout_s),
         )
         for row in rows
     )

@@ -6,12 +6,16 @@ The plan is made by the code of `apply` itself, in a transaction that is rolled 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+
+from sqlalchemy import Connection
 
 from prebuild_tasks.config import Settings
 from prebuild_tasks.db.engine import Database
 from prebuild_tasks.insight.assessment import AssessmentContext, assess, read_context
+from prebuild_tasks.insight.plan import store
+from prebuild_tasks.insight.plan.recipes import RecipeChange, recipe_change
 from prebuild_tasks.insight.plan.rules import Cost, PoolPlan, Pools, VersionState, plan_pools, total_cost
 from prebuild_tasks.model.names import PoolName
 from prebuild_tasks.pools import ApplyOptions, ApplyReport, DeclaredPools, apply_in, read_revision
@@ -30,6 +34,8 @@ class Plan:
     """The pools that would change, sorted by name."""
     cost: Cost | None
     """Of all pools; None: none has a cost, or nothing changes."""
+    recipes: tuple[RecipeChange, ...] = ()
+    """The recipes that change, by template."""
 
     @property
     def changed(self) -> bool:
@@ -54,17 +60,30 @@ def make_plan(database: Database, settings: Settings, declared: DeclaredPools, o
         try:
             lock_declaration(connection)
             revision = read_revision(connection)
+            active, newest = store.read_active_versions(connection), store.read_newest_version(connection)
             report = apply_in(connection, settings, read_snapshot, declared, replace(options, yes=True))
             if not report.changed:
                 return Plan(revision, report, [], None)
             # The limits are shared by the pools as they are after the change.
             context = read_context(connection, settings, database.now(connection), readings[-1])
+            recipes = _recipes(connection, active, newest)
         finally:
             connection.rollback()
     # The context knows the versions as they are after the change; those before it are assessed from their counts.
     rows_before, rows_after = readings
     before, after = _pools(rows_before, replace(context, versions={})), _pools(rows_after, context)
-    return Plan(revision, report, plan_pools(before, after), total_cost(before, after))
+    return Plan(revision, report, plan_pools(before, after), total_cost(before, after), recipes)
+
+
+def _recipes(connection: Connection, active: Mapping[str, int], newest: int) -> tuple[RecipeChange, ...]:
+    """Compare each template's active version with the one that was activated, or that was only stored."""
+    after = store.read_versions_since(connection, newest) | {
+        name: version for name, version in store.read_active_versions(connection).items() if active.get(name) != version
+    }
+    pairs = {name: (active[name], after[name]) for name in sorted(after) if name in active}
+    recipes = store.read_recipes(connection, {version for pair in pairs.values() for version in pair})
+    changes = [recipe_change(name, recipes[before], recipes[later]) for name, (before, later) in pairs.items()]
+    return tuple(change for change in changes if change.changes)
 
 
 def _pools(rows: Sequence[PoolRow], context: AssessmentContext) -> Pools:

@@ -12,7 +12,7 @@ from sqlalchemy import Connection, Row, Select, case, func, or_, select
 from prebuild_tasks.builds import failed_builds
 from prebuild_tasks.db.engine import Database
 from prebuild_tasks.errors import NotFoundError
-from prebuild_tasks.insight.status.rules import ends_soon
+from prebuild_tasks.insight.status.rules import ends_soon, waiting_for
 from prebuild_tasks.insight.status.views import BuildView, LogPage, WorkspaceView
 from prebuild_tasks.model.names import PoolName, PresetRef, as_id
 from prebuild_tasks.model.vocabulary import CLAIM_REASON, PREBUILDS_OWNER, BuildStatus, Transition, WorkspaceState
@@ -170,7 +170,8 @@ def builds(
             query = query.where(m.Build.preset_id.in_(pool_presets(connection, preset)))
         if since:
             query = query.where(m.Build.created_at >= since(database.now(connection)))
-        return [_build(row) for row in connection.execute(query)]
+        now = database.now(connection)
+        return [_build(row, now) for row in connection.execute(query)]
 
 
 def _builds_query() -> Select[*tuple[Any, ...]]:
@@ -190,6 +191,7 @@ def _builds_query() -> Select[*tuple[Any, ...]]:
             m.Workspace.name,
             m.Template.name.label("template_name"),
             m.Preset.name.label("preset_name"),
+            m.Preset.ready_timeout_s,
         )
         .join(m.Workspace, m.Workspace.id == m.Build.workspace_id)
         .join(m.Preset, m.Preset.id == m.Build.preset_id)
@@ -199,7 +201,8 @@ def _builds_query() -> Select[*tuple[Any, ...]]:
     )
 
 
-def _build(row: Row[*tuple[Any, ...]]) -> BuildView:
+def _build(row: Row[*tuple[Any, ...]], now: datetime) -> BuildView:
+    waits = waiting_for(row.status, row.error_code, row.error, row.ready_timeout_s, now)
     return BuildView(
         build=row.id,
         workspace=row.name,
@@ -212,8 +215,9 @@ def _build(row: Row[*tuple[Any, ...]]) -> BuildView:
         created_at=row.created_at,
         started_at=row.started_at,
         completed_at=row.completed_at,
-        error_code=row.error_code,
-        error=row.error,
+        error_code="" if waits else row.error_code,
+        error="" if waits else row.error,
+        waits=waits,
     )
 
 
@@ -234,17 +238,26 @@ def build_log(database: Database, name: str, after: tuple[int, int] = (0, 0)) ->
             )
             .order_by(table.attempt, table.seq)
         ).all()
+        now = database.now(connection)
+    waits = waiting_for(build.status, build.error_code, build.error, build.ready_timeout_s, now)
     cursor = (rows[-1].attempt, rows[-1].seq) if rows else after
-    return LogPage("".join(row.text for row in rows), cursor, build.status.final)
+    return LogPage("".join(row.text for row in rows), cursor, build.status.final, waits)
 
 
 class _BuildKey(NamedTuple):
     id: str
     status: BuildStatus
+    error: str
+    error_code: str
+    ready_timeout_s: float
 
 
 def _find_build(connection: Connection, name: str) -> _BuildKey:
-    columns = select(m.Build.id, m.Build.status).join(m.Workspace, m.Workspace.id == m.Build.workspace_id)
+    columns = (
+        select(m.Build.id, m.Build.status, m.Build.error, m.Build.error_code, m.Preset.ready_timeout_s)
+        .join(m.Workspace, m.Workspace.id == m.Build.workspace_id)
+        .join(m.Preset, m.Preset.id == m.Build.preset_id)
+    )
     newest = columns.order_by(m.Build.created_at.desc(), m.Build.number.desc()).limit(1)
     wanted = name.replace("-", "").lower()
     if identity := as_id(name):
@@ -260,4 +273,4 @@ def _find_build(connection: Connection, name: str) -> _BuildKey:
             hint="give at least six characters of a build's id",
             remedy=Remedy(RemedyKind.LIST_BUILDS),
         )
-    return _BuildKey(build.id, build.status)
+    return _BuildKey(build.id, build.status, build.error, build.error_code, build.ready_timeout_s)

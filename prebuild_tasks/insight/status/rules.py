@@ -5,7 +5,8 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-from prebuild_tasks.model.vocabulary import WorkspaceState
+from prebuild_tasks.builds import read_not_ready
+from prebuild_tasks.model.vocabulary import ACTIVE_STATUSES, BuildStatus, WorkspaceState
 
 _ON_THE_WAY = (WorkspaceState.STARTING, WorkspaceState.RUNNING, WorkspaceState.READY, WorkspaceState.PERSONALISING)
 _UNKNOWN = timedelta(minutes=5)
@@ -58,3 +59,9 @@ def overdue(*, desired: int, desired_before: int, claimable: int, left: int) -> 
         left: The prebuilds that were claimed or chosen for deletion within the span.
     """
     return max(min(desired, desired_before) - claimable - left, 0)
+
+
+def waiting_for(status: BuildStatus, error_code: str, error: str, ready_timeout: float, now: datetime) -> str:
+    """Return what a start that runs waits for until its workspace is ready; empty: it does not, or not for long."""
+    waits = read_not_ready(error_code, error) if status in ACTIVE_STATUSES else None
+    return f"not ready yet: {waits.sentence(timedelta(seconds=ready_timeout), now)}" if waits else ""

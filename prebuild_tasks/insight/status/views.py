@@ -105,6 +105,8 @@ class BuildView:
     completed_at: datetime | None
     error_code: str
     error: str
+    waits: str = ""
+    """What a start that runs waits for until its workspace is ready; empty: it does not, or not for long."""
 
     @property
     def seconds(self) -> float | None:
@@ -123,6 +125,8 @@ class LogPage:
     """Attempt and sequence number of its last piece; the next page begins after it."""
     ended: bool
     """Whether no more output will come."""
+    waits: str = ""
+    """What the build waits for until its workspace is ready; empty: it does not, or not for long."""
 
 
 @dataclass(frozen=True, slots=True)

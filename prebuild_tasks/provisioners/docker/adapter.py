@@ -21,7 +21,7 @@ from prebuild_tasks.provisioners.docker.make import (
     remove_volumes,
 )
 from prebuild_tasks.provisioners.docker.names import Container
-from prebuild_tasks.provisioners.port import BuildContext, Probe, Resource, WorkspaceSpec
+from prebuild_tasks.provisioners.port import BuildContext, Probe, Resource, ServedOutput, WorkspaceSpec
 from prebuild_tasks.provisioners.shared.claim_markers import refuse_claimed
 from prebuild_tasks.provisioners.shared.config import argv_of
 from prebuild_tasks.provisioners.shared.environment import bind_address, of_owner, own_addresses, proxy_exceptions
@@ -139,6 +139,14 @@ class DockerProvisioner:
                     engine.remove(api, container.id, context)
                     context.check()
             remove_volumes(api, spec)
+
+    def served_output(self, spec: WorkspaceSpec) -> ServedOutput:
+        """Return the last lines of the container's output."""
+        check_id(spec.workspace_id)
+        with engine.connect(_PROBE_REQUEST_TIMEOUT) as api, engine.unless_gone():
+            if (container := published_among(containers_of(api, spec))) is not None:
+                return ready.last_output(api, container.id)
+        return ServedOutput("")
 
     def list(self, installation: str, configs: Iterable[Mapping[str, object]] = ()) -> Iterator[Resource]:
         """Return every workspace that is marked with this installation, even if only its volume is left."""

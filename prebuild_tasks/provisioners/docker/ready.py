@@ -7,14 +7,14 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from prebuild_tasks.clock import monotonic
-from prebuild_tasks.errors import ProvisionerError
-from prebuild_tasks.model.vocabulary import NEVER_READY_CODE
+from prebuild_tasks.errors import NeverReadyError, ProvisionerError
 from prebuild_tasks.provisioners.docker.config import DockerConfig
 from prebuild_tasks.provisioners.docker.engine import EngineObject, Stream, message_of
 from prebuild_tasks.provisioners.docker.exec import run_in_container
-from prebuild_tasks.provisioners.port import BuildContext, Probe, WorkspaceSpec
+from prebuild_tasks.provisioners.port import BuildContext, Probe, ReadinessContext, ServedOutput, WorkspaceSpec
 from prebuild_tasks.provisioners.shared.config import argv_of
 from prebuild_tasks.provisioners.shared.output import last_lines
+from prebuild_tasks.provisioners.shared.probe_pauses import pause_between_probes
 
 if TYPE_CHECKING:
     from docker import APIClient
@@ -23,18 +23,16 @@ PROBE_TIMEOUT = 15.0
 """Seconds for the command `ready` in the container."""
 _SETTLED = 1.0
 """Seconds that a container without a probe must run to count as ready. Most failures happen at once."""
-_PAUSE = (0.1, 0.5)
+_PAUSE_MIN = 0.1
+_LOOK_INTERVAL = 0.5
+"""Seconds between two looks at a container whose `ready` runs more seldom: at its output, and whether it has ended."""
+_LINES_SHOWN = 500
+"""Lines of a container's output that people are shown."""
 _POLL_INTERVAL = 0.3
 """Seconds between two reads of the output; ten times as many once it exceeds _OUTPUT_MUCH bytes."""
 _OUTPUT_MUCH = 1 << 16
 OUTPUT_MAX = 1 << 20
 """The most bytes of output that are copied to the build's log."""
-
-
-class NeverReadyError(ProvisionerError):
-    """A container that was started did not become ready in time."""
-
-    code = NEVER_READY_CODE
 
 
 def probe(
@@ -105,7 +103,7 @@ def until_ready(
             output.copy()
         context.check()
 
-    began, pause = monotonic(), _PAUSE[0]
+    began = monotonic()
     while True:
         between()
         result, runs = probe(api, container_id, config, between=between)
@@ -118,10 +116,35 @@ def until_ready(
         if not runs:
             hint = "its command must keep running" if " exited with 0:" in result.message else ""
             raise ProvisionerError(result.message, hint=hint)
-        if waited > spec.ready_timeout:
-            raise NeverReadyError(f"not ready within {spec.ready_timeout:g} s: {result.message}")
-        context.wait(pause)
-        pause = min(pause * 1.5, _PAUSE[1])
+        if not result.ready:
+            _report(result, spec, context, waited)
+        _pause(api, container_id, pause_between_probes(waited, _PAUSE_MIN), context, between)
+
+
+def _pause(
+    api: APIClient, container_id: str, seconds: float, context: BuildContext, between: Callable[[], None]
+) -> None:
+    """Wait until the next probe, or until the container has ended."""
+    until = monotonic() + seconds
+    context.wait(min(seconds, _LOOK_INTERVAL))
+    while (left := until - monotonic()) > 0 and api.inspect_container(container_id)["State"].get("Running"):
+        between()
+        context.wait(min(left, _LOOK_INTERVAL))
+
+
+def _report(result: Probe, spec: WorkspaceSpec, context: BuildContext, waited: float) -> None:
+    """Report that the container is not ready. Raises NeverReadyError when the time is over."""
+    if isinstance(context, ReadinessContext):
+        context.not_ready(result.message)
+    elif waited > spec.ready_timeout:
+        raise NeverReadyError(f"not ready within {spec.ready_timeout:g} s: {result.message}")
+
+
+def last_output(api: APIClient, container_id: str) -> ServedOutput:
+    """Return the last lines of a container's output. Raises the engine's NotFound when there is no such container."""
+    env = api.inspect_container(container_id)["Config"].get("Env") or []
+    variables = dict(str(pair).split("=", 1) for pair in env if "=" in str(pair))
+    return ServedOutput(api.logs(container_id, tail=_LINES_SHOWN).decode("utf-8", "replace"), variables)
 
 
 class Output:

@@ -16,7 +16,7 @@ from psutil import Process
 from prebuild_tasks.config import Settings
 from prebuild_tasks.errors import ProvisionerError
 from prebuild_tasks.model.addresses import host_in_url
-from prebuild_tasks.provisioners.port import BuildContext, Probe, Resource, WorkspaceSpec
+from prebuild_tasks.provisioners.port import BuildContext, Probe, Resource, ServedOutput, WorkspaceSpec
 from prebuild_tasks.provisioners.process.config import ProcessConfig, parse
 from prebuild_tasks.provisioners.process.directory import Published, WorkspaceDirectory, workspace_directories
 from prebuild_tasks.provisioners.process.environment import Environment
@@ -32,6 +32,8 @@ from prebuild_tasks.provisioners.shared.run import run, spawn
 log = logging.getLogger(__name__)
 
 PROBE_TIMEOUT = 30.0
+_OUTPUT_SHOWN = 1 << 16
+"""Bytes of the served process's output that people are shown."""
 
 
 @contextmanager
@@ -136,6 +138,12 @@ class ProcessProvisioner:
         # A `start` that was suspended may have published and served it meanwhile. It no longer can.
         processes.end(_processes(workspace), pause=context.wait)
         workspace.remove(context)
+
+    def served_output(self, spec: WorkspaceSpec) -> ServedOutput:
+        """Return the end of the served process's log."""
+        workspace = self._workspace(spec)
+        state = workspace.published()
+        return ServedOutput(tail(workspace.serve_log, _OUTPUT_SHOWN), state.env if state else {})
 
     def list(self, installation: str, configs: Iterable[Mapping[str, object]] = ()) -> Iterator[Resource]:
         """Return every workspace that is marked with this installation."""

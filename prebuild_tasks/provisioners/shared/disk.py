@@ -68,12 +68,14 @@ def read_if_present(path: Path) -> str:
         return ""
 
 
-def tail(path: Path) -> str:
-    """Return the last 4 KiB of a log; empty when there is none."""
+def tail(path: Path, size: int = 4096) -> str:
+    """Return the last bytes of a log, at most `size`, without the line that is cut; empty when there is none."""
     try:
         with path.open("rb") as file:
-            file.seek(max(path.stat().st_size - 4096, 0))
-            return file.read().decode("utf-8", "replace")
+            cut = max(path.stat().st_size - size, 0)
+            file.seek(cut)
+            text = file.read(size).decode("utf-8", "replace")
+            return text.partition("\n")[2] or text if cut else text
     except OSError:
         return ""
 

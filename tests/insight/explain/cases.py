@@ -6,6 +6,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from prebuild_tasks.builds.not_ready import NotReady
 from prebuild_tasks.cli.remedy_commands import StartCommands, spell
 from prebuild_tasks.insight.explain.facts import (
     Activation,
@@ -70,6 +71,16 @@ FAILED = (
     build(1, 3, error="no disk"),
 )
 NEVER = (replace(FAILED[0], error="not ready within 300 s: HTTP 503", error_code="never_ready"),)
+HARD_LIMITED = (
+    "hard-limited: 3 starts in a row failed (build 33333333, 60 s ago, build 22222222, 2 min ago and build 11111111, "
+    "3 min ago); 3 is the limit: nothing is created until the pool is unblocked"
+)
+WAITS = (
+    "1 start ran, and waits to become ready; build 44444444 asked 12 times in 60 s, "
+    "gives up at 12:02:00 UTC (in 2 min): HTTP 503 cold"
+)
+NEW = Activation("dev", "v2", "v2", last_good="v1")
+"""A new version, beside one that worked."""
 
 CASES: list[tuple[Facts, About, str, list[str]]] = [
     (
@@ -192,6 +203,35 @@ CASES: list[tuple[Facts, About, str, list[str]]] = [
         About.ERROR,
         "the last start (build 33333333, 60 s ago) ran, but never became ready: not ready within 300 s: HTTP 503",
         ["prebuild logs 33333333"],
+    ),
+    (
+        facts(Reason.FAILING, failed=FAILED[:1], failures_in_row=1, activation=NEW),
+        About.ERROR,
+        "the last start (build 33333333, 60 s ago) failed: no disk left",
+        ["prebuild logs 33333333", "prebuild promote dev v1"],
+    ),
+    (
+        facts(
+            Reason.HARD_LIMITED, failed=FAILED, failures_in_row=3, hard_limit=3, status=PresetStatus.HARD_LIMITED,
+            activation=NEW,
+        ),
+        About.STATUS,
+        HARD_LIMITED,
+        ["prebuild logs 33333333", "prebuild promote dev v1", "prebuild unblock dev/small"],
+    ),
+    (
+        facts(
+            Reason.STARTING,
+            in_flight=(
+                build(
+                    4, 2, started_at=NOW - 2 * MINUTE, attempt=1, ready_timeout=3 * MINUTE,
+                    not_ready=NotReady("HTTP 503\n cold", 12, NOW - MINUTE),
+                ),
+            ),
+        ),
+        About.BUILDS,
+        WAITS,
+        ["prebuild builds --preset dev/small"],
     ),
     (
         facts(Reason.FAILING, failed=FAILED, failures_in_row=1),

@@ -1,0 +1,54 @@
+"""The versions of a template, and the way back from one that cannot be built."""
+
+from __future__ import annotations
+
+import pytest
+
+from prebuild_tasks.config import Settings
+from prebuild_tasks.db.engine import Database
+from prebuild_tasks.errors import NotFoundError
+from prebuild_tasks.insight.explain.gather import explain_preset
+from prebuild_tasks.insight.status.versions import versions
+from prebuild_tasks.model.vocabulary import BuildStatus
+from prebuild_tasks.remedies import Remedy, RemedyKind
+from tests.support.builders import PRESET, declare, fill, finish_builds, staffed, ticked, turn
+
+
+def remedies(database: Database, settings: Settings) -> list[Remedy]:
+    staffed(database, settings)
+    ticked(database)
+    return [step.remedy for step in explain_preset(database, settings, None, PRESET).explanation.steps]
+
+
+def test_a_version_that_was_never_ready_leads_back_to_the_last_that_was(database: Database, settings: Settings) -> None:
+    declare(database, settings, 2)
+    fill(database, settings)
+    [first] = versions(database, "dev")
+    assert (first.active, first.presets, first.ready, first.last_error) == (True, 1, 2, "")
+    assert first.last_ready_at is not None
+
+    declare(database, settings, 2, start="exit 3", extra="replace: {strategy: rolling}")
+    turn(database, settings)
+    assert RemedyKind.PROMOTE_VERSION not in {remedy.kind for remedy in remedies(database, settings)}, "not failed yet"
+    assert versions(database, "dev")[0].starting > 0
+    finish_builds(database, status=BuildStatus.FAILED, error="no such\ndisk")
+    broken, good = versions(database, "dev")
+    assert (broken.active, broken.ready, broken.last_ready_at, broken.last_error) == (True, 0, None, "no such\ndisk")
+    assert (good.version, good.active, good.ready) == (first.version, False, 2)
+    assert Remedy(RemedyKind.PROMOTE_VERSION, "dev", first.version) in remedies(database, settings)
+
+
+def test_a_version_that_worked_before_has_nothing_to_go_back_to(database: Database, settings: Settings) -> None:
+    declare(database, settings, 1, start="echo old")
+    fill(database, settings)
+    declare(database, settings, 1, yes=True)
+    fill(database, settings)
+    declare(database, settings, 2)
+    turn(database, settings)
+    finish_builds(database, status=BuildStatus.FAILED, error="the registry is down")
+    assert RemedyKind.PROMOTE_VERSION not in {remedy.kind for remedy in remedies(database, settings)}
+
+
+def test_an_unknown_template(database: Database) -> None:
+    with pytest.raises(NotFoundError, match="there is no template nope"):
+        versions(database, "nope")

@@ -1,0 +1,22 @@
+"""`invalidate` said that the prebuilds were being replaced, also when a start under way was all there was."""
+
+from __future__ import annotations
+
+from prebuild_tasks.claims.take import claim
+from prebuild_tasks.claims.types import ClaimRequest
+from prebuild_tasks.config import Settings
+from prebuild_tasks.db.engine import Database
+from prebuild_tasks.model.vocabulary import BuildStatus
+from prebuild_tasks.pools.operations import Affected, invalidate
+from tests.support.builders import PRESET, declare, fill, finish_builds, turn
+
+
+def test_what_is_replaced_and_what_is_left_alone(database: Database, settings: Settings) -> None:
+    declare(database, settings, 2)
+    fill(database, settings)
+    declare(database, settings, 4)
+    turn(database, settings)
+    finish_builds(database, status=BuildStatus.FAILED, limit=1)
+    claim(database, ClaimRequest("ada", [PRESET]))
+    done = invalidate(database, PRESET, actor="eve")
+    assert done.affected == Affected(replaced=1, starting=1, failed=1, claimed=1)
