@@ -14,10 +14,10 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from prebuild_tasks.claims import ClaimAnswer, ClaimRequest, ClaimSession
-from prebuild_tasks.config import Settings, load_settings
-from prebuild_tasks.workspaces import end_workspace
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # not needed for a claim, which this module is kept quick for
+    from prebuild_tasks.config import Settings
+    from prebuild_tasks.db.engine import Database
     from prebuild_tasks.insight import WorkspaceView
 
 __all__ = ["Client"]
@@ -36,9 +36,18 @@ class Client:
         Raises InputError for a setting that is not valid.
         """
         urls = {"database_url": database_url, "redis_url": redis_url}
-        self.settings = settings or load_settings(**{name: url for name, url in urls.items() if url})
-        self._session = ClaimSession(self.settings)
-        self.database = self._session.database
+        passed = {name: url for name, url in urls.items() if url}
+        self._session = ClaimSession(settings) if settings else ClaimSession.from_environment(**passed)
+
+    @property
+    def settings(self) -> Settings:
+        """All settings."""
+        return self._session.settings
+
+    @property
+    def database(self) -> Database:
+        """The database."""
+        return self._session.database
 
     def __enter__(self) -> Self:
         """Return the client itself."""
@@ -84,20 +93,21 @@ class Client:
         )
         if request_id:
             request = replace(request, request_id=request_id)
-        with self.database.no_driver_errors():
+        with self._session.no_driver_errors():
             claimed = self._session.claim_waiting(request, wait) if wait > 0 else self._session.claim(request)
         self._session.send(claimed.follow_up)
         return claimed.answer
 
     def release(self, workspace: str, *, actor: str) -> None:
         """Give a workspace back, named by id or as owner/name: it is deleted. Raises NotFoundError, RefusedError."""
-        with self.database.no_driver_errors():
+        from prebuild_tasks.workspaces import end_workspace
+
+        with self._session.no_driver_errors():
             ended = end_workspace(self.database, workspace, actor=actor)
         self._session.send(ended.follow_up)
 
     def workspaces(self, *, owner: str = "") -> list[WorkspaceView]:
         """List the owner's workspaces, or all that are not deleted."""
-        # Not needed for a claim, which this module is kept quick for.
         from prebuild_tasks.insight import workspaces
 
         return workspaces(self.database, owner=owner)

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import re
-import secrets
 from typing import NamedTuple
 from uuid import UUID
-
-from coolname import generate_slug
 
 from prebuild_tasks.errors import InputError
 from prebuild_tasks.model.vocabulary import PREBUILDS_OWNER
@@ -89,11 +86,6 @@ class VersionName(NamedTuple):
     def __str__(self) -> str:
         """Return `template@version`."""
         return f"{self.template}@{self.version}"
-
-
-def prebuild_name() -> str:
-    """Make a random name such as `prebuild-amber-otter-3f2a`. A rare duplicate is refused by the schema."""
-    return f"{PREBUILD_PREFIX}{generate_slug(2)}-{secrets.token_hex(2)}"
 
 
 def claimed_name(name: str) -> str:

@@ -14,7 +14,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from pathlib import Path
 
-import structlog
 from rich.console import Console
 
 from prebuild_tasks.bootstrap import Runtime
@@ -31,6 +30,7 @@ from prebuild_tasks.config import Settings
 from prebuild_tasks.errors import PrebuildError, RefusedError, WaitTimeoutError
 from prebuild_tasks.fleet import refuse_second_machine
 from prebuild_tasks.insight import PoolStatus, pools
+from prebuild_tasks.logs import get_logger
 from prebuild_tasks.messaging import require_redis
 from prebuild_tasks.model.addresses import masked_url
 from prebuild_tasks.model.terminal import escaped
@@ -39,7 +39,7 @@ from prebuild_tasks.reconcile import Reason, TickNotDue, TickReport, TurnReport
 from prebuild_tasks.upkeep import take_back_lost
 from prebuild_tasks.workspaces import leave_to_upkeep, send
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 _REFRESH = 0.5
 """Seconds between two reads of the pools."""

@@ -1,0 +1,14 @@
+"""Random names of prebuilds. The word list is loaded only by who makes one."""
+
+from __future__ import annotations
+
+import secrets
+
+from coolname import generate_slug
+
+from prebuild_tasks.model.names import PREBUILD_PREFIX
+
+
+def prebuild_name() -> str:
+    """Make a random name such as `prebuild-amber-otter-3f2a`. A rare duplicate is refused by the schema."""
+    return f"{PREBUILD_PREFIX}{generate_slug(2)}-{secrets.token_hex(2)}"
