@@ -112,8 +112,8 @@ class TaskSender:
             # Logs nothing itself: after the deadline nobody waits for it, and the command may have ended.
             try:
                 sent.append(self._send(self._turns(preset_ids, shown)))
-            except self.not_sent as error:
-                errors.append(str(error))
+            except Exception as error:  # noqa: BLE001 - one that is closed meanwhile fails in any way
+                errors.append(str(error) or type(error).__name__)
 
         sender = threading.Thread(target=send, daemon=True)
         sender.start()

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import itertools
 import json
+import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 
 import pytest
@@ -69,6 +71,21 @@ def test_what_is_not_sent_is_logged_and_raises_nothing(caplog: pytest.LogCapture
     assert direct.wake(["1"]) is False
     assert direct.builds({"": [BUILD]}) == 0
     assert ["wake_up_not_sent" in caplog.text, "not_published" in caplog.text] == [True, True]
+
+
+def test_it_can_be_closed_while_a_wake_up_still_waits(recwarn: pytest.WarningsRecorder) -> None:
+    """The thread that sends failed with a traceback when the connection was closed under it."""
+    with socket.create_server(("127.0.0.1", 0), backlog=8) as black_hole:
+        direct = DirectMessages(
+            f"redis://127.0.0.1:{black_hole.getsockname()[1]}/0", lambda *parts: ".".join(parts), timeout=5
+        )
+        before = set(threading.enumerate())
+        assert direct.wake(["1"], 0.05) is False
+        [sender] = set(threading.enumerate()) - before
+        direct.close()
+        sender.join(60)
+    assert not sender.is_alive()
+    assert [str(warning.message) for warning in recwarn] == []
 
 
 def test_it_loads_no_kombu() -> None:
