@@ -20,8 +20,7 @@ from benchmarks.floors.fetch import Statement, fetch
 from benchmarks.recorded import recorded
 from prebuild_tasks.bootstrap import Runtime
 from prebuild_tasks.db.engine import Database
-from prebuild_tasks.messaging.publisher import RECONCILE_PRESET
-from prebuild_tasks.messaging.queues import RECONCILE
+from prebuild_tasks.messaging.queues import RECONCILE, RECONCILE_PRESET
 from prebuild_tasks.reconcile.store.snapshots import read_global
 from prebuild_tasks.reconcile.turn import plan_tick
 

@@ -1,6 +1,6 @@
 """The composition root: the dependencies of a process, built from its settings.
 
-Each dependency is created on first use, once per process.
+Each dependency is imported and created on first use, once per process: most commands need only the database.
 """
 
 from __future__ import annotations
@@ -8,14 +8,17 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from functools import cached_property
+from typing import TYPE_CHECKING
 
-from prebuild_tasks.builds import HARD_GRACE, BuildRunner, IsolatedProcesses
 from prebuild_tasks.config import Settings, load_settings
 from prebuild_tasks.db.engine import Database
-from prebuild_tasks.fleet import Presence, Role
-from prebuild_tasks.messaging import Messages, connect
-from prebuild_tasks.provisioners import Provisioners
-from prebuild_tasks.reconcile import Locks, PoolReconciler, Reconciler
+
+if TYPE_CHECKING:
+    from prebuild_tasks.builds import BuildRunner, IsolatedProcesses
+    from prebuild_tasks.fleet import Presence, Role
+    from prebuild_tasks.messaging import Messages
+    from prebuild_tasks.provisioners import Provisioners
+    from prebuild_tasks.reconcile import Locks, Reconciler
 
 
 class Runtime:
@@ -30,30 +33,45 @@ class Runtime:
 
     @cached_property
     def locks(self) -> Locks:
+        from prebuild_tasks.messaging import connect
+        from prebuild_tasks.reconcile import Locks
+
         return Locks(connect(self.settings.resolved_redis_url), self.settings.namespace, self.settings.lock_ttl)
 
     @cached_property
     def messages(self) -> Messages:
+        from prebuild_tasks.messaging import Messages
+
         return Messages(self.settings)
 
     @cached_property
     def provisioners(self) -> Provisioners:
+        from prebuild_tasks.provisioners import Provisioners
+
         return Provisioners(self.settings)
 
     @cached_property
     def reconciler(self) -> Reconciler:
+        from prebuild_tasks.reconcile import PoolReconciler
+
         return PoolReconciler(self.database, self.settings, self.locks, self.messages)
 
     @cached_property
     def isolated(self) -> IsolatedProcesses:
+        from prebuild_tasks.builds import HARD_GRACE, IsolatedProcesses
+
         return IsolatedProcesses(self.settings, grace=2 * HARD_GRACE)
 
     @cached_property
     def build_runner(self) -> BuildRunner:
+        from prebuild_tasks.builds import BuildRunner
+
         return BuildRunner(self.database, self.settings, self.provisioners, self.isolated)
 
     def presence(self, role: Role, queues: Callable[[], Sequence[str]] = tuple) -> Presence:
         """Return what announces this process in the database, over its own connections."""
+        from prebuild_tasks.fleet import Presence
+
         return Presence(Database.of(self.settings), self.settings, role, queues)
 
     def close(self) -> None:
@@ -62,6 +80,17 @@ class Runtime:
             self.build_runner.close()
         if "database" in self.__dict__:
             self.database.close()
+
+
+def load_all() -> None:
+    """Import what a `Runtime` may need. A worker does so before it forks, so that its children share the memory."""
+    from prebuild_tasks.builds import BuildRunner, IsolatedProcesses
+    from prebuild_tasks.fleet import Presence
+    from prebuild_tasks.messaging import Messages, connect
+    from prebuild_tasks.provisioners import Provisioners
+    from prebuild_tasks.reconcile import Locks, PoolReconciler
+
+    _ = (BuildRunner, IsolatedProcesses, Presence, Messages, connect, Provisioners, Locks, PoolReconciler)
 
 
 _current: tuple[int, Runtime] | None = None

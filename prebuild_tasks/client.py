@@ -14,11 +14,11 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from prebuild_tasks.claims import ClaimAnswer, ClaimRequest, ClaimSession
-from prebuild_tasks.config import Settings, load_settings
 from prebuild_tasks.portal import Portal
-from prebuild_tasks.workspaces import end_workspace
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # not needed for a claim, which this module is kept quick for
+    from prebuild_tasks.config import Settings
+    from prebuild_tasks.db.engine import Database
     from prebuild_tasks.insight import WorkspaceView
 
 __all__ = ["Client"]
@@ -38,9 +38,18 @@ class Client(Portal):
             InputError: A setting is not valid.
         """
         urls = {"database_url": database_url, "redis_url": redis_url}
-        self.settings = settings or load_settings(**{name: url for name, url in urls.items() if url})
-        self._session = ClaimSession(self.settings)
-        self.database = self._session.database
+        passed = {name: url for name, url in urls.items() if url}
+        self._session = ClaimSession(settings) if settings else ClaimSession.from_environment(**passed)
+
+    @property
+    def settings(self) -> Settings:
+        """All settings."""
+        return self._session.settings
+
+    @property
+    def database(self) -> Database:
+        """The database."""
+        return self._session.database
 
     def __enter__(self) -> Self:
         """Return the client itself."""
@@ -86,7 +95,7 @@ class Client(Portal):
         )
         if request_id:
             request = replace(request, request_id=request_id)
-        with self.database.no_driver_errors():
+        with self._session.no_driver_errors():
             claimed = self._session.claim_waiting(request, wait) if wait > 0 else self._session.claim(request)
         self._session.send(claimed.follow_up)
         return claimed.answer
@@ -101,7 +110,9 @@ class Client(Portal):
             RefusedError: It is not claimed, or was changed at the same moment.
             UnreachableError: The database cannot be reached.
         """
-        with self.database.no_driver_errors():
+        from prebuild_tasks.workspaces import end_workspace
+
+        with self._session.no_driver_errors():
             ended = end_workspace(self.database, workspace, actor=actor)
         self._session.send(ended.follow_up)
 
@@ -111,7 +122,6 @@ class Client(Portal):
         Raises:
             UnreachableError: The database cannot be reached.
         """
-        # Not needed for a claim, which this module is kept quick for.
         from prebuild_tasks.insight import workspaces
 
         return workspaces(self.database, owner=owner)

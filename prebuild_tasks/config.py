@@ -10,20 +10,34 @@ import json
 import os
 import re
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import AliasChoices, Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from prebuild_tasks.claim_settings import (
+    DATABASE_VARIABLES,
+    DEFAULT_DATA_DIR,
+    DEFAULT_HEARTBEAT_TIMEOUT,
+    DEFAULT_NAMESPACE,
+    REDIS_VARIABLES,
+    ClaimSettings,
+    absolute,
+    database_url_of,
+    queue_name,
+    redis_note_of,
+    redis_socket_of,
+    redis_url_of,
+    values_from_files,
+)
 from prebuild_tasks.errors import InputError
-from prebuild_tasks.model.addresses import has_password_in_query, masked_url, path_in_url, plain_host
-from prebuild_tasks.model.durations import Duration, Lasting
+from prebuild_tasks.model.addresses import has_password_in_query, masked_url, plain_host
+from prebuild_tasks.model.duration_fields import Duration, Lasting
 from prebuild_tasks.model.invalid import invalid_values
 from prebuild_tasks.model.machine import default_host
-from prebuild_tasks.model.redis_url import RedisUrl, parse_redis_url
-from prebuild_tasks.model.urls import with_driver
+from prebuild_tasks.model.redis_url import parse_redis_url
 from prebuild_tasks.remedies import Remedy, RemedyKind
 
 DEFAULT_PASS_ENV = (
@@ -41,7 +55,6 @@ EXAMPLE_REPO = "PREBUILD_EXAMPLE_REPO"
 that workspaces get."""
 EMPTY_MEANS_NO_NAMES = "provisioner_pass_env"
 """The only setting whose empty variable is not ignored: no names are passed."""
-_FILE_BACKED = ("DATABASE_URL", "REDIS_URL", "FLOWER_BASIC_AUTH")
 
 
 class Settings(BaseSettings):
@@ -52,16 +65,16 @@ class Settings(BaseSettings):
         env_prefix="PREBUILD_", env_ignore_empty=True, frozen=True, extra="ignore", populate_by_name=True
     )
 
-    database_url: str = Field("", validation_alias=AliasChoices("PREBUILD_DATABASE_URL", "DATABASE_URL"))
+    database_url: str = Field("", validation_alias=AliasChoices(*DATABASE_VARIABLES))
     """SQLAlchemy URL of the database. Empty: SQLite in the data directory."""
     database_pooler: Literal["", "transaction"] = ""
     """transaction: PREBUILD_DATABASE_URL leads through a pooler in transaction mode. Empty: it does not."""
-    redis_url: str = Field("", validation_alias=AliasChoices("PREBUILD_REDIS_URL", "REDIS_URL", "CELERY_BROKER_URL"))
+    redis_url: str = Field("", validation_alias=AliasChoices(*REDIS_VARIABLES))
     """URL of the Redis that holds the broker and the locks. Empty: the socket of the Redis that `prebuild up` starts in
     the data directory."""
-    data_dir: Path = Path(".prebuild")
+    data_dir: Path = DEFAULT_DATA_DIR
     """Directory of the embedded servers, logs and workspaces."""
-    namespace: str = "prebuild"
+    namespace: str = DEFAULT_NAMESPACE
     """Prefix of the names of queues and locks, so that several installations can share one Redis."""
     host: str = Field(default_factory=default_host)
     """Name of this machine in the database. A local workspace is probed and deleted only by its own host."""
@@ -85,7 +98,7 @@ class Settings(BaseSettings):
     """Maximum number of attempts at a build: one that has lost its worker this many times fails."""
     build_concurrency: int = Field(4, ge=1)
     """Maximum number of builds that one builds worker runs at a time."""
-    heartbeat_timeout: Lasting = 30
+    heartbeat_timeout: Lasting = DEFAULT_HEARTBEAT_TIMEOUT
     """Seconds without a renewed lease after which another worker takes over a build."""
     sweep_interval: Lasting = 30
     """Seconds between two sweeps, which recover lost builds, publish unpublished ones and retry deletions."""
@@ -196,52 +209,54 @@ class Settings(BaseSettings):
     @field_validator("data_dir")
     @classmethod
     def _absolute(cls, value: Path) -> Path:
-        return value.expanduser().absolute()
+        return absolute(value)
 
     @property
     def resolved_database_url(self) -> str:
         """The database URL to connect to, with its driver."""
-        return with_driver(self.database_url or f"sqlite:///{path_in_url(self.data_dir / 'prebuild.db')}")
+        return database_url_of(self.database_url, self.data_dir)
 
     @property
     def redis_socket(self) -> Path:
         """The socket of the embedded Redis."""
-        return self.data_dir / "redis" / "redis.sock"
+        return redis_socket_of(self.data_dir)
 
     @property
     def redis_note(self) -> Path:
         """The file in which `prebuild up` writes the URL of its Redis, for commands in other terminals."""
-        return self.data_dir / "redis" / "url"
+        return redis_note_of(self.data_dir)
 
     @property
     def resolved_redis_url(self) -> str:
         """The Redis URL in the form that redis-py expects; Celery's form is `celery_broker_url`."""
-        return self._redis().for_redis_py
+        return redis_url_of(self.redis_url, self.data_dir).for_redis_py
 
     @property
     def celery_broker_url(self) -> str:
         """The Redis URL in the form that Celery expects."""
-        return self._redis().for_celery
+        return redis_url_of(self.redis_url, self.data_dir).for_celery
 
-    def _redis(self) -> RedisUrl:
-        try:
-            url = self.redis_url or self.redis_note.read_text().strip()
-        except OSError:
-            url = f"unix://{path_in_url(self.redis_socket)}"
-        try:
-            return parse_redis_url(url)
-        except ValueError as error:  # of a URL that was not a setting, and thus not validated
-            raise InputError(f"the URL in {self.redis_note} {error}", remedy=Remedy(RemedyKind.SHOW_SETTINGS)) from None
+    @property
+    def for_claims(self) -> ClaimSettings:
+        """The settings that a claim needs."""
+        return ClaimSettings(
+            self.resolved_database_url,
+            self.redis_url,
+            self.data_dir,
+            self.namespace,
+            self.heartbeat_timeout,
+            pooled=self.database_pooler == "transaction",
+        )
 
     def queue(self, name: str, host: str = "") -> str:
         """Return the full name of a queue: `prebuild.builds`, or `prebuild.builds.<host>`."""
-        return f"{self.namespace}.{name}.{host}" if host else f"{self.namespace}.{name}"
+        return queue_name(self.namespace, name, host)
 
 
 def load_settings(environ: Mapping[str, str] | None = None, /, **overrides: Any) -> Settings:
     """Read the settings from the environment. Raises an InputError that names each bad variable."""
     source = os.environ if environ is None else environ
-    from_files: dict[str, Any] = dict(_from_files(source))
+    from_files: dict[str, Any] = dict(values_from_files(source))
     if source.get(f"PREBUILD_{EMPTY_MEANS_NO_NAMES.upper()}") == "":
         from_files[EMPTY_MEANS_NO_NAMES] = ()
     try:
@@ -256,18 +271,6 @@ def load_settings(environ: Mapping[str, str] | None = None, /, **overrides: Any)
     except ValidationError as error:
         problems = "; ".join(f"{_variable(item.path)}: {item.message}" for item in invalid_values(error))
         raise InputError(problems, remedy=Remedy(RemedyKind.SHOW_SETTINGS)) from None
-
-
-def _from_files(environ: Mapping[str, str]) -> Iterator[tuple[str, str]]:
-    for name in _FILE_BACKED:
-        path = environ.get(f"PREBUILD_{name}_FILE")
-        if path and not environ.get(f"PREBUILD_{name}"):
-            try:
-                yield name.lower(), Path(path).read_text(encoding="utf-8").strip()
-            except OSError as error:
-                raise InputError(f"PREBUILD_{name}_FILE={path} cannot be read: {error.strerror}") from None
-            except UnicodeDecodeError:
-                raise InputError(f"PREBUILD_{name}_FILE={path} is not UTF-8 text", hint="save it as UTF-8") from None
 
 
 def _variable(location: tuple[int | str, ...]) -> str:

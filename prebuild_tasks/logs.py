@@ -1,28 +1,152 @@
-"""Configuration of the logs: one event with its fields per line, as JSON unless standard error is a terminal."""
+"""Logs: one event with its fields per line, as JSON unless standard error is a terminal.
+
+A command that logs nothing does not load structlog, which takes longer than a claim.
+"""
 
 from __future__ import annotations
 
 import io
 import logging
 import sys
-from typing import TextIO
+from typing import TYPE_CHECKING, TextIO
 
-import structlog
-from structlog.typing import EventDict, ExcInfo, Processor, WrappedLogger
-
-from prebuild_tasks.config import Settings
 from prebuild_tasks.model.terminal import escaped
+
+if TYPE_CHECKING:  # a claim imports this module and must be quick
+    from structlog.stdlib import BoundLogger
+    from structlog.typing import EventDict, ExcInfo, Processor, WrappedLogger
+
+    from prebuild_tasks.config import Settings
 
 _QUIET = ("kombu", "amqp", "urllib3", "alembic", "tornado.access")
 _EACH_TASK = ("celery.worker.strategy", "celery.app.trace")
 """Loggers of Celery that report each task's arrival and success: two lines for each turn that changes nothing. The
 project logs changes itself, Flower shows every task, and failures are logged as errors."""
-
 _NOT_SAID = frozenset({"event", "level", "logger", "timestamp", "exception"})
 """Fields that do not stand in the sentences of a command."""
 
-# Local variables hold passwords and secret parameters, and structlog shows their values by default.
-_TRACEBACKS = structlog.processors.ExceptionRenderer(structlog.tracebacks.ExceptionDictTransformer(show_locals=False))
+
+class Logger:
+    """A logger of events. It loads structlog when it is first used."""
+
+    def __init__(self, name: str) -> None:
+        """Take the name of the module that logs."""
+        self._name = name
+        self._logger: BoundLogger | None = None
+
+    def debug(self, event: str, **fields: object) -> None:
+        """Log an event for those who look for a fault."""
+        self._bound().debug(event, **fields)
+
+    def info(self, event: str, **fields: object) -> None:
+        """Log an event of normal operation."""
+        self._bound().info(event, **fields)
+
+    def warning(self, event: str, **fields: object) -> None:
+        """Log an event that somebody should look at if it goes on."""
+        self._bound().warning(event, **fields)
+
+    def error(self, event: str, **fields: object) -> None:
+        """Log a failure."""
+        self._bound().error(event, **fields)
+
+    def exception(self, event: str, **fields: object) -> None:
+        """Log a failure with the traceback of the exception that is being handled."""
+        self._bound().exception(event, **fields)
+
+    def _bound(self) -> BoundLogger:
+        if self._logger is None:
+            import structlog
+
+            _LaterHandler.configure_now()
+            self._logger = structlog.get_logger(self._name)
+        return self._logger
+
+
+def get_logger(name: str) -> Logger:
+    """Return the logger of a module, given by its name."""
+    return Logger(name)
+
+
+class _LaterHandler(logging.Handler):
+    """Configures the logs once there is something to log."""
+
+    def __init__(self, log_format: str) -> None:
+        super().__init__()
+        self.log_format = log_format
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.configure_now()
+        for handler in logging.getLogger().handlers:
+            handler.handle(record)
+
+    @staticmethod
+    def configure_now() -> None:
+        """Configure the logs if that was put off until now."""
+        for handler in logging.getLogger().handlers:
+            if isinstance(handler, _LaterHandler):
+                _configure("WARNING", handler.log_format)
+                return
+
+
+def configure_command_logging(*, as_json: bool = False) -> None:
+    """Log warnings and errors to standard error, for one-shot commands; standard output is for the answer.
+
+    They are sentences among the command's own, unless it prints JSON.
+    """
+    root = logging.getLogger()
+    root.handlers = [_LaterHandler("json" if as_json else "sentences")]
+    root.setLevel(logging.WARNING)
+    # A wake-up that outlives its deadline may log while the process ends; that must not print a traceback.
+    logging.raiseExceptions = False
+
+
+def configure_logging(settings: Settings) -> None:
+    """Send the project's events and the libraries' records to standard error in one format. May be called again."""
+    _configure(settings.log_level, settings.log_format)
+
+
+def _configure(level: str, log_format: str) -> None:
+    import structlog
+
+    shared: list[Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_logger_name,
+        structlog.stdlib.add_log_level,
+        structlog.stdlib.ExtraAdder(),
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+    ]
+    structlog.configure(
+        processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        wrapper_class=structlog.stdlib.BoundLogger,
+        cache_logger_on_first_use=True,
+    )
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=shared,
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *_last(log_format)],
+        )
+    )
+    root = logging.getLogger()
+    root.handlers = [handler]
+    root.setLevel(level.upper())
+    for name in (*_QUIET, *(_EACH_TASK if root.level > logging.DEBUG else ())):
+        logging.getLogger(name).setLevel(logging.WARNING)
+
+
+def _last(log_format: str) -> list[Processor]:
+    """Return the processors that write an event."""
+    import structlog
+
+    if log_format == "sentences":
+        return [structlog.processors.format_exc_info, _sentence]
+    if log_format == "json" or (log_format == "auto" and not sys.stderr.isatty()):
+        # Local variables hold passwords and secret parameters, and structlog shows their values by default.
+        transformer = structlog.tracebacks.ExceptionDictTransformer(show_locals=False)
+        return [structlog.processors.ExceptionRenderer(transformer), structlog.processors.JSONRenderer(default=str)]
+    return [_escape_values, structlog.dev.ConsoleRenderer(exception_formatter=_escaped_traceback)]
 
 
 def _escape_values(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
@@ -44,57 +168,8 @@ def _sentence(_logger: WrappedLogger, _method: str, event: EventDict) -> str:
 
 
 def _escaped_traceback(stream: TextIO, error: ExcInfo) -> None:
+    import structlog
+
     text = io.StringIO()
     structlog.dev.plain_traceback(text, error)
     stream.write(escaped(text.getvalue()))
-
-
-def configure_command_logging(*, as_json: bool = False) -> None:
-    """Log warnings and errors to standard error, for one-shot commands; standard output is for the answer.
-
-    They are sentences among the command's own, unless it prints JSON.
-    """
-    _configure("WARNING", "json" if as_json else "sentences")
-    # A wake-up that outlives its deadline may log while the process ends; that must not print a traceback.
-    logging.raiseExceptions = False
-
-
-def configure_logging(settings: Settings) -> None:
-    """Send the project's events and the libraries' records to standard error in one format. May be called again."""
-    _configure(settings.log_level, settings.log_format)
-
-
-def _configure(level: str, log_format: str) -> None:
-    as_json = log_format == "json" or (log_format == "auto" and not sys.stderr.isatty())
-    shared: list[Processor] = [
-        structlog.contextvars.merge_contextvars,
-        structlog.stdlib.add_logger_name,
-        structlog.stdlib.add_log_level,
-        structlog.stdlib.ExtraAdder(),
-        structlog.processors.TimeStamper(fmt="iso", utc=True),
-    ]
-    last: list[Processor] = (
-        [_TRACEBACKS, structlog.processors.JSONRenderer(default=str)]
-        if as_json
-        else [structlog.processors.format_exc_info, _sentence]
-        if log_format == "sentences"
-        else [_escape_values, structlog.dev.ConsoleRenderer(exception_formatter=_escaped_traceback)]
-    )
-    structlog.configure(
-        processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
-        logger_factory=structlog.stdlib.LoggerFactory(),
-        wrapper_class=structlog.stdlib.BoundLogger,
-        cache_logger_on_first_use=True,
-    )
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(
-        structlog.stdlib.ProcessorFormatter(
-            foreign_pre_chain=shared,
-            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *last],
-        )
-    )
-    root = logging.getLogger()
-    root.handlers = [handler]
-    root.setLevel(level.upper())
-    for name in (*_QUIET, *(_EACH_TASK if root.level > logging.DEBUG else ())):
-        logging.getLogger(name).setLevel(logging.WARNING)

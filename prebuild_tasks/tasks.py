@@ -7,7 +7,7 @@ from types import MappingProxyType
 from typing import Any
 
 from prebuild_tasks import upkeep
-from prebuild_tasks.bootstrap import runtime
+from prebuild_tasks.bootstrap import load_all, runtime
 from prebuild_tasks.celery import app
 from prebuild_tasks.claims import ClaimRequest, claim_and_wake
 from prebuild_tasks.json_views import fields_of, result_of
@@ -16,6 +16,8 @@ from prebuild_tasks.reconcile import Reconciler
 from prebuild_tasks.upkeep import ask_for_probes, ask_for_resources, probe_on_host, run_sweep
 from prebuild_tasks.worker.config import HARD_LIMIT, SOFT_LIMIT
 from prebuild_tasks.workspaces import send
+
+load_all()
 
 
 @app.task(name="prebuild_tasks.reconcile_all", time_limit=HARD_LIMIT, soft_time_limit=SOFT_LIMIT)

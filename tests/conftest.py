@@ -24,7 +24,7 @@ from xdist.scheduler import LoadScopeScheduling
 
 from prebuild_tasks.builds.runner import BuildRunner
 from prebuild_tasks.config import Settings
-from prebuild_tasks.db import sessions
+from prebuild_tasks.db import session_values
 from prebuild_tasks.db.engine import Database
 from prebuild_tasks.provisioners import Provisioners
 from tests.support import compiled_once, servers
@@ -225,8 +225,8 @@ def database(database_url: str) -> Iterator[Database]:
 @pytest.fixture
 def patient_database(postgres_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Database]:
     """Waits for locks so long that even a busy machine sees who waits for whom."""
-    monkeypatch.setattr(sessions, "LOCK_TIMEOUT_MS", 60_000)
-    monkeypatch.setattr(sessions, "IDLE_IN_TRANSACTION_MS", 120_000)
+    monkeypatch.setattr(session_values, "LOCK_TIMEOUT_MS", 60_000)
+    monkeypatch.setattr(session_values, "IDLE_IN_TRANSACTION_MS", 120_000)
     database = Database(postgres_url)
     yield database
     database.close()

@@ -20,8 +20,7 @@ from benchmarks.processes import environment, running, until, worked_off
 from benchmarks.recorded import recorded
 from prebuild_tasks.bootstrap import Runtime
 from prebuild_tasks.db.engine import Database
-from prebuild_tasks.messaging.publisher import RECONCILE_PRESET
-from prebuild_tasks.messaging.queues import RECONCILE
+from prebuild_tasks.messaging.queues import RECONCILE, RECONCILE_PRESET
 from prebuild_tasks.reconcile import locks
 from prebuild_tasks.reconcile.turn import reconcile_preset
 from prebuild_tasks.worker.config import HARD_LIMIT, SOFT_LIMIT

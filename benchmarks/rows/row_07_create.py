@@ -11,11 +11,10 @@ from benchmarks.floors import create
 from benchmarks.floors import publish as floor
 from benchmarks.harness import Bound, Result, compare
 from prebuild_tasks.bootstrap import Runtime
-from prebuild_tasks.messaging.publisher import RUN_BUILD
-from prebuild_tasks.messaging.queues import BUILDS
+from prebuild_tasks.messaging.queues import BUILDS, RUN_BUILD
 from prebuild_tasks.reconcile.turn import reconcile_preset
 from prebuild_tasks.workspaces import outbox
-from prebuild_tasks.workspaces.outbox import FollowUp
+from prebuild_tasks.workspaces.follow_ups import FollowUp
 from tests.support import bulk
 
 COUNT = 100

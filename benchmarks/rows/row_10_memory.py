@@ -17,8 +17,7 @@ from benchmarks.floors import publish
 from benchmarks.harness import Absolute, Bound, Result
 from benchmarks.processes import environment, family, running, until, worked_off
 from prebuild_tasks.bootstrap import Runtime
-from prebuild_tasks.messaging.publisher import RECONCILE_PRESET
-from prebuild_tasks.messaging.queues import EVENTS
+from prebuild_tasks.messaging.queues import EVENTS, RECONCILE_PRESET
 from tests.support import bulk
 
 _MIB = 1024

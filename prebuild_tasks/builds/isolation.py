@@ -15,13 +15,12 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-import structlog
-
 from prebuild_tasks.builds.lease import RENEWALS_PER_TIMEOUT
 from prebuild_tasks.clock import monotonic
 from prebuild_tasks.config import Settings
+from prebuild_tasks.logs import get_logger
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 MODULE = "prebuild_tasks.worker.isolated"
 """The module that is run. Its arguments and descriptors must not change between one release and the next."""

@@ -8,8 +8,6 @@ import threading
 import uuid
 from collections.abc import Callable, Iterable, Sequence
 
-import structlog
-
 from prebuild_tasks.builds import store
 from prebuild_tasks.builds.masking import Masking
 from prebuild_tasks.builds.not_ready import ReadinessWait, Waited
@@ -18,8 +16,9 @@ from prebuild_tasks.clock import monotonic
 from prebuild_tasks.db.engine import Database
 from prebuild_tasks.errors import BuildStoppedError, NeverReadyError
 from prebuild_tasks.faultpoints import step
+from prebuild_tasks.logs import get_logger
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 RENEWALS_PER_TIMEOUT = 4
 LOG_HEAD = LOG_TAIL = 512 * 1024

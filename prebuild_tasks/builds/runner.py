@@ -10,8 +10,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
-import structlog
-
 from prebuild_tasks.builds import store
 from prebuild_tasks.builds.held import hold
 from prebuild_tasks.builds.isolation import IsolatedProcesses
@@ -25,12 +23,13 @@ from prebuild_tasks.config import Settings
 from prebuild_tasks.db.engine import Database
 from prebuild_tasks.errors import BuildStoppedError, BusyError, CannotBuildError, PrebuildError, UnreachableError
 from prebuild_tasks.faultpoints import step
+from prebuild_tasks.logs import get_logger
 from prebuild_tasks.model.records import changed_fields, part_of
 from prebuild_tasks.model.vocabulary import CLAIM_REASON, BuildStatus, Transition
 from prebuild_tasks.provisioners import Provisioner, Provisioners
 from prebuild_tasks.workspaces import FollowUp, leave_to_upkeep
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 _RETRY_PAUSE = 0.2
 """Seconds between two tries while a row is locked or the database cannot be reached."""

@@ -7,34 +7,13 @@ from datetime import datetime
 from sqlalchemy import Connection
 
 from prebuild_tasks.claims.ends import read_end
-from prebuild_tasks.claims.rules import has_ended, request_ended, warning_about
+from prebuild_tasks.claims.rules import answer_of, has_ended, request_ended
 from prebuild_tasks.claims.store import read_requested, read_start_error
-from prebuild_tasks.claims.types import BeingBuilt, ClaimAnswer, Claimed, ClaimedRow, Reserved
+from prebuild_tasks.claims.types import BeingBuilt, Claimed, Reserved
 from prebuild_tasks.errors import ClaimMissError, RefusedError
-from prebuild_tasks.model.names import PresetRef
-from prebuild_tasks.model.vocabulary import BuildStatus, ClaimState, MissReason, Transition
+from prebuild_tasks.model.vocabulary import BuildStatus, MissReason, Transition
 from prebuild_tasks.remedies import Remedy, RemedyKind
-from prebuild_tasks.workspaces import FollowUp, is_usable
-
-
-def answer_of(row: ClaimedRow, ref: PresetRef, request_id: str) -> ClaimAnswer:
-    """Make the answer of a workspace that was claimed; `ref` names its preset."""
-    usable = is_usable(row.status, row.reason)
-    return ClaimAnswer(
-        workspace=row.name,
-        workspace_id=row.id,
-        preset=str(ref),
-        owner=row.owner,
-        url=row.url,
-        directory=row.directory,
-        resource_id=row.resource_id,
-        host=row.host,
-        request_id=request_id,
-        claimed_at=row.claimed_at,
-        state=ClaimState.USABLE if usable else ClaimState.PERSONALISING,
-        claimed_until=row.claimed_until,
-        warning=warning_about(row),
-    )
+from prebuild_tasks.workspaces import FollowUp
 
 
 def answered(

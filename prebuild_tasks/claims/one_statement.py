@@ -9,9 +9,8 @@ from __future__ import annotations
 
 import re
 import uuid
-from collections.abc import Sequence
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from collections.abc import Collection, Sequence
+from datetime import datetime
 from functools import cache
 from typing import Any
 
@@ -38,9 +37,9 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import psycopg
 from sqlalchemy.orm import DeclarativeBase
 
-from prebuild_tasks.claims.answers import answer_of
+from prebuild_tasks.claims.results import claimed_of, read_hit, statement_values
 from prebuild_tasks.claims.store import ANSWER_COLUMNS, IS_DOUBTFUL, count_workspaces
-from prebuild_tasks.claims.types import Claimed, ClaimedRow
+from prebuild_tasks.claims.types import Claimed
 from prebuild_tasks.db.base import UuidText
 from prebuild_tasks.db.connections import one_line, run_by_driver
 from prebuild_tasks.db.engine import Database
@@ -52,7 +51,7 @@ from prebuild_tasks.schema import tables as m
 from prebuild_tasks.schema.conditions import IS_CLAIMABLE, TEMPLATE_OF_VERSION, VERSION_OF_PRESET, constant
 from prebuild_tasks.schema.lookup import REF_COLUMNS
 from prebuild_tasks.schema.row_locks import lock_owner, skip_locked
-from prebuild_tasks.workspaces import FollowUp, NewBuild, handed_over_sql, has_hook_sql, work_of
+from prebuild_tasks.workspaces import handed_over_sql, has_hook_sql
 
 
 # More than six arguments: they are the statement's values.
@@ -83,63 +82,21 @@ def claim_in_one_statement(
     ref = PresetRef.parse(preset)
     now, clock = database.now_sql()
     statement = statement_text(now, versioned=ref.version is not None)
-    values = clock | {
-        "template": ref.template, "preset": ref.preset, "version": ref.version, "owner": owner, "name": name,
-        "request_id": request_id, "build_id": uuid.uuid4(), "elapsed_ms": elapsed_ms, "below_limit": False,
-        "alive_s": alive_within,
-    }  # fmt: skip
-    hit = _read(database.run(statement, values))
+    build_id = uuid.uuid4()
+    values = clock | statement_values(
+        ref, build_id, owner=owner, name=name, request_id=request_id, elapsed_ms=elapsed_ms, alive_s=alive_within
+    )
+    hit = read_hit(database.run(statement, values))
     if hit and hit.max_per_owner is not None:
         with database.write() as connection:
             # Lock, then count in another statement: a count in the locking statement would be from before the lock.
             lock_owner(connection, owner)
             number = connection.execute(count_workspaces(owner, hit.limited_by)).scalar_one()
             values["below_limit"] = number < hit.max_per_owner
-            hit = _read(run_by_driver(connection.connection, statement, values).fetchone())
+            hit = read_hit(run_by_driver(connection.connection, statement, values).fetchone())
     if hit is None or hit.row is None:
         return None
-    row = hit.row
-    builds = [NewBuild(str(values["build_id"]), row.host, work_of(Transition.START, CLAIM_REASON, row.name))]
-    return Claimed(answer_of(row, hit.ref, request_id), FollowUp.of(builds, [row.preset_id], ref=hit.ref))
-
-
-@dataclass(frozen=True, slots=True)
-class _Hit:
-    """The statement's result for a preset that exists."""
-
-    row: ClaimedRow | None
-    """The claimed workspace; None: no prebuild was claimed."""
-    ref: PresetRef
-    max_per_owner: int | None
-    """The limit of the organization; None: there is none, or it was checked before."""
-    limited_by: int
-    """The organization that has the limit."""
-
-
-_ANSWERED = [column.name for column in ANSWER_COLUMNS]
-_RESULT_NAMES = [*_ANSWERED, "is_served", *(column.name for column in REF_COLUMNS), "max_per_owner", "limited_by"]
-
-
-def _read(result: Sequence[Any] | None) -> _Hit | None:
-    """Make a typed result of the values that the driver returns."""
-    if result is None:
-        return None
-    values = dict(zip(_RESULT_NAMES, result, strict=True))
-    row = None
-    if values["id"] is not None:
-        until = values["claimed_until"]
-        typed = {
-            "id": str(values["id"]),
-            "status": BuildStatus(values["status"]),
-            "claimed_at": values["claimed_at"].astimezone(UTC),
-            "claimed_until": until and until.astimezone(UTC),
-            "is_served": values["is_served"],
-        }
-        row = ClaimedRow(**{name: values[name] for name in _ANSWERED} | typed)
-    ref = PresetRef.of(
-        values["template_name"], values["preset_name"], values["version_name"], active=bool(values["is_active"])
-    )
-    return _Hit(row, ref, values["max_per_owner"], values["limited_by"])
+    return claimed_of(hit.row, hit.ref, request_id, build_id)
 
 
 @cache
@@ -229,12 +186,8 @@ _MS_SINCE_STATEMENT = extract("epoch", func.clock_timestamp() - func.statement_t
 
 def _pool(now: ColumnElement[datetime], *, versioned: bool) -> CTE:
     """Select what the claim needs to know about the preset; no row if there is no such preset to claim from."""
-    if versioned:
-        named = m.TemplateVersion.name == bindparam("version", type_=Text())
-    else:
-        named = and_(m.Template.active_version_id == m.TemplateVersion.id, m.Preset.removed_at.is_(None))
-    return (
-        select(
+    return named_preset(
+        (
             m.Preset.id,
             m.Preset.claimed_ttl_s,
             has_hook_sql().label("has_hook"),
@@ -243,7 +196,20 @@ def _pool(now: ColumnElement[datetime], *, versioned: bool) -> CTE:
             now.label("now"),
             fresh_since_sql(now).label("fresh_since"),
             *REF_COLUMNS,
-        )
+        ),
+        versioned=versioned,
+    ).cte("pool")
+
+
+def named_preset(columns: Sequence[Any], *, versioned: bool) -> Select[*tuple[Any, ...]]:
+    """Select columns of the preset that is named by parameters; no row if there is no such preset to claim from."""
+    if versioned:
+        named = m.TemplateVersion.name == bindparam("version", type_=Text())
+    else:
+        named = and_(m.Template.active_version_id == m.TemplateVersion.id, m.Preset.removed_at.is_(None))
+    return (
+        select(*columns)
+        .select_from(m.Preset)
         .join(*VERSION_OF_PRESET)
         .join(*TEMPLATE_OF_VERSION)
         .join(m.Organization, m.Organization.id == m.Template.organization_id)
@@ -253,18 +219,12 @@ def _pool(now: ColumnElement[datetime], *, versioned: bool) -> CTE:
             m.Template.deleted_at.is_(None),
             named,
         )
-        .cte("pool")
     )
 
 
 def _insert(table: type[DeclarativeBase], source: CTE, **values: ColumnElement[Any]) -> CTE:
     """Insert one row into `table` for each row of `source`. Columns that are not named get the model's default."""
-    defaults: dict[str, ColumnElement[Any]] = {
-        column.name: literal_column(repr(column.default.arg))
-        for column in table.__table__.columns
-        if column.default is not None and column.default.is_scalar and column.name not in values
-    }
-    columns = values | defaults
+    columns = values | defaults_of(table, values)
     return (
         insert(table)
         .from_select(
@@ -274,3 +234,12 @@ def _insert(table: type[DeclarativeBase], source: CTE, **values: ColumnElement[A
         )
         .cte(f"new_{table.__name__}")
     )
+
+
+def defaults_of(table: type[DeclarativeBase], values: Collection[str]) -> dict[str, ColumnElement[Any]]:
+    """Return the model's defaults of the columns that have no value."""
+    return {
+        column.name: literal_column(repr(column.default.arg))
+        for column in table.__table__.columns
+        if column.default is not None and column.default.is_scalar and column.name not in values
+    }

@@ -15,7 +15,8 @@ from sqlalchemy import Connection, and_, func, insert, select, update
 from prebuild_tasks.claims.rules import check_buildable, is_buildable, may_begin
 from prebuild_tasks.claims.types import Pool, Reserved
 from prebuild_tasks.errors import RefusedError
-from prebuild_tasks.model.names import PREBUILD_PREFIX, claimed_name, prebuild_name
+from prebuild_tasks.model.names import PREBUILD_PREFIX, claimed_name
+from prebuild_tasks.model.random_names import prebuild_name
 from prebuild_tasks.model.vocabulary import BuildPriority, BuildStatus, Transition
 from prebuild_tasks.reconcile import read_in_flight
 from prebuild_tasks.schema import tables as m

@@ -5,15 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from prebuild_tasks.claims.types import ClaimAnswer
 from prebuild_tasks.errors import ClaimMissError, InputError, RefusedError, RequestEndedError
 from prebuild_tasks.model.names import check_name, check_owner
-from prebuild_tasks.model.vocabulary import BuildStatus, MissReason, PresetStatus, Transition
+from prebuild_tasks.model.vocabulary import BuildStatus, ClaimState, MissReason, PresetStatus, Transition
 from prebuild_tasks.reconcile import LimitReason, Limits
 from prebuild_tasks.remedies import Remedy, RemedyKind
-from prebuild_tasks.workspaces import unhealthy_claim
+from prebuild_tasks.workspaces import is_usable, unhealthy_claim
 
-if TYPE_CHECKING:  # this module loads SQLAlchemy
+if TYPE_CHECKING:
     from prebuild_tasks.claims.types import ClaimedRow, ClaimRequest, End, PauseInForce, Pool
+    from prebuild_tasks.model.names import PresetRef
 
 _REQUEST_ID_MAX = 100
 _SENTENCES: Mapping[MissReason, str] = {
@@ -78,6 +80,26 @@ def warning_about(row: ClaimedRow) -> str:
     where = f"no builds worker is running on {row.host}" if row.host else "no builds worker is running"
     step = Remedy(RemedyKind.START_BUILDS_WORKER)
     return f"{where}, so the workspace may not answer, and is not personalised until one does; {step}"
+
+
+def answer_of(row: ClaimedRow, ref: PresetRef, request_id: str) -> ClaimAnswer:
+    """Make the answer of a workspace that was claimed; `ref` names its preset."""
+    usable = is_usable(row.status, row.reason)
+    return ClaimAnswer(
+        workspace=row.name,
+        workspace_id=row.id,
+        preset=str(ref),
+        owner=row.owner,
+        url=row.url,
+        directory=row.directory,
+        resource_id=row.resource_id,
+        host=row.host,
+        request_id=request_id,
+        claimed_at=row.claimed_at,
+        state=ClaimState.USABLE if usable else ClaimState.PERSONALISING,
+        claimed_until=row.claimed_until,
+        warning=warning_about(row),
+    )
 
 
 def ask_again(request: ClaimRequest) -> Remedy:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -23,7 +23,9 @@ from sqlalchemy import (
     true,
     update,
 )
+from sqlalchemy.sql.dml import ReturningUpdate
 
+from prebuild_tasks.claims.results import ANSWER_NAMES
 from prebuild_tasks.claims.types import Attempt, ClaimedRow, Pool, RequestedRow, RequestedWorkspace
 from prebuild_tasks.clock import monotonic
 from prebuild_tasks.fleet import served_column
@@ -37,6 +39,7 @@ from prebuild_tasks.schema.conditions import (
     ROLLING,
     TEMPLATE_OF_VERSION,
     VERSION_OF_PRESET,
+    constant,
     is_active_sql,
 )
 from prebuild_tasks.schema.lookup import REF_COLUMNS
@@ -49,28 +52,46 @@ def take_oldest(connection: Connection, pool: Pool, attempt: Attempt, now: datet
 
     Rows that other claims have locked are skipped: k claims of n prebuilds get min(k, n) of them, and none waits.
     """
-    oldest = (
-        select(m.Workspace.id)
-        .join(m.Preset, m.Preset.id == m.Workspace.preset_id)
-        .where(m.Workspace.preset_id == pool.id, IS_CLAIMABLE, _still_good(pool, now))
-        .order_by(m.Workspace.created_at, m.Workspace.id)
-        .limit(1)
-    )
-    candidate = _first_choice(oldest)
     row = connection.execute(
-        update(m.Workspace)
-        .where(m.Workspace.id == candidate, IS_CLAIMABLE)
-        .values(
-            owner=attempt.owner,
-            name=attempt.request.name or func.replace(m.Workspace.name, PREBUILD_PREFIX, ""),
-            **handed_over(now, pool.claimed_ttl, hook=pool.hook),
-            build_number=m.Workspace.build_number + 1,
+        take_oldest_statement(
+            pool.id,
+            attempt.owner,
+            attempt.request.name or CLAIMED_NAME,
+            handed_over(now, pool.claimed_ttl, hook=pool.hook),
+            _still_good(pool, now),
+            alive_since(attempt, now),
         )
-        .returning(*ANSWER_COLUMNS, served_column(_HOST, alive_since(attempt, now)).label("is_served"))
     ).one_or_none()
     return None if row is None else _claimed_row(row)
 
 
+# More than six arguments would be needed for every value; the changes of a hand-over are one.
+def take_oldest_statement(
+    preset_id: int | ColumnElement[int],
+    owner: str | ColumnElement[str],
+    name: str | ColumnElement[str],
+    changes: Mapping[str, object],
+    still_good: ColumnElement[bool],
+    alive_since: datetime | ColumnElement[datetime],
+) -> ReturningUpdate[*tuple[Any, ...]]:
+    """Build the statement that gives the oldest eligible prebuild of a preset to an owner."""
+    oldest = (
+        select(m.Workspace.id)
+        .join(m.Preset, m.Preset.id == m.Workspace.preset_id)
+        .where(m.Workspace.preset_id == preset_id, IS_CLAIMABLE, still_good)
+        .order_by(m.Workspace.created_at, m.Workspace.id)
+        .limit(literal_column("1"))
+    )
+    candidate = _first_choice(oldest)
+    return (
+        update(m.Workspace)
+        .where(m.Workspace.id == candidate, IS_CLAIMABLE)
+        .values(owner=owner, name=name, **changes, build_number=m.Workspace.build_number + literal_column("1"))
+        .returning(*ANSWER_COLUMNS, served_column(_HOST, alive_since).label("is_served"))
+    )
+
+
+CLAIMED_NAME: ColumnElement[str] = func.replace(m.Workspace.name, constant(PREBUILD_PREFIX), constant(""))
 _HOST: ColumnElement[str] = literal_column(f"{m.Workspace.__tablename__}.host", String())
 """With its table: on SQLite, RETURNING names columns without theirs, and a subquery would take `workers.host`."""
 
@@ -143,22 +164,7 @@ def record_event(
     )
 
 
-ANSWER_COLUMNS = (
-    m.Workspace.id,
-    m.Workspace.name,
-    m.Workspace.owner,
-    m.Workspace.url,
-    m.Workspace.directory,
-    m.Workspace.resource_id,
-    m.Workspace.claimed_at,
-    m.Workspace.claimed_until,
-    m.Workspace.status,
-    m.Workspace.reason,
-    m.Workspace.preset_id,
-    m.Workspace.build_number,
-    m.Workspace.organization_id,
-    m.Workspace.host,
-)
+ANSWER_COLUMNS = tuple(m.Workspace.__table__.c[name] for name in ANSWER_NAMES)
 """The columns of a claimed workspace that its answer, its build and its follow-up are made of."""
 
 

@@ -6,16 +6,15 @@ import time
 from collections.abc import Sequence
 from datetime import datetime
 
-import structlog
 from sqlalchemy import Connection
 from sqlalchemy.exc import IntegrityError
 
-from prebuild_tasks.claims.answers import answer_of, answered
+from prebuild_tasks.claims.answers import answered
 from prebuild_tasks.claims.candidates import check_owner_limit, find_pools, second_choice_pools
 from prebuild_tasks.claims.misses import miss_reason, pause_in_force
 from prebuild_tasks.claims.one_statement import claim_in_one_statement
 from prebuild_tasks.claims.reserve import reserve
-from prebuild_tasks.claims.rules import check_request, miss
+from prebuild_tasks.claims.rules import answer_of, check_request, miss
 from prebuild_tasks.claims.store import alive_since, has_claimable, record_event, take_oldest
 from prebuild_tasks.claims.types import Attempt, BeingBuilt, ClaimAnswer, Claimed, ClaimedRow, ClaimRequest, Pool
 from prebuild_tasks.clock import monotonic
@@ -23,13 +22,14 @@ from prebuild_tasks.config import Settings
 from prebuild_tasks.db.engine import Database
 from prebuild_tasks.errors import PrebuildError, RefusedError
 from prebuild_tasks.fleet import announced_within
+from prebuild_tasks.logs import get_logger
 from prebuild_tasks.messaging import Publisher
 from prebuild_tasks.model.vocabulary import CLAIM_REASON
 from prebuild_tasks.remedies import Remedy, RemedyKind
 from prebuild_tasks.schema.history import add_history
 from prebuild_tasks.workspaces import BuildOrigin, FollowUp, claim_build, send
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 _TRIES = 3
 _PAUSE = 0.02

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import gc
 import json
 import os
 import sys
@@ -101,7 +102,12 @@ def load_command(name: str, *, as_json: bool = False) -> Command:
 
     configure_command_logging(as_json=as_json)
     module, short_help = COMMANDS[name]
-    target = getattr(import_module(f"prebuild_tasks.cli.{module}"), name)
+    gc.disable()  # modules stay until the command ends, so looking for garbage among them would be in vain
+    try:
+        target = getattr(import_module(f"prebuild_tasks.cli.{module}"), name)
+    finally:
+        gc.freeze()
+        gc.enable()
     if isinstance(target, typer.Typer):
         return typer.main.get_command(target)
     single = typer.Typer(add_completion=False, rich_markup_mode=None)

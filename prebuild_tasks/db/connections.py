@@ -15,10 +15,9 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import ConnectionPoolEntry, PoolProxiedConnection
 from sqlalchemy.types import TypeEngine
 
+from prebuild_tasks.db.drivers import SQLITE_BUSY_MS, connect_arguments, prepare_sqlite
 from prebuild_tasks.db.sessions import BEGIN, WRITE, Driver, PooledSessions, Sessions, end_lost_connection
 
-SQLITE_BUSY_MS = 15_000
-"""Milliseconds that SQLite waits for the database file."""
 _POOL_SIZE = 30
 """Connections that are opened when needed, and kept. There is no overflow, which would reconnect for every use."""
 
@@ -44,10 +43,7 @@ def sqlite_engine(url: str) -> Engine:
 
     @event.listens_for(engine, "connect")
     def _pragmas(connection: sqlite3.Connection, _record: ConnectionPoolEntry) -> None:
-        connection.isolation_level = None  # we send BEGIN ourselves: with the driver's, 42 of 1,600 claims were double
-        for pragma in ("journal_mode=WAL", "synchronous=FULL", f"busy_timeout={SQLITE_BUSY_MS}", "foreign_keys=ON"):
-            # FULL: an answered claim survives a power failure.
-            connection.execute(f"PRAGMA {pragma}")
+        prepare_sqlite(connection)
 
     @event.listens_for(engine, "begin")
     def _begin(connection: Connection) -> None:
@@ -64,14 +60,7 @@ def postgresql_engine(url: str, *, pooled: bool) -> tuple[Engine, Sessions]:
     `pooled` says that a pooler in transaction mode is in between.
     """
     parsed = make_url(url)
-    arguments: dict[str, object] = {
-        "connect_timeout": 5, "application_name": "prebuild_tasks", "client_encoding": "UTF8",
-        "autocommit": True,  # we send BEGIN ourselves
-    }  # fmt: skip
-    if _has_several_hosts(parsed) and "target_session_attrs" not in parsed.query:
-        arguments["target_session_attrs"] = "read-write"  # the first that answers may be a standby
-    if pooled:
-        arguments["prepare_threshold"] = None  # a prepared statement would stay on somebody else's connection
+    arguments = connect_arguments(parsed.query, several_hosts=_has_several_hosts(parsed), pooled=pooled)
     engine = create_engine(
         parsed,
         pool_size=_POOL_SIZE,
@@ -103,8 +92,14 @@ def raw_connection(engine: Engine) -> PoolProxiedConnection:
     try:
         return engine.raw_connection()
     except engine.dialect.loaded_dbapi.Error as error:
-        kind = engine.dialect.loaded_dbapi.Error
-        raise DBAPIError.instance(None, None, error, kind, connection_invalidated=True) from error
+        raise connection_error(engine, error) from error
+
+
+def connection_error(engine: Engine, error: Exception) -> DBAPIError:
+    """Return SQLAlchemy's error for one of the driver, which could not connect."""
+    kind = engine.dialect.loaded_dbapi.Error
+    wrapped = DBAPIError.instance(None, None, error, kind, connection_invalidated=True)
+    return wrapped if isinstance(wrapped, DBAPIError) else DBAPIError(None, None, error, connection_invalidated=True)
 
 
 def one_line(compiled: Compiled) -> str:

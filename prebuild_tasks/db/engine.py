@@ -15,11 +15,17 @@ from sqlalchemy.exc import ArgumentError, IntegrityError, NoSuchModuleError
 
 from prebuild_tasks.clock import Clock, utcnow
 from prebuild_tasks.config import Settings
-from prebuild_tasks.db.connections import postgresql_engine, raw_connection, run_by_driver, sqlite_engine
+from prebuild_tasks.db.connections import (
+    connection_error,
+    postgresql_engine,
+    raw_connection,
+    run_by_driver,
+    sqlite_engine,
+)
 from prebuild_tasks.db.errors import Translator
 from prebuild_tasks.db.sessions import BEGIN, SNAPSHOT, WRITE, Sessions
 from prebuild_tasks.db.types import UtcDateTime, db_now
-from prebuild_tasks.errors import InputError
+from prebuild_tasks.errors import InputError, PrebuildError
 from prebuild_tasks.model.addresses import masked_url
 from prebuild_tasks.model.urls import with_driver
 from prebuild_tasks.remedies import Remedy, RemedyKind
@@ -187,6 +193,10 @@ class Database:
             yield
         except IntegrityError as error:
             raise self._errors.translate(error) from error
+
+    def error_of(self, error: Exception) -> PrebuildError:
+        """Return the error of this project for one of the driver, which could not connect by itself."""
+        return self._errors.translate(connection_error(self.engine, error))
 
     def close(self) -> None:
         """Close every connection."""

@@ -8,7 +8,8 @@ from sqlalchemy import Connection, text
 
 from prebuild_tasks.db.engine import Database
 from prebuild_tasks.db.errors import POOLER_HINT
-from prebuild_tasks.db.sessions import SessionValue, differing
+from prebuild_tasks.db.session_values import SessionValue
+from prebuild_tasks.db.sessions import differing
 from prebuild_tasks.errors import InputError
 from prebuild_tasks.model.addresses import masked_url
 

@@ -18,16 +18,10 @@ from sqlalchemy.exc import DisconnectionError, InvalidatePoolError
 from sqlalchemy.pool import ConnectionPoolEntry, PoolProxiedConnection
 
 from prebuild_tasks.clock import monotonic
+from prebuild_tasks.db.session_values import SessionValue, session_values, set_statements
 from prebuild_tasks.db.sqlstates import ends_connections
 from prebuild_tasks.errors import InputError
 
-LOCK_TIMEOUT_MS = 2000
-"""Milliseconds that a statement waits for a row lock of another process; a later tick tries again."""
-IDLE_IN_TRANSACTION_MS = 30_000
-"""Milliseconds after which PostgreSQL ends an idle transaction, so that a frozen process does not keep its locks."""
-STATEMENT_TIMEOUT_MS = 0
-"""Milliseconds that a statement may take; 0: unlimited, as a migration or a report may take long. What has a limit sets
-its own."""
 PING_AFTER = 5.0
 """Seconds without use after which a connection is pinged first: only a ping notices a silently dropped route."""
 AGE_MAX = 600.0
@@ -46,42 +40,6 @@ _SESSIONS = "prebuild_sessions"
 """Key of a pooled connection's `info` with its `_Session`."""
 _ROLES_OWN = ("user", "database user", "client")
 """Sources of a value that was set for the user, or in the URL."""
-
-
-@dataclass(frozen=True, slots=True)
-class SessionValue:
-    """A parameter of PostgreSQL that every session needs, whatever the server, the database or the user defaults to."""
-
-    name: str
-    value: str
-    since: int = 0
-    """The first version of PostgreSQL that has it, as in `server_version_num`."""
-    by_role: bool = True
-    """Whether a statement outside of a transaction needs it. Behind a pooler the user's defaults must then have it."""
-
-    def holds(self, current: str) -> bool:
-        """Return whether a value from `pg_settings` means this one."""
-        if self.name == "TimeZone":
-            return current.upper() in ("UTC", "ETC/UTC", "GMT", "ETC/GMT", "UCT", "ETC/UCT", "ZULU", "ETC/ZULU")
-        return current.partition(",")[0].lower() == self.value.lower()
-
-
-def session_values(version: int) -> list[SessionValue]:
-    """Return the values for a version of PostgreSQL. `client_encoding` is UTF8 from the start of a connection."""
-    values = (
-        SessionValue("statement_timeout", str(STATEMENT_TIMEOUT_MS)),  # first: it holds for the others, too
-        SessionValue("lock_timeout", str(LOCK_TIMEOUT_MS)),
-        SessionValue("idle_in_transaction_session_timeout", str(IDLE_IN_TRANSACTION_MS), by_role=False),
-        SessionValue("idle_session_timeout", "0", since=140_000, by_role=False),
-        SessionValue("transaction_timeout", "0", since=170_000, by_role=False),
-        SessionValue("default_transaction_isolation", "read committed"),  # a count after a lock must see what is new
-        SessionValue("standard_conforming_strings", "on"),
-        SessionValue("TimeZone", "UTC"),
-        SessionValue("DateStyle", "ISO"),
-        SessionValue("IntervalStyle", "postgres"),
-        SessionValue("extra_float_digits", "1"),
-    )
-    return [value for value in values if value.since <= version]
 
 
 class Driver(Protocol):
@@ -145,8 +103,7 @@ class Sessions:
         self._engine.dispose()
 
     def _first_statements(self, version: int) -> Iterator[str]:
-        for value in session_values(version):
-            yield f"SET {value.name} = '{value.value}'"
+        return iter(set_statements(version))
 
     def _prepare(self, connection: Driver, record: ConnectionPoolEntry) -> None:
         # Set after connecting: connection poolers refuse them as start-up options. One message: one round trip.

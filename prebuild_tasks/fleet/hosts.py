@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
-import structlog
 from sqlalchemy import ColumnElement, Connection, select
 
 from prebuild_tasks.config import Settings
 from prebuild_tasks.fleet.presence import BUILDS_ROLE, recent
 from prebuild_tasks.fleet.rules import is_alive, knows_host_tasks
 from prebuild_tasks.fleet.store import is_alive_sql
+from prebuild_tasks.logs import get_logger
 from prebuild_tasks.schema import tables as m
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 
 def live_hosts(connection: Connection, settings: Settings, now: datetime) -> Sequence[str]:

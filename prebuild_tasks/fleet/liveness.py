@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 
-import structlog
 from sqlalchemy import Connection, select
 
 from prebuild_tasks.config import Settings
@@ -14,6 +13,7 @@ from prebuild_tasks.db.types import conflict_insert
 from prebuild_tasks.errors import PrebuildError
 from prebuild_tasks.fleet.presence import BUILDS_ROLE, recent
 from prebuild_tasks.fleet.rules import Liveness, Process, is_alive
+from prebuild_tasks.logs import get_logger
 from prebuild_tasks.messaging import BUILDS
 from prebuild_tasks.model.vocabulary import RECONCILER
 from prebuild_tasks.schema import counters
@@ -21,7 +21,7 @@ from prebuild_tasks.schema import tables as m
 
 __all__ = ["Liveness", "Process", "note_tick", "read_liveness", "stale_after"]
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 TICK_KEY = "tick"
 """Key of the settings row of the last tick that ended: its number, start and end by the database's clock, and the

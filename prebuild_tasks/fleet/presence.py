@@ -10,17 +10,18 @@ from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from typing import Literal
 
-import structlog
 from sqlalchemy import case, literal, update
 
 from prebuild_tasks import __version__
+from prebuild_tasks.claim_settings import announcement_window
 from prebuild_tasks.config import Settings
 from prebuild_tasks.db.engine import Database
 from prebuild_tasks.db.types import UtcDateTime, conflict_insert
+from prebuild_tasks.logs import get_logger
 from prebuild_tasks.model.machine import machine_id
 from prebuild_tasks.schema import tables as m
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 Role = Literal["worker", "builds", "beat"]
 """A control worker; a worker that consumes a builds queue, whatever else it consumes; beat."""
@@ -40,7 +41,7 @@ def recent(settings: Settings, now: datetime) -> datetime:
 
 def announced_within(settings: Settings) -> float:
     """Return the seconds within which a live process has announced itself."""
-    return max(settings.heartbeat_timeout, 5.0)
+    return announcement_window(settings.heartbeat_timeout)
 
 
 class Presence:

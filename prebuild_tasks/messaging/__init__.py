@@ -7,20 +7,26 @@ from typing import TYPE_CHECKING
 from prebuild_tasks.faces import lazy
 
 if TYPE_CHECKING:
+    from prebuild_tasks.messaging.direct import DirectMessages
     from prebuild_tasks.messaging.port import NOTHING_SHOWN, Publisher
-    from prebuild_tasks.messaging.publisher import (
-        CLIENT_DEADLINE,
+    from prebuild_tasks.messaging.publisher import Messages
+    from prebuild_tasks.messaging.queues import (
+        BUILDS,
+        CLAIMS,
+        CONTROL,
+        DEFAULT,
+        EVENTS,
         PROBE_PREBUILDS,
         PROBE_PREBUILDS_ON_HOST,
+        RECONCILE,
         RECONCILE_ALL,
         RECONCILE_PRESET,
         RUN_BUILD,
         SWEEP,
         SWEEP_RESOURCES_ON_HOST,
-        Messages,
     )
-    from prebuild_tasks.messaging.queues import BUILDS, CLAIMS, CONTROL, DEFAULT, EVENTS, RECONCILE
     from prebuild_tasks.messaging.redis import access_refused, connect, in_cluster_mode, refused, require_redis
+    from prebuild_tasks.messaging.sender import CLIENT_DEADLINE
     from prebuild_tasks.messaging.transport import (
         broker_url,
         remove_canceled_timers_regularly,
@@ -43,6 +49,7 @@ __all__ = [
     "RUN_BUILD",
     "SWEEP",
     "SWEEP_RESOURCES_ON_HOST",
+    "DirectMessages",
     "Messages",
     "Publisher",
     "access_refused",
@@ -59,28 +66,26 @@ if not TYPE_CHECKING:  # mypy would take every name for defined
     __getattr__ = lazy(
         __name__,
         {
+            "direct": ("DirectMessages",),
             "port": (
                 "NOTHING_SHOWN",
                 "Publisher",
             ),
-            "publisher": (
-                "CLIENT_DEADLINE",
-                "Messages",
-                "PROBE_PREBUILDS",
-                "PROBE_PREBUILDS_ON_HOST",
-                "RECONCILE_ALL",
-                "RECONCILE_PRESET",
-                "RUN_BUILD",
-                "SWEEP",
-                "SWEEP_RESOURCES_ON_HOST",
-            ),
+            "publisher": ("Messages",),
             "queues": (
                 "BUILDS",
                 "CLAIMS",
                 "CONTROL",
                 "DEFAULT",
                 "EVENTS",
+                "PROBE_PREBUILDS",
+                "PROBE_PREBUILDS_ON_HOST",
                 "RECONCILE",
+                "RECONCILE_ALL",
+                "RECONCILE_PRESET",
+                "RUN_BUILD",
+                "SWEEP",
+                "SWEEP_RESOURCES_ON_HOST",
             ),
             "redis": (
                 "access_refused",
@@ -89,6 +94,7 @@ if not TYPE_CHECKING:  # mypy would take every name for defined
                 "refused",
                 "require_redis",
             ),
+            "sender": ("CLIENT_DEADLINE",),
             "transport": (
                 "broker_url",
                 "remove_canceled_timers_regularly",

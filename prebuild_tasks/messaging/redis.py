@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ssl
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import redis
 from redis.backoff import NoBackoff
@@ -20,10 +20,12 @@ from redis.exceptions import (
 )
 from redis.retry import Retry
 
-from prebuild_tasks.config import Settings
 from prebuild_tasks.errors import UnreachableError
 from prebuild_tasks.model.addresses import masked_url
 from prebuild_tasks.remedies import Remedy, RemedyKind
+
+if TYPE_CHECKING:  # a claim imports this module and must be quick
+    from prebuild_tasks.config import Settings
 
 _CLUSTER = (MovedError, ClusterCrossSlotError, ClusterDownError)
 _CLUSTER_HINT = "point PREBUILD_REDIS_URL at a Redis without cluster mode"

@@ -26,7 +26,6 @@ from json import JSONDecodeError
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-import structlog
 from kombu.asynchronous import get_event_loop
 from kombu.transport import redis, virtual
 from redis.credentials import CredentialProvider
@@ -34,9 +33,10 @@ from redis.exceptions import NoPermissionError, RedisError
 
 from prebuild_tasks.clock import monotonic, utcnow
 from prebuild_tasks.config import Settings, load_settings
+from prebuild_tasks.logs import get_logger
 from prebuild_tasks.messaging.redis import TcpConnection, TlsConnection
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 FORMER_UNACKED, FORMER_INDEX = "unacked", "unacked_index"
 """Keys under which release 0.1 kept unacknowledged messages."""

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import re
 from datetime import timedelta
-from typing import Annotated
-
-from pydantic import BeforeValidator, Field
 
 _UNITS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400}
 
@@ -43,11 +40,3 @@ def duration_text(seconds: float) -> str:
 
 LONGEST = 3_155_760_000
 """The longest duration in seconds: a hundred years, so that `now` minus a duration is a date that Python can hold."""
-
-
-Duration = Annotated[float, BeforeValidator(parse_duration), Field(ge=0, le=LONGEST, allow_inf_nan=False)]
-"""A duration in seconds, which may be 0."""
-
-
-Lasting = Annotated[float, BeforeValidator(parse_duration), Field(gt=0, le=LONGEST, allow_inf_nan=False)]
-"""A duration in seconds that must be greater than 0."""

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import re
-import secrets
 from typing import NamedTuple
 from uuid import UUID
 
 from prebuild_tasks.errors import InputError
-from prebuild_tasks.model.name_words import ADJECTIVES, ANIMALS
 from prebuild_tasks.model.vocabulary import PREBUILDS_OWNER
 from prebuild_tasks.remedies import Remedy, RemedyKind
 
@@ -94,11 +92,6 @@ class VersionName(NamedTuple):
         """Parse `template@version`."""
         template, _, version = value.partition("@")
         return cls(template, version)
-
-
-def prebuild_name() -> str:
-    """Make a random name such as `prebuild-amber-otter-3f2a`. A rare duplicate is refused by the schema."""
-    return f"{PREBUILD_PREFIX}{secrets.choice(ADJECTIVES)}-{secrets.choice(ANIMALS)}-{secrets.token_hex(2)}"
 
 
 def claimed_name(name: str) -> str:

@@ -7,12 +7,12 @@ from collections.abc import Callable
 from datetime import timedelta
 from functools import partial
 
-import structlog
 from sqlalchemy import Connection, select
 
 from prebuild_tasks.config import Settings
 from prebuild_tasks.db.engine import Database
 from prebuild_tasks.errors import PrebuildError, RefusedError
+from prebuild_tasks.logs import get_logger
 from prebuild_tasks.model.names import PoolName
 from prebuild_tasks.pools.file.load import DeclaredPools
 from prebuild_tasks.pools.options import ApplyOptions, ApplyReport
@@ -35,7 +35,7 @@ from prebuild_tasks.schema.history import add_history
 from prebuild_tasks.schema.row_locks import lock_declaration
 from prebuild_tasks.workspaces import FollowUp, follow_templates
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 
 def apply(database: Database, settings: Settings, declared: DeclaredPools, options: ApplyOptions) -> ApplyReport:

@@ -17,14 +17,14 @@ from datetime import timedelta
 from typing import Any, Literal, cast
 
 import redis
-import structlog
 from redis.exceptions import RedisError
 
 from prebuild_tasks.errors import UnreachableError
+from prebuild_tasks.logs import get_logger
 from prebuild_tasks.reconcile.rules.model import Lock
 from prebuild_tasks.remedies import Remedy, RemedyKind
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 Outcome = Literal["held", "busy", "stale", "unlocked"]
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import asdict
 from datetime import timedelta
 
-import structlog
 from sqlalchemy import delete, or_, select, update
 
 from prebuild_tasks.clock import monotonic
@@ -14,6 +13,7 @@ from prebuild_tasks.db.engine import Database
 from prebuild_tasks.db.types import conflict_insert
 from prebuild_tasks.faultpoints import step
 from prebuild_tasks.fleet import note_tick
+from prebuild_tasks.logs import get_logger
 from prebuild_tasks.messaging import Publisher
 from prebuild_tasks.reconcile.locks import Locks
 from prebuild_tasks.reconcile.port import TickNotDue, TickReport, TurnReport
@@ -23,7 +23,7 @@ from prebuild_tasks.schema import tables as m
 from prebuild_tasks.schema.lookup import resolve_preset
 from prebuild_tasks.workspaces import send
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 
 class PoolReconciler:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 
-import structlog
 from sqlalchemy import Connection
 from sqlalchemy.exc import IntegrityError
 
@@ -13,6 +12,7 @@ from prebuild_tasks.config import Settings
 from prebuild_tasks.db.engine import Database
 from prebuild_tasks.errors import BusyError
 from prebuild_tasks.faultpoints import step
+from prebuild_tasks.logs import get_logger
 from prebuild_tasks.model.records import changed_fields, part_of
 from prebuild_tasks.model.text import number
 from prebuild_tasks.model.vocabulary import RECONCILER, PresetStatus
@@ -34,7 +34,7 @@ from prebuild_tasks.schema.row_locks import lock_preset
 from prebuild_tasks.schema.rules import is_active
 from prebuild_tasks.workspaces import FollowUp, NewBuild, cancel_pending, choose_for_deletion
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)

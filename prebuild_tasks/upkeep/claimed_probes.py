@@ -9,7 +9,6 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-import structlog
 from sqlalchemy import Connection, Select, SQLColumnExpression, and_, func, or_, select, update
 
 from prebuild_tasks.builds import read_specs
@@ -18,12 +17,13 @@ from prebuild_tasks.config import Settings
 from prebuild_tasks.db.engine import Database
 from prebuild_tasks.db.types import conflict_insert
 from prebuild_tasks.fleet import live_hosts
+from prebuild_tasks.logs import get_logger
 from prebuild_tasks.provisioners import Probe, Provisioners
 from prebuild_tasks.schema import tables as m
 from prebuild_tasks.schema.conditions import IS_USED
 from prebuild_tasks.upkeep.probes import AT_ONCE, BATCH, PROBE_RUNS, ask_provisioner, next_probe
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,16 +8,15 @@ from __future__ import annotations
 import threading
 from math import inf
 
-import structlog
-
 from prebuild_tasks.clock import monotonic
 from prebuild_tasks.config import Settings
 from prebuild_tasks.db.engine import Database
+from prebuild_tasks.logs import get_logger
 from prebuild_tasks.messaging import Publisher
 from prebuild_tasks.upkeep.sweep import take_back_lost
 from prebuild_tasks.workspaces import send
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 LOOKS_PER_TIMEOUT = 8
 """A lease that has run out is noticed after 1.125 times the timeout at most; right after a gap, after 1.25 times."""

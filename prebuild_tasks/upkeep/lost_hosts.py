@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-import structlog
 from sqlalchemy import Connection, Select, and_, func, select
 from sqlalchemy.orm import InstrumentedAttribute
 
@@ -14,6 +13,7 @@ from prebuild_tasks.config import Settings
 from prebuild_tasks.db.engine import Database
 from prebuild_tasks.errors import BusyError
 from prebuild_tasks.fleet import BUILDS_ROLE, has_live_builds_process
+from prebuild_tasks.logs import get_logger
 from prebuild_tasks.model.vocabulary import RECONCILER, BuildStatus, Transition
 from prebuild_tasks.schema import tables as m
 from prebuild_tasks.schema.conditions import IS_LIVE_PREBUILD, IS_RUNNING, IS_START
@@ -22,7 +22,7 @@ from prebuild_tasks.schema.row_locks import lock_preset, skip_locked
 from prebuild_tasks.upkeep.rules import lost_hosts
 from prebuild_tasks.workspaces import FollowUp, NewBuild, cancel_starts, choose_for_deletion, is_awaited_sql
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 
 REASON = "host_lost"

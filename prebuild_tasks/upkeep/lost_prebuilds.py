@@ -9,13 +9,13 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
-import structlog
 from sqlalchemy import Connection, delete, select
 
 from prebuild_tasks.builds import record_unhealthy
 from prebuild_tasks.config import Settings
 from prebuild_tasks.db.engine import Database
 from prebuild_tasks.errors import BusyError
+from prebuild_tasks.logs import get_logger
 from prebuild_tasks.model.vocabulary import BuildStatus
 from prebuild_tasks.reconcile import desired_now, read_pools
 from prebuild_tasks.schema import tables as m
@@ -25,7 +25,7 @@ from prebuild_tasks.schema.row_locks import lock_preset
 from prebuild_tasks.upkeep.rules import may_lose, outstanding
 from prebuild_tasks.workspaces import FollowUp, choose_for_deletion, is_pool_start_sql
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 REASON = "unhealthy"
 _IS_LOST = (IS_CLAIMABLE, m.ProbeState.condemned_at.is_not(None), m.ProbeState.unanswered_since.is_(None))

@@ -15,7 +15,6 @@ from dataclasses import asdict, dataclass, fields, replace
 from datetime import datetime, timedelta
 from typing import Any
 
-import structlog
 from sqlalchemy import ColumnElement, Connection, Insert, Update, and_, func, or_, select, update
 
 from prebuild_tasks.builds import StoredSpec, masked, read_specs, resolve_parameters, workspace_spec
@@ -26,6 +25,7 @@ from prebuild_tasks.db.rows import values_by_name
 from prebuild_tasks.db.types import conflict_insert
 from prebuild_tasks.errors import PrebuildError
 from prebuild_tasks.fleet import live_hosts
+from prebuild_tasks.logs import get_logger
 from prebuild_tasks.provisioners import Probe, Provisioners, is_probed
 from prebuild_tasks.schema import tables as m
 from prebuild_tasks.schema.conditions import IS_CLAIMABLE
@@ -34,7 +34,7 @@ from prebuild_tasks.upkeep.rules import Doubts
 from prebuild_tasks.upkeep.types import HealthResult
 from prebuild_tasks.workspaces import FollowUp
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 AT_ONCE = 8
 """Number of concurrent probes per run."""

@@ -6,13 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-import structlog
 from sqlalchemy import ColumnElement, Connection, Row, Select, case, delete, func, or_, select, update
 
 from prebuild_tasks.config import Settings
 from prebuild_tasks.db.engine import Database
 from prebuild_tasks.errors import NotFoundError, RefusedError
 from prebuild_tasks.fleet import BUILDS_ROLE, live_hosts
+from prebuild_tasks.logs import get_logger
 from prebuild_tasks.model.names import as_id
 from prebuild_tasks.model.text import number
 from prebuild_tasks.model.vocabulary import OPEN_STATUSES, PREBUILDS_OWNER, BuildStatus, Transition
@@ -22,7 +22,7 @@ from prebuild_tasks.schema.history import add_history
 from prebuild_tasks.schema.row_locks import for_no_key_update, in_key_order, lock_declaration
 from prebuild_tasks.workspaces import FollowUp
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 REASON = "host_forgotten"
 _SHOWN = 5

@@ -6,7 +6,6 @@ from collections.abc import Callable, Collection, Sequence
 from datetime import datetime, timedelta
 from itertools import islice
 
-import structlog
 from sqlalchemy import ColumnElement, Connection, and_, case, literal, or_, select
 
 from prebuild_tasks.builds import (
@@ -21,6 +20,7 @@ from prebuild_tasks.builds import (
 from prebuild_tasks.config import Settings
 from prebuild_tasks.db.engine import Database
 from prebuild_tasks.db.types import UtcDateTime
+from prebuild_tasks.logs import get_logger
 from prebuild_tasks.model.records import changed_fields
 from prebuild_tasks.model.vocabulary import (
     CLAIM_REASON,
@@ -52,7 +52,7 @@ from prebuild_tasks.workspaces import (
     work_of,
 )
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 _LOST_CODE = "lost"
 """The error code of a build that lost its worker."""

@@ -9,15 +9,15 @@ from __future__ import annotations
 import time
 from typing import Any
 
-import structlog
 from celery.worker import consumer
 from celery.worker.state import maybe_shutdown
 from redis.exceptions import AuthenticationError, NoPermissionError
 
 from prebuild_tasks.clock import monotonic
+from prebuild_tasks.logs import get_logger
 from prebuild_tasks.worker.reconnect import reconnect_pause
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 STEADY = 30.0
 """Seconds of undisturbed consuming after which earlier failures no longer lengthen the pause."""

@@ -14,7 +14,6 @@ from collections.abc import Sequence
 from math import inf
 from typing import Any
 
-import structlog
 from celery.worker import state
 from kombu import Message
 from kombu.serialization import dumps
@@ -23,9 +22,10 @@ from prebuild_tasks.builds import IsolatedProcesses, WaitingBuild, waiting_build
 from prebuild_tasks.clock import monotonic
 from prebuild_tasks.config import Settings
 from prebuild_tasks.db.engine import Database
+from prebuild_tasks.logs import get_logger
 from prebuild_tasks.messaging import BUILDS, RUN_BUILD
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 PAUSE = 0.25
 """Seconds between two looks: the longest that a build waits beside a free thread."""

@@ -11,11 +11,10 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path, PurePath
 
-import structlog
-
+from prebuild_tasks.logs import get_logger
 from prebuild_tasks.remedies import Remedy, RemedyKind
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 _REMEDY = Remedy(RemedyKind.START_WITH_INIT)
 

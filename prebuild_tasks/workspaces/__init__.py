@@ -7,10 +7,17 @@ from typing import TYPE_CHECKING
 from prebuild_tasks.faces import lazy
 
 if TYPE_CHECKING:
+    from prebuild_tasks.workspaces.follow_ups import FollowUp, NewBuild, publish_builds, send_in_time
     from prebuild_tasks.workspaces.handover import awaiting_owner, claim_build, hand_over
-    from prebuild_tasks.workspaces.new_builds import BuildOrigin, NewBuild, insert_builds
+    from prebuild_tasks.workspaces.new_builds import BuildOrigin, insert_builds
     from prebuild_tasks.workspaces.organizations import follow_templates
-    from prebuild_tasks.workspaces.outbox import FollowUp, leave_to_upkeep, send, send_within
+    from prebuild_tasks.workspaces.outbox import (
+        leave_to_upkeep,
+        published_statement,
+        send,
+        send_within,
+        unpublished_statement,
+    )
     from prebuild_tasks.workspaces.release import end_workspace, extend
     from prebuild_tasks.workspaces.rules import (
         WAIT_REASON,
@@ -64,10 +71,14 @@ __all__ = [
     "is_pool_start_sql",
     "is_usable",
     "leave_to_upkeep",
+    "publish_builds",
+    "published_statement",
     "repeat_failed",
     "send",
+    "send_in_time",
     "send_within",
     "unhealthy_claim",
+    "unpublished_statement",
     "work_of",
     "workspace_state",
     "workspace_state_sql",
@@ -77,6 +88,12 @@ if not TYPE_CHECKING:  # mypy would take every name for defined
     __getattr__ = lazy(
         __name__,
         {
+            "follow_ups": (
+                "FollowUp",
+                "NewBuild",
+                "publish_builds",
+                "send_in_time",
+            ),
             "handover": (
                 "awaiting_owner",
                 "claim_build",
@@ -84,15 +101,15 @@ if not TYPE_CHECKING:  # mypy would take every name for defined
             ),
             "new_builds": (
                 "BuildOrigin",
-                "NewBuild",
                 "insert_builds",
             ),
             "organizations": ("follow_templates",),
             "outbox": (
-                "FollowUp",
                 "leave_to_upkeep",
+                "published_statement",
                 "send",
                 "send_within",
+                "unpublished_statement",
             ),
             "release": (
                 "end_workspace",

@@ -9,7 +9,8 @@ from sqlalchemy import Connection, select, update
 from prebuild_tasks.model.vocabulary import CLAIM_REASON, BuildPriority, Transition
 from prebuild_tasks.schema import tables as m
 from prebuild_tasks.schema.history import add_history
-from prebuild_tasks.workspaces.new_builds import BuildOrigin, NewBuild, insert_builds, update_workspaces
+from prebuild_tasks.workspaces.follow_ups import NewBuild
+from prebuild_tasks.workspaces.new_builds import BuildOrigin, insert_builds, update_workspaces
 from prebuild_tasks.workspaces.rules import WAIT_REASON, handed_over, has_hook, is_awaited
 from prebuild_tasks.workspaces.store import is_awaited_sql
 

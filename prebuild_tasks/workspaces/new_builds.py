@@ -11,21 +11,11 @@ from sqlalchemy import Connection, Update, insert
 
 from prebuild_tasks.model.vocabulary import BuildPriority, BuildStatus, Transition
 from prebuild_tasks.schema import tables as m
+from prebuild_tasks.workspaces.follow_ups import NewBuild
 from prebuild_tasks.workspaces.rules import work_of
 
 # RETURNING makes SQLAlchemy insert all rows in one statement; without it, the driver executes one statement a row.
 _MANY_BUILDS = insert(m.Build).returning(m.Build.id)
-
-
-@dataclass(frozen=True, slots=True)
-class NewBuild:
-    """A pending build that has no message yet."""
-
-    id: str
-    queue: str
-    """The host whose queue it is in; empty: the shared queue."""
-    work: str = ""
-    """What it does to which workspace, for people; empty if that was not read."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,16 +6,16 @@ the former organization.
 
 from __future__ import annotations
 
-import structlog
 from sqlalchemy import Connection, or_, select, update
 
 from prebuild_tasks.db.engine import Database
+from prebuild_tasks.logs import get_logger
 from prebuild_tasks.model.vocabulary import OPEN_STATUSES, Transition
 from prebuild_tasks.schema import tables as m
 from prebuild_tasks.schema.conditions import TEMPLATE_OF_VERSION, VERSION_OF_PRESET
 from prebuild_tasks.schema.row_locks import in_key_order, skip_locked
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 BATCH = 500
 """Workspaces per transaction. A claim passes over those that are locked, so each takes a few milliseconds."""

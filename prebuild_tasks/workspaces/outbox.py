@@ -1,77 +1,28 @@
-"""Follow-ups of commits: the messages that remain to be sent."""
+"""Send the follow-ups of commits, and record in the database which builds have a message."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Protocol, cast
+from functools import partial
+from typing import Any, cast
 
-import structlog
-from sqlalchemy import ARRAY, ColumnElement, Connection, any_, literal, update
+from sqlalchemy import ARRAY, ColumnElement, Connection, Update, any_, literal, literal_column, null, update
 
-from prebuild_tasks.clock import monotonic
 from prebuild_tasks.db.base import UuidText
 from prebuild_tasks.db.engine import Database
 from prebuild_tasks.errors import PrebuildError
-from prebuild_tasks.faultpoints import step
+from prebuild_tasks.logs import get_logger
 from prebuild_tasks.messaging import NOTHING_SHOWN, Publisher
-from prebuild_tasks.model.names import PresetRef
 from prebuild_tasks.model.vocabulary import BuildStatus
 from prebuild_tasks.schema import tables as m
+from prebuild_tasks.schema.conditions import constant
 from prebuild_tasks.schema.lookup import read_names
 from prebuild_tasks.schema.row_locks import in_key_order
-from prebuild_tasks.workspaces.new_builds import NewBuild
+from prebuild_tasks.workspaces.follow_ups import DeadlinePublisher, FollowUp, publish_builds, send_in_time
 
-log = structlog.get_logger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class FollowUp:
-    """The messages that remain to be sent after a commit. False if there are none; `|` joins two.
-
-    A service that writes returns one, alone or in its result, and its caller sends it after the commit. Do not drop it:
-    nothing is built and no pool is refilled until the sweep or the tick makes up for it.
-    """
-
-    builds: tuple[NewBuild, ...] = ()
-    """Pending builds that have no message yet, in the order in which they are sent."""
-    wake: Mapping[int, str] = field(default_factory=dict)
-    """Presets that get a turn: the name for people by id, empty if it was not read."""
-
-    @classmethod
-    def of(cls, builds: Iterable[NewBuild] = (), wake: Iterable[int] = (), *, ref: PresetRef | None = None) -> FollowUp:
-        """Make a follow-up.
-
-        Args:
-            builds: Builds to send.
-            wake: Ids of presets that get a turn.
-            ref: The presets' name; None: it was not read.
-        """
-        return cls(tuple(builds), dict.fromkeys(wake, str(ref or "")))
-
-    def __bool__(self) -> bool:
-        """Return whether there is anything to send."""
-        return bool(self.builds or self.wake)
-
-    def __or__(self, other: FollowUp) -> FollowUp:
-        """Join two, the builds in order; a preset's name is kept where either has it."""
-        named = {preset_id: ref for preset_id, ref in other.wake.items() if ref or preset_id not in self.wake}
-        return FollowUp(self.builds + other.builds, {**self.wake, **named})
-
-    def builds_by_host(self) -> dict[str, list[NewBuild]]:
-        """Return the builds by the host whose queue they are in, in their order."""
-        by_host: dict[str, list[NewBuild]] = {}
-        for build in self.builds:
-            by_host.setdefault(build.queue, []).append(build)
-        return by_host
-
-
-class DeadlinePublisher(Publisher, Protocol):
-    """A publisher that can also send within a deadline."""
-
-    def wake(self, preset_ids: Sequence[str], deadline: float, *, shown: Mapping[str, str] = NOTHING_SHOWN) -> bool:
-        """Enqueue a turn per preset within `deadline` seconds, and return whether that succeeded."""
+log = get_logger(__name__)
 
 
 def send(database: Database, publisher: Publisher, follow_up: FollowUp) -> int:
@@ -79,7 +30,7 @@ def send(database: Database, publisher: Publisher, follow_up: FollowUp) -> int:
 
     If messages are lost, the sweep sends the builds again, and the tick gives the presets their turn.
     """
-    sent = _publish(database, publisher, follow_up)
+    sent = publish_builds(_Marks(database), publisher, follow_up)
     if follow_up.wake:
         publisher.reconcile([str(preset_id) for preset_id in follow_up.wake], shown=_names(database, follow_up.wake))
     return sent
@@ -91,16 +42,7 @@ def send_within(database: Database, publisher: DeadlinePublisher, follow_up: Fol
     For callers whose answer must not wait for Redis. An unreachable database raises nothing, because the commit has to
     be answered; the sweep and the tick make up for what was not sent.
     """
-    if not follow_up:
-        return
-    ends = monotonic() + deadline
-    ids = [str(preset_id) for preset_id in follow_up.wake]
-    woken = not ids or publisher.wake(ids, deadline, shown=_names(database, follow_up.wake))
-    if woken and follow_up.builds and monotonic() < ends:
-        try:
-            _publish(database, publisher, follow_up)
-        except PrebuildError as error:
-            log.warning("builds_not_published", builds=len(follow_up.builds), error=str(error))
+    send_in_time(_Marks(database), publisher, follow_up, deadline, partial(_names, database))
 
 
 def leave_to_upkeep(follow_up: FollowUp) -> None:
@@ -108,28 +50,19 @@ def leave_to_upkeep(follow_up: FollowUp) -> None:
     log.debug("follow_up_left", builds=len(follow_up.builds), presets=len(follow_up.wake))
 
 
-def _publish(database: Database, publisher: Publisher, follow_up: FollowUp) -> int:
-    """Send one message per build, after marking the builds as published.
+@dataclass(frozen=True, slots=True)
+class _Marks:
+    """The marks of builds in a database, each made in a transaction."""
 
-    If the builds were marked afterwards, a builds worker that receives a message at once could find the row locked by
-    that, skip it, and leave the build without a message.
-    """
-    if not follow_up.builds:
-        return 0
-    ids = [build.id for build in follow_up.builds]
-    step("publish.after_commit")
-    with database.write() as connection:
-        mark_published(connection, ids, database.now(connection))
-    step("publish.before")
-    sent = publisher.builds(
-        {host: [build.id for build in builds] for host, builds in follow_up.builds_by_host().items()},
-        shown={build.id: f"{build.id}: {build.work}" for build in follow_up.builds if build.work},
-    )
-    step("publish.after")
-    if not sent:
-        with database.write() as connection:
-            mark_unpublished(connection, ids)
-    return sent
+    database: Database
+
+    def published(self, build_ids: Collection[str]) -> None:
+        with self.database.write() as connection:
+            mark_published(connection, build_ids, self.database.now(connection))
+
+    def unpublished(self, build_ids: Collection[str]) -> None:
+        with self.database.write() as connection:
+            mark_unpublished(connection, build_ids)
 
 
 def _names(database: Database, wake: Mapping[int, str]) -> Mapping[str, str]:
@@ -156,20 +89,25 @@ def _is_one_of(connection: Connection, column: Any, ids: Collection[str]) -> Col
 
 def mark_published(connection: Connection, build_ids: Collection[str], now: datetime) -> None:
     """Record that messages of these builds are sent, so that the sweep sends again only what may have been lost."""
-    connection.execute(
-        update(m.Build)
-        .where(_are_pending(connection, build_ids))
-        .values(published_at=now, publications=m.Build.publications + 1)
-    )
+    connection.execute(published_statement(_is_one_of(connection, m.Build.id, build_ids), now))
 
 
 def mark_unpublished(connection: Connection, build_ids: Collection[str]) -> None:
     """Record that the messages of these builds could not be sent."""
-    connection.execute(update(m.Build).where(_are_pending(connection, build_ids)).values(published_at=None))
+    connection.execute(unpublished_statement(_is_one_of(connection, m.Build.id, build_ids)))
 
 
-def _are_pending(connection: Connection, build_ids: Collection[str]) -> ColumnElement[bool]:
-    """Build the condition for those of these builds that are pending, which the sweep may be sending, too."""
-    return in_key_order(
-        m.Build.id, _is_one_of(connection, m.Build.id, build_ids), m.Build.status == BuildStatus.PENDING
-    )
+def published_statement(chosen: ColumnElement[bool], now: datetime | ColumnElement[datetime]) -> Update:
+    """Build the statement of `mark_published` for the builds that a condition chooses."""
+    counted = m.Build.publications + literal_column("1")
+    return update(m.Build).where(_are_pending(chosen)).values(published_at=now, publications=counted)
+
+
+def unpublished_statement(chosen: ColumnElement[bool]) -> Update:
+    """Build the statement of `mark_unpublished` for the builds that a condition chooses."""
+    return update(m.Build).where(_are_pending(chosen)).values(published_at=null())
+
+
+def _are_pending(chosen: ColumnElement[bool]) -> ColumnElement[bool]:
+    """Build the condition for those of the chosen builds that are pending, which the sweep may be sending, too."""
+    return in_key_order(m.Build.id, chosen, m.Build.status == constant(BuildStatus.PENDING))

@@ -17,8 +17,7 @@ from prebuild_tasks.schema.history import add_history
 from prebuild_tasks.schema.lookup import FoundWorkspace, find_workspace
 from prebuild_tasks.schema.row_locks import for_no_key_update
 from prebuild_tasks.workspaces import transitions
-from prebuild_tasks.workspaces.new_builds import NewBuild
-from prebuild_tasks.workspaces.outbox import FollowUp
+from prebuild_tasks.workspaces.follow_ups import FollowUp, NewBuild
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,7 +24,8 @@ from prebuild_tasks.model.vocabulary import (
 from prebuild_tasks.schema import tables as m
 from prebuild_tasks.schema.conditions import IS_LIVE_PREBUILD, IS_RUNNING
 from prebuild_tasks.schema.row_locks import skip_locked
-from prebuild_tasks.workspaces.new_builds import NewBuild, insert_builds, update_workspaces
+from prebuild_tasks.workspaces.follow_ups import NewBuild
+from prebuild_tasks.workspaces.new_builds import insert_builds, update_workspaces
 
 
 def choose_for_deletion(

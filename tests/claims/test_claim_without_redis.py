@@ -13,7 +13,7 @@ from prebuild_tasks.claims.types import ClaimRequest
 from prebuild_tasks.clock import monotonic
 from prebuild_tasks.config import Settings
 from prebuild_tasks.db.engine import Database
-from prebuild_tasks.messaging.publisher import CLIENT_DEADLINE
+from prebuild_tasks.messaging.sender import CLIENT_DEADLINE
 from tests.support.builders import PRESET, declare, fill
 
 CLAIMS = 12

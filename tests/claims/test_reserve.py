@@ -19,7 +19,7 @@ from prebuild_tasks.model.vocabulary import BuildPriority, BuildStatus, ClaimSta
 from prebuild_tasks.pools.operations import pause
 from prebuild_tasks.schema import tables as m
 from prebuild_tasks.upkeep.sweep import take_back_lost
-from prebuild_tasks.workspaces.outbox import FollowUp
+from prebuild_tasks.workspaces.follow_ups import FollowUp
 from prebuild_tasks.workspaces.release import end_workspace
 from tests.support.builders import PRESET, declare, fill, finish_builds, preset_id, turn, workspaces
 

@@ -22,7 +22,7 @@ from prebuild_tasks.errors import NotFoundError, PoolsFileError, Problem
 from prebuild_tasks.model.vocabulary import MissReason
 from prebuild_tasks.pools.options import ApplyReport, Change
 from prebuild_tasks.remedies import Remedy, RemedyKind
-from prebuild_tasks.workspaces.outbox import FollowUp
+from prebuild_tasks.workspaces.follow_ups import FollowUp
 
 PACKAGE = Path(prebuild_tasks.__file__).parent
 START = StartCommands("start worker", "start builds", "start beat")

@@ -14,7 +14,8 @@ from prebuild_tasks.claims.take import claim
 from prebuild_tasks.claims.types import Claimed, ClaimRequest
 from prebuild_tasks.config import Settings
 from prebuild_tasks.db.engine import Database
-from prebuild_tasks.db.sessions import differing, session_values
+from prebuild_tasks.db.session_values import session_values
+from prebuild_tasks.db.sessions import differing
 from prebuild_tasks.errors import UnreachableError
 from prebuild_tasks.schema import tables as m
 from tests.support import servers

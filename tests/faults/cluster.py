@@ -20,7 +20,7 @@ from prebuild_tasks.bootstrap import Runtime
 from prebuild_tasks.cli.commands.pools import config_check
 from prebuild_tasks.config import Settings, load_settings
 from prebuild_tasks.insight.invariants import audit
-from prebuild_tasks.messaging.publisher import CLIENT_DEADLINE
+from prebuild_tasks.messaging.sender import CLIENT_DEADLINE
 from prebuild_tasks.pools.declare import apply as apply_pools
 from prebuild_tasks.pools.file.load import load_pools
 from prebuild_tasks.pools.options import ApplyOptions

@@ -148,7 +148,8 @@ from prebuild_tasks.claims.take import claim
 from prebuild_tasks.upkeep.lost_hosts import give_up_lost
 from prebuild_tasks.upkeep.sweep import sweep
 from prebuild_tasks.workspaces import transitions
-from prebuild_tasks.workspaces.outbox import FollowUp, send
+from prebuild_tasks.workspaces.follow_ups import FollowUp
+from prebuild_tasks.workspaces.outbox import send
 from prebuild_tasks.workspaces.release import end_workspace
 
 def show(claimed: Claimed):

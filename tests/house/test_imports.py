@@ -42,6 +42,8 @@ FORBIDDEN = [
     ("Rules are pure", "model.names", "prebuild_tasks.db.engine"),
     ("Rules are pure", "reconcile.rules.state", "prebuild_tasks.schema.conditions"),
     ("Rules are pure", "reconcile.rules.limits", "prebuild_tasks.reconcile.store.in_flight"),
+    ("A quick claim imports no library", "claims.quick.port", "sqlalchemy"),
+    ("A quick claim imports no library", "messaging.direct", "kombu"),
     ("Faces have no queries", "cli.completion", "prebuild_tasks.schema.tables"),
     ("Faces have no queries", "cli.main", "sqlalchemy"),
     ("Faces have no queries", "web.charts", "sqlalchemy"),

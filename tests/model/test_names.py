@@ -16,8 +16,8 @@ from prebuild_tasks.model.names import (
     check_name,
     check_owner,
     claimed_name,
-    prebuild_name,
 )
+from prebuild_tasks.model.random_names import prebuild_name
 
 
 def test_fresh_names_are_readable_valid_and_hardly_ever_alike() -> None:

@@ -16,7 +16,7 @@ from prebuild_tasks.pools.operations import promote
 from prebuild_tasks.pools.options import ApplyOptions, ApplyReport
 from prebuild_tasks.schema import tables as m
 from prebuild_tasks.schema.conditions import TEMPLATE_OF_VERSION, VERSION_OF_PRESET
-from prebuild_tasks.workspaces.outbox import FollowUp
+from prebuild_tasks.workspaces.follow_ups import FollowUp
 from tests.support.builders import declare, fill, preset_id, workspaces
 from tests.support.pool_files import LONG, load_text, many
 

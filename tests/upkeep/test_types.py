@@ -7,7 +7,7 @@ from dataclasses import fields, replace
 import pytest
 
 from prebuild_tasks.upkeep.types import HealthResult, Pruned, StrayResult, SweepResult
-from prebuild_tasks.workspaces.outbox import FollowUp
+from prebuild_tasks.workspaces.follow_ups import FollowUp
 
 KINDS = (SweepResult, StrayResult, HealthResult)
 ONE_AND_TWO = {

@@ -20,7 +20,7 @@ from prebuild_tasks.upkeep.types import (
     SweepReport,
     SweepResult,
 )
-from prebuild_tasks.workspaces.outbox import FollowUp
+from prebuild_tasks.workspaces.follow_ups import FollowUp
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance

@@ -19,7 +19,8 @@ from prebuild_tasks.db.engine import Database
 from prebuild_tasks.messaging.queues import EVENTS, RECONCILE
 from prebuild_tasks.schema import tables as m
 from prebuild_tasks.worker.config import HARD_LIMIT, VISIBILITY_TIMEOUT
-from prebuild_tasks.workspaces.outbox import FollowUp, send
+from prebuild_tasks.workspaces.follow_ups import FollowUp
+from prebuild_tasks.workspaces.outbox import send
 from tests.support.builders import PRESET, declare, live, preset_id, workspaces
 
 NAMES = {

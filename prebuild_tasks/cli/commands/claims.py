@@ -34,13 +34,11 @@ from prebuild_tasks.cli.output import (
     write_rows,
 )
 from prebuild_tasks.cli.progress import Working
-from prebuild_tasks.config import load_settings
 from prebuild_tasks.errors import ClaimMissError, InputError, WaitStoppedError
 from prebuild_tasks.json_views import fields_of, result_of
 from prebuild_tasks.model.durations import parse_duration
 from prebuild_tasks.model.terminal import escaped
 from prebuild_tasks.model.vocabulary import WorkspaceState
-from prebuild_tasks.workspaces import end_workspace
 
 if TYPE_CHECKING:
     from prebuild_tasks.insight import WorkspaceView
@@ -90,7 +88,7 @@ def claim(
         patience = parse_duration(timeout)
     except ValueError as error:
         raise InputError(f"--timeout: {error}") from None
-    session = opened(ClaimSession(load_settings()))
+    session = opened(ClaimSession.from_environment())
     request = ClaimRequest(
         owner=owner,
         presets=presets or (),
@@ -125,7 +123,7 @@ def workspaces(
     from prebuild_tasks.insight import workspaces as list_workspaces
 
     rows = list_workspaces(
-        opened(ClaimSession(load_settings())).database, owner=owner, preset=preset, state=state, limit=limit
+        opened(ClaimSession.from_environment()).database, owner=owner, preset=preset, state=state, limit=limit
     )
     items = [fields_of(row) for row in rows]
     sizes: list[int | None] = [None] * len(rows)
@@ -183,7 +181,9 @@ def delete(
 
 
 def _end(workspace: str, *, actor: str, operator: bool, as_json: bool) -> None:
-    session = opened(ClaimSession(load_settings()))
+    from prebuild_tasks.workspaces import end_workspace
+
+    session = opened(ClaimSession.from_environment())
     ending = end_workspace(session.database, workspace, actor=actor, operator=operator)
     if as_json:
         write_json({"workspace": workspace, "id": ending.workspace_id, "state": "deleting"})

@@ -5,13 +5,12 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from prebuild_tasks.bootstrap import Runtime
 from prebuild_tasks.cli.completion import complete_preset
-from prebuild_tasks.cli.json_views import apply_json
 from prebuild_tasks.cli.output import (
     ActorOption,
     JsonOption,
@@ -23,14 +22,14 @@ from prebuild_tasks.cli.progress import Working
 from prebuild_tasks.cli.remedies import line_of
 from prebuild_tasks.config import load_settings
 from prebuild_tasks.errors import UnreachableError
-from prebuild_tasks.insight import PoolStatus, short_ttls
-from prebuild_tasks.messaging import CLIENT_DEADLINE, require_redis
 from prebuild_tasks.model.terminal import escaped
-from prebuild_tasks.pools import DEFAULT_SOURCE, ApplyOptions, ConfigCheck, load_pools
-from prebuild_tasks.pools import apply as apply_pools
-from prebuild_tasks.provisioners import Provisioners
+from prebuild_tasks.pools import DEFAULT_SOURCE
 from prebuild_tasks.schema.lookup import resolve_preset
-from prebuild_tasks.workspaces import send_within
+
+if TYPE_CHECKING:  # imported where it is used, so that `status` is quick
+    from prebuild_tasks.insight import PoolStatus
+    from prebuild_tasks.pools import ConfigCheck
+    from prebuild_tasks.provisioners import Provisioners
 
 
 def config_check(provisioners: Provisioners) -> ConfigCheck:
@@ -66,6 +65,13 @@ def apply(
 
     Applying the same file again changes nothing.
     """
+    from prebuild_tasks.cli.json_views import apply_json
+    from prebuild_tasks.insight import short_ttls
+    from prebuild_tasks.messaging import CLIENT_DEADLINE
+    from prebuild_tasks.pools import ApplyOptions, load_pools
+    from prebuild_tasks.pools import apply as apply_pools
+    from prebuild_tasks.workspaces import send_within
+
     runtime = opened(Runtime(load_settings()))
     with Working(f"reading {file}", quiet=as_json) as working:
         declared = load_pools([file, *(overlays or [])], check_config=config_check(runtime.provisioners))
@@ -95,6 +101,8 @@ def reconcile(
     as_json: JsonOption = False,
 ) -> None:
     """Reconcile every pool, or one, without waiting for the next tick."""
+    from prebuild_tasks.messaging import require_redis
+
     runtime = opened(Runtime(load_settings()))
     if preset is not None:
         with runtime.database.read() as connection:

@@ -13,12 +13,11 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-import structlog
-
 from prebuild_tasks.clock import monotonic
+from prebuild_tasks.logs import get_logger
 from prebuild_tasks.provisioners import is_running
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 _PR_SET_PDEATHSIG = 1
 RESTART_PAUSE = 1.0

@@ -16,7 +16,6 @@ from datetime import datetime
 from typing import Generic, Protocol, TypeVar
 from weakref import WeakSet
 
-import structlog
 from prometheus_client import CollectorRegistry, generate_latest, start_http_server
 from prometheus_client.core import Metric
 from prometheus_client.registry import Collector
@@ -31,11 +30,12 @@ from prebuild_tasks.db.engine import Database
 from prebuild_tasks.errors import InputError, PrebuildError
 from prebuild_tasks.insight.metrics.families import Families, add_numbers
 from prebuild_tasks.insight.metrics.read import Numbers, read_numbers
+from prebuild_tasks.logs import get_logger
 from prebuild_tasks.messaging import BUILDS, CLAIMS, DEFAULT, EVENTS, RECONCILE, connect
 from prebuild_tasks.model.addresses import host_in_url
 from prebuild_tasks.remedies import Remedy, RemedyKind
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 PATIENCE = 8.0
 """Seconds that a scrape waits for a reading; Prometheus gives up after 10."""

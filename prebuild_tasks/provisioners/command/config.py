@@ -7,7 +7,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from prebuild_tasks.model.durations import Duration
+from prebuild_tasks.model.duration_fields import Duration
 from prebuild_tasks.provisioners.shared.config import BadConfigError, Command, validated
 
 _FORMS = {

@@ -8,7 +8,7 @@ from datetime import datetime
 
 from sqlalchemy import Connection, insert, update
 
-from prebuild_tasks.model.names import prebuild_name
+from prebuild_tasks.model.random_names import prebuild_name
 from prebuild_tasks.model.vocabulary import PREBUILDS_OWNER, BuildPriority, BuildStatus, PresetStatus, Transition
 from prebuild_tasks.reconcile.store.preset_view import PresetView
 from prebuild_tasks.schema import tables as m

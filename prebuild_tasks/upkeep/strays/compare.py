@@ -9,12 +9,12 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 
-import structlog
 from sqlalchemy import Connection, delete, select, update
 
 from prebuild_tasks.config import Settings
 from prebuild_tasks.db.engine import Database
 from prebuild_tasks.errors import PrebuildError
+from prebuild_tasks.logs import get_logger
 from prebuild_tasks.model.records import changed_fields
 from prebuild_tasks.model.vocabulary import PREBUILDS_OWNER, RECONCILER
 from prebuild_tasks.provisioners import (
@@ -35,7 +35,7 @@ from prebuild_tasks.upkeep.strays.unlisted import Listed, doubt_unlisted, note_u
 from prebuild_tasks.upkeep.types import StrayReport, StrayResult
 from prebuild_tasks.workspaces import FollowUp
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 
 class _NoContext:

@@ -1,0 +1,178 @@
+"""The statements of a quick claim, which `tests.support.claim_texts` writes from `claims/statements.py`."""
+
+from __future__ import annotations
+
+CLAIM = (
+    "WITH pool AS (SELECT presets.id, presets.claimed_ttl_s, "
+    "(coalesce(jsonb_extract_path(template_versions.config, 'claim'), 'null'::jsonb) NOT IN "
+    "('null'::jsonb, 'false'::jsonb, '\"\"'::jsonb, '[]'::jsonb, '{}'::jsonb, '0'::jsonb)) AS has_hook, "
+    "organizations.max_per_owner, organizations.id AS organization_id, clock_timestamp() AS now, "
+    "greatest('-infinity'::timestamptz, presets.last_invalidated_at, clock_timestamp() - "
+    "nullif(presets.ttl_s, 0) * interval '1 second') AS fresh_since, templates.name AS template_name, "
+    "presets.name AS preset_name, template_versions.name AS version_name, templates.active_version_id = "
+    "template_versions.id AS is_active FROM presets JOIN template_versions ON template_versions.id = "
+    "presets.template_version_id JOIN templates ON templates.id = template_versions.template_id JOIN "
+    "organizations ON organizations.id = templates.organization_id WHERE templates.name = "
+    "%(template)s::VARCHAR AND presets.name = %(preset)s::VARCHAR AND templates.deleted_at IS NULL AND "
+    "templates.active_version_id = template_versions.id AND presets.removed_at IS NULL), hit AS (UPDATE "
+    "workspaces SET name=coalesce(nullif(%(name)s::VARCHAR, ''), replace(workspaces.name, 'prebuild-', "
+    "'')), owner=%(owner)s::VARCHAR, slot=NULL, claimed_at=(SELECT pool.now FROM pool), "
+    "claimed_until=((SELECT pool.now FROM pool) + nullif((SELECT pool.claimed_ttl_s FROM pool), 0) * "
+    "interval '1 second'), status='pending', build_number=(workspaces.build_number + 1), reason=CASE WHEN "
+    "(SELECT pool.has_hook FROM pool) THEN 'claim' ELSE 'claimed' END WHERE workspaces.id = (SELECT "
+    "workspaces.id FROM workspaces WHERE workspaces.preset_id = (SELECT pool.id FROM pool) AND "
+    "workspaces.owner = 'prebuilds' AND workspaces.deleted_at IS NULL AND workspaces.transition = 'start' "
+    "AND workspaces.status = 'succeeded' AND workspaces.ready_at IS NOT NULL AND workspaces.created_at >= "
+    "(SELECT pool.fresh_since FROM pool) AND (SELECT probes.doubtful FROM probes WHERE "
+    "probes.workspace_id = workspaces.id) IS NOT true AND ((SELECT pool.max_per_owner FROM pool) IS NULL "
+    "OR %(below_limit)s) ORDER BY workspaces.created_at, workspaces.id LIMIT 1 FOR NO KEY UPDATE SKIP "
+    "LOCKED) AND workspaces.owner = 'prebuilds' RETURNING workspaces.id, workspaces.name, "
+    "workspaces.owner, workspaces.url, workspaces.directory, workspaces.resource_id, "
+    "workspaces.claimed_at, workspaces.claimed_until, workspaces.status, workspaces.reason, "
+    "workspaces.preset_id, workspaces.build_number, workspaces.organization_id, workspaces.host), "
+    '"new_ClaimEvent" AS (INSERT INTO claim_events (at, preset_id, workspace_id, owner, request_id, '
+    "hit, latency_ms, miss_reason) SELECT hit.claimed_at, hit.preset_id, hit.id, %(owner)s::VARCHAR, "
+    "%(request_id)s::VARCHAR, true, %(elapsed_ms)s + EXTRACT(epoch FROM clock_timestamp() - "
+    "statement_timestamp()) * 1000, '' FROM hit), \"new_History\" AS (INSERT INTO history (at, actor, "
+    "event, workspace_id, preset_id, reason) SELECT hit.claimed_at, %(owner)s::VARCHAR, 'claimed', "
+    "hit.id, hit.preset_id, 'claim' FROM hit), \"new_Build\" AS (INSERT INTO builds (id, workspace_id, "
+    "organization_id, preset_id, number, transition, status, reason, initiator, priority, queue, "
+    "created_at, publications, attempt, holds, runner, error, error_code) SELECT %(build_id)s::UUID, "
+    "hit.id, hit.organization_id, hit.preset_id, hit.build_number, 'start', 'pending', 'claim', "
+    "%(owner)s::VARCHAR, 0, hit.host, hit.claimed_at, 0, 0, 0, '', '', '' FROM hit) SELECT hit.id, "
+    "hit.name, hit.owner, hit.url, hit.directory, hit.resource_id, hit.claimed_at, hit.claimed_until, "
+    "hit.status, hit.reason, hit.preset_id, hit.build_number, hit.organization_id, hit.host, EXISTS "
+    "(SELECT 1 FROM workers WHERE workers.role = 'builds' AND workers.ended_at IS NULL AND "
+    "workers.seen_at >= pool.now - %(alive_s)s * interval '1 second' AND hit.host IN ('', workers.host)) "
+    "AS is_served, pool.template_name, pool.preset_name, pool.version_name, pool.is_active, "
+    "pool.max_per_owner, pool.organization_id AS limited_by FROM pool LEFT OUTER JOIN hit ON true"
+)
+
+CLAIM_VERSION = (
+    "WITH pool AS (SELECT presets.id, presets.claimed_ttl_s, "
+    "(coalesce(jsonb_extract_path(template_versions.config, 'claim'), 'null'::jsonb) NOT IN "
+    "('null'::jsonb, 'false'::jsonb, '\"\"'::jsonb, '[]'::jsonb, '{}'::jsonb, '0'::jsonb)) AS has_hook, "
+    "organizations.max_per_owner, organizations.id AS organization_id, clock_timestamp() AS now, "
+    "greatest('-infinity'::timestamptz, presets.last_invalidated_at, clock_timestamp() - "
+    "nullif(presets.ttl_s, 0) * interval '1 second') AS fresh_since, templates.name AS template_name, "
+    "presets.name AS preset_name, template_versions.name AS version_name, templates.active_version_id = "
+    "template_versions.id AS is_active FROM presets JOIN template_versions ON template_versions.id = "
+    "presets.template_version_id JOIN templates ON templates.id = template_versions.template_id JOIN "
+    "organizations ON organizations.id = templates.organization_id WHERE templates.name = "
+    "%(template)s::VARCHAR AND presets.name = %(preset)s::VARCHAR AND templates.deleted_at IS NULL AND "
+    "template_versions.name = %(version)s::VARCHAR), hit AS (UPDATE workspaces SET "
+    "name=coalesce(nullif(%(name)s::VARCHAR, ''), replace(workspaces.name, 'prebuild-', '')), "
+    "owner=%(owner)s::VARCHAR, slot=NULL, claimed_at=(SELECT pool.now FROM pool), claimed_until=((SELECT "
+    "pool.now FROM pool) + nullif((SELECT pool.claimed_ttl_s FROM pool), 0) * interval '1 second'), "
+    "status='pending', build_number=(workspaces.build_number + 1), reason=CASE WHEN (SELECT pool.has_hook "
+    "FROM pool) THEN 'claim' ELSE 'claimed' END WHERE workspaces.id = (SELECT workspaces.id FROM "
+    "workspaces WHERE workspaces.preset_id = (SELECT pool.id FROM pool) AND workspaces.owner = "
+    "'prebuilds' AND workspaces.deleted_at IS NULL AND workspaces.transition = 'start' AND "
+    "workspaces.status = 'succeeded' AND workspaces.ready_at IS NOT NULL AND workspaces.created_at >= "
+    "(SELECT pool.fresh_since FROM pool) AND (SELECT probes.doubtful FROM probes WHERE "
+    "probes.workspace_id = workspaces.id) IS NOT true AND ((SELECT pool.max_per_owner FROM pool) IS NULL "
+    "OR %(below_limit)s) ORDER BY workspaces.created_at, workspaces.id LIMIT 1 FOR NO KEY UPDATE SKIP "
+    "LOCKED) AND workspaces.owner = 'prebuilds' RETURNING workspaces.id, workspaces.name, "
+    "workspaces.owner, workspaces.url, workspaces.directory, workspaces.resource_id, "
+    "workspaces.claimed_at, workspaces.claimed_until, workspaces.status, workspaces.reason, "
+    "workspaces.preset_id, workspaces.build_number, workspaces.organization_id, workspaces.host), "
+    '"new_ClaimEvent" AS (INSERT INTO claim_events (at, preset_id, workspace_id, owner, request_id, '
+    "hit, latency_ms, miss_reason) SELECT hit.claimed_at, hit.preset_id, hit.id, %(owner)s::VARCHAR, "
+    "%(request_id)s::VARCHAR, true, %(elapsed_ms)s + EXTRACT(epoch FROM clock_timestamp() - "
+    "statement_timestamp()) * 1000, '' FROM hit), \"new_History\" AS (INSERT INTO history (at, actor, "
+    "event, workspace_id, preset_id, reason) SELECT hit.claimed_at, %(owner)s::VARCHAR, 'claimed', "
+    "hit.id, hit.preset_id, 'claim' FROM hit), \"new_Build\" AS (INSERT INTO builds (id, workspace_id, "
+    "organization_id, preset_id, number, transition, status, reason, initiator, priority, queue, "
+    "created_at, publications, attempt, holds, runner, error, error_code) SELECT %(build_id)s::UUID, "
+    "hit.id, hit.organization_id, hit.preset_id, hit.build_number, 'start', 'pending', 'claim', "
+    "%(owner)s::VARCHAR, 0, hit.host, hit.claimed_at, 0, 0, 0, '', '', '' FROM hit) SELECT hit.id, "
+    "hit.name, hit.owner, hit.url, hit.directory, hit.resource_id, hit.claimed_at, hit.claimed_until, "
+    "hit.status, hit.reason, hit.preset_id, hit.build_number, hit.organization_id, hit.host, EXISTS "
+    "(SELECT 1 FROM workers WHERE workers.role = 'builds' AND workers.ended_at IS NULL AND "
+    "workers.seen_at >= pool.now - %(alive_s)s * interval '1 second' AND hit.host IN ('', workers.host)) "
+    "AS is_served, pool.template_name, pool.preset_name, pool.version_name, pool.is_active, "
+    "pool.max_per_owner, pool.organization_id AS limited_by FROM pool LEFT OUTER JOIN hit ON true"
+)
+
+PUBLISHED = (
+    "UPDATE builds SET published_at=clock_timestamp(), publications=(builds.publications + 1) WHERE "
+    "builds.id IN (SELECT builds.id FROM builds WHERE builds.id = %(build_id)s::UUID AND builds.status = "
+    "'pending' ORDER BY builds.id FOR NO KEY UPDATE)"
+)
+
+UNPUBLISHED = (
+    "UPDATE builds SET published_at=NULL WHERE builds.id IN (SELECT builds.id FROM builds WHERE builds.id "
+    "= %(build_id)s::UUID AND builds.status = 'pending' ORDER BY builds.id FOR NO KEY UPDATE)"
+)
+
+SQLITE_POOL = (
+    "SELECT presets.id, presets.claimed_ttl_s, template_versions.config, organizations.max_per_owner, "
+    "templates.name AS template_name, presets.name AS preset_name, template_versions.name AS "
+    "version_name, templates.active_version_id = template_versions.id AS is_active, organizations.id AS "
+    "limited_by FROM presets JOIN template_versions ON template_versions.id = presets.template_version_id "
+    "JOIN templates ON templates.id = template_versions.template_id JOIN organizations ON "
+    "organizations.id = templates.organization_id WHERE templates.name = :template AND presets.name = "
+    ":preset AND templates.deleted_at IS NULL AND templates.active_version_id = template_versions.id AND "
+    "presets.removed_at IS NULL"
+)
+
+SQLITE_POOL_VERSION = (
+    "SELECT presets.id, presets.claimed_ttl_s, template_versions.config, organizations.max_per_owner, "
+    "templates.name AS template_name, presets.name AS preset_name, template_versions.name AS "
+    "version_name, templates.active_version_id = template_versions.id AS is_active, organizations.id AS "
+    "limited_by FROM presets JOIN template_versions ON template_versions.id = presets.template_version_id "
+    "JOIN templates ON templates.id = template_versions.template_id JOIN organizations ON "
+    "organizations.id = templates.organization_id WHERE templates.name = :template AND presets.name = "
+    ":preset AND templates.deleted_at IS NULL AND template_versions.name = :version"
+)
+
+SQLITE_TAKE = (
+    "UPDATE workspaces SET name=coalesce(nullif(:name, ''), replace(workspaces.name, 'prebuild-', '')), "
+    "owner=:owner, slot=:slot, claimed_at=:claimed_at, claimed_until=:claimed_until, status=:status, "
+    "build_number=(workspaces.build_number + 1), reason=:reason WHERE workspaces.id = coalesce((SELECT "
+    "workspaces.id FROM workspaces JOIN presets ON presets.id = workspaces.preset_id WHERE "
+    "workspaces.preset_id = :preset_id AND workspaces.owner = 'prebuilds' AND workspaces.deleted_at IS "
+    "NULL AND workspaces.transition = 'start' AND workspaces.status = 'succeeded' AND workspaces.ready_at "
+    "IS NOT NULL AND coalesce(workspaces.created_at < presets.last_invalidated_at OR presets.ttl_s > 0 "
+    "AND ((:now - workspaces.created_at) / 1000000.0) > presets.ttl_s, 0) = 0 AND (SELECT probes.doubtful "
+    "FROM probes WHERE probes.workspace_id = workspaces.id) IS NOT 1 ORDER BY workspaces.created_at, "
+    "workspaces.id LIMIT 1 OFFSET 0), (SELECT workspaces.id FROM workspaces JOIN presets ON presets.id = "
+    "workspaces.preset_id WHERE workspaces.preset_id = :preset_id AND workspaces.owner = 'prebuilds' AND "
+    "workspaces.deleted_at IS NULL AND workspaces.transition = 'start' AND workspaces.status = "
+    "'succeeded' AND workspaces.ready_at IS NOT NULL AND coalesce(workspaces.created_at < "
+    "presets.last_invalidated_at OR presets.ttl_s > 0 AND ((:now - workspaces.created_at) / 1000000.0) > "
+    "presets.ttl_s, 0) = 0 ORDER BY workspaces.created_at, workspaces.id LIMIT 1 OFFSET 0)) AND "
+    "workspaces.owner = 'prebuilds' AND workspaces.deleted_at IS NULL AND workspaces.transition = 'start' "
+    "AND workspaces.status = 'succeeded' AND workspaces.ready_at IS NOT NULL RETURNING id, name, owner, "
+    "url, directory, resource_id, claimed_at, claimed_until, status, reason, preset_id, build_number, "
+    "organization_id, host, EXISTS (SELECT 1 FROM workers WHERE role = 'builds' AND ended_at IS NULL AND "
+    "seen_at >= :alive_since AND workspaces.host IN ('', host)) AS is_served"
+)
+
+SQLITE_EVENT = (
+    "INSERT INTO claim_events (at, preset_id, workspace_id, owner, request_id, hit, miss_reason, "
+    "latency_ms) VALUES (:now, :preset_id, :workspace_id, :owner, :request_id, 1, '', :latency_ms)"
+)
+
+SQLITE_HISTORY = (
+    "INSERT INTO history (at, actor, event, workspace_id, preset_id, reason) VALUES (:now, :owner, "
+    "'claimed', :workspace_id, :preset_id, 'claim')"
+)
+
+SQLITE_BUILD = (
+    "INSERT INTO builds (id, workspace_id, organization_id, preset_id, number, transition, status, "
+    "reason, initiator, priority, queue, created_at, publications, attempt, holds, runner, error, "
+    "error_code) VALUES (:build_id, :workspace_id, :organization_id, :preset_id, :number, 'start', "
+    "'pending', 'claim', :owner, 0, :host, :now, 0, 0, 0, '', '', '')"
+)
+
+SQLITE_PUBLISHED = (
+    "UPDATE builds SET published_at=:now, publications=(builds.publications + 1) WHERE builds.id IN "
+    "(SELECT builds.id FROM builds WHERE builds.id = :build_id AND builds.status = 'pending' ORDER BY "
+    "builds.id)"
+)
+
+SQLITE_UNPUBLISHED = (
+    "UPDATE builds SET published_at=NULL WHERE builds.id IN (SELECT builds.id FROM builds WHERE builds.id "
+    "= :build_id AND builds.status = 'pending' ORDER BY builds.id)"
+)

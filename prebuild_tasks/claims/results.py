@@ -1,0 +1,79 @@
+"""The values and the result of the claim's statement, whichever library sends it."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC
+from typing import Any
+
+from prebuild_tasks.claims.rules import answer_of
+from prebuild_tasks.claims.types import Claimed, ClaimedRow
+from prebuild_tasks.model.names import PresetRef
+from prebuild_tasks.model.vocabulary import CLAIM_REASON, BuildStatus, Transition
+from prebuild_tasks.workspaces import FollowUp, NewBuild, work_of
+
+ANSWER_NAMES = (
+    "id", "name", "owner", "url", "directory", "resource_id", "claimed_at", "claimed_until", "status", "reason",
+    "preset_id", "build_number", "organization_id", "host",
+)  # fmt: skip
+"""The columns of a claimed workspace that its answer, its build and its follow-up are made of."""
+RESULT_NAMES = (
+    *ANSWER_NAMES, "is_served", "template_name", "preset_name", "version_name", "is_active", "max_per_owner",
+    "limited_by",
+)  # fmt: skip
+"""The columns of the statement's result."""
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """The statement's result for a preset that exists."""
+
+    row: ClaimedRow | None
+    """The claimed workspace; None: no prebuild was claimed."""
+    ref: PresetRef
+    max_per_owner: int | None
+    """The limit of the organization; None: there is none, or it was checked before."""
+    limited_by: int
+    """The organization that has the limit."""
+
+
+# More than six arguments: they are the statement's values.
+def statement_values(
+    ref: PresetRef, build_id: uuid.UUID, *, owner: str, name: str, request_id: str, elapsed_ms: float, alive_s: float
+) -> dict[str, object]:
+    """Return the values of the statement, but for the clock of a test."""
+    return {
+        "template": ref.template, "preset": ref.preset, "version": ref.version, "owner": owner, "name": name,
+        "request_id": request_id, "build_id": build_id, "elapsed_ms": elapsed_ms, "below_limit": False,
+        "alive_s": alive_s,
+    }  # fmt: skip
+
+
+def read_hit(result: Sequence[Any] | None) -> Hit | None:
+    """Make a typed result of the values that the driver returns."""
+    if result is None:
+        return None
+    values = dict(zip(RESULT_NAMES, result, strict=True))
+    row = None
+    if values["id"] is not None:
+        until = values["claimed_until"]
+        typed = {
+            "id": str(values["id"]),
+            "status": BuildStatus(values["status"]),
+            "claimed_at": values["claimed_at"].astimezone(UTC),
+            "claimed_until": until and until.astimezone(UTC),
+            "is_served": values["is_served"],
+        }
+        row = ClaimedRow(**{name: values[name] for name in ANSWER_NAMES} | typed)
+    ref = PresetRef.of(
+        values["template_name"], values["preset_name"], values["version_name"], active=bool(values["is_active"])
+    )
+    return Hit(row, ref, values["max_per_owner"], values["limited_by"])
+
+
+def claimed_of(row: ClaimedRow, ref: PresetRef, request_id: str, build_id: uuid.UUID) -> Claimed:
+    """Return the claim of a workspace, whose build has this id."""
+    builds = [NewBuild(str(build_id), row.host, work_of(Transition.START, CLAIM_REASON, row.name))]
+    return Claimed(answer_of(row, ref, request_id), FollowUp.of(builds, [row.preset_id], ref=ref))

@@ -1,0 +1,292 @@
+"""A process that claims once and hits does so by the driver alone, and answers and writes what every claim does."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+import redis
+from sqlalchemy import insert, select, update
+from sqlalchemy.engine import make_url
+
+from prebuild_tasks.claim_settings import ClaimSettings, read_claim_settings
+from prebuild_tasks.claims.quick.choose import quick_claim
+from prebuild_tasks.claims.session import ClaimSession
+from prebuild_tasks.claims.types import ClaimRequest
+from prebuild_tasks.client import Client
+from prebuild_tasks.config import Settings, load_settings
+from prebuild_tasks.db.connections import postgresql_engine
+from prebuild_tasks.db.drivers import psycopg_arguments, sqlite_file
+from prebuild_tasks.db.engine import Database
+from prebuild_tasks.errors import ClaimMissError, InputError, RefusedError, UnreachableError
+from prebuild_tasks.model.urls import with_driver
+from prebuild_tasks.schema import tables as m
+from tests.support.builders import PRESET, declare, fill, workspaces
+
+HEAVY = {
+    "sqlalchemy",
+    "kombu",
+    "celery",
+    "structlog",
+    "structlog.dev",
+    "pydantic_settings",
+    "alembic",
+    "coolname",
+    "rich",
+}
+# On a busy machine, the wake-up would miss its 200 ms and log that, which loads structlog.
+PATIENT = "import prebuild_tasks.messaging.sender as sender; sender.CLIENT_DEADLINE = 60.0; "
+LISTED = PATIENT + "import atexit, sys; atexit.register(lambda: print('LOADED', *sys.modules, file=sys.stderr)); "
+COMMAND = LISTED + "sys.argv[0] = 'prebuild'; from prebuild_tasks.cli.main import main; sys.exit(main())"
+CLIENT = LISTED + (
+    "from prebuild_tasks import Client\n"
+    "with Client() as client: print(client.claim(sys.argv[1], owner=sys.argv[2]).workspace)"
+)
+
+
+@pytest.fixture
+def environ(database: Database, settings: Settings, redis_url: str, tmp_path: Path) -> dict[str, str]:
+    ours = ("PREBUILD_", "DATABASE_URL", "REDIS_URL", "CELERY_BROKER_URL")
+    own = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
+    urls = {"PREBUILD_DATABASE_URL": database.url, "PREBUILD_REDIS_URL": redis_url}
+    return {**own, **urls, "PREBUILD_DATA_DIR": str(tmp_path)}
+
+
+def run(script: str, *arguments: str, environ: Mapping[str, str]) -> tuple[int, str, str, set[str]]:
+    """Run Python, and return its exit code, its output, its errors and what it loaded of the heavy libraries."""
+    done = subprocess.run(
+        [sys.executable, "-c", script, *arguments], env=environ, capture_output=True, text=True, check=False
+    )
+    errors, _, loaded = done.stderr.partition("LOADED ")
+    return done.returncode, done.stdout, errors, HEAVY & set(loaded.split())
+
+
+def messages(redis_url: str, settings: Settings) -> dict[str, int]:
+    with redis.Redis.from_url(redis_url) as client:
+        names = (settings.queue("events"), settings.queue("builds"))
+        return {name: len(client.lrange(name, 0, -1)) for name in names}
+
+
+def test_a_hit_loads_none_of_the_slow_libraries(
+    database: Database, settings: Settings, redis_url: str, environ: dict[str, str]
+) -> None:
+    """A claim from a shell used 1.26 s of CPU for a millisecond's work: it loaded SQLAlchemy, kombu and structlog.
+
+    No builds worker is running here, so the hit has a warning.
+    """
+    declare(database, settings, 2)
+    fill(database, settings)
+    before = messages(redis_url, settings)
+    code, shown, errors, loaded = run(COMMAND, "claim", PRESET, "--owner", "ada", "--json", environ=environ)
+    assert (code, loaded) == (0, set()), errors
+    answer = json.loads(shown)
+    assert (answer["owner"], answer["preset"]) == ("ada", PRESET)
+    assert answer["warning"].startswith("no builds worker is running")
+    code, shown, errors, loaded = run(CLIENT, PRESET, "bob", environ=environ)
+    assert (code, loaded, errors) == (0, set(), "")
+    after = messages(redis_url, settings)
+    assert [after[name] - before[name] for name in after] == [2, 2]
+    with database.read() as connection:
+        published = connection.execute(select(m.Build.publications).where(m.Build.reason == "claim")).scalars().all()
+    assert published == [1, 1]
+
+
+def test_it_writes_and_answers_what_other_claims_do(database: Database, settings: Settings) -> None:
+    declare(database, settings, 2, config="claim: 'true'", extra="claimed_ttl: 1h")
+    fill(database, settings)
+    session = ClaimSession(settings.model_copy(update={"database_url": database.url}))
+    quick, usual = (session.claim(ClaimRequest(owner=owner, presets=[PRESET])) for owner in ("ada", "bob"))
+    assert len(session.held) == 1
+    session.close()
+    told = [claimed.answer.report() for claimed in (quick, usual)]
+    assert told[0].keys() == told[1].keys()
+    assert [len(claimed.follow_up.builds) for claimed in (quick, usual)] == [1, 1]
+    assert list(quick.follow_up.wake.values()) == list(usual.follow_up.wake.values()) == [PRESET]
+    one, other = (_written(database, owner) for owner in ("ada", "bob"))
+    assert [kind for kind, _ in one] == ["workspaces", "builds", "claim_events", "history"]
+    assert one == other
+
+
+_OWN = {"id", "name", "created_at", "ready_at", "claimed_at", "claimed_until", "workspace_id", "at", "request_id"}
+_OWN |= {"owner", "initiator", "actor", "latency_ms", "resource_id"}
+
+
+def _written(database: Database, owner: str) -> list[tuple[str, dict[str, Any]]]:
+    """Return the rows of the owner's claim, without ids and times."""
+    columns = (
+        (m.Workspace, m.Workspace.owner), (m.Build, m.Build.initiator),
+        (m.ClaimEvent, m.ClaimEvent.owner), (m.History, m.History.actor),
+    )  # fmt: skip
+    with database.read() as connection:
+        rows = [(t, connection.execute(select(t.__table__).where(who == owner)).one()) for t, who in columns]
+    return [(t.__tablename__, {k: v for k, v in row._mapping.items() if k not in _OWN}) for t, row in rows]
+
+
+def take(database: Database, settings: Settings, owner: str, **request: Any) -> str:
+    """Claim as a process does that claims once."""
+    session = ClaimSession(settings.model_copy(update={"database_url": database.url}))
+    try:
+        request = {"presets": [PRESET], **request}
+        return session.claim(ClaimRequest(owner=owner, **request)).answer.workspace
+    finally:
+        session.close()
+
+
+def test_anything_but_a_plain_hit_is_answered_as_ever(database: Database, settings: Settings) -> None:
+    declare(database, settings, 3)
+    fill(database, settings)
+    first = take(database, settings, "ada", request_id="r", name="mine")
+    assert first == take(database, settings, "ada", request_id="r", name="mine") == "mine"
+    with pytest.raises(RefusedError, match="another owner"):
+        take(database, settings, "bob", request_id="r")
+    with pytest.raises(RefusedError, match="already has a workspace named mine"):
+        take(database, settings, "ada", name="mine")
+    with pytest.raises(InputError, match="is not a preset name"):
+        take(database, settings, "ada", presets=["x y"])
+    assert take(database, settings, "eve", presets=["dev/absent", PRESET][1:])
+    with database.read() as connection:
+        version = connection.execute(select(m.TemplateVersion.name)).scalar_one()
+    assert take(database, settings, "joe", presets=[f"{PRESET}@{version}"])
+    with pytest.raises(ClaimMissError):
+        take(database, settings, "max")
+    assert len(workspaces(database, m.Workspace.owner == "prebuilds")) == 0
+
+
+def test_an_owner_at_the_limit_is_refused(database: Database, settings: Settings) -> None:
+    declare(database, settings, 3, organizations="[{name: default, max_per_owner: 1}]")
+    fill(database, settings)
+    assert take(database, settings, "ada")
+    with pytest.raises(RefusedError, match="the limit is 1"):
+        take(database, settings, "ada")
+
+
+def test_an_outdated_prebuild_is_not_taken_and_one_in_doubt_last(database: Database, settings: Settings) -> None:
+    declare(database, settings, 2)
+    fill(database, settings)
+    old, young = workspaces(database, m.Workspace.owner == "prebuilds")
+    with database.write() as connection:
+        connection.execute(insert(m.ProbeState).values(workspace_id=old.id, next_at=old.created_at, doubtful=True))
+    assert take(database, settings, "ada") == young.name.removeprefix("prebuild-")
+    with database.write() as connection:
+        connection.execute(update(m.Preset).values(last_invalidated_at=database.now(connection)))
+    with pytest.raises(ClaimMissError):
+        take(database, settings, "bob")
+
+
+def test_a_database_that_is_away_is_asked_once(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each attempt may take five seconds."""
+    connected = []
+    connect = psycopg.connect
+    monkeypatch.setattr(psycopg, "connect", lambda **options: connected.append(1) or connect(**options))
+    away = settings.model_copy(update={"database_url": "postgresql://u:secret@127.0.0.1:1/x"})
+    with Client(settings=away) as client, pytest.raises(UnreachableError, match=r"u:\*\*\*@127.0.0.1:1/x") as raised:
+        client.claim(PRESET, owner="ada")
+    assert (len(connected), "start it, or point" in raised.value.hint) == (1, True)
+
+
+def test_an_answer_survives_a_database_that_fails_afterwards(database: Database, settings: Settings) -> None:
+    declare(database, settings, 1)
+    fill(database, settings)
+    session = ClaimSession(settings.model_copy(update={"database_url": database.url}))
+    claimed = session.claim(ClaimRequest(owner="ada", presets=[PRESET]))
+    [quick] = session.held.values()
+    quick.close()
+    session.send(claimed.follow_up)
+    session.close()
+
+
+URLS = [
+    "postgresql://h/db", "postgres://u:p%40x@h.example:6543/d", "postgresql://u@/d?host=/tmp/x&port=5433",
+    "postgresql://u@/d?host=/tmp/x", "postgresql://a:1,b:2/d", "postgresql://[::1]:1,b/d", "postgresql://h/d%20e",
+    "postgresql://u:p@a,b/d?sslmode=verify-full&sslrootcert=/x%20y", "postgresql://h/d?target_session_attrs=any",
+    "postgresql://a:1,b:2/d?target_session_attrs=any", "postgresql://h/d?connect_timeout=1&application_name=z",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("url", URLS)
+def test_a_url_means_what_it_means_to_sqlalchemy(url: str) -> None:
+    given: list[dict[str, Any]] = []
+    engine, _ = postgresql_engine(with_driver(url), pooled=False)
+    engine.dialect.connect = lambda **options: given.append(options) or 1 / 0  # type: ignore[method-assign,assignment]
+    with pytest.raises(ZeroDivisionError):
+        engine.raw_connection()
+    given[0].pop("context", None)
+    ours = psycopg_arguments(with_driver(url))
+    assert ours in (None, given[0])
+    assert (ours is None) == ("[::1]" in url)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql://[::1]:5432/d", "postgresql://u:p@h/d?user=x", "postgresql://u:p/x@h/d", "postgresql://h",
+        "postgresql://h/d?host=other", "postgresql://h/d?sslmode=a&sslmode=b", "mysql://h/d", "postgresql://u@/d?host=a,b",
+        "sqlite:///file.db?uri=true", "sqlite://", "sqlite:///:memory:", "sqlite:///absent.db",
+    ],
+)  # fmt: skip
+def test_a_url_that_is_not_plain_goes_the_usual_way(url: str) -> None:
+    assert quick_claim(ClaimSettings(with_driver(url), "", Path())) is None
+    assert quick_claim(ClaimSettings("postgresql+psycopg://h/d", "", Path(), pooled=True)) is None
+
+
+def test_a_file_is_the_one_that_sqlalchemy_opens(tmp_path: Path) -> None:
+    file = tmp_path / "a%20b c#d.db"
+    file.touch()
+    url = with_driver(f"sqlite:///{str(file).replace('%', '%25').replace('#', '%23')}")
+    assert str(sqlite_file(url)) == make_url(url).database == str(file)
+
+
+ENVIRONMENTS: list[dict[str, str]] = [
+    {}, {"PREBUILD_DATABASE_URL": "postgresql://h/d"}, {"DATABASE_URL": "postgres://h/d", "REDIS_URL": "redis://r/2"},
+    {"PREBUILD_DATABASE_URL": "", "DATABASE_URL": "postgresql://other/d"}, {"PREBUILD_DATA_DIR": "~/here"},
+    {"CELERY_BROKER_URL": "rediss://u:p@r:1/0", "PREBUILD_REDIS_URL": "unix:///x/r.sock?db=2"},
+    {"PREBUILD_DEBUG": "1", "PATH": "/bin"},
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("given", ENVIRONMENTS)
+def test_settings_are_those_that_pydantic_reads(given: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    _set_only(given, monkeypatch)
+    assert read_claim_settings(os.environ) == load_settings().for_claims
+    passed = {"database_url": "postgresql://passed/d", "redis_url": "redis://passed"}
+    assert read_claim_settings(os.environ, **passed) == load_settings(**passed).for_claims
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"PREBUILD_LOG_LEVEL": "nonsense"}, {"PREBUILD_NAMESPACE": "x"}, {"prebuild_redis_url": "redis://r"},
+        {"Database_Url": "postgresql://h/d"}, {"REDIS_URL": "redis://r/x"}, {"REDIS_URL": "redis://r?password=x"},
+        {"PREBUILD_DATABASE_POOLER": "transaction"},
+    ],
+)  # fmt: skip
+def test_other_settings_are_left_to_pydantic(given: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    _set_only(given, monkeypatch)
+    assert read_claim_settings(os.environ) is None
+
+
+def test_a_url_comes_from_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "url"
+    file.write_text("postgresql://from-file/d\n")
+    _set_only({"PREBUILD_DATABASE_URL_FILE": str(file), "DATABASE_URL": "postgresql://h/d"}, monkeypatch)
+    read = read_claim_settings(os.environ)
+    assert read == load_settings().for_claims
+    assert read.database_url == "postgresql+psycopg://from-file/d"
+    file.unlink()
+    with pytest.raises(InputError, match="cannot be read"):
+        read_claim_settings(os.environ)
+
+
+def _set_only(given: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in list(os.environ):
+        if name.upper().startswith(("PREBUILD_", "DATABASE_URL", "REDIS_URL", "CELERY_BROKER_URL")):
+            monkeypatch.delenv(name)
+    for name, value in given.items():
+        monkeypatch.setenv(name, value)
