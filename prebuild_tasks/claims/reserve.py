@@ -19,7 +19,7 @@ from prebuild_tasks.model.names import PREBUILD_PREFIX, claimed_name, prebuild_n
 from prebuild_tasks.model.vocabulary import BuildPriority, BuildStatus, Transition
 from prebuild_tasks.reconcile import read_in_flight
 from prebuild_tasks.schema import tables as m
-from prebuild_tasks.schema.conditions import IS_LIVE_PREBUILD, IS_START
+from prebuild_tasks.schema.conditions import IS_HELD, IS_LIVE_PREBUILD, IS_START
 from prebuild_tasks.schema.history import add_history
 from prebuild_tasks.schema.pauses import global_pause, pause_holds
 from prebuild_tasks.schema.row_locks import lock_installation, lock_organizations, skip_locked
@@ -69,7 +69,7 @@ def reserve(
 
 
 def _adopt(connection: Connection, pool: Pool, owner: str, name: str, now: datetime) -> Reserved | None:
-    """Give the pool's most advanced start to the person.
+    """Give the pool's most advanced start to the person; one on hold only if there is no other.
 
     The build is locked before the workspace, the order in which every transaction that ends or cancels it locks them.
     If another transaction ended or adopted it meanwhile, its lock is released, because the caller goes on to locks that
@@ -84,7 +84,7 @@ def _adopt(connection: Connection, pool: Pool, owner: str, name: str, now: datet
             m.Build.status.in_((BuildStatus.PENDING, BuildStatus.RUNNING)),
             IS_LIVE_PREBUILD,
         )
-        .order_by(m.Build.started_at.is_(None), m.Build.started_at, m.Build.created_at, m.Build.id)
+        .order_by(IS_HELD, m.Build.started_at.is_(None), m.Build.started_at, m.Build.created_at, m.Build.id)
         .limit(1)
     )
     if connection.execute(query).one_or_none() is None:
