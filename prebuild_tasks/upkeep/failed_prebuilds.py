@@ -19,6 +19,7 @@ from prebuild_tasks.schema.conditions import (
     VERSION_OF_PRESET,
     is_active_sql,
 )
+from prebuild_tasks.schema.pauses import global_pause, pause_holds
 from prebuild_tasks.upkeep.rules import place_wanted
 
 BATCH = 500
@@ -45,11 +46,16 @@ def spent_prebuilds(connection: Connection, settings: Settings, now: datetime) -
     oldest = now - timedelta(seconds=settings.failed_keep_for)
     is_spent = or_(candidates.c.rank > settings.failed_keep, candidates.c.created_at < oldest)
     spent = connection.execute(select(candidates.c.id).where(is_spent).limit(BATCH)).scalars().all()
-    return list(dict.fromkeys([*spent, *_in_the_way(connection)]))[:BATCH]
+    return list(dict.fromkeys([*spent, *_in_the_way(connection, now)]))[:BATCH]
 
 
-def _in_the_way(connection: Connection) -> list[str]:
-    """Read as many kept prebuilds as places are wanted in each organization whose quota is full, oldest first."""
+def _in_the_way(connection: Connection, now: datetime) -> list[str]:
+    """Read as many kept prebuilds as places are wanted in each organization whose quota is full, oldest first.
+
+    While everything is paused, nothing is wanted.
+    """
+    if pause_holds(global_pause(connection), now):
+        return []
     existing = func.count(m.Workspace.id)
     full = connection.execute(
         select(m.Organization.id)
@@ -60,15 +66,17 @@ def _in_the_way(connection: Connection) -> list[str]:
     )
     in_the_way: list[str] = []
     for organization_id in full.scalars().all():
-        if wanted := _wanted(connection, organization_id):
+        if wanted := _wanted(connection, organization_id, now):
             query = select(m.Workspace.id).where(m.Workspace.organization_id == organization_id, _IS_KEPT)
             query = query.order_by(m.Workspace.created_at, m.Workspace.id).limit(min(wanted, BATCH))
             in_the_way += connection.execute(query).scalars()
     return in_the_way
 
 
-def _wanted(connection: Connection, organization_id: int) -> int:
-    """Return how many prebuilds the active pools of an organization may lack, without those that build nothing.
+def _wanted(connection: Connection, organization_id: int, now: datetime) -> int:
+    """Return how many prebuilds the active pools of an organization may lack.
+
+    Those that build nothing, such as paused ones, lack none.
 
     A scheduled size counts as if it were in force. What is already being deleted will free a place by itself.
     """
@@ -86,7 +94,7 @@ def _wanted(connection: Connection, organization_id: int) -> int:
         .scalar_subquery()
     )
     pools = connection.execute(
-        select(m.Preset.desired, scheduled.label("scheduled"), live.label("live"))
+        select(m.Preset.desired, m.Preset.paused, scheduled.label("scheduled"), live.label("live"))
         .join(*VERSION_OF_PRESET)
         .join(*TEMPLATE_OF_VERSION)
         .where(m.Template.organization_id == organization_id, is_active_sql(), m.Preset.status == PresetStatus.HEALTHY)
@@ -97,5 +105,6 @@ def _wanted(connection: Connection, organization_id: int) -> int:
         m.Workspace.transition == Transition.DELETE,
         m.Workspace.status != BuildStatus.FAILED,
     )
-    sizes = [(max(row.desired, row.scheduled or 0), row.live) for row in pools]
+    building = [row for row in pools if not pause_holds(row.paused, now)]
+    sizes = [(max(row.desired, row.scheduled or 0), row.live) for row in building]
     return place_wanted(sizes, connection.execute(leaving).scalar_one())

@@ -13,8 +13,9 @@ from prebuild_tasks.claims.types import ClaimRequest
 from prebuild_tasks.config import Settings
 from prebuild_tasks.db.engine import Database
 from prebuild_tasks.errors import RefusedError
+from prebuild_tasks.insight.explain.store import read_holding
 from prebuild_tasks.model.vocabulary import BuildStatus, PresetStatus, Transition
-from prebuild_tasks.pools.operations import unblock
+from prebuild_tasks.pools.operations import pause, resume, unblock
 from prebuild_tasks.schema import tables as m
 from prebuild_tasks.upkeep.rules import place_wanted
 from prebuild_tasks.upkeep.sweep import sweep
@@ -67,6 +68,19 @@ def test_a_pool_that_builds_nothing_wants_none(database: Database, settings: Set
     assert deleting(database) == 0
 
 
+@pytest.mark.parametrize("paused", [PRESET, ""])
+def test_a_paused_pool_wants_none(database: Database, settings: Settings, paused: str) -> None:
+    """Prebuilds kept for study were deleted for it, although it builds nothing."""
+    fail_in(database, settings, 3, organizations=QUOTA)
+    settings = settings.model_copy(update={"failed_keep": 3})
+    pause(database, paused, actor="ada")
+    sweep(database, settings, lambda _host: 0)
+    assert deleting(database) == 0
+    resume(database, paused, actor="ada")
+    sweep(database, settings, lambda _host: 0)
+    assert deleting(database) > 0
+
+
 @pytest.mark.parametrize(
     ("pools", "leaving", "wanted"), [([(3, 1), (1, 4)], 0, 2), ([(3, 1)], 1, 1), ([(3, 1)], 5, 0), ([], 0, 0)]
 )
@@ -83,6 +97,17 @@ def test_explain_names_what_holds_a_place_and_the_command(cli: Any, database: Da
     name = min(workspaces(database), key=lambda row: (row.created_at, row.id)).name
     assert f"prebuild delete {name}" in said
     assert "failed or could not be deleted" in said
+
+
+def test_a_persons_is_named_with_its_owner(database: Database, settings: Settings) -> None:
+    declare(database, settings, 1, organizations=QUOTA)
+    fill(database, settings)
+    claimed = claim(database, ClaimRequest("ada", [PRESET], name="one")).answer  # type: ignore[union-attr]
+    end_workspace(database, claimed.workspace_id, actor="ada")
+    finish_builds(database, status=BuildStatus.FAILED, error="busy")
+    with database.read() as connection:
+        organization = connection.execute(select(m.Organization.id)).scalar_one()
+        assert read_holding(connection, organization) == ("ada/one",)
 
 
 def test_what_is_being_deleted_is_not_in_its_owners_way(database: Database, settings: Settings) -> None:
