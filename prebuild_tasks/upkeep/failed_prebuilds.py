@@ -8,10 +8,11 @@ from datetime import datetime, timedelta
 from sqlalchemy import Connection, and_, func, or_, select
 
 from prebuild_tasks.config import Settings
-from prebuild_tasks.model.vocabulary import FINAL_STATUSES, BuildStatus, PresetStatus, Transition
+from prebuild_tasks.model.vocabulary import BuildStatus, PresetStatus, Transition
 from prebuild_tasks.schema import tables as m
 from prebuild_tasks.schema.conditions import (
     IN_PROGRESS,
+    IS_KEPT,
     IS_LIVE_PREBUILD,
     IS_RUNNING,
     IS_START,
@@ -24,13 +25,6 @@ from prebuild_tasks.upkeep.rules import place_wanted
 
 BATCH = 500
 """The most workspaces that are taken at a time."""
-_IS_KEPT = and_(
-    IS_LIVE_PREBUILD,
-    or_(
-        IS_START & m.Workspace.status.in_((BuildStatus.FAILED, BuildStatus.CANCELED)),
-        (m.Workspace.transition == Transition.STOP) & m.Workspace.status.in_(FINAL_STATUSES),
-    ),
-)
 
 
 def spent_prebuilds(connection: Connection, settings: Settings, now: datetime) -> Sequence[str]:
@@ -42,7 +36,7 @@ def spent_prebuilds(connection: Connection, settings: Settings, now: datetime) -
     rank = func.row_number().over(
         partition_by=m.Workspace.preset_id, order_by=(m.Workspace.created_at.desc(), m.Workspace.id)
     )
-    candidates = select(m.Workspace.id, m.Workspace.created_at, rank.label("rank")).where(_IS_KEPT).subquery()
+    candidates = select(m.Workspace.id, m.Workspace.created_at, rank.label("rank")).where(IS_KEPT).subquery()
     oldest = now - timedelta(seconds=settings.failed_keep_for)
     is_spent = or_(candidates.c.rank > settings.failed_keep, candidates.c.created_at < oldest)
     spent = connection.execute(select(candidates.c.id).where(is_spent).limit(BATCH)).scalars().all()
@@ -62,12 +56,12 @@ def _in_the_way(connection: Connection, now: datetime) -> list[str]:
         .join(m.Workspace, and_(m.Workspace.organization_id == m.Organization.id, m.Workspace.deleted_at.is_(None)))
         .where(m.Organization.max_workspaces.is_not(None))
         .group_by(m.Organization.id)
-        .having(existing >= m.Organization.max_workspaces, func.count().filter(_IS_KEPT) > 0)
+        .having(existing >= m.Organization.max_workspaces, func.count().filter(IS_KEPT) > 0)
     )
     in_the_way: list[str] = []
     for organization_id in full.scalars().all():
         if wanted := _wanted(connection, organization_id, now):
-            query = select(m.Workspace.id).where(m.Workspace.organization_id == organization_id, _IS_KEPT)
+            query = select(m.Workspace.id).where(m.Workspace.organization_id == organization_id, IS_KEPT)
             query = query.order_by(m.Workspace.created_at, m.Workspace.id).limit(min(wanted, BATCH))
             in_the_way += connection.execute(query).scalars()
     return in_the_way
@@ -76,9 +70,8 @@ def _in_the_way(connection: Connection, now: datetime) -> list[str]:
 def _wanted(connection: Connection, organization_id: int, now: datetime) -> int:
     """Return how many prebuilds the active pools of an organization may lack.
 
-    Those that build nothing, such as paused ones, lack none.
-
-    A scheduled size counts as if it were in force. What is already being deleted will free a place by itself.
+    Those that build nothing, such as paused ones, lack none. A scheduled size counts as if it were in force. What is
+    already being deleted will free a place by itself.
     """
     live = (
         select(func.count())
