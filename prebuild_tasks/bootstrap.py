@@ -9,7 +9,7 @@ import os
 from collections.abc import Callable, Sequence
 from functools import cached_property
 
-from prebuild_tasks.builds import HARD_GRACE, BuildRunner, IsolatedProcesses
+from prebuild_tasks.builds import HARD_GRACE, BuildRunner, IsolatedProcesses, SilentProvisioners
 from prebuild_tasks.config import Settings, load_settings
 from prebuild_tasks.db.engine import Database
 from prebuild_tasks.fleet import Presence, Role
@@ -49,8 +49,12 @@ class Runtime:
         return IsolatedProcesses(self.settings, grace=2 * HARD_GRACE)
 
     @cached_property
+    def silent(self) -> SilentProvisioners:
+        return SilentProvisioners()
+
+    @cached_property
     def build_runner(self) -> BuildRunner:
-        return BuildRunner(self.database, self.settings, self.provisioners, self.isolated)
+        return BuildRunner(self.database, self.settings, self.provisioners, self.isolated, silent=self.silent)
 
     def presence(self, role: Role, queues: Callable[[], Sequence[str]] = tuple) -> Presence:
         """Return what announces this process in the database, over its own connections."""

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from prebuild_tasks.builds.masking import masked
     from prebuild_tasks.builds.rules import deletion_reason
     from prebuild_tasks.builds.runner import BuildRunner
+    from prebuild_tasks.builds.silence import SilentProvisioners
     from prebuild_tasks.builds.spec import StoredSpec, read_specs, resolve_parameters, workspace_spec
     from prebuild_tasks.builds.store import pending_by_queue
     from prebuild_tasks.builds.types import LostBuild, WaitingBuild
@@ -24,6 +25,7 @@ __all__ = [
     "BuildRunner",
     "IsolatedProcesses",
     "LostBuild",
+    "SilentProvisioners",
     "StoredSpec",
     "WaitingBuild",
     "deletion_reason",
@@ -58,6 +60,7 @@ if not TYPE_CHECKING:  # mypy would take every name for defined
             "masking": ("masked",),
             "rules": ("deletion_reason",),
             "runner": ("BuildRunner",),
+            "silence": ("SilentProvisioners",),
             "spec": (
                 "StoredSpec",
                 "read_specs",

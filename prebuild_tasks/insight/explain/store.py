@@ -12,7 +12,7 @@ from sqlalchemy.orm import aliased
 
 from prebuild_tasks.builds import failed_builds
 from prebuild_tasks.insight.explain.facts import Activation, BuildFact, Doubted, FailedDeletion, FailedProbe
-from prebuild_tasks.model.vocabulary import OPEN_STATUSES, BuildStatus, Transition
+from prebuild_tasks.model.vocabulary import OPEN_STATUSES, PREBUILDS_OWNER, BuildStatus, Transition
 from prebuild_tasks.reconcile import retry_at
 from prebuild_tasks.schema import tables as m
 from prebuild_tasks.schema.conditions import IS_CLAIMABLE, IS_LIVE_PREBUILD, TEMPLATE_OF_VERSION, VERSION_OF_PRESET
@@ -76,9 +76,12 @@ def read_prebuild_hosts(connection: Connection, preset_id: int) -> set[str]:
 
 
 def read_holding(connection: Connection, organization_id: int) -> tuple[str, ...]:
-    """Read the workspaces of an organization that failed, or could not be deleted, and hold a place of its quota."""
+    """Read the workspaces of an organization that failed, or could not be deleted, and hold a place of its quota.
+
+    A person's is named with its owner, because several people may have workspaces of one name.
+    """
     rows = connection.execute(
-        select(m.Workspace.name)
+        select(m.Workspace.owner, m.Workspace.name)
         .where(
             m.Workspace.organization_id == organization_id,
             m.Workspace.deleted_at.is_(None),
@@ -88,7 +91,7 @@ def read_holding(connection: Connection, organization_id: int) -> tuple[str, ...
         .order_by(m.Workspace.created_at, m.Workspace.id)
         .limit(_SHOWN)
     )
-    return tuple(rows.scalars())
+    return tuple(row.name if row.owner == PREBUILDS_OWNER else f"{row.owner}/{row.name}" for row in rows)
 
 
 def read_usual(connection: Connection, preset_id: int) -> timedelta | None:
