@@ -21,6 +21,10 @@ SQLITE_BUSY_MS = 15_000
 """Milliseconds that SQLite waits for the database file."""
 _POOL_SIZE = 30
 """Connections that are opened when needed, and kept. There is no overflow, which would reconnect for every use."""
+_VANISHED_PEER = {"keepalives_idle": 5, "keepalives_interval": 2, "keepalives_count": 3, "tcp_user_timeout": 8000}
+"""Parameters of libpq (three in seconds, one in milliseconds) that end a connection whose peer vanished without closing
+it, as by a power failure: after some 10 seconds, not a quarter of an hour. The system of a busy server still answers
+packets, so a long statement is none of that."""
 
 
 class _Column(Protocol):
@@ -68,6 +72,7 @@ def postgresql_engine(url: str, *, pooled: bool) -> tuple[Engine, Sessions]:
         "connect_timeout": 5, "application_name": "prebuild_tasks", "client_encoding": "UTF8",
         "autocommit": True,  # we send BEGIN ourselves
     }  # fmt: skip
+    arguments |= {name: value for name, value in _VANISHED_PEER.items() if name not in parsed.query}
     if _has_several_hosts(parsed) and "target_session_attrs" not in parsed.query:
         arguments["target_session_attrs"] = "read-write"  # the first that answers may be a standby
     if pooled:

@@ -24,6 +24,7 @@ HOSTILE = {
     "statement_timeout": "20", "lock_timeout": "5", "idle_in_transaction_session_timeout": "50",
     "idle_session_timeout": "50", "default_transaction_isolation": "serializable",
     "standard_conforming_strings": "off", "TimeZone": "Asia/Kathmandu", "DateStyle": "German",
+    "synchronous_commit": "off",
     "IntervalStyle": "sql_standard", "extra_float_digits": "-15", "client_encoding": "LATIN1",
 }  # fmt: skip
 
@@ -62,6 +63,27 @@ def test_a_users_defaults_do_not_matter(hostile_url: str, settings: Settings) ->
     with database.write() as connection:
         assert connection.execute(text("SHOW transaction_isolation")).scalar_one() == "read committed"
     database.close()
+
+
+def durability(database: Database) -> set[str]:
+    """Return how commits of a statement by itself, and of a transaction, are kept."""
+    row = database.run("SELECT current_setting('synchronous_commit')", {})
+    assert row
+    with database.write() as connection:
+        return {str(row[0]), str(connection.execute(text("SHOW synchronous_commit")).scalar_one())}
+
+
+def test_commits_are_never_less_durable_than_on_this_server(postgres_url: str) -> None:
+    """A role with synchronous_commit=off lost answered claims when the server crashed."""
+    for given, found in (("off", {"on"}), ("local", {"local"}), ("remote_apply", {"remote_apply"})):
+        url = f"{postgres_url}&options=-csynchronous_commit%3D{given}"
+        direct, pooled = Database(url), Database(url, pooler="transaction")
+        assert durability(direct) == found
+        assert durability(pooled) == found | {given}  # a statement by itself has the user's own
+        direct.close()
+        pooled.close()
+        lacking = [value.name for value, _ in differing([("synchronous_commit", given)], 150_000)]
+        assert lacking == ["synchronous_commit"] * (given == "off")
 
 
 def claims_one(database: Database, settings: Settings) -> None:
