@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -72,15 +72,15 @@ class Doubts:
         return bool(self.failures or self.unanswered_since or self.gone_since or self.condemned_at)
 
 
-def outstanding(lost: Sequence[datetime], begun: Sequence[datetime]) -> int:
+def unreplaced(changes: Iterable[int]) -> int:
     """Return how many of a pool's lost prebuilds have no replacement yet.
 
     Args:
-        lost: When prebuilds were taken out of the pool.
-        begun: When the starts were begun that have succeeded; each replaces one prebuild that was lost before.
+        changes: What changed that number, newest first: 1 for a prebuild that was taken out of the pool, -1 for a start
+            that was begun and has succeeded. Each start replaces one prebuild that was taken out before.
     """
     number = 0
-    for _, change in sorted([(at, 1) for at in lost] + [(at, -1) for at in begun]):
+    for change in reversed(list(changes)):
         number = max(number + change, 0)
     return number
 

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from prebuild_tasks.provisioners import Probe
-from prebuild_tasks.upkeep.rules import Doubts, may_lose, outstanding
+from prebuild_tasks.upkeep.rules import Doubts, may_lose, unreplaced
 
 NOW = datetime(2026, 3, 29, tzinfo=UTC)
 GRACE = 601.0
@@ -41,10 +41,10 @@ def test_gone_and_not_listed_takes_two_looks() -> None:
 
 
 @pytest.mark.parametrize(
-    ("lost", "begun", "number"), [([], [], 0), ([1, 1, 1], [], 3), ([1, 1, 1], [2, 3], 1), ([5], [1, 2], 1)]
+    ("oldest_first", "number"), [("", 0), ("---", 3), ("---++", 1), ("++-", 1), ("--++++---+", 2), ("-" * 300, 300)]
 )
-def test_what_is_not_replaced_yet(lost: list[int], begun: list[int], number: int) -> None:
-    assert outstanding([NOW + SECOND * at for at in lost], [NOW + SECOND * at for at in begun]) == number
+def test_what_is_not_replaced_yet(oldest_first: str, number: int) -> None:
+    assert unreplaced(1 if change == "-" else -1 for change in reversed(oldest_first)) == number
 
 
 @pytest.mark.parametrize(
