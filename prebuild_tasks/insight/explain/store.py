@@ -7,7 +7,7 @@ from datetime import timedelta
 from statistics import median
 from typing import Any
 
-from sqlalchemy import Connection, Row, Select, func, or_, select, true
+from sqlalchemy import Connection, Row, Select, and_, func, or_, select, true
 from sqlalchemy.orm import aliased
 
 from prebuild_tasks.builds import failed_builds
@@ -120,6 +120,7 @@ def read_doubted(connection: Connection, preset_id: int) -> Doubted:
     """Count the prebuilds of a pool that are in doubt, and read whether their provisioner's lists can be read."""
     probe, unread = m.ProbeState, m.UnansweredList
     is_unanswered = probe.unanswered_since.is_not(None)
+    is_gone = and_(probe.gone_since.is_not(None), probe.missing_since.is_(None), probe.condemned_at.is_(None))
     lists = (
         select(func.min(unread.since).label("since"), func.min(unread.message).label("unread"))
         .join(m.TemplateVersion, m.TemplateVersion.provisioner == unread.provisioner)
@@ -133,6 +134,7 @@ def read_doubted(connection: Connection, preset_id: int) -> Doubted:
             func.min(probe.unanswered_since).label("unanswered_since"),
             func.min(probe.message).filter(is_unanswered).label("message"),
             func.count().filter(probe.missing_since.is_not(None)).label("missing"),
+            func.count().filter(is_gone).label("gone"),
             func.count().filter(probe.condemned_at.is_not(None)).label("lost"),
             func.count().filter(probe.waiting).label("waiting"),
         )
@@ -147,6 +149,7 @@ def read_doubted(connection: Connection, preset_id: int) -> Doubted:
         unanswered_since=row.unanswered_since,
         message=row.message or "",
         missing=row.missing,
+        gone=row.gone,
         lost=row.lost,
         waiting=row.waiting,
         unread_since=row.since,
