@@ -14,7 +14,7 @@ from prebuild_tasks.config import Settings, load_settings
 from prebuild_tasks.db.engine import Database
 
 if TYPE_CHECKING:
-    from prebuild_tasks.builds import BuildRunner, IsolatedProcesses
+    from prebuild_tasks.builds import BuildRunner, IsolatedProcesses, SilentProvisioners
     from prebuild_tasks.fleet import Presence, Role
     from prebuild_tasks.messaging import Messages
     from prebuild_tasks.provisioners import Provisioners
@@ -63,10 +63,16 @@ class Runtime:
         return IsolatedProcesses(self.settings, grace=2 * HARD_GRACE)
 
     @cached_property
+    def silent(self) -> SilentProvisioners:
+        from prebuild_tasks.builds import SilentProvisioners
+
+        return SilentProvisioners()
+
+    @cached_property
     def build_runner(self) -> BuildRunner:
         from prebuild_tasks.builds import BuildRunner
 
-        return BuildRunner(self.database, self.settings, self.provisioners, self.isolated)
+        return BuildRunner(self.database, self.settings, self.provisioners, self.isolated, silent=self.silent)
 
     def presence(self, role: Role, queues: Callable[[], Sequence[str]] = tuple) -> Presence:
         """Return what announces this process in the database, over its own connections."""

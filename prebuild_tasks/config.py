@@ -109,7 +109,8 @@ class Settings(BaseSettings):
     """Approximate seconds between two probes of a prebuild, or of a claimed workspace; a prebuild whose last probe
     failed is probed four times as often."""
     probe_failures: int = Field(3, ge=1)
-    """Number of failed probes in a row after which a prebuild is replaced; one that is gone is replaced at once."""
+    """Number of failed probes in a row after which a prebuild is replaced. One whose resource is gone is replaced at
+    once if it is local, and otherwise when it is still gone an interval of probes later."""
     host_lost: Lasting = 600
     """Seconds of silence after which a host's local prebuilds are replaced on other hosts."""
     resource_sweep_interval: Lasting = 300

@@ -4,15 +4,28 @@ set -eu
 request=$(cat)
 ask() { printf %s "$request" | jq -r "$1"; }
 namespace=$(ask '.config.namespace')
-# A call that fails while the API answers has failed (exit code 1). Without an answer, nothing is known (exit code 4).
-k() { kubectl --namespace "$namespace" "$@" || unanswered; }
-unanswered() { kubectl get --raw /readyz >/dev/null 2>&1 && exit 1 || exit 4; }
+# A question without an answer tells nothing (exit code 4).
+look() { kubectl --namespace "$namespace" get "$@" || exit 4; }
+# A change that fails has failed (exit code 1), unless kubectl says that the API was away, or it is away now. It may also
+# have been away for a moment only.
+k() {
+    kubectl --namespace "$namespace" "$@" 2>"$HOME/said" || failed
+    cat "$HOME/said" >&2
+}
+away='^(Unable to connect to the server|The connection to the server )'
+away="$away|"'^Error from server( \((InternalError|ServerTimeout|ServiceUnavailable|Timeout|TooManyRequests)\))?: '
+away="$away|"'(Get|Post|Put|Patch|Delete) "https?://|connection reset by peer|client connection lost|unexpected EOF'
+failed() {
+    cat "$HOME/said" >&2
+    if grep -qE "$away" "$HOME/said"; then exit 4; fi
+    kubectl get --raw /readyz >/dev/null 2>&1 && exit 1 || exit 4
+}
 mine="prebuild-installation=$PREBUILD_INSTALLATION"
 this="$mine,prebuild-workspace=${PREBUILD_WORKSPACE_ID:-}"
 pod=ws-${PREBUILD_WORKSPACE_ID:-}
 # Answers are first stored: in a pipe, the exit code of kubectl would be lost.
 refuse_if_claimed() {
-    pods=$(k get pods -l "$this" -o json)
+    pods=$(look pods -l "$this" -o json)
     owner=$(printf %s "$pods" | jq -r '.items[].metadata.annotations["prebuild-owner"] // empty')
     if [ -n "$owner" ] && [ "$owner" != "$PREBUILD_OWNER" ]; then
         echo "it was claimed by $owner" >&2
@@ -31,12 +44,12 @@ start)
                 {name: "workspace", image: .config.image, envFrom: [{secretRef: {name: $meta.name}}]}]}}]}' |
         k apply -f - >&2
     k wait --for=condition=Ready --timeout=10m "pod/$pod" >&2
-    made=$(k get pod "$pod" -o json)
+    made=$(look pod "$pod" -o json)
     printf %s "$made" |
         jq '{resource_id: (.metadata.namespace + "/" + .metadata.name), url: ("http://" + .status.podIP + ":8080")}'
     ;;
 probe)
-    found=$(k get pod "$pod" --ignore-not-found -o json)
+    found=$(look pod "$pod" --ignore-not-found -o json)
     if [ -z "$found" ]; then
         echo '{"ready": false, "gone": true, "message": "the pod is gone"}'
     else
@@ -55,7 +68,7 @@ delete)
     ;;
 list)
     # A list without items is [], and no answer at all is not a list.
-    found=$(k get pods,secrets -l "$mine" -o json)
+    found=$(look pods,secrets -l "$mine" -o json)
     printf %s "$found" | jq '[.items | group_by(.metadata.labels["prebuild-workspace"])[] |
         {workspace_id: .[0].metadata.labels["prebuild-workspace"], resource_id: .[0].metadata.name,
          owner: ([.[].metadata.annotations["prebuild-owner"] // empty] | first // ""),

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from prebuild_tasks.builds.not_ready import NotReady, read_not_ready
     from prebuild_tasks.builds.rules import deletion_reason
     from prebuild_tasks.builds.runner import BuildRunner
+    from prebuild_tasks.builds.silence import SilentProvisioners
     from prebuild_tasks.builds.spec import StoredSpec, read_specs, resolve_parameters, workspace_spec
     from prebuild_tasks.builds.store import pending_by_queue
     from prebuild_tasks.builds.types import LostBuild, WaitingBuild
@@ -26,6 +27,7 @@ __all__ = [
     "IsolatedProcesses",
     "LostBuild",
     "NotReady",
+    "SilentProvisioners",
     "StoredSpec",
     "WaitingBuild",
     "deletion_reason",
@@ -65,6 +67,7 @@ if not TYPE_CHECKING:  # mypy would take every name for defined
             ),
             "rules": ("deletion_reason",),
             "runner": ("BuildRunner",),
+            "silence": ("SilentProvisioners",),
             "spec": (
                 "StoredSpec",
                 "read_specs",

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from sqlalchemy import Connection, select, update
+from sqlalchemy import Connection, exists, select, update
 
-from prebuild_tasks.builds.rules import held_until
+from prebuild_tasks.builds.rules import held_until, is_held_enough
 from prebuild_tasks.builds.types import Outcome, TakenBuild
+from prebuild_tasks.config import Settings
 from prebuild_tasks.db.base import ERROR_LENGTH
 from prebuild_tasks.errors import CannotAskError
+from prebuild_tasks.fleet import has_live_builds_process
 from prebuild_tasks.model.vocabulary import CLAIM_REASON, BuildStatus
 from prebuild_tasks.schema import tables as m
+from prebuild_tasks.schema.conditions import IS_HELD
 from prebuild_tasks.schema.history import add_history
 
 
@@ -34,6 +37,23 @@ def hold(
             preset_id=build.preset_id, reason=outcome.error,
         )  # fmt: skip
     return True
+
+
+def is_better_elsewhere(
+    connection: Connection, settings: Settings, build: TakenBuild, outcome: Outcome, now: datetime
+) -> bool:
+    """Return whether a start whose local provisioner cannot be asked is given up, so that another host builds one.
+
+    That takes a host with a live builds worker on which nothing is on hold. It is asked for only when the start was
+    held as often as it may be.
+    """
+    if outcome.code != CannotAskError.code or not is_held_enough(build):
+        return False
+    held_there = exists().where(IS_HELD, m.Build.queue == m.Worker.host)
+    others = select(m.Worker.host).where(
+        *has_live_builds_process(settings, now), m.Worker.host != settings.host, ~held_there
+    )
+    return connection.execute(others.limit(1)).one_or_none() is not None
 
 
 def _set_back(connection: Connection, build: TakenBuild, runner: str, until: datetime, error: str) -> bool:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import structlog
-
 from prebuild_tasks.builds.lease import RunningBuild
 from prebuild_tasks.builds.types import Outcome
 from prebuild_tasks.clock import monotonic
 from prebuild_tasks.errors import BuildStoppedError, CannotAskError, NeverReadyError, PrebuildError, ProvisionerError
+from prebuild_tasks.logs import get_logger
 from prebuild_tasks.model.vocabulary import BuildStatus
 from prebuild_tasks.provisioners import (
     KeepsOutput,
@@ -19,7 +18,7 @@ from prebuild_tasks.provisioners import (
     pause_between_probes,
 )
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 _PAUSE_MIN = 0.5
 _PAUSE_GONE = 0.1

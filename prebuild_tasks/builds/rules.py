@@ -12,6 +12,8 @@ _DELETION_REASONS = {"canceled": "canceled", NEVER_READY_CODE: NEVER_READY_CODE}
 """The reason for deleting a workspace right after its start failed, by the build's error code."""
 _HOLD_FIRST = timedelta(seconds=5)
 _HOLD_MAX = timedelta(minutes=1)
+_HOLDS_ON_ONE_HOST = 3
+"""How often a start is held on one host before another host, if there is one, builds in its place."""
 _INSTANTS_KEPT = 50
 """The newest instants that are kept, of failed builds and of unhealthy prebuilds each."""
 
@@ -58,3 +60,12 @@ def held_until(holds: int, now: datetime) -> datetime:
     """
     doublings: int = 2 ** min(holds, 10)
     return now + min(_HOLD_FIRST * doublings, _HOLD_MAX)
+
+
+def is_held_enough(build: TakenBuild) -> bool:
+    """Return whether a build whose provisioner cannot be asked once more is given up if another host can build.
+
+    Only a workspace's first start is: whatever it has made so far is nobody's.
+    """
+    is_first_start = build.build_number == 1 and build.transition is Transition.START
+    return is_first_start and build.holds + 1 >= _HOLDS_ON_ONE_HOST

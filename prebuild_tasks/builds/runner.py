@@ -11,11 +11,12 @@ from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 from prebuild_tasks.builds import store
-from prebuild_tasks.builds.held import hold
+from prebuild_tasks.builds.held import hold, is_better_elsewhere
 from prebuild_tasks.builds.isolation import IsolatedProcesses
 from prebuild_tasks.builds.lease import LeaseKeeper, RunningBuild, runner_name
 from prebuild_tasks.builds.outcome import write_end
 from prebuild_tasks.builds.readiness import wait_for_readiness
+from prebuild_tasks.builds.silence import SilentProvisioners
 from prebuild_tasks.builds.spec import resolve_parameters, workspace_spec
 from prebuild_tasks.builds.types import NextBuild, Outcome, TakenBuild
 from prebuild_tasks.clock import monotonic
@@ -73,6 +74,7 @@ class BuildRunner:
         provisioners: The provisioners by name.
         isolated: Processes for builds that lost their worker before; None: such builds run in this process, too.
         name: The runner's name in the database; empty: a new one.
+        silent: The provisioners that could not be asked; None: none so far.
     """
 
     def __init__(
@@ -83,8 +85,10 @@ class BuildRunner:
         isolated: IsolatedProcesses | None = None,
         *,
         name: str = "",
+        silent: SilentProvisioners | None = None,
     ) -> None:
         self._isolated = isolated
+        self._silent = silent or SilentProvisioners()
         self._database = database
         self._settings = settings
         self._provisioners = provisioners
@@ -165,6 +169,8 @@ class BuildRunner:
         finally:
             self._leases.flush(running)
             self._leases.remove(running)
+        if provisioner.local and not problem:
+            self._silent.note(provisioner.name, outcome)
         result = self._retrying(lambda: self._end(build, outcome, provisioner))
         log.info(
             "build_ended",
@@ -200,7 +206,8 @@ class BuildRunner:
         """
         with self._database.write() as connection:
             now = self._database.now(connection)
-            chosen = store.next_in_queue(connection, build_id, now, only=bool(name), untried=untried)
+            avoided = () if name else self._silent.avoided(ask=True)
+            chosen = store.next_in_queue(connection, build_id, now, only=bool(name), untried=untried, avoided=avoided)
             if chosen is None:
                 return None
             if chosen.lost_attempts and self._isolated and not name:
@@ -266,7 +273,9 @@ class BuildRunner:
         with self._database.write() as connection:
             now = self._database.now(connection)
             runner, actor = self._leases.runner, provisioner.name
-            if hold(connection, build, outcome, runner=runner, actor=actor, now=now):
+            if provisioner.local and is_better_elsewhere(connection, self._settings, build, outcome, now):
+                outcome = replace(outcome, status=BuildStatus.CANCELED)
+            elif hold(connection, build, outcome, runner=runner, actor=actor, now=now):
                 return replace(lost, outcome="held")
             builds = write_end(connection, build, outcome, runner=runner, actor=actor, now=now)
             if builds is None:

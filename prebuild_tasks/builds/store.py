@@ -10,12 +10,12 @@ from collections.abc import Collection, Mapping
 from dataclasses import asdict
 from datetime import datetime
 
-from sqlalchemy import Connection, func, insert, select, update
+from sqlalchemy import ColumnElement, Connection, and_, func, insert, not_, select, update
 
 from prebuild_tasks.builds.not_ready import NOT_READY_YET, NotReady
 from prebuild_tasks.builds.types import LogChunk, NextBuild, RenewedLease, StoredParameter, TakenBuild
 from prebuild_tasks.db.base import ERROR_LENGTH
-from prebuild_tasks.model.vocabulary import ACTIVE_STATUSES, BuildStatus
+from prebuild_tasks.model.vocabulary import ACTIVE_STATUSES, BuildStatus, Transition
 from prebuild_tasks.schema import tables as m
 from prebuild_tasks.schema.conditions import TEMPLATE_OF_VERSION, USES_ACTIVE_VERSION, VERSION_OF_PRESET, is_due_sql
 from prebuild_tasks.schema.row_locks import in_key_order, skip_locked
@@ -24,7 +24,13 @@ _UUID_LENGTH = 36
 
 
 def next_in_queue(
-    connection: Connection, build_id: str, now: datetime, *, only: bool = False, untried: bool = False
+    connection: Connection,
+    build_id: str,
+    now: datetime,
+    *,
+    only: bool = False,
+    untried: bool = False,
+    avoided: Collection[str] = (),
 ) -> NextBuild | None:
     """Lock and return the most urgent pending build of the named build's queue.
 
@@ -37,6 +43,7 @@ def next_in_queue(
         now: The database's time.
         only: Consider only the named build.
         untried: Consider only builds that have not lost a worker yet.
+        avoided: Leave the shared queue's starts with these provisioners to other machines.
     """
     if len(build_id) != _UUID_LENGTH or build_id.strip("0123456789abcdef-"):
         return None  # the project sends no such id, and PostgreSQL would refuse to compare it
@@ -47,6 +54,7 @@ def next_in_queue(
             m.Build.status == BuildStatus.PENDING,
             m.Build.id == build_id if only else m.Build.queue == queue,
             *([m.Build.attempt == m.Build.holds] if untried else []),
+            *([not_(is_shared_start_sql(avoided))] if avoided else []),
             is_due_sql(now),
         )
         .order_by(m.Build.priority, m.Build.id != build_id, m.Build.created_at, m.Build.id)
@@ -54,6 +62,13 @@ def next_in_queue(
     )
     row = connection.execute(skip_locked(query)).one_or_none()
     return NextBuild(row.id, row.attempt - row.holds) if row else None
+
+
+def is_shared_start_sql(provisioners: Collection[str]) -> ColumnElement[bool]:
+    """Build the condition that a build is a start with one of these provisioners that any machine may take."""
+    presets = select(m.Preset.id).join(*VERSION_OF_PRESET)
+    presets = presets.where(m.TemplateVersion.provisioner.in_(sorted(provisioners)))
+    return and_(m.Build.transition == Transition.START, m.Build.queue == "", m.Build.preset_id.in_(presets))
 
 
 def take(connection: Connection, build_id: str, runner: str, host: str, now: datetime) -> bool:

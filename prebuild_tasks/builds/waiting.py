@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Collection
 from datetime import datetime
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, not_, select
 
+from prebuild_tasks.builds.store import is_shared_start_sql
 from prebuild_tasks.builds.types import WaitingBuild
 from prebuild_tasks.model.vocabulary import BuildStatus
 from prebuild_tasks.schema import tables as m
@@ -15,7 +16,13 @@ from prebuild_tasks.workspaces import work_of
 
 
 def waiting_builds(
-    connection: Connection, queues: Collection[str], now: datetime, limit: int, *, untried: bool = False
+    connection: Connection,
+    queues: Collection[str],
+    now: datetime,
+    limit: int,
+    *,
+    untried: bool = False,
+    avoided: Collection[str] = (),
 ) -> list[WaitingBuild]:
     """Read the most urgent pending builds of some queues.
 
@@ -25,6 +32,7 @@ def waiting_builds(
         now: The database's time.
         limit: The most to return.
         untried: Only builds that have not lost a worker yet.
+        avoided: Leave the shared queue's starts with these provisioners to other machines.
     """
     rows = connection.execute(
         select(m.Build.id, m.Build.queue, m.Build.transition, m.Build.reason, m.Workspace.name)
@@ -33,6 +41,7 @@ def waiting_builds(
             m.Build.status == BuildStatus.PENDING,
             m.Build.queue.in_(queues),
             *([m.Build.attempt == m.Build.holds] if untried else []),
+            *([not_(is_shared_start_sql(avoided))] if avoided else []),
             is_due_sql(now),
         )
         .order_by(m.Build.priority, m.Build.created_at, m.Build.id)

@@ -13,7 +13,7 @@ _ENDED_BY_COMMAND = ("released", "operator", "host_forgotten")
 
 
 def read_end(connection: Connection, workspace_id: str, name: str, *, gone: bool) -> End:
-    """Read how a workspace ended: by which command, or else by which deletion.
+    """Read how a workspace ended: by which command, or else, or if that began first, by which deletion.
 
     Args:
         connection: The connection to read with.
@@ -27,16 +27,17 @@ def read_end(connection: Connection, workspace_id: str, name: str, *, gone: bool
         .order_by(m.History.id)
         .limit(1)
     ).one_or_none()
-    if by_command:
-        return End(
-            workspace=name, gone=gone, at=by_command.at, by=by_command.actor, reason=by_command.event, by_command=True
-        )
     deletion = connection.execute(
         select(m.Build.created_at, m.Build.initiator, m.Build.reason)
         .where(m.Build.workspace_id == workspace_id, m.Build.transition == Transition.DELETE)
         .order_by(m.Build.number)
         .limit(1)
     ).one_or_none()
+    # Whoever releases what is being deleted already has not ended it.
+    if by_command and (deletion is None or by_command.at <= deletion.created_at):
+        return End(
+            workspace=name, gone=gone, at=by_command.at, by=by_command.actor, reason=by_command.event, by_command=True
+        )
     if deletion:
         return End(workspace=name, gone=gone, at=deletion.created_at, by=deletion.initiator, reason=deletion.reason)
     # Its builds are no longer kept.

@@ -17,14 +17,24 @@ from prebuild_tasks.claims.types import Pool, Reserved
 from prebuild_tasks.errors import RefusedError
 from prebuild_tasks.model.names import PREBUILD_PREFIX, claimed_name
 from prebuild_tasks.model.random_names import prebuild_name
-from prebuild_tasks.model.vocabulary import BuildPriority, BuildStatus, Transition
+from prebuild_tasks.model.vocabulary import RECONCILER, BuildPriority, BuildStatus, Transition
 from prebuild_tasks.reconcile import read_in_flight
 from prebuild_tasks.schema import tables as m
-from prebuild_tasks.schema.conditions import IS_LIVE_PREBUILD, IS_START
+from prebuild_tasks.schema.conditions import IS_HELD, IS_KEPT, IS_LIVE_PREBUILD, IS_START
 from prebuild_tasks.schema.history import add_history
 from prebuild_tasks.schema.pauses import global_pause, pause_holds
 from prebuild_tasks.schema.row_locks import lock_installation, lock_organizations, skip_locked
-from prebuild_tasks.workspaces import WAIT_REASON, BuildOrigin, FollowUp, insert_builds
+from prebuild_tasks.workspaces import (
+    WAIT_REASON,
+    BuildOrigin,
+    FollowUp,
+    delete_workspaces,
+    insert_builds,
+    leave_to_upkeep,
+)
+
+YIELD_REASON = "clean_up"
+"""The reason for deleting failed prebuilds, as of those that the sweep deletes."""
 
 
 def reserve(
@@ -41,7 +51,8 @@ def reserve(
         max_builds_in_flight: The installation's limit; 0: none.
 
     Returns:
-        None if the person has to wait, because the pool is paused or too many builds are in flight.
+        None if the person has to wait, because the pool is paused, too many builds are in flight, or a failed prebuild
+        yields its place.
 
     Raises:
         RefusedError: No pool can build one: each is blocked, no longer active, or its organization is full.
@@ -64,13 +75,38 @@ def reserve(
             refused = refused or error
         else:
             return None
-    if refused:
+    if refused and not any(_make_room(connection, organization, now) for organization in sorted(organizations)):
         raise refused
     return None
 
 
+def _make_room(connection: Connection, organization_id: int, now: datetime) -> bool:
+    """Return whether a failed prebuild yields its place to the person, who waits until it is deleted.
+
+    One at a time does: while one is being deleted, no other is begun to be. The caller has locked the organization, and
+    was refused for its quota. The deletion is sent by a builds worker with a free thread, or by the sweep.
+    """
+    yielding = and_(
+        m.Workspace.organization_id == organization_id,
+        m.Workspace.reason == YIELD_REASON,
+        m.Workspace.deleted_at.is_(None),
+        m.Workspace.transition == Transition.DELETE,
+        m.Workspace.status != BuildStatus.FAILED,
+    )
+    if connection.execute(select(m.Workspace.id).where(yielding).limit(1)).one_or_none():
+        return True
+    kept = select(m.Workspace.id).where(m.Workspace.organization_id == organization_id, IS_KEPT)
+    oldest = kept.order_by(m.Workspace.created_at, m.Workspace.id).limit(1)
+    ids = list(connection.execute(skip_locked(oldest)).scalars())
+    builds = delete_workspaces(
+        connection, ids, reason=YIELD_REASON, initiator=RECONCILER, now=now, only=[IS_LIVE_PREBUILD]
+    )
+    leave_to_upkeep(FollowUp.of(builds))  # the claim ends with an error, which has none
+    return bool(builds)
+
+
 def _adopt(connection: Connection, pool: Pool, owner: str, name: str, now: datetime) -> Reserved | None:
-    """Give the pool's most advanced start to the person.
+    """Give the pool's most advanced start to the person; one on hold only if there is no other.
 
     The build is locked before the workspace, the order in which every transaction that ends or cancels it locks them.
     If another transaction ended or adopted it meanwhile, its lock is released, because the caller goes on to locks that
@@ -85,7 +121,7 @@ def _adopt(connection: Connection, pool: Pool, owner: str, name: str, now: datet
             m.Build.status.in_((BuildStatus.PENDING, BuildStatus.RUNNING)),
             IS_LIVE_PREBUILD,
         )
-        .order_by(m.Build.started_at.is_(None), m.Build.started_at, m.Build.created_at, m.Build.id)
+        .order_by(IS_HELD, m.Build.started_at.is_(None), m.Build.started_at, m.Build.created_at, m.Build.id)
         .limit(1)
     )
     if connection.execute(query).one_or_none() is None:

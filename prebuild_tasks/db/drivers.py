@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, unquote
 
-from prebuild_tasks.db.session_values import set_statements
+from prebuild_tasks.db.session_values import session_values
 
 if TYPE_CHECKING:  # the package is optional
     import psycopg
@@ -22,6 +22,10 @@ SQLITE_BUSY_MS = 15_000
 """Milliseconds that SQLite waits for the database file."""
 PRAGMAS = ("journal_mode=WAL", "synchronous=FULL", f"busy_timeout={SQLITE_BUSY_MS}", "foreign_keys=ON")
 """FULL: an answered claim survives a power failure."""
+_VANISHED_PEER = {"keepalives_idle": 5, "keepalives_interval": 2, "keepalives_count": 3, "tcp_user_timeout": 8000}
+"""Parameters of libpq (three in seconds, one in milliseconds) that end a connection whose peer vanished without closing
+it, as by a power failure: after some 10 seconds, not a quarter of an hour. The system of a busy server still answers
+packets, so a long statement is none of that."""
 _POSTGRESQL = re.compile(
     r"postgresql\+psycopg://(?:(?P<user>[^:/?#@]+)(?::(?P<password>[^/?#@]+))?@)?"
     r"(?P<host>[A-Za-z0-9._-]+)?(?::(?P<port>[0-9]+))?/(?P<dbname>[^/?#@]+)(?:\?(?P<query>[^#]*))?"
@@ -43,6 +47,7 @@ def connect_arguments(query: Mapping[str, object], *, several_hosts: bool, poole
         "connect_timeout": 5, "application_name": "prebuild_tasks", "client_encoding": "UTF8",
         "autocommit": True,  # we send BEGIN ourselves
     }  # fmt: skip
+    arguments |= {name: value for name, value in _VANISHED_PEER.items() if name not in query}
     if several_hosts and "target_session_attrs" not in query:
         arguments["target_session_attrs"] = "read-write"  # the first that answers may be a standby
     if pooled:
@@ -85,7 +90,8 @@ def connect_postgresql(arguments: Mapping[str, Any]) -> psycopg.Connection[Any]:
 
     connection = psycopg.connect(**arguments)
     try:
-        cursor = connection.execute("; ".join(set_statements(connection.info.server_version)).encode())
+        statements = [value.statement() for value in session_values(connection.info.server_version)]
+        cursor = connection.execute("; ".join(statements).encode())
         while cursor.nextset():
             pass
     except BaseException:

@@ -39,6 +39,9 @@ _MIGRATIONS = Path(__file__).parents[1] / "schema" / "migrations"
 _CLOCK_NOW = bindparam("now", type_=UtcDateTime())
 _DB_NOW = db_now()
 
+_ENCODINGS = ("UTF8", "SQL_ASCII")
+"""Encodings of PostgreSQL that store every letter; SQL_ASCII stores bytes as they come."""
+
 SERVES_FROM_KEY = "serves_from"
 """Key of the settings row with the lowest revision of the application that the schema still serves. A migration that
 removes something sets it."""
@@ -134,19 +137,33 @@ class Database:
         return (_CLOCK_NOW, {"now": self._clock()}) if self._clock else (_DB_NOW, {})
 
     def upgrade(self) -> list[str]:
-        """Migrate to the newest revision and return the applied revisions. May be run again, and concurrently."""
+        """Migrate to the newest revision and return the applied revisions. May be run again, and concurrently.
+
+        Raises InputError for a new database whose encoding cannot store every letter.
+        """
         from alembic import command
         from alembic.script import ScriptDirectory
 
         if self.dialect == "sqlite" and (path := make_url(self.url).database):
             Path(path).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         with self.write() as connection:
+            if self.dialect == "postgresql" and _current(connection) is None:
+                self._require_every_letter(connection)
             config = alembic_config()
             config.attributes["connection"] = connection
             command.upgrade(config, "head")
             before = config.attributes["revision_before"]
             script = ScriptDirectory.from_config(config)
             return [step.revision for step in script.iterate_revisions("head", before or "base")][::-1]
+
+    def _require_every_letter(self, connection: Connection) -> None:
+        """Raise InputError for an encoding that has no form for some letters, which a build's error may contain."""
+        encoding = connection.execute(text("SHOW server_encoding")).scalar_one()
+        if encoding not in _ENCODINGS:
+            raise InputError(
+                f"the database {masked_url(self.url)} has the encoding {encoding}, which cannot store every letter",
+                hint="create it anew: CREATE DATABASE … ENCODING 'UTF8' TEMPLATE template0",
+            )
 
     def revision(self) -> str | None:
         """Read the revision of the database; None before the first migration."""

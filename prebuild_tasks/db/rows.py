@@ -14,9 +14,9 @@ T = TypeVar("T", bound=NamedTuple)
 def records(kind: type[T], rows: Sequence[Row[*tuple[Any, ...]]]) -> Iterator[T]:
     """Make a named tuple of each row of one statement, which may have more columns.
 
-    Its fields, at least two, have the names of columns. They are made one by one: where the rows of 10,000 presets, their
-    values and their named tuples all exist at the same time, Python's garbage collector doubles the time of a snapshot
-    [measured].
+    Its fields, at least two, have the names of columns. They are made one by one: where the rows of 10,000 presets,
+    their values and their named tuples all exist at the same time, Python's garbage collector doubles the time of a
+    snapshot [measured].
     """
     return map(kind._make, values_by_name(rows, kind._fields))
 

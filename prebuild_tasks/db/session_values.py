@@ -23,11 +23,24 @@ class SessionValue:
     """The first version of PostgreSQL that has it, as in `server_version_num`."""
     by_role: bool = True
     """Whether a statement outside of a transaction needs it. Behind a pooler the user's defaults must then have it."""
+    instead_of: str = ""
+    """The only value that it replaces, because every other one is as good or better; empty: all."""
+
+    def statement(self, *, local: bool = False) -> str:
+        """Return the statement that sets it, for the session or for one transaction."""
+        if self.instead_of:
+            return (
+                f"SELECT set_config('{self.name}', '{self.value}', {local}) "
+                f"WHERE current_setting('{self.name}') = '{self.instead_of}'"
+            )
+        return f"SET {'LOCAL ' if local else ''}{self.name} = '{self.value}'"
 
     def holds(self, current: str) -> bool:
         """Return whether a value from `pg_settings` means this one."""
         if self.name == "TimeZone":
             return current.upper() in ("UTC", "ETC/UTC", "GMT", "ETC/GMT", "UCT", "ETC/UCT", "ZULU", "ETC/ZULU")
+        if self.instead_of:
+            return current.lower() != self.instead_of
         return current.partition(",")[0].lower() == self.value.lower()
 
 
@@ -40,6 +53,7 @@ def session_values(version: int) -> list[SessionValue]:
         SessionValue("idle_session_timeout", "0", since=140_000, by_role=False),
         SessionValue("transaction_timeout", "0", since=170_000, by_role=False),
         SessionValue("default_transaction_isolation", "read committed"),  # a count after a lock must see what is new
+        SessionValue("synchronous_commit", "on", instead_of="off"),  # an answered claim survives the server's crash
         SessionValue("standard_conforming_strings", "on"),
         SessionValue("TimeZone", "UTC"),
         SessionValue("DateStyle", "ISO"),
@@ -47,8 +61,3 @@ def session_values(version: int) -> list[SessionValue]:
         SessionValue("extra_float_digits", "1"),
     )
     return [value for value in values if value.since <= version]
-
-
-def set_statements(version: int) -> list[str]:
-    """Return the statements that give a session its values."""
-    return [f"SET {value.name} = '{value.value}'" for value in session_values(version)]

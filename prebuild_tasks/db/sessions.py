@@ -18,7 +18,7 @@ from sqlalchemy.exc import DisconnectionError, InvalidatePoolError
 from sqlalchemy.pool import ConnectionPoolEntry, PoolProxiedConnection
 
 from prebuild_tasks.clock import monotonic
-from prebuild_tasks.db.session_values import SessionValue, session_values, set_statements
+from prebuild_tasks.db.session_values import SessionValue, session_values
 from prebuild_tasks.db.sqlstates import ends_connections
 from prebuild_tasks.errors import InputError
 
@@ -103,7 +103,7 @@ class Sessions:
         self._engine.dispose()
 
     def _first_statements(self, version: int) -> Iterator[str]:
-        return iter(set_statements(version))
+        return (value.statement() for value in session_values(version))
 
     def _prepare(self, connection: Driver, record: ConnectionPoolEntry) -> None:
         # Set after connecting: connection poolers refuse them as start-up options. One message: one round trip.
@@ -177,7 +177,7 @@ class PooledSessions(Sessions):
         if not begin:
             return ""
         version = cast("Driver", connection.connection.driver_connection).info.server_version
-        return "; ".join([begin, *(f"SET LOCAL {value.name} = '{value.value}'" for value in session_values(version))])
+        return "; ".join([begin, *(value.statement(local=True) for value in session_values(version))])
 
     def _first_statements(self, version: int) -> Iterator[str]:
         return iter(())

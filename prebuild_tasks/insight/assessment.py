@@ -32,6 +32,7 @@ from prebuild_tasks.reconcile import (
     Reason,
     ReconciliationState,
     SharedLimit,
+    Starts,
     Usage,
     Wanted,
     WorkerAvailability,
@@ -53,10 +54,10 @@ class AssessmentContext:
     now: datetime
     usage: Mapping[int, Usage]
     """Workspaces and builds in use, and their limits, by organization."""
-    in_flight: Mapping[int, int]
+    starts: Mapping[int, Starts]
     """Start builds in flight, by preset."""
     everywhere: int
-    """Start builds in flight of all presets."""
+    """Start builds in flight of all presets, without those on hold."""
     global_max: int
     """The setting PREBUILD_MAX_BUILDS_IN_FLIGHT; 0: no limit."""
     backoff_interval: timedelta
@@ -71,7 +72,7 @@ class AssessmentContext:
 
     def shared_by(self, pools: Sequence[PresetCounts]) -> AssessmentContext:
         """Return this context with the shared limits divided among these pools."""
-        sharing = contenders(pools, self.in_flight, self.backoff_interval, self.now)
+        sharing = contenders(pools, self.starts, self.backoff_interval, self.now)
         return replace(self, shared=share_limits(self.usage, sharing, self.global_max))
 
 
@@ -125,13 +126,13 @@ def read_context(
     pools: dict[PoolName, list[PoolVersion]] = defaultdict(list)
     for row in rows:
         pools[row.ref.pool].append(PoolVersion.of_stored(row, backoff_interval, settings.failure_hard_limit))
-    usage, in_flight = read_usage(connection)
+    usage, starts = read_usage(connection)
     liveness = read_liveness(connection, settings, now)
     context = AssessmentContext(
         now=now,
         usage=usage,
-        in_flight=in_flight,
-        everywhere=sum(in_flight.values()),
+        starts=starts,
+        everywhere=sum(item.sharing for item in starts.values()),
         global_max=settings.max_builds_in_flight,
         backoff_interval=backoff_interval,
         hard_limit=settings.failure_hard_limit,
@@ -169,7 +170,8 @@ def assess(row: PoolRow, context: AssessmentContext) -> Assessment:
 
 def _limits(row: PoolRow, context: AssessmentContext) -> Limits:
     organization_id = row.counted.organization_id
-    in_flight = InFlight(context.in_flight.get(row.preset_id, 0), context.everywhere, context.usage[organization_id])
+    starts = context.starts.get(row.preset_id, Starts())
+    in_flight = InFlight(starts.in_flight, context.everywhere, context.usage[organization_id])
     limits = in_flight.limits(
         max_in_flight=row.counted.max_builds_in_flight,
         slow_start=row.counted.slow_start,

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
         RecentFailures,
         ReconciliationState,
         RunningPrebuild,
+        Starts,
         Usage,
     )
     from prebuild_tasks.reconcile.rules.next_turn import NextTurn, next_turn
@@ -93,6 +94,7 @@ __all__ = [
     "ReconciliationState",
     "RunningPrebuild",
     "SharedLimit",
+    "Starts",
     "TickNotDue",
     "TickReport",
     "TurnReport",
@@ -178,6 +180,7 @@ if not TYPE_CHECKING:  # mypy would take every name for defined
                 "RecentFailures",
                 "ReconciliationState",
                 "RunningPrebuild",
+                "Starts",
                 "Usage",
             ),
             "rules.next_turn": (

@@ -10,7 +10,7 @@ from sqlalchemy import Connection
 from prebuild_tasks.config import Settings
 from prebuild_tasks.reconcile.rules.contenders import contenders, shared_within
 from prebuild_tasks.reconcile.rules.limits import Contender, Limits, share_limits
-from prebuild_tasks.reconcile.store.in_flight import in_flight_by, read_in_flight, read_sharers
+from prebuild_tasks.reconcile.store.in_flight import read_in_flight, read_sharers, starts_by
 from prebuild_tasks.reconcile.store.preset_view import PresetView
 from prebuild_tasks.schema import tables as m
 from prebuild_tasks.schema.row_locks import lock_installation, lock_organization
@@ -39,7 +39,7 @@ def lock_limits(connection: Connection, view: PresetView, wanted: int, settings:
     sharers = read_sharers(connection, view.now, settings.backoff_lookback, scope)
     if not sharers:
         return limits
-    builds, interval = in_flight_by(connection, m.Build.preset_id), timedelta(seconds=settings.backoff_interval)
+    builds, interval = starts_by(connection, m.Build.preset_id), timedelta(seconds=settings.backoff_interval)
     sharing = {item.preset_id: item for item in contenders(sharers, builds, interval, view.now)}
     # The pool is missing if it was replaced by another version since it was read.
     sharing.setdefault(preset_id, Contender(preset_id, in_flight.preset, 0, organization_id=view.organization_id))

@@ -9,7 +9,7 @@ from sqlalchemy import ColumnElement, Connection, and_, func, literal, literal_c
 from sqlalchemy.orm import aliased
 
 from prebuild_tasks.errors import CannotAskError
-from prebuild_tasks.model.vocabulary import PREBUILDS_OWNER, BuildStatus, Transition
+from prebuild_tasks.model.vocabulary import FINAL_STATUSES, PREBUILDS_OWNER, BuildStatus, Transition
 from prebuild_tasks.schema import tables as m
 
 ROLLING = "rolling"
@@ -44,6 +44,14 @@ IS_USED = and_(
 """The workspace is claimed, and its owner can use it."""
 IS_HELD = and_(m.Build.status == constant(BuildStatus.PENDING), m.Build.error_code == constant(CannotAskError.code))
 """The build waits until its provisioner can be asked again."""
+IS_KEPT = and_(
+    IS_LIVE_PREBUILD,
+    or_(
+        IS_START & m.Workspace.status.in_((BuildStatus.FAILED, BuildStatus.CANCELED)),
+        (m.Workspace.transition == Transition.STOP) & m.Workspace.status.in_(FINAL_STATUSES),
+    ),
+)
+"""The workspace is a failed, stopped or canceled prebuild, which is kept for diagnosis."""
 IN_PROGRESS = m.Workspace.status.in_((constant(BuildStatus.PENDING), constant(BuildStatus.RUNNING)))
 
 _EARLIER = aliased(m.ClaimEvent)

@@ -134,7 +134,7 @@ class ProbeState(Base):
     missing_since: Mapped[datetime | None]
     """Time since which its provisioner's list lacks it. NULL: it is listed, or no list was read since it is ready."""
     gone_since: Mapped[datetime | None]
-    """Time of the first of its own probes that found it gone while the list lacked it, too."""
+    """Time of the first of its own probes in a row that found it gone."""
     waiting: Mapped[bool] = mapped_column(default=False, server_default=false())
     """Whether its replacement waits for a confirmation, because no probe can tell and many are missing."""
     condemned_at: Mapped[datetime | None]

@@ -1,10 +1,12 @@
 """Probes of claimed workspaces, as often as those of prebuilds. A failing one is shown and never touched.
 
-Only its owner knows whether it is still needed: the way out is to release it and to claim another one.
+Only its owner knows whether it is still needed: the way out is to release it and to claim another one. Where nothing is
+due, nothing is written; where something is, one transaction per batch.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -48,11 +50,13 @@ def probe_claimed(database: Database, settings: Settings, provisioners: Provisio
         # Until nothing is due, or it is time for the next run.
         while first or monotonic() - started < settings.probe_interval / PROBE_RUNS:
             first = False
-            with database.write() as connection:
-                due = _take_due(connection, settings, host, database.now(connection))
-                specs = read_specs(connection, [item.workspace_id for item in due])
-            if not due:
+            with database.read() as connection:
+                ids = _read_due(connection, settings, host, database.now(connection))
+            if not ids:
                 break
+            with database.write() as connection:
+                due = _take(connection, settings, ids, database.now(connection))
+                specs = read_specs(connection, [item.workspace_id for item in due])
             asked = pool.map(lambda item, specs=specs: ask_provisioner(provisioners, specs.get(item.workspace_id)), due)
             failing += sum(_keep(database, item, probe) for item, probe in zip(due, asked, strict=True))
     return failing
@@ -67,21 +71,26 @@ def _due(settings: Settings, now: datetime, column: SQLColumnExpression[str]) ->
     return select(column).outerjoin(m.ProbeState, m.ProbeState.workspace_id == m.Workspace.id).where(IS_USED, is_due)
 
 
-def _take_due(connection: Connection, settings: Settings, host: str, now: datetime) -> list[_Due]:
-    """Choose workspaces that are due, and postpone their next probe, so that no other worker probes them meanwhile."""
+def _read_due(connection: Connection, settings: Settings, host: str, now: datetime) -> list[str]:
+    """Read the ids of a batch of workspaces that are due, in their order."""
     oldest = func.coalesce(m.ProbeState.next_at, m.Workspace.claimed_at)
     query = _due(settings, now, m.Workspace.id).where(m.Workspace.host == host).order_by(oldest, m.Workspace.id)
-    taken = []
-    for workspace_id in sorted(connection.execute(query.limit(BATCH)).scalars()):  # locked in the order of their key
-        values = {"workspace_id": workspace_id, "next_at": next_probe(settings, now), "failures": 0, "message": ""}
-        statement = conflict_insert(connection, m.ProbeState).values(values)
-        statement = statement.on_conflict_do_update(
-            index_elements=["workspace_id"], set_={"next_at": values["next_at"]}, where=m.ProbeState.next_at <= now
-        )
-        row = connection.execute(statement.returning(m.ProbeState.failures)).one_or_none()
-        if row is not None:
-            taken.append(_Due(workspace_id, row.failures))
-    return taken
+    return sorted(connection.execute(query.limit(BATCH)).scalars())
+
+
+def _take(connection: Connection, settings: Settings, ids: Sequence[str], now: datetime) -> list[_Due]:
+    """Postpone the next probe of workspaces that are still due, so that no other worker probes them meanwhile.
+
+    One statement for all of them, which locks their rows in the order of `ids`.
+    """
+    insert = conflict_insert(connection, m.ProbeState).values(
+        [{"workspace_id": number, "next_at": next_probe(settings, now), "failures": 0, "message": ""} for number in ids]
+    )
+    insert = insert.on_conflict_do_update(
+        index_elements=["workspace_id"], set_={"next_at": insert.excluded.next_at}, where=m.ProbeState.next_at <= now
+    )
+    rows = connection.execute(insert.returning(m.ProbeState.workspace_id, m.ProbeState.failures))
+    return [_Due(row.workspace_id, row.failures) for row in rows]
 
 
 def _keep(database: Database, item: _Due, probe: Probe | None) -> bool:

@@ -8,10 +8,11 @@ from datetime import datetime, timedelta
 from sqlalchemy import Connection, and_, func, or_, select
 
 from prebuild_tasks.config import Settings
-from prebuild_tasks.model.vocabulary import FINAL_STATUSES, BuildStatus, PresetStatus, Transition
+from prebuild_tasks.model.vocabulary import BuildStatus, PresetStatus, Transition
 from prebuild_tasks.schema import tables as m
 from prebuild_tasks.schema.conditions import (
     IN_PROGRESS,
+    IS_KEPT,
     IS_LIVE_PREBUILD,
     IS_RUNNING,
     IS_START,
@@ -19,17 +20,11 @@ from prebuild_tasks.schema.conditions import (
     VERSION_OF_PRESET,
     is_active_sql,
 )
+from prebuild_tasks.schema.pauses import global_pause, pause_holds
 from prebuild_tasks.upkeep.rules import place_wanted
 
 BATCH = 500
 """The most workspaces that are taken at a time."""
-_IS_KEPT = and_(
-    IS_LIVE_PREBUILD,
-    or_(
-        IS_START & m.Workspace.status.in_((BuildStatus.FAILED, BuildStatus.CANCELED)),
-        (m.Workspace.transition == Transition.STOP) & m.Workspace.status.in_(FINAL_STATUSES),
-    ),
-)
 
 
 def spent_prebuilds(connection: Connection, settings: Settings, now: datetime) -> Sequence[str]:
@@ -41,36 +36,42 @@ def spent_prebuilds(connection: Connection, settings: Settings, now: datetime) -
     rank = func.row_number().over(
         partition_by=m.Workspace.preset_id, order_by=(m.Workspace.created_at.desc(), m.Workspace.id)
     )
-    candidates = select(m.Workspace.id, m.Workspace.created_at, rank.label("rank")).where(_IS_KEPT).subquery()
+    candidates = select(m.Workspace.id, m.Workspace.created_at, rank.label("rank")).where(IS_KEPT).subquery()
     oldest = now - timedelta(seconds=settings.failed_keep_for)
     is_spent = or_(candidates.c.rank > settings.failed_keep, candidates.c.created_at < oldest)
     spent = connection.execute(select(candidates.c.id).where(is_spent).limit(BATCH)).scalars().all()
-    return list(dict.fromkeys([*spent, *_in_the_way(connection)]))[:BATCH]
+    return list(dict.fromkeys([*spent, *_in_the_way(connection, now)]))[:BATCH]
 
 
-def _in_the_way(connection: Connection) -> list[str]:
-    """Read as many kept prebuilds as places are wanted in each organization whose quota is full, oldest first."""
+def _in_the_way(connection: Connection, now: datetime) -> list[str]:
+    """Read as many kept prebuilds as places are wanted in each organization whose quota is full, oldest first.
+
+    While everything is paused, nothing is wanted.
+    """
+    if pause_holds(global_pause(connection), now):
+        return []
     existing = func.count(m.Workspace.id)
     full = connection.execute(
         select(m.Organization.id)
         .join(m.Workspace, and_(m.Workspace.organization_id == m.Organization.id, m.Workspace.deleted_at.is_(None)))
         .where(m.Organization.max_workspaces.is_not(None))
         .group_by(m.Organization.id)
-        .having(existing >= m.Organization.max_workspaces, func.count().filter(_IS_KEPT) > 0)
+        .having(existing >= m.Organization.max_workspaces, func.count().filter(IS_KEPT) > 0)
     )
     in_the_way: list[str] = []
     for organization_id in full.scalars().all():
-        if wanted := _wanted(connection, organization_id):
-            query = select(m.Workspace.id).where(m.Workspace.organization_id == organization_id, _IS_KEPT)
+        if wanted := _wanted(connection, organization_id, now):
+            query = select(m.Workspace.id).where(m.Workspace.organization_id == organization_id, IS_KEPT)
             query = query.order_by(m.Workspace.created_at, m.Workspace.id).limit(min(wanted, BATCH))
             in_the_way += connection.execute(query).scalars()
     return in_the_way
 
 
-def _wanted(connection: Connection, organization_id: int) -> int:
-    """Return how many prebuilds the active pools of an organization may lack, without those that build nothing.
+def _wanted(connection: Connection, organization_id: int, now: datetime) -> int:
+    """Return how many prebuilds the active pools of an organization may lack.
 
-    A scheduled size counts as if it were in force. What is already being deleted will free a place by itself.
+    Those that build nothing, such as paused ones, lack none. A scheduled size counts as if it were in force. What is
+    already being deleted will free a place by itself.
     """
     live = (
         select(func.count())
@@ -86,7 +87,7 @@ def _wanted(connection: Connection, organization_id: int) -> int:
         .scalar_subquery()
     )
     pools = connection.execute(
-        select(m.Preset.desired, scheduled.label("scheduled"), live.label("live"))
+        select(m.Preset.desired, m.Preset.paused, scheduled.label("scheduled"), live.label("live"))
         .join(*VERSION_OF_PRESET)
         .join(*TEMPLATE_OF_VERSION)
         .where(m.Template.organization_id == organization_id, is_active_sql(), m.Preset.status == PresetStatus.HEALTHY)
@@ -97,5 +98,6 @@ def _wanted(connection: Connection, organization_id: int) -> int:
         m.Workspace.transition == Transition.DELETE,
         m.Workspace.status != BuildStatus.FAILED,
     )
-    sizes = [(max(row.desired, row.scheduled or 0), row.live) for row in pools]
+    building = [row for row in pools if not pause_holds(row.paused, now)]
+    sizes = [(max(row.desired, row.scheduled or 0), row.live) for row in building]
     return place_wanted(sizes, connection.execute(leaving).scalar_one())

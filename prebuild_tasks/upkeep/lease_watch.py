@@ -13,13 +13,11 @@ from prebuild_tasks.config import Settings
 from prebuild_tasks.db.engine import Database
 from prebuild_tasks.logs import get_logger
 from prebuild_tasks.messaging import Publisher
-from prebuild_tasks.upkeep.sweep import take_back_lost
+from prebuild_tasks.upkeep.sweep import look_pause, take_back_lost
 from prebuild_tasks.workspaces import send
 
 log = get_logger(__name__)
 
-LOOKS_PER_TIMEOUT = 8
-"""A lease that has run out is noticed after 1.125 times the timeout at most; right after a gap, after 1.25 times."""
 _STOP_PATIENCE = 5.0
 """Seconds that the end of the worker waits for a look in progress."""
 
@@ -31,7 +29,7 @@ class LeaseWatch:
         self._database = database
         self._settings = settings
         self._publisher = publisher
-        self._pause = settings.heartbeat_timeout / LOOKS_PER_TIMEOUT
+        self._pause = look_pause(settings)
         self._looked_at = -inf
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._run, name="lease-watch", daemon=True)

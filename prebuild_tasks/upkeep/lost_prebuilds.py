@@ -7,27 +7,30 @@ probe passes in the meantime stays.
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import datetime
 
-from sqlalchemy import Connection, delete, select
+from sqlalchemy import Connection, and_, case, delete, or_, select
 
 from prebuild_tasks.builds import record_unhealthy
 from prebuild_tasks.config import Settings
 from prebuild_tasks.db.engine import Database
 from prebuild_tasks.errors import BusyError
 from prebuild_tasks.logs import get_logger
-from prebuild_tasks.model.vocabulary import BuildStatus
+from prebuild_tasks.model.vocabulary import BuildStatus, Transition
 from prebuild_tasks.reconcile import desired_now, read_pools
 from prebuild_tasks.schema import tables as m
 from prebuild_tasks.schema.conditions import IS_CLAIMABLE
 from prebuild_tasks.schema.history import add_history
 from prebuild_tasks.schema.row_locks import lock_preset
-from prebuild_tasks.upkeep.rules import may_lose, outstanding
+from prebuild_tasks.upkeep.rules import may_lose, unreplaced
 from prebuild_tasks.workspaces import FollowUp, choose_for_deletion, is_pool_start_sql
 
 log = get_logger(__name__)
 
 REASON = "unhealthy"
+_CHANGES_PER_PREBUILD, _CHANGES_MIN = 4, 100
+"""Lost prebuilds and replacements that are read, by the pool's size. Older ones may be left out: a pool with that many
+either was full meanwhile, or has lost and replaced all its prebuilds more than once."""
 _IS_LOST = (IS_CLAIMABLE, m.ProbeState.condemned_at.is_not(None), m.ProbeState.unanswered_since.is_(None))
 """The prebuild was found to be lost, and its provisioner could be asked since."""
 
@@ -87,22 +90,24 @@ def _read_lost(connection: Connection, preset_id: int, limit: int) -> dict[str, 
 
 
 def _room(database: Database, connection: Connection, settings: Settings, preset_id: int) -> int:
-    """Return how many prebuilds may be taken out of a pool now, by its size and what it lost within the look-back."""
+    """Return how many prebuilds may be taken out of a pool now, by its size and what it lost since it was full."""
     now, [pool] = read_pools(database, connection, settings.backoff_lookback, only=[preset_id])
     desired, running = desired_now(pool.preset, now), pool.counts.live + pool.counts.expired
-    query = select(m.Preset.recent_unhealthy, m.Preset.max_surge).where(m.Preset.id == preset_id)
-    stored = connection.execute(query).one()
-    since = now - timedelta(seconds=settings.backoff_lookback)
-    lost = [at for text in stored.recent_unhealthy or () if (at := datetime.fromisoformat(text)) >= since]
-    begun = select(m.Build.created_at).where(
-        m.Build.preset_id == preset_id,
-        is_pool_start_sql(),
-        m.Build.status == BuildStatus.SUCCEEDED,
-        m.Build.created_at >= min(lost, default=now),
+    size, missing = max(desired, running), max(desired - running, 0)
+    max_surge = connection.execute(select(m.Preset.max_surge).where(m.Preset.id == preset_id)).scalar_one()
+    changes = _read_changes(connection, preset_id, _CHANGES_PER_PREBUILD * size + _CHANGES_MIN) if missing else ()
+    return may_lose(size=size, max_surge=max_surge, missing=missing, unreplaced=unreplaced(changes))
+
+
+def _read_changes(connection: Connection, preset_id: int, limit: int) -> list[int]:
+    """Read the newest changes of the number of lost prebuilds without a replacement, as `unreplaced` takes them."""
+    is_loss = and_(m.Build.transition == Transition.DELETE, m.Build.reason == REASON)
+    is_replacement = and_(is_pool_start_sql(), m.Build.status == BuildStatus.SUCCEEDED)
+    query = (
+        select(case((is_loss, 1), else_=-1))
+        .where(m.Build.preset_id == preset_id, or_(is_loss, is_replacement))
+        # At one instant a start counts as the earlier one: it was begun before the loss, and does not replace it.
+        .order_by(m.Build.created_at.desc(), m.Build.transition)
+        .limit(limit)
     )
-    return may_lose(
-        size=max(desired, running),
-        max_surge=stored.max_surge,
-        missing=max(desired - running, 0),
-        unreplaced=outstanding(lost, list(connection.execute(begun).scalars())),
-    )
+    return list(connection.execute(query).scalars())

@@ -53,6 +53,8 @@ class Due:
 
     workspace_id: str
     doubts: Doubts
+    is_local: bool
+    """Whether its resource is on the host that probes it."""
 
 
 def due_hosts(database: Database, settings: Settings) -> list[str]:
@@ -126,7 +128,10 @@ def _probe_all(
         if spec is None or probe is None:
             result |= HealthResult(probed=1 if spec else 0, follow_up=FollowUp())
         else:
-            doubts = item.doubts.after(probe, now, failures_max=settings.probe_failures, grace=_grace(settings))
+            grace = timedelta(seconds=settings.stray_grace)
+            doubts = item.doubts.after(
+                probe, now, failures_max=settings.probe_failures, recheck=_recheck(settings, item), grace=grace
+            )
             result |= _evaluate(database, settings, spec, item, (probe, doubts))
     return result
 
@@ -163,7 +168,7 @@ def take_due(connection: Connection, settings: Settings, host: str, now: datetim
                 .values(next_at=values["next_at"])
             )
         if connection.execute(statement.returning(m.ProbeState.workspace_id)).first() is not None:
-            taken.append(Due(row.id, known))
+            taken.append(Due(row.id, known, bool(host)))
     return taken
 
 
@@ -209,8 +214,9 @@ def ask_provisioner(provisioners: Provisioners, spec: StoredSpec | None) -> Prob
     return Probe(ready=False, message=message, unknown=True)
 
 
-def _grace(settings: Settings) -> timedelta:
-    return timedelta(seconds=settings.stray_grace)
+def _recheck(settings: Settings, item: Due) -> timedelta:
+    """Return how long a prebuild must be gone. A host knows of its own at once; an API may be wrong for a moment."""
+    return timedelta(seconds=0 if item.is_local else min(settings.probe_interval, settings.stray_grace))
 
 
 def _evaluate(

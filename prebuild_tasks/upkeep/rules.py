@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -39,19 +39,21 @@ class Doubts:
     unanswered_since: datetime | None = None
     missing_since: datetime | None = None
     gone_since: datetime | None = None
+    """Time of the first of its probes in a row that found it gone."""
     condemned_at: datetime | None = None
 
-    def after(self, probe: Probe, now: datetime, *, failures_max: int, grace: timedelta) -> Doubts:
+    def after(self, probe: Probe, now: datetime, *, failures_max: int, recheck: timedelta, grace: timedelta) -> Doubts:
         """Return the doubts after one more probe.
 
-        A probe that could not tell decides nothing. One that says `gone` settles it, unless the list lacks the prebuild
-        as well: then what both are read from may be wrong for a moment, and it takes two such probes.
+        A probe that could not tell decides nothing. It takes two probes in a row that find the prebuild gone: what is
+        asked may be wrong for a moment, and more likely for longer if the list lacks the prebuild as well.
 
         Args:
             probe: The answer.
             now: The database's time.
             failures_max: The number of failed probes in a row after which the prebuild is lost.
-            grace: The least time between two probes that find a prebuild gone that the list lacks.
+            recheck: The least time between two probes that find it gone; zero: the first one settles it.
+            grace: The least time between two probes that find it gone, if the list lacks it.
         """
         if probe.unknown:
             return replace(self, unanswered_since=self.unanswered_since or now, message=probe.message)
@@ -62,7 +64,7 @@ class Doubts:
             is_lost = doubts.failures >= failures_max
         else:
             doubts = replace(self, gone_since=self.gone_since or now)
-            is_lost = self.missing_since is None or (doubts.gone_since or now) <= now - grace
+            is_lost = (doubts.gone_since or now) <= now - (grace if self.missing_since else recheck)
         condemned_at = self.condemned_at or (now if is_lost else None)
         return replace(doubts, condemned_at=condemned_at, unanswered_since=None, message=probe.message)
 
@@ -72,15 +74,15 @@ class Doubts:
         return bool(self.failures or self.unanswered_since or self.gone_since or self.condemned_at)
 
 
-def outstanding(lost: Sequence[datetime], begun: Sequence[datetime]) -> int:
+def unreplaced(changes: Iterable[int]) -> int:
     """Return how many of a pool's lost prebuilds have no replacement yet.
 
     Args:
-        lost: When prebuilds were taken out of the pool.
-        begun: When the starts were begun that have succeeded; each replaces one prebuild that was lost before.
+        changes: What changed that number, newest first: 1 for a prebuild that was taken out of the pool, -1 for a start
+            that was begun and has succeeded. Each start replaces one prebuild that was taken out before.
     """
     number = 0
-    for _, change in sorted([(at, 1) for at in lost] + [(at, -1) for at in begun]):
+    for change in reversed(list(changes)):
         number = max(number + change, 0)
     return number
 

@@ -17,6 +17,7 @@ from prebuild_tasks.builds import (
     record_failure,
     take_back,
 )
+from prebuild_tasks.clock import monotonic
 from prebuild_tasks.config import Settings
 from prebuild_tasks.db.engine import Database
 from prebuild_tasks.db.types import UtcDateTime
@@ -56,6 +57,8 @@ log = get_logger(__name__)
 
 _LOST_CODE = "lost"
 """The error code of a build that lost its worker."""
+LOOKS_PER_TIMEOUT = 8
+"""A lease that has run out is noticed after 1.125 times the timeout at most; right after a gap, after 1.25 times."""
 _DOUBLINGS = 7
 """Maximum number of doublings of the interval after which a build is published again."""
 
@@ -88,16 +91,27 @@ def sweep(database: Database, settings: Settings, waiting: Callable[[str], int |
     return result
 
 
+def look_pause(settings: Settings) -> float:
+    """Return the seconds between two looks of a builds worker at all leases."""
+    return settings.heartbeat_timeout / LOOKS_PER_TIMEOUT
+
+
 def take_back_lost(database: Database, settings: Settings, runner_prefix: str = "") -> SweepResult:
     """Take back the builds whose lease has run out.
+
+    If the database stood still while they were read, nobody could renew a lease, and none is taken back.
 
     If `runner_prefix` is given, take back instead all active builds of runners whose name begins with it. `prebuild up`
     passes its host's prefix when it starts on its own database: its former runners are then known to be dead.
     """
+    started = monotonic()
     with database.read() as connection:
         before = database.now(connection) - timedelta(seconds=settings.heartbeat_timeout)
         lost = lost_builds(connection, before, runner_prefix)
     result = SweepResult(follow_up=FollowUp())
+    if lost and not runner_prefix and monotonic() - started > look_pause(settings):
+        log.warning("leases_read_too_slowly", builds=len(lost), seconds=round(monotonic() - started, 1))
+        return result
     for row in lost:
         with database.write() as connection:
             taken = _take_back(connection, settings, row, database.now(connection))

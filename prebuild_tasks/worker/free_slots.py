@@ -18,7 +18,7 @@ from celery.worker import state
 from kombu import Message
 from kombu.serialization import dumps
 
-from prebuild_tasks.builds import IsolatedProcesses, WaitingBuild, waiting_builds
+from prebuild_tasks.builds import IsolatedProcesses, SilentProvisioners, WaitingBuild, waiting_builds
 from prebuild_tasks.clock import monotonic
 from prebuild_tasks.config import Settings
 from prebuild_tasks.db.engine import Database
@@ -41,13 +41,22 @@ class FreeSlots:
         database: The database.
         settings: The settings.
         isolated: The processes for builds that lost their worker before.
+        silent: The provisioners that could not be asked.
     """
 
-    def __init__(self, consumer: Any, database: Database, settings: Settings, isolated: IsolatedProcesses) -> None:
+    def __init__(
+        self,
+        consumer: Any,
+        database: Database,
+        settings: Settings,
+        isolated: IsolatedProcesses,
+        silent: SilentProvisioners,
+    ) -> None:
         self._consumer = consumer
         self._database = database
         self._settings = settings
         self._isolated = isolated
+        self._silent = silent
         self._given_at = -inf
         """When messages were given to the event loop that it has not taken yet; otherwise long ago."""
         self._stopped = threading.Event()
@@ -73,7 +82,8 @@ class FreeSlots:
         # Otherwise threads would wait for a process that is free.
         untried = not self._isolated.is_one_free()
         with self._database.read() as connection:
-            builds = waiting_builds(connection, queues, self._database.now(connection), free, untried=untried)
+            now, avoided = self._database.now(connection), self._silent.avoided()
+            builds = waiting_builds(connection, queues, now, free, untried=untried, avoided=avoided)
         if builds and not self._stopped.is_set():
             self._given_at = monotonic()
             self._consumer.call_soon(self._receive, builds)

@@ -218,7 +218,7 @@ def _look_after_builds(consumer: Any) -> None:
         watch.start()
         worker_shutdown.connect(lambda **_: watch.stop(), weak=False)
     if isinstance(consumer.pool, Threads):
-        slots = FreeSlots(consumer, current.database, current.settings, current.isolated)
+        slots = FreeSlots(consumer, current.database, current.settings, current.isolated, current.silent)
         slots.start()
         for signal in (worker_shutting_down, worker_shutdown):  # `control shutdown` sends only the second
             signal.connect(lambda **_: slots.stop(), weak=False)

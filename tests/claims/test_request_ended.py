@@ -103,6 +103,17 @@ def test_after_every_end_it_says_when_by_whom_and_why(
     assert workspaces(database, m.Workspace.owner == "ada") == [], "and none is given in its place"
 
 
+def test_a_release_of_what_is_being_deleted_has_not_ended_it(database: Database, settings: Settings) -> None:
+    declare(database, settings, 1, extra="claimed_ttl: 1h")
+    fill(database, settings)
+    take(database)
+    outlive(database, settings)
+    jump(database, 60)
+    release(database, settings)
+    error = ended(database)
+    assert (error.ended_by, error.reason) == ("reconciler", "claimed_ttl")
+
+
 def test_a_host_that_was_forgotten(database: Database, settings: Settings) -> None:
     declare(database, settings, 1)
     fill(database, settings)

@@ -13,7 +13,7 @@ from prebuild_tasks.claims.types import BeingBuilt, Claimed, ClaimRequest
 from prebuild_tasks.cli.remedy_commands import next_step_of
 from prebuild_tasks.config import Settings
 from prebuild_tasks.db.engine import Database
-from prebuild_tasks.errors import BeingBuiltError, ClaimMissError, RefusedError, RequestEndedError
+from prebuild_tasks.errors import BeingBuiltError, CannotAskError, ClaimMissError, RefusedError, RequestEndedError
 from prebuild_tasks.insight.invariants import audit
 from prebuild_tasks.model.vocabulary import BuildPriority, BuildStatus, ClaimState, PresetStatus, Transition
 from prebuild_tasks.pools.operations import pause
@@ -81,6 +81,21 @@ def test_the_pools_start_that_is_furthest_on_is_theirs(database: Database, setti
     assert (build.priority, build.status) == (BuildPriority.PERSON_WAITS, BuildStatus.RUNNING)
     assert turn(database, settings).created == 1, "the pool builds another"
     assert audit(database, settings) == []
+
+
+def test_a_start_on_hold_is_given_last(database: Database, settings: Settings) -> None:
+    """It keeps the time of its last attempt, by which it used to come before every start that waits for a worker."""
+    declare(database, settings, 2)
+    turn(database, settings)
+    with database.write() as connection:
+        held, fresh = connection.execute(select(m.Build.id).order_by(m.Build.created_at, m.Build.id)).scalars()
+        values = {"attempt": 1, "holds": 1, "started_at": m.Build.created_at, "error_code": CannotAskError.code}
+        connection.execute(update(m.Build).where(m.Build.id == held).values(values))
+    begin(database, wanted("ada"))
+    begin(database, wanted("bob"))
+    with database.read() as connection:
+        given = connection.execute(select(m.Build.id, m.Build.initiator)).all()
+    assert {row.id: row.initiator for row in given} == {fresh: "ada", held: "bob"}
 
 
 def test_a_prebuild_that_is_ready_is_taken_before_anything_is_begun(database: Database, settings: Settings) -> None:

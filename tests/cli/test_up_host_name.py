@@ -76,6 +76,14 @@ def test_a_directory_without_rows_takes_the_machines_name(
     assert with_kept_host(load_settings()).host == "home.lan"
 
 
+def test_no_name_is_kept_while_the_database_does_not_answer(tmp_path: Path, named: pytest.MonkeyPatch) -> None:
+    """The new name was kept for ever, and the workspaces of the old one were lost."""
+    named.setenv("PREBUILD_DATA_DIR", str(tmp_path))
+    named.setenv("PREBUILD_DATABASE_URL", "postgresql://postgres@127.0.0.1:1/none")
+    assert with_kept_host(load_settings()).host == "home.lan"
+    assert not host_note(tmp_path).exists()
+
+
 def test_doctor_names_the_old_host(database: Database, settings: Settings) -> None:
     declare(database, settings, 2)
     fill(database, settings)

@@ -8,14 +8,16 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from contextlib import suppress
+from typing import cast
 
 import pytest
 from sqlalchemy import insert, text
 
 from prebuild_tasks.client import Client
-from prebuild_tasks.clock import utcnow
+from prebuild_tasks.clock import monotonic, utcnow
 from prebuild_tasks.db import sessions
 from prebuild_tasks.db.engine import Database, is_read_only
+from prebuild_tasks.db.sessions import Driver
 from prebuild_tasks.errors import PrebuildError, UnreachableError
 from prebuild_tasks.schema import tables as m
 from tests.support.proxy import Proxy
@@ -105,6 +107,44 @@ def test_who_only_reads_leaves_a_standby_too(pair: Pair, proxy: Proxy, monkeypat
     with database.read() as connection:
         assert not is_read_only(database, connection)
     database.close()
+
+
+def test_a_primary_that_vanishes_without_closing_is_given_up(proxy: Proxy) -> None:
+    """Whoever waited for it, or wrote to it, hung until the system gave up after a quarter of an hour."""
+    client = Client(through(proxy))
+    database = client.database
+    errors: list[PrebuildError] = []
+
+    def wait() -> None:
+        try:
+            database.run("SELECT pg_sleep(600)", {})
+        except PrebuildError as error:
+            errors.append(error)
+
+    several(database, 2)
+    waits = threading.Thread(target=wait, daemon=True)
+    waits.start()
+    wait_until(lambda: database.engine.pool.checkedout() == 1, what="a statement under way")  # type: ignore[attr-defined]
+    proxy.vanish()
+    started = monotonic()
+    with pytest.raises(UnreachableError):
+        client.claim("dev/small", owner="ada")
+    waits.join(15)
+    took = monotonic() - started
+    proxy.reappear()
+    write(database)
+    client.close()
+    assert [type(error) for error in errors] == [UnreachableError]
+    assert took < 15
+
+
+def test_the_url_may_say_how_long_a_silent_peer_is_waited_for(proxy: Proxy) -> None:
+    database = Database(f"{through(proxy)}?keepalives_idle=1&keepalives_count=2&tcp_user_timeout=1000")
+    with database.read() as connection:
+        given = cast("Driver", connection.connection.driver_connection).info.get_parameters()
+    database.close()
+    names = ("keepalives_idle", "keepalives_interval", "keepalives_count", "tcp_user_timeout")
+    assert [given[name] for name in names] == ["1", "2", "2", "1000"]
 
 
 def test_connections_have_a_maximum_age(pair: Pair, proxy: Proxy, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,7 +16,7 @@ from prebuild_tasks.config import Settings
 from prebuild_tasks.db.engine import Database
 from prebuild_tasks.db.session_values import session_values
 from prebuild_tasks.db.sessions import differing
-from prebuild_tasks.errors import UnreachableError
+from prebuild_tasks.errors import InputError, UnreachableError
 from prebuild_tasks.schema import tables as m
 from tests.support import servers
 from tests.support.builders import PRESET, declare, fill
@@ -25,6 +25,7 @@ HOSTILE = {
     "statement_timeout": "20", "lock_timeout": "5", "idle_in_transaction_session_timeout": "50",
     "idle_session_timeout": "50", "default_transaction_isolation": "serializable",
     "standard_conforming_strings": "off", "TimeZone": "Asia/Kathmandu", "DateStyle": "German",
+    "synchronous_commit": "off",
     "IntervalStyle": "sql_standard", "extra_float_digits": "-15", "client_encoding": "LATIN1",
 }  # fmt: skip
 
@@ -65,6 +66,27 @@ def test_a_users_defaults_do_not_matter(hostile_url: str, settings: Settings) ->
     database.close()
 
 
+def durability(database: Database) -> set[str]:
+    """Return how commits of a statement by itself, and of a transaction, are kept."""
+    row = database.run("SELECT current_setting('synchronous_commit')", {})
+    assert row
+    with database.write() as connection:
+        return {str(row[0]), str(connection.execute(text("SHOW synchronous_commit")).scalar_one())}
+
+
+def test_commits_are_never_less_durable_than_on_this_server(postgres_url: str) -> None:
+    """A role with synchronous_commit=off lost answered claims when the server crashed."""
+    for given, found in (("off", {"on"}), ("local", {"local"}), ("remote_apply", {"remote_apply"})):
+        url = f"{postgres_url}&options=-csynchronous_commit%3D{given}"
+        direct, pooled = Database(url), Database(url, pooler="transaction")
+        assert durability(direct) == found
+        assert durability(pooled) == found | {given}  # a statement by itself has the user's own
+        direct.close()
+        pooled.close()
+        lacking = [value.name for value, _ in differing([("synchronous_commit", given)], 150_000)]
+        assert lacking == ["synchronous_commit"] * (given == "off")
+
+
 def claims_one(database: Database, settings: Settings) -> None:
     declare(database, settings, 1, start="echo Ä€λ")
     fill(database, settings)
@@ -76,22 +98,37 @@ def claims_one(database: Database, settings: Settings) -> None:
         assert connection.execute(select(m.TemplateVersion.config)).scalar_one()["start"] == "echo Ä€λ"
 
 
-@pytest.mark.parametrize("encoding", ["SQL_ASCII", "EUC_JIS_2004", "WIN1252"])
-def test_a_database_in_another_encoding(postgres_url: str, settings: Settings, encoding: str) -> None:
-    """SQL_ASCII, initdb's choice where the locale is C, ended every command with a TypeError about bytes."""
+@contextmanager
+def in_encoding(postgres_url: str, encoding: str) -> Iterator[str]:
+    """Create a database in an encoding for as long as the block lasts, and give its URL."""
     name = f"e{uuid.uuid4().hex[:12]}"
     with administered(postgres_url) as connection:
         how = f"ENCODING '{encoding}' TEMPLATE template0 LC_COLLATE 'C' LC_CTYPE 'C'"
         connection.execute(f"CREATE DATABASE {name} {how}".encode())
-    url = postgres_url.replace(f"/{postgres_url.partition('@/')[2].partition('?')[0]}?", f"/{name}?")
-    servers.migrate(url)
-    database = Database(url)
-    if encoding == "SQL_ASCII":
-        claims_one(database, settings)
-    declare(database, settings, 1)
-    database.close()
-    with administered(postgres_url) as connection:
+        yield postgres_url.replace(f"/{postgres_url.partition('@/')[2].partition('?')[0]}?", f"/{name}?")
         connection.execute(f"DROP DATABASE {name} WITH (FORCE)".encode())
+
+
+def test_a_database_in_sql_ascii(postgres_url: str, settings: Settings) -> None:
+    """SQL_ASCII, initdb's choice where the locale is C, ended every command with a TypeError about bytes."""
+    with in_encoding(postgres_url, "SQL_ASCII") as url:
+        servers.migrate(url)
+        database = Database(url)
+        claims_one(database, settings)
+        database.close()
+
+
+@pytest.mark.parametrize("encoding", ["EUC_JIS_2004", "WIN1252", "LATIN1"])
+def test_a_new_database_that_cannot_store_every_letter_is_refused(postgres_url: str, encoding: str) -> None:
+    """A build whose error had such a letter, as the arrow in pip's, never ended."""
+    with in_encoding(postgres_url, encoding) as url:
+        database = Database(url)
+        with pytest.raises(InputError, match=f"has the encoding {encoding}, which cannot store every letter") as caught:
+            database.upgrade()
+        assert "UTF8" in caught.value.hint
+        with database.read() as connection:
+            assert connection.execute(text("SELECT to_regclass('workspaces')")).scalar_one() is None
+        database.close()
 
 
 def test_a_database_that_takes_writes_again_is_found_without_a_restart(postgres_url: str) -> None:

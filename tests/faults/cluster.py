@@ -209,6 +209,7 @@ class Cluster(Service):
     def recover(self) -> None:
         """End every fault, and the load that a failed test left."""
         self.postgres_proxy.lose_commits(0)
+        self.postgres_proxy.reappear()
         self.redis_proxy.heal()
         self.disarm()
         self.thaw()

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import random
 import threading
+import time
 import uuid
 from collections.abc import Sequence
+from math import inf
 
 from prebuild_tasks.claims.session import ClaimSession
 from prebuild_tasks.claims.types import ClaimRequest
@@ -17,6 +19,8 @@ from prebuild_tasks.insight.invariants import audit
 from prebuild_tasks.insight.status.listings import workspaces
 from prebuild_tasks.workspaces.release import end_workspace
 
+_PATIENCE = 60.0
+"""Seconds within which `Load.stop` must have released everything: a failed test may leave no database."""
 _MOMENTARY = {"running without a heartbeat"}
 """Findings that are legitimate while a fault lasts; they are checked once it is over."""
 
@@ -104,8 +108,9 @@ class Load:
         for thread in self._threads:
             thread.join(60)
         session = ClaimSession(self._settings)
+        deadline = monotonic() + _PATIENCE
         while self._mine:
-            self._release(session, self._mine.pop())
+            self._release(session, self._mine.pop(), deadline)
         session.close()
 
     def _run(self) -> None:
@@ -152,7 +157,7 @@ class Load:
         except (UnreachableError, BusyError):
             return ""
 
-    def _release(self, session: ClaimSession, workspace: str) -> None:
+    def _release(self, session: ClaimSession, workspace: str, deadline: float = inf) -> None:
         self._sampler.gives_back(workspace)
         unknown = False
         while True:
@@ -161,7 +166,8 @@ class Load:
                 return
             except (UnreachableError, BusyError):
                 unknown = True
-                self._over.wait(0.1)
+                assert monotonic() < deadline, f"{workspace} could not be released within {_PATIENCE:.0f} s"
+                time.sleep(0.1)
             except NotFoundError:
                 if not unknown:
                     raise

@@ -5,6 +5,8 @@ from __future__ import annotations
 import random
 import time
 
+import psutil
+
 from prebuild_tasks.clock import monotonic
 from tests.faults.cluster import Cluster
 from tests.faults.trials import IN_CLUSTER, Report, refill, trials
@@ -18,19 +20,34 @@ IN_USE = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'prebui
 
 @trials(2, 20)
 def test_row_17_postgresql_fails_over(deployment: Cluster, chance: random.Random, report: Report, count: int) -> None:
-    """An even number of times, so that the deployment's own server is the primary again."""
-    times, unreachable, restarts = [], 0, _restarts(deployment)
+    """An even number of times, so that the deployment's own server is the primary again.
+
+    Every second time the old primary does not close its connections, as after a power failure.
+    """
+    closing, silent, unreachable, restarts = [0.0], [0.0], 0, _restarts(deployment)
     with with_standby(deployment.postgres) as pair:
-        for _ in range(count):
+        for number in range(count):
+            vanishes = number % 2 == 1
             load = deployment.load(chance)
             before = load.hits
             wait_until(lambda load=load, before=before: load.hits > before, timeout=60, what="a claim")  # type: ignore[misc]
+            held = _connections(deployment)
+            if vanishes:
+                deployment.postgres_proxy.vanish()
             pair.fail_over()
             time.sleep(1 + 2 * chance.random())
             deployment.postgres_proxy.lead_to(pair.primary.socket)
             started = monotonic()
-            wait_until(lambda: asked(pair.standby, IN_USE) == 0, timeout=30, what="no connection to the standby")
-            times.append(monotonic() - started)
+            if vanishes:
+                deployment.postgres_proxy.reappear()
+                wait_until(
+                    lambda held=held: not held & _connections(deployment),  # type: ignore[misc]
+                    timeout=30, what="no connection to what vanished", pause=0.2,
+                )  # fmt: skip
+                silent.append(monotonic() - started)
+            else:
+                wait_until(lambda: asked(pair.standby, IN_USE) == 0, timeout=30, what="no connection to the standby")
+                closing.append(monotonic() - started)
             load.stop()
             unreachable += load.unreachable
             refill(deployment, 40)
@@ -38,9 +55,19 @@ def test_row_17_postgresql_fails_over(deployment: Cluster, chance: random.Random
         assert pair.primary is deployment.postgres
     assert _restarts(deployment) == restarts, "no process ends"
     deployment.calm()
-    report(f"{count} times, all connections to the new primary after at most {max(times):.1f} s, "
-           f"{unreachable} claims asked again, 0 processes ended")  # fmt: skip
+    report(f"{count} times, all connections to the new primary after at most {max(closing):.1f} s, from a primary that "
+           f"vanished {max(silent):.1f} s, {unreachable} claims asked again, 0 processes ended")  # fmt: skip
 
 
 def _restarts(deployment: Cluster) -> int:
     return sum(member.restarts for member in deployment.members.values())
+
+
+def _connections(deployment: Cluster) -> set[int]:
+    """Return the ports from which processes, ours included, are connected to the database's address."""
+    port = deployment.postgres_proxy.port
+    return {
+        connection.laddr.port
+        for connection in psutil.net_connections("tcp4")
+        if connection.status == psutil.CONN_ESTABLISHED and connection.raddr and connection.raddr.port == port
+    }

@@ -69,6 +69,7 @@ SINGLE = {
     "fresh_since_sql": "is_expired_sql as an instant, for an index to be read from; compared with is_expired",
     "is_due_sql": "asked by the database alone; no code has a pending build in its hands",
     "is_older_than_sql": "a part of the conditions of expiry",
+    "is_shared_start_sql": "asked by the database alone, of pending builds before one is taken",
     "now_sql": "the database's clock",
 }
 """Functions in SQL that have no twin, with the reason."""

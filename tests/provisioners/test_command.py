@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 
 from prebuild_tasks.config import Settings
-from prebuild_tasks.errors import BuildStoppedError, CannotBuildError, ProvisionerError
+from prebuild_tasks.errors import BuildStoppedError, CannotAskError, CannotBuildError, ProvisionerError
 from prebuild_tasks.provisioners import WorkspaceSpec
 from prebuild_tasks.provisioners.command import CommandProvisioner
-from prebuild_tasks.provisioners.command.call import ANSWER_LIMIT
+from prebuild_tasks.provisioners.command.call import ANSWER_LIMIT, NoAnswerError
 from prebuild_tasks.provisioners.shared import processes as tree
 from tests.provisioners.context import Context
 from tests.support.wait import wait_until
@@ -103,9 +103,9 @@ def test_secrets_are_neither_arguments_nor_environment_nor_output(
         ("echo no quota >&2; exit 77", ProvisionerError, "start exited with 77: no quota"),
         ("echo no such flavour >&2; exit 2", CannotBuildError, "no such flavour"),
         ("echo later >&2; exit 3", BuildStoppedError, "later"),
-        ("kill -9 $$", ProvisionerError, "start was ended by signal 9"),
-        ("echo '{'", ProvisionerError, "start must print JSON"),
-        ("echo '[1]'", ProvisionerError, "start must print a JSON object, not list"),
+        ("kill -9 $$", NoAnswerError, "start was ended by signal 9"),
+        ("echo '{'", NoAnswerError, "start must print JSON"),
+        ("echo '[1]'", NoAnswerError, "start must print a JSON object, not list"),
         ("echo '{\"url\": 1}'", ProvisionerError, "url must be a string"),
         ('printf %s \'{"url": "a\\u0000b"}\'', ProvisionerError, "url contains a character that cannot be stored"),
         (
@@ -114,8 +114,10 @@ def test_secrets_are_neither_arguments_nor_environment_nor_output(
             "directory contains a character that cannot be stored",
         ),
         (f"head -c {ANSWER_LIMIT + 10} /dev/zero", ProvisionerError, "longer than"),
-        (f"head -c {ANSWER_LIMIT} /dev/zero | tr '\\0' '['", ProvisionerError, "start must print JSON"),
-        ("exec /nowhere/at/all", ProvisionerError, "start exited with 127"),
+        (f"head -c {ANSWER_LIMIT} /dev/zero | tr '\\0' '['", NoAnswerError, "start must print JSON"),
+        ("echo away >&2; exit 4", CannotAskError, "start: away"),
+        ("exec /nowhere/at/all", CannotAskError, "start cannot be run: it exited with 127: .*not found"),
+        ("exec /etc", CannotAskError, "start cannot be run: it exited with 126"),
     ],
 )
 def test_how_a_start_ends(
@@ -142,8 +144,30 @@ def test_who_takes_longer_than_declared_is_ended(provisioner: CommandProvisioner
 
 
 def test_an_executable_that_is_not_there(provisioner: CommandProvisioner, spec: WorkspaceSpec) -> None:
-    with pytest.raises(ProvisionerError, match="/nowhere/start: No such file"):
-        provisioner.start(having(spec, start=["/nowhere/start"]), Context())
+    """It used to count as a failed build, and as a verdict about the workspace that was probed."""
+    away = having(spec, start=["/nowhere/start"], probe=["/nowhere/probe"], list=["/etc"])
+    for operation in (
+        lambda: provisioner.start(away, Context()),
+        lambda: provisioner.probe(away),
+        lambda: list(provisioner.list("i", [away.config])),
+    ):
+        with pytest.raises(
+            CannotAskError, match=r"cannot be run: (/nowhere/\w+: No such file|/etc: Permission denied)"
+        ):
+            operation()
+
+
+def test_a_probe_that_was_killed_decides_nothing(provisioner: CommandProvisioner, spec: WorkspaceSpec) -> None:
+    probe = provisioner.probe(having(spec, probe="kill -9 $$"))
+    assert (probe.ready, probe.unknown, probe.message) == (False, True, "probe was ended by signal 9: no output")
+
+
+@pytest.mark.parametrize("script", ["exec /nowhere/at/all", "no-such-command"])
+def test_a_probe_whose_command_is_not_there_raises(
+    provisioner: CommandProvisioner, spec: WorkspaceSpec, script: str
+) -> None:
+    with pytest.raises(CannotAskError, match="probe cannot be run: it exited with 127"):
+        provisioner.probe(having(spec, probe=script))
 
 
 @pytest.mark.parametrize(

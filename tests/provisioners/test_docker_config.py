@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import sys
+import threading
 from dataclasses import replace
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
+from requests import Response
 
 from prebuild_tasks.config import Settings
-from prebuild_tasks.errors import CannotBuildError, ProvisionerError
+from prebuild_tasks.errors import CannotAskError, CannotBuildError, ProvisionerError
 from prebuild_tasks.provisioners import Provisioner, Provisioners, WorkspaceSpec
 from prebuild_tasks.provisioners.docker import DockerProvisioner
 from prebuild_tasks.provisioners.docker.config import parse
+from prebuild_tasks.provisioners.docker.engine import engine_errors
 from prebuild_tasks.provisioners.shared.config import BadConfigError
 from tests.provisioners.context import Context
 from tests.provisioners.docker_workspace import provisioner, recipe, spec
@@ -37,6 +41,40 @@ def test_an_engine_that_does_not_answer_is_said_with_the_way_out(
     for operation in (lambda: away.start(spec, Context()), lambda: away.probe(spec), lambda: list(away.list("i"))):
         with pytest.raises(ProvisionerError, match=r"tcp://127.0.0.1:1 does not answer: .*DOCKER_HOST"):
             operation()
+
+
+@pytest.mark.parametrize("status", [502, 503, 504])
+def test_a_proxy_without_its_engine_decides_nothing(
+    settings: Settings, spec: WorkspaceSpec, monkeypatch: pytest.MonkeyPatch, status: int
+) -> None:
+    """Its answer used to count as the engine's: builds failed, and probes said that workspaces were not ready."""
+    pytest.importorskip("docker")
+
+    class Proxy(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_error(status)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Proxy) as server:
+        threading.Thread(target=server.serve_forever).start()
+        monkeypatch.setenv("DOCKER_HOST", f"tcp://127.0.0.1:{server.server_port}")
+        away = DockerProvisioner(settings)
+        for operation in (lambda: away.start(spec, Context()), lambda: away.probe(spec), lambda: list(away.list("i"))):
+            with pytest.raises(CannotAskError):
+                operation()
+        server.shutdown()
+
+
+@pytest.mark.parametrize(("status", "kind"), [(500, ProvisionerError), (502, CannotAskError), (404, ProvisionerError)])
+def test_an_answer_of_a_proxy_while_it_works(status: int, kind: type[Exception]) -> None:
+    errors = pytest.importorskip("docker.errors")
+    response = Response()
+    response.status_code = status
+    with pytest.raises(ProvisionerError) as caught, engine_errors():
+        raise errors.APIError("bad gateway", response=response)
+    assert type(caught.value) is kind
 
 
 def test_without_the_package_the_extra_is_named(

@@ -247,7 +247,7 @@ MUTATIONS = (
         "strays: a prebuild that a list lags behind is replaced",
         ("services/strays.py", "m.Workspace.ready_at < asked - timedelta(seconds=settings.stray_grace)", "true()",
          "services/test_strays.py"),
-        ("upkeep/rules.py", "is_lost = self.missing_since is None or", "is_lost = True or", "upkeep/test_doubts.py"),
+        ("upkeep/rules.py", "(grace if self.missing_since else recheck)", "recheck", "upkeep/test_doubts.py"),
     ),
     _same(
         "wake-up: lost while a turn runs", "redis.call('SET', KEYS[2], '1', 'PX', ARGV[3])\n", "\n",

@@ -40,11 +40,15 @@ def pgbouncer(url: str, mode: str = "transaction") -> Iterator[str]:
         if who:
             for path in (directory, directory / "ini"):
                 shutil.chown(path, who["user"], who["group"])
-        process = subprocess.Popen(
-            [str(PROGRAM), "-q", str(directory / "ini")], stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL, **who
-        )
+        errors = directory / "errors"
+        with errors.open("w") as stderr:
+            process = subprocess.Popen(
+                [str(PROGRAM), "-q", str(directory / "ini")], stdin=subprocess.DEVNULL, stderr=stderr, **who
+            )
+        socket = directory / ".s.PGSQL.6432"
         try:
-            wait_until((directory / ".s.PGSQL.6432").exists, what="PgBouncer")
+            wait_until(lambda: socket.exists() or process.poll() is not None, what="PgBouncer")
+            assert process.poll() is None, f"PgBouncer has ended: {errors.read_text()}"
             yield url.replace(f"host={server}", f"host={directory}&port=6432")
         finally:
             process.terminate()

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import ctypes
+import socket
 import ssl
+import struct
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 _PIECE = 65536
+_ATTACH_FILTER, _DETACH_FILTER = 26, 27
+"""SO_ATTACH_FILTER and SO_DETACH_FILTER of Linux, which Python does not name."""
 
 
 class Proxy:
@@ -25,7 +30,8 @@ class Proxy:
         self._tls = tls
         self._loop = asyncio.new_event_loop()
         self._dead: set[int] = set()
-        self._live: set[int] = set()
+        self._writers: dict[int, asyncio.StreamWriter] = {}
+        """The connections that are open, by their number."""
         self._tasks: set[Any] = set()
         self._count = 0
         self._hangs = False
@@ -39,7 +45,7 @@ class Proxy:
         ready = threading.Event()
 
         async def serve() -> None:
-            server = await asyncio.start_server(self._accepted, "127.0.0.1", 0, ssl=self._tls)
+            server = self._server = await asyncio.start_server(self._accepted, "127.0.0.1", 0, ssl=self._tls)
             self.port = server.sockets[0].getsockname()[1]
             ready.set()
             # The server accepts connections already. A canceled `serve_forever` waits for all of them [Python 3.12].
@@ -73,11 +79,21 @@ class Proxy:
     def hang(self) -> None:
         """Stop forwarding."""
         self._hangs = True
-        self._dead |= self._live
+        self._dead |= self._writers.keys()
 
     def heal(self) -> None:
         """Forward new connections again; older ones stay dead."""
         self._hangs = False
+
+    def vanish(self) -> None:
+        """Answer no packet any more, as a machine without power or route; connections opened before stay dead."""
+        self._call(self._vanish)
+
+    def reappear(self) -> None:
+        """Accept and forward new connections again, after `vanish`."""
+        self.heal()
+        with suppress(FileNotFoundError):  # nothing was attached
+            self._call(lambda: self._server.sockets[0].setsockopt(socket.SOL_SOCKET, _DETACH_FILTER, 0))
 
     def lead_to(self, target: Path) -> None:
         """Forward new connections to another socket, as after a change of a name; older ones stay where they are."""
@@ -87,16 +103,31 @@ class Proxy:
         """Forward the next commits, and cut the connection instead of answering."""
         self._cuts = count
 
+    def _vanish(self) -> None:
+        self.hang()
+        for writer in self._writers.values():
+            if own := writer.get_extra_info("socket"):
+                drop_all_packets(own)
+        drop_all_packets(self._server.sockets[0])
+
+    def _call(self, change: Callable[[], object]) -> None:
+        """Call a function in the thread of the loop, and wait for its end."""
+
+        async def call() -> None:
+            change()
+
+        asyncio.run_coroutine_threadsafe(call(), self._loop).result(60)
+
     def _accepted(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Serve one connection, and close it even if the task is canceled before its first line."""
         self._count += 1
         number = self._count
-        self._live.add(number)
+        self._writers[number] = writer
         if self._hangs:
             self._dead.add(number)
 
         def ended(task: asyncio.Task[None]) -> None:
-            self._live.discard(number)
+            self._writers.pop(number, None)
             self._tasks.discard(task)
             writer.transport.abort()
             if not task.cancelled() and not isinstance(task.exception(), OSError | None):
@@ -141,3 +172,9 @@ class Proxy:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def drop_all_packets(target: Any) -> None:
+    """Let the kernel drop what arrives for a socket before TCP sees it, so that nothing is acknowledged."""
+    program = ctypes.create_string_buffer(struct.pack("HBBI", 0x06, 0, 0, 0))  # BPF: return 0 bytes of the packet
+    target.setsockopt(socket.SOL_SOCKET, _ATTACH_FILTER, struct.pack("HL", 1, ctypes.addressof(program)))

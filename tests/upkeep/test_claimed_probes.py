@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 from sqlalchemy import select, update
+from sqlalchemy.event import listen, remove
 
 from prebuild_tasks.builds.runner import BuildRunner
 from prebuild_tasks.claims.take import claim
@@ -104,6 +105,36 @@ def test_one_that_could_not_be_asked_is_neither_gone_nor_unhealthy(
 def test_two_workers_do_not_probe_the_same_one(database: Database, settings: Settings, claimed: str) -> None:
     look(database, settings)
     assert hosts_of_due_claims(database, settings) == []
+
+
+def test_without_due_ones_nothing_is_written_and_else_once_per_batch(
+    database: Database, settings: Settings, runner: BuildRunner, claimed: str
+) -> None:
+    """A transaction began to write although nothing was due, and each due workspace had a statement of its own."""
+    declare_simulated(database, settings, 3)
+    fill_really(database, settings, runner)
+    for number in range(3):
+        claim(database, ClaimRequest(f"o{number}", [PRESET]))
+    build_all(database, runner)
+    sent = list[str]()
+    with database.read() as connection:
+        engine = connection.engine
+
+    def note(*event: object) -> None:
+        sent.append(str(event[2]).split(maxsplit=1)[0])
+
+    jump(database, INTERVAL)
+    listen(engine, "before_cursor_execute", note)
+    assert probe_claimed(database, settings, Provisioners(settings), "") == 0
+    assert sent.count("INSERT") == 1
+    with database.read() as connection:
+        assert len(connection.execute(select(m.ProbeState.workspace_id)).all()) >= 4
+    sent.clear()
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(database, "write", None)
+        assert probe_claimed(database, settings, Provisioners(settings), "") == 0
+    assert set(sent) <= {"SELECT", "BEGIN"}
+    remove(engine, "before_cursor_execute", note)
 
 
 def test_retention_keeps_the_probes_of_what_is_in_use(database: Database, settings: Settings, claimed: str) -> None:

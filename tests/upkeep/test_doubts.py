@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from prebuild_tasks.provisioners import Probe
-from prebuild_tasks.upkeep.rules import Doubts, may_lose, outstanding
+from prebuild_tasks.upkeep.rules import Doubts, may_lose, unreplaced
 
 NOW = datetime(2026, 3, 29, tzinfo=UTC)
 GRACE = 601.0
@@ -28,23 +28,35 @@ def test_what_probes_say(answers: list[str], lost_at: int | None) -> None:
     doubts = Doubts()
     for number, kind in enumerate(answers):
         told = Probe(ready=kind == "ready", gone=kind == "gone", unknown=kind == "unknown", message=kind)
-        doubts = doubts.after(told, NOW, failures_max=3, grace=GRACE * SECOND)
+        doubts = doubts.after(told, NOW, failures_max=3, recheck=timedelta(0), grace=GRACE * SECOND)
         assert (doubts.condemned_at is not None) == (lost_at is not None and number >= lost_at)
 
 
-def test_gone_and_not_listed_takes_two_looks() -> None:
-    gone, doubts = Probe(ready=False, gone=True), Doubts(missing_since=NOW)
-    for seconds, is_lost in ((0, False), (300, False), (600, False), (601, True)):
-        doubts = doubts.after(gone, NOW + seconds * SECOND, failures_max=3, grace=GRACE * SECOND)
+@pytest.mark.parametrize(
+    ("missing_since", "looks"),
+    [
+        (NOW, [(0, False), (300, False), (600, False), (601, True)]),
+        (None, [(0, False), (15, False), (59, False), (60, True)]),
+    ],
+)
+def test_gone_takes_two_looks(missing_since: datetime | None, looks: list[tuple[int, bool]]) -> None:
+    gone, doubts = Probe(ready=False, gone=True), Doubts(missing_since=missing_since)
+    limits = {"failures_max": 3, "recheck": 60 * SECOND, "grace": GRACE * SECOND}
+    for seconds, is_lost in looks:
+        doubts = doubts.after(gone, NOW + seconds * SECOND, **limits)  # type: ignore[arg-type]
         assert (doubts.condemned_at is not None) == is_lost
-    assert doubts.after(Probe(ready=True), NOW, failures_max=3, grace=GRACE * SECOND) == Doubts(missing_since=NOW)
+        assert doubts.is_serious
+    assert doubts.after(Probe(ready=True), NOW, **limits) == Doubts(missing_since=missing_since)  # type: ignore[arg-type]
+    apart = Doubts().after(gone, NOW, **limits)  # type: ignore[arg-type]
+    apart = apart.after(Probe(ready=True), NOW + 30 * SECOND, **limits)  # type: ignore[arg-type]
+    assert apart.after(gone, NOW + 90 * SECOND, **limits).condemned_at is None, "not in a row"  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
-    ("lost", "begun", "number"), [([], [], 0), ([1, 1, 1], [], 3), ([1, 1, 1], [2, 3], 1), ([5], [1, 2], 1)]
+    ("oldest_first", "number"), [("", 0), ("---", 3), ("---++", 1), ("++-", 1), ("--++++---+", 2), ("-" * 300, 300)]
 )
-def test_what_is_not_replaced_yet(lost: list[int], begun: list[int], number: int) -> None:
-    assert outstanding([NOW + SECOND * at for at in lost], [NOW + SECOND * at for at in begun]) == number
+def test_what_is_not_replaced_yet(oldest_first: str, number: int) -> None:
+    assert unreplaced(1 if change == "-" else -1 for change in reversed(oldest_first)) == number
 
 
 @pytest.mark.parametrize(

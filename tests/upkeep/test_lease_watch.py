@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import pytest
-from sqlalchemy import select, update
+from sqlalchemy import Connection, select, update
 
 from prebuild_tasks.builds import store
 from prebuild_tasks.clock import monotonic
@@ -14,9 +14,9 @@ from prebuild_tasks.db.engine import Database
 from prebuild_tasks.errors import UnreachableError
 from prebuild_tasks.model.vocabulary import BuildStatus
 from prebuild_tasks.schema import tables as m
-from prebuild_tasks.upkeep import lease_watch
+from prebuild_tasks.upkeep import lease_watch, sweep
 from prebuild_tasks.upkeep.lease_watch import LeaseWatch
-from tests.support.builders import RecordingPublisher, declare, turn
+from tests.support.builders import RecordingPublisher, declare, jump, turn
 from tests.support.wait import wait_until
 
 TIMEOUT = 2.0
@@ -90,11 +90,40 @@ def test_after_a_gap_the_living_renew_their_leases_first(
     with database.write() as connection:
         renewed = update(m.Build).where(m.Build.id == first).values(heartbeat_at=database.now(connection))
         connection.execute(renewed)
-    clock[0] += TIMEOUT / lease_watch.LOOKS_PER_TIMEOUT
+    clock[0] += TIMEOUT / sweep.LOOKS_PER_TIMEOUT
     assert watch.look() == 1
     with database.read() as connection:
         rows = {row.id: row.status for row in connection.execute(select(m.Build.id, m.Build.status))}
     assert rows == {first: BuildStatus.RUNNING, second: BuildStatus.PENDING}
+
+
+@pytest.mark.parametrize("who", ["watch", "sweep"])
+def test_a_database_that_stands_still_during_a_look_takes_nothing_back(
+    database: Database, settings: Settings, monkeypatch: pytest.MonkeyPatch, who: str
+) -> None:
+    """Its time, read after the standstill, was compared with leases that nobody could have renewed meanwhile."""
+    clock = [100.0]
+    for module in (lease_watch, sweep):
+        monkeypatch.setattr(module, "monotonic", lambda: clock[0])
+    watch = LeaseWatch(database, settings, RecordingPublisher())
+    look = watch.look if who == "watch" else lambda: sweep.take_back_lost(database, settings).retaken
+    assert look() == 0
+    taken(database, settings, ago=0)
+    read_now = database.now
+
+    def thawed(connection: Connection) -> datetime:
+        clock[0] += 2 * TIMEOUT
+        with monkeypatch.context() as thawing:
+            thawing.setattr(database, "now", read_now)
+            jump(database, 2 * TIMEOUT)
+        return read_now(connection)
+
+    with monkeypatch.context() as standstill:
+        standstill.setattr(database, "now", thawed)
+        assert look() == 0
+    assert statuses(database) == {BuildStatus.RUNNING}
+    clock[0] += TIMEOUT / sweep.LOOKS_PER_TIMEOUT
+    assert look() == 2, "those that still have not renewed theirs by the next look"
 
 
 def test_a_database_that_is_away_does_not_end_the_watch(

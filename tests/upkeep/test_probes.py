@@ -14,6 +14,7 @@ from prebuild_tasks.config import Settings
 from prebuild_tasks.db.engine import Database
 from prebuild_tasks.errors import ProvisionerError
 from prebuild_tasks.fleet.presence import Presence
+from prebuild_tasks.insight.explain.gather import explain_preset
 from prebuild_tasks.insight.history import read_history
 from prebuild_tasks.insight.invariants import audit
 from prebuild_tasks.model.vocabulary import Transition
@@ -47,7 +48,7 @@ def remove_behind_its_back(settings: Settings, workspace_id: str) -> None:
         path.unlink()
 
 
-def test_what_is_gone_is_replaced_at_the_first_look(
+def test_what_is_gone_is_replaced_when_it_still_is_after_an_interval(
     database: Database, settings: Settings, runner: BuildRunner
 ) -> None:
     declare_simulated(database, settings, 2)
@@ -57,6 +58,11 @@ def test_what_is_gone_is_replaced_at_the_first_look(
     assert probe(database, settings).report().probed == 0, "not due yet"
     jump(database, INTERVAL)
     assert due_hosts(database, settings) == [""]
+    result = probe(database, settings)
+    assert (result.probed, result.failing, result.replaced) == (2, 1, 0), "a suspicion"
+    told = explain_preset(database, settings, None, PRESET).explanation.chain
+    assert any(link.sentence.startswith("1 prebuild found gone by a probe") for link in told)
+    jump(database, INTERVAL)
     result = probe(database, settings)
     assert (result.probed, result.failing, result.replaced) == (2, 1, 1)
     assert len(result.follow_up.wake) == 1
@@ -115,8 +121,9 @@ def test_a_flapping_pool_backs_off(database: Database, settings: Settings, runne
     for _ in range(6):
         for row in workspaces(database, m.Workspace.transition == Transition.START):
             remove_behind_its_back(settings, row.id)
-        jump(database, INTERVAL)
-        probe(database, settings)
+        for _look in range(2):
+            jump(database, INTERVAL)
+            probe(database, settings)
         result = turn(database, settings)
         created.append((result.created, result.reason))
         build_all(database, runner)
@@ -198,6 +205,7 @@ def test_secrets_are_masked_in_what_a_probe_says(
     fill_really(database, settings, runner)
     [row] = workspaces(database)
     monkeypatch.setattr(SimulatedProvisioner, "probe", lambda *_: Probe(ready=False, message="bad s3cr3t", gone=True))
-    jump(database, INTERVAL)
-    assert probe(database, settings).replaced == 1
+    for replaced in (0, 1):
+        jump(database, INTERVAL)
+        assert probe(database, settings).replaced == replaced
     assert "bad ***" in [item.reason for item in read_history(database, row.id)]

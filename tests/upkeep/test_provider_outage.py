@@ -39,12 +39,13 @@ case $1 in
 start) touch "$PLACE/$PREBUILD_WORKSPACE_ID"; [ ! -e "$PLACE/away" ] || exit 4 ;;
 probe)
     if [ -e "$PLACE/away" ]; then echo "no route" >&2; exit 4; fi
-    [ -e "$PLACE/$PREBUILD_WORKSPACE_ID" ] || echo '{"ready": false, "gone": true, "message": "no such pod"}' ;;
+    if [ -e "$PLACE/$PREBUILD_WORKSPACE_ID" ] && [ ! -e "$PLACE/blank" ]; then exit 0; fi
+    echo '{"ready": false, "gone": true, "message": "no such pod"}' ;;
 delete) [ ! -e "$PLACE/away" ] || exit 4; rm -f "$PLACE/$PREBUILD_WORKSPACE_ID" ;;
 list)
     if [ -e "$PLACE/away" ]; then echo "no route" >&2; exit 4; fi
     if [ -e "$PLACE/silent" ]; then exit 0; fi
-    if [ -e "$PLACE/flap" ]; then echo '[]'; exit 0; fi
+    if [ -e "$PLACE/flap" ] || [ -e "$PLACE/blank" ]; then echo '[]'; exit 0; fi
     cd "$PLACE"
     ls | grep -- - | sed 's/.*/{"workspace_id": "&"}/' | paste -sd, | sed 's/.*/[&]/' ;;
 esac
@@ -53,7 +54,7 @@ esac
 
 @pytest.fixture
 def place(tmp_path: Path) -> Path:
-    """The cluster: a file per pod. `away`, `silent` and `flap` say what its API does."""
+    """The cluster: a file per pod. `away`, `silent`, `flap` and `blank` say what its API does."""
     made = tmp_path / "cluster"
     made.mkdir()
     (tmp_path / "script").write_text(f"PLACE={made}\n{SCRIPT}")
@@ -128,6 +129,27 @@ def test_a_hiccup_takes_nothing_out(
     assert turn(database, settings).outcome == "steady"
     with database.read() as connection:
         assert connection.execute(select(m.UnansweredList)).all() == []
+        assert not any(connection.execute(select(m.ProbeState.doubtful)).scalars())
+
+
+@pytest.mark.parametrize("first", ["probe", "list"])
+def test_one_look_that_finds_everything_gone_takes_nothing_out(
+    database: Database, settings: Settings, runner: BuildRunner, place: Path, first: str
+) -> None:
+    """An API that is consistent only eventually answers lists and single requests with nothing for some seconds."""
+    declare(database, settings, place)
+    fill_really(database, settings, runner)
+    before = ready(database)
+    looks = [lambda: probe(database, settings), lambda: look(database, settings).vanished]
+    jump(database, 61)
+    (place / "blank").touch()
+    for answer in looks if first == "probe" else reversed(looks):
+        assert answer() == 0
+    (place / "blank").unlink()
+    jump(database, 61)
+    assert (probe(database, settings), look(database, settings).missing) == (0, 0)
+    assert ready(database) == before
+    with database.read() as connection:
         assert not any(connection.execute(select(m.ProbeState.doubtful)).scalars())
 
 

@@ -212,6 +212,7 @@ def test_a_worker_and_a_beat_outlive_whatever_redis_answers(service: tuple[Servi
         wait_until(lambda: ticks(redis), timeout=60, what=f"a tick after {kind}")
         assert builds.poll() is None, it.output(0)[-3000:]
         assert beat.poll() is None, it.output(1)[-3000:]
+    wait_until(lambda: not it.liveness().disconnected("builds"), timeout=60, what="a worker that says that it consumes")
     it.run("health", "--role", "builds")
 
 

@@ -13,11 +13,13 @@ from kombu import Message
 from sqlalchemy import select, update
 
 from prebuild_tasks.builds.isolation import AT_ONCE, IsolatedProcesses
+from prebuild_tasks.builds.silence import SilentProvisioners
+from prebuild_tasks.builds.types import Outcome
 from prebuild_tasks.builds.waiting import waiting_builds
 from prebuild_tasks.config import Settings
 from prebuild_tasks.db.engine import Database
 from prebuild_tasks.messaging import BUILDS, RUN_BUILD
-from prebuild_tasks.model.vocabulary import BuildPriority
+from prebuild_tasks.model.vocabulary import BuildPriority, BuildStatus
 from prebuild_tasks.schema import tables as m
 from prebuild_tasks.worker.config import queue_of
 from prebuild_tasks.worker.free_slots import FreeSlots
@@ -69,8 +71,19 @@ def isolated(settings: Settings) -> IsolatedProcesses:
 
 
 @pytest.fixture
-def slots(database: Database, settings: Settings, consumer: Consumer, isolated: IsolatedProcesses) -> FreeSlots:
-    return FreeSlots(consumer, database, settings, isolated)
+def silent() -> SilentProvisioners:
+    return SilentProvisioners()
+
+
+@pytest.fixture
+def slots(
+    database: Database,
+    settings: Settings,
+    consumer: Consumer,
+    isolated: IsolatedProcesses,
+    silent: SilentProvisioners,
+) -> FreeSlots:
+    return FreeSlots(consumer, database, settings, isolated, silent)
 
 
 def pending(database: Database, settings: Settings, number: int) -> list[str]:
@@ -139,6 +152,15 @@ def test_no_thread_waits_for_an_isolated_process(
     busy.pop().__exit__(None, None, None)
     slots.look()
     assert tried in consumer.received
+
+
+def test_a_start_is_left_to_other_machines_while_the_provisioner_here_is_silent(
+    database: Database, settings: Settings, slots: FreeSlots, consumer: Consumer, silent: SilentProvisioners
+) -> None:
+    bound, _ = pending(database, settings, 2)
+    change(database, bound, queue="here")
+    silent.note("process", Outcome(BuildStatus.FAILED, "no engine", "provisioner_unreachable"))
+    assert (slots.look(), consumer.received) == (1, [bound])
 
 
 def test_a_worker_that_stops_takes_nothing_more(

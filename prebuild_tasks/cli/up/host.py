@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from contextlib import suppress
+from contextlib import closing, suppress
 
 from prebuild_tasks.config import Settings
 from prebuild_tasks.db.engine import Database
@@ -15,14 +15,18 @@ from prebuild_tasks.upkeep import host_of_workspaces
 def with_kept_host(settings: Settings) -> Settings:
     """Return the settings with the name that the data directory was first used with, and keep it there.
 
-    A directory of an earlier release takes the name that its workspaces have. PREBUILD_HOST goes before all.
+    A directory of an earlier release takes the name that its workspaces have; while the database that has them does not
+    answer, nothing is kept. PREBUILD_HOST goes before all.
     """
     if "host" in settings.model_fields_set:
         return settings
     note = host_note(settings.data_dir)
     if note.exists():
         return settings  # which have read it
-    host = _host_of_rows(settings) or settings.host
+    try:
+        host = _host_of_rows(settings) or settings.host
+    except PrebuildError:  # reported later, by what needs the database
+        return settings
     with suppress(OSError):  # a directory that cannot be written is reported by what needs it
         settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         written = note.with_name(f".{note.name}.{os.getpid()}")
@@ -32,18 +36,17 @@ def with_kept_host(settings: Settings) -> Settings:
 
 
 def _host_of_rows(settings: Settings) -> str:
-    """Return the host that the directory's workspaces have in the database; empty: there are none."""
+    """Return the host that the directory's workspaces have in the database; empty: there are none.
+
+    Raises PrebuildError if the database cannot be read.
+    """
     owns_database = not settings.database_url
     if owns_database and not (settings.data_dir / "prebuild.db").exists():
         return ""
     places = settings.data_dir / "workspaces"
     names = [path.name for path in places.iterdir()] if places.is_dir() else []
-    try:
-        database = Database(settings.resolved_database_url)
-        try:
-            with database.read() as connection:
-                return host_of_workspaces(connection, names, anywhere=owns_database)
-        finally:
-            database.close()
-    except PrebuildError:  # it has no tables yet, or does not answer, which is reported later
-        return ""
+    with closing(Database.of(settings)) as database:
+        if database.revision() is None:
+            return ""
+        with database.read() as connection:
+            return host_of_workspaces(connection, names, anywhere=owns_database)

@@ -26,6 +26,10 @@ def doubted_prebuilds(facts: Facts) -> Iterator[Link]:
         if doubted.waiting:
             rest = f"no probe can tell, and {doubted.waiting} wait for a confirmation"
         yield Link(About.HEALTH, f"{who} missing from its provisioner's list: {rest}")
+    if doubted.gone:
+        who, them = number(doubted.gone, "prebuild"), "it is" if doubted.gone == 1 else "they are"
+        sentence = f"{who} found gone by a probe: claims take others first, and it is replaced if {them} still gone"
+        yield Link(About.HEALTH, f"{sentence} after an interval of probes")
     if doubted.lost:
         who = number(doubted.lost, "lost prebuild")
         yield Link(About.HEALTH, f"{who} to be replaced, at most a third of the pool at a time")

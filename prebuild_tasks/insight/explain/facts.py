@@ -118,6 +118,8 @@ class Doubted:
     """What one of these probes said."""
     missing: int = 0
     """Prebuilds that their provisioner's list lacks."""
+    gone: int = 0
+    """Prebuilds that a probe found gone once, and that lists do not lack."""
     lost: int = 0
     """Prebuilds that were found to be lost, and wait until the pool may lose them."""
     waiting: int = 0

@@ -7,12 +7,12 @@ from datetime import timedelta
 from statistics import median
 from typing import Any
 
-from sqlalchemy import Connection, Row, ScalarSelect, Select, func, or_, select, true
+from sqlalchemy import Connection, Row, ScalarSelect, Select, and_, func, or_, select, true
 from sqlalchemy.orm import aliased
 
 from prebuild_tasks.builds import failed_builds, read_not_ready
 from prebuild_tasks.insight.explain.facts import Activation, BuildFact, Doubted, FailedDeletion, FailedProbe
-from prebuild_tasks.model.vocabulary import ACTIVE_STATUSES, OPEN_STATUSES, BuildStatus, Transition
+from prebuild_tasks.model.vocabulary import ACTIVE_STATUSES, OPEN_STATUSES, PREBUILDS_OWNER, BuildStatus, Transition
 from prebuild_tasks.reconcile import retry_at
 from prebuild_tasks.schema import tables as m
 from prebuild_tasks.schema.conditions import IS_CLAIMABLE, IS_LIVE_PREBUILD, TEMPLATE_OF_VERSION, VERSION_OF_PRESET
@@ -78,9 +78,12 @@ def read_prebuild_hosts(connection: Connection, preset_id: int) -> set[str]:
 
 
 def read_holding(connection: Connection, organization_id: int) -> tuple[str, ...]:
-    """Read the workspaces of an organization that failed, or could not be deleted, and hold a place of its quota."""
+    """Read the workspaces of an organization that failed, or could not be deleted, and hold a place of its quota.
+
+    A person's is named with its owner, because several people may have workspaces of one name.
+    """
     rows = connection.execute(
-        select(m.Workspace.name)
+        select(m.Workspace.owner, m.Workspace.name)
         .where(
             m.Workspace.organization_id == organization_id,
             m.Workspace.deleted_at.is_(None),
@@ -90,7 +93,7 @@ def read_holding(connection: Connection, organization_id: int) -> tuple[str, ...
         .order_by(m.Workspace.created_at, m.Workspace.id)
         .limit(_SHOWN)
     )
-    return tuple(rows.scalars())
+    return tuple(row.name if row.owner == PREBUILDS_OWNER else f"{row.owner}/{row.name}" for row in rows)
 
 
 def read_usual(connection: Connection, preset_id: int) -> timedelta | None:
@@ -119,6 +122,7 @@ def read_doubted(connection: Connection, preset_id: int) -> Doubted:
     """Count the prebuilds of a pool that are in doubt, and read whether their provisioner's lists can be read."""
     probe, unread = m.ProbeState, m.UnansweredList
     is_unanswered = probe.unanswered_since.is_not(None)
+    is_gone = and_(probe.gone_since.is_not(None), probe.missing_since.is_(None), probe.condemned_at.is_(None))
     lists = (
         select(func.min(unread.since).label("since"), func.min(unread.message).label("unread"))
         .join(m.TemplateVersion, m.TemplateVersion.provisioner == unread.provisioner)
@@ -132,6 +136,7 @@ def read_doubted(connection: Connection, preset_id: int) -> Doubted:
             func.min(probe.unanswered_since).label("unanswered_since"),
             func.min(probe.message).filter(is_unanswered).label("message"),
             func.count().filter(probe.missing_since.is_not(None)).label("missing"),
+            func.count().filter(is_gone).label("gone"),
             func.count().filter(probe.condemned_at.is_not(None)).label("lost"),
             func.count().filter(probe.waiting).label("waiting"),
         )
@@ -146,6 +151,7 @@ def read_doubted(connection: Connection, preset_id: int) -> Doubted:
         unanswered_since=row.unanswered_since,
         message=row.message or "",
         missing=row.missing,
+        gone=row.gone,
         lost=row.lost,
         waiting=row.waiting,
         unread_since=row.since,

@@ -21,7 +21,6 @@ from prometheus_client.core import Metric
 from prometheus_client.registry import Collector
 from redis.exceptions import RedisError
 from sqlalchemy import Engine, event
-from sqlalchemy.engine import make_url
 from sqlalchemy.exc import SQLAlchemyError
 
 from prebuild_tasks.clock import monotonic
@@ -43,8 +42,6 @@ GIVE_UP = 30.0
 """Seconds after which the connections of a reading are cut, so that the next one starts with new ones."""
 _REDIS_TIMEOUT = 1.0
 """Seconds."""
-_KEEPALIVE = {"keepalives_idle": "5", "keepalives_interval": "2", "keepalives_count": "3", "tcp_user_timeout": "8000"}
-"""Options of the PostgreSQL client: it gives up a vanished server after some 10 seconds, not after two hours."""
 
 T = TypeVar("T")
 
@@ -132,7 +129,7 @@ class Exporter(Collector):
 
     def __init__(self, settings: Settings, version: str, patience: float = PATIENCE, give_up: float = GIVE_UP) -> None:
         self._settings, self._version = settings, version
-        self.database = Database.of(settings, _with_keepalive(settings.resolved_database_url))
+        self.database = Database.of(settings)
         self._connections, self._give_up = OpenConnections(self.database.engine), give_up
         self._redis = connect(settings.resolved_redis_url, connect_timeout=_REDIS_TIMEOUT, timeout=_REDIS_TIMEOUT)
         self._cached = CachedReading(self.read, settings.exporter_cache, patience)
@@ -245,11 +242,3 @@ def _registry(collector: Collector) -> CollectorRegistry:
     single = CollectorRegistry()
     single.register(collector)
     return single
-
-
-def _with_keepalive(url: str) -> str:
-    parsed = make_url(url)
-    if parsed.get_backend_name() != "postgresql":
-        return url
-    added = {name: value for name, value in _KEEPALIVE.items() if name not in parsed.query}
-    return parsed.update_query_dict(added).render_as_string(hide_password=False)

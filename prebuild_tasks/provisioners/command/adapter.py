@@ -53,7 +53,8 @@ class CommandProvisioner:
     def probe(self, spec: WorkspaceSpec) -> Probe:
         """Run `probe`: exit code 0 means ready unless the answer says otherwise.
 
-        Exit code 4 raises CannotAskError. One that takes too long, or whose answer is not understood, decides nothing.
+        Exit code 4, and one that cannot be run, raise CannotAskError. One that takes too long, is killed, or whose
+        answer is not understood decides nothing.
         """
         config = parse(spec.config)
         if config.probe is None:

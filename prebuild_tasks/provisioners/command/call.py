@@ -12,15 +12,17 @@ from prebuild_tasks.provisioners.port import BuildContext, Resource
 from prebuild_tasks.provisioners.shared.config import Command, argv_of
 from prebuild_tasks.provisioners.shared.output import last_lines
 from prebuild_tasks.provisioners.shared.pipes import Dialogue
-from prebuild_tasks.provisioners.shared.run import run
+from prebuild_tasks.provisioners.shared.run import NotStartedError, run
 
 ANSWER_LIMIT = 1 << 20
 """The most bytes on standard output."""
 _CANNOT_BUILD, _SUPERSEDED, _CANNOT_ASK = 2, 3, 4
+_NOT_RUN = (126, 127)
+"""A shell's exit codes for a command that cannot be executed, or is not there."""
 
 
 class NoAnswerError(ProvisionerError):
-    """The executable did not answer in time, or its answer cannot be understood."""
+    """The executable did not answer in time or was killed, or its answer cannot be understood."""
 
 
 _UNSTORABLE = re.compile("[\\0\\ud800-\\udfff]")
@@ -51,8 +53,8 @@ def call(
     Raises:
         CannotBuildError: For exit code 2.
         BuildStoppedError: For exit code 3.
-        CannotAskError: For exit code 4.
-        NoAnswerError: For a timeout, and an answer that is not JSON.
+        CannotAskError: For exit code 4, and an executable that cannot be run.
+        NoAnswerError: For a timeout, the end by a signal, and an answer that is not JSON.
         ProvisionerError: For any other failure.
     """
     dialogue = Dialogue(json.dumps(question).encode(), ANSWER_LIMIT)
@@ -64,6 +66,8 @@ def call(
             )  # fmt: skip
         except TimeoutError:
             raise NoAnswerError(f"{name} did not end within {timeout:g} s") from None
+        except NotStartedError as error:
+            raise CannotAskError(f"{name} cannot be run: {error.message}") from error
     if code:
         raise _failure(name, code, output)
     return _read(name, dialogue.answer)
@@ -118,8 +122,11 @@ def _failure(name: str, code: int, output: str) -> ProvisionerError:
         return BuildStoppedError(f"{name}: {message}", reason="lost")
     if code == _CANNOT_ASK:
         return CannotAskError(f"{name}: {message}")
-    how = f"exited with {code}" if code > 0 else f"was ended by signal {-code}"
-    return ProvisionerError(f"{name} {how}: {message}")
+    if code in _NOT_RUN:
+        return CannotAskError(f"{name} cannot be run: it exited with {code}: {message}")
+    if code < 0:
+        return NoAnswerError(f"{name} was ended by signal {-code}: {message}")
+    return ProvisionerError(f"{name} exited with {code}: {message}")
 
 
 def _read(name: str, answer: bytearray) -> object:

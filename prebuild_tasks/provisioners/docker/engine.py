@@ -31,6 +31,8 @@ TIMEOUT = 60.0
 _STOP_TIMEOUT = 5.0
 """Seconds that the request of a stopped build gets to end, so that its result can be removed."""
 _POLL_INTERVAL = 0.2
+_GATEWAY = (502, 503, 504)
+"""HTTP statuses of proxies. No engine answers them of its own about containers, images and volumes."""
 T = TypeVar("T")
 EngineObject: TypeAlias = Mapping[str, Any]
 """A JSON object of the engine's API, for which the package docker has no types."""
@@ -86,7 +88,11 @@ def engine_errors() -> Iterator[None]:
     try:
         yield
     except APIError as error:
-        raise ProvisionerError(message_of(error)) from error
+        if not is_of_proxy(error):
+            raise ProvisionerError(message_of(error)) from error
+        raise CannotAskError(
+            f"the proxy before the container engine cannot reach it: {message_of(error)}", hint="start the engine"
+        ) from error
     except (DockerException, requests.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
         where = os.environ.get("DOCKER_HOST") or "its default socket"
         raise CannotAskError(
@@ -103,6 +109,11 @@ def message_of(error: Exception) -> str:
 def status_of(error: Exception) -> int:
     """Return the HTTP status of an error of the engine; 0 when it has none."""
     return int(getattr(getattr(error, "response", None), "status_code", 0) or 0)
+
+
+def is_of_proxy(error: Exception) -> bool:
+    """Return whether the answer is that of a proxy before the engine, which does not reach it."""
+    return status_of(error) in _GATEWAY
 
 
 def _innermost(error: BaseException) -> str:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from prebuild_tasks.clock import monotonic
 from prebuild_tasks.errors import CannotBuildError, ProvisionerError
 from prebuild_tasks.provisioners.docker.config import DockerConfig
-from prebuild_tasks.provisioners.docker.engine import EngineObject, Stream, connect, message_of, status_of
+from prebuild_tasks.provisioners.docker.engine import EngineObject, Stream, connect, is_of_proxy, message_of, status_of
 from prebuild_tasks.provisioners.port import BuildContext
 
 if TYPE_CHECKING:
@@ -57,6 +57,8 @@ def _pull(image: str, context: BuildContext) -> None:
         try:
             _watch_pull(image, stream, context)
         except APIError as error:
+            if is_of_proxy(error):
+                raise
             raise _failed(image, message_of(error), permanent=status_of(error) in (400, 403, 404)) from error
         finally:
             stream.close()

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from prebuild_tasks.clock import monotonic
 from prebuild_tasks.errors import NeverReadyError, ProvisionerError
 from prebuild_tasks.provisioners.docker.config import DockerConfig
-from prebuild_tasks.provisioners.docker.engine import EngineObject, Stream, message_of
+from prebuild_tasks.provisioners.docker.engine import EngineObject, Stream, is_of_proxy, message_of
 from prebuild_tasks.provisioners.docker.exec import run_in_container
 from prebuild_tasks.provisioners.port import BuildContext, Probe, ReadinessContext, ServedOutput, WorkspaceSpec
 from prebuild_tasks.provisioners.shared.config import argv_of
@@ -56,7 +56,10 @@ def probe(
         return Probe(ready=False, message=f"ready did not end within {PROBE_TIMEOUT:g} s"), True
     except NotFound:
         raise
-    except APIError as error:  # the container ended at this moment, or the image has no such command
+    except APIError as error:
+        if is_of_proxy(error):
+            raise
+        # The container ended at this moment, or the image has no such command.
         return Probe(ready=False, message=f"ready: {message_of(error)}"), True
     if code:
         return Probe(ready=False, message=f"ready exited with {code}: {last_lines(output)}"), True

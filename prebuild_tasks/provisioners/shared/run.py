@@ -54,6 +54,10 @@ finally:
 """
 
 
+class NotStartedError(ProvisionerError):
+    """The command cannot be started: it is not there, or cannot be executed."""
+
+
 # Seven arguments: all but argv, cwd and env are optional, and callers name them.
 def run(
     argv: Sequence[str],
@@ -81,7 +85,8 @@ def run(
     Raises:
         BuildStoppedError: From the context.
         TimeoutError: When it takes too long.
-        ProvisionerError: When it cannot be started or its answer is too long.
+        NotStartedError: When it cannot be started.
+        ProvisionerError: When its answer is too long.
     """
     token = uuid.uuid4().hex
     with (
@@ -135,7 +140,7 @@ def _popen(
         )
     except OSError as error:
         where = cwd if not cwd.is_dir() else argv[0]
-        raise ProvisionerError(f"{where}: {error.strerror}") from error
+        raise NotStartedError(f"{where}: {error.strerror}") from error
 
 
 def _pipes(process: subprocess.Popen[bytes], context: BuildContext | None, dialogue: Dialogue | None) -> Pipes:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 
 from prebuild_tasks.reconcile.rules.limits import Contender, Limits
-from prebuild_tasks.reconcile.rules.model import PresetCounts
+from prebuild_tasks.reconcile.rules.model import PresetCounts, Starts
 from prebuild_tasks.reconcile.rules.next_turn import turn_of_counts
 from prebuild_tasks.reconcile.rules.state import desired_now
 
@@ -29,7 +29,7 @@ def shared_within(organization_id: int, max_everywhere: int) -> int | None:
 
 
 def contenders(
-    pools: Iterable[PresetCounts], in_flight: Mapping[int, int], backoff_interval: timedelta, now: datetime
+    pools: Iterable[PresetCounts], in_flight: Mapping[int, Starts], backoff_interval: timedelta, now: datetime
 ) -> list[Contender]:
     """Return pools as contenders, which want what they would create within their own limits.
 
@@ -41,11 +41,13 @@ def contenders(
     """
     sharing = []
     for item in pools:
-        builds = in_flight.get(int(item.preset.id), 0)
+        starts = in_flight.get(int(item.preset.id), Starts())
         wanted = turn_of_counts(item, backoff_interval, now).create
         if wanted:
-            own = Limits(in_flight=builds, max_in_flight=item.max_builds_in_flight, slow_start=item.slow_start)
+            own = Limits(
+                in_flight=starts.in_flight, max_in_flight=item.max_builds_in_flight, slow_start=item.slow_start
+            )
             wanted = own.grant(item.preset.id, wanted).number
         fullness = item.counts.fullness(desired_now(item.preset, now))
-        sharing.append(Contender(item.preset.id, builds, wanted, fullness, item.organization_id))
+        sharing.append(Contender(item.preset.id, starts.in_flight, wanted, fullness, item.organization_id, starts.held))
     return sharing

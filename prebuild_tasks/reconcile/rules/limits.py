@@ -63,7 +63,7 @@ class Limits:
     organization: Usage = _NO_LIMITS
     """The organization's limits, and how much of them is used."""
     everywhere: int = 0
-    """The installation's start builds in flight."""
+    """The installation's start builds in flight, without those on hold."""
     max_everywhere: int = 0
     """The installation's limit; 0: there is none."""
     shared: tuple[SharedLimit, ...] = ()
@@ -135,6 +135,13 @@ class Contender:
     fullness: float = 0.0
     """Eligible / desired; a remainder goes to the emptiest pools."""
     organization_id: int = 0
+    held: int = 0
+    """Its start builds on hold, which count for the quota of workspaces only."""
+
+    @property
+    def without_held(self) -> Contender:
+        """The pool as it counts for limits on builds."""
+        return replace(self, in_flight=self.in_flight - self.held, held=0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,12 +192,14 @@ def share_limits(
         by_organization[item.organization_id].append(item)
     everywhere: list[SharedLimit] = []
     if max_everywhere:
-        everywhere.append(SharedLimit.divided(LimitReason.GLOBAL_BUILDS, max_everywhere, contenders))
+        building = [item.without_held for item in contenders]
+        everywhere.append(SharedLimit.divided(LimitReason.GLOBAL_BUILDS, max_everywhere, building))
     shared: dict[int, tuple[SharedLimit, ...]] = {}
     for organization_id in usage.keys() & by_organization.keys():
         used, members, limits = usage[organization_id], by_organization[organization_id], list[SharedLimit]()
         if used.max_builds_in_flight is not None:
-            limits.append(SharedLimit.divided(LimitReason.ORGANIZATION_BUILDS, used.max_builds_in_flight, members))
+            building = [item.without_held for item in members]
+            limits.append(SharedLimit.divided(LimitReason.ORGANIZATION_BUILDS, used.max_builds_in_flight, building))
         if used.max_workspaces is not None:
             # Builds in flight already count towards the quota.
             room = used.max_workspaces - used.workspaces + sum(item.in_flight for item in members)

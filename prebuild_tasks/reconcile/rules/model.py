@@ -114,6 +114,20 @@ class PresetCounts(NamedTuple):
     """The preset's name; the tick reads it always."""
 
 
+class Starts(NamedTuple):
+    """A pool's start builds in flight."""
+
+    in_flight: int = 0
+    """All of them. They count for the pool's own limits."""
+    held: int = 0
+    """Those on hold, because their provisioner cannot be asked. They take nothing of a limit that pools share."""
+
+    @property
+    def sharing(self) -> int:
+        """The number that counts for a limit that pools share."""
+        return self.in_flight - self.held
+
+
 @dataclass(frozen=True, slots=True)
 class Usage:
     """An organization's limits, and how much of them is used."""
@@ -124,7 +138,7 @@ class Usage:
     workspaces: int
     """The number of workspaces whose resource may still exist."""
     builds_in_flight: int
-    """The number of start builds in flight."""
+    """The number of start builds in flight, without those on hold."""
     claimed: int = 0
     """The number of claimed workspaces; read only to be shown."""
 

@@ -8,20 +8,22 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import BigInteger, ColumnElement, Connection, Row, and_, cast, func, select, true
+from sqlalchemy import BigInteger, ColumnElement, Connection, Row, and_, cast, func, not_, select, true
 from sqlalchemy.orm import InstrumentedAttribute
 
 from prebuild_tasks.model.vocabulary import OPEN_STATUSES, PREBUILDS_OWNER
 from prebuild_tasks.reconcile.rules.contenders import is_divided_among, shared_within
 from prebuild_tasks.reconcile.rules.limits import Limits
-from prebuild_tasks.reconcile.rules.model import PresetCounts, Usage
+from prebuild_tasks.reconcile.rules.model import PresetCounts, Starts, Usage
 from prebuild_tasks.reconcile.store.snapshots import SHARES_LIMITS, PoolRow, read_counts
 from prebuild_tasks.schema import tables as m
-from prebuild_tasks.schema.conditions import TEMPLATE_OF_VERSION, VERSION_OF_PRESET
+from prebuild_tasks.schema.conditions import IS_HELD, TEMPLATE_OF_VERSION, VERSION_OF_PRESET
 from prebuild_tasks.workspaces import is_pool_start_sql
 
 IS_IN_FLIGHT = and_(is_pool_start_sql(), m.Build.status.in_(OPEN_STATUSES))
 """Unfinished start builds. The build that personalises a claimed workspace does not count."""
+_IS_SHARING = not_(IS_HELD)
+"""A start that cannot run, because its provisioner cannot be asked, must not stop those that can."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +33,7 @@ class InFlight:
     preset: int
     """The preset's start builds in flight."""
     everywhere: int
-    """The installation's start builds in flight."""
+    """The installation's start builds in flight, without those on hold."""
     organization: Usage
 
     def limits(self, *, max_in_flight: int | None, slow_start: int | None, max_everywhere: int) -> Limits:
@@ -69,8 +71,8 @@ def read_in_flight(connection: Connection, preset_id: int, organization_id: int)
     builds = connection.execute(
         select(
             func.count().filter(m.Build.preset_id == preset_id).label("preset"),
-            func.count().filter(m.Build.organization_id == organization_id).label("organization"),
-            func.count().label("everywhere"),
+            func.count().filter(m.Build.organization_id == organization_id, _IS_SHARING).label("organization"),
+            func.count().filter(_IS_SHARING).label("everywhere"),
         ).where(IS_IN_FLIGHT)
     ).one()
     usage = Usage(
@@ -83,19 +85,19 @@ def read_in_flight(connection: Connection, preset_id: int, organization_id: int)
     return InFlight(builds.preset, builds.everywhere, usage)
 
 
-def read_usage(connection: Connection) -> tuple[dict[int, Usage], dict[int, int]]:
+def read_usage(connection: Connection) -> tuple[dict[int, Usage], dict[int, Starts]]:
     """Read each organization's usage by its id, and the start builds in flight by preset. Four statements.
 
     They count for the organization of the template, also in a plan that moves it, where nothing has followed it yet.
     """
-    workspaces, in_flight = _workspaces(connection), in_flight_by(connection, m.Template.organization_id)
+    workspaces, starts = _workspaces(connection), starts_by(connection, m.Template.organization_id)
     usage = {
         row.id: Usage(
             row.name,
             row.max_workspaces,
             row.max_builds_in_flight,
             workspaces[row.id].workspaces if row.id in workspaces else 0,
-            in_flight.get(row.id, 0),
+            starts.get(row.id, Starts()).sharing,
             workspaces[row.id].claimed if row.id in workspaces else 0,
         )
         for row in connection.execute(
@@ -107,7 +109,7 @@ def read_usage(connection: Connection) -> tuple[dict[int, Usage], dict[int, int]
             )
         )
     }
-    return usage, in_flight_by(connection, m.Build.preset_id)
+    return usage, starts_by(connection, m.Build.preset_id)
 
 
 def _workspaces(connection: Connection) -> dict[int, Row[*tuple[Any, ...]]]:
@@ -140,14 +142,16 @@ def _workspaces(connection: Connection) -> dict[int, Row[*tuple[Any, ...]]]:
     }
 
 
-def in_flight_by(connection: Connection, column: InstrumentedAttribute[int]) -> dict[int, int]:
+def starts_by(connection: Connection, column: InstrumentedAttribute[int]) -> dict[int, Starts]:
     """Count start builds in flight by a column of theirs, or of their template."""
-    query = select(column.label("key"), func.count().label("number")).select_from(m.Build)
+    query = select(
+        column.label("key"), func.count().label("number"), func.count().filter(IS_HELD).label("held")
+    ).select_from(m.Build)
     if column.class_ is m.Template:
         query = query.join(m.Preset, m.Preset.id == m.Build.preset_id)
         query = query.join(*VERSION_OF_PRESET).join(*TEMPLATE_OF_VERSION)
     query = query.where(IS_IN_FLIGHT).group_by(column)
-    return {row.key: row.number for row in connection.execute(query)}
+    return {row.key: Starts(row.number, row.held) for row in connection.execute(query)}
 
 
 def read_sharers(

@@ -73,7 +73,7 @@ def doubt_unlisted(database: Database, settings: Settings, provisioners: Provisi
     blind = {row.id: doubts[row.id] for row in missing if not is_probed(adapter, row.config)}
     if blind:
         _judge_blindly(database, settings, listed, blind, held_back=too_many(len(blind), len(covered)))
-    due = [Due(row.id, doubts[row.id]) for row in missing if row.id not in blind]
+    due = [Due(row.id, doubts[row.id], bool(listed.host)) for row in missing if row.id not in blind]
     health = probe_now(database, settings, provisioners, due, seconds=_PATIENCE)
     return StrayResult(missing=len(missing), vanished=health.replaced, follow_up=health.follow_up)
 

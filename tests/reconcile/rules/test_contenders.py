@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from prebuild_tasks.model.vocabulary import Preset
 from prebuild_tasks.reconcile.rules.contenders import SHARED_BY_AT_MOST, contenders, is_divided_among
 from prebuild_tasks.reconcile.rules.limits import Contender, Limits
-from prebuild_tasks.reconcile.rules.model import Counts, PresetCounts, RecentFailures
+from prebuild_tasks.reconcile.rules.model import Counts, PresetCounts, RecentFailures, Starts
 from prebuild_tasks.reconcile.rules.next_turn import next_turn
 from prebuild_tasks.reconcile.rules.rollout import ALONE, PoolVersion
 from prebuild_tasks.reconcile.rules.wants import wants
@@ -49,7 +49,7 @@ def test_by_how_many_pools_a_limit_is_divided(pools: int, divided: bool) -> None
 )
 def test_what_a_contender_wants(facts: dict[str, Any], in_flight: int, wanted: int, fullness: float) -> None:
     item = PresetCounts(Preset("1", 8), Counts(), organization_id=7)._replace(**facts)
-    assert contenders([item], {1: in_flight}, MINUTE, NOW) == [Contender("1", in_flight, wanted, fullness, 7)]
+    assert contenders([item], {1: Starts(in_flight)}, MINUTE, NOW) == [Contender("1", in_flight, wanted, fullness, 7)]
 
 
 FEW = st.integers(0, 6)
@@ -66,5 +66,5 @@ POOLS = st.builds(
 @given(POOLS, FEW)
 def test_a_contender_wants_what_its_turn_would_create_alone(item: PresetCounts, in_flight: int) -> None:
     alone = Limits(in_flight=in_flight, max_in_flight=item.max_builds_in_flight, slow_start=item.slow_start)
-    [contender] = contenders([item], {1: in_flight}, MINUTE, NOW)
+    [contender] = contenders([item], {1: Starts(in_flight)}, MINUTE, NOW)
     assert contender.wants == next_turn(wants(PoolVersion.of(item, MINUTE), ALONE, NOW), alone, NOW).does.create
