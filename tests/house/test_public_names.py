@@ -91,6 +91,11 @@ ERRORS = {
     "BuildStoppedError": ("(message: 'str', *, reason: 'str') -> 'None'", 1, "build_stopped"),
 }
 CONFIG = "config: 'Mapping[str, object]'"
+CONTEXT = {
+    "log": "(self, text: 'str') -> 'None'",
+    "check": "(self) -> 'None'",
+    "wait": "(self, seconds: 'float') -> 'None'",
+}
 PORT = {
     "Provisioner": {
         "check_config": f"(self, {CONFIG}) -> 'None'",
@@ -101,15 +106,11 @@ PORT = {
         "delete": "(self, spec: 'WorkspaceSpec', context: 'BuildContext') -> 'None'",
         "list": "(self, installation: 'str', configs: 'Iterable[Mapping[str, object]]' = ()) -> 'Iterable[Resource]'",
     },
-    "BuildContext": {
-        "log": "(self, text: 'str') -> 'None'",
-        "check": "(self) -> 'None'",
-        "wait": "(self, seconds: 'float') -> 'None'",
-    },
+    "BuildContext": CONTEXT,
     "MayNotList": {"lists": f"(self, {CONFIG}) -> 'bool'"},
     "MayNotProbe": {"probes": f"(self, {CONFIG}) -> 'bool'"},
     "ListsOnce": {"list_key": f"(self, {CONFIG}) -> 'str'"},
-    "ReadinessContext": {"not_ready": "(self, answer: 'str') -> 'None'"},
+    "ReadinessContext": {**CONTEXT, "not_ready": "(self, answer: 'str') -> 'None'"},
     "KeepsOutput": {"served_output": "(self, spec: 'WorkspaceSpec') -> 'ServedOutput'"},
     "RestsWithHost": {"rest": "(self) -> 'int'", "serve_again": "(self) -> 'int'"},
 }
