@@ -116,8 +116,8 @@ def test_secrets_are_neither_arguments_nor_environment_nor_output(
         (f"head -c {ANSWER_LIMIT + 10} /dev/zero", ProvisionerError, "longer than"),
         (f"head -c {ANSWER_LIMIT} /dev/zero | tr '\\0' '['", NoAnswerError, "start must print JSON"),
         ("echo away >&2; exit 4", CannotAskError, "start: away"),
-        ("exec /nowhere/at/all", CannotAskError, "start cannot be run: it exited with 127: .*not found"),
-        ("exec /etc", CannotAskError, "start cannot be run: it exited with 126"),
+        ("exec /nowhere/at/all", CannotAskError, "start cannot be executed: it exited with 127: .*not found"),
+        ("exec /etc", CannotAskError, "start cannot be executed: it exited with 126"),
     ],
 )
 def test_how_a_start_ends(
@@ -152,7 +152,7 @@ def test_an_executable_that_is_not_there(provisioner: CommandProvisioner, spec: 
         lambda: list(provisioner.list("i", [away.config])),
     ):
         with pytest.raises(
-            CannotAskError, match=r"cannot be run: (/nowhere/\w+: No such file|/etc: Permission denied)"
+            CannotAskError, match=r"cannot be executed: (/nowhere/\w+: No such file|/etc: Permission denied)"
         ):
             operation()
 
@@ -166,7 +166,7 @@ def test_a_probe_that_was_killed_decides_nothing(provisioner: CommandProvisioner
 def test_a_probe_whose_command_is_not_there_raises(
     provisioner: CommandProvisioner, spec: WorkspaceSpec, script: str
 ) -> None:
-    with pytest.raises(CannotAskError, match="probe cannot be run: it exited with 127"):
+    with pytest.raises(CannotAskError, match="probe cannot be executed: it exited with 127"):
         provisioner.probe(having(spec, probe=script))
 
 

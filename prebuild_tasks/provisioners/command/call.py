@@ -67,7 +67,7 @@ def call(
         except TimeoutError:
             raise NoAnswerError(f"{name} did not end within {timeout:g} s") from None
         except NotStartedError as error:
-            raise CannotAskError(f"{name} cannot be run: {error.message}") from error
+            raise CannotAskError(f"{name} cannot be executed: {error.message}") from error
     if code:
         raise _failure(name, code, output)
     return _read(name, dialogue.answer)
@@ -123,7 +123,7 @@ def _failure(name: str, code: int, output: str) -> ProvisionerError:
     if code == _CANNOT_ASK:
         return CannotAskError(f"{name}: {message}")
     if code in _NOT_RUN:
-        return CannotAskError(f"{name} cannot be run: it exited with {code}: {message}")
+        return CannotAskError(f"{name} cannot be executed: it exited with {code}: {message}")
     if code < 0:
         return NoAnswerError(f"{name} was ended by signal {-code}: {message}")
     return ProvisionerError(f"{name} exited with {code}: {message}")
