@@ -94,11 +94,12 @@ test-fast: install ## Run the tests that need no servers (under 30 seconds)
 	$(BIN)/pytest -n 2 -m "not servers and not e2e and not slow and not timed and not faults and not deploys and not docker and not monitoring" $(ARGS)
 
 .PHONY: check
-check: install ## Check style, types and import contracts
+check: install ## Check style, types, import contracts and that no migration is missing
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/python -m tests.support.new_migration
 
 .PHONY: format
 format: install ## Format, and fix what ruff can fix

@@ -30,7 +30,7 @@ CLAIM = (
     "workspaces.owner, workspaces.url, workspaces.directory, workspaces.resource_id, "
     "workspaces.claimed_at, workspaces.claimed_until, workspaces.status, workspaces.reason, "
     "workspaces.preset_id, workspaces.build_number, workspaces.organization_id, workspaces.host), "
-    "\"new_ClaimEvent\" AS (INSERT INTO claim_events (at, preset_id, workspace_id, owner, request_id, "
+    '"new_ClaimEvent" AS (INSERT INTO claim_events (at, preset_id, workspace_id, owner, request_id, '
     "hit, latency_ms, miss_reason) SELECT hit.claimed_at, hit.preset_id, hit.id, %(owner)s::VARCHAR, "
     "%(request_id)s::VARCHAR, true, %(elapsed_ms)s + EXTRACT(epoch FROM clock_timestamp() - "
     "statement_timestamp()) * 1000, '' FROM hit), \"new_History\" AS (INSERT INTO history (at, actor, "
@@ -76,7 +76,7 @@ CLAIM_VERSION = (
     "workspaces.owner, workspaces.url, workspaces.directory, workspaces.resource_id, "
     "workspaces.claimed_at, workspaces.claimed_until, workspaces.status, workspaces.reason, "
     "workspaces.preset_id, workspaces.build_number, workspaces.organization_id, workspaces.host), "
-    "\"new_ClaimEvent\" AS (INSERT INTO claim_events (at, preset_id, workspace_id, owner, request_id, "
+    '"new_ClaimEvent" AS (INSERT INTO claim_events (at, preset_id, workspace_id, owner, request_id, '
     "hit, latency_ms, miss_reason) SELECT hit.claimed_at, hit.preset_id, hit.id, %(owner)s::VARCHAR, "
     "%(request_id)s::VARCHAR, true, %(elapsed_ms)s + EXTRACT(epoch FROM clock_timestamp() - "
     "statement_timestamp()) * 1000, '' FROM hit), \"new_History\" AS (INSERT INTO history (at, actor, "
