@@ -7,7 +7,8 @@ import re
 import pytest
 
 from prebuild_tasks.model.name_words import ADJECTIVES, ANIMALS
-from prebuild_tasks.model.names import PREBUILD_PREFIX, check_name, claimed_name, prebuild_name
+from prebuild_tasks.model.names import PREBUILD_PREFIX, check_name, claimed_name
+from prebuild_tasks.model.random_names import prebuild_name
 
 _REFUSED = """
 adder african american ancient ape arabian arrogant asp ass baboon bald beaver bitch black boar booby bossy brown

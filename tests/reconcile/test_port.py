@@ -27,5 +27,6 @@ def test_every_method_takes_what_its_port_says(port: type, implementation: type)
 
 
 def test_they_are_used_by_their_types() -> None:
-    assert get_type_hints(inspect.getattr_static(Runtime, "reconciler").func)["return"] is Reconciler
+    reconciler = inspect.getattr_static(Runtime, "reconciler").func
+    assert get_type_hints(reconciler, localns={"Reconciler": Reconciler})["return"] is Reconciler
     assert get_type_hints(command.orchestrator)["return"] is ReconciliationOrchestrator
