@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import logging
 import os
 import shutil
 import signal
@@ -145,6 +146,18 @@ def _own_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in list(os.environ):
         if name.startswith(_OURS):
             monkeypatch.delenv(name)
+
+
+@pytest.fixture(autouse=True)
+def _own_logging() -> Iterator[None]:
+    """Undo the logging configuration of a command that ran in this process; pytest's handlers are added anew."""
+    root, before = logging.getLogger(), structlog.get_config()
+    level, raises = root.level, logging.raiseExceptions
+    yield
+    for handler in [each for each in root.handlers if not type(each).__module__.startswith("_pytest.")]:
+        root.removeHandler(handler)
+    root.level, logging.raiseExceptions = level, raises
+    structlog.configure(**before)
 
 
 @pytest.fixture(scope="session")

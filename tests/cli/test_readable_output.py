@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import json
-import logging
 import re
 from typing import Any
 
 import pytest
-import structlog
 
 from prebuild_tasks.claims.rules import refuse_at_limit
 from prebuild_tasks.claims.take import claim
@@ -16,7 +14,7 @@ from prebuild_tasks.claims.types import ClaimRequest
 from prebuild_tasks.config import Settings
 from prebuild_tasks.db.engine import Database
 from prebuild_tasks.errors import RefusedError
-from prebuild_tasks.logs import configure_command_logging
+from prebuild_tasks.logs import configure_command_logging, get_logger
 from prebuild_tasks.model.durations import duration_text, parse_duration
 from prebuild_tasks.pools.operations import pause
 from prebuild_tasks.workspaces.release import extend
@@ -89,15 +87,8 @@ def test_usage_names_arguments_as_other_commands_do(cli: Any, command: str, usag
 
 @pytest.mark.parametrize("as_json", [False, True])
 def test_a_warning_is_a_sentence_among_sentences(capsys: pytest.CaptureFixture[str], as_json: bool) -> None:
-    root = logging.getLogger()
-    before = root.handlers, root.level, logging.raiseExceptions
-    configuration = structlog.get_config()
-    try:
-        configure_command_logging(as_json=as_json)
-        structlog.get_logger("x").warning("wake_up_not_sent", presets=2, error="not within 0.2 s")
-    finally:
-        root.handlers, root.level, logging.raiseExceptions = before
-        structlog.configure(**configuration)
+    configure_command_logging(as_json=as_json)
+    get_logger("x").warning("wake_up_not_sent", presets=2, error="not within 0.2 s")
     said = capsys.readouterr().err
     if as_json:
         assert json.loads(said)["event"] == "wake_up_not_sent"

@@ -9,11 +9,9 @@ error that was cut to 500 characters could begin with the second half of a secre
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import structlog
 
 from prebuild_tasks.builds.runner import BuildRunner
 from prebuild_tasks.cli.main import main
@@ -32,16 +30,6 @@ SECRET = "s3cr3t-0f-mine"
 KEY = f"-----BEGIN KEY-----\n{SECRET}AAAA\nBBBB{SECRET}\n-----END KEY-----"
 
 
-@pytest.fixture
-def _logging_as_it_was() -> Iterator[None]:
-    root, saved = logging.getLogger(), structlog.get_config()
-    handlers, level = root.handlers, root.level
-    yield
-    root.handlers, root.level = handlers, level
-    structlog.configure(**saved)
-
-
-@pytest.mark.usefixtures("_logging_as_it_was")
 @pytest.mark.parametrize("log_format", ["json", "console"])
 def test_a_traceback_shows_no_values(capsys: pytest.CaptureFixture[str], log_format: str) -> None:
     configure_logging(Settings(log_format=log_format))  # type: ignore[arg-type]  # pydantic reads it
@@ -56,7 +44,6 @@ def test_a_traceback_shows_no_values(capsys: pytest.CaptureFixture[str], log_for
     assert SECRET not in said
 
 
-@pytest.mark.usefixtures("_logging_as_it_was")
 @pytest.mark.parametrize("error", [KeyError(f"{SECRET}!"), BuildStoppedError(SECRET, reason="timeout")])
 def test_what_an_adapter_says_when_it_fails_is_masked(
     database: Database,
