@@ -67,6 +67,7 @@ def test_a_time_after_wait_is_not_a_preset(cli: Any, database: Database, setting
     declare(database, settings, 1)
     said = cli("claim", PRESET, "--owner", "ada", "--wait", "10", expect=2)
     assert said == "prebuild: --wait takes no time, and 10 is not a preset\n  next: add --timeout 10\n"
+    assert cli("claim", "--owner", "ada", "--wait", "10", PRESET, expect=2) == said
     said = cli("claim", "--template", "dev", "--owner", "ada", "--wait", "5m", expect=2)
     assert "--timeout 5m" in said
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import sys
 import uuid
 from collections.abc import Sequence
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -231,11 +231,23 @@ def show_answer(claimed: Claimed, *, as_json: bool) -> None:
 
 
 def _refuse_time_as_preset(presets: Sequence[str], *, alone: bool) -> None:
-    """Raise InputError for the time of `--wait 10`, which is read as a further preset. `alone`: it may be an id."""
-    for preset in presets[1 if alone else 0 :] if len(presets) > alone else ():
-        with suppress(ValueError):
-            parse_duration(preset)
-            raise InputError(f"--wait takes no time, and {preset} is not a preset", hint=f"add --timeout {preset}")
+    """Raise InputError for the time of `--wait 10`, which is read as another preset.
+
+    Args:
+        presets: What was named.
+        alone: There is no other choice than the presets, so the only one that looks like a time may be an id.
+    """
+    times = [preset for preset in presets if _is_time(preset)]
+    if times and not (alone and len(presets) == 1):
+        raise InputError(f"--wait takes no time, and {times[-1]} is not a preset", hint=f"add --timeout {times[-1]}")
+
+
+def _is_time(text: str) -> bool:
+    try:
+        parse_duration(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _pair(text: str) -> tuple[str, str]:

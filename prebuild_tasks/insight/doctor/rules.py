@@ -193,7 +193,11 @@ def _queues(facts: Examination) -> Iterator[Finding]:
 
 def _waiting(facts: Examination, queue: str) -> str:
     count = facts.waiting.get(queue)
-    return f", where {number(count, 'message')} wait" if count else ""
+    return f", where {_wait(count)}" if count else ""
+
+
+def _wait(count: int) -> str:
+    return f"{number(count, 'message')} {'waits' if count == 1 else 'wait'}"
 
 
 def _tick(facts: Examination) -> Iterator[Finding]:
@@ -206,7 +210,7 @@ def _tick(facts: Examination) -> Iterator[Finding]:
     age = "no tick has ever ended" if life.tick_age is None else f"the last tick ended {span_of(life.tick_age)} ago"
     queue = facts.control_queues[-1]
     count = facts.waiting.get(queue)
-    waiting = f"; {number(count, 'message')} wait in the queue {queue}" if count else ""
+    waiting = f"; {_wait(count)} in the queue {queue}" if count else ""
     sentence = f"{age} although beat and a control worker are running: one of them hangs or cannot reach Redis{waiting}"
     hint = "restart beat and the worker, and read their logs; then reconcile"
     yield Finding(Symptom.TICK_STALE, sentence, hint, Remedy(RemedyKind.RECONCILE))

@@ -142,10 +142,10 @@ def test_nothing_is_wrong() -> None:
         (
             {
                 "liveness": life(process("worker", *CONTROL[:2], CONTROL[3]), BUILDER, BEAT),
-                "waiting": {"p.claims": 4},
+                "waiting": {"p.claims": 1},
             },
             Symptom.QUEUE_UNSERVED,
-            "no worker consumes the queue p.claims, where 4 messages wait",
+            "no worker consumes the queue p.claims, where 1 message waits",
             "add it to the -Q option of a worker",
         ),
         (
