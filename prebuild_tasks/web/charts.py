@@ -12,6 +12,7 @@ from math import ceil, floor, log10
 from markupsafe import Markup, escape
 
 from prebuild_tasks.insight import DAYS
+from prebuild_tasks.model.text import number
 
 _WIDTH, _HEIGHT = 720, 220
 _LEFT, _RIGHT, _TOP, _BOTTOM = 48, 8, 12, 26
@@ -34,7 +35,8 @@ def hit_chart(curve: Sequence[tuple[datetime, int, int]], since: datetime, until
         left, right = frame.x(at), frame.x(at + timedelta(seconds=width))
         thick = max(right - left - 1.5, 1.5)
         rate = hits / (hits + misses)
-        title = f"{at:%a %Y-%m-%d %H:%M} UTC: {hits} hits, {misses} misses, hit rate {rate:.0%}"
+        counts = f"{number(hits, 'hit')}, {misses} {'miss' if misses == 1 else 'misses'}"
+        title = f"{at:%a %Y-%m-%d %H:%M} UTC: {counts}, hit rate {rate:.0%}"
         bars = [(frame.y(hits), frame.y(0), "hit"), (frame.y(hits + misses), frame.y(hits), "miss")]
         drawn = "".join(
             f'<rect class="{kind}" x="{left:.1f}" y="{top:.1f}" width="{thick:.1f}" height="{bottom - top:.1f}"/>'
@@ -98,8 +100,8 @@ def bar_chart(bars: Sequence[tuple[str, float, str]], what: str) -> Markup:
         return _empty("No prebuild was idle in this period.")
     left = 10 + min(300, max(len(name) for name, _, _ in bars) * 8)
     parts = []
-    for number, (name, value, value_label) in enumerate(bars):
-        y = number * _BAR_SPACE + 6
+    for row, (name, value, value_label) in enumerate(bars):
+        y = row * _BAR_SPACE + 6
         length = max((_WIDTH - left - 140) * value / most, 1)
         middle = y + _BAR * 0.72
         parts += [
@@ -131,9 +133,9 @@ class _Frame:
 
     def grid(self, unit: str) -> Iterator[str]:
         # As many decimals in each label, so that no 0 stands beside 0.5.
-        decimals = max(len(f"{number * self.step:g}".partition(".")[2]) for number in range(self.steps + 1))
-        for number in range(self.steps + 1):
-            value = number * self.step
+        decimals = max(len(f"{line * self.step:g}".partition(".")[2]) for line in range(self.steps + 1))
+        for line in range(self.steps + 1):
+            value = line * self.step
             y = self.y(value)
             yield f'<line class="grid" x1="{_LEFT}" x2="{_WIDTH - _RIGHT}" y1="{y:.1f}" y2="{y:.1f}"/>'
             label = f"{value:.{decimals}f}{escape(unit)}"

@@ -85,5 +85,8 @@ def test_superseded_versions_only_if_asked_for(cli: Any, database: Database, set
     said = cli("status")
     assert "dev/small@" not in said
     assert "(1 superseded version with prebuilds; shown with --all)" in said
+    with database.write() as connection:
+        connection.execute(update(m.Template).values(active_version_id=None))
+    assert cli("status", "dev/*") == "no active pool\n(2 superseded versions with prebuilds; shown with --all)\n"
     assert "dev/small@" in cli("status", "--all")
     assert "dev/small@" in cli("status", "dev/small@*")

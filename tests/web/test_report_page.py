@@ -14,7 +14,7 @@ from prebuild_tasks.db.engine import Database
 from prebuild_tasks.insight.report.advice import Recommendation
 from prebuild_tasks.insight.report.compile import compile_report
 from prebuild_tasks.insight.report.types import Report
-from prebuild_tasks.web.charts import ready_chart
+from prebuild_tasks.web.charts import hit_chart, ready_chart
 from prebuild_tasks.web.report_page import page
 from tests.support.past import two_busy_days
 
@@ -35,6 +35,12 @@ def test_the_page_needs_nothing_else_and_is_well_formed(report: Report) -> None:
     numbers = [float(n) for n in re.findall(r'(?:x|y|width|height|cx|cy)="(-?[\d.]+)"', "".join(drawings))]
     assert min(numbers) >= 0
     assert max(numbers) <= 760, "everything lies inside its drawing"
+
+
+def test_one_miss_is_singular() -> None:
+    at = datetime(2026, 1, 5, 9, tzinfo=UTC)
+    chart = hit_chart([(at, 1, 1), (at + timedelta(hours=1), 2, 2)], at, at + timedelta(hours=2), 3600)
+    assert ["1 hit, 1 miss," in chart, "2 hits, 2 misses," in chart] == [True, True]
 
 
 def test_values_are_escaped(report: Report) -> None:

@@ -40,6 +40,7 @@ if TYPE_CHECKING:  # imported when it is asked for, because `status` must be qui
 _WATCH_PAUSE = 1.0
 """Seconds between two reads."""
 _NOTHING = "nothing is declared yet; run: prebuild apply FILE"
+_NO_ACTIVE = "no active pool"
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +110,7 @@ def status(
         write_json(rows_of(pool for pool in every if wanted.takes(pool)))
         return
     shown = [pool for pool in every if wanted.shows(pool)]
-    for line in status_lines(shown, screen_width()) if shown else [_NOTHING]:
+    for line in status_lines(shown, screen_width()) if shown else [_NO_ACTIVE if every else _NOTHING]:
         write(line)
     if hidden := sum(wanted.takes(pool) for pool in every) - len(shown):
         write(f"({number(hidden, 'superseded version')} with prebuilds; shown with --all)")

@@ -12,6 +12,7 @@ from difflib import SequenceMatcher
 
 _CONTEXT = 2
 """Lines of a text that are shown before and after what changed."""
+_NEWLINE = "\n"
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,21 +37,31 @@ class ValueChange:
 
     def lines(self) -> Iterator[str]:
         """Yield the change as the lines of a diff: `-` what was, `+` what is to be."""
-        was, now = (self.before or "").splitlines(), (self.after or "").splitlines()
-        if len(was) <= 1 and len(now) <= 1:
+        was, now = _lines(self.before or ""), _lines(self.after or "")
+        if len(was) <= 1 and len(now) <= 1 and (was != now or None in (self.before, self.after)):
             if self.before is not None:
                 yield f"- {self.key}: {self.before or repr('')}"
             if self.after is not None:
                 yield f"+ {self.key}: {self.after or repr('')}"
             return
         yield f"{'+' if self.before is None else '-' if self.after is None else '~'} {self.key}:"
-        for group in SequenceMatcher(None, was, now, autojunk=False).get_grouped_opcodes(_CONTEXT):
+        if was == now:
+            ends = "ends" if (self.after or "").endswith(_NEWLINE) else "no longer ends"
+            yield f"    the last line {ends} in a newline"
+        groups = SequenceMatcher(None, was, now, autojunk=False).get_grouped_opcodes(_CONTEXT)
+        for number, group in enumerate(groups):
+            if number:
+                yield "    ..."
             for tag, old_from, old_to, new_from, new_to in group:
                 if tag == "equal":
                     yield from (f"    {line}" for line in was[old_from:old_to])
                 else:
                     yield from (f"-   {line}" for line in was[old_from:old_to])
                     yield from (f"+   {line}" for line in now[new_from:new_to])
+
+
+def _lines(text: str) -> list[str]:
+    return text.removesuffix(_NEWLINE).split(_NEWLINE) if text else []
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from prebuild_tasks.insight.plan.recipes import Recipe, ValueChange, recipe_change, reference
 
 
@@ -40,3 +42,18 @@ def test_the_lines_of_a_text_with_a_little_context() -> None:
     ]  # fmt: skip
     assert list(ValueChange("config.claim", None, "a\nb").lines()) == ["+ config.claim:", "+   a", "+   b"]
     assert list(ValueChange("config.claim", "", "x").lines()) == ["- config.claim: ''", "+ config.claim: x"]
+
+
+@pytest.mark.parametrize("text", ["a", "a\nb"])
+def test_a_newline_at_the_end_is_a_difference(text: str) -> None:
+    """It was a heading without a line below it."""
+    ends = "the last line {} in a newline"
+    assert list(ValueChange("config.start", text, f"{text}\n").lines())[1:] == ["    " + ends.format("ends")]
+    assert list(ValueChange("config.start", f"{text}\n", text).lines())[1:] == ["    " + ends.format("no longer ends")]
+
+
+def test_lines_that_are_left_out_between_changes_are_marked() -> None:
+    text = "".join(f"line {number}\n" for number in range(20))
+    changed = text.replace("line 2\n", "").replace("line 15\n", "")
+    lines = list(ValueChange("config.start", text, changed).lines())
+    assert lines[5:8] == ["    line 4", "    ...", "    line 13"]
