@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import threading
 import uuid
 from dataclasses import replace
@@ -15,8 +17,9 @@ from prebuild_tasks.config import Settings
 from prebuild_tasks.errors import BuildStoppedError, CannotAskError, CannotBuildError, ProvisionerError
 from prebuild_tasks.provisioners import WorkspaceSpec
 from prebuild_tasks.provisioners.command import CommandProvisioner
-from prebuild_tasks.provisioners.command.call import ANSWER_LIMIT, NoAnswerError
+from prebuild_tasks.provisioners.command.call import ANSWER_LIMIT
 from prebuild_tasks.provisioners.shared import processes as tree
+from prebuild_tasks.provisioners.shared.run import NoAnswerError
 from tests.provisioners.context import Context
 from tests.support.wait import wait_until
 
@@ -116,8 +119,8 @@ def test_secrets_are_neither_arguments_nor_environment_nor_output(
         (f"head -c {ANSWER_LIMIT + 10} /dev/zero", ProvisionerError, "longer than"),
         (f"head -c {ANSWER_LIMIT} /dev/zero | tr '\\0' '['", NoAnswerError, "start must print JSON"),
         ("echo away >&2; exit 4", CannotAskError, "start: away"),
-        ("exec /nowhere/at/all", CannotAskError, "start cannot be executed: it exited with 127: .*not found"),
-        ("exec /etc", CannotAskError, "start cannot be executed: it exited with 126"),
+        ("exec /nowhere/at/all", ProvisionerError, "start cannot be executed: it exited with 127: .*not found"),
+        ("exec /etc", ProvisionerError, "start cannot be executed: it exited with 126"),
     ],
 )
 def test_how_a_start_ends(
@@ -144,17 +147,30 @@ def test_who_takes_longer_than_declared_is_ended(provisioner: CommandProvisioner
 
 
 def test_an_executable_that_is_not_there(provisioner: CommandProvisioner, spec: WorkspaceSpec) -> None:
-    """It used to count as a failed build, and as a verdict about the workspace that was probed."""
+    """It is no verdict about the workspace that is probed, but a start fails, and leads to the hard limit."""
     away = having(spec, start=["/nowhere/start"], probe=["/nowhere/probe"], list=["/etc"])
-    for operation in (
-        lambda: provisioner.start(away, Context()),
-        lambda: provisioner.probe(away),
-        lambda: list(provisioner.list("i", [away.config])),
+    for operation, kind in (
+        (lambda: provisioner.start(away, Context()), ProvisionerError),
+        (lambda: provisioner.probe(away), CannotAskError),
+        (lambda: list(provisioner.list("i", [away.config])), CannotAskError),
     ):
         with pytest.raises(
-            CannotAskError, match=r"cannot be executed: (/nowhere/\w+: No such file|/etc: Permission denied)"
-        ):
+            kind, match=r"cannot be executed: (/nowhere/\w+: No such file|/etc: Permission denied)"
+        ) as caught:
             operation()
+        assert type(caught.value) is kind
+
+
+@pytest.mark.parametrize("number", [errno.EAGAIN, errno.ENOMEM, errno.EMFILE])
+def test_a_start_is_held_while_the_machine_can_start_nothing(
+    provisioner: CommandProvisioner, spec: WorkspaceSpec, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    def no_room(*_args: object, **_options: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr("subprocess.Popen", no_room)
+    with pytest.raises(CannotAskError, match=r"start cannot be executed: .*sh: "):
+        provisioner.start(spec, Context())
 
 
 def test_a_probe_that_was_killed_decides_nothing(provisioner: CommandProvisioner, spec: WorkspaceSpec) -> None:

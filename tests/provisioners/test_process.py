@@ -152,6 +152,19 @@ def test_a_failing_start_is_a_sentence(
     assert not isinstance(caught.value, CannotBuildError)
 
 
+@pytest.mark.parametrize(
+    ("ready", "message"),
+    [("kill -9 $$", "ready was ended by signal 9: no output"), (["/no/such-tool"], "/no/such-tool: No such file or ")],
+)
+def test_a_ready_that_was_killed_or_cannot_be_started_decides_nothing(
+    provisioner: ProcessProvisioner, spec: WorkspaceSpec, ready: object, message: str
+) -> None:
+    asked = replace(spec, config={"start": "true", "ready": ready})
+    provisioner.start(asked, Context())
+    probe = provisioner.probe(asked)
+    assert (probe.ready, probe.unknown, probe.message[: len(message)]) == (False, True, message)
+
+
 def test_the_claim_hook_runs_until_it_succeeded_once(provisioner: ProcessProvisioner, spec: WorkspaceSpec) -> None:
     hook = "echo ran >> runs; test -e allowed"
     hooked = replace(spec, config={"start": "true", "claim": hook}, owner="ada")

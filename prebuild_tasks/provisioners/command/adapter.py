@@ -13,13 +13,14 @@ from psutil import Process
 
 from prebuild_tasks.config import Settings
 from prebuild_tasks.errors import CannotAskError, ProvisionerError
-from prebuild_tasks.provisioners.command.call import NoAnswerError, call, mapping, resource, resources, text
+from prebuild_tasks.provisioners.command.call import call, mapping, resource, resources, text
 from prebuild_tasks.provisioners.command.config import check, parse
 from prebuild_tasks.provisioners.command.home import clear_abandoned
 from prebuild_tasks.provisioners.port import BuildContext, Probe, Resource, WorkspaceSpec
 from prebuild_tasks.provisioners.shared import processes
 from prebuild_tasks.provisioners.shared.config import Command
 from prebuild_tasks.provisioners.shared.environment import identity, own_addresses, passed_on, proxy_exceptions
+from prebuild_tasks.provisioners.shared.run import NoAnswerError
 
 PROBE_TIMEOUT = 25.0
 LIST_TIMEOUT = 120.0

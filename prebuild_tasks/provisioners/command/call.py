@@ -12,17 +12,13 @@ from prebuild_tasks.provisioners.port import BuildContext, Resource
 from prebuild_tasks.provisioners.shared.config import Command, argv_of
 from prebuild_tasks.provisioners.shared.output import last_lines
 from prebuild_tasks.provisioners.shared.pipes import Dialogue
-from prebuild_tasks.provisioners.shared.run import NotStartedError, run
+from prebuild_tasks.provisioners.shared.run import NoAnswerError, NoRoomError, NotStartedError, run
 
 ANSWER_LIMIT = 1 << 20
 """The most bytes on standard output."""
 _CANNOT_BUILD, _SUPERSEDED, _CANNOT_ASK = 2, 3, 4
 _NOT_RUN = (126, 127)
 """A shell's exit codes for a command that cannot be executed, or is not there."""
-
-
-class NoAnswerError(ProvisionerError):
-    """The executable did not answer in time or was killed, or its answer cannot be understood."""
 
 
 _UNSTORABLE = re.compile("[\\0\\ud800-\\udfff]")
@@ -53,7 +49,8 @@ def call(
     Raises:
         CannotBuildError: For exit code 2.
         BuildStoppedError: For exit code 3.
-        CannotAskError: For exit code 4, and an executable that cannot be run.
+        CannotAskError: For exit code 4, while the machine can start no command, and for a probe or a list that cannot
+            be executed: it says nothing about a workspace.
         NoAnswerError: For a timeout, the end by a signal, and an answer that is not JSON.
         ProvisionerError: For any other failure.
     """
@@ -67,9 +64,10 @@ def call(
         except TimeoutError:
             raise NoAnswerError(f"{name} did not end within {timeout:g} s") from None
         except NotStartedError as error:
-            raise CannotAskError(f"{name} cannot be executed: {error.message}") from error
+            kind = CannotAskError if context is None or isinstance(error, NoRoomError) else ProvisionerError
+            raise kind(f"{name} cannot be executed: {error.message}") from error
     if code:
-        raise _failure(name, code, output)
+        raise _failure(name, code, output, asks=context is None)
     return _read(name, dialogue.answer)
 
 
@@ -114,7 +112,7 @@ def resources(answer: object, installation: str) -> list[Resource]:
     return [resource("list", mapping("list", item), installation) for item in items]
 
 
-def _failure(name: str, code: int, output: str) -> ProvisionerError:
+def _failure(name: str, code: int, output: str, *, asks: bool) -> ProvisionerError:
     message = last_lines(output)
     if code == _CANNOT_BUILD:
         return CannotBuildError(f"{name}: {message}")
@@ -123,7 +121,8 @@ def _failure(name: str, code: int, output: str) -> ProvisionerError:
     if code == _CANNOT_ASK:
         return CannotAskError(f"{name}: {message}")
     if code in _NOT_RUN:
-        return CannotAskError(f"{name} cannot be executed: it exited with {code}: {message}")
+        kind = CannotAskError if asks else ProvisionerError
+        return kind(f"{name} cannot be executed: it exited with {code}: {message}")
     if code < 0:
         return NoAnswerError(f"{name} was ended by signal {-code}: {message}")
     return ProvisionerError(f"{name} exited with {code}: {message}")

@@ -10,6 +10,7 @@ from time import sleep
 from typing import TYPE_CHECKING
 
 from prebuild_tasks.clock import monotonic
+from prebuild_tasks.errors import CannotAskError
 from prebuild_tasks.provisioners.docker.engine import Stream, interruptibly
 from prebuild_tasks.provisioners.port import BuildContext
 from prebuild_tasks.provisioners.shared.processes import RUN
@@ -83,12 +84,13 @@ def run_in_container(
 
 
 def _exit_code(api: APIClient, execution: str) -> int:
-    """Return the exit code, which may follow the end of the output after a moment."""
+    """Return the exit code, which may follow the output a moment later. Raises CannotAskError if there is none."""
     deadline = monotonic() + _SETTLE
     while (state := api.exec_inspect(execution)).get("Running") and monotonic() < deadline:
         sleep(0.05)
-    code = state.get("ExitCode")
-    return 1 if code is None else int(code)
+    if (code := state.get("ExitCode")) is None:
+        raise CannotAskError("the engine does not say how the command ended")
+    return int(code)
 
 
 def end_in_container(api: APIClient, container_id: str, variable: str, context: BuildContext) -> None:

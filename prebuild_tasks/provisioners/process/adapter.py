@@ -27,7 +27,7 @@ from prebuild_tasks.provisioners.shared.disk import tail
 from prebuild_tasks.provisioners.shared.environment import of_owner
 from prebuild_tasks.provisioners.shared.output import last_lines
 from prebuild_tasks.provisioners.shared.ports import Ports
-from prebuild_tasks.provisioners.shared.run import run, spawn
+from prebuild_tasks.provisioners.shared.run import NoAnswerError, NotStartedError, run, spawn
 
 log = logging.getLogger(__name__)
 
@@ -82,7 +82,10 @@ class ProcessProvisioner:
         return self._resource(workspace, state)
 
     def probe(self, spec: WorkspaceSpec) -> Probe:
-        """Check that the served process is alive and that `ready` succeeds, or else that the port answers."""
+        """Check that the served process is alive and that `ready` succeeds, or else that the port answers.
+
+        A `ready` that cannot be started, or is killed, decides nothing. One that takes too long fails: it hangs.
+        """
         config, workspace = parse(spec.config), self._workspace(spec)
         state = workspace.published()
         if state is None:
@@ -94,6 +97,8 @@ class ProcessProvisioner:
             return self._probe_port(state.port)
         try:
             self._run("ready", config, config.ready, workspace, state.env)
+        except (NotStartedError, NoAnswerError) as error:
+            return Probe(ready=False, message=str(error), unknown=True)
         except ProvisionerError as error:
             return Probe(ready=False, message=str(error))
         return Probe(ready=True)
@@ -233,9 +238,10 @@ class ProcessProvisioner:
             )
         except TimeoutError:
             raise ProvisionerError(f"{name} did not end within {PROBE_TIMEOUT:g} s") from None
+        if code < 0:
+            raise NoAnswerError(f"{name} was ended by signal {-code}: {last_lines(output)}")
         if code:
-            how = f"exited with {code}" if code > 0 else f"was ended by signal {-code}"
-            raise ProvisionerError(f"{name} {how}: {last_lines(output)}")
+            raise ProvisionerError(f"{name} exited with {code}: {last_lines(output)}")
 
     def _probe_port(self, port: int) -> Probe:
         if not port:

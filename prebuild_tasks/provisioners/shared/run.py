@@ -5,6 +5,7 @@ Builds run in threads, so this process uses neither `preexec_fn` nor `os.fork`.
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import signal
@@ -54,8 +55,19 @@ finally:
 """
 
 
+_NO_ROOM = frozenset({errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE})
+
+
 class NotStartedError(ProvisionerError):
     """The command cannot be started: it is not there, or cannot be executed."""
+
+
+class NoRoomError(NotStartedError):
+    """No command can be started at the moment: the machine has no memory, process or open file left for it."""
+
+
+class NoAnswerError(ProvisionerError):
+    """The command did not answer in time or was killed, or its answer cannot be understood."""
 
 
 # Seven arguments: all but argv, cwd and env are optional, and callers name them.
@@ -85,7 +97,7 @@ def run(
     Raises:
         BuildStoppedError: From the context.
         TimeoutError: When it takes too long.
-        NotStartedError: When it cannot be started.
+        NotStartedError: When it cannot be started; NoRoomError when nothing can.
         ProvisionerError: When its answer is too long.
     """
     token = uuid.uuid4().hex
@@ -140,7 +152,8 @@ def _popen(
         )
     except OSError as error:
         where = cwd if not cwd.is_dir() else argv[0]
-        raise NotStartedError(f"{where}: {error.strerror}") from error
+        kind = NoRoomError if error.errno in _NO_ROOM else NotStartedError
+        raise kind(f"{where}: {error.strerror}") from error
 
 
 def _pipes(process: subprocess.Popen[bytes], context: BuildContext | None, dialogue: Dialogue | None) -> Pipes:
