@@ -7,7 +7,7 @@ from datetime import datetime
 from sqlalchemy import Connection
 
 from prebuild_tasks.claims.ends import read_end
-from prebuild_tasks.claims.rules import answer_of, has_ended, request_ended
+from prebuild_tasks.claims.rules import answer_of, end_of_time, has_ended, request_ended
 from prebuild_tasks.claims.store import read_requested, read_start_error
 from prebuild_tasks.claims.types import BeingBuilt, Claimed, Reserved
 from prebuild_tasks.errors import ClaimMissError, RefusedError
@@ -17,14 +17,14 @@ from prebuild_tasks.workspaces import FollowUp
 
 
 def answered(
-    connection: Connection, request_id: str, owner: str, *, alive_since: datetime
+    connection: Connection, request_id: str, owner: str, now: datetime, *, alive_since: datetime
 ) -> Claimed | BeingBuilt | None:
     """Return what this request got before; None if it is new. Live processes announced themselves at `alive_since`.
 
     Raises:
         ClaimMissError: The workspace that was being built for the request could not be built.
         RefusedError: Another owner made a request with this id.
-        RequestEndedError: What the request got is gone, or is being deleted.
+        RequestEndedError: What the request got is gone, is being deleted, or is past its `claimed_ttl`.
     """
     requested = read_requested(connection, request_id, alive_since)
     if requested is None:
@@ -39,6 +39,8 @@ def answered(
         end = read_end(connection, workspace_id, name, gone=workspace.deleted)
         if workspace.claimed or end.by_command:
             raise request_ended(request_id, workspace_id, end)
+    if workspace.claimed and (overdue := end_of_time(workspace.claimed, now)):
+        raise request_ended(request_id, workspace_id, overdue)
     # Wake the pool again: if the first answer was lost, the first message may be lost as well.
     follow_up = FollowUp.of(wake=[workspace.preset_id], ref=ref)
     if workspace.claimed:

@@ -5,16 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from prebuild_tasks.claims.types import ClaimAnswer
+from prebuild_tasks.claims.types import ClaimAnswer, End
 from prebuild_tasks.errors import ClaimMissError, InputError, RefusedError, RequestEndedError
 from prebuild_tasks.model.names import check_name, check_owner
-from prebuild_tasks.model.vocabulary import BuildStatus, ClaimState, MissReason, PresetStatus, Transition
+from prebuild_tasks.model.vocabulary import RECONCILER, BuildStatus, ClaimState, MissReason, PresetStatus, Transition
 from prebuild_tasks.reconcile import LimitReason, Limits
 from prebuild_tasks.remedies import Remedy, RemedyKind
 from prebuild_tasks.workspaces import is_usable, unhealthy_claim
 
 if TYPE_CHECKING:
-    from prebuild_tasks.claims.types import ClaimedRow, ClaimRequest, End, PauseInForce, Pool
+    from datetime import datetime
+
+    from prebuild_tasks.claims.types import ClaimedRow, ClaimRequest, PauseInForce, Pool
     from prebuild_tasks.model.names import PresetRef
 
 _REQUEST_ID_MAX = 100
@@ -196,6 +198,13 @@ def miss(presets: str, reason: MissReason, pause: PauseInForce | None = None) ->
 def has_ended(transition: Transition, status: BuildStatus, *, deleted: bool) -> bool:
     """Return whether a workspace that was given or reserved is gone, being deleted, or about to be."""
     return deleted or transition is Transition.DELETE or status in (BuildStatus.CANCELING, BuildStatus.CANCELED)
+
+
+def end_of_time(claimed: ClaimedRow, now: datetime) -> End | None:
+    """Return the end of a workspace that is past its `claimed_ttl`; None before. The next sweep begins its deletion."""
+    if claimed.claimed_until is None or claimed.claimed_until >= now:
+        return None
+    return End(workspace=claimed.name, gone=False, at=claimed.claimed_until, by=RECONCILER, reason="claimed_ttl")
 
 
 def request_ended(request_id: str, workspace_id: str, end: End) -> RequestEndedError:

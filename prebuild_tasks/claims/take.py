@@ -115,7 +115,7 @@ def _in_steps(database: Database, attempt: Attempt) -> Claimed | BeingBuilt:
     with database.write() as connection:
         now = database.now(connection)
         since = alive_since(attempt, now)
-        if previous := answered(connection, request.request_id, attempt.owner, alive_since=since):
+        if previous := answered(connection, request.request_id, attempt.owner, now, alive_since=since):
             return previous
         pools = find_pools(connection, request.presets, request.template, request.parameters)
         check_owner_limit(connection, attempt.owner, pools)

@@ -6,6 +6,7 @@ It used to: `usable`, with a dead URL, for as long as the event of the claim is 
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from celery.backends.base import Backend
@@ -28,7 +29,7 @@ from prebuild_tasks.schema import tables as m
 from prebuild_tasks.upkeep.retention.run import prune
 from prebuild_tasks.upkeep.retired_hosts import forget_host
 from prebuild_tasks.upkeep.sweep import sweep
-from prebuild_tasks.workspaces.release import end_workspace
+from prebuild_tasks.workspaces.release import end_workspace, extend
 from tests.support.builders import (
     PRESET,
     declare,
@@ -101,6 +102,19 @@ def test_after_every_end_it_says_when_by_whom_and_why(
     assert error.message.startswith(f"the workspace one of request r-1 is gone: {words}")
     assert error.ended_at
     assert workspaces(database, m.Workspace.owner == "ada") == [], "and none is given in its place"
+
+
+def test_past_its_time_it_has_ended_before_the_sweep_deletes_it(database: Database, settings: Settings) -> None:
+    """Until the next sweep, or for ever while no control worker ran, the answer was `usable`."""
+    declare(database, settings, 1, extra="claimed_ttl: 1h")
+    fill(database, settings)
+    take(database)
+    jump(database, 7200)
+    error = ended(database)
+    assert (error.state, error.ended_by, error.reason) == ("ending", "reconciler", "claimed_ttl")
+    assert datetime.fromisoformat(error.ended_at) < datetime.now(UTC) - timedelta(minutes=50)
+    extend(database, "ada/one", 3600, actor="ada")
+    assert take(database).workspace == "one", "who extends it before the sweep has it again"
 
 
 def test_a_release_of_what_is_being_deleted_has_not_ended_it(database: Database, settings: Settings) -> None:

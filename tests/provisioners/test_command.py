@@ -147,7 +147,7 @@ def test_who_takes_longer_than_declared_is_ended(provisioner: CommandProvisioner
 
 
 def test_an_executable_that_is_not_there(provisioner: CommandProvisioner, spec: WorkspaceSpec) -> None:
-    """It is no verdict about the workspace that is probed, but a start fails, and leads to the hard limit."""
+    """A probe without it is not a verdict, but a start fails, and leads to the hard limit."""
     away = having(spec, start=["/nowhere/start"], probe=["/nowhere/probe"], list=["/etc"])
     for operation, kind in (
         (lambda: provisioner.start(away, Context()), ProvisionerError),
