@@ -119,10 +119,10 @@ def extend(database: Database, workspace: str, seconds: float, *, actor: str) ->
     Raises:
         NotFoundError: There is no such workspace.
         RefusedError: It is not claimed, has no end, is being deleted, or changed at the same moment.
-        InputError: The number of seconds is negative, or longer than any duration.
+        InputError: It is not a number of seconds, is negative, or is longer than any duration.
     """
-    if not 0 <= seconds <= LONGEST:
-        raise InputError(f"cannot extend by {seconds} s", hint="use a number of seconds up to a hundred years")
+    if not isinstance(seconds, (int, float)) or not 0 <= seconds <= LONGEST:
+        raise InputError(f"cannot extend by {seconds!r} s", hint="use a number of seconds up to a hundred years")
     with database.write() as connection:
         row = find_workspace(connection, workspace)
         if row.owner == PREBUILDS_OWNER:

@@ -10,6 +10,7 @@ import pytest
 from prebuild_tasks.cli.pool_table import status_lines
 from prebuild_tasks.db.engine import Database
 from prebuild_tasks.insight.status.views import PoolStatus
+from prebuild_tasks.model.name_words import ADJECTIVES, ANIMALS
 from prebuild_tasks.model.names import PresetRef
 from tests.support.service import ROOT
 
@@ -33,3 +34,10 @@ def test_the_schema_that_up_migrates_to(page: str, tmp_path: Path) -> None:
     database = Database(f"sqlite:///{tmp_path}/test.db")
     assert re.findall(r"migrated to (\d+)", (ROOT / page).read_text()) == [database.head()]
     database.close()
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/getting-started.md"])
+def test_workspaces_have_names_that_are_generated(page: str) -> None:
+    names = re.findall(r"\b([a-z]+)-([a-z]+)-[0-9a-f]{4}\b", (ROOT / page).read_text())
+    assert names
+    assert [name for name in names if name[0] not in ADJECTIVES or name[1] not in ANIMALS] == []

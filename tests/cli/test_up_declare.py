@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -18,6 +19,9 @@ from prebuild_tasks.config import Settings
 from prebuild_tasks.db.engine import Database
 from prebuild_tasks.errors import InputError, PoolsFileError, RefusedError
 from prebuild_tasks.insight.status.pools import pools
+from prebuild_tasks.pools.declare import apply
+from prebuild_tasks.pools.file.load import load_pools
+from prebuild_tasks.pools.options import ApplyOptions
 from tests.support.builders import fill
 from tests.support.service import ROOT
 
@@ -116,6 +120,44 @@ def test_a_later_start_compares_the_file_of_the_last_one(start: Start, tmp_path:
     overlay.write_text("templates: [{name: dev, presets: [{name: small, desired: 4}]}]")
     assert "            prebuild apply …/site.yaml …/production.yaml" in start()
     assert start(apply=True) == ["pools     …/site.yaml, revision 2"]
+
+
+def test_a_file_that_was_applied_as_advised_is_the_one_compared_later(
+    start: Start, settings: Settings, database: Database, tmp_path: Path, cli: Any
+) -> None:
+    """`up` named the example with the other file's revision, and ignored the other file's later edits."""
+    start()
+    file = tmp_path / "site.yaml"
+    file.write_text(text(1))
+    assert "            prebuild apply …/site.yaml" in start(file)
+    assert start() == ["pools     …/example.yaml, revision 1"]
+    cli("apply", str(file))
+    assert start() == ["pools     …/site.yaml, revision 2"]
+    file.write_text(text(5))
+    assert "            prebuild apply …/site.yaml" in start()
+
+
+def test_an_older_file_is_not_offered_over_a_declaration_from_elsewhere(
+    start: Start, database: Database, settings: Settings, tmp_path: Path
+) -> None:
+    """`up --apply` put the file of the last start back over what had been declared since."""
+    start()
+    elsewhere = settings.model_copy(update={"database_url": database.url, "data_dir": tmp_path / "elsewhere"})
+    file = tmp_path / "site.yaml"
+    file.write_text(text(4))
+    options = ApplyOptions(actor="grace")
+    apply(database, elsewhere, load_pools([file]), options)
+    assert start() == [
+        (
+            "pools     …/example.yaml was declared as revision 1, and something else has been since; "
+            "to compare a file: prebuild up --file FILE"
+        ),
+        "pools     as declared, revision 2",
+    ]
+    with pytest.raises(InputError, match="something else has been since"):
+        start(apply=True)
+    assert sizes(database, settings) == [4]
+    assert start(file) == ["pools     …/site.yaml, revision 2"]
 
 
 def test_pools_of_another_file_are_not_compared_with_the_example(start: Start, tmp_path: Path) -> None:

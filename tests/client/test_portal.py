@@ -154,9 +154,9 @@ def test_extend(client: Client, database: Database, settings: Settings) -> None:
     extended = client.extend(answer.workspace_id, 1800, actor="ada")
     assert extended == client.get(answer.workspace_id)
     assert extended.claimed_until == answer.claimed_until + timedelta(minutes=30)
-    for seconds in (-1, nan, inf, 1e30):
+    for seconds in (-1, nan, inf, 1e30, "3d", None):
         with pytest.raises(InputError, match="cannot extend by"):
-            client.extend(answer.workspace_id, seconds, actor="ada")
+            client.extend(answer.workspace_id, seconds, actor="ada")  # type: ignore[arg-type]
     with pytest.raises(NotFoundError):
         client.extend("ada/none", 60, actor="ada")
     [prebuild] = [row for row in workspaces(database) if row.owner == "prebuilds"]

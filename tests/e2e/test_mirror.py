@@ -13,6 +13,7 @@ import ssl
 import subprocess
 import sys
 from collections.abc import Iterator
+from fnmatch import fnmatchcase
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -22,6 +23,7 @@ from zipfile import ZipFile, ZipInfo
 import pytest
 import trustme
 
+from prebuild_tasks.config import DEFAULT_PASS_ENV
 from tests.support.service import BIN, ROOT
 
 BACKEND = """
@@ -136,3 +138,9 @@ def test_settings_of_pip_become_variables_of_uv() -> None:
     }
     own = module.variables({}, (23, 2), {"REQUESTS_CA_BUNDLE": "/etc/own.pem"})
     assert own == module.variables({}, (24, 2), {}) == {"UV_NATIVE_TLS": "1", "UV_SYSTEM_CERTS": "1"}
+    unpassed = {name for name in module._VARIABLES.values() if not _is_passed_on(name)}
+    assert unpassed == set(), "the example's workspaces install packages, too"
+
+
+def _is_passed_on(name: str) -> bool:
+    return any(fnmatchcase(name, pattern) for pattern in DEFAULT_PASS_ENV.split(","))

@@ -66,6 +66,7 @@ def apply(
     Applying the same file again changes nothing.
     """
     from prebuild_tasks.cli.json_views import apply_json
+    from prebuild_tasks.cli.pools_note import note_files
     from prebuild_tasks.insight import short_ttls
     from prebuild_tasks.messaging import CLIENT_DEADLINE
     from prebuild_tasks.pools import ApplyOptions, load_pools
@@ -80,6 +81,8 @@ def apply(
             actor=actor, source=source, prune=prune, promote=not no_promote, yes=yes, if_revision=if_revision
         )
         report = apply_pools(runtime.database, runtime.settings, declared, options)
+        if source == DEFAULT_SOURCE:
+            note_files(runtime.settings, [file, *(overlays or [])], report.revision)
         used = (template.provisioner for template in declared.templates)
         warnings = [*short_ttls(runtime.database), *runtime.provisioners.warnings(used)]
     if as_json:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import shlex
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -13,8 +11,8 @@ from prebuild_tasks.bootstrap import Runtime
 from prebuild_tasks.cli.commands.plan import plan_lines
 from prebuild_tasks.cli.commands.pools import config_check
 from prebuild_tasks.cli.output import os_user
+from prebuild_tasks.cli.pools_note import DeclaredFiles, note_files, noted_files
 from prebuild_tasks.cli.up.example import example_file, example_repository
-from prebuild_tasks.config import Settings
 from prebuild_tasks.errors import InputError, PrebuildError
 from prebuild_tasks.insight import Plan, make_plan, pools
 from prebuild_tasks.pools import ApplyOptions, DeclaredPools, apply, is_declared, load_pools, read_revision
@@ -76,7 +74,11 @@ class PoolsAtStart:
             self._say("pools", f"as declared, revision {revision}")
 
     def _compare(self, revision: int) -> None:
-        files = self._chosen.files or files_of_last_start(self._runtime.settings)
+        noted = noted_files(self._runtime.settings)
+        if noted.files and noted.revision != revision and not self._chosen.files:
+            self._others_declared(noted, revision)
+            return
+        files = self._chosen.files or noted.files
         known = bool(files)
         files = files or [example_file()]
         loaded = self._load(files)
@@ -94,6 +96,14 @@ class PoolsAtStart:
             self._apply(files, loaded)
         else:
             self._show(files, plan)
+
+    def _others_declared(self, noted: DeclaredFiles, revision: int) -> None:
+        """Say that something else was declared since the files of the last start, which `--apply` would revert."""
+        since = f"{noted.files[0]} was declared as revision {noted.revision}, and something else has been since"
+        if self._chosen.apply:
+            raise InputError(since, hint="name the file: --file FILE")
+        self._say("pools", f"{since}; to compare a file: prebuild up --file FILE")
+        self._say("pools", f"as declared, revision {revision}")
 
     def _load(self, files: Sequence[Path]) -> DeclaredPools:
         loaded = load_pools(files, check_config=config_check(self._runtime.provisioners))
@@ -113,8 +123,7 @@ class PoolsAtStart:
         self._applied(files, report.revision)
 
     def _applied(self, files: Sequence[Path], revision: int) -> None:
-        with suppress(OSError):  # then a later start compares the example
-            _note(self._runtime.settings).write_bytes(b"\n".join(os.fsencode(file.absolute()) for file in files))
+        note_files(self._runtime.settings, files, revision)
         self._say("pools", f"{files[0]}, revision {revision}")
 
     def _show(self, files: Sequence[Path], plan: Plan) -> None:
@@ -133,16 +142,3 @@ class PoolsAtStart:
         self._say("", f"  {self._prebuild} apply {paths}{yes}")
         self._say("", f"or at the next start: prebuild up{named} --apply{yes}")
         self._say("pools", f"as declared, revision {plan.revision}")
-
-
-def files_of_last_start(settings: Settings) -> list[Path]:
-    """Return the file and overlays that `up` took last from here; empty if they are unknown or gone."""
-    try:
-        files = [Path(os.fsdecode(line)) for line in _note(settings).read_bytes().split(b"\n")]
-    except OSError:
-        return []
-    return files if all(file.is_file() for file in files) else []
-
-
-def _note(settings: Settings) -> Path:
-    return settings.data_dir / "pools-files"
