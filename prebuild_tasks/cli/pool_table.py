@@ -9,9 +9,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from prebuild_tasks.cli.output import cell_text
-from prebuild_tasks.cli.tables import GAP, cut_end, cut_names, lay_out
+from prebuild_tasks.cli.tables import GAP, cut_end, lay_out
 from prebuild_tasks.insight import PoolStatus
-from prebuild_tasks.model.text import number
+from prebuild_tasks.model.text import cut_names, number
 
 _HEADINGS = {
     "preset": "PRESET",
@@ -118,7 +118,7 @@ def _live_sizes(rows: Sequence[Mapping[str, str]], width: int) -> dict[str, int]
     sizes = {key: natural[key] for key in _ALWAYS}
     free = width - sum(sizes.values()) - GAP * (len(sizes) - 1)
     if free < 0:
-        cut = min(-free, max(sizes["preset"] - _NAME_MIN, 0))
+        cut = min(-free, max(sizes["preset"] - _telling([row["preset"] for row in rows]), 0))
         sizes["preset"] -= cut
         sizes["reason"] = max(sizes["reason"] + free + cut, 0)
     for key in _OPTIONAL:
@@ -128,6 +128,13 @@ def _live_sizes(rows: Sequence[Mapping[str, str]], width: int) -> dict[str, int]
     if any(row["next_action"] for row in rows) and free - GAP >= min(_ACTION_MIN, natural["next_action"]):
         sizes["next_action"] = min(natural["next_action"], free - GAP)
     return {key: sizes[key] for key in _HEADINGS if key in sizes}
+
+
+def _telling(names: Sequence[str]) -> int:
+    """Return the least width at which shortened names still differ."""
+    different, longest = len(set(names)), max(map(len, names), default=0)
+    widths = range(_NAME_MIN, longest)
+    return next((width for width in widths if len(set(cut_names(names, width))) == different), longest)
 
 
 def _live_line(row: Mapping[str, str], sizes: Mapping[str, int]) -> str:

@@ -14,6 +14,8 @@ GAP = 2
 _SENTENCE_MIN = 24
 """The narrowest column in which a sentence is wrapped; in a narrower one it would be a stack of single words."""
 _INDENT = "  "
+_NOT_BELOW = ("", "0")
+"""Cells that get no line of their own below their row."""
 
 Cells = Mapping[str, str]
 """The cells of one row, by the key of their column."""
@@ -53,38 +55,9 @@ def lay_out(
     return [heading, *(_row(row, columns, widths, [moved, *([key] for key in own_line)], width) for row in rows)]
 
 
-def cut_middle(text: str, width: int, head: int | None = None) -> str:
-    """Shorten a text to a width, with an ellipsis in its middle, or after its first `head` letters."""
-    if len(text) <= width:
-        return text
-    kept = max(width - 1, 0)
-    first = (kept + 1) // 2 if head is None else min(head, kept)
-    return text[:first] + "…" + text[len(text) - (kept - first) :]
-
-
-def cut_names(names: Sequence[str], width: int) -> list[str]:
-    """Shorten different names to a width so that they stay different, as far as one ellipsis in each can do that."""
-    kept = max(width - 1, 0)
-    middle = (kept + 1) // 2
-    shown = {name: cut_middle(name, width) for name in names}
-    for _, alike in _alike(shown):
-        heads = sorted(range(kept + 1), key=lambda head: abs(head - middle))
-        best = max(heads, key=lambda head: len({cut_middle(name, width, head) for name in alike}))
-        shown |= {name: cut_middle(name, width, best) for name in alike}
-    return [shown[name] for name in names]
-
-
 def cut_end(text: str, width: int) -> str:
     """Shorten a text to a width, with an ellipsis at its end."""
     return text if len(text) <= width else text[: max(width - 1, 0)] + "…"
-
-
-def _alike(shown: Mapping[str, str]) -> list[tuple[str, list[str]]]:
-    """Return the names that look the same, by what they look like."""
-    groups: dict[str, list[str]] = {}
-    for name, text in shown.items():
-        groups.setdefault(text, []).append(name)
-    return [(text, names) for text, names in groups.items() if len(names) > 1]
 
 
 def _natural(rows: Sequence[Cells], columns: Mapping[str, str], keys: Sequence[str]) -> dict[str, int]:
@@ -127,7 +100,7 @@ def _row(
         for number in range(height)
     ]
     for keys in [too_long, *below]:
-        parts = [f"{columns[key].lower()}: {row[key]}" for key in keys if row[key]]
+        parts = [f"{columns[key].lower()}: {row[key]}" for key in keys if row[key] not in _NOT_BELOW]
         lines += _packed(parts, width)
     return lines
 

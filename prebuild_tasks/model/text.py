@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
@@ -45,3 +46,32 @@ def listed(items: list[str], most: int = 3) -> str:
 def number(count: int, what: str) -> str:
     """Format a count with its noun: `1 build`, `2 builds`."""
     return f"{count} {what}" if count == 1 else f"{count} {what}s"
+
+
+def cut_middle(text: str, width: int, head: int | None = None) -> str:
+    """Shorten a text to a width, with an ellipsis in its middle, or after its first `head` letters."""
+    if len(text) <= width:
+        return text
+    kept = max(width - 1, 0)
+    first = (kept + 1) // 2 if head is None else min(head, kept)
+    return text[:first] + "…" + text[len(text) - (kept - first) :]
+
+
+def cut_names(names: Sequence[str], width: int) -> list[str]:
+    """Shorten different names to a width so that they stay different, as far as one ellipsis in each can do that."""
+    kept = max(width - 1, 0)
+    middle = (kept + 1) // 2
+    shown = {name: cut_middle(name, width) for name in names}
+    for _, alike in _alike(shown):
+        heads = sorted(range(kept + 1), key=lambda head: abs(head - middle))
+        best = max(heads, key=lambda head: len({cut_middle(name, width, head) for name in alike}))
+        shown |= {name: cut_middle(name, width, best) for name in alike}
+    return [shown[name] for name in names]
+
+
+def _alike(shown: Mapping[str, str]) -> list[tuple[str, list[str]]]:
+    """Return the names that look the same, by what they look like."""
+    groups: dict[str, list[str]] = {}
+    for name, text in shown.items():
+        groups.setdefault(text, []).append(name)
+    return [(text, names) for text, names in groups.items() if len(names) > 1]

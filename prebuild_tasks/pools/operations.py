@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from sqlalchemy import Connection, and_, delete, func, insert, null, or_, select, update
@@ -44,6 +44,8 @@ class Affected:
     """Its failed prebuilds, which are kept for diagnosis."""
     claimed: int
     """Its claimed workspaces, which belong to their owners."""
+    superseded: int = 0
+    """Running prebuilds of the pool's other versions, which can be claimed until they are replaced."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,6 +157,8 @@ def invalidate(database: Database, name: str, *, actor: str) -> OperationResult:
         connection.execute(update(m.Preset).where(m.Preset.id == preset_id).values(last_invalidated_at=now))
         _record(connection, "invalidated", now, actor, preset_id, "")
         affected = _read_affected(connection, preset_id)
+        others = {*pool_presets(connection, name)} - {preset_id}  # none for a name with a version
+        affected = replace(affected, superseded=_count_running(connection, others))
     return OperationResult(changed=True, follow_up=FollowUp.of(wake=[preset_id]), affected=affected)
 
 
@@ -169,6 +173,13 @@ def _read_affected(connection: Connection, preset_id: int) -> Affected:
         ).where(m.Workspace.preset_id == preset_id, m.Workspace.deleted_at.is_(None))
     ).one()
     return Affected(**row._mapping)  # noqa: SLF001 - SQLAlchemy's documented name
+
+
+def _count_running(connection: Connection, preset_ids: Collection[int]) -> int:
+    if not preset_ids:
+        return 0
+    running = select(func.count()).where(m.Workspace.preset_id.in_(preset_ids), IS_LIVE_PREBUILD, IS_RUNNING)
+    return connection.execute(running).scalar_one()
 
 
 def unblock(database: Database, name: str, *, actor: str) -> OperationResult:

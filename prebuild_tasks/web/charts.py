@@ -12,12 +12,14 @@ from math import ceil, floor, log10
 from markupsafe import Markup, escape
 
 from prebuild_tasks.insight import DAYS
-from prebuild_tasks.model.text import number
+from prebuild_tasks.model.text import cut_names, number
 
 _WIDTH, _HEIGHT = 720, 220
 _LEFT, _RIGHT, _TOP, _BOTTOM = 48, 8, 12, 26
 _CELL, _GAP = 26, 2
 _BAR, _BAR_SPACE = 18, 34
+_LABEL = 36
+"""The letters of a name that fit beside its bar."""
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _TICKS = tuple(timedelta(hours=hours) for hours in (1, 3, 6, 12, 24, 48, 7 * 24, 14 * 24, 28 * 24))
 _TICKS_MAX = 8
@@ -99,13 +101,14 @@ def bar_chart(bars: Sequence[tuple[str, float, str]], what: str) -> Markup:
     if not most:
         return _empty("No prebuild was idle in this period.")
     left = 10 + min(300, max(len(name) for name, _, _ in bars) * 8)
-    parts = []
+    parts, labels = [], cut_names([name for name, _, _ in bars], _LABEL)
     for row, (name, value, value_label) in enumerate(bars):
         y = row * _BAR_SPACE + 6
         length = max((_WIDTH - left - 140) * value / most, 1)
         middle = y + _BAR * 0.72
+        label = f"<title>{escape(name)}</title>{escape(labels[row])}"
         parts += [
-            f'<text class="name" x="{left - 10}" y="{middle:.0f}" text-anchor="end">{escape(name)}</text>',
+            f'<text class="name" x="{left - 10}" y="{middle:.0f}" text-anchor="end">{label}</text>',
             f'<rect class="hit" x="{left}" y="{y}" width="{length:.1f}" height="{_BAR}" rx="4"/>',
             f'<text class="name" x="{left + length + 8:.1f}" y="{middle:.0f}">{escape(value_label)}</text>',
         ]

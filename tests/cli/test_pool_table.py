@@ -81,3 +81,18 @@ def test_the_emptiest_come_first() -> None:
     big = replace(BROKEN, preset=PresetRef("dev", "big"), desired=40)
     nothing = replace(FULL, preset=PresetRef("dev", "none"), desired=0, eligible=0)
     assert worst_first([FULL, nothing, half, BROKEN, big]) == [big, BROKEN, half, nothing, FULL]
+
+
+@pytest.mark.parametrize("width", [40, 60])
+def test_names_differ_before_the_reason_gets_room(width: int) -> None:
+    names = [f"platform-java-service-{number:02}-with-caches" for number in (1, 2)]
+    pools = [replace(FULL, preset=PresetRef("t", name), reason="provisioner_unreachable", eligible=0) for name in names]
+    assert len({row.split()[0] for row in live(pools, width)[1:3]}) == 2
+
+
+def test_zeros_get_no_line_of_their_own() -> None:
+    long = [
+        replace(FULL, preset=PresetRef("a-template-with-a-long-name", f"a-preset-with-a-long-name-{n}")) for n in (1, 2)
+    ]
+    assert len(status_lines(long, 80)) == 1 + 2 + 1, "heading, pools, totals"
+    assert "  claimed: 3" in status_lines([replace(long[0], claimed=3)], 60)

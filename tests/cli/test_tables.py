@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from prebuild_tasks.cli.tables import cut_end, cut_middle, cut_names, lay_out
+from prebuild_tasks.cli.tables import cut_end, lay_out
+from prebuild_tasks.model.text import cut_middle, cut_names
 
 COLUMNS = {"name": "NAME", "size": "SIZE", "empty": "EMPTY", "why": "WHY"}
 ROWS = [

@@ -80,6 +80,9 @@ def invalidate(preset: PresetArgument, *, actor: ActorOption, as_json: JsonOptio
     _report(runtime, done, _invalidated(preset, done.affected) if done.affected else "", as_json=as_json)
 
 
+_CLAIMABLE = ", still claimed until replaced (at once: prebuild invalidate POOL@VERSION, of prebuild status --all)"
+
+
 def _invalidated(preset: str, affected: Affected) -> str:
     count = affected.replaced
     sentence = f"{number(count, 'prebuild')} of {preset} {'is' if count == 1 else 'are'} being replaced"
@@ -89,6 +92,7 @@ def _invalidated(preset: str, affected: Affected) -> str:
             (affected.starting, f"{number(affected.starting, 'start')} under way, to be replaced once ready"),
             (affected.failed, f"{number(affected.failed, 'failed prebuild')} (kept for diagnosis)"),
             (affected.claimed, number(affected.claimed, "claimed workspace")),
+            (affected.superseded, f"{number(affected.superseded, 'prebuild')} of other versions{_CLAIMABLE}"),
         )
         if count
     ]

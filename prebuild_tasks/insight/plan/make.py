@@ -76,13 +76,13 @@ def make_plan(database: Database, settings: Settings, declared: DeclaredPools, o
 
 
 def _recipes(connection: Connection, active: Mapping[str, int], newest: int) -> tuple[RecipeChange, ...]:
-    """Compare each template's active version with the one that was activated, or that was only stored."""
+    """Compare each template's active version with the one that was activated, and with those that were stored."""
     after = store.read_versions_since(connection, newest) | {
-        name: version for name, version in store.read_active_versions(connection).items() if active.get(name) != version
+        version: name for name, version in store.read_active_versions(connection).items() if active.get(name) != version
     }
-    pairs = {name: (active[name], after[name]) for name in sorted(after) if name in active}
-    recipes = store.read_recipes(connection, {version for pair in pairs.values() for version in pair})
-    changes = [recipe_change(name, recipes[before], recipes[later]) for name, (before, later) in pairs.items()]
+    pairs = sorted((name, active[name], version) for version, name in after.items() if name in active)
+    recipes = store.read_recipes(connection, {version for pair in pairs for version in pair[1:]})
+    changes = [recipe_change(name, recipes[before], recipes[later]) for name, before, later in pairs]
     return tuple(change for change in changes if change.changes)
 
 

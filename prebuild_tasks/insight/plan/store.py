@@ -22,15 +22,15 @@ def read_newest_version(connection: Connection) -> int:
     return connection.execute(select(func.max(m.TemplateVersion.id))).scalar_one() or 0
 
 
-def read_versions_since(connection: Connection, version_id: int) -> dict[str, int]:
-    """Read the newest version of each template that was stored after this one, by the template's name."""
+def read_versions_since(connection: Connection, version_id: int) -> dict[int, str]:
+    """Read the versions that were stored after this one: the name of the template, by the version's id."""
     query = (
-        select(m.Template.name, func.max(m.TemplateVersion.id).label("id"))
+        select(m.Template.name, m.TemplateVersion.id)
         .join(m.Template, m.Template.id == m.TemplateVersion.template_id)
         .where(m.TemplateVersion.id > version_id)
-        .group_by(m.Template.name)
+        .order_by(m.TemplateVersion.id)
     )
-    return {row.name: row.id for row in connection.execute(query)}
+    return {row.id: row.name for row in connection.execute(query)}
 
 
 def read_recipes(connection: Connection, version_ids: Collection[int]) -> dict[int, Recipe]:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 from sqlalchemy import Connection, select
 
 from prebuild_tasks.config import Settings
 from prebuild_tasks.db.engine import Database
 from prebuild_tasks.insight.history import changes_among, mentions_of
-from prebuild_tasks.insight.report.store import Span, read_times_to_ready
+from prebuild_tasks.insight.report.store import Percentiles, Span, read_times_to_ready
 from prebuild_tasks.insight.status.pools import AssessedPool, read_statuses
 from prebuild_tasks.insight.status.rules import PoolProblem, overdue, patience
 from prebuild_tasks.insight.status.views import PoolCheck
@@ -23,6 +23,7 @@ from prebuild_tasks.schema.conditions import TEMPLATE_OF_VERSION, VERSION_OF_PRE
 
 _LOOKBACK = timedelta(days=7)
 """The time over which it is read how long starts take."""
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _BLOCKED = {Reason.HARD_LIMITED: PoolProblem.HARD_LIMITED, Reason.VALIDATION_FAILED: PoolProblem.VALIDATION_FAILED}
 
 
@@ -64,7 +65,7 @@ def _read_overdue(
     versions = _read_versions(connection, {pool.status.preset.template for pool in short})
     wanted = {pool.status.preset.pool for pool in short}
     ids = [preset_id for preset_id, (_, name) in versions.items() if name in wanted]
-    _, ready = read_times_to_ready(connection, Span(now - _LOOKBACK, now, ids))
+    ready = _read_usual(connection, now, ids, {versions[pool.row.preset_id] for pool in short})
     interval = timedelta(seconds=settings.reconcile_interval)
     allowed: dict[int, timedelta] = {}
     for pool in short:
@@ -88,6 +89,17 @@ def _read_overdue(
         )
         answer[pool.row.preset_id] = (missing, allowed[pool.row.preset_id])
     return answer
+
+
+def _read_usual(
+    connection: Connection, now: datetime, ids: Sequence[int], wanted: Collection[tuple[int, PoolName]]
+) -> dict[tuple[int, str], Percentiles]:
+    """Read how long starts take, by template and preset: those of the past week, or if none, all that are kept."""
+    _, ready = read_times_to_ready(connection, Span(now - _LOOKBACK, now, ids))
+    if any((template_id, name.preset) not in ready for template_id, name in wanted):
+        _, ever = read_times_to_ready(connection, Span(_EPOCH, now, ids))
+        ready = ever | ready
+    return ready
 
 
 def _read_versions(connection: Connection, templates: Collection[str]) -> dict[int, tuple[int, PoolName]]:

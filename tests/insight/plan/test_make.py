@@ -152,3 +152,13 @@ def test_the_number_of_statements_does_not_grow(database: Database, settings: Se
 
     few = statements(many(20))
     assert statements(many(200)) <= few + 10, "many rows go in a few batches, whose size is the driver's"
+
+
+def test_every_new_version_is_compared(database: Database, settings: Settings) -> None:
+    """Of two versions that a file adds, only the newer one was."""
+    version = "{name: %s, config: {start: %s}, presets: [{name: small, desired: 1}]}"
+    file = "schema: 1\ntemplates: [{name: dev, active_version: %s, versions: [%s]}]"
+    versions = [version % (name, start) for name, start in (("v1", "a"), ("v2", "b"), ("v3", "c"))]
+    apply(database, settings, load_text(file % ("v1", versions[0])), ApplyOptions(actor="ada"))
+    made = planned(database, settings, file % ("v2", ", ".join(versions)))
+    assert [(item.before, item.after) for item in made.recipes] == [("v1", "v2"), ("v1", "v3")]

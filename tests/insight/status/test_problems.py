@@ -60,6 +60,20 @@ def test_a_pool_may_take_as_long_as_it_usually_does(database: Database, settings
     assert only(database, settings).sentence == "empty for more than 10 min"
 
 
+def test_what_it_usually_takes_is_known_after_a_quiet_week(database: Database, settings: Settings) -> None:
+    """A pool that is claimed once a fortnight counted as short after five minutes of each refill."""
+    declare(database, settings, 1)
+    turn(database, settings)
+    jump(database, 1200)
+    finish_builds(database)
+    jump(database, 14 * 24 * 3600)
+    claim(database, ClaimRequest("ada", [PRESET]))
+    jump(database, 1100)
+    assert only(database, settings).problems == ()
+    jump(database, 120)
+    assert only(database, settings).sentence == "empty for more than 20 min"
+
+
 def test_a_larger_size_gets_time_to_fill(database: Database, settings: Settings) -> None:
     declare(database, settings, 1)
     fill(database, settings)
