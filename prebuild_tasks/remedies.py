@@ -84,6 +84,13 @@ class RemedyKind(StrEnum):
     CONFIRM_LOSS = "confirm_loss"
     """What waits for a confirmation: strays to be removed, and missing prebuilds to be replaced."""
     SWEEP = "look_for_strays"
+    ADOPT_STRAY = "give_stray_back"
+    """Subject: the workspace id in the stray's mark. So it is for the three below."""
+    ADOPT_STRAY_AS_OWNER = "give_stray_back_to_a_named_owner"
+    REMOVE_STRAY = "remove_stray"
+    REMOVE_STRAY_AS_OWNER = "remove_stray_in_the_name_of_its_owner"
+    SHOW_HISTORY = "show_history"
+    """Subject: the workspace."""
     CORRECT_PERIOD = "begin_the_period_before_its_end_and_not_in_the_future"
 
 
@@ -159,6 +166,11 @@ _SENTENCES: Mapping[RemedyKind, str] = {
     RemedyKind.CONFIRM_DELETION: "confirm the deletion, if it is intended",
     RemedyKind.CONFIRM_LOSS: "confirm the sweep",
     RemedyKind.SWEEP: "look for strays",
+    RemedyKind.ADOPT_STRAY: "give {subject} back to its owner",
+    RemedyKind.ADOPT_STRAY_AS_OWNER: "give {subject} back to its owner, whom the claim marker does not tell",
+    RemedyKind.REMOVE_STRAY: "have {subject} removed",
+    RemedyKind.REMOVE_STRAY_AS_OWNER: "have {subject} removed in the name of its owner",
+    RemedyKind.SHOW_HISTORY: "look at the history of {subject}",
     RemedyKind.CORRECT_PERIOD: "begin the period before its end, and not in the future",
 }
 """What each remedy is, without a word of any face."""

@@ -6,7 +6,7 @@ import time
 from collections.abc import Sequence
 from datetime import datetime
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, and_, select, update
 from sqlalchemy.exc import IntegrityError
 
 from prebuild_tasks.claims.answers import answered
@@ -24,14 +24,17 @@ from prebuild_tasks.errors import PrebuildError, RefusedError
 from prebuild_tasks.fleet import announced_within
 from prebuild_tasks.logs import get_logger
 from prebuild_tasks.messaging import Publisher
-from prebuild_tasks.model.vocabulary import CLAIM_REASON
+from prebuild_tasks.model.vocabulary import CLAIM_REASON, BuildStatus, Transition
 from prebuild_tasks.remedies import Remedy, RemedyKind
+from prebuild_tasks.schema import tables as m
 from prebuild_tasks.schema.history import add_history
 from prebuild_tasks.workspaces import BuildOrigin, FollowUp, claim_build, send
 
 log = get_logger(__name__)
 
 _TRIES = 3
+_NAME_KEPT = 54
+"""The letters that a workspace keeps of a name that it must give up: with a part of its id, it has at most 63."""
 _PAUSE = 0.02
 """Seconds between tries while other claims have locked every free prebuild. Their commits take milliseconds."""
 
@@ -66,14 +69,49 @@ def claim(
             raise
     # The request was already answered, or is being answered on another connection: return that answer. The name may be
     # taken by the very workspace that the request got.
-    try:
-        return _in_steps(database, attempt)
-    except IntegrityError as error:
-        if not _is_name_taken(error):
-            raise
-        raise RefusedError(
-            f"{owner} already has a workspace named {request.name}", remedy=Remedy(RemedyKind.CHOOSE_OTHER_NAME)
-        ) from None
+    for _ in range(2):
+        try:
+            return _in_steps(database, attempt)
+        except IntegrityError as error:
+            if not _is_name_taken(error):
+                raise
+        if not _free_name(database, owner, request.name):
+            break
+    raise RefusedError(
+        f"{owner} already has a workspace named {request.name}", remedy=Remedy(RemedyKind.CHOOSE_OTHER_NAME)
+    )
+
+
+def _free_name(database: Database, owner: str, name: str) -> bool:
+    """Rename the owner's workspace of this name if it should be gone, but its deletion fails. Return whether it was so.
+
+    Its owner has given it back, and can do nothing about its provisioner.
+    """
+    failed = select(m.Build.id).where(
+        m.Build.workspace_id == m.Workspace.id,
+        m.Build.transition == Transition.DELETE,
+        m.Build.status == BuildStatus.FAILED,
+    )
+    stays = and_(
+        m.Workspace.owner == owner,
+        m.Workspace.name == name,
+        m.Workspace.deleted_at.is_(None),
+        m.Workspace.transition == Transition.DELETE,
+        failed.exists(),
+    )
+    with database.write() as connection:
+        row = connection.execute(select(m.Workspace.id, m.Workspace.preset_id).where(stays)).one_or_none()
+        if row is None:
+            return False
+        other = f"{name[:_NAME_KEPT]}-{row.id[:8]}"
+        changed = connection.execute(update(m.Workspace).where(m.Workspace.id == row.id, stays).values(name=other))
+        if changed.rowcount != 1:
+            return False
+        add_history(
+            connection, "renamed", now=database.now(connection), actor=owner, workspace_ids=[row.id],
+            preset_id=row.preset_id, reason=f"{other}, because {name} is wanted while its deletion fails",
+        )  # fmt: skip
+    return True
 
 
 def _is_answered(error: IntegrityError) -> bool:

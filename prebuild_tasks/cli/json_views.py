@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from prebuild_tasks.cli.remedies import detail_of, why_of
@@ -11,7 +11,17 @@ from prebuild_tasks.json_views import fields_of, to_json
 
 if TYPE_CHECKING:  # a claim imports this module and must be quick
     from prebuild_tasks.cli.remedy_commands import StartCommands
-    from prebuild_tasks.insight import BuildView, Explained, LogPage, Plan, PoolReport, Recommendation, Report
+    from prebuild_tasks.insight import (
+        BuildView,
+        Explained,
+        LogPage,
+        Plan,
+        PoolReport,
+        Recommendation,
+        Report,
+        Step,
+        Violation,
+    )
     from prebuild_tasks.model.json_values import JsonValue
     from prebuild_tasks.pools import ApplyReport, Change
 
@@ -66,8 +76,22 @@ def explained_json(explained: Explained, start: StartCommands) -> dict[str, Json
         "chain": [
             {"about": link.about.value, "reason": to_json(link.reason), "words": link.sentence} for link in why.chain
         ],
-        "commands": [{"command": spell(step.remedy, start), "why": why_of(step)} for step in why.steps],
+        "commands": _commands(why.steps, start),
     }
+
+
+def audit_json(findings: Sequence[Violation], start: StartCommands) -> dict[str, JsonValue]:
+    """Return the output of `prebuild audit`. `start` has the commands that start each process by hand."""
+    rows: list[JsonValue] = []
+    for finding in findings:
+        row = fields_of(finding)
+        del row["steps"]
+        rows.append({**row, "commands": _commands(finding.steps, start)})
+    return {"clean": not findings, "findings": rows}
+
+
+def _commands(steps: Sequence[Step], start: StartCommands) -> list[JsonValue]:
+    return [{"command": spell(step.remedy, start), "why": why_of(step)} for step in steps]
 
 
 def report_json(report: Report, spell_out: Callable[[Recommendation], str]) -> dict[str, JsonValue]:

@@ -6,7 +6,7 @@ import gc
 import getpass
 import json
 import sys
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from datetime import datetime
 from shutil import get_terminal_size
@@ -77,6 +77,12 @@ def write(text: str, *, color: str | None = None, bold: bool = False) -> None:
 
 def _is_styled(color: str | None, *, bold: bool) -> bool:
     return (color is not None or bold) and sys.stdout.isatty()
+
+
+def write_warnings(warnings: Iterable[str]) -> None:
+    """Write a line to standard error for each warning."""
+    for warning in warnings:
+        sys.stderr.write(escaped(f"warning: {warning}\n"))
 
 
 def write_json(value: JsonValue) -> None:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from prebuild_tasks.insight.explain.gather import Explained, explain_preset
     from prebuild_tasks.insight.explain.remedies import Step
     from prebuild_tasks.insight.history import read_history
-    from prebuild_tasks.insight.invariants import audit, audit_twice
+    from prebuild_tasks.insight.invariants import Violation, audit, audit_twice
     from prebuild_tasks.insight.metrics.exporter import Exporter, render, serve
     from prebuild_tasks.insight.plan.make import Plan, make_plan
     from prebuild_tasks.insight.plan.rules import Cost, PoolPlan
@@ -65,6 +65,7 @@ __all__ = [
     "Step",
     "Symptom",
     "VersionView",
+    "Violation",
     "WorkspaceView",
     "audit",
     "audit_twice",
@@ -109,6 +110,7 @@ if not TYPE_CHECKING:  # mypy would take every name for defined
             "explain.remedies": ("Step",),
             "history": ("read_history",),
             "invariants": (
+                "Violation",
                 "audit",
                 "audit_twice",
             ),

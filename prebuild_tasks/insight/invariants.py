@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from sqlalchemy import Connection, func, or_, select
@@ -12,6 +12,8 @@ from sqlalchemy.orm import aliased
 from prebuild_tasks.config import Settings
 from prebuild_tasks.db.engine import Database
 from prebuild_tasks.errors import NotFoundError
+from prebuild_tasks.insight import ways_out
+from prebuild_tasks.insight.explain.remedies import Step
 from prebuild_tasks.model.vocabulary import (
     ACTIVE_STATUSES,
     OPEN_STATUSES,
@@ -20,26 +22,35 @@ from prebuild_tasks.model.vocabulary import (
     BuildStatus,
     Transition,
 )
-from prebuild_tasks.provisioners import Provisioners, is_listed
+from prebuild_tasks.provisioners import Provisioners, Resource, is_listed
 from prebuild_tasks.reconcile import desired_at, read_pools
 from prebuild_tasks.schema import tables as m
 from prebuild_tasks.schema.conditions import IS_LIVE_PREBUILD, IS_RUNNING, VERSION_OF_PRESET, installation_id
 from prebuild_tasks.schema.rules import is_active
+from prebuild_tasks.upkeep import StrayView, list_strays
 
 IS_LIVE_START = (m.Workspace.transition == Transition.START) & m.Workspace.status.in_(
     (BuildStatus.PENDING, BuildStatus.RUNNING, BuildStatus.SUCCEEDED)
 )
+_NAMED = (m.Workspace.id, m.Workspace.name)
+_MISSING = "running workspace without a resource"
 
 
 @dataclass(frozen=True, slots=True)
 class Violation:
-    """A row that breaks an invariant."""
+    """A row that breaks an invariant. Two are equal if they are the same finding."""
 
     invariant: int
     """Its number in the list of guarantees in docs/reliability.md."""
     what: str
     subject: str
     """The name or id of the row."""
+    steps: tuple[Step, ...] = field(compare=False)
+    """What to do about it."""
+    owner: str = field(default="", compare=False)
+    """The owner in the claim marker of a resource without a workspace; empty: not claimed, or unknown."""
+    problem: str = field(default="", compare=False)
+    """Why the removal of a resource without a workspace failed last; empty: it did not fail."""
 
 
 def audit(database: Database, settings: Settings, provisioners: Provisioners | None = None) -> list[Violation]:
@@ -61,6 +72,7 @@ def audit(database: Database, settings: Settings, provisioners: Provisioners | N
             select(
                 m.Workspace.id,
                 m.Workspace.name,
+                m.Workspace.owner,
                 IS_RUNNING.label("running"),
                 m.TemplateVersion.provisioner,
                 m.TemplateVersion.config,
@@ -74,17 +86,35 @@ def audit(database: Database, settings: Settings, provisioners: Provisioners | N
             adapter = provisioners.get(name)
         except NotFoundError:
             continue
-        listed = {resource.workspace_id for resource in adapter.list(installation, configs[name])}
+        listed = {resource.workspace_id: resource for resource in adapter.list(installation, configs[name])}
         known = {row.id: row for row in rows if row.provisioner == name}
+        strays = {view.workspace_id: view for view in list_strays(database) if view.provisioner == name}
         violations += [
-            Violation(4, "resource without a workspace", resource) for resource in sorted(listed - known.keys())
+            _unknown_resource(listed[workspace_id], strays.get(workspace_id))
+            for workspace_id in sorted(listed.keys() - known.keys())
         ]
         violations += [
-            Violation(4, "running workspace without a resource", row.name)
+            Violation(4, _MISSING, row.name, ways_out.of_missing_resource(row.owner, row.name))
             for workspace_id, row in known.items()
             if row.running and workspace_id not in listed and is_listed(adapter, row.config)
         ]
     return violations
+
+
+def _unknown_resource(resource: Resource, stray: StrayView | None) -> Violation:
+    """Return the violation by a resource that no workspace knows of. `stray` is what a sweep knows; None: nothing."""
+    return Violation(
+        4,
+        "resource without a workspace",
+        resource.workspace_id,
+        ways_out.of_unknown_resource(resource, stray.state if stray else None),
+        owner=resource.owner,
+        problem=stray.problem if stray else "",
+    )
+
+
+def _contradiction(invariant: int, what: str, subject: str, workspace_id: str) -> Violation:
+    return Violation(invariant, what, subject, ways_out.of_contradiction(workspace_id))
 
 
 def _database_violations(
@@ -103,41 +133,42 @@ def _over_desired(database: Database, connection: Connection, settings: Settings
         allowed = max([allowed, *(item.desired for item in pool.preset.schedules)])
         allowed += pool.rolling.max_surge if pool.rolling else 0
         if live > allowed and not pool.paused:
-            yield Violation(1, f"{live} live prebuilds, at most {allowed} allowed", str(pool.ref))
+            name, what = str(pool.ref), f"{live} live prebuilds, at most {allowed} allowed"
+            yield Violation(1, what, name, ways_out.of_surplus(name))
 
 
 def _slots(connection: Connection, _settings: Settings, _now: datetime) -> Iterator[Violation]:
-    query = select(m.Workspace.name).where(IS_LIVE_PREBUILD)
-    for name in connection.execute(query.where(IS_LIVE_START, m.Workspace.slot.is_(None))).scalars():
-        yield Violation(1, "live prebuild without a slot", name)
-    for name in connection.execute(query.where(~IS_LIVE_START, m.Workspace.slot.is_not(None))).scalars():
-        yield Violation(1, "slot held by a prebuild that is not live", name)
+    query = select(*_NAMED).where(IS_LIVE_PREBUILD)
+    for row in connection.execute(query.where(IS_LIVE_START, m.Workspace.slot.is_(None))):
+        yield _contradiction(1, "live prebuild without a slot", row.name, row.id)
+    for row in connection.execute(query.where(~IS_LIVE_START, m.Workspace.slot.is_not(None))):
+        yield _contradiction(1, "slot held by a prebuild that is not live", row.name, row.id)
 
 
 def _owners(connection: Connection, _settings: Settings, _now: datetime) -> Iterator[Violation]:
-    claimed = select(m.Workspace.name).where(m.Workspace.claimed_at.is_not(None))
+    claimed = select(*_NAMED).where(m.Workspace.claimed_at.is_not(None))
     hits = select(m.ClaimEvent.workspace_id).where(m.ClaimEvent.workspace_id.is_not(None))
     existing = claimed.where(m.Workspace.deleted_at.is_(None))
-    for name in connection.execute(existing.where(m.Workspace.id.not_in(hits))).scalars():
-        yield Violation(2, "claimed without a claim event", name)
+    for row in connection.execute(existing.where(m.Workspace.id.not_in(hits))):
+        yield _contradiction(2, "claimed without a claim event", row.name, row.id)
     twice = hits.group_by(m.ClaimEvent.workspace_id).having(func.count() > 1)
     for workspace_id in connection.execute(twice).scalars():
-        yield Violation(2, "claimed twice", str(workspace_id))
-    for name in connection.execute(claimed.where(m.Workspace.owner == PREBUILDS_OWNER)).scalars():
-        yield Violation(5, "claimed, but back in the pool", name)
+        yield _contradiction(2, "claimed twice", str(workspace_id), str(workspace_id))
+    for row in connection.execute(claimed.where(m.Workspace.owner == PREBUILDS_OWNER)):
+        yield _contradiction(5, "claimed, but back in the pool", row.name, row.id)
     ended = (
         claimed.join(m.Build, m.Build.workspace_id == m.Workspace.id)
         .where(m.Build.transition != Transition.START, m.Build.created_at >= m.Workspace.claimed_at)
         .where(m.Build.initiator == RECONCILER, m.Build.reason.not_in(("claimed_ttl", "retry")))
     )
-    for name in connection.execute(ended).scalars():
-        yield Violation(5, "claimed, but ended by the reconciler", name)
+    for row in connection.execute(ended):
+        yield _contradiction(5, "claimed, but ended by the reconciler", row.name, row.id)
 
 
 def _builds(connection: Connection, settings: Settings, now: datetime) -> Iterator[Violation]:
     latest = aliased(m.Build)
     differs = (
-        select(m.Workspace.name)
+        select(*_NAMED)
         .join(
             latest, (latest.workspace_id == m.Workspace.id) & (latest.number == m.Workspace.build_number), isouter=True
         )
@@ -151,8 +182,8 @@ def _builds(connection: Connection, settings: Settings, now: datetime) -> Iterat
             ),
         )
     )
-    for name in connection.execute(differs).scalars():
-        yield Violation(3, "workspace and latest build differ", name)
+    for row in connection.execute(differs):
+        yield _contradiction(3, "workspace and latest build differ", row.name, row.id)
     several = (
         select(m.Build.workspace_id)
         .where(m.Build.status.in_(OPEN_STATUSES))
@@ -160,11 +191,11 @@ def _builds(connection: Connection, settings: Settings, now: datetime) -> Iterat
         .having(func.count() > 1)
     )
     for workspace_id in connection.execute(several).scalars():
-        yield Violation(3, "several open builds", str(workspace_id))
+        yield _contradiction(3, "several open builds", workspace_id, workspace_id)
     silent = now - timedelta(seconds=3 * settings.heartbeat_timeout + 3 * settings.sweep_interval)
     stuck = select(m.Build.id).where(m.Build.status.in_(ACTIVE_STATUSES), m.Build.heartbeat_at < silent)
     for build_id in connection.execute(stuck).scalars():
-        yield Violation(3, "running without a heartbeat", str(build_id))
+        yield Violation(3, "running without a heartbeat", str(build_id), ways_out.of_silent_build())
 
 
 def audit_twice(check: Callable[[], list[Violation]], pause: Callable[[], None]) -> list[Violation]:

@@ -6,7 +6,7 @@ from collections import defaultdict
 from datetime import timedelta
 from statistics import median
 
-from sqlalchemy import select
+from sqlalchemy import Connection, select
 
 from prebuild_tasks.db.engine import Database
 from prebuild_tasks.insight.explain.rules import is_ttl_too_short
@@ -26,30 +26,35 @@ _READ = 5000
 def short_ttls(database: Database) -> list[str]:
     """Return a warning about each active pool whose TTL is not longer than its builds usually take."""
     with database.read() as connection:
-        declared = connection.execute(
-            select(m.Template.name, m.Preset.name.label("preset"), m.Preset.ttl_s)
-            .join_from(m.Preset, *VERSION_OF_PRESET)
-            .join(*TEMPLATE_OF_VERSION)
-            .where(is_active_sql(), m.Preset.ttl_s > 0)
-        ).all()
-        if not declared:
-            return []
-        ttls = {PoolName(row.name, row.preset): timedelta(seconds=row.ttl_s) for row in declared}
-        builds = connection.execute(
-            select(m.Template.name, m.Preset.name.label("preset"), m.Build.started_at, m.Build.completed_at)
-            .join_from(m.Build, m.Preset, m.Preset.id == m.Build.preset_id)
-            .join(*VERSION_OF_PRESET)
-            .join(*TEMPLATE_OF_VERSION)
-            .where(
-                m.Template.name.in_({pool.template for pool in ttls}),
-                is_pool_start_sql(),
-                m.Build.status == BuildStatus.SUCCEEDED,
-                m.Build.started_at.is_not(None),
-                m.Build.completed_at.is_not(None),
-            )
-            .order_by(m.Build.created_at.desc())
-            .limit(_READ)
-        ).all()
+        return read_short_ttls(connection)
+
+
+def read_short_ttls(connection: Connection) -> list[str]:
+    """Read the warnings of `short_ttls` within a transaction, such as one that declares the pools."""
+    declared = connection.execute(
+        select(m.Template.name, m.Preset.name.label("preset"), m.Preset.ttl_s)
+        .join_from(m.Preset, *VERSION_OF_PRESET)
+        .join(*TEMPLATE_OF_VERSION)
+        .where(is_active_sql(), m.Preset.ttl_s > 0)
+    ).all()
+    if not declared:
+        return []
+    ttls = {PoolName(row.name, row.preset): timedelta(seconds=row.ttl_s) for row in declared}
+    builds = connection.execute(
+        select(m.Template.name, m.Preset.name.label("preset"), m.Build.started_at, m.Build.completed_at)
+        .join_from(m.Build, m.Preset, m.Preset.id == m.Build.preset_id)
+        .join(*VERSION_OF_PRESET)
+        .join(*TEMPLATE_OF_VERSION)
+        .where(
+            m.Template.name.in_({pool.template for pool in ttls}),
+            is_pool_start_sql(),
+            m.Build.status == BuildStatus.SUCCEEDED,
+            m.Build.started_at.is_not(None),
+            m.Build.completed_at.is_not(None),
+        )
+        .order_by(m.Build.created_at.desc())
+        .limit(_READ)
+    ).all()
     took: dict[PoolName, list[float]] = defaultdict(list)
     for row in builds:
         took[PoolName(row.name, row.preset)].append((row.completed_at - row.started_at).total_seconds())

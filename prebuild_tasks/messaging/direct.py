@@ -32,11 +32,18 @@ class DirectMessages(TaskSender):
             timeout: Seconds to wait for a connection, and for each answer.
         """
         super().__init__(queue)
+        self._logged = False
         self._client = connect(redis_url, connect_timeout=timeout, timeout=timeout)
 
     def close(self) -> None:
         """Close the connection."""
         self._client.close()
+
+    def _log_not_sent(self, event: str, error: str, **details: int) -> None:
+        """Log it once: a portal without Redis would log it at each claim, and need not do anything about it."""
+        if not self._logged:
+            self._logged = True
+            super()._log_not_sent(event, error, **details)
 
     def _send(self, messages: Iterable[TaskMessage]) -> int:
         sent = 0

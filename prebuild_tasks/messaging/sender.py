@@ -119,7 +119,7 @@ class TaskSender:
         sender.start()
         sender.join(deadline)
         if not sent:
-            log.warning("wake_up_not_sent", presets=len(preset_ids), error=errors[-1])
+            self._log_not_sent("wake_up_not_sent", errors[-1], presets=len(preset_ids))
         return bool(sent)
 
     def _turns(self, preset_ids: Sequence[str], shown: Mapping[str, str], tick: int = 0) -> Iterator[TaskMessage]:
@@ -131,5 +131,8 @@ class TaskSender:
         try:
             return self._send(messages)
         except self.not_sent as error:
-            log.warning("not_published", error=str(error))
+            self._log_not_sent("not_published", str(error))
             return 0
+
+    def _log_not_sent(self, event: str, error: str, **details: int) -> None:
+        log.warning(event, error=error, **details)

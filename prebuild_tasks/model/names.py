@@ -77,6 +77,11 @@ class WorkspaceName(NamedTuple):
         return cls(owner, name)
 
 
+def unambiguous_name(owner: str, name: str) -> str:
+    """Return a workspace's name, with its owner if a person has it: several people may have workspaces of one name."""
+    return name if owner == PREBUILDS_OWNER else f"{owner}/{name}"
+
+
 class VersionName(NamedTuple):
     """The name of a version of a template, `template@version`, as messages and the history write it."""
 

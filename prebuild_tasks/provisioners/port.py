@@ -64,6 +64,8 @@ class ServedOutput:
     text: str
     parameters: Mapping[str, str] = field(default_factory=dict, repr=False)
     """The parameters that it was started with, by which secrets in the text are found."""
+    running: bool | None = None
+    """Whether the process still runs; None: unknown, or nothing is served."""
 
 
 class BuildContext(Protocol):

@@ -162,13 +162,15 @@ class Stray(Base):
     resource_id: Mapped[str] = mapped_column(Text)
     first_seen_at: Mapped[datetime]
     claimed: Mapped[bool]
-    """Whether it has a claim marker: such a stray is reported, but never destroyed."""
+    """Whether it has a claim marker: such a stray is reported, and destroyed only if a person had it removed."""
     waiting: Mapped[bool]
-    """Whether its destruction waits for a confirmation, because too many strays were found at once."""
+    """Whether its destruction waits for a confirmation, because too many strays were found at once; of one that a
+    person had removed, whether a sweep is destroying it."""
     confirmed_by: Mapped[str] = mapped_column(String(100), default="")
     """Who confirmed its destruction. Empty: nobody."""
     removed_by: Mapped[str] = mapped_column(String(100), default="", server_default="")
-    """Who had it removed although it has a claim marker. Empty: nobody."""
+    """In whose name it is destroyed, because a person, the one who confirmed it, had it removed: its owner's, or that
+    person's if the owner is unknown. Empty: nobody had it removed."""
     owner: Mapped[str] = mapped_column(String(100), default="", server_default="")
     """The owner in its claim marker. Empty: unknown, or not claimed."""
     url: Mapped[str] = mapped_column(Text, default="", server_default="")

@@ -17,14 +17,16 @@ if TYPE_CHECKING:
     from prebuild_tasks.upkeep.lease_watch import LeaseWatch
     from prebuild_tasks.upkeep.retired_hosts import forget_host, host_of_workspaces, known_hosts
     from prebuild_tasks.upkeep.rules import StrayState
-    from prebuild_tasks.upkeep.strays.adopt import Adoption, Wishes, give_back, remove_stray
-    from prebuild_tasks.upkeep.strays.store import confirm, list_strays, stray_state_sql, waiting
+    from prebuild_tasks.upkeep.strays.adopt import Adoption, Wishes, give_back
+    from prebuild_tasks.upkeep.strays.removal import remove_stray
+    from prebuild_tasks.upkeep.strays.store import StrayView, confirm, list_strays, stray_state_sql, waiting
     from prebuild_tasks.upkeep.sweep import take_back_lost
 
 __all__ = [
     "Adoption",
     "LeaseWatch",
     "StrayState",
+    "StrayView",
     "Wishes",
     "ask_for_probes",
     "ask_for_resources",
@@ -65,9 +67,10 @@ if not TYPE_CHECKING:  # mypy would take every name for defined
                 "Adoption",
                 "Wishes",
                 "give_back",
-                "remove_stray",
             ),
+            "strays.removal": ("remove_stray",),
             "strays.store": (
+                "StrayView",
                 "confirm",
                 "list_strays",
                 "stray_state_sql",

@@ -19,7 +19,7 @@ class StrayState(StrEnum):
     """The next step for a stray."""
 
     CLAIMED = "claimed"
-    """It carries a claim marker: it is reported, and never removed."""
+    """It carries a claim marker: it is reported, and not removed unless a person names it."""
     WAITING = "waiting"
     """Too many strays were found at once, so a person must confirm the removal."""
     CONFIRMED = "confirmed"
@@ -154,8 +154,10 @@ def too_many(unknown: int, resources: int) -> bool:
     return unknown > max(FEW, SHARE * resources)
 
 
-def stray_state(*, claimed: bool, waiting: bool, confirmed: bool) -> StrayState:
-    """Return the next step for a stray."""
+def stray_state(*, claimed: bool, waiting: bool, confirmed: bool, removed: bool) -> StrayState:
+    """Return the next step for a stray. `removed`: a person named it as one to be removed."""
+    if removed:
+        return StrayState.CONFIRMED
     if claimed:
         return StrayState.CLAIMED
     if waiting:

@@ -49,7 +49,8 @@ def test_the_start_fails_at_once_with_its_output_and_is_kept(
 
     monkeypatch.delenv("GIT_TOKEN")  # as in the terminal of a person
     shown = served_output(database, settings, Provisioners(settings), row.name)
-    assert shown.endswith("no such module: ***\n")
+    assert shown.text.endswith("no such module: ***\n")
+    assert (shown.running, shown.sentence) == (False, "the served process has ended")
     process = Provisioners(settings).get("process")
     assert isinstance(process, ProcessProvisioner)
     assert process.serve_again() == 0, "a restarted worker does not serve it again"
@@ -63,7 +64,9 @@ def test_the_output_is_shown_only_where_it_is(database: Database, settings: Sett
     there = settings.model_copy(update={"host": "there"})
     with pytest.raises(RefusedError, match=r"only here has the output of .* \(repeat this on here\)"):
         served_output(database, there, Provisioners(settings), row.name)
-    wait_until(lambda: served_output(database, settings, Provisioners(settings), row.name) == "up\n", what="its output")
+    wait_until(
+        lambda: served_output(database, settings, Provisioners(settings), row.name).text == "up\n", what="its output"
+    )
 
 
 def test_a_provisioner_without_output_says_so(database: Database, settings: Settings, runner: BuildRunner) -> None:

@@ -7,14 +7,17 @@ from collections.abc import Iterator
 from statistics import median
 
 import pytest
+from structlog.testing import capture_logs
 
+from prebuild_tasks import Client
 from prebuild_tasks.claims.session import ClaimSession
 from prebuild_tasks.claims.types import ClaimRequest
 from prebuild_tasks.clock import monotonic
 from prebuild_tasks.config import Settings
 from prebuild_tasks.db.engine import Database
 from prebuild_tasks.messaging.sender import CLIENT_DEADLINE
-from tests.support.builders import PRESET, declare, fill
+from prebuild_tasks.schema import tables as m
+from tests.support.builders import PRESET, declare, fill, workspaces
 
 CLAIMS = 12
 
@@ -58,3 +61,17 @@ def test_claims_answer_at_their_usual_speed(
     assert slow < 2 * usual + 0.005
     delay = max(pair[0][1] for pair in pairs)  # what else runs on the machine keeps both waiting
     assert max(pair[1][1] for pair in pairs) < CLIENT_DEADLINE + 0.3 + delay, "and the wake-up is given up in time"
+
+
+def test_a_client_without_redis_says_so_once(database: Database, settings: Settings, dead_redis: str) -> None:
+    """A portal that has only the database logged each claim and each release."""
+    declare(database, settings, 3)
+    fill(database, settings)
+    urls = {"database_url": database.url, "redis_url": dead_redis}
+    with capture_logs() as logged, Client(settings=settings.model_copy(update=urls)) as client:
+        for _ in range(3):
+            client.release(client.claim(PRESET, owner="ada").workspace_id, actor="ada")
+    assert [line["event"] for line in logged if line["log_level"] == "warning"] == ["wake_up_not_sent"]
+    with capture_logs() as logged, Client(settings=settings.model_copy(update=urls)) as client:
+        client.release(workspaces(database, m.Workspace.owner == "ada")[0].id, actor="ada")
+    assert len([line for line in logged if line["log_level"] == "warning"]) <= 1

@@ -92,8 +92,9 @@ def test_an_unknown_provisioner(well: Here, tmp_path: Path) -> None:
 def test_a_provisioner_without_its_package(here: Here, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setitem(sys.modules, "docker", None)
     apply(here, tmp_path, POOLS.replace("{start: 'true'}", "{image: x}\n    provisioner: docker"))
-    [warning] = json.loads(here.run("apply", str(tmp_path / "pools.yaml"), "--json"))["warnings"]
-    told(warning, "the docker provisioner needs the Python package docker", "install 'prebuild-tasks[docker]'")
+    for command in ("apply", "plan"):
+        [warning] = json.loads(here.run(command, str(tmp_path / "pools.yaml"), "--json"))["warnings"]
+        told(warning, "the docker provisioner needs the Python package docker", "install 'prebuild-tasks[docker]'")
 
 
 def test_a_provisioner_that_was_there_once(here: Here, built: Built) -> None:
@@ -115,8 +116,10 @@ def test_a_container_engine_that_does_not_answer(here: Here, monkeypatch: pytest
     cause = "the provisioner docker of dev fails: the container engine at unix://"
     with warnings.catch_warnings(action="ignore", category=ResourceWarning):
         apply(here, tmp_path, pools)
-        [warning] = json.loads(here.run("apply", str(tmp_path / "pools.yaml"), "--json"))["warnings"]
-        told(warning, "the container engine at unix://", "start it, or set DOCKER_HOST to its address")
+        for command in ("apply", "plan"):
+            [warning] = json.loads(here.run(command, str(tmp_path / "pools.yaml"), "--json"))["warnings"]
+            told(warning, "the container engine at unix://", "start it, or set DOCKER_HOST to its address")
+        assert "warning: the container engine at unix://" in here.run("plan", str(tmp_path / "pools.yaml"))
         here.alive()
         told(here.run("doctor", expect=8), cause, "next: start it, or set DOCKER_HOST to its address")
         gc.collect()  # the docker package leaves the socket of a failed connection to the garbage collector

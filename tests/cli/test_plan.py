@@ -81,3 +81,15 @@ def test_plan_imports_no_celery() -> None:
     commands = "prebuild_tasks.cli.commands.plan, prebuild_tasks.cli.commands.explain"
     script = f"import sys, {commands}; sys.exit('celery' in sys.modules)"
     subprocess.run([sys.executable, "-c", script], check=True)
+
+
+def test_a_plan_warns_of_what_apply_warns_of(cli: Any, pools: Any, database: Database) -> None:
+    """Only `apply` did, after the change was made."""
+    file = pools(2)
+    Path(file).write_text(Path(file).read_text().replace("desired: 2", "desired: 2, ttl: 5s"))
+    planned = json.loads(cli("plan", file, "--json"))
+    assert planned["warnings"] == json.loads(cli("apply", file, "--json"))["warnings"]
+    assert planned["warnings"] == json.loads(cli("plan", file, "--json"))["warnings"], "without changes, too"
+    [warning] = planned["warnings"]
+    assert warning.startswith("dev/small: its ttl is 5s")
+    assert "warnings" not in json.loads(cli("plan", pools(3), "--json"))

@@ -100,6 +100,11 @@ SPELLED = {
     Remedy(K.CONFIRM_DELETION): ("if that is intended", "add --yes"),
     Remedy(K.CONFIRM_LOSS): ("run", "prebuild sweep --confirm"),
     Remedy(K.SWEEP): ("run", "prebuild sweep"),
+    Remedy(K.ADOPT_STRAY, "id"): ("run", "prebuild adopt id"),
+    Remedy(K.ADOPT_STRAY_AS_OWNER, "id"): ("run", "prebuild adopt id --owner NAME"),
+    Remedy(K.REMOVE_STRAY, "id"): ("run", "prebuild sweep --remove id"),
+    Remedy(K.REMOVE_STRAY_AS_OWNER, "id"): ("run", "prebuild sweep --remove id --owner NAME"),
+    Remedy(K.SHOW_HISTORY, "ada/one"): ("see", "prebuild history ada/one"),
     Remedy(K.CORRECT_PERIOD): ("", "--since must be before --until, and not in the future"),
     Remedy(K.APPLY_AS_SOURCE, "team a"): (
         "apply with", "--source 'team a'; or remove it from that source's file, and apply that file with --prune"
@@ -108,6 +113,7 @@ SPELLED = {
 JOINTS = {
     K.SHOW_FILE_SCHEMA: "; for its schema, see", K.SHOW_DISK_USE: "; to see what uses it", K.EXPLAIN_POOL: "; see",
     K.LIST_WORKSPACES: "; see", K.LIST_BUILDS: "; see", K.SHOW_CLOCK_STATE: "; see",
+    K.SHOW_HISTORY: "; see",
 }  # fmt: skip
 """The words between a hint and a command that does not itself do what the hint says."""
 OPTIONS_OF = {

@@ -23,7 +23,7 @@ NAMES = ["a%41b", "a?b=c", "a#b", "100%", "a%zz é", "plain"]
 @pytest.mark.parametrize("name", NAMES)
 def test_the_database_is_in_the_directory(tmp_path: Path, name: str) -> None:
     settings = Settings(data_dir=tmp_path / name)
-    database = Database(settings.resolved_database_url)
+    database = Database.of(settings)
     database.upgrade()
     database.close()
     assert [path.name for path in tmp_path.iterdir()] == [name]

@@ -50,7 +50,7 @@ class Pods:
         config = ", ".join(f"{name}: [sh, {script}, {name}]" for name in ("start", "probe", "claim", "delete", "list"))
         template = f"  - name: pods\n    provisioner: command\n    config: {{{config}}}\n"
         deployment.apply(pools_file(extra=f"{template}    presets: [{{name: small, desired: {DESIRED}}}]\n"))
-        self.database = Database(deployment.settings.resolved_database_url)
+        self.database = Database.of(deployment.settings)
         self._messages = Messages(deployment.settings)
 
     def ready(self) -> set[str]:

@@ -259,7 +259,7 @@ def test_row_11_builds_frozen_past_their_lease(
     deployment: Cluster, chance: random.Random, report: Report, count: int
 ) -> None:
     """The old attempt wakes up after the new one has ended, and its late result is refused."""
-    database = Database(deployment.settings.resolved_database_url)
+    database = Database.of(deployment.settings)
     query = text("SELECT count(*) FILTER (WHERE attempt > 1), count(*) FILTER (WHERE status = 'failed') FROM builds")
     with database.read() as connection:
         before = connection.execute(query).one()

@@ -118,7 +118,7 @@ VALUES = {
     "Probe": "(ready: 'bool', message: 'str' = '', gone: 'bool' = False, unknown: 'bool' = False) -> None",
     "Resource": "(workspace_id: 'str', resource_id: 'str', url: 'str' = '', directory: 'str' = '', "
     "installation: 'str' = '', claimed: 'bool' = False, owner: 'str' = '') -> None",
-    "ServedOutput": "(text: 'str', parameters: 'Mapping[str, str]' = <factory>) -> None",
+    "ServedOutput": "(text: 'str', parameters: 'Mapping[str, str]' = <factory>, running: 'bool | None' = None) -> None",
     "WorkspaceSpec": "(installation: 'str', workspace_id: 'str', attempt: 'int', name: 'str', owner: 'str', "
     "template: 'str', version: 'str', preset: 'str', config: 'Mapping[str, object]', "
     "parameters: 'Mapping[str, str]', ready_timeout: 'float' = 300.0) -> None",

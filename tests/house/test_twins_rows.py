@@ -220,17 +220,21 @@ def test_alive(rows: Connection, seen: int, ended: int | None) -> None:
 
 
 @bounded
-@given(claimed=st.booleans(), waiting=st.booleans(), confirmed_by=st.sampled_from(["", "ada"]))
-def test_stray(rows: Connection, confirmed_by: str, *, claimed: bool, waiting: bool) -> None:
+@given(
+    claimed=st.booleans(), waiting=st.booleans(), confirmed_by=st.sampled_from(["", "ada"]),
+    removed_by=st.sampled_from(["", "ada"]),
+)  # fmt: skip
+def test_stray(rows: Connection, confirmed_by: str, removed_by: str, *, claimed: bool, waiting: bool) -> None:
     rows.execute(delete(m.Stray))
     rows.execute(
         insert(m.Stray).values(
             provisioner="p", host="", workspace_id="w", resource_id="r", first_seen_at=NOW, claimed=claimed,
-            waiting=waiting, confirmed_by=confirmed_by,
+            waiting=waiting, confirmed_by=confirmed_by, removed_by=removed_by,
         )
     )  # fmt: skip
     state = rows.execute(select(stray_state_sql())).scalar_one()
-    assert state == stray_state(claimed=claimed, waiting=waiting, confirmed=bool(confirmed_by))
+    confirmed, removed = bool(confirmed_by), bool(removed_by)
+    assert state == stray_state(claimed=claimed, waiting=waiting, confirmed=confirmed, removed=removed)
 
 
 @bounded

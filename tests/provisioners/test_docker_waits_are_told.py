@@ -44,6 +44,6 @@ def test_the_output_can_be_read(provisioner: DockerProvisioner, spec: WorkspaceS
     assert provisioner.served_output(talks).text == ""
     provisioner.start(talks, Context())
     output = provisioner.served_output(replace(talks, parameters={}))
-    assert output.text == "listening\n"
+    assert (output.text, output.running) == ("listening\n", True)
     assert output.parameters["TOKEN"] == "s3cret"
     provisioner.delete(talks, Context())

@@ -9,13 +9,17 @@ import typer
 
 from prebuild_tasks import insight, upkeep
 from prebuild_tasks.bootstrap import Runtime
+from prebuild_tasks.cli.json_views import audit_json
 from prebuild_tasks.cli.output import ActorOption, JsonOption, opened, write, write_json, write_rows
 from prebuild_tasks.cli.progress import Working
+from prebuild_tasks.cli.remedies import usual_start_commands, why_of
+from prebuild_tasks.cli.remedy_commands import StartCommands, spell
 from prebuild_tasks.config import load_settings
-from prebuild_tasks.errors import AuditError
-from prebuild_tasks.insight import audit_twice
+from prebuild_tasks.errors import AuditError, InputError
+from prebuild_tasks.insight import Violation, audit_twice
 from prebuild_tasks.json_views import fields_of, rows_of
 from prebuild_tasks.model.text import number
+from prebuild_tasks.remedies import Remedy, RemedyKind
 from prebuild_tasks.upkeep import StrayState, ask_for_resources, list_strays
 
 _PAUSE = 2.0
@@ -28,6 +32,7 @@ _STRAY_COLUMNS = {
     "owner": "OWNER",
     "first_seen_at": "SINCE (UTC)",
     "state": "STATE",
+    "problem": "NOT REMOVED",
 }
 
 
@@ -53,20 +58,32 @@ def audit(
 
         findings = audit_twice(lambda: insight.audit(runtime.database, runtime.settings, provisioners), pause)
     if as_json:
-        write_json({"clean": not findings, "findings": rows_of(findings)})
+        write_json(audit_json(findings, usual_start_commands(runtime.settings)))
     elif not findings:
         write("clean")
     else:
         for finding in findings:
-            write(f"invariant {finding.invariant}: {finding.subject}: {finding.what}")
+            _write_finding(finding, usual_start_commands(runtime.settings))
     if findings:
         raise typer.Exit(AuditError.exit_code)
+
+
+def _write_finding(finding: Violation, start: StartCommands) -> None:
+    by_whom = f", which {finding.owner} claimed" if finding.owner else ""
+    write(f"invariant {finding.invariant}: {finding.subject}: {finding.what}{by_whom}")
+    if finding.problem:
+        write(f"  its removal failed: {finding.problem}")
+    for step in finding.steps:
+        write(f"  {spell(step.remedy, start)}\n    # {why_of(step)}")
 
 
 def sweep(
     confirm: Annotated[bool, typer.Option("--confirm", help="Remove resources that wait for confirmation")] = False,
     remove: Annotated[
         str, typer.Option("--remove", metavar="RESOURCE", help="Remove this stray, even if a person claimed it")
+    ] = "",
+    owner: Annotated[
+        str, typer.Option("--owner", metavar="NAME", help="Its owner for --remove, if the claim marker does not tell")
     ] = "",
     *,
     actor: ActorOption,
@@ -78,8 +95,10 @@ def sweep(
     while; if there are suspiciously many, only after --confirm. One with a claim marker stays until it is adopted, or
     removed by name.
     """
+    if owner and not remove:
+        raise InputError("--owner is the owner of the stray that --remove names", hint="add --remove RESOURCE")
     runtime = opened(Runtime(load_settings()))
-    claimed_by = upkeep.remove_stray(runtime.database, remove, actor=actor) if remove else ""
+    claimed_by = upkeep.remove_stray(runtime.database, remove, owner=owner, actor=actor) if remove else ""
     confirmed = upkeep.confirm(runtime.database, actor=actor) if confirm else 0
     with Working("asking the hosts to look for strays", quiet=as_json):
         asked = ask_for_resources(runtime.database, runtime.settings, runtime.messages).asked
@@ -91,7 +110,10 @@ def sweep(
         of_whom = f", which {claimed_by} had claimed" if claimed_by else ""
         write(f"{remove}{of_whom} is removed by the next sweep")
     shown = [{**fields_of(row), "first_seen_at": row.first_seen_at} for row in rows]
-    write_rows(shown, _STRAY_COLUMNS, empty="no strays")
+    write_rows(shown, _STRAY_COLUMNS, empty="no strays", below=("problem",))
+    if refused := [row for row in rows if row.problem and not row.owner and row.state is StrayState.CONFIRMED]:
+        remedy = spell(Remedy(RemedyKind.REMOVE_STRAY_AS_OWNER, refused[0].workspace_id))
+        write(f"if a recipe refuses to delete what somebody else claimed: {remedy}")
     if confirmed:
         write(f"{confirmed} confirmed; the next sweep removes them")
     elif waiting := sum(row.state is StrayState.WAITING for row in rows):

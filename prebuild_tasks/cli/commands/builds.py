@@ -128,15 +128,18 @@ def logs(
 
 
 def _write_served(runtime: Runtime, workspace: str, *, follow: bool, as_json: bool) -> None:
-    """Show the output of what a workspace serves."""
+    """Show the end of the output of what a workspace serves, and say on standard error whether it still runs."""
     if follow:
         raise InputError("--serve and --follow do not go together", hint="leave out --follow, and repeat the command")
-    text = served_output(runtime.database, runtime.settings, runtime.provisioners, workspace)
+    log = served_output(runtime.database, runtime.settings, runtime.provisioners, workspace)
     if as_json:
-        write_json({"workspace": workspace, "text": text})
+        write_json({"workspace": workspace, **fields_of(log)})
         return
     pieces = OutputPieces()
-    sys.stdout.write(pieces.add(text) + pieces.end())
+    sys.stdout.write(pieces.add(log.text) + pieces.end())
+    sys.stdout.flush()
+    if log.sentence:
+        sys.stderr.write(f"{log.sentence}\n")
 
 
 def history(

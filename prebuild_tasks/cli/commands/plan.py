@@ -12,7 +12,7 @@ import typer
 from prebuild_tasks.bootstrap import Runtime
 from prebuild_tasks.cli.commands.pools import config_check
 from prebuild_tasks.cli.json_views import plan_json
-from prebuild_tasks.cli.output import JsonOption, keep_everything, opened, os_user, write, write_json
+from prebuild_tasks.cli.output import JsonOption, keep_everything, opened, os_user, write, write_json, write_warnings
 from prebuild_tasks.cli.progress import Working
 from prebuild_tasks.cli.remedies import line_of
 from prebuild_tasks.config import load_settings
@@ -51,6 +51,8 @@ def plan(
             working.say("planning")
             options = ApplyOptions(actor=os_user(), source=source, prune=prune, promote=not no_promote)
             result = make_plan(runtime.database, runtime.settings, declared, options)
+            used = (template.provisioner for template in declared.templates)
+            warnings = [*result.warnings, *runtime.provisioners.warnings(used)]
     except PrebuildError as error:
         if not detailed_exitcode:
             raise
@@ -58,9 +60,10 @@ def plan(
         failed.message = error.message
         raise failed from None
     if as_json:
-        write_json(plan_json(result))
+        write_json(plan_json(result) | ({"warnings": [*warnings]} if warnings else {}))
     else:
         _print(result, _apply_command(files, result, source=source, prune=prune, no_promote=no_promote))
+        write_warnings(warnings)
     if detailed_exitcode and result.changed:
         raise typer.Exit(_CHANGES)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -17,12 +16,12 @@ from prebuild_tasks.cli.output import (
     opened,
     write,
     write_json,
+    write_warnings,
 )
 from prebuild_tasks.cli.progress import Working
 from prebuild_tasks.cli.remedies import line_of
 from prebuild_tasks.config import load_settings
 from prebuild_tasks.errors import UnreachableError
-from prebuild_tasks.model.terminal import escaped
 from prebuild_tasks.pools import DEFAULT_SOURCE
 from prebuild_tasks.schema.lookup import resolve_preset
 
@@ -91,8 +90,7 @@ def apply(
         for change in report.changes:
             write(line_of(change))
         write(f"revision {report.revision}" + ("" if report.changed else ", nothing changed"))
-        for warning in warnings:
-            sys.stderr.write(escaped(f"warning: {warning}\n"))
+        write_warnings(warnings)
     send_within(runtime.database, runtime.messages, report.follow_up, CLIENT_DEADLINE)
 
 

@@ -12,7 +12,8 @@ from sqlalchemy.orm import aliased
 
 from prebuild_tasks.builds import failed_builds, read_not_ready
 from prebuild_tasks.insight.explain.facts import Activation, BuildFact, Doubted, FailedDeletion, FailedProbe
-from prebuild_tasks.model.vocabulary import ACTIVE_STATUSES, OPEN_STATUSES, PREBUILDS_OWNER, BuildStatus, Transition
+from prebuild_tasks.model.names import unambiguous_name
+from prebuild_tasks.model.vocabulary import ACTIVE_STATUSES, OPEN_STATUSES, BuildStatus, Transition
 from prebuild_tasks.reconcile import retry_at
 from prebuild_tasks.schema import tables as m
 from prebuild_tasks.schema.conditions import IS_CLAIMABLE, IS_LIVE_PREBUILD, TEMPLATE_OF_VERSION, VERSION_OF_PRESET
@@ -78,10 +79,7 @@ def read_prebuild_hosts(connection: Connection, preset_id: int) -> set[str]:
 
 
 def read_holding(connection: Connection, organization_id: int) -> tuple[str, ...]:
-    """Read the workspaces of an organization that failed, or could not be deleted, and hold a place of its quota.
-
-    A person's is named with its owner, because several people may have workspaces of one name.
-    """
+    """Read the workspaces of an organization that failed, or could not be deleted, and hold a place of its quota."""
     rows = connection.execute(
         select(m.Workspace.owner, m.Workspace.name)
         .where(
@@ -93,7 +91,7 @@ def read_holding(connection: Connection, organization_id: int) -> tuple[str, ...
         .order_by(m.Workspace.created_at, m.Workspace.id)
         .limit(_SHOWN)
     )
-    return tuple(row.name if row.owner == PREBUILDS_OWNER else f"{row.owner}/{row.name}" for row in rows)
+    return tuple(unambiguous_name(row.owner, row.name) for row in rows)
 
 
 def read_usual(connection: Connection, preset_id: int) -> timedelta | None:
@@ -162,7 +160,14 @@ def read_doubted(connection: Connection, preset_id: int) -> Doubted:
 def read_failed_deletions(connection: Connection, preset_id: int) -> tuple[FailedDeletion, ...]:
     """Read the workspaces of a pool whose deletion failed, released ones included."""
     rows = connection.execute(
-        select(m.Workspace.name, m.Build.id, m.Build.error, m.Build.completed_at, failed_builds().label("failures"))
+        select(
+            m.Workspace.owner,
+            m.Workspace.name,
+            m.Build.id,
+            m.Build.error,
+            m.Build.completed_at,
+            failed_builds().label("failures"),
+        )
         .join(m.Build, (m.Build.workspace_id == m.Workspace.id) & (m.Build.number == m.Workspace.build_number))
         .where(
             m.Workspace.preset_id == preset_id,
@@ -174,7 +179,12 @@ def read_failed_deletions(connection: Connection, preset_id: int) -> tuple[Faile
         .limit(_SHOWN)
     )
     return tuple(
-        FailedDeletion(row.name, row.id, row.error, row.completed_at and retry_at(row.failures, row.completed_at))
+        FailedDeletion(
+            unambiguous_name(row.owner, row.name),
+            row.id,
+            row.error,
+            row.completed_at and retry_at(row.failures, row.completed_at),
+        )
         for row in rows
     )
 

@@ -17,6 +17,7 @@ from prebuild_tasks.insight.assessment import AssessmentContext, assess, read_co
 from prebuild_tasks.insight.plan import store
 from prebuild_tasks.insight.plan.recipes import RecipeChange, recipe_change
 from prebuild_tasks.insight.plan.rules import Cost, PoolPlan, Pools, VersionState, plan_pools, total_cost
+from prebuild_tasks.insight.short_ttl import read_short_ttls
 from prebuild_tasks.model.names import PoolName
 from prebuild_tasks.pools import ApplyOptions, ApplyReport, DeclaredPools, apply_in, read_revision
 from prebuild_tasks.reconcile import GlobalSnapshot, PoolRow, read_pools
@@ -36,6 +37,8 @@ class Plan:
     """Of all pools; None: none has a cost, or nothing changes."""
     recipes: tuple[RecipeChange, ...] = ()
     """The recipes that change, by template."""
+    warnings: tuple[str, ...] = ()
+    """What `apply` would warn of, except that a provisioner cannot work on its machine."""
 
     @property
     def changed(self) -> bool:
@@ -62,8 +65,9 @@ def make_plan(database: Database, settings: Settings, declared: DeclaredPools, o
             revision = read_revision(connection)
             active, newest = store.read_active_versions(connection), store.read_newest_version(connection)
             report = apply_in(connection, settings, read_snapshot, declared, replace(options, yes=True))
+            warnings = tuple(read_short_ttls(connection))
             if not report.changed:
-                return Plan(revision, report, [], None)
+                return Plan(revision, report, [], None, warnings=warnings)
             # The limits are shared by the pools as they are after the change.
             context = read_context(connection, settings, database.now(connection), readings[-1])
             recipes = _recipes(connection, active, newest)
@@ -72,7 +76,7 @@ def make_plan(database: Database, settings: Settings, declared: DeclaredPools, o
     # The context knows the versions as they are after the change; those before it are assessed from their counts.
     rows_before, rows_after = readings
     before, after = _pools(rows_before, replace(context, versions={})), _pools(rows_after, context)
-    return Plan(revision, report, plan_pools(before, after), total_cost(before, after), recipes)
+    return Plan(revision, report, plan_pools(before, after), total_cost(before, after), recipes, warnings)
 
 
 def _recipes(connection: Connection, active: Mapping[str, int], newest: int) -> tuple[RecipeChange, ...]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from prebuild_tasks.builds import masked, read_specs, resolve_parameters, workspace_spec
 from prebuild_tasks.config import Settings
 from prebuild_tasks.db.engine import Database
@@ -11,8 +13,26 @@ from prebuild_tasks.remedies import Remedy, RemedyKind
 from prebuild_tasks.schema.lookup import find_workspace, host_of
 
 
-def served_output(database: Database, settings: Settings, provisioners: Provisioners, name: str) -> str:
-    """Return the end of what a workspace's served process has written, with secrets masked.
+@dataclass(frozen=True, slots=True)
+class ServedLog:
+    """The end of what a workspace's served process has written."""
+
+    text: str
+    """With secrets masked."""
+    running: bool | None
+    """Whether the process still runs; None: unknown, or nothing is served."""
+
+    @property
+    def sentence(self) -> str:
+        """What the text alone does not tell; empty: nothing is known."""
+        if self.running is None:
+            return "" if self.text else "there is no output of a served process"
+        state = "the served process is still running" if self.running else "the served process has ended"
+        return state if self.text else f"{state}, and has written nothing"
+
+
+def served_output(database: Database, settings: Settings, provisioners: Provisioners, name: str) -> ServedLog:
+    """Read the end of what a workspace's served process has written.
 
     Raises NotFoundError, or RefusedError if its provisioner keeps no output, or only another host has it.
     """
@@ -31,4 +51,4 @@ def served_output(database: Database, settings: Settings, provisioners: Provisio
     output = adapter.served_output(workspace_spec(stored, parameters, attempt=1))
     names = {item.name for item in stored.parameters if item.from_env or item.from_file}
     started_with = [value for key, value in output.parameters.items() if key in names]
-    return masked(output.text, [*secrets, *started_with])
+    return ServedLog(masked(output.text, [*secrets, *started_with]), output.running)

@@ -145,9 +145,11 @@ def _report(result: Probe, spec: WorkspaceSpec, context: BuildContext, waited: f
 
 def last_output(api: APIClient, container_id: str) -> ServedOutput:
     """Return the last lines of a container's output. Raises the engine's NotFound when there is no such container."""
-    env = api.inspect_container(container_id)["Config"].get("Env") or []
+    details = api.inspect_container(container_id)
+    env = details["Config"].get("Env") or []
     variables = dict(str(pair).split("=", 1) for pair in env if "=" in str(pair))
-    return ServedOutput(api.logs(container_id, tail=_LINES_SHOWN).decode("utf-8", "replace"), variables)
+    text = api.logs(container_id, tail=_LINES_SHOWN).decode("utf-8", "replace")
+    return ServedOutput(text, variables, running=details["State"]["Running"])
 
 
 class Output:

@@ -148,7 +148,10 @@ class ProcessProvisioner:
         """Return the end of the served process's log."""
         workspace = self._workspace(spec)
         state = workspace.published()
-        return ServedOutput(tail(workspace.serve_log, _OUTPUT_SHOWN), state.env if state else {})
+        text = tail(workspace.serve_log, _OUTPUT_SHOWN)
+        if state is None or not state.serve:
+            return ServedOutput(text, state.env if state else {})
+        return ServedOutput(text, state.env, running=processes.still_runs(state.pid, state.born))
 
     def list(self, installation: str, configs: Iterable[Mapping[str, object]] = ()) -> Iterator[Resource]:
         """Return every workspace that is marked with this installation."""

@@ -1,4 +1,4 @@
-"""Decisions about a single stray: give one with a claim marker back to its owner, or remove it.
+"""Give a stray with a claim marker back to its owner.
 
 After a restore of an older database, what people claimed since then has a claim marker, and no row knows it.
 """
@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, Row, delete, exists, insert, or_, select, update
+from sqlalchemy import Connection, Row, delete, exists, insert, select, update
 
 from prebuild_tasks.db.engine import Database
-from prebuild_tasks.errors import InputError, NotFoundError, RefusedError
+from prebuild_tasks.errors import InputError, RefusedError
 from prebuild_tasks.model.names import PresetRef, check_name, check_owner, claimed_name
 from prebuild_tasks.model.vocabulary import CLAIM_REASON, BuildPriority, BuildStatus, Transition
 from prebuild_tasks.remedies import Remedy, RemedyKind
@@ -21,8 +21,9 @@ from prebuild_tasks.schema import tables as m
 from prebuild_tasks.schema.conditions import TEMPLATE_OF_VERSION, VERSION_OF_PRESET, is_active_sql
 from prebuild_tasks.schema.history import add_history
 from prebuild_tasks.schema.lookup import REF_COLUMNS, resolve_preset
-from prebuild_tasks.schema.row_locks import for_no_key_update
 from prebuild_tasks.upkeep.rules import possible_ids
+from prebuild_tasks.upkeep.strays.removal import check_same_owner
+from prebuild_tasks.upkeep.strays.store import find_stray
 
 EVENT = "adopted"
 
@@ -63,6 +64,8 @@ class _Pool:
 def give_back(database: Database, resource: str, wishes: Wishes, *, actor: str, dry_run: bool = False) -> Adoption:
     """Give a stray with a claim marker back to its owner, as a claimed workspace whose resource it is.
 
+    It is then no longer to be removed, if somebody had asked for that.
+
     Args:
         database: The database.
         resource: The resource's name in its provisioner, or the workspace id in its mark.
@@ -72,12 +75,12 @@ def give_back(database: Database, resource: str, wishes: Wishes, *, actor: str, 
 
     Raises:
         NotFoundError: No sweep has found such a stray.
-        RefusedError: It has no claim marker, belongs to somebody else, or is being removed.
+        RefusedError: It has no claim marker, belongs to somebody else, or is being removed at this moment.
         InputError: Its owner or preset is not known.
     """
     with database.write() as connection:
         now = database.now(connection)
-        stray = _find(connection, resource)
+        stray = find_stray(connection, resource)
         former = _former(connection, stray)
         owner = _owner(stray, wishes)
         pool = _pool(connection, stray, former, wishes)
@@ -99,59 +102,17 @@ def give_back(database: Database, resource: str, wishes: Wishes, *, actor: str, 
     return adoption
 
 
-def remove_stray(database: Database, resource: str, *, actor: str) -> str:
-    """Have a stray removed, even one with a claim marker, and return its owner's name; empty if it is not known.
-
-    The next sweep of resources removes it. Raises NotFoundError if no sweep has found such a stray.
-    """
-    with database.write() as connection:
-        stray = _find(connection, resource)
-        key = (m.Stray.provisioner == stray.provisioner, m.Stray.host == stray.host)
-        # Shown as confirmed from now on. The marker itself is found again when it is next listed.
-        values = {"removed_by": actor, "confirmed_by": actor, "waiting": True, "claimed": False}
-        connection.execute(update(m.Stray).where(*key, m.Stray.workspace_id == stray.workspace_id).values(values))
-        add_history(
-            connection, "stray_removed", now=database.now(connection), actor=actor,
-            workspace_ids=possible_ids([stray.workspace_id]) or [None],
-            reason=f"{stray.provisioner}: {stray.resource_id}",
-        )  # fmt: skip
-    return str(stray.owner)
-
-
-def removal_owner(connection: Connection, provisioner: str, workspace_id: str) -> str:
-    """Return the owner in whose name a stray that a person had removed is deleted; empty: nobody had it removed."""
-    query = select(m.Stray.owner, m.Stray.removed_by).where(
-        m.Stray.provisioner == provisioner, m.Stray.workspace_id == workspace_id, m.Stray.removed_by != ""
-    )
-    row = connection.execute(query).first()
-    return (row.owner or row.removed_by) if row else ""
-
-
-def _find(connection: Connection, resource: str) -> Row[*tuple[Any, ...]]:
-    """Find a stray and lock it, after which no sweep may begin to remove it."""
-    query = select(*m.Stray.__table__.columns).where(
-        or_(m.Stray.resource_id == resource, m.Stray.workspace_id == resource)
-    )
-    rows = connection.execute(for_no_key_update(query.order_by(m.Stray.provisioner, m.Stray.host))).all()
-    if not rows:
-        raise NotFoundError(
-            f"no stray is known by the name {resource}", hint="look for strays", remedy=Remedy(RemedyKind.SWEEP)
-        )
-    if len(rows) > 1:
-        several = ", ".join(f"{row.workspace_id} of {row.provisioner}" for row in rows)
-        raise RefusedError(f"{resource} matches several strays", hint=f"name one by its workspace id: {several}")
-    return rows[0]
-
-
 def _owner(stray: Row[*tuple[Any, ...]], wishes: Wishes) -> str:
-    if stray.removed_by:
-        raise RefusedError(f"{stray.resource_id} is being removed, as {stray.removed_by} asked")
+    if stray.removed_by and stray.waiting:
+        raise RefusedError(
+            f"{stray.resource_id} is being removed, as {stray.confirmed_by} asked",
+            hint="try again after a while, in case the removal fails",
+        )
     if not stray.claimed:
         raise RefusedError(
             f"{stray.resource_id} has no claim marker, so it has no owner", hint="it is removed after a while by itself"
         )
-    if stray.owner and wishes.owner and stray.owner != wishes.owner:
-        raise RefusedError(f"{stray.resource_id} was claimed by {stray.owner}, not by {wishes.owner}")
+    check_same_owner(stray, wishes.owner)
     if not (stray.owner or wishes.owner):
         raise InputError(
             f"the claim marker of {stray.resource_id} does not tell the owner", remedy=Remedy(RemedyKind.NAME_OWNER)

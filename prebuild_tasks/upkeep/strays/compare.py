@@ -29,8 +29,8 @@ from prebuild_tasks.schema.history import add_history
 from prebuild_tasks.upkeep.lost_prebuilds import replace_lost
 from prebuild_tasks.upkeep.rules import possible_ids, too_many
 from prebuild_tasks.upkeep.strays import store
-from prebuild_tasks.upkeep.strays.adopt import removal_owner
 from prebuild_tasks.upkeep.strays.listing import ListedResource, Listing, list_resources, read_configs
+from prebuild_tasks.upkeep.strays.removal import StrayKey, begin_removal, end_failed_removal
 from prebuild_tasks.upkeep.strays.unlisted import Listed, doubt_unlisted, note_unanswered
 from prebuild_tasks.upkeep.types import StrayReport, StrayResult
 from prebuild_tasks.workspaces import FollowUp
@@ -150,11 +150,13 @@ def _known(connection: Connection, workspace_ids: Sequence[str]) -> dict[str, bo
 
 def _destroy(database: Database, adapter: Provisioner, name: str, host: str, listed: ListedResource) -> StrayResult:
     """Destroy a stray and record it, unless the database knows its workspace by now. `host` is that of the listing."""
-    item = listed.resource
-    with database.read() as connection:
+    item, key = listed.resource, StrayKey(name, host, listed.resource.workspace_id)
+    with database.write() as connection:
         if item.workspace_id in _known(connection, [item.workspace_id]):
             return StrayResult(follow_up=FollowUp())  # the database may have been restored, or the stray adopted
-        owner = removal_owner(connection, name, item.workspace_id)
+        owner = begin_removal(connection, key, claimed=item.claimed)
+        if owner is None:
+            return StrayResult(follow_up=FollowUp())
         config = connection.execute(
             select(m.TemplateVersion.config)
             .join(m.Preset, m.Preset.template_version_id == m.TemplateVersion.id)
@@ -166,7 +168,7 @@ def _destroy(database: Database, adapter: Provisioner, name: str, host: str, lis
         workspace_id=item.workspace_id,
         attempt=1_000_000,  # higher than that of any attempt that may still work on it
         name="",
-        owner=owner or PREBUILDS_OWNER,
+        owner=owner,
         template="",
         version="",
         preset="",
@@ -175,8 +177,12 @@ def _destroy(database: Database, adapter: Provisioner, name: str, host: str, lis
     )
     try:
         adapter.delete(spec, _NoContext())
-    except PrebuildError as error:
-        return StrayResult(problems=(f"{item.resource_id}: {error.message}",), follow_up=FollowUp())
+    except Exception as error:  # an adapter's bug must not end the sweep of the others
+        if not isinstance(error, PrebuildError):
+            log.exception("removal_crashed", provisioner=name, resource=item.resource_id)
+        problem = error.message if isinstance(error, PrebuildError) else f"{type(error).__name__}: {error}"
+        end_failed_removal(database, key, problem)
+        return StrayResult(problems=(f"{item.resource_id}: {problem}",), follow_up=FollowUp())
     with database.write() as connection:
         now = database.now(connection)
         add_history(
@@ -187,8 +193,7 @@ def _destroy(database: Database, adapter: Provisioner, name: str, host: str, lis
             workspace_ids=possible_ids([item.workspace_id]) or [None],
             reason=f"{name}: {item.resource_id}",
         )
-        key = m.Stray.provisioner == name, m.Stray.host == host, m.Stray.workspace_id == item.workspace_id
-        connection.execute(delete(m.Stray).where(*key))
+        connection.execute(delete(m.Stray).where(*key.row))
     return StrayResult(destroyed=1, follow_up=FollowUp())
 
 

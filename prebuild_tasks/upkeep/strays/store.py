@@ -5,19 +5,25 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, and_, case, delete, func, or_, select, update
+from sqlalchemy import ColumnElement, Connection, Row, and_, case, delete, func, or_, select, update
 
 from prebuild_tasks.config import Settings
 from prebuild_tasks.db.engine import Database
 from prebuild_tasks.db.types import conflict_insert
+from prebuild_tasks.errors import NotFoundError, RefusedError
 from prebuild_tasks.model.text import number
 from prebuild_tasks.provisioners import Resource
+from prebuild_tasks.remedies import Remedy, RemedyKind
 from prebuild_tasks.schema import tables as m
 from prebuild_tasks.schema.history import add_history
 from prebuild_tasks.schema.row_locks import for_no_key_update
-from prebuild_tasks.upkeep.rules import StrayState, stray_state
+from prebuild_tasks.upkeep.rules import StrayState, possible_ids, stray_state
 from prebuild_tasks.upkeep.strays.unlisted import confirm_missing, count_waiting
+
+NOT_REMOVED = "stray_not_removed"
+"""The event of a removal that failed: it is recorded when its error differs from the last one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,6 +41,8 @@ class StrayView:
     """The owner in its claim marker; empty: not claimed, or unknown."""
     first_seen_at: datetime
     state: StrayState
+    problem: str = ""
+    """Why its last removal failed; empty: it did not fail."""
 
 
 def confirm(database: Database, *, actor: str) -> int:
@@ -58,6 +66,7 @@ def list_strays(database: Database) -> list[StrayView]:
     """Read the strays, oldest first."""
     with database.read() as connection:
         rows = connection.execute(select(m.Stray).order_by(m.Stray.first_seen_at, m.Stray.workspace_id)).all()
+        problems = _read_problems(connection, {row.workspace_id: row.first_seen_at for row in rows})
     return [
         StrayView(
             provisioner=row.provisioner,
@@ -66,10 +75,30 @@ def list_strays(database: Database) -> list[StrayView]:
             resource_id=row.resource_id,
             owner=row.owner,
             first_seen_at=row.first_seen_at,
-            state=stray_state(claimed=row.claimed, waiting=row.waiting, confirmed=bool(row.confirmed_by)),
+            state=stray_state(
+                claimed=row.claimed,
+                waiting=row.waiting,
+                confirmed=bool(row.confirmed_by),
+                removed=bool(row.removed_by),
+            ),
+            problem=problems.get((row.workspace_id, row.provisioner), ""),
         )
         for row in rows
     ]
+
+
+def _read_problems(connection: Connection, since: Mapping[str, datetime]) -> dict[tuple[str, str], str]:
+    """Read why removals failed last, by workspace id and provisioner. `since` is the time of each stray's discovery."""
+    problems: dict[tuple[str, str], str] = {}
+    for start in range(0, len(since), 500):
+        ids = possible_ids(list(since)[start : start + 500])
+        query = select(m.History.at, m.History.workspace_id, m.History.details).where(
+            m.History.workspace_id.in_(ids), m.History.event == NOT_REMOVED
+        )
+        for row in connection.execute(query.order_by(m.History.id)):
+            if row.at >= since[row.workspace_id]:
+                problems[row.workspace_id, str(row.details["provisioner"])] = str(row.details["error"])
+    return problems
 
 
 def waiting(database: Database) -> int:
@@ -82,7 +111,31 @@ def waiting(database: Database) -> int:
 def stray_state_sql() -> ColumnElement[str]:
     """Build the column of `stray_state`, by which strays are counted."""
     confirmed = case((m.Stray.confirmed_by != "", StrayState.CONFIRMED.value), else_=StrayState.WAITING.value)
-    return case((m.Stray.claimed, StrayState.CLAIMED.value), (m.Stray.waiting, confirmed), else_=StrayState.GRACE.value)
+    return case(
+        (m.Stray.removed_by != "", StrayState.CONFIRMED.value),
+        (m.Stray.claimed, StrayState.CLAIMED.value),
+        (m.Stray.waiting, confirmed),
+        else_=StrayState.GRACE.value,
+    )
+
+
+def find_stray(connection: Connection, resource: str) -> Row[*tuple[Any, ...]]:
+    """Find a stray and lock it: until the transaction ends, no sweep begins to remove it.
+
+    Raises NotFoundError if no sweep has found it, RefusedError if it is not the only one of that name.
+    """
+    query = select(*m.Stray.__table__.columns).where(
+        or_(m.Stray.resource_id == resource, m.Stray.workspace_id == resource)
+    )
+    rows = connection.execute(for_no_key_update(query.order_by(m.Stray.provisioner, m.Stray.host))).all()
+    if not rows:
+        raise NotFoundError(
+            f"no stray is known by the name {resource}", hint="look for strays", remedy=Remedy(RemedyKind.SWEEP)
+        )
+    if len(rows) > 1:
+        several = ", ".join(f"{row.workspace_id} of {row.provisioner}" for row in rows)
+        raise RefusedError(f"{resource} matches several strays", hint=f"name one by its workspace id: {several}")
+    return rows[0]
 
 
 def forget_unlisted(connection: Connection, name: str, host: str, unknown: Mapping[str, Resource]) -> None:
@@ -110,7 +163,9 @@ def remember(
             first_seen_at=now, claimed=item.claimed, waiting=waits, confirmed_by="",
             owner=item.owner, url=item.url, directory=item.directory,
         )  # fmt: skip
-        updated = {"claimed": item.claimed, "waiting": waits, "resource_id": item.resource_id}
+        # Of one that a person had removed, it says whether a sweep is at it.
+        still_waits = case((table.removed_by != "", table.waiting), else_=waits)
+        updated = {"claimed": item.claimed, "waiting": still_waits, "resource_id": item.resource_id}
         updated |= {"owner": item.owner, "url": item.url, "directory": item.directory}
         keys = ["provisioner", "host", "workspace_id"]
         connection.execute(insert.on_conflict_do_update(index_elements=keys, set_=updated))

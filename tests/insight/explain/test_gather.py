@@ -26,6 +26,7 @@ from prebuild_tasks.reconcile import loop
 from prebuild_tasks.reconcile.locks import Locks
 from prebuild_tasks.reconcile.rules.reasons import Reason
 from prebuild_tasks.schema import tables as m
+from prebuild_tasks.workspaces.release import end_workspace
 from tests.support.builders import (
     PRESET,
     declare,
@@ -203,6 +204,21 @@ def test_failed_deletions_and_failed_probes(database: Database, settings: Settin
     assert "could not be deleted: device busy; next attempt" in said(found)
     [deletion] = found.facts.failed_deletions
     assert commands(found) == [f"prebuild logs {deletion.build[:8]}"]
+
+
+def test_a_released_workspace_is_named_with_its_owner(database: Database, settings: Settings) -> None:
+    """Several people may have workspaces of one name, and `prebuild logs` then refused it."""
+    staffed(database, settings)
+    declare(database, settings, 2)
+    fill(database, settings)
+    for owner in ("ada", "bob"):
+        claim(database, ClaimRequest(owner, [PRESET], name="mine"))
+    finish_builds(database)
+    end_workspace(database, "ada/mine", actor="ada")
+    finish_builds(database, status=BuildStatus.FAILED, error="device busy")
+    found = why(database, settings)
+    assert "ada/mine could not be deleted: device busy" in said(found)
+    assert "why ada/mine could not be deleted" in [step.why for step in found.explanation.steps]
 
 
 def test_a_host_that_alone_can_delete_and_is_silent(database: Database, settings: Settings) -> None:
