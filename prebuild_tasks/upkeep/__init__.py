@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from prebuild_tasks.upkeep.retired_hosts import forget_host, host_of_workspaces, known_hosts
     from prebuild_tasks.upkeep.rules import StrayState
     from prebuild_tasks.upkeep.strays.adopt import Adoption, Wishes, give_back, remove_stray
+    from prebuild_tasks.upkeep.strays.listing import listed_on_this_machine
     from prebuild_tasks.upkeep.strays.store import confirm, list_strays, stray_state_sql, waiting
     from prebuild_tasks.upkeep.sweep import take_back_lost
 
@@ -34,6 +35,7 @@ __all__ = [
     "host_of_workspaces",
     "known_hosts",
     "list_strays",
+    "listed_on_this_machine",
     "probe_on_host",
     "remove_stray",
     "run_sweep",
@@ -67,6 +69,7 @@ if not TYPE_CHECKING:  # mypy would take every name for defined
                 "give_back",
                 "remove_stray",
             ),
+            "strays.listing": ("listed_on_this_machine",),
             "strays.store": (
                 "confirm",
                 "list_strays",
