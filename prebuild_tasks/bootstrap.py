@@ -74,11 +74,16 @@ class Runtime:
 
         return BuildRunner(self.database, self.settings, self.provisioners, self.isolated, silent=self.silent)
 
-    def presence(self, role: Role, queues: Callable[[], Sequence[str]] = tuple) -> Presence:
+    def presence(
+        self,
+        role: Role,
+        queues: Callable[[], Sequence[str]] = tuple,
+        announced: Callable[[Database, str], None] = lambda _database, _name: None,
+    ) -> Presence:
         """Return what announces this process in the database, over its own connections."""
         from prebuild_tasks.fleet import Presence
 
-        return Presence(Database.of(self.settings), self.settings, role, queues)
+        return Presence(Database.of(self.settings), self.settings, role, queues, announced)
 
     def close(self) -> None:
         """Stop renewing leases and close the connections to the database; call it when no build runs any more."""

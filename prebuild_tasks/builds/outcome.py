@@ -1,12 +1,15 @@
-"""The end of a build, written in one transaction with everything that follows from it."""
+"""The end of a build: its outcome after an error, and what follows from it, written in one transaction."""
 
 from __future__ import annotations
 
+import errno
+import os
 from datetime import datetime
 
 from sqlalchemy import Connection
 
 from prebuild_tasks.builds import failures, store
+from prebuild_tasks.builds.lease import RunningBuild
 from prebuild_tasks.builds.rules import deletion_reason, workspace_values
 from prebuild_tasks.builds.types import Outcome, TakenBuild
 from prebuild_tasks.errors import CannotAskError, CannotBuildError
@@ -60,6 +63,19 @@ def write_end(
     # The build may have succeeded before it noticed that it was being canceled.
     unwanted = previous is BuildStatus.CANCELING or outcome.status is BuildStatus.CANCELED
     return _next_builds(connection, build, outcome, now, unwanted=unwanted)
+
+
+def failed(error: Exception, running: RunningBuild) -> Outcome:
+    """Return the outcome of a build that an error ended, and write the error to the build's output."""
+    message = running.masked(_message(error))
+    running.log(f"{message}\n")
+    return Outcome(BuildStatus.FAILED, message, getattr(error, "code", "provisioner_failed"))
+
+
+def _message(error: Exception) -> str:
+    """Return the error's message; if the disk is full, with the remedy."""
+    message = str(error) or type(error).__name__
+    return f"{message} (make room on the builds worker's disk)" if os.strerror(errno.ENOSPC) in message else message
 
 
 def _record_outcome(connection: Connection, build: TakenBuild, outcome: Outcome) -> None:

@@ -34,6 +34,12 @@ def workspace_values(build: TakenBuild, outcome: Outcome, now: datetime) -> Mapp
     }
 
 
+def unstorable(outcome: Outcome, problem: str) -> Outcome:
+    """Return what is stored in place of an outcome of which the database refuses a part, such as a resource's id."""
+    message = f"the result of the build ({outcome.status}) cannot be stored: {problem}"
+    return Outcome(BuildStatus.FAILED, message.encode("ascii", "backslashreplace").decode(), "provisioner_failed")
+
+
 def deletion_reason(error_code: str, *, unwanted: bool) -> str:
     """Return the reason for deleting a workspace right after its start.
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import errno
-import os
 import time
 import traceback
 from collections.abc import Callable, Mapping
@@ -14,15 +12,23 @@ from prebuild_tasks.builds import store
 from prebuild_tasks.builds.held import hold, is_better_elsewhere
 from prebuild_tasks.builds.isolation import IsolatedProcesses
 from prebuild_tasks.builds.lease import LeaseKeeper, RunningBuild, runner_name
-from prebuild_tasks.builds.outcome import write_end
+from prebuild_tasks.builds.outcome import failed, write_end
 from prebuild_tasks.builds.readiness import wait_for_readiness
+from prebuild_tasks.builds.rules import unstorable
 from prebuild_tasks.builds.silence import SilentProvisioners
 from prebuild_tasks.builds.spec import resolve_parameters, workspace_spec
 from prebuild_tasks.builds.types import NextBuild, Outcome, TakenBuild
 from prebuild_tasks.clock import monotonic
 from prebuild_tasks.config import Settings
 from prebuild_tasks.db.engine import Database
-from prebuild_tasks.errors import BuildStoppedError, BusyError, CannotBuildError, PrebuildError, UnreachableError
+from prebuild_tasks.errors import (
+    BuildStoppedError,
+    BusyError,
+    CannotBuildError,
+    InputError,
+    PrebuildError,
+    UnreachableError,
+)
 from prebuild_tasks.faultpoints import step
 from prebuild_tasks.logs import get_logger
 from prebuild_tasks.model.records import changed_fields, part_of
@@ -164,14 +170,14 @@ class BuildRunner:
         self._leases.add(running)
         on_begin()
         try:
-            outcome = _failed(problem, running) if problem else self._work(provisioner, build, parameters, running)
+            outcome = failed(problem, running) if problem else self._work(provisioner, build, parameters, running)
             step(f"{build.transition}.after_provisioner")
         finally:
             self._leases.flush(running)
             self._leases.remove(running)
         if provisioner.local and not problem:
             self._silent.note(provisioner.name, outcome)
-        result = self._retrying(lambda: self._end(build, outcome, provisioner))
+        result = self._end_in_any_case(build, outcome, provisioner)
         log.info(
             "build_ended",
             **changed_fields(result.report()),
@@ -254,12 +260,19 @@ class BuildRunner:
             running.log(f"{error}\n")
             return Outcome(BuildStatus.FAILED, running.masked(str(error)), error.reason)
         except PrebuildError as error:
-            return _failed(error, running)
+            return failed(error, running)
         except Exception as error:  # noqa: BLE001 - an adapter's bug fails its build, not the worker
             details = running.masked(traceback.format_exc())
             log.error("provisioner_crashed", build=build.id, provisioner=provisioner.name, traceback=details)
-            return _failed(error, running)
+            return failed(error, running)
         return Outcome(BuildStatus.SUCCEEDED)
+
+    def _end_in_any_case(self, build: TakenBuild, outcome: Outcome, provisioner: Provisioner) -> BuildResult:
+        try:
+            return self._retrying(lambda: self._end(build, outcome, provisioner))
+        except InputError as error:
+            cannot_store = unstorable(outcome, str(error))
+        return self._retrying(lambda: self._end(build, cannot_store, provisioner))
 
     def _end(self, build: TakenBuild, outcome: Outcome, provisioner: Provisioner) -> BuildResult:
         """Write the end of a build, in one transaction with everything that follows from it."""
@@ -283,15 +296,3 @@ class BuildRunner:
                 return lost
         follow_up = FollowUp.of(builds, [build.preset_id], ref=build.ref)
         return replace(lost, outcome=outcome.status.value, follow_up=follow_up)
-
-
-def _failed(error: Exception, running: RunningBuild) -> Outcome:
-    message = running.masked(_message(error))
-    running.log(f"{message}\n")
-    return Outcome(BuildStatus.FAILED, message, getattr(error, "code", "provisioner_failed"))
-
-
-def _message(error: Exception) -> str:
-    """Return the error's message; if the disk is full, with the remedy."""
-    message = str(error) or type(error).__name__
-    return f"{message} (make room on the builds worker's disk)" if os.strerror(errno.ENOSPC) in message else message

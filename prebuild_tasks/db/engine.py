@@ -23,6 +23,7 @@ from prebuild_tasks.db.connections import (
     sqlite_engine,
 )
 from prebuild_tasks.db.errors import Translator
+from prebuild_tasks.db.letters import COMPLETE
 from prebuild_tasks.db.sessions import BEGIN, SNAPSHOT, WRITE, Sessions
 from prebuild_tasks.db.types import UtcDateTime, db_now
 from prebuild_tasks.errors import InputError, PrebuildError
@@ -38,9 +39,6 @@ _MIGRATIONS = Path(__file__).parents[1] / "schema" / "migrations"
 
 _CLOCK_NOW = bindparam("now", type_=UtcDateTime())
 _DB_NOW = db_now()
-
-_ENCODINGS = ("UTF8", "SQL_ASCII")
-"""Encodings of PostgreSQL that store every letter; SQL_ASCII stores bytes as they come."""
 
 SERVES_FROM_KEY = "serves_from"
 """Key of the settings row with the lowest revision of the application that the schema still serves. A migration that
@@ -157,9 +155,9 @@ class Database:
             return [step.revision for step in script.iterate_revisions("head", before or "base")][::-1]
 
     def _require_every_letter(self, connection: Connection) -> None:
-        """Raise InputError for an encoding that has no form for some letters, which a build's error may contain."""
+        """Raise InputError for an encoding that has no form for some letters."""
         encoding = connection.execute(text("SHOW server_encoding")).scalar_one()
-        if encoding not in _ENCODINGS:
+        if encoding not in COMPLETE:
             raise InputError(
                 f"the database {masked_url(self.url)} has the encoding {encoding}, which cannot store every letter",
                 hint="create it anew: CREATE DATABASE … ENCODING 'UTF8' TEMPLATE template0",

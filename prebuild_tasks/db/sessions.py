@@ -18,6 +18,7 @@ from sqlalchemy.exc import DisconnectionError, InvalidatePoolError
 from sqlalchemy.pool import ConnectionPoolEntry, PoolProxiedConnection
 
 from prebuild_tasks.clock import monotonic
+from prebuild_tasks.db.letters import note_encoding
 from prebuild_tasks.db.session_values import SessionValue, session_values
 from prebuild_tasks.db.sqlstates import ends_connections
 from prebuild_tasks.errors import InputError
@@ -119,6 +120,7 @@ class Sessions:
         except Exception:
             connection.close()  # the pool does not know the connection yet, so it would stay open
             raise
+        note_encoding(self._engine.dialect, connection.info.parameter_status("server_encoding") or "UTF8")
         self.role_is_read_only = not answer["standby"] and answer["source"] in _ROLES_OWN
         self.has_pooler = answer["pid"] != connection.info.backend_pid
         record.info[_SESSIONS] = _Session(self, self._generation, now, now, bool(answer["standby"]))

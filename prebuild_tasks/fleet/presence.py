@@ -50,18 +50,25 @@ class Presence:
     `database` must not be shared, because it is closed after each announcement. A prefork worker replaces its children
     at any time, and a child must not inherit a connection, or a lock that SQLite holds at that moment; so a fork waits
     for an announcement in progress. `queues` is called each time for the full names of the queues that the process
-    consumes.
+    consumes. `announced` is called after each announcement with the database and this process's name.
     """
 
     def __init__(
-        self, database: Database, settings: Settings, role: Role, queues: Callable[[], Sequence[str]] = tuple
+        self,
+        database: Database,
+        settings: Settings,
+        role: Role,
+        queues: Callable[[], Sequence[str]] = tuple,
+        announced: Callable[[Database, str], None] = lambda _database, _name: None,
     ) -> None:
         self._database = database
         self._host = settings.host
         self._role = role
         self._queues = queues
-        self._name = f"{settings.host}/{os.getpid()}/{socket.gethostname()}/{uuid.uuid4().hex[:8]}"
-        self._name += f"/{machine_id()}" if machine_id() else ""
+        self._announced = announced
+        self.name = f"{settings.host}/{os.getpid()}/{socket.gethostname()}/{uuid.uuid4().hex[:8]}"
+        self.name += f"/{machine_id()}" if machine_id() else ""
+        """The name of this process in the database."""
         self._pause = max(min(settings.heartbeat_timeout / _ANNOUNCEMENTS_PER_TIMEOUT, _PAUSE_MAX), _PAUSE_MIN)
         self._stopped = threading.Event()
         self._writing = threading.Lock()
@@ -87,7 +94,7 @@ class Presence:
             values: dict[str, object] = {"seen_at": now, "role": self._role, "queues": list(self._queues())}
             # The version of the running code; the package on disk may have been replaced meanwhile.
             insert = conflict_insert(connection, m.Worker).values(
-                name=self._name, host=self._host, started_at=now, version=__version__, **values
+                name=self.name, host=self._host, started_at=now, version=__version__, **values
             )
             # A machine that slept has not seen the other processes meanwhile, so its presence starts again.
             slept = m.Worker.seen_at < now - timedelta(seconds=10 * self._pause)
@@ -97,15 +104,19 @@ class Presence:
     def announce_end(self) -> None:
         """Write that this process ends, so that it counts as gone at once."""
         with self._database.write() as connection:
-            own_row = m.Worker.name == self._name
+            own_row = m.Worker.name == self.name
             connection.execute(update(m.Worker).where(own_row).values(ended_at=self._database.now(connection)))
 
     def _run(self) -> None:
         while True:
-            self._write(self.announce)
+            self._write(self._announce)
             if self._stopped.wait(self._pause):
                 self._write(self.announce_end)
                 return
+
+    def _announce(self) -> None:
+        self.announce()
+        self._announced(self._database, self.name)
 
     def _write(self, announcement: Callable[[], None]) -> None:
         with self._writing:

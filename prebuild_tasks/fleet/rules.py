@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -89,6 +90,35 @@ class Liveness:
 def is_alive(ended_at: datetime | None, seen_at: datetime, since: datetime) -> bool:
     """Return whether a process has announced itself at `since` or later, and has not announced its end."""
     return ended_at is None and seen_at >= since
+
+
+def on_other_machines(
+    processes: Sequence[Process], host: str, machine: str, seconds_with_id: float, name: str = ""
+) -> tuple[Process, ...]:
+    """Select the live processes of a host that run on another machine.
+
+    A process that was last seen before this machine got its id may have been its own, before a restart, and does not
+    count. If it does run elsewhere, it announces itself again.
+
+    Args:
+        processes: All that have announced themselves.
+        host: The name of the host.
+        machine: The id of this machine; a process without an id counts as one on this machine.
+        seconds_with_id: For how long this machine has had its id.
+        name: The process that asks, before which the others must have started; empty: whenever they started.
+    """
+    others = tuple(
+        process
+        for process in processes
+        if process.alive
+        and process.host == host
+        and process.machine_id not in ("", machine)
+        and process.age < seconds_with_id
+    )
+    if not name:
+        return others
+    own = [(process.started_at, process.name) for process in processes if process.name == name]
+    return tuple(process for process in others if own and (process.started_at, process.name) < own[0])
 
 
 def knows_host_tasks(version: str) -> bool:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import socket
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 
 _NOTE = "host"
-_IDS = (Path("/etc/machine-id"), Path("/proc/sys/kernel/random/boot_id"))
+_LASTING_ID, _BOOT_ID = Path("/etc/machine-id"), Path("/proc/sys/kernel/random/boot_id")
+_UPTIME = Path("/proc/uptime")
 
 
 def host_note(data_dir: Path) -> Path:
@@ -29,11 +31,25 @@ def default_host(settings: Mapping[str, object]) -> str:
 
 @cache
 def machine_id() -> str:
-    """Return a short id of the machine, the same in all its containers that have none of their own; empty: unknown."""
-    for path in _IDS:
-        try:
-            if content := path.read_text(encoding="ascii").strip():
-                return hashlib.sha256(content.encode()).hexdigest()[:12]
-        except (OSError, ValueError):
-            continue
-    return ""
+    """Return a short id of the machine, the same in all its containers that have none of their own; empty: unknown.
+
+    Without a lasting id it is a new one after each restart.
+    """
+    content = _content(_LASTING_ID) or _content(_BOOT_ID)
+    return hashlib.sha256(content.encode()).hexdigest()[:12] if content else ""
+
+
+def seconds_with_id() -> float:
+    """Return for how many seconds the machine has had its id; infinite if the id outlasts restarts, or is unknown."""
+    uptime = "" if _content(_LASTING_ID) else _content(_UPTIME)
+    try:
+        return float(uptime.split()[0])
+    except (IndexError, ValueError):
+        return math.inf
+
+
+def _content(path: Path) -> str:
+    try:
+        return path.read_text(encoding="ascii").strip()
+    except (OSError, ValueError):
+        return ""

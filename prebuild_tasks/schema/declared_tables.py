@@ -8,6 +8,7 @@ from sqlalchemy import BigInteger, Boolean, CheckConstraint, Double, ForeignKey,
 from sqlalchemy.orm import Mapped, mapped_column
 
 from prebuild_tasks.db.base import AutoId, Base, UuidText
+from prebuild_tasks.db.letters import Prose
 from prebuild_tasks.model.vocabulary import PresetStatus
 
 
@@ -97,7 +98,7 @@ class Preset(Base):
     paused: Mapped[dict[str, object] | None]
     """Who paused this preset, why, and until when (`StoredPause`). NULL: not paused."""
     status: Mapped[PresetStatus] = mapped_column(default=PresetStatus.HEALTHY)
-    status_reason: Mapped[str] = mapped_column(Text, default="")
+    status_reason: Mapped[str] = mapped_column(Prose, default="")
     failures_in_row: Mapped[int] = mapped_column(default=0)
     recent_failures: Mapped[list[str]] = mapped_column(default=list)
     """Creation times of the builds that failed since the last success: ISO 8601, oldest first, limited in number."""
@@ -105,7 +106,7 @@ class Preset(Base):
     """Times at which prebuilds were replaced as unhealthy: ISO 8601, oldest first, limited in number."""
     slow_start: Mapped[int | None]
     """Number of starts that may be in flight after a failure. NULL: not limited after a failure."""
-    last_error: Mapped[str] = mapped_column(Text, default="")
+    last_error: Mapped[str] = mapped_column(Prose, default="")
     generation: Mapped[int] = mapped_column(BigInteger, default=0)
     """Number of turns that have changed something."""
     last_reconciled_at: Mapped[datetime | None]

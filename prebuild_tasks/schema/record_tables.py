@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from sqlalchemy import BigInteger, Double, ForeignKey, Index, String, Text
+from sqlalchemy import BigInteger, Double, ForeignKey, Index, String
 from sqlalchemy.orm import Mapped, mapped_column
 
 from prebuild_tasks.db.base import AutoId, Base, UuidText, partial_index
+from prebuild_tasks.db.letters import Prose
 
 
 class Worker(Base):
@@ -80,7 +81,7 @@ class History(Base):
     event: Mapped[str] = mapped_column(String(40))
     workspace_id: Mapped[str | None] = mapped_column(UuidText)
     preset_id: Mapped[int | None] = mapped_column(BigInteger)
-    reason: Mapped[str] = mapped_column(Text, default="")
+    reason: Mapped[str] = mapped_column(Prose, default="")
     details: Mapped[dict[str, object] | None]
 
 

@@ -12,6 +12,7 @@ from sqlalchemy import CheckConstraint, ForeignKey, Index, String, Text, UniqueC
 from sqlalchemy.orm import Mapped, mapped_column
 
 from prebuild_tasks.db.base import Base, UuidText, partial_index
+from prebuild_tasks.db.letters import Prose
 from prebuild_tasks.model.vocabulary import BuildStatus, Transition
 
 LIVE_PREBUILD = "owner = 'prebuilds' AND deleted_at IS NULL"
@@ -51,7 +52,7 @@ class Workspace(Base):
     transition: Mapped[Transition]
     status: Mapped[BuildStatus]
     build_number: Mapped[int]
-    reason: Mapped[str] = mapped_column(Text, default="")
+    reason: Mapped[str] = mapped_column(Prose, default="")
     """Reason of the latest build, or the error if it failed."""
     host: Mapped[str] = mapped_column(String(255), default="")
     """The only host that can reach its resources. Empty: any host."""
@@ -99,7 +100,7 @@ class Build(Base):
     heartbeat_at: Mapped[datetime | None]
     started_at: Mapped[datetime | None]
     completed_at: Mapped[datetime | None]
-    error: Mapped[str] = mapped_column(Text, default="")
+    error: Mapped[str] = mapped_column(Prose, default="")
     error_code: Mapped[str] = mapped_column(String(40), default="")
 
 
@@ -112,7 +113,7 @@ class BuildLog(Base):
     attempt: Mapped[int] = mapped_column(primary_key=True)
     seq: Mapped[int] = mapped_column(primary_key=True)
     at: Mapped[datetime]
-    text: Mapped[str] = mapped_column(Text)
+    text: Mapped[str] = mapped_column(Prose)
 
 
 class ProbeState(Base):
@@ -126,7 +127,7 @@ class ProbeState(Base):
     workspace_id: Mapped[str] = mapped_column(UuidText, primary_key=True)
     next_at: Mapped[datetime] = mapped_column(index=True)
     failures: Mapped[int] = mapped_column(default=0)
-    message: Mapped[str] = mapped_column(Text, default="")
+    message: Mapped[str] = mapped_column(Prose, default="")
     doubtful: Mapped[bool] = mapped_column(default=False, server_default=false())
     """Whether its last probe was not passed or not answered. Claims take other prebuilds first."""
     unanswered_since: Mapped[datetime | None]
@@ -149,7 +150,7 @@ class UnansweredList(Base):
     host: Mapped[str] = mapped_column(String(255), primary_key=True)
     """Empty: any host can read it."""
     since: Mapped[datetime]
-    message: Mapped[str] = mapped_column(Text)
+    message: Mapped[str] = mapped_column(Prose)
 
 
 class Stray(Base):

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from prebuild_tasks.upkeep.strays.adopt import Adoption, Wishes, give_back
     from prebuild_tasks.upkeep.strays.removal import remove_stray
     from prebuild_tasks.upkeep.strays.store import StrayView, confirm, list_strays, stray_state_sql, waiting
+    from prebuild_tasks.upkeep.strays.adopt import Adoption, Wishes, give_back, remove_stray
+    from prebuild_tasks.upkeep.strays.listing import listed_on_this_machine
+    from prebuild_tasks.upkeep.strays.store import confirm, list_strays, stray_state_sql, waiting
     from prebuild_tasks.upkeep.sweep import take_back_lost
 
 __all__ = [
@@ -36,6 +39,7 @@ __all__ = [
     "host_of_workspaces",
     "known_hosts",
     "list_strays",
+    "listed_on_this_machine",
     "probe_on_host",
     "remove_stray",
     "run_sweep",
@@ -69,6 +73,7 @@ if not TYPE_CHECKING:  # mypy would take every name for defined
                 "give_back",
             ),
             "strays.removal": ("remove_stray",),
+            "strays.listing": ("listed_on_this_machine",),
             "strays.store": (
                 "StrayView",
                 "confirm",

@@ -28,6 +28,8 @@ class Scheduler(beat.Scheduler):
     """
 
     stopping = False
+    _was_connected = False
+    _refusal: SystemExit | None = None
     _failures = 0
     _seen = LONG_AGO
 
@@ -53,6 +55,31 @@ class Scheduler(beat.Scheduler):
         if delay:  # it sends nothing now, so what was due has been sent
             self._failures = 0
         return delay
+
+    def close(self) -> None:
+        """End the schedule. Raises what ends beat with an exit code, which Celery drops when a tick raises it."""
+        super().close()
+        if self._refusal:
+            raise self._refusal
+
+    def _ensure_connected(self) -> Any:
+        """Connect, and return the connection. Once beat has been connected, this tries again until it can.
+
+        Before that each attempt asks whether Redis refuses this beat: kombu would take refused credentials for a lost
+        connection, and try for ever.
+        """
+        if self._was_connected:
+            return super()._ensure_connected()  # type: ignore[misc]  # Celery's stubs leave it out
+        from prebuild_tasks.worker.access import require_access
+
+        try:
+            require_access()
+        except SystemExit as refusal:
+            self._refusal = refusal
+            raise
+        connected = self.connection.ensure_connection(max_retries=0)
+        self._was_connected = True
+        return connected
 
     def _reconnect_after(self, error: Exception) -> float:
         """Drop the connection, make every entry due, and return the seconds to wait before the next attempt."""

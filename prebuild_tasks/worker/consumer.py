@@ -34,9 +34,9 @@ class BrokerFailedError(Exception):
 class Consumer(consumer.Consumer):
     """Celery's consumer, which reconnects after every error once the worker has been ready.
 
-    Before that, refused credentials end the worker with an error message, and errors that do not come from Redis end
-    it as in Celery. Gossip and mingle are off, which only make workers talk to each other; Flower and `celery inspect`
-    do not need them.
+    Before that, a Redis that refuses it ends the worker with an error message, even if it did not answer at first, and
+    errors that do not come from Redis end it as in Celery. Gossip and mingle are off, which only make workers talk to
+    each other; Flower and `celery inspect` do not need them.
 
     `tests/worker/test_consumer.py` fails if Celery changes what this class relies on.
     """
@@ -75,6 +75,19 @@ class Consumer(consumer.Consumer):
         self.was_ready = True
         self._consuming_since = monotonic()
         super().on_ready()
+
+    def ensure_connected(self, conn: Any) -> Any:
+        """Connect, and return the connection. Once the worker has been ready, this tries again until it can.
+
+        Before that each attempt asks whether Redis refuses this worker: kombu would take refused credentials for a
+        lost connection, and try for ever.
+        """
+        if self.was_ready:
+            return super().ensure_connected(conn)
+        from prebuild_tasks.worker.access import require_access
+
+        require_access()
+        return conn.ensure_connection(max_retries=0, reraise_as_library_errors=False)
 
     def converted(self, error: Exception) -> BaseException:
         """Return what to raise for an error that Celery would end the worker for."""

@@ -101,7 +101,8 @@ def require_schema(**_: Any) -> None:
 def require_own_host(sender: Any, **_: Any) -> None:
     """Exit with an error message if this is a builds worker, and another machine runs processes under its host's name.
 
-    A database that cannot be reached does not end the worker, which waits for it.
+    A database that cannot be reached does not end the worker, which waits for it, and asks again once it has announced
+    itself.
     """
     from prebuild_tasks.db.engine import Database
     from prebuild_tasks.errors import PrebuildError, RefusedError
@@ -153,12 +154,35 @@ def announce_worker(sender: Any, **_: Any) -> None:
         return sorted(queues.consume_from) if sender.is_connected else []
 
     remove_canceled_timers_regularly()
-    builds = load_settings().queue(BUILDS) in consumed()
-    _announce("builds" if builds else "worker", consumed)
-    if builds:
-        warn_without_init()
-        _look_after_builds(sender)
-        _serve_again()
+    if load_settings().queue(BUILDS) not in consumed():
+        _announce("worker", consumed)
+        return
+    _announce("builds", consumed, end_beside_another_machine)
+    warn_without_init()
+    _look_after_builds(sender)
+    _serve_again()
+
+
+def end_beside_another_machine(database: Database, name: str) -> None:
+    """End this worker with an error message if another machine used its host's name first.
+
+    It asks after each announcement: two machines that start at the same time see each other only then.
+    """
+    from celery.worker import state
+
+    from prebuild_tasks.errors import PrebuildError, RefusedError
+    from prebuild_tasks.fleet import refuse_second_machine
+    from prebuild_tasks.worker.config import sentence
+
+    try:
+        refuse_second_machine(database, load_settings(), name)
+    except RefusedError as error:
+        if state.should_stop is None:
+            sys.stderr.write(sentence(error))
+            # The loop of the consumer reads it.
+            state.should_stop = error.exit_code  # type: ignore[assignment]  # None in Celery's stubs
+    except PrebuildError:  # the next announcement asks again
+        return
 
 
 def announce_beat(sender: Any, **_: Any) -> None:
@@ -243,10 +267,14 @@ def name_pooler_of_beat() -> None:
         _name_pooler(database)
 
 
-def _announce(role: Role, queues: Callable[[], Sequence[str]] = tuple) -> Presence:
+def _announce(
+    role: Role,
+    queues: Callable[[], Sequence[str]] = tuple,
+    announced: Callable[[Database, str], None] = lambda _database, _name: None,
+) -> Presence:
     from prebuild_tasks.bootstrap import runtime
 
-    presence = runtime().presence(role, queues)
+    presence = runtime().presence(role, queues, announced)
     presence.start()
     worker_shutdown.connect(lambda **_: presence.stop(), weak=False)
     return presence

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import socket
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -15,9 +20,12 @@ from prebuild_tasks.insight.doctor.examine import examine
 from prebuild_tasks.insight.doctor.findings import Symptom
 from prebuild_tasks.insight.doctor.rules import diagnose
 from prebuild_tasks.model.machine import host_note
+from prebuild_tasks.pools.declare import apply
+from prebuild_tasks.pools.options import ApplyOptions
 from prebuild_tasks.provisioners import Provisioners
-from tests.support.builders import declare, fill, workspaces
+from tests.support.builders import declare, fill, turn, workspaces
 from tests.support.hosts import place_on
+from tests.support.pool_files import load_text
 
 SQLITE = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 
@@ -82,6 +90,58 @@ def test_no_name_is_kept_while_the_database_does_not_answer(tmp_path: Path, name
     named.setenv("PREBUILD_DATABASE_URL", "postgresql://postgres@127.0.0.1:1/none")
     assert with_kept_host(load_settings()).host == "home.lan"
     assert not host_note(tmp_path).exists()
+
+
+DOCKER = """
+schema: 1
+templates: [{name: dev, provisioner: docker, config: {image: x}, presets: [{name: small, desired: 2}]}]
+"""
+
+
+@contextmanager
+def docker_engine(listed: Sequence[str]) -> Iterator[str]:
+    """Answer as an engine with a volume for each of these workspaces, and give its address."""
+
+    class Engine(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            volumes = [{"Name": f"v-{name}", "Labels": {"prebuild_tasks.workspace": name}} for name in listed]
+            answers: dict[str, object] = {"version": {"ApiVersion": "1.41"}, "volumes": {"Volumes": volumes}}
+            body = json.dumps(answers.get(self.path.partition("?")[0].rpartition("/")[2], [])).encode()
+            self.send_response(200)
+            self.send_header("Content-Type", "application/json")
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Engine) as server:
+        threading.Thread(target=server.serve_forever).start()
+        yield f"tcp://127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
+@SQLITE
+def test_containers_beside_a_database_of_its_own_have_the_name_of_their_rows(
+    database: Database, settings: Settings, tmp_path: Path, named: pytest.MonkeyPatch
+) -> None:
+    """They have no directories, so the rows were never asked, and the new name was kept for ever."""
+    pytest.importorskip("docker")
+    apply(database, settings, load_text(DOCKER), ApplyOptions(actor="test"))
+    turn(database, settings)
+    place_on(database, "old.lan")
+    named.setenv("PREBUILD_DATA_DIR", str(tmp_path / "data"))
+    named.setenv("PREBUILD_DATABASE_URL", database.url)
+    named.setenv("DOCKER_HOST", "tcp://127.0.0.1:1")
+    assert with_kept_host(load_settings()).host == "home.lan"
+    assert not host_note(tmp_path / "data").exists(), "the engine did not answer"
+    here = [row.id for row in workspaces(database)]
+    for listed, host in ((here, "old.lan"), ([], "home.lan")):
+        with docker_engine(listed) as address:
+            named.setenv("DOCKER_HOST", address)
+            assert with_kept_host(load_settings()).host == host
+        host_note(tmp_path / "data").unlink()
 
 
 def test_doctor_names_the_old_host(database: Database, settings: Settings) -> None:

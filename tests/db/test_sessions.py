@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
 
-import psycopg
 import pytest
 from sqlalchemy import select, text
 
@@ -20,6 +18,7 @@ from prebuild_tasks.errors import InputError, UnreachableError
 from prebuild_tasks.schema import tables as m
 from tests.support import servers
 from tests.support.builders import PRESET, declare, fill
+from tests.support.encodings import administered, in_encoding
 
 HOSTILE = {
     "statement_timeout": "20", "lock_timeout": "5", "idle_in_transaction_session_timeout": "50",
@@ -28,12 +27,6 @@ HOSTILE = {
     "synchronous_commit": "off",
     "IntervalStyle": "sql_standard", "extra_float_digits": "-15", "client_encoding": "LATIN1",
 }  # fmt: skip
-
-
-@contextmanager
-def administered(url: str) -> Iterator[psycopg.Connection]:
-    with psycopg.connect(url.replace("+psycopg", ""), autocommit=True) as connection:
-        yield connection
 
 
 @pytest.fixture
@@ -96,17 +89,6 @@ def claims_one(database: Database, settings: Settings) -> None:
     with database.read() as connection:
         assert connection.execute(select(m.Workspace.owner, m.Workspace.name)).all()[0] == ("Zoë", "strasse")
         assert connection.execute(select(m.TemplateVersion.config)).scalar_one()["start"] == "echo Ä€λ"
-
-
-@contextmanager
-def in_encoding(postgres_url: str, encoding: str) -> Iterator[str]:
-    """Create a database in an encoding for as long as the block lasts, and give its URL."""
-    name = f"e{uuid.uuid4().hex[:12]}"
-    with administered(postgres_url) as connection:
-        how = f"ENCODING '{encoding}' TEMPLATE template0 LC_COLLATE 'C' LC_CTYPE 'C'"
-        connection.execute(f"CREATE DATABASE {name} {how}".encode())
-        yield postgres_url.replace(f"/{postgres_url.partition('@/')[2].partition('?')[0]}?", f"/{name}?")
-        connection.execute(f"DROP DATABASE {name} WITH (FORCE)".encode())
 
 
 def test_a_database_in_sql_ascii(postgres_url: str, settings: Settings) -> None:

@@ -35,6 +35,7 @@ REFUSALS = ("READONLY", "NOPERM", "NOAUTH", "MISCONF", "killed twice")
 KNOWN = {
     "Consumer.__init__": "c27ca6ec2d4b",
     "Consumer.start": "53bd1abe3456",
+    "Consumer.ensure_connected": "3f79cf3bb6d6",
     "Consumer.on_connection_error_before_connected": "7297b2be7355",
     "Consumer.on_connection_error_after_connected": "4f84dbfff329",
     "Consumer.on_ready": "16eff40603fe",
@@ -126,6 +127,38 @@ def service(tmp_path: Path) -> Iterator[tuple[Service, SpawnedRedis]]:
     finally:
         service.kill()
         redis.stop()
+
+
+@pytest.mark.e2e
+@pytest.mark.servers
+def test_a_redis_that_comes_up_with_another_password_ends_a_worker_that_was_never_ready(tmp_path: Path) -> None:
+    """Kombu takes refused credentials for a lost connection: a worker that found no Redis at first tried for ever."""
+    redis = WithPassword(tmp_path / "redis")
+    service = Service(tmp_path / "x" / "d", PREBUILD_REDIS_URL=redis.url)
+    service.data_dir.mkdir()
+    migrate(load_settings(service.environment).resolved_database_url)
+    try:
+        processes = [service.start(*procfile()[name], program="celery") for name in ("worker", "beat")]
+        for position, process in enumerate(processes):
+            wait_until(lambda at=position: "Error 2 connecting to" in service.output(at), timeout=60, what="an attempt")  # type: ignore[misc]
+            assert process.poll() is None
+        redis.spawn()
+        for position, process in enumerate(processes):
+            assert process.wait(60) == 7
+            said = service.output(position)
+            assert "refused the credentials: Authentication required" in said
+            assert "next: correct the user and password in PREBUILD_REDIS_URL" in said
+            assert "Traceback" not in said
+    finally:
+        service.kill()
+        redis.stop()
+
+
+class WithPassword(SpawnedRedis):
+    """A Redis that wants a password."""
+
+    def arguments(self) -> list[str]:
+        return [*super().arguments(), "--requirepass", "s3cret"]
 
 
 def admin(redis: SpawnedRedis) -> redis_py.Redis:

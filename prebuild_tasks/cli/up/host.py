@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from contextlib import closing, suppress
 
 from prebuild_tasks.config import Settings
 from prebuild_tasks.db.engine import Database
 from prebuild_tasks.errors import PrebuildError
 from prebuild_tasks.model.machine import host_note
-from prebuild_tasks.upkeep import host_of_workspaces
+from prebuild_tasks.provisioners import Provisioners
+from prebuild_tasks.upkeep import host_of_workspaces, listed_on_this_machine
 
 
 def with_kept_host(settings: Settings) -> Settings:
     """Return the settings with the name that the data directory was first used with, and keep it there.
 
-    A directory of an earlier release takes the name that its workspaces have; while the database that has them does not
-    answer, nothing is kept. PREBUILD_HOST goes before all.
+    A directory of an earlier release takes the name that its workspaces have; while the database that has them, or
+    what made them, does not answer, nothing is kept. PREBUILD_HOST goes before all.
     """
     if "host" in settings.model_fields_set:
         return settings
@@ -38,7 +40,8 @@ def with_kept_host(settings: Settings) -> Settings:
 def _host_of_rows(settings: Settings) -> str:
     """Return the host that the directory's workspaces have in the database; empty: there are none.
 
-    Raises PrebuildError if the database cannot be read.
+    In a database of its own, these are all of them. In any other they are those that have a directory, or else those
+    that a provisioner such as docker lists on this machine. Raises PrebuildError if one of them cannot be asked.
     """
     owns_database = not settings.database_url
     if owns_database and not (settings.data_dir / "prebuild.db").exists():
@@ -48,5 +51,12 @@ def _host_of_rows(settings: Settings) -> str:
     with closing(Database.of(settings)) as database:
         if database.revision() is None:
             return ""
-        with database.read() as connection:
-            return host_of_workspaces(connection, names, anywhere=owns_database)
+        host = _host(database, names, anywhere=owns_database)
+        if host or owns_database or not _host(database, (), anywhere=True):
+            return host
+        return _host(database, listed_on_this_machine(database, Provisioners(settings)), anywhere=False)
+
+
+def _host(database: Database, names: Sequence[str], *, anywhere: bool) -> str:
+    with database.read() as connection:
+        return host_of_workspaces(connection, names, anywhere=anywhere)

@@ -7,9 +7,11 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection, select
 
-from prebuild_tasks.errors import ProvisionerError
-from prebuild_tasks.provisioners import ListsOnce, MayNotList, Provisioner, Resource, is_listed
+from prebuild_tasks.db.engine import Database
+from prebuild_tasks.errors import CannotAskError, ProvisionerError
+from prebuild_tasks.provisioners import ListsOnce, MayNotList, Provisioner, Provisioners, Resource, is_listed
 from prebuild_tasks.schema import tables as m
+from prebuild_tasks.schema.conditions import installation_id
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +74,24 @@ def list_resources(adapter: Provisioner, installation: str, configs: Sequence[Ma
             problems.append(error.message)
             unread.append(config)
     return Listing(list(resources.values()), tuple(dict.fromkeys(problems)), tuple(unread))
+
+
+def listed_on_this_machine(database: Database, provisioners: Provisioners) -> list[str]:
+    """Return the ids of the workspaces that local provisioners list here. Raises PrebuildError if one cannot be asked.
+
+    A provisioner that is not installed here has made none.
+    """
+    with database.read() as connection:
+        installation, configs = installation_id(connection), read_configs(connection)
+    ids: set[str] = set()
+    for name in sorted(configs):
+        adapter = provisioners.get_or_missing(name)
+        if adapter.local:
+            listing = list_resources(adapter, installation, configs[name])
+            if listing.problems:
+                raise CannotAskError(f"{name}: {'; '.join(listing.problems)}")
+            ids |= listing.ids
+    return sorted(ids)
 
 
 def _with_different_lists(
