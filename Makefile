@@ -46,7 +46,7 @@ up: install ## Start Redis, SQLite, worker, builds and beat on this machine, and
 .PHONY: test
 test: install ## Run the tests, including a few trials of every fault; starts its own Redis and PostgreSQL
 	@$(BIN)/python --version
-	$(BIN)/pytest -n 3 --dist loadscope -m "not timed and not faults and not deploys and not docker and not monitoring" $(ARGS)
+	$(BIN)/pytest -n 3 --dist loadscope -m "not timed and not faults and not deploys and not docker and not monitoring and not browser" $(ARGS)
 	$(BIN)/pytest -m "timed and not faults" $$(grep -rl mark.timed tests --include=test_*.py) $(ARGS) $(if $(ARGS),|| [ $$? = 5 ]) # 5: ARGS selects no such test
 
 .PHONY: faults
@@ -67,6 +67,10 @@ test-docker: install ## Test the docker provisioner and the image; needs an engi
 test-monitoring: install ## Test the metrics, alerts and dashboard with a real Prometheus; needs prometheus and promtool on PATH
 	@{ command -v prometheus && command -v promtool; } >/dev/null || { echo "make test-monitoring needs prometheus and promtool on PATH; on Debian and Ubuntu, the package prometheus has both; its service is not needed: apt-get install --no-install-recommends prometheus && systemctl disable --now prometheus"; exit 1; }
 	$(BIN)/pytest -m monitoring tests/monitoring $(ARGS)
+
+.PHONY: test-browser
+test-browser: install ## Test how a browser lays the report's page out; needs Chromium on PATH
+	$(BIN)/pytest -m browser tests/web $(ARGS)
 
 .PHONY: mutations
 mutations: install ## Make rules wrong, one at a time, here and in release 0.1.0, and see that the tests notice; half an hour (ARGS="lock")
@@ -91,7 +95,7 @@ bench-fleet: install ## Run the long fleet benchmark: 10,000 presets through rea
 .PHONY: test-fast
 test-fast: install ## Run the tests that need no servers (under 30 seconds)
 	@$(BIN)/python --version
-	$(BIN)/pytest -n 2 -m "not servers and not e2e and not slow and not timed and not faults and not deploys and not docker and not monitoring" $(ARGS)
+	$(BIN)/pytest -n 2 -m "not servers and not e2e and not slow and not timed and not faults and not deploys and not docker and not monitoring and not browser" $(ARGS)
 
 .PHONY: check
 check: install ## Check style, types, import contracts and that no migration is missing

@@ -36,6 +36,8 @@ class Adapter:
     refused: dict[str, Any]
     running: Callable[[str], Sequence[object]]
     """Lists the running processes of a workspace."""
+    end: Callable[[str], object] = lambda _: None
+    """Ends what a workspace serves, as a crash does."""
 
 
 def _process(request: pytest.FixtureRequest, settings: Settings) -> Iterator[Adapter]:
@@ -47,6 +49,7 @@ def _process(request: pytest.FixtureRequest, settings: Settings) -> Iterator[Ada
         hangs={"start": "echo begun; sleep 1000 & sleep 1000"},
         refused={"strat": "true"},
         running=lambda workspace_id: tree.marked([workspace_id]),
+        end=lambda workspace_id: tree.end(lambda: tree.marked([workspace_id])),
     )
     provisioner.rest()
 
@@ -62,6 +65,7 @@ def _docker(request: pytest.FixtureRequest, settings: Settings) -> Iterator[Adap
         hangs={**common, "command": "echo begun; sleep 1000 & sleep 1000", "ready": "false"},
         refused={"imag": PLAIN},
         running=engine.running,
+        end=engine.end,
     )
 
 

@@ -64,6 +64,13 @@ class Engine:
         with self.api() as api:
             return list(api.containers(filters={"label": f"prebuild_tasks.workspace={workspace_id}"}))
 
+    def end(self, workspace_id: str) -> None:
+        """End the running containers of a workspace."""
+        with self.api() as api:
+            for container in api.containers(filters={"label": f"prebuild_tasks.workspace={workspace_id}"}):
+                api.kill(container["Id"])
+                api.wait(container["Id"])
+
     def sweep(self, label: str) -> None:
         """Remove the containers and volumes with this label."""
         with self.api() as api:

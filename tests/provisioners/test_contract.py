@@ -13,7 +13,7 @@ import pytest
 
 from prebuild_tasks.config import Settings
 from prebuild_tasks.errors import BuildStoppedError, CannotBuildError, ProvisionerError
-from prebuild_tasks.provisioners import Resource, WorkspaceSpec
+from prebuild_tasks.provisioners import KeepsOutput, Resource, WorkspaceSpec
 from tests.provisioners.adapters import ADAPTERS, Adapter
 from tests.provisioners.context import Context, PausingContext
 from tests.support.wait import wait_until
@@ -218,6 +218,15 @@ def test_stop_keeps_what_is_stored(adapter: Adapter, spec: WorkspaceSpec) -> Non
     assert not adapter.provisioner.probe(spec).ready
     adapter.provisioner.start(spec, Context())
     assert adapter.provisioner.probe(spec).ready
+
+
+def test_what_is_served_and_ends_is_gone(adapter: Adapter, spec: WorkspaceSpec) -> None:
+    """A start whose workspace is gone fails at once; a provisioner that serves nothing has nothing that ends."""
+    adapter.provisioner.start(spec, Context())
+    adapter.end(spec.workspace_id)
+    probe = adapter.provisioner.probe(spec)
+    serves = isinstance(adapter.provisioner, KeepsOutput)
+    assert (probe.ready, probe.gone) == ((False, True) if serves else (True, False))
 
 
 def test_foreign_installations_are_neither_listed_nor_touched(adapter: Adapter, spec: WorkspaceSpec) -> None:

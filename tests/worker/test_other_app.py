@@ -7,13 +7,14 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
 
 from prebuild_tasks.config import Settings
 from prebuild_tasks.db.engine import Database
+from tests.support.servers import migrate
 from tests.support.wait import wait_until
 
 pytestmark = pytest.mark.servers
@@ -65,7 +66,7 @@ def test_it_is_not_announced_and_keeps_its_logging(
 ) -> None:
     (tmp_path / "other.py").write_text(OTHER)
     url = f"sqlite:///{tmp_path / 'prebuild.db'}"
-    Database(url).upgrade()
+    migrate(url)
     environment = {
         "PATH": os.environ["PATH"],
         "PYTHONPATH": str(tmp_path),
@@ -82,14 +83,13 @@ def test_it_is_not_announced_and_keeps_its_logging(
     assert '"event"' not in text
     assert "MainProcess]" in text
     assert not (tmp_path / "data").exists()
-    with Database(url).read() as connection:
+    with closing(Database(url)) as database, database.read() as connection:
         assert connection.exec_driver_sql("SELECT count(*) FROM workers").scalar_one() == 0
 
 
 def test_ours_is_announced(redis_url: str, tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path / 'prebuild.db'}"
-    database = Database(url)
-    database.upgrade()
+    migrate(url)
     environment = {
         "PATH": os.environ["PATH"],
         "PREBUILD_REDIS_URL": redis_url,
@@ -98,7 +98,7 @@ def test_ours_is_announced(redis_url: str, tmp_path: Path) -> None:
     }
 
     def announced() -> int:
-        with database.read() as connection:
+        with closing(Database(url)) as database, database.read() as connection:
             return int(connection.exec_driver_sql("SELECT count(*) FROM workers").scalar_one())
 
     with running(["worker", "-c", "1", "-l", "info"], "prebuild_tasks", environment, tmp_path) as output:

@@ -26,6 +26,8 @@ _SETTLED = 1.0
 _PAUSE_MIN = 0.1
 _LOOK_INTERVAL = 0.5
 """Seconds between two looks at a container whose `ready` runs more seldom: at its output, and whether it has ended."""
+_ENDED = ("exited", "stopped", "dead")
+"""The engine's words for a container that has run and ended; `stopped` is Podman's. It may say others for a moment."""
 _LINES_SHOWN = 500
 """Lines of a container's output that people are shown."""
 _POLL_INTERVAL = 0.3
@@ -40,13 +42,15 @@ def probe(
 ) -> tuple[Probe, bool]:
     """Return the result of the probe, and whether the container runs.
 
-    Raises the engine's NotFound when there is no such container.
+    One that has ended is gone, as a served process that ends is: no engine starts it again, for it has no restart
+    policy. Raises the engine's NotFound when there is no such container.
     """
     from docker.errors import APIError, NotFound
 
     state = api.inspect_container(container_id)["State"]
     if not state.get("Running"):
-        return Probe(ready=False, message=why_not_running(api, container_id, state)), False
+        message = why_not_running(api, container_id, state)
+        return Probe(ready=False, message=message, gone=state.get("Status") in _ENDED), False
     if config.ready is None:
         return _health(state), True
     try:
@@ -96,6 +100,8 @@ def until_ready(
 ) -> None:
     """Wait until the container is ready. With `copy_output`, its output goes to the build's log until then.
 
+    Without it, only the end of the output does, if the container ends.
+
     Raises ProvisionerError when the container ends, NeverReadyError when the time is over, and the engine's NotFound
     when the container no longer exists.
     """
@@ -117,6 +123,8 @@ def until_ready(
         if is_ready:
             return
         if not runs:
+            if output is None and (text := last_output(api, container_id).text.rstrip()):
+                context.log(f"output of the container:\n{text}\n")
             hint = "its command must keep running" if " exited with 0:" in result.message else ""
             raise ProvisionerError(result.message, hint=hint)
         if not result.ready:
