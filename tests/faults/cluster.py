@@ -10,7 +10,7 @@ import subprocess
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
@@ -74,7 +74,8 @@ class Member:
     environment: dict[str, str]
     process: subprocess.Popen[str]
     kept: bool = True
-    restarts: int = field(default=0)
+    restarts: int = 0
+    killed: int = 0  # id of the last process that `Cluster.signal` killed
 
 
 class Cluster(Service):
@@ -103,6 +104,7 @@ class Cluster(Service):
         self.faults.mkdir(parents=True)
         self.data_dir.mkdir()
         self.members: dict[str, Member] = {}
+        self.ended: list[str] = []  # ends of processes that `signal` did not cause, with their last output
         self._guard = threading.Lock()
         self._over = threading.Event()
         self._keeper = threading.Thread(target=self._keep, name="keeper", daemon=True)
@@ -161,7 +163,10 @@ class Cluster(Service):
 
     def signal(self, name: str, number: signal.Signals) -> None:
         """Send a signal to the whole process group of a member."""
-        self.signal_group(self.members[name], number)
+        member = self.members[name]
+        if number is signal.SIGKILL:
+            member.killed = member.process.pid
+        self.signal_group(member, number)
 
     def signal_group(self, member: Member, number: signal.Signals) -> None:
         with suppress(ProcessLookupError):
@@ -270,7 +275,10 @@ class Cluster(Service):
         while not self._over.wait(0.05):
             with self._guard:
                 for name, member in self.members.items():
-                    if member.kept and member.process.poll() is not None:
+                    if member.kept and (code := member.process.poll()) is not None:
+                        if member.killed != member.process.pid:
+                            said = self.output(self.processes.index(member.process))[-1000:]
+                            self.ended.append(f"{name}, exit code {code}: {said}")
                         self.signal_group(member, signal.SIGKILL)  # children that outlived their parent
                         member.process = self._spawn(name, member.arguments, member.environment)
                         member.restarts += 1

@@ -6,16 +6,20 @@ import random
 import threading
 import time
 import uuid
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from math import inf
 
+from sqlalchemy import text
+
 from prebuild_tasks.claims.session import ClaimSession
-from prebuild_tasks.claims.types import ClaimRequest
+from prebuild_tasks.claims.types import ClaimAnswer, ClaimRequest
 from prebuild_tasks.client import Client
 from prebuild_tasks.clock import monotonic
 from prebuild_tasks.config import Settings
-from prebuild_tasks.errors import BusyError, ClaimMissError, NotFoundError, UnreachableError
-from prebuild_tasks.insight.invariants import audit
+from prebuild_tasks.errors import BusyError, ClaimMissError, NotFoundError, RequestEndedError, UnreachableError
+from prebuild_tasks.insight.invariants import Violation, audit
 from prebuild_tasks.insight.status.listings import workspaces
 from prebuild_tasks.workspaces.release import end_workspace
 
@@ -23,6 +27,8 @@ _PATIENCE = 60.0
 """Seconds within which `Load.stop` must have released everything: a failed test may leave no database."""
 _MOMENTARY = {"running without a heartbeat"}
 """Findings that are legitimate while a fault lasts; they are checked once it is over."""
+_OVER_DESIRED = "live prebuilds, at most"
+"""A finding that is legitimate after a pool was made smaller, until its next turn."""
 
 
 class Sampler:
@@ -39,6 +45,12 @@ class Sampler:
         self._thread = threading.Thread(target=self._run, name="sampler", daemon=True)
         self._guard = threading.Lock()
         self._held: set[str] = set()
+        self._owners: dict[str, str] = {}
+        """Everybody who was answered a workspace, by its id."""
+        self._changes = 0
+        """Twice the number of changes of the pools, and one more while one is being made."""
+        self._over_desired: tuple[int, dict[str, int]] = 0, {}
+        """What the last look saw of it: after which change, and the live prebuilds of each pool."""
         self.violations: list[str] = []
         self.samples = 0
 
@@ -51,10 +63,22 @@ class Sampler:
             self._thread.join(60)
         self._client.close()
 
-    def answered(self, workspace: str) -> None:
-        """Note an answered claim, as owner/name: from now on it must persist."""
+    @contextmanager
+    def changing(self) -> Iterator[None]:
+        """Tell that the sizes or the versions of pools change in the block."""
+        self._changes += 1
+        try:
+            yield
+        finally:
+            self._changes += 1
+
+    def answered(self, answer: ClaimAnswer) -> None:
+        """Note an answered claim: from now on it must persist, and nobody else may get its workspace."""
         with self._guard:
-            self._held.add(workspace)
+            self._held.add(f"{answer.owner}/{answer.workspace}")
+            owner = self._owners.setdefault(answer.workspace_id, answer.owner)
+        if owner != answer.owner:
+            self.violations.append(f"{answer.workspace_id} was given to {owner} and to {answer.owner}")
 
     def gives_back(self, workspace: str) -> None:
         """Note that the owner is about to release it."""
@@ -62,6 +86,9 @@ class Sampler:
             self._held.discard(workspace)
 
     def look(self) -> None:
+        with self._client.database.read() as connection:
+            if connection.execute(text("SELECT pg_is_in_recovery()")).scalar_one():
+                return  # a standby may not have received yet what was answered
         with self._guard:
             expected = set(self._held)
         found = {f"{row.owner}/{row.workspace}": row for row in workspaces(self._client.database, owner="")}
@@ -71,10 +98,20 @@ class Sampler:
             row = found.get(name)
             if row is None or "delet" in row.state:
                 self.violations.append(f"{name} was claimed and answered, and is {row}")
-        for finding in audit(self._client.database, self._settings):
-            if finding.what not in _MOMENTARY:
+        changes = self._changes
+        findings = audit(self._client.database, self._settings)
+        for finding in findings:
+            if finding.what not in _MOMENTARY and not self._is_leftover(finding, changes):
                 self.violations.append(f"invariant {finding.invariant}: {finding.what}: {finding.subject}")
+        self._over_desired = changes, {item.subject: _live(item) for item in findings if _OVER_DESIRED in item.what}
         self.samples += 1
+
+    def _is_leftover(self, finding: Violation, changes: int) -> bool:
+        """Tell whether a pool has more than is desired since a change made it smaller, and not more than then."""
+        if _OVER_DESIRED not in finding.what or not changes:
+            return False
+        after, seen = self._over_desired
+        return after != self._changes or changes % 2 == 1 or _live(finding) <= seen.get(finding.subject, 0)
 
     def _run(self) -> None:
         while not self._over.wait(0.1):
@@ -84,6 +121,10 @@ class Sampler:
                 continue
             except Exception as error:  # noqa: BLE001 - a sampler that dies has seen nothing
                 self.violations.append(f"the sampler failed: {error!r}")
+
+
+def _live(finding: Violation) -> int:
+    return int(finding.what.split(" ", 1)[0])
 
 
 class Load:
@@ -97,10 +138,16 @@ class Load:
         self._over = threading.Event()
         self._threads = [threading.Thread(target=self._run, name=f"load-{n}", daemon=True) for n in range(2)]
         self._rate = 6.0
-        self._mine: list[str] = []
+        self._mine: list[ClaimAnswer] = []
         self.latencies: list[float] = []
         """Seconds until a claim was answered, hit or miss."""
-        self.hits = self.misses = self.unreachable = 0
+        self._past: deque[tuple[ClaimRequest, ClaimAnswer]] = deque(maxlen=50)
+        """Requests that were answered, some of which have ended since."""
+        self._ending = set[str]()
+        """Ids of workspaces whose release was asked for."""
+        self._released = set[str]()
+        """Ids of those whose release was answered."""
+        self.hits = self.misses = self.unreachable = self.repeats = 0
 
     def start(self) -> Load:
         for thread in self._threads:
@@ -124,6 +171,8 @@ class Load:
             self._claim(session)
             if len(self._mine) > 4:
                 self._release(session, self._mine.pop(0))
+            if self._past and self._chance.random() < 0.1:
+                self._repeat(session, *self._chance.choice(list(self._past)))
         session.close()
 
     def _claim(self, session: ClaimSession) -> None:
@@ -146,29 +195,39 @@ class Load:
             break
         self.hits += 1
         answer = claimed.answer
-        mine = f"{answer.owner}/{answer.workspace}"
-        self._sampler.answered(mine)
+        self._sampler.answered(answer)
+        self._past.append((request, answer))
         session.send(claimed.follow_up)
-        again = self._again(session, request)
-        if again and again != answer.workspace:
-            self._sampler.violations.append(f"{answer.workspace} and {again} for one request")
-        self._mine.append(mine)
+        if self._chance.random() < 0.1:
+            self._repeat(session, request, answer)
+        self._mine.append(answer)
 
-    def _again(self, session: ClaimSession, request: ClaimRequest) -> str:
-        if self._chance.random() > 0.1:
-            return ""
+    def _repeat(self, session: ClaimSession, request: ClaimRequest, answer: ClaimAnswer) -> None:
+        """Repeat an answered request: it gets the same workspace until that is released, and never another one."""
+        was_released = answer.workspace_id in self._released
         try:
-            return session.claim(request).answer.workspace
+            again = session.claim(request).answer
+        except RequestEndedError:
+            if answer.workspace_id not in self._ending:
+                self._sampler.violations.append(f"{answer.owner}/{answer.workspace} has ended, and nobody released it")
         except (UnreachableError, BusyError):
-            return ""
+            return
+        else:
+            if again.workspace_id != answer.workspace_id:
+                self._sampler.violations.append(f"{answer.workspace} and {again.workspace} for one request")
+            if was_released:
+                self._sampler.violations.append(f"{answer.owner}/{answer.workspace} was answered after its release")
+        self.repeats += 1
 
-    def _release(self, session: ClaimSession, workspace: str, deadline: float = inf) -> None:
+    def _release(self, session: ClaimSession, answer: ClaimAnswer, deadline: float = inf) -> None:
+        workspace = f"{answer.owner}/{answer.workspace}"
+        self._ending.add(answer.workspace_id)
         self._sampler.gives_back(workspace)
         unknown = False
         while True:
             try:
                 session.send(end_workspace(session.database, workspace, actor="load").follow_up)
-                return
+                break
             except (UnreachableError, BusyError):
                 unknown = True
                 assert monotonic() < deadline, f"{workspace} could not be released within {_PATIENCE:.0f} s"
@@ -176,4 +235,5 @@ class Load:
             except NotFoundError:
                 if not unknown:
                     raise
-                return  # it was released, only the answer got lost; by now it is deleted
+                break  # it was released, only the answer got lost; by now it is deleted
+        self._released.add(answer.workspace_id)

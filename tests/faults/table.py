@@ -108,6 +108,12 @@ ROWS = (
         ("test_row_18_",), "tests/faults/test_provider_outage.py -k row_18",
     ),
     Row(
+        "19", "everything at once for 20 minutes: kills, freezes, PostgreSQL restarted and failed over, Redis "
+        "restarted twice within seconds and READONLY, a provisioner's API away, pools resized and promoted, claims "
+        "repeated", "1",
+        ("test_row_19_",), "tests/faults/test_soak.py",
+    ),
+    Row(
         "", "a random sequence of files, claims, failures, promotions, time jumps and lost workers; the audit clean "
         "after every step", "400 sequences of 80 steps, on each database",
         ("test_the_invariants_hold_after_every_step",), "tests/faults/test_machine.py",
