@@ -18,11 +18,9 @@ if TYPE_CHECKING:
     from prebuild_tasks.upkeep.retired_hosts import forget_host, host_of_workspaces, known_hosts
     from prebuild_tasks.upkeep.rules import StrayState
     from prebuild_tasks.upkeep.strays.adopt import Adoption, Wishes, give_back
+    from prebuild_tasks.upkeep.strays.listing import listed_on_this_machine
     from prebuild_tasks.upkeep.strays.removal import remove_stray
     from prebuild_tasks.upkeep.strays.store import StrayView, confirm, list_strays, stray_state_sql, waiting
-    from prebuild_tasks.upkeep.strays.adopt import Adoption, Wishes, give_back, remove_stray
-    from prebuild_tasks.upkeep.strays.listing import listed_on_this_machine
-    from prebuild_tasks.upkeep.strays.store import confirm, list_strays, stray_state_sql, waiting
     from prebuild_tasks.upkeep.sweep import take_back_lost
 
 __all__ = [
@@ -72,8 +70,8 @@ if not TYPE_CHECKING:  # mypy would take every name for defined
                 "Wishes",
                 "give_back",
             ),
-            "strays.removal": ("remove_stray",),
             "strays.listing": ("listed_on_this_machine",),
+            "strays.removal": ("remove_stray",),
             "strays.store": (
                 "StrayView",
                 "confirm",
