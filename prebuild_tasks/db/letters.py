@@ -24,10 +24,10 @@ class Prose(TypeDecorator[str]):
     cache_ok = True
 
     def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:
-        return None if value is None else escaped(value, getattr(dialect, _CODEC, "utf-8"))
+        return None if value is None else encodable(value, getattr(dialect, _CODEC, "utf-8"))
 
 
-def escaped(text: str, codec: str) -> str:
+def encodable(text: str, codec: str) -> str:
     """Return the text with escapes for the letters that the codec does not have, and without NUL."""
     return text.replace("\0", "").encode(codec, "backslashreplace").decode(codec)
 

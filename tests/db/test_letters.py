@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from prebuild_tasks.db.letters import codec_of, escaped
+from prebuild_tasks.db.letters import codec_of, encodable
 
 
 @pytest.mark.parametrize(
@@ -31,4 +31,4 @@ def test_an_encoding_has_its_codec(encoding: str, codec: str) -> None:
     ],
 )
 def test_only_letters_without_a_form_are_escaped(codec: str, text: str, stored: str) -> None:
-    assert escaped(text, codec) == stored
+    assert encodable(text, codec) == stored
