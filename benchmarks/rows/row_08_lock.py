@@ -34,6 +34,6 @@ def run(bench: Bench) -> Iterator[Result]:
                 create.lock(client, connection, preset_id)
 
         what = f"lock and row lock, {each} times; SET NX PX, row lock, DEL"
-        yield compare(8, what, product, floor, pairs=bench.scaled(21, 11), bound=Bound(2))
+        yield compare(8, what, product, floor, pairs=bench.scaled(21, 11), bound=Bound(1.7))
     connection.close()
     runtime.close()
