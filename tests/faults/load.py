@@ -11,8 +11,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from math import inf
 
-from sqlalchemy import text
-
 from prebuild_tasks.claims.session import ClaimSession
 from prebuild_tasks.claims.types import ClaimAnswer, ClaimRequest
 from prebuild_tasks.client import Client
@@ -45,8 +43,8 @@ class Sampler:
         self._thread = threading.Thread(target=self._run, name="sampler", daemon=True)
         self._guard = threading.Lock()
         self._held: set[str] = set()
-        self._owners: dict[str, str] = {}
-        """Everybody who was answered a workspace, by its id."""
+        self._answered: dict[str, str] = {}
+        """Everything that was ever answered, as owner/name, by the workspace's id."""
         self._changes = 0
         """Twice the number of changes of the pools, and one more while one is being made."""
         self._over_desired: tuple[int, dict[str, int]] = 0, {}
@@ -72,13 +70,13 @@ class Sampler:
         finally:
             self._changes += 1
 
-    def answered(self, answer: ClaimAnswer) -> None:
-        """Note an answered claim: from now on it must persist, and nobody else may get its workspace."""
+    def answered(self, workspace: str, workspace_id: str = "") -> None:
+        """Note an answered claim, as owner/name: from now on it must persist, and nobody else may get it."""
         with self._guard:
-            self._held.add(f"{answer.owner}/{answer.workspace}")
-            owner = self._owners.setdefault(answer.workspace_id, answer.owner)
-        if owner != answer.owner:
-            self.violations.append(f"{answer.workspace_id} was given to {owner} and to {answer.owner}")
+            self._held.add(workspace)
+            first = self._answered.setdefault(workspace_id or workspace, workspace)
+        if first != workspace:
+            self.violations.append(f"{workspace_id} was answered as {first} and as {workspace}")
 
     def gives_back(self, workspace: str) -> None:
         """Note that the owner is about to release it."""
@@ -86,9 +84,6 @@ class Sampler:
             self._held.discard(workspace)
 
     def look(self) -> None:
-        with self._client.database.read() as connection:
-            if connection.execute(text("SELECT pg_is_in_recovery()")).scalar_one():
-                return  # a standby may not have received yet what was answered
         with self._guard:
             expected = set(self._held)
         found = {f"{row.owner}/{row.workspace}": row for row in workspaces(self._client.database, owner="")}
@@ -195,7 +190,7 @@ class Load:
             break
         self.hits += 1
         answer = claimed.answer
-        self._sampler.answered(answer)
+        self._sampler.answered(f"{answer.owner}/{answer.workspace}", answer.workspace_id)
         self._past.append((request, answer))
         session.send(claimed.follow_up)
         if self._chance.random() < 0.1:
