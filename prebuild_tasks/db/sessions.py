@@ -203,7 +203,10 @@ def end_lost_connection(connection: PoolProxiedConnection, error: Exception) -> 
 
 
 def _end_all(connection: PoolProxiedConnection) -> None:
-    session: _Session | None = connection.info.get(_SESSIONS)
+    try:
+        session: _Session | None = connection.info.get(_SESSIONS)
+    except NotImplementedError:
+        return  # the engine's first connection, on which SQLAlchemy executes statements of its own: no pool has it yet
     if session:
         session.of.end(session)
 

@@ -11,7 +11,7 @@ from contextlib import suppress
 from typing import cast
 
 import pytest
-from sqlalchemy import insert, text
+from sqlalchemy import Connection, insert, text
 
 from prebuild_tasks.client import Client
 from prebuild_tasks.clock import monotonic, utcnow
@@ -136,6 +136,25 @@ def test_a_primary_that_vanishes_without_closing_is_given_up(proxy: Proxy) -> No
     client.close()
     assert [type(error) for error in errors] == [UnreachableError]
     assert took < 15
+
+
+def test_a_first_connection_that_is_lost_at_once_is_unreachable(
+    pair: Pair, proxy: Proxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """SQLAlchemy's own first statements failed, and NotImplementedError left the package."""
+    client = Client(through(proxy))
+
+    def initialize(connection: Connection) -> None:
+        asked(pair.primary, IN_USE.replace("count(*)", "count(pg_terminate_backend(pid))"))
+        connection.exec_driver_sql("SELECT 1")
+
+    monkeypatch.setattr(client.database.engine.dialect, "initialize", initialize)
+    for use in (lambda: client.claim("dev/small", owner="ada"), lambda: write(client.database)):
+        with pytest.raises(UnreachableError):
+            use()
+    monkeypatch.undo()
+    write(client.database)
+    client.close()
 
 
 def test_the_url_may_say_how_long_a_silent_peer_is_waited_for(proxy: Proxy) -> None:
