@@ -241,7 +241,7 @@ class Cluster(Service):
         self.thaw()
         self.wait_full(timeout)
         if sampled:
-            assert self.sampler.violations == []
+            assert not self.sampler.violations, self.sampler.violations
         provisioners = Provisioners(self.settings)
 
         def settled() -> bool:

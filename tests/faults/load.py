@@ -26,10 +26,14 @@ _MOMENTARY = {"running without a heartbeat"}
 
 
 class Sampler:
-    """Reads the database continuously; `violations` lists what must never happen, and did."""
+    """Reads the database continuously; `violations` lists what must never happen, and did.
+
+    It never reads from a standby, which may lack a claim that was answered a moment ago.
+    """
 
     def __init__(self, settings: Settings) -> None:
-        self._client = Client(settings=settings)
+        url = f"{settings.resolved_database_url}?target_session_attrs=read-write"
+        self._client = Client(settings=settings.model_copy(update={"database_url": url}))
         self._settings = settings
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._run, name="sampler", daemon=True)
@@ -43,7 +47,8 @@ class Sampler:
 
     def stop(self) -> None:
         self._over.set()
-        self._thread.join(60)
+        if self._thread.ident:  # a deployment may fail before it is started
+            self._thread.join(60)
         self._client.close()
 
     def answered(self, workspace: str) -> None:
