@@ -230,7 +230,8 @@ class Cluster(Service):
         assert process
         process.kill()
         process.wait()
-        shutil.rmtree(self.redis.directory / "appendonlydir", ignore_errors=True)
+        shutil.rmtree(self.redis.directory / "appendonlydir", ignore_errors=True)  # of Redis 7
+        (self.redis.directory / "appendonly.aof").unlink(missing_ok=True)  # of Redis 6
 
     def start_redis(self) -> None:
         self.redis.spawn()

@@ -14,9 +14,12 @@ class SpawnedRedis(RedisServer):
 
     process: subprocess.Popen[bytes] | None = None
 
-    def spawn(self) -> subprocess.Popen[bytes]:
-        """Start it in its own session, so that Ctrl-C does not reach it; `wait_ready` waits for its answer."""
-        arguments = self.arguments()
+    def spawn(self, *options: str) -> subprocess.Popen[bytes]:
+        """Start it in its own session, so that Ctrl-C does not reach it; `wait_ready` waits for its answer.
+
+        `options` are further ones of its command line.
+        """
+        arguments = [*self.arguments(), *options]
         with (self.directory / "redis.log").open("ab") as log:  # its output until it opens its own log
             self.process = subprocess.Popen(
                 arguments, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
