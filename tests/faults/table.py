@@ -93,8 +93,9 @@ ROWS = (
         ("test_row_15_",), "tests/faults/test_mixed.py -k row_15",
     ),
     Row(
-        "16", "Redis fails two or three times, 1 to 15 s apart: killed, frozen, a replica, without rights or memory, "
-        "connections cut", "200, new processes after 20",
+        "16", "Redis fails two or three times, 1 to 15 s apart, with messages in flight; every pair of: killed, "
+        "frozen, a replica (READONLY), without rights (NOPERM) or memory (OOM), connections cut, another password "
+        "(NOAUTH), unable to save (MISCONF), loading its file (LOADING)", "200, new processes after 20",
         ("test_row_16_",), "tests/faults/test_outages.py",
     ),
     Row(
@@ -104,7 +105,7 @@ ROWS = (
     ),
     Row(
         "18", "a provisioner's API away for seconds; lists that are empty for a moment; all resources of a pool really "
-        "deleted", "60",
+        "deleted: full again within two sweeps of resources", "60",
         ("test_row_18_",), "tests/faults/test_provider_outage.py -k row_18",
     ),
     Row(
