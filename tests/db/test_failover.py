@@ -143,7 +143,6 @@ def test_a_first_connection_that_is_lost_at_once_is_unreachable(
 ) -> None:
     """SQLAlchemy's own first statements failed, and NotImplementedError left the package."""
     client = Client(through(proxy))
-<<<<<<< HEAD
     dialect = client.database.engine.dialect
     ask_last = dialect._set_backslash_escapes  # type: ignore[attr-defined]
 
@@ -152,14 +151,6 @@ def test_a_first_connection_that_is_lost_at_once_is_unreachable(
         ask_last(connection)
 
     monkeypatch.setattr(dialect, "_set_backslash_escapes", ask_when_it_is_lost)
-=======
-
-    def initialize(connection: Connection) -> None:
-        asked(pair.primary, IN_USE.replace("count(*)", "count(pg_terminate_backend(pid))"))
-        connection.exec_driver_sql("SELECT 1")
-
-    monkeypatch.setattr(client.database.engine.dialect, "initialize", initialize)
->>>>>>> w2
     for use in (lambda: client.claim("dev/small", owner="ada"), lambda: write(client.database)):
         with pytest.raises(UnreachableError):
             use()

@@ -22,66 +22,8 @@ _BUSY = 60.0
 def lose_everything(pods: Pods, patience: float) -> tuple[int, float]:
     """Delete every pod, and return the number of sweeps of resources, and the seconds, until all are replaced.
 
-<<<<<<< HEAD
-    def __init__(self, deployment: Cluster, place: Path) -> None:
-        self._it, self.place = deployment, place
-        place.mkdir(exist_ok=True)
-        script = place.parent / "workspace.sh"
-        script.write_text(f"PLACE={place}\n{SCRIPT}")
-        config = ", ".join(f"{name}: [sh, {script}, {name}]" for name in ("start", "probe", "claim", "delete", "list"))
-        template = f"  - name: pods\n    provisioner: command\n    config: {{{config}}}\n"
-        deployment.apply(pools_file(extra=f"{template}    presets: [{{name: small, desired: {DESIRED}}}]\n"))
-        self.database = Database.of(deployment.settings)
-        self._messages = Messages(deployment.settings)
-
-    def ready(self) -> set[str]:
-        """Return the ids of the prebuilds that can be claimed."""
-        query = (
-            select(m.Workspace.id)
-            .join(m.Preset, m.Preset.id == m.Workspace.preset_id)
-            .join(m.TemplateVersion, m.TemplateVersion.id == m.Preset.template_version_id)
-            .where(IS_CLAIMABLE, m.TemplateVersion.provisioner == "command")
-        )
-        with self.database.read() as connection:
-            return set(connection.execute(query).scalars())
-
-    def taken_out(self) -> int:
-        """Return how many prebuilds were ever taken out of a pool as lost."""
-        with self.database.read() as connection:
-            query = select(func.count()).select_from(m.History).where(m.History.event == "unhealthy")
-            return connection.execute(query).scalar_one()
-
-    def failures(self) -> list[str]:
-        """Return the errors of this pool's starts that have counted as failed."""
-        query = (
-            select(m.Build.error)
-            .join(m.Preset, m.Preset.id == m.Build.preset_id)
-            .join(m.TemplateVersion, m.TemplateVersion.id == m.Preset.template_version_id)
-            .where(is_pool_start_sql(), m.Build.status == BuildStatus.FAILED)
-            .where(m.TemplateVersion.provisioner == "command")
-        )
-        with self.database.read() as connection:
-            return list(connection.execute(query).scalars())
-
-    def look(self) -> None:
-        """Have the resources listed, as beat does every few minutes."""
-        ask_for_resources(self.database, self._it.settings, self._messages)
-
-    @contextmanager
-    def trouble(self, name: str) -> Iterator[None]:
-        (self.place / name).touch()
-        try:
-            yield
-        finally:
-            (self.place / name).unlink()
-
-
-def lose_everything(pods: Pods) -> float:
-    """Delete every pod, and return the seconds until all of them are replaced."""
-=======
     `patience` is how many seconds after the last sweep that may be.
     """
->>>>>>> w2
     before = pods.ready()
     assert len(before) == DESIRED
     for path in pods.place.iterdir():
