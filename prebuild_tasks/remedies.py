@@ -84,6 +84,7 @@ class RemedyKind(StrEnum):
     CONFIRM_LOSS = "confirm_loss"
     """What waits for a confirmation: strays to be removed, and missing prebuilds to be replaced."""
     SWEEP = "look_for_strays"
+    CORRECT_PERIOD = "begin_the_period_before_its_end_and_not_in_the_future"
     ADOPT_STRAY = "give_stray_back"
     """Subject: the workspace id in the stray's mark. So it is for the three below."""
     ADOPT_STRAY_AS_OWNER = "give_stray_back_to_a_named_owner"
@@ -91,7 +92,6 @@ class RemedyKind(StrEnum):
     REMOVE_STRAY_AS_OWNER = "remove_stray_in_the_name_of_its_owner"
     SHOW_HISTORY = "show_history"
     """Subject: the workspace."""
-    CORRECT_PERIOD = "begin_the_period_before_its_end_and_not_in_the_future"
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,7 +21,7 @@ from tests.support.command_line import Here
 
 @pytest.fixture(autouse=True)
 def _no_pause(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("prebuild_tasks.cli.commands.audit._PAUSE", 0.0)
+    monkeypatch.setattr("prebuild_tasks.cli.commands.audit.PAUSE", 0.0)
 
 
 def make(here: Here, owner: str | None) -> str:

@@ -91,5 +91,5 @@ def test_a_plan_warns_of_what_apply_warns_of(cli: Any, pools: Any, database: Dat
     assert planned["warnings"] == json.loads(cli("apply", file, "--json"))["warnings"]
     assert planned["warnings"] == json.loads(cli("plan", file, "--json"))["warnings"], "without changes, too"
     [warning] = planned["warnings"]
-    assert warning.startswith("dev/small: its ttl is 5s")
+    assert warning.startswith("dev/small: its ttl is 5 s")
     assert "warnings" not in json.loads(cli("plan", pools(3), "--json"))

@@ -22,7 +22,7 @@ from prebuild_tasks.model.text import number
 from prebuild_tasks.remedies import Remedy, RemedyKind
 from prebuild_tasks.upkeep import StrayState, ask_for_resources, list_strays
 
-_PAUSE = 2.0
+PAUSE = 2.0
 """Seconds between the two readings of an audit."""
 _STRAY_COLUMNS = {
     "provisioner": "PROVISIONER",
@@ -54,7 +54,7 @@ def audit(
 
         def pause() -> None:
             working.say("checking again, because a finding may only be a change in progress")
-            time.sleep(_PAUSE)
+            time.sleep(PAUSE)
 
         findings = audit_twice(lambda: insight.audit(runtime.database, runtime.settings, provisioners), pause)
     if as_json:
@@ -107,7 +107,7 @@ def sweep(
         write_json({"confirmed": confirmed, "removed": remove, "asked": asked, "resources": rows_of(rows)})
         return
     if remove:
-        of_whom = f", which {claimed_by} had claimed" if claimed_by else ""
+        of_whom = f", which {claimed_by} had claimed," if claimed_by else ""
         write(f"{remove}{of_whom} is removed by the next sweep")
     shown = [{**fields_of(row), "first_seen_at": row.first_seen_at} for row in rows]
     write_rows(shown, _STRAY_COLUMNS, empty="no strays", below=("problem",))

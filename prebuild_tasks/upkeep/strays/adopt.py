@@ -23,7 +23,7 @@ from prebuild_tasks.schema.history import add_history
 from prebuild_tasks.schema.lookup import REF_COLUMNS, resolve_preset
 from prebuild_tasks.upkeep.rules import possible_ids
 from prebuild_tasks.upkeep.strays.removal import check_same_owner
-from prebuild_tasks.upkeep.strays.store import find_stray
+from prebuild_tasks.upkeep.strays.store import KnownStray, find_stray
 
 EVENT = "adopted"
 
@@ -102,7 +102,7 @@ def give_back(database: Database, resource: str, wishes: Wishes, *, actor: str, 
     return adoption
 
 
-def _owner(stray: Row[*tuple[Any, ...]], wishes: Wishes) -> str:
+def _owner(stray: KnownStray, wishes: Wishes) -> str:
     if stray.removed_by and stray.waiting:
         raise RefusedError(
             f"{stray.resource_id} is being removed, as {stray.confirmed_by} asked",
@@ -120,7 +120,7 @@ def _owner(stray: Row[*tuple[Any, ...]], wishes: Wishes) -> str:
     return check_owner(stray.owner or wishes.owner)
 
 
-def _former(connection: Connection, stray: Row[*tuple[Any, ...]]) -> Row[*tuple[Any, ...]] | None:
+def _former(connection: Connection, stray: KnownStray) -> Row[*tuple[Any, ...]] | None:
     """Read the row of the workspace, if the database once knew it. Raises RefusedError if it exists."""
     query = select(
         m.Workspace.id, m.Workspace.name, m.Workspace.preset_id, m.Workspace.deleted_at, m.Workspace.build_number
@@ -131,13 +131,11 @@ def _former(connection: Connection, stray: Row[*tuple[Any, ...]]) -> Row[*tuple[
     return row
 
 
-def _former_name(former: Row[*tuple[Any, ...]] | None, stray: Row[*tuple[Any, ...]]) -> str:
+def _former_name(former: Row[*tuple[Any, ...]] | None, stray: KnownStray) -> str:
     return claimed_name(former.name) if former else f"adopted-{stray.workspace_id[:8]}"
 
 
-def _pool(
-    connection: Connection, stray: Row[*tuple[Any, ...]], former: Row[*tuple[Any, ...]] | None, wishes: Wishes
-) -> _Pool:
+def _pool(connection: Connection, stray: KnownStray, former: Row[*tuple[Any, ...]] | None, wishes: Wishes) -> _Pool:
     """Find the preset: that of the former row, the named one, or the only active one of the provisioner."""
     query = (
         select(m.Preset.id, m.Preset.claimed_ttl_s, m.Template.organization_id, *REF_COLUMNS)
@@ -215,7 +213,7 @@ def _write(
 
 
 def _record(
-    connection: Connection, adoption: Adoption, pool: _Pool, stray: Row[*tuple[Any, ...]], by: tuple[str, datetime]
+    connection: Connection, adoption: Adoption, pool: _Pool, stray: KnownStray, by: tuple[str, datetime]
 ) -> None:
     """Record the claim, unless it is still known, and the adoption; the stray is none any more."""
     (actor, now), workspace_id = by, adoption.workspace_id

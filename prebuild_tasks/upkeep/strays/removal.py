@@ -7,9 +7,8 @@ still be adopted.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, select, update
+from sqlalchemy import ColumnElement, Connection, select, update
 
 from prebuild_tasks.db.engine import Database
 from prebuild_tasks.errors import RefusedError
@@ -18,7 +17,7 @@ from prebuild_tasks.model.vocabulary import PREBUILDS_OWNER, RECONCILER
 from prebuild_tasks.schema import tables as m
 from prebuild_tasks.schema.history import add_history
 from prebuild_tasks.upkeep.rules import possible_ids
-from prebuild_tasks.upkeep.strays.store import NOT_REMOVED, find_stray
+from prebuild_tasks.upkeep.strays.store import NOT_REMOVED, KnownStray, find_stray
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,10 +68,10 @@ def remove_stray(database: Database, resource: str, *, owner: str = "", actor: s
             workspace_ids=possible_ids([stray.workspace_id]) or [None],
             reason=f"{stray.provisioner}: {stray.resource_id}",
         )  # fmt: skip
-    return str(stray.owner or named)
+    return stray.owner or named
 
 
-def check_same_owner(stray: Row[*tuple[Any, ...]], owner: str) -> None:
+def check_same_owner(stray: KnownStray, owner: str) -> None:
     """Raise RefusedError if the claim marker tells another owner than the named one; empty: none is named."""
     if stray.owner and owner and stray.owner != owner:
         raise RefusedError(f"{stray.resource_id} was claimed by {stray.owner}, not by {owner}")

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import datetime, timedelta
-from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, and_, case, delete, func, or_, select, update
+from sqlalchemy import ColumnElement, Connection, and_, case, delete, func, or_, select, update
 
 from prebuild_tasks.config import Settings
 from prebuild_tasks.db.engine import Database
@@ -43,6 +42,23 @@ class StrayView:
     state: StrayState
     problem: str = ""
     """Why its last removal failed; empty: it did not fail."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KnownStray:
+    """A stray as a sweep stored it. Its fields have the names of the columns."""
+
+    provisioner: str
+    host: str
+    workspace_id: str
+    resource_id: str
+    url: str
+    directory: str
+    owner: str
+    claimed: bool
+    waiting: bool
+    confirmed_by: str
+    removed_by: str
 
 
 def confirm(database: Database, *, actor: str) -> int:
@@ -119,15 +135,15 @@ def stray_state_sql() -> ColumnElement[str]:
     )
 
 
-def find_stray(connection: Connection, resource: str) -> Row[*tuple[Any, ...]]:
+def find_stray(connection: Connection, resource: str) -> KnownStray:
     """Find a stray and lock it: until the transaction ends, no sweep begins to remove it.
 
     Raises NotFoundError if no sweep has found it, RefusedError if it is not the only one of that name.
     """
-    query = select(*m.Stray.__table__.columns).where(
-        or_(m.Stray.resource_id == resource, m.Stray.workspace_id == resource)
-    )
-    rows = connection.execute(for_no_key_update(query.order_by(m.Stray.provisioner, m.Stray.host))).all()
+    columns = [getattr(m.Stray, item.name) for item in fields(KnownStray)]
+    query = select(*columns).where(or_(m.Stray.resource_id == resource, m.Stray.workspace_id == resource))
+    locked = for_no_key_update(query.order_by(m.Stray.provisioner, m.Stray.host))
+    rows = [KnownStray(**row) for row in connection.execute(locked).mappings()]
     if not rows:
         raise NotFoundError(
             f"no stray is known by the name {resource}", hint="look for strays", remedy=Remedy(RemedyKind.SWEEP)
