@@ -67,10 +67,10 @@ def _without_tags(payload: bytes) -> str:
 
 
 def test_what_is_not_sent_is_logged_and_raises_nothing(caplog: pytest.LogCaptureFixture) -> None:
-    direct = DirectMessages("redis://127.0.0.1:1/0", lambda *parts: ".".join(parts))
-    assert direct.wake(["1"]) is False
-    assert direct.builds({"": [BUILD]}) == 0
-    assert ["wake_up_not_sent" in caplog.text, "not_published" in caplog.text] == [True, True]
+    waking, building = (DirectMessages("redis://127.0.0.1:1/0", lambda *parts: ".".join(parts)) for _ in range(2))
+    assert waking.wake(["1"]) is False
+    assert building.builds({"": [BUILD]}) == 0
+    assert ["wake_up_not_sent" in caplog.text, "not_published" in caplog.text] == [True, True], "each client logs once"
 
 
 def test_it_can_be_closed_while_a_wake_up_still_waits(recwarn: pytest.WarningsRecorder) -> None:
