@@ -97,11 +97,11 @@ def _environment(bench: Bench, path: Path, tree: Path) -> dict[str, str]:
 
 def _require_release(environ: Mapping[str, str], tree: Path) -> None:
     """Raise AssertionError if the other code would be measured, which is installed in this environment."""
-    found = subprocess.run(
+    imported = subprocess.run(
         [sys.executable, "-P", "-c", "import prebuild_tasks; print(prebuild_tasks.__file__)"],
         env=dict(environ), capture_output=True, text=True, check=True,
     )  # fmt: skip
-    assert Path(found.stdout.strip()).is_relative_to(tree), found.stdout
+    assert Path(imported.stdout.strip()).is_relative_to(tree), imported.stdout
 
 
 def _claimed(path: Path) -> int:
