@@ -14,7 +14,7 @@ import sys
 from collections.abc import Iterable, Mapping
 from importlib.metadata import version
 
-_VARIABLES = {
+VARIABLES = {
     "index-url": "UV_DEFAULT_INDEX",
     "extra-index-url": "UV_EXTRA_INDEX_URL",
     "find-links": "UV_FIND_LINKS",
@@ -45,7 +45,7 @@ def variables(pip: Mapping[str, str], pip_version: tuple[int, ...], environment:
     """Return the variables to set, in addition to those of the environment."""
     # The system's certificates, under the names of older and newer versions of uv.
     wanted = {"UV_NATIVE_TLS": "1", "UV_SYSTEM_CERTS": "1"}
-    wanted |= {_VARIABLES[key]: value for key, value in pip.items() if key in _VARIABLES}
+    wanted |= {VARIABLES[key]: value for key, value in pip.items() if key in VARIABLES}
     if "UV_EXTRA_INDEX_URL" in wanted:
         wanted["UV_INDEX_STRATEGY"] = "unsafe-best-match"  # as pip does; the lock's hashes say which file is right
     if "UV_FIND_LINKS" in wanted:

@@ -143,14 +143,12 @@ def test_a_first_connection_that_is_lost_at_once_is_unreachable(
 ) -> None:
     """SQLAlchemy's own first statements failed, and NotImplementedError left the package."""
     client = Client(through(proxy))
-    dialect = client.database.engine.dialect
-    ask_last = dialect._set_backslash_escapes  # type: ignore[attr-defined]
 
-    def ask_when_it_is_lost(connection: Connection) -> None:
+    def initialize(connection: Connection) -> None:
         asked(pair.primary, IN_USE.replace("count(*)", "count(pg_terminate_backend(pid))"))
-        ask_last(connection)
+        connection.exec_driver_sql("SELECT 1")
 
-    monkeypatch.setattr(dialect, "_set_backslash_escapes", ask_when_it_is_lost)
+    monkeypatch.setattr(client.database.engine.dialect, "initialize", initialize)
     for use in (lambda: client.claim("dev/small", owner="ada"), lambda: write(client.database)):
         with pytest.raises(UnreachableError):
             use()

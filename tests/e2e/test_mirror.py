@@ -138,7 +138,7 @@ def test_settings_of_pip_become_variables_of_uv() -> None:
     }
     own = module.variables({}, (23, 2), {"REQUESTS_CA_BUNDLE": "/etc/own.pem"})
     assert own == module.variables({}, (24, 2), {}) == {"UV_NATIVE_TLS": "1", "UV_SYSTEM_CERTS": "1"}
-    unpassed = {name for name in module._VARIABLES.values() if not _is_passed_on(name)}
+    unpassed = {name for name in module.VARIABLES.values() if not _is_passed_on(name)}
     assert unpassed == set(), "the example's workspaces install packages, too"
 
 

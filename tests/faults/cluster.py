@@ -258,8 +258,7 @@ class Cluster(Service):
 
         wait_until(settled, timeout=timeout, what="all builds at their end", pause=0.1)
         wait_until(clean, timeout=60, what="a clean audit")
-        out_of_order = set(violations(self.locks)) - self._reported
-        assert not out_of_order, out_of_order
+        assert not (out_of_order := set(violations(self.locks)) - self._reported), out_of_order
         assert self.postgres.log.count("deadlock detected") == 0
 
     def _spawn(self, name: str, arguments: list[str], environment: dict[str, str]) -> subprocess.Popen[str]:
