@@ -265,13 +265,13 @@ class BuildRunner:
         step(f"{build.transition}.before_end")
         with self._database.write() as connection:
             now = self._database.now(connection)
-            runner, actor = self._leases.runner, provisioner.name
-            endpoint = endpoint_of(build, local=provisioner.local)
+            runner, actor, endpoint = self._leases.runner, provisioner.name, endpoint_of(build, local=provisioner.local)
             if outcome.code == CannotAskError.code:
-                left_alone.note_silence(connection, endpoint, self._settings.host, now)
+                if not outcome.alone:
+                    left_alone.note_silence(connection, endpoint, self._settings.host, now)
                 is_start = build.transition is Transition.START
                 elsewhere = is_start and left_alone.is_asked_elsewhere(connection, self._settings, endpoint, now)
-                passed_on = elsewhere and not provisioner.local
+                passed_on = elsewhere and not (provisioner.local or outcome.alone)
                 if elsewhere and provisioner.local and is_held_enough(build):
                     outcome = replace(outcome, status=BuildStatus.CANCELED)
                 elif hold(connection, build, outcome, runner=runner, actor=actor, now=now, elsewhere=passed_on):
@@ -290,7 +290,8 @@ class BuildRunner:
 def _failed(error: Exception, running: RunningBuild) -> Outcome:
     message = running.masked(_message(error))
     running.log(f"{message}\n")
-    return Outcome(BuildStatus.FAILED, message, getattr(error, "code", "provisioner_failed"))
+    code, alone = getattr(error, "code", "provisioner_failed"), getattr(error, "alone", False)
+    return Outcome(BuildStatus.FAILED, message, code, alone=alone)
 
 
 def _message(error: Exception) -> str:

@@ -27,6 +27,8 @@ class SilentProvisioners:
     def note(self, endpoint: Endpoint, outcome: Outcome) -> bool:
         """Note the outcome of an operation that asks this endpoint, and return whether it has answered."""
         is_silent = outcome.code == CannotAskError.code
+        if outcome.alone:
+            return False
         if not is_silent and (outcome.status is BuildStatus.CANCELED or outcome.code in _NO_ANSWER):
             return False
         with self._lock:

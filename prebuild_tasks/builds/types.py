@@ -151,3 +151,5 @@ class Outcome:
     """The error code; `lost`: another runner has the build."""
     resource: Resource | None = None
     """The resource of a start that succeeded."""
+    alone: bool = False
+    """Whether other builds can be expected to fare better, although this one is held."""
