@@ -231,6 +231,14 @@ class CannotAskError(ProvisionerError):
     """
 
     code = "provisioner_unreachable"
+    alone = False
+    """Whether it says nothing about other builds either."""
+
+
+class InterruptedStartError(CannotAskError):
+    """A start was cut short by something outside of it, such as a registry that is away. Other builds may go on."""
+
+    alone = True
 
 
 class NeverReadyError(ProvisionerError):

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from prebuild_tasks.builds.failures import failed_builds, record_failure, record_unhealthy
     from prebuild_tasks.builds.isolation import IsolatedProcesses
     from prebuild_tasks.builds.lease import HARD_GRACE
+    from prebuild_tasks.builds.left_alone import hold_untaken
     from prebuild_tasks.builds.lost import lost_builds, take_back
     from prebuild_tasks.builds.masking import masked
     from prebuild_tasks.builds.not_ready import NotReady, read_not_ready
@@ -32,6 +33,7 @@ __all__ = [
     "WaitingBuild",
     "deletion_reason",
     "failed_builds",
+    "hold_untaken",
     "lost_builds",
     "masked",
     "pending_by_queue",
@@ -56,6 +58,7 @@ if not TYPE_CHECKING:  # mypy would take every name for defined
             ),
             "isolation": ("IsolatedProcesses",),
             "lease": ("HARD_GRACE",),
+            "left_alone": ("hold_untaken",),
             "lost": (
                 "lost_builds",
                 "take_back",

@@ -4,31 +4,45 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from sqlalchemy import Connection, exists, select, update
+from sqlalchemy import Connection, select, update
 
-from prebuild_tasks.builds.rules import held_until, is_held_enough
+from prebuild_tasks.builds.rules import held_until
 from prebuild_tasks.builds.types import Outcome, TakenBuild
-from prebuild_tasks.config import Settings
 from prebuild_tasks.db.base import ERROR_LENGTH
 from prebuild_tasks.errors import CannotAskError
-from prebuild_tasks.fleet import has_live_builds_process
 from prebuild_tasks.model.vocabulary import CLAIM_REASON, BuildStatus
 from prebuild_tasks.schema import tables as m
-from prebuild_tasks.schema.conditions import IS_HELD
 from prebuild_tasks.schema.history import add_history
 
 
-# Six arguments and the connection, as `write_end`.
-def hold(
-    connection: Connection, build: TakenBuild, outcome: Outcome, *, runner: str, actor: str, now: datetime
+def hold(  # many arguments: those of `write_end`
+    connection: Connection,
+    build: TakenBuild,
+    outcome: Outcome,
+    *,
+    runner: str,
+    actor: str,
+    now: datetime,
+    elsewhere: bool = False,
 ) -> bool:
-    """Hold a build whose provisioner could not be asked, and tell the history once. Return False for any other.
+    """Hold a build whose provisioner could not be asked, and tell the history once.
 
     That is not a failure: nothing counts for the backoff or the hard limit, and the workspace stays as it was.
+
+    Args:
+        connection: The connection to write with.
+        build: The build as it was taken.
+        outcome: Its outcome.
+        runner: The name in which it was taken.
+        actor: The actor in the workspace's history.
+        now: The database's time.
+        elsewhere: Another machine can ask, so the build is not held, and that machine may take it at once.
+
+    Returns:
+        False, with nothing written, if the runner no longer has this attempt, or somebody asked for the build's end.
     """
-    if outcome.code != CannotAskError.code:
-        return False
-    if not _set_back(connection, build, runner, held_until(build.holds, now), outcome.error):
+    until = None if elsewhere else held_until(build.holds, now)
+    if not _set_back(connection, build, runner, until, outcome.error):
         return False
     if not build.holds:
         kind = "claim" if build.reason == CLAIM_REASON else build.transition
@@ -39,24 +53,7 @@ def hold(
     return True
 
 
-def is_better_elsewhere(
-    connection: Connection, settings: Settings, build: TakenBuild, outcome: Outcome, now: datetime
-) -> bool:
-    """Return whether a start whose local provisioner cannot be asked is given up, so that another host builds one.
-
-    That takes a host with a live builds worker on which nothing is on hold. It is asked for only when the start was
-    held as often as it may be.
-    """
-    if outcome.code != CannotAskError.code or not is_held_enough(build):
-        return False
-    held_there = exists().where(IS_HELD, m.Build.queue == m.Worker.host)
-    others = select(m.Worker.host).where(
-        *has_live_builds_process(settings, now), m.Worker.host != settings.host, ~held_there
-    )
-    return connection.execute(others.limit(1)).one_or_none() is not None
-
-
-def _set_back(connection: Connection, build: TakenBuild, runner: str, until: datetime, error: str) -> bool:
+def _set_back(connection: Connection, build: TakenBuild, runner: str, until: datetime | None, error: str) -> bool:
     """Set a running build back to pending until the provisioner can be asked again.
 
     It keeps its slot and its host, because what it has made so far may be there.
@@ -65,7 +62,7 @@ def _set_back(connection: Connection, build: TakenBuild, runner: str, until: dat
         connection: The connection to write with.
         build: The build as it was taken.
         runner: The name in which it was taken.
-        until: When it is tried again.
+        until: When it is tried again; None: at once, on another machine, so that it is not on hold.
         error: Why the provisioner could not be asked, for people.
 
     Returns:
@@ -88,8 +85,8 @@ def _set_back(connection: Connection, build: TakenBuild, runner: str, until: dat
             next_attempt_at=until,
             published_at=None,
             publications=0,
-            error=error[:ERROR_LENGTH],
-            error_code=CannotAskError.code,
+            error=error[:ERROR_LENGTH] if until else "",
+            error_code=CannotAskError.code if until else "",
         )
     )
     if held.rowcount == 1:

@@ -189,14 +189,17 @@ class LeaseKeeper:
                 if not builds:
                     self._thread = None
                     return
-            if monotonic() - self._renewed_at >= interval:
+            began = monotonic()
+            if began - self._renewed_at >= interval:
                 self._renew(builds)
             waits = [(running.build, wait) for running in builds if (wait := running.readiness.unsaved())]
             self._write([row for running in builds for row in running.drain()], waits)
             for running in builds:
                 if running.is_overdue and self._on_overdue is not None:
                     self._give_up(running, self._on_overdue)
-            if self._wake.wait(min(interval / 2, _FLUSH_INTERVAL)):
+            # After a standstill of the database, others may soon look for leases that ran out.
+            stood_still = monotonic() - began >= interval
+            if not stood_still and self._wake.wait(min(interval / 2, _FLUSH_INTERVAL)):
                 self._wake.clear()
 
     def _give_up(self, running: RunningBuild, on_overdue: Callable[[RunningBuild], None]) -> None:

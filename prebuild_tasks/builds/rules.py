@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 
-from prebuild_tasks.builds.types import Outcome, TakenBuild
+from prebuild_tasks.builds.types import Endpoint, Outcome, TakenBuild
 from prebuild_tasks.model.vocabulary import NEVER_READY_CODE, BuildStatus, Transition
 
 _DELETION_REASONS = {"canceled": "canceled", NEVER_READY_CODE: NEVER_READY_CODE}
@@ -66,6 +66,11 @@ def held_until(holds: int, now: datetime) -> datetime:
     """
     doublings: int = 2 ** min(holds, 10)
     return now + min(_HOLD_FIRST * doublings, _HOLD_MAX)
+
+
+def endpoint_of(build: TakenBuild, *, local: bool) -> Endpoint:
+    """Return what the provisioner of a build asks; `local`: it makes the workspaces on its own machine."""
+    return Endpoint(build.provisioner, 0 if local else build.version_id)
 
 
 def is_held_enough(build: TakenBuild) -> bool:

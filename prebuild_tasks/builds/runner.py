@@ -5,25 +5,27 @@ from __future__ import annotations
 import time
 import traceback
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import TypeVar
 
-from prebuild_tasks.builds import store
-from prebuild_tasks.builds.held import hold, is_better_elsewhere
+from prebuild_tasks.builds import left_alone, store
+from prebuild_tasks.builds.held import hold
 from prebuild_tasks.builds.isolation import IsolatedProcesses
 from prebuild_tasks.builds.lease import LeaseKeeper, RunningBuild, runner_name
 from prebuild_tasks.builds.outcome import failed, write_end
 from prebuild_tasks.builds.readiness import wait_for_readiness
-from prebuild_tasks.builds.rules import unstorable
+from prebuild_tasks.builds.results import BuildResult
+from prebuild_tasks.builds.rules import endpoint_of, is_held_enough, unstorable
 from prebuild_tasks.builds.silence import SilentProvisioners
 from prebuild_tasks.builds.spec import resolve_parameters, workspace_spec
-from prebuild_tasks.builds.types import NextBuild, Outcome, TakenBuild
+from prebuild_tasks.builds.types import NextBuild, Outcome, TakenBuild, WaitingBuild
 from prebuild_tasks.clock import monotonic
 from prebuild_tasks.config import Settings
 from prebuild_tasks.db.engine import Database
 from prebuild_tasks.errors import (
     BuildStoppedError,
     BusyError,
+    CannotAskError,
     CannotBuildError,
     InputError,
     PrebuildError,
@@ -31,44 +33,18 @@ from prebuild_tasks.errors import (
 )
 from prebuild_tasks.faultpoints import step
 from prebuild_tasks.logs import get_logger
-from prebuild_tasks.model.records import changed_fields, part_of
+from prebuild_tasks.model.records import changed_fields
 from prebuild_tasks.model.vocabulary import CLAIM_REASON, BuildStatus, Transition
 from prebuild_tasks.provisioners import Provisioner, Provisioners
-from prebuild_tasks.workspaces import FollowUp, leave_to_upkeep
+from prebuild_tasks.workspaces import FollowUp, NewBuild, leave_to_upkeep, work_of
 
 log = get_logger(__name__)
 
 _RETRY_PAUSE = 0.2
 """Seconds between two tries while a row is locked or the database cannot be reached."""
+PASSED_ON_AFTER = 0.5
+"""Seconds after which a message is sent again that is for another machine: this one may receive it again at once."""
 T = TypeVar("T")
-
-
-@dataclass(frozen=True, slots=True)
-class BuildReport:
-    """The result of one build's run, as Flower shows it."""
-
-    outcome: str
-    """`succeeded`, `failed`, `canceled`, `held` (its provisioner could not be asked; it is pending again), `lost`
-    (another runner has the build), `apart` (run in an isolated process,
-    which also sends its follow-up), or `idle` (no build was pending)."""
-    build: str = ""
-    workspace: str = ""
-    preset: str = ""
-    transition: str = ""
-    attempt: int = 0
-    error: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class BuildResult(BuildReport):
-    """The result of one build's run, and what it leaves to do."""
-
-    follow_up: FollowUp = field(kw_only=True)
-    """Builds that follow from it, and its pool's turn; empty when another runner has the build."""
-
-    def report(self) -> BuildReport:
-        """Return the result without the follow-up."""
-        return part_of(self, BuildReport)
 
 
 class BuildRunner:
@@ -116,6 +92,9 @@ class BuildRunner:
                     # Those that are left, if any, have lost a worker before and need an isolated process: wait for one.
                     wait = True
                     continue
+            if isinstance(build, WaitingBuild):
+                time.sleep(PASSED_ON_AFTER)
+                return BuildResult("idle", follow_up=FollowUp.of([NewBuild(build.id, build.queue, build.work)]))
             return self._run(build) if isinstance(build, TakenBuild) else BuildResult("idle", follow_up=FollowUp())
 
     def run_taken(self, build_id: str, on_begin: Callable[[], None] = lambda: None) -> BuildResult:
@@ -175,9 +154,8 @@ class BuildRunner:
         finally:
             self._leases.flush(running)
             self._leases.remove(running)
-        if provisioner.local and not problem:
-            self._silent.note(provisioner.name, outcome)
-        result = self._end_in_any_case(build, outcome, provisioner)
+        answered = not problem and self._silent.note(endpoint_of(build, local=provisioner.local), outcome)
+        result = self._end_in_any_case(build, outcome, provisioner, answered=answered)
         log.info(
             "build_ended",
             **changed_fields(result.report()),
@@ -199,7 +177,9 @@ class BuildRunner:
         # The thread that renews the leases must not wait for Redis, so nothing is sent from it.
         leave_to_upkeep(result.follow_up)
 
-    def _take(self, build_id: str, *, name: str = "", untried: bool = False) -> TakenBuild | NextBuild | None:
+    def _take(
+        self, build_id: str, *, name: str = "", untried: bool = False
+    ) -> TakenBuild | NextBuild | WaitingBuild | None:
         """Take the named build or a more urgent one of its queue.
 
         Args:
@@ -208,12 +188,16 @@ class BuildRunner:
             untried: Take only a build that has not lost a worker yet.
 
         Returns:
-            The build that was taken, or one that must run isolated and was left as it is, or None.
+            The build that was taken, or one that must run isolated and was left as it is, or one that another machine
+            can build and needs the message for, or None.
         """
         with self._database.write() as connection:
             now = self._database.now(connection)
-            avoided = () if name else self._silent.avoided(ask=True)
+            avoided = frozenset() if name else self._silent.avoided(ask=True)
             chosen = store.next_in_queue(connection, build_id, now, only=bool(name), untried=untried, avoided=avoided)
+            if chosen is None and avoided:
+                elsewhere = left_alone.hold_untaken(connection, self._settings, self._silent, avoided, now)
+                return left_alone.pass_on(connection, build_id, avoided, elsewhere, now)
             if chosen is None:
                 return None
             if chosen.lost_attempts and self._isolated and not name:
@@ -267,15 +251,20 @@ class BuildRunner:
             return failed(error, running)
         return Outcome(BuildStatus.SUCCEEDED)
 
-    def _end_in_any_case(self, build: TakenBuild, outcome: Outcome, provisioner: Provisioner) -> BuildResult:
+    def _end_in_any_case(
+        self, build: TakenBuild, outcome: Outcome, provisioner: Provisioner, *, answered: bool
+    ) -> BuildResult:
+        """Write the end of a build. One whose result the database cannot store has failed."""
         try:
-            return self._retrying(lambda: self._end(build, outcome, provisioner))
+            return self._retrying(lambda: self._end(build, outcome, provisioner, answered=answered))
         except InputError as error:
             cannot_store = unstorable(outcome, str(error))
-        return self._retrying(lambda: self._end(build, cannot_store, provisioner))
+        return self._retrying(lambda: self._end(build, cannot_store, provisioner, answered=answered))
 
-    def _end(self, build: TakenBuild, outcome: Outcome, provisioner: Provisioner) -> BuildResult:
-        """Write the end of a build, in one transaction with everything that follows from it."""
+    def _end(
+        self, build: TakenBuild, outcome: Outcome, provisioner: Provisioner, *, answered: bool = False
+    ) -> BuildResult:
+        """Write the end of a build, with everything that follows; if its provisioner `answered`, held builds go on."""
         lost = BuildResult(
             "lost", build.id, build.name, str(build.ref), build.transition.value, build.attempt, outcome.error,
             follow_up=FollowUp(),
@@ -285,14 +274,23 @@ class BuildRunner:
         step(f"{build.transition}.before_end")
         with self._database.write() as connection:
             now = self._database.now(connection)
-            runner, actor = self._leases.runner, provisioner.name
-            if provisioner.local and is_better_elsewhere(connection, self._settings, build, outcome, now):
-                outcome = replace(outcome, status=BuildStatus.CANCELED)
-            elif hold(connection, build, outcome, runner=runner, actor=actor, now=now):
-                return replace(lost, outcome="held")
+            runner, actor, endpoint = self._leases.runner, provisioner.name, endpoint_of(build, local=provisioner.local)
+            if outcome.code == CannotAskError.code:
+                if not outcome.alone:
+                    left_alone.note_silence(connection, endpoint, self._settings.host, now)
+                is_start = build.transition is Transition.START
+                elsewhere = is_start and left_alone.is_asked_elsewhere(connection, self._settings, endpoint, now)
+                passed_on = elsewhere and not (provisioner.local or outcome.alone)
+                if elsewhere and provisioner.local and is_held_enough(build):
+                    outcome = replace(outcome, status=BuildStatus.CANCELED)
+                elif hold(connection, build, outcome, runner=runner, actor=actor, now=now, elsewhere=passed_on):
+                    again = [NewBuild(build.id, "", work_of(build.transition, build.reason, build.name))]
+                    return replace(lost, outcome="held", follow_up=FollowUp.of(again if passed_on else ()))
             builds = write_end(connection, build, outcome, runner=runner, actor=actor, now=now)
             if builds is None:
                 connection.rollback()
                 return lost
+            if answered:
+                builds = [*builds, *left_alone.note_answer(connection, endpoint, self._settings.host)]
         follow_up = FollowUp.of(builds, [build.preset_id], ref=build.ref)
         return replace(lost, outcome=outcome.status.value, follow_up=follow_up)

@@ -10,12 +10,13 @@ from collections.abc import Collection, Mapping
 from dataclasses import asdict
 from datetime import datetime
 
-from sqlalchemy import ColumnElement, Connection, and_, func, insert, not_, select, update
+from sqlalchemy import Connection, func, insert, not_, select, update
 
+from prebuild_tasks.builds.endpoints import is_shared_start_sql
 from prebuild_tasks.builds.not_ready import NOT_READY_YET, NotReady
-from prebuild_tasks.builds.types import LogChunk, NextBuild, RenewedLease, StoredParameter, TakenBuild
+from prebuild_tasks.builds.types import Endpoint, LogChunk, NextBuild, RenewedLease, StoredParameter, TakenBuild
 from prebuild_tasks.db.base import ERROR_LENGTH
-from prebuild_tasks.model.vocabulary import ACTIVE_STATUSES, BuildStatus, Transition
+from prebuild_tasks.model.vocabulary import ACTIVE_STATUSES, BuildStatus
 from prebuild_tasks.schema import tables as m
 from prebuild_tasks.schema.conditions import TEMPLATE_OF_VERSION, USES_ACTIVE_VERSION, VERSION_OF_PRESET, is_due_sql
 from prebuild_tasks.schema.row_locks import in_key_order, skip_locked
@@ -30,7 +31,7 @@ def next_in_queue(
     *,
     only: bool = False,
     untried: bool = False,
-    avoided: Collection[str] = (),
+    avoided: Collection[Endpoint] = (),
 ) -> NextBuild | None:
     """Lock and return the most urgent pending build of the named build's queue.
 
@@ -43,7 +44,7 @@ def next_in_queue(
         now: The database's time.
         only: Consider only the named build.
         untried: Consider only builds that have not lost a worker yet.
-        avoided: Leave the shared queue's starts with these provisioners to other machines.
+        avoided: Leave the shared queue's starts that ask these endpoints to other machines.
     """
     if len(build_id) != _UUID_LENGTH or build_id.strip("0123456789abcdef-"):
         return None  # the project sends no such id, and PostgreSQL would refuse to compare it
@@ -62,13 +63,6 @@ def next_in_queue(
     )
     row = connection.execute(skip_locked(query)).one_or_none()
     return NextBuild(row.id, row.attempt - row.holds) if row else None
-
-
-def is_shared_start_sql(provisioners: Collection[str]) -> ColumnElement[bool]:
-    """Build the condition that a build is a start with one of these provisioners that any machine may take."""
-    presets = select(m.Preset.id).join(*VERSION_OF_PRESET)
-    presets = presets.where(m.TemplateVersion.provisioner.in_(sorted(provisioners)))
-    return and_(m.Build.transition == Transition.START, m.Build.queue == "", m.Build.preset_id.in_(presets))
 
 
 def take(connection: Connection, build_id: str, runner: str, host: str, now: datetime) -> bool:
@@ -142,6 +136,7 @@ def read_taken(connection: Connection, build_id: str, runner: str) -> TakenBuild
             m.Preset.name.label("preset"),
             m.Template.name.label("template"),
             m.TemplateVersion.name.label("version"),
+            m.TemplateVersion.id.label("version_id"),
             USES_ACTIVE_VERSION.label("active"),
             m.TemplateVersion.provisioner,
             m.TemplateVersion.config,

@@ -14,6 +14,19 @@ if TYPE_CHECKING:
     from prebuild_tasks.provisioners import Resource
 
 
+@dataclass(frozen=True, slots=True, order=True)
+class Endpoint:
+    """What a provisioner asks, and may get no answer from."""
+
+    provisioner: str
+    version_id: int = 0
+    """The template version whose config names what is asked; 0: whatever the config, the machine's own engine is."""
+
+    @property
+    def text(self) -> str:
+        return f"{self.provisioner}/{self.version_id}"
+
+
 @dataclass(frozen=True, slots=True)
 class StoredParameter:
     """A preset's parameter: its value, or the place where builds workers read it."""
@@ -54,6 +67,8 @@ class TakenBuild:
     installation: str
     holds: int = 0
     """How many earlier attempts were held, because the provisioner could not be asked."""
+    version_id: int = 0
+    """The template version's id."""
 
     @property
     def ref(self) -> PresetRef:
@@ -136,3 +151,5 @@ class Outcome:
     """The error code; `lost`: another runner has the build."""
     resource: Resource | None = None
     """The resource of a start that succeeded."""
+    alone: bool = False
+    """Whether other builds can be expected to fare better, although this one is held."""

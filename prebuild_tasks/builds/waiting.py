@@ -7,8 +7,8 @@ from datetime import datetime
 
 from sqlalchemy import Connection, not_, select
 
-from prebuild_tasks.builds.store import is_shared_start_sql
-from prebuild_tasks.builds.types import WaitingBuild
+from prebuild_tasks.builds.endpoints import is_shared_start_sql
+from prebuild_tasks.builds.types import Endpoint, WaitingBuild
 from prebuild_tasks.model.vocabulary import BuildStatus
 from prebuild_tasks.schema import tables as m
 from prebuild_tasks.schema.conditions import is_due_sql
@@ -22,7 +22,7 @@ def waiting_builds(
     limit: int,
     *,
     untried: bool = False,
-    avoided: Collection[str] = (),
+    avoided: Collection[Endpoint] = (),
 ) -> list[WaitingBuild]:
     """Read the most urgent pending builds of some queues.
 
@@ -32,7 +32,7 @@ def waiting_builds(
         now: The database's time.
         limit: The most to return.
         untried: Only builds that have not lost a worker yet.
-        avoided: Leave the shared queue's starts with these provisioners to other machines.
+        avoided: Leave the shared queue's starts that ask these endpoints to other machines.
     """
     rows = connection.execute(
         select(m.Build.id, m.Build.queue, m.Build.transition, m.Build.reason, m.Workspace.name)

@@ -23,7 +23,8 @@ from prebuild_tasks.workspaces import send
 
 def run_sweep(database: Database, settings: Settings, messages: Messages) -> SweepReport:
     """Recover lost builds and messages, retry failed deletions, replace lost hosts' prebuilds, and prune old rows."""
-    result = sweeps.sweep(database, settings, lambda host: messages.waiting(settings.queue(BUILDS, host)))
+    pause = sweeps.look_pause(settings)
+    result = sweeps.sweep(database, settings, lambda host: messages.waiting(settings.queue(BUILDS, host)), pause=pause)
     send(database, messages, result.follow_up)
     return result.report()
 

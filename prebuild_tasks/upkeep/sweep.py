@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Sequence
 from datetime import datetime, timedelta
 from itertools import islice
+from time import sleep
 
 from sqlalchemy import ColumnElement, Connection, and_, case, literal, or_, select
 
@@ -63,12 +64,18 @@ _DOUBLINGS = 7
 """Maximum number of doublings of the interval after which a build is published again."""
 
 
-def sweep(database: Database, settings: Settings, waiting: Callable[[str], int | None]) -> SweepResult:
+def sweep(
+    database: Database, settings: Settings, waiting: Callable[[str], int | None], *, pause: float = 0.0
+) -> SweepResult:
     """Run a sweep. The caller sends the follow-up.
 
-    `waiting` returns the number of messages in a host's builds queue, or None if it is unknown.
+    Args:
+        database: The database.
+        settings: The settings.
+        waiting: Returns the number of messages in a host's builds queue, or None if it is unknown.
+        pause: As of `take_back_lost`.
     """
-    result = take_back_lost(database, settings)
+    result = take_back_lost(database, settings, pause=pause)
     follow_templates(database)
     with database.read() as connection:
         failed = _due_for_retry(connection, database.now(connection))
@@ -96,27 +103,41 @@ def look_pause(settings: Settings) -> float:
     return settings.heartbeat_timeout / LOOKS_PER_TIMEOUT
 
 
-def take_back_lost(database: Database, settings: Settings, runner_prefix: str = "") -> SweepResult:
+def take_back_lost(
+    database: Database, settings: Settings, runner_prefix: str = "", *, pause: float = 0.0
+) -> SweepResult:
     """Take back the builds whose lease has run out.
 
     If the database stood still while they were read, nobody could renew a lease, and none is taken back.
 
     If `runner_prefix` is given, take back instead all active builds of runners whose name begins with it. `prebuild up`
     passes its host's prefix when it starts on its own database: its former runners are then known to be dead.
+
+    If `pause` is not 0, the builds are read again after so many seconds, for a caller that does not know whether the
+    database stood still right before: the living renew their leases meanwhile.
     """
-    started = monotonic()
-    with database.read() as connection:
-        before = database.now(connection) - timedelta(seconds=settings.heartbeat_timeout)
-        lost = lost_builds(connection, before, runner_prefix)
+    lost = _read_lost(database, settings, runner_prefix)
+    if lost and pause:
+        sleep(pause)
+        still = _read_lost(database, settings, runner_prefix)
+        lost = [row for row in still if row in lost]
     result = SweepResult(follow_up=FollowUp())
-    if lost and not runner_prefix and monotonic() - started > look_pause(settings):
-        log.warning("leases_read_too_slowly", builds=len(lost), seconds=round(monotonic() - started, 1))
-        return result
     for row in lost:
         with database.write() as connection:
             taken = _take_back(connection, settings, row, database.now(connection))
         result |= taken
     return result
+
+
+def _read_lost(database: Database, settings: Settings, runner_prefix: str) -> list[LostBuild]:
+    started = monotonic()
+    with database.read() as connection:
+        before = database.now(connection) - timedelta(seconds=settings.heartbeat_timeout)
+        lost = lost_builds(connection, before, runner_prefix)
+    if lost and not runner_prefix and monotonic() - started > look_pause(settings):
+        log.warning("leases_read_too_slowly", builds=len(lost), seconds=round(monotonic() - started, 1))
+        return []
+    return lost
 
 
 def _take_back(connection: Connection, settings: Settings, row: LostBuild, now: datetime) -> SweepResult:

@@ -18,7 +18,7 @@ from celery.worker import state
 from kombu import Message
 from kombu.serialization import dumps
 
-from prebuild_tasks.builds import IsolatedProcesses, SilentProvisioners, WaitingBuild, waiting_builds
+from prebuild_tasks.builds import IsolatedProcesses, SilentProvisioners, WaitingBuild, hold_untaken, waiting_builds
 from prebuild_tasks.clock import monotonic
 from prebuild_tasks.config import Settings
 from prebuild_tasks.db.engine import Database
@@ -29,6 +29,8 @@ log = get_logger(__name__)
 
 PAUSE = 0.25
 """Seconds between two looks: the longest that a build waits beside a free thread."""
+_HOLD_PAUSE = 1.0
+"""Seconds between two looks whether starts that are left alone are held, or left to another machine."""
 _LOOP_PATIENCE = 5.0
 """Seconds after which messages count as lost that the event loop has not taken, as when it lost Redis meanwhile."""
 
@@ -59,6 +61,8 @@ class FreeSlots:
         self._silent = silent
         self._given_at = -inf
         """When messages were given to the event loop that it has not taken yet; otherwise long ago."""
+        self._held_at = -inf
+        """When starts that are left alone were held the last time."""
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._run, name="free-slots", daemon=True)
 
@@ -84,6 +88,10 @@ class FreeSlots:
         with self._database.read() as connection:
             now, avoided = self._database.now(connection), self._silent.avoided()
             builds = waiting_builds(connection, queues, now, free, untried=untried, avoided=avoided)
+        if avoided and monotonic() - self._held_at > _HOLD_PAUSE:
+            self._held_at = monotonic()
+            with self._database.write() as connection:
+                hold_untaken(connection, self._settings, self._silent, avoided, now)
         if builds and not self._stopped.is_set():
             self._given_at = monotonic()
             self._consumer.call_soon(self._receive, builds)

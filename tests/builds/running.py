@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 from sqlalchemy import select
 
-from prebuild_tasks.builds.runner import BuildResult, BuildRunner
+from prebuild_tasks.builds.results import BuildResult
+from prebuild_tasks.builds.runner import BuildRunner
 from prebuild_tasks.config import Settings
 from prebuild_tasks.db.engine import Database
 from prebuild_tasks.model.vocabulary import BuildStatus

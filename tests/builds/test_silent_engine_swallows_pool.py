@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import ClassVar
 
 import pytest
 from sqlalchemy import select
 
 from prebuild_tasks.builds import silence
-from prebuild_tasks.builds.runner import BuildRunner
 from prebuild_tasks.builds.silence import SilentProvisioners
-from prebuild_tasks.builds.types import Outcome
+from prebuild_tasks.builds.types import Endpoint, Outcome
 from prebuild_tasks.claims.take import claim
 from prebuild_tasks.claims.types import BeingBuilt, ClaimRequest
 from prebuild_tasks.config import Settings
@@ -19,42 +17,10 @@ from prebuild_tasks.db.engine import Database
 from prebuild_tasks.errors import CannotAskError, ClaimMissError
 from prebuild_tasks.insight.invariants import audit
 from prebuild_tasks.model.vocabulary import NEVER_READY_CODE, BuildStatus, PresetStatus, Transition
-from prebuild_tasks.provisioners import BuildContext, Resource, WorkspaceSpec
-from prebuild_tasks.provisioners.simulated.adapter import SimulatedProvisioner
 from prebuild_tasks.schema import tables as m
 from tests.support.builders import PRESET, build_all, declare_simulated, jump, turn, workspaces
 from tests.support.hosts import report_presence
-
-
-class Engine(SimulatedProvisioner):
-    """The engine of one machine."""
-
-    local: ClassVar[bool] = True
-    away = False
-
-    def start(self, spec: WorkspaceSpec, context: BuildContext) -> Resource:
-        self._answer()
-        return super().start(spec, context)
-
-    def delete(self, spec: WorkspaceSpec, context: BuildContext) -> None:
-        self._answer()
-        super().delete(spec, context)
-
-    def _answer(self) -> None:
-        if self.away:
-            raise CannotAskError("no engine")
-
-
-class Machine:
-    """A builds worker with an engine of its own."""
-
-    def __init__(self, database: Database, settings: Settings, host: str) -> None:
-        here = settings.model_copy(update={"host": host})
-        self.engine = Engine(here)
-        self.runner = BuildRunner(database, here, self)  # type: ignore[arg-type]
-
-    def get_or_missing(self, _name: str) -> Engine:
-        return self.engine
+from tests.support.machines import Machine
 
 
 @pytest.fixture
@@ -169,14 +135,14 @@ def test_without_a_machine_that_can_build_it_stays_on_hold(
 def test_one_start_finds_out_where_nothing_else_does(monkeypatch: pytest.MonkeyPatch) -> None:
     now = 1000.0
     monkeypatch.setattr(silence, "monotonic", lambda: now)
-    silent = SilentProvisioners()
+    silent, docker = SilentProvisioners(), Endpoint("docker")
     unreachable = Outcome(BuildStatus.FAILED, "no engine", CannotAskError.code)
-    silent.note("docker", unreachable)
-    assert silent.avoided(ask=True) == {"docker"}
+    silent.note(docker, unreachable)
+    assert silent.avoided(ask=True) == {docker}
     now += 121
-    assert [silent.avoided(), silent.avoided(ask=True), silent.avoided(ask=True)] == [set(), set(), {"docker"}]
+    assert [silent.avoided(), silent.avoided(ask=True), silent.avoided(ask=True)] == [set(), set(), {docker}]
     for outcome in (Outcome(BuildStatus.CANCELED, code="canceled"), Outcome(BuildStatus.FAILED, code=NEVER_READY_CODE)):
-        silent.note("docker", outcome)
-        assert silent.avoided() == {"docker"}, "that tells nothing"
-    silent.note("docker", Outcome(BuildStatus.FAILED, "no such image", "provisioner_failed"))
+        silent.note(docker, outcome)
+        assert silent.avoided() == {docker}, "that tells nothing"
+    silent.note(docker, Outcome(BuildStatus.FAILED, "no such image", "provisioner_failed"))
     assert silent.avoided() == set(), "it has answered"

@@ -66,6 +66,7 @@ TWINS: Mapping[Callable[..., object], Callable[..., object]] = {
 QUERIES: Mapping[Callable[..., object], Callable[..., object]] = {other_versions: read_other_versions}
 """Rules that a turn asks of the database in one statement instead, with the function that reads the answer."""
 SINGLE = {
+    "asks_sql": "asked by the database alone, of pending builds before one is taken",
     "fresh_since_sql": "is_expired_sql as an instant, for an index to be read from; compared with is_expired",
     "is_due_sql": "asked by the database alone; no code has a pending build in its hands",
     "is_older_than_sql": "a part of the conditions of expiry",

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from datetime import datetime, timedelta
 
 import pytest
 from sqlalchemy import Connection, select, update
 
-from prebuild_tasks.builds import store
+from prebuild_tasks.builds import lease, store
+from prebuild_tasks.builds.lease import LeaseKeeper, RunningBuild
+from prebuild_tasks.builds.types import RenewedLease
 from prebuild_tasks.clock import monotonic
 from prebuild_tasks.config import Settings
 from prebuild_tasks.db.engine import Database
@@ -15,6 +19,7 @@ from prebuild_tasks.errors import UnreachableError
 from prebuild_tasks.model.vocabulary import BuildStatus
 from prebuild_tasks.schema import tables as m
 from prebuild_tasks.upkeep import lease_watch, sweep
+from prebuild_tasks.upkeep.dispatch import run_sweep
 from prebuild_tasks.upkeep.lease_watch import LeaseWatch
 from tests.support.builders import RecordingPublisher, declare, jump, turn
 from tests.support.wait import wait_until
@@ -124,6 +129,57 @@ def test_a_database_that_stands_still_during_a_look_takes_nothing_back(
     assert statuses(database) == {BuildStatus.RUNNING}
     clock[0] += TIMEOUT / sweep.LOOKS_PER_TIMEOUT
     assert look() == 2, "those that still have not renewed theirs by the next look"
+
+
+def test_a_sweep_right_after_a_standstill_lets_the_living_renew_first(
+    database: Database, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may have waited behind a blocked turn, so that its own read is fast."""
+    first, second = taken(database, settings, ago=2 * TIMEOUT)
+
+    def renew(_: float) -> None:
+        with database.write() as connection:
+            now = database.now(connection)
+            connection.execute(update(m.Build).where(m.Build.id == first).values(heartbeat_at=now))
+
+    monkeypatch.setattr(sweep, "sleep", renew)
+    publisher = RecordingPublisher()
+    monkeypatch.setattr(publisher, "waiting", lambda _: 0, raising=False)
+    assert run_sweep(database, settings, publisher).retaken == 1  # type: ignore[arg-type]
+    with database.read() as connection:
+        rows = {row.id: row.status for row in connection.execute(select(m.Build.id, m.Build.status))}
+    assert rows == {first: BuildStatus.RUNNING, second: BuildStatus.PENDING}
+
+
+def test_after_a_standstill_leases_are_renewed_before_any_pause(
+    database: Database, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The thread was caught while it saved output, and paused first."""
+    [build_id] = taken(database, settings, ago=0, number=1)
+    with database.read() as connection:
+        build = store.read_taken(connection, build_id, f"dead-{build_id}")
+    assert build is not None
+    clock, renewed = [100.0], threading.Event()
+    monkeypatch.setattr(lease, "monotonic", lambda: clock[0])
+
+    def save(*_: object) -> None:
+        clock[0] += 11
+
+    def renew(*_: object) -> list[RenewedLease]:
+        renewed.set()
+        return [RenewedLease(build_id, build.attempt, canceling=False)]
+
+    monkeypatch.setattr(store, "add_logs", save)
+    monkeypatch.setattr(store, "renew_leases", renew)
+    keeper = LeaseKeeper(database, build.id, 8)
+    running = RunningBuild(build, 3600, (), lambda: 60.0)
+    running.log("a line\n")
+    started = time.perf_counter()
+    keeper.add(running)
+    assert renewed.wait(10)
+    assert time.perf_counter() - started < 0.9, "the pause is a second"
+    keeper.remove(running)
+    keeper.close()
 
 
 def test_a_database_that_is_away_does_not_end_the_watch(

@@ -247,11 +247,11 @@ def test_builds_are_held_and_count_as_no_failure(
         builds = connection.execute(select(m.Build)).all()
         preset = connection.execute(select(m.Preset)).one()
         events = connection.execute(select(m.History.event)).scalars().all()
-    assert {(row.status, row.attempt, row.holds, row.error_code) for row in builds} == {
-        (BuildStatus.PENDING, 6, 6, "provisioner_unreachable")
-    }
+    held = (BuildStatus.PENDING, "provisioner_unreachable")
+    assert {(row.status, row.error_code) for row in builds} == {held}
+    assert sorted((row.attempt, row.holds) for row in builds) == [(0, 0), (0, 0), (6, 6)], "one finds out for all"
     assert (preset.failures_in_row, preset.status) == (0, PresetStatus.HEALTHY)
-    assert events.count("start_held") == 3, "told once for each"
+    assert events.count("start_held") == 1, "told once"
     assert turn(database, settings).created == 0
     staffed(database, settings)
     assert explain_preset(database, settings, None, PRESET).explanation.reason is Reason.PROVISIONER_UNREACHABLE

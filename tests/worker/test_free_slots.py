@@ -14,7 +14,7 @@ from sqlalchemy import select, update
 
 from prebuild_tasks.builds.isolation import AT_ONCE, IsolatedProcesses
 from prebuild_tasks.builds.silence import SilentProvisioners
-from prebuild_tasks.builds.types import Outcome
+from prebuild_tasks.builds.types import Endpoint, Outcome
 from prebuild_tasks.builds.waiting import waiting_builds
 from prebuild_tasks.config import Settings
 from prebuild_tasks.db.engine import Database
@@ -159,7 +159,7 @@ def test_a_start_is_left_to_other_machines_while_the_provisioner_here_is_silent(
 ) -> None:
     bound, _ = pending(database, settings, 2)
     change(database, bound, queue="here")
-    silent.note("process", Outcome(BuildStatus.FAILED, "no engine", "provisioner_unreachable"))
+    silent.note(Endpoint("process"), Outcome(BuildStatus.FAILED, "no engine", "provisioner_unreachable"))
     assert (slots.look(), consumer.received) == (1, [bound])
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from prebuild_tasks.builds.runner import BuildReport, BuildResult
+from prebuild_tasks.builds.results import BuildReport, BuildResult
 from prebuild_tasks.json_views import fields_of, result_of
 from prebuild_tasks.reconcile.port import TickNotDue, TickReport, TurnReport
 from prebuild_tasks.upkeep.types import (

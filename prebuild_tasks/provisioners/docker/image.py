@@ -6,7 +6,7 @@ import re
 from typing import TYPE_CHECKING
 
 from prebuild_tasks.clock import monotonic
-from prebuild_tasks.errors import CannotBuildError, ProvisionerError
+from prebuild_tasks.errors import CannotBuildError, InterruptedStartError, ProvisionerError
 from prebuild_tasks.provisioners.docker.config import DockerConfig
 from prebuild_tasks.provisioners.docker.engine import EngineObject, Stream, connect, is_of_proxy, message_of, status_of
 from prebuild_tasks.provisioners.port import BuildContext
@@ -21,6 +21,15 @@ _SILENCE_TIMEOUT = 900.0
 _PERMANENT = re.compile(
     r"manifest unknown|name unknown|not found|does not exist|denied|invalid reference|short-name", re.IGNORECASE
 )
+
+_AWAY = re.compile(
+    r"toomanyrequests|too many requests|rate limit|status(?: code)?:? (?:429|5\d\d)\b|\bEOF$|no such host|"
+    r"connection refused|connection reset|i/o timeout|handshake timeout|deadline exceeded|Client\.Timeout|"
+    r"temporary failure|network is unreachable|no route to host|server misbehaving|service unavailable|bad gateway|"
+    r"gateway timeout",
+    re.IGNORECASE,
+)
+"""Words of engines for a registry that throttles, or gives no answer of its own."""
 
 
 def ensure(api: APIClient, config: DockerConfig, context: BuildContext) -> None:
@@ -59,7 +68,7 @@ def _pull(image: str, context: BuildContext) -> None:
         except APIError as error:
             if is_of_proxy(error):
                 raise
-            raise _failed(image, message_of(error), permanent=status_of(error) in (400, 403, 404)) from error
+            raise pull_error(image, message_of(error), permanent=status_of(error) in (400, 403, 404)) from error
         finally:
             stream.close()
     context.log(f"pulled {image}\n")
@@ -82,9 +91,12 @@ def _watch_pull(image: str, stream: Stream[EngineObject], context: BuildContext)
             context.log(f"pulling {image}: {done:.0f} of {total:.0f} MB\n")
     stream.take()  # raises the error that ended the stream
     if problem:
-        raise _failed(image, " ".join(problem.split()), permanent=bool(_PERMANENT.search(problem)))
+        raise pull_error(image, " ".join(problem.split()), permanent=bool(_PERMANENT.search(problem)))
 
 
-def _failed(image: str, reason: str, *, permanent: bool) -> ProvisionerError:
-    kind = CannotBuildError if permanent else ProvisionerError
+def pull_error(image: str, reason: str, *, permanent: bool) -> ProvisionerError:
+    """Return the error of a pull; `permanent`: the registry's answer is final, unless it gave none or throttles."""
+    kind: type[ProvisionerError] = CannotBuildError if permanent else ProvisionerError
+    if _AWAY.search(reason):
+        kind = InterruptedStartError
     return kind(f"the image {image} cannot be pulled: {reason}")

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from prebuild_tasks.clock import monotonic
-from prebuild_tasks.errors import NeverReadyError, ProvisionerError
+from prebuild_tasks.errors import InterruptedStartError, NeverReadyError, ProvisionerError
 from prebuild_tasks.provisioners.docker.config import DockerConfig
 from prebuild_tasks.provisioners.docker.engine import EngineObject, Stream, is_of_proxy, message_of
 from prebuild_tasks.provisioners.docker.exec import run_in_container
@@ -24,6 +24,11 @@ PROBE_TIMEOUT = 15.0
 _SETTLED = 1.0
 """Seconds that a container without a probe must run to count as ready. Most failures happen at once."""
 _PAUSE_MIN = 0.1
+_KILLED = ("the container exited with 137:", "the container exited with 143:")
+"""Ends by SIGKILL and SIGTERM."""
+_RESTART_PATIENCE = 2.0
+"""Seconds after which an engine that is being restarted does not answer any more, or answers again."""
+_ATTEMPTS = 3
 _LOOK_INTERVAL = 0.5
 """Seconds between two looks at a container whose `ready` runs more seldom: at its output, and whether it has ended."""
 _ENDED = ("exited", "stopped", "dead")
@@ -89,6 +94,23 @@ def why_not_running(api: APIClient, container_id: str, state: EngineObject) -> s
     return f"the container {how}: {last_lines(str(state.get('Error') or '') or output)}"
 
 
+def check_not_killed(api: APIClient, why: str, attempt: int, context: BuildContext) -> None:
+    """Raise CannotAskError if a container was killed that nobody asked to end, as by an engine that is restarted.
+
+    From the third attempt on it is taken for the container's own fault.
+
+    Args:
+        api: The engine; its errors are those of its connection.
+        why: What `why_not_running` says.
+        attempt: The number of the build's attempt.
+        context: The build's context.
+    """
+    if attempt < _ATTEMPTS and why.startswith(_KILLED):
+        context.wait(_RESTART_PATIENCE)
+        api.ping()
+        raise InterruptedStartError(f"{why} (nobody asked it to end, so it is started again)")
+
+
 def until_ready(
     api: APIClient,
     container_id: str,
@@ -125,6 +147,7 @@ def until_ready(
         if not runs:
             if output is None and (text := last_output(api, container_id).text.rstrip()):
                 context.log(f"output of the container:\n{text}\n")
+            check_not_killed(api, result.message, spec.attempt, context)
             hint = "its command must keep running" if " exited with 0:" in result.message else ""
             raise ProvisionerError(result.message, hint=hint)
         if not result.ready:
