@@ -33,6 +33,13 @@ ROOT = Path(__file__).parents[2]
 T = TypeVar("T")
 
 
+def line_of(program: str, arguments: Sequence[str]) -> list[str]:
+    """Return the line that runs a program of ours; `celery` as `prebuild up` runs it."""
+    if program == "celery":
+        return [sys.executable, "-m", "prebuild_tasks.worker.command", *arguments]
+    return [str(BIN / program), *arguments]
+
+
 def procfile() -> dict[str, list[str]]:
     """Return the Procfile's commands by name, without the program, and with the defaults of shell variables."""
     lines = [line.partition(":") for line in (ROOT / "Procfile").read_text().splitlines() if line and line[0] != "#"]
@@ -61,7 +68,7 @@ class Service:
         """Start a long-running command, with its output in a file."""
         log = (self.data_dir.parent / f"out-{len(self.processes)}").open("w+")
         process = subprocess.Popen(
-            [str(BIN / program), *arguments], env=self.environment, cwd=self.data_dir.parent, stdout=log, stderr=log,
+            line_of(program, arguments), env=self.environment, cwd=self.data_dir.parent, stdout=log, stderr=log,
             text=True, start_new_session=True,
         )  # fmt: skip
         log.close()
@@ -89,7 +96,7 @@ class Service:
 
     def _call(self, arguments: Sequence[str], program: str = "prebuild") -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            [str(BIN / program), *arguments], env=self.environment, cwd=self.data_dir.parent, capture_output=True,
+            line_of(program, arguments), env=self.environment, cwd=self.data_dir.parent, capture_output=True,
             text=True, timeout=90, check=False,
         )  # fmt: skip
 
