@@ -24,7 +24,7 @@ def main() -> None:
     """Run Celery's command line with the arguments of this process. Raises SystemExit."""
     every = importlib.metadata.entry_points
 
-    def without_plugins(**wanted: Any) -> EntryPoints:
+    def without_plugins(**wanted: Any) -> Any:
         return EntryPoints() if wanted.get("group") == _PLUGINS else every(**wanted)
 
     importlib.metadata.entry_points = without_plugins
