@@ -56,6 +56,7 @@ structlog.configure(
 )
 
 compiled_once.install()
+gc.disable()  # until the tests are collected: what is imported for them stays until the end
 
 _OURS = ("PREBUILD_", "DATABASE_URL", "REDIS_URL", "CELERY_")
 _SERVERS = {"redis_server", "redis_url", "module_redis_url", "postgres_server", "postgres_url", "module_postgres_url"}
@@ -99,6 +100,7 @@ _TOGETHER = {
     "tests/e2e/test_operating.py": "operating",
     "tests/e2e/test_docs_commands.py": "docs",
     "tests/journeys/test_machines.py": "machines",
+    "tests/worker/test_app.py": "app",
 }
 """Files whose tests share a running service: with several test processes, one of them runs all of a file."""
 
@@ -138,8 +140,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 def pytest_collection_finish() -> None:
     """Exclude modules and collected tests from garbage collection, because they stay until the end."""
-    gc.collect()
     gc.freeze()
+    gc.enable()
 
 
 @pytest.fixture(autouse=True)

@@ -25,12 +25,21 @@ from prebuild_tasks.fleet.rules import Liveness
 from prebuild_tasks.insight.status.listings import workspaces
 from prebuild_tasks.insight.status.pools import pools
 from prebuild_tasks.json_views import rows_of
+from tests.support import forked
 from tests.support.servers import migrate
 from tests.support.wait import wait_until
 
 BIN = Path(sys.executable).parent
 ROOT = Path(__file__).parents[2]
 T = TypeVar("T")
+_PYTHONS = re.compile("PYTHON").match
+
+
+def line_of(program: str, arguments: Sequence[str]) -> list[str]:
+    """Return the line that runs a program of ours; `celery` as `prebuild up` runs it."""
+    if program == "celery":
+        return [sys.executable, "-m", "prebuild_tasks.worker.command", *arguments]
+    return [str(BIN / program), *arguments]
 
 
 def procfile() -> dict[str, list[str]]:
@@ -61,7 +70,7 @@ class Service:
         """Start a long-running command, with its output in a file."""
         log = (self.data_dir.parent / f"out-{len(self.processes)}").open("w+")
         process = subprocess.Popen(
-            [str(BIN / program), *arguments], env=self.environment, cwd=self.data_dir.parent, stdout=log, stderr=log,
+            line_of(program, arguments), env=self.environment, cwd=self.data_dir.parent, stdout=log, stderr=log,
             text=True, start_new_session=True,
         )  # fmt: skip
         log.close()
@@ -88,8 +97,11 @@ class Service:
         return self._call(arguments, program).stdout
 
     def _call(self, arguments: Sequence[str], program: str = "prebuild") -> subprocess.CompletedProcess[str]:
+        # A variable of Python's, such as PYTHONPATH, takes effect in a new process only.
+        if program == "prebuild" and sys.platform == "linux" and not any(map(_PYTHONS, self.environment)):
+            return forked.run(arguments, self.environment, self.data_dir.parent, timeout=90)
         return subprocess.run(
-            [str(BIN / program), *arguments], env=self.environment, cwd=self.data_dir.parent, capture_output=True,
+            line_of(program, arguments), env=self.environment, cwd=self.data_dir.parent, capture_output=True,
             text=True, timeout=90, check=False,
         )  # fmt: skip
 
