@@ -26,6 +26,7 @@ from prebuild_tasks.provisioners.shared.config import Command, argv_of
 from prebuild_tasks.provisioners.shared.disk import tail
 from prebuild_tasks.provisioners.shared.environment import of_owner
 from prebuild_tasks.provisioners.shared.ports import Ports
+from prebuild_tasks.provisioners.shared.probe_context import uninterrupted
 from prebuild_tasks.provisioners.shared.run import raise_failure, run, spawn
 
 log = logging.getLogger(__name__)
@@ -81,7 +82,11 @@ class ProcessProvisioner:
 
     def probe(self, spec: WorkspaceSpec) -> Probe:
         """Check what the workspace serves, and run `ready`. The module `probe` has the rules."""
-        return probe_workspace(self._workspace(spec), parse(spec.config), self._environment)
+        return self.probe_interruptibly(spec, uninterrupted)
+
+    def probe_interruptibly(self, spec: WorkspaceSpec, between: Callable[[], None]) -> Probe:
+        """Do the same, and call `between` while `ready` runs."""
+        return probe_workspace(self._workspace(spec), parse(spec.config), self._environment, between)
 
     @_os_errors()
     def claim(self, spec: WorkspaceSpec, context: BuildContext) -> None:

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from time import sleep
 
 from prebuild_tasks.errors import ProvisionerError
 from prebuild_tasks.provisioners.port import Probe
 from prebuild_tasks.provisioners.process.config import ProcessConfig
-from prebuild_tasks.provisioners.process.directory import Published, WorkspaceDirectory
+from prebuild_tasks.provisioners.process.directory import WorkspaceDirectory
 from prebuild_tasks.provisioners.process.environment import Environment
 from prebuild_tasks.provisioners.shared import processes
 from prebuild_tasks.provisioners.shared.config import argv_of
 from prebuild_tasks.provisioners.shared.disk import tail
 from prebuild_tasks.provisioners.shared.output import last_lines
+from prebuild_tasks.provisioners.shared.probe_context import ProbeContext
 from prebuild_tasks.provisioners.shared.run import NoAnswerError, NotStartedError, raise_failure, run
 
 PROBE_TIMEOUT = 30.0
@@ -26,25 +26,9 @@ class _ServedEndedError(Exception):
     """What the workspace serves has ended while `ready` ran."""
 
 
-class _ProbeContext:
-    """A `provisioners.BuildContext` of a `ready`: it keeps no output, and stops once the served process has ended."""
-
-    def __init__(self, state: Published) -> None:
-        self._state = state
-
-    def log(self, text: str) -> None:
-        """Ignore the output, whose last lines are in the probe's message."""
-
-    def check(self) -> None:
-        if _has_ended(self._state):
-            raise _ServedEndedError
-
-    def wait(self, seconds: float) -> None:
-        sleep(seconds)
-        self.check()
-
-
-def probe_workspace(workspace: WorkspaceDirectory, config: ProcessConfig, environment: Environment) -> Probe:
+def probe_workspace(
+    workspace: WorkspaceDirectory, config: ProcessConfig, environment: Environment, between: Callable[[], None]
+) -> Probe:
     """Check that the served process is alive and that `ready` succeeds, or else that the port answers.
 
     A served process that ends while `ready` runs ends `ready`, too, which may wait for it. A `ready` that cannot be
@@ -53,7 +37,13 @@ def probe_workspace(workspace: WorkspaceDirectory, config: ProcessConfig, enviro
     state = workspace.published()
     if state is None:
         return Probe(ready=False, message="the workspace's directory is gone", gone=True)
-    context = _ProbeContext(state)
+
+    def check() -> None:
+        if state.serve and not processes.still_runs(state.pid, state.born):
+            raise _ServedEndedError
+        between()
+
+    context = ProbeContext(check)
     try:
         context.check()
         if config.ready is None:
@@ -73,15 +63,11 @@ def probe_workspace(workspace: WorkspaceDirectory, config: ProcessConfig, enviro
         return Probe(ready=False, message=f"the served process ended: {served}", gone=True)
     except TimeoutError:
         return Probe(ready=False, message=f"ready did not end within {PROBE_TIMEOUT:g} s")
-    except (NotStartedError, NoAnswerError) as error:
-        return Probe(ready=False, message=str(error), unknown=True)
     except ProvisionerError as error:
-        return Probe(ready=False, message=str(error))
+        if context.ended_by(error):
+            raise
+        return Probe(ready=False, message=str(error), unknown=isinstance(error, (NotStartedError, NoAnswerError)))
     return Probe(ready=True)
-
-
-def _has_ended(state: Published) -> bool:
-    return bool(state.serve) and not processes.still_runs(state.pid, state.born)
 
 
 def _probe_port(port: int, addresses: Sequence[str]) -> Probe:
