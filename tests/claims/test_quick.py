@@ -31,6 +31,7 @@ from prebuild_tasks.model.urls import with_driver
 from prebuild_tasks.schema import tables as m
 from prebuild_tasks.schema.row_locks import lock_owner
 from tests.support.builders import PRESET, declare, fill, workspaces
+from tests.support.http import free_port
 from tests.support.wait import wait_until
 
 HEAVY = {
@@ -100,6 +101,17 @@ def test_a_hit_loads_none_of_the_slow_libraries(
     with database.read() as connection:
         published = connection.execute(select(m.Build.publications).where(m.Build.reason == "claim")).scalars().all()
     assert published == [1, 1]
+
+
+def test_a_hit_without_redis_loads_none_of_them_for_its_warning(
+    database: Database, settings: Settings, environ: dict[str, str]
+) -> None:
+    declare(database, settings, 1)
+    fill(database, settings)
+    away = {**environ, "PREBUILD_REDIS_URL": f"redis://127.0.0.1:{free_port()}/0"}
+    code, _, errors, loaded = run(COMMAND, "claim", PRESET, "--owner", "ada", environ=away)
+    assert (code, loaded) == (0, set()), errors
+    assert "warning: wake up not sent (presets: 1, error: " in errors
 
 
 def test_it_writes_and_answers_what_other_claims_do(database: Database, settings: Settings) -> None:
