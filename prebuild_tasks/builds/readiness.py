@@ -26,6 +26,8 @@ _PROBE_MIN = 2.0
 """Seconds that a probe is given even if less is left: the last one may be the first that finds the workspace ready."""
 _PAUSE_GONE = 0.1
 """Seconds until a workspace that is said to be gone is probed once more."""
+_PAUSE_GONE_AFAR = 5.0
+"""The same, for one that is not on this host: an API may take seconds to know everywhere what it has just made."""
 
 
 def wait_for_readiness(
@@ -34,7 +36,8 @@ def wait_for_readiness(
     """Probe a started workspace until it is ready.
 
     The start fails at once if the workspace can never become ready, because what it serves has ended, and otherwise
-    when its `ready_timeout` is over. Two probes must find it gone: an API may not know at once what it has just made.
+    when its `ready_timeout` is over. Two probes must find it gone, some seconds apart if the provisioner is not local:
+    an API may not know at once what it has just made.
 
     Raises CannotAskError if the provisioner still cannot be asked when the time is over.
     """
@@ -59,7 +62,8 @@ def wait_for_readiness(
             return Outcome(BuildStatus.FAILED, error.message, error.code)
         was_gone = probe.gone
         waited = running.readiness.begin()
-        pause = _PAUSE_GONE if was_gone else pause_between_probes(waited, _PAUSE_MIN)
+        gone = _PAUSE_GONE if provisioner.local else _PAUSE_GONE_AFAR
+        pause = gone if was_gone else pause_between_probes(waited, _PAUSE_MIN)
         running.wait(min(pause, max(running.readiness.timeout - waited, 0)))
 
 
