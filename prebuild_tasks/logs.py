@@ -1,6 +1,6 @@
 """Logs: one event with its fields per line, as JSON unless standard error is a terminal.
 
-A command that logs nothing does not load structlog, which takes longer than a claim.
+A command does not load structlog, which takes longer than a claim, for the sentences that it writes instead.
 """
 
 from __future__ import annotations
@@ -8,6 +8,7 @@ from __future__ import annotations
 import io
 import logging
 import sys
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, TextIO
 
 from prebuild_tasks.model.terminal import escaped
@@ -22,8 +23,9 @@ _QUIET = ("kombu", "amqp", "urllib3", "alembic", "tornado.access")
 _EACH_TASK = ("celery.worker.strategy", "celery.app.trace")
 """Loggers of Celery that report each task's arrival and success: two lines for each turn that changes nothing. The
 project logs changes itself, Flower shows every task, and failures are logged as errors."""
-_NOT_SAID = frozenset({"event", "level", "logger", "timestamp", "exception"})
-"""Fields that do not stand in the sentences of a command."""
+_FIELDS = "fields"
+"""The attribute of a record that holds an event's fields."""
+_OF_EVERY_RECORD = {*vars(logging.makeLogRecord({})), "message", "asctime", "taskName"}
 
 
 class Logger:
@@ -36,23 +38,35 @@ class Logger:
 
     def debug(self, event: str, **fields: object) -> None:
         """Log an event for those who look for a fault."""
-        self._bound().debug(event, **fields)
+        if not self._say(logging.DEBUG, event, fields):
+            self._bound().debug(event, **fields)
 
     def info(self, event: str, **fields: object) -> None:
         """Log an event of normal operation."""
-        self._bound().info(event, **fields)
+        if not self._say(logging.INFO, event, fields):
+            self._bound().info(event, **fields)
 
     def warning(self, event: str, **fields: object) -> None:
         """Log an event that somebody should look at if it goes on."""
-        self._bound().warning(event, **fields)
+        if not self._say(logging.WARNING, event, fields):
+            self._bound().warning(event, **fields)
 
     def error(self, event: str, **fields: object) -> None:
         """Log a failure."""
-        self._bound().error(event, **fields)
+        if not self._say(logging.ERROR, event, fields):
+            self._bound().error(event, **fields)
 
     def exception(self, event: str, **fields: object) -> None:
         """Log a failure with the traceback of the exception that is being handled."""
-        self._bound().exception(event, **fields)
+        if not self._say(logging.ERROR, event, fields, exc_info=True):
+            self._bound().exception(event, **fields)
+
+    def _say(self, level: int, event: str, fields: Mapping[str, object], *, exc_info: bool = False) -> bool:
+        """Write an event as a sentence, if this is a command that writes sentences. Return whether it is."""
+        if not any(isinstance(handler, _SentenceHandler) for handler in logging.getLogger().handlers):
+            return False
+        logging.getLogger(self._name).log(level, "%s", event, exc_info=exc_info, extra={_FIELDS: fields})
+        return True
 
     def _bound(self) -> BoundLogger:
         if self._logger is None:
@@ -66,6 +80,26 @@ class Logger:
 def get_logger(name: str) -> Logger:
     """Return the logger of a module, given by its name."""
     return Logger(name)
+
+
+class _SentenceHandler(logging.Handler):
+    """Writes sentences to standard error, such as `warning: wake up not sent (presets: 2, error: not within 0.2 s)`."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            print(_sentence(record), file=sys.stderr)
+        except Exception:  # noqa: BLE001 - as in every handler: what cannot be logged ends no command
+            self.handleError(record)
+
+
+def _sentence(record: logging.LogRecord) -> str:
+    named = {key: value for key, value in vars(record).items() if key not in _OF_EVERY_RECORD}
+    named |= named.pop(_FIELDS, {})
+    details = ", ".join(f"{key.replace('_', ' ')}: {value}" for key, value in named.items() if value not in ("", None))
+    what = record.getMessage().replace("_", " ")
+    cause = logging.Formatter().formatException(record.exc_info).rpartition("\n")[2] if record.exc_info else ""
+    end = (f" ({details})" if details else "") + (f": {cause}" if cause else "")
+    return escaped(f"{record.levelname.lower()}: {what}{end}")
 
 
 class _LaterHandler(logging.Handler):
@@ -95,7 +129,7 @@ def configure_command_logging(*, as_json: bool = False) -> None:
     They are sentences among the command's own, unless it prints JSON.
     """
     root = logging.getLogger()
-    root.handlers = [_LaterHandler("json" if as_json else "sentences")]
+    root.handlers = [_LaterHandler("json") if as_json else _SentenceHandler()]
     root.setLevel(logging.WARNING)
     # A wake-up that outlives its deadline may log while the process ends; that must not print a traceback.
     logging.raiseExceptions = False
@@ -140,8 +174,6 @@ def _last(log_format: str) -> list[Processor]:
     """Return the processors that write an event."""
     import structlog
 
-    if log_format == "sentences":
-        return [structlog.processors.format_exc_info, _sentence]
     if log_format == "json" or (log_format == "auto" and not sys.stderr.isatty()):
         # Local variables hold passwords and secret parameters, and structlog shows their values by default.
         transformer = structlog.tracebacks.ExceptionDictTransformer(show_locals=False)
@@ -155,16 +187,6 @@ def _escape_values(_logger: WrappedLogger, _method: str, event: EventDict) -> Ev
     Values of other types are shown by their `repr`, which escapes.
     """
     return {key: escaped(value) if isinstance(value, str) else value for key, value in event.items()}
-
-
-def _sentence(_logger: WrappedLogger, _method: str, event: EventDict) -> str:
-    """Write an event in words, such as `warning: wake up not sent (presets: 2, error: not within 0.2 s)`."""
-    fields = {key: value for key, value in event.items() if key not in _NOT_SAID and value not in ("", None)}
-    details = ", ".join(f"{key.replace('_', ' ')}: {value}" for key, value in fields.items())
-    what = str(event.get("event", "")).replace("_", " ")
-    cause = str(event.get("exception", "")).rpartition("\n")[2]
-    end = (f" ({details})" if details else "") + (f": {cause}" if cause else "")
-    return escaped(f"{event.get('level', 'warning')}: {what}{end}")
 
 
 def _escaped_traceback(stream: TextIO, error: ExcInfo) -> None:

@@ -75,12 +75,11 @@ class RunningBuild:
         self._stopped.wait(max(min(seconds, self._deadline - monotonic()), 0))
         self.check()
 
-    def not_ready(self, answer: str) -> None:
-        answer = self.masked(answer)
-        if line := self.readiness.note(answer):
+    def not_ready(self, answer: str | None = None) -> None:
+        if answer is not None and (line := self.readiness.note(self.masked(answer))):
             self.log(line)
         if self.readiness.is_over():
-            raise NeverReadyError(f"not ready within {self.readiness.timeout:g} s: {answer}")
+            raise NeverReadyError(f"not ready within {self.readiness.timeout:g} s: {self.readiness.answer}")
 
     def stop(self, reason: str) -> None:
         """Ask the build to stop. Only the first reason counts."""

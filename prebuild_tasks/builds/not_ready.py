@@ -19,6 +19,7 @@ from prebuild_tasks.model.text import instant, number, span
 
 NOT_READY_YET = "not_ready_yet"
 """The `error_code` of a running start whose `error` says what it waits for."""
+NO_ANSWER = "no answer yet"
 _QUIET = 2.0
 """Seconds for which a wait is not worth a line in the log: most workspaces are ready by then."""
 _SAVE_FIRST = 1.0
@@ -80,21 +81,27 @@ class ReadinessWait:
         self.timeout = timeout
         self._read_timeout = read_timeout
         self._lock = Lock()
-        self._answer = ""
+        self.answer = NO_ANSWER
         self._asked = 0
-        self._began = self._read_at = self._save_at = self._log_at = 0.0
+        self._began: float | None = None
+        self._read_at = self._save_at = self._log_at = 0.0
         self._was_logged = self._was_saved = ""
+
+    def begin(self) -> float:
+        """Begin the wait, unless it has begun. Returns the seconds that it has lasted."""
+        now = monotonic()
+        with self._lock:
+            if self._began is None:
+                self._began = self._read_at = now
+                self._log_at, self._save_at = now + _QUIET, now + _SAVE_FIRST
+            return now - self._began
 
     def note(self, answer: str) -> str:
         """Count an answer. Returns a line for the log, or nothing if it would tell nothing new."""
-        now = monotonic()
+        waited, now = self.begin(), monotonic()
         with self._lock:
-            if not self._asked:
-                self._began = self._read_at = now
-                self._log_at, self._save_at = now + _QUIET, now + _SAVE_FIRST
             self._asked += 1
-            self._answer = answer
-            waited = now - self._began
+            self.answer = answer
             if waited < _QUIET or (answer == self._was_logged and now < self._log_at):
                 return ""
             # The same answer is logged ever more seldom.
@@ -105,7 +112,7 @@ class ReadinessWait:
 
     def is_over(self) -> bool:
         """Return whether the time is over, as it is declared now."""
-        waited = monotonic() - self._began
+        waited = self.begin()
         if waited > self.timeout or monotonic() - self._read_at > _REREAD_INTERVAL:
             with suppress(PrebuildError):  # the lease says for how long a build may do without the database
                 self.timeout = self._read_timeout()
@@ -116,9 +123,10 @@ class ReadinessWait:
         """Return the state, if it is to be written now."""
         now = monotonic()
         with self._lock:
-            if not self._asked or now - self._began < _SAVE_FIRST:
+            if self._began is None or now - self._began < (_SAVE_FIRST if self._asked else _QUIET):
                 return None
-            if now < self._save_at and self._answer == self._was_saved:
+            if now < self._save_at and self.answer == self._was_saved:
                 return None
-            self._save_at, self._was_saved = now + _SAVE_INTERVAL, self._answer
-            return Waited(self._answer, self._asked, timedelta(seconds=now - self._began))
+            self._save_at, self._was_saved = now + _SAVE_INTERVAL, self.answer
+            # Until the first answer, the first question is the one that waits for it.
+            return Waited(self.answer, max(self._asked, 1), timedelta(seconds=now - self._began))

@@ -11,6 +11,7 @@ from prebuild_tasks.model.vocabulary import BuildStatus
 from prebuild_tasks.provisioners import (
     KeepsOutput,
     Probe,
+    ProbesInterruptibly,
     Provisioner,
     Resource,
     RestsWithHost,
@@ -21,8 +22,12 @@ from prebuild_tasks.provisioners import (
 log = get_logger(__name__)
 
 _PAUSE_MIN = 0.5
+_PROBE_MIN = 2.0
+"""Seconds that a probe is given even if less is left: the last one may be the first that finds the workspace ready."""
 _PAUSE_GONE = 0.1
 """Seconds until a workspace that is said to be gone is probed once more."""
+_PAUSE_GONE_AFAR = 5.0
+"""The same, for one that is not on this host: an API may take seconds to know everywhere what it has just made."""
 
 
 def wait_for_readiness(
@@ -31,22 +36,23 @@ def wait_for_readiness(
     """Probe a started workspace until it is ready.
 
     The start fails at once if the workspace can never become ready, because what it serves has ended, and otherwise
-    when its `ready_timeout` is over. Two probes must find it gone: an API may not know at once what it has just made.
+    when its `ready_timeout` is over. Two probes must find it gone, some seconds apart if the provisioner is not local:
+    an API may not know at once what it has just made.
 
     Raises CannotAskError if the provisioner still cannot be asked when the time is over.
     """
-    began, was_gone = monotonic(), False
+    running.readiness.begin()
+    was_gone, unasked = False, None
     while True:
-        unasked = None
         try:
-            probe = provisioner.probe(spec)
-        except CannotAskError as error:
-            unasked, probe = error, Probe(ready=False, message=error.message, unknown=True)
-        if probe.ready:
-            return Outcome(BuildStatus.SUCCEEDED, resource=resource)
-        if probe.gone and was_gone:
-            return _ended(provisioner, spec, running, probe)
-        try:
+            try:
+                probe, unasked = _probe(provisioner, spec, running), None
+            except CannotAskError as error:
+                unasked, probe = error, Probe(ready=False, message=error.message, unknown=True)
+            if probe.ready:
+                return Outcome(BuildStatus.SUCCEEDED, resource=resource)
+            if probe.gone and was_gone:
+                return _ended(provisioner, spec, running, probe)
             running.not_ready(probe.message)
         except NeverReadyError as error:
             if unasked is not None:
@@ -55,7 +61,24 @@ def wait_for_readiness(
             running.log(f"{error.message}\n")
             return Outcome(BuildStatus.FAILED, error.message, error.code)
         was_gone = probe.gone
-        running.wait(_PAUSE_GONE if was_gone else pause_between_probes(monotonic() - began, _PAUSE_MIN))
+        waited = running.readiness.begin()
+        gone = _PAUSE_GONE if provisioner.local else _PAUSE_GONE_AFAR
+        pause = gone if was_gone else pause_between_probes(waited, _PAUSE_MIN)
+        running.wait(min(pause, max(running.readiness.timeout - waited, 0)))
+
+
+def _probe(provisioner: Provisioner, spec: WorkspaceSpec, running: RunningBuild) -> Probe:
+    """Probe the workspace for no longer than is left. Raises NeverReadyError when nothing is."""
+    if not isinstance(provisioner, ProbesInterruptibly):
+        return provisioner.probe(spec)
+    began = monotonic()
+
+    def between() -> None:
+        running.check()
+        if monotonic() - began > _PROBE_MIN:
+            running.not_ready()
+
+    return provisioner.probe_interruptibly(spec, between)
 
 
 def _ended(provisioner: Provisioner, spec: WorkspaceSpec, running: RunningBuild, probe: Probe) -> Outcome:

@@ -10,14 +10,14 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from sqlalchemy import ColumnElement, Double, Insert, Integer, Text, bindparam, func, insert, literal_column, true
+from sqlalchemy import ColumnElement, Double, Insert, Integer, Text, bindparam, func, insert, literal_column, text, true
 from sqlalchemy.dialects import sqlite
 from sqlalchemy.dialects.postgresql import psycopg
 from sqlalchemy.orm import DeclarativeBase
 from sqlalchemy.sql.base import Executable
 
 from prebuild_tasks.claims.one_statement import defaults_of, named_preset, statement_text
-from prebuild_tasks.claims.store import CLAIMED_NAME, take_oldest_statement
+from prebuild_tasks.claims.store import CLAIMED_NAME, count_workspaces, take_oldest_statement
 from prebuild_tasks.db.base import UuidText
 from prebuild_tasks.db.connections import one_line
 from prebuild_tasks.db.types import UtcDateTime, db_now
@@ -26,6 +26,7 @@ from prebuild_tasks.reconcile import is_expired_sql
 from prebuild_tasks.schema import tables as m
 from prebuild_tasks.schema.conditions import constant
 from prebuild_tasks.schema.lookup import REF_COLUMNS
+from prebuild_tasks.schema.row_locks import ADVISORY_KEYS, OWNER_LOCK
 from prebuild_tasks.workspaces import published_statement, unpublished_statement
 
 _NOW: ColumnElement[Any] = bindparam("now", type_=UtcDateTime())
@@ -39,10 +40,13 @@ def statements() -> Mapping[str, str]:
     return {
         "CLAIM": statement_text(db_now(), versioned=False),
         "CLAIM_VERSION": statement_text(db_now(), versioned=True),
+        "OWNER_LOCK": _postgresql(text(OWNER_LOCK.replace(":key", str(ADVISORY_KEYS["owner"])))),
+        "OWNER_COUNT": _postgresql(_COUNT),
         "PUBLISHED": _postgresql(published_statement(chosen, db_now())),
         "UNPUBLISHED": _postgresql(unpublished_statement(chosen)),
         "SQLITE_POOL": _sqlite(named_preset(_POOL, versioned=False)),
         "SQLITE_POOL_VERSION": _sqlite(named_preset(_POOL, versioned=True)),
+        "SQLITE_OWNER_COUNT": _sqlite(_COUNT),
         "SQLITE_TAKE": _sqlite(_take()),
         "SQLITE_EVENT": _sqlite(_event()),
         "SQLITE_HISTORY": _sqlite(_history()),
@@ -63,6 +67,7 @@ def _sqlite(statement: Executable) -> str:
     return re.sub(r":(\w+)", lambda match: numbers.get(match[1], match[0]), one_line(compiled))
 
 
+_COUNT = count_workspaces(bindparam("owner", type_=Text()), bindparam("limited_by", type_=Integer()))
 _POOL = (
     m.Preset.id, m.Preset.claimed_ttl_s, m.TemplateVersion.config, m.Organization.max_per_owner, *REF_COLUMNS,
     m.Organization.id.label("limited_by"),

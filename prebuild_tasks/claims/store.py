@@ -224,7 +224,7 @@ def read_start_error(connection: Connection, workspace_id: str) -> str:
     return error or ""
 
 
-def count_workspaces(owner: str, organization_id: int) -> Select[int]:
+def count_workspaces(owner: str | ColumnElement[str], organization_id: int | ColumnElement[int]) -> Select[int]:
     """Select the number of the owner's workspaces in the organization, including those being built for them.
 
     What is being deleted does not count, even if that fails: its owner has given it up.
@@ -236,7 +236,7 @@ def count_workspaces(owner: str, organization_id: int) -> Select[int]:
             m.Workspace.owner == owner,
             m.Workspace.organization_id == organization_id,
             m.Workspace.deleted_at.is_(None),
-            m.Workspace.transition != Transition.DELETE,
+            m.Workspace.transition != constant(Transition.DELETE),
         )
     )
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
 
@@ -85,11 +85,12 @@ class BuildContext(Protocol):
 class ReadinessContext(BuildContext, Protocol):
     """The context of a start, for a provisioner whose `start` itself waits until the workspace is ready."""
 
-    def not_ready(self, answer: str) -> None:
+    def not_ready(self, answer: str | None = None) -> None:
         """Report that the started workspace is not ready yet, and what it answered. People read it meanwhile.
 
-        The first call begins the wait. Raises NeverReadyError once it has lasted for the `ready_timeout` that is
-        declared by then, which may have changed since the start began.
+        The first call begins the wait: make it, without an answer, as soon as the workspace is started, and again a few
+        times a second while it is asked. Raises NeverReadyError once the wait has lasted for the `ready_timeout` that
+        is declared by then, which may have changed since the start began.
         """
 
 
@@ -177,6 +178,14 @@ class MayNotProbe(Protocol):
 
     def probes(self, config: Mapping[str, object]) -> bool:
         """Return whether the probe finds out whether a workspace of this config exists."""
+
+
+@runtime_checkable
+class ProbesInterruptibly(Protocol):
+    """A provisioner whose probe can be ended early, as when a start has no time left to become ready."""
+
+    def probe_interruptibly(self, spec: WorkspaceSpec, between: Callable[[], None]) -> Probe:
+        """Probe as `probe` does, and call `between` a few times a second. What it raises ends the probe."""
 
 
 @runtime_checkable

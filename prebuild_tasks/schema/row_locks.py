@@ -67,6 +67,7 @@ LAST = frozenset({"history", "lost_turns", "probes", "strays", "unanswered_lists
 
 ADVISORY_KEYS = {"migration": 7233690146, "owner": 7233690147, "declaration": 7233690148}
 """Arbitrary numbers, which must be the same in every release."""
+OWNER_LOCK = "SELECT pg_advisory_xact_lock(hashtextextended(:owner, :key))"
 _MIGRATION_TIMEOUT_S = 60
 
 _Query = TypeVar("_Query", bound=Select[*tuple[object, ...]])
@@ -100,8 +101,7 @@ def lock_declaration(connection: Connection) -> None:
 def lock_owner(connection: Connection, owner: str) -> None:
     """Let concurrent claims of one owner count that owner's workspaces one after the other."""
     if connection.dialect.name == "postgresql":
-        query = text("SELECT pg_advisory_xact_lock(hashtextextended(:owner, :key))")
-        connection.execute(query, {"owner": owner, "key": ADVISORY_KEYS["owner"]})
+        connection.execute(text(OWNER_LOCK), {"owner": owner, "key": ADVISORY_KEYS["owner"]})
 
 
 def for_no_key_update(query: _Query, of: type[Base] | None = None) -> _Query:

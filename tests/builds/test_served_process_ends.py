@@ -103,6 +103,37 @@ def test_while_it_waits_people_are_told_and_a_changed_timeout_applies(
     assert "output of the served process:\nwarming up\n" in build_log(database, build_id).text
 
 
+def test_a_ready_that_hangs_is_told_and_is_given_only_what_is_left(
+    database: Database, settings: Settings, runner: BuildRunner
+) -> None:
+    """The time began with the first answer, so that nothing was told until then, and 20 s lasted for 65 s."""
+    hangs = "ready: 'sleep 1000'"
+    declare(database, settings, 1, config=hangs, extra="ready_timeout: 1h")
+    turn(database, settings)
+    [build_id] = pending(database)
+    thread, results = in_background(runner, build_id)
+    wait_until(lambda: builds(database)[0].waits, what="what it waits for")
+    waits = builds(database)[0].waits
+    assert waits.startswith("not ready yet: asked 1 time in ")
+    assert waits.endswith(": no answer yet")
+    declare(database, settings, 1, config=hangs, extra="ready_timeout: 3s")
+    thread.join(20)
+    assert not thread.is_alive(), "the probe is given more time than is left"
+    assert [result.error for result in results] == ["not ready within 3 s: no answer yet"]
+
+
+def test_a_probe_ends_when_its_build_is_canceled(database: Database, settings: Settings, runner: BuildRunner) -> None:
+    declare(database, settings, 1, config="ready: 'touch asked; sleep 1000'")
+    turn(database, settings)
+    [build_id] = pending(database)
+    thread, results = in_background(runner, build_id)
+    wait_until(lambda: list((settings.data_dir / "workspaces").glob("*/a1/asked")), what="the probe")
+    with database.write() as connection:
+        connection.execute(update(m.Build).values(status=BuildStatus.CANCELING))
+    thread.join(20)
+    assert [result.outcome for result in results] == ["canceled"]
+
+
 def test_a_longer_timeout_applies_at_the_last_moment(
     database: Database, settings: Settings, runner: BuildRunner
 ) -> None:

@@ -7,13 +7,14 @@ import os
 import subprocess
 import sys
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import psycopg
 import pytest
 import redis
-from sqlalchemy import insert, select, update
+from sqlalchemy import insert, select, text, update
 from sqlalchemy.engine import make_url
 
 from prebuild_tasks.claim_settings import ClaimSettings, read_claim_settings
@@ -28,7 +29,10 @@ from prebuild_tasks.db.engine import Database
 from prebuild_tasks.errors import ClaimMissError, InputError, RefusedError, UnreachableError
 from prebuild_tasks.model.urls import with_driver
 from prebuild_tasks.schema import tables as m
+from prebuild_tasks.schema.row_locks import lock_owner
 from tests.support.builders import PRESET, declare, fill, workspaces
+from tests.support.http import free_port
+from tests.support.wait import wait_until
 
 HEAVY = {
     "sqlalchemy",
@@ -74,14 +78,15 @@ def messages(redis_url: str, settings: Settings) -> dict[str, int]:
         return {name: len(client.lrange(name, 0, -1)) for name in names}
 
 
+@pytest.mark.parametrize("organizations", ["[]", "[{name: default, max_per_owner: 1}]"], ids=["plain", "limit"])
 def test_a_hit_loads_none_of_the_slow_libraries(
-    database: Database, settings: Settings, redis_url: str, environ: dict[str, str]
+    database: Database, settings: Settings, redis_url: str, environ: dict[str, str], organizations: str
 ) -> None:
     """A claim from a shell used 1.26 s of CPU for a millisecond's work: it loaded SQLAlchemy, kombu and structlog.
 
     No builds worker is running here, so the hit has a warning.
     """
-    declare(database, settings, 2)
+    declare(database, settings, 2, organizations=organizations)
     fill(database, settings)
     before = messages(redis_url, settings)
     code, shown, errors, loaded = run(COMMAND, "claim", PRESET, "--owner", "ada", "--json", environ=environ)
@@ -96,6 +101,17 @@ def test_a_hit_loads_none_of_the_slow_libraries(
     with database.read() as connection:
         published = connection.execute(select(m.Build.publications).where(m.Build.reason == "claim")).scalars().all()
     assert published == [1, 1]
+
+
+def test_a_hit_without_redis_loads_none_of_them_for_its_warning(
+    database: Database, settings: Settings, environ: dict[str, str]
+) -> None:
+    declare(database, settings, 1)
+    fill(database, settings)
+    away = {**environ, "PREBUILD_REDIS_URL": f"redis://127.0.0.1:{free_port()}/0"}
+    code, _, errors, loaded = run(COMMAND, "claim", PRESET, "--owner", "ada", environ=away)
+    assert (code, loaded) == (0, set()), errors
+    assert "warning: wake up not sent (presets: 1, error: " in errors
 
 
 def test_it_writes_and_answers_what_other_claims_do(database: Database, settings: Settings) -> None:
@@ -165,6 +181,22 @@ def test_an_owner_at_the_limit_is_refused(database: Database, settings: Settings
     assert take(database, settings, "ada")
     with pytest.raises(RefusedError, match="the limit is 1"):
         take(database, settings, "ada")
+
+
+def test_claims_of_one_owner_are_counted_one_after_the_other(database: Database, settings: Settings) -> None:
+    declare(database, settings, 2, organizations="[{name: default, max_per_owner: 1}]")
+    fill(database, settings)
+    given = workspaces(database)[1].id
+    with ThreadPoolExecutor() as pool:
+        with database.write() as connection:
+            lock_owner(connection, "ada")
+            other = pool.submit(take, database, settings, "ada")
+            if database.dialect == "postgresql":
+                waits = text("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted")
+                wait_until(lambda: connection.execute(waits).scalar_one(), what="the other claim at the lock")
+            connection.execute(update(m.Workspace).where(m.Workspace.id == given).values(owner="ada", slot=None))
+        with pytest.raises(RefusedError, match="the limit is 1"):
+            other.result(60)
 
 
 def test_an_outdated_prebuild_is_not_taken_and_one_in_doubt_last(database: Database, settings: Settings) -> None:

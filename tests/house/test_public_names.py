@@ -109,9 +109,12 @@ PORT = {
     },
     "BuildContext": CONTEXT,
     "MayNotList": {"lists": f"(self, {CONFIG}) -> 'bool'"},
+    "ProbesInterruptibly": {
+        "probe_interruptibly": "(self, spec: 'WorkspaceSpec', between: 'Callable[[], None]') -> 'Probe'"
+    },
     "MayNotProbe": {"probes": f"(self, {CONFIG}) -> 'bool'"},
     "ListsOnce": {"list_key": f"(self, {CONFIG}) -> 'str'"},
-    "ReadinessContext": {**CONTEXT, "not_ready": "(self, answer: 'str') -> 'None'"},
+    "ReadinessContext": {**CONTEXT, "not_ready": "(self, answer: 'str | None' = None) -> 'None'"},
     "KeepsOutput": {"served_output": "(self, spec: 'WorkspaceSpec') -> 'ServedOutput'"},
     "RestsWithHost": {"rest": "(self) -> 'int'", "serve_again": "(self) -> 'int'"},
 }

@@ -56,6 +56,22 @@ organizations: [{name: mine}]
     assert wrong.fix == "use a number greater than or equal to 0"
 
 
+def test_what_is_checked_only_where_all_else_is_sound_hides_nothing() -> None:
+    """An unknown key, and a bad parameter elsewhere, hid every duplicate, zone and schedule until both were mended."""
+    text = """schema: 1
+templates:
+  - {name: a, bogus: 1, presets: [{name: small, parameters: {a-b: '1'}}, {name: small, timezone: Mars}]}
+  - {name: b, presets: [{name: big, schedules: [{cron: '5 8 * * *', desired: 2}], timezone: UTC}]}
+  - {name: b}
+"""
+    with pytest.raises(PoolsFileError) as caught:
+        load_text(text)
+    messages = [(problem.line, problem.message) for problem in caught.value.problems]
+    assert [line for line, _ in messages] == [3, 3, 3, 4, 5]
+    assert messages[0] == (3, "unknown key bogus")
+    assert messages[1][1].startswith("the parameter 'a-b' cannot be an environment variable")
+
+
 def test_what_depends_on_a_refused_part_is_not_reported() -> None:
     text = """schema: 2
 templates:

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from prebuild_tasks.config import Settings
-from prebuild_tasks.errors import BuildStoppedError, CannotAskError, CannotBuildError, ProvisionerError
+from prebuild_tasks.errors import BuildStoppedError, CannotAskError, CannotBuildError, NeverReadyError, ProvisionerError
 from prebuild_tasks.provisioners import WorkspaceSpec
 from prebuild_tasks.provisioners.command import CommandProvisioner
 from prebuild_tasks.provisioners.command.call import ANSWER_LIMIT
@@ -52,6 +52,16 @@ def test_the_question_is_one_json_object(provisioner: CommandProvisioner, spec: 
         "owner": "prebuilds", "template": "t", "version": "v", "preset": "p", "config": {"region": "eu"},
         "parameters": {"TOKEN": SECRET},
     }  # fmt: skip
+
+
+def test_a_probe_can_be_ended(provisioner: CommandProvisioner, spec: WorkspaceSpec) -> None:
+    def stop() -> None:
+        raise NeverReadyError("not ready within 3 s: no answer yet")
+
+    with pytest.raises(NeverReadyError):
+        provisioner.probe_interruptibly(having(spec, probe="sleep 1000"), stop)
+    assert tree.marked([spec.workspace_id]) == []
+    assert provisioner.probe_interruptibly(having(spec, probe="exit 1"), lambda: None).ready is False
 
 
 def test_a_long_question_is_heard_whole(provisioner: CommandProvisioner, spec: WorkspaceSpec, tmp_path: Path) -> None:

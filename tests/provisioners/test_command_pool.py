@@ -59,6 +59,22 @@ def test_it_is_filled_and_audited(
     assert (finding.what, finding.subject) == ("running workspace without a resource", lost.name)
 
 
+def test_what_is_not_known_everywhere_at_once_is_not_taken_for_gone(
+    database: Database, settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A start failed for good when two probes 0.1 s apart said `gone`, as an API may for seconds after a start."""
+    monkeypatch.setattr("prebuild_tasks.builds.readiness._PAUSE_GONE_AFAR", 2.5)
+    made = tmp_path / "made"
+    probe = f'[ $(date +%s) -gt $(( $(stat -c %Y {made}) + 1 )) ] || echo \'{{"ready": false, "gone": true}}\''
+    config = {"start": f"touch {made}", "probe": probe, "delete": "true"}
+    template = {"name": "dev", "provisioner": "command", "config": config, "presets": [{"name": "p", "desired": 1}]}
+    apply(database, settings, load_text(json.dumps({"schema": 1, "templates": [template]})), ApplyOptions("test"))
+    runner = BuildRunner(database, settings, Provisioners(settings))
+    [build] = turn(database, settings, "dev/p").follow_up.builds
+    assert runner.run(build.id).outcome == "succeeded"
+    runner.close()
+
+
 def test_without_a_list_nothing_counts_as_lost(
     database: Database, settings: Settings, fill: Callable[..., None]
 ) -> None:

@@ -22,8 +22,8 @@ class Impatient(Context):
         super().__init__()
         self.answers: list[str] = []
 
-    def not_ready(self, answer: str) -> None:
-        self.answers.append(answer)
+    def not_ready(self, answer: str | None = None) -> None:
+        self.answers += [] if answer is None else [answer]
         if len(self.answers) == 3:
             raise NeverReadyError("not ready within 7 s: cold")
 
@@ -36,6 +36,21 @@ def test_answers_are_reported_and_the_context_ends_the_wait(
     with pytest.raises(NeverReadyError, match="not ready within 7 s"):
         provisioner.start(replace(spec, config=recipe(ready="echo cold; exit 4"), ready_timeout=3600), context)
     assert context.answers == ["ready exited with 4: cold"] * 3
+
+
+@pytest.mark.docker
+def test_a_ready_that_hangs_is_ended_with_the_wait(provisioner: DockerProvisioner, spec: WorkspaceSpec) -> None:
+    class OutOfTime(Context):
+        asked = 0
+
+        def not_ready(self, answer: str | None = None) -> None:
+            assert answer is None, "the first answer is a timeout"
+            self.asked += 1
+            if self.asked == 5:
+                raise NeverReadyError("not ready within 2 s: no answer yet")
+
+    with pytest.raises(NeverReadyError):
+        provisioner.start(replace(spec, config=recipe(ready="sleep 1000"), ready_timeout=3600), OutOfTime())
 
 
 @pytest.mark.docker

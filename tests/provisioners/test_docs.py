@@ -44,8 +44,8 @@ def test_every_key_is_told() -> None:
 def test_the_public_names_are_told_and_kept() -> None:
     told = set(re.findall(r"`(\w+)`", "".join(re.findall(r"^\|(.*?)\|", PARTS["Writing your own"], re.MULTILINE))))
     assert told == {
-        "BuildContext", "KeepsOutput", "ListsOnce", "MayNotList", "MayNotProbe", "Probe", "Provisioner",
-        "ReadinessContext", "Resource", "RestsWithHost", "ServedOutput",
+        "BuildContext", "KeepsOutput", "ListsOnce", "MayNotList", "MayNotProbe", "Probe", "ProbesInterruptibly",
+        "Provisioner",        "ReadinessContext", "Resource", "RestsWithHost", "ServedOutput",
         "WorkspaceSpec", "refuse_claimed",
     }  # fmt: skip
     assert told <= set(prebuild_tasks.provisioners.__all__)

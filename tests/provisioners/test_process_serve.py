@@ -13,6 +13,7 @@ from urllib.request import urlopen
 import psutil
 import pytest
 
+from prebuild_tasks.clock import monotonic
 from prebuild_tasks.config import Settings
 from prebuild_tasks.errors import ProvisionerError
 from prebuild_tasks.provisioners import RestsWithHost, WorkspaceSpec
@@ -79,6 +80,21 @@ def test_a_served_process_that_dies_is_not_ready_and_says_why(
     assert "out of memory" in probe.message
 
 
+@pytest.mark.parametrize("ready", ["until test -e never; do sleep 0.1; done", "sleep 1000 & wait"])
+def test_a_served_process_that_dies_while_ready_runs_is_noticed_at_once(
+    provisioner: ProcessProvisioner, spec: WorkspaceSpec, ready: str
+) -> None:
+    """Whoever waits in `ready` for a server that had crashed was told after 30 s."""
+    serve = "until test -e asked; do sleep 0.05; done; echo no module named flask; exit 1"
+    serving = replace(spec, config={"start": "true", "serve": serve, "ready": f"touch asked; {ready}"})
+    provisioner.start(serving, Context())
+    began = monotonic()
+    probe = provisioner.probe(serving)
+    assert (probe.gone, probe.message) == (True, "the served process ended: no module named flask")
+    assert monotonic() - began < 15
+    assert tree.marked([spec.workspace_id]) == [], "ready is ended, too"
+
+
 def test_ports_are_never_shared(provisioner: ProcessProvisioner, spec: WorkspaceSpec) -> None:
     urls = set()
     for _ in range(5):
@@ -104,7 +120,7 @@ def test_what_cant_be_served_says_so_at_once(provisioner: ProcessProvisioner, sp
 def test_a_probe_that_hangs_is_ended(
     provisioner: ProcessProvisioner, spec: WorkspaceSpec, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("prebuild_tasks.provisioners.process.adapter.PROBE_TIMEOUT", 0.3)
+    monkeypatch.setattr("prebuild_tasks.provisioners.process.probe.PROBE_TIMEOUT", 0.3)
     hanging = replace(spec, config={"start": "true", "ready": "sleep 1000 & wait"})
     provisioner.start(hanging, Context())
     assert provisioner.probe(hanging).message == "ready did not end within 0.3 s"

@@ -45,7 +45,17 @@ class PostgresqlClaim:
             elapsed_ms=(monotonic() - attempt.started) * 1000, alive_s=attempt.alive_within,
         )  # fmt: skip
         try:
-            hit = read_hit(self._execute(texts.CLAIM_VERSION if ref.version else texts.CLAIM, values).fetchone())
+            statement = texts.CLAIM_VERSION if ref.version else texts.CLAIM
+            hit = read_hit(self._execute(statement, values).fetchone())
+            if hit and hit.max_per_owner is not None:
+                with connection.transaction():
+                    # Lock, then count in another statement: a count in the locking statement would be from before it.
+                    self._execute(texts.OWNER_LOCK, values)
+                    counted = {"owner": attempt.owner, "limited_by": hit.limited_by}
+                    [number] = self._execute(texts.OWNER_COUNT, counted).fetchone() or (hit.max_per_owner,)
+                    hit = read_hit(
+                        self._execute(statement, values | {"below_limit": number < hit.max_per_owner}).fetchone()
+                    )
         except (self._driver_error, UnicodeError, OverflowError):
             return None
         if hit is None or hit.row is None:

@@ -67,7 +67,7 @@ class SqliteClaim:
         ref = PresetRef.parse(request.presets[0])
         cursor = connection.execute(texts.SQLITE_POOL_VERSION if ref.version else texts.SQLITE_POOL, ref._asdict())
         pool = _named(cursor)
-        if pool is None or pool["max_per_owner"] is not None:
+        if pool is None or _at_limit(connection, attempt.owner, pool):
             return None
         now = utcnow()
         changes = handed_over(now, pool["claimed_ttl_s"], hook=has_hook(json.loads(pool["config"])))
@@ -100,6 +100,15 @@ class SqliteClaim:
                 self._connection.execute(statement, _raw({"build_id": uuid.UUID(build_id), "now": utcnow()}))
         except sqlite3.Error as error:
             raise PrebuildError(f"the database could not be used: {error}") from error
+
+
+def _at_limit(connection: sqlite3.Connection, owner: str, pool: Mapping[str, Any]) -> bool:
+    """Return whether the owner has as many workspaces in the organization as it allows."""
+    if pool["max_per_owner"] is None:
+        return False
+    counted = {"owner": owner, "limited_by": pool["limited_by"]}
+    [number] = connection.execute(texts.SQLITE_OWNER_COUNT, counted).fetchone()
+    return bool(number >= pool["max_per_owner"])
 
 
 def _raw(values: Mapping[str, object]) -> dict[str, object]:

@@ -94,6 +94,14 @@ CLAIM_VERSION = (
     "pool.max_per_owner, pool.organization_id AS limited_by FROM pool LEFT OUTER JOIN hit ON true"
 )
 
+OWNER_LOCK = "SELECT pg_advisory_xact_lock(hashtextextended(%(owner)s, 7233690147))"
+
+OWNER_COUNT = (
+    "SELECT count(*) AS count_1 FROM workspaces WHERE workspaces.owner = %(owner)s::VARCHAR AND "
+    "workspaces.organization_id = %(limited_by)s::INTEGER AND workspaces.deleted_at IS NULL AND "
+    "workspaces.transition != 'delete'"
+)
+
 PUBLISHED = (
     "UPDATE builds SET published_at=clock_timestamp(), publications=(builds.publications + 1) WHERE "
     "builds.id IN (SELECT builds.id FROM builds WHERE builds.id = %(build_id)s::UUID AND builds.status = "
@@ -124,6 +132,12 @@ SQLITE_POOL_VERSION = (
     "JOIN templates ON templates.id = template_versions.template_id JOIN organizations ON "
     "organizations.id = templates.organization_id WHERE templates.name = :template AND presets.name = "
     ":preset AND templates.deleted_at IS NULL AND template_versions.name = :version"
+)
+
+SQLITE_OWNER_COUNT = (
+    "SELECT count(*) AS count_1 FROM workspaces WHERE workspaces.owner = :owner AND "
+    "workspaces.organization_id = :limited_by AND workspaces.deleted_at IS NULL AND workspaces.transition "
+    "!= 'delete'"
 )
 
 SQLITE_TAKE = (

@@ -105,16 +105,18 @@ def load_nodes(nodes: Sequence[Node], check_config: ConfigCheck | None = None) -
     if not isinstance(root.value, dict):
         raise PoolsFileError([root.problem((), "is not a mapping", "begin with: schema: 1")])
     problems: list[Problem] = []
-    try:
-        model = PoolsModel.model_validate(root.plain())
-    except ValidationError as error:
-        problems += schema_problems(root, error)
-        # The rest is checked, too, so that nobody corrects a file in several rounds.
-        root = sound_part(root, error)
+    while True:
         try:
             model = PoolsModel.model_validate(root.plain())
-        except ValidationError:
-            raise PoolsFileError(_in_order(problems, nodes)) from None
+            break
+        except ValidationError as error:
+            problems += schema_problems(root, error)
+            # The rest is checked, too, so that nobody corrects a file in several rounds. Some of the schema's rules
+            # apply only to what is otherwise sound, so the rest may be refused as well.
+            rest = sound_part(root, error)
+            if rest.plain() == root.plain():
+                raise PoolsFileError(_in_order(problems, nodes)) from None
+            root = rest
     problems += _checks(root, model, check_config)
     if problems:
         raise PoolsFileError(_in_order(problems, nodes))

@@ -28,7 +28,8 @@ def schema_problems(root: Node, error: ValidationError) -> Iterator[Problem]:
         if item.path and item.path[-1] == "str" and isinstance(item.value, Mapping):
             continue  # a mapping is a reference to a secret, so the error that it is not text is not reported
         path = _place(item)
-        key, kind, value = str(path[-1]) if path else "", item.kind, item.value
+        key = str(path[-1]) if path and isinstance(path[-1], str) else ""
+        kind, value = item.kind, item.value
         named = ".".join(str(step) for step in path if isinstance(step, str) and step[:1].islower())
         if kind == "extra_forbidden":
             known = _known_keys(path)

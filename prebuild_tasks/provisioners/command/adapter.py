@@ -20,6 +20,7 @@ from prebuild_tasks.provisioners.port import BuildContext, Probe, Resource, Work
 from prebuild_tasks.provisioners.shared import processes
 from prebuild_tasks.provisioners.shared.config import Command
 from prebuild_tasks.provisioners.shared.environment import identity, own_addresses, passed_on, proxy_exceptions
+from prebuild_tasks.provisioners.shared.probe_context import ProbeContext, uninterrupted
 from prebuild_tasks.provisioners.shared.run import NoAnswerError
 
 PROBE_TIMEOUT = 25.0
@@ -57,18 +58,24 @@ class CommandProvisioner:
         Exit code 4, and one that cannot be run, raise CannotAskError. One that takes too long, is killed, or whose
         answer is not understood decides nothing.
         """
-        config = parse(spec.config)
+        return self.probe_interruptibly(spec, uninterrupted)
+
+    def probe_interruptibly(self, spec: WorkspaceSpec, between: Callable[[], None]) -> Probe:
+        """Do the same, and call `between` while the command runs."""
+        config, context = parse(spec.config), ProbeContext(between)
         if config.probe is None:
             return Probe(ready=True)
         timeout = min(config.timeout or PROBE_TIMEOUT, PROBE_TIMEOUT)
         try:
-            answer = mapping("probe", self._run("probe", config.probe, spec, None, timeout))
+            answer = mapping("probe", self._run("probe", config.probe, spec, context, timeout))
             message = text("probe", answer, "message")
         except CannotAskError:
             raise
         except NoAnswerError as error:
             return Probe(ready=False, message=error.message, unknown=True)
         except ProvisionerError as error:
+            if context.ended_by(error):
+                raise
             return Probe(ready=False, message=error.message)
         return Probe(
             ready=bool(answer.get("ready", True)),
@@ -138,7 +145,7 @@ class CommandProvisioner:
             self._run(name, script, spec, context, timeout)
 
     def _run(
-        self, name: str, script: Command, spec: WorkspaceSpec, context: BuildContext | None, timeout: float | None
+        self, name: str, script: Command, spec: WorkspaceSpec, context: BuildContext, timeout: float | None
     ) -> object:
         question = {
             "operation": name,

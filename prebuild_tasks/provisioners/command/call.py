@@ -17,6 +17,8 @@ from prebuild_tasks.provisioners.shared.run import NoAnswerError, NoRoomError, N
 ANSWER_LIMIT = 1 << 20
 """The most bytes on standard output."""
 _CANNOT_BUILD, _SUPERSEDED, _CANNOT_ASK = 2, 3, 4
+_ASKING = ("probe", "list")
+"""The operations that change nothing."""
 _NOT_RUN = (126, 127)
 """A shell's exit codes for a command that cannot be executed, or is not there."""
 
@@ -40,7 +42,7 @@ def call(
         script: The executable.
         question: What it is asked.
         env: Its environment, without HOME and TMPDIR.
-        context: The build; None for a probe or a list.
+        context: The build, or the context of a probe; None for a list.
         timeout: Seconds it may take.
 
     Returns:
@@ -54,6 +56,7 @@ def call(
         NoAnswerError: For a timeout, the end by a signal, and an answer that is not JSON.
         ProvisionerError: For any other failure.
     """
+    asks = name in _ASKING
     dialogue = Dialogue(json.dumps(question).encode(), ANSWER_LIMIT)
     with call_directory() as place:
         try:
@@ -64,10 +67,10 @@ def call(
         except TimeoutError:
             raise NoAnswerError(f"{name} did not end within {timeout:g} s") from None
         except NotStartedError as error:
-            kind = CannotAskError if context is None or isinstance(error, NoRoomError) else ProvisionerError
+            kind = CannotAskError if asks or isinstance(error, NoRoomError) else ProvisionerError
             raise kind(f"{name} cannot be executed: {error.message}") from error
     if code:
-        raise _failure(name, code, output, asks=context is None)
+        raise _failure(name, code, output, asks=asks)
     return _read(name, dialogue.answer)
 
 

@@ -133,6 +133,8 @@ def until_ready(
         if output is not None:
             output.copy()
         context.check()
+        if isinstance(context, ReadinessContext):
+            context.not_ready()
 
     began = monotonic()
     while True:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import socket
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -20,18 +19,18 @@ from prebuild_tasks.provisioners.port import BuildContext, Probe, Resource, Serv
 from prebuild_tasks.provisioners.process.config import ProcessConfig, parse
 from prebuild_tasks.provisioners.process.directory import Published, WorkspaceDirectory, workspace_directories
 from prebuild_tasks.provisioners.process.environment import Environment
+from prebuild_tasks.provisioners.process.probe import probe_workspace
 from prebuild_tasks.provisioners.shared import processes
 from prebuild_tasks.provisioners.shared.claim_markers import refuse_claimed
 from prebuild_tasks.provisioners.shared.config import Command, argv_of
 from prebuild_tasks.provisioners.shared.disk import tail
 from prebuild_tasks.provisioners.shared.environment import of_owner
-from prebuild_tasks.provisioners.shared.output import last_lines
 from prebuild_tasks.provisioners.shared.ports import Ports
-from prebuild_tasks.provisioners.shared.run import NoAnswerError, NotStartedError, run, spawn
+from prebuild_tasks.provisioners.shared.probe_context import uninterrupted
+from prebuild_tasks.provisioners.shared.run import raise_failure, run, spawn
 
 log = logging.getLogger(__name__)
 
-PROBE_TIMEOUT = 30.0
 _OUTPUT_SHOWN = 1 << 16
 """Bytes of the served process's output that people are shown."""
 
@@ -82,26 +81,12 @@ class ProcessProvisioner:
         return self._resource(workspace, state)
 
     def probe(self, spec: WorkspaceSpec) -> Probe:
-        """Check that the served process is alive and that `ready` succeeds, or else that the port answers.
+        """Check what the workspace serves, and run `ready`. The module `probe` has the rules."""
+        return self.probe_interruptibly(spec, uninterrupted)
 
-        A `ready` that cannot be started, or is killed, decides nothing. One that takes too long fails: it hangs.
-        """
-        config, workspace = parse(spec.config), self._workspace(spec)
-        state = workspace.published()
-        if state is None:
-            return Probe(ready=False, message="the workspace's directory is gone", gone=True)
-        if state.serve and not processes.still_runs(state.pid, state.born):
-            output = last_lines(tail(workspace.serve_log))
-            return Probe(ready=False, message=f"the served process ended: {output}", gone=True)
-        if config.ready is None:
-            return self._probe_port(state.port)
-        try:
-            self._run("ready", config, config.ready, workspace, state.env)
-        except (NotStartedError, NoAnswerError) as error:
-            return Probe(ready=False, message=str(error), unknown=True)
-        except ProvisionerError as error:
-            return Probe(ready=False, message=str(error))
-        return Probe(ready=True)
+    def probe_interruptibly(self, spec: WorkspaceSpec, between: Callable[[], None]) -> Probe:
+        """Do the same, and call `between` while `ready` runs."""
+        return probe_workspace(self._workspace(spec), parse(spec.config), self._environment, between)
 
     @_os_errors()
     def claim(self, spec: WorkspaceSpec, context: BuildContext) -> None:
@@ -226,37 +211,18 @@ class ProcessProvisioner:
         script: Command,
         workspace: WorkspaceDirectory,
         own: Mapping[str, str],
-        context: BuildContext | None = None,
+        context: BuildContext,
     ) -> None:
-        """Run a command to its end; without a context it is a probe. Raises ProvisionerError unless it exits with 0."""
+        """Run a command of a build to its end. Raises ProvisionerError unless it exits with 0."""
         attempt = int(own[processes.ATTEMPT])
-        try:
-            code, output = run(
-                config.limits.wrap(argv_of(script)),
-                cwd=Path(own["HOME"]),
-                env=self._environment.whole(own),
-                context=context,
-                timeout=PROBE_TIMEOUT if context is None else None,
-                started=lambda leader: workspace.record_session(replace(leader, attempt=attempt)) if context else None,
-            )
-        except TimeoutError:
-            raise ProvisionerError(f"{name} did not end within {PROBE_TIMEOUT:g} s") from None
-        if code < 0:
-            raise NoAnswerError(f"{name} was ended by signal {-code}: {last_lines(output)}")
-        if code:
-            raise ProvisionerError(f"{name} exited with {code}: {last_lines(output)}")
-
-    def _probe_port(self, port: int) -> Probe:
-        if not port:
-            return Probe(ready=True)
-        problem = ""
-        for address in self._environment.probe_addresses:
-            try:
-                with socket.create_connection((address, port), timeout=2):
-                    return Probe(ready=True)
-            except OSError as error:
-                problem = problem or f"nothing answers on port {port}: {error.strerror or error}"
-        return Probe(ready=False, message=problem)
+        code, output = run(
+            config.limits.wrap(argv_of(script)),
+            cwd=Path(own["HOME"]),
+            env=self._environment.whole(own),
+            context=context,
+            started=lambda leader: workspace.record_session(replace(leader, attempt=attempt)),
+        )
+        raise_failure(name, code, output)
 
     def _resource(self, workspace: WorkspaceDirectory, state: Published | None) -> Resource:
         return Resource(

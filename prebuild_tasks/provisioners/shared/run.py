@@ -21,6 +21,7 @@ from prebuild_tasks.clock import monotonic
 from prebuild_tasks.errors import ProvisionerError
 from prebuild_tasks.provisioners.port import BuildContext
 from prebuild_tasks.provisioners.shared import processes
+from prebuild_tasks.provisioners.shared.output import last_lines
 from prebuild_tasks.provisioners.shared.pipes import Dialogue, Pipes
 from prebuild_tasks.provisioners.shared.processes import Leader
 
@@ -119,6 +120,14 @@ def run(
             _end(process, env.get(processes.WORKSPACE, ""), token, leader, cwd, grace)
         output.drain()
     return process.returncode, output.tail
+
+
+def raise_failure(name: str, code: int, output: str) -> None:
+    """Raise ProvisionerError unless a command exited with 0; NoAnswerError when a signal ended it."""
+    if code < 0:
+        raise NoAnswerError(f"{name} was ended by signal {-code}: {last_lines(output)}")
+    if code:
+        raise ProvisionerError(f"{name} exited with {code}: {last_lines(output)}")
 
 
 def spawn(argv: Sequence[str], *, cwd: Path, env: Mapping[str, str], log_file: Path) -> Leader:
