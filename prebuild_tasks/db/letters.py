@@ -24,7 +24,7 @@ class Prose(TypeDecorator[str]):
     cache_ok = True
 
     def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:
-        return None if value is None else encodable(value, getattr(dialect, _CODEC, "utf-8"))
+        return None if value is None else encodable(value, noted_codec(dialect))
 
 
 def encodable(text: str, codec: str) -> str:
@@ -36,6 +36,11 @@ def note_encoding(dialect: Dialect, encoding: str) -> None:
     """Note the encoding of a dialect's database, by its name in PostgreSQL."""
     if encoding not in COMPLETE:
         setattr(dialect, _CODEC, codec_of(encoding))
+
+
+def noted_codec(dialect: Dialect) -> str:
+    """Return Python's name for the encoding of a dialect's database; UTF-8 if that stores every letter."""
+    return str(getattr(dialect, _CODEC, "utf-8"))
 
 
 def codec_of(encoding: str) -> str:

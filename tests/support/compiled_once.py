@@ -8,6 +8,8 @@ from typing import Any
 from sqlalchemy import Compiled, Dialect, Engine
 from sqlalchemy.util import LRUCache
 
+from prebuild_tasks.db.letters import noted_codec
+
 _STATEMENTS_MAX = 5000
 _Key = tuple[Dialect, *tuple[Hashable, ...]]
 
@@ -27,7 +29,8 @@ class _Shared:
 
 def _kind(key: _Key) -> Hashable:
     dialect = key[0]
-    return type(dialect), dialect.server_version_info, key[1:]
+    # A compiled statement keeps how its values are bound, which depends on the encoding, too.
+    return type(dialect), dialect.server_version_info, noted_codec(dialect), key[1:]
 
 
 def install() -> None:
