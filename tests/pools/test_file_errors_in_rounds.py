@@ -44,7 +44,9 @@ organizations: [{name: mine}]
         (5, "config.ready must be a script"),
         (5, "config.srve is not a known key"),
         (7, "unknown key desird"),
+        (7, "unknown timezone Mars"),
         (8, "unknown timezone Mras/City"),
+        (9, "the preset name big is used twice, first in line 8"),
         (9, "templates.presets.desired is -1, which is too small"),
         (10, "the preset name big is used twice, first in line 8"),
         (11, "unknown key bogus"),
@@ -52,7 +54,7 @@ organizations: [{name: mine}]
         (12, "unknown key provisoner"),
         (13, "the template name a is used twice, first in line 3"),
     ]
-    [wrong] = [problem for problem in caught.value.problems if problem.line == 9]
+    [wrong] = [problem for problem in caught.value.problems if "-1" in problem.message]
     assert wrong.fix == "use a number greater than or equal to 0"
 
 
@@ -67,9 +69,23 @@ templates:
     with pytest.raises(PoolsFileError) as caught:
         load_text(text)
     messages = [(problem.line, problem.message) for problem in caught.value.problems]
-    assert [line for line, _ in messages] == [3, 3, 3, 4, 5]
+    assert [line for line, _ in messages] == [3, 3, 3, 3, 4, 5]
     assert messages[0] == (3, "unknown key bogus")
-    assert messages[1][1].startswith("the parameter 'a-b' cannot be an environment variable")
+    assert messages[1][1].endswith("cannot be an environment variable: use letters, digits and _")
+
+
+def test_the_keys_of_one_preset_do_not_hide_each_other() -> None:
+    """It took three rounds to be told of three."""
+    preset = (
+        "{name: small, desird: 2, parameters: {a-b: '1'}, schedules: [{cron: '5 8 * * *', desired: 2}], timezone: UTC}"
+    )
+    with pytest.raises(PoolsFileError) as caught:
+        load_text(f"schema: 1\ntemplates: [{{name: a, presets: [{preset}]}}]\n")
+    told = " | ".join(problem.message for problem in caught.value.problems)
+    assert len(caught.value.problems) == 3, told
+    assert "unknown key desird" in told
+    assert "'a-b' cannot be" in told
+    assert "the minute is '5'" in told
 
 
 def test_what_depends_on_a_refused_part_is_not_reported() -> None:

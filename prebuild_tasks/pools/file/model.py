@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from math import isfinite
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
 from prebuild_tasks.errors import InputError
 from prebuild_tasks.model.durations import LONGEST, parse_duration
@@ -151,9 +151,10 @@ class PresetModel(Model):
     cost_per_hour: Cost | None = None
     parameters: dict[str, ParameterValue] = Field(default={}, description="Environment variables of the workspace")
 
-    @model_validator(mode="after")
-    def _parameter_names(self) -> PresetModel:
-        for name in self.parameters:
+    @field_validator("parameters")
+    @classmethod
+    def _parameter_names(cls, parameters: dict[str, ParameterValue]) -> dict[str, ParameterValue]:
+        for name in parameters:
             if not _VARIABLE.fullmatch(name):
                 raise ValueError(f"the parameter {name!r} cannot be an environment variable: use letters, digits and _")
             if len(name) > _PARAMETER_MAX:
@@ -162,7 +163,7 @@ class PresetModel(Model):
                 )
             if name in _OWN_VARIABLES or name.startswith("PREBUILD_"):
                 raise ValueError(f"the parameter {name} is set by prebuild_tasks itself: choose another name")
-        return self
+        return parameters
 
 
 class VersionModel(Model):

@@ -20,6 +20,9 @@ from prebuild_tasks.pools.file.model import (
 )
 from prebuild_tasks.pools.file.nodes import Node, Where, nearest
 
+_NEEDED = ("name", "timezone", "schedules")
+"""The keys of a preset without which nothing can be said about its others."""
+
 
 def schema_problems(root: Node, error: ValidationError) -> Iterator[Problem]:
     """Convert pydantic's errors to problems, each once."""
@@ -85,14 +88,18 @@ def sound_part(root: Node, error: ValidationError) -> Node:
 def _refused(item: Invalid) -> Where:
     """Return the path of the preset or the template in which a value was refused, or else of the key of the file.
 
-    An unknown key, unless it is like a known one, leaves the rest of its preset or template as it is.
+    An unknown key, unless it is like a known one, leaves the rest of its preset or template as it is. So does a key of
+    a preset on which no other of its keys depends.
     """
     path = _place(item)
-    if item.kind == "extra_forbidden" and not get_close_matches(str(path[-1]), _known_keys(path), n=1):
+    likely = get_close_matches(str(path[-1]), _known_keys(path), n=1) if item.kind == "extra_forbidden" else path[-1:]
+    if not likely:
         return path
     for position in reversed(range(len(path) - 1)):
         if path[position] == "presets" and isinstance(path[position + 1], int):
-            return path[: position + 2]
+            preset, key = path[: position + 2], path[: position + 3]
+            meant = likely[0] if key == path else key[-1]
+            return preset if key == preset or meant in _NEEDED else key
     return path[: 2 if path[:1] == ("templates",) else 1]
 
 
