@@ -135,4 +135,4 @@ class TaskSender:
             return 0
 
     def _log_not_sent(self, event: str, error: str, **details: int) -> None:
-        log.warning(event, error=error, **details)
+        log.warning(event, **details, error=error)

@@ -1,4 +1,4 @@
-"""A quick claim reads the URL of the database and the settings as SQLAlchemy and pydantic do, or leaves them to those."""
+"""A quick claim reads the database's URL and the settings as SQLAlchemy and pydantic do, or leaves them to those."""
 
 from __future__ import annotations
 

@@ -87,6 +87,7 @@ ERRORS = {
     "AuditError": (MESSAGE, 8, "audit"),
     "ProvisionerError": (MESSAGE, 1, "provisioner_failed"),
     "CannotAskError": (MESSAGE, 1, "provisioner_unreachable"),
+    "InterruptedStartError": (MESSAGE, 1, "provisioner_unreachable"),
     "NeverReadyError": (MESSAGE, 1, "never_ready"),
     "CannotBuildError": (MESSAGE, 1, "validation_failed"),
     "BuildStoppedError": ("(message: 'str', *, reason: 'str') -> 'None'", 1, "build_stopped"),

@@ -107,8 +107,8 @@ def _at_limit(connection: sqlite3.Connection, owner: str, pool: Mapping[str, Any
     if pool["max_per_owner"] is None:
         return False
     counted = {"owner": owner, "limited_by": pool["limited_by"]}
-    [number] = connection.execute(texts.SQLITE_OWNER_COUNT, counted).fetchone()
-    return bool(number >= pool["max_per_owner"])
+    row = _named(connection.execute(texts.SQLITE_OWNER_COUNT, counted)) or {}
+    return bool(row["count_1"] >= pool["max_per_owner"])
 
 
 def _raw(values: Mapping[str, object]) -> dict[str, object]:
