@@ -26,8 +26,8 @@ _PROBE_MIN = 2.0
 """Seconds that a probe is given even if less is left: the last one may be the first that finds the workspace ready."""
 _PAUSE_GONE = 0.1
 """Seconds until a workspace that is said to be gone is probed once more."""
-_PAUSE_GONE_AFAR = 5.0
-"""The same, for one that is not on this host: an API may take seconds to know everywhere what it has just made."""
+PAUSE_GONE_AFAR = 5.0
+"""Seconds until that for a provisioner that is not local: an API may not know for a while what it has just made."""
 
 
 def wait_for_readiness(
@@ -62,7 +62,7 @@ def wait_for_readiness(
             return Outcome(BuildStatus.FAILED, error.message, error.code)
         was_gone = probe.gone
         waited = running.readiness.begin()
-        gone = _PAUSE_GONE if provisioner.local else _PAUSE_GONE_AFAR
+        gone = _PAUSE_GONE if provisioner.local else PAUSE_GONE_AFAR
         pause = gone if was_gone else pause_between_probes(waited, _PAUSE_MIN)
         running.wait(min(pause, max(running.readiness.timeout - waited, 0)))
 

@@ -63,7 +63,7 @@ def test_what_is_not_known_everywhere_at_once_is_not_taken_for_gone(
     database: Database, settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A start failed for good when two probes 0.1 s apart said `gone`, as an API may for seconds after a start."""
-    monkeypatch.setattr("prebuild_tasks.builds.readiness._PAUSE_GONE_AFAR", 2.5)
+    monkeypatch.setattr("prebuild_tasks.builds.readiness.PAUSE_GONE_AFAR", 2.5)
     made = tmp_path / "made"
     probe = f'[ $(date +%s) -gt $(( $(stat -c %Y {made}) + 1 )) ] || echo \'{{"ready": false, "gone": true}}\''
     config = {"start": f"touch {made}", "probe": probe, "delete": "true"}
