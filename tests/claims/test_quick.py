@@ -7,26 +7,29 @@ import os
 import subprocess
 import sys
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import psycopg
 import pytest
 import redis
-from sqlalchemy import insert, select, text, update
+from sqlalchemy import insert, select, update
+from sqlalchemy.engine import make_url
 
+from prebuild_tasks.claim_settings import ClaimSettings, read_claim_settings
+from prebuild_tasks.claims.quick.choose import quick_claim
 from prebuild_tasks.claims.session import ClaimSession
 from prebuild_tasks.claims.types import ClaimRequest
 from prebuild_tasks.client import Client
-from prebuild_tasks.config import Settings
+from prebuild_tasks.config import Settings, load_settings
+from prebuild_tasks.db.connections import postgresql_engine
+from prebuild_tasks.db.drivers import psycopg_arguments, sqlite_file
 from prebuild_tasks.db.engine import Database
 from prebuild_tasks.errors import ClaimMissError, InputError, RefusedError, UnreachableError
+from prebuild_tasks.model.urls import with_driver
 from prebuild_tasks.schema import tables as m
-from prebuild_tasks.schema.row_locks import lock_owner
 from tests.support.builders import PRESET, declare, fill, workspaces
 from tests.support.http import free_port
-from tests.support.wait import wait_until
 
 HEAVY = {
     "sqlalchemy",
@@ -167,30 +170,6 @@ def test_anything_but_a_plain_hit_is_answered_as_ever(database: Database, settin
     with pytest.raises(ClaimMissError):
         take(database, settings, "max")
     assert len(workspaces(database, m.Workspace.owner == "prebuilds")) == 0
-
-
-def test_an_owner_at_the_limit_is_refused(database: Database, settings: Settings) -> None:
-    declare(database, settings, 3, organizations="[{name: default, max_per_owner: 1}]")
-    fill(database, settings)
-    assert take(database, settings, "ada")
-    with pytest.raises(RefusedError, match="the limit is 1"):
-        take(database, settings, "ada")
-
-
-def test_claims_of_one_owner_are_counted_one_after_the_other(database: Database, settings: Settings) -> None:
-    declare(database, settings, 2, organizations="[{name: default, max_per_owner: 1}]")
-    fill(database, settings)
-    given = workspaces(database)[1].id
-    with ThreadPoolExecutor() as pool:
-        with database.write() as connection:
-            lock_owner(connection, "ada")
-            other = pool.submit(take, database, settings, "ada")
-            if database.dialect == "postgresql":
-                waits = text("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted")
-                wait_until(lambda: connection.execute(waits).scalar_one(), what="the other claim at the lock")
-            connection.execute(update(m.Workspace).where(m.Workspace.id == given).values(owner="ada", slot=None))
-        with pytest.raises(RefusedError, match="the limit is 1"):
-            other.result(60)
 
 
 def test_an_outdated_prebuild_is_not_taken_and_one_in_doubt_last(database: Database, settings: Settings) -> None:

@@ -59,7 +59,7 @@ organizations: [{name: mine}]
 
 
 def test_what_is_checked_only_where_all_else_is_sound_hides_nothing() -> None:
-    """An unknown key, and a bad parameter elsewhere, hid every duplicate, zone and schedule until both were mended."""
+    """An unknown key, and a bad parameter elsewhere, hid every duplicate, zone and schedule until both were fixed."""
     text = """schema: 1
 templates:
   - {name: a, bogus: 1, presets: [{name: small, parameters: {a-b: '1'}}, {name: small, timezone: Mars}]}
