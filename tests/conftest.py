@@ -100,7 +100,6 @@ _TOGETHER = {
     "tests/e2e/test_operating.py": "operating",
     "tests/e2e/test_docs_commands.py": "docs",
     "tests/journeys/test_machines.py": "machines",
-    "tests/worker/test_app.py": "app",
 }
 """Files whose tests share a running service: with several test processes, one of them runs all of a file."""
 

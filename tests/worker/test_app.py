@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -79,56 +77,6 @@ COMMANDS = (
 )
 
 
-STARTER = """
-import json, os, sys, tempfile
-import celery.bin.celery, flower.command, kombu.transport.redis, pydantic_settings, sqlalchemy.orm, structlog
-from celery.__main__ import main
-
-for request in sys.stdin:
-    arguments, environment = json.loads(request)
-    with tempfile.TemporaryFile() as errors:
-        pid = os.fork()
-        if not pid:
-            os.dup2(os.open(os.devnull, os.O_RDWR), 0)
-            os.dup2(0, 1)
-            os.dup2(errors.fileno(), 2)
-            os.environ.clear()
-            os.environ.update(environment)
-            sys.argv = ["celery", *arguments]
-            main()
-        status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-        errors.seek(0)
-        print(json.dumps([status, errors.read().decode()]), flush=True)
-"""
-"""Runs celery's command in forks of a process that has imported the libraries, which takes longer than all the rest."""
-Celery = Callable[[list[str], dict[str, str]], tuple[int, str]]
-
-
-@pytest.fixture(scope="module")
-def celery() -> Iterator[Celery]:
-    """Return a function that runs a command, with nothing of ours imported before, and returns its code and errors."""
-    line = [sys.executable, "-c", STARTER]
-    with subprocess.Popen(line, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env={}) as process:
-        assert process.stdin
-        assert process.stdout
-        given, answers = process.stdin, process.stdout
-
-        def run_one(arguments: list[str], environment: dict[str, str]) -> tuple[int, str]:
-            given.write(json.dumps([arguments, environment]) + "\n")
-            given.flush()
-            code, errors = json.loads(answers.readline())
-            return code, errors
-
-        yield run_one
-
-
-def ends_with(sentence: str, code: int, errors: str) -> None:
-    assert code == 2, errors
-    problem, step = errors.splitlines()
-    assert problem.startswith(sentence)
-    assert step.startswith("  next: ")
-
-
 @pytest.mark.parametrize(
     ("command", "environment", "sentence"),
     [
@@ -139,17 +87,22 @@ def ends_with(sentence: str, code: int, errors: str) -> None:
     ],
 )
 def test_a_bad_setting_ends_the_command_with_a_sentence(
-    celery: Celery, command: list[str], environment: dict[str, str], sentence: str
+    command: list[str], environment: dict[str, str], sentence: str
 ) -> None:
     if environment is not BAD and command == ["flower", "--port=0"]:
         environment = {**environment, "FLOWER_BASIC_AUTH": "user:password"}  # missing, it would end Flower first
-    ends_with(sentence, *celery(["-A", "prebuild_tasks", *command], environment))
-
-
-def test_a_bad_setting_ends_a_new_process_with_a_sentence() -> None:
-    line = [CELERY, "-A", "prebuild_tasks", "worker", "-c", "1"]
-    done = subprocess.run(line, env=BAD, capture_output=True, text=True, check=False, timeout=60)
-    ends_with(SENTENCE, done.returncode, done.stderr)
+    done = subprocess.run(
+        [CELERY, "-A", "prebuild_tasks", *command],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert done.returncode == 2, done.stderr
+    problem, step = done.stderr.splitlines()
+    assert problem.startswith(sentence)
+    assert step.startswith("  next: ")
 
 
 def test_a_program_that_only_sends_needs_no_driver_of_the_database() -> None:
