@@ -14,19 +14,13 @@ import psycopg
 import pytest
 import redis
 from sqlalchemy import insert, select, update
-from sqlalchemy.engine import make_url
 
-from prebuild_tasks.claim_settings import ClaimSettings, read_claim_settings
-from prebuild_tasks.claims.quick.choose import quick_claim
 from prebuild_tasks.claims.session import ClaimSession
 from prebuild_tasks.claims.types import ClaimRequest
 from prebuild_tasks.client import Client
-from prebuild_tasks.config import Settings, load_settings
-from prebuild_tasks.db.connections import postgresql_engine
-from prebuild_tasks.db.drivers import psycopg_arguments, sqlite_file
+from prebuild_tasks.config import Settings
 from prebuild_tasks.db.engine import Database
 from prebuild_tasks.errors import ClaimMissError, InputError, RefusedError, UnreachableError
-from prebuild_tasks.model.urls import with_driver
 from prebuild_tasks.schema import tables as m
 from tests.support.builders import PRESET, declare, fill, workspaces
 from tests.support.http import free_port
