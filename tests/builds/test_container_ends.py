@@ -95,7 +95,7 @@ def test_only_a_container_that_has_ended_is_gone(status: str, gone: bool) -> Non
 def test_a_stopped_container_that_is_started_again_and_ends_leaves_its_output() -> None:
     context = MagicMock()
     api: Any = Engine()
-    spec: Any = None  # needed only while it runs
+    spec: Any = MagicMock(attempt=1)
     with pytest.raises(ProvisionerError, match="exited with 3"):
         ready.until_ready(api, "c", spec, parse({"image": "debian"}), context, copy_output=False)
     [logged] = context.log.call_args_list
