@@ -37,18 +37,20 @@ _KEPT = timedelta(days=1)
 def note_silence(connection: Connection, endpoint: Endpoint, host: str, now: datetime) -> None:
     """Record for the other hosts that this one cannot ask the endpoint."""
     table = m.Setting
-    connection.execute(delete(table).where(table.key.startswith(_KEY, autoescape=True), table.updated_at < now - _KEPT))
+    outdated = select(table.key).where(table.key.startswith(_KEY, autoescape=True), table.updated_at < now - _KEPT)
+    connection.execute(delete(table).where(table.key.in_(skip_locked(outdated))))
     values = {"value": {"host": host, "endpoint": endpoint.text}, "updated_at": now, "updated_by": RECONCILER}
     insert = conflict_insert(connection, table).values(key=_key(endpoint, host), **values)
     connection.execute(insert.on_conflict_do_update(index_elements=["key"], set_=values))
 
 
-def note_answer(connection: Connection, endpoint: Endpoint, host: str) -> list[NewBuild]:
-    """Record that this host can ask the endpoint, and return the builds that it can go on with now.
-
-    Those that were held go on at once, whenever they would have been tried again.
-    """
+def note_answer(connection: Connection, endpoint: Endpoint, host: str) -> None:
+    """Record that this host can ask the endpoint. By the order of locks, this comes before its builds are changed."""
     connection.execute(delete(m.Setting).where(m.Setting.key == _key(endpoint, host)))
+
+
+def go_on(connection: Connection, endpoint: Endpoint, host: str) -> list[NewBuild]:
+    """Let the builds that were held for want of an answer go on at once, whenever they would have been tried again."""
     return _release(connection, endpoint, m.Build.queue.in_(("", host)))
 
 

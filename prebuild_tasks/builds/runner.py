@@ -275,6 +275,8 @@ class BuildRunner:
         with self._database.write() as connection:
             now = self._database.now(connection)
             runner, actor, endpoint = self._leases.runner, provisioner.name, endpoint_of(build, local=provisioner.local)
+            if answered:
+                left_alone.note_answer(connection, endpoint, self._settings.host)
             if outcome.code == CannotAskError.code:
                 if not outcome.alone:
                     left_alone.note_silence(connection, endpoint, self._settings.host, now)
@@ -291,6 +293,6 @@ class BuildRunner:
                 connection.rollback()
                 return lost
             if answered:
-                builds = [*builds, *left_alone.note_answer(connection, endpoint, self._settings.host)]
+                builds = [*builds, *left_alone.go_on(connection, endpoint, self._settings.host)]
         follow_up = FollowUp.of(builds, [build.preset_id], ref=build.ref)
         return replace(lost, outcome=outcome.status.value, follow_up=follow_up)
