@@ -12,9 +12,9 @@ from tests.faults.pods import DESIRED, POOL, Pods
 from tests.faults.trials import IN_CLUSTER, Report, trials
 
 pytestmark = IN_CLUSTER
-SWEEPS, APART = 2, 10.0
+SWEEPS, APART = 2, 20.0
 """Sweeps of resources within which a pool that has lost everything is full again, and the seconds between two of them:
-ten times as many as between two sweeps of the database, as by default."""
+as many as between two probes, by default five times as many."""
 _BUSY = 60.0
 """Seconds after the last sweep that the short form grants a busy machine. No further sweep comes in them either."""
 
