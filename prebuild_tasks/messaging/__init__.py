@@ -25,7 +25,14 @@ if TYPE_CHECKING:
         SWEEP,
         SWEEP_RESOURCES_ON_HOST,
     )
-    from prebuild_tasks.messaging.redis import access_refused, connect, in_cluster_mode, refused, require_redis
+    from prebuild_tasks.messaging.redis import (
+        access_refused,
+        connect,
+        in_cluster_mode,
+        keys_needed,
+        refused,
+        require_redis,
+    )
     from prebuild_tasks.messaging.sender import CLIENT_DEADLINE
     from prebuild_tasks.messaging.transport import (
         broker_url,
@@ -56,6 +63,7 @@ __all__ = [
     "broker_url",
     "connect",
     "in_cluster_mode",
+    "keys_needed",
     "refused",
     "remove_canceled_timers_regularly",
     "require_redis",
@@ -91,6 +99,7 @@ if not TYPE_CHECKING:  # mypy would take every name for defined
                 "access_refused",
                 "connect",
                 "in_cluster_mode",
+                "keys_needed",
                 "refused",
                 "require_redis",
             ),

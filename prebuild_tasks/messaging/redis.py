@@ -103,13 +103,22 @@ def require_no_cluster(settings: Settings, client: redis.Redis) -> None:
         raise in_cluster_mode(settings)
 
 
+def keys_needed(settings: Settings) -> tuple[str, ...]:
+    """Return keys of the patterns that workers, beat and claims need: Redis refuses to look at one that is not allowed.
+
+    docs/security.md lists all patterns.
+    """
+    queue = settings.queue("events")
+    return queue, f"{settings.namespace}:lock", f"_kombu.binding.{queue}", f"_kombu.binding_permanent.{queue}"
+
+
 def access_refused(settings: Settings) -> UnreachableError | None:
     """Return why this user must not use this Redis, or why it cannot be used; None also if it does not answer."""
     client = connect(settings.resolved_redis_url)
     try:
         client.ping()
         require_no_cluster(settings, client)
-        client.exists(settings.queue("events"))
+        client.exists(*keys_needed(settings))
     except UnreachableError as error:
         return error
     except (RedisError, OSError) as error:

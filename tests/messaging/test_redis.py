@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import uuid
 from pathlib import Path
 
 import pytest
@@ -11,8 +12,13 @@ from redis.exceptions import AuthenticationError, MovedError, NoPermissionError,
 
 from prebuild_tasks.cli.remedy_commands import next_step_of
 from prebuild_tasks.config import Settings
+from prebuild_tasks.db.engine import Database
 from prebuild_tasks.errors import UnreachableError
+from prebuild_tasks.insight.doctor.examine import examine
+from prebuild_tasks.insight.doctor.findings import Symptom
+from prebuild_tasks.insight.doctor.rules import diagnose
 from prebuild_tasks.messaging.redis import access_refused, connect, refused, require_redis
+from prebuild_tasks.provisioners import Provisioners
 from tests.support.proxy import Proxy
 from tests.support.spawned_redis import SpawnedRedis
 
@@ -102,3 +108,22 @@ def test_cluster_mode_is_refused_in_a_sentence(tmp_path: Path) -> None:
 def test_a_redis_that_is_away_ends_nothing_that_starts(redis_url: str) -> None:
     assert access_refused(Settings(redis_url="redis://127.0.0.1:1/0")) is None
     assert access_refused(Settings(redis_url=redis_url)) is None
+
+
+@pytest.mark.servers
+@pytest.mark.parametrize("patterns", ["~prebuild*", "~prebuild.* ~prebuild:* ~_kombu.binding.prebuild.*"])
+def test_a_user_without_all_keys_is_refused_before_a_worker_or_beat_starts(
+    database: Database, redis_url: str, patterns: str
+) -> None:
+    """Beat ran on with an error for each message, and `doctor` found nothing wrong with Redis."""
+    user = f"u{uuid.uuid4().hex}"
+    with redis_py.Redis.from_url(redis_url) as client:
+        client.execute_command("ACL", "SETUSER", user, "on", ">pw", "+@all", *patterns.split())
+        limited = Settings(redis_url=redis_url.replace("unix://", f"unix://{user}:pw@"), database_url=database.url)
+        error = access_refused(limited)
+        examination = examine(database, limited, Provisioners(limited))
+        client.execute_command("ACL", "DELUSER", user)
+    assert error
+    assert "docs/security.md" in error.hint
+    [found] = [finding for finding in diagnose(examination) if finding.symptom is Symptom.REDIS_UNREACHABLE]
+    assert "docs/security.md" in found.hint

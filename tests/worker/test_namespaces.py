@@ -28,8 +28,12 @@ print(asked.get(timeout=60)["preset"])
 """
 EVENTS = """
 from prebuild_tasks.celery import app
+def stop(event):
+    print(event["type"])
+    receiver.should_stop = True
 with app.connection_for_read() as connection:
-    app.events.Receiver(connection, handlers={"*": print}).capture(limit=2, timeout=60)
+    receiver = app.events.Receiver(connection, handlers={"worker-heartbeat": stop})
+    receiver.capture(limit=None, timeout=60)
 """
 
 

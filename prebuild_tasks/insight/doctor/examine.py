@@ -34,7 +34,7 @@ from prebuild_tasks.insight.doctor.facts import (
 )
 from prebuild_tasks.insight.doctor.silences import read_silences
 from prebuild_tasks.insight.status.problems import read_problems
-from prebuild_tasks.messaging import BUILDS, CONTROL, connect, in_cluster_mode, refused
+from prebuild_tasks.messaging import BUILDS, CONTROL, connect, in_cluster_mode, keys_needed, refused
 from prebuild_tasks.model.names import PoolName
 from prebuild_tasks.provisioners import Ports, Provisioner, Provisioners
 from prebuild_tasks.remedies import Remedy, RemedyKind
@@ -118,10 +118,11 @@ def _look_at_redis(settings: Settings, queues: list[str]) -> tuple[RedisFact | T
         pipeline.info()
         # A write that changes nothing, because only a write shows whether writes are refused.
         pipeline.persist(settings.queue("doctor"))
+        pipeline.exists(*keys_needed(settings))
         for queue in queues:
             pipeline.llen(queue)
-        info, written, *lengths = pipeline.execute(raise_on_error=False)
-        for answer in (info, *lengths):
+        info, written, allowed, *lengths = pipeline.execute(raise_on_error=False)
+        for answer in (info, allowed, *lengths):
             if isinstance(answer, Exception):
                 raise answer
     except (RedisError, OSError) as error:
