@@ -34,7 +34,7 @@ def test_a_claim_is_personalised_once_and_its_mark_survives(
     assert again.text == "", "the hook succeeded once"
     provisioner.stop(claimed, Context())
     [listed] = provisioner.list(INSTALLATION)
-    assert listed == replace(made, claimed=True)
+    assert listed == replace(made, claimed=True, owner=owner)
     assert provisioner.start(claimed, Context()) == listed
     with pytest.raises(ProvisionerError, match="claimed by") as caught:
         provisioner.claim(replace(spec, owner="bob"), Context())
