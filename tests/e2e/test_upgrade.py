@@ -151,12 +151,13 @@ def test_side_by_side_and_back(service: Service, before: Environment, redis_url:
 def test_the_package_is_replaced_under_a_running_deployment(
     service: Service, before: Environment, tmp_path: Path
 ) -> None:
-    """Replace all site-packages at once, then restart the processes one after another."""
+    """Upgrade the database, replace all site-packages at once, then restart the processes one after another."""
     new = install(ROOT, tmp_path / "after")
     running = {name: kept_running(service, name[:-1], name, before) for name in ("worker1", "builds1", "builds2")}
     running["beat1"] = kept_running(service, "beat", "", before)
     ready(service, *running.values())
     service.wait_full(PATIENCE)
+    service.run("db", "upgrade", program=new.program("prebuild"))
     with People(service) as people:
         wait_until(lambda: len(people.answers) > 2, timeout=PATIENCE, what="claims of the old release")
         before.packages.rename(tmp_path / "replaced")
@@ -175,7 +176,6 @@ def test_the_package_is_replaced_under_a_running_deployment(
         )  # fmt: skip
         running[victim] = kept_running(service, "builds", victim, before)
         ready(service, running[victim])
-        service.run("db", "upgrade", program=before.program("prebuild"))
         for name in list(running):
             if name == victim:
                 continue
