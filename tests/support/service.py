@@ -35,13 +35,6 @@ T = TypeVar("T")
 _PYTHONS = re.compile("PYTHON").match
 
 
-def line_of(program: str, arguments: Sequence[str]) -> list[str]:
-    """Return the line that runs a program of ours; `celery` as `prebuild up` runs it."""
-    if program == "celery":
-        return [sys.executable, "-m", "prebuild_tasks.worker.command", *arguments]
-    return [str(BIN / program), *arguments]
-
-
 def procfile() -> dict[str, list[str]]:
     """Return the Procfile's commands by name, without the program, and with the defaults of shell variables."""
     lines = [line.partition(":") for line in (ROOT / "Procfile").read_text().splitlines() if line and line[0] != "#"]
@@ -70,7 +63,7 @@ class Service:
         """Start a long-running command, with its output in a file."""
         log = (self.data_dir.parent / f"out-{len(self.processes)}").open("w+")
         process = subprocess.Popen(
-            line_of(program, arguments), env=self.environment, cwd=self.data_dir.parent, stdout=log, stderr=log,
+            [str(BIN / program), *arguments], env=self.environment, cwd=self.data_dir.parent, stdout=log, stderr=log,
             text=True, start_new_session=True,
         )  # fmt: skip
         log.close()
@@ -101,7 +94,7 @@ class Service:
         if program == "prebuild" and sys.platform == "linux" and not any(map(_PYTHONS, self.environment)):
             return forked.run(arguments, self.environment, self.data_dir.parent, timeout=90)
         return subprocess.run(
-            line_of(program, arguments), env=self.environment, cwd=self.data_dir.parent, capture_output=True,
+            [str(BIN / program), *arguments], env=self.environment, cwd=self.data_dir.parent, capture_output=True,
             text=True, timeout=90, check=False,
         )  # fmt: skip
 

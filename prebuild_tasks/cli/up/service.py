@@ -45,8 +45,7 @@ _STOP_GRACE = 4.0
 """Seconds that processes get to end before they are killed."""
 _STARTUP_GRACE = 20.0
 """Seconds that workers get to start before a pool is shown as without a worker."""
-_CELERY = (sys.executable, "-m", "prebuild_tasks.worker.command", "-A", "prebuild_tasks")
-_FLOWER = (sys.executable, "-m", "celery", "-A", "prebuild_tasks", "flower")
+_CELERY = (sys.executable, "-m", "celery", "-A", "prebuild_tasks")
 
 
 class Embedded:
@@ -152,7 +151,7 @@ class Embedded:
             probe.bind(("127.0.0.1", 0))
             port = probe.getsockname()[1]
         self._children.set_environment("FLOWER_BASIC_AUTH", auth)
-        self._children.start("flower", [*_FLOWER, "--address=127.0.0.1", f"--port={port}"])
+        self._children.start("flower", [*_CELERY, "flower", "--address=127.0.0.1", f"--port={port}"])
         self._say("flower", f"http://127.0.0.1:{port} ({'with the configured password' if configured else auth})")
 
     def _suggest_claim(self) -> None:
