@@ -43,11 +43,18 @@ def record_failure(connection: Connection, preset_id: int, created_at: datetime,
     )
 
 
-def record_unhealthy(connection: Connection, preset_id: int, now: datetime) -> None:
-    """Record that an unhealthy prebuild was removed from the pool. The caller holds the preset's row lock."""
+def record_unhealthy(connection: Connection, preset_id: int, error: str, now: datetime) -> None:
+    """Record that an unhealthy prebuild was removed from the pool. The caller holds the preset's row lock.
+
+    The error is the pool's last one until a start succeeds: it says why a pool loses what it builds.
+    """
     stored = connection.execute(select(m.Preset.recent_unhealthy).where(m.Preset.id == preset_id)).scalar_one()
     recent = with_instant(stored or (), now)
-    connection.execute(update(m.Preset).where(m.Preset.id == preset_id).values(recent_unhealthy=recent))
+    connection.execute(
+        update(m.Preset)
+        .where(m.Preset.id == preset_id)
+        .values(recent_unhealthy=recent, last_error=error[:ERROR_LENGTH])
+    )
 
 
 def failed_builds() -> ScalarSelect[int]:

@@ -69,7 +69,7 @@ def take_out(connection: Connection, preset_id: int, lost: dict[str, str], now: 
     taken = select(m.Build.workspace_id).where(m.Build.id.in_([build.id for build in builds]))
     for workspace_id in sorted(str(item) for item in connection.execute(taken).scalars()):
         connection.execute(delete(m.ProbeState).where(m.ProbeState.workspace_id == workspace_id))
-        record_unhealthy(connection, preset_id, now)
+        record_unhealthy(connection, preset_id, f"a prebuild became unhealthy: {lost[workspace_id]}", now)
         add_history(
             connection, REASON, now=now, actor="health", workspace_ids=[workspace_id], preset_id=preset_id,
             reason=lost[workspace_id],

@@ -95,6 +95,18 @@ def test_a_served_process_that_dies_while_ready_runs_is_noticed_at_once(
     assert tree.marked([spec.workspace_id]) == [], "ready is ended, too"
 
 
+def test_what_crashes_after_a_ready_that_does_not_ask_it_is_not_ready(
+    provisioner: ProcessProvisioner, spec: WorkspaceSpec
+) -> None:
+    """A pool became full of dead workspaces: `ready` passed before the server had the time to fail."""
+    crashing = replace(
+        spec, config={"start": "true", "serve": "sleep 0.4; echo no module >&2; exit 1", "ready": "true"}
+    )
+    provisioner.start(crashing, Context())
+    probe = provisioner.probe(crashing)
+    assert (probe.ready, probe.gone, probe.message) == (False, True, "the served process ended: no module")
+
+
 def test_ports_are_never_shared(provisioner: ProcessProvisioner, spec: WorkspaceSpec) -> None:
     urls = set()
     for _ in range(5):

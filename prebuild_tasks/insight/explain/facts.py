@@ -168,6 +168,8 @@ class Facts:
     """What the next turn does, as soon as there is a worker for it."""
     second_choices: int = 0
     """Outdated prebuilds that can be claimed as second choice until they are replaced."""
+    of_other_versions: int = 0
+    """Prebuilds of the pool's other versions that can be claimed until they are replaced. 0 if it is not active."""
     surge: int | None = None
     """The `max_surge` that holds back a part of `missing`; None: it holds nothing back."""
     limited_by: LimitReason | None = None

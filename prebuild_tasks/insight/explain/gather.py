@@ -30,6 +30,7 @@ from prebuild_tasks.reconcile import (
     shared_within,
 )
 from prebuild_tasks.schema.lookup import resolve_preset
+from prebuild_tasks.schema.rules import is_active
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +79,7 @@ def _facts(connection: Connection, settings: Settings, row: PoolRow, context: As
         missing=assessment.wanted.total.create,
         turn=assessment.turn,
         second_choices=assessment.second_choices,
+        of_other_versions=context.versions[row.preset_id][1].second_choices if is_active(row.preset) else 0,
         surge=row.rolling.max_surge if row.rolling and is_held_back else None,
         limited_by=assessment.limited_by,
         reason=reason,

@@ -205,6 +205,8 @@ def _waits(facts: Facts, running: list[BuildFact]) -> Iterator[Link]:
 def _error(facts: Facts) -> Iterator[Link]:
     failing = facts.failures_in_row or facts.status is not PresetStatus.HEALTHY
     reported = facts.status_reason if facts.status is PresetStatus.VALIDATION_FAILED else facts.last_error
+    if not failing and reported and facts.state.eligible < facts.state.desired:
+        yield Link(About.ERROR, f"last error: {' '.join(reported.split())}")
     if not failing or not (facts.failed or reported):
         return
     last = facts.failed[0] if facts.failed else None
@@ -248,7 +250,11 @@ def _eligible(facts: Facts) -> Iterator[Link]:
     extra = f", {state.extraneous} beyond desired" if state.extraneous else ""
     missing = max(state.desired - state.eligible, 0)
     short = f", {missing} short: {facts.reason.value.replace('_', ' ')}" if missing else ""
-    yield Link(About.ELIGIBLE, f"{state.eligible} of {state.desired} eligible{extra}{short}")
+    others = f"; {number(facts.of_other_versions, 'prebuild')} of other versions can be claimed meanwhile"
+    yield Link(
+        About.ELIGIBLE,
+        f"{state.eligible} of {state.desired} eligible{extra}{short}{others if facts.of_other_versions else ''}",
+    )
 
 
 _LIMITS = {

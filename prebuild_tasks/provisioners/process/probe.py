@@ -20,6 +20,9 @@ from prebuild_tasks.provisioners.shared.run import NoAnswerError, NotStartedErro
 
 PROBE_TIMEOUT = 30.0
 """Seconds for the command `ready`."""
+_SETTLED, _LOOKS = 1.0, 10
+"""Seconds that what is served must run to count as ready, and looks at it in them: a `ready` that does not ask it may
+pass before it has failed."""
 
 
 class _ServedEndedError(Exception):
@@ -58,6 +61,10 @@ def probe_workspace(
         )
         context.check()
         raise_failure("ready", code, output)
+        for _ in range(_LOOKS if state.serve else 0):
+            if processes.age(state.pid) >= _SETTLED:
+                break
+            context.wait(_SETTLED / _LOOKS)
     except _ServedEndedError:
         served = last_lines(tail(workspace.serve_log))
         return Probe(ready=False, message=f"the served process ended: {served}", gone=True)

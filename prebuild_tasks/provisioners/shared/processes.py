@@ -14,11 +14,12 @@ from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
+from math import inf
 from pathlib import Path
 
 import psutil
 
-from prebuild_tasks.clock import monotonic
+from prebuild_tasks.clock import monotonic, utcnow
 from prebuild_tasks.errors import ProvisionerError
 
 WORKSPACE = "PREBUILD_WORKSPACE_ID"
@@ -129,17 +130,35 @@ def still_runs(pid: int, born: str) -> bool:
     return bool(pid and born) and alive and seen == born
 
 
+def age(pid: int) -> float:
+    """Return how many seconds a process has existed; as long as anything if there is no such process."""
+    try:
+        if psutil.LINUX:  # psutil knows the time of the boot in whole seconds only
+            up = float(Path("/proc/uptime").read_text().split()[0])
+            return up - int(_stat(pid)[19]) / os.sysconf("SC_CLK_TCK")
+        return utcnow().timestamp() - float(psutil.Process(pid).create_time())
+    except (psutil.Error, OSError):
+        return inf
+
+
 def is_running(pid: int) -> bool:
     """Return whether a process with this pid runs and is not a zombie."""
     return _inspect(pid)[1]
+
+
+def _stat(pid: int) -> list[bytes]:
+    """Return what Linux tells of a process, beginning with its state, which follows its name: that may have a bracket.
+
+    The twentieth is its start in ticks since the boot, which setting the clock does not change. Raises OSError.
+    """
+    return Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()
 
 
 def _inspect(pid: int) -> tuple[str, bool]:
     """Return when a process started, and whether it is alive, which a zombie is not."""
     try:
         if psutil.LINUX:
-            # In ticks since the boot, which setting the clock does not change. The process's name may have a bracket.
-            fields = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()
+            fields = _stat(pid)
             return f"{_boot()}:{int(fields[19])}", fields[0] not in (b"Z", b"X")
         process = psutil.Process(pid)
         return repr(process.create_time()), process.status() != psutil.STATUS_ZOMBIE

@@ -196,3 +196,11 @@ def test_durations_in_words() -> None:
         "a, b, c and 3 more",
     ]
     assert (number(1, "build"), number(0, "build")) == ("1 build", "0 builds")
+
+
+def test_a_pool_that_loses_what_it_builds_says_why_and_what_can_be_claimed() -> None:
+    """After lost prebuilds it said `backoff`, and nothing of their cause, nor that others could be claimed."""
+    error = "a prebuild became unhealthy: the served process\nended"
+    sentences = [link.sentence for link in explain(facts(Reason.BACKOFF, last_error=error, of_other_versions=2)).chain]
+    assert "last error: a prebuild became unhealthy: the served process ended" in sentences
+    assert sentences[-1] == "0 of 2 eligible, 2 short: backoff; 2 prebuilds of other versions can be claimed meanwhile"
