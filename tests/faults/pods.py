@@ -31,17 +31,24 @@ esac
 """
 
 
+def pods_template(name: str, desired: int, place: Path) -> str:
+    """Write the script beside `place`, where the pods are, and return a template of them as lines of a pools file."""
+    place.mkdir(exist_ok=True)
+    script = place.parent / "workspace.sh"
+    script.write_text(f"PLACE={place}\n{_SCRIPT}")
+    config = ", ".join(f"{call}: [sh, {script}, {call}]" for call in ("start", "probe", "claim", "delete", "list"))
+    return (
+        f"  - name: {name}\n    provisioner: command\n    config: {{{config}}}\n"
+        f"    presets: [{{name: small, desired: {desired}}}]\n"
+    )
+
+
 class Pods:
     """A pool of pods, which are files, and the API in front of them."""
 
     def __init__(self, deployment: Cluster, place: Path) -> None:
         self._it, self.place = deployment, place
-        place.mkdir(exist_ok=True)
-        script = place.parent / "workspace.sh"
-        script.write_text(f"PLACE={place}\n{_SCRIPT}")
-        config = ", ".join(f"{name}: [sh, {script}, {name}]" for name in ("start", "probe", "claim", "delete", "list"))
-        template = f"  - name: pods\n    provisioner: command\n    config: {{{config}}}\n"
-        deployment.apply(pools_file(extra=f"{template}    presets: [{{name: small, desired: {DESIRED}}}]\n"))
+        deployment.apply(pools_file(extra=pods_template(POOL.partition("/")[0], DESIRED, place)))
         self.database = Database.of(deployment.settings)
         self._messages = Messages(deployment.settings)
 

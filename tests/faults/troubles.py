@@ -223,7 +223,7 @@ class ProviderOutages(Troubles):
     pauses = (3, 10)
 
     def kinds(self) -> Kinds:
-        return {"API away": lambda: self._trouble("away"), "empty lists": lambda: self._trouble("empty")}
+        return {"API away": lambda: self._trouble("away"), "empty lists": lambda: self._trouble("flap")}
 
     def _trouble(self, name: str) -> None:
         ends = monotonic() + self._chance.uniform(3, 6)
