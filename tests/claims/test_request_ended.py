@@ -215,7 +215,7 @@ def test_the_client_raises_it_and_the_result_of_a_task_carries_it(database: Data
         Client(settings=settings.model_copy(update={"database_url": database.url})) as client,
         pytest.raises(RequestEndedError) as error,
     ):
-        client.claim(PRESET, owner="ada", request_id="r-1", wait=1)
+        client.claim(PRESET, owner="ada", name="one", request_id="r-1", wait=1)
     backend = Backend(app=app, serializer="json")
     stored = backend.decode(backend.encode(backend.prepare_exception(error.value, "json")))
     received = backend.exception_to_python(stored)
