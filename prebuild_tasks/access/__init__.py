@@ -7,8 +7,13 @@ from typing import TYPE_CHECKING
 from prebuild_tasks.faces import lazy
 
 if TYPE_CHECKING:
-    from prebuild_tasks.access.rules import TokenState, owner_for, sees_owner, sees_preset, sees_workspace, standing
+    from prebuild_tasks.access.authenticator import Authenticator
+    from prebuild_tasks.access.keys import signing_key
+    from prebuild_tasks.access.rules import owner_for, sees_owner, sees_preset, sees_workspace
+    from prebuild_tasks.access.store import sees_preset_sql, sees_workspace_sql
+    from prebuild_tasks.access.tokens import create_token, list_tokens, revoke_token, rotate_token
     from prebuild_tasks.access.types import (
+        EVERYTHING,
         LOCAL,
         LOCAL_KEY,
         NewToken,
@@ -16,12 +21,15 @@ if TYPE_CHECKING:
         Principal,
         Reach,
         Scope,
+        TokenState,
         TokenView,
     )
 
 __all__ = [
+    "EVERYTHING",
     "LOCAL",
     "LOCAL_KEY",
+    "Authenticator",
     "NewToken",
     "NewTokenRequest",
     "Principal",
@@ -29,26 +37,43 @@ __all__ = [
     "Scope",
     "TokenState",
     "TokenView",
+    "create_token",
+    "list_tokens",
     "owner_for",
+    "revoke_token",
+    "rotate_token",
     "sees_owner",
     "sees_preset",
+    "sees_preset_sql",
     "sees_workspace",
-    "standing",
+    "sees_workspace_sql",
+    "signing_key",
 ]
 
 if not TYPE_CHECKING:  # mypy would take every name for defined
     __getattr__ = lazy(
         __name__,
         {
+            "authenticator": ("Authenticator",),
+            "keys": ("signing_key",),
             "rules": (
-                "TokenState",
                 "owner_for",
                 "sees_owner",
                 "sees_preset",
                 "sees_workspace",
-                "standing",
+            ),
+            "store": (
+                "sees_preset_sql",
+                "sees_workspace_sql",
+            ),
+            "tokens": (
+                "create_token",
+                "list_tokens",
+                "revoke_token",
+                "rotate_token",
             ),
             "types": (
+                "EVERYTHING",
                 "LOCAL",
                 "LOCAL_KEY",
                 "NewToken",
@@ -56,6 +81,7 @@ if not TYPE_CHECKING:  # mypy would take every name for defined
                 "Principal",
                 "Reach",
                 "Scope",
+                "TokenState",
                 "TokenView",
             ),
         },

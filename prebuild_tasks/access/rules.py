@@ -5,14 +5,14 @@ from __future__ import annotations
 import hashlib
 import re
 from datetime import datetime
-from enum import StrEnum
 from typing import Protocol
 
-from prebuild_tasks.access.types import LOCAL_KEY, NewTokenRequest, Principal, Reach, Scope
+from prebuild_tasks.access.types import LOCAL_KEY, NewTokenRequest, Principal, Reach, Scope, TokenState
 from prebuild_tasks.errors import InputError, OwnerNotAllowedError
 from prebuild_tasks.model.durations import LONGEST
 from prebuild_tasks.model.names import PoolName, PresetRef, check_name, check_owner
 from prebuild_tasks.model.vocabulary import PREBUILDS_OWNER, RECONCILER
+from prebuild_tasks.remedies import Remedy, RemedyKind
 
 TOKEN_START = "pbt_"
 """The first characters of every token, by which scanners for leaked secrets recognize one."""
@@ -20,14 +20,6 @@ TOKEN_BYTES = 32
 _TOKEN = re.compile(rf"{TOKEN_START}[A-Za-z0-9_-]{{43}}", re.ASCII)
 RESERVED_NAMES = frozenset({RECONCILER, PREBUILDS_OWNER, LOCAL_KEY, "system"})
 """Names that the history, or the owner of an idempotency key, could be mistaken by."""
-
-
-class TokenState(StrEnum):
-    """Whether a token can be used, and if not, why."""
-
-    USABLE = "usable"
-    EXPIRED = "expired"
-    REVOKED = "revoked"
 
 
 class Ends(Protocol):
@@ -59,7 +51,7 @@ def check_new(request: NewTokenRequest) -> NewTokenRequest:
         raise InputError("a token is for one owner or for any owner, not for both", hint="leave one of them out")
     if request.scope is Scope.CLAIM and not (owner or request.any_owner):
         raise InputError(
-            "a token of scope claim must say for whom it may claim", hint="name the owner, or allow any owner"
+            "a token of scope claim must say for whom it may claim", remedy=Remedy(RemedyKind.NAME_OWNER_OF_TOKEN)
         )
     if request.organization:
         check_name("organization", request.organization)
@@ -88,6 +80,12 @@ def _check_pool(name: str) -> None:
         )
     check_name("template", ref.template)
     check_name("preset", ref.preset)
+
+
+def check_overlap(seconds: float) -> None:
+    """Raise InputError for what is not the overlap of a rotation in seconds."""
+    if not 0 <= seconds <= LONGEST:
+        raise InputError(f"tokens cannot overlap for {seconds:g} s", hint="use a time up to a hundred years, or 0")
 
 
 def standing(token: Ends, now: datetime) -> TokenState:

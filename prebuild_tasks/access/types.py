@@ -43,6 +43,10 @@ class Reach:
         return not (self.organization or self.presets or self.owner)
 
 
+EVERYTHING = Reach()
+"""The reach of who needs no token, and of a token without a restriction."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Principal:
     """Who asks, and what they may do."""
@@ -80,6 +84,14 @@ LOCAL = Principal(kind=ActorKind.LOCAL, name=LOCAL_KEY, scope=Scope.ADMIN, any_o
 """The principal of the command line, of `Client` with a database URL and of the Celery task: nothing is refused."""
 
 
+class TokenState(StrEnum):
+    """Whether a token can be used, and if not, why."""
+
+    USABLE = "usable"
+    EXPIRED = "expired"
+    REVOKED = "revoked"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewTokenRequest:
     """A token to be created."""
@@ -111,6 +123,7 @@ class TokenView:
     last_used_at: datetime | None
     """Exact to a minute; None: it was not used yet."""
     revoked_at: datetime | None
+    state: TokenState
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

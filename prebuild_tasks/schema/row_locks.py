@@ -33,7 +33,7 @@ from prebuild_tasks.schema import tables as m
 
 ORDER = {
     "migration": "One process at a time migrates the schema.",
-    "declaration": "One transaction at a time changes the declaration (`apply`, `promote`, `pause`, …) or creates tokens.",
+    "declaration": "One transaction at a time declares: `apply`, `promote`, `pause`, `resume`, pruning, new tokens.",
     "owner": "The claims of one owner count that owner's workspaces one after the other.",
     "presets": "One decision about a pool at a time; more than one preset is locked only under the declaration lock.",
     "organizations": "The pools of one organization count their builds in flight one after the other.",

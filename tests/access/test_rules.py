@@ -8,7 +8,6 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from prebuild_tasks.access.rules import (
-    TokenState,
     check_new,
     digest,
     is_token,
@@ -18,7 +17,7 @@ from prebuild_tasks.access.rules import (
     sees_workspace,
     standing,
 )
-from prebuild_tasks.access.types import LOCAL, NewTokenRequest, Principal, Reach, Scope
+from prebuild_tasks.access.types import LOCAL, NewTokenRequest, Principal, Reach, Scope, TokenState
 from prebuild_tasks.errors import InputError, OwnerNotAllowedError
 from prebuild_tasks.model.actors import Actor, ActorKind
 from prebuild_tasks.model.names import PoolName
