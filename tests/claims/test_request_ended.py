@@ -29,7 +29,8 @@ from prebuild_tasks.schema import tables as m
 from prebuild_tasks.upkeep.retention.run import prune
 from prebuild_tasks.upkeep.retired_hosts import forget_host
 from prebuild_tasks.upkeep.sweep import sweep
-from prebuild_tasks.workspaces.release import end_workspace, extend
+from prebuild_tasks.workspaces.extension import extend
+from prebuild_tasks.workspaces.release import end_workspace
 from tests.support.builders import (
     PRESET,
     declare,
