@@ -9,7 +9,11 @@ PrebuildError                    the base class of all of them                  
 ├── RefusedError                 valid but refused: quota, paused, name taken, conflict               exit 5
 │   ├── BusyError                another process holds the row; nothing was changed, try again        exit 5
 │   ├── RequestEndedError        a repeated claim whose workspace is gone, or is being deleted        exit 5
-│   └── RequestReusedError       a claim by an id that another request already used                   exit 5
+│   ├── RequestReusedError       a claim by an id that another request already used                   exit 5
+│   └── OwnerNotAllowedError     a token may not act for the owner that was named                     exit 5
+├── AuthenticationError          a token that nobody has                                              exit 5
+│   ├── TokenExpiredError        a token after its expiry                                             exit 5
+│   └── TokenRevokedError        a token that was revoked                                             exit 5
 ├── WaitTimeoutError             the awaited state was not reached in time                            exit 6
 ├── WaitStoppedError             the caller stopped waiting                                           exit 130
 ├── UnreachableError             the database or Redis did not answer                                 exit 7
@@ -31,6 +35,7 @@ from prebuild_tasks.remedies import Remedy, RemedyKind
 
 __all__ = [
     "AuditError",
+    "AuthenticationError",
     "BeingBuiltError",
     "BuildStoppedError",
     "BusyError",
@@ -40,6 +45,7 @@ __all__ = [
     "InputError",
     "NeverReadyError",
     "NotFoundError",
+    "OwnerNotAllowedError",
     "PoolsFileError",
     "PrebuildError",
     "Problem",
@@ -49,6 +55,8 @@ __all__ = [
     "RemedyKind",
     "RequestEndedError",
     "RequestReusedError",
+    "TokenExpiredError",
+    "TokenRevokedError",
     "UnreachableError",
     "WaitStoppedError",
     "WaitTimeoutError",
@@ -209,6 +217,31 @@ class RequestReusedError(RefusedError):
     """A claim with the id of an earlier request that asked for something else. The id stays bound to that one."""
 
     code = "request_reused"
+
+
+class OwnerNotAllowedError(RefusedError):
+    """The token is for another owner than the one that was named."""
+
+    code = "owner_not_allowed"
+
+
+class AuthenticationError(PrebuildError):
+    """The token is not one of this installation."""
+
+    exit_code = 5
+    code = "token_unknown"
+
+
+class TokenExpiredError(AuthenticationError):
+    """The token has expired."""
+
+    code = "token_expired"
+
+
+class TokenRevokedError(AuthenticationError):
+    """The token was revoked."""
+
+    code = "token_revoked"
 
 
 class WaitTimeoutError(PrebuildError):

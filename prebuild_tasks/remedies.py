@@ -92,6 +92,11 @@ class RemedyKind(StrEnum):
     REMOVE_STRAY_AS_OWNER = "remove_stray_in_the_name_of_its_owner"
     SHOW_HISTORY = "show_history"
     """Subject: the workspace."""
+    NAME_OWNER_OF_TOKEN = "name_the_owner_of_the_token_or_any_owner"
+    CREATE_TOKEN = "create_token"
+    ROTATE_TOKEN = "rotate_token"
+    """Subject: the token's name."""
+    LIST_TOKENS = "list_tokens"
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,6 +176,10 @@ _SENTENCES: Mapping[RemedyKind, str] = {
     RemedyKind.REMOVE_STRAY: "have {subject} removed",
     RemedyKind.REMOVE_STRAY_AS_OWNER: "have {subject} removed in the name of its owner",
     RemedyKind.SHOW_HISTORY: "look at the history of {subject}",
+    RemedyKind.NAME_OWNER_OF_TOKEN: "name the owner, or say that it may claim for any owner",
+    RemedyKind.CREATE_TOKEN: "create another token",
+    RemedyKind.ROTATE_TOKEN: "rotate {subject}",
+    RemedyKind.LIST_TOKENS: "look at the list of tokens",
     RemedyKind.CORRECT_PERIOD: "begin the period before its end, and not in the future",
 }
 """What each remedy is, without a word of any face."""

@@ -19,11 +19,13 @@ from typer.core import TyperCommand, TyperGroup
 from prebuild_tasks import __version__
 from prebuild_tasks.cli.remedy_commands import next_step_of
 from prebuild_tasks.cli.safe_output import EscapedOutput, drop_unwritten, make_writable
+from prebuild_tasks.cli.usage import Command
 from prebuild_tasks.errors import PoolsFileError, PrebuildError, RequestEndedError
 from prebuild_tasks.model.terminal import escaped
 
 if TYPE_CHECKING:
-    from typer._click import Command, Context
+    from typer._click import Command as AnyCommand
+    from typer._click import Context
 
 COMMANDS = {
     "up": ("up.command", "Run the whole service on this machine and show its pools"),
@@ -54,6 +56,7 @@ COMMANDS = {
     "doctor": ("commands.doctor", "Diagnose the service and say how to fix what is wrong"),
     "health": ("commands.doctor", "Check one part of the service, for health probes"),
     "exporter": ("commands.exporter", "Serve Prometheus metrics"),
+    "token": ("commands.tokens", "Manage the tokens of the HTTP API"),
     "db": ("commands.admin", "Manage the database schema"),
     "config": ("commands.admin", "Show settings and the schema of the pools file"),
     "decide": ("commands.admin", "Answer decision cases"),
@@ -65,14 +68,6 @@ _KEYS_OF_ENDED = ("state", "workspace", "workspace_id", "ended_at", "ended_by")
 """The further keys of a repeated request whose workspace is gone."""
 
 
-class _Command(TyperCommand):
-    """A command that names its arguments in its usage as in `PRESET` and `[PRESET]`; typer would write `{preset}`."""
-
-    def collect_usage_pieces(self, ctx: Context) -> list[str]:
-        """Return the parts of the usage that follow the command's name."""
-        return [piece.replace("{", "").replace("}", "").upper() for piece in super().collect_usage_pieces(ctx)]
-
-
 class LazyGroup(TyperGroup):
     """A group that lists its commands without importing them, and imports the one that is called."""
 
@@ -80,20 +75,20 @@ class LazyGroup(TyperGroup):
         """Return the names of all commands, in the order of the help."""
         return list(COMMANDS)
 
-    def get_command(self, ctx: Context, cmd_name: str) -> Command | None:
+    def get_command(self, ctx: Context, cmd_name: str) -> AnyCommand | None:
         """Return a stand-in that has only the command's name and short help; None for an unknown command."""
         if cmd_name not in COMMANDS:
             return None
         return TyperCommand(cmd_name, short_help=COMMANDS[cmd_name][1], hidden=cmd_name in _HIDDEN)
 
-    def resolve_command(self, ctx: Context, args: list[str]) -> tuple[str | None, Command | None, list[str]]:
+    def resolve_command(self, ctx: Context, args: list[str]) -> tuple[str | None, AnyCommand | None, list[str]]:
         """Return the name, the imported command and the arguments that are left for it."""
         if args and args[0] in COMMANDS:
             return args[0], load_command(args[0], as_json="--json" in args), args[1:]
         return super().resolve_command(ctx, args)
 
 
-def load_command(name: str, *, as_json: bool = False) -> Command:
+def load_command(name: str, *, as_json: bool = False) -> AnyCommand:
     """Import a command, which is a function or a Typer group of that name in its module.
 
     `as_json` tells that its output and errors are JSON, so that what it logs is JSON as well.
@@ -111,7 +106,7 @@ def load_command(name: str, *, as_json: bool = False) -> Command:
     if isinstance(target, typer.Typer):
         return typer.main.get_command(target)
     single = typer.Typer(add_completion=False, rich_markup_mode=None)
-    single.command(name, cls=_Command, help=(target.__doc__ or short_help))(target)
+    single.command(name, cls=Command, help=(target.__doc__ or short_help))(target)
     return typer.main.get_command(single)
 
 

@@ -83,6 +83,9 @@ _SPELLINGS: Mapping[RemedyKind, _Spelling] = {
     RemedyKind.REMOVE_STRAY: _Spelling("prebuild sweep --remove {subject}"),
     RemedyKind.REMOVE_STRAY_AS_OWNER: _Spelling("prebuild sweep --remove {subject} --owner NAME"),
     RemedyKind.SHOW_HISTORY: _Spelling("prebuild history {subject}", "see", "; see"),
+    RemedyKind.CREATE_TOKEN: _Spelling("prebuild token create NAME --scope SCOPE"),
+    RemedyKind.ROTATE_TOKEN: _Spelling("prebuild token rotate {subject}", placeholder="NAME"),
+    RemedyKind.LIST_TOKENS: _Spelling("prebuild token list", "see", "; see"),
     RemedyKind.DIAGNOSE: _Spelling("prebuild doctor"),
     RemedyKind.MOVE_EXPORTER: _Spelling("prebuild exporter --port N --bind ADDRESS"),
     RemedyKind.FIND_LARGE_REDIS_KEYS: _Spelling("redis-cli --bigkeys"),
@@ -99,6 +102,7 @@ _SPELLINGS: Mapping[RemedyKind, _Spelling] = {
     # Options, to be added to the command that was refused.
     RemedyKind.WAIT_FOR_WORKSPACE: _Spelling("add --wait", "to have one built and wait for it"),
     RemedyKind.NAME_OWNER: _Spelling("--owner NAME", "name the person who gets the workspace"),
+    RemedyKind.NAME_OWNER_OF_TOKEN: _Spelling("add --owner NAME or --any-owner", ""),
     RemedyKind.NAME_PRESET: _Spelling("--preset NAME", "name the preset"),
     RemedyKind.CHOOSE_OTHER_NAME: _Spelling("--name NAME, or leave it out", "choose another"),
     RemedyKind.REPEAT_REQUEST: _Spelling("--request-id {subject}", "ask again for the same one"),

@@ -7,7 +7,11 @@ from datetime import datetime
 
 from sqlalchemy import Connection, insert
 
+from prebuild_tasks.model.actors import Actor
 from prebuild_tasks.schema import tables as m
+
+_ACTOR_MAX = 100
+"""Characters of the actor as one text."""
 
 
 # The arguments are the columns of the table.
@@ -16,17 +20,21 @@ def add_history(
     event: str,
     *,
     now: datetime,
-    actor: str,
+    actor: str | Actor,
     workspace_ids: Iterable[str | None] = (None,),
     preset_id: int | None = None,
     reason: str = "",
     details: Mapping[str, object] | None = None,
 ) -> None:
     """Write an event to the history, one row per workspace; by default one row without a workspace."""
+    who = Actor.of(actor)
     rows = [
         {
             "at": now,
-            "actor": actor,
+            "actor": str(who)[:_ACTOR_MAX],
+            "actor_kind": who.kind.value,
+            "actor_name": who.name,
+            "actor_subject": who.subject,
             "event": event,
             "workspace_id": workspace_id,
             "preset_id": preset_id,

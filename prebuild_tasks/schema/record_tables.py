@@ -112,6 +112,12 @@ class History(Base):
     id: Mapped[int] = mapped_column(AutoId, primary_key=True)
     at: Mapped[datetime]
     actor: Mapped[str] = mapped_column(String(100))
+    """The actor as one text, cut at its end; releases before schema 0012 write only this."""
+    actor_kind: Mapped[str] = mapped_column(String(20), server_default="")
+    """A value of `ActorKind`; empty: not recorded."""
+    actor_name: Mapped[str] = mapped_column(String(255), server_default="")
+    actor_subject: Mapped[str] = mapped_column(String(100), server_default="")
+    """The owner on whose behalf a token acted; empty: none."""
     event: Mapped[str] = mapped_column(String(40))
     workspace_id: Mapped[str | None] = mapped_column(UuidText)
     preset_id: Mapped[int | None] = mapped_column(BigInteger)

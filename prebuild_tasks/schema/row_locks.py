@@ -33,7 +33,7 @@ from prebuild_tasks.schema import tables as m
 
 ORDER = {
     "migration": "One process at a time migrates the schema.",
-    "declaration": "One transaction at a time changes the declaration: `apply`, `promote`, `pause`, `resume`, pruning.",
+    "declaration": "One transaction at a time declares: `apply`, `promote`, `pause`, `resume`, pruning, new tokens.",
     "owner": "The claims of one owner count that owner's workspaces one after the other.",
     "presets": "One decision about a pool at a time; more than one preset is locked only under the declaration lock.",
     "organizations": "The pools of one organization count their builds in flight one after the other.",
@@ -63,7 +63,9 @@ GUARDED = {
 For `totals` it is one of two rows of the settings: the last tick's for the totals of the tick's duration, the mark of
 the counters for all others.
 """
-LAST = frozenset({"history", "lost_turns", "probes", "strays", "unanswered_lists", "workers"})
+LAST = frozenset({
+    "history", "installation_keys", "lost_turns", "probes", "strays", "tokens", "unanswered_lists", "workers",
+})  # fmt: skip
 """Tables whose rows are locked only by transactions that wait for no lock of `ORDER` afterwards."""
 
 ADVISORY_KEYS = {"migration": 7233690146, "owner": 7233690147, "declaration": 7233690148}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from prebuild_tasks.schema.access_tables import InstallationKey, Token
 from prebuild_tasks.schema.declared_tables import (
     Installation,
     Organization,
@@ -42,6 +43,7 @@ __all__ = [
     "ClaimEvent",
     "History",
     "Installation",
+    "InstallationKey",
     "LostTurn",
     "Organization",
     "Preset",
@@ -52,6 +54,7 @@ __all__ = [
     "Stray",
     "Template",
     "TemplateVersion",
+    "Token",
     "Total",
     "UnansweredList",
     "Worker",

@@ -5,10 +5,9 @@ from __future__ import annotations
 import ast
 import re
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-import click
 import pytest
 
 import prebuild_tasks
@@ -105,6 +104,10 @@ SPELLED = {
     Remedy(K.REMOVE_STRAY, "id"): ("run", "prebuild sweep --remove id"),
     Remedy(K.REMOVE_STRAY_AS_OWNER, "id"): ("run", "prebuild sweep --remove id --owner NAME"),
     Remedy(K.SHOW_HISTORY, "ada/one"): ("see", "prebuild history ada/one"),
+    Remedy(K.NAME_OWNER_OF_TOKEN): ("", "add --owner NAME or --any-owner"),
+    Remedy(K.CREATE_TOKEN): ("run", "prebuild token create NAME --scope SCOPE"),
+    Remedy(K.ROTATE_TOKEN, "portal"): ("run", "prebuild token rotate portal"),
+    Remedy(K.LIST_TOKENS): ("see", "prebuild token list"),
     Remedy(K.CORRECT_PERIOD): ("", "--since must be before --until, and not in the future"),
     Remedy(K.APPLY_AS_SOURCE, "team a"): (
         "apply with", "--source 'team a'; or remove it from that source's file, and apply that file with --prune"
@@ -113,12 +116,13 @@ SPELLED = {
 JOINTS = {
     K.SHOW_FILE_SCHEMA: "; for its schema, see", K.SHOW_DISK_USE: "; to see what uses it", K.EXPLAIN_POOL: "; see",
     K.LIST_WORKSPACES: "; see", K.LIST_BUILDS: "; see", K.SHOW_CLOCK_STATE: "; see",
-    K.SHOW_HISTORY: "; see",
+    K.SHOW_HISTORY: "; see", K.LIST_TOKENS: "; see",
 }  # fmt: skip
 """The words between a hint and a command that does not itself do what the hint says."""
 OPTIONS_OF = {
     K.WAIT_FOR_WORKSPACE: "claim", K.NAME_OWNER: "claim", K.CHOOSE_OTHER_NAME: "claim", K.REPEAT_REQUEST: "claim",
     K.NEW_REQUEST: "claim", K.NAME_PRESET: "adopt",
+    K.NAME_OWNER_OF_TOKEN: "token create",
     K.CONFIRM_DELETION: "apply", K.APPLY_AS_SOURCE: "apply", K.CORRECT_PERIOD: "report",
 }  # fmt: skip
 """The commands whose options a remedy names without the command."""
@@ -139,12 +143,15 @@ def test_every_kind_is_in_the_table() -> None:
 def test_every_command_and_option_exists() -> None:
     for remedy in SPELLED:
         for text in re.findall(r"prebuild [^;,]+", spell(remedy, START)):
-            _, name, *arguments = shlex.split(text)
-            command = load_command(name)
-            if isinstance(command, click.Group):
-                command = command.commands[arguments.pop(0)]
-            options = {option for parameter in command.params for option in parameter.opts}
-            assert {word for word in arguments if word.startswith("--")} <= options, text
+            _, *arguments = shlex.split(text)
+            assert {word for word in arguments if word.startswith("--")} <= options_of(arguments), text
+
+
+def options_of(arguments: Sequence[str]) -> set[str]:
+    """Return the options of the command that the arguments begin with."""
+    command = load_command(arguments[0])
+    command = getattr(command, "commands", {}).get(arguments[1], command) if len(arguments) > 1 else command
+    return {option for parameter in command.params for option in parameter.opts}
 
 
 def test_every_option_without_a_command_exists() -> None:
@@ -152,10 +159,7 @@ def test_every_option_without_a_command_exists() -> None:
         named = re.findall(r"--[a-z-]+", "" if re.search("prebuild |redis-cli|docker", spelled) else spelled)
         assert bool(named) is (remedy.kind in OPTIONS_OF), remedy
         if named:
-            options = {
-                option for parameter in load_command(OPTIONS_OF[remedy.kind]).params for option in parameter.opts
-            }
-            assert set(named) <= options, remedy
+            assert set(named) <= options_of(OPTIONS_OF[remedy.kind].split()), remedy
 
 
 def test_an_error_is_spelled_by_the_command_line_and_plain_in_python() -> None:

@@ -62,7 +62,8 @@ REMEDY_KINDS = (
     "wait_for_workspace name_the_owner name_the_preset choose_another_name_or_leave_it_out "
     "repeat_request make_a_new_request_id apply_as_source confirm_deletion confirm_loss look_for_strays "
     "begin_the_period_before_its_end_and_not_in_the_future "
-    "give_stray_back give_stray_back_to_a_named_owner remove_stray remove_stray_in_the_name_of_its_owner show_history"
+    "give_stray_back give_stray_back_to_a_named_owner remove_stray remove_stray_in_the_name_of_its_owner show_history "
+    "name_the_owner_of_the_token_or_any_owner create_token rotate_token list_tokens"
 )
 MESSAGE = "(message: 'str', *, hint: 'str' = '', remedy: 'Remedy | None' = None) -> 'None'"
 ERRORS = {
@@ -88,6 +89,10 @@ ERRORS = {
         "request_ended",
     ),
     "RequestReusedError": (MESSAGE, 5, "request_reused"),
+    "OwnerNotAllowedError": (MESSAGE, 5, "owner_not_allowed"),
+    "AuthenticationError": (MESSAGE, 5, "token_unknown"),
+    "TokenExpiredError": (MESSAGE, 5, "token_expired"),
+    "TokenRevokedError": (MESSAGE, 5, "token_revoked"),
     "WaitTimeoutError": (MESSAGE, 6, "timeout"),
     "WaitStoppedError": (MESSAGE, 130, "interrupted"),
     "UnreachableError": (MESSAGE, 7, "unreachable"),

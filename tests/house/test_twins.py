@@ -11,6 +11,8 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import prebuild_tasks
+from prebuild_tasks.access.rules import sees_preset, sees_workspace
+from prebuild_tasks.access.store import sees_preset_sql, sees_workspace_sql
 from prebuild_tasks.fleet.rules import is_alive
 from prebuild_tasks.fleet.store import is_alive_sql
 from prebuild_tasks.reconcile.rules.backoff import slow_start_after
@@ -62,6 +64,8 @@ TWINS: Mapping[Callable[..., object], Callable[..., object]] = {
     handed_over: handed_over_sql,
     is_alive: is_alive_sql,
     stray_state: stray_state_sql,
+    sees_preset: sees_preset_sql,
+    sees_workspace: sees_workspace_sql,
 }
 QUERIES: Mapping[Callable[..., object], Callable[..., object]] = {other_versions: read_other_versions}
 """Rules that a turn asks of the database in one statement instead, with the function that reads the answer."""
@@ -83,6 +87,7 @@ PACKAGE = Path(prebuild_tasks.__file__).parent
 COMPARISONS = [
     Path(__file__).with_name("test_twins_rows.py"),
     Path(__file__).with_name("test_twins_counts.py"),
+    Path(__file__).parents[1] / "access" / "test_reach.py",
     Path(__file__).parents[1] / "reconcile" / "test_other_versions.py",
 ]
 

@@ -8,7 +8,7 @@ from alembic import op
 from prebuild_tasks.db.types import UtcDateTime
 
 revision = "0013"
-down_revision = "0011"
+down_revision = "0012"
 
 UNCOLLECTED = "kind = 'reserved' AND principal <> 'local'"
 

@@ -1,0 +1,45 @@
+"""Tables of access: tokens, and the installation's own keys."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from sqlalchemy import String, Text
+from sqlalchemy.orm import Mapped, mapped_column
+
+from prebuild_tasks.db.base import Base, UuidText
+
+
+class Token(Base):
+    """A token by its digest, with what it may do. During the overlap of a rotation two rows have one name."""
+
+    __tablename__ = "tokens"
+    id: Mapped[str] = mapped_column(UuidText, primary_key=True)
+    name: Mapped[str] = mapped_column(String(63), index=True)
+    digest: Mapped[str] = mapped_column(String(64), unique=True)
+    """SHA-256 in hex of the token's text, which is not stored."""
+    scope: Mapped[str] = mapped_column(String(20))
+    organization: Mapped[str] = mapped_column(String(63), server_default="")
+    """Empty: any."""
+    presets: Mapped[list[str]]
+    """Names of pools, `template/preset`. Empty: any."""
+    owner: Mapped[str] = mapped_column(String(100), server_default="")
+    """Empty: any, or with scope `claim` only if `any_owner`."""
+    any_owner: Mapped[bool]
+    created_at: Mapped[datetime]
+    created_by: Mapped[str] = mapped_column(String(255))
+    expires_at: Mapped[datetime | None]
+    """A rotation brings it forward to the end of the overlap."""
+    last_used_at: Mapped[datetime | None]
+    """Exact to a minute."""
+    revoked_at: Mapped[datetime | None]
+
+
+class InstallationKey(Base):
+    """A random key of the installation, by its purpose, such as signing cursors."""
+
+    __tablename__ = "installation_keys"
+    name: Mapped[str] = mapped_column(String(60), primary_key=True)
+    value: Mapped[str] = mapped_column(Text)
+    """In hex."""
+    created_at: Mapped[datetime]
