@@ -213,6 +213,12 @@ class RequestEndedError(RefusedError):
         self.args = (self.message, state, workspace, workspace_id, ended_at, ended_by, reason)
 
 
+class RequestReusedError(RefusedError):
+    """A claim with the id of an earlier request that asked for something else. The id stays bound to that one."""
+
+    code = "request_reused"
+
+
 class OwnerNotAllowedError(RefusedError):
     """The token is for another owner than the one that was named."""
 
@@ -236,12 +242,6 @@ class TokenRevokedError(AuthenticationError):
     """The token was revoked."""
 
     code = "token_revoked"
-
-
-class RequestReusedError(RefusedError):
-    """A claim with the id of an earlier request that asked for something else. The id stays bound to that one."""
-
-    code = "request_reused"
 
 
 class WaitTimeoutError(PrebuildError):
