@@ -74,8 +74,8 @@ class Client(Portal):
         """Claim the oldest eligible prebuild of the first of `presets` that has one, or of the preset that matches.
 
         A preset matches by `template` and `parameters`. With `wait` (seconds), a workspace is built for the owner when
-        none is ready. A retry with the same `request_id` answers with the same workspace,
-        and raises RequestEndedError once that is gone or being deleted.
+        none is ready. A retry with the same `request_id` answers with the same workspace, and raises RequestEndedError
+        once that is gone or being deleted. RequestReusedError is raised for the id of a request for something else.
 
         Raises:
             ClaimMissError: No workspace is ready, or the one that was being built could not be built.

@@ -128,6 +128,9 @@ class Settings(BaseSettings):
     """Seconds for which builds are kept; deleted workspaces and superseded versions go after their builds."""
     retention_logs: Lasting = 7 * 86400
     """Seconds for which the output of builds is kept."""
+    wait_unclaimed: Lasting = 900
+    """Seconds for which a workspace that was built for somebody who waits over HTTP is kept for them once it is ready.
+    Then it goes back to its pool."""
     lock_ttl: Lasting = 60
     """Seconds after which a preset's Redis lock expires; it must exceed the hard time limit of the control tasks."""
     public_host: str = "127.0.0.1"

@@ -10,16 +10,24 @@ if TYPE_CHECKING:
     from prebuild_tasks.claims.rules import ask_again
     from prebuild_tasks.claims.session import ClaimSession
     from prebuild_tasks.claims.take import claim, claim_and_wake
-    from prebuild_tasks.claims.types import ClaimAnswer, Claimed, ClaimRequest
+    from prebuild_tasks.claims.types import BeingBuilt, ClaimAnswer, Claimed, ClaimRequest, WaitStage
+    from prebuild_tasks.claims.uncollected import end_uncollected
+    from prebuild_tasks.claims.waits import give_up, read_claim, read_waiting
 
 __all__ = [
+    "BeingBuilt",
     "ClaimAnswer",
     "ClaimRequest",
     "ClaimSession",
     "Claimed",
+    "WaitStage",
     "ask_again",
     "claim",
     "claim_and_wake",
+    "end_uncollected",
+    "give_up",
+    "read_claim",
+    "read_waiting",
 ]
 
 if not TYPE_CHECKING:  # mypy would take every name for defined
@@ -33,9 +41,17 @@ if not TYPE_CHECKING:  # mypy would take every name for defined
                 "claim_and_wake",
             ),
             "types": (
+                "BeingBuilt",
                 "ClaimAnswer",
                 "ClaimRequest",
                 "Claimed",
+                "WaitStage",
+            ),
+            "uncollected": ("end_uncollected",),
+            "waits": (
+                "give_up",
+                "read_claim",
+                "read_waiting",
             ),
         },
     )

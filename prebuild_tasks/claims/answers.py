@@ -14,6 +14,7 @@ from prebuild_tasks.claims.rules import answer_of, check_repeated
 from prebuild_tasks.claims.store import alive_since, read_start_error
 from prebuild_tasks.claims.types import Attempt, BeingBuilt, Claimed, RequestedRow, RequestedWorkspace, Reserved
 from prebuild_tasks.errors import BusyError, ClaimMissError
+from prebuild_tasks.model.actors import Actor, ActorKind
 from prebuild_tasks.model.vocabulary import BuildStatus, MissReason, RequestState, Transition
 from prebuild_tasks.remedies import Remedy, RemedyKind
 from prebuild_tasks.workspaces import FollowUp, hand_over
@@ -88,7 +89,8 @@ def _collect(
     """Hand a ready workspace over to the owner who waited for it, and return what the request has got by that."""
     builds = []
     if change_state(connection, requested.id, RequestState.GIVEN) and workspace.claimed is None:
-        builds = hand_over(connection, requested.workspace_id, now=now, collected=True)
+        by = Actor(ActorKind.TOKEN, requested.principal, requested.owner)
+        builds = hand_over(connection, requested.workspace_id, now=now, collected_by=by)
     again = read_by_id(connection, requested.id, since)
     if again is None or is_ready_for_collection(again):
         raise BusyError(f"{workspace.name} is changing at this moment", hint="try again")

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from sqlalchemy import Connection, select
+from sqlalchemy import ColumnElement, Connection, select
 
+from prebuild_tasks.access import sees_preset_sql
 from prebuild_tasks.claims.rules import refuse_at_limit
 from prebuild_tasks.claims.store import count_workspaces, read_candidates
-from prebuild_tasks.claims.types import Pool
+from prebuild_tasks.claims.types import ClaimRequest, Pool
 from prebuild_tasks.errors import InputError, NotFoundError
 from prebuild_tasks.reconcile import second_choices
 from prebuild_tasks.remedies import Remedy, RemedyKind
@@ -19,29 +20,23 @@ from prebuild_tasks.schema.lookup import resolve_preset
 from prebuild_tasks.schema.row_locks import lock_owner
 
 
-def find_pools(
-    connection: Connection, presets: Sequence[str], template: str, parameters: Mapping[str, str]
-) -> list[Pool]:
+def find_pools(connection: Connection, request: ClaimRequest) -> list[Pool]:
     """Return the pools that a request means, in order of preference.
-
-    Args:
-        connection: The connection to read with.
-        presets: Presets, each by name or id. Name either presets or a template.
-        template: The template whose preset matches the parameters.
-        parameters: Values by parameter.
 
     Raises:
         InputError: Both presets and a template were named, or neither.
-        NotFoundError: There is no such preset or template, or none matches.
+        NotFoundError: There is no such preset or template within the principal's reach, or none matches.
     """
+    presets, template = request.presets, request.template
+    within = sees_preset_sql(request.reach) if request.reach else []
     if bool(presets) == bool(template):
         raise InputError(
             "name either presets, or a template with parameters", remedy=Remedy(RemedyKind.CLAIM_WORKSPACE)
         )
     if presets:
-        ids = [resolve_preset(connection, name) for name in presets]
+        ids = [resolve_preset(connection, name, within) for name in presets]
     else:
-        ids = [_find_matching(connection, template, parameters)]
+        ids = [_find_matching(connection, template, request.parameters, within)]
     return read_candidates(connection, list(dict.fromkeys(ids)))
 
 
@@ -62,7 +57,9 @@ def check_owner_limit(connection: Connection, owner: str, pools: Sequence[Pool])
         refuse_at_limit(owner, number, limit)
 
 
-def _find_matching(connection: Connection, template: str, parameters: Mapping[str, str]) -> int:
+def _find_matching(
+    connection: Connection, template: str, parameters: Mapping[str, str], within: Sequence[ColumnElement[bool]]
+) -> int:
     """Return the preset of the active version whose parameters all have the requested values.
 
     If several match, the one with the most parameters wins, then the first by name.
@@ -75,7 +72,7 @@ def _find_matching(connection: Connection, template: str, parameters: Mapping[st
         .join(*VERSION_OF_PRESET)
         .join(m.Template, m.Template.active_version_id == m.TemplateVersion.id)
         .outerjoin(m.PresetParameter, m.PresetParameter.preset_id == m.Preset.id)
-        .where(m.Template.name == template, m.Preset.removed_at.is_(None))
+        .where(m.Template.name == template, m.Preset.removed_at.is_(None), *within)
     ).all()
     if not rows:
         raise NotFoundError(f"there is no template {template} with presets", remedy=Remedy(RemedyKind.LIST_POOLS))

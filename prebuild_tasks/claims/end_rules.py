@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from prebuild_tasks.claims.types import End
+from prebuild_tasks.claims.types import End, WaitStage
 from prebuild_tasks.errors import RequestEndedError
 from prebuild_tasks.model.vocabulary import LOCAL_PRINCIPAL, RECONCILER, BuildStatus, RequestState, Transition
 
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from prebuild_tasks.claims.types import ClaimedRow, RequestedRow
 
+_IN_PROGRESS = (BuildStatus.PENDING, BuildStatus.RUNNING)
 _ENDS: Mapping[str, str] = {
     "released": "it was released by {by}",
     "operator": "it was deleted by {by}",
@@ -53,6 +54,28 @@ def is_ready_for_collection(requested: RequestedRow) -> bool:
         and workspace.transition is Transition.START
         and (workspace.claimed is not None or workspace.status is BuildStatus.SUCCEEDED)
     )
+
+
+def is_waiting(requested: RequestedRow) -> bool:
+    """Return whether somebody may still come for a workspace that is being built or ready."""
+    workspace = requested.workspace
+    return (
+        requested.state is RequestState.RESERVED
+        and workspace is not None
+        and workspace.claimed is None
+        and workspace.transition is Transition.START
+        and not workspace.deleted
+        and workspace.status in (*_IN_PROGRESS, BuildStatus.SUCCEEDED)
+    )
+
+
+def wait_stage(
+    state: RequestState, transition: Transition | None, status: BuildStatus | None, *, handed_over: bool, deleted: bool
+) -> WaitStage:
+    """Return how a claim stands, whose workspace has this latest build; None: its row is no longer kept."""
+    is_open = state is RequestState.RESERVED and not handed_over and not deleted
+    is_built = transition is Transition.START and status in _IN_PROGRESS
+    return WaitStage.BEING_BUILT if is_open and is_built else WaitStage.SETTLED
 
 
 def end_of_time(claimed: ClaimedRow, now: datetime) -> End | None:

@@ -5,15 +5,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, exists, func, select
 
-from prebuild_tasks.claims.rules import miss_reason_of
+from prebuild_tasks.claims.rules import is_retryable, miss_reason_of, retry_after
 from prebuild_tasks.claims.types import PauseInForce, Pool
 from prebuild_tasks.model.vocabulary import BuildStatus, MissReason
 from prebuild_tasks.reconcile import desired_now, is_expired_sql, read_declared
 from prebuild_tasks.schema import tables as m
 from prebuild_tasks.schema.conditions import IS_CLAIMABLE, IS_LIVE_PREBUILD
 from prebuild_tasks.schema.pauses import global_pause, pause_holds
+from prebuild_tasks.workspaces import is_pool_start_sql
+
+_MEASURED = 20
+"""The most recent starts of the pools, by which the time of the next one is judged."""
 
 
 def miss_reason(connection: Connection, pools: Sequence[Pool], now: datetime) -> MissReason:
@@ -44,3 +48,34 @@ def pause_in_force(connection: Connection, pools: Sequence[Pool], now: datetime)
     if first.paused and all(pause_holds(pool.paused, now) for pool in pools):
         return PauseInForce(first.paused, str(first.ref))
     return None
+
+
+def seconds_to_retry(connection: Connection, pools: Sequence[Pool], reason: MissReason, now: datetime) -> int:
+    """Return the seconds after which a claim that missed for this reason may succeed. Two statements if one starts."""
+    if reason is not MissReason.STARTING:
+        return retry_after((), 0, on_the_way=False)
+    starts = (m.Build.preset_id.in_([pool.id for pool in pools]), is_pool_start_sql())
+    began = connection.execute(
+        select(func.min(m.Build.created_at))
+        .join(m.Workspace, m.Workspace.id == m.Build.workspace_id)
+        .where(*starts, m.Build.status.in_((BuildStatus.PENDING, BuildStatus.RUNNING)), IS_LIVE_PREBUILD)
+    ).scalar_one()
+    done = connection.execute(
+        select(m.Build.created_at, m.Build.completed_at)
+        .where(*starts, m.Build.status == BuildStatus.SUCCEEDED, m.Build.completed_at.is_not(None))
+        .order_by(m.Build.created_at.desc())
+        .limit(_MEASURED)
+    )
+    measured = [(row.completed_at - row.created_at).total_seconds() for row in done]
+    elapsed = (now - began).total_seconds() if began else 0.0
+    return retry_after(measured, elapsed, on_the_way=began is not None)
+
+
+def may_hit_later(
+    connection: Connection, pools: Sequence[Pool], reason: MissReason, pause: PauseInForce | None
+) -> bool:
+    """Return whether the same claim may succeed later although nobody does anything."""
+    ids = [pool.id for pool in pools]
+    scheduled = select(exists().where(m.PresetSchedule.preset_id.in_(ids)))
+    changes = reason is MissReason.NOT_DESIRED and bool(connection.execute(scheduled).scalar_one())
+    return is_retryable(reason, pools, pause, changes=changes)

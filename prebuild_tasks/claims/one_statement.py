@@ -38,7 +38,7 @@ from sqlalchemy.dialects.postgresql import psycopg
 from sqlalchemy.orm import DeclarativeBase
 from sqlalchemy.types import TypeEngine
 
-from prebuild_tasks.claims.results import claimed_of, read_hit, statement_values
+from prebuild_tasks.claims.results import ACTOR_NAMES, claimed_of, read_hit, statement_values
 from prebuild_tasks.claims.store import ANSWER_COLUMNS, IS_DOUBTFUL, count_workspaces
 from prebuild_tasks.claims.types import Attempt, Claimed
 from prebuild_tasks.db.base import UuidText
@@ -77,10 +77,14 @@ def claim_in_one_statement(database: Database, attempt: Attempt) -> Claimed | No
     if database.dialect != "postgresql" or preset.isdecimal():
         return None
     ref = PresetRef.parse(preset)
+    reach = attempt.request.reach
+    if reach and reach.presets and str(ref.pool) not in reach.presets:
+        return None
     now, clock = database.now_sql()
-    statement = statement_text(now, versioned=ref.version is not None)
+    organization = reach.organization if reach else ""
+    statement = statement_text(now, versioned=ref.version is not None, restricted=bool(organization))
     build_id = uuid.uuid4()
-    values = clock | statement_values(attempt, ref, build_id)
+    values = clock | statement_values(attempt, ref, build_id) | {"organization": organization}
     hit = read_hit(database.run(statement, values))
     if hit and hit.max_per_owner is not None:
         with database.write() as connection:
@@ -95,14 +99,16 @@ def claim_in_one_statement(database: Database, attempt: Attempt) -> Claimed | No
 
 
 @cache
-def statement_text(now: ColumnElement[datetime], *, versioned: bool) -> str:
+def statement_text(now: ColumnElement[datetime], *, versioned: bool, restricted: bool = False) -> str:
     """Compile the statement for psycopg.
 
     Args:
         now: The database's time, or a parameter for it.
         versioned: The preset's name includes a version.
+        restricted: Only a preset of one organization may be claimed.
     """
-    text = one_line(_statement(now, versioned=versioned).compile(dialect=psycopg.dialect()))  # type: ignore[no-untyped-call]
+    pool = _pool(now, versioned=versioned, restricted=restricted)
+    text = one_line(_statement(pool).compile(dialect=psycopg.dialect()))  # type: ignore[no-untyped-call]
     return _NEEDLESS_NAME.sub(r"\1", text)
 
 
@@ -152,23 +158,22 @@ def _take_oldest(pool: CTE, owner: ColumnElement[str]) -> CTE:
     )
 
 
-def _statement(now: ColumnElement[datetime], *, versioned: bool) -> Select[*tuple[Any, ...]]:
-    pool = _pool(now, versioned=versioned)
+def _statement(pool: CTE) -> Select[*tuple[Any, ...]]:
     hit = _take_oldest(pool, bindparam("owner", type_=Text()))
     latency: ColumnElement[Any] = bindparam("elapsed_ms", type_=Double()) + _MS_SINCE_STATEMENT
     at, preset_id, workspace_id, by = (_short(name) for name in ("claimed_at", "preset_id", "id", "owner"))
     event = _insert(
         m.ClaimEvent, hit, at=at, preset_id=preset_id, workspace_id=workspace_id, owner=by,
-        request_id=bindparam("request_id", type_=Text()), hit=true(), latency_ms=latency,
+        request_id=bindparam("request_id"), hit=true(), latency_ms=latency,
     )  # fmt: skip
     request = _insert(
-        m.BoundRequest, hit, id=bindparam("claim_id", type_=UuidText), principal=bindparam("principal", type_=Text()),
-        key=bindparam("key", type_=Text()), workspace_id=workspace_id, owner=by,
-        body_digest=bindparam("body_digest", type_=Text()), kind=constant(RequestState.GIVEN), created_at=at,
+        m.BoundRequest, hit, id=bindparam("claim_id", type_=UuidText), principal=bindparam("principal"),
+        key=bindparam("key"), workspace_id=workspace_id, owner=by,
+        body_digest=bindparam("body_digest"), kind=constant(RequestState.GIVEN), created_at=at,
     )  # fmt: skip
     history = _insert(
-        m.History, hit, at=at, actor=by, event=constant("claimed"), workspace_id=workspace_id, preset_id=preset_id,
-        reason=constant(CLAIM_REASON),
+        m.History, hit, at=at, event=constant("claimed"), workspace_id=workspace_id, preset_id=preset_id,
+        reason=constant(CLAIM_REASON), **{name: bindparam(name) for name in ACTOR_NAMES},
     )  # fmt: skip
     build = _insert(
         m.Build, hit, id=bindparam("build_id", type_=UuidText), workspace_id=workspace_id,
@@ -189,9 +194,9 @@ def _statement(now: ColumnElement[datetime], *, versioned: bool) -> Select[*tupl
 _MS_SINCE_STATEMENT = extract("epoch", func.clock_timestamp() - func.statement_timestamp()) * literal_column("1000")
 
 
-def _pool(now: ColumnElement[datetime], *, versioned: bool) -> CTE:
+def _pool(now: ColumnElement[datetime], *, versioned: bool, restricted: bool) -> CTE:
     """Select what the claim needs to know about the preset; no row if there is no such preset to claim from."""
-    return named_preset(
+    query = named_preset(
         (
             m.Preset.id,
             m.Preset.claimed_ttl_s,
@@ -203,7 +208,8 @@ def _pool(now: ColumnElement[datetime], *, versioned: bool) -> CTE:
             *REF_COLUMNS,
         ),
         versioned=versioned,
-    ).cte("pool")
+    )
+    return (query.where(m.Organization.name == bindparam("organization")) if restricted else query).cte("pool")
 
 
 def named_preset(columns: Sequence[Any], *, versioned: bool) -> Select[*tuple[Any, ...]]:

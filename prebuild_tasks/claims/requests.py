@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -20,6 +21,7 @@ from sqlalchemy import (
     update,
 )
 
+from prebuild_tasks.access import Reach, sees_workspace_sql
 from prebuild_tasks.claims.results import request_values
 from prebuild_tasks.claims.store import ANSWER_COLUMNS
 from prebuild_tasks.claims.types import Attempt, ClaimedRow, RequestedRow, RequestedWorkspace
@@ -83,11 +85,15 @@ def read_by_key(connection: Connection, principal: str, key: str, alive_since: d
 
 
 def read_by_id(
-    connection: Connection, claim_id: str, alive_since: datetime, *conditions: ColumnElement[bool]
+    connection: Connection, claim_id: str, alive_since: datetime, reach: Reach | None = None
 ) -> RequestedRow | None:
-    """Read what the request of a claim got; None if there is no such claim. Arguments are as of `read_by_key`."""
+    """Read what the request of a claim got; None if there is no such claim within reach."""
     bound = select(*_BOUND).where(m.BoundRequest.id == claim_id)
-    return _read(connection, bound.cte("requested"), alive_since, *conditions)
+    if reach and reach.owner:
+        bound = bound.where(m.BoundRequest.owner == reach.owner)
+    # The workspace's owner may be another one by now.
+    within = sees_workspace_sql(replace(reach, owner="")) if reach else []
+    return _read(connection, bound.cte("requested"), alive_since, *within)
 
 
 _BOUND = (

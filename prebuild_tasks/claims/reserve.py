@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime
 
 from sqlalchemy import Connection, and_, func, insert, select, update
 
+from prebuild_tasks.access import sees_workspace_sql
 from prebuild_tasks.claims.rules import check_buildable, is_buildable, may_begin
-from prebuild_tasks.claims.types import Pool, Reserved
+from prebuild_tasks.claims.types import Attempt, Pool, Reserved
 from prebuild_tasks.errors import RefusedError
 from prebuild_tasks.model.names import PREBUILD_PREFIX, claimed_name
 from prebuild_tasks.model.random_names import prebuild_name
@@ -37,18 +39,14 @@ YIELD_REASON = "clean_up"
 """The reason for deleting failed prebuilds, as of those that the sweep deletes."""
 
 
-def reserve(
-    connection: Connection, pools: Sequence[Pool], owner: str, name: str, now: datetime, max_builds_in_flight: int
-) -> Reserved | None:
-    """Have a workspace built for `owner` from the first pool where that is possible.
+def reserve(connection: Connection, pools: Sequence[Pool], attempt: Attempt, now: datetime) -> Reserved | None:
+    """Have a workspace built for the owner from the first pool where that is possible.
 
     Args:
         connection: The connection to write with.
         pools: The pools, in order of preference.
-        owner: The person who waits.
-        name: The workspace's name; empty: a random one.
+        attempt: The request of the person who waits.
         now: The database's time.
-        max_builds_in_flight: The installation's limit; 0: none.
 
     Returns:
         None if the person has to wait, because the pool is paused, too many builds are in flight, or a failed prebuild
@@ -58,19 +56,19 @@ def reserve(
         RefusedError: No pool can build one: each is blocked, no longer active, or its organization is full.
     """
     for pool in pools:
-        if adopted := _adopt(connection, pool, owner, name, now):
+        if adopted := _adopt(connection, pool, attempt, now):
             return adopted
     # Before any pool is tried: a pool whose organization is full leaves its locks held while the next pool is tried.
     organizations = {pool.organization_id for pool in pools if is_buildable(pool) and not pause_holds(pool.paused, now)}
     lock_organizations(connection, organizations)
-    if max_builds_in_flight and organizations:
+    if attempt.max_builds_in_flight and organizations:
         lock_installation(connection)
     refused: RefusedError | None = None
     for pool in pools:
         try:
             check_buildable(pool)
             if not pause_holds(pool.paused, now) and not pause_holds(global_pause(connection), now):
-                return _begin(connection, pool, owner, name, now, max_builds_in_flight)
+                return _begin(connection, pool, attempt, now)
         except RefusedError as error:
             refused = refused or error
         else:
@@ -105,7 +103,7 @@ def _make_room(connection: Connection, organization_id: int, now: datetime) -> b
     return bool(builds)
 
 
-def _adopt(connection: Connection, pool: Pool, owner: str, name: str, now: datetime) -> Reserved | None:
+def _adopt(connection: Connection, pool: Pool, attempt: Attempt, now: datetime) -> Reserved | None:
     """Give the pool's most advanced start to the person; one on hold only if there is no other.
 
     The build is locked before the workspace, the order in which every transaction that ends or cancels it locks them.
@@ -128,19 +126,24 @@ def _adopt(connection: Connection, pool: Pool, owner: str, name: str, now: datet
         return None
     with connection.begin_nested() as savepoint:
         build = connection.execute(skip_locked(query, of=m.Build)).one_or_none()
-        adopted = build and _give(connection, build.workspace_id, owner, name)
+        adopted = build and _give(connection, build.workspace_id, attempt)
         if build is None or adopted is None:
             savepoint.rollback()
             return None
     connection.execute(
-        update(m.Build).where(m.Build.id == build.id).values(priority=BuildPriority.PERSON_WAITS, initiator=owner)
+        update(m.Build)
+        .where(m.Build.id == build.id)
+        .values(priority=BuildPriority.PERSON_WAITS, initiator=attempt.owner)
     )
-    _remember(connection, pool, build.workspace_id, owner, now)
+    _remember(connection, pool, build.workspace_id, attempt, now)
     return Reserved(build.workspace_id, adopted, pool.id, FollowUp.of(wake=[pool.id], ref=pool.ref))
 
 
-def _give(connection: Connection, workspace_id: str, owner: str, name: str) -> str | None:
+def _give(connection: Connection, workspace_id: str, attempt: Attempt) -> str | None:
     """Give a prebuild that is being started to the person, and return its name; None: it no longer is one."""
+    reach = attempt.request.reach
+    within = sees_workspace_sql(replace(reach, owner="")) if reach else []
+    named = attempt.request.name or func.replace(m.Workspace.name, PREBUILD_PREFIX, "")
     return connection.execute(
         update(m.Workspace)
         .where(
@@ -148,28 +151,26 @@ def _give(connection: Connection, workspace_id: str, owner: str, name: str) -> s
             IS_LIVE_PREBUILD,
             IS_START,
             m.Workspace.status.in_((BuildStatus.PENDING, BuildStatus.RUNNING)),
+            *within,
         )
-        .values(
-            owner=owner, name=name or func.replace(m.Workspace.name, PREBUILD_PREFIX, ""), slot=None, reason=WAIT_REASON
-        )
+        .values(owner=attempt.owner, name=named, slot=None, reason=WAIT_REASON)
         .returning(m.Workspace.name)
     ).scalar_one_or_none()
 
 
-def _begin(
-    connection: Connection, pool: Pool, owner: str, name: str, now: datetime, max_builds_in_flight: int
-) -> Reserved | None:
+def _begin(connection: Connection, pool: Pool, attempt: Attempt, now: datetime) -> Reserved | None:
     """Begin a build for the person, under the locks of the pool's organization and the installation.
 
     Neither backoff nor slow start prevents it: they limit what a pool builds on its own after failures.
     """
     in_flight = read_in_flight(connection, pool.id, pool.organization_id)
     limits = in_flight.limits(
-        max_in_flight=pool.max_builds_in_flight, slow_start=None, max_everywhere=max_builds_in_flight
+        max_in_flight=pool.max_builds_in_flight, slow_start=None, max_everywhere=attempt.max_builds_in_flight
     )
     if not may_begin(limits):
         return None
-    workspace_id, name = str(uuid.uuid4()), name or claimed_name(prebuild_name())
+    workspace_id, owner = str(uuid.uuid4()), attempt.owner
+    name = attempt.request.name or claimed_name(prebuild_name())
     connection.execute(
         insert(m.Workspace).values(
             id=workspace_id,
@@ -194,12 +195,12 @@ def _begin(
         now=now,
         priority=BuildPriority.PERSON_WAITS,
     )
-    _remember(connection, pool, workspace_id, owner, now)
+    _remember(connection, pool, workspace_id, attempt, now)
     return Reserved(workspace_id, name, pool.id, FollowUp.of(builds, [pool.id], ref=pool.ref))
 
 
-def _remember(connection: Connection, pool: Pool, workspace_id: str, owner: str, now: datetime) -> None:
+def _remember(connection: Connection, pool: Pool, workspace_id: str, attempt: Attempt, now: datetime) -> None:
     add_history(
-        connection, "reserved", now=now, actor=owner, workspace_ids=[workspace_id], preset_id=pool.id,
+        connection, "reserved", now=now, actor=attempt.actor, workspace_ids=[workspace_id], preset_id=pool.id,
         reason=WAIT_REASON,
     )  # fmt: skip

@@ -27,6 +27,10 @@ RESULT_NAMES = (
 """The columns of the statement's result."""
 
 
+ACTOR_NAMES = ("actor", "actor_kind", "actor_name", "actor_subject")
+"""The columns of the history that say who claimed."""
+
+
 @dataclass(frozen=True, slots=True)
 class Hit:
     """The statement's result for a preset that exists."""
@@ -50,7 +54,7 @@ def statement_values(attempt: Attempt, ref: PresetRef, build_id: uuid.UUID) -> d
 
 
 def request_values(attempt: Attempt) -> dict[str, object]:
-    """Return the values of the rows that bind a request to what it gets: of the request's own, and of its event."""
+    """Return the values of the rows by which a request is known: its own, its event, and that of the history."""
     request = attempt.request
     return {
         "principal": request.principal,
@@ -58,6 +62,10 @@ def request_values(attempt: Attempt) -> dict[str, object]:
         "claim_id": uuid.UUID(attempt.claim_id),
         "body_digest": body_digest(request, attempt.owner),
         "request_id": event_key(request.principal, request.request_id),
+        "actor": str(attempt.actor),
+        "actor_kind": attempt.actor.kind.value,
+        "actor_name": attempt.actor.name,
+        "actor_subject": attempt.actor.subject,
     }
 
 

@@ -115,6 +115,22 @@ def retry_after(starts_measured: Sequence[float], elapsed: float, *, on_the_way:
     return math.ceil(min(max(left, _RETRY_MIN), _RETRY_MAX))
 
 
+def is_retryable(reason: MissReason, pools: Sequence[Pool], pause: PauseInForce | None, *, changes: bool) -> bool:
+    """Return whether a claim that missed may succeed later although nobody does anything.
+
+    Args:
+        reason: The reason of the miss.
+        pools: The pools that were asked for.
+        pause: The pause because of which nothing is built, if there is one.
+        changes: Whether a schedule may change the desired size of one of the pools.
+    """
+    if reason in (MissReason.STARTING, MissReason.INACTIVE, MissReason.BUILD_FAILED):
+        return reason is MissReason.STARTING
+    if pause:
+        return bool(pause.stored.get("until"))
+    return changes if reason is MissReason.NOT_DESIRED else any(is_buildable(pool) for pool in pools)
+
+
 def _require_texts(request: ClaimRequest) -> None:
     """Raise InputError unless every field of a request, which may come from a message, has the right type."""
     presets, parameters = request.presets, request.parameters
@@ -238,17 +254,26 @@ def miss_reason_of(pools: Sequence[Pool], *, starting: int, expired: int) -> Mis
     return MissReason.EXPIRED if expired else None
 
 
-def miss(presets: str, reason: MissReason, pause: PauseInForce | None = None) -> ClaimMissError:
-    """Make the error for a claim that found no prebuild of these presets. It names the pause, if there is one."""
+def miss(
+    presets: str, reason: MissReason, pause: PauseInForce | None, *, seconds: int, retryable: bool
+) -> ClaimMissError:
+    """Make the error for a claim that found no prebuild of these presets. It names the pause, if there is one.
+
+    `seconds` is the time until another try makes sense, `retryable` as of `ClaimMissError`.
+    """
     if pause and reason in _ENDED_BY_A_BUILD:
         return ClaimMissError(
             f"no prebuild of {presets} can be claimed, and none is being built: {pause.sentence}",
             reason=reason.value,
             remedy=Remedy(RemedyKind.RESUME, pause.pool),
+            retry_after=seconds,
+            retryable=retryable,
         )
     return ClaimMissError(
         f"no prebuild of {presets} can be claimed: {_SENTENCES[reason]}",
         reason=reason.value,
         hint=_HINTS.get(reason, ""),
         remedy=_REMEDIES.get(reason),
+        retry_after=seconds,
+        retryable=retryable,
     )

@@ -186,6 +186,8 @@ class ClaimSession:
         started, owner = monotonic(), check_request(request)
         if not request.presets or request.template or request.repeated or request.presets[0].isdecimal():
             return None
+        if request.reach and not request.reach.is_everything:
+            return None
         within = announcement_window(self._needed.heartbeat_timeout)
         claimed = None
         try:

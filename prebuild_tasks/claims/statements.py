@@ -17,6 +17,7 @@ from sqlalchemy.orm import DeclarativeBase
 from sqlalchemy.sql.base import Executable
 
 from prebuild_tasks.claims.one_statement import defaults_of, named_preset, statement_text
+from prebuild_tasks.claims.results import ACTOR_NAMES
 from prebuild_tasks.claims.store import CLAIMED_NAME, count_workspaces, take_oldest_statement
 from prebuild_tasks.db.base import UuidText
 from prebuild_tasks.db.connections import one_line
@@ -105,8 +106,8 @@ def _request() -> Insert:
 
 def _history() -> Insert:
     return _row(
-        m.History, at=_NOW, actor=_given("owner"), event=constant("claimed"), workspace_id=_id("workspace_id"),
-        preset_id=_given("preset_id"), reason=constant(CLAIM_REASON),
+        m.History, at=_NOW, event=constant("claimed"), workspace_id=_id("workspace_id"), preset_id=_given("preset_id"),
+        reason=constant(CLAIM_REASON), **{name: _given(name) for name in ACTOR_NAMES},
     )  # fmt: skip
 
 

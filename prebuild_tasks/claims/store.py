@@ -24,6 +24,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.sql.dml import ReturningUpdate
 
+from prebuild_tasks.access import sees_preset_sql
 from prebuild_tasks.claims.results import ANSWER_NAMES
 from prebuild_tasks.claims.rules import event_key
 from prebuild_tasks.claims.types import Attempt, ClaimedRow, Pool
@@ -57,7 +58,7 @@ def take_oldest(connection: Connection, pool: Pool, attempt: Attempt, now: datet
             attempt.owner,
             attempt.request.name or CLAIMED_NAME,
             handed_over(now, pool.claimed_ttl, hook=pool.hook),
-            _still_good(pool, now),
+            and_(_still_good(pool, now), *(sees_preset_sql(attempt.request.reach) if attempt.request.reach else ())),
             alive_since(attempt.alive_within, now),
         )
     ).one_or_none()

@@ -9,9 +9,10 @@ from datetime import datetime
 from sqlalchemy import Connection, and_, select, update
 from sqlalchemy.exc import IntegrityError
 
+from prebuild_tasks.access import sees_owner
 from prebuild_tasks.claims.answers import answered
 from prebuild_tasks.claims.candidates import check_owner_limit, find_pools, second_choice_pools
-from prebuild_tasks.claims.misses import miss_reason, pause_in_force
+from prebuild_tasks.claims.misses import may_hit_later, miss_reason, pause_in_force, seconds_to_retry
 from prebuild_tasks.claims.one_statement import claim_in_one_statement
 from prebuild_tasks.claims.requests import bind_request
 from prebuild_tasks.claims.reserve import reserve
@@ -21,7 +22,7 @@ from prebuild_tasks.claims.types import Attempt, BeingBuilt, ClaimAnswer, Claime
 from prebuild_tasks.clock import monotonic
 from prebuild_tasks.config import Settings
 from prebuild_tasks.db.engine import Database
-from prebuild_tasks.errors import PrebuildError, RefusedError
+from prebuild_tasks.errors import ClaimMissError, OwnerNotAllowedError, PrebuildError, RefusedError
 from prebuild_tasks.fleet import announced_within
 from prebuild_tasks.logs import get_logger
 from prebuild_tasks.messaging import Publisher
@@ -56,13 +57,16 @@ def claim(
     Raises:
         ClaimMissError: No prebuild can be claimed, and none is being built for the owner.
         InputError: The request is malformed.
-        NotFoundError: There is no such preset.
+        NotFoundError: There is no such preset within the principal's reach.
+        OwnerNotAllowedError: The principal may claim only for another owner.
         RefusedError: The owner has a workspace of this name, or is at their limit, or the preset cannot be built.
         RequestEndedError: The request is repeated, and what it got is gone, or is being deleted.
         RequestReusedError: The request's id was used for another request.
     """
     started = monotonic()
     owner = check_request(request)
+    if request.reach and not sees_owner(request.reach, owner):
+        raise OwnerNotAllowedError(f"{request.principal} may not claim for {owner}", hint="claim for its own owner")
     attempt = Attempt(request, owner, started, max_builds_in_flight, alive_within)
     try:
         return _in_one_statement(database, attempt) or _in_steps(database, attempt)
@@ -157,25 +161,31 @@ def _in_steps(database: Database, attempt: Attempt) -> Claimed | BeingBuilt:
         now = database.now(connection)
         if previous := answered(connection, attempt, now):
             return previous
-        pools = find_pools(connection, request.presets, request.template, request.parameters)
+        pools = find_pools(connection, request)
         check_owner_limit(connection, attempt.owner, pools)
         if hit := _try(connection, attempt, pools, now):
             return hit
         reason, reserved = miss_reason(connection, pools, now), None
         pause = pause_in_force(connection, pools, now)
         if request.wait:
-            reserved = reserve(connection, pools, attempt.owner, request.name, now, attempt.max_builds_in_flight)
+            reserved = reserve(connection, pools, attempt, now)
         if reserved or not request.repeated:
             record_event(
                 connection, attempt, pools[0].id, now,
                 workspace_id=reserved.workspace_id if reserved else None, miss_reason=reason,
             )  # fmt: skip
+        names = ", ".join(str(pool.ref) for pool in pools)
+        outcome: BeingBuilt | ClaimMissError
         if reserved:
             bind_request(connection, attempt, reserved.workspace_id, RequestState.RESERVED, now)
-    names = ", ".join(str(pool.ref) for pool in pools)
-    if reserved:
-        return BeingBuilt(reserved, attempt.owner, names, attempt.claim_id, request.request_id)
-    raise miss(names, reason, pause)
+            outcome = BeingBuilt(reserved, attempt.owner, names, attempt.claim_id, request.request_id)
+        else:
+            seconds = seconds_to_retry(connection, pools, reason, now)
+            retryable = may_hit_later(connection, pools, reason, pause)
+            outcome = miss(names, reason, pause, seconds=seconds, retryable=retryable)
+    if isinstance(outcome, BeingBuilt):
+        return outcome
+    raise outcome
 
 
 def _in_one_statement(database: Database, attempt: Attempt) -> Claimed | None:
@@ -206,7 +216,7 @@ def _hit(connection: Connection, attempt: Attempt, pool: Pool, row: ClaimedRow, 
     record_event(connection, attempt, pool.id, now, workspace_id=row.id)
     bind_request(connection, attempt, row.id, RequestState.GIVEN, now)
     add_history(
-        connection, "claimed", now=now, actor=attempt.owner, workspace_ids=[row.id], preset_id=pool.id,
+        connection, "claimed", now=now, actor=attempt.actor, workspace_ids=[row.id], preset_id=pool.id,
         reason=CLAIM_REASON,
     )  # fmt: skip
     origin = BuildOrigin(row.id, row.build_number, row.organization_id, row.preset_id, row.name, row.host)

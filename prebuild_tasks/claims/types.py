@@ -6,10 +6,12 @@ import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from enum import StrEnum
 from typing import TYPE_CHECKING, cast
 
 from prebuild_tasks.errors import BeingBuiltError
 from prebuild_tasks.json_views import result_of
+from prebuild_tasks.model.actors import Actor, ActorKind
 from prebuild_tasks.model.names import PresetRef
 from prebuild_tasks.model.vocabulary import (
     LOCAL_PRINCIPAL,
@@ -23,6 +25,7 @@ from prebuild_tasks.remedies import Remedy, RemedyKind
 from prebuild_tasks.workspaces import FollowUp
 
 if TYPE_CHECKING:
+    from prebuild_tasks.access import Reach
     from prebuild_tasks.model.json_values import JsonValue
     from prebuild_tasks.schema.pauses import StoredPause
 
@@ -47,6 +50,8 @@ class ClaimRequest:
     """The request was made before. It is then not counted as another miss."""
     principal: str = LOCAL_PRINCIPAL
     """To whom the request id belongs: another principal's request of the same id is another request."""
+    reach: Reach | None = None
+    """What the principal may claim, and for whom. None: everything, for everybody."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +69,12 @@ class Attempt:
     """Seconds within which a live process has announced itself."""
     claim_id: str = field(default_factory=lambda: str(uuid.uuid4()))
     """The id that the claim gets if it is given a workspace, or one is reserved for it."""
+
+    @property
+    def actor(self) -> Actor:
+        """Who claims: the owner, or a token on the owner's behalf."""
+        principal = self.request.principal
+        return Actor.of(self.owner) if principal == LOCAL_PRINCIPAL else Actor(ActorKind.TOKEN, principal, self.owner)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -232,6 +243,14 @@ class PauseInForce:
         until, why = self.stored.get("until"), self.stored.get("reason")
         what = f"{self.pool or 'everything'} is paused by {self.stored.get('by', 'somebody')}"
         return what + (f" until {until}" if until else "") + (f": {why}" if why else "")
+
+
+class WaitStage(StrEnum):
+    """How a claim that waits stands."""
+
+    BEING_BUILT = "being_built"
+    SETTLED = "settled"
+    """It need not wait any longer: its workspace is ready, or could not be built, or has ended."""
 
 
 @dataclass(frozen=True, slots=True)

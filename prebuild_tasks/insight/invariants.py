@@ -20,6 +20,7 @@ from prebuild_tasks.model.vocabulary import (
     PREBUILDS_OWNER,
     RECONCILER,
     BuildStatus,
+    RequestState,
     Transition,
 )
 from prebuild_tasks.provisioners import Provisioners, Resource, is_listed
@@ -33,6 +34,8 @@ IS_LIVE_START = (m.Workspace.transition == Transition.START) & m.Workspace.statu
     (BuildStatus.PENDING, BuildStatus.RUNNING, BuildStatus.SUCCEEDED)
 )
 _NAMED = (m.Workspace.id, m.Workspace.name)
+_ENDS_OF_CLAIMS = ("claimed_ttl", "retry", RequestState.NOT_COLLECTED.value)
+"""The reasons for which the reconciler deletes a claimed workspace."""
 _MISSING = "running workspace without a resource"
 
 
@@ -159,7 +162,9 @@ def _owners(connection: Connection, _settings: Settings, _now: datetime) -> Iter
     ended = (
         claimed.join(m.Build, m.Build.workspace_id == m.Workspace.id)
         .where(m.Build.transition != Transition.START, m.Build.created_at >= m.Workspace.claimed_at)
-        .where(m.Build.initiator == RECONCILER, m.Build.reason.not_in(("claimed_ttl", "retry")))
+        .where(
+            m.Build.initiator == RECONCILER, m.Build.reason.not_in(("claimed_ttl", "retry", RequestState.NOT_COLLECTED))
+        )
     )
     for row in connection.execute(ended):
         yield _contradiction(5, "claimed, but ended by the reconciler", row.name, row.id)

@@ -67,6 +67,15 @@ IS_UNCOLLECTED = and_(
 """The request's workspace is handed over once its principal asks for it again. A local one's is as soon as it is
 ready."""
 
+WAITS_FOR_COLLECTION = and_(
+    m.Workspace.claimed_at.is_(None),
+    select(m.BoundRequest.id)
+    .where(m.BoundRequest.workspace_id == m.Workspace.id, IS_UNCOLLECTED)
+    .correlate(m.Workspace)
+    .exists(),
+)
+"""The workspace is for somebody who asks for it again once it is ready."""
+
 _EARLIER = aliased(m.ClaimEvent)
 MISSED_BEFORE = (
     select(_EARLIER.id)

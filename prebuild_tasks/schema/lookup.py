@@ -73,13 +73,15 @@ REF_COLUMNS = (
 """The columns that `PresetRef.of` takes."""
 
 
-def resolve_preset(connection: Connection, name: str) -> int:
+def resolve_preset(connection: Connection, name: str, within: Sequence[ColumnElement[bool]] = ()) -> int:
     """Find a preset's id by id or `template/preset[@version]`.
 
-    Raises InputError for a name of another form, and NotFoundError, which for a name lists up to ten active presets.
+    A preset that does not fulfil the conditions `within` does not exist. Raises InputError for a name of another form,
+    and NotFoundError, which for a name lists up to ten active presets.
     """
     if name.isdecimal():
-        preset_id = connection.execute(select(m.Preset.id).where(m.Preset.id == int(name))).scalar_one_or_none()
+        by_id = select(m.Preset.id).where(m.Preset.id == int(name), *within)
+        preset_id = connection.execute(by_id).scalar_one_or_none()
         if preset_id is None:
             raise NotFoundError(f"there is no preset with the id {name}", remedy=Remedy(RemedyKind.LIST_POOLS))
         return preset_id
@@ -88,7 +90,7 @@ def resolve_preset(connection: Connection, name: str) -> int:
         select(m.Preset.id)
         .join(*VERSION_OF_PRESET)
         .join(*TEMPLATE_OF_VERSION)
-        .where(m.Template.name == ref.template, m.Preset.name == ref.preset)
+        .where(m.Template.name == ref.template, m.Preset.name == ref.preset, *within)
     )
     if ref.version:
         query = query.where(m.TemplateVersion.name == ref.version)
@@ -96,7 +98,7 @@ def resolve_preset(connection: Connection, name: str) -> int:
         query = query.where(m.Template.active_version_id == m.TemplateVersion.id, m.Preset.removed_at.is_(None))
     preset_id = connection.execute(query).scalar_one_or_none()
     if preset_id is None:
-        known = sorted(preset_names(connection))
+        known = sorted(preset_names(connection, within))
         if known:
             listed = f"{', '.join(known[:10])}{', …' if len(known) > 10 else ''}"
             raise NotFoundError(f"there is no preset {name}", hint=f"active presets: {listed}")
@@ -128,14 +130,14 @@ def pool_presets(connection: Connection, name: str) -> Sequence[int]:
     return connection.execute(query).scalars().all() or [resolve_preset(connection, name)]
 
 
-def preset_names(connection: Connection) -> Sequence[str]:
-    """List the names `template/preset` of the active presets."""
+def preset_names(connection: Connection, within: Sequence[ColumnElement[bool]] = ()) -> Sequence[str]:
+    """List the names `template/preset` of the active presets that fulfil the conditions `within`."""
     query = (
         select(m.Template.name.label("template"), m.Preset.name)
         .select_from(m.Preset)
         .join(*VERSION_OF_PRESET)
         .join(*TEMPLATE_OF_VERSION)
-        .where(is_active_sql())
+        .where(is_active_sql(), *within)
     )
     return [str(PoolName(row.template, row.name)) for row in connection.execute(query)]
 

@@ -18,6 +18,7 @@ from prebuild_tasks.builds import (
     record_failure,
     take_back,
 )
+from prebuild_tasks.claims import end_uncollected
 from prebuild_tasks.clock import monotonic
 from prebuild_tasks.config import Settings
 from prebuild_tasks.db.engine import Database
@@ -92,6 +93,8 @@ def sweep(
     result |= SweepResult(replaced=len(replaced.builds), follow_up=replaced)
     given_up = give_up_lost(database, settings)
     result |= SweepResult(given_up=len(given_up.builds), follow_up=given_up)
+    uncollected = end_uncollected(database, settings.wait_unclaimed)
+    result |= SweepResult(uncollected=uncollected.number, follow_up=uncollected.follow_up)
     result |= SweepResult(pruned=prune_if_due(database, settings), follow_up=FollowUp())
     if (report := result.report()) != SweepReport():
         log.info("swept", **changed_fields(report))

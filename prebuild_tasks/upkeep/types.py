@@ -45,6 +45,8 @@ class SweepReport:
     """Lost prebuilds whose deletion has begun, because their pools may lose them by now."""
     given_up: int = 0
     """Workspaces of lost hosts whose deletion has begun."""
+    uncollected: int = 0
+    """Workspaces that went back to their pools, because nobody came for them in time."""
     pruned: Pruned = field(default_factory=Pruned)
 
 

@@ -30,22 +30,22 @@ def unhealthy_claim(failures: int, message: str) -> str:
 
 
 def workspace_state(
-    owner: str, transition: Transition, status: BuildStatus, reason: str, *, is_ready: bool
+    transition: Transition, status: BuildStatus, reason: str, *, is_ready: bool, is_claimed: bool
 ) -> WorkspaceState:
     """Return the state of a workspace that is not deleted.
 
     Args:
-        owner: Its owner.
         transition: The transition of its latest build.
         status: The status of its latest build.
         reason: The workspace's reason.
         is_ready: Its readiness probe has passed once.
+        is_claimed: It was handed over to its owner.
     """
     if transition is Transition.DELETE:
         return WorkspaceState.DELETE_FAILED if status is BuildStatus.FAILED else WorkspaceState.DELETING
     if transition is Transition.STOP:
         return WorkspaceState.STOPPED if status is BuildStatus.SUCCEEDED else WorkspaceState.STOPPING
-    if owner != PREBUILDS_OWNER and is_ready:
+    if is_claimed and is_ready:
         return WorkspaceState.USABLE if is_usable(status, reason) else WorkspaceState.PERSONALISING
     match status:
         case BuildStatus.SUCCEEDED:

@@ -52,7 +52,7 @@ def workspace_state_sql() -> ColumnElement[str]:
             ),
         ),
         (
-            and_(m.Workspace.owner != constant(PREBUILDS_OWNER), is_ready),
+            and_(m.Workspace.claimed_at.is_not(None), is_ready),
             case(
                 (is_usable_sql(), constant(WorkspaceState.USABLE)),
                 else_=constant(WorkspaceState.PERSONALISING),

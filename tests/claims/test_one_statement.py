@@ -46,8 +46,9 @@ def test_a_claim_is_one_round_trip(database: Database, settings: Settings) -> No
 def test_its_words_are_short_enough_for_the_drivers_cache(database_url: str) -> None:
     for clock in (None, utcnow):
         database = Database(database_url, clock)
-        for versioned in (False, True):
-            assert len(statement_text(database.now_sql()[0], versioned=versioned)) <= MAX_CACHED_STATEMENT_LENGTH
+        for versioned, restricted in product((False, True), repeat=2):
+            text = statement_text(database.now_sql()[0], versioned=versioned, restricted=restricted)
+            assert len(text) <= MAX_CACHED_STATEMENT_LENGTH
         database.close()
 
 
@@ -73,7 +74,7 @@ def test_it_writes_what_the_claim_in_steps_writes(
 
 
 _OWN = {"id", "name", "created_at", "ready_at", "claimed_at", "claimed_until", "workspace_id", "at", "request_id"}
-_OWN |= {"owner", "initiator", "actor", "latency_ms", "resource_id", "key", "body_digest"}
+_OWN |= {"owner", "initiator", "actor", "latency_ms", "resource_id", "key", "body_digest", "actor_name"}
 
 
 def _written(database: Database, owner: str) -> list[tuple[str, dict[str, Any]]]:

@@ -122,7 +122,7 @@ def test_it_writes_and_answers_what_other_claims_do(database: Database, settings
 
 
 _OWN = {"id", "name", "created_at", "ready_at", "claimed_at", "claimed_until", "workspace_id", "at", "request_id"}
-_OWN |= {"owner", "initiator", "actor", "latency_ms", "resource_id", "key", "body_digest"}
+_OWN |= {"owner", "initiator", "actor", "latency_ms", "resource_id", "key", "body_digest", "actor_name"}
 
 
 def _written(database: Database, owner: str) -> list[tuple[str, dict[str, Any]]]:

@@ -145,21 +145,18 @@ def test_slow_start(rows: Connection, limit: int | None) -> None:
 
 
 @bounded
-@given(
-    owner=st.sampled_from(["prebuilds", "ada"]), transition=transitions, status=statuses, reason=reasons,
-    is_ready=st.booleans(),
-)  # fmt: skip
+@given(transition=transitions, status=statuses, reason=reasons, is_ready=st.booleans(), is_claimed=st.booleans())
 def test_state(
-    rows: Connection, owner: str, transition: Transition, status: BuildStatus, reason: str, *, is_ready: bool
+    rows: Connection, transition: Transition, status: BuildStatus, reason: str, *, is_ready: bool, is_claimed: bool
 ) -> None:
     rows.execute(
         update(m.Workspace).values(
-            owner=owner, transition=transition, status=status, reason=reason, slot=None,
-            ready_at=NOW if is_ready else None,
+            transition=transition, status=status, reason=reason, slot=None, ready_at=NOW if is_ready else None,
+            claimed_at=NOW if is_claimed else None,
         )
     )  # fmt: skip
     state, usable = rows.execute(select(workspace_state_sql(), is_usable_sql()).select_from(m.Workspace)).one()
-    assert state == workspace_state(owner, transition, status, reason, is_ready=is_ready)
+    assert state == workspace_state(transition, status, reason, is_ready=is_ready, is_claimed=is_claimed)
     assert bool(usable) is is_usable(status, reason)
 
 

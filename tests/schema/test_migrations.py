@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,13 +10,14 @@ import psycopg
 import pytest
 from alembic import command
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, MetaData, func, select, text
+from sqlalchemy import Connection, MetaData, func, insert, select, text
 
 from prebuild_tasks.claims.take import claim
 from prebuild_tasks.claims.types import ClaimRequest
 from prebuild_tasks.config import Settings
 from prebuild_tasks.db.engine import Database, alembic_config
 from prebuild_tasks.insight.invariants import audit
+from prebuild_tasks.schema import tables as m
 from tests.support.builders import PRESET, declare, fill, turn
 
 REVISIONS = [step.revision for step in ScriptDirectory.from_config(alembic_config()).walk_revisions()][:0:-1]
@@ -74,6 +76,34 @@ def test_up_from(revision: str, empty_url: str, database: Database, settings: Se
         assert audit(old, settings) == []
     finally:
         old.close()
+
+
+def test_requests_that_got_a_workspace_are_copied(empty_url: str) -> None:
+    """They are the local principal's, match any body, and each gets an id of its own."""
+    old = Database(empty_url)
+    got = {"given": (str(uuid.uuid4()), True, ""), "reserved": (str(uuid.uuid4()), False, "starting")}
+    try:
+        with old.write() as connection:
+            config = alembic_config()
+            config.attributes["connection"] = connection
+            command.upgrade(config, "0012")
+            now = old.now(connection)
+            for key, (workspace_id, hit, missed) in {**got, "missed": (None, False, "starting")}.items():
+                connection.execute(
+                    insert(m.ClaimEvent).values(
+                        at=now, workspace_id=workspace_id, owner="ada", request_id=key, hit=hit, miss_reason=missed,
+                        latency_ms=1.0,
+                    )
+                )  # fmt: skip
+        old.upgrade()
+        with old.read() as connection:
+            rows = connection.execute(select(m.BoundRequest.__table__)).all()
+    finally:
+        old.close()
+    assert {row.key: row.workspace_id for row in rows} == {key: values[0] for key, values in got.items()}
+    assert all(row.kind == row.key and row.created_at == now for row in rows)
+    assert {(row.principal, row.owner, row.body_digest, row.ended_at) for row in rows} == {("local", "ada", None, None)}
+    assert len({str(uuid.UUID(row.id)) for row in rows}) == len(got)
 
 
 def carry(source: Connection, target: Connection) -> dict[str, int]:

@@ -139,7 +139,10 @@ def _workspace(row: Row[*tuple[Any, ...]], now: datetime) -> WorkspaceView:
         id=row.id,
         owner=row.owner,
         preset=str(PresetRef.of(row.template_name, row.preset_name, row.version_name, active=row.is_active)),
-        state=workspace_state(row.owner, row.transition, row.status, row.reason, is_ready=row.ready_at is not None),
+        state=workspace_state(
+            row.transition, row.status, row.reason,
+            is_ready=row.ready_at is not None, is_claimed=row.claimed_at is not None,
+        ),
         url=row.url,
         directory=row.directory,
         resource_id=row.resource_id,
@@ -149,7 +152,7 @@ def _workspace(row: Row[*tuple[Any, ...]], now: datetime) -> WorkspaceView:
         claimed_until=row.claimed_until,
         ends_soon=bool(row.claimed_until and ends_soon(row.claimed_at, row.claimed_until, now)),
         reason=unhealthy_claim(row.failures, row.message) if row.failures else row.reason,
-    )
+    )  # fmt: skip
 
 
 def builds(
