@@ -36,7 +36,6 @@ class ListedEvent(NamedTuple):
     event: HistoryEvent
 
 
-# More than six arguments: the workspace has a name in two parts, and the page has two ends.
 def list_history(
     database: Database, reach: Reach, owner: str, name: str, after: EventKey | None, limit: int
 ) -> list[ListedEvent]:

@@ -75,9 +75,11 @@ PARTS = {
 """Fields that hold only the preset's part of a pool's name, beside the template's."""
 TEXTS = {
     "ClaimAnswer.preset", "WorkspaceView.preset", "BeingBuilt.presets", "BuildReport.preset", "TurnReport.preset",
-    "PresetResult.preset", "_Advice.preset", "Wishes.preset", "PoolAvailability.preset",
+    "PresetResult.preset", "_Advice.preset", "Wishes.preset", "PoolAvailability.preset", "WorkspaceAnswer.preset",
+    "EventAnswer.preset", "PoolAnswer.preset", "ExplainedAnswer.preset", "BuildAnswer.preset", "ClaimedAnswer.preset",
+    "BeingBuiltAnswer.preset",
 }  # fmt: skip
-"""Answers of Client, results as Flower shows them, words of a message or a page, and what a person typed."""
+"""Answers of Client and the HTTP API, results as Flower shows them, words of a message or a page, and what was typed."""
 
 
 def texts_in(tree: ast.Module) -> Iterator[str]:

@@ -1,0 +1,118 @@
+"""The application: every route, and what it answers to what no route was made for."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from http import HTTPStatus
+
+from fastapi import FastAPI
+from starlette.background import BackgroundTask
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+
+from prebuild_tasks import __version__
+from prebuild_tasks.bootstrap import Runtime
+from prebuild_tasks.errors import PrebuildError
+from prebuild_tasks.logs import get_logger
+from prebuild_tasks.web.api.auth import let_in
+from prebuild_tasks.web.api.door import Door, DoorOptions, Limiter
+from prebuild_tasks.web.api.openapi import make_document
+from prebuild_tasks.web.api.operations import Operation
+from prebuild_tasks.web.api.problems import ProblemDetails, ProblemError, problem_of
+from prebuild_tasks.web.api.request_ids import RequestIds
+from prebuild_tasks.web.api.responses import problem_response
+from prebuild_tasks.web.api.routes import builds, claims, meta, pools, workspaces
+
+log = get_logger(__name__)
+
+OPERATIONS: tuple[Operation, ...] = (
+    *claims.OPERATIONS,
+    *workspaces.OPERATIONS,
+    *pools.OPERATIONS,
+    *builds.OPERATIONS,
+    *meta.OPERATIONS,
+)
+"""Every route."""
+_CLOSED = 499
+"""The status that nobody reads, because the client went away."""
+
+
+def make_app(runtime: Runtime, options: DoorOptions, limiter: Limiter | None = None) -> FastAPI:
+    """Make the application of a serving process. `app.state.door` has what its requests share.
+
+    Args:
+        runtime: The dependencies of the process, which stay the caller's to close.
+        options: The options that the routes need.
+        limiter: Counts the requests of each token; None: they are not limited.
+    """
+    door = Door(runtime, options, limiter)
+    door.document = make_document(OPERATIONS, door.base)
+
+    @asynccontextmanager
+    async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+        yield
+        door.close()
+
+    # FastAPI's own documentation needs no token; and it reads a body before it asks for one, while the order of the
+    # checks is a promise here, so the routes parse for themselves.
+    app = FastAPI(
+        title="prebuild", version=__version__, openapi_url=None, docs_url=None, redoc_url=None, redirect_slashes=False,
+        lifespan=lifespan,
+    )  # fmt: skip
+    app.state.door = door
+    for operation in OPERATIONS:
+        app.add_api_route(
+            operation.path, _endpoint(door, operation), methods=[operation.method], name=operation.name,
+            response_model=None, include_in_schema=False,
+        )  # fmt: skip
+    app.add_exception_handler(HTTPException, _of_no_route)
+    app.add_middleware(RequestIds)
+    return app
+
+
+def _endpoint(door: Door, operation: Operation) -> Callable[[Request], Awaitable[Response]]:
+    async def endpoint(request: Request) -> Response:
+        try:
+            return await let_in(door, operation, request)
+        except ClientDisconnect:
+            return Response(status_code=_CLOSED)
+        except Exception as error:
+            details = _details_of(error)
+            if details.status == HTTPStatus.INTERNAL_SERVER_ERROR:
+                log.exception("request_failed", route=operation.path)
+            response = _answer(request, details)
+            asking = getattr(request.state, "principal", None)
+            response.background = BackgroundTask(door.after_answer, asking)
+            return response
+
+    return endpoint
+
+
+def _details_of(error: Exception) -> ProblemDetails:
+    match error:
+        case ProblemError():
+            return error.details
+        case PrebuildError():
+            return problem_of(error)
+    hint = "the log of the server says why"
+    return ProblemDetails(status=500, code="error", detail="the request failed", hint=hint)
+
+
+def _of_no_route(request: Request, error: Exception) -> Response:
+    """Answer a request that no route takes."""
+    headers = dict(getattr(error, "headers", None) or {})
+    if getattr(error, "status_code", 404) == 405:
+        path = getattr(request.scope.get("route"), "path", "")
+        methods = sorted(operation.method for operation in OPERATIONS if operation.path == path)
+        allowed = {"Allow": ", ".join(methods)} if methods else headers
+        detail = f"this address does not take {request.method[:20]}"
+        return _answer(request, ProblemDetails(status=405, code="method_not_allowed", detail=detail, headers=allowed))
+    return _answer(
+        request, ProblemDetails(status=404, code="not_found", detail="there is no such address", hint="see /docs")
+    )
+
+
+def _answer(request: Request, details: ProblemDetails) -> Response:
+    return problem_response(request.app.state.door.base, details, request.state.request_id)

@@ -1,0 +1,84 @@
+"""The checks that precede every route's own, in their order: token, rate, size and type of the body, scope."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from prebuild_tasks.access import Principal
+from prebuild_tasks.remedies import Remedy, RemedyKind
+from prebuild_tasks.web.api.bodies import read_content
+from prebuild_tasks.web.api.call import Call
+from prebuild_tasks.web.api.door import Door
+from prebuild_tasks.web.api.operations import Operation
+from prebuild_tasks.web.api.problems import ProblemDetails, ProblemError, authenticate_header
+
+_ASK_FOR_ONE = "send Authorization: Bearer TOKEN, with a token of this installation"
+
+
+async def let_in(door: Door, operation: Operation, request: Request) -> Response:
+    """Check a request and answer it. Raises ProblemError, or what the route's service raises."""
+    is_open = operation.scope is None or (operation.path == "/metrics" and door.options.metrics_open)
+    principal = None if is_open else await _authenticated(door, request)
+    request.state.principal = principal
+    if principal is not None and door.limiter is not None:
+        await door.limiter.count(principal, claims=operation.method != "GET")
+    content = await read_content(request) if operation.has_body else b""
+    if principal is not None:
+        _require_scope(operation, principal)
+    return await operation.handle(Call(door, request, operation, principal, content))
+
+
+async def authenticated(door: Door, text: str) -> Principal:
+    """Return whose token a text is; without a thread if it was looked up just now. Raises AuthenticationError."""
+    if known := door.tokens.remembered(text):
+        return known
+    return await door.in_thread(partial(door.tokens.authenticate, text))
+
+
+def bearer_of(request: Request) -> str:
+    """Return the token of a request. Raises ProblemError if it has none, or another kind of credentials."""
+    sent = request.headers.getlist("authorization")
+    if not sent:
+        raise _unauthorized("token_missing", "the request has no token")
+    scheme, _, token = sent[0].partition(" ")
+    if len(sent) > 1 or scheme.lower() != "bearer" or not token.strip():
+        raise _unauthorized("token_malformed", "the header Authorization does not hold one bearer token")
+    return token.strip()
+
+
+async def _authenticated(door: Door, request: Request) -> Principal:
+    return await authenticated(door, bearer_of(request))
+
+
+def _require_scope(operation: Operation, principal: Principal) -> None:
+    needed = operation.scope
+    if needed is not None and not principal.scope.allows(needed):
+        raise ProblemError(
+            ProblemDetails(
+                status=403,
+                code="scope_too_narrow",
+                detail=f"the token {principal.name} has the scope {principal.scope}, and this needs {needed}",
+                hint=f"ask for a token with the scope {needed}",
+                remedy=Remedy(RemedyKind.CREATE_TOKEN),
+                members={"scope": principal.scope.value, "missing_scope": needed.value},
+            )
+        )
+    reach = principal.reach
+    if (operation.of_pools and reach.owner) or (operation.sees_all and not reach.is_everything):
+        raise ProblemError(
+            ProblemDetails(
+                status=403,
+                code="reach_too_narrow",
+                detail=f"this concerns everybody, and the token {principal.name} is for a part of it",
+                hint="name a pool, or ask for a token that is not for one owner, organization or preset",
+                remedy=Remedy(RemedyKind.CREATE_TOKEN),
+            )
+        )
+
+
+def _unauthorized(code: str, detail: str) -> ProblemError:
+    headers = authenticate_header(code)
+    return ProblemError(ProblemDetails(status=401, code=code, detail=detail, hint=_ASK_FOR_ONE, headers=headers))

@@ -1,0 +1,203 @@
+"""The state that all requests of a process share: its threads, its database, and what is sent after answers."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Collection, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
+from functools import cached_property, partial
+from typing import Protocol, TypeVar
+
+from prebuild_tasks import __version__
+from prebuild_tasks.access import Authenticator, Principal, signing_key
+from prebuild_tasks.bootstrap import Runtime
+from prebuild_tasks.claims import WaitStage, read_waiting
+from prebuild_tasks.clock import monotonic
+from prebuild_tasks.errors import PrebuildError
+from prebuild_tasks.insight import Exporter, render
+from prebuild_tasks.logs import get_logger
+from prebuild_tasks.messaging import CLIENT_DEADLINE, DirectMessages, connect
+from prebuild_tasks.model.json_values import JsonObject
+from prebuild_tasks.reconcile import Locks
+from prebuild_tasks.web.api.cursors import Cursors
+from prebuild_tasks.web.api.waits import Waits
+from prebuild_tasks.workspaces import FollowUp, leave_to_upkeep, send_within
+
+log = get_logger(__name__)
+
+_SENDERS = 2
+"""Threads that send what follows from commits. They are not those of requests: Redis may be away."""
+_WAITING_MAX = 100
+"""Follow-ups that wait for a sender. Further ones are left to the sweep and the tick."""
+_READY_WITHIN = 2.0
+"""Seconds within which the database must answer."""
+_READY_KEPT = 1.0
+"""Seconds for which it is remembered whether it did."""
+_REDIS_TIMEOUT = 0.5
+"""Seconds to wait for Redis where it adds only a detail."""
+
+T = TypeVar("T")
+
+
+class DoorOptions(Protocol):
+    """The options of `prebuild serve` that the routes need."""
+
+    @property
+    def public_url(self) -> str:
+        """Begins every link and Location; empty: they are paths."""
+
+    @property
+    def connections(self) -> int:
+        """The most connections to the database that requests use at a time."""
+
+    @property
+    def metrics_open(self) -> bool:
+        """Whether metrics need no token."""
+
+
+class Limiter(Protocol):
+    """Counts the requests of principals."""
+
+    async def count(self, principal: Principal, *, claims: bool) -> None:
+        """Count a request. Raises ProblemError for one too many."""
+
+
+class Door:
+    """The state of a serving process. Everything but `in_thread` and `send` may be used from any thread."""
+
+    def __init__(self, runtime: Runtime, options: DoorOptions, limiter: Limiter | None = None) -> None:
+        """Take the dependencies of the process, which stay its maker's to close."""
+        self.runtime, self.options, self.limiter = runtime, options, limiter
+        self.settings = runtime.settings
+        self.base = options.public_url.rstrip("/")
+        """Begins every link; empty: links are paths."""
+        self.tokens = Authenticator(runtime.database)
+        self.document: JsonObject = {}
+        """The OpenAPI document."""
+        self.stopping = asyncio.Event()
+        """Set once the process is about to stop."""
+        self.more_metrics: Callable[[], str] = str
+        """Returns metrics of the server itself in the text format of Prometheus."""
+        self.waits = Waits(self._read_waiting, self.stopping)
+        self._running = 0
+        """Calls that were given to the threads and have not ended."""
+        self._ready, self._ready_until, self._looking = False, 0.0, asyncio.Lock()
+        self._threads = ThreadPoolExecutor(options.connections, thread_name_prefix="request")
+        self._senders = ThreadPoolExecutor(_SENDERS, thread_name_prefix="send")
+        self._to_send = 0
+
+    @cached_property
+    def cursors(self) -> Cursors:
+        """What signs cursors. The first use reads the database."""
+        return Cursors(signing_key(self.runtime.database))
+
+    @cached_property
+    def locks(self) -> Locks:
+        """The locks of turns, which an explanation looks at."""
+        url = self.settings.resolved_redis_url
+        client = connect(url, connect_timeout=_REDIS_TIMEOUT, timeout=_REDIS_TIMEOUT)
+        return Locks(client, self.settings.namespace, self.settings.lock_ttl)
+
+    @cached_property
+    def _messages(self) -> DirectMessages:
+        return DirectMessages(self.settings.resolved_redis_url, self.settings.queue)
+
+    async def in_thread(self, work: Callable[[], T]) -> T:
+        """Call a function that uses the database, in a thread: there are as many of them as connections.
+
+        Raises what it raises, but no error of the database's driver.
+        """
+        self._running += 1
+        try:
+            return await asyncio.get_running_loop().run_in_executor(
+                self._threads, partial(copy_context().run, self._work, work)
+            )
+        finally:
+            self._running -= 1
+
+    @property
+    def in_use(self) -> int:
+        """Threads, and so connections, that requests use at present."""
+        return min(self._running, self.options.connections)
+
+    @property
+    def waiting(self) -> int:
+        """Requests that wait for a thread."""
+        return self._running - self.in_use
+
+    async def is_ready(self) -> bool:
+        """Return whether the database answers. It is asked at most once a second, because anyone may ask."""
+        async with self._looking:
+            if monotonic() >= self._ready_until:
+                try:
+                    async with asyncio.timeout(_READY_WITHIN):
+                        await self.in_thread(self.runtime.database.revision)
+                    self._ready = True
+                except (PrebuildError, TimeoutError):
+                    self._ready = False
+                self._ready_until = monotonic() + _READY_KEPT
+            return self._ready
+
+    async def stops_within(self, seconds: float) -> bool:
+        """Wait, and return whether the process is about to stop."""
+        try:
+            async with asyncio.timeout(seconds):
+                return await self.stopping.wait()
+        except TimeoutError:
+            return False
+
+    async def _read_waiting(self, claim_ids: Collection[str]) -> Mapping[str, WaitStage]:
+        return await self.in_thread(lambda: read_waiting(self.runtime.database, claim_ids))
+
+    def _work(self, work: Callable[[], T]) -> T:
+        with self.runtime.database.no_driver_errors():
+            return work()
+
+    async def after_answer(self, principal: Principal | None, follow_up: FollowUp | None = None) -> None:
+        """Do what an answer need not wait for: send what follows from its commit, and note that the token was used."""
+        try:
+            if follow_up:
+                await self.send(follow_up)
+            if principal is not None and self.tokens.is_use_due(principal):
+                await self.in_thread(partial(self.tokens.note_use, principal))
+        except PrebuildError as error:
+            log.warning("not_followed_up", error=error.message)
+
+    async def send(self, follow_up: FollowUp) -> None:
+        """Send a follow-up within the deadline of a client. The sweep and the tick make up for what is not sent."""
+        if self._to_send >= _WAITING_MAX:
+            leave_to_upkeep(follow_up)
+            return
+        self._to_send += 1
+        try:
+            await asyncio.get_running_loop().run_in_executor(self._senders, self._send_within, follow_up)
+        finally:
+            self._to_send -= 1
+
+    def request_turn(self, preset_id: int | None, name: str) -> bool:
+        """Ask for the turn of a preset, or of all for None; return whether Redis took the message."""
+        messages = self.runtime.messages
+        if preset_id is None:
+            return bool(messages.tick())
+        return bool(messages.reconcile([str(preset_id)], shown={str(preset_id): name}))
+
+    def _send_within(self, follow_up: FollowUp) -> None:
+        send_within(self.runtime.database, self._messages, follow_up, CLIENT_DEADLINE)
+
+    def metrics(self) -> bytes:
+        """Return the metrics of the installation in the text format of Prometheus. It may wait for the database."""
+        return (render(list(self._exporter.collect())) + self.more_metrics()).encode()
+
+    @cached_property
+    def _exporter(self) -> Exporter:
+        return Exporter(self.settings, __version__)
+
+    def close(self) -> None:
+        """Wait for what runs in threads, and close what was opened here. The runtime is its maker's to close."""
+        self._threads.shutdown()
+        self._senders.shutdown()
+        if "_messages" in self.__dict__:
+            self._messages.close()
+        if "_exporter" in self.__dict__:
+            self._exporter.close()

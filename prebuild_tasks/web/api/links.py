@@ -1,0 +1,113 @@
+"""Addresses of what the API answers about, and the calls that carry out a remedy."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from urllib.parse import quote, urlencode
+
+from prebuild_tasks.model.json_values import JsonObject, JsonValue
+from prebuild_tasks.model.names import PresetRef, WorkspaceName, as_id
+from prebuild_tasks.model.vocabulary import PREBUILDS_OWNER
+from prebuild_tasks.remedies import Remedy, RemedyKind
+
+CLAIMS, WORKSPACES, POOLS, BUILDS, CONFIG = "/v1/claims", "/v1/workspaces", "/v1/pools", "/v1/builds", "/v1/config"
+
+
+@dataclass(frozen=True, slots=True)
+class ApiCall:
+    """A request that carries out a remedy."""
+
+    method: str
+    path: str
+    body: JsonObject | None = None
+    """None: it has none."""
+    headers: Mapping[str, str] | None = None
+
+    def to_json(self, base: str) -> JsonObject:
+        """Return the call as JSON. `base` begins its address."""
+        call: dict[str, JsonValue] = {"method": self.method, "href": base + self.path}
+        if self.headers:
+            call["headers"] = dict(self.headers)
+        if self.body is not None:
+            call["body"] = self.body
+        return call
+
+
+def workspace_path(owner: str, name: str) -> str:
+    """Return the path of a workspace."""
+    return f"{WORKSPACES}/{quote(owner, safe='')}/{quote(name, safe='')}"
+
+
+def pool_path(ref: PresetRef) -> str:
+    """Return the path of a pool, or of the preset of one version."""
+    template, _, preset = str(ref).partition("/")
+    return f"{POOLS}/{quote(template, safe='')}/{quote(preset, safe='@')}"
+
+
+def claim_path(claim_id: str) -> str:
+    """Return the path of a claim."""
+    return f"{CLAIMS}/{claim_id}"
+
+
+def log_path(build_id: str) -> str:
+    """Return the path of a build's log."""
+    return f"{BUILDS}/{quote(build_id, safe='')}/log"
+
+
+_PLAIN: Mapping[RemedyKind, ApiCall] = {
+    RemedyKind.SHOW_SETTINGS: ApiCall("GET", CONFIG),
+    RemedyKind.LIST_POOLS: ApiCall("GET", POOLS),
+    RemedyKind.LIST_PROBLEMS: ApiCall("GET", POOLS),
+    RemedyKind.LIST_WORKSPACES: ApiCall("GET", WORKSPACES),
+    RemedyKind.LIST_RUNNING_BUILDS: ApiCall("GET", f"{BUILDS}?status=running"),
+    RemedyKind.LIST_FAILED_BUILDS: ApiCall("GET", f"{BUILDS}?status=failed"),
+    RemedyKind.WAIT_FOR_WORKSPACE: ApiCall("POST", CLAIMS, {"wait": 55}),
+    RemedyKind.NAME_OWNER: ApiCall("POST", CLAIMS),
+    RemedyKind.NAME_PRESET: ApiCall("POST", CLAIMS),
+    RemedyKind.CHOOSE_OTHER_NAME: ApiCall("POST", CLAIMS),
+    RemedyKind.NEW_REQUEST: ApiCall("POST", CLAIMS),
+}
+"""Calls that need no subject."""
+
+
+def call_of(remedy: Remedy) -> ApiCall | None:
+    """Return the call that carries out the remedy; None: the API has none, or the subject is not known."""
+    match remedy.kind:
+        case RemedyKind.CLAIM_WORKSPACE:
+            return ApiCall("POST", CLAIMS, {"presets": [remedy.subject]} if remedy.subject else None)
+        case RemedyKind.REPEAT_REQUEST if remedy.subject:
+            return ApiCall("POST", CLAIMS, headers={"Idempotency-Key": remedy.subject})
+        case RemedyKind.LIST_BUILDS:
+            return ApiCall("GET", f"{BUILDS}?{urlencode({'preset': remedy.subject})}" if remedy.subject else BUILDS)
+        case RemedyKind.EXPLAIN_POOL | RemedyKind.RECONCILE | RemedyKind.RESUME | RemedyKind.UNBLOCK_POOL:
+            return _of_pool(remedy)
+        case RemedyKind.RELEASE_WORKSPACE | RemedyKind.DELETE_WORKSPACE | RemedyKind.SHOW_HISTORY:
+            return _of_workspace(remedy)
+        case RemedyKind.SHOW_LOG | RemedyKind.FOLLOW_LOG if remedy.subject and "/" not in remedy.subject:
+            follow = "?follow=true" if remedy.kind is RemedyKind.FOLLOW_LOG else ""
+            return ApiCall("GET", log_path(remedy.subject) + follow)
+    return _PLAIN.get(remedy.kind)
+
+
+def _of_pool(remedy: Remedy) -> ApiCall | None:
+    path = pool_path(PresetRef.parse(remedy.subject)) if "/" in remedy.subject else POOLS
+    match remedy.kind:
+        case RemedyKind.EXPLAIN_POOL:
+            return ApiCall("GET", f"{path}/explain" if remedy.subject else path)
+        case RemedyKind.UNBLOCK_POOL:
+            return ApiCall("POST", f"{path}/unblock") if remedy.subject else None
+    return ApiCall("POST", f"{path}/{remedy.kind.value}")
+
+
+def _of_workspace(remedy: Remedy) -> ApiCall | None:
+    if not remedy.subject or as_id(remedy.subject):
+        return None
+    named = WorkspaceName.parse(remedy.subject)
+    path = workspace_path(named.owner or PREBUILDS_OWNER, named.name)
+    match remedy.kind:
+        case RemedyKind.RELEASE_WORKSPACE:
+            return ApiCall("POST", f"{path}/release")
+        case RemedyKind.DELETE_WORKSPACE:
+            return ApiCall("DELETE", path)
+    return ApiCall("GET", f"{path}/history")

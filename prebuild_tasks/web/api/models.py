@@ -1,0 +1,135 @@
+"""Queries and bodies of requests."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Annotated, Self
+
+from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints, model_validator
+
+from prebuild_tasks.model.durations import parse_duration
+from prebuild_tasks.model.vocabulary import BuildStatus, WorkspaceState
+
+PAGE_MAX = 500
+"""Rows of a page."""
+WAIT_MAX = 55
+"""Seconds that a claim waits at most: proxies give up after 60."""
+PRESETS_MAX = 50
+PARAMETERS_MAX = 100
+_YEARS = range(1970, 2201)
+
+
+def _printable(text: str) -> str:
+    if not text.isprintable():
+        raise ValueError("use printable characters only")
+    return text
+
+
+def _storable(text: str) -> str:
+    if "\0" in text or (not text.isascii() and any("\ud800" <= letter <= "\udfff" for letter in text)):
+        raise ValueError("a NUL or a lone surrogate cannot be stored")
+    return text
+
+
+def _in_utc(at: datetime) -> datetime:
+    if at.year not in _YEARS:
+        raise ValueError(f"use a year from {_YEARS.start} to {_YEARS.stop - 1}")
+    return at.astimezone(UTC)
+
+
+def _duration(text: str) -> str:
+    parse_duration(text)
+    return text
+
+
+Name = Annotated[str, StringConstraints(max_length=300), AfterValidator(_printable)]
+Value = Annotated[str, StringConstraints(max_length=10_000), AfterValidator(_storable)]
+Instant = Annotated[AwareDatetime, AfterValidator(_in_utc)]
+Span = Annotated[str, StringConstraints(max_length=50), AfterValidator(_duration)]
+
+
+class Nothing(BaseModel):
+    """A query or a body without any member; those with members extend it."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class PageQuery(Nothing):
+    """The page of a list."""
+
+    limit: int = Field(default=100, ge=1, le=PAGE_MAX, description="The most rows of the page")
+    cursor: str = Field(default="", max_length=2000, description="The `next` of the page before")
+
+    def filters(self) -> dict[str, str]:
+        """Return the filters that have a value, as text."""
+        return {name: str(value) for name, value in self if name not in ("limit", "cursor") and value}
+
+
+class WorkspacesQuery(PageQuery):
+    """The page and the filters of a list of workspaces."""
+
+    owner: Name = Field(default="", description="Only those of this owner")
+    preset: Name = Field(default="", description="Only those of this pool, template/preset")
+    state: WorkspaceState | None = Field(default=None, description="Only those in this state")
+
+
+class BuildsQuery(PageQuery):
+    """The page and the filters of a list of builds."""
+
+    preset: Name = Field(default="", description="Only those of this pool, template/preset")
+    status: BuildStatus | None = Field(default=None, description="Only those with this status")
+
+
+class LogQuery(Nothing):
+    """How a log is read."""
+
+    follow: bool = Field(default=False, description="Go on until the build ends")
+
+
+class ReportQuery(Nothing):
+    """The period of a report."""
+
+    since: Instant | None = Field(default=None, description="The start; by default, seven days ago")
+    until: Instant | None = Field(default=None, description="The end; by default, now")
+
+
+class PauseBody(Nothing):
+    """The reason and the end of a pause."""
+
+    reason: Annotated[str, StringConstraints(max_length=500), AfterValidator(_printable)] = Field(
+        default="", description="The reason, shown to everyone"
+    )
+    until: Instant | None = Field(default=None, description="When the pause ends; by default, when it is resumed")
+
+
+class ExtendBody(Nothing):
+    """The new end of a workspace."""
+
+    until: Instant | None = Field(default=None, description="The new end, which is not earlier than the present one")
+    duration: Span = Field(
+        default="", description="How much longer it lives, such as 3d; with the header Idempotency-Key"
+    )
+
+    @model_validator(mode="after")
+    def _one_of_both(self) -> Self:
+        if (self.until is None) == (not self.duration):
+            raise ValueError("give either until or duration")
+        return self
+
+
+class ClaimBody(Nothing):
+    """A request for a workspace. It names either presets, or a template with parameters."""
+
+    presets: Annotated[tuple[Name, ...], Field(max_length=PRESETS_MAX)] = Field(
+        default=(), description="Presets, template/preset, in order of preference"
+    )
+    template: Name = Field(default="", description="The template whose preset matches the parameters")
+    parameters: Annotated[dict[Value, Value], Field(max_length=PARAMETERS_MAX)] = Field(
+        default_factory=dict, description="With a template, the parameters to match"
+    )
+    owner: Name = Field(default="", description="Who gets the workspace; by default, the owner of the token")
+    name: Name = Field(default="", description="A name for the workspace")
+    wait: float = Field(
+        default=0, ge=0, le=WAIT_MAX, allow_inf_nan=False,
+        description="If none is ready, have one built, and wait this many seconds for it",
+    )  # fmt: skip

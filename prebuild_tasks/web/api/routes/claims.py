@@ -1,0 +1,210 @@
+"""Claims: ask for a workspace, wait for it, look at the claim again, and give the wait up."""
+
+from __future__ import annotations
+
+import uuid
+from dataclasses import dataclass, replace
+
+from starlette.responses import Response
+
+from prebuild_tasks.access import Scope, owner_for
+from prebuild_tasks.claims import BeingBuilt, Claimed, ClaimRequest, claim, give_up, read_claim
+from prebuild_tasks.clock import monotonic
+from prebuild_tasks.errors import ClaimMissError, NotFoundError
+from prebuild_tasks.fleet import announced_within
+from prebuild_tasks.insight import read_build
+from prebuild_tasks.json_views import result_of
+from prebuild_tasks.model.json_values import JsonValue
+from prebuild_tasks.model.vocabulary import MissReason
+from prebuild_tasks.web.api import examples
+from prebuild_tasks.web.api.answers import BeingBuiltAnswer, ClaimedAnswer
+from prebuild_tasks.web.api.call import Call
+from prebuild_tasks.web.api.keys import REPLAYED, idempotency_key
+from prebuild_tasks.web.api.links import CLAIMS, claim_path, log_path
+from prebuild_tasks.web.api.models import ClaimBody, Nothing
+from prebuild_tasks.web.api.operations import AnswerDoc, Operation
+from prebuild_tasks.web.api.problems import ProblemError, problem_of, retry_header
+
+_ONE = CLAIMS + "/{id}"
+_GIVEN, _BEING_BUILT, _OK, _GIVEN_UP = 201, 202, 200, 204
+_FIRST_PAUSE, _PAUSE_MAX = 1.0, 16.0
+"""Seconds between two tries of a claim that waits, and for which nothing could be reserved yet."""
+_LOOK_AGAIN = 5
+"""Seconds after which to look again at a claim that is being built."""
+_CLIENT_IS_GONE = 499
+"""Nobody reads it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClaimOutcome:
+    """What a claim has got, as it is answered. What follows from it is left to the call."""
+
+    claim_id: str
+    """Empty if a process of release 0.1 answered the request first."""
+    body: dict[str, JsonValue]
+    being_built: bool
+    replayed: bool
+
+
+async def make(call: Call) -> Response:
+    """Claim a workspace, and wait for it as long as the body says."""
+    call.query(Nothing)
+    key = idempotency_key(call.request)
+    body = call.body(ClaimBody)
+    principal = call.principal
+    request = ClaimRequest(
+        owner=owner_for(principal, body.owner),
+        presets=body.presets,
+        template=body.template,
+        parameters=body.parameters,
+        name=body.name,
+        request_id=key or str(uuid.uuid4()),
+        wait=body.wait > 0,
+        principal=principal.key,
+        reach=principal.reach,
+    )
+    deadline = monotonic() + body.wait
+    first = await _first_outcome(call, request, deadline)
+    if first is None:
+        return Response(status_code=_CLIENT_IS_GONE)
+    left = deadline - monotonic()
+    if not (first.being_built and first.claim_id and left > 0):
+        return _answer(call, first, _GIVEN)
+    await call.send_now()  # the answer may be a minute off
+    if not await call.door.waits.settled(first.claim_id, left):
+        return _answer(call, first, _GIVEN)
+    if await call.request.is_disconnected():
+        return Response(status_code=_CLIENT_IS_GONE)  # nobody takes the workspace: it waits under the claim's key
+    return _answer(call, replace(await _read(call, first.claim_id), replayed=first.replayed), _GIVEN)
+
+
+async def read_one(call: Call) -> Response:
+    """Return what a claim has got by now. A workspace that is ready is handed over."""
+    outcome = await _read(call, call.named("id"))
+    call.query(Nothing)
+    return _answer(call, replace(outcome, replayed=False), _OK)
+
+
+async def end_wait(call: Call) -> Response:
+    """Give up the wait of a claim."""
+    name = call.named("id")
+    call.query(Nothing)
+
+    def work() -> None:
+        call.send_later(give_up(call.runtime.database, name, actor=call.actor(), reach=call.principal.reach))
+
+    await call.in_thread(work)
+    return call.finish(Response(status_code=_GIVEN_UP))
+
+
+async def _first_outcome(call: Call, request: ClaimRequest, deadline: float) -> ClaimOutcome | None:
+    """Claim, and repeat that while there is time left and nothing was reserved. None: the client went away."""
+    settings = call.door.settings
+    most, within = settings.max_builds_in_flight, announced_within(settings)
+    pause = _FIRST_PAUSE
+    while True:
+        asked = request
+
+        def work(asked: ClaimRequest = asked) -> ClaimOutcome:
+            return _outcome(call, claim(call.runtime.database, asked, max_builds_in_flight=most, alive_within=within))
+
+        try:
+            return await call.in_thread(work)
+        except ClaimMissError as miss:
+            if miss.reason == MissReason.BUILD_FAILED:
+                raise await _with_log(call, miss) from None
+            if not request.wait or monotonic() + pause > deadline or await call.door.stops_within(pause):
+                raise
+        if await call.request.is_disconnected():
+            return None
+        request, pause = replace(request, repeated=True), min(2 * pause, _PAUSE_MAX)
+
+
+async def _read(call: Call, claim_id: str) -> ClaimOutcome:
+    within = announced_within(call.door.settings)
+
+    def work() -> ClaimOutcome:
+        return _outcome(
+            call, read_claim(call.runtime.database, claim_id, reach=call.principal.reach, alive_within=within)
+        )
+
+    try:
+        return await call.in_thread(work)
+    except ClaimMissError as miss:
+        raise await _with_log(call, miss) from None
+
+
+async def _with_log(call: Call, miss: ClaimMissError) -> ProblemError:
+    """Return the problem of a failed build, with the address of its log."""
+    details = problem_of(miss)
+    name = miss.remedy.subject if miss.remedy else ""
+    try:
+        build = await call.in_thread(lambda: read_build(call.runtime.database, name, call.principal.reach))
+    except NotFoundError:  # it is no longer kept
+        return ProblemError(details)
+    log = call.door.base + log_path(build.build)
+    return ProblemError(replace(details, members={**details.members, "log": log}))
+
+
+def _outcome(call: Call, done: Claimed | BeingBuilt) -> ClaimOutcome:
+    call.send_later(done.follow_up)
+    if isinstance(done, Claimed):
+        body: dict[str, JsonValue] = {"id": done.answer.id, **result_of(done.answer)}
+        return ClaimOutcome(claim_id=done.answer.id, body=body, being_built=False, replayed=done.replayed)
+    body = {
+        "id": done.claim_id,
+        "workspace": done.reserved.name,
+        "workspace_id": done.reserved.workspace_id,
+        "preset": done.presets,
+        "owner": done.owner,
+        "request_id": done.request_id,
+        "state": "being_built",
+    }
+    return ClaimOutcome(claim_id=done.claim_id, body=body, being_built=True, replayed=done.replayed)
+
+
+def _answer(call: Call, outcome: ClaimOutcome, status: int) -> Response:
+    """Answer with an outcome; the status is that for a workspace."""
+    headers = dict(REPLAYED) if outcome.replayed else {}
+    if outcome.claim_id:
+        headers["Location"] = call.door.base + claim_path(outcome.claim_id)
+    if outcome.being_built:
+        headers |= retry_header(_LOOK_AGAIN)
+    return call.answer(outcome.body, _BEING_BUILT if outcome.being_built else status, headers=headers)
+
+
+_IN_WORK = AnswerDoc(
+    what="A workspace is being built; the same key, or the claim's address, gives it later",
+    model=BeingBuiltAnswer, example=examples.BEING_BUILT, status=_BEING_BUILT,
+    headers=("Location", "Retry-After", "Idempotent-Replayed"),
+)  # fmt: skip
+
+OPERATIONS = (
+    Operation(
+        method="POST", path=CLAIMS, name="claimWorkspace", summary="Claim a workspace",
+        scope=Scope.CLAIM, handle=make, body=ClaimBody, body_needed=True, body_example=examples.CLAIM_BODY,
+        takes_key=True, refusals=(404, 409, 410, 422),
+        answers=(
+            AnswerDoc(
+                what="The workspace", model=ClaimedAnswer, example=examples.CLAIMED, status=_GIVEN,
+                headers=("Location", "Idempotent-Replayed"),
+            ),
+            _IN_WORK,
+        ),
+    ),
+    Operation(
+        method="GET", path=_ONE, name="readClaim", summary="Read what a claim has got by now",
+        scope=Scope.CLAIM, handle=read_one, refusals=(404, 409, 410),
+        answers=(
+            AnswerDoc(
+                what="The workspace", model=ClaimedAnswer, example=examples.CLAIMED, headers=("Idempotent-Replayed",)
+            ),
+            _IN_WORK,
+        ),
+    ),
+    Operation(
+        method="DELETE", path=_ONE, name="giveUpClaim", summary="Give up the wait of a claim",
+        scope=Scope.CLAIM, handle=end_wait, refusals=(404, 409, 410),
+        answers=(AnswerDoc(what="Nobody waits any more", status=_GIVEN_UP),),
+    ),
+)  # fmt: skip

@@ -1,0 +1,246 @@
+"""Pools: list, read and explain them, report on them, and operate them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import timedelta
+
+from starlette.responses import Response
+
+from prebuild_tasks import pools
+from prebuild_tasks.access import Scope
+from prebuild_tasks.errors import UnreachableError
+from prebuild_tasks.insight import (
+    ListedPool,
+    PoolKey,
+    Step,
+    compile_report,
+    explain_preset,
+    find_pool,
+    list_pools,
+    read_pool,
+)
+from prebuild_tasks.json_views import fields_of, to_json
+from prebuild_tasks.model.json_values import JsonValue
+from prebuild_tasks.pools import OperationResult
+from prebuild_tasks.web.api import examples
+from prebuild_tasks.web.api.answers import (
+    ExplainedAnswer,
+    OperationAnswer,
+    PageAnswer,
+    PoolAnswer,
+    ReportAnswer,
+    RequestedAnswer,
+)
+from prebuild_tasks.web.api.call import Call
+from prebuild_tasks.web.api.examples import page_of
+from prebuild_tasks.web.api.links import POOLS
+from prebuild_tasks.web.api.lists import Sort, after, page
+from prebuild_tasks.web.api.models import Nothing, PageQuery, PauseBody, ReportQuery
+from prebuild_tasks.web.api.operations import AnswerDoc, Operation
+from prebuild_tasks.web.api.problems import remedy_json
+from prebuild_tasks.web.views import explanation_json, report_json
+
+_ONE = POOLS + "/{template}/{preset}"
+_BY_NAME = Sort("pools", 3)
+_PERIOD = timedelta(days=7)
+"""The period of a report, unless the query has another."""
+
+
+async def list_all(call: Call) -> Response:
+    """List pools by name."""
+    query = call.query(PageQuery)
+    start = await after(call, query, _BY_NAME, lambda at: PoolKey(at[0], at[1], int(at[2])))
+    database, settings, reach = call.runtime.database, call.door.settings, call.principal.reach
+    rows = await call.in_thread(lambda: list_pools(database, settings, reach, start, query.limit + 1))
+    return await page(call, query, _BY_NAME, rows, lambda row: tuple(map(str, row.key)), pool_json, tagged=True)
+
+
+async def read_one(call: Call) -> Response:
+    """Read the state of a pool."""
+    name = _name(call)
+    pool = await call.in_thread(
+        lambda: read_pool(call.runtime.database, call.door.settings, call.principal.reach, name)
+    )
+    call.query(Nothing)
+    return call.answer(pool_json(pool), tagged=True)
+
+
+async def explain(call: Call) -> Response:
+    """Explain the state of a pool."""
+    name = await _find(call)
+    call.query(Nothing)
+    door = call.door
+    explained = await call.in_thread(
+        lambda: explain_preset(call.runtime.database, door.settings, door.locks, name, call.principal.reach)
+    )
+    steps = [_step_json(step, door.base) for step in explained.explanation.steps]
+    return call.answer({**explanation_json(explained), "remedies": steps}, tagged=True)
+
+
+async def report(call: Call) -> Response:
+    """Report how well a pool served claims."""
+    name = await _find(call)
+    query = call.query(ReportQuery)
+    result = await call.in_thread(
+        lambda: compile_report(
+            call.runtime.database,
+            call.door.settings,
+            since=lambda now: query.since or now - _PERIOD,
+            until=lambda now: query.until or now,
+            preset=name,
+        )
+    )
+    return call.answer(report_json(result, str), tagged=True)
+
+
+async def pause(call: Call) -> Response:
+    """Pause a pool, or all of them."""
+    name = await _find_any(call)
+    call.query(Nothing)
+    body, actor = call.body(PauseBody), call.actor()
+    return await _operate(
+        call,
+        lambda: pools.pause(call.runtime.database, name, actor=actor, reason=body.reason, until=body.until),
+    )
+
+
+async def resume(call: Call) -> Response:
+    """End the pause of a pool, or of everything."""
+    name = await _find_any(call)
+    call.query(Nothing)
+    return await _operate(call, lambda: pools.resume(call.runtime.database, name, actor=call.actor()))
+
+
+async def unblock(call: Call) -> Response:
+    """Let a pool build again after failures."""
+    name = await _find(call)
+    call.query(Nothing)
+    return await _operate(call, lambda: pools.unblock(call.runtime.database, name, actor=call.actor()))
+
+
+async def invalidate(call: Call) -> Response:
+    """Replace every prebuild of a pool."""
+    name = await _find(call)
+    call.query(Nothing)
+    return await _operate(call, lambda: pools.invalidate(call.runtime.database, name, actor=call.actor()))
+
+
+async def reconcile(call: Call) -> Response:
+    """Give a pool its turn now, or every one of them."""
+    name = _name(call) if _is_of_one(call) else ""
+    preset_id = await _find_id(call, name) if name else None
+    call.query(Nothing)
+    if not await call.in_thread(lambda: call.door.request_turn(preset_id, name)):
+        raise UnreachableError("Redis did not take the message", hint="repeat the request")
+    return call.answer({"requested": name or "all"})
+
+
+def pool_json(pool: ListedPool) -> JsonValue:
+    """Return a pool, with the keys of `prebuild status --json` and its next change."""
+    return {**fields_of(pool.status), "next_change": to_json(pool.next_change)}
+
+
+async def _operate(call: Call, change: Callable[[], OperationResult]) -> Response:
+    def work() -> dict[str, JsonValue]:
+        done = change()
+        call.send_later(done.follow_up)
+        affected: dict[str, JsonValue] = {"affected": fields_of(done.affected)} if done.affected else {}
+        return {"changed": done.changed, **affected}
+
+    return call.answer(await call.in_thread(work))
+
+
+def _name(call: Call) -> str:
+    return "/".join((call.named("template"), call.named("preset")))
+
+
+async def _find_id(call: Call, name: str) -> int:
+    """Return the preset's id. Raises NotFoundError, also for one that is out of reach."""
+    return await call.in_thread(lambda: find_pool(call.runtime.database, call.principal.reach, name))
+
+
+async def _find(call: Call) -> str:
+    """Return the name of the pool in the path. Raises NotFoundError, also for one that is out of reach."""
+    name = _name(call)
+    await _find_id(call, name)
+    return name
+
+
+async def _find_any(call: Call) -> str:
+    """Return the name of the pool in the path; empty: the route is about all pools."""
+    return await _find(call) if _is_of_one(call) else ""
+
+
+def _is_of_one(call: Call) -> bool:
+    return "preset" in call.request.path_params
+
+
+def _step_json(step: Step, base: str) -> JsonValue:
+    return {**remedy_json(step.remedy, base), "why": step.why}
+
+
+_REPORTS = (
+    Operation(
+        method="GET", path=POOLS, name="listPools", summary="List pools with their state and next change",
+        scope=Scope.READ, handle=list_all, query=PageQuery, tagged=True,
+        answers=(AnswerDoc(what="A page of pools", model=PageAnswer[PoolAnswer], example=page_of(examples.POOL)),),
+    ),
+    Operation(
+        method="GET", path=_ONE, name="readPool", summary="Read the state of a pool",
+        scope=Scope.READ, handle=read_one, refusals=(404,), tagged=True,
+        answers=(AnswerDoc(what="The pool", model=PoolAnswer, example=examples.POOL),),
+    ),
+    Operation(
+        method="GET", path=f"{_ONE}/explain", name="explainPool", summary="Explain the state of a pool",
+        scope=Scope.READ, handle=explain, refusals=(404,), tagged=True,
+        answers=(AnswerDoc(what="The explanation", model=ExplainedAnswer, example=examples.EXPLAINED),),
+    ),
+    Operation(
+        method="GET", path=f"{_ONE}/report", name="reportPool", summary="Report how well a pool served claims",
+        scope=Scope.READ, handle=report, query=ReportQuery, refusals=(404, 422), tagged=True,
+        answers=(AnswerDoc(what="The report", model=ReportAnswer, example=examples.REPORT),),
+    ),
+)  # fmt: skip
+_CHANGED = (AnswerDoc(what="Whether anything was changed", model=OperationAnswer, example=examples.CHANGED),)
+_REPLACED = (AnswerDoc(what="What is replaced", model=OperationAnswer, example=examples.REPLACED),)
+_ASKED = (AnswerDoc(what="What was asked for", model=RequestedAnswer, example=examples.REQUESTED),)
+_OF_ONE = (
+    Operation(
+        method="POST", path=f"{_ONE}/pause", name="pausePool", summary="Stop building and deleting prebuilds of a pool",
+        scope=Scope.OPERATE, handle=pause, body=PauseBody, body_example=examples.PAUSE_BODY, of_pools=True,
+        refusals=(404, 422), answers=_CHANGED,
+    ),
+    Operation(
+        method="POST", path=f"{_ONE}/resume", name="resumePool", summary="End the pause of a pool",
+        scope=Scope.OPERATE, handle=resume, of_pools=True, refusals=(404,), answers=_CHANGED,
+    ),
+    Operation(
+        method="POST", path=f"{_ONE}/unblock", name="unblockPool", summary="Let a pool build again after failures",
+        scope=Scope.OPERATE, handle=unblock, of_pools=True, refusals=(404,), answers=_CHANGED,
+    ),
+    Operation(
+        method="POST", path=f"{_ONE}/invalidate", name="invalidatePool", summary="Replace every prebuild of a pool",
+        scope=Scope.OPERATE, handle=invalidate, of_pools=True, refusals=(404,), answers=_REPLACED,
+    ),
+    Operation(
+        method="POST", path=f"{_ONE}/reconcile", name="reconcilePool", summary="Give a pool its turn now",
+        scope=Scope.OPERATE, handle=reconcile, of_pools=True, refusals=(404,), answers=_ASKED,
+    ),
+)  # fmt: skip
+_OF_ALL = (
+    Operation(
+        method="POST", path=f"{POOLS}/pause", name="pauseAllPools", summary="Stop building and deleting prebuilds",
+        scope=Scope.OPERATE, handle=pause, body=PauseBody, body_example=examples.PAUSE_BODY, of_pools=True,
+        sees_all=True, refusals=(422,), answers=_CHANGED,
+    ),
+    Operation(
+        method="POST", path=f"{POOLS}/resume", name="resumeAllPools", summary="End the pause of everything",
+        scope=Scope.OPERATE, handle=resume, of_pools=True, sees_all=True, answers=_CHANGED,
+    ),
+    Operation(
+        method="POST", path=f"{POOLS}/reconcile", name="reconcileAllPools", summary="Give every pool its turn now",
+        scope=Scope.OPERATE, handle=reconcile, of_pools=True, sees_all=True, answers=_ASKED,
+    ),
+)  # fmt: skip
+OPERATIONS = (*_REPORTS, *_OF_ONE, *_OF_ALL)
