@@ -5,23 +5,24 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import Any
 
-from sqlalchemy import Connection, Row, Select, case, func, or_, select
+from sqlalchemy import Connection, Row, Select, case, or_, select
 
-from prebuild_tasks.access import EVERYTHING, Reach, sees_workspace_sql
+from prebuild_tasks.access import EVERYTHING, Reach
 from prebuild_tasks.builds import failed_builds
 from prebuild_tasks.db.engine import Database
 from prebuild_tasks.errors import NotFoundError
+from prebuild_tasks.insight.status.build_lookup import find_build
 from prebuild_tasks.insight.status.rules import ends_soon, waiting_for
 from prebuild_tasks.insight.status.views import BuildView, LogPage, WorkspaceView
-from prebuild_tasks.model.names import PoolName, PresetRef, as_id
+from prebuild_tasks.model.names import PoolName, PresetRef
 from prebuild_tasks.model.vocabulary import CLAIM_REASON, PREBUILDS_OWNER, BuildStatus, Transition, WorkspaceState
 from prebuild_tasks.reconcile import retry_at
 from prebuild_tasks.remedies import Remedy, RemedyKind
 from prebuild_tasks.schema import tables as m
 from prebuild_tasks.schema.conditions import IS_USED, TEMPLATE_OF_VERSION, VERSION_OF_PRESET, constant
-from prebuild_tasks.schema.lookup import REF_COLUMNS, find_workspace, is_named, pool_presets
+from prebuild_tasks.schema.lookup import REF_COLUMNS, find_workspace, pool_presets
 from prebuild_tasks.workspaces import unhealthy_claim, workspace_state, workspace_state_sql
 
 _WORKSPACE_COLUMNS = (
@@ -239,7 +240,7 @@ def build_log(database: Database, name: str, after: tuple[int, int] = (0, 0), re
     newest build.
     """
     with database.read() as connection:
-        build = _find_build(connection, name, reach)
+        build = find_build(connection, name, reach)
         table = m.BuildLog
         rows = connection.execute(
             select(table.attempt, table.seq, table.text)
@@ -255,42 +256,9 @@ def build_log(database: Database, name: str, after: tuple[int, int] = (0, 0), re
     return LogPage("".join(row.text for row in rows), cursor, build.status.final, waits)
 
 
-class _BuildKey(NamedTuple):
-    id: str
-    status: BuildStatus
-    error: str
-    error_code: str
-    ready_timeout_s: float
-
-
 def read_build(database: Database, name: str, reach: Reach = EVERYTHING) -> BuildView:
     """Return a build, named as for `build_log`. Raises NotFoundError, also for one that is out of reach."""
     with database.read() as connection:
-        build = _find_build(connection, name, reach)
+        build = find_build(connection, name, reach)
         [view] = build_views(database, connection, builds_query().where(m.Build.id == build.id))
     return view
-
-
-def _find_build(connection: Connection, name: str, reach: Reach) -> _BuildKey:
-    columns = (
-        select(m.Build.id, m.Build.status, m.Build.error, m.Build.error_code, m.Preset.ready_timeout_s)
-        .join(m.Workspace, m.Workspace.id == m.Build.workspace_id)
-        .join(m.Preset, m.Preset.id == m.Build.preset_id)
-        .where(*sees_workspace_sql(reach))
-    )
-    newest = columns.order_by(m.Build.created_at.desc(), m.Build.number.desc()).limit(1)
-    wanted = name.replace("-", "").lower()
-    if identity := as_id(name):
-        build = connection.execute(columns.where(m.Build.id == identity)).one_or_none()
-    else:
-        build = connection.execute(newest.where(*is_named(name))).one_or_none()
-        if build is None and len(wanted) >= 6:
-            text = func.replace(func.cast(m.Build.id, m.BuildLog.text.type), "-", "")
-            build = connection.execute(newest.where(text.startswith(wanted, autoescape=True))).one_or_none()
-    if build is None:
-        raise NotFoundError(
-            f"there is no build or workspace {name}",
-            hint="give at least six characters of a build's id",
-            remedy=Remedy(RemedyKind.LIST_BUILDS),
-        )
-    return _BuildKey(build.id, build.status, build.error, build.error_code, build.ready_timeout_s)

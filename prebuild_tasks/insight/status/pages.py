@@ -41,7 +41,7 @@ class PoolKey(NamedTuple):
     """The sort key of a pool."""
 
     template: str
-    preset: str
+    name: str
     id: int
     """Of the preset: a pool may have several versions."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any, Generic, TypeVar
+from typing import Generic, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -69,7 +69,7 @@ class EventAnswer(AnswerModel):
     workspace: str | None
     preset: str | None
     reason: str
-    details: dict[str, Any] | None
+    details: dict[str, object] | None
 
 
 class NextChangeAnswer(AnswerModel):
@@ -111,7 +111,7 @@ class CallAnswer(AnswerModel):
     method: str
     href: str
     headers: dict[str, str] | None = None
-    body: dict[str, Any] | None = None
+    body: dict[str, object] | None = None
 
 
 class RemedyAnswer(AnswerModel):
@@ -155,9 +155,9 @@ class ReportAnswer(AnswerModel):
     until: datetime
     data_since: dict[str, datetime]
     notes: list[str]
-    total: dict[str, Any]
-    presets: list[dict[str, Any]]
-    over_time: dict[str, Any]
+    total: dict[str, object]
+    presets: list[dict[str, object]]
+    over_time: dict[str, object]
 
 
 class AffectedAnswer(AnswerModel):
@@ -217,8 +217,8 @@ class DocumentAnswer(BaseModel):
     model_config = ConfigDict(extra="allow")
 
     openapi: str
-    info: dict[str, Any]
-    paths: dict[str, Any]
+    info: dict[str, object]
+    paths: dict[str, object]
 
 
 class ClaimedAnswer(AnswerModel):

@@ -41,8 +41,7 @@ def workspace_path(owner: str, name: str) -> str:
 
 def pool_path(ref: PresetRef) -> str:
     """Return the path of a pool, or of the preset of one version."""
-    template, _, preset = str(ref).partition("/")
-    return f"{POOLS}/{quote(template, safe='')}/{quote(preset, safe='@')}"
+    return f"{POOLS}/{quote(str(ref), safe='/@')}"
 
 
 def claim_path(claim_id: str) -> str:

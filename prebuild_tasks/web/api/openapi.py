@@ -5,13 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from http import HTTPStatus
-from typing import Any
 
 from pydantic import BaseModel
 from pydantic.json_schema import JsonSchemaMode, models_json_schema
 
 from prebuild_tasks import __version__
-from prebuild_tasks.model.json_values import JsonObject
+from prebuild_tasks.model.json_values import JsonObject, JsonValue
 from prebuild_tasks.web.api import examples
 from prebuild_tasks.web.api.answers import ProblemAnswer
 from prebuild_tasks.web.api.operations import JSON, AnswerDoc, Operation
@@ -42,7 +41,7 @@ def make_document(operations: Iterable[Operation], base: str) -> JsonObject:
     """Return the document. `base` begins the address of every route; empty: the address that the client used."""
     listed = list(operations)
     refs, components = _schemas(listed)
-    paths: dict[str, dict[str, Any]] = {}
+    paths: dict[str, dict[str, JsonValue]] = {}
     for operation in listed:
         paths.setdefault(operation.path, {})[operation.method.lower()] = _describe(operation, refs)
     return {
@@ -58,10 +57,10 @@ def make_document(operations: Iterable[Operation], base: str) -> JsonObject:
     }
 
 
-_Refs = Mapping[tuple[Any, JsonSchemaMode], dict[str, Any]]
+_Refs = Mapping[tuple[type[BaseModel], JsonSchemaMode], JsonValue]
 
 
-def _schemas(operations: list[Operation]) -> tuple[_Refs, dict[str, Any]]:
+def _schemas(operations: list[Operation]) -> tuple[_Refs, JsonValue]:
     """Return a reference to each model, and the schemas that they refer to."""
     models: dict[tuple[type[BaseModel], JsonSchemaMode], None] = {(ProblemAnswer, "serialization"): None}
     for operation in operations:
@@ -72,11 +71,12 @@ def _schemas(operations: list[Operation]) -> tuple[_Refs, dict[str, Any]]:
             if answer.model:
                 models[answer.model, "serialization"] = None
     refs, schema = models_json_schema(list(models), ref_template=_REF)
-    return refs, schema["$defs"]
+    components: JsonValue = schema["$defs"]
+    return {key: refs[key] for key in models}, components
 
 
-def _describe(operation: Operation, refs: _Refs) -> dict[str, Any]:
-    described: dict[str, Any] = {
+def _describe(operation: Operation, refs: _Refs) -> dict[str, JsonValue]:
+    described: dict[str, JsonValue] = {
         "operationId": operation.name,
         "summary": operation.summary,
         "parameters": list(_parameters(operation)),
@@ -87,12 +87,12 @@ def _describe(operation: Operation, refs: _Refs) -> dict[str, Any]:
     else:
         described["description"] = f"Needs a token with the scope `{operation.scope}`."
     if operation.body:
-        content = {"schema": refs[operation.body, "validation"], "example": operation.body_example}
+        content: JsonValue = {"schema": refs[operation.body, "validation"], "example": operation.body_example}
         described["requestBody"] = {"required": operation.body_needed, "content": {JSON: content}}
     return described
 
 
-def _parameters(operation: Operation) -> Iterator[dict[str, Any]]:
+def _parameters(operation: Operation) -> Iterator[dict[str, JsonValue]]:
     for name in _IN_PATH.findall(operation.path):
         yield {"name": name, "in": "path", "required": True, "schema": {"type": "string", "minLength": 1}}
     for name, schema in operation.query.model_json_schema(ref_template=_REF).get("properties", {}).items():
@@ -107,8 +107,8 @@ def _parameters(operation: Operation) -> Iterator[dict[str, Any]]:
         }
 
 
-def _responses(operation: Operation, refs: _Refs) -> dict[str, Any]:
-    responses = {str(answer.status): _answer(answer, operation, refs) for answer in operation.answers}
+def _responses(operation: Operation, refs: _Refs) -> dict[str, JsonValue]:
+    responses: dict[str, JsonValue] = {str(answer.status): _answer(answer, operation, refs) for answer in operation.answers}
     if operation.tagged:
         responses["304"] = {"description": "The client has the body already", "headers": _headers("ETag")}
     for status in _refusals(operation):
@@ -122,16 +122,16 @@ def _refusals(operation: Operation) -> list[int]:
     return sorted({*operation.refusals, *common, *of_body})
 
 
-def _answer(answer: AnswerDoc, operation: Operation, refs: _Refs) -> dict[str, Any]:
+def _answer(answer: AnswerDoc, operation: Operation, refs: _Refs) -> dict[str, JsonValue]:
     names = [*answer.headers, *(["ETag"] if operation.tagged else [])]
-    described: dict[str, Any] = {"description": answer.what, "headers": _headers(*names)}
+    described: dict[str, JsonValue] = {"description": answer.what, "headers": _headers(*names)}
     if answer.status != HTTPStatus.NO_CONTENT:
-        schema = refs[answer.model, "serialization"] if answer.model else {"type": "string"}
+        schema: JsonValue = refs[answer.model, "serialization"] if answer.model else {"type": "string"}
         described["content"] = {answer.media_type: {"schema": schema, "example": answer.example}}
     return described
 
 
-def _problem(status: int, refs: _Refs) -> dict[str, Any]:
+def _problem(status: int, refs: _Refs) -> dict[str, JsonValue]:
     example = examples.PROBLEM if status == HTTPStatus.TOO_MANY_REQUESTS else {**examples.PROBLEM, "status": status}
     return {
         "description": HTTPStatus(status).phrase,
