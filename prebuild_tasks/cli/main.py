@@ -56,6 +56,7 @@ COMMANDS = {
     "adopt": ("commands.audit", "Give a resource with a claim marker back to its owner, after a restore"),
     "doctor": ("commands.doctor", "Diagnose the service and say how to fix what is wrong"),
     "health": ("commands.doctor", "Check one part of the service, for health probes"),
+    "serve": ("commands.serve", "Serve the HTTP API"),
     "exporter": ("commands.exporter", "Serve Prometheus metrics"),
     "token": ("commands.tokens", "Manage the tokens of the HTTP API"),
     "login": ("commands.login", "Store a token for the HTTP API of another machine"),
