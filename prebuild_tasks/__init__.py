@@ -11,10 +11,11 @@ if TYPE_CHECKING:
     from prebuild_tasks.claims import ClaimAnswer
     from prebuild_tasks.client import Client
     from prebuild_tasks.insight import PoolAvailability, WorkspaceView
+    from prebuild_tasks.remote import AsyncClient
 
 __version__ = "0.2.0.dev0"
 
-__all__ = ["ClaimAnswer", "Client", "PoolAvailability", "WorkspaceView"]
+__all__ = ["AsyncClient", "ClaimAnswer", "Client", "PoolAvailability", "WorkspaceView"]
 
 if not TYPE_CHECKING:  # lazily, so that the client and the claim command never import Celery
     __getattr__ = lazy(
@@ -24,5 +25,6 @@ if not TYPE_CHECKING:  # lazily, so that the client and the claim command never 
             "claims": ("ClaimAnswer",),
             "client": ("Client",),
             "insight": ("PoolAvailability", "WorkspaceView"),
+            "remote": ("AsyncClient",),
         },
     )

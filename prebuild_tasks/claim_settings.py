@@ -23,7 +23,7 @@ DATA_DIR_VARIABLE = "PREBUILD_DATA_DIR"
 DEFAULT_DATA_DIR = Path(".prebuild")
 DEFAULT_NAMESPACE = "prebuild"
 DEFAULT_HEARTBEAT_TIMEOUT = 30
-FILE_BACKED = ("DATABASE_URL", "REDIS_URL", "FLOWER_BASIC_AUTH")
+FILE_BACKED = ("DATABASE_URL", "REDIS_URL", "FLOWER_BASIC_AUTH", "API_TOKEN")
 """Settings that can come from a file, named by the variable with `_FILE` at its end."""
 _URL_FILES = tuple(f"PREBUILD_{name}_FILE" for name in FILE_BACKED if name.endswith("_URL"))
 _READ_HERE = frozenset({*DATABASE_VARIABLES, *REDIS_VARIABLES, DATA_DIR_VARIABLE, *_URL_FILES})

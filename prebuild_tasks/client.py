@@ -3,7 +3,8 @@
     with Client("postgresql://…", redis_url="redis://…") as client:
         answer = client.claim("python-dev/small", owner="ada")
 
-It needs the database; Redis only makes the refill faster. It does not import Celery.
+It needs the database; Redis only makes the refill faster. It does not import Celery. With a web address in place of
+the database's URL, and a token, it needs neither: it asks the HTTP API that `prebuild serve` has there.
 """
 
 from __future__ import annotations
@@ -13,13 +14,16 @@ from dataclasses import replace
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
-from prebuild_tasks.claims import ClaimAnswer, ClaimRequest, ClaimSession
-from prebuild_tasks.portal import Portal
+from prebuild_tasks.claims import ClaimAnswer, ClaimRequest
+from prebuild_tasks.errors import InputError
+from prebuild_tasks.portal import Portal, is_remote, session_of_database
 
 if TYPE_CHECKING:  # not needed for a claim, which this module is kept quick for
+    from prebuild_tasks.claims import ClaimSession
     from prebuild_tasks.config import Settings
     from prebuild_tasks.db.engine import Database
     from prebuild_tasks.insight import WorkspaceView
+    from prebuild_tasks.remote import RemoteSession
 
 __all__ = ["Client"]
 
@@ -31,25 +35,31 @@ class Client(Portal):
     in a `with` statement.
     """
 
-    def __init__(self, database_url: str = "", *, redis_url: str = "", settings: Settings | None = None) -> None:
+    def __init__(
+        self, database_url: str = "", *, redis_url: str = "", settings: Settings | None = None, token: str = ""
+    ) -> None:
         """Take the URLs, or all settings at once; nothing is connected to before the first call.
+
+        Args:
+            database_url: The database's URL, or the address of an HTTP API, such as https://prebuilds.example.com.
+            redis_url: The URL of Redis; not for an HTTP API.
+            settings: All settings, in place of the URLs.
+            token: The token for the HTTP API.
 
         Raises:
             InputError: A setting is not valid.
         """
-        urls = {"database_url": database_url, "redis_url": redis_url}
-        passed = {name: url for name, url in urls.items() if url}
-        self._session = ClaimSession(settings) if settings else ClaimSession.from_environment(**passed)
+        self._session = _session(database_url, redis_url, settings, token)
 
     @property
     def settings(self) -> Settings:
-        """All settings."""
-        return self._session.settings
+        """All settings. Raises InputError for an HTTP API, which has its own."""
+        return session_of_database(self._session).settings
 
     @property
     def database(self) -> Database:
-        """The database."""
-        return self._session.database
+        """The database. Raises InputError for an HTTP API."""
+        return session_of_database(self._session).database
 
     def __enter__(self) -> Self:
         """Return the client itself."""
@@ -103,13 +113,16 @@ class Client(Portal):
     def release(self, workspace: str, *, actor: str) -> None:
         """Give a workspace back, named by id or as owner/name: it is deleted.
 
-        It is not an error if it is already being deleted.
+        It is not an error if it is already being deleted. Over HTTP the token acts, so `actor` has no effect.
 
         Raises:
             NotFoundError: There is no such workspace, or it has been deleted.
             RefusedError: It is not claimed, or was changed at the same moment.
             UnreachableError: The database cannot be reached.
         """
+        if is_remote(self._session):
+            self._session.release(workspace)
+            return
         from prebuild_tasks.workspaces import end_workspace
 
         with self._session.no_driver_errors():
@@ -122,6 +135,8 @@ class Client(Portal):
         Raises:
             UnreachableError: The database cannot be reached.
         """
+        if is_remote(self._session):
+            return self._session.workspaces(owner=owner)
         from prebuild_tasks.insight import workspaces
 
         return workspaces(self.database, owner=owner)
@@ -129,3 +144,19 @@ class Client(Portal):
     def close(self) -> None:
         """Close the connections."""
         self._session.close()
+
+
+def _session(database_url: str, redis_url: str, settings: Settings | None, token: str) -> ClaimSession | RemoteSession:
+    if database_url.lower().startswith(("https://", "http://")):
+        from prebuild_tasks.remote import RemoteSession, login_to
+
+        if redis_url or settings:
+            raise InputError("an HTTP API has settings of its own", hint="pass its address and a token, nothing else")
+        return RemoteSession(login_to(database_url, token))
+    if token:
+        raise InputError("a token is for an HTTP API", hint="pass the address of one, or leave the token out")
+    from prebuild_tasks.claims import ClaimSession
+
+    urls = {"database_url": database_url, "redis_url": redis_url}
+    passed = {name: url for name, url in urls.items() if url}
+    return ClaimSession(settings) if settings else ClaimSession.from_environment(**passed)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
@@ -33,11 +32,11 @@ from prebuild_tasks.claim_settings import (
     values_from_files,
 )
 from prebuild_tasks.errors import InputError
-from prebuild_tasks.model.addresses import has_password_in_query, masked_url, plain_host
+from prebuild_tasks.model.addresses import plain_host
 from prebuild_tasks.model.duration_fields import Duration, Lasting
 from prebuild_tasks.model.invalid import invalid_values
 from prebuild_tasks.model.machine import default_host
-from prebuild_tasks.model.redis_url import parse_redis_url
+from prebuild_tasks.model.setting_values import check_log_level, check_namespace, check_port_range, check_redis_url
 from prebuild_tasks.remedies import Remedy, RemedyKind
 
 DEFAULT_PASS_ENV = (
@@ -48,8 +47,6 @@ DEFAULT_PASS_ENV = (
     "NPM_CONFIG_*,npm_config_*,CARGO_REGISTRIES_*,GOPROXY,GONOSUMDB,GOPRIVATE"
 )
 
-_NAMESPACE = re.compile(r"[a-z0-9]([a-z0-9._-]{0,61}[a-z0-9])?")
-_LEVELS = ("CRITICAL", "ERROR", "WARNING", "INFO", "DEBUG")
 EXAMPLE_REPO = "PREBUILD_EXAMPLE_REPO"
 """The variable by which `prebuild up` names the repository that its example clones, the only one of the service's own
 that workspaces get."""
@@ -156,6 +153,24 @@ class Settings(BaseSettings):
     """Port that `prebuild exporter` listens on."""
     exporter_cache: Duration = 10
     """Seconds for which the exporter answers scrapes from one reading of the database."""
+    serve_bind: str = "127.0.0.1"
+    """Address that `prebuild serve` listens on."""
+    serve_port: int = Field(8300, ge=0, le=65535)
+    """Port that `prebuild serve` listens on."""
+    serve_workers: int = Field(1, ge=1, le=64)
+    """Processes of `prebuild serve`."""
+    serve_connections: int = Field(10, ge=1, le=30)
+    """Maximum number of connections to the database of each process of `prebuild serve`."""
+    serve_rate: int = Field(50, ge=1)
+    """Requests of a token per second, on average; claims and other changes are counted apart from reads."""
+    serve_burst: int = Field(200, ge=1)
+    """Requests of a token at once."""
+    api_url: str = ""
+    """Address of the HTTP API that the command line asks in place of the database. Empty: none."""
+    api_token: str = ""
+    """Token for that API."""
+    public_url: str = ""
+    """Address under which clients reach `prebuild serve`; it begins every link. Empty: links are paths."""
     log_level: str = "INFO"
     """Log level of the long-running processes; one-shot commands log warnings only."""
     log_format: Literal["auto", "json", "console"] = "auto"
@@ -166,46 +181,12 @@ class Settings(BaseSettings):
     def _split(cls, value: object) -> object:
         return tuple(name.strip() for name in value.split(",") if name.strip()) if isinstance(value, str) else value
 
-    @field_validator("namespace")
-    @classmethod
-    def _is_name(cls, value: str) -> str:
-        if not _NAMESPACE.fullmatch(value):
-            raise ValueError(
-                f"{value!r} is not a valid namespace; use 1 to 63 lower-case letters, digits, dots, - and _, "
-                "beginning and ending with a letter or digit"
-            )
-        return value
+    _namespace = field_validator("namespace")(check_namespace)
+    _log_level = field_validator("log_level")(check_log_level)
+    _redis_url = field_validator("redis_url")(check_redis_url)
+    _workspace_ports = field_validator("workspace_ports")(check_port_range)
 
-    @field_validator("log_level")
-    @classmethod
-    def _is_level(cls, value: str) -> str:
-        if value.upper() not in _LEVELS:
-            raise ValueError(f"{value!r} is not a log level; use one of {', '.join(_LEVELS)}")
-        return value.upper()
-
-    @field_validator("redis_url")
-    @classmethod
-    def _readable(cls, value: str) -> str:
-        if has_password_in_query(value):
-            raise ValueError(
-                f"{masked_url(value)} has the password in its query, which Celery shows in its reports; "
-                "write redis://:PASSWORD@host:6379/0"
-            )
-        try:
-            parse_redis_url(value or "redis://")
-        except ValueError as error:
-            raise ValueError(f"{masked_url(value)} {error}") from None
-        return value
-
-    @field_validator("workspace_ports")
-    @classmethod
-    def _port_range(cls, value: str) -> str:
-        first, _, last = value.partition("-")
-        if not (first.isdecimal() and last.isdecimal() and 0 < int(first) <= int(last) < 65536):
-            raise ValueError(f"{value!r} is not a range of ports; write it as 20000-29999")
-        return value
-
-    @field_validator("public_host", "workspace_bind", "exporter_bind")
+    @field_validator("public_host", "workspace_bind", "exporter_bind", "serve_bind")
     @classmethod
     def _host_or_address(cls, value: str) -> str:
         return plain_host(value)

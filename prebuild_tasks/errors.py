@@ -15,6 +15,7 @@ PrebuildError                    the base class of all of them                  
 │   ├── TokenExpiredError        a token after its expiry                                             exit 5
 │   └── TokenRevokedError        a token that was revoked                                             exit 5
 ├── WaitTimeoutError             the awaited state was not reached in time                            exit 6
+│   └── RateLimitedError         more requests than the HTTP API takes from a token                   exit 6
 ├── WaitStoppedError             the caller stopped waiting                                           exit 130
 ├── UnreachableError             the database or Redis did not answer                                 exit 7
 ├── AuditError                   the audit or the doctor found a problem                              exit 8
@@ -50,6 +51,7 @@ __all__ = [
     "PrebuildError",
     "Problem",
     "ProvisionerError",
+    "RateLimitedError",
     "RefusedError",
     "Remedy",
     "RemedyKind",
@@ -249,6 +251,12 @@ class WaitTimeoutError(PrebuildError):
 
     exit_code = 6
     code = "timeout"
+
+
+class RateLimitedError(WaitTimeoutError):
+    """The HTTP API takes no more requests of this token for now. Try again later."""
+
+    code = "rate_limited"
 
 
 class WaitStoppedError(PrebuildError):

@@ -7,15 +7,20 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from prebuild_tasks.errors import InputError
+
 if TYPE_CHECKING:
+    from typing_extensions import TypeIs
+
     from prebuild_tasks.claims import ClaimSession
     from prebuild_tasks.insight import PoolAvailability, WorkspaceView
+    from prebuild_tasks.remote import RemoteSession
 
 
 class Portal:
     """Look at pools and workspaces, wait for a workspace, and extend it. `Client` has these methods."""
 
-    _session: ClaimSession
+    _session: ClaimSession | RemoteSession
 
     def availability(self, *presets: str) -> list[PoolAvailability]:
         """Return how many prebuilds of each preset can be claimed, in the order of the names.
@@ -27,6 +32,8 @@ class Portal:
             InputError: A name is not that of a preset.
             UnreachableError: The database cannot be reached.
         """
+        if is_remote(self._session):
+            return self._session.availability(presets)
         from prebuild_tasks.insight import availability
 
         return availability(self._session.database, self._session.settings, presets)
@@ -39,6 +46,8 @@ class Portal:
             RefusedError: Several workspaces have this name, as of different owners.
             UnreachableError: The database cannot be reached.
         """
+        if is_remote(self._session):
+            return self._session.get(workspace)
         from prebuild_tasks.insight import read_workspace
 
         return read_workspace(self._session.database, workspace)
@@ -55,6 +64,8 @@ class Portal:
             RefusedError: Nobody has claimed it, or it is being deleted, or could not be built.
             UnreachableError: The database cannot be reached.
         """
+        if is_remote(self._session):
+            return self._session.wait_until_usable(workspace, timeout)
         from prebuild_tasks.insight import wait_until_usable
 
         return wait_until_usable(self._session.database, workspace, timeout)
@@ -63,6 +74,7 @@ class Portal:
         """Move the end of a claimed workspace, `claimed_until`, by `seconds`, and return the workspace.
 
         The workspace is named by id or as owner/name. If its end has passed, the seconds count from now.
+        Over HTTP the token acts, so `actor` has no effect.
 
         Raises:
             NotFoundError: There is no such workspace, or it has been deleted.
@@ -71,8 +83,23 @@ class Portal:
             InputError: The number of seconds is not one that can be added.
             UnreachableError: The database cannot be reached.
         """
+        if is_remote(self._session):
+            self._session.extend(workspace, seconds)
+            return self._session.get(workspace)
         from prebuild_tasks.insight import read_workspace
         from prebuild_tasks.workspaces import extend
 
         extend(self._session.database, workspace, seconds, actor=actor)
         return read_workspace(self._session.database, workspace)
+
+
+def is_remote(session: ClaimSession | RemoteSession) -> TypeIs[RemoteSession]:
+    """Return whether a session asks an HTTP API, and not a database."""
+    return session.is_remote
+
+
+def session_of_database(session: ClaimSession | RemoteSession) -> ClaimSession:
+    """Return the session of a database. Raises InputError for that of an HTTP API."""
+    if is_remote(session):
+        raise InputError("an HTTP API shows neither its database nor its settings here", hint="use the database's URL")
+    return session

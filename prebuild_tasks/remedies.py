@@ -59,6 +59,9 @@ class RemedyKind(StrEnum):
     """Subject: the build or the workspace."""
     DIAGNOSE = "diagnose_installation"
     MOVE_EXPORTER = "serve_metrics_elsewhere"
+    LOG_IN = "log_in_to_api"
+    MOVE_SERVE = "serve_api_elsewhere"
+    SERVE_SAFELY = "serve_api_with_tls_or_behind_a_proxy"
     FIND_LARGE_REDIS_KEYS = "find_the_large_keys_in_redis"
     FORBID_REDIS_EVICTION = "forbid_eviction_in_redis"
     SHOW_REDIS_STATE = "show_state_of_redis"
@@ -153,6 +156,9 @@ _SENTENCES: Mapping[RemedyKind, str] = {
     RemedyKind.FOLLOW_LOG: "follow the log of {subject}",
     RemedyKind.DIAGNOSE: "diagnose the installation",
     RemedyKind.MOVE_EXPORTER: "serve the metrics on another port or address",
+    RemedyKind.LOG_IN: "log in to the API with a token",
+    RemedyKind.MOVE_SERVE: "serve the API on another port or address",
+    RemedyKind.SERVE_SAFELY: "serve the API with TLS, or behind a proxy whose network is named",
     RemedyKind.FIND_LARGE_REDIS_KEYS: "find the large keys in Redis",
     RemedyKind.FORBID_REDIS_EVICTION: "set maxmemory-policy to noeviction, in Redis and in its configuration file",
     RemedyKind.SHOW_REDIS_STATE: "look at the state of Redis, and at its log",

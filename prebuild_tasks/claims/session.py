@@ -37,6 +37,8 @@ class ClaimSession:
     SQLAlchemy.
     """
 
+    is_remote = False
+
     def __init__(self, settings: Settings | ClaimSettings, **urls: str) -> None:
         """Take all settings, or those that a claim needs with the URLs that were passed for them.
 

@@ -17,6 +17,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from prebuild_tasks import __version__
+from prebuild_tasks.cli.afar import require_database
 from prebuild_tasks.cli.remedy_commands import next_step_of
 from prebuild_tasks.cli.safe_output import EscapedOutput, drop_unwritten, make_writable
 from prebuild_tasks.cli.usage import Command
@@ -55,8 +56,10 @@ COMMANDS = {
     "adopt": ("commands.audit", "Give a resource with a claim marker back to its owner, after a restore"),
     "doctor": ("commands.doctor", "Diagnose the service and say how to fix what is wrong"),
     "health": ("commands.doctor", "Check one part of the service, for health probes"),
+    "serve": ("commands.serve", "Serve the HTTP API"),
     "exporter": ("commands.exporter", "Serve Prometheus metrics"),
     "token": ("commands.tokens", "Manage the tokens of the HTTP API"),
+    "login": ("commands.login", "Store a token for the HTTP API of another machine"),
     "db": ("commands.admin", "Manage the database schema"),
     "config": ("commands.admin", "Show settings and the schema of the pools file"),
     "decide": ("commands.admin", "Answer decision cases"),
@@ -84,6 +87,8 @@ class LazyGroup(TyperGroup):
     def resolve_command(self, ctx: Context, args: list[str]) -> tuple[str | None, AnyCommand | None, list[str]]:
         """Return the name, the imported command and the arguments that are left for it."""
         if args and args[0] in COMMANDS:
+            if "--help" not in args:
+                require_database(args[0])
             return args[0], load_command(args[0], as_json="--json" in args), args[1:]
         return super().resolve_command(ctx, args)
 

@@ -88,6 +88,11 @@ _SPELLINGS: Mapping[RemedyKind, _Spelling] = {
     RemedyKind.LIST_TOKENS: _Spelling("prebuild token list", "see", "; see"),
     RemedyKind.DIAGNOSE: _Spelling("prebuild doctor"),
     RemedyKind.MOVE_EXPORTER: _Spelling("prebuild exporter --port N --bind ADDRESS"),
+    RemedyKind.LOG_IN: _Spelling("prebuild login URL"),
+    RemedyKind.MOVE_SERVE: _Spelling("prebuild serve --port N --bind ADDRESS"),
+    RemedyKind.SERVE_SAFELY: _Spelling(
+        "prebuild serve --tls-cert FILE --tls-key FILE, or: prebuild serve --behind-proxy --trusted-proxies CIDR"
+    ),
     RemedyKind.FIND_LARGE_REDIS_KEYS: _Spelling("redis-cli --bigkeys"),
     RemedyKind.FORBID_REDIS_EVICTION: _Spelling(
         "redis-cli config set maxmemory-policy noeviction, and set the same in its configuration file"

@@ -201,6 +201,16 @@ class Database:
                 hint="install the release that the other workers run",
             )
 
+    def connections_allowed(self) -> int | None:
+        """Return how many connections this user may have open; None where that is not limited by the database."""
+        if self.dialect == "sqlite" or (self.sessions is not None and self.sessions.pooled):
+            return None
+        setting = "current_setting('{}')::int"
+        reserved = setting.format("superuser_reserved_connections")
+        query = text(f"SELECT {setting.format('max_connections')} - {reserved}")
+        with self.read() as connection:
+            return int(connection.execute(query).scalar_one())
+
     @contextmanager
     def no_driver_errors(self) -> Iterator[None]:
         """Raise an error of this project for an IntegrityError too, for a caller outside of it."""

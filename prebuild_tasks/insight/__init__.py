@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     )
     from prebuild_tasks.insight.status.pools import pools
     from prebuild_tasks.insight.status.problems import read_problems
-    from prebuild_tasks.insight.status.rules import PoolProblem
+    from prebuild_tasks.insight.status.rules import PoolProblem, may_become_usable
     from prebuild_tasks.insight.status.served import served_output
     from prebuild_tasks.insight.status.versions import VersionView, versions
     from prebuild_tasks.insight.status.views import (
@@ -103,6 +103,7 @@ __all__ = [
     "list_pools",
     "list_workspaces",
     "make_plan",
+    "may_become_usable",
     "pools",
     "read_build",
     "read_history",
@@ -180,7 +181,7 @@ if not TYPE_CHECKING:  # mypy would take every name for defined
             ),
             "status.pools": ("pools",),
             "status.problems": ("read_problems",),
-            "status.rules": ("PoolProblem",),
+            "status.rules": ("PoolProblem", "may_become_usable"),
             "status.served": ("served_output",),
             "status.versions": (
                 "VersionView",

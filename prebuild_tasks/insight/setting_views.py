@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from prebuild_tasks.config import EMPTY_MEANS_NO_NAMES, Settings
 from prebuild_tasks.model.addresses import masked_url
 
-SECRET_SETTINGS = frozenset({"flower_basic_auth"})
+SECRET_SETTINGS = frozenset({"api_token", "flower_basic_auth"})
 """Settings whose value is shown masked. Of a URL, only the password is."""
 _ALIASES = {"database_url": ("DATABASE_URL",), "redis_url": ("REDIS_URL", "CELERY_BROKER_URL")}
 

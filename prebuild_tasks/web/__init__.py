@@ -1,4 +1,4 @@
-"""The HTTP API, the page of a report, and the JSON of views that every face shows alike."""
+"""The HTTP API with its server, the page of a report, and the JSON of views that every face shows alike."""
 
 from __future__ import annotations
 
@@ -9,9 +9,23 @@ from prebuild_tasks.faces import lazy
 if TYPE_CHECKING:
     from prebuild_tasks.web.api.app import make_app
     from prebuild_tasks.web.report_page import page
+    from prebuild_tasks.web.serve.options import ServeOptions, check_options, proxy_networks
+    from prebuild_tasks.web.serve.run import serve_api
+    from prebuild_tasks.web.serve.served import make_served
     from prebuild_tasks.web.views import build_json, explanation_json, report_json
 
-__all__ = ["build_json", "explanation_json", "make_app", "page", "report_json"]
+__all__ = [
+    "ServeOptions",
+    "build_json",
+    "check_options",
+    "explanation_json",
+    "make_app",
+    "make_served",
+    "page",
+    "proxy_networks",
+    "report_json",
+    "serve_api",
+]
 
 if not TYPE_CHECKING:  # mypy would take every name for defined
     __getattr__ = lazy(
@@ -19,6 +33,9 @@ if not TYPE_CHECKING:  # mypy would take every name for defined
         {
             "api.app": ("make_app",),
             "report_page": ("page",),
+            "serve.options": ("ServeOptions", "check_options", "proxy_networks"),
+            "serve.run": ("serve_api",),
+            "serve.served": ("make_served",),
             "views": ("build_json", "explanation_json", "report_json"),
         },
     )

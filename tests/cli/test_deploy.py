@@ -18,6 +18,7 @@ from prebuild_tasks.celery import app
 from prebuild_tasks.cli.remedies import start_commands
 from prebuild_tasks.cli.up.redis_server import find_redis_binary
 from prebuild_tasks.config import Settings
+from prebuild_tasks.web.serve.options import KEEP_ALIVE
 from prebuild_tasks.worker.config import SOFT_SHUTDOWN
 from tests.support.wait import wait_until
 
@@ -37,7 +38,9 @@ PASSWORDS = {"POSTGRES_PASSWORD": "pg", "REDIS_PASSWORD": "rd", "FLOWER_BASIC_AU
 
 @pytest.mark.parametrize("name", sorted(PROCFILE))
 def test_compose_and_procfile_run_the_same_commands(name: str) -> None:
-    assert SERVICES[name]["command"] == re.sub(r"\$\{\w+:-(\w+)\}", r"\1", PROCFILE[name])
+    assert SERVICES[name]["command"].partition(" --behind-proxy")[0] == re.sub(
+        r"\$\{\w+:-(\w+)\}", r"\1", PROCFILE[name]
+    )
 
 
 @pytest.mark.parametrize("name", ["worker", "builds", "beat"])
@@ -144,6 +147,19 @@ def test_what_is_served_is_published() -> None:
     assert builds["environment"]["PREBUILD_PUBLIC_HOST"] == "${PREBUILD_PUBLIC_HOST:-localhost}"
     assert all("workspaces:/data" in service["volumes"] for service in OURS.values())
     assert {"redis", "postgres", "workspaces"} == set(COMPOSE["volumes"])
+
+
+def test_the_http_api_is_published_on_loopback_through_nginx_alone() -> None:
+    [subnet] = [row["subnet"] for row in COMPOSE["networks"]["door"]["ipam"]["config"]]
+    serve, nginx = SERVICES["serve"], SERVICES["nginx"]
+    assert serve["command"] == f"prebuild serve --behind-proxy --trusted-proxies {subnet}"
+    assert "ports" not in serve
+    assert nginx["ports"] == ["127.0.0.1:${SERVE_PORT:-8300}:8080"]
+    assert (nginx["networks"], serve["networks"]) == (["door"], ["default", "door"])
+    assert all("healthcheck" in service for service in (serve, nginx))
+    text = (ROOT / "deploy/nginx/prebuild.conf").read_text()
+    assert f"server serve:{Settings().serve_port};" in text
+    assert float(re.findall(r"keepalive_timeout (\d+)s;", text)[0]) < KEEP_ALIVE, "the upstream's"
 
 
 def test_only_the_docker_profile_gets_the_engine() -> None:

@@ -77,6 +77,12 @@ SPELLED = {
     Remedy(K.FOLLOW_LOG, "ada/one"): ("see", "prebuild logs ada/one --follow"),
     Remedy(K.DIAGNOSE): ("run", "prebuild doctor"),
     Remedy(K.MOVE_EXPORTER): ("run", "prebuild exporter --port N --bind ADDRESS"),
+    Remedy(K.LOG_IN): ("run", "prebuild login URL"),
+    Remedy(K.MOVE_SERVE): ("run", "prebuild serve --port N --bind ADDRESS"),
+    Remedy(K.SERVE_SAFELY): (
+        "run",
+        "prebuild serve --tls-cert FILE --tls-key FILE, or: prebuild serve --behind-proxy --trusted-proxies CIDR",
+    ),
     Remedy(K.FIND_LARGE_REDIS_KEYS): ("run", "redis-cli --bigkeys"),
     Remedy(K.FORBID_REDIS_EVICTION): (
         "run", "redis-cli config set maxmemory-policy noeviction, and set the same in its configuration file"

@@ -74,7 +74,8 @@ def test_ctrl_c_after_the_pipe_was_closed(tmp_path: Path) -> None:
     service = Service(tmp_path / "one" / "d")
     (tmp_path / "one" / "pools.yaml").write_text(POOLS)
     up = subprocess.Popen(
-        [str(BIN / "prebuild"), "up", "--file", "pools.yaml"], env=service.environment, cwd=service.data_dir.parent,
+        [str(BIN / "prebuild"), "up", "--no-serve", "--file", "pools.yaml"],
+        env=service.environment, cwd=service.data_dir.parent,
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True,
     )  # fmt: skip
     try:

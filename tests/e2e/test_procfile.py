@@ -27,7 +27,7 @@ PASSWORD = "operator:fl0wer-password"
 
 def test_from_an_empty_database_to_a_full_pool(tmp_path: Path, postgres_url: str, redis_url: str) -> None:
     empty(postgres_url)
-    ports = {"FLOWER_PORT": free_port(), "PREBUILD_EXPORTER_PORT": free_port()}
+    ports = {"FLOWER_PORT": free_port(), "PREBUILD_EXPORTER_PORT": free_port(), "PREBUILD_SERVE_PORT": free_port()}
     service = Service(
         tmp_path / "x" / "d",
         PREBUILD_DATABASE_URL=postgres_url,

@@ -48,7 +48,7 @@ def make(tmp_path: Path) -> Iterator[Callable[..., Service]]:
 
 def test_the_main_job(make: Callable[..., Service]) -> None:
     service = make()
-    up = service.start("up", "--file", "pools.yaml")
+    up = service.start("up", "--no-serve", "--file", "pools.yaml")
     service.wait_full()
 
     claimed = service.json("claim", "dev/small", "--owner", "ada")
@@ -77,7 +77,7 @@ def test_the_main_job(make: Callable[..., Service]) -> None:
     assert "SIGINT" not in service.output()
     service.wait_gone()
 
-    second = service.start("up")
+    second = service.start("up", "--no-serve")
     service.wait_full()
     wait_until(lambda: "4 workspaces again" in service.output(), timeout=60, what="the workspaces served again")
     after = {row["id"]: row for row in service.json("workspaces")}
@@ -101,7 +101,7 @@ def test_killed_with_9_nothing_is_lost_and_nothing_double(make: Callable[..., Se
     gate = tmp_path / "gate"
     waits = POOLS.replace("echo once >> starts", f"echo once >> starts; until [ -e {gate} ]; do sleep 0.1; done")
     service = make(pools=waits)
-    up = service.start("up", "--file", "pools.yaml")
+    up = service.start("up", "--no-serve", "--file", "pools.yaml")
     wait_until(lambda: _running(service), timeout=60, what="builds under way")
 
     def worker(name: str) -> psutil.Process | None:
@@ -129,7 +129,7 @@ def test_killed_with_9_nothing_is_lost_and_nothing_double(make: Callable[..., Se
     up.kill()
     up.wait()
     assert service.json("workspaces", "--owner", "ada")[0]["workspace"] == answer["workspace"]
-    again = service.start("up")
+    again = service.start("up", "--no-serve")
     # The pool was full all the time, so only the output shows that it is up and handles signals.
     wait_until(lambda: "In a second terminal" in service.output(), timeout=60, what="up, again")
     service.wait_full()
@@ -142,7 +142,9 @@ def test_killed_with_9_nothing_is_lost_and_nothing_double(make: Callable[..., Se
 @pytest.mark.deploys
 def test_two_side_by_side_and_until_full(make: Callable[..., Service]) -> None:
     one, two = make("one"), make("two")
-    running = [s.start("up", "--file", "pools.yaml", "--until-full", "--timeout", "120") for s in (one, two)]
+    running = [
+        s.start("up", "--no-serve", "--file", "pools.yaml", "--until-full", "--timeout", "120") for s in (one, two)
+    ]
     assert [process.wait(150) for process in running] == [0, 0], one.output() + two.output()
     urls = [row["url"] for service in (one, two) for row in service.json("workspaces")]
     assert len(set(urls)) == 6
@@ -155,7 +157,7 @@ def test_two_side_by_side_and_until_full(make: Callable[..., Service]) -> None:
 def test_a_start_that_fails_is_seen_backed_off_and_never_a_hot_loop(make: Callable[..., Service]) -> None:
     failing = POOLS.replace("echo once >> starts", "echo no disk; exit 7")
     service = make(pools=failing, PREBUILD_RECONCILE_INTERVAL="500ms")
-    up = service.start("up", "--file", "pools.yaml", "--until-full", "--timeout", "20s")
+    up = service.start("up", "--no-serve", "--file", "pools.yaml", "--until-full", "--timeout", "20s")
     assert up.wait(60) == 6
     assert "start exited with 7: no disk" in service.output()
     rows = {row["preset"]: row for row in service.json("status")}
@@ -187,7 +189,7 @@ def test_flower_shows_the_workers_and_asks_for_a_password(make: Callable[..., Se
     from urllib.request import Request
 
     service = make()
-    up = service.start("up", "--file", "pools.yaml", "--flower")
+    up = service.start("up", "--no-serve", "--file", "pools.yaml", "--flower")
     service.wait_full()
     line = next(text for text in service.output().splitlines() if text.startswith("flower"))
     url, auth = line.split()[1], line.split()[2].strip("()")
@@ -224,7 +226,7 @@ def test_flower_shows_the_workers_and_asks_for_a_password(make: Callable[..., Se
 @pytest.mark.deploys
 def test_a_password_of_ones_own_for_flower_is_used_and_not_shown(make: Callable[..., Service]) -> None:
     service = make(FLOWER_BASIC_AUTH="operator:0ne-of-my-own")
-    up = service.start("up", "--file", "pools.yaml", "--flower")
+    up = service.start("up", "--no-serve", "--file", "pools.yaml", "--flower")
     line = wait_until(
         lambda: [text for text in service.output().splitlines() if text.startswith("flower")], timeout=60
     )[0]

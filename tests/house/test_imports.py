@@ -66,6 +66,8 @@ FORBIDDEN = [
     ("Other domains import pools", "cli.main", "prebuild_tasks.pools.file.load"),
     ("Other domains import provisioners", "cli.main", "prebuild_tasks.provisioners.registry"),
     ("Other domains import reconcile", "cli.main", "prebuild_tasks.reconcile.rules.decide"),
+    ("Other domains import remote", "cli.main", "prebuild_tasks.remote.session"),
+    ("Only the client of the HTTP API imports httpx", "cli.main", "httpx"),
     ("Other domains import upkeep", "cli.main", "prebuild_tasks.upkeep.sweep"),
     ("Other domains import web", "cli.main", "prebuild_tasks.web.charts"),
     ("Other domains import workspaces", "cli.main", "prebuild_tasks.workspaces.outbox"),

@@ -25,7 +25,8 @@ from tests.support.builders import PRESET, declare, fill
 PAGES = Path(__file__).parents[2] / "docs"
 PAGE = (PAGES / "python-api.md").read_text()
 CLIENT = {
-    "Client": "(database_url: 'str' = '', *, redis_url: 'str' = '', settings: 'Settings | None' = None) -> 'None'",
+    "Client": "(database_url: 'str' = '', *, redis_url: 'str' = '', settings: 'Settings | None' = None, "
+    "token: 'str' = '') -> 'None'",
     "claim": "(self, *presets: 'str', owner: 'str', name: 'str' = '', template: 'str' = '', "
     "parameters: 'Mapping[str, str] | None' = None, request_id: 'str' = '', wait: 'float' = 0.0) -> 'ClaimAnswer'",
     "release": "(self, workspace: 'str', *, actor: 'str') -> 'None'",
@@ -57,6 +58,7 @@ REMEDY_KINDS = (
     "explain_pool reconcile resume unblock_pool promote_version "
     "claim_workspace release_workspace delete_workspace list_workspaces show_disk_use_of_workspaces list_builds "
     "list_running_builds list_failed_builds show_log follow_log diagnose_installation serve_metrics_elsewhere "
+    "log_in_to_api serve_api_elsewhere serve_api_with_tls_or_behind_a_proxy "
     "find_the_large_keys_in_redis forbid_eviction_in_redis show_state_of_redis serve_queue stop_process "
     "make_data_directory_writable show_state_of_clock update_timezones "
     "wait_for_workspace name_the_owner name_the_preset choose_another_name_or_leave_it_out "
@@ -94,6 +96,7 @@ ERRORS = {
     "TokenExpiredError": (MESSAGE, 5, "token_expired"),
     "TokenRevokedError": (MESSAGE, 5, "token_revoked"),
     "WaitTimeoutError": (MESSAGE, 6, "timeout"),
+    "RateLimitedError": (MESSAGE, 6, "rate_limited"),
     "WaitStoppedError": (MESSAGE, 130, "interrupted"),
     "UnreachableError": (MESSAGE, 7, "unreachable"),
     "AuditError": (MESSAGE, 8, "audit"),

@@ -47,7 +47,7 @@ def test_the_first_edits(tmp_path: Path, checkout: Path) -> None:
     example = checkout / "examples" / "pools.yaml"
     service = Service(tmp_path / "home" / "d", PYTHONPATH=str(checkout), PREBUILD_RECONCILE_INTERVAL="1s")
     try:
-        up = service.start("up")
+        up = service.start("up", "--no-serve")
         service.wait_full()
         assert f"pools     {example}, revision 1\n" in service.output()
         assert service.run("apply", str(example)) == "revision 1, nothing changed\n", "the file as it stands"
@@ -55,7 +55,7 @@ def test_the_first_edits(tmp_path: Path, checkout: Path) -> None:
 
         # A size: the next start says so and how to take it over, which needs no confirmation.
         example.write_text(example.read_text().replace("desired: 2\n        ttl", "desired: 1\n        ttl"))
-        up = service.start("up")
+        up = service.start("up", "--no-serve")
         wait_until(lambda: "In a second terminal" in service.output(), timeout=60, what="a service")
         said = service.output()
         assert f"pools     {example} differs from what is declared, revision 1:\n" in said

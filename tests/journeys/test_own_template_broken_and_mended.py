@@ -38,7 +38,7 @@ def test_broken_and_repaired(tmp_path: Path) -> None:
     file = tmp_path / "x" / "site.yaml"
     file.write_text(SITE)
     try:
-        service.start("up", "--file", "site.yaml")
+        service.start("up", "--no-serve", "--file", "site.yaml")
         service.wait_full()
         [good] = [row["version"] for row in service.json("versions", "site")]
 

@@ -35,7 +35,7 @@ def test_a_crash_and_a_long_wait(tmp_path: Path) -> None:
     declare = {"serve": "echo no module named flask >&2; exit 1", "ready": "'echo cold; exit 1'", "timeout": "1h"}
     pools.write_text(POOLS.format(**declare))
     try:
-        service.start("up", "--file", "pools.yaml")
+        service.start("up", "--no-serve", "--file", "pools.yaml")
         # It crashes: within moments, not after the hour that it has, the cause is in every command.
         wait_until(lambda: "In a second terminal" in service.output(), timeout=60, what="a service")
         wait_until(lambda: seen(service, BuildStatus.FAILED), timeout=60, what="the failed start")

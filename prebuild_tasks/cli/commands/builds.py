@@ -4,23 +4,31 @@ from __future__ import annotations
 
 import sys
 import time
-from typing import Annotated
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from prebuild_tasks import insight
 from prebuild_tasks.bootstrap import Runtime
+from prebuild_tasks.cli.afar import afar, not_over_http
 from prebuild_tasks.cli.completion import PresetOption, complete_preset, complete_status, complete_workspace
 from prebuild_tasks.cli.json_views import log_json
 from prebuild_tasks.cli.output import JsonOption, opened, write, write_json, write_json_line, write_more, write_rows
 from prebuild_tasks.cli.when import FORMS, parse_instant
+from prebuild_tasks.clock import utcnow
 from prebuild_tasks.config import load_settings
 from prebuild_tasks.errors import InputError
 from prebuild_tasks.insight import build_log, read_history, served_output
 from prebuild_tasks.json_views import fields_of, rows_of
+from prebuild_tasks.model.json_values import JsonObject
 from prebuild_tasks.model.terminal import OutputPieces
 from prebuild_tasks.model.vocabulary import BuildStatus
 from prebuild_tasks.web import build_json
+
+if TYPE_CHECKING:
+    from prebuild_tasks.remote import RemoteSession
 
 _FOLLOW_PAUSE = 0.5
 """Seconds between two reads of a log."""
@@ -62,14 +70,17 @@ def builds(
     """List builds, newest first."""
     if only and only not in list(BuildStatus):
         raise InputError(f"--status {only!r} is unknown", hint=f"use one of {', '.join(BuildStatus)}")
-    runtime = opened(Runtime(load_settings()))
-    rows = insight.builds(
-        runtime.database,
-        status=only,
-        preset=preset,
-        since=(lambda now: parse_instant(since, "--since", now)) if since else None,
-        limit=limit,
-    )
+    if remote := afar():
+        earliest = parse_instant(since, "--since", utcnow()) if since else None
+        rows = remote.builds(preset=preset, status=only, since=earliest, limit=limit)
+    else:
+        rows = insight.builds(
+            opened(Runtime(load_settings())).database,
+            status=only,
+            preset=preset,
+            since=(lambda now: parse_instant(since, "--since", now)) if since else None,
+            limit=limit,
+        )
     if as_json:
         write_json([build_json(row) for row in rows])
         return
@@ -101,6 +112,11 @@ def logs(
     Colors are kept, and every other control sequence is shown escaped; --json has the output unchanged. With --follow
     and --json, each piece is a JSON object on a line of its own.
     """
+    if remote := afar():
+        if serve:
+            raise not_over_http("--serve")
+        _write_remote(remote, build, follow=follow, as_json=as_json)
+        return
     runtime = opened(Runtime(load_settings()))
     if serve:
         _write_served(runtime, build, follow=follow, as_json=as_json)
@@ -126,6 +142,26 @@ def logs(
         sys.stdout.write(pieces.end())
     if page.waits and not as_json:
         write(page.waits)
+
+
+def _write_remote(remote: RemoteSession, build: str, *, follow: bool, as_json: bool) -> None:
+    """Show the output of a build that is read over HTTP."""
+    if as_json and not follow:
+        text = "".join(remote.log(build, follow=False))
+        write_json(log_json(build, insight.LogPage(text, (0, 0), ended=remote.has_ended(build))))
+        return
+    pieces = OutputPieces()
+    try:
+        for text in remote.log(build, follow=follow):
+            if as_json:
+                write_json_line(log_json(build, insight.LogPage(text, (0, 0), ended=False)))
+            else:
+                sys.stdout.write(pieces.add(text))
+                sys.stdout.flush()
+        if as_json:
+            write_json_line(log_json(build, insight.LogPage("", (0, 0), ended=True)))
+    finally:
+        sys.stdout.write(pieces.end())
 
 
 def _write_served(runtime: Runtime, workspace: str, *, follow: bool, as_json: bool) -> None:
@@ -161,11 +197,27 @@ def history(
 
     Deleted workspaces and pools have a history, too.
     """
+    if remote := afar():
+        if preset or not workspace:
+            raise not_over_http("the history of a pool, or of everything,")
+        _show_events(remote.history(workspace)[-limit:], limit, as_json=as_json)
+        return
     rows = read_history(opened(Runtime(load_settings())).database, workspace, preset=preset, limit=limit)
+    changes = {at: "; ".join(row.changes) for at, row in enumerate(rows) if row.changes}
+    _show_events(rows_of(rows), limit, changes, as_json=as_json)
+
+
+def _show_events(
+    rows: Sequence[JsonObject], limit: int, changes: Mapping[int, str] | None = None, *, as_json: bool
+) -> None:
+    """Show events that are in the order of time. `changes` has those of an `apply`, by the number of its row."""
     if as_json:
-        write_json(rows_of(rows))
+        write_json([dict(row) for row in rows])
         return
     # Newest first, as `builds`; the JSON is in the order of time, as it always was.
-    shown = [{**fields_of(row), "at": row.at, "why": "; ".join(row.changes) or row.reason} for row in reversed(rows)]
+    shown = [
+        {**row, "at": datetime.fromisoformat(str(row["at"])), "why": (changes or {}).get(at) or row["reason"]}
+        for at, row in reversed(list(enumerate(rows)))
+    ]
     write_rows(shown, _HISTORY_COLUMNS, empty="nothing happened yet", gives_way=_EVENTS_GIVE_WAY)
     write_more(rows, limit, "newest")

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from prebuild_tasks.claims import Claimed, ClaimRequest, ClaimSession, ask_again
+from prebuild_tasks.cli.afar import afar, not_over_http
 from prebuild_tasks.cli.completion import (
     ClaimedArgument,
     PresetOption,
@@ -42,6 +43,7 @@ from prebuild_tasks.model.vocabulary import WorkspaceState
 
 if TYPE_CHECKING:
     from prebuild_tasks.insight import WorkspaceView
+    from prebuild_tasks.remote import RemoteSession
 
 _COLUMNS = {
     "workspace": "WORKSPACE",
@@ -88,7 +90,7 @@ def claim(
         patience = parse_duration(timeout)
     except ValueError as error:
         raise InputError(f"--timeout: {error}") from None
-    session = opened(ClaimSession.from_environment())
+    session = afar() or opened(ClaimSession.from_environment())
     request = ClaimRequest(
         owner=owner,
         presets=presets or (),
@@ -119,12 +121,7 @@ def workspaces(
     """List workspaces that are not deleted, claimed ones first."""
     if state and state not in list(WorkspaceState):
         raise InputError(f"--state {state!r} is unknown", hint=f"use one of {', '.join(WorkspaceState)}")
-    # Imported late, because a claim does not need it.
-    from prebuild_tasks.insight import workspaces as list_workspaces
-
-    rows = list_workspaces(
-        opened(ClaimSession.from_environment()).database, owner=owner, preset=preset, state=state, limit=limit
-    )
+    rows = _rows(owner, preset, state, limit, disk=disk)
     items = [fields_of(row) for row in rows]
     sizes: list[int | None] = [None] * len(rows)
     if disk:
@@ -142,6 +139,18 @@ def workspaces(
     ]
     write_rows(shown, columns, empty="no workspaces", gives_way=("reason", "disk", "until", "created_at", "url"))
     write_more(rows, limit, "first")
+
+
+def _rows(owner: str, preset: str, state: str, limit: int, *, disk: bool) -> list[WorkspaceView]:
+    if remote := afar():
+        if disk:
+            raise not_over_http("--disk")
+        return remote.workspaces(owner=owner, preset=preset, state=state)[:limit]
+    # Imported late, because a claim does not need it.
+    from prebuild_tasks.insight import workspaces as list_workspaces
+
+    database = opened(ClaimSession.from_environment()).database
+    return list_workspaces(database, owner=owner, preset=preset, state=state, limit=limit)
 
 
 def _size(count: int | None) -> str:
@@ -181,18 +190,27 @@ def delete(
 
 
 def _end(workspace: str, *, actor: str, operator: bool, as_json: bool) -> None:
+    if remote := afar():
+        _say_ended(workspace, remote.release(workspace), as_json=as_json)
+        return
     from prebuild_tasks.workspaces import end_workspace
 
     session = opened(ClaimSession.from_environment())
     ending = end_workspace(session.database, workspace, actor=actor, operator=operator)
-    if as_json:
-        write_json({"workspace": workspace, "id": ending.workspace_id, "state": "deleting"})
-    else:
-        write(f"{workspace} is being deleted")
+    _say_ended(workspace, ending.workspace_id, as_json=as_json)
     session.send(ending.follow_up)
 
 
-def _claim_waiting(session: ClaimSession, request: ClaimRequest, seconds: float, *, quiet: bool) -> Claimed:
+def _say_ended(workspace: str, workspace_id: str, *, as_json: bool) -> None:
+    if as_json:
+        write_json({"workspace": workspace, "id": workspace_id, "state": "deleting"})
+    else:
+        write(f"{workspace} is being deleted")
+
+
+def _claim_waiting(
+    session: ClaimSession | RemoteSession, request: ClaimRequest, seconds: float, *, quiet: bool
+) -> Claimed:
     """Claim, and show the reason for waiting on standard error.
 
     The build goes on after Ctrl-C, so WaitStoppedError says how to claim what it makes.

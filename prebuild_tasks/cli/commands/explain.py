@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from prebuild_tasks.bootstrap import Runtime
+from prebuild_tasks.cli.afar import afar
 from prebuild_tasks.cli.completion import complete_preset
 from prebuild_tasks.cli.json_views import explained_json
 from prebuild_tasks.cli.output import JsonOption, opened, write, write_json
-from prebuild_tasks.cli.remedies import start_commands, why_of
-from prebuild_tasks.cli.remedy_commands import StartCommands, spell
+from prebuild_tasks.cli.remedies import start_commands
+from prebuild_tasks.cli.remedy_commands import EMBEDDED, spell
 from prebuild_tasks.config import load_settings
-from prebuild_tasks.insight import Explained, explain_preset
+from prebuild_tasks.insight import explain_preset
 from prebuild_tasks.messaging import connect
+from prebuild_tasks.model.json_values import JsonObject, JsonValue
 from prebuild_tasks.reconcile import Locks, Reason
+
+if TYPE_CHECKING:
+    from prebuild_tasks.remote import RemoteRemedy
 
 _REDIS_TIMEOUT = 0.5
 """Seconds to wait for Redis, which adds only a detail."""
@@ -28,30 +34,43 @@ def explain(
     as_json: JsonOption = False,
 ) -> None:
     """Explain the state of a pool, from the desired to the eligible prebuilds, and how to fix it."""
+    if remote := afar():
+        answered = remote.explain(preset)
+        _show({**answered.shown, "commands": _commands(answered.steps)}, as_json=as_json)
+        return
     runtime = opened(Runtime(load_settings()))
     settings = runtime.settings
     client = opened(connect(settings.resolved_redis_url, connect_timeout=_REDIS_TIMEOUT, timeout=_REDIS_TIMEOUT))
     locks = Locks(client, settings.namespace, settings.lock_ttl)
     explained = explain_preset(runtime.database, settings, locks, preset)
+    _show(explained_json(explained, start_commands(settings)), as_json=as_json)
+
+
+def _commands(steps: Sequence[RemoteRemedy]) -> list[JsonValue]:
+    """Return the commands of an answer; what has none here stands as its sentence."""
+    return [
+        {"command": spell(step.remedy, EMBEDDED) if step.remedy else step.sentence, "why": step.why} for step in steps
+    ]
+
+
+def _show(explained: JsonObject, *, as_json: bool) -> None:
     if as_json:
-        write_json(explained_json(explained, start_commands(settings)))
-    else:
-        _print(explained, start_commands(settings))
-
-
-def _print(explained: Explained, start: StartCommands) -> None:
-    facts, why = explained.facts, explained.explanation
-    state = facts.state
-    because = "" if why.reason is Reason.NONE else f": {why.reason.value.replace('_', ' ')}"
-    write(f"{facts.ref}: {state.eligible} of {state.desired} eligible{because}\n")
-    width = max(len(link.about.value) for link in why.chain)
-    for link in why.chain:
-        counts = link.reason is why.reason
-        line = f"{'>' if counts else ' '} {link.about.value:<{width}}  {link.sentence}"
-        write(line, bold=counts)
-    if why.steps:
-        commands = [spell(step.remedy, start) for step in why.steps]
-        width = max(map(len, commands))
+        write_json(explained)
+        return
+    commands = _rows(explained["commands"])
+    reason, chain = str(explained["reason"]), _rows(explained["chain"])
+    because = "" if reason == Reason.NONE else f": {reason.replace('_', ' ')}"
+    write(f"{explained['preset']}: {explained['eligible']} of {explained['desired']} eligible{because}\n")
+    width = max(len(str(link["about"])) for link in chain)
+    for link in chain:
+        counts = link["reason"] == reason
+        write(f"{'>' if counts else ' '} {link['about']!s:<{width}}  {link['words']}", bold=counts)
+    if commands:
+        width = max(len(str(row["command"])) for row in commands)
         write("\nnext:")
-        for command, step in zip(commands, why.steps, strict=True):
-            write(f"  {command:<{width}}  # {why_of(step)}")
+        for row in commands:
+            write(f"  {row['command']!s:<{width}}  # {row['why']}")
+
+
+def _rows(value: JsonValue) -> list[JsonObject]:
+    return [row for row in value if isinstance(row, Mapping)] if isinstance(value, Sequence) else []

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import fields
+from datetime import timedelta
 from typing import Annotated
 
 import typer
 
 from prebuild_tasks import pools, workspaces
 from prebuild_tasks.bootstrap import Runtime
+from prebuild_tasks.cli.afar import afar
 from prebuild_tasks.cli.completion import (
     ClaimedArgument,
     PresetArgument,
@@ -16,11 +20,13 @@ from prebuild_tasks.cli.completion import (
     complete_template,
 )
 from prebuild_tasks.cli.output import ActorOption, JsonOption, opened, write, write_json
+from prebuild_tasks.clock import utcnow
 from prebuild_tasks.config import load_settings
 from prebuild_tasks.errors import InputError
 from prebuild_tasks.json_views import fields_of, to_json
 from prebuild_tasks.messaging import CLIENT_DEADLINE
 from prebuild_tasks.model.durations import parse_duration
+from prebuild_tasks.model.json_values import JsonObject
 from prebuild_tasks.model.names import VersionName
 from prebuild_tasks.model.text import listed, number
 from prebuild_tasks.pools import Affected, OperationResult
@@ -41,18 +47,34 @@ def pause(
     as_json: JsonOption = False,
 ) -> None:
     """Stop creating and deleting prebuilds in one pool or in all. Claims go on."""
-    runtime = _open_runtime()
     seconds = _seconds(until, "--for") if until else None
-    done = pools.pause(runtime.database, preset, actor=actor, reason=reason, seconds=seconds)
-    _report(runtime, done, f"{preset or 'everything'} is paused" + (f" for {until}" if until else ""), as_json=as_json)
+    sentence = f"{preset or 'everything'} is paused" + (f" for {until}" if until else "")
+    if remote := afar():
+        ends = {"until": (utcnow() + timedelta(seconds=seconds)).isoformat()} if seconds is not None else {}
+        _say(*_outcome(remote.operate(preset, "pause", {"reason": reason, **ends})), sentence, as_json=as_json)
+        return
+    runtime = _open_runtime()
+    _report(
+        runtime,
+        pools.pause(runtime.database, preset, actor=actor, reason=reason, seconds=seconds),
+        sentence,
+        as_json=as_json,
+    )
 
 
 def resume(preset: PresetOrAll = "", *, actor: ActorOption, as_json: JsonOption = False) -> None:
     """End the pause of one pool or of all."""
+
+    def sentence(*, changed: bool) -> str:
+        return f"{preset or 'everything'} {'is no longer paused' if changed else 'was not paused'}"
+
+    if remote := afar():
+        changed, affected = _outcome(remote.operate(preset, "resume"))
+        _say(changed, affected, sentence(changed=changed), as_json=as_json)
+        return
     runtime = _open_runtime()
     done = pools.resume(runtime.database, preset, actor=actor)
-    outcome = "is no longer paused" if done.changed else "was not paused"
-    _report(runtime, done, f"{preset or 'everything'} {outcome}", as_json=as_json)
+    _report(runtime, done, sentence(changed=done.changed), as_json=as_json)
 
 
 def promote(
@@ -75,6 +97,10 @@ def invalidate(preset: PresetArgument, *, actor: ActorOption, as_json: JsonOptio
     Starts under way go on, and what they build is replaced in its turn. Failed prebuilds and claimed workspaces are
     left alone.
     """
+    if remote := afar():
+        changed, affected = _outcome(remote.operate(preset, "invalidate"))
+        _say(changed, affected, _invalidated(preset, affected) if affected else "", as_json=as_json)
+        return
     runtime = _open_runtime()
     done = pools.invalidate(runtime.database, preset, actor=actor)
     _report(runtime, done, _invalidated(preset, done.affected) if done.affected else "", as_json=as_json)
@@ -101,9 +127,17 @@ def _invalidated(preset: str, affected: Affected) -> str:
 
 def unblock(preset: PresetArgument, *, actor: ActorOption, as_json: JsonOption = False) -> None:
     """Let a pool build again after it reached its hard limit of failures or failed its validation."""
+
+    def sentence(*, changed: bool) -> str:
+        return f"{preset} builds again" if changed else f"{preset} was not blocked"
+
+    if remote := afar():
+        changed, affected = _outcome(remote.operate(preset, "unblock"))
+        _say(changed, affected, sentence(changed=changed), as_json=as_json)
+        return
     runtime = _open_runtime()
     done = pools.unblock(runtime.database, preset, actor=actor)
-    _report(runtime, done, f"{preset} builds again" if done.changed else f"{preset} was not blocked", as_json=as_json)
+    _report(runtime, done, sentence(changed=done.changed), as_json=as_json)
 
 
 def extend(
@@ -114,7 +148,11 @@ def extend(
     as_json: JsonOption = False,
 ) -> None:
     """Move the end of a claimed workspace to a later time."""
-    until = workspaces.extend(_open_runtime().database, workspace, _seconds(duration, "DURATION"), actor=actor)
+    seconds = _seconds(duration, "DURATION")
+    if remote := afar():
+        until = remote.extend(workspace, seconds)
+    else:
+        until = workspaces.extend(_open_runtime().database, workspace, seconds, actor=actor)
     if as_json:
         write_json({"workspace": workspace, "claimed_until": to_json(until)})
     else:
@@ -150,10 +188,23 @@ def _seconds(text: str, name: str) -> float:
         raise InputError(f"{name}: {error}") from None
 
 
+def _outcome(body: JsonObject) -> tuple[bool, Affected | None]:
+    """Return whether an operation over HTTP changed anything, and what it replaces."""
+    affected = body.get("affected")
+    if not isinstance(affected, Mapping):
+        return bool(body.get("changed")), None
+    known = {field.name for field in fields(Affected)}
+    counts = {name: int(str(count)) for name, count in affected.items() if name in known}
+    return bool(body.get("changed")), Affected(**counts)
+
+
 def _report(runtime: Runtime, done: OperationResult, sentence: str, *, as_json: bool) -> None:
+    _say(done.changed, done.affected, sentence, as_json=as_json)
+    send_within(runtime.database, runtime.messages, done.follow_up, CLIENT_DEADLINE)
+
+
+def _say(changed: bool, affected: Affected | None, sentence: str, *, as_json: bool) -> None:
     if as_json:
-        affected = {"affected": fields_of(done.affected)} if done.affected else {}
-        write_json({"changed": done.changed, **affected})
+        write_json({"changed": changed, **({"affected": fields_of(affected)} if affected else {})})
     else:
         write(sentence)
-    send_within(runtime.database, runtime.messages, done.follow_up, CLIENT_DEADLINE)

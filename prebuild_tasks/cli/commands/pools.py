@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from prebuild_tasks.bootstrap import Runtime
+from prebuild_tasks.cli.afar import afar
 from prebuild_tasks.cli.completion import complete_preset
 from prebuild_tasks.cli.output import (
     ActorOption,
@@ -102,6 +103,10 @@ def reconcile(
     as_json: JsonOption = False,
 ) -> None:
     """Reconcile every pool, or one, without waiting for the next tick."""
+    if remote := afar():
+        remote.operate(preset or "", "reconcile")
+        _say_requested(preset, as_json=as_json)
+        return
     from prebuild_tasks.messaging import require_redis
 
     runtime = opened(Runtime(load_settings()))
@@ -115,6 +120,10 @@ def reconcile(
         sent = runtime.messages.tick()
     if not sent:
         raise UnreachableError("Redis did not take the message", hint="run the command again")
+    _say_requested(preset, as_json=as_json)
+
+
+def _say_requested(preset: str | None, *, as_json: bool) -> None:
     if as_json:
         write_json({"requested": preset or "all"})
     else:

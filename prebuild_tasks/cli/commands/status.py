@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from prebuild_tasks.bootstrap import Runtime
+from prebuild_tasks.cli.afar import afar, not_over_http
 from prebuild_tasks.cli.completion import complete_preset
 from prebuild_tasks.cli.output import (
     JsonOption,
@@ -66,6 +67,17 @@ class _Filter:
                 raise NotFoundError(f"no pool matches {pattern!r}", remedy=Remedy(RemedyKind.LIST_POOLS))
 
 
+@dataclass(frozen=True, slots=True)
+class _Source:
+    """Where the pools are read: from the database, or over HTTP."""
+
+    pools: Callable[[], list[PoolStatus]]
+    checks: Callable[[], list[PoolCheck]]
+    """Every pool with the reasons why it needs attention."""
+    strays: Callable[[], int]
+    """The strays that wait for confirmation; over HTTP, 0."""
+
+
 def _matches(pattern: str, pool: PoolStatus) -> bool:
     return fnmatchcase(str(pool.preset if "@" in pattern else pool.preset.pool), pattern)
 
@@ -94,17 +106,17 @@ def status(
     A pool needs attention while it is hard-limited or paused, while its deletions fail, and when it has been short for
     longer than it usually takes until a prebuild is ready.
     """
-    runtime = opened(Runtime(load_settings()))
+    source = _source()
     wanted = _Filter(tuple(patterns or ()), all_versions)
     if watch:
         with suppress(KeyboardInterrupt):
-            _watch(runtime, wanted, problems=problems, as_json=as_json)
+            _watch(source, wanted, problems=problems, as_json=as_json)
         return
     keep_everything()
     if problems:
-        _show_problems(runtime, wanted, as_json=as_json)
+        _show_problems(source, wanted, as_json=as_json)
         return
-    every = pools(runtime.database, runtime.settings)
+    every = source.pools()
     wanted.check(every)
     if as_json:
         write_json(rows_of(pool for pool in every if wanted.takes(pool)))
@@ -114,14 +126,29 @@ def status(
         write(line)
     if hidden := sum(wanted.takes(pool) for pool in every) - len(shown):
         write(f"({number(hidden, 'superseded version')} with prebuilds; shown with --all)")
-    if strays := waiting(runtime.database):
+    if strays := source.strays():
         write(f"{number(strays, 'stray')} {'waits' if strays == 1 else 'wait'} for confirmation; see: prebuild sweep")
 
 
-def _show_problems(runtime: Runtime, wanted: _Filter, *, as_json: bool) -> None:
-    from prebuild_tasks.insight import read_problems
+def _source() -> _Source:
+    if remote := afar():
 
-    every = read_problems(runtime.database, runtime.settings)
+        def refuse() -> list[PoolCheck]:
+            raise not_over_http("--problems")
+
+        return _Source(remote.pools, refuse, lambda: 0)
+    runtime = opened(Runtime(load_settings()))
+
+    def check() -> list[PoolCheck]:
+        from prebuild_tasks.insight import read_problems
+
+        return read_problems(runtime.database, runtime.settings)
+
+    return _Source(lambda: pools(runtime.database, runtime.settings), check, lambda: waiting(runtime.database))
+
+
+def _show_problems(source: _Source, wanted: _Filter, *, as_json: bool) -> None:
+    every = source.checks()
     wanted.check([item.pool for item in every])
     needy = _in_order([item for item in every if item.problems and wanted.takes(item.pool)])
     if as_json:
@@ -146,24 +173,21 @@ def _problem_json(item: PoolCheck) -> dict[str, JsonValue]:
     return {**fields_of(item.pool), "problems": [problem.value for problem in item.problems]}
 
 
-def _reader(runtime: Runtime, wanted: _Filter, *, problems: bool, as_json: bool) -> Callable[[], list[PoolStatus]]:
+def _reader(source: _Source, wanted: _Filter, *, problems: bool, as_json: bool) -> Callable[[], list[PoolStatus]]:
     """Return a function that reads the pools to watch. Only the first read refuses a pattern that names no pool."""
 
     def read() -> list[PoolStatus]:
         if problems:
-            from prebuild_tasks.insight import read_problems
-
-            every = read_problems(runtime.database, runtime.settings)
-            return [item.pool for item in _in_order(every) if item.problems and wanted.takes(item.pool)]
-        listed = pools(runtime.database, runtime.settings)
+            return [item.pool for item in _in_order(source.checks()) if item.problems and wanted.takes(item.pool)]
+        listed = source.pools()
         return [pool for pool in listed if (wanted.takes(pool) if as_json else wanted.shows(pool))]
 
     return read
 
 
-def _watch(runtime: Runtime, wanted: _Filter, *, problems: bool, as_json: bool) -> None:
-    wanted.check(pools(runtime.database, runtime.settings))
-    read = _reader(runtime, wanted, problems=problems, as_json=as_json)
+def _watch(source: _Source, wanted: _Filter, *, problems: bool, as_json: bool) -> None:
+    wanted.check(source.pools())
+    read = _reader(source, wanted, problems=problems, as_json=as_json)
     _watch_json(read) if as_json else _watch_table(read)
 
 

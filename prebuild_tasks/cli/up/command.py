@@ -12,7 +12,7 @@ import typer
 
 from prebuild_tasks.cli.up.declare import Chosen
 from prebuild_tasks.cli.up.host import with_kept_host
-from prebuild_tasks.cli.up.service import Embedded
+from prebuild_tasks.cli.up.service import Embedded, Parts
 from prebuild_tasks.config import Settings, load_settings
 from prebuild_tasks.errors import InputError
 from prebuild_tasks.logs import configure_logging
@@ -35,6 +35,7 @@ def up(
         bool, typer.Option("--yes", help="Like --apply, even if more than half of all eligible prebuilds are deleted")
     ] = False,
     flower: Annotated[bool, typer.Option("--flower", help="Also run Flower")] = False,
+    no_serve: Annotated[bool, typer.Option("--no-serve", help="Do not serve the HTTP API")] = False,
     until_full: Annotated[
         bool, typer.Option("--until-full", help="Stop with exit code 0 once every pool is full")
     ] = False,
@@ -45,8 +46,8 @@ def up(
     """Run the whole service on this machine, and show its pools.
 
     Starts Redis unless PREBUILD_REDIS_URL is set, migrates the database, and runs a control worker, a builds worker and
-    beat until Ctrl-C. Without a file, it declares an example. When pools are declared already, it shows how the file
-    differs from them, and starts with what is declared.
+    beat until Ctrl-C, and the HTTP API. Without a file, it declares an example. When pools are declared already, it
+    shows how the file differs from them, and starts with what is declared.
     """
     try:
         limit = parse_duration(timeout) if timeout else None
@@ -56,16 +57,17 @@ def up(
     configure_logging(settings)
     settings = with_kept_host(settings)
     chosen = Chosen(tuple(file or ()), apply=apply or yes, yes=yes)
-    service = orchestrator(settings, chosen=chosen, flower=flower, until_full=until_full, timeout=limit)
+    parts = Parts(flower=flower, serve=not no_serve)
+    service = orchestrator(settings, chosen=chosen, parts=parts, until_full=until_full, timeout=limit)
     stop_on_signals(service.stop)
     raise typer.Exit(service.run_loop())
 
 
 def orchestrator(
-    settings: Settings, *, chosen: Chosen, flower: bool, until_full: bool, timeout: float | None
+    settings: Settings, *, chosen: Chosen, parts: Parts, until_full: bool, timeout: float | None
 ) -> ReconciliationOrchestrator:
     """Return the service that `up` runs."""
-    return Embedded(settings, chosen=chosen, flower=flower, until_full=until_full, timeout=timeout)
+    return Embedded(settings, chosen=chosen, parts=parts, until_full=until_full, timeout=timeout)
 
 
 def stop_on_signals(stop: Callable[[str], None]) -> None:

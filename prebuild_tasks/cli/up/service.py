@@ -12,6 +12,7 @@ import sys
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext, suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 from rich.console import Console
@@ -21,6 +22,7 @@ from prebuild_tasks.cli.commands.pools import is_full
 from prebuild_tasks.cli.output import os_user
 from prebuild_tasks.cli.remedies import celery_arguments
 from prebuild_tasks.cli.safe_output import drop_unwritten, standard_output
+from prebuild_tasks.cli.up.api import Api
 from prebuild_tasks.cli.up.children import Children
 from prebuild_tasks.cli.up.declare import WITHOUT_WORKER, Chosen, PoolsAtStart
 from prebuild_tasks.cli.up.example import example_repository
@@ -48,15 +50,23 @@ _STARTUP_GRACE = 20.0
 _CELERY = (sys.executable, "-m", "celery", "-A", "prebuild_tasks")
 
 
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What is run beside the workers and beat."""
+
+    flower: bool = False
+    serve: bool = False
+
+
 class Embedded:
     """A ReconciliationOrchestrator that runs servers, workers and beat on this machine, and shows the pools."""
 
     def __init__(
-        self, settings: Settings, *, chosen: Chosen, flower: bool, until_full: bool, timeout: float | None
+        self, settings: Settings, *, chosen: Chosen, parts: Parts, until_full: bool, timeout: float | None
     ) -> None:
         """Prepare the service; `timeout` is in seconds, None meaning no limit."""
         self._chosen = chosen
-        self._flower = flower
+        self._parts = parts
         self._until_full = until_full
         self._timeout = timeout
         self._cause = ""
@@ -121,8 +131,10 @@ class Embedded:
         for name, arguments in celery_arguments(settings, node_host(settings.host)).items():
             options = () if name == "beat" else ("--without-gossip", "--without-mingle")
             self._children.start(name, [*_CELERY, *arguments, *options, "--loglevel", "INFO"])
-        if self._flower:
+        if self._parts.flower:
             self._start_flower()
+        if self._parts.serve:
+            self._say("api", Api(self._runtime, self._children).start())
         self._say("logs", str(settings.data_dir / "logs"))
         self._runtime.messages.tick()
         self._suggest_claim()

@@ -56,6 +56,7 @@ TITLES: Mapping[str, str] = {
     "too_large": "The body is too large",
     "unreachable": "The database does not answer",
     "unsupported_media_type": "The body is not JSON",
+    "wrong_host": "The request is for another host",
 }
 """The title of every problem type, by reason code. All misses have one title."""
 

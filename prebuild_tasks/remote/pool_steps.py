@@ -1,0 +1,115 @@
+"""What the client asks about pools and builds, as steps."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from prebuild_tasks.errors import NotFoundError
+from prebuild_tasks.model.json_values import JsonObject
+from prebuild_tasks.model.names import PresetRef
+from prebuild_tasks.remedies import Remedy, RemedyKind
+from prebuild_tasks.remote.asking import PAGE_MAX, Steps, ask_steps, page_steps
+from prebuild_tasks.remote.calls import RemoteCall, path_of
+from prebuild_tasks.remote.decode import decode, parsed_instant
+from prebuild_tasks.remote.problems import remedy_of
+
+if TYPE_CHECKING:
+    from prebuild_tasks.insight import BuildView, PoolAvailability, PoolStatus
+
+
+@dataclass(frozen=True, slots=True)
+class RemoteRemedy:
+    """A step of an explanation."""
+
+    remedy: Remedy | None
+    """None: a newer server names one that is not known here."""
+    sentence: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class RemoteExplanation:
+    """The explanation of a pool."""
+
+    shown: JsonObject
+    """As in `prebuild explain --json`, without the commands."""
+    steps: tuple[RemoteRemedy, ...]
+
+
+def pools_steps(url: str) -> Steps[list[PoolStatus]]:
+    """List the pools by name."""
+    from prebuild_tasks.insight import PoolStatus
+
+    rows = yield from page_steps(url, path_of("pools"), {})
+    return [decode(PoolStatus, row) for row in rows]
+
+
+def availability_steps(url: str, presets: Sequence[str]) -> Steps[list[PoolAvailability]]:
+    """Return how many prebuilds of each preset can be claimed; without a name, of every active pool."""
+    every = yield from pools_steps(url)
+    by_name = {pool.preset: pool for pool in every}
+    wanted = [PresetRef.parse(name) for name in presets] or [ref for ref in by_name if not ref.version]
+    for ref in wanted:
+        if ref not in by_name:
+            raise NotFoundError(f"there is no preset {ref}", remedy=Remedy(RemedyKind.LIST_POOLS))
+    return [_available(by_name[ref]) for ref in wanted]
+
+
+def _available(pool: PoolStatus) -> PoolAvailability:
+    from prebuild_tasks.insight import PoolAvailability
+
+    return PoolAvailability(
+        preset=str(pool.preset),
+        available=pool.eligible + pool.second_choices,
+        eligible=pool.eligible,
+        desired=pool.desired,
+        starting=pool.starting,
+        paused=pool.next_action.startswith("paused"),
+        reason=pool.reason,
+    )
+
+
+def explain_steps(url: str, preset: str) -> Steps[RemoteExplanation]:
+    """Explain the state of a pool."""
+    body = yield from ask_steps(url, RemoteCall("GET", _pool(preset, "explain")))
+    steps = body.get("remedies")
+    rows = [row for row in steps if isinstance(row, Mapping)] if isinstance(steps, Sequence) else []
+    return RemoteExplanation(
+        {name: value for name, value in body.items() if name != "remedies"},
+        tuple(RemoteRemedy(remedy_of(row), str(row.get("sentence", "")), str(row.get("why") or "")) for row in rows),
+    )
+
+
+def builds_steps(url: str, *, preset: str, status: str, since: datetime | None, limit: int) -> Steps[list[BuildView]]:
+    """List the newest builds, newest first."""
+    from prebuild_tasks.insight import BuildView
+
+    filters = {name: value for name, value in (("preset", preset), ("status", status)) if value}
+
+    def enough(rows: Sequence[JsonObject]) -> bool:
+        return len(rows) >= limit or (since is not None and parsed_instant(rows[-1]["created_at"]) < since)
+
+    rows = yield from page_steps(url, path_of("builds"), filters, enough=enough, size=min(limit, PAGE_MAX))
+    views = [decode(BuildView, row) for row in rows[:limit]]
+    return [view for view in views if since is None or view.created_at >= since]
+
+
+def operate_steps(url: str, preset: str, action: str, body: JsonObject | None = None) -> Steps[JsonObject]:
+    """Pause, resume, unblock, invalidate or reconcile a pool, or all pools if `preset` is empty."""
+    path = _pool(preset, action) if preset else path_of("pools", action)
+    return (yield from ask_steps(url, RemoteCall("POST", path, body=body)))
+
+
+def build_ended_steps(url: str, build: str) -> Steps[bool]:
+    """Return whether a build has ended."""
+    body = yield from ask_steps(url, RemoteCall("GET", path_of("builds", build)))
+    return body.get("completed_at") is not None
+
+
+def _pool(preset: str, *rest: str) -> str:
+    ref = PresetRef.parse(preset)
+    version = f"@{ref.version}" if ref.version else ""
+    return path_of("pools", ref.template, f"{ref.preset}{version}", *rest)

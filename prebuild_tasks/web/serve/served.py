@@ -1,0 +1,100 @@
+"""What a serving process answers with: the routes, and what stands before them."""
+
+from __future__ import annotations
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from prebuild_tasks.bootstrap import Runtime
+from prebuild_tasks.config import Settings
+from prebuild_tasks.web.api.app import make_app
+from prebuild_tasks.web.api.responses import encoded
+from prebuild_tasks.web.api.door import Door
+from prebuild_tasks.web.api.problems import MEDIA_TYPE, ProblemDetails, ProblemError
+from prebuild_tasks.web.api.request_ids import RequestIds
+from prebuild_tasks.web.serve.access_log import AccessLog
+from prebuild_tasks.web.serve.measures import Measures
+from prebuild_tasks.web.serve.options import ServeOptions
+from prebuild_tasks.web.serve.proxies import Proxies
+from prebuild_tasks.web.serve.rate import RateLimits
+from prebuild_tasks.web.serve.refusals import Refusal
+from prebuild_tasks.web.serve.run import Served
+
+_UNAUTHENTICATED = 401
+
+
+def make_served(settings: Settings, options: ServeOptions) -> Served:
+    """Make what a process serves, in that process."""
+    measures = Measures()
+    limits = RateLimits(options.rate, options.burst, settings.resolved_redis_url, settings.namespace)
+    app = make_app(Runtime(settings), options, limits)
+    door: Door = app.state.door
+    door.more_metrics = measures.render
+    refusals = Refusals(door.base)
+    guarded = Proxies(BadTokens(app, door, limits, refusals), options, refusals)
+    return Served(AccessLog(guarded, measures, lambda: (door.in_use, door.waiting)), door.stopping)
+
+
+class Refusals:
+    """Answers requests that no route has seen."""
+
+    def __init__(self, base: str) -> None:
+        """Take what begins every link."""
+        self._base = base
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send, refusal: Refusal) -> None:
+        """Send the answer."""
+        details = ProblemDetails(
+            status=refusal.status, code=refusal.code, detail=refusal.detail, hint=refusal.hint, headers=refusal.headers
+        )
+
+        async def app(scope: Scope, receive: Receive, send: Send) -> None:
+            body = encoded(details.to_json(self._base, Request(scope).state.request_id))
+            await Response(body, details.status, dict(details.headers), MEDIA_TYPE)(scope, receive, send)
+
+        await RequestIds(app)(scope, receive, send)
+
+
+class BadTokens:
+    """Count the bad tokens of each address, and refuse the tokens of one that has sent too many.
+
+    A token that was found good just now goes on: others may share its address.
+    """
+
+    def __init__(self, app: ASGIApp, door: Door, limits: RateLimits, refuse: Refusals) -> None:
+        """Take the application and its tokens, what counts, and what answers a refusal."""
+        self._app, self._door, self._limits, self._refuse = app, door, limits, refuse
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request."""
+        token = _token(scope) if scope["type"] == "http" else ""
+        if not token:
+            await self._app(scope, receive, send)
+            return
+        address = scope["client"][0] if scope.get("client") else ""
+        if self._door.tokens.remembered(token) is None:
+            try:
+                self._limits.require_patience(address)
+            except ProblemError as error:
+                why = error.details
+                refusal = Refusal(why.status, why.code, why.detail, why.hint, why.headers)
+                await self._refuse(scope, receive, send, refusal)
+                return
+        status = 0
+
+        async def watch(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+            await send(message)
+
+        await self._app(scope, receive, watch)
+        if status == _UNAUTHENTICATED:
+            await self._limits.count_bad(address)
+
+
+def _token(scope: Scope) -> str:
+    """Return the token that a request presents, however badly; empty: it has none."""
+    sent: list[str] = [value.decode("latin-1") for key, value in scope["headers"] if key == b"authorization"]
+    return sent[0].partition(" ")[2].strip() if sent else ""

@@ -1,0 +1,102 @@
+"""`prebuild serve` and `prebuild up` with real processes: a claim over HTTP, refusals, and the end."""
+
+from __future__ import annotations
+
+import json
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.support.http import free_port
+from tests.support.service import Service
+from tests.support.wait import wait_until
+
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(120)]
+POOLS = """
+schema: 1
+templates:
+  - {name: dev, provisioner: simulated, config: {}, presets: [{name: small, desired: 3}]}
+"""
+
+
+@pytest.fixture(scope="module")
+def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    place = tmp_path_factory.mktemp("serve")
+    (place / "pools.yaml").write_text(POOLS)
+    service = Service(place / "data", PREBUILD_SERVE_PORT=str(free_port()))
+    try:
+        service.start("up", "--file", "pools.yaml")
+        wait_until(service.is_full, what="a full pool")
+        yield service
+    finally:
+        service.kill()
+
+
+def test_up_serves_the_api_and_keeps_a_token_for_its_owner(up: Service) -> None:
+    url = f"http://127.0.0.1:{up.environment['PREBUILD_SERVE_PORT']}"
+    file = up.data_dir / "admin.token"
+    wait_until(lambda: ready(url), what="the API")
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    said = up.output()
+    assert f"{url}/docs" in said
+    assert "docs/http.md#tokens" in said
+    assert file.read_text().strip() not in said
+    headers = {"Authorization": f"Bearer {file.read_text().strip()}", "Idempotency-Key": "order-1"}
+    with httpx.Client(base_url=url, headers=headers, trust_env=False) as client:
+        first = client.post("/v1/claims", json={"presets": ["dev/small"], "owner": "ada"})
+        again = client.post("/v1/claims", json={"presets": ["dev/small"], "owner": "ada"})
+        assert (first.status_code, again.status_code) == (201, 201), (first.text, again.text)
+        assert first.json()["workspace_id"] == again.json()["workspace_id"]
+        assert again.headers["Idempotent-Replayed"] == "true"
+        assert client.get("/v1/pools", headers={"Host": "evil.example"}).status_code == 400
+        metrics = client.get("/metrics").text
+        assert 'prebuild_http_claims_total{outcome="given"} 1.0' in metrics
+        assert "prebuild_up 1.0" in metrics
+        assert client.post("/v1/claims", content=b"x" * 2_000_000).status_code == 413
+
+
+def test_the_command_line_from_afar(up: Service, tmp_path: Path) -> None:
+    url = f"http://127.0.0.1:{up.environment['PREBUILD_SERVE_PORT']}"
+    wait_until(lambda: ready(url), what="the API")
+    far = Service(tmp_path / "far/data")
+    far.environment = {
+        "PATH": up.environment["PATH"], "HOME": str(tmp_path), "PREBUILD_API_URL": url,
+        "PREBUILD_API_TOKEN_FILE": str(up.data_dir / "admin.token"),
+    }  # fmt: skip
+    claimed = far.json("claim", "dev/small", "--owner", "grace", "--wait")
+    assert [row["id"] for row in far.json("workspaces", "--owner", "grace")] == [claimed["workspace_id"]]
+    assert set(claimed) == set(up.json("claim", "dev/small", "--owner", "eve", "--wait"))
+    assert far.json("status")[0].keys() == up.json("status")[0].keys()
+    assert far.json("explain", "dev/small").keys() == up.json("explain", "dev/small").keys()
+    assert far.json("builds")[0].keys() == up.json("builds")[0].keys()
+    assert far.json("history", f"grace/{claimed['workspace']}")
+    assert far.json("pause", "dev/small") == {"changed": True}
+    assert far.json("resume", "dev/small") == {"changed": True}
+    assert far.json("reconcile", "dev/small") == {"requested": "dev/small"}
+    assert far.json("release", f"grace/{claimed['workspace']}")["state"] == "deleting"
+    assert "does not work over HTTP" in far.run("doctor", expect=2)
+    far.run("claim", "dev/none", "--owner", "grace", expect=3)
+
+
+def test_serve_refuses_what_would_show_tokens(up: Service) -> None:
+    assert "in the clear" in up.run("serve", "--bind", "0.0.0.0", expect=2)
+    assert "every address" in up.run("serve", "--behind-proxy", "--trusted-proxies", "0.0.0.0/0", expect=2)
+    assert "cannot listen" in up.run("serve", expect=2)
+
+
+def test_the_access_log_has_no_token(up: Service) -> None:
+    lines = [json.loads(line) for line in (up.data_dir / "logs/serve.log").read_text().splitlines() if line[0] == "{"]
+    claims = [line for line in lines if line["event"] == "request" and line["route"] == "/v1/claims"]
+    assert {"request_id", "principal", "method", "route", "status", "ms"} <= set(claims[0])
+    assert claims[0]["principal"] == "up"
+    assert "pbt_" not in (up.data_dir / "logs/serve.log").read_text()
+
+
+def ready(url: str) -> bool:
+    try:
+        return httpx.get(f"{url}/readyz", trust_env=False).status_code == 200
+    except httpx.TransportError:
+        return False

@@ -1,0 +1,122 @@
+"""Limits of requests: of tokens and of addresses, with Redis and while it is away."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+
+import pytest
+
+from prebuild_tasks.access import Principal, Scope
+from prebuild_tasks.model.actors import ActorKind
+from prebuild_tasks.web.api.problems import ProblemError
+from prebuild_tasks.web.serve.rate import BAD_TOKENS, RateLimits, limit_of, network_of
+
+GONE = "redis://127.0.0.1:1/0"
+
+
+def principal(name: str) -> Principal:
+    return Principal(kind=ActorKind.TOKEN, name=name, scope=Scope.CLAIM)
+
+
+@pytest.mark.parametrize(
+    ("rate", "burst", "amount", "seconds"),
+    [(50, 200, 200, 4), (50, 50, 50, 1), (50, 1, 50, 1), (0.5, 10, 10, 20), (1000, 4000, 4000, 4)],
+)
+def test_rate_and_burst(rate: float, burst: int, amount: int, seconds: int) -> None:
+    item = limit_of(rate, burst)
+    assert (item.amount, item.get_expiry()) == (amount, seconds)
+
+
+@pytest.mark.parametrize(
+    ("address", "network"),
+    [
+        ("192.0.2.7", "192.0.2.7"),
+        ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"),
+        ("2001:db8:1:2:ffff::1", "2001:db8:1:2::/64"),
+        ("::ffff:192.0.2.7", "192.0.2.7"),
+        ("", ""),
+    ],
+)
+def test_what_an_address_is_counted_as(address: str, network: str) -> None:
+    assert network_of(address) == network
+
+
+def use(url: str, work: Callable[[RateLimits], Awaitable[None]], *, burst: int = 5) -> None:
+    async def run() -> None:
+        limits = RateLimits(burst / 60, burst, url, "prebuild")
+        try:
+            await work(limits)
+        finally:
+            await limits.close()
+
+    asyncio.run(run())
+
+
+async def refused(work: Callable[[], Awaitable[None]]) -> ProblemError | None:
+    try:
+        await work()
+    except ProblemError as error:
+        return error
+    return None
+
+
+async def reads_are_apart_from_changes(limits: RateLimits) -> None:
+    for _ in range(5):
+        await limits.count(principal("a"), claims=True)
+    error = await refused(lambda: limits.count(principal("a"), claims=True))
+    assert error
+    assert (error.details.status, error.details.code) == (429, "rate_limited")
+    headers = error.details.headers
+    assert headers["RateLimit-Limit"] == "5"
+    assert headers["RateLimit-Remaining"] == "0"
+    assert 1 <= int(headers["Retry-After"]) <= 120
+    await limits.count(principal("a"), claims=False)
+    await limits.count(principal("b"), claims=True)
+
+
+async def bad_tokens(limits: RateLimits) -> None:
+    for _ in range(BAD_TOKENS + 1):
+        limits.require_patience("2001:db8::1")
+        await limits.count_bad("2001:db8::1")
+    with pytest.raises(ProblemError):
+        limits.require_patience("2001:db8::2")
+    limits.require_patience("2001:db8:0:1::1")
+
+
+@pytest.mark.parametrize("work", [reads_are_apart_from_changes, bad_tokens])
+def test_limits(work: Callable[[RateLimits], Awaitable[None]], redis_url: str) -> None:
+    use(redis_url, work)
+
+
+@pytest.mark.parametrize("work", [reads_are_apart_from_changes, bad_tokens])
+def test_a_process_counts_by_itself_while_redis_is_away(work: Callable[[RateLimits], Awaitable[None]]) -> None:
+    use(GONE, work)
+
+
+def test_processes_share_the_limit(redis_url: str) -> None:
+    async def both(limits: RateLimits) -> None:
+        other = RateLimits(5 / 60, 5, redis_url, "prebuild")
+        for at in range(5):
+            await (limits, other)[at % 2].count(principal("a"), claims=True)
+        assert await refused(lambda: other.count(principal("a"), claims=True))
+        await other.close()
+
+    use(redis_url, both)
+
+
+@pytest.mark.timed
+def test_a_redis_that_hangs_costs_no_more_than_its_patience() -> None:
+    async def ask() -> float:
+        server = await asyncio.start_server(lambda _reader, _writer: asyncio.sleep(60), "127.0.0.1", 0)
+        limits = RateLimits(50, 200, f"redis://127.0.0.1:{server.sockets[0].getsockname()[1]}/0", "prebuild")
+        started = time.monotonic()
+        for _ in range(20):
+            await limits.count(principal("a"), claims=True)
+        took = time.monotonic() - started
+        await limits.close()
+        server.close()
+        return took
+
+    assert asyncio.run(ask()) < 0.2

@@ -1,0 +1,142 @@
+"""The server's processes: how they start, count, and end."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import ssl
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+import psutil
+import pytest
+import trustme
+
+from tests.support.wait import wait_until
+
+STUB = Path(__file__).with_name("stub_door.py")
+pytestmark = pytest.mark.slow
+
+
+@contextmanager
+def served(
+    workers: int = 1, keep_alive: float = 75, *tls: str, nofile: int = 0
+) -> Iterator[tuple[str, subprocess.Popen[str]]]:
+    limited = ["prlimit", f"--nofile={nofile}:4096"] if nofile else []
+    with subprocess.Popen(
+        [*limited, sys.executable, "-m", "tests.web.serve.stub_door", str(workers), str(keep_alive), *tls],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=STUB.parents[3],
+    ) as process:  # fmt: skip
+        try:
+            assert process.stdout
+            yield process.stdout.readline().strip(), process
+        finally:
+            process.kill()
+
+
+def pids(client: httpx.Client, url: str, *, number: int) -> set[int]:
+    """Return the processes that answer, once there are so many."""
+    found: set[int] = set()
+
+    def enough() -> bool:
+        for _ in range(20):
+            with httpx.Client(trust_env=False) as new:
+                found.add(new.get(f"{url}/pid").json()[0])
+        return len(found) >= number
+
+    wait_until(enough, what=f"answers of {number} processes")
+    return found
+
+
+def test_a_process_that_stops_says_so_first_and_ends_waits() -> None:
+    with served() as (url, process), httpx.Client(base_url=url, timeout=20, trust_env=False) as client:
+        wait_until(lambda: client.get("/readyz").status_code == 200)
+        with ThreadPoolExecutor() as pool:
+            waits = [pool.submit(client.get, "/wait") for _ in range(5)]
+            wait_until(lambda: len(psutil.Process(process.pid).net_connections()) >= 6)
+            began = time.monotonic()
+            process.terminate()
+            assert [wait.result().status_code for wait in waits] == [202] * 5
+            answers = [client.get("/readyz"), client.get("/slow")]
+        assert [answer.status_code for answer in answers] == [503, 200]
+        assert {answer.headers["connection"] for answer in answers} == {"close"}
+        assert process.wait(10) == 0
+        assert time.monotonic() - began < 10
+        assert process.stderr
+        lines = [json.loads(line) for line in process.stderr.read().splitlines()]
+        assert [line["event"] for line in lines].count("stopping") == 1
+
+
+def test_a_second_signal_ends_it_at_once() -> None:
+    with served() as (url, process):
+        wait_until(lambda: httpx.get(f"{url}/readyz", trust_env=False).status_code == 200)
+        process.send_signal(signal.SIGINT)
+        wait_until(lambda: httpx.get(f"{url}/readyz", trust_env=False).status_code == 503)
+        began = time.monotonic()
+        process.send_signal(signal.SIGINT)
+        process.wait(10)
+        assert time.monotonic() - began < 1.5
+
+
+def test_several_processes_count_together_and_are_replaced() -> None:
+    with served(2) as (url, process), httpx.Client(trust_env=False) as client:
+        first = pids(client, url, number=2)
+        assert process.pid not in first
+
+        def counted() -> float:
+            text = client.get(f"{url}/metrics").text
+            return sum(float(line.rpartition(" ")[2]) for line in text.splitlines() if "http_requests_total{" in line)
+
+        before = counted()
+        for _ in range(30):
+            httpx.get(f"{url}/pid", trust_env=False)
+        assert counted() == before + 31, "the scrape before counts, too"
+        os.kill(min(first), signal.SIGKILL)
+        wait_until(lambda: pids(client, url, number=2) - first, what="a process in its place")
+        assert counted() >= before + 31, "the counts of an ended process stay"
+        process.terminate()
+        assert process.wait(10) == 0
+        wait_until(lambda: not any(psutil.pid_exists(pid) for pid in first), what="the end of the processes")
+
+
+def test_processes_end_when_their_parent_is_killed() -> None:
+    with served(2) as (url, process), httpx.Client(trust_env=False) as client:
+        children = pids(client, url, number=2)
+        process.kill()
+        wait_until(lambda: not any(psutil.pid_exists(pid) for pid in children), timeout=15)
+
+
+def test_tls(tmp_path: Path) -> None:
+    authority = trustme.CA()
+    certificate = authority.issue_cert("127.0.0.1")
+    certificate.private_key_and_cert_chain_pem.write_to_path(tmp_path / "cert.pem")
+    context = ssl.create_default_context()
+    authority.configure_trust(context)
+    with served(1, 75, str(tmp_path / "cert.pem"), str(tmp_path / "cert.pem")) as (url, _):
+        assert url.startswith("https://127.0.0.1:")
+        assert httpx.get(f"{url}/readyz", verify=context, trust_env=False).status_code == 200
+
+
+def test_the_soft_limit_of_open_files_is_raised() -> None:
+    with served(nofile=256) as (url, process):
+        wait_until(lambda: httpx.get(f"{url}/readyz", trust_env=False).status_code == 200)
+        assert psutil.Process(process.pid).rlimit(psutil.RLIMIT_NOFILE) == (4096, 4096)
+
+
+def test_an_idle_connection_is_kept_for_as_long_as_it_is_told() -> None:
+    with served(1, 1) as (url, _):
+        host, _, port = url.removeprefix("http://").partition(":")
+        with socket.create_connection((host, int(port)), timeout=10) as connection:
+            connection.sendall(b"GET /readyz HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            began = time.monotonic()
+            while connection.recv(4096):
+                pass
+        assert 0.5 < time.monotonic() - began < 5
