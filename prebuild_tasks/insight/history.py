@@ -125,11 +125,11 @@ def _requests(connection: Connection, workspace_id: str, known: Sequence[History
     """
     events = {event.event for event in known}
     rows = connection.execute(requests_query(workspace_id))
-    return [request_of(row) for row in rows if row.reason not in events]
+    return [build_request_of(row) for row in rows if row.reason not in events]
 
 
 def requests_query(workspace_id: str) -> Select[*tuple[Any, ...]]:
-    """Select the builds of a workspace that were requested by themselves, for `request_of`."""
+    """Select the builds of a workspace that were requested by themselves, for `build_request_of`."""
     return (
         select(m.Build, m.Workspace.name, *REF_COLUMNS)
         .join(m.Workspace, m.Workspace.id == m.Build.workspace_id)
@@ -140,7 +140,7 @@ def requests_query(workspace_id: str) -> Select[*tuple[Any, ...]]:
     )
 
 
-def request_of(row: Row[*tuple[Any, ...]]) -> HistoryEvent:
+def build_request_of(row: Row[*tuple[Any, ...]]) -> HistoryEvent:
     """Make the event of a row of `requests_query`."""
     return HistoryEvent(
         at=row.created_at,

@@ -11,7 +11,7 @@ from sqlalchemy.orm import InstrumentedAttribute
 from prebuild_tasks.access import Reach, sees_workspace_sql
 from prebuild_tasks.db.engine import Database
 from prebuild_tasks.errors import NotFoundError
-from prebuild_tasks.insight.history import HistoryEvent, event_of, events_query, request_of, requests_query
+from prebuild_tasks.insight.history import HistoryEvent, build_request_of, event_of, events_query, requests_query
 from prebuild_tasks.model.names import claimed_name
 from prebuild_tasks.remedies import Remedy, RemedyKind
 from prebuild_tasks.schema import tables as m
@@ -78,7 +78,7 @@ def _requests(connection: Connection, workspace_id: str, after: EventKey | None,
         same = table.id > after.id if after.kind == _BUILD else false()
         query = query.where(_later(table.created_at, after, same))
     rows = connection.execute(query.order_by(table.created_at, table.id).limit(limit))
-    return [ListedEvent(EventKey(row.created_at, _BUILD, row.id), request_of(row)) for row in rows]
+    return [ListedEvent(EventKey(row.created_at, _BUILD, row.id), build_request_of(row)) for row in rows]
 
 
 def _later(

@@ -79,7 +79,7 @@ TEXTS = {
     "EventAnswer.preset", "PoolAnswer.preset", "ExplainedAnswer.preset", "BuildAnswer.preset", "ClaimedAnswer.preset",
     "BeingBuiltAnswer.preset",
 }  # fmt: skip
-"""Answers of Client and the HTTP API, results as Flower shows them, words of a message or a page, and what was typed."""
+"""Answers of Client and the HTTP API, results as Flower shows them, words of a message or page, and what was typed."""
 
 
 def texts_in(tree: ast.Module) -> Iterator[str]:

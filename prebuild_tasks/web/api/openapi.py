@@ -108,7 +108,9 @@ def _parameters(operation: Operation) -> Iterator[dict[str, JsonValue]]:
 
 
 def _responses(operation: Operation, refs: _Refs) -> dict[str, JsonValue]:
-    responses: dict[str, JsonValue] = {str(answer.status): _answer(answer, operation, refs) for answer in operation.answers}
+    responses: dict[str, JsonValue] = {
+        str(answer.status): _answer(answer, operation, refs) for answer in operation.answers
+    }
     if operation.tagged:
         responses["304"] = {"description": "The client has the body already", "headers": _headers("ETag")}
     for status in _refusals(operation):

@@ -8,11 +8,12 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from prebuild_tasks.bootstrap import Runtime
 from prebuild_tasks.config import Settings
+from prebuild_tasks.errors import AuthenticationError
 from prebuild_tasks.web.api.app import make_app
-from prebuild_tasks.web.api.responses import encoded
 from prebuild_tasks.web.api.door import Door
 from prebuild_tasks.web.api.problems import MEDIA_TYPE, ProblemDetails, ProblemError
 from prebuild_tasks.web.api.request_ids import RequestIds
+from prebuild_tasks.web.api.responses import encoded
 from prebuild_tasks.web.serve.access_log import AccessLog
 from prebuild_tasks.web.serve.measures import Measures
 from prebuild_tasks.web.serve.options import ServeOptions
@@ -73,7 +74,7 @@ class BadTokens:
             await self._app(scope, receive, send)
             return
         address = scope["client"][0] if scope.get("client") else ""
-        if self._door.tokens.remembered(token) is None:
+        if not self._is_known(token):
             try:
                 self._limits.require_patience(address)
             except ProblemError as error:
@@ -92,6 +93,13 @@ class BadTokens:
         await self._app(scope, receive, watch)
         if status == _UNAUTHENTICATED:
             await self._limits.count_bad(address)
+
+    def _is_known(self, token: str) -> bool:
+        """Return whether the token was found good just now."""
+        try:
+            return self._door.tokens.remembered(token) is not None
+        except AuthenticationError:
+            return False
 
 
 def _token(scope: Scope) -> str:

@@ -121,12 +121,7 @@ def test_the_order_of_checks(stocked: Api) -> None:
         (gone, stocked.admin, {"content": b"{", "headers": JSON, "params": {"x": "1"}}, 404),
         (EXTEND, stocked.admin, {"content": b'{"until": 1}', "headers": JSON, "params": {"x": "1"}}, 400),
         (EXTEND, stocked.admin, {"content": b"{", "headers": JSON}, 400),
-        (
-            EXTEND,
-            stocked.admin,
-            {"content": b'{"until": 1}', "headers": {**JSON, "Idempotency-Key": "ü".encode()}},
-            400,
-        ),
+        (EXTEND, stocked.admin, {"content": b'{"until": 1}', "headers": key}, 400),
         (EXTEND, stocked.admin, {"content": b'{"until": 1}', "headers": JSON}, 422),
     ]
     assert [stocked.post(path, token, **request).status_code for path, token, request, _ in steps] == [
