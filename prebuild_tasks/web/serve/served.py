@@ -1,4 +1,4 @@
-"""What a serving process answers with: the routes, and what stands before them."""
+"""The application of a serving process: the routes, and what stands before them."""
 
 from __future__ import annotations
 
