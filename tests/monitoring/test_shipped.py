@@ -17,12 +17,16 @@ OTHERS = {
     "prebuild_http_requests_total": {"route", "method", "status", "principal"},
 }
 """Metrics of Prometheus itself and of the HTTP API, with their labels."""
-NAMES = set(OTHERS) | {full_name(metric) for metric in METRICS.values() if metric.kind != "histogram"} | {
-    f"{metric.name}_{suffix}"
-    for metric in METRICS.values()
-    if metric.kind == "histogram"
-    for suffix in ("bucket", "count", "sum")
-}
+NAMES = (
+    set(OTHERS)
+    | {full_name(metric) for metric in METRICS.values() if metric.kind != "histogram"}
+    | {
+        f"{metric.name}_{suffix}"
+        for metric in METRICS.values()
+        if metric.kind == "histogram"
+        for suffix in ("bucket", "count", "sum")
+    }
+)
 
 
 def selectors(expression: str) -> list[tuple[str, set[str]]]:

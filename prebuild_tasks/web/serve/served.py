@@ -9,10 +9,10 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from prebuild_tasks.bootstrap import Runtime
 from prebuild_tasks.config import Settings
 from prebuild_tasks.web.api.app import make_app
-from prebuild_tasks.web.api.responses import encoded
 from prebuild_tasks.web.api.door import Door
 from prebuild_tasks.web.api.problems import MEDIA_TYPE, ProblemDetails, ProblemError
 from prebuild_tasks.web.api.request_ids import RequestIds
+from prebuild_tasks.web.api.responses import encoded
 from prebuild_tasks.web.serve.access_log import AccessLog
 from prebuild_tasks.web.serve.measures import Measures
 from prebuild_tasks.web.serve.options import ServeOptions
