@@ -17,7 +17,6 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from prebuild_tasks import __version__
-from prebuild_tasks.cli.afar import require_database
 from prebuild_tasks.cli.remedy_commands import next_step_of
 from prebuild_tasks.cli.safe_output import EscapedOutput, drop_unwritten, make_writable
 from prebuild_tasks.cli.usage import Command
@@ -88,6 +87,8 @@ class LazyGroup(TyperGroup):
         """Return the name, the imported command and the arguments that are left for it."""
         if args and args[0] in COMMANDS:
             if "--help" not in args:
+                from prebuild_tasks.cli.afar import require_database
+
                 require_database(args[0])
             return args[0], load_command(args[0], as_json="--json" in args), args[1:]
         return super().resolve_command(ctx, args)

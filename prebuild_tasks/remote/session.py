@@ -59,7 +59,11 @@ class RemoteSession:
         return Claimed(self._run(steps.claim_steps(self._login.url, request, seconds, on_wait)), FollowUp())
 
     def send(self, follow_up: FollowUp) -> None:
-        """Do nothing: the server has sent what follows from its commits."""
+        """Send nothing: the server has sent what follows from its commits, and the follow-up is empty."""
+        if follow_up:
+            from prebuild_tasks.workspaces import leave_to_upkeep
+
+            leave_to_upkeep(follow_up)
 
     def no_driver_errors(self) -> AbstractContextManager[None]:
         """Do nothing: there is no driver."""

@@ -12,21 +12,32 @@ from tests.support.metrics import full_name
 from tests.support.monitoring import DASHBOARD, PROMETHEUS, ROOT, RULES, expressions
 
 UNIT_TESTS: list[dict[str, Any]] = yaml.safe_load((PROMETHEUS / "alerts_test.yml").read_text())["tests"]
-NAMES = {full_name(metric) for metric in METRICS.values() if metric.kind != "histogram"} | {
-    f"{metric.name}_{suffix}"
-    for metric in METRICS.values()
-    if metric.kind == "histogram"
-    for suffix in ("bucket", "count", "sum")
+OTHERS = {
+    "up": {"job", "instance"},
+    "prebuild_http_requests_total": {"route", "method", "status", "principal"},
 }
+"""Metrics of Prometheus itself and of the HTTP API, with their labels."""
+NAMES = (
+    set(OTHERS)
+    | {full_name(metric) for metric in METRICS.values() if metric.kind != "histogram"}
+    | {
+        f"{metric.name}_{suffix}"
+        for metric in METRICS.values()
+        if metric.kind == "histogram"
+        for suffix in ("bucket", "count", "sum")
+    }
+)
 
 
 def selectors(expression: str) -> list[tuple[str, set[str]]]:
     """Return the metrics of an expression, each with the labels that select it."""
-    found = re.findall(r"\b(prebuild_\w+)(?:\{([^}]*)\})?", expression)
+    found = re.findall(r"\b(prebuild_\w+|up(?=\{))(?:\{([^}]*)\})?", expression)
     return [(name, set(re.findall(r"(\w+)\s*=", matchers))) for name, matchers in found]
 
 
 def declared_labels(name: str) -> set[str]:
+    if name in OTHERS:
+        return OTHERS[name]
     base = re.sub(r"_(total|bucket|count|sum)$", "", name)
     metric = METRICS.get(name) or METRICS[base]
     return {*metric.labels, "le"} if name.endswith("_bucket") else set(metric.labels)

@@ -108,8 +108,14 @@ def test_processes_share_the_limit(redis_url: str) -> None:
 
 @pytest.mark.timed
 def test_a_redis_that_hangs_costs_no_more_than_its_patience() -> None:
+    async def hang(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            await asyncio.sleep(60)
+        finally:
+            writer.close()
+
     async def ask() -> float:
-        server = await asyncio.start_server(lambda _reader, _writer: asyncio.sleep(60), "127.0.0.1", 0)
+        server = await asyncio.start_server(hang, "127.0.0.1", 0)
         limits = RateLimits(50, 200, f"redis://127.0.0.1:{server.sockets[0].getsockname()[1]}/0", "prebuild")
         started = time.monotonic()
         for _ in range(20):
