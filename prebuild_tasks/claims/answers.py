@@ -52,18 +52,8 @@ def answer_now(
         RequestEndedError: What the request got is gone, is being deleted, or is past its `claimed_ttl`; or the wait for
             it has ended.
     """
-    request_id, workspace_id, workspace = requested.request_id, requested.workspace_id, requested.workspace
-    if end := end_of_wait(requested):
-        raise request_ended(request_id, "", end)
-    if workspace is None:
-        raise request_ended(request_id, workspace_id, read_end(connection, workspace_id, "", gone=True))
-    name, ref = workspace.name, workspace.ref
-    if has_ended(workspace.transition, workspace.status, deleted=workspace.deleted):
-        end = read_end(connection, workspace_id, name, gone=workspace.deleted)
-        if workspace.claimed or end.by_command:
-            raise request_ended(request_id, workspace_id, end)
-    if workspace.claimed and (overdue := end_of_time(workspace.claimed, now)):
-        raise request_ended(request_id, workspace_id, overdue)
+    workspace = workspace_of(connection, requested, now)
+    request_id, workspace_id, name, ref = requested.request_id, requested.workspace_id, workspace.name, workspace.ref
     if is_ready_for_collection(requested):
         return _collect(connection, requested, workspace, now, since)
     # Wake the pool again: if the first answer was lost, the first message may be lost as well.
@@ -81,6 +71,22 @@ def answer_now(
         remedy=Remedy(RemedyKind.SHOW_LOG, f"{requested.owner}/{name}"),
         retryable=False,
     )
+
+
+def workspace_of(connection: Connection, requested: RequestedRow, now: datetime) -> RequestedWorkspace:
+    """Return the workspace that a request got. Raises RequestEndedError if it has ended, or the wait for it has."""
+    request_id, workspace_id, workspace = requested.request_id, requested.workspace_id, requested.workspace
+    if over := end_of_wait(requested):
+        raise request_ended(request_id, "", over)
+    if workspace is None:
+        raise request_ended(request_id, workspace_id, read_end(connection, workspace_id, "", gone=True))
+    if has_ended(workspace.transition, workspace.status, deleted=workspace.deleted):
+        end = read_end(connection, workspace_id, workspace.name, gone=workspace.deleted)
+        if workspace.claimed or end.by_command:
+            raise request_ended(request_id, workspace_id, end)
+    if workspace.claimed and (overdue := end_of_time(workspace.claimed, now)):
+        raise request_ended(request_id, workspace_id, overdue)
+    return workspace
 
 
 def _collect(

@@ -8,7 +8,7 @@ from datetime import datetime
 from sqlalchemy import Connection, select
 
 from prebuild_tasks.access import Reach
-from prebuild_tasks.claims.answers import answer_now
+from prebuild_tasks.claims.answers import answer_now, workspace_of
 from prebuild_tasks.claims.end_rules import end_of_wait, is_waiting, wait_stage
 from prebuild_tasks.claims.requests import read_by_id
 from prebuild_tasks.claims.store import alive_since
@@ -89,15 +89,14 @@ def give_up(database: Database, claim_id: str, *, actor: str | Actor, reach: Rea
     for _ in range(_TRIES):
         with database.write() as connection:
             now = database.now(connection)
-            since = alive_since(_ALIVE_WITHIN_S, now)
-            requested = _find(connection, claim_id, reach, since)
+            requested = _find(connection, claim_id, reach, alive_since(_ALIVE_WITHIN_S, now))
             workspace = requested.workspace
             if end_of_wait(requested):
                 return FollowUp()
             if requested.state is RequestState.GIVEN or (workspace and workspace.claimed):
-                answer_now(connection, requested, now, since=since)  # raises an error if it has ended
+                name = workspace_of(connection, requested, now).name
                 raise RefusedError(
-                    f"the workspace of claim {claim_id} was handed over to {requested.owner}",
+                    f"the workspace {name} of claim {claim_id} was handed over to {requested.owner}",
                     remedy=Remedy(RemedyKind.RELEASE_WORKSPACE),
                 )
             if workspace is None or not is_waiting(requested):

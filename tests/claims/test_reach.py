@@ -1,4 +1,4 @@
-"""What is out of a principal's reach does not exist for its claims, in the same words."""
+"""Claims of a principal find only what is within its reach: the rest does not exist, in the same words."""
 
 from __future__ import annotations
 

@@ -70,7 +70,7 @@ def test_it_is_handed_over_to_whoever_comes_for_it(database: Database, settings:
     assert read_waiting(database, [begun.claim_id]) == {begun.claim_id: WaitStage.SETTLED}
     row = the_one(database, begun)
     assert (row.owner, row.claimed_at) == ("ada", None)
-    assert [view.state for view in listed(database)] == ["ready"]
+    assert [(view.state, view.url) for view in listed(database)] == [("ready", "")]
     assert audit(database, settings) == []
     given = claim(database, WAIT)
     assert isinstance(given, Claimed)
@@ -80,6 +80,7 @@ def test_it_is_handed_over_to_whoever_comes_for_it(database: Database, settings:
     again = read_claim(database, begun.claim_id)
     assert isinstance(again, Claimed)
     assert (again.answer, again.follow_up.builds) == (given.answer, ()), "it is handed over once"
+    assert [view.url for view in listed(database)] == [given.answer.url]
     with database.read() as connection:
         claimed = m.History.event == "claimed"
         actors = connection.execute(select(m.History.actor, m.History.actor_subject).where(claimed)).all()
@@ -256,7 +257,7 @@ def test_whoever_comes_too_late_gets_nothing_of_somebody_else(database: Database
         )
 
 
-@pytest.mark.parametrize("claim_id", ["nonsense", "", str(uuid.uuid4()), "5"])
+@pytest.mark.parametrize("claim_id", ["nonsense", "", "6f1c0f0e-3b1d-4a52-9f0e-5f1f6c9b7d11", "5"])
 def test_a_claim_that_does_not_exist(database: Database, settings: Settings, claim_id: str) -> None:
     for ask in (
         lambda: read_claim(database, claim_id),

@@ -135,6 +135,8 @@ def _retries(connection: Connection) -> dict[str, datetime]:
 
 
 def _workspace(row: Row[*tuple[Any, ...]], now: datetime) -> WorkspaceView:
+    # One that its owner has not come for may become somebody else's: where it is, is told once it is handed over.
+    is_kept = row.owner != PREBUILDS_OWNER and row.claimed_at is None
     return WorkspaceView(
         workspace=row.name,
         id=row.id,
@@ -144,8 +146,8 @@ def _workspace(row: Row[*tuple[Any, ...]], now: datetime) -> WorkspaceView:
             row.transition, row.status, row.reason,
             is_ready=row.ready_at is not None, is_claimed=row.claimed_at is not None,
         ),
-        url=row.url,
-        directory=row.directory,
+        url="" if is_kept else row.url,
+        directory="" if is_kept else row.directory,
         resource_id=row.resource_id,
         host=row.host,
         created_at=row.created_at,
