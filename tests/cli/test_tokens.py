@@ -6,6 +6,7 @@ import json
 from typing import Any
 
 import pytest
+from sqlalchemy import text
 
 from prebuild_tasks.access.authenticator import Authenticator
 from prebuild_tasks.access.rules import is_token
@@ -23,10 +24,10 @@ LISTED_KEYS = [*NEW_KEYS[1:], "created_at", "created_by", "last_used_at", "revok
 def test_stdout_is_the_token_alone(
     cli: Any, database: Database, settings: Settings, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    text = cli("token", "create", "portal", "--scope", "claim", "--any-owner", "--expires", "90d")
-    assert text.endswith("\n")
-    assert is_token(text[:-1])
-    assert Authenticator(database).authenticate(text[:-1]).name == "portal"
+    made = cli("token", "create", "portal", "--scope", "claim", "--any-owner", "--expires", "90d")
+    assert made.endswith("\n")
+    assert is_token(made[:-1])
+    assert Authenticator(database).authenticate(made[:-1]).name == "portal"
     assert is_token(cli("token", "rotate", "portal")[:-1])
     declare(database, settings, 1)
     assert main(["token", "create", "ci", "--scope", "read", "--preset", "dev/small", "--preset", "dev/none"]) == 0
@@ -115,11 +116,11 @@ def test_a_list_fits_a_narrow_terminal(cli: Any, monkeypatch: pytest.MonkeyPatch
 
 
 def test_a_revoked_token(cli: Any, database: Database) -> None:
-    text = cli("token", "create", "ci", "--scope", "read")[:-1]
+    made = cli("token", "create", "ci", "--scope", "read")[:-1]
     assert cli("token", "revoke", "ci") == "ci is revoked\n"
     assert cli("token", "revoke", "ci") == "ci was revoked already\n"
     with pytest.raises(TokenRevokedError):
-        Authenticator(database).authenticate(text)
+        Authenticator(database).authenticate(made)
 
 
 def test_the_history_tells_who_changed_a_token(cli: Any) -> None:
@@ -128,3 +129,12 @@ def test_the_history_tells_who_changed_a_token(cli: Any) -> None:
     rows = [line.split()[2:] for line in cli("history").splitlines()[1:]]
     assert rows == [["grace", f"token_{what}", "ci"] for what in ("revoked", "rotated", "created")]
     assert "pbt_" not in cli("history", "--json")
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_a_database_without_tokens_is_told_to_be_upgraded(cli: Any, database: Database) -> None:
+    with database.write() as connection:
+        connection.execute(text("UPDATE alembic_version SET version_num = '0011'"))
+    told = cli("token", "list", expect=2)
+    assert "is at schema 0011, but this release needs" in told
+    assert "run: prebuild db upgrade" in told
