@@ -6,7 +6,7 @@ COPY requirements.lock pyproject.toml ./
 # uv itself is locked, too.
 RUN python -m venv /opt/prebuild && sed -n '/^uv==/,/[^\\]$/p' requirements.lock > uv.lock && pip install --require-hashes -r uv.lock
 # What the service needs, at the locked versions and hashes, without development packages.
-RUN uv pip install --python /opt/prebuild/bin/python --require-hashes -c requirements.lock -r pyproject.toml --extra postgres --extra docker --compile-bytecode
+RUN uv pip install --python /opt/prebuild/bin/python --require-hashes -c requirements.lock -r pyproject.toml --extra postgres --extra docker --extra serve --compile-bytecode
 COPY README.md LICENSE ./
 COPY prebuild_tasks prebuild_tasks
 COPY examples examples

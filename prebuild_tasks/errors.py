@@ -9,6 +9,7 @@ PrebuildError                    the base class of all of them                  
 ├── RefusedError                 valid but refused: quota, paused, name taken, conflict               exit 5
 │   ├── BusyError                another process holds the row; nothing was changed, try again        exit 5
 │   ├── RequestEndedError        a repeated claim whose workspace is gone, or is being deleted        exit 5
+│   ├── RequestReusedError       a claim by an id that another request already used                   exit 5
 │   └── OwnerNotAllowedError     a token may not act for the owner that was named                     exit 5
 ├── AuthenticationError          a token that nobody has                                              exit 5
 │   ├── TokenExpiredError        a token after its expiry                                             exit 5
@@ -53,6 +54,7 @@ __all__ = [
     "Remedy",
     "RemedyKind",
     "RequestEndedError",
+    "RequestReusedError",
     "TokenExpiredError",
     "TokenRevokedError",
     "UnreachableError",
@@ -129,14 +131,27 @@ class NotFoundError(PrebuildError):
 
 
 class ClaimMissError(PrebuildError):
-    """No prebuild was claimable. `reason` is a value of `model.vocabulary.MissReason`."""
+    """No prebuild was claimable. `reason` is a value of `model.vocabulary.MissReason`.
+
+    `retry_after` is the number of seconds after which another try makes sense, from 1 to 300; `retryable` tells whether
+    the same claim may succeed later although nobody does anything.
+    """
 
     exit_code = 4
     code = "claim_miss"
 
-    def __init__(self, message: str, *, reason: str, hint: str = "", remedy: Remedy | None = None) -> None:
+    def __init__(  # many arguments: each is told to a program
+        self,
+        message: str,
+        *,
+        reason: str,
+        hint: str = "",
+        remedy: Remedy | None = None,
+        retry_after: int = 60,
+        retryable: bool = True,
+    ) -> None:
         super().__init__(message, hint=hint, remedy=remedy)
-        self.reason = reason
+        self.reason, self.retry_after, self.retryable = reason, retry_after, retryable
 
 
 class BeingBuiltError(ClaimMissError):
@@ -196,6 +211,12 @@ class RequestEndedError(RefusedError):
         self.state, self.workspace, self.workspace_id = state, workspace, workspace_id
         self.ended_at, self.ended_by, self.reason = ended_at, ended_by, reason
         self.args = (self.message, state, workspace, workspace_id, ended_at, ended_by, reason)
+
+
+class RequestReusedError(RefusedError):
+    """A claim with the id of an earlier request that asked for something else. The id stays bound to that one."""
+
+    code = "request_reused"
 
 
 class OwnerNotAllowedError(RefusedError):

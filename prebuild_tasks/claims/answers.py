@@ -2,36 +2,58 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime
 
 from sqlalchemy import Connection
 
+from prebuild_tasks.claims.end_rules import end_of_time, end_of_wait, has_ended, is_ready_for_collection, request_ended
 from prebuild_tasks.claims.ends import read_end
-from prebuild_tasks.claims.rules import answer_of, end_of_time, has_ended, request_ended
-from prebuild_tasks.claims.store import read_requested, read_start_error
-from prebuild_tasks.claims.types import BeingBuilt, Claimed, Reserved
-from prebuild_tasks.errors import ClaimMissError, RefusedError
-from prebuild_tasks.model.vocabulary import BuildStatus, MissReason, Transition
+from prebuild_tasks.claims.requests import change_state, read_by_id, read_by_key
+from prebuild_tasks.claims.rules import answer_of, check_repeated
+from prebuild_tasks.claims.store import alive_since, read_start_error
+from prebuild_tasks.claims.types import Attempt, BeingBuilt, Claimed, RequestedRow, RequestedWorkspace, Reserved
+from prebuild_tasks.errors import BusyError, ClaimMissError
+from prebuild_tasks.model.vocabulary import BuildStatus, MissReason, RequestState, Transition
 from prebuild_tasks.remedies import Remedy, RemedyKind
-from prebuild_tasks.workspaces import FollowUp
+from prebuild_tasks.workspaces import FollowUp, hand_over
 
 
-def answered(
-    connection: Connection, request_id: str, owner: str, now: datetime, *, alive_since: datetime
-) -> Claimed | BeingBuilt | None:
-    """Return what this request got before; None if it is new. Live processes announced themselves at `alive_since`.
+def answered(connection: Connection, attempt: Attempt, now: datetime) -> Claimed | BeingBuilt | None:
+    """Return what this request got before; None if it is new.
+
+    Raises:
+        RefusedError: Another owner made a request with this id.
+        RequestReusedError: A request with this id asked for something else.
+        PrebuildError: As `answer_now`.
+    """
+    request, since = attempt.request, alive_since(attempt.alive_within, now)
+    requested = read_by_key(connection, request.principal, request.request_id, since)
+    if requested is None:
+        return None
+    check_repeated(request, attempt.owner, requested)
+    return answer_now(connection, requested, now, since=since)
+
+
+def answer_now(
+    connection: Connection, requested: RequestedRow, now: datetime, *, since: datetime
+) -> Claimed | BeingBuilt:
+    """Return what a request got, as it is now. A workspace that is ready and waits for its owner is handed over.
+
+    Args:
+        connection: The connection to write with.
+        requested: What the request got.
+        now: The database's time.
+        since: The time since which a live process has announced itself.
 
     Raises:
         ClaimMissError: The workspace that was being built for the request could not be built.
-        RefusedError: Another owner made a request with this id.
-        RequestEndedError: What the request got is gone, is being deleted, or is past its `claimed_ttl`.
+        RequestEndedError: What the request got is gone, is being deleted, or is past its `claimed_ttl`; or the wait for
+            it has ended.
     """
-    requested = read_requested(connection, request_id, alive_since)
-    if requested is None:
-        return None
-    if requested.claimant != owner:
-        raise RefusedError("another owner already used this request id", hint="make a new id for each request")
-    workspace_id, workspace = requested.workspace_id, requested.workspace
+    request_id, workspace_id, workspace = requested.request_id, requested.workspace_id, requested.workspace
+    if end := end_of_wait(requested):
+        raise request_ended(request_id, "", end)
     if workspace is None:
         raise request_ended(request_id, workspace_id, read_end(connection, workspace_id, "", gone=True))
     name, ref = workspace.name, workspace.ref
@@ -41,15 +63,36 @@ def answered(
             raise request_ended(request_id, workspace_id, end)
     if workspace.claimed and (overdue := end_of_time(workspace.claimed, now)):
         raise request_ended(request_id, workspace_id, overdue)
+    if is_ready_for_collection(requested):
+        return _collect(connection, requested, workspace, now, since)
     # Wake the pool again: if the first answer was lost, the first message may be lost as well.
     follow_up = FollowUp.of(wake=[workspace.preset_id], ref=ref)
     if workspace.claimed:
-        return Claimed(answer_of(workspace.claimed, ref, request_id), follow_up)
+        answer = answer_of(workspace.claimed, ref, request_id, requested.id)
+        return Claimed(answer, follow_up, replayed=True)
     if workspace.transition is Transition.START and workspace.status in (BuildStatus.PENDING, BuildStatus.RUNNING):
-        return BeingBuilt(Reserved(workspace_id, name, workspace.preset_id, follow_up), owner, str(ref))
+        reserved = Reserved(workspace_id, name, workspace.preset_id, follow_up)
+        return BeingBuilt(reserved, requested.owner, str(ref), requested.id, request_id, replayed=True)
     error = read_start_error(connection, workspace_id) or workspace.reason
     raise ClaimMissError(
-        f"{name} could not be built for {owner}: {error}",
+        f"{name} could not be built for {requested.owner}: {error}",
         reason=MissReason.BUILD_FAILED.value,
-        remedy=Remedy(RemedyKind.SHOW_LOG, f"{owner}/{name}"),
+        remedy=Remedy(RemedyKind.SHOW_LOG, f"{requested.owner}/{name}"),
+        retryable=False,
     )
+
+
+def _collect(
+    connection: Connection, requested: RequestedRow, workspace: RequestedWorkspace, now: datetime, since: datetime
+) -> Claimed | BeingBuilt:
+    """Hand a ready workspace over to the owner who waited for it, and return what the request has got by that."""
+    builds = []
+    if change_state(connection, requested.id, RequestState.GIVEN) and workspace.claimed is None:
+        builds = hand_over(connection, requested.workspace_id, now=now, collected=True)
+    again = read_by_id(connection, requested.id, since)
+    if again is None or is_ready_for_collection(again):
+        raise BusyError(f"{workspace.name} is changing at this moment", hint="try again")
+    answer = answer_now(connection, again, now, since=since)
+    if not builds or isinstance(answer, BeingBuilt):
+        return answer
+    return replace(answer, follow_up=FollowUp.of(builds, [workspace.preset_id], ref=workspace.ref))

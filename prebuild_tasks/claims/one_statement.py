@@ -36,16 +36,24 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import psycopg
 from sqlalchemy.orm import DeclarativeBase
+from sqlalchemy.types import TypeEngine
 
 from prebuild_tasks.claims.results import claimed_of, read_hit, statement_values
 from prebuild_tasks.claims.store import ANSWER_COLUMNS, IS_DOUBTFUL, count_workspaces
-from prebuild_tasks.claims.types import Claimed
+from prebuild_tasks.claims.types import Attempt, Claimed
 from prebuild_tasks.db.base import UuidText
 from prebuild_tasks.db.connections import one_line, run_by_driver
 from prebuild_tasks.db.engine import Database
 from prebuild_tasks.fleet import served_column
 from prebuild_tasks.model.names import PREBUILD_PREFIX, PresetRef
-from prebuild_tasks.model.vocabulary import CLAIM_REASON, PREBUILDS_OWNER, BuildPriority, BuildStatus, Transition
+from prebuild_tasks.model.vocabulary import (
+    CLAIM_REASON,
+    PREBUILDS_OWNER,
+    BuildPriority,
+    BuildStatus,
+    RequestState,
+    Transition,
+)
 from prebuild_tasks.reconcile import fresh_since_sql
 from prebuild_tasks.schema import tables as m
 from prebuild_tasks.schema.conditions import IS_CLAIMABLE, TEMPLATE_OF_VERSION, VERSION_OF_PRESET, constant
@@ -54,38 +62,25 @@ from prebuild_tasks.schema.row_locks import lock_owner, skip_locked
 from prebuild_tasks.workspaces import handed_over_sql, has_hook_sql
 
 
-# More than six arguments: they are the statement's values.
-def claim_in_one_statement(
-    database: Database, preset: str, *, owner: str, name: str, request_id: str, elapsed_ms: float, alive_within: float
-) -> Claimed | None:
-    """Give the preset's oldest eligible prebuild to `owner`, and write the claim's event, history and build.
-
-    Args:
-        database: The database.
-        preset: The preset's name.
-        owner: The person who claims.
-        name: The workspace's new name; empty: the prebuild's, without its prefix.
-        request_id: The request's id.
-        elapsed_ms: Milliseconds that the request has taken so far.
-        alive_within: Seconds within which a live process has announced itself.
+def claim_in_one_statement(database: Database, attempt: Attempt) -> Claimed | None:
+    """Give the oldest eligible prebuild of the first preset to the owner, and write all that a claim writes.
 
     Returns:
         None if the claim has to be made in steps.
 
     Raises:
-        InputError: `preset` is not a preset name.
+        InputError: The preset's name is not one.
         IntegrityError: The owner already has a workspace of this name, or the request has been answered before, which
             only the schema checks.
     """
+    preset, owner = attempt.request.presets[0], attempt.owner
     if database.dialect != "postgresql" or preset.isdecimal():
         return None
     ref = PresetRef.parse(preset)
     now, clock = database.now_sql()
     statement = statement_text(now, versioned=ref.version is not None)
     build_id = uuid.uuid4()
-    values = clock | statement_values(
-        ref, build_id, owner=owner, name=name, request_id=request_id, elapsed_ms=elapsed_ms, alive_s=alive_within
-    )
+    values = clock | statement_values(attempt, ref, build_id)
     hit = read_hit(database.run(statement, values))
     if hit and hit.max_per_owner is not None:
         with database.write() as connection:
@@ -96,7 +91,7 @@ def claim_in_one_statement(
             hit = read_hit(run_by_driver(connection.connection, statement, values).fetchone())
     if hit is None or hit.row is None:
         return None
-    return claimed_of(hit.row, hit.ref, request_id, build_id)
+    return claimed_of(hit.row, hit.ref, attempt, build_id)
 
 
 @cache
@@ -115,12 +110,17 @@ _NEEDLESS_NAME = re.compile(r"(\b\w+\.(\w+)) AS \2\b| AS anon_\d+")
 """A name that a column has already, or that nothing uses: without, the statement fits into the driver's cache."""
 
 
+def _short(name: str, kind: TypeEngine[Any] | None = None) -> ColumnElement[Any]:
+    """Name a column without its table, where there is only one: with all names, the statement would be too long."""
+    return literal_column(name, kind)
+
+
 def _take_oldest(pool: CTE, owner: ColumnElement[str]) -> CTE:
     """Give the oldest eligible prebuild without doubts to the owner; no row without one, or at the owner's limit."""
 
     def of_pool(column: str) -> ColumnElement[Any]:
         # A scalar subquery and not a join: with a join, PostgreSQL would sort all prebuilds to find the oldest.
-        return select(pool.c[column]).scalar_subquery()
+        return select(_short(column)).select_from(pool).scalar_subquery()
 
     oldest = (
         select(m.Workspace.id)
@@ -147,29 +147,34 @@ def _take_oldest(pool: CTE, owner: ColumnElement[str]) -> CTE:
             **handed_over_sql(of_pool("now"), of_pool("claimed_ttl_s"), of_pool("has_hook")),
             build_number=m.Workspace.build_number + literal_column("1"),
         )
-        .returning(*ANSWER_COLUMNS)
+        .returning(*(_short(column.name, column.type) for column in ANSWER_COLUMNS))
         .cte("hit")
     )
 
 
 def _statement(now: ColumnElement[datetime], *, versioned: bool) -> Select[*tuple[Any, ...]]:
-    owner, pool = bindparam("owner", type_=Text()), _pool(now, versioned=versioned)
-    hit = _take_oldest(pool, owner)
+    pool = _pool(now, versioned=versioned)
+    hit = _take_oldest(pool, bindparam("owner", type_=Text()))
     latency: ColumnElement[Any] = bindparam("elapsed_ms", type_=Double()) + _MS_SINCE_STATEMENT
+    at, preset_id, workspace_id, by = (_short(name) for name in ("claimed_at", "preset_id", "id", "owner"))
     event = _insert(
-        m.ClaimEvent, hit, at=hit.c.claimed_at, preset_id=hit.c.preset_id, workspace_id=hit.c.id, owner=owner,
+        m.ClaimEvent, hit, at=at, preset_id=preset_id, workspace_id=workspace_id, owner=by,
         request_id=bindparam("request_id", type_=Text()), hit=true(), latency_ms=latency,
     )  # fmt: skip
+    request = _insert(
+        m.BoundRequest, hit, id=bindparam("claim_id", type_=UuidText), principal=bindparam("principal", type_=Text()),
+        key=bindparam("key", type_=Text()), workspace_id=workspace_id, owner=by,
+        body_digest=bindparam("body_digest", type_=Text()), kind=constant(RequestState.GIVEN), created_at=at,
+    )  # fmt: skip
     history = _insert(
-        m.History, hit, at=hit.c.claimed_at, actor=owner, event=constant("claimed"), workspace_id=hit.c.id,
-        preset_id=hit.c.preset_id, reason=constant(CLAIM_REASON),
+        m.History, hit, at=at, actor=by, event=constant("claimed"), workspace_id=workspace_id, preset_id=preset_id,
+        reason=constant(CLAIM_REASON),
     )  # fmt: skip
     build = _insert(
-        m.Build, hit, id=bindparam("build_id", type_=UuidText), workspace_id=hit.c.id,
-        organization_id=hit.c.organization_id, preset_id=hit.c.preset_id, number=hit.c.build_number,
+        m.Build, hit, id=bindparam("build_id", type_=UuidText), workspace_id=workspace_id,
+        organization_id=_short("organization_id"), preset_id=preset_id, number=_short("build_number"),
         transition=constant(Transition.START), status=constant(BuildStatus.PENDING), reason=constant(CLAIM_REASON),
-        initiator=owner, priority=literal_column(str(BuildPriority.PERSON_WAITS)), queue=hit.c.host,
-        created_at=hit.c.claimed_at,
+        initiator=by, priority=literal_column(str(BuildPriority.PERSON_WAITS)), queue=_short("host"), created_at=at,
     )  # fmt: skip
     names = (pool.c[column.name] for column in REF_COLUMNS)
     alive_since = pool.c.now - bindparam("alive_s", type_=Double()) * literal_column("interval '1 second'", Interval())
@@ -177,7 +182,7 @@ def _statement(now: ColumnElement[datetime], *, versioned: bool) -> Select[*tupl
     return (
         select(*hit.c, is_served, *names, pool.c.max_per_owner, pool.c.organization_id.label("limited_by"))
         .select_from(pool.outerjoin(hit, true()))
-        .add_cte(event, history, build)
+        .add_cte(event, request, history, build)
     )
 
 
@@ -232,7 +237,7 @@ def _insert(table: type[DeclarativeBase], source: CTE, **values: ColumnElement[A
             select(*columns.values()).select_from(source).set_label_style(LABEL_STYLE_NONE),
             include_defaults=False,
         )
-        .cte(f"new_{table.__name__}")
+        .cte(f"new_{table.__name__.lower()}")
     )
 
 

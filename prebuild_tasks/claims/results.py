@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from datetime import UTC
 from typing import Any
 
-from prebuild_tasks.claims.rules import answer_of
-from prebuild_tasks.claims.types import Claimed, ClaimedRow
+from prebuild_tasks.claims.rules import answer_of, body_digest, event_key
+from prebuild_tasks.claims.types import Attempt, Claimed, ClaimedRow
+from prebuild_tasks.clock import monotonic
 from prebuild_tasks.model.names import PresetRef
 from prebuild_tasks.model.vocabulary import CLAIM_REASON, BuildStatus, Transition
 from prebuild_tasks.workspaces import FollowUp, NewBuild, work_of
@@ -39,16 +40,25 @@ class Hit:
     """The organization that has the limit."""
 
 
-# More than six arguments: they are the statement's values.
-def statement_values(
-    ref: PresetRef, build_id: uuid.UUID, *, owner: str, name: str, request_id: str, elapsed_ms: float, alive_s: float
-) -> dict[str, object]:
+def statement_values(attempt: Attempt, ref: PresetRef, build_id: uuid.UUID) -> dict[str, object]:
     """Return the values of the statement, but for the clock of a test."""
     return {
-        "template": ref.template, "preset": ref.preset, "version": ref.version, "owner": owner, "name": name,
-        "request_id": request_id, "build_id": build_id, "elapsed_ms": elapsed_ms, "below_limit": False,
-        "alive_s": alive_s,
+        "template": ref.template, "preset": ref.preset, "version": ref.version, "owner": attempt.owner,
+        "name": attempt.request.name, "build_id": build_id, "elapsed_ms": (monotonic() - attempt.started) * 1000,
+        "below_limit": False, "alive_s": attempt.alive_within, **request_values(attempt),
     }  # fmt: skip
+
+
+def request_values(attempt: Attempt) -> dict[str, object]:
+    """Return the values of the rows that bind a request to what it gets: of the request's own, and of its event."""
+    request = attempt.request
+    return {
+        "principal": request.principal,
+        "key": request.request_id,
+        "claim_id": uuid.UUID(attempt.claim_id),
+        "body_digest": body_digest(request, attempt.owner),
+        "request_id": event_key(request.principal, request.request_id),
+    }
 
 
 def read_hit(result: Sequence[Any] | None) -> Hit | None:
@@ -73,7 +83,8 @@ def read_hit(result: Sequence[Any] | None) -> Hit | None:
     return Hit(row, ref, values["max_per_owner"], values["limited_by"])
 
 
-def claimed_of(row: ClaimedRow, ref: PresetRef, request_id: str, build_id: uuid.UUID) -> Claimed:
+def claimed_of(row: ClaimedRow, ref: PresetRef, attempt: Attempt, build_id: uuid.UUID) -> Claimed:
     """Return the claim of a workspace, whose build has this id."""
     builds = [NewBuild(str(build_id), row.host, work_of(Transition.START, CLAIM_REASON, row.name))]
-    return Claimed(answer_of(row, ref, request_id), FollowUp.of(builds, [row.preset_id], ref=ref))
+    answer = answer_of(row, ref, attempt.request.request_id, attempt.claim_id)
+    return Claimed(answer, FollowUp.of(builds, [row.preset_id], ref=ref))

@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
+import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from prebuild_tasks.claims.types import ClaimAnswer, End
-from prebuild_tasks.errors import ClaimMissError, InputError, RefusedError, RequestEndedError
+from prebuild_tasks.claims.types import ClaimAnswer
+from prebuild_tasks.errors import ClaimMissError, InputError, RefusedError, RequestReusedError
 from prebuild_tasks.model.names import check_name, check_owner
-from prebuild_tasks.model.vocabulary import RECONCILER, BuildStatus, ClaimState, MissReason, PresetStatus, Transition
+from prebuild_tasks.model.vocabulary import LOCAL_PRINCIPAL, ClaimState, MissReason, PresetStatus
 from prebuild_tasks.reconcile import LimitReason, Limits
 from prebuild_tasks.remedies import Remedy, RemedyKind
 from prebuild_tasks.workspaces import is_usable, unhealthy_claim
 
 if TYPE_CHECKING:
-    from datetime import datetime
-
-    from prebuild_tasks.claims.types import ClaimedRow, ClaimRequest, PauseInForce, Pool
+    from prebuild_tasks.claims.types import ClaimedRow, ClaimRequest, PauseInForce, Pool, RequestedRow
     from prebuild_tasks.model.names import PresetRef
 
 _REQUEST_ID_MAX = 100
+_PRINCIPAL_MAX = 100
+_RETRY_MIN, _RETRY_MAX, _RETRY_IDLE = 1, 300, 60
+"""Seconds until a claim that missed is made again: the bounds, and the time where nothing is on its way."""
 _SENTENCES: Mapping[MissReason, str] = {
     MissReason.EMPTY_POOL: "the pool is empty and nothing is being built",
     MissReason.STARTING: "all are taken, and more are starting",
@@ -34,13 +38,6 @@ _REMEDIES: Mapping[MissReason, Remedy] = {
     MissReason.EXPIRED: _WAIT,
     MissReason.NOT_DESIRED: _WAIT,
 }
-_ENDS: Mapping[str, str] = {
-    "released": "it was released by {by}",
-    "operator": "it was deleted by {by}",
-    "claimed_ttl": "its claimed_ttl ended",
-    "host_forgotten": "it was lost with its host, which {by} gave up",
-}
-"""How a workspace ended, by the code of the reason."""
 _HINTS: Mapping[MissReason, str] = {MissReason.STARTING: "try again soon, or have one built"}
 
 
@@ -55,7 +52,67 @@ def check_request(request: ClaimRequest) -> str:
         check_name("workspace", request.name)
     if not request.request_id or len(request.request_id) > _REQUEST_ID_MAX or not request.request_id.isprintable():
         raise InputError(f"the request id must be 1 to {_REQUEST_ID_MAX} printable characters")
+    if not 0 < len(request.principal) <= _PRINCIPAL_MAX:
+        raise InputError(f"the principal must be 1 to {_PRINCIPAL_MAX} characters")
     return owner
+
+
+def body_digest(request: ClaimRequest, owner: str) -> str:
+    """Return the SHA-256 of what a request asks for, by which a repetition is told from another use of its id.
+
+    How long it waits is left out: a repetition may wait longer. `owner` is the owner's checked name.
+    """
+    body = {
+        "name": request.name,
+        "owner": owner,
+        "parameters": dict(request.parameters),
+        "presets": list(request.presets),
+        "template": request.template,
+    }
+    text = json.dumps(body, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def event_key(principal: str, key: str) -> str:
+    """Return the request id of the claim's event: a local key itself, and a digest for every other principal.
+
+    Release 0.1 knows a request only by this id, so it keeps old and new processes from answering one twice.
+    """
+    return key if principal == LOCAL_PRINCIPAL else hashlib.sha256(f"{principal}\0{key}".encode()).hexdigest()
+
+
+def check_repeated(request: ClaimRequest, owner: str, requested: RequestedRow) -> None:
+    """Raise an error unless a request that uses the id of an earlier one asks for the same.
+
+    Raises:
+        RefusedError: A local request of another owner has this id.
+        RequestReusedError: The earlier request asked for something else.
+    """
+    if requested.owner != owner and (request.principal == LOCAL_PRINCIPAL or requested.body_digest is None):
+        raise RefusedError("another owner already used this request id", hint="make a new id for each request")
+    if requested.body_digest not in (None, body_digest(request, owner)):
+        raise RequestReusedError(
+            f"the request id {request.request_id} was already used to ask for something else",
+            hint="make a new id for each request, and repeat a request unchanged",
+            remedy=Remedy(RemedyKind.NEW_REQUEST),
+        )
+
+
+def retry_after(starts_measured: Sequence[float], elapsed: float, *, on_the_way: bool) -> int:
+    """Return the seconds after which a claim that missed may succeed, a whole number from 1 to 300.
+
+    Args:
+        starts_measured: Seconds that recent starts of the pool took.
+        elapsed: Seconds since the start began that will be ready first.
+        on_the_way: Whether there is such a start.
+    """
+    ordered = sorted(starts_measured)
+    middle = len(ordered) // 2
+    usual: float = _RETRY_IDLE
+    if on_the_way and ordered:
+        usual = ordered[middle] if len(ordered) % 2 else (ordered[middle - 1] + ordered[middle]) / 2
+    left = usual - elapsed if on_the_way else usual
+    return math.ceil(min(max(left, _RETRY_MIN), _RETRY_MAX))
 
 
 def _require_texts(request: ClaimRequest) -> None:
@@ -68,6 +125,7 @@ def _require_texts(request: ClaimRequest) -> None:
         "name": request.name,
         "template": request.template,
         "request id": request.request_id,
+        "principal": request.principal,
     }
     texts |= {f"preset {number}": preset for number, preset in enumerate(presets, 1)}
     texts |= {f"parameter {name}": value for name, value in parameters.items()}
@@ -84,7 +142,7 @@ def warning_about(row: ClaimedRow) -> str:
     return f"{where}, so the workspace may not answer, and is not personalised until one does; {step}"
 
 
-def answer_of(row: ClaimedRow, ref: PresetRef, request_id: str) -> ClaimAnswer:
+def answer_of(row: ClaimedRow, ref: PresetRef, request_id: str, claim_id: str) -> ClaimAnswer:
     """Make the answer of a workspace that was claimed; `ref` names its preset."""
     usable = is_usable(row.status, row.reason)
     return ClaimAnswer(
@@ -101,6 +159,7 @@ def answer_of(row: ClaimedRow, ref: PresetRef, request_id: str) -> ClaimAnswer:
         state=ClaimState.USABLE if usable else ClaimState.PERSONALISING,
         claimed_until=row.claimed_until,
         warning=warning_about(row),
+        id=claim_id,
     )
 
 
@@ -192,35 +251,4 @@ def miss(presets: str, reason: MissReason, pause: PauseInForce | None = None) ->
         reason=reason.value,
         hint=_HINTS.get(reason, ""),
         remedy=_REMEDIES.get(reason),
-    )
-
-
-def has_ended(transition: Transition, status: BuildStatus, *, deleted: bool) -> bool:
-    """Return whether a workspace that was given or reserved is gone, being deleted, or about to be."""
-    return deleted or transition is Transition.DELETE or status in (BuildStatus.CANCELING, BuildStatus.CANCELED)
-
-
-def end_of_time(claimed: ClaimedRow, now: datetime) -> End | None:
-    """Return the end of a workspace that is past its `claimed_ttl`; None before. The next sweep begins its deletion."""
-    if claimed.claimed_until is None or claimed.claimed_until >= now:
-        return None
-    return End(workspace=claimed.name, gone=False, at=claimed.claimed_until, by=RECONCILER, reason="claimed_ttl")
-
-
-def request_ended(request_id: str, workspace_id: str, end: End) -> RequestEndedError:
-    """Make the error for a repeated request whose workspace has ended. Another one is never given in its place."""
-    how = _ENDS.get(end.reason, "it was deleted by {by}" if end.by else "it was deleted").format(by=end.by)
-    when = f" at {end.at:%Y-%m-%d %H:%M:%S} UTC" if end.at else ""
-    name = f"the workspace {end.workspace} of request {request_id}" if end.workspace else f"request {request_id}"
-    state, is_now = ("ended", "is gone") if end.gone else ("ending", "is being deleted")
-    if not end.workspace:
-        is_now = "has ended"
-    return RequestEndedError(
-        f"{name} {is_now}: {how}{when}",
-        state,
-        end.workspace,
-        workspace_id,
-        end.at.isoformat() if end.at else "",
-        end.by,
-        end.reason,
     )

@@ -21,7 +21,7 @@ from prebuild_tasks.claims.store import CLAIMED_NAME, count_workspaces, take_old
 from prebuild_tasks.db.base import UuidText
 from prebuild_tasks.db.connections import one_line
 from prebuild_tasks.db.types import UtcDateTime, db_now
-from prebuild_tasks.model.vocabulary import CLAIM_REASON, BuildPriority, BuildStatus, Transition
+from prebuild_tasks.model.vocabulary import CLAIM_REASON, BuildPriority, BuildStatus, RequestState, Transition
 from prebuild_tasks.reconcile import is_expired_sql
 from prebuild_tasks.schema import tables as m
 from prebuild_tasks.schema.conditions import constant
@@ -49,6 +49,7 @@ def statements() -> Mapping[str, str]:
         "SQLITE_OWNER_COUNT": _sqlite(_COUNT),
         "SQLITE_TAKE": _sqlite(_take()),
         "SQLITE_EVENT": _sqlite(_event()),
+        "SQLITE_REQUEST": _sqlite(_request()),
         "SQLITE_HISTORY": _sqlite(_history()),
         "SQLITE_BUILD": _sqlite(_build()),
         "SQLITE_PUBLISHED": _sqlite(published_statement(chosen, _NOW)),
@@ -91,6 +92,14 @@ def _event() -> Insert:
     return _row(
         m.ClaimEvent, at=_NOW, preset_id=_given("preset_id"), workspace_id=_id("workspace_id"), owner=_given("owner"),
         request_id=_given("request_id"), hit=true(), latency_ms=bindparam("latency_ms", type_=Double()),
+    )  # fmt: skip
+
+
+def _request() -> Insert:
+    return _row(
+        m.BoundRequest, id=_id("claim_id"), principal=_given("principal"), key=_given("key"),
+        workspace_id=_id("workspace_id"), owner=_given("owner"), body_digest=_given("body_digest"),
+        kind=constant(RequestState.GIVEN), created_at=_NOW,
     )  # fmt: skip
 
 

@@ -13,7 +13,6 @@ from sqlalchemy import (
     Select,
     String,
     and_,
-    case,
     func,
     insert,
     literal,
@@ -26,7 +25,8 @@ from sqlalchemy import (
 from sqlalchemy.sql.dml import ReturningUpdate
 
 from prebuild_tasks.claims.results import ANSWER_NAMES
-from prebuild_tasks.claims.types import Attempt, ClaimedRow, Pool, RequestedRow, RequestedWorkspace
+from prebuild_tasks.claims.rules import event_key
+from prebuild_tasks.claims.types import Attempt, ClaimedRow, Pool
 from prebuild_tasks.clock import monotonic
 from prebuild_tasks.fleet import served_column
 from prebuild_tasks.model.names import PREBUILD_PREFIX, PresetRef
@@ -35,7 +35,6 @@ from prebuild_tasks.reconcile import is_expired_sql, is_past_ttl_sql
 from prebuild_tasks.schema import tables as m
 from prebuild_tasks.schema.conditions import (
     IS_CLAIMABLE,
-    IS_USED,
     ROLLING,
     TEMPLATE_OF_VERSION,
     VERSION_OF_PRESET,
@@ -59,7 +58,7 @@ def take_oldest(connection: Connection, pool: Pool, attempt: Attempt, now: datet
             attempt.request.name or CLAIMED_NAME,
             handed_over(now, pool.claimed_ttl, hook=pool.hook),
             _still_good(pool, now),
-            alive_since(attempt, now),
+            alive_since(attempt.alive_within, now),
         )
     ).one_or_none()
     return None if row is None else _claimed_row(row)
@@ -96,9 +95,9 @@ _HOST: ColumnElement[str] = literal_column(f"{m.Workspace.__tablename__}.host", 
 """With its table: on SQLite, RETURNING names columns without theirs, and a subquery would take `workers.host`."""
 
 
-def alive_since(attempt: Attempt, now: datetime) -> datetime:
-    """Return the instant since which a live process must have announced itself."""
-    return now - timedelta(seconds=attempt.alive_within)
+def alive_since(seconds: float, now: datetime) -> datetime:
+    """Return the instant since which a live process must have announced itself, within so many seconds."""
+    return now - timedelta(seconds=seconds)
 
 
 IS_DOUBTFUL: ColumnElement[bool] = (
@@ -156,7 +155,7 @@ def record_event(
             preset_id=preset_id,
             workspace_id=workspace_id,
             owner=attempt.owner,
-            request_id=attempt.request.request_id,
+            request_id=event_key(attempt.request.principal, attempt.request.request_id),
             hit=miss_reason is None,
             miss_reason=miss_reason or "",
             latency_ms=(monotonic() - attempt.started) * 1000,
@@ -168,49 +167,10 @@ ANSWER_COLUMNS = tuple(m.Workspace.__table__.c[name] for name in ANSWER_NAMES)
 """The columns of a claimed workspace that its answer, its build and its follow-up are made of."""
 
 
-def _claimed_row(row: Row[*tuple[Any, ...]], failures: int = 0, probe_message: str = "") -> ClaimedRow:
-    """Make a ClaimedRow from a row that has ANSWER_COLUMNS and `is_served`, and possibly more."""
+def _claimed_row(row: Row[*tuple[Any, ...]]) -> ClaimedRow:
+    """Make a ClaimedRow from a row that has ANSWER_COLUMNS and `is_served`."""
     answer = {column.name: getattr(row, column.name) for column in ANSWER_COLUMNS}
-    return ClaimedRow(**answer, is_served=bool(row.is_served), failures=failures, probe_message=probe_message)
-
-
-def read_requested(connection: Connection, request_id: str, alive_since: datetime) -> RequestedRow | None:
-    """Read what a request got; None if it got nothing. Live processes announced themselves at `alive_since`."""
-    row = connection.execute(
-        select(
-            *ANSWER_COLUMNS,
-            served_column(m.Workspace.host, alive_since).label("is_served"),
-            m.Workspace.transition,
-            m.Workspace.deleted_at,
-            m.ClaimEvent.owner.label("claimant"),
-            m.ClaimEvent.workspace_id,
-            case((IS_USED, m.ProbeState.failures), else_=0).label("failures"),
-            m.ProbeState.message,
-            *REF_COLUMNS,
-        )
-        .select_from(m.ClaimEvent)
-        .outerjoin(m.Workspace, m.Workspace.id == m.ClaimEvent.workspace_id)
-        .outerjoin(m.ProbeState, m.ProbeState.workspace_id == m.Workspace.id)
-        .outerjoin(m.Preset, m.Preset.id == m.Workspace.preset_id)
-        .outerjoin(*VERSION_OF_PRESET)
-        .outerjoin(*TEMPLATE_OF_VERSION)
-        .where(m.ClaimEvent.request_id == request_id, m.ClaimEvent.workspace_id.is_not(None))
-    ).one_or_none()
-    if row is None:
-        return None
-    workspace = None
-    if row.id is not None:
-        workspace = RequestedWorkspace(
-            name=row.name,
-            preset_id=row.preset_id,
-            ref=PresetRef.of(row.template_name, row.preset_name, row.version_name, active=row.is_active),
-            transition=row.transition,
-            status=row.status,
-            reason=row.reason,
-            deleted=row.deleted_at is not None,
-            claimed=None if row.claimed_at is None else _claimed_row(row, row.failures or 0, row.message or ""),
-        )
-    return RequestedRow(claimant=row.claimant, workspace_id=row.workspace_id, workspace=workspace)
+    return ClaimedRow(**answer, is_served=bool(row.is_served))
 
 
 def read_start_error(connection: Connection, workspace_id: str) -> str:

@@ -13,9 +13,10 @@ from prebuild_tasks.claims.answers import answered
 from prebuild_tasks.claims.candidates import check_owner_limit, find_pools, second_choice_pools
 from prebuild_tasks.claims.misses import miss_reason, pause_in_force
 from prebuild_tasks.claims.one_statement import claim_in_one_statement
+from prebuild_tasks.claims.requests import bind_request
 from prebuild_tasks.claims.reserve import reserve
 from prebuild_tasks.claims.rules import answer_of, check_request, miss
-from prebuild_tasks.claims.store import alive_since, has_claimable, record_event, take_oldest
+from prebuild_tasks.claims.store import has_claimable, record_event, take_oldest
 from prebuild_tasks.claims.types import Attempt, BeingBuilt, ClaimAnswer, Claimed, ClaimedRow, ClaimRequest, Pool
 from prebuild_tasks.clock import monotonic
 from prebuild_tasks.config import Settings
@@ -24,7 +25,7 @@ from prebuild_tasks.errors import PrebuildError, RefusedError
 from prebuild_tasks.fleet import announced_within
 from prebuild_tasks.logs import get_logger
 from prebuild_tasks.messaging import Publisher
-from prebuild_tasks.model.vocabulary import CLAIM_REASON, BuildStatus, Transition
+from prebuild_tasks.model.vocabulary import CLAIM_REASON, BuildStatus, RequestState, Transition
 from prebuild_tasks.remedies import Remedy, RemedyKind
 from prebuild_tasks.schema import tables as m
 from prebuild_tasks.schema.history import add_history
@@ -58,6 +59,7 @@ def claim(
         NotFoundError: There is no such preset.
         RefusedError: The owner has a workspace of this name, or is at their limit, or the preset cannot be built.
         RequestEndedError: The request is repeated, and what it got is gone, or is being deleted.
+        RequestReusedError: The request's id was used for another request.
     """
     started = monotonic()
     owner = check_request(request)
@@ -116,7 +118,8 @@ def _free_name(database: Database, owner: str, name: str) -> bool:
 
 def _is_answered(error: IntegrityError) -> bool:
     violated = str(error.orig)  # without the statement, which names the columns too
-    return "uq_claim_events_" in violated or "claim_events.request_id" in violated
+    names = ("uq_claim_events_", "claim_events.request_id", "uq_claim_requests_", "claim_requests.principal")
+    return any(name in violated for name in names)
 
 
 def _is_name_taken(error: IntegrityError) -> bool:
@@ -152,8 +155,7 @@ def _in_steps(database: Database, attempt: Attempt) -> Claimed | BeingBuilt:
     request = attempt.request
     with database.write() as connection:
         now = database.now(connection)
-        since = alive_since(attempt, now)
-        if previous := answered(connection, request.request_id, attempt.owner, now, alive_since=since):
+        if previous := answered(connection, attempt, now):
             return previous
         pools = find_pools(connection, request.presets, request.template, request.parameters)
         check_owner_limit(connection, attempt.owner, pools)
@@ -168,9 +170,11 @@ def _in_steps(database: Database, attempt: Attempt) -> Claimed | BeingBuilt:
                 connection, attempt, pools[0].id, now,
                 workspace_id=reserved.workspace_id if reserved else None, miss_reason=reason,
             )  # fmt: skip
+        if reserved:
+            bind_request(connection, attempt, reserved.workspace_id, RequestState.RESERVED, now)
     names = ", ".join(str(pool.ref) for pool in pools)
     if reserved:
-        return BeingBuilt(reserved, attempt.owner, names)
+        return BeingBuilt(reserved, attempt.owner, names, attempt.claim_id, request.request_id)
     raise miss(names, reason, pause)
 
 
@@ -178,10 +182,7 @@ def _in_one_statement(database: Database, attempt: Attempt) -> Claimed | None:
     request = attempt.request
     if not request.presets or request.template or request.repeated:
         return None
-    return claim_in_one_statement(
-        database, request.presets[0], owner=attempt.owner, name=request.name, request_id=request.request_id,
-        elapsed_ms=(monotonic() - attempt.started) * 1000, alive_within=attempt.alive_within,
-    )  # fmt: skip
+    return claim_in_one_statement(database, attempt)
 
 
 def _try(connection: Connection, attempt: Attempt, pools: Sequence[Pool], now: datetime) -> Claimed | None:
@@ -203,6 +204,7 @@ def _try(connection: Connection, attempt: Attempt, pools: Sequence[Pool], now: d
 
 def _hit(connection: Connection, attempt: Attempt, pool: Pool, row: ClaimedRow, now: datetime) -> Claimed:
     record_event(connection, attempt, pool.id, now, workspace_id=row.id)
+    bind_request(connection, attempt, row.id, RequestState.GIVEN, now)
     add_history(
         connection, "claimed", now=now, actor=attempt.owner, workspace_ids=[row.id], preset_id=pool.id,
         reason=CLAIM_REASON,
@@ -210,4 +212,4 @@ def _hit(connection: Connection, attempt: Attempt, pool: Pool, row: ClaimedRow, 
     origin = BuildOrigin(row.id, row.build_number, row.organization_id, row.preset_id, row.name, row.host)
     builds = claim_build(connection, origin, now=now, owner=attempt.owner)
     follow_up = FollowUp.of(builds, [pool.id], ref=pool.ref)
-    return Claimed(answer_of(row, pool.ref, attempt.request.request_id), follow_up)
+    return Claimed(answer_of(row, pool.ref, attempt.request.request_id, attempt.claim_id), follow_up)

@@ -11,7 +11,14 @@ from typing import TYPE_CHECKING, cast
 from prebuild_tasks.errors import BeingBuiltError
 from prebuild_tasks.json_views import result_of
 from prebuild_tasks.model.names import PresetRef
-from prebuild_tasks.model.vocabulary import BuildStatus, ClaimState, PresetStatus, Transition
+from prebuild_tasks.model.vocabulary import (
+    LOCAL_PRINCIPAL,
+    BuildStatus,
+    ClaimState,
+    PresetStatus,
+    RequestState,
+    Transition,
+)
 from prebuild_tasks.remedies import Remedy, RemedyKind
 from prebuild_tasks.workspaces import FollowUp
 
@@ -38,6 +45,8 @@ class ClaimRequest:
     """If no prebuild is ready, have one built for the owner; repeat the request to get it."""
     repeated: bool = False
     """The request was made before. It is then not counted as another miss."""
+    principal: str = LOCAL_PRINCIPAL
+    """To whom the request id belongs: another principal's request of the same id is another request."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +62,8 @@ class Attempt:
     """The installation's limit; 0: none."""
     alive_within: float
     """Seconds within which a live process has announced itself."""
+    claim_id: str = field(default_factory=lambda: str(uuid.uuid4()))
+    """The id that the claim gets if it is given a workspace, or one is reserved for it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,8 +130,18 @@ class RequestedWorkspace:
 class RequestedRow:
     """What an earlier request got."""
 
-    claimant: str
+    id: str
+    """The claim's id; empty if a process of release 0.1 answered the request."""
+    principal: str
+    request_id: str
+    owner: str
     """The owner who made the request."""
+    body_digest: str | None
+    """The digest of what it asked for. None: unknown, so that any body is taken for the same."""
+    state: RequestState
+    ended_at: datetime | None
+    """When the wait for the workspace was ended. None: it was not."""
+    ended_by: str
     workspace_id: str
     workspace: RequestedWorkspace | None
     """None: its row is no longer kept."""
@@ -149,6 +170,8 @@ class ClaimAnswer:
     """The end of its `claimed_ttl`; None, and left out of the report, if the preset has none."""
     warning: str = ""
     """Why the workspace may not answer, with the next step; empty, and left out of the report, if nothing is known."""
+    id: str = ""
+    """The claim's id; empty, and left out of the report, if a process of release 0.1 made the claim."""
 
     def report(self) -> dict[str, str]:
         """Return the answer as JSON."""
@@ -166,6 +189,8 @@ class Claimed:
     answer: ClaimAnswer
     follow_up: FollowUp
     """The pool's refill, and the build that personalises the workspace."""
+    replayed: bool = False
+    """Whether an earlier request with this id got the workspace."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,6 +253,11 @@ class BeingBuilt:
     owner: str
     presets: str
     """The names of the requested presets."""
+    claim_id: str = ""
+    """The claim's id; empty if a process of release 0.1 reserved the workspace."""
+    request_id: str = ""
+    replayed: bool = False
+    """Whether an earlier request with this id reserved the workspace."""
 
     @property
     def follow_up(self) -> FollowUp:

@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from prebuild_tasks.insight.doctor.rules import diagnose
     from prebuild_tasks.insight.explain.gather import Explained, explain_preset
     from prebuild_tasks.insight.explain.remedies import Step
-    from prebuild_tasks.insight.history import read_history
+    from prebuild_tasks.insight.history import HistoryEvent, read_history
+    from prebuild_tasks.insight.history_pages import EventKey, list_history
     from prebuild_tasks.insight.invariants import Violation, audit, audit_twice
     from prebuild_tasks.insight.metrics.exporter import Exporter, render, serve
     from prebuild_tasks.insight.plan.make import Plan, make_plan
@@ -24,9 +25,21 @@ if TYPE_CHECKING:
     from prebuild_tasks.insight.report.rules import DAYS
     from prebuild_tasks.insight.report.store import Percentiles
     from prebuild_tasks.insight.report.types import Figures, PoolReport, Report
+    from prebuild_tasks.insight.setting_views import SECRET_SETTINGS, SettingView, shown_settings, variable_of
     from prebuild_tasks.insight.short_ttl import short_ttls
     from prebuild_tasks.insight.status.availability import availability
-    from prebuild_tasks.insight.status.listings import build_log, builds, read_workspace, workspaces
+    from prebuild_tasks.insight.status.listings import build_log, builds, read_build, read_workspace, workspaces
+    from prebuild_tasks.insight.status.pages import (
+        CreatedKey,
+        ListedPool,
+        PoolKey,
+        find_pool,
+        list_builds,
+        list_pools,
+        list_workspaces,
+        read_owned,
+        read_pool,
+    )
     from prebuild_tasks.insight.status.pools import pools
     from prebuild_tasks.insight.status.problems import read_problems
     from prebuild_tasks.insight.status.rules import PoolProblem
@@ -44,17 +57,23 @@ if TYPE_CHECKING:
 
 __all__ = [
     "DAYS",
+    "SECRET_SETTINGS",
     "BuildView",
     "Cost",
+    "CreatedKey",
+    "EventKey",
     "Examination",
     "Explained",
     "Exporter",
     "Figures",
+    "HistoryEvent",
+    "ListedPool",
     "LogPage",
     "Percentiles",
     "Plan",
     "PoolAvailability",
     "PoolCheck",
+    "PoolKey",
     "PoolPlan",
     "PoolProblem",
     "PoolReport",
@@ -62,6 +81,7 @@ __all__ = [
     "Recommendation",
     "RedisFact",
     "Report",
+    "SettingView",
     "Step",
     "Symptom",
     "VersionView",
@@ -77,15 +97,25 @@ __all__ = [
     "diagnose",
     "examine",
     "explain_preset",
+    "find_pool",
+    "list_builds",
+    "list_history",
+    "list_pools",
+    "list_workspaces",
     "make_plan",
     "pools",
+    "read_build",
     "read_history",
+    "read_owned",
+    "read_pool",
     "read_problems",
     "read_workspace",
     "render",
     "serve",
     "served_output",
     "short_ttls",
+    "shown_settings",
+    "variable_of",
     "versions",
     "wait_until_usable",
     "workspaces",
@@ -108,7 +138,10 @@ if not TYPE_CHECKING:  # mypy would take every name for defined
                 "explain_preset",
             ),
             "explain.remedies": ("Step",),
-            "history": ("read_history",),
+            "history": (
+                "HistoryEvent",
+                "read_history",
+            ),
             "invariants": (
                 "Violation",
                 "audit",
@@ -141,6 +174,7 @@ if not TYPE_CHECKING:  # mypy would take every name for defined
             "status.listings": (
                 "build_log",
                 "builds",
+                "read_build",
                 "read_workspace",
                 "workspaces",
             ),
@@ -161,5 +195,26 @@ if not TYPE_CHECKING:  # mypy would take every name for defined
                 "WorkspaceView",
             ),
             "status.waiting": ("wait_until_usable",),
+            "status.pages": (
+                "CreatedKey",
+                "ListedPool",
+                "PoolKey",
+                "find_pool",
+                "list_builds",
+                "list_pools",
+                "list_workspaces",
+                "read_owned",
+                "read_pool",
+            ),
+            "history_pages": (
+                "EventKey",
+                "list_history",
+            ),
+            "setting_views": (
+                "SECRET_SETTINGS",
+                "SettingView",
+                "shown_settings",
+                "variable_of",
+            ),
         },
     )

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, String, and_, cast, or_, select
+from sqlalchemy import ColumnElement, Connection, Row, Select, String, and_, cast, or_, select
 
 from prebuild_tasks.db.engine import Database
 from prebuild_tasks.errors import InputError, NotFoundError
@@ -88,28 +88,33 @@ def read_history(database: Database, name: str = "", *, preset: str = "", limit:
 
 
 def _read(connection: Connection, condition: ColumnElement[bool] | None, limit: int) -> list[HistoryEvent]:
-    query = (
+    query = events_query().order_by(m.History.id.desc()).limit(limit)
+    rows = connection.execute(query if condition is None else query.where(condition)).all()
+    return [event_of(row) for row in reversed(rows)]
+
+
+def events_query() -> Select[*tuple[Any, ...]]:
+    """Select events, for `event_of`."""
+    return (
         select(m.History, m.Workspace.name.label("workspace"), *REF_COLUMNS)
         .outerjoin(m.Workspace, m.Workspace.id == m.History.workspace_id)
         .outerjoin(m.Preset, m.Preset.id == m.History.preset_id)
         .outerjoin(*VERSION_OF_PRESET)
         .outerjoin(*TEMPLATE_OF_VERSION)
-        .order_by(m.History.id.desc())
-        .limit(limit)
     )
-    rows = connection.execute(query if condition is None else query.where(condition)).all()
-    return [
-        HistoryEvent(
-            at=row.at,
-            actor=row.actor,
-            event=row.event,
-            workspace=row.workspace or row.workspace_id,
-            preset=_ref(row) if row.preset_name else None,
-            reason=row.reason,
-            details=row.details,
-        )
-        for row in reversed(rows)
-    ]
+
+
+def event_of(row: Row[*tuple[Any, ...]]) -> HistoryEvent:
+    """Make the event of a row of `events_query`."""
+    return HistoryEvent(
+        at=row.at,
+        actor=row.actor,
+        event=row.event,
+        workspace=row.workspace or row.workspace_id,
+        preset=_ref(row) if row.preset_name else None,
+        reason=row.reason,
+        details=row.details,
+    )
 
 
 def _requests(connection: Connection, workspace_id: str, known: Sequence[HistoryEvent]) -> list[HistoryEvent]:
@@ -118,7 +123,14 @@ def _requests(connection: Connection, workspace_id: str, known: Sequence[History
     Builds are kept for a shorter time than events. A build whose reason (released, unhealthy, …) is among the `known`
     events is left out.
     """
-    query = (
+    events = {event.event for event in known}
+    rows = connection.execute(requests_query(workspace_id))
+    return [request_of(row) for row in rows if row.reason not in events]
+
+
+def requests_query(workspace_id: str) -> Select[*tuple[Any, ...]]:
+    """Select the builds of a workspace that were requested by themselves, for `request_of`."""
+    return (
         select(m.Build, m.Workspace.name, *REF_COLUMNS)
         .join(m.Workspace, m.Workspace.id == m.Build.workspace_id)
         .join(m.Preset, m.Preset.id == m.Build.preset_id)
@@ -126,21 +138,20 @@ def _requests(connection: Connection, workspace_id: str, known: Sequence[History
         .join(*TEMPLATE_OF_VERSION)
         .where(m.Build.workspace_id == workspace_id, m.Build.reason != CLAIM_REASON)
     )
-    events = {event.event for event in known}
-    return [
-        HistoryEvent(
-            at=row.created_at,
-            # A start under way that was handed to a waiting owner has that owner as its initiator from then on.
-            actor=RECONCILER if row.reason == "deficit" else row.initiator,
-            event=f"{row.transition}_requested",
-            workspace=row.name,
-            preset=_ref(row),
-            reason=row.reason,
-            details={"build": row.id},
-        )
-        for row in connection.execute(query)
-        if row.reason not in events
-    ]
+
+
+def request_of(row: Row[*tuple[Any, ...]]) -> HistoryEvent:
+    """Make the event of a row of `requests_query`."""
+    return HistoryEvent(
+        at=row.created_at,
+        # A start under way that was handed to a waiting owner has that owner as its initiator from then on.
+        actor=RECONCILER if row.reason == "deficit" else row.initiator,
+        event=f"{row.transition}_requested",
+        workspace=row.name,
+        preset=_ref(row),
+        reason=row.reason,
+        details={"build": row.id},
+    )
 
 
 def _ref(row: Row[*tuple[Any, ...]]) -> PresetRef:

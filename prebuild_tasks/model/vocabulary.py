@@ -17,6 +17,8 @@ RECONCILER = "reconciler"
 """The initiator of everything that the reconciliation loop does."""
 CLAIM_REASON = "claim"
 """The reason of the build that personalises a claimed workspace. Its transition is a start."""
+LOCAL_PRINCIPAL = "local"
+"""The principal of whoever has the database's password: the command line, the Python API and the Celery task."""
 NEVER_READY_CODE = NeverReadyError.code
 """The error code of a start build that ran but whose readiness probe did not pass in time."""
 
@@ -81,6 +83,18 @@ class ClaimState(StrEnum):
 
     PERSONALISING = "personalising"
     USABLE = "usable"
+
+
+class RequestState(StrEnum):
+    """What became of a request that was given a workspace, or for which one was reserved."""
+
+    GIVEN = "given"
+    RESERVED = "reserved"
+    """A workspace is being built for the owner, or is ready and was not handed out yet."""
+    GIVEN_UP = "given_up"
+    """Whoever waited gave up. The workspace went back to its pool."""
+    NOT_COLLECTED = "not_collected"
+    """Nobody came for the workspace in time. It went back to its pool, or was deleted."""
 
 
 class MissReason(StrEnum):

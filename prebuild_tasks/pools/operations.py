@@ -9,7 +9,8 @@ from datetime import datetime, timedelta
 from sqlalchemy import Connection, and_, delete, func, insert, null, or_, select, update
 
 from prebuild_tasks.db.engine import Database
-from prebuild_tasks.errors import NotFoundError, RefusedError
+from prebuild_tasks.errors import InputError, NotFoundError, RefusedError
+from prebuild_tasks.model.actors import Actor
 from prebuild_tasks.model.names import VersionName
 from prebuild_tasks.model.vocabulary import BuildStatus, PresetStatus
 from prebuild_tasks.pools.store.revision import bump_revision
@@ -61,25 +62,35 @@ class OperationResult:
 
 
 def pause(
-    database: Database, name: str = "", *, actor: str, reason: str = "", seconds: float | None = None
+    database: Database,
+    name: str = "",
+    *,
+    actor: str | Actor,
+    reason: str = "",
+    seconds: float | None = None,
+    until: datetime | None = None,
 ) -> OperationResult:
     """Stop reconciling a pool, or all pools if `name` is empty; claims go on.
 
-    A pool is paused in all its versions, or in one version for a name with `@version`. The pause ends after `seconds`,
-    or lasts until `resume`. Raises NotFoundError.
+    A pool is paused in all its versions, or in one version for a name with `@version`. The pause ends after `seconds`
+    or at `until`, or lasts until `resume`. Raises NotFoundError, and InputError for an end that has passed.
     """
     with database.write() as connection:
         # A version that is declared at the same time would miss the pause.
         lock_declaration(connection)
         now = database.now(connection)
-        until = (now + timedelta(seconds=seconds)).isoformat() if seconds is not None else None
-        paused = StoredPause(by=actor, reason=reason, since=now.isoformat(), until=until)
+        if until is not None and until <= now:
+            raise InputError(f"the pause would have ended at {until.isoformat()}", hint="name a later time, or none")
+        ends = until if seconds is None else now + timedelta(seconds=seconds)
+        paused = StoredPause(
+            by=str(actor), reason=reason, since=now.isoformat(), until=ends.isoformat() if ends else None
+        )
         preset_id = _store_pause(connection, name, paused, actor, now)
         _record(connection, "paused", now, actor, preset_id, reason)
     return OperationResult(changed=True, follow_up=FollowUp())
 
 
-def resume(database: Database, name: str = "", *, actor: str) -> OperationResult:
+def resume(database: Database, name: str = "", *, actor: str | Actor) -> OperationResult:
     """Reconcile a pool again at once, or all pools if `name` is empty. Raises NotFoundError.
 
     A pool is resumed in all its versions, or in one version for a name with `@version`.
@@ -102,7 +113,7 @@ def resume(database: Database, name: str = "", *, actor: str) -> OperationResult
     return OperationResult(changed=changed, follow_up=FollowUp.of(wake=ids if changed else ()))
 
 
-def promote(database: Database, template: str, version: str, *, actor: str) -> OperationResult:
+def promote(database: Database, template: str, version: str, *, actor: str | Actor) -> OperationResult:
     """Make a stored version the active one: its pools fill, and those of the former one drain.
 
     Raises NotFoundError, or RefusedError if the active version changed at the same time.
@@ -141,7 +152,7 @@ def promote(database: Database, template: str, version: str, *, actor: str) -> O
                 f"the active version of {template} changed meanwhile", hint="check which one is active, then repeat"
             )
         # An earlier plan no longer shows what `apply` would do.
-        bump_revision(connection, now, actor)
+        bump_revision(connection, now, str(actor))
         _record(connection, "promoted", now, actor, None, str(VersionName(template, version)))
         both = (versions[version], stored.active_version_id)
         query = select(m.Preset.id).where(m.Preset.template_version_id.in_([i for i in both if i is not None]))
@@ -149,7 +160,7 @@ def promote(database: Database, template: str, version: str, *, actor: str) -> O
     return OperationResult(changed=True, follow_up=FollowUp.of(wake=ids))
 
 
-def invalidate(database: Database, name: str, *, actor: str) -> OperationResult:
+def invalidate(database: Database, name: str, *, actor: str | Actor) -> OperationResult:
     """Let every existing prebuild of a preset expire, so that it is replaced. Raises NotFoundError."""
     with database.write() as connection:
         preset_id = resolve_preset(connection, name)
@@ -182,7 +193,7 @@ def _count_running(connection: Connection, preset_ids: Collection[int]) -> int:
     return connection.execute(running).scalar_one()
 
 
-def unblock(database: Database, name: str, *, actor: str) -> OperationResult:
+def unblock(database: Database, name: str, *, actor: str | Actor) -> OperationResult:
     """Clear a preset's failures and status, so that it builds again. Raises NotFoundError."""
     with database.write() as connection:
         preset_id = resolve_preset(connection, name)
@@ -206,12 +217,14 @@ def unblock(database: Database, name: str, *, actor: str) -> OperationResult:
     return OperationResult(changed=bool(changed), follow_up=FollowUp.of(wake=[preset_id]))
 
 
-def _store_pause(connection: Connection, name: str, paused: StoredPause, actor: str, now: datetime) -> int | None:
+def _store_pause(
+    connection: Connection, name: str, paused: StoredPause, actor: str | Actor, now: datetime
+) -> int | None:
     if name:
         presets = pool_presets(connection, name)
         connection.execute(update(m.Preset).where(m.Preset.id.in_(presets)).values(paused=dict(paused)))
         return presets[-1]  # the active version's: history names one preset of the pool
-    values = {"value": dict(paused), "updated_at": now, "updated_by": actor}
+    values = {"value": dict(paused), "updated_at": now, "updated_by": str(actor)}
     changed = connection.execute(update(m.Setting).where(m.Setting.key == PAUSED_KEY).values(values))
     if changed.rowcount == 0:
         connection.execute(insert(m.Setting).values(key=PAUSED_KEY, **values))
@@ -231,5 +244,7 @@ def _presets_with_prebuilds(connection: Connection) -> Sequence[int]:
     return connection.execute(query).scalars().all()
 
 
-def _record(connection: Connection, event: str, now: datetime, actor: str, preset_id: int | None, reason: str) -> None:
+def _record(
+    connection: Connection, event: str, now: datetime, actor: str | Actor, preset_id: int | None, reason: str
+) -> None:
     add_history(connection, event, now=now, actor=actor, preset_id=preset_id, reason=reason)

@@ -9,7 +9,14 @@ from sqlalchemy import ColumnElement, Connection, and_, func, literal, literal_c
 from sqlalchemy.orm import aliased
 
 from prebuild_tasks.errors import CannotAskError
-from prebuild_tasks.model.vocabulary import FINAL_STATUSES, PREBUILDS_OWNER, BuildStatus, Transition
+from prebuild_tasks.model.vocabulary import (
+    FINAL_STATUSES,
+    LOCAL_PRINCIPAL,
+    PREBUILDS_OWNER,
+    BuildStatus,
+    RequestState,
+    Transition,
+)
 from prebuild_tasks.schema import tables as m
 
 ROLLING = "rolling"
@@ -53,6 +60,12 @@ IS_KEPT = and_(
 )
 """The workspace is a failed, stopped or canceled prebuild, which is kept for diagnosis."""
 IN_PROGRESS = m.Workspace.status.in_((constant(BuildStatus.PENDING), constant(BuildStatus.RUNNING)))
+
+IS_UNCOLLECTED = and_(
+    m.BoundRequest.kind == constant(RequestState.RESERVED), m.BoundRequest.principal != constant(LOCAL_PRINCIPAL)
+)
+"""The request's workspace is handed over once its principal asks for it again. A local one's is as soon as it is
+ready."""
 
 _EARLIER = aliased(m.ClaimEvent)
 MISSED_BEFORE = (

@@ -34,9 +34,13 @@ class FoundWorkspace:
 _FOUND_COLUMNS = [m.Workspace.__table__.c[field.name] for field in fields(FoundWorkspace)]
 
 
-def find_workspace(connection: Connection, name: str) -> FoundWorkspace:
-    """Find a workspace by id, `owner/name` or name. Raises NotFoundError, or RefusedError if several match."""
-    query = select(*_FOUND_COLUMNS).where(m.Workspace.deleted_at.is_(None)).order_by(m.Workspace.owner, m.Workspace.id)
+def find_workspace(connection: Connection, name: str, *conditions: ColumnElement[bool]) -> FoundWorkspace:
+    """Find a workspace by id, `owner/name` or name, among those that meet further conditions.
+
+    Raises NotFoundError, or RefusedError if several match.
+    """
+    exists = m.Workspace.deleted_at.is_(None)
+    query = select(*_FOUND_COLUMNS).where(exists, *conditions).order_by(m.Workspace.owner, m.Workspace.id)
     identity = as_id(name)
     query = query.where(m.Workspace.id == identity) if identity else query.where(*is_named(name))
     rows = [FoundWorkspace(**row) for row in connection.execute(query).mappings()]

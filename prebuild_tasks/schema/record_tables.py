@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from sqlalchemy import BigInteger, Double, ForeignKey, Index, String
+from sqlalchemy import BigInteger, Double, ForeignKey, Index, String, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
 from prebuild_tasks.db.base import AutoId, Base, UuidText, partial_index
 from prebuild_tasks.db.letters import Prose
+
+UNCOLLECTED = "kind = 'reserved' AND principal <> 'local'"
 
 
 class Worker(Base):
@@ -68,6 +70,38 @@ class ClaimEvent(Base):
     hit: Mapped[bool]
     miss_reason: Mapped[str] = mapped_column(String(40), default="")
     latency_ms: Mapped[float] = mapped_column(Double)
+
+
+class BoundRequest(Base):
+    """A request that was given a workspace, or for which one was reserved, written in the claim's own statement.
+
+    A key of a principal is bound to at most one. Processes of release 0.1 write only claim events: for what they
+    claimed, there is no row.
+    """
+
+    __tablename__ = "claim_requests"
+    __table_args__ = (
+        UniqueConstraint("principal", "key"),
+        partial_index("ix_claim_requests_uncollected", "workspace_id", where=UNCOLLECTED),
+    )
+    id: Mapped[str] = mapped_column(UuidText, primary_key=True)
+    """The claim's id."""
+    principal: Mapped[str] = mapped_column(String(100))
+    """`local`, or the name of a token."""
+    key: Mapped[str] = mapped_column(String(100))
+    """The request's id."""
+    workspace_id: Mapped[str] = mapped_column(UuidText)
+    """It may refer to a row that is no longer kept, as that of a claim event may."""
+    owner: Mapped[str] = mapped_column(String(100))
+    """For whom the request was made."""
+    body_digest: Mapped[str | None] = mapped_column(String(64))
+    """SHA-256 of what it asked for. NULL: unknown, so that any body is taken for the same."""
+    kind: Mapped[str] = mapped_column(String(20))
+    """A `RequestState`."""
+    created_at: Mapped[datetime]
+    ended_at: Mapped[datetime | None]
+    """When the wait for the workspace ended without a hand-over. NULL: it did not."""
+    ended_by: Mapped[str] = mapped_column(String(100), server_default="")
 
 
 class History(Base):

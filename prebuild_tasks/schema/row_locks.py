@@ -42,6 +42,7 @@ ORDER = {
     "build_logs": "A build's output is deleted before the build.",
     "builds": "A build is ended, canceled, taken or reserved before its workspace is locked.",
     "claim_events": "Events lose their reference to a preset before that is deleted.",
+    "claim_requests": "A wait is collected or ended before its workspace is handed over or given back.",
     "workspaces": "A claim locks only the workspace that it takes.",
 }
 """The locks that are waited for, with the purpose of each: advisory locks by name, row locks by table.

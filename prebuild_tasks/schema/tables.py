@@ -14,6 +14,7 @@ from prebuild_tasks.schema.declared_tables import (
     TemplateVersion,
 )
 from prebuild_tasks.schema.record_tables import (
+    BoundRequest,
     ClaimEvent,
     History,
     LostTurn,
@@ -36,6 +37,7 @@ __all__ = [
     "CLAIMABLE",
     "LIVE_PREBUILD",
     "OPEN_BUILD",
+    "BoundRequest",
     "Build",
     "BuildLog",
     "ClaimEvent",

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from prebuild_tasks.faces import lazy
 
 if TYPE_CHECKING:
+    from prebuild_tasks.workspaces.extension import extend, extend_once, extend_until
     from prebuild_tasks.workspaces.follow_ups import FollowUp, NewBuild, publish_builds, send_in_time
     from prebuild_tasks.workspaces.handover import awaiting_owner, claim_build, hand_over
     from prebuild_tasks.workspaces.new_builds import BuildOrigin, insert_builds
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
         send_within,
         unpublished_statement,
     )
-    from prebuild_tasks.workspaces.release import end_workspace, extend
+    from prebuild_tasks.workspaces.release import end_workspace
     from prebuild_tasks.workspaces.rules import (
         WAIT_REASON,
         handed_over,
@@ -59,6 +60,8 @@ __all__ = [
     "delete_workspaces",
     "end_workspace",
     "extend",
+    "extend_once",
+    "extend_until",
     "follow_templates",
     "hand_over",
     "handed_over",
@@ -111,10 +114,12 @@ if not TYPE_CHECKING:  # mypy would take every name for defined
                 "send_within",
                 "unpublished_statement",
             ),
-            "release": (
-                "end_workspace",
+            "extension": (
                 "extend",
+                "extend_once",
+                "extend_until",
             ),
+            "release": ("end_workspace",),
             "rules": (
                 "WAIT_REASON",
                 "handed_over",

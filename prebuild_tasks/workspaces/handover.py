@@ -8,6 +8,7 @@ from sqlalchemy import Connection, select, update
 
 from prebuild_tasks.model.vocabulary import CLAIM_REASON, BuildPriority, Transition
 from prebuild_tasks.schema import tables as m
+from prebuild_tasks.schema.conditions import IS_UNCOLLECTED
 from prebuild_tasks.schema.history import add_history
 from prebuild_tasks.workspaces.follow_ups import NewBuild
 from prebuild_tasks.workspaces.new_builds import BuildOrigin, insert_builds, update_workspaces
@@ -35,14 +36,20 @@ def awaiting_owner(connection: Connection, workspace_id: str) -> str:
     return row.owner if is_awaited(row.owner, row.claimed_at, row.deleted_at) else ""
 
 
-def hand_over(connection: Connection, workspace_id: str, *, now: datetime) -> list[NewBuild]:
+def hand_over(connection: Connection, workspace_id: str, *, now: datetime, collected: bool = False) -> list[NewBuild]:
     """Hand a ready workspace over to the person for whom it was built.
 
+    Args:
+        connection: The connection to write with.
+        workspace_id: The workspace.
+        now: The database's time.
+        collected: The request was repeated for which it was built.
+
     Returns:
-        The build that personalises the workspace; empty if it was not built for a person.
+        The build that personalises the workspace; empty if it was not built for a person, or waits to be collected.
     """
     owner = awaiting_owner(connection, workspace_id)
-    if not owner:
+    if not owner or (not collected and _waits_for_collection(connection, workspace_id)):
         return []
     recipe = connection.execute(
         select(m.TemplateVersion.config, m.Preset.claimed_ttl_s, m.Preset.id)
@@ -67,3 +74,8 @@ def hand_over(connection: Connection, workspace_id: str, *, now: datetime) -> li
         reason=WAIT_REASON,
     )  # fmt: skip
     return claim_build(connection, origin, now=now, owner=owner)
+
+
+def _waits_for_collection(connection: Connection, workspace_id: str) -> bool:
+    query = select(m.BoundRequest.id).where(m.BoundRequest.workspace_id == workspace_id, IS_UNCOLLECTED)
+    return connection.execute(query.limit(1)).one_or_none() is not None

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from sqlalchemy import Connection, select, update
 
+from prebuild_tasks.access import EVERYTHING, Reach, sees_workspace_sql
 from prebuild_tasks.db.engine import Database
-from prebuild_tasks.errors import InputError, RefusedError
-from prebuild_tasks.model.durations import LONGEST
+from prebuild_tasks.errors import RefusedError
+from prebuild_tasks.model.actors import Actor
 from prebuild_tasks.model.vocabulary import FINAL_STATUSES, PREBUILDS_OWNER, BuildStatus, Transition
 from prebuild_tasks.remedies import Remedy, RemedyKind
 from prebuild_tasks.schema import tables as m
@@ -29,7 +30,9 @@ class Ending:
     """The build that deletes it, unless it has already begun, and a turn of its pool."""
 
 
-def end_workspace(database: Database, name: str, *, actor: str, operator: bool = False) -> Ending:
+def end_workspace(
+    database: Database, name: str, *, actor: str | Actor, operator: bool = False, reach: Reach = EVERYTHING
+) -> Ending:
     """Begin deleting a workspace. It is not an error if it is already being deleted.
 
     Args:
@@ -37,15 +40,16 @@ def end_workspace(database: Database, name: str, *, actor: str, operator: bool =
         name: The workspace's name or id.
         actor: The person who asks.
         operator: Also delete prebuilds; otherwise only claimed workspaces.
+        reach: Only a workspace within it.
 
     Raises:
-        NotFoundError: There is no such workspace.
+        NotFoundError: There is no such workspace within reach.
         RefusedError: It is not claimed, or changed at the same moment.
     """
     reason = "operator" if operator else "released"
     with database.write() as connection:
         now = database.now(connection)
-        row = find_workspace(connection, name)
+        row = find_workspace(connection, name, *sees_workspace_sql(reach))
         if not operator and row.owner == PREBUILDS_OWNER:
             raise RefusedError(
                 f"{row.name} is not claimed",
@@ -53,7 +57,7 @@ def end_workspace(database: Database, name: str, *, actor: str, operator: bool =
                 remedy=Remedy(RemedyKind.DELETE_WORKSPACE, row.name),
             )
         builds = transitions.delete_workspaces(
-            connection, [row.id], reason=reason, initiator=actor, now=now, only=[m.Workspace.owner == row.owner]
+            connection, [row.id], reason=reason, initiator=str(actor), now=now, only=[m.Workspace.owner == row.owner]
         )
         if not builds and row.transition is not Transition.DELETE:
             builds = _end_open_build(connection, row, reason, actor, now)
@@ -64,7 +68,7 @@ def end_workspace(database: Database, name: str, *, actor: str, operator: bool =
 
 
 def _end_open_build(
-    connection: Connection, row: FoundWorkspace, reason: str, actor: str, now: datetime
+    connection: Connection, row: FoundWorkspace, reason: str, actor: str | Actor, now: datetime
 ) -> list[NewBuild]:
     """End the workspace's unfinished build: cancel a pending one, and ask a running one to stop.
 
@@ -82,7 +86,7 @@ def _end_open_build(
     if build is None:
         # The build ended after the workspace was read, so the workspace can be deleted now.
         builds = transitions.delete_workspaces(
-            connection, [row.id], reason=reason, initiator=actor, now=now, only=[m.Workspace.owner == owner]
+            connection, [row.id], reason=reason, initiator=str(actor), now=now, only=[m.Workspace.owner == owner]
         )
         if not builds and not _is_being_deleted(connection, row.id):
             raise RefusedError(f"{row.name} has just begun another build", hint="try again")
@@ -94,8 +98,8 @@ def _end_open_build(
     if build.status is BuildStatus.PENDING:
         connection.execute(unfinished.values(status=BuildStatus.CANCELED, completed_at=now, error_code=reason))
         connection.execute(workspace.values(status=BuildStatus.CANCELED))
-        return transitions.delete_workspaces(connection, [row.id], reason=reason, initiator=actor, now=now)
-    connection.execute(unfinished.values(status=BuildStatus.CANCELING, initiator=actor))
+        return transitions.delete_workspaces(connection, [row.id], reason=reason, initiator=str(actor), now=now)
+    connection.execute(unfinished.values(status=BuildStatus.CANCELING, initiator=str(actor)))
     # Free the slot now: a workspace whose start is being canceled will never be claimed.
     connection.execute(workspace.values(status=BuildStatus.CANCELING, slot=None))
     return []
@@ -105,48 +109,3 @@ def _is_being_deleted(connection: Connection, workspace_id: str) -> bool:
     query = select(m.Workspace.transition, m.Workspace.deleted_at).where(m.Workspace.id == workspace_id)
     row = connection.execute(query).one_or_none()
     return row is None or row.deleted_at is not None or row.transition is Transition.DELETE
-
-
-def extend(database: Database, workspace: str, seconds: float, *, actor: str) -> datetime:
-    """Move the end of a claimed workspace's time, and return the new end.
-
-    Args:
-        database: The database.
-        workspace: The workspace's name or id.
-        seconds: Seconds to add to the end, or to now if the end has passed.
-        actor: The person who asks.
-
-    Raises:
-        NotFoundError: There is no such workspace.
-        RefusedError: It is not claimed, has no end, is being deleted, or changed at the same moment.
-        InputError: It is not a number of seconds, is negative, or is longer than any duration.
-    """
-    if not isinstance(seconds, (int, float)) or not 0 <= seconds <= LONGEST:
-        raise InputError(f"cannot extend by {seconds!r} s", hint="use a number of seconds up to a hundred years")
-    with database.write() as connection:
-        row = find_workspace(connection, workspace)
-        if row.owner == PREBUILDS_OWNER:
-            raise RefusedError(f"{row.name} is not claimed", hint="only claimed workspaces have an end to move")
-        if row.claimed_until is None:
-            raise RefusedError(
-                f"{row.name} has no end", hint="its preset has no claimed_ttl, so it stays until it is released"
-            )
-        if row.transition is Transition.DELETE:
-            raise RefusedError(
-                f"{row.name} is being deleted", hint="claim another", remedy=Remedy(RemedyKind.CLAIM_WORKSPACE)
-            )
-        now = database.now(connection)
-        until: datetime = max(row.claimed_until, now) + timedelta(seconds=seconds)
-        changed = connection.execute(
-            update(m.Workspace)
-            .where(m.Workspace.id == row.id, m.Workspace.claimed_until == row.claimed_until)
-            .where(m.Workspace.transition == row.transition)
-            .values(claimed_until=until)
-        )
-        if changed.rowcount != 1:
-            raise RefusedError(f"{row.name} has changed in the meantime", hint="check its state, then try again")
-        add_history(
-            connection, "extended", now=now, actor=actor, workspace_ids=[row.id], preset_id=row.preset_id,
-            reason=f"until {until.isoformat(timespec='seconds')}",
-        )  # fmt: skip
-    return until

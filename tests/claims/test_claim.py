@@ -35,7 +35,7 @@ def test_the_oldest_eligible_prebuild_changes_its_owner(database: Database, sett
     answer = take(database)
     assert answer.report().keys() == {
         "workspace", "workspace_id", "preset", "owner", "url", "directory", "resource_id", "host", "request_id",
-        "claimed_at", "state", "warning",
+        "claimed_at", "state", "warning", "id",
     }  # fmt: skip
     assert (answer.workspace, answer.preset, answer.owner) == (oldest.name.removeprefix("prebuild-"), PRESET, "ada")
     assert (answer.resource_id, answer.state) == (f"r-{oldest.id}", "usable")

@@ -65,7 +65,7 @@ def test_it_writes_what_the_claim_in_steps_writes(
         timedelta(hours=1)
     ] * 2
     one, other = (_written(database, owner) for owner in ("ada", "bob"))
-    assert [kind for kind, _ in one] == ["workspaces", "builds", "claim_events", "history"]
+    assert [kind for kind, _ in one] == ["workspaces", "builds", "claim_events", "claim_requests", "history"]
     assert one == other
     with database.read() as connection:
         latency = connection.execute(select(m.ClaimEvent.latency_ms)).scalars().all()
@@ -73,7 +73,7 @@ def test_it_writes_what_the_claim_in_steps_writes(
 
 
 _OWN = {"id", "name", "created_at", "ready_at", "claimed_at", "claimed_until", "workspace_id", "at", "request_id"}
-_OWN |= {"owner", "initiator", "actor", "latency_ms", "resource_id"}
+_OWN |= {"owner", "initiator", "actor", "latency_ms", "resource_id", "key", "body_digest"}
 
 
 def _written(database: Database, owner: str) -> list[tuple[str, dict[str, Any]]]:
@@ -84,6 +84,7 @@ def _written(database: Database, owner: str) -> list[tuple[str, dict[str, Any]]]
             (m.Workspace, m.Workspace.owner),
             (m.Build, m.Build.initiator),
             (m.ClaimEvent, m.ClaimEvent.owner),
+            (m.BoundRequest, m.BoundRequest.owner),
             (m.History, m.History.actor),
         ):
             row = connection.execute(select(table.__table__).where(who == owner)).one()

@@ -117,19 +117,19 @@ def test_it_writes_and_answers_what_other_claims_do(database: Database, settings
     assert [len(claimed.follow_up.builds) for claimed in (quick, usual)] == [1, 1]
     assert list(quick.follow_up.wake.values()) == list(usual.follow_up.wake.values()) == [PRESET]
     one, other = (_written(database, owner) for owner in ("ada", "bob"))
-    assert [kind for kind, _ in one] == ["workspaces", "builds", "claim_events", "history"]
+    assert [kind for kind, _ in one] == ["workspaces", "builds", "claim_events", "claim_requests", "history"]
     assert one == other
 
 
 _OWN = {"id", "name", "created_at", "ready_at", "claimed_at", "claimed_until", "workspace_id", "at", "request_id"}
-_OWN |= {"owner", "initiator", "actor", "latency_ms", "resource_id"}
+_OWN |= {"owner", "initiator", "actor", "latency_ms", "resource_id", "key", "body_digest"}
 
 
 def _written(database: Database, owner: str) -> list[tuple[str, dict[str, Any]]]:
     """Return the rows of the owner's claim, without ids and times."""
     columns = (
         (m.Workspace, m.Workspace.owner), (m.Build, m.Build.initiator),
-        (m.ClaimEvent, m.ClaimEvent.owner), (m.History, m.History.actor),
+        (m.ClaimEvent, m.ClaimEvent.owner), (m.BoundRequest, m.BoundRequest.owner), (m.History, m.History.actor),
     )  # fmt: skip
     with database.read() as connection:
         rows = [(t, connection.execute(select(t.__table__).where(who == owner)).one()) for t, who in columns]

@@ -29,7 +29,8 @@ from prebuild_tasks.schema import tables as m
 from prebuild_tasks.upkeep.retention.run import prune
 from prebuild_tasks.upkeep.retired_hosts import forget_host
 from prebuild_tasks.upkeep.sweep import sweep
-from prebuild_tasks.workspaces.release import end_workspace, extend
+from prebuild_tasks.workspaces.extension import extend
+from prebuild_tasks.workspaces.release import end_workspace
 from tests.support.builders import (
     PRESET,
     declare,
@@ -215,7 +216,7 @@ def test_the_client_raises_it_and_the_result_of_a_task_carries_it(database: Data
         Client(settings=settings.model_copy(update={"database_url": database.url})) as client,
         pytest.raises(RequestEndedError) as error,
     ):
-        client.claim(PRESET, owner="ada", request_id="r-1", wait=1)
+        client.claim(PRESET, owner="ada", name="one", request_id="r-1", wait=1)
     backend = Backend(app=app, serializer="json")
     stored = backend.decode(backend.encode(backend.prepare_exception(error.value, "json")))
     received = backend.exception_to_python(stored)

@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+import hashlib
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from prebuild_tasks.claims.rules import (
+    body_digest,
     check_buildable,
+    check_repeated,
     check_request,
+    event_key,
     may_begin,
     miss_reason_of,
     refuse_at_limit,
+    retry_after,
 )
-from prebuild_tasks.claims.types import ClaimRequest, Pool
-from prebuild_tasks.errors import InputError, RefusedError
+from prebuild_tasks.claims.types import ClaimRequest, Pool, RequestedRow
+from prebuild_tasks.errors import InputError, RefusedError, RequestReusedError
 from prebuild_tasks.model.names import PresetRef
-from prebuild_tasks.model.vocabulary import MissReason, PresetStatus
+from prebuild_tasks.model.vocabulary import MissReason, PresetStatus, RequestState
 from prebuild_tasks.reconcile.rules.limits import Limits
 from prebuild_tasks.reconcile.rules.model import Usage
 
@@ -92,3 +98,95 @@ def test_only_an_active_and_healthy_pool_builds() -> None:
         check_buildable(pool(active=False))
     with pytest.raises(RefusedError, match=r"not built at present \(hard limited\): no more"):
         check_buildable(pool(status=PresetStatus.HARD_LIMITED, status_reason="no more"))
+
+
+BODY = ClaimRequest("ada", ["dev/small", "dev/large"], template="", parameters={"a": "1", "b": "2"}, name="one")
+
+
+@pytest.mark.parametrize(
+    "same",
+    [
+        {"presets": ("dev/small", "dev/large")},
+        {"parameters": {"b": "2", "a": "1"}},
+        {"wait": True, "repeated": True, "request_id": "other", "principal": "portal"},
+    ],
+)
+def test_the_digest_is_of_what_is_asked_for(same: dict[str, Any]) -> None:
+    assert body_digest(replace(BODY, **same), "ada") == body_digest(BODY, "ada")
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"presets": ["dev/large", "dev/small"]},
+        {"presets": ["dev/small"]},
+        {"parameters": {"a": "1"}},
+        {"template": "dev"},
+        {"name": ""},
+        {"name": "\ud800"},
+    ],
+)
+def test_another_body_has_another_digest(other: dict[str, Any]) -> None:
+    assert body_digest(replace(BODY, **other), "ada") != body_digest(BODY, "ada")
+    assert body_digest(BODY, "bob") != body_digest(BODY, "ada")
+
+
+def test_the_digest_is_the_same_in_every_release() -> None:
+    """It is compared with one that another release may have written."""
+    assert body_digest(BODY, "ada") == "971e08f70d6bd09fd750c7e9330aa5d64fb71d7a1243082252b98922b65b9443"
+
+
+def test_events_of_tokens_have_a_digest_for_their_key() -> None:
+    assert event_key("local", "k") == "k"
+    assert event_key("portal", "k") == hashlib.sha256(b"portal\0k").hexdigest()
+    assert len({event_key("portal", "k"), event_key("portal-k", ""), event_key("porta", "lk")}) == 3
+
+
+@pytest.mark.parametrize(
+    ("principal", "owner", "digest", "error"),
+    [
+        ("local", "ada", "same", None),
+        ("local", "ada", None, None),
+        ("local", "ada", "other", RequestReusedError),
+        ("local", "bob", "same", RefusedError),
+        ("local", "bob", None, RefusedError),
+        ("portal", "ada", "same", None),
+        ("portal", "bob", "other", RequestReusedError),
+        ("portal", "bob", None, RefusedError),
+    ],
+)
+def test_a_request_is_repeated_unchanged(
+    principal: str, owner: str, digest: str | None, error: type[RefusedError] | None
+) -> None:
+    """`owner` is the one of the earlier request."""
+    request = replace(BODY, principal=principal, request_id="r")
+    stored = body_digest(request, owner) if digest == "same" else digest
+    earlier = RequestedRow(
+        id="", principal=principal, request_id="r", owner=owner, body_digest=stored, state=RequestState.GIVEN,
+        ended_at=None, ended_by="", workspace_id="", workspace=None,
+    )  # fmt: skip
+    if error is None:
+        check_repeated(request, "ada", earlier)
+    else:
+        with pytest.raises(error) as refused:
+            check_repeated(request, "ada", earlier)
+        assert type(refused.value) is error
+
+
+@pytest.mark.parametrize(
+    ("measured", "elapsed", "on_the_way", "seconds"),
+    [
+        ([], 0, False, 60),
+        ([10.0], 0, False, 60),
+        ([], 0, True, 60),
+        ([], 59.5, True, 1),
+        ([30.0], 0, True, 30),
+        ([30.0, 90.0], 10, True, 50),
+        ([5.0, 100.0, 20.0], 4.5, True, 16),
+        ([20.0], 25, True, 1),
+        ([3600.0], 0, True, 300),
+        ([0.2], 0, True, 1),
+    ],
+)
+def test_when_to_ask_again(measured: list[float], elapsed: float, *, on_the_way: bool, seconds: int) -> None:
+    assert retry_after(measured, elapsed, on_the_way=on_the_way) == seconds

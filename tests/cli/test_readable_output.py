@@ -17,7 +17,7 @@ from prebuild_tasks.errors import RefusedError
 from prebuild_tasks.logs import configure_command_logging, get_logger
 from prebuild_tasks.model.durations import duration_text, parse_duration
 from prebuild_tasks.pools.operations import pause
-from prebuild_tasks.workspaces.release import extend
+from prebuild_tasks.workspaces.extension import extend
 from tests.support.builders import PRESET, declare, fill, finish_builds
 
 FRACTION = re.compile(r"\d\d:\d\d:\d\d\.\d")

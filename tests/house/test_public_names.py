@@ -39,7 +39,7 @@ CLIENT = {
 ANSWERS = {
     "ClaimAnswer": "(workspace: 'str', workspace_id: 'str', preset: 'str', owner: 'str', url: 'str', directory: 'str', "
     "resource_id: 'str', host: 'str', request_id: 'str', claimed_at: 'datetime', state: 'ClaimState', "
-    "claimed_until: 'datetime | None' = None, warning: 'str' = '') -> None",
+    "claimed_until: 'datetime | None' = None, warning: 'str' = '', id: 'str' = '') -> None",
     "WorkspaceView": "(*, workspace: 'str', id: 'str', owner: 'str', preset: 'str', state: 'WorkspaceState', "
     "url: 'str', directory: 'str', resource_id: 'str', host: 'str', created_at: 'datetime', "
     "claimed_at: 'datetime | None', claimed_until: 'datetime | None', ends_soon: 'bool', reason: 'str', "
@@ -71,7 +71,13 @@ ERRORS = {
     "InputError": (MESSAGE, 2, "bad_input"),
     "PoolsFileError": ("(problems: 'Sequence[Problem]') -> 'None'", 2, "bad_pools_file"),
     "NotFoundError": (MESSAGE, 3, "not_found"),
-    "ClaimMissError": (MESSAGE.replace("*, ", "*, reason: 'str', "), 4, "claim_miss"),
+    "ClaimMissError": (
+        MESSAGE.replace("*, ", "*, reason: 'str', ").replace(
+            ") ", ", retry_after: 'int' = 60, retryable: 'bool' = True) "
+        ),
+        4,
+        "claim_miss",
+    ),
     "BeingBuiltError": (MESSAGE.replace("*, ", "*, workspace: 'str', preset_id: 'int', "), 4, "claim_miss"),
     "RefusedError": (MESSAGE, 5, "refused"),
     "BusyError": (MESSAGE, 5, "busy"),
@@ -82,6 +88,7 @@ ERRORS = {
         5,
         "request_ended",
     ),
+    "RequestReusedError": (MESSAGE, 5, "request_reused"),
     "OwnerNotAllowedError": (MESSAGE, 5, "owner_not_allowed"),
     "AuthenticationError": (MESSAGE, 5, "token_unknown"),
     "TokenExpiredError": (MESSAGE, 5, "token_expired"),

@@ -17,7 +17,7 @@ from prebuild_tasks.model.vocabulary import Transition
 from prebuild_tasks.pools import operations
 from prebuild_tasks.reconcile.turn import plan_tick, reconcile_preset
 from prebuild_tasks.schema import tables as m
-from prebuild_tasks.workspaces.release import extend
+from prebuild_tasks.workspaces.extension import extend
 from tests.support.builders import PRESET, declare, fill, preset_id, turn, workspaces
 
 

@@ -42,7 +42,8 @@ def _claim(database: Database) -> Statement:
     now, values = database.now_sql()
     named = {"template": "template-7", "preset": "preset-7", "version": None, "owner": "ada", "name": ""}
     ids = {"request_id": "r", "build_id": uuid.uuid4(), "elapsed_ms": 1.0, "below_limit": False, "alive_s": 30.0}
-    return statement_text(now, versioned=False), {**values, **named, **ids}
+    bound = {"principal": "local", "key": "r", "claim_id": uuid.uuid4(), "body_digest": "0" * 64}
+    return statement_text(now, versioned=False), {**values, **named, **ids, **bound}
 
 
 def statements(database: Database, settings: Settings, work: Work) -> list[Statement]:

@@ -21,7 +21,8 @@ from prebuild_tasks.errors import RefusedError
 from prebuild_tasks.model.vocabulary import Transition
 from prebuild_tasks.schema import tables as m
 from prebuild_tasks.upkeep.sweep import sweep
-from prebuild_tasks.workspaces.release import end_workspace, extend
+from prebuild_tasks.workspaces.extension import extend
+from prebuild_tasks.workspaces.release import end_workspace
 from tests.support.builders import PRESET, declare, fill, finish_builds, jump, workspaces
 from tests.support.wait import wait_until
 

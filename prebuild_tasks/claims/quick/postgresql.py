@@ -11,7 +11,6 @@ from prebuild_tasks.claims.quick import texts
 from prebuild_tasks.claims.quick.port import UnusableDatabaseError
 from prebuild_tasks.claims.results import claimed_of, read_hit, statement_values
 from prebuild_tasks.claims.types import Attempt, Claimed
-from prebuild_tasks.clock import monotonic
 from prebuild_tasks.db.drivers import connect_postgresql, has_readable_dates
 from prebuild_tasks.errors import PrebuildError
 from prebuild_tasks.model.names import PresetRef
@@ -32,18 +31,14 @@ class PostgresqlClaim:
         self._connection: psycopg.Connection[Any] | None = None
 
     def claim(self, attempt: Attempt) -> Claimed | None:
-        request, build_id = attempt.request, uuid.uuid4()
-        ref = PresetRef.parse(request.presets[0])
+        ref, build_id = PresetRef.parse(attempt.request.presets[0]), uuid.uuid4()
         try:
             self._connection = connection = connect_postgresql(self._arguments)
         except self._driver_error as error:
             raise UnusableDatabaseError(error) from error
         if not has_readable_dates(connection):
             return None
-        values = statement_values(
-            ref, build_id, owner=attempt.owner, name=request.name, request_id=request.request_id,
-            elapsed_ms=(monotonic() - attempt.started) * 1000, alive_s=attempt.alive_within,
-        )  # fmt: skip
+        values = statement_values(attempt, ref, build_id)
         try:
             statement = texts.CLAIM_VERSION if ref.version else texts.CLAIM
             hit = read_hit(self._execute(statement, values).fetchone())
@@ -60,7 +55,7 @@ class PostgresqlClaim:
             return None
         if hit is None or hit.row is None:
             return None
-        return claimed_of(hit.row, hit.ref, request.request_id, build_id)
+        return claimed_of(hit.row, hit.ref, attempt, build_id)
 
     def published(self, build_ids: Collection[str]) -> None:
         self._mark(texts.PUBLISHED, build_ids)

@@ -13,7 +13,7 @@ from typing import Any
 
 from prebuild_tasks.claims.quick import texts
 from prebuild_tasks.claims.quick.port import UnusableDatabaseError
-from prebuild_tasks.claims.results import RESULT_NAMES, claimed_of, read_hit
+from prebuild_tasks.claims.results import RESULT_NAMES, claimed_of, read_hit, request_values
 from prebuild_tasks.claims.types import Attempt, Claimed
 from prebuild_tasks.clock import monotonic, utcnow
 from prebuild_tasks.db.drivers import connect_sqlite
@@ -85,12 +85,11 @@ class SqliteClaim:
         written = _raw({
             "build_id": build_id, "workspace_id": uuid.UUID(row.id), "organization_id": row.organization_id,
             "preset_id": row.preset_id, "number": row.build_number, "host": row.host, "now": now,
-            "owner": attempt.owner, "request_id": request.request_id,
-            "latency_ms": (monotonic() - attempt.started) * 1000,
+            "owner": attempt.owner, "latency_ms": (monotonic() - attempt.started) * 1000, **request_values(attempt),
         })  # fmt: skip
-        for statement in (texts.SQLITE_EVENT, texts.SQLITE_HISTORY, texts.SQLITE_BUILD):
+        for statement in (texts.SQLITE_EVENT, texts.SQLITE_REQUEST, texts.SQLITE_HISTORY, texts.SQLITE_BUILD):
             connection.execute(statement, written)
-        return claimed_of(row, hit.ref, request.request_id, build_id)
+        return claimed_of(row, hit.ref, attempt, build_id)
 
     def _mark(self, statement: str, build_ids: Collection[str]) -> None:
         if self._connection is None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -12,8 +11,10 @@ import typer
 
 from prebuild_tasks.cli.output import JsonOption, opened, write, write_json, write_rows
 from prebuild_tasks.cli.progress import Working
-from prebuild_tasks.config import EMPTY_MEANS_NO_NAMES, Settings, load_settings
+from prebuild_tasks.config import Settings, load_settings
 from prebuild_tasks.errors import InputError
+from prebuild_tasks.insight import SECRET_SETTINGS, shown_settings, variable_of
+from prebuild_tasks.json_views import rows_of
 from prebuild_tasks.model.addresses import masked_url
 from prebuild_tasks.model.durations import duration_text
 
@@ -24,7 +25,6 @@ config = typer.Typer(
     rich_markup_mode=None,
     help="Show settings and the schema of the pools file",
 )
-_SECRET = {"flower_basic_auth"}
 _WIDTH = 100
 """Columns of `config show` where there is no terminal: some values are lists of many names."""
 
@@ -61,25 +61,12 @@ def show(as_json: JsonOption = False) -> None:
     Secrets are masked.
     """
     settings = load_settings()
-    rows = []
-    readable: dict[str, str] = {}
-    for name in Settings.model_fields:
-        value = getattr(settings, name)
-        readable[f"PREBUILD_{name.upper()}"] = _readable(name, value)
-        shown = "***" if name in _SECRET and value else masked_url(value) if name.endswith("_url") else value
-        rows.append(
-            {
-                "variable": f"PREBUILD_{name.upper()}",
-                "value": ",".join(shown) if isinstance(shown, tuple) else str(shown),
-                "source": _source(name),
-            }
-        )
-    for name, value in (("database", settings.resolved_database_url), ("redis", settings.resolved_redis_url)):
-        rows.append({"variable": f"({name} in use)", "value": masked_url(value), "source": "resolved"})
+    rows = rows_of(shown_settings(settings))
     if as_json:
         write_json(rows)
     else:
-        shown = [{**row, "value": readable.get(row["variable"]) or row["value"]} for row in rows]
+        readable = {variable_of(name): _readable(name, getattr(settings, name)) for name in Settings.model_fields}
+        shown = [{**row, "value": readable.get(str(row["variable"])) or row["value"]} for row in rows]
         columns = {"variable": "VARIABLE", "value": "VALUE", "source": "SOURCE"}
         write_rows(shown, columns, empty="", width=_WIDTH)
 
@@ -116,12 +103,4 @@ def _readable(name: str, value: object) -> str:
     """
     if isinstance(value, tuple):
         return ", ".join(value)
-    return duration_text(value) if isinstance(value, float) and name not in _SECRET else ""
-
-
-def _source(name: str) -> str:
-    aliases = {"database_url": ("DATABASE_URL",), "redis_url": ("REDIS_URL", "CELERY_BROKER_URL")}.get(name, ())
-    own = f"PREBUILD_{name.upper()}"
-    if name == EMPTY_MEANS_NO_NAMES and own in os.environ:
-        return own
-    return next((v for v in (own, f"{own}_FILE", *aliases) if os.environ.get(v)), "default")
+    return duration_text(value) if isinstance(value, float) and name not in SECRET_SETTINGS else ""

@@ -11,7 +11,7 @@ import typer
 from prebuild_tasks import insight
 from prebuild_tasks.bootstrap import Runtime
 from prebuild_tasks.cli.completion import PresetOption, complete_preset, complete_status, complete_workspace
-from prebuild_tasks.cli.json_views import build_json, log_json
+from prebuild_tasks.cli.json_views import log_json
 from prebuild_tasks.cli.output import JsonOption, opened, write, write_json, write_json_line, write_more, write_rows
 from prebuild_tasks.cli.when import FORMS, parse_instant
 from prebuild_tasks.config import load_settings
@@ -20,6 +20,7 @@ from prebuild_tasks.insight import build_log, read_history, served_output
 from prebuild_tasks.json_views import fields_of, rows_of
 from prebuild_tasks.model.terminal import OutputPieces
 from prebuild_tasks.model.vocabulary import BuildStatus
+from prebuild_tasks.web import build_json
 
 _FOLLOW_PAUSE = 0.5
 """Seconds between two reads of a log."""

@@ -11,7 +11,6 @@ import typer
 
 from prebuild_tasks.bootstrap import Runtime
 from prebuild_tasks.cli.completion import PresetOption
-from prebuild_tasks.cli.json_views import report_json
 from prebuild_tasks.cli.output import JsonOption, opened, write, write_json, write_rows
 from prebuild_tasks.cli.remedies import spell_recommendation
 from prebuild_tasks.cli.when import FORMS, parse_instant
@@ -19,7 +18,7 @@ from prebuild_tasks.config import load_settings
 from prebuild_tasks.errors import InputError
 from prebuild_tasks.insight import DAYS, Figures, Percentiles, Report
 from prebuild_tasks.insight import compile_report as make_report
-from prebuild_tasks.web import page
+from prebuild_tasks.web import page, report_json
 
 _COLUMNS = {
     "preset": "PRESET",

@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import Connection
 
+from prebuild_tasks.access import EVERYTHING, Reach
 from prebuild_tasks.config import Settings
 from prebuild_tasks.db.engine import Database
 from prebuild_tasks.fleet import Liveness
@@ -41,8 +42,12 @@ class Explained:
     explanation: Explanation
 
 
-def explain_preset(database: Database, settings: Settings, locks: Locks | None, name: str) -> Explained:
+def explain_preset(
+    database: Database, settings: Settings, locks: Locks | None, name: str, reach: Reach = EVERYTHING
+) -> Explained:
     """Explain the state of the preset named by its id or `template/preset[@version]`. Raises NotFoundError.
+
+    Only workspaces within reach are named.
 
     This takes a fixed number of statements and one round trip to Redis. Without `locks`, or when Redis does not answer,
     only the facts from Redis are missing.
@@ -57,14 +62,16 @@ def explain_preset(database: Database, settings: Settings, locks: Locks | None, 
         if context.global_max or usage.is_limited:
             scope = shared_within(row.counted.organization_id, context.global_max)
             context = context.shared_by(read_sharers(connection, now, settings.backoff_lookback, scope))
-        facts = _facts(connection, settings, row, context)
+        facts = _facts(connection, settings, row, context, reach)
     if locks is not None:
         queues = [settings.queue(item) for item in (EVENTS, RECONCILE, DEFAULT, BUILDS)]
         facts = replace(facts, lock=locks.look(str(preset_id), queues))
     return Explained(facts, explain(facts))
 
 
-def _facts(connection: Connection, settings: Settings, row: PoolRow, context: AssessmentContext) -> Facts:
+def _facts(
+    connection: Connection, settings: Settings, row: PoolRow, context: AssessmentContext, reach: Reach
+) -> Facts:
     assessment = assess(row, context)
     usual = store.read_usual(connection, row.preset_id)
     reason = assessment.reason
@@ -106,9 +113,9 @@ def _facts(connection: Connection, settings: Settings, row: PoolRow, context: As
         usual=usual,
         failed_probes=store.read_failed_probes(connection, row.preset_id),
         doubted=store.read_doubted(connection, row.preset_id),
-        failed_deletions=store.read_failed_deletions(connection, row.preset_id),
+        failed_deletions=store.read_failed_deletions(connection, row.preset_id, reach),
         failed_kept=row.failed,
-        holding=store.read_holding(connection, row.counted.organization_id)
+        holding=store.read_holding(connection, row.counted.organization_id, reach)
         if assessment.reason is Reason.QUOTA
         else (),
     )

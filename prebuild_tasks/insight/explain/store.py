@@ -10,6 +10,7 @@ from typing import Any
 from sqlalchemy import Connection, Row, ScalarSelect, Select, and_, func, or_, select, true
 from sqlalchemy.orm import aliased
 
+from prebuild_tasks.access import Reach, sees_workspace_sql
 from prebuild_tasks.builds import failed_builds, read_not_ready
 from prebuild_tasks.insight.explain.facts import Activation, BuildFact, Doubted, FailedDeletion, FailedProbe
 from prebuild_tasks.model.names import unambiguous_name
@@ -78,8 +79,11 @@ def read_prebuild_hosts(connection: Connection, preset_id: int) -> set[str]:
     return set(connection.execute(query.distinct()).scalars())
 
 
-def read_holding(connection: Connection, organization_id: int) -> tuple[str, ...]:
-    """Read the workspaces of an organization that failed, or could not be deleted, and hold a place of its quota."""
+def read_holding(connection: Connection, organization_id: int, reach: Reach) -> tuple[str, ...]:
+    """Read the workspaces of an organization that failed, or could not be deleted, and hold a place of its quota.
+
+    Only those within reach are named.
+    """
     rows = connection.execute(
         select(m.Workspace.owner, m.Workspace.name)
         .where(
@@ -87,6 +91,7 @@ def read_holding(connection: Connection, organization_id: int) -> tuple[str, ...
             m.Workspace.deleted_at.is_(None),
             m.Workspace.status == BuildStatus.FAILED,
             or_(m.Workspace.transition == Transition.DELETE, IS_LIVE_PREBUILD),
+            *sees_workspace_sql(reach),
         )
         .order_by(m.Workspace.created_at, m.Workspace.id)
         .limit(_SHOWN)
@@ -157,8 +162,8 @@ def read_doubted(connection: Connection, preset_id: int) -> Doubted:
     )
 
 
-def read_failed_deletions(connection: Connection, preset_id: int) -> tuple[FailedDeletion, ...]:
-    """Read the workspaces of a pool whose deletion failed, released ones included."""
+def read_failed_deletions(connection: Connection, preset_id: int, reach: Reach) -> tuple[FailedDeletion, ...]:
+    """Read the workspaces of a pool, within reach, whose deletion failed, released ones included."""
     rows = connection.execute(
         select(
             m.Workspace.owner,
@@ -174,6 +179,7 @@ def read_failed_deletions(connection: Connection, preset_id: int) -> tuple[Faile
             m.Workspace.deleted_at.is_(None),
             m.Workspace.transition == Transition.DELETE,
             m.Workspace.status == BuildStatus.FAILED,
+            *sees_workspace_sql(reach),
         )
         .order_by(m.Build.completed_at.desc(), m.Workspace.name)
         .limit(_SHOWN)

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, Row, Select, case, func, or_, select
 
+from prebuild_tasks.access import EVERYTHING, Reach, sees_workspace_sql
 from prebuild_tasks.builds import failed_builds
 from prebuild_tasks.db.engine import Database
 from prebuild_tasks.errors import NotFoundError
@@ -53,7 +54,7 @@ def workspaces(
     its versions, unless it names one with `@version` or is an id. Raises NotFoundError for an unknown preset.
     """
     query = (
-        _workspaces_query()
+        workspaces_query()
         .order_by(m.Workspace.owner == PREBUILDS_OWNER, m.Workspace.created_at, m.Workspace.id)
         .limit(limit)
     )
@@ -64,7 +65,7 @@ def workspaces(
     with database.read() as connection:
         if preset:
             query = query.where(m.Workspace.preset_id.in_(pool_presets(connection, preset)))
-        return _views(database, connection, query)
+        return workspace_views(database, connection, query)
 
 
 def read_workspace(database: Database, name: str) -> WorkspaceView:
@@ -74,7 +75,7 @@ def read_workspace(database: Database, name: str) -> WorkspaceView:
     """
     with database.read() as connection:
         named = m.Workspace.id == find_workspace(connection, name).id
-        if views := _views(database, connection, _workspaces_query().where(named)):
+        if views := workspace_views(database, connection, workspaces_query().where(named)):
             return views[0]
     raise NotFoundError(f"there is no workspace {name}", remedy=Remedy(RemedyKind.LIST_WORKSPACES))  # deleted just now
 
@@ -95,7 +96,8 @@ def failed_start(database: Database, workspace_id: str) -> str:
         return connection.execute(query).scalar_one_or_none() or ""
 
 
-def _workspaces_query() -> Select[*tuple[Any, ...]]:
+def workspaces_query() -> Select[*tuple[Any, ...]]:
+    """Select the workspaces that are not deleted, for `workspace_views`."""
     return (
         select(*_WORKSPACE_COLUMNS)
         .join(m.Preset, m.Preset.id == m.Workspace.preset_id)
@@ -106,7 +108,8 @@ def _workspaces_query() -> Select[*tuple[Any, ...]]:
     )
 
 
-def _views(database: Database, connection: Connection, query: Select[*tuple[Any, ...]]) -> list[WorkspaceView]:
+def workspace_views(database: Database, connection: Connection, query: Select[*tuple[Any, ...]]) -> list[WorkspaceView]:
+    """Read the workspaces that a query made of `workspaces_query` selects."""
     now = database.now(connection)
     views = [_workspace(row, now) for row in connection.execute(query)]
     if not any(view.state is WorkspaceState.DELETE_FAILED for view in views):
@@ -162,7 +165,7 @@ def builds(
     `preset` stands for all its versions, unless it names one with `@version` or is an id. `since` is called with the
     database's time, and returns the time from which builds are listed. Raises NotFoundError for an unknown preset.
     """
-    query = _builds_query().limit(limit)
+    query = builds_query().order_by(m.Build.created_at.desc(), m.Build.id).limit(limit)
     if status:
         query = query.where(m.Build.status == BuildStatus(status))
     with database.read() as connection:
@@ -170,11 +173,11 @@ def builds(
             query = query.where(m.Build.preset_id.in_(pool_presets(connection, preset)))
         if since:
             query = query.where(m.Build.created_at >= since(database.now(connection)))
-        now = database.now(connection)
-        return [_build(row, now) for row in connection.execute(query)]
+        return build_views(database, connection, query)
 
 
-def _builds_query() -> Select[*tuple[Any, ...]]:
+def builds_query() -> Select[*tuple[Any, ...]]:
+    """Select builds, for `build_views`."""
     return (
         select(
             m.Build.id,
@@ -197,8 +200,13 @@ def _builds_query() -> Select[*tuple[Any, ...]]:
         .join(m.Preset, m.Preset.id == m.Build.preset_id)
         .join(*VERSION_OF_PRESET)
         .join(*TEMPLATE_OF_VERSION)
-        .order_by(m.Build.created_at.desc(), m.Build.id)
     )
+
+
+def build_views(database: Database, connection: Connection, query: Select[*tuple[Any, ...]]) -> list[BuildView]:
+    """Read the builds that a query made of `builds_query` selects."""
+    now = database.now(connection)
+    return [_build(row, now) for row in connection.execute(query)]
 
 
 def _build(row: Row[*tuple[Any, ...]], now: datetime) -> BuildView:
@@ -221,14 +229,14 @@ def _build(row: Row[*tuple[Any, ...]], now: datetime) -> BuildView:
     )
 
 
-def build_log(database: Database, name: str, after: tuple[int, int] = (0, 0)) -> LogPage:
-    """Return the output of a build after the position `after`. Raises NotFoundError.
+def build_log(database: Database, name: str, after: tuple[int, int] = (0, 0), reach: Reach = EVERYTHING) -> LogPage:
+    """Return the output of a build after the position `after`. Raises NotFoundError, also for one out of reach.
 
     `name` is a build's id, or at least the first six characters of it; or the name of a workspace, which stands for its
     newest build.
     """
     with database.read() as connection:
-        build = _find_build(connection, name)
+        build = _find_build(connection, name, reach)
         table = m.BuildLog
         rows = connection.execute(
             select(table.attempt, table.seq, table.text)
@@ -252,11 +260,20 @@ class _BuildKey(NamedTuple):
     ready_timeout_s: float
 
 
-def _find_build(connection: Connection, name: str) -> _BuildKey:
+def read_build(database: Database, name: str, reach: Reach = EVERYTHING) -> BuildView:
+    """Return a build, named as for `build_log`. Raises NotFoundError, also for one that is out of reach."""
+    with database.read() as connection:
+        build = _find_build(connection, name, reach)
+        [view] = build_views(database, connection, builds_query().where(m.Build.id == build.id))
+    return view
+
+
+def _find_build(connection: Connection, name: str, reach: Reach) -> _BuildKey:
     columns = (
         select(m.Build.id, m.Build.status, m.Build.error, m.Build.error_code, m.Preset.ready_timeout_s)
         .join(m.Workspace, m.Workspace.id == m.Build.workspace_id)
         .join(m.Preset, m.Preset.id == m.Build.preset_id)
+        .where(*sees_workspace_sql(reach))
     )
     newest = columns.order_by(m.Build.created_at.desc(), m.Build.number.desc()).limit(1)
     wanted = name.replace("-", "").lower()

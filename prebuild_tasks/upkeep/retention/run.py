@@ -65,6 +65,7 @@ def prune(database: Database, settings: Settings) -> Pruned:
         workspaces=until_done(store.prune_workspaces, settings.retention_builds),
         events=until_done(store.prune_events, settings.retention_events),
     )
+    until_done(store.prune_requests, settings.retention_events)
     with database.write() as connection:
         store.prune_probes(connection)
         store.prune_workers(connection, database.now(connection) - timedelta(seconds=KEEP_WORKERS))

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
-from sqlalchemy import ColumnElement, Connection, and_, delete, exists, or_, select, update
+from sqlalchemy import ColumnElement, Connection, Select, and_, delete, exists, or_, select, update
 from sqlalchemy.orm import aliased
 
 from prebuild_tasks.model.vocabulary import FINAL_STATUSES, PREBUILDS_OWNER
@@ -86,9 +86,7 @@ def prune_events(connection: Connection, before: datetime, limit: int) -> int:
     A request is repeated long after the claim: its end is told for as long as the events are kept.
     """
     before = min(before, counted_until(connection))
-    since = or_(m.Workspace.deleted_at.is_(None), m.Workspace.deleted_at >= before)
-    owned = select(m.Workspace.id).where(m.Workspace.owner != PREBUILDS_OWNER, since)
-    count = 0
+    owned, count = _owned_since(before), 0
     for table in (m.ClaimEvent, m.History):
         ids = (
             select(table.id)
@@ -97,6 +95,19 @@ def prune_events(connection: Connection, before: datetime, limit: int) -> int:
         )
         count += connection.execute(delete(table).where(table.id.in_(ids))).rowcount
     return count
+
+
+def prune_requests(connection: Connection, before: datetime, limit: int) -> int:
+    """Delete requests of claims older than `before`, as `prune_events` deletes their events."""
+    table = m.BoundRequest
+    old = select(table.id).where(table.created_at < before, table.workspace_id.not_in(_owned_since(before)))
+    return connection.execute(delete(table).where(table.id.in_(old.limit(limit)))).rowcount
+
+
+def _owned_since(before: datetime) -> Select[str]:
+    """Select the ids of the workspaces that people have, or had since then."""
+    since = or_(m.Workspace.deleted_at.is_(None), m.Workspace.deleted_at >= before)
+    return select(m.Workspace.id).where(m.Workspace.owner != PREBUILDS_OWNER, since)
 
 
 def prune_probes(connection: Connection) -> int:

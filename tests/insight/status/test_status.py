@@ -25,7 +25,8 @@ from prebuild_tasks.pools.options import ApplyOptions
 from prebuild_tasks.reconcile.rules.backoff import retry_at
 from prebuild_tasks.schema import tables as m
 from prebuild_tasks.upkeep.sweep import sweep
-from prebuild_tasks.workspaces.release import end_workspace, extend
+from prebuild_tasks.workspaces.extension import extend
+from prebuild_tasks.workspaces.release import end_workspace
 from tests.support.builders import (
     PRESET,
     build_all,

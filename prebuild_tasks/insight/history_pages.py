@@ -1,0 +1,92 @@
+"""Pages of the history of one workspace, oldest event first."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import NamedTuple
+
+from sqlalchemy import ColumnElement, Connection, and_, false, or_, select, true
+from sqlalchemy.orm import InstrumentedAttribute
+
+from prebuild_tasks.access import Reach, sees_workspace_sql
+from prebuild_tasks.db.engine import Database
+from prebuild_tasks.errors import NotFoundError
+from prebuild_tasks.insight.history import HistoryEvent, event_of, events_query, request_of, requests_query
+from prebuild_tasks.model.names import claimed_name
+from prebuild_tasks.remedies import Remedy, RemedyKind
+from prebuild_tasks.schema import tables as m
+
+_BUILD, _EVENT = "build", "event"
+"""The kinds of events, in the order of those of one instant: the request of a build, and a row of the history."""
+
+
+class EventKey(NamedTuple):
+    """The sort key of an event."""
+
+    at: datetime
+    kind: str
+    id: str
+    """Of the build or the row; that of a row is a number."""
+
+
+class ListedEvent(NamedTuple):
+    """An event of a page."""
+
+    key: EventKey
+    event: HistoryEvent
+
+
+# More than six arguments: the workspace has a name in two parts, and the page has two ends.
+def list_history(
+    database: Database, reach: Reach, owner: str, name: str, after: EventKey | None, limit: int
+) -> list[ListedEvent]:
+    """List events of a workspace, which may be deleted; of several, those of the newest.
+
+    Raises NotFoundError for one that does not exist or is out of reach.
+    """
+    with database.read() as connection:
+        workspace_id = _find(connection, reach, owner, name)
+        if workspace_id is None:
+            raise NotFoundError(f"there is no workspace {owner}/{name}", remedy=Remedy(RemedyKind.LIST_WORKSPACES))
+        events = [*_requests(connection, workspace_id, after, limit), *_events(connection, workspace_id, after, limit)]
+    return sorted(events, key=lambda item: (item.key.at, item.key.kind, _number(item.key)))[:limit]
+
+
+def _find(connection: Connection, reach: Reach, owner: str, name: str) -> str | None:
+    table = m.Workspace
+    # A claimed workspace can also be found by the name that it had as a prebuild.
+    named = and_(table.name.in_((name, claimed_name(name))), table.owner == owner, *sees_workspace_sql(reach))
+    query = select(table.id).where(named).order_by(table.deleted_at.is_not(None), table.created_at.desc(), table.id)
+    return connection.execute(query.limit(1)).scalar_one_or_none()
+
+
+def _events(connection: Connection, workspace_id: str, after: EventKey | None, limit: int) -> list[ListedEvent]:
+    table = m.History
+    query = events_query().where(table.workspace_id == workspace_id)
+    if after:
+        same = table.id > int(after.id) if after.kind == _EVENT else true()
+        query = query.where(_later(table.at, after, same))
+    rows = connection.execute(query.order_by(table.at, table.id).limit(limit))
+    return [ListedEvent(EventKey(row.at, _EVENT, str(row.id)), event_of(row)) for row in rows]
+
+
+def _requests(connection: Connection, workspace_id: str, after: EventKey | None, limit: int) -> list[ListedEvent]:
+    """Return the requests of builds. Those whose reason is an event of the workspace are left out."""
+    table = m.Build
+    known = select(m.History.event).where(m.History.workspace_id == workspace_id)
+    query = requests_query(workspace_id).where(table.reason.not_in(known))
+    if after:
+        same = table.id > after.id if after.kind == _BUILD else false()
+        query = query.where(_later(table.created_at, after, same))
+    rows = connection.execute(query.order_by(table.created_at, table.id).limit(limit))
+    return [ListedEvent(EventKey(row.created_at, _BUILD, row.id), request_of(row)) for row in rows]
+
+
+def _later(
+    at: InstrumentedAttribute[datetime], after: EventKey, same_instant: ColumnElement[bool]
+) -> ColumnElement[bool]:
+    return or_(at > after.at, and_(at == after.at, same_instant))
+
+
+def _number(key: EventKey) -> tuple[int, str]:
+    return (int(key.id), "") if key.kind == _EVENT else (0, key.id)
