@@ -10,12 +10,17 @@ from sqlalchemy import text
 
 from prebuild_tasks.access.authenticator import Authenticator
 from prebuild_tasks.access.rules import is_token
+from prebuild_tasks.access.types import Reach
+from prebuild_tasks.claims.take import claim
+from prebuild_tasks.claims.types import ClaimRequest
 from prebuild_tasks.cli import output
 from prebuild_tasks.cli.main import main
 from prebuild_tasks.config import Settings
 from prebuild_tasks.db.engine import Database
 from prebuild_tasks.errors import TokenRevokedError
-from tests.support.builders import declare
+from prebuild_tasks.model.actors import Actor, ActorKind
+from prebuild_tasks.workspaces.release import end_workspace
+from tests.support.builders import PRESET, declare, fill
 
 NEW_KEYS = ["token", "id", "name", "scope", "organization", "presets", "owner", "any_owner", "expires_at"]
 LISTED_KEYS = [*NEW_KEYS[1:], "created_at", "created_by", "last_used_at", "revoked_at", "state"]
@@ -129,6 +134,21 @@ def test_the_history_tells_who_changed_a_token(cli: Any) -> None:
     rows = [line.split()[2:] for line in cli("history").splitlines()[1:]]
     assert rows == [["grace", f"token_{what}", "ci"] for what in ("revoked", "rotated", "created")]
     assert "pbt_" not in cli("history", "--json")
+
+
+def test_the_history_tells_on_whose_behalf_a_token_acted(cli: Any, database: Database, settings: Settings) -> None:
+    declare(database, settings, 1)
+    fill(database, settings)
+    claim(database, ClaimRequest("ada", [PRESET], name="one"))
+    end_workspace(database, "ada/one", actor=Actor(ActorKind.TOKEN, "portal", "ada"), reach=Reach(owner="ada"))
+    [released] = [line.split() for line in cli("history", "ada/one").splitlines() if " released " in line]
+    assert released[2:7] == ["token:portal", "for", "ada", "released", "one"]
+    [event] = [row for row in json.loads(cli("history", "ada/one", "--json")) if row["event"] == "released"]
+    assert event["actor"] == "token:portal"
+    assert (event["actor_kind"], event["actor_name"], event["actor_subject"]) == ("token", "portal", "ada")
+    kinds = {row["event"]: row["actor_kind"] for row in json.loads(cli("history", "ada/one", "--json"))}
+    assert kinds["claimed"] == "local"
+    assert {row["actor_kind"] for row in json.loads(cli("history", "--json")) if row["event"] == "applied"} == {"local"}
 
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)

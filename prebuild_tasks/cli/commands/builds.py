@@ -166,6 +166,9 @@ def history(
         write_json(rows_of(rows))
         return
     # Newest first, as `builds`; the JSON is in the order of time, as it always was.
-    shown = [{**fields_of(row), "at": row.at, "why": "; ".join(row.changes) or row.reason} for row in reversed(rows)]
+    shown = [
+        {**fields_of(row), "at": row.at, "actor": row.who, "why": "; ".join(row.changes) or row.reason}
+        for row in reversed(rows)
+    ]
     write_rows(shown, _HISTORY_COLUMNS, empty="nothing happened yet", gives_way=_EVENTS_GIVE_WAY)
     write_more(rows, limit, "newest")

@@ -69,9 +69,7 @@ def explain_preset(
     return Explained(facts, explain(facts))
 
 
-def _facts(
-    connection: Connection, settings: Settings, row: PoolRow, context: AssessmentContext, reach: Reach
-) -> Facts:
+def _facts(connection: Connection, settings: Settings, row: PoolRow, context: AssessmentContext, reach: Reach) -> Facts:
     assessment = assess(row, context)
     usual = store.read_usual(connection, row.preset_id)
     reason = assessment.reason
