@@ -10,6 +10,7 @@ from prebuild_tasks.builds.rules import held_until
 from prebuild_tasks.builds.types import Outcome, TakenBuild
 from prebuild_tasks.db.base import ERROR_LENGTH
 from prebuild_tasks.errors import CannotAskError
+from prebuild_tasks.model.actors import Actor
 from prebuild_tasks.model.vocabulary import CLAIM_REASON, BuildStatus
 from prebuild_tasks.schema import tables as m
 from prebuild_tasks.schema.history import add_history
@@ -21,7 +22,7 @@ def hold(  # many arguments: those of `write_end`
     outcome: Outcome,
     *,
     runner: str,
-    actor: str,
+    actor: Actor,
     now: datetime,
     elsewhere: bool = False,
 ) -> bool:

@@ -13,6 +13,7 @@ from prebuild_tasks.builds.lease import RunningBuild
 from prebuild_tasks.builds.rules import deletion_reason, workspace_values
 from prebuild_tasks.builds.types import Outcome, TakenBuild
 from prebuild_tasks.errors import CannotAskError, CannotBuildError
+from prebuild_tasks.model.actors import Actor
 from prebuild_tasks.model.vocabulary import CLAIM_REASON, NEVER_READY_CODE, BuildStatus, PresetStatus, Transition
 from prebuild_tasks.reconcile import set_preset_status
 from prebuild_tasks.schema.history import add_history
@@ -20,7 +21,7 @@ from prebuild_tasks.workspaces import NewBuild, awaiting_owner, delete_workspace
 
 
 def write_end(
-    connection: Connection, build: TakenBuild, outcome: Outcome, *, runner: str, actor: str, now: datetime
+    connection: Connection, build: TakenBuild, outcome: Outcome, *, runner: str, actor: Actor, now: datetime
 ) -> list[NewBuild] | None:
     """Write the end of a build, and return the builds that follow from it.
 

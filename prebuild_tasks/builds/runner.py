@@ -33,6 +33,7 @@ from prebuild_tasks.errors import (
 )
 from prebuild_tasks.faultpoints import step
 from prebuild_tasks.logs import get_logger
+from prebuild_tasks.model.actors import Actor
 from prebuild_tasks.model.records import changed_fields
 from prebuild_tasks.model.vocabulary import CLAIM_REASON, BuildStatus, Transition
 from prebuild_tasks.provisioners import Provisioner, Provisioners
@@ -274,7 +275,8 @@ class BuildRunner:
         step(f"{build.transition}.before_end")
         with self._database.write() as connection:
             now = self._database.now(connection)
-            runner, actor, endpoint = self._leases.runner, provisioner.name, endpoint_of(build, local=provisioner.local)
+            runner, actor = self._leases.runner, Actor.system(provisioner.name)
+            endpoint = endpoint_of(build, local=provisioner.local)
             if answered:
                 left_alone.note_answer(connection, endpoint, self._settings.host)
             if outcome.code == CannotAskError.code:

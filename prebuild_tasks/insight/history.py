@@ -34,6 +34,7 @@ class HistoryEvent:
 
     at: datetime
     actor: str
+    """Who did it; a token as `token:NAME`."""
     event: str
     workspace: str | None
     """Its name, or its id once the row is deleted; None: the event is not about a single workspace."""
@@ -42,6 +43,17 @@ class HistoryEvent:
     reason: str
     details: JsonObject | None
     """Further values of this kind of event, such as the changes of an `apply` or the id of a build."""
+    actor_kind: str = ""
+    """A value of `ActorKind`; empty: not recorded, as for events of release 0.1 and for requests of builds."""
+    actor_name: str = ""
+    """The name without the kind, so of a token NAME."""
+    actor_subject: str = ""
+    """The owner on whose behalf a token acted; empty: none in particular."""
+
+    @property
+    def who(self) -> str:
+        """The actor, and for whom it acted."""
+        return f"{self.actor} for {self.actor_subject}" if self.actor_subject else self.actor
 
     @property
     def changes(self) -> tuple[str, ...]:
@@ -114,6 +126,9 @@ def event_of(row: Row[*tuple[Any, ...]]) -> HistoryEvent:
         preset=_ref(row) if row.preset_name else None,
         reason=row.reason,
         details=row.details,
+        actor_kind=row.actor_kind,
+        actor_name=row.actor_name,
+        actor_subject=row.actor_subject,
     )
 
 

@@ -13,6 +13,7 @@ from prebuild_tasks.db.engine import Database
 from prebuild_tasks.errors import BusyError
 from prebuild_tasks.faultpoints import step
 from prebuild_tasks.logs import get_logger
+from prebuild_tasks.model.actors import Actor
 from prebuild_tasks.model.records import changed_fields, part_of
 from prebuild_tasks.model.text import number
 from prebuild_tasks.model.vocabulary import RECONCILER, PresetStatus
@@ -156,7 +157,7 @@ def _reconcile_locked(connection: Connection, database: Database, settings: Sett
 def _set_status(connection: Connection, view: PresetView, status: PresetStatus) -> None:
     reason = f"{number(view.failures_in_row, 'build')} in a row failed"
     set_preset_status(connection, view.preset_id, status, reason)
-    add_history(connection, status.value, now=view.now, actor=RECONCILER, preset_id=view.preset_id, reason=reason)
+    add_history(connection, status.value, now=view.now, actor=Actor.system(), preset_id=view.preset_id, reason=reason)
     log.warning(status.value, preset=str(view.ref), failures_in_row=view.failures_in_row)
 
 

@@ -14,6 +14,7 @@ from prebuild_tasks.db.engine import Database
 from prebuild_tasks.errors import BusyError
 from prebuild_tasks.fleet import BUILDS_ROLE, has_live_builds_process
 from prebuild_tasks.logs import get_logger
+from prebuild_tasks.model.actors import Actor
 from prebuild_tasks.model.vocabulary import RECONCILER, BuildStatus, Transition
 from prebuild_tasks.schema import tables as m
 from prebuild_tasks.schema.conditions import IS_LIVE_PREBUILD, IS_RUNNING, IS_START
@@ -92,7 +93,7 @@ def _give_up(connection: Connection, preset_id: int, hosts: Sequence[str], now: 
         )[1]
         if given_up := [*before, *(row.workspace_id for row in starts)]:
             add_history(
-                connection, event, now=now, actor=RECONCILER, workspace_ids=given_up, preset_id=preset_id,
+                connection, event, now=now, actor=Actor.system(), workspace_ids=given_up, preset_id=preset_id,
                 reason=silent,
             )  # fmt: skip
     return builds

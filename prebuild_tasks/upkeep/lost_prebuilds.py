@@ -16,6 +16,7 @@ from prebuild_tasks.config import Settings
 from prebuild_tasks.db.engine import Database
 from prebuild_tasks.errors import BusyError
 from prebuild_tasks.logs import get_logger
+from prebuild_tasks.model.actors import Actor
 from prebuild_tasks.model.vocabulary import BuildStatus, Transition
 from prebuild_tasks.reconcile import desired_now, read_pools
 from prebuild_tasks.schema import tables as m
@@ -71,8 +72,8 @@ def take_out(connection: Connection, preset_id: int, lost: dict[str, str], now: 
         connection.execute(delete(m.ProbeState).where(m.ProbeState.workspace_id == workspace_id))
         record_unhealthy(connection, preset_id, f"a prebuild became unhealthy: {lost[workspace_id]}", now)
         add_history(
-            connection, REASON, now=now, actor="health", workspace_ids=[workspace_id], preset_id=preset_id,
-            reason=lost[workspace_id],
+            connection, REASON, now=now, actor=Actor.system("health"), workspace_ids=[workspace_id],
+            preset_id=preset_id, reason=lost[workspace_id],
         )  # fmt: skip
         log.warning("unhealthy", workspace=workspace_id, preset=preset_id, message=lost[workspace_id])
     return FollowUp.of(builds, [preset_id])

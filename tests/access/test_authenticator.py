@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import secrets
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -130,6 +131,26 @@ def test_refusals_are_kept_as_well(timed: Database, time: Time, statements: list
             with pytest.raises(AuthenticationError):
                 ask(refused)
     assert len(statements) == 2
+
+
+def test_a_token_is_found_by_the_index_of_digests(timed: Database) -> None:
+    sent: list[tuple[str, object]] = []
+
+    def note(_connection: object, _cursor: object, statement: str, values: object, *_: object) -> None:
+        if "tokens" in statement:
+            sent.append((statement, values))
+
+    event.listen(timed.engine, "before_cursor_execute", note)
+    with pytest.raises(AuthenticationError):
+        Authenticator(timed).authenticate(NOBODY)
+    event.remove(timed.engine, "before_cursor_execute", note)
+    [(statement, values)] = sent
+    with timed.write() as connection:
+        if timed.dialect == "postgresql":  # which reads a table of one page without its indexes
+            connection.exec_driver_sql("SET LOCAL enable_seqscan = off")
+        explain = "EXPLAIN" if timed.dialect == "postgresql" else "EXPLAIN QUERY PLAN"
+        plan = str(connection.exec_driver_sql(f"{explain} {statement}", values).all())
+    assert re.search(r"uq_tokens_digest|USING INDEX sqlite_autoindex_tokens_\d \(digest=\?\)", plan), plan
 
 
 @pytest.mark.parametrize(

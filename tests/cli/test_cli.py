@@ -36,7 +36,9 @@ KEYS = {
         "build", "workspace", "preset", "transition", "status", "reason", "initiator", "attempt", "created_at",
         "started_at", "completed_at", "seconds", "error_code", "error", "waits",
     },
-    "history": {"at", "actor", "event", "workspace", "preset", "reason", "details"},
+    "history": {
+        "at", "actor", "event", "workspace", "preset", "reason", "details", "actor_kind", "actor_name", "actor_subject",
+    },
     "explain": {
         "preset", "at", "desired", "eligible", "starting", "missing", "reason", "chain", "commands",
         "next_turn",

@@ -6,15 +6,21 @@ import json
 from typing import Any
 
 import pytest
+from sqlalchemy import text
 
 from prebuild_tasks.access.authenticator import Authenticator
 from prebuild_tasks.access.rules import is_token
+from prebuild_tasks.access.types import Reach
+from prebuild_tasks.claims.take import claim
+from prebuild_tasks.claims.types import ClaimRequest
 from prebuild_tasks.cli import output
 from prebuild_tasks.cli.main import main
 from prebuild_tasks.config import Settings
 from prebuild_tasks.db.engine import Database
 from prebuild_tasks.errors import TokenRevokedError
-from tests.support.builders import declare
+from prebuild_tasks.model.actors import Actor, ActorKind
+from prebuild_tasks.workspaces.release import end_workspace
+from tests.support.builders import PRESET, declare, fill
 
 NEW_KEYS = ["token", "id", "name", "scope", "organization", "presets", "owner", "any_owner", "expires_at"]
 LISTED_KEYS = [*NEW_KEYS[1:], "created_at", "created_by", "last_used_at", "revoked_at", "state"]
@@ -23,10 +29,10 @@ LISTED_KEYS = [*NEW_KEYS[1:], "created_at", "created_by", "last_used_at", "revok
 def test_stdout_is_the_token_alone(
     cli: Any, database: Database, settings: Settings, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    text = cli("token", "create", "portal", "--scope", "claim", "--any-owner", "--expires", "90d")
-    assert text.endswith("\n")
-    assert is_token(text[:-1])
-    assert Authenticator(database).authenticate(text[:-1]).name == "portal"
+    made = cli("token", "create", "portal", "--scope", "claim", "--any-owner", "--expires", "90d")
+    assert made.endswith("\n")
+    assert is_token(made[:-1])
+    assert Authenticator(database).authenticate(made[:-1]).name == "portal"
     assert is_token(cli("token", "rotate", "portal")[:-1])
     declare(database, settings, 1)
     assert main(["token", "create", "ci", "--scope", "read", "--preset", "dev/small", "--preset", "dev/none"]) == 0
@@ -115,11 +121,11 @@ def test_a_list_fits_a_narrow_terminal(cli: Any, monkeypatch: pytest.MonkeyPatch
 
 
 def test_a_revoked_token(cli: Any, database: Database) -> None:
-    text = cli("token", "create", "ci", "--scope", "read")[:-1]
+    made = cli("token", "create", "ci", "--scope", "read")[:-1]
     assert cli("token", "revoke", "ci") == "ci is revoked\n"
     assert cli("token", "revoke", "ci") == "ci was revoked already\n"
     with pytest.raises(TokenRevokedError):
-        Authenticator(database).authenticate(text)
+        Authenticator(database).authenticate(made)
 
 
 def test_the_history_tells_who_changed_a_token(cli: Any) -> None:
@@ -128,3 +134,25 @@ def test_the_history_tells_who_changed_a_token(cli: Any) -> None:
     rows = [line.split()[2:] for line in cli("history").splitlines()[1:]]
     assert rows == [["grace", f"token_{what}", "ci"] for what in ("revoked", "rotated", "created")]
     assert "pbt_" not in cli("history", "--json")
+
+
+def test_the_history_tells_on_whose_behalf_a_token_acted(cli: Any, database: Database, settings: Settings) -> None:
+    declare(database, settings, 1)
+    fill(database, settings)
+    claim(database, ClaimRequest("ada", [PRESET], name="one"))
+    end_workspace(database, "ada/one", actor=Actor(ActorKind.TOKEN, "portal", "ada"), reach=Reach(owner="ada"))
+    [released] = [line.split() for line in cli("history", "ada/one").splitlines() if " released " in line]
+    assert released[2:7] == ["token:portal", "for", "ada", "released", "one"]
+    [event] = [row for row in json.loads(cli("history", "ada/one", "--json")) if row["event"] == "released"]
+    assert event["actor"] == "token:portal"
+    assert (event["actor_kind"], event["actor_name"], event["actor_subject"]) == ("token", "portal", "ada")
+    assert {row["actor_kind"] for row in json.loads(cli("history", "--json")) if row["event"] == "applied"} == {"local"}
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_a_database_without_tokens_is_told_to_be_upgraded(cli: Any, database: Database) -> None:
+    with database.write() as connection:
+        connection.execute(text("UPDATE alembic_version SET version_num = '0011'"))
+    told = cli("token", "list", expect=2)
+    assert "is at schema 0011, but this release needs" in told
+    assert "run: prebuild db upgrade" in told

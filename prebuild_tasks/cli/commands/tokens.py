@@ -141,7 +141,9 @@ def revoke(name: NameArgument, *, actor: ActorOption, as_json: JsonOption = Fals
 
 
 def _database() -> Database:
-    return opened(Runtime(load_settings())).database
+    database = opened(Runtime(load_settings())).database
+    database.require_schema()  # before release 0.2 there is no table of tokens
+    return database
 
 
 def _seconds(text: str, option: str) -> float:

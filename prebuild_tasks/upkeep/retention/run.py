@@ -14,6 +14,7 @@ from sqlalchemy import Connection
 from prebuild_tasks.config import Settings
 from prebuild_tasks.db.engine import Database
 from prebuild_tasks.errors import BusyError
+from prebuild_tasks.model.actors import Actor
 from prebuild_tasks.model.vocabulary import RECONCILER
 from prebuild_tasks.schema import counters
 from prebuild_tasks.schema.history import add_history
@@ -91,7 +92,7 @@ def _forget(database: Database, preset_id: int, before: datetime) -> bool:
                     return False
                 if store.prune_preset(connection, preset_id, BATCH):
                     now = database.now(connection)
-                    add_history(connection, "forgotten", now=now, actor=RECONCILER, preset_id=preset_id)
+                    add_history(connection, "forgotten", now=now, actor=Actor.system(), preset_id=preset_id)
                     return True
     except BusyError:
         pass  # its turn is running; the next run tries again

@@ -15,8 +15,9 @@ from prebuild_tasks.config import Settings
 from prebuild_tasks.db.engine import Database
 from prebuild_tasks.errors import PrebuildError
 from prebuild_tasks.logs import get_logger
+from prebuild_tasks.model.actors import Actor
 from prebuild_tasks.model.records import changed_fields
-from prebuild_tasks.model.vocabulary import PREBUILDS_OWNER, RECONCILER
+from prebuild_tasks.model.vocabulary import PREBUILDS_OWNER
 from prebuild_tasks.provisioners import (
     Provisioner,
     Provisioners,
@@ -189,7 +190,7 @@ def _destroy(database: Database, adapter: Provisioner, name: str, host: str, lis
             connection,
             "stray_destroyed",
             now=now,
-            actor=RECONCILER,
+            actor=Actor.system(),
             workspace_ids=possible_ids([item.workspace_id]) or [None],
             reason=f"{name}: {item.resource_id}",
         )
@@ -212,7 +213,7 @@ def _forget_claimed(database: Database, resources: Sequence[Resource]) -> StrayR
             if preset_id is None:
                 continue
             add_history(
-                connection, "forgotten", now=now, actor=RECONCILER, workspace_ids=[item.workspace_id],
+                connection, "forgotten", now=now, actor=Actor.system(), workspace_ids=[item.workspace_id],
                 preset_id=preset_id, reason="its resource has a claim marker that this database does not know",
             )  # fmt: skip
         log.warning("claimed_elsewhere", workspace=item.workspace_id, resource=item.resource_id)

@@ -12,8 +12,9 @@ from sqlalchemy import ColumnElement, Connection, select, update
 
 from prebuild_tasks.db.engine import Database
 from prebuild_tasks.errors import RefusedError
+from prebuild_tasks.model.actors import Actor
 from prebuild_tasks.model.names import check_owner
-from prebuild_tasks.model.vocabulary import PREBUILDS_OWNER, RECONCILER
+from prebuild_tasks.model.vocabulary import PREBUILDS_OWNER
 from prebuild_tasks.schema import tables as m
 from prebuild_tasks.schema.history import add_history
 from prebuild_tasks.upkeep.rules import possible_ids
@@ -104,6 +105,6 @@ def end_failed_removal(database: Database, key: StrayKey, error: str) -> None:
         connection.execute(update(m.Stray).where(*key.row, m.Stray.removed_by != "").values(waiting=False))
         if ids and connection.execute(last).scalar_one_or_none() != details:
             add_history(
-                connection, NOT_REMOVED, now=database.now(connection), actor=RECONCILER, workspace_ids=ids,
+                connection, NOT_REMOVED, now=database.now(connection), actor=Actor.system(), workspace_ids=ids,
                 reason=f"{key.provisioner}: {error}", details=details,
             )  # fmt: skip
