@@ -15,6 +15,8 @@ PREBUILDS_OWNER = "prebuilds"
 """The reserved owner of every workspace that is not claimed yet."""
 RECONCILER = "reconciler"
 """The initiator of everything that the reconciliation loop does."""
+UNHEALTHY_REASON = "unhealthy"
+"""The reason for the deletion of a prebuild that failed its probes, or vanished; also the event in the history."""
 CLAIM_REASON = "claim"
 """The reason of the build that personalises a claimed workspace. Its transition is a start."""
 NEVER_READY_CODE = NeverReadyError.code

@@ -35,7 +35,7 @@ class Activation:
     removed: bool = False
     """Whether the preset itself is no longer declared."""
     last_good: str = ""
-    """The other version that was ready last, while this one never was; empty: there is none."""
+    """The other version that was ready last, and lost no prebuild soon, while this one never was; empty: none."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,9 +11,10 @@ from sqlalchemy import Connection, Row, ScalarSelect, Select, and_, func, or_, s
 from sqlalchemy.orm import aliased
 
 from prebuild_tasks.builds import failed_builds, read_not_ready
+from prebuild_tasks.db.types import age_seconds
 from prebuild_tasks.insight.explain.facts import Activation, BuildFact, Doubted, FailedDeletion, FailedProbe
 from prebuild_tasks.model.names import unambiguous_name
-from prebuild_tasks.model.vocabulary import ACTIVE_STATUSES, OPEN_STATUSES, BuildStatus, Transition
+from prebuild_tasks.model.vocabulary import ACTIVE_STATUSES, OPEN_STATUSES, UNHEALTHY_REASON, BuildStatus, Transition
 from prebuild_tasks.reconcile import retry_at
 from prebuild_tasks.schema import tables as m
 from prebuild_tasks.schema.conditions import IS_CLAIMABLE, IS_LIVE_PREBUILD, TEMPLATE_OF_VERSION, VERSION_OF_PRESET
@@ -21,6 +22,8 @@ from prebuild_tasks.workspaces import is_pool_start_sql
 
 _SHOWN = 20
 """Rows of each kind: enough to name the cause."""
+_SOON = timedelta(minutes=30)
+"""The time after it was ready within which the loss of a prebuild casts doubt on its version."""
 _IN_FLIGHT = 1000
 """Start builds in flight; more than are shown, because they are counted too."""
 
@@ -190,11 +193,22 @@ def read_failed_deletions(connection: Connection, preset_id: int) -> tuple[Faile
 
 
 def _last_good(preset_id: int) -> ScalarSelect[str]:
-    """Select the other version of a pool that was ready last; none if this one ever was, too."""
+    """Select the other version of a pool that was ready last; none if this one ever was, too.
+
+    A version of which a prebuild became unhealthy soon after it was ready does not count: it may never have worked.
+    """
     this, other = aliased(m.Preset), aliased(m.Preset)
     its_version, version = aliased(m.TemplateVersion), aliased(m.TemplateVersion)
-    own = aliased(m.Workspace)
+    own, lost, loss = aliased(m.Workspace), aliased(m.Workspace), aliased(m.Build)
     was_ready = select(own.id).where(own.preset_id == this.id, own.ready_at.is_not(None))
+    was_lost = select(lost.id).where(
+        lost.preset_id == other.id,
+        lost.id == loss.workspace_id,
+        loss.preset_id == other.id,
+        loss.transition == Transition.DELETE,
+        loss.reason == UNHEALTHY_REASON,
+        age_seconds(loss.created_at, lost.ready_at) < _SOON.total_seconds(),
+    )
     return (
         select(version.name)
         .select_from(this)
@@ -202,7 +216,7 @@ def _last_good(preset_id: int) -> ScalarSelect[str]:
         .join(version, version.template_id == its_version.template_id)
         .join(other, (other.template_version_id == version.id) & (other.name == this.name) & (other.id != this.id))
         .join(m.Workspace, (m.Workspace.preset_id == other.id) & m.Workspace.ready_at.is_not(None))
-        .where(this.id == preset_id, ~was_ready.exists())
+        .where(this.id == preset_id, ~was_ready.exists(), ~was_lost.exists())
         .group_by(version.name)
         .order_by(func.max(m.Workspace.ready_at).desc(), version.name)
         .limit(1)
