@@ -53,6 +53,8 @@ class RemedyKind(StrEnum):
     """Subject: the pool; empty: all builds."""
     LIST_RUNNING_BUILDS = "list_running_builds"
     LIST_FAILED_BUILDS = "list_failed_builds"
+    FIND_BUILD_OF_POOL = "find_build_of_pool"
+    """Subject: the pool."""
     SHOW_LOG = "show_log"
     """Subject: the build or the workspace."""
     FOLLOW_LOG = "follow_log"
@@ -144,6 +146,7 @@ _SENTENCES: Mapping[RemedyKind, str] = {
     RemedyKind.LIST_BUILDS: "look at the builds of {subject}",
     RemedyKind.LIST_RUNNING_BUILDS: "look at the running builds",
     RemedyKind.LIST_FAILED_BUILDS: "look at the failed builds",
+    RemedyKind.FIND_BUILD_OF_POOL: "look at the explanation or the builds of {subject}",
     RemedyKind.SHOW_LOG: "read the log of {subject}",
     RemedyKind.FOLLOW_LOG: "follow the log of {subject}",
     RemedyKind.DIAGNOSE: "diagnose the installation",

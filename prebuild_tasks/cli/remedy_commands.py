@@ -74,6 +74,9 @@ _SPELLINGS: Mapping[RemedyKind, _Spelling] = {
     RemedyKind.SHOW_DISK_USE: _Spelling("prebuild workspaces --disk", "see", "; to see what uses it"),
     RemedyKind.LIST_RUNNING_BUILDS: _Spelling("prebuild builds --status running", "see"),
     RemedyKind.LIST_FAILED_BUILDS: _Spelling("prebuild builds --status failed", "see"),
+    RemedyKind.FIND_BUILD_OF_POOL: _Spelling(
+        "prebuild explain {subject}, or: prebuild builds --preset {subject}", "to find the one that failed"
+    ),
     RemedyKind.SHOW_LOG: _Spelling("prebuild logs {subject}", "see"),
     RemedyKind.FOLLOW_LOG: _Spelling("prebuild logs {subject} --follow", "see"),
     RemedyKind.CONFIRM_LOSS: _Spelling("prebuild sweep --confirm"),

@@ -74,6 +74,9 @@ SPELLED = {
     Remedy(K.LIST_BUILDS, "dev/small"): ("see", "prebuild builds --preset dev/small"),
     Remedy(K.LIST_RUNNING_BUILDS): ("see", "prebuild builds --status running"),
     Remedy(K.LIST_FAILED_BUILDS): ("see", "prebuild builds --status failed"),
+    Remedy(K.FIND_BUILD_OF_POOL, "dev/small"): (
+        "to find the one that failed", "prebuild explain dev/small, or: prebuild builds --preset dev/small"
+    ),
     Remedy(K.SHOW_LOG, "ada/one"): ("see", "prebuild logs ada/one"),
     Remedy(K.FOLLOW_LOG, "ada/one"): ("see", "prebuild logs ada/one --follow"),
     Remedy(K.DIAGNOSE): ("run", "prebuild doctor"),

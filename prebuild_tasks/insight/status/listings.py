@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime
 from typing import Any, NamedTuple
@@ -11,7 +12,7 @@ from sqlalchemy import Connection, Row, Select, case, func, or_, select
 
 from prebuild_tasks.builds import failed_builds
 from prebuild_tasks.db.engine import Database
-from prebuild_tasks.errors import NotFoundError
+from prebuild_tasks.errors import InputError, NotFoundError
 from prebuild_tasks.insight.status.rules import ends_soon, waiting_for
 from prebuild_tasks.insight.status.views import BuildView, LogPage, WorkspaceView
 from prebuild_tasks.model.names import PoolName, PresetRef, as_id
@@ -268,9 +269,18 @@ def _find_build(connection: Connection, name: str) -> _BuildKey:
             text = func.replace(func.cast(m.Build.id, m.BuildLog.text.type), "-", "")
             build = connection.execute(newest.where(text.startswith(wanted, autoescape=True))).one_or_none()
     if build is None:
-        raise NotFoundError(
-            f"there is no build or workspace {name}",
-            hint="give at least six characters of a build's id",
-            remedy=Remedy(RemedyKind.LIST_BUILDS),
-        )
+        raise _no_such_build(connection, name)
     return _BuildKey(build.id, build.status, build.error, build.error_code, build.ready_timeout_s)
+
+
+def _no_such_build(connection: Connection, name: str) -> NotFoundError:
+    """Return the error for a name that is neither a build's nor a workspace's; it may be that of a pool."""
+    with suppress(InputError, NotFoundError):
+        if "/" in name and pool_presets(connection, name):
+            remedy = Remedy(RemedyKind.FIND_BUILD_OF_POOL, name)
+            return NotFoundError(f"{name} is a pool; only its builds have output", remedy=remedy)
+    return NotFoundError(
+        f"there is no build or workspace {name}",
+        hint="give at least six characters of a build's id",
+        remedy=Remedy(RemedyKind.LIST_BUILDS),
+    )
