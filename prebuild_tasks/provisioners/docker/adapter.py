@@ -25,7 +25,7 @@ from prebuild_tasks.provisioners.port import BuildContext, Probe, Resource, Serv
 from prebuild_tasks.provisioners.shared.claim_markers import refuse_claimed
 from prebuild_tasks.provisioners.shared.config import argv_of
 from prebuild_tasks.provisioners.shared.environment import bind_address, of_owner, own_addresses, proxy_exceptions
-from prebuild_tasks.provisioners.shared.output import last_lines
+from prebuild_tasks.provisioners.shared.output import summarized
 from prebuild_tasks.provisioners.shared.ports import Ports
 from prebuild_tasks.provisioners.shared.workspace_id import check_id
 
@@ -114,7 +114,7 @@ class DockerProvisioner:
                     between=context.check,
                 )
                 if code:
-                    raise ProvisionerError(f"claim exited with {code}: {last_lines(output)}")
+                    raise ProvisionerError(f"claim exited with {code}: {summarized(output)}")
             api.rename(container.id, names.claimed(spec.workspace_id, spec.owner, personalised=True))
 
     def stop(self, spec: WorkspaceSpec, context: BuildContext) -> None:
