@@ -66,7 +66,7 @@ class Portal:
 
         Raises:
             NotFoundError: There is no such workspace, or it has been deleted.
-            RefusedError: It is not claimed, its preset has no `claimed_ttl`, it is being deleted, or it was changed at
+            RefusedError: It is not claimed, its preset had no `claimed_ttl`, it is being deleted, or it was changed at
                 the same moment.
             InputError: The number of seconds is not one that can be added.
             UnreachableError: The database cannot be reached.
