@@ -15,7 +15,7 @@ from prebuild_tasks.cli.remedy_commands import StartCommands, spell
 from prebuild_tasks.config import load_settings
 from prebuild_tasks.insight import Explained, explain_preset
 from prebuild_tasks.messaging import connect
-from prebuild_tasks.reconcile import Locks, Reason
+from prebuild_tasks.reconcile import Locks
 
 _REDIS_TIMEOUT = 0.5
 """Seconds to wait for Redis, which adds only a detail."""
@@ -42,7 +42,7 @@ def explain(
 def _print(explained: Explained, start: StartCommands) -> None:
     facts, why = explained.facts, explained.explanation
     state = facts.state
-    because = "" if why.reason is Reason.NONE else f": {why.reason.value.replace('_', ' ')}"
+    because = f": {why.headline}" if why.headline else ""
     write(f"{facts.ref}: {state.eligible} of {state.desired} eligible{because}\n")
     width = max(len(link.about.value) for link in why.chain)
     for link in why.chain:

@@ -201,3 +201,14 @@ class Facts:
     holding: tuple[str, ...] = ()
     """Failed workspaces, and those that could not be deleted, of the organization, while its quota is full."""
     lock: Lock = field(default_factory=Lock)
+
+    @property
+    def unready(self) -> BuildFact | None:
+        """The start that ran and has waited longest to become ready; None: none waits."""
+        waiting = [(build.not_ready.since, build) for build in self.in_flight if build.not_ready is not None]
+        return min(waiting, key=lambda item: item[0])[1] if waiting else None
+
+    @property
+    def under_way(self) -> BuildFact | None:
+        """The start that the pool waits for: `unready`, or the first that runs; None: none runs."""
+        return self.unready or next((build for build in self.in_flight if build.started_at is not None), None)

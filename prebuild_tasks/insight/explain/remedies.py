@@ -112,9 +112,9 @@ def _by_reason(facts: Facts) -> list[Step]:
         case Reason.TTL_TOO_SHORT:
             return [Step(_APPLY, "with a ttl that is well above the time that a start takes")]
         case Reason.STARTING:
-            return [Step(builds, "see how far its builds are")]
+            return [Step(builds, "see how far its builds are"), *_under_way(facts)]
         case Reason.NOT_YET:
-            return [Step(Remedy(RemedyKind.RECONCILE, ref), "run its next turn now")]
+            return [Step(Remedy(RemedyKind.RECONCILE, ref), "run its next turn now"), *_under_way(facts)]
         case _:
             return []
 
@@ -122,6 +122,15 @@ def _by_reason(facts: Facts) -> list[Step]:
 def _resume(facts: Facts, why: str) -> Step:
     everything = facts.pause is not None and facts.pause.everything
     return Step(Remedy(RemedyKind.RESUME, "" if everything else str(facts.ref)), why)
+
+
+def _under_way(facts: Facts) -> list[Step]:
+    """Return the step to the output of the start that the pool waits for."""
+    build = facts.under_way
+    if build is None:
+        return []
+    why = "the output of the start under way" if build.not_ready is None else "why that start is not ready yet"
+    return [Step(Remedy(RemedyKind.SHOW_LOG, build.short), why)]
 
 
 def _back(facts: Facts) -> list[Step]:

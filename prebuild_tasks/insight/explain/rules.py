@@ -9,6 +9,7 @@ from zoneinfo import ZoneInfo
 
 from prebuild_tasks.insight.explain.doubts import doubted_prebuilds
 from prebuild_tasks.insight.explain.facts import BuildFact, Facts
+from prebuild_tasks.insight.explain.headline import GOES_ON, headline
 from prebuild_tasks.insight.explain.links import About, Link
 from prebuild_tasks.insight.explain.remedies import Step, steps
 from prebuild_tasks.model.text import instant, listed, number, span
@@ -24,12 +25,14 @@ class Explanation:
     reason: Reason
     chain: tuple[Link, ...]
     steps: tuple[Step, ...]
+    headline: str = ""
+    """The reason in words, with the start that the pool waits for; empty if the pool is not short."""
 
 
 def explain(facts: Facts) -> Explanation:
     """Explain why the pool has as many eligible prebuilds as it has."""
     chain = [link for part in _PARTS for link in part(facts)]
-    return Explanation(facts.reason, tuple(chain), steps(facts))
+    return Explanation(facts.reason, tuple(chain), steps(facts), headline(facts))
 
 
 def is_ttl_too_short(ttl: timedelta | None, usual: timedelta | None) -> bool:
@@ -165,7 +168,9 @@ def _turn(facts: Facts) -> Iterator[Link]:
     elif (create := facts.turn.create) and facts.reason is Reason.NOT_YET:
         part = f" of {facts.missing}" if create < facts.missing else ""
         limited = f", within {_LIMITS[facts.limited_by]}" if facts.limited_by else ""
-        yield Link(About.TURN, f"its next turn creates {create}{part}{limited}", Reason.NOT_YET)
+        yield Link(
+            About.TURN, f"its next turn creates {create}{part}{limited}", None if facts.unready else Reason.NOT_YET
+        )
     if facts.surge is not None and facts.missing:
         sentence = f"replaced gradually: old and new together are at most {facts.surge} more than desired (max_surge)"
         yield Link(About.TURN, sentence)
@@ -188,18 +193,20 @@ def _builds(facts: Facts) -> Iterator[Link]:
     attempt = max(build.attempt for build in facts.in_flight)
     sentence = f"{number(len(facts.in_flight), 'start')} in flight: {', '.join(parts)}{usual}"
     sentence += f"; attempt {attempt}, because an earlier worker died" if attempt > 1 else ""
-    yield Link(About.BUILDS, sentence, Reason.STARTING if facts.reason is Reason.STARTING else None)
-    yield from _waits(facts, running)
+    decisive = Reason.STARTING if facts.reason is Reason.STARTING and not facts.unready else None
+    yield Link(About.BUILDS, sentence, decisive)
+    yield from _waits(facts)
 
 
-def _waits(facts: Facts, running: list[BuildFact]) -> Iterator[Link]:
+def _waits(facts: Facts) -> Iterator[Link]:
     """Explain what the start that has waited longest to become ready waits for."""
-    waiting = [(build, build.not_ready) for build in running if build.not_ready is not None]
-    if not waiting:
+    build = facts.unready
+    if build is None or build.not_ready is None:
         return
-    build, wait = min(waiting, key=lambda item: item[1].since)
-    who = f"{number(len(waiting), 'start')} ran, and {'waits' if len(waiting) == 1 else 'wait'} to become ready"
-    yield Link(About.BUILDS, f"{who}; build {build.short} {wait.sentence(build.ready_timeout, facts.now)}")
+    count = sum(item.not_ready is not None for item in facts.in_flight)
+    sentence = f"{number(count, 'start')} ran, and {'waits' if count == 1 else 'wait'} to become ready"
+    sentence += f"; build {build.short} {build.not_ready.sentence(build.ready_timeout, facts.now)}"
+    yield Link(About.BUILDS, sentence, facts.reason if facts.reason in GOES_ON else None)
 
 
 def _error(facts: Facts) -> Iterator[Link]:

@@ -79,6 +79,12 @@ WAITS = (
     "1 start ran, and waits to become ready; build 44444444 asked 12 times in 60 s, "
     "gives up at 12:02:00 UTC (in 2 min): HTTP 503 cold"
 )
+UNREADY = (
+    build(
+        4, 2, started_at=NOW - 2 * MINUTE, attempt=1, ready_timeout=3 * MINUTE,
+        not_ready=NotReady("HTTP 503\n cold", 12, NOW - MINUTE),
+    ),
+)  # fmt: skip
 NEW = Activation("dev", "v2", "v2", last_good="v1")
 """A new version, beside one that worked."""
 
@@ -222,16 +228,17 @@ CASES: list[tuple[Facts, About, str, list[str]]] = [
     (
         facts(
             Reason.STARTING,
-            in_flight=(
-                build(
-                    4, 2, started_at=NOW - 2 * MINUTE, attempt=1, ready_timeout=3 * MINUTE,
-                    not_ready=NotReady("HTTP 503\n cold", 12, NOW - MINUTE),
-                ),
-            ),
+            in_flight=UNREADY,
         ),
         About.BUILDS,
         WAITS,
-        ["prebuild builds --preset dev/small"],
+        ["prebuild builds --preset dev/small", "prebuild logs 44444444"],
+    ),
+    (
+        facts(Reason.NOT_YET, turn=Quantities(0, 0, 1), in_flight=(build(5, 1), *UNREADY)),
+        About.BUILDS,
+        WAITS,
+        ["prebuild reconcile dev/small", "prebuild logs 44444444"],
     ),
     (
         facts(Reason.FAILING, failed=FAILED, failures_in_row=1),
@@ -259,6 +266,6 @@ CASES: list[tuple[Facts, About, str, list[str]]] = [
         About.BUILDS,
         ("2 starts in flight: 1 waiting for 60 s, 1 running for 2 min; a start usually takes 40 s; attempt 2, because "
         "an earlier worker died"),
-        ["prebuild builds --preset dev/small"],
+        ["prebuild builds --preset dev/small", "prebuild logs 44444444"],
     ),
 ]  # fmt: skip
