@@ -26,6 +26,10 @@ from prebuild_tasks.workspaces.follow_ups import FollowUp
 
 PACKAGE = Path(prebuild_tasks.__file__).parent
 START = StartCommands("start worker", "start builds", "start beat")
+ELSEWHERE = (
+    "export PREBUILD_DATA_DIR=DIRECTORY, or PREBUILD_DATABASE_URL=URL; "
+    "to create an empty one here: prebuild up, or: prebuild db upgrade"
+)
 UNREACHABLE = "prebuild up, or point PREBUILD_REDIS_URL at one that runs"
 K = RemedyKind
 SPELLED = {
@@ -42,10 +46,7 @@ SPELLED = {
         "PREBUILD_HOST=box start builds; if the host will not come back: prebuild forget box",
     ),
     Remedy(K.FORGET_HOST_AND_CLAIMED, "box"): ("run", "prebuild forget box --claimed"),
-    Remedy(K.CREATE_DATABASE): (
-        "create it with",
-        "prebuild up, or: prebuild db upgrade; if it is in another directory: export PREBUILD_DATA_DIR=DIRECTORY",
-    ),
+    Remedy(K.CREATE_DATABASE): ("if there is one elsewhere", ELSEWHERE),
     Remedy(K.CREATE_DATABASE_ON_SERVER): (
         "create it with", "createdb, or correct PREBUILD_DATABASE_URL; then upgrade its schema: prebuild db upgrade"
     ),
