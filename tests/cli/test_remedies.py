@@ -15,7 +15,7 @@ import prebuild_tasks
 from prebuild_tasks.claims.rules import miss
 from prebuild_tasks.cli.json_views import apply_json
 from prebuild_tasks.cli.main import COMMANDS, load_command
-from prebuild_tasks.cli.remedies import line_of, start_commands
+from prebuild_tasks.cli.remedies import line_of, lines_of, start_commands
 from prebuild_tasks.cli.remedy_commands import StartCommands, next_step, next_step_of, spell
 from prebuild_tasks.config import Settings
 from prebuild_tasks.errors import NotFoundError, PoolsFileError, Problem
@@ -189,6 +189,28 @@ def test_a_change_that_pruning_would_make_names_the_option() -> None:
         {"action": "drain", "what": "template web", "detail": ""},
     ]
     assert line_of(Change("update", "template dev", "ttl 1h")) == "~ template dev: ttl 1h"
+
+
+def test_templates_that_are_no_longer_declared_share_a_line() -> None:
+    """Each had a line of its own at every plan and apply, for ever."""
+
+    def left(what: str) -> Change:
+        return Change("would_drain", what, "no longer declared", if_pruned="its prebuilds are deleted")
+
+    one, other, preset, limit = (
+        left("template a"),
+        left("template b"),
+        left("preset c/small"),
+        Change("would_drain", "organization o", "no longer declared", if_pruned="max_workspaces 5 -> none"),
+    )
+    assert list(lines_of([preset, one, other, limit])) == [
+        "! preset c/small: no longer declared; with --prune its prebuilds are deleted",
+        "! templates a and b: no longer declared; with --prune their prebuilds are deleted",
+        "! organization o: no longer declared; with --prune max_workspaces 5 -> none",
+    ]
+    assert list(lines_of([preset, one])) == [line_of(preset), line_of(one)]
+    [many] = lines_of([left(f"template t{number}") for number in range(7)])
+    assert many.startswith("! templates t0, t1, t2, t3, t4 and 2 more: ")
 
 
 @pytest.mark.parametrize(
