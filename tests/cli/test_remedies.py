@@ -162,7 +162,7 @@ def test_every_option_without_a_command_exists() -> None:
 def test_an_error_is_spelled_by_the_command_line_and_plain_in_python() -> None:
     error = NotFoundError("there is no workspace x", remedy=Remedy(K.LIST_WORKSPACES))
     assert next_step_of(error) == "see: prebuild workspaces"
-    assert str(error) == "there is no workspace x (look at the list of workspaces)"
+    assert str(error) == "there is no workspace x (look at the list of workspaces)" == f"{error.message} ({error.hint})"
     hinted = NotFoundError(
         "dev/small is blocked", hint="unblock it once that is fixed", remedy=Remedy(K.UNBLOCK_POOL, "dev/small")
     )
