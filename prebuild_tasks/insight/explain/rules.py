@@ -159,7 +159,8 @@ def _turn(facts: Facts) -> Iterator[Link]:
         sentence += f"; the next one waits until {instant(facts.rests_until, facts.now)}"
         yield Link(About.TURN, sentence, Reason.LOST_TURNS)
     if lock.unreachable:
-        yield Link(About.TURN, f"Redis did not answer ({lock.unreachable}), so it is unknown whether a turn is running")
+        how = f"within {span(lock.waited)}" if lock.waited is not None else f"({lock.unreachable})"
+        yield Link(About.TURN, f"Redis did not answer {how}, so it is unknown whether a turn is running")
     elif lock.holder:
         yield Link(About.TURN, f"{lock.holder} holds the pool's lock; it expires in {span(lock.left)}")
     elif (create := facts.turn.create) and facts.reason is Reason.NOT_YET:
