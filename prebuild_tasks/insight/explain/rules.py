@@ -90,7 +90,9 @@ def _status(facts: Facts) -> Iterator[Link]:
         counted = facts.failed[: facts.failures_in_row]
         which = f" ({listed([_dated(build, facts.now) for build in counted])})" if counted else ""
         limit = f"; {facts.hard_limit} is the limit" if facts.hard_limit else ""
-        sentence = f"hard-limited: {number(facts.failures_in_row, 'start')} in a row failed{which}{limit}"
+        sentence = (
+            f"hard-limited: {number(facts.failures_in_row, 'start')} of this version failed in a row{which}{limit}"
+        )
         yield Link(About.STATUS, f"{sentence}: nothing is created until the pool is unblocked", Reason.HARD_LIMITED)
     elif facts.status is PresetStatus.VALIDATION_FAILED:
         sentence = (
