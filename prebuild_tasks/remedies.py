@@ -121,7 +121,8 @@ _SENTENCES: Mapping[RemedyKind, str] = {
     RemedyKind.RESTART_OR_FORGET_HOST: "start the builds worker of {subject}, or forget the host if it is lost",
     RemedyKind.FORGET_HOST_AND_CLAIMED: "forget {subject} with its claimed workspaces",
     RemedyKind.CREATE_DATABASE: (
-        "create the database and its tables, or name the directory that has it in PREBUILD_DATA_DIR"
+        "if there is a database elsewhere, name its directory in PREBUILD_DATA_DIR, or its URL in "
+        "PREBUILD_DATABASE_URL; otherwise create an empty one"
     ),
     RemedyKind.CREATE_DATABASE_ON_SERVER: (
         "create the database on its server, or correct PREBUILD_DATABASE_URL; then upgrade the schema"

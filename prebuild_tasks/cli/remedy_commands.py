@@ -49,8 +49,9 @@ _SPELLINGS: Mapping[RemedyKind, _Spelling] = {
     ),
     RemedyKind.FORGET_HOST_AND_CLAIMED: _Spelling("prebuild forget {subject} --claimed"),
     RemedyKind.CREATE_DATABASE: _Spelling(
-        "prebuild up, or: prebuild db upgrade; if it is in another directory: export PREBUILD_DATA_DIR=DIRECTORY",
-        "create it with",
+        "export PREBUILD_DATA_DIR=DIRECTORY, or PREBUILD_DATABASE_URL=URL; "
+        "to create an empty one here: prebuild up, or: prebuild db upgrade",
+        "if there is one elsewhere",
     ),
     RemedyKind.CREATE_DATABASE_ON_SERVER: _Spelling(
         "createdb, or correct PREBUILD_DATABASE_URL; then upgrade its schema: prebuild db upgrade", "create it with"

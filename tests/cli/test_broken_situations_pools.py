@@ -34,7 +34,11 @@ def test_a_failing_template(here: Here, built: Built) -> None:
 @ONE_DATABASE
 def test_hard_limited(here: Here, built: Built) -> None:
     built("exit 3", rounds=3)
-    told(here.run("explain", PRESET), "hard-limited: 3 starts in a row failed", f"prebuild unblock {PRESET}")
+    told(
+        here.run("explain", PRESET),
+        "hard-limited: 3 starts of this version failed in a row",
+        f"prebuild unblock {PRESET}",
+    )
     here.run("unblock", PRESET)
     assert "hard-limited" not in here.run("explain", PRESET)
 

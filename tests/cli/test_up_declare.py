@@ -6,7 +6,8 @@ not have, and `prebuild apply examples/pools.yaml` changed the pools that `up` h
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,14 +15,16 @@ import pytest
 
 from prebuild_tasks.bootstrap import Runtime
 from prebuild_tasks.cli.up import declare as up_declare
-from prebuild_tasks.cli.up.declare import Chosen, PoolsAtStart
+from prebuild_tasks.cli.up.declare import Chosen, PoolsAtStart, pool_to_claim
 from prebuild_tasks.config import Settings
 from prebuild_tasks.db.engine import Database
 from prebuild_tasks.errors import InputError, PoolsFileError, RefusedError
 from prebuild_tasks.insight.status.pools import pools
+from prebuild_tasks.model.names import PoolName
 from prebuild_tasks.pools.declare import apply
 from prebuild_tasks.pools.file.load import load_pools
 from prebuild_tasks.pools.options import ApplyOptions
+from prebuild_tasks.reconcile.rules.reasons import Reason
 from tests.support.builders import fill
 from tests.support.service import ROOT
 
@@ -196,3 +199,33 @@ def test_the_example_is_applied_as_it_stands(database: Database, settings: Setti
     finally:
         runtime.close()
     assert said == [f"{file}, revision 1"] * 2
+
+
+def test_a_claim_is_suggested_from_a_pool_of_the_file_that_builds(
+    start: Start, database: Database, settings: Settings, tmp_path: Path
+) -> None:
+    """The first pool by name was suggested, which was a blocked one of another file."""
+    (file := tmp_path / "web.yaml").write_text(
+        "{schema: 1, templates: [{name: web, config: {start: x}, presets: "
+        "[{name: a, desired: 1}, {name: b, desired: 1}, {name: none}]}]}"
+    )
+    start(edited=text())
+    runtime = Runtime(settings.model_copy(update={"database_url": database.url}))
+    try:
+        at_start = PoolsAtStart(runtime, Chosen([file], apply=True), "prebuild", lambda _, line: None)
+        at_start.make()
+    finally:
+        runtime.close()
+    rows = [row for row in pools(database, settings) if not row.superseded]
+    assert [str(row.preset) for row in rows] == ["dev/small", "web/a", "web/b", "web/none"]
+
+    def suggested(*blocked: str, declared: Collection[PoolName] = at_start.declared) -> str:
+        reason = {True: Reason.HARD_LIMITED.value, False: Reason.NO_WORKER.value}
+        row = pool_to_claim([replace(row, reason=reason[str(row.preset) in blocked]) for row in rows], declared)
+        return str(row.preset) if row else ""
+
+    assert suggested("dev/small") == "web/a"
+    assert suggested("web/a") == "web/b"
+    assert suggested("web/a", "web/b") == "web/a"
+    assert suggested(declared=()) == "dev/small"
+    assert suggested("dev/small", declared=()) == "web/a"

@@ -42,7 +42,7 @@ ELSEWHERE = {
     "prebuild up --flower": "tests/e2e/test_up.py",
 }
 """Beginnings of commands that this test does not run, with the reason."""
-CHANGES = ("apply", "claim", "release")
+CHANGES = ("apply", "claim", "extend", "release")
 """Commands to run once. Reading commands are repeated until they print what the page shows."""
 
 

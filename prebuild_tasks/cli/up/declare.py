@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -14,7 +14,8 @@ from prebuild_tasks.cli.output import os_user
 from prebuild_tasks.cli.pools_note import DeclaredFiles, note_files, noted_files
 from prebuild_tasks.cli.up.example import example_file, example_repository
 from prebuild_tasks.errors import InputError, PrebuildError
-from prebuild_tasks.insight import Plan, make_plan, pools
+from prebuild_tasks.insight import Plan, PoolStatus, make_plan, pools
+from prebuild_tasks.model.names import PoolName
 from prebuild_tasks.pools import ApplyOptions, DeclaredPools, apply, is_declared, load_pools, read_revision
 from prebuild_tasks.reconcile import Reason
 from prebuild_tasks.workspaces import leave_to_upkeep
@@ -35,6 +36,13 @@ class Chosen:
     """Whether to apply them even if more than half of all eligible prebuilds are deleted."""
 
 
+def pool_to_claim(rows: Sequence[PoolStatus], declared: Collection[PoolName]) -> PoolStatus | None:
+    """Choose the pool of which to suggest a claim: one of these that builds, or else any of them, or else any other."""
+    stopped = (Reason.PAUSED, Reason.VALIDATION_FAILED, Reason.HARD_LIMITED)
+    wanted = [row for row in rows if row.desired and not row.superseded]
+    return min(wanted, key=lambda row: (row.preset.pool not in declared, row.reason in stopped), default=None)
+
+
 class PoolsAtStart:
     """The pools that `up` starts with."""
 
@@ -51,6 +59,8 @@ class PoolsAtStart:
         self._chosen = chosen
         self._prebuild = prebuild
         self._say = say
+        self.declared: frozenset[PoolName] = frozenset()
+        """The pools of the file that was read; empty while there is none."""
 
     def make(self) -> None:
         """Apply the file if nothing is declared or the options say so; otherwise say how it differs.
@@ -109,6 +119,7 @@ class PoolsAtStart:
         loaded = load_pools(files, check_config=config_check(self._runtime.provisioners))
         for warning in self._runtime.provisioners.warnings(template.provisioner for template in loaded.templates):
             self._say("warning", warning)
+        self.declared = frozenset(loaded.pools())
         return loaded
 
     def _is_declared(self, loaded: DeclaredPools) -> bool:

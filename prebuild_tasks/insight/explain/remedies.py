@@ -31,7 +31,9 @@ def steps(facts: Facts) -> tuple[Step, ...]:
     ordered = [*_other_problems(facts), *_by_reason(facts)]
     if facts.lock.unreachable:
         # Last where only a message is missing; elsewhere first, because no worker starts without Redis.
-        redis = Step(Remedy(RemedyKind.DIAGNOSE), "Redis does not answer, so no message is delivered")
+        slow = "whether Redis answers at all, or is only slow"
+        why = "Redis does not answer, so no message is delivered" if facts.lock.waited is None else slow
+        redis = Step(Remedy(RemedyKind.DIAGNOSE), why)
         last = facts.reason in (Reason.TICK_STALE, Reason.NOT_YET)
         ordered = [*ordered, redis] if last else [redis, *ordered]
     return tuple(dict.fromkeys(ordered))

@@ -93,7 +93,9 @@ def _status(facts: Facts) -> Iterator[Link]:
         counted = facts.failed[: facts.failures_in_row]
         which = f" ({listed([_dated(build, facts.now) for build in counted])})" if counted else ""
         limit = f"; {facts.hard_limit} is the limit" if facts.hard_limit else ""
-        sentence = f"hard-limited: {number(facts.failures_in_row, 'start')} in a row failed{which}{limit}"
+        sentence = (
+            f"hard-limited: {number(facts.failures_in_row, 'start')} of this version failed in a row{which}{limit}"
+        )
         yield Link(About.STATUS, f"{sentence}: nothing is created until the pool is unblocked", Reason.HARD_LIMITED)
     elif facts.status is PresetStatus.VALIDATION_FAILED:
         sentence = (
@@ -162,7 +164,8 @@ def _turn(facts: Facts) -> Iterator[Link]:
         sentence += f"; the next one waits until {instant(facts.rests_until, facts.now)}"
         yield Link(About.TURN, sentence, Reason.LOST_TURNS)
     if lock.unreachable:
-        yield Link(About.TURN, f"Redis did not answer ({lock.unreachable}), so it is unknown whether a turn is running")
+        how = f"within {span(lock.waited)}" if lock.waited is not None else f"({lock.unreachable})"
+        yield Link(About.TURN, f"Redis did not answer {how}, so it is unknown whether a turn is running")
     elif lock.holder:
         yield Link(About.TURN, f"{lock.holder} holds the pool's lock; it expires in {span(lock.left)}")
     elif (create := facts.turn.create) and facts.reason is Reason.NOT_YET:

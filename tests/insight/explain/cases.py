@@ -72,8 +72,8 @@ FAILED = (
 )
 NEVER = (replace(FAILED[0], error="not ready within 300 s: HTTP 503", error_code="never_ready"),)
 HARD_LIMITED = (
-    "hard-limited: 3 starts in a row failed (build 33333333, 60 s ago, build 22222222, 2 min ago and build 11111111, "
-    "3 min ago); 3 is the limit: nothing is created until the pool is unblocked"
+    "hard-limited: 3 starts of this version failed in a row (build 33333333, 60 s ago, build 22222222, "
+    "2 min ago and build 11111111, 3 min ago); 3 is the limit: nothing is created until the pool is unblocked"
 )
 WAITS = (
     "1 start ran, and waits to become ready; build 44444444 asked 12 times in 60 s, "
@@ -112,8 +112,8 @@ CASES: list[tuple[Facts, About, str, list[str]]] = [
             Reason.HARD_LIMITED, status=PresetStatus.HARD_LIMITED, failures_in_row=3, hard_limit=3, failed=FAILED
         ),
         About.STATUS,
-        ("hard-limited: 3 starts in a row failed (build 33333333, 60 s ago, build 22222222, 2 min ago and build "
-        "11111111, 3 min ago); 3 is the limit: nothing is created until the pool is unblocked"),
+        ("hard-limited: 3 starts of this version failed in a row (build 33333333, 60 s ago, build 22222222, "
+        "2 min ago and build 11111111, 3 min ago); 3 is the limit: nothing is created until the pool is unblocked"),
         ["prebuild logs 33333333", "prebuild unblock dev/small"],
     ),
     (

@@ -180,6 +180,11 @@ def test_without_redis_it_says_so_and_goes_on() -> None:
     assert commands(why) == ["prebuild reconcile dev/small", "prebuild doctor"]
     full = facts(Reason.NONE, counts=Counts(live=2, ready=2), missing=0, lock=Lock(unreachable="Connection refused"))
     assert commands(explain(full)) == ["prebuild doctor"]
+    slow = Lock(unreachable="Timeout reading from socket", waited=timedelta(seconds=2))
+    why = explain(facts(Reason.NONE, counts=Counts(live=2, ready=2), missing=0, lock=slow))
+    words = "Redis did not answer within 2 s, so it is unknown whether a turn is running"
+    assert words in [link.sentence for link in why.chain]
+    assert [step.why for step in why.steps] == ["whether Redis answers at all, or is only slow"]
 
 
 def test_a_blocked_pool_that_is_paused_too_says_both() -> None:
