@@ -264,7 +264,7 @@ class BuildRunner:
     def _end(
         self, build: TakenBuild, outcome: Outcome, provisioner: Provisioner, *, answered: bool = False
     ) -> BuildResult:
-        """Write the end of a build, with everything that follows; if its provisioner `answered`, held builds go on."""
+        """Write the end of a build, with what follows; if its provisioner has `answered` again, held builds go on."""
         lost = BuildResult(
             "lost", build.id, build.name, str(build.ref), build.transition.value, build.attempt, outcome.error,
             follow_up=FollowUp(),
@@ -275,8 +275,7 @@ class BuildRunner:
         with self._database.write() as connection:
             now = self._database.now(connection)
             runner, actor, endpoint = self._leases.runner, provisioner.name, endpoint_of(build, local=provisioner.local)
-            if answered:
-                left_alone.note_answer(connection, endpoint, self._settings.host)
+            queues = left_alone.note_answer(connection, endpoint, self._settings.host) if answered else []
             if outcome.code == CannotAskError.code:
                 if not outcome.alone:
                     left_alone.note_silence(connection, endpoint, self._settings.host, now)
@@ -292,7 +291,7 @@ class BuildRunner:
             if builds is None:
                 connection.rollback()
                 return lost
-            if answered:
-                builds = [*builds, *left_alone.go_on(connection, endpoint, self._settings.host)]
+            if queues:
+                builds = [*builds, *left_alone.go_on(connection, endpoint, queues)]
         follow_up = FollowUp.of(builds, [build.preset_id], ref=build.ref)
         return replace(lost, outcome=outcome.status.value, follow_up=follow_up)
