@@ -8,7 +8,7 @@ from prebuild_tasks.errors import InputError
 from prebuild_tasks.pools.file.load import DeclaredTemplate, DeclaredVersion, config_digest
 from prebuild_tasks.pools.file.model import OrganizationModel, PresetModel
 from prebuild_tasks.pools.options import ApplyOptions, Change
-from prebuild_tasks.pools.store.read import Stored, StoredOrganization, StoredPreset
+from prebuild_tasks.pools.store.read import Stored, StoredOrganization
 
 _GONE_AT = ("deleted_at", "removed_at")
 _SECONDS = "_s"
@@ -75,17 +75,6 @@ def preset_values(preset: PresetModel) -> dict[str, object]:
 def schedule_rows(preset: PresetModel) -> list[tuple[str, int]]:
     """Return cron and desired size of each schedule, as they are stored."""
     return [(item.cron, item.desired) for item in preset.schedules]
-
-
-def other_schedules(stored: Stored, row: StoredPreset, preset: PresetModel) -> bool:
-    """Return whether the stored preset has other schedules than the declared one."""
-    return list(stored.schedules.get(row.id, ())) != schedule_rows(preset)
-
-
-def preset_difference(stored: Stored, row: StoredPreset, preset: PresetModel) -> str:
-    """Describe how the stored preset differs from the declared one, as `difference`; its recipe is not compared."""
-    parts = (difference(row, preset_values(preset)), "schedules" if other_schedules(stored, row, preset) else "")
-    return ", ".join(part for part in parts if part)
 
 
 def difference(stored: object, wanted: Mapping[str, object], organizations: Mapping[int, str] | None = None) -> str:

