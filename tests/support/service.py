@@ -26,6 +26,7 @@ from prebuild_tasks.insight.status.listings import workspaces
 from prebuild_tasks.insight.status.pools import pools
 from prebuild_tasks.json_views import rows_of
 from tests.support import forked
+from tests.support.fork_server import WORKERS, ForkServer
 from tests.support.servers import migrate
 from tests.support.wait import wait_until
 
@@ -58,17 +59,27 @@ class Service:
             **environment,
         }
         self.processes: list[subprocess.Popen[str]] = []
+        self.forks: ForkServer | None = None
+        """Forks `celery`, once a test has set it."""
 
     def start(self, *arguments: str, program: str = "prebuild") -> subprocess.Popen[str]:
         """Start a long-running command, with its output in a file."""
         log = (self.data_dir.parent / f"out-{len(self.processes)}").open("w+")
-        process = subprocess.Popen(
-            [str(BIN / program), *arguments], env=self.environment, cwd=self.data_dir.parent, stdout=log, stderr=log,
-            text=True, start_new_session=True,
-        )  # fmt: skip
+        if program == "celery" and self.forks and self.forks.suits(self.environment):
+            process: subprocess.Popen[str] = self.forks.fork(arguments, log.fileno(), log.fileno(), self.environment)
+        else:
+            process = subprocess.Popen(
+                [str(BIN / program), *arguments], env=self.environment, cwd=self.data_dir.parent,
+                stdout=log, stderr=log, text=True, start_new_session=True,
+            )  # fmt: skip
         log.close()
         self.processes.append(process)
         return process
+
+    def fork_celery(self) -> None:
+        """Start workers and beats as forks from now on, where that is possible."""
+        if sys.platform == "linux":
+            self.forks = ForkServer(WORKERS, self.environment, self.data_dir.parent)
 
     def output(self, position: int = -1) -> str:
         """Return the output of the n-th long-running command."""
@@ -186,6 +197,8 @@ class Service:
                     process.kill()
             except (psutil.Error, OSError):
                 continue
+        if self.forks:
+            self.forks.close()
 
     def _logs(self) -> str:
         lines = []

@@ -4,13 +4,25 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.support import fork_server
+from tests.support.fork_server import ForkServer
+
 CELERY = str(Path(sys.executable).with_name("celery"))
 BAD = {"PREBUILD_RECONCILE_INTERVAL": "soon"}
 SENTENCE = "PREBUILD_RECONCILE_INTERVAL: 'soon' is not a duration"
+
+
+@pytest.fixture(scope="module")
+def celery(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ForkServer]:
+    """Run `celery` without the second that its imports take; the app and its settings are read each time."""
+    server = ForkServer(fork_server.COMMANDS, {}, tmp_path_factory.mktemp("celery"))
+    yield server
+    server.close()
 
 
 def run(script: str, environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
@@ -87,18 +99,11 @@ COMMANDS = (
     ],
 )
 def test_a_bad_setting_ends_the_command_with_a_sentence(
-    command: list[str], environment: dict[str, str], sentence: str
+    celery: ForkServer, command: list[str], environment: dict[str, str], sentence: str
 ) -> None:
     if environment is not BAD and command == ["flower", "--port=0"]:
         environment = {**environment, "FLOWER_BASIC_AUTH": "user:password"}  # missing, it would end Flower first
-    done = subprocess.run(
-        [CELERY, "-A", "prebuild_tasks", *command],
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=60,
-    )
+    done = celery.run(["-A", "prebuild_tasks", *command], environment)
     assert done.returncode == 2, done.stderr
     problem, step = done.stderr.splitlines()
     assert problem.startswith(sentence)
