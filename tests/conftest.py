@@ -100,8 +100,9 @@ _TOGETHER = {
     "tests/e2e/test_operating.py": "operating",
     "tests/e2e/test_docs_commands.py": "docs",
     "tests/journeys/test_machines.py": "machines",
+    "tests/worker/test_app.py": "app",
 }
-"""Files whose tests share a running service: with several test processes, one of them runs all of a file."""
+"""Files whose tests share a running process: with several test processes, one of them runs all of a file."""
 
 
 class Together(LoadScopeScheduling):
@@ -130,7 +131,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             item.add_marker("servers")
         if item.path.parent.name in ("provisioners", "faults") or item.path.name.startswith("test_runner"):
             item.add_marker("slow")
-    # Tests that take minutes begin first: at the end, they would run alone.
+    # Tests that take minutes begin first: at the end, they would run alone. Those that share the deployment
+    # of the fault table follow each other, or each part would start its own.
+    items.sort(key=lambda item: "deployment" not in getattr(item, "fixturenames", ()))
     items.sort(key=lambda item: item.path.name != "test_upgrade.py")
     if file := config.getoption("--fault-results"):
         seen = load(file)
