@@ -8,16 +8,13 @@ import os
 import shutil
 import signal
 import sys
-import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
 from math import inf
 from pathlib import Path
 from typing import Any
 
 import freezegun
 import hypothesis
-import psycopg
 import pytest
 import redis
 import structlog
@@ -29,6 +26,7 @@ from prebuild_tasks.db import session_values
 from prebuild_tasks.db.engine import Database
 from prebuild_tasks.provisioners import Provisioners
 from tests.support import compiled_once, servers
+from tests.support.administrator import Administrator
 from tests.support.results import Missing, Recorder, load
 
 freezegun.configure(
@@ -191,31 +189,29 @@ def _empty(server: str) -> str:
 @pytest.fixture(scope="session")
 def postgres_server() -> Iterator[str]:
     with servers.postgres_server() as url:
-        _copy(url, "template0", "migrated")
+        with Administrator(url) as administrator:
+            administrator.copy("template0", "migrated")
         servers.migrate(url.format("migrated"))
         yield url
 
 
+@pytest.fixture(scope="session")
+def administrator(postgres_server: str) -> Iterator[Administrator]:
+    with Administrator(postgres_server) as administrator:
+        yield administrator
+
+
 @pytest.fixture
-def postgres_url(postgres_server: str) -> Iterator[str]:
-    with _migrated(postgres_server) as url:
+def postgres_url(administrator: Administrator) -> Iterator[str]:
+    with administrator.migrated() as url:
         yield url
 
 
 @pytest.fixture(scope="module")
-def module_postgres_url(postgres_server: str) -> Iterator[str]:
+def module_postgres_url(administrator: Administrator) -> Iterator[str]:
     """For tests that share a service."""
-    with _migrated(postgres_server) as url:
+    with administrator.migrated() as url:
         yield url
-
-
-@contextmanager
-def _migrated(server: str) -> Iterator[str]:
-    name = f"t{uuid.uuid4().hex[:12]}"
-    _copy(server, "migrated", name)
-    yield server.format(name)
-    with _administered(server) as connection:
-        connection.execute(f'DROP DATABASE "{name}" WITH (FORCE)')  # 8 MB each, perhaps in memory
 
 
 @pytest.fixture(scope="session")
@@ -261,14 +257,3 @@ def runner(database: Database, settings: Settings) -> Iterator[BuildRunner]:
     runner = BuildRunner(database, settings, Provisioners(settings))
     yield runner
     runner.close()
-
-
-def _copy(server: str, template: str, name: str) -> None:
-    with _administered(server) as connection:
-        # Takes half the time of copying by the write-ahead log, the only way before PostgreSQL 15.
-        how = "STRATEGY file_copy" if connection.info.server_version >= 150000 else ""
-        connection.execute(f'CREATE DATABASE "{name}" TEMPLATE "{template}" {how}')
-
-
-def _administered(server: str) -> psycopg.Connection:
-    return psycopg.connect(host=server.partition("host=")[2], user="postgres", dbname="postgres", autocommit=True)
