@@ -99,12 +99,19 @@ _TOGETHER = {
     "tests/e2e/test_docs_commands.py": "docs",
     "tests/journeys/test_machines.py": "machines",
     "tests/worker/test_app.py": "app",
+    "tests/db/test_failover.py": "standby",
+    "tests/messaging/test_redis_tls.py": "tls",
+    "tests/house/test_follow_ups.py": "follow-ups",
+    "tests/house/test_imports.py": "imports",
 }
-"""Files whose tests share a running process: with several test processes, one of them runs all of a file."""
+"""Files whose tests share a running process, or what takes seconds to make.
+
+With several test processes, one of them runs all of a file.
+"""
 
 
 class Together(LoadScopeScheduling):
-    """Distributes each test by itself, except those that share a service.
+    """Distributes each test by itself, except those that share something.
 
     xdist's own groups rename nodes, which pytest 9.2 no longer allows: each process started its own deployment.
     """
