@@ -33,9 +33,10 @@ _MESSAGE_MAX = 65_536
 _AT_START = re.compile("PYTHON|PREBUILD_FAULT_DIR|LOCK_ORDER_DIR")
 """Variables that are read when a module is imported."""
 _CELERY = (
-    "celery.apps.beat", "celery.apps.worker", "celery.bin.beat", "celery.bin.celery", "celery.bin.worker",
-    "celery.concurrency.prefork", "celery.concurrency.thread", "celery.worker.consumer", "kombu.transport.redis",
-    "psycopg", "pydantic_settings", "sqlalchemy", "structlog",
+    "alembic.config", "alembic.runtime.migration", "billiard.popen_fork", "billiard.sharedctypes", "celery.apps.beat",
+    "celery.apps.worker", "celery.backends.asynchronous", "celery.bin.beat", "celery.bin.celery", "celery.bin.worker",
+    "celery.concurrency.prefork", "celery.concurrency.thread", "celery.worker.components", "celery.worker.consumer",
+    "cffi.cparser", "kombu.transport.redis", "psycopg", "pydantic_settings", "sqlalchemy", "structlog",
 )  # fmt: skip
 
 
@@ -50,8 +51,11 @@ class Kind:
 
 WORKERS = Kind(
     "celery.__main__",
-    (*_CELERY, "flower.command", "prebuild_tasks.celery", "prebuild_tasks.tasks", "prebuild_tasks.worker.config",
-     "prebuild_tasks.worker.signals"),
+    (*_CELERY, "flower.command", "prebuild_tasks.celery", "prebuild_tasks.db.pooler",
+     "prebuild_tasks.provisioners.command.adapter", "prebuild_tasks.provisioners.docker.make",
+     "prebuild_tasks.provisioners.process.adapter", "prebuild_tasks.provisioners.simulated.adapter",
+     "prebuild_tasks.tasks", "prebuild_tasks.worker.access", "prebuild_tasks.worker.config",
+     "prebuild_tasks.worker.free_slots", "prebuild_tasks.worker.reconnect", "prebuild_tasks.worker.signals"),
 )  # fmt: skip
 """The processes of a deployment."""
 COMMANDS = Kind("celery.__main__", (*_CELERY, "flower.command"))
