@@ -98,7 +98,9 @@ _TOGETHER = {
     "tests/e2e/test_operating.py": "operating",
     "tests/e2e/test_docs_commands.py": "docs",
     "tests/journeys/test_machines.py": "machines",
-    "tests/worker/test_app.py": "app",
+    "tests/worker/test_app.py": "celery",
+    "tests/worker/test_flower.py": "celery",
+    "tests/worker/test_other_app.py": "celery",
     "tests/db/test_failover.py": "standby",
     "tests/messaging/test_redis_tls.py": "tls",
     "tests/house/test_follow_ups.py": "follow-ups",
@@ -139,7 +141,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     # Tests that take minutes begin first: at the end, they would run alone. Those that share the deployment
     # of the fault table follow each other, or each part would start its own.
     items.sort(key=lambda item: "deployment" not in getattr(item, "fixturenames", ()))
-    items.sort(key=lambda item: item.path.name != "test_upgrade.py")
+    items.sort(key=lambda item: item.path.name not in ("test_upgrade.py", "test_consumer.py"))
     if file := config.getoption("--fault-results"):
         seen = load(file)
         items.sort(key=lambda item: -seen[item.nodeid].seconds if item.nodeid in seen else -inf)

@@ -110,7 +110,7 @@ class Cluster(Service):
         self._keeper = threading.Thread(target=self._keep, name="keeper", daemon=True)
         self.settings: Settings = load_settings(self.environment)
         if forks:
-            self.fork_celery()
+            self.fork_celery(own=True)
         self.sampler = Sampler(self.settings)
         self._load: Load | None = None
 

@@ -1,7 +1,6 @@
 """Celery commands as forks of one process that has imported what they need, which takes a second each time.
 
-A fork has its own session, as any process that `Service` starts, and the server's directory. Its environment is the
-server's, too, unless it gets another.
+A fork has its own session, as any process that `Service` starts, its own directory and its own environment.
 """
 
 from __future__ import annotations
@@ -19,12 +18,15 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 import traceback
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Never
+
+from celery.__main__ import main as celery
 
 from tests.support.wait import wait_until
 
@@ -38,38 +40,28 @@ _CELERY = (
     "celery.concurrency.prefork", "celery.concurrency.thread", "celery.worker.components", "celery.worker.consumer",
     "cffi.cparser", "kombu.transport.redis", "psycopg", "pydantic_settings", "sqlalchemy", "structlog",
 )  # fmt: skip
-
-
-@dataclass(frozen=True)
-class Kind:
-    """What the forks of a server run."""
-
-    program: str
-    """A module with a function `main`."""
-    imported: tuple[str, ...]
-
-
-WORKERS = Kind(
-    "celery.__main__",
-    (*_CELERY, "flower.command", "prebuild_tasks.celery", "prebuild_tasks.db.pooler",
-     "prebuild_tasks.provisioners.command.adapter", "prebuild_tasks.provisioners.docker.make",
-     "prebuild_tasks.provisioners.process.adapter", "prebuild_tasks.provisioners.simulated.adapter",
-     "prebuild_tasks.tasks", "prebuild_tasks.worker.access", "prebuild_tasks.worker.config",
-     "prebuild_tasks.worker.free_slots", "prebuild_tasks.worker.reconnect", "prebuild_tasks.worker.signals"),
+COMMANDS = (*_CELERY, "flower.command")
+"""What a server imports for any `celery` command. Each fork imports the app itself."""
+WORKERS = (
+    *COMMANDS, "prebuild_tasks.celery", "prebuild_tasks.db.pooler", "prebuild_tasks.provisioners.command.adapter",
+    "prebuild_tasks.provisioners.docker.make", "prebuild_tasks.provisioners.process.adapter",
+    "prebuild_tasks.provisioners.simulated.adapter", "prebuild_tasks.tasks", "prebuild_tasks.worker.access",
+    "prebuild_tasks.worker.config", "prebuild_tasks.worker.free_slots", "prebuild_tasks.worker.reconnect",
+    "prebuild_tasks.worker.signals",
 )  # fmt: skip
-"""The processes of a deployment."""
-COMMANDS = Kind("celery.__main__", (*_CELERY, "flower.command"))
-"""Any `celery` command. Each fork imports the app itself."""
+"""What it imports for the processes of a deployment."""
 
 
 class ForkServer:
     """The process to fork; it ends with its creator."""
 
-    def __init__(self, kind: Kind, environment: Mapping[str, str], directory: Path) -> None:
+    def __init__(self, imported: Sequence[str], environment: Mapping[str, str], directory: Path) -> None:
         self._environment = dict(environment)
         self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        script = f"import sys; sys.path.insert(0, {str(ROOT)!r}); from tests.support import fork_server as server; "
-        script += f"sys.path.pop(0); server.serve(server.Kind{kind.program, kind.imported})"
+        # A fork's path begins with the folder of the `celery` command, as that of the command does.
+        script = f"import sys; sys.path[0] = {str(ROOT)!r}; from tests.support import fork_server as server; "
+        script += f"sys.path[0] = {str(Path(sys.executable).parent)!r}; "
+        script += f"server.serve({list(imported)})"
         with theirs:
             self._process = subprocess.Popen(
                 [sys.executable, "-c", script],
@@ -82,21 +74,24 @@ class ForkServer:
         return all(environment.get(name) == self._environment.get(name) for name in names)
 
     def fork(
-        self, arguments: Sequence[str], output: int, errors: int, environment: Mapping[str, str] | None = None
+        self, arguments: Sequence[str], outputs: tuple[int, int], environment: Mapping[str, str], directory: Path
     ) -> Fork:
-        """Start the program with these arguments, and with open files for its output."""
+        """Start `celery` with these arguments, and with open files for its output and its errors."""
+        assert self.suits(environment), environment
         reader, writer = os.pipe()
         try:
-            message = json.dumps([list(arguments), environment and dict(environment)])
-            socket.send_fds(self._control, [message.encode()], [output, errors, writer])
+            message = json.dumps([list(arguments), dict(environment), str(directory)])
+            socket.send_fds(self._control, [message.encode()], [*outputs, writer])
         finally:
             os.close(writer)
         return Fork(arguments, reader)
 
-    def run(self, arguments: Sequence[str], environment: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
-        """Run the program like `subprocess.run`, with its output captured."""
+    def run(
+        self, arguments: Sequence[str], environment: Mapping[str, str], directory: Path
+    ) -> subprocess.CompletedProcess[str]:
+        """Run `celery` like `subprocess.run`, with its output captured."""
         with tempfile.TemporaryFile("w+") as output, tempfile.TemporaryFile("w+") as errors:
-            code = self.fork(arguments, output.fileno(), errors.fileno(), environment).wait(60)
+            code = self.fork(arguments, (output.fileno(), errors.fileno()), environment, directory).wait(90)
             output.seek(0)
             errors.seek(0)
             return subprocess.CompletedProcess(list(arguments), code, output.read(), errors.read())
@@ -105,6 +100,12 @@ class ForkServer:
         self._control.close()
         self._process.kill()
         self._process.wait()
+
+
+@cache
+def shared(imported: tuple[str, ...]) -> ForkServer:
+    """Return the server for all tests of this process."""
+    return ForkServer(imported, {"PATH": os.environ["PATH"]}, ROOT)
 
 
 class Fork(subprocess.Popen[str]):
@@ -146,10 +147,10 @@ def _tell(pipe: int, number: int) -> None:
         os.write(pipe, f"{number:{_WIDTH}}".encode())
 
 
-def serve(kind: Kind) -> Never:
+def serve(imported: Sequence[str]) -> Never:
     """Import, and fork for each message on standard input, until that is closed."""
     control = socket.socket(fileno=os.dup(0))
-    for name in (kind.program, *kind.imported):
+    for name in imported:
         importlib.import_module(name)
     gc.collect()
     gc.freeze()
@@ -172,8 +173,12 @@ def serve(kind: Kind) -> Never:
         if (pid := os.fork()) == 0:
             for other in (control.fileno(), ended, woken, told, *waited.values()):
                 os.close(other)
-            arguments, environment = json.loads(message)
-            _become(kind, arguments, environment, (output, errors))
+            arguments, environment, directory = json.loads(message)
+            os.chdir(directory)
+            os.environ.clear()
+            os.environ.update(environment)
+            time.tzset()
+            _become(arguments, (output, errors))
         os.close(output)
         os.close(errors)
         waited[pid] = told
@@ -189,10 +194,8 @@ def _reap(waited: dict[int, int]) -> None:
             os.close(waited.pop(pid))
 
 
-def _become(
-    kind: Kind, arguments: Sequence[str], environment: Mapping[str, str] | None, outputs: tuple[int, int]
-) -> Never:
-    """Turn this fork into a process of its own, and run the program to its end."""
+def _become(arguments: Sequence[str], outputs: tuple[int, int]) -> Never:
+    """Turn this fork into a process of its own, and run `celery` to its end."""
     code = 70
     try:
         os.setsid()
@@ -200,13 +203,9 @@ def _become(
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         for number, file in enumerate((os.open(os.devnull, os.O_RDONLY), *outputs)):
             os.dup2(file, number)
-        if environment is not None:
-            os.environ.clear()
-            os.environ.update(environment)
-        program = sys.modules[kind.program]
-        sys.argv = [program.__file__ or "", *arguments]
+        sys.argv = [str(Path(sys.executable).with_name("celery")), *arguments]
         try:
-            program.main()
+            celery()
         except SystemExit as end:
             code = end.code if isinstance(end.code, int) else 0 if end.code is None else 1
         else:

@@ -4,25 +4,16 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.support import fork_server
-from tests.support.fork_server import ForkServer
+from tests.support.fork_server import COMMANDS as CELERY_COMMANDS
+from tests.support.fork_server import shared
 
 CELERY = str(Path(sys.executable).with_name("celery"))
 BAD = {"PREBUILD_RECONCILE_INTERVAL": "soon"}
 SENTENCE = "PREBUILD_RECONCILE_INTERVAL: 'soon' is not a duration"
-
-
-@pytest.fixture(scope="module")
-def celery(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ForkServer]:
-    """Run `celery` without the second that its imports take; the app and its settings are read each time."""
-    server = ForkServer(fork_server.COMMANDS, {}, tmp_path_factory.mktemp("celery"))
-    yield server
-    server.close()
 
 
 def run(script: str, environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
@@ -99,11 +90,12 @@ COMMANDS = (
     ],
 )
 def test_a_bad_setting_ends_the_command_with_a_sentence(
-    celery: ForkServer, command: list[str], environment: dict[str, str], sentence: str
+    command: list[str], environment: dict[str, str], sentence: str, tmp_path: Path
 ) -> None:
     if environment is not BAD and command == ["flower", "--port=0"]:
         environment = {**environment, "FLOWER_BASIC_AUTH": "user:password"}  # missing, it would end Flower first
-    done = celery.run(["-A", "prebuild_tasks", *command], environment)
+    # Without the second that its imports take: the app and its settings are read each time.
+    done = shared(CELERY_COMMANDS).run(["-A", "prebuild_tasks", *command], environment, tmp_path)
     assert done.returncode == 2, done.stderr
     problem, step = done.stderr.splitlines()
     assert problem.startswith(sentence)
