@@ -114,6 +114,7 @@ def test_a_free_worker_takes_what_waits_in_another_and_what_it_leaves(
     tmp_path: Path, postgres_url: str, redis_url: str
 ) -> None:
     with workers(tmp_path, postgres_url, redis_url) as them:
+        them.service.fork_celery()
         [first] = them.start(1, threads=1)
         ids = them.build(2, build_time=300)
         [own] = wait_until(lambda: them.running(*ids), what="the first build")

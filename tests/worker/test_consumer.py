@@ -121,6 +121,7 @@ def service(tmp_path: Path) -> Iterator[tuple[Service, SpawnedRedis]]:
     redis.wait_ready(redis.process)
     service = Service(tmp_path / "x" / "d", PREBUILD_REDIS_URL=redis.url, PREBUILD_RECONCILE_INTERVAL="1s")
     service.data_dir.mkdir()
+    service.fork_celery()
     migrate(load_settings(service.environment).resolved_database_url)
     try:
         yield service, redis
@@ -136,6 +137,7 @@ def test_a_redis_that_comes_up_with_another_password_ends_a_worker_that_was_neve
     redis = WithPassword(tmp_path / "redis")
     service = Service(tmp_path / "x" / "d", PREBUILD_REDIS_URL=redis.url)
     service.data_dir.mkdir()
+    service.fork_celery()
     migrate(load_settings(service.environment).resolved_database_url)
     try:
         processes = [service.start(*procfile()[name], program="celery") for name in ("worker", "beat")]
