@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from prebuild_tasks.errors import InputError
 from prebuild_tasks.pools.file.load import DeclaredTemplate, DeclaredVersion, config_digest
-from prebuild_tasks.pools.file.model import OrganizationModel, PresetModel
+from prebuild_tasks.pools.file.model import OrganizationModel, PresetModel, SecretReference
 from prebuild_tasks.pools.options import ApplyOptions, Change
 from prebuild_tasks.pools.store.read import Stored, StoredOrganization, StoredPreset
 
@@ -75,6 +75,19 @@ def preset_values(preset: PresetModel) -> dict[str, object]:
 def schedule_rows(preset: PresetModel) -> list[tuple[str, int]]:
     """Return cron and desired size of each schedule, as they are stored."""
     return [(item.cron, item.desired) for item in preset.schedules]
+
+
+def parameter_rows(preset_id: int, preset: PresetModel) -> Iterator[dict[str, object]]:
+    """Yield each parameter as it is stored; of a secret, only the reference."""
+    for name, value in preset.parameters.items():
+        secret = value if isinstance(value, SecretReference) else SecretReference.model_construct()
+        yield {
+            "preset_id": preset_id,
+            "name": name,
+            "value": None if value is secret else value,
+            "from_env": secret.from_env,
+            "from_file": secret.from_file,
+        }
 
 
 def other_schedules(stored: Stored, row: StoredPreset, preset: PresetModel) -> bool:

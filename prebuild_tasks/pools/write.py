@@ -18,6 +18,7 @@ from prebuild_tasks.pools.compare import (
     find_version,
     limit_changes,
     other_schedules,
+    parameter_rows,
     preset_difference,
     preset_values,
     schedule_rows,
@@ -30,7 +31,7 @@ from prebuild_tasks.pools.file.load import (
     config_digest,
     recipe_digest,
 )
-from prebuild_tasks.pools.file.model import OrganizationModel, PresetModel, SecretReference
+from prebuild_tasks.pools.file.model import OrganizationModel, PresetModel
 from prebuild_tasks.pools.options import ApplyOptions, Change, Changes, Drift
 from prebuild_tasks.pools.store.bulk import insert_rows, update_rows
 from prebuild_tasks.pools.store.read import Stored, read_organizations, read_stored
@@ -222,18 +223,7 @@ class Declaration:
         self._drain(m.Preset, gone, {"removed_at": self._now})
 
     def _insert_parameters(self, presets: Sequence[tuple[int, PresetModel]]) -> None:
-        rows = [
-            {
-                "preset_id": preset_id,
-                "name": name,
-                "value": None if isinstance(value, SecretReference) else value,
-                "from_env": value.from_env if isinstance(value, SecretReference) else None,
-                "from_file": value.from_file if isinstance(value, SecretReference) else None,
-            }
-            for preset_id, preset in presets
-            for name, value in preset.parameters.items()
-        ]
-        if rows:
+        if rows := [row for preset_id, preset in presets for row in parameter_rows(preset_id, preset)]:
             self._connection.execute(insert(m.PresetParameter), rows)
 
     def _replace_schedules(
