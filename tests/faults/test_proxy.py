@@ -71,3 +71,14 @@ def test_what_vanished_frees_the_ports_of_its_clients_once_it_is_forgotten(serve
         connected(proxy, 0.2, port)
     proxy.forget()
     connected(proxy, port=port).close()
+
+
+def test_a_dead_connection_that_its_client_has_closed_may_vanish(server: socket.socket, proxy: Proxy) -> None:
+    with connected(proxy) as client, accepted(server) as answers:
+        answers.sendall(b"answer")
+        assert client.recv(9) == b"answer"
+        proxy.hang()
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
+        client.close()
+        proxy.vanish()
+        proxy.forget()

@@ -119,16 +119,15 @@ class Proxy:
             to_writer.transport.abort()  # see `_forward`
 
     def _forget(self) -> None:
-        for number in self._dead & self._writers.keys():
-            writer = self._writers[number]
-            if own := writer.get_extra_info("socket"):
+        for writer in [self._writers[number] for number in self._dead & self._writers.keys()]:
+            if own := _open_socket(writer):
                 own.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             writer.transport.abort()
 
     def _vanish(self) -> None:
         self._hang()
         for writer in self._writers.values():
-            if own := writer.get_extra_info("socket"):
+            if own := _open_socket(writer):
                 drop_all_packets(own)
         drop_all_packets(self._server.sockets[0])
 
@@ -216,6 +215,12 @@ class Proxy:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def _open_socket(writer: asyncio.StreamWriter) -> Any:
+    """Return a connection's socket; None if it is closed, as when its client has ended a dead connection."""
+    own = writer.get_extra_info("socket")
+    return own if own and own.fileno() >= 0 else None
 
 
 def drop_all_packets(target: Any) -> None:
