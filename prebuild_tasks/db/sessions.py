@@ -15,7 +15,7 @@ from sqlalchemy import Connection, Engine, event
 from sqlalchemy.engine import ExceptionContext
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import DisconnectionError, InvalidatePoolError
-from sqlalchemy.pool import ConnectionPoolEntry, PoolProxiedConnection
+from sqlalchemy.pool import ConnectionPoolEntry, Pool, PoolProxiedConnection
 
 from prebuild_tasks.clock import monotonic
 from prebuild_tasks.db.letters import note_encoding
@@ -81,6 +81,8 @@ class Sessions:
         self._engine = engine
         self._guard = threading.Lock()
         self._generation = 0
+        self._former_pool: Pool | None = None
+        """The pool of the generation before."""
         self.role_is_read_only = False
         """Whether this user's own default forbids writes, so that no other server would allow them."""
         self.has_pooler = False
@@ -101,6 +103,7 @@ class Sessions:
             if session.generation != self._generation:
                 return  # another one has seen the same
             self._generation += 1
+            self._former_pool = self._engine.pool
         self._engine.dispose()
 
     def _first_statements(self, version: int) -> Iterator[str]:
@@ -120,6 +123,8 @@ class Sessions:
         except Exception:
             connection.close()  # the pool does not know the connection yet, so it would stay open
             raise
+        if self._former_pool is not None:
+            self._former_pool.dispose()  # again: a thread may have been returning a connection when it was disposed of
         note_encoding(self._engine.dialect, connection.info.parameter_status("server_encoding") or "UTF8")
         self.role_is_read_only = not answer["standby"] and answer["source"] in _ROLES_OWN
         self.has_pooler = answer["pid"] != connection.info.backend_pid

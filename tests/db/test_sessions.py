@@ -6,7 +6,8 @@ import uuid
 from collections.abc import Iterator
 
 import pytest
-from sqlalchemy import select, text
+from sqlalchemy import event, select, text
+from sqlalchemy.pool import ConnectionPoolEntry
 
 from prebuild_tasks.claims.take import claim
 from prebuild_tasks.claims.types import Claimed, ClaimRequest
@@ -125,6 +126,27 @@ def test_a_database_that_takes_writes_again_is_found_without_a_restart(postgres_
         connection.execute(f"ALTER DATABASE {name} RESET default_transaction_read_only".encode())
     with database.write() as connection:
         connection.execute(text("DELETE FROM settings"))
+    database.close()
+
+
+def test_a_connection_that_is_returned_while_all_are_ended_is_closed(postgres_url: str) -> None:
+    """It went into the pool that had just been disposed of, and stayed open until it was collected."""
+    database = Database(postgres_url)
+    sessions, returned = database.sessions, list[object]()
+    assert sessions
+
+    @event.listens_for(database.engine, "checkin")
+    def _end_all(driver: object, record: ConnectionPoolEntry) -> None:
+        if not returned:
+            sessions.end(record.info["prebuild_sessions"])  # as another thread might, after our own listener
+        returned.append(driver)
+
+    with database.read() as connection:
+        driver = connection.connection.driver_connection
+    with database.read() as connection:
+        assert connection.connection.driver_connection is not driver
+    assert driver
+    assert driver.closed
     database.close()
 
 
