@@ -40,7 +40,7 @@ def lose_everything(pods: Pods, patience: float) -> tuple[int, float]:
     raise AssertionError(f"after {SWEEPS} sweeps, {len(pods.ready() - before)} of {DESIRED} are replaced")
 
 
-@trials(3, 60)
+@trials(3, 60, timed=True)
 def test_row_18_a_provisioner_does_not_answer(
     deployment: Cluster, tmp_path: Path, chance: random.Random, report: Report, count: int
 ) -> None:
