@@ -25,7 +25,7 @@ from prebuild_tasks.messaging.publisher import Messages
 from prebuild_tasks.messaging.transport import Channel
 from prebuild_tasks.model.redis_url import parse_redis_url
 from prebuild_tasks.worker.consumer import BrokerFailedError, Consumer
-from prebuild_tasks.worker.reconnect import RECONNECT_PAUSE_MAX, reconnect_pause
+from prebuild_tasks.worker.reconnect import RECONNECT_PAUSE_MAX, failures_in_a_row, reconnect_pause
 from tests.support.servers import migrate
 from tests.support.service import Service, procfile
 from tests.support.spawned_redis import SpawnedRedis
@@ -70,6 +70,29 @@ def test_the_pause_grows_to_its_maximum() -> None:
     assert reconnect_pause(1000) == RECONNECT_PAUSE_MAX
 
 
+@pytest.mark.parametrize(
+    ("before", "consumed", "then"),
+    [
+        (0, 0.0, 1), (0, 60.0, 1),
+        (1, 4.9, 2), (1, 5.0, 1),
+        (5, 7.9, 6), (5, 8.0, 1),
+        (16, 29.9, 17), (16, 30.0, 1),
+        (1000, 29.9, 1001), (1000, 30.0, 1),
+    ],
+)  # fmt: skip
+def test_consuming_for_long_enough_forgets_failures(before: int, consumed: float, then: int) -> None:
+    assert failures_in_a_row(before, consumed) == then
+
+
+def test_a_short_outage_every_ten_seconds_never_takes_half_a_minute() -> None:
+    """The pause used to grow to its maximum, as no 30 s passed without an outage."""
+    failures, longest = 0, 0.0
+    for _ in range(100):
+        failures = failures_in_a_row(failures, 10 - min(reconnect_pause(failures or 1), 10))
+        longest = max(longest, reconnect_pause(failures))
+    assert longest <= 5
+
+
 def made(*, was_ready: bool) -> Any:
     made = Consumer.__new__(Consumer)
     made.was_ready = was_ready
@@ -97,21 +120,44 @@ def test_before_that_only_errors_of_redis_do(
     assert "s3cret" not in said
 
 
-@pytest.mark.servers
-def test_a_channel_that_has_lost_its_connection_closes(redis_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Kombu's raises "'NoneType' object has no attribute 'hostname'" with messages in hand, which ended the worker."""
+@pytest.fixture
+def lost(redis_url: str, monkeypatch: pytest.MonkeyPatch) -> tuple[Any, Any]:
+    """A message in hand, and its channel, whose connection is gone."""
     monkeypatch.setattr(transport.Transport, "Channel", Channel)
-    connection = Connection(parse_redis_url(redis_url).for_celery)
-    channel: Any = connection.channel()
+    channel: Any = Connection(parse_redis_url(redis_url).for_celery).channel()
     queue = Queue("q", channel=channel)
     queue.declare()
     Producer(channel).publish("x", routing_key="q")
-    assert queue.get() is not None
+    message = queue.get()
+    assert message is not None
     channel.connection.client = None  # as kombu leaves a connection that it gave up
+    return message, channel
+
+
+def left_in_redis(redis_url: str) -> int:
+    with redis_py.Redis.from_url(redis_url) as client:
+        return client.hlen("unacked")
+
+
+@pytest.mark.servers
+def test_a_channel_that_has_lost_its_connection_closes(redis_url: str, lost: tuple[Any, Any]) -> None:
+    """Kombu's raises "'NoneType' object has no attribute 'hostname'" with messages in hand, which ended the worker."""
+    _, channel = lost
     channel.close()
     assert channel.closed
-    with redis_py.Redis.from_url(redis_url) as client:
-        assert client.hlen("unacked") == 1, "it stays in Redis, to be delivered again"
+    assert left_in_redis(redis_url) == 1, "it stays in Redis, to be delivered again"
+
+
+@pytest.mark.servers
+@pytest.mark.parametrize("end", ["ack", "reject", "requeue"])
+def test_a_task_that_ends_after_its_connection_was_lost_fails_nothing(
+    redis_url: str, lost: tuple[Any, Any], end: str
+) -> None:
+    """Kombu's raises "'NoneType' object has no attribute 'client'" in the new connection's loop, which ended that."""
+    message, channel = lost
+    channel.close()
+    getattr(message, end)()
+    assert left_in_redis(redis_url) == 1, "it stays in Redis, to be delivered again"
 
 
 @pytest.fixture
