@@ -35,7 +35,9 @@ class Activation:
     removed: bool = False
     """Whether the preset itself is no longer declared."""
     last_good: str = ""
-    """The other version that was ready last, and lost no prebuild soon, while this one never was; empty: none."""
+    """The other version that was ready last and holds, if this one was never ready or fails soon; empty: none."""
+    fails_soon: bool = False
+    """Whether prebuilds of this version become unhealthy soon after they were ready, and none was there for longer."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -127,18 +127,19 @@ def _resume(facts: Facts, why: str) -> Step:
 
 
 def _under_way(facts: Facts) -> list[Step]:
-    """Return the step to the output of the start that the pool waits for."""
+    """Return the steps to the output of the start that the pool waits for, or back if its version fails soon again."""
+    back = _back(facts) if facts.activation.fails_soon else []
     build = facts.under_way
     if build is None:
-        return []
+        return back
     why = "the output of the start under way" if build.not_ready is None else "why that start is not ready yet"
-    return [Step(Remedy(RemedyKind.SHOW_LOG, build.short), why)]
+    return [*back, Step(Remedy(RemedyKind.SHOW_LOG, build.short), why)]
 
 
 def _back(facts: Facts) -> list[Step]:
-    """Return the step back to the version that worked, if a new one never did."""
+    """Return the step back to the version that worked, if a new one never did, or what it makes fails soon."""
     activation = facts.activation
-    if not activation.last_good or not facts.failed:
+    if not activation.last_good or not (activation.fails_soon or facts.failed):
         return []
     promote = Remedy(RemedyKind.PROMOTE_VERSION, activation.template, activation.last_good)
     return [Step(promote, "back to the last version that was ready, until the next apply")]

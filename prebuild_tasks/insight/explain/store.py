@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from statistics import median
 from typing import Any
 
-from sqlalchemy import Connection, Row, ScalarSelect, Select, and_, func, or_, select, true
-from sqlalchemy.orm import aliased
+from sqlalchemy import ColumnElement, Connection, Row, ScalarSelect, Select, and_, func, literal, or_, select, true
+from sqlalchemy.orm import InstrumentedAttribute, aliased
 
 from prebuild_tasks.builds import failed_builds, read_not_ready
 from prebuild_tasks.db.types import age_seconds
@@ -28,7 +28,7 @@ _IN_FLIGHT = 1000
 """Start builds in flight; more than are shown, because they are counted too."""
 
 
-def read_activation(connection: Connection, preset_id: int) -> Activation:
+def read_activation(connection: Connection, preset_id: int, now: datetime) -> Activation:
     """Read why a preset is active or inactive."""
     active = aliased(m.TemplateVersion)
     row = connection.execute(
@@ -39,7 +39,8 @@ def read_activation(connection: Connection, preset_id: int) -> Activation:
             m.Template.deprecated,
             m.Template.deleted_at,
             m.Preset.removed_at,
-            _last_good(preset_id).label("last_good"),
+            _last_good(preset_id, now).label("last_good"),
+            _fails_soon(m.Preset.id, now).label("fails_soon"),
         )
         .join_from(m.Preset, *VERSION_OF_PRESET)
         .join(*TEMPLATE_OF_VERSION)
@@ -54,6 +55,7 @@ def read_activation(connection: Connection, preset_id: int) -> Activation:
         template_deleted=row.deleted_at is not None,
         removed=row.removed_at is not None,
         last_good=row.last_good or "",
+        fails_soon=row.fails_soon,
     )
 
 
@@ -192,23 +194,12 @@ def read_failed_deletions(connection: Connection, preset_id: int) -> tuple[Faile
     )
 
 
-def _last_good(preset_id: int) -> ScalarSelect[str]:
-    """Select the other version of a pool that was ready last; none if this one ever was, too.
-
-    A version of which a prebuild became unhealthy soon after it was ready does not count: it may never have worked.
-    """
+def _last_good(preset_id: int, now: datetime) -> ScalarSelect[str]:
+    """Select the other version of a pool that was ready last and holds; none if this one was ever ready and holds."""
     this, other = aliased(m.Preset), aliased(m.Preset)
     its_version, version = aliased(m.TemplateVersion), aliased(m.TemplateVersion)
-    own, lost, loss = aliased(m.Workspace), aliased(m.Workspace), aliased(m.Build)
+    own = aliased(m.Workspace)
     was_ready = select(own.id).where(own.preset_id == this.id, own.ready_at.is_not(None))
-    was_lost = select(lost.id).where(
-        lost.preset_id == other.id,
-        lost.id == loss.workspace_id,
-        loss.preset_id == other.id,
-        loss.transition == Transition.DELETE,
-        loss.reason == UNHEALTHY_REASON,
-        age_seconds(loss.created_at, lost.ready_at) < _SOON.total_seconds(),
-    )
     return (
         select(version.name)
         .select_from(this)
@@ -216,13 +207,39 @@ def _last_good(preset_id: int) -> ScalarSelect[str]:
         .join(version, version.template_id == its_version.template_id)
         .join(other, (other.template_version_id == version.id) & (other.name == this.name) & (other.id != this.id))
         .join(m.Workspace, (m.Workspace.preset_id == other.id) & m.Workspace.ready_at.is_not(None))
-        .where(this.id == preset_id, ~was_ready.exists(), ~was_lost.exists())
+        .where(this.id == preset_id, or_(~was_ready.exists(), _fails_soon(this.id, now)), ~_fails_soon(other.id, now))
         .group_by(version.name)
         .order_by(func.max(m.Workspace.ready_at).desc(), version.name)
         .limit(1)
         .correlate(None)
         .scalar_subquery()
     )
+
+
+def _fails_soon(preset_id: ColumnElement[int] | InstrumentedAttribute[int], now: datetime) -> ColumnElement[bool]:
+    """Whether a version's prebuilds become unhealthy soon after they were ready: it may never have worked.
+
+    One that was lost soon tells nothing about a version of which another was there for longer.
+    """
+    lost, lasting, loss = aliased(m.Workspace), aliased(m.Workspace), aliased(m.Build)
+    soon = _SOON.total_seconds()
+
+    def lost_soon(workspace: type[m.Workspace]) -> Select[str]:
+        return select(loss.id).where(
+            loss.workspace_id == workspace.id,
+            loss.preset_id == workspace.preset_id,
+            loss.transition == Transition.DELETE,
+            loss.reason == UNHEALTHY_REASON,
+            age_seconds(loss.created_at, workspace.ready_at) < soon,
+        )
+
+    # Nobody notices what happens to a workspace once it is claimed.
+    end = func.coalesce(lasting.claimed_at, lasting.deleted_at, literal(now, m.Workspace.ready_at.type))
+    any_lost = select(lost.id).where(lost.preset_id == preset_id, lost_soon(lost).exists())
+    any_lasted = select(lasting.id).where(
+        lasting.preset_id == preset_id, age_seconds(end, lasting.ready_at) >= soon, ~lost_soon(lasting).exists()
+    )
+    return and_(any_lost.exists(), ~any_lasted.exists())
 
 
 def _starts(preset_id: int) -> Select[*tuple[Any, ...]]:

@@ -141,10 +141,14 @@ class DockerProvisioner:
             remove_volumes(api, spec)
 
     def served_output(self, spec: WorkspaceSpec) -> ServedOutput:
-        """Return the last lines of the container's output."""
+        """Return the last lines of the published container's output, or else of the last attempt's.
+
+        That one waits to become ready, or ended before it was.
+        """
         check_id(spec.workspace_id)
         with engine.connect(_PROBE_REQUEST_TIMEOUT) as api, engine.unless_gone():
-            if (container := published_among(containers_of(api, spec))) is not None:
+            containers = sorted(containers_of(api, spec), key=lambda it: it.attempt)
+            if (container := published_among(containers) or next(reversed(containers), None)) is not None:
                 return ready.last_output(api, container.id)
         return ServedOutput("")
 

@@ -84,6 +84,45 @@ def test_a_version_that_soon_lost_a_prebuild_is_not_the_last_good_one(
     assert back == Remedy(RemedyKind.PROMOTE_VERSION, "dev", good if lost_after < 3600 else later)
 
 
+@pytest.mark.parametrize("lost_after", [120, 86400])
+def test_a_version_whose_prebuilds_fail_soon_leads_back(
+    database: Database, settings: Settings, lost_after: float
+) -> None:
+    """A server that crashed after `ready` was never led back, because its version had been ready once."""
+    declare(database, settings, 1, start="echo good")
+    fill(database, settings)
+    [good] = [row.version for row in versions(database, "dev")]
+    declare(database, settings, 1, start="echo crashes later", yes=True)
+    fill(database, settings)
+    jump(database, lost_after)
+    [ill] = workspaces(database, m.Workspace.preset_id == preset_id(database))
+    with database.write() as connection:
+        take_out(connection, ill.preset_id, {ill.id: "it does not answer"}, database.now(connection))
+    finish_builds(database)
+    back = Remedy(RemedyKind.PROMOTE_VERSION, "dev", good)
+    assert (back in remedies(database, settings)) == (lost_after < 3600), "there was no failed build"
+    jump(database, 3600)
+    turn(database, settings)
+    assert (back in remedies(database, settings)) == (lost_after < 3600), "while the next one starts"
+
+
+def test_a_version_that_lost_one_prebuild_of_several_has_nothing_to_go_back_to(
+    database: Database, settings: Settings
+) -> None:
+    declare(database, settings, 2, start="echo good")
+    fill(database, settings)
+    declare(database, settings, 2, start="echo holds", yes=True)
+    fill(database, settings)
+    jump(database, 120)
+    ill, _ = workspaces(database, m.Workspace.preset_id == preset_id(database))
+    with database.write() as connection:
+        take_out(connection, ill.preset_id, {ill.id: "it does not answer"}, database.now(connection))
+    finish_builds(database)
+    assert RemedyKind.PROMOTE_VERSION in {remedy.kind for remedy in remedies(database, settings)}
+    jump(database, 86400)
+    assert RemedyKind.PROMOTE_VERSION not in {remedy.kind for remedy in remedies(database, settings)}
+
+
 def test_an_unknown_template(database: Database) -> None:
     with pytest.raises(NotFoundError, match="there is no template nope"):
         versions(database, "nope")
