@@ -105,3 +105,18 @@ def test_a_client_gets_no_error_of_the_driver(postgres_url: str, settings: Setti
         with client.database.write() as connection:
             connection.execute(text("DROP TRIGGER refuse ON claim_events"))
         assert client.claim(PRESET, owner="ada").owner == "ada"
+
+
+def test_only_what_is_wrong_with_a_value_is_said_of_a_value(database: Database) -> None:
+    """A search_path without a schema, and a lost prepared statement, were told as values that cannot be stored."""
+    told = {code: _told(database, code) for code in CODES if state_class(code) is StateClass.REFUSED}
+    of_value = {code for code, message in told.items() if message.startswith("a value cannot be stored or compared")}
+    assert of_value == {code for code in told if code.startswith(("22", "54"))}
+    assert {"26000", "3F000", "42P05", "55P02"} <= told.keys() - of_value
+
+
+def _told(database: Database, code: str) -> str:
+    with pytest.raises(InputError) as caught, database.write() as connection:
+        connection.execute(text(raised(code)))
+    assert caught.value.hint, code
+    return caught.value.message
