@@ -74,5 +74,6 @@ class Portal:
         from prebuild_tasks.insight import read_workspace
         from prebuild_tasks.workspaces import extend
 
-        extend(self._session.database, workspace, seconds, actor=actor)
+        with self._session.no_driver_errors():
+            extend(self._session.database, workspace, seconds, actor=actor)
         return read_workspace(self._session.database, workspace)

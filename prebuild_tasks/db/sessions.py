@@ -87,6 +87,8 @@ class Sessions:
         """Whether this user's own default forbids writes, so that no other server would allow them."""
         self.has_pooler = False
         """Whether something between this process and the server hands its connections out, in whatever mode."""
+        self.search_path = ""
+        """The schemas in which the last session looks for tables, as PostgreSQL writes them."""
         # Before SQLAlchemy's own listener, whose first statements already need the values.
         event.listen(engine, "connect", self._prepare, insert=True)
         event.listen(engine, "checkout", self._check)
@@ -128,6 +130,7 @@ class Sessions:
         note_encoding(self._engine.dialect, connection.info.parameter_status("server_encoding") or "UTF8")
         self.role_is_read_only = not answer["standby"] and answer["source"] in _ROLES_OWN
         self.has_pooler = answer["pid"] != connection.info.backend_pid
+        self.search_path = str(answer["search_path"])
         record.info[_SESSIONS] = _Session(self, self._generation, now, now, bool(answer["standby"]))
 
     def _refuse_unreadable_dates(self, connection: Driver) -> None:
@@ -191,11 +194,12 @@ class PooledSessions(Sessions):
 
 
 _ASK = (
-    "SELECT pg_is_in_recovery() AS standby, pg_backend_pid() AS pid, "
+    "SELECT pg_is_in_recovery() AS standby, pg_backend_pid() AS pid, current_setting('search_path') AS search_path, "
     "CASE current_setting('default_transaction_read_only') WHEN 'on' "
     "THEN (SELECT source FROM pg_settings WHERE name = 'default_transaction_read_only') END AS source"
 )
-"""Whether the server is a standby; the process that serves the session; and who made its transactions read-only."""
+"""Whether the server is a standby, the process that serves the session, where that looks for tables, and who made its
+transactions read-only."""
 
 
 def end_lost_connection(connection: PoolProxiedConnection, error: Exception) -> bool:

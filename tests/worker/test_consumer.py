@@ -7,10 +7,12 @@ import inspect
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import redis as redis_py
+from celery import Celery
 from celery.worker.consumer import consumer
 from celery.worker.consumer.events import Events
 from celery.worker.consumer.gossip import Gossip
@@ -20,10 +22,11 @@ from kombu import Connection, Producer, Queue
 from kombu.transport import redis as transport
 from redis.exceptions import NoPermissionError, ReadOnlyError
 
-from prebuild_tasks.config import load_settings
+from prebuild_tasks.config import Settings, load_settings
 from prebuild_tasks.messaging.publisher import Messages
 from prebuild_tasks.messaging.transport import Channel
 from prebuild_tasks.model.redis_url import parse_redis_url
+from prebuild_tasks.worker.config import celery_configuration
 from prebuild_tasks.worker.consumer import BrokerFailedError, Consumer
 from tests.support.servers import migrate
 from tests.support.service import Service, procfile
@@ -62,6 +65,18 @@ def test_celery_has_not_changed_what_the_consumer_relies_on() -> None:
                 source = inspect.getsource(getattr(part, name.partition(".")[2]))
                 found[name] = hashlib.sha256(source.encode()).hexdigest()[:12]
     assert found == KNOWN
+
+
+@pytest.mark.parametrize(("kind", "is_on"), [(consumer.Consumer, True), (Consumer, False)])
+def test_workers_do_not_talk_to_each_other(kind: type[consumer.Consumer], is_on: bool) -> None:
+    """Gossip's own errors ended workers, and Celery gives a broker up after 100 attempts."""
+    app = Celery(set_as_current=False)
+    app.config_from_object(celery_configuration(Settings()))
+    controller = SimpleNamespace(use_eventloop=False)
+    steps = {type(step) for step in kind(lambda request: None, app=app, controller=controller).steps}
+    assert Events in steps
+    assert {Gossip in steps, Mingle in steps} == {is_on}
+    assert app.conf.broker_connection_max_retries is None
 
 
 def made(*, was_ready: bool) -> Any:
