@@ -76,21 +76,21 @@ class QoS(redis.QoS):
         except Exception as error:  # noqa: BLE001 - the connection is given up in any case
             log.warning("messages_left_unacknowledged", error=f"{type(error).__name__}: {error}")
 
-    def ack(self, delivery_tag: Any) -> None:
+    def ack(self, delivery_tag: str) -> None:
         """Acknowledge a message, unless its connection is gone."""
         if not self._is_lost(delivery_tag):
             super().ack(delivery_tag)
 
-    def reject(self, delivery_tag: Any, requeue: bool = False) -> None:
+    def reject(self, delivery_tag: str, requeue: bool = False) -> None:
         """Reject a message, unless its connection is gone."""
         if not self._is_lost(delivery_tag):
             super().reject(delivery_tag, requeue=requeue)
 
-    def _is_lost(self, delivery_tag: Any) -> bool:
+    def _is_lost(self, delivery_tag: str) -> bool:
         connection = self.channel.connection
         lost = connection is None or connection.client is None
         if lost:
-            log.warning("message_left_unacknowledged", tag=str(delivery_tag))
+            log.warning("message_left_unacknowledged", tag=delivery_tag)
         return lost
 
     def restore_visible(self, *args: Any, **options: Any) -> None:
