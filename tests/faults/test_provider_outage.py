@@ -49,7 +49,7 @@ def test_row_18_a_provisioner_does_not_answer(
     hits, refills = 0, list[tuple[int, float]]()
     for number in range(count):
         if number % 3 == 2:
-            pods.forget_losses()
+            pods.unblock()
             refills.append(lose_everything(pods, _BUSY if count == 3 else APART))
             continue
         before, load = pods.taken_out(), deployment.load(chance, POOL)
