@@ -46,7 +46,7 @@ up: install ## Start Redis, SQLite, worker, builds and beat on this machine, and
 .PHONY: test
 test: install ## Run the tests, including a few trials of every fault; starts its own Redis and PostgreSQL
 	@$(BIN)/python --version
-	$(BIN)/pytest -n 3 --dist loadscope -m "not timed and not faults and not deploys and not docker and not monitoring and not browser" $(ARGS)
+	$(BIN)/pytest -n 4 --dist loadscope -m "not timed and not faults and not deploys and not docker and not monitoring and not browser" $(ARGS)
 	$(BIN)/pytest -m "timed and not faults" $$(grep -rl mark.timed tests --include=test_*.py) $(ARGS) $(if $(ARGS),|| [ $$? = 5 ]) # 5: ARGS selects no such test
 
 .PHONY: faults

@@ -6,9 +6,11 @@ A command does not load structlog, which takes longer than a claim, for the sent
 from __future__ import annotations
 
 import io
+import json
 import logging
 import sys
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, TextIO
 
 from prebuild_tasks.model.terminal import escaped
@@ -62,10 +64,20 @@ class Logger:
             self._bound().exception(event, **fields)
 
     def _say(self, level: int, event: str, fields: Mapping[str, object], *, exc_info: bool = False) -> bool:
-        """Write an event as a sentence, if this is a command that writes sentences. Return whether it is."""
-        if not any(isinstance(handler, _SentenceHandler) for handler in logging.getLogger().handlers):
+        """Hand an event to the standard library, if this is a command, or a program that does not use structlog.
+
+        Return whether it was handed over. A traceback as JSON needs structlog.
+        """
+        handlers = logging.getLogger().handlers
+        in_command = any(isinstance(handler, (_SentenceHandler, _LaterHandler)) for handler in handlers)
+        if exc_info and not any(isinstance(handler, _SentenceHandler) for handler in handlers):
             return False
-        logging.getLogger(self._name).log(level, "%s", event, exc_info=exc_info, extra={_FIELDS: fields})
+        if in_command:
+            logging.getLogger(self._name).log(level, "%s", event, exc_info=exc_info, extra={_FIELDS: fields})
+        elif "structlog" not in sys.modules:
+            logging.getLogger(self._name).log(level, "%s%s", event, _details(fields), extra={_FIELDS: fields})
+        else:
+            return False
         return True
 
     def _bound(self) -> BoundLogger:
@@ -93,23 +105,38 @@ class _SentenceHandler(logging.Handler):
 
 
 def _sentence(record: logging.LogRecord) -> str:
-    named = {key: value for key, value in vars(record).items() if key not in _OF_EVERY_RECORD}
-    named |= named.pop(_FIELDS, {})
-    details = ", ".join(f"{key.replace('_', ' ')}: {value}" for key, value in named.items() if value not in ("", None))
     what = record.getMessage().replace("_", " ")
     cause = logging.Formatter().formatException(record.exc_info).rpartition("\n")[2] if record.exc_info else ""
-    end = (f" ({details})" if details else "") + (f": {cause}" if cause else "")
+    end = _details(_fields_of(record)) + (f": {cause}" if cause else "")
     return escaped(f"{record.levelname.lower()}: {what}{end}")
 
 
+def _fields_of(record: logging.LogRecord) -> dict[str, object]:
+    named: dict[str, object] = {key: value for key, value in vars(record).items() if key not in _OF_EVERY_RECORD}
+    fields = named.pop(_FIELDS, None)
+    return named | fields if isinstance(fields, dict) else named
+
+
+def _details(fields: Mapping[str, object]) -> str:
+    """Return the fields of an event as in ` (presets: 2, error: not within 0.2 s)`."""
+    parts = [f"{key.replace('_', ' ')}: {value}" for key, value in fields.items() if value not in ("", None)]
+    return f" ({', '.join(parts)})" if parts else ""
+
+
 class _LaterHandler(logging.Handler):
-    """Configures the logs once there is something to log."""
+    """Writes JSON lines as structlog does, and configures that for the first traceback."""
 
     def __init__(self, log_format: str) -> None:
         super().__init__()
         self.log_format = log_format
 
     def emit(self, record: logging.LogRecord) -> None:
+        if not record.exc_info:
+            try:
+                print(_json_line(record), file=sys.stderr)
+            except Exception:  # noqa: BLE001 - as in every handler: what cannot be logged ends no command
+                self.handleError(record)
+            return
         self.configure_now()
         for handler in logging.getLogger().handlers:
             handler.handle(record)
@@ -121,6 +148,12 @@ class _LaterHandler(logging.Handler):
             if isinstance(handler, _LaterHandler):
                 _configure("WARNING", handler.log_format)
                 return
+
+
+def _json_line(record: logging.LogRecord) -> str:
+    at = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+    own = {"event": record.getMessage(), "logger": record.name, "level": record.levelname.lower(), "timestamp": at}
+    return json.dumps(_fields_of(record) | own, default=str)
 
 
 def configure_command_logging(*, as_json: bool = False) -> None:

@@ -78,7 +78,7 @@ class Portal:
 
         Raises:
             NotFoundError: There is no such workspace, or it has been deleted.
-            RefusedError: It is not claimed, its preset has no `claimed_ttl`, it is being deleted, or it was changed at
+            RefusedError: It is not claimed, its preset had no `claimed_ttl`, it is being deleted, or it was changed at
                 the same moment.
             InputError: The number of seconds is not one that can be added.
             UnreachableError: The database cannot be reached.
@@ -89,7 +89,8 @@ class Portal:
         from prebuild_tasks.insight import read_workspace
         from prebuild_tasks.workspaces import extend
 
-        extend(self._session.database, workspace, seconds, actor=actor)
+        with self._session.no_driver_errors():
+            extend(self._session.database, workspace, seconds, actor=actor)
         return read_workspace(self._session.database, workspace)
 
 

@@ -53,6 +53,8 @@ class RemedyKind(StrEnum):
     """Subject: the pool; empty: all builds."""
     LIST_RUNNING_BUILDS = "list_running_builds"
     LIST_FAILED_BUILDS = "list_failed_builds"
+    FIND_BUILD_OF_POOL = "find_build_of_pool"
+    """Subject: the pool."""
     SHOW_LOG = "show_log"
     """Subject: the build or the workspace."""
     FOLLOW_LOG = "follow_log"
@@ -127,7 +129,8 @@ _SENTENCES: Mapping[RemedyKind, str] = {
     RemedyKind.RESTART_OR_FORGET_HOST: "start the builds worker of {subject}, or forget the host if it is lost",
     RemedyKind.FORGET_HOST_AND_CLAIMED: "forget {subject} with its claimed workspaces",
     RemedyKind.CREATE_DATABASE: (
-        "create the database and its tables, or name the directory that has it in PREBUILD_DATA_DIR"
+        "if there is a database elsewhere, name its directory in PREBUILD_DATA_DIR, or its URL in "
+        "PREBUILD_DATABASE_URL; otherwise create an empty one"
     ),
     RemedyKind.CREATE_DATABASE_ON_SERVER: (
         "create the database on its server, or correct PREBUILD_DATABASE_URL; then upgrade the schema"
@@ -152,6 +155,7 @@ _SENTENCES: Mapping[RemedyKind, str] = {
     RemedyKind.LIST_BUILDS: "look at the builds of {subject}",
     RemedyKind.LIST_RUNNING_BUILDS: "look at the running builds",
     RemedyKind.LIST_FAILED_BUILDS: "look at the failed builds",
+    RemedyKind.FIND_BUILD_OF_POOL: "look at the explanation or the builds of {subject}",
     RemedyKind.SHOW_LOG: "read the log of {subject}",
     RemedyKind.FOLLOW_LOG: "follow the log of {subject}",
     RemedyKind.DIAGNOSE: "diagnose the installation",

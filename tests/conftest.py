@@ -8,16 +8,13 @@ import os
 import shutil
 import signal
 import sys
-import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
 from math import inf
 from pathlib import Path
 from typing import Any
 
 import freezegun
 import hypothesis
-import psycopg
 import pytest
 import redis
 import structlog
@@ -29,6 +26,7 @@ from prebuild_tasks.db import session_values
 from prebuild_tasks.db.engine import Database
 from prebuild_tasks.provisioners import Provisioners
 from tests.support import compiled_once, servers
+from tests.support.administrator import Administrator
 from tests.support.results import Missing, Recorder, load
 
 freezegun.configure(
@@ -100,12 +98,22 @@ _TOGETHER = {
     "tests/e2e/test_operating.py": "operating",
     "tests/e2e/test_docs_commands.py": "docs",
     "tests/journeys/test_machines.py": "machines",
+    "tests/worker/test_app.py": "celery",
+    "tests/worker/test_flower.py": "celery",
+    "tests/worker/test_other_app.py": "celery",
+    "tests/db/test_failover.py": "standby",
+    "tests/messaging/test_redis_tls.py": "tls",
+    "tests/house/test_follow_ups.py": "follow-ups",
+    "tests/house/test_imports.py": "imports",
 }
-"""Files whose tests share a running service: with several test processes, one of them runs all of a file."""
+"""Files whose tests share a running process, or what takes seconds to make.
+
+With several test processes, one of them runs all of a file.
+"""
 
 
 class Together(LoadScopeScheduling):
-    """Distributes each test by itself, except those that share a service.
+    """Distributes each test by itself, except those that share something.
 
     xdist's own groups rename nodes, which pytest 9.2 no longer allows: each process started its own deployment.
     """
@@ -130,8 +138,10 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             item.add_marker("servers")
         if item.path.parent.name in ("provisioners", "faults") or item.path.name.startswith("test_runner"):
             item.add_marker("slow")
-    # Tests that take minutes begin first: at the end, they would run alone.
-    items.sort(key=lambda item: item.path.name != "test_upgrade.py")
+    # Tests that take minutes begin first: at the end, they would run alone. Those that share the deployment
+    # of the fault table follow each other, or each part would start its own.
+    items.sort(key=lambda item: "deployment" not in getattr(item, "fixturenames", ()))
+    items.sort(key=lambda item: item.path.name not in ("test_upgrade.py", "test_consumer.py"))
     if file := config.getoption("--fault-results"):
         seen = load(file)
         items.sort(key=lambda item: -seen[item.nodeid].seconds if item.nodeid in seen else -inf)
@@ -188,31 +198,29 @@ def _empty(server: str) -> str:
 @pytest.fixture(scope="session")
 def postgres_server() -> Iterator[str]:
     with servers.postgres_server() as url:
-        _copy(url, "template0", "migrated")
+        with Administrator(url) as administrator:
+            administrator.copy("template0", "migrated")
         servers.migrate(url.format("migrated"))
         yield url
 
 
+@pytest.fixture(scope="session")
+def administrator(postgres_server: str) -> Iterator[Administrator]:
+    with Administrator(postgres_server) as administrator:
+        yield administrator
+
+
 @pytest.fixture
-def postgres_url(postgres_server: str) -> Iterator[str]:
-    with _migrated(postgres_server) as url:
+def postgres_url(administrator: Administrator) -> Iterator[str]:
+    with administrator.migrated() as url:
         yield url
 
 
 @pytest.fixture(scope="module")
-def module_postgres_url(postgres_server: str) -> Iterator[str]:
+def module_postgres_url(administrator: Administrator) -> Iterator[str]:
     """For tests that share a service."""
-    with _migrated(postgres_server) as url:
+    with administrator.migrated() as url:
         yield url
-
-
-@contextmanager
-def _migrated(server: str) -> Iterator[str]:
-    name = f"t{uuid.uuid4().hex[:12]}"
-    _copy(server, "migrated", name)
-    yield server.format(name)
-    with _administered(server) as connection:
-        connection.execute(f'DROP DATABASE "{name}" WITH (FORCE)')  # 8 MB each, perhaps in memory
 
 
 @pytest.fixture(scope="session")
@@ -258,14 +266,3 @@ def runner(database: Database, settings: Settings) -> Iterator[BuildRunner]:
     runner = BuildRunner(database, settings, Provisioners(settings))
     yield runner
     runner.close()
-
-
-def _copy(server: str, template: str, name: str) -> None:
-    with _administered(server) as connection:
-        # Takes half the time of copying by the write-ahead log, the only way before PostgreSQL 15.
-        how = "STRATEGY file_copy" if connection.info.server_version >= 150000 else ""
-        connection.execute(f'CREATE DATABASE "{name}" TEMPLATE "{template}" {how}')
-
-
-def _administered(server: str) -> psycopg.Connection:
-    return psycopg.connect(host=server.partition("host=")[2], user="postgres", dbname="postgres", autocommit=True)

@@ -10,7 +10,7 @@ import hashlib
 from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
 
-from sqlalchemy import ColumnElement, Connection, delete, select, update
+from sqlalchemy import ColumnElement, Connection, and_, delete, exists, select, update
 
 from prebuild_tasks.builds.endpoints import asks_sql, is_shared_start_sql
 from prebuild_tasks.builds.silence import ASK_AGAIN, SilentProvisioners
@@ -28,30 +28,44 @@ from prebuild_tasks.schema.row_locks import skip_locked
 from prebuild_tasks.workspaces import FollowUp, NewBuild, leave_to_upkeep, work_of
 
 _KEY = "silent."
-"""Beginning of the keys of settings rows that tell which host cannot ask which endpoint."""
+"""Beginning of the keys of settings rows that tell which host cannot ask which endpoint.
+
+A row with no host tells that builds of the shared queue are held. So each queue with builds that are held because an
+endpoint does not answer has a row, and whoever gets an answer and deletes the row lets them go on.
+"""
+_SHARED = ""
+"""The shared queue, and the host of its rows."""
 _BELIEVED = timedelta(seconds=2 * ASK_AGAIN)
 """A host asks again more often than this, if there is anything to ask for."""
 _KEPT = timedelta(days=1)
 
 
 def note_silence(connection: Connection, endpoint: Endpoint, host: str, now: datetime) -> None:
-    """Record for the other hosts that this one cannot ask the endpoint."""
+    """Record that this host cannot ask the endpoint, for the other hosts, and for whoever gets an answer."""
     table = m.Setting
     outdated = select(table.key).where(table.key.startswith(_KEY, autoescape=True), table.updated_at < now - _KEPT)
     connection.execute(delete(table).where(table.key.in_(skip_locked(outdated))))
-    values = {"value": {"host": host, "endpoint": endpoint.text}, "updated_at": now, "updated_by": RECONCILER}
-    insert = conflict_insert(connection, table).values(key=_key(endpoint, host), **values)
-    connection.execute(insert.on_conflict_do_update(index_elements=["key"], set_=values))
+    _note(connection, [(endpoint, host), (endpoint, _SHARED)], now)
 
 
-def note_answer(connection: Connection, endpoint: Endpoint, host: str) -> None:
-    """Record that this host can ask the endpoint. By the order of locks, this comes before its builds are changed."""
-    connection.execute(delete(m.Setting).where(m.Setting.key == _key(endpoint, host)))
+def note_answer(connection: Connection, endpoint: Endpoint, host: str) -> list[str]:
+    """Record that this host can ask the endpoint, and return the queues whose builds were held until then.
+
+    Among several transactions, one gets a queue. By the order of locks, this comes before its builds are changed.
+    """
+    table = m.Setting
+    # A row that another transaction has locked is left to it: it lets the builds go on, or has just held some.
+    noted = skip_locked(select(table.key).where(table.key.in_([_key(endpoint, host), _key(endpoint, _SHARED)])))
+    deleted = connection.execute(delete(table).where(table.key.in_(noted)).returning(table.value)).scalars()
+    return [str(value["host"]) for value in deleted]
 
 
-def go_on(connection: Connection, endpoint: Endpoint, host: str) -> list[NewBuild]:
-    """Let the builds that were held for want of an answer go on at once, whenever they would have been tried again."""
-    return _release(connection, endpoint, m.Build.queue.in_(("", host)))
+def go_on(connection: Connection, endpoint: Endpoint, queues: Collection[str]) -> list[NewBuild]:
+    """Let the builds of these queues that were held for want of an answer go on at once, whatever their time.
+
+    Those that were held by themselves, as while a registry throttles, cannot be told from them and go on, too.
+    """
+    return _release(connection, endpoint, m.Build.queue.in_(queues))
 
 
 def is_asked_elsewhere(connection: Connection, settings: Settings, endpoint: Endpoint, now: datetime) -> bool:
@@ -71,7 +85,7 @@ def is_asked_elsewhere(connection: Connection, settings: Settings, endpoint: End
 
 
 def hold_untaken(
-    connection: Connection, settings: Settings, silent: SilentProvisioners, avoided: Collection[Endpoint], now: datetime
+    connection: Connection, settings: Settings, silent: SilentProvisioners, avoided: frozenset[Endpoint], now: datetime
 ) -> list[Endpoint]:
     """Hold the starts that no machine can ask for; let go of those that another machine has turned up for.
 
@@ -86,18 +100,22 @@ def hold_untaken(
         The endpoints that another machine can ask.
     """
     elsewhere = [endpoint for endpoint in sorted(avoided) if is_asked_elsewhere(connection, settings, endpoint, now)]
-    for endpoint in sorted(avoided):
-        if endpoint in elsewhere:
-            released = _release(connection, endpoint, is_shared_start_sql([endpoint]))
-            leave_to_upkeep(FollowUp.of(released))  # a builds worker with a free thread is sooner
-            continue
-        untaken = _free(
+    untaken = {
+        endpoint: and_(
             m.Build.status == BuildStatus.PENDING,
             m.Build.error_code != CannotAskError.code,
             is_shared_start_sql([endpoint]),
         )
+        for endpoint in sorted(avoided.difference(elsewhere))
+    }
+    held = [item for item, which in untaken.items() if connection.execute(select(exists().where(which))).scalar_one()]
+    _note(connection, [(endpoint, _SHARED) for endpoint in held], now)  # before builds are locked
+    for endpoint in held:
         values = {"error": silent.message(endpoint)[:ERROR_LENGTH], "error_code": CannotAskError.code}
-        connection.execute(update(m.Build).where(untaken).values(values))
+        connection.execute(update(m.Build).where(_free(untaken[endpoint])).values(values))
+    for endpoint in elsewhere:
+        released = _release(connection, endpoint, is_shared_start_sql([endpoint]))
+        leave_to_upkeep(FollowUp.of(released))  # a builds worker with a free thread is sooner
     return elsewhere
 
 
@@ -162,6 +180,24 @@ def _release(connection: Connection, endpoint: Endpoint, which: ColumnElement[bo
 def _free(*conditions: ColumnElement[bool]) -> ColumnElement[bool]:
     """Build the condition for rows that no other transaction is changing: none is waited for, in whatever order."""
     return m.Build.id.in_(skip_locked(select(m.Build.id).where(*conditions)))
+
+
+def _note(connection: Connection, silences: Collection[tuple[Endpoint, str]], now: datetime) -> None:
+    """Write the rows of these endpoints and hosts, in the order of their keys."""
+    rows = [
+        {
+            "key": _key(endpoint, host),
+            "value": {"host": host, "endpoint": endpoint.text},
+            "updated_at": now,
+            "updated_by": RECONCILER,
+        }
+        for endpoint, host in silences
+    ]
+    if not rows:
+        return
+    insert = conflict_insert(connection, m.Setting).values(sorted(rows, key=lambda row: str(row["key"])))
+    new = {name: insert.excluded[name] for name in ("value", "updated_at", "updated_by")}
+    connection.execute(insert.on_conflict_do_update(index_elements=["key"], set_=new))
 
 
 def _key(endpoint: Endpoint, host: str) -> str:

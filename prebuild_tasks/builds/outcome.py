@@ -70,7 +70,8 @@ def failed(error: Exception, running: RunningBuild) -> Outcome:
     """Return the outcome of a build that an error ended, and write the error to the build's output."""
     message = running.masked(_message(error))
     running.log(f"{message}\n")
-    return Outcome(BuildStatus.FAILED, message, getattr(error, "code", "provisioner_failed"))
+    code, alone = getattr(error, "code", "provisioner_failed"), getattr(error, "alone", False)
+    return Outcome(BuildStatus.FAILED, message, code, alone=alone)
 
 
 def _message(error: Exception) -> str:

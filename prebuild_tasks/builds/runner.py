@@ -265,7 +265,7 @@ class BuildRunner:
     def _end(
         self, build: TakenBuild, outcome: Outcome, provisioner: Provisioner, *, answered: bool = False
     ) -> BuildResult:
-        """Write the end of a build, with everything that follows; if its provisioner `answered`, held builds go on."""
+        """Write the end of a build, with what follows; if its provisioner has `answered` again, held builds go on."""
         lost = BuildResult(
             "lost", build.id, build.name, str(build.ref), build.transition.value, build.attempt, outcome.error,
             follow_up=FollowUp(),
@@ -277,8 +277,7 @@ class BuildRunner:
             now = self._database.now(connection)
             runner, actor = self._leases.runner, Actor.system(provisioner.name)
             endpoint = endpoint_of(build, local=provisioner.local)
-            if answered:
-                left_alone.note_answer(connection, endpoint, self._settings.host)
+            queues = left_alone.note_answer(connection, endpoint, self._settings.host) if answered else []
             if outcome.code == CannotAskError.code:
                 if not outcome.alone:
                     left_alone.note_silence(connection, endpoint, self._settings.host, now)
@@ -294,7 +293,7 @@ class BuildRunner:
             if builds is None:
                 connection.rollback()
                 return lost
-            if answered:
-                builds = [*builds, *left_alone.go_on(connection, endpoint, self._settings.host)]
+            if queues:
+                builds = [*builds, *left_alone.go_on(connection, endpoint, queues)]
         follow_up = FollowUp.of(builds, [build.preset_id], ref=build.ref)
         return replace(lost, outcome=outcome.status.value, follow_up=follow_up)

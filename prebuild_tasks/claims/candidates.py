@@ -41,11 +41,14 @@ def find_pools(connection: Connection, request: ClaimRequest) -> list[Pool]:
 
 
 def second_choice_pools(connection: Connection, pool: Pool) -> list[Pool]:
-    """Return where a claim may find a second choice, newest version first; empty unless the pool replaces gradually."""
+    """Return where a claim may find a second choice, newest version first; empty unless the pool replaces gradually.
+
+    Its `claimed_ttl` is the pool's: a TTL changes in place, and does not wait for the prebuilds to be replaced.
+    """
     if not pool.rolling or not pool.active:
         return []
     candidates = read_candidates(connection, second_choices(connection, pool.id))
-    return [replace(candidate, outdated=True) for candidate in candidates]
+    return [replace(candidate, outdated=True, claimed_ttl=pool.claimed_ttl) for candidate in candidates]
 
 
 def check_owner_limit(connection: Connection, owner: str, pools: Sequence[Pool]) -> None:

@@ -21,7 +21,7 @@ from prebuild_tasks.cli.remedy_commands import next_step_of
 from prebuild_tasks.cli.safe_output import EscapedOutput, drop_unwritten, make_writable
 from prebuild_tasks.cli.usage import Command
 from prebuild_tasks.errors import PoolsFileError, PrebuildError, RequestEndedError
-from prebuild_tasks.model.terminal import escaped
+from prebuild_tasks.model.terminal import escaped, escaped_json
 
 if TYPE_CHECKING:
     from typer._click import Command as AnyCommand
@@ -208,7 +208,7 @@ def _report(error: PrebuildError, *, as_json: bool) -> None:
             body["reason"] = reason
         if isinstance(error, RequestEndedError):
             body |= {name: getattr(error, name) for name in _KEYS_OF_ENDED}
-        sys.stderr.write(json.dumps(body) + "\n")
+        sys.stderr.write(escaped_json(json.dumps(body)) + "\n")
         return
     step = next_step_of(error)
     message = _problems(error) if isinstance(error, PoolsFileError) else error.message

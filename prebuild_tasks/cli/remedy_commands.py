@@ -49,8 +49,9 @@ _SPELLINGS: Mapping[RemedyKind, _Spelling] = {
     ),
     RemedyKind.FORGET_HOST_AND_CLAIMED: _Spelling("prebuild forget {subject} --claimed"),
     RemedyKind.CREATE_DATABASE: _Spelling(
-        "prebuild up, or: prebuild db upgrade; if it is in another directory: export PREBUILD_DATA_DIR=DIRECTORY",
-        "create it with",
+        "export PREBUILD_DATA_DIR=DIRECTORY, or PREBUILD_DATABASE_URL=URL; "
+        "to create an empty one here: prebuild up, or: prebuild db upgrade",
+        "if there is one elsewhere",
     ),
     RemedyKind.CREATE_DATABASE_ON_SERVER: _Spelling(
         "createdb, or correct PREBUILD_DATABASE_URL; then upgrade its schema: prebuild db upgrade", "create it with"
@@ -74,6 +75,9 @@ _SPELLINGS: Mapping[RemedyKind, _Spelling] = {
     RemedyKind.SHOW_DISK_USE: _Spelling("prebuild workspaces --disk", "see", "; to see what uses it"),
     RemedyKind.LIST_RUNNING_BUILDS: _Spelling("prebuild builds --status running", "see"),
     RemedyKind.LIST_FAILED_BUILDS: _Spelling("prebuild builds --status failed", "see"),
+    RemedyKind.FIND_BUILD_OF_POOL: _Spelling(
+        "prebuild explain {subject}, or: prebuild builds --preset {subject}", "to find the one that failed"
+    ),
     RemedyKind.SHOW_LOG: _Spelling("prebuild logs {subject}", "see"),
     RemedyKind.FOLLOW_LOG: _Spelling("prebuild logs {subject} --follow", "see"),
     RemedyKind.CONFIRM_LOSS: _Spelling("prebuild sweep --confirm"),

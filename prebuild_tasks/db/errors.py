@@ -10,14 +10,17 @@ from sqlalchemy.exc import DBAPIError, IntegrityError, InvalidRequestError, SQLA
 
 from prebuild_tasks.db.sessions import Sessions
 from prebuild_tasks.db.sqlstates import (
+    FIXED_PARAMETER,
     NO_COLUMN,
     NO_PRIVILEGE,
+    NO_SCHEMA,
     NO_STATEMENT,
     NO_TABLE,
     READ_ONLY,
     STATEMENT_EXISTS,
     UNIQUE_VIOLATION,
     StateClass,
+    is_of_value,
     state_class,
 )
 from prebuild_tasks.errors import BusyError, InputError, PrebuildError, UnreachableError
@@ -105,17 +108,32 @@ class Translator:
                     return self._forbidden(message)
                 return self._unreachable(message)
             case StateClass.REFUSED:
-                return self._refused(code, message, original)
+                return self._refused(code, message, sessions)
         return self._fault(f"{message} (SQLSTATE {code})")
 
-    def _refused(self, code: str, message: str, original: object) -> InputError:
+    def _refused(self, code: str, message: str, sessions: Sessions) -> InputError:
         if code == NO_TABLE:
-            return InputError("the database has no prebuild tables yet", remedy=Remedy(RemedyKind.UPGRADE_SCHEMA))
+            return self._no_tables(sessions.search_path)
         if code == NO_COLUMN:
             return _old_schema(message)
         if code == NO_PRIVILEGE:
             return self._forbidden(message)
-        return unusable_value(original)
+        if is_of_value(code):
+            return unusable_value(message)
+        return InputError(
+            f"the database {masked_url(self.url)} does not serve this user's sessions: {message}",
+            hint=_SESSION_HINTS.get(code, "see its log"),
+        )
+
+    def _no_tables(self, search_path: str) -> InputError:
+        remedy = Remedy(RemedyKind.UPGRADE_SCHEMA)
+        if search_path in ("", _SEARCH_PATH):
+            return InputError("the database has no prebuild tables yet", remedy=remedy)
+        return InputError(
+            f"the database has no prebuild tables yet in the schemas of its user's search_path, {search_path}",
+            hint=f"if they are in another schema, correct it: {_SET_SEARCH_PATH}; otherwise create them",
+            remedy=remedy,
+        )
 
     def _forbidden(self, message: str) -> InputError:
         return InputError(
@@ -145,6 +163,16 @@ def unusable_value(error: object) -> InputError:
     return InputError(f"a value cannot be stored or compared: {line}", hint="use printable text and plain numbers")
 
 
+_SEARCH_PATH = '"$user", public'
+"""PostgreSQL's own default."""
+_SET_SEARCH_PATH = "ALTER ROLE … SET search_path = public, or the schema that has the tables"
+_SESSION_HINTS = {
+    NO_SCHEMA: f"its search_path names no schema that exists: {_SET_SEARCH_PATH}",
+    NO_STATEMENT: f"if a connection pooler is in between, {POOLER_HINT}",
+    STATEMENT_EXISTS: f"if a connection pooler is in between, {POOLER_HINT}",
+    FIXED_PARAMETER: "let this user's sessions set their own parameters",
+}
+"""What to do about a refusal that is not about a value."""
 _BUSY = {
     "55P03": "another process held the row for too long",
     "40P01": "another process held the row for too long",

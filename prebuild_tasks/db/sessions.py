@@ -15,7 +15,7 @@ from sqlalchemy import Connection, Engine, event
 from sqlalchemy.engine import ExceptionContext
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import DisconnectionError, InvalidatePoolError
-from sqlalchemy.pool import ConnectionPoolEntry, PoolProxiedConnection
+from sqlalchemy.pool import ConnectionPoolEntry, Pool, PoolProxiedConnection
 
 from prebuild_tasks.clock import monotonic
 from prebuild_tasks.db.letters import note_encoding
@@ -81,10 +81,14 @@ class Sessions:
         self._engine = engine
         self._guard = threading.Lock()
         self._generation = 0
+        self._former_pool: Pool | None = None
+        """The pool of the generation before."""
         self.role_is_read_only = False
         """Whether this user's own default forbids writes, so that no other server would allow them."""
         self.has_pooler = False
         """Whether something between this process and the server hands its connections out, in whatever mode."""
+        self.search_path = ""
+        """The schemas in which the last session looks for tables, as PostgreSQL writes them."""
         # Before SQLAlchemy's own listener, whose first statements already need the values.
         event.listen(engine, "connect", self._prepare, insert=True)
         event.listen(engine, "checkout", self._check)
@@ -101,6 +105,7 @@ class Sessions:
             if session.generation != self._generation:
                 return  # another one has seen the same
             self._generation += 1
+            self._former_pool = self._engine.pool
         self._engine.dispose()
 
     def _first_statements(self, version: int) -> Iterator[str]:
@@ -120,9 +125,12 @@ class Sessions:
         except Exception:
             connection.close()  # the pool does not know the connection yet, so it would stay open
             raise
+        if self._former_pool is not None:
+            self._former_pool.dispose()  # again: a thread may have been returning a connection when it was disposed of
         note_encoding(self._engine.dialect, connection.info.parameter_status("server_encoding") or "UTF8")
         self.role_is_read_only = not answer["standby"] and answer["source"] in _ROLES_OWN
         self.has_pooler = answer["pid"] != connection.info.backend_pid
+        self.search_path = str(answer["search_path"])
         record.info[_SESSIONS] = _Session(self, self._generation, now, now, bool(answer["standby"]))
 
     def _refuse_unreadable_dates(self, connection: Driver) -> None:
@@ -186,11 +194,12 @@ class PooledSessions(Sessions):
 
 
 _ASK = (
-    "SELECT pg_is_in_recovery() AS standby, pg_backend_pid() AS pid, "
+    "SELECT pg_is_in_recovery() AS standby, pg_backend_pid() AS pid, current_setting('search_path') AS search_path, "
     "CASE current_setting('default_transaction_read_only') WHEN 'on' "
     "THEN (SELECT source FROM pg_settings WHERE name = 'default_transaction_read_only') END AS source"
 )
-"""Whether the server is a standby; the process that serves the session; and who made its transactions read-only."""
+"""Whether the server is a standby, the process that serves the session, where that looks for tables, and who made its
+transactions read-only."""
 
 
 def end_lost_connection(connection: PoolProxiedConnection, error: Exception) -> bool:

@@ -26,8 +26,12 @@ READ_ONLY = "25006"
 NO_PRIVILEGE = "42501"
 NO_TABLE = "42P01"
 NO_COLUMN = "42703"
+NO_SCHEMA = "3F000"
 NO_STATEMENT, STATEMENT_EXISTS = "26000", "42P05"
 """Codes for a prepared statement that is on another connection of a pooler, or was left there by somebody else."""
+FIXED_PARAMETER = "55P02"
+_VALUES = ("22", "54")
+"""Classes of what is wrong with a value: what it is, and how much there is of it."""
 
 _BY_CLASS = {
     "08": StateClass.UNREACHABLE,  # connection exception
@@ -50,13 +54,13 @@ _BY_CODE = {
     "25P03": StateClass.UNREACHABLE,  # idle_in_transaction_session_timeout ended the connection
     "25P04": StateClass.UNREACHABLE,  # transaction_timeout ended the connection
     NO_STATEMENT: StateClass.REFUSED,
-    "3F000": StateClass.REFUSED,  # no such schema in the search path
+    NO_SCHEMA: StateClass.REFUSED,  # none of the search path exists
     NO_PRIVILEGE: StateClass.REFUSED,
     NO_COLUMN: StateClass.REFUSED,
     NO_TABLE: StateClass.REFUSED,
     STATEMENT_EXISTS: StateClass.REFUSED,
     "55006": StateClass.RETRY,  # object in use
-    "55P02": StateClass.REFUSED,  # a parameter that cannot be changed now
+    FIXED_PARAMETER: StateClass.REFUSED,  # a parameter that cannot be changed now
     "55P03": StateClass.RETRY,  # lock not available
     "57014": StateClass.RETRY,  # statement_timeout, or pg_cancel_backend
 }
@@ -69,6 +73,11 @@ followed by a rollback. 0A000: "cached plan must not change result type", of a p
 def state_class(code: str) -> StateClass:
     """Return the class of a SQLSTATE. Every code has one, also those of later releases and of extensions."""
     return _BY_CODE.get(code) or _BY_CLASS.get(code[:2], StateClass.FAULT)
+
+
+def is_of_value(code: str) -> bool:
+    """Return whether a SQLSTATE says that the server cannot take a value as it is."""
+    return code.startswith(_VALUES)
 
 
 def ends_connections(code: str) -> bool:

@@ -4,7 +4,9 @@ An unreadable message is dropped. Kombu 5.7 raises the error out of the event lo
 has left Redis by then, so each one would cost a restart, and a queue full of them would stop the service.
 
 Closing a channel whose connection is gone does not fail. Kombu then wants to put the messages in hand back, without a
-connection. They stay in Redis, and a worker delivers them again after the visibility timeout.
+connection. They stay in Redis, and a worker delivers them again after the visibility timeout. So does a message whose
+task ends after its connection was lost: to acknowledge it would fail, and end the connection that the worker has by
+then.
 
 The keys of unacknowledged messages carry the namespace. Release 0.1 kept them under names that every application in
 the database shared, so for one release workers also deliver this installation's messages from there again.
@@ -73,6 +75,23 @@ class QoS(redis.QoS):
             super().restore_unacked_once(stderr)
         except Exception as error:  # noqa: BLE001 - the connection is given up in any case
             log.warning("messages_left_unacknowledged", error=f"{type(error).__name__}: {error}")
+
+    def ack(self, delivery_tag: str) -> None:
+        """Acknowledge a message, unless its connection is gone."""
+        if not self._is_lost(delivery_tag):
+            super().ack(delivery_tag)
+
+    def reject(self, delivery_tag: str, requeue: bool = False) -> None:
+        """Reject a message, unless its connection is gone."""
+        if not self._is_lost(delivery_tag):
+            super().reject(delivery_tag, requeue=requeue)
+
+    def _is_lost(self, delivery_tag: str) -> bool:
+        connection = self.channel.connection
+        lost = connection is None or connection.client is None
+        if lost:
+            log.warning("message_left_unacknowledged", tag=delivery_tag)
+        return lost
 
     def restore_visible(self, *args: Any, **options: Any) -> None:
         """Deliver messages again that were not acknowledged in time, and from time to time those of release 0.1."""

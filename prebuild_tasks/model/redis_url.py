@@ -47,6 +47,11 @@ class RedisUrl:
         """The URL that kombu and Celery's result backend understand."""
         return self._spelled("redis+socket", "virtual_host")
 
+    @property
+    def tls_arguments(self) -> dict[str, str | bool]:
+        """The options of TLS as arguments of `redis.Redis`, which reads words for true and false only in a URL."""
+        return {name: value == "true" if name == "ssl_check_hostname" else value for name, value in self.tls}
+
     def _spelled(self, unix: str, option: str) -> str:
         if self.scheme == "unix":
             query = f"?{option}={self.database}" if self.database else ""

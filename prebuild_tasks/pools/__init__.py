@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from prebuild_tasks.pools.file.model import config_schema
     from prebuild_tasks.pools.operations import Affected, OperationResult, invalidate, pause, promote, resume, unblock
     from prebuild_tasks.pools.options import DEFAULT_SOURCE, ApplyOptions, ApplyReport, Change
-    from prebuild_tasks.pools.store.revision import read_revision
+    from prebuild_tasks.pools.store.revision import read_applied_revision, read_revision
 
 __all__ = [
     "DEFAULT_SOURCE",
@@ -31,6 +31,7 @@ __all__ = [
     "load_pools",
     "pause",
     "promote",
+    "read_applied_revision",
     "read_revision",
     "resume",
     "unblock",
@@ -66,6 +67,9 @@ if not TYPE_CHECKING:  # mypy would take every name for defined
                 "Change",
                 "DEFAULT_SOURCE",
             ),
-            "store.revision": ("read_revision",),
+            "store.revision": (
+                "read_applied_revision",
+                "read_revision",
+            ),
         },
     )

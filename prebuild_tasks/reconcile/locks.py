@@ -18,7 +18,9 @@ from typing import Any, Literal, cast
 
 import redis
 from redis.exceptions import RedisError
+from redis.exceptions import TimeoutError as RedisTimeoutError
 
+from prebuild_tasks.clock import monotonic
 from prebuild_tasks.errors import UnreachableError
 from prebuild_tasks.logs import get_logger
 from prebuild_tasks.reconcile.rules.model import Lock
@@ -150,6 +152,7 @@ class Locks:
             preset_id: The preset.
             queues: The queues' full names.
         """
+        began = monotonic()
         try:
             with self._client.pipeline(transaction=False) as pipeline:
                 pipeline.get(self._key("lock", preset_id))
@@ -158,7 +161,8 @@ class Locks:
                     pipeline.llen(queue)
                 token, left, *lengths = pipeline.execute()
         except (RedisError, OSError) as error:
-            return Lock(unreachable=str(error))
+            slow = isinstance(error, (RedisTimeoutError, TimeoutError))
+            return Lock(unreachable=str(error), waited=timedelta(seconds=monotonic() - began) if slow else None)
         holder = token.decode(errors="replace").rpartition("/")[0] if token else ""
         waiting = dict(zip(queues, (int(length) for length in lengths), strict=True))
         return Lock(holder=holder, left=timedelta(milliseconds=max(left, 0)), waiting=waiting)

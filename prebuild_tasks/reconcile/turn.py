@@ -155,7 +155,7 @@ def _reconcile_locked(connection: Connection, database: Database, settings: Sett
 
 
 def _set_status(connection: Connection, view: PresetView, status: PresetStatus) -> None:
-    reason = f"{number(view.failures_in_row, 'build')} in a row failed"
+    reason = f"{number(view.failures_in_row, 'build')} of this version failed in a row"
     set_preset_status(connection, view.preset_id, status, reason)
     add_history(connection, status.value, now=view.now, actor=Actor.system(), preset_id=view.preset_id, reason=reason)
     log.warning(status.value, preset=str(view.ref), failures_in_row=view.failures_in_row)

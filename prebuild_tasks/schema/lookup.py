@@ -107,27 +107,27 @@ def resolve_preset(connection: Connection, name: str, within: Sequence[ColumnEle
     return preset_id
 
 
-def pool_presets(connection: Connection, name: str) -> Sequence[int]:
+def pool_presets(connection: Connection, name: str, within: Sequence[ColumnElement[bool]] = ()) -> Sequence[int]:
     """Find the ids of a pool's presets, with the active version's last.
 
     They are the presets of all versions, including versions that are no longer declared. For an id or a name with
-    `@version`, only that preset is returned.
+    `@version`, only that preset is returned. A preset that does not fulfil the conditions `within` does not exist.
 
     Raises InputError for a name of another form, and NotFoundError, which for a name lists up to ten active presets.
     """
     if name.isdecimal():
-        return [resolve_preset(connection, name)]
+        return [resolve_preset(connection, name, within)]
     ref = PresetRef.parse(name)
     query = (
         select(m.Preset.id)
         .join(*VERSION_OF_PRESET)
         .join(*TEMPLATE_OF_VERSION)
-        .where(m.Template.name == ref.template, m.Preset.name == ref.preset)
+        .where(m.Template.name == ref.template, m.Preset.name == ref.preset, *within)
         .order_by(USES_ACTIVE_VERSION, m.Preset.id)
     )
     if ref.version:
         query = query.where(m.TemplateVersion.name == ref.version)
-    return connection.execute(query).scalars().all() or [resolve_preset(connection, name)]
+    return connection.execute(query).scalars().all() or [resolve_preset(connection, name, within)]
 
 
 def preset_names(connection: Connection, within: Sequence[ColumnElement[bool]] = ()) -> Sequence[str]:

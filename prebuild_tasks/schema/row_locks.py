@@ -6,8 +6,8 @@ but the transaction then holds them like others. A rollback to a savepoint relea
 
 Several rows of one table are locked in one of three ways, so that two transactions cannot each wait for the other's:
 
-- in the order of their key: by `in_key_order` or `lock_workspaces`, by a query with ORDER BY, or row by row; those who
-  take probes lock them in the order in which they are due, as release 0.1.0 does;
+- in the order of their key: by `in_key_order` or `lock_workspaces`, by a query with ORDER BY, or row by row; several
+  probes are locked in the order in which they are due, as release 0.1.0 does;
 - in any order under a lock that every other transaction takes that locks several of the same rows: a preset's for its
   workspaces, the declaration for presets and organizations, that of `GUARDED` for the tables in it, the mark of the
   counters for what retention deletes;

@@ -17,7 +17,7 @@ from prebuild_tasks.db.engine import Database
 from prebuild_tasks.errors import BusyError
 from prebuild_tasks.logs import get_logger
 from prebuild_tasks.model.actors import Actor
-from prebuild_tasks.model.vocabulary import BuildStatus, Transition
+from prebuild_tasks.model.vocabulary import UNHEALTHY_REASON, BuildStatus, Transition
 from prebuild_tasks.reconcile import desired_now, read_pools
 from prebuild_tasks.schema import tables as m
 from prebuild_tasks.schema.conditions import IS_CLAIMABLE
@@ -28,7 +28,6 @@ from prebuild_tasks.workspaces import FollowUp, choose_for_deletion, is_pool_sta
 
 log = get_logger(__name__)
 
-REASON = "unhealthy"
 _CHANGES_PER_PREBUILD, _CHANGES_MIN = 4, 100
 """Lost prebuilds and replacements that are read, by the pool's size. Older ones may be left out: a pool with that many
 either was full meanwhile, or has lost and replaced all its prebuilds more than once."""
@@ -64,7 +63,7 @@ def take_out(connection: Connection, preset_id: int, lost: dict[str, str], now: 
 
     `lost` has the reason for each, by workspace id. Those that no longer belong to the pool are left alone.
     """
-    builds = choose_for_deletion(connection, list(lost), reason=REASON, initiator="health", now=now)
+    builds = choose_for_deletion(connection, list(lost), reason=UNHEALTHY_REASON, initiator="health", now=now)
     if not builds:
         return FollowUp()
     taken = select(m.Build.workspace_id).where(m.Build.id.in_([build.id for build in builds]))
@@ -72,7 +71,7 @@ def take_out(connection: Connection, preset_id: int, lost: dict[str, str], now: 
         connection.execute(delete(m.ProbeState).where(m.ProbeState.workspace_id == workspace_id))
         record_unhealthy(connection, preset_id, f"a prebuild became unhealthy: {lost[workspace_id]}", now)
         add_history(
-            connection, REASON, now=now, actor=Actor.system("health"), workspace_ids=[workspace_id],
+            connection, UNHEALTHY_REASON, now=now, actor=Actor.system("health"), workspace_ids=[workspace_id],
             preset_id=preset_id, reason=lost[workspace_id],
         )  # fmt: skip
         log.warning("unhealthy", workspace=workspace_id, preset=preset_id, message=lost[workspace_id])
@@ -102,7 +101,7 @@ def _room(database: Database, connection: Connection, settings: Settings, preset
 
 def _read_changes(connection: Connection, preset_id: int, limit: int) -> list[int]:
     """Read the newest changes of the number of lost prebuilds without a replacement, as `unreplaced` takes them."""
-    is_loss = and_(m.Build.transition == Transition.DELETE, m.Build.reason == REASON)
+    is_loss = and_(m.Build.transition == Transition.DELETE, m.Build.reason == UNHEALTHY_REASON)
     is_replacement = and_(is_pool_start_sql(), m.Build.status == BuildStatus.SUCCEEDED)
     query = (
         select(case((is_loss, 1), else_=-1))

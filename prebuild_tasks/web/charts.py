@@ -67,10 +67,10 @@ def ready_chart(p50: Points, p95: Points, since: datetime, until: datetime, widt
     return _lines(frame, series, width, " s", "Time to ready over time")
 
 
-def heat_chart(cells: Sequence[Sequence[int]], kind: str, what: str) -> Markup:
+def heat_chart(cells: Sequence[Sequence[int]], kind: str, one: str, what: str) -> Markup:
     """Return a heat map of the week by hour: the higher the count, the more opaque the cell.
 
-    `kind` is the CSS class of the colour, `what` the noun for the things counted.
+    `kind` is the CSS class of the colour, `one` and `what` are the noun for the things counted, in both numbers.
     """
     most = max(max(row) for row in cells)
     left, top = 40, 20
@@ -85,7 +85,9 @@ def heat_chart(cells: Sequence[Sequence[int]], kind: str, what: str) -> Markup:
         )
         for hour, count in enumerate(row):
             x = left + hour * (_CELL + _GAP)
-            title = f"<title>{DAYS[day]} {hour:02}:00-{hour:02}:59: {count} {escape(what)}</title>"
+            title = (
+                f"<title>{DAYS[day]} {hour:02}:00-{hour:02}:59: {count} {escape(one if count == 1 else what)}</title>"
+            )
             box = f'x="{x}" y="{y}" width="{_CELL}" height="{_CELL}" rx="4"'
             parts.append(f'<g>{title}<rect class="cell" {box}/>')
             if count:

@@ -88,8 +88,8 @@ def _plots(report: Report) -> list[_Plot]:
     return [
         _Plot("Hit rate", rate_chart(report.hit_curve, since, until, width)),
         _Plot("Requests", hit_chart(report.hit_curve, since, until, width), ("hits", "misses")),
-        _Plot(f"Claims {heat}", heat_chart(report.heat.claims, "hit", "claims")),
-        _Plot(f"Misses {heat}", heat_chart(report.heat.misses, "miss", "misses")),
+        _Plot(f"Claims {heat}", heat_chart(report.heat.claims, "hit", "claim", "claims")),
+        _Plot(f"Misses {heat}", heat_chart(report.heat.misses, "miss", "miss", "misses")),
         _Plot("Time to ready", ready_chart(p50, p95, since, until, width), ("p50", "p95")),
         _idle(report),
     ]

@@ -31,6 +31,7 @@ def explanation_json(explained: Explained) -> dict[str, JsonValue]:
         "missing": facts.missing,
         "next_turn": to_json(facts.turn._asdict()),
         "reason": why.reason.value,
+        "headline": why.headline,
         "chain": [
             {"about": link.about.value, "reason": to_json(link.reason), "words": link.sentence} for link in why.chain
         ],

@@ -30,6 +30,7 @@ from prebuild_tasks.messaging import (
     broker_url,
 )
 from prebuild_tasks.model.terminal import escaped
+from prebuild_tasks.worker import flower
 
 HARD_LIMIT = 45
 SOFT_LIMIT = 40
@@ -62,7 +63,8 @@ class UnusableSettingsError(click.ClickException):
 
 def __getattr__(name: str) -> dict[str, object]:
     if name == "configuration":
-        return celery_configuration(_settings())
+        settings = _settings()
+        return celery_configuration(settings) | (flower.configuration(settings) if flower.is_starting() else {})
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

@@ -15,12 +15,10 @@ from redis.exceptions import AuthenticationError, NoPermissionError
 
 from prebuild_tasks.clock import monotonic
 from prebuild_tasks.logs import get_logger
-from prebuild_tasks.worker.reconnect import reconnect_pause
+from prebuild_tasks.worker.reconnect import failures_in_a_row, reconnect_pause
 
 log = get_logger(__name__)
 
-STEADY = 30.0
-"""Seconds of undisturbed consuming after which earlier failures no longer lengthen the pause."""
 GRACE = 5.0
 """Seconds without a connection after which the worker says that it consumes nothing."""
 _SLICE = 0.2
@@ -116,7 +114,7 @@ class Consumer(consumer.Consumer):
 
     def _wait(self) -> None:
         now, consumed = monotonic(), self._consumed_for()
-        self._failures = 1 if consumed > STEADY else self._failures + 1
+        self._failures = failures_in_a_row(self._failures, consumed)
         if self._failing_since is None or consumed >= GRACE:
             self._failing_since = now
         self._consuming_since = None

@@ -1,4 +1,4 @@
-"""Refuse to start Flower without a password, or on a port that is taken."""
+"""Refuse to start Flower without a password, or on a port that is taken, and tell it what it reads nowhere itself."""
 
 from __future__ import annotations
 
@@ -13,10 +13,13 @@ from typing import TYPE_CHECKING, Never
 from prebuild_tasks.config import load_settings
 from prebuild_tasks.errors import InputError
 from prebuild_tasks.model.addresses import is_ipv6
+from prebuild_tasks.model.redis_url import parse_redis_url
 from prebuild_tasks.model.terminal import escaped
 
 if TYPE_CHECKING:
     from tornado.options import OptionParser
+
+    from prebuild_tasks.config import Settings
 
 COMMAND = "flower"
 _USAGE = InputError.exit_code
@@ -29,21 +32,36 @@ _CONFIGURATION_FILE = "flowerconfig.py"
 """The file that Flower reads, if it exists, without the option --conf."""
 
 
+def is_starting() -> bool:
+    """Return whether this process was started as `celery … flower`."""
+    if COMMAND not in sys.argv:
+        return False
+    import click
+
+    context = click.get_current_context(silent=True)
+    # "flower" may be another argument, such as the name of a queue.
+    return context is not None and context.find_root().invoked_subcommand == COMMAND
+
+
 def check_command_line() -> None:
     """Check Flower's options if this process was started as `celery … flower`. Raises SystemExit.
 
     It is called while the app is imported, because Flower reads its options and environment before it uses the app.
     """
-    if COMMAND not in sys.argv:
-        return
-    import click
+    if is_starting():
+        require_flower_password(sys.argv[1:], os.environ)
+        require_flower_port(sys.argv[1:], os.environ)
+        show_pools_and_results(os.environ)
 
-    context = click.get_current_context(silent=True)
-    if context is None or context.invoked_subcommand != COMMAND:
-        return  # "flower" is another argument, such as the name of a queue
-    require_flower_password(sys.argv[1:], os.environ)
-    require_flower_port(sys.argv[1:], os.environ)
-    show_pools_and_results(os.environ)
+
+def configuration(settings: Settings) -> dict[str, object]:
+    """Return what Flower needs in Celery's configuration besides that of all processes.
+
+    Its page with the queues connects by itself, and ignores the options of TLS in the broker's URL, from which Celery
+    takes them.
+    """
+    tls = parse_redis_url(settings.resolved_redis_url).tls_arguments
+    return {"broker_use_ssl": tls} if tls else {}
 
 
 def show_pools_and_results(environ: MutableMapping[str, str]) -> None:

@@ -117,7 +117,8 @@ def _find(connection: Connection, workspace: str, reach: Reach) -> FoundWorkspac
         raise RefusedError(f"{row.name} is not claimed", hint="only claimed workspaces have an end to move")
     if row.claimed_until is None:
         raise RefusedError(
-            f"{row.name} has no end", hint="its preset has no claimed_ttl, so it stays until it is released"
+            f"{row.name} has no end",
+            hint="its preset had no claimed_ttl when it was claimed, so it stays until it is released",
         )
     if row.transition is Transition.DELETE:
         raise RefusedError(

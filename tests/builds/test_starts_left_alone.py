@@ -173,3 +173,64 @@ def test_what_other_templates_ask_for_is_not_left_alone(
     build_all(database, alone.runner)
     assert pending(database) == pending(database, m.Build.id.in_(left))
     assert on_hold(database) == len(left) > 0
+
+
+def test_a_throttled_start_waits_its_time_while_others_get_answers(
+    database: Database, settings: Settings, machine: MakeMachine
+) -> None:
+    """Each answer used to wake it, and it kept other starts waiting."""
+    one = machine("one")
+    report_presence(database, settings, "one")
+    declare_simulated(database, settings, 3)
+    turn(database, settings)
+    throttled, *others = pending(database)
+    one.engine.throttled = True
+    assert run(one, throttled) == ("held", [])
+    one.engine.throttled = False
+    assert [run(one, build_id) for build_id in others] == [("succeeded", [])] * 2
+    assert pending(database, m.Build.next_attempt_at.is_not(None)) == [throttled]
+    assert (on_hold(database), run(one, throttled)) == (1, ("idle", []))
+    jump(database, 6)
+    assert run(one, throttled)[0] == "succeeded"
+
+
+def test_of_two_processes_the_first_that_gets_an_answer_lets_them_go_on(
+    database: Database, settings: Settings, machine: MakeMachine
+) -> None:
+    first, second = machine("one", away=True), machine("one", away=True)
+    report_presence(database, settings, "one")
+    declare_simulated(database, settings, 5)
+    turn(database, settings)
+    for process, build_id in zip((first, second, second), pending(database), strict=False):
+        run(process, build_id)
+    assert on_hold(database) == 5
+    first.engine.away = second.engine.away = False
+    tried, also_tried, *untried = pending(database)
+    jump(database, 61)
+    outcome, told = run(first, tried)
+    assert (outcome, on_hold(database), sorted(told)) == ("succeeded", 0, sorted([also_tried, *untried]))
+    assert run(second, untried[0]) == ("idle", [])
+    assert on_hold(database) == 3, "the other one does not know of the answer yet"
+    outcome, told = run(first, also_tried)
+    assert (outcome, on_hold(database), sorted(told)) == ("succeeded", 0, sorted(untried))
+    assert [run(first, build_id) for build_id in untried] == [("succeeded", [])] * 3
+
+
+@pytest.mark.parametrize("kind", [Engine, Api])
+def test_an_answer_on_another_machine_lets_the_shared_ones_go_on(
+    database: Database, settings: Settings, machine: MakeMachine, kind: type[Engine]
+) -> None:
+    lost, whole = machine("lost", kind, away=True), machine("whole", kind)
+    report_presence(database, settings, "lost")
+    declare_simulated(database, settings, 4)
+    turn(database, settings)
+    throttled, tried, *untried = pending(database)
+    whole.engine.throttled = True
+    assert run(whole, throttled) == ("held", [])
+    whole.engine.throttled = False
+    assert [run(lost, build_id)[0] for build_id in (tried, untried[0])] == ["held", "idle"]
+    assert on_hold(database) == 4
+    outcome, told = run(whole, untried[0])
+    shared = [untried[1]] if kind is Engine else [throttled, tried, untried[1]]
+    assert (outcome, sorted(told)) == ("succeeded", sorted(shared))
+    assert run(whole, untried[1]) == ("succeeded", []), "an engine's own starts wait for an answer of that engine"

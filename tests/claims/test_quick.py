@@ -36,7 +36,7 @@ HEAVY = {
     "coolname",
     "rich",
 }
-# On a busy machine, the wake-up would miss its 200 ms and log that, which loads structlog.
+# On a busy machine, the wake-up would miss its 200 ms and log that.
 PATIENT = "import prebuild_tasks.messaging.sender as sender; sender.CLIENT_DEADLINE = 60.0; "
 LISTED = PATIENT + "import atexit, sys; atexit.register(lambda: print('LOADED', *sys.modules, file=sys.stderr)); "
 COMMAND = LISTED + "sys.argv[0] = 'prebuild'; from prebuild_tasks.cli.main import main; sys.exit(main())"
@@ -97,12 +97,20 @@ def test_a_hit_loads_none_of_the_slow_libraries(
 def test_a_hit_without_redis_loads_none_of_them_for_its_warning(
     database: Database, settings: Settings, environ: dict[str, str]
 ) -> None:
-    declare(database, settings, 1)
+    declare(database, settings, 3)
     fill(database, settings)
     away = {**environ, "PREBUILD_REDIS_URL": f"redis://127.0.0.1:{free_port()}/0"}
     code, _, errors, loaded = run(COMMAND, "claim", PRESET, "--owner", "ada", environ=away)
     assert (code, loaded) == (0, set()), errors
     assert "warning: wake up not sent (presets: 1, error: " in errors
+    code, _, errors, loaded = run(COMMAND, "claim", PRESET, "--owner", "bob", "--json", environ=away)
+    assert (code, loaded) == (0, set()), errors
+    [line] = [json.loads(line) for line in errors.splitlines() if line.startswith("{")]
+    assert line.keys() == {"event", "presets", "error", "logger", "level", "timestamp"}
+    assert (line["event"], line["level"]) == ("wake_up_not_sent", "warning")
+    code, shown, errors, loaded = run(CLIENT, PRESET, "eve", environ=away)
+    assert (code, loaded, len(shown.split())) == (0, set(), 1), "what a library logs is not printed among the output"
+    assert errors.startswith("wake_up_not_sent (presets: 1, error: ")
 
 
 def test_it_writes_and_answers_what_other_claims_do(database: Database, settings: Settings) -> None:

@@ -14,8 +14,8 @@ from sqlalchemy import update
 from prebuild_tasks.claims.take import claim
 from prebuild_tasks.claims.types import ClaimRequest
 from prebuild_tasks.schema import tables as m
-from tests.cli.broken import ONE_DATABASE, Built, built, told, well
-from tests.support.builders import PRESET, declare, turn
+from tests.cli.broken import ONE_DATABASE, Built, built, ticked, told, well
+from tests.support.builders import PRESET, declare, jump, turn
 from tests.support.command_line import Here
 
 __all__ = ["built", "well"]
@@ -34,7 +34,16 @@ def test_a_failing_template(here: Here, built: Built) -> None:
 @ONE_DATABASE
 def test_hard_limited(here: Here, built: Built) -> None:
     built("exit 3", rounds=3)
-    told(here.run("explain", PRESET), "hard-limited: 3 starts in a row failed", f"prebuild unblock {PRESET}")
+    told(
+        here.run("explain", PRESET),
+        "hard-limited: 3 starts of this version failed in a row",
+        f"prebuild unblock {PRESET}",
+    )
+    told(
+        here.run("doctor", expect=8),
+        f"pool_blocked: nothing is built for {PRESET}: hard limited; 3 builds of this version failed in a row",
+        f"next: see: prebuild explain {PRESET}",
+    )
     here.run("unblock", PRESET)
     assert "hard-limited" not in here.run("explain", PRESET)
 
@@ -157,6 +166,11 @@ def test_nothing_is_declared(here: Here) -> None:
 def test_an_empty_pool(well: Here) -> None:
     well.run("claim", PRESET, "--owner", "ada")
     told(well.run("claim", PRESET, "--owner", "bob", expect=4), "is empty", "prebuild status")
+    jump(well.database, 3600)
+    well.alive_still()
+    ticked(well)
+    said = well.run("doctor", expect=8)
+    told(said, f"pool_empty: {PRESET} has been empty for more than ", f"next: see: prebuild explain {PRESET}")
 
 
 POOLS = """\

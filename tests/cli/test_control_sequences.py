@@ -24,7 +24,7 @@ from prebuild_tasks.model.vocabulary import BuildStatus
 from prebuild_tasks.schema import tables as m
 from tests.support.builders import declare, finish_builds, turn
 
-BAD = "\x1b[31mERROR\x1b[0m \x1b]0;pwned\x07 \x1b[2J\x1b[1;1H \x9b2J \u202e could not\rok\b\b"
+BAD = "\x1b[31mERROR\x1b[0m \x1b]0;pwned\x07 \x1b[2J\x1b[1;1H \x9b2J \u202e could not\rok\b\b\x7f"
 CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202e]")
 
 
@@ -57,6 +57,7 @@ def failed(database: Database, settings: Settings) -> str:
         ["pause", "--actor", BAD, "--reason", BAD], ["claim", "dev/small", "--owner", BAD, "--name", "x"],
         ["claim", BAD, "--owner", "ada"], ["logs", BAD], ["explain", BAD], ["release", BAD], ["builds", BAD],
         ["builds", f"--{BAD}"], [BAD], ["apply", BAD], ["sweep"], ["doctor"], ["audit", "--database-only"],
+        ["explain", BAD, "--json"], ["release", BAD, "--json"], ["claim", BAD, "--owner", "ada", "--json"],
     ],
     ids=lambda command: re.sub(r"\W+", "_", " ".join(command))[:30],
 )  # fmt: skip

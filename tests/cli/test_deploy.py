@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 from dataclasses import astuple
 from pathlib import Path
 from typing import Any
@@ -102,6 +103,23 @@ def test_systemd_finds_nothing_in_the_unit(tmp_path: Path) -> None:
         ["systemd-analyze", "verify", str(tmp_path / "prebuild@worker.service")], capture_output=True, text=True
     )
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_the_crontab_prints_only_what_needs_attention(tmp_path: Path) -> None:
+    """From cron, the commands looked for a database in the directory where they were started, and printed good news."""
+    [table] = re.findall(r"^```crontab\n(.*?)^```", (ROOT / "docs/operating.md").read_text(), re.MULTILINE | re.DOTALL)
+    assert "\nPREBUILD_DATA_DIR=/srv/prebuild/.prebuild\n" in table
+    [command] = [line for line in table.splitlines() if "status --problems" in line]
+    script = command[command.index("out=") :].replace("/srv/prebuild/.venv/bin", str(Path(sys.executable).parent))
+
+    environment = {"PATH": "/usr/bin:/bin", "HOME": str(tmp_path), "PREBUILD_DATA_DIR": str(tmp_path / "data")}
+
+    def printed(line: str) -> str:
+        return subprocess.check_output(["sh", "-c", line], cwd=tmp_path, env=environment, text=True)
+
+    assert "if there is one elsewhere: export PREBUILD_DATA_DIR" in " ".join(printed(script).split())
+    printed(f"{Path(sys.executable).parent}/prebuild db upgrade")
+    assert printed(script) == ""
 
 
 def test_every_queue_is_consumed() -> None:

@@ -62,6 +62,19 @@ def test_the_json_of_a_plan(cli: Any, pools: Any) -> None:
     }  # fmt: skip
 
 
+def test_the_json_of_a_changed_recipe(cli: Any, pools: Any) -> None:
+    cli("apply", pools(2))
+    made = json.loads(cli("plan", pools(2, start="make all"), "--json"))
+    [recipe] = made["recipes"]
+    before, after = recipe.pop("before"), recipe.pop("after")
+    assert before != after
+    assert f"~ template dev: {before} -> {after}" in cli("plan", pools(2, start="make all"))
+    assert recipe == {
+        "template": "dev",
+        "changes": [{"key": "config.start", "before": "true", "after": "make all"}],
+    }
+
+
 def test_exit_codes_as_terraforms(cli: Any, pools: Any, tmp_path: Path) -> None:
     file = pools(2)
     cli("plan", file)

@@ -14,7 +14,7 @@ import prebuild_tasks
 from prebuild_tasks.claims.rules import miss
 from prebuild_tasks.cli.json_views import apply_json
 from prebuild_tasks.cli.main import COMMANDS, load_command
-from prebuild_tasks.cli.remedies import line_of, start_commands
+from prebuild_tasks.cli.remedies import line_of, lines_of, start_commands
 from prebuild_tasks.cli.remedy_commands import StartCommands, next_step, next_step_of, spell
 from prebuild_tasks.config import Settings
 from prebuild_tasks.errors import NotFoundError, PoolsFileError, Problem
@@ -25,6 +25,10 @@ from prebuild_tasks.workspaces.follow_ups import FollowUp
 
 PACKAGE = Path(prebuild_tasks.__file__).parent
 START = StartCommands("start worker", "start builds", "start beat")
+ELSEWHERE = (
+    "export PREBUILD_DATA_DIR=DIRECTORY, or PREBUILD_DATABASE_URL=URL; "
+    "to create an empty one here: prebuild up, or: prebuild db upgrade"
+)
 UNREACHABLE = "prebuild up, or point PREBUILD_REDIS_URL at one that runs"
 K = RemedyKind
 SPELLED = {
@@ -41,10 +45,7 @@ SPELLED = {
         "PREBUILD_HOST=box start builds; if the host will not come back: prebuild forget box",
     ),
     Remedy(K.FORGET_HOST_AND_CLAIMED, "box"): ("run", "prebuild forget box --claimed"),
-    Remedy(K.CREATE_DATABASE): (
-        "create it with",
-        "prebuild up, or: prebuild db upgrade; if it is in another directory: export PREBUILD_DATA_DIR=DIRECTORY",
-    ),
+    Remedy(K.CREATE_DATABASE): ("if there is one elsewhere", ELSEWHERE),
     Remedy(K.CREATE_DATABASE_ON_SERVER): (
         "create it with", "createdb, or correct PREBUILD_DATABASE_URL; then upgrade its schema: prebuild db upgrade"
     ),
@@ -73,6 +74,9 @@ SPELLED = {
     Remedy(K.LIST_BUILDS, "dev/small"): ("see", "prebuild builds --preset dev/small"),
     Remedy(K.LIST_RUNNING_BUILDS): ("see", "prebuild builds --status running"),
     Remedy(K.LIST_FAILED_BUILDS): ("see", "prebuild builds --status failed"),
+    Remedy(K.FIND_BUILD_OF_POOL, "dev/small"): (
+        "to find the one that failed", "prebuild explain dev/small, or: prebuild builds --preset dev/small"
+    ),
     Remedy(K.SHOW_LOG, "ada/one"): ("see", "prebuild logs ada/one"),
     Remedy(K.FOLLOW_LOG, "ada/one"): ("see", "prebuild logs ada/one --follow"),
     Remedy(K.DIAGNOSE): ("run", "prebuild doctor"),
@@ -171,7 +175,7 @@ def test_every_option_without_a_command_exists() -> None:
 def test_an_error_is_spelled_by_the_command_line_and_plain_in_python() -> None:
     error = NotFoundError("there is no workspace x", remedy=Remedy(K.LIST_WORKSPACES))
     assert next_step_of(error) == "see: prebuild workspaces"
-    assert str(error) == "there is no workspace x (look at the list of workspaces)"
+    assert str(error) == "there is no workspace x (look at the list of workspaces)" == f"{error.message} ({error.hint})"
     hinted = NotFoundError(
         "dev/small is blocked", hint="unblock it once that is fixed", remedy=Remedy(K.UNBLOCK_POOL, "dev/small")
     )
@@ -198,6 +202,28 @@ def test_a_change_that_pruning_would_make_names_the_option() -> None:
         {"action": "drain", "what": "template web", "detail": ""},
     ]
     assert line_of(Change("update", "template dev", "ttl 1h")) == "~ template dev: ttl 1h"
+
+
+def test_templates_that_are_no_longer_declared_share_a_line() -> None:
+    """Each had a line of its own at every plan and apply, for ever."""
+
+    def left(what: str) -> Change:
+        return Change("would_drain", what, "no longer declared", if_pruned="its prebuilds are deleted")
+
+    one, other, preset, limit = (
+        left("template a"),
+        left("template b"),
+        left("preset c/small"),
+        Change("would_drain", "organization o", "no longer declared", if_pruned="max_workspaces 5 -> none"),
+    )
+    assert list(lines_of([preset, one, other, limit])) == [
+        "! preset c/small: no longer declared; with --prune its prebuilds are deleted",
+        "! templates a and b: no longer declared; with --prune their prebuilds are deleted",
+        "! organization o: no longer declared; with --prune max_workspaces 5 -> none",
+    ]
+    assert list(lines_of([preset, one])) == [line_of(preset), line_of(one)]
+    [many] = lines_of([left(f"template t{number}") for number in range(7)])
+    assert many.startswith("! templates t0, t1, t2, t3, t4 and 2 more: ")
 
 
 @pytest.mark.parametrize(

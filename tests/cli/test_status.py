@@ -66,6 +66,11 @@ def test_only_problems(cli: Any, database: Database, settings: Settings) -> None
     assert cli("status", "--problems") == "no pool needs attention\n"
     assert json.loads(cli("status", "--problems", "--json")) == []
     with database.write() as connection:
+        connection.execute(update(m.Preset).where(m.Preset.name == "large").values(desired=4))
+    said = cli("status", "--problems")
+    assert said.startswith("no pool needs attention; 1 is not full:\n  python/large: 0 of 4 eligible, within the ")
+    assert cli("status", "--problems", "java/*") == "no pool needs attention\n"
+    with database.write() as connection:
         connection.execute(update(m.Preset).where(m.Preset.name == "small").values(status=PresetStatus.HARD_LIMITED))
         connection.execute(update(m.Preset).where(m.Preset.name == "small").values(desired=2))
     said = cli("status", "--problems", expect=8)

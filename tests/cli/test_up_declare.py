@@ -6,7 +6,8 @@ not have, and `prebuild apply examples/pools.yaml` changed the pools that `up` h
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,14 +15,17 @@ import pytest
 
 from prebuild_tasks.bootstrap import Runtime
 from prebuild_tasks.cli.up import declare as up_declare
-from prebuild_tasks.cli.up.declare import Chosen, PoolsAtStart
+from prebuild_tasks.cli.up.declare import Chosen, PoolsAtStart, pool_to_claim
 from prebuild_tasks.config import Settings
 from prebuild_tasks.db.engine import Database
 from prebuild_tasks.errors import InputError, PoolsFileError, RefusedError
 from prebuild_tasks.insight.status.pools import pools
+from prebuild_tasks.insight.status.versions import versions
+from prebuild_tasks.model.names import PoolName
 from prebuild_tasks.pools.declare import apply
 from prebuild_tasks.pools.file.load import load_pools
 from prebuild_tasks.pools.options import ApplyOptions
+from prebuild_tasks.reconcile.rules.reasons import Reason
 from tests.support.builders import fill
 from tests.support.service import ROOT
 
@@ -122,6 +126,70 @@ def test_a_later_start_compares_the_file_of_the_last_one(start: Start, tmp_path:
     assert start(apply=True) == ["pools     …/site.yaml, revision 2"]
 
 
+def test_an_example_is_compared_after_another_file_was_declared_if_it_was_edited(
+    start: Start, database: Database, settings: Settings, tmp_path: Path, cli: Any
+) -> None:
+    """Once another file had been declared, later edits of the example were ignored without a word."""
+    start()
+    file = tmp_path / "site.yaml"
+    file.write_text(text().replace("name: dev", "name: site"))
+    cli("apply", str(file))
+    assert start() == ["pools     …/site.yaml, revision 2"]
+    assert start(edited=text(3)) == [
+        "pools     …/example.yaml differs from what is declared, revision 2:",
+        "",
+        "          ~ preset dev/small: desired 2 -> 3",
+        "          ! template site: no longer declared; with --prune its prebuilds are deleted",
+        "",
+        "          then:",
+        "          + dev/small  create 3 (desired 2 -> 3)",
+        "",
+        "          take it over, in a second terminal:",
+        "            prebuild apply …/example.yaml",
+        "          or at the next start: prebuild up --apply",
+        "pools     as declared, revision 2",
+    ]
+    file.write_text(text(5).replace("name: dev", "name: site"))
+    said = start(edited=text(3))
+    assert [line for line in said if "next start" in line] == [
+        "          or at the next start: prebuild up --file …/site.yaml --apply",
+        "          or at the next start: prebuild up --file …/example.yaml --apply",
+    ]
+    with pytest.raises(InputError, match=r"site.yaml and .*/example.yaml differ from what is declared"):
+        start(apply=True, edited=text(3))
+    start(file, apply=True, edited=text(3))
+    assert start(apply=True, edited=text(3)) == ["pools     …/example.yaml, revision 4"]
+    assert sizes(database, settings) == [3, 5]
+
+
+def test_an_example_that_was_replaced_and_never_edited_is_not_compared(start: Start, tmp_path: Path, cli: Any) -> None:
+    start()
+    file = tmp_path / "own.yaml"
+    file.write_text(text(1))
+    cli("apply", str(file))
+    assert start() == ["pools     …/own.yaml, revision 2"]
+    assert "pools     …/example.yaml differs from what is declared, revision 2:" in start(edited=text(9))
+    file.unlink()
+    said = start()
+    assert said[0].startswith("pools     …/example.yaml was declared as revision 1, and something else has been since")
+
+
+def test_a_file_is_compared_and_taken_over_after_a_promotion(
+    start: Start, database: Database, tmp_path: Path, cli: Any
+) -> None:
+    """After a promotion `up` printed no plan, and `up --apply` refused to take the file over."""
+    start()
+    [first] = [row.version for row in versions(database, "dev")]
+    new = text(start="echo new")
+    assert start(apply=True, edited=new) == ["pools     …/example.yaml, revision 2"]
+    cli("promote", "dev", first)
+    said = start(edited=new)
+    assert said[0] == "pools     …/example.yaml differs from what is declared, revision 3:"
+    assert any(line.startswith(f"          ~ template dev: {first} -> ") for line in said)
+    assert said[-1] == "pools     as declared, revision 3"
+    assert start(apply=True, edited=new) == ["pools     …/example.yaml, revision 4"]
+
+
 def test_a_file_that_was_applied_as_advised_is_the_one_compared_later(
     start: Start, settings: Settings, database: Database, tmp_path: Path, cli: Any
 ) -> None:
@@ -196,3 +264,33 @@ def test_the_example_is_applied_as_it_stands(database: Database, settings: Setti
     finally:
         runtime.close()
     assert said == [f"{file}, revision 1"] * 2
+
+
+def test_a_claim_is_suggested_from_a_pool_of_the_file_that_builds(
+    start: Start, database: Database, settings: Settings, tmp_path: Path
+) -> None:
+    """The first pool by name was suggested, which was a blocked one of another file."""
+    (file := tmp_path / "web.yaml").write_text(
+        "{schema: 1, templates: [{name: web, config: {start: x}, presets: "
+        "[{name: a, desired: 1}, {name: b, desired: 1}, {name: none}]}]}"
+    )
+    start(edited=text())
+    runtime = Runtime(settings.model_copy(update={"database_url": database.url}))
+    try:
+        at_start = PoolsAtStart(runtime, Chosen([file], apply=True), "prebuild", lambda _, line: None)
+        at_start.make()
+    finally:
+        runtime.close()
+    rows = [row for row in pools(database, settings) if not row.superseded]
+    assert [str(row.preset) for row in rows] == ["dev/small", "web/a", "web/b", "web/none"]
+
+    def suggested(*blocked: str, declared: Collection[PoolName] = at_start.declared) -> str:
+        reason = {True: Reason.HARD_LIMITED.value, False: Reason.NO_WORKER.value}
+        row = pool_to_claim([replace(row, reason=reason[str(row.preset) in blocked]) for row in rows], declared)
+        return str(row.preset) if row else ""
+
+    assert suggested("dev/small") == "web/a"
+    assert suggested("web/a") == "web/b"
+    assert suggested("web/a", "web/b") == "web/a"
+    assert suggested(declared=()) == "dev/small"
+    assert suggested("dev/small", declared=()) == "web/a"

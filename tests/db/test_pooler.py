@@ -24,6 +24,7 @@ from prebuild_tasks.insight.metrics.read import read_numbers
 from prebuild_tasks.schema import tables as m
 from prebuild_tasks.worker import signals
 from tests.support.builders import PRESET, declare, fill, workspaces
+from tests.support.encodings import in_encoding
 from tests.support.pgbouncer import left_on_connections, needs_pgbouncer, pgbouncer
 from tests.support.roundtrips import asked_of_postgresql
 
@@ -68,6 +69,18 @@ def test_claims_and_turns_at_once_leave_nothing_behind(pooled: Database, pooled_
     fill(pooled, settings)
     assert isinstance(claim(pooled, ClaimRequest(owner="last", presets=[PRESET])), Claimed)
     assert left_on_connections(pooled_url) == []
+
+
+def test_a_new_database_is_upgraded_through_it(postgres_url: str, settings: Settings) -> None:
+    with in_encoding(postgres_url, "UTF8") as url, pgbouncer(url) as pooled_url:
+        database = Database(pooled_url, pooler="transaction")
+        assert database.upgrade()[-1] == database.head()
+        assert database.upgrade() == []
+        declare(database, settings, 1)
+        fill(database, settings)
+        assert isinstance(claim(database, ClaimRequest(owner="ada", presets=[PRESET])), Claimed)
+        database.close()
+        assert left_on_connections(pooled_url) == []
 
 
 def test_a_transaction_sets_its_values_in_the_message_that_begins_it(pooled: Database) -> None:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 
 import pytest
-from sqlalchemy import select, text
+from sqlalchemy import event, select, text
+from sqlalchemy.pool import ConnectionPoolEntry
 
 from prebuild_tasks.claims.take import claim
 from prebuild_tasks.claims.types import Claimed, ClaimRequest
@@ -15,6 +17,7 @@ from prebuild_tasks.db.engine import Database
 from prebuild_tasks.db.session_values import session_values
 from prebuild_tasks.db.sessions import differing
 from prebuild_tasks.errors import InputError, UnreachableError
+from prebuild_tasks.remedies import Remedy, RemedyKind
 from prebuild_tasks.schema import tables as m
 from tests.support import servers
 from tests.support.builders import PRESET, declare, fill
@@ -29,16 +32,23 @@ HOSTILE = {
 }  # fmt: skip
 
 
+@contextmanager
+def role(postgres_url: str, defaults: Mapping[str, str]) -> Iterator[str]:
+    """Create a user with defaults of its own for as long as the block lasts, and give its URL."""
+    name = f"hostile_{uuid.uuid4().hex[:8]}"
+    with administered(postgres_url) as connection:
+        connection.execute(f"CREATE ROLE {name} LOGIN SUPERUSER".encode())
+        for parameter, value in defaults.items():
+            connection.execute(f"ALTER ROLE {name} SET {parameter} = '{value}'".encode())
+        yield postgres_url.replace("postgres@", f"{name}@")
+        connection.execute(f"DROP ROLE {name}".encode())
+
+
 @pytest.fixture
 def hostile_url(postgres_url: str) -> Iterator[str]:
     """The URL for a user whose own defaults contradict all that the statements need."""
-    role = f"hostile_{uuid.uuid4().hex[:8]}"
-    with administered(postgres_url) as connection:
-        connection.execute(f"CREATE ROLE {role} LOGIN SUPERUSER".encode())
-        for name, value in HOSTILE.items():
-            connection.execute(f"ALTER ROLE {role} SET {name} = '{value}'".encode())
-        yield postgres_url.replace("postgres@", f"{role}@")
-        connection.execute(f"DROP ROLE {role}".encode())
+    with role(postgres_url, HOSTILE) as url:
+        yield url
 
 
 def test_a_users_defaults_do_not_matter(hostile_url: str, settings: Settings) -> None:
@@ -57,6 +67,36 @@ def test_a_users_defaults_do_not_matter(hostile_url: str, settings: Settings) ->
     with database.write() as connection:
         assert connection.execute(text("SHOW transaction_isolation")).scalar_one() == "read committed"
     database.close()
+
+
+@pytest.mark.parametrize(("search_path", "shown"), [("", '""'), ("elsewhere", "elsewhere")])
+def test_a_search_path_that_leads_nowhere_is_named(postgres_url: str, search_path: str, shown: str) -> None:
+    """`db upgrade` said that a value cannot be stored, and everything else that it would create the tables."""
+    with role(postgres_url, {"search_path": search_path}) as url:
+        database = Database(url)
+        with pytest.raises(InputError, match="no schema has been selected to create in") as caught:
+            database.upgrade()
+        assert caught.value.message.startswith("the database postgresql+psycopg://")
+        assert "ALTER ROLE … SET search_path = public" in caught.value.hint
+        with pytest.raises(InputError, match="no prebuild tables yet") as caught, database.read() as connection:
+            connection.execute(select(m.Workspace.id))
+        assert caught.value.message.endswith(f"in the schemas of its user's search_path, {shown}")
+        assert "ALTER ROLE … SET search_path = public" in caught.value.hint
+        assert caught.value.remedy == Remedy(RemedyKind.UPGRADE_SCHEMA)
+        database.close()
+
+
+def test_tables_in_a_schema_of_the_users_own_are_used(postgres_url: str, settings: Settings) -> None:
+    """A search_path is not overruled: whoever keeps the tables in another schema names it there."""
+    with role(postgres_url, {"search_path": "own"}) as url:
+        with administered(postgres_url) as connection:
+            connection.execute(b"CREATE SCHEMA own")
+        database = Database(url)
+        assert database.upgrade()
+        claims_one(database, settings)
+        database.close()
+        with administered(postgres_url) as connection:
+            connection.execute(b"DROP SCHEMA own CASCADE")
 
 
 def durability(database: Database) -> set[str]:
@@ -125,6 +165,27 @@ def test_a_database_that_takes_writes_again_is_found_without_a_restart(postgres_
         connection.execute(f"ALTER DATABASE {name} RESET default_transaction_read_only".encode())
     with database.write() as connection:
         connection.execute(text("DELETE FROM settings"))
+    database.close()
+
+
+def test_a_connection_that_is_returned_while_all_are_ended_is_closed(postgres_url: str) -> None:
+    """It went into the pool that had just been disposed of, and stayed open until it was collected."""
+    database = Database(postgres_url)
+    sessions, returned = database.sessions, list[object]()
+    assert sessions
+
+    @event.listens_for(database.engine, "checkin")
+    def _end_all(driver: object, record: ConnectionPoolEntry) -> None:
+        if not returned:
+            sessions.end(record.info["prebuild_sessions"])  # as another thread might, after our own listener
+        returned.append(driver)
+
+    with database.read() as connection:
+        driver = connection.connection.driver_connection
+    with database.read() as connection:
+        assert connection.connection.driver_connection is not driver
+    assert driver
+    assert driver.closed
     database.close()
 
 

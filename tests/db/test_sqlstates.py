@@ -105,3 +105,38 @@ def test_a_client_gets_no_error_of_the_driver(postgres_url: str, settings: Setti
         with client.database.write() as connection:
             connection.execute(text("DROP TRIGGER refuse ON claim_events"))
         assert client.claim(PRESET, owner="ada").owner == "ada"
+
+
+@pytest.mark.parametrize("code", ["23505", "23503", "23514", "23P01"])
+def test_what_changes_a_workspace_raises_none_either(postgres_url: str, settings: Settings, code: str) -> None:
+    """`extend` let a violated constraint through as SQLAlchemy's IntegrityError."""
+    with Client(postgres_url) as client:
+        declare(client.database, settings, 1, extra="claimed_ttl: 1h")
+        fill(client.database, settings)
+        workspace = client.claim(PRESET, owner="ada").workspace_id
+        with client.database.write() as connection:
+            body = f"BEGIN RAISE EXCEPTION 'as told' USING ERRCODE = '{code}'; END"
+            connection.execute(text(f"CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $f$ {body} $f$"))
+            connection.execute(text("CREATE TRIGGER refuse BEFORE UPDATE ON workspaces EXECUTE FUNCTION refuse()"))
+        for change in (
+            lambda: client.extend(workspace, 60, actor="ada"),
+            lambda: client.release(workspace, actor="ada"),
+        ):
+            with pytest.raises(PrebuildError) as caught:
+                change()
+            assert type(caught.value) is KINDS[state_class(code)]
+
+
+def test_only_what_is_wrong_with_a_value_is_said_of_a_value(database: Database) -> None:
+    """A search_path without a schema, and a lost prepared statement, were told as values that cannot be stored."""
+    told = {code: _told(database, code) for code in CODES if state_class(code) is StateClass.REFUSED}
+    of_value = {code for code, message in told.items() if message.startswith("a value cannot be stored or compared")}
+    assert of_value == {code for code in told if code.startswith(("22", "54"))}
+    assert {"26000", "3F000", "42P05", "55P02"} <= told.keys() - of_value
+
+
+def _told(database: Database, code: str) -> str:
+    with pytest.raises(InputError) as caught, database.write() as connection:
+        connection.execute(text(raised(code)))
+    assert caught.value.hint, code
+    return caught.value.message

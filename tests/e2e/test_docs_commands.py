@@ -1,6 +1,7 @@
 """Run the commands of README.md, docs/getting-started.md and docs/adopting.md in order against one service.
 
-Each must print every plain word that the page shows as its output. Names, paths and numbers may differ.
+Each must print every plain word that the page shows as its output, and a claim or an explanation no others. Names,
+paths and numbers may differ.
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ ELSEWHERE = {
     "prebuild up --flower": "tests/e2e/test_up.py",
 }
 """Beginnings of commands that this test does not run, with the reason."""
-CHANGES = ("apply", "claim", "release")
+CHANGES = ("apply", "claim", "extend", "release")
 """Commands to run once. Reading commands are repeated until they print what the page shows."""
 
 
@@ -63,6 +64,13 @@ def words(output: str) -> set[str]:
     """Return the words that are the same in every run: no names, paths, times or versions; plurals as singulars."""
     plain = (re.sub(r"^\W+|\W+$", "", token) for token in output.split())
     return {word.removesuffix("s") for word in plain if re.fullmatch(r"[A-Za-z_]{4,}|[a-z-]+/[a-z]+", word)}
+
+
+def differences(line: str, output: str, said: str) -> set[str]:
+    """Return the words that a sample has and its command does not print; both ways if the page shows all of it."""
+    sample, printed = words(output), words(said)
+    shows_all = output and "{" not in output and line.split()[1:2] in (["claim"], ["explain"])
+    return sample ^ printed if shows_all else sample - printed
 
 
 def labels(output: str) -> set[str]:
@@ -128,7 +136,7 @@ def follow(page: str, shell: Callable[[str], tuple[int, str]], service: Service)
         elif line.split()[1:2] and line.split()[1] in CHANGES:
             code, said = shell(line)
             assert code == 0, f"{line}: {said}"
-            assert words(output) <= words(said), f"{line}: {words(output) - words(said)} not in {said}"
+            assert not differences(line, output, said), f"{line}: {differences(line, output, said)}, {said}"
         else:
             _until_it_says(line, output, shell)
     return left
@@ -144,12 +152,13 @@ def _until_it_says(line: str, output: str, shell: Callable[[str], tuple[int, str
     def agrees() -> bool:
         nonlocal code, said
         code, said = shell(line)
-        return code == 0 and words(output) <= words(said)
+        return code == 0 and not differences(line, output, said)
 
     try:
         wait_until(agrees, timeout=60, what=line, pause=0.3)
     except AssertionError:
-        raise AssertionError(f"{line} exits {code}, lacks {words(output) - words(said)}: {said}") from None
+        wrong = differences(line, output, said)
+        raise AssertionError(f"{line} exits {code}, differs by {wrong}: {said}") from None
 
 
 def test_the_commands_of_getting_started(service: Service, shell: Callable[[str], tuple[int, str]]) -> None:
@@ -250,5 +259,7 @@ def test_the_words_that_are_compared() -> None:
         "mine  site/small  http://127.0.0.1:24122  .prebuild/x/a1 (being personalised) 11:51:43 auto-7e69 wise-elk-1a2b"
     )
     assert words(line) == {"mine", "site/small", "being", "personalised"}
+    assert differences("prebuild claim x", line, f"{line} warmly") == {"warmly"}
+    assert differences("prebuild claim x", "", line) == differences("prebuild history", line, f"{line} warmly") == set()
     assert commands("```console\n$ a b    # why\nout\n$ c 'd e'\n```\n") == [("a b", "out\n"), ("c 'd e'", "")]
     assert os.access(BIN / "prebuild", os.X_OK)

@@ -59,6 +59,7 @@ def service(
     """Run control and builds workers, without beat."""
     place = tmp_path_factory.mktemp("operating")
     with deployed(place, "", module_postgres_url, module_redis_url, PREBUILD_RECONCILE_INTERVAL="1h") as service:
+        service.fork_celery()
         for name in ("worker", "builds"):
             service.start(*procfile()[name], program="celery")
         yield service

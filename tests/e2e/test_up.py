@@ -60,6 +60,7 @@ def test_the_main_job(make: Callable[..., Service]) -> None:
     assert (Path(mine[0]["directory"]) / "owner").read_text() == "ada\n"
     assert service.run("audit") == "clean\n"
 
+    service.fork_celery()
     # As a user would, with the variables that `up` prints.
     assert f"export PREBUILD_DATA_DIR={service.data_dir}" in service.output()
     assert "worker is running" not in service.output(), "workers that are starting are no trouble"

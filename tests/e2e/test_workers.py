@@ -83,6 +83,7 @@ def test_a_worker_that_is_newer_than_its_database_says_so_and_exits(service: Ser
     with database.write() as connection:
         connection.execute(text("UPDATE alembic_version SET version_num = '0001'"))
     database.close()
+    service.fork_celery()
     for name in ("worker", "builds"):
         process = service.start(*procfile()[name], program="celery")
         assert process.wait(60) == 2

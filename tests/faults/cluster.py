@@ -82,7 +82,7 @@ class Cluster(Service):
     """The deployment: its processes, its servers behind proxies, and its sampler."""
 
     def __init__(
-        self, place: Path, postgres: PostgresServer, redis: SpawnedRedis, proxies: tuple[Proxy, Proxy]
+        self, place: Path, postgres: PostgresServer, redis: SpawnedRedis, proxies: tuple[Proxy, Proxy], *, forks: bool
     ) -> None:
         self.postgres, self.redis = postgres, redis
         self.postgres_proxy, self.redis_proxy = proxies
@@ -109,6 +109,8 @@ class Cluster(Service):
         self._over = threading.Event()
         self._keeper = threading.Thread(target=self._keep, name="keeper", daemon=True)
         self.settings: Settings = load_settings(self.environment)
+        if forks:
+            self.fork_celery(own=True)
         self.sampler = Sampler(self.settings)
         self._load: Load | None = None
 
@@ -188,11 +190,11 @@ class Cluster(Service):
 
     def frozen(self) -> list[psutil.Process]:
         """Return our processes that are stopped (SIGSTOP)."""
-        found = []
-        for member in list(self.members.values()):
-            with suppress(psutil.Error):
-                root = psutil.Process(member.process.pid)
-                found += [p for p in (root, *root.children(recursive=True)) if p.status() == psutil.STATUS_STOPPED]
+        found, groups = list[psutil.Process](), {member.process.pid for member in list(self.members.values())}
+        for pid in psutil.pids():
+            with suppress(psutil.Error, ProcessLookupError):
+                if os.getpgid(pid) in groups and (process := psutil.Process(pid)).status() == psutil.STATUS_STOPPED:
+                    found.append(process)
         return found
 
     def thaw(self) -> None:
@@ -246,8 +248,7 @@ class Cluster(Service):
         """Wait until every pool is full and no build runs; assert a clean audit, and that no invariant ever broke."""
         self.thaw()
         self.wait_full(timeout)
-        if sampled:
-            assert not self.sampler.violations, self.sampler.violations
+        assert not (sampled and self.sampler.violations), self.sampler.violations
         provisioners = Provisioners(self.settings)
 
         def settled() -> bool:
@@ -257,14 +258,13 @@ class Cluster(Service):
             return not self.asked(lambda database, settings: audit(database, settings, provisioners))
 
         wait_until(settled, timeout=timeout, what="all builds at their end", pause=0.1)
-        wait_until(clean, timeout=60, what="a clean audit")
+        wait_until(clean, timeout=60, what="a clean audit", pause=0.1)
         assert not (out_of_order := set(violations(self.locks)) - self._reported), out_of_order
         assert self.postgres.log.count("deadlock detected") == 0
 
     def _spawn(self, name: str, arguments: list[str], environment: dict[str, str]) -> subprocess.Popen[str]:
         """Start a process. Call it with the guard held: the keeper thread starts processes, too."""
-        before = self.environment
-        self.environment = {**before, **environment}
+        before, self.environment = self.environment, {**self.environment, **environment}
         try:
             return self.start(*arguments, program="celery")
         finally:
@@ -284,8 +284,8 @@ class Cluster(Service):
 
 
 @contextmanager
-def cluster(place: Path) -> Iterator[Cluster]:
-    """Run a whole deployment on its own servers."""
+def cluster(place: Path, *, forks: bool = False) -> Iterator[Cluster]:
+    """Run a whole deployment on its own servers; its processes may be forks of one that has imported everything."""
     with ExitStack() as stack:
         postgres = stack.enter_context(restartable_postgres())
         redis = SpawnedRedis(place / "redis")
@@ -294,7 +294,7 @@ def cluster(place: Path) -> Iterator[Cluster]:
         redis.wait_ready(redis.process)
         to_postgres = stack.enter_context(Proxy(postgres.socket).run())
         to_redis = stack.enter_context(Proxy(redis.socket).run())
-        made = Cluster(place, postgres, redis, (to_postgres, to_redis))
+        made = Cluster(place, postgres, redis, (to_postgres, to_redis), forks=forks)
         stack.callback(made.end)
         made.begin()
         yield made

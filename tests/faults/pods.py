@@ -11,6 +11,7 @@ from sqlalchemy import func, select
 from prebuild_tasks.db.engine import Database
 from prebuild_tasks.messaging.publisher import Messages
 from prebuild_tasks.model.vocabulary import BuildStatus
+from prebuild_tasks.pools import operations
 from prebuild_tasks.schema import tables as m
 from prebuild_tasks.schema.conditions import IS_CLAIMABLE
 from prebuild_tasks.upkeep.dispatch import ask_for_resources
@@ -80,6 +81,10 @@ class Pods:
         )
         with self.database.read() as connection:
             return list(connection.execute(query).scalars())
+
+    def unblock(self) -> None:
+        """Let the pool be as one that has lost nothing: one that loses more than it holds, again and again, waits."""
+        operations.unblock(self.database, POOL, actor="test")
 
     def look(self) -> None:
         """Have the resources listed, as beat does every few minutes."""

@@ -6,7 +6,7 @@ from __future__ import annotations
 import random
 import signal
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
@@ -32,6 +32,9 @@ pytestmark = [pytest.mark.e2e, pytest.mark.timeout(240)]
 ROUNDS, KILLS = 200, 20
 TIMEOUT = 4.0
 """Seconds that a lease lasts."""
+MANY, SLOTS = 16, 2
+HARDLY = 1.05
+"""Times the ideal within which many builds of a second each are done, from the turn that creates them."""
 LATE = 1.3
 """Times a lease's length within which another worker has the build of a dead one."""
 
@@ -43,6 +46,7 @@ class Build(NamedTuple):
     runner: str
     created_at: datetime
     started_at: datetime | None
+    completed_at: datetime | None
 
     @property
     def pid(self) -> int:
@@ -93,6 +97,15 @@ class Workers:
             rows = connection.execute(query.where(m.Build.id.in_(ids)) if ids else query)
             return [Build(*row) for row in rows]
 
+    def ended(self, ids: Sequence[str]) -> list[Build]:
+        """Wait until all of these builds have succeeded, and return them."""
+
+        def done() -> list[Build]:
+            found = self.builds(*ids)
+            return found if all(it.status is BuildStatus.SUCCEEDED for it in found) else []
+
+        return wait_until(done, what="their ends")
+
     def running(self, *ids: str) -> list[Build]:
         return [build for build in self.builds(*ids) if build.status is BuildStatus.RUNNING]
 
@@ -114,6 +127,7 @@ def test_a_free_worker_takes_what_waits_in_another_and_what_it_leaves(
     tmp_path: Path, postgres_url: str, redis_url: str
 ) -> None:
     with workers(tmp_path, postgres_url, redis_url) as them:
+        them.service.fork_celery()
         [first] = them.start(1, threads=1)
         ids = them.build(2, build_time=300)
         [own] = wait_until(lambda: them.running(*ids), what="the first build")
@@ -128,6 +142,23 @@ def test_a_free_worker_takes_what_waits_in_another_and_what_it_leaves(
         assert "run_build" in them.service.output(), "as tasks like any other"
 
 
+@pytest.mark.timed
+def test_many_builds_take_hardly_longer_than_they_must(
+    tmp_path: Path, postgres_url: str, redis_url: str, report: Report
+) -> None:
+    """With `worker_disable_prefetch`, which also lets none wait in a busy worker, they took half as long again."""
+    with workers(tmp_path, postgres_url, redis_url) as them:
+        them.service.fork_celery()
+        them.start(1, threads=SLOTS)
+        them.ended(them.build(SLOTS, build_time=0.1))  # what the first ones import
+        done = them.ended(them.build(MANY, build_time=1))
+        ends = [it.completed_at for it in done if it.completed_at]
+        took = (max(ends) - min(it.created_at for it in done)).total_seconds()
+    ideal = MANY / SLOTS
+    report(f"{MANY} builds of 1 s on {SLOTS} threads in {took:.2f} s, {took / ideal:.3f} x the ideal")
+    assert took <= HARDLY * ideal
+
+
 @pytest.mark.faults
 @pytest.mark.timeout(3600)
 def test_no_build_waits_behind_a_busy_worker(tmp_path: Path, postgres_url: str, redis_url: str, report: Report) -> None:
@@ -136,11 +167,8 @@ def test_no_build_waits_behind_a_busy_worker(tmp_path: Path, postgres_url: str, 
         waits, late = [], 0
         for _ in range(ROUNDS):
             ids = them.build(8, build_time=1)
-            wait_until(
-                lambda ids=ids: all(it.status is BuildStatus.SUCCEEDED for it in them.builds(*ids)),  # type: ignore[misc]
-                what="their ends",
-            )
-            seen = [(it.started_at - it.created_at).total_seconds() for it in them.builds(*ids) if it.started_at]
+            done = them.ended(ids)
+            seen = [(it.started_at - it.created_at).total_seconds() for it in done if it.started_at]
             waits += seen
             late += max(seen) > 0.9
         report(f"{late} of {ROUNDS} rounds, the longest wait {max(waits):.2f} s")

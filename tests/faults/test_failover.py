@@ -51,6 +51,7 @@ def test_row_17_postgresql_fails_over(deployment: Cluster, chance: random.Random
                     timeout=30, what="no connection to what vanished", pause=0.2,
                 )  # fmt: skip
                 silent.append(monotonic() - started)
+                deployment.postgres_proxy.forget()
             else:
                 _wait_unused(pair.standby)
                 closing.append(monotonic() - started)

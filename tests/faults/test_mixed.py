@@ -20,7 +20,7 @@ from prebuild_tasks.messaging.publisher import Messages
 from prebuild_tasks.messaging.queues import BUILDS, EVENTS
 from prebuild_tasks.pools import operations
 from prebuild_tasks.schema import tables as m
-from tests.faults.cluster import NAMES, Cluster, cluster
+from tests.faults.cluster import NAMES, Cluster, cluster, pools_file
 from tests.faults.trials import BUILD_STEPS, IN_CLUSTER, TURN_STEPS, Report, trials
 from tests.support.wait import wait_until
 
@@ -157,36 +157,50 @@ def memory(deployment: Cluster, name: str) -> int:
     return int(psutil.Process(deployment.members[name].process.pid).memory_full_info().pss)
 
 
-SOAKS = [
-    (10, 2, 1.0),
-    pytest.param(1000, 120, 10.0, marks=[pytest.mark.faults, pytest.mark.timeout(5400)]),
-]
+def many_pools(count: int) -> str:
+    lines = ["schema: 1", "templates:"]
+    for number in range(count):
+        lines.append(f"  - name: many{number}\n    provisioner: simulated\n    config: {{build_time: 0.1}}")
+        lines.append("    presets: [{name: small, desired: 2}]")
+    return "\n".join(lines) + "\n"
 
 
-@pytest.mark.parametrize(("presets", "kills", "every"), SOAKS)
+def soak(deployment: Cluster, chance: random.Random, presets: int, kills: int, every: float) -> str:
+    """Kill a worker or builds worker every few seconds; the memory of the others must not grow once warm."""
+    deployment.apply(many_pools(presets), prune=True)
+    deployment.wait_full(600)
+    load = deployment.load(chance, *(f"many{number}/small" for number in range(presets)))
+    warm = kills // 10
+    first = dict[str, int]()
+    for number in range(1, kills + 1):
+        time.sleep(every)
+        deployment.signal(chance.choice(["worker1", "builds1"]), signal.SIGKILL)
+        if warm and number == warm:
+            first = {name: memory(deployment, name) for name in WATCHED}
+    growth = [memory(deployment, name) / before for name, before in first.items()]
+    load.stop()
+    deployment.calm(300)
+    assert load.hits > 0
+    assert all(ratio < 1.1 for ratio in growth), growth
+    flat = f", memory x {max(growth):.3f}" if growth else ""
+    return f"{presets} presets, {kills} kills, {load.hits} claims{flat}"
+
+
+@pytest.mark.parametrize(("presets", "kills", "every"), [(10, 2, 1.0)])
+def test_row_15_soak_of_few(
+    deployment: Cluster, chance: random.Random, report: Report, presets: int, kills: int, every: float
+) -> None:
+    """The short form, in the deployment that the rows share."""
+    report(soak(deployment, chance, presets, kills, every))
+    deployment.apply(pools_file(), prune=True)
+    deployment.calm(120)
+
+
+@pytest.mark.faults
+@pytest.mark.timeout(5400)
+@pytest.mark.parametrize(("presets", "kills", "every"), [(1000, 120, 10.0)])
 def test_row_15_soak(
     tmp_path: Path, chance: random.Random, report: Report, presets: int, kills: int, every: float
 ) -> None:
-    """A worker or builds worker is killed every few seconds; the memory of the others must not grow once warm."""
-    lines = ["schema: 1", "templates:"]
-    for number in range(presets):
-        lines.append(f"  - name: many{number}\n    provisioner: simulated\n    config: {{build_time: 0.1}}")
-        lines.append("    presets: [{name: small, desired: 2}]")
     with cluster(tmp_path) as deployment:
-        deployment.apply("\n".join(lines) + "\n", prune=True)
-        deployment.wait_full(600)
-        load = deployment.load(chance, *(f"many{number}/small" for number in range(presets)))
-        warm = kills // 10
-        first = dict[str, int]()
-        for number in range(1, kills + 1):
-            time.sleep(every)
-            deployment.signal(chance.choice(["worker1", "builds1"]), signal.SIGKILL)
-            if warm and number == warm:
-                first = {name: memory(deployment, name) for name in WATCHED}
-        growth = [memory(deployment, name) / before for name, before in first.items()]
-        load.stop()
-        deployment.calm(300)
-        assert load.hits > 0
-        assert all(ratio < 1.1 for ratio in growth), growth
-        flat = f", memory x {max(growth):.3f}" if growth else ""
-        report(f"{presets} presets, {kills} kills, {load.hits} claims{flat}")
+        report(soak(deployment, chance, presets, kills, every))

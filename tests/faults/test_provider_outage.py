@@ -40,7 +40,7 @@ def lose_everything(pods: Pods, patience: float) -> tuple[int, float]:
     raise AssertionError(f"after {SWEEPS} sweeps, {len(pods.ready() - before)} of {DESIRED} are replaced")
 
 
-@trials(3, 60)
+@trials(3, 60, timed=True)
 def test_row_18_a_provisioner_does_not_answer(
     deployment: Cluster, tmp_path: Path, chance: random.Random, report: Report, count: int
 ) -> None:
@@ -49,6 +49,7 @@ def test_row_18_a_provisioner_does_not_answer(
     hits, refills = 0, list[tuple[int, float]]()
     for number in range(count):
         if number % 3 == 2:
+            pods.unblock()
             refills.append(lose_everything(pods, _BUSY if count == 3 else APART))
             continue
         before, load = pods.taken_out(), deployment.load(chance, POOL)

@@ -28,9 +28,10 @@ BUILD_STEPS = [
 ]
 
 
-def trials(short: int, long: int) -> pytest.MarkDecorator:
-    """Choose the number of trials: the first in `make test`, the second in `make faults`."""
-    many = pytest.param(long, marks=[pytest.mark.faults, pytest.mark.timeout(5400)])
+def trials(short: int, long: int, *, timed: bool = False) -> pytest.MarkDecorator:
+    """Choose the number of trials: the first in `make test`, the second in `make faults`, by itself if it is timed."""
+    marks = [pytest.mark.faults, pytest.mark.timeout(5400), *([pytest.mark.timed] if timed else [])]
+    many = pytest.param(long, marks=marks)
     return pytest.mark.parametrize("count", [short, many])
 
 

@@ -208,6 +208,7 @@ class PostgresOutages(Troubles):
         streaming = "SELECT count(*) FROM pg_stat_replication WHERE state = 'streaming'"
         wait_until(lambda: asked(self._stage.pair.primary, streaming) == 1, timeout=60, what="a standby that follows")
         vanishes = self._stage.is_long and not self._over.is_set() and self._chance.random() < 0.3
+        self._it.postgres_proxy.forget()
         if vanishes:
             self._it.postgres_proxy.vanish()
         self._stage.pair.fail_over()

@@ -49,11 +49,12 @@ def private_names(tree: ast.AST) -> list[str]:
     An attribute counts if it is read from a name of the product, from an object made by one, or from any name except
     `self` whose value is unknown. Documented methods of named tuples and SQLAlchemy begin with an underscore, too.
     """
-    product = {local for module, _, local in imported(tree) if module.partition(".")[0] == "prebuild_tasks"}
-    foreign = {local for module, _, local in imported(tree)} - product
+    imports = list(imported(tree))
+    product = {local for module, _, local in imports if module.partition(".")[0] == "prebuild_tasks"}
+    foreign = {local for _, _, local in imports} - product
     found = [
         f"{module}.{name}"
-        for module, name, _ in imported(tree)
+        for module, name, _ in imports
         if module.partition(".")[0] == "prebuild_tasks" and is_private(name)
     ]
     for node in ast.walk(tree):

@@ -89,6 +89,7 @@ def run(service: Service, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captur
 def start(service: Service) -> None:
     """Start the processes of machine `one`, unless an earlier test has."""
     if not service.processes:
+        service.fork_celery()
         for name in ("worker", "builds", "beat"):
             service.start(*procfile()[name], program="celery")
 

@@ -22,7 +22,7 @@ from prebuild_tasks.insight.status.listings import build_log, builds
 from prebuild_tasks.logs import configure_logging
 from prebuild_tasks.model.addresses import masked_url
 from prebuild_tasks.provisioners import Provisioners
-from prebuild_tasks.provisioners.shared.output import last_lines
+from prebuild_tasks.provisioners.shared.output import summarized
 from prebuild_tasks.provisioners.simulated import SimulatedProvisioner
 from tests.support.builders import declare_simulated, turn, workspaces
 
@@ -77,7 +77,7 @@ def test_every_line_of_a_secret_is_one(database: Database, settings: Settings, m
     def start(_self: object, spec: object, context: object) -> None:
         for line in KEY.splitlines():
             context.log(f"{line}\n")  # type: ignore[attr-defined]
-        raise ValueError(last_lines(KEY))
+        raise ValueError(summarized(KEY))
 
     monkeypatch.setattr(SimulatedProvisioner, "start", start)
     declare_simulated(database, settings, 1, extra="parameters: {KEY: {from_env: PLACE_KEY}}")
@@ -85,16 +85,21 @@ def test_every_line_of_a_secret_is_one(database: Database, settings: Settings, m
     runner = BuildRunner(database, settings, Provisioners(settings))
     result = runner.run(build.id)
     runner.close()
-    assert result.error == "*** / ***"
+    assert result.error == "*** / … / *** / ***"
     [row] = workspaces(database)
     assert SECRET not in build_log(database, row.name).text
 
 
 def test_an_error_is_cut_between_words() -> None:
-    assert last_lines(f"{SECRET} {'x' * 490} end") == f"{'x' * 490} end"
-    assert last_lines("x" * 501) == "one word too long to show"
-    assert last_lines("\n one \n\n two\n") == "one / two"
-    assert last_lines(" \n", "no words") == "no words"
+    assert summarized(f"{SECRET} {'x' * 490} end") == f"{'x' * 490} end"
+    assert summarized("x" * 501) == "one word too long to show"
+    assert summarized("\n one \n\n two\n") == "one / two"
+    git = "git: 'clnoe' is not a git command. See 'git --help'.\n\nThe most similar commands are\n\tclone\n\tclean\n"
+    assert summarized(git) == "git: 'clnoe' is not a git command. See 'git --help'. / … / clone / clean"
+    assert summarized(git.replace("\tclean\n", "")).endswith("git --help'. / The most similar commands are / clone")
+    assert summarized("\n".join(map(str, range(9)))) == "7 / 8", "of many commands"
+    assert summarized(f"{'x' * 1000}\nb\nc\nd") == "c / d", "its beginning may be missing"
+    assert summarized(" \n", "no words") == "no words"
 
 
 @pytest.mark.parametrize(

@@ -2,40 +2,26 @@
 
 from __future__ import annotations
 
-import ssl
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 import redis as redis_py
-import trustme
 
 from prebuild_tasks.config import Settings
 from prebuild_tasks.errors import UnreachableError
 from prebuild_tasks.messaging.publisher import Messages
 from prebuild_tasks.messaging.redis import access_refused, require_redis
-from tests.support.proxy import Proxy
 from tests.support.spawned_redis import SpawnedRedis
+from tests.support.tls_redis import TlsRedis, tls_redis
 
 pytestmark = pytest.mark.servers
 EVENTS = "prebuild.events"
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Path, SpawnedRedis]]:
-    """Run Redis behind TLS, and yield its URL without options, its authority's file, and the server."""
-    place = tmp_path_factory.mktemp("tls")
-    authority = trustme.CA()
-    authority.cert_pem.write_to_path(str(place / "ca.pem"))
-    trustme.CA().cert_pem.write_to_path(str(place / "other.pem"))
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    authority.issue_cert("localhost").configure_cert(context)
-    redis = SpawnedRedis(place / "redis")
-    redis.spawn()
-    redis.wait_ready(redis.process)
-    with Proxy(redis.socket, context).run() as proxy:
-        yield f"rediss://default:s3cret@localhost:{proxy.port}/0", place, redis
-    redis.stop()
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TlsRedis]:
+    with tls_redis(tmp_path_factory.mktemp("tls")) as served:
+        yield served
 
 
 def waiting(redis: SpawnedRedis) -> int:
@@ -44,7 +30,7 @@ def waiting(redis: SpawnedRedis) -> int:
 
 
 @pytest.mark.parametrize("query", ["", "?ssl_cert_reqs=required", "?ssl_ca_certs={place}/other.pem"])
-def test_an_unknown_authority_is_refused_by_every_part(server: tuple[str, Path, SpawnedRedis], query: str) -> None:
+def test_an_unknown_authority_is_refused_by_every_part(server: TlsRedis, query: str) -> None:
     """With the plain URL, the publisher of commands and of Client verified nothing."""
     url, place, redis = server
     settings = Settings(redis_url=url + query.format(place=place))
@@ -60,7 +46,7 @@ def test_an_unknown_authority_is_refused_by_every_part(server: tuple[str, Path, 
 
 
 @pytest.mark.parametrize("query", ["?ssl_ca_certs={place}/ca.pem", "?ssl_cert_reqs=none"])
-def test_a_known_authority_or_none_asked_for_is_served(server: tuple[str, Path, SpawnedRedis], query: str) -> None:
+def test_a_known_authority_or_none_asked_for_is_served(server: TlsRedis, query: str) -> None:
     url, place, redis = server
     settings = Settings(redis_url=url + query.format(place=place))
     require_redis(settings)
@@ -72,7 +58,7 @@ def test_a_known_authority_or_none_asked_for_is_served(server: tuple[str, Path, 
     messages.close()
 
 
-def test_a_name_that_the_certificate_does_not_have_is_refused(server: tuple[str, Path, SpawnedRedis]) -> None:
+def test_a_name_that_the_certificate_does_not_have_is_refused(server: TlsRedis) -> None:
     url, place, _ = server
     elsewhere = url.replace("localhost", "127.0.0.1")
     with pytest.raises(UnreachableError, match="has a certificate that is not trusted"):

@@ -52,6 +52,7 @@ organizations: [{name: mine}]
         (11, "unknown key bogus"),
         (11, "the organization nobody is not declared"),
         (12, "unknown key provisoner"),
+        (12, "the organization nobody is not declared"),
         (13, "the template name a is used twice, first in line 3"),
     ]
     [wrong] = [problem for problem in caught.value.problems if "-1" in problem.message]
@@ -86,6 +87,57 @@ def test_the_keys_of_one_preset_do_not_hide_each_other() -> None:
     assert "unknown key desird" in told
     assert "'a-b' cannot be" in told
     assert "the minute is '5'" in told
+
+
+def test_a_misspelled_key_hides_nothing_else() -> None:
+    """A template's misspelled key hid the rest of its template, and one of the file all that is under it."""
+
+    def check(name: str, config: Mapping[str, object]) -> None:
+        if name != "docker" or config != {"image": "x"}:
+            raise BadConfigError(f"{name} refuses {config}", key="")
+
+    text = """shema: 1
+tempaltes:
+  - nam: a
+    organisation: nobody
+    provisoner: docker
+    confg: {image: x}
+    deprecated: perhaps
+    prests:
+      - {nmae: small, tymezone: Mars}
+      - {name: small, replce: {strategi: rolling, max_surge: 0}, parameters: {TOKEN: {from_evn: X}}}
+      - {name: big, desird: -1, desired: 1, schedules: [{corn: '5 8 * * *', desired: 2}], timezone: UTC}
+  - {name: a, provisioner: docker, config: {image: x}}
+organisations: [{name: mine, max_workspacs: -1}]
+"""
+    with pytest.raises(PoolsFileError) as caught:
+        load_text(text, check_config=check)
+    assert [(problem.line, problem.message.partition(":")[0]) for problem in caught.value.problems] == [
+        (1, "unknown key shema"),
+        (2, "unknown key tempaltes"),
+        (3, "unknown key nam"),
+        (4, "unknown key organisation"),
+        (4, "the organization nobody is not declared"),
+        (5, "unknown key provisoner"),
+        (6, "unknown key confg"),
+        (7, "deprecated"),
+        (8, "unknown key prests"),
+        (9, "unknown key nmae"),
+        (9, "unknown key tymezone"),
+        (9, "unknown timezone Mars"),
+        (10, "the preset name small is used twice, first in line 9"),
+        (10, "unknown key replce"),
+        (10, "replace"),
+        (10, "unknown key strategi"),
+        (10, "unknown key from_evn"),
+        (11, "unknown key desird"),
+        (11, "unknown key corn"),
+        (11, "the minute is '5' but must be *"),
+        (12, "the template name a is used twice, first in line 3"),
+        (13, "unknown key organisations"),
+        (13, "unknown key max_workspacs"),
+        (13, "organizations.max_workspaces is -1, which is too small"),
+    ]
 
 
 def test_what_depends_on_a_refused_part_is_not_reported() -> None:

@@ -137,7 +137,7 @@ def test_what_ignores_the_request_to_end_is_killed(
 @pytest.mark.parametrize(
     ("script", "words"),
     [
-        ("echo one; echo two; echo; echo three; exit 3", "start exited with 3: two / three"),
+        ("echo one; echo two; echo; echo three; exit 3", "start exited with 3: one / two / three"),
         ("exit 126", "start exited with 126: no output"),
         ("/no/such-tool", "start exited with 127: .*/no/such-tool"),
         ("kill -9 $$", "start was ended by signal 9: no output"),

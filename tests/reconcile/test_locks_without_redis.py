@@ -28,6 +28,19 @@ def test_without_redis_work_goes_on_unlocked(tmp_path: object) -> None:
         locks.tick(1)
 
 
+def test_a_redis_that_is_slow_is_told_from_one_that_is_away(tmp_path: Path) -> None:
+    """One answer that came too late was taken for a Redis that is down."""
+    assert Locks(connect(f"unix://{tmp_path}/none.sock"), "test", ttl=10).look("1").waited is None
+    with socket.socket(socket.AF_UNIX) as silent:
+        silent.bind(str(tmp_path / "silent.sock"))
+        silent.listen()
+        with connect(f"unix://{tmp_path}/silent.sock", timeout=0.2) as client:
+            seen = Locks(client, "test", ttl=10).look("1")
+    assert seen.unreachable
+    assert seen.waited is not None
+    assert seen.waited.total_seconds() >= 0.2
+
+
 def test_redis_ends_while_the_lock_is_held_and_comes_back(tmp_path: Path) -> None:
     server = SpawnedRedis(tmp_path)
     server.spawn()

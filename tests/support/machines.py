@@ -7,7 +7,7 @@ from typing import ClassVar
 from prebuild_tasks.builds.runner import BuildRunner
 from prebuild_tasks.config import Settings
 from prebuild_tasks.db.engine import Database
-from prebuild_tasks.errors import CannotAskError
+from prebuild_tasks.errors import CannotAskError, InterruptedStartError
 from prebuild_tasks.provisioners import BuildContext, Resource, WorkspaceSpec
 from prebuild_tasks.provisioners.simulated.adapter import SimulatedProvisioner
 
@@ -16,10 +16,12 @@ class Engine(SimulatedProvisioner):
     """The engine of one machine."""
 
     local: ClassVar[bool] = True
-    away = False
+    away = throttled = False
 
     def start(self, spec: WorkspaceSpec, context: BuildContext) -> Resource:
         self._answer()
+        if self.throttled:
+            raise InterruptedStartError("429 Too Many Requests")
         return super().start(spec, context)
 
     def delete(self, spec: WorkspaceSpec, context: BuildContext) -> None:

@@ -32,6 +32,8 @@ class Proxy:
         self._dead: set[int] = set()
         self._writers: dict[int, asyncio.StreamWriter] = {}
         """The connections that are open, by their number."""
+        self._unanswered: dict[int, asyncio.StreamWriter] = {}
+        """The connections to the server on which it has said nothing yet, by the same number."""
         self._tasks: set[Any] = set()
         self._count = 0
         self._hangs = False
@@ -78,8 +80,7 @@ class Proxy:
 
     def hang(self) -> None:
         """Stop forwarding."""
-        self._hangs = True
-        self._dead |= self._writers.keys()
+        self._call(self._hang)
 
     def heal(self) -> None:
         """Forward new connections again; older ones stay dead."""
@@ -95,6 +96,14 @@ class Proxy:
         with suppress(FileNotFoundError):  # nothing was attached
             self._call(lambda: self._server.sockets[0].setsockopt(socket.SOL_SOCKET, _DETACH_FILTER, 0))
 
+    def forget(self) -> None:
+        """Reset the connections that are dead, as a machine that lost its memory does, once nobody uses them any more.
+
+        Until then their clients' ports are in use on this side: a new connection from one of them gets no answer after
+        `vanish`, and with some 3,000 connections the system comes by all of them again.
+        """
+        self._call(self._forget)
+
     def lead_to(self, target: Path) -> None:
         """Forward new connections to another socket, as after a change of a name; older ones stay where they are."""
         self._target = target
@@ -103,10 +112,22 @@ class Proxy:
         """Forward the next commits, and cut the connection instead of answering."""
         self._cuts = count
 
+    def _hang(self) -> None:
+        self._hangs = True
+        self._dead |= self._writers.keys()
+        for to_writer in self._unanswered.values():
+            to_writer.transport.abort()  # see `_forward`
+
+    def _forget(self) -> None:
+        for writer in [self._writers[number] for number in self._dead & self._writers.keys()]:
+            if own := _open_socket(writer):
+                own.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            writer.transport.abort()
+
     def _vanish(self) -> None:
-        self.hang()
+        self._hang()
         for writer in self._writers.values():
-            if own := writer.get_extra_info("socket"):
+            if own := _open_socket(writer):
                 drop_all_packets(own)
         drop_all_packets(self._server.sockets[0])
 
@@ -138,7 +159,26 @@ class Proxy:
         task.add_done_callback(ended)
 
     async def _forward(self, number: int, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        to_reader, to_writer = await asyncio.open_unix_connection(str(self._target))
+        # A dead connection that the server has not answered does not reach it: PostgreSQL, while it shuts down, waits
+        # for the first words of whoever connects, for a minute (`authentication_timeout`).
+        if number not in self._dead:
+            to_reader, to_writer = await asyncio.open_unix_connection(str(self._target))
+            if number not in self._dead:
+                self._unanswered[number] = to_writer
+                await self._forward_to(number, reader, writer, to_reader, to_writer)
+                return
+            to_writer.transport.abort()
+        while await reader.read(_PIECE):
+            pass
+
+    async def _forward_to(
+        self,
+        number: int,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        to_reader: asyncio.StreamReader,
+        to_writer: asyncio.StreamWriter,
+    ) -> None:
         cutting = False
 
         async def up() -> None:
@@ -154,6 +194,8 @@ class Proxy:
 
         async def down() -> None:
             while piece := await to_reader.read(_PIECE):
+                if len(piece) > 1:  # not only whether it encrypts
+                    self._unanswered.pop(number, None)
                 if cutting:
                     self.cut += 1
                     return
@@ -168,10 +210,17 @@ class Proxy:
             if number in self._dead:
                 await asyncio.wait(tasks)  # a dead connection is not even closed
         finally:
+            self._unanswered.pop(number, None)
             to_writer.transport.abort()  # first: the lines below may be canceled
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def _open_socket(writer: asyncio.StreamWriter) -> Any:
+    """Return a connection's socket; None if it is closed, as when its client has ended a dead connection."""
+    own = writer.get_extra_info("socket")
+    return own if own and own.fileno() >= 0 else None
 
 
 def drop_all_packets(target: Any) -> None:

@@ -25,7 +25,8 @@ from prebuild_tasks.fleet.rules import Liveness
 from prebuild_tasks.insight.status.listings import workspaces
 from prebuild_tasks.insight.status.pools import pools
 from prebuild_tasks.json_views import rows_of
-from tests.support import forked
+from tests.support import fork_server, forked
+from tests.support.fork_server import WORKERS, Fork, ForkServer
 from tests.support.servers import migrate
 from tests.support.wait import wait_until
 
@@ -58,17 +59,31 @@ class Service:
             **environment,
         }
         self.processes: list[subprocess.Popen[str]] = []
+        self.forks: ForkServer | None = None
+        """Forks `celery`, once a test has set it."""
+        self._own = False
 
     def start(self, *arguments: str, program: str = "prebuild") -> subprocess.Popen[str]:
         """Start a long-running command, with its output in a file."""
         log = (self.data_dir.parent / f"out-{len(self.processes)}").open("w+")
-        process = subprocess.Popen(
-            [str(BIN / program), *arguments], env=self.environment, cwd=self.data_dir.parent, stdout=log, stderr=log,
-            text=True, start_new_session=True,
-        )  # fmt: skip
+        if program == "celery" and self.forks and self.forks.suits(self.environment):
+            outputs = (log.fileno(), log.fileno())
+            process: subprocess.Popen[str] = self.forks.fork(arguments, outputs, self.environment, self.data_dir.parent)
+        else:
+            process = subprocess.Popen(
+                [str(BIN / program), *arguments], env=self.environment, cwd=self.data_dir.parent,
+                stdout=log, stderr=log, text=True, start_new_session=True,
+            )  # fmt: skip
         log.close()
         self.processes.append(process)
         return process
+
+    def fork_celery(self, *, own: bool = False) -> None:
+        """Start workers and beats as forks from now on, where that is possible; of an own server, or of all tests'."""
+        if sys.platform == "linux":
+            place = self.data_dir.parent
+            self.forks = ForkServer(WORKERS, self.environment, place) if own else fork_server.shared(WORKERS)
+            self._own = own
 
     def output(self, position: int = -1) -> str:
         """Return the output of the n-th long-running command."""
@@ -93,6 +108,8 @@ class Service:
         # A variable of Python's, such as PYTHONPATH, takes effect in a new process only.
         if program == "prebuild" and sys.platform == "linux" and not any(map(_PYTHONS, self.environment)):
             return forked.run(arguments, self.environment, self.data_dir.parent, timeout=90)
+        if program == "celery" and self.forks and self.forks.suits(self.environment):
+            return self.forks.run(arguments, self.environment, self.data_dir.parent)
         return subprocess.run(
             [str(BIN / program), *arguments], env=self.environment, cwd=self.data_dir.parent, capture_output=True,
             text=True, timeout=90, check=False,
@@ -157,7 +174,7 @@ class Service:
                 except psutil.AccessDenied:  # a process whose environment is unreadable may still be ours
                     environ = {}
                 seen = (environ.get("PREBUILD_DATA_DIR", ""), environ.get("HOME", ""), *process.cmdline())
-                if any(str(self.data_dir) in value for value in seen):
+                if self._is_forked(process) or any(str(self.data_dir) in value for value in seen):
                     found.append(" ".join(process.cmdline()))
             except (psutil.Error, OSError):
                 continue
@@ -180,12 +197,19 @@ class Service:
                 process.wait()
         for process in psutil.process_iter():
             try:
-                if str(self.data_dir) in process.environ().get("PREBUILD_DATA_DIR", "") or str(
-                    self.data_dir
-                ) in process.environ().get("HOME", ""):
+                names = ("PREBUILD_DATA_DIR", "HOME")
+                if self._is_forked(process) or any(
+                    str(self.data_dir) in process.environ().get(name, "") for name in names
+                ):
                     process.kill()
             except (psutil.Error, OSError):
                 continue
+        if self.forks and self._own:
+            self.forks.close()
+
+    def _is_forked(self, process: psutil.Process) -> bool:
+        """Tell whether it is one of our forks or its child: what the system shows of these is the server's."""
+        return os.getsid(process.pid) in {each.pid for each in self.processes if isinstance(each, Fork)}
 
     def _logs(self) -> str:
         lines = []

@@ -14,7 +14,7 @@ from prebuild_tasks.db.engine import Database
 from prebuild_tasks.insight.report.advice import Recommendation
 from prebuild_tasks.insight.report.compile import compile_report
 from prebuild_tasks.insight.report.types import Report
-from prebuild_tasks.web.charts import hit_chart, ready_chart
+from prebuild_tasks.web.charts import heat_chart, hit_chart, ready_chart
 from prebuild_tasks.web.report_page import page
 from tests.support.past import two_busy_days
 
@@ -41,6 +41,8 @@ def test_one_miss_is_singular() -> None:
     at = datetime(2026, 1, 5, 9, tzinfo=UTC)
     chart = hit_chart([(at, 1, 1), (at + timedelta(hours=1), 2, 2)], at, at + timedelta(hours=2), 3600)
     assert ["1 hit, 1 miss," in chart, "2 hits, 2 misses," in chart] == [True, True]
+    heat = heat_chart([[0, 1, 2] + [0] * 21] + [[0] * 24] * 6, "hit", "claim", "claims")
+    assert [words in heat for words in (": 0 claims<", ": 1 claim<", ": 2 claims<")] == [True] * 3
 
 
 def test_values_are_escaped(report: Report) -> None:

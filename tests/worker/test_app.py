@@ -8,6 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.fork_server import COMMANDS as CELERY_COMMANDS
+from tests.support.fork_server import shared
+
 CELERY = str(Path(sys.executable).with_name("celery"))
 BAD = {"PREBUILD_RECONCILE_INTERVAL": "soon"}
 SENTENCE = "PREBUILD_RECONCILE_INTERVAL: 'soon' is not a duration"
@@ -87,18 +90,12 @@ COMMANDS = (
     ],
 )
 def test_a_bad_setting_ends_the_command_with_a_sentence(
-    command: list[str], environment: dict[str, str], sentence: str
+    command: list[str], environment: dict[str, str], sentence: str, tmp_path: Path
 ) -> None:
     if environment is not BAD and command == ["flower", "--port=0"]:
         environment = {**environment, "FLOWER_BASIC_AUTH": "user:password"}  # missing, it would end Flower first
-    done = subprocess.run(
-        [CELERY, "-A", "prebuild_tasks", *command],
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=60,
-    )
+    # Without the second that its imports take: the app and its settings are read each time.
+    done = shared(CELERY_COMMANDS).run(["-A", "prebuild_tasks", *command], environment, tmp_path)
     assert done.returncode == 2, done.stderr
     problem, step = done.stderr.splitlines()
     assert problem.startswith(sentence)

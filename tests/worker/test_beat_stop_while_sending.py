@@ -22,6 +22,7 @@ SENDING = "Sending due task"
 
 def test_beat_ends_while_it_sends(tmp_path: Path, redis_url: str) -> None:
     service = Service(tmp_path / "d", PREBUILD_REDIS_URL=redis_url, PREBUILD_RECONCILE_INTERVAL="0.5s")
+    service.fork_celery()
     beat = service.start(*procfile()["beat"], "--loglevel", "INFO", program="celery")
     try:
         with redis_py.Redis.from_url(redis_url) as client:

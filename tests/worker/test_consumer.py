@@ -7,10 +7,12 @@ import inspect
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import redis as redis_py
+from celery import Celery
 from celery.worker.consumer import consumer
 from celery.worker.consumer.events import Events
 from celery.worker.consumer.gossip import Gossip
@@ -20,12 +22,12 @@ from kombu import Connection, Producer, Queue
 from kombu.transport import redis as transport
 from redis.exceptions import NoPermissionError, ReadOnlyError
 
-from prebuild_tasks.config import load_settings
+from prebuild_tasks.config import Settings, load_settings
 from prebuild_tasks.messaging.publisher import Messages
 from prebuild_tasks.messaging.transport import Channel
 from prebuild_tasks.model.redis_url import parse_redis_url
+from prebuild_tasks.worker.config import celery_configuration
 from prebuild_tasks.worker.consumer import BrokerFailedError, Consumer
-from prebuild_tasks.worker.reconnect import RECONNECT_PAUSE_MAX, reconnect_pause
 from tests.support.servers import migrate
 from tests.support.service import Service, procfile
 from tests.support.spawned_redis import SpawnedRedis
@@ -65,9 +67,16 @@ def test_celery_has_not_changed_what_the_consumer_relies_on() -> None:
     assert found == KNOWN
 
 
-def test_the_pause_grows_to_its_maximum() -> None:
-    assert [reconnect_pause(failures) for failures in (1, 2, 3)] == [0, 1, 2]
-    assert reconnect_pause(1000) == RECONNECT_PAUSE_MAX
+@pytest.mark.parametrize(("kind", "is_on"), [(consumer.Consumer, True), (Consumer, False)])
+def test_workers_do_not_talk_to_each_other(kind: type[consumer.Consumer], is_on: bool) -> None:
+    """Gossip's own errors ended workers, and Celery gives a broker up after 100 attempts."""
+    app = Celery(set_as_current=False)
+    app.config_from_object(celery_configuration(Settings()))
+    controller = SimpleNamespace(use_eventloop=False)
+    steps = {type(step) for step in kind(lambda request: None, app=app, controller=controller).steps}
+    assert Events in steps
+    assert {Gossip in steps, Mingle in steps} == {is_on}
+    assert app.conf.broker_connection_max_retries is None
 
 
 def made(*, was_ready: bool) -> Any:
@@ -97,21 +106,44 @@ def test_before_that_only_errors_of_redis_do(
     assert "s3cret" not in said
 
 
-@pytest.mark.servers
-def test_a_channel_that_has_lost_its_connection_closes(redis_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Kombu's raises "'NoneType' object has no attribute 'hostname'" with messages in hand, which ended the worker."""
+@pytest.fixture
+def lost(redis_url: str, monkeypatch: pytest.MonkeyPatch) -> tuple[Any, Any]:
+    """A message in hand, and its channel, whose connection is gone."""
     monkeypatch.setattr(transport.Transport, "Channel", Channel)
-    connection = Connection(parse_redis_url(redis_url).for_celery)
-    channel: Any = connection.channel()
+    channel: Any = Connection(parse_redis_url(redis_url).for_celery).channel()
     queue = Queue("q", channel=channel)
     queue.declare()
     Producer(channel).publish("x", routing_key="q")
-    assert queue.get() is not None
+    message = queue.get()
+    assert message is not None
     channel.connection.client = None  # as kombu leaves a connection that it gave up
+    return message, channel
+
+
+def left_in_redis(redis_url: str) -> int:
+    with redis_py.Redis.from_url(redis_url) as client:
+        return client.hlen("unacked")
+
+
+@pytest.mark.servers
+def test_a_channel_that_has_lost_its_connection_closes(redis_url: str, lost: tuple[Any, Any]) -> None:
+    """Kombu's raises "'NoneType' object has no attribute 'hostname'" with messages in hand, which ended the worker."""
+    _, channel = lost
     channel.close()
     assert channel.closed
-    with redis_py.Redis.from_url(redis_url) as client:
-        assert client.hlen("unacked") == 1, "it stays in Redis, to be delivered again"
+    assert left_in_redis(redis_url) == 1, "it stays in Redis, to be delivered again"
+
+
+@pytest.mark.servers
+@pytest.mark.parametrize("end", ["ack", "reject", "requeue"])
+def test_a_task_that_ends_after_its_connection_was_lost_fails_nothing(
+    redis_url: str, lost: tuple[Any, Any], end: str
+) -> None:
+    """Kombu's raises "'NoneType' object has no attribute 'client'" in the new connection's loop, which ended that."""
+    message, channel = lost
+    channel.close()
+    getattr(message, end)()
+    assert left_in_redis(redis_url) == 1, "it stays in Redis, to be delivered again"
 
 
 @pytest.fixture
@@ -121,6 +153,7 @@ def service(tmp_path: Path) -> Iterator[tuple[Service, SpawnedRedis]]:
     redis.wait_ready(redis.process)
     service = Service(tmp_path / "x" / "d", PREBUILD_REDIS_URL=redis.url, PREBUILD_RECONCILE_INTERVAL="1s")
     service.data_dir.mkdir()
+    service.fork_celery()
     migrate(load_settings(service.environment).resolved_database_url)
     try:
         yield service, redis
@@ -136,6 +169,7 @@ def test_a_redis_that_comes_up_with_another_password_ends_a_worker_that_was_neve
     redis = WithPassword(tmp_path / "redis")
     service = Service(tmp_path / "x" / "d", PREBUILD_REDIS_URL=redis.url)
     service.data_dir.mkdir()
+    service.fork_celery()
     migrate(load_settings(service.environment).resolved_database_url)
     try:
         processes = [service.start(*procfile()[name], program="celery") for name in ("worker", "beat")]

@@ -25,6 +25,7 @@ pytestmark = [pytest.mark.e2e]
 
 def test_a_worker_ends_while_it_hands_out_a_turn(tmp_path: Path, redis_url: str) -> None:
     service = Service(tmp_path / "d", PREBUILD_REDIS_URL=redis_url, PREBUILD_LOG_LEVEL="DEBUG")
+    service.fork_celery()
     settings = load_settings(service.environment)
     migrate(settings.resolved_database_url)
     worker = service.start(*procfile()["worker"], program="celery")

@@ -13,6 +13,7 @@ from urllib.request import Request, urlopen
 import pytest
 
 from prebuild_tasks.worker.flower import TASKS_COLUMNS, require_flower_password, show_pools_and_results
+from tests.support.fork_server import COMMANDS, shared
 from tests.support.service import ROOT
 from tests.support.wait import wait_until
 
@@ -58,15 +59,13 @@ def test_columns_of_ones_own_are_left(variable: str) -> None:
     assert environ == {variable: "name,uuid"}
 
 
-def test_a_taken_port_is_named() -> None:
-    celery = str(Path(sys.executable).with_name("celery"))
+def test_a_taken_port_is_named(tmp_path: Path) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = taken.getsockname()[1]
-        line = [celery, "-A", "prebuild_tasks", "flower", f"--port={port}"]
         environment = {"FLOWER_BASIC_AUTH": "user:password"}
-        done = subprocess.run(line, capture_output=True, text=True, check=False, timeout=60, env=environment)
+        done = shared(COMMANDS).run(["-A", "prebuild_tasks", "flower", f"--port={port}"], environment, tmp_path)
     assert done.returncode == 2
     assert done.stderr == f"Flower's port {port} is in use\n  next: choose another with --port=N\n"
 
@@ -167,18 +166,15 @@ def test_a_password_of_our_settings_wins_over_an_empty_variable(monkeypatch: pyt
     assert list(environ.items()) == [("FLOWER_basic_auth", ""), ("FLOWER_BASIC_AUTH", "a:b")]
 
 
-def test_help_needs_no_password() -> None:
-    celery = str(Path(sys.executable).with_name("celery"))
-    line = [celery, "-A", "prebuild_tasks", "flower", "--help"]
-    done = subprocess.run(line, capture_output=True, text=True, check=False, timeout=60, env={})
+def test_help_needs_no_password(tmp_path: Path) -> None:
+    done = shared(COMMANDS).run(["-A", "prebuild_tasks", "flower", "--help"], {}, tmp_path)
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("Usage: celery flower")
 
 
-def test_a_word_that_is_not_an_option_is_named() -> None:
-    celery = str(Path(sys.executable).with_name("celery"))
-    line = [celery, "-A", "prebuild_tasks", "flower", "debug", "--basic-auth=user:secret"]
-    done = subprocess.run(line, capture_output=True, text=True, check=False, timeout=60, env={})
+def test_a_word_that_is_not_an_option_is_named(tmp_path: Path) -> None:
+    line = ["-A", "prebuild_tasks", "flower", "debug", "--basic-auth=user:secret"]
+    done = shared(COMMANDS).run(line, {}, tmp_path)
     assert done.returncode == 2
     assert done.stderr == "Flower takes only options, not 'debug'\n  next: write each as --name=value\n"
 
@@ -212,7 +208,6 @@ def test_a_word_of_the_celery_command_is_not_a_password() -> None:
 def test_it_listens_with_a_password_only(
     given: str, options: list[str], listens: bool, redis_url: str, tmp_path: Path
 ) -> None:
-    celery = str(Path(sys.executable).with_name("celery"))
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -225,10 +220,11 @@ def test_it_listens_with_a_password_only(
         "setting": {"PREBUILD_FLOWER_BASIC_AUTH": "user:secret"},
         "file": {"PREBUILD_FLOWER_BASIC_AUTH_FILE": str(tmp_path / "password")},
     }.get(given, {})
-    line = [celery, "-A", "prebuild_tasks", "flower", "--address=127.0.0.1", f"--port={port}", *options]
-    process = subprocess.Popen(
-        line, cwd=tmp_path, env={"PREBUILD_REDIS_URL": redis_url, **environment}, stderr=subprocess.PIPE, text=True
-    )
+    line = ["-A", "prebuild_tasks", "flower", "--address=127.0.0.1", f"--port={port}", *options]
+    with (tmp_path / "output").open("w") as output:
+        process = shared(COMMANDS).fork(
+            line, (output.fileno(), output.fileno()), {"PREBUILD_REDIS_URL": redis_url, **environment}, tmp_path
+        )
 
     def status(auth: str = "") -> int:
         """Return the status of Flower's response; 0 while nothing listens."""
@@ -251,4 +247,4 @@ def test_it_listens_with_a_password_only(
             assert (process.wait(60), answers - {0}) == (2, set())
     finally:
         process.kill()
-        process.communicate()
+        process.wait()

@@ -68,6 +68,7 @@ def installation(place: Path, redis: SpawnedRedis, namespace: str) -> Service:
         PREBUILD_NAMESPACE=namespace,
         PREBUILD_RECONCILE_INTERVAL="1s",
     )
+    service.fork_celery()
     service.data_dir.mkdir(parents=True)
     migrate(load_settings(service.environment).resolved_database_url)
     return service

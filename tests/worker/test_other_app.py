@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -14,12 +12,12 @@ import pytest
 
 from prebuild_tasks.config import Settings
 from prebuild_tasks.db.engine import Database
+from tests.support.fork_server import COMMANDS, shared
 from tests.support.servers import migrate
 from tests.support.wait import wait_until
 
 pytestmark = pytest.mark.servers
 
-CELERY = str(Path(sys.executable).with_name("celery"))
 OTHER = """
 import os
 from celery import Celery
@@ -41,9 +39,8 @@ def running(command: list[str], app: str, environment: dict[str, str], directory
     """Run a command of Celery, which writes into the file, until the block ends; then end it in an orderly way."""
     output = directory / "output"
     with output.open("w") as file:
-        process = subprocess.Popen(
-            [CELERY, "-A", app, *command], cwd=directory, env=environment, stdout=file, stderr=subprocess.STDOUT
-        )
+        outputs = (file.fileno(), file.fileno())
+        process = shared(COMMANDS).fork(["-A", app, *command], outputs, environment, directory)
         try:
             wait_until(lambda: "ready" in output.read_text() or process.poll() is not None, timeout=60)
             assert process.poll() is None, output.read_text()
@@ -69,7 +66,6 @@ def test_it_is_not_announced_and_keeps_its_logging(
     migrate(url)
     environment = {
         "PATH": os.environ["PATH"],
-        "PYTHONPATH": str(tmp_path),
         "OTHER_BROKER": Settings(redis_url=redis_url).celery_broker_url,
         "PREBUILD_REDIS_URL": redis_url,
         "PREBUILD_DATABASE_URL": url,

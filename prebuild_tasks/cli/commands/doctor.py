@@ -86,9 +86,10 @@ def doctor(
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Diagnose the database, Redis, workers, beat, provisioners and this machine.
+    """Diagnose the database, Redis, workers, beat, provisioners, pools and this machine.
 
-    Exits with 8 if anything is wrong, and changes nothing. For a single pool, run: prebuild explain PRESET.
+    Exits with 8 if anything is wrong, such as a pool that is blocked, or empty for too long, and changes nothing. For
+    a single pool, run: prebuild explain PRESET.
     """
     from prebuild_tasks.bootstrap import Runtime
     from prebuild_tasks.insight import examine

@@ -18,7 +18,7 @@ from prebuild_tasks.config import load_settings
 from prebuild_tasks.insight import explain_preset
 from prebuild_tasks.messaging import connect
 from prebuild_tasks.model.json_values import JsonObject, JsonValue
-from prebuild_tasks.reconcile import Locks, Reason
+from prebuild_tasks.reconcile import Locks
 
 if TYPE_CHECKING:
     from prebuild_tasks.remote import RemoteRemedy
@@ -58,8 +58,8 @@ def _show(explained: JsonObject, *, as_json: bool) -> None:
         write_json(explained)
         return
     commands = _rows(explained["commands"])
-    reason, chain = str(explained["reason"]), _rows(explained["chain"])
-    because = "" if reason == Reason.NONE else f": {reason.replace('_', ' ')}"
+    reason, chain, headline = explained["reason"], _rows(explained["chain"]), explained["headline"]
+    because = f": {headline}" if headline else ""
     write(f"{explained['preset']}: {explained['eligible']} of {explained['desired']} eligible{because}\n")
     width = max(len(str(link["about"])) for link in chain)
     for link in chain:

@@ -14,7 +14,7 @@ from prebuild_tasks.cli.commands.pools import config_check
 from prebuild_tasks.cli.json_views import plan_json
 from prebuild_tasks.cli.output import JsonOption, keep_everything, opened, os_user, write, write_json, write_warnings
 from prebuild_tasks.cli.progress import Working
-from prebuild_tasks.cli.remedies import line_of
+from prebuild_tasks.cli.remedies import lines_of
 from prebuild_tasks.config import load_settings
 from prebuild_tasks.errors import PrebuildError
 from prebuild_tasks.insight import Cost, Plan, PoolPlan, make_plan
@@ -70,8 +70,7 @@ def plan(
 
 def plan_lines(result: Plan) -> Iterator[str]:
     """Yield the lines of a plan: the changes, and what each pool does then. The first character of each is its sign."""
-    for change in result.report.changes:
-        yield line_of(change)
+    yield from lines_of(result.report.changes)
     for recipe in result.recipes:
         yield ""
         yield f"recipe of {recipe.template}, {recipe.before} -> {recipe.after}:"

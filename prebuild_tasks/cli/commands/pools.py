@@ -20,7 +20,7 @@ from prebuild_tasks.cli.output import (
     write_warnings,
 )
 from prebuild_tasks.cli.progress import Working
-from prebuild_tasks.cli.remedies import line_of
+from prebuild_tasks.cli.remedies import lines_of
 from prebuild_tasks.config import load_settings
 from prebuild_tasks.errors import UnreachableError
 from prebuild_tasks.pools import DEFAULT_SOURCE
@@ -88,8 +88,8 @@ def apply(
     if as_json:
         write_json(apply_json(report) | ({"warnings": [*warnings]} if warnings else {}))
     else:
-        for change in report.changes:
-            write(line_of(change))
+        for line in lines_of(report.changes):
+            write(line)
         write(f"revision {report.revision}" + ("" if report.changed else ", nothing changed"))
         write_warnings(warnings)
     send_within(runtime.database, runtime.messages, report.follow_up, CLIENT_DEADLINE)

@@ -159,7 +159,11 @@ def _show_problems(source: _Source, wanted: _Filter, *, as_json: bool) -> None:
             write(line)
         write("\nnext: prebuild explain POOL")
     else:
-        write("no pool needs attention")
+        short = [item for item in every if item.tolerated and wanted.takes(item.pool)]
+        are = f"; {len(short)} {'is' if len(short) == 1 else 'are'} not full:" if short else ""
+        write(f"no pool needs attention{are}")
+        for item in _in_order(short):
+            write(f"  {item.pool.preset}: {item.tolerated}")
     if needy:
         raise typer.Exit(AuditError.exit_code)
 

@@ -10,7 +10,7 @@ import shutil
 import socket
 import sys
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,7 +24,7 @@ from prebuild_tasks.cli.remedies import celery_arguments
 from prebuild_tasks.cli.safe_output import drop_unwritten, standard_output
 from prebuild_tasks.cli.up.api import Api
 from prebuild_tasks.cli.up.children import Children
-from prebuild_tasks.cli.up.declare import WITHOUT_WORKER, Chosen, PoolsAtStart
+from prebuild_tasks.cli.up.declare import WITHOUT_WORKER, Chosen, PoolsAtStart, pool_to_claim
 from prebuild_tasks.cli.up.example import example_repository
 from prebuild_tasks.cli.up.redis_server import RedisServer
 from prebuild_tasks.cli.up.watch import PoolView, line
@@ -35,6 +35,7 @@ from prebuild_tasks.fleet import refuse_second_machine
 from prebuild_tasks.insight import PoolStatus, pools
 from prebuild_tasks.messaging import require_redis
 from prebuild_tasks.model.addresses import masked_url
+from prebuild_tasks.model.names import PoolName
 from prebuild_tasks.model.terminal import escaped
 from prebuild_tasks.model.text import number
 from prebuild_tasks.reconcile import TickNotDue, TickReport, TurnReport
@@ -124,7 +125,8 @@ class Embedded:
         done = f"migrated to {steps[-1]}" if steps else "schema is up to date"
         self._say("database", f"{masked_url(settings.resolved_database_url)}, {done}")
         refuse_second_machine(self._runtime.database, settings)
-        PoolsAtStart(self._runtime, self._chosen, _prebuild(), self._say).make()
+        at_start = PoolsAtStart(self._runtime, self._chosen, _prebuild(), self._say)
+        at_start.make()
         if not os.environ.get(EXAMPLE_REPO):
             self._name_repository()
         self._recover()
@@ -137,7 +139,7 @@ class Embedded:
             self._say("api", Api(self._runtime, self._children).start())
         self._say("logs", str(settings.data_dir / "logs"))
         self._runtime.messages.tick()
-        self._suggest_claim()
+        self._suggest_claim(at_start.declared)
 
     def _name_repository(self) -> None:
         """Name the repository that the example clones to the workers that are started from now on."""
@@ -166,11 +168,12 @@ class Embedded:
         self._children.start("flower", [*_CELERY, "flower", "--address=127.0.0.1", f"--port={port}"])
         self._say("flower", f"http://127.0.0.1:{port} ({'with the configured password' if configured else auth})")
 
-    def _suggest_claim(self) -> None:
+    def _suggest_claim(self, declared: Collection[PoolName]) -> None:
         """Show how to claim a workspace from a second terminal."""
         with suppress(PrebuildError):
             rows = pools(self._runtime.database, self._settings)
-            preset = next((str(row.preset) for row in rows if row.desired), "template/preset")
+            pool = pool_to_claim(rows, declared)
+            preset = str(pool.preset) if pool else "template/preset"
             data_dir = shlex.quote(str(self._settings.data_dir))
             self._console.print("\nIn a second terminal:", markup=False)
             line = f"  export PREBUILD_DATA_DIR={data_dir}"

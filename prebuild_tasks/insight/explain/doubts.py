@@ -24,7 +24,8 @@ def doubted_prebuilds(facts: Facts) -> Iterator[Link]:
         who = number(doubted.missing, "prebuild")
         rest = "each is replaced when its own probe has found it gone for long enough"
         if doubted.waiting:
-            rest = f"no probe can tell, and {doubted.waiting} wait for a confirmation"
+            wait = "waits" if doubted.waiting == 1 else "wait"
+            rest = f"no probe can tell, and {doubted.waiting} {wait} for a confirmation"
         yield Link(About.HEALTH, f"{who} missing from its provisioner's list: {rest}")
     if doubted.gone:
         who, them = number(doubted.gone, "prebuild"), "it is" if doubted.gone == 1 else "they are"

@@ -35,7 +35,9 @@ class Activation:
     removed: bool = False
     """Whether the preset itself is no longer declared."""
     last_good: str = ""
-    """The other version that was ready last, while this one never was; empty: there is none."""
+    """The other version that was ready last and holds, if this one was never ready or fails soon; empty: none."""
+    fails_soon: bool = False
+    """Whether prebuilds of this version become unhealthy soon after they were ready, and none was there for longer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,3 +203,14 @@ class Facts:
     holding: tuple[str, ...] = ()
     """Failed workspaces, and those that could not be deleted, of the organization, while its quota is full."""
     lock: Lock = field(default_factory=Lock)
+
+    @property
+    def unready(self) -> BuildFact | None:
+        """The start that ran and has waited longest to become ready; None: none waits."""
+        waiting = [(build.not_ready.since, build) for build in self.in_flight if build.not_ready is not None]
+        return min(waiting, key=lambda item: item[0])[1] if waiting else None
+
+    @property
+    def under_way(self) -> BuildFact | None:
+        """The start that the pool waits for: `unready`, or the first that runs; None: none runs."""
+        return self.unready or next((build for build in self.in_flight if build.started_at is not None), None)

@@ -88,7 +88,7 @@ def _facts(connection: Connection, settings: Settings, row: PoolRow, context: As
         surge=row.rolling.max_surge if row.rolling and is_held_back else None,
         limited_by=assessment.limited_by,
         reason=reason,
-        activation=store.read_activation(connection, row.preset_id),
+        activation=store.read_activation(connection, row.preset_id, context.now),
         processes=_processes(
             settings,
             context,

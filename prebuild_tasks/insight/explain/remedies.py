@@ -31,7 +31,9 @@ def steps(facts: Facts) -> tuple[Step, ...]:
     ordered = [*_other_problems(facts), *_by_reason(facts)]
     if facts.lock.unreachable:
         # Last where only a message is missing; elsewhere first, because no worker starts without Redis.
-        redis = Step(Remedy(RemedyKind.DIAGNOSE), "Redis does not answer, so no message is delivered")
+        slow = "whether Redis answers at all, or is only slow"
+        why = "Redis does not answer, so no message is delivered" if facts.lock.waited is None else slow
+        redis = Step(Remedy(RemedyKind.DIAGNOSE), why)
         last = facts.reason in (Reason.TICK_STALE, Reason.NOT_YET)
         ordered = [*ordered, redis] if last else [redis, *ordered]
     return tuple(dict.fromkeys(ordered))
@@ -112,9 +114,9 @@ def _by_reason(facts: Facts) -> list[Step]:
         case Reason.TTL_TOO_SHORT:
             return [Step(_APPLY, "with a ttl that is well above the time that a start takes")]
         case Reason.STARTING:
-            return [Step(builds, "see how far its builds are")]
+            return [Step(builds, "see how far its builds are"), *_under_way(facts)]
         case Reason.NOT_YET:
-            return [Step(Remedy(RemedyKind.RECONCILE, ref), "run its next turn now")]
+            return [Step(Remedy(RemedyKind.RECONCILE, ref), "run its next turn now"), *_under_way(facts)]
         case _:
             return []
 
@@ -124,10 +126,20 @@ def _resume(facts: Facts, why: str) -> Step:
     return Step(Remedy(RemedyKind.RESUME, "" if everything else str(facts.ref)), why)
 
 
+def _under_way(facts: Facts) -> list[Step]:
+    """Return the steps to the output of the start that the pool waits for, or back if its version fails soon again."""
+    back = _back(facts) if facts.activation.fails_soon else []
+    build = facts.under_way
+    if build is None:
+        return back
+    why = "the output of the start under way" if build.not_ready is None else "why that start is not ready yet"
+    return [*back, Step(Remedy(RemedyKind.SHOW_LOG, build.short), why)]
+
+
 def _back(facts: Facts) -> list[Step]:
-    """Return the step back to the version that worked, if a new one never did."""
+    """Return the step back to the version that worked, if a new one never did, or what it makes fails soon."""
     activation = facts.activation
-    if not activation.last_good or not facts.failed:
+    if not activation.last_good or not (activation.fails_soon or facts.failed):
         return []
     promote = Remedy(RemedyKind.PROMOTE_VERSION, activation.template, activation.last_good)
     return [Step(promote, "back to the last version that was ready, until the next apply")]

@@ -9,6 +9,7 @@ from zoneinfo import ZoneInfo
 
 from prebuild_tasks.insight.explain.doubts import doubted_prebuilds
 from prebuild_tasks.insight.explain.facts import BuildFact, Facts
+from prebuild_tasks.insight.explain.headline import GOES_ON, headline
 from prebuild_tasks.insight.explain.links import About, Link
 from prebuild_tasks.insight.explain.remedies import Step, steps
 from prebuild_tasks.model.text import instant, listed, number, span
@@ -24,12 +25,14 @@ class Explanation:
     reason: Reason
     chain: tuple[Link, ...]
     steps: tuple[Step, ...]
+    headline: str = ""
+    """The reason in words, with the start that the pool waits for; empty if the pool is not short."""
 
 
 def explain(facts: Facts) -> Explanation:
     """Explain why the pool has as many eligible prebuilds as it has."""
     chain = [link for part in _PARTS for link in part(facts)]
-    return Explanation(facts.reason, tuple(chain), steps(facts))
+    return Explanation(facts.reason, tuple(chain), steps(facts), headline(facts))
 
 
 def is_ttl_too_short(ttl: timedelta | None, usual: timedelta | None) -> bool:
@@ -90,7 +93,9 @@ def _status(facts: Facts) -> Iterator[Link]:
         counted = facts.failed[: facts.failures_in_row]
         which = f" ({listed([_dated(build, facts.now) for build in counted])})" if counted else ""
         limit = f"; {facts.hard_limit} is the limit" if facts.hard_limit else ""
-        sentence = f"hard-limited: {number(facts.failures_in_row, 'start')} in a row failed{which}{limit}"
+        sentence = (
+            f"hard-limited: {number(facts.failures_in_row, 'start')} of this version failed in a row{which}{limit}"
+        )
         yield Link(About.STATUS, f"{sentence}: nothing is created until the pool is unblocked", Reason.HARD_LIMITED)
     elif facts.status is PresetStatus.VALIDATION_FAILED:
         sentence = (
@@ -159,13 +164,16 @@ def _turn(facts: Facts) -> Iterator[Link]:
         sentence += f"; the next one waits until {instant(facts.rests_until, facts.now)}"
         yield Link(About.TURN, sentence, Reason.LOST_TURNS)
     if lock.unreachable:
-        yield Link(About.TURN, f"Redis did not answer ({lock.unreachable}), so it is unknown whether a turn is running")
+        how = f"within {span(lock.waited)}" if lock.waited is not None else f"({lock.unreachable})"
+        yield Link(About.TURN, f"Redis did not answer {how}, so it is unknown whether a turn is running")
     elif lock.holder:
         yield Link(About.TURN, f"{lock.holder} holds the pool's lock; it expires in {span(lock.left)}")
     elif (create := facts.turn.create) and facts.reason is Reason.NOT_YET:
         part = f" of {facts.missing}" if create < facts.missing else ""
         limited = f", within {_LIMITS[facts.limited_by]}" if facts.limited_by else ""
-        yield Link(About.TURN, f"its next turn creates {create}{part}{limited}", Reason.NOT_YET)
+        yield Link(
+            About.TURN, f"its next turn creates {create}{part}{limited}", None if facts.unready else Reason.NOT_YET
+        )
     if facts.surge is not None and facts.missing:
         sentence = f"replaced gradually: old and new together are at most {facts.surge} more than desired (max_surge)"
         yield Link(About.TURN, sentence)
@@ -188,18 +196,20 @@ def _builds(facts: Facts) -> Iterator[Link]:
     attempt = max(build.attempt for build in facts.in_flight)
     sentence = f"{number(len(facts.in_flight), 'start')} in flight: {', '.join(parts)}{usual}"
     sentence += f"; attempt {attempt}, because an earlier worker died" if attempt > 1 else ""
-    yield Link(About.BUILDS, sentence, Reason.STARTING if facts.reason is Reason.STARTING else None)
-    yield from _waits(facts, running)
+    decisive = Reason.STARTING if facts.reason is Reason.STARTING and not facts.unready else None
+    yield Link(About.BUILDS, sentence, decisive)
+    yield from _waits(facts)
 
 
-def _waits(facts: Facts, running: list[BuildFact]) -> Iterator[Link]:
+def _waits(facts: Facts) -> Iterator[Link]:
     """Explain what the start that has waited longest to become ready waits for."""
-    waiting = [(build, build.not_ready) for build in running if build.not_ready is not None]
-    if not waiting:
+    build = facts.unready
+    if build is None or build.not_ready is None:
         return
-    build, wait = min(waiting, key=lambda item: item[1].since)
-    who = f"{number(len(waiting), 'start')} ran, and {'waits' if len(waiting) == 1 else 'wait'} to become ready"
-    yield Link(About.BUILDS, f"{who}; build {build.short} {wait.sentence(build.ready_timeout, facts.now)}")
+    count = sum(item.not_ready is not None for item in facts.in_flight)
+    sentence = f"{number(count, 'start')} ran, and {'waits' if count == 1 else 'wait'} to become ready"
+    sentence += f"; build {build.short} {build.not_ready.sentence(build.ready_timeout, facts.now)}"
+    yield Link(About.BUILDS, sentence, facts.reason if facts.reason in GOES_ON else None)
 
 
 def _error(facts: Facts) -> Iterator[Link]:

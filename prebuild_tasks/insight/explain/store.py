@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from statistics import median
 from typing import Any
 
-from sqlalchemy import Connection, Row, ScalarSelect, Select, and_, func, or_, select, true
-from sqlalchemy.orm import aliased
+from sqlalchemy import ColumnElement, Connection, Row, ScalarSelect, Select, and_, func, literal, or_, select, true
+from sqlalchemy.orm import InstrumentedAttribute, aliased
 
 from prebuild_tasks.access import Reach, sees_workspace_sql
 from prebuild_tasks.builds import failed_builds, read_not_ready
+from prebuild_tasks.db.types import age_seconds
 from prebuild_tasks.insight.explain.facts import Activation, BuildFact, Doubted, FailedDeletion, FailedProbe
 from prebuild_tasks.model.names import unambiguous_name
-from prebuild_tasks.model.vocabulary import ACTIVE_STATUSES, OPEN_STATUSES, BuildStatus, Transition
+from prebuild_tasks.model.vocabulary import ACTIVE_STATUSES, OPEN_STATUSES, UNHEALTHY_REASON, BuildStatus, Transition
 from prebuild_tasks.reconcile import retry_at
 from prebuild_tasks.schema import tables as m
 from prebuild_tasks.schema.conditions import IS_CLAIMABLE, IS_LIVE_PREBUILD, TEMPLATE_OF_VERSION, VERSION_OF_PRESET
@@ -22,11 +23,13 @@ from prebuild_tasks.workspaces import is_pool_start_sql
 
 _SHOWN = 20
 """Rows of each kind: enough to name the cause."""
+_SOON = timedelta(minutes=30)
+"""The time after it was ready within which the loss of a prebuild casts doubt on its version."""
 _IN_FLIGHT = 1000
 """Start builds in flight; more than are shown, because they are counted too."""
 
 
-def read_activation(connection: Connection, preset_id: int) -> Activation:
+def read_activation(connection: Connection, preset_id: int, now: datetime) -> Activation:
     """Read why a preset is active or inactive."""
     active = aliased(m.TemplateVersion)
     row = connection.execute(
@@ -37,7 +40,8 @@ def read_activation(connection: Connection, preset_id: int) -> Activation:
             m.Template.deprecated,
             m.Template.deleted_at,
             m.Preset.removed_at,
-            _last_good(preset_id).label("last_good"),
+            _last_good(preset_id, now).label("last_good"),
+            _fails_soon(m.Preset.id, now).label("fails_soon"),
         )
         .join_from(m.Preset, *VERSION_OF_PRESET)
         .join(*TEMPLATE_OF_VERSION)
@@ -52,6 +56,7 @@ def read_activation(connection: Connection, preset_id: int) -> Activation:
         template_deleted=row.deleted_at is not None,
         removed=row.removed_at is not None,
         last_good=row.last_good or "",
+        fails_soon=row.fails_soon,
     )
 
 
@@ -195,8 +200,8 @@ def read_failed_deletions(connection: Connection, preset_id: int, reach: Reach) 
     )
 
 
-def _last_good(preset_id: int) -> ScalarSelect[str]:
-    """Select the other version of a pool that was ready last; none if this one ever was, too."""
+def _last_good(preset_id: int, now: datetime) -> ScalarSelect[str]:
+    """Select the other version of a pool that was ready last and holds; none if this one was ever ready and holds."""
     this, other = aliased(m.Preset), aliased(m.Preset)
     its_version, version = aliased(m.TemplateVersion), aliased(m.TemplateVersion)
     own = aliased(m.Workspace)
@@ -208,13 +213,39 @@ def _last_good(preset_id: int) -> ScalarSelect[str]:
         .join(version, version.template_id == its_version.template_id)
         .join(other, (other.template_version_id == version.id) & (other.name == this.name) & (other.id != this.id))
         .join(m.Workspace, (m.Workspace.preset_id == other.id) & m.Workspace.ready_at.is_not(None))
-        .where(this.id == preset_id, ~was_ready.exists())
+        .where(this.id == preset_id, or_(~was_ready.exists(), _fails_soon(this.id, now)), ~_fails_soon(other.id, now))
         .group_by(version.name)
         .order_by(func.max(m.Workspace.ready_at).desc(), version.name)
         .limit(1)
         .correlate(None)
         .scalar_subquery()
     )
+
+
+def _fails_soon(preset_id: ColumnElement[int] | InstrumentedAttribute[int], now: datetime) -> ColumnElement[bool]:
+    """Whether a version's prebuilds become unhealthy soon after they were ready: it may never have worked.
+
+    One that was lost soon tells nothing about a version of which another was there for longer.
+    """
+    lost, lasting, loss = aliased(m.Workspace), aliased(m.Workspace), aliased(m.Build)
+    soon = _SOON.total_seconds()
+
+    def lost_soon(workspace: type[m.Workspace]) -> Select[str]:
+        return select(loss.id).where(
+            loss.workspace_id == workspace.id,
+            loss.preset_id == workspace.preset_id,
+            loss.transition == Transition.DELETE,
+            loss.reason == UNHEALTHY_REASON,
+            age_seconds(loss.created_at, workspace.ready_at) < soon,
+        )
+
+    # Nobody notices what happens to a workspace once it is claimed.
+    end = func.coalesce(lasting.claimed_at, lasting.deleted_at, literal(now, m.Workspace.ready_at.type))
+    any_lost = select(lost.id).where(lost.preset_id == preset_id, lost_soon(lost).exists())
+    any_lasted = select(lasting.id).where(
+        lasting.preset_id == preset_id, age_seconds(end, lasting.ready_at) >= soon, ~lost_soon(lasting).exists()
+    )
+    return and_(any_lost.exists(), ~any_lasted.exists())
 
 
 def _starts(preset_id: int) -> Select[*tuple[Any, ...]]:

@@ -76,14 +76,15 @@ def recommend(usage: UsageSummary) -> list[Recommendation]:
 def _size(usage: UsageSummary) -> list[Recommendation]:
     within = f"within {_minutes(usage.refill)}, the time until a new one is ready"
     if usage.busy and usage.misses >= _MISSES_MIN:
+        were = "was" if usage.peak == 1 else "were"
         begin = f"{usage.busy.misses} of {usage.misses} misses came {usage.busy.label}"
         if usage.peak > usage.desired_then:
-            more = f"desired is {usage.desired_then} then, and up to {usage.peak} were requested {within}"
+            more = f"desired is {usage.desired_then} then, and up to {usage.peak} {were} requested {within}"
             # Another schedule would overlap with the one that holds then.
             schedule = f'{{cron: "{usage.busy.cron}", desired: {usage.peak}}}'
             instead = f"desired {usage.peak} for those hours" if usage.scheduled else schedule
             return [Recommendation(f"{begin}: {more}; try {instead}")]
-        late = f"although desired is {usage.desired_then} then and at most {usage.peak} were requested {within}"
+        late = f"although desired is {usage.desired_then} then and at most {usage.peak} {were} requested {within}"
         explain = Remedy(RemedyKind.EXPLAIN_POOL)
         return [Recommendation(f"{begin}, {late}: builds were late or held back", explain)]
     never_missed = usage.hits >= _HITS_MIN and not usage.misses and not usage.scheduled

@@ -42,16 +42,17 @@ def problems_of(database: Database, connection: Connection, settings: Settings) 
     claimable = {pool.row.preset_id: pool.status.eligible + second_choices[pool.status.preset.pool] for pool in pools}
     short = [pool for pool in pools if claimable[pool.row.preset_id] < pool.status.desired]
     late = _read_overdue(connection, settings, now, short, claimable) if short else {}
-    return [_problems(pool, *late.get(pool.row.preset_id, (0, timedelta()))) for pool in pools]
+    return [_problems(pool, claimable[pool.row.preset_id], late) for pool in pools]
 
 
-def _problems(pool: AssessedPool, missing: int, allowed: timedelta) -> PoolCheck:
+def _problems(pool: AssessedPool, claimable: int, late: Mapping[int, tuple[int, timedelta]]) -> PoolCheck:
     row, status = pool.row, pool.status
+    missing, allowed = late.get(row.preset_id, (0, timedelta()))
     blocked = _BLOCKED.get(pool.assessment.reason)
     needs = [blocked] if blocked else [PoolProblem.SHORT] if missing else []
     needs += [PoolProblem.PAUSED] if row.is_paused and not status.superseded else []
     needs += [PoolProblem.DELETIONS_FAIL] if row.failed_deletions else []
-    return PoolCheck(status, tuple(needs), missing, allowed)
+    return PoolCheck(status, tuple(needs), missing, allowed, claimable)
 
 
 def _read_overdue(

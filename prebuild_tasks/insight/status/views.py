@@ -171,11 +171,24 @@ class PoolCheck:
     """Places that have been empty for longer than `patience`."""
     patience: timedelta = timedelta()
     """How long a place may be empty."""
+    claimable: int = 0
+    """The prebuilds that can be claimed: the eligible ones, and outdated ones of any version of the pool."""
 
     @property
     def is_empty(self) -> bool:
         """Whether nothing can be claimed from it although it has been wanted for long enough."""
-        return bool(self.overdue) and not self.pool.eligible and not self.pool.second_choices
+        return bool(self.overdue) and not self.claimable
+
+    @property
+    def tolerated(self) -> str:
+        """How short it is, and why that needs no attention yet; empty if it is full, or needs attention."""
+        pool = self.pool
+        if self.problems or pool.full or pool.superseded:
+            return ""
+        outdated = self.claimable - pool.eligible
+        others = f", {outdated} outdated can be claimed" if outdated else ""
+        waits = f", within the {span(self.patience)} that it gets to fill" if self.claimable < pool.desired else ""
+        return f"{pool.eligible} of {pool.desired} eligible{others}{waits}"
 
     @property
     def sentence(self) -> str:

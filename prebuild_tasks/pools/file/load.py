@@ -12,6 +12,7 @@ from pydantic import ValidationError
 
 from prebuild_tasks.config import stable_json
 from prebuild_tasks.errors import CannotBuildError, InputError, NotFoundError, PoolsFileError, PrebuildError, Problem
+from prebuild_tasks.model.names import PoolName
 from prebuild_tasks.model.vocabulary import Schedule
 from prebuild_tasks.pools.file import nodes as pools_yaml
 from prebuild_tasks.pools.file.model import (
@@ -62,6 +63,12 @@ class DeclaredPools:
 
     templates: tuple[DeclaredTemplate, ...]
     organizations: tuple[OrganizationModel, ...]
+
+    def pools(self) -> Iterator[PoolName]:
+        """Yield the name of each pool; one that several versions have is yielded for each."""
+        for template in self.templates:
+            for version in template.versions:
+                yield from (PoolName(template.name, preset.name) for preset in version.presets)
 
 
 def load_pools(paths: Sequence[Path], *, check_config: ConfigCheck | None = None) -> DeclaredPools:

@@ -20,6 +20,13 @@ def read_revision(connection: Connection) -> int:
     return int(str(value["number"])) if value else 0
 
 
+def read_applied_revision(connection: Connection) -> int | None:
+    """Read the last revision that a file made; None if the history does not reach back to it."""
+    applied = select(m.History.details).where(m.History.event == "applied").order_by(m.History.id.desc()).limit(1)
+    details = connection.execute(applied).scalar_one_or_none()
+    return int(str(details["revision"])) if details and "revision" in details else None
+
+
 def bump_revision(connection: Connection, now: datetime, actor: str) -> int:
     """Store and return the next revision. Call it under `lock_declaration`."""
     number = read_revision(connection) + 1

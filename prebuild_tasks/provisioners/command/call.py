@@ -10,7 +10,7 @@ from prebuild_tasks.errors import BuildStoppedError, CannotAskError, CannotBuild
 from prebuild_tasks.provisioners.command.home import CALL, call_directory
 from prebuild_tasks.provisioners.port import BuildContext, Resource
 from prebuild_tasks.provisioners.shared.config import Command, argv_of
-from prebuild_tasks.provisioners.shared.output import last_lines
+from prebuild_tasks.provisioners.shared.output import summarized
 from prebuild_tasks.provisioners.shared.pipes import Dialogue
 from prebuild_tasks.provisioners.shared.run import NoAnswerError, NoRoomError, NotStartedError, run
 
@@ -116,7 +116,7 @@ def resources(answer: object, installation: str) -> list[Resource]:
 
 
 def _failure(name: str, code: int, output: str, *, asks: bool) -> ProvisionerError:
-    message = last_lines(output)
+    message = summarized(output)
     if code == _CANNOT_BUILD:
         return CannotBuildError(f"{name}: {message}")
     if code == _SUPERSEDED:

@@ -25,7 +25,7 @@ from prebuild_tasks.provisioners.port import BuildContext, Probe, Resource, Serv
 from prebuild_tasks.provisioners.shared.claim_markers import refuse_claimed
 from prebuild_tasks.provisioners.shared.config import argv_of
 from prebuild_tasks.provisioners.shared.environment import bind_address, of_owner, own_addresses, proxy_exceptions
-from prebuild_tasks.provisioners.shared.output import last_lines
+from prebuild_tasks.provisioners.shared.output import summarized
 from prebuild_tasks.provisioners.shared.ports import Ports
 from prebuild_tasks.provisioners.shared.workspace_id import check_id
 
@@ -114,7 +114,7 @@ class DockerProvisioner:
                     between=context.check,
                 )
                 if code:
-                    raise ProvisionerError(f"claim exited with {code}: {last_lines(output)}")
+                    raise ProvisionerError(f"claim exited with {code}: {summarized(output)}")
             api.rename(container.id, names.claimed(spec.workspace_id, spec.owner, personalised=True))
 
     def stop(self, spec: WorkspaceSpec, context: BuildContext) -> None:
@@ -141,10 +141,14 @@ class DockerProvisioner:
             remove_volumes(api, spec)
 
     def served_output(self, spec: WorkspaceSpec) -> ServedOutput:
-        """Return the last lines of the container's output."""
+        """Return the last lines of the published container's output, or else of the last attempt's.
+
+        That one waits to become ready, or ended before it was.
+        """
         check_id(spec.workspace_id)
         with engine.connect(_PROBE_REQUEST_TIMEOUT) as api, engine.unless_gone():
-            if (container := published_among(containers_of(api, spec))) is not None:
+            containers = sorted(containers_of(api, spec), key=lambda it: it.attempt)
+            if (container := published_among(containers) or next(reversed(containers), None)) is not None:
                 return ready.last_output(api, container.id)
         return ServedOutput("")
 

@@ -13,7 +13,7 @@ from prebuild_tasks.provisioners.docker.engine import EngineObject, Stream, is_o
 from prebuild_tasks.provisioners.docker.exec import run_in_container
 from prebuild_tasks.provisioners.port import BuildContext, Probe, ReadinessContext, ServedOutput, WorkspaceSpec
 from prebuild_tasks.provisioners.shared.config import argv_of
-from prebuild_tasks.provisioners.shared.output import last_lines
+from prebuild_tasks.provisioners.shared.output import summarized
 from prebuild_tasks.provisioners.shared.probe_pauses import pause_between_probes
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ def probe(
         # The container ended at this moment, or the image has no such command.
         return Probe(ready=False, message=f"ready: {message_of(error)}"), True
     if code:
-        return Probe(ready=False, message=f"ready exited with {code}: {last_lines(output)}"), True
+        return Probe(ready=False, message=f"ready exited with {code}: {summarized(output)}"), True
     return Probe(ready=True), True
 
 
@@ -82,7 +82,7 @@ def _health(state: EngineObject) -> Probe:
     if status in ("none", "healthy"):
         return Probe(ready=True)
     last = (health.get("Log") or [{}])[-1].get("Output") or ""
-    return Probe(ready=False, message=f"the health check of the container is {status}: {last_lines(last)}")
+    return Probe(ready=False, message=f"the health check of the container is {status}: {summarized(last)}")
 
 
 def why_not_running(api: APIClient, container_id: str, state: EngineObject) -> str:
@@ -91,7 +91,7 @@ def why_not_running(api: APIClient, container_id: str, state: EngineObject) -> s
         return "the container was never started"
     output = api.logs(container_id, tail=20).decode("utf-8", "replace")
     how = "ran out of memory" if state.get("OOMKilled") else f"exited with {state.get('ExitCode')}"
-    return f"the container {how}: {last_lines(str(state.get('Error') or '') or output)}"
+    return f"the container {how}: {summarized(str(state.get('Error') or '') or output)}"
 
 
 def check_not_killed(api: APIClient, why: str, attempt: int, context: BuildContext) -> None:

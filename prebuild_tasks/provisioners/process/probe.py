@@ -14,7 +14,7 @@ from prebuild_tasks.provisioners.process.environment import Environment
 from prebuild_tasks.provisioners.shared import processes
 from prebuild_tasks.provisioners.shared.config import argv_of
 from prebuild_tasks.provisioners.shared.disk import tail
-from prebuild_tasks.provisioners.shared.output import last_lines
+from prebuild_tasks.provisioners.shared.output import summarized
 from prebuild_tasks.provisioners.shared.probe_context import ProbeContext
 from prebuild_tasks.provisioners.shared.run import NoAnswerError, NotStartedError, raise_failure, run
 
@@ -66,7 +66,7 @@ def probe_workspace(
                 break
             context.wait(_SETTLED / _LOOKS)
     except _ServedEndedError:
-        served = last_lines(tail(workspace.serve_log))
+        served = summarized(tail(workspace.serve_log))
         return Probe(ready=False, message=f"the served process ended: {served}", gone=True)
     except TimeoutError:
         return Probe(ready=False, message=f"ready did not end within {PROBE_TIMEOUT:g} s")

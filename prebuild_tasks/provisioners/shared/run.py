@@ -21,7 +21,7 @@ from prebuild_tasks.clock import monotonic
 from prebuild_tasks.errors import ProvisionerError
 from prebuild_tasks.provisioners.port import BuildContext
 from prebuild_tasks.provisioners.shared import processes
-from prebuild_tasks.provisioners.shared.output import last_lines
+from prebuild_tasks.provisioners.shared.output import summarized
 from prebuild_tasks.provisioners.shared.pipes import Dialogue, Pipes
 from prebuild_tasks.provisioners.shared.processes import Leader
 
@@ -125,9 +125,9 @@ def run(
 def raise_failure(name: str, code: int, output: str) -> None:
     """Raise ProvisionerError unless a command exited with 0; NoAnswerError when a signal ended it."""
     if code < 0:
-        raise NoAnswerError(f"{name} was ended by signal {-code}: {last_lines(output)}")
+        raise NoAnswerError(f"{name} was ended by signal {-code}: {summarized(output)}")
     if code:
-        raise ProvisionerError(f"{name} exited with {code}: {last_lines(output)}")
+        raise ProvisionerError(f"{name} exited with {code}: {summarized(output)}")
 
 
 def spawn(argv: Sequence[str], *, cwd: Path, env: Mapping[str, str], log_file: Path) -> Leader:

@@ -23,6 +23,8 @@ class Lock:
     """The number of messages by queue; None: unknown."""
     unreachable: str = ""
     """The error, if Redis did not answer."""
+    waited: timedelta | None = None
+    """The time after which the answer was given up, so that Redis may only be slow; None: it came, or was refused."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -65,10 +65,8 @@ def doubt_unlisted(database: Database, settings: Settings, provisioners: Provisi
     back = [row.id for row in covered if row.id in ids and row.doubts.missing_since]
     if not missing and not back:
         return StrayResult(follow_up=FollowUp())
-    with database.write() as connection:
-        now = database.now(connection)
-        _note_missing(connection, [row.id for row in missing], now)
-        _note_back(connection, back, {row.id for row in covered if not is_probed(adapter, row.config)})
+    now = _note_missing(database, [row.id for row in missing])
+    _note_back(database, back, {row.id for row in covered if not is_probed(adapter, row.config)})
     doubts = {row.id: replace(row.doubts, missing_since=row.doubts.missing_since or now) for row in missing}
     blind = {row.id: doubts[row.id] for row in missing if not is_probed(adapter, row.config)}
     if blind:
@@ -98,8 +96,9 @@ def note_unanswered(database: Database, name: str, host: str, problem: str) -> N
 
 def confirm_missing(connection: Connection, now: datetime) -> int:
     """Confirm that the prebuilds that wait for it are lost, and return their number."""
-    ids = connection.execute(_waiting(m.ProbeState.workspace_id)).scalars().all()
-    _lock(connection, ids)
+    table = m.ProbeState
+    locked = for_no_key_update(_waiting(table.workspace_id).order_by(table.next_at, table.workspace_id), of=table)
+    ids = connection.execute(locked).scalars().all()
     number = 0
     for start in range(0, len(ids), 500):
         waiting = m.ProbeState.workspace_id.in_(ids[start : start + 500]), m.ProbeState.waiting.is_(True)
@@ -141,35 +140,35 @@ def _read_prebuilds(connection: Connection, listed: Listed) -> list[_Prebuild]:
     return [_Prebuild(row.id, row.config, known) for row, known in zip(rows, doubts, strict=True)]
 
 
-def _note_missing(connection: Connection, ids: Sequence[str], now: datetime) -> None:
-    for workspace_id in sorted(ids):
-        insert = conflict_insert(connection, m.ProbeState).values(
-            workspace_id=workspace_id, next_at=now, failures=0, message="", missing_since=now
-        )
-        since = func.coalesce(m.ProbeState.missing_since, insert.excluded.missing_since)
-        connection.execute(insert.on_conflict_do_update(index_elements=["workspace_id"], set_={"missing_since": since}))
+# Each row is written in a transaction of its own: who takes probes locks rows in another order, that of their time.
+def _note_missing(database: Database, ids: Sequence[str]) -> datetime:
+    """Note that prebuilds are missing, and return the time."""
+    with database.read() as connection:
+        now = database.now(connection)
+    for workspace_id in ids:
+        with database.write() as connection:
+            insert = conflict_insert(connection, m.ProbeState).values(
+                workspace_id=workspace_id, next_at=now, failures=0, message="", missing_since=now
+            )
+            since = func.coalesce(m.ProbeState.missing_since, insert.excluded.missing_since)
+            update_known = insert.on_conflict_do_update(index_elements=["workspace_id"], set_={"missing_since": since})
+            connection.execute(update_known)
+    return now
 
 
-def _note_back(connection: Connection, ids: Sequence[str], blind: Collection[str]) -> None:
+def _note_back(database: Database, ids: Sequence[str], blind: Collection[str]) -> None:
     """Drop the suspicion against prebuilds that are listed again.
 
     What their own probes say stays, but for those in `blind`, whose probe cannot tell.
     """
-    _lock(connection, ids)
     state = m.ProbeState
     still = or_(state.failures > 0, state.unanswered_since.is_not(None), state.condemned_at.is_not(None))
     for number in ids:
         values: dict[str, object] = {"missing_since": None, "gone_since": None, "waiting": False, "doubtful": still}
         if number in blind:
             values |= {"condemned_at": None, "doubtful": False, "message": ""}
-        connection.execute(update(state).where(state.workspace_id == number).values(values))
-
-
-def _lock(connection: Connection, ids: Sequence[str]) -> None:
-    """Lock the rows of these prebuilds in the order of their key."""
-    for start in range(0, len(ids), 500):
-        query = select(m.ProbeState.workspace_id).where(m.ProbeState.workspace_id.in_(sorted(ids)[start : start + 500]))
-        connection.execute(for_no_key_update(query.order_by(m.ProbeState.workspace_id))).all()
+        with database.write() as connection:
+            connection.execute(update(state).where(state.workspace_id == number).values(values))
 
 
 def _judge_blindly(
@@ -177,9 +176,9 @@ def _judge_blindly(
 ) -> None:
     """Judge prebuilds whose probe cannot tell, by the list alone: two lists `stray_grace` apart that lack them."""
     message = f"{listed.name} no longer lists it"
-    with database.write() as connection:
-        now = database.now(connection)
-        for workspace_id, doubts in sorted(blind.items()):
+    for workspace_id, doubts in blind.items():
+        with database.write() as connection:
+            now = database.now(connection)
             is_lost = (doubts.missing_since or now) <= now - timedelta(seconds=settings.stray_grace)
             values: dict[str, object] = {"gone_since": doubts.missing_since, "message": message}
             values |= {"doubtful": True, "waiting": False}

@@ -46,5 +46,5 @@ def test_what_only_follows_from_another_finding_is_left_out(reason: str) -> None
 
 
 def test_a_pool_that_is_short_but_not_empty_is_none() -> None:
-    assert found(replace(EMPTY, pool=replace(POOL, eligible=1))) == []
-    assert found(replace(EMPTY, pool=replace(POOL, second_choices=1))) == []
+    assert found(replace(EMPTY, claimable=1)) == []
+    assert found(replace(EMPTY, pool=replace(POOL, second_choices=1), claimable=1)) == []

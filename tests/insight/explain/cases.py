@@ -72,13 +72,19 @@ FAILED = (
 )
 NEVER = (replace(FAILED[0], error="not ready within 300 s: HTTP 503", error_code="never_ready"),)
 HARD_LIMITED = (
-    "hard-limited: 3 starts in a row failed (build 33333333, 60 s ago, build 22222222, 2 min ago and build 11111111, "
-    "3 min ago); 3 is the limit: nothing is created until the pool is unblocked"
+    "hard-limited: 3 starts of this version failed in a row (build 33333333, 60 s ago, build 22222222, "
+    "2 min ago and build 11111111, 3 min ago); 3 is the limit: nothing is created until the pool is unblocked"
 )
 WAITS = (
     "1 start ran, and waits to become ready; build 44444444 asked 12 times in 60 s, "
     "gives up at 12:02:00 UTC (in 2 min): HTTP 503 cold"
 )
+UNREADY = (
+    build(
+        4, 2, started_at=NOW - 2 * MINUTE, attempt=1, ready_timeout=3 * MINUTE,
+        not_ready=NotReady("HTTP 503\n cold", 12, NOW - MINUTE),
+    ),
+)  # fmt: skip
 NEW = Activation("dev", "v2", "v2", last_good="v1")
 """A new version, beside one that worked."""
 
@@ -106,8 +112,8 @@ CASES: list[tuple[Facts, About, str, list[str]]] = [
             Reason.HARD_LIMITED, status=PresetStatus.HARD_LIMITED, failures_in_row=3, hard_limit=3, failed=FAILED
         ),
         About.STATUS,
-        ("hard-limited: 3 starts in a row failed (build 33333333, 60 s ago, build 22222222, 2 min ago and build "
-        "11111111, 3 min ago); 3 is the limit: nothing is created until the pool is unblocked"),
+        ("hard-limited: 3 starts of this version failed in a row (build 33333333, 60 s ago, build 22222222, "
+        "2 min ago and build 11111111, 3 min ago); 3 is the limit: nothing is created until the pool is unblocked"),
         ["prebuild logs 33333333", "prebuild unblock dev/small"],
     ),
     (
@@ -222,16 +228,17 @@ CASES: list[tuple[Facts, About, str, list[str]]] = [
     (
         facts(
             Reason.STARTING,
-            in_flight=(
-                build(
-                    4, 2, started_at=NOW - 2 * MINUTE, attempt=1, ready_timeout=3 * MINUTE,
-                    not_ready=NotReady("HTTP 503\n cold", 12, NOW - MINUTE),
-                ),
-            ),
+            in_flight=UNREADY,
         ),
         About.BUILDS,
         WAITS,
-        ["prebuild builds --preset dev/small"],
+        ["prebuild builds --preset dev/small", "prebuild logs 44444444"],
+    ),
+    (
+        facts(Reason.NOT_YET, turn=Quantities(0, 0, 1), in_flight=(build(5, 1), *UNREADY)),
+        About.BUILDS,
+        WAITS,
+        ["prebuild reconcile dev/small", "prebuild logs 44444444"],
     ),
     (
         facts(Reason.FAILING, failed=FAILED, failures_in_row=1),
@@ -259,6 +266,6 @@ CASES: list[tuple[Facts, About, str, list[str]]] = [
         About.BUILDS,
         ("2 starts in flight: 1 waiting for 60 s, 1 running for 2 min; a start usually takes 40 s; attempt 2, because "
         "an earlier worker died"),
-        ["prebuild builds --preset dev/small"],
+        ["prebuild builds --preset dev/small", "prebuild logs 44444444"],
     ),
 ]  # fmt: skip

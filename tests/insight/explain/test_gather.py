@@ -110,7 +110,7 @@ def test_failing_builds_up_to_the_hard_limit(database: Database, settings: Setti
     turn(database, settings)
     found = why(database, settings)
     assert found.facts.reason is Reason.HARD_LIMITED
-    assert f"hard-limited: 3 starts in a row failed (build {found.facts.failed[0].short}" in said(found)
+    assert f"hard-limited: 3 starts of this version failed in a row (build {found.facts.failed[0].short}" in said(found)
     assert commands(found) == [
         f"prebuild logs {found.facts.failed[0].short}",
         f"prebuild unblock {PRESET}",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -22,7 +23,8 @@ from prebuild_tasks.model.vocabulary import Preset, PresetStatus, Schedule
 from prebuild_tasks.reconcile.rules.model import Counts, Lock
 from prebuild_tasks.reconcile.rules.reasons import Reason
 from prebuild_tasks.reconcile.rules.shortage import WorkerAvailability
-from tests.insight.explain.cases import CASES, MINUTE, NOW, commands, facts
+from prebuild_tasks.reconcile.rules.wants import Quantities
+from tests.insight.explain.cases import CASES, MINUTE, NOW, UNREADY, commands, facts
 
 
 @pytest.mark.parametrize(("facts", "about", "words", "expected"), CASES, ids=[case[0].reason for case in CASES])
@@ -36,6 +38,17 @@ def test_each_reason_has_its_sentence_and_its_command(
     assert all(step.why for step in why.steps)
     assert why.reason is facts.reason
     assert facts.reason in [link.reason for link in why.chain], "the chain names the reason that counts"
+
+
+def test_the_headline_names_the_start_that_the_pool_waits_for() -> None:
+    unready = explain(facts(Reason.NOT_YET, turn=Quantities(0, 0, 1), in_flight=UNREADY))
+    assert unready.headline == "not yet; build 44444444 is not ready yet: HTTP 503 cold"
+    assert [link.about for link in unready.chain if link.reason is Reason.NOT_YET] == [About.BUILDS]
+    runs = replace(UNREADY[0], not_ready=None)
+    starting = explain(facts(Reason.STARTING, in_flight=(runs,)))
+    assert starting.headline == "starting; build 44444444 has been running for 2 min"
+    assert explain(facts(Reason.HARD_LIMITED, in_flight=UNREADY)).headline == "hard limited"
+    assert explain(facts(Reason.NONE)).headline == ""
 
 
 def test_a_process_that_is_missing_can_be_started_with_all_others() -> None:
@@ -167,6 +180,11 @@ def test_without_redis_it_says_so_and_goes_on() -> None:
     assert commands(why) == ["prebuild reconcile dev/small", "prebuild doctor"]
     full = facts(Reason.NONE, counts=Counts(live=2, ready=2), missing=0, lock=Lock(unreachable="Connection refused"))
     assert commands(explain(full)) == ["prebuild doctor"]
+    slow = Lock(unreachable="Timeout reading from socket", waited=timedelta(seconds=2))
+    why = explain(facts(Reason.NONE, counts=Counts(live=2, ready=2), missing=0, lock=slow))
+    words = "Redis did not answer within 2 s, so it is unknown whether a turn is running"
+    assert words in [link.sentence for link in why.chain]
+    assert [step.why for step in why.steps] == ["whether Redis answers at all, or is only slow"]
 
 
 def test_a_blocked_pool_that_is_paused_too_says_both() -> None:

@@ -148,6 +148,11 @@ QUIET: dict[str, Any] = {
         ),
         ({"hits": 30, "misses": 12, "peak": 7, "busy": MORNING}, ['try {cron: "* 9-10 * * 1-5", desired: 7}']),
         ({"hits": 3, "misses": 12, "peak": 2, "busy": MORNING}, ["although desired is 3 then and at most 2 were"]),
+        ({"hits": 3, "misses": 12, "peak": 1, "busy": MORNING}, ["although desired is 3 then and at most 1 was"]),
+        (
+            {"hits": 3, "misses": 12, "peak": 1, "busy": MORNING, "desired_then": 0},
+            ["desired is 0 then, and up to 1 was requested within"],
+        ),
         ({"hits": 3, "peak": 3, "wasted": {"expired": 9}}, ["9 prebuilds expired unclaimed and 3 were claimed"]),
         ({"hits": 9, "peak": 3, "wasted": {"expired": 9, "unhealthy": 30}}, []),
         ({"hits": 30, "misses": 12, "peak": 7, "busy": MORNING, "scheduled": True}, ["try desired 7 for those hours"]),

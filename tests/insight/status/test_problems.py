@@ -93,6 +93,29 @@ def test_a_first_start_that_fails_is_a_problem_at_once(database: Database, setti
     assert (item.is_empty, item.sentence) == (True, "empty")
 
 
+def test_says_what_is_tolerated(database: Database, settings: Settings) -> None:
+    declare(database, settings, 2)
+    assert only(database, settings).tolerated == "0 of 2 eligible, within the 5 min that it gets to fill"
+    fill(database, settings)
+    assert only(database, settings).tolerated == ""
+    jump(database, LONG)
+    declare(database, settings, 2, start="exit 3", extra="replace: {strategy: rolling}")
+    turn(database, settings)
+    finish_builds(database, status=BuildStatus.FAILED, error="no disk")
+    jump(database, LONG)
+    staffed(database, settings)
+
+    def current() -> PoolCheck:
+        return next(item for item in read_problems(database, settings) if not item.pool.superseded)
+
+    assert current().tolerated == "0 of 2 eligible, 2 outdated can be claimed"
+    assert claim(database, ClaimRequest("ada", [PRESET]))
+    assert current().tolerated == "0 of 2 eligible, 1 outdated can be claimed, within the 30 s that it gets to fill"
+    jump(database, LONG)
+    item = current()
+    assert (item.tolerated, item.sentence) == ("", "1 short for more than 30 s"), "one can still be claimed"
+
+
 def test_blocked_paused_and_deletions(database: Database, settings: Settings) -> None:
     declare(database, settings, 1)
     with database.write() as connection:
