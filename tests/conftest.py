@@ -96,6 +96,7 @@ _TOGETHER = {
     "tests/faults/test_provider_outage.py": "deployment",
     "tests/faults/test_soak.py": "deployment",
     "tests/e2e/test_operating.py": "operating",
+    "tests/e2e/test_serve.py": "serve",
     "tests/e2e/test_docs_commands.py": "docs",
     "tests/journeys/test_machines.py": "machines",
     "tests/worker/test_app.py": "celery",

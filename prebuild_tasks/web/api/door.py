@@ -36,6 +36,8 @@ _READY_KEPT = 1.0
 """Seconds for which it is remembered whether it did."""
 _REDIS_TIMEOUT = 0.5
 """Seconds to wait for Redis where it adds only a detail."""
+_REDIS_PATIENCE = 2.0
+"""Seconds to wait for Redis where the message is what was asked for."""
 
 T = TypeVar("T")
 
@@ -102,6 +104,10 @@ class Door:
     @cached_property
     def _messages(self) -> DirectMessages:
         return DirectMessages(self.settings.resolved_redis_url, self.settings.queue)
+
+    @cached_property
+    def _asked_messages(self) -> DirectMessages:
+        return DirectMessages(self.settings.resolved_redis_url, self.settings.queue, timeout=_REDIS_PATIENCE)
 
     async def in_thread(self, work: Callable[[], T]) -> T:
         """Call a function that uses the database, in a thread: there are as many of them as connections.
@@ -177,7 +183,7 @@ class Door:
 
     def request_turn(self, preset_id: int | None, name: str) -> bool:
         """Ask for the turn of a preset, or of all for None; return whether Redis took the message."""
-        messages = self.runtime.messages
+        messages = self._asked_messages
         if preset_id is None:
             return bool(messages.tick())
         return bool(messages.reconcile([str(preset_id)], shown={str(preset_id): name}))
@@ -197,7 +203,8 @@ class Door:
         """Wait for what runs in threads, and close what was opened here. The runtime is its maker's to close."""
         self._threads.shutdown()
         self._senders.shutdown()
-        if "_messages" in self.__dict__:
-            self._messages.close()
+        for name in ("_messages", "_asked_messages"):
+            if name in self.__dict__:
+                getattr(self, name).close()
         if "_exporter" in self.__dict__:
             self._exporter.close()
