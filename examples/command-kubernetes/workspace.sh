@@ -34,28 +34,34 @@ refuse_if_claimed() {
 }
 case $1 in
 start)
-    # One name for all attempts, and apply: every attempt finds or makes the same pod, never a second.
+    # One name for all attempts, and apply: every attempt finds or makes the same pod, never a second. It does not wait:
+    # `probe` is asked until the pod is ready, and shows what it waits for. A container that ends is not restarted.
     printf %s "$request" | jq '
         {name: ("ws-" + .workspace_id),
          labels: {"prebuild-installation": .installation, "prebuild-workspace": .workspace_id}} as $meta
         | {apiVersion: "v1", kind: "List", items: [
             {apiVersion: "v1", kind: "Secret", metadata: $meta, stringData: .parameters},
-            {apiVersion: "v1", kind: "Pod", metadata: $meta, spec: {containers: [
+            {apiVersion: "v1", kind: "Service", metadata: $meta, spec: {
+                selector: {"prebuild-workspace": .workspace_id}, ports: [{port: 8080}]}},
+            {apiVersion: "v1", kind: "Pod", metadata: $meta, spec: {restartPolicy: "Never", containers: [
                 {name: "workspace", image: .config.image, envFrom: [{secretRef: {name: $meta.name}}]}]}}]}' |
         k apply -f - >&2
-    k wait --for=condition=Ready --timeout=10m "pod/$pod" >&2
-    made=$(look pod "$pod" -o json)
-    printf %s "$made" |
-        jq '{resource_id: (.metadata.namespace + "/" + .metadata.name), url: ("http://" + .status.podIP + ":8080")}'
+    jq -n --arg namespace "$namespace" --arg pod "$pod" \
+        '{resource_id: ($namespace + "/" + $pod), url: ("http://" + $pod + "." + $namespace + ".svc:8080")}'
     ;;
 probe)
     found=$(look pod "$pod" --ignore-not-found -o json)
     if [ -z "$found" ]; then
         echo '{"ready": false, "gone": true, "message": "the pod is gone"}'
-    else
-        printf %s "$found" | jq '{ready: any(.status.conditions[]?; .type == "Ready" and .status == "True"),
-                                  message: .status.phase, gone: (.status.phase | . == "Failed" or . == "Succeeded")}'
+        exit
     fi
+    # What a container that ended said last; it is lost with the pod.
+    said=$(kubectl --namespace "$namespace" logs --tail=20 "$pod" 2>/dev/null || true)
+    printf %s "$found" | jq --arg said "$said" '
+        ([.status.containerStatuses[]?.state.waiting | select(. != null) | .message // .reason] | first) as $waits
+        | (.status.phase | . == "Failed" or . == "Succeeded") as $ended
+        | {ready: any(.status.conditions[]?; .type == "Ready" and .status == "True"), gone: $ended,
+           message: (.status.phase + (if $waits then ": " + $waits elif $ended then ": " + $said else "" end))}'
     ;;
 claim)
     refuse_if_claimed
@@ -64,11 +70,11 @@ claim)
     ;;
 delete)
     refuse_if_claimed
-    k delete pods,secrets -l "$this" --wait >&2
+    k delete pods,secrets,services -l "$this" --wait >&2
     ;;
 list)
     # A list without items is [], and no answer at all is not a list.
-    found=$(look pods,secrets -l "$mine" -o json)
+    found=$(look pods,secrets,services -l "$mine" -o json)
     printf %s "$found" | jq '[.items | group_by(.metadata.labels["prebuild-workspace"])[] |
         {workspace_id: .[0].metadata.labels["prebuild-workspace"], resource_id: .[0].metadata.name,
          owner: ([.[].metadata.annotations["prebuild-owner"] // empty] | first // ""),

@@ -11,6 +11,7 @@ import gc
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import closing, suppress
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from celery.signals import (
@@ -203,9 +204,17 @@ def freeze_imports(**_: Any) -> None:
     A full collection, which Celery makes before every fork, writes to the page of every object, so that each process of
     the worker gets its own copy.
     """
-    if not gc.get_freeze_count():  # only once, because objects of a running worker are temporary
-        gc.collect()
-        gc.freeze()
+    _freeze_once()
+
+
+@cache
+def _freeze_once() -> None:
+    """Freeze what there is, at the first call only: objects of a running worker are temporary.
+
+    `gc.get_freeze_count` does not tell whether this was done: Python 3.12 starts with frozen objects of its own.
+    """
+    gc.collect()
+    gc.freeze()
 
 
 def prepare_child(**_: Any) -> None:

@@ -10,6 +10,7 @@ import pytest
 
 SCRIPT = Path(__file__).parents[2] / "examples" / "command-kubernetes" / "workspace.sh"
 KUBECTL = """#!/bin/sh
+echo "$*" >> "$PLACE/calls"
 case "$*" in
 */readyz) test -e "$PLACE/back"; exit ;;
 *" $FAILING "*) cat "$PLACE/words" >&2; exit 1 ;;
@@ -66,7 +67,7 @@ def test_a_change_whose_connection_was_lost_has_not_failed(tmp_path: Path, words
     ("operation", "failing", "words"),
     [
         ("start", "apply", FORBIDDEN),
-        ("start", "wait", "error: timed out waiting for the condition on pods/ws-1"),
+        ("delete", "delete", "error: timed out waiting for the condition on pods/ws-1"),
         ("claim", "exec", "curl: (7) Failed to connect to cache: Connection refused"),
     ],
 )
@@ -85,3 +86,9 @@ def test_a_question_without_an_answer_decides_nothing(tmp_path: Path, operation:
 
 def test_what_succeeds_succeeds(tmp_path: Path) -> None:
     assert exit_code(tmp_path, "delete", "nothing", "") == 0
+
+
+def test_a_start_does_not_wait_for_the_pod(tmp_path: Path) -> None:
+    """The builds worker asks `probe`, and ends the start of a pod that crashed, with what it said last."""
+    assert exit_code(tmp_path, "start", "nothing", "") == 0
+    assert (tmp_path / "calls").read_text() == "--namespace spaces apply -f -\n"
