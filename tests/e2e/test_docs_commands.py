@@ -211,6 +211,12 @@ def test_every_link_leads_somewhere(page: Path) -> None:
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_every_test_that_is_named_exists(page: Path) -> None:
+    named = re.findall(r"`(tests/[\w/]+\.py)`", page.read_text())
+    assert [file for file in named if not (ROOT / file).exists()] == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 def test_every_command_and_option_exists(page: Path) -> None:
     """Check commands in text and tables, too, of which the tests above run only some."""
     for line in re.findall(r"prebuild ([a-z]+\b[^`\n#|]*)", "\n".join(code(page.read_text()))):
