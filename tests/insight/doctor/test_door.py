@@ -58,7 +58,7 @@ def test_the_state_of_the_api(api: ApiFact | None, symptoms: list[str]) -> None:
     assert [finding.symptom for finding in door_findings(Examination((), "", api=api))] == symptoms
 
 
-def test_an_api_without_a_database_is_no_finding_of_its_own() -> None:
+def test_an_api_without_a_database_adds_no_finding() -> None:
     facts = Examination((), "", api=ApiFact("https://x", ready="unavailable"), database=Trouble("away"))
     assert list(door_findings(facts)) == []
     assert len(list(door_findings(replace(facts, database=None)))) == 1
