@@ -120,7 +120,8 @@ class Settings(BaseSettings):
     failed_keep_for: Duration = 86400
     """Age, since their creation, at which failed, stopped and canceled prebuilds are deleted."""
     retention_events: Lasting = 180 * 86400
-    """Seconds for which claim events and history are kept; those of a claimed workspace, after its end."""
+    """Seconds for which claim events, keys of claims and history are kept, those of a claimed workspace after its end;
+    and tokens that expired or were revoked."""
     retention_builds: Lasting = 30 * 86400
     """Seconds for which builds are kept; deleted workspaces and superseded versions go after their builds."""
     retention_logs: Lasting = 7 * 86400

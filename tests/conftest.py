@@ -98,6 +98,7 @@ _TOGETHER = {
     "tests/e2e/test_operating.py": "operating",
     "tests/e2e/test_serve.py": "serve",
     "tests/e2e/test_docs_commands.py": "docs",
+    "tests/e2e/test_http_docs.py": "http docs",
     "tests/journeys/test_machines.py": "machines",
     "tests/worker/test_app.py": "celery",
     "tests/worker/test_flower.py": "celery",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -53,6 +54,27 @@ def complete_template(incomplete: str) -> list[str]:
         return template_names(connection, incomplete, _LIMIT)
 
     return _answer(query)
+
+
+def complete_token(incomplete: str) -> list[str]:
+    """Return the names of tokens that start with this text and were not revoked."""
+
+    def query(connection: Connection) -> Sequence[str]:
+        from prebuild_tasks.schema.lookup import token_names
+
+        return token_names(connection, incomplete, _LIMIT)
+
+    return _answer(query)
+
+
+def complete_api(incomplete: str) -> list[str]:
+    """Return the address of the HTTP API that commands ask already; without one, how an address begins."""
+    from prebuild_tasks.remote import read_login
+
+    login = None
+    with suppress(Exception):  # a login that cannot be used is about to be replaced
+        login = read_login(os.environ)
+    return [url for url in [login.url if login else "https://"] if url.startswith(incomplete)]
 
 
 def complete_host(incomplete: str) -> list[str]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from prebuild_tasks.faces import lazy
 
 if TYPE_CHECKING:
+    from prebuild_tasks.insight.doctor.ask_api import check_api
     from prebuild_tasks.insight.doctor.examine import examine
     from prebuild_tasks.insight.doctor.facts import Examination, RedisFact
     from prebuild_tasks.insight.doctor.findings import Symptom
@@ -92,6 +93,7 @@ __all__ = [
     "availability",
     "build_log",
     "builds",
+    "check_api",
     "check_role",
     "compile_report",
     "diagnose",
@@ -126,6 +128,7 @@ if not TYPE_CHECKING:  # mypy would take every name for defined
     __getattr__ = lazy(
         __name__,
         {
+            "doctor.ask_api": ("check_api",),
             "doctor.examine": ("examine",),
             "doctor.facts": (
                 "Examination",

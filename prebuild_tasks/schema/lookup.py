@@ -149,6 +149,13 @@ def template_names(connection: Connection, prefix: str, limit: int) -> Sequence[
     return connection.execute(query.order_by(m.Template.name).limit(limit)).scalars().all()
 
 
+def token_names(connection: Connection, prefix: str, limit: int) -> Sequence[str]:
+    """List the names, starting with a prefix, of tokens that were not revoked, at most `limit`."""
+    matches = m.Token.name.startswith(prefix, autoescape=True)
+    query = select(m.Token.name).where(m.Token.revoked_at.is_(None), matches)
+    return connection.execute(query.distinct().order_by(m.Token.name).limit(limit)).scalars().all()
+
+
 def workspace_names(connection: Connection, prefix: str, limit: int, *, claimed: bool) -> Sequence[str]:
     """List the names of workspaces that are not deleted and start with a prefix, at most `limit`.
 

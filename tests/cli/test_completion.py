@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 
+from prebuild_tasks.access.tokens import create_token, revoke_token, rotate_token
+from prebuild_tasks.access.types import NewTokenRequest, Scope
 from prebuild_tasks.claims.take import claim
 from prebuild_tasks.claims.types import ClaimRequest
 from prebuild_tasks.cli import completion
@@ -57,6 +59,24 @@ def test_names_are_completed(complete: Callable[[str], list[str]], database: Dat
     assert complete("prebuild builds --status c") == ["canceling", "canceled"]
     assert complete("prebuild workspaces --state s") == ["starting", "stopping", "stopped"]
     assert complete("prebuild expl") == ["explain"]
+
+
+def test_tokens_and_the_login_are_completed(
+    complete: Callable[[str], list[str]], database: Database, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    for name in ("portal", "grafana", "old"):
+        create_token(database, NewTokenRequest(name=name, scope=Scope.READ), actor="test")
+    rotate_token(database, "portal", 3600, actor="test")
+    revoke_token(database, "old", actor="test")
+    assert complete("prebuild token r") == ["rotate", "revoke"]
+    assert complete("prebuild token rotate ") == complete("prebuild token revoke ") == ["grafana", "portal"]
+    assert complete("prebuild token revoke p") == ["portal"]
+    assert complete("prebuild token create x --scope c") == ["claim"]
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    assert complete("prebuild login ") == ["https://"]
+    monkeypatch.setenv("PREBUILD_API_URL", "https://prebuilds.example.com")
+    monkeypatch.setenv("PREBUILD_API_TOKEN", "pbt_x")
+    assert complete("prebuild login ht") == ["https://prebuilds.example.com"]
 
 
 def test_a_database_that_is_away_completes_nothing_and_makes_nothing(

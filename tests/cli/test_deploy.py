@@ -174,7 +174,8 @@ def test_the_http_api_is_published_on_loopback_through_nginx_alone() -> None:
     assert "ports" not in serve
     assert nginx["ports"] == ["127.0.0.1:${SERVE_PORT:-8300}:8080"]
     assert (nginx["networks"], serve["networks"]) == (["door"], ["default", "door"])
-    assert all("healthcheck" in service for service in (serve, nginx))
+    assert serve["healthcheck"]["test"] == ["CMD", "prebuild", "health", "--role", "serve"]
+    assert "healthcheck" in nginx
     text = (ROOT / "deploy/nginx/prebuild.conf").read_text()
     assert f"server serve:{Settings().serve_port};" in text
     assert float(re.findall(r"keepalive_timeout (\d+)s;", text)[0]) < KEEP_ALIVE, "the upstream's"

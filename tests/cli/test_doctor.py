@@ -12,6 +12,7 @@ import pytest
 
 from tests.support.builders import declare, fill, jump
 from tests.support.command_line import Here
+from tests.support.http import free_port
 
 
 def test_a_well_kept_installation(here: Here) -> None:
@@ -85,6 +86,18 @@ def test_health_without_the_servers(here: Here, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setenv("PREBUILD_DATABASE_URL", "postgresql://nobody@127.0.0.1:1/x")
     for role in ("db", "worker", "builds", "beat"):
         assert "next: start it" in here.run("health", "--role", role, expect=7)
+
+
+def test_health_of_an_api_that_is_not_served(here: Here, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PREBUILD_SERVE_PORT", str(free_port()))
+    assert "no HTTP API answers at http://127.0.0.1:" in here.run("health", "--role", "serve", expect=8)
+
+
+def test_doctor_asks_the_api_at_its_public_address(here: Here, monkeypatch: pytest.MonkeyPatch) -> None:
+    here.alive()
+    monkeypatch.setenv("PREBUILD_PUBLIC_URL", f"http://127.0.0.1:{free_port()}")
+    [finding] = json.loads(here.run("doctor", "--json", expect=8))["findings"]
+    assert finding["code"] == "api_unreachable"
 
 
 def test_health_loads_neither_celery_nor_alembic() -> None:

@@ -1,6 +1,7 @@
 """Podman with networks and names, as the engine for docker-compose, without a registry.
 
-The base image is Debian's Python; one image of Debian's Redis and PostgreSQL stands in for the two of the compose file.
+The base image is Debian's Python; one image of Debian's Redis, PostgreSQL and nginx stands in for the three of the
+compose file.
 """
 
 from __future__ import annotations
@@ -34,13 +35,20 @@ network_config_dir = "{place}/networks"
 """
 SERVERS = """
 FROM {base}
-RUN apt-get update && apt-get install -y --no-install-recommends redis-server postgresql
+RUN apt-get update && apt-get install -y --no-install-recommends redis-server postgresql nginx wget
 RUN install -d -o redis /data && install -d -o postgres /var/lib/postgresql/data
 COPY initdb-and-serve /usr/local/bin/
 ENV PATH=/usr/lib/postgresql/15/bin:/usr/local/bin:/usr/bin:/bin PGDATA=/var/lib/postgresql/data
 """
 POSTGRES = "FROM servers\nUSER postgres\nVOLUME /var/lib/postgresql/data\nSTOPSIGNAL SIGINT\nCMD initdb-and-serve\n"
 REDIS = "FROM servers\nWORKDIR /data\nVOLUME /data\n"
+# nginx's own image stops by SIGQUIT, too.
+NGINX = """
+FROM servers
+RUN rm -f /etc/nginx/sites-enabled/default
+STOPSIGNAL SIGQUIT
+CMD ["nginx", "-g", "daemon off;"]
+"""
 # As in PostgreSQL's own image, the first start creates the user and the database.
 INITDB = """#!/bin/sh
 set -eu
@@ -84,7 +92,7 @@ class ComposeHost:
         assert done.returncode == 0, f"{words}: {done.stdout} {done.stderr}"
         return done.stdout
 
-    def fill(self, python: str, redis: str, postgres: str) -> None:
+    def fill(self, python: str, redis: str, postgres: str, nginx: str) -> None:
         """Build the images with these names."""
         base, servers = self.place / "base", self.place / "servers"
         packages = "python3,python3-venv,python3-pip,ca-certificates"
@@ -105,6 +113,7 @@ class ComposeHost:
         (servers / "initdb-and-serve").write_text(INITDB)
         (servers / "initdb-and-serve").chmod(0o755)
         steps = {"servers": SERVERS.format(base=f"docker.io/library/{python}"), redis: REDIS, postgres: POSTGRES}
+        steps[nginx] = NGINX
         for name, text in steps.items():
             (servers / "Dockerfile").write_text(text.replace("FROM servers", "FROM docker.io/library/servers"))
             tag = f"docker.io/library/{name}"

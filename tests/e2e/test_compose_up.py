@@ -10,6 +10,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import httpx
 import pytest
 import yaml
 
@@ -21,7 +22,8 @@ from tests.support.service import ROOT
 from tests.support.wait import wait_until
 
 pytestmark = [pytest.mark.docker, pytest.mark.faults, pytest.mark.timeout(1800)]
-PROCESSES = ("worker", "builds", "beat", "exporter", "flower")
+PORTAL = ("token", "create", "portal", "--scope", "claim", "--any-owner")
+PROCESSES = ("worker", "builds", "beat", "exporter", "serve", "nginx", "flower")
 
 
 @pytest.fixture
@@ -34,7 +36,7 @@ def host() -> Iterator[ComposeHost]:
     ):
         services = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"]
         base = next(rest.split()[0] for word, rest in stages()[0] if word == "FROM")
-        found.fill(base, services["redis"]["image"], services["postgres"]["image"])
+        found.fill(base, *(services[name]["image"] for name in ("redis", "postgres", "nginx")))
         yield found
 
 
@@ -43,7 +45,7 @@ def test_the_commands_of_operating_fill_a_pool_and_stop_it(host: ComposeHost) ->
     host.run("git", "clone", "--quiet", str(ROOT), str(site))
     for name in ("docker-compose.yml", "Dockerfile", ".env.example"):  # as they are in the page
         shutil.copy(ROOT / name, site / name)
-    ports = {"FLOWER_PORT": str(free_port()), "EXPORTER_PORT": str(free_port())}
+    ports = {name: str(free_port()) for name in ("FLOWER_PORT", "EXPORTER_PORT", "SERVE_PORT")}
     text = (site / ".env.example").read_text()
     for variable, value in {**DOTENV, **ports}.items():
         text = re.sub(rf"^{variable}=.*$", f"{variable}={value}", text, flags=re.MULTILINE)
@@ -58,11 +60,12 @@ def test_the_commands_of_operating_fill_a_pool_and_stop_it(host: ComposeHost) ->
     claimed = json.loads(prebuild(compose, "claim", "dev/small", "--owner", "ada", "--json"))
     assert re.fullmatch(r"http://localhost:20[01]\d\d", claimed["url"])
     wait_until(lambda: answer(claimed["url"]) == 200, timeout=60, what="the claimed URL, from the host")
-    for name in ("worker", "builds", "beat", "postgres", "redis"):
+    for name in ("worker", "builds", "beat", "serve", "nginx", "postgres", "redis"):
         wait_until(lambda name=name: state(host, name, "Health.Status") == "healthy", timeout=120, what=name)
     wait_until(lambda: answer(f"http://127.0.0.1:{ports['EXPORTER_PORT']}/metrics") == 200, timeout=60, what="metrics")
     flower = f"http://127.0.0.1:{ports['FLOWER_PORT']}"
     wait_until(lambda: answer(flower, DOTENV["FLOWER_BASIC_AUTH"]) == 200, timeout=60, what="Flower")
+    claims_over_http(f"http://127.0.0.1:{ports['SERVE_PORT']}", prebuild(compose, *PORTAL).strip())
     prebuild(compose, "doctor")
 
     (site / "pools.yaml").write_text(POOLS.replace("desired: 1", "desired: 2"))
@@ -80,6 +83,16 @@ def test_the_commands_of_operating_fill_a_pool_and_stop_it(host: ComposeHost) ->
     wait_until(lambda: answer(claimed["url"]) == 200, timeout=60, what="the claimed URL, served again")
     assert prebuild(compose, "audit") == "clean\n"
     compose("down", "--volumes")
+
+
+def claims_over_http(url: str, token: str) -> None:
+    """Claim through nginx, twice with one key."""
+    with httpx.Client(base_url=url, headers={"Authorization": f"Bearer {token}"}, trust_env=False) as client:
+        assert client.get("/readyz").text == "ready"
+        body, key = {"presets": ["dev/small"], "owner": "grace", "wait": 55}, {"Idempotency-Key": "k"}
+        given = [client.post("/v1/claims", json=body, headers=key, timeout=70) for _ in range(2)]
+    assert [answer.status_code for answer in given] == [201, 201], given[0].text
+    assert given[0].json()["workspace_id"] == given[1].json()["workspace_id"]
 
 
 def prebuild(compose: Callable[..., str], *words: str) -> str:

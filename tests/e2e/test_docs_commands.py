@@ -21,6 +21,7 @@ import pytest
 import yaml
 
 from prebuild_tasks.cli.main import COMMANDS, load_command, main
+from tests.support.pages import anchors, blocks, commands
 from tests.support.service import BIN, ROOT, Service
 from tests.support.wait import wait_until
 
@@ -45,19 +46,6 @@ ELSEWHERE = {
 """Beginnings of commands that this test does not run, with the reason."""
 CHANGES = ("apply", "claim", "extend", "release")
 """Commands to run once. Reading commands are repeated until they print what the page shows."""
-
-
-def blocks(page: str, language: str) -> list[str]:
-    return re.findall(rf"^```{language}\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
-
-
-def commands(page: str) -> list[tuple[str, str]]:
-    """Return each `$ ` line of the page's console blocks, with the output shown below it."""
-    found: list[tuple[str, str]] = []
-    for block in blocks(page, "console"):
-        for command, output in re.findall(r"^\$ (.*?)\n((?:(?!\$ ).*\n)*)", block, re.MULTILINE):
-            found.append((" ".join(shlex.split(command, comments=True)) if "#" in command else command, output))
-    return found
 
 
 def words(output: str) -> set[str]:
@@ -223,6 +211,12 @@ def test_every_link_leads_somewhere(page: Path) -> None:
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_every_test_that_is_named_exists(page: Path) -> None:
+    named = re.findall(r"`(tests/[\w/]+\.py)`", page.read_text())
+    assert [file for file in named if not (ROOT / file).exists()] == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 def test_every_command_and_option_exists(page: Path) -> None:
     """Check commands in text and tables, too, of which the tests above run only some."""
     for line in re.findall(r"prebuild ([a-z]+\b[^`\n#|]*)", "\n".join(code(page.read_text()))):
@@ -246,12 +240,6 @@ def help_of(name: str) -> str:
     context = command.make_context(name, [], resilient_parsing=True)
     parts = getattr(command, "commands", {}).values()
     return "\n".join([command.get_help(context), *(part.get_help(context) for part in parts)])
-
-
-def anchors(page: str) -> set[str]:
-    """Return the anchors that GitHub makes from a page's headings."""
-    headings = re.findall(r"^#+ (.*)$", page, re.MULTILINE)
-    return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
 def test_the_words_that_are_compared() -> None:

@@ -52,8 +52,9 @@ def test_from_an_empty_database_to_a_full_pool(tmp_path: Path, postgres_url: str
         wait_until(lambda: answer(exporter) == 200, timeout=60, what="the exporter")
         metrics = fetch(exporter).decode()
         assert "prebuild_desired{" in metrics
-        for role in ("worker", "builds", "beat", "db", "redis"):
+        for role in ("worker", "builds", "beat", "db", "redis", "serve"):
             service.run("health", "--role", role)
+        assert answer(f"http://127.0.0.1:{ports['PREBUILD_SERVE_PORT']}/v1/pools") == 401
         page = fetch(f"{flower}/tasks", PASSWORD).decode()
         assert all(f'data-column="{column}"' in page for column in ("args", "result")), "the pool, and what was done"
         seen = wait_until(lambda: finished(flower), timeout=60, what="tasks in Flower")

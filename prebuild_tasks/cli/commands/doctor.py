@@ -15,7 +15,7 @@ from prebuild_tasks.cli.remedy_commands import next_step
 from prebuild_tasks.config import Settings, load_settings
 from prebuild_tasks.db.engine import Database
 from prebuild_tasks.errors import AuditError, InputError
-from prebuild_tasks.insight import Examination, RedisFact, Symptom, check_role, diagnose
+from prebuild_tasks.insight import Examination, RedisFact, Symptom, check_api, check_role, diagnose
 from prebuild_tasks.messaging import BUILDS, RECONCILE
 from prebuild_tasks.model.addresses import masked_url
 from prebuild_tasks.model.text import span
@@ -29,6 +29,7 @@ class HealthRole(StrEnum):
     BEAT = "beat"
     DB = "db"
     REDIS = "redis"
+    SERVE = "serve"
 
 
 def health(
@@ -41,7 +42,7 @@ def health(
 
     Exits with 0 when it is healthy, 8 when it is not, and 7 when the database or Redis does not answer. Workers and
     beat announce themselves in the database, so this sends them nothing. In a container, only the container's own
-    process is checked, unless --host or --any is used.
+    process is checked, unless --host or --any is used. serve asks this machine's HTTP API whether it is ready.
     """
     settings = load_settings()
     if role is HealthRole.REDIS:
@@ -49,6 +50,8 @@ def health(
 
         require_redis(settings)
         healthy, sentence = True, f"Redis at {masked_url(settings.resolved_redis_url)} answers"
+    elif role is HealthRole.SERVE:
+        healthy, sentence = check_api(settings)
     else:
         healthy, sentence = _ask_database(settings, role, host, anywhere=anywhere)
     if as_json:
@@ -129,6 +132,8 @@ def _working_parts(settings: Settings, facts: Examination) -> list[str]:
         lines.append(
             f"tick      {'none yet' if life.tick_age is None else f'{span(timedelta(seconds=life.tick_age))} ago'}"
         )
+    if facts.api and not facts.api.trouble:
+        lines.append(f"api       {facts.api.url}, {facts.api.ready[:50]}")
     if facts.paused_by:
         lines.append(f"paused    everything, by {facts.paused_by}; to end the pause: prebuild resume")
     usable = [item for item in facts.provisioners if item.trouble is None]

@@ -8,12 +8,16 @@ from typing import Annotated
 
 import typer
 
+from prebuild_tasks.cli.completion import complete_api
 from prebuild_tasks.cli.output import opened, write
 from prebuild_tasks.remote import RemoteSession, login_to, write_login
 
 
 def login(
-    url: Annotated[str, typer.Argument(help="Address of the API, such as https://prebuilds.example.com")],
+    url: Annotated[
+        str,
+        typer.Argument(help="Address of the API, such as https://prebuilds.example.com", autocompletion=complete_api),
+    ],
 ) -> None:
     """Store a token for the HTTP API of another machine, which commands then ask.
 

@@ -11,7 +11,7 @@ import typer
 from prebuild_tasks import access
 from prebuild_tasks.access import NewToken, NewTokenRequest, Scope, TokenState, TokenView
 from prebuild_tasks.bootstrap import Runtime
-from prebuild_tasks.cli.completion import complete_preset
+from prebuild_tasks.cli.completion import complete_preset, complete_token
 from prebuild_tasks.cli.output import ActorOption, JsonOption, opened, write, write_json, write_rows, write_warnings
 from prebuild_tasks.cli.remedy_commands import next_step
 from prebuild_tasks.cli.usage import Command
@@ -42,6 +42,7 @@ _GIVE_WAY = ("presets", "organization", "owner", "used")
 _SHOWN_ONCE = "The token is not stored: this is the only time that it is shown."
 
 NameArgument = Annotated[str, typer.Argument(metavar="NAME", help="Name of the token")]
+KnownArgument = Annotated[str, typer.Argument(metavar="NAME", help="Name of the token", autocompletion=complete_token)]
 
 
 @token.callback()
@@ -113,7 +114,7 @@ def list_(
 
 @token.command(cls=Command)
 def rotate(
-    name: NameArgument,
+    name: KnownArgument,
     *,
     overlap: Annotated[
         str, typer.Option(metavar="DURATION", help="How long the former token goes on working; 0 ends it at once")
@@ -131,7 +132,7 @@ def rotate(
 
 
 @token.command(cls=Command)
-def revoke(name: NameArgument, *, actor: ActorOption, as_json: JsonOption = False) -> None:
+def revoke(name: KnownArgument, *, actor: ActorOption, as_json: JsonOption = False) -> None:
     """End a token, everywhere within 2 seconds."""
     changed = access.revoke_token(_database(), name, actor=actor)
     if as_json:

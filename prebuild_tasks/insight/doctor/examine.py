@@ -16,6 +16,7 @@ from zoneinfo import ZoneInfo
 from redis.exceptions import NoPermissionError, RedisError
 from sqlalchemy import Connection, func, select
 
+from prebuild_tasks.access import list_tokens
 from prebuild_tasks.builds import pending_by_queue
 from prebuild_tasks.clock import utcnow
 from prebuild_tasks.config import Settings
@@ -23,6 +24,7 @@ from prebuild_tasks.db.engine import Database, is_read_only
 from prebuild_tasks.db.pooler import pooler_problem, role_defaults, shares_connections
 from prebuild_tasks.errors import CannotBuildError, NotFoundError, PrebuildError
 from prebuild_tasks.fleet import Liveness, read_liveness
+from prebuild_tasks.insight.doctor.ask_api import look_at_api
 from prebuild_tasks.insight.doctor.facts import (
     DefaultsFact,
     DiskFact,
@@ -68,7 +70,7 @@ def examine(database: Database, settings: Settings, provisioners: Provisioners) 
     short_ports = settings.workspace_ports if Ports(settings).is_short(utcnow()) else ""
     facts = Examination(control, settings.queue(BUILDS), disk=_disk(settings), short_ports=short_ports)
     redis, waiting = _look_at_redis(settings, [*control, facts.builds_queue])
-    facts = replace(facts, redis=redis, waiting=waiting)
+    facts = replace(facts, redis=redis, waiting=waiting, api=look_at_api(settings))
     try:
         schema = _schema(database)
         pooler = _trouble(pooler_problem(database)) if shares_connections(database) else None
@@ -87,7 +89,7 @@ def examine(database: Database, settings: Settings, provisioners: Provisioners) 
             zones = dict(_bad_timezones(connection))
             declared = _read_declared(connection)
             silences = read_silences(connection)
-        pools = read_problems(database, settings)
+        pools, tokens = read_problems(database, settings), list_tokens(database)
     except PrebuildError as error:
         return replace(facts, database=_trouble(error))
     return replace(
@@ -99,6 +101,7 @@ def examine(database: Database, settings: Settings, provisioners: Provisioners) 
         bad_timezones=zones,
         silences=silences,
         pools=pools,
+        tokens=tokens,
         paused_by=str(paused.get("by", "somebody")) if paused and pause_holds(paused, now) else "",
         provisioners=list(_ask(declared, provisioners, may_list=_builds_on_this_host(life, settings))),
     )

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from prebuild_tasks.access import TokenView
 from prebuild_tasks.fleet import Liveness
 from prebuild_tasks.insight.status.views import PoolCheck
 from prebuild_tasks.model.names import PoolName
@@ -107,6 +108,19 @@ class DiskFact:
 
 
 @dataclass(frozen=True, slots=True)
+class ApiFact:
+    """The answers of the HTTP API."""
+
+    url: str
+    ready: str = ""
+    """The beginning of what `/readyz` answered."""
+    trouble: str = ""
+    """Why it did not answer; empty: it did."""
+    metrics_open: bool = False
+    """Whether `/metrics` was answered without a token."""
+
+
+@dataclass(frozen=True, slots=True)
 class Examination:
     """All facts about an installation.
 
@@ -141,6 +155,8 @@ class Examination:
     silences: Sequence[SilenceFact] = ()
     pools: Sequence[PoolCheck] = ()
     disk: DiskFact | None = None
+    api: ApiFact | None = None
+    tokens: Sequence[TokenView] = ()
     short_ports: str = ""
     """The range of ports of this machine, if a port went to another workspace before its rest ended."""
     paused_by: str = ""

@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 
 from prebuild_tasks.fleet import Liveness, Process
+from prebuild_tasks.insight.doctor.door import door_findings
 from prebuild_tasks.insight.doctor.facts import Examination, RedisFact, Trouble
 from prebuild_tasks.insight.doctor.findings import Finding, Symptom
 from prebuild_tasks.insight.doctor.pools import pool_findings
@@ -37,6 +38,7 @@ def diagnose(facts: Examination) -> list[Finding]:
         _clock,
         _declared,
         _silences,
+        door_findings,
         pool_findings,
     )
     return [finding for check in checks for finding in check(facts)]

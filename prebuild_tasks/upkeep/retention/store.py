@@ -104,6 +104,13 @@ def prune_requests(connection: Connection, before: datetime, limit: int) -> int:
     return connection.execute(delete(table).where(table.id.in_(old.limit(limit)))).rowcount
 
 
+def prune_tokens(connection: Connection, before: datetime, limit: int) -> int:
+    """Delete tokens that expired or were revoked before `before`."""
+    ended = or_(m.Token.revoked_at < before, m.Token.expires_at < before)
+    ids = select(m.Token.id).where(ended).limit(limit)
+    return connection.execute(delete(m.Token).where(in_key_order(m.Token.id, m.Token.id.in_(ids), ended))).rowcount
+
+
 def _owned_since(before: datetime) -> Select[str]:
     """Select the ids of the workspaces that people have, or had since then."""
     since = or_(m.Workspace.deleted_at.is_(None), m.Workspace.deleted_at >= before)

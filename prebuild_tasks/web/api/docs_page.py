@@ -27,6 +27,11 @@ class DocsPage:
     headers: dict[str, str]
 
 
+def problem_codes() -> list[str]:
+    """Return the reason code of every problem, in order; that of a miss begins with `miss/`."""
+    return sorted([code for code in TITLES if code != "miss"] + [f"miss/{reason}" for reason in MissReason])
+
+
 @cache
 def docs_page() -> DocsPage:
     """Return the page."""
@@ -35,8 +40,7 @@ def docs_page() -> DocsPage:
     page = Environment(autoescape=True, undefined=StrictUndefined).from_string(
         (folder / "docs.html.j2").read_text(encoding="utf-8")
     )
-    codes = [code for code in TITLES if code != "miss"] + [f"miss/{reason}" for reason in MissReason]
-    problems = [(fragment_of(code), TITLES[code.partition("/")[0]]) for code in sorted(codes)]
+    problems = [(fragment_of(code), TITLES[code.partition("/")[0]]) for code in problem_codes()]
     text = page.render(script=Markup(script), style=Markup(style), problems=problems)  # noqa: S704 - files of the package
     policy = (
         f"default-src 'none'; script-src {_hash(script)}; style-src {_hash(style)}; connect-src 'self'; "

@@ -10,6 +10,7 @@ import pytest
 
 from prebuild_tasks.cli.remedy_commands import StartCommands, next_step
 from prebuild_tasks.insight.doctor.facts import (
+    ApiFact,
     DefaultsFact,
     DiskFact,
     Examination,
@@ -26,6 +27,7 @@ from prebuild_tasks.insight.status.rules import PoolProblem
 from prebuild_tasks.insight.status.views import PoolCheck, PoolStatus
 from prebuild_tasks.model.names import PoolName, PresetRef
 from tests.insight.doctor.processes import BEAT, BUILDER, BUILDS, CONTROL, WORKER, life, process
+from tests.insight.doctor.tokens import token
 
 START = StartCommands("celery worker", "celery builds", "celery beat")
 REDIS = RedisFact("7.0.15", "noeviction", used=10, limit=0)
@@ -203,6 +205,9 @@ def test_nothing_is_wrong() -> None:
         ({"disk": replace(DISK, free_bytes=5 << 20)}, Symptom.DISK_FULL, "nearly full: 5 MiB left", "free some space"),
         ({"disk": replace(DISK, free_files=3)}, Symptom.DISK_FULL, "room for 3 files left", "free some space"),
         ({"short_ports": "20000-20001"}, Symptom.PORTS_SHORT, "the ports 20000-20001 of this machine", "widen"),
+        ({"api": ApiFact("https://x", trouble="refused")}, Symptom.API_UNREACHABLE, "https://x: refused", "the proxy"),
+        ({"api": ApiFact("https://x", "ready", "", True)}, Symptom.METRICS_OPEN, "without a token", "refuse /metrics"),
+        ({"tokens": [token()]}, Symptom.TOKEN_EXPIRES, "portal expires in 3 d", "prebuild token rotate portal"),
         ({"pools": [EMPTY]}, Symptom.POOL_EMPTY, "dev/small has been empty for more than 45 s", "explain dev"),
         ({"pools": [BLOCKED]}, Symptom.POOL_BLOCKED, "nothing is built for dev/small: hard limited", "explain dev"),
     ],
