@@ -68,6 +68,10 @@ test-monitoring: install ## Test the metrics, alerts and dashboard with a real P
 	@{ command -v prometheus && command -v promtool; } >/dev/null || { echo "make test-monitoring needs prometheus and promtool on PATH; on Debian and Ubuntu, the package prometheus has both; its service is not needed: apt-get install --no-install-recommends prometheus && systemctl disable --now prometheus"; exit 1; }
 	$(BIN)/pytest -m monitoring tests/monitoring $(ARGS)
 
+.PHONY: test-api
+test-api: install ## Send made-up requests to the HTTP API for 10 minutes (ARGS="--seconds 60 --seed 5")
+	$(BIN)/python -m tests.support.conformance --seconds 600 $(ARGS)
+
 .PHONY: test-browser
 test-browser: install ## Test how a browser lays the report's page out; needs Chromium on PATH
 	$(BIN)/pytest -m browser tests/web $(ARGS)

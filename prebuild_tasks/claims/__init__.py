@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 from prebuild_tasks.faces import lazy
 
 if TYPE_CHECKING:
-    from prebuild_tasks.claims.rules import ask_again
+    from prebuild_tasks.claims.rules import ask_again, check_form
     from prebuild_tasks.claims.session import ClaimSession
     from prebuild_tasks.claims.take import claim, claim_and_wake
     from prebuild_tasks.claims.types import BeingBuilt, ClaimAnswer, Claimed, ClaimRequest, WaitStage
     from prebuild_tasks.claims.uncollected import end_uncollected
-    from prebuild_tasks.claims.waits import give_up, read_claim, read_waiting
+    from prebuild_tasks.claims.waits import give_up, read_claim, read_waiting, require_claim
 
 __all__ = [
     "BeingBuilt",
@@ -22,19 +22,24 @@ __all__ = [
     "Claimed",
     "WaitStage",
     "ask_again",
+    "check_form",
     "claim",
     "claim_and_wake",
     "end_uncollected",
     "give_up",
     "read_claim",
     "read_waiting",
+    "require_claim",
 ]
 
 if not TYPE_CHECKING:  # mypy would take every name for defined
     __getattr__ = lazy(
         __name__,
         {
-            "rules": ("ask_again",),
+            "rules": (
+                "ask_again",
+                "check_form",
+            ),
             "session": ("ClaimSession",),
             "take": (
                 "claim",
@@ -52,6 +57,7 @@ if not TYPE_CHECKING:  # mypy would take every name for defined
                 "give_up",
                 "read_claim",
                 "read_waiting",
+                "require_claim",
             ),
         },
     )

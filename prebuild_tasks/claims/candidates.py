@@ -8,10 +8,10 @@ from dataclasses import replace
 from sqlalchemy import ColumnElement, Connection, select
 
 from prebuild_tasks.access import sees_preset_sql
-from prebuild_tasks.claims.rules import refuse_at_limit
+from prebuild_tasks.claims.rules import check_choice, refuse_at_limit
 from prebuild_tasks.claims.store import count_workspaces, read_candidates
 from prebuild_tasks.claims.types import ClaimRequest, Pool
-from prebuild_tasks.errors import InputError, NotFoundError
+from prebuild_tasks.errors import NotFoundError
 from prebuild_tasks.reconcile import second_choices
 from prebuild_tasks.remedies import Remedy, RemedyKind
 from prebuild_tasks.schema import tables as m
@@ -29,10 +29,7 @@ def find_pools(connection: Connection, request: ClaimRequest) -> list[Pool]:
     """
     presets, template = request.presets, request.template
     within = sees_preset_sql(request.reach) if request.reach else []
-    if bool(presets) == bool(template):
-        raise InputError(
-            "name either presets, or a template with parameters", remedy=Remedy(RemedyKind.CLAIM_WORKSPACE)
-        )
+    check_choice(request)
     if presets:
         ids = [resolve_preset(connection, name, within) for name in presets]
     else:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from prebuild_tasks.claims.types import ClaimAnswer
 from prebuild_tasks.errors import ClaimMissError, InputError, RefusedError, RequestReusedError
-from prebuild_tasks.model.names import check_name, check_owner
+from prebuild_tasks.model.names import PresetRef, check_name, check_owner
 from prebuild_tasks.model.vocabulary import LOCAL_PRINCIPAL, ClaimState, MissReason, PresetStatus
 from prebuild_tasks.reconcile import LimitReason, Limits
 from prebuild_tasks.remedies import Remedy, RemedyKind
@@ -18,7 +18,6 @@ from prebuild_tasks.workspaces import is_usable, unhealthy_claim
 
 if TYPE_CHECKING:
     from prebuild_tasks.claims.types import ClaimedRow, ClaimRequest, PauseInForce, Pool, RequestedRow
-    from prebuild_tasks.model.names import PresetRef
 
 _REQUEST_ID_MAX = 100
 _PRINCIPAL_MAX = 100
@@ -55,6 +54,27 @@ def check_request(request: ClaimRequest) -> str:
     if not 0 < len(request.principal) <= _PRINCIPAL_MAX:
         raise InputError(f"the principal must be 1 to {_PRINCIPAL_MAX} characters")
     return owner
+
+
+def check_form(request: ClaimRequest) -> str:
+    """Return the owner's name as it is stored. Raises InputError for all that is malformed in a request of any kind.
+
+    `claim` finds the same, but after it has looked for what the request names.
+    """
+    owner = check_request(request)
+    check_choice(request)
+    for name in request.presets:
+        if not name.isdecimal():
+            PresetRef.parse(name)
+    return owner
+
+
+def check_choice(request: ClaimRequest) -> None:
+    """Raise InputError unless a request names either presets or a template."""
+    if bool(request.presets) == bool(request.template):
+        raise InputError(
+            "name either presets, or a template with parameters", remedy=Remedy(RemedyKind.CLAIM_WORKSPACE)
+        )
 
 
 def body_digest(request: ClaimRequest, owner: str) -> str:

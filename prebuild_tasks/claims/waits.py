@@ -111,6 +111,12 @@ def give_up(database: Database, claim_id: str, *, actor: str | Actor, reach: Rea
     raise BusyError(f"the workspace of claim {claim_id} is changing at this moment", hint="try again")
 
 
+def require_claim(database: Database, claim_id: str, reach: Reach = EVERYTHING) -> None:
+    """Raise NotFoundError unless there is a claim within reach. Nothing is handed over."""
+    with database.read() as connection:
+        _find(connection, claim_id, reach, database.now(connection))
+
+
 def _find(connection: Connection, claim_id: str, reach: Reach, since: datetime) -> RequestedRow:
     identity = as_id(claim_id)
     requested = read_by_id(connection, identity, since, reach) if identity else None

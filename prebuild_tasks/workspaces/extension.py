@@ -59,7 +59,8 @@ def extend(
     """
     _require_duration(seconds)
     with database.write() as connection:
-        row = _find(connection, workspace, reach)
+        row = find_workspace(connection, workspace, *sees_workspace_sql(reach))
+        _require_end(row)
         now = database.now(connection)
         return _move(connection, row, _Moved(until=_later(row, now, seconds), actor=actor), now)
 
@@ -73,13 +74,15 @@ def extend_once(
     """
     _require_duration(seconds)
     with database.write() as connection:
-        row = _find(connection, workspace, reach)
-        if (before := _seconds_of(connection, row.id, request)) is not None:
-            if before != seconds:
-                raise RequestReusedError(
-                    f"the request extended {row.name} by {before:g} s before, and not by {seconds:g} s",
-                    remedy=Remedy(RemedyKind.NEW_REQUEST),
-                )
+        row = find_workspace(connection, workspace, *sees_workspace_sql(reach))
+        before = _seconds_of(connection, row.id, request)
+        if before not in (None, seconds):
+            raise RequestReusedError(
+                f"the request extended {row.name} by {before:g} s before, and not by {seconds:g} s",
+                remedy=Remedy(RemedyKind.NEW_REQUEST),
+            )
+        _require_end(row)
+        if before is not None:
             return Extension(_end_of(row), replayed=True)
         now = database.now(connection)
         moved = _Moved(until=_later(row, now, seconds), actor=actor, request=request, seconds=seconds)
@@ -94,13 +97,14 @@ def extend_until(
     Raises what `extend` raises, and InputError for an end that has passed or is too far away.
     """
     with database.write() as connection:
-        row = _find(connection, workspace, reach)
+        row = find_workspace(connection, workspace, *sees_workspace_sql(reach))
         now = database.now(connection)
         if not now < until <= now + timedelta(seconds=LONGEST):
             raise InputError(
                 f"{row.name} cannot be extended until {until.isoformat()}",
                 hint="name a time in the future, within a hundred years",
             )
+        _require_end(row)
         if (end := _end_of(row)) >= until:
             return end
         return _move(connection, row, _Moved(until=until, actor=actor), now)
@@ -111,8 +115,8 @@ def _require_duration(seconds: float) -> None:
         raise InputError(f"cannot extend by {seconds!r} s", hint="use a number of seconds up to a hundred years")
 
 
-def _find(connection: Connection, workspace: str, reach: Reach) -> FoundWorkspace:
-    row = find_workspace(connection, workspace, *sees_workspace_sql(reach))
+def _require_end(row: FoundWorkspace) -> None:
+    """Raise RefusedError for a workspace that has no end to move."""
     if row.owner == PREBUILDS_OWNER:
         raise RefusedError(f"{row.name} is not claimed", hint="only claimed workspaces have an end to move")
     if row.claimed_until is None:
@@ -124,7 +128,6 @@ def _find(connection: Connection, workspace: str, reach: Reach) -> FoundWorkspac
         raise RefusedError(
             f"{row.name} is being deleted", hint="claim another", remedy=Remedy(RemedyKind.CLAIM_WORKSPACE)
         )
-    return row
 
 
 def _end_of(row: FoundWorkspace) -> datetime:

@@ -11,6 +11,7 @@ import pytest
 from prebuild_tasks.claims.rules import (
     body_digest,
     check_buildable,
+    check_form,
     check_repeated,
     check_request,
     event_key,
@@ -43,6 +44,23 @@ def test_a_request_is_checked_and_its_owner_trimmed() -> None:
             check_request(ClaimRequest("ada", ["dev/small"], request_id=wrong))
     with pytest.raises(InputError, match="not a valid workspace name"):
         check_request(ClaimRequest("ada", ["dev/small"], name="A B"))
+
+
+@pytest.mark.parametrize(
+    ("wrong", "sentence"),
+    [
+        ({}, "name either presets, or a template"),
+        ({"presets": ["dev/small"], "template": "dev"}, "name either presets, or a template"),
+        ({"presets": ["dev/none", "small"]}, "small.* is not a preset name"),
+        ({"presets": ["dev/small"], "name": "A B"}, "not a valid workspace name"),
+        ({"presets": ["dev/small"], "owner": ""}, "the owner is empty"),
+    ],
+)
+def test_all_that_is_malformed_is_found_before_anything_is_read(wrong: dict[str, Any], sentence: str) -> None:
+    with pytest.raises(InputError, match=sentence):
+        check_form(ClaimRequest(**{"owner": "ada", **wrong}))
+    for fine in ({"presets": ["dev/small@v1", "12"]}, {"template": "dev", "parameters": {"a": "b"}}):
+        assert check_form(ClaimRequest("ada", **fine)) == "ada"
 
 
 @pytest.mark.parametrize(

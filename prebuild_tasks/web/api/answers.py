@@ -70,6 +70,9 @@ class EventAnswer(AnswerModel):
     preset: str | None
     reason: str
     details: dict[str, object] | None
+    actor_kind: str = Field(description="`local`, `token` or `system`; empty for events of release 0.1")
+    actor_name: str
+    actor_subject: str = Field(description="The owner on whose behalf a token acted, if there is one")
 
 
 class NextChangeAnswer(AnswerModel):
@@ -144,6 +147,7 @@ class ExplainedAnswer(AnswerModel):
     missing: int
     next_turn: TurnAnswer
     reason: str
+    headline: str = Field(description="The state in a few words")
     chain: list[LinkAnswer]
     remedies: list[RemedyAnswer]
 

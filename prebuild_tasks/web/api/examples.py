@@ -5,8 +5,11 @@ from __future__ import annotations
 from prebuild_tasks.model.json_values import JsonObject, JsonValue
 
 _AT, _LATER, _END = "2026-03-02T09:00:00+00:00", "2026-03-02T09:00:42+00:00", "2026-03-16T09:05:00+00:00"
-_WORKSPACE_ID, _BUILD_ID = "4f0c2f0e-7c0f-4a51-9d0e-0c1df5a7f0aa", "b2a4c7de-19a8-4a0c-8a53-2f3e5a0a9c11"
-_CLAIM_ID = "0b6f7b0c-7a53-4c83-9f5a-5d9a3f7f2a10"
+_WORKSPACE_ID, BUILD_ID = "4f0c2f0e-7c0f-4a51-9d0e-0c1df5a7f0aa", "b2a4c7de-19a8-4a0c-8a53-2f3e5a0a9c11"
+CLAIM_ID = "0b6f7b0c-7a53-4c83-9f5a-5d9a3f7f2a10"
+KEY = "portal-7f3a"
+NAMES = {"template": "python-dev", "preset": "small", "owner": "ada", "name": "brave-otter"}
+"""Parts of paths."""
 
 WORKSPACE: JsonObject = {
     "workspace": "brave-otter",
@@ -26,7 +29,7 @@ WORKSPACE: JsonObject = {
     "retry_at": None,
 }
 ENDING: JsonObject = {"workspace": "ada/brave-otter", "id": _WORKSPACE_ID, "state": "deleting"}
-EXTEND_BODY: JsonObject = {"until": _END}
+EXTEND_BODY: JsonObject = {"duration": "3d"}
 EXTENDED: JsonObject = {"workspace": "ada/brave-otter", "claimed_until": _END}
 EVENT: JsonObject = {
     "at": "2026-03-02T09:05:00+00:00",
@@ -36,6 +39,9 @@ EVENT: JsonObject = {
     "preset": "python-dev/small",
     "reason": "claim",
     "details": None,
+    "actor_kind": "token",
+    "actor_name": "portal",
+    "actor_subject": "ada",
 }
 POOL: JsonObject = {
     "preset": "python-dev/small",
@@ -61,6 +67,7 @@ EXPLAINED: JsonObject = {
     "missing": 0,
     "next_turn": {"delete": 0, "cancel": 0, "create": 0},
     "reason": "starting",
+    "headline": "starting",
     "chain": [{"about": "builds", "reason": "starting", "words": "1 start under way"}],
     "remedies": [
         {
@@ -83,7 +90,7 @@ REPORT: JsonObject = {
     "presets": [{"preset": "python-dev/small", "active": True, "timezone": "UTC", **_FIGURES, "recommendations": []}],
     "over_time": {"seconds": 3600, "claims": [{"at": _AT, "hits": 9, "misses": 0}], "time_to_ready_s": []},
 }
-PAUSE_BODY: JsonObject = {"reason": "moving to new hosts", "until": "2026-03-02T12:00:00+00:00"}
+PAUSE_BODY: JsonObject = {"reason": "moving to new hosts", "until": "2100-03-02T12:00:00+00:00"}
 CHANGED: JsonObject = {"changed": True}
 REPLACED: JsonObject = {
     "changed": True,
@@ -91,7 +98,7 @@ REPLACED: JsonObject = {
 }
 REQUESTED: JsonObject = {"requested": "python-dev/small"}
 BUILD: JsonObject = {
-    "build": _BUILD_ID,
+    "build": BUILD_ID,
     "workspace": "prebuild-brave-otter",
     "preset": "python-dev/small",
     "transition": "start",
@@ -115,7 +122,7 @@ SETTINGS: JsonObject = {
 DOCUMENT: JsonObject = {"openapi": "3.1.0", "info": {"title": "prebuild", "version": "0.2"}, "paths": {}}
 CLAIM_BODY: JsonObject = {"presets": ["python-dev/small"], "owner": "ada", "wait": 30}
 CLAIMED: JsonObject = {
-    "id": _CLAIM_ID,
+    "id": CLAIM_ID,
     "workspace": "brave-otter",
     "workspace_id": _WORKSPACE_ID,
     "preset": "python-dev/small",
@@ -124,18 +131,18 @@ CLAIMED: JsonObject = {
     "directory": "/var/lib/prebuild/workspaces/4f0c2f0e",
     "resource_id": "4f0c2f0e",
     "host": "build-1",
-    "request_id": "portal-7f3a",
+    "request_id": KEY,
     "claimed_at": "2026-03-02T09:05:00+00:00",
     "claimed_until": _END,
     "state": "personalising",
 }
 BEING_BUILT: JsonObject = {
-    "id": _CLAIM_ID,
+    "id": CLAIM_ID,
     "workspace": "brave-otter",
     "workspace_id": _WORKSPACE_ID,
     "preset": "python-dev/small",
     "owner": "ada",
-    "request_id": "portal-7f3a",
+    "request_id": KEY,
     "state": "being_built",
 }
 PROBLEM: JsonObject = {

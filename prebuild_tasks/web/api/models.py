@@ -2,10 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime
 from typing import Annotated, Self
 
-from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    model_validator,
+)
 
 from prebuild_tasks.model.durations import parse_duration
 from prebuild_tasks.model.vocabulary import BuildStatus, WorkspaceState
@@ -17,6 +27,8 @@ WAIT_MAX = 55
 PRESETS_MAX = 50
 PARAMETERS_MAX = 100
 _YEARS = range(1970, 2201)
+_DATE = re.compile(r"\d{4}-", re.ASCII)
+"""The beginning of an instant."""
 
 
 def _printable(text: str) -> str:
@@ -37,14 +49,27 @@ def _in_utc(at: datetime) -> datetime:
     return at.astimezone(UTC)
 
 
+def _no_number(value: object) -> object:
+    """Refuse a number, which would be read as seconds since 1970."""
+    if isinstance(value, str) and not _DATE.match(value):
+        raise ValueError("write an instant such as 2030-01-31T12:00:00Z")
+    return value
+
+
 def _duration(text: str) -> str:
     parse_duration(text)
     return text
 
 
-Name = Annotated[str, StringConstraints(max_length=300), AfterValidator(_printable)]
-Value = Annotated[str, StringConstraints(max_length=10_000), AfterValidator(_storable)]
-Instant = Annotated[AwareDatetime, AfterValidator(_in_utc)]
+_IN_YEARS = r"^(19[7-9]\d|2[01]\d\d|2200)-"
+_PRINTABLE, _STORABLE = r"^( |[^\p{C}\p{Z}])*$", r"^[^\u0000]*$"
+"""For the OpenAPI document: what the validators demand."""
+Printable = Annotated[str, AfterValidator(_printable), Field(json_schema_extra={"pattern": _PRINTABLE})]
+Name = Annotated[Printable, StringConstraints(max_length=300)]
+Text = Annotated[str, StringConstraints(max_length=10_000), AfterValidator(_storable)]
+Value = Annotated[Text, Field(json_schema_extra={"pattern": _STORABLE})]
+Instant = Annotated[AwareDatetime, AfterValidator(_in_utc), Field(json_schema_extra={"pattern": _IN_YEARS})]
+QueryInstant = Annotated[Instant, BeforeValidator(_no_number)]
 Span = Annotated[str, StringConstraints(max_length=50), AfterValidator(_duration)]
 
 
@@ -89,14 +114,14 @@ class LogQuery(Nothing):
 class ReportQuery(Nothing):
     """The period of a report."""
 
-    since: Instant | None = Field(default=None, description="The start; by default, seven days ago")
-    until: Instant | None = Field(default=None, description="The end; by default, now")
+    since: QueryInstant | None = Field(default=None, description="The start; by default, seven days ago")
+    until: QueryInstant | None = Field(default=None, description="The end; by default, now")
 
 
 class PauseBody(Nothing):
     """The reason and the end of a pause."""
 
-    reason: Annotated[str, StringConstraints(max_length=500), AfterValidator(_printable)] = Field(
+    reason: Annotated[Printable, StringConstraints(max_length=500)] = Field(
         default="", description="The reason, shown to everyone"
     )
     until: Instant | None = Field(default=None, description="When the pause ends; by default, when it is resumed")
@@ -124,7 +149,7 @@ class ClaimBody(Nothing):
         default=(), description="Presets, template/preset, in order of preference"
     )
     template: Name = Field(default="", description="The template whose preset matches the parameters")
-    parameters: Annotated[dict[Value, Value], Field(max_length=PARAMETERS_MAX)] = Field(
+    parameters: Annotated[dict[Text, Value], Field(max_length=PARAMETERS_MAX)] = Field(
         default_factory=dict, description="With a template, the parameters to match"
     )
     owner: Name = Field(default="", description="Who gets the workspace; by default, the owner of the token")

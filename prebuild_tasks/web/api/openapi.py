@@ -13,7 +13,8 @@ from prebuild_tasks import __version__
 from prebuild_tasks.model.json_values import JsonObject, JsonValue
 from prebuild_tasks.web.api import examples
 from prebuild_tasks.web.api.answers import ProblemAnswer
-from prebuild_tasks.web.api.operations import JSON, AnswerDoc, Operation
+from prebuild_tasks.web.api.links import BUILDS
+from prebuild_tasks.web.api.operations import JSON, AnswerDoc, Link, Operation
 from prebuild_tasks.web.api.problems import MEDIA_TYPE
 
 _REF = "#/components/schemas/{model}"
@@ -21,9 +22,11 @@ _IN_PATH = re.compile(r"\{(\w+)\}")
 _OF_EVERY_TOKEN = (400, 401, 403, 429, 503)
 """Statuses of problems that every route may answer that needs a token."""
 _OF_EVERY_BODY = (413, 415)
+_OF_PROBLEMS: Mapping[int, str] = {401: "WWW-Authenticate", 429: "Retry-After", 503: "Retry-After"}
+"""The headers of problems."""
 _KEY_SCHEMA: JsonObject = {"type": "string", "pattern": "^[A-Za-z0-9._:-]{1,100}$"}
 _HEADERS: dict[str, JsonObject] = {
-    "ETag": {"description": "The digest of the body", "schema": {"type": "string"}},
+    "ETag": {"description": "The digest of the body", "required": True, "schema": {"type": "string"}},
     "Idempotent-Replayed": {
         "description": "`true`: an earlier request with this key was answered",
         "schema": {"type": "string"},
@@ -31,9 +34,11 @@ _HEADERS: dict[str, JsonObject] = {
     "Location": {"description": "The address of the claim", "schema": {"type": "string"}},
     "Retry-After": {
         "description": "Seconds after which to try again",
+        "required": True,
         "schema": {"type": "integer", "minimum": 1, "maximum": 300},
     },
-    "X-Request-ID": {"description": "The id of the request", "schema": {"type": "string"}},
+    "WWW-Authenticate": {"description": "What kind of token", "required": True, "schema": {"type": "string"}},
+    "X-Request-ID": {"description": "The id of the request", "required": True, "schema": {"type": "string"}},
 }
 
 
@@ -94,7 +99,10 @@ def _describe(operation: Operation, refs: _Refs) -> dict[str, JsonValue]:
 
 def _parameters(operation: Operation) -> Iterator[dict[str, JsonValue]]:
     for name in _IN_PATH.findall(operation.path):
-        yield {"name": name, "in": "path", "required": True, "schema": {"type": "string", "minLength": 1}}
+        yield {
+            "name": name, "in": "path", "required": True, "example": _example_of(operation, name),
+            "schema": {"type": "string", "minLength": 1},
+        }  # fmt: skip
     for name, schema in operation.query.model_json_schema(ref_template=_REF).get("properties", {}).items():
         plain = {key: value for key, value in schema.items() if key not in ("title", "description")}
         yield {"name": name, "in": "query", "description": schema.get("description", ""), "schema": plain}
@@ -103,6 +111,7 @@ def _parameters(operation: Operation) -> Iterator[dict[str, JsonValue]]:
             "name": "Idempotency-Key",
             "in": "header",
             "description": "The id of the request; a retry with the same id is the same request",
+            "example": examples.KEY,
             "schema": _KEY_SCHEMA,
         }
 
@@ -130,14 +139,28 @@ def _answer(answer: AnswerDoc, operation: Operation, refs: _Refs) -> dict[str, J
     if answer.status != HTTPStatus.NO_CONTENT:
         schema: JsonValue = refs[answer.model, "serialization"] if answer.model else {"type": "string"}
         described["content"] = {answer.media_type: {"schema": schema, "example": answer.example}}
+    if answer.links:
+        described["links"] = {link.operation: _link(link) for link in answer.links}
     return described
+
+
+def _link(link: Link) -> JsonValue:
+    parameters: JsonValue = {name: f"$response.body#/{at}" for name, at in link.parameters.items()}
+    return {"operationId": link.operation, "parameters": parameters}
+
+
+def _example_of(operation: Operation, name: str) -> str:
+    """Return the example of a part of the path."""
+    if name == "id":
+        return examples.BUILD_ID if operation.path.startswith(BUILDS) else examples.CLAIM_ID
+    return examples.NAMES[name]
 
 
 def _problem(status: int, refs: _Refs) -> dict[str, JsonValue]:
     example = examples.PROBLEM if status == HTTPStatus.TOO_MANY_REQUESTS else {**examples.PROBLEM, "status": status}
     return {
         "description": HTTPStatus(status).phrase,
-        "headers": _headers(*(["Retry-After"] if status in (429, 503) else [])),
+        "headers": _headers(*([_OF_PROBLEMS[status]] if status in _OF_PROBLEMS else [])),
         "content": {MEDIA_TYPE: {"schema": refs[ProblemAnswer, "serialization"], "example": example}},
     }
 

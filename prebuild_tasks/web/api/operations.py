@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from http import HTTPStatus
 
@@ -20,6 +20,16 @@ METRICS = "text/plain; version=1.0.0; charset=utf-8"
 Handler = Callable[[Call], Awaitable[Response]]
 
 
+@dataclass(frozen=True, slots=True)
+class Link:
+    """A call that an answer leads to, as OpenAPI describes it."""
+
+    operation: str
+    """The name of its operation."""
+    parameters: Mapping[str, str]
+    """Where the answer has each of its parameters: a JSON pointer into the body, such as `id` or `items/0/build`."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AnswerDoc:
     """An answer that a route gives when it does what it was asked."""
@@ -32,7 +42,9 @@ class AnswerDoc:
     status: int = HTTPStatus.OK
     media_type: str = JSON
     headers: tuple[str, ...] = ()
-    """Names of headers that it has."""
+    """Names of headers that it may have, or has, if `openapi` says that they are required."""
+    links: tuple[Link, ...] = ()
+    """What may come next."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

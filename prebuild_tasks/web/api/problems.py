@@ -38,6 +38,7 @@ TITLES: Mapping[str, str] = {
     "malformed_cursor": "The cursor is not one of this list",
     "malformed_key": "The idempotency key is not valid",
     "malformed_query": "The query cannot be read",
+    "malformed_request": "The request is not valid HTTP",
     "method_not_allowed": "The route does not have this method",
     "miss": "No workspace is ready",
     "not_found": "There is nothing of this name",

@@ -14,6 +14,7 @@ from prebuild_tasks.db.engine import Database
 from prebuild_tasks.pools.declare import apply
 from prebuild_tasks.pools.options import ApplyOptions
 from prebuild_tasks.schema import tables as m
+from prebuild_tasks.web.api.etags import etag_of
 from tests.support.api import Api
 from tests.support.builders import PRESET, declare, fill
 from tests.support.pool_files import load_text
@@ -102,10 +103,15 @@ def test_the_rows_are_those_of_the_command_line(
 
 def test_pools_have_an_entity_tag(api: Api, database: Database, settings: Settings) -> None:
     declare(database, settings, 2)
-    for path in ("/v1/pools", "/v1/pools/dev/small", "/openapi.json"):
+    january = "since=2026-01-01T00:00:00Z&until=2026-02-01T00:00:00Z"
+    for path in ("/v1/pools", "/v1/pools/dev/small", f"/v1/pools/dev/small/report?{january}", "/openapi.json"):
         first = api.get(path)
         again = api.get(path, headers={"If-None-Match": first.headers["ETag"]})
         assert (again.status_code, again.content, again.headers["ETag"]) == (304, b"", first.headers["ETag"])
+    for path in ("/v1/pools/dev/small/explain", "/v1/pools/dev/small/report"):  # they tell the time
+        answer = api.get(path)
+        assert answer.headers["ETag"] == etag_of(answer.content)
+        assert api.get(path, headers={"If-None-Match": "*"}).status_code == 304
     before = api.get("/v1/pools").headers["ETag"]
     fill(database, settings)
     changed = api.get("/v1/pools", headers={"If-None-Match": before})

@@ -79,7 +79,7 @@ ROWS = {
     "readLog": Row("/v1/builds/{build}/log", *MISSING),
     "readConfig": Row("/v1/config", *SHOWN),
     "readOpenApi": Row("/openapi.json", *SHOWN),
-    "readMetrics": Row("/metrics", *SHOWN),
+    "readMetrics": Row("/metrics", *ALL),
 }
 OPEN = {"readDocs": "/docs", "readLiveness": "/livez", "readReadiness": "/readyz"}
 NOT_COMPARED = {"tokens", "installation_keys"}
@@ -161,6 +161,33 @@ def test_what_lists_hide(api: Api, database: Database, settings: Settings) -> No
         token = api.token("read", **restriction)
         for path in ("/v1/workspaces", "/v1/builds"):
             assert api.get(path, token).json() == {"items": [], "next": None}
+
+
+def test_no_answer_tells_of_what_is_out_of_reach(api: Api, database: Database, settings: Settings) -> None:
+    apply(database, settings, load_text(POOLS), ApplyOptions(actor="test"))
+    fill(database, settings, "dev/small")
+    hers = claim(database, ClaimRequest(owner="ada", presets=["dev/small"], name="hers"))
+    builds = api.get("/v1/builds").json()["items"]
+    [of_hers] = [row["build"] for row in builds if row["transition"] == "claim"]
+    names = {"claim": hers.answer.id, "build": of_hers}
+    of_owner = ("hers", hers.answer.workspace_id, of_hers)
+    of_pool = (*of_owner, "small", "acme", *(row["build"] for row in builds))
+    told = []
+    for kind, restriction, words in (
+        ("organization", {"organization": "umbrella"}, of_pool), ("preset", {"presets": ("dev/big",)}, of_pool),
+        ("owner", {"owner": "bob"}, of_owner),
+    ):  # fmt: skip
+        token = api.token("read", **restriction)
+        for operation in OPERATIONS:
+            row = ROWS.get(operation.name)
+            if operation.method != "GET" or row is None or getattr(row, kind) != 200:
+                continue
+            text = api.get(row.path.format(**names), token).text
+            if operation.name == "readOpenApi":  # the same for everybody, with made-up names
+                assert text == api.get(row.path).text
+                continue
+            told += [(operation.name, kind, word) for word in words if word in text]
+    assert told == []
 
 
 def test_open_routes_take_any_token(api: Api, database: Database) -> None:

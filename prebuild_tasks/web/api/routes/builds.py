@@ -18,7 +18,7 @@ from prebuild_tasks.web.api.examples import page_of
 from prebuild_tasks.web.api.links import BUILDS
 from prebuild_tasks.web.api.lists import Sort, after, instant_of, page
 from prebuild_tasks.web.api.models import BuildsQuery, LogQuery, Nothing
-from prebuild_tasks.web.api.operations import TEXT, AnswerDoc, Operation
+from prebuild_tasks.web.api.operations import TEXT, AnswerDoc, Link, Operation
 from prebuild_tasks.web.views import build_json
 
 _ONE = BUILDS + "/{id}"
@@ -89,16 +89,27 @@ def _bytes(piece: LogPage) -> bytes:
     return piece.text.encode("utf-8", "replace")
 
 
+_FIRST = {"id": "items/0/build"}
+
 OPERATIONS = (
     Operation(
         method="GET", path=BUILDS, name="listBuilds", summary="List builds, newest first",
         scope=Scope.READ, handle=list_all, query=BuildsQuery, refusals=(404,),
-        answers=(AnswerDoc(what="A page of builds", model=PageAnswer[BuildAnswer], example=page_of(examples.BUILD)),),
+        answers=(
+            AnswerDoc(
+                what="A page of builds", model=PageAnswer[BuildAnswer], example=page_of(examples.BUILD),
+                links=(Link("readBuild", _FIRST), Link("readLog", _FIRST)),
+            ),
+        ),
     ),
     Operation(
         method="GET", path=_ONE, name="readBuild", summary="Read a build",
         scope=Scope.READ, handle=read_one, refusals=(404,),
-        answers=(AnswerDoc(what="The build", model=BuildAnswer, example=examples.BUILD),),
+        answers=(
+            AnswerDoc(
+                what="The build", model=BuildAnswer, example=examples.BUILD, links=(Link("readLog", {"id": "build"}),)
+            ),
+        ),
     ),
     Operation(
         method="GET", path=f"{_ONE}/log", name="readLog", summary="Read the output of a build",

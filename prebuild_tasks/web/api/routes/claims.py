@@ -8,7 +8,16 @@ from dataclasses import dataclass, replace
 from starlette.responses import Response
 
 from prebuild_tasks.access import Scope, owner_for
-from prebuild_tasks.claims import BeingBuilt, Claimed, ClaimRequest, claim, give_up, read_claim
+from prebuild_tasks.claims import (
+    BeingBuilt,
+    Claimed,
+    ClaimRequest,
+    check_form,
+    claim,
+    give_up,
+    read_claim,
+    require_claim,
+)
 from prebuild_tasks.clock import monotonic
 from prebuild_tasks.errors import ClaimMissError, NotFoundError
 from prebuild_tasks.fleet import announced_within
@@ -22,7 +31,7 @@ from prebuild_tasks.web.api.call import Call
 from prebuild_tasks.web.api.keys import REPLAYED, idempotency_key
 from prebuild_tasks.web.api.links import CLAIMS, claim_path, log_path
 from prebuild_tasks.web.api.models import ClaimBody, Nothing
-from prebuild_tasks.web.api.operations import AnswerDoc, Operation
+from prebuild_tasks.web.api.operations import AnswerDoc, Link, Operation
 from prebuild_tasks.web.api.problems import ProblemError, problem_of, retry_header
 
 _ONE = CLAIMS + "/{id}"
@@ -53,7 +62,7 @@ async def make(call: Call) -> Response:
     body = call.body(ClaimBody)
     principal = call.principal
     request = ClaimRequest(
-        owner=owner_for(principal, body.owner),
+        owner=body.owner or principal.owner,
         presets=body.presets,
         template=body.template,
         parameters=body.parameters,
@@ -63,6 +72,8 @@ async def make(call: Call) -> Response:
         principal=principal.key,
         reach=principal.reach,
     )
+    check_form(request)
+    request = replace(request, owner=owner_for(principal, body.owner))
     deadline = monotonic() + body.wait
     first = await _first_outcome(call, request, deadline)
     if first is None:
@@ -80,21 +91,30 @@ async def make(call: Call) -> Response:
 
 async def read_one(call: Call) -> Response:
     """Return what a claim has got by now. A workspace that is ready is handed over."""
-    outcome = await _read(call, call.named("id"))
-    call.query(Nothing)
-    return _answer(call, replace(outcome, replayed=False), _OK)
+    name = await _named(call)
+    return _answer(call, replace(await _read(call, name), replayed=False), _OK)
 
 
 async def end_wait(call: Call) -> Response:
     """Give up the wait of a claim."""
-    name = call.named("id")
-    call.query(Nothing)
+    name = await _named(call)
 
     def work() -> None:
         call.send_later(give_up(call.runtime.database, name, actor=call.actor(), reach=call.principal.reach))
 
     await call.in_thread(work)
     return call.finish(Response(status_code=_GIVEN_UP))
+
+
+async def _named(call: Call) -> str:
+    """Return the claim's id, once the query was checked: to read a claim may hand its workspace over."""
+    name = call.named("id")
+    try:
+        call.query(Nothing)
+    except ProblemError:  # 404 comes before 400
+        await call.in_thread(lambda: require_claim(call.runtime.database, name, call.principal.reach))
+        raise
+    return name
 
 
 async def _first_outcome(call: Call, request: ClaimRequest, deadline: float) -> ClaimOutcome | None:
@@ -173,10 +193,17 @@ def _answer(call: Call, outcome: ClaimOutcome, status: int) -> Response:
     return call.answer(outcome.body, _BEING_BUILT if outcome.being_built else status, headers=headers)
 
 
+_OF_ITSELF = {"id": "id"}
+_WORKSPACE = {"owner": "owner", "name": "workspace"}
+_TO_WORKSPACE = tuple(
+    Link(name, _WORKSPACE)
+    for name in ("readWorkspace", "readHistory", "extendWorkspace", "releaseWorkspace", "deleteWorkspace")
+)
 _IN_WORK = AnswerDoc(
     what="A workspace is being built; the same key, or the claim's address, gives it later",
     model=BeingBuiltAnswer, example=examples.BEING_BUILT, status=_BEING_BUILT,
     headers=("Location", "Retry-After", "Idempotent-Replayed"),
+    links=(Link("readClaim", _OF_ITSELF), Link("giveUpClaim", _OF_ITSELF)),
 )  # fmt: skip
 
 OPERATIONS = (
@@ -187,7 +214,7 @@ OPERATIONS = (
         answers=(
             AnswerDoc(
                 what="The workspace", model=ClaimedAnswer, example=examples.CLAIMED, status=_GIVEN,
-                headers=("Location", "Idempotent-Replayed"),
+                headers=("Location", "Idempotent-Replayed"), links=(Link("readClaim", _OF_ITSELF), *_TO_WORKSPACE),
             ),
             _IN_WORK,
         ),
@@ -197,7 +224,8 @@ OPERATIONS = (
         scope=Scope.CLAIM, handle=read_one, refusals=(404, 409, 410),
         answers=(
             AnswerDoc(
-                what="The workspace", model=ClaimedAnswer, example=examples.CLAIMED, headers=("Idempotent-Replayed",)
+                what="The workspace", model=ClaimedAnswer, example=examples.CLAIMED, headers=("Location",),
+                links=_TO_WORKSPACE,
             ),
             _IN_WORK,
         ),
