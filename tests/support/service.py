@@ -60,16 +60,18 @@ class Service:
         }
         self.processes: list[subprocess.Popen[str]] = []
         self.forks: ForkServer | None = None
-        """Forks `celery`, and an own one `prebuild serve` too, once a test has set it."""
+        """Forks `celery`, once a test has set it."""
+        self.serve_forks: ForkServer | None = None
+        """Forks `prebuild serve`, once a test has set it."""
         self._own = False
 
     def start(self, *arguments: str, program: str = "prebuild") -> subprocess.Popen[str]:
         """Start a long-running command, with its output in a file."""
         log = (self.data_dir.parent / f"out-{len(self.processes)}").open("w+")
-        forked = program == "celery" or (self._own and arguments[0] == "serve")
-        if forked and self.forks and self.forks.suits(self.environment):
+        forks = self.serve_forks if arguments[0] == "serve" else self.forks if program == "celery" else None
+        if forks and forks.suits(self.environment):
             outputs, place = (log.fileno(), log.fileno()), self.data_dir.parent
-            process: subprocess.Popen[str] = self.forks.fork(arguments, outputs, self.environment, place, program)
+            process: subprocess.Popen[str] = forks.fork(arguments, outputs, self.environment, place, program)
         else:
             process = subprocess.Popen(
                 [str(BIN / program), *arguments], env=self.environment, cwd=self.data_dir.parent,
@@ -86,6 +88,7 @@ class Service:
             self.forks = (
                 ForkServer((*WORKERS, *SERVING), self.environment, place) if own else fork_server.shared(WORKERS)
             )
+            self.serve_forks = self.forks if own else None
             self._own = own
 
     def output(self, position: int = -1) -> str:

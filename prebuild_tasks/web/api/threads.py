@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextvars import copy_context
+from functools import partial
 from typing import TypeVar
 
 from prebuild_tasks.errors import BusyError
@@ -38,13 +39,13 @@ class Threads:
         except BaseException:
             self._give_back()
             raise
-        loop = asyncio.get_running_loop()
-
-        def ended(_running: Future[T]) -> None:
-            loop.call_soon_threadsafe(self._give_back)
-
-        running.add_done_callback(ended)
-        return await asyncio.shield(asyncio.wrap_future(running))
+        try:
+            return await asyncio.wrap_future(running)
+        finally:
+            if running.done():
+                self._give_back()
+            else:
+                running.add_done_callback(partial(self._ended, asyncio.get_running_loop()))
 
     def close(self) -> None:
         """Wait for what runs."""
@@ -65,6 +66,10 @@ class Threads:
         finally:
             self.waiting -= 1
         self.in_use += 1
+
+    def _ended(self, loop: asyncio.AbstractEventLoop, _running: Future[T]) -> None:
+        """Give a thread back once its work has ended, which its caller did not wait for."""
+        loop.call_soon_threadsafe(self._give_back)
 
     def _give_back(self) -> None:
         self.in_use -= 1
