@@ -94,6 +94,7 @@ _TOGETHER = {
     "tests/faults/test_failover.py": "deployment",
     "tests/faults/test_outages.py": "deployment",
     "tests/faults/test_provider_outage.py": "deployment",
+    "tests/faults/test_door.py": "deployment",
     "tests/faults/test_soak.py": "deployment",
     "tests/e2e/test_operating.py": "operating",
     "tests/e2e/test_serve.py": "serve",

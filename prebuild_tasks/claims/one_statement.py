@@ -44,6 +44,7 @@ from prebuild_tasks.claims.types import Attempt, Claimed
 from prebuild_tasks.db.base import UuidText
 from prebuild_tasks.db.connections import one_line, run_by_driver
 from prebuild_tasks.db.engine import Database
+from prebuild_tasks.faultpoints import step
 from prebuild_tasks.fleet import served_column
 from prebuild_tasks.model.names import PREBUILD_PREFIX, PresetRef
 from prebuild_tasks.model.vocabulary import (
@@ -85,6 +86,7 @@ def claim_in_one_statement(database: Database, attempt: Attempt) -> Claimed | No
     statement = statement_text(now, versioned=ref.version is not None, restricted=bool(organization))
     build_id = uuid.uuid4()
     values = clock | statement_values(attempt, ref, build_id) | {"organization": organization}
+    step("claim.before_statement")
     hit = read_hit(database.run(statement, values))
     if hit and hit.max_per_owner is not None:
         with database.write() as connection:

@@ -23,6 +23,7 @@ from prebuild_tasks.clock import monotonic
 from prebuild_tasks.config import Settings
 from prebuild_tasks.db.engine import Database
 from prebuild_tasks.errors import ClaimMissError, OwnerNotAllowedError, PrebuildError, RefusedError, RequestReusedError
+from prebuild_tasks.faultpoints import step
 from prebuild_tasks.fleet import announced_within
 from prebuild_tasks.logs import get_logger
 from prebuild_tasks.messaging import Publisher
@@ -165,10 +166,12 @@ def _in_steps(database: Database, attempt: Attempt) -> Claimed | BeingBuilt:
             find_pools(connection, request)  # what does not exist comes first
             raise
         if previous:
+            step("claim.before_commit")
             return previous
         pools = find_pools(connection, request)
         check_owner_limit(connection, attempt.owner, pools)
         if hit := _try(connection, attempt, pools, now):
+            step("claim.before_commit")
             return hit
         reason, reserved = miss_reason(connection, pools, now), None
         pause = pause_in_force(connection, pools, now)
@@ -188,6 +191,7 @@ def _in_steps(database: Database, attempt: Attempt) -> Claimed | BeingBuilt:
             seconds = seconds_to_retry(connection, pools, reason, now)
             retryable = may_hit_later(connection, pools, reason, pause)
             outcome = miss(names, reason, pause, seconds=seconds, retryable=retryable)
+        step("claim.before_commit")
     if isinstance(outcome, BeingBuilt):
         return outcome
     raise outcome

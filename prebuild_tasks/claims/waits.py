@@ -16,6 +16,7 @@ from prebuild_tasks.claims.types import BeingBuilt, Claimed, RequestedRow, WaitS
 from prebuild_tasks.claims.uncollected import Wait, return_to_pool
 from prebuild_tasks.db.engine import Database
 from prebuild_tasks.errors import BusyError, NotFoundError, RefusedError
+from prebuild_tasks.faultpoints import step
 from prebuild_tasks.model.actors import Actor
 from prebuild_tasks.model.names import as_id
 from prebuild_tasks.model.vocabulary import LOCAL_PRINCIPAL, RequestState
@@ -47,7 +48,9 @@ def read_claim(
     with database.write() as connection:
         now = database.now(connection)
         since = alive_since(alive_within, now)
-        return answer_now(connection, _find(connection, claim_id, reach, since), now, since=since)
+        answer = answer_now(connection, _find(connection, claim_id, reach, since), now, since=since)
+        step("claim.before_hand_over")
+    return answer
 
 
 def read_waiting(database: Database, claim_ids: Collection[str]) -> Mapping[str, WaitStage]:

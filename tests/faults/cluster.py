@@ -266,7 +266,7 @@ class Cluster(Service):
         """Start a process. Call it with the guard held: the keeper thread starts processes, too."""
         before, self.environment = self.environment, {**self.environment, **environment}
         try:
-            return self.start(*arguments, program="celery")
+            return self.start(*arguments, program="prebuild" if arguments[0] == "serve" else "celery")
         finally:
             self.environment = before
 

@@ -115,6 +115,12 @@ ROWS = (
         ("test_row_19_",), "tests/faults/test_soak.py",
     ),
     Row(
+        "20", "SIGKILL of a process of `serve` at 5 named steps of a claim over HTTP (before its statement, before a "
+        "commit, before a hand-over, after the commit and before the answer, while waiting), under 32 clients that "
+        "repeat their requests: one workspace for each key, none lost", "300",
+        ("test_row_20_",), "tests/faults/test_door.py",
+    ),
+    Row(
         "", "a random sequence of files, claims, failures, promotions, time jumps and lost workers; the audit clean "
         "after every step", "400 sequences of 80 steps, on each database",
         ("test_the_invariants_hold_after_every_step",), "tests/faults/test_machine.py",

@@ -50,6 +50,12 @@ WORKERS = (
     "prebuild_tasks.worker.signals",
 )  # fmt: skip
 """What it imports for the processes of a deployment."""
+SERVING = (
+    "fastapi", "httptools", "limits.aio.storage", "limits.aio.strategies", "prebuild_tasks.cli.commands.serve",
+    "prebuild_tasks.cli.main", "prebuild_tasks.web.serve.run", "prebuild_tasks.web.serve.served",
+    "redis.asyncio", "uvicorn.lifespan.on", "uvicorn.loops.auto", "uvicorn.protocols.http.httptools_impl",
+)  # fmt: skip
+"""What it imports for `prebuild serve`."""
 
 
 class ForkServer:
@@ -74,13 +80,18 @@ class ForkServer:
         return all(environment.get(name) == self._environment.get(name) for name in names)
 
     def fork(
-        self, arguments: Sequence[str], outputs: tuple[int, int], environment: Mapping[str, str], directory: Path
+        self,
+        arguments: Sequence[str],
+        outputs: tuple[int, int],
+        environment: Mapping[str, str],
+        directory: Path,
+        program: str = "celery",
     ) -> Fork:
-        """Start `celery` with these arguments, and with open files for its output and its errors."""
+        """Start `celery` or `prebuild` with these arguments, and with open files for its output and its errors."""
         assert self.suits(environment), environment
         reader, writer = os.pipe()
         try:
-            message = json.dumps([list(arguments), dict(environment), str(directory)])
+            message = json.dumps([program, list(arguments), dict(environment), str(directory)])
             socket.send_fds(self._control, [message.encode()], [*outputs, writer])
         finally:
             os.close(writer)
@@ -173,12 +184,12 @@ def serve(imported: Sequence[str]) -> Never:
         if (pid := os.fork()) == 0:
             for other in (control.fileno(), ended, woken, told, *waited.values()):
                 os.close(other)
-            arguments, environment, directory = json.loads(message)
+            program, arguments, environment, directory = json.loads(message)
             os.chdir(directory)
             os.environ.clear()
             os.environ.update(environment)
             time.tzset()
-            _become(arguments, (output, errors))
+            _become(program, arguments, (output, errors))
         os.close(output)
         os.close(errors)
         waited[pid] = told
@@ -194,8 +205,8 @@ def _reap(waited: dict[int, int]) -> None:
             os.close(waited.pop(pid))
 
 
-def _become(arguments: Sequence[str], outputs: tuple[int, int]) -> Never:
-    """Turn this fork into a process of its own, and run `celery` to its end."""
+def _become(program: str, arguments: Sequence[str], outputs: tuple[int, int]) -> Never:
+    """Turn this fork into a process of its own, and run the program to its end."""
     code = 70
     try:
         os.setsid()
@@ -203,8 +214,12 @@ def _become(arguments: Sequence[str], outputs: tuple[int, int]) -> Never:
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         for number, file in enumerate((os.open(os.devnull, os.O_RDONLY), *outputs)):
             os.dup2(file, number)
-        sys.argv = [str(Path(sys.executable).with_name("celery")), *arguments]
+        sys.argv = [str(Path(sys.executable).with_name(program)), *arguments]
         try:
+            if program == "prebuild":
+                from prebuild_tasks.cli.main import main
+
+                sys.exit(main(list(arguments)))
             celery()
         except SystemExit as end:
             code = end.code if isinstance(end.code, int) else 0 if end.code is None else 1

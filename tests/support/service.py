@@ -26,7 +26,7 @@ from prebuild_tasks.insight.status.listings import workspaces
 from prebuild_tasks.insight.status.pools import pools
 from prebuild_tasks.json_views import rows_of
 from tests.support import fork_server, forked
-from tests.support.fork_server import WORKERS, Fork, ForkServer
+from tests.support.fork_server import SERVING, WORKERS, Fork, ForkServer
 from tests.support.servers import migrate
 from tests.support.wait import wait_until
 
@@ -61,14 +61,17 @@ class Service:
         self.processes: list[subprocess.Popen[str]] = []
         self.forks: ForkServer | None = None
         """Forks `celery`, once a test has set it."""
+        self.serve_forks: ForkServer | None = None
+        """Forks `prebuild serve`, once a test has set it."""
         self._own = False
 
     def start(self, *arguments: str, program: str = "prebuild") -> subprocess.Popen[str]:
         """Start a long-running command, with its output in a file."""
         log = (self.data_dir.parent / f"out-{len(self.processes)}").open("w+")
-        if program == "celery" and self.forks and self.forks.suits(self.environment):
-            outputs = (log.fileno(), log.fileno())
-            process: subprocess.Popen[str] = self.forks.fork(arguments, outputs, self.environment, self.data_dir.parent)
+        forks = self.serve_forks if arguments[0] == "serve" else self.forks if program == "celery" else None
+        if forks and forks.suits(self.environment):
+            outputs, place = (log.fileno(), log.fileno()), self.data_dir.parent
+            process: subprocess.Popen[str] = forks.fork(arguments, outputs, self.environment, place, program)
         else:
             process = subprocess.Popen(
                 [str(BIN / program), *arguments], env=self.environment, cwd=self.data_dir.parent,
@@ -82,7 +85,10 @@ class Service:
         """Start workers and beats as forks from now on, where that is possible; of an own server, or of all tests'."""
         if sys.platform == "linux":
             place = self.data_dir.parent
-            self.forks = ForkServer(WORKERS, self.environment, place) if own else fork_server.shared(WORKERS)
+            self.forks = (
+                ForkServer((*WORKERS, *SERVING), self.environment, place) if own else fork_server.shared(WORKERS)
+            )
+            self.serve_forks = self.forks if own else None
             self._own = own
 
     def output(self, position: int = -1) -> str:

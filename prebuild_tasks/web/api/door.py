@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextvars import copy_context
 from functools import cached_property, partial
 from typing import Protocol, TypeVar
 
@@ -21,6 +20,7 @@ from prebuild_tasks.messaging import CLIENT_DEADLINE, DirectMessages, connect
 from prebuild_tasks.model.json_values import JsonObject
 from prebuild_tasks.reconcile import Locks
 from prebuild_tasks.web.api.cursors import Cursors
+from prebuild_tasks.web.api.threads import Threads
 from prebuild_tasks.web.api.waits import Waits
 from prebuild_tasks.workspaces import FollowUp, leave_to_upkeep, send_within
 
@@ -82,10 +82,8 @@ class Door:
         self.more_metrics: Callable[[], str] = str
         """Returns metrics of the server itself in the text format of Prometheus."""
         self.waits = Waits(self._read_waiting, self.stopping)
-        self._running = 0
-        """Calls that were given to the threads and have not ended."""
         self._ready, self._ready_until, self._looking = False, 0.0, asyncio.Lock()
-        self._threads = ThreadPoolExecutor(options.connections, thread_name_prefix="request")
+        self._threads = Threads(options.connections)
         self._senders = ThreadPoolExecutor(_SENDERS, thread_name_prefix="send")
         self._to_send = 0
 
@@ -112,25 +110,19 @@ class Door:
     async def in_thread(self, work: Callable[[], T]) -> T:
         """Call a function that uses the database, in a thread: there are as many of them as connections.
 
-        Raises what it raises, but no error of the database's driver.
+        Raises what it raises, but no error of the database's driver; and BusyError if none is free in time.
         """
-        self._running += 1
-        try:
-            return await asyncio.get_running_loop().run_in_executor(
-                self._threads, partial(copy_context().run, self._work, work)
-            )
-        finally:
-            self._running -= 1
+        return await self._threads.call(partial(self._work, work))
 
     @property
     def in_use(self) -> int:
         """Threads, and so connections, that requests use at present."""
-        return min(self._running, self.options.connections)
+        return self._threads.in_use
 
     @property
     def waiting(self) -> int:
         """Requests that wait for a thread."""
-        return self._running - self.in_use
+        return self._threads.waiting
 
     async def is_ready(self) -> bool:
         """Return whether the database answers. It is asked at most once a second, because anyone may ask."""
@@ -200,9 +192,12 @@ class Door:
         return Exporter(self.settings, __version__)
 
     def close(self) -> None:
-        """Wait for what runs in threads, and close what was opened here. The runtime is its maker's to close."""
-        self._threads.shutdown()
-        self._senders.shutdown()
+        """Wait for what runs in threads, and close what was opened here. The runtime is its maker's to close.
+
+        What waits to be sent is left to the sweep and the tick: Redis may be away.
+        """
+        self._threads.close()
+        self._senders.shutdown(cancel_futures=True)
         for name in ("_messages", "_asked_messages"):
             if name in self.__dict__:
                 getattr(self, name).close()

@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable, Collection, Mapping
 
 from prebuild_tasks.claims import WaitStage
 from prebuild_tasks.errors import PrebuildError
+from prebuild_tasks.faultpoints import step
 from prebuild_tasks.logs import get_logger
 
 log = get_logger(__name__)
@@ -28,13 +29,18 @@ class Waits:
         self._read, self._stopping = read, stopping
         self._waiting: dict[str, set[asyncio.Future[bool]]] = {}
         self._reader: asyncio.Task[None] | None = None
+        self._watcher: asyncio.Task[None] | None = None
 
     async def settled(self, claim_id: str, seconds: float) -> bool:
         """Wait until a claim need not wait any longer; False: it still must when the time is over."""
+        if self._stopping.is_set():
+            return False
         settled: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
         self._waiting.setdefault(claim_id, set()).add(settled)
         if self._reader is None or self._reader.done():
             self._reader = asyncio.create_task(self._read_until_nobody_waits())
+        if self._watcher is None:
+            self._watcher = asyncio.create_task(self._end_all_when_stopping())
         try:
             async with asyncio.timeout(seconds):
                 return await settled
@@ -49,10 +55,13 @@ class Waits:
         if not left:
             self._waiting.pop(claim_id, None)
 
+    async def _end_all_when_stopping(self) -> None:
+        """End every wait as soon as the process is about to stop, even if the database does not answer."""
+        await self._stopping.wait()
+        self._end([*self._waiting], settled=False)
+
     async def _read_until_nobody_waits(self) -> None:
         while self._waiting:
-            if self._stopping.is_set():
-                self._end([*self._waiting], settled=False)
             asked = list(self._waiting)  # others may come while it is read
             try:
                 stages = await self._read(asked)
@@ -63,6 +72,7 @@ class Waits:
             else:
                 done = [one for one in asked if stages.get(one) is not WaitStage.BEING_BUILT]
                 self._end(done, settled=True)
+            step("claim.waiting")
             await asyncio.sleep(PAUSE)
 
     def _end(self, claim_ids: Collection[str], *, settled: bool) -> None:

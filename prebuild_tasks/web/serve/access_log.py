@@ -35,13 +35,16 @@ class AccessLog:
             return
         state: dict[str, object] = scope.setdefault("state", {})
         status, headers = 0, dict[bytes, bytes]()
+        answered_at: float | None = None
 
         async def answer(message: Message) -> None:
-            nonlocal status, headers
+            nonlocal status, headers, answered_at
             if message["type"] == "http.response.start":
                 status = message["status"]
                 headers = {key.lower(): value for key, value in message.get("headers", ())}
             await send(message)
+            if message["type"] == "http.response.body" and not message.get("more_body", False):
+                answered_at = monotonic()  # what follows from a commit is sent after the answer
 
         started = monotonic()
         try:
@@ -52,7 +55,7 @@ class AccessLog:
                 method=scope["method"],
                 status=status or _SERVER_ERROR,
                 principal=getattr(state.get("principal"), "kind", "none"),
-                seconds=monotonic() - started,
+                seconds=(answered_at or monotonic()) - started,
                 headers=headers,
             )
             self._measures.add(answered)

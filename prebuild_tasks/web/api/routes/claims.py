@@ -20,6 +20,7 @@ from prebuild_tasks.claims import (
 )
 from prebuild_tasks.clock import monotonic
 from prebuild_tasks.errors import ClaimMissError, NotFoundError
+from prebuild_tasks.faultpoints import step
 from prebuild_tasks.fleet import announced_within
 from prebuild_tasks.insight import read_build
 from prebuild_tasks.json_views import result_of
@@ -185,6 +186,7 @@ def _outcome(call: Call, done: Claimed | BeingBuilt) -> ClaimOutcome:
 
 def _answer(call: Call, outcome: ClaimOutcome, status: int) -> Response:
     """Answer with an outcome; the status is that for a workspace."""
+    step("claim.before_answer")
     headers = dict(REPLAYED) if outcome.replayed else {}
     if outcome.claim_id:
         headers["Location"] = call.door.base + claim_path(outcome.claim_id)

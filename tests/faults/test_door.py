@@ -1,0 +1,29 @@
+"""The fault table, row 20: the HTTP API's processes killed at each step of claims, under clients that try again."""
+
+from __future__ import annotations
+
+import random
+
+from tests.faults.cluster import Cluster
+from tests.faults.door import DOOR_STEPS, Portal, door
+from tests.faults.trials import IN_CLUSTER, Report, in_turn, trials
+from tests.support.wait import wait_until
+
+pytestmark = IN_CLUSTER
+CLIENTS = 32
+
+
+@trials(5, 300)
+def test_row_20_serve_killed_at_each_step_of_a_claim(
+    deployment: Cluster, chance: random.Random, report: Report, count: int
+) -> None:
+    with door(deployment) as balancer:
+        portal = Portal(deployment, balancer.url, CLIENTS, chance, rest=2.0).start()
+        for step in in_turn(DOOR_STEPS, count, chance):
+            deployment.arm(step, "SIGKILL")
+            wait_until(lambda step=step: deployment.struck(step), timeout=60, what=f"a death at {step}")  # type: ignore[misc]
+        portal.stop()
+        portal.check(deployment.asked(lambda database, _: database))
+    deployment.calm()
+    seen = ", ".join(f"{number} {what}" for what, number in sorted(portal.seen.items()))
+    report(f"{count} killed, {len(portal.answered)} claims of {CLIENTS} clients, one workspace each ({seen})")
