@@ -1,4 +1,4 @@
-"""What the client asks about pools and builds, as steps."""
+"""Questions of the client about pools and builds, as steps."""
 
 from __future__ import annotations
 

@@ -216,7 +216,12 @@ def _show_events(
         return
     # Newest first, as `builds`; the JSON is in the order of time, as it always was.
     shown = [
-        {**row, "at": datetime.fromisoformat(str(row["at"])), "why": (changes or {}).get(at) or row["reason"]}
+        {
+            **row,
+            "at": datetime.fromisoformat(str(row["at"])),
+            "actor": f"{row['actor']} for {subject}" if (subject := row.get("actor_subject")) else row["actor"],
+            "why": (changes or {}).get(at) or row["reason"],
+        }
         for at, row in reversed(list(enumerate(rows)))
     ]
     write_rows(shown, _HISTORY_COLUMNS, empty="nothing happened yet", gives_way=_EVENTS_GIVE_WAY)

@@ -70,6 +70,9 @@ class EventAnswer(AnswerModel):
     preset: str | None
     reason: str
     details: dict[str, object] | None
+    actor_kind: str = Field(description="`local`, `token` or `system`; empty: not recorded")
+    actor_name: str = Field(description="The name without the kind")
+    actor_subject: str = Field(description="The owner on whose behalf a token acted; empty: none in particular")
 
 
 class NextChangeAnswer(AnswerModel):
@@ -144,6 +147,7 @@ class ExplainedAnswer(AnswerModel):
     missing: int
     next_turn: TurnAnswer
     reason: str
+    headline: str = Field(description="The reason, and the start that the pool waits for; empty: it is full")
     chain: list[LinkAnswer]
     remedies: list[RemedyAnswer]
 

@@ -36,6 +36,9 @@ EVENT: JsonObject = {
     "preset": "python-dev/small",
     "reason": "claim",
     "details": None,
+    "actor_kind": "token",
+    "actor_name": "portal",
+    "actor_subject": "ada",
 }
 POOL: JsonObject = {
     "preset": "python-dev/small",
@@ -61,6 +64,7 @@ EXPLAINED: JsonObject = {
     "missing": 0,
     "next_turn": {"delete": 0, "cancel": 0, "create": 0},
     "reason": "starting",
+    "headline": "starting; build 0c6f8a12 has been running for 20 s",
     "chain": [{"about": "builds", "reason": "starting", "words": "1 start under way"}],
     "remedies": [
         {
