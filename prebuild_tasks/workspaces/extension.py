@@ -17,6 +17,7 @@ from prebuild_tasks.remedies import Remedy, RemedyKind
 from prebuild_tasks.schema import tables as m
 from prebuild_tasks.schema.history import add_history
 from prebuild_tasks.schema.lookup import FoundWorkspace, find_workspace
+from prebuild_tasks.schema.row_locks import lock_workspaces
 
 _EVENT = "extended"
 
@@ -112,7 +113,10 @@ def _require_duration(seconds: float) -> None:
 
 
 def _find(connection: Connection, workspace: str, reach: Reach) -> FoundWorkspace:
-    row = find_workspace(connection, workspace, *sees_workspace_sql(reach))
+    """Find and lock the workspace: of extensions at the same time, each sees the end that the one before it has set."""
+    within = sees_workspace_sql(reach)
+    lock_workspaces(connection, [find_workspace(connection, workspace, *within).id])
+    row = find_workspace(connection, workspace, *within)
     if row.owner == PREBUILDS_OWNER:
         raise RefusedError(f"{row.name} is not claimed", hint="only claimed workspaces have an end to move")
     if row.claimed_until is None:
