@@ -199,7 +199,7 @@ def test_exit_codes(status: int, fragment: str, code: int, door: Door, capsys: p
 
 
 @pytest.mark.parametrize(
-    "command", ["apply pools.yaml", "doctor", "delete ada/x", "status --problems", "workspaces --disk", "history",
+    "command", ["apply pools.yaml", "doctor", "delete ada/x", "workspaces --disk", "history",
                 "logs x --serve", "token list"]
 )  # fmt: skip
 def test_what_does_not_work_from_afar_says_so(command: str, door: Door, capsys: pytest.CaptureFixture[str]) -> None:

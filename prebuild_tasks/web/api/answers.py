@@ -7,6 +7,7 @@ from typing import Generic, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from prebuild_tasks.insight import PoolProblem
 from prebuild_tasks.model.vocabulary import BuildStatus, ClaimState, WorkspaceState
 
 Row = TypeVar("Row", bound=BaseModel)
@@ -98,6 +99,10 @@ class PoolAnswer(AnswerModel):
     second_choices: int
     claimed: int
     next_change: NextChangeAnswer | None = Field(description="null: it has no schedules")
+    problems: list[PoolProblem] | None = Field(None, description="With `checked`: why it needs attention")
+    overdue: int | None = Field(None, description="With `checked`: its places that have been empty for too long")
+    patience_s: float | None = Field(None, description="With `checked`: seconds for which a place may be empty")
+    claimable: int | None = Field(None, description="With `checked`: its prebuilds that can be claimed")
 
 
 class LinkAnswer(AnswerModel):
