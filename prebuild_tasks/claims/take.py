@@ -22,7 +22,14 @@ from prebuild_tasks.claims.types import Attempt, BeingBuilt, ClaimAnswer, Claime
 from prebuild_tasks.clock import monotonic
 from prebuild_tasks.config import Settings
 from prebuild_tasks.db.engine import Database
-from prebuild_tasks.errors import ClaimMissError, OwnerNotAllowedError, PrebuildError, RefusedError, RequestReusedError
+from prebuild_tasks.errors import (
+    ClaimMissError,
+    OwnerNotAllowedError,
+    PrebuildError,
+    RefusedError,
+    RequestEndedError,
+    RequestReusedError,
+)
 from prebuild_tasks.faultpoints import step
 from prebuild_tasks.fleet import announced_within
 from prebuild_tasks.logs import get_logger
@@ -70,6 +77,19 @@ def claim(
         raise OwnerNotAllowedError(f"{request.principal} may not claim for {owner}", hint="claim for its own owner")
     attempt = Attempt(request, owner, started, max_builds_in_flight, alive_within)
     try:
+        return _claim(database, attempt)
+    except (RequestEndedError, RequestReusedError):
+        raise
+    except (ClaimMissError, RefusedError):
+        # The same request, made twice at once, may have got the workspace that this one missed.
+        if not _is_made_elsewhere(database, attempt):
+            raise
+    return _in_steps(database, attempt)
+
+
+def _claim(database: Database, attempt: Attempt) -> Claimed | BeingBuilt:
+    owner, request = attempt.owner, attempt.request
+    try:
         return _in_one_statement(database, attempt) or _in_steps(database, attempt)
     except IntegrityError as error:
         if not (_is_answered(error) or _is_name_taken(error)):
@@ -87,6 +107,25 @@ def claim(
     raise RefusedError(
         f"{owner} already has a workspace named {request.name}", remedy=Remedy(RemedyKind.CHOOSE_OTHER_NAME)
     )
+
+
+def _is_made_elsewhere(database: Database, attempt: Attempt) -> bool:
+    """Return whether another connection has answered the same request meanwhile, and wait for one that is about to.
+
+    It waits for the transaction that binds the request, if there is one, by trying to bind it, too. On SQLite, there
+    is none: one transaction at a time writes.
+    """
+    if database.dialect == "sqlite":
+        return False
+    try:
+        with database.write() as connection:
+            bind_request(connection, attempt, attempt.claim_id, RequestState.RESERVED, database.now(connection))
+            connection.rollback()
+    except IntegrityError as error:
+        if not _is_answered(error):
+            raise
+        return True
+    return False
 
 
 def _free_name(database: Database, owner: str, name: str) -> bool:

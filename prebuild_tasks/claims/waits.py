@@ -110,7 +110,7 @@ def give_up(database: Database, claim_id: str, *, actor: str | Actor, reach: Rea
                     return FollowUp.of(wake=[workspace.preset_id], ref=workspace.ref)
                 connection.rollback()
                 continue
-        return end_workspace(database, requested.workspace_id, actor=str(actor)).follow_up
+        return end_workspace(database, requested.workspace_id, actor=actor, reach=reach).follow_up
     raise BusyError(f"the workspace of claim {claim_id} is changing at this moment", hint="try again")
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import ColumnElement, Connection, Row, Select, String, and_, cast, or_, select
 
@@ -51,15 +51,17 @@ class HistoryEvent:
     """The owner on whose behalf a token acted; empty: none in particular."""
 
     @property
-    def who(self) -> str:
-        """The actor, and for whom it acted."""
-        return f"{self.actor} for {self.actor_subject}" if self.actor_subject else self.actor
-
-    @property
     def changes(self) -> tuple[str, ...]:
         """The changes of an `apply`, one sentence each; empty for any other event."""
         stored = self.details.get("changes") if self.event == "applied" and self.details else None
         return () if stored is None or not isinstance(stored, Sequence) else tuple(str(change) for change in stored)
+
+
+class StoredEvent(NamedTuple):
+    """An event with the id of the row that it was read from."""
+
+    id: str
+    event: HistoryEvent
 
 
 def read_history(database: Database, name: str = "", *, preset: str = "", limit: int = 200) -> list[HistoryEvent]:
@@ -101,12 +103,12 @@ def read_history(database: Database, name: str = "", *, preset: str = "", limit:
 
 def _read(connection: Connection, condition: ColumnElement[bool] | None, limit: int) -> list[HistoryEvent]:
     query = events_query().order_by(m.History.id.desc()).limit(limit)
-    rows = connection.execute(query if condition is None else query.where(condition)).all()
-    return [event_of(row) for row in reversed(rows)]
+    stored = read_events(connection, query if condition is None else query.where(condition))
+    return [item.event for item in reversed(stored)]
 
 
 def events_query() -> Select[*tuple[Any, ...]]:
-    """Select events, for `event_of`."""
+    """Select events, for `read_events`."""
     return (
         select(m.History, m.Workspace.name.label("workspace"), *REF_COLUMNS)
         .outerjoin(m.Workspace, m.Workspace.id == m.History.workspace_id)
@@ -116,8 +118,12 @@ def events_query() -> Select[*tuple[Any, ...]]:
     )
 
 
-def event_of(row: Row[*tuple[Any, ...]]) -> HistoryEvent:
-    """Make the event of a row of `events_query`."""
+def read_events(connection: Connection, query: Select[*tuple[Any, ...]]) -> list[StoredEvent]:
+    """Read the events that a query of `events_query` selects, in its order."""
+    return [StoredEvent(str(row.id), _event(row)) for row in connection.execute(query)]
+
+
+def _event(row: Row[*tuple[Any, ...]]) -> HistoryEvent:
     return HistoryEvent(
         at=row.at,
         actor=row.actor,
@@ -139,12 +145,12 @@ def _requests(connection: Connection, workspace_id: str, known: Sequence[History
     events is left out.
     """
     events = {event.event for event in known}
-    rows = connection.execute(requests_query(workspace_id))
-    return [build_request_of(row) for row in rows if row.reason not in events]
+    requests = read_requests(connection, requests_query(workspace_id))
+    return [item.event for item in requests if item.event.reason not in events]
 
 
 def requests_query(workspace_id: str) -> Select[*tuple[Any, ...]]:
-    """Select the builds of a workspace that were requested by themselves, for `build_request_of`."""
+    """Select the builds of a workspace that were requested by themselves, for `read_requests`."""
     return (
         select(m.Build, m.Workspace.name, *REF_COLUMNS)
         .join(m.Workspace, m.Workspace.id == m.Build.workspace_id)
@@ -155,8 +161,12 @@ def requests_query(workspace_id: str) -> Select[*tuple[Any, ...]]:
     )
 
 
-def build_request_of(row: Row[*tuple[Any, ...]]) -> HistoryEvent:
-    """Make the event of a row of `requests_query`."""
+def read_requests(connection: Connection, query: Select[*tuple[Any, ...]]) -> list[StoredEvent]:
+    """Read the requests of the builds that a query of `requests_query` selects, in its order."""
+    return [StoredEvent(row.id, _request(row)) for row in connection.execute(query)]
+
+
+def _request(row: Row[*tuple[Any, ...]]) -> HistoryEvent:
     return HistoryEvent(
         at=row.created_at,
         # A start under way that was handed to a waiting owner has that owner as its initiator from then on.

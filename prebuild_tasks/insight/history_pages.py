@@ -11,7 +11,7 @@ from sqlalchemy.orm import InstrumentedAttribute
 from prebuild_tasks.access import Reach, sees_workspace_sql
 from prebuild_tasks.db.engine import Database
 from prebuild_tasks.errors import NotFoundError
-from prebuild_tasks.insight.history import HistoryEvent, build_request_of, event_of, events_query, requests_query
+from prebuild_tasks.insight.history import HistoryEvent, events_query, read_events, read_requests, requests_query
 from prebuild_tasks.model.names import claimed_name
 from prebuild_tasks.remedies import Remedy, RemedyKind
 from prebuild_tasks.schema import tables as m
@@ -65,8 +65,8 @@ def _events(connection: Connection, workspace_id: str, after: EventKey | None, l
     if after:
         same = table.id > int(after.id) if after.kind == _EVENT else true()
         query = query.where(_later(table.at, after, same))
-    rows = connection.execute(query.order_by(table.at, table.id).limit(limit))
-    return [ListedEvent(EventKey(row.at, _EVENT, str(row.id)), event_of(row)) for row in rows]
+    stored = read_events(connection, query.order_by(table.at, table.id).limit(limit))
+    return [ListedEvent(EventKey(event.at, _EVENT, row_id), event) for row_id, event in stored]
 
 
 def _requests(connection: Connection, workspace_id: str, after: EventKey | None, limit: int) -> list[ListedEvent]:
@@ -77,8 +77,8 @@ def _requests(connection: Connection, workspace_id: str, after: EventKey | None,
     if after:
         same = table.id > after.id if after.kind == _BUILD else false()
         query = query.where(_later(table.created_at, after, same))
-    rows = connection.execute(query.order_by(table.created_at, table.id).limit(limit))
-    return [ListedEvent(EventKey(row.created_at, _BUILD, row.id), build_request_of(row)) for row in rows]
+    stored = read_requests(connection, query.order_by(table.created_at, table.id).limit(limit))
+    return [ListedEvent(EventKey(event.at, _BUILD, build_id), event) for build_id, event in stored]
 
 
 def _later(

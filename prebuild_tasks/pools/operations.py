@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import Connection, and_, delete, func, insert, null, or_, select, update
 
+from prebuild_tasks.access import EVERYTHING, Reach, sees_preset_sql
 from prebuild_tasks.db.engine import Database
 from prebuild_tasks.errors import InputError, NotFoundError, RefusedError
 from prebuild_tasks.model.actors import Actor
@@ -61,7 +62,7 @@ class OperationResult:
     """What `invalidate` replaces and leaves alone; None for any other operation."""
 
 
-def pause(
+def pause(  # 7 arguments: the options of the command, by name, and who may use it
     database: Database,
     name: str = "",
     *,
@@ -69,12 +70,15 @@ def pause(
     reason: str = "",
     seconds: float | None = None,
     until: datetime | None = None,
+    reach: Reach = EVERYTHING,
 ) -> OperationResult:
     """Stop reconciling a pool, or all pools if `name` is empty; claims go on.
 
     A pool is paused in all its versions, or in one version for a name with `@version`. The pause ends after `seconds`
-    or at `until`, or lasts until `resume`. Raises NotFoundError, and InputError for an end that has passed.
+    or at `until`, or lasts until `resume`. Raises NotFoundError for a pool that does not exist within reach,
+    RefusedError for a reach that is too narrow, and InputError for an end that has passed.
     """
+    _require_pools(reach, name)
     with database.write() as connection:
         # A version that is declared at the same time would miss the pause.
         lock_declaration(connection)
@@ -85,23 +89,28 @@ def pause(
         paused = StoredPause(
             by=str(actor), reason=reason, since=now.isoformat(), until=ends.isoformat() if ends else None
         )
-        preset_id = _store_pause(connection, name, paused, actor, now)
+        preset_id = _pause_pool(connection, name, paused, reach) if name else None
+        if preset_id is None:
+            _pause_everything(connection, paused, actor, now)
         _record(connection, "paused", now, actor, preset_id, reason)
     return OperationResult(changed=True, follow_up=FollowUp())
 
 
-def resume(database: Database, name: str = "", *, actor: str | Actor) -> OperationResult:
-    """Reconcile a pool again at once, or all pools if `name` is empty. Raises NotFoundError.
+def resume(database: Database, name: str = "", *, actor: str | Actor, reach: Reach = EVERYTHING) -> OperationResult:
+    """Reconcile a pool again at once, or all pools if `name` is empty.
 
-    A pool is resumed in all its versions, or in one version for a name with `@version`.
+    A pool is resumed in all its versions, or in one version for a name with `@version`. Raises NotFoundError for a pool
+    that does not exist within reach, and RefusedError for a reach that is too narrow.
     """
+    _require_pools(reach, name)
     with database.write() as connection:
         lock_declaration(connection)
         now = database.now(connection)
         if name:
-            presets = pool_presets(connection, name)
+            within = sees_preset_sql(reach)
+            presets = pool_presets(connection, name, within)
             preset_id = presets[-1]  # the active version's: history names one preset of the pool
-            cleared = update(m.Preset).where(m.Preset.id.in_(presets), m.Preset.paused.is_not(None))
+            cleared = update(m.Preset).where(m.Preset.id.in_(presets), m.Preset.paused.is_not(None), *within)
             changed = connection.execute(cleared.values(paused=null())).rowcount > 0
             ids = presets
         else:
@@ -160,15 +169,22 @@ def promote(database: Database, template: str, version: str, *, actor: str | Act
     return OperationResult(changed=True, follow_up=FollowUp.of(wake=ids))
 
 
-def invalidate(database: Database, name: str, *, actor: str | Actor) -> OperationResult:
-    """Let every existing prebuild of a preset expire, so that it is replaced. Raises NotFoundError."""
+def invalidate(database: Database, name: str, *, actor: str | Actor, reach: Reach = EVERYTHING) -> OperationResult:
+    """Let every existing prebuild of a preset expire, so that it is replaced.
+
+    Raises NotFoundError for a preset that does not exist within reach, and RefusedError for the reach of one owner.
+    """
+    _require_pools(reach, name)
+    within = sees_preset_sql(reach)
     with database.write() as connection:
-        preset_id = resolve_preset(connection, name)
+        preset_id = resolve_preset(connection, name, within)
         now = database.now(connection)
-        connection.execute(update(m.Preset).where(m.Preset.id == preset_id).values(last_invalidated_at=now))
+        changed = update(m.Preset).where(m.Preset.id == preset_id, *within).values(last_invalidated_at=now)
+        if connection.execute(changed).rowcount != 1:
+            raise _no_preset(name)
         _record(connection, "invalidated", now, actor, preset_id, "")
         affected = _read_affected(connection, preset_id)
-        others = {*pool_presets(connection, name)} - {preset_id}  # none for a name with a version
+        others = {*pool_presets(connection, name, within)} - {preset_id}  # none for a name with a version
         affected = replace(affected, superseded=_count_running(connection, others))
     return OperationResult(changed=True, follow_up=FollowUp.of(wake=[preset_id]), affected=affected)
 
@@ -193,15 +209,21 @@ def _count_running(connection: Connection, preset_ids: Collection[int]) -> int:
     return connection.execute(running).scalar_one()
 
 
-def unblock(database: Database, name: str, *, actor: str | Actor) -> OperationResult:
-    """Clear a preset's failures and status, so that it builds again. Raises NotFoundError."""
+def unblock(database: Database, name: str, *, actor: str | Actor, reach: Reach = EVERYTHING) -> OperationResult:
+    """Clear a preset's failures and status, so that it builds again.
+
+    Raises NotFoundError for a preset that does not exist within reach, and RefusedError for the reach of one owner.
+    """
+    _require_pools(reach, name)
+    within = sees_preset_sql(reach)
     with database.write() as connection:
-        preset_id = resolve_preset(connection, name)
+        preset_id = resolve_preset(connection, name, within)
         changed = connection.execute(
             update(m.Preset)
             .where(
                 m.Preset.id == preset_id,
                 or_(m.Preset.status != PresetStatus.HEALTHY, m.Preset.failures_in_row > 0, WAS_UNHEALTHY),
+                *within,
             )
             .values(
                 status=PresetStatus.HEALTHY,
@@ -217,18 +239,31 @@ def unblock(database: Database, name: str, *, actor: str | Actor) -> OperationRe
     return OperationResult(changed=bool(changed), follow_up=FollowUp.of(wake=[preset_id]))
 
 
-def _store_pause(
-    connection: Connection, name: str, paused: StoredPause, actor: str | Actor, now: datetime
-) -> int | None:
-    if name:
-        presets = pool_presets(connection, name)
-        connection.execute(update(m.Preset).where(m.Preset.id.in_(presets)).values(paused=dict(paused)))
-        return presets[-1]  # the active version's: history names one preset of the pool
+def _require_pools(reach: Reach, name: str) -> None:
+    """Raise RefusedError if a principal may not change pools, or for no name all of them: a pool serves every owner."""
+    if reach.owner or not (name or reach.is_everything):
+        raise RefusedError("this concerns everybody, and not only what is within reach", hint="name a pool")
+
+
+def _pause_pool(connection: Connection, name: str, paused: StoredPause, reach: Reach) -> int:
+    """Pause a pool, and return the preset of it that the history names: the active version's."""
+    within = sees_preset_sql(reach)
+    presets = pool_presets(connection, name, within)
+    changed = connection.execute(update(m.Preset).where(m.Preset.id.in_(presets), *within).values(paused=dict(paused)))
+    if not changed.rowcount:
+        raise _no_preset(name)
+    return presets[-1]
+
+
+def _pause_everything(connection: Connection, paused: StoredPause, actor: str | Actor, now: datetime) -> None:
     values = {"value": dict(paused), "updated_at": now, "updated_by": str(actor)}
     changed = connection.execute(update(m.Setting).where(m.Setting.key == PAUSED_KEY).values(values))
     if changed.rowcount == 0:
         connection.execute(insert(m.Setting).values(key=PAUSED_KEY, **values))
-    return None
+
+
+def _no_preset(name: str) -> NotFoundError:
+    return NotFoundError(f"there is no preset {name}", remedy=Remedy(RemedyKind.LIST_POOLS))
 
 
 def _presets_with_prebuilds(connection: Connection) -> Sequence[int]:

@@ -1,10 +1,10 @@
-"""What the client asks about pools and builds, as steps."""
+"""Questions of the client about pools and builds, as steps."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from prebuild_tasks.errors import NotFoundError
@@ -17,7 +17,7 @@ from prebuild_tasks.remote.decode import decode, parsed_instant
 from prebuild_tasks.remote.problems import remedy_of
 
 if TYPE_CHECKING:
-    from prebuild_tasks.insight import BuildView, PoolAvailability, PoolStatus
+    from prebuild_tasks.insight import BuildView, PoolAvailability, PoolCheck, PoolStatus
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +45,31 @@ def pools_steps(url: str) -> Steps[list[PoolStatus]]:
 
     rows = yield from page_steps(url, path_of("pools"), {})
     return [decode(PoolStatus, row) for row in rows]
+
+
+def pool_checks_steps(url: str) -> Steps[list[PoolCheck]]:
+    """List the pools by name, with why they need attention."""
+    rows = yield from page_steps(url, path_of("pools"), {"checked": "true"})
+    return [_check(row) for row in rows]
+
+
+def _check(row: JsonObject) -> PoolCheck:
+    from prebuild_tasks.insight import PoolCheck, PoolProblem, PoolStatus
+
+    listed, known = row.get("problems"), set(PoolProblem)
+    names = [str(name) for name in listed] if isinstance(listed, Sequence) else []
+    return PoolCheck(
+        decode(PoolStatus, row),
+        tuple(PoolProblem(name) for name in names if name in known),
+        overdue=_number(row, "overdue"),
+        patience=timedelta(seconds=float(str(row.get("patience_s", 0)))),
+        claimable=_number(row, "claimable"),
+    )
+
+
+def _number(row: JsonObject, name: str) -> int:
+    value = row.get(name)
+    return value if isinstance(value, int) else 0
 
 
 def availability_steps(url: str, presets: Sequence[str]) -> Steps[list[PoolAvailability]]:
@@ -103,10 +128,12 @@ def operate_steps(url: str, preset: str, action: str, body: JsonObject | None = 
     return (yield from ask_steps(url, RemoteCall("POST", path, body=body)))
 
 
-def build_ended_steps(url: str, build: str) -> Steps[bool]:
-    """Return whether a build has ended."""
+def read_build_steps(url: str, build: str) -> Steps[BuildView]:
+    """Return a build."""
+    from prebuild_tasks.insight import BuildView
+
     body = yield from ask_steps(url, RemoteCall("GET", path_of("builds", build)))
-    return body.get("completed_at") is not None
+    return decode(BuildView, body)
 
 
 def _pool(preset: str, *rest: str) -> str:

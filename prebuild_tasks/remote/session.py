@@ -25,7 +25,7 @@ from prebuild_tasks.remote.retries import DEADLINE, pause_before_retry
 from prebuild_tasks.workspaces import FollowUp
 
 if TYPE_CHECKING:
-    from prebuild_tasks.insight import BuildView, PoolAvailability, PoolStatus, WorkspaceView
+    from prebuild_tasks.insight import BuildView, PoolAvailability, PoolCheck, PoolStatus, WorkspaceView
 
 _CONNECT_TIMEOUT = 5.0
 """Seconds."""
@@ -101,6 +101,10 @@ class RemoteSession:
         """List the pools by name."""
         return self._run(pool_steps.pools_steps(self._login.url))
 
+    def pool_checks(self) -> list[PoolCheck]:
+        """List the pools by name, with why they need attention."""
+        return self._run(pool_steps.pool_checks_steps(self._login.url))
+
     def explain(self, preset: str) -> pool_steps.RemoteExplanation:
         """Explain the state of a pool."""
         return self._run(pool_steps.explain_steps(self._login.url, preset))
@@ -121,10 +125,10 @@ class RemoteSession:
         """Pause, resume, unblock, invalidate or reconcile a pool, or all pools if `preset` is empty."""
         return self._run(pool_steps.operate_steps(self._login.url, preset, action, body))
 
-    def has_ended(self, build: str) -> bool:
-        """Return whether a build, or the newest one of a workspace, has ended."""
+    def build(self, build: str) -> BuildView:
+        """Return a build, or the newest one of a workspace."""
         return self._run(
-            pool_steps.build_ended_steps(self._login.url, self._run(steps.build_of_steps(self._login.url, build)))
+            pool_steps.read_build_steps(self._login.url, self._run(steps.build_of_steps(self._login.url, build)))
         )
 
     def log(self, build: str, *, follow: bool) -> Iterator[str]:
@@ -146,7 +150,7 @@ class RemoteSession:
                         yield new
             except httpx.TransportError as error:
                 cut = error
-            if cut is None and (not follow or self._run(pool_steps.build_ended_steps(self._login.url, name))):
+            if cut is None and (not follow or self.build(name).status.final):
                 return
             if attempt + 1 == _LOST_STREAMS and cut:
                 raise unreachable(self._login.url, cut)

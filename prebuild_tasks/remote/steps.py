@@ -1,4 +1,4 @@
-"""What the client asks about claims and workspaces, as steps."""
+"""Questions of the client about claims and workspaces, as steps."""
 
 from __future__ import annotations
 

@@ -17,6 +17,7 @@ from prebuild_tasks.remedies import Remedy, RemedyKind
 from prebuild_tasks.schema import tables as m
 from prebuild_tasks.schema.history import add_history
 from prebuild_tasks.schema.lookup import FoundWorkspace, find_workspace
+from prebuild_tasks.schema.row_locks import lock_workspaces
 
 _EVENT = "extended"
 
@@ -59,7 +60,7 @@ def extend(
     """
     _require_duration(seconds)
     with database.write() as connection:
-        row = find_workspace(connection, workspace, *sees_workspace_sql(reach))
+        row = _find(connection, workspace, reach)
         _require_end(row)
         now = database.now(connection)
         return _move(connection, row, _Moved(until=_later(row, now, seconds), actor=actor), now)
@@ -74,7 +75,7 @@ def extend_once(
     """
     _require_duration(seconds)
     with database.write() as connection:
-        row = find_workspace(connection, workspace, *sees_workspace_sql(reach))
+        row = _find(connection, workspace, reach)
         before = _seconds_of(connection, row.id, request)
         if before not in (None, seconds):
             raise RequestReusedError(
@@ -97,7 +98,7 @@ def extend_until(
     Raises what `extend` raises, and InputError for an end that has passed or is too far away.
     """
     with database.write() as connection:
-        row = find_workspace(connection, workspace, *sees_workspace_sql(reach))
+        row = _find(connection, workspace, reach)
         now = database.now(connection)
         if not now < until <= now + timedelta(seconds=LONGEST):
             raise InputError(
@@ -113,6 +114,13 @@ def extend_until(
 def _require_duration(seconds: float) -> None:
     if not isinstance(seconds, (int, float)) or not 0 <= seconds <= LONGEST:
         raise InputError(f"cannot extend by {seconds!r} s", hint="use a number of seconds up to a hundred years")
+
+
+def _find(connection: Connection, workspace: str, reach: Reach) -> FoundWorkspace:
+    """Find and lock the workspace: of extensions at the same time, each sees the end that the one before it has set."""
+    within = sees_workspace_sql(reach)
+    lock_workspaces(connection, [find_workspace(connection, workspace, *within).id])
+    return find_workspace(connection, workspace, *within)
 
 
 def _require_end(row: FoundWorkspace) -> None:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import Connection, select, update
+from sqlalchemy import ColumnElement, Connection, select, update
 
 from prebuild_tasks.access import EVERYTHING, Reach, sees_workspace_sql
 from prebuild_tasks.db.engine import Database
@@ -49,7 +50,8 @@ def end_workspace(
     reason = "operator" if operator else "released"
     with database.write() as connection:
         now = database.now(connection)
-        row = find_workspace(connection, name, *sees_workspace_sql(reach))
+        within = sees_workspace_sql(reach)
+        row = find_workspace(connection, name, *within)
         if not operator and row.owner == PREBUILDS_OWNER:
             raise RefusedError(
                 f"{row.name} is not claimed",
@@ -57,10 +59,11 @@ def end_workspace(
                 remedy=Remedy(RemedyKind.DELETE_WORKSPACE, row.name),
             )
         builds = transitions.delete_workspaces(
-            connection, [row.id], reason=reason, initiator=str(actor), now=now, only=[m.Workspace.owner == row.owner]
-        )
+            connection, [row.id], reason=reason, initiator=str(actor), now=now,
+            only=[m.Workspace.owner == row.owner, *within],
+        )  # fmt: skip
         if not builds and row.transition is not Transition.DELETE:
-            builds = _end_open_build(connection, row, reason, actor, now)
+            builds = _end_open_build(connection, row, reason, actor, now, within)
         add_history(
             connection, reason, now=now, actor=actor, workspace_ids=[row.id], preset_id=row.preset_id, reason=reason
         )
@@ -68,7 +71,12 @@ def end_workspace(
 
 
 def _end_open_build(
-    connection: Connection, row: FoundWorkspace, reason: str, actor: str | Actor, now: datetime
+    connection: Connection,
+    row: FoundWorkspace,
+    reason: str,
+    actor: str | Actor,
+    now: datetime,
+    within: Sequence[ColumnElement[bool]],
 ) -> list[NewBuild]:
     """End the workspace's unfinished build: cancel a pending one, and ask a running one to stop.
 
@@ -86,8 +94,9 @@ def _end_open_build(
     if build is None:
         # The build ended after the workspace was read, so the workspace can be deleted now.
         builds = transitions.delete_workspaces(
-            connection, [row.id], reason=reason, initiator=str(actor), now=now, only=[m.Workspace.owner == owner]
-        )
+            connection, [row.id], reason=reason, initiator=str(actor), now=now,
+            only=[m.Workspace.owner == owner, *within],
+        )  # fmt: skip
         if not builds and not _is_being_deleted(connection, row.id):
             raise RefusedError(f"{row.name} has just begun another build", hint="try again")
         return builds

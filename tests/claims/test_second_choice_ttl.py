@@ -11,7 +11,7 @@ from prebuild_tasks.claims.types import ClaimRequest
 from prebuild_tasks.config import Settings
 from prebuild_tasks.db.engine import Database
 from prebuild_tasks.errors import RefusedError
-from prebuild_tasks.workspaces.release import extend
+from prebuild_tasks.workspaces.extension import extend
 from tests.support.builders import PRESET, declare, fill
 
 ROLLING = "replace: {strategy: rolling}"

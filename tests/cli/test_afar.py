@@ -40,10 +40,12 @@ BUILD = {
 EVENT = {
     "at": "2026-11-28T12:00:00+00:00", "actor": "ada", "event": "claimed", "workspace": "calm-otter",
     "preset": "dev/small", "reason": "", "details": None,
+    "actor_kind": "token", "actor_name": "portal", "actor_subject": "ada",
 }  # fmt: skip
 EXPLAINED = {
     "preset": "dev/small", "at": "2026-11-28T12:00:00+00:00", "desired": 3, "eligible": 1, "starting": 2, "missing": 2,
     "next_turn": {"delete": 0, "cancel": 0, "create": 0}, "reason": "starting",
+    "headline": "starting",
     "chain": [
         {"about": "desired", "reason": None, "words": "3"},
         {"about": "builds", "reason": "starting", "words": "2"},
@@ -132,7 +134,7 @@ COMMANDS = {
     "builds": "it failed",
     "logs b1": "one\ntwo\n",
     "logs b1 --follow": "one\ntwo\n",
-    "history ada/calm-otter": "claimed",
+    "history ada/calm-otter": "for ada",
     "pause --for 2h --reason upgrade": "everything is paused for 2h",
     "resume dev/small": "dev/small was not paused",
     "unblock dev/small": "dev/small builds again",
@@ -197,7 +199,7 @@ def test_exit_codes(status: int, fragment: str, code: int, door: Door, capsys: p
 
 
 @pytest.mark.parametrize(
-    "command", ["apply pools.yaml", "doctor", "delete ada/x", "status --problems", "workspaces --disk", "history",
+    "command", ["apply pools.yaml", "doctor", "delete ada/x", "workspaces --disk", "history",
                 "logs x --serve", "token list"]
 )  # fmt: skip
 def test_what_does_not_work_from_afar_says_so(command: str, door: Door, capsys: pytest.CaptureFixture[str]) -> None:

@@ -40,12 +40,12 @@ KEYS = {
         "at", "actor", "event", "workspace", "preset", "reason", "details", "actor_kind", "actor_name", "actor_subject",
     },
     "explain": {
-        "preset", "at", "desired", "eligible", "starting", "missing", "reason", "chain", "commands",
-        "next_turn",
+        "preset", "at", "desired", "eligible", "starting", "missing", "reason", "headline", "chain",
+        "commands", "next_turn",
     },
     "claim": {
         "workspace", "workspace_id", "preset", "owner", "url", "directory", "resource_id", "host", "request_id",
-        "claimed_at", "state", "warning",  # no builds worker is running
+        "claimed_at", "state", "id", "warning",  # no builds worker is running
     },
 }  # fmt: skip
 

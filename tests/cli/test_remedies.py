@@ -246,7 +246,7 @@ def test_templates_that_are_no_longer_declared_share_a_line() -> None:
     ],
 )  # fmt: skip
 def test_a_miss_says_what_to_do(reason: MissReason, sentence: str, step: str) -> None:
-    error = miss("dev/small", reason)
+    error = miss("dev/small", reason, None, seconds=60, retryable=True)
     assert error.message == f"no prebuild of dev/small can be claimed: {sentence}"
     assert error.reason == reason
     assert next_step_of(error) == step

@@ -88,6 +88,10 @@ def test_serve_refuses_what_would_show_tokens(up: Service) -> None:
 
 
 def test_the_access_log_has_no_token(up: Service) -> None:
+    url = f"http://127.0.0.1:{up.environment['PREBUILD_SERVE_PORT']}"
+    wait_until(lambda: ready(url), what="the API")
+    headers = {"Authorization": f"Bearer {(up.data_dir / 'admin.token').read_text().strip()}"}
+    httpx.post(f"{url}/v1/claims", headers=headers, json={"presets": ["dev/none"], "owner": "ada"}, trust_env=False)
     lines = [json.loads(line) for line in (up.data_dir / "logs/serve.log").read_text().splitlines() if line[0] == "{"]
     claims = [line for line in lines if line["event"] == "request" and line["route"] == "/v1/claims"]
     assert {"request_id", "principal", "method", "route", "status", "ms"} <= set(claims[0])

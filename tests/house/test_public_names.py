@@ -37,6 +37,13 @@ CLIENT = {
     "extend": "(self, workspace: 'str', seconds: 'float', *, actor: 'str') -> 'WorkspaceView'",
     "close": "(self) -> 'None'",
 }
+ASYNC_CLIENT = {
+    "AsyncClient": "(url: 'str', *, token: 'str', deadline: 'float' = 20.0) -> 'None'",
+    **{name: signature for name, signature in CLIENT.items() if name != "Client"},
+    "claim": CLIENT["claim"].replace("owner: 'str',", "owner: 'str' = '',"),
+    "release": "(self, workspace: 'str') -> 'None'",
+    "extend": "(self, workspace: 'str', seconds: 'float') -> 'WorkspaceView'",
+}
 ANSWERS = {
     "ClaimAnswer": "(workspace: 'str', workspace_id: 'str', preset: 'str', owner: 'str', url: 'str', directory: 'str', "
     "resource_id: 'str', host: 'str', request_id: 'str', claimed_at: 'datetime', state: 'ClaimState', "
@@ -174,6 +181,8 @@ def raised(text: str) -> set[str]:
 def test_the_client() -> None:
     assert prebuild_tasks.Client is prebuild_tasks.client.Client
     assert {"Client": str(inspect.signature(prebuild_tasks.Client)), **methods(prebuild_tasks.Client)} == CLIENT
+    kind = prebuild_tasks.AsyncClient
+    assert {"AsyncClient": str(inspect.signature(kind)), **methods(kind)} == ASYNC_CLIENT
 
 
 def test_each_method_says_what_it_raises() -> None:
@@ -189,11 +198,12 @@ def test_the_errors() -> None:
         name: kind for name, kind in vars(errors).items() if isinstance(kind, type) and issubclass(kind, Exception)
     }
     assert {name: (str(inspect.signature(kind)), kind.exit_code, kind.code) for name, kind in kinds.items()} == ERRORS
+    assert {kind.__module__ for kind in kinds.values()} == {"prebuild_tasks.errors"}, "results of tasks name it"
 
 
 def test_the_answers() -> None:
     assert {name: str(inspect.signature(getattr(prebuild_tasks, name))) for name in ANSWERS} == ANSWERS
-    assert {*ANSWERS, "Client"} == set(prebuild_tasks.__all__)
+    assert {*ANSWERS, "AsyncClient", "Client"} == set(prebuild_tasks.__all__)
     assert prebuild_tasks.ClaimAnswer is ClaimAnswer
     assert prebuild_tasks.WorkspaceView is WorkspaceView
     assert all(dataclasses.is_dataclass(getattr(prebuild_tasks, name)) for name in ANSWERS)
@@ -225,10 +235,11 @@ def test_the_port_of_provisioners() -> None:
 def test_the_page_lists_them() -> None:
     public, deprecated = PAGE.split("## Public Python names")[1].split("## Deprecated names")
     assert "`prebuild_tasks.Client`, `prebuild_tasks.client.Client`" in public
-    assert 'Client(database_url="", *, redis_url="", settings=None)' in public
+    assert 'Client(database_url="", *, redis_url="", settings=None, token="")' in public
+    assert "AsyncClient(url, *, token, deadline=20.0)" in public
     named = set(re.findall(r"`([\w.]+)[`(]", public))
     assert {"prebuild_tasks.errors", "prebuild_tasks.provisioners", *PORT, *VALUES} <= named
-    assert {f"prebuild_tasks.{name}" for name in ANSWERS} <= named
+    assert {f"prebuild_tasks.{name}" for name in (*ANSWERS, "AsyncClient")} <= named
     assert {f"Client.{name}" for name in CLIENT if name not in ("Client", "close")} <= named
     assert {"to_json", "report", "prebuild_tasks.config.Settings"} <= named
     assert {"message", "hint", "remedy", "code", "exit_code", "Remedy", "RemedyKind"} <= named

@@ -40,6 +40,6 @@ def test_pauses(got: Answer | None, attempt: int, left: float, pause: float | No
     assert pause_before_retry(got, attempt, left, 0.0) == pause
 
 
-def test_clients_that_failed_together_come_back_apart() -> None:
+def test_clients_that_failed_together_do_not_come_back_together() -> None:
     assert {pause_before_retry(None, 3, 20, chance / 10) for chance in range(10)} != {0.8}
     assert pause_before_retry(answer(503, "5"), 0, 20, 1.0) == 5.5

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from sqlalchemy import select, update
 
+from prebuild_tasks.access.types import EVERYTHING
 from prebuild_tasks.claims.take import claim
 from prebuild_tasks.claims.types import BeingBuilt, ClaimRequest
 from prebuild_tasks.config import Settings
@@ -107,7 +108,7 @@ def test_a_persons_is_named_with_its_owner(database: Database, settings: Setting
     finish_builds(database, status=BuildStatus.FAILED, error="busy")
     with database.read() as connection:
         organization = connection.execute(select(m.Organization.id)).scalar_one()
-        assert read_holding(connection, organization) == ("ada/one",)
+        assert read_holding(connection, organization, EVERYTHING) == ("ada/one",)
 
 
 def test_one_yields_to_a_person_who_waits(database: Database, settings: Settings) -> None:

@@ -19,10 +19,11 @@ from prebuild_tasks.cli.output import JsonOption, opened, write, write_json, wri
 from prebuild_tasks.cli.when import FORMS, parse_instant
 from prebuild_tasks.clock import utcnow
 from prebuild_tasks.config import load_settings
-from prebuild_tasks.errors import InputError
+from prebuild_tasks.errors import InputError, NotFoundError
 from prebuild_tasks.insight import build_log, read_history, served_output
 from prebuild_tasks.json_views import fields_of, rows_of
 from prebuild_tasks.model.json_values import JsonObject
+from prebuild_tasks.model.names import PresetRef
 from prebuild_tasks.model.terminal import OutputPieces
 from prebuild_tasks.model.vocabulary import BuildStatus
 from prebuild_tasks.web import build_json
@@ -123,8 +124,11 @@ def logs(
         return
     database = runtime.database
     page = build_log(database, build)
-    if as_json and not follow:
-        write_json(log_json(build, page))
+    if not follow:
+        if as_json:
+            write_json(log_json(build, page))
+        else:
+            _write_page(page)
         return
     pieces = OutputPieces()
     try:
@@ -134,25 +138,35 @@ def logs(
                 sys.stdout.flush()
             elif page.text or page.ended:
                 write_json_line(log_json(build, page))
-            if page.ended or not follow:
+            if page.ended:
                 break
             time.sleep(_FOLLOW_PAUSE)
             page = build_log(database, build, page.cursor)
     finally:
         sys.stdout.write(pieces.end())
-    if page.waits and not as_json:
+
+
+def _write_page(page: insight.LogPage) -> None:
+    pieces = OutputPieces()
+    sys.stdout.write(pieces.add(page.text) + pieces.end())
+    sys.stdout.flush()
+    if page.waits:
         write(page.waits)
 
 
 def _write_remote(remote: RemoteSession, build: str, *, follow: bool, as_json: bool) -> None:
-    """Show the output of a build that is read over HTTP."""
-    if as_json and not follow:
-        text = "".join(remote.log(build, follow=False))
-        write_json(log_json(build, insight.LogPage(text, (0, 0), ended=remote.has_ended(build))))
+    """Show the output of a build that is read over HTTP. With --follow, its pieces are those that the server sends."""
+    if not follow:
+        text, view = "".join(remote.log(build, follow=False)), remote.build(build)
+        page = insight.LogPage(text, (0, 0), view.status.final, view.waits)
+        if as_json:
+            write_json(log_json(build, page))
+        else:
+            _write_page(page)
         return
     pieces = OutputPieces()
     try:
-        for text in remote.log(build, follow=follow):
+        for text in remote.log(build, follow=True):
             if as_json:
                 write_json_line(log_json(build, insight.LogPage(text, (0, 0), ended=False)))
             else:
@@ -200,11 +214,29 @@ def history(
     if remote := afar():
         if preset or not workspace:
             raise not_over_http("the history of a pool, or of everything,")
-        _show_events(remote.history(workspace)[-limit:], limit, as_json=as_json)
+        _show_events(_remote_history(remote, workspace)[-limit:], limit, as_json=as_json)
         return
     rows = read_history(opened(Runtime(load_settings())).database, workspace, preset=preset, limit=limit)
     changes = {at: "; ".join(row.changes) for at, row in enumerate(rows) if row.changes}
     _show_events(rows_of(rows), limit, changes, as_json=as_json)
+
+
+def _remote_history(remote: RemoteSession, workspace: str) -> list[JsonObject]:
+    """Return the history of a workspace. Raises InputError for the name of a pool."""
+    try:
+        return remote.history(workspace)
+    except NotFoundError:
+        if "/" in workspace and _is_pool(remote, workspace):
+            raise not_over_http("the history of a pool") from None
+        raise
+
+
+def _is_pool(remote: RemoteSession, name: str) -> bool:
+    try:
+        pool = PresetRef.parse(name).pool
+    except InputError:
+        return False
+    return any(row.preset.pool == pool for row in remote.pools())
 
 
 def _show_events(
@@ -216,7 +248,12 @@ def _show_events(
         return
     # Newest first, as `builds`; the JSON is in the order of time, as it always was.
     shown = [
-        {**row, "at": datetime.fromisoformat(str(row["at"])), "why": (changes or {}).get(at) or row["reason"]}
+        {
+            **row,
+            "at": datetime.fromisoformat(str(row["at"])),
+            "actor": f"{row['actor']} for {subject}" if (subject := row.get("actor_subject")) else row["actor"],
+            "why": (changes or {}).get(at) or row["reason"],
+        }
         for at, row in reversed(list(enumerate(rows)))
     ]
     write_rows(shown, _HISTORY_COLUMNS, empty="nothing happened yet", gives_way=_EVENTS_GIVE_WAY)

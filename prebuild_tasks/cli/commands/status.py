@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from prebuild_tasks.bootstrap import Runtime
-from prebuild_tasks.cli.afar import afar, not_over_http
+from prebuild_tasks.cli.afar import afar
 from prebuild_tasks.cli.completion import complete_preset
 from prebuild_tasks.cli.output import (
     JsonOption,
@@ -132,11 +132,7 @@ def status(
 
 def _source() -> _Source:
     if remote := afar():
-
-        def refuse() -> list[PoolCheck]:
-            raise not_over_http("--problems")
-
-        return _Source(remote.pools, refuse, lambda: 0)
+        return _Source(remote.pools, remote.pool_checks, lambda: 0)
     runtime = opened(Runtime(load_settings()))
 
     def check() -> list[PoolCheck]:

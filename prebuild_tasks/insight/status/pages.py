@@ -18,7 +18,8 @@ from prebuild_tasks.db.engine import Database
 from prebuild_tasks.errors import InputError, NotFoundError
 from prebuild_tasks.insight.status.listings import build_views, builds_query, workspace_views, workspaces_query
 from prebuild_tasks.insight.status.pools import AssessedPool, read_statuses
-from prebuild_tasks.insight.status.views import BuildView, PoolStatus, WorkspaceView
+from prebuild_tasks.insight.status.problems import checks_of
+from prebuild_tasks.insight.status.views import BuildView, PoolCheck, PoolStatus, WorkspaceView
 from prebuild_tasks.model.names import PresetRef
 from prebuild_tasks.model.vocabulary import BuildStatus, WorkspaceState
 from prebuild_tasks.reconcile import next_change
@@ -62,6 +63,8 @@ class ListedPool:
     status: PoolStatus
     next_change: NextChange | None
     """None: it has no schedules, or is not active."""
+    check: PoolCheck | None = None
+    """Why it needs attention; None: that was not asked."""
 
 
 def list_workspaces(
@@ -120,11 +123,11 @@ def list_builds(
 
 
 def list_pools(
-    database: Database, settings: Settings, reach: Reach, after: PoolKey | None, limit: int
+    database: Database, settings: Settings, reach: Reach, after: PoolKey | None, limit: int, *, checked: bool = False
 ) -> list[ListedPool]:
-    """List the status of pools, by name."""
+    """List the status of pools, by name; `checked` with why they need attention."""
     with database.snapshot() as connection:
-        listed = _listed(database, connection, settings, reach)
+        listed = _listed(database, connection, settings, reach, checked=checked)
     return sorted((pool for pool in listed if after is None or pool.key > after), key=lambda pool: pool.key)[:limit]
 
 
@@ -168,18 +171,25 @@ def seen_presets(connection: Connection, reach: Reach, name: str) -> Sequence[in
     return [preset_id for preset_id in ids if preset_id in seen]
 
 
-def _listed(database: Database, connection: Connection, settings: Settings, reach: Reach) -> list[ListedPool]:
+def _listed(
+    database: Database, connection: Connection, settings: Settings, reach: Reach, *, checked: bool = False
+) -> list[ListedPool]:
     query = select(m.Preset.id).where(*sees_preset_sql(reach))
     seen = None if reach.is_everything else {*connection.execute(query).scalars()}
     now, pools = read_statuses(database, connection, settings)
-    return [_listed_pool(pool, now) for pool in pools if seen is None or pool.row.preset_id in seen]
+    checks = checks_of(connection, settings, now, pools) if checked else [None] * len(pools)
+    return [
+        _listed_pool(pool, now, check)
+        for pool, check in zip(pools, checks, strict=True)
+        if seen is None or pool.row.preset_id in seen
+    ]
 
 
-def _listed_pool(pool: AssessedPool, now: datetime) -> ListedPool:
+def _listed_pool(pool: AssessedPool, now: datetime, check: PoolCheck | None) -> ListedPool:
     preset = pool.row.preset
     change = next_change(preset, now) if is_active(preset) else None
     return ListedPool(
-        PoolKey(*pool.row.ref.pool, pool.row.preset_id), pool.status, NextChange(*change) if change else None
+        PoolKey(*pool.row.ref.pool, pool.row.preset_id), pool.status, NextChange(*change) if change else None, check
     )
 
 

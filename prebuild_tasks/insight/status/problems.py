@@ -36,6 +36,13 @@ def read_problems(database: Database, settings: Settings) -> list[PoolCheck]:
 def problems_of(database: Database, connection: Connection, settings: Settings) -> list[PoolCheck]:
     """As `read_problems`, within a transaction."""
     now, pools = read_statuses(database, connection, settings)
+    return checks_of(connection, settings, now, pools)
+
+
+def checks_of(
+    connection: Connection, settings: Settings, now: datetime, pools: Sequence[AssessedPool]
+) -> list[PoolCheck]:
+    """Return what needs attention in each of these pools, in their order. They are all that there are."""
     second_choices: dict[PoolName, int] = {}
     for _, _, status in pools:
         second_choices[status.preset.pool] = second_choices.get(status.preset.pool, 0) + status.second_choices

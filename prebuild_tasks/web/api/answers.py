@@ -7,6 +7,7 @@ from typing import Generic, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from prebuild_tasks.insight import PoolProblem
 from prebuild_tasks.model.vocabulary import BuildStatus, ClaimState, WorkspaceState
 
 Row = TypeVar("Row", bound=BaseModel)
@@ -70,9 +71,9 @@ class EventAnswer(AnswerModel):
     preset: str | None
     reason: str
     details: dict[str, object] | None
-    actor_kind: str = Field(description="`local`, `token` or `system`; empty for events of release 0.1")
-    actor_name: str
-    actor_subject: str = Field(description="The owner on whose behalf a token acted, if there is one")
+    actor_kind: str = Field(description="`local`, `token` or `system`; empty: not recorded")
+    actor_name: str = Field(description="The name without the kind")
+    actor_subject: str = Field(description="The owner on whose behalf a token acted; empty: none in particular")
 
 
 class NextChangeAnswer(AnswerModel):
@@ -98,6 +99,10 @@ class PoolAnswer(AnswerModel):
     second_choices: int
     claimed: int
     next_change: NextChangeAnswer | None = Field(description="null: it has no schedules")
+    problems: list[PoolProblem] | None = Field(None, description="With `checked`: why it needs attention")
+    overdue: int | None = Field(None, description="With `checked`: its places that have been empty for too long")
+    patience_s: float | None = Field(None, description="With `checked`: seconds for which a place may be empty")
+    claimable: int | None = Field(None, description="With `checked`: its prebuilds that can be claimed")
 
 
 class LinkAnswer(AnswerModel):
@@ -147,7 +152,7 @@ class ExplainedAnswer(AnswerModel):
     missing: int
     next_turn: TurnAnswer
     reason: str
-    headline: str = Field(description="The state in a few words")
+    headline: str = Field(description="The reason, and the start that the pool waits for; empty: it is full")
     chain: list[LinkAnswer]
     remedies: list[RemedyAnswer]
 

@@ -67,7 +67,7 @@ EXPLAINED: JsonObject = {
     "missing": 0,
     "next_turn": {"delete": 0, "cancel": 0, "create": 0},
     "reason": "starting",
-    "headline": "starting",
+    "headline": "starting; build 0c6f8a12 has been running for 20 s",
     "chain": [{"about": "builds", "reason": "starting", "words": "1 start under way"}],
     "remedies": [
         {

@@ -90,6 +90,12 @@ class PageQuery(Nothing):
         return {name: str(value) for name, value in self if name not in ("limit", "cursor") and value}
 
 
+class PoolsQuery(PageQuery):
+    """The page of a list of pools, and what is told of each."""
+
+    checked: bool = Field(default=False, description="Also tell why a pool needs attention")
+
+
 class WorkspacesQuery(PageQuery):
     """The page and the filters of a list of workspaces."""
 

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime
 from typing import Any
 from uuid import uuid4
 
@@ -52,6 +53,10 @@ def test_they_are_found_and_a_cut_list_says_so(cli: Any, many: None, database: D
     assert "use one of starting, running, ready" in refused
 
 
+GIVEN = {"owner": "ada", "slot": None, "claimed_at": datetime(2026, 7, 1, tzinfo=UTC)}
+"""Values of a workspace that was handed over."""
+
+
 @pytest.mark.parametrize(
     ("values", "state"),
     [
@@ -59,10 +64,11 @@ def test_they_are_found_and_a_cut_list_says_so(cli: Any, many: None, database: D
         ({"status": BuildStatus.RUNNING, "ready_at": None}, "starting"),
         ({"ready_at": None}, "running"),
         ({"owner": "prebuilds"}, "ready"),
-        ({"owner": "ada", "slot": None}, "usable"),
-        ({"owner": "ada", "slot": None, "status": BuildStatus.PENDING}, "personalising"),
-        ({"owner": "ada", "slot": None, "status": BuildStatus.FAILED, "reason": MARK_REASON}, "usable"),
+        (GIVEN, "usable"),
+        ({**GIVEN, "status": BuildStatus.PENDING}, "personalising"),
+        ({**GIVEN, "status": BuildStatus.FAILED, "reason": MARK_REASON}, "usable"),
         ({"owner": "ada", "slot": None, "status": BuildStatus.RUNNING, "ready_at": None}, "starting"),
+        ({"owner": "ada", "slot": None}, "ready"),  # it waits for her
         ({"transition": Transition.STOP, "status": BuildStatus.RUNNING}, "stopping"),
         ({"transition": Transition.STOP}, "stopped"),
         ({"status": BuildStatus.CANCELING}, "canceling"),

@@ -62,7 +62,7 @@ async def refused(work: Callable[[], Awaitable[None]]) -> ProblemError | None:
     return None
 
 
-async def reads_are_apart_from_changes(limits: RateLimits) -> None:
+async def reads_and_changes_have_their_own_limits(limits: RateLimits) -> None:
     for _ in range(5):
         await limits.count(principal("a"), claims=True)
     error = await refused(lambda: limits.count(principal("a"), claims=True))
@@ -85,12 +85,12 @@ async def bad_tokens(limits: RateLimits) -> None:
     limits.require_patience("2001:db8:0:1::1")
 
 
-@pytest.mark.parametrize("work", [reads_are_apart_from_changes, bad_tokens])
+@pytest.mark.parametrize("work", [reads_and_changes_have_their_own_limits, bad_tokens])
 def test_limits(work: Callable[[RateLimits], Awaitable[None]], redis_url: str) -> None:
     use(redis_url, work)
 
 
-@pytest.mark.parametrize("work", [reads_are_apart_from_changes, bad_tokens])
+@pytest.mark.parametrize("work", [reads_and_changes_have_their_own_limits, bad_tokens])
 def test_a_process_counts_by_itself_while_redis_is_away(work: Callable[[RateLimits], Awaitable[None]]) -> None:
     use(GONE, work)
 

@@ -36,7 +36,7 @@ from prebuild_tasks.web.api.call import Call
 from prebuild_tasks.web.api.examples import page_of
 from prebuild_tasks.web.api.links import POOLS
 from prebuild_tasks.web.api.lists import Sort, after, page
-from prebuild_tasks.web.api.models import Nothing, PageQuery, PauseBody, ReportQuery
+from prebuild_tasks.web.api.models import Nothing, PauseBody, PoolsQuery, ReportQuery
 from prebuild_tasks.web.api.operations import AnswerDoc, Operation
 from prebuild_tasks.web.api.problems import remedy_json
 from prebuild_tasks.web.views import explanation_json, report_json
@@ -49,10 +49,12 @@ _PERIOD = timedelta(days=7)
 
 async def list_all(call: Call) -> Response:
     """List pools by name."""
-    query = call.query(PageQuery)
+    query = call.query(PoolsQuery)
     start = await after(call, query, _BY_NAME, lambda at: PoolKey(at[0], at[1], int(at[2])))
     database, settings, reach = call.runtime.database, call.door.settings, call.principal.reach
-    rows = await call.in_thread(lambda: list_pools(database, settings, reach, start, query.limit + 1))
+    rows = await call.in_thread(
+        lambda: list_pools(database, settings, reach, start, query.limit + 1, checked=query.checked)
+    )
     return await page(call, query, _BY_NAME, rows, lambda row: tuple(map(str, row.key)), pool_json, tagged=True)
 
 
@@ -101,7 +103,9 @@ async def pause(call: Call) -> Response:
     body, actor = call.body(PauseBody), call.actor()
     return await _operate(
         call,
-        lambda: pools.pause(call.runtime.database, name, actor=actor, reason=body.reason, until=body.until),
+        lambda: pools.pause(
+            call.runtime.database, name, actor=actor, reason=body.reason, until=body.until, reach=call.principal.reach
+        ),
     )
 
 
@@ -109,21 +113,24 @@ async def resume(call: Call) -> Response:
     """End the pause of a pool, or of everything."""
     name = await _find_any(call)
     call.query(Nothing)
-    return await _operate(call, lambda: pools.resume(call.runtime.database, name, actor=call.actor()))
+    database, reach = call.runtime.database, call.principal.reach
+    return await _operate(call, lambda: pools.resume(database, name, actor=call.actor(), reach=reach))
 
 
 async def unblock(call: Call) -> Response:
     """Let a pool build again after failures."""
     name = await _find(call)
     call.query(Nothing)
-    return await _operate(call, lambda: pools.unblock(call.runtime.database, name, actor=call.actor()))
+    database, reach = call.runtime.database, call.principal.reach
+    return await _operate(call, lambda: pools.unblock(database, name, actor=call.actor(), reach=reach))
 
 
 async def invalidate(call: Call) -> Response:
     """Replace every prebuild of a pool."""
     name = await _find(call)
     call.query(Nothing)
-    return await _operate(call, lambda: pools.invalidate(call.runtime.database, name, actor=call.actor()))
+    database, reach = call.runtime.database, call.principal.reach
+    return await _operate(call, lambda: pools.invalidate(database, name, actor=call.actor(), reach=reach))
 
 
 async def reconcile(call: Call) -> Response:
@@ -137,8 +144,13 @@ async def reconcile(call: Call) -> Response:
 
 
 def pool_json(pool: ListedPool) -> JsonValue:
-    """Return a pool, with the keys of `prebuild status --json` and its next change."""
-    return {**fields_of(pool.status), "next_change": to_json(pool.next_change)}
+    """Return a pool with the keys of `prebuild status --json`, its next change and, if asked, what is wrong with it."""
+    check: dict[str, JsonValue] = {}
+    if pool.check is not None:
+        check = fields_of(pool.check)
+        del check["pool"], check["patience"]
+        check["patience_s"] = pool.check.patience.total_seconds()
+    return {**fields_of(pool.status), "next_change": to_json(pool.next_change), **check}
 
 
 async def _operate(call: Call, change: Callable[[], OperationResult]) -> Response:
@@ -183,7 +195,7 @@ def _step_json(step: Step, base: str) -> JsonValue:
 _REPORTS = (
     Operation(
         method="GET", path=POOLS, name="listPools", summary="List pools with their state and next change",
-        scope=Scope.READ, handle=list_all, query=PageQuery, tagged=True,
+        scope=Scope.READ, handle=list_all, query=PoolsQuery, tagged=True,
         answers=(AnswerDoc(what="A page of pools", model=PageAnswer[PoolAnswer], example=page_of(examples.POOL)),),
     ),
     Operation(

@@ -1,0 +1,56 @@
+"""Modules that the clients load: each only what it needs, because a claim must be quick."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+CLAIMED = {
+    "id": "c1", "workspace": "calm-otter", "workspace_id": "w1", "preset": "dev/small", "owner": "ada", "url": "",
+    "directory": "/d", "resource_id": "r", "host": "h", "request_id": "k1",
+    "claimed_at": "2026-11-28T12:00:00+00:00", "state": "usable", "newer": 1,
+}  # fmt: skip
+VIEW = {
+    "workspace": "calm-otter", "id": "6e0b4a1c-0000-0000-0000-000000000001", "owner": "ada", "preset": "dev/small",
+    "state": "usable", "url": "", "directory": "", "resource_id": "", "host": "",
+    "created_at": "2026-11-28T12:00:00+00:00", "claimed_at": None, "claimed_until": None, "ends_soon": False,
+    "reason": "", "retry_at": None,
+}  # fmt: skip
+POOL = {
+    "preset": "dev/small", "desired": 3, "eligible": 1, "starting": 2, "deleting": 0, "failed": 0,
+    "failed_deletions": 0, "reason": "starting", "next_action": "", "last_error": "", "second_choices": 1, "claimed": 0,
+    "next_change": None,
+}  # fmt: skip
+MODULES = ("httpx", "sqlalchemy", "psycopg", "redis", "pydantic", "celery", "fastapi", "structlog")
+
+
+def loaded(code: str) -> set[str]:
+    script = f"import sys\n{code}\nprint(*(name for name in {MODULES} if name in sys.modules))"
+    return set(
+        subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout.split()
+    )
+
+
+def test_each_client_loads_its_own_library_only() -> None:
+    start = "from prebuild_tasks import Client\n"
+    assert loaded(f"{start}Client('https://door.example', token='pbt_x')") == {"httpx"}
+    assert "httpx" not in loaded(f"{start}Client('postgresql://x@localhost/x').database")
+    assert "httpx" not in loaded("from prebuild_tasks.cli.commands import claims")
+
+
+def test_the_answers_of_a_claim_load_no_database() -> None:
+    views = f"import httpx, json\nCLAIMED={CLAIMED}\nVIEW={VIEW}\nPOOL={POOL}\n"
+    door = (
+        "from prebuild_tasks.remote import RemoteSession, login_to\n"
+        "from prebuild_tasks.claims import ClaimRequest\n"
+        "def door(r):\n"
+        "    if r.method == 'POST': return httpx.Response(201, json=CLAIMED)\n"
+        "    if 'calm' in r.url.path: return httpx.Response(200, json=VIEW)\n"
+        "    return httpx.Response(200, json={'items': [POOL], 'next': None})\n"
+        "from functools import partial\n"
+        "httpx.Client = partial(httpx.Client, transport=httpx.MockTransport(door))\n"
+        "s = RemoteSession(login_to('https://door.example', 'pbt_x'))\n"
+        "s.claim(ClaimRequest(owner='ada', presets=('dev/small',)))\n"
+        "assert s.get('ada/calm-otter').owner == 'ada'; s.wait_until_usable('ada/calm-otter', 1); s.availability(())\n"
+    )
+    assert loaded(views + door) & {"sqlalchemy", "psycopg", "celery"} == set()
