@@ -21,6 +21,7 @@ import pytest
 import yaml
 
 from prebuild_tasks.cli.main import COMMANDS, load_command, main
+from tests.support.http import free_port
 from tests.support.pages import anchors, blocks, commands
 from tests.support.service import BIN, ROOT, Service
 from tests.support.wait import wait_until
@@ -70,7 +71,7 @@ def labels(output: str) -> set[str]:
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     """Run `prebuild up --file site.yaml` as in getting-started, with quickly built pools of the README's names."""
     place = tmp_path_factory.mktemp("docs")
-    service = Service(place / "d", LOGNAME="sam")
+    service = Service(place / ".prebuild", LOGNAME="sam", PREBUILD_SERVE_PORT=str(free_port()))
     pools = yaml.safe_load((ROOT / "examples" / "pools.yaml").read_text())
     pools["templates"][0]["config"] = {"start": "true", "claim": "true"}
     (place / "pools.yaml").write_text(yaml.safe_dump(pools))
@@ -97,6 +98,7 @@ def shell(service: Service, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], 
 
     def run(line: str) -> tuple[int, str]:
         said = ""
+        line = line.replace(":8300", f":{service.environment['PREBUILD_SERVE_PORT']}")
         for part in line.split(" && "):
             if part.startswith("prebuild "):
                 out, err = io.StringIO(), io.StringIO()
