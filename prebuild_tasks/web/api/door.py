@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Collection, Mapping
-from concurrent.futures import ThreadPoolExecutor
-from contextvars import copy_context
 from functools import cached_property, partial
 from typing import Protocol, TypeVar
 
@@ -17,19 +15,17 @@ from prebuild_tasks.clock import monotonic
 from prebuild_tasks.errors import PrebuildError
 from prebuild_tasks.insight import Exporter, render
 from prebuild_tasks.logs import get_logger
-from prebuild_tasks.messaging import CLIENT_DEADLINE, DirectMessages, connect
+from prebuild_tasks.messaging import DirectMessages, connect
 from prebuild_tasks.model.json_values import JsonObject
 from prebuild_tasks.reconcile import Locks
 from prebuild_tasks.web.api.cursors import Cursors
+from prebuild_tasks.web.api.sender import Sender
+from prebuild_tasks.web.api.threads import Threads
 from prebuild_tasks.web.api.waits import Waits
-from prebuild_tasks.workspaces import FollowUp, leave_to_upkeep, send_within
+from prebuild_tasks.workspaces import FollowUp, send_turns_first
 
 log = get_logger(__name__)
 
-_SENDERS = 2
-"""Threads that send what follows from commits. They are not those of requests: Redis may be away."""
-_WAITING_MAX = 100
-"""Follow-ups that wait for a sender. Further ones are left to the sweep and the tick."""
 _READY_WITHIN = 2.0
 """Seconds within which the database must answer."""
 _READY_KEPT = 1.0
@@ -64,7 +60,7 @@ class Limiter(Protocol):
 
 
 class Door:
-    """The state of a serving process. Everything but `in_thread` and `send` may be used from any thread."""
+    """The state of a serving process. Everything but `in_thread` may be used from any thread."""
 
     def __init__(self, runtime: Runtime, options: DoorOptions, limiter: Limiter | None = None) -> None:
         """Take the dependencies of the process, which stay its maker's to close."""
@@ -80,12 +76,9 @@ class Door:
         self.more_metrics: Callable[[], str] = str
         """Returns metrics of the server itself in the text format of Prometheus."""
         self.waits = Waits(self._read_waiting, self.stopping)
-        self._running = 0
-        """Calls that were given to the threads and have not ended."""
         self._ready, self._ready_until, self._looking = False, 0.0, asyncio.Lock()
-        self._threads = ThreadPoolExecutor(options.connections, thread_name_prefix="request")
-        self._senders = ThreadPoolExecutor(_SENDERS, thread_name_prefix="send")
-        self._to_send = 0
+        self._threads = Threads(options.connections)
+        self._sender = Sender(self._send)
 
     @cached_property
     def cursors(self) -> Cursors:
@@ -108,23 +101,17 @@ class Door:
 
         Raises what it raises, but no error of the database's driver.
         """
-        self._running += 1
-        try:
-            return await asyncio.get_running_loop().run_in_executor(
-                self._threads, partial(copy_context().run, self._work, work)
-            )
-        finally:
-            self._running -= 1
+        return await self._threads.call(partial(self._work, work))
 
     @property
     def in_use(self) -> int:
         """Threads, and so connections, that requests use at present."""
-        return min(self._running, self.options.connections)
+        return self._threads.in_use
 
     @property
     def waiting(self) -> int:
         """Requests that wait for a thread."""
-        return self._running - self.in_use
+        return self._threads.waiting
 
     async def is_ready(self) -> bool:
         """Return whether the database answers. It is asked at most once a second, because anyone may ask."""
@@ -158,22 +145,15 @@ class Door:
         """Do what an answer need not wait for: send what follows from its commit, and note that the token was used."""
         try:
             if follow_up:
-                await self.send(follow_up)
+                self.send(follow_up)
             if principal is not None and self.tokens.is_use_due(principal):
                 await self.in_thread(partial(self.tokens.note_use, principal))
         except PrebuildError as error:
             log.warning("not_followed_up", error=error.message)
 
-    async def send(self, follow_up: FollowUp) -> None:
-        """Send a follow-up within the deadline of a client. The sweep and the tick make up for what is not sent."""
-        if self._to_send >= _WAITING_MAX:
-            leave_to_upkeep(follow_up)
-            return
-        self._to_send += 1
-        try:
-            await asyncio.get_running_loop().run_in_executor(self._senders, self._send_within, follow_up)
-        finally:
-            self._to_send -= 1
+    def send(self, follow_up: FollowUp) -> None:
+        """Hand a follow-up to the thread that sends. The sweep and the tick make up for what is not sent."""
+        self._sender.send_soon(follow_up)
 
     def request_turn(self, preset_id: int | None, name: str) -> bool:
         """Ask for the turn of a preset, or of all for None; return whether Redis took the message."""
@@ -182,8 +162,9 @@ class Door:
             return bool(messages.tick())
         return bool(messages.reconcile([str(preset_id)], shown={str(preset_id): name}))
 
-    def _send_within(self, follow_up: FollowUp) -> None:
-        send_within(self.runtime.database, self._messages, follow_up, CLIENT_DEADLINE)
+    def _send(self, follow_up: FollowUp) -> None:
+        with self.runtime.database.no_driver_errors():
+            send_turns_first(self.runtime.database, self._messages, follow_up)
 
     def metrics(self) -> bytes:
         """Return the metrics of the installation in the text format of Prometheus. It may wait for the database."""
@@ -195,8 +176,8 @@ class Door:
 
     def close(self) -> None:
         """Wait for what runs in threads, and close what was opened here. The runtime is its maker's to close."""
-        self._threads.shutdown()
-        self._senders.shutdown()
+        self._threads.close()
+        self._sender.close()
         if "_messages" in self.__dict__:
             self._messages.close()
         if "_exporter" in self.__dict__:
