@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import threading
 import uuid
 from collections.abc import Callable
@@ -34,7 +36,12 @@ _EVENT = """
 INSERT INTO claim_events (at, preset_id, workspace_id, owner, request_id, hit, miss_reason, latency_ms)
 {row}
 """
-_HISTORY = "INSERT INTO history (at, actor, event, workspace_id, preset_id, reason) {row}"
+_REQUEST = """
+INSERT INTO claim_requests (id, principal, key, workspace_id, owner, body_digest, kind, created_at) {row}
+"""
+_HISTORY = """
+INSERT INTO history (at, actor, actor_kind, actor_name, actor_subject, event, workspace_id, preset_id, reason) {row}
+"""
 _BUILD = """
 INSERT INTO builds (id, workspace_id, organization_id, preset_id, number, transition, status, reason, initiator,
   priority, queue, created_at, publications, attempt, runner, error, error_code) {row}
@@ -46,7 +53,8 @@ SELECT %(build)s, id, organization_id, preset_id, build_number, 'start', 'pendin
 _STEPS = (
     _TAKE.format(now="%(now)s", free=_FREE.format(preset="%(preset)s")),
     _EVENT.format(row="VALUES (%s, %s, %s, %s, %s, true, '', 0.5)"),
-    _HISTORY.format(row="VALUES (%s, %s, 'claimed', %s, %s, 'claim')"),
+    _REQUEST.format(row="VALUES (%s, 'local', %s, %s, %s, %s, 'given', %s)"),
+    _HISTORY.format(row="VALUES (%s, %s, 'local', %s, '', 'claimed', %s, %s, 'claim')"),
     _BUILD.format(row="VALUES (%s, %s, %s, %s, %s, 'start', 'pending', 'claim', %s, 0, %s, %s, 0, 0, '', '', '')"),
 )
 _TOGETHER = """
@@ -55,12 +63,17 @@ WITH pool AS (
   FROM presets p JOIN template_versions v ON v.id = p.template_version_id JOIN templates t ON t.id = v.template_id
   JOIN organizations o ON o.id = t.organization_id
   WHERE t.name = %(template)s AND p.name = %(name)s AND t.active_version_id = v.id AND p.removed_at IS NULL
-), hit AS ({take}), e AS ({event}), h AS ({history}), b AS ({build}) SELECT * FROM hit
+), hit AS ({take}), e AS ({event}), r AS ({request}), h AS ({history}), b AS ({build}) SELECT * FROM hit
 """
 _ONE = _TOGETHER.format(
     take=_TAKE.format(now="clock_timestamp()", free=_FREE.format(preset="(SELECT id FROM pool)")),
     event=_EVENT.format(row="SELECT claimed_at, preset_id, id, %(owner)s, %(request)s, true, '', 0.5 FROM hit"),
-    history=_HISTORY.format(row="SELECT claimed_at, %(owner)s, 'claimed', id, preset_id, 'claim' FROM hit"),
+    request=_REQUEST.format(
+        row="SELECT %(claim)s, 'local', %(request)s, id, %(owner)s, %(digest)s, 'given', claimed_at FROM hit"
+    ),
+    history=_HISTORY.format(
+        row="SELECT claimed_at, %(owner)s, 'local', %(owner)s, '', 'claimed', id, preset_id, 'claim' FROM hit"
+    ),
     build=_BUILD.format(row=_BUILD_OF_HIT),
 )
 
@@ -71,7 +84,7 @@ def in_steps(dsn: str, template: str, preset: str) -> Callable[[str], object]:
 
     def claim(who: str) -> object:
         connection, owner, request = connected.get(), f"floor-{who}", str(uuid.uuid4())
-        take, event, history, build = _STEPS
+        take, event, bound, history, build = _STEPS
         cursor = connection.cursor()
         cursor.execute(_ANSWERED, (request,)).fetchone()
         pool = cursor.execute(_PRESET, (template, preset)).fetchone()
@@ -80,7 +93,8 @@ def in_steps(dsn: str, template: str, preset: str) -> Callable[[str], object]:
         assert hit
         workspace, *_, at, preset_id, number, organization, host = hit
         cursor.execute(event, (at, preset_id, workspace, owner, request))
-        cursor.execute(history, (at, owner, workspace, preset_id))
+        cursor.execute(bound, (uuid.uuid4(), request, workspace, owner, _digest(preset, owner), at))
+        cursor.execute(history, (at, owner, owner, workspace, preset_id))
         cursor.execute(build, (uuid.uuid4(), workspace, organization, preset_id, number, owner, host, at))
         connection.commit()
         return hit
@@ -95,13 +109,18 @@ def at_once(dsn: str, template: str, preset: str) -> Callable[[str], object]:
     def claim(who: str) -> object:
         values = {
             "template": template, "name": preset, "owner": f"sharp-{who}", "request": str(uuid.uuid4()),
-            "build": uuid.uuid4(),
+            "build": uuid.uuid4(), "claim": uuid.uuid4(), "digest": _digest(preset, who),
         }  # fmt: skip
         hit = connected.get().execute(_ONE, values).fetchone()
         assert hit
         return hit
 
     return claim
+
+
+def _digest(preset: str, owner: str) -> str:
+    """Return the digest of a request's body."""
+    return hashlib.sha256(json.dumps([preset, owner]).encode()).hexdigest()
 
 
 class _PerThread(threading.local):

@@ -83,6 +83,8 @@ class _Floor:
         values = {
             "template": _TEMPLATE, "preset": _PRESET, "owner": owner, "name": "", "request_id": owner,
             "build_id": str(uuid.uuid4()), "elapsed_ms": 0.1, "below_limit": False, "alive_s": 30.0,
+            "claim_id": str(uuid.uuid4()), "principal": "local", "key": owner, "body_digest": owner, "actor": owner,
+            "actor_kind": "local", "actor_name": owner, "actor_subject": "",
         }  # fmt: skip
         return self._run(texts.CLAIM, values)
 

@@ -101,6 +101,18 @@ class Database:
             finally:
                 connection.close()
 
+    def change(self, statement: str, values: Mapping[str, object]) -> int:
+        """Execute one statement as a transaction and return how many rows it changed. PostgreSQL only.
+
+        Raises like `write`.
+        """
+        with self._errors.translated():
+            connection = raw_connection(self.engine)
+            try:
+                return run_by_driver(connection, statement, values).rowcount
+            finally:
+                connection.close()
+
     @contextmanager
     def snapshot(self) -> Iterator[Connection]:
         """Begin a read-only transaction in which all statements see the database at one instant."""

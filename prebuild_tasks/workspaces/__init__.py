@@ -16,6 +16,7 @@ if TYPE_CHECKING:
         leave_to_upkeep,
         published_statement,
         send,
+        send_turns_first,
         send_within,
         unpublished_statement,
     )
@@ -79,6 +80,7 @@ __all__ = [
     "repeat_failed",
     "send",
     "send_in_time",
+    "send_turns_first",
     "send_within",
     "unhealthy_claim",
     "unpublished_statement",
@@ -111,6 +113,7 @@ if not TYPE_CHECKING:  # mypy would take every name for defined
                 "leave_to_upkeep",
                 "published_statement",
                 "send",
+                "send_turns_first",
                 "send_within",
                 "unpublished_statement",
             ),

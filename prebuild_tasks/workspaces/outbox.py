@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from functools import partial
+from functools import cache, partial
 from typing import Any, cast
+from uuid import UUID
 
-from sqlalchemy import ARRAY, ColumnElement, Connection, Update, any_, literal, literal_column, null, update
+from sqlalchemy import ARRAY, ColumnElement, Connection, Update, any_, bindparam, literal, literal_column, null, update
+from sqlalchemy.dialects.postgresql import psycopg
 
 from prebuild_tasks.db.base import UuidText
+from prebuild_tasks.db.connections import one_line
 from prebuild_tasks.db.engine import Database
 from prebuild_tasks.errors import PrebuildError
 from prebuild_tasks.logs import get_logger
@@ -45,6 +48,16 @@ def send_within(database: Database, publisher: DeadlinePublisher, follow_up: Fol
     send_in_time(_Marks(database), publisher, follow_up, deadline, partial(_names, database))
 
 
+def send_turns_first(database: Database, publisher: Publisher, follow_up: FollowUp) -> None:
+    """Send a follow-up, builds only if the turns could be sent: if not, Redis is away, and the sweep sends them.
+
+    For a thread that nobody waits for. The publisher bounds how long Redis is waited for.
+    """
+    ids = [str(preset_id) for preset_id in follow_up.wake]
+    if not ids or publisher.reconcile(ids, shown=_names(database, follow_up.wake)):
+        publish_builds(_Marks(database), publisher, follow_up)
+
+
 def leave_to_upkeep(follow_up: FollowUp) -> None:
     """Send nothing. For callers that cannot send, and for which the sweep and the tick are soon enough."""
     log.debug("follow_up_left", builds=len(follow_up.builds), presets=len(follow_up.wake))
@@ -57,6 +70,11 @@ class _Marks:
     database: Database
 
     def published(self, build_ids: Collection[str]) -> None:
+        if self.database.dialect == "postgresql":
+            now, clock = self.database.now_sql()
+            ids = [UUID(build_id) for build_id in build_ids]
+            self.database.change(_published_text(now), clock | {"build_ids": ids})
+            return
         with self.database.write() as connection:
             mark_published(connection, build_ids, self.database.now(connection))
 
@@ -101,6 +119,13 @@ def published_statement(chosen: ColumnElement[bool], now: datetime | ColumnEleme
     """Build the statement of `mark_published` for the builds that a condition chooses."""
     counted = m.Build.publications + literal_column("1")
     return update(m.Build).where(_are_pending(chosen)).values(published_at=now, publications=counted)
+
+
+@cache
+def _published_text(now: ColumnElement[datetime]) -> str:
+    """Compile `mark_published` for psycopg: one statement that is a transaction by itself."""
+    chosen = m.Build.id == any_(bindparam("build_ids", type_=ARRAY(UuidText)))
+    return one_line(published_statement(chosen, now).compile(dialect=psycopg.dialect()))  # type: ignore[no-untyped-call]
 
 
 def unpublished_statement(chosen: ColumnElement[bool]) -> Update:

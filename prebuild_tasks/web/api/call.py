@@ -75,17 +75,17 @@ class Call:
         """Send a follow-up once the answer was sent."""
         self.follow_up |= follow_up
 
-    async def send_now(self) -> None:
+    def send_now(self) -> None:
         """Send what was to be sent later, because the answer takes its time."""
         follow_up, self.follow_up = self.follow_up, FollowUp()
         if follow_up:
-            await self.door.send(follow_up)
+            self.door.send(follow_up)
 
     def query(self, model: type[M]) -> M:
         """Return the parsed query. Raises ProblemError (400) for one that cannot be read, and for a body of no use."""
         if self.content and self.operation.body is None:
             raise problem(400, "malformed_body", "this route takes no body", hint="leave the body out")
-        items = self.request.query_params.multi_items()
+        items = self.request.query_params.multi_items() if self.request.scope["query_string"] else []
         values = dict(items)
         if len(values) < len(items):
             raise problem(400, "malformed_query", "a parameter of the query is given twice", hint="give it once")

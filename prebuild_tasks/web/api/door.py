@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Collection, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property, partial
 from typing import Protocol, TypeVar
 
@@ -16,20 +15,17 @@ from prebuild_tasks.clock import monotonic
 from prebuild_tasks.errors import PrebuildError
 from prebuild_tasks.insight import Exporter, render
 from prebuild_tasks.logs import get_logger
-from prebuild_tasks.messaging import CLIENT_DEADLINE, DirectMessages, connect
+from prebuild_tasks.messaging import DirectMessages, connect
 from prebuild_tasks.model.json_values import JsonObject
 from prebuild_tasks.reconcile import Locks
 from prebuild_tasks.web.api.cursors import Cursors
+from prebuild_tasks.web.api.sender import Sender
 from prebuild_tasks.web.api.threads import Threads
 from prebuild_tasks.web.api.waits import Waits
-from prebuild_tasks.workspaces import FollowUp, leave_to_upkeep, send_within
+from prebuild_tasks.workspaces import FollowUp, send_turns_first
 
 log = get_logger(__name__)
 
-_SENDERS = 2
-"""Threads that send what follows from commits. They are not those of requests: Redis may be away."""
-_WAITING_MAX = 100
-"""Follow-ups that wait for a sender. Further ones are left to the sweep and the tick."""
 _READY_WITHIN = 2.0
 """Seconds within which the database must answer."""
 _READY_KEPT = 1.0
@@ -66,7 +62,7 @@ class Limiter(Protocol):
 
 
 class Door:
-    """The state of a serving process. Everything but `in_thread` and `send` may be used from any thread."""
+    """The state of a serving process. Everything but `in_thread` may be used from any thread."""
 
     def __init__(self, runtime: Runtime, options: DoorOptions, limiter: Limiter | None = None) -> None:
         """Take the dependencies of the process, which stay its maker's to close."""
@@ -84,8 +80,7 @@ class Door:
         self.waits = Waits(self._read_waiting, self.stopping)
         self._ready, self._ready_until, self._looking = False, 0.0, asyncio.Lock()
         self._threads = Threads(options.connections)
-        self._senders = ThreadPoolExecutor(_SENDERS, thread_name_prefix="send")
-        self._to_send = 0
+        self._sender = Sender(self._send)
 
     @cached_property
     def cursors(self) -> Cursors:
@@ -156,22 +151,15 @@ class Door:
         """Do what an answer need not wait for: send what follows from its commit, and note that the token was used."""
         try:
             if follow_up:
-                await self.send(follow_up)
+                self.send(follow_up)
             if principal is not None and self.tokens.is_use_due(principal):
                 await self.in_thread(partial(self.tokens.note_use, principal))
         except PrebuildError as error:
             log.warning("not_followed_up", error=error.message)
 
-    async def send(self, follow_up: FollowUp) -> None:
-        """Send a follow-up within the deadline of a client. The sweep and the tick make up for what is not sent."""
-        if self._to_send >= _WAITING_MAX:
-            leave_to_upkeep(follow_up)
-            return
-        self._to_send += 1
-        try:
-            await asyncio.get_running_loop().run_in_executor(self._senders, self._send_within, follow_up)
-        finally:
-            self._to_send -= 1
+    def send(self, follow_up: FollowUp) -> None:
+        """Hand a follow-up to the thread that sends. The sweep and the tick make up for what is not sent."""
+        self._sender.send_soon(follow_up)
 
     def request_turn(self, preset_id: int | None, name: str) -> bool:
         """Ask for the turn of a preset, or of all for None; return whether Redis took the message."""
@@ -180,8 +168,9 @@ class Door:
             return bool(messages.tick())
         return bool(messages.reconcile([str(preset_id)], shown={str(preset_id): name}))
 
-    def _send_within(self, follow_up: FollowUp) -> None:
-        send_within(self.runtime.database, self._messages, follow_up, CLIENT_DEADLINE)
+    def _send(self, follow_up: FollowUp) -> None:
+        with self.runtime.database.no_driver_errors():
+            send_turns_first(self.runtime.database, self._messages, follow_up)
 
     def metrics(self) -> bytes:
         """Return the metrics of the installation in the text format of Prometheus. It may wait for the database."""
@@ -192,12 +181,9 @@ class Door:
         return Exporter(self.settings, __version__)
 
     def close(self) -> None:
-        """Wait for what runs in threads, and close what was opened here. The runtime is its maker's to close.
-
-        What waits to be sent is left to the sweep and the tick: Redis may be away.
-        """
+        """Wait for what runs in threads, and close what was opened here. The runtime is its maker's to close."""
         self._threads.close()
-        self._senders.shutdown(cancel_futures=True)
+        self._sender.close()
         for name in ("_messages", "_asked_messages"):
             if name in self.__dict__:
                 getattr(self, name).close()

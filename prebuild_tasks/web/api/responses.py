@@ -9,10 +9,12 @@ from starlette.responses import Response
 from prebuild_tasks.model.json_values import JsonValue
 from prebuild_tasks.web.api.problems import MEDIA_TYPE, ProblemDetails
 
+_ENCODER = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+
 
 def encoded(value: JsonValue) -> bytes:
     """Return a value as JSON in UTF-8."""
-    return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode("utf-8", "replace")
+    return _ENCODER.encode(value).encode("utf-8", "replace")
 
 
 def problem_response(base: str, details: ProblemDetails, request_id: str) -> Response:

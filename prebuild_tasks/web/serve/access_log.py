@@ -65,7 +65,7 @@ class AccessLog:
 
 
 def _log(answered: Answered, state: Mapping[str, object], scope: Scope) -> None:
-    log.info(
+    log.info_of_many(
         "request",
         request_id=state.get("request_id", ""),
         principal=getattr(state.get("principal"), "name", ""),

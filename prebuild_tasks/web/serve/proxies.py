@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from functools import lru_cache, partial
 from ipaddress import IPv6Address, ip_address
 
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -12,6 +13,8 @@ from prebuild_tasks.web.serve.refusals import Refusal, Refuse
 
 ALWAYS_ANSWERED = ("/livez", "/readyz")
 """Paths that are answered for any host: probes name a process by its address, and the answers say nothing else."""
+_HOSTS_KEPT = 100
+"""Values of the header `Host` of which it is remembered whether they are answered."""
 
 
 def client_address(peer: str, forwarded: Iterable[str], trusted: Sequence[Network]) -> str:
@@ -65,6 +68,7 @@ class Proxies:
     def __init__(self, app: ASGIApp, options: ServeOptions, refuse: Refuse) -> None:
         """Take the application, the options, and what answers a refusal."""
         self._app, self._options, self._refuse = app, options, refuse
+        self._allows_host = lru_cache(_HOSTS_KEPT)(partial(allows_host, options))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request."""
@@ -81,7 +85,7 @@ class Proxies:
             if proto and proto[-1].rpartition(",")[2].strip() in ("http", "https"):
                 scope["scheme"] = proto[-1].rpartition(",")[2].strip()
         hosts = _values(headers, b"host")
-        if scope["path"] not in ALWAYS_ANSWERED and not (len(hosts) == 1 and allows_host(self._options, hosts[0])):
+        if scope["path"] not in ALWAYS_ANSWERED and not (len(hosts) == 1 and self._allows_host(hosts[0])):
             await self._refuse(scope, receive, send, _wrong_host(self._options))
             return
         await self._app(scope, receive, send)

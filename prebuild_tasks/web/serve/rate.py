@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 import time
+from dataclasses import dataclass, field
 from ipaddress import IPv6Address, ip_address, ip_network
 
 from limits import RateLimitItem, RateLimitItemPerSecond
@@ -28,6 +29,8 @@ BAD_TOKENS, _BAD_WINDOW = 30, 60
 """Bad tokens of an address within so many seconds, after which it has to wait."""
 _ADDRESSES_MAX = 10_000
 """Addresses that are remembered as waiting."""
+_SHARE, _SHARE_MAX, _SHARE_KEPT = 200, 100, 1.0
+"""A process takes this part of a limit at a time, up to so many requests, and uses them within so many seconds."""
 
 
 def limit_of(rate: float, burst: int) -> RateLimitItem:
@@ -45,6 +48,31 @@ def network_of(address: str) -> str:
     if isinstance(parsed, IPv6Address):
         return str(parsed.ipv4_mapped or ip_network((parsed, 64), strict=False))
     return str(parsed)
+
+
+def share_of(item: RateLimitItem) -> int:
+    """Return how many requests of a token a process takes at a time: one, unless the limit is high.
+
+    They are counted before they are made, so processes together never allow more than the limit.
+    """
+    return max(1, min(item.amount // _SHARE, _SHARE_MAX))
+
+
+@dataclass(slots=True)
+class _Share:
+    """Requests of a token that are counted already."""
+
+    left: int = 0
+    until: float = 0.0
+    asking: asyncio.Lock = field(default_factory=asyncio.Lock)
+    """Held by the request that takes the next ones for all that wait."""
+
+    def take(self) -> bool:
+        """Use one of them; return whether there was one."""
+        if self.left <= 0 or monotonic() >= self.until:
+            return False
+        self.left -= 1
+        return True
 
 
 class RateLimits:
@@ -65,13 +93,15 @@ class RateLimits:
         self._shared, self._pool = SlidingWindowCounterRateLimiter(storage), pool
         self._asked_from = 0.0
         """The time from which Redis is asked again."""
+        self._shares: dict[tuple[str, str], _Share] = {}
+        """What this process may still use, by token and kind of request."""
         self._waiting: dict[str, float] = {}
         """The times until which addresses with bad tokens have to wait."""
 
     async def count(self, principal: Principal, *, claims: bool) -> None:
         """Count a request of a principal. Raises ProblemError for one too many."""
         kind = "changes" if claims else "reads"
-        if not await self._hit(self._item, principal.key, kind):
+        if not await self._use(self._item, principal.key, kind):
             raise await self._refused(
                 self._item, f"the token {principal.name} makes too many requests", principal.key, kind
             )
@@ -97,15 +127,31 @@ class RateLimits:
         """Close the connections to Redis."""
         await self._pool.disconnect()
 
-    async def _hit(self, item: RateLimitItem, *identifiers: str) -> bool:
+    async def _use(self, item: RateLimitItem, token: str, kind: str) -> bool:
+        """Count a request, several at a time if the limit is high; return whether it is within the limit."""
+        size = share_of(item)
+        if size == 1:
+            return await self._hit(item, token, kind)
+        share = self._shares.setdefault((token, kind), _Share())
+        if share.take():
+            return True
+        async with share.asking:
+            if share.take():
+                return True
+            if await self._hit(item, token, kind, cost=size):
+                share.left, share.until = size - 1, monotonic() + _SHARE_KEPT
+                return True
+        return await self._hit(item, token, kind)
+
+    async def _hit(self, item: RateLimitItem, *identifiers: str, cost: int = 1) -> bool:
         """Count, and return whether that is within the limit."""
         if monotonic() >= self._asked_from:
             try:
                 async with asyncio.timeout(PATIENCE):
-                    return await self._shared.hit(item, *identifiers)
+                    return await self._shared.hit(item, *identifiers, cost=cost)
             except (TimeoutError, RedisError, OSError):
                 self._asked_from = monotonic() + _REST
-        return await self._own.hit(item, *identifiers)
+        return await self._own.hit(item, *identifiers, cost=cost)
 
     async def _refused(self, item: RateLimitItem, sentence: str, *identifiers: str) -> ProblemError:
         left = 1.0

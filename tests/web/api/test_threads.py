@@ -1,4 +1,4 @@
-"""The threads in which requests use the database: their number is bounded, and so is the wait for one."""
+"""The threads in which requests use the database: few while calls are quick, never too many, and a bounded wait."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ import pytest
 from prebuild_tasks.config import Settings
 from prebuild_tasks.db.engine import Database
 from prebuild_tasks.errors import BusyError
-from prebuild_tasks.web.api.threads import Threads
+from prebuild_tasks.web.api.threads import FEW, QUICK, Threads
 from tests.support.api import Options, serving
+from tests.support.wait import wait_until
 
 
 def run(body: Callable[[Threads, threading.Event], Awaitable[None]], number: int, patience: float) -> None:
@@ -69,6 +70,44 @@ def test_what_the_function_raises_reaches_its_caller() -> None:
         assert threads.in_use == 0
 
     run(body, 1, 60)
+
+
+@pytest.mark.parametrize(("number", "few"), [(10, FEW), (2, 2), (1, 1)])
+def test_quick_calls_share_few_threads(number: int, few: int) -> None:
+    async def body(threads: Threads, released: threading.Event) -> None:
+        at_once = await asyncio.gather(*(threads.call(lambda: threads.in_use) for _ in range(100)))
+        assert max(at_once) <= few
+        assert (threads.in_use, threads.waiting) == (0, 0)
+
+    run(body, number, 60)
+
+
+@pytest.mark.parametrize("number", [1, FEW, 10])
+def test_calls_that_take_long_get_the_other_threads(number: int) -> None:
+    async def body(threads: Threads, released: threading.Event) -> None:
+        held = [asyncio.create_task(threads.call(released.wait)) for _ in range(min(FEW, number))]
+        await asyncio.sleep(QUICK * 1.5)
+        held += [asyncio.create_task(threads.call(released.wait)) for _ in range(max(0, number - FEW) + 2)]
+        await asyncio.sleep(0)
+        await asyncio.to_thread(wait_until, lambda: threads.in_use == number)
+        assert threads.waiting == 2
+        released.set()
+        assert all(await asyncio.gather(*held))
+        assert (threads.in_use, threads.waiting) == (0, 0)
+
+    run(body, number, 60)
+
+
+def test_a_call_that_becomes_slow_is_noticed_without_another_one() -> None:
+    async def body(threads: Threads, released: threading.Event) -> None:
+        held = [asyncio.create_task(threads.call(released.wait)) for _ in range(FEW)]
+        await asyncio.sleep(0)
+        await threads.call(int)
+        assert threads.in_use == FEW
+        released.set()
+        await asyncio.gather(*held)
+
+    run(body, FEW + 1, 60)
 
 
 def test_a_request_without_a_connection_is_503(

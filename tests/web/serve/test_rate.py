@@ -7,11 +7,13 @@ import time
 from collections.abc import Awaitable, Callable
 
 import pytest
+from limits import RateLimitItemPerSecond
 
 from prebuild_tasks.access import Principal, Scope
 from prebuild_tasks.model.actors import ActorKind
 from prebuild_tasks.web.api.problems import ProblemError
-from prebuild_tasks.web.serve.rate import BAD_TOKENS, RateLimits, limit_of, network_of
+from prebuild_tasks.web.serve import rate
+from prebuild_tasks.web.serve.rate import BAD_TOKENS, RateLimits, limit_of, network_of, share_of
 
 GONE = "redis://127.0.0.1:1/0"
 
@@ -104,6 +106,26 @@ def test_processes_share_the_limit(redis_url: str) -> None:
         await other.close()
 
     use(redis_url, both)
+
+
+@pytest.mark.parametrize(("amount", "share"), [(1, 1), (200, 1), (399, 1), (400, 2), (20_000, 100), (10**9, 100)])
+def test_a_process_takes_more_at_a_time_where_the_limit_is_high(amount: int, share: int) -> None:
+    assert share_of(RateLimitItemPerSecond(amount, 4)) == share
+
+
+def test_shares_of_processes_never_exceed_the_limit(redis_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rate, "PATIENCE", 10)  # of a busy machine
+
+    async def work() -> None:
+        processes = [RateLimits(1000 / 60, 1000, redis_url, "prebuild") for _ in range(2)]
+        refusals = 0
+        for at in range(1100):
+            refusals += await refused(lambda at=at: processes[at % 2].count(principal("a"), claims=True)) is not None
+        assert 100 <= refusals <= 110
+        for one in processes:
+            await one.close()
+
+    asyncio.run(work())
 
 
 @pytest.mark.timed

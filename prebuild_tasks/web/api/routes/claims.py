@@ -82,7 +82,7 @@ async def make(call: Call) -> Response:
     left = deadline - monotonic()
     if not (first.being_built and first.claim_id and left > 0):
         return _answer(call, first, _GIVEN)
-    await call.send_now()  # the answer may be a minute off
+    call.send_now()  # the answer may be a minute off
     if not await call.door.waits.settled(first.claim_id, left):
         return _answer(call, first, _GIVEN)
     if await call.request.is_disconnected():
