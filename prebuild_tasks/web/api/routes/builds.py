@@ -107,7 +107,8 @@ OPERATIONS = (
         scope=Scope.READ, handle=read_one, refusals=(404,),
         answers=(
             AnswerDoc(
-                what="The build", model=BuildAnswer, example=examples.BUILD, links=(NextCall("readLog", {"id": "build"}),)
+                what="The build", model=BuildAnswer, example=examples.BUILD,
+                links=(NextCall("readLog", {"id": "build"}),),
             ),
         ),
     ),
