@@ -14,7 +14,7 @@ from prebuild_tasks.model.json_values import JsonObject, JsonValue
 from prebuild_tasks.web.api import examples
 from prebuild_tasks.web.api.answers import ProblemAnswer
 from prebuild_tasks.web.api.links import BUILDS
-from prebuild_tasks.web.api.operations import JSON, AnswerDoc, Link, Operation
+from prebuild_tasks.web.api.operations import JSON, AnswerDoc, NextCall, Operation
 from prebuild_tasks.web.api.problems import MEDIA_TYPE
 
 _REF = "#/components/schemas/{model}"
@@ -144,7 +144,7 @@ def _answer(answer: AnswerDoc, operation: Operation, refs: _Refs) -> dict[str, J
     return described
 
 
-def _link(link: Link) -> JsonValue:
+def _link(link: NextCall) -> JsonValue:
     parameters: JsonValue = {name: f"$response.body#/{at}" for name, at in link.parameters.items()}
     return {"operationId": link.operation, "parameters": parameters}
 

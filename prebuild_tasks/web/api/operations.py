@@ -21,7 +21,7 @@ Handler = Callable[[Call], Awaitable[Response]]
 
 
 @dataclass(frozen=True, slots=True)
-class Link:
+class NextCall:
     """A call that an answer leads to, as OpenAPI describes it."""
 
     operation: str
@@ -43,7 +43,7 @@ class AnswerDoc:
     media_type: str = JSON
     headers: tuple[str, ...] = ()
     """Names of headers that it may have, or has, if `openapi` says that they are required."""
-    links: tuple[Link, ...] = ()
+    links: tuple[NextCall, ...] = ()
     """What may come next."""
 
 

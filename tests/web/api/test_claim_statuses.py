@@ -109,7 +109,7 @@ def test_a_key_in_every_state(api: Api, database: Database, settings: Settings) 
         assert now == {key: status for key, (status, _) in expected.items()} | {"given": 200, "waiting": now["waiting"]}
         finish_builds(database)  # what was being deleted is gone
         expected["waiting"] = (201, "true")
-    for key, by in (("released", "released"), ("deleted", "operator"), ("expired", "expired")):
+    for key, by in (("released", "released"), ("deleted", "operator"), ("expired", "claimed_ttl")):
         body = ask(api, key).json()
         assert (body["reason"], bool(body["ended_at"]), bool(body["ended_by"])) == (by, True, True)
         assert body["remedy"]["kind"] == "make_a_new_request_id"

@@ -18,7 +18,7 @@ from prebuild_tasks.web.api.examples import page_of
 from prebuild_tasks.web.api.links import BUILDS
 from prebuild_tasks.web.api.lists import Sort, after, instant_of, page
 from prebuild_tasks.web.api.models import BuildsQuery, LogQuery, Nothing
-from prebuild_tasks.web.api.operations import TEXT, AnswerDoc, Link, Operation
+from prebuild_tasks.web.api.operations import TEXT, AnswerDoc, NextCall, Operation
 from prebuild_tasks.web.views import build_json
 
 _ONE = BUILDS + "/{id}"
@@ -98,7 +98,7 @@ OPERATIONS = (
         answers=(
             AnswerDoc(
                 what="A page of builds", model=PageAnswer[BuildAnswer], example=page_of(examples.BUILD),
-                links=(Link("readBuild", _FIRST), Link("readLog", _FIRST)),
+                links=(NextCall("readBuild", _FIRST), NextCall("readLog", _FIRST)),
             ),
         ),
     ),
@@ -107,7 +107,8 @@ OPERATIONS = (
         scope=Scope.READ, handle=read_one, refusals=(404,),
         answers=(
             AnswerDoc(
-                what="The build", model=BuildAnswer, example=examples.BUILD, links=(Link("readLog", {"id": "build"}),)
+                what="The build", model=BuildAnswer, example=examples.BUILD,
+                links=(NextCall("readLog", {"id": "build"}),),
             ),
         ),
     ),

@@ -32,7 +32,7 @@ from prebuild_tasks.web.api.call import Call
 from prebuild_tasks.web.api.keys import REPLAYED, idempotency_key
 from prebuild_tasks.web.api.links import CLAIMS, claim_path, log_path
 from prebuild_tasks.web.api.models import ClaimBody, Nothing
-from prebuild_tasks.web.api.operations import AnswerDoc, Link, Operation
+from prebuild_tasks.web.api.operations import AnswerDoc, NextCall, Operation
 from prebuild_tasks.web.api.problems import ProblemError, problem_of, retry_header
 
 _ONE = CLAIMS + "/{id}"
@@ -198,14 +198,14 @@ def _answer(call: Call, outcome: ClaimOutcome, status: int) -> Response:
 _OF_ITSELF = {"id": "id"}
 _WORKSPACE = {"owner": "owner", "name": "workspace"}
 _TO_WORKSPACE = tuple(
-    Link(name, _WORKSPACE)
+    NextCall(name, _WORKSPACE)
     for name in ("readWorkspace", "readHistory", "extendWorkspace", "releaseWorkspace", "deleteWorkspace")
 )
 _IN_WORK = AnswerDoc(
     what="A workspace is being built; the same key, or the claim's address, gives it later",
     model=BeingBuiltAnswer, example=examples.BEING_BUILT, status=_BEING_BUILT,
     headers=("Location", "Retry-After", "Idempotent-Replayed"),
-    links=(Link("readClaim", _OF_ITSELF), Link("giveUpClaim", _OF_ITSELF)),
+    links=(NextCall("readClaim", _OF_ITSELF), NextCall("giveUpClaim", _OF_ITSELF)),
 )  # fmt: skip
 
 OPERATIONS = (
@@ -216,7 +216,7 @@ OPERATIONS = (
         answers=(
             AnswerDoc(
                 what="The workspace", model=ClaimedAnswer, example=examples.CLAIMED, status=_GIVEN,
-                headers=("Location", "Idempotent-Replayed"), links=(Link("readClaim", _OF_ITSELF), *_TO_WORKSPACE),
+                headers=("Location", "Idempotent-Replayed"), links=(NextCall("readClaim", _OF_ITSELF), *_TO_WORKSPACE),
             ),
             _IN_WORK,
         ),

@@ -23,7 +23,7 @@ from prebuild_tasks.web.api.keys import REPLAYED, idempotency_key, request_mark
 from prebuild_tasks.web.api.links import WORKSPACES
 from prebuild_tasks.web.api.lists import Sort, after, instant_of, page
 from prebuild_tasks.web.api.models import ExtendBody, Nothing, PageQuery, WorkspacesQuery
-from prebuild_tasks.web.api.operations import AnswerDoc, Link, Operation
+from prebuild_tasks.web.api.operations import AnswerDoc, NextCall, Operation
 from prebuild_tasks.web.api.problems import problem
 from prebuild_tasks.workspaces import end_workspace, extend_once, extend_until
 
@@ -132,7 +132,7 @@ _FIRST = {"owner": "items/0/owner", "name": "items/0/workspace"}
 _PAGE = (
     AnswerDoc(
         what="A page of workspaces", model=PageAnswer[WorkspaceAnswer], example=page_of(examples.WORKSPACE),
-        links=tuple(Link(name, _FIRST) for name in ("readWorkspace", "readHistory", "deleteWorkspace")),
+        links=tuple(NextCall(name, _FIRST) for name in ("readWorkspace", "readHistory", "deleteWorkspace")),
     ),
 )  # fmt: skip
 _EVENTS = (
