@@ -7,13 +7,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
+from time import sleep
 from typing import TYPE_CHECKING, Literal
 
 from sqlalchemy import ColumnElement, Connection, bindparam, literal, select, text
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, IntegrityError, NoSuchModuleError
 
-from prebuild_tasks.clock import Clock, utcnow
+from prebuild_tasks.clock import Clock, monotonic, utcnow
 from prebuild_tasks.config import Settings
 from prebuild_tasks.db.connections import (
     connection_error,
@@ -26,7 +27,7 @@ from prebuild_tasks.db.errors import Translator
 from prebuild_tasks.db.letters import COMPLETE
 from prebuild_tasks.db.sessions import BEGIN, SNAPSHOT, WRITE, Sessions
 from prebuild_tasks.db.types import UtcDateTime, db_now
-from prebuild_tasks.errors import InputError, PrebuildError
+from prebuild_tasks.errors import BusyError, InputError, PrebuildError
 from prebuild_tasks.model.addresses import masked_url
 from prebuild_tasks.model.urls import with_driver
 from prebuild_tasks.remedies import Remedy, RemedyKind
@@ -37,6 +38,10 @@ if TYPE_CHECKING:  # importing Alembic takes a third of a claim's start-up, and 
 _MIGRATIONS = Path(__file__).parents[1] / "schema" / "migrations"
 
 
+_UPGRADE_PATIENCE = 60.0
+"""Seconds for which an upgrade begins again while others use the tables."""
+_UPGRADE_PAUSE = 0.5
+"""Seconds between two tries, in which others get the tables."""
 _CLOCK_NOW = bindparam("now", type_=UtcDateTime())
 _DB_NOW = db_now()
 
@@ -149,8 +154,20 @@ class Database:
     def upgrade(self) -> list[str]:
         """Migrate to the newest revision and return the applied revisions. May be run again, and concurrently.
 
-        Raises InputError for a new database whose encoding cannot store every letter.
+        It waits for tables that others use, up to a minute, but never keeps others from them for longer than a moment:
+        it begins again. Raises BusyError if it never got them, and InputError for a new database whose encoding cannot
+        store every letter.
         """
+        until = monotonic() + _UPGRADE_PATIENCE
+        while True:
+            try:
+                return self._upgrade()
+            except BusyError:
+                if self.dialect == "sqlite" or monotonic() > until:
+                    raise
+            sleep(_UPGRADE_PAUSE)
+
+    def _upgrade(self) -> list[str]:
         from alembic import command
         from alembic.script import ScriptDirectory
 

@@ -72,6 +72,9 @@ ADVISORY_KEYS = {"migration": 7233690146, "owner": 7233690147, "declaration": 72
 """Arbitrary numbers, which must be the same in every release."""
 OWNER_LOCK = "SELECT pg_advisory_xact_lock(hashtextextended(:owner, :key))"
 _MIGRATION_TIMEOUT_S = 60
+_TABLE_TIMEOUT_MS = 500
+"""Milliseconds that a migration waits for a table, behind which everybody else waits for it. Shorter than PostgreSQL's
+`deadlock_timeout`, a second, so that of a deadlock the migration gives way, which begins again, and not a sweep."""
 
 _Query = TypeVar("_Query", bound=Select[*tuple[object, ...]])
 
@@ -81,6 +84,7 @@ def lock_migration(connection: Connection) -> None:
     if connection.dialect.name == "postgresql":
         connection.execute(text(f"SET LOCAL lock_timeout = '{_MIGRATION_TIMEOUT_S}s'"))
         connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": ADVISORY_KEYS["migration"]})
+        connection.execute(text(f"SET LOCAL lock_timeout = '{_TABLE_TIMEOUT_MS}ms'"))
 
 
 def lock_tables(connection: Connection, *names: str) -> None:
