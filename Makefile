@@ -12,6 +12,8 @@ OWN := $(if $(wildcard $(VENV)),$(or $(call VERSION,$(BIN)/python),none))
 WANTED := $(if $(NAMED),$(call VERSION,$(PYTHON)),$(OWN))
 STALE := $(if $(OWN),$(if $(filter $(OWN),$(WANTED)),$(if $(wildcard $(VENV)/lib/python$(OWN)),,stale),stale))
 export PATH := $(CURDIR)/$(BIN):$(PATH)
+# Some images forbid bytecode: each test process would compile what pytest rewrites, hypothesis among it, for itself.
+unexport PYTHONDONTWRITEBYTECODE
 
 # pip's mirror and certificates, from its files and variables, for uv: here, and in the workspaces of the example.
 UV_SETTINGS := eval "$$($(BIN)/python .ci/uv_settings.py)"
@@ -46,7 +48,7 @@ up: install ## Start Redis, SQLite, worker, builds and beat on this machine, and
 .PHONY: test
 test: install ## Run the tests, including a few trials of every fault; starts its own Redis and PostgreSQL
 	@$(BIN)/python --version
-	$(BIN)/pytest -n 4 --dist loadscope -m "not timed and not faults and not deploys and not docker and not monitoring and not browser" $(ARGS)
+	$(BIN)/pytest -n 5 --dist loadscope -m "not timed and not faults and not deploys and not docker and not monitoring and not browser" $(ARGS)
 	$(BIN)/pytest -m "timed and not faults" $$(grep -rl mark.timed tests --include=test_*.py) $(ARGS) $(if $(ARGS),|| [ $$? = 5 ]) # 5: ARGS selects no such test
 
 .PHONY: faults

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -37,9 +36,8 @@ def tls(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TlsRedis]:
 
 
 @pytest.fixture
-def database_url(sqlite_template: Path, tmp_path: Path) -> str:
-    shutil.copy(sqlite_template, tmp_path / "test.db")
-    return f"sqlite:///{tmp_path}/test.db"
+def database_url(sqlite_url: str) -> str:
+    return sqlite_url
 
 
 @pytest.fixture
@@ -98,6 +96,7 @@ def test_no_part_of_celery_connects(settings: Settings, tls: TlsRedis, query: st
     app = Celery(set_as_current=False)
     urls = {"redis_url": tls.url + query.format(place=tls.place)}
     app.config_from_object(celery_configuration(settings.model_copy(update=urls)))
+    app.conf.broker_transport_options |= {"max_retries": 1, "interval_start": 0}
     with tls.client() as client:
         before = connections(client)
         for use in (

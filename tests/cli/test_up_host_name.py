@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import socket
 import threading
 from collections.abc import Iterator, Sequence
@@ -67,7 +68,7 @@ def test_an_existing_directory_takes_the_name_of_its_rows(
     named.setenv("PREBUILD_DATA_DIR", str(data))
     if owned:
         database.close()  # which moves the write-ahead log into the file
-        (tmp_path / "test.db").rename(data / "prebuild.db")
+        shutil.move(database.url.removeprefix("sqlite:///"), data / "prebuild.db")
     else:
         named.setenv("PREBUILD_DATABASE_URL", database.url)
     assert with_kept_host(load_settings()).host == "old.lan"

@@ -12,7 +12,7 @@ from sqlalchemy import insert, select, text, update
 from sqlalchemy.exc import StatementError
 
 from prebuild_tasks.cli.remedy_commands import next_step_of
-from prebuild_tasks.db import connections
+from prebuild_tasks.db import drivers
 from prebuild_tasks.db.engine import SERVES_FROM_KEY, Database, alembic_config
 from prebuild_tasks.errors import BusyError, InputError, UnreachableError
 from prebuild_tasks.schema import tables as m
@@ -146,7 +146,7 @@ def test_now_moves_inside_a_transaction(database: Database) -> None:
 
 
 def test_a_row_held_too_long_is_busy(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(connections, "SQLITE_BUSY_MS", 200)
+    monkeypatch.setattr(drivers, "PRAGMAS", (*drivers.PRAGMAS, "busy_timeout=200"))
     url, impatient = database.url, Database(database.url)
     assert url
     holding, release = threading.Event(), threading.Event()

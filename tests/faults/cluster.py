@@ -105,13 +105,13 @@ class Cluster(Service):
         self.data_dir.mkdir()
         self.members: dict[str, Member] = {}
         self.ended: list[str] = []  # ends of processes that `signal` did not cause, with their last output
-        self._guard = threading.Lock()
-        self._over = threading.Event()
+        self._guard, self._over = threading.Lock(), threading.Event()
         self._keeper = threading.Thread(target=self._keep, name="keeper", daemon=True)
         self.settings: Settings = load_settings(self.environment)
         if forks:
             self.fork_celery(own=True)
-        self.sampler = Sampler(self.settings)
+        self._rate, pause = (4.0, 0.3) if forks else (6.0, 0.1)  # `make test` has minutes for all rows
+        self.sampler = Sampler(self.settings, pause)
         self._load: Load | None = None
 
     def begin(self) -> None:
@@ -210,7 +210,7 @@ class Cluster(Service):
         wait_until(lambda: all(self.members[name].restarts > before[name] for name in names), what=f"{names} again")
 
     def load(self, chance: random.Random, *pools: str) -> Load:
-        self._load = Load(self.settings, self.sampler, [*NAMES, *pools], chance).start()
+        self._load = Load(self.settings, self.sampler, [*NAMES, *pools], chance, self._rate).start()
         return self._load
 
     def recover(self) -> None:

@@ -32,13 +32,15 @@ _OVER_DESIRED = "live prebuilds, at most"
 class Sampler:
     """Reads the database continuously; `violations` lists what must never happen, and did.
 
-    It never reads from a standby, which may lack a claim that was answered a moment ago.
+    It never reads from a standby, which may lack a claim that was answered a moment ago. `pause` is the time between
+    two looks in seconds.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, pause: float) -> None:
         url = f"{settings.resolved_database_url}?target_session_attrs=read-write"
         self._client = Client(settings=settings.model_copy(update={"database_url": url}))
         self._settings = settings
+        self._pause = pause
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._run, name="sampler", daemon=True)
         self._guard = threading.Lock()
@@ -109,7 +111,7 @@ class Sampler:
         return after != self._changes or changes % 2 == 1 or _live(finding) <= seen.get(finding.subject, 0)
 
     def _run(self) -> None:
-        while not self._over.wait(0.1):
+        while not self._over.wait(self._pause):
             try:
                 self.look()
             except (UnreachableError, BusyError):
@@ -125,14 +127,16 @@ def _live(finding: Violation) -> int:
 class Load:
     """Claims from random pools and releases again, at about `rate` a second, until it is stopped."""
 
-    def __init__(self, settings: Settings, sampler: Sampler, pools: Sequence[str], chance: random.Random) -> None:
+    def __init__(
+        self, settings: Settings, sampler: Sampler, pools: Sequence[str], chance: random.Random, rate: float
+    ) -> None:
         self._settings = settings
         self._sampler = sampler
         self._pools = pools
         self._chance = random.Random(chance.random())
         self._over = threading.Event()
         self._threads = [threading.Thread(target=self._run, name=f"load-{n}", daemon=True) for n in range(2)]
-        self._rate = 6.0
+        self._rate = rate
         self._mine: list[ClaimAnswer] = []
         self.latencies: list[float] = []
         """Seconds until a claim was answered, hit or miss."""

@@ -132,7 +132,10 @@ def test_a_free_worker_takes_what_waits_in_another_and_what_it_leaves(
         ids = them.build(2, build_time=300)
         [own] = wait_until(lambda: them.running(*ids), what="the first build")
         with redis_py.Redis.from_url(redis_url) as client:
-            wait_until(lambda: not client.llen("prebuild.builds"), what="the message of the second, received to wait")
+            wait_until(lambda: client.hlen("prebuild.unacked") == 1, what="a message, received to wait")
+            # If the worker looked between the commit and the messages, it has taken the first build without one. Then
+            # what waits in it is the first's, and another worker would simply receive the second's.
+            client.delete("prebuild.builds")
         [other] = them.start(1, threads=2)
         wait_until(lambda: len(them.running(*ids)) == 2, timeout=10, what="the second, on the free worker")
         assert {build.pid for build in them.running(*ids)} == {first.pid, other.pid}

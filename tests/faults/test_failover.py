@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import random
 import time
-
-import psutil
+from pathlib import Path
 
 from prebuild_tasks.clock import monotonic
 from prebuild_tasks.db.sessions import AGE_MAX_ON_STANDBY
@@ -22,6 +21,8 @@ IN_USE = (
     f"AND (state <> 'idle' OR state_change > clock_timestamp() - interval '{AGE_MAX_ON_STANDBY} s')"
 )
 """The connections that are in use, or may be used again: one that was idle for so long is made anew before that."""
+_ESTABLISHED = "01"
+"""How /proc/net/tcp calls an open connection."""
 
 
 @trials(2, 20)
@@ -80,9 +81,7 @@ def _restarts(deployment: Cluster) -> int:
 
 def _connections(deployment: Cluster) -> set[int]:
     """Return the ports from which processes, ours included, are connected to the database's address."""
-    port = deployment.postgres_proxy.port
-    return {
-        connection.laddr.port
-        for connection in psutil.net_connections("tcp4")
-        if connection.status == psutil.CONN_ESTABLISHED and connection.raddr and connection.raddr.port == port
-    }
+    # psutil looks through the files of every process on the machine besides, which takes far longer.
+    rows = [line.split()[1:4] for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+    ports = [(int(local[-4:], 16), int(remote[-4:], 16)) for local, remote, state in rows if state == _ESTABLISHED]
+    return {local for local, remote in ports if remote == deployment.postgres_proxy.port}

@@ -29,7 +29,7 @@ def test_it_reads_no_standby(tmp_path: Path) -> None:
             fill_really(here.database, settings, here.build_runner)
         pair.wait_caught_up()
         through = f"postgresql+psycopg://postgres@127.0.0.1:{name.port}/postgres"
-        sampler = Sampler(settings.model_copy(update={"database_url": through}))
+        sampler = Sampler(settings.model_copy(update={"database_url": through}), 0.1)
         asked(pair.standby, "SELECT 1 FROM pg_wal_replay_pause()")
         with Client(settings=settings) as client:
             answer = client.claim(PRESET, owner="ada")

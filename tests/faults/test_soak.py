@@ -22,7 +22,7 @@ from tests.support.standby import with_standby
 
 pytestmark = IN_CLUSTER
 SOAKS = [
-    (15, 60.0),  # beside other tests
+    (8, 60.0),  # beside other tests
     pytest.param(1200, 10.0, marks=[pytest.mark.faults, pytest.mark.timed, pytest.mark.timeout(5400)]),
 ]
 

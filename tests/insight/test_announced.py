@@ -33,7 +33,7 @@ from prebuild_tasks.schema.lookup import resolve_preset
 from tests.support.builders import PRESET, age, declare, fill, finish_builds, jump, preset_id, staffed, workspaces
 from tests.support.pool_files import load_text
 
-_STEPS = 8
+_STEPS = 6
 
 
 def announced(words: str, verb: str) -> int:

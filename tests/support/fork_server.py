@@ -43,10 +43,14 @@ _CELERY = (
 COMMANDS = (*_CELERY, "flower.command")
 """What a server imports for any `celery` command. Each fork imports the app itself."""
 WORKERS = (
-    *COMMANDS, "prebuild_tasks.celery", "prebuild_tasks.db.pooler", "prebuild_tasks.provisioners.command.adapter",
+    *COMMANDS, "billiard.synchronize", "celery.app.amqp", "celery.app.control", "celery.app.events", "celery.app.log",
+    "celery.app.routes", "celery.backends.redis", "celery.worker.autoscale", "celery.worker.consumer.delayed_delivery",
+    "celery.worker.strategy", "prebuild_tasks.celery", "prebuild_tasks.db.pooler", "prebuild_tasks.fleet.machines",
+    "prebuild_tasks.provisioners.command.adapter", "prebuild_tasks.provisioners.docker.adapter",
     "prebuild_tasks.provisioners.docker.make", "prebuild_tasks.provisioners.process.adapter",
-    "prebuild_tasks.provisioners.simulated.adapter", "prebuild_tasks.tasks", "prebuild_tasks.worker.access",
-    "prebuild_tasks.worker.config", "prebuild_tasks.worker.free_slots", "prebuild_tasks.worker.reconnect",
+    "prebuild_tasks.provisioners.simulated.adapter", "prebuild_tasks.tasks", "prebuild_tasks.upkeep.lease_watch",
+    "prebuild_tasks.worker.access", "prebuild_tasks.worker.beat", "prebuild_tasks.worker.config",
+    "prebuild_tasks.worker.consumer", "prebuild_tasks.worker.free_slots", "prebuild_tasks.worker.reconnect",
     "prebuild_tasks.worker.signals",
 )  # fmt: skip
 """What it imports for the processes of a deployment."""

@@ -36,10 +36,10 @@ _RESTART_GRACE = 90.0
 @contextmanager
 def redis_server() -> Iterator[str]:
     """Run Redis for as long as the block lasts, and yield its URL."""
-    with _directory("pt-redis-", {}) as directory:
+    with directory_in_memory("pt-redis-", {}) as directory:
         server = SpawnedRedis(directory)
         try:
-            with _guarded(server.spawn(), directory, signal.SIGKILL):
+            with guarded(server.spawn(), directory, signal.SIGKILL):
                 server.wait_ready(server.process)
                 yield server.url
         finally:
@@ -54,9 +54,12 @@ def postgres_server() -> Iterator[str]:
 
 
 class PostgresServer:
-    """A PostgreSQL cluster on a unix socket that can be killed and started again."""
+    """A PostgreSQL cluster on a unix socket that can be killed and started again.
 
-    def __init__(self, directory: Path, who: dict[str, Any]) -> None:
+    It is a new one, or a copy of one that is stopped: of its `data`.
+    """
+
+    def __init__(self, directory: Path, who: dict[str, Any], data: Path | None = None) -> None:
         self._who, self._directory = who, directory
         self._binaries = postgres_binaries(who, directory)
         self._environment = {"PATH": os.environ["PATH"], "LC_ALL": "C", "HOME": str(directory)}
@@ -66,6 +69,12 @@ class PostgresServer:
         self.data = directory / "data"
         self.url = f"postgresql+psycopg://postgres@/{{}}?host={directory}"
         self.socket = directory / ".s.PGSQL.5432"
+        if data:
+            shutil.copytree(data, self.data, symlinks=True)
+            owner = data.stat()
+            for path in (self.data, *self.data.rglob("*")):
+                shutil.chown(path, owner.st_uid, owner.st_gid)
+            return
         initdb = [str(self._binaries / "initdb"), "-D", self._data, "-U", "postgres", "-A", "trust", "-E", "UTF8"]
         done = subprocess.run(
             [*initdb, "--no-sync"], capture_output=True, text=True, env=self._environment, cwd=directory, **who
@@ -115,10 +124,10 @@ class PostgresServer:
 def restartable_postgres(options: Mapping[str, str] | None = None) -> Iterator[PostgresServer]:
     """Run PostgreSQL for as long as the block lasts, and yield its handle; `options` override the tests' settings."""
     who = unprivileged()
-    with _directory("pt-pg-", who) as directory:
+    with directory_in_memory("pt-pg-", who) as directory:
         server = PostgresServer(directory, who)
         server.options.update(options or {})
-        with _guarded(server.start(), directory, signal.SIGQUIT, lambda: server.process):
+        with guarded(server.start(), directory, signal.SIGQUIT, lambda: server.process):
             server.wait_ready()
             yield server
 
@@ -156,7 +165,7 @@ def postgres_binaries(who: dict[str, Any], directory: Path) -> Path:
 
 
 @contextmanager
-def _directory(prefix: str, who: dict[str, Any]) -> Iterator[Path]:
+def directory_in_memory(prefix: str, who: dict[str, Any]) -> Iterator[Path]:
     """Create a private directory with a short path; in memory if there is room: databases are 7 times faster there."""
     for place in (Path("/dev/shm"), Path(tempfile.gettempdir()), Path("/tmp")):
         if _fits(place, who):
@@ -178,7 +187,7 @@ def _fits(place: Path, who: dict[str, Any]) -> bool:
 
 
 @contextmanager
-def _guarded(
+def guarded(
     process: subprocess.Popen[bytes],
     directory: Path,
     how: signal.Signals,

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import shutil
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import psycopg
 
-from tests.support.servers import PostgresServer, restartable_postgres
+from tests.support.servers import PostgresServer, directory_in_memory, guarded, unprivileged
 from tests.support.wait import wait_until
 
 
@@ -42,28 +41,21 @@ class Pair:
 @contextmanager
 def with_standby(primary: PostgresServer) -> Iterator[Pair]:
     """Run a standby of a server for as long as the block lasts. The server is restarted once."""
-    primary.options["wal_keep_size"] = "256MB"
-    with restartable_postgres({"wal_keep_size": "256MB"}) as standby:
+    who = unprivileged()
+    with directory_in_memory("pt-pg-", who) as directory:
+        primary.process.send_signal(signal.SIGINT)
+        primary.process.wait(60)
+        standby = PostgresServer(directory, who, primary.data)
         for server in (primary, standby):
-            server.process.send_signal(signal.SIGINT)
-            server.process.wait(60)
-        shutil.rmtree(standby.data)
-        copy_of(primary, standby)
+            server.options["wal_keep_size"] = "256MB"
         follow(standby, primary)
-        for server in (primary, standby):
-            server.start()
-            server.wait_ready()
-        pair = Pair(primary, standby)
-        pair.wait_caught_up()
-        yield pair
-
-
-def copy_of(source: PostgresServer, target: PostgresServer) -> None:
-    """Copy the data of a server that is stopped."""
-    shutil.copytree(source.data, target.data, symlinks=True)
-    owner = source.data.stat()
-    for path in (target.data, *target.data.rglob("*")):
-        shutil.chown(path, owner.st_uid, owner.st_gid)
+        primary.start()
+        primary.wait_ready()
+        with guarded(standby.start(), directory, signal.SIGQUIT, lambda: standby.process):
+            standby.wait_ready()
+            pair = Pair(primary, standby)
+            pair.wait_caught_up()
+            yield pair
 
 
 def follow(standby: PostgresServer, primary: PostgresServer) -> None:
