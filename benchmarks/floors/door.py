@@ -52,10 +52,10 @@ def make_app(dsn: str, connections: int, token_query: str, statement: str) -> Fa
         connection = await free.get()
         try:
             digest = hashlib.sha256(authorization.partition(" ")[2].encode()).hexdigest()
-            found = await (await connection.execute(token_query, {"digest": digest})).fetchone()  # type: ignore[call-overload]
-            if found is None:
+            token = await (await connection.execute(token_query, {"digest": digest})).fetchone()  # type: ignore[call-overload]
+            if token is None:
                 raise HTTPException(401)
-            values = _values(found[0], body, idempotency_key)
+            values = _values(token[0], body, idempotency_key)
             hit = await (await connection.execute(statement, values)).fetchone()  # type: ignore[call-overload]
         finally:
             free.put_nowait(connection)

@@ -122,14 +122,17 @@ def logs(
     if serve:
         _write_served(runtime, build, follow=follow, as_json=as_json)
         return
-    database = runtime.database
-    page = build_log(database, build)
+    page = build_log(runtime.database, build)
     if not follow:
         if as_json:
             write_json(log_json(build, page))
         else:
             _write_page(page)
         return
+    _follow(runtime, build, page, as_json=as_json)
+
+
+def _follow(runtime: Runtime, build: str, page: insight.LogPage, *, as_json: bool) -> None:
     pieces = OutputPieces()
     try:
         while True:
@@ -141,7 +144,7 @@ def logs(
             if page.ended:
                 break
             time.sleep(_FOLLOW_PAUSE)
-            page = build_log(database, build, page.cursor)
+            page = build_log(runtime.database, build, page.cursor)
     finally:
         sys.stdout.write(pieces.end())
 

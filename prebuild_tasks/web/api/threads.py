@@ -36,7 +36,7 @@ class Threads:
         self._numbers = count()
         self._began: dict[int, float] = {}
         """When each call that runs began, the oldest first."""
-        self._turns: deque[asyncio.Future[int]] = deque()
+        self._waiters: deque[asyncio.Future[int]] = deque()
         """Those who wait for a thread, which is given to them with the number of their call."""
         self._looks_again: asyncio.TimerHandle | None = None
 
@@ -48,7 +48,7 @@ class Threads:
     @property
     def waiting(self) -> int:
         """Calls that wait for a thread."""
-        return len(self._turns)
+        return len(self._waiters)
 
     async def call(self, work: Callable[[], T]) -> T:
         """Call a function in a thread. Raises what it raises, and BusyError if no thread was free in time.
@@ -77,20 +77,21 @@ class Threads:
         """Wait for a thread, and return the number of the call that has it."""
         if len(self._began) < self._limit():
             return self._begin()
-        turn: asyncio.Future[int] = asyncio.get_running_loop().create_future()
-        self._turns.append(turn)
+        waiter: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        self._waiters.append(waiter)
         self._look_later()
         try:
             async with asyncio.timeout(self._patience):
-                return await turn
+                return await waiter
         except BaseException as error:
             with suppress(ValueError):
-                self._turns.remove(turn)
-            if turn.done() and not turn.cancelled():  # it got one in the same moment
-                self._give_back(turn.result())
+                self._waiters.remove(waiter)
+            if waiter.done() and not waiter.cancelled():  # it got one in the same moment
+                self._give_back(await waiter)
             if isinstance(error, TimeoutError):
-                words = f"all {self._number} connections of this process to the database are in use"
-                raise BusyError(words, hint="try again") from None
+                raise BusyError(
+                    f"all {self._number} connections of this process to the database are in use", hint="try again"
+                ) from None
             raise
 
     def _limit(self) -> int:
@@ -114,10 +115,10 @@ class Threads:
 
     def _admit(self) -> None:
         """Give free threads to those who wait."""
-        while self._turns and len(self._began) < self._limit():
-            turn = self._turns.popleft()
-            if not turn.done():
-                turn.set_result(self._begin())
+        while self._waiters and len(self._began) < self._limit():
+            waiter = self._waiters.popleft()
+            if not waiter.done():
+                waiter.set_result(self._begin())
 
     def _look_later(self) -> None:
         """Look for slow calls as long as somebody waits: nothing else tells that one has become slow."""
@@ -127,5 +128,5 @@ class Threads:
     def _look(self) -> None:
         self._looks_again = None
         self._admit()
-        if self._turns:
+        if self._waiters:
             self._look_later()

@@ -1,4 +1,4 @@
-"""What a client reads from a real socket when the server does not take what it sent."""
+"""Answers of a real server on a real socket: whatever a client sends, it gets a problem that it can read."""
 
 from __future__ import annotations
 
