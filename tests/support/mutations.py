@@ -206,7 +206,8 @@ MUTATIONS = (
         ("workspaces/transitions.py", "workspaces/test_release_blocked_by_state.py"),
     ),
     _same(
-        "where: a prebuild that was just claimed is deleted", "only=[m.Workspace.owner == row.owner, *within]", "only=[]",
+        "where: a prebuild that was just claimed is deleted",
+        "only=[m.Workspace.owner == row.owner, *within]", "only=[]",
         ("services/release.py", "regressions/test_a_prebuild_is_claimed_while_an_operator_deletes_it.py"),
         ("workspaces/release.py", "workspaces/test_delete_races_claim.py"),
     ),
