@@ -11,7 +11,7 @@ from prebuild_tasks.claims.end_rules import end_of_time, end_of_wait, has_ended,
 from prebuild_tasks.claims.ends import read_end
 from prebuild_tasks.claims.requests import change_state, read_by_id, read_by_key
 from prebuild_tasks.claims.rules import answer_of, check_repeated
-from prebuild_tasks.claims.store import alive_since, read_start_error
+from prebuild_tasks.claims.store import alive_since, read_latest_start
 from prebuild_tasks.claims.types import Attempt, BeingBuilt, Claimed, RequestedRow, RequestedWorkspace, Reserved
 from prebuild_tasks.errors import BusyError, ClaimMissError
 from prebuild_tasks.model.actors import Actor, ActorKind
@@ -64,11 +64,17 @@ def answer_now(
     if workspace.transition is Transition.START and workspace.status in (BuildStatus.PENDING, BuildStatus.RUNNING):
         reserved = Reserved(workspace_id, name, workspace.preset_id, follow_up)
         return BeingBuilt(reserved, requested.owner, str(ref), requested.id, request_id, replayed=True)
-    error = read_start_error(connection, workspace_id) or workspace.reason
-    raise ClaimMissError(
-        f"{name} could not be built for {requested.owner}: {error}",
+    raise _not_built(connection, requested, workspace)
+
+
+def _not_built(connection: Connection, requested: RequestedRow, workspace: RequestedWorkspace) -> ClaimMissError:
+    """Return the error of a build that failed. It names the build: the workspace's newest one may be its deletion."""
+    start = read_latest_start(connection, requested.workspace_id)
+    error = (start.error if start else "") or workspace.reason
+    return ClaimMissError(
+        f"{workspace.name} could not be built for {requested.owner}: {error}",
         reason=MissReason.BUILD_FAILED.value,
-        remedy=Remedy(RemedyKind.SHOW_LOG, f"{requested.owner}/{name}"),
+        remedy=Remedy(RemedyKind.SHOW_LOG, start.build_id) if start else None,
         retryable=False,
     )
 

@@ -20,7 +20,7 @@ from prebuild_tasks.errors import (
 from prebuild_tasks.model.json_values import JsonValue
 from prebuild_tasks.model.vocabulary import MissReason
 from prebuild_tasks.remedies import Remedy, RemedyKind
-from prebuild_tasks.web.api.links import call_of
+from prebuild_tasks.web.api.links import call_of, log_path
 
 MEDIA_TYPE = "application/problem+json"
 RETRY_SOON = 1
@@ -75,6 +75,8 @@ class ProblemDetails:
     remedy: Remedy | None = None
     members: Mapping[str, JsonValue] = field(default_factory=dict)
     """Further members of this type of problem."""
+    addresses: Mapping[str, str] = field(default_factory=dict)
+    """Further members that are paths."""
     headers: Mapping[str, str] = field(default_factory=dict)
 
     def to_json(self, base: str, request_id: str) -> dict[str, JsonValue]:
@@ -89,6 +91,7 @@ class ProblemDetails:
             "remedy": None if self.remedy is None else remedy_json(self.remedy, base),
             "request_id": request_id,
             **self.members,
+            **{name: base + path for name, path in self.addresses.items()},
         }
 
 
@@ -141,7 +144,8 @@ def problem_of(error: PrebuildError) -> ProblemDetails:
 
 def _of_miss(error: ClaimMissError, details: ProblemDetails) -> ProblemDetails:
     if error.reason == MissReason.BUILD_FAILED:
-        return replace(details, status=409, code="build_failed", members={"reason": error.reason})
+        log = {"log": log_path(error.remedy.subject)} if error.remedy else {}
+        return replace(details, status=409, code="build_failed", members={"reason": error.reason}, addresses=log)
     members: dict[str, JsonValue] = {"reason": error.reason, "retryable": error.retryable}
     return replace(
         details,

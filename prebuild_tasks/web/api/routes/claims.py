@@ -10,9 +10,8 @@ from starlette.responses import Response
 from prebuild_tasks.access import Scope, owner_for
 from prebuild_tasks.claims import BeingBuilt, Claimed, ClaimRequest, claim, give_up, read_claim
 from prebuild_tasks.clock import monotonic
-from prebuild_tasks.errors import ClaimMissError, NotFoundError
+from prebuild_tasks.errors import ClaimMissError
 from prebuild_tasks.fleet import announced_within
-from prebuild_tasks.insight import read_build
 from prebuild_tasks.json_views import result_of
 from prebuild_tasks.model.json_values import JsonValue
 from prebuild_tasks.model.vocabulary import MissReason
@@ -20,10 +19,10 @@ from prebuild_tasks.web.api import examples
 from prebuild_tasks.web.api.answers import BeingBuiltAnswer, ClaimedAnswer
 from prebuild_tasks.web.api.call import Call
 from prebuild_tasks.web.api.keys import REPLAYED, idempotency_key
-from prebuild_tasks.web.api.links import CLAIMS, claim_path, log_path
+from prebuild_tasks.web.api.links import CLAIMS, claim_path
 from prebuild_tasks.web.api.models import ClaimBody, Nothing
 from prebuild_tasks.web.api.operations import AnswerDoc, Operation
-from prebuild_tasks.web.api.problems import ProblemError, problem_of, retry_header
+from prebuild_tasks.web.api.problems import retry_header
 
 _ONE = CLAIMS + "/{id}"
 _GIVEN, _BEING_BUILT, _OK, _GIVEN_UP = 201, 202, 200, 204
@@ -111,9 +110,8 @@ async def _first_outcome(call: Call, request: ClaimRequest, deadline: float) -> 
         try:
             return await call.in_thread(work)
         except ClaimMissError as miss:
-            if miss.reason == MissReason.BUILD_FAILED:
-                raise await _with_log(call, miss) from None
-            if not request.wait or monotonic() + pause > deadline or await call.door.stops_within(pause):
+            is_over = miss.reason == MissReason.BUILD_FAILED or not request.wait
+            if is_over or monotonic() + pause > deadline or await call.door.stops_within(pause):
                 raise
         if await call.request.is_disconnected():
             return None
@@ -128,22 +126,7 @@ async def _read(call: Call, claim_id: str) -> ClaimOutcome:
             call, read_claim(call.runtime.database, claim_id, reach=call.principal.reach, alive_within=within)
         )
 
-    try:
-        return await call.in_thread(work)
-    except ClaimMissError as miss:
-        raise await _with_log(call, miss) from None
-
-
-async def _with_log(call: Call, miss: ClaimMissError) -> ProblemError:
-    """Return the problem of a failed build, with the address of its log."""
-    details = problem_of(miss)
-    name = miss.remedy.subject if miss.remedy else ""
-    try:
-        build = await call.in_thread(lambda: read_build(call.runtime.database, name, call.principal.reach))
-    except NotFoundError:  # it is no longer kept
-        return ProblemError(details)
-    log = call.door.base + log_path(build.build)
-    return ProblemError(replace(details, members={**details.members, "log": log}))
+    return await call.in_thread(work)
 
 
 def _outcome(call: Call, done: Claimed | BeingBuilt) -> ClaimOutcome:
