@@ -94,8 +94,8 @@ def test_it_is_handed_over_to_whoever_comes_for_it(database: Database, settings:
 def test_it_is_built_as_the_pools(database: Database, settings: Settings) -> None:
     """If nobody comes, it is the next one's: it must not carry the name of whoever it was built for."""
     declare(database, settings, 0)
-    begun = begin(database)
-    begin(database, replace(WAIT, principal="local", request_id="l"))
+    begun = begin(database, replace(WAIT, name="her-secret-project"))
+    begin(database, replace(WAIT, principal="local", request_id="l", name="hers"))
     with database.write() as connection:
         query = select(m.Build.id, m.Build.workspace_id).where(m.Build.status == BuildStatus.PENDING)
         for build in connection.execute(query).all():
@@ -103,7 +103,10 @@ def test_it_is_built_as_the_pools(database: Database, settings: Settings) -> Non
             taken = store.read_taken(connection, build.id, "runner")
             assert taken
             is_portals = build.workspace_id == begun.reserved.workspace_id
-            assert taken.owner == ("prebuilds" if is_portals else "ada")
+            pools = ("prebuilds", f"prebuild-{begun.reserved.workspace_id[:8]}")
+            assert (taken.owner, taken.name) == (pools if is_portals else ("ada", "hers"))
+    finish_builds(database)
+    assert claim(database, replace(WAIT, name="her-secret-project")).answer.workspace == "her-secret-project"  # type: ignore[union-attr]
 
 
 def test_one_query_for_all_who_wait(database: Database, settings: Settings) -> None:
@@ -131,8 +134,9 @@ def test_a_wait_that_is_given_up(database: Database, settings: Settings, began: 
     assert (row.owner, row.slot, row.name.startswith("prebuild-")) == ("prebuilds", 0, True)
     with database.read() as connection:
         build = connection.execute(select(m.Build.priority, m.Build.initiator, m.Build.status)).one()
+    assert build.initiator == "reconciler"
     if began != "ready":
-        assert (build.priority, build.initiator, build.status) == (BuildPriority.PREBUILD, "reconciler", began)
+        assert (build.priority, build.status) == (BuildPriority.PREBUILD, began)
     assert audit(database, settings) == []
     assert give_up(database, begun.claim_id, actor=TOKEN) == give_up(database, begun.claim_id, actor=TOKEN)
     with database.write() as connection:
