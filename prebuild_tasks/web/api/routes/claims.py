@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Coroutine
 from dataclasses import dataclass, replace
+from typing import Any
 
 from starlette.responses import Response
 
@@ -17,6 +19,7 @@ from prebuild_tasks.model.json_values import JsonValue
 from prebuild_tasks.model.vocabulary import MissReason
 from prebuild_tasks.web.api import examples
 from prebuild_tasks.web.api.answers import BeingBuiltAnswer, ClaimedAnswer
+from prebuild_tasks.web.api.auth import bearer_of
 from prebuild_tasks.web.api.call import Call
 from prebuild_tasks.web.api.keys import REPLAYED, idempotency_key
 from prebuild_tasks.web.api.links import CLAIMS, claim_path
@@ -70,7 +73,8 @@ async def make(call: Call) -> Response:
     if not (first.being_built and first.claim_id and left > 0):
         return _answer(call, first, _GIVEN)
     await call.send_now()  # the answer may be a minute off
-    if not await call.door.waits.settled(first.claim_id, left):
+    # Of a token that ends meanwhile, the workspace stays under the claim's key, as if nobody took it.
+    if not await _while_allowed(call, call.door.waits.settled(first.claim_id, left)):
         return _answer(call, first, _GIVEN)
     if await call.request.is_disconnected():
         return Response(status_code=_CLIENT_IS_GONE)  # nobody takes the workspace: it waits under the claim's key
@@ -96,6 +100,11 @@ async def end_wait(call: Call) -> Response:
     return call.finish(Response(status_code=_GIVEN_UP))
 
 
+async def _while_allowed(call: Call, work: Coroutine[Any, Any, bool]) -> bool:
+    """Return what the work returns. Raises AuthenticationError once the token of the request has ended."""
+    return await call.door.token_watch.unless_ended(bearer_of(call.request), work)
+
+
 async def _first_outcome(call: Call, request: ClaimRequest, deadline: float) -> ClaimOutcome | None:
     """Claim, and repeat that while there is time left and nothing was reserved. None: the client went away."""
     settings = call.door.settings
@@ -110,8 +119,10 @@ async def _first_outcome(call: Call, request: ClaimRequest, deadline: float) -> 
         try:
             return await call.in_thread(work)
         except ClaimMissError as miss:
-            is_over = miss.reason == MissReason.BUILD_FAILED or not request.wait
-            if is_over or monotonic() + pause > deadline or await call.door.stops_within(pause):
+            pause = min(pause, deadline - monotonic())  # the last try is at the deadline
+            if miss.reason == MissReason.BUILD_FAILED or pause <= 0:
+                raise
+            if await _while_allowed(call, call.door.stops_within(pause)):
                 raise
         if await call.request.is_disconnected():
             return None
