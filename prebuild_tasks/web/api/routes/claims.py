@@ -134,7 +134,10 @@ async def _read(call: Call, claim_id: str) -> ClaimOutcome:
 
     def work() -> ClaimOutcome:
         return _outcome(
-            call, read_claim(call.runtime.database, claim_id, reach=call.principal.reach, alive_within=within)
+            call,
+            read_claim(
+                call.runtime.database, claim_id, actor=call.actor(), reach=call.principal.reach, alive_within=within
+            ),
         )
 
     return await call.in_thread(work)
