@@ -17,7 +17,7 @@ from prebuild_tasks.errors import (
     RequestEndedError,
     UnreachableError,
 )
-from prebuild_tasks.model.json_values import JsonValue
+from prebuild_tasks.model.json_values import JsonObject, JsonValue
 from prebuild_tasks.model.vocabulary import MissReason
 from prebuild_tasks.remedies import Remedy, RemedyKind
 from prebuild_tasks.web.api.links import call_of, log_path
@@ -78,6 +78,8 @@ class ProblemDetails:
     addresses: Mapping[str, str] = field(default_factory=dict)
     """Further members that are paths."""
     headers: Mapping[str, str] = field(default_factory=dict)
+    claim: JsonObject = field(default_factory=dict)
+    """The body of the claim that the problem is about, by which calls that repeat it are complete."""
 
     def to_json(self, base: str, request_id: str) -> dict[str, JsonValue]:
         """Return the body of the answer. `base` begins every link."""
@@ -88,7 +90,7 @@ class ProblemDetails:
             "detail": self.detail,
             "code": self.code.rpartition("/")[2],
             "hint": self.hint,
-            "remedy": None if self.remedy is None else remedy_json(self.remedy, base),
+            "remedy": None if self.remedy is None else remedy_json(self.remedy, base, self.claim),
             "request_id": request_id,
             **self.members,
             **{name: base + path for name, path in self.addresses.items()},
@@ -167,9 +169,12 @@ def authenticate_header(code: str) -> dict[str, str]:
     return {"WWW-Authenticate": f'Bearer realm="prebuild"{error}'}
 
 
-def remedy_json(remedy: Remedy, base: str) -> dict[str, JsonValue]:
-    """Return a remedy for a program, with the call that carries it out, if the API has one."""
-    call = call_of(remedy)
+def remedy_json(remedy: Remedy, base: str, claim: JsonObject | None = None) -> dict[str, JsonValue]:
+    """Return a remedy for a program, with the call that carries it out, if the API has one.
+
+    `claim` is the body of the claim that a call repeats.
+    """
+    call = call_of(remedy, claim or {})
     return {
         "kind": remedy.kind.value,
         "subject": remedy.subject,

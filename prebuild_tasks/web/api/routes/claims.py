@@ -12,7 +12,7 @@ from starlette.responses import Response
 from prebuild_tasks.access import Scope, owner_for
 from prebuild_tasks.claims import BeingBuilt, Claimed, ClaimRequest, claim, give_up, read_claim
 from prebuild_tasks.clock import monotonic
-from prebuild_tasks.errors import ClaimMissError
+from prebuild_tasks.errors import ClaimMissError, PrebuildError
 from prebuild_tasks.fleet import announced_within
 from prebuild_tasks.json_views import result_of
 from prebuild_tasks.model.json_values import JsonValue
@@ -25,7 +25,7 @@ from prebuild_tasks.web.api.keys import REPLAYED, idempotency_key
 from prebuild_tasks.web.api.links import CLAIMS, claim_path
 from prebuild_tasks.web.api.models import ClaimBody, Nothing
 from prebuild_tasks.web.api.operations import AnswerDoc, Operation
-from prebuild_tasks.web.api.problems import retry_header
+from prebuild_tasks.web.api.problems import ProblemError, problem_of, retry_header
 
 _ONE = CLAIMS + "/{id}"
 _GIVEN, _BEING_BUILT, _OK, _GIVEN_UP = 201, 202, 200, 204
@@ -50,6 +50,14 @@ class ClaimOutcome:
 
 async def make(call: Call) -> Response:
     """Claim a workspace, and wait for it as long as the body says."""
+    try:
+        return await _make(call)
+    except PrebuildError as error:
+        asked = call.body(ClaimBody).model_dump(mode="json", exclude_unset=True)
+        raise ProblemError(replace(problem_of(error), claim=asked)) from None
+
+
+async def _make(call: Call) -> Response:
     call.query(Nothing)
     key = idempotency_key(call.request)
     body = call.body(ClaimBody)
