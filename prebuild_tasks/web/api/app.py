@@ -84,7 +84,8 @@ def _endpoint(door: Door, operation: Operation) -> Callable[[Request], Awaitable
                 log.exception("request_failed", route=operation.path)
             response = _answer(request, details)
             asking = getattr(request.state, "principal", None)
-            response.background = BackgroundTask(door.after_answer, asking)
+            call = getattr(request.state, "call", None)
+            response.background = BackgroundTask(door.after_answer, asking, call and call.follow_up)
             return response
 
     return endpoint
