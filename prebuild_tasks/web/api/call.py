@@ -54,9 +54,9 @@ class Call:
 
     @property
     def principal(self) -> Principal:
-        """Who asks, on a route that needs a token."""
+        """Who asks, on a route that needs a token. An open route has nobody, and must not act for anybody."""
         if self.asking is None:
-            raise RuntimeError(f"{self.operation.name} is open, and so nobody in particular asks")
+            raise RuntimeError(f"{self.operation.path} is open, and uses a principal")
         return self.asking
 
     def actor(self, subject: str = "") -> Actor:
