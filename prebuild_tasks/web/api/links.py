@@ -67,12 +67,12 @@ _LONGEST_WAIT = 55
 """Seconds."""
 
 
-def call_of(remedy: Remedy, claim: JsonObject | None = None) -> ApiCall | None:
+def call_of(remedy: Remedy, asked: JsonObject | None = None) -> ApiCall | None:
     """Return the call that carries out the remedy; None: the API has none, or the subject is not known.
 
-    `claim` is the body of the claim that is to be made again.
+    `asked` is the body of the claim that is to be made again.
     """
-    if call := _of_claim(remedy, claim or {}):
+    if call := _of_claim(remedy, asked or {}):
         return call
     match remedy.kind:
         case RemedyKind.LIST_BUILDS:

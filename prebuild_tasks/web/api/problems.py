@@ -78,7 +78,7 @@ class ProblemDetails:
     addresses: Mapping[str, str] = field(default_factory=dict)
     """Further members that are paths."""
     headers: Mapping[str, str] = field(default_factory=dict)
-    claim: JsonObject = field(default_factory=dict)
+    asked: JsonObject = field(default_factory=dict)
     """The body of the claim that the problem is about, by which calls that repeat it are complete."""
 
     def to_json(self, base: str, request_id: str) -> dict[str, JsonValue]:
@@ -90,7 +90,7 @@ class ProblemDetails:
             "detail": self.detail,
             "code": self.code.rpartition("/")[2],
             "hint": self.hint,
-            "remedy": None if self.remedy is None else remedy_json(self.remedy, base, self.claim),
+            "remedy": None if self.remedy is None else remedy_json(self.remedy, base, self.asked),
             "request_id": request_id,
             **self.members,
             **{name: base + path for name, path in self.addresses.items()},
@@ -169,12 +169,12 @@ def authenticate_header(code: str) -> dict[str, str]:
     return {"WWW-Authenticate": f'Bearer realm="prebuild"{error}'}
 
 
-def remedy_json(remedy: Remedy, base: str, claim: JsonObject | None = None) -> dict[str, JsonValue]:
+def remedy_json(remedy: Remedy, base: str, asked: JsonObject | None = None) -> dict[str, JsonValue]:
     """Return a remedy for a program, with the call that carries it out, if the API has one.
 
-    `claim` is the body of the claim that a call repeats.
+    `asked` is the body of the claim that a call repeats.
     """
-    call = call_of(remedy, claim or {})
+    call = call_of(remedy, asked or {})
     return {
         "kind": remedy.kind.value,
         "subject": remedy.subject,

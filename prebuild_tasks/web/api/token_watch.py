@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from prebuild_tasks.errors import AuthenticationError, PrebuildError
 from prebuild_tasks.logs import get_logger
@@ -29,7 +29,7 @@ class TokenWatch:
         self._waiting: dict[str, set[asyncio.Future[AuthenticationError]]] = {}
         self._watcher: asyncio.Task[None] | None = None
 
-    async def unless_ended(self, token: str, work: Coroutine[Any, Any, T]) -> T:
+    async def unless_ended(self, token: str, work: Coroutine[object, object, T]) -> T:
         """Return what `work` returns. Raises AuthenticationError, and cancels the work, once the token has ended."""
         ended: asyncio.Future[AuthenticationError] = asyncio.get_running_loop().create_future()
         self._waiting.setdefault(token, set()).add(ended)
@@ -39,8 +39,8 @@ class TokenWatch:
         try:
             await asyncio.wait((task, ended), return_when=asyncio.FIRST_COMPLETED)
             if ended.done():
-                raise ended.result()
-            return task.result()
+                raise await ended
+            return await task
         finally:
             task.cancel()  # it does nothing to one that is done
             self._forget(token, ended)

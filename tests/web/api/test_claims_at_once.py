@@ -1,4 +1,4 @@
-"""The same claim made, collected and given up from several connections at once."""
+"""Claims that are made, collected and given up from several connections at once."""
 
 from __future__ import annotations
 

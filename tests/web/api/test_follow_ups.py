@@ -1,4 +1,4 @@
-"""What follows from a commit is sent, whatever becomes of the answer."""
+"""Follow-ups of commits are sent, whatever becomes of the answer."""
 
 from __future__ import annotations
 
@@ -34,6 +34,6 @@ def test_an_error_after_the_commit(
         raise BusyError("held")
 
     monkeypatch.setattr(api.app.state.door, "send", send)
-    monkeypatch.setattr(claims, "_answer", fail)
+    monkeypatch.setattr(claims, "claim_path", fail)
     assert api.post("/v1/claims", json={"presets": [PRESET], "owner": "ada"}).status_code == 503
     assert [dict(follow_up.wake) for follow_up in sent] == [{preset_id(database): PRESET}]

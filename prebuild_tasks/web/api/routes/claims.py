@@ -5,7 +5,6 @@ from __future__ import annotations
 import uuid
 from collections.abc import Coroutine
 from dataclasses import dataclass, replace
-from typing import Any
 
 from starlette.responses import Response
 
@@ -54,7 +53,7 @@ async def make(call: Call) -> Response:
         return await _make(call)
     except PrebuildError as error:
         asked = call.body(ClaimBody).model_dump(mode="json", exclude_unset=True)
-        raise ProblemError(replace(problem_of(error), claim=asked)) from None
+        raise ProblemError(replace(problem_of(error), asked=asked)) from None
 
 
 async def _make(call: Call) -> Response:
@@ -108,7 +107,7 @@ async def end_wait(call: Call) -> Response:
     return call.finish(Response(status_code=_GIVEN_UP))
 
 
-async def _while_allowed(call: Call, work: Coroutine[Any, Any, bool]) -> bool:
+async def _while_allowed(call: Call, work: Coroutine[object, object, bool]) -> bool:
     """Return what the work returns. Raises AuthenticationError once the token of the request has ended."""
     return await call.door.token_watch.unless_ended(bearer_of(call.request), work)
 
