@@ -23,7 +23,7 @@ from prebuild_tasks.claims.types import Attempt, BeingBuilt, ClaimAnswer, Claime
 from prebuild_tasks.clock import monotonic
 from prebuild_tasks.config import Settings
 from prebuild_tasks.db.engine import Database
-from prebuild_tasks.errors import ClaimMissError, OwnerNotAllowedError, PrebuildError, RefusedError
+from prebuild_tasks.errors import ClaimMissError, OwnerNotAllowedError, PrebuildError, RefusedError, RequestReusedError
 from prebuild_tasks.fleet import announced_within
 from prebuild_tasks.logs import get_logger
 from prebuild_tasks.messaging import Publisher
@@ -161,7 +161,12 @@ def _in_steps(database: Database, attempt: Attempt) -> Claimed | BeingBuilt:
     request = attempt.request
     with database.write() as connection:
         now = database.now(connection)
-        if previous := answered(connection, attempt, now):
+        try:
+            previous = answered(connection, attempt, now)
+        except RequestReusedError:
+            find_pools(connection, request)  # what does not exist comes first
+            raise
+        if previous:
             return previous
         pools = find_pools(connection, request)
         check_owner_limit(connection, attempt.owner, pools)

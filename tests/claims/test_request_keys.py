@@ -74,13 +74,17 @@ def test_another_principal_makes_another_request(database: Database, settings: S
 
 
 @pytest.mark.parametrize("principal", ["local", "portal"])
-@pytest.mark.parametrize("change", [{"name": "other"}, {"presets": ["dev/absent"]}, {"template": "dev", "presets": []}])
-def test_another_body_is_refused_before_anything_else_is_looked_at(
+@pytest.mark.parametrize(
+    "change", [{"name": "other"}, {"presets": [PRESET, PRESET]}, {"template": "dev", "presets": []}]
+)
+def test_another_body_is_refused_before_the_state_is_looked_at(
     database: Database, settings: Settings, principal: str, change: dict[str, Any]
 ) -> None:
     declare(database, settings, 2)
     fill(database, settings)
     take(database, principal=principal)
+    with pytest.raises(NotFoundError, match="dev/absent"):
+        take(database, principal=principal, presets=["dev/absent"])
     with pytest.raises(RequestReusedError, match="the request id k was already used") as refused:
         take(database, principal=principal, **change)
     assert (refused.value.code, refused.value.exit_code) == ("request_reused", 5)
