@@ -32,8 +32,9 @@ _ANOTHER = Remedy(RemedyKind.CREATE_TOKEN)
 
 @dataclass(frozen=True, slots=True)
 class _Answer:
-    """The token of a text, which is known until a time of the process's clock."""
+    """The token of a text, which is known from the one to the other time of the process's clock."""
 
+    asked_at: float
     until: float
     token: TokenView | None
     principal: Principal | None
@@ -51,8 +52,8 @@ class Authenticator:
         """When the last use of a token was written, by its id."""
         self._guard = threading.Lock()
 
-    def authenticate(self, text: str) -> Principal:
-        """Return who presents a token.
+    def authenticate(self, text: str, within: float = CACHED_S) -> Principal:
+        """Return who presents a token, by a look at the database that is at most so many seconds old.
 
         Raises:
             AuthenticationError: There is no such token; as one of its subclasses: it has expired, or was revoked.
@@ -60,23 +61,23 @@ class Authenticator:
         """
         if not is_token(text):
             raise _error_of(None)
-        key = digest(text)
+        key, now = digest(text), clock.monotonic()
         answer = self._answers.get(key)
-        if answer is None or answer.until <= clock.monotonic():
+        if answer is None or answer.until <= now or answer.asked_at + within <= now:
             answer = self._read(key)
         if answer.principal is None:
             raise _error_of(answer.token)
         return answer.principal
 
-    def remembered(self, text: str) -> Principal | None:
-        """Return who presents a token, without a read; None: it was not presented in the last two seconds.
+    def remembered(self, text: str, within: float = CACHED_S) -> Principal | None:
+        """Return who presents a token, without a read; None: it was not looked up within so many seconds.
 
         Raises AuthenticationError for one of which it is known that it cannot be used.
         """
         if not is_token(text):
             raise _error_of(None)
-        answer = self._answers.get(digest(text))
-        if answer is None or answer.until <= clock.monotonic():
+        answer, now = self._answers.get(digest(text)), clock.monotonic()
+        if answer is None or answer.until <= now or answer.asked_at + within <= now:
             return None
         if answer.principal is None:
             raise _error_of(answer.token)
@@ -120,7 +121,7 @@ class Authenticator:
             token, now = stored
             if token.state is TokenState.USABLE and token.expires_at:
                 lasts = min(lasts, (token.expires_at - now).total_seconds())
-        answer = _Answer(until=asked_at + lasts, token=token, principal=_principal_of(token))
+        answer = _Answer(asked_at=asked_at, until=asked_at + lasts, token=token, principal=_principal_of(token))
         with self._guard:
             if len(self._answers) >= CACHED_MAX:
                 self._forget(asked_at)

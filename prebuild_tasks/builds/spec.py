@@ -8,13 +8,20 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, case, select
 
 from prebuild_tasks.builds.types import StoredParameter, TakenBuild
 from prebuild_tasks.errors import CannotBuildError
+from prebuild_tasks.model.names import pools_name
+from prebuild_tasks.model.vocabulary import PREBUILDS_OWNER
 from prebuild_tasks.provisioners import WorkspaceSpec
 from prebuild_tasks.schema import tables as m
-from prebuild_tasks.schema.conditions import TEMPLATE_OF_VERSION, VERSION_OF_PRESET, installation_id
+from prebuild_tasks.schema.conditions import (
+    TEMPLATE_OF_VERSION,
+    VERSION_OF_PRESET,
+    WAITS_FOR_COLLECTION,
+    installation_id,
+)
 
 
 def workspace_spec(stored: TakenBuild | StoredSpec, parameters: Mapping[str, str], *, attempt: int) -> WorkspaceSpec:
@@ -96,6 +103,12 @@ class StoredSpec:
     parameters: Sequence[StoredParameter]
 
 
+# One that goes back to its pool if its owner does not come is built as the pool's, without their names.
+BUILT_OWNER = case((WAITS_FOR_COLLECTION, PREBUILDS_OWNER), else_=m.Workspace.owner).label("owner")
+BUILT_NAME = case((WAITS_FOR_COLLECTION, ""), else_=m.Workspace.name).label("name")
+"""The owner and the name for the provisioner; an empty name stands for `pools_name`."""
+
+
 def read_specs(connection: Connection, workspace_ids: Collection[str]) -> dict[str, StoredSpec]:
     """Read the specifications of these workspaces, by workspace id. Three statements."""
     if not workspace_ids:
@@ -104,8 +117,8 @@ def read_specs(connection: Connection, workspace_ids: Collection[str]) -> dict[s
     rows = connection.execute(
         select(
             m.Workspace.id,
-            m.Workspace.name,
-            m.Workspace.owner,
+            BUILT_NAME,
+            BUILT_OWNER,
             m.Preset.id.label("preset_id"),
             m.Preset.name.label("preset"),
             m.Preset.ready_timeout_s,
@@ -130,7 +143,7 @@ def read_specs(connection: Connection, workspace_ids: Collection[str]) -> dict[s
         row.id: StoredSpec(
             installation=installation,
             workspace_id=row.id,
-            name=row.name,
+            name=row.name or pools_name(row.id),
             owner=row.owner,
             template=row.template,
             version=row.version,

@@ -10,19 +10,20 @@ from collections.abc import Collection, Mapping
 from dataclasses import asdict
 from datetime import datetime
 
-from sqlalchemy import Connection, case, func, insert, not_, select, update
+from sqlalchemy import Connection, func, insert, not_, select, update
 
 from prebuild_tasks.builds.endpoints import is_shared_start_sql
 from prebuild_tasks.builds.not_ready import NOT_READY_YET, NotReady
+from prebuild_tasks.builds.spec import BUILT_NAME, BUILT_OWNER
 from prebuild_tasks.builds.types import Endpoint, LogChunk, NextBuild, RenewedLease, StoredParameter, TakenBuild
 from prebuild_tasks.db.base import ERROR_LENGTH
-from prebuild_tasks.model.vocabulary import ACTIVE_STATUSES, PREBUILDS_OWNER, BuildStatus
+from prebuild_tasks.model.names import pools_name
+from prebuild_tasks.model.vocabulary import ACTIVE_STATUSES, BuildStatus
 from prebuild_tasks.schema import tables as m
 from prebuild_tasks.schema.conditions import (
     TEMPLATE_OF_VERSION,
     USES_ACTIVE_VERSION,
     VERSION_OF_PRESET,
-    WAITS_FOR_COLLECTION,
     is_due_sql,
 )
 from prebuild_tasks.schema.row_locks import in_key_order, skip_locked
@@ -136,9 +137,8 @@ def read_taken(connection: Connection, build_id: str, runner: str) -> TakenBuild
             m.Build.created_at,
             m.Workspace.id.label("workspace_id"),
             m.Build.number.label("build_number"),
-            m.Workspace.name,
-            # One that goes back to its pool if its owner does not come is built as the pool's.
-            case((WAITS_FOR_COLLECTION, PREBUILDS_OWNER), else_=m.Workspace.owner).label("owner"),
+            BUILT_NAME,
+            BUILT_OWNER,
             m.Preset.id.label("preset_id"),
             m.Preset.name.label("preset"),
             m.Template.name.label("template"),
@@ -163,7 +163,8 @@ def read_taken(connection: Connection, build_id: str, runner: str) -> TakenBuild
         select(table.name, table.value, table.from_env, table.from_file).where(table.preset_id == row.preset_id)
     )
     stored = [StoredParameter(item.name, item.value, item.from_env, item.from_file) for item in parameters]
-    return TakenBuild(**row._mapping, parameters=stored)  # noqa: SLF001 - SQLAlchemy's documented name
+    values = {**row._mapping, "name": row.name or pools_name(row.workspace_id)}  # noqa: SLF001 - a documented name
+    return TakenBuild(**values, parameters=stored)
 
 
 def renew_leases(connection: Connection, runner: str, build_ids: Collection[str], now: datetime) -> list[RenewedLease]:

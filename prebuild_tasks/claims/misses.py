@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
-from sqlalchemy import Connection, exists, func, select
+from sqlalchemy import Connection, func, select
 
-from prebuild_tasks.claims.rules import is_retryable, miss_reason_of, retry_after
+from prebuild_tasks.claims.rules import miss_reason_of, retry_after
 from prebuild_tasks.claims.types import PauseInForce, Pool
 from prebuild_tasks.model.vocabulary import BuildStatus, MissReason
-from prebuild_tasks.reconcile import desired_now, is_expired_sql, read_declared
+from prebuild_tasks.reconcile import desired_now, is_expired_sql, next_change, read_declared
 from prebuild_tasks.schema import tables as m
 from prebuild_tasks.schema.conditions import IS_CLAIMABLE, IS_LIVE_PREBUILD
 from prebuild_tasks.schema.pauses import global_pause, pause_holds
@@ -71,11 +71,11 @@ def seconds_to_retry(connection: Connection, pools: Sequence[Pool], reason: Miss
     return retry_after(measured, elapsed, on_the_way=began is not None)
 
 
-def may_hit_later(
-    connection: Connection, pools: Sequence[Pool], reason: MissReason, pause: PauseInForce | None
-) -> bool:
-    """Return whether the same claim may succeed later although nobody does anything."""
-    ids = [pool.id for pool in pools]
-    scheduled = select(exists().where(m.PresetSchedule.preset_id.in_(ids)))
-    changes = reason is MissReason.NOT_DESIRED and bool(connection.execute(scheduled).scalar_one())
-    return is_retryable(reason, pools, pause, changes=changes)
+def next_desired(
+    connection: Connection, pools: Sequence[Pool], reason: MissReason, now: datetime
+) -> tuple[datetime, int] | None:
+    """Return when and to what a schedule changes one of the pools next; None: no change would end the miss."""
+    if reason is not MissReason.NOT_DESIRED:
+        return None
+    declared = read_declared(connection, m.Preset.id.in_([pool.id for pool in pools]))
+    return min(filter(None, (next_change(item.preset, now) for item in declared)), default=None)

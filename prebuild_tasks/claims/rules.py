@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from prebuild_tasks.claims.types import ClaimAnswer
-from prebuild_tasks.errors import ClaimMissError, InputError, RefusedError, RequestReusedError
+from prebuild_tasks.errors import InputError, RefusedError, RequestReusedError
 from prebuild_tasks.model.names import PresetRef, check_name, check_owner
 from prebuild_tasks.model.vocabulary import LOCAL_PRINCIPAL, ClaimState, MissReason, PresetStatus
 from prebuild_tasks.reconcile import LimitReason, Limits
@@ -23,24 +23,6 @@ _REQUEST_ID_MAX = 100
 _PRINCIPAL_MAX = 100
 _RETRY_MIN, _RETRY_MAX, _RETRY_IDLE = 1, 300, 60
 """Seconds until a claim that missed is made again: the bounds, and the time where nothing is on its way."""
-_SENTENCES: Mapping[MissReason, str] = {
-    MissReason.EMPTY_POOL: "the pool is empty and nothing is being built",
-    MissReason.STARTING: "all are taken, and more are starting",
-    MissReason.EXPIRED: "the remaining ones have expired and are being replaced",
-    MissReason.INACTIVE: "the preset is no longer offered, and no prebuild of it is left",
-    MissReason.NOT_DESIRED: "its desired size is 0 right now",
-}
-_WAIT = Remedy(RemedyKind.WAIT_FOR_WORKSPACE)
-_REMEDIES: Mapping[MissReason, Remedy] = {
-    MissReason.EMPTY_POOL: Remedy(RemedyKind.LIST_POOLS),
-    MissReason.STARTING: _WAIT,
-    MissReason.EXPIRED: _WAIT,
-    MissReason.NOT_DESIRED: _WAIT,
-}
-_HINTS: Mapping[MissReason, str] = {MissReason.STARTING: "try again soon, or have one built"}
-
-
-_ENDED_BY_A_BUILD = (MissReason.EMPTY_POOL, MissReason.EXPIRED, MissReason.NOT_DESIRED)
 
 
 def check_request(request: ClaimRequest) -> str:
@@ -272,28 +254,3 @@ def miss_reason_of(pools: Sequence[Pool], *, starting: int, expired: int) -> Mis
     if not any(pool.active for pool in pools):
         return MissReason.INACTIVE
     return MissReason.EXPIRED if expired else None
-
-
-def miss(
-    presets: str, reason: MissReason, pause: PauseInForce | None, *, seconds: int, retryable: bool
-) -> ClaimMissError:
-    """Make the error for a claim that found no prebuild of these presets. It names the pause, if there is one.
-
-    `seconds` is the time until another try makes sense, `retryable` as of `ClaimMissError`.
-    """
-    if pause and reason in _ENDED_BY_A_BUILD:
-        return ClaimMissError(
-            f"no prebuild of {presets} can be claimed, and none is being built: {pause.sentence}",
-            reason=reason.value,
-            remedy=Remedy(RemedyKind.RESUME, pause.pool),
-            retry_after=seconds,
-            retryable=retryable,
-        )
-    return ClaimMissError(
-        f"no prebuild of {presets} can be claimed: {_SENTENCES[reason]}",
-        reason=reason.value,
-        hint=_HINTS.get(reason, ""),
-        remedy=_REMEDIES.get(reason),
-        retry_after=seconds,
-        retryable=retryable,
-    )

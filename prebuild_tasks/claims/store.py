@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import (
     ColumnElement,
@@ -174,15 +174,23 @@ def _claimed_row(row: Row[*tuple[Any, ...]]) -> ClaimedRow:
     return ClaimedRow(**answer, is_served=bool(row.is_served))
 
 
-def read_start_error(connection: Connection, workspace_id: str) -> str:
-    """Read the error of a workspace's latest start build; empty if that did not fail, or is no longer kept."""
-    error = connection.execute(
-        select(m.Build.error)
+class LatestStart(NamedTuple):
+    """The build by which a workspace was, or was to be, started last."""
+
+    build_id: str
+    error: str
+    """Empty if it did not fail."""
+
+
+def read_latest_start(connection: Connection, workspace_id: str) -> LatestStart | None:
+    """Read a workspace's latest start build; None if it is no longer kept."""
+    row = connection.execute(
+        select(m.Build.id, m.Build.error)
         .where(m.Build.workspace_id == workspace_id, m.Build.transition == Transition.START)
         .order_by(m.Build.number.desc())
         .limit(1)
-    ).scalar_one_or_none()
-    return error or ""
+    ).one_or_none()
+    return None if row is None else LatestStart(row.id, row.error or "")
 
 
 def count_workspaces(owner: str | ColumnElement[str], organization_id: int | ColumnElement[int]) -> Select[int]:

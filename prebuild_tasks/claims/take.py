@@ -12,11 +12,12 @@ from sqlalchemy.exc import IntegrityError
 from prebuild_tasks.access import sees_owner
 from prebuild_tasks.claims.answers import answered
 from prebuild_tasks.claims.candidates import check_owner_limit, find_pools, second_choice_pools
-from prebuild_tasks.claims.misses import may_hit_later, miss_reason, pause_in_force, seconds_to_retry
+from prebuild_tasks.claims.miss_rules import miss
+from prebuild_tasks.claims.misses import miss_reason, next_desired, pause_in_force, seconds_to_retry
 from prebuild_tasks.claims.one_statement import claim_in_one_statement
 from prebuild_tasks.claims.requests import bind_request
 from prebuild_tasks.claims.reserve import reserve
-from prebuild_tasks.claims.rules import answer_of, check_request, miss
+from prebuild_tasks.claims.rules import answer_of, check_request, is_retryable
 from prebuild_tasks.claims.store import has_claimable, record_event, take_oldest
 from prebuild_tasks.claims.types import Attempt, BeingBuilt, ClaimAnswer, Claimed, ClaimedRow, ClaimRequest, Pool
 from prebuild_tasks.clock import monotonic
@@ -102,7 +103,7 @@ def _claim(database: Database, attempt: Attempt) -> Claimed | BeingBuilt:
         except IntegrityError as error:
             if not _is_name_taken(error):
                 raise
-        if not _free_name(database, owner, request.name):
+        if not _free_name(database, attempt):
             break
     raise RefusedError(
         f"{owner} already has a workspace named {request.name}", remedy=Remedy(RemedyKind.CHOOSE_OTHER_NAME)
@@ -128,11 +129,12 @@ def _is_made_elsewhere(database: Database, attempt: Attempt) -> bool:
     return False
 
 
-def _free_name(database: Database, owner: str, name: str) -> bool:
+def _free_name(database: Database, attempt: Attempt) -> bool:
     """Rename the owner's workspace of this name if it should be gone, but its deletion fails. Return whether it was so.
 
     Its owner has given it back, and can do nothing about its provisioner.
     """
+    owner, name = attempt.owner, attempt.request.name
     failed = select(m.Build.id).where(
         m.Build.workspace_id == m.Workspace.id,
         m.Build.transition == Transition.DELETE,
@@ -154,7 +156,7 @@ def _free_name(database: Database, owner: str, name: str) -> bool:
         if changed.rowcount != 1:
             return False
         add_history(
-            connection, "renamed", now=database.now(connection), actor=owner, workspace_ids=[row.id],
+            connection, "renamed", now=database.now(connection), actor=attempt.actor, workspace_ids=[row.id],
             preset_id=row.preset_id, reason=f"{other}, because {name} is wanted while its deletion fails",
         )  # fmt: skip
     return True
@@ -228,8 +230,9 @@ def _in_steps(database: Database, attempt: Attempt) -> Claimed | BeingBuilt:
             outcome = BeingBuilt(reserved, attempt.owner, names, attempt.claim_id, request.request_id)
         else:
             seconds = seconds_to_retry(connection, pools, reason, now)
-            retryable = may_hit_later(connection, pools, reason, pause)
-            outcome = miss(names, reason, pause, seconds=seconds, retryable=retryable)
+            change = next_desired(connection, pools, reason, now)
+            retryable = is_retryable(reason, pools, pause, changes=change is not None)
+            outcome = miss(names, reason, pause, seconds=seconds, retryable=retryable, change=change)
         step("claim.before_commit")
     if isinstance(outcome, BeingBuilt):
         return outcome

@@ -109,10 +109,8 @@ def return_to_pool(connection: Connection, wait: Wait, state: RequestState, by: 
         Whether it was done; False if the workspace was handed over or ended meanwhile. The caller then rolls back.
     """
     lock_preset(connection, wait.preset_id)  # under which the pool chooses slots, too
-    open_build = select(m.Build.id).where(
-        m.Build.workspace_id == wait.workspace_id, m.Build.status.not_in(FINAL_STATUSES)
-    )
-    build_id = connection.execute(for_no_key_update(open_build)).scalar_one_or_none()
+    of_workspace = select(m.Build.id, m.Build.status).where(m.Build.workspace_id == wait.workspace_id)
+    builds = connection.execute(for_no_key_update(of_workspace.order_by(m.Build.number))).all()
     # Whoever claims the workspace next has an event for it; of release 0.1, each workspace has one.
     event = m.ClaimEvent.workspace_id == wait.workspace_id
     connection.execute(update(m.ClaimEvent).where(event).values(workspace_id=None))
@@ -135,9 +133,12 @@ def return_to_pool(connection: Connection, wait: Wait, state: RequestState, by: 
     )
     if returned.rowcount != 1:
         return False
-    if build_id:
-        pools = {"priority": BuildPriority.PREBUILD, "initiator": RECONCILER}
-        connection.execute(update(m.Build).where(m.Build.id == build_id).values(pools))
+    # Whoever claims it next must not learn for whom it was built.
+    connection.execute(
+        update(m.Build).where(m.Build.id.in_([build.id for build in builds])).values(initiator=RECONCILER)
+    )
+    unfinished = [build.id for build in builds if build.status not in FINAL_STATUSES]
+    connection.execute(update(m.Build).where(m.Build.id.in_(unfinished)).values(priority=BuildPriority.PREBUILD))
     _remember(connection, wait, state, by, now)
     return True
 

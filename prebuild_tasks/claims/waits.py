@@ -30,13 +30,19 @@ _TRIES = 2
 
 
 def read_claim(
-    database: Database, claim_id: str, *, reach: Reach = EVERYTHING, alive_within: float = _ALIVE_WITHIN_S
+    database: Database,
+    claim_id: str,
+    *,
+    actor: str | Actor,
+    reach: Reach = EVERYTHING,
+    alive_within: float = _ALIVE_WITHIN_S,
 ) -> Claimed | BeingBuilt:
     """Return what a claim has got by now. A workspace that is ready is handed over. The caller sends the follow-up.
 
     Args:
         database: The database.
         claim_id: The claim's id.
+        actor: Who asks, and so hands it over.
         reach: Claims outside of it do not exist.
         alive_within: Seconds within which a live process has announced itself.
 
@@ -48,7 +54,8 @@ def read_claim(
     with database.write() as connection:
         now = database.now(connection)
         since = alive_since(alive_within, now)
-        answer = answer_now(connection, _find(connection, claim_id, reach, since), now, since=since)
+        found = _find(connection, claim_id, reach, since)
+        answer = answer_now(connection, found, now, since=since, by=Actor.of(actor))
         step("claim.before_hand_over")
     return answer
 
@@ -100,13 +107,14 @@ def give_up(database: Database, claim_id: str, *, actor: str | Actor, reach: Rea
                 name = workspace_of(connection, requested, now).name
                 raise RefusedError(
                     f"the workspace {name} of claim {claim_id} was handed over to {requested.owner}",
-                    remedy=Remedy(RemedyKind.RELEASE_WORKSPACE),
+                    remedy=Remedy(RemedyKind.RELEASE_WORKSPACE, f"{requested.owner}/{name}"),
                 )
             if workspace is None or not is_waiting(requested):
                 return FollowUp()
             if requested.principal != LOCAL_PRINCIPAL:
                 wait = Wait(requested.id, requested.workspace_id, workspace.preset_id)
-                if return_to_pool(connection, wait, RequestState.GIVEN_UP, Actor.of(actor), now):
+                by = Actor.of(actor).acting_for(requested.owner)
+                if return_to_pool(connection, wait, RequestState.GIVEN_UP, by, now):
                     return FollowUp.of(wake=[workspace.preset_id], ref=workspace.ref)
                 connection.rollback()
                 continue

@@ -5,19 +5,24 @@ from __future__ import annotations
 from datetime import datetime
 from typing import NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, and_, false, or_, select, true
-from sqlalchemy.orm import InstrumentedAttribute
+from sqlalchemy import ColumnElement, Connection, and_, false, func, or_, select, true
+from sqlalchemy.orm import InstrumentedAttribute, aliased
 
 from prebuild_tasks.access import Reach, sees_workspace_sql
 from prebuild_tasks.db.engine import Database
 from prebuild_tasks.errors import NotFoundError
 from prebuild_tasks.insight.history import HistoryEvent, events_query, read_events, read_requests, requests_query
 from prebuild_tasks.model.names import claimed_name
+from prebuild_tasks.model.vocabulary import RequestState
 from prebuild_tasks.remedies import Remedy, RemedyKind
 from prebuild_tasks.schema import tables as m
 
 _BUILD, _EVENT = "build", "event"
 """The kinds of events, in the order of those of one instant: the request of a build, and a row of the history."""
+_OWNED = ("claimed", "reserved")
+"""The events by which a workspace becomes somebody's."""
+_RETURNED = (RequestState.GIVEN_UP.value, RequestState.NOT_COLLECTED.value)
+"""The events by which it becomes its pool's again."""
 
 
 class EventKey(NamedTuple):
@@ -41,13 +46,18 @@ def list_history(
 ) -> list[ListedEvent]:
     """List events of a workspace, which may be deleted; of several, those of the newest.
 
-    Raises NotFoundError for one that does not exist or is out of reach.
+    A reach with an owner does not see what was before the workspace was that owner's. Raises NotFoundError for one that
+    does not exist or is out of reach.
     """
     with database.read() as connection:
         workspace_id = _find(connection, reach, owner, name)
         if workspace_id is None:
             raise NotFoundError(f"there is no workspace {owner}/{name}", remedy=Remedy(RemedyKind.LIST_WORKSPACES))
-        events = [*_requests(connection, workspace_id, after, limit), *_events(connection, workspace_id, after, limit)]
+        began = _began(workspace_id) if reach.owner else true()
+        events = [
+            *_requests(connection, workspace_id, after, limit),
+            *_events(connection, workspace_id, began, after, limit),
+        ]
     return sorted(events, key=lambda item: (item.key.at, item.key.kind, _number(item.key)))[:limit]
 
 
@@ -59,9 +69,23 @@ def _find(connection: Connection, reach: Reach, owner: str, name: str) -> str | 
     return connection.execute(query.limit(1)).scalar_one_or_none()
 
 
-def _events(connection: Connection, workspace_id: str, after: EventKey | None, limit: int) -> list[ListedEvent]:
+def _began(workspace_id: str) -> ColumnElement[bool]:
+    """Select the events since the workspace was somebody else's who gave it up, or did not come for it."""
+    earlier, claim = aliased(m.History), aliased(m.History)
+    claimed = select(func.max(claim.id)).where(claim.workspace_id == workspace_id, claim.event.in_(_OWNED))
+    returned = select(func.coalesce(func.max(earlier.id), 0)).where(
+        earlier.workspace_id == workspace_id,
+        earlier.event.in_(_RETURNED),
+        earlier.id < claimed.scalar_subquery(),
+    )
+    return m.History.id > returned.scalar_subquery()
+
+
+def _events(
+    connection: Connection, workspace_id: str, shown: ColumnElement[bool], after: EventKey | None, limit: int
+) -> list[ListedEvent]:
     table = m.History
-    query = events_query().where(table.workspace_id == workspace_id)
+    query = events_query().where(table.workspace_id == workspace_id, shown)
     if after:
         same = table.id > int(after.id) if after.kind == _EVENT else true()
         query = query.where(_later(table.at, after, same))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from prebuild_tasks.model.vocabulary import RECONCILER
@@ -35,6 +35,10 @@ class Actor:
     def __str__(self) -> str:
         """Return the name, for a token with the prefix that tells it from a person."""
         return f"{TOKEN_PREFIX}{self.name}" if self.kind is ActorKind.TOKEN else self.name
+
+    def acting_for(self, owner: str) -> Actor:
+        """Return a token's actor on behalf of an owner; any other acts for itself."""
+        return replace(self, subject=owner) if self.kind is ActorKind.TOKEN else self
 
     @classmethod
     def of(cls, value: str | Actor) -> Actor:

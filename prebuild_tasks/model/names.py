@@ -99,6 +99,11 @@ class VersionName(NamedTuple):
         return cls(template, version)
 
 
+def pools_name(workspace_id: str) -> str:
+    """Return the name of a workspace of a pool that has none of its own yet."""
+    return f"{PREBUILD_PREFIX}{workspace_id[:8]}"
+
+
 def claimed_name(name: str) -> str:
     """Return the default name of a claimed workspace, from the prebuild's name."""
     return name.removeprefix(PREBUILD_PREFIX)

@@ -100,7 +100,8 @@ class BoundRequest(Base):
     """A `RequestState`."""
     created_at: Mapped[datetime]
     ended_at: Mapped[datetime | None]
-    """When the wait for the workspace ended without a hand-over. NULL: it did not."""
+    """When the wait for the workspace ended without a hand-over, or, once the workspace's row is no longer kept, when
+    the workspace was deleted. NULL: neither."""
     ended_by: Mapped[str] = mapped_column(String(100), server_default="")
 
 

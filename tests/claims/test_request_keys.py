@@ -9,6 +9,7 @@ import pytest
 from sqlalchemy import delete, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
+from prebuild_tasks.access.types import Reach
 from prebuild_tasks.claims.rules import body_digest, event_key
 from prebuild_tasks.claims.session import ClaimSession
 from prebuild_tasks.claims.take import claim
@@ -18,6 +19,7 @@ from prebuild_tasks.db.engine import Database
 from prebuild_tasks.errors import (
     ClaimMissError,
     NotFoundError,
+    OwnerNotAllowedError,
     RefusedError,
     RequestEndedError,
     RequestReusedError,
@@ -72,13 +74,17 @@ def test_another_principal_makes_another_request(database: Database, settings: S
 
 
 @pytest.mark.parametrize("principal", ["local", "portal"])
-@pytest.mark.parametrize("change", [{"name": "other"}, {"presets": ["dev/absent"]}, {"template": "dev", "presets": []}])
-def test_another_body_is_refused_before_anything_else_is_looked_at(
+@pytest.mark.parametrize(
+    "change", [{"name": "other"}, {"presets": [PRESET, PRESET]}, {"template": "dev", "presets": []}]
+)
+def test_another_body_is_refused_before_the_state_is_looked_at(
     database: Database, settings: Settings, principal: str, change: dict[str, Any]
 ) -> None:
     declare(database, settings, 2)
     fill(database, settings)
     take(database, principal=principal)
+    with pytest.raises(NotFoundError, match="dev/absent"):
+        take(database, principal=principal, presets=["dev/absent"])
     with pytest.raises(RequestReusedError, match="the request id k was already used") as refused:
         take(database, principal=principal, **change)
     assert (refused.value.code, refused.value.exit_code) == ("request_reused", 5)
@@ -138,6 +144,29 @@ def test_a_build_that_failed_stays_bound(database: Database, settings: Settings)
         assert failed.value.remedy
         assert failed.value.remedy.kind == "show_log"
         finish_builds(database)
+
+
+@pytest.mark.parametrize("reach", [Reach(organization="other"), Reach(presets=("dev/big",)), Reach(owner="bob")])
+def test_a_key_gives_nothing_that_is_out_of_reach_by_now(database: Database, settings: Settings, reach: Reach) -> None:
+    """A token's name, and so its keys, may be another token's by now, which is for something else."""
+    declare(database, settings, 2)
+    fill(database, settings)
+    first = take(database)
+    missing = replace(PORTAL, request_id="new", reach=reach)
+    for ended in (False, True):
+        if ended:
+            end_workspace(database, first.answer.workspace_id, actor="ada")
+            finish_builds(database)
+        with pytest.raises((NotFoundError, OwnerNotAllowedError)) as new:
+            claim(database, missing)
+        with pytest.raises((NotFoundError, OwnerNotAllowedError)) as repeated:
+            claim(database, replace(PORTAL, reach=reach))
+        assert str(repeated.value) == str(new.value)
+        with pytest.raises((NotFoundError, OwnerNotAllowedError, RequestReusedError)):
+            claim(database, replace(PORTAL, name="other", reach=reach))
+    within = replace(PORTAL, reach=Reach(organization="default", presets=(PRESET,), owner="ada"))
+    with pytest.raises(RequestEndedError):
+        claim(database, within)
 
 
 def by_release_01(database: Database, request_id: str, owner: str = "ada") -> str:

@@ -61,7 +61,8 @@ def test_without_a_measured_start_it_is_a_minute(database: Database, settings: S
     ("desired", "extra", "reason", "retryable"),
     [
         (0, "", "not_desired", False),
-        (0, 'timezone: UTC, schedules: [{cron: "* 3 * * *", desired: 0}]', "not_desired", True),
+        (0, 'timezone: UTC, schedules: [{cron: "* 3 * * *", desired: 0}]', "not_desired", False),
+        (0, 'timezone: UTC, schedules: [{cron: "* 3 * * *", desired: 4}]', "not_desired", True),
         (1, "", "empty_pool", True),
     ],
 )

@@ -44,7 +44,7 @@ def the_one(database: Database, begun: BeingBuilt) -> Any:
 
 def ended(database: Database, begun: BeingBuilt, reason: str, by: str) -> None:
     """Expect that the request has ended, by its key and by its id, and is given nothing else."""
-    for ask in (lambda: claim(database, WAIT), lambda: read_claim(database, begun.claim_id)):
+    for ask in (lambda: claim(database, WAIT), lambda: read_claim(database, begun.claim_id, actor=TOKEN)):
         with pytest.raises(RequestEndedError) as error:
             ask()
         assert (error.value.reason, error.value.ended_by, error.value.workspace_id) == (reason, by, "")
@@ -65,7 +65,7 @@ def test_it_is_handed_over_to_whoever_comes_for_it(database: Database, settings:
     declare(database, settings, 0, config="claim: 'true'", extra="claimed_ttl: 1h")
     begun = begin(database)
     assert read_waiting(database, [begun.claim_id]) == {begun.claim_id: WaitStage.BEING_BUILT}
-    assert isinstance(read_claim(database, begun.claim_id), BeingBuilt)
+    assert isinstance(read_claim(database, begun.claim_id, actor=TOKEN), BeingBuilt)
     finish_builds(database)
     assert read_waiting(database, [begun.claim_id]) == {begun.claim_id: WaitStage.SETTLED}
     row = the_one(database, begun)
@@ -77,7 +77,7 @@ def test_it_is_handed_over_to_whoever_comes_for_it(database: Database, settings:
     assert (given.answer.id, given.answer.workspace_id) == (begun.claim_id, begun.reserved.workspace_id)
     assert (given.replayed, given.answer.state, len(given.follow_up.builds)) == (True, "personalising", 1)
     assert (row := the_one(database, begun)).claimed_until - row.claimed_at
-    again = read_claim(database, begun.claim_id)
+    again = read_claim(database, begun.claim_id, actor=TOKEN)
     assert isinstance(again, Claimed)
     assert (again.answer, again.follow_up.builds) == (given.answer, ()), "it is handed over once"
     assert [view.url for view in listed(database)] == [given.answer.url]
@@ -94,8 +94,8 @@ def test_it_is_handed_over_to_whoever_comes_for_it(database: Database, settings:
 def test_it_is_built_as_the_pools(database: Database, settings: Settings) -> None:
     """If nobody comes, it is the next one's: it must not carry the name of whoever it was built for."""
     declare(database, settings, 0)
-    begun = begin(database)
-    begin(database, replace(WAIT, principal="local", request_id="l"))
+    begun = begin(database, replace(WAIT, name="her-secret-project"))
+    begin(database, replace(WAIT, principal="local", request_id="l", name="hers"))
     with database.write() as connection:
         query = select(m.Build.id, m.Build.workspace_id).where(m.Build.status == BuildStatus.PENDING)
         for build in connection.execute(query).all():
@@ -103,7 +103,8 @@ def test_it_is_built_as_the_pools(database: Database, settings: Settings) -> Non
             taken = store.read_taken(connection, build.id, "runner")
             assert taken
             is_portals = build.workspace_id == begun.reserved.workspace_id
-            assert taken.owner == ("prebuilds" if is_portals else "ada")
+            pools = ("prebuilds", f"prebuild-{begun.reserved.workspace_id[:8]}")
+            assert (taken.owner, taken.name) == (pools if is_portals else ("ada", "hers"))
 
 
 def test_one_query_for_all_who_wait(database: Database, settings: Settings) -> None:
@@ -131,8 +132,9 @@ def test_a_wait_that_is_given_up(database: Database, settings: Settings, began: 
     assert (row.owner, row.slot, row.name.startswith("prebuild-")) == ("prebuilds", 0, True)
     with database.read() as connection:
         build = connection.execute(select(m.Build.priority, m.Build.initiator, m.Build.status)).one()
+    assert build.initiator == "reconciler"
     if began != "ready":
-        assert (build.priority, build.initiator, build.status) == (BuildPriority.PREBUILD, "reconciler", began)
+        assert (build.priority, build.status) == (BuildPriority.PREBUILD, began)
     assert audit(database, settings) == []
     assert give_up(database, begun.claim_id, actor=TOKEN) == give_up(database, begun.claim_id, actor=TOKEN)
     with database.write() as connection:
@@ -181,7 +183,7 @@ def test_what_cannot_be_built_stays_so_when_it_is_given_up(database: Database, s
     finish_builds(database, status=BuildStatus.FAILED, error="no disk")
     assert not give_up(database, begun.claim_id, actor=TOKEN)
     with pytest.raises(ClaimMissError, match="no disk"):
-        read_claim(database, begun.claim_id)
+        read_claim(database, begun.claim_id, actor=TOKEN)
 
 
 def test_a_local_wait_that_is_given_up_is_deleted(database: Database, settings: Settings) -> None:
@@ -220,7 +222,7 @@ def test_what_release_0_1_handed_over_is_given_or_deleted(database: Database, se
     begun, other = begin(database), begin(database, replace(WAIT, request_id="k2"))
     by_release_0_1(database, begun)
     by_release_0_1(database, other)
-    given = read_claim(database, other.claim_id)
+    given = read_claim(database, other.claim_id, actor=TOKEN)
     assert isinstance(given, Claimed)
     assert given.answer.state == "personalising"
     jump(database, settings.wait_unclaimed + 60)
@@ -260,7 +262,7 @@ def test_whoever_comes_too_late_gets_nothing_of_somebody_else(database: Database
 @pytest.mark.parametrize("claim_id", ["nonsense", "", "6f1c0f0e-3b1d-4a52-9f0e-5f1f6c9b7d11", "5"])
 def test_a_claim_that_does_not_exist(database: Database, settings: Settings, claim_id: str) -> None:
     for ask in (
-        lambda: read_claim(database, claim_id),
+        lambda: read_claim(database, claim_id, actor=TOKEN),
         lambda: give_up(database, claim_id, actor=TOKEN),
     ):
         with pytest.raises(NotFoundError, match=f"there is no claim {claim_id}"):
@@ -283,11 +285,11 @@ def test_a_claim_out_of_reach_does_not_exist(
     declare(database, settings, 0)
     begun = begin(database)
     if is_within:
-        assert isinstance(read_claim(database, begun.claim_id, reach=reach), BeingBuilt)
+        assert isinstance(read_claim(database, begun.claim_id, actor=TOKEN, reach=reach), BeingBuilt)
         assert give_up(database, begun.claim_id, actor=TOKEN, reach=reach)
         return
     for ask in (
-        lambda: read_claim(database, begun.claim_id, reach=reach),
+        lambda: read_claim(database, begun.claim_id, actor=TOKEN, reach=reach),
         lambda: give_up(database, begun.claim_id, actor=TOKEN, reach=reach),
     ):
         with pytest.raises(NotFoundError, match=f"there is no claim {begun.claim_id}"):

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 import prebuild_tasks
-from prebuild_tasks.claims.rules import miss
+from prebuild_tasks.claims.miss_rules import miss
 from prebuild_tasks.cli.json_views import apply_json
 from prebuild_tasks.cli.main import COMMANDS, load_command
 from prebuild_tasks.cli.remedies import line_of, lines_of, start_commands
@@ -226,23 +226,20 @@ def test_templates_that_are_no_longer_declared_share_a_line() -> None:
     assert many.startswith("! templates t0, t1, t2, t3, t4 and 2 more: ")
 
 
+WAIT = "to have one built and wait for it: add --wait"
+
+
 @pytest.mark.parametrize(
     ("reason", "sentence", "step"),
     [
-        (MissReason.EMPTY_POOL, "the pool is empty and nothing is being built", "see: prebuild status"),
+        (MissReason.EMPTY_POOL, "the pool is empty and nothing is being built", WAIT),
         (
             MissReason.STARTING, "all are taken, and more are starting",
             "try again soon, or have one built: add --wait",
         ),
-        (
-            MissReason.EXPIRED, "the remaining ones have expired and are being replaced",
-            "to have one built and wait for it: add --wait",
-        ),
-        (MissReason.INACTIVE, "the preset is no longer offered, and no prebuild of it is left", ""),
-        (
-            MissReason.NOT_DESIRED, "its desired size is 0 right now",
-            "to have one built and wait for it: add --wait",
-        ),
+        (MissReason.EXPIRED, "the remaining ones have expired and are being replaced", WAIT),
+        (MissReason.INACTIVE, "the preset is no longer offered, and no prebuild of it is left", "see: prebuild status"),
+        (MissReason.NOT_DESIRED, "its desired size is 0 right now", WAIT),
     ],
 )  # fmt: skip
 def test_a_miss_says_what_to_do(reason: MissReason, sentence: str, step: str) -> None:

@@ -10,6 +10,7 @@ from prebuild_tasks.claims.types import ClaimRequest
 from prebuild_tasks.config import Settings
 from prebuild_tasks.db.base import Base
 from prebuild_tasks.db.engine import Database
+from prebuild_tasks.errors import RequestEndedError
 from prebuild_tasks.insight.invariants import audit
 from prebuild_tasks.model.vocabulary import BuildStatus
 from prebuild_tasks.pools.declare import apply
@@ -153,6 +154,37 @@ def test_a_pruned_templates_rows_go_when_it_is_drained(database: Database, setti
     assert audit(database, settings) == []
     declare(database, settings, 1)
     assert fill(database, settings) == 1, "and it can be declared again"
+
+
+@pytest.mark.parametrize("principal", ["local", "portal"])
+def test_a_key_is_kept_for_its_time_after_the_end_of_its_workspace(
+    database: Database, settings: Settings, principal: str
+) -> None:
+    declare(database, settings, 1)
+    fill(database, settings)
+    request = ClaimRequest("ada", [PRESET], request_id="k", principal=principal)
+    claim(database, request)
+    jump(database, 2 * settings.retention_events)
+    prune(database, settings)
+    assert claim(database, request).replayed, "it lives"  # type: ignore[union-attr]
+    [mine] = workspaces(database, m.Workspace.owner == "ada")
+    end_workspace(database, mine.name, actor="ada")
+    drop(database, settings)
+    reconcile_preset(database, settings, preset_id(database))
+    finish_builds(database)
+    assert prune(database, settings).presets == 1
+    assert rows(database, m.Workspace) == 0
+    declare(database, settings, 1)
+    fill(database, settings)
+    for seconds in (0, settings.retention_events - 60):
+        jump(database, seconds)
+        prune(database, settings)
+        with pytest.raises(RequestEndedError) as ended:
+            claim(database, request)
+        assert ended.value.ended_at
+    jump(database, 120)
+    prune(database, settings)
+    assert rows(database, m.BoundRequest) == 0
 
 
 def test_declared_again_while_it_drains(database: Database, settings: Settings) -> None:

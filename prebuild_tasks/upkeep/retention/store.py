@@ -9,10 +9,10 @@ they are in the totals.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 
-from sqlalchemy import ColumnElement, Connection, Select, and_, delete, exists, or_, select, update
+from sqlalchemy import ColumnElement, Connection, Select, and_, delete, exists, func, or_, select, update
 from sqlalchemy.orm import aliased
 
 from prebuild_tasks.model.vocabulary import FINAL_STATUSES, PREBUILDS_OWNER
@@ -98,9 +98,13 @@ def prune_events(connection: Connection, before: datetime, limit: int) -> int:
 
 
 def prune_requests(connection: Connection, before: datetime, limit: int) -> int:
-    """Delete requests of claims older than `before`, as `prune_events` deletes their events."""
+    """Delete requests of claims older than `before`, as `prune_events` deletes their events.
+
+    That of a workspace whose row is no longer kept is as old as the workspace's end.
+    """
     table = m.BoundRequest
-    old = select(table.id).where(table.created_at < before, table.workspace_id.not_in(_owned_since(before)))
+    is_old = func.coalesce(table.ended_at, table.created_at) < before
+    old = select(table.id).where(is_old, table.workspace_id.not_in(_owned_since(before)))
     return connection.execute(delete(table).where(table.id.in_(old.limit(limit)))).rowcount
 
 
@@ -186,12 +190,21 @@ def prune_preset(connection: Connection, preset_id: int, limit: int) -> bool:
         keep_preset(connection, preset_id)
         connection.execute(update(m.ClaimEvent).where(m.ClaimEvent.preset_id == preset_id).values(preset_id=None))
     if ids:
+        _keep_ends(connection, ids)
         connection.execute(delete(m.Workspace).where(m.Workspace.id.in_(ids)))
     if not is_last:
         return False
     for table in (m.PresetParameter, m.PresetSchedule, m.LostTurn):
         connection.execute(delete(table).where(table.preset_id == preset_id))
     return connection.execute(delete(m.Preset).where(m.Preset.id == preset_id)).rowcount == 1
+
+
+def _keep_ends(connection: Connection, workspace_ids: Collection[str]) -> None:
+    """Note when workspaces ended with the requests that got them, which are kept for some time after that."""
+    table, workspace = m.BoundRequest, m.Workspace
+    ended_at = select(workspace.deleted_at).where(workspace.id == table.workspace_id).scalar_subquery()
+    unknown = and_(table.workspace_id.in_(workspace_ids), table.ended_at.is_(None))
+    connection.execute(update(table).where(unknown).values(ended_at=ended_at))
 
 
 def prune_empty_recipes(connection: Connection) -> int:

@@ -106,7 +106,8 @@ class _Endpoint:
                 log.exception("request_failed", route=operation.path)
             response = _answer(request, details)
             asking = getattr(request.state, "principal", None)
-            response.background = BackgroundTask(door.after_answer, asking)
+            call = getattr(request.state, "call", None)
+            response.background = BackgroundTask(door.after_answer, asking, call and call.follow_up)
             return response
 
 

@@ -10,7 +10,7 @@ from starlette.background import BackgroundTask
 from starlette.requests import Request
 from starlette.responses import Response
 
-from prebuild_tasks.access import LOCAL, Principal
+from prebuild_tasks.access import Principal
 from prebuild_tasks.bootstrap import Runtime
 from prebuild_tasks.errors import NotFoundError
 from prebuild_tasks.model.actors import Actor
@@ -44,7 +44,8 @@ class Call:
         """Who presented a token; None: the route is open, and nobody did."""
         self.content = content
         self.follow_up = FollowUp()
-        """What is sent after the answer."""
+        """What is sent after the answer, also after that of an error."""
+        request.state.call = self
 
     @property
     def runtime(self) -> Runtime:
@@ -53,8 +54,10 @@ class Call:
 
     @property
     def principal(self) -> Principal:
-        """Who asks, on a route that needs a token."""
-        return self.asking or LOCAL
+        """Who asks, on a route that needs a token. An open route has nobody, and must not act for anybody."""
+        if self.asking is None:
+            raise RuntimeError(f"{self.operation.path} is open, and uses a principal")
+        return self.asking
 
     def actor(self, subject: str = "") -> Actor:
         """Return who acts, for the history, on behalf of the owner `subject` if there is one."""

@@ -21,6 +21,7 @@ from prebuild_tasks.reconcile import Locks
 from prebuild_tasks.web.api.cursors import Cursors
 from prebuild_tasks.web.api.sender import Sender
 from prebuild_tasks.web.api.threads import Threads
+from prebuild_tasks.web.api.token_watch import AGE_MAX, TokenWatch
 from prebuild_tasks.web.api.waits import Waits
 from prebuild_tasks.workspaces import FollowUp, send_turns_first
 
@@ -71,6 +72,7 @@ class Door:
         self.base = options.public_url.rstrip("/")
         """Begins every link; empty: links are paths."""
         self.tokens = Authenticator(runtime.database)
+        self.token_watch = TokenWatch(self._look_up_token)
         self.document: JsonObject = {}
         """The OpenAPI document."""
         self.stopping = asyncio.Event()
@@ -139,6 +141,10 @@ class Door:
                 return await self.stopping.wait()
         except TimeoutError:
             return False
+
+    async def _look_up_token(self, text: str) -> None:
+        if not self.tokens.remembered(text, AGE_MAX):
+            await self.in_thread(partial(self.tokens.authenticate, text, AGE_MAX))
 
     async def _read_waiting(self, claim_ids: Collection[str]) -> Mapping[str, WaitStage]:
         return await self.in_thread(lambda: read_waiting(self.runtime.database, claim_ids))

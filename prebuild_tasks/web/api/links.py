@@ -61,22 +61,20 @@ _PLAIN: Mapping[RemedyKind, ApiCall] = {
     RemedyKind.LIST_WORKSPACES: ApiCall("GET", WORKSPACES),
     RemedyKind.LIST_RUNNING_BUILDS: ApiCall("GET", f"{BUILDS}?status=running"),
     RemedyKind.LIST_FAILED_BUILDS: ApiCall("GET", f"{BUILDS}?status=failed"),
-    RemedyKind.WAIT_FOR_WORKSPACE: ApiCall("POST", CLAIMS, {"wait": 55}),
-    RemedyKind.NAME_OWNER: ApiCall("POST", CLAIMS),
-    RemedyKind.NAME_PRESET: ApiCall("POST", CLAIMS),
-    RemedyKind.CHOOSE_OTHER_NAME: ApiCall("POST", CLAIMS),
-    RemedyKind.NEW_REQUEST: ApiCall("POST", CLAIMS),
 }
 """Calls that need no subject."""
+_LONGEST_WAIT = 55
+"""Seconds."""
 
 
-def call_of(remedy: Remedy) -> ApiCall | None:
-    """Return the call that carries out the remedy; None: the API has none, or the subject is not known."""
+def call_of(remedy: Remedy, asked: JsonObject | None = None) -> ApiCall | None:
+    """Return the call that carries out the remedy; None: the API has none, or the subject is not known.
+
+    `asked` is the body of the claim that is to be made again.
+    """
+    if call := _of_claim(remedy, asked or {}):
+        return call
     match remedy.kind:
-        case RemedyKind.CLAIM_WORKSPACE:
-            return ApiCall("POST", CLAIMS, {"presets": [remedy.subject]} if remedy.subject else None)
-        case RemedyKind.REPEAT_REQUEST if remedy.subject:
-            return ApiCall("POST", CLAIMS, headers={"Idempotency-Key": remedy.subject})
         case RemedyKind.LIST_BUILDS:
             return ApiCall("GET", f"{BUILDS}?{urlencode({'preset': remedy.subject})}" if remedy.subject else BUILDS)
         case RemedyKind.EXPLAIN_POOL | RemedyKind.RECONCILE | RemedyKind.RESUME | RemedyKind.UNBLOCK_POOL:
@@ -87,6 +85,22 @@ def call_of(remedy: Remedy) -> ApiCall | None:
             follow = "?follow=true" if remedy.kind is RemedyKind.FOLLOW_LOG else ""
             return ApiCall("GET", log_path(remedy.subject) + follow)
     return _PLAIN.get(remedy.kind)
+
+
+def _of_claim(remedy: Remedy, asked: JsonObject) -> ApiCall | None:
+    """Return the call for a remedy that is a claim; a body that is not known is left out."""
+    match remedy.kind:
+        case RemedyKind.WAIT_FOR_WORKSPACE:
+            return ApiCall("POST", CLAIMS, {**asked, "wait": _LONGEST_WAIT})
+        case RemedyKind.CHOOSE_OTHER_NAME:
+            return ApiCall("POST", CLAIMS, {name: value for name, value in asked.items() if name != "name"} or None)
+        case RemedyKind.CLAIM_WORKSPACE if remedy.subject:
+            return ApiCall("POST", CLAIMS, {**asked, "presets": [remedy.subject]})
+        case RemedyKind.REPEAT_REQUEST if remedy.subject:
+            return ApiCall("POST", CLAIMS, asked or None, {"Idempotency-Key": remedy.subject})
+        case RemedyKind.CLAIM_WORKSPACE | RemedyKind.NEW_REQUEST | RemedyKind.NAME_OWNER | RemedyKind.NAME_PRESET:
+            return ApiCall("POST", CLAIMS, asked or None)
+    return None
 
 
 def _of_pool(remedy: Remedy) -> ApiCall | None:

@@ -164,3 +164,9 @@ class ClaimBody(Nothing):
         default=0, ge=0, le=WAIT_MAX, allow_inf_nan=False,
         description="If none is ready, have one built, and wait this many seconds for it",
     )  # fmt: skip
+
+    @model_validator(mode="after")
+    def _parameters_are_of_a_template(self) -> Self:
+        if self.parameters and not self.template:
+            raise ValueError("parameters need a template")
+        return self

@@ -17,10 +17,10 @@ from prebuild_tasks.errors import (
     RequestEndedError,
     UnreachableError,
 )
-from prebuild_tasks.model.json_values import JsonValue
+from prebuild_tasks.model.json_values import JsonObject, JsonValue
 from prebuild_tasks.model.vocabulary import MissReason
 from prebuild_tasks.remedies import Remedy, RemedyKind
-from prebuild_tasks.web.api.links import call_of
+from prebuild_tasks.web.api.links import call_of, log_path
 
 MEDIA_TYPE = "application/problem+json"
 RETRY_SOON = 1
@@ -76,7 +76,11 @@ class ProblemDetails:
     remedy: Remedy | None = None
     members: Mapping[str, JsonValue] = field(default_factory=dict)
     """Further members of this type of problem."""
+    addresses: Mapping[str, str] = field(default_factory=dict)
+    """Further members that are paths."""
     headers: Mapping[str, str] = field(default_factory=dict)
+    asked: JsonObject = field(default_factory=dict)
+    """The body of the claim that the problem is about, by which calls that repeat it are complete."""
 
     def to_json(self, base: str, request_id: str) -> dict[str, JsonValue]:
         """Return the body of the answer. `base` begins every link."""
@@ -87,9 +91,10 @@ class ProblemDetails:
             "detail": self.detail,
             "code": self.code.rpartition("/")[2],
             "hint": self.hint,
-            "remedy": None if self.remedy is None else remedy_json(self.remedy, base),
+            "remedy": None if self.remedy is None else remedy_json(self.remedy, base, self.asked),
             "request_id": request_id,
             **self.members,
+            **{name: base + path for name, path in self.addresses.items()},
         }
 
 
@@ -142,7 +147,8 @@ def problem_of(error: PrebuildError) -> ProblemDetails:
 
 def _of_miss(error: ClaimMissError, details: ProblemDetails) -> ProblemDetails:
     if error.reason == MissReason.BUILD_FAILED:
-        return replace(details, status=409, code="build_failed", members={"reason": error.reason})
+        log = {"log": log_path(error.remedy.subject)} if error.remedy else {}
+        return replace(details, status=409, code="build_failed", members={"reason": error.reason}, addresses=log)
     members: dict[str, JsonValue] = {"reason": error.reason, "retryable": error.retryable}
     return replace(
         details,
@@ -164,9 +170,12 @@ def authenticate_header(code: str) -> dict[str, str]:
     return {"WWW-Authenticate": f'Bearer realm="prebuild"{error}'}
 
 
-def remedy_json(remedy: Remedy, base: str) -> dict[str, JsonValue]:
-    """Return a remedy for a program, with the call that carries it out, if the API has one."""
-    call = call_of(remedy)
+def remedy_json(remedy: Remedy, base: str, asked: JsonObject | None = None) -> dict[str, JsonValue]:
+    """Return a remedy for a program, with the call that carries it out, if the API has one.
+
+    `asked` is the body of the claim that a call repeats.
+    """
+    call = call_of(remedy, asked or {})
     return {
         "kind": remedy.kind.value,
         "subject": remedy.subject,

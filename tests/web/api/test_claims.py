@@ -104,6 +104,7 @@ BAD: list[tuple[Mapping[str, Any], int]] = [
     ({"presets": [PRESET] * 10_000}, 422),
     ({"presets": [PRESET], "template": "dev"}, 422),
     ({"presets": ["nothing"]}, 422),
+    ({"parameters": {"A": "1"}}, 422),
     ({"presets": []}, 422),
     ({"presets": PRESET}, 422),
     ({"presets": [], "template": "dev", "parameters": {"A": "\0"}}, 422),

@@ -12,7 +12,7 @@ from prebuild_tasks.errors import PrebuildError
 from prebuild_tasks.insight import BuildView, CreatedKey, LogPage, build_log, list_builds, read_build
 from prebuild_tasks.web.api import examples
 from prebuild_tasks.web.api.answers import BuildAnswer, PageAnswer
-from prebuild_tasks.web.api.auth import authenticated, bearer_of
+from prebuild_tasks.web.api.auth import bearer_of
 from prebuild_tasks.web.api.call import Call
 from prebuild_tasks.web.api.examples import page_of
 from prebuild_tasks.web.api.links import BUILDS
@@ -66,16 +66,15 @@ async def _follow(call: Call, piece: LogPage) -> AsyncIterator[bytes]:
 
     It is cut off when the token ends, the database fails, or the process is about to stop: the client asks again.
     """
-    token = bearer_of(call.request)
+    token, watch = bearer_of(call.request), call.door.token_watch
     while True:
         if text := _bytes(piece):
             yield text
         if piece.ended or call.door.stopping.is_set():
             return
-        await asyncio.sleep(_FOLLOW_PAUSE)
         try:
-            await authenticated(call.door, token)
-            piece = await _read_page(call, piece.cursor)
+            await watch.unless_ended(token, asyncio.sleep(_FOLLOW_PAUSE))
+            piece = await watch.unless_ended(token, _read_page(call, piece.cursor))
         except PrebuildError:
             return
 

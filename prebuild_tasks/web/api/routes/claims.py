@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Coroutine
 from dataclasses import dataclass, replace
 
 from starlette.responses import Response
@@ -19,18 +20,18 @@ from prebuild_tasks.claims import (
     require_claim,
 )
 from prebuild_tasks.clock import monotonic
-from prebuild_tasks.errors import ClaimMissError, NotFoundError
+from prebuild_tasks.errors import ClaimMissError, PrebuildError
 from prebuild_tasks.faultpoints import step
 from prebuild_tasks.fleet import announced_within
-from prebuild_tasks.insight import read_build
 from prebuild_tasks.json_views import result_of
 from prebuild_tasks.model.json_values import JsonValue
 from prebuild_tasks.model.vocabulary import MissReason
 from prebuild_tasks.web.api import examples
 from prebuild_tasks.web.api.answers import BeingBuiltAnswer, ClaimedAnswer
+from prebuild_tasks.web.api.auth import bearer_of
 from prebuild_tasks.web.api.call import Call
 from prebuild_tasks.web.api.keys import REPLAYED, idempotency_key
-from prebuild_tasks.web.api.links import CLAIMS, claim_path, log_path
+from prebuild_tasks.web.api.links import CLAIMS, claim_path
 from prebuild_tasks.web.api.models import ClaimBody, Nothing
 from prebuild_tasks.web.api.operations import AnswerDoc, NextCall, Operation
 from prebuild_tasks.web.api.problems import ProblemError, problem_of, retry_header
@@ -58,6 +59,14 @@ class ClaimOutcome:
 
 async def make(call: Call) -> Response:
     """Claim a workspace, and wait for it as long as the body says."""
+    try:
+        return await _make(call)
+    except PrebuildError as error:
+        asked = call.body(ClaimBody).model_dump(mode="json", exclude_unset=True)
+        raise ProblemError(replace(problem_of(error), asked=asked)) from None
+
+
+async def _make(call: Call) -> Response:
     call.query(Nothing)
     key = idempotency_key(call.request)
     body = call.body(ClaimBody)
@@ -83,7 +92,8 @@ async def make(call: Call) -> Response:
     if not (first.being_built and first.claim_id and left > 0):
         return _answer(call, first, _GIVEN)
     call.send_now()  # the answer may be a minute off
-    if not await call.door.waits.settled(first.claim_id, left):
+    # Of a token that ends meanwhile, the workspace stays under the claim's key, as if nobody took it.
+    if not await _while_allowed(call, call.door.waits.settled(first.claim_id, left)):
         return _answer(call, first, _GIVEN)
     if await call.request.is_disconnected():
         return Response(status_code=_CLIENT_IS_GONE)  # nobody takes the workspace: it waits under the claim's key
@@ -118,6 +128,11 @@ async def _named(call: Call) -> str:
     return name
 
 
+async def _while_allowed(call: Call, work: Coroutine[object, object, bool]) -> bool:
+    """Return what the work returns. Raises AuthenticationError once the token of the request has ended."""
+    return await call.door.token_watch.unless_ended(bearer_of(call.request), work)
+
+
 async def _first_outcome(call: Call, request: ClaimRequest, deadline: float) -> ClaimOutcome | None:
     """Claim, and repeat that while there is time left and nothing was reserved. None: the client went away."""
     settings = call.door.settings
@@ -132,9 +147,10 @@ async def _first_outcome(call: Call, request: ClaimRequest, deadline: float) -> 
         try:
             return await call.in_thread(work)
         except ClaimMissError as miss:
-            if miss.reason == MissReason.BUILD_FAILED:
-                raise await _with_log(call, miss) from None
-            if not request.wait or monotonic() + pause > deadline or await call.door.stops_within(pause):
+            pause = min(pause, deadline - monotonic())  # the last try is at the deadline
+            if miss.reason == MissReason.BUILD_FAILED or pause <= 0:
+                raise
+            if await _while_allowed(call, call.door.stops_within(pause)):
                 raise
         if await call.request.is_disconnected():
             return None
@@ -146,25 +162,13 @@ async def _read(call: Call, claim_id: str) -> ClaimOutcome:
 
     def work() -> ClaimOutcome:
         return _outcome(
-            call, read_claim(call.runtime.database, claim_id, reach=call.principal.reach, alive_within=within)
+            call,
+            read_claim(
+                call.runtime.database, claim_id, actor=call.actor(), reach=call.principal.reach, alive_within=within
+            ),
         )
 
-    try:
-        return await call.in_thread(work)
-    except ClaimMissError as miss:
-        raise await _with_log(call, miss) from None
-
-
-async def _with_log(call: Call, miss: ClaimMissError) -> ProblemError:
-    """Return the problem of a failed build, with the address of its log."""
-    details = problem_of(miss)
-    name = miss.remedy.subject if miss.remedy else ""
-    try:
-        build = await call.in_thread(lambda: read_build(call.runtime.database, name, call.principal.reach))
-    except NotFoundError:  # it is no longer kept
-        return ProblemError(details)
-    log = call.door.base + log_path(build.build)
-    return ProblemError(replace(details, members={**details.members, "log": log}))
+    return await call.in_thread(work)
 
 
 def _outcome(call: Call, done: Claimed | BeingBuilt) -> ClaimOutcome:

@@ -1,0 +1,68 @@
+"""The remedies of claims that are refused name calls that can be sent as they stand."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import httpx
+import pytest
+from sqlalchemy import update
+
+from prebuild_tasks.config import Settings
+from prebuild_tasks.db.engine import Database
+from prebuild_tasks.model.vocabulary import PresetStatus
+from prebuild_tasks.pools.declare import apply
+from prebuild_tasks.pools.options import ApplyOptions
+from prebuild_tasks.schema import tables as m
+from tests.support.api import Api
+from tests.support.builders import PRESET, declare, fill, staffed
+from tests.support.pool_files import load_text
+
+CLAIMS = "/v1/claims"
+BODY = {"presets": [PRESET], "owner": "ada"}
+DAILY = "timezone: UTC, schedules: [{cron: '* 3 * * *', desired: 4}]"
+
+
+def send(api: Api, call: dict[str, Any], **changes: Any) -> httpx.Response:
+    body = {"json": {**call["body"], **changes}} if "body" in call else {}
+    return api.call(call["method"], call["href"], headers=call.get("headers", {}), **body)
+
+
+@pytest.mark.parametrize(("desired", "extra"), [(1, ""), (0, ""), (0, DAILY)])
+def test_a_miss_says_to_wait(api: Api, database: Database, settings: Settings, desired: int, extra: str) -> None:
+    staffed(database, settings)
+    declare(database, settings, desired, extra=extra)
+    missed = api.post(CLAIMS, json=BODY).json()
+    remedy = missed["remedy"]
+    assert remedy["kind"] == "wait_for_workspace"
+    assert remedy["call"] == {"method": "POST", "href": CLAIMS, "body": {**BODY, "wait": 55}}
+    if extra:
+        assert "its desired size is 0 right now, and becomes 4 at 20" in missed["detail"]
+        assert "T03:00:00+00:00" in missed["detail"]
+    assert missed["retryable"] is bool(desired or extra)
+    assert send(api, remedy["call"], wait=0.01).status_code == 202
+
+
+def test_a_miss_where_a_wait_would_be_refused(api: Api, database: Database, settings: Settings) -> None:
+    declare(database, settings, 1)
+    with database.write() as connection:
+        connection.execute(update(m.Preset).values(status=PresetStatus.HARD_LIMITED))
+    blocked = api.post(CLAIMS, json=BODY).json()
+    assert (blocked["retryable"], blocked["remedy"]["kind"]) == (False, "list_pools_that_need_attention")
+    apply(database, settings, load_text("schema: 1\ntemplates: []\n"), ApplyOptions(actor="t", prune=True, yes=True))
+    inactive = api.post(CLAIMS, json=BODY).json()
+    assert (inactive["reason"], inactive["remedy"]["kind"]) == ("inactive", "list_pools")
+    assert send(api, inactive["remedy"]["call"]).status_code == 200
+
+
+def test_the_call_of_a_refusal(api: Api, database: Database, settings: Settings) -> None:
+    declare(database, settings, 2)
+    fill(database, settings)
+    body = {**BODY, "name": "hers"}
+    given = api.post(CLAIMS, json=body)
+    taken = api.post(CLAIMS, json=body).json()["remedy"]
+    assert taken["kind"] == "choose_another_name_or_leave_it_out"
+    assert send(api, taken["call"]).status_code == 201
+    kept = api.call("DELETE", given.headers["Location"])
+    assert kept.status_code == 409
+    assert send(api, kept.json()["remedy"]["call"]).status_code == 200
