@@ -27,7 +27,7 @@ class BuildKey(NamedTuple):
 
 
 def find_build(connection: Connection, name: str, reach: Reach) -> BuildKey:
-    """Find a build by its id, at least six characters of it, or a workspace's name. Raises NotFoundError."""
+    """Find a build by its id, at least six characters of it, or a workspace's name or id. Raises NotFoundError."""
     columns = (
         select(m.Build.id, m.Build.status, m.Build.error, m.Build.error_code, m.Preset.ready_timeout_s)
         .join(m.Workspace, m.Workspace.id == m.Build.workspace_id)
@@ -38,6 +38,8 @@ def find_build(connection: Connection, name: str, reach: Reach) -> BuildKey:
     wanted = name.replace("-", "").lower()
     if identity := as_id(name):
         build = connection.execute(columns.where(m.Build.id == identity)).one_or_none()
+        if build is None:
+            build = connection.execute(newest.where(m.Workspace.id == identity)).one_or_none()
     else:
         build = connection.execute(newest.where(*is_named(name))).one_or_none()
         if build is None and len(wanted) >= 6:
