@@ -97,10 +97,14 @@ def builds_steps(url: str, *, preset: str, status: str, since: datetime | None, 
     return [view for view in views if since is None or view.created_at >= since]
 
 
+_ALIKE = ("pause", "reconcile")
+"""Operations that have the same result when they are carried out twice."""
+
+
 def operate_steps(url: str, preset: str, action: str, body: JsonObject | None = None) -> Steps[JsonObject]:
     """Pause, resume, unblock, invalidate or reconcile a pool, or all pools if `preset` is empty."""
     path = _pool(preset, action) if preset else path_of("pools", action)
-    return (yield from ask_steps(url, RemoteCall("POST", path, body=body)))
+    return (yield from ask_steps(url, RemoteCall("POST", path, body=body, repeats_alike=action in _ALIKE)))
 
 
 def build_ended_steps(url: str, build: str) -> Steps[bool]:

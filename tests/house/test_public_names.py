@@ -26,15 +26,15 @@ PAGES = Path(__file__).parents[2] / "docs"
 PAGE = (PAGES / "python-api.md").read_text()
 CLIENT = {
     "Client": "(database_url: 'str' = '', *, redis_url: 'str' = '', settings: 'Settings | None' = None, "
-    "token: 'str' = '') -> 'None'",
-    "claim": "(self, *presets: 'str', owner: 'str', name: 'str' = '', template: 'str' = '', "
+    "token: 'str' = '', deadline: 'float | None' = None) -> 'None'",
+    "claim": "(self, *presets: 'str', owner: 'str' = '', name: 'str' = '', template: 'str' = '', "
     "parameters: 'Mapping[str, str] | None' = None, request_id: 'str' = '', wait: 'float' = 0.0) -> 'ClaimAnswer'",
-    "release": "(self, workspace: 'str', *, actor: 'str') -> 'None'",
+    "release": "(self, workspace: 'str', *, actor: 'str' = '') -> 'None'",
     "workspaces": "(self, *, owner: 'str' = '') -> 'list[WorkspaceView]'",
     "availability": "(self, *presets: 'str') -> 'list[PoolAvailability]'",
     "get": "(self, workspace: 'str') -> 'WorkspaceView'",
     "wait_until_usable": "(self, workspace: 'str', timeout: 'float' = 60.0) -> 'WorkspaceView'",
-    "extend": "(self, workspace: 'str', seconds: 'float', *, actor: 'str') -> 'WorkspaceView'",
+    "extend": "(self, workspace: 'str', seconds: 'float', *, actor: 'str' = '') -> 'WorkspaceView'",
     "close": "(self) -> 'None'",
 }
 ANSWERS = {
