@@ -114,6 +114,8 @@ class Authenticator:
                     update(m.Token).where(m.Token.id == principal.token_id, is_due).values(last_used_at=now)
                 )
         except PrebuildError as error:
+            with self._guard:
+                self._noted.pop(principal.token_id, None)
             log.warning("token_use_not_noted", token=principal.name, error=str(error))
 
     def _read(self, key: str) -> _Answer:
