@@ -81,18 +81,19 @@ def claim(
         except IntegrityError as error:
             if not _is_name_taken(error):
                 raise
-        if not _free_name(database, owner, request.name):
+        if not _free_name(database, attempt):
             break
     raise RefusedError(
         f"{owner} already has a workspace named {request.name}", remedy=Remedy(RemedyKind.CHOOSE_OTHER_NAME)
     )
 
 
-def _free_name(database: Database, owner: str, name: str) -> bool:
+def _free_name(database: Database, attempt: Attempt) -> bool:
     """Rename the owner's workspace of this name if it should be gone, but its deletion fails. Return whether it was so.
 
     Its owner has given it back, and can do nothing about its provisioner.
     """
+    owner, name = attempt.owner, attempt.request.name
     failed = select(m.Build.id).where(
         m.Build.workspace_id == m.Workspace.id,
         m.Build.transition == Transition.DELETE,
@@ -114,7 +115,7 @@ def _free_name(database: Database, owner: str, name: str) -> bool:
         if changed.rowcount != 1:
             return False
         add_history(
-            connection, "renamed", now=database.now(connection), actor=owner, workspace_ids=[row.id],
+            connection, "renamed", now=database.now(connection), actor=attempt.actor, workspace_ids=[row.id],
             preset_id=row.preset_id, reason=f"{other}, because {name} is wanted while its deletion fails",
         )  # fmt: skip
     return True
