@@ -24,7 +24,7 @@ class Failure(Enum):
     UNKNOWN = auto()
     """The connection was lost, so it may have been carried out."""
     FINAL = auto()
-    """The same request would fail again."""
+    """It would fail again."""
 
 
 class Tries:

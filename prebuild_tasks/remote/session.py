@@ -32,7 +32,7 @@ _CONNECT_TIMEOUT = 5.0
 """Seconds."""
 _LONGEST_SILENCE = 120.0
 """Seconds for which a log that is followed may be silent; then it is asked for again, should the connection be dead."""
-_FOLLOW_PAUSE = 0.5
+FOLLOW_PAUSE = 0.5
 """Seconds before that, at least."""
 
 T = TypeVar("T")
@@ -173,7 +173,7 @@ class RemoteSession:
                 if answer is None:
                     raise unreachable(self._login.url, failed or TimeoutError())
                 raise error_of(answer, self._login.url)
-            time.sleep(max(pause, _FOLLOW_PAUSE))
+            time.sleep(max(pause, FOLLOW_PAUSE))
 
     def _build(self, name: str) -> JsonObject:
         return self._run(ask_steps(self._login.url, RemoteCall("GET", path_of("builds", name))))

@@ -34,7 +34,7 @@ Door = Callable[[httpx.Request], httpx.Response]
 def session_with(door: Door, monkeypatch: pytest.MonkeyPatch) -> RemoteSession:
     """Return a session that reaches this function in place of the network."""
     monkeypatch.setattr(httpx, "Client", partial(REAL, transport=httpx.MockTransport(door)))
-    monkeypatch.setattr(session, "_FOLLOW_PAUSE", 0.0)
+    monkeypatch.setattr(session, "FOLLOW_PAUSE", 0.0)
     return RemoteSession(login_to(URL, TOKEN), deadline=5)
 
 
