@@ -96,7 +96,7 @@ def test_requests_of_a_token_are_limited_reads_apart_from_changes(serving: Setti
     limited = ["ratelimit-limit" in answer.headers for answer in asked]
     assert limited == [False, False, True, False]
     assert asked[2].json()["type"].endswith("rate-limited")
-    assert int(asked[2].headers["Retry-After"]) >= 1
+    assert 1 < int(asked[2].headers["Retry-After"]) <= 20  # the process's own window: Redis is away
 
 
 def test_head_is_answered_as_get_without_a_body(serving: Settings, good: str) -> None:
