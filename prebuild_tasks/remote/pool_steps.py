@@ -55,15 +55,18 @@ def availability_steps(url: str, presets: Sequence[str]) -> Steps[list[PoolAvail
     for ref in wanted:
         if ref not in by_name:
             raise NotFoundError(f"there is no preset {ref}", remedy=Remedy(RemedyKind.LIST_POOLS))
-    return [_available(by_name[ref]) for ref in wanted]
+    return [_available(by_name[ref], every) for ref in wanted]
 
 
-def _available(pool: PoolStatus) -> PoolAvailability:
+def _available(pool: PoolStatus, every: Sequence[PoolStatus]) -> PoolAvailability:
+    """Return the availability of a pool. Second choices of all its versions can be claimed by its name."""
     from prebuild_tasks.insight import PoolAvailability
+
+    versions = [pool] if pool.preset.version else [one for one in every if one.preset.pool == pool.preset.pool]
 
     return PoolAvailability(
         preset=str(pool.preset),
-        available=pool.eligible + pool.second_choices,
+        available=pool.eligible + sum(one.second_choices for one in versions),
         eligible=pool.eligible,
         desired=pool.desired,
         starting=pool.starting,

@@ -221,7 +221,7 @@ def test_release_extend_and_availability(client: Make) -> None:
     assert door.asked[1].headers["idempotency-key"]
     pools = answer({"items": [POOL, {**POOL, "preset": "dev/small@v1"}], "next": None})
     [pool] = client(Door(pools)).availability()
-    assert (pool.preset, pool.available, pool.eligible, pool.paused) == ("dev/small", 2, 1, False)
+    assert (pool.preset, pool.available, pool.eligible, pool.paused) == ("dev/small", 3, 1, False)
     with pytest.raises(errors.NotFoundError):
         client(Door(pools)).availability("dev/none")
 
