@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Self
 
 from prebuild_tasks.claims import ClaimAnswer, ClaimRequest
 from prebuild_tasks.errors import InputError
-from prebuild_tasks.portal import Portal, is_remote, session_of_database
+from prebuild_tasks.portal import Portal, is_remote, named_actor, session_of_database
 
 if TYPE_CHECKING:  # not needed for a claim, which this module is kept quick for
     from prebuild_tasks.claims import ClaimSession
@@ -36,7 +36,13 @@ class Client(Portal):
     """
 
     def __init__(
-        self, database_url: str = "", *, redis_url: str = "", settings: Settings | None = None, token: str = ""
+        self,
+        database_url: str = "",
+        *,
+        redis_url: str = "",
+        settings: Settings | None = None,
+        token: str = "",
+        deadline: float | None = None,
     ) -> None:
         """Take the URLs, or all settings at once; nothing is connected to before the first call.
 
@@ -45,11 +51,13 @@ class Client(Portal):
             redis_url: The URL of Redis; not for an HTTP API.
             settings: All settings, in place of the URLs.
             token: The token for the HTTP API.
+            deadline: Seconds within which the HTTP API has answered, or the call fails, beside a claim's `wait`; by
+                default 20.
 
         Raises:
             InputError: A setting is not valid.
         """
-        self._session = _session(database_url, redis_url, settings, token)
+        self._session = _session(database_url, redis_url, settings, token, deadline)
 
     @property
     def settings(self) -> Settings:
@@ -74,7 +82,7 @@ class Client(Portal):
     def claim(
         self,
         *presets: str,
-        owner: str,
+        owner: str = "",
         name: str = "",
         template: str = "",
         parameters: Mapping[str, str] | None = None,
@@ -83,6 +91,7 @@ class Client(Portal):
     ) -> ClaimAnswer:  # 7 arguments: those of the command line, by name
         """Claim the oldest eligible prebuild of the first of `presets` that has one, or of the preset that matches.
 
+        Over HTTP, the owner is that of the token if none is named.
         A preset matches by `template` and `parameters`. With `wait` (seconds), a workspace is built for the owner when
         none is ready. A retry with the same `request_id` answers with the same workspace, and raises RequestEndedError
         once that is gone or being deleted. RequestReusedError is raised for the id of a request for something else.
@@ -110,10 +119,11 @@ class Client(Portal):
         self._session.send(claimed.follow_up)
         return claimed.answer
 
-    def release(self, workspace: str, *, actor: str) -> None:
+    def release(self, workspace: str, *, actor: str = "") -> None:
         """Give a workspace back, named by id or as owner/name: it is deleted.
 
-        It is not an error if it is already being deleted. Over HTTP the token acts, so `actor` has no effect.
+        It is not an error if it is already being deleted. `actor` is needed beside a database; over HTTP the token
+        acts, and it has no effect.
 
         Raises:
             NotFoundError: There is no such workspace, or it has been deleted.
@@ -126,7 +136,7 @@ class Client(Portal):
         from prebuild_tasks.workspaces import end_workspace
 
         with self._session.no_driver_errors():
-            ended = end_workspace(self.database, workspace, actor=actor)
+            ended = end_workspace(self.database, workspace, actor=named_actor(actor))
         self._session.send(ended.follow_up)
 
     def workspaces(self, *, owner: str = "") -> list[WorkspaceView]:
@@ -146,13 +156,17 @@ class Client(Portal):
         self._session.close()
 
 
-def _session(database_url: str, redis_url: str, settings: Settings | None, token: str) -> ClaimSession | RemoteSession:
+def _session(
+    database_url: str, redis_url: str, settings: Settings | None, token: str, deadline: float | None
+) -> ClaimSession | RemoteSession:
     if database_url.lower().startswith(("https://", "http://")):
         from prebuild_tasks.remote import RemoteSession, login_to
 
         if redis_url or settings:
             raise InputError("an HTTP API has settings of its own", hint="pass its address and a token, nothing else")
-        return RemoteSession(login_to(database_url, token))
+        return RemoteSession(login_to(database_url, token), deadline=deadline)
+    if deadline is not None:
+        raise InputError("a deadline is for an HTTP API", hint="pass the address of one, or leave the deadline out")
     if token:
         raise InputError("a token is for an HTTP API", hint="pass the address of one, or leave the token out")
     from prebuild_tasks.claims import ClaimSession

@@ -70,11 +70,11 @@ class Portal:
 
         return wait_until_usable(self._session.database, workspace, timeout)
 
-    def extend(self, workspace: str, seconds: float, *, actor: str) -> WorkspaceView:
+    def extend(self, workspace: str, seconds: float, *, actor: str = "") -> WorkspaceView:
         """Move the end of a claimed workspace, `claimed_until`, by `seconds`, and return the workspace.
 
         The workspace is named by id or as owner/name. If its end has passed, the seconds count from now.
-        Over HTTP the token acts, so `actor` has no effect.
+        `actor` is needed beside a database; over HTTP the token acts, and it has no effect.
 
         Raises:
             NotFoundError: There is no such workspace, or it has been deleted.
@@ -90,13 +90,20 @@ class Portal:
         from prebuild_tasks.workspaces import extend
 
         with self._session.no_driver_errors():
-            extend(self._session.database, workspace, seconds, actor=actor)
+            extend(self._session.database, workspace, seconds, actor=named_actor(actor))
         return read_workspace(self._session.database, workspace)
 
 
 def is_remote(session: ClaimSession | RemoteSession) -> TypeIs[RemoteSession]:
     """Return whether a session asks an HTTP API, and not a database."""
     return session.is_remote
+
+
+def named_actor(actor: str) -> str:
+    """Return who acts, for the history of a database. Raises InputError if nobody is named."""
+    if not actor:
+        raise InputError("there is no actor for the history", hint="pass actor, the name of who does this")
+    return actor
 
 
 def session_of_database(session: ClaimSession | RemoteSession) -> ClaimSession:

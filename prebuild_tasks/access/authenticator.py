@@ -83,6 +83,11 @@ class Authenticator:
             raise _error_of(answer.token)
         return answer.principal
 
+    def was_good(self, text: str) -> bool:
+        """Return whether a token was good when it was last looked up, however long ago that is, if that is known."""
+        answer = self._answers.get(digest(text)) if is_token(text) else None
+        return answer is not None and answer.principal is not None
+
     def is_use_due(self, principal: Principal) -> bool:
         """Return whether `note_use` would write."""
         noted_at = self._noted.get(principal.token_id)
@@ -110,6 +115,8 @@ class Authenticator:
                     update(m.Token).where(m.Token.id == principal.token_id, is_due).values(last_used_at=now)
                 )
         except PrebuildError as error:
+            with self._guard:
+                self._noted.pop(principal.token_id, None)
             log.warning("token_use_not_noted", token=principal.name, error=str(error))
 
     def _read(self, key: str) -> _Answer:

@@ -16,10 +16,10 @@ from prebuild_tasks.clock import monotonic
 from prebuild_tasks.remote import pool_steps, steps
 from prebuild_tasks.remote.asking import Steps
 from prebuild_tasks.remote.calls import Answer, RemoteCall, Rest
+from prebuild_tasks.remote.connections import LIMITS, failure_of, headers_of, mounts_of, received, request_of
 from prebuild_tasks.remote.logins import login_to
 from prebuild_tasks.remote.problems import unreachable
-from prebuild_tasks.remote.retries import DEADLINE, pause_before_retry
-from prebuild_tasks.remote.session import headers_of, received, request_of, timeout_of
+from prebuild_tasks.remote.retries import DEADLINE, Tries
 
 if TYPE_CHECKING:
     from prebuild_tasks.insight import PoolAvailability, WorkspaceView
@@ -37,14 +37,16 @@ class AsyncClient:
     """
 
     def __init__(self, url: str, *, token: str, deadline: float = DEADLINE) -> None:
-        """Take the address, the token, and the seconds after which a request is not made again.
+        """Take the address, the token, and the seconds within which a request is answered or given up.
 
         Raises:
             InputError: The address or the token cannot be used.
         """
         login = login_to(url, token)
         self._url, self._deadline = login.url, deadline
-        self._client = httpx.AsyncClient(base_url=login.url, headers=headers_of(login), timeout=timeout_of(0))
+        self._client = httpx.AsyncClient(
+            base_url=login.url, headers=headers_of(login), limits=LIMITS, mounts=mounts_of(login)
+        )
 
     async def __aenter__(self) -> Self:
         """Return the client itself."""
@@ -74,8 +76,8 @@ class AsyncClient:
             request = replace(request, request_id=request_id)
         return await self._run(steps.claim_steps(self._url, request, wait if wait > 0 else None))
 
-    async def release(self, workspace: str) -> None:
-        """Give a workspace back, named by id or as owner/name: it is deleted."""
+    async def release(self, workspace: str, *, actor: str = "") -> None:
+        """Give a workspace back, named by id or as owner/name: it is deleted. `actor` has no effect: the token acts."""
         await self._run(steps.release_steps(self._url, workspace))
 
     async def workspaces(self, *, owner: str = "") -> list[WorkspaceView]:
@@ -94,8 +96,8 @@ class AsyncClient:
         """Wait, up to `timeout` seconds, until a person's workspace is built and personalised, and return it."""
         return await self._run(steps.wait_until_usable_steps(self._url, workspace, timeout))
 
-    async def extend(self, workspace: str, seconds: float) -> WorkspaceView:
-        """Move the end of a claimed workspace by `seconds`, and return the workspace."""
+    async def extend(self, workspace: str, seconds: float, *, actor: str = "") -> WorkspaceView:
+        """Move the end of a claimed workspace by `seconds`, and return it. `actor` has no effect: the token acts."""
         await self._run(steps.extend_steps(self._url, workspace, seconds))
         return await self.get(workspace)
 
@@ -120,17 +122,22 @@ class AsyncClient:
         return await self._ask(wanted)
 
     async def _ask(self, call: RemoteCall) -> Answer:
-        deadline, attempt = monotonic() + self._deadline + call.waits, 0
+        tries = Tries(call, self._deadline, monotonic())
         while True:
             answer, failed = None, None
             try:
-                answer = received(await self._client.send(request_of(self._client, call)))
-            except httpx.TransportError as error:
+                answer = await self._try(tries)
+            except (httpx.RequestError, TimeoutError) as error:
                 failed = error
-            pause = pause_before_retry(answer, attempt, deadline - monotonic(), random.random())  # noqa: S311 - no secret
+            pause = tries.pause(answer, failure_of(failed), monotonic(), random.random())  # noqa: S311 - no secret
             if pause is None:
                 if answer is None:
-                    raise unreachable(self._url, failed or TimeoutError())
+                    raise unreachable(self._url, failed or TimeoutError(), may_be_done=not call.is_repeatable)
                 return answer
             await asyncio.sleep(pause)
-            attempt += 1
+
+    async def _try(self, tries: Tries) -> Answer:
+        now = monotonic()
+        async with asyncio.timeout(max(tries.left(now), 0)):
+            response = await self._client.send(request_of(self._client, tries.call(now), tries.left(now)))
+        return received(response, response.content)

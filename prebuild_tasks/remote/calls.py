@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from urllib.parse import quote
 
 from prebuild_tasks.errors import PrebuildError
@@ -26,6 +26,21 @@ class RemoteCall:
     """The idempotency key; empty: it has none."""
     waits: float = 0.0
     """Seconds that the server is asked to wait."""
+    patience: float = 0.0
+    """Seconds for which a request that fails is made again, beside the deadline; at least those of `waits`."""
+    repeats_alike: bool = False
+    """Whether to carry it out twice is the same as once, although it changes something and has no key."""
+
+    @property
+    def is_repeatable(self) -> bool:
+        """Whether it may be made again where it is not known whether it was carried out."""
+        return self.method == "GET" or bool(self.key) or self.repeats_alike
+
+    def waiting(self, seconds: float) -> RemoteCall:
+        """Return the same request, asking the server to wait for so many seconds."""
+        if not self.waits or self.body is None:
+            return self
+        return replace(self, body={**self.body, "wait": round(seconds, 3)}, waits=seconds)
 
     @property
     def headers(self) -> dict[str, str]:

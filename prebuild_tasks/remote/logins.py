@@ -11,12 +11,12 @@ from urllib.parse import urlsplit
 
 from prebuild_tasks.claim_settings import DATA_DIR_VARIABLE, DATABASE_VARIABLES, DEFAULT_DATA_DIR
 from prebuild_tasks.errors import InputError
-from prebuild_tasks.model.addresses import is_loopback
+from prebuild_tasks.model.addresses import is_loopback, masked_url
 from prebuild_tasks.remedies import Remedy, RemedyKind
 
 URL_VARIABLE, TOKEN_VARIABLE = "PREBUILD_API_URL", "PREBUILD_API_TOKEN"
 TOKEN_FILE_VARIABLE = f"{TOKEN_VARIABLE}_FILE"
-_PRIVATE = 0o600
+_PRIVATE, _OF_OTHERS = 0o600, 0o077
 _OWN_DIRECTORY = 0o700
 _SAYS_DATABASE = (*DATABASE_VARIABLES, f"{DATABASE_VARIABLES[0]}_FILE", DATA_DIR_VARIABLE)
 
@@ -43,7 +43,9 @@ def login_to(url: str, token: str) -> Login:
     except ValueError:
         is_right = False
     if not is_right or parts.username is not None:
-        raise InputError(f"{url!r} is not the address of an API", hint="write it as https://prebuilds.example.com")
+        raise InputError(
+            f"{masked_url(url)!r} is not the address of an API", hint="write it as https://prebuilds.example.com"
+        )
     if parts.scheme.lower() == "http" and not is_loopback(parts.hostname or ""):
         raise InputError(
             f"{url} is not encrypted, and would show the token to the network", hint="use the address with https"
@@ -64,8 +66,13 @@ def read_login(environ: Mapping[str, str]) -> Login | None:
         return login_to(url, environ.get(TOKEN_VARIABLE, "") or _token_in_file(environ))
     if names_database(environ) or DEFAULT_DATA_DIR.is_dir():
         return None
-    path = login_file(environ)
     try:
+        path = login_file(environ)
+    except RuntimeError:  # this user has no home, as in a container
+        return None
+    try:
+        if path.stat().st_mode & _OF_OTHERS:
+            raise InputError(f"others can read the token in {path}", hint=f"chmod 600 {path}, and get another token")
         stored = json.loads(path.read_text(encoding="utf-8"))
         return login_to(str(stored["url"]), str(stored["token"]))
     except FileNotFoundError:

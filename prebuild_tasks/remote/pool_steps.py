@@ -80,15 +80,18 @@ def availability_steps(url: str, presets: Sequence[str]) -> Steps[list[PoolAvail
     for ref in wanted:
         if ref not in by_name:
             raise NotFoundError(f"there is no preset {ref}", remedy=Remedy(RemedyKind.LIST_POOLS))
-    return [_available(by_name[ref]) for ref in wanted]
+    return [_available(by_name[ref], every) for ref in wanted]
 
 
-def _available(pool: PoolStatus) -> PoolAvailability:
+def _available(pool: PoolStatus, every: Sequence[PoolStatus]) -> PoolAvailability:
+    """Return the availability of a pool. Second choices of all its versions can be claimed by its name."""
     from prebuild_tasks.insight import PoolAvailability
+
+    versions = [pool] if pool.preset.version else [one for one in every if one.preset.pool == pool.preset.pool]
 
     return PoolAvailability(
         preset=str(pool.preset),
-        available=pool.eligible + pool.second_choices,
+        available=pool.eligible + sum(one.second_choices for one in versions),
         eligible=pool.eligible,
         desired=pool.desired,
         starting=pool.starting,
@@ -122,10 +125,14 @@ def builds_steps(url: str, *, preset: str, status: str, since: datetime | None, 
     return [view for view in views if since is None or view.created_at >= since]
 
 
+_ALIKE = ("pause", "reconcile")
+"""Operations that have the same result when they are carried out twice."""
+
+
 def operate_steps(url: str, preset: str, action: str, body: JsonObject | None = None) -> Steps[JsonObject]:
     """Pause, resume, unblock, invalidate or reconcile a pool, or all pools if `preset` is empty."""
     path = _pool(preset, action) if preset else path_of("pools", action)
-    return (yield from ask_steps(url, RemoteCall("POST", path, body=body)))
+    return (yield from ask_steps(url, RemoteCall("POST", path, body=body, repeats_alike=action in _ALIKE)))
 
 
 def read_build_steps(url: str, build: str) -> Steps[BuildView]:

@@ -25,6 +25,7 @@ from prebuild_tasks.remote.calls import Answer
 
 _MISS = "miss/"
 _RETRY_AFTER = 60
+_CHECK_ADDRESS = "check the address, and that the API is served"
 _BY_TYPE: Mapping[str, type[PrebuildError]] = {
     "owner-not-allowed": OwnerNotAllowedError,
     "rate-limited": RateLimitedError,
@@ -79,10 +80,11 @@ def is_miss(answer: Answer) -> bool:
     return isinstance(problem, dict) and _fragment(problem).startswith(_MISS)
 
 
-def unreachable(url: str, error: Exception) -> UnreachableError:
-    """Return the error for an API that does not answer."""
+def unreachable(url: str, error: Exception, *, may_be_done: bool = False) -> UnreachableError:
+    """Return the error for an API that does not answer, though it may have carried out what it was asked."""
     reason = str(error).strip() or type(error).__name__
-    return UnreachableError(f"{url} does not answer: {reason}", hint="check the address, and that the API is served")
+    hint = "look whether it was done before you repeat it" if may_be_done else _CHECK_ADDRESS
+    return UnreachableError(f"{url} does not answer: {reason}", hint=hint)
 
 
 def _fragment(problem: JsonObject) -> str:

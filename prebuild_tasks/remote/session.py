@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import random
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from datetime import datetime
-from functools import cached_property
 from typing import TYPE_CHECKING, TypeVar
 
 import httpx
@@ -17,11 +17,12 @@ from prebuild_tasks.clock import monotonic
 from prebuild_tasks.errors import ClaimMissError
 from prebuild_tasks.model.json_values import JsonObject
 from prebuild_tasks.remote import pool_steps, steps
-from prebuild_tasks.remote.asking import Steps
-from prebuild_tasks.remote.calls import READ_TIMEOUT, Answer, RemoteCall, Rest, path_of
+from prebuild_tasks.remote.asking import Steps, ask_steps
+from prebuild_tasks.remote.calls import Answer, RemoteCall, Rest, path_of
+from prebuild_tasks.remote.connections import LIMITS, failure_of, headers_of, mounts_of, received, request_of
 from prebuild_tasks.remote.logins import Login
 from prebuild_tasks.remote.problems import error_of, unreachable
-from prebuild_tasks.remote.retries import DEADLINE, pause_before_retry
+from prebuild_tasks.remote.retries import DEADLINE, Tries
 from prebuild_tasks.workspaces import FollowUp
 
 if TYPE_CHECKING:
@@ -29,8 +30,10 @@ if TYPE_CHECKING:
 
 _CONNECT_TIMEOUT = 5.0
 """Seconds."""
-_LOST_STREAMS = 20
-"""How often a log that is followed may be cut off."""
+_LONGEST_SILENCE = 120.0
+"""Seconds for which a log that is followed may be silent; then it is asked for again, should the connection be dead."""
+FOLLOW_PAUSE = 0.5
+"""Seconds before that, at least."""
 
 T = TypeVar("T")
 
@@ -41,12 +44,20 @@ class RemoteSession:
     is_remote = True
 
     def __init__(self, login: Login, *, deadline: float | None = None) -> None:
-        """Take the login, and the seconds after which a request is not made again; by default, `DEADLINE`."""
+        """Take the login, and the seconds within which a request is answered or given up; by default, `DEADLINE`."""
         self._login, self._deadline = login, DEADLINE if deadline is None else deadline
+        self._opened: httpx.Client | None = None
+        self._opening = threading.Lock()
 
-    @cached_property
+    @property
     def _client(self) -> httpx.Client:
-        return httpx.Client(base_url=self._login.url, headers=headers_of(self._login), timeout=timeout_of(0))
+        with self._opening:
+            if self._opened is None:
+                self._opened = httpx.Client(
+                    base_url=self._login.url, headers=headers_of(self._login), limits=LIMITS,
+                    mounts=mounts_of(self._login),
+                )  # fmt: skip
+            return self._opened
 
     def claim(self, request: ClaimRequest) -> Claimed:
         """Claim. Raises as `ClaimSession.claim`."""
@@ -134,34 +145,46 @@ class RemoteSession:
     def log(self, build: str, *, follow: bool) -> Iterator[str]:
         """Yield the output of a build, and with `follow` what it goes on to write until it ends.
 
-        A stream that is cut off is asked for again, without what was read.
+        A stream that is cut off, or silent for long, is asked for again, without what was read.
         """
         name = self._run(steps.build_of_steps(self._login.url, build))
-        path, read = path_of("builds", name, "log"), 0
-        for attempt in range(_LOST_STREAMS):
-            cut: Exception | None = None
-            at = 0
+        if follow:  # the newest build of a workspace may become another one meanwhile
+            name = str(self._build(name)["build"])
+        call, read = RemoteCall("GET", path_of("builds", name, "log"), {"follow": "true"} if follow else {}), 0
+        tries = Tries(call, self._deadline, monotonic())
+        while True:
+            answer, failed, at, was_open = None, None, 0, False
             try:
-                for text in self._stream(RemoteCall("GET", path, query={"follow": "true"} if follow else {})):
-                    new = text[max(read - at, 0) :]
-                    at += len(text)
-                    read = max(read, at)
-                    if new:
-                        yield new
-            except httpx.TransportError as error:
-                cut = error
-            if cut is None and (not follow or self.build(name).status.final):
-                return
-            if attempt + 1 == _LOST_STREAMS and cut:
-                raise unreachable(self._login.url, cut)
-            time.sleep(pause_before_retry(None, attempt, self._deadline, random.random()) or 1)  # noqa: S311 - no secret
+                with self._stream(call) as response:
+                    if response.is_success:
+                        was_open = True
+                        for text in response.iter_text():
+                            new = text[max(read - at, 0) :]
+                            at += len(text)
+                            read = max(read, at)
+                            if new:
+                                yield new
+                        if not follow or self._build(name).get("completed_at") is not None:
+                            return
+                    else:
+                        answer = received(response, response.read())
+            except httpx.RequestError as error:
+                failed = error
+            if was_open:
+                tries = Tries(call, self._deadline, monotonic())
+            pause = tries.pause(answer, failure_of(failed), monotonic(), random.random())  # noqa: S311 - no secret
+            if pause is None:
+                if answer is None:
+                    raise unreachable(self._login.url, failed or TimeoutError())
+                raise error_of(answer, self._login.url)
+            time.sleep(max(pause, FOLLOW_PAUSE))
 
-    def _stream(self, call: RemoteCall) -> Iterator[str]:
-        with self._client.stream(call.method, call.path, params=call.query) as response:
-            if not response.is_success:
-                response.read()
-                raise error_of(received(response), self._login.url)
-            yield from response.iter_text()
+    def _build(self, name: str) -> JsonObject:
+        return self._run(ask_steps(self._login.url, RemoteCall("GET", path_of("builds", name))))
+
+    def _stream(self, call: RemoteCall) -> AbstractContextManager[httpx.Response]:
+        timeout = httpx.Timeout(_LONGEST_SILENCE, connect=_CONNECT_TIMEOUT)
+        return self._client.stream(call.method, call.path, params=call.query, timeout=timeout)
 
     def _run(self, generator: Steps[T]) -> T:
         """Carry out the steps of a method."""
@@ -181,47 +204,34 @@ class RemoteSession:
 
     def ask(self, call: RemoteCall) -> Answer:
         """Make a request, again if that may help, and return its answer. Raises UnreachableError without one."""
-        deadline, attempt = monotonic() + self._deadline + call.waits, 0
+        tries = Tries(call, self._deadline, monotonic())
         while True:
             answer, failed = None, None
             try:
-                answer = received(self._client.send(request_of(self._client, call)))
-            except httpx.TransportError as error:
+                answer = self._try(tries)
+            except httpx.RequestError as error:
                 failed = error
-            pause = pause_before_retry(answer, attempt, deadline - monotonic(), random.random())  # noqa: S311 - no secret
+            pause = tries.pause(answer, failure_of(failed), monotonic(), random.random())  # noqa: S311 - no secret
             if pause is None:
                 if answer is None:
-                    raise unreachable(self._login.url, failed or TimeoutError())
+                    raise unreachable(self._login.url, failed or TimeoutError(), may_be_done=not call.is_repeatable)
                 return answer
             time.sleep(pause)
-            attempt += 1
+
+    def _try(self, tries: Tries) -> Answer:
+        now = monotonic()
+        response = self._client.send(request_of(self._client, tries.call(now), tries.left(now)), stream=True)
+        content = bytearray()
+        try:
+            for chunk in response.iter_bytes():
+                if content and tries.left(monotonic()) <= 0:
+                    raise httpx.ReadTimeout("the answer takes too long")
+                content += chunk
+        finally:
+            response.close()
+        return received(response, bytes(content))
 
     def close(self) -> None:
         """Close the connections."""
-        if "_client" in self.__dict__:
-            self._client.close()
-
-
-def headers_of(login: Login) -> dict[str, str]:
-    """Return the headers that every request has."""
-    return {"Authorization": f"Bearer {login.token}", "Accept": "application/json"}
-
-
-def timeout_of(waits: float) -> httpx.Timeout:
-    """Return the time limits of a request that asks the server to wait for so many seconds."""
-    return httpx.Timeout(READ_TIMEOUT + waits, connect=_CONNECT_TIMEOUT)
-
-
-def request_of(client: httpx.Client | httpx.AsyncClient, call: RemoteCall) -> httpx.Request:
-    """Return the request of httpx for a call."""
-    return client.build_request(
-        call.method, call.path, params=call.query or None, json=call.body, headers=call.headers,
-        timeout=timeout_of(call.waits),
-    )  # fmt: skip
-
-
-def received(response: httpx.Response) -> Answer:
-    """Return the answer of a response of httpx that was read."""
-    return Answer(
-        response.status_code, {name.lower(): value for name, value in response.headers.items()}, response.content
-    )
+        if self._opened is not None:
+            self._opened.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import uuid
 from collections.abc import Callable
 from datetime import datetime
@@ -9,7 +10,14 @@ from typing import TYPE_CHECKING
 
 from prebuild_tasks.claims import ClaimAnswer, ClaimRequest, ask_again
 from prebuild_tasks.clock import monotonic
-from prebuild_tasks.errors import BeingBuiltError, ClaimMissError, NotFoundError, RefusedError, WaitTimeoutError
+from prebuild_tasks.errors import (
+    BeingBuiltError,
+    ClaimMissError,
+    InputError,
+    NotFoundError,
+    RefusedError,
+    WaitTimeoutError,
+)
 from prebuild_tasks.model.json_values import JsonObject, JsonValue
 from prebuild_tasks.model.names import WorkspaceName, as_id
 from prebuild_tasks.model.vocabulary import PREBUILDS_OWNER, WorkspaceState
@@ -29,16 +37,23 @@ _POLL = 0.5
 _LONGEST_PAUSE = 5.0
 """Seconds between two tries of a claim that waits, although the next start may take longer: others may release one."""
 _BEING_BUILT = 202
+_KEY = re.compile(r"[A-Za-z0-9._:-]{1,100}", re.ASCII)
 
 
 def claim_steps(
     url: str, request: ClaimRequest, seconds: float | None, on_wait: Callable[[ClaimMissError], None] | None = None
 ) -> Steps[ClaimAnswer]:
     """Claim; with `seconds`, have one built if none is ready, and wait for it."""
+    if not _KEY.fullmatch(request.request_id):
+        raise InputError(
+            "a request id has 1 to 100 characters of A-Z, a-z, 0-9, '.', '_', ':' and '-'", hint="use another one"
+        )
     deadline, last = monotonic() + (seconds or 0), ""
     while True:
-        wait = min(max(deadline - monotonic(), 0.0), WAIT_MAX) if seconds is not None else 0.0
-        answer = yield RemoteCall("POST", "/v1/claims", body=_body(request, wait), key=request.request_id, waits=wait)
+        left = max(deadline - monotonic(), 0.0)
+        wait = min(left, WAIT_MAX) if seconds is not None else 0.0
+        body = _body(request, wait)
+        answer = yield RemoteCall("POST", "/v1/claims", body=body, key=request.request_id, waits=wait, patience=left)
         if answer.is_success and answer.status != _BEING_BUILT:
             return decode(ClaimAnswer, answer.json())
         miss = _being_built(request, answer.object()) if answer.is_success else error_of(answer, url)
@@ -100,12 +115,12 @@ def extend_steps(url: str, workspace: str, seconds: float) -> Steps[datetime]:
     return parsed_instant(body.get("claimed_until"))
 
 
-def workspaces_steps(url: str, *, owner: str = "", preset: str = "", state: str = "") -> Steps[list[WorkspaceView]]:
-    """List workspaces: those of people before prebuilds, each oldest first."""
+def workspaces_steps(url: str, **filters: str) -> Steps[list[WorkspaceView]]:
+    """List workspaces: those of people before prebuilds, each oldest first. The filters are those of the API."""
     from prebuild_tasks.insight import WorkspaceView
 
-    filters = {name: value for name, value in (("owner", owner), ("preset", preset), ("state", state)) if value}
-    rows = yield from page_steps(url, path_of("workspaces"), filters)
+    given = {name: value for name, value in filters.items() if value}
+    rows = yield from page_steps(url, path_of("workspaces"), given)
     views = [decode(WorkspaceView, row) for row in rows]
     return sorted(views, key=lambda view: (view.owner == PREBUILDS_OWNER, view.created_at, view.id))
 
@@ -117,9 +132,7 @@ def read_workspace_steps(url: str, workspace: str) -> Steps[WorkspaceView]:
     if (named := WorkspaceName.parse(workspace)).owner and not as_id(workspace):
         body = yield from ask_steps(url, RemoteCall("GET", path_of("workspaces", *named)))
         return decode(WorkspaceView, body)
-    views = yield from workspaces_steps(url)
-    sought = as_id(workspace)
-    matching = [view for view in views if sought in (view.id, None) and (sought or view.workspace == workspace)]
+    matching = yield from workspaces_steps(url, **({"id": workspace} if as_id(workspace) else {"name": workspace}))
     if not matching:
         raise NotFoundError(f"there is no workspace {workspace}", remedy=Remedy(RemedyKind.LIST_WORKSPACES))
     if len(matching) > 1:

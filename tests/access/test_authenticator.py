@@ -206,5 +206,7 @@ def test_a_local_principal_has_no_last_use(timed: Database, statements: list[str
 def test_a_last_use_that_cannot_be_written_fails_nothing() -> None:
     away = Database("postgresql://127.0.0.1:1/nothing?connect_timeout=1")
     principal = module.Principal(kind=module.ActorKind.TOKEN, name="x", token_id="1", scope=Scope.READ)
-    Authenticator(away).note_use(principal)
+    authenticator = Authenticator(away)
+    authenticator.note_use(principal)
+    assert authenticator.is_use_due(principal)  # the next one writes it
     away.close()

@@ -29,20 +29,20 @@ def old(database: Database, settings: Settings) -> str:
     return claimed.answer.workspace_id
 
 
-@pytest.mark.parametrize("wait", [False, True])
+@pytest.mark.parametrize(("wait", "principal", "actor"), [(False, "local", "ada"), (True, "portal", "token:portal")])
 def test_a_name_is_free_while_the_deletion_fails(
-    database: Database, settings: Settings, old: str, *, wait: bool
+    database: Database, settings: Settings, old: str, *, wait: bool, principal: str, actor: str
 ) -> None:
     finish_builds(database, status=BuildStatus.FAILED, error="device busy")
     if wait:
         declare(database, settings, 0, yes=True)
-    claimed = claim(database, ClaimRequest("ada", [PRESET], name="mine", wait=wait))
+    claimed = claim(database, ClaimRequest("ada", [PRESET], name="mine", wait=wait, principal=principal))
     assert (claimed.answer.workspace if isinstance(claimed, Claimed) else claimed.reserved.name) == "mine"
     hers = {row.id: row.name for row in workspaces(database, m.Workspace.owner == "ada")}
     assert sorted(hers.values()) == ["mine", f"mine-{old[:8]}"]
     assert hers[old] == f"mine-{old[:8]}"
     renamed = [event for event in read_history(database, old) if event.event == "renamed"]
-    assert [(event.actor, event.reason.split(",")[0]) for event in renamed] == [("ada", f"mine-{old[:8]}")]
+    assert [(event.actor, event.reason.split(",")[0]) for event in renamed] == [(actor, f"mine-{old[:8]}")]
     with pytest.raises(RefusedError, match="already has a workspace named mine"):
         claim(database, ClaimRequest("ada", [PRESET], name="mine", wait=True))
     assert audit(database, settings) == []

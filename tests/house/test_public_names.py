@@ -26,23 +26,20 @@ PAGES = Path(__file__).parents[2] / "docs"
 PAGE = (PAGES / "python-api.md").read_text()
 CLIENT = {
     "Client": "(database_url: 'str' = '', *, redis_url: 'str' = '', settings: 'Settings | None' = None, "
-    "token: 'str' = '') -> 'None'",
-    "claim": "(self, *presets: 'str', owner: 'str', name: 'str' = '', template: 'str' = '', "
+    "token: 'str' = '', deadline: 'float | None' = None) -> 'None'",
+    "claim": "(self, *presets: 'str', owner: 'str' = '', name: 'str' = '', template: 'str' = '', "
     "parameters: 'Mapping[str, str] | None' = None, request_id: 'str' = '', wait: 'float' = 0.0) -> 'ClaimAnswer'",
-    "release": "(self, workspace: 'str', *, actor: 'str') -> 'None'",
+    "release": "(self, workspace: 'str', *, actor: 'str' = '') -> 'None'",
     "workspaces": "(self, *, owner: 'str' = '') -> 'list[WorkspaceView]'",
     "availability": "(self, *presets: 'str') -> 'list[PoolAvailability]'",
     "get": "(self, workspace: 'str') -> 'WorkspaceView'",
     "wait_until_usable": "(self, workspace: 'str', timeout: 'float' = 60.0) -> 'WorkspaceView'",
-    "extend": "(self, workspace: 'str', seconds: 'float', *, actor: 'str') -> 'WorkspaceView'",
+    "extend": "(self, workspace: 'str', seconds: 'float', *, actor: 'str' = '') -> 'WorkspaceView'",
     "close": "(self) -> 'None'",
 }
 ASYNC_CLIENT = {
     "AsyncClient": "(url: 'str', *, token: 'str', deadline: 'float' = 20.0) -> 'None'",
     **{name: signature for name, signature in CLIENT.items() if name != "Client"},
-    "claim": CLIENT["claim"].replace("owner: 'str',", "owner: 'str' = '',"),
-    "release": "(self, workspace: 'str') -> 'None'",
-    "extend": "(self, workspace: 'str', seconds: 'float') -> 'WorkspaceView'",
 }
 ANSWERS = {
     "ClaimAnswer": "(workspace: 'str', workspace_id: 'str', preset: 'str', owner: 'str', url: 'str', directory: 'str', "
@@ -235,7 +232,7 @@ def test_the_port_of_provisioners() -> None:
 def test_the_page_lists_them() -> None:
     public, deprecated = PAGE.split("## Public Python names")[1].split("## Deprecated names")
     assert "`prebuild_tasks.Client`, `prebuild_tasks.client.Client`" in public
-    assert 'Client(database_url="", *, redis_url="", settings=None, token="")' in public
+    assert 'Client(database_url="", *, redis_url="", settings=None, token="", deadline=None)' in public
     assert "AsyncClient(url, *, token, deadline=20.0)" in public
     named = set(re.findall(r"`([\w.]+)[`(]", public))
     assert {"prebuild_tasks.errors", "prebuild_tasks.provisioners", *PORT, *VALUES} <= named

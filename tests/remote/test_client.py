@@ -194,8 +194,11 @@ def test_a_workspace_by_name_by_id_and_with_its_owner(client: Make) -> None:
     assert door.asked[0].url.path == "/prebuilds/v1/workspaces/ada/calm-otter"
     assert client(door).get("calm-otter").owner == "ada"
     assert client(door).get(str(VIEW["id"])).owner == "ada"
+    # All workspaces used to be read, a page at a time.
+    asked = [{key: value for key, value in request.url.params.items() if key != "limit"} for request in door.asked]
+    assert asked == [{}, {"name": "calm-otter"}, {"id": VIEW["id"]}]
     with pytest.raises(errors.NotFoundError):
-        client(Door(answer({"items": [VIEW], "next": None}))).get("other")
+        client(Door(answer({"items": [], "next": None}))).get("other")
     twice = {"items": [VIEW, {**VIEW, "owner": "bob", "id": "b"}], "next": None}
     with pytest.raises(errors.RefusedError, match="as of ada, bob"):
         client(Door(answer(twice))).get("calm-otter")
@@ -216,7 +219,7 @@ def test_release_extend_and_availability(client: Make) -> None:
     assert door.asked[1].headers["idempotency-key"]
     pools = answer({"items": [POOL, {**POOL, "preset": "dev/small@v1"}], "next": None})
     [pool] = client(Door(pools)).availability()
-    assert (pool.preset, pool.available, pool.eligible, pool.paused) == ("dev/small", 2, 1, False)
+    assert (pool.preset, pool.available, pool.eligible, pool.paused) == ("dev/small", 3, 1, False)
     with pytest.raises(errors.NotFoundError):
         client(Door(pools)).availability("dev/none")
 
@@ -233,7 +236,8 @@ def test_a_log_that_is_cut_off_is_read_on(monkeypatch: pytest.MonkeyPatch) -> No
             yield b"one "
             raise httpx.ReadError("gone")
 
-    door = Door(httpx.Response(200, stream=Cut()), httpx.Response(200, text="one two"), answer({"completed_at": "now"}))
+    running, ended = ({"build": "b1", "completed_at": at} for at in (None, "now"))
+    door = Door(answer(running), httpx.Response(200, stream=Cut()), httpx.Response(200, text="one two"), answer(ended))
     answer_with(door, monkeypatch)
     session = RemoteSession(login_to(URL, TOKEN))
     assert "".join(session.log("b1", follow=True)) == "one two"

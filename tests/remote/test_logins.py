@@ -85,5 +85,26 @@ def test_a_broken_file_says_how_to_write_it_anew(tmp_path: Path) -> None:
         read_login(home)
 
 
+def test_a_file_that_others_can_read_is_refused(tmp_path: Path) -> None:
+    home = {"XDG_CONFIG_HOME": str(tmp_path)}
+    write_login(home, Login(URL, TOKEN)).chmod(0o644)
+    with pytest.raises(InputError, match="others can read the token"):
+        read_login(home)
+
+
+def test_a_user_without_a_home_is_not_logged_in(monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_home() -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.setattr(Path, "home", no_home)
+    assert read_login({}) is None
+
+
 def test_a_token_is_not_shown() -> None:
     assert TOKEN not in repr(Login(URL, TOKEN))
+
+
+def test_a_password_in_an_address_is_not_repeated() -> None:
+    with pytest.raises(InputError) as raised:
+        login_to("https://ada:hunter2@door.example", "pbt_x")
+    assert "hunter2" not in str(raised.value)

@@ -12,6 +12,9 @@ from prebuild_tasks.cli.completion import complete_api
 from prebuild_tasks.cli.output import opened, write
 from prebuild_tasks.remote import RemoteSession, login_to, write_login
 
+_DEADLINE = 5.0
+"""Seconds within which the API must answer: a person waits, who may have mistyped the address."""
+
 
 def login(
     url: Annotated[
@@ -26,6 +29,6 @@ def login(
     """
     token = typer.prompt("token", hide_input=True, err=True) if sys.stdin.isatty() else sys.stdin.readline()
     checked = login_to(url, token.strip())
-    opened(RemoteSession(checked)).check()
+    opened(RemoteSession(checked, deadline=_DEADLINE)).check()
     path = write_login(os.environ, checked)
     write(f"logged in to {checked.url}; the token is in {path}, for your eyes only")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import fields
-from datetime import timedelta
 from typing import Annotated
 
 import typer
@@ -20,7 +19,6 @@ from prebuild_tasks.cli.completion import (
     complete_template,
 )
 from prebuild_tasks.cli.output import ActorOption, JsonOption, opened, write, write_json
-from prebuild_tasks.clock import utcnow
 from prebuild_tasks.config import load_settings
 from prebuild_tasks.errors import InputError
 from prebuild_tasks.json_views import fields_of, to_json
@@ -50,7 +48,7 @@ def pause(
     seconds = _seconds(until, "--for") if until else None
     sentence = f"{preset or 'everything'} is paused" + (f" for {until}" if until else "")
     if remote := afar():
-        ends = {"until": (utcnow() + timedelta(seconds=seconds)).isoformat()} if seconds is not None else {}
+        ends = {"duration": f"{seconds:.3f}s"} if seconds is not None else {}  # by the clock of the server
         _say(*_outcome(remote.operate(preset, "pause", {"reason": reason, **ends})), sentence, as_json=as_json)
         return
     runtime = _open_runtime()

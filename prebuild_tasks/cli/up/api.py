@@ -2,25 +2,15 @@
 
 from __future__ import annotations
 
-import os
 import socket
 import sys
-from pathlib import Path
 
-from prebuild_tasks.access import (
-    NewTokenRequest,
-    Scope,
-    TokenState,
-    create_token,
-    list_tokens,
-    rotate_token,
-)
 from prebuild_tasks.bootstrap import Runtime
 from prebuild_tasks.cli.commands.serve import missing_packages
 from prebuild_tasks.cli.output import os_user
 from prebuild_tasks.cli.up.children import Children
+from prebuild_tasks.cli.up.token import keep_token
 
-TOKEN_NAME = "up"
 _BIND = "127.0.0.1"
 
 
@@ -35,26 +25,12 @@ class Api:
         """Start the process, and return where it is and how to use it, as a sentence."""
         if missing := missing_packages():
             return f"not served: {', '.join(missing)} is missing; pip install 'prebuild-tasks[serve]'"
-        path = self._keep_token()
-        port = _free_port(self._runtime.settings.serve_port)
+        settings = self._runtime.settings
+        path = keep_token(self._runtime.database, settings.data_dir, os_user())
+        port = _free_port(settings.serve_port)
         arguments = ["serve", "--bind", _BIND, "--port", str(port), "--workers", "1", "--drain", "0s"]
         self._children.start("serve", [sys.executable, "-m", "prebuild_tasks.cli.main", *arguments])
         return f"http://{_BIND}:{port}/docs (an admin token is in {path}; see docs/http.md#tokens)"
-
-    def _keep_token(self) -> Path:
-        """Make the token, unless its file is there and it can still be used, and return the file."""
-        database, path = self._runtime.database, self._runtime.settings.data_dir / "admin.token"
-        usable = any(token.name == TOKEN_NAME and token.state is TokenState.USABLE for token in list_tokens(database))
-        if usable and path.is_file():
-            return path
-        if usable:
-            new = rotate_token(database, TOKEN_NAME, 0, actor=os_user())
-        else:
-            new = create_token(database, NewTokenRequest(name=TOKEN_NAME, scope=Scope.ADMIN), actor=os_user())
-        path.unlink(missing_ok=True)
-        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-            file.write(f"{new.text}\n")
-        return path
 
 
 def _free_port(wanted: int) -> int:

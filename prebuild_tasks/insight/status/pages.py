@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import NamedTuple
 
-from sqlalchemy import Connection, and_, or_, select
+from sqlalchemy import Connection, and_, false, or_, select
 
 from prebuild_tasks.access import Reach, sees_preset_sql, sees_workspace_sql
 from prebuild_tasks.config import Settings
@@ -20,7 +20,7 @@ from prebuild_tasks.insight.status.listings import build_views, builds_query, wo
 from prebuild_tasks.insight.status.pools import AssessedPool, read_statuses
 from prebuild_tasks.insight.status.problems import checks_of
 from prebuild_tasks.insight.status.views import BuildView, PoolCheck, PoolStatus, WorkspaceView
-from prebuild_tasks.model.names import PresetRef
+from prebuild_tasks.model.names import PresetRef, as_id
 from prebuild_tasks.model.vocabulary import BuildStatus, WorkspaceState
 from prebuild_tasks.reconcile import next_change
 from prebuild_tasks.remedies import Remedy, RemedyKind
@@ -76,7 +76,9 @@ def list_workspaces(
     owner: str = "",
     preset: str = "",
     state: str = "",
-) -> list[WorkspaceView]:  # 7 arguments: the last three are the filters of the list, by name
+    name: str = "",
+    workspace_id: str = "",
+) -> list[WorkspaceView]:  # 9 arguments: the last five are the filters of the list, by name
     """List workspaces that are not deleted, oldest first.
 
     `preset` stands for all its versions, unless it names one with `@version`. Raises NotFoundError for a preset that
@@ -88,6 +90,11 @@ def list_workspaces(
         query = query.where(or_(later, and_(m.Workspace.created_at == after.created_at, m.Workspace.id > after.id)))
     if owner:
         query = query.where(m.Workspace.owner == owner)
+    if name:
+        query = query.where(m.Workspace.name == name)
+    if workspace_id:
+        identity = as_id(workspace_id)
+        query = query.where(m.Workspace.id == identity if identity else false())
     if state:
         query = query.where(workspace_state_sql().in_([constant(WorkspaceState(state))]))
     with database.read() as connection:

@@ -116,7 +116,10 @@ def _details_of(error: Exception) -> ProblemDetails:
         case ProblemError():
             return error.details
         case PrebuildError():
-            return problem_of(error)
+            details = problem_of(error)
+            if details.code == "unreachable":
+                log.warning("service_unusable", error=error.message)
+            return details
     hint = "the log of the server says why"
     return ProblemDetails(status=500, code="error", detail="the request failed", hint=hint)
 

@@ -11,7 +11,7 @@ from prebuild_tasks.access import Principal
 from prebuild_tasks.remedies import Remedy, RemedyKind
 from prebuild_tasks.web.api.bodies import read_content
 from prebuild_tasks.web.api.call import Call
-from prebuild_tasks.web.api.door import Door
+from prebuild_tasks.web.api.door import Door, DoorOptions
 from prebuild_tasks.web.api.operations import Operation
 from prebuild_tasks.web.api.problems import ProblemDetails, ProblemError, authenticate_header
 
@@ -20,8 +20,7 @@ _ASK_FOR_ONE = "send Authorization: Bearer TOKEN, with a token of this installat
 
 async def let_in(door: Door, operation: Operation, request: Request) -> Response:
     """Check a request and answer it. Raises ProblemError, or what the route's service raises."""
-    is_open = operation.scope is None or (operation.path == "/metrics" and door.options.metrics_open)
-    principal = None if is_open else await _authenticated(door, request)
+    principal = None if is_open(operation, door.options) else await _authenticated(door, request)
     request.state.principal = principal
     if principal is not None and door.limiter is not None:
         await door.limiter.count(principal, claims=operation.method != "GET")
@@ -29,6 +28,11 @@ async def let_in(door: Door, operation: Operation, request: Request) -> Response
     if principal is not None:
         _require_scope(operation, principal)
     return await operation.handle(Call(door, request, operation, principal, content))
+
+
+def is_open(operation: Operation, options: DoorOptions) -> bool:
+    """Return whether a route needs no token."""
+    return operation.scope is None or (operation.path == "/metrics" and options.metrics_open)
 
 
 async def authenticated(door: Door, text: str) -> Principal:
@@ -68,12 +72,15 @@ def _require_scope(operation: Operation, principal: Principal) -> None:
         )
     reach = principal.reach
     if (operation.of_pools and reach.owner) or (operation.sees_all and not reach.is_everything):
+        parts = (("owner", reach.owner), ("organization", reach.organization), ("preset", ", ".join(reach.presets)))
+        limits = [f"{kind} {named}" for kind, named in parts if named]
+        unlimited = "a token that is not for one owner, organization or preset"
         raise ProblemError(
             ProblemDetails(
                 status=403,
                 code="reach_too_narrow",
-                detail=f"this concerns everybody, and the token {principal.name} is for a part of it",
-                hint="name a pool, or ask for a token that is not for one owner, organization or preset",
+                detail=f"this concerns everybody, and the token {principal.name} is for {' and '.join(limits)} only",
+                hint=f"name a pool, or ask for {unlimited}" if operation.of_pools else f"ask for {unlimited}",
                 remedy=Remedy(RemedyKind.CREATE_TOKEN),
             )
         )

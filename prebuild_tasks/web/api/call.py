@@ -110,13 +110,25 @@ class Call:
             raise _refused(error, 422, "bad_input", "allowed: " + ", ".join(model.model_fields)) from None
 
     def answer(
-        self, value: JsonValue, status: int = 200, *, headers: Mapping[str, str] | None = None, tagged: bool = False
+        self,
+        value: JsonValue,
+        status: int = 200,
+        *,
+        headers: Mapping[str, str] | None = None,
+        tagged: bool = False,
+        read_at: str = "",
     ) -> Response:
-        """Answer with JSON; `tagged` with its entity tag, and without a body if the client has it already."""
+        """Answer with JSON; `tagged` with its entity tag, and without a body if the client has it already.
+
+        The tag is that of the answer without its member `read_at`, which tells when it was read.
+        """
         body = encoded(value)
         more = {"Cache-Control": "no-cache" if tagged else "no-store", **(headers or {})}
         if tagged:
-            more["ETag"] = etag = etag_of(body)
+            compared = body
+            if read_at and isinstance(value, dict):
+                compared = encoded({key: item for key, item in value.items() if key != read_at})
+            more["ETag"] = etag = etag_of(compared)
             if matches(self.request.headers.get("if-none-match", ""), etag):
                 status, body = 304, b""
         media_type = None if status == 304 else "application/json"

@@ -17,7 +17,7 @@ from pydantic import (
     model_validator,
 )
 
-from prebuild_tasks.model.durations import parse_duration
+from prebuild_tasks.model.durations import LONGEST, parse_duration
 from prebuild_tasks.model.vocabulary import BuildStatus, WorkspaceState
 
 PAGE_MAX = 500
@@ -100,6 +100,8 @@ class WorkspacesQuery(PageQuery):
     """The page and the filters of a list of workspaces."""
 
     owner: Name = Field(default="", description="Only those of this owner")
+    name: Name = Field(default="", description="Only those of this name, one for each owner")
+    id: Name = Field(default="", description="Only the one with this id")
     preset: Name = Field(default="", description="Only those of this pool, template/preset")
     state: WorkspaceState | None = Field(default=None, description="Only those in this state")
 
@@ -120,8 +122,12 @@ class LogQuery(Nothing):
 class ReportQuery(Nothing):
     """The period of a report."""
 
-    since: QueryInstant | None = Field(default=None, description="The start; by default, seven days ago")
-    until: QueryInstant | None = Field(default=None, description="The end; by default, now")
+    since: QueryInstant | None = Field(
+        default=None, description="The start; by default, seven days before the last whole minute"
+    )
+    until: QueryInstant | None = Field(
+        default=None, description="The end; by default, now, or the last whole minute if the start is left out, too"
+    )
 
 
 class PauseBody(Nothing):
@@ -131,6 +137,15 @@ class PauseBody(Nothing):
         default="", description="The reason, shown to everyone"
     )
     until: Instant | None = Field(default=None, description="When the pause ends; by default, when it is resumed")
+    duration: Span = Field(default="", description="In place of `until`, how long the pause lasts, such as 2h")
+
+    @model_validator(mode="after")
+    def _not_both(self) -> Self:
+        if self.until is not None and self.duration:
+            raise ValueError("give until or duration, not both")
+        if self.duration and not 0 < parse_duration(self.duration) <= LONGEST:
+            raise ValueError("a pause lasts up to a hundred years")
+        return self
 
 
 class ExtendBody(Nothing):

@@ -34,6 +34,8 @@ TITLES: Mapping[str, str] = {
     "build_failed": "The workspace could not be built",
     "busy": "Another process held the same row",
     "error": "Unexpected error",
+    "head_too_large": "The headers are too large",
+    "head_too_slow": "The headers did not arrive in time",
     "malformed_body": "The body cannot be read",
     "malformed_cursor": "The cursor is not one of this list",
     "malformed_key": "The idempotency key is not valid",
@@ -136,13 +138,20 @@ def problem_of(error: PrebuildError) -> ProblemDetails:
         case NotFoundError():
             return replace(details, status=404)
         case UnreachableError():
-            return replace(details, status=503, headers=retry_header(RETRY_LATER))
+            return unusable("the database does not answer")
         case InputError(remedy=Remedy(kind=RemedyKind.UPGRADE_SCHEMA)):  # the operator's fault, and not the client's
-            return replace(details, status=503, code="unreachable", headers=retry_header(RETRY_LATER))
+            return unusable("the database is not of this version")
         case InputError():
             return replace(details, status=422, code="bad_input")
         case _:
             return replace(details, code="error")
+
+
+def unusable(detail: str) -> ProblemDetails:
+    """Return the details for a service that cannot be used. Where it is, and why, is for the log of the server."""
+    return ProblemDetails(
+        status=503, code="unreachable", detail=detail, hint="repeat the request", headers=retry_header(RETRY_LATER)
+    )
 
 
 def _of_miss(error: ClaimMissError, details: ProblemDetails) -> ProblemDetails:

@@ -109,9 +109,10 @@ def _public_url(text: str) -> str:
     """Return the public URL without the slash at its end. Raises InputError for one that is not a web address."""
     if not text:
         return ""
-    parts = urlsplit(text)
+    parts = urlsplit("")
     try:
-        right = parts.scheme in _PORTS and parts.hostname and parts.port != 0
+        parts = urlsplit(_in_ascii(text))
+        right = parts.scheme in _PORTS and parts.hostname and parts.port != 0 and text.isprintable() and " " not in text
     except ValueError:
         right = False
     if not right or parts.query or parts.fragment or parts.username is not None:
@@ -119,7 +120,18 @@ def _public_url(text: str) -> str:
             f"PREBUILD_PUBLIC_URL={text!r} is not an address of this API",
             hint="write it as https://prebuilds.example.com, with a path if there is one, and nothing after it",
         )
-    return text.rstrip("/")
+    return parts.geturl().rstrip("/")
+
+
+def _in_ascii(url: str) -> str:
+    """Return a URL with its host as the header `Host` has it. Raises ValueError for one that no header can hold."""
+    parts = urlsplit(url)
+    host = parts.hostname or ""
+    if not host.isascii():
+        port = "" if parts.port is None else f":{parts.port}"
+        parts = parts._replace(netloc=host.encode("idna").decode("ascii") + port)
+    parts.geturl().encode("ascii")
+    return parts.geturl()
 
 
 def allows_host(options: ServeOptions, header: str) -> bool:

@@ -154,14 +154,16 @@ class RateLimits:
         return await self._own.hit(item, *identifiers, cost=cost)
 
     async def _refused(self, item: RateLimitItem, sentence: str, *identifiers: str) -> ProblemError:
-        left = 1.0
+        stats = None
         if monotonic() >= self._asked_from:
             try:
                 async with asyncio.timeout(PATIENCE):
                     stats = await self._shared.get_window_stats(item, *identifiers)
-                    left = stats.reset_time - time.time()  # noqa: TID251 - the library's clock
             except (TimeoutError, RedisError, OSError):
                 self._asked_from = monotonic() + _REST
+        if stats is None:
+            stats = await self._own.get_window_stats(item, *identifiers)
+        left = stats.reset_time - time.time()  # noqa: TID251 - the library's clock
         return _problem(item, sentence, left)
 
 

@@ -22,9 +22,9 @@ from prebuild_tasks.errors import InputError
 from prebuild_tasks.logs import configure_logging
 from prebuild_tasks.model.addresses import host_in_url, is_ipv6
 from prebuild_tasks.remedies import Remedy, RemedyKind
+from prebuild_tasks.web.serve.heads import BoundedHeads
 from prebuild_tasks.web.serve.measures import shared_files
 from prebuild_tasks.web.serve.options import ServeOptions, listening_url
-from prebuild_tasks.web.serve.protocol import ProblemProtocol
 from prebuild_tasks.web.serve.stop import GRACE, Leaving, Stopper
 
 _OPEN_FILES = 65536
@@ -76,12 +76,12 @@ class ServerConfig(Config):
     def __init__(self, settings: Settings, options: ServeOptions, make: Make) -> None:
         """Take what each process needs to make its application."""
         self._settings, self._options, self._make, self._parent = settings, options, make, os.getpid()
-        self.base = options.public_url
-        """Begins the links of problems."""
+        self.base = options.public_url.rstrip("/")
+        """Begins the links of problems that no application has seen."""
         super().__init__(
             "made by load()",
             workers=options.workers,
-            http=ProblemProtocol,
+            http=BoundedHeads,
             ws="none",
             lifespan="on",
             log_config=None,

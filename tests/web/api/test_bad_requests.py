@@ -163,5 +163,9 @@ def test_a_database_that_is_away_is_told_with_503(database: Database, settings: 
         answer = api.get("/v1/workspaces")
         assert (answer.status_code, answer.json()["code"]) == (503, "unreachable")
         assert answer.headers["Retry-After"] == "5"
+        # A client without a valid token used to learn the address, the user and the name of the database.
+        unknown = api.get("/v1/workspaces", "pbt_" + "A" * 43)
+        assert unknown.status_code == 503
+        assert not any(part in unknown.text + answer.text for part in ("postgresql", "prebuild@", "127.0.0.1", "none"))
         assert (api.get("/readyz", "").text, api.get("/livez", "").status_code) == ("unavailable", 200)
         away.close()

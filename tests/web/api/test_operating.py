@@ -47,6 +47,12 @@ def test_a_pool_is_paused_and_resumed(api: Api, database: Database, settings: Se
     assert api.post(f"{POOL}/pause").json() == {"changed": True}  # without an end
     assert api.post(f"{POOL}/resume").json() == {"changed": True}
     assert api.post(f"{POOL}/resume").json() == {"changed": False}
+    lasting = api.post(f"{POOL}/pause", json={"duration": "2h"})  # by the clock of the database
+    assert (lasting.status_code, lasting.json()["changed"]) == (200, True)
+    assert events(database, "paused")[-1].reason == ""
+    both = api.post(f"{POOL}/pause", json={"duration": "2h", "until": until.isoformat()})
+    assert (both.status_code, both.json()["code"]) == (422, "bad_input")
+    assert api.post(f"{POOL}/pause", json={"duration": "9999999999d"}).status_code == 422
     past = api.post(f"{POOL}/pause", json={"until": "2020-01-01T00:00:00Z"})
     assert (past.status_code, past.json()["code"]) == (422, "bad_input")
 

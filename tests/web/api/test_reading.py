@@ -65,6 +65,9 @@ def test_lists_are_read_in_pages(api: Api, database: Database, settings: Setting
     assert pages(api, "/v1/pools", 2, "preset") == ["dev/big", "dev/small", "ops/small"]
     owned = pages(api, "/v1/workspaces", 1, "workspace", owner="ada")
     assert owned == ["hers"]
+    [hers] = api.get("/v1/workspaces", params={"name": "hers"}).json()["items"]
+    assert pages(api, "/v1/workspaces", 1, "workspace", id=hers["id"]) == ["hers"]
+    assert pages(api, "/v1/workspaces", 1, "workspace", id="hers") == []
     events = pages(api, "/v1/workspaces/ada/hers/history", 500, "event")
     assert {"claimed", "start_requested"} <= {*events}
     assert pages(api, "/v1/workspaces/ada/hers/history", 1, "event") == events
@@ -119,6 +122,21 @@ def test_pools_have_an_entity_tag(api: Api, database: Database, settings: Settin
     assert changed.headers["ETag"] != before
 
 
+def test_what_is_told_with_its_instant_has_an_entity_tag(api: Api, database: Database, settings: Settings) -> None:
+    """The instant of reading used to be a part of what was compared, so that nothing ever matched."""
+    declare(database, settings, 2)
+    for path in ("/v1/pools/dev/small/explain", "/v1/pools/dev/small/report"):
+        statuses = []
+        for _ in range(3):  # a minute may end between two requests, or the words of an explanation change
+            tag = api.get(path).headers["ETag"]
+            statuses.append(api.get(path, headers={"If-None-Match": tag}).status_code)
+        assert 304 in statuses, path
+        before = api.get(path).headers["ETag"]
+        assert api.get(path, headers={"If-None-Match": '"another"'}).status_code == 200
+    fill(database, settings)
+    assert api.get("/v1/pools/dev/small/explain", headers={"If-None-Match": before}).status_code == 200
+
+
 def test_a_log_is_text(api: Api, database: Database, settings: Settings) -> None:
     declare(database, settings, 1)
     fill(database, settings)
@@ -133,6 +151,8 @@ def test_a_log_is_text(api: Api, database: Database, settings: Settings) -> None
     assert (log.status_code, log.text) == (200, "one\ntwö\n")
     assert log.headers["Content-Type"] == "text/plain; charset=utf-8"
     assert log.headers["X-Content-Type-Options"] == "nosniff"
+    [workspace] = api.get("/v1/workspaces").json()["items"]
+    assert api.get(f"/v1/builds/{workspace['id']}/log").text == log.text  # the newest build of a workspace
     followed = api.get(f"/v1/builds/{build['build']}/log", params={"follow": "true"})
     assert followed.text == log.text  # the build has ended
     assert api.get(f"/v1/builds/{build['build'][:8]}").json() == build

@@ -7,8 +7,10 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
+import pytest
 from fastapi.routing import APIRoute
 from sqlalchemy import select, update
+from starlette.requests import Request
 
 from prebuild_tasks.access.tokens import revoke_token
 from prebuild_tasks.access.types import Scope
@@ -21,6 +23,7 @@ from prebuild_tasks.pools.declare import apply
 from prebuild_tasks.pools.options import ApplyOptions
 from prebuild_tasks.schema import tables as m
 from prebuild_tasks.web.api.app import OPERATIONS
+from prebuild_tasks.web.api.call import Call
 from tests.support.api import Api
 from tests.support.builders import fill
 from tests.support.pool_files import load_text
@@ -77,7 +80,7 @@ ROWS = {
     "listBuilds": Row("/v1/builds", *SHOWN),
     "readBuild": Row("/v1/builds/{build}", *MISSING),
     "readLog": Row("/v1/builds/{build}/log", *MISSING),
-    "readConfig": Row("/v1/config", *SHOWN),
+    "readConfig": Row("/v1/config", *ALL),
     "readOpenApi": Row("/openapi.json", *SHOWN),
     "readMetrics": Row("/metrics", *ALL),
 }
@@ -188,6 +191,23 @@ def test_no_answer_tells_of_what_is_out_of_reach(api: Api, database: Database, s
                 continue
             told += [(operation.name, kind, word) for word in words if word in text]
     assert told == []
+
+
+def test_a_refusal_says_what_a_token_is_limited_to(api: Api) -> None:
+    """Metrics used to show every organization and pool to a token for another one."""
+    token = api.token("read", name="narrow", owner="bob", presets=("dev/big",))
+    refused = api.get("/metrics", token).json()
+    assert refused["type"].endswith("#reach-too-narrow")
+    assert "the token narrow is for owner bob and preset dev/big only" in refused["detail"]
+    assert refused["hint"] == "ask for a token that is not for one owner, organization or preset"
+
+
+def test_an_open_route_acts_for_nobody(api: Api) -> None:
+    """A route that forgot its scope used to act for the command line, which may do everything."""
+    [operation] = [operation for operation in OPERATIONS if operation.name == "readLiveness"]
+    call = Call(api.app.state.door, Request({"type": "http"}), operation, None, b"")
+    with pytest.raises(RuntimeError, match="is open"):
+        call.actor()
 
 
 def test_open_routes_take_any_token(api: Api, database: Database) -> None:

@@ -45,6 +45,9 @@ TLS = ServeOptions(tls_cert=HERE, tls_key=HERE)
         (ServeOptions(public_url="https://a.example:x"), "PREBUILD_PUBLIC_URL"),
         (ServeOptions(public_url="https://a.example/?x=1"), "PREBUILD_PUBLIC_URL"),
         (ServeOptions(public_url="https://user@a.example"), "PREBUILD_PUBLIC_URL"),
+        (ServeOptions(public_url="https://a.example/door\r\nX: y"), "PREBUILD_PUBLIC_URL"),
+        (ServeOptions(public_url="https://a.example/a b"), "PREBUILD_PUBLIC_URL"),
+        (ServeOptions(public_url="https://a.example/tür"), "PREBUILD_PUBLIC_URL"),
     ],
 )
 def test_what_is_refused(options: ServeOptions, refused: str) -> None:
@@ -54,6 +57,13 @@ def test_what_is_refused(options: ServeOptions, refused: str) -> None:
     with pytest.raises(InputError) as raised:
         check_options(options)
     assert refused in raised.value.message
+
+
+def test_a_public_name_is_checked_in_the_form_that_requests_have() -> None:
+    """Every request for a name with other letters than ASCII used to be refused."""
+    checked = check_options(ServeOptions(public_url="https://tür.example:8443/door/"))
+    assert checked.public_url == "https://xn--tr-xka.example:8443/door"
+    assert allows_host(checked, "xn--tr-xka.example:8443")
 
 
 def test_canonical_forms() -> None:

@@ -3,42 +3,112 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 
 import httpx
 import pytest
 
+from prebuild_tasks.access import authenticator
 from prebuild_tasks.access.tokens import create_token
 from prebuild_tasks.access.types import NewTokenRequest, Scope
 from prebuild_tasks.config import Settings
 from prebuild_tasks.db.engine import Database
 from prebuild_tasks.web.serve.options import ServeOptions
+from prebuild_tasks.web.serve.rate import BAD_TOKENS
 from prebuild_tasks.web.serve.served import make_served
 from tests.support.api import NO_REDIS
 
+BAD = "pbt_" + "A" * 43
 
-@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
-def test_bad_tokens_are_refused_and_good_ones_let_through(database: Database, settings: Settings) -> None:
+pytestmark = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+
+
+@pytest.fixture
+def good(database: Database) -> str:
+    return create_token(database, NewTokenRequest(name="reader", scope=Scope.READ), actor="test").text
+
+
+@pytest.fixture
+def serving(database: Database, settings: Settings) -> Settings:
+    return settings.model_copy(update={"database_url": database.url, "redis_url": NO_REDIS})
+
+
+@asynccontextmanager
+async def client_of(settings: Settings, options: ServeOptions | None = None) -> AsyncIterator[httpx.AsyncClient]:
+    served = make_served(settings, options or ServeOptions())
+    transport = httpx.ASGITransport(app=served.app, client=("127.0.0.1", 1))
+    async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1:8300") as client:
+        yield client
+    await shut_down(served.app)
+
+
+def bearing(token: str) -> dict[str, str]:
+    return {"Authorization": f"Bearer {token}"}
+
+
+def test_bad_tokens_are_refused_and_good_ones_let_through(serving: Settings, good: str) -> None:
     """A token that was malformed, or known to be bad, used to be answered with a 500."""
-    request = NewTokenRequest(name="reader", scope=Scope.READ)
-    good = create_token(database, request, actor="test").text
-    served = make_served(
-        settings.model_copy(update={"database_url": database.url, "redis_url": NO_REDIS}), ServeOptions()
-    )
 
     async def ask() -> list[httpx.Response]:
-        transport = httpx.ASGITransport(app=served.app, client=("127.0.0.1", 1))
-        async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1:8300") as client:
-            tokens = ("x", "pbt_" + "A" * 43, "pbt_" + "A" * 43, good, good)
-            answers = [await client.get("/v1/pools", headers={"Authorization": f"Bearer {token}"}) for token in tokens]
-            answers.append(await client.get("/metrics", headers={"Authorization": f"Bearer {good}"}))
-        await shut_down(served.app)
-        return answers
+        async with client_of(serving) as client:
+            tokens = ("x", BAD, BAD, good, good)
+            answers = [await client.get("/v1/pools", headers=bearing(token)) for token in tokens]
+            return [*answers, await client.get("/metrics", headers=bearing(good))]
 
     *asked, metrics = asyncio.run(ask())
     assert [answer.status_code for answer in asked] == [401, 401, 401, 200, 200]
     assert {answer.headers["Content-Type"] for answer in asked[:3]} == {"application/problem+json"}
     assert 'prebuild_http_refused_tokens_total{reason="invalid"} 3.0' in metrics.text
+
+
+def test_bad_tokens_block_neither_good_ones_of_their_address_nor_open_routes(
+    serving: Settings, good: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One expired token in a cron job used to shut out everybody behind the same address for a minute."""
+    monkeypatch.setattr(authenticator, "CACHED_S", 0.0)  # no answer of a moment ago helps
+
+    async def ask() -> tuple[list[httpx.Response], list[httpx.Response]]:
+        async with client_of(serving, ServeOptions(metrics_open=True)) as client:
+            for _ in range(BAD_TOKENS + 1):
+                assert (await client.get("/v1/pools", headers=bearing(BAD))).status_code == 401
+            refused = [await client.get("/v1/pools", headers=bearing(token)) for token in (BAD, "x")]
+            answered = [await client.get("/v1/pools", headers=bearing(good)) for _ in range(3)]
+            for path in ("/livez", "/readyz", "/docs", "/metrics"):
+                answered += [await client.get(path, headers=bearing(BAD))]
+            return refused, answered
+
+    refused, answered = asyncio.run(ask())
+    assert [answer.status_code for answer in refused] == [429, 429]
+    assert [int(answer.headers["Retry-After"]) <= 60 for answer in refused] == [True, True]
+    assert [answer.status_code for answer in answered] == [200] * 7
+
+
+def test_requests_of_a_token_are_limited_reads_apart_from_changes(serving: Settings, good: str) -> None:
+    async def ask() -> list[httpx.Response]:
+        async with client_of(serving, ServeOptions(rate=0.1, burst=2)) as client:
+            reads = [await client.get("/v1/workspaces/ada/none", headers=bearing(good)) for _ in range(3)]
+            return [*reads, await client.post("/v1/claims", headers=bearing(good), json={})]
+
+    asked = asyncio.run(ask())
+    assert [answer.status_code for answer in asked] == [404, 404, 429, 403]
+    limited = ["ratelimit-limit" in answer.headers for answer in asked]
+    assert limited == [False, False, True, False]
+    assert asked[2].json()["type"].endswith("rate-limited")
+    assert 1 < int(asked[2].headers["Retry-After"]) <= 20  # the process's own window: Redis is away
+
+
+def test_head_is_answered_as_get_without_a_body(serving: Settings, good: str) -> None:
+    async def ask() -> list[httpx.Response]:
+        async with client_of(serving) as client:
+            probes = [await client.head(path) for path in ("/livez", "/readyz")]
+            return [*probes, await client.head("/v1/pools", headers=bearing(good)), await client.head("/v1/pools")]
+
+    asked = asyncio.run(ask())
+    assert [answer.status_code for answer in asked] == [200, 200, 200, 401]
+    assert {answer.content for answer in asked} == {b""}
+    assert "etag" in asked[2].headers
 
 
 async def shut_down(app: Any) -> None:

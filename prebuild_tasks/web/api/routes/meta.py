@@ -59,7 +59,7 @@ async def read_metrics(call: Call) -> Response:
 OPERATIONS = (
     Operation(
         method="GET", path=CONFIG, name="readConfig", summary="Show every setting, with secrets masked",
-        scope=Scope.READ, handle=read_config,
+        scope=Scope.READ, handle=read_config, sees_all=True,
         answers=(AnswerDoc(what="The settings", model=PageAnswer[SettingAnswer], example=examples.SETTINGS),),
     ),
     Operation(

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from starlette.responses import Response
 
 from prebuild_tasks import pools
 from prebuild_tasks.access import Scope
-from prebuild_tasks.errors import UnreachableError
 from prebuild_tasks.insight import (
     ListedPool,
     PoolKey,
@@ -21,6 +20,7 @@ from prebuild_tasks.insight import (
     read_pool,
 )
 from prebuild_tasks.json_views import fields_of, to_json
+from prebuild_tasks.model.durations import parse_duration
 from prebuild_tasks.model.json_values import JsonValue
 from prebuild_tasks.pools import OperationResult
 from prebuild_tasks.web.api import examples
@@ -38,7 +38,7 @@ from prebuild_tasks.web.api.links import POOLS
 from prebuild_tasks.web.api.lists import Sort, after, page
 from prebuild_tasks.web.api.models import Nothing, PauseBody, PoolsQuery, ReportQuery
 from prebuild_tasks.web.api.operations import AnswerDoc, Operation
-from prebuild_tasks.web.api.problems import remedy_json
+from prebuild_tasks.web.api.problems import ProblemError, remedy_json, unusable
 from prebuild_tasks.web.views import explanation_json, report_json
 
 _ONE = POOLS + "/{template}/{preset}"
@@ -77,7 +77,7 @@ async def explain(call: Call) -> Response:
         lambda: explain_preset(call.runtime.database, door.settings, door.locks, name, call.principal.reach)
     )
     steps = [_step_json(step, door.base) for step in explained.explanation.steps]
-    return call.answer({**explanation_json(explained), "remedies": steps}, tagged=True)
+    return call.answer({**explanation_json(explained), "remedies": steps}, tagged=True, read_at="at")
 
 
 async def report(call: Call) -> Response:
@@ -88,8 +88,8 @@ async def report(call: Call) -> Response:
         lambda: compile_report(
             call.runtime.database,
             call.door.settings,
-            since=lambda now: query.since or now - _PERIOD,
-            until=lambda now: query.until or now,
+            since=lambda now: query.since or _whole_minute(now) - _PERIOD,
+            until=lambda now: query.until or (now if query.since else _whole_minute(now)),
             preset=name,
         )
     )
@@ -101,10 +101,17 @@ async def pause(call: Call) -> Response:
     name = await _find_any(call)
     call.query(Nothing)
     body, actor = call.body(PauseBody), call.actor()
+    seconds = parse_duration(body.duration) if body.duration else None
     return await _operate(
         call,
         lambda: pools.pause(
-            call.runtime.database, name, actor=actor, reason=body.reason, until=body.until, reach=call.principal.reach
+            call.runtime.database,
+            name,
+            actor=actor,
+            reason=body.reason,
+            until=body.until,
+            seconds=seconds,
+            reach=call.principal.reach,
         ),
     )
 
@@ -139,8 +146,13 @@ async def reconcile(call: Call) -> Response:
     preset_id = await _find_id(call, name) if name else None
     call.query(Nothing)
     if not await call.in_thread(lambda: call.door.request_turn(preset_id, name)):
-        raise UnreachableError("Redis did not take the message", hint="repeat the request")
+        raise ProblemError(unusable("Redis did not take the message"))
     return call.answer({"requested": name or "all"})
+
+
+def _whole_minute(now: datetime) -> datetime:
+    """Return the end of a period that the query leaves open. Reports within a minute are alike, as are their tags."""
+    return now.replace(second=0, microsecond=0)
 
 
 def pool_json(pool: ListedPool) -> JsonValue:

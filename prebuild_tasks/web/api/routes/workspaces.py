@@ -39,7 +39,7 @@ async def list_all(call: Call) -> Response:
     def read() -> list[WorkspaceView]:
         return list_workspaces(
             call.runtime.database, call.principal.reach, start, query.limit + 1,
-            owner=query.owner, preset=query.preset, state=query.state or "",
+            owner=query.owner, preset=query.preset, state=query.state or "", name=query.name, workspace_id=query.id,
         )  # fmt: skip
 
     rows = await call.in_thread(read)
