@@ -1,4 +1,4 @@
-"""How the clients use httpx: their connections, time limits, requests and answers."""
+"""The use of httpx by the clients: connections, time limits, requests and answers."""
 
 from __future__ import annotations
 

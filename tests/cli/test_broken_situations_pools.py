@@ -165,7 +165,7 @@ def test_nothing_is_declared(here: Here) -> None:
 
 def test_an_empty_pool(well: Here) -> None:
     well.run("claim", PRESET, "--owner", "ada")
-    told(well.run("claim", PRESET, "--owner", "bob", expect=4), "is empty", "prebuild status")
+    told(well.run("claim", PRESET, "--owner", "bob", expect=4), "is empty", "add --wait")
     jump(well.database, 3600)
     well.alive_still()
     ticked(well)

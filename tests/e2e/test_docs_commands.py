@@ -196,7 +196,7 @@ def test_the_example_of_the_python_api(service: Service, shell: Callable[[str], 
         what="a prebuild",
     )
     exec(compile(example.replace(urls, ""), "python-api.md", "exec"), {})
-    wait_until(lambda: not service.workspaces("grace"), timeout=60, what="it is gone")
+    wait_until(lambda: not service.workspaces("alan"), timeout=60, what="it is gone")
 
 
 def test_every_exception_is_needed() -> None:

@@ -1,4 +1,4 @@
-"""What can be claimed, as a portal sees it over HTTP: the same as beside the database."""
+"""Availability, as a portal sees it over HTTP: the same as beside the database."""
 
 from __future__ import annotations
 

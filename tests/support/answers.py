@@ -16,7 +16,7 @@ _VARIES = {"cursor", "directory", "host", "next", "request_id", "resource_id", "
 _UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _INSTANT = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d[\d:.+Z]*(?: UTC)?")
 _PORT = re.compile(r"(?<=127\.0\.0\.1):\d+")
-_GENERATED = re.compile(r"\b(?:prebuild-)?[a-z]+-[a-z]+-[0-9a-f]{4}\b")
+_GENERATED = re.compile(r"\b(?:(?:prebuild-)?[a-z]+-[a-z]+-[0-9a-f]{4}|up-[0-9a-f]{8})\b")
 _UNIT = re.compile(r"\d+(?:\.\d+)? ?(?:ms|s|min|h|%)\b")
 
 
