@@ -17,26 +17,20 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.support.http import free_port
 from tests.support.pages import blocks
 from tests.support.service import ROOT, Service
 from tests.support.wait import wait_until
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(240)]
 NODE_MIN = 18
-POOLS = """
-schema: 1
-templates:
-  - {name: dev, provisioner: simulated, config: {build_time: 1}, presets: [{name: small, desired: 0}]}
-"""
 SCRIPT = """
 import { openWorkspace, closeWorkspace } from "./portal.mjs";
-const first = await openWorkspace("ada", "dev/small", "click-1");
-const again = await openWorkspace("ada", "dev/small", "click-1");
-await closeWorkspace("ada", first.workspace);
-await closeWorkspace("ada", first.workspace);
-const refused = await openWorkspace("ada", "dev/none", "click-2").catch((error) => error);
-const ended = await openWorkspace("ada", "dev/small", "click-1").catch((error) => error);
+const first = await openWorkspace("joan", "slow/small", "click-1");
+const again = await openWorkspace("joan", "slow/small", "click-1");
+await closeWorkspace("joan", first.workspace);
+await closeWorkspace("joan", first.workspace);
+const refused = await openWorkspace("joan", "dev/none", "click-2").catch((error) => error);
+const ended = await openWorkspace("joan", "slow/small", "click-1").catch((error) => error);
 console.log(JSON.stringify({ first, again, refused: refused.status, ended: ended.code }));
 """
 
@@ -120,43 +114,31 @@ def node() -> str:
     return found
 
 
-@pytest.fixture
-def service(tmp_path: Path) -> Iterator[Service]:
-    (tmp_path / "pools.yaml").write_text(POOLS)
-    service = Service(tmp_path / "data", PREBUILD_SERVE_PORT=str(free_port()))
-    try:
-        service.start("up", "--file", "pools.yaml")
-        wait_until(lambda: "every pool is full" in service.output(), timeout=180, what="the service")
-        yield service
-    finally:
-        service.kill()
-
-
-def test_the_portal_gets_one_workspace_whatever_fails(node: str, service: Service) -> None:
+def test_the_portal_gets_one_workspace_whatever_fails(node: str, up: Service, tmp_path: Path) -> None:
     """The API is away, busy, and its answer is lost: the same key gets one workspace, which is built meanwhile."""
-    place = service.data_dir.parent
-    (place / "portal.mjs").write_text(portal())
-    (place / "script.mjs").write_text(SCRIPT)
-    with unsteady(f"http://127.0.0.1:{service.environment['PREBUILD_SERVE_PORT']}") as front:
+    (tmp_path / "portal.mjs").write_text(portal())
+    (tmp_path / "script.mjs").write_text(SCRIPT)
+    with unsteady(f"http://127.0.0.1:{up.environment['PREBUILD_SERVE_PORT']}") as front:
         environment = {
             "PATH": os.environ["PATH"],
             "PREBUILD_API_URL": f"http://127.0.0.1:{front.server_port}",
-            "PREBUILD_API_TOKEN": service.run("token", "create", "portal", "--scope", "claim", "--any-owner").strip(),
+            "PREBUILD_API_TOKEN": up.run("token", "create", "portal", "--scope", "claim", "--any-owner").strip(),
         }
         done = subprocess.run(
-            [node, "script.mjs"], cwd=place, env=environment, capture_output=True, text=True, timeout=120, check=False
-        )
+            [node, "script.mjs"], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=120,
+            check=False,
+        )  # fmt: skip
         assert done.returncode == 0, done.stderr
         assert front.troubles == []
         # One more try for each that takes long, as on a busy machine.
         assert [key for key, _ in groupby(front.keys)] == ["click-1", "click-2", "click-1"]
         assert len(front.keys) >= 7
     answer = json.loads(done.stdout)
-    assert answer["first"]["owner"] == "ada"
+    assert answer["first"]["owner"] == "joan"
     assert answer["first"]["state"] in ("usable", "personalising")
     assert answer["again"]["workspace_id"] == answer["first"]["workspace_id"]
     assert (answer["refused"], answer["ended"]) == (404, "request_ended")
-    wait_until(lambda: not service.workspaces("ada"), what="its end")
+    wait_until(lambda: not up.workspaces("joan"), what="its end")
 
 
 def portal() -> str:

@@ -8,7 +8,7 @@ import pytest
 
 from prebuild_tasks.insight.status.listings import builds
 from prebuild_tasks.model.vocabulary import BuildStatus
-from tests.support.service import Service
+from tests.support.service import deployed, procfile
 from tests.support.wait import wait_until
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(240)]
@@ -31,14 +31,15 @@ templates:
 BROKEN = SITE.replace("mkdir public", "mkdir -q public").replace("OLD_TOKEN", "NEW_TOKEN").replace("Hello", "Good day")
 
 
-def test_broken_and_repaired(tmp_path: Path) -> None:
-    service = Service(
-        tmp_path / "x" / "d", PREBUILD_RECONCILE_INTERVAL="1s", OLD_TOKEN="0ld-s3cret", NEW_TOKEN="n3w-s3cret"
-    )
-    file = tmp_path / "x" / "site.yaml"
-    file.write_text(SITE)
-    try:
-        service.start("up", "--no-serve", "--file", "site.yaml")
+def test_broken_and_repaired(tmp_path: Path, sqlite_url: str, redis_url: str) -> None:
+    tokens = {"OLD_TOKEN": "0ld-s3cret", "NEW_TOKEN": "n3w-s3cret"}
+    with deployed(tmp_path, "", sqlite_url, redis_url, **tokens) as service:
+        file = service.data_dir.parent / "site.yaml"
+        file.write_text(SITE)
+        service.fork_celery()
+        for name in ("worker", "builds", "beat"):
+            service.start(*procfile()[name], program="celery")
+        service.run("apply", "site.yaml")
         service.wait_full()
         [good] = [row["version"] for row in service.json("versions", "site")]
 
@@ -68,8 +69,6 @@ def test_broken_and_repaired(tmp_path: Path) -> None:
         newest, *_ = service.json("versions", "site")
         assert (newest["active"], newest["last_error"]) == (True, "")
         assert service.run("audit") == "clean\n"
-    finally:
-        service.kill()
 
 
 def assert_planned(plan: str, good: str) -> None:

@@ -9,7 +9,7 @@ import pytest
 from prebuild_tasks.insight.status.listings import builds
 from prebuild_tasks.insight.status.views import BuildView
 from prebuild_tasks.model.vocabulary import BuildStatus
-from tests.support.service import Service
+from tests.support.service import Service, deployed, procfile
 from tests.support.wait import wait_until
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(240)]
@@ -29,15 +29,16 @@ templates:
 """
 
 
-def test_a_crash_and_a_long_wait(tmp_path: Path) -> None:
-    service = Service(tmp_path / "x" / "d", PREBUILD_RECONCILE_INTERVAL="1s")
-    pools, go = tmp_path / "x" / "pools.yaml", tmp_path / "go"
+def test_a_crash_and_a_long_wait(tmp_path: Path, sqlite_url: str, redis_url: str) -> None:
+    go = tmp_path / "go"
     declare = {"serve": "echo no module named flask >&2; exit 1", "ready": "'echo cold; exit 1'", "timeout": "1h"}
-    pools.write_text(POOLS.format(**declare))
-    try:
-        service.start("up", "--no-serve", "--file", "pools.yaml")
+    with deployed(tmp_path, POOLS.format(**declare), sqlite_url, redis_url) as service:
+        pools = service.data_dir.parent / "pools.yaml"
+        service.fork_celery()
+        for name in ("worker", "builds", "beat"):
+            service.start(*procfile()[name], program="celery")
+        service.run("apply", "pools.yaml")
         # It crashes: within moments, not after the hour that it has, the cause is in every command.
-        wait_until(lambda: "In a second terminal" in service.output(), timeout=60, what="a service")
         wait_until(lambda: seen(service, BuildStatus.FAILED), timeout=60, what="the failed start")
         assert_told(service)
 
@@ -72,8 +73,6 @@ def test_a_crash_and_a_long_wait(tmp_path: Path) -> None:
         service.run("unblock", "site/small")
         service.wait_full()
         assert service.run("audit") == "clean\n"
-    finally:
-        service.kill()
 
 
 def seen(service: Service, status: BuildStatus) -> list[BuildView]:

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import httpx
@@ -15,9 +16,20 @@ from prebuild_tasks.access.types import NewTokenRequest, Scope
 from prebuild_tasks.bootstrap import Runtime
 from prebuild_tasks.config import Settings
 from prebuild_tasks.db.engine import Database
-from prebuild_tasks.web.api.app import make_app
+from prebuild_tasks.model.json_values import JsonObject
+from prebuild_tasks.web.api import app as application
+from prebuild_tasks.web.api.openapi import make_document
 
 NO_REDIS = "redis://127.0.0.1:1/0"
+
+
+@cache
+def _document(base: str) -> JsonObject:
+    return make_document(application.OPERATIONS, base)
+
+
+# It is most of what an application costs, and depends on nothing that a test changes.
+application.make_document = lambda _, base: _document(base)
 
 
 @dataclass(frozen=True)
@@ -35,7 +47,7 @@ class Api:
     def __init__(self, database: Database, settings: Settings, options: Options, redis_url: str) -> None:
         self.database = database
         self.runtime = Runtime(settings.model_copy(update={"database_url": database.url, "redis_url": redis_url}))
-        self.app = make_app(self.runtime, options)
+        self.app = application.make_app(self.runtime, options)
         self._runner = asyncio.Runner()
         self._names = 0
         self.admin = self.token()
