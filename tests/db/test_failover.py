@@ -15,11 +15,13 @@ from sqlalchemy import Connection, insert, text
 
 from prebuild_tasks.client import Client
 from prebuild_tasks.clock import monotonic, utcnow
+from prebuild_tasks.config import Settings
 from prebuild_tasks.db import sessions
 from prebuild_tasks.db.engine import Database, is_read_only
 from prebuild_tasks.db.sessions import Driver
 from prebuild_tasks.errors import PrebuildError, UnreachableError
 from prebuild_tasks.schema import tables as m
+from tests.support.api import serving
 from tests.support.proxy import Proxy
 from tests.support.servers import migrate, restartable_postgres
 from tests.support.standby import Pair, asked, with_standby
@@ -181,15 +183,22 @@ def _pid(database: Database) -> int:
     return int(str(row[0]))
 
 
-def test_of_several_hosts_the_primary_is_used(pair: Pair) -> None:
+def test_of_several_hosts_the_primary_is_used(pair: Pair, settings: Settings) -> None:
     with Proxy(pair.standby.socket).run() as standby, Proxy(pair.primary.socket).run() as primary:
         hosts = f"127.0.0.1:{standby.port},127.0.0.1:{primary.port}"
         database = Database(f"postgresql://postgres@{hosts}/postgres")
         write(database)
-        pair.fail_over()
-        with suppress(UnreachableError):
+        with serving(database, settings) as api:
+            assert api.post("/v1/pools/pause").status_code == 200
+            pair.fail_over()
+            with suppress(UnreachableError):
+                write(database)
             write(database)
-        write(database)
+            # Over HTTP, too, at most the connection that is found is lost: no 500, and no restart.
+            answers = [api.post("/v1/pools/resume") for _ in range(3)]
+            assert answers[0].status_code in (200, 503), answers[0].text
+            assert [answer.status_code for answer in answers[1:]] == [200, 200]
+            assert api.get("/readyz").text == "ready"
         database.close()
         replica = Database(f"postgresql://postgres@{hosts}/postgres?target_session_attrs=standby")
         assert is_standby(replica)

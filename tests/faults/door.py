@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import sys
 import threading
 from collections import Counter
 from collections.abc import Iterator
@@ -21,6 +22,7 @@ from prebuild_tasks.remote.session import RemoteSession
 from prebuild_tasks.schema import tables as m
 from tests.faults.cluster import NAMES, Cluster, pools_file
 from tests.support.balancer import Balancer
+from tests.support.fork_server import SERVING, ForkServer
 from tests.support.http import free_port
 from tests.support.wait import wait_until
 
@@ -45,7 +47,7 @@ def door(deployment: Cluster) -> Iterator[Balancer]:
     """Run two serving processes, which are restarted when they die, behind a balancer, and a pool without prebuilds."""
     deployment.apply(pools_file(extra=_EMPTY_POOL))
     names = {f"serve{number}": free_port() for number in (1, 2)}
-    with Balancer(list(names.values())).run() as balancer:
+    with _forked(deployment), Balancer(list(names.values())).run() as balancer:
         try:
             for name, port in names.items():
                 deployment.add(
@@ -57,6 +59,20 @@ def door(deployment: Cluster) -> Iterator[Balancer]:
             for name in names:
                 deployment.remove(name)
             deployment.apply(pools_file(), prune=True)
+
+
+@contextmanager
+def _forked(deployment: Cluster) -> Iterator[None]:
+    """Let serving processes be forks where they are not yet: most of the time would go into hundreds of starts."""
+    if sys.platform != "linux" or deployment.serve_forks:
+        yield
+        return
+    deployment.serve_forks = ForkServer(SERVING, deployment.environment, deployment.data_dir.parent)
+    try:
+        yield
+    finally:
+        deployment.serve_forks.close()
+        deployment.serve_forks = None
 
 
 class Portal:

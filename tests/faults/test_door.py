@@ -20,6 +20,8 @@ def test_row_20_serve_killed_at_each_step_of_a_claim(
     with door(deployment) as balancer:
         portal = Portal(deployment, balancer.url, CLIENTS, chance, rest=2.0).start()
         for step in in_turn(DOOR_STEPS, count, chance):
+            # Else each process would die with its first claims, and who is unlucky would be served by none of them.
+            wait_until(lambda: len(balancer.ready) == len(balancer.ports), timeout=60, what="all serving processes")
             deployment.arm(step, "SIGKILL")
             wait_until(lambda step=step: deployment.struck(step), timeout=60, what=f"a death at {step}")  # type: ignore[misc]
         portal.stop()

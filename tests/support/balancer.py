@@ -83,7 +83,7 @@ class Balancer:
         turn, ports = next(self._turns), [port for port in self.ports if port in self.ready]
         try:
             for number in range(len(ports)):
-                with suppress(ConnectionRefusedError):
+                with suppress(OSError):  # refused, or reset as the process died
                     theirs = await asyncio.open_connection("127.0.0.1", ports[(turn + number) % len(ports)])
                     await _join((reader, writer), theirs)
                     return

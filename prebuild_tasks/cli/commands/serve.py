@@ -70,7 +70,7 @@ def serve(
         )
     )
     configure_logging(settings)
-    _require_database(settings, options.workers * options.connections)
+    _require_database(settings, options.connections_in_all)
     serve_api(settings, options, make_served, _announce)
 
 

@@ -19,6 +19,9 @@ KEEP_ALIVE = 75.0
 request over a connection that is being closed."""
 DRAIN_MAX = 4.0
 """Seconds."""
+_BESIDE_REQUESTS = 2
+"""Connections to the database that a process has beside those of requests: one for the thread that sends what follows
+from answers, and one for metrics."""
 _SAFELY = Remedy(RemedyKind.SERVE_SAFELY)
 _PORTS = {"http": 80, "https": 443}
 
@@ -49,7 +52,12 @@ class ServeOptions:
     burst: int = 200
     """Requests of a token at once."""
     connections: int = 10
-    """Connections to the database per process."""
+    """Connections to the database that requests use, per process."""
+
+    @property
+    def connections_in_all(self) -> int:
+        """The most connections to the database that all processes have together."""
+        return self.workers * (self.connections + _BESIDE_REQUESTS)
 
 
 def check_options(options: ServeOptions) -> ServeOptions:

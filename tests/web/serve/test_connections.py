@@ -1,0 +1,111 @@
+"""Connections of a serving process: those to the database are bounded, and those of clients leave nothing behind."""
+
+from __future__ import annotations
+
+import json
+import signal
+import socket
+import time
+import uuid
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import httpx
+import psutil
+import pytest
+from sqlalchemy import text
+
+from prebuild_tasks.config import Settings
+from prebuild_tasks.db.engine import Database
+from tests.support.door import FULL, NONE, Doors, doors, portal
+from tests.support.wait import wait_until
+
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(120)]
+CONNECTIONS = 4
+ABORTED = 200
+
+
+def test_more_connections_than_the_database_has_are_refused(tmp_path: Path, postgres_url: str) -> None:
+    """Beside those of requests, each process has one for what follows from answers, and one for metrics."""
+    with doors(tmp_path, postgres_url, PREBUILD_SERVE_CONNECTIONS="30") as service:
+        said = service.run("serve", "--port", "0", "--workers", "64", expect=2)
+    assert "2048 connections" in said
+    assert "--workers or PREBUILD_SERVE_CONNECTIONS" in " ".join(said.split())
+
+
+def raw_claim(token: str, preset: str, wait: float) -> bytes:
+    body = json.dumps({"presets": [preset], "owner": f"o-{uuid.uuid4().hex[:8]}", "wait": wait}).encode()
+    head = (
+        f"POST /v1/claims HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {token}\r\n"
+        f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+    )
+    return head.encode() + body
+
+
+def sessions(database: Database) -> list[str]:
+    """Return the states of all other connections to the database."""
+    with database.read() as connection:
+        query = "SELECT state FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+        return list(connection.execute(text(query)).scalars())
+
+
+def gauges(client: httpx.Client) -> list[float]:
+    lines = client.get("/metrics").text.splitlines()
+    return [float(line.rpartition(" ")[2]) for line in lines if line.startswith("prebuild_http_connections_")]
+
+
+def test_requests_that_are_aborted_leave_nothing_behind(tmp_path: Path, postgres_url: str) -> None:
+    with doors(tmp_path, postgres_url, PREBUILD_SERVE_CONNECTIONS=str(CONNECTIONS)) as service:
+        service.stock(60)
+        url, process = service.serve()
+        token = service.token()
+        with portal(url, token) as client:
+            assert client.get("/v1/pools").status_code == 200
+            for number in range(ABORTED):
+                request = raw_claim(token, FULL if number % 2 else NONE, 0 if number % 2 else 0.5)
+                with socket.create_connection(("127.0.0.1", urlsplit(url).port or 0)) as connection:
+                    connection.sendall(request[: -5 if number % 3 == 0 else None])
+            wait_until(lambda: gauges(client) == [0, 0], what="every request at its end")
+            states = service.asked(lambda database, _: sessions(database))
+            assert "active" not in states, states
+            assert not any(state.startswith("idle in transaction") for state in states if state), states
+            assert psutil.Process(process.pid).num_threads() < CONNECTIONS + 20
+            with ThreadPoolExecutor(20) as pool:
+                answers = list(pool.map(lambda _: client.get("/v1/workspaces").status_code, range(40)))
+            assert answers == [200] * 40
+
+
+def test_it_ends_within_ten_seconds_whatever_is_open(tmp_path: Path, postgres_url: str) -> None:
+    with doors(tmp_path, postgres_url) as service:
+        service.stock(1)
+        url, process = service.serve()
+        token = service.token()
+        with portal(url, token) as client, ThreadPoolExecutor() as pool:
+            waiting = pool.submit(wait_for_one, client)
+            build = wait_until(lambda: build_under_way(service), what="a build")
+            idle = [socket.create_connection(("127.0.0.1", urlsplit(url).port or 0)) for _ in range(5)]
+            with client.stream("GET", f"/v1/builds/{build}/log", params={"follow": "true"}) as log:
+                began = time.monotonic()
+                process.send_signal(signal.SIGTERM)
+                assert waiting.result(10).status_code == 202
+                assert time.monotonic() - began < 2
+                log.read()
+            assert process.wait(12) == 0
+            assert time.monotonic() - began < 10
+            for connection in idle:
+                connection.close()
+
+
+def wait_for_one(client: httpx.Client) -> httpx.Response:
+    return client.post("/v1/claims", json={"presets": [NONE], "owner": "ada", "wait": 50})
+
+
+def build_under_way(service: Doors) -> str:
+    """Return the id of the build that has not ended."""
+
+    def read(database: Database, _settings: Settings) -> str:
+        with database.read() as connection:
+            return str(connection.execute(text("SELECT id FROM builds WHERE completed_at IS NULL")).scalar() or "")
+
+    return service.asked(read)
