@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from importlib import import_module
+from types import ModuleType
 
 
 def lazy(package: str, homes: Mapping[str, tuple[str, ...]]) -> Callable[[str], object]:
@@ -19,8 +22,25 @@ def lazy(package: str, homes: Mapping[str, tuple[str, ...]]) -> Callable[[str], 
     def load(name: str) -> object:
         if name not in home_of:
             raise AttributeError(f"module {package!r} has no attribute {name!r}")
-        value: object = getattr(import_module(f"{package}.{home_of[name]}"), name)
+        value: object = getattr(_load(f"{package}.{home_of[name]}"), name)
         setattr(sys.modules[package], name, value)
         return value
 
     return load
+
+
+@contextmanager
+def collecting_no_garbage() -> Iterator[None]:
+    """Collect no garbage while modules are imported: they stay, so looking for it would be in vain."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
+
+
+def _load(module: str) -> ModuleType:
+    with collecting_no_garbage():
+        return import_module(module)

@@ -21,6 +21,7 @@ from prebuild_tasks.cli.remedy_commands import next_step_of
 from prebuild_tasks.cli.safe_output import EscapedOutput, drop_unwritten, make_writable
 from prebuild_tasks.cli.usage import Command
 from prebuild_tasks.errors import PoolsFileError, PrebuildError, RequestEndedError
+from prebuild_tasks.faces import collecting_no_garbage
 from prebuild_tasks.model.terminal import escaped, escaped_json
 
 if TYPE_CHECKING:
@@ -103,12 +104,9 @@ def load_command(name: str, *, as_json: bool = False) -> AnyCommand:
 
     configure_command_logging(as_json=as_json)
     module, short_help = COMMANDS[name]
-    gc.disable()  # modules stay until the command ends, so looking for garbage among them would be in vain
-    try:
+    with collecting_no_garbage():
         target = getattr(import_module(f"prebuild_tasks.cli.{module}"), name)
-    finally:
         gc.freeze()
-        gc.enable()
     if isinstance(target, typer.Typer):
         return typer.main.get_command(target)
     single = typer.Typer(add_completion=False, rich_markup_mode=None)

@@ -13,7 +13,7 @@ import httpx
 
 from prebuild_tasks.claims import ClaimAnswer, ClaimRequest
 from prebuild_tasks.clock import monotonic
-from prebuild_tasks.remote import pool_steps, steps
+from prebuild_tasks.remote import steps
 from prebuild_tasks.remote.asking import Steps
 from prebuild_tasks.remote.calls import Answer, RemoteCall, Rest
 from prebuild_tasks.remote.connections import LIMITS, failure_of, headers_of, mounts_of, received, request_of
@@ -86,7 +86,9 @@ class AsyncClient:
 
     async def availability(self, *presets: str) -> list[PoolAvailability]:
         """Return how many prebuilds of each preset can be claimed; without a name, of every active pool."""
-        return await self._run(pool_steps.availability_steps(self._url, presets))
+        from prebuild_tasks.remote.pool_steps import availability_steps
+
+        return await self._run(availability_steps(self._url, presets))
 
     async def get(self, workspace: str) -> WorkspaceView:
         """Return a workspace, named by id or as owner/name."""

@@ -16,7 +16,7 @@ from prebuild_tasks.claims import Claimed, ClaimRequest
 from prebuild_tasks.clock import monotonic
 from prebuild_tasks.errors import ClaimMissError
 from prebuild_tasks.model.json_values import JsonObject
-from prebuild_tasks.remote import pool_steps, steps
+from prebuild_tasks.remote import steps
 from prebuild_tasks.remote.asking import Steps, ask_steps
 from prebuild_tasks.remote.calls import Answer, RemoteCall, Rest, path_of
 from prebuild_tasks.remote.connections import LIMITS, failure_of, headers_of, mounts_of, received, request_of
@@ -27,6 +27,7 @@ from prebuild_tasks.workspaces import FollowUp
 
 if TYPE_CHECKING:
     from prebuild_tasks.insight import BuildView, PoolAvailability, PoolCheck, PoolStatus, WorkspaceView
+    from prebuild_tasks.remote.pool_steps import RemoteExplanation
 
 _CONNECT_TIMEOUT = 5.0
 """Seconds."""
@@ -39,7 +40,10 @@ T = TypeVar("T")
 
 
 class RemoteSession:
-    """An HTTP API. Safe to share between threads. Nothing is connected to before the first request."""
+    """An HTTP API. Safe to share between threads. Nothing is connected to before the first request.
+
+    What only questions about pools need is imported by them, because a process may claim once and end.
+    """
 
     is_remote = True
 
@@ -106,27 +110,35 @@ class RemoteSession:
 
     def availability(self, presets: Sequence[str]) -> list[PoolAvailability]:
         """Return how many prebuilds of each preset can be claimed; without a name, of every active pool."""
-        return self._run(pool_steps.availability_steps(self._login.url, presets))
+        from prebuild_tasks.remote.pool_steps import availability_steps
+
+        return self._run(availability_steps(self._login.url, presets))
 
     def pools(self) -> list[PoolStatus]:
         """List the pools by name."""
-        return self._run(pool_steps.pools_steps(self._login.url))
+        from prebuild_tasks.remote.pool_steps import pools_steps
+
+        return self._run(pools_steps(self._login.url))
 
     def pool_checks(self) -> list[PoolCheck]:
         """List the pools by name, with why they need attention."""
-        return self._run(pool_steps.pool_checks_steps(self._login.url))
+        from prebuild_tasks.remote.pool_steps import pool_checks_steps
 
-    def explain(self, preset: str) -> pool_steps.RemoteExplanation:
+        return self._run(pool_checks_steps(self._login.url))
+
+    def explain(self, preset: str) -> RemoteExplanation:
         """Explain the state of a pool."""
-        return self._run(pool_steps.explain_steps(self._login.url, preset))
+        from prebuild_tasks.remote.pool_steps import explain_steps
+
+        return self._run(explain_steps(self._login.url, preset))
 
     def builds(
         self, *, preset: str = "", status: str = "", since: datetime | None = None, limit: int = 50
     ) -> list[BuildView]:
         """List the newest builds, newest first."""
-        return self._run(
-            pool_steps.builds_steps(self._login.url, preset=preset, status=status, since=since, limit=limit)
-        )
+        from prebuild_tasks.remote.pool_steps import builds_steps
+
+        return self._run(builds_steps(self._login.url, preset=preset, status=status, since=since, limit=limit))
 
     def history(self, workspace: str) -> list[JsonObject]:
         """Return the history of a workspace, oldest first."""
@@ -134,13 +146,16 @@ class RemoteSession:
 
     def operate(self, preset: str, action: str, body: JsonObject | None = None) -> JsonObject:
         """Pause, resume, unblock, invalidate or reconcile a pool, or all pools if `preset` is empty."""
-        return self._run(pool_steps.operate_steps(self._login.url, preset, action, body))
+        from prebuild_tasks.remote.pool_steps import operate_steps
+
+        return self._run(operate_steps(self._login.url, preset, action, body))
 
     def build(self, build: str) -> BuildView:
         """Return a build, or the newest one of a workspace."""
-        return self._run(
-            pool_steps.read_build_steps(self._login.url, self._run(steps.build_of_steps(self._login.url, build)))
-        )
+        from prebuild_tasks.remote.pool_steps import read_build_steps
+
+        name = self._run(steps.build_of_steps(self._login.url, build))
+        return self._run(read_build_steps(self._login.url, name))
 
     def log(self, build: str, *, follow: bool) -> Iterator[str]:
         """Yield the output of a build, and with `follow` what it goes on to write until it ends.

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from prebuild_tasks.claims import ClaimAnswer, ClaimRequest, ask_again
+from prebuild_tasks.claims import ClaimAnswer, ClaimRequest
 from prebuild_tasks.clock import monotonic
 from prebuild_tasks.errors import (
     BeingBuiltError,
@@ -64,6 +64,8 @@ def claim_steps(
         last = miss.message
         left = deadline - monotonic()
         if left <= 0:
+            from prebuild_tasks.claims import ask_again  # loads rules that no other answer needs
+
             raise WaitTimeoutError(f"nothing was ready within {seconds:g} s: {miss.message}", remedy=ask_again(request))
         # The server has waited for what it is building; it stops doing so early when it is about to end.
         yield Rest(min(_POLL if answer.is_success else min(miss.retry_after, _LONGEST_PAUSE), left))

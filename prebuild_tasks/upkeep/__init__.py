@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from prebuild_tasks.upkeep.strays.adopt import Adoption, Wishes, give_back
     from prebuild_tasks.upkeep.strays.listing import listed_on_this_machine
     from prebuild_tasks.upkeep.strays.removal import remove_stray
-    from prebuild_tasks.upkeep.strays.store import StrayView, confirm, list_strays, stray_state_sql, waiting
+    from prebuild_tasks.upkeep.strays.store import StrayView, confirm, list_strays, stray_state_sql
+    from prebuild_tasks.upkeep.strays.to_confirm import waiting
     from prebuild_tasks.upkeep.sweep import take_back_lost
 
 __all__ = [
@@ -77,8 +78,8 @@ if not TYPE_CHECKING:  # mypy would take every name for defined
                 "confirm",
                 "list_strays",
                 "stray_state_sql",
-                "waiting",
             ),
+            "strays.to_confirm": ("waiting",),
             "sweep": ("take_back_lost",),
         },
     )

@@ -282,7 +282,8 @@ def test_explain_and_plan_tell_no_password(
 def test_status_loads_only_the_database(cli: Any, database: Database, settings: Settings) -> None:
     """It used six times the CPU of a psycopg script: it loaded the workers' modules, kombu, a YAML reader and more."""
     declare(database, settings, 2)
-    slow = ("kombu", "redis", "celery", "structlog", "yaml", "alembic", "coolname", "rich")
+    slow = ("kombu", "redis", "celery", "structlog", "yaml", "alembic", "coolname", "rich", "httpx")
+    slow += ("prebuild_tasks.upkeep.strays.unlisted", "prebuild_tasks.upkeep.probes", "prebuild_tasks.remote.session")
     script = (
         "import sys; from prebuild_tasks.cli.main import main; code = main(['status']);"
         f"print(code, *[name for name in {slow} if name in sys.modules])"

@@ -21,7 +21,8 @@ from prebuild_tasks.provisioners import Provisioners
 from prebuild_tasks.schema import tables as m
 from prebuild_tasks.upkeep.rules import too_many
 from prebuild_tasks.upkeep.strays.compare import sweep_resources
-from prebuild_tasks.upkeep.strays.store import confirm, list_strays, waiting
+from prebuild_tasks.upkeep.strays.store import confirm, list_strays
+from prebuild_tasks.upkeep.strays.to_confirm import waiting
 from prebuild_tasks.upkeep.types import StrayReport, StrayResult
 from tests.support.builders import PRESET, build_all, declare_simulated, fill_really, jump, workspaces
 from tests.support.pool_files import load_text

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from prebuild_tasks.claims import Claimed, ClaimRequest, ClaimSession, ask_again
+from prebuild_tasks.claims import Claimed, ClaimRequest
 from prebuild_tasks.cli.afar import afar, not_over_http
 from prebuild_tasks.cli.completion import (
     ClaimedArgument,
@@ -41,7 +41,8 @@ from prebuild_tasks.model.durations import parse_duration
 from prebuild_tasks.model.terminal import escaped
 from prebuild_tasks.model.vocabulary import WorkspaceState
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # a claim from afar needs no session of a database
+    from prebuild_tasks.claims import ClaimSession
     from prebuild_tasks.insight import WorkspaceView
     from prebuild_tasks.remote import RemoteSession
 
@@ -90,7 +91,7 @@ def claim(
         patience = parse_duration(timeout)
     except ValueError as error:
         raise InputError(f"--timeout: {error}") from None
-    session = afar() or opened(ClaimSession.from_environment())
+    session = afar() or _database_session()
     request = ClaimRequest(
         owner=owner,
         presets=presets or (),
@@ -149,8 +150,14 @@ def _rows(owner: str, preset: str, state: str, limit: int, *, disk: bool) -> lis
     # Imported late, because a claim does not need it.
     from prebuild_tasks.insight import workspaces as list_workspaces
 
-    database = opened(ClaimSession.from_environment()).database
+    database = _database_session().database
     return list_workspaces(database, owner=owner, preset=preset, state=state, limit=limit)
+
+
+def _database_session() -> ClaimSession:
+    from prebuild_tasks.claims import ClaimSession
+
+    return opened(ClaimSession.from_environment())
 
 
 def _size(count: int | None) -> str:
@@ -195,7 +202,7 @@ def _end(workspace: str, *, actor: str, operator: bool, as_json: bool) -> None:
         return
     from prebuild_tasks.workspaces import end_workspace
 
-    session = opened(ClaimSession.from_environment())
+    session = _database_session()
     ending = end_workspace(session.database, workspace, actor=actor, operator=operator)
     _say_ended(workspace, ending.workspace_id, as_json=as_json)
     session.send(ending.follow_up)
@@ -230,6 +237,8 @@ def _claim_waiting(
         try:
             return session.claim_waiting(request, seconds, on_wait=say)
         except KeyboardInterrupt:
+            from prebuild_tasks.claims import ask_again
+
             raise WaitStoppedError(f"no longer waiting: {reason}", remedy=ask_again(request)) from None
 
 

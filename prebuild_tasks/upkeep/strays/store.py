@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from datetime import datetime, timedelta
 
-from sqlalchemy import ColumnElement, Connection, and_, case, delete, func, or_, select, update
+from sqlalchemy import ColumnElement, Connection, and_, case, delete, or_, select, update
 
 from prebuild_tasks.config import Settings
 from prebuild_tasks.db.engine import Database
@@ -19,7 +19,7 @@ from prebuild_tasks.schema import tables as m
 from prebuild_tasks.schema.history import add_history
 from prebuild_tasks.schema.row_locks import for_no_key_update
 from prebuild_tasks.upkeep.rules import StrayState, possible_ids, stray_state
-from prebuild_tasks.upkeep.strays.unlisted import confirm_missing, count_waiting
+from prebuild_tasks.upkeep.strays.unlisted import confirm_missing
 
 NOT_REMOVED = "stray_not_removed"
 """The event of a removal that failed: it is recorded when its error differs from the last one."""
@@ -115,13 +115,6 @@ def _read_problems(connection: Connection, since: Mapping[str, datetime]) -> dic
             if row.at >= since[row.workspace_id]:
                 problems[row.workspace_id, str(row.details["provisioner"])] = str(row.details["error"])
     return problems
-
-
-def waiting(database: Database) -> int:
-    """Count the strays and the missing prebuilds that wait for a confirmation."""
-    with database.read() as connection:
-        query = select(func.count()).where(m.Stray.waiting.is_(True), m.Stray.confirmed_by == "")
-        return connection.execute(query).scalar_one() + count_waiting(connection)
 
 
 def stray_state_sql() -> ColumnElement[str]:

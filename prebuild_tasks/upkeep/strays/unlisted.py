@@ -10,10 +10,8 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import TypeVar
 
-from sqlalchemy import ColumnElement, Connection, Select, delete, func, or_, select, update
-from sqlalchemy.orm import InstrumentedAttribute
+from sqlalchemy import Connection, delete, func, or_, select, update
 
 from prebuild_tasks.config import Settings
 from prebuild_tasks.db.engine import Database
@@ -26,10 +24,10 @@ from prebuild_tasks.schema.row_locks import for_no_key_update
 from prebuild_tasks.upkeep.probes import DOUBT_NAMES, DOUBTS, Due, probe_now, to_doubts
 from prebuild_tasks.upkeep.rules import Doubts, too_many
 from prebuild_tasks.upkeep.strays.listing import Listing
+from prebuild_tasks.upkeep.strays.to_confirm import missing_to_confirm
 from prebuild_tasks.upkeep.types import StrayResult
 from prebuild_tasks.workspaces import FollowUp
 
-T = TypeVar("T")
 _PATIENCE = 60.0
 """Seconds for which one sweep probes missing prebuilds; the next one continues with those not looked at for longest."""
 
@@ -97,7 +95,9 @@ def note_unanswered(database: Database, name: str, host: str, problem: str) -> N
 def confirm_missing(connection: Connection, now: datetime) -> int:
     """Confirm that the prebuilds that wait for it are lost, and return their number."""
     table = m.ProbeState
-    locked = for_no_key_update(_waiting(table.workspace_id).order_by(table.next_at, table.workspace_id), of=table)
+    locked = for_no_key_update(
+        missing_to_confirm(table.workspace_id).order_by(table.next_at, table.workspace_id), of=table
+    )
     ids = connection.execute(locked).scalars().all()
     number = 0
     for start in range(0, len(ids), 500):
@@ -106,17 +106,6 @@ def confirm_missing(connection: Connection, now: datetime) -> int:
             update(m.ProbeState).where(*waiting).values(waiting=False, condemned_at=now)
         ).rowcount
     return number
-
-
-def count_waiting(connection: Connection) -> int:
-    """Count the missing prebuilds that wait for a confirmation."""
-    return connection.execute(_waiting(func.count())).scalar_one()
-
-
-def _waiting(column: ColumnElement[T] | InstrumentedAttribute[T]) -> Select[T]:
-    """Select a column of the missing prebuilds that wait for a confirmation."""
-    query = select(column).join_from(m.ProbeState, m.Workspace, m.Workspace.id == m.ProbeState.workspace_id)
-    return query.where(IS_CLAIMABLE, m.ProbeState.waiting.is_(True))
 
 
 def _read_prebuilds(connection: Connection, listed: Listed) -> list[_Prebuild]:
