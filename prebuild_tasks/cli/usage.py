@@ -1,4 +1,4 @@
-"""How a command reads its arguments, and shows them in its usage line."""
+"""The arguments of a command: reading them, and naming them in its usage line."""
 
 from __future__ import annotations
 
