@@ -32,9 +32,13 @@ class Api:
         self._runtime, self._children = runtime, children
 
     def start(self) -> str:
-        """Start the process, and return where it is and how to use it, as a sentence."""
+        """Start the process, and return where it is and how to use it, as a sentence.
+
+        Raises InputError if the installation's keys cannot be used.
+        """
         if missing := missing_packages():
             return f"not served: {', '.join(missing)} is missing; pip install 'prebuild-tasks[serve]'"
+        _ = self._runtime.keys  # makes the one of the data directory, which the process then reads
         path = self._keep_token()
         port = _free_port(self._runtime.settings.serve_port)
         arguments = ["serve", "--bind", _BIND, "--port", str(port), "--workers", "1", "--drain", "0s"]
