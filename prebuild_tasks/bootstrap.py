@@ -14,6 +14,7 @@ from prebuild_tasks.config import Settings, load_settings
 from prebuild_tasks.db.engine import Database
 
 if TYPE_CHECKING:
+    from prebuild_tasks.access import InstallationKeys
     from prebuild_tasks.builds import BuildRunner, IsolatedProcesses, SilentProvisioners
     from prebuild_tasks.fleet import Presence, Role
     from prebuild_tasks.messaging import Messages
@@ -30,6 +31,13 @@ class Runtime:
     @cached_property
     def database(self) -> Database:
         return Database.of(self.settings)
+
+    @cached_property
+    def keys(self) -> InstallationKeys:
+        """The installation's keys. Raises InputError for a file that does not hold one, or that others can read."""
+        from prebuild_tasks.access import installation_keys
+
+        return installation_keys(self.settings.secret_key_file, self.settings.data_dir)
 
     @cached_property
     def locks(self) -> Locks:

@@ -170,6 +170,9 @@ class Settings(BaseSettings):
     """Address of the HTTP API that the command line asks in place of the database. Empty: none."""
     api_token: str = ""
     """Token for that API."""
+    secret_key_file: Annotated[tuple[Path, ...], NoDecode] = ()
+    """Files of the installation's keys, one in each: the first signs, all verify. Empty: `secret-key` in the data
+    directory, made by the first process that needs it."""
     public_url: str = ""
     """Address under which clients reach `prebuild serve`; it begins every link. Empty: links are paths."""
     log_level: str = "INFO"
@@ -177,7 +180,7 @@ class Settings(BaseSettings):
     log_format: Literal["auto", "json", "console"] = "auto"
     """Format of log lines. auto: console on a terminal, JSON elsewhere."""
 
-    @field_validator("provisioner_pass_env", mode="before")
+    @field_validator("provisioner_pass_env", "secret_key_file", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
         return tuple(name.strip() for name in value.split(",") if name.strip()) if isinstance(value, str) else value
@@ -196,6 +199,11 @@ class Settings(BaseSettings):
     @classmethod
     def _absolute(cls, value: Path) -> Path:
         return absolute(value)
+
+    @field_validator("secret_key_file")
+    @classmethod
+    def _absolute_files(cls, value: tuple[Path, ...]) -> tuple[Path, ...]:
+        return tuple(map(absolute, value))
 
     @property
     def resolved_database_url(self) -> str:

@@ -64,6 +64,10 @@ class RemedyKind(StrEnum):
     LOG_IN = "log_in_to_api"
     MOVE_SERVE = "serve_api_elsewhere"
     SERVE_SAFELY = "serve_api_with_tls_or_behind_a_proxy"
+    MAKE_SECRET_KEY = "make_a_secret_key_and_name_its_file"
+    """Subject: the file; empty: any."""
+    PROTECT_FILE = "let_only_its_owner_read_the_file"
+    """Subject: the file."""
     FIND_LARGE_REDIS_KEYS = "find_the_large_keys_in_redis"
     FORBID_REDIS_EVICTION = "forbid_eviction_in_redis"
     SHOW_REDIS_STATE = "show_state_of_redis"
@@ -163,6 +167,8 @@ _SENTENCES: Mapping[RemedyKind, str] = {
     RemedyKind.LOG_IN: "log in to the API with a token",
     RemedyKind.MOVE_SERVE: "serve the API on another port or address",
     RemedyKind.SERVE_SAFELY: "serve the API with TLS, or behind a proxy whose network is named",
+    RemedyKind.MAKE_SECRET_KEY: "make a key, and name its file in PREBUILD_SECRET_KEY_FILE",
+    RemedyKind.PROTECT_FILE: "let only its owner read {subject}",
     RemedyKind.FIND_LARGE_REDIS_KEYS: "find the large keys in Redis",
     RemedyKind.FORBID_REDIS_EVICTION: "set maxmemory-policy to noeviction, in Redis and in its configuration file",
     RemedyKind.SHOW_REDIS_STATE: "look at the state of Redis, and at its log",

@@ -1,4 +1,4 @@
-"""Tokens: who may do what over HTTP, and to what."""
+"""Tokens: who may do what over HTTP, and to what; and the installation's keys."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from prebuild_tasks.faces import lazy
 
 if TYPE_CHECKING:
     from prebuild_tasks.access.authenticator import Authenticator
-    from prebuild_tasks.access.keys import signing_key
+    from prebuild_tasks.access.key_files import installation_keys, keep_key
+    from prebuild_tasks.access.keys import InstallationKey, InstallationKeys
     from prebuild_tasks.access.rules import owner_for, sees_owner, sees_preset, sees_workspace
     from prebuild_tasks.access.store import sees_preset_sql, sees_workspace_sql
     from prebuild_tasks.access.tokens import create_token, list_tokens, revoke_token, rotate_token
@@ -30,6 +31,8 @@ __all__ = [
     "LOCAL",
     "LOCAL_KEY",
     "Authenticator",
+    "InstallationKey",
+    "InstallationKeys",
     "NewToken",
     "NewTokenRequest",
     "Principal",
@@ -38,6 +41,8 @@ __all__ = [
     "TokenState",
     "TokenView",
     "create_token",
+    "installation_keys",
+    "keep_key",
     "list_tokens",
     "owner_for",
     "revoke_token",
@@ -47,7 +52,6 @@ __all__ = [
     "sees_preset_sql",
     "sees_workspace",
     "sees_workspace_sql",
-    "signing_key",
 ]
 
 if not TYPE_CHECKING:  # mypy would take every name for defined
@@ -55,7 +59,14 @@ if not TYPE_CHECKING:  # mypy would take every name for defined
         __name__,
         {
             "authenticator": ("Authenticator",),
-            "keys": ("signing_key",),
+            "key_files": (
+                "installation_keys",
+                "keep_key",
+            ),
+            "keys": (
+                "InstallationKey",
+                "InstallationKeys",
+            ),
             "rules": (
                 "owner_for",
                 "sees_owner",

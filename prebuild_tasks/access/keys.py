@@ -1,35 +1,46 @@
-"""Random keys of the installation, which all of its processes share."""
+"""The keys of the installation, from which every other key of the HTTP API is derived. Pure.
+
+They are in files and never in the database, so that neither a copy of the database nor its password lets anybody sign.
+"""
 
 from __future__ import annotations
 
-import secrets
+import hmac
+from dataclasses import dataclass, field
 
-from sqlalchemy import Connection, select
-
-from prebuild_tasks.db.engine import Database
-from prebuild_tasks.db.types import conflict_insert
-from prebuild_tasks.schema import tables as m
-
-_SIGNING = "signing"
-_BYTES = 32
+_HASH = "sha256"
+_NO_SALT = bytes(32)
 
 
-def signing_key(database: Database) -> bytes:
-    """Return the key that signs what the HTTP API hands out and takes back, such as cursors. The first call makes it.
+@dataclass(frozen=True, slots=True)
+class InstallationKey:
+    """A random key that all processes of an installation share."""
 
-    It is not a secret from those who read the database.
-    """
-    with database.read() as connection:
-        stored = _read(connection)
-    if stored is None:
-        with database.write() as connection:
-            made = {"name": _SIGNING, "value": secrets.token_hex(_BYTES), "created_at": database.now(connection)}
-            # Another process may make it at the same time; the first one stays.
-            connection.execute(conflict_insert(connection, m.InstallationKey).values(made).on_conflict_do_nothing())
-            stored = _read(connection)
-    return bytes.fromhex(stored or "")
+    secret: bytes = field(repr=False)
+    """At least 32 bytes."""
+
+    def derive(self, purpose: str, *parts: str) -> bytes:
+        """Return the key of 32 bytes for one purpose: none of them tells anything about another one, or about this key.
+
+        Args:
+            purpose: What it is for, such as `cursors`.
+            parts: What tells the keys of one purpose apart, such as an id and a version. No zero characters.
+        """
+        return hkdf(self.secret, "\0".join(("prebuild", purpose, *parts)).encode())
 
 
-def _read(connection: Connection) -> str | None:
-    query = select(m.InstallationKey.value).where(m.InstallationKey.name == _SIGNING)
-    return connection.execute(query).scalar_one_or_none()
+@dataclass(frozen=True, slots=True)
+class InstallationKeys:
+    """The keys of an installation, of which the first signs and all verify. There are several during a rotation."""
+
+    keys: tuple[InstallationKey, ...]
+    """At least one."""
+
+    def derive(self, purpose: str, *parts: str) -> tuple[bytes, ...]:
+        """Return the keys for one purpose, in the same order: the first signs, and all verify."""
+        return tuple(key.derive(purpose, *parts) for key in self.keys)
+
+
+def hkdf(secret: bytes, info: bytes) -> bytes:
+    """Return 32 bytes of HKDF (RFC 5869) with SHA-256 and no salt, which is one block of its output."""
+    return hmac.digest(hmac.digest(_NO_SALT, secret, _HASH), info + b"\x01", _HASH)

@@ -165,6 +165,12 @@ def _spelling(remedy: Remedy, start: StartCommands) -> _Spelling:
             )
         case RemedyKind.MAKE_DATA_DIR_WRITABLE:
             return _Spelling(f"chown -R $(id -u) {shlex.quote(remedy.subject)}, or set PREBUILD_DATA_DIR")
+        case RemedyKind.MAKE_SECRET_KEY:
+            file = shlex.quote(remedy.subject) if remedy.subject else "FILE"
+            name = "" if remedy.subject else ", and set PREBUILD_SECRET_KEY_FILE=FILE"
+            return _Spelling(f"(umask 077; openssl rand -hex 32 > {file}){name}", "make one with")
+        case RemedyKind.PROTECT_FILE:
+            return _Spelling(f"chmod 600 {shlex.quote(remedy.subject)}")
         case RemedyKind.APPLY_AS_SOURCE:
             drop = "or remove it from that source's file, and apply that file with --prune"
             return _Spelling(f"--source {shlex.quote(remedy.subject)}; {drop}", "apply with")

@@ -44,7 +44,7 @@ def _shown(name: str, value: object) -> str:
         return "***"
     if name.endswith("_url"):
         return masked_url(str(value))
-    return ",".join(value) if isinstance(value, tuple) else str(value)
+    return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
 
 
 def _source(name: str) -> str:

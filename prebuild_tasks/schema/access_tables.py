@@ -1,10 +1,10 @@
-"""Tables of access: tokens, and the installation's own keys."""
+"""Tables of access: tokens."""
 
 from __future__ import annotations
 
 from datetime import datetime
 
-from sqlalchemy import String, Text
+from sqlalchemy import String
 from sqlalchemy.orm import Mapped, mapped_column
 
 from prebuild_tasks.db.base import Base, UuidText
@@ -33,13 +33,3 @@ class Token(Base):
     last_used_at: Mapped[datetime | None]
     """Exact to a minute."""
     revoked_at: Mapped[datetime | None]
-
-
-class InstallationKey(Base):
-    """A random key of the installation, by its purpose, such as signing cursors."""
-
-    __tablename__ = "installation_keys"
-    name: Mapped[str] = mapped_column(String(60), primary_key=True)
-    value: Mapped[str] = mapped_column(Text)
-    """In hex."""
-    created_at: Mapped[datetime]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from prebuild_tasks.schema.access_tables import InstallationKey, Token
+from prebuild_tasks.schema.access_tables import Token
 from prebuild_tasks.schema.declared_tables import (
     Installation,
     Organization,
@@ -43,7 +43,6 @@ __all__ = [
     "ClaimEvent",
     "History",
     "Installation",
-    "InstallationKey",
     "LostTurn",
     "Organization",
     "Preset",

@@ -163,8 +163,8 @@ def test_what_is_served_is_published() -> None:
     assert builds["ports"] == [f"{ports}:{ports}"]
     assert builds["environment"]["PREBUILD_WORKSPACE_BIND"] == "0.0.0.0"
     assert builds["environment"]["PREBUILD_PUBLIC_HOST"] == "${PREBUILD_PUBLIC_HOST:-localhost}"
-    assert all("workspaces:/data" in service["volumes"] for service in OURS.values())
-    assert {"redis", "postgres", "workspaces"} == set(COMPOSE["volumes"])
+    assert all("workspaces:/data" in service["volumes"] for name, service in OURS.items() if name != "serve")
+    assert {"redis", "postgres", "workspaces", "serve"} == set(COMPOSE["volumes"])
 
 
 def test_the_http_api_is_published_on_loopback_through_nginx_alone() -> None:
@@ -172,6 +172,7 @@ def test_the_http_api_is_published_on_loopback_through_nginx_alone() -> None:
     serve, nginx = SERVICES["serve"], SERVICES["nginx"]
     assert serve["command"] == f"prebuild serve --behind-proxy --trusted-proxies {subnet}"
     assert "ports" not in serve
+    assert serve["volumes"] == ["serve:/data"], "the key, out of reach of workspaces"
     assert nginx["ports"] == ["127.0.0.1:${SERVE_PORT:-8300}:8080"]
     assert (nginx["networks"], serve["networks"]) == (["door"], ["default", "door"])
     assert serve["healthcheck"]["test"] == ["CMD", "prebuild", "health", "--role", "serve"]

@@ -14,7 +14,7 @@ import prebuild_tasks
 from prebuild_tasks.claims.miss_rules import miss
 from prebuild_tasks.cli.json_views import apply_json
 from prebuild_tasks.cli.main import COMMANDS, load_command
-from prebuild_tasks.cli.remedies import line_of, lines_of, start_commands
+from prebuild_tasks.cli.remedies import detail_of, line_of, lines_of, start_commands
 from prebuild_tasks.cli.remedy_commands import StartCommands, next_step, next_step_of, spell
 from prebuild_tasks.config import Settings
 from prebuild_tasks.errors import NotFoundError, PoolsFileError, Problem
@@ -30,6 +30,7 @@ ELSEWHERE = (
     "to create an empty one here: prebuild up, or: prebuild db upgrade"
 )
 UNREACHABLE = "prebuild up, or point PREBUILD_REDIS_URL at one that runs"
+MAKE_KEY = "(umask 077; openssl rand -hex 32"
 K = RemedyKind
 SPELLED = {
     Remedy(K.START_EVERYTHING): ("run", "prebuild up"),
@@ -87,6 +88,9 @@ SPELLED = {
         "run",
         "prebuild serve --tls-cert FILE --tls-key FILE, or: prebuild serve --behind-proxy --trusted-proxies CIDR",
     ),
+    Remedy(K.MAKE_SECRET_KEY): ("make one with", f"{MAKE_KEY} > FILE), and set PREBUILD_SECRET_KEY_FILE=FILE"),
+    Remedy(K.MAKE_SECRET_KEY, "/my key"): ("make one with", f"{MAKE_KEY} > '/my key')"),
+    Remedy(K.PROTECT_FILE, "/my key"): ("run", "chmod 600 '/my key'"),
     Remedy(K.FIND_LARGE_REDIS_KEYS): ("run", "redis-cli --bigkeys"),
     Remedy(K.FORBID_REDIS_EVICTION): (
         "run", "redis-cli config set maxmemory-policy noeviction, and set the same in its configuration file"
@@ -125,14 +129,13 @@ SPELLED = {
 }  # fmt: skip
 JOINTS = {
     K.SHOW_FILE_SCHEMA: "; for its schema, see", K.SHOW_DISK_USE: "; to see what uses it", K.EXPLAIN_POOL: "; see",
-    K.LIST_WORKSPACES: "; see", K.LIST_BUILDS: "; see", K.SHOW_CLOCK_STATE: "; see",
-    K.SHOW_HISTORY: "; see", K.LIST_TOKENS: "; see",
+    K.LIST_WORKSPACES: "; see", K.LIST_BUILDS: "; see", K.SHOW_CLOCK_STATE: "; see", K.SHOW_HISTORY: "; see",
+    K.LIST_TOKENS: "; see",
 }  # fmt: skip
 """The words between a hint and a command that does not itself do what the hint says."""
 OPTIONS_OF = {
     K.WAIT_FOR_WORKSPACE: "claim", K.NAME_OWNER: "claim", K.CHOOSE_OTHER_NAME: "claim", K.REPEAT_REQUEST: "claim",
-    K.NEW_REQUEST: "claim", K.NAME_PRESET: "adopt",
-    K.NAME_OWNER_OF_TOKEN: "token create",
+    K.NEW_REQUEST: "claim", K.NAME_PRESET: "adopt", K.NAME_OWNER_OF_TOKEN: "token create",
     K.CONFIRM_DELETION: "apply", K.APPLY_AS_SOURCE: "apply", K.CORRECT_PERIOD: "report",
 }  # fmt: skip
 """The commands whose options a remedy names without the command."""
@@ -194,11 +197,7 @@ def test_a_change_that_pruning_would_make_names_the_option() -> None:
     changes = [change, Change("drain", "template web")]
     report = ApplyReport(changes=changes, drift=[], revision=1, follow_up=FollowUp())
     assert apply_json(report)["changes"] == [
-        {
-            "action": "would_drain",
-            "what": "template dev",
-            "detail": "no longer declared; with --prune its prebuilds are deleted",
-        },
+        {"action": "would_drain", "what": "template dev", "detail": detail_of(change)},
         {"action": "drain", "what": "template web", "detail": ""},
     ]
     assert line_of(Change("update", "template dev", "ttl 1h")) == "~ template dev: ttl 1h"

@@ -18,9 +18,10 @@ pytestmark = [pytest.mark.e2e, pytest.mark.timeout(240)]
 
 def test_up_serves_the_api_and_keeps_a_token_for_its_owner(up: Service) -> None:
     url = f"http://127.0.0.1:{up.environment['PREBUILD_SERVE_PORT']}"
-    file = up.data_dir / "admin.token"
+    file, key = up.data_dir / "admin.token", up.data_dir / "secret-key"
     wait_until(lambda: ready(url), what="the API")
-    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    assert {stat.S_IMODE(path.stat().st_mode) for path in (file, key)} == {0o600}
+    assert "secret_key_of_this_directory" not in (up.data_dir / "logs/serve.log").read_text(), "it is on one machine"
     said = up.output()
     assert f"{url}/docs" in said
     assert "docs/http.md#tokens" in said

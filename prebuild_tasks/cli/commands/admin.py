@@ -102,5 +102,5 @@ def _readable(name: str, value: object) -> str:
     Empty for every other value, which is shown as it is.
     """
     if isinstance(value, tuple):
-        return ", ".join(value)
+        return ", ".join(map(str, value))
     return duration_text(value) if isinstance(value, float) and name not in SECRET_SETTINGS else ""

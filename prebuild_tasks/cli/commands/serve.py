@@ -13,8 +13,10 @@ from prebuild_tasks.bootstrap import Runtime
 from prebuild_tasks.cli.output import write
 from prebuild_tasks.config import Settings, load_settings
 from prebuild_tasks.errors import InputError, UnreachableError
-from prebuild_tasks.logs import configure_logging
+from prebuild_tasks.logs import configure_logging, get_logger
 from prebuild_tasks.model.durations import parse_duration
+
+log = get_logger(__name__)
 
 
 # More than six parameters: typer makes an argument or an option of each.
@@ -70,6 +72,7 @@ def serve(
         )
     )
     configure_logging(settings)
+    _require_keys(settings)
     _require_database(settings, options.connections_in_all)
     serve_api(settings, options, make_served, _announce)
 
@@ -96,6 +99,17 @@ def _require_extra() -> None:
     if missing := missing_packages():
         raise InputError(
             f"the HTTP API needs {', '.join(missing)}", hint="install the extra: pip install 'prebuild-tasks[serve]'"
+        )
+
+
+def _require_keys(settings: Settings) -> None:
+    """Raise InputError if the installation's keys cannot be used; say so if only this directory has them."""
+    _ = Runtime(settings).keys
+    if not settings.secret_key_file and not settings.resolved_database_url.startswith("sqlite"):
+        log.info(
+            "secret_key_of_this_directory",
+            directory=str(settings.data_dir),
+            note="processes elsewhere need the same key: see PREBUILD_SECRET_KEY_FILE",
         )
 
 

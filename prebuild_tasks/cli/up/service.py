@@ -281,5 +281,6 @@ def _environment(settings: Settings) -> dict[str, str]:
         "PREBUILD_HOST": settings.host,
         "PREBUILD_DATABASE_URL": settings.resolved_database_url,
         "PREBUILD_REDIS_URL": settings.resolved_redis_url,
+        "PREBUILD_SECRET_KEY_FILE": ",".join(map(str, settings.secret_key_file)),
         "PYTHONUNBUFFERED": "1",
     }

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import base64
 import binascii
-import hashlib
 import hmac
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from prebuild_tasks.web.api.problems import ProblemError, problem
 
@@ -15,15 +14,14 @@ _SIGNATURE = 16
 """Bytes of the signature, which begins a cursor."""
 _LENGTH_MAX = 2000
 """Characters. The longest filters make a cursor of about half of it."""
-_PURPOSE = b"prebuild cursor\0"
 
 
 class Cursors:
     """Makes and reads the cursors of one installation. Any of its processes reads those of the others."""
 
-    def __init__(self, key: bytes) -> None:
-        """Take the installation's key."""
-        self._key = hashlib.sha256(_PURPOSE + key).digest()
+    def __init__(self, keys: Sequence[bytes]) -> None:
+        """Take the keys for cursors, of which the first signs and all verify."""
+        self._keys = tuple(keys)
 
     def make(self, sort: str, filters: Mapping[str, str], position: tuple[str, ...]) -> str:
         """Return the cursor of the page that begins after a position in a list.
@@ -34,7 +32,7 @@ class Cursors:
             position: The sort key of the page's last row.
         """
         payload = json.dumps([sort, dict(sorted(filters.items())), list(position)], separators=(",", ":")).encode()
-        return base64.urlsafe_b64encode(self._signature(payload) + payload).decode().rstrip("=")
+        return base64.urlsafe_b64encode(_signature(self._keys[0], payload) + payload).decode().rstrip("=")
 
     def read(self, cursor: str, sort: str, filters: Mapping[str, str], size: int) -> tuple[str, ...]:
         """Return the position of a cursor, which has `size` parts.
@@ -43,7 +41,7 @@ class Cursors:
         """
         payload = self._payload(cursor)
         if payload is None:
-            raise _refused("the cursor was not made here", "use the `next` of the page before, as it is")
+            raise _refused("the cursor was not made here", "use the `next` of the page before, as it is, or begin anew")
         made_for, its_filters, position = json.loads(payload)
         if made_for != sort or len(position) != size:
             raise _refused("the cursor belongs to another list", "begin without a cursor")
@@ -59,10 +57,12 @@ class Cursors:
         except (binascii.Error, ValueError):
             return None
         signature, payload = raw[:_SIGNATURE], raw[_SIGNATURE:]
-        return payload if hmac.compare_digest(signature, self._signature(payload)) else None
+        made_here = any(hmac.compare_digest(signature, _signature(key, payload)) for key in self._keys)
+        return payload if made_here else None
 
-    def _signature(self, payload: bytes) -> bytes:
-        return hmac.digest(self._key, payload, "sha256")[:_SIGNATURE]
+
+def _signature(key: bytes, payload: bytes) -> bytes:
+    return hmac.digest(key, payload, "sha256")[:_SIGNATURE]
 
 
 def _refused(detail: str, hint: str) -> ProblemError:

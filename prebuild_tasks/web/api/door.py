@@ -8,7 +8,7 @@ from functools import cached_property, partial
 from typing import Protocol, TypeVar
 
 from prebuild_tasks import __version__
-from prebuild_tasks.access import Authenticator, Principal, signing_key
+from prebuild_tasks.access import Authenticator, Principal
 from prebuild_tasks.bootstrap import Runtime
 from prebuild_tasks.claims import WaitStage, read_waiting
 from prebuild_tasks.clock import monotonic
@@ -73,6 +73,7 @@ class Door:
         """Begins every link; empty: links are paths."""
         self.tokens = Authenticator(runtime.database)
         self.token_watch = TokenWatch(self._look_up_token)
+        self.cursors = Cursors(runtime.keys.derive("cursors"))
         self.document: JsonObject = {}
         """The OpenAPI document."""
         self.stopping = asyncio.Event()
@@ -83,11 +84,6 @@ class Door:
         self._ready, self._ready_until, self._looking = False, 0.0, asyncio.Lock()
         self._threads = Threads(options.connections)
         self._sender = Sender(self._send)
-
-    @cached_property
-    def cursors(self) -> Cursors:
-        """What signs cursors. The first use reads the database."""
-        return Cursors(signing_key(self.runtime.database))
 
     @cached_property
     def locks(self) -> Locks:

@@ -8,14 +8,14 @@ from prebuild_tasks.web.api.cursors import Cursors
 from prebuild_tasks.web.api.etags import etag_of, matches
 from prebuild_tasks.web.api.problems import ProblemError
 
-CURSORS = Cursors(b"k" * 32)
+CURSORS = Cursors([b"k" * 32])
 MADE = CURSORS.make("builds", {"preset": "dev/small"}, ("2026-03-02T09:00:00+00:00", "ü"))
 
 
 def test_a_cursor_holds_the_position() -> None:
     read = CURSORS.read(MADE, "builds", {"preset": "dev/small"}, 2)
     assert read == ("2026-03-02T09:00:00+00:00", "ü")
-    assert Cursors(b"k" * 32).read(MADE, "builds", {"preset": "dev/small"}, 2) == read
+    assert Cursors([b"k" * 32]).read(MADE, "builds", {"preset": "dev/small"}, 2) == read
 
 
 @pytest.mark.parametrize(
@@ -42,7 +42,18 @@ def test_another_cursor_is_refused(cursor: str, sort: str, filters: dict[str, st
 
 def test_a_cursor_of_another_installation_is_refused() -> None:
     with pytest.raises(ProblemError):
-        Cursors(b"o" * 32).read(MADE, "builds", {"preset": "dev/small"}, 2)
+        Cursors([b"o" * 32]).read(MADE, "builds", {"preset": "dev/small"}, 2)
+
+
+def test_the_first_key_signs_and_all_verify() -> None:
+    old, new = b"k" * 32, b"n" * 32
+    rotating, rotated = Cursors([new, old]), Cursors([new])
+    assert rotating.read(MADE, "builds", {"preset": "dev/small"}, 2)
+    made = rotating.make("builds", {}, ("a", "b"))
+    assert rotated.read(made, "builds", {}, 2) == ("a", "b")
+    for cursors, cursor in ((rotated, MADE), (CURSORS, made)):
+        with pytest.raises(ProblemError):
+            cursors.read(cursor, "builds", {}, 2)
 
 
 def test_an_entity_tag_is_compared_weakly() -> None:

@@ -1,4 +1,4 @@
-"""Tokens, keys of the installation, and the kind, name and subject of an actor."""
+"""Tokens, and the kind, name and subject of an actor."""
 
 from __future__ import annotations
 
@@ -34,13 +34,6 @@ def upgrade() -> None:
         sa.UniqueConstraint("digest", name=op.f("uq_tokens_digest")),
     )
     op.create_index(op.f("ix_tokens_name"), "tokens", ["name"])
-    op.create_table(
-        "installation_keys",
-        sa.Column("name", sa.String(60), nullable=False),
-        sa.Column("value", sa.Text(), nullable=False),
-        sa.Column("created_at", UtcDateTime(), nullable=False),
-        sa.PrimaryKeyConstraint("name", name=op.f("pk_installation_keys")),
-    )
     # Processes of release 0.1 go on writing rows without them.
     for name, length in (("actor_kind", 20), ("actor_name", 255), ("actor_subject", 100)):
         op.add_column("history", sa.Column(name, sa.String(length), server_default="", nullable=False))
