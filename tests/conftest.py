@@ -97,21 +97,32 @@ _TOGETHER = {
     "tests/faults/test_provider_outage.py": "deployment",
     "tests/faults/test_door.py": "deployment",
     "tests/faults/test_soak.py": "deployment",
-    "tests/e2e/test_operating.py": "operating",
+    "tests/e2e/test_operating.py": "workers",
+    "tests/e2e/test_workers.py": "workers",
+    "tests/faults/test_builds_workers.py": "workers",
+    "tests/journeys/test_own_template_broken_and_repaired.py": "workers",
+    "tests/journeys/test_served_process_crashes.py": "workers",
+    "tests/worker/test_beat_stop_while_sending.py": "workers",
+    "tests/worker/test_control_worker_slow_stop.py": "workers",
+    "tests/worker/test_namespaces.py": "workers",
     "tests/e2e/test_serve.py": "up",
     "tests/e2e/test_portal_in_javascript.py": "up",
     "tests/e2e/test_docs_commands.py": "docs",
     "tests/e2e/test_http_docs.py": "http docs",
     "tests/journeys/test_machines.py": "machines",
+    "tests/e2e/test_up.py": "machines",
+    "tests/worker/test_consumer.py": "machines",
     "tests/worker/test_app.py": "celery",
     "tests/worker/test_flower.py": "celery",
+    "tests/worker/test_flower_tls.py": "celery",
+    "tests/cli/test_untrusted_redis.py": "celery",
     "tests/worker/test_other_app.py": "celery",
     "tests/db/test_failover.py": "standby",
     "tests/messaging/test_redis_tls.py": "tls",
     "tests/house/test_follow_ups.py": "follow-ups",
     "tests/house/test_imports.py": "imports",
 }
-"""Files whose tests share a running process, or what takes seconds to make.
+"""Files whose tests share a running process, a server of forks, or what takes seconds to make.
 
 With several test processes, one of them runs all of a file.
 """

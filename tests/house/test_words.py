@@ -93,9 +93,10 @@ class Hit:
 
 def phrases(path: str, text: str) -> Iterator[Hit]:
     """Find the phrases in any text, also if underscores join their words."""
-    forms = (text, text.replace("_", " "))
-    # Few texts have any, and searching a whole text takes a fraction of the time of searching its lines.
-    present = {each: it for each, it in PHRASES.items() if any(re.search(it, form) for form in forms)}
+    spaced = text.replace("_", " ")
+    # Few texts have any, and searching a whole text takes a fraction of the time of searching its lines. A pattern
+    # without an underscore that is in the text is in what is left of it without underscores, too.
+    present = {each: it for each, it in PHRASES.items() if re.search(it, spaced) or ("_" in it and re.search(it, text))}
     for number, line in enumerate(text.splitlines() if present else (), 1):
         for instead, pattern in present.items():
             matches = {
@@ -139,11 +140,12 @@ def files(*patterns: str) -> dict[str, str]:
 
 def everywhere() -> list[Hit]:
     """Find all hits."""
-    hits = [hit for path, text in files(*TEXTS, *CODE, *TESTS).items() for hit in phrases(path, text)]
-    for path, text in files(*CODE).items():
-        hits += names(path, ast.parse(text))
+    hits, code = list[Hit](), files(*CODE)
+    for path, text in files(*TEXTS, *CODE, *TESTS).items():
+        hits += phrases(path, text)
     for path, text in files(*CODE, *TESTS).items():
-        hits += opening(path, ast.parse(text))
+        tree = ast.parse(text)
+        hits += [*opening(path, tree), *(names(path, tree) if path in code else ())]
     return hits
 
 

@@ -9,9 +9,8 @@ import yaml
 
 from prebuild_tasks.insight.metrics.catalog import METRICS
 from tests.support.metrics import full_name
-from tests.support.monitoring import DASHBOARD, PROMETHEUS, ROOT, RULES, expressions
+from tests.support.monitoring import DASHBOARD, PROMETHEUS, ROOT, expressions, rules
 
-UNIT_TESTS: list[dict[str, Any]] = yaml.safe_load((PROMETHEUS / "alerts_test.yml").read_text())["tests"]
 OTHERS = {
     "up": {"job", "instance"},
     "prebuild_http_requests_total": {"route", "method", "status", "principal"},
@@ -29,6 +28,11 @@ NAMES = (
 )
 
 
+def unit_tests() -> list[dict[str, Any]]:
+    """Return the unit tests of the shipped rules."""
+    return list(yaml.safe_load((PROMETHEUS / "alerts_test.yml").read_text())["tests"])
+
+
 def selectors(expression: str) -> list[tuple[str, set[str]]]:
     """Return the metrics of an expression, each with the labels that select it."""
     found = re.findall(r"\b(prebuild_\w+|up(?=\{))(?:\{([^}]*)\})?", expression)
@@ -44,7 +48,7 @@ def declared_labels(name: str) -> set[str]:
 
 
 def test_alerts_and_dashboard_use_only_what_is_exported() -> None:
-    used = {f"alert {rule['alert']}": rule["expr"] for rule in RULES} | expressions(DASHBOARD)
+    used = {f"alert {rule['alert']}": rule["expr"] for rule in rules()} | expressions(DASHBOARD)
     used |= {f"variable {item['name']}": item.get("definition", "") for item in DASHBOARD["templating"]["list"]}
     for place, expression in used.items():
         chosen = selectors(expression)
@@ -58,28 +62,29 @@ def test_alerts_and_dashboard_use_only_what_is_exported() -> None:
 
 
 def test_labels_in_words_are_labels_of_the_alert() -> None:
-    for rule in RULES:
+    for rule in rules():
         written = set(re.findall(r"\$labels\.(\w+)", rule["annotations"]["summary"]))
         assert written <= declared_labels(selectors(rule["expr"])[0][0]), rule["alert"]
 
 
 def test_every_alert_says_what_is_wrong_and_what_to_do() -> None:
     sections = re.findall(r"^## (\w+)$", (ROOT / "docs" / "alerts.md").read_text(), re.MULTILINE)
-    assert sections == [rule["alert"] for rule in RULES]
-    for rule in RULES:
+    assert sections == [rule["alert"] for rule in rules()]
+    for rule in rules():
         assert set(rule["annotations"]) == {"summary", "runbook"}
         assert rule["annotations"]["runbook"] == f"docs/alerts.md#{rule['alert'].lower()}"
         assert rule["labels"]["severity"] in ("warning", "critical")
 
 
 def test_every_alert_is_fired_by_a_unit_test_and_silent_while_all_is_well() -> None:
-    cases = [(test["name"], case) for test in UNIT_TESTS for case in test["alert_rule_test"]]
-    alerts = {rule["alert"] for rule in RULES}
+    tests = unit_tests()
+    cases = [(test["name"], case) for test in tests for case in test["alert_rule_test"]]
+    alerts = {rule["alert"] for rule in rules()}
     assert {case["alertname"] for _, case in cases if case.get("exp_alerts")} == alerts
     assert {case["alertname"] for name, case in cases if name == "all is well"} == alerts
-    [well] = [test for test in UNIT_TESTS if test["name"] == "all is well"]
+    [well] = [test for test in tests if test["name"] == "all is well"]
     given = {series["series"].partition("{")[0] for series in well["input_series"]}
-    needed = {name for rule in RULES for name, _ in selectors(rule["expr"])}
+    needed = {name for rule in rules() for name, _ in selectors(rule["expr"])}
     # These two are absent while nothing is wrong.
     assert needed - given == {"prebuild_preset_hard_limited", "prebuild_preset_validation_failed"}
 

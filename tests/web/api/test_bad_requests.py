@@ -17,6 +17,9 @@ from tests.support.builders import PRESET, declare, fill
 JSON = {"Content-Type": "application/json"}
 EXTEND, PAUSE = "/v1/workspaces/ada/hers/extend", "/v1/pools/dev/small/pause"
 
+ANY_DATABASE = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+"""For what is refused before the database is asked."""
+
 
 @pytest.fixture
 def stocked(api: Api, database: Database, settings: Settings) -> Api:
@@ -103,12 +106,14 @@ def test_a_bad_address_is_refused(stocked: Api) -> None:
         assert answer.headers["Content-Type"] == "application/problem+json"
 
 
+@ANY_DATABASE
 def test_an_unknown_method_is_told_the_known_ones(api: Api) -> None:
     answer = api.call("PUT", "/v1/workspaces/ada/x")
     assert (answer.status_code, answer.headers["Allow"]) == (405, "DELETE, GET")
     assert answer.json()["code"] == "method_not_allowed"
 
 
+@ANY_DATABASE
 def test_the_order_of_checks(stocked: Api) -> None:
     """401, 413 and 415, 403, 404 for the path, 400, 422."""
     narrow, large, text = stocked.token("read"), b" " * 2_000_000, {"Content-Type": "text/plain"}
@@ -129,6 +134,7 @@ def test_the_order_of_checks(stocked: Api) -> None:
     ]
 
 
+@ANY_DATABASE
 def test_a_body_that_is_too_large_is_read_up_to_a_limit(stocked: Api) -> None:
     answer = stocked.post(PAUSE, content=b" " * (16 * 1024**2), headers=JSON)
     assert (answer.status_code, "Connection" in answer.headers) == (413, False)
@@ -136,6 +142,7 @@ def test_a_body_that_is_too_large_is_read_up_to_a_limit(stocked: Api) -> None:
     assert (answer.status_code, answer.headers["Connection"]) == (413, "close")
 
 
+@ANY_DATABASE
 @pytest.mark.parametrize(
     "kind", ["text/json", "application/json; charset=latin-1", "application/x-www-form-urlencoded"]
 )
@@ -146,6 +153,7 @@ def test_only_json_is_taken(stocked: Api, kind: str) -> None:
     assert packed.status_code == 415
 
 
+@ANY_DATABASE
 def test_the_request_id_is_kept_if_it_is_one(api: Api) -> None:
     for sent, kept in (("portal-1.a:b", True), ("x" * 101, False), ("a b", False), ("", False)):
         for path in ("/livez", "/v1/none"):
@@ -154,6 +162,7 @@ def test_the_request_id_is_kept_if_it_is_one(api: Api) -> None:
             assert path == "/livez" or answer.json()["request_id"] == answer.headers["X-Request-ID"]
 
 
+@ANY_DATABASE
 def test_a_database_that_is_away_is_told_with_503(database: Database, settings: Settings) -> None:
     with serving(database, settings) as api:
         door = api.app.state.door
