@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
 import psycopg
 import pytest
 import redis as redis_py
@@ -33,6 +35,7 @@ from tests.e2e.two_releases import (
     wait_until_carried_out,
     waiting,
 )
+from tests.support.http import answer, free_port
 from tests.support.old_tree import ROOT
 from tests.support.service import Service
 from tests.support.wait import wait_until
@@ -189,3 +192,52 @@ def test_the_package_is_replaced_under_a_running_deployment(
     ended_builds = [row for row in builds(service) if row.status == "succeeded"]
     assert {str(row.id) for row in ended_builds if row.attempt != 1} <= lost, "the restarts cost no attempt"
     assert "succeeded" in {row.status for row in builds(service) if str(row.id) in lost}
+
+
+def test_the_http_api_beside_processes_of_the_release_before(service: Service, before: Environment) -> None:
+    """Claim over HTTP, with the new command and with the old one, while v0.1.0 builds, sweeps and ticks."""
+    old = before.program("prebuild")
+    running = [kept_running(service, kind, "old", before) for kind in ("worker", "builds", "beat")]
+    service.wait_full(PATIENCE)
+    service.run("db", "upgrade")
+    url = f"http://127.0.0.1:{free_port()}"
+    running.append(service.start("serve", "--port", url.rpartition(":")[2]))
+    token = service.run("token", "create", "portal", "--scope", "claim", "--any-owner").strip()
+
+    def claimed(*arguments: str, program: str = "prebuild") -> str:
+        claim = ("claim", "many/small", "--owner", "ada", "--request-id")
+        return str(json.loads(service.run(*claim, *arguments, "--json", program=program))["workspace"])
+
+    wait_until(lambda: answer(f"{url}/readyz") == 200, timeout=PATIENCE, what="the API")
+    with httpx.Client(
+        base_url=url, headers={"Authorization": f"Bearer {token}"}, timeout=90, trust_env=False
+    ) as client:
+        # A claim of v0.1.0 has no row in `claim_requests`, and its key is that of the principal `local`.
+        by_old = claimed("first-by-old", program=old)
+        assert claimed("first-by-old") == by_old
+        by_new = claimed("first-by-new")
+        assert claimed("first-by-new", program=old) == by_new
+        over_http = dict[str, str]()
+        for number in range(10):
+            key, pool = f"http-{number}", ("many/small", "dev/small")[number % 2]
+            made = client.post(
+                "/v1/claims", json={"presets": [pool], "owner": f"h-{number}", "wait": 50},
+                headers={"Idempotency-Key": key},
+            )  # fmt: skip
+            assert made.status_code == 201, made.text
+            over_http[key] = made.json()["workspace"]
+        # The same key of another principal is another request, for v0.1.0 too.
+        assert claimed("http-0", program=old) not in over_http.values()
+        for program in (old, "prebuild"):
+            service.run("sweep", program=program)
+        for number, (key, workspace) in enumerate(over_http.items()):
+            again = client.post(
+                "/v1/claims", json={"presets": [("many/small", "dev/small")[number % 2]], "owner": f"h-{number}"},
+                headers={"Idempotency-Key": key},
+            )  # fmt: skip
+            assert (again.status_code, again.json()["workspace"]) == (201, workspace), again.text
+            assert again.headers["Idempotent-Replayed"] == "true"
+        assert (claimed("first-by-old", program=old), claimed("first-by-new")) == (by_old, by_new)
+    check_all_is_well(service)
+    check_all_is_well(service, old)
+    assert ended(*running) == [0, 0, 0, 0]
