@@ -11,17 +11,10 @@ from prebuild_tasks.claims.candidates import find_pools
 from prebuild_tasks.claims.end_rules import end_of_time, end_of_wait, has_ended, is_ready_for_collection, request_ended
 from prebuild_tasks.claims.ends import read_end
 from prebuild_tasks.claims.requests import change_state, read_by_id, read_by_key
+from prebuild_tasks.claims.rows import RequestedRow, RequestedWorkspace
 from prebuild_tasks.claims.rules import answer_of, check_repeated
 from prebuild_tasks.claims.store import alive_since, read_latest_start
-from prebuild_tasks.claims.types import (
-    Attempt,
-    BeingBuilt,
-    Claimed,
-    ClaimRequest,
-    RequestedRow,
-    RequestedWorkspace,
-    Reserved,
-)
+from prebuild_tasks.claims.types import Attempt, BeingBuilt, Claimed, ClaimRequest, Reserved
 from prebuild_tasks.errors import BusyError, ClaimMissError, NotFoundError
 from prebuild_tasks.model.actors import Actor
 from prebuild_tasks.model.vocabulary import BuildStatus, MissReason, RequestState, Transition

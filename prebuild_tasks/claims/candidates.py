@@ -8,9 +8,10 @@ from dataclasses import replace
 from sqlalchemy import ColumnElement, Connection, select
 
 from prebuild_tasks.access import sees_preset_sql
+from prebuild_tasks.claims.rows import Pool
 from prebuild_tasks.claims.rules import check_choice, refuse_at_limit
 from prebuild_tasks.claims.store import count_workspaces, read_candidates
-from prebuild_tasks.claims.types import ClaimRequest, Pool
+from prebuild_tasks.claims.types import ClaimRequest
 from prebuild_tasks.errors import NotFoundError
 from prebuild_tasks.reconcile import second_choices
 from prebuild_tasks.remedies import Remedy, RemedyKind

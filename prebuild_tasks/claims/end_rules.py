@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from prebuild_tasks.claims.types import End, WaitStage
+from prebuild_tasks.claims.rows import End
+from prebuild_tasks.claims.types import WaitStage
 from prebuild_tasks.errors import RequestEndedError
 from prebuild_tasks.model.vocabulary import LOCAL_PRINCIPAL, RECONCILER, BuildStatus, RequestState, Transition
 
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from prebuild_tasks.claims.types import ClaimedRow, RequestedRow
+    from prebuild_tasks.claims.rows import ClaimedRow, RequestedRow
 
 _IN_PROGRESS = (BuildStatus.PENDING, BuildStatus.RUNNING)
 _ENDS: Mapping[str, str] = {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sqlalchemy import Connection, select
 
-from prebuild_tasks.claims.types import End
+from prebuild_tasks.claims.rows import End
 from prebuild_tasks.model.vocabulary import Transition
 from prebuild_tasks.schema import tables as m
 

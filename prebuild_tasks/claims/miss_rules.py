@@ -12,7 +12,7 @@ from prebuild_tasks.remedies import Remedy, RemedyKind
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from prebuild_tasks.claims.types import PauseInForce
+    from prebuild_tasks.claims.rows import PauseInForce
 
 _SENTENCES: Mapping[MissReason, str] = {
     MissReason.EMPTY_POOL: "the pool is empty and nothing is being built",

@@ -7,8 +7,8 @@ from datetime import datetime
 
 from sqlalchemy import Connection, func, select
 
+from prebuild_tasks.claims.rows import PauseInForce, Pool
 from prebuild_tasks.claims.rules import miss_reason_of, retry_after
-from prebuild_tasks.claims.types import PauseInForce, Pool
 from prebuild_tasks.model.vocabulary import BuildStatus, MissReason
 from prebuild_tasks.reconcile import desired_now, is_expired_sql, next_change, read_declared
 from prebuild_tasks.schema import tables as m

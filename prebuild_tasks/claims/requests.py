@@ -23,8 +23,9 @@ from sqlalchemy import (
 
 from prebuild_tasks.access import Reach, sees_workspace_sql
 from prebuild_tasks.claims.results import request_values
+from prebuild_tasks.claims.rows import ClaimedRow, RequestedRow, RequestedWorkspace
 from prebuild_tasks.claims.store import ANSWER_COLUMNS
-from prebuild_tasks.claims.types import Attempt, ClaimedRow, RequestedRow, RequestedWorkspace
+from prebuild_tasks.claims.types import Attempt
 from prebuild_tasks.db.base import UuidText
 from prebuild_tasks.db.types import UtcDateTime
 from prebuild_tasks.fleet import served_column

@@ -14,8 +14,9 @@ from datetime import datetime
 from sqlalchemy import Connection, and_, func, insert, select, update
 
 from prebuild_tasks.access import sees_workspace_sql
+from prebuild_tasks.claims.rows import Pool
 from prebuild_tasks.claims.rules import check_buildable, is_buildable, may_begin
-from prebuild_tasks.claims.types import Attempt, Pool, Reserved
+from prebuild_tasks.claims.types import Attempt, Reserved
 from prebuild_tasks.errors import RefusedError
 from prebuild_tasks.model.names import PREBUILD_PREFIX, claimed_name
 from prebuild_tasks.model.random_names import prebuild_name

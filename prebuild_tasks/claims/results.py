@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from datetime import UTC
 from typing import Any
 
+from prebuild_tasks.claims.rows import ClaimedRow
 from prebuild_tasks.claims.rules import answer_of, body_digest, event_key
-from prebuild_tasks.claims.types import Attempt, Claimed, ClaimedRow
+from prebuild_tasks.claims.types import Attempt, Claimed
 from prebuild_tasks.clock import monotonic
 from prebuild_tasks.model.names import PresetRef
 from prebuild_tasks.model.vocabulary import CLAIM_REASON, BuildStatus, Transition

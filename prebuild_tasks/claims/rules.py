@@ -17,7 +17,8 @@ from prebuild_tasks.remedies import Remedy, RemedyKind
 from prebuild_tasks.workspaces import is_usable, unhealthy_claim
 
 if TYPE_CHECKING:
-    from prebuild_tasks.claims.types import ClaimedRow, ClaimRequest, PauseInForce, Pool, RequestedRow
+    from prebuild_tasks.claims.rows import ClaimedRow, PauseInForce, Pool, RequestedRow
+    from prebuild_tasks.claims.types import ClaimRequest
 
 _REQUEST_ID_MAX = 100
 _PRINCIPAL_MAX = 100

@@ -26,8 +26,9 @@ from sqlalchemy.sql.dml import ReturningUpdate
 
 from prebuild_tasks.access import sees_preset_sql
 from prebuild_tasks.claims.results import ANSWER_NAMES
+from prebuild_tasks.claims.rows import ClaimedRow, Pool
 from prebuild_tasks.claims.rules import event_key
-from prebuild_tasks.claims.types import Attempt, ClaimedRow, Pool
+from prebuild_tasks.claims.types import Attempt
 from prebuild_tasks.clock import monotonic
 from prebuild_tasks.fleet import served_column
 from prebuild_tasks.model.names import PREBUILD_PREFIX, PresetRef

@@ -17,9 +17,10 @@ from prebuild_tasks.claims.misses import miss_reason, next_desired, pause_in_for
 from prebuild_tasks.claims.one_statement import claim_in_one_statement
 from prebuild_tasks.claims.requests import bind_request
 from prebuild_tasks.claims.reserve import reserve
+from prebuild_tasks.claims.rows import ClaimedRow, Pool
 from prebuild_tasks.claims.rules import answer_of, check_request, is_retryable
 from prebuild_tasks.claims.store import has_claimable, record_event, take_oldest
-from prebuild_tasks.claims.types import Attempt, BeingBuilt, ClaimAnswer, Claimed, ClaimedRow, ClaimRequest, Pool
+from prebuild_tasks.claims.types import Attempt, BeingBuilt, ClaimAnswer, Claimed, ClaimRequest
 from prebuild_tasks.clock import monotonic
 from prebuild_tasks.config import Settings
 from prebuild_tasks.db.engine import Database

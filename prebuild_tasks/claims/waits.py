@@ -11,9 +11,11 @@ from prebuild_tasks.access import Reach
 from prebuild_tasks.claims.answers import answer_now, workspace_of
 from prebuild_tasks.claims.end_rules import end_of_wait, is_waiting, wait_stage
 from prebuild_tasks.claims.requests import read_by_id
+from prebuild_tasks.claims.rows import RequestedRow
 from prebuild_tasks.claims.store import alive_since
-from prebuild_tasks.claims.types import BeingBuilt, Claimed, RequestedRow, WaitStage
+from prebuild_tasks.claims.types import BeingBuilt, Claimed, WaitStage
 from prebuild_tasks.claims.uncollected import Wait, return_to_pool
+from prebuild_tasks.db.base import is_one_of
 from prebuild_tasks.db.engine import Database
 from prebuild_tasks.errors import BusyError, NotFoundError, RefusedError
 from prebuild_tasks.faultpoints import step
@@ -63,13 +65,11 @@ def read_claim(
 def read_waiting(database: Database, claim_ids: Collection[str]) -> Mapping[str, WaitStage]:
     """Return how claims stand, by id, in one query for all who wait. Claims that do not exist are left out."""
     w = m.Workspace
-    query = (
-        select(m.BoundRequest.id, m.BoundRequest.kind, w.transition, w.status, w.claimed_at, w.deleted_at)
-        .outerjoin(w, w.id == m.BoundRequest.workspace_id)
-        .where(m.BoundRequest.id.in_(sorted(claim_ids)))
-    )
+    query = select(m.BoundRequest.id, m.BoundRequest.kind, w.transition, w.status, w.claimed_at, w.deleted_at)
+    query = query.outerjoin(w, w.id == m.BoundRequest.workspace_id)
     with database.read() as connection:
-        rows = connection.execute(query).all() if claim_ids else []
+        chosen = is_one_of(connection, m.BoundRequest.id, claim_ids)
+        rows = connection.execute(query.where(chosen)).all() if claim_ids else []
     return {
         row.id: wait_stage(
             RequestState(row.kind), row.transition, row.status,

@@ -1,10 +1,25 @@
-"""The base class of the tables, with shared column types and indexes."""
+"""The base class of the tables, with shared column types, indexes and conditions."""
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from datetime import datetime
+from typing import Any, cast
 
-from sqlalchemy import JSON, BigInteger, Index, Integer, MetaData, Uuid, text
+from sqlalchemy import (
+    ARRAY,
+    JSON,
+    BigInteger,
+    ColumnElement,
+    Connection,
+    Index,
+    Integer,
+    MetaData,
+    Uuid,
+    any_,
+    literal,
+    text,
+)
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import DeclarativeBase
 
@@ -44,3 +59,13 @@ class Base(DeclarativeBase):
 def partial_index(name: str, *columns: str, where: str, unique: bool = False) -> Index:
     """Create an index of the rows that fulfil `where`, a condition in SQL that both databases understand."""
     return Index(name, *columns, unique=unique, postgresql_where=text(where), sqlite_where=text(where))
+
+
+def is_one_of(connection: Connection, column: Any, ids: Collection[str]) -> ColumnElement[bool]:
+    """Build the condition that the column has one of these ids.
+
+    On PostgreSQL they are one parameter: converting a hundred parameters takes longer than writing a hundred rows.
+    """
+    if connection.dialect.name != "postgresql":
+        return cast("ColumnElement[bool]", column.in_(list(ids)))
+    return cast("ColumnElement[bool]", column == any_(literal(list(ids), ARRAY(UuidText))))

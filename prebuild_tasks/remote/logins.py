@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from prebuild_tasks.claim_settings import DATA_DIR_VARIABLE, DATABASE_VARIABLES, DEFAULT_DATA_DIR
 from prebuild_tasks.errors import InputError
 from prebuild_tasks.model.addresses import is_loopback, masked_url
 from prebuild_tasks.remedies import Remedy, RemedyKind
@@ -18,7 +17,6 @@ URL_VARIABLE, TOKEN_VARIABLE = "PREBUILD_API_URL", "PREBUILD_API_TOKEN"
 TOKEN_FILE_VARIABLE = f"{TOKEN_VARIABLE}_FILE"
 _PRIVATE, _OF_OTHERS = 0o600, 0o077
 _OWN_DIRECTORY = 0o700
-_SAYS_DATABASE = (*DATABASE_VARIABLES, f"{DATABASE_VARIABLES[0]}_FILE", DATA_DIR_VARIABLE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +62,8 @@ def read_login(environ: Mapping[str, str]) -> Login | None:
     """
     if url := environ.get(URL_VARIABLE, ""):
         return login_to(url, environ.get(TOKEN_VARIABLE, "") or _token_in_file(environ))
+    from prebuild_tasks.claim_settings import DEFAULT_DATA_DIR
+
     if names_database(environ) or DEFAULT_DATA_DIR.is_dir():
         return None
     try:
@@ -85,7 +85,10 @@ def read_login(environ: Mapping[str, str]) -> Login | None:
 
 def names_database(environ: Mapping[str, str]) -> bool:
     """Return whether the environment says which database to use."""
-    return any(environ.get(name) for name in _SAYS_DATABASE)
+    from prebuild_tasks.claim_settings import DATA_DIR_VARIABLE, DATABASE_VARIABLES
+
+    names = (*DATABASE_VARIABLES, f"{DATABASE_VARIABLES[0]}_FILE", DATA_DIR_VARIABLE)
+    return any(environ.get(name) for name in names)
 
 
 def write_login(environ: Mapping[str, str], login: Login) -> Path:

@@ -6,13 +6,12 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cache, partial
-from typing import Any, cast
 from uuid import UUID
 
-from sqlalchemy import ARRAY, ColumnElement, Connection, Update, any_, bindparam, literal, literal_column, null, update
+from sqlalchemy import ARRAY, ColumnElement, Connection, Update, any_, bindparam, literal_column, null, update
 from sqlalchemy.dialects.postgresql import psycopg
 
-from prebuild_tasks.db.base import UuidText
+from prebuild_tasks.db.base import UuidText, is_one_of
 from prebuild_tasks.db.connections import one_line
 from prebuild_tasks.db.engine import Database
 from prebuild_tasks.errors import PrebuildError
@@ -95,24 +94,14 @@ def _names(database: Database, wake: Mapping[int, str]) -> Mapping[str, str]:
         return NOTHING_SHOWN
 
 
-def _is_one_of(connection: Connection, column: Any, ids: Collection[str]) -> ColumnElement[bool]:
-    """Build the condition that the column has one of these ids.
-
-    On PostgreSQL they are one parameter: converting a hundred parameters takes longer than writing a hundred rows.
-    """
-    if connection.dialect.name != "postgresql":
-        return cast("ColumnElement[bool]", column.in_(list(ids)))
-    return cast("ColumnElement[bool]", column == any_(literal(list(ids), ARRAY(UuidText))))
-
-
 def mark_published(connection: Connection, build_ids: Collection[str], now: datetime) -> None:
     """Record that messages of these builds are sent, so that the sweep sends again only what may have been lost."""
-    connection.execute(published_statement(_is_one_of(connection, m.Build.id, build_ids), now))
+    connection.execute(published_statement(is_one_of(connection, m.Build.id, build_ids), now))
 
 
 def mark_unpublished(connection: Connection, build_ids: Collection[str]) -> None:
     """Record that the messages of these builds could not be sent."""
-    connection.execute(unpublished_statement(_is_one_of(connection, m.Build.id, build_ids)))
+    connection.execute(unpublished_statement(is_one_of(connection, m.Build.id, build_ids)))
 
 
 def published_statement(chosen: ColumnElement[bool], now: datetime | ColumnElement[datetime]) -> Update:

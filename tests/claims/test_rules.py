@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from prebuild_tasks.claims.rows import Pool, RequestedRow
 from prebuild_tasks.claims.rules import (
     body_digest,
     check_buildable,
@@ -20,7 +21,7 @@ from prebuild_tasks.claims.rules import (
     refuse_at_limit,
     retry_after,
 )
-from prebuild_tasks.claims.types import ClaimRequest, Pool, RequestedRow
+from prebuild_tasks.claims.types import ClaimRequest
 from prebuild_tasks.errors import InputError, RefusedError, RequestReusedError
 from prebuild_tasks.model.names import PresetRef
 from prebuild_tasks.model.vocabulary import MissReason, PresetStatus, RequestState

@@ -21,7 +21,11 @@ POOL = {
     "failed_deletions": 0, "reason": "starting", "next_action": "", "last_error": "", "second_choices": 1, "claimed": 0,
     "next_change": None,
 }  # fmt: skip
-MODULES = ("httpx", "sqlalchemy", "psycopg", "redis", "pydantic", "celery", "fastapi", "structlog")
+MODULES = (
+    "httpx", "sqlalchemy", "psycopg", "redis", "pydantic", "pydantic_settings", "kombu", "celery", "fastapi",
+    "structlog", "alembic", "yaml", "prebuild_tasks.claims.rules", "prebuild_tasks.claims.session",
+    "prebuild_tasks.claim_settings", "prebuild_tasks.remote.pool_steps", "prebuild_tasks.reconcile.rules.limits",
+)  # fmt: skip
 
 
 def loaded(code: str) -> set[str]:
@@ -36,6 +40,19 @@ def test_each_client_loads_its_own_library_only() -> None:
     assert loaded(f"{start}Client('https://door.example', token='pbt_x')") == {"httpx"}
     assert "httpx" not in loaded(f"{start}Client('postgresql://x@localhost/x').database")
     assert "httpx" not in loaded("from prebuild_tasks.cli.commands import claims")
+
+
+def test_a_claim_from_a_shell_far_away_loads_what_it_needs_only() -> None:
+    code = (
+        f"import httpx, os, sys\nfrom functools import partial\nCLAIMED={CLAIMED}\n"
+        "door = httpx.MockTransport(lambda _: httpx.Response(201, json=CLAIMED))\n"
+        "httpx.Client = partial(httpx.Client, transport=door)\n"
+        "os.environ |= {'PREBUILD_API_URL': 'https://door.example', 'PREBUILD_API_TOKEN': 'pbt_x'}\n"
+        "from prebuild_tasks.cli.main import main\n"
+        "sys.stdout = sys.stderr; code = main(['claim', 'dev/small', '--owner', 'ada']); sys.stdout = sys.__stdout__\n"
+        "assert code == 0"
+    )
+    assert loaded(code) == {"httpx", "pydantic"}, "typer reads arguments by pydantic"
 
 
 def test_the_answers_of_a_claim_load_no_database() -> None:
