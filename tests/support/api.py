@@ -11,7 +11,7 @@ from typing import Any
 
 import httpx
 
-from prebuild_tasks.access.tokens import create_token
+from prebuild_tasks.access.tokens import create_token, list_tokens
 from prebuild_tasks.access.types import NewTokenRequest, Scope
 from prebuild_tasks.bootstrap import Runtime
 from prebuild_tasks.config import Settings
@@ -49,13 +49,11 @@ class Api:
         self.runtime = Runtime(settings.model_copy(update={"database_url": database.url, "redis_url": redis_url}))
         self.app = application.make_app(self.runtime, options)
         self._runner = asyncio.Runner()
-        self._names = 0
         self.admin = self.token()
 
     def token(self, scope: str = "admin", **restrictions: Any) -> str:
         """Create a token and return its text."""
-        self._names += 1
-        name = restrictions.pop("name", f"t{self._names}")
+        name = restrictions.pop("name", "") or f"t{len(list_tokens(self.database)) + 1}"
         if scope == "claim" and not restrictions.get("owner"):
             restrictions.setdefault("any_owner", True)
         request = NewTokenRequest(name=name, scope=Scope(scope), **restrictions)

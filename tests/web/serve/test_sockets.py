@@ -100,7 +100,7 @@ def test_what_is_not_http_is_told_so_with_a_problem(door: Door, sent: bytes) -> 
 @pytest.mark.parametrize(
     ("method", "path", "status"),
     [
-        ("HEAD", "/v1/pools", 405), ("OPTIONS", "/v1/claims", 405), ("TRACE", "/livez", 405), ("PUT", "/docs", 405),
+        ("HEAD", "/v1/claims", 405), ("OPTIONS", "/v1/claims", 405), ("TRACE", "/livez", 405), ("PUT", "/docs", 405),
         ("HEAD", "/v1/none", 404), ("OPTIONS", "/none", 404), ("GET", "/v1//pools", 404), ("GET", "/%2e%2e/x", 404),
         ("CONNECT", "/livez", 405), ("OPTIONS", "*", 404), ("GET", "/" + "x" * 60_000, 404),
     ],
