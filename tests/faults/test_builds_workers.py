@@ -32,7 +32,7 @@ pytestmark = [pytest.mark.e2e, pytest.mark.timeout(240)]
 ROUNDS, KILLS = 200, 20
 TIMEOUT = 4.0
 """Seconds that a lease lasts."""
-MANY, SLOTS = 20, 4
+MANY, SLOTS = 12, 2
 HARDLY = 1.05
 """Times the ideal within which many builds of a second each are done, from the turn that creates them."""
 LATE = 1.3

@@ -32,7 +32,9 @@ templates:
 def test_a_crash_and_a_long_wait(tmp_path: Path, sqlite_url: str, redis_url: str) -> None:
     go = tmp_path / "go"
     declare = {"serve": "echo no module named flask >&2; exit 1", "ready": "'echo cold; exit 1'", "timeout": "1h"}
-    with deployed(tmp_path, POOLS.format(**declare), sqlite_url, redis_url) as service:
+    # No build is taken from a worker that a busy machine keeps waiting: it would not wait to become ready meanwhile.
+    patience = {"PREBUILD_HEARTBEAT_TIMEOUT": "20s"}
+    with deployed(tmp_path, POOLS.format(**declare), sqlite_url, redis_url, **patience) as service:
         pools = service.data_dir.parent / "pools.yaml"
         service.fork_celery()
         for name in ("worker", "builds", "beat"):
