@@ -21,7 +21,8 @@ class PrebuildError(Exception):
     """
 
     exit_code: ClassVar[int] = 1
-    code: ClassVar[str] = "error"
+    code: str = "error"
+    """That of the class, except for an error that came over HTTP, which may have one that no class here has."""
 
     def __init__(self, message: str, *, hint: str = "", remedy: Remedy | None = None) -> None:
         self.message = message if len(message) <= _LENGTH_MAX else f"{message[:_LENGTH_MAX]}…"

@@ -46,6 +46,14 @@ def require_database(command: str) -> None:
         raise not_over_http(f"prebuild {command}", login.url)
 
 
+def refuse_actor(command: str) -> None:
+    """Raise InputError for an actor that was named, where the command asks an HTTP API: the token is the actor."""
+    from prebuild_tasks.remote import read_login
+
+    if command in OVER_HTTP and read_login(os.environ):
+        raise InputError("--actor does not work over HTTP", hint="leave it out: the history names the token")
+
+
 def not_over_http(what: str, url: str = "") -> InputError:
     """Return the error for what needs the database."""
     place = f", and this is logged in to {url}" if url else ""

@@ -52,12 +52,23 @@ def os_user() -> str:
         return "unknown"
 
 
+def _actor(context: typer.Context, parameter: typer.CallbackParam, value: str) -> str:
+    """Return the actor. Raises InputError for one that was named on the command line where a token is the actor."""
+    source = context.get_parameter_source(str(parameter.name))
+    if source and source.name == "COMMANDLINE":
+        from prebuild_tasks.cli.afar import refuse_actor
+
+        refuse_actor(str(context.info_name))
+    return value
+
+
 ActorOption = Annotated[
     str,
     typer.Option(
-        "--actor", default_factory=os_user, show_default="your user name", help="Name to record in the history"
+        "--actor", default_factory=os_user, show_default="your user name", callback=_actor,
+        help="Name to record in the history; over HTTP, that of the token is recorded",
     ),
-]
+]  # fmt: skip
 
 
 def keep_everything() -> None:

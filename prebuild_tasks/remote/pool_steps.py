@@ -44,13 +44,13 @@ def pools_steps(url: str) -> Steps[list[PoolStatus]]:
     from prebuild_tasks.insight import PoolStatus
 
     rows = yield from page_steps(url, path_of("pools"), {})
-    return [decode(PoolStatus, row) for row in rows]
+    return sorted((decode(PoolStatus, row) for row in rows), key=lambda pool: str(pool.preset))
 
 
 def pool_checks_steps(url: str) -> Steps[list[PoolCheck]]:
     """List the pools by name, with why they need attention."""
     rows = yield from page_steps(url, path_of("pools"), {"checked": "true"})
-    return [_check(row) for row in rows]
+    return sorted((_check(row) for row in rows), key=lambda check: str(check.pool.preset))
 
 
 def _check(row: JsonObject) -> PoolCheck:

@@ -71,7 +71,9 @@ def error_of(answer: Answer, url: str) -> PrebuildError:
         members = ("state", "workspace", "workspace_id", "ended_at", "ended_by", "reason")
         return RequestEndedError(detail, *(_text(problem, name) for name in members))
     known = _BY_TYPE.get(fragment) or _BY_STATUS.get(answer.status, PrebuildError)
-    return known(detail, hint=hint, remedy=remedy)
+    error = known(detail, hint=hint, remedy=remedy)
+    error.code = _text(problem, "code") or error.code
+    return error
 
 
 def is_miss(answer: Answer) -> bool:

@@ -90,6 +90,8 @@ class Handler(BaseHTTPRequestHandler):
         body = value.encode() if isinstance(value, str) else json.dumps(value).encode()
         self.send_response(status)
         self.send_header("Content-Length", str(len(body)))
+        if forced:
+            self.send_header("Retry-After", "30")  # longer than the client goes on
         self.end_headers()
         self.wfile.write(body)
 
@@ -190,6 +192,8 @@ def test_the_json_of_an_explanation_has_the_commands(door: Door, capsys: pytest.
         (422, "request-reused", 5),
         (429, "miss/none-ready", 4),
         (400, "malformed-query", 2),
+        (429, "rate-limited", 6),
+        (503, "unreachable", 7),
     ],
 )
 def test_exit_codes(status: int, fragment: str, code: int, door: Door, capsys: pytest.CaptureFixture[str]) -> None:
@@ -198,9 +202,35 @@ def test_exit_codes(status: int, fragment: str, code: int, door: Door, capsys: p
     assert "this needs operate" in capsys.readouterr().err
 
 
+def test_an_api_that_is_away(door: Door, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("prebuild_tasks.remote.session.DEADLINE", 0.05)
+    monkeypatch.setenv("PREBUILD_API_URL", "http://127.0.0.1:1")
+    assert main(["workspaces"]) == 7
+    assert "http://127.0.0.1:1 does not answer" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "shown"),
+    [
+        (403, "scope_too_narrow", "scope_too_narrow"),
+        (403, "reach_too_narrow", "reach_too_narrow"),
+        (409, "build_failed", "build_failed"),
+        (409, "refused", "refused"),
+        (409, "", "refused"),
+    ],
+)
+def test_an_error_in_json_has_the_code_of_the_answer(
+    status: int, code: str, shown: str, door: Door, capsys: pytest.CaptureFixture[str]
+) -> None:
+    door.forced = (status, {"type": f"/docs#{code.replace('_', '-')}", "detail": "x", "hint": "", "code": code})
+    assert main(["pause", "--json"]) == 5
+    assert json.loads(capsys.readouterr().err)["error"] == shown
+
+
 @pytest.mark.parametrize(
     "command", ["apply pools.yaml", "doctor", "delete ada/x", "workspaces --disk", "history",
-                "logs x --serve", "token list"]
+                "logs x --serve", "token list", "release ada/x --actor eve", "extend ada/x 1d --actor eve",
+                "pause --actor eve", "unblock dev/small --actor=eve"]
 )  # fmt: skip
 def test_what_does_not_work_from_afar_says_so(command: str, door: Door, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(command.split()) == 2

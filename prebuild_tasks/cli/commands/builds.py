@@ -23,9 +23,10 @@ from prebuild_tasks.errors import InputError, NotFoundError
 from prebuild_tasks.insight import build_log, read_history, served_output
 from prebuild_tasks.json_views import fields_of, rows_of
 from prebuild_tasks.model.json_values import JsonObject
-from prebuild_tasks.model.names import PresetRef
+from prebuild_tasks.model.names import PoolName, PresetRef
 from prebuild_tasks.model.terminal import OutputPieces
 from prebuild_tasks.model.vocabulary import BuildStatus
+from prebuild_tasks.remedies import Remedy, RemedyKind
 from prebuild_tasks.web import build_json
 
 if TYPE_CHECKING:
@@ -229,17 +230,20 @@ def _remote_history(remote: RemoteSession, workspace: str) -> list[JsonObject]:
     try:
         return remote.history(workspace)
     except NotFoundError:
-        if "/" in workspace and _is_pool(remote, workspace):
-            raise not_over_http("the history of a pool") from None
+        if pool := _pool_named(workspace):
+            if any(row.preset.pool == pool for row in remote.pools()):
+                raise not_over_http("the history of a pool") from None
+            no_preset = f"there is no preset {workspace}"  # the words beside the database
+            raise NotFoundError(no_preset, remedy=Remedy(RemedyKind.LIST_POOLS)) from None
         raise
 
 
-def _is_pool(remote: RemoteSession, name: str) -> bool:
+def _pool_named(name: str) -> PoolName | None:
+    """Return the pool that a name may stand for; None: it has not the form of one."""
     try:
-        pool = PresetRef.parse(name).pool
+        return PresetRef.parse(name).pool if "/" in name else None
     except InputError:
-        return False
-    return any(row.preset.pool == pool for row in remote.pools())
+        return None
 
 
 def _show_events(

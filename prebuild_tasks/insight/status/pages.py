@@ -116,11 +116,11 @@ def read_owned(database: Database, reach: Reach, owner: str, name: str) -> Works
 def list_builds(
     database: Database, reach: Reach, after: CreatedKey | None, limit: int, *, preset: str = "", status: str = ""
 ) -> list[BuildView]:
-    """List builds, newest first. `preset` and errors are as in `list_workspaces`."""
-    query = builds_query().where(*sees_workspace_sql(reach)).order_by(m.Build.created_at.desc(), m.Build.id.desc())
+    """List builds, newest first, as `builds` does. `preset` and errors are as in `list_workspaces`."""
+    query = builds_query().where(*sees_workspace_sql(reach)).order_by(m.Build.created_at.desc(), m.Build.id)
     if after:
         earlier = m.Build.created_at < after.created_at
-        query = query.where(or_(earlier, and_(m.Build.created_at == after.created_at, m.Build.id < after.id)))
+        query = query.where(or_(earlier, and_(m.Build.created_at == after.created_at, m.Build.id > after.id)))
     if status:
         query = query.where(m.Build.status == BuildStatus(status))
     with database.read() as connection:
