@@ -22,9 +22,8 @@ from prebuild_tasks.web.serve.run import Served, serve_api
 
 
 class Stub:
-    def __init__(self, measures: Measures) -> None:
+    def __init__(self) -> None:
         self.stopping = asyncio.Event()
-        self.measures = measures
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
@@ -41,8 +40,6 @@ class Stub:
                 await asyncio.sleep(0.5)
             case "/readyz":
                 status = 503 if self.stopping.is_set() else 200
-            case "/metrics":
-                body = self.measures.render().encode()
             case "/pid":
                 body = json.dumps([os.getpid(), scope["client"][0]]).encode()
         await send({"type": "http.response.start", "status": status, "headers": []})
@@ -50,9 +47,8 @@ class Stub:
 
 
 def make(_settings: Settings, _options: ServeOptions) -> Served:
-    measures = Measures()
-    stub = Stub(measures)
-    return Served(AccessLog(stub, measures), stub.stopping)
+    stub = Stub()
+    return Served(AccessLog(stub, Measures()), stub.stopping)
 
 
 if __name__ == "__main__":

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import socket
 import ssl
@@ -84,27 +83,6 @@ def test_a_second_signal_ends_it_at_once() -> None:
         process.send_signal(signal.SIGINT)
         process.wait(10)
         assert time.monotonic() - began < 1.5
-
-
-def test_several_processes_count_together_and_are_replaced() -> None:
-    with served(2) as (url, process), httpx.Client(trust_env=False) as client:
-        first = pids(client, url, number=2)
-        assert process.pid not in first
-
-        def counted() -> float:
-            text = client.get(f"{url}/metrics").text
-            return sum(float(line.rpartition(" ")[2]) for line in text.splitlines() if "http_requests_total{" in line)
-
-        before = counted()
-        for _ in range(30):
-            httpx.get(f"{url}/pid", trust_env=False)
-        assert counted() == before + 31, "the scrape before counts, too"
-        os.kill(min(first), signal.SIGKILL)
-        wait_until(lambda: pids(client, url, number=2) - first, what="a process in its place")
-        assert counted() >= before + 31, "the counts of an ended process stay"
-        process.terminate()
-        assert process.wait(10) == 0
-        wait_until(lambda: not any(psutil.pid_exists(pid) for pid in first), what="the end of the processes")
 
 
 def test_processes_end_when_their_parent_is_killed() -> None:
