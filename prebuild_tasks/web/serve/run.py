@@ -33,6 +33,9 @@ _OPEN_FILES = 65536
 """The most open files to ask for: each connection is one."""
 _BACKLOG = 2048
 """Connections that wait to be accepted."""
+_SILENT_MAX = 30
+"""Seconds after which a process that does not answer its parent is replaced. A process imports before it answers, which
+on a busy machine takes longer than the five seconds that uvicorn waits: none would ever start."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +110,7 @@ class ServerConfig(Config):
             backlog=_BACKLOG,
             timeout_keep_alive=round(options.keep_alive),
             timeout_graceful_shutdown=GRACE,
+            timeout_worker_healthcheck=_SILENT_MAX,
             ssl_certfile=options.tls_cert,
             ssl_keyfile=options.tls_key,
         )

@@ -10,6 +10,7 @@ import asyncio
 import json
 import os
 import sys
+import time
 from pathlib import Path
 
 from starlette.types import Receive, Scope, Send
@@ -19,6 +20,9 @@ from prebuild_tasks.web.serve.access_log import AccessLog
 from prebuild_tasks.web.serve.measures import Measures
 from prebuild_tasks.web.serve.options import ServeOptions
 from prebuild_tasks.web.serve.run import Served, serve_api
+
+SLOW = "SLOW_START"
+"""The variable with the seconds that each of several processes takes to import what it needs."""
 
 
 class Stub:
@@ -50,6 +54,9 @@ def make(_settings: Settings, _options: ServeOptions) -> Served:
     stub = Stub()
     return Served(AccessLog(stub, Measures()), stub.stopping)
 
+
+if __name__ == "__mp_main__":
+    time.sleep(float(os.environ.get(SLOW, "0")))
 
 if __name__ == "__main__":
     workers, keep_alive, *tls = sys.argv[1:]
