@@ -1,4 +1,4 @@
-"""What claims and reads over HTTP do while Redis or PostgreSQL is away."""
+"""Claims and reads over HTTP while Redis or PostgreSQL is away."""
 
 from __future__ import annotations
 

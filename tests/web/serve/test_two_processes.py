@@ -1,4 +1,4 @@
-"""What two serving processes count together and log, also when one of them is killed."""
+"""Metrics and log lines of two serving processes, also when one of them is killed."""
 
 from __future__ import annotations
 
