@@ -9,9 +9,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import psutil
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
-from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
+from prometheus_client.multiprocess import MultiProcessCollector
+
+from prebuild_tasks.web.serve.ended import forget_gauges, reading
 
 DIRECTORY = "PROMETHEUS_MULTIPROC_DIR"
 """The variable with the directory of the processes' files. prometheus_client reads it when it is imported."""
@@ -103,27 +104,21 @@ class Measures:
 
     def render(self) -> str:
         """Return the metrics of all processes in the text format of Prometheus."""
-        answering = self._own
-        if directory := os.environ.get(DIRECTORY):
-            _forget_ended(Path(directory))
-            answering = CollectorRegistry()
-            MultiProcessCollector(answering)  # type: ignore[no-untyped-call]
-        return generate_latest(answering).decode()
+        if not (directory := os.environ.get(DIRECTORY)):
+            return generate_latest(self._own).decode()
+        forget_gauges(Path(directory))
+        answering = CollectorRegistry()
+        MultiProcessCollector(answering)  # type: ignore[no-untyped-call]
+        with reading(Path(directory)):
+            return generate_latest(answering).decode()
 
 
 @contextmanager
-def shared_files() -> Iterator[None]:
-    """Let the processes that are started meanwhile add up their metrics, in files of a directory of their own."""
+def shared_files() -> Iterator[Path]:
+    """Let the processes that are started meanwhile add up their metrics, in files of a directory, which is yielded."""
     with tempfile.TemporaryDirectory(prefix="prebuild-serve-") as directory:
         os.environ[DIRECTORY] = directory
         try:
-            yield
+            yield Path(directory)
         finally:
             del os.environ[DIRECTORY]
-
-
-def _forget_ended(directory: Path) -> None:
-    """Leave out the gauges of processes that have ended, by whatever way; their counts stay."""
-    for pid in {int(path.stem.rpartition("_")[2]) for path in directory.glob("gauge_live*_*.db")}:
-        if not psutil.pid_exists(pid):
-            mark_process_dead(pid, str(directory))  # type: ignore[no-untyped-call]

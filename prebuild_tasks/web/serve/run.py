@@ -11,6 +11,7 @@ import threading
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
+from pathlib import Path
 from types import FrameType
 
 from starlette.types import ASGIApp
@@ -22,6 +23,7 @@ from prebuild_tasks.errors import InputError
 from prebuild_tasks.logs import configure_logging
 from prebuild_tasks.model.addresses import host_in_url, is_ipv6
 from prebuild_tasks.remedies import Remedy, RemedyKind
+from prebuild_tasks.web.serve.ended import add_up_ended
 from prebuild_tasks.web.serve.heads import BoundedHeads
 from prebuild_tasks.web.serve.measures import shared_files
 from prebuild_tasks.web.serve.options import ServeOptions, listening_url
@@ -31,6 +33,9 @@ _OPEN_FILES = 65536
 """The most open files to ask for: each connection is one."""
 _BACKLOG = 2048
 """Connections that wait to be accepted."""
+_SILENT_MAX = 30
+"""Seconds after which a process that does not answer its parent is replaced. A process imports before it answers, which
+on a busy machine takes longer than the five seconds that uvicorn waits: none would ever start."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,12 +67,25 @@ def serve_api(settings: Settings, options: ServeOptions, make: Make, announce: C
         if options.workers == 1:
             Server.run(Server(config), sockets=[listener])
         else:
-            stack.enter_context(shared_files())
-            Multiprocess.run(Multiprocess(config, [listener]))
+            Multiprocess.run(Supervisor(config, [listener], stack.enter_context(shared_files())))
 
 
 def _pass(_number: int, _frame: FrameType | None) -> None:
     """Do nothing."""
+
+
+class Supervisor(Multiprocess):
+    """Starts the serving processes, and others in place of those that end."""
+
+    def __init__(self, config: Config, sockets: list[socket.socket], counts: Path) -> None:
+        """Take the configuration, the listening sockets, and the directory of the files in which processes count."""
+        super().__init__(config, sockets)
+        self._counts = counts
+
+    def keep_subprocess_alive(self) -> None:
+        """Replace processes that have ended, and keep their counts. Called twice a second."""
+        super().keep_subprocess_alive()
+        add_up_ended(self._counts)
 
 
 class ServerConfig(Config):
@@ -92,6 +110,7 @@ class ServerConfig(Config):
             backlog=_BACKLOG,
             timeout_keep_alive=round(options.keep_alive),
             timeout_graceful_shutdown=GRACE,
+            timeout_worker_healthcheck=_SILENT_MAX,
             ssl_certfile=options.tls_cert,
             ssl_keyfile=options.tls_key,
         )

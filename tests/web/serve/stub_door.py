@@ -10,6 +10,7 @@ import asyncio
 import json
 import os
 import sys
+import time
 from pathlib import Path
 
 from starlette.types import Receive, Scope, Send
@@ -20,11 +21,13 @@ from prebuild_tasks.web.serve.measures import Measures
 from prebuild_tasks.web.serve.options import ServeOptions
 from prebuild_tasks.web.serve.run import Served, serve_api
 
+SLOW = "SLOW_START"
+"""The variable with the seconds that each of several processes takes to import what it needs."""
+
 
 class Stub:
-    def __init__(self, measures: Measures) -> None:
+    def __init__(self) -> None:
         self.stopping = asyncio.Event()
-        self.measures = measures
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
@@ -41,8 +44,6 @@ class Stub:
                 await asyncio.sleep(0.5)
             case "/readyz":
                 status = 503 if self.stopping.is_set() else 200
-            case "/metrics":
-                body = self.measures.render().encode()
             case "/pid":
                 body = json.dumps([os.getpid(), scope["client"][0]]).encode()
         await send({"type": "http.response.start", "status": status, "headers": []})
@@ -50,10 +51,12 @@ class Stub:
 
 
 def make(_settings: Settings, _options: ServeOptions) -> Served:
-    measures = Measures()
-    stub = Stub(measures)
-    return Served(AccessLog(stub, measures), stub.stopping)
+    stub = Stub()
+    return Served(AccessLog(stub, Measures()), stub.stopping)
 
+
+if __name__ == "__mp_main__":
+    time.sleep(float(os.environ.get(SLOW, "0")))
 
 if __name__ == "__main__":
     workers, keep_alive, *tls = sys.argv[1:]
