@@ -3,130 +3,120 @@
 from __future__ import annotations
 
 import asyncio
-from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import suppress
-from contextvars import copy_context
-from functools import partial
-from itertools import count
+from contextvars import Context, copy_context
+from threading import get_ident
 from typing import TypeVar
 
 from prebuild_tasks.clock import monotonic
 from prebuild_tasks.errors import BusyError
 
 FEW = 3
-"""Calls at a time while all are quick. More of them only take the interpreter from each other and from the event loop:
+"""Threads for calls that are quick. More of them only take the interpreter from each other and from the event loop:
 with ten, 32 clients cost a third more CPU per claim."""
 QUICK = 0.1
-"""Seconds. A call that takes longer waits for the database, so the others get the remaining threads."""
+"""Seconds. A call that takes longer waits for the database, so the next ones get the other threads."""
 PATIENCE = 5.0
 """Seconds that a request waits for a thread."""
+_LOOK_AGAIN = 0.5
+"""Seconds after which a call that waits for the few threads is given to the others, if those have become slow."""
 
 T = TypeVar("T")
 
 
+class _Pool:
+    """Threads, when each began with what it does, and how many calls wait for one."""
+
+    def __init__(self, number: int) -> None:
+        self.threads = ThreadPoolExecutor(number, thread_name_prefix="request")
+        self.began: dict[int, float] = {}
+        """Times by thread."""
+        self.waiting: set[object] = set()
+        """A mark for each call that has not begun."""
+
+    def submit(self, context: Context, work: Callable[[], T]) -> tuple[Future[T], object]:
+        """Give a call to the threads. Returns its mark, too."""
+        mark = object()
+        self.waiting.add(mark)
+        return self.threads.submit(context.run, self._run, work, mark), mark
+
+    def is_slow(self) -> bool:
+        """Return whether a call takes long."""
+        began = list(self.began.values())
+        return bool(began) and min(began) < monotonic() - QUICK
+
+    def _run(self, work: Callable[[], T], mark: object) -> T:
+        self.waiting.discard(mark)
+        thread = get_ident()
+        self.began[thread] = monotonic()
+        try:
+            return work()
+        finally:
+            del self.began[thread]
+
+
+class _NotBegunError(Exception):
+    """No thread was free in time."""
+
+
 class Threads:
-    """A bounded number of threads. Use it in one event loop."""
+    """Runs calls in threads. Use it in one event loop."""
 
     def __init__(self, number: int, patience: float = PATIENCE) -> None:
         """Take the number of threads, and the seconds that a call waits for one."""
+        few = min(FEW, number)
         self._number, self._patience = number, patience
-        self._executor = ThreadPoolExecutor(number, thread_name_prefix="request")
-        self._numbers = count()
-        self._began: dict[int, float] = {}
-        """When each call that runs began, the oldest first."""
-        self._waiters: deque[asyncio.Future[int]] = deque()
-        """Those who wait for a thread, which is given to them with the number of their call."""
-        self._looks_again: asyncio.TimerHandle | None = None
+        self._few = _Pool(few)
+        self._others = _Pool(number - few) if number > few else self._few
+        self._pools = {self._few, self._others}
 
     @property
     def in_use(self) -> int:
-        """Threads in use."""
-        return len(self._began)
+        """Threads that run a call, also one whose caller has gone away."""
+        return sum(len(pool.began) for pool in self._pools)
 
     @property
     def waiting(self) -> int:
         """Calls that wait for a thread."""
-        return len(self._waiters)
+        return sum(len(pool.waiting) for pool in self._pools)
 
     async def call(self, work: Callable[[], T]) -> T:
-        """Call a function in a thread. Raises what it raises, and BusyError if no thread was free in time.
+        """Call a function in a thread, and in the context of the caller.
 
-        A caller that is canceled leaves the thread to its work, and the thread is in use until that ends.
+        Raises what it raises, and BusyError if no thread was free in time. A caller that is canceled leaves the thread
+        to its work.
         """
-        number = await self._take()
-        try:
-            running = self._executor.submit(copy_context().run, work)
-        except BaseException:
-            self._give_back(number)
-            raise
-        try:
-            return await asyncio.wrap_future(running)
-        finally:
-            if running.done():
-                self._give_back(number)
-            else:
-                running.add_done_callback(partial(self._ended, asyncio.get_running_loop(), number))
+        left = self._patience
+        while left > 0:
+            pool, wait = (self._others, left) if self._few.is_slow() else (self._few, min(left, _LOOK_AGAIN))
+            try:
+                return await self._call(pool, work, wait)
+            except _NotBegunError:
+                left -= wait
+        raise BusyError(f"all {self._number} connections of this process to the database are in use", hint="try again")
 
     def close(self) -> None:
         """Wait for what runs."""
-        self._executor.shutdown()
+        for pool in self._pools:
+            pool.threads.shutdown()
 
-    async def _take(self) -> int:
-        """Wait for a thread, and return the number of the call that has it."""
-        if len(self._began) < self._limit():
-            return self._begin()
-        waiter: asyncio.Future[int] = asyncio.get_running_loop().create_future()
-        self._waiters.append(waiter)
-        self._look_later()
+    async def _call(self, pool: _Pool, work: Callable[[], T], wait: float) -> T:
+        """Call a function in a thread of the pool. Raises _NotBegunError if none was free after `wait` seconds."""
+        running, mark = pool.submit(copy_context(), work)
+        is_late = False
+
+        def give_up() -> None:
+            nonlocal is_late
+            is_late = running.cancel()  # in vain if it has begun
+
+        timer = asyncio.get_running_loop().call_later(wait, give_up)
         try:
-            async with asyncio.timeout(self._patience):
-                return await waiter
-        except BaseException as error:
-            with suppress(ValueError):
-                self._waiters.remove(waiter)
-            if waiter.done() and not waiter.cancelled():  # it got one in the same moment
-                self._give_back(await waiter)
-            if isinstance(error, TimeoutError):
-                raise BusyError(
-                    f"all {self._number} connections of this process to the database are in use", hint="try again"
-                ) from None
+            return await asyncio.wrap_future(running)
+        except asyncio.CancelledError:
+            if is_late:
+                raise _NotBegunError from None
             raise
-
-    def _limit(self) -> int:
-        oldest = next(iter(self._began.values()), None)
-        is_slow = oldest is not None and oldest < monotonic() - QUICK
-        return self._number if is_slow else min(FEW, self._number)
-
-    def _begin(self) -> int:
-        number = next(self._numbers)
-        self._began[number] = monotonic()
-        return number
-
-    def _give_back(self, number: int) -> None:
-        del self._began[number]
-        self._admit()
-
-    def _ended(self, loop: asyncio.AbstractEventLoop, number: int, _running: Future[T]) -> None:
-        """Give a thread back once its work has ended, which its caller did not wait for."""
-        with suppress(RuntimeError):  # the loop may have ended before
-            loop.call_soon_threadsafe(self._give_back, number)
-
-    def _admit(self) -> None:
-        """Give free threads to those who wait."""
-        while self._waiters and len(self._began) < self._limit():
-            waiter = self._waiters.popleft()
-            if not waiter.done():
-                waiter.set_result(self._begin())
-
-    def _look_later(self) -> None:
-        """Look for slow calls as long as somebody waits: nothing else tells that one has become slow."""
-        if self._looks_again is None:
-            self._looks_again = asyncio.get_running_loop().call_later(QUICK, self._look)
-
-    def _look(self) -> None:
-        self._looks_again = None
-        self._admit()
-        if self._waiters:
-            self._look_later()
+        finally:
+            timer.cancel()
+            pool.waiting.discard(mark)
