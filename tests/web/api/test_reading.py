@@ -14,6 +14,8 @@ from prebuild_tasks.db.engine import Database
 from prebuild_tasks.pools.declare import apply
 from prebuild_tasks.pools.options import ApplyOptions
 from prebuild_tasks.schema import tables as m
+from prebuild_tasks.web.api.etags import etag_of
+from prebuild_tasks.web.api.responses import encoded
 from tests.support.api import Api
 from tests.support.builders import PRESET, declare, fill
 from tests.support.pool_files import load_text
@@ -110,6 +112,10 @@ def test_pools_have_an_entity_tag(api: Api, database: Database, settings: Settin
         first = api.get(path)
         again = api.get(path, headers={"If-None-Match": first.headers["ETag"]})
         assert (again.status_code, again.content, again.headers["ETag"]) == (304, b"", first.headers["ETag"])
+    for path in ("/v1/pools/dev/small/explain", "/v1/pools/dev/small/report"):  # they tell the time
+        answer = api.get(path)
+        told = {name: value for name, value in answer.json().items() if name != "at"}
+        assert answer.headers["ETag"] == etag_of(encoded(told))
         assert api.get(path, headers={"If-None-Match": "*"}).status_code == 304
     before = api.get("/v1/pools").headers["ETag"]
     fill(database, settings)
