@@ -90,6 +90,8 @@ def test_a_second_signal_ends_it_at_once() -> None:
 def test_processes_that_start_slowly_serve_and_end_when_their_parent_is_killed() -> None:
     with served(2, slow=6) as (url, process), httpx.Client(trust_env=False) as client:
         children = pids(client, url, number=2)
+        began = [psutil.Process(child).create_time() for child in children]
+        assert max(began) - min(began) < 5, "neither was taken for one that hangs, and replaced"
         process.kill()
         wait_until(lambda: not any(psutil.pid_exists(pid) for pid in children), timeout=15)
 
