@@ -63,7 +63,7 @@ def main(port: int, token: str, preset: str, number: int) -> None:
         waiter.ask()
         time.sleep(_BETWEEN)
     selector.register(sys.stdin.fileno(), selectors.EVENT_READ)
-    said, asked_last = False, time.monotonic()
+    announced, asked_last = False, time.monotonic()
     while True:
         for key, _ in selector.select(0.5):
             if key.data is None:
@@ -71,8 +71,8 @@ def main(port: int, token: str, preset: str, number: int) -> None:
             if key.data.answered():
                 key.data.ask()
                 asked_last = time.monotonic()
-        if not said and time.monotonic() - asked_last > _SETTLES:
-            said = True
+        if not announced and time.monotonic() - asked_last > _SETTLES:
+            announced = True
             sys.stdout.write("waiting\n")
             sys.stdout.flush()
 

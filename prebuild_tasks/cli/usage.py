@@ -1,4 +1,4 @@
-"""How a command reads its arguments, and shows them in its usage line."""
+"""Arguments of a command, and its usage line."""
 
 from __future__ import annotations
 

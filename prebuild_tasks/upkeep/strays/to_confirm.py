@@ -1,4 +1,4 @@
-"""What waits for a person's confirmation: strays, and missing prebuilds. `status` counts them, so this loads little."""
+"""Strays and missing prebuilds that wait for a person's confirmation. `status` counts them, so this loads little."""
 
 from __future__ import annotations
 
