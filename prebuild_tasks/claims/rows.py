@@ -1,4 +1,4 @@
-"""Rows that a claim reads from the database. A client of the HTTP API does without."""
+"""Rows that a claim reads from the database. A client of the HTTP API does without them."""
 
 from __future__ import annotations
 

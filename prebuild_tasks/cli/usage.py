@@ -1,4 +1,4 @@
-"""The arguments of a command: reading them, and naming them in its usage line."""
+"""Arguments of a command, and its usage line."""
 
 from __future__ import annotations
 
