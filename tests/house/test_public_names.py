@@ -67,6 +67,7 @@ REMEDY_KINDS = (
     "list_running_builds list_failed_builds find_build_of_pool show_log follow_log diagnose_installation "
     "serve_metrics_elsewhere "
     "log_in_to_api serve_api_elsewhere serve_api_with_tls_or_behind_a_proxy "
+    "make_a_secret_key_and_name_its_file let_only_its_owner_read_the_file "
     "find_the_large_keys_in_redis forbid_eviction_in_redis show_state_of_redis serve_queue stop_process "
     "make_data_directory_writable show_state_of_clock update_timezones "
     "wait_for_workspace name_the_owner name_the_preset choose_another_name_or_leave_it_out "
