@@ -73,7 +73,7 @@ def _make(path: Path) -> None:
 def _read(path: Path) -> InstallationKey:
     try:
         with path.open("rb") as file:
-            found = os.fstat(file.fileno())
+            status = os.fstat(file.fileno())
             raw = file.read(_LENGTH_MAX + 1)
     except OSError as error:
         missing = isinstance(error, FileNotFoundError)
@@ -83,10 +83,10 @@ def _read(path: Path) -> InstallationKey:
             remedy=Remedy(RemedyKind.MAKE_SECRET_KEY, str(path)) if missing else None,
         ) from None
     # As PostgreSQL has it for its TLS key: what hands secrets to a service may own them, and let its group read them.
-    allowed = _GROUP_READS if found.st_uid == 0 and os.geteuid() != 0 else 0
-    if found.st_mode & _OTHERS & ~allowed:
+    allowed = _GROUP_READS if status.st_uid == 0 and os.geteuid() != 0 else 0
+    if status.st_mode & _OTHERS & ~allowed:
         raise InputError(
-            f"others than its owner may use the secret key {path}, whose mode is {stat.S_IMODE(found.st_mode):04o}",
+            f"others than its owner may use the secret key {path}, whose mode is {stat.S_IMODE(status.st_mode):04o}",
             remedy=Remedy(RemedyKind.PROTECT_FILE, str(path)),
         )
     secret = _decoded(raw)
