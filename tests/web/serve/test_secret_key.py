@@ -9,8 +9,10 @@ from typing import Any
 
 import pytest
 
+from prebuild_tasks.access.key_files import installation_keys
 from prebuild_tasks.config import Settings
 from prebuild_tasks.db.engine import Database
+from prebuild_tasks.web.api.cursors import Cursors
 from tests.support.api import serving
 from tests.support.command_line import cli
 from tests.support.door import doors, portal
@@ -73,7 +75,7 @@ def test_a_key_that_cannot_be_used_is_refused_before_anything_is_served(
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 def test_the_api_makes_the_key_of_its_directory(database: Database, settings: Settings) -> None:
-    with serving(database, settings):
-        made = (settings.data_dir / "secret-key").read_text()
-    with serving(database, settings):
-        assert (settings.data_dir / "secret-key").read_text() == made
+    with serving(database, settings) as api:
+        made = api.app.state.door.cursors.make("pools", {}, ("a",))
+    later = Cursors(installation_keys((), settings.data_dir).derive("cursors"))
+    assert later.read(made, "pools", {}, 1) == ("a",)
