@@ -54,8 +54,8 @@ def read_claim(
     with database.write() as connection:
         now = database.now(connection)
         since = alive_since(alive_within, now)
-        found = _find(connection, claim_id, reach, since)
-        answer = answer_now(connection, found, now, since=since, by=Actor.of(actor))
+        requested = _find(connection, claim_id, reach, since)
+        answer = answer_now(connection, requested, now, since=since, by=Actor.of(actor))
         step("claim.before_hand_over")
     return answer
 
