@@ -1,4 +1,4 @@
-"""The use of httpx by the clients: connections, time limits, requests and answers."""
+"""Uses of httpx by the clients: their connections, time limits, requests and answers."""
 
 from __future__ import annotations
 

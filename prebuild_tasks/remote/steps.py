@@ -121,8 +121,8 @@ def workspaces_steps(url: str, **filters: str) -> Steps[list[WorkspaceView]]:
     """List workspaces: those of people before prebuilds, each oldest first. The filters are those of the API."""
     from prebuild_tasks.insight import WorkspaceView
 
-    named = {name: value for name, value in filters.items() if value}
-    rows = yield from page_steps(url, path_of("workspaces"), named)
+    query = {name: value for name, value in filters.items() if value}
+    rows = yield from page_steps(url, path_of("workspaces"), query)
     views = [decode(WorkspaceView, row) for row in rows]
     return sorted(views, key=lambda view: (view.owner == PREBUILDS_OWNER, view.created_at, view.id))
 

@@ -1,4 +1,4 @@
-"""Availability, as a portal sees it over HTTP: the same as beside the database."""
+"""The prebuilds that can be claimed, as a portal sees them over HTTP: those that are seen beside the database."""
 
 from __future__ import annotations
 

@@ -28,7 +28,8 @@ from prebuild_tasks.schema import tables as m
 from prebuild_tasks.upkeep.lost_prebuilds import replace_lost
 from prebuild_tasks.upkeep.probes import probe_prebuilds
 from prebuild_tasks.upkeep.strays.compare import sweep_resources
-from prebuild_tasks.upkeep.strays.store import confirm, waiting
+from prebuild_tasks.upkeep.strays.store import confirm
+from prebuild_tasks.upkeep.strays.to_confirm import waiting
 from prebuild_tasks.upkeep.types import StrayResult
 from tests.support.builders import PRESET, build_all, fill_really, jump, staffed, turn, workspaces
 from tests.support.pool_files import load_text
