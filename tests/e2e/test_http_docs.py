@@ -65,6 +65,8 @@ class Reader:
         if command.startswith("export "):
             self._exports.append(self._of_this_run(command))
             return
+        if "-X DELETE" in command and "/v1/claims/" in command:  # what has not begun would be canceled, not built
+            wait_until(lambda: self._service.json("builds", "--status", "running"), timeout=30, what="the build")
         said, differences = "", [""]
 
         def agrees() -> bool:
