@@ -91,7 +91,7 @@ bench: install ## Run the benchmarks, except the long fleet run; starts its own 
 	$(BIN)/python -m benchmarks $(ARGS)
 
 .PHONY: bench-quick
-bench-quick: install ## Run smaller benchmarks in under two minutes; fails when a bound is missed
+bench-quick: install ## Run smaller benchmarks in a few minutes; fails when a bound is missed
 	$(BIN)/python -m benchmarks --quick $(ARGS)
 
 .PHONY: bench-fleet
