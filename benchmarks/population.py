@@ -100,3 +100,10 @@ def vacuum(database: Database) -> None:
     """Update statistics and the visibility map, as autovacuum would in time."""
     with database.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
         connection.execute(text("VACUUM ANALYZE"))
+
+
+def unclaimed(database: Database) -> int:
+    """Count the prebuilds that are left to claim."""
+    with database.read() as connection:
+        query = text("SELECT count(*) FROM workspaces WHERE owner = 'prebuilds' AND deleted_at IS NULL")
+        return int(connection.execute(query).scalar_one())

@@ -14,6 +14,7 @@ from sqlalchemy import text
 from benchmarks.bench import Bench, dsn
 from benchmarks.clients import Clients, clients, percentile
 from benchmarks.harness import Bound, Result, Row, compare
+from benchmarks.population import unclaimed
 from prebuild_tasks.db.engine import Database
 from tests.support import bulk
 
@@ -28,7 +29,7 @@ def run(bench: Bench) -> Iterator[Result]:
     bulk.pools(database, 1, PREBUILDS)
     first_slot = 0
     for number, (processes, threads) in _SIZES.items():
-        bulk.stock(database, PREBUILDS - _free(database), first_slot=first_slot)
+        bulk.stock(database, PREBUILDS - unclaimed(database), first_slot=first_slot)
         first_slot += PREBUILDS
         yield from _measured(bench, database, number, processes, threads)
     _check(database)
@@ -65,12 +66,6 @@ def _measured(bench: Bench, database: Database, number: int, processes: int, thr
         yield row
         what = f"claim p99, {number} clients; its SQL by hand"
         yield Row(5, what, slow["product"][1:], slow["floor"][1:], Bound(2))
-
-
-def _free(database: Database) -> int:
-    with database.read() as connection:
-        query = text("SELECT count(*) FROM workspaces WHERE owner = 'prebuilds' AND deleted_at IS NULL")
-        return int(connection.execute(query).scalar_one())
 
 
 def _check(database: Database) -> None:

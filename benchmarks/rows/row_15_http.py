@@ -19,6 +19,7 @@ from benchmarks.bench import Bench
 from benchmarks.clients import Clients, clients, percentile
 from benchmarks.doors import Door
 from benchmarks.harness import Bound, Result, Row, compare, reported
+from benchmarks.population import unclaimed
 from prebuild_tasks.db.engine import Database
 from tests.support import bulk
 
@@ -61,7 +62,7 @@ def run(bench: Bench) -> Iterator[Result]:
     first_slot = 0
     with doors.product(bench, database) as product, doors.floor(bench, database) as floor:
         for number, (processes, threads) in _SIZES.items():
-            bulk.stock(database, PREBUILDS - _free(database), first_slot=first_slot)
+            bulk.stock(database, PREBUILDS - unclaimed(database), first_slot=first_slot)
             first_slot += PREBUILDS
             each = max(bench.scaled(480, 160) // number, 10)
             with (
@@ -106,12 +107,6 @@ def _in_process(bench: Bench, database: Database) -> Result:
     return reported(
         15, "claim p50 in process, 1 client", {"claim(), ms": figures["product"], "Client.claim, ms": figures["client"]}
     )
-
-
-def _free(database: Database) -> int:
-    with database.read() as connection:
-        query = text("SELECT count(*) FROM workspaces WHERE owner = 'prebuilds' AND deleted_at IS NULL")
-        return int(connection.execute(query).scalar_one())
 
 
 def _check(database: Database) -> None:

@@ -162,9 +162,7 @@ def _owners(connection: Connection, _settings: Settings, _now: datetime) -> Iter
     ended = (
         claimed.join(m.Build, m.Build.workspace_id == m.Workspace.id)
         .where(m.Build.transition != Transition.START, m.Build.created_at >= m.Workspace.claimed_at)
-        .where(
-            m.Build.initiator == RECONCILER, m.Build.reason.not_in(("claimed_ttl", "retry", RequestState.NOT_COLLECTED))
-        )
+        .where(m.Build.initiator == RECONCILER, m.Build.reason.not_in(_ENDS_OF_CLAIMS))
     )
     for row in connection.execute(ended):
         yield _contradiction(5, "claimed, but ended by the reconciler", row.name, row.id)

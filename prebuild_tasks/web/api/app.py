@@ -109,6 +109,8 @@ class _Endpoint:
             call = getattr(request.state, "call", None)
             response.background = BackgroundTask(door.after_answer, asking, call and call.follow_up)
             return response
+        finally:
+            request.state.call = None  # each holds the other, so that only the garbage collector would find them
 
 
 def _details_of(error: Exception) -> ProblemDetails:
