@@ -67,4 +67,7 @@ def rows_of(views: Iterable[object]) -> list[dict[str, JsonValue]]:
 
 def result_of(result: DataclassInstance) -> dict[str, JsonValue]:
     """Return the fields of a task's result that differ from their defaults: most counts are 0 most of the time."""
-    return {name: to_json(value) for name, value in changed_fields(result).items()}
+    return {
+        name: value if value.__class__ in _PLAIN else to_json(value)  # type: ignore[misc]  # mypy cannot follow this
+        for name, value in changed_fields(result).items()
+    }

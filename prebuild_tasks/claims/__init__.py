@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from prebuild_tasks.faces import lazy
 
 if TYPE_CHECKING:
+    from prebuild_tasks.claims.async_hits import AsyncHits, hits_of
     from prebuild_tasks.claims.rules import ask_again, check_form
     from prebuild_tasks.claims.session import ClaimSession
     from prebuild_tasks.claims.take import claim, claim_and_wake
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from prebuild_tasks.claims.waits import give_up, read_claim, read_waiting, require_claim
 
 __all__ = [
+    "AsyncHits",
     "BeingBuilt",
     "ClaimAnswer",
     "ClaimRequest",
@@ -27,6 +29,7 @@ __all__ = [
     "claim_and_wake",
     "end_uncollected",
     "give_up",
+    "hits_of",
     "read_claim",
     "read_waiting",
     "require_claim",
@@ -36,6 +39,10 @@ if not TYPE_CHECKING:  # mypy would take every name for defined
     __getattr__ = lazy(
         __name__,
         {
+            "async_hits": (
+                "AsyncHits",
+                "hits_of",
+            ),
             "rules": (
                 "ask_again",
                 "check_form",

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import re
 import uuid
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
 from typing import Any
@@ -38,7 +39,7 @@ from sqlalchemy.dialects.postgresql import psycopg
 from sqlalchemy.orm import DeclarativeBase
 from sqlalchemy.types import TypeEngine
 
-from prebuild_tasks.claims.results import ACTOR_NAMES, claimed_of, read_hit, statement_values
+from prebuild_tasks.claims.results import ACTOR_NAMES, Hit, claimed_of, read_hit, statement_values
 from prebuild_tasks.claims.store import ANSWER_COLUMNS, IS_DOUBTFUL, count_workspaces
 from prebuild_tasks.claims.types import Attempt, Claimed
 from prebuild_tasks.db.base import UuidText
@@ -74,30 +75,59 @@ def claim_in_one_statement(database: Database, attempt: Attempt) -> Claimed | No
         IntegrityError: The owner already has a workspace of this name, or the request has been answered before, which
             only the schema checks.
     """
-    preset, owner = attempt.request.presets[0], attempt.owner
-    if database.dialect != "postgresql" or preset.isdecimal():
+    made = make_statement(database, attempt)
+    if made is None:
         return None
-    ref = PresetRef.parse(preset)
-    reach = attempt.request.reach
+    step("claim.before_statement")
+    hit = read_hit(database.run(made.text, made.values))
+    if hit and hit.max_per_owner is not None:
+        with database.write() as connection:
+            # Lock, then count in another statement: a count in the locking statement would be from before the lock.
+            lock_owner(connection, attempt.owner)
+            number = connection.execute(count_workspaces(attempt.owner, hit.limited_by)).scalar_one()
+            values = made.below_limit(number < hit.max_per_owner)
+            hit = read_hit(run_by_driver(connection.connection, made.text, values).fetchone())
+    return made.claimed(attempt, hit)
+
+
+@dataclass(frozen=True, slots=True)
+class ClaimStatement:
+    """The statement of one claim."""
+
+    text: str
+    """With psycopg's parameters."""
+    values: Mapping[str, object]
+    """At an organization's limit for owners it finds nothing: see `below_limit`."""
+    build_id: uuid.UUID
+
+    def below_limit(self, is_below: bool) -> dict[str, object]:
+        """Return the values once it is known whether the owner has fewer workspaces than allowed."""
+        return {**self.values, "below_limit": is_below}
+
+    def claimed(self, attempt: Attempt, hit: Hit | None) -> Claimed | None:
+        """Return the claim that a result means; None if it claimed nothing."""
+        if hit is None or hit.row is None:
+            return None
+        return claimed_of(hit.row, hit.ref, attempt, self.build_id)
+
+
+def make_statement(database: Database, attempt: Attempt) -> ClaimStatement | None:
+    """Make the statement of a claim; None if the claim has to be made in steps. Raises InputError for a bad name."""
+    request = attempt.request
+    if database.dialect != "postgresql" or not request.presets or request.template or request.repeated:
+        return None
+    if request.presets[0].isdecimal():
+        return None
+    ref, reach = PresetRef.parse(request.presets[0]), request.reach
     if reach and reach.presets and str(ref.pool) not in reach.presets:
         return None
     now, clock = database.now_sql()
     organization = reach.organization if reach else ""
-    statement = statement_text(now, versioned=ref.version is not None, restricted=bool(organization))
     build_id = uuid.uuid4()
     values = clock | statement_values(attempt, ref, build_id) | {"organization": organization}
-    step("claim.before_statement")
-    hit = read_hit(database.run(statement, values))
-    if hit and hit.max_per_owner is not None:
-        with database.write() as connection:
-            # Lock, then count in another statement: a count in the locking statement would be from before the lock.
-            lock_owner(connection, owner)
-            number = connection.execute(count_workspaces(owner, hit.limited_by)).scalar_one()
-            values["below_limit"] = number < hit.max_per_owner
-            hit = read_hit(run_by_driver(connection.connection, statement, values).fetchone())
-    if hit is None or hit.row is None:
-        return None
-    return claimed_of(hit.row, hit.ref, attempt, build_id)
+    return ClaimStatement(
+        statement_text(now, versioned=ref.version is not None, restricted=bool(organization)), values, build_id
+    )
 
 
 @cache

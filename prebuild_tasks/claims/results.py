@@ -74,22 +74,17 @@ def read_hit(result: Sequence[Any] | None) -> Hit | None:
     """Make a typed result of the values that the driver returns."""
     if result is None:
         return None
-    values = dict(zip(RESULT_NAMES, result, strict=True))
+    columns, more = result[: len(ANSWER_NAMES)], result[len(ANSWER_NAMES) :]
+    is_served, template, preset, version, is_active, max_per_owner, limited_by = more
     row = None
-    if values["id"] is not None:
-        until = values["claimed_until"]
-        typed = {
-            "id": str(values["id"]),
-            "status": BuildStatus(values["status"]),
-            "claimed_at": values["claimed_at"].astimezone(UTC),
-            "claimed_until": until and until.astimezone(UTC),
-            "is_served": values["is_served"],
-        }
-        row = ClaimedRow(**{name: values[name] for name in ANSWER_NAMES} | typed)
-    ref = PresetRef.of(
-        values["template_name"], values["preset_name"], values["version_name"], active=bool(values["is_active"])
-    )
-    return Hit(row, ref, values["max_per_owner"], values["limited_by"])
+    if columns[0] is not None:
+        values = dict(zip(ANSWER_NAMES, columns, strict=True))
+        values["id"] = str(values["id"])
+        values["status"] = BuildStatus(values["status"])
+        for name in ("claimed_at", "claimed_until"):
+            values[name] = values[name] and values[name].astimezone(UTC)
+        row = ClaimedRow(**values, is_served=is_served)
+    return Hit(row, PresetRef.of(template, preset, version, active=bool(is_active)), max_per_owner, limited_by)
 
 
 def claimed_of(row: ClaimedRow, ref: PresetRef, attempt: Attempt, build_id: uuid.UUID) -> Claimed:

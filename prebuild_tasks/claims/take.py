@@ -73,11 +73,7 @@ def claim(
         RequestEndedError: The request is repeated, and what it got is gone, or is being deleted.
         RequestReusedError: The request's id was used for another request.
     """
-    started = monotonic()
-    owner = check_request(request)
-    if request.reach and not sees_owner(request.reach, owner):
-        raise OwnerNotAllowedError(f"{request.principal} may not claim for {owner}", hint="claim for its own owner")
-    attempt = Attempt(request, owner, started, max_builds_in_flight, alive_within)
+    attempt = attempt_of(request, max_builds_in_flight=max_builds_in_flight, alive_within=alive_within)
     try:
         return _claim(database, attempt)
     except (RequestEndedError, RequestReusedError):
@@ -89,10 +85,19 @@ def claim(
     return _in_steps(database, attempt)
 
 
+def attempt_of(request: ClaimRequest, *, max_builds_in_flight: int, alive_within: float) -> Attempt:
+    """Begin to answer a request. Raises InputError, or OwnerNotAllowedError if its principal may not make it."""
+    started = monotonic()
+    owner = check_request(request)
+    if request.reach and not sees_owner(request.reach, owner):
+        raise OwnerNotAllowedError(f"{request.principal} may not claim for {owner}", hint="claim for its own owner")
+    return Attempt(request, owner, started, max_builds_in_flight, alive_within)
+
+
 def _claim(database: Database, attempt: Attempt) -> Claimed | BeingBuilt:
     owner, request = attempt.owner, attempt.request
     try:
-        return _in_one_statement(database, attempt) or _in_steps(database, attempt)
+        return claim_in_one_statement(database, attempt) or _in_steps(database, attempt)
     except IntegrityError as error:
         if not (_is_answered(error) or _is_name_taken(error)):
             raise
@@ -238,13 +243,6 @@ def _in_steps(database: Database, attempt: Attempt) -> Claimed | BeingBuilt:
     if isinstance(outcome, BeingBuilt):
         return outcome
     raise outcome
-
-
-def _in_one_statement(database: Database, attempt: Attempt) -> Claimed | None:
-    request = attempt.request
-    if not request.presets or request.template or request.repeated:
-        return None
-    return claim_in_one_statement(database, attempt)
 
 
 def _try(connection: Connection, attempt: Attempt, pools: Sequence[Pool], now: datetime) -> Claimed | None:

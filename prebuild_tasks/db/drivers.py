@@ -90,8 +90,7 @@ def connect_postgresql(arguments: Mapping[str, Any]) -> psycopg.Connection[Any]:
 
     connection = psycopg.connect(**arguments)
     try:
-        statements = [value.statement() for value in session_values(connection.info.server_version)]
-        cursor = connection.execute("; ".join(statements).encode())
+        cursor = connection.execute(start_session(connection.info.server_version))
         while cursor.nextset():
             pass
     except BaseException:
@@ -100,7 +99,12 @@ def connect_postgresql(arguments: Mapping[str, Any]) -> psycopg.Connection[Any]:
     return connection
 
 
-def has_readable_dates(connection: psycopg.Connection[Any]) -> bool:
+def start_session(version: int) -> bytes:
+    """Return the statements, in one message, that give a session its values; `version` is that of the server."""
+    return "; ".join(value.statement() for value in session_values(version)).encode()
+
+
+def has_readable_dates(connection: psycopg.BaseConnection[Any]) -> bool:
     """Return whether the session writes dates as psycopg reads them. Only a pooler's session may not."""
     return (connection.info.parameter_status("DateStyle") or "ISO").startswith("ISO")
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import MISSING, fields, is_dataclass
+from functools import cache
 from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
@@ -28,11 +30,17 @@ def combined(first: T, second: T) -> T:
 def changed_fields(record: DataclassInstance) -> dict[str, object]:
     """Return the fields of a record that differ from their defaults, by name; of a record in it likewise."""
     changed = {}
-    for field in fields(record):
-        value = getattr(record, field.name)
-        default = field.default if field.default_factory is MISSING else field.default_factory()
-        if value != default:
-            changed[field.name] = (
-                changed_fields(value) if is_dataclass(value) and not isinstance(value, type) else value
-            )
+    for name, default, make_default in _defaults(type(record)):
+        value = getattr(record, name)
+        if value != (default if make_default is None else make_default()):
+            changed[name] = changed_fields(value) if is_dataclass(value) and not isinstance(value, type) else value
     return changed
+
+
+@cache
+def _defaults(kind: type[DataclassInstance]) -> tuple[tuple[str, object, Callable[[], object] | None], ...]:
+    """Return the name of each field, its default, and what makes that if a function does."""
+    return tuple(
+        (field.name, field.default, None if field.default_factory is MISSING else field.default_factory)
+        for field in fields(kind)
+    )

@@ -98,7 +98,7 @@ class Search(Sources):
             case ast.BoolOp():
                 return self.is_handed_on(module, parent, places)
             case (
-                ast.Starred() | ast.BinOp() | ast.List() | ast.Set() | ast.Dict() | ast.Lambda()
+                ast.Await() | ast.Starred() | ast.BinOp() | ast.List() | ast.Set() | ast.Dict() | ast.Lambda()
                 | ast.ListComp() | ast.SetComp() | ast.DictComp() | ast.GeneratorExp()
             ):  # fmt: skip
                 return self.is_handed_on(module, parent)

@@ -141,6 +141,7 @@ CAREFUL = {
     "the right part of a named tuple is returned": (
         "pair = transitions.cancel_starts(database, [])\n    return FollowUp.of(pair[1])"
     ),
+    "it is awaited": "return await give_up_lost(database, settings)",
     "both parts have names": "count, builds = transitions.cancel_starts(database, [])\n    return FollowUp.of(builds)",
 }
 HEAD = """

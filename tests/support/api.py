@@ -82,7 +82,7 @@ class Api:
         return self.call("POST", path, token, **request)
 
     def close(self) -> None:
-        self.app.state.door.close()
+        self.run(self.app.state.door.close())
         self.runtime.close()
         self._runner.close()
 

@@ -154,7 +154,7 @@ MUTATIONS = (
         "lock: an owner's claims are counted at once",
         ("services/claim_at_once.py", "            lock_owner(connection, owner)\n", "",
          "services/test_claim.py services/test_claim_at_once.py"),
-        ("claims/one_statement.py", "            lock_owner(connection, owner)\n", "",
+        ("claims/one_statement.py", "            lock_owner(connection, attempt.owner)\n", "",
          "claims/test_claim.py claims/test_one_statement.py"),
     ),
     _same(

@@ -55,7 +55,7 @@ def make_app(runtime: Runtime, options: DoorOptions, limiter: Limiter | None = N
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
         yield
-        door.close()
+        await door.close()
 
     # FastAPI's own documentation needs no token; and it reads a body before it asks for one, while the order of the
     # checks is a promise here, so the routes parse for themselves.

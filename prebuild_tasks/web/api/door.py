@@ -10,7 +10,7 @@ from typing import Protocol, TypeVar
 from prebuild_tasks import __version__
 from prebuild_tasks.access import Authenticator, Principal
 from prebuild_tasks.bootstrap import Runtime
-from prebuild_tasks.claims import WaitStage, read_waiting
+from prebuild_tasks.claims import WaitStage, hits_of, read_waiting
 from prebuild_tasks.clock import monotonic
 from prebuild_tasks.errors import PrebuildError
 from prebuild_tasks.insight import Exporter, render
@@ -20,7 +20,7 @@ from prebuild_tasks.model.json_values import JsonObject
 from prebuild_tasks.reconcile import Locks
 from prebuild_tasks.web.api.cursors import Cursors
 from prebuild_tasks.web.api.sender import Sender
-from prebuild_tasks.web.api.threads import Threads
+from prebuild_tasks.web.api.threads import PATIENCE, Threads
 from prebuild_tasks.web.api.token_watch import AGE_MAX, TokenWatch
 from prebuild_tasks.web.api.waits import Waits
 from prebuild_tasks.workspaces import FollowUp, send_turns_first
@@ -82,7 +82,10 @@ class Door:
         """Returns metrics of the server itself in the text format of Prometheus."""
         self.waits = Waits(self._read_waiting, self.stopping)
         self._ready, self._ready_until, self._looking = False, 0.0, asyncio.Lock()
-        self._threads = Threads(options.connections)
+        claiming = options.connections // 2
+        self.hits = hits_of(runtime.database, claiming, PATIENCE)
+        """Claims without a thread, on half of the connections; None: this database allows none."""
+        self._threads = Threads(options.connections - (claiming if self.hits else 0))
         self._sender = Sender(self._send)
 
     @cached_property
@@ -101,7 +104,7 @@ class Door:
         return DirectMessages(self.settings.resolved_redis_url, self.settings.queue, timeout=_REDIS_PATIENCE)
 
     async def in_thread(self, work: Callable[[], T]) -> T:
-        """Call a function that uses the database, in a thread: there are as many of them as connections.
+        """Call a function that uses the database, in a thread: there are as many of them as connections for it.
 
         Raises what it raises, but no error of the database's driver; and BusyError if none is free in time.
         """
@@ -109,13 +112,13 @@ class Door:
 
     @property
     def in_use(self) -> int:
-        """Threads, and so connections, that requests use at present."""
-        return self._threads.in_use
+        """Connections that requests use at present."""
+        return self._threads.in_use + (self.hits.connections.in_use if self.hits else 0)
 
     @property
     def waiting(self) -> int:
-        """Requests that wait for a thread."""
-        return self._threads.waiting
+        """Requests that wait for a connection."""
+        return self._threads.waiting + (self.hits.connections.waiting if self.hits else 0)
 
     async def is_ready(self) -> bool:
         """Return whether the database answers. It is asked at most once a second, because anyone may ask."""
@@ -182,8 +185,10 @@ class Door:
     def _exporter(self) -> Exporter:
         return Exporter(self.settings, __version__)
 
-    def close(self) -> None:
+    async def close(self) -> None:
         """Wait for what runs in threads, and close what was opened here. The runtime is its maker's to close."""
+        if self.hits:
+            await self.hits.close()
         self._threads.close()
         self._sender.close()
         for name in ("_messages", "_asked_messages"):

@@ -7,6 +7,7 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
@@ -84,18 +85,24 @@ class Measures:
         self._used = self._gauge("prebuild_http_connections_in_use", "Connections to the database that requests use")
         self._waited = self._gauge("prebuild_http_connections_waiting", "Requests that wait for such a connection")
 
+        self._of = cache(self._labelled)
+
     def _gauge(self, name: str, meaning: str) -> Gauge:
         return Gauge(name, meaning, registry=self._own, multiprocess_mode="livesum")
 
     def add(self, answered: Answered) -> None:
         """Count an answer."""
-        self._requests.labels(answered.route, answered.method, str(answered.status), answered.principal).inc()
-        self._seconds.labels(answered.route).observe(answered.seconds)
+        number, seconds = self._of(answered.route, answered.method, answered.status, answered.principal)
+        number.inc()
+        seconds.observe(answered.seconds)
         if (answered.method, answered.route) == CLAIMS:
             self._claims.labels(claim_outcome(answered)).inc()
         if answered.status == _UNAUTHENTICATED:
             reason = "invalid" if b"invalid_token" in answered.headers.get(b"www-authenticate", b"") else "missing"
             self._refused.labels(reason).inc()
+
+    def _labelled(self, route: str, method: str, status: int, principal: str) -> tuple[Counter, Histogram]:
+        return self._requests.labels(route, method, str(status), principal), self._seconds.labels(route)
 
     def set_connections(self, in_use: int, waiting: int) -> None:
         """Set how many connections this process uses, and how many requests wait for one."""

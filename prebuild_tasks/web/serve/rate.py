@@ -117,6 +117,8 @@ class RateLimits:
 
     def require_patience(self, address: str) -> None:
         """Raise ProblemError for an address that has sent too many bad tokens."""
+        if not self._waiting:
+            return
         network = network_of(address)
         left = self._waiting.get(network, 0.0) - monotonic()
         if left > 0:

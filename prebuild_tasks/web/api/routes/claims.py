@@ -138,6 +138,10 @@ async def _first_outcome(call: Call, request: ClaimRequest, deadline: float) -> 
     settings = call.door.settings
     most, within = settings.max_builds_in_flight, announced_within(settings)
     pause = _FIRST_PAUSE
+    if hits := call.door.hits:
+        hit = await hits.claim(request, max_builds_in_flight=most, alive_within=within)
+        if hit:
+            return _outcome(call, hit)
     while True:
         asked = request
 
