@@ -131,11 +131,15 @@ def test_a_duration_extends_once_for_each_key(api: Api, database: Database, sett
     assert (again.json(), again.headers["Idempotent-Replayed"]) == (first.json(), "true")
     other = api.post(f"{path}/extend", json={"duration": "2d"}, headers={"Idempotency-Key": "k1"})
     assert (other.status_code, other.json()["type"]) == (422, "/docs#request-reused")
+    remedied = other.json()["remedy"]["call"]
+    assert (remedied["method"], remedied["href"], remedied["body"]) == ("POST", f"{path}/extend", {"duration": "2d"})
+    mended = api.post(remedied["href"], json=remedied["body"], headers=remedied["headers"])
+    assert datetime.fromisoformat(mended.json()["claimed_until"]) == end + timedelta(days=3)
     second = api.post(f"{path}/extend", json={"duration": "1d"}, headers={"Idempotency-Key": "k2"})
-    assert datetime.fromisoformat(second.json()["claimed_until"]) == end + timedelta(days=2)
+    assert datetime.fromisoformat(second.json()["claimed_until"]) == end + timedelta(days=4)
     # The same key of another principal is another request.
     third = api.post(f"{path}/extend", api.token("claim"), json={"duration": "1d"}, headers={"Idempotency-Key": "k1"})
-    assert datetime.fromisoformat(third.json()["claimed_until"]) == end + timedelta(days=3)
+    assert datetime.fromisoformat(third.json()["claimed_until"]) == end + timedelta(days=5)
     assert "k1" not in api.get(f"{path}/history").text
 
 
