@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import redis
-from sqlalchemy import select
+from sqlalchemy import select, update
 
 from prebuild_tasks.claims.take import claim
 from prebuild_tasks.claims.types import ClaimRequest
@@ -91,6 +91,17 @@ def test_a_workspace_is_released_once(api: Api, database: Database, settings: Se
     assert (row.actor_kind, row.actor_name, row.actor_subject) == ("token", "portal", "ada")
     finish_builds(database)
     assert api.post(f"{path}/release", token).status_code == 404
+
+
+def test_a_workspace_of_an_owner_who_is_named_like_a_token(api: Api, database: Database, settings: Settings) -> None:
+    """Such names could be claimed for before: what their owners have stays within reach."""
+    claimed(database, settings)
+    with database.write() as connection:
+        connection.execute(update(m.Workspace).where(m.Workspace.owner == "ada").values(owner="token:t1"))
+    path = "/v1/workspaces/token:t1/hers"
+    assert [api.get(at).status_code for at in (path, f"{path}/history")] == [200, 200]
+    assert api.get("/v1/workspaces", params={"owner": "token:t1"}).json()["items"][0]["workspace"] == "hers"
+    assert api.post(f"{path}/release").status_code == 200
 
 
 def test_only_an_operator_deletes_a_prebuild(api: Api, database: Database, settings: Settings) -> None:
