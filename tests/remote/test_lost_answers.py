@@ -64,6 +64,8 @@ def door(database: Database, settings: Settings, monkeypatch: pytest.MonkeyPatch
         door = LossyDoor(api)
         transport = httpx.MockTransport(door)
         monkeypatch.setattr(httpx, "Client", partial(REAL, transport=transport))
+        monkeypatch.setenv("PREBUILD_API_URL", URL)
+        monkeypatch.setenv("PREBUILD_API_TOKEN", api.admin)
         yield door
 
 
@@ -121,16 +123,13 @@ def test_an_async_client_repeats_a_release(
     ],
 )
 def test_an_operation_is_repeated_and_says_what_it_did(
-    action: str, sentence: str, door: LossyDoor, database: Database, settings: Settings,
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
-) -> None:  # fmt: skip
-    declare(database, settings, 1)
-    turn(database, settings)
-    finish_builds(database, status=BuildStatus.FAILED, error="no space")
+    action: str, sentence: str, door: LossyDoor, settings: Settings, capsys: pytest.CaptureFixture[str]
+) -> None:
+    declare(door.api.database, settings, 1)
+    turn(door.api.database, settings)
+    finish_builds(door.api.database, status=BuildStatus.FAILED, error="no space")
     if action == "resume":
         door.api.post(f"/v1/pools/{PRESET}/pause")
-    monkeypatch.setenv("PREBUILD_API_URL", URL)
-    monkeypatch.setenv("PREBUILD_API_TOKEN", door.api.admin)
     assert main([action, PRESET]) == 0
     assert capsys.readouterr().out.strip() == sentence
     assert door.statuses == [200, 200]

@@ -1,4 +1,4 @@
-"""What requests wait for Redis for, in threads of its own: a Redis that hangs takes none of those for the database."""
+"""Calls to Redis for requests, in threads of their own: a Redis that hangs takes none of those for the database."""
 
 from __future__ import annotations
 

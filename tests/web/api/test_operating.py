@@ -144,8 +144,8 @@ def test_a_duration_extends_once_for_each_key(api: Api, database: Database, sett
     assert (other.status_code, other.json()["type"]) == (422, "/docs#request-reused")
     remedied = other.json()["remedy"]["call"]
     assert (remedied["method"], remedied["href"], remedied["body"]) == ("POST", f"{path}/extend", {"duration": "2d"})
-    mended = api.post(remedied["href"], json=remedied["body"], headers=remedied["headers"])
-    assert datetime.fromisoformat(mended.json()["claimed_until"]) == end + timedelta(days=3)
+    extended = api.post(remedied["href"], json=remedied["body"], headers=remedied["headers"])
+    assert datetime.fromisoformat(extended.json()["claimed_until"]) == end + timedelta(days=3)
     second = api.post(f"{path}/extend", json={"duration": "1d"}, headers={"Idempotency-Key": "k2"})
     assert datetime.fromisoformat(second.json()["claimed_until"]) == end + timedelta(days=4)
     # The same key of another principal is another request.
