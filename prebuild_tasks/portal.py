@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from prebuild_tasks.errors import InputError
+from prebuild_tasks.model.actors import check_person
 
 if TYPE_CHECKING:
     from typing_extensions import TypeIs
@@ -100,10 +101,10 @@ def is_remote(session: ClaimSession | RemoteSession) -> TypeIs[RemoteSession]:
 
 
 def named_actor(actor: str) -> str:
-    """Return who acts, for the history of a database. Raises InputError if nobody is named."""
+    """Return who acts, for the history of a database. Raises InputError for nobody, and for the name of a token."""
     if not actor:
         raise InputError("there is no actor for the history", hint="pass actor, the name of who does this")
-    return actor
+    return check_person(actor)
 
 
 def session_of_database(session: ClaimSession | RemoteSession) -> ClaimSession:

@@ -87,6 +87,7 @@ class RemedyKind(StrEnum):
     REPEAT_REQUEST = "repeat_request"
     """Subject: the id of the claim's request."""
     NEW_REQUEST = "make_a_new_request_id"
+    """Subject: the workspace that was to be extended; empty: one was to be claimed."""
     APPLY_AS_SOURCE = "apply_as_source"
     """Subject: the source that declares the template. Or that source drops it first, and prunes."""
     CONFIRM_DELETION = "confirm_deletion"

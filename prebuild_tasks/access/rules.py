@@ -9,6 +9,7 @@ from typing import Protocol
 
 from prebuild_tasks.access.types import LOCAL_KEY, NewTokenRequest, Principal, Reach, Scope, TokenState
 from prebuild_tasks.errors import InputError, OwnerNotAllowedError
+from prebuild_tasks.model.actors import check_person
 from prebuild_tasks.model.durations import LONGEST
 from prebuild_tasks.model.names import PoolName, PresetRef, check_name, check_owner
 from prebuild_tasks.model.vocabulary import PREBUILDS_OWNER, RECONCILER
@@ -46,7 +47,7 @@ def check_new(request: NewTokenRequest) -> NewTokenRequest:
     check_name("token", request.name)
     if request.name in RESERVED_NAMES:
         raise InputError(f"{request.name} is a reserved name", hint="choose another name for the token")
-    owner = check_owner(request.owner) if request.owner else ""
+    owner = check_person(check_owner(request.owner)) if request.owner else ""
     if owner and request.any_owner:
         raise InputError("a token is for one owner or for any owner, not for both", hint="leave one of them out")
     if request.scope is Scope.CLAIM and not (owner or request.any_owner):

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from prebuild_tasks.claims.types import ClaimAnswer
 from prebuild_tasks.errors import InputError, RefusedError, RequestReusedError
+from prebuild_tasks.model.actors import check_person
 from prebuild_tasks.model.names import PresetRef, check_name, check_owner
 from prebuild_tasks.model.vocabulary import LOCAL_PRINCIPAL, ClaimState, MissReason, PresetStatus
 from prebuild_tasks.reconcile import LimitReason, Limits
@@ -29,7 +30,7 @@ _RETRY_MIN, _RETRY_MAX, _RETRY_IDLE = 1, 300, 60
 def check_request(request: ClaimRequest) -> str:
     """Return the owner's name as it is stored. Raises InputError for a request that is malformed."""
     _require_texts(request)
-    owner = check_owner(request.owner)
+    owner = check_person(check_owner(request.owner))
     if request.name:
         check_name("workspace", request.name)
     if not request.request_id or len(request.request_id) > _REQUEST_ID_MAX or not request.request_id.isprintable():

@@ -15,6 +15,7 @@ from typing import Annotated, Protocol, TextIO, TypeVar
 import typer
 
 from prebuild_tasks.cli.tables import lay_out
+from prebuild_tasks.model.actors import check_person
 from prebuild_tasks.model.json_values import JsonValue
 from prebuild_tasks.model.terminal import escaped, escaped_json
 
@@ -53,13 +54,16 @@ def os_user() -> str:
 
 
 def _actor(context: typer.Context, parameter: typer.CallbackParam, value: str) -> str:
-    """Return the actor. Raises InputError for one that was named on the command line where a token is the actor."""
+    """Return the actor.
+
+    Raises InputError for one that is named like a token, or on the command line where a token is the actor.
+    """
     source = context.get_parameter_source(str(parameter.name))
     if source and source.name == "COMMANDLINE":
         from prebuild_tasks.cli.afar import refuse_actor
 
         refuse_actor(str(context.info_name))
-    return value
+    return check_person(value)
 
 
 ActorOption = Annotated[

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from prebuild_tasks.insight.doctor.findings import Symptom
     from prebuild_tasks.insight.doctor.roles import check_role
     from prebuild_tasks.insight.doctor.rules import diagnose
-    from prebuild_tasks.insight.explain.gather import Explained, explain_preset
+    from prebuild_tasks.insight.explain.gather import Explained, explain_preset, look_at_turn
     from prebuild_tasks.insight.explain.remedies import Step
     from prebuild_tasks.insight.history import HistoryEvent, read_history
     from prebuild_tasks.insight.history_pages import EventKey, list_history
@@ -104,6 +104,7 @@ __all__ = [
     "list_history",
     "list_pools",
     "list_workspaces",
+    "look_at_turn",
     "make_plan",
     "may_become_usable",
     "pools",
@@ -140,6 +141,7 @@ if not TYPE_CHECKING:  # mypy would take every name for defined
             "explain.gather": (
                 "Explained",
                 "explain_preset",
+                "look_at_turn",
             ),
             "explain.remedies": ("Step",),
             "history": (

@@ -5,10 +5,20 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
+from prebuild_tasks.errors import InputError
 from prebuild_tasks.model.vocabulary import RECONCILER
 
 TOKEN_PREFIX = "token:"
 """Begins the text of an actor that is a token, so that it is not taken for a person of that name."""
+
+
+def check_person(name: str) -> str:
+    """Return the name of a person who does something. Raises InputError for one that is shown as a token is."""
+    if name.casefold().startswith(TOKEN_PREFIX):
+        raise InputError(
+            f"a name that begins with {TOKEN_PREFIX} would be taken for that of a token", hint="use another name"
+        )
+    return name
 
 
 class ActorKind(StrEnum):

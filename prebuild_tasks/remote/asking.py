@@ -20,7 +20,11 @@ PAGE_MAX = 500
 
 
 def ask_steps(url: str, call: RemoteCall) -> Steps[JsonObject]:
-    answer = yield call
+    return object_of((yield call), url)
+
+
+def object_of(answer: Answer, url: str) -> JsonObject:
+    """Return the body of an answer. Raises the error of one that refuses the request."""
     if not answer.is_success:
         raise error_of(answer, url)
     return answer.object()

@@ -135,7 +135,7 @@ class AsyncClient:
             if pause is None:
                 if answer is None:
                     raise unreachable(self._url, failed or TimeoutError(), may_be_done=not call.is_repeatable)
-                return answer
+                return tries.last(answer)
             await asyncio.sleep(pause)
 
     async def _try(self, tries: Tries) -> Answer:

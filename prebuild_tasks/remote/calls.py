@@ -63,6 +63,8 @@ class Answer:
     headers: Mapping[str, str]
     """Their names are in lower case."""
     content: bytes = b""
+    may_be_second: bool = False
+    """Whether an earlier try, whose answer was lost, may have been carried out, so that this one repeated it."""
 
     @property
     def is_success(self) -> bool:

@@ -11,7 +11,7 @@ from prebuild_tasks.errors import NotFoundError
 from prebuild_tasks.model.json_values import JsonObject
 from prebuild_tasks.model.names import PresetRef
 from prebuild_tasks.remedies import Remedy, RemedyKind
-from prebuild_tasks.remote.asking import PAGE_MAX, Steps, ask_steps, page_steps
+from prebuild_tasks.remote.asking import PAGE_MAX, Steps, ask_steps, object_of, page_steps
 from prebuild_tasks.remote.calls import RemoteCall, path_of
 from prebuild_tasks.remote.decode import decode, parsed_instant
 from prebuild_tasks.remote.problems import remedy_of
@@ -125,14 +125,22 @@ def builds_steps(url: str, *, preset: str, status: str, since: datetime | None, 
     return [view for view in views if since is None or view.created_at >= since]
 
 
-_ALIKE = ("pause", "reconcile")
-"""Operations that have the same result when they are carried out twice."""
+_ALIKE = ("pause", "resume", "unblock", "reconcile")
+"""Operations that have the same result when they are carried out twice.
+
+A second `invalidate` has not: it also replaces what the pool has begun to build since the first one.
+"""
 
 
 def operate_steps(url: str, preset: str, action: str, body: JsonObject | None = None) -> Steps[JsonObject]:
-    """Pause, resume, unblock, invalidate or reconcile a pool, or all pools if `preset` is empty."""
+    """Pause, resume, unblock, invalidate or reconcile a pool, or all pools if `preset` is empty.
+
+    If an earlier try may have been carried out, something was `changed`, though the last try did not change it.
+    """
     path = _pool(preset, action) if preset else path_of("pools", action)
-    return (yield from ask_steps(url, RemoteCall("POST", path, body=body, repeats_alike=action in _ALIKE)))
+    answer = yield RemoteCall("POST", path, body=body, repeats_alike=action in _ALIKE)
+    done = object_of(answer, url)
+    return {**done, "changed": True} if answer.may_be_second and "changed" in done else done
 
 
 def read_build_steps(url: str, build: str) -> Steps[BuildView]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from enum import Enum, auto
 
 from prebuild_tasks.remote.calls import Answer, RemoteCall
@@ -35,6 +36,7 @@ class Tries:
         self._call, self._waits_until = call, now + call.waits
         self._ends = now + seconds + max(call.waits, call.patience)
         self._attempt = 0
+        self._may_be_done = False
 
     def left(self, now: float) -> float:
         """Return the seconds until the deadline."""
@@ -47,11 +49,16 @@ class Tries:
     def pause(self, answer: Answer | None, failure: Failure | None, now: float, chance: float) -> float | None:
         """Return the seconds to pause before the request is made again; None: it is not."""
         is_unknown = failure is Failure.UNKNOWN or (answer is not None and answer.status in _UNKNOWN)
+        self._may_be_done |= is_unknown
         if failure is Failure.FINAL or (is_unknown and not self._call.is_repeatable):
             return None
         pause = pause_before_retry(answer, self._attempt, self.left(now), chance)
         self._attempt += 1
         return pause
+
+    def last(self, answer: Answer) -> Answer:
+        """Return the answer that counts, which tells whether an earlier try may have been carried out."""
+        return replace(answer, may_be_second=self._may_be_done)
 
 
 def pause_before_retry(answer: Answer | None, attempt: int, left: float, chance: float) -> float | None:

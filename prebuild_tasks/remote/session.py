@@ -230,7 +230,7 @@ class RemoteSession:
             if pause is None:
                 if answer is None:
                     raise unreachable(self._login.url, failed or TimeoutError(), may_be_done=not call.is_repeatable)
-                return answer
+                return tries.last(answer)
             time.sleep(pause)
 
     def _try(self, tries: Tries) -> Answer:

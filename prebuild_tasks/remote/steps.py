@@ -22,7 +22,7 @@ from prebuild_tasks.model.json_values import JsonObject, JsonValue
 from prebuild_tasks.model.names import WorkspaceName, as_id
 from prebuild_tasks.model.vocabulary import PREBUILDS_OWNER, WorkspaceState
 from prebuild_tasks.remedies import Remedy, RemedyKind
-from prebuild_tasks.remote.asking import Steps, ask_steps, page_steps
+from prebuild_tasks.remote.asking import Steps, ask_steps, object_of, page_steps
 from prebuild_tasks.remote.calls import RemoteCall, Rest, path_of
 from prebuild_tasks.remote.decode import decode, parsed_instant
 from prebuild_tasks.remote.problems import error_of
@@ -36,7 +36,7 @@ _POLL = 0.5
 """Seconds between two looks at a workspace."""
 _LONGEST_PAUSE = 5.0
 """Seconds between two tries of a claim that waits, although the next start may take longer: others may release one."""
-_BEING_BUILT = 202
+_BEING_BUILT, _NOT_FOUND = 202, 404
 _KEY = re.compile(r"[A-Za-z0-9._:-]{1,100}", re.ASCII)
 
 
@@ -101,10 +101,15 @@ def check_steps(url: str) -> Steps[None]:
 
 
 def release_steps(url: str, workspace: str) -> Steps[str]:
-    """Give a workspace back, and return its id."""
+    """Give a workspace back, and return its id; empty: it was deleted before the answer came.
+
+    That happens if the first answer was lost, so that there is nothing left to release at the second try.
+    """
     owner, name = yield from _owned(url, workspace)
-    body = yield from ask_steps(url, RemoteCall("POST", path_of("workspaces", owner, name, "release")))
-    return str(body.get("id", ""))
+    answer = yield RemoteCall("POST", path_of("workspaces", owner, name, "release"), repeats_alike=True)
+    if answer.may_be_second and answer.status == _NOT_FOUND:
+        return workspace if as_id(workspace) else ""
+    return str(object_of(answer, url).get("id", ""))
 
 
 def extend_steps(url: str, workspace: str, seconds: float) -> Steps[datetime]:

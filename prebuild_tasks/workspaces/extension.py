@@ -80,7 +80,7 @@ def extend_once(
         if before not in (None, seconds):
             raise RequestReusedError(
                 f"the request extended {row.name} by {before:g} s before, and not by {seconds:g} s",
-                remedy=Remedy(RemedyKind.NEW_REQUEST),
+                remedy=Remedy(RemedyKind.NEW_REQUEST, f"{row.owner}/{row.name}"),
             )
         _require_end(row)
         if before is not None:

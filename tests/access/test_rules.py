@@ -81,6 +81,7 @@ def test_owner_and_presets_are_stored_in_one_form() -> None:
         (request(name="portal\n"), "is not a valid token name"),
         (request(owner="prebuilds"), "reserved owner"),
         (request(owner="Prebuilds"), "reserved owner"),
+        (request(owner=" token:portal"), "taken for that of a token"),
         (request(owner=" "), "the owner is empty"),
         (request(owner="a/b"), "is not a valid owner"),
         (request(owner="a" * 101), "is not a valid owner"),

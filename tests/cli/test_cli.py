@@ -116,6 +116,8 @@ def test_a_repeated_request_whose_workspace_is_gone(cli: Any, database: Database
         (["claim", "dev/none", "--owner", "ada"], 3, "there is no preset dev/none"),
         (["claim", "none", "--owner", "ada"], 2, "template/preset"),
         (["claim", "dev/small", "--owner", "prebuilds"], 2, "reserved owner"),
+        (["claim", "dev/small", "--owner", "token:portal"], 2, "would be taken for that of a token"),
+        (["pause", "--actor", "Token:portal"], 2, "would be taken for that of a token"),
         (["claim", "dev/small", "--owner", "a", "--timeout", "soon"], 2, "--timeout"),
         (["claim", "--template", "dev", "--param", "x", "--owner", "a"], 2, "NAME=VALUE"),
         (["claim", "dev/small"], 2, "--owner"),

@@ -36,6 +36,13 @@ def client(database: Database, settings: Settings) -> Iterator[Client]:
         yield client
 
 
+def test_nobody_acts_in_the_name_of_a_token(client: Client) -> None:
+    with pytest.raises(InputError, match="taken for that of a token"):
+        client.release("ada/hers", actor="token:portal")
+    with pytest.raises(InputError, match="taken for that of a token"):
+        client.claim(PRESET, owner="token:portal")
+
+
 def test_what_can_be_claimed(client: Client, database: Database, settings: Settings) -> None:
     declare(database, settings, 2)
     fill(database, settings)

@@ -22,6 +22,7 @@ from prebuild_tasks.insight.explain.rules import Explanation, explain, is_ttl_to
 from prebuild_tasks.messaging import BUILDS, DEFAULT, EVENTS, RECONCILE
 from prebuild_tasks.model.vocabulary import PresetStatus
 from prebuild_tasks.reconcile import (
+    Lock,
     Locks,
     PoolRow,
     Reason,
@@ -38,8 +39,14 @@ from prebuild_tasks.schema.rules import is_active
 class Explained:
     """The facts about a pool, and the explanation of its state."""
 
+    preset_id: int
     facts: Facts
     explanation: Explanation
+
+    def with_lock(self, lock: Lock) -> Explained:
+        """Return the explanation with what Redis tells about the pool's turn."""
+        facts = replace(self.facts, lock=lock)
+        return replace(self, facts=facts, explanation=explain(facts))
 
 
 def explain_preset(
@@ -63,10 +70,13 @@ def explain_preset(
             scope = shared_within(row.counted.organization_id, context.global_max)
             context = context.shared_by(read_sharers(connection, now, settings.backoff_lookback, scope))
         facts = _facts(connection, settings, row, context, reach)
-    if locks is not None:
-        queues = [settings.queue(item) for item in (EVENTS, RECONCILE, DEFAULT, BUILDS)]
-        facts = replace(facts, lock=locks.look(str(preset_id), queues))
-    return Explained(facts, explain(facts))
+    explained = Explained(preset_id, facts, explain(facts))
+    return explained if locks is None else explained.with_lock(look_at_turn(locks, settings, preset_id))
+
+
+def look_at_turn(locks: Locks, settings: Settings, preset_id: int) -> Lock:
+    """Return who holds the lock of a preset, and how many messages wait in each queue. One round trip to Redis."""
+    return locks.look(str(preset_id), [settings.queue(item) for item in (EVENTS, RECONCILE, DEFAULT, BUILDS)])
 
 
 def _facts(connection: Connection, settings: Settings, row: PoolRow, context: AssessmentContext, reach: Reach) -> Facts:

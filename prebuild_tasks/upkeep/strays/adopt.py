@@ -14,6 +14,7 @@ from sqlalchemy import Connection, Row, delete, exists, insert, select, update
 
 from prebuild_tasks.db.engine import Database
 from prebuild_tasks.errors import InputError, RefusedError
+from prebuild_tasks.model.actors import check_person
 from prebuild_tasks.model.names import PresetRef, check_name, check_owner, claimed_name
 from prebuild_tasks.model.vocabulary import CLAIM_REASON, BuildPriority, BuildStatus, Transition
 from prebuild_tasks.remedies import Remedy, RemedyKind
@@ -117,7 +118,7 @@ def _owner(stray: KnownStray, wishes: Wishes) -> str:
         raise InputError(
             f"the claim marker of {stray.resource_id} does not tell the owner", remedy=Remedy(RemedyKind.NAME_OWNER)
         )
-    return check_owner(stray.owner or wishes.owner)
+    return check_owner(stray.owner or check_person(wishes.owner))
 
 
 def _former(connection: Connection, stray: KnownStray) -> Row[*tuple[Any, ...]] | None:

@@ -15,10 +15,10 @@ from prebuild_tasks.clock import monotonic
 from prebuild_tasks.errors import PrebuildError
 from prebuild_tasks.insight import Exporter, render
 from prebuild_tasks.logs import get_logger
-from prebuild_tasks.messaging import DirectMessages, connect
+from prebuild_tasks.messaging import DirectMessages
 from prebuild_tasks.model.json_values import JsonObject
-from prebuild_tasks.reconcile import Locks
 from prebuild_tasks.web.api.cursors import Cursors
+from prebuild_tasks.web.api.redis_calls import RedisCalls
 from prebuild_tasks.web.api.sender import Sender
 from prebuild_tasks.web.api.threads import PATIENCE, Threads
 from prebuild_tasks.web.api.token_watch import AGE_MAX, TokenWatch
@@ -31,10 +31,6 @@ _READY_WITHIN = 2.0
 """Seconds within which the database must answer."""
 _READY_KEPT = 1.0
 """Seconds for which it is remembered whether it did."""
-_REDIS_TIMEOUT = 0.5
-"""Seconds to wait for Redis where it adds only a detail."""
-_REDIS_PATIENCE = 2.0
-"""Seconds to wait for Redis where the message is what was asked for."""
 
 T = TypeVar("T")
 
@@ -86,22 +82,12 @@ class Door:
         self.hits = hits_of(runtime.database, claiming, PATIENCE)
         """Claims without a thread, on half of the connections; None: this database allows none."""
         self._threads = Threads(options.connections - (claiming if self.hits else 0))
+        self.redis = RedisCalls(self.settings)
         self._sender = Sender(self._send)
-
-    @cached_property
-    def locks(self) -> Locks:
-        """The locks of turns, which an explanation looks at."""
-        url = self.settings.resolved_redis_url
-        client = connect(url, connect_timeout=_REDIS_TIMEOUT, timeout=_REDIS_TIMEOUT)
-        return Locks(client, self.settings.namespace, self.settings.lock_ttl)
 
     @cached_property
     def _messages(self) -> DirectMessages:
         return DirectMessages(self.settings.resolved_redis_url, self.settings.queue)
-
-    @cached_property
-    def _asked_messages(self) -> DirectMessages:
-        return DirectMessages(self.settings.resolved_redis_url, self.settings.queue, timeout=_REDIS_PATIENCE)
 
     async def in_thread(self, work: Callable[[], T]) -> T:
         """Call a function that uses the database, in a thread: there are as many of them as connections for it.
@@ -166,13 +152,6 @@ class Door:
         """Hand a follow-up to the thread that sends. The sweep and the tick make up for what is not sent."""
         self._sender.send_soon(follow_up)
 
-    def request_turn(self, preset_id: int | None, name: str) -> bool:
-        """Ask for the turn of a preset, or of all for None; return whether Redis took the message."""
-        messages = self._asked_messages
-        if preset_id is None:
-            return bool(messages.tick())
-        return bool(messages.reconcile([str(preset_id)], shown={str(preset_id): name}))
-
     def _send(self, follow_up: FollowUp) -> None:
         with self.runtime.database.no_driver_errors():
             send_turns_first(self.runtime.database, self._messages, follow_up)
@@ -190,9 +169,9 @@ class Door:
         if self.hits:
             await self.hits.close()
         self._threads.close()
+        self.redis.close()
         self._sender.close()
-        for name in ("_messages", "_asked_messages"):
-            if name in self.__dict__:
-                getattr(self, name).close()
+        if "_messages" in self.__dict__:
+            self._messages.close()
         if "_exporter" in self.__dict__:
             self._exporter.close()

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from urllib.parse import quote, urlencode
+from uuid import uuid4
 
 from prebuild_tasks.model.json_values import JsonObject, JsonValue
 from prebuild_tasks.model.names import PresetRef, WorkspaceName, as_id
@@ -70,7 +71,7 @@ _LONGEST_WAIT = 55
 def call_of(remedy: Remedy, asked: JsonObject | None = None) -> ApiCall | None:
     """Return the call that carries out the remedy; None: the API has none, or the subject is not known.
 
-    `asked` is the body of the claim that is to be made again.
+    `asked` is the body of the request that is to be made again.
     """
     if call := _of_claim(remedy, asked or {}):
         return call
@@ -81,6 +82,8 @@ def call_of(remedy: Remedy, asked: JsonObject | None = None) -> ApiCall | None:
             return _of_pool(remedy)
         case RemedyKind.RELEASE_WORKSPACE | RemedyKind.DELETE_WORKSPACE | RemedyKind.SHOW_HISTORY:
             return _of_workspace(remedy)
+        case RemedyKind.NEW_REQUEST if call := _of_workspace(remedy):
+            return replace(call, body=asked or None, headers={"Idempotency-Key": str(uuid4())})
         case RemedyKind.SHOW_LOG | RemedyKind.FOLLOW_LOG if remedy.subject and "/" not in remedy.subject:
             follow = "?follow=true" if remedy.kind is RemedyKind.FOLLOW_LOG else ""
             return ApiCall("GET", log_path(remedy.subject) + follow)
@@ -98,6 +101,8 @@ def _of_claim(remedy: Remedy, asked: JsonObject) -> ApiCall | None:
             return ApiCall("POST", CLAIMS, {**asked, "presets": [remedy.subject]})
         case RemedyKind.REPEAT_REQUEST if remedy.subject:
             return ApiCall("POST", CLAIMS, asked or None, {"Idempotency-Key": remedy.subject})
+        case RemedyKind.NEW_REQUEST if remedy.subject:
+            return None  # the request was about a workspace
         case RemedyKind.CLAIM_WORKSPACE | RemedyKind.NEW_REQUEST | RemedyKind.NAME_OWNER | RemedyKind.NAME_PRESET:
             return ApiCall("POST", CLAIMS, asked or None)
     return None
@@ -123,4 +128,6 @@ def _of_workspace(remedy: Remedy) -> ApiCall | None:
             return ApiCall("POST", f"{path}/release")
         case RemedyKind.DELETE_WORKSPACE:
             return ApiCall("DELETE", path)
+        case RemedyKind.NEW_REQUEST:
+            return ApiCall("POST", f"{path}/extend")
     return ApiCall("GET", f"{path}/history")

@@ -82,7 +82,7 @@ class ProblemDetails:
     """Further members that are paths."""
     headers: Mapping[str, str] = field(default_factory=dict)
     asked: JsonObject = field(default_factory=dict)
-    """The body of the claim that the problem is about, by which calls that repeat it are complete."""
+    """The body of the request that the problem is about, by which calls that repeat it are complete."""
 
     def to_json(self, base: str, request_id: str) -> dict[str, JsonValue]:
         """Return the body of the answer. `base` begins every link."""
@@ -182,7 +182,7 @@ def authenticate_header(code: str) -> dict[str, str]:
 def remedy_json(remedy: Remedy, base: str, asked: JsonObject | None = None) -> dict[str, JsonValue]:
     """Return a remedy for a program, with the call that carries it out, if the API has one.
 
-    `asked` is the body of the claim that a call repeats.
+    `asked` is the body of the request that a call repeats.
     """
     call = call_of(remedy, asked or {})
     return {

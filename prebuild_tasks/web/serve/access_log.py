@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -22,11 +22,9 @@ _SERVER_ERROR = 500
 class AccessLog:
     """Log and count the answer to each request: no query, no token, no path but the route's template."""
 
-    def __init__(
-        self, app: ASGIApp, measures: Measures, connections: Callable[[], tuple[int, int]] = lambda: (0, 0)
-    ) -> None:
-        """Take the application, what counts its answers, and what tells the connections in use and waited for."""
-        self._app, self._measures, self._connections = app, measures, connections
+    def __init__(self, app: ASGIApp, measures: Measures) -> None:
+        """Take the application, and what counts its answers."""
+        self._app, self._measures = app, measures
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request."""
@@ -59,7 +57,6 @@ class AccessLog:
                 headers=headers,
             )
             self._measures.add(answered)
-            self._measures.set_connections(*self._connections())
             if answered.route not in _QUIET or answered.status >= _SERVER_ERROR:
                 _log(answered, state, scope)
 

@@ -27,10 +27,12 @@ from prebuild_tasks.web.serve.refusals import Refusal
 from prebuild_tasks.web.serve.run import Served
 
 _UNAUTHENTICATED = 401
+_LOOK_AT_CONNECTIONS = 1.0
+"""Seconds between two looks at how many connections are in use."""
 
 
 def make_served(settings: Settings, options: ServeOptions) -> Served:
-    """Make what a process serves, in that process."""
+    """Make what a process serves, in that process and in the event loop that serves it."""
     measures = Measures()
     limits = RateLimits(options.rate, options.burst, settings.resolved_redis_url, settings.namespace)
     app = make_app(Runtime(settings), options, limits)
@@ -38,7 +40,14 @@ def make_served(settings: Settings, options: ServeOptions) -> Served:
     door.more_metrics = measures.render
     refusals = Refusals(door.base)
     guarded = Proxies(BadTokens(app, door, limits, refusals), options, refusals)
-    return Served(AccessLog(HeadAsGet(guarded), measures, lambda: (door.in_use, door.waiting)), door.stopping)
+    app.state.gauges = asyncio.create_task(_keep_gauges(measures, door))
+    return Served(AccessLog(HeadAsGet(guarded), measures), door.stopping)
+
+
+async def _keep_gauges(measures: Measures, door: Door) -> None:
+    """Set the gauges of a process every second, because no request of one that hangs ends, and any may be asked."""
+    while not await door.stops_within(_LOOK_AT_CONNECTIONS):
+        measures.set_connections(door.in_use, door.waiting)
 
 
 class HeadAsGet:

@@ -15,7 +15,7 @@ from tests.support.api import Api, serving
 from tests.support.builders import PRESET, declare, fill
 
 JSON = {"Content-Type": "application/json"}
-EXTEND, PAUSE = "/v1/workspaces/ada/hers/extend", "/v1/pools/dev/small/pause"
+CLAIMS, EXTEND, PAUSE = "/v1/claims", "/v1/workspaces/ada/hers/extend", "/v1/pools/dev/small/pause"
 
 ANY_DATABASE = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 """For what is refused before the database is asked."""
@@ -46,6 +46,9 @@ BODIES: list[tuple[str, bytes, int, str]] = [
     (PAUSE, b'{"until": "9999-12-31T23:59:59-23:59"}', 422, "bad_input"),
     (PAUSE, b'{"until": "0001-01-01T00:00:00+23:59"}', 422, "bad_input"),
     (PAUSE, b'{"until": "2030-01-01T00:00:00"}', 422, "bad_input"),
+    (CLAIMS, b'{"presets": ["dev/small"], "owner": "prebuilds"}', 422, "bad_input"),
+    (CLAIMS, b'{"presets": ["dev/small"], "owner": " token:t1"}', 422, "bad_input"),
+    (CLAIMS, b'{"presets": ["dev/small"], "owner": "Token:t1"}', 422, "bad_input"),
     (EXTEND, b"{}", 422, "bad_input"),
     (EXTEND, b'{"until": "2030-01-01T00:00:00Z", "duration": "1d"}', 422, "bad_input"),
     (EXTEND, b'{"duration": "never"}', 422, "bad_input"),

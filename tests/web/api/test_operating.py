@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import redis
-from sqlalchemy import select
+from sqlalchemy import select, update
 
 from prebuild_tasks.claims.take import claim
 from prebuild_tasks.claims.types import ClaimRequest
@@ -93,6 +93,17 @@ def test_a_workspace_is_released_once(api: Api, database: Database, settings: Se
     assert api.post(f"{path}/release", token).status_code == 404
 
 
+def test_a_workspace_of_an_owner_who_is_named_like_a_token(api: Api, database: Database, settings: Settings) -> None:
+    """Such names could be claimed for before: what their owners have stays within reach."""
+    claimed(database, settings)
+    with database.write() as connection:
+        connection.execute(update(m.Workspace).where(m.Workspace.owner == "ada").values(owner="token:t1"))
+    path = "/v1/workspaces/token:t1/hers"
+    assert [api.get(at).status_code for at in (path, f"{path}/history")] == [200, 200]
+    assert api.get("/v1/workspaces", params={"owner": "token:t1"}).json()["items"][0]["workspace"] == "hers"
+    assert api.post(f"{path}/release").status_code == 200
+
+
 def test_only_an_operator_deletes_a_prebuild(api: Api, database: Database, settings: Settings) -> None:
     declare(database, settings, 1)
     fill(database, settings)
@@ -131,11 +142,15 @@ def test_a_duration_extends_once_for_each_key(api: Api, database: Database, sett
     assert (again.json(), again.headers["Idempotent-Replayed"]) == (first.json(), "true")
     other = api.post(f"{path}/extend", json={"duration": "2d"}, headers={"Idempotency-Key": "k1"})
     assert (other.status_code, other.json()["type"]) == (422, "/docs#request-reused")
+    remedied = other.json()["remedy"]["call"]
+    assert (remedied["method"], remedied["href"], remedied["body"]) == ("POST", f"{path}/extend", {"duration": "2d"})
+    extended = api.post(remedied["href"], json=remedied["body"], headers=remedied["headers"])
+    assert datetime.fromisoformat(extended.json()["claimed_until"]) == end + timedelta(days=3)
     second = api.post(f"{path}/extend", json={"duration": "1d"}, headers={"Idempotency-Key": "k2"})
-    assert datetime.fromisoformat(second.json()["claimed_until"]) == end + timedelta(days=2)
+    assert datetime.fromisoformat(second.json()["claimed_until"]) == end + timedelta(days=4)
     # The same key of another principal is another request.
     third = api.post(f"{path}/extend", api.token("claim"), json={"duration": "1d"}, headers={"Idempotency-Key": "k1"})
-    assert datetime.fromisoformat(third.json()["claimed_until"]) == end + timedelta(days=3)
+    assert datetime.fromisoformat(third.json()["claimed_until"]) == end + timedelta(days=5)
     assert "k1" not in api.get(f"{path}/history").text
 
 

@@ -87,6 +87,8 @@ CALLS = [
     (Remedy(RemedyKind.LIST_BUILDS, "dev/small"), "GET", "/v1/builds?preset=dev%2Fsmall"),
     (Remedy(RemedyKind.SHOW_LOG, "b2a4c7de"), "GET", "/v1/builds/b2a4c7de/log"),
     (Remedy(RemedyKind.CLAIM_WORKSPACE, "dev/small"), "POST", "/v1/claims"),
+    (Remedy(RemedyKind.NEW_REQUEST), "POST", "/v1/claims"),
+    (Remedy(RemedyKind.NEW_REQUEST, "ada/x"), "POST", "/v1/workspaces/ada/x/extend"),
 ]
 
 

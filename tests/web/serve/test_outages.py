@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import socket
+import statistics
 import time
 import uuid
 from collections.abc import Iterator
@@ -51,6 +52,29 @@ def test_no_answer_waits_for_a_redis_that_hangs(tmp_path: Path, postgres_url: st
                 took.append(time.monotonic() - began)
                 assert client.get("/v1/pools").status_code == 200
         assert min(took) < FOLLOW_UP / 2, took
+
+
+@pytest.mark.timed
+def test_a_redis_that_hangs_holds_no_claim_up(tmp_path: Path, postgres_url: str) -> None:
+    """What asks Redis for a turn, or who has one, waits for it; nothing else waits for that."""
+    with black_hole() as hole, doors(tmp_path, postgres_url, hole) as service, ThreadPoolExecutor(30) as pool:
+        service.stock(10)
+        url, _ = service.serve()
+        took = list[float]()
+        with portal(url, service.token()) as client:
+            turns = [pool.submit(client.post, f"/v1/pools/{FULL}/reconcile") for _ in range(15)]
+            explained = [pool.submit(client.get, f"/v1/pools/{FULL}/explain") for _ in range(15)]
+            for _ in range(5):
+                began = time.monotonic()
+                assert claim(client).status_code == 201
+                claimed = time.monotonic()
+                assert word(url) == "ready"
+                took += [claimed - began, time.monotonic() - claimed]
+                assert len(took) > 2 or not any(turn.done() for turn in turns), "the first claim was made beside them"
+            assert {turn.result().status_code for turn in turns} == {503}
+            assert {one.result().status_code for one in explained} == {200}
+            assert "Redis did not answer" in explained[0].result().text
+        assert statistics.median(took) < 0.5, took
 
 
 def is_away(answer: httpx.Response) -> bool:

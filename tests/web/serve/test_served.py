@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -15,10 +16,12 @@ from prebuild_tasks.access.tokens import create_token
 from prebuild_tasks.access.types import NewTokenRequest, Scope
 from prebuild_tasks.config import Settings
 from prebuild_tasks.db.engine import Database
+from prebuild_tasks.web.serve.measures import Measures
 from prebuild_tasks.web.serve.options import ServeOptions
 from prebuild_tasks.web.serve.rate import BAD_TOKENS
 from prebuild_tasks.web.serve.served import make_served
 from tests.support.api import NO_REDIS
+from tests.support.wait import wait_until
 
 BAD = "pbt_" + "A" * 43
 
@@ -122,3 +125,29 @@ async def shut_down(app: Any) -> None:
         """Nobody reads it."""
 
     await app({"type": "lifespan", "asgi": {"version": "3.0"}, "state": {}}, receive, send)
+
+
+def test_a_connection_shows_while_the_request_that_uses_it_hangs(
+    serving: Settings, good: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It showed once a request of its process had ended: never, if all hung."""
+    measures, released = Measures(), threading.Event()
+    monkeypatch.setattr("prebuild_tasks.web.serve.served.Measures", lambda: measures)
+    monkeypatch.setattr("prebuild_tasks.web.api.routes.pools.list_pools", lambda *_, **__: released.wait() and [])
+
+    async def ask() -> None:
+        async with client_of(serving) as client:
+            hanging = asyncio.create_task(client.get("/v1/pools", headers=bearing(good)))
+            try:
+                await asyncio.to_thread(wait_until, lambda: _shown(measures) == 1, what="one in use")
+            finally:
+                released.set()
+            assert (await hanging).status_code == 200
+            await asyncio.to_thread(wait_until, lambda: _shown(measures) == 0, what="none in use")
+
+    asyncio.run(ask())
+
+
+def _shown(measures: Measures) -> float:
+    lines = [line for line in measures.render().splitlines() if line.startswith("prebuild_http_connections_in_use ")]
+    return float(lines[0].split()[1])

@@ -74,8 +74,9 @@ async def explain(call: Call) -> Response:
     call.query(Nothing)
     door = call.door
     explained = await call.in_thread(
-        lambda: explain_preset(call.runtime.database, door.settings, door.locks, name, call.principal.reach)
+        lambda: explain_preset(call.runtime.database, door.settings, None, name, call.principal.reach)
     )
+    explained = explained.with_lock(await door.redis.look_at_turn(explained.preset_id))
     steps = [_step_json(step, door.base) for step in explained.explanation.steps]
     return call.answer({**explanation_json(explained), "remedies": steps}, tagged=True, read_at="at")
 
@@ -145,7 +146,7 @@ async def reconcile(call: Call) -> Response:
     name = _name(call) if _is_of_one(call) else ""
     preset_id = await _find_id(call, name) if name else None
     call.query(Nothing)
-    if not await call.in_thread(lambda: call.door.request_turn(preset_id, name)):
+    if not await call.door.redis.request_turn(preset_id, name):
         raise ProblemError(unusable("Redis did not take the message"))
     return call.answer({"requested": name or "all"})
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from starlette.responses import Response
 
 from prebuild_tasks.access import Scope
+from prebuild_tasks.errors import RequestReusedError
 from prebuild_tasks.insight import (
     CreatedKey,
     EventKey,
@@ -24,7 +27,7 @@ from prebuild_tasks.web.api.links import WORKSPACES
 from prebuild_tasks.web.api.lists import Sort, after, instant_of, page
 from prebuild_tasks.web.api.models import ExtendBody, Nothing, PageQuery, WorkspacesQuery
 from prebuild_tasks.web.api.operations import AnswerDoc, NextCall, Operation
-from prebuild_tasks.web.api.problems import problem
+from prebuild_tasks.web.api.problems import ProblemError, problem, problem_of
 from prebuild_tasks.workspaces import end_workspace, extend_once, extend_until
 
 _ONE = WORKSPACES + "/{owner}/{name}"
@@ -111,9 +114,12 @@ async def extend(call: Call) -> Response:
             hint="send the header, or give until instead",
         )  # fmt: skip
     mark, seconds = request_mark(principal.key, key), parse_duration(body.duration)
-    done = await call.in_thread(
-        lambda: extend_once(database, name, seconds, request=mark, actor=actor, reach=principal.reach)
-    )
+    try:
+        done = await call.in_thread(
+            lambda: extend_once(database, name, seconds, request=mark, actor=actor, reach=principal.reach)
+        )
+    except RequestReusedError as error:
+        raise ProblemError(replace(problem_of(error), asked={"duration": body.duration})) from None
     headers = REPLAYED if done.replayed else None
     return call.answer({"workspace": name, "claimed_until": to_json(done.until)}, headers=headers)
 
