@@ -28,6 +28,8 @@ PrebuildError                    the base class of all of them                  
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from prebuild_tasks.general_errors import (
     AuditError,
     BuildStoppedError,
@@ -48,6 +50,9 @@ from prebuild_tasks.general_errors import (
     WaitTimeoutError,
 )
 from prebuild_tasks.remedies import Remedy, RemedyKind
+
+if TYPE_CHECKING:
+    from datetime import datetime
 
 __all__ = [
     "AuditError",
@@ -85,7 +90,8 @@ class ClaimMissError(PrebuildError):
     """No prebuild was claimable. `reason` is a value of `model.vocabulary.MissReason`.
 
     `retry_after` is the number of seconds after which another try makes sense, from 1 to 300; `retryable` tells whether
-    the same claim may succeed later although nobody does anything.
+    the same claim may succeed later although nobody does anything. `next_change` is the instant at which the pool is
+    built again by itself, because a pause ends or a schedule begins; None where nothing is known to change.
     """
 
     exit_code = 4
@@ -100,9 +106,11 @@ class ClaimMissError(PrebuildError):
         remedy: Remedy | None = None,
         retry_after: int = 60,
         retryable: bool = True,
+        next_change: datetime | None = None,
     ) -> None:
         super().__init__(message, hint=hint, remedy=remedy)
         self.reason, self.retry_after, self.retryable = reason, retry_after, retryable
+        self.next_change = next_change
 
 
 class BeingBuiltError(ClaimMissError):

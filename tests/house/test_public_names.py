@@ -81,7 +81,7 @@ ERRORS = {
     "NotFoundError": (MESSAGE, 3, "not_found"),
     "ClaimMissError": (
         MESSAGE.replace("*, ", "*, reason: 'str', ").replace(
-            ") ", ", retry_after: 'int' = 60, retryable: 'bool' = True) "
+            ") ", ", retry_after: 'int' = 60, retryable: 'bool' = True, next_change: 'datetime | None' = None) "
         ),
         4,
         "claim_miss",

@@ -17,6 +17,7 @@ from prebuild_tasks.errors import (
     RequestEndedError,
     UnreachableError,
 )
+from prebuild_tasks.json_views import to_json
 from prebuild_tasks.model.json_values import JsonObject, JsonValue
 from prebuild_tasks.model.vocabulary import MissReason
 from prebuild_tasks.remedies import Remedy, RemedyKind
@@ -158,7 +159,11 @@ def _of_miss(error: ClaimMissError, details: ProblemDetails) -> ProblemDetails:
     if error.reason == MissReason.BUILD_FAILED:
         log = {"log": log_path(error.remedy.subject)} if error.remedy else {}
         return replace(details, status=409, code="build_failed", members={"reason": error.reason}, addresses=log)
-    members: dict[str, JsonValue] = {"reason": error.reason, "retryable": error.retryable}
+    members: dict[str, JsonValue] = {
+        "reason": error.reason,
+        "retryable": error.retryable,
+        "next_change": to_json(error.next_change),
+    }
     return replace(
         details,
         status=429,
