@@ -262,5 +262,6 @@ def test_nothing_is_left_for_who_waits_where_nothing_can_be_reserved(
     declare(database, settings, 1)
     pause(database, PRESET, actor="op")
     refused = ask(api, wait=1)
-    assert refused.status_code in (409, 429)
+    assert (refused.status_code, refused.json()["code"]) == (429, "empty_pool")
+    assert "paused by op" in refused.json()["detail"]
     assert owned(database) == 0
