@@ -5,6 +5,7 @@ PrebuildError                    the base class of all of them                  
 │   └── PoolsFileError           an invalid pools file; every problem with its line and column        exit 2
 ├── NotFoundError                no such preset, workspace, build or template                         exit 3
 ├── ClaimMissError               no prebuild can be claimed at the moment                             exit 4
+│   ├── BuildFailedError         the workspace that was being built for the owner could not be built      exit 5
 │   └── BeingBuiltError          one is being built for the owner; repeat the request to get it       exit 4
 ├── RefusedError                 valid but refused: quota, paused, name taken, conflict               exit 5
 │   ├── BusyError                another process holds the row; nothing was changed, try again        exit 5
@@ -58,6 +59,7 @@ __all__ = [
     "AuditError",
     "AuthenticationError",
     "BeingBuiltError",
+    "BuildFailedError",
     "BuildStoppedError",
     "BusyError",
     "CannotAskError",
@@ -122,6 +124,19 @@ class BeingBuiltError(ClaimMissError):
         super().__init__(message, reason="being_built", hint=hint, remedy=remedy)
         self.workspace = workspace
         self.preset_id = preset_id
+
+
+class BuildFailedError(ClaimMissError):
+    """No prebuild was ready, and the workspace that was to be built for the owner could not be built.
+
+    The remedy is its log. The request is bound to that: unlike after another miss, it does not help to repeat it.
+    """
+
+    exit_code = 5
+    code = "build_failed"
+
+    def __init__(self, message: str, *, hint: str = "", remedy: Remedy | None = None) -> None:
+        super().__init__(message, reason="build_failed", hint=hint, remedy=remedy, retryable=False)
 
 
 class RequestEndedError(RefusedError):

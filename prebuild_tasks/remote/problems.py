@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from prebuild_tasks.errors import (
     AuthenticationError,
+    BuildFailedError,
     ClaimMissError,
     InputError,
     NotFoundError,
@@ -28,6 +29,7 @@ _MISS = "miss/"
 _RETRY_AFTER = 60
 _CHECK_ADDRESS = "check the address, and that the API is served"
 _BY_TYPE: Mapping[str, type[PrebuildError]] = {
+    "build-failed": BuildFailedError,
     "owner-not-allowed": OwnerNotAllowedError,
     "rate-limited": RateLimitedError,
     "request-reused": RequestReusedError,

@@ -87,6 +87,7 @@ ERRORS = {
         "claim_miss",
     ),
     "BeingBuiltError": (MESSAGE.replace("*, ", "*, workspace: 'str', preset_id: 'int', "), 4, "claim_miss"),
+    "BuildFailedError": (MESSAGE, 5, "build_failed"),
     "RefusedError": (MESSAGE, 5, "refused"),
     "BusyError": (MESSAGE, 5, "busy"),
     "RequestEndedError": (

@@ -128,7 +128,7 @@ def test_a_wait_that_ends_says_how_to_go_on(client: Make) -> None:
         (problem(403, "owner-not-allowed"), errors.OwnerNotAllowedError, 5),
         (problem(404, "not-found"), errors.NotFoundError, 3),
         (problem(409, "refused"), errors.RefusedError, 5),
-        (problem(409, "build-failed"), errors.RefusedError, 5),
+        (problem(409, "build-failed"), errors.BuildFailedError, 5),
         (problem(410, "request-ended", state="ended"), errors.RequestEndedError, 5),
         (problem(413, "too-large"), errors.InputError, 2),
         (problem(415, "unsupported-media-type"), errors.InputError, 2),
