@@ -65,16 +65,21 @@ def reserve(connection: Connection, pools: Sequence[Pool], attempt: Attempt, now
     if attempt.max_builds_in_flight and organizations:
         lock_installation(connection)
     refused: RefusedError | None = None
+    may_wait = False
     for pool in pools:
         try:
             check_buildable(pool)
-            if not pause_holds(pool.paused, now) and not pause_holds(global_pause(connection), now):
-                return _begin(connection, pool, attempt, now)
+            is_paused = pause_holds(pool.paused, now) or pause_holds(global_pause(connection), now)
+            reserved = None if is_paused else _begin(connection, pool, attempt, now)
         except RefusedError as error:
             refused = refused or error
-        else:
-            return None
-    if refused and not any(_make_room(connection, organization, now) for organization in sorted(organizations)):
+            continue
+        if reserved:
+            return reserved
+        may_wait = True
+    if may_wait or not refused:
+        return None
+    if not any(_make_room(connection, organization, now) for organization in sorted(organizations)):
         raise refused
     return None
 
