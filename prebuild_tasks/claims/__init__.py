@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from prebuild_tasks.faces import lazy
 
 if TYPE_CHECKING:
+    from prebuild_tasks.claims.openings import Choice, read_openings
     from prebuild_tasks.claims.rules import ask_again, check_form
     from prebuild_tasks.claims.session import ClaimSession
     from prebuild_tasks.claims.take import claim, claim_and_wake
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "BeingBuilt",
+    "Choice",
     "ClaimAnswer",
     "ClaimRequest",
     "ClaimSession",
@@ -28,6 +30,7 @@ __all__ = [
     "end_uncollected",
     "give_up",
     "read_claim",
+    "read_openings",
     "read_waiting",
     "require_claim",
 ]
@@ -36,6 +39,10 @@ if not TYPE_CHECKING:  # mypy would take every name for defined
     __getattr__ = lazy(
         __name__,
         {
+            "openings": (
+                "Choice",
+                "read_openings",
+            ),
             "rules": (
                 "ask_again",
                 "check_form",
