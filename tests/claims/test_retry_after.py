@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -87,50 +86,54 @@ def test_whether_time_alone_can_help(
 
 
 UNTIL = 600
-DAILY = 'timezone: UTC, schedules: [{cron: "* 3 * * *", desired: 4}]'
+"""Seconds that a pause lasts."""
+DAILY = 'timezone: UTC, schedules: [{cron: "* HOUR * * *", desired: 4}]'
 RESUME, UNBLOCK, WAIT = RemedyKind.RESUME, RemedyKind.UNBLOCK_POOL, RemedyKind.WAIT_FOR_WORKSPACE
 
 
 @pytest.mark.parametrize(
-    ("desired", "extra", "paused", "blocked", "reason", "next_change", "retryable", "remedy"),
+    ("desired", "paused", "blocked", "end", "remedy"),
     [
-        (1, "", None, False, "empty_pool", "", True, Remedy(WAIT)),
-        (0, "", None, False, "not_desired", "", False, Remedy(WAIT)),
-        (0, DAILY, None, False, "not_desired", "at 3", True, Remedy(WAIT)),
-        (1, "", {}, False, "empty_pool", "", False, Remedy(RESUME, PRESET)),
-        (1, "", {"seconds": UNTIL}, False, "empty_pool", "pause's end", True, Remedy(RESUME, PRESET)),
-        (0, "", {"seconds": UNTIL}, False, "not_desired", "", False, Remedy(RESUME, PRESET)),
-        (0, DAILY, {}, False, "not_desired", "", False, Remedy(RESUME, PRESET)),
-        (0, DAILY, {"seconds": UNTIL}, False, "not_desired", "at 3", True, Remedy(RESUME, PRESET)),
-        (1, "", None, True, "empty_pool", "", False, Remedy(UNBLOCK, PRESET)),
-        (0, DAILY, None, True, "not_desired", "", False, Remedy(UNBLOCK, PRESET)),
-        (1, "", {"seconds": UNTIL}, True, "empty_pool", "", False, Remedy(UNBLOCK, PRESET)),
+        ("1", None, False, "now", WAIT),
+        ("0", None, False, "never", WAIT),
+        ("daily", None, False, "schedule", WAIT),
+        ("1", {}, False, "never", RESUME),
+        ("1", {"seconds": UNTIL}, False, "pause", RESUME),
+        ("0", {"seconds": UNTIL}, False, "never", RESUME),
+        ("daily", {}, False, "never", RESUME),
+        ("daily", {"seconds": UNTIL}, False, "schedule", RESUME),
+        ("1", None, True, "never", UNBLOCK),
+        ("daily", None, True, "never", UNBLOCK),
+        ("1", {"seconds": UNTIL}, True, "never", UNBLOCK),
     ],
 )
 @pytest.mark.parametrize("name", [PRESET, ""])
+# The columns of the table.
 def test_what_ends_a_miss(
-    database: Database, settings: Settings, name: str, desired: int, extra: str, paused: dict[str, Any] | None,
-    blocked: bool, reason: str, next_change: str, retryable: bool, remedy: Remedy,
+    database: Database, settings: Settings, name: str, desired: str, paused: dict[str, Any] | None, *,
+    blocked: bool, end: str, remedy: RemedyKind,
 ) -> None:  # fmt: skip
-    declare(database, settings, desired, extra=extra)
+    with database.read() as connection:
+        now = database.now(connection)
+    begins = (now + timedelta(hours=5)).replace(minute=0, second=0, microsecond=0)
+    extra = DAILY.replace("HOUR", str(begins.hour)) if desired == "daily" else ""
+    declare(database, settings, int(desired == "1"), extra=extra)
     if paused is not None:
         pause(database, name, actor="op", reason="", **paused)
     if blocked:
         with database.write() as connection:
             connection.execute(update(m.Preset).values(status=PresetStatus.HARD_LIMITED, status_reason="3 failed"))
-    with database.read() as connection:
-        now = database.now(connection)
     miss = missed(database)
-    assert (miss.reason, miss.retry_after, miss.retryable) == (reason, 60, retryable)
-    assert miss.remedy == (replace(remedy, subject=name) if remedy.kind is RESUME else remedy)
-    if next_change == "at 3":
+    assert (miss.reason, miss.retry_after) == ("empty_pool" if desired == "1" else "not_desired", 60)
+    assert miss.remedy
+    subjects = {RESUME: name, UNBLOCK: PRESET, WAIT: ""}
+    assert (miss.remedy.kind, miss.remedy.subject) == (remedy, subjects[remedy])
+    assert miss.retryable is (end != "never")
+    if end == "pause":
         assert miss.next_change
-        assert (miss.next_change.hour, miss.next_change > now) == (3, True)
-    elif next_change:
-        assert miss.next_change
-        assert UNTIL - 5 <= (miss.next_change - now).total_seconds() <= UNTIL + 5
+        assert UNTIL <= (miss.next_change - now).total_seconds() <= UNTIL + 30
     else:
-        assert miss.next_change is None
+        assert miss.next_change == (begins if end == "schedule" else None)
 
 
 def test_another_pool_may_be_built_earlier(database: Database, settings: Settings) -> None:
