@@ -97,7 +97,8 @@ class Client(Portal):
         once that is gone or being deleted. RequestReusedError is raised for the id of a request for something else.
 
         Raises:
-            ClaimMissError: No workspace is ready, or the one that was being built could not be built.
+            ClaimMissError: No workspace is ready.
+            BuildFailedError: The one that was being built could not be built. It is a ClaimMissError, too.
             WaitTimeoutError: No workspace was ready within `wait` seconds; the same request id returns it later.
             NotFoundError: There is no such preset, or none that matches.
             InputError: An argument is invalid.

@@ -5,6 +5,7 @@ PrebuildError                    the base class of all of them                  
 │   └── PoolsFileError           an invalid pools file; every problem with its line and column        exit 2
 ├── NotFoundError                no such preset, workspace, build or template                         exit 3
 ├── ClaimMissError               no prebuild can be claimed at the moment                             exit 4
+│   ├── BuildFailedError         the workspace that was being built for the owner could not be built      exit 5
 │   └── BeingBuiltError          one is being built for the owner; repeat the request to get it       exit 4
 ├── RefusedError                 valid but refused: quota, paused, name taken, conflict               exit 5
 │   ├── BusyError                another process holds the row; nothing was changed, try again        exit 5
@@ -28,6 +29,8 @@ PrebuildError                    the base class of all of them                  
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from prebuild_tasks.general_errors import (
     AuditError,
     BuildStoppedError,
@@ -49,10 +52,14 @@ from prebuild_tasks.general_errors import (
 )
 from prebuild_tasks.remedies import Remedy, RemedyKind
 
+if TYPE_CHECKING:
+    from datetime import datetime
+
 __all__ = [
     "AuditError",
     "AuthenticationError",
     "BeingBuiltError",
+    "BuildFailedError",
     "BuildStoppedError",
     "BusyError",
     "CannotAskError",
@@ -85,7 +92,8 @@ class ClaimMissError(PrebuildError):
     """No prebuild was claimable. `reason` is a value of `model.vocabulary.MissReason`.
 
     `retry_after` is the number of seconds after which another try makes sense, from 1 to 300; `retryable` tells whether
-    the same claim may succeed later although nobody does anything.
+    the same claim may succeed later although nobody does anything. `next_change` is the instant at which the pool is
+    built again by itself, because a pause ends or a schedule begins; None where nothing is known to change.
     """
 
     exit_code = 4
@@ -100,9 +108,11 @@ class ClaimMissError(PrebuildError):
         remedy: Remedy | None = None,
         retry_after: int = 60,
         retryable: bool = True,
+        next_change: datetime | None = None,
     ) -> None:
         super().__init__(message, hint=hint, remedy=remedy)
         self.reason, self.retry_after, self.retryable = reason, retry_after, retryable
+        self.next_change = next_change
 
 
 class BeingBuiltError(ClaimMissError):
@@ -114,6 +124,19 @@ class BeingBuiltError(ClaimMissError):
         super().__init__(message, reason="being_built", hint=hint, remedy=remedy)
         self.workspace = workspace
         self.preset_id = preset_id
+
+
+class BuildFailedError(ClaimMissError):
+    """No prebuild was ready, and the workspace that was to be built for the owner could not be built.
+
+    The remedy is its log. The request is bound to that: unlike after another miss, it does not help to repeat it.
+    """
+
+    exit_code = 5
+    code = "build_failed"
+
+    def __init__(self, message: str, *, hint: str = "", remedy: Remedy | None = None) -> None:
+        super().__init__(message, reason="build_failed", hint=hint, remedy=remedy, retryable=False)
 
 
 class RequestEndedError(RefusedError):

@@ -8,6 +8,7 @@ from prebuild_tasks.faces import lazy
 
 if TYPE_CHECKING:
     from prebuild_tasks.claims.async_hits import AsyncHits, hits_of
+    from prebuild_tasks.claims.openings import Choice, read_openings
     from prebuild_tasks.claims.rules import ask_again, check_form
     from prebuild_tasks.claims.session import ClaimSession
     from prebuild_tasks.claims.take import claim, claim_and_wake
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 __all__ = [
     "AsyncHits",
     "BeingBuilt",
+    "Choice",
     "ClaimAnswer",
     "ClaimRequest",
     "ClaimSession",
@@ -31,6 +33,7 @@ __all__ = [
     "give_up",
     "hits_of",
     "read_claim",
+    "read_openings",
     "read_waiting",
     "require_claim",
 ]
@@ -42,6 +45,10 @@ if not TYPE_CHECKING:  # mypy would take every name for defined
             "async_hits": (
                 "AsyncHits",
                 "hits_of",
+            ),
+            "openings": (
+                "Choice",
+                "read_openings",
             ),
             "rules": (
                 "ask_again",

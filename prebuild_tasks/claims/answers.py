@@ -15,9 +15,9 @@ from prebuild_tasks.claims.rows import RequestedRow, RequestedWorkspace
 from prebuild_tasks.claims.rules import answer_of, check_repeated
 from prebuild_tasks.claims.store import alive_since, read_latest_start
 from prebuild_tasks.claims.types import Attempt, BeingBuilt, Claimed, ClaimRequest, Reserved
-from prebuild_tasks.errors import BusyError, ClaimMissError, NotFoundError
+from prebuild_tasks.errors import BuildFailedError, BusyError, NotFoundError
 from prebuild_tasks.model.actors import Actor
-from prebuild_tasks.model.vocabulary import BuildStatus, MissReason, RequestState, Transition
+from prebuild_tasks.model.vocabulary import BuildStatus, RequestState, Transition
 from prebuild_tasks.remedies import Remedy, RemedyKind
 from prebuild_tasks.workspaces import FollowUp, hand_over
 
@@ -64,7 +64,7 @@ def answer_now(
         by: Who asks.
 
     Raises:
-        ClaimMissError: The workspace that was being built for the request could not be built.
+        BuildFailedError: The workspace that was being built for the request could not be built.
         RequestEndedError: What the request got is gone, is being deleted, or is past its `claimed_ttl`; or the wait for
             it has ended.
     """
@@ -83,15 +83,13 @@ def answer_now(
     raise _not_built(connection, requested, workspace)
 
 
-def _not_built(connection: Connection, requested: RequestedRow, workspace: RequestedWorkspace) -> ClaimMissError:
+def _not_built(connection: Connection, requested: RequestedRow, workspace: RequestedWorkspace) -> BuildFailedError:
     """Return the error of a build that failed. It names the build: the workspace's newest one may be its deletion."""
     start = read_latest_start(connection, requested.workspace_id)
     error = (start.error if start else "") or workspace.reason
-    return ClaimMissError(
+    return BuildFailedError(
         f"{workspace.name} could not be built for {requested.owner}: {error}",
-        reason=MissReason.BUILD_FAILED.value,
         remedy=Remedy(RemedyKind.SHOW_LOG, start.build_id) if start else None,
-        retryable=False,
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from prebuild_tasks.errors import ClaimMissError
@@ -13,6 +14,8 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from prebuild_tasks.claims.rows import PauseInForce
+    from prebuild_tasks.errors import RefusedError
+    from prebuild_tasks.model.names import PoolName
 
 _SENTENCES: Mapping[MissReason, str] = {
     MissReason.EMPTY_POOL: "the pool is empty and nothing is being built",
@@ -30,44 +33,51 @@ _REMEDIES: Mapping[MissReason, Remedy] = {
     MissReason.NOT_DESIRED: _WAIT,
 }
 _HINTS: Mapping[MissReason, str] = {MissReason.STARTING: "try again soon, or have one built"}
-_BLOCKED = (MissReason.EMPTY_POOL, MissReason.EXPIRED)
-"""Reasons that last, if no claim can hit later, because no pool is built."""
 _ENDED_BY_A_BUILD = (MissReason.EMPTY_POOL, MissReason.EXPIRED, MissReason.NOT_DESIRED)
 
 
-# Six arguments: the error says all that is known of the miss.
-def miss(
-    presets: str,
-    reason: MissReason,
-    pause: PauseInForce | None,
-    *,
-    seconds: int,
-    retryable: bool,
-    change: tuple[datetime, int] | None = None,
-) -> ClaimMissError:
-    """Make the error for a claim that found no prebuild of these presets. It names the pause, if there is one.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outlook:
+    """What becomes of a claim that missed if it is made again, and what prevents that a workspace is built."""
 
-    `seconds` is the time until another try makes sense, `retryable` as of `ClaimMissError`, and `change` when a
-    schedule changes the desired size next, and to what.
+    seconds: int
+    """Seconds after which another try makes sense."""
+    retryable: bool
+    """As of `ClaimMissError`."""
+    change: tuple[datetime, int] | None = None
+    """When a pool is built again by itself, and its desired size from then on. None: it is already, or nobody knows."""
+    pause: PauseInForce | None = None
+    """The pause because of which nothing is built for anybody."""
+    refusal: RefusedError | None = None
+    """Why no workspace would be built, however long the claim waits."""
+    offered: PoolName | None = None
+    """The pool whose active version has a preset of this name, if the claim named another version."""
+
+
+def miss(presets: str, reason: MissReason, outlook: Outlook) -> ClaimMissError:
+    """Make the error for a claim that found no prebuild of these presets.
+
+    It names what is in the way of a build, or else when the desired size changes.
     """
-    if pause and reason in _ENDED_BY_A_BUILD:
-        return ClaimMissError(
-            f"no prebuild of {presets} can be claimed, and none is being built: {pause.sentence}",
-            reason=reason.value,
-            remedy=Remedy(RemedyKind.RESUME, pause.pool),
-            retry_after=seconds,
-            retryable=retryable,
-        )
-    sentence, remedy = _SENTENCES[reason], _REMEDIES.get(reason)
-    if change:
-        sentence += f", and becomes {change[1]} at {change[0].isoformat(timespec='seconds')}"
-    if reason in _BLOCKED and not retryable:
-        remedy = Remedy(RemedyKind.LIST_PROBLEMS)  # one that waits would be refused
+    at = outlook.change and outlook.change[0].isoformat(timespec="seconds")
+    sentence, hint, remedy = _SENTENCES[reason], _HINTS.get(reason, ""), _REMEDIES[reason]
+    obstacle = ""
+    if reason is MissReason.INACTIVE and outlook.offered:
+        hint, remedy = "claim the active version", Remedy(RemedyKind.CLAIM_WORKSPACE, str(outlook.offered))
+    elif reason in _ENDED_BY_A_BUILD and (refusal := outlook.refusal):
+        obstacle, hint, remedy = refusal.message, refusal.hint, refusal.remedy or remedy
+    elif reason in _ENDED_BY_A_BUILD and (pause := outlook.pause):
+        obstacle, remedy = pause.sentence, Remedy(RemedyKind.RESUME, pause.pool)
+        hint = f"try again at {at}, or resume it now" if at else ""
+    elif reason is MissReason.NOT_DESIRED and outlook.change:
+        sentence += f", and becomes {outlook.change[1]} at {at}"
     return ClaimMissError(
-        f"no prebuild of {presets} can be claimed: {sentence}",
+        f"no prebuild of {presets} can be claimed"
+        + (f", and none is being built: {obstacle}" if obstacle else f": {sentence}"),
         reason=reason.value,
-        hint=_HINTS.get(reason, ""),
+        hint=hint,
         remedy=remedy,
-        retry_after=seconds,
-        retryable=retryable,
+        retry_after=outlook.seconds,
+        retryable=outlook.retryable,
+        next_change=outlook.change and outlook.change[0],
     )

@@ -10,8 +10,9 @@ import uuid
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
+from typing import TypeVarTuple
 
-from sqlalchemy import Connection, and_, func, insert, select, update
+from sqlalchemy import Connection, Select, and_, func, insert, select, update
 
 from prebuild_tasks.access import sees_workspace_sql
 from prebuild_tasks.claims.rows import Pool
@@ -35,6 +36,8 @@ from prebuild_tasks.workspaces import (
     insert_builds,
     leave_to_upkeep,
 )
+
+Ts = TypeVarTuple("Ts")
 
 YIELD_REASON = "clean_up"
 """The reason for deleting failed prebuilds, as of those that the sweep deletes."""
@@ -65,16 +68,21 @@ def reserve(connection: Connection, pools: Sequence[Pool], attempt: Attempt, now
     if attempt.max_builds_in_flight and organizations:
         lock_installation(connection)
     refused: RefusedError | None = None
+    may_wait = False
     for pool in pools:
         try:
             check_buildable(pool)
-            if not pause_holds(pool.paused, now) and not pause_holds(global_pause(connection), now):
-                return _begin(connection, pool, attempt, now)
+            is_paused = pause_holds(pool.paused, now) or pause_holds(global_pause(connection), now)
+            reserved = None if is_paused else _begin(connection, pool, attempt, now)
         except RefusedError as error:
             refused = refused or error
-        else:
-            return None
-    if refused and not any(_make_room(connection, organization, now) for organization in sorted(organizations)):
+            continue
+        if reserved:
+            return reserved
+        may_wait = True
+    if may_wait or not refused:
+        return None
+    if not any(_make_room(connection, organization, now) for organization in sorted(organizations)):
         raise refused
     return None
 
@@ -112,14 +120,7 @@ def _adopt(connection: Connection, pool: Pool, attempt: Attempt, now: datetime) 
     come before it in the order. Without a start, nothing is locked, and this takes one statement.
     """
     query = (
-        select(m.Build.id, m.Build.workspace_id)
-        .join(m.Workspace, and_(m.Workspace.id == m.Build.workspace_id, m.Workspace.build_number == m.Build.number))
-        .where(
-            m.Build.preset_id == pool.id,
-            m.Build.transition == Transition.START,
-            m.Build.status.in_((BuildStatus.PENDING, BuildStatus.RUNNING)),
-            IS_LIVE_PREBUILD,
-        )
+        _adoptable(select(m.Build.id, m.Build.workspace_id), [pool])
         .order_by(IS_HELD, m.Build.started_at.is_(None), m.Build.started_at, m.Build.created_at, m.Build.id)
         .limit(1)
     )
@@ -138,6 +139,22 @@ def _adopt(connection: Connection, pool: Pool, attempt: Attempt, now: datetime) 
     )
     _remember(connection, pool, build.workspace_id, attempt, now)
     return Reserved(build.workspace_id, adopted, pool.id, FollowUp.of(wake=[pool.id], ref=pool.ref))
+
+
+def count_adoptable(connection: Connection, pools: Sequence[Pool]) -> int:
+    """Count the starts that these pools have begun, and that people who wait may be given."""
+    return connection.execute(_adoptable(select(func.count(m.Build.id)), pools)).scalar_one()
+
+
+def _adoptable(query: Select[*Ts], pools: Sequence[Pool]) -> Select[*Ts]:
+    """Restrict a query of builds to the starts of these pools, and join their workspaces."""
+    latest = and_(m.Workspace.id == m.Build.workspace_id, m.Workspace.build_number == m.Build.number)
+    return query.join(m.Workspace, latest).where(
+        m.Build.preset_id.in_([pool.id for pool in pools]),
+        m.Build.transition == Transition.START,
+        m.Build.status.in_((BuildStatus.PENDING, BuildStatus.RUNNING)),
+        IS_LIVE_PREBUILD,
+    )
 
 
 def _give(connection: Connection, workspace_id: str, attempt: Attempt) -> str | None:

@@ -18,7 +18,7 @@ from prebuild_tasks.remedies import Remedy, RemedyKind
 from prebuild_tasks.workspaces import is_usable, unhealthy_claim
 
 if TYPE_CHECKING:
-    from prebuild_tasks.claims.rows import ClaimedRow, PauseInForce, Pool, RequestedRow
+    from prebuild_tasks.claims.rows import ClaimedRow, Pool, RequestedRow
     from prebuild_tasks.claims.types import ClaimRequest
 
 _REQUEST_ID_MAX = 100
@@ -119,22 +119,6 @@ def retry_after(starts_measured: Sequence[float], elapsed: float, *, on_the_way:
     return math.ceil(min(max(left, _RETRY_MIN), _RETRY_MAX))
 
 
-def is_retryable(reason: MissReason, pools: Sequence[Pool], pause: PauseInForce | None, *, changes: bool) -> bool:
-    """Return whether a claim that missed may succeed later although nobody does anything.
-
-    Args:
-        reason: The reason of the miss.
-        pools: The pools that were asked for.
-        pause: The pause because of which nothing is built, if there is one.
-        changes: Whether a schedule may change the desired size of one of the pools.
-    """
-    if reason in (MissReason.STARTING, MissReason.INACTIVE, MissReason.BUILD_FAILED):
-        return reason is MissReason.STARTING
-    if pause:
-        return bool(pause.stored.get("until"))
-    return changes if reason is MissReason.NOT_DESIRED else any(is_buildable(pool) for pool in pools)
-
-
 def _require_texts(request: ClaimRequest) -> None:
     """Raise InputError unless every field of a request, which may come from a message, has the right type."""
     presets, parameters = request.presets, request.parameters
@@ -223,16 +207,26 @@ def is_buildable(pool: Pool) -> bool:
 
 def check_buildable(pool: Pool) -> None:
     """Raise RefusedError unless `is_buildable`."""
-    if is_buildable(pool):
-        return
+    if not is_buildable(pool):
+        raise _not_built(pool)
+
+
+def refusal_of(pools: Sequence[Pool]) -> RefusedError | None:
+    """Return why none of the pools is built, of an active one if there is one; None if one of them is."""
+    if any(is_buildable(pool) for pool in pools):
+        return None
+    return _not_built(next((pool for pool in pools if pool.active), pools[0]))
+
+
+def _not_built(pool: Pool) -> RefusedError:
     if not pool.active:
-        raise RefusedError(
+        return RefusedError(
             f"{pool.ref} is not active, so nothing is built for it",
             hint="another version is active, or the template is deprecated or no longer declared",
             remedy=Remedy(RemedyKind.EXPLAIN_POOL, str(pool.ref)),
         )
     status = pool.status.value.replace("_", " ")
-    raise RefusedError(
+    return RefusedError(
         f"{pool.ref} is not built at present ({status}): {pool.status_reason}",
         hint="unblock the pool once that is fixed",
         remedy=Remedy(RemedyKind.UNBLOCK_POOL, str(pool.ref)),

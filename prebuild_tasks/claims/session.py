@@ -17,9 +17,8 @@ from prebuild_tasks.claims.quick.port import QuickClaim, UnusableDatabaseError
 from prebuild_tasks.claims.rules import ask_again, check_request
 from prebuild_tasks.claims.types import Attempt, BeingBuilt, Claimed, ClaimRequest
 from prebuild_tasks.clock import monotonic
-from prebuild_tasks.errors import ClaimMissError, PrebuildError, WaitTimeoutError
+from prebuild_tasks.errors import BuildFailedError, ClaimMissError, PrebuildError, WaitTimeoutError
 from prebuild_tasks.messaging import CLIENT_DEADLINE, DirectMessages
-from prebuild_tasks.model.vocabulary import MissReason
 from prebuild_tasks.workspaces import FollowUp, send_in_time
 
 if TYPE_CHECKING:  # what a quick claim does not need is imported when it is used
@@ -109,7 +108,7 @@ class ClaimSession:
         Raises:
             WaitTimeoutError: No workspace was ready in time. One that is being built for the owner stays reserved, and
                 the same request returns it later.
-            ClaimMissError: The workspace that was being built for the owner could not be built.
+            BuildFailedError: The workspace that was being built for the owner could not be built.
             PrebuildError: Any other error that `claim` raises.
         """
         deadline, last_reason = monotonic() + seconds, ""
@@ -121,9 +120,9 @@ class ClaimSession:
                 miss: ClaimMissError = claimed.error()
                 if miss.message != last_reason:  # a repeated request has the same follow-up, which was already sent
                     self.send(claimed.follow_up)
+            except BuildFailedError:
+                raise
             except ClaimMissError as error:
-                if error.reason == MissReason.BUILD_FAILED:
-                    raise
                 miss = error
             if on_wait and miss.message != last_reason:
                 on_wait(miss)

@@ -128,17 +128,18 @@ def _still_good(pool: Pool, now: datetime) -> ColumnElement[bool]:
 
 def has_claimable(connection: Connection, pools: Sequence[Pool], now: datetime) -> bool:
     """Return whether one of the pools has a prebuild that can be claimed, or that another claim is taking."""
-    query = (
-        select(literal(1))
-        .select_from(m.Workspace)
-        .join(m.Preset, m.Preset.id == m.Workspace.preset_id)
-        .where(
-            IS_CLAIMABLE,
-            or_(*(and_(m.Workspace.preset_id == pool.id, _still_good(pool, now)) for pool in pools)),
-        )
-        .limit(1)
-    )
-    return connection.execute(query).first() is not None
+    return connection.execute(_claimable(pools, now, literal(1)).limit(1)).first() is not None
+
+
+def count_claimable(connection: Connection, pools: Sequence[Pool], now: datetime) -> int:
+    """Count the prebuilds of these pools that can be claimed, or that a claim is taking."""
+    return connection.execute(_claimable(pools, now, func.count())).scalar_one()
+
+
+def _claimable(pools: Sequence[Pool], now: datetime, column: ColumnElement[int]) -> Select[int]:
+    claimable = or_(*(and_(m.Workspace.preset_id == pool.id, _still_good(pool, now)) for pool in pools))
+    query = select(column).select_from(m.Workspace).join(m.Preset, m.Preset.id == m.Workspace.preset_id)
+    return query.where(IS_CLAIMABLE, claimable)
 
 
 def record_event(

@@ -13,12 +13,12 @@ from prebuild_tasks.access import sees_owner
 from prebuild_tasks.claims.answers import answered
 from prebuild_tasks.claims.candidates import check_owner_limit, find_pools, second_choice_pools
 from prebuild_tasks.claims.miss_rules import miss
-from prebuild_tasks.claims.misses import miss_reason, next_desired, pause_in_force, seconds_to_retry
+from prebuild_tasks.claims.misses import miss_reason, read_outlook
 from prebuild_tasks.claims.one_statement import claim_in_one_statement
 from prebuild_tasks.claims.requests import bind_request
 from prebuild_tasks.claims.reserve import reserve
 from prebuild_tasks.claims.rows import ClaimedRow, Pool
-from prebuild_tasks.claims.rules import answer_of, check_request, is_retryable
+from prebuild_tasks.claims.rules import answer_of, check_request
 from prebuild_tasks.claims.store import has_claimable, record_event, take_oldest
 from prebuild_tasks.claims.types import Attempt, BeingBuilt, ClaimAnswer, Claimed, ClaimRequest
 from prebuild_tasks.clock import monotonic
@@ -221,7 +221,6 @@ def _in_steps(database: Database, attempt: Attempt) -> Claimed | BeingBuilt:
             step("claim.before_commit")
             return hit
         reason, reserved = miss_reason(connection, pools, now), None
-        pause = pause_in_force(connection, pools, now)
         if request.wait:
             reserved = reserve(connection, pools, attempt, now)
         if reserved or not request.repeated:
@@ -235,10 +234,7 @@ def _in_steps(database: Database, attempt: Attempt) -> Claimed | BeingBuilt:
             bind_request(connection, attempt, reserved.workspace_id, RequestState.RESERVED, now)
             outcome = BeingBuilt(reserved, attempt.owner, names, attempt.claim_id, request.request_id)
         else:
-            seconds = seconds_to_retry(connection, pools, reason, now)
-            change = next_desired(connection, pools, reason, now)
-            retryable = is_retryable(reason, pools, pause, changes=change is not None)
-            outcome = miss(names, reason, pause, seconds=seconds, retryable=retryable, change=change)
+            outcome = miss(names, reason, read_outlook(connection, pools, reason, now))
         step("claim.before_commit")
     if isinstance(outcome, BeingBuilt):
         return outcome

@@ -50,7 +50,7 @@ def read_claim(
 
     Raises:
         NotFoundError: There is no such claim.
-        ClaimMissError: Its workspace could not be built.
+        BuildFailedError: Its workspace could not be built.
         RequestEndedError: Its workspace is gone, or the wait for it was ended.
     """
     with database.write() as connection:

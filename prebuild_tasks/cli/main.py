@@ -20,7 +20,7 @@ from prebuild_tasks import __version__
 from prebuild_tasks.cli.remedy_commands import next_step_of
 from prebuild_tasks.cli.safe_output import EscapedOutput, drop_unwritten, make_writable
 from prebuild_tasks.cli.usage import Command
-from prebuild_tasks.errors import PoolsFileError, PrebuildError, RequestEndedError
+from prebuild_tasks.errors import ClaimMissError, PoolsFileError, PrebuildError, RequestEndedError
 from prebuild_tasks.faces import collecting_no_garbage
 from prebuild_tasks.model.terminal import escaped, escaped_json
 
@@ -201,9 +201,11 @@ def _is_of_stream(error: Exception) -> bool:
 
 def _report(error: PrebuildError, *, as_json: bool) -> None:
     if as_json:
-        body = {"error": error.code, "message": error.message, "hint": next_step_of(error)}
+        body: dict[str, str | None] = {"error": error.code, "message": error.message, "hint": next_step_of(error)}
         if reason := getattr(error, "reason", ""):
             body["reason"] = reason
+        if isinstance(error, ClaimMissError):
+            body["next_change"] = error.next_change.isoformat() if error.next_change else None
         if isinstance(error, RequestEndedError):
             body |= {name: getattr(error, name) for name in _KEYS_OF_ENDED}
         sys.stderr.write(escaped_json(json.dumps(body)) + "\n")

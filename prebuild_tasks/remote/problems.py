@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from prebuild_tasks.errors import (
     AuthenticationError,
+    BuildFailedError,
     ClaimMissError,
     InputError,
     NotFoundError,
@@ -22,11 +23,13 @@ from prebuild_tasks.errors import (
 from prebuild_tasks.model.json_values import JsonObject
 from prebuild_tasks.remedies import Remedy, RemedyKind
 from prebuild_tasks.remote.calls import Answer
+from prebuild_tasks.remote.decode import parsed_instant
 
 _MISS = "miss/"
 _RETRY_AFTER = 60
 _CHECK_ADDRESS = "check the address, and that the API is served"
 _BY_TYPE: Mapping[str, type[PrebuildError]] = {
+    "build-failed": BuildFailedError,
     "owner-not-allowed": OwnerNotAllowedError,
     "rate-limited": RateLimitedError,
     "request-reused": RequestReusedError,
@@ -66,6 +69,7 @@ def error_of(answer: Answer, url: str) -> PrebuildError:
             remedy=remedy,
             retry_after=round(answer.retry_after or _RETRY_AFTER),
             retryable=bool(problem.get("retryable", True)),
+            next_change=parsed_instant(change) if (change := problem.get("next_change")) else None,
         )
     if fragment == "request-ended":
         members = ("state", "workspace", "workspace_id", "ended_at", "ended_by", "reason")

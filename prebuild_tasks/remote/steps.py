@@ -12,6 +12,7 @@ from prebuild_tasks.claims import ClaimAnswer, ClaimRequest
 from prebuild_tasks.clock import monotonic
 from prebuild_tasks.errors import (
     BeingBuiltError,
+    BuildFailedError,
     ClaimMissError,
     InputError,
     NotFoundError,
@@ -57,7 +58,7 @@ def claim_steps(
         if answer.is_success and answer.status != _BEING_BUILT:
             return decode(ClaimAnswer, answer.json())
         miss = _being_built(request, answer.object()) if answer.is_success else error_of(answer, url)
-        if seconds is None or not isinstance(miss, ClaimMissError):
+        if seconds is None or not isinstance(miss, ClaimMissError) or isinstance(miss, BuildFailedError):
             raise miss
         if on_wait and miss.message != last:
             on_wait(miss)

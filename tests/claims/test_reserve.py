@@ -190,13 +190,20 @@ def test_while_paused_nothing_is_begun_but_a_start_under_way_can_be_had(database
     assert not isinstance(miss.value, BeingBuiltError)
 
 
-def test_the_second_preset_is_built_where_the_first_can_not_be(database: Database, settings: Settings) -> None:
+@pytest.mark.parametrize(
+    "first",
+    [{"status": PresetStatus.HARD_LIMITED}, {"paused": {"by": "op", "until": None}}, {"max_builds_in_flight": 0}],
+    ids=["blocked", "paused", "at its limit"],
+)
+def test_the_second_preset_is_built_where_the_first_can_not_be(
+    database: Database, settings: Settings, first: dict[str, object]
+) -> None:
     declare(database, settings, 0)
     with database.write() as connection:
         row = connection.execute(select(m.Preset)).one()._asdict()
         del row["id"]
         connection.execute(m.Preset.__table__.insert().values(**row | {"name": "large"}))
-        connection.execute(update(m.Preset).where(m.Preset.name == "small").values(status=PresetStatus.HARD_LIMITED))
+        connection.execute(update(m.Preset).where(m.Preset.name == "small").values(first))
     begun = begin(database, ClaimRequest("ada", [PRESET, "dev/large"], wait=True))
     assert begun.reserved.preset_id == preset_id(database, "dev/large")
 

@@ -189,6 +189,22 @@ def test_what_is_refused(database: Database, settings: Settings, shell: Shell) -
         assert '"error": "request_ended"' in ended[1]
 
 
+@pytest.mark.parametrize("form", ["", "--json", "--wait --timeout 5s", "--wait --timeout 5s --json"])
+def test_a_build_that_failed(database: Database, settings: Settings, shell: Shell, form: str) -> None:
+    staffed(database, settings)
+    declare(database, settings, 0)
+    command, outputs = "claim dev/small --owner ada --name one --request-id k", []
+    for run in (shell.near, shell.far):
+        assert run(f"{command} --wait --timeout 0.1s")[0] == 6
+        finish_builds(database, status=BuildStatus.FAILED, error="no disk")
+        outputs.append(varied(run(f"{command} {form}")))
+        finish_builds(database)
+        with database.write() as connection:  # so that both may use the name
+            connection.execute(update(m.Workspace).values(name=m.Workspace.id))
+    assert outputs[0] == outputs[1]
+    assert (outputs[0][0], "could not be built for *: no disk" in outputs[0][1]) == (5, True)
+
+
 def two_have_one(database: Database, settings: Settings) -> None:
     """Fill a pool, and give a workspace of the same name to two people."""
     staffed(database, settings)

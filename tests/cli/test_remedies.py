@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 import prebuild_tasks
-from prebuild_tasks.claims.miss_rules import miss
+from prebuild_tasks.claims.miss_rules import Outlook, miss
 from prebuild_tasks.cli.json_views import apply_json
 from prebuild_tasks.cli.main import COMMANDS, load_command
 from prebuild_tasks.cli.remedies import detail_of, line_of, lines_of, start_commands
@@ -242,7 +242,7 @@ WAIT = "to have one built and wait for it: add --wait"
     ],
 )  # fmt: skip
 def test_a_miss_says_what_to_do(reason: MissReason, sentence: str, step: str) -> None:
-    error = miss("dev/small", reason, None, seconds=60, retryable=True)
+    error = miss("dev/small", reason, Outlook(seconds=60, retryable=True))
     assert error.message == f"no prebuild of dev/small can be claimed: {sentence}"
     assert error.reason == reason
     assert next_step_of(error) == step

@@ -81,12 +81,13 @@ ERRORS = {
     "NotFoundError": (MESSAGE, 3, "not_found"),
     "ClaimMissError": (
         MESSAGE.replace("*, ", "*, reason: 'str', ").replace(
-            ") ", ", retry_after: 'int' = 60, retryable: 'bool' = True) "
+            ") ", ", retry_after: 'int' = 60, retryable: 'bool' = True, next_change: 'datetime | None' = None) "
         ),
         4,
         "claim_miss",
     ),
     "BeingBuiltError": (MESSAGE.replace("*, ", "*, workspace: 'str', preset_id: 'int', "), 4, "claim_miss"),
+    "BuildFailedError": (MESSAGE, 5, "build_failed"),
     "RefusedError": (MESSAGE, 5, "refused"),
     "BusyError": (MESSAGE, 5, "busy"),
     "RequestEndedError": (

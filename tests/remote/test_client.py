@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Callable, Sequence
+from datetime import datetime
 from functools import partial
 
 import httpx
@@ -127,7 +128,7 @@ def test_a_wait_that_ends_says_how_to_go_on(client: Make) -> None:
         (problem(403, "owner-not-allowed"), errors.OwnerNotAllowedError, 5),
         (problem(404, "not-found"), errors.NotFoundError, 3),
         (problem(409, "refused"), errors.RefusedError, 5),
-        (problem(409, "build-failed"), errors.RefusedError, 5),
+        (problem(409, "build-failed"), errors.BuildFailedError, 5),
         (problem(410, "request-ended", state="ended"), errors.RequestEndedError, 5),
         (problem(413, "too-large"), errors.InputError, 2),
         (problem(415, "unsupported-media-type"), errors.InputError, 2),
@@ -153,11 +154,13 @@ def test_errors_by_the_type_of_the_problem(
 
 def test_what_an_error_carries(client: Make) -> None:
     remedy = {"kind": "explain_pool", "subject": "dev/small", "version": "", "call": None}
-    response = problem(429, "miss/none-ready", reason="none_ready", retryable=False, remedy=remedy)
+    at = "2026-03-02T03:00:00+00:00"
+    response = problem(429, "miss/none-ready", reason="none_ready", retryable=False, remedy=remedy, next_change=at)
     with pytest.raises(errors.ClaimMissError) as raised:
         client(lambda _: response).claim("dev/small", owner="ada")
     error = raised.value
     assert (error.reason, error.retry_after, error.retryable) == ("none_ready", 1, False)
+    assert error.next_change == datetime.fromisoformat(at)
     assert (error.hint, error.remedy) == ("do something", Remedy(RemedyKind.EXPLAIN_POOL, "dev/small"))
     ended = {"state": "ended", "workspace": "calm-otter", "workspace_id": "w1", "ended_by": "ada", "reason": "released"}
     with pytest.raises(errors.RequestEndedError) as gone:

@@ -274,3 +274,10 @@ class ProblemAnswer(BaseModel):
     hint: str
     remedy: RemedyAnswer | None
     request_id: str
+    retryable: bool = Field(
+        default=True, description="Of a miss: whether the same claim may succeed later although nobody does anything"
+    )
+    next_change: datetime | None = Field(
+        default=None,
+        description="Of a miss: when a pause ends or a schedule begins, so that the pool is built again; null: unknown",
+    )

@@ -120,7 +120,7 @@ class Call:
     ) -> Response:
         """Answer with JSON; `tagged` with its entity tag, and without a body if the client has it already.
 
-        The tag is that of the answer without its member `read_at`, which tells when it was read.
+        The tag is weak, and that of the answer without its member `read_at`, if that tells when it was read.
         """
         body = encoded(value)
         more = {"Cache-Control": "no-cache" if tagged else "no-store", **(headers or {})}
@@ -128,7 +128,7 @@ class Call:
             compared = body
             if read_at and isinstance(value, dict):
                 compared = encoded({key: item for key, item in value.items() if key != read_at})
-            more["ETag"] = etag = etag_of(compared)
+            more["ETag"] = etag = etag_of(compared, weak=bool(read_at))
             if matches(self.request.headers.get("if-none-match", ""), etag):
                 status, body = 304, b""
         media_type = None if status == 304 else "application/json"

@@ -10,7 +10,7 @@ from typing import Protocol, TypeVar
 from prebuild_tasks import __version__
 from prebuild_tasks.access import Authenticator, Principal
 from prebuild_tasks.bootstrap import Runtime
-from prebuild_tasks.claims import WaitStage, hits_of, read_waiting
+from prebuild_tasks.claims import Choice, WaitStage, hits_of, read_openings, read_waiting
 from prebuild_tasks.clock import monotonic
 from prebuild_tasks.errors import PrebuildError
 from prebuild_tasks.insight import Exporter, render
@@ -76,7 +76,7 @@ class Door:
         """Set once the process is about to stop."""
         self.more_metrics: Callable[[], str] = str
         """Returns metrics of the server itself in the text format of Prometheus."""
-        self.waits = Waits(self._read_waiting, self.stopping)
+        self.waits = Waits(self._read_waiting, self._read_openings, self.stopping)
         self._ready, self._ready_until, self._looking = False, 0.0, asyncio.Lock()
         claiming = options.connections // 2
         self.hits = hits_of(runtime.database, claiming, PATIENCE)
@@ -133,6 +133,10 @@ class Door:
 
     async def _read_waiting(self, claim_ids: Collection[str]) -> Mapping[str, WaitStage]:
         return await self.in_thread(lambda: read_waiting(self.runtime.database, claim_ids))
+
+    async def _read_openings(self, choices: Collection[Choice]) -> Mapping[Choice, int]:
+        database, most = self.runtime.database, self.settings.max_builds_in_flight
+        return await self.in_thread(lambda: read_openings(database, choices, max_builds_in_flight=most))
 
     def _work(self, work: Callable[[], T]) -> T:
         with self.runtime.database.no_driver_errors():

@@ -162,6 +162,7 @@ PROBLEM: JsonObject = {
     "request_id": "6f1c0c8e",
     "reason": "starting",
     "retryable": True,
+    "next_change": None,
 }
 
 

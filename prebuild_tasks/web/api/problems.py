@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 
 from prebuild_tasks.errors import (
     AuthenticationError,
+    BuildFailedError,
     BusyError,
     ClaimMissError,
     InputError,
@@ -17,8 +18,8 @@ from prebuild_tasks.errors import (
     RequestEndedError,
     UnreachableError,
 )
+from prebuild_tasks.json_views import to_json
 from prebuild_tasks.model.json_values import JsonObject, JsonValue
-from prebuild_tasks.model.vocabulary import MissReason
 from prebuild_tasks.remedies import Remedy, RemedyKind
 from prebuild_tasks.web.api.links import call_of, log_path
 
@@ -123,6 +124,9 @@ def problem_of(error: PrebuildError) -> ProblemDetails:
     """Return the problem details for an error of a service."""
     details = ProblemDetails(status=500, code=error.code, detail=error.message, hint=error.hint, remedy=error.remedy)
     match error:
+        case BuildFailedError():
+            log = {"log": log_path(error.remedy.subject)} if error.remedy else {}
+            return replace(details, status=409, members={"reason": error.reason}, addresses=log)
         case ClaimMissError():
             return _of_miss(error, details)
         case AuthenticationError():
@@ -155,10 +159,11 @@ def unusable(detail: str) -> ProblemDetails:
 
 
 def _of_miss(error: ClaimMissError, details: ProblemDetails) -> ProblemDetails:
-    if error.reason == MissReason.BUILD_FAILED:
-        log = {"log": log_path(error.remedy.subject)} if error.remedy else {}
-        return replace(details, status=409, code="build_failed", members={"reason": error.reason}, addresses=log)
-    members: dict[str, JsonValue] = {"reason": error.reason, "retryable": error.retryable}
+    members: dict[str, JsonValue] = {
+        "reason": error.reason,
+        "retryable": error.retryable,
+        "next_change": to_json(error.next_change),
+    }
     return replace(
         details,
         status=429,

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Any
 
 import httpx
 import pytest
-from sqlalchemy import update
+from sqlalchemy import select, update
 
 from prebuild_tasks.config import Settings
 from prebuild_tasks.db.engine import Database
 from prebuild_tasks.model.vocabulary import PresetStatus
 from prebuild_tasks.pools.declare import apply
+from prebuild_tasks.pools.operations import pause
 from prebuild_tasks.pools.options import ApplyOptions
 from prebuild_tasks.schema import tables as m
 from tests.support.api import Api
@@ -40,19 +42,47 @@ def test_a_miss_says_to_wait(api: Api, database: Database, settings: Settings, d
         assert "its desired size is 0 right now, and becomes 4 at 20" in missed["detail"]
         assert "T03:00:00+00:00" in missed["detail"]
     assert missed["retryable"] is bool(desired or extra)
+    assert bool(missed["next_change"]) is bool(extra)
+    if extra:
+        assert datetime.fromisoformat(missed["next_change"]).hour == 3
     assert send(api, remedy["call"], wait=0.01).status_code == 202
 
 
 def test_a_miss_where_a_wait_would_be_refused(api: Api, database: Database, settings: Settings) -> None:
     declare(database, settings, 1)
     with database.write() as connection:
-        connection.execute(update(m.Preset).values(status=PresetStatus.HARD_LIMITED))
+        connection.execute(update(m.Preset).values(status=PresetStatus.HARD_LIMITED, status_reason="3 builds failed"))
+        version = connection.execute(select(m.TemplateVersion.name)).scalar_one()
     blocked = api.post(CLAIMS, json=BODY).json()
-    assert (blocked["retryable"], blocked["remedy"]["kind"]) == (False, "list_pools_that_need_attention")
+    assert (blocked["retryable"], blocked["remedy"]["kind"]) == (False, "unblock_pool")
+    assert "dev/small is not built at present (hard limited): 3 builds failed" in blocked["detail"]
+    assert send(api, blocked["remedy"]["call"]).status_code == 200
+    assert api.post(CLAIMS, json=BODY).json()["retryable"] is True
+    declare(database, settings, 1, start="echo other")
+    inactive = api.post(CLAIMS, json={**BODY, "presets": [f"{PRESET}@{version}"]}).json()
+    assert (inactive["reason"], inactive["remedy"]["kind"]) == ("inactive", "claim_workspace")
+    fill(database, settings)
+    assert send(api, inactive["remedy"]["call"]).json()["preset"] == PRESET
     apply(database, settings, load_text("schema: 1\ntemplates: []\n"), ApplyOptions(actor="t", prune=True, yes=True))
-    inactive = api.post(CLAIMS, json=BODY).json()
+    inactive = api.post(CLAIMS, json={**BODY, "presets": [f"{PRESET}@{version}"]}).json()
     assert (inactive["reason"], inactive["remedy"]["kind"]) == ("inactive", "list_pools")
     assert send(api, inactive["remedy"]["call"]).status_code == 200
+
+
+@pytest.mark.parametrize("minutes", [0, 10])
+def test_a_miss_under_a_pause(api: Api, database: Database, settings: Settings, minutes: int) -> None:
+    staffed(database, settings)
+    declare(database, settings, 1)
+    pause(database, PRESET, actor="op", reason="moving", seconds=60 * minutes or None)
+    paused = api.post(CLAIMS, json=BODY).json()
+    assert paused["retryable"] is bool(minutes)
+    assert bool(paused["next_change"]) is bool(minutes)
+    if minutes:
+        assert datetime.fromisoformat(paused["next_change"]) > datetime.now(UTC)
+        assert paused["hint"] == f"try again at {paused['next_change'][:19]}+00:00, or resume it now"
+    assert send(api, paused["remedy"]["call"]).status_code == 200
+    after = api.post(CLAIMS, json=BODY).json()
+    assert (after["retryable"], after["next_change"], after["remedy"]["kind"]) == (True, None, "wait_for_workspace")
 
 
 def test_the_call_of_a_refusal(api: Api, database: Database, settings: Settings) -> None:

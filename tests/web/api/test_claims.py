@@ -242,8 +242,11 @@ def test_all_who_wait_share_a_query() -> None:
         asked.append(len(claim_ids))
         return {one: WaitStage.SETTLED if one in ready else WaitStage.BEING_BUILT for one in claim_ids if one != "gone"}
 
+    async def no_openings(_: Any) -> Mapping[Any, int]:
+        return {}
+
     async def wait() -> list[bool]:
-        waits = Waits(read, asyncio.Event())
+        waits = Waits(read, no_openings, asyncio.Event())
         tasks = [asyncio.create_task(waits.settled(f"c{number}", 3 * PAUSE)) for number in range(1, 501)]
         tasks += [asyncio.create_task(waits.settled(name, 60)) for name in ("c0", "gone")]
         await asyncio.sleep(PAUSE / 2)
@@ -262,5 +265,6 @@ def test_nothing_is_left_for_who_waits_where_nothing_can_be_reserved(
     declare(database, settings, 1)
     pause(database, PRESET, actor="op")
     refused = ask(api, wait=1)
-    assert refused.status_code in (409, 429)
+    assert (refused.status_code, refused.json()["code"]) == (429, "empty_pool")
+    assert "paused by op" in refused.json()["detail"]
     assert owned(database) == 0

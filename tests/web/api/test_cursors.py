@@ -60,4 +60,7 @@ def test_an_entity_tag_is_compared_weakly() -> None:
     tag = etag_of(b"x")
     assert tag != etag_of(b"y")
     assert all(matches(sent, tag) for sent in (tag, f"W/{tag}", f'"a", {tag}', "*"))
+    weak = etag_of(b"x", weak=True)
+    assert weak == f"W/{tag}"
+    assert all(matches(sent, weak) for sent in (tag, weak, f'"a",{weak}', "*"))
     assert not any(matches(sent, tag) for sent in ("", '"a"', tag.strip('"')))

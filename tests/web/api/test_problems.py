@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from prebuild_tasks import errors
-from prebuild_tasks.errors import ClaimMissError, InputError, PrebuildError, Remedy, RemedyKind
+from prebuild_tasks.errors import BuildFailedError, ClaimMissError, InputError, PrebuildError, Remedy, RemedyKind
 from prebuild_tasks.model.vocabulary import MissReason
 from prebuild_tasks.web.api.docs_page import docs_page
 from prebuild_tasks.web.api.links import call_of
@@ -29,7 +29,7 @@ TABLE: list[tuple[PrebuildError, int, str, set[str]]] = [
     (errors.TokenExpiredError("x"), 401, "token-expired", {"WWW-Authenticate"}),
     (errors.TokenRevokedError("x"), 401, "token-revoked", {"WWW-Authenticate"}),
     (errors.UnreachableError("x"), 503, "unreachable", RETRY),
-    (ClaimMissError("x", reason="build_failed"), 409, "build-failed", set()),
+    (BuildFailedError("x"), 409, "build-failed", set()),
     (ClaimMissError("x", reason="starting"), 429, "miss/starting", RETRY),
     (ClaimMissError("x", reason="empty_pool"), 429, "miss/empty-pool", RETRY),
     (PrebuildError("x"), 500, "error", set()),

@@ -115,7 +115,7 @@ def test_pools_have_an_entity_tag(api: Api, database: Database, settings: Settin
     for path in ("/v1/pools/dev/small/explain", "/v1/pools/dev/small/report"):  # they tell the time
         answer = api.get(path)
         told = {name: value for name, value in answer.json().items() if name != "at"}
-        assert answer.headers["ETag"] == etag_of(encoded(told))
+        assert answer.headers["ETag"] == etag_of(encoded(told), weak="at" in answer.json())
         assert api.get(path, headers={"If-None-Match": "*"}).status_code == 304
     before = api.get("/v1/pools").headers["ETag"]
     fill(database, settings)

@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from typing import Any
 
+import pytest
 from sqlalchemy import func, select, text
 
+from prebuild_tasks.claims.take import claim
+from prebuild_tasks.claims.types import ClaimRequest
+from prebuild_tasks.clock import monotonic
 from prebuild_tasks.config import Settings
 from prebuild_tasks.db.engine import Database
+from prebuild_tasks.pools.operations import pause, resume
 from prebuild_tasks.schema import tables as m
+from prebuild_tasks.web.api.routes import claims as routes
 from tests.support.api import Api
 from tests.support.builders import PRESET, declare
 
@@ -39,6 +46,62 @@ def test_who_waits_holds_no_thread_and_no_transaction(api: Api, database: Databa
     idle, statuses = api.run(work())
     assert idle
     assert statuses == [202] * NUMBER
+
+
+def test_who_waits_with_nothing_reserved_claims_again_only_when_it_may_help(
+    api: Api, database: Database, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each used to make a whole claim after 1, 2, 4 s and so on."""
+    declare(database, settings, 0)
+    pause(database, PRESET, actor="op")
+    door, tries = api.app.state.door, Counter[str]()
+
+    def counted(database: Database, request: ClaimRequest, **options: Any) -> Any:
+        tries[request.owner] += 1
+        return claim(database, request, **options)
+
+    monkeypatch.setattr(routes, "claim", counted)
+    owners = [f"o{number}" for number in range(NUMBER)]
+
+    async def work() -> tuple[bool, Counter[str], list[int]]:
+        asking = [
+            asyncio.create_task(api.send("POST", "/v1/claims", json={"presets": [PRESET], "owner": owner, "wait": 50}))
+            for owner in owners
+        ]
+        ended_at = monotonic() + 30
+        while len(tries) < NUMBER or monotonic() < ended_at - 27:  # longer than the first two of those pauses
+            assert monotonic() < ended_at
+            await asyncio.sleep(0.02)
+        idle, before = await _seen_idle(api, database), Counter(tries)
+        await asyncio.to_thread(resume, database, PRESET, actor="op")
+        while await asyncio.to_thread(_reserved, database) < NUMBER:
+            assert monotonic() < ended_at
+            await asyncio.sleep(0.02)
+        door.stopping.set()
+        return idle, before, [answer.status_code for answer in await asyncio.gather(*asking)]
+
+    idle, before, statuses = api.run(work())
+    assert idle
+    assert before == dict.fromkeys(owners, 1)
+    assert tries == dict.fromkeys(owners, 2)
+    assert statuses == [202] * NUMBER
+
+
+def test_the_last_try_is_at_the_deadline(
+    api: Api, database: Database, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    declare(database, settings, 0)
+    pause(database, PRESET, actor="op")
+    tries: list[bool] = []
+
+    def counted(database: Database, request: ClaimRequest, **options: Any) -> Any:
+        tries.append(request.repeated)
+        return claim(database, request, **options)
+
+    monkeypatch.setattr(routes, "claim", counted)
+    answer = api.post("/v1/claims", json={"presets": [PRESET], "owner": "ada", "wait": 0.3})
+    assert answer.status_code == 429
+    assert tries == [False, True]
 
 
 def _reserved(database: Database) -> int:

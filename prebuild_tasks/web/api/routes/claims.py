@@ -11,6 +11,7 @@ from starlette.responses import Response
 from prebuild_tasks.access import Scope, owner_for
 from prebuild_tasks.claims import (
     BeingBuilt,
+    Choice,
     Claimed,
     ClaimRequest,
     check_form,
@@ -20,12 +21,11 @@ from prebuild_tasks.claims import (
     require_claim,
 )
 from prebuild_tasks.clock import monotonic
-from prebuild_tasks.errors import ClaimMissError, PrebuildError
+from prebuild_tasks.errors import BuildFailedError, ClaimMissError, PrebuildError
 from prebuild_tasks.faultpoints import step
 from prebuild_tasks.fleet import announced_within
 from prebuild_tasks.json_views import result_of
 from prebuild_tasks.model.json_values import JsonValue
-from prebuild_tasks.model.vocabulary import MissReason
 from prebuild_tasks.web.api import examples
 from prebuild_tasks.web.api.answers import BeingBuiltAnswer, ClaimedAnswer
 from prebuild_tasks.web.api.auth import bearer_of
@@ -38,8 +38,8 @@ from prebuild_tasks.web.api.problems import ProblemError, problem_of, retry_head
 
 _ONE = CLAIMS + "/{id}"
 _GIVEN, _BEING_BUILT, _OK, _GIVEN_UP = 201, 202, 200, 204
-_FIRST_PAUSE, _PAUSE_MAX = 1.0, 16.0
-"""Seconds between two tries of a claim that waits, and for which nothing could be reserved yet."""
+_FIRST_PAUSE, _PAUSE_MAX = 0.25, 16.0
+"""Seconds before a claim waits for another opening, after one at which it got nothing."""
 _LOOK_AGAIN = 5
 """Seconds after which to look again at a claim that is being built."""
 _CLIENT_IS_GONE = 499
@@ -137,7 +137,7 @@ async def _first_outcome(call: Call, request: ClaimRequest, deadline: float) -> 
     """Claim, and repeat that while there is time left and nothing was reserved. None: the client went away."""
     settings = call.door.settings
     most, within = settings.max_builds_in_flight, announced_within(settings)
-    pause = _FIRST_PAUSE
+    pause = 0.0
     if hits := call.door.hits:
         hit = await hits.claim(request, max_builds_in_flight=most, alive_within=within)
         if hit:
@@ -150,15 +150,31 @@ async def _first_outcome(call: Call, request: ClaimRequest, deadline: float) -> 
 
         try:
             return await call.in_thread(work)
-        except ClaimMissError as miss:
-            pause = min(pause, deadline - monotonic())  # the last try is at the deadline
-            if miss.reason == MissReason.BUILD_FAILED or pause <= 0:
-                raise
-            if await _while_allowed(call, call.door.stops_within(pause)):
+        except BuildFailedError:
+            raise
+        except ClaimMissError:
+            left = deadline - monotonic()  # the last try is at the deadline
+            if left <= 0 or not await _while_allowed(call, _until_opened(call, request, min(pause, left), left)):
                 raise
         if await call.request.is_disconnected():
             return None
-        request, pause = replace(request, repeated=True), min(2 * pause, _PAUSE_MAX)
+        request, pause = replace(request, repeated=True), min(max(2 * pause, _FIRST_PAUSE), _PAUSE_MAX)
+
+
+async def _until_opened(call: Call, request: ClaimRequest, pause: float, left: float) -> bool:
+    """Wait until another try may get something, or the time is over; False: the process is about to stop.
+
+    Args:
+        call: The call.
+        request: The request for which nothing was reserved.
+        pause: Seconds to wait in any case.
+        left: Seconds to wait at most.
+    """
+    door = call.door
+    if pause and await door.stops_within(pause):
+        return False
+    await door.waits.opened(Choice.of(request), left - pause)
+    return not door.stopping.is_set()
 
 
 async def _read(call: Call, claim_id: str) -> ClaimOutcome:
