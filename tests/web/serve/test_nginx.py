@@ -15,6 +15,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+import trustme
 
 from prebuild_tasks.web.api.bodies import READ_MAX
 from prebuild_tasks.web.api.problems import MEDIA_TYPE
@@ -33,6 +34,8 @@ pytestmark = pytest.mark.nginx
 @contextmanager
 def nginx(place: Path, port: int, upstream: int, change: Callable[[str], str] = lambda text: text) -> Iterator[None]:
     """Run nginx with the shipped configuration on a port, in front of another."""
+    if not PROGRAM:
+        pytest.fail("needs nginx: apt-get install --no-install-recommends nginx && systemctl disable --now nginx")
     place.mkdir()
     server = CONFIGURATION.replace("listen 8080", f"listen 127.0.0.1:{port}")
     server = change(re.sub(r"server serve:\d+", f"server 127.0.0.1:{upstream}", server))
@@ -43,7 +46,7 @@ def nginx(place: Path, port: int, upstream: int, change: Callable[[str], str] = 
         f"fastcgi_temp_path {place}/f; uwsgi_temp_path {place}/u; scgi_temp_path {place}/s;\n"
         f"types {{ text/html html; }}\n{server}}}\n"
     )
-    command = [PROGRAM or "nginx", "-p", str(place), "-c", str(place / "nginx.conf"), "-e", "stderr"]
+    command = [PROGRAM, "-p", str(place), "-c", str(place / "nginx.conf"), "-e", "stderr"]
     with (place / "log").open("wb") as log, subprocess.Popen(command, stderr=log) as process:
         try:
             yield
@@ -73,8 +76,6 @@ class Site:
 
 @contextmanager
 def site(place: Path, hops: int) -> Iterator[Site]:
-    if not PROGRAM:
-        pytest.fail("needs nginx: apt-get install --no-install-recommends nginx && systemctl disable --now nginx")
     outer, inner = free_port(), free_port()
     with ExitStack() as stack:
         server = stack.enter_context(
@@ -165,6 +166,18 @@ def test_what_nginx_does_not_take_is_refused_with_a_problem(one_hop: Site) -> No
     check(raw(one_hop.port, b"GET / HTTP/1.1\r\nX-A: " + b"a" * 70_000 + b"\r\n"), 431, "head_too_large")
     check(raw(one_hop.port, b"POST / HTTP/1.1\r\nTransfer-Encoding: x\r\n" + host + b"\r\n"), 501, "malformed_request")
     check(raw(one_hop.port, b"GET / HTTP/3.1\r\n" + host + b"\r\n"), 505, "malformed_request")
+
+
+def test_plain_http_on_a_port_for_tls_is_refused_with_a_problem(tmp_path: Path) -> None:
+    certificate, port = tmp_path / "both.pem", free_port()
+    trustme.CA().issue_cert("localhost").private_key_and_cert_chain_pem.write_to_path(str(certificate))
+    files = f"ssl_certificate {certificate}; ssl_certificate_key {certificate};"
+    with nginx(
+        tmp_path / "only", port, free_port(), lambda text: re.sub(r"(listen [\d.:]+);", rf"\1 ssl; {files}", text)
+    ):
+        url = f"http://127.0.0.1:{port}/v1/pools"
+        wait_until(lambda: answer(url), timeout=20)
+        check(httpx.get(url, trust_env=False), 400, "malformed_request")
 
 
 def test_a_server_that_is_away_is_a_problem(one_hop: Site) -> None:
